@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+"""What `#include <guestkit/guestkit.hpp>` costs a C++ program to compile, over the headers that it includes.
+
+    ./run exec python benchmarks/include_cost.py
+
+Compiles an empty program with guestkit's header and one with the standard headers and <guestfs.h> that it
+includes, in turn, and prints medians. Exits 1 when the header costs more than its budget.
+"""
+
+from __future__ import annotations
+
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+INCLUDE = Path(__file__).resolve().parent.parent / "include"
+BUDGET = 0.5  # seconds of CPU over the standard headers
+ROUNDS = 7
+
+
+def compile_once(source: Path) -> float:
+    """Return the CPU seconds that the compiler took."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = ["g++", "-std=c++20", "-O2", f"-I{INCLUDE}", "-c", str(source), "-o", "/dev/null"]
+    subprocess.run(command, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def main() -> int:
+    headers = set()
+    for path in INCLUDE.rglob("*.hpp"):
+        headers |= set(re.findall(r"^#include (<[^>]+>)", path.read_text(encoding="utf-8"), re.MULTILINE))
+    with tempfile.TemporaryDirectory() as folder:
+        ours, peer = Path(folder) / "ours.cpp", Path(folder) / "peer.cpp"
+        ours.write_text("#include <guestkit/guestkit.hpp>\nint main() {}\n")
+        peer.write_text("".join(f"#include {header}\n" for header in sorted(headers)) + "int main() {}\n")
+        rounds = [(compile_once(ours), compile_once(peer)) for _ in range(ROUNDS)]
+    with_guestkit, without = (statistics.median(times) for times in zip(*rounds, strict=True))
+    cost = with_guestkit - without
+    print(f"guestkit.hpp        {with_guestkit:.2f} s of CPU, median of {ROUNDS}")
+    print(f"its standard headers {without:.2f} s")
+    print(f"over them           {cost:.2f} s (budget {BUDGET} s), ratio {with_guestkit / without:.2f}")
+    return 0 if cost <= BUDGET else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+// Events to Python callables, and guestkit's log lines to Python's logging.
+#include <memory>
+
+#include "convert.hpp"
+#include "gil.hpp"
+#include "handle.hpp"
+
+namespace guestkit::python {
+
+namespace {
+
+/// A Python callable that C++ may copy and drop without the GIL.
+std::shared_ptr<PyObject> shared(PyObject* callable) {
+  Py_INCREF(callable);
+  return {callable, [](PyObject* object) {
+            if (!GilAcquire::alive()) return;
+            const GilAcquire gil;
+            Py_DECREF(object);
+          }};
+}
+
+PyObject* numbers_to_python(std::span<const std::uint64_t> numbers) {
+  Ref list(check(PyList_New(static_cast<Py_ssize_t>(numbers.size()))));
+  for (std::size_t i = 0; i < numbers.size(); ++i)
+    PyList_SET_ITEM(list.get(), static_cast<Py_ssize_t>(i), check(PyLong_FromUnsignedLongLong(numbers[i])));
+  return list.release();
+}
+
+void deliver(PyObject* callable, const EventMessage& event) {
+  if (!GilAcquire::alive()) return;
+  const GilAcquire gil;
+  // An exception may be on its way already, when a handle is closed while it unwinds.
+  PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;
+  PyErr_Fetch(&type, &value, &traceback);
+  try {
+    const Ref flag(check(PyLong_FromUnsignedLongLong(static_cast<std::uint64_t>(event.event))));
+    const Ref handle(check(PyLong_FromLong(event.handle)));
+    const Ref message(text(event.text.data(), event.text.size()));
+    const Ref numbers(numbers_to_python(event.numbers));
+    const Ref result(check(PyObject_CallFunctionObjArgs(callable, flag.get(), handle.get(), message.get(),
+                                                        numbers.get(), nullptr)));
+  } catch (const PythonError&) {
+    PyErr_WriteUnraisable(callable);  // to sys.unraisablehook: there is no caller to raise it in
+  }
+  PyErr_Restore(type, value, traceback);
+}
+
+void log_to_python(LogLevel level, const std::string& line) {
+  if (!GilAcquire::alive()) return;
+  const GilAcquire gil;
+  const Ref logging(PyImport_ImportModule("logging"));
+  if (logging.get() != nullptr) {
+    const Ref logger(PyObject_CallMethod(logging.get(), "getLogger", "s", "guestkit"));
+    const int number = 10 * (static_cast<int>(level) + 1);  // logging.DEBUG is 10, ERROR 40
+    if (logger.get() != nullptr) {
+      const Ref done(PyObject_CallMethod(logger.get(), "log", "iss", number, "%s", line.c_str()));
+    }
+  }
+  if (PyErr_Occurred() != nullptr) PyErr_WriteUnraisable(nullptr);
+}
+
+Accel accel_of(const std::string& name) {
+  if (name == "auto") return Accel::automatic;
+  if (name == "kvm") return Accel::kvm;
+  if (name == "tcg") return Accel::tcg;
+  throw std::invalid_argument("accel must be \"auto\", \"kvm\" or \"tcg\"");
+}
+
+}  // namespace
+
+Handle::Handle(bool environment, const std::string& accel)
+    : basic_guestfs<raw_core>(
+          HandleOptions{.environment = environment, .accel = accel_of(accel), .log = &log_to_python}) {}
+
+Handle::~Handle() {
+  const GilRelease released;
+  finish();
+}
+
+void Handle::close() {
+  const GilRelease released;
+  basic_guestfs<raw_core>::close();
+}
+
+int Handle::add_event_callback(PyObject* callback, std::uint64_t events) {
+  auto subscription = [&] {
+    EventCallback function = [callable = shared(callback)](const EventMessage& event) { deliver(callable.get(), event); };
+    const GilRelease released;
+    return set_event_callback(static_cast<Event>(events), std::move(function));
+  }();
+  const int number = subscription.number();
+  subscriptions_.insert_or_assign(number, std::move(subscription));
+  return number;
+}
+
+void Handle::delete_event_callback(int number) {
+  auto node = subscriptions_.extract(number);
+  if (node.empty()) throw Error("delete_event_callback", "there is no event callback of that number", EINVAL);
+  const GilRelease released;
+  node.mapped().reset();
+}
+
+}  // namespace guestkit::python

@@ -1,0 +1,41 @@
+// The C++ handle as Python holds it: results stay in C memory until they become Python objects.
+#pragma once
+
+#include <guestkit/guestkit.hpp>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "object.hpp"
+
+namespace guestkit::python {
+
+/// Results as what C returned, owned: they are made into Python objects without a copy between.
+class raw_core : public detail::handle {
+ public:
+  using handle::handle;
+  template <class R>
+  using result = c_result<R>;
+
+ protected:
+  template <class R, class F, class... A>
+  c_result<R> call(const char* op, F fn, const A&... arguments) {
+    return this->template invoke<R>(op, fn, arguments...);
+  }
+};
+
+/// guestkit._native.Handle.
+class Handle : public basic_guestfs<raw_core> {
+ public:
+  Handle(bool environment, const std::string& accel);
+  ~Handle();
+
+  void close();
+  int add_event_callback(PyObject* callback, std::uint64_t events);
+  void delete_event_callback(int number);
+
+ private:
+  std::map<int, Subscription> subscriptions_;  // by libguestfs' number; guarded by the GIL
+};
+
+}  // namespace guestkit::python

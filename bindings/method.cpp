@@ -1,0 +1,77 @@
+#include "method.hpp"
+
+#include <algorithm>
+
+namespace guestkit::python {
+
+Method* make_method(const Description& description, const std::vector<const char*>& options) {
+  // As long-lived as the type that points to it: to the end of the process.
+  auto* method = new Method;
+  method->name = description.name;
+  method->deprecated = description.deprecated;
+  std::string signature = method->name + "($self";
+  for (const char* name : description.arguments) {
+    method->names.push_back(check(PyUnicode_InternFromString(name)));
+    signature += std::string(", ") + name;
+  }
+  method->required = method->names.size();
+  for (const char* name : options) {
+    method->names.push_back(check(PyUnicode_InternFromString(name)));
+    signature += std::string(", ") + name + "=None";
+  }
+  method->doc = signature + ")\n--\n\n" + description.doc;
+  return method;
+}
+
+void install(PyTypeObject* type, Method* method, Entry entry) {
+  auto* definition = new PyMethodDef{method->name.c_str(), reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(entry)),
+                                     METH_FASTCALL | METH_KEYWORDS, method->doc.c_str()};
+  const Ref descriptor(check(PyDescr_NewMethod(type, definition)));
+  if (PyObject_SetAttrString(reinterpret_cast<PyObject*>(type), definition->ml_name, descriptor.get()) != 0)
+    throw PythonError{};
+}
+
+namespace {
+
+std::size_t find(const Method& method, PyObject* name) {
+  const auto& names = method.names;
+  for (std::size_t i = 0; i < names.size(); ++i)
+    if (names[i] == name) return i;  // nearly always: both are interned
+  for (std::size_t i = 0; i < names.size(); ++i)
+    if (PyUnicode_Compare(names[i], name) == 0) return i;
+  PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", method.name.c_str(), name);
+  throw PythonError{};
+}
+
+}  // namespace
+
+void fill(const Method& method, PyObject** slots, PyObject* const* arguments, std::size_t positional,
+          PyObject* keywords) {
+  if (positional > method.names.size()) {
+    PyErr_Format(PyExc_TypeError, "%s() takes at most %zu arguments (%zu given)", method.name.c_str(),
+                 method.names.size(), positional);
+    throw PythonError{};
+  }
+  std::copy(arguments, arguments + positional, slots);
+  const Py_ssize_t named = keywords != nullptr ? PyTuple_GET_SIZE(keywords) : 0;
+  for (Py_ssize_t i = 0; i < named; ++i) {
+    PyObject* name = PyTuple_GET_ITEM(keywords, i);
+    PyObject*& slot = slots[find(method, name)];
+    if (slot != nullptr) {
+      PyErr_Format(PyExc_TypeError, "%s() got multiple values for argument '%U'", method.name.c_str(), name);
+      throw PythonError{};
+    }
+    slot = arguments[static_cast<Py_ssize_t>(positional) + i];
+  }
+  for (std::size_t i = 0; i < method.required; ++i)
+    if (slots[i] == nullptr) {
+      PyErr_Format(PyExc_TypeError, "%s() missing required argument '%U'", method.name.c_str(), method.names[i]);
+      throw PythonError{};
+    }
+  if (method.deprecated != nullptr &&
+      PyErr_WarnFormat(PyExc_DeprecationWarning, 1, "%s() is deprecated: %s", method.name.c_str(),
+                       method.deprecated) != 0)
+    throw PythonError{};
+}
+
+}  // namespace guestkit::python

@@ -1,0 +1,90 @@
+// guestkit._native: the table of contents. Boost.Python makes the module and the class; the actions are
+// descriptors on it (method.hpp).
+#define BOOST_BIND_GLOBAL_PLACEHOLDERS  // Boost.Python 1.74 itself uses the old header
+#include <boost/python.hpp>
+#include <memory>
+#include <string>
+
+#include "error.hpp"
+#include "gil.hpp"
+#include "handle.hpp"
+#include "method.hpp"
+
+namespace guestkit::python {
+
+namespace bp = boost::python;
+
+Handle& self_of(PyObject* object) {
+  void* handle = bp::converter::get_lvalue_from_python(object, bp::converter::registered<Handle>::converters);
+  if (handle == nullptr) {
+    PyErr_SetString(PyExc_TypeError, "the handle was not made: __init__() of the base class was not called");
+    throw PythonError{};
+  }
+  return *static_cast<Handle*>(handle);
+}
+
+namespace {
+
+/// For what Boost.Python calls: its own error travels as error_already_set.
+template <class F>
+auto translated(F&& body) {
+  try {
+    return body();
+  } catch (...) {
+    translate();
+    bp::throw_error_already_set();
+    throw;  // not reached
+  }
+}
+
+std::shared_ptr<Handle> make(bool environment, const std::string& accel) {
+  return translated([&] {
+    const GilRelease released;
+    return std::make_shared<Handle>(environment, accel);
+  });
+}
+
+int add_event_callback(Handle& handle, const bp::object& callback, std::uint64_t events) {
+  return translated([&] { return handle.add_event_callback(callback.ptr(), events); });
+}
+
+void delete_event_callback(Handle& handle, int number) {
+  translated([&] { handle.delete_event_callback(number); });
+}
+
+void close(Handle& handle) {
+  translated([&] { handle.close(); });
+}
+
+void use_types(const bp::object& types) {
+  translated([&] { use_error_types(types.ptr()); });
+}
+
+}  // namespace
+}  // namespace guestkit::python
+
+BOOST_PYTHON_MODULE(_native) {
+  namespace gk = guestkit::python;
+  namespace bp = boost::python;
+  const bp::docstring_options docs(true, false, false);
+
+  bp::class_<gk::Handle, std::shared_ptr<gk::Handle>, boost::noncopyable> handle(
+      "Handle", "A libguestfs handle: the actions. guestkit.Guestfs is the class to use.", bp::no_init);
+  handle.def("__init__", bp::make_constructor(&gk::make))
+      .def("close", &gk::close)
+      .def("is_open", &gk::Handle::is_open)
+      .def("is_idle", &gk::Handle::is_idle)
+      .def("add_event_callback", &gk::add_event_callback)
+      .def("delete_event_callback", &gk::delete_event_callback);
+  bp::def("use_error_types", &gk::use_types);
+
+  auto* type = reinterpret_cast<PyTypeObject*>(handle.ptr());
+  try {
+    gk::add_methods_1(type);
+    gk::add_methods_2(type);
+    gk::add_methods_3(type);
+    gk::add_methods_4(type);
+  } catch (const gk::PythonError&) {
+    bp::throw_error_already_set();
+  }
+}

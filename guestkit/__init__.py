@@ -1,0 +1,32 @@
+"""guestkit: look inside and change virtual-machine disk images, blocking or async.
+
+`Guestfs` is a libguestfs handle with every action as a method; `AsyncGuestfs` is the same for asyncio.
+"""
+
+from guestkit.aio import AsyncGuestfs
+from guestkit.errors import (
+    ApplianceCrashed,
+    ApplianceKilled,
+    CallTimeout,
+    Error,
+    HandleClosed,
+    LaunchError,
+)
+from guestkit.events import Event
+from guestkit.generated import structs
+from guestkit.handle import Guestfs
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ApplianceCrashed",
+    "ApplianceKilled",
+    "AsyncGuestfs",
+    "CallTimeout",
+    "Error",
+    "Event",
+    "Guestfs",
+    "HandleClosed",
+    "LaunchError",
+    "structs",
+]

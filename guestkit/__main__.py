@@ -1,0 +1,7 @@
+"""`python -m guestkit`."""
+
+import sys
+
+from guestkit.cli import main
+
+sys.exit(main())

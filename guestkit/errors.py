@@ -1,0 +1,98 @@
+"""What can go wrong. One tree; every class can be pickled, so errors cross process pools.
+
+Everything raised for a libguestfs call is an `Error`; the classes below it are for the cases in which a
+caller does something else next. Wrong arguments raise Python's own TypeError, ValueError, OverflowError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from guestkit import _native
+
+
+class Error(RuntimeError):
+    """A libguestfs call failed.
+
+    Attributes:
+        op: the libguestfs action, such as "mount"
+        message: the reason, without the action's name in front
+        errno: an errno value (module errno), 0 where libguestfs gave none
+    """
+
+    def __init__(self, op: str, message: str, errno: int = 0) -> None:
+        super().__init__(op, message, errno)
+        self.op = op
+        self.message = message
+        self.errno = errno
+
+    def __str__(self) -> str:
+        return f"{self.op}: {self.message}"
+
+
+class HandleClosed(Error, ValueError):
+    """The handle is closed or being closed, or belongs to the process before a fork."""
+
+
+class LaunchError(Error):
+    """The appliance did not start.
+
+    Attributes:
+        cause: one word for what is wrong, "unknown" where guestkit cannot tell
+        hint: what mends it, "" where guestkit does not know
+        console: the last lines that the appliance and libguestfs wrote: hostile text, escape it
+    """
+
+    def __init__(
+        self,
+        op: str,
+        message: str,
+        errno: int = 0,
+        cause: str = "unknown",
+        hint: str = "",
+        console: Sequence[str] = (),
+    ) -> None:
+        super().__init__(op, message, errno)
+        self.args = (op, message, errno, cause, hint, tuple(console))
+        self.cause = cause
+        self.hint = hint
+        self.console = tuple(console)
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}\n{self.hint}" if self.hint else super().__str__()
+
+
+class ApplianceCrashed(Error):
+    """The appliance died while it was in use. Open a new handle: this one has lost its disks."""
+
+
+class ApplianceKilled(ApplianceCrashed):
+    """guestkit ended the appliance because a call was cancelled or took too long."""
+
+
+class CallTimeout(Error, TimeoutError):  # type: ignore[misc]  # OSError.errno may be None, this one not
+    """A call took longer than it was given.
+
+    Attributes:
+        seconds: the time it was given
+        clock: which limit it was, such as "call_timeout"
+        console: the last lines that the appliance and libguestfs wrote: hostile text, escape it
+    """
+
+    def __init__(
+        self,
+        op: str,
+        message: str,
+        errno: int = 0,
+        seconds: float = 0.0,
+        clock: str = "call_timeout",
+        console: Sequence[str] = (),
+    ) -> None:
+        super().__init__(op, message, errno)
+        self.args = (op, message, errno, seconds, clock, tuple(console))
+        self.seconds = seconds
+        self.clock = clock
+        self.console = tuple(console)
+
+
+_native.use_error_types((Error, HandleClosed, LaunchError, ApplianceCrashed))

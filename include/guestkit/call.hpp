@@ -1,0 +1,162 @@
+// The one way into libguestfs. Every action goes through call(): arguments to C, the call, the check, the
+// error taken on this thread, the result owned.
+//
+// Threads: any thread may call on a handle at any time; libguestfs lets one call of a handle run and the
+// others wait. A closing handle waits for the calls that are in it and lets no new one in.
+#pragma once
+
+#include <guestfs.h>
+#include <pthread.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "convert.hpp"
+#include "error.hpp"
+
+namespace guestkit {
+
+enum class LogLevel { debug, info, warning, error };
+
+/// Receives guestkit's own log lines, on the thread that caused them; it must not throw.
+using LogSink = std::function<void(LogLevel, const std::string&)>;
+
+namespace detail {
+
+struct listener;  // event.hpp
+
+/// How often this process has been forked from the one that loaded guestkit. A handle belongs to the
+/// process that made it: in a forked child it must not be touched, or the parent's appliance suffers.
+inline unsigned fork_generation() noexcept {
+  static std::atomic<unsigned> generation{0};
+  static const int watching = ::pthread_atfork(nullptr, nullptr, [] { generation.fetch_add(1); });
+  (void)watching;
+  return generation.load(std::memory_order_relaxed);
+}
+
+inline std::uint64_t next_serial() noexcept {
+  static std::atomic<std::uint64_t> serial{0};
+  return ++serial;
+}
+
+/// What a handle is made of. Shared, so that a Subscription may outlive the handle.
+struct handle_state {
+  static constexpr std::uint32_t closing = 1U << 31;
+
+  guestfs_h* h = nullptr;
+  const std::uint64_t serial = next_serial();  // addresses are used again, serials are not
+  const unsigned generation = fork_generation();
+  std::atomic<std::uint32_t> calls{0};  // calls inside the handle; the top bit: no more may enter
+  std::atomic<bool> closed{false};
+  std::atomic<bool> launched{false};  // the appliance came up and was not shut down by a call
+  LogSink log;
+  std::mutex listeners_mutex;
+  std::vector<std::shared_ptr<listener>> listeners;
+};
+
+/// One call on a handle, from entering it to leaving it, with the error that it left.
+class call_scope {
+ public:
+  /// @param takes_lock  false for user_cancel alone, which must not wait for the call that it is to stop
+  call_scope(handle_state* state, const char* op, bool takes_lock = true)
+      : state_(state), op_(op), outer_(innermost) {
+    if (state == nullptr) throw HandleClosed(op, "the handle was moved from", EBADF);
+    if (state->generation != fork_generation())
+      throw HandleClosed(op, "the handle belongs to the process before the fork; open one in this process",
+                         EBADF);
+    if ((state->calls.fetch_add(1) & handle_state::closing) != 0) {
+      leave();
+      throw HandleClosed(op, "the handle is closed", EBADF);
+    }
+    innermost = this;
+    if (takes_lock && silenced != state->serial) {
+      guestfs_set_error_handler(state->h, &take, nullptr);
+      silenced = state->serial;
+    }
+  }
+  ~call_scope() {
+    innermost = outer_;
+    leave();
+  }
+  call_scope(const call_scope&) = delete;
+  call_scope& operator=(const call_scope&) = delete;
+
+  guestfs_h* h() const noexcept { return state_->h; }
+
+  /// The call has failed: throw what libguestfs said.
+  [[noreturn]] void fail() const {
+    if (std::strcmp(op_, "launch") == 0) throw LaunchError(op_, message_, number_);
+    // The appliance was up and nobody shut it down, but it is no longer ready: that is its death, whatever
+    // the message and the errno are.
+    if (state_->launched && guestfs_is_ready(state_->h) == 0) {
+      state_->launched = false;
+      throw ApplianceCrashed(op_, message_, number_);
+    }
+    throw Error(op_, message_, number_);
+  }
+
+  /// Whether this thread is inside a call on that handle, which then is waiting for this code.
+  static bool inside(const handle_state& state) noexcept {
+    for (auto* scope = innermost; scope != nullptr; scope = scope->outer_)
+      if (scope->state_ == &state) return true;
+    return false;
+  }
+
+ private:
+  void leave() noexcept {
+    if (state_->calls.fetch_sub(1) == (handle_state::closing | 1U)) state_->calls.notify_all();
+  }
+
+  /// libguestfs keeps the error handler for each thread, and prints to stderr in a thread that set none.
+  /// This one stays installed; it runs in the failing call, with the lock held, so nothing can come between.
+  static void take(guestfs_h* h, void*, const char* message) noexcept {
+    if (innermost == nullptr || innermost->state_->h != h) return;
+    try {
+      innermost->message_ = message;
+      innermost->number_ = guestfs_last_errno(h);
+    } catch (...) {  // no memory for the message: fail() says that there is none
+    }
+  }
+
+  inline static thread_local call_scope* innermost = nullptr;
+  inline static thread_local std::uint64_t silenced = 0;  // serial of the handle that take() was set for last
+
+  handle_state* state_;
+  const char* op_;
+  call_scope* outer_;  // a call made in a callback of another one
+  std::string message_;
+  int number_ = 0;
+};
+
+/// Calls fn and returns what it returned, owned; throws Error if that means a failure.
+/// @param op  libguestfs' name of the action; must live for ever
+template <class R, class C, class... P, class... A>
+c_result<R> call(handle_state* state, const char* op, C (*fn)(guestfs_h*, P...), const A&... arguments) {
+  call_scope scope(state, op);
+  if constexpr (std::is_same_v<R, buffer>) {
+    std::size_t size = 0;
+    C c;
+    if constexpr (std::is_invocable_v<decltype(fn), guestfs_h*, decltype(lower(arguments))..., std::size_t*>)
+      c = fn(scope.h(), lower(arguments)..., &size);
+    else  // inspect_get_icon alone has its options behind the size
+      c = [&](const auto& root, const auto& options) {
+        return fn(scope.h(), lower(root), &size, lower(options));
+      }(arguments...);
+    if (c_result<R>::failed(c)) scope.fail();
+    return {c, size};
+  } else {
+    C c = fn(scope.h(), lower(arguments)...);
+    if (c_result<R>::failed(c)) scope.fail();
+    return c_result<R>(c);
+  }
+}
+
+}  // namespace detail
+}  // namespace guestkit

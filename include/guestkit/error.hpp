@@ -1,0 +1,67 @@
+// What can go wrong, as exceptions: one class for libguestfs' errors and a few below it for the cases
+// in which a caller does something else next.
+#pragma once
+
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace guestkit {
+
+/// A libguestfs call failed: which one, why, and the errno if there was one.
+///
+/// what() is "op: message"; it names the call once, also where libguestfs' own message begins with it.
+class Error : public std::runtime_error {
+ public:
+  /// @param op            the libguestfs action, such as "mount"
+  /// @param message       the reason; empty: made from error_number
+  /// @param error_number  an errno value, 0 where none is known
+  Error(std::string op, const std::string& message, int error_number = 0)
+      : Error(std::move(op), reason(message, error_number), error_number, resolved{}) {}
+
+  /// The action that failed, such as "mount".
+  const std::string& op() const noexcept { return op_; }
+  /// The reason, without the action's name in front.
+  const std::string& message() const noexcept { return message_; }
+  /// The errno value, 0 where libguestfs gave none. (`errno` itself is a macro.)
+  int error_number() const noexcept { return error_number_; }
+
+ private:
+  struct resolved {};
+  Error(std::string op, std::string message, int error_number, resolved)
+      : std::runtime_error(message.starts_with(op + ": ") ? message : op + ": " + message),
+        op_(std::move(op)),
+        message_(message.starts_with(op_ + ": ") ? message.substr(op_.size() + 2) : std::move(message)),
+        error_number_(error_number) {}
+
+  static std::string reason(const std::string& message, int error_number) {
+    if (!message.empty()) return message;
+    if (error_number != 0) return std::strerror(error_number);
+    return "the call failed and libguestfs gave no reason";
+  }
+
+  std::string op_;
+  std::string message_;
+  int error_number_;
+};
+
+/// The handle is closed, being closed, moved from, or belongs to the process before a fork.
+class HandleClosed : public Error {
+ public:
+  using Error::Error;
+};
+
+/// The appliance did not start.
+class LaunchError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// The appliance died while it was in use. Open a new handle: the disks of this one are gone.
+class ApplianceCrashed : public Error {
+ public:
+  using Error::Error;
+};
+
+}  // namespace guestkit

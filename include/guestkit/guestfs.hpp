@@ -1,0 +1,83 @@
+// guestkit::Guestfs: a libguestfs handle with every action as a method.
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "generated/actions.hpp"
+#include "handle.hpp"
+
+namespace guestkit {
+
+namespace detail {
+
+/// Results as C++ values.
+class value_core : public handle {
+ public:
+  using handle::handle;
+  template <class R>
+  using result = R;
+
+ protected:
+  template <class R, class F, class... A>
+  R call(const char* op, F fn, const A&... arguments) {
+    return this->template invoke<R>(op, fn, arguments...).lift();
+  }
+};
+
+}  // namespace detail
+
+/// A handle on the disks of one guest. A class template, so that a program compiles only what it calls.
+///
+/// Ownership: move-only; closed by close() or at its end. Errors: every method throws Error or one of its
+/// children. Threads: any thread may call at any time, calls on one handle run one after the other; only
+/// user_cancel() does not wait. After fork() the handle is the parent's alone.
+///
+/// Methods have libguestfs' own names, so guestfs(3) is their manual.
+template <class Core>
+class basic_guestfs : public detail::actions<Core> {
+ public:
+  using detail::actions<Core>::actions;
+
+  /// Start the appliance; add the disks first. Takes seconds.
+  ///
+  /// Notices a KVM that does not work and lets QEMU emulate instead (HandleOptions::accel).
+  /// C: guestfs_launch(3), since 0.0.3. Throws LaunchError.
+  typename Core::template result<void> launch() {
+    this->choose_accelerator();
+    detail::actions<Core>::launch();
+    this->set_launched(true);
+    return typename Core::template result<void>(0);
+  }
+
+  /// Shut the appliance down and tell whether the guest's last writes failed; close() does not tell.
+  /// The handle has no disks afterwards. C: guestfs_shutdown(3), since 1.19.16.
+  typename Core::template result<void> shutdown() {
+    this->set_launched(false);  // also if it fails
+    return detail::actions<Core>::shutdown();
+  }
+
+  /// Shut the appliance down. C: guestfs_kill_subprocess(3), since 0.0.3. Deprecated: use shutdown.
+  [[deprecated("use shutdown")]] typename Core::template result<void> kill_subprocess() {
+    this->set_launched(false);
+    return detail::actions<Core>::kill_subprocess();
+  }
+
+  /// Stop the upload or download that another thread has running on this handle; never waits.
+  ///
+  /// It is lost when it comes before the transfer begins: send it again until the call has returned. The call
+  /// throws Error with EINTR and the handle stays usable. C: guestfs_user_cancel(3), since 1.11.18.
+  typename Core::template result<void> user_cancel() {
+    this->cancel_transfer();
+    return typename Core::template result<void>(0);
+  }
+
+  /// Have callback run at each of these events. guestfs_set_event_callback(3).
+  Subscription set_event_callback(Event events, EventCallback callback) {
+    return this->subscribe(events, std::move(callback));
+  }
+};
+
+using Guestfs = basic_guestfs<detail::value_core>;
+
+}  // namespace guestkit

@@ -1,0 +1,7 @@
+// The one header to include: guestkit::Guestfs and everything that goes with it.
+#pragma once
+
+#include "error.hpp"
+#include "event.hpp"
+#include "guestfs.hpp"
+#include "version.hpp"

@@ -1,0 +1,197 @@
+// What this host can do: whether KVM really works.
+#pragma once
+
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace guestkit {
+
+/// Whether KVM can run an appliance on this host, and if not, why and what to do.
+struct KvmStatus {
+  bool usable = false;
+  std::string reason;
+};
+
+namespace detail {
+
+/// Owns a file descriptor.
+class unique_fd {
+ public:
+  explicit unique_fd(int fd = -1) noexcept : fd_(fd) {}
+  unique_fd(unique_fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  unique_fd& operator=(unique_fd&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~unique_fd() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const noexcept { return fd_; }
+
+ private:
+  int fd_;
+};
+
+/// How a program ended and what it last wrote to stderr.
+struct ProgramEnd {
+  int error = 0;  // errno, if it could not be started
+  bool timed_out = false;
+  int status = 0;  // of waitpid
+  std::string stderr_tail = {};
+};
+
+/// Runs a program to its end, or kills it at the limit. No shell; stdin and stdout are /dev/null.
+inline ProgramEnd run_program(const std::vector<std::string>& command, std::chrono::milliseconds limit) {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return {.error = errno};
+  const unique_fd reader(ends[0]);
+  unique_fd writer(ends[1]);
+
+  std::vector<char*> arguments;
+  for (const auto& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
+  arguments.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, writer.get(), STDERR_FILENO);
+  pid_t child = -1;
+  const int error = ::posix_spawnp(&child, arguments[0], &actions, nullptr, arguments.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  if (error != 0) return {.error = error};
+  writer = unique_fd();
+
+  ProgramEnd end;
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  std::array<char, 512> chunk{};
+  for (;;) {  // stderr is closed when the program ends
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    pollfd waiting{.fd = reader.get(), .events = POLLIN, .revents = 0};
+    const int ready = left.count() <= 0 ? 0 : ::poll(&waiting, 1, static_cast<int>(left.count()));
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready <= 0) {
+      end.timed_out = true;
+      ::kill(child, SIGKILL);
+      break;
+    }
+    const ssize_t size = ::read(reader.get(), chunk.data(), chunk.size());
+    if (size <= 0) break;
+    end.stderr_tail.append(chunk.data(), static_cast<std::size_t>(size));
+    if (end.stderr_tail.size() > 4096) end.stderr_tail.erase(0, end.stderr_tail.size() - 4096);
+  }
+  while (::waitpid(child, &end.status, 0) < 0 && errno == EINTR) {
+  }
+  return end;
+}
+
+/// The last line of a program's output, safe to print.
+inline std::string last_line(const std::string& output) {
+  const auto end = output.find_last_not_of(" \r\n");
+  if (end == std::string::npos) return "";
+  const auto before = output.find_last_of('\n', end);
+  const auto begin = before == std::string::npos ? 0 : before + 1;
+  std::string line = output.substr(begin, end - begin + 1);
+  for (char& c : line)
+    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = '?';
+  return line;
+}
+
+/// A firmware that tells the isa-debug-exit device, and so QEMU's exit status, that guest code has run.
+inline unique_fd probe_firmware() {
+  std::vector<unsigned char> image(64 * 1024, 0xf4);  // hlt
+  // At the reset vector: mov al, 0x10; out 0xf4, al
+  constexpr std::array<unsigned char, 4> code{0xb0, 0x10, 0xe6, 0xf4};
+  std::memcpy(image.data() + 0xfff0, code.data(), code.size());
+  unique_fd file(::memfd_create("guestkit-kvm-probe", 0));  // inherited: QEMU opens it by its number
+  if (file.get() >= 0 && ::write(file.get(), image.data(), image.size()) != static_cast<ssize_t>(image.size()))
+    return unique_fd();
+  return file;
+}
+
+inline constexpr int probe_exit_status = (0x10 << 1) | 1;
+
+/// Asks the kernel and QEMU, without a cache. Runs QEMU for about 0.1 s where the device can be opened.
+inline KvmStatus probe_kvm(const std::string& device, const std::string& qemu, std::chrono::milliseconds limit) {
+  const unique_fd kvm(::open(device.c_str(), O_RDWR | O_CLOEXEC));
+  if (kvm.get() < 0) {
+    if (errno == ENOENT)
+      return {false, device + " is missing: the processor or the cloud offers no (nested) virtualisation here"};
+    if (errno == EACCES)
+      return {false, device + " cannot be opened by this user: add the user to the group kvm"};
+    return {false, device + " cannot be opened: " + std::strerror(errno)};
+  }
+#if defined(__x86_64__)
+  const unique_fd firmware = probe_firmware();
+  if (firmware.get() < 0) return {false, std::string("a probe of KVM could not be made: ") + std::strerror(errno)};
+  const auto end = run_program({qemu, "-nodefaults", "-no-user-config", "-display", "none", "-machine",
+                                "pc,accel=kvm", "-cpu", "max", "-m", "16", "-bios",
+                                "/proc/self/fd/" + std::to_string(firmware.get()), "-device",
+                                "isa-debug-exit,iobase=0xf4,iosize=4"},
+                               limit);
+  const bool proved = WIFEXITED(end.status) && WEXITSTATUS(end.status) == probe_exit_status;
+#else
+  // No firmware of a few bytes for the other architectures: QEMU must at least start with KVM.
+  const auto end = run_program({qemu, "-nodefaults", "-no-user-config", "-display", "none", "-machine",
+                                "none,accel=kvm", "-monitor", "stdio"},
+                               limit);
+  const bool proved = WIFEXITED(end.status) && WEXITSTATUS(end.status) == 0;
+#endif
+  if (end.error != 0) return {false, qemu + " cannot be run: " + std::strerror(end.error)};
+  if (end.timed_out)
+    return {false, qemu + " runs no guest code with " + device + " within " + std::to_string(limit.count()) +
+                       " ms: virtualisation is broken on this host"};
+  if (proved) return {true, ""};
+  const std::string line = last_line(end.stderr_tail);
+  return {false, qemu + " fails with " + device + (line.empty() ? "" : " (" + line + ")") +
+                     ": virtualisation is broken on this host"};
+}
+
+/// Changes when the file does.
+inline std::string file_key(const std::string& path) {
+  struct stat s {};
+  if (::stat(path.c_str(), &s) != 0) return "-";
+  std::string key;
+  for (const auto part : {static_cast<std::int64_t>(s.st_dev), static_cast<std::int64_t>(s.st_ino),
+                          static_cast<std::int64_t>(s.st_size), static_cast<std::int64_t>(s.st_mtim.tv_sec),
+                          static_cast<std::int64_t>(s.st_mtim.tv_nsec), static_cast<std::int64_t>(s.st_mode)})
+    key += std::to_string(part) + ' ';
+  return key;
+}
+
+}  // namespace detail
+
+/// Whether KVM works with this QEMU. Found out once for each QEMU, user and state of /dev/kvm in a process
+/// and kept; costs about 0.1 s the first time, nothing where /dev/kvm is missing.
+///
+/// Starting a guest is the only proof: there are hosts whose /dev/kvm opens and whose QEMU then aborts or hangs.
+/// Threads: any; two at once probe once.
+inline KvmStatus kvm_status(const std::string& qemu) {
+  static std::mutex mutex;
+  static std::map<std::string, KvmStatus> known;
+  constexpr auto device = "/dev/kvm";
+  const std::string key = qemu + ' ' + detail::file_key(qemu) + detail::file_key(device) + std::to_string(::geteuid());
+  const std::lock_guard lock(mutex);
+  auto found = known.find(key);
+  if (found == known.end())
+    found = known.emplace(key, detail::probe_kvm(device, qemu, std::chrono::seconds(5))).first;
+  return found->second;
+}
+
+}  // namespace guestkit

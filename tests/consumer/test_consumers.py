@@ -1,0 +1,76 @@
+"""Programs outside the tree use the C++ library: as a Meson subproject and by pkg-config."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FOREIGN = Path(__file__).parent / "foreign"
+EXPECTED = "direct 777\n"
+
+
+def run(*command: str | Path, environment: dict[str, str] | None = None) -> str:
+    """Run a command; return what it printed; on failure show all of it."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture
+def nothing_of_ours() -> dict[str, str]:
+    """Without the paths that `./run` sets: a stranger's machine."""
+    return {"PKG_CONFIG_PATH": "", "CPLUS_INCLUDE_PATH": ""}
+
+
+def test_a_foreign_meson_project_takes_guestkit_as_a_subproject(
+    tmp_path: Path, nothing_of_ours: dict[str, str]
+) -> None:
+    project = tmp_path / "foreign"
+    shutil.copytree(FOREIGN, project)
+    (project / "subprojects").mkdir()
+    # Only what a tarball of the project holds.
+    names = run("git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).is_file():
+            target = project / "subprojects" / "guestkit" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, target)
+    build = tmp_path / "build"
+    # A stranger has neither Boost nor Python's headers: asking for them would fail here.
+    told = run("meson", "setup", build, project, environment=nothing_of_ours)
+    assert "boost" not in told.lower()
+    assert "python" not in told.lower()
+    run("meson", "compile", "-C", build)
+    assert run(build / "program") == EXPECTED
+    targets = run("meson", "introspect", "--targets", build)
+    assert "test_" not in targets  # no tests of ours in somebody else's project
+    installed = run("meson", "introspect", "--installed", build)
+    assert "guestkit" not in installed  # and nothing of ours is installed with it
+
+
+def test_pkg_config_finds_an_installed_guestkit(tmp_path: Path, nothing_of_ours: dict[str, str]) -> None:
+    prefix = tmp_path / "prefix"
+    build = tmp_path / "build"
+    run("meson", "setup", build, ROOT, f"--prefix={prefix}", "-Dpython=disabled", "-Dtests=disabled")
+    run("meson", "install", "-C", build)
+    (pc,) = prefix.rglob("guestkit.pc")
+    flags = run(
+        "pkg-config", "--cflags", "--libs", "guestkit",
+        environment={**nothing_of_ours, "PKG_CONFIG_PATH": str(pc.parent)},
+    ).split()  # fmt: skip
+    program = tmp_path / "program"
+    sources = sorted(FOREIGN.glob("*.cpp"))
+    run("g++", "-std=c++20", "-Wall", "-Wextra", *sources, *flags, "-o", program, environment=nothing_of_ours)
+    assert run(program) == EXPECTED

@@ -1,0 +1,128 @@
+#define BOOST_TEST_MODULE host
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/test/unit_test.hpp>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <guestkit/host.hpp>
+#include <string>
+
+namespace {
+
+using guestkit::detail::probe_kvm;
+constexpr auto patience = std::chrono::seconds(20);
+
+/// A directory with a fake QEMU and a device that can be opened.
+struct Host {
+  std::filesystem::path folder;
+  std::string device, qemu;
+
+  Host() {
+    std::string name = (std::filesystem::temp_directory_path() / "guestkit-host-XXXXXX").string();
+    folder = ::mkdtemp(name.data());
+    device = (folder / "kvm").string();
+    qemu = (folder / "qemu").string();
+    std::ofstream(device) << "";
+  }
+  ~Host() { std::filesystem::remove_all(folder); }
+
+  void qemu_does(const std::string& script) const {
+    std::ofstream(qemu) << "#!/bin/sh\n" << script << '\n';
+    ::chmod(qemu.c_str(), 0700);
+  }
+};
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_CASE(a_missing_device_is_told_and_runs_nothing, Host) {
+  qemu_does("touch " + (folder / "ran").string());
+  const auto status = probe_kvm((folder / "absent").string(), qemu, patience);
+  BOOST_TEST(!status.usable);
+  BOOST_TEST(contains(status.reason, "absent is missing"));
+  BOOST_TEST(!std::filesystem::exists(folder / "ran"));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_device_that_cannot_be_opened_is_told_with_its_errno, Host) {
+  const auto status = probe_kvm(folder.string(), qemu, patience);  // a directory
+  BOOST_TEST(!status.usable);
+  BOOST_TEST(contains(status.reason, "cannot be opened: Is a directory"));
+}
+
+BOOST_FIXTURE_TEST_CASE(guest_code_that_runs_is_the_proof, Host) {
+  qemu_does("exit " + std::to_string(guestkit::detail::probe_exit_status));
+  const auto status = probe_kvm(device, qemu, patience);
+  BOOST_TEST(status.usable);
+  BOOST_TEST(status.reason.empty());
+}
+
+BOOST_FIXTURE_TEST_CASE(a_qemu_that_merely_ends_well_is_no_proof, Host) {
+  qemu_does("exit 0");
+  BOOST_TEST(!probe_kvm(device, qemu, patience).usable);
+}
+
+BOOST_FIXTURE_TEST_CASE(the_firmware_is_64_kib_with_code_at_the_reset_vector, Host) {
+  qemu_does("while [ \"$1\" != -bios ]; do shift; done; cp \"$2\" " + (folder / "bios").string() + "; exit 33");
+  BOOST_TEST(probe_kvm(device, qemu, patience).usable);
+  BOOST_TEST(std::filesystem::file_size(folder / "bios") == 65536U);
+  std::ifstream file(folder / "bios", std::ios::binary);
+  file.seekg(0xfff0);
+  BOOST_TEST(file.get() == 0xb0);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_qemu_that_aborts_is_quoted_without_its_escape_sequences, Host) {
+  qemu_does("echo first >&2; printf 'Assertion \\033[31mfailed\\n' >&2; kill -ABRT $$");
+  const auto status = probe_kvm(device, qemu, patience);
+  BOOST_TEST(!status.usable);
+  BOOST_TEST(contains(status.reason, "(Assertion ?[31mfailed)"));
+  BOOST_TEST(!contains(status.reason, "first"));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_qemu_that_hangs_is_killed_and_reaped, Host) {
+  qemu_does("echo $$ >" + (folder / "pid").string() + "; exec cat " + (folder / "fifo").string());
+  ::mkfifo((folder / "fifo").c_str(), 0600);
+  const auto status = probe_kvm(device, qemu, std::chrono::milliseconds(300));
+  BOOST_TEST(!status.usable);
+  BOOST_TEST(contains(status.reason, "within 300 ms"));
+  pid_t pid = 0;
+  std::ifstream(folder / "pid") >> pid;
+  BOOST_TEST(pid > 0);
+  BOOST_TEST(::kill(pid, 0) == -1);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_missing_qemu_is_told, Host) {
+  const auto status = probe_kvm(device, qemu, patience);
+  BOOST_TEST(!status.usable);
+  BOOST_TEST(contains(status.reason, "cannot be run: No such file or directory"));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_probe_leaves_no_file_open, Host) {
+  qemu_does("exit 33");
+  const auto open_files = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());
+  };
+  const auto before = open_files();
+  for (int i = 0; i < 3; ++i) BOOST_TEST(probe_kvm(device, qemu, patience).usable);
+  BOOST_TEST(open_files() == before);
+}
+
+BOOST_FIXTURE_TEST_CASE(the_verdict_is_found_once_and_again_for_another_qemu, Host) {
+  const std::string runs = (folder / "runs").string();
+  qemu_does("echo run >>" + runs + "; exit 33");
+  const auto count = [&] {
+    std::ifstream file(runs);
+    return std::count(std::istreambuf_iterator<char>(file), {}, '\n');
+  };
+  const auto first = guestkit::kvm_status(qemu);
+  const auto ran = count();  // none where the host has no /dev/kvm
+  BOOST_TEST(guestkit::kvm_status(qemu).usable == first.usable);
+  BOOST_TEST(count() == ran);
+  qemu_does("echo run >>" + runs + "; exit 3; # another one");
+  BOOST_TEST(!guestkit::kvm_status(qemu).usable);
+  BOOST_TEST(count() == 2 * ran);
+}

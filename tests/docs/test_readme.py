@@ -1,0 +1,64 @@
+"""The programs in README.md run as they stand there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PRODUCT = "Debian GNU/Linux 12"
+
+
+def snippet(language: str, marker: str) -> str:
+    """Return the one block of that language that holds the marker."""
+    blocks = re.findall(rf"^```{re.escape(language)}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    (block,) = [block for block in blocks if marker in block]
+    return str(block)
+
+
+@pytest.fixture
+def here(tmp_path: Path, demo_guest: Path) -> Path:
+    """A directory with a disk.qcow2, as the programs expect."""
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(demo_guest), "-F", "raw"]
+    subprocess.run([*command, str(tmp_path / "disk.qcow2")], check=True)
+    return tmp_path
+
+
+def output(command: list[str], here: Path) -> str:
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_cpp_program(here: Path) -> None:
+    (here / "program.cpp").write_text(snippet("cpp", "int main"))
+    (command,) = re.findall(r"^    (g\+\+ .*)$", README, re.MULTILINE)
+    output(["sh", "-ec", command], here)
+    assert output(["./a.out"], here) == f"/dev/sda1: {PRODUCT}\n"
+
+
+def test_the_python_program(here: Path) -> None:
+    printed = output([sys.executable, "-c", snippet("python", "import Guestfs")], here)
+    assert printed.startswith(f"/dev/sda1 {PRODUCT}\n")
+    assert " / ext4 " in printed  # the guest's fstab
+
+
+def test_the_async_program(here: Path) -> None:
+    printed = output([sys.executable, "-c", snippet("python", "AsyncGuestfs")], here)
+    assert printed == f"{[[PRODUCT], [PRODUCT]]}\n"
+
+
+def test_the_meson_line_is_the_one_that_the_consumer_test_builds() -> None:
+    used = (ROOT / "tests" / "consumer" / "foreign" / "meson.build").read_text(encoding="utf-8")
+    assert snippet("meson", "dependency").strip() in used
+
+
+def test_the_commands_are_those_of_run() -> None:
+    told = subprocess.run([ROOT / "run", "--help"], capture_output=True, text=True, check=True).stdout
+    for command in re.findall(r"^    \./run (\w+)", README, re.MULTILINE):
+        assert f"run {command}" in told

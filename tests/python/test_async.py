@@ -1,0 +1,365 @@
+"""What AsyncGuestfs promises, without an appliance: `run()` puts functions that block into its queue."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import inspect
+import threading
+import warnings
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guestkit import AsyncGuestfs, Error, Event, Guestfs, HandleClosed
+from guestkit._executor import MAX_THREADS, set_executor, shared_executor
+
+#: Long enough for anything that does not hang, in seconds.
+PATIENCE = 20
+
+
+class Gate:
+    """A function for `run()` that says when it has begun and ends when it is opened."""
+
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+        self.begun = asyncio.Event()
+        self.loop = asyncio.get_running_loop()
+
+    def __call__(self, handle: Guestfs) -> int:
+        self.loop.call_soon_threadsafe(self.begun.set)
+        assert self.opened.wait(PATIENCE)
+        return handle.get_memsize()
+
+
+async def test_calls_run_in_the_order_in_which_they_were_made() -> None:
+    order: list[int] = []
+
+    def note(n: int) -> Callable[[Guestfs], None]:
+        return lambda handle: order.append(n)
+
+    async with AsyncGuestfs() as g:
+        calls = [g.run(note(n)) for n in range(20)]
+        await asyncio.gather(*reversed(calls))
+    assert order == list(range(20))
+
+
+async def test_a_call_that_nobody_awaits_runs_all_the_same() -> None:
+    async with AsyncGuestfs() as g:
+        g.set_memsize(777)
+        assert await g.get_memsize() == 777
+
+
+async def test_the_exception_of_a_call_that_nobody_awaits_is_logged() -> None:
+    said: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: said.append(context))
+    async with AsyncGuestfs() as g:
+        g.set_memsize(1)
+    del g
+    gc.collect()
+    assert [type(context["exception"]) for context in said] == [Error]
+
+
+async def test_gather_after_async_with_gets_the_results_of_calls_made_inside() -> None:
+    calls = []
+    for size in (600, 700):
+        async with AsyncGuestfs() as g:
+            await g.set_memsize(size)
+            calls.append(g.get_memsize())
+    assert await asyncio.gather(*calls) == [600, 700]
+
+
+async def test_a_call_is_a_coroutine_for_everything_that_takes_one() -> None:
+    async with AsyncGuestfs() as g:
+        call = g.get_memsize()
+        assert isinstance(call, Coroutine) and asyncio.iscoroutine(call)
+        assert await call == 1280
+        assert await asyncio.wait_for(g.get_memsize(), PATIENCE) == 1280
+        assert await asyncio.create_task(g.get_memsize()) == 1280
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(g.get_memsize())
+        assert task.result() == 1280
+        async with asyncio.timeout(PATIENCE):
+            assert await g.get_memsize() == 1280
+
+
+def test_a_call_without_a_running_loop_raises_at_once() -> None:
+    with pytest.raises(RuntimeError, match=r"get_memsize\(\) needs a running event loop"):
+        AsyncGuestfs().get_memsize()
+
+
+def test_a_handle_belongs_to_the_loop_of_its_first_call() -> None:
+    g = AsyncGuestfs()
+
+    async def use() -> int:
+        return await g.get_memsize()
+
+    assert asyncio.run(use()) == 1280
+    with pytest.raises(RuntimeError, match="belongs to another event loop"):
+        asyncio.run(use())
+    assert g._handle is not None
+    g._handle.close()
+
+
+async def test_no_call_runs_on_the_thread_of_the_loop() -> None:
+    loop_thread = threading.current_thread()
+    async with AsyncGuestfs() as g:
+        thread = await g.run(lambda handle: threading.current_thread())
+    assert thread is not loop_thread
+    assert thread.name.startswith("guestkit")
+
+
+async def test_the_libguestfs_handle_is_created_off_the_thread_of_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: list[threading.Thread] = []
+    original = Guestfs.__init__
+
+    def init(self: Guestfs, **options: Any) -> None:
+        threads.append(threading.current_thread())
+        original(self, **options)
+
+    monkeypatch.setattr(Guestfs, "__init__", init)
+    async with AsyncGuestfs() as g:
+        await g.get_memsize()
+    assert len(threads) == 1
+    assert threads[0] is not threading.current_thread()
+
+
+async def test_a_busy_handle_holds_one_thread_and_starves_no_other() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        busy, idle = AsyncGuestfs(executor=pool), AsyncGuestfs(executor=pool)
+        async with busy, idle:
+            gate = Gate()
+            waiting = [busy.run(gate), *(busy.get_memsize() for _ in range(50))]
+            await gate.begun.wait()
+            assert await asyncio.wait_for(idle.get_memsize(), PATIENCE) == 1280
+            gate.opened.set()
+            assert await asyncio.gather(*waiting) == [1280] * 51
+
+
+async def test_a_call_cancelled_while_it_waits_never_runs() -> None:
+    ran: list[int] = []
+    async with AsyncGuestfs() as g:
+        gate = Gate()
+        first = asyncio.create_task(g.run(gate))
+        second = asyncio.create_task(g.run(lambda handle: ran.append(1)))
+        await gate.begun.wait()
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        gate.opened.set()
+        assert await first == 1280
+        assert await g.get_memsize() == 1280
+    assert ran == []
+
+
+async def test_a_task_cancelled_before_its_first_step_takes_its_call_out_of_the_queue() -> None:
+    ran: list[int] = []
+    async with AsyncGuestfs() as g:
+        gate = Gate()
+        first = g.run(gate)
+        await gate.begun.wait()
+        task = asyncio.create_task(g.run(lambda handle: ran.append(1)))
+        task.cancel()  # before the loop has given it a step
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        gate.opened.set()
+        await first
+    assert ran == []
+
+
+async def test_a_cancel_of_a_running_call_waits_until_it_has_ended() -> None:
+    async with AsyncGuestfs() as g:
+        gate = Gate()
+        task = asyncio.create_task(g.run(gate))
+        await gate.begun.wait()
+        task.cancel()
+        await asyncio.sleep(0)
+        task.cancel()  # a second one does not lose the wait
+        done, _ = await asyncio.wait([task], timeout=0.1)
+        assert not done
+        gate.opened.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await g.get_memsize() == 1280
+
+
+async def test_a_cancel_reaches_libguestfs_while_the_call_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    cancelled = threading.Event()
+
+    def user_cancel(handle: Guestfs) -> None:
+        assert threading.current_thread() is not threading.main_thread()
+        cancelled.set()
+
+    monkeypatch.setattr(Guestfs, "user_cancel", user_cancel, raising=False)
+    async with AsyncGuestfs() as g:
+        begun = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def transfer(handle: Guestfs) -> bool:
+            loop.call_soon_threadsafe(begun.set)
+            return cancelled.wait(PATIENCE)
+
+        task = asyncio.create_task(g.run(transfer))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert cancelled.is_set()
+
+
+async def test_user_cancel_does_not_wait_for_the_call_that_it_stops(tmp_path: Path) -> None:
+    async with AsyncGuestfs() as g:
+        gate = Gate()
+        first = g.run(gate)
+        await gate.begun.wait()
+        await asyncio.wait_for(g.user_cancel(), PATIENCE)
+        gate.opened.set()
+        await first
+
+
+async def test_close_lets_the_calls_that_were_made_run() -> None:
+    g = AsyncGuestfs()
+    gate = Gate()
+    calls = [g.run(gate), g.get_memsize()]
+    await gate.begun.wait()
+    closing = asyncio.create_task(g.close())
+    await asyncio.sleep(0)
+    with pytest.raises(HandleClosed):
+        g.get_memsize()
+    gate.opened.set()
+    await closing
+    assert await asyncio.gather(*calls) == [1280, 1280]
+
+
+async def test_close_twice_and_at_once_is_one_close() -> None:
+    g = AsyncGuestfs()
+    await g.get_memsize()
+    await asyncio.gather(g.close(), g.close())
+    await g.close()
+    with pytest.raises(HandleClosed, match="get_memsize: the handle is closed"):
+        g.get_memsize()
+
+
+async def test_close_of_a_handle_that_was_never_used() -> None:
+    async with AsyncGuestfs():
+        pass
+
+
+async def test_close_does_not_wait_for_a_free_thread_of_the_pool() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        g, other = AsyncGuestfs(executor=pool), AsyncGuestfs(executor=pool)
+        await g.get_memsize()
+        gate = Gate()
+        blocking = other.run(gate)
+        await gate.begun.wait()
+        await asyncio.wait_for(g.close(), PATIENCE)
+        gate.opened.set()
+        await blocking
+        await other.close()
+
+
+async def test_an_exception_in_the_body_wins_and_cancels_what_waits() -> None:
+    ran: list[int] = []
+    with pytest.raises(KeyError, match="mine"):
+        async with AsyncGuestfs() as g:
+            gate = Gate()
+            g.run(gate)
+            g.run(lambda handle: ran.append(1))
+            await gate.begun.wait()
+            gate.opened.set()
+            raise KeyError("mine")
+    assert ran == []
+
+
+async def test_a_handle_dropped_unclosed_warns_and_is_closed() -> None:
+    g = AsyncGuestfs()
+    await g.get_memsize()
+    handle = g._handle
+    assert handle is not None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del g
+        gc.collect()
+    assert [w.category for w in caught] == [ResourceWarning]
+    for thread in threading.enumerate():
+        if thread.name == "guestkit-reaper":
+            thread.join(PATIENCE)
+    assert not handle.is_open()
+
+
+async def test_contextvars_of_the_caller_are_seen_inside_the_call() -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
+    async with AsyncGuestfs() as g:
+        variable.set("mine")
+        call = g.run(lambda handle: variable.get())
+        variable.set("later")
+        assert await call == "mine"
+
+
+async def test_events_arrive_on_the_loop_in_order() -> None:
+    seen: list[tuple[Event, str, threading.Thread]] = []
+
+    def callback(event: Event, number: int, text: str, numbers: list[int]) -> None:
+        seen.append((event, text, threading.current_thread()))
+
+    async with AsyncGuestfs() as g:
+        number = await g.set_event_callback(callback, Event.ENTER)
+        await g.get_memsize()
+        await g.get_smp()
+        await g.delete_event_callback(number)
+        await g.get_program()
+    me = threading.current_thread()
+    assert seen == [(Event.ENTER, "get_memsize", me), (Event.ENTER, "get_smp", me)]
+
+
+async def test_the_executor_is_shared_and_can_be_replaced() -> None:
+    assert shared_executor() is shared_executor()
+    mine = ThreadPoolExecutor(1, thread_name_prefix="mine")
+    set_executor(mine)
+    try:
+        async with AsyncGuestfs() as g:
+            assert (await g.run(lambda handle: threading.current_thread().name)).startswith("mine")
+    finally:
+        set_executor(None)
+        mine.shutdown()
+    async with AsyncGuestfs() as g:
+        assert (await g.run(lambda handle: threading.current_thread().name)).startswith("guestkit")
+
+
+async def test_an_executor_of_processes_is_refused() -> None:
+    with ProcessPoolExecutor(1) as processes:
+        with pytest.raises(TypeError, match="executor of threads"):
+            AsyncGuestfs(executor=processes)
+        with pytest.raises(TypeError, match="executor of threads"):
+            set_executor(processes)
+
+
+async def test_an_executor_that_was_shut_down_is_an_error_of_the_call() -> None:
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    g = AsyncGuestfs(executor=pool)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        await g.get_memsize()
+    await g.close()
+
+
+async def test_more_handles_than_threads_get_their_turn() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        handles = [AsyncGuestfs(executor=pool) for _ in range(20)]
+        assert await asyncio.gather(*(g.get_memsize() for g in handles)) == [1280] * 20
+        await asyncio.gather(*(g.close() for g in handles))
+    assert MAX_THREADS >= 20
+
+
+def test_signatures_and_documentation_are_those_of_the_blocking_class() -> None:
+    for name in ("mount", "mkfs", "add_drive", "launch", "read_file", "inspect_get_icon"):
+        blocking, asynchronous = getattr(Guestfs, name), getattr(AsyncGuestfs, name)
+        assert inspect.signature(asynchronous).parameters.keys() == inspect.signature(blocking).parameters.keys()
+        assert asynchronous.__doc__ == blocking.__doc__
+        assert asynchronous.__qualname__ == f"AsyncGuestfs.{name}"

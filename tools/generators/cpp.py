@@ -1,0 +1,211 @@
+"""The C++ headers: structs.hpp, options.hpp, actions.hpp."""
+
+from __future__ import annotations
+
+from .facts import NOTICE, Action, Api, Argument, Column, Struct
+
+ARGUMENTS = {
+    "string": "cstr",
+    "opt_string": "std::optional<cstr>",
+    "string_list": "const cstr_list&",
+    "buffer_in": "buffer_view",
+    "bool": "bool",
+    "int": "int",
+    "int64": "std::int64_t",
+    "pointer": "void*",
+}
+OPTIONS = {
+    "string": "std::string",
+    "string_list": "string_list",
+    "bool": "bool",
+    "int": "int",
+    "int64": "std::int64_t",
+}
+RESULTS = {
+    "err": "void",
+    "bool": "bool",
+    "int": "int",
+    "int64": "std::int64_t",
+    "string": "std::string",
+    "const_string": "std::string",
+    "const_opt_string": "std::optional<std::string>",
+    "string_list": "string_list",
+    "hashtable": "hashtable",
+    "bufferout": "buffer",
+}
+COLUMNS = {
+    "string": ("std::string", ""),
+    "device": ("std::string", ""),
+    "uuid": ("std::string", ""),
+    "buffer": ("std::string", ""),
+    "bytes": ("std::uint64_t", " = 0"),
+    "uint64": ("std::uint64_t", " = 0"),
+    "uint32": ("std::uint32_t", " = 0"),
+    "int64": ("std::int64_t", " = 0"),
+    "int32": ("std::int32_t", " = 0"),
+    "char": ("char", " = 0"),
+    "optpercent": ("std::optional<float>", ""),
+}
+
+
+def files(api: Api) -> dict[str, str]:
+    folder = "include/guestkit/generated/"
+    return {
+        folder + "structs.hpp": _structs(api),
+        folder + "options.hpp": _options(api),
+        folder + "actions.hpp": _actions(api),
+    }
+
+
+def result(api: Api, action: Action) -> str:
+    if action.returns == "struct":
+        return api.structs[action.struct].camel_name
+    if action.returns == "struct_list":
+        return f"std::vector<{api.structs[action.struct].camel_name}>"
+    return RESULTS[action.returns]
+
+
+def _header(about: str, *includes: str) -> list[str]:
+    return [f"// {NOTICE}", f"// {about}", "#pragma once", "", "#include <guestfs.h>", "", *includes, ""]
+
+
+def _structs(api: Api) -> str:
+    lines = _header(
+        "What actions return as structs: plain values, their columns in libguestfs' order.",
+        "#include <cstdint>",
+        "#include <optional>",
+        "#include <string>",
+    )
+    lines += ["namespace guestkit {"]
+    for struct in api.structs.values():
+        lines += ["", f"#ifdef {struct.macro}", *_struct(struct), "#endif"]
+    lines += ["", "}  // namespace guestkit", ""]
+    return "\n".join(lines)
+
+
+def _struct(struct: Struct) -> list[str]:
+    c = f"struct guestfs_{struct.name}"
+    lines = [f"/// {c}: guestfs(3).", f"struct {struct.camel_name} {{"]
+    for column in struct.columns:
+        type_name, initial = COLUMNS[column.type]
+        lines.append(f"  {type_name} {column.name}{initial};")
+    lines += ["", f"  using c_struct = {c};"]
+    if struct.is_list:
+        lines.append(f"  using c_list = {c}_list;")
+    renamed = [column for column in struct.columns if column.older_name]
+    for column in renamed:
+        lines += [
+            "  template <class C>",
+            f"  static constexpr auto c_{column.name}() {{  // {column.older_name} in older releases",
+            f"    if constexpr (requires(C c) {{ c.{column.name}; }})",
+            f"      return &C::{column.name};",
+            "    else",
+            f"      return &C::{column.older_name};",
+            "  }",
+        ]
+    lines += ["  static constexpr void each(auto&& f) {"]
+    for column in struct.columns:
+        lines.append(f'    f("{column.name}", &{struct.camel_name}::{column.name}, {_c_members(column)});')
+    lines += ["  }"]
+    lines.append(f"  static void c_free(c_struct* c) noexcept {{ guestfs_free_{struct.name}(c); }}")
+    if struct.is_list:
+        lines.append(f"  static void c_free(c_list* c) noexcept {{ guestfs_free_{struct.name}_list(c); }}")
+    lines.append("};")
+    return lines
+
+
+def _c_members(column: Column) -> str:
+    if column.older_name:
+        return f"c_{column.name}<c_struct>()"
+    if column.type == "buffer":
+        return f"&c_struct::{column.name}, &c_struct::{column.name}_len"
+    return f"&c_struct::{column.name}"
+
+
+def _options(api: Api) -> str:
+    lines = _header(
+        "Optional arguments, one aggregate an action: g.add_drive(disk, {.readonly = true}).",
+        "#include <cstdint>",
+        "#include <optional>",
+        "#include <string>",
+        "",
+        '#include "../convert.hpp"',
+    )
+    lines += ["namespace guestkit {"]
+    for action in api.actions:
+        if action.options:
+            lines += ["", f"#ifdef {action.macro}", *_option_struct(action), "#endif"]
+    lines += ["", "}  // namespace guestkit", ""]
+    return "\n".join(lines)
+
+
+def _option_struct(action: Action) -> list[str]:
+    name = action.option_struct
+    lines = [f"/// Options of {action.name}().", f"struct {name} {{"]
+    for option in action.options:
+        member = f"  std::optional<{OPTIONS[option.type]}> {option.name} = {{}};  ///< {option.about}"
+        lines += [f"#ifdef {_bit(action, option)}", member, "#endif"]
+    lines += ["", f"  using c_options = struct {action.c_function};"]
+    lines += ["  static constexpr void each([[maybe_unused]] auto&& f) {"]
+    for option in action.options:
+        bit = _bit(action, option)
+        visit = f'    f("{option.name}", &{name}::{option.name}, &c_options::{option.name}, {bit});'
+        lines += [f"#ifdef {bit}", visit, "#endif"]
+    return [*lines, "  }", "};"]
+
+
+def _bit(action: Action, option: Argument) -> str:
+    return f"{action.option_macro}_{option.name.upper()}_BITMASK"
+
+
+def _actions(api: Api) -> str:
+    lines = _header(
+        "Every action of libguestfs as a method, each one line over call().",
+        "#include <cstdint>",
+        "#include <optional>",
+        "#include <string>",
+        "#include <vector>",
+        "",
+        '#include "../convert.hpp"',
+        '#include "options.hpp"',
+        '#include "structs.hpp"',
+    )
+    lines += [
+        "namespace guestkit::detail {",
+        "",
+        "/// Core makes the calls and says what becomes of a result: a value, or what C returned, owned.",
+        "template <class Core>",
+        "class actions : public Core {",
+        " public:",
+        "  using Core::Core;",
+        "  template <class R>",
+        "  using result = typename Core::template result<R>;",
+    ]
+    for action in api.actions:
+        lines += ["", f"#ifdef {action.macro}", *_action(api, action), "#endif"]
+    lines += ["};", "", "}  // namespace guestkit::detail", ""]
+    return "\n".join(lines)
+
+
+def _action(api: Api, action: Action) -> list[str]:
+    returned = result(api, action)
+    lines = [f"  /// {action.summary}"]
+    width = max((len(a.name) for a in action.arguments), default=0)
+    lines += [f"  /// @param {a.name:<{width}}  {a.about}" for a in action.arguments]
+    lines += ["  /// " + " ".join(action.notes)]
+    if action.deprecated:
+        lines.append(f'  [[deprecated("{action.deprecation}")]]')
+    parameters = [f"{ARGUMENTS[a.type]} {a.name}" for a in action.arguments]
+    passed = []
+    for a in action.arguments:
+        passed += [f"{a.name}.data()", f"{a.name}.size()"] if a.type == "buffer_in" else [a.name]
+    if action.options:
+        parameters.append(f"const {action.option_struct}& options = {{}}")
+        passed.append("options")
+    call = ", ".join([f'"{action.name}"', action.c_function, *passed])
+    lines += [
+        f"  result<{returned}> {action.name}({', '.join(parameters)}) {{",
+        f"    return this->template call<{returned}>({call});",
+        "  }",
+    ]
+    return lines

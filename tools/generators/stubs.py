@@ -1,0 +1,85 @@
+"""What Python's type checkers read: stubs of the extension and of the async class, and the TypedDicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from .bindings import docstring
+from .facts import NOTICE, Action, Api
+
+ARGUMENTS = {
+    "string": "StrOrBytesPath",
+    "opt_string": "StrOrBytesPath | None",
+    "string_list": "Iterable[StrOrBytesPath]",
+    "buffer_in": "ReadableBuffer",
+    "bool": "bool",
+    "int": "int",
+    "int64": "int",
+    "pointer": "object",
+}
+RESULTS = {
+    "err": "None",
+    "bool": "bool",
+    "int": "int",
+    "int64": "int",
+    "string": "str",
+    "const_string": "str",
+    "const_opt_string": "str | None",
+    "string_list": "list[str]",
+    "hashtable": "dict[str, str]",
+    "bufferout": "bytes",
+}
+COLUMNS = {
+    "string": "str",
+    "device": "str",
+    "uuid": "str",
+    "char": "str",
+    "buffer": "bytes",
+    "optpercent": "float | None",
+}
+
+
+def files(api: Api, templates: Path) -> dict[str, str]:
+    return {
+        "guestkit/_native.pyi": _stub(api, templates / "_native.pyi", lambda result: result),
+        "guestkit/_async_actions.pyi": _stub(
+            api, templates / "_async_actions.pyi", lambda result: f"Coroutine[Any, Any, {result}]"
+        ),
+        "guestkit/generated/__init__.py": f'"""{NOTICE}"""\n',
+        "guestkit/generated/structs.py": _structs(api),
+    }
+
+
+def _structs(api: Api) -> str:
+    lines = [f'"""{NOTICE}', "", "What actions return as structs: dicts keyed by column.", '"""', ""]
+    lines += ["from typing import TypedDict"]
+    for struct in api.structs.values():
+        lines += ["", "", f"class {struct.camel_name}(TypedDict):"]
+        lines += [f'    """struct guestfs_{struct.name}."""', ""]
+        lines += [f"    {c.name}: {COLUMNS.get(c.type, 'int')}" for c in struct.columns]
+    return "\n".join([*lines, ""])
+
+
+def _stub(api: Api, template: Path, wrap: Callable[[str], str]) -> str:
+    methods = "\n\n".join(_method(api, action, wrap) for action in api.actions)
+    text = template.read_text(encoding="utf-8")
+    return f"# {NOTICE}\n" + text.replace("    # @actions", methods)
+
+
+def _method(api: Api, action: Action, wrap: Callable[[str], str]) -> str:
+    parameters = ["self", *(f"{a.name}: {ARGUMENTS[a.type]}" for a in action.arguments)]
+    parameters += [f"{a.name}: {ARGUMENTS[a.type]} | None = None" for a in action.options]
+    lines = [f'    @deprecated("{action.deprecation}")'] if action.deprecated else []
+    lines.append(f"    def {action.name}({', '.join(parameters)}) -> {wrap(_result(api, action))}:")
+    first, *rest = docstring(action).split("\n")
+    lines += [f'        """{first}', *(f"        {line}" if line else "" for line in rest), '        """']
+    return "\n".join(lines)
+
+
+def _result(api: Api, action: Action) -> str:
+    if action.returns == "struct":
+        return f"structs.{api.structs[action.struct].camel_name}"
+    if action.returns == "struct_list":
+        return f"list[structs.{api.structs[action.struct].camel_name}]"
+    return RESULTS[action.returns]

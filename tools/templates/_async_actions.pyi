@@ -1,0 +1,12 @@
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+from _typeshed import ReadableBuffer, StrOrBytesPath
+from typing_extensions import deprecated
+
+from guestkit.generated import structs
+
+class AsyncActions:
+    """Every action of libguestfs as a method that returns a coroutine: what AsyncGuestfs inherits."""
+
+    # @actions
