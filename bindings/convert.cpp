@@ -8,8 +8,8 @@ namespace guestkit::python {
 namespace {
 
 [[noreturn]] void wrong_type(const Place& place, const char* wanted, PyObject* object) {
-  PyErr_Format(PyExc_TypeError, "%s() argument '%U' must be %s, not %.200s", place.method, place.argument, wanted,
-               Py_TYPE(object)->tp_name);
+  PyErr_Format(PyExc_TypeError, "%s() argument '%U' must be %s, not %.200s", place.method, place.argument,
+               wanted, Py_TYPE(object)->tp_name);
   throw PythonError{};
 }
 
@@ -57,7 +57,8 @@ Text::Text(PyObject* object, const Place& place) {
 }
 
 TextList::TextList(PyObject* object, const Place& place) {
-  if (PyUnicode_Check(object) || PyBytes_Check(object)) wrong_type(place, "a list of str, bytes or os.PathLike", object);
+  if (PyUnicode_Check(object) || PyBytes_Check(object))
+    wrong_type(place, "a list of str, bytes or os.PathLike", object);
   const Ref iterator(PyObject_GetIter(object));
   if (iterator.get() == nullptr) {
     PyErr_Clear();
@@ -118,25 +119,47 @@ Value<string_list>::Value(PyObject* object, const Place& place) : value(TextList
 PyObject* text(const char* bytes, std::size_t size) {
   return check(PyUnicode_DecodeUTF8(bytes, static_cast<Py_ssize_t>(size), "surrogateescape"));
 }
-PyObject* text_or_empty(const char* value) { return value != nullptr ? text(value, std::strlen(value)) : text("", 0); }
+PyObject* text_or_empty(const char* value) {
+  return value != nullptr ? text(value, std::strlen(value)) : text("", 0);
+}
 PyObject* field(const char* value, std::size_t size) {
   return check(PyBytes_FromStringAndSize(value, static_cast<Py_ssize_t>(size)));
 }
-PyObject* field(char value) { return text(&value, 1); }
+PyObject* field(char value) {
+  return text(&value, 1);
+}
 PyObject* field(float value) {
   if (value < 0) Py_RETURN_NONE;
   return check(PyFloat_FromDouble(static_cast<double>(value)));
 }
-PyObject* field(std::int32_t value) { return check(PyLong_FromLong(value)); }
-PyObject* field(std::uint32_t value) { return check(PyLong_FromUnsignedLong(value)); }
-PyObject* field(std::int64_t value) { return check(PyLong_FromLongLong(value)); }
-PyObject* field(std::uint64_t value) { return check(PyLong_FromUnsignedLongLong(value)); }
+PyObject* field(std::int32_t value) {
+  return check(PyLong_FromLong(value));
+}
+PyObject* field(std::uint32_t value) {
+  return check(PyLong_FromUnsignedLong(value));
+}
+PyObject* field(std::int64_t value) {
+  return check(PyLong_FromLongLong(value));
+}
+PyObject* field(std::uint64_t value) {
+  return check(PyLong_FromUnsignedLongLong(value));
+}
 
-PyObject* to_python(const c_result<void>&) { Py_RETURN_NONE; }
-PyObject* to_python(const c_result<bool>& result) { return PyBool_FromLong(result.lift() ? 1 : 0); }
-PyObject* to_python(const c_result<int>& result) { return check(PyLong_FromLong(result.lift())); }
-PyObject* to_python(const c_result<std::int64_t>& result) { return check(PyLong_FromLongLong(result.lift())); }
-PyObject* to_python(const c_result<std::string>& result) { return text_or_empty(result.c_str()); }
+PyObject* to_python(const c_result<void>&) {
+  Py_RETURN_NONE;
+}
+PyObject* to_python(const c_result<bool>& result) {
+  return PyBool_FromLong(result.lift() ? 1 : 0);
+}
+PyObject* to_python(const c_result<int>& result) {
+  return check(PyLong_FromLong(result.lift()));
+}
+PyObject* to_python(const c_result<std::int64_t>& result) {
+  return check(PyLong_FromLongLong(result.lift()));
+}
+PyObject* to_python(const c_result<std::string>& result) {
+  return text_or_empty(result.c_str());
+}
 PyObject* to_python(const c_result<std::optional<std::string>>& result) {
   if (!result.get()) Py_RETURN_NONE;
   return text(result.get()->data(), result.get()->size());
@@ -158,6 +181,8 @@ PyObject* to_python(const c_result<hashtable>& result) {
   }
   return dict.release();
 }
-PyObject* to_python(const c_result<buffer>& result) { return field(result.get().data(), result.get().size()); }
+PyObject* to_python(const c_result<buffer>& result) {
+  return field(result.get().data(), result.get().size());
+}
 
 }  // namespace guestkit::python

@@ -146,7 +146,8 @@ PyObject* field(const char (&value)[N]) {
 template <detail::Struct S>
 PyObject* struct_to_python(const typename S::c_struct& c) {
   static std::vector<PyObject*> keys;  // interned once, under the GIL, for the life of the process
-  if (keys.empty()) S::each([](const char* name, auto, auto...) { keys.push_back(check(PyUnicode_InternFromString(name))); });
+  if (keys.empty())
+    S::each([](const char* name, auto, auto...) { keys.push_back(check(PyUnicode_InternFromString(name))); });
   Ref dict(check(PyDict_New()));
   auto key = keys.begin();
   S::each([&](const char*, auto, auto... members) {

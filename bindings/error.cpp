@@ -14,14 +14,16 @@ namespace {
 enum Type : Py_ssize_t { plain, closed, launch, crashed, types };
 
 // Borrowed by nobody else and never freed: the classes live as long as the interpreter.
-std::array<PyObject*, types> classes{PyExc_RuntimeError, PyExc_RuntimeError, PyExc_RuntimeError, PyExc_RuntimeError};
+std::array<PyObject*, types> classes{PyExc_RuntimeError, PyExc_RuntimeError, PyExc_RuntimeError,
+                                     PyExc_RuntimeError};
 
 void raise(Type type, const Error& error) noexcept try {
   const Ref op(text(error.op().data(), error.op().size()));
   const Ref message(text(error.message().data(), error.message().size()));
   const Ref number(check(PyLong_FromLong(error.error_number())));
   PyObject* const type_object = classes.at(type);
-  const Ref exception(check(PyObject_CallFunctionObjArgs(type_object, op.get(), message.get(), number.get(), nullptr)));
+  const Ref exception(
+      check(PyObject_CallFunctionObjArgs(type_object, op.get(), message.get(), number.get(), nullptr)));
   PyErr_SetObject(type_object, exception.get());
 } catch (const PythonError&) {  // no memory for the exception: that is what is set now
 }

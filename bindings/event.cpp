@@ -84,7 +84,9 @@ void Handle::close() {
 
 int Handle::add_event_callback(PyObject* callback, std::uint64_t events) {
   auto subscription = [&] {
-    EventCallback function = [callable = shared(callback)](const EventMessage& event) { deliver(callable.get(), event); };
+    EventCallback function = [callable = shared(callback)](const EventMessage& event) {
+      deliver(callable.get(), event);
+    };
     const GilRelease released;
     return set_event_callback(static_cast<Event>(events), std::move(function));
   }();

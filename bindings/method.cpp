@@ -24,8 +24,9 @@ Method* make_method(const Description& description, const std::vector<const char
 }
 
 void install(PyTypeObject* type, Method* method, Entry entry) {
-  auto* definition = new PyMethodDef{method->name.c_str(), reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(entry)),
-                                     METH_FASTCALL | METH_KEYWORDS, method->doc.c_str()};
+  auto* definition =
+      new PyMethodDef{method->name.c_str(), reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(entry)),
+                      METH_FASTCALL | METH_KEYWORDS, method->doc.c_str()};
   const Ref descriptor(check(PyDescr_NewMethod(type, definition)));
   if (PyObject_SetAttrString(reinterpret_cast<PyObject*>(type), definition->ml_name, descriptor.get()) != 0)
     throw PythonError{};
@@ -65,12 +66,12 @@ void fill(const Method& method, PyObject** slots, PyObject* const* arguments, st
   }
   for (std::size_t i = 0; i < method.required; ++i)
     if (slots[i] == nullptr) {
-      PyErr_Format(PyExc_TypeError, "%s() missing required argument '%U'", method.name.c_str(), method.names[i]);
+      PyErr_Format(PyExc_TypeError, "%s() missing required argument '%U'", method.name.c_str(),
+                   method.names[i]);
       throw PythonError{};
     }
-  if (method.deprecated != nullptr &&
-      PyErr_WarnFormat(PyExc_DeprecationWarning, 1, "%s() is deprecated: %s", method.name.c_str(),
-                       method.deprecated) != 0)
+  if (method.deprecated != nullptr && PyErr_WarnFormat(PyExc_DeprecationWarning, 1, "%s() is deprecated: %s",
+                                                       method.name.c_str(), method.deprecated) != 0)
     throw PythonError{};
 }
 

@@ -67,7 +67,8 @@ consteval std::size_t slots_of() {
 
 template <class A>
 void add_option_names(std::vector<const char*>& names) {
-  if constexpr (detail::Options<A>) A::each([&](const char* name, auto, auto, auto) { names.push_back(name); });
+  if constexpr (detail::Options<A>)
+    A::each([&](const char* name, auto, auto, auto) { names.push_back(name); });
 }
 
 /// The argument at slot I, converted; an option struct takes all slots from there on.

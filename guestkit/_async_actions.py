@@ -1,4 +1,4 @@
-"""The actions of `AsyncGuestfs`: each passes its arguments on to the method of the same name of the handle."""
+"""The actions of `AsyncGuestfs`: each passes its arguments on to the handle's method of the same name."""
 
 import functools
 import types

@@ -8,6 +8,7 @@ one thread at most, so that a busy handle starves no other.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import errno
 import logging
@@ -159,10 +160,8 @@ class AsyncGuestfs(AsyncActions):
         warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2, source=self)
         # Closing waits for the hypervisor: not in the collector, which runs on anybody's thread. While the
         # interpreter ends no thread can start; then the handle's own exit function closes it.
-        try:
+        with contextlib.suppress(RuntimeError):
             threading.Thread(target=handle.close, name="guestkit-reaper", daemon=True).start()
-        except RuntimeError:
-            pass
 
     def run(self, function: Callable[[Guestfs], T]) -> Call[T]:
         """Run a function of the blocking handle in the handle's turn: many calls for one hop between threads.
@@ -330,4 +329,3 @@ def _pass_on(outcome: asyncio.Future[None], target: asyncio.Future[None]) -> Non
         target.set_exception(error)
     else:
         target.set_result(None)
-

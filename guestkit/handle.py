@@ -27,7 +27,9 @@ class Guestfs(_native.Handle):
     any time; the calls on one handle run one after the other. After a fork the handle is the parent's.
     """
 
-    def __init__(self, *, environment: bool = True, close_on_exit: bool = True, accel: Accel = "auto") -> None:
+    def __init__(
+        self, *, environment: bool = True, close_on_exit: bool = True, accel: Accel = "auto"
+    ) -> None:
         """Create a handle.
 
         environment: take LIBGUESTFS_* and TMPDIR from the environment

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Write every generated file from api/libguestfs.json and api/summaries.json.
 
-    tools/generate.py           write what differs
-    tools/generate.py --check   write nothing; list what differs and exit 1
+tools/generate.py           write what differs
+tools/generate.py --check   write nothing; list what differs and exit 1
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ void add_methods_1(PyTypeObject* type) {
   def<&Handle::aug_close>(type, {"aug_close", {}, nullptr,
       "Close the Augeas handle and free its tree; unsaved changes are lost.\n\nC: guestfs_aug_close(3), since 0.0.7."});
 #endif
-#ifdef GUESTFS_HAVE_AUG_DEFNODE
+#if defined GUESTFS_HAVE_AUG_DEFNODE && defined GUESTFS_HAVE_STRUCT_INT_BOOL
   def<&Handle::aug_defnode>(type, {"aug_defnode", {"name", "expr", "val"}, nullptr,
       "Define an Augeas variable by a path, making and setting a node if none matches.\n\nname: text\nexpr: text\nval: text\n\nC: guestfs_aug_defnode(3), since 0.0.7."});
 #endif
@@ -200,7 +200,7 @@ void add_methods_1(PyTypeObject* type) {
   def<&Handle::btrfs_balance_resume>(type, {"btrfs_balance_resume", {"path"}, nullptr,
       "Resume the paused balance of a Btrfs filesystem.\n\npath: absolute path in the guest\n\nC: guestfs_btrfs_balance_resume(3), since 1.29.22.\nNeeds the feature group \"btrfs\" (feature_available)."});
 #endif
-#ifdef GUESTFS_HAVE_BTRFS_BALANCE_STATUS
+#if defined GUESTFS_HAVE_BTRFS_BALANCE_STATUS && defined GUESTFS_HAVE_STRUCT_BTRFSBALANCE
   def<&Handle::btrfs_balance_status>(type, {"btrfs_balance_status", {"path"}, nullptr,
       "Return the state and the chunk counts of the balance of a Btrfs filesystem.\n\npath: absolute path in the guest\n\nC: guestfs_btrfs_balance_status(3), since 1.29.26.\nNeeds the feature group \"btrfs\" (feature_available)."});
 #endif
@@ -260,7 +260,7 @@ void add_methods_1(PyTypeObject* type) {
   def<&Handle::btrfs_qgroup_remove>(type, {"btrfs_qgroup_remove", {"src", "dst", "path"}, nullptr,
       "Take a Btrfs quota group out of its parent quota group.\n\nsrc: text\ndst: text\npath: absolute path in the guest\n\nC: guestfs_btrfs_qgroup_remove(3), since 1.29.17.\nNeeds the feature group \"btrfs\" (feature_available)."});
 #endif
-#ifdef GUESTFS_HAVE_BTRFS_QGROUP_SHOW
+#if defined GUESTFS_HAVE_BTRFS_QGROUP_SHOW && defined GUESTFS_HAVE_STRUCT_BTRFSQGROUP
   def<&Handle::btrfs_qgroup_show>(type, {"btrfs_qgroup_show", {"path"}, nullptr,
       "Return all quota groups of a Btrfs filesystem with their usage in bytes.\n\npath: absolute path in the guest\n\nC: guestfs_btrfs_qgroup_show(3), since 1.29.17.\nNeeds the feature group \"btrfs\" (feature_available)."});
 #endif
@@ -300,7 +300,7 @@ void add_methods_1(PyTypeObject* type) {
   def<&Handle::btrfs_scrub_start>(type, {"btrfs_scrub_start", {"path"}, nullptr,
       "Start a scrub of a Btrfs filesystem in the background.\n\npath: absolute path in the guest\n\nC: guestfs_btrfs_scrub_start(3), since 1.29.22.\nNeeds the feature group \"btrfs\" (feature_available)."});
 #endif
-#ifdef GUESTFS_HAVE_BTRFS_SCRUB_STATUS
+#if defined GUESTFS_HAVE_BTRFS_SCRUB_STATUS && defined GUESTFS_HAVE_STRUCT_BTRFSSCRUB
   def<&Handle::btrfs_scrub_status>(type, {"btrfs_scrub_status", {"path"}, nullptr,
       "Return the counters of the running or last scrub of a Btrfs filesystem.\n\npath: absolute path in the guest\n\nC: guestfs_btrfs_scrub_status(3), since 1.29.26.\nNeeds the feature group \"btrfs\" (feature_available)."});
 #endif
@@ -320,7 +320,7 @@ void add_methods_1(PyTypeObject* type) {
   def<&Handle::btrfs_subvolume_get_default>(type, {"btrfs_subvolume_get_default", {"fs"}, nullptr,
       "Return the ID of the subvolume that Btrfs mounts by default.\n\nfs: device or Btrfs subvolume in the appliance, or absolute path in the guest\n\nC: guestfs_btrfs_subvolume_get_default(3), since 1.29.17.\nNeeds the feature group \"btrfs\" (feature_available)."});
 #endif
-#ifdef GUESTFS_HAVE_BTRFS_SUBVOLUME_LIST
+#if defined GUESTFS_HAVE_BTRFS_SUBVOLUME_LIST && defined GUESTFS_HAVE_STRUCT_BTRFSSUBVOLUME
   def<&Handle::btrfs_subvolume_list>(type, {"btrfs_subvolume_list", {"fs"}, nullptr,
       "Return the ID, top level ID and path of every subvolume of a Btrfs filesystem.\n\nfs: device or Btrfs subvolume in the appliance, or absolute path in the guest\n\nC: guestfs_btrfs_subvolume_list(3), since 1.17.35.\nNeeds the feature group \"btrfs\" (feature_available)."});
 #endif
@@ -628,7 +628,7 @@ void add_methods_1(PyTypeObject* type) {
   def<&Handle::filesystem_available>(type, {"filesystem_available", {"filesystem"}, nullptr,
       "Tell whether the appliance kernel supports a filesystem type.\n\nfilesystem: text\n\nC: guestfs_filesystem_available(3), since 1.19.5."});
 #endif
-#ifdef GUESTFS_HAVE_FILESYSTEM_WALK
+#if defined GUESTFS_HAVE_FILESYSTEM_WALK && defined GUESTFS_HAVE_STRUCT_TSK_DIRENT
   def<&Handle::filesystem_walk>(type, {"filesystem_walk", {"device"}, nullptr,
       "Return all entries of an unmounted filesystem, deleted ones too.\n\ndevice: device or Btrfs subvolume in the appliance, such as /dev/sda1\n\nC: guestfs_filesystem_walk(3), since 1.33.39.\nNeeds the feature group \"libtsk\" (feature_available).\nSends progress events."});
 #endif

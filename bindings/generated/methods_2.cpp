@@ -20,7 +20,7 @@ void add_methods_2(PyTypeObject* type) {
   def<&Handle::find0>(type, {"find0", {"directory", "files"}, nullptr,
       "Write the NUL-separated paths of everything below a directory to a file of the host.\n\ndirectory: absolute path in the guest\nfiles: file of the host that is written\n\nC: guestfs_find0(3), since 1.0.74."});
 #endif
-#ifdef GUESTFS_HAVE_FIND_INODE
+#if defined GUESTFS_HAVE_FIND_INODE && defined GUESTFS_HAVE_STRUCT_TSK_DIRENT
   def<&Handle::find_inode>(type, {"find_inode", {"device", "inode"}, nullptr,
       "Return the entries, deleted ones too, that refer to an inode of a filesystem.\n\ndevice: device or Btrfs subvolume in the appliance, such as /dev/sda1\ninode: 64-bit number\n\nC: guestfs_find_inode(3), since 1.35.6.\nNeeds the feature group \"libtsk\" (feature_available).\nSends progress events."});
 #endif
@@ -192,7 +192,7 @@ void add_methods_2(PyTypeObject* type) {
   def<&Handle::getxattr>(type, {"getxattr", {"path", "name"}, nullptr,
       "Return one extended attribute of a guest file as bytes, following symbolic links.\n\npath: absolute path in the guest\nname: text\n\nC: guestfs_getxattr(3), since 1.7.24.\nNeeds the feature group \"linuxxattrs\" (feature_available)."});
 #endif
-#ifdef GUESTFS_HAVE_GETXATTRS
+#if defined GUESTFS_HAVE_GETXATTRS && defined GUESTFS_HAVE_STRUCT_XATTR
   def<&Handle::getxattrs>(type, {"getxattrs", {"path"}, nullptr,
       "Return all extended attributes of a guest file, following symbolic links.\n\npath: absolute path in the guest\n\nC: guestfs_getxattrs(3), since 1.0.59.\nNeeds the feature group \"linuxxattrs\" (feature_available)."});
 #endif
@@ -236,7 +236,7 @@ void add_methods_2(PyTypeObject* type) {
   def<&Handle::hivex_node_add_child>(type, {"hivex_node_add_child", {"parent", "name"}, nullptr,
       "Add a child node to a registry node and return its handle.\n\nparent: 64-bit number\nname: text\n\nC: guestfs_hivex_node_add_child(3), since 1.19.35.\nNeeds the feature group \"hivex\" (feature_available)."});
 #endif
-#ifdef GUESTFS_HAVE_HIVEX_NODE_CHILDREN
+#if defined GUESTFS_HAVE_HIVEX_NODE_CHILDREN && defined GUESTFS_HAVE_STRUCT_HIVEX_NODE
   def<&Handle::hivex_node_children>(type, {"hivex_node_children", {"nodeh"}, nullptr,
       "Return the handles of the children of a registry node.\n\nnodeh: 64-bit number\n\nC: guestfs_hivex_node_children(3), since 1.19.35.\nNeeds the feature group \"hivex\" (feature_available)."});
 #endif
@@ -264,7 +264,7 @@ void add_methods_2(PyTypeObject* type) {
   def<&Handle::hivex_node_set_value>(type, {"hivex_node_set_value", {"nodeh", "key", "t", "val"}, nullptr,
       "Set or replace one value of a registry node by key, type and bytes.\n\nnodeh: 64-bit number\nkey: text\nt: 64-bit number\nval: bytes\n\nC: guestfs_hivex_node_set_value(3), since 1.19.35.\nNeeds the feature group \"hivex\" (feature_available)."});
 #endif
-#ifdef GUESTFS_HAVE_HIVEX_NODE_VALUES
+#if defined GUESTFS_HAVE_HIVEX_NODE_VALUES && defined GUESTFS_HAVE_STRUCT_HIVEX_VALUE
   def<&Handle::hivex_node_values>(type, {"hivex_node_values", {"nodeh"}, nullptr,
       "Return the handles of all values of a registry node.\n\nnodeh: 64-bit number\n\nC: guestfs_hivex_node_values(3), since 1.19.35.\nNeeds the feature group \"hivex\" (feature_available)."});
 #endif
@@ -320,7 +320,7 @@ void add_methods_2(PyTypeObject* type) {
   def<&Handle::inotify_init>(type, {"inotify_init", {"maxevents"}, nullptr,
       "Open an inotify handle that queues so many events, 0 for the default.\n\nmaxevents: 32-bit number\n\nC: guestfs_inotify_init(3), since 1.0.66.\nNeeds the feature group \"inotify\" (feature_available)."});
 #endif
-#ifdef GUESTFS_HAVE_INOTIFY_READ
+#if defined GUESTFS_HAVE_INOTIFY_READ && defined GUESTFS_HAVE_STRUCT_INOTIFY_EVENT
   def<&Handle::inotify_read>(type, {"inotify_read", {}, nullptr,
       "Return the queued inotify events; call again until the list is empty.\n\nC: guestfs_inotify_read(3), since 1.0.66.\nNeeds the feature group \"inotify\" (feature_available)."});
 #endif
@@ -432,11 +432,11 @@ void add_methods_2(PyTypeObject* type) {
   def<&Handle::inspect_is_netinst>(type, {"inspect_is_netinst", {"root"}, "there is no replacement",
       "Return false; network installers are no longer detected.\n\nroot: device or Btrfs subvolume in the appliance, such as /dev/sda1\n\nC: guestfs_inspect_is_netinst(3), since 1.9.4.\nDeprecated: there is no replacement."});
 #endif
-#ifdef GUESTFS_HAVE_INSPECT_LIST_APPLICATIONS
+#if defined GUESTFS_HAVE_INSPECT_LIST_APPLICATIONS && defined GUESTFS_HAVE_STRUCT_APPLICATION
   def<&Handle::inspect_list_applications>(type, {"inspect_list_applications", {"root"}, "use inspect_list_applications2",
       "Return the installed applications of an inspected system, with fewer fields.\n\nroot: device or Btrfs subvolume in the appliance, such as /dev/sda1\n\nC: guestfs_inspect_list_applications(3), since 1.7.8.\nDeprecated: use inspect_list_applications2."});
 #endif
-#ifdef GUESTFS_HAVE_INSPECT_LIST_APPLICATIONS2
+#if defined GUESTFS_HAVE_INSPECT_LIST_APPLICATIONS2 && defined GUESTFS_HAVE_STRUCT_APPLICATION2
   def<&Handle::inspect_list_applications2>(type, {"inspect_list_applications2", {"root"}, nullptr,
       "Return the installed applications of an inspected system with all fields.\n\nroot: device or Btrfs subvolume in the appliance, such as /dev/sda1\n\nC: guestfs_inspect_list_applications2(3), since 1.19.56."});
 #endif
@@ -536,19 +536,19 @@ void add_methods_2(PyTypeObject* type) {
   def<&Handle::internal_test_rstringlisterr>(type, {"internal_test_rstringlisterr", {}, nullptr,
       "Fail always, to test errors of calls that return a list of strings.\n\nC: guestfs_internal_test_rstringlisterr(3)."});
 #endif
-#ifdef GUESTFS_HAVE_INTERNAL_TEST_RSTRUCT
+#if defined GUESTFS_HAVE_INTERNAL_TEST_RSTRUCT && defined GUESTFS_HAVE_STRUCT_LVM_PV
   def<&Handle::internal_test_rstruct>(type, {"internal_test_rstruct", {"val"}, nullptr,
       "Return one LVM physical volume with fixed fields, to test bindings.\n\nval: text\n\nC: guestfs_internal_test_rstruct(3)."});
 #endif
-#ifdef GUESTFS_HAVE_INTERNAL_TEST_RSTRUCTERR
+#if defined GUESTFS_HAVE_INTERNAL_TEST_RSTRUCTERR && defined GUESTFS_HAVE_STRUCT_LVM_PV
   def<&Handle::internal_test_rstructerr>(type, {"internal_test_rstructerr", {}, nullptr,
       "Fail always, to test errors of calls that return a struct.\n\nC: guestfs_internal_test_rstructerr(3)."});
 #endif
-#ifdef GUESTFS_HAVE_INTERNAL_TEST_RSTRUCTLIST
+#if defined GUESTFS_HAVE_INTERNAL_TEST_RSTRUCTLIST && defined GUESTFS_HAVE_STRUCT_LVM_PV
   def<&Handle::internal_test_rstructlist>(type, {"internal_test_rstructlist", {"val"}, nullptr,
       "Return so many made-up LVM physical volumes, to test bindings.\n\nval: text\n\nC: guestfs_internal_test_rstructlist(3)."});
 #endif
-#ifdef GUESTFS_HAVE_INTERNAL_TEST_RSTRUCTLISTERR
+#if defined GUESTFS_HAVE_INTERNAL_TEST_RSTRUCTLISTERR && defined GUESTFS_HAVE_STRUCT_LVM_PV
   def<&Handle::internal_test_rstructlisterr>(type, {"internal_test_rstructlisterr", {}, nullptr,
       "Fail always, to test errors of calls that return a list of structs.\n\nC: guestfs_internal_test_rstructlisterr(3)."});
 #endif
@@ -616,11 +616,11 @@ void add_methods_2(PyTypeObject* type) {
   def<&Handle::is_zero_device>(type, {"is_zero_device", {"device"}, nullptr,
       "Tell whether a whole device holds zero bytes only.\n\ndevice: device in the appliance, such as /dev/sda\n\nC: guestfs_is_zero_device(3), since 1.11.8."});
 #endif
-#ifdef GUESTFS_HAVE_ISOINFO
+#if defined GUESTFS_HAVE_ISOINFO && defined GUESTFS_HAVE_STRUCT_ISOINFO
   def<&Handle::isoinfo>(type, {"isoinfo", {"isofile"}, nullptr,
       "Return the header fields of an ISO 9660 image that is a file of the guest.\n\nisofile: absolute path in the guest\n\nC: guestfs_isoinfo(3), since 1.17.19."});
 #endif
-#ifdef GUESTFS_HAVE_ISOINFO_DEVICE
+#if defined GUESTFS_HAVE_ISOINFO_DEVICE && defined GUESTFS_HAVE_STRUCT_ISOINFO
   def<&Handle::isoinfo_device>(type, {"isoinfo_device", {"device"}, nullptr,
       "Return the header fields of an ISO 9660 filesystem on a device.\n\ndevice: device in the appliance, such as /dev/sda\n\nC: guestfs_isoinfo_device(3), since 1.17.19."});
 #endif
@@ -628,7 +628,7 @@ void add_methods_2(PyTypeObject* type) {
   def<&Handle::journal_close>(type, {"journal_close", {}, nullptr,
       "Close the systemd journal handle.\n\nC: guestfs_journal_close(3), since 1.23.11.\nNeeds the feature group \"journal\" (feature_available)."});
 #endif
-#ifdef GUESTFS_HAVE_JOURNAL_GET
+#if defined GUESTFS_HAVE_JOURNAL_GET && defined GUESTFS_HAVE_STRUCT_XATTR
   def<&Handle::journal_get>(type, {"journal_get", {}, nullptr,
       "Return all fields of the current journal entry as names and bytes.\n\nC: guestfs_journal_get(3), since 1.23.11.\nNeeds the feature group \"journal\" (feature_available)."});
 #endif

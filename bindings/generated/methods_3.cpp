@@ -80,7 +80,7 @@ void add_methods_3(PyTypeObject* type) {
   def<&Handle::lgetxattr>(type, {"lgetxattr", {"path", "name"}, nullptr,
       "Return one extended attribute of a path as bytes, of a symbolic link itself.\n\npath: absolute path in the guest\nname: text\n\nC: guestfs_lgetxattr(3), since 1.7.24.\nNeeds the feature group \"linuxxattrs\" (feature_available)."});
 #endif
-#ifdef GUESTFS_HAVE_LGETXATTRS
+#if defined GUESTFS_HAVE_LGETXATTRS && defined GUESTFS_HAVE_STRUCT_XATTR
   def<&Handle::lgetxattrs>(type, {"lgetxattrs", {"path"}, nullptr,
       "Return all extended attributes of a path, of a symbolic link itself.\n\npath: absolute path in the guest\n\nC: guestfs_lgetxattrs(3), since 1.0.59.\nNeeds the feature group \"linuxxattrs\" (feature_available)."});
 #endif
@@ -160,19 +160,19 @@ void add_methods_3(PyTypeObject* type) {
   def<&Handle::lsetxattr>(type, {"lsetxattr", {"xattr", "val", "vallen", "path"}, nullptr,
       "Set one extended attribute of a path, of a symbolic link itself.\n\nxattr: text\nval: text\nvallen: 32-bit number\npath: absolute path in the guest\n\nC: guestfs_lsetxattr(3), since 1.0.59.\nNeeds the feature group \"linuxxattrs\" (feature_available)."});
 #endif
-#ifdef GUESTFS_HAVE_LSTAT
+#if defined GUESTFS_HAVE_LSTAT && defined GUESTFS_HAVE_STRUCT_STAT
   def<&Handle::lstat>(type, {"lstat", {"path"}, "use lstatns",
       "Return the status of a path, of a symbolic link itself, times in seconds.\n\npath: absolute path in the guest\n\nC: guestfs_lstat(3), since 1.9.2.\nDeprecated: use lstatns."});
 #endif
-#ifdef GUESTFS_HAVE_LSTATLIST
+#if defined GUESTFS_HAVE_LSTATLIST && defined GUESTFS_HAVE_STRUCT_STAT
   def<&Handle::lstatlist>(type, {"lstatlist", {"path", "names"}, "use lstatnslist",
       "Return the lstat of many names in one guest directory, times in seconds.\n\npath: absolute path in the guest\nnames: list, each: name of a file in a directory of the guest\n\nC: guestfs_lstatlist(3), since 1.0.77.\nDeprecated: use lstatnslist."});
 #endif
-#ifdef GUESTFS_HAVE_LSTATNS
+#if defined GUESTFS_HAVE_LSTATNS && defined GUESTFS_HAVE_STRUCT_STATNS
   def<&Handle::lstatns>(type, {"lstatns", {"path"}, nullptr,
       "Return the status of a path, of a symbolic link itself, times in nanoseconds.\n\npath: absolute path in the guest\n\nC: guestfs_lstatns(3), since 1.27.53."});
 #endif
-#ifdef GUESTFS_HAVE_LSTATNSLIST
+#if defined GUESTFS_HAVE_LSTATNSLIST && defined GUESTFS_HAVE_STRUCT_STATNS
   def<&Handle::lstatnslist>(type, {"lstatnslist", {"path", "names"}, nullptr,
       "Return the lstat of many names in one guest directory, times in nanoseconds.\n\npath: absolute path in the guest\nnames: list, each: name of a file in a directory of the guest\n\nC: guestfs_lstatnslist(3), since 1.27.53."});
 #endif
@@ -256,7 +256,7 @@ void add_methods_3(PyTypeObject* type) {
   def<&Handle::lvs>(type, {"lvs", {}, nullptr,
       "Return the device names of all logical volumes.\n\nC: guestfs_lvs(3), since 0.0.4.\nNeeds the feature group \"lvm2\" (feature_available)."});
 #endif
-#ifdef GUESTFS_HAVE_LVS_FULL
+#if defined GUESTFS_HAVE_LVS_FULL && defined GUESTFS_HAVE_STRUCT_LVM_LV
   def<&Handle::lvs_full>(type, {"lvs_full", {}, nullptr,
       "Return all logical volumes with every field that LVM reports.\n\nC: guestfs_lvs_full(3), since 0.0.4.\nNeeds the feature group \"lvm2\" (feature_available)."});
 #endif
@@ -264,7 +264,7 @@ void add_methods_3(PyTypeObject* type) {
   def<&Handle::lvuuid>(type, {"lvuuid", {"device"}, nullptr,
       "Return the UUID of a logical volume.\n\ndevice: device in the appliance, such as /dev/sda\n\nC: guestfs_lvuuid(3), since 1.0.87."});
 #endif
-#ifdef GUESTFS_HAVE_LXATTRLIST
+#if defined GUESTFS_HAVE_LXATTRLIST && defined GUESTFS_HAVE_STRUCT_XATTR
   def<&Handle::lxattrlist>(type, {"lxattrlist", {"path", "names"}, nullptr,
       "Return the extended attributes of many names in one guest directory as a flat list.\n\npath: absolute path in the guest\nnames: list, each: name of a file in a directory of the guest\n\nC: guestfs_lxattrlist(3), since 1.0.77.\nNeeds the feature group \"linuxxattrs\" (feature_available)."});
 #endif
@@ -280,7 +280,7 @@ void add_methods_3(PyTypeObject* type) {
   def<&Handle::md_detail>(type, {"md_detail", {"md"}, nullptr,
       "Return the details of a software RAID array as key and value.\n\nmd: device in the appliance, such as /dev/sda\n\nC: guestfs_md_detail(3), since 1.15.6.\nNeeds the feature group \"mdadm\" (feature_available)."});
 #endif
-#ifdef GUESTFS_HAVE_MD_STAT
+#if defined GUESTFS_HAVE_MD_STAT && defined GUESTFS_HAVE_STRUCT_MDSTAT
   def<&Handle::md_stat>(type, {"md_stat", {"md"}, nullptr,
       "Return the devices of a software RAID array with their state.\n\nmd: device in the appliance, such as /dev/sda\n\nC: guestfs_md_stat(3), since 1.17.21.\nNeeds the feature group \"mdadm\" (feature_available)."});
 #endif
@@ -548,7 +548,7 @@ void add_methods_3(PyTypeObject* type) {
   def<&Handle::part_init>(type, {"part_init", {"device", "parttype"}, nullptr,
       "Make an empty partition table of a type on a device.\n\ndevice: device in the appliance, such as /dev/sda\nparttype: text\n\nC: guestfs_part_init(3), since 1.0.78."});
 #endif
-#ifdef GUESTFS_HAVE_PART_LIST
+#if defined GUESTFS_HAVE_PART_LIST && defined GUESTFS_HAVE_STRUCT_PARTITION
   def<&Handle::part_list>(type, {"part_list", {"device"}, nullptr,
       "Return the number, start, end and size in bytes of each partition of a device.\n\ndevice: device in the appliance, such as /dev/sda\n\nC: guestfs_part_list(3), since 1.0.78."});
 #endif

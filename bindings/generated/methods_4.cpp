@@ -4,7 +4,7 @@
 namespace guestkit::python {
 
 void add_methods_4(PyTypeObject* type) {
-#ifdef GUESTFS_HAVE_PVS_FULL
+#if defined GUESTFS_HAVE_PVS_FULL && defined GUESTFS_HAVE_STRUCT_LVM_PV
   def<&Handle::pvs_full>(type, {"pvs_full", {}, nullptr,
       "Return all LVM physical volumes with every field that LVM reports.\n\nC: guestfs_pvs_full(3), since 0.0.4.\nNeeds the feature group \"lvm2\" (feature_available)."});
 #endif
@@ -28,7 +28,7 @@ void add_methods_4(PyTypeObject* type) {
   def<&Handle::read_lines>(type, {"read_lines", {"path"}, nullptr,
       "Return the lines of a guest file without their line ends.\n\npath: absolute path in the guest\n\nC: guestfs_read_lines(3), since 0.0.7."});
 #endif
-#ifdef GUESTFS_HAVE_READDIR
+#if defined GUESTFS_HAVE_READDIR && defined GUESTFS_HAVE_STRUCT_DIRENT
   def<&Handle::readdir>(type, {"readdir", {"dir"}, nullptr,
       "Return the unsorted entries of a guest directory with inode and type.\n\ndir: absolute path in the guest\n\nC: guestfs_readdir(3), since 1.0.55.\nSends progress events."});
 #endif
@@ -300,15 +300,15 @@ void add_methods_4(PyTypeObject* type) {
   def<&Handle::sleep>(type, {"sleep", {"secs"}, nullptr,
       "Wait for so many seconds.\n\nsecs: 32-bit number\n\nC: guestfs_sleep(3), since 1.0.41."});
 #endif
-#ifdef GUESTFS_HAVE_STAT
+#if defined GUESTFS_HAVE_STAT && defined GUESTFS_HAVE_STRUCT_STAT
   def<&Handle::stat>(type, {"stat", {"path"}, "use statns",
       "Return the status of a path, following symbolic links, times in seconds.\n\npath: absolute path in the guest\n\nC: guestfs_stat(3), since 1.9.2.\nDeprecated: use statns."});
 #endif
-#ifdef GUESTFS_HAVE_STATNS
+#if defined GUESTFS_HAVE_STATNS && defined GUESTFS_HAVE_STRUCT_STATNS
   def<&Handle::statns>(type, {"statns", {"path"}, nullptr,
       "Return the status of a path, following symbolic links, times in nanoseconds.\n\npath: absolute path in the guest\n\nC: guestfs_statns(3), since 1.27.53."});
 #endif
-#ifdef GUESTFS_HAVE_STATVFS
+#if defined GUESTFS_HAVE_STATVFS && defined GUESTFS_HAVE_STRUCT_STATVFS
   def<&Handle::statvfs>(type, {"statvfs", {"path"}, nullptr,
       "Return the sizes and free space of the filesystem that holds a guest path.\n\npath: absolute path in the guest\n\nC: guestfs_statvfs(3), since 1.9.2."});
 #endif
@@ -444,11 +444,11 @@ void add_methods_4(PyTypeObject* type) {
   def<&Handle::utimens>(type, {"utimens", {"path", "atsecs", "atnsecs", "mtsecs", "mtnsecs"}, nullptr,
       "Set the access and modification time of a guest path to the nanosecond.\n\npath: absolute path in the guest\natsecs: 64-bit number\natnsecs: 64-bit number\nmtsecs: 64-bit number\nmtnsecs: 64-bit number\n\nC: guestfs_utimens(3), since 1.0.77."});
 #endif
-#ifdef GUESTFS_HAVE_UTSNAME
+#if defined GUESTFS_HAVE_UTSNAME && defined GUESTFS_HAVE_STRUCT_UTSNAME
   def<&Handle::utsname>(type, {"utsname", {}, nullptr,
       "Return the kernel name, release, version and machine of the appliance.\n\nC: guestfs_utsname(3), since 1.19.27."});
 #endif
-#ifdef GUESTFS_HAVE_VERSION
+#if defined GUESTFS_HAVE_VERSION && defined GUESTFS_HAVE_STRUCT_VERSION
   def<&Handle::version>(type, {"version", {}, nullptr,
       "Return the version of the libguestfs library.\n\nC: guestfs_version(3), since 1.0.58."});
 #endif
@@ -512,7 +512,7 @@ void add_methods_4(PyTypeObject* type) {
   def<&Handle::vgs>(type, {"vgs", {}, nullptr,
       "Return the names of all volume groups.\n\nC: guestfs_vgs(3), since 0.0.4.\nNeeds the feature group \"lvm2\" (feature_available)."});
 #endif
-#ifdef GUESTFS_HAVE_VGS_FULL
+#if defined GUESTFS_HAVE_VGS_FULL && defined GUESTFS_HAVE_STRUCT_LVM_VG
   def<&Handle::vgs_full>(type, {"vgs_full", {}, nullptr,
       "Return all volume groups with every field that LVM reports.\n\nC: guestfs_vgs_full(3), since 0.0.4.\nNeeds the feature group \"lvm2\" (feature_available)."});
 #endif
@@ -564,7 +564,7 @@ void add_methods_4(PyTypeObject* type) {
   def<&Handle::xfs_growfs>(type, {"xfs_growfs", {"path"}, nullptr,
       "Grow a mounted XFS filesystem, to fill its device unless a size is given.\n\npath: absolute path in the guest\ndatasec: true or false\nlogsec: true or false\nrtsec: true or false\ndatasize: 64-bit number\nlogsize: 64-bit number\nrtsize: 64-bit number\nrtextsize: 64-bit number\nmaxpct: 32-bit number\n\nC: guestfs_xfs_growfs(3), since 1.19.28.\nNeeds the feature group \"xfs\" (feature_available)."});
 #endif
-#ifdef GUESTFS_HAVE_XFS_INFO
+#if defined GUESTFS_HAVE_XFS_INFO && defined GUESTFS_HAVE_STRUCT_XFSINFO
   def<&Handle::xfs_info>(type, {"xfs_info", {"pathordevice"}, "use xfs_info2",
       "Return the geometry of an XFS filesystem as a struct with fixed fields.\n\npathordevice: device in the appliance or absolute path in the guest\n\nC: guestfs_xfs_info(3), since 1.19.21.\nNeeds the feature group \"xfs\" (feature_available).\nDeprecated: use xfs_info2."});
 #endif
@@ -584,7 +584,7 @@ void add_methods_4(PyTypeObject* type) {
   def<&Handle::yara_load>(type, {"yara_load", {"filename"}, nullptr,
       "Load Yara rules, source or compiled, from a file of the host.\n\nfilename: file of the host that is read\n\nC: guestfs_yara_load(3), since 1.37.13.\nNeeds the feature group \"libyara\" (feature_available).\nSends progress events."});
 #endif
-#ifdef GUESTFS_HAVE_YARA_SCAN
+#if defined GUESTFS_HAVE_YARA_SCAN && defined GUESTFS_HAVE_STRUCT_YARA_DETECTION
   def<&Handle::yara_scan>(type, {"yara_scan", {"path"}, nullptr,
       "Return the matches of the loaded Yara rules in a guest file.\n\npath: absolute path in the guest\n\nC: guestfs_yara_scan(3), since 1.37.13.\nNeeds the feature group \"libyara\" (feature_available).\nSends progress events."});
 #endif

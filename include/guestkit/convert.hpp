@@ -46,9 +46,11 @@ class cstr {
   }
   /// std::filesystem::path and its like.
   template <class Path>
-    requires(!std::is_convertible_v<const Path&, std::string_view> &&
-             requires(const Path& p) { { p.native() } -> std::convertible_to<const std::string&>; })
-  cstr(const Path& path) : cstr(static_cast<const std::string&>(path.native())) {}
+  requires(!std::is_convertible_v<const Path&, std::string_view> &&
+           requires(const Path& p) {
+             { p.native() } -> std::convertible_to<const std::string&>;
+           }) cstr(const Path& path)
+      : cstr(static_cast<const std::string&>(path.native())) {}
 
   const char* c_str() const noexcept { return text_; }
 
@@ -82,12 +84,10 @@ class buffer_view {
   buffer_view(const std::string& bytes) : data_(bytes.data()), size_(bytes.size()) {}
   buffer_view(const char* text) : buffer_view(std::string_view(text)) {}
   template <class Byte, std::size_t N>
-    requires(sizeof(Byte) == 1)
-  buffer_view(std::span<Byte, N> bytes)
+  requires(sizeof(Byte) == 1) buffer_view(std::span<Byte, N> bytes)
       : data_(reinterpret_cast<const char*>(bytes.data())), size_(bytes.size()) {}
   template <class Byte>
-    requires(sizeof(Byte) == 1)
-  buffer_view(const std::vector<Byte>& bytes) : buffer_view(std::span(bytes)) {}
+  requires(sizeof(Byte) == 1) buffer_view(const std::vector<Byte>& bytes) : buffer_view(std::span(bytes)) {}
 
   const char* data() const noexcept { return data_; }
   std::size_t size() const noexcept { return size_; }
@@ -129,16 +129,27 @@ namespace detail {
 // ---- arguments: C++ -> C. What lower() returns lives until the call's full expression ends.
 
 template <class T>
-concept Options = requires { typename T::c_options; };
+concept Options = requires {
+  typename T::c_options;
+};
 
-inline const char* lower(cstr text) { return text.c_str(); }
-inline const char* lower(const std::string& text) { return cstr(text).c_str(); }
-inline const char* lower(const char* bytes) { return bytes; }
-inline const char* lower(const std::optional<cstr>& text) { return text ? text->c_str() : nullptr; }
-inline char* const* lower(const cstr_list& list) { return list.c_strv(); }
+inline const char* lower(cstr text) {
+  return text.c_str();
+}
+inline const char* lower(const std::string& text) {
+  return cstr(text).c_str();
+}
+inline const char* lower(const char* bytes) {
+  return bytes;
+}
+inline const char* lower(const std::optional<cstr>& text) {
+  return text ? text->c_str() : nullptr;
+}
+inline char* const* lower(const cstr_list& list) {
+  return list.c_strv();
+}
 template <class N>
-  requires(std::is_arithmetic_v<N> || std::is_pointer_v<N>)
-inline N lower(N value) {
+requires(std::is_arithmetic_v<N> || std::is_pointer_v<N>) inline N lower(N value) {
   return value;
 }
 
@@ -158,7 +169,7 @@ class c_options {
       c_.bitmask |= bit;
     });
   }
-  operator const typename O::c_options*() const noexcept { return &c_; }
+  operator const typename O::c_options *() const noexcept { return &c_; }
 
  private:
   typename O::c_options c_{};
@@ -173,7 +184,9 @@ c_options<O> lower(const O& options) {
 // ---- results: C -> C++
 
 template <class T>
-concept Struct = requires { typename T::c_struct; };
+concept Struct = requires {
+  typename T::c_struct;
+};
 
 /// Not for arrays, which would decay: a UUID fills its array and has no NUL at the end.
 template <std::same_as<char*> Text>
@@ -184,7 +197,9 @@ template <std::size_t N>
 std::string lift_field(const char (&fixed)[N]) {
   return std::string(fixed, ::strnlen(fixed, N));
 }
-inline std::string lift_field(const char* bytes, std::size_t size) { return std::string(bytes, size); }
+inline std::string lift_field(const char* bytes, std::size_t size) {
+  return std::string(bytes, size);
+}
 /// A percentage that does not apply is negative in C.
 inline std::optional<float> lift_field(float percent) {
   return percent < 0 ? std::nullopt : std::optional(percent);
@@ -215,7 +230,8 @@ struct c_release {
 
 }  // namespace detail
 
-/// What a C function returned, owned. failed() tells whether C's value means an error; lift() makes the C++ value.
+/// What a C function returned, owned. failed() tells whether C's value means an error; lift() makes the C++
+/// value.
 template <class R>
 class c_result;
 

@@ -41,9 +41,9 @@ constexpr Event operator&(Event a, Event b) noexcept {
 
 /// One event. The views live as long as the callback runs.
 struct EventMessage {
-  Event event;                            ///< exactly one flag
-  int handle;                             ///< number of the registration, as in libguestfs
-  std::string_view text;                  ///< bytes; empty where the event has none
+  Event event;                             ///< exactly one flag
+  int handle;                              ///< number of the registration, as in libguestfs
+  std::string_view text;                   ///< bytes; empty where the event has none
   std::span<const std::uint64_t> numbers;  ///< of progress events
 };
 

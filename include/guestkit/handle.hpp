@@ -42,7 +42,8 @@ class handle_place {
   handle_place() {
     if (count().fetch_add(1) >= max_handles) {
       count().fetch_sub(1);
-      throw Error("create", "1000 handles are open in this process, the most that libguestfs bears; close some",
+      throw Error("create",
+                  "1000 handles are open in this process, the most that libguestfs bears; close some",
                   EMFILE);
     }
   }
@@ -65,7 +66,8 @@ class handle_place {
 /// guestfs_h and the rules of its life. Move-only; the actions are in generated/actions.hpp.
 class handle {
  public:
-  explicit handle(const HandleOptions& options = {}) : state_(std::make_shared<handle_state>()), accel_(options.accel) {
+  explicit handle(const HandleOptions& options = {})
+      : state_(std::make_shared<handle_state>()), accel_(options.accel) {
     handle_place place;
     state_->log = options.log;
     // Not closed by libguestfs at exit: it would run callbacks into a program that is half gone.
@@ -100,7 +102,8 @@ class handle {
   void close() {
     if (!state_ || state_->generation != fork_generation()) return;
     if (call_scope::inside(*state_))
-      throw Error("close", "called from inside a call on this handle, by an event callback; close it afterwards",
+      throw Error("close",
+                  "called from inside a call on this handle, by an event callback; close it afterwards",
                   EDEADLK);
     auto calls = state_->calls.fetch_or(handle_state::closing);
     if ((calls & handle_state::closing) != 0) {  // another thread is closing: return when it has
@@ -128,7 +131,8 @@ class handle {
   bool is_idle() const noexcept { return state_ && (state_->calls.load() & ~handle_state::closing) == 0; }
 
   bool is_open() const noexcept {
-    return state_ && (state_->calls.load() & handle_state::closing) == 0 && state_->generation == fork_generation();
+    return state_ && (state_->calls.load() & handle_state::closing) == 0 &&
+           state_->generation == fork_generation();
   }
 
  protected:

@@ -82,7 +82,8 @@ inline ProgramEnd run_program(const std::vector<std::string>& command, std::chro
   const auto deadline = std::chrono::steady_clock::now() + limit;
   std::array<char, 512> chunk{};
   for (;;) {  // stderr is closed when the program ends
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     pollfd waiting{.fd = reader.get(), .events = POLLIN, .revents = 0};
     const int ready = left.count() <= 0 ? 0 : ::poll(&waiting, 1, static_cast<int>(left.count()));
     if (ready < 0 && errno == EINTR) continue;
@@ -120,7 +121,8 @@ inline unique_fd probe_firmware() {
   constexpr std::array<unsigned char, 4> code{0xb0, 0x10, 0xe6, 0xf4};
   std::memcpy(image.data() + 0xfff0, code.data(), code.size());
   unique_fd file(::memfd_create("guestkit-kvm-probe", 0));  // inherited: QEMU opens it by its number
-  if (file.get() >= 0 && ::write(file.get(), image.data(), image.size()) != static_cast<ssize_t>(image.size()))
+  if (file.get() >= 0 &&
+      ::write(file.get(), image.data(), image.size()) != static_cast<ssize_t>(image.size()))
     return unique_fd();
   return file;
 }
@@ -128,23 +130,26 @@ inline unique_fd probe_firmware() {
 inline constexpr int probe_exit_status = (0x10 << 1) | 1;
 
 /// Asks the kernel and QEMU, without a cache. Runs QEMU for about 0.1 s where the device can be opened.
-inline KvmStatus probe_kvm(const std::string& device, const std::string& qemu, std::chrono::milliseconds limit) {
+inline KvmStatus probe_kvm(const std::string& device, const std::string& qemu,
+                           std::chrono::milliseconds limit) {
   const unique_fd kvm(::open(device.c_str(), O_RDWR | O_CLOEXEC));
   if (kvm.get() < 0) {
     if (errno == ENOENT)
-      return {false, device + " is missing: the processor or the cloud offers no (nested) virtualisation here"};
+      return {false,
+              device + " is missing: the processor or the cloud offers no (nested) virtualisation here"};
     if (errno == EACCES)
       return {false, device + " cannot be opened by this user: add the user to the group kvm"};
     return {false, device + " cannot be opened: " + std::strerror(errno)};
   }
 #if defined(__x86_64__)
   const unique_fd firmware = probe_firmware();
-  if (firmware.get() < 0) return {false, std::string("a probe of KVM could not be made: ") + std::strerror(errno)};
-  const auto end = run_program({qemu, "-nodefaults", "-no-user-config", "-display", "none", "-machine",
-                                "pc,accel=kvm", "-cpu", "max", "-m", "16", "-bios",
-                                "/proc/self/fd/" + std::to_string(firmware.get()), "-device",
-                                "isa-debug-exit,iobase=0xf4,iosize=4"},
-                               limit);
+  if (firmware.get() < 0)
+    return {false, std::string("a probe of KVM could not be made: ") + std::strerror(errno)};
+  const auto end =
+      run_program({qemu, "-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc,accel=kvm",
+                   "-cpu", "max", "-m", "16", "-bios", "/proc/self/fd/" + std::to_string(firmware.get()),
+                   "-device", "isa-debug-exit,iobase=0xf4,iosize=4"},
+                  limit);
   const bool proved = WIFEXITED(end.status) && WEXITSTATUS(end.status) == probe_exit_status;
 #else
   // No firmware of a few bytes for the other architectures: QEMU must at least start with KVM.
@@ -180,13 +185,14 @@ inline std::string file_key(const std::string& path) {
 /// Whether KVM works with this QEMU. Found out once for each QEMU, user and state of /dev/kvm in a process
 /// and kept; costs about 0.1 s the first time, nothing where /dev/kvm is missing.
 ///
-/// Starting a guest is the only proof: there are hosts whose /dev/kvm opens and whose QEMU then aborts or hangs.
-/// Threads: any; two at once probe once.
+/// Starting a guest is the only proof: there are hosts whose /dev/kvm opens and whose QEMU then aborts or
+/// hangs. Threads: any; two at once probe once.
 inline KvmStatus kvm_status(const std::string& qemu) {
   static std::mutex mutex;
   static std::map<std::string, KvmStatus> known;
   constexpr auto device = "/dev/kvm";
-  const std::string key = qemu + ' ' + detail::file_key(qemu) + detail::file_key(device) + std::to_string(::geteuid());
+  const std::string key =
+      qemu + ' ' + detail::file_key(qemu) + detail::file_key(device) + std::to_string(::geteuid());
   const std::lock_guard lock(mutex);
   auto found = known.find(key);
   if (found == known.end())

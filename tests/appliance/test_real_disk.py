@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from guestkit import ApplianceCrashed, Error, Event, Guestfs
+from guestkit import ApplianceCrashed, Error, Guestfs
 
 MEGABYTE = 1024 * 1024
 

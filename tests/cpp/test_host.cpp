@@ -36,7 +36,9 @@ struct Host {
   }
 };
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 }  // namespace
 
@@ -67,7 +69,8 @@ BOOST_FIXTURE_TEST_CASE(a_qemu_that_merely_ends_well_is_no_proof, Host) {
 }
 
 BOOST_FIXTURE_TEST_CASE(the_firmware_is_64_kib_with_code_at_the_reset_vector, Host) {
-  qemu_does("while [ \"$1\" != -bios ]; do shift; done; cp \"$2\" " + (folder / "bios").string() + "; exit 33");
+  qemu_does("while [ \"$1\" != -bios ]; do shift; done; cp \"$2\" " + (folder / "bios").string() +
+            "; exit 33");
   BOOST_TEST(probe_kvm(device, qemu, patience).usable);
   BOOST_TEST(std::filesystem::file_size(folder / "bios") == 65536U);
   std::ifstream file(folder / "bios", std::ios::binary);
@@ -104,7 +107,8 @@ BOOST_FIXTURE_TEST_CASE(a_missing_qemu_is_told, Host) {
 BOOST_FIXTURE_TEST_CASE(a_probe_leaves_no_file_open, Host) {
   qemu_does("exit 33");
   const auto open_files = [] {
-    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"),
+                         std::filesystem::directory_iterator());
   };
   const auto before = open_files();
   for (int i = 0; i < 3; ++i) BOOST_TEST(probe_kvm(device, qemu, patience).usable);

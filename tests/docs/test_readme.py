@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from guestkit.demo import DEMO_SYSTEM
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PRODUCT = "Debian GNU/Linux 12"
 
 
 def snippet(language: str, marker: str) -> str:
@@ -39,18 +40,18 @@ def test_the_cpp_program(here: Path) -> None:
     (here / "program.cpp").write_text(snippet("cpp", "int main"))
     (command,) = re.findall(r"^    (g\+\+ .*)$", README, re.MULTILINE)
     output(["sh", "-ec", command], here)
-    assert output(["./a.out"], here) == f"/dev/sda1: {PRODUCT}\n"
+    assert output(["./a.out"], here) == f"/dev/sda1: {DEMO_SYSTEM.product_name}\n"
 
 
 def test_the_python_program(here: Path) -> None:
     printed = output([sys.executable, "-c", snippet("python", "import Guestfs")], here)
-    assert printed.startswith(f"/dev/sda1 {PRODUCT}\n")
+    assert printed.startswith(f"/dev/sda1 {DEMO_SYSTEM.product_name}\n")
     assert " / ext4 " in printed  # the guest's fstab
 
 
 def test_the_async_program(here: Path) -> None:
     printed = output([sys.executable, "-c", snippet("python", "AsyncGuestfs")], here)
-    assert printed == f"{[[PRODUCT], [PRODUCT]]}\n"
+    assert printed == f"{[[DEMO_SYSTEM.product_name]] * 2}\n"
 
 
 def test_the_meson_line_is_the_one_that_the_consumer_test_builds() -> None:

@@ -39,7 +39,7 @@ def _shard(number: int, actions: tuple[Action, ...]) -> str:
         text = docstring(action).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         replaced = f'"{action.deprecation}"' if action.deprecated else "nullptr"
         lines += [
-            f"#ifdef {action.macro}",
+            action.condition,
             f'  def<&Handle::{action.name}>(type, {{"{action.name}", {names}, {replaced},',
             f'      "{text}"}});',
             "#endif",

@@ -182,7 +182,7 @@ def _actions(api: Api) -> str:
         "  using result = typename Core::template result<R>;",
     ]
     for action in api.actions:
-        lines += ["", f"#ifdef {action.macro}", *_action(api, action), "#endif"]
+        lines += ["", action.condition, *_action(api, action), "#endif"]
     lines += ["};", "", "}  // namespace guestkit::detail", ""]
     return "\n".join(lines)
 

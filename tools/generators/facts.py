@@ -42,7 +42,9 @@ class Action:
     name: str
     summary: str
     since: str  # "" where it is not known
-    returns: str  # err bool int int64 string const_string const_opt_string string_list hashtable bufferout struct struct_list
+    # err bool int int64 string const_string const_opt_string string_list hashtable bufferout struct
+    # struct_list
+    returns: str
     struct: str  # its name, for the last two
     arguments: tuple[Argument, ...]
     options: tuple[Argument, ...]
@@ -58,6 +60,13 @@ class Action:
     @property
     def macro(self) -> str:
         return f"GUESTFS_HAVE_{self.c_name.upper()}"
+
+    @property
+    def condition(self) -> str:
+        """The preprocessor's line: whether the installed libguestfs has the action and what it returns."""
+        if not self.struct:
+            return f"#ifdef {self.macro}"
+        return f"#if defined {self.macro} && defined GUESTFS_HAVE_STRUCT_{self.struct.upper()}"
 
     @property
     def deprecation(self) -> str:
@@ -149,13 +158,11 @@ def _plain(x: dict[str, Any]) -> str:
         "bool": "true or false",
         "int": "32-bit number",
         "int64": "64-bit number",
-        "pointer": "pointer to a " + x.get("ctype", "C object"),
+        "pointer": f"pointer to a {x.get('ctype', 'C object')}",
     }
     return words[x["type"]]
 
 
 def _struct(s: dict[str, Any]) -> Struct:
-    columns = [
-        Column(c["name"], c["type"], OLDER_COLUMNS.get((s["name"], c["name"]), "")) for c in s["cols"]
-    ]
+    columns = [Column(c["name"], c["type"], OLDER_COLUMNS.get((s["name"], c["name"]), "")) for c in s["cols"]]
     return Struct(s["name"], s["camel_name"], tuple(columns), s["returned_as"] in ("list", "both"))

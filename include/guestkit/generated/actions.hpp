@@ -147,7 +147,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_AUG_DEFNODE
+#if defined GUESTFS_HAVE_AUG_DEFNODE && defined GUESTFS_HAVE_STRUCT_INT_BOOL
   /// Define an Augeas variable by a path, making and setting a node if none matches.
   /// @param name  text
   /// @param expr  text
@@ -484,7 +484,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_BTRFS_BALANCE_STATUS
+#if defined GUESTFS_HAVE_BTRFS_BALANCE_STATUS && defined GUESTFS_HAVE_STRUCT_BTRFSBALANCE
   /// Return the state and the chunk counts of the balance of a Btrfs filesystem.
   /// @param path  absolute path in the guest
   /// C: guestfs_btrfs_balance_status(3), since 1.29.26. Needs the feature group "btrfs" (feature_available).
@@ -630,7 +630,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_BTRFS_QGROUP_SHOW
+#if defined GUESTFS_HAVE_BTRFS_QGROUP_SHOW && defined GUESTFS_HAVE_STRUCT_BTRFSQGROUP
   /// Return all quota groups of a Btrfs filesystem with their usage in bytes.
   /// @param path  absolute path in the guest
   /// C: guestfs_btrfs_qgroup_show(3), since 1.29.17. Needs the feature group "btrfs" (feature_available).
@@ -723,7 +723,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_BTRFS_SCRUB_STATUS
+#if defined GUESTFS_HAVE_BTRFS_SCRUB_STATUS && defined GUESTFS_HAVE_STRUCT_BTRFSSCRUB
   /// Return the counters of the running or last scrub of a Btrfs filesystem.
   /// @param path  absolute path in the guest
   /// C: guestfs_btrfs_scrub_status(3), since 1.29.26. Needs the feature group "btrfs" (feature_available).
@@ -769,7 +769,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_BTRFS_SUBVOLUME_LIST
+#if defined GUESTFS_HAVE_BTRFS_SUBVOLUME_LIST && defined GUESTFS_HAVE_STRUCT_BTRFSSUBVOLUME
   /// Return the ID, top level ID and path of every subvolume of a Btrfs filesystem.
   /// @param fs  device or Btrfs subvolume in the appliance, or absolute path in the guest
   /// C: guestfs_btrfs_subvolume_list(3), since 1.17.35. Needs the feature group "btrfs" (feature_available).
@@ -1520,7 +1520,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_FILESYSTEM_WALK
+#if defined GUESTFS_HAVE_FILESYSTEM_WALK && defined GUESTFS_HAVE_STRUCT_TSK_DIRENT
   /// Return all entries of an unmounted filesystem, deleted ones too.
   /// @param device  device or Btrfs subvolume in the appliance, such as /dev/sda1
   /// C: guestfs_filesystem_walk(3), since 1.33.39. Needs the feature group "libtsk" (feature_available). Sends progress events.
@@ -1580,7 +1580,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_FIND_INODE
+#if defined GUESTFS_HAVE_FIND_INODE && defined GUESTFS_HAVE_STRUCT_TSK_DIRENT
   /// Return the entries, deleted ones too, that refer to an inode of a filesystem.
   /// @param device  device or Btrfs subvolume in the appliance, such as /dev/sda1
   /// @param inode   64-bit number
@@ -1950,7 +1950,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_GETXATTRS
+#if defined GUESTFS_HAVE_GETXATTRS && defined GUESTFS_HAVE_STRUCT_XATTR
   /// Return all extended attributes of a guest file, following symbolic links.
   /// @param path  absolute path in the guest
   /// C: guestfs_getxattrs(3), since 1.0.59. Needs the feature group "linuxxattrs" (feature_available).
@@ -2054,7 +2054,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_HIVEX_NODE_CHILDREN
+#if defined GUESTFS_HAVE_HIVEX_NODE_CHILDREN && defined GUESTFS_HAVE_STRUCT_HIVEX_NODE
   /// Return the handles of the children of a registry node.
   /// @param nodeh  64-bit number
   /// C: guestfs_hivex_node_children(3), since 1.19.35. Needs the feature group "hivex" (feature_available).
@@ -2122,7 +2122,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_HIVEX_NODE_VALUES
+#if defined GUESTFS_HAVE_HIVEX_NODE_VALUES && defined GUESTFS_HAVE_STRUCT_HIVEX_VALUE
   /// Return the handles of all values of a registry node.
   /// @param nodeh  64-bit number
   /// C: guestfs_hivex_node_values(3), since 1.19.35. Needs the feature group "hivex" (feature_available).
@@ -2248,7 +2248,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_INOTIFY_READ
+#if defined GUESTFS_HAVE_INOTIFY_READ && defined GUESTFS_HAVE_STRUCT_INOTIFY_EVENT
   /// Return the queued inotify events; call again until the list is empty.
   /// C: guestfs_inotify_read(3), since 1.0.66. Needs the feature group "inotify" (feature_available).
   result<std::vector<INotifyEvent>> inotify_read() {
@@ -2502,7 +2502,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_INSPECT_LIST_APPLICATIONS
+#if defined GUESTFS_HAVE_INSPECT_LIST_APPLICATIONS && defined GUESTFS_HAVE_STRUCT_APPLICATION
   /// Return the installed applications of an inspected system, with fewer fields.
   /// @param root  device or Btrfs subvolume in the appliance, such as /dev/sda1
   /// C: guestfs_inspect_list_applications(3), since 1.7.8. Deprecated: use inspect_list_applications2.
@@ -2512,7 +2512,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_INSPECT_LIST_APPLICATIONS2
+#if defined GUESTFS_HAVE_INSPECT_LIST_APPLICATIONS2 && defined GUESTFS_HAVE_STRUCT_APPLICATION2
   /// Return the installed applications of an inspected system with all fields.
   /// @param root  device or Btrfs subvolume in the appliance, such as /dev/sda1
   /// C: guestfs_inspect_list_applications2(3), since 1.19.56.
@@ -2731,7 +2731,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_INTERNAL_TEST_RSTRUCT
+#if defined GUESTFS_HAVE_INTERNAL_TEST_RSTRUCT && defined GUESTFS_HAVE_STRUCT_LVM_PV
   /// Return one LVM physical volume with fixed fields, to test bindings.
   /// @param val  text
   /// C: guestfs_internal_test_rstruct(3).
@@ -2740,7 +2740,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_INTERNAL_TEST_RSTRUCTERR
+#if defined GUESTFS_HAVE_INTERNAL_TEST_RSTRUCTERR && defined GUESTFS_HAVE_STRUCT_LVM_PV
   /// Fail always, to test errors of calls that return a struct.
   /// C: guestfs_internal_test_rstructerr(3).
   result<PV> internal_test_rstructerr() {
@@ -2748,7 +2748,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_INTERNAL_TEST_RSTRUCTLIST
+#if defined GUESTFS_HAVE_INTERNAL_TEST_RSTRUCTLIST && defined GUESTFS_HAVE_STRUCT_LVM_PV
   /// Return so many made-up LVM physical volumes, to test bindings.
   /// @param val  text
   /// C: guestfs_internal_test_rstructlist(3).
@@ -2757,7 +2757,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_INTERNAL_TEST_RSTRUCTLISTERR
+#if defined GUESTFS_HAVE_INTERNAL_TEST_RSTRUCTLISTERR && defined GUESTFS_HAVE_STRUCT_LVM_PV
   /// Fail always, to test errors of calls that return a list of structs.
   /// C: guestfs_internal_test_rstructlisterr(3).
   result<std::vector<PV>> internal_test_rstructlisterr() {
@@ -2905,7 +2905,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_ISOINFO
+#if defined GUESTFS_HAVE_ISOINFO && defined GUESTFS_HAVE_STRUCT_ISOINFO
   /// Return the header fields of an ISO 9660 image that is a file of the guest.
   /// @param isofile  absolute path in the guest
   /// C: guestfs_isoinfo(3), since 1.17.19.
@@ -2914,7 +2914,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_ISOINFO_DEVICE
+#if defined GUESTFS_HAVE_ISOINFO_DEVICE && defined GUESTFS_HAVE_STRUCT_ISOINFO
   /// Return the header fields of an ISO 9660 filesystem on a device.
   /// @param device  device in the appliance, such as /dev/sda
   /// C: guestfs_isoinfo_device(3), since 1.17.19.
@@ -2931,7 +2931,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_JOURNAL_GET
+#if defined GUESTFS_HAVE_JOURNAL_GET && defined GUESTFS_HAVE_STRUCT_XATTR
   /// Return all fields of the current journal entry as names and bytes.
   /// C: guestfs_journal_get(3), since 1.23.11. Needs the feature group "journal" (feature_available).
   result<std::vector<XAttr>> journal_get() {
@@ -3118,7 +3118,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_LGETXATTRS
+#if defined GUESTFS_HAVE_LGETXATTRS && defined GUESTFS_HAVE_STRUCT_XATTR
   /// Return all extended attributes of a path, of a symbolic link itself.
   /// @param path  absolute path in the guest
   /// C: guestfs_lgetxattrs(3), since 1.0.59. Needs the feature group "linuxxattrs" (feature_available).
@@ -3300,7 +3300,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_LSTAT
+#if defined GUESTFS_HAVE_LSTAT && defined GUESTFS_HAVE_STRUCT_STAT
   /// Return the status of a path, of a symbolic link itself, times in seconds.
   /// @param path  absolute path in the guest
   /// C: guestfs_lstat(3), since 1.9.2. Deprecated: use lstatns.
@@ -3310,7 +3310,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_LSTATLIST
+#if defined GUESTFS_HAVE_LSTATLIST && defined GUESTFS_HAVE_STRUCT_STAT
   /// Return the lstat of many names in one guest directory, times in seconds.
   /// @param path   absolute path in the guest
   /// @param names  list, each: name of a file in a directory of the guest
@@ -3321,7 +3321,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_LSTATNS
+#if defined GUESTFS_HAVE_LSTATNS && defined GUESTFS_HAVE_STRUCT_STATNS
   /// Return the status of a path, of a symbolic link itself, times in nanoseconds.
   /// @param path  absolute path in the guest
   /// C: guestfs_lstatns(3), since 1.27.53.
@@ -3330,7 +3330,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_LSTATNSLIST
+#if defined GUESTFS_HAVE_LSTATNSLIST && defined GUESTFS_HAVE_STRUCT_STATNS
   /// Return the lstat of many names in one guest directory, times in nanoseconds.
   /// @param path   absolute path in the guest
   /// @param names  list, each: name of a file in a directory of the guest
@@ -3541,7 +3541,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_LVS_FULL
+#if defined GUESTFS_HAVE_LVS_FULL && defined GUESTFS_HAVE_STRUCT_LVM_LV
   /// Return all logical volumes with every field that LVM reports.
   /// C: guestfs_lvs_full(3), since 0.0.4. Needs the feature group "lvm2" (feature_available).
   result<std::vector<LV>> lvs_full() {
@@ -3558,7 +3558,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_LXATTRLIST
+#if defined GUESTFS_HAVE_LXATTRLIST && defined GUESTFS_HAVE_STRUCT_XATTR
   /// Return the extended attributes of many names in one guest directory as a flat list.
   /// @param path   absolute path in the guest
   /// @param names  list, each: name of a file in a directory of the guest
@@ -3595,7 +3595,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_MD_STAT
+#if defined GUESTFS_HAVE_MD_STAT && defined GUESTFS_HAVE_STRUCT_MDSTAT
   /// Return the devices of a software RAID array with their state.
   /// @param md  device in the appliance, such as /dev/sda
   /// C: guestfs_md_stat(3), since 1.17.21. Needs the feature group "mdadm" (feature_available).
@@ -4266,7 +4266,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_PART_LIST
+#if defined GUESTFS_HAVE_PART_LIST && defined GUESTFS_HAVE_STRUCT_PARTITION
   /// Return the number, start, end and size in bytes of each partition of a device.
   /// @param device  device in the appliance, such as /dev/sda
   /// C: guestfs_part_list(3), since 1.0.78.
@@ -4481,7 +4481,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_PVS_FULL
+#if defined GUESTFS_HAVE_PVS_FULL && defined GUESTFS_HAVE_STRUCT_LVM_PV
   /// Return all LVM physical volumes with every field that LVM reports.
   /// C: guestfs_pvs_full(3), since 0.0.4. Needs the feature group "lvm2" (feature_available).
   result<std::vector<PV>> pvs_full() {
@@ -4538,7 +4538,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_READDIR
+#if defined GUESTFS_HAVE_READDIR && defined GUESTFS_HAVE_STRUCT_DIRENT
   /// Return the unsorted entries of a guest directory with inode and type.
   /// @param dir  absolute path in the guest
   /// C: guestfs_readdir(3), since 1.0.55. Sends progress events.
@@ -5193,7 +5193,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_STAT
+#if defined GUESTFS_HAVE_STAT && defined GUESTFS_HAVE_STRUCT_STAT
   /// Return the status of a path, following symbolic links, times in seconds.
   /// @param path  absolute path in the guest
   /// C: guestfs_stat(3), since 1.9.2. Deprecated: use statns.
@@ -5203,7 +5203,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_STATNS
+#if defined GUESTFS_HAVE_STATNS && defined GUESTFS_HAVE_STRUCT_STATNS
   /// Return the status of a path, following symbolic links, times in nanoseconds.
   /// @param path  absolute path in the guest
   /// C: guestfs_statns(3), since 1.27.53.
@@ -5212,7 +5212,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_STATVFS
+#if defined GUESTFS_HAVE_STATVFS && defined GUESTFS_HAVE_STRUCT_STATVFS
   /// Return the sizes and free space of the filesystem that holds a guest path.
   /// @param path  absolute path in the guest
   /// C: guestfs_statvfs(3), since 1.9.2.
@@ -5534,7 +5534,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_UTSNAME
+#if defined GUESTFS_HAVE_UTSNAME && defined GUESTFS_HAVE_STRUCT_UTSNAME
   /// Return the kernel name, release, version and machine of the appliance.
   /// C: guestfs_utsname(3), since 1.19.27.
   result<UTSName> utsname() {
@@ -5542,7 +5542,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_VERSION
+#if defined GUESTFS_HAVE_VERSION && defined GUESTFS_HAVE_STRUCT_VERSION
   /// Return the version of the libguestfs library.
   /// C: guestfs_version(3), since 1.0.58.
   result<Version> version() {
@@ -5686,7 +5686,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_VGS_FULL
+#if defined GUESTFS_HAVE_VGS_FULL && defined GUESTFS_HAVE_STRUCT_LVM_VG
   /// Return all volume groups with every field that LVM reports.
   /// C: guestfs_vgs_full(3), since 0.0.4. Needs the feature group "lvm2" (feature_available).
   result<std::vector<VG>> vgs_full() {
@@ -5807,7 +5807,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_XFS_INFO
+#if defined GUESTFS_HAVE_XFS_INFO && defined GUESTFS_HAVE_STRUCT_XFSINFO
   /// Return the geometry of an XFS filesystem as a struct with fixed fields.
   /// @param pathordevice  device in the appliance or absolute path in the guest
   /// C: guestfs_xfs_info(3), since 1.19.21. Needs the feature group "xfs" (feature_available). Deprecated: use xfs_info2.
@@ -5852,7 +5852,7 @@ class actions : public Core {
   }
 #endif
 
-#ifdef GUESTFS_HAVE_YARA_SCAN
+#if defined GUESTFS_HAVE_YARA_SCAN && defined GUESTFS_HAVE_STRUCT_YARA_DETECTION
   /// Return the matches of the loaded Yara rules in a guest file.
   /// @param path  absolute path in the guest
   /// C: guestfs_yara_scan(3), since 1.37.13. Needs the feature group "libyara" (feature_available). Sends progress events.

@@ -1,5 +1,4 @@
 #include <guestkit/guestkit.hpp>
-
 #include <iostream>
 
 std::string backend(guestkit::Guestfs& g);  // second.cpp

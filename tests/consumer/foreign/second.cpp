@@ -1,4 +1,6 @@
 // A second unit with the same header: it must link.
 #include <guestkit/guestkit.hpp>
 
-std::string backend(guestkit::Guestfs& g) { return g.get_backend(); }
+std::string backend(guestkit::Guestfs& g) {
+  return g.get_backend();
+}

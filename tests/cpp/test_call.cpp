@@ -1,0 +1,452 @@
+// call.hpp: the one way into libguestfs. Errors are those of this call and this thread, nothing is printed,
+// a handle that is closed or moved from says so.
+#define BOOST_TEST_MODULE call
+#include <boost/test/unit_test.hpp>
+
+#include <guestkit/guestkit.hpp>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <functional>
+#include <latch>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+using guestkit::Error;
+using guestkit::Event;
+using guestkit::Guestfs;
+using guestkit::HandleClosed;
+using guestkit::HandleOptions;
+
+// A test that waits for something that never comes fails after this many seconds.
+#define PATIENCE *boost::unit_test::timeout(60)
+
+namespace {
+
+/// What is written to file descriptor 2 while this lives.
+class captured_stderr {
+ public:
+  captured_stderr() : saved_(::dup(STDERR_FILENO)), file_(::memfd_create("stderr", MFD_CLOEXEC)) {
+    BOOST_REQUIRE(saved_ != -1 && file_ != -1);
+    std::fflush(stderr);
+    ::dup2(file_, STDERR_FILENO);
+  }
+  captured_stderr(const captured_stderr&) = delete;
+  captured_stderr& operator=(const captured_stderr&) = delete;
+  ~captured_stderr() {
+    end();
+    ::close(file_);
+  }
+
+  /// Gives stderr back and returns what was written.
+  std::string end() {
+    if (saved_ == -1) return text_;
+    std::fflush(stderr);
+    ::dup2(saved_, STDERR_FILENO);
+    ::close(std::exchange(saved_, -1));
+    text_.resize(static_cast<std::size_t>(::lseek(file_, 0, SEEK_END)));
+    if (::pread(file_, text_.data(), text_.size(), 0) < 0) text_ = "stderr cannot be read back";
+    return text_;
+  }
+
+ private:
+  int saved_;
+  int file_;
+  std::string text_;
+};
+
+/// A call that another thread makes and that stays inside the handle, in an event callback, until release().
+class held_call {
+ public:
+  explicit held_call(Guestfs& g, std::function<void()> at_end = {})
+      : subscription_(g.set_event_callback(Event::enter,
+                                           [this, at_end](const guestkit::EventMessage&) {
+                                             if (held_.exchange(true)) return;
+                                             inside_.count_down();
+                                             released_.wait();
+                                             if (at_end) at_end();
+                                           })),
+        caller_([&g] { g.get_memsize(); }) {
+    inside_.wait();
+  }
+  held_call(const held_call&) = delete;
+  held_call& operator=(const held_call&) = delete;
+  ~held_call() {
+    if (caller_.joinable()) release();
+  }
+
+  void release() {
+    released_.count_down();
+    caller_.join();
+  }
+
+ private:
+  std::atomic<bool> held_{false};
+  std::latch inside_{1};
+  std::latch released_{1};
+  guestkit::Subscription subscription_;
+  std::thread caller_;
+};
+
+/// Gives the test the one function through which every method goes.
+struct opened : Guestfs {
+  opened() : Guestfs({.environment = false}) {}
+  using Guestfs::invoke;
+};
+
+/// Fails with a message that names the file and with ENOENT.
+void fail_on(Guestfs& g, const std::string& file) { g.add_drive(file); }
+std::string message_for(const std::string& file) { return file + ": No such file or directory"; }
+
+/// Results as C returned them, owned: what a core of one's own can make of the actions.
+class raw_core : public guestkit::detail::handle {
+ public:
+  using handle::handle;
+  template <class R>
+  using result = guestkit::c_result<R>;
+
+ protected:
+  template <class R, class F, class... A>
+  guestkit::c_result<R> call(const char* op, F fn, const A&... arguments) {
+    return this->template invoke<R>(op, fn, arguments...);
+  }
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(errors)
+
+BOOST_AUTO_TEST_CASE(a_failed_call_throws_its_op_message_and_errno) {
+  Guestfs g({.environment = false});
+  BOOST_CHECK_EXCEPTION(fail_on(g, "/nonexistent"), Error, [](const Error& e) {
+    BOOST_TEST(e.op() == "add_drive");
+    BOOST_TEST(e.message() == message_for("/nonexistent"));
+    BOOST_TEST(e.what() == "add_drive: " + message_for("/nonexistent"));
+    return e.error_number() == ENOENT;
+  });
+}
+
+BOOST_AUTO_TEST_CASE(a_failure_without_a_reason_does_not_tell_that_of_an_earlier_call) {
+  Guestfs g({.environment = false});
+  BOOST_CHECK_THROW(fail_on(g, "/nonexistent"), Error);
+  // libguestfs returns -1 here, which means an error, and sets none.
+  BOOST_CHECK_EXCEPTION(g.internal_test_rint("-1"), Error, [](const Error& e) {
+    BOOST_TEST(e.message() == "the call failed and libguestfs gave no reason");
+    return e.error_number() == 0;
+  });
+}
+
+BOOST_AUTO_TEST_CASE(a_handle_works_after_a_failed_call) {
+  Guestfs g({.environment = false});
+  BOOST_CHECK_THROW(g.internal_test_rinterr(), Error);
+  BOOST_TEST(g.internal_test_rint("7") == 7);
+}
+
+BOOST_AUTO_TEST_CASE(an_argument_that_throws_leaves_no_call_behind) {
+  Guestfs g({.environment = false});
+  guestkit::InternalTestOnlyOptargsOptions fine{.test = 1};
+  BOOST_CHECK_THROW(g.internal_test("", std::nullopt, {}, false, 0, 0, "", "", "", {.ostring = std::string(1, '\0')}),
+                    std::invalid_argument);
+  BOOST_TEST(g.is_idle());
+  BOOST_TEST(g.internal_test_rint("7") == 7);
+}
+
+BOOST_AUTO_TEST_CASE(failures_leave_no_call_behind) {
+  Guestfs g({.environment = false});
+  BOOST_CHECK_THROW(g.internal_test_rinterr(), Error);
+  BOOST_TEST(g.is_idle());
+  g.close();
+  BOOST_CHECK_THROW(g.get_memsize(), HandleClosed);
+  BOOST_TEST(g.is_idle());
+}
+
+BOOST_AUTO_TEST_CASE(an_error_in_a_callback_does_not_replace_that_of_the_call) {
+  Guestfs g({.environment = false});
+  std::string inner;
+  // This event comes when the call has failed and has not returned yet.
+  const auto subscription = g.set_event_callback(Event::trace, [&](const guestkit::EventMessage& event) {
+    if (!event.text.starts_with("internal_test_rinterr =")) return;
+    try {
+      fail_on(g, "/nonexistent-inner");
+    } catch (const Error& e) {
+      inner = e.message();
+    }
+  });
+  g.set_trace(true);
+  BOOST_CHECK_EXCEPTION(g.internal_test_rinterr(), Error, [](const Error& e) {
+    BOOST_TEST(e.what() == "internal_test_rinterr: error");
+    return e.error_number() == 0;
+  });
+  BOOST_TEST(inner == message_for("/nonexistent-inner"));
+}
+
+BOOST_AUTO_TEST_CASE(an_error_of_another_handle_in_a_callback_does_not_replace_that_of_the_call) {
+  Guestfs g({.environment = false});
+  Guestfs other({.environment = false});
+  std::string inner;
+  const auto subscription = g.set_event_callback(Event::trace, [&](const guestkit::EventMessage& event) {
+    if (!event.text.starts_with("internal_test_rinterr =")) return;
+    try {
+      fail_on(other, "/nonexistent-inner");
+    } catch (const Error& e) {
+      inner = e.message();
+    }
+  });
+  g.set_trace(true);
+  BOOST_CHECK_EXCEPTION(g.internal_test_rinterr(), Error,
+                        [](const Error& e) { return e.message() == "error" && e.error_number() == 0; });
+  BOOST_TEST(inner == message_for("/nonexistent-inner"));
+}
+
+BOOST_AUTO_TEST_CASE(an_error_in_a_callback_is_none_of_a_call_that_succeeds) {
+  Guestfs g({.environment = false});
+  bool failed = false;
+  const auto subscription = g.set_event_callback(Event::enter, [&](const guestkit::EventMessage& event) {
+    if (event.text != "internal_test_rint") return;
+    try {
+      g.internal_test_rinterr();
+    } catch (const Error&) {
+      failed = true;
+    }
+  });
+  BOOST_TEST(g.internal_test_rint("7") == 7);
+  BOOST_TEST(failed);
+}
+
+/// Each thread fails again and again and counts the errors that were not its own.
+int foreign_errors(const std::function<Guestfs&(int)>& handle_of_thread) {
+  constexpr int threads = 4;
+  constexpr int rounds = 200;
+  std::atomic<int> own{0};
+  std::latch start{threads};
+  {
+    std::vector<std::jthread> running;
+    for (int thread = 0; thread < threads; ++thread)
+      running.emplace_back([&, thread] {
+        start.arrive_and_wait();
+        for (int round = 0; round < rounds; ++round) {
+          const std::string file = "/nonexistent-" + std::to_string(thread) + "-" + std::to_string(round);
+          try {
+            fail_on(handle_of_thread(thread), file);
+          } catch (const Error& e) {
+            own += e.message() == message_for(file) && e.error_number() == ENOENT;
+          }
+        }
+      });
+  }
+  return threads * rounds - own;
+}
+
+BOOST_AUTO_TEST_CASE(threads_that_fail_at_once_on_one_handle_get_their_own_errors, PATIENCE) {
+  Guestfs g({.environment = false});
+  BOOST_TEST(foreign_errors([&](int) -> Guestfs& { return g; }) == 0);
+}
+
+BOOST_AUTO_TEST_CASE(threads_that_fail_at_once_on_their_own_handles_get_their_own_errors, PATIENCE) {
+  std::vector<Guestfs> handles;
+  for (int i = 0; i < 4; ++i) handles.emplace_back(HandleOptions{.environment = false});
+  BOOST_TEST(foreign_errors([&](int thread) -> Guestfs& { return handles.at(static_cast<std::size_t>(thread)); }) == 0);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(silence, *boost::unit_test::description("libguestfs prints no error to stderr"))
+
+BOOST_AUTO_TEST_CASE(a_failed_call_prints_nothing) {
+  captured_stderr output;
+  Guestfs g({.environment = false});
+  BOOST_CHECK_THROW(g.internal_test_rinterr(), Error);
+  BOOST_TEST(output.end() == "");
+}
+
+BOOST_AUTO_TEST_CASE(a_null_that_is_no_failure_prints_nothing) {
+  captured_stderr output;
+  Guestfs g({.environment = false});
+  g.internal_test_rconstoptstringerr();
+  BOOST_TEST(output.end() == "");
+}
+
+BOOST_AUTO_TEST_CASE(a_failure_in_a_new_thread_prints_nothing) {
+  Guestfs g({.environment = false});
+  captured_stderr output;
+  std::atomic<int> failures{0};
+  const auto fail = [&] {
+    try {
+      g.internal_test_rinterr();
+    } catch (const Error&) {
+      ++failures;
+    }
+  };
+  for (int i = 0; i < 4; ++i) std::jthread{fail};
+  BOOST_TEST(output.end() == "");
+  BOOST_TEST(failures == 4);
+}
+
+BOOST_AUTO_TEST_CASE(failures_on_handles_in_turn_print_nothing) {
+  Guestfs a({.environment = false});
+  Guestfs b({.environment = false});
+  captured_stderr output;
+  std::jthread([&] {
+    for (Guestfs* g : {&a, &b, &a, &b, &b, &a}) try {
+        g->internal_test_rinterr();
+      } catch (const Error&) {
+      }
+  }).join();
+  BOOST_TEST(output.end() == "");
+}
+
+BOOST_AUTO_TEST_CASE(a_failure_on_a_handle_made_after_a_closed_one_prints_nothing) {
+  captured_stderr output;
+  for (int i = 0; i < 10; ++i) {  // at the address of the closed one, as likely as not
+    Guestfs g({.environment = false});
+    BOOST_CHECK_THROW(g.internal_test_rinterr(), Error);
+  }
+  BOOST_TEST(output.end() == "");
+}
+
+BOOST_AUTO_TEST_CASE(a_failure_after_another_handle_was_used_in_a_callback_prints_nothing) {
+  Guestfs g({.environment = false});
+  Guestfs other({.environment = false});
+  captured_stderr output;
+  const auto subscription =
+      g.set_event_callback(Event::enter, [&](const guestkit::EventMessage&) { other.get_memsize(); });
+  BOOST_CHECK_THROW(g.internal_test_rinterr(), Error);
+  BOOST_CHECK_THROW(other.internal_test_rinterr(), Error);
+  BOOST_CHECK_THROW(g.internal_test_rinterr(), Error);
+  BOOST_TEST(output.end() == "");
+}
+
+BOOST_AUTO_TEST_CASE(a_failed_launch_prints_nothing) {
+  Guestfs g({.environment = false, .accel = guestkit::Accel::tcg});
+  captured_stderr output;
+  BOOST_CHECK_THROW(g.launch(), guestkit::LaunchError);
+  BOOST_TEST(output.end() == "");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(closed)
+
+/// Whether each way into the handle says HandleClosed, with its own name and EBADF.
+void check_refusals(Guestfs& g) {
+  const std::vector<std::pair<std::string, std::function<void()>>> ways{
+      {"get_memsize", [&] { g.get_memsize(); }},
+      {"internal_test_rbufferout", [&] { g.internal_test_rbufferout(""); }},
+      {"internal_test_rconstoptstring", [&] { g.internal_test_rconstoptstring(""); }},
+      {"launch", [&] { g.launch(); }},
+      {"shutdown", [&] { g.shutdown(); }},
+      {"user_cancel", [&] { g.user_cancel(); }},
+      {"set_event_callback",
+       [&] { static_cast<void>(g.set_event_callback(Event::all, [](const guestkit::EventMessage&) {})); }}};
+  for (const auto& [op, way] : ways)
+    BOOST_TEST_CONTEXT(op) BOOST_CHECK_EXCEPTION(way(), HandleClosed, [&op = op](const Error& e) {
+      BOOST_TEST(e.op() == op);
+      return e.error_number() == EBADF;
+    });
+  BOOST_TEST(!g.is_open());
+  BOOST_CHECK(g.native() == nullptr);
+}
+
+BOOST_AUTO_TEST_CASE(a_closed_handle_refuses_everything) {
+  Guestfs g({.environment = false});
+  g.close();
+  check_refusals(g);
+}
+
+BOOST_AUTO_TEST_CASE(a_handle_that_was_moved_from_refuses_everything) {
+  Guestfs g({.environment = false});
+  const Guestfs other = std::move(g);
+  check_refusals(g);  // NOLINT: that is the test
+  BOOST_TEST(!g.is_idle());
+  BOOST_TEST(other.is_open());
+}
+
+BOOST_AUTO_TEST_CASE(a_moved_from_handle_says_that_it_was_moved_from) {
+  Guestfs g({.environment = false});
+  const Guestfs other = std::move(g);
+  BOOST_CHECK_EXCEPTION(g.get_memsize(), HandleClosed,  // NOLINT: that is the test
+                        [](const Error& e) { return e.message() == "the handle was moved from"; });
+}
+
+BOOST_AUTO_TEST_CASE(a_call_that_comes_while_the_handle_is_closing_is_refused, PATIENCE) {
+  Guestfs g({.environment = false});
+  bool refused = false;
+  held_call call(g, [&] {  // also from inside the call for which close() waits
+    try {
+      g.get_memsize();
+    } catch (const HandleClosed&) {
+      refused = true;
+    }
+  });
+  std::jthread closer([&] { g.close(); });
+  while (g.is_open()) std::this_thread::yield();
+  BOOST_CHECK_THROW(g.get_memsize(), HandleClosed);
+  call.release();
+  closer.join();
+  BOOST_TEST(refused);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(entering)
+
+BOOST_AUTO_TEST_CASE(a_handle_is_idle_unless_a_call_is_inside, PATIENCE) {
+  Guestfs g({.environment = false});
+  BOOST_TEST(g.is_idle());
+  {
+    held_call call(g);
+    BOOST_TEST(!g.is_idle());
+    call.release();
+    BOOST_TEST(g.is_idle());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(user_cancel_does_not_wait_for_the_call_that_it_is_to_stop, PATIENCE) {
+  Guestfs g({.environment = false});
+  held_call call(g);
+  g.user_cancel();
+  BOOST_TEST(!g.is_idle());
+  call.release();
+}
+
+BOOST_AUTO_TEST_CASE(a_call_made_in_a_callback_returns_its_result) {
+  Guestfs g({.environment = false});
+  int inner = 0;
+  const auto subscription = g.set_event_callback(Event::enter, [&](const guestkit::EventMessage& event) {
+    if (event.text == "internal_test_rint64") inner = g.internal_test_rint("3");
+  });
+  BOOST_TEST(g.internal_test_rint64("4") == 4);
+  BOOST_TEST(inner == 3);
+}
+
+BOOST_AUTO_TEST_CASE(a_function_of_ones_own_goes_the_same_way) {
+  opened g;
+  BOOST_TEST(g.invoke<int>("fake", +[](guestfs_h* h, int n) { return h != nullptr ? n + 1 : -1; }, 41).lift() == 42);
+  BOOST_CHECK_EXCEPTION(g.invoke<void>("fake", +[](guestfs_h*) { return -1; }), Error,
+                        [](const Error& e) { return e.op() == "fake"; });
+}
+
+BOOST_AUTO_TEST_CASE(the_c_handle_is_there_for_c_functions) {
+  Guestfs g({.environment = false});
+  g.set_memsize(777);
+  BOOST_TEST(guestfs_get_memsize(g.native()) == 777);
+}
+
+BOOST_AUTO_TEST_CASE(a_core_of_ones_own_gets_what_c_returned) {
+  guestkit::basic_guestfs<raw_core> g(HandleOptions{.environment = false});
+  const auto list = g.internal_test_rstringlist("3");
+  static_assert(std::is_same_v<decltype(list), const guestkit::c_result<guestkit::string_list>>);
+  BOOST_TEST(list.get().size() == 3U);
+  BOOST_CHECK_THROW(g.internal_test_rstringlisterr(), Error);
+}
+
+BOOST_AUTO_TEST_SUITE_END()

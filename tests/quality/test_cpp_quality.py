@@ -1,0 +1,67 @@
+"""The C++ files pass the formatter and the linter."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HEADERS = sorted((ROOT / "include" / "guestkit").glob("*.hpp"))
+BINDINGS = sorted((ROOT / "bindings").glob("*.?pp"))
+TESTS = sorted((ROOT / "tests").rglob("*.cpp"))
+
+
+def run(*command: str | Path) -> None:
+    done = subprocess.run(
+        [str(word) for word in command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_clang_format() -> None:
+    run("clang-format", "--dry-run", "-Werror", *HEADERS, *BINDINGS, *TESTS)
+
+
+def test_clang_tidy(tmp_path: Path) -> None:
+    """The headers as a program sees them."""
+    program = tmp_path / "program.cpp"
+    program.write_text("#include <guestkit/guestkit.hpp>\nint main() { guestkit::Guestfs().launch(); }\n")
+    run(
+        "clang-tidy", "--quiet", "--config-file=.clang-tidy", program,
+        "--", "-std=c++20", f"-I{ROOT / 'include'}",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_each_header_compiles_alone_without_a_warning(compiler: str, tmp_path: Path) -> None:
+    for header in HEADERS:
+        source = tmp_path / f"{header.stem}.cpp"
+        source.write_text(f"#include <guestkit/{header.name}>\n#include <guestkit/{header.name}>\n")
+        run(
+            compiler, "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow",
+            "-Wconversion", "-Werror", f"-I{ROOT / 'include'}", source,
+        )  # fmt: skip
+
+
+def test_an_action_that_an_older_libguestfs_lacks_is_left_out(tmp_path: Path) -> None:
+    """Every other GUESTFS_HAVE macro taken away: the headers still compile."""
+    source = tmp_path / "older.cpp"
+    macros = subprocess.run(
+        ["g++", "-dM", "-E", "-include", "guestfs.h", "-x", "c++", "/dev/null"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    have = sorted(line.split()[1] for line in macros.splitlines() if " GUESTFS_HAVE_" in line)
+    needed = {"GUESTFS_HAVE_" + name for name in NEEDED}
+    assert needed <= set(have)
+    removed = [name for name in have if name not in needed][::2]
+    lines = ["#include <guestfs.h>", *(f"#undef {name}" for name in removed)]
+    lines += ["#include <guestkit/guestkit.hpp>", "int main() { guestkit::Guestfs().launch(); }"]
+    source.write_text("\n".join(lines) + "\n")
+    run("g++", "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'include'}", source)
+    assert len(removed) > 250
+
+
+#: What guestkit itself calls, in every libguestfs since 1.22.
+NEEDED = ["CREATE_FLAGS", "LAUNCH", "SHUTDOWN", "KILL_SUBPROCESS", "USER_CANCEL"]

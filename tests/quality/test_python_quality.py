@@ -1,0 +1,51 @@
+"""The Python files pass the linter, the formatter, the type checker, and the stubs fit the extension."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from generators import facts
+
+ROOT = Path(__file__).resolve().parents[2]
+PLACES = ("guestkit", "tests", "tools", "benchmarks")
+
+
+def run(*command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=" ".join)
+def test_ruff(command: list[str]) -> None:
+    run("ruff", *command, ".")
+
+
+def test_mypy_strict() -> None:
+    run("mypy", *PLACES)
+
+
+def test_the_stubs_fit_the_extension(tmp_path: Path) -> None:
+    # The stubs know every action and option, the extension those of the libguestfs that it was built with.
+    header = Path("/usr/include/guestfs.h").read_text(encoding="utf-8")
+    allowed = [
+        # Boost.Python's metaclass has no name that a stub could give.
+        r"guestkit\._native\.Handle",
+        r"guestkit\.handle\.Guestfs",
+        r"guestkit\.handle\.Accel",  # stubtest takes a Literal of three values for a Union
+    ]
+    for action in facts.load(ROOT / "api").actions:
+        macros = [f"{action.option_macro}_{option.name.upper()}_BITMASK" for option in action.options]
+        if not all(f" {macro} " in header for macro in [action.macro, *macros]):
+            allowed.append(rf"guestkit\.(_native\.Handle|_async_actions\.AsyncActions)\.{action.name}")
+    newer = tmp_path / "newer"
+    newer.write_text("\n".join(allowed), encoding="utf-8")
+    run(
+        "mypy.stubtest", "guestkit", "--mypy-config-file", "pyproject.toml",
+        "--allowlist", str(newer), "--ignore-unused-allowlist",
+    )  # fmt: skip
+    assert len(allowed) < 40  # nearly everything was compared
