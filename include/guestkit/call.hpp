@@ -23,6 +23,9 @@
 
 namespace guestkit {
 
+/// At most this many handles may be open at once in a process: libguestfs aborts it a little above.
+inline constexpr int max_handles = 1000;
+
 enum class LogLevel { debug, info, warning, error };
 
 /// Receives guestkit's own log lines, on the thread that caused them; it must not throw.
@@ -46,10 +49,36 @@ inline std::uint64_t next_serial() noexcept {
   return ++serial;
 }
 
-/// What a handle is made of. Shared, so that a Subscription may outlive the handle.
+/// One of the places for open handles that the process has.
+class handle_place {
+ public:
+  handle_place() {
+    if (count().fetch_add(1) < max_handles) return;
+    count().fetch_sub(1);
+    throw Error("create", "1000 handles are open in this process, the most that libguestfs bears; close some",
+                EMFILE);
+  }
+  ~handle_place() { give_back(); }
+  handle_place(const handle_place&) = delete;
+  handle_place& operator=(const handle_place&) = delete;
+  void give_back() noexcept {
+    if (std::exchange(held_, false)) count().fetch_sub(1);
+  }
+
+ private:
+  static std::atomic<int>& count() noexcept {
+    static std::atomic<int> open{0};
+    return open;
+  }
+  bool held_ = true;
+};
+
+/// What a handle is made of. Shared by the handle, the calls that run on it and, weakly, its subscriptions:
+/// an object that its own callback destroys serves the call to its end.
 struct handle_state {
   static constexpr std::uint32_t closing = 1U << 31;
 
+  handle_place place;
   guestfs_h* h = nullptr;
   const std::uint64_t serial = next_serial();  // addresses are used again, serials are not
   const unsigned generation = fork_generation();
@@ -59,26 +88,43 @@ struct handle_state {
   LogSink log;
   std::mutex listeners_mutex;
   std::vector<std::shared_ptr<listener>> listeners;
+  inline static thread_local const handle_state* ending = nullptr;  // by this thread
+
+  handle_state() = default;
+  handle_state(const handle_state&) = delete;
+  handle_state& operator=(const handle_state&) = delete;
+  ~handle_state() { end(); }
+
+  /// Frees the C handle. No call may be inside it.
+  void end() noexcept {
+    if (h == nullptr || generation != fork_generation()) return;
+    guestfs_set_error_handler(h, nullptr, nullptr);
+    const auto* const outer = std::exchange(ending, this);
+    guestfs_close(std::exchange(h, nullptr));
+    ending = outer;
+    listeners.clear();
+    place.give_back();
+  }
 };
 
 /// One call on a handle, from entering it to leaving it, with the error that it left.
 class call_scope {
  public:
   /// @param takes_lock  false for user_cancel alone, which must not wait for the call that it is to stop
-  call_scope(handle_state* state, const char* op, bool takes_lock = true)
-      : state_(state), op_(op), outer_(innermost) {
-    if (state == nullptr) throw HandleClosed(op, "the handle was moved from", EBADF);
-    if (state->generation != fork_generation())
+  call_scope(std::shared_ptr<handle_state> state, const char* op, bool takes_lock = true)
+      : state_(std::move(state)), op_(op), outer_(innermost) {
+    if (!state_) throw HandleClosed(op, "the handle was moved from", EBADF);
+    if (state_->generation != fork_generation())
       throw HandleClosed(op, "the handle belongs to the process before the fork; open one in this process",
                          EBADF);
-    if ((state->calls.fetch_add(1) & handle_state::closing) != 0) {
+    if ((state_->calls.fetch_add(1) & handle_state::closing) != 0) {
       leave();
       throw HandleClosed(op, "the handle is closed", EBADF);
     }
     innermost = this;
-    if (takes_lock && silenced != state->serial) {
-      guestfs_set_error_handler(state->h, &take, nullptr);
-      silenced = state->serial;
+    if (takes_lock && silenced != state_->serial) {
+      guestfs_set_error_handler(state_->h, &take, nullptr);
+      silenced = state_->serial;
     }
   }
   ~call_scope() {
@@ -102,11 +148,11 @@ class call_scope {
     throw Error(op_, message_, number_);
   }
 
-  /// Whether this thread is inside a call on that handle, which then is waiting for this code.
+  /// Whether this thread is inside a call on that handle or closes it, which then waits for this code.
   static bool inside(const handle_state& state) noexcept {
     for (auto* scope = innermost; scope != nullptr; scope = scope->outer_)
-      if (scope->state_ == &state) return true;
-    return false;
+      if (scope->state_.get() == &state) return true;
+    return handle_state::ending == &state;
   }
 
  private:
@@ -128,7 +174,7 @@ class call_scope {
   inline static thread_local call_scope* innermost = nullptr;
   inline static thread_local std::uint64_t silenced = 0;  // serial of the handle that take() was set for last
 
-  handle_state* state_;
+  std::shared_ptr<handle_state> state_;
   const char* op_;
   call_scope* outer_;  // a call made in a callback of another one
   std::string message_;
@@ -138,7 +184,8 @@ class call_scope {
 /// Calls fn and returns what it returned, owned; throws Error if that means a failure.
 /// @param op  libguestfs' name of the action; must live for ever
 template <class R, class C, class... P, class... A>
-c_result<R> call(handle_state* state, const char* op, C (*fn)(guestfs_h*, P...), const A&... arguments) {
+c_result<R> call(const std::shared_ptr<handle_state>& state, const char* op, C (*fn)(guestfs_h*, P...),
+                 const A&... arguments) {
   call_scope scope(state, op);
   if constexpr (std::is_same_v<R, buffer>) {
     std::size_t size = 0;

@@ -89,7 +89,8 @@ class buffer_view {
   template <class Byte>
   requires(sizeof(Byte) == 1) buffer_view(const std::vector<Byte>& bytes) : buffer_view(std::span(bytes)) {}
 
-  const char* data() const noexcept { return data_; }
+  /// Never null: libguestfs takes no null pointer, not even for no bytes.
+  const char* data() const noexcept { return data_ != nullptr ? data_ : ""; }
   std::size_t size() const noexcept { return size_; }
 
  private:
@@ -109,6 +110,12 @@ class buffer {
   buffer() = default;
   buffer(std::unique_ptr<char, detail::c_free> data, std::size_t size)
       : data_(std::move(data)), size_(size) {}
+  buffer(buffer&& other) noexcept : data_(std::move(other.data_)), size_(std::exchange(other.size_, 0)) {}
+  buffer& operator=(buffer&& other) noexcept {
+    data_ = std::move(other.data_);
+    size_ = std::exchange(other.size_, 0);
+    return *this;
+  }
 
   const char* data() const noexcept { return data_.get(); }
   std::size_t size() const noexcept { return size_; }

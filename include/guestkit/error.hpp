@@ -17,8 +17,8 @@ class Error : public std::runtime_error {
   /// @param op            the libguestfs action, such as "mount"
   /// @param message       the reason; empty: made from error_number
   /// @param error_number  an errno value, 0 where none is known
-  Error(std::string op, const std::string& message, int error_number = 0)
-      : Error(std::move(op), reason(message, error_number), error_number, resolved{}) {}
+  Error(const std::string& op, const std::string& message, int error_number = 0)
+      : Error(op, reason(op, message, error_number), error_number, resolved{}) {}
 
   /// The action that failed, such as "mount".
   const std::string& op() const noexcept { return op_; }
@@ -29,14 +29,15 @@ class Error : public std::runtime_error {
 
  private:
   struct resolved {};
-  Error(std::string op, std::string message, int error_number, resolved)
-      : std::runtime_error(message.starts_with(op + ": ") ? message : op + ": " + message),
-        op_(std::move(op)),
-        message_(message.starts_with(op_ + ": ") ? message.substr(op_.size() + 2) : std::move(message)),
+  Error(const std::string& op, std::string message, int error_number, resolved)
+      : std::runtime_error(op + ": " + message),
+        op_(op),
+        message_(std::move(message)),
         error_number_(error_number) {}
 
-  static std::string reason(const std::string& message, int error_number) {
-    if (!message.empty()) return message;
+  static std::string reason(const std::string& op, const std::string& message, int error_number) {
+    std::string text = message.starts_with(op + ": ") ? message.substr(op.size() + 2) : message;
+    if (!text.empty()) return text;
     if (error_number != 0) return std::strerror(error_number);
     return "the call failed and libguestfs gave no reason";
   }

@@ -91,7 +91,7 @@ class [[nodiscard]] Subscription {
   Subscription() = default;
   Subscription(const std::shared_ptr<detail::handle_state>& state, Event events, EventCallback callback)
       : state_(state), listener_(std::make_shared<detail::listener>()) {
-    detail::call_scope scope(state.get(), "set_event_callback");
+    detail::call_scope scope(state, "set_event_callback");
     listener_->state = state.get();
     listener_->callback = std::move(callback);
     {
@@ -122,7 +122,7 @@ class [[nodiscard]] Subscription {
   /// Ends the registration now. Harmless when it has ended or the handle is closed.
   void reset() noexcept {
     if (const auto state = state_.lock()) try {
-        detail::call_scope scope(state.get(), "delete_event_callback");
+        detail::call_scope scope(state, "delete_event_callback");
         guestfs_delete_event_callback(scope.h(), listener_->number);
         forget(*state);
       } catch (const Error&) {  // closed: the registration went with the handle

@@ -2,12 +2,15 @@
 #pragma once
 
 #include <guestfs.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "call.hpp"
 #include "event.hpp"
@@ -31,58 +34,22 @@ struct HandleOptions {
   LogSink log = {};
 };
 
-/// At most this many handles may be open at once in a process: libguestfs aborts it a little above.
-inline constexpr int max_handles = 1000;
-
 namespace detail {
-
-/// Takes one of the process' places for an open handle and gives it back.
-class handle_place {
- public:
-  handle_place() {
-    if (count().fetch_add(1) >= max_handles) {
-      count().fetch_sub(1);
-      throw Error("create",
-                  "1000 handles are open in this process, the most that libguestfs bears; close some",
-                  EMFILE);
-    }
-  }
-  ~handle_place() {
-    if (held_) count().fetch_sub(1);
-  }
-  handle_place(const handle_place&) = delete;
-  handle_place& operator=(const handle_place&) = delete;
-  void keep() noexcept { held_ = false; }
-  static void give_back() noexcept { count().fetch_sub(1); }
-
- private:
-  static std::atomic<int>& count() noexcept {
-    static std::atomic<int> open{0};
-    return open;
-  }
-  bool held_ = true;
-};
 
 /// guestfs_h and the rules of its life. Move-only; the actions are in generated/actions.hpp.
 class handle {
  public:
   explicit handle(const HandleOptions& options = {})
       : state_(std::make_shared<handle_state>()), accel_(options.accel) {
-    handle_place place;
     state_->log = options.log;
     // Not closed by libguestfs at exit: it would run callbacks into a program that is half gone.
     state_->h = guestfs_create_flags(GUESTFS_CREATE_NO_ENVIRONMENT | GUESTFS_CREATE_NO_CLOSE_ON_EXIT);
     if (state_->h == nullptr) throw Error("create", "", errno);
-    place.keep();
-    try {
-      // Done here, not by guestfs_create: there a bad variable is only printed to stderr.
-      if (options.environment) invoke<void>("parse_environment", guestfs_parse_environment);
-      if (!options.environment || !is_set("LIBGUESTFS_BACKEND"))
-        invoke<void>("set_backend", guestfs_set_backend, cstr("direct"));
-    } catch (...) {
-      close();
-      throw;
-    }
+    // The environment here, not by guestfs_create: there a bad variable is only printed to stderr.
+    if (options.environment)
+      invoke<void>("parse_environment", guestfs_parse_environment_list, cstr_list(environment()));
+    if (!options.environment || !is_set("LIBGUESTFS_BACKEND"))
+      invoke<void>("set_backend", guestfs_set_backend, cstr("direct"));
   }
 
   handle(handle&&) noexcept = default;
@@ -115,10 +82,7 @@ class handle {
       state_->calls.wait(calls);
       calls = state_->calls.load();
     }
-    guestfs_set_error_handler(state_->h, nullptr, nullptr);
-    guestfs_close(std::exchange(state_->h, nullptr));
-    state_->listeners.clear();
-    handle_place::give_back();
+    state_->end();
     state_->closed = true;
     state_->closed.notify_all();
   }
@@ -138,7 +102,7 @@ class handle {
  protected:
   template <class R, class F, class... A>
   c_result<R> invoke(const char* op, F fn, const A&... arguments) {
-    return detail::call<R>(state_.get(), op, fn, arguments...);
+    return detail::call<R>(state_, op, fn, arguments...);
   }
 
   Subscription subscribe(Event events, EventCallback callback) {
@@ -149,33 +113,51 @@ class handle {
     if (state_) state_->launched = launched;
   }
 
-  void cancel_transfer() { guestfs_user_cancel(call_scope(state_.get(), "user_cancel", false).h()); }
+  void cancel_transfer() { guestfs_user_cancel(call_scope(state_, "user_cancel", false).h()); }
 
   /// Settles who runs the appliance's processor, unless the user's backend settings say so already.
   void choose_accelerator() {
-    const auto settings = invoke<string_list>("get_backend_settings", guestfs_get_backend_settings).lift();
+    const auto settings = invoke<string_list>("launch", guestfs_get_backend_settings).lift();
     bool chosen = false;
     for (const auto& setting : settings)
       chosen = chosen || setting.starts_with("force_tcg") || setting.starts_with("force_kvm");
     if (accel_ == Accel::automatic) {
-      if (chosen || invoke<std::string>("get_backend", guestfs_get_backend).lift() != "direct") return;
-      const auto kvm = kvm_status(invoke<std::string>("get_hv", guestfs_get_hv).lift());
+      if (chosen || invoke<std::string>("launch", guestfs_get_backend).lift() != "direct") return;
+      const auto kvm = kvm_status(invoke<std::string>("launch", guestfs_get_hv).lift());
       if (kvm.usable) return;
       say_once(kvm.reason);
     } else if (chosen) {
-      invoke<int>("clear_backend_setting", guestfs_clear_backend_setting, cstr("force_tcg"));
-      invoke<int>("clear_backend_setting", guestfs_clear_backend_setting, cstr("force_kvm"));
+      invoke<int>("launch", guestfs_clear_backend_setting, cstr("force_tcg"));
+      invoke<int>("launch", guestfs_clear_backend_setting, cstr("force_kvm"));
     }
-    invoke<void>("set_backend_setting", guestfs_set_backend_setting,
+    invoke<void>("launch", guestfs_set_backend_setting,
                  cstr(accel_ == Accel::kvm ? "force_kvm" : "force_tcg"), cstr("1"));
   }
 
-  void finish() noexcept try { close(); } catch (const std::exception& e) {
-    // Destroyed by its own callback: the call that is running still needs the handle, so it is left open.
-    log(*state_, LogLevel::error, e.what());
+  void finish() noexcept {
+    try {
+      close();
+    } catch (const std::exception& e) {
+      // Destroyed by its own callback: the last call that runs on it frees it.
+      log(*state_, LogLevel::error, e.what());
+    }
   }
 
  private:
+  /// The environment without what makes libguestfs stop reading it: empty directory variables, which mean
+  /// unset, and a runtime directory that is not there, as after su or in a container.
+  static std::vector<cstr> environment() {
+    std::vector<cstr> variables;
+    for (char** variable = environ; *variable != nullptr; ++variable) {
+      const std::string_view text = *variable;
+      constexpr std::string_view runtime = "XDG_RUNTIME_DIR=";
+      if (text == "TMPDIR=") continue;
+      if (text.starts_with(runtime) && ::access(*variable + runtime.size(), F_OK) != 0) continue;
+      variables.emplace_back(*variable);
+    }
+    return variables;
+  }
+
   static bool is_set(const char* variable) noexcept {
     const char* value = std::getenv(variable);
     return value != nullptr && *value != '\0';

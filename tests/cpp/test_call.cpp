@@ -1,18 +1,16 @@
 // call.hpp: the one way into libguestfs. Errors are those of this call and this thread, nothing is printed,
 // a handle that is closed or moved from says so.
 #define BOOST_TEST_MODULE call
-#include <boost/test/unit_test.hpp>
-
-#include <guestkit/guestkit.hpp>
-
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <boost/test/unit_test.hpp>
 #include <cerrno>
 #include <cstdio>
 #include <functional>
+#include <guestkit/guestkit.hpp>
 #include <latch>
 #include <stdexcept>
 #include <string>
@@ -104,8 +102,12 @@ struct opened : Guestfs {
 };
 
 /// Fails with a message that names the file and with ENOENT.
-void fail_on(Guestfs& g, const std::string& file) { g.add_drive(file); }
-std::string message_for(const std::string& file) { return file + ": No such file or directory"; }
+void fail_on(Guestfs& g, const std::string& file) {
+  g.add_drive(file);
+}
+std::string message_for(const std::string& file) {
+  return file + ": No such file or directory";
+}
 
 /// Results as C returned them, owned: what a core of one's own can make of the actions.
 class raw_core : public guestkit::detail::handle {
@@ -153,9 +155,9 @@ BOOST_AUTO_TEST_CASE(a_handle_works_after_a_failed_call) {
 
 BOOST_AUTO_TEST_CASE(an_argument_that_throws_leaves_no_call_behind) {
   Guestfs g({.environment = false});
-  guestkit::InternalTestOnlyOptargsOptions fine{.test = 1};
-  BOOST_CHECK_THROW(g.internal_test("", std::nullopt, {}, false, 0, 0, "", "", "", {.ostring = std::string(1, '\0')}),
-                    std::invalid_argument);
+  BOOST_CHECK_THROW(
+      g.internal_test("", std::nullopt, {}, false, 0, 0, "", "", "", {.ostring = std::string(1, '\0')}),
+      std::invalid_argument);
   BOOST_TEST(g.is_idle());
   BOOST_TEST(g.internal_test_rint("7") == 7);
 }
@@ -187,6 +189,7 @@ BOOST_AUTO_TEST_CASE(an_error_in_a_callback_does_not_replace_that_of_the_call) {
     return e.error_number() == 0;
   });
   BOOST_TEST(inner == message_for("/nonexistent-inner"));
+  g.close();
 }
 
 BOOST_AUTO_TEST_CASE(an_error_of_another_handle_in_a_callback_does_not_replace_that_of_the_call) {
@@ -205,6 +208,7 @@ BOOST_AUTO_TEST_CASE(an_error_of_another_handle_in_a_callback_does_not_replace_t
   BOOST_CHECK_EXCEPTION(g.internal_test_rinterr(), Error,
                         [](const Error& e) { return e.message() == "error" && e.error_number() == 0; });
   BOOST_TEST(inner == message_for("/nonexistent-inner"));
+  g.close();
 }
 
 BOOST_AUTO_TEST_CASE(an_error_in_a_callback_is_none_of_a_call_that_succeeds) {
@@ -254,7 +258,8 @@ BOOST_AUTO_TEST_CASE(threads_that_fail_at_once_on_one_handle_get_their_own_error
 BOOST_AUTO_TEST_CASE(threads_that_fail_at_once_on_their_own_handles_get_their_own_errors, PATIENCE) {
   std::vector<Guestfs> handles;
   for (int i = 0; i < 4; ++i) handles.emplace_back(HandleOptions{.environment = false});
-  BOOST_TEST(foreign_errors([&](int thread) -> Guestfs& { return handles.at(static_cast<std::size_t>(thread)); }) == 0);
+  BOOST_TEST(foreign_errors(
+                 [&](int thread) -> Guestfs& { return handles.at(static_cast<std::size_t>(thread)); }) == 0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
@@ -348,7 +353,8 @@ void check_refusals(Guestfs& g) {
       {"set_event_callback",
        [&] { static_cast<void>(g.set_event_callback(Event::all, [](const guestkit::EventMessage&) {})); }}};
   for (const auto& [op, way] : ways)
-    BOOST_TEST_CONTEXT(op) BOOST_CHECK_EXCEPTION(way(), HandleClosed, [&op = op](const Error& e) {
+    BOOST_TEST_CONTEXT(op)
+    BOOST_CHECK_EXCEPTION(way(), HandleClosed, [&op = op](const Error& e) {
       BOOST_TEST(e.op() == op);
       return e.error_number() == EBADF;
     });
@@ -430,9 +436,12 @@ BOOST_AUTO_TEST_CASE(a_call_made_in_a_callback_returns_its_result) {
 
 BOOST_AUTO_TEST_CASE(a_function_of_ones_own_goes_the_same_way) {
   opened g;
-  BOOST_TEST(g.invoke<int>("fake", +[](guestfs_h* h, int n) { return h != nullptr ? n + 1 : -1; }, 41).lift() == 42);
-  BOOST_CHECK_EXCEPTION(g.invoke<void>("fake", +[](guestfs_h*) { return -1; }), Error,
-                        [](const Error& e) { return e.op() == "fake"; });
+  BOOST_TEST(g.invoke<int>(
+                  "fake", +[](guestfs_h* h, int n) { return h != nullptr ? n + 1 : -1; }, 41)
+                 .lift() == 42);
+  BOOST_CHECK_EXCEPTION(g.invoke<void>(
+                            "fake", +[](guestfs_h*) { return -1; }),
+                        Error, [](const Error& e) { return e.op() == "fake"; });
 }
 
 BOOST_AUTO_TEST_CASE(the_c_handle_is_there_for_c_functions) {

@@ -1,16 +1,14 @@
 // Optional arguments: what is given arrives, what is not given stays unset.
 #define BOOST_TEST_MODULE options
-#include <boost/test/unit_test.hpp>
-
-#include <guestkit/guestkit.hpp>
-
 #include <unistd.h>
 
 #include <bit>
+#include <boost/test/unit_test.hpp>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <guestkit/guestkit.hpp>
 #include <limits>
 #include <optional>
 #include <set>
@@ -97,7 +95,8 @@ BOOST_AUTO_TEST_CASE(a_bool_arrives_and_false_is_given) {
 
 BOOST_AUTO_TEST_CASE(an_int_arrives_up_to_its_limits_and_zero_is_given) {
   for (const int n : {0, 1, -1, std::numeric_limits<int>::min(), std::numeric_limits<int>::max()})
-    BOOST_TEST(received({.oint = n}) == only(1, "oint: " + std::to_string(n)), boost::test_tools::per_element());
+    BOOST_TEST(received({.oint = n}) == only(1, "oint: " + std::to_string(n)),
+               boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(an_int64_arrives_up_to_its_limits_and_zero_is_given) {
@@ -110,7 +109,8 @@ BOOST_AUTO_TEST_CASE(an_int64_arrives_up_to_its_limits_and_zero_is_given) {
 BOOST_AUTO_TEST_CASE(a_text_arrives_and_an_empty_one_is_given) {
   for (const auto& text : {"abc"s, ""s, "\xff\xfe"s})
     BOOST_TEST(received({.ostring = text}) == only(3, "ostring: " + text), boost::test_tools::per_element());
-  BOOST_TEST(received({.ostring = "literal"}) == only(3, "ostring: literal"), boost::test_tools::per_element());
+  BOOST_TEST(received({.ostring = "literal"}) == only(3, "ostring: literal"),
+             boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(a_path_arrives_as_a_text) {
@@ -121,12 +121,14 @@ BOOST_AUTO_TEST_CASE(a_path_arrives_as_a_text) {
 BOOST_AUTO_TEST_CASE(a_list_arrives_and_an_empty_one_is_given) {
   BOOST_TEST(received({.ostringlist = string_list{}}) == only(4, "ostringlist: []"),
              boost::test_tools::per_element());
-  BOOST_TEST(received({.ostringlist = string_list{"a", "", "\xff"}}) == only(4, "ostringlist: [\"a\", \"\", \"\xff\"]"),
+  BOOST_TEST(received({.ostringlist = string_list{"a", "", "\xff"}}) ==
+                 only(4, "ostringlist: [\"a\", \"\", \"\xff\"]"),
              boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(all_kinds_arrive_at_once) {
-  const Lines expected{"obool: true", "oint: -1", "oint64: 4294967296", "ostring: abc", "ostringlist: [\"x\", \"y\"]"};
+  const Lines expected{"obool: true", "oint: -1", "oint64: 4294967296", "ostring: abc",
+                       "ostringlist: [\"x\", \"y\"]"};
   BOOST_TEST(received({.obool = true,
                        .oint = -1,
                        .oint64 = std::int64_t{1} << 32,
@@ -188,7 +190,8 @@ Lines received_where(auto wanted) {
 Lines expected_where(auto wanted) {
   Lines lines;
   for (int number = 1; number <= 63; ++number)
-    lines.push_back("opt" + std::to_string(number) + ": " + (wanted(number) ? std::to_string(number) : "unset"));
+    lines.push_back("opt" + std::to_string(number) + ": " +
+                    (wanted(number) ? std::to_string(number) : "unset"));
   return lines;
 }
 

@@ -274,16 +274,16 @@ async def test_packages_that_cannot_be_listed_leave_the_rest_of_the_report(disk:
     assert ("umount_all",) in fake.calls
 
 
-@pytest.mark.parametrize("action", ["mount_ro", "inspect_list_applications2", "inspect_os"])
-async def test_an_appliance_that_dies_is_the_failure_of_the_disk(disk: Path, action: str) -> None:
+@pytest.mark.parametrize("failing", ["mount_ro", "inspect_list_applications2", "inspect_os"])
+async def test_an_appliance_that_dies_is_the_failure_of_the_disk(disk: Path, failing: str) -> None:
     crash = ApplianceCrashed(
-        action, "appliance closed the connection unexpectedly.\nThis usually means …", 32
+        failing, "appliance closed the connection unexpectedly.\nThis usually means …", 32
     )
-    report = await inspect(disk, FakeGuestfs(**{action: crash}))
+    report = await inspect(disk, FakeGuestfs(**{failing: crash}))
     assert report.to_json()["error"] == {
         "message": f"{disk}: appliance closed the connection unexpectedly",
         "errno": 32,
-        "op": action,
+        "op": failing,
     }
     assert report.operating_systems == []
 

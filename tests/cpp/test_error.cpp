@@ -1,0 +1,191 @@
+// error.hpp: what an Error says, and which class says it.
+#define BOOST_TEST_MODULE error
+#include <boost/test/unit_test.hpp>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <guestkit/guestkit.hpp>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+
+using guestkit::ApplianceCrashed;
+using guestkit::Error;
+using guestkit::Guestfs;
+using guestkit::HandleClosed;
+using guestkit::LaunchError;
+
+namespace {
+
+/// A directory that looks like an appliance, a disk, and a hypervisor that only fails: launching takes
+/// milliseconds.
+struct fake_appliance {
+  std::filesystem::path dir;
+
+  fake_appliance() {
+    std::string name = (std::filesystem::temp_directory_path() / "guestkit-test-XXXXXX").string();
+    BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
+    dir = name;
+    for (const char* file : {"kernel", "initrd", "root", "README.fixed"}) std::ofstream(dir / file) << "x";
+    std::ofstream(dir / "disk") << std::string(4096, '\0');
+    std::ofstream(dir / "hv") << "#!/bin/sh\nexit 1\n";
+    std::filesystem::permissions(dir / "hv", std::filesystem::perms::owner_all);
+  }
+  fake_appliance(const fake_appliance&) = delete;
+  fake_appliance& operator=(const fake_appliance&) = delete;
+  ~fake_appliance() { std::filesystem::remove_all(dir); }
+
+  void use_in(Guestfs& g) const {
+    g.set_path(dir);
+    g.set_tmpdir(dir.native());
+    g.set_cachedir(dir.native());
+    g.set_hv(dir / "hv");
+    g.add_drive(dir / "disk", {.format = "raw"});
+  }
+};
+
+/// A handle that takes its appliance for launched.
+struct believed_up : Guestfs {
+  believed_up() : Guestfs({.environment = false}) { set_launched(true); }
+};
+
+}  // namespace
+
+static_assert(std::is_base_of_v<std::runtime_error, Error>);
+static_assert(std::is_base_of_v<Error, HandleClosed>);
+static_assert(std::is_base_of_v<Error, LaunchError>);
+static_assert(std::is_base_of_v<Error, ApplianceCrashed>);
+static_assert(!std::is_base_of_v<std::system_error, Error>, "it would print ': Success'");
+
+BOOST_AUTO_TEST_SUITE(text)
+
+BOOST_AUTO_TEST_CASE(an_error_tells_its_op_its_message_and_its_errno) {
+  const Error e("mount", "no such device", ENODEV);
+  BOOST_TEST(e.op() == "mount");
+  BOOST_TEST(e.message() == "no such device");
+  BOOST_TEST(e.error_number() == ENODEV);
+  BOOST_TEST(e.what() == "mount: no such device");
+}
+
+BOOST_AUTO_TEST_CASE(the_op_is_named_once_when_the_message_begins_with_it) {
+  const Error e("mount", "mount: no such device");
+  BOOST_TEST(e.what() == "mount: no such device");
+  BOOST_TEST(e.message() == "no such device");
+}
+
+BOOST_AUTO_TEST_CASE(another_op_in_front_of_the_message_stays) {
+  const Error longer("mount", "mount_ro: no such device");
+  BOOST_TEST(longer.what() == "mount: mount_ro: no such device");
+  BOOST_TEST(longer.message() == "mount_ro: no such device");
+  const Error shorter("mount_ro", "mount: no such device");
+  BOOST_TEST(shorter.what() == "mount_ro: mount: no such device");
+}
+
+BOOST_AUTO_TEST_CASE(the_op_inside_the_message_stays) {
+  BOOST_TEST(Error("mount", "cannot mount: busy").message() == "cannot mount: busy");
+}
+
+BOOST_AUTO_TEST_CASE(an_empty_message_becomes_that_of_the_errno) {
+  const Error e("mount", "", ENOSPC);
+  BOOST_TEST(e.message() == std::strerror(ENOSPC));
+  BOOST_TEST(e.what() == std::string("mount: ") + std::strerror(ENOSPC));
+}
+
+BOOST_AUTO_TEST_CASE(an_empty_message_without_errno_says_that_there_is_no_reason) {
+  const Error e("mount", "");
+  BOOST_TEST(e.message() == "the call failed and libguestfs gave no reason");
+  BOOST_TEST(e.error_number() == 0);
+}
+
+// The daemon sends this when a command of the guest failed and said nothing.
+BOOST_AUTO_TEST_CASE(a_message_that_is_only_the_op_counts_as_empty) {
+  BOOST_TEST(Error("sh", "sh: ", ENOENT).message() == std::strerror(ENOENT));
+  BOOST_TEST(Error("sh", "sh: ").what() == "sh: the call failed and libguestfs gave no reason");
+}
+
+BOOST_AUTO_TEST_CASE(no_error_ends_in_success) {
+  for (const Error& e : {Error("mount", ""), Error("mount", "busy"), Error("mount", "mount: ")})
+    BOOST_TEST(std::string(e.what()).find("Success") == std::string::npos, e.what());
+}
+
+BOOST_AUTO_TEST_CASE(the_bytes_of_a_message_are_kept) {
+  const std::string bytes = "/tmp/\xff\xfe: caf\xc3\xa9\nsecond line";
+  BOOST_TEST(Error("add_drive", bytes).message() == bytes);
+}
+
+BOOST_AUTO_TEST_CASE(a_copy_says_the_same) {
+  const Error e = [] { return Error(Error("mount", "busy", EBUSY)); }();
+  const Error copy = e;  // NOLINT: the copy is the test
+  BOOST_TEST(copy.what() == "mount: busy");
+  BOOST_TEST(copy.op() == "mount");
+  BOOST_TEST(copy.message() == "busy");
+  BOOST_TEST(copy.error_number() == EBUSY);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(classes)
+
+BOOST_AUTO_TEST_CASE(a_child_caught_as_error_keeps_everything) {
+  try {
+    throw HandleClosed("mount", "the handle is closed", EBADF);
+  } catch (const Error& e) {
+    BOOST_TEST(e.what() == "mount: the handle is closed");
+    BOOST_TEST(e.op() == "mount");
+    BOOST_TEST(e.error_number() == EBADF);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_failed_call_is_an_error_and_no_child) {
+  Guestfs g({.environment = false});
+  try {
+    g.internal_test_rinterr();
+    BOOST_ERROR("nothing was thrown");
+  } catch (const Error& e) {
+    BOOST_CHECK(typeid(e) == typeid(Error));
+    BOOST_TEST(e.what() == "internal_test_rinterr: error");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_launch_that_cannot_begin_is_a_launch_error) {
+  Guestfs g({.environment = false, .accel = guestkit::Accel::tcg});
+  BOOST_CHECK_EXCEPTION(g.launch(), LaunchError, [](const Error& e) { return e.op() == "launch"; });
+}
+
+BOOST_AUTO_TEST_CASE(a_hypervisor_that_fails_is_a_launch_error_that_names_it) {
+  const fake_appliance appliance;
+  Guestfs g({.environment = false, .accel = guestkit::Accel::tcg});
+  appliance.use_in(g);
+  BOOST_CHECK_EXCEPTION(g.launch(), LaunchError, [&](const Error& e) {
+    BOOST_TEST(e.op() == "launch");
+    return e.message().find((appliance.dir / "hv").native()) != std::string::npos;
+  });
+}
+
+BOOST_AUTO_TEST_CASE(an_error_after_a_failed_launch_is_no_crash) {
+  Guestfs g({.environment = false, .accel = guestkit::Accel::tcg});
+  BOOST_CHECK_THROW(g.launch(), LaunchError);
+  BOOST_CHECK_EXCEPTION(g.internal_test_rinterr(), Error,
+                        [](const Error& e) { return typeid(e) == typeid(Error); });
+}
+
+BOOST_AUTO_TEST_CASE(a_call_that_fails_because_the_appliance_is_gone_is_a_crash_told_once) {
+  believed_up g;
+  BOOST_CHECK_EXCEPTION(g.internal_test_rinterr(), ApplianceCrashed, [](const Error& e) {
+    BOOST_TEST(e.what() == "internal_test_rinterr: error");
+    return e.op() == "internal_test_rinterr";
+  });
+  BOOST_CHECK_EXCEPTION(g.internal_test_rinterr(), Error,
+                        [](const Error& e) { return typeid(e) == typeid(Error); });
+}
+
+BOOST_AUTO_TEST_CASE(an_error_after_shutdown_is_no_crash) {
+  believed_up g;
+  g.shutdown();
+  BOOST_CHECK_EXCEPTION(g.internal_test_rinterr(), Error,
+                        [](const Error& e) { return typeid(e) == typeid(Error); });
+}
+
+BOOST_AUTO_TEST_SUITE_END()
