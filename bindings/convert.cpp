@@ -61,6 +61,8 @@ TextList::TextList(PyObject* object, const Place& place) {
     wrong_type(place, "a list of str, bytes or os.PathLike", object);
   const Ref iterator(PyObject_GetIter(object));
   if (iterator.get() == nullptr) {
+    // Not iterable is a TypeError; what the object's own __iter__ raises is the caller's to see.
+    if (PyErr_ExceptionMatches(PyExc_TypeError) == 0) throw PythonError{};
     PyErr_Clear();
     wrong_type(place, "a list of str, bytes or os.PathLike", object);
   }
@@ -87,6 +89,8 @@ string_list TextList::strings() const {
 
 Bytes::Bytes(PyObject* object, const Place& place) {
   if (PyObject_GetBuffer(object, &view_, PyBUF_SIMPLE) == 0) return;
+  if (PyErr_ExceptionMatches(PyExc_TypeError) == 0 && PyErr_ExceptionMatches(PyExc_BufferError) == 0)
+    throw PythonError{};
   PyErr_Clear();
   wrong_type(place, "a contiguous bytes-like object", object);
 }
@@ -94,7 +98,9 @@ Bytes::Bytes(PyObject* object, const Place& place) {
 template <>
 Value<bool>::Value(PyObject* object, const Place& place) {
   if (!PyLong_Check(object)) wrong_type(place, "bool", object);
-  value = PyObject_IsTrue(object) != 0;
+  const int truth = PyObject_IsTrue(object);
+  if (truth < 0) throw PythonError{};
+  value = truth != 0;
 }
 template <>
 Value<int>::Value(PyObject* object, const Place& place)
@@ -108,8 +114,9 @@ Value<void*>::Value(PyObject* object, const Place& place) {
   const Ref inner(PyObject_GetAttrString(object, "_o"));
   PyErr_Clear();
   PyObject* capsule = inner.get() != nullptr ? inner.get() : object;
-  if (!PyCapsule_CheckExact(capsule)) wrong_type(place, "a libvirt.virDomain", object);
-  value = PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule));
+  constexpr auto name = "virDomainPtr";
+  if (PyCapsule_IsValid(capsule, name) == 0) wrong_type(place, "a libvirt.virDomain", object);
+  value = PyCapsule_GetPointer(capsule, name);
 }
 template <>
 Value<std::string>::Value(PyObject* object, const Place& place) : value(Text(object, place).c_str()) {}

@@ -12,11 +12,7 @@ namespace {
 /// A Python callable that C++ may copy and drop without the GIL.
 std::shared_ptr<PyObject> shared(PyObject* callable) {
   Py_INCREF(callable);
-  return {callable, [](PyObject* object) {
-            if (!GilAcquire::alive()) return;
-            const GilAcquire gil;
-            Py_DECREF(object);
-          }};
+  return {callable, [](PyObject* object) { with_gil([&] { Py_DECREF(object); }); }};
 }
 
 PyObject* numbers_to_python(std::span<const std::uint64_t> numbers) {
@@ -27,8 +23,6 @@ PyObject* numbers_to_python(std::span<const std::uint64_t> numbers) {
 }
 
 void deliver(PyObject* callable, const EventMessage& event) {
-  if (!GilAcquire::alive()) return;
-  const GilAcquire gil;
   // An exception may be on its way already, when a handle is closed while it unwinds.
   PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;
   PyErr_Fetch(&type, &value, &traceback);
@@ -46,8 +40,6 @@ void deliver(PyObject* callable, const EventMessage& event) {
 }
 
 void log_to_python(LogLevel level, const std::string& line) {
-  if (!GilAcquire::alive()) return;
-  const GilAcquire gil;
   const Ref logging(PyImport_ImportModule("logging"));
   if (logging.get() != nullptr) {
     const Ref logger(PyObject_CallMethod(logging.get(), "getLogger", "s", "guestkit"));
@@ -69,8 +61,11 @@ Accel accel_of(const std::string& name) {
 }  // namespace
 
 Handle::Handle(bool environment, const std::string& accel)
-    : basic_guestfs<raw_core>(
-          HandleOptions{.environment = environment, .accel = accel_of(accel), .log = &log_to_python}) {}
+    : basic_guestfs<raw_core>(HandleOptions{.environment = environment,
+                                            .accel = accel_of(accel),
+                                            .log = [](LogLevel level, const std::string& line) {
+                                              with_gil([&] { log_to_python(level, line); });
+                                            }}) {}
 
 Handle::~Handle() {
   const GilRelease released;
@@ -78,14 +73,17 @@ Handle::~Handle() {
 }
 
 void Handle::close() {
-  const GilRelease released;
-  basic_guestfs<raw_core>::close();
+  {
+    const GilRelease released;
+    basic_guestfs<raw_core>::close();
+  }
+  subscriptions_.clear();
 }
 
 int Handle::add_event_callback(PyObject* callback, std::uint64_t events) {
   auto subscription = [&] {
     EventCallback function = [callable = shared(callback)](const EventMessage& event) {
-      deliver(callable.get(), event);
+      with_gil([&] { deliver(callable.get(), event); });
     };
     const GilRelease released;
     return set_event_callback(static_cast<Event>(events), std::move(function));
@@ -96,6 +94,7 @@ int Handle::add_event_callback(PyObject* callback, std::uint64_t events) {
 }
 
 void Handle::delete_event_callback(int number) {
+  if (!is_open()) throw HandleClosed("delete_event_callback", "the handle is closed", EBADF);
   auto node = subscriptions_.extract(number);
   if (node.empty()) throw Error("delete_event_callback", "there is no event callback of that number", EINVAL);
   const GilRelease released;

@@ -7,6 +7,12 @@
 
 namespace guestkit::python {
 
+/// Before 3.14 CPython ends a thread that asks for the GIL of an interpreter that is gone by pthread_exit(),
+/// whose unwinding through our frames or libguestfs' would abort the process. Such a thread stays here.
+[[noreturn]] inline void park() {
+  for (;;) ::pause();
+}
+
 /// The GIL is released while this lives.
 class GilRelease {
  public:
@@ -17,9 +23,7 @@ class GilRelease {
     try {
       PyEval_RestoreThread(state_);
     } catch (const abi::__forced_unwind&) {
-      // The interpreter is gone: before 3.14 CPython ends the thread that asks for the GIL by
-      // pthread_exit(), whose unwinding through this frame would abort the process. Park the thread.
-      for (;;) ::pause();
+      park();
     }
   }
 
@@ -27,18 +31,17 @@ class GilRelease {
   PyThreadState* state_;
 };
 
-/// The GIL is held while this lives, on whatever thread. Only while the interpreter lives: ask alive() first.
-class GilAcquire {
- public:
-  GilAcquire() : state_(PyGILState_Ensure()) {}
-  GilAcquire(const GilAcquire&) = delete;
-  GilAcquire& operator=(const GilAcquire&) = delete;
-  ~GilAcquire() { PyGILState_Release(state_); }
-
-  static bool alive() noexcept { return Py_IsInitialized() != 0; }
-
- private:
-  PyGILState_STATE state_;
-};
+/// Runs code that needs the GIL on a thread that may not have it; nothing, when the interpreter is gone.
+template <class F>
+void with_gil(F&& body) {
+  if (Py_IsInitialized() == 0) return;
+  try {
+    const auto state = PyGILState_Ensure();
+    body();
+    PyGILState_Release(state);
+  } catch (const abi::__forced_unwind&) {  // also from inside the body, wherever Python takes the GIL again
+    park();
+  }
+}
 
 }  // namespace guestkit::python

@@ -44,16 +44,26 @@ std::shared_ptr<Handle> make(bool environment, const std::string& accel) {
   });
 }
 
-int add_event_callback(Handle& handle, const bp::object& callback, std::uint64_t events) {
-  return translated([&] { return handle.add_event_callback(callback.ptr(), events); });
+// They take the bare object: Boost.Python's own message for one that was not made does not help anybody.
+
+int add_event_callback(const bp::object& self, const bp::object& callback, std::uint64_t events) {
+  return translated([&] { return self_of(self.ptr()).add_event_callback(callback.ptr(), events); });
 }
 
-void delete_event_callback(Handle& handle, int number) {
-  translated([&] { handle.delete_event_callback(number); });
+void delete_event_callback(const bp::object& self, int number) {
+  translated([&] { self_of(self.ptr()).delete_event_callback(number); });
 }
 
-void close(Handle& handle) {
-  translated([&] { handle.close(); });
+void close(const bp::object& self) {
+  translated([&] { self_of(self.ptr()).close(); });
+}
+
+bool is_open(const bp::object& self) {
+  return translated([&] { return self_of(self.ptr()).is_open(); });
+}
+
+bool is_idle(const bp::object& self) {
+  return translated([&] { return self_of(self.ptr()).is_idle(); });
 }
 
 void use_types(const bp::object& types) {
@@ -72,8 +82,8 @@ BOOST_PYTHON_MODULE(_native) {
       "Handle", "A libguestfs handle: the actions. guestkit.Guestfs is the class to use.", bp::no_init);
   handle.def("__init__", bp::make_constructor(&gk::make))
       .def("close", &gk::close)
-      .def("is_open", &gk::Handle::is_open)
-      .def("is_idle", &gk::Handle::is_idle)
+      .def("is_open", &gk::is_open)
+      .def("is_idle", &gk::is_idle)
       .def("add_event_callback", &gk::add_event_callback)
       .def("delete_event_callback", &gk::delete_event_callback);
   bp::def("use_error_types", &gk::use_types);

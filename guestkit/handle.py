@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import operator
 import weakref
 from types import TracebackType
 from typing import Literal, Self
@@ -37,6 +38,12 @@ class Guestfs(_native.Handle):
         accel: who runs the appliance's processor: "kvm" (or the launch fails), "tcg" (emulation: works
             everywhere, several times slower), "auto" (KVM where it works, else TCG, with a line in the log)
         """
+        if not isinstance(environment, bool):
+            raise TypeError(
+                f"Guestfs() argument 'environment' must be bool, not {type(environment).__name__}"
+            )
+        if not isinstance(accel, str):
+            raise TypeError(f"Guestfs() argument 'accel' must be str, not {type(accel).__name__}")
         super().__init__(environment, accel)
         if close_on_exit:
             _open_handles.add(self)
@@ -68,13 +75,18 @@ class Guestfs(_native.Handle):
     def set_event_callback(self, callback: EventCallback, events: Event | int = Event.ALL) -> int:
         """Have callback run at each of these events; return the number of the registration.
 
-        Waits for a call that is running on the handle. guestfs_set_event_callback(3).
+        Waits for a call that is running on the handle. A callback that refers to the handle keeps it alive
+        until it is closed. guestfs_set_event_callback(3).
         """
+        if not callable(callback):
+            raise TypeError(
+                f"set_event_callback() argument 'callback' must be callable, not {type(callback).__name__}"
+            )
 
         def deliver(event: int, number: int, text: str, numbers: list[int]) -> None:
             callback(Event(event), number, text, numbers)
 
-        return super().add_event_callback(deliver, int(events))
+        return super().add_event_callback(deliver, operator.index(events))
 
     def delete_event_callback(self, number: int) -> None:
         """End the registration of that number. guestfs_delete_event_callback(3)."""

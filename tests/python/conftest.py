@@ -1,0 +1,284 @@
+"""What the tests of the Python class share: the facts, an echo of arguments, a hypervisor that hangs."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import pytest
+
+from guestkit import Guestfs
+
+ROOT = Path(__file__).resolve().parents[2]
+
+#: Long enough for anything that does not hang, in seconds.
+PATIENCE = 20
+
+T = TypeVar("T")
+
+# ---- the facts
+
+
+@functools.cache
+def header() -> str:
+    """Return the text of the installed guestfs.h."""
+    command = ["pkg-config", "--variable=includedir", "libguestfs"]
+    folder = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return Path(folder, "guestfs.h").read_text(encoding="utf-8")
+
+
+@functools.cache
+def facts() -> dict[str, Any]:
+    """Return the table of libguestfs' API."""
+    table: dict[str, Any] = json.loads((ROOT / "api" / "libguestfs.json").read_text(encoding="utf-8"))
+    return table
+
+
+@functools.cache
+def installed_actions() -> list[dict[str, Any]]:
+    """Return the table's actions and options that the installed libguestfs has."""
+    macros = set(re.findall(r"^# ?define (GUESTFS_\w+)", header(), re.MULTILINE))
+    return [
+        action
+        | {
+            "optargs": [
+                option
+                for option in action["optargs"]
+                if f"{action['c_optarg_prefix']}_{option['name'].upper()}_BITMASK" in macros
+            ]
+        }
+        for action in facts()["actions"]
+        if action["visibility"] != "internal" and f"GUESTFS_HAVE_{action['c_name'].upper()}" in macros
+    ]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Have a test that takes `action` run for every action, with `deprecated_action` for those."""
+    for fixture, actions in (
+        ("action", installed_actions()),
+        ("deprecated_action", [a for a in installed_actions() if a["deprecated"]]),
+    ):
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, actions, ids=[action["name"] for action in actions])
+
+
+@pytest.fixture(scope="session")
+def api() -> dict[str, Any]:
+    return facts()
+
+
+@pytest.fixture(scope="session")
+def guestfs_h() -> str:
+    return header()
+
+
+# ---- handles
+
+
+@pytest.fixture
+def g() -> Iterator[Guestfs]:
+    with Guestfs(environment=False, accel="tcg") as handle:
+        yield handle
+
+
+class Echo:
+    """What libguestfs receives when it is given these arguments, as it writes it down."""
+
+    def __init__(self, handle: Guestfs, path: Path) -> None:
+        self.handle = handle
+        self._path = path
+
+    def __call__(self, *positional: Any, **given: Any) -> dict[str, bytes]:
+        """Call internal_test with these arguments, others being empty; return its lines by argument."""
+        empty: dict[str, Any] = {
+            "str": "", "optstr": None, "strlist": [], "b": False, "integer": 0, "integer64": 0,
+            "filein": "", "fileout": "", "bufferin": b"",
+        }  # fmt: skip
+        for name in list(empty)[: len(positional)]:
+            del empty[name]
+        self.handle.internal_test_set_output(self._path)
+        try:
+            self.handle.internal_test(*positional, **empty | given)
+        finally:
+            self.handle.internal_test_close_output()
+        return self.lines()
+
+    def lines(self) -> dict[str, bytes]:
+        """Return what the last call wrote, by argument."""
+        lines = self._path.read_bytes().split(b"\n")
+        (action,) = [a for a in installed_actions() if a["name"] == "internal_test"]
+        required = [argument["name"] for argument in action["args"]]
+        received = dict(zip(required, lines, strict=False))
+        for line in lines[len(required) : -1]:
+            name, _, value = line.partition(b": ")
+            received[name.decode()] = value
+        assert lines[-1] == b""
+        assert list(received) == required + [option["name"] for option in action["optargs"]]
+        return received
+
+
+@pytest.fixture
+def echo(g: Guestfs, tmp_path: Path) -> Echo:
+    return Echo(g, tmp_path / "received")
+
+
+# ---- threads
+
+
+class Background(Generic[T]):
+    """A call on a thread of its own, and what came of it."""
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self._ended = threading.Event()
+        self._result: list[T] = []
+        self._error: Exception | None = None
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._result.append(self._function())
+        except Exception as error:
+            self._error = error
+        finally:
+            self._ended.set()
+
+    @property
+    def running(self) -> bool:
+        return not self._ended.is_set()
+
+    def wait(self) -> None:
+        assert self._ended.wait(PATIENCE), "the call hangs"
+
+    def result(self) -> T:
+        """Wait for the end; return what the call returned or raise what it raised."""
+        self.wait()
+        if self._error is not None:
+            raise self._error
+        return self._result[0]
+
+
+@pytest.fixture
+def background() -> Callable[[Callable[[], T]], Background[T]]:
+    return Background
+
+
+# ---- a hypervisor that hangs
+
+# It gives up by itself, so that a test that froze the interpreter fails instead of hanging.
+_HYPERVISOR = f"""#!/bin/sh
+echo $$ > '{{folder}}/started'
+[ -p '{{folder}}/released' ] && timeout {PATIENCE} head -n 1 '{{folder}}/released'
+exit 1
+"""
+
+
+class Hypervisor:
+    """A program that libguestfs takes for QEMU: it starts, waits until it is released, and fails."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.path = folder / "hypervisor"
+        self.path.write_text(_HYPERVISOR.format(folder=folder))
+        self.path.chmod(0o755)
+        # An appliance that is there already: else launch would have supermin build one first.
+        self.appliance = folder / "appliance"
+        self.appliance.mkdir()
+        for name in ("kernel", "initrd", "root", "README.fixed"):
+            (self.appliance / name).write_text("not empty\n")
+        self._disk = folder / "disk"
+        self._disk.write_bytes(bytes(4096))
+        for name in ("started", "released"):
+            os.mkfifo(folder / name)
+        self._started = os.open(folder / "started", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._released: int | None = os.open(folder / "released", os.O_RDWR | os.O_CLOEXEC)
+        self._launches: list[Background[None]] = []
+        self.pid = 0
+
+    def serve(self, handle: Guestfs) -> None:
+        """Have the handle launch this hypervisor. It is to be a handle with accel="tcg": no probe of KVM."""
+        handle.set_hv(self.path)
+        handle.set_path(self.appliance)
+        handle.set_cachedir(self._folder)
+        handle.set_tmpdir(self._folder)
+        handle.add_drive(self._disk, format="raw")
+
+    def launch(self, handle: Guestfs) -> Background[None]:
+        """Have another thread launch the handle; return when the hypervisor is there and the launch waits."""
+        self.serve(handle)
+
+        started = os.open(self._folder / "started", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+        def run() -> None:
+            try:
+                handle.launch()
+            finally:
+                os.write(started, b"0\n")
+                os.close(started)
+
+        launch = Background(run)
+        self._launches.append(launch)
+        self.wait_until_started()
+        if self.pid == 0:
+            launch.result()
+        return launch
+
+    def wait_until_started(self) -> None:
+        """Wait until a launch has come to the hypervisor, or has failed before."""
+        ready, _, _ = select.select([self._started], [], [], PATIENCE)
+        assert ready, "the launch has not come to the hypervisor"
+        self.pid = int(os.read(self._started, 100))
+
+    def release(self) -> None:
+        """Let it fail, and whatever starts it from now on."""
+        if self._released is not None:
+            (self._folder / "released").unlink()
+            os.write(self._released, b"\n")
+            os.close(self._released)
+            self._released = None
+
+    def close(self) -> None:
+        self.release()
+        for launch in self._launches:
+            launch.wait()
+        os.close(self._started)
+
+
+@pytest.fixture
+def hypervisor(tmp_path: Path) -> Iterator[Hypervisor]:
+    folder = tmp_path / "hypervisor"
+    folder.mkdir()
+    hypervisor = Hypervisor(folder)
+    yield hypervisor
+    hypervisor.close()
+
+
+# ---- other interpreters
+
+
+@pytest.fixture(scope="session")
+def python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a program in an interpreter of its own."""
+
+    def python(program: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", program, *map(str, arguments)],
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=2 * PATIENCE,
+        )
+
+    return python
