@@ -352,12 +352,11 @@ void check_refusals(Guestfs& g) {
       {"user_cancel", [&] { g.user_cancel(); }},
       {"set_event_callback",
        [&] { static_cast<void>(g.set_event_callback(Event::all, [](const guestkit::EventMessage&) {})); }}};
-  for (const auto& [op, way] : ways)
-    BOOST_TEST_CONTEXT(op)
-    BOOST_CHECK_EXCEPTION(way(), HandleClosed, [&op = op](const Error& e) {
-      BOOST_TEST(e.op() == op);
-      return e.error_number() == EBADF;
-    });
+  for (const auto& [op, way] : ways) BOOST_TEST_CONTEXT(op)
+  BOOST_CHECK_EXCEPTION(way(), HandleClosed, [&op = op](const Error& e) {
+    BOOST_TEST(e.op() == op);
+    return e.error_number() == EBADF;
+  });
   BOOST_TEST(!g.is_open());
   BOOST_CHECK(g.native() == nullptr);
 }

@@ -33,7 +33,7 @@ class Recorder(list[Delivery]):
     def __call__(self, event: Event, number: int, text: str, numbers: list[int]) -> None:
         self.append(Delivery(event, number, text, numbers))
 
-    __hash__ = object.__hash__
+    __hash__ = object.__hash__  # type: ignore[assignment]
 
     @property
     def texts(self) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import gc
 import inspect
-import os
 import re
 import subprocess
 import threading
@@ -136,7 +135,7 @@ def test_the_direct_backend_is_the_default(
 
 def test_a_handle_is_an_ordinary_object() -> None:
     g, other = Guestfs(), Guestfs()
-    assert g == g  # noqa: PLR0124
+    assert g == g
     assert g != other
     assert {g, other, g} == {other, g}
     assert weakref.ref(g)() is g
