@@ -1,0 +1,105 @@
+"""Who runs the appliance's processor: what the library chooses, and who overrules it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from guestkit import Guestfs, LaunchError
+from guestkit.handle import Accel
+
+
+@pytest.fixture
+def appliance(tmp_path: Path) -> Path:
+    """A fixed appliance in name only: nothing has to be built before the hypervisor is started."""
+    folder = tmp_path / "appliance"
+    folder.mkdir()
+    for name in ("kernel", "initrd", "root", "README.fixed"):
+        (folder / name).write_text("not empty\n")
+    return folder
+
+
+@pytest.fixture
+def no_qemu(tmp_path: Path) -> Path:
+    """A hypervisor that fails at once: it proves no KVM and no launch succeeds with it."""
+    path = tmp_path / "qemu"
+    path.write_text("#!/bin/sh\nexit 1\n")
+    path.chmod(0o755)
+    return path
+
+
+def settings_after_launch(g: Guestfs, hypervisor: Path, appliance: Path) -> list[str]:
+    g.set_hv(hypervisor)
+    g.set_path(appliance)
+    g.set_cachedir(appliance)
+    g.add_drive_scratch(1 << 20)
+    with pytest.raises(LaunchError):
+        g.launch()
+    return g.get_backend_settings()
+
+
+@pytest.mark.parametrize(
+    ("accel", "expected"),
+    [("auto", ["force_tcg=1"]), ("tcg", ["force_tcg=1"]), ("kvm", ["force_kvm=1"])],
+)
+def test_what_is_chosen_where_kvm_cannot_be_proved(
+    accel: Accel, expected: list[str], no_qemu: Path, appliance: Path
+) -> None:
+    with Guestfs(environment=False, accel=accel) as g:
+        assert settings_after_launch(g, no_qemu, appliance) == expected
+
+
+@pytest.mark.parametrize("setting", ["force_tcg", "force_kvm"])
+def test_the_user_s_backend_settings_win_over_auto(
+    setting: str, no_qemu: Path, appliance: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIBGUESTFS_BACKEND_SETTINGS", setting)
+    with Guestfs() as g:
+        assert settings_after_launch(g, no_qemu, appliance) == [setting]
+
+
+@pytest.mark.parametrize(
+    ("accel", "setting", "expected"),
+    [("tcg", "force_kvm", "force_tcg=1"), ("kvm", "force_tcg:other=2", "force_kvm=1")],
+)
+def test_an_explicit_accel_wins_over_the_environment(
+    accel: Accel,
+    setting: str,
+    expected: str,
+    no_qemu: Path,
+    appliance: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LIBGUESTFS_BACKEND_SETTINGS", setting)
+    with Guestfs(accel=accel) as g:
+        settings = settings_after_launch(g, no_qemu, appliance)
+    assert expected in settings
+    assert setting.split(":")[0] not in settings
+    assert ("other=2" in settings) == ("other=2" in setting)
+
+
+def test_a_host_without_kvm_is_told_in_the_log_once(
+    python: Callable[..., subprocess.CompletedProcess[str]], no_qemu: Path, appliance: Path
+) -> None:
+    program = """
+import logging, sys, guestkit
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(name)s %(levelname)s %(message)s")
+for _ in range(2):
+    with guestkit.Guestfs() as g:
+        g.set_hv(sys.argv[1])
+        g.set_path(sys.argv[2])
+        g.add_drive_scratch(1 << 20)
+        try:
+            g.launch()
+        except guestkit.LaunchError:
+            pass
+"""
+    environment = {"LIBGUESTFS_BACKEND_SETTINGS": "", "LIBGUESTFS_CACHEDIR": str(appliance)}
+    done = python(program, no_qemu, appliance, **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("guestkit WARNING KVM cannot be used, the appliance is emulated (TCG, slow): ")
+    assert "/dev/kvm" in line
