@@ -23,6 +23,8 @@
 #include <utility>
 #include <vector>
 
+#include "support.hpp"
+
 using namespace std::string_literals;
 using namespace std::string_view_literals;
 using guestkit::buffer;
@@ -34,36 +36,9 @@ using guestkit::Guestfs;
 using guestkit::PV;
 using guestkit::string_list;
 
+using support::recorder;
+
 namespace {
-
-/// Makes internal_test calls and reads what libguestfs received.
-class recorder {
- public:
-  recorder() {
-    std::string name = (std::filesystem::temp_directory_path() / "guestkit-test-XXXXXX").string();
-    const int fd = ::mkstemp(name.data());
-    BOOST_REQUIRE(fd != -1);
-    ::close(fd);
-    file_ = name;
-    g.internal_test_set_output(file_);
-  }
-  recorder(const recorder&) = delete;
-  recorder& operator=(const recorder&) = delete;
-  ~recorder() { std::filesystem::remove(file_); }
-
-  std::vector<std::string> lines() {
-    g.internal_test_close_output();
-    std::ifstream in(file_);
-    std::vector<std::string> all;
-    for (std::string line; std::getline(in, line);) all.push_back(line);
-    return all;
-  }
-
-  Guestfs g{guestkit::HandleOptions{.environment = false}};
-
- private:
-  std::filesystem::path file_;
-};
 
 /// Where internal_test writes which argument.
 enum line { str, optstr, strlist, boolean, integer, integer64, filein, fileout, bufferin };

@@ -19,6 +19,8 @@
 #include <utility>
 #include <vector>
 
+#include "support.hpp"
+
 using guestkit::Error;
 using guestkit::Event;
 using guestkit::EventMessage;
@@ -53,8 +55,7 @@ static_assert(std::is_nothrow_move_assignable_v<Subscription>);
 static_assert(std::is_nothrow_destructible_v<Subscription>);
 static_assert(std::is_nothrow_default_constructible_v<Subscription>);
 
-// A test that waits for something that never comes fails after this many seconds.
-#define PATIENCE *boost::unit_test::timeout(60)
+using support::captured_stderr;
 
 namespace {
 
@@ -68,38 +69,6 @@ struct logged_handle {
 
 struct plain_handle {
   Guestfs g{HandleOptions{.environment = false}};
-};
-
-/// What is written to file descriptor 2 while this lives.
-class captured_stderr {
- public:
-  captured_stderr() : saved_(::dup(STDERR_FILENO)), file_(::memfd_create("stderr", MFD_CLOEXEC)) {
-    BOOST_REQUIRE(saved_ != -1 && file_ != -1);
-    std::fflush(stderr);
-    ::dup2(file_, STDERR_FILENO);
-  }
-  captured_stderr(const captured_stderr&) = delete;
-  captured_stderr& operator=(const captured_stderr&) = delete;
-  ~captured_stderr() {
-    end();
-    ::close(file_);
-  }
-
-  /// Gives stderr back and returns what was written.
-  std::string end() {
-    if (saved_ == -1) return text_;
-    std::fflush(stderr);
-    ::dup2(saved_, STDERR_FILENO);
-    ::close(std::exchange(saved_, -1));
-    text_.resize(static_cast<std::size_t>(::lseek(file_, 0, SEEK_END)));
-    if (::pread(file_, text_.data(), text_.size(), 0) < 0) text_ = "stderr cannot be read back";
-    return text_;
-  }
-
- private:
-  int saved_;
-  int file_;
-  std::string text_;
 };
 
 }  // namespace

@@ -27,6 +27,8 @@
 #include <utility>
 #include <vector>
 
+#include "support.hpp"
+
 using guestkit::Error;
 using guestkit::Event;
 using guestkit::Guestfs;
@@ -44,8 +46,8 @@ static_assert(std::is_default_constructible_v<Guestfs>);
 static_assert(!std::is_convertible_v<HandleOptions, Guestfs>, "creating a handle must be seen");
 static_assert(std::is_aggregate_v<HandleOptions>);
 
-// A test that waits for something that never comes fails after this many seconds.
-#define PATIENCE *boost::unit_test::timeout(60)
+using support::captured_stderr;
+using support::held_call;
 
 namespace {
 
@@ -71,71 +73,6 @@ class variable {
 
  private:
   const char* name_;
-};
-
-/// What is written to file descriptor 2 while this lives.
-class captured_stderr {
- public:
-  captured_stderr() : saved_(::dup(STDERR_FILENO)), file_(::memfd_create("stderr", MFD_CLOEXEC)) {
-    BOOST_REQUIRE(saved_ != -1 && file_ != -1);
-    std::fflush(stderr);
-    ::dup2(file_, STDERR_FILENO);
-  }
-  captured_stderr(const captured_stderr&) = delete;
-  captured_stderr& operator=(const captured_stderr&) = delete;
-  ~captured_stderr() {
-    end();
-    ::close(file_);
-  }
-
-  /// Gives stderr back and returns what was written.
-  std::string end() {
-    if (saved_ == -1) return text_;
-    std::fflush(stderr);
-    ::dup2(saved_, STDERR_FILENO);
-    ::close(std::exchange(saved_, -1));
-    text_.resize(static_cast<std::size_t>(::lseek(file_, 0, SEEK_END)));
-    if (::pread(file_, text_.data(), text_.size(), 0) < 0) text_ = "stderr cannot be read back";
-    return text_;
-  }
-
- private:
-  int saved_;
-  int file_;
-  std::string text_;
-};
-
-/// A call that another thread makes and that stays inside the handle, in an event callback, until release().
-class held_call {
- public:
-  explicit held_call(Guestfs& g, std::function<void()> at_end = {})
-      : subscription_(g.set_event_callback(Event::enter,
-                                           [this, at_end](const guestkit::EventMessage&) {
-                                             if (held_.exchange(true)) return;
-                                             inside_.count_down();
-                                             released_.wait();
-                                             if (at_end) at_end();
-                                           })),
-        caller_([&g] { g.get_memsize(); }) {
-    inside_.wait();
-  }
-  held_call(const held_call&) = delete;
-  held_call& operator=(const held_call&) = delete;
-  ~held_call() {
-    if (caller_.joinable()) release();
-  }
-
-  void release() {
-    released_.count_down();
-    caller_.join();
-  }
-
- private:
-  std::atomic<bool> held_{false};
-  std::latch inside_{1};
-  std::latch released_{1};
-  guestkit::Subscription subscription_;
-  std::thread caller_;
 };
 
 /// Something that runs in a thread of its own and may have to wait there.

@@ -17,6 +17,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "support.hpp"
+
 using namespace std::string_literals;
 using guestkit::Guestfs;
 using guestkit::string_list;
@@ -28,36 +30,9 @@ static_assert(std::is_aggregate_v<Options>);
 static_assert(std::is_aggregate_v<Options63>);
 static_assert(std::is_aggregate_v<guestkit::AddDriveOptions>);
 
+using support::recorder;
+
 namespace {
-
-/// Makes internal_test calls and reads what libguestfs received.
-class recorder {
- public:
-  recorder() {
-    std::string name = (std::filesystem::temp_directory_path() / "guestkit-test-XXXXXX").string();
-    const int fd = ::mkstemp(name.data());
-    BOOST_REQUIRE(fd != -1);
-    ::close(fd);
-    file_ = name;
-    g.internal_test_set_output(file_);
-  }
-  recorder(const recorder&) = delete;
-  recorder& operator=(const recorder&) = delete;
-  ~recorder() { std::filesystem::remove(file_); }
-
-  Lines lines() {
-    g.internal_test_close_output();
-    std::ifstream in(file_);
-    Lines all;
-    for (std::string line; std::getline(in, line);) all.push_back(line);
-    return all;
-  }
-
-  Guestfs g{guestkit::HandleOptions{.environment = false}};
-
- private:
-  std::filesystem::path file_;
-};
 
 /// What libguestfs received as options: a line for each of the five.
 Lines received(const Options& options) {

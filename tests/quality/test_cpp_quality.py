@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 HEADERS = sorted((ROOT / "include" / "guestkit").glob("*.hpp"))
 BINDINGS = sorted((ROOT / "bindings").glob("*.?pp"))
-TESTS = sorted((ROOT / "tests").rglob("*.cpp"))
+TESTS = sorted((ROOT / "tests").rglob("*.?pp"))
 
 
 def run(*command: str | Path) -> None:
