@@ -148,6 +148,15 @@ BOOST_AUTO_TEST_CASE(an_error_of_another_handle_in_a_callback_does_not_replace_t
   g.close();
 }
 
+BOOST_AUTO_TEST_CASE(a_call_in_a_callback_does_not_swallow_the_error_of_the_call) {
+  Guestfs g({.environment = false});
+  const auto subscription = g.set_event_callback(Event::enter, [&](const guestkit::EventMessage& event) {
+    if (event.text == "internal_test_rinterr") g.get_memsize();
+  });
+  BOOST_CHECK_EXCEPTION(g.internal_test_rinterr(), Error,
+                        [](const Error& e) { return e.message() == "error"; });
+}
+
 BOOST_AUTO_TEST_CASE(an_error_in_a_callback_is_none_of_a_call_that_succeeds) {
   Guestfs g({.environment = false});
   bool failed = false;

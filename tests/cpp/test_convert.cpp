@@ -409,6 +409,20 @@ BOOST_FIXTURE_TEST_CASE(a_hashtable_from_none_to_many, handle) {
   FAILS(internal_test_rhashtableerr);
 }
 
+BOOST_AUTO_TEST_CASE(a_hashtable_takes_keys_and_values_in_turn) {  // internal_test makes them equal
+  opened g;
+  const auto table = g.invoke<guestkit::hashtable>(
+                          "fake",
+                          +[](guestfs_h*) {
+                            auto** const list = static_cast<char**>(std::calloc(5, sizeof(char*)));
+                            const char* const texts[] = {"uuid", "1234", "label", ""};
+                            for (std::size_t i = 0; i < 4; ++i) list[i] = ::strdup(texts[i]);
+                            return list;
+                          })
+                         .lift();
+  BOOST_CHECK((table == guestkit::hashtable{{"uuid", "1234"}, {"label", ""}}));
+}
+
 BOOST_FIXTURE_TEST_CASE(a_struct_with_every_column, handle) {
   static_assert(std::is_same_v<decltype(g.internal_test_rstruct("")), PV>);
   const PV pv = g.internal_test_rstruct("");
@@ -553,6 +567,40 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(fields,
                       *boost::unit_test::description("kinds of columns that internal_test does not return"))
+
+BOOST_AUTO_TEST_CASE(each_column_comes_from_its_own) {  // internal_test gives several the same value
+  std::string name = "name", fmt = "fmt", attr = "attr", tags = "tags";
+  guestfs_lvm_pv c{};
+  c.pv_name = name.data();
+  std::memcpy(c.pv_uuid, "uuid", 4);
+  c.pv_fmt = fmt.data();
+  c.pv_size = 1;
+  c.dev_size = 2;
+  c.pv_free = 3;
+  c.pv_used = 4;
+  c.pv_attr = attr.data();
+  c.pv_pe_count = -5;
+  c.pv_pe_alloc_count = -6;
+  c.pv_tags = tags.data();
+  c.pe_start = std::numeric_limits<std::uint64_t>::max();
+  c.pv_mda_count = std::numeric_limits<std::int64_t>::min();
+  c.pv_mda_free = 7;
+  const PV pv = guestkit::detail::lift_struct<PV>(c);
+  BOOST_TEST(pv.pv_name == "name");
+  BOOST_TEST(pv.pv_uuid == "uuid");
+  BOOST_TEST(pv.pv_fmt == "fmt");
+  BOOST_TEST(pv.pv_size == 1U);
+  BOOST_TEST(pv.dev_size == 2U);
+  BOOST_TEST(pv.pv_free == 3U);
+  BOOST_TEST(pv.pv_used == 4U);
+  BOOST_TEST(pv.pv_attr == "attr");
+  BOOST_TEST(pv.pv_pe_count == -5);
+  BOOST_TEST(pv.pv_pe_alloc_count == -6);
+  BOOST_TEST(pv.pv_tags == "tags");
+  BOOST_TEST(pv.pe_start == std::numeric_limits<std::uint64_t>::max());
+  BOOST_TEST(pv.pv_mda_count == std::numeric_limits<std::int64_t>::min());
+  BOOST_TEST(pv.pv_mda_free == 7U);
+}
 
 BOOST_AUTO_TEST_CASE(a_null_text_is_empty) {
   guestfs_dirent c{};

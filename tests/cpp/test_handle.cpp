@@ -66,13 +66,22 @@ BOOST_TEST_GLOBAL_FIXTURE(clean_environment);
 /// An environment variable, as long as this lives.
 class variable {
  public:
-  variable(const char* name, const char* value) : name_(name) { ::setenv(name, value, 1); }
+  variable(const char* name, const char* value) : name_(name) {
+    if (const char* before = std::getenv(name)) before_ = before;
+    ::setenv(name, value, 1);
+  }
   variable(const variable&) = delete;
   variable& operator=(const variable&) = delete;
-  ~variable() { ::unsetenv(name_); }
+  ~variable() {
+    if (before_)
+      ::setenv(name_, before_->c_str(), 1);
+    else
+      ::unsetenv(name_);
+  }
 
  private:
   const char* name_;
+  std::optional<std::string> before_;
 };
 
 /// Something that runs in a thread of its own and may have to wait there.
@@ -248,6 +257,25 @@ BOOST_AUTO_TEST_CASE(a_bad_variable_is_an_error_and_prints_nothing) {
 BOOST_AUTO_TEST_CASE(a_bad_variable_does_not_matter_when_the_environment_is_not_read) {
   const variable memsize("LIBGUESTFS_MEMSIZE", "much");
   BOOST_CHECK_NO_THROW(Guestfs({.environment = false}));
+}
+
+BOOST_AUTO_TEST_CASE(an_empty_tmpdir_is_none) {
+  const variable memsize("LIBGUESTFS_MEMSIZE", "1111");
+  const variable tmpdir("TMPDIR", "");
+  BOOST_TEST(Guestfs().get_memsize() == 1111);
+}
+
+BOOST_AUTO_TEST_CASE(a_runtime_directory_that_is_not_there_is_none) {
+  const variable memsize("LIBGUESTFS_MEMSIZE", "1111");
+  const variable runtime("XDG_RUNTIME_DIR", "/nonexistent");
+  BOOST_TEST(Guestfs().get_memsize() == 1111);
+}
+
+BOOST_AUTO_TEST_CASE(a_cleared_environment_is_an_empty_one) {
+  BOOST_TEST(in_child([] {
+               ::clearenv();
+               return Guestfs().get_backend();
+             }) == "direct");
 }
 
 BOOST_AUTO_TEST_CASE(the_backend_is_direct) {
@@ -529,6 +557,39 @@ BOOST_AUTO_TEST_CASE(a_handle_destroyed_by_its_own_callback_serves_the_call_to_i
                if (logged.find("close: called from inside") != std::string::npos) text += " and said why";
                return text;
              }) == "7, it was alive and said why");
+}
+
+BOOST_AUTO_TEST_CASE(a_handle_destroyed_by_its_own_callback_is_closed_when_the_call_ends) {
+  BOOST_TEST(in_child([] {
+               history events;
+               std::optional<Guestfs> g(
+                   HandleOptions{.environment = false, .log = [](guestkit::LogLevel, const std::string&) {}});
+               const auto on_close = g->set_event_callback(
+                   Event::close, [&](const guestkit::EventMessage&) { events.add("closed"); });
+               const auto on_enter = g->set_event_callback(Event::enter, [&](const guestkit::EventMessage&) {
+                 g.reset();
+                 events.add("destroyed");
+               });
+               g->internal_test_rint("7");
+               std::string text;
+               for (const auto& line : events.lines()) text += line + " ";
+               return text;
+             }) == "destroyed closed ");
+}
+
+BOOST_AUTO_TEST_CASE(a_handle_destroyed_by_its_close_event_is_closed) {
+  BOOST_TEST(in_child([] {
+               int closes = 0;
+               std::optional<Guestfs> g(
+                   HandleOptions{.environment = false, .log = [](guestkit::LogLevel, const std::string&) {}});
+               const auto subscription =
+                   g->set_event_callback(Event::close, [&](const guestkit::EventMessage&) {
+                     ++closes;
+                     g.reset();
+                   });
+               g->close();
+               return "close events: " + std::to_string(closes);
+             }) == "close events: 1");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -63,3 +63,9 @@ def test_the_commands_are_those_of_run() -> None:
     told = subprocess.run([ROOT / "run", "--help"], capture_output=True, text=True, check=True).stdout
     for command in re.findall(r"^    \./run (\w+)", README, re.MULTILINE):
         assert f"run {command}" in told
+
+
+def test_the_drop_in_program() -> None:
+    text = (ROOT / "docs" / "coming-from-python-guestfs.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert output([sys.executable, "-c", program], ROOT) == "1024\n"

@@ -237,7 +237,7 @@ class Hypervisor:
         """Wait until a launch has come to the hypervisor, or has failed before."""
         ready, _, _ = select.select([self._started], [], [], PATIENCE)
         assert ready, "the launch has not come to the hypervisor"
-        self.pid = int(os.read(self._started, 100))
+        self.pid = int(os.read(self._started, 100).split()[0])
 
     def release(self) -> None:
         """Let it fail, and whatever starts it from now on."""

@@ -56,6 +56,7 @@ class Action:
     replacement: str
     progress: bool
     feature: str
+    former_names: tuple[str, ...]  # what upstream's Python still calls it besides
 
     @property
     def macro(self) -> str:
@@ -138,6 +139,7 @@ def _action(a: dict[str, Any], summary: str) -> Action:
         replacement=a["deprecated_by"] or "",
         progress=a["progress"],
         feature=a["optional"] or "",
+        former_names=tuple(a["non_c_aliases"]),
     )
 
 

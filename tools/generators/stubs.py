@@ -48,6 +48,7 @@ def files(api: Api, templates: Path) -> dict[str, str]:
         ),
         "guestkit/generated/__init__.py": f'"""{NOTICE}"""\n',
         "guestkit/generated/structs.py": _structs(api),
+        "guestkit/generated/former.py": _former(api),
     }
 
 
@@ -59,6 +60,34 @@ def _structs(api: Api) -> str:
         lines += [f'    """struct guestfs_{struct.name}."""', ""]
         lines += [f"    {c.name}: {COLUMNS.get(c.type, 'int')}" for c in struct.columns]
     return "\n".join([*lines, ""])
+
+
+def _former(api: Api) -> str:
+    """What guestkit.compat has to know of the actions."""
+
+    def names(kind: str) -> str:
+        return "".join(f'    "{action.name}",\n' for action in api.actions if action.returns == kind)
+
+    aliases = "".join(
+        f'    "{former}": "{action.name}",\n' for action in api.actions for former in action.former_names
+    )
+    return f'''"""{NOTICE}
+
+What upstream's Python binding does otherwise, by action.
+"""
+
+#: A bool there is an int.
+BOOLS = (
+{names("bool")})
+
+#: A hashtable there is a list of pairs.
+HASHTABLES = (
+{names("hashtable")})
+
+#: Names that actions had before they took optional arguments.
+ALIASES = {{
+{aliases}}}
+'''
 
 
 def _stub(api: Api, template: Path, wrap: Callable[[str], str]) -> str:

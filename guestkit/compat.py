@@ -1,0 +1,127 @@
+"""A drop-in for libguestfs' own Python module: `import guestkit.compat as guestfs`.
+
+The same names, arguments and results, without its freezes: the GIL is released in every call. What differs is
+a table in docs/coming-from-python-guestfs.md. New code is better off with `guestkit.Guestfs`.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import os
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from guestkit import _native
+from guestkit.errors import Error, HandleClosed
+from guestkit.events import Event
+from guestkit.generated.former import ALIASES, BOOLS, HASHTABLES
+from guestkit.handle import Guestfs
+
+EVENT_CLOSE = int(Event.CLOSE)
+EVENT_SUBPROCESS_QUIT = int(Event.SUBPROCESS_QUIT)
+EVENT_LAUNCH_DONE = int(Event.LAUNCH_DONE)
+EVENT_PROGRESS = int(Event.PROGRESS)
+EVENT_APPLIANCE = int(Event.APPLIANCE)
+EVENT_LIBRARY = int(Event.LIBRARY)
+EVENT_TRACE = int(Event.TRACE)
+EVENT_ENTER = int(Event.ENTER)
+EVENT_LIBVIRT_AUTH = int(Event.LIBVIRT_AUTH)
+EVENT_WARNING = int(Event.WARNING)
+EVENT_ALL = int(Event.ALL)
+
+ClosedHandle = HandleClosed
+
+EventCallback = Callable[[int, int, "str | None", list[int]], object]
+
+#: Upstream passes None for the text of the others.
+_WITH_TEXT = EVENT_APPLIANCE | EVENT_LIBRARY | EVENT_TRACE | EVENT_ENTER | EVENT_LIBVIRT_AUTH | EVENT_WARNING
+
+
+def event_to_string(events: int) -> str:
+    """Return the names of the events, in alphabetical order, with commas between them."""
+    names = (str(event.name).lower() for event in Event if event is not Event.ALL and event & events)
+    return ",".join(sorted(names))
+
+
+class GuestFS(Guestfs):
+    """A libguestfs handle as libguestfs' own Python module has it.
+
+    A bool comes back as an int, and a hashtable as a list of pairs unless python_return_dict.
+    """
+
+    def __init__(
+        self, python_return_dict: bool = False, environment: bool = True, close_on_exit: bool = True
+    ) -> None:
+        """Create a handle.
+
+        python_return_dict: give hashtables as dicts
+        environment, close_on_exit: as in `guestkit.Guestfs`
+        """
+        super().__init__(environment=bool(environment), close_on_exit=bool(close_on_exit))
+        self._python_return_dict = python_return_dict
+        # Else traces and temporary files are those of "python".
+        self.set_program(os.path.basename(sys.argv[0]) if sys.argv else "python")
+
+    def close(self) -> None:
+        """End the appliance and free the handle; ClosedHandle if it is closed already."""
+        if not self.is_open():
+            raise ClosedHandle("close", "the handle is closed")
+        super().close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.is_open():
+            self.close()
+
+    def set_event_callback(self, cb: EventCallback, event_bitmask: int) -> int:  # type: ignore[override]
+        """Have cb(event, event_handle, buf, array) run at each of these EVENT_* flags; return its handle."""
+        if not callable(cb):
+            raise TypeError("callback parameter is not callable")
+
+        def deliver(event: int, number: int, text: str, numbers: list[int]) -> None:
+            cb(event, number, text if event & _WITH_TEXT else None, numbers)
+
+        return self.add_event_callback(deliver, operator.index(event_bitmask))
+
+    def delete_event_callback(self, event_handle: int) -> None:
+        """End the registration; harmless if there is none of that number."""
+        try:
+            super().delete_event_callback(event_handle)
+        except ClosedHandle:
+            raise
+        except Error:
+            pass
+
+
+def _as_int(method: Callable[..., Any]) -> Callable[..., int]:
+    @functools.wraps(method)
+    def call(self: GuestFS, /, *arguments: Any, **options: Any) -> int:
+        return int(method(self, *arguments, **options))
+
+    return call
+
+
+def _as_pairs(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def call(self: GuestFS, /, *arguments: Any, **options: Any) -> Any:
+        table = method(self, *arguments, **options)
+        return table if self._python_return_dict else list(table.items())
+
+    return call
+
+
+def _define() -> None:
+    for names, wrap in ((BOOLS, _as_int), (HASHTABLES, _as_pairs)):
+        for name in names:
+            if hasattr(_native.Handle, name):
+                setattr(GuestFS, name, wrap(getattr(_native.Handle, name)))
+    for former, name in ALIASES.items():
+        if hasattr(GuestFS, name):
+            setattr(GuestFS, former, getattr(GuestFS, name))
+
+
+_define()

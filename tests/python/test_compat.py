@@ -1,0 +1,202 @@
+"""guestkit.compat beside libguestfs' own module: both do the same in one process."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import inspect
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import guestkit.compat
+from guestkit import structs
+
+#: A column that was renamed in 1.57.6; guestkit has the newer name.
+RENAMED = {"app2_spare1": "app2_class"}
+
+
+def load_peer() -> ModuleType:
+    """libguestfs' own module, from the system's Python."""
+    sys.path.append("/usr/lib/python3/dist-packages")
+    try:
+        return importlib.import_module("guestfs")
+    finally:
+        sys.path.remove("/usr/lib/python3/dist-packages")
+
+
+PEER = load_peer()
+BOTH = [pytest.param(PEER, id="upstream"), pytest.param(guestkit.compat, id="compat")]
+
+RESULTS = [
+    ("internal_test_rint", "10"),
+    ("internal_test_rint64", "10"),
+    ("internal_test_rbool", "true"),
+    ("internal_test_rbool", "false"),
+    ("internal_test_rconststring", "test"),
+    ("internal_test_rconstoptstring", "test"),
+    ("internal_test_rstring", "test"),
+    ("internal_test_rstringlist", "0"),
+    ("internal_test_rstringlist", "5"),
+    ("internal_test_rstruct", "unused"),
+    ("internal_test_rstructlist", "0"),
+    ("internal_test_rstructlist", "5"),
+    ("internal_test_rhashtable", "0"),
+    ("internal_test_rhashtable", "5"),
+    ("internal_test_rbufferout", "01234567890123456789"),
+]
+
+
+@pytest.mark.parametrize("python_return_dict", [False, True])
+@pytest.mark.parametrize(("name", "argument"), RESULTS)
+def test_a_result_is_the_same_value_of_the_same_type(
+    name: str, argument: str, python_return_dict: bool
+) -> None:
+    expected = getattr(PEER.GuestFS(python_return_dict=python_return_dict), name)(argument)
+    actual = getattr(guestkit.compat.GuestFS(python_return_dict), name)(argument)
+    assert actual == expected
+    assert type(actual) is type(expected)
+    if isinstance(expected, list) and expected:
+        assert type(actual[0]) is type(expected[0])
+
+
+@pytest.mark.parametrize("name", sorted({name + "err" for name, _ in RESULTS}))
+def test_a_failure_is_a_runtime_error_on_both(name: str) -> None:
+    if name == "internal_test_rconstoptstringerr":
+        assert getattr(PEER.GuestFS(), name)() == getattr(guestkit.compat.GuestFS(), name)()
+        return
+    for module in (PEER, guestkit.compat):
+        with pytest.raises(RuntimeError, match="error"):
+            getattr(module.GuestFS(), name)()
+
+
+#: The calls of upstream's bindtests, in our own order: every argument kind, options one by one.
+ARGUMENTS: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+    (("abc", "def", [], False, 0, 0, "123", "456", b"abc\0abc"), {"obool": 1}),
+    (("abc", "def", [], False, 0, 0, "123", "456", b"abc\0abc"), {"oint": 1}),
+    (("abc", "def", [], False, 0, 0, "123", "456", b"abc\0abc"), {"oint64": 1}),
+    (("abc", "def", [], False, 0, 0, "123", "456", b"abc\0abc"), {"ostring": "string"}),
+    (("abc", "def", [], False, 0, 0, "123", "456", b""), {"ostringlist": []}),
+    (("abc", "def", [], False, 0, 0, "123", "456", b""), {"ostringlist": ["optelem1", "optelem2"]}),
+    (("abc", None, [], False, 0, 0, "123", "456", b"abc\0abc"), {}),
+    (("", "def", [], False, 0, 0, "123", "456", b"abc\0abc"), {}),
+    (("abc", "def", ["1", "2"], True, 0, 0, "123", "456", b"abc\0abc"), {}),
+    (("abc", "def", ["1"], 1, -1, -1, "", "", b"\xff" * 300), {"obool": False, "oint": -2}),
+    (("abc", "def", ["1"], False, 2**31 - 1, 2**63 - 1, "123", "456", b""), {"oint64": -(2**63)}),
+    (("é", "ü", ["ö"], False, -(2**31), 0, "123", "456", b""), {"ostring": ""}),
+]
+
+
+def received(module: ModuleType, path: Path) -> bytes:
+    g = module.GuestFS()
+    g.internal_test_set_output(str(path))
+    for positional, options in ARGUMENTS:
+        g.internal_test(*positional, **options)
+    g.internal_test_only_optargs(test=1)
+    g.internal_test_63_optargs(opt1=1, opt63=63)
+    g.internal_test_close_output()
+    return path.read_bytes()
+
+
+def test_arguments_reach_libguestfs_as_they_do_from_upstream(tmp_path: Path) -> None:
+    expected = received(PEER, tmp_path / "upstream")
+    assert expected.count(b"\n") > 100
+    assert received(guestkit.compat, tmp_path / "compat") == expected
+
+
+def test_every_name_of_upstream_s_module_is_here() -> None:
+    imported = {"os", "sys", "libguestfsmod", "List", "Optional", "Tuple", "Union"}
+    names = {name for name in vars(PEER) if not name.startswith("_")} - imported
+    missing = {name for name in names if not hasattr(guestkit.compat, name)}
+    assert missing == set()
+    for name in names:
+        if name.startswith("EVENT_"):
+            assert getattr(guestkit.compat, name) == getattr(PEER, name)
+
+
+def methods_of_upstream() -> list[str]:
+    public = {name for name in vars(PEER.GuestFS) if not name.startswith("_")}
+    return sorted(name for name in public if not name.startswith("internal_") or "internal_test" in name)
+
+
+def test_every_method_of_upstream_s_class_is_here_with_the_same_parameters() -> None:
+    assert len(methods_of_upstream()) > 620
+    different = {}
+    for name in methods_of_upstream():
+        expected = list(inspect.signature(getattr(PEER.GuestFS, name)).parameters)
+        actual = list(inspect.signature(getattr(guestkit.compat.GuestFS, name)).parameters)
+        if actual != expected:
+            different[name] = (actual, expected)
+    assert different == {}
+
+
+@pytest.mark.parametrize("module", BOTH)
+def test_a_closed_handle_raises_closedhandle_also_at_a_second_close(module: ModuleType) -> None:
+    g = module.GuestFS()
+    g.close()
+    for use in (g.get_path, g.close, lambda: g.set_event_callback(print, module.EVENT_ALL)):
+        with pytest.raises(module.ClosedHandle) as caught:
+            use()
+        assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("module", BOTH)
+def test_properties_of_the_handle_come_back(module: ModuleType) -> None:
+    g = module.GuestFS(environment=False)
+    for name, value in (("verbose", 1), ("autosync", 0), ("memsize", 700), ("smp", 2), ("trace", 0)):
+        getattr(g, f"set_{name}")(value)
+        assert getattr(g, f"get_{name}")() == value
+        assert type(getattr(g, f"get_{name}")()) is int
+    g.set_verbose(0)
+    g.set_path(".")
+    assert g.get_path() == "."
+    g.set_append(None)
+    assert g.get_append() is None
+    assert g.get_program() == Path(sys.argv[0]).name
+
+
+def events(module: ModuleType) -> list[tuple[Any, ...]]:
+    seen: list[tuple[Any, ...]] = []
+    g = module.GuestFS()
+    number = g.set_event_callback(lambda *event: seen.append(event), module.EVENT_ENTER | module.EVENT_TRACE)
+    g.set_trace(1)
+    g.get_memsize()
+    g.set_trace(0)
+    g.delete_event_callback(number)
+    g.delete_event_callback(number)  # a second time is harmless
+    g.get_memsize()
+    g.set_event_callback(lambda *event: seen.append(event), module.EVENT_CLOSE)
+    g.close()
+    return seen
+
+
+def test_events_are_the_same_arguments_of_the_same_types() -> None:
+    expected, actual = events(PEER), events(guestkit.compat)
+    assert actual == expected
+    assert [list(map(type, event)) for event in actual] == [list(map(type, event)) for event in expected]
+    assert len(actual) > 5
+
+
+@pytest.mark.parametrize("mask", [0, 1, 2, 3, 0x3FF, 0x200, 1 << 40])
+def test_events_have_upstream_s_names(mask: int) -> None:
+    assert guestkit.compat.event_to_string(mask) == PEER.event_to_string(mask)
+
+
+@pytest.mark.parametrize("module", BOTH)
+def test_a_callback_is_let_go_with_its_handle(module: ModuleType) -> None:
+    """Upstream's bug 811650: the callback was freed while the handle still had it."""
+    g = module.GuestFS()
+    seen: list[int] = []
+    g.set_event_callback(lambda event, *_: seen.append(event), module.EVENT_CLOSE)
+    gc.collect()
+    del g
+    assert seen == [module.EVENT_CLOSE]
+
+
+def test_structs_have_upstream_s_columns() -> None:
+    columns = set(structs.Application2.__annotations__)
+    assert set(RENAMED.values()) <= columns
+    assert not set(RENAMED) & columns
