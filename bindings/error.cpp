@@ -1,7 +1,7 @@
 #include "error.hpp"
 
 #include <array>
-#include <guestkit/error.hpp>
+#include <guestkit/launch_error.hpp>
 #include <new>
 #include <stdexcept>
 
@@ -17,15 +17,32 @@ enum Type : Py_ssize_t { plain, closed, launch, crashed, types };
 std::array<PyObject*, types> classes{PyExc_RuntimeError, PyExc_RuntimeError, PyExc_RuntimeError,
                                      PyExc_RuntimeError};
 
+PyObject* string(const std::string& bytes) {
+  return text(bytes.data(), bytes.size());
+}
+
+/// Sets the exception that the class makes of these arguments.
+void raise(Type type, const Ref& arguments) {
+  const Ref exception(check(PyObject_CallObject(classes.at(type), arguments.get())));
+  PyErr_SetObject(classes.at(type), exception.get());
+}
+
 void raise(Type type, const Error& error) noexcept try {
-  const Ref op(text(error.op().data(), error.op().size()));
-  const Ref message(text(error.message().data(), error.message().size()));
-  const Ref number(check(PyLong_FromLong(error.error_number())));
-  PyObject* const type_object = classes.at(type);
-  const Ref exception(
-      check(PyObject_CallFunctionObjArgs(type_object, op.get(), message.get(), number.get(), nullptr)));
-  PyErr_SetObject(type_object, exception.get());
+  raise(
+      type,
+      Ref(check(Py_BuildValue("(NNi)", string(error.op()), string(error.message()), error.error_number()))));
 } catch (const PythonError&) {  // no memory for the exception: that is what is set now
+}
+
+void raise(const LaunchError& error) noexcept try {
+  const auto& lines = error.console();
+  Ref console(check(PyTuple_New(static_cast<Py_ssize_t>(lines.size()))));
+  for (std::size_t i = 0; i < lines.size(); ++i)
+    PyTuple_SET_ITEM(console.get(), static_cast<Py_ssize_t>(i), string(lines[i]));
+  raise(launch,
+        Ref(check(Py_BuildValue("(NNisNO)", string(error.op()), string(error.message()), error.error_number(),
+                                to_string(error.cause()), string(error.hint()), console.get()))));
+} catch (const PythonError&) {
 }
 
 }  // namespace
@@ -49,7 +66,7 @@ void translate() noexcept {
   } catch (const HandleClosed& e) {
     raise(closed, e);
   } catch (const LaunchError& e) {
-    raise(launch, e);
+    raise(e);
   } catch (const ApplianceCrashed& e) {
     raise(crashed, e);
   } catch (const Error& e) {

@@ -4,6 +4,7 @@
 #include <exception>
 #include <utility>
 
+#include "gil.hpp"
 #include "object.hpp"
 
 namespace guestkit::python {
@@ -20,6 +21,8 @@ template <class F>
 PyObject* guarded(F&& body) noexcept {
   try {
     return std::forward<F>(body)();
+  } catch (const abi::__forced_unwind&) {  // the interpreter ended while the body ran Python code
+    park();
   } catch (...) {
     translate();
     return nullptr;

@@ -18,8 +18,10 @@
 #include <utility>
 #include <vector>
 
+#include "console.hpp"
 #include "convert.hpp"
 #include "error.hpp"
+#include "launch_error.hpp"
 
 namespace guestkit {
 
@@ -85,6 +87,8 @@ struct handle_state {
   std::atomic<std::uint32_t> calls{0};  // calls inside the handle; the top bit: no more may enter
   std::atomic<bool> closed{false};
   std::atomic<bool> launched{false};  // the appliance came up and was not shut down by a call
+  std::atomic<bool> verbose{false};   // library and console lines are to be seen on stderr
+  console_ring console;
   LogSink log;
   std::mutex listeners_mutex;
   std::vector<std::shared_ptr<listener>> listeners;
@@ -138,7 +142,7 @@ class call_scope {
 
   /// The call has failed: throw what libguestfs said.
   [[noreturn]] void fail() const {
-    if (std::strcmp(op_, "launch") == 0) throw LaunchError(op_, message_, number_);
+    if (std::strcmp(op_, "launch") == 0) throw LaunchError(op_, message_, number_, state_->console.lines());
     // The appliance was up and nobody shut it down, but it is no longer ready: that is its death, whatever
     // the message and the errno are.
     if (state_->launched && guestfs_is_ready(state_->h) == 0) {

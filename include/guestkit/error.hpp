@@ -53,12 +53,6 @@ class HandleClosed : public Error {
   using Error::Error;
 };
 
-/// The appliance did not start.
-class LaunchError : public Error {
- public:
-  using Error::Error;
-};
-
 /// The appliance died while it was in use. Open a new handle: the disks of this one are gone.
 class ApplianceCrashed : public Error {
  public:

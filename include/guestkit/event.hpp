@@ -42,7 +42,7 @@ constexpr Event operator&(Event a, Event b) noexcept {
 /// One event. The views live as long as the callback runs.
 struct EventMessage {
   Event event;                             ///< exactly one flag
-  int handle;                              ///< number of the registration, as in libguestfs
+  int handle;                              ///< number of the registration: Subscription::number()
   std::string_view text;                   ///< bytes; empty where the event has none
   std::span<const std::uint64_t> numbers;  ///< of progress events
 };
@@ -65,15 +65,19 @@ inline void log(const handle_state& state, LogLevel level, const std::string& li
 
 struct listener : std::enable_shared_from_this<listener> {
   handle_state* state = nullptr;
+  Event events{};
   EventCallback callback;
-  int number = -1;
+  int id = -1;  // libguestfs' number
 
-  static void deliver(guestfs_h*, void* opaque, std::uint64_t event, int number, int, const char* text,
+  /// What callers see as the registration's number: libguestfs' own 0 is guestkit's, see keep_console().
+  static int number(int id) noexcept { return id - 1; }
+
+  static void deliver(guestfs_h*, void* opaque, std::uint64_t event, int id, int, const char* text,
                       std::size_t text_size, const std::uint64_t* numbers, std::size_t count) noexcept {
     // A callback may delete its own registration: it lives until it has returned.
     const auto self = static_cast<listener*>(opaque)->shared_from_this();
     try {
-      self->callback({static_cast<Event>(event), number, {text, text_size}, {numbers, count}});
+      self->callback({static_cast<Event>(event), number(id), {text, text_size}, {numbers, count}});
     } catch (const std::exception& e) {
       log(*self->state, LogLevel::error, std::string("an event callback threw: ") + e.what());
     } catch (...) {
@@ -81,6 +85,26 @@ struct listener : std::enable_shared_from_this<listener> {
     }
   }
 };
+
+/// Keeps what the appliance and libguestfs write, for the errors. Where nobody else listens it is printed as
+/// libguestfs would have printed it.
+inline void keep_console(guestfs_h*, void* opaque, std::uint64_t event, int, int, const char* text,
+                         std::size_t size, const std::uint64_t*, std::size_t) noexcept {
+  auto& state = *static_cast<handle_state*>(opaque);
+  try {
+    const std::string_view line(text, size);
+    if (event == GUESTFS_EVENT_APPLIANCE)
+      state.console.add(line);
+    else
+      state.console.add_line(line);
+    if (event != GUESTFS_EVENT_WARNING && !state.verbose) return;
+    const std::lock_guard lock(state.listeners_mutex);
+    for (const auto& listener : state.listeners)
+      if ((listener->events & static_cast<Event>(event)) != Event{}) return;
+    print_event(event, line);
+  } catch (...) {  // no memory for the line: it is lost
+  }
+}
 
 }  // namespace detail
 
@@ -93,14 +117,15 @@ class [[nodiscard]] Subscription {
       : state_(state), listener_(std::make_shared<detail::listener>()) {
     detail::call_scope scope(state, "set_event_callback");
     listener_->state = state.get();
+    listener_->events = events;
     listener_->callback = std::move(callback);
     {
       const std::lock_guard lock(state->listeners_mutex);
       state->listeners.push_back(listener_);
     }
-    listener_->number = guestfs_set_event_callback(scope.h(), &detail::listener::deliver,
-                                                   static_cast<std::uint64_t>(events), 0, listener_.get());
-    if (listener_->number == -1) {
+    listener_->id = guestfs_set_event_callback(scope.h(), &detail::listener::deliver,
+                                               static_cast<std::uint64_t>(events), 0, listener_.get());
+    if (listener_->id == -1) {
       forget(*state);
       scope.fail();
     }
@@ -116,14 +141,14 @@ class [[nodiscard]] Subscription {
   }
   ~Subscription() { reset(); }
 
-  /// libguestfs' number of this registration; -1 if there is none.
-  int number() const noexcept { return listener_ ? listener_->number : -1; }
+  /// The number of this registration on its handle, as its events carry it; -1 if there is none.
+  int number() const noexcept { return listener_ ? detail::listener::number(listener_->id) : -1; }
 
   /// Ends the registration now. Harmless when it has ended or the handle is closed.
   void reset() noexcept {
     if (const auto state = state_.lock()) try {
         detail::call_scope scope(state, "delete_event_callback");
-        guestfs_delete_event_callback(scope.h(), listener_->number);
+        guestfs_delete_event_callback(scope.h(), listener_->id);
         forget(*state);
       } catch (const Error&) {  // closed: the registration went with the handle
       }

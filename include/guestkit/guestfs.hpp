@@ -42,12 +42,21 @@ class basic_guestfs : public detail::actions<Core> {
   /// Start the appliance; add the disks first. Takes seconds.
   ///
   /// Notices a KVM that does not work and lets QEMU emulate instead (HandleOptions::accel).
-  /// C: guestfs_launch(3), since 0.0.3. Throws LaunchError.
+  /// C: guestfs_launch(3), since 0.0.3. Throws LaunchError, which says why and what
+  /// mends it.
   typename Core::template result<void> launch() {
+    this->begin_launch();
     this->choose_accelerator();
     detail::actions<Core>::launch();
     this->set_launched(true);
     return typename Core::template result<void>(0);
+  }
+
+  /// Have libguestfs write debug messages, to stderr or to whom listens to Event::library and appliance.
+  /// C: guestfs_set_verbose(3), since 0.0.3.
+  typename Core::template result<void> set_verbose(bool verbose) {
+    this->note_verbose(verbose);
+    return detail::actions<Core>::set_verbose(verbose);
   }
 
   /// Shut the appliance down and tell whether the guest's last writes failed; close() does not tell.

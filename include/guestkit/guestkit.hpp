@@ -4,4 +4,5 @@
 #include "error.hpp"
 #include "event.hpp"
 #include "guestfs.hpp"
+#include "launch_error.hpp"
 #include "version.hpp"

@@ -48,6 +48,9 @@ class handle {
     // The environment here, not by guestfs_create: there a bad variable is only printed to stderr.
     if (options.environment)
       invoke<void>("parse_environment", guestfs_parse_environment_list, cstr_list(environment()));
+    if (is_set("LIBGUESTFS_DEBUG")) state_->verbose = invoke<bool>("get_verbose", guestfs_get_verbose).lift();
+    constexpr auto console = GUESTFS_EVENT_APPLIANCE | GUESTFS_EVENT_LIBRARY | GUESTFS_EVENT_WARNING;
+    guestfs_set_event_callback(state_->h, &keep_console, console, 0, state_.get());
     if (!options.environment || !is_set("LIBGUESTFS_BACKEND"))
       invoke<void>("set_backend", guestfs_set_backend, cstr("direct"));
   }
@@ -67,24 +70,25 @@ class handle {
   /// throw HandleClosed. Closing twice is harmless. Errors of the guest's last writes are not told here:
   /// call shutdown() first where they matter. From one of the handle's own callbacks it throws Error.
   void close() {
-    if (!state_ || state_->generation != fork_generation()) return;
-    if (call_scope::inside(*state_))
+    const auto state = state_;  // a callback of the close event may destroy this object
+    if (!state || state->generation != fork_generation()) return;
+    if (call_scope::inside(*state))
       throw Error("close",
                   "called from inside a call on this handle, by an event callback; close it afterwards",
                   EDEADLK);
-    auto calls = state_->calls.fetch_or(handle_state::closing);
+    auto calls = state->calls.fetch_or(handle_state::closing);
     if ((calls & handle_state::closing) != 0) {  // another thread is closing: return when it has
-      state_->closed.wait(false);
+      state->closed.wait(false);
       return;
     }
     calls |= handle_state::closing;
     while (calls != handle_state::closing) {
-      state_->calls.wait(calls);
-      calls = state_->calls.load();
+      state->calls.wait(calls);
+      calls = state->calls.load();
     }
-    state_->end();
-    state_->closed = true;
-    state_->closed.notify_all();
+    state->end();
+    state->closed = true;
+    state->closed.notify_all();
   }
 
   /// The C handle, for functions that guestkit does not wrap. Null when closed. It stays owned by this
@@ -111,6 +115,14 @@ class handle {
 
   void set_launched(bool launched) noexcept {
     if (state_) state_->launched = launched;
+  }
+
+  /// What is printed is decided by us: libguestfs sees a listener.
+  void note_verbose(bool verbose) noexcept {
+    if (state_) state_->verbose = verbose;
+  }
+  void begin_launch() {
+    if (state_) state_->console.clear();
   }
 
   void cancel_transfer() { guestfs_user_cancel(call_scope(state_, "user_cancel", false).h()); }
@@ -148,7 +160,7 @@ class handle {
   /// unset, and a runtime directory that is not there, as after su or in a container.
   static std::vector<cstr> environment() {
     std::vector<cstr> variables;
-    for (char** variable = environ; *variable != nullptr; ++variable) {
+    for (char** variable = environ; variable != nullptr && *variable != nullptr; ++variable) {
       const std::string_view text = *variable;
       constexpr std::string_view runtime = "XDG_RUNTIME_DIR=";
       if (text == "TMPDIR=") continue;

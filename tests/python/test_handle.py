@@ -700,6 +700,27 @@ sys.late = Late(thread, functools.partial(os.write, writer, b"x"))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_an_argument_that_is_being_converted_when_the_interpreter_ends(python: Python) -> None:
+    program = f"""
+import functools, os, sys, threading, guestkit
+{LATE}
+reader, writer = os.pipe()
+inside = threading.Event()
+class Slow:
+    def __fspath__(self):
+        inside.set()
+        os.read(reader, 1)
+        return "path"
+g = guestkit.Guestfs()
+thread = threading.Thread(target=g.set_path, args=(Slow(),), daemon=True)
+thread.start()
+inside.wait()
+sys.late = Late(thread, functools.partial(os.write, writer, b"x"))
+"""
+    done = python(program)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_threads_that_call_on_and_on_when_the_interpreter_ends(
     background: InBackground, python: Python
 ) -> None:

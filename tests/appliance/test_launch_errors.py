@@ -1,0 +1,98 @@
+"""Launches that fail say why and what mends it."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from guestkit import Guestfs, LaunchError
+
+MEGABYTE = 1 << 20
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    path = tmp_path / "disk.img"
+    with open(path, "wb") as file:
+        file.truncate(MEGABYTE)
+    return path
+
+
+@contextmanager
+def locked(disk: Path) -> Iterator[None]:
+    """Another process has the disk open for writing."""
+    with subprocess.Popen(
+        ["qemu-io", "-f", "raw", disk], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        other.stdin.write("length\n")
+        other.stdin.flush()
+        assert "1 MiB" in other.stdout.readline()  # it has opened the disk
+        yield
+        other.stdin.close()
+
+
+def failure(g: Guestfs) -> LaunchError:
+    with pytest.raises(LaunchError) as caught:
+        g.launch()
+    return caught.value
+
+
+def test_a_disk_that_another_process_writes(disk: Path) -> None:
+    with locked(disk), Guestfs() as g:
+        g.add_drive(disk, format="raw")
+        error = failure(g)
+    assert error.cause == "disk_locked"
+    assert "read-only" in error.hint
+    assert str(disk) in str(error)
+    assert any('"write" lock' in line for line in error.console)
+
+
+def test_a_disk_that_is_gone_when_it_is_opened(disk: Path) -> None:
+    with Guestfs() as g:
+        g.add_drive(disk, format="raw", readonly=True)
+        disk.unlink()
+        error = failure(g)
+    assert error.cause == "disk_missing"
+    assert str(disk) in str(error)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "cause"),
+    [
+        (lambda g: g.set_hv("/nonexistent/qemu"), "qemu_missing"),
+        (lambda g: g.set_memsize(64_000_000), "memory"),
+        (lambda g: g.set_path("/nonexistent"), "appliance_damaged"),
+        (lambda g: g.config("-nosuchoption", None), "unknown"),
+    ],
+    ids=["hypervisor", "memory", "appliance", "option"],
+)
+def test_a_launch_that_cannot_work(disk: Path, spoil: Callable[[Guestfs], None], cause: str) -> None:
+    with Guestfs() as g:
+        g.add_drive(disk, format="raw")
+        spoil(g)
+        error = failure(g)
+    assert error.cause == cause
+    assert bool(error.hint) == (cause != "unknown")
+    assert "LIBGUESTFS_DEBUG" not in str(error)
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.cause, again.hint, again.console) == (error.cause, error.hint, error.console)
+
+
+def test_verbose_lines_still_come_out_on_stderr(disk: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """guestkit listens to them itself, and libguestfs prints only where nobody listens."""
+    with Guestfs() as g:
+        g.add_drive(disk, format="raw")
+        g.set_hv("/nonexistent/qemu")
+        g.set_verbose(True)
+        failure(g)
+        g.set_verbose(False)
+        assert "libguestfs: launch: " in capfd.readouterr().err
+        failure(g)
+        assert capfd.readouterr().err == ""

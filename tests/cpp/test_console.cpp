@@ -1,0 +1,31 @@
+// console.hpp: the last lines, bounded.
+#define BOOST_TEST_MODULE console
+#include <boost/test/unit_test.hpp>
+#include <guestkit/console.hpp>
+#include <string>
+#include <vector>
+
+using guestkit::detail::console_ring;
+using Lines = std::vector<std::string>;
+
+BOOST_AUTO_TEST_CASE(pieces_become_lines) {
+  console_ring ring;
+  ring.add("fir");
+  ring.add("st\r\n\nsecond\nthi");
+  BOOST_TEST(ring.lines() == (Lines{"first", "second", "thi"}), boost::test_tools::per_element());
+  ring.add_line("rd");
+  ring.add_line("fourth");
+  BOOST_TEST(ring.lines() == (Lines{"first", "second", "third", "fourth"}), boost::test_tools::per_element());
+  ring.clear();
+  BOOST_TEST(ring.lines().empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_guest_that_writes_without_end_fills_no_memory) {
+  console_ring ring;
+  ring.add(std::string(10'000, 'x'));
+  BOOST_TEST(ring.lines().front().size() == console_ring::longest_line);
+  for (int i = 0; i < 1000; ++i) ring.add_line(std::to_string(i));
+  BOOST_TEST(ring.lines().size() == console_ring::most_lines);
+  BOOST_TEST(ring.lines().front() == "800");
+  BOOST_TEST(ring.lines().back() == "999");
+}

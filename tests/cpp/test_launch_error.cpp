@@ -1,0 +1,195 @@
+// launch_error.hpp: from what was written to why it failed. The logs are QEMU 7.2's, supermin 5.2's and
+// Linux 6.1's, with the names of disks and directories shortened.
+#define BOOST_TEST_MODULE launch_error
+#include <boost/test/unit_test.hpp>
+#include <guestkit/launch_error.hpp>
+#include <ostream>
+#include <string>
+#include <vector>
+
+using guestkit::LaunchCause;
+using guestkit::LaunchError;
+
+namespace {
+
+struct Case {
+  const char* name;
+  LaunchCause cause;
+  std::string message;
+  int error_number;
+  std::vector<std::string> console;
+};
+std::ostream& operator<<(std::ostream& out, const Case& c) {
+  return out << c.name;
+}
+
+const std::string failed =
+    "guestfs_launch failed.\nThis usually means the libguestfs appliance failed to start or crashed.";
+const std::string supermin = "/usr/bin/supermin exited with error status 1.\nTo see full error messages …";
+
+const std::vector<Case> cases{
+    {"hypervisor not there",
+     LaunchCause::qemu_missing,
+     "stat: /usr/bin/qemu-system-x86_64: No such file or directory",
+     ENOENT,
+     {}},
+    {"hypervisor not executable",
+     LaunchCause::qemu_missing,
+     "/opt/hv exited with error status 126.\nTo see …",
+     0,
+     {"/opt/hv: Permission denied"}},
+    {"hypervisor a broken script",
+     LaunchCause::qemu_missing,
+     "/opt/hv exited with error status 127.\nTo see …",
+     0,
+     {"/opt/hv: 2: exec: qemu-kvm: not found"}},
+    {"forced KVM on a broken host",
+     LaunchCause::kvm,
+     failed,
+     0,
+     {"qemu-system-x86_64: error: failed to set MSR 0x10a to 0x69",
+      "qemu-system-x86_64: ../../target/i386/kvm/kvm.c:3183: kvm_buf_set_msrs: Assertion `ret == "
+      "cpu->kvm_msr_buf->nmsrs' failed."}},
+    {"KVM not allowed",
+     LaunchCause::kvm,
+     failed,
+     0,
+     {"Could not access KVM kernel module: Permission denied",
+      "qemu-system-x86_64: failed to initialize kvm: Permission denied"}},
+    {"KVM not there",
+     LaunchCause::kvm,
+     failed,
+     0,
+     {"Could not access KVM kernel module: No such file or directory",
+      "qemu-system-x86_64: failed to initialize kvm: No such file or directory"}},
+    {"KVM taken by another hypervisor",
+     LaunchCause::kvm,
+     failed,
+     0,
+     {"ioctl(KVM_CREATE_VM) failed: 16 Device or resource busy"}},
+    {"forced KVM that libguestfs does not see",
+     LaunchCause::kvm,
+     "force_kvm supplied but kvm not available",
+     0,
+     {}},
+    {"memory of the host",
+     LaunchCause::memory,
+     failed,
+     0,
+     {"qemu-system-x86_64: cannot set up guest memory 'pc.ram': Cannot allocate memory"}},
+    {"memory of the appliance",
+     LaunchCause::memory,
+     failed,
+     0,
+     {"[    2.310557] Kernel panic - not syncing: System is deadlocked on memory"}},
+    {"disk gone",
+     LaunchCause::disk_missing,
+     failed,
+     0,
+     {"qemu-system-x86_64: -drive file=/d/disk,cache=writeback,format=raw,id=hd0,if=none: Could not open "
+      "'/d/disk': No such file or directory"}},
+    {"disk behind an overlay gone",
+     LaunchCause::disk_missing,
+     failed,
+     0,
+     {"Formatting '/tmp/overlay1.qcow2', fmt=qcow2 cluster_size=65536",
+      "qemu-system-x86_64: -drive file.file.filename=/tmp/overlay1.qcow2,id=hd0,if=none: Could not open "
+      "backing "
+      "file: Could not open '/d/gone': No such file or directory"}},
+    {"disk not readable",
+     LaunchCause::disk_unreadable,
+     failed,
+     0,
+     {"qemu-system-x86_64: -drive file=/d/disk,format=raw,id=hd0,if=none: Could not open '/d/disk': "
+      "Permission "
+      "denied"}},
+    {"disk locked",
+     LaunchCause::disk_locked,
+     failed,
+     0,
+     {"qemu-system-x86_64: -device scsi-hd,drive=hd0: Failed to get shared \"write\" lock",
+      "Is another process using the image [/d/disk]?"}},
+    {"no kernel",
+     LaunchCause::kernel_unreadable,
+     supermin,
+     0,
+     {"supermin: failed to find a suitable kernel (host_cpu=x86_64).",
+      "I looked for kernels in /boot and modules in /lib/modules."}},
+    {"kernel for root alone",
+     LaunchCause::kernel_unreadable,
+     supermin,
+     0,
+     {"cp: cannot open '/boot/vmlinuz-5.15.0-91-generic' for reading: Permission denied",
+      "supermin: cp -p '/boot/vmlinuz-5.15.0-91-generic' '/var/tmp/appliance.d.x/kernel': command failed, "
+      "see "
+      "earlier errors"}},
+    {"cache directory full",
+     LaunchCause::no_space,
+     supermin,
+     0,
+     {"cp: error writing '/c/appliance.d.x/kernel': No space left on device",
+      "supermin: cp -p '/boot/vmlinuz-6.1.0-cloud-amd64' '/c/appliance.d.x/kernel': command failed, see "
+      "earlier "
+      "errors"}},
+    {"package database busy",
+     LaunchCause::appliance_build,
+     supermin,
+     0,
+     {"supermin: dpkg-query -W: command failed, see earlier errors"}},
+    {"no appliance",
+     LaunchCause::appliance_damaged,
+     "cannot find any suitable libguestfs supermin, fixed or old-style appliance on LIBGUESTFS_PATH (search "
+     "path: /x)",
+     0,
+     {}},
+    {"appliance's root damaged",
+     LaunchCause::appliance_damaged,
+     failed,
+     0,
+     {"mount: /root: wrong fs type",
+      "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100"}},
+    {"appliance's kernel gone",
+     LaunchCause::appliance_damaged,
+     failed,
+     0,
+     {"qemu-system-x86_64: could not open kernel file '/a/kernel': No such file or directory"}},
+    {"an option that QEMU does not know",
+     LaunchCause::unknown,
+     failed,
+     0,
+     {"qemu-system-x86_64: -nosuchoption: invalid option"}},
+    {"nothing written", LaunchCause::unknown, failed, 0, {}},
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(each_log_has_its_cause_and_a_hint_where_one_is_known) {
+  for (const auto& c : cases) BOOST_TEST_CONTEXT(c) {
+      const LaunchError error("launch", c.message, c.error_number, c.console);
+      BOOST_TEST(to_string(error.cause()) == std::string(to_string(c.cause)));
+      BOOST_TEST(error.hint().empty() == (c.cause == LaunchCause::unknown));
+      BOOST_TEST(error.console() == c.console, boost::test_tools::per_element());
+      BOOST_TEST(error.op() == "launch");
+    }
+  BOOST_TEST(cases.size() >= 20U);
+}
+
+BOOST_AUTO_TEST_CASE(libguestfs_advice_gives_way_to_what_was_written_last) {
+  const LaunchError error("launch", failed, 0,
+                          {"first", "qemu-system-x86_64: -nosuchoption: invalid option"});
+  BOOST_TEST(error.message() ==
+             "the appliance did not start; it last wrote: qemu-system-x86_64: -nosuchoption: invalid option");
+}
+
+BOOST_AUTO_TEST_CASE(a_message_that_says_why_is_kept_without_the_advice_below_it) {
+  BOOST_TEST(LaunchError("launch", supermin, 0, {"x"}).message() ==
+             "/usr/bin/supermin exited with error status 1.");
+  BOOST_TEST(LaunchError("launch", failed, 0).message() == "guestfs_launch failed.");
+}
+
+BOOST_AUTO_TEST_CASE(the_last_line_that_fits_decides_between_causes_of_the_same_rank) {
+  const LaunchError error(
+      "launch", failed, 0,
+      {"Could not open '/a': Permission denied", "Could not open '/b': No such file or directory"});
+  BOOST_TEST(to_string(error.cause()) == std::string("disk_missing"));
+}
