@@ -82,7 +82,7 @@ class buffer_view {
  public:
   buffer_view(std::string_view bytes) : data_(bytes.data()), size_(bytes.size()) {}
   buffer_view(const std::string& bytes) : data_(bytes.data()), size_(bytes.size()) {}
-  buffer_view(const char* text) : buffer_view(std::string_view(text)) {}
+  buffer_view(const char* text) : buffer_view(std::string_view(cstr(text).c_str())) {}
   template <class Byte, std::size_t N>
   requires(sizeof(Byte) == 1) buffer_view(std::span<Byte, N> bytes)
       : data_(reinterpret_cast<const char*>(bytes.data())), size_(bytes.size()) {}

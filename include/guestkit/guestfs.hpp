@@ -45,30 +45,31 @@ class basic_guestfs : public detail::actions<Core> {
   /// C: guestfs_launch(3), since 0.0.3. Throws LaunchError, which says why and what
   /// mends it.
   typename Core::template result<void> launch() {
-    this->begin_launch();
+    const auto state = this->state();
+    if (state) state->console.clear();
     this->choose_accelerator();
     detail::actions<Core>::launch();
-    this->set_launched(true);
+    if (state) state->launched = true;
     return typename Core::template result<void>(0);
   }
 
   /// Have libguestfs write debug messages, to stderr or to whom listens to Event::library and appliance.
   /// C: guestfs_set_verbose(3), since 0.0.3.
   typename Core::template result<void> set_verbose(bool verbose) {
-    this->note_verbose(verbose);
+    if (const auto state = this->state()) state->verbose = verbose;
     return detail::actions<Core>::set_verbose(verbose);
   }
 
   /// Shut the appliance down and tell whether the guest's last writes failed; close() does not tell.
   /// The handle has no disks afterwards. C: guestfs_shutdown(3), since 1.19.16.
   typename Core::template result<void> shutdown() {
-    this->set_launched(false);  // also if it fails
+    if (const auto state = this->state()) state->launched = false;  // also if it fails
     return detail::actions<Core>::shutdown();
   }
 
   /// Shut the appliance down. C: guestfs_kill_subprocess(3), since 0.0.3. Deprecated: use shutdown.
   [[deprecated("use shutdown")]] typename Core::template result<void> kill_subprocess() {
-    this->set_launched(false);
+    if (const auto state = this->state()) state->launched = false;
     return detail::actions<Core>::kill_subprocess();
   }
 

@@ -51,7 +51,8 @@ class handle {
     if (is_set("LIBGUESTFS_DEBUG")) state_->verbose = invoke<bool>("get_verbose", guestfs_get_verbose).lift();
     constexpr auto console = GUESTFS_EVENT_APPLIANCE | GUESTFS_EVENT_LIBRARY | GUESTFS_EVENT_WARNING;
     guestfs_set_event_callback(state_->h, &keep_console, console, 0, state_.get());
-    if (!options.environment || !is_set("LIBGUESTFS_BACKEND"))
+    const bool backend_given = is_set("LIBGUESTFS_BACKEND") || is_set("LIBGUESTFS_ATTACH_METHOD");
+    if (!options.environment || !backend_given)
       invoke<void>("set_backend", guestfs_set_backend, cstr("direct"));
   }
 
@@ -113,17 +114,8 @@ class handle {
     return Subscription(state_, events, std::move(callback));
   }
 
-  void set_launched(bool launched) noexcept {
-    if (state_) state_->launched = launched;
-  }
-
-  /// What is printed is decided by us: libguestfs sees a listener.
-  void note_verbose(bool verbose) noexcept {
-    if (state_) state_->verbose = verbose;
-  }
-  void begin_launch() {
-    if (state_) state_->console.clear();
-  }
+  /// The state outlives this object if another thread destroys it as soon as a call has ended.
+  std::shared_ptr<handle_state> state() const noexcept { return state_; }
 
   void cancel_transfer() { guestfs_user_cancel(call_scope(state_, "user_cancel", false).h()); }
 

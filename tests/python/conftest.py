@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import functools
 import json
 import os
@@ -168,8 +169,25 @@ class Background(Generic[T]):
         return self._result[0]
 
 
+@pytest.fixture(scope="session")
+def stderr(request: pytest.FixtureRequest) -> Iterator[int]:
+    """The stderr of the test run itself, behind pytest's capturing."""
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        descriptor = os.dup(2)
+    yield descriptor
+    os.close(descriptor)
+
+
 @pytest.fixture
-def background() -> Callable[[Callable[[], T]], Background[T]]:
+def watchdog(stderr: int) -> Iterator[None]:
+    """End the test run, with a traceback, if the test hangs with the GIL held: nothing in Python could."""
+    faulthandler.dump_traceback_later(3 * PATIENCE, exit=True, file=stderr)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture
+def background(watchdog: None) -> Callable[[Callable[[], T]], Background[T]]:
     return Background
 
 
@@ -255,7 +273,7 @@ class Hypervisor:
 
 
 @pytest.fixture
-def hypervisor(tmp_path: Path) -> Iterator[Hypervisor]:
+def hypervisor(tmp_path: Path, watchdog: None) -> Iterator[Hypervisor]:
     folder = tmp_path / "hypervisor"
     folder.mkdir()
     hypervisor = Hypervisor(folder)

@@ -61,3 +61,10 @@ def test_the_direct_backend_is_the_default_unless_the_environment_says_otherwise
     monkeypatch.setenv("LIBGUESTFS_BACKEND", "libvirt")
     with Guestfs() as g:
         assert g.get_backend() == "libvirt"
+
+
+def test_the_old_name_of_the_backend_variable_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LIBGUESTFS_BACKEND", raising=False)
+    monkeypatch.setenv("LIBGUESTFS_ATTACH_METHOD", "libvirt")
+    with Guestfs() as g:
+        assert g.get_backend() == "libvirt"
