@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What `#include <guestkit/guestkit.hpp>` costs a C++ program to compile, over the headers that it includes.
 
-    ./run exec python benchmarks/include_cost.py
+    ./run bench include_cost
 
 Compiles an empty program with guestkit's header and one with the standard headers and <guestfs.h> that it
 includes, in turn, and prints medians. Exits 1 when the header costs more than its budget.

@@ -59,18 +59,23 @@ void use_error_types(PyObject* given) {
   }
 }
 
+void translate(const Error& error) noexcept {
+  if (const auto* failed_launch = dynamic_cast<const LaunchError*>(&error))
+    raise(*failed_launch);
+  else if (dynamic_cast<const HandleClosed*>(&error) != nullptr)
+    raise(closed, error);
+  else if (dynamic_cast<const ApplianceCrashed*>(&error) != nullptr)
+    raise(crashed, error);
+  else
+    raise(plain, error);
+}
+
 void translate() noexcept {
   try {
     throw;
   } catch (const PythonError&) {  // set already
-  } catch (const HandleClosed& e) {
-    raise(closed, e);
-  } catch (const LaunchError& e) {
-    raise(e);
-  } catch (const ApplianceCrashed& e) {
-    raise(crashed, e);
-  } catch (const Error& e) {
-    raise(plain, e);
+  } catch (const Error& error) {
+    translate(error);
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
   } catch (const std::invalid_argument& e) {

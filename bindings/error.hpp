@@ -2,6 +2,7 @@
 #pragma once
 
 #include <exception>
+#include <guestkit/error.hpp>
 #include <utility>
 
 #include "gil.hpp"
@@ -9,7 +10,9 @@
 
 namespace guestkit::python {
 
-/// Sets the Python exception for the C++ one that is being handled. Needs the GIL.
+/// Sets the Python exception for this C++ one. Needs the GIL.
+void translate(const Error& error) noexcept;
+/// The same for the one that is being handled, whatever it is.
 void translate() noexcept;
 
 /// Has the package's classes raised: guestkit.errors gives them when it is imported.
@@ -23,6 +26,9 @@ PyObject* guarded(F&& body) noexcept {
     return std::forward<F>(body)();
   } catch (const abi::__forced_unwind&) {  // the interpreter ended while the body ran Python code
     park();
+  } catch (const Error& error) {  // without a second throw: that is what an error's cost is made of
+    translate(error);
+    return nullptr;
   } catch (...) {
     translate();
     return nullptr;

@@ -25,7 +25,8 @@ def main() -> int:
     files = {**cpp.files(api), **bindings.files(api), **stubs.files(api, ROOT / "tools" / "templates")}
     stale = [name for name, text in files.items() if not same(ROOT / name, text)]
     known = {ROOT / name for name in files}
-    orphans = [p for folder in facts.FOLDERS for p in sorted((ROOT / folder).glob("*.*")) if p not in known]
+    found = (p for folder in facts.FOLDERS for p in sorted((ROOT / folder).rglob("*")))
+    orphans = [p for p in found if p.is_file() and p not in known and "__pycache__" not in p.parts]
     if arguments.check:
         for name in stale:
             print(f"{name} differs from what the facts say: run tools/generate.py", file=sys.stderr)
@@ -43,7 +44,7 @@ def main() -> int:
 
 
 def same(path: Path, text: str) -> bool:
-    return path.is_file() and path.read_text(encoding="utf-8") == text
+    return path.is_file() and path.read_bytes() == text.encode()
 
 
 if __name__ == "__main__":

@@ -45,8 +45,18 @@ def test_an_edited_or_missing_file_is_named(copy: Path, name: str) -> None:
     assert check(copy).returncode == 0
 
 
-def test_a_file_that_nothing_generates_is_named(copy: Path) -> None:
-    (copy / "bindings" / "generated" / "by_hand.cpp").touch()
+@pytest.mark.parametrize("name", ["by_hand.cpp", "without_suffix", "deeper/by_hand.cpp"])
+def test_a_file_that_nothing_generates_is_named(copy: Path, name: str) -> None:
+    path = copy / "bindings" / "generated" / name
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
     done = check(copy)
     assert done.returncode == 1
-    assert "by_hand.cpp is not generated" in done.stderr
+    assert f"{name} is not generated" in done.stderr
+
+
+def test_a_generated_file_that_is_no_text_is_named(copy: Path) -> None:
+    (copy / "guestkit" / "generated" / "structs.py").write_bytes(b"\xff")
+    done = check(copy)
+    assert done.returncode == 1
+    assert "guestkit/generated/structs.py differs" in done.stderr

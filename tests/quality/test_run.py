@@ -25,7 +25,16 @@ def test_help_goes_to_stdout_and_names_every_command() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [(), ("unknown",), ("exec",), ("test", "no-such-suite"), ("test", "../tests")]
+    "words",
+    [
+        (),
+        ("unknown",),
+        ("exec",),
+        ("bench",),
+        ("bench", "none"),
+        ("test", "no-such-suite"),
+        ("test", "../tests"),
+    ],
 )
 def test_wrong_usage_ends_with_2_and_says_why_on_stderr(words: tuple[str, ...]) -> None:
     done = run(*words)
