@@ -47,6 +47,7 @@ class basic_guestfs : public detail::actions<Core> {
   typename Core::template result<void> launch() {
     const auto state = this->state();
     if (state) state->console.clear();
+    this->check_appliance();
     this->choose_accelerator();
     detail::actions<Core>::launch();
     if (state) state->launched = true;

@@ -119,6 +119,12 @@ class handle {
 
   void cancel_transfer() { guestfs_user_cancel(call_scope(state_, "user_cancel", false).h()); }
 
+  void check_appliance() {
+    const auto path = invoke<std::string>("launch", guestfs_get_path).lift();
+    if (const auto fault = damaged_appliance(path); !fault.empty())
+      throw LaunchError("launch", "the fixed appliance is damaged: " + fault, 0);
+  }
+
   /// Settles who runs the appliance's processor, unless the user's backend settings say so already.
   void choose_accelerator() {
     const auto settings = invoke<string_list>("launch", guestfs_get_backend_settings).lift();

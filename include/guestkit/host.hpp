@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -198,6 +199,28 @@ inline KvmStatus kvm_status(const std::string& qemu) {
   if (found == known.end())
     found = known.emplace(key, detail::probe_kvm(device, qemu, std::chrono::seconds(5))).first;
   return found->second;
+}
+
+/// What is wrong with the fixed appliance that libguestfs would take from this search path; empty if nothing
+/// is, or if it would build its own. libguestfs itself crashes on an empty file.
+inline std::string damaged_appliance(const std::string& search_path) {
+  std::size_t begin = 0;
+  while (begin <= search_path.size()) {
+    const std::size_t end = std::min(search_path.find(':', begin), search_path.size());
+    const std::string folder = end == begin ? "." : search_path.substr(begin, end - begin);
+    begin = end + 1;
+    if (::access((folder + "/supermin.d").c_str(), F_OK) == 0) return "";
+    if (::access((folder + "/README.fixed").c_str(), F_OK) != 0) continue;
+    for (const char* name : {"kernel", "initrd", "root"}) {
+      const std::string path = folder + '/' + name;
+      struct stat s {};
+      if (::stat(path.c_str(), &s) != 0 || ::access(path.c_str(), R_OK) != 0)
+        return path + ": " + std::strerror(errno);
+      if (s.st_size == 0) return path + " is empty";
+    }
+    return "";
+  }
+  return "";
 }
 
 }  // namespace guestkit

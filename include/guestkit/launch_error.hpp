@@ -102,6 +102,8 @@ inline constexpr std::array symptoms{
             "libguestfs could not build its appliance: run libguestfs-test-tool for the whole story"},
     symptom{"cannot find any suitable libguestfs supermin", LaunchCause::appliance_damaged,
             "there is no appliance in the search path: unset LIBGUESTFS_PATH or correct set_path()"},
+    symptom{"the fixed appliance is damaged", LaunchCause::appliance_damaged,
+            "make it again with libguestfs-make-fixed-appliance, or unset LIBGUESTFS_PATH"},
     symptom{
         "could not load kernel", LaunchCause::appliance_damaged,
         "the appliance's kernel is damaged: remove the appliance in the cache directory and launch again"},

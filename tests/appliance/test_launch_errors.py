@@ -85,6 +85,19 @@ def test_a_launch_that_cannot_work(disk: Path, spoil: Callable[[Guestfs], None],
     assert (again.cause, again.hint, again.console) == (error.cause, error.hint, error.console)
 
 
+def test_a_fixed_appliance_with_an_empty_root_crashed_the_process(disk: Path, tmp_path: Path) -> None:
+    for name in ("kernel", "initrd", "README.fixed"):
+        (tmp_path / name).write_text("content")
+    (tmp_path / "root").touch()
+    with Guestfs() as g:
+        g.add_drive(disk, format="raw")
+        g.set_path(tmp_path)
+        error = failure(g)
+    assert error.cause == "appliance_damaged"
+    assert error.message == f"the fixed appliance is damaged: {tmp_path / 'root'} is empty"
+    assert "libguestfs-make-fixed-appliance" in error.hint
+
+
 def test_verbose_lines_still_come_out_on_stderr(disk: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """guestkit listens to them itself, and libguestfs prints only where nobody listens."""
     with Guestfs() as g:

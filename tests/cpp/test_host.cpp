@@ -130,3 +130,41 @@ BOOST_FIXTURE_TEST_CASE(the_verdict_is_found_once_and_again_for_another_qemu, Ho
   BOOST_TEST(!guestkit::kvm_status(qemu).usable);
   BOOST_TEST(count() == 2 * ran);
 }
+
+namespace {
+
+/// A directory that looks like a fixed appliance.
+struct Appliance {
+  std::filesystem::path folder;
+
+  Appliance() {
+    std::string name = (std::filesystem::temp_directory_path() / "guestkit-host-XXXXXX").string();
+    folder = ::mkdtemp(name.data());
+    for (const char* file : {"kernel", "initrd", "root", "README.fixed"}) write(file, "content");
+  }
+  ~Appliance() { std::filesystem::remove_all(folder); }
+
+  void write(const char* file, const char* content) const { std::ofstream(folder / file) << content; }
+};
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_CASE(a_whole_fixed_appliance_is_not_complained_about, Appliance) {
+  BOOST_TEST(guestkit::damaged_appliance(folder.string()) == "");
+  BOOST_TEST(guestkit::damaged_appliance("/nonexistent:" + folder.string()) == "");
+}
+
+BOOST_FIXTURE_TEST_CASE(an_empty_or_missing_file_of_a_fixed_appliance_is_named, Appliance) {
+  write("root", "");
+  const std::string root = (folder / "root").string();
+  BOOST_TEST(guestkit::damaged_appliance(folder.string()) == root + " is empty");
+  BOOST_TEST(guestkit::damaged_appliance("/nonexistent:" + folder.string() + ":/x") == root + " is empty");
+  std::filesystem::remove(root);
+  BOOST_TEST(guestkit::damaged_appliance(folder.string()) == root + ": No such file or directory");
+}
+
+BOOST_FIXTURE_TEST_CASE(an_appliance_that_libguestfs_builds_comes_first, Appliance) {
+  write("root", "");
+  std::filesystem::create_directory(folder / "supermin.d");
+  BOOST_TEST(guestkit::damaged_appliance(folder.string()) == "");
+}
