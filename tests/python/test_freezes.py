@@ -1,0 +1,205 @@
+"""What froze programs with libguestfs' own module does not freeze them here: each is shown with both.
+
+A thread sits in a launch whose hypervisor waits, or in add_drive whose qemu-img waits, until the test lets it
+go. Meanwhile a second thread of the program makes a call, and a third one prints ticks. An interpreter whose
+GIL is held prints none.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PATIENCE = 20  # seconds for what must come
+FROZEN = 1.5  # seconds without a tick, where there are a hundred in one otherwise
+
+PROGRAM = """
+import sys, threading, time
+sys.path.append("/usr/lib/python3/dist-packages")
+kind, scenario, disk, hypervisor, appliance = sys.argv[1:]
+if kind == "guestkit":
+    import guestkit.compat as guestfs
+else:
+    import guestfs
+
+def say(word):
+    sys.stdout.write(word + "\\n")
+    sys.stdout.flush()
+
+def ticks():
+    while True:
+        say("tick")
+        time.sleep(0.01)
+
+g = guestfs.GuestFS()
+g.set_hv(hypervisor)
+g.set_path(appliance)
+if scenario == "getter with a callback":
+    g.set_event_callback(lambda *event: None, guestfs.EVENT_ALL)
+if scenario == "add_drive":
+    blocking = lambda: g.add_drive_ro(disk)  # has qemu-img make an overlay
+else:
+    g.add_drive(disk, format="raw")
+    blocking = g.launch
+
+def use():
+    say("using")
+    try:
+        if scenario == "close":
+            g.close()
+        elif scenario == "error":
+            g.set_memsize(1)  # fails: the binding reads the error
+        elif scenario != "add_drive":
+            g.get_memsize()
+    except Exception as error:
+        say(type(error).__name__)
+    say("used")
+
+def block():
+    say("blocking")
+    try:
+        blocking()
+    except Exception as error:
+        say(type(error).__name__)
+
+threading.Thread(target=ticks, daemon=True).start()
+blocked = threading.Thread(target=block, daemon=True)
+blocked.start()
+sys.stdin.readline()  # the hypervisor runs
+user = threading.Thread(target=use, daemon=True)
+user.start()
+user.join()
+blocked.join()
+say("end")
+"""
+
+
+class Program:
+    """The program, its output line by line, and the thing that it waits for."""
+
+    def __init__(self, kind: str, scenario: str, folder: Path) -> None:
+        self.started, self.released = folder / "started", folder / "released"
+        for fifo in (self.started, self.released):
+            os.mkfifo(fifo)
+        waiting = f"#!/bin/sh\necho x > '{self.started}'\nread line < '{self.released}'\nexit 1\n"
+        tools = folder / "tools"
+        tools.mkdir()
+        blocker = tools / ("qemu-img" if scenario == "add_drive" else "hypervisor")
+        blocker.write_text(waiting)
+        blocker.chmod(0o755)
+        appliance = folder / "appliance"
+        appliance.mkdir()
+        for name in ("kernel", "initrd", "root", "README.fixed"):
+            (appliance / name).write_text("not empty\n")
+        disk = folder / "disk"
+        disk.write_bytes(bytes(4096))
+        self._started = os.open(self.started, os.O_RDWR)
+        self._released = os.open(self.released, os.O_RDWR)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, kind, scenario, disk, tools / "hypervisor", appliance],
+            env=os.environ
+            | {
+                "PATH": f"{tools}:{os.environ['PATH']}",
+                "LIBGUESTFS_BACKEND": "direct",
+                "LIBGUESTFS_BACKEND_SETTINGS": "force_tcg",
+                "LIBGUESTFS_CACHEDIR": str(folder),
+            },
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self._buffer = b""
+
+    def line(self, seconds: float) -> str | None:
+        """The next line of output; None if none comes in that time."""
+        assert self.process.stdout is not None
+        while b"\n" not in self._buffer:
+            ready, _, _ = select.select([self.process.stdout], [], [], seconds)
+            chunk = os.read(self.process.stdout.fileno(), 65536) if ready else b""
+            if not chunk:
+                return None
+            self._buffer += chunk
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line.decode()
+
+    def wait_for(self, word: str) -> None:
+        while (line := self.line(PATIENCE)) != word:
+            assert line is not None, f"the program does not come to {word!r}"
+
+    def wait_until_blocked(self) -> None:
+        ready, _, _ = select.select([self._started], [], [], PATIENCE)
+        assert ready, "the call has not come to the program that it waits for"
+
+    def go_on(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
+
+    def ticks(self, count: int, seconds: float) -> bool:
+        """Whether that many more ticks come, none of them later than that."""
+        while count > 0:
+            line = self.line(seconds)
+            if line is None:
+                return False
+            count -= line == "tick"
+        return True
+
+    def release(self) -> None:
+        os.write(self._released, b"\n" * 10)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+        self.release()
+        os.close(self._started)
+        os.close(self._released)
+
+
+@pytest.fixture
+def program(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Program]:
+    program = Program(*request.param, tmp_path)
+    yield program
+    program.close()
+
+
+SCENARIOS = ["getter", "getter with a callback", "close", "error"]
+
+
+@pytest.mark.parametrize("program", [("guestkit", s) for s in SCENARIOS], indirect=True, ids=SCENARIOS)
+def test_a_call_beside_a_launch_does_not_freeze_the_program(program: Program) -> None:
+    program.wait_for("blocking")
+    program.wait_until_blocked()
+    program.go_on()
+    program.wait_for("using")
+    assert program.ticks(100, FROZEN)
+    program.release()
+    program.wait_for("used")
+    program.wait_for("end")
+    assert program.process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("program", [("upstream", s) for s in SCENARIOS], indirect=True, ids=SCENARIOS)
+def test_the_same_call_freezes_it_with_upstream_s_module(program: Program) -> None:
+    program.wait_for("blocking")
+    program.wait_until_blocked()
+    program.go_on()
+    program.wait_for("using")
+    assert not program.ticks(100, FROZEN)
+
+
+@pytest.mark.parametrize(
+    ("program", "freezes"),
+    [(("guestkit", "add_drive"), False), (("upstream", "add_drive"), True)],
+    indirect=["program"],
+    ids=["guestkit", "upstream"],
+)
+def test_add_drive_runs_qemu_img_without_the_gil(program: Program, freezes: bool) -> None:
+    program.wait_for("blocking")
+    program.wait_until_blocked()
+    assert program.ticks(100, FROZEN) is not freezes
+    program.release()
