@@ -1,4 +1,5 @@
 // Events to Python callables, and guestkit's log lines to Python's logging.
+#include <algorithm>
 #include <memory>
 
 #include "convert.hpp"
@@ -51,6 +52,11 @@ void log_to_python(LogLevel level, const std::string& line) {
   if (PyErr_Occurred() != nullptr) PyErr_WriteUnraisable(nullptr);
 }
 
+/// Of a number of Python's logging.
+LogLevel level_of(int number) {
+  return static_cast<LogLevel>(std::clamp((number + 9) / 10 - 1, 0, 3));
+}
+
 Accel accel_of(const std::string& name) {
   if (name == "auto") return Accel::automatic;
   if (name == "kvm") return Accel::kvm;
@@ -60,12 +66,13 @@ Accel accel_of(const std::string& name) {
 
 }  // namespace
 
-Handle::Handle(bool environment, const std::string& accel)
-    : basic_guestfs<raw_core>(HandleOptions{.environment = environment,
-                                            .accel = accel_of(accel),
-                                            .log = [](LogLevel level, const std::string& line) {
-                                              with_gil([&] { log_to_python(level, line); });
-                                            }}) {}
+Handle::Handle(bool environment, const std::string& accel, int log_level)
+    : basic_guestfs<raw_core>(
+          HandleOptions{.environment = environment,
+                        .accel = accel_of(accel),
+                        .log = [](LogLevel level,
+                                  const std::string& line) { with_gil([&] { log_to_python(level, line); }); },
+                        .log_level = level_of(log_level)}) {}
 
 Handle::~Handle() {
   const GilRelease released;

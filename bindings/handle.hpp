@@ -27,7 +27,8 @@ class raw_core : public detail::handle {
 /// guestkit._native.Handle.
 class Handle : public basic_guestfs<raw_core> {
  public:
-  Handle(bool environment, const std::string& accel);
+  /// @param log_level  the least that Python's logger wants, as a number of its own
+  Handle(bool environment, const std::string& accel, int log_level);
   ~Handle();
 
   void close();

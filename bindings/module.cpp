@@ -37,10 +37,10 @@ auto translated(F&& body) {
   }
 }
 
-std::shared_ptr<Handle> make(bool environment, const std::string& accel) {
+std::shared_ptr<Handle> make(bool environment, const std::string& accel, int log_level) {
   return translated([&] {
     const GilRelease released;
-    return std::make_shared<Handle>(environment, accel);
+    return std::make_shared<Handle>(environment, accel, log_level);
   });
 }
 
@@ -66,8 +66,18 @@ bool is_idle(const bp::object& self) {
   return translated([&] { return self_of(self.ptr()).is_idle(); });
 }
 
+/// The package's first call in every interpreter that imports it. Boost.Python's classes and the way in which
+/// callbacks take the GIL belong to the main one.
 void use_types(const bp::object& types) {
-  translated([&] { use_error_types(types.ptr()); });
+  translated([&] {
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+      PyErr_SetString(PyExc_ImportError,
+                      "guestkit works in the main interpreter only: use threads or processes instead of "
+                      "sub-interpreters");
+      throw PythonError{};
+    }
+    use_error_types(types.ptr());
+  });
 }
 
 }  // namespace

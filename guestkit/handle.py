@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import operator
 import weakref
 from types import TracebackType
@@ -12,6 +13,8 @@ from guestkit import _native
 from guestkit.events import Event, EventCallback
 
 Accel = Literal["auto", "kvm", "tcg"]
+
+_log = logging.getLogger("guestkit")
 
 
 class Guestfs(_native.Handle):
@@ -26,6 +29,10 @@ class Guestfs(_native.Handle):
     The methods have libguestfs' own names, so guestfs(3) is their manual. They take str, bytes and
     os.PathLike for text, raise `guestkit.Error`, and release the GIL while they run. Any thread may call at
     any time; the calls on one handle run one after the other. After a fork the handle is the parent's.
+
+    The logger "guestkit" tells of launches at INFO. A handle that is made while its level is DEBUG tells of
+    closes, of every call (libguestfs' trace) and of what the appliance writes, with secrets replaced by ***;
+    after `set_verbose(True)` also of what libguestfs does.
     """
 
     def __init__(
@@ -44,7 +51,7 @@ class Guestfs(_native.Handle):
             )
         if not isinstance(accel, str):
             raise TypeError(f"Guestfs() argument 'accel' must be str, not {type(accel).__name__}")
-        super().__init__(environment, accel)
+        super().__init__(environment, accel, _log.getEffectiveLevel())
         if close_on_exit:
             _open_handles.add(self)
 

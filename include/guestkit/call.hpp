@@ -22,6 +22,7 @@
 #include "convert.hpp"
 #include "error.hpp"
 #include "launch_error.hpp"
+#include "scratch.hpp"
 
 namespace guestkit {
 
@@ -88,8 +89,11 @@ struct handle_state {
   std::atomic<bool> closed{false};
   std::atomic<bool> launched{false};  // the appliance came up and was not shut down by a call
   std::atomic<bool> verbose{false};   // library and console lines are to be seen on stderr
+  std::atomic<bool> traces{false};    // so are traces
   console_ring console;
   LogSink log;
+  LogLevel log_level = LogLevel::info;
+  std::shared_ptr<scratch> temporary;  // where libguestfs makes its own directory
   std::mutex listeners_mutex;
   std::vector<std::shared_ptr<listener>> listeners;
   inline static thread_local const handle_state* ending = nullptr;  // by this thread
@@ -99,6 +103,8 @@ struct handle_state {
   handle_state& operator=(const handle_state&) = delete;
   ~handle_state() { end(); }
 
+  bool wants(LogLevel level) const noexcept { return log && level >= log_level; }
+
   /// Frees the C handle. No call may be inside it.
   void end() noexcept {
     if (h == nullptr || generation != fork_generation()) return;
@@ -107,6 +113,7 @@ struct handle_state {
     guestfs_close(std::exchange(h, nullptr));
     ending = outer;
     listeners.clear();
+    temporary.reset();
     place.give_back();
   }
 };
@@ -185,12 +192,20 @@ class call_scope {
   int number_ = 0;
 };
 
+/// A secret among the arguments stays out of every log line and error; keys libguestfs hides itself.
+template <class A>
+void hide_secrets(console_ring& console, const A& argument) {
+  if constexpr (requires { argument.secret; })
+    if (argument.secret) console.hide(*argument.secret);
+}
+
 /// Calls fn and returns what it returned, owned; throws Error if that means a failure.
 /// @param op  libguestfs' name of the action; must live for ever
 template <class R, class C, class... P, class... A>
 c_result<R> call(const std::shared_ptr<handle_state>& state, const char* op, C (*fn)(guestfs_h*, P...),
                  const A&... arguments) {
   call_scope scope(state, op);
+  (hide_secrets(state->console, arguments), ...);
   if constexpr (std::is_same_v<R, buffer>) {
     std::size_t size = 0;
     C c;

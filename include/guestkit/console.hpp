@@ -3,6 +3,7 @@
 
 #include <guestfs.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -14,35 +15,51 @@
 
 namespace guestkit::detail {
 
-/// Keeps the last lines. Bounded in lines and in their length, since a guest may write what it likes.
-/// Threads: any.
+/// Keeps the last lines, without the secrets that it was told. Bounded in lines and in their length, since a
+/// guest may write what it likes. Threads: any.
 class console_ring {
  public:
   static constexpr std::size_t most_lines = 200;
   static constexpr std::size_t longest_line = 1000;
 
-  /// Adds text as it comes: pieces of lines, or several.
-  void add(std::string_view text) {
+  /// Adds text as it comes: pieces of lines, or several. Returns the lines that it completes.
+  std::vector<std::string> add(std::string_view text) {
     const std::lock_guard lock(mutex_);
+    std::vector<std::string> completed;
     for (const char c : text) {
       if (c == '\n')
-        end_line();
+        end_line(completed);
       else if (c != '\r' && partial_.size() < longest_line)
         partial_ += c;
     }
+    return completed;
   }
 
   /// Adds text that is a line by itself.
-  void add_line(std::string_view text) {
-    add(text);
+  std::vector<std::string> add_line(std::string_view text) {
+    auto completed = add(text);
     const std::lock_guard lock(mutex_);
-    end_line();
+    end_line(completed);
+    return completed;
+  }
+
+  /// From now on *** stands for this text in every line, also where it is written as in a URI.
+  void hide(const std::string& secret) {
+    if (secret.empty()) return;
+    const std::lock_guard lock(mutex_);
+    for (const auto& form : {secret, percent_encoded(secret)})
+      if (std::find(secrets_.begin(), secrets_.end(), form) == secrets_.end()) secrets_.push_back(form);
+  }
+
+  std::string redacted(std::string line) const {
+    const std::lock_guard lock(mutex_);
+    return without_secrets(std::move(line));
   }
 
   std::vector<std::string> lines() const {
     const std::lock_guard lock(mutex_);
     std::vector<std::string> all(lines_.begin(), lines_.end());
-    if (!partial_.empty()) all.push_back(partial_);
+    if (!partial_.empty()) all.push_back(without_secrets(partial_));
     return all;
   }
 
@@ -53,24 +70,47 @@ class console_ring {
   }
 
  private:
-  void end_line() {
+  void end_line(std::vector<std::string>& completed) {
     if (partial_.empty()) return;
     if (lines_.size() == most_lines) lines_.pop_front();
-    lines_.push_back(std::move(partial_));
+    completed.push_back(without_secrets(std::move(partial_)));
+    lines_.push_back(completed.back());
     partial_.clear();
+  }
+
+  std::string without_secrets(std::string line) const {
+    for (const auto& secret : secrets_)
+      for (std::size_t at = 0; (at = line.find(secret, at)) != std::string::npos; at += 3)
+        line.replace(at, secret.size(), "***");
+    return line;
+  }
+
+  static std::string percent_encoded(const std::string& text) {
+    std::string all;
+    for (const char c : text) {
+      constexpr std::string_view plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+      constexpr const char* digits = "0123456789ABCDEF";
+      const auto byte = static_cast<unsigned char>(c);
+      if (plain.find(c) != std::string_view::npos)
+        all += c;
+      else
+        all += {'%', digits[byte >> 4], digits[byte & 15]};
+    }
+    return all;
   }
 
   mutable std::mutex mutex_;
   std::deque<std::string> lines_;
   std::string partial_;
+  std::vector<std::string> secrets_;
 };
 
-/// Prints an event as libguestfs does where nobody listens to it: a listener of ours takes that away.
-inline void print_event(std::uint64_t event, std::string_view text) {
+/// The text as a terminal or a log may have it: a guest's escape sequences become visible.
+/// @param breaks  whether line breaks stay what they are
+inline std::string printable(std::string_view text, bool breaks = false) {
   std::string line;
   for (const char c : text) {
-    const bool visible =
-        (c >= ' ' && c <= '~') || (event == GUESTFS_EVENT_APPLIANCE && (c == '\n' || c == '\r'));
+    const bool visible = (c >= ' ' && c <= '~') || (breaks && (c == '\n' || c == '\r'));
     constexpr const char* digits = "0123456789abcdef";
     const auto byte = static_cast<unsigned char>(c);
     if (visible)
@@ -78,11 +118,19 @@ inline void print_event(std::uint64_t event, std::string_view text) {
     else
       line += {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
   }
+  return line;
+}
+
+constexpr const char* event_prefix(std::uint64_t event) noexcept {
+  return event == GUESTFS_EVENT_WARNING ? "warning: " : event == GUESTFS_EVENT_TRACE ? "trace: " : "";
+}
+
+/// Prints an event as libguestfs does where nobody listens to it: a listener of ours takes that away.
+inline void print_event(std::uint64_t event, std::string_view text) {
   if (event == GUESTFS_EVENT_APPLIANCE)
-    std::fputs(line.c_str(), stderr);
+    std::fputs(printable(text, true).c_str(), stderr);
   else
-    std::fprintf(stderr, "libguestfs: %s%s\n", event == GUESTFS_EVENT_WARNING ? "warning: " : "",
-                 line.c_str());
+    std::fprintf(stderr, "libguestfs: %s%s\n", event_prefix(event), printable(text).c_str());
 }
 
 }  // namespace guestkit::detail

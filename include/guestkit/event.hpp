@@ -55,9 +55,9 @@ namespace detail {
 
 inline void log(const handle_state& state, LogLevel level, const std::string& line) noexcept {
   try {
-    if (state.log)
+    if (state.wants(level))
       state.log(level, line);
-    else if (level >= LogLevel::warning)
+    else if (!state.log && level >= LogLevel::warning)
       std::fprintf(stderr, "guestkit: %s\n", line.c_str());
   } catch (...) {  // a log line is not worth an exception
   }
@@ -86,18 +86,36 @@ struct listener : std::enable_shared_from_this<listener> {
   }
 };
 
-/// Keeps what the appliance and libguestfs write, for the errors. Where nobody else listens it is printed as
-/// libguestfs would have printed it.
+/// The credential of set_libvirt_requested_credential is the one that libguestfs does not hide in a trace.
+inline std::string hide_credential(std::string_view line) {
+  constexpr std::string_view action = "set_libvirt_requested_credential ";
+  const bool call = line.starts_with(action) && !line.starts_with(std::string(action) + "= ");
+  return call ? std::string(action) + "***" : std::string(line);
+}
+
+/// Keeps what the appliance and libguestfs write, for the errors, and passes it on: to guestkit's log if that
+/// wants debug lines, else, where nobody else listens, to stderr as libguestfs would have.
 inline void keep_console(guestfs_h*, void* opaque, std::uint64_t event, int, int, const char* text,
                          std::size_t size, const std::uint64_t*, std::size_t) noexcept {
   auto& state = *static_cast<handle_state*>(opaque);
   try {
     const std::string_view line(text, size);
-    if (event == GUESTFS_EVENT_APPLIANCE)
-      state.console.add(line);
+    std::vector<std::string> lines;
+    if (event == GUESTFS_EVENT_TRACE)
+      lines.push_back(state.console.redacted(hide_credential(line)));
+    else if (event == GUESTFS_EVENT_APPLIANCE)
+      lines = state.console.add(line);
     else
-      state.console.add_line(line);
-    if (event != GUESTFS_EVENT_WARNING && !state.verbose) return;
+      lines = state.console.add_line(line);
+    const bool warning = event == GUESTFS_EVENT_WARNING;
+    if (state.wants(LogLevel::debug)) {
+      const char* source = event == GUESTFS_EVENT_APPLIANCE ? "appliance: " : "libguestfs: ";
+      for (const auto& whole : lines)
+        log(state, warning ? LogLevel::warning : LogLevel::debug,
+            source + (event_prefix(event) + printable(whole)));
+      return;
+    }
+    if (event == GUESTFS_EVENT_TRACE ? !state.traces : !warning && !state.verbose) return;
     const std::lock_guard lock(state.listeners_mutex);
     for (const auto& listener : state.listeners)
       if ((listener->events & static_cast<Event>(event)) != Event{}) return;

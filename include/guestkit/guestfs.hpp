@@ -1,6 +1,8 @@
 // guestkit::Guestfs: a libguestfs handle with every action as a method.
 #pragma once
 
+#include <chrono>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -45,12 +47,25 @@ class basic_guestfs : public detail::actions<Core> {
   /// C: guestfs_launch(3), since 0.0.3. Throws LaunchError, which says why and what
   /// mends it.
   typename Core::template result<void> launch() {
+    const auto begin = std::chrono::steady_clock::now();
     const auto state = this->state();
     if (state) state->console.clear();
-    this->check_appliance();
-    this->choose_accelerator();
-    detail::actions<Core>::launch();
+    const auto say = [&](const std::string& what) {
+      if (!state || !state->wants(LogLevel::info)) return;
+      const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+      detail::log(*state, LogLevel::info,
+                  "launch: " + what + " after " + std::to_string(seconds.count()) + " s");
+    };
+    try {
+      this->check_appliance();
+      this->choose_accelerator();
+      detail::actions<Core>::launch();
+    } catch (const LaunchError& e) {
+      say(std::string("failed (") + to_string(e.cause()) + ")");
+      throw;
+    }
     if (state) state->launched = true;
+    say("the appliance is up");
     return typename Core::template result<void>(0);
   }
 
@@ -59,6 +74,31 @@ class basic_guestfs : public detail::actions<Core> {
   typename Core::template result<void> set_verbose(bool verbose) {
     if (const auto state = this->state()) state->verbose = verbose;
     return detail::actions<Core>::set_verbose(verbose);
+  }
+
+  /// Choose whether each call is written down, to stderr or to whom listens to Event::trace.
+  /// C: guestfs_set_trace(3), since 1.0.69.
+  typename Core::template result<void> set_trace(bool trace) {
+    const auto state = this->state();
+    if (state && trace) state->traces = true;
+    detail::actions<Core>::set_trace(trace);
+    state->traces = trace;  // the call that ends it is the last one that is traced
+    return typename Core::template result<void>(0);
+  }
+
+  /// Set the directory of the host for temporary files, null for the default. They are made in a directory
+  /// beneath it that this user alone can enter. C: guestfs_set_tmpdir(3), since 1.19.58.
+  typename Core::template result<void> set_tmpdir(std::optional<cstr> tmpdir) {
+    detail::actions<Core>::set_tmpdir(tmpdir);
+    this->use_private_tmpdir();
+    return typename Core::template result<void>(0);
+  }
+
+  /// Return the directory of the host for temporary files, as it was set.
+  /// C: guestfs_get_tmpdir(3), since 1.19.58.
+  typename Core::template result<std::string> get_tmpdir() {
+    const detail::call_scope open(this->state(), "get_tmpdir");
+    return typename Core::template result<std::string>(this->tmpdir().c_str());
   }
 
   /// Shut the appliance down and tell whether the guest's last writes failed; close() does not tell.

@@ -7,8 +7,10 @@
 #include <atomic>
 #include <cerrno>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -32,6 +34,9 @@ struct HandleOptions {
   Accel accel = Accel::automatic;
   /// Where guestkit's own log lines go; warnings and errors go to stderr if it is empty.
   LogSink log = {};
+  /// The least that the log takes. With debug it gets what libguestfs traces and what the appliance writes,
+  /// which then does not go to stderr; secrets are replaced by ***.
+  LogLevel log_level = LogLevel::info;
 };
 
 namespace detail {
@@ -42,6 +47,7 @@ class handle {
   explicit handle(const HandleOptions& options = {})
       : state_(std::make_shared<handle_state>()), accel_(options.accel) {
     state_->log = options.log;
+    state_->log_level = options.log_level;
     // Not closed by libguestfs at exit: it would run callbacks into a program that is half gone.
     state_->h = guestfs_create_flags(GUESTFS_CREATE_NO_ENVIRONMENT | GUESTFS_CREATE_NO_CLOSE_ON_EXIT);
     if (state_->h == nullptr) throw Error("create", "", errno);
@@ -49,11 +55,15 @@ class handle {
     if (options.environment)
       invoke<void>("parse_environment", guestfs_parse_environment_list, cstr_list(environment()));
     if (is_set("LIBGUESTFS_DEBUG")) state_->verbose = invoke<bool>("get_verbose", guestfs_get_verbose).lift();
-    constexpr auto console = GUESTFS_EVENT_APPLIANCE | GUESTFS_EVENT_LIBRARY | GUESTFS_EVENT_WARNING;
+    if (is_set("LIBGUESTFS_TRACE")) state_->traces = invoke<bool>("get_trace", guestfs_get_trace).lift();
+    constexpr auto console =
+        GUESTFS_EVENT_APPLIANCE | GUESTFS_EVENT_LIBRARY | GUESTFS_EVENT_TRACE | GUESTFS_EVENT_WARNING;
     guestfs_set_event_callback(state_->h, &keep_console, console, 0, state_.get());
     const bool backend_given = is_set("LIBGUESTFS_BACKEND") || is_set("LIBGUESTFS_ATTACH_METHOD");
     if (!options.environment || !backend_given)
       invoke<void>("set_backend", guestfs_set_backend, cstr("direct"));
+    if (state_->wants(LogLevel::debug)) invoke<void>("set_trace", guestfs_set_trace, true);
+    use_private_tmpdir();
   }
 
   handle(handle&&) noexcept = default;
@@ -62,6 +72,7 @@ class handle {
       finish();
       state_ = std::move(other.state_);
       accel_ = other.accel_;
+      tmpdir_ = std::move(other.tmpdir_);
     }
     return *this;
   }
@@ -88,6 +99,7 @@ class handle {
       calls = state->calls.load();
     }
     state->end();
+    if (state->wants(LogLevel::debug)) log(*state, LogLevel::debug, "close: the handle is closed");
     state->closed = true;
     state->closed.notify_all();
   }
@@ -116,6 +128,20 @@ class handle {
 
   /// The state outlives this object if another thread destroys it as soon as a call has ended.
   std::shared_ptr<handle_state> state() const noexcept { return state_; }
+
+  /// Has libguestfs make its files in a directory of ours beneath the one that it would take itself.
+  void use_private_tmpdir() {
+    tmpdir_ = invoke<std::string>("get_tmpdir", guestfs_get_tmpdir).lift();
+    try {
+      state_->temporary = scratch::beneath(tmpdir_);
+    } catch (const std::system_error& e) {  // libguestfs says so to whom needs the directory
+      log(*state_, LogLevel::debug, std::string("no private temporary directory: ") + e.what());
+      return;
+    }
+    invoke<void>("set_tmpdir", guestfs_set_tmpdir, std::optional(cstr(state_->temporary->path())));
+  }
+
+  const std::string& tmpdir() const noexcept { return tmpdir_; }
 
   void cancel_transfer() { guestfs_user_cancel(call_scope(state_, "user_cancel", false).h()); }
 
@@ -181,6 +207,7 @@ class handle {
 
   std::shared_ptr<handle_state> state_;
   Accel accel_;
+  std::string tmpdir_;  // as the user sees it
 };
 
 }  // namespace detail

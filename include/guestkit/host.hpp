@@ -22,6 +22,8 @@
 #include <utility>
 #include <vector>
 
+#include "unique_fd.hpp"
+
 namespace guestkit {
 
 /// Whether KVM can run an appliance on this host, and if not, why and what to do.
@@ -31,24 +33,6 @@ struct KvmStatus {
 };
 
 namespace detail {
-
-/// Owns a file descriptor.
-class unique_fd {
- public:
-  explicit unique_fd(int fd = -1) noexcept : fd_(fd) {}
-  unique_fd(unique_fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  unique_fd& operator=(unique_fd&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~unique_fd() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const noexcept { return fd_; }
-
- private:
-  int fd_;
-};
 
 /// How a program ended and what it last wrote to stderr.
 struct ProgramEnd {
@@ -201,8 +185,22 @@ inline KvmStatus kvm_status(const std::string& qemu) {
   return found->second;
 }
 
+namespace detail {
+
+/// Whether the file begins as an ext2, ext3 or ext4 file system does, with a UUID.
+inline bool is_ext_filesystem(const std::string& path) {
+  const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::array<unsigned char, 128> superblock{};
+  if (file.get() < 0 || ::pread(file.get(), superblock.data(), superblock.size(), 1024) != 128) return false;
+  const auto uuid = superblock.begin() + 0x68;
+  return superblock[0x38] == 0x53 && superblock[0x39] == 0xef &&
+         std::any_of(uuid, uuid + 16, [](unsigned char byte) { return byte != 0; });
+}
+
+}  // namespace detail
+
 /// What is wrong with the fixed appliance that libguestfs would take from this search path; empty if nothing
-/// is, or if it would build its own. libguestfs itself crashes on an empty file.
+/// is, or if it would build its own. libguestfs itself crashes on a root that is empty or has no UUID.
 inline std::string damaged_appliance(const std::string& search_path) {
   std::size_t begin = 0;
   while (begin <= search_path.size()) {
@@ -218,6 +216,8 @@ inline std::string damaged_appliance(const std::string& search_path) {
         return path + ": " + std::strerror(errno);
       if (s.st_size == 0) return path + " is empty";
     }
+    if (const std::string root = folder + "/root"; !detail::is_ext_filesystem(root))
+      return root + " is not an ext2, ext3 or ext4 file system";
     return "";
   }
   return "";

@@ -85,16 +85,23 @@ def test_a_launch_that_cannot_work(disk: Path, spoil: Callable[[Guestfs], None],
     assert (again.cause, again.hint, again.console) == (error.cause, error.hint, error.console)
 
 
-def test_a_fixed_appliance_with_an_empty_root_crashed_the_process(disk: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("root", "fault"),
+    [(b"", "is empty"), (b"something else", "is not an ext2, ext3 or ext4 file system")],
+    ids=["empty", "no file system"],
+)
+def test_a_fixed_appliance_with_a_damaged_root_crashed_the_process(
+    disk: Path, tmp_path: Path, root: bytes, fault: str
+) -> None:
     for name in ("kernel", "initrd", "README.fixed"):
         (tmp_path / name).write_text("content")
-    (tmp_path / "root").touch()
+    (tmp_path / "root").write_bytes(root)
     with Guestfs() as g:
         g.add_drive(disk, format="raw")
         g.set_path(tmp_path)
         error = failure(g)
     assert error.cause == "appliance_damaged"
-    assert error.message == f"the fixed appliance is damaged: {tmp_path / 'root'} is empty"
+    assert error.message == f"the fixed appliance is damaged: {tmp_path / 'root'} {fault}"
     assert "libguestfs-make-fixed-appliance" in error.hint
 
 

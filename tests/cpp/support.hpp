@@ -23,6 +23,15 @@
 
 namespace support {
 
+/// Makes what guestkit and libguestfs take for a fixed appliance, until it is to boot.
+inline void write_appliance(const std::filesystem::path& folder) {
+  for (const char* file : {"kernel", "initrd", "README.fixed"}) std::ofstream(folder / file) << "content";
+  std::string root(4096, '\0');
+  root.replace(1024 + 0x38, 2, "\x53\xef");  // the magic number of an ext file system
+  root.replace(1024 + 0x68, 16, 16, 'u');    // its UUID
+  std::ofstream(folder / "root") << root;
+}
+
 /// What is written to file descriptor 2 while this lives.
 class captured_stderr {
  public:

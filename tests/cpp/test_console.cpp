@@ -29,3 +29,20 @@ BOOST_AUTO_TEST_CASE(a_guest_that_writes_without_end_fills_no_memory) {
   BOOST_TEST(ring.lines().front() == "800");
   BOOST_TEST(ring.lines().back() == "999");
 }
+
+BOOST_AUTO_TEST_CASE(a_secret_is_in_no_line_however_it_comes) {
+  console_ring ring;
+  ring.hide("p/w d");
+  ring.hide("");
+  ring.add("user p/");
+  const auto completed = ring.add("w d!\nhttp://u:p%2Fw%20d@host\np/w d");
+  BOOST_TEST(completed == (Lines{"user ***!", "http://u:***@host"}), boost::test_tools::per_element());
+  BOOST_TEST(ring.lines() == (Lines{"user ***!", "http://u:***@host", "***"}),
+             boost::test_tools::per_element());
+  BOOST_TEST(ring.redacted("p/w d and p/w d") == "*** and ***");
+}
+
+BOOST_AUTO_TEST_CASE(escape_sequences_become_visible) {
+  BOOST_TEST(guestkit::detail::printable("a\x1b[31m\n") == "a\\x1b[31m\\x0a");
+  BOOST_TEST(guestkit::detail::printable("a\r\n\a", true) == "a\r\n\\x07");
+}

@@ -11,6 +11,8 @@
 #include <string>
 #include <type_traits>
 
+#include "support.hpp"
+
 using guestkit::ApplianceCrashed;
 using guestkit::Error;
 using guestkit::Guestfs;
@@ -28,7 +30,7 @@ struct fake_appliance {
     std::string name = (std::filesystem::temp_directory_path() / "guestkit-test-XXXXXX").string();
     BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
     dir = name;
-    for (const char* file : {"kernel", "initrd", "root", "README.fixed"}) std::ofstream(dir / file) << "x";
+    support::write_appliance(dir);
     std::ofstream(dir / "disk") << std::string(4096, '\0');
     std::ofstream(dir / "hv") << "#!/bin/sh\nexit 1\n";
     std::filesystem::permissions(dir / "hv", std::filesystem::perms::owner_all);

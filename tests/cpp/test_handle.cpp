@@ -167,7 +167,7 @@ class stuck_appliance {
     std::string name = (std::filesystem::temp_directory_path() / "guestkit-test-XXXXXX").string();
     BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
     dir_ = name;
-    for (const char* file : {"kernel", "initrd", "root", "README.fixed"}) std::ofstream(dir_ / file) << "x";
+    support::write_appliance(dir_);
     std::ofstream(dir_ / "disk") << std::string(4096, '\0');
     std::ofstream(dir_ / "hv") << "#!/bin/sh\n"
                                   "cd '"

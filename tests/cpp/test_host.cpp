@@ -11,6 +11,8 @@
 #include <guestkit/host.hpp>
 #include <string>
 
+#include "support.hpp"
+
 namespace {
 
 using guestkit::detail::probe_kvm;
@@ -140,7 +142,7 @@ struct Appliance {
   Appliance() {
     std::string name = (std::filesystem::temp_directory_path() / "guestkit-host-XXXXXX").string();
     folder = ::mkdtemp(name.data());
-    for (const char* file : {"kernel", "initrd", "root", "README.fixed"}) write(file, "content");
+    support::write_appliance(folder);
   }
   ~Appliance() { std::filesystem::remove_all(folder); }
 
@@ -159,6 +161,9 @@ BOOST_FIXTURE_TEST_CASE(an_empty_or_missing_file_of_a_fixed_appliance_is_named, 
   const std::string root = (folder / "root").string();
   BOOST_TEST(guestkit::damaged_appliance(folder.string()) == root + " is empty");
   BOOST_TEST(guestkit::damaged_appliance("/nonexistent:" + folder.string() + ":/x") == root + " is empty");
+  write("root", "something else");
+  BOOST_TEST(guestkit::damaged_appliance(folder.string()) ==
+             root + " is not an ext2, ext3 or ext4 file system");
   std::filesystem::remove(root);
   BOOST_TEST(guestkit::damaged_appliance(folder.string()) == root + ": No such file or directory");
 }

@@ -201,6 +201,25 @@ exit 1
 """
 
 
+def make_appliance(folder: Path) -> None:
+    """Make what guestkit and libguestfs take for a fixed appliance, until it is to boot."""
+    for name in ("kernel", "initrd", "README.fixed"):
+        (folder / name).write_text("not empty\n")
+    root = bytearray(4096)
+    root[1024 + 0x38 : 1024 + 0x3A] = b"\x53\xef"  # the magic number of an ext file system
+    root[1024 + 0x68 : 1024 + 0x78] = b"u" * 16  # its UUID
+    (folder / "root").write_bytes(root)
+
+
+@pytest.fixture
+def appliance(tmp_path: Path) -> Path:
+    """A fixed appliance in name only: nothing has to be built before the hypervisor is started."""
+    folder = tmp_path / "appliance"
+    folder.mkdir()
+    make_appliance(folder)
+    return folder
+
+
 class Hypervisor:
     """A program that libguestfs takes for QEMU: it starts, waits until it is released, and fails."""
 
@@ -212,8 +231,7 @@ class Hypervisor:
         # An appliance that is there already: else launch would have supermin build one first.
         self.appliance = folder / "appliance"
         self.appliance.mkdir()
-        for name in ("kernel", "initrd", "root", "README.fixed"):
-            (self.appliance / name).write_text("not empty\n")
+        make_appliance(self.appliance)
         self._disk = folder / "disk"
         self._disk.write_bytes(bytes(4096))
         for name in ("started", "released"):

@@ -13,16 +13,6 @@ from guestkit.handle import Accel
 
 
 @pytest.fixture
-def appliance(tmp_path: Path) -> Path:
-    """A fixed appliance in name only: nothing has to be built before the hypervisor is started."""
-    folder = tmp_path / "appliance"
-    folder.mkdir()
-    for name in ("kernel", "initrd", "root", "README.fixed"):
-        (folder / name).write_text("not empty\n")
-    return folder
-
-
-@pytest.fixture
 def no_qemu(tmp_path: Path) -> Path:
     """A hypervisor that fails at once: it proves no KVM and no launch succeeds with it."""
     path = tmp_path / "qemu"
@@ -86,7 +76,7 @@ def test_a_host_without_kvm_is_told_in_the_log_once(
 ) -> None:
     program = """
 import logging, sys, guestkit
-logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(name)s %(levelname)s %(message)s")
+logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(name)s %(levelname)s %(message)s")
 for _ in range(2):
     with guestkit.Guestfs() as g:
         g.set_hv(sys.argv[1])

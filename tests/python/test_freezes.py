@@ -7,14 +7,18 @@ GIL is held prints none.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+from guestkit import Error, Event, Guestfs
 
 PATIENCE = 20  # seconds for what must come
 FROZEN = 1.5  # seconds without a tick, where there are a hundred in one otherwise
@@ -83,7 +87,7 @@ say("end")
 class Program:
     """The program, its output line by line, and the thing that it waits for."""
 
-    def __init__(self, kind: str, scenario: str, folder: Path) -> None:
+    def __init__(self, kind: str, scenario: str, folder: Path, appliance: Path) -> None:
         self.started, self.released = folder / "started", folder / "released"
         for fifo in (self.started, self.released):
             os.mkfifo(fifo)
@@ -93,10 +97,6 @@ class Program:
         blocker = tools / ("qemu-img" if scenario == "add_drive" else "hypervisor")
         blocker.write_text(waiting)
         blocker.chmod(0o755)
-        appliance = folder / "appliance"
-        appliance.mkdir()
-        for name in ("kernel", "initrd", "root", "README.fixed"):
-            (appliance / name).write_text("not empty\n")
         disk = folder / "disk"
         disk.write_bytes(bytes(4096))
         self._started = os.open(self.started, os.O_RDWR)
@@ -161,8 +161,9 @@ class Program:
 
 
 @pytest.fixture
-def program(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Program]:
-    program = Program(*request.param, tmp_path)
+def program(request: pytest.FixtureRequest, tmp_path: Path, appliance: Path) -> Iterator[Program]:
+    kind, scenario = request.param
+    program = Program(kind, scenario, tmp_path, appliance)
     yield program
     program.close()
 
@@ -203,3 +204,29 @@ def test_add_drive_runs_qemu_img_without_the_gil(program: Program, freezes: bool
     program.wait_until_blocked()
     assert program.ticks(100, FROZEN) is not freezes
     program.release()
+
+
+def test_eight_threads_on_four_handles_with_callbacks(watchdog: None) -> None:
+    """Calls, events and the ends of registrations and handles, all at once."""
+    handles = [Guestfs(environment=False) for _ in range(4)]
+    calls, told = 2000, [0] * 4
+
+    def count(number: int) -> None:
+        told[number] += 1
+
+    def work(number: int) -> None:
+        handle, other = handles[number % 4], handles[(number + 1) % 4]
+        for turn in range(calls):
+            assert handle.get_memsize() == 1280
+            with contextlib.suppress(Error):
+                other.set_memsize(1)
+            if turn % 100 == 0:
+                handle.delete_event_callback(handle.set_event_callback(lambda *event: None))
+
+    for number, handle in enumerate(handles):
+        handle.set_event_callback(lambda *event, number=number: count(number), Event.ENTER)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(work, range(8)))
+    for handle in handles:
+        handle.close()
+    assert min(told) >= 2 * 2 * calls

@@ -747,3 +747,27 @@ begun.wait()
     for run in runs:
         done = run.result()
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+SUB_INTERPRETER = """
+import _xxsubinterpreters as interpreters, guestkit
+interpreters.run_string(interpreters.create(), '''if True:
+    try:
+        import guestkit
+    except ImportError as error:
+        print(error, flush=True)
+''')
+try:
+    guestkit.Guestfs().set_memsize(1)
+except guestkit.Error as error:
+    print(type(error) is guestkit.Error)
+"""
+
+
+def test_a_sub_interpreter_gets_a_clear_error_and_leaves_the_main_one_alone(python: Python) -> None:
+    done = python(SUB_INTERPRETER)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "guestkit works in the main interpreter only: use threads or processes instead of sub-interpreters",
+        "True",
+    ]

@@ -1,0 +1,165 @@
+// scratch.hpp: the private temporary directory, and what is swept.
+#define BOOST_TEST_MODULE scratch
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include <guestkit/scratch.hpp>
+
+#include "support.hpp"
+
+using guestkit::detail::scratch;
+using guestkit::detail::unique_fd;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct base_directory {
+  base_directory() {
+    std::string name = (fs::temp_directory_path() / "guestkit-test-XXXXXX").string();
+    BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
+    path = name;
+  }
+  base_directory(const base_directory&) = delete;
+  base_directory& operator=(const base_directory&) = delete;
+  ~base_directory() { fs::remove_all(path); }
+
+  std::size_t entries() const {
+    return static_cast<std::size_t>(std::distance(fs::directory_iterator(path), {}));
+  }
+  fs::path path;
+};
+
+/// A child that has a private directory there, with a file in it, until it is killed.
+class owner {
+ public:
+  explicit owner(const fs::path& base) {
+    std::array<int, 2> ends{};
+    BOOST_REQUIRE(::pipe(ends.data()) == 0);
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      const auto mine = scratch::beneath(base);
+      std::ofstream(mine->path() / "secret") << "of the guest";
+      if (::write(ends[1], "x", 1) != 1) ::_exit(1);
+      for (;;) ::pause();
+    }
+    char ready = 0;
+    BOOST_REQUIRE(::read(ends[0], &ready, 1) == 1);
+    ::close(ends[0]);
+    ::close(ends[1]);
+  }
+  owner(const owner&) = delete;
+  owner& operator=(const owner&) = delete;
+  ~owner() { kill(); }
+
+  void kill() {
+    if (pid_ <= 0) return;
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+    pid_ = 0;
+  }
+
+ private:
+  pid_t pid_ = 0;
+};
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_CASE(nobody_else_may_enter_and_nothing_stays_behind, base_directory) {
+  {
+    const auto one = scratch::beneath(path);
+    const auto same = scratch::beneath(path);
+    BOOST_TEST(one->path() == same->path());
+    BOOST_TEST((fs::status(one->path()).permissions() == fs::perms::owner_all));
+    std::ofstream(one->path() / "file") << "x";
+  }
+  BOOST_TEST(entries() == 0U);
+}
+
+BOOST_FIXTURE_TEST_CASE(what_a_killed_process_left_is_swept_and_what_a_live_one_has_is_not, base_directory) {
+  owner dead(path);
+  owner alive(path);
+  BOOST_TEST(entries() == 2U);
+  dead.kill();
+  const auto mine = scratch::beneath(path);
+  BOOST_TEST(entries() == 2U);  // the living one's and ours
+}
+
+BOOST_FIXTURE_TEST_CASE(a_sweep_follows_no_link_and_touches_nothing_else, base_directory) {
+  const base_directory elsewhere;
+  std::ofstream(elsewhere.path / "precious") << "x";
+  fs::create_symlink(elsewhere.path, path / ("guestkit-" + std::to_string(::geteuid()) + "-abcdef"));
+  fs::create_directory(path / "guestkit-of-another-kind");
+  fs::create_symlink(elsewhere.path, elsewhere.path / "loop");
+  {
+    owner dead(path);
+    fs::create_symlink(elsewhere.path, [&] {
+      for (const auto& entry : fs::directory_iterator(path))
+        if (fs::exists(entry.path() / "secret")) return entry.path() / "link";
+      return path;
+    }());
+  }
+  scratch::sweep(path);
+  BOOST_TEST(entries() == 2U);
+  BOOST_TEST(fs::exists(elsewhere.path / "precious"));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_forked_child_leaves_its_parent_s_directory_alone, base_directory) {
+  const auto mine = scratch::beneath(path);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    scratch copy(path);  // ends here, and must be the only one that does
+    const_cast<std::shared_ptr<scratch>&>(mine).reset();
+    ::_exit(scratch::beneath(path)->path() == copy.path() ? 1 : 0);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  BOOST_TEST(status == 0);
+  BOOST_TEST(fs::exists(mine->path()));
+}
+
+BOOST_FIXTURE_TEST_CASE(root_s_sockets_of_dead_processes_are_swept, base_directory) {
+  const auto bound = [&](const char* name) {
+    fs::create_directory(path / name);
+    unique_fd fd(::socket(AF_UNIX, SOCK_STREAM, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strncpy(address.sun_path, (path / name / "guestfsd.sock").c_str(), sizeof address.sun_path - 1);
+    BOOST_REQUIRE(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+    return fd;
+  };
+  bound("libguestfsdead00");  // closed at once: the file stays
+  const unique_fd alive = bound("libguestfslive00");
+  fs::create_directory(path / "libguestfs-docs");
+  scratch::sweep_sockets(path);
+  BOOST_TEST(fs::exists(path / "libguestfsdead00") == (::geteuid() != 0));
+  BOOST_TEST(fs::exists(path / "libguestfslive00"));
+  BOOST_TEST(fs::exists(path / "libguestfs-docs"));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_handle_s_files_are_private_and_get_tmpdir_says_what_was_set, base_directory) {
+  std::ofstream(path / "disk") << std::string(4096, '\0');
+  {
+    guestkit::Guestfs g(guestkit::HandleOptions{.environment = false});
+    g.set_tmpdir(path);
+    BOOST_TEST(g.get_tmpdir() == path.string());
+    g.add_drive(path / "disk", {.readonly = true, .format = "raw"});  // makes an overlay
+    std::size_t overlays = 0;
+    for (const auto& entry : fs::directory_iterator(path)) {
+      if (!entry.is_directory()) continue;
+      BOOST_TEST((entry.status().permissions() == fs::perms::owner_all));
+      for (const auto& file : fs::recursive_directory_iterator(entry.path()))
+        overlays += file.path().filename().string().starts_with("overlay");
+    }
+    BOOST_TEST(overlays == 1U);
+  }
+  BOOST_TEST(entries() == 1U);  // the disk
+}
+
+BOOST_AUTO_TEST_CASE(a_base_that_cannot_be_written_leaves_a_usable_handle) {
+  guestkit::Guestfs g(guestkit::HandleOptions{.environment = false});
+  g.set_tmpdir("/proc");
+  BOOST_TEST(g.get_tmpdir() == "/proc");
+  BOOST_TEST(g.get_memsize() > 0);
+}
