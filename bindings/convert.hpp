@@ -124,6 +124,8 @@ PyObject* to_python(const c_result<std::optional<std::string>>&);
 PyObject* to_python(const c_result<string_list>&);
 PyObject* to_python(const c_result<hashtable>&);
 PyObject* to_python(const c_result<buffer>&);
+/// Without a copy; the view owns the bytes.
+PyObject* memoryview(buffer bytes);
 
 PyObject* text_or_empty(const char* value);
 PyObject* field(const char* value, std::size_t size);  // a buffer: bytes

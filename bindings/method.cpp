@@ -4,7 +4,7 @@
 
 namespace guestkit::python {
 
-Method* make_method(const Description& description, const std::vector<const char*>& options) {
+Method* make_method(const Description& description, const std::vector<const char*>& options, bool bytes) {
   // As long-lived as the type that points to it: to the end of the process.
   auto* method = new Method;
   method->name = description.name;
@@ -18,6 +18,11 @@ Method* make_method(const Description& description, const std::vector<const char
   for (const char* name : options) {
     method->names.push_back(check(PyUnicode_InternFromString(name)));
     signature += std::string(", ") + name + "=None";
+  }
+  method->positional = method->names.size();
+  if (bytes) {
+    method->names.push_back(check(PyUnicode_InternFromString("memoryview")));
+    signature += ", *, memoryview=False";
   }
   method->doc = signature + ")\n--\n\n" + description.doc;
   return method;
@@ -48,9 +53,9 @@ std::size_t find(const Method& method, PyObject* name) {
 
 void fill(const Method& method, PyObject** slots, PyObject* const* arguments, std::size_t positional,
           PyObject* keywords) {
-  if (positional > method.names.size()) {
-    PyErr_Format(PyExc_TypeError, "%s() takes at most %zu arguments (%zu given)", method.name.c_str(),
-                 method.names.size(), positional);
+  if (positional > method.positional) {
+    PyErr_Format(PyExc_TypeError, "%s() takes at most %zu %sarguments (%zu given)", method.name.c_str(),
+                 method.positional, method.names.size() > method.positional ? "positional " : "", positional);
     throw PythonError{};
   }
   std::copy(arguments, arguments + positional, slots);

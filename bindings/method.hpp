@@ -30,16 +30,19 @@ struct Description {
   const char* doc;
 };
 
-/// A method as it is called: names interned, required arguments first, then options in libguestfs' order.
+/// A method as it is called: names interned, required arguments first, then options in libguestfs' order,
+/// then what can only be named.
 struct Method {
   std::string name;
   std::vector<PyObject*> names;
   std::size_t required = 0;
+  std::size_t positional = 0;  // how many may be given by position
   const char* deprecated = nullptr;
   std::string doc;  // with the text signature that inspect reads
 };
 
-Method* make_method(const Description& description, const std::vector<const char*>& options);
+/// @param bytes  whether the result is bytes, which can be had as a memoryview too
+Method* make_method(const Description& description, const std::vector<const char*>& options, bool bytes);
 
 using Entry = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*);
 void install(PyTypeObject* type, Method* method, Entry entry);
@@ -90,15 +93,24 @@ auto take(const Method& method, PyObject** slots, std::size_t i) {
   }
 }
 
+template <class R>
+inline constexpr bool is_bytes = std::is_same_v<R, c_result<buffer>>;
+
 template <class R, class Base, class... A, std::size_t... I>
 PyObject* convert_and_call(Handle& handle, R (Base::*function)(A...), const Method& method, PyObject** slots,
                            std::index_sequence<I...>) {
   // Braces: evaluated from left to right, so that the first wrong argument is the one reported.
   const std::tuple<decltype(take<bare<A>>(method, slots, I))...> held{take<bare<A>>(method, slots, I)...};
-  const auto result = [&] {
+  bool as_view = false;
+  if constexpr (is_bytes<R>)
+    if (PyObject* given = slots[method.positional])
+      as_view = Value<bool>(given, {method.name.c_str(), method.names[method.positional]});
+  auto result = [&] {
     const GilRelease released;
     return (handle.*function)(std::get<I>(held)...);
   }();
+  if constexpr (is_bytes<R>)
+    if (as_view) return memoryview(std::move(result).lift());
   return to_python(result);
 }
 
@@ -106,7 +118,7 @@ template <class R, class Base, class... A>
 PyObject* invoke(R (Base::*function)(A...), const Method& method, PyObject* self, PyObject* const* arguments,
                  Py_ssize_t positional, PyObject* keywords) noexcept {
   return guarded([&] {
-    std::array<PyObject*, (slots_of<bare<A>>() + ... + 1)> slots{};  // one more: never empty
+    std::array<PyObject*, (slots_of<bare<A>>() + ... + 1)> slots{};  // one more: for memoryview
     fill(method, slots.data(), arguments, static_cast<std::size_t>(positional), keywords);
     return convert_and_call(self_of(self), function, method, slots.data(), std::index_sequence_for<A...>{});
   });
@@ -127,10 +139,15 @@ std::vector<const char*> option_names(R (Base::*)(A...)) {
   return names;
 }
 
+template <class R, class Base, class... A>
+consteval bool returns_bytes(R (Base::*)(A...)) {
+  return is_bytes<R>;
+}
+
 /// Makes the C++ method a method of the Python class.
 template <auto function>
 void def(PyTypeObject* type, const Description& description) {
-  Method* method = make_method(description, option_names(function));
+  Method* method = make_method(description, option_names(function), returns_bytes(function));
   method_of<function> = method;
   install(type, method, &entry<function>);
 }

@@ -190,7 +190,7 @@ void add_methods_2(PyTypeObject* type) {
 #endif
 #ifdef GUESTFS_HAVE_GETXATTR
   def<&Handle::getxattr>(type, {"getxattr", {"path", "name"}, nullptr,
-      "Return one extended attribute of a guest file as bytes, following symbolic links.\n\npath: absolute path in the guest\nname: text\n\nC: guestfs_getxattr(3), since 1.7.24.\nNeeds the feature group \"linuxxattrs\" (feature_available)."});
+      "Return one extended attribute of a guest file as bytes, following symbolic links.\n\npath: absolute path in the guest\nname: text\nmemoryview: true or false: the bytes as a writable memoryview, without a copy\n\nC: guestfs_getxattr(3), since 1.7.24.\nNeeds the feature group \"linuxxattrs\" (feature_available)."});
 #endif
 #if defined GUESTFS_HAVE_GETXATTRS && defined GUESTFS_HAVE_STRUCT_XATTR
   def<&Handle::getxattrs>(type, {"getxattrs", {"path"}, nullptr,
@@ -294,11 +294,11 @@ void add_methods_2(PyTypeObject* type) {
 #endif
 #ifdef GUESTFS_HAVE_HIVEX_VALUE_VALUE
   def<&Handle::hivex_value_value>(type, {"hivex_value_value", {"valueh"}, nullptr,
-      "Return the raw data of a registry value as bytes.\n\nvalueh: 64-bit number\n\nC: guestfs_hivex_value_value(3), since 1.19.35.\nNeeds the feature group \"hivex\" (feature_available)."});
+      "Return the raw data of a registry value as bytes.\n\nvalueh: 64-bit number\nmemoryview: true or false: the bytes as a writable memoryview, without a copy\n\nC: guestfs_hivex_value_value(3), since 1.19.35.\nNeeds the feature group \"hivex\" (feature_available)."});
 #endif
 #ifdef GUESTFS_HAVE_INITRD_CAT
   def<&Handle::initrd_cat>(type, {"initrd_cat", {"initrdpath", "filename"}, nullptr,
-      "Return the contents of one file inside an initrd image of the guest.\n\ninitrdpath: absolute path in the guest\nfilename: text\n\nC: guestfs_initrd_cat(3), since 1.0.84."});
+      "Return the contents of one file inside an initrd image of the guest.\n\ninitrdpath: absolute path in the guest\nfilename: text\nmemoryview: true or false: the bytes as a writable memoryview, without a copy\n\nC: guestfs_initrd_cat(3), since 1.0.84."});
 #endif
 #ifdef GUESTFS_HAVE_INITRD_LIST
   def<&Handle::initrd_list>(type, {"initrd_list", {"path"}, nullptr,
@@ -358,7 +358,7 @@ void add_methods_2(PyTypeObject* type) {
 #endif
 #ifdef GUESTFS_HAVE_INSPECT_GET_ICON
   def<&Handle::inspect_get_icon>(type, {"inspect_get_icon", {"root"}, nullptr,
-      "Return an icon of an inspected system as image bytes, empty if there is none.\n\nroot: device or Btrfs subvolume in the appliance, such as /dev/sda1\nfavicon: true or false\nhighquality: true or false\n\nC: guestfs_inspect_get_icon(3), since 1.11.12."});
+      "Return an icon of an inspected system as image bytes, empty if there is none.\n\nroot: device or Btrfs subvolume in the appliance, such as /dev/sda1\nfavicon: true or false\nhighquality: true or false\nmemoryview: true or false: the bytes as a writable memoryview, without a copy\n\nC: guestfs_inspect_get_icon(3), since 1.11.12."});
 #endif
 #ifdef GUESTFS_HAVE_INSPECT_GET_MAJOR_VERSION
   def<&Handle::inspect_get_major_version>(type, {"inspect_get_major_version", {"root"}, nullptr,
@@ -474,11 +474,11 @@ void add_methods_2(PyTypeObject* type) {
 #endif
 #ifdef GUESTFS_HAVE_INTERNAL_TEST_RBUFFEROUT
   def<&Handle::internal_test_rbufferout>(type, {"internal_test_rbufferout", {"val"}, nullptr,
-      "Return the string as a buffer of bytes, to test bindings.\n\nval: text\n\nC: guestfs_internal_test_rbufferout(3)."});
+      "Return the string as a buffer of bytes, to test bindings.\n\nval: text\nmemoryview: true or false: the bytes as a writable memoryview, without a copy\n\nC: guestfs_internal_test_rbufferout(3)."});
 #endif
 #ifdef GUESTFS_HAVE_INTERNAL_TEST_RBUFFEROUTERR
   def<&Handle::internal_test_rbufferouterr>(type, {"internal_test_rbufferouterr", {}, nullptr,
-      "Fail always, to test errors of calls that return a buffer.\n\nC: guestfs_internal_test_rbufferouterr(3)."});
+      "Fail always, to test errors of calls that return a buffer.\nmemoryview: true or false: the bytes as a writable memoryview, without a copy\n\nC: guestfs_internal_test_rbufferouterr(3)."});
 #endif
 #ifdef GUESTFS_HAVE_INTERNAL_TEST_RCONSTOPTSTRING
   def<&Handle::internal_test_rconstoptstring>(type, {"internal_test_rconstoptstring", {"val"}, nullptr,

@@ -78,7 +78,7 @@ void add_methods_3(PyTypeObject* type) {
 #endif
 #ifdef GUESTFS_HAVE_LGETXATTR
   def<&Handle::lgetxattr>(type, {"lgetxattr", {"path", "name"}, nullptr,
-      "Return one extended attribute of a path as bytes, of a symbolic link itself.\n\npath: absolute path in the guest\nname: text\n\nC: guestfs_lgetxattr(3), since 1.7.24.\nNeeds the feature group \"linuxxattrs\" (feature_available)."});
+      "Return one extended attribute of a path as bytes, of a symbolic link itself.\n\npath: absolute path in the guest\nname: text\nmemoryview: true or false: the bytes as a writable memoryview, without a copy\n\nC: guestfs_lgetxattr(3), since 1.7.24.\nNeeds the feature group \"linuxxattrs\" (feature_available)."});
 #endif
 #if defined GUESTFS_HAVE_LGETXATTRS && defined GUESTFS_HAVE_STRUCT_XATTR
   def<&Handle::lgetxattrs>(type, {"lgetxattrs", {"path"}, nullptr,
@@ -602,11 +602,11 @@ void add_methods_3(PyTypeObject* type) {
 #endif
 #ifdef GUESTFS_HAVE_PREAD
   def<&Handle::pread>(type, {"pread", {"path", "count", "offset"}, nullptr,
-      "Return up to count bytes at an offset of a guest file.\n\npath: absolute path in the guest\ncount: 32-bit number\noffset: 64-bit number\n\nC: guestfs_pread(3), since 1.0.77."});
+      "Return up to count bytes at an offset of a guest file.\n\npath: absolute path in the guest\ncount: 32-bit number\noffset: 64-bit number\nmemoryview: true or false: the bytes as a writable memoryview, without a copy\n\nC: guestfs_pread(3), since 1.0.77."});
 #endif
 #ifdef GUESTFS_HAVE_PREAD_DEVICE
   def<&Handle::pread_device>(type, {"pread_device", {"device", "count", "offset"}, nullptr,
-      "Return up to count bytes at an offset of a device.\n\ndevice: device in the appliance, such as /dev/sda\ncount: 32-bit number\noffset: 64-bit number\n\nC: guestfs_pread_device(3), since 1.5.21."});
+      "Return up to count bytes at an offset of a device.\n\ndevice: device in the appliance, such as /dev/sda\ncount: 32-bit number\noffset: 64-bit number\nmemoryview: true or false: the bytes as a writable memoryview, without a copy\n\nC: guestfs_pread_device(3), since 1.5.21."});
 #endif
 #ifdef GUESTFS_HAVE_PVCHANGE_UUID
   def<&Handle::pvchange_uuid>(type, {"pvchange_uuid", {"device"}, nullptr,

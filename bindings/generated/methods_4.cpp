@@ -22,7 +22,7 @@ void add_methods_4(PyTypeObject* type) {
 #endif
 #ifdef GUESTFS_HAVE_READ_FILE
   def<&Handle::read_file>(type, {"read_file", {"path"}, nullptr,
-      "Return the contents of a guest file as bytes.\n\npath: absolute path in the guest\n\nC: guestfs_read_file(3), since 1.0.63."});
+      "Return the contents of a guest file as bytes.\n\npath: absolute path in the guest\nmemoryview: true or false: the bytes as a writable memoryview, without a copy\n\nC: guestfs_read_file(3), since 1.0.63."});
 #endif
 #ifdef GUESTFS_HAVE_READ_LINES
   def<&Handle::read_lines>(type, {"read_lines", {"path"}, nullptr,
@@ -494,7 +494,7 @@ void add_methods_4(PyTypeObject* type) {
 #endif
 #ifdef GUESTFS_HAVE_VGMETA
   def<&Handle::vgmeta>(type, {"vgmeta", {"vgname"}, nullptr,
-      "Return the LVM metadata of a volume group as bytes.\n\nvgname: text\n\nC: guestfs_vgmeta(3), since 1.17.20.\nNeeds the feature group \"lvm2\" (feature_available)."});
+      "Return the LVM metadata of a volume group as bytes.\n\nvgname: text\nmemoryview: true or false: the bytes as a writable memoryview, without a copy\n\nC: guestfs_vgmeta(3), since 1.17.20.\nNeeds the feature group \"lvm2\" (feature_available)."});
 #endif
 #ifdef GUESTFS_HAVE_VGPVUUIDS
   def<&Handle::vgpvuuids>(type, {"vgpvuuids", {"vgname"}, nullptr,

@@ -661,6 +661,8 @@ def test_the_signature_is_that_of_the_table(action: dict[str, Any]) -> None:
         parameter(option["name"], parameter.POSITIONAL_OR_KEYWORD, default=None)
         for option in action["optargs"]
     ]
+    if action["ret"]["kind"] == "bufferout":
+        expected.append(parameter("memoryview", parameter.KEYWORD_ONLY, default=False))
     assert list(signature.parameters.values()) == expected
 
 

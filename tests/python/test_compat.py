@@ -6,6 +6,7 @@ import gc
 import importlib
 import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -122,12 +123,18 @@ def methods_of_upstream() -> list[str]:
     return sorted(name for name in public if not name.startswith("internal_") or "internal_test" in name)
 
 
+def parameters(method: Callable[..., object]) -> list[str]:
+    """Return what can be given by position: what can only be named, such as memoryview, is guestkit's own."""
+    given = inspect.signature(method).parameters.values()
+    return [parameter.name for parameter in given if parameter.kind != parameter.KEYWORD_ONLY]
+
+
 def test_every_method_of_upstream_s_class_is_here_with_the_same_parameters() -> None:
     assert len(methods_of_upstream()) > 620
     different = {}
     for name in methods_of_upstream():
-        expected = list(inspect.signature(getattr(PEER.GuestFS, name)).parameters)
-        actual = list(inspect.signature(getattr(guestkit.compat.GuestFS, name)).parameters)
+        expected = parameters(getattr(PEER.GuestFS, name))
+        actual = parameters(getattr(guestkit.compat.GuestFS, name))
         if actual != expected:
             different[name] = (actual, expected)
     assert different == {}

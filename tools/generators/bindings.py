@@ -22,6 +22,8 @@ def docstring(action: Action) -> str:
     described = [*action.arguments, *action.options]
     if described:
         lines += ["", *(f"{a.name}: {a.about}" for a in described)]
+    if action.returns == "bufferout":
+        lines += ["memoryview: true or false: the bytes as a writable memoryview, without a copy"]
     return "\n".join([*lines, "", *action.notes])
 
 

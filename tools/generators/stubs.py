@@ -28,7 +28,12 @@ RESULTS = {
     "const_opt_string": "str | None",
     "string_list": "list[str]",
     "hashtable": "dict[str, str]",
-    "bufferout": "bytes",
+}
+#: A result of bytes, by what the caller asks for.
+MEMORYVIEW = {
+    "memoryview: Literal[False] = False": "bytes",
+    "memoryview: Literal[True]": "memoryview",
+    "memoryview: bool": "bytes | memoryview",
 }
 COLUMNS = {
     "string": "str",
@@ -99,10 +104,16 @@ def _stub(api: Api, template: Path, wrap: Callable[[str], str]) -> str:
 def _method(api: Api, action: Action, wrap: Callable[[str], str]) -> str:
     parameters = ["self", *(f"{a.name}: {ARGUMENTS[a.type]}" for a in action.arguments)]
     parameters += [f"{a.name}: {ARGUMENTS[a.type]} | None = None" for a in action.options]
-    lines = [f'    @deprecated("{action.deprecation}")'] if action.deprecated else []
-    lines.append(f"    def {action.name}({', '.join(parameters)}) -> {wrap(_result(api, action))}:")
+    decorators = [f'    @deprecated("{action.deprecation}")'] if action.deprecated else []
     first, *rest = docstring(action).split("\n")
-    lines += [f'        """{first}', *(f"        {line}" if line else "" for line in rest), '        """']
+    text = [f'        """{first}', *(f"        {line}" if line else "" for line in rest), '        """']
+    if action.returns != "bufferout":
+        define = f"    def {action.name}({', '.join(parameters)}) -> {wrap(_result(api, action))}:"
+        return "\n".join([*decorators, define, *text])
+    lines: list[str] = []
+    for kind, returned in MEMORYVIEW.items():
+        define = f"    def {action.name}({', '.join([*parameters, '*', kind])}) -> {wrap(returned)}:"
+        lines += ["    @overload", *decorators, *([define, *text] if not lines else [f"{define} ..."])]
     return "\n".join(lines)
 
 

@@ -1,5 +1,5 @@
 from collections.abc import Coroutine, Iterable
-from typing import Any
+from typing import Any, Literal, overload
 
 from _typeshed import ReadableBuffer, StrOrBytesPath
 from typing_extensions import deprecated

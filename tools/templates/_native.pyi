@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterable
+from typing import Literal, overload
 
 from _typeshed import ReadableBuffer, StrOrBytesPath
 from typing_extensions import deprecated
