@@ -221,7 +221,9 @@ def _build_into(target: Path, inputs: list[Path]) -> None:
         initrd = made / "initrd"
         initrd.write_bytes(_slim(initrd.read_bytes()))
         _replace_programs(made / "root", Path(scratch))
-        (made / "README.fixed").write_text("guestkit's lean appliance: see libguestfs-make-fixed-appliance(1)\n")
+        (made / "README.fixed").write_text(
+            "guestkit's lean appliance: see libguestfs-make-fixed-appliance(1)\n"
+        )
         for name in FILES:
             (made / name).chmod(0o600)
         rows = [_row("input", path, str(path)) for path in inputs]
