@@ -1,8 +1,8 @@
-"""The lean appliance: built from the installed libguestfs, kept in a private cache, three times faster to launch.
+"""The lean appliance: built from the installed libguestfs, kept in a private cache, quick to launch.
 
-It is a *fixed appliance*, which libguestfs documents (libguestfs-make-fixed-appliance(1)): point a handle at it
-with ``g.set_path(build().directory)``. Beside its files lies a manifest: what it was made from and how long each
-file is. An appliance whose manifest does not fit any more is not used.
+It is a *fixed appliance*, which libguestfs documents (libguestfs-make-fixed-appliance(1)): point a handle
+at it with ``g.set_path(build().directory)``. Beside its files lies a manifest: what it was made from and how
+long each file is. An appliance whose manifest does not fit any more is not used.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ def build(*, force: bool = False) -> Appliance:
     """
     cache = _private(cache_directory())
     with _locked(cache):
+        for left in cache.glob("new-*"):  # by a build that was killed: we have the lock
+            shutil.rmtree(left, ignore_errors=True)
         inputs = _inputs()
         target = cache / _key(inputs)
         if force or check(target):

@@ -123,7 +123,7 @@ def test_both_appliances_see_the_same(
 def test_writes_are_read_back_and_a_readonly_disk_is_untouched(lean: Appliance, tmp_path: Path) -> None:
     raw = blank(tmp_path / "a.img")
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", tmp_path / "b.qcow2", "64M"], check=True)
-    disks = (raw, (tmp_path / "b.qcow2", "qcow2"))
+    disks: list[tuple[Path, Literal["raw", "qcow2"]]] = [raw, (tmp_path / "b.qcow2", "qcow2")]
     with launched(lean, *disks) as g:
         for name in g.list_devices():
             g.mkfs("ext4", name)
