@@ -54,9 +54,13 @@ def main() -> None:
             runs = [
                 (measure(None, disks[:count]), measure(built.directory, disks[:count])) for _ in range(rounds)
             ]
-            plain, lean = ([statistics.median(column) for column in zip(*side)] for side in zip(*runs))
+            plain, lean = (
+                [statistics.median(column) for column in zip(*side, strict=True)]
+                for side in zip(*runs, strict=True)
+            )
             print(
-                f"{count:2} disks: plain {plain[0]:.2f} s, lean {lean[0]:.2f} s, ratio {lean[0] / plain[0]:.2f}; "
+                f"{count:2} disks: plain {plain[0]:.2f} s, lean {lean[0]:.2f} s, "
+                f"ratio {lean[0] / plain[0]:.2f}; "
                 f"PSS {plain[1] // 1024:.0f} : {lean[1] // 1024:.0f} MB, "
                 f"private {plain[2] // 1024:.0f} : {lean[2] // 1024:.0f} MB"
             )
