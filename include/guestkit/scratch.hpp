@@ -54,12 +54,10 @@ class scratch {
     static std::mutex mutex;
     static std::map<std::pair<std::filesystem::path, pid_t>, std::weak_ptr<scratch>> known;
     const std::lock_guard lock(mutex);
-    auto& entry = known[{base, ::getpid()}];
-    auto directory = entry.lock();
-    if (!directory) {
-      sweep(base);
-      entry = directory = std::make_shared<scratch>(base);
-    }
+    const auto [entry, first] = known.try_emplace({base, ::getpid()});
+    if (first) sweep(base);
+    auto directory = entry->second.lock();
+    if (!directory) entry->second = directory = std::make_shared<scratch>(base);
     return directory;
   }
 

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 HEADERS = sorted((ROOT / "include" / "guestkit").glob("*.hpp"))
 BINDINGS = sorted((ROOT / "bindings").glob("*.?pp"))
+APPLIANCE = sorted((ROOT / "appliance").glob("*.?pp"))
 TESTS = sorted((ROOT / "tests").rglob("*.?pp"))
 
 
@@ -21,7 +22,7 @@ def run(*command: str | Path) -> None:
 
 
 def test_clang_format() -> None:
-    run("clang-format", "--dry-run", "-Werror", *HEADERS, *BINDINGS, *TESTS)
+    run("clang-format", "--dry-run", "-Werror", *HEADERS, *BINDINGS, *APPLIANCE, *TESTS)
 
 
 def test_clang_tidy(tmp_path: Path) -> None:

@@ -1,0 +1,344 @@
+// The lean /init of the appliance: what libguestfs' own shell script does, without executing what is not
+// needed.
+//
+// Under emulation every program that the guest executes costs 50 to 90 ms. So mounts, static nodes and links
+// are system calls here, udev is triggered for block devices and virtio ports only, and mdadm, lvm and
+// ldmtool run only when a disk may hold something for them. Rescue and network are the stock script's, kept
+// beside it.
+#include <dirent.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <spawn.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace {
+
+using std::string;
+
+string read_file(const string& path, size_t limit = 65536) {
+  string content;
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return content;
+  content.resize(limit);
+  size_t size = 0;
+  while (size < limit) {
+    const ssize_t got = ::read(fd, content.data() + size, limit - size);
+    if (got <= 0) break;
+    size += static_cast<size_t>(got);
+  }
+  content.resize(size);
+  ::close(fd);
+  return content;
+}
+
+void write_file(const string& path, std::string_view text, int flags = O_CREAT | O_TRUNC) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC | flags, 0644);
+  if (fd < 0) return;
+  if (::write(fd, text.data(), text.size()) < 0) std::perror(path.c_str());
+  ::close(fd);
+}
+
+std::vector<string> entries(const string& folder) {
+  std::vector<string> names;
+  DIR* dir = ::opendir(folder.c_str());
+  if (dir == nullptr) return names;
+  while (const dirent* entry = ::readdir(dir))
+    if (entry->d_name[0] != '.') names.emplace_back(entry->d_name);
+  ::closedir(dir);
+  return names;
+}
+
+bool exists(const string& path) {
+  return ::access(path.c_str(), F_OK) == 0;
+}
+
+bool has(const string& text, std::string_view part) {
+  return text.find(part) != string::npos;
+}
+
+void run(const std::vector<string>& command) {
+  std::vector<char*> argv;
+  for (const auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
+  argv.push_back(nullptr);
+  pid_t child = -1;
+  const int error = ::posix_spawnp(&child, argv[0], nullptr, nullptr, argv.data(), environ);
+  if (error != 0) {
+    std::fprintf(stderr, "init: %s: %s\n", argv[0], std::strerror(error));
+    return;
+  }
+  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+  }
+}
+
+/// The words of the kernel's command line: a disk's label cannot look like one of them.
+class CommandLine {
+ public:
+  explicit CommandLine(const string& text) {
+    for (size_t at = 0; at < text.size();) {
+      const size_t end = text.find_first_of(" \n", at);
+      words_.push_back(text.substr(at, end == string::npos ? string::npos : end - at));
+      if (end == string::npos) break;
+      at = end + 1;
+    }
+  }
+  bool flag(std::string_view name) const { return value(name) == "1"; }
+  string value(std::string_view name) const {
+    string found;
+    for (const auto& word : words_)
+      if (word.size() > name.size() && word.starts_with(name) && word[name.size()] == '=')
+        found = word.substr(name.size() + 1);
+    return found;
+  }
+
+ private:
+  std::vector<string> words_;
+};
+
+void directory(const char* path, mode_t mode = 0755) {
+  if (::mkdir(path, mode) == 0) ::chmod(path, mode);
+}
+
+void link(const char* target, const char* path) {
+  if (::symlink(target, path) != 0 && errno != EEXIST) std::perror(path);
+}
+
+void mount_kernel_filesystems() {
+  struct stat s {};
+  for (const char* path : {"/tmp", "/var/tmp"}) {
+    if (::lstat(path, &s) == 0 && !S_ISDIR(s.st_mode)) ::unlink(path);
+    directory(path, 01777);
+  }
+  directory("/proc");
+  directory("/sys");
+  ::mount("/proc", "/proc", "proc", 0, nullptr);
+  ::mount("/sys", "/sys", "sysfs", 0, nullptr);
+  ::mount("/dev", "/dev", "devtmpfs", 0, nullptr);
+}
+
+void mount_the_rest(const CommandLine& line) {
+  link("/proc/self/fd", "/dev/fd");
+  directory("/dev/pts");
+  directory("/dev/shm", 01777);
+  ::mount("/dev/pts", "/dev/pts", "devpts", 0, nullptr);
+  ::mount("shmfs", "/dev/shm", "tmpfs", 0, "mode=1777");
+  directory("/sysroot");
+  directory("/run");
+  ::mount("tmpfs", "/run", "tmpfs", MS_NOSUID, "size=20%,mode=0755");
+  directory("/run/lock");
+  link("../run/lock", "/var/lock");
+  if (line.flag("selinux")) ::mount("none", "/sys/fs/selinux", "selinuxfs", 0, nullptr);
+  link("/proc/mounts", "/etc/mtab");
+  // Fedora's openssl wants it.
+  const char* policy = "/etc/crypto-policies/back-ends/opensslcnf.config";
+  const char* stock = "/usr/share/crypto-policies/DEFAULT/opensslcnf.txt";
+  if (exists("/etc/crypto-policies/back-ends") && !exists(policy) && exists(stock)) {
+    ::unlink(policy);
+    link(stock, policy);
+  }
+}
+
+void make_machine_id() {
+  const string random = read_file("/dev/urandom", 16);
+  string text;
+  for (const char byte : random) {
+    char hex[3];
+    std::snprintf(hex, sizeof hex, "%02x", static_cast<unsigned char>(byte));
+    text += hex;
+  }
+  write_file("/etc/machine-id", text + "\n");
+}
+
+/// Device nodes whose first use loads their module: /dev/fuse, /dev/mapper/control, /dev/loop-control…
+void make_static_nodes() {
+  utsname kernel{};
+  ::uname(&kernel);
+  FILE* list = std::fopen((string("/lib/modules/") + kernel.release + "/modules.devname").c_str(), "re");
+  if (list == nullptr) return;
+  char row[256];
+  while (std::fgets(row, sizeof row, list) != nullptr) {
+    char module[64];
+    char name[64];
+    char type = 0;
+    unsigned major_number = 0;
+    unsigned minor_number = 0;
+    if (row[0] == '#' ||
+        std::sscanf(row, "%63s %63s %c%u:%u", module, name, &type, &major_number, &minor_number) != 5)
+      continue;
+    const string path = string("/dev/") + name;
+    if (const auto slash = path.find('/', 5); slash != string::npos) directory(path.substr(0, slash).c_str());
+    ::mknod(path.c_str(), static_cast<mode_t>(type == 'c' ? S_IFCHR : S_IFBLK) | 0600,
+            makedev(major_number, minor_number));
+  }
+  std::fclose(list);
+  ::chmod("/dev/fuse", 0666);
+}
+
+bool is_scsi_disk(const string& name) {
+  return name.starts_with("sd");
+}
+
+/// Waits until a condition holds, or tells what did not come.
+template <class Condition>
+void wait_for(const string& what, Condition holds) {
+  for (int tries = 0; !holds(); ++tries) {
+    if (tries == 10000) {
+      std::fprintf(stderr, "init: %s did not appear\n", what.c_str());
+      return;
+    }
+    ::usleep(2000);
+  }
+}
+
+/// Every SCSI disk has its block device: sd probes in the background.
+void wait_for_disks() {
+  for (const auto& address : entries("/sys/class/scsi_device")) {
+    const string device = "/sys/class/scsi_device/" + address + "/device";
+    if (read_file(device + "/type", 16) == "0\n")
+      wait_for(address, [&] { return !entries(device + "/block").empty(); });
+  }
+}
+
+string udev_record(const string& block) {
+  string number = read_file("/sys/class/block/" + block + "/dev", 32);
+  if (!number.empty() && number.back() == '\n') number.pop_back();
+  return "/run/udev/data/b" + number;
+}
+
+void start_udev() {
+  for (const char* udevd : {"/lib/systemd/systemd-udevd", "/usr/lib/systemd/systemd-udevd", "/sbin/udevd",
+                            "/lib/udev/udevd", "/usr/lib/udev/udevd"})
+    if (exists(udevd)) {
+      run({udevd, "--daemon"});
+      break;
+    }
+  wait_for_disks();
+  for (const string folder : {"/sys/class/virtio-ports", "/sys/class/block"})
+    for (const auto& name : entries(folder)) write_file(folder + "/" + name + "/uevent", "add", 0);
+  run({"udevadm", "settle", "--timeout=600"});
+  // The daemon makes its table of names when it starts: a disk that udev has not seen would shift them all.
+  for (const auto& name : entries("/sys/class/block"))
+    if (is_scsi_disk(name)) wait_for(name, [&] { return exists(udev_record(name)); });
+}
+
+void tune_disks() {
+  for (const auto& name : entries("/sys/block"))
+    if (is_scsi_disk(name)) write_file("/sys/block/" + name + "/device/timeout", "300\n", 0);
+}
+
+void bring_up_loopback() {
+  const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return;
+  ifreq request{};
+  std::strcpy(request.ifr_name, "lo");
+  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  ::ioctl(fd, SIOCSIFFLAGS, &request);
+  ::close(fd);
+}
+
+/// Nothing but zeroes where LVM, MD and LDM keep their labels: the first and the last megabyte.
+bool has_empty_edges(const string& name) {
+  const int fd = ::open(("/dev/" + name).c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  constexpr off_t megabyte = 1 << 20;
+  const off_t size = ::lseek(fd, 0, SEEK_END);
+  string block(megabyte, '\1');
+  bool empty = true;
+  for (const off_t at : {off_t{0}, size > megabyte ? size - megabyte : off_t{0}}) {
+    const ssize_t got = ::pread(fd, block.data(), block.size(), at);
+    empty = empty && got >= 0 && block.find_first_not_of('\0') >= static_cast<size_t>(got);
+  }
+  ::close(fd);
+  return empty;
+}
+
+/// What must be looked for. Without certainty that there is none, everything.
+struct Scan {
+  bool lvm = false;
+  bool md = false;
+  bool ldm = false;
+};
+
+Scan what_to_scan() {
+  Scan scan;
+  for (const auto& name : entries("/sys/class/block")) {
+    if (name.starts_with("loop") || name.starts_with("ram")) continue;
+    const string record = read_file(udev_record(name));
+    const bool file_system = has(record, "E:ID_FS_TYPE=");
+    const bool certain = !has(record, "E:ID_FS_AMBIVALENT=") &&
+                         (file_system || has(record, "E:ID_PART_TABLE_TYPE=") || has_empty_edges(name));
+    if (!certain) return {true, true, true};
+    scan.lvm |= has(record, "=LVM");
+    scan.md |= has(record, "_raid_member") || has(record, "ddf_raid");
+    scan.ldm |= has(record, "ID_PART_ENTRY_TYPE=0x42") ||
+                has(record, "5808c8aa-7e8f-42e0-85d2-e1e90434cfb3") ||
+                has(record, "af9b60a0-1431-4f62-bc68-3311714a69ad");
+  }
+  return scan;
+}
+
+void activate_storage() {
+  directory("/tmp/lvm");
+  const bool devices_file = exists("/sbin/lvmdevices") || exists("/usr/sbin/lvmdevices") ||
+                            exists("/sbin/vgimportdevices") || exists("/usr/sbin/vgimportdevices");
+  write_file("/tmp/lvm/lvm.conf", devices_file ? "devices {\n\tuse_devicesfile = 0\n}\n" : "");
+  ::setenv("LVM_SYSTEM_DIR", "/tmp/lvm", 1);
+  const Scan scan = what_to_scan();
+  if (scan.md) run({"mdadm", "-As", "--auto=yes", "--no-degraded"});
+  if (scan.lvm || scan.md || scan.ldm) run({"modprobe", "dm_mod"});
+  if (scan.lvm || scan.md) run({"lvm", "pvscan", "--cache", "--activate", "ay"});
+  if (scan.md) run({"mdadm", "-As", "--auto=yes", "--run"});
+  if (scan.ldm) run({"ldmtool", "create", "all"});
+}
+
+void run_daemon(const CommandLine& line) {
+  std::vector<string> command{"guestfsd"};
+  if (const string channel = line.value("guestfs_channel"); !channel.empty()) {
+    command.emplace_back("--channel");
+    command.push_back(channel);
+  }
+  if (line.flag("guestfs_verbose")) command.emplace_back("--verbose");
+  run(command);
+}
+
+}  // namespace
+
+int main() {
+  ::umask(022);
+  ::setenv("PATH", "/sbin:/usr/sbin:/bin:/usr/bin", 1);
+  ::setenv("RUNLEVEL", "S", 1);
+  ::setenv("PREVLEVEL", "N", 1);
+  mount_kernel_filesystems();
+  const CommandLine line(read_file("/proc/cmdline"));
+  if (line.flag("guestfs_rescue") || line.flag("guestfs_network") || line.flag("guestfs_boot_analysis")) {
+    // It mounts them itself.
+    for (const char* path : {"/dev", "/sys", "/proc"}) ::umount(path);
+    ::execl("/init.stock", "/init.stock", nullptr);
+  }
+  mount_the_rest(line);
+  make_machine_id();
+  make_static_nodes();
+  start_udev();
+  tune_disks();
+  bring_up_loopback();
+  activate_storage();
+  run_daemon(line);
+  ::sync();
+  if (!line.flag("guestfs_noreboot")) ::reboot(RB_AUTOBOOT);
+  for (;;) ::pause();
+}

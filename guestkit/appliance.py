@@ -1,0 +1,369 @@
+"""The lean appliance: built from the installed libguestfs, kept in a private cache, quick to launch.
+
+It is a *fixed appliance*, which libguestfs documents (libguestfs-make-fixed-appliance(1)): point a handle
+at it with ``g.set_path(build().directory)``. Beside its files lies a manifest: what it was made from and how
+long each file is. An appliance whose manifest does not fit any more is not used.
+"""
+
+from __future__ import annotations
+
+import bz2
+import fcntl
+import gzip
+import hashlib
+import lzma
+import os
+import shutil
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from guestkit import _native
+from guestkit.handle import Guestfs
+
+__all__ = ["Appliance", "ApplianceError", "appliances", "build", "cache_directory", "check", "remove"]
+
+FORMAT = "guestkit-appliance 1"
+FILES = ("kernel", "initrd", "root", "README.fixed")
+
+#: What mounting the root disk and talking to the host needs; udev and modprobe load the rest from the root.
+MODULES = (
+    "crc", "scsi_common", "scsi_mod", "sd_mod", "virtio_ring", "virtio.", "virtio_blk", "virtio_console",
+    "virtio_pci", "virtio_scsi", "virtio-rng", "ext2", "ext4", "jbd2", "mbcache", "t10",
+)  # fmt: skip
+NOT_NEEDED = ("crc-itu-t", "crc7")
+
+
+class ApplianceError(Exception):
+    """An appliance cannot be built or must not be used; the text says why and what mends it. Since 0.3."""
+
+
+@dataclass(frozen=True)
+class Appliance:
+    """A built appliance. Since 0.3."""
+
+    directory: Path
+    """For `Guestfs.set_path`."""
+    fault: str
+    """Why it is not used; empty if it is good."""
+
+
+def cache_directory() -> Path:
+    """Where appliances are kept: $GUESTKIT_CACHEDIR, or guestkit/appliance in the user's cache. Since 0.3."""
+    if own := os.environ.get("GUESTKIT_CACHEDIR"):
+        return Path(own).absolute()
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "guestkit" / "appliance"
+
+
+def build(*, force: bool = False) -> Appliance:
+    """Build the lean appliance for what is installed now, unless it is there; takes some seconds. Since 0.3.
+
+    Any number of processes may do so at once: one builds, the others wait for it and take the result.
+    Appliances for what was installed before are removed.
+    """
+    cache = _private(cache_directory())
+    with _locked(cache):
+        for left in cache.glob("new-*"):  # by a build that was killed: we have the lock
+            shutil.rmtree(left, ignore_errors=True)
+        inputs = _inputs()
+        target = cache / _key(inputs)
+        if force or check(target):
+            _build_into(target, inputs)
+        for other in appliances():
+            if other.directory != target:
+                shutil.rmtree(other.directory, ignore_errors=True)
+    if fault := check(target):
+        raise ApplianceError(f"{target}: {fault}")
+    return Appliance(target, "")
+
+
+def appliances() -> list[Appliance]:
+    """Tell all that the cache holds, good or not. Since 0.3."""
+    cache = cache_directory()
+    if not cache.is_dir():
+        return []
+    found = sorted(path for path in cache.iterdir() if path.name.startswith("lean-"))
+    return [Appliance(path, check(path)) for path in found]
+
+
+def remove() -> None:
+    """Remove every appliance from the cache. Running guests keep theirs open. Since 0.3."""
+    if appliances():
+        with _locked(_private(cache_directory())):
+            for one in appliances():
+                shutil.rmtree(one.directory, ignore_errors=True)
+
+
+def check(directory: Path) -> str:
+    """Tell why an appliance must not be used, or nothing if it may. Since 0.3."""
+    try:
+        _check_private(directory)
+        text = (directory / "manifest").read_text(encoding="utf-8", errors="surrogateescape")
+        first, *rows = text.splitlines()
+        if first != FORMAT:
+            return "made by another version of guestkit"
+        named = set()
+        for row in rows:
+            kind, size, changed, name = row.split(" ", 3)
+            path = directory / name if kind == "file" else Path(name)
+            seen = os.lstat(path) if kind == "file" else os.stat(path)
+            if (seen.st_size, seen.st_mtime_ns) != (int(size), int(changed)):
+                return f"{path} has changed since the appliance was built"
+            if kind == "file":
+                named.add(name)
+                if not stat.S_ISREG(seen.st_mode) or seen.st_uid != os.geteuid() or seen.st_mode & 0o022:
+                    return f"{path} is not a file that only this user can write"
+        missing = {*FILES} - named
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
+    except ValueError:
+        return "its manifest is damaged"
+    return f"its manifest lacks {', '.join(sorted(missing))}" if missing else ""
+
+
+# ---- the private directory
+
+
+def _private(directory: Path) -> Path:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_private(directory)
+    return directory
+
+
+def _check_private(directory: Path) -> None:
+    """Who can write the appliance owns every guest's data: nobody else may, in any directory above it."""
+    own = os.lstat(directory)
+    if not stat.S_ISDIR(own.st_mode) or own.st_uid != os.geteuid() or own.st_mode & 0o077:
+        raise PermissionError(
+            0, "is not a directory of this user alone (chmod 700 mends its mode)", str(directory)
+        )
+    for parent in directory.resolve().parents:
+        seen = os.stat(parent)
+        sticky = seen.st_mode & stat.S_ISVTX
+        if seen.st_uid not in (0, os.geteuid()) or (seen.st_mode & 0o022 and not sticky):
+            raise PermissionError(0, "can be written by other users", str(parent))
+
+
+@contextmanager
+def _locked(cache: Path) -> Iterator[None]:
+    descriptor = os.open(cache / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+# ---- what it is made from
+
+
+def _programs() -> Path:
+    """Where init and settle were built or installed."""
+    extension = Path(_native.__file__).resolve().parent
+    places = [extension.parent / "appliance", Path(sys.prefix) / "libexec" / "guestkit"]
+    for place in [*places, Path("/usr/libexec/guestkit"), Path("/usr/local/libexec/guestkit")]:
+        if (place / "appliance-init").exists():
+            return place
+    raise ApplianceError("guestkit's appliance programs (appliance-init, appliance-settle) are not installed")
+
+
+def _supermin_directory() -> Path:
+    with Guestfs(environment=False) as g:
+        search = g.get_path()
+    for folder in search.split(":"):
+        if (Path(folder) / "supermin.d").is_dir():
+            return Path(folder) / "supermin.d"
+    raise ApplianceError(f"libguestfs' supermin.d was not found in {search}")
+
+
+def _inputs() -> list[Path]:
+    supermin = _supermin_directory()
+    programs = _programs()
+    kernels = sorted(Path("/boot").glob("vmlinu*"))
+    for kernel in kernels:
+        if not os.access(kernel, os.R_OK):
+            raise ApplianceError(f"{kernel} is not readable: sudo chmod 0644 {kernel}")
+    if not kernels:
+        raise ApplianceError("there is no kernel in /boot (Debian: apt install linux-image-cloud-amd64)")
+    with Guestfs(environment=False) as g:
+        qemu = Path(g.get_hv())
+    return [*kernels, qemu, *sorted(supermin.iterdir()), programs / "appliance-init",
+            programs / "appliance-settle"]  # fmt: skip
+
+
+def _row(kind: str, path: Path, name: str) -> str:
+    seen = path.stat()
+    return f"{kind} {seen.st_size} {seen.st_mtime_ns} {name}"
+
+
+def _key(inputs: list[Path]) -> str:
+    text = "\n".join([FORMAT, *(_row("input", path, str(path)) for path in inputs)])
+    return "lean-" + hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+# ---- the build
+
+
+def _build_into(target: Path, inputs: list[Path]) -> None:
+    with tempfile.TemporaryDirectory(prefix="new-", dir=target.parent) as scratch:
+        made = Path(scratch) / "appliance"
+        _run(
+            "supermin", "--build", "--copy-kernel", "-f", "ext2", "--host-cpu", os.uname().machine,
+            str(_supermin_directory()), "-o", str(made),
+        )  # fmt: skip
+        made.chmod(0o700)
+        _unpack_kernel(made / "kernel")
+        initrd = made / "initrd"
+        initrd.write_bytes(_slim(initrd.read_bytes()))
+        _replace_programs(made / "root", Path(scratch))
+        (made / "README.fixed").write_text(
+            "guestkit's lean appliance: see libguestfs-make-fixed-appliance(1)\n"
+        )
+        for name in FILES:
+            (made / name).chmod(0o600)
+        rows = [_row("input", path, str(path)) for path in inputs]
+        rows += [_row("file", made / name, name) for name in FILES]
+        (made / "manifest").write_text("\n".join([FORMAT, *rows]) + "\n")
+        _try_out(made)
+        shutil.rmtree(target, ignore_errors=True)
+        made.rename(target)
+
+
+def _run(*command: str) -> None:
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
+        )
+    except OSError as error:
+        raise ApplianceError(f"{command[0]} cannot be run: {error.strerror}") from error
+    if done.returncode != 0:
+        raise ApplianceError(f"{command[0]} failed: {done.stderr.strip()[-500:]}")
+
+
+def _try_out(made: Path) -> None:
+    """An appliance that does not start is never installed."""
+    with tempfile.NamedTemporaryFile(dir=made.parent, suffix=".img") as disk, Guestfs(environment=False) as g:
+        disk.truncate(1 << 20)
+        g.set_path(made)
+        g.add_drive(disk.name, format="raw", readonly=True)
+        g.launch()
+        if g.list_devices() != ["/dev/sda"] or g.blockdev_getsize64("/dev/sda") != 1 << 20:
+            raise ApplianceError("the new appliance does not see its disk")
+
+
+def _unpack_kernel(kernel: Path) -> None:
+    """Replace a compressed x86 kernel by what is in it, if QEMU can boot that directly (PVH)."""
+    image = kernel.read_bytes()
+    if image[0x202:0x206] != b"HdrS":
+        image_found = b""
+    else:
+        begin = (image[0x1F1] + 1) * 512 + struct.unpack_from("<I", image, 0x248)[0]
+        payload = image[begin : begin + struct.unpack_from("<I", image, 0x24C)[0]]
+        image_found = _decompress(payload)
+    if _boots_directly(image_found):
+        kernel.write_bytes(image_found)
+
+
+def _decompress(payload: bytes) -> bytes:
+    """The kernel's payload: the data, then its size in four bytes. Nothing if its packing is not known."""
+    try:
+        if payload.startswith(b"\xfd7zXZ"):
+            return lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(payload)
+        if payload.startswith(b"\x5d\0\0"):
+            return lzma.LZMADecompressor(lzma.FORMAT_ALONE).decompress(payload)
+        if payload.startswith(b"BZh"):
+            return bz2.BZ2Decompressor().decompress(payload)
+        if payload.startswith(b"\x1f\x8b"):
+            return gzip.decompress(payload[:-4])
+        for magic, tool in ((b"\x28\xb5\x2f\xfd", "zstd"), (b"\x02\x21\x4c\x18", "lz4")):
+            if payload.startswith(magic) and shutil.which(tool):
+                command = [tool, "-dc"]
+                return subprocess.run(command, input=payload[:-4], capture_output=True, check=True).stdout
+    except (OSError, EOFError, lzma.LZMAError, subprocess.CalledProcessError):
+        pass  # it boots packed as well, only later
+    return b""
+
+
+def _boots_directly(image: bytes) -> bool:
+    """Whether it is an ELF with Xen's PVH entry point, the note that QEMU looks for."""
+    if image[:6] != b"\x7fELF\x02\x01":
+        return False
+    offset, size, count = (
+        struct.unpack_from("<Q", image, 32)[0], *struct.unpack_from("<HH", image, 54),
+    )  # fmt: skip
+    for number in range(count):
+        kind, _, begin, _, _, length = struct.unpack_from("<IIQQQQ", image, offset + number * size)
+        if kind == 4 and struct.pack("<I", 18) + b"Xen\0" in image[begin : begin + length]:
+            return True
+    return False
+
+
+def _slim(archive: bytes) -> bytes:
+    """supermin's initrd without the modules that are not needed to mount the root."""
+    kept = bytearray()
+    for name, mode, data in _cpio(archive):
+        content = data
+        if name.endswith(".ko") and not _needed(name):
+            continue
+        if name == "modules":
+            content = b"".join(row for row in data.splitlines(keepends=True) if _needed(row.decode()))
+        kept += _cpio_entry(name, mode, content)
+    return bytes(kept + _cpio_entry("TRAILER!!!", 0, b""))
+
+
+def _needed(module: str) -> bool:
+    return module.startswith(MODULES) and not module.startswith(NOT_NEEDED)
+
+
+def _cpio(archive: bytes) -> Iterator[tuple[str, int, bytes]]:
+    at = 0
+    while True:
+        if archive[at : at + 6] not in (b"070701", b"070702"):
+            raise ApplianceError("supermin's initrd is not a cpio archive that guestkit knows")
+        fields = [int(archive[at + 6 + 8 * i : at + 14 + 8 * i], 16) for i in range(13)]
+        name = archive[at + 110 : at + 110 + fields[11] - 1].decode()
+        begin = at + 110 + fields[11] + 3 & ~3
+        if name == "TRAILER!!!":
+            return
+        yield name, fields[1], archive[begin : begin + fields[6]]
+        at = begin + fields[6] + 3 & ~3
+
+
+def _cpio_entry(name: str, mode: int, data: bytes) -> bytes:
+    raw = name.encode() + b"\0"
+    fields = (0, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(raw), 0)
+    head = b"070701" + b"".join(b"%08X" % value for value in fields) + raw
+    return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
+
+
+def _replace_programs(root: Path, scratch: Path) -> None:
+    """Put our init and settle into the root image, the originals beside them.
+
+    /bin/. because debugfs enters no symbolic link, and /bin is one.
+    """
+    programs = _programs()
+    replaced = [("/", "init", "appliance-init"), ("/bin/.", "udevadm", "appliance-settle")]
+    commands = []
+    for folder, name, program in replaced:
+        original = scratch / name
+        commands += [f"cd {folder}", f'dump {name} "{original}"', f"rm {name}"]
+        commands += [f'write "{original}" {name}.stock', f'write "{programs / program}" {name}']
+        for written in (name, f"{name}.stock"):
+            commands += [f"sif {written} mode 0100755", f"sif {written} uid 0", f"sif {written} gid 0"]
+    script = scratch / "debugfs"
+    script.write_text("\n".join(commands) + "\n")
+    environment = {**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"}
+    tool = shutil.which("debugfs", path=environment["PATH"])
+    if tool is None:
+        raise ApplianceError("debugfs was not found (Debian: apt install e2fsprogs)")
+    _run(tool, "-w", "-f", str(script), str(root))
+    for _, name, _ in replaced:  # debugfs tells failures on stdout only
+        if not (scratch / name).exists() or not (scratch / name).stat().st_size:
+            raise ApplianceError(f"the root image of libguestfs has no {name}")

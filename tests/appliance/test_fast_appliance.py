@@ -1,0 +1,234 @@
+"""The lean appliance does what libguestfs' own does, and is not used when anything about it is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from guestkit import Guestfs, appliance
+from guestkit.appliance import Appliance, ApplianceError
+
+MEGABYTE = 1 << 20
+TUNING = "acpi=off pci=nomsi norandmaps clearcpuid=297,580 init_on_alloc=0"
+
+
+@pytest.fixture(scope="session")
+def lean(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("GUESTKIT_CACHEDIR", str(tmp_path_factory.mktemp("cache") / "appliance"))
+        yield appliance.build()
+
+
+@contextmanager
+def launched(
+    where: Appliance | None, *disks: tuple[Path, Literal["raw", "qcow2"]], readonly: bool = False
+) -> Iterator[Guestfs]:
+    with Guestfs() as g:
+        if where:
+            g.set_path(where.directory)
+            g.set_append(TUNING)
+        for path, image_format in disks:
+            g.add_drive(path, format=image_format, readonly=readonly)
+        g.launch()
+        yield g
+
+
+def blank(path: Path, megabytes: int = 64) -> tuple[Path, Literal["raw"]]:
+    with open(path, "wb") as file:
+        file.truncate(megabytes * MEGABYTE)
+    return path, "raw"
+
+
+def ext4(g: Guestfs) -> None:
+    g.part_disk("/dev/sda", "mbr")
+    g.mkfs("ext4", "/dev/sda1", label="data")
+
+
+def vfat(g: Guestfs) -> None:
+    g.mkfs("vfat", "/dev/sda")
+
+
+def lvm(g: Guestfs) -> None:
+    g.part_disk("/dev/sda", "gpt")
+    g.pvcreate("/dev/sda1")
+    g.vgcreate("vg", ["/dev/sda1"])
+    g.lvcreate("lv", "vg", 32)
+    g.mkfs("ext4", "/dev/vg/lv")
+
+
+def luks(g: Guestfs) -> None:
+    g.luks_format("/dev/sda", "secret", 0)
+
+
+def md(g: Guestfs) -> None:
+    g.md_create("r1", ["/dev/sda", "/dev/sdb"], level="raid1")
+    g.mkfs("ext4", "/dev/md127" if "/dev/md127" in g.list_md_devices() else g.list_md_devices()[0])
+
+
+def lvm_on_md(g: Guestfs) -> None:
+    g.md_create("r1", ["/dev/sda", "/dev/sdb"], level="raid1")
+    array = g.list_md_devices()[0]
+    g.pvcreate(array)
+    g.vgcreate("vg", [array])
+    g.lvcreate("lv", "vg", 16)
+    g.mkfs("ext4", "/dev/vg/lv")
+
+
+def found(g: Guestfs) -> object:
+    """What a handle sees of its disks."""
+    filesystems = g.list_filesystems()
+    mountable = [name for name, kind in filesystems.items() if kind in ("ext4", "vfat")]
+    for name in mountable:
+        g.mount_ro(name, "/")
+        filesystems[name] += ":" + ",".join(g.ls("/"))
+        g.umount("/")
+    sizes = {name: g.blockdev_getsize64(name) for name in g.list_devices()}
+    return sizes, g.list_partitions(), g.lvs(), g.list_md_devices(), filesystems
+
+
+TABLE = [
+    pytest.param(ext4, 1, id="ext4"),
+    pytest.param(lvm, 2, id="lvm"),
+    pytest.param(vfat, 1, id="whole-disk vfat", marks=pytest.mark.full),
+    pytest.param(luks, 1, id="luks", marks=pytest.mark.full),
+    pytest.param(md, 3, id="md", marks=pytest.mark.full),
+    pytest.param(lvm_on_md, 2, id="lvm on md", marks=pytest.mark.full),
+    pytest.param(lambda g: None, 20, id="20 empty disks", marks=pytest.mark.full),
+]
+
+
+@pytest.mark.parametrize(("make", "count"), TABLE)
+def test_both_appliances_see_the_same(
+    make: Callable[[Guestfs], None], count: int, lean: Appliance, tmp_path: Path
+) -> None:
+    disks = [blank(tmp_path / f"{number}.img", 64 + number) for number in range(count)]
+    with launched(lean, *disks) as g:
+        make(g)
+        g.shutdown()
+    seen = []
+    for where in (lean, None):
+        with launched(where, *disks, readonly=True) as g:
+            seen.append(found(g))
+    assert seen[0] == seen[1]
+
+
+def test_writes_are_read_back_and_a_readonly_disk_is_untouched(lean: Appliance, tmp_path: Path) -> None:
+    raw = blank(tmp_path / "a.img")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", tmp_path / "b.qcow2", "64M"], check=True)
+    disks: list[tuple[Path, Literal["raw", "qcow2"]]] = [raw, (tmp_path / "b.qcow2", "qcow2")]
+    with launched(lean, *disks) as g:
+        for name in g.list_devices():
+            g.mkfs("ext4", name)
+            g.mount(name, "/")
+            g.write("/file", name.encode())
+            g.umount("/")
+        g.shutdown()
+    before = [hashlib.sha256(path.read_bytes()).digest() for path, _ in disks]
+    with launched(lean, *disks, readonly=True) as g:
+        for name in g.list_devices():
+            g.mount(name, "/")
+            assert g.read_file("/file") == name.encode()
+            g.write("/file", b"changed")
+            g.umount("/")
+    assert [hashlib.sha256(path.read_bytes()).digest() for path, _ in disks] == before
+
+
+@pytest.mark.full
+def test_network_and_verbose_mode_boot_on_the_stock_init(lean: Appliance, tmp_path: Path) -> None:
+    path, _ = blank(tmp_path / "a.img")
+    with Guestfs() as g:
+        g.set_path(lean.directory)
+        g.set_network(True)
+        g.set_verbose(True)
+        g.add_drive(path, format="raw")
+        g.launch()
+        assert g.list_devices() == ["/dev/sda"]
+
+
+def test_the_kernel_and_udev_report_no_error(lean: Appliance, tmp_path: Path) -> None:
+    with launched(lean, blank(tmp_path / "a.img")) as g:
+        assert not [line for line in g.dmesg().splitlines() if "BUG" in line or "Oops" in line]
+        assert len(g.debug("sh", ["cat /etc/machine-id"]).strip()) == 32
+        assert g.debug("sh", ["udevadm settle -E /dev/sda && udevadm info /dev/sda"]).startswith("P: ")
+
+
+# ---- the cache
+
+
+def copy_of(source: Appliance, place: Path) -> Path:
+    """Good until it is spoilt: only the manifest and sparse copies with the same times."""
+    subprocess.run(["cp", "-a", "--sparse=always", source.directory, place], check=True)
+    assert appliance.check(place) == ""
+    return place
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda d: os.truncate(d / "root", MEGABYTE), "has changed"),
+        (lambda d: (d / "initrd").unlink(), "No such file"),
+        (lambda d: (d / "kernel").chmod(0o666), "only this user can write"),
+        (lambda d: d.chmod(0o777), "not a directory of this user alone"),
+        (lambda d: d.parent.chmod(0o777), "can be written by other users"),
+        (lambda d: (d / "manifest").write_text("guestkit-appliance 1\nfile x\n"), "manifest is damaged"),
+        (lambda d: (d / "manifest").write_text("guestkit-appliance 1\n"), "manifest lacks"),
+        (lambda d: (d / "manifest").write_text("guestkit-appliance 0\n"), "another version"),
+        (lambda d: (d / "manifest").unlink(), "No such file"),
+    ],
+    ids=["truncated", "missing", "writable file", "writable", "parent", "garbled", "short", "old", "none"],
+)
+def test_a_spoilt_appliance_is_refused_with_a_reason(
+    spoil: Callable[[Path], object], reason: str, lean: Appliance, tmp_path: Path
+) -> None:
+    (tmp_path / "inner").mkdir(mode=0o700)
+    place = copy_of(lean, tmp_path / "inner" / "copy")
+    spoil(place)
+    assert reason in appliance.check(place)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_foreign_appliance_is_refused(lean: Appliance, tmp_path: Path) -> None:
+    place = copy_of(lean, tmp_path / "copy")
+    os.chown(place / "root", 12345, -1)
+    assert "only this user can write" in appliance.check(place)
+
+
+@pytest.mark.full
+def test_ten_processes_build_one_appliance(tmp_path: Path) -> None:
+    program = "from guestkit import appliance; print(appliance.build().directory)"
+    environment = {**os.environ, "GUESTKIT_CACHEDIR": str(tmp_path / "cache")}
+    running = [
+        subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(10)
+    ]
+    answers = {process.communicate()[0] for process in running}
+    assert len(answers) == 1
+    assert [path.name for path in (tmp_path / "cache").iterdir() if path.name.startswith("new-")] == []
+    assert all(process.returncode == 0 for process in running)
+
+
+def test_what_was_built_for_other_packages_is_pruned_and_remove_removes(
+    lean: Appliance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o700)
+    monkeypatch.setenv("GUESTKIT_CACHEDIR", str(cache))
+    copy_of(lean, cache / lean.directory.name)
+    (cache / "lean-old").mkdir(mode=0o700)
+    assert appliance.build().directory == cache / lean.directory.name
+    assert [one.directory.name for one in appliance.appliances()] == [lean.directory.name]
+    appliance.remove()
+    assert appliance.appliances() == []
+
+
+def test_an_initrd_of_unknown_form_is_an_error() -> None:
+    with pytest.raises(ApplianceError, match="not a cpio archive"):
+        appliance._slim(b"\x1f\x8b" + bytes(200))

@@ -1,0 +1,112 @@
+#define BOOST_TEST_MODULE appliance
+#include <sys/stat.h>
+
+#include <boost/test/unit_test.hpp>
+#include <filesystem>
+#include <fstream>
+#include <guestkit/appliance.hpp>
+#include <string>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A cache with one appliance whose files are a few bytes.
+struct Cache {
+  fs::path cache, folder, input;
+
+  Cache() {
+    std::string name = (fs::temp_directory_path() / "guestkit-appliance-XXXXXX").string();
+    cache = ::mkdtemp(name.data());
+    folder = cache / "lean-0123";
+    input = cache / "qemu";
+    fs::create_directory(folder);
+    ::chmod(folder.c_str(), 0700);
+    std::ofstream(input) << "program";
+    std::string rows = row("input", input, input.string());
+    for (const char* file : {"kernel", "initrd", "root", "README.fixed"}) {
+      std::ofstream(folder / file) << "content";
+      ::chmod((folder / file).c_str(), 0600);
+      rows += row("file", folder / file, file);
+    }
+    manifest("guestkit-appliance 1\n" + rows);
+  }
+  ~Cache() { fs::remove_all(cache); }
+
+  static std::string row(const std::string& kind, const fs::path& path, const std::string& name) {
+    struct stat s {};
+    ::stat(path.c_str(), &s);
+    return kind + ' ' + std::to_string(s.st_size) + ' ' +
+           std::to_string(s.st_mtim.tv_sec * 1000000000LL + s.st_mtim.tv_nsec) + ' ' + name + '\n';
+  }
+  void manifest(const std::string& text) const { std::ofstream(folder / "manifest") << text; }
+
+  guestkit::ApplianceChoice found() const { return guestkit::find_appliance(cache.string(), true); }
+  bool refused(const std::string& why) const {
+    const auto choice = found();
+    BOOST_TEST_MESSAGE(choice.reason);
+    return choice.mode == guestkit::ApplianceMode::system && choice.directory.empty() &&
+           choice.reason.find(why) != std::string::npos;
+  }
+};
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_CASE(a_good_appliance_is_found, Cache) {
+  const auto choice = found();
+  BOOST_TEST(choice.reason == "");
+  BOOST_TEST(choice.directory == folder.string());
+  BOOST_TEST((choice.mode == guestkit::ApplianceMode::lean));
+}
+
+BOOST_FIXTURE_TEST_CASE(an_empty_or_missing_cache_is_libguestfs_own_appliance, Cache) {
+  fs::remove_all(folder);
+  BOOST_TEST(refused("no appliance has been built"));
+  fs::remove_all(cache);
+  BOOST_TEST(refused("no appliance has been built"));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_truncated_file_is_refused, Cache) {
+  fs::resize_file(folder / "root", 3);
+  BOOST_TEST(refused("root has changed"));
+}
+
+BOOST_FIXTURE_TEST_CASE(another_qemu_makes_it_stale, Cache) {
+  std::ofstream(input) << "another program";
+  BOOST_TEST(refused("qemu has changed"));
+}
+
+BOOST_FIXTURE_TEST_CASE(what_others_can_write_is_refused, Cache) {
+  ::chmod((folder / "kernel").c_str(), 0666);
+  BOOST_TEST(refused("only this user can write"));
+  ::chmod((folder / "kernel").c_str(), 0600);
+  ::chmod(folder.c_str(), 0777);
+  BOOST_TEST(refused("of this user alone"));
+  ::chmod(folder.c_str(), 0700);
+  ::chmod(cache.c_str(), 0777);
+  BOOST_TEST(refused("can be written by other users"));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_link_in_place_of_a_file_is_refused, Cache) {
+  fs::rename(folder / "root", cache / "root");
+  fs::create_symlink(cache / "root", folder / "root");
+  BOOST_TEST(refused("root"));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_damaged_manifest_is_refused, Cache) {
+  manifest("guestkit-appliance 1\nfile x\n");
+  BOOST_TEST(refused("manifest is damaged"));
+  manifest("guestkit-appliance 1\n");
+  BOOST_TEST(refused("manifest lacks"));
+  manifest("guestkit-appliance 0\n");
+  BOOST_TEST(refused("another version"));
+}
+
+BOOST_AUTO_TEST_CASE(kernel_arguments_are_for_emulation_and_acpi_off_for_the_machine_pc) {
+  BOOST_TEST(guestkit::tuning_arguments(false, true) == "");
+#if defined(__x86_64__)
+  BOOST_TEST(guestkit::tuning_arguments(true, true) ==
+             "acpi=off pci=nomsi norandmaps clearcpuid=297,580 init_on_alloc=0");
+  BOOST_TEST(guestkit::tuning_arguments(true, false) == "norandmaps clearcpuid=297,580 init_on_alloc=0");
+#endif
+}
