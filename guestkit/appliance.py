@@ -17,7 +17,6 @@ import shutil
 import stat
 import struct
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -167,8 +166,7 @@ def _locked(cache: Path) -> Iterator[None]:
 def _programs() -> Path:
     """Where init and settle were built or installed."""
     extension = Path(_native.__file__).resolve().parent
-    places = [extension.parent / "appliance", Path(sys.prefix) / "libexec" / "guestkit"]
-    for place in [*places, Path("/usr/libexec/guestkit"), Path("/usr/local/libexec/guestkit")]:
+    for place in (extension, extension.parent / "appliance"):
         if (place / "appliance-init").exists():
             return place
     raise ApplianceError("guestkit's appliance programs (appliance-init, appliance-settle) are not installed")

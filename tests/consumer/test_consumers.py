@@ -1,4 +1,4 @@
-"""Programs outside the tree use the C++ library: as a Meson subproject and by pkg-config."""
+"""Programs outside the tree: guestkit as a Meson subproject, by pkg-config and as a wheel."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,16 @@ def test_pkg_config_finds_an_installed_guestkit(tmp_path: Path, nothing_of_ours:
     sources = sorted(FOREIGN.glob("*.cpp"))
     run("g++", "-std=c++20", "-Wall", "-Wextra", *sources, *flags, "-o", program, environment=nothing_of_ours)
     assert run(program) == EXPECTED
+
+
+def test_a_wheel_holds_all_that_the_package_needs(tmp_path: Path) -> None:
+    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT)
+    (wheel,) = tmp_path.glob("guestkit-*.whl")
+    shutil.unpack_archive(wheel, tmp_path / "site", "zip")
+    program = (
+        "import guestkit, guestkit.appliance as a; print(guestkit.Guestfs().get_memsize(), a._programs())"
+    )
+    # Without the path hook of the tests' environment, which would find the checkout.
+    base = Path(sys.base_prefix, "bin", "python3.11")
+    told = run(base, "-P", "-c", program, environment={"PYTHONPATH": str(tmp_path / "site")})
+    assert told == f"1280 {tmp_path / 'site' / 'guestkit'}\n"
