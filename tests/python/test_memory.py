@@ -26,7 +26,9 @@ import pytest
 from guestkit import AsyncGuestfs, Error, Event, Guestfs, HandleClosed
 from guestkit.compat import GuestFS
 
-#: Fewer under valgrind, which finds a single one.
+#: Under valgrind or a sanitizer a few calls of each kind do. Nothing is counted there: such a tool finds the
+#: single leak, is slow, and has an allocator that keeps what is freed.
+COUNTED = "GUESTKIT_MEMORY_CALLS" not in os.environ
 CALLS = int(os.environ.get("GUESTKIT_MEMORY_CALLS", "10000"))
 
 #: What lives for ever and is handed out by conversions.
@@ -98,7 +100,8 @@ def leaks(call: Call, calls: int = CALLS, each: int = 1) -> dict[str, list[int]]
     return {
         name: values
         for name, values in grew.items()
-        if all((abs(value) if name == "references" else value) >= limits[name] for value in values)
+        if COUNTED
+        and all((abs(value) if name == "references" else value) >= limits[name] for value in values)
     }
 
 
@@ -117,6 +120,7 @@ def leak_pages() -> None:
     libc.mmap(None, mmap.PAGESIZE, READ_WRITE, ANONYMOUS, -1, 0)
 
 
+@pytest.mark.skipif(not COUNTED, reason="nothing is counted")
 @pytest.mark.parametrize(
     ("leak", "counter", "calls"),
     [
@@ -357,7 +361,7 @@ def test_events(g: Guestfs) -> None:
     g.set_trace(True)
     g.set_event_callback(lambda *event: next(seen), Event.ALL)
     assert leaks(lambda: g.set_path(TEXT)) == {}
-    assert next(seen) > CALLS
+    assert next(seen) > CALLS  # they were delivered
 
 
 def test_callbacks_that_raise(g: Guestfs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,12 @@
-"""The C++ tests once more, built so that faults of memory and threads show."""
+"""The C++ tests and the Python tests once more, so that faults of memory and threads show."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,23 +17,34 @@ COMMON = ["-std=c++20", "-g", "-DGUESTFS_PRIVATE=1", "-DBOOST_TEST_DYN_LINK", f"
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
 LIBRARIES = ["-lboost_unit_test_framework", "-lguestfs", "-lpthread"]
 
+VALGRIND = [
+    "valgrind", "--quiet", "--error-exitcode=9", "--child-silent-after-fork=yes", "--num-callers=20",
+    "--leak-check=full", "--show-leak-kinds=definite", "--errors-for-leak-kinds=definite",
+]  # fmt: skip
 
-def build_and_run(source: Path, folder: Path, compiler: list[str], *prefix: str) -> None:
+
+def run(command: list[str], **environment: str) -> str:
+    """Run the command in the repository; return what it wrote if it succeeds."""
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def build_and_run(
+    source: Path, folder: Path, compiler: list[str], *prefix: str, arguments: Sequence[str] = ()
+) -> None:
     program = folder / source.stem
-    for command in (
-        [*compiler, *COMMON, str(source), "-o", str(program), *LIBRARIES],
-        [*prefix, str(program)],
-    ):
-        done = subprocess.run(
-            command,
-            env={**os.environ, "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout
+    run([*compiler, *COMMON, str(source), "-o", str(program), *LIBRARIES])
+    run([*prefix, str(program), *arguments])
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
@@ -54,3 +68,89 @@ def test_addresses_and_undefined_behaviour(source: Path, tmp_path: Path) -> None
 )
 def test_other_compilers_and_modes(source: Path, compiler: list[str], tmp_path: Path) -> None:
     build_and_run(source, tmp_path, compiler)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+def test_threads(source: Path, tmp_path: Path) -> None:
+    # Without random addresses: on kernels that spread them widely the sanitizer of g++ 12 does not start.
+    build_and_run(source, tmp_path, ["g++", "-O1", "-fsanitize=thread"], "setarch", "-R")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+def test_valgrind(source: Path, tmp_path: Path) -> None:
+    # valgrind makes a fork of every vfork, so posix_spawn does not learn that there is no such program.
+    left_out = ["--run_test=!a_missing_qemu_is_told"] if source.stem == "test_host" else []
+    build_and_run(source, tmp_path, ["g++", "-O1"], *VALGRIND, arguments=left_out)
+
+
+# ---- Python
+
+PYTHON_TESTS = [
+    f"tests/python/test_{name}.py"
+    for name in ("arguments", "errors", "events", "handle", "memory", "memoryview", "values")
+]
+#: pytest's own handler of crashes would hide the tool's report.
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:faulthandler"]
+
+
+def sanitized_extension() -> Path:
+    """Return the folder of an extension with sanitizers, built as far as it is out of date."""
+    folder = ROOT / "build" / "sanitized"
+    if not (folder / "build.ninja").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        # Without two checks. null: a thread's forced unwinding arrives at our catch as a null reference, that
+        # is how g++ does it, and what follows a null pointer crashes anyhow. vptr: destructors then wipe the
+        # object's type, and Boost.Python 1.74 asks for it afterwards, to know what memory to give back.
+        run([
+            "meson", "setup", str(folder), "-Dpython=enabled", f"-Dpython_command={sys.executable}",
+            "-Dbuildtype=debug", "-Doptimization=1", "-Db_sanitize=address,undefined", "-Db_lundef=false",
+            "-Dcpp_args=-fno-sanitize=null,vptr -fno-sanitize-recover=undefined",
+        ])  # fmt: skip
+    run(["meson", "compile", "-C", str(folder)])
+    return folder / "bindings"
+
+
+def library(name: str) -> str:
+    return run(["g++", f"-print-file-name={name}"]).strip()
+
+
+@pytest.mark.full
+def test_the_extension_with_sanitizers(tmp_path: Path) -> None:
+    extension = sanitized_extension()
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import guestkit_checkout\nguestkit_checkout.Finder.extension = {str(extension)!r}\n",
+        encoding="utf-8",
+    )
+    environment = {
+        "PYTHONPATH": str(tmp_path),
+        "PYTHONMALLOC": "malloc",  # else Python's small blocks are out of sight
+        "GUESTKIT_MEMORY_CALLS": "100",
+        # Python itself leaves memory behind at its end; leaks are valgrind's and test_memory.py's.
+        "ASAN_OPTIONS": "detect_leaks=0",
+        # The sanitizer looks up at the start what it intercepts: exceptions and XDR, which come with the
+        # extension only.
+        "LD_PRELOAD": " ".join([library("libasan.so"), "libstdc++.so.6", "libtirpc.so.3"]),
+    }
+    used = run([sys.executable, "-c", "import guestkit; print(guestkit._native.__file__)"], **environment)
+    assert used.startswith(str(extension))
+    run([*PYTEST, *PYTHON_TESTS], **environment)
+
+
+@pytest.mark.full
+def test_python_under_valgrind() -> None:
+    # Not what starts other programs, nor tracemalloc, which leaks by itself.
+    left_out = ("arguments", "handle")
+    tests = [test for test in PYTHON_TESTS if not any(name in test for name in left_out)]
+    suppressions = f"--suppressions={ROOT / 'tests' / 'quality' / 'python.supp'}"
+    run(
+        [*VALGRIND, suppressions, *PYTEST, "-k", "not nothing_is_copied", *tests],
+        PYTHONMALLOC="malloc",
+        GUESTKIT_MEMORY_CALLS="10",
+    )
+
+
+@pytest.mark.full
+def test_python_in_development_mode() -> None:
+    run([sys.executable, "-X", "dev", *PYTEST[1:], "tests/python"], PYTHONMALLOC="debug")
