@@ -135,7 +135,8 @@ def test_the_extension_with_sanitizers(tmp_path: Path) -> None:
     }
     used = run([sys.executable, "-c", "import guestkit; print(guestkit._native.__file__)"], **environment)
     assert used.startswith(str(extension))
-    run([*PYTEST, *PYTHON_TESTS], **environment)
+    # Not captured by pytest (-s): the report of a crash would go with it.
+    run([*PYTEST, "-s", *PYTHON_TESTS], **environment)
 
 
 @pytest.mark.full
