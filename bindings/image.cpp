@@ -1,0 +1,133 @@
+#include "image.hpp"
+
+#include <guestkit/image.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "convert.hpp"
+#include "gil.hpp"
+
+namespace guestkit::python {
+
+namespace {
+
+PyObject* value(const std::string& bytes) {
+  return text(bytes.data(), bytes.size());
+}
+PyObject* value(const std::optional<std::string>& bytes) {
+  if (!bytes) Py_RETURN_NONE;
+  return value(*bytes);
+}
+PyObject* value(bool truth) {
+  return PyBool_FromLong(truth ? 1 : 0);
+}
+PyObject* value(int number) {
+  return check(PyLong_FromLong(number));
+}
+PyObject* value(std::int64_t number) {
+  return check(PyLong_FromLongLong(number));
+}
+PyObject* value(std::uint64_t number) {
+  return check(PyLong_FromUnsignedLongLong(number));
+}
+PyObject* value(const ImageReference& reference);
+PyObject* value(const ImageExtent& extent);
+PyObject* value(const ImageSnapshot& snapshot);
+
+template <class T>
+PyObject* value(const std::vector<T>& values) {
+  Ref tuple(check(PyTuple_New(static_cast<Py_ssize_t>(values.size()))));
+  for (std::size_t i = 0; i < values.size(); ++i)
+    PyTuple_SET_ITEM(tuple.get(), static_cast<Py_ssize_t>(i), value(values[i]));
+  return tuple.release();
+}
+
+/// A dict that is being filled.
+class Dict {
+ public:
+  template <class T>
+  Dict& with(const char* key, const T& field) {
+    const Ref object(value(field));
+    if (PyDict_SetItemString(dict_.get(), key, object.get()) != 0) throw PythonError{};
+    return *this;
+  }
+  PyObject* release() { return dict_.release(); }
+
+ private:
+  Ref dict_{check(PyDict_New())};
+};
+
+PyObject* value(const ImageReference& reference) {
+  return Dict()
+      .with("kind", reference.kind)
+      .with("name", reference.name)
+      .with("format", reference.format)
+      .release();
+}
+PyObject* value(const ImageExtent& extent) {
+  return Dict()
+      .with("access", extent.access)
+      .with("kind", extent.kind)
+      .with("name", extent.name)
+      .with("size", extent.size)
+      .with("offset", extent.offset)
+      .release();
+}
+PyObject* value(const ImageSnapshot& snapshot) {
+  return Dict()
+      .with("id", snapshot.id)
+      .with("name", snapshot.name)
+      .with("virtual_size", snapshot.virtual_size)
+      .with("vm_state_size", snapshot.vm_state_size)
+      .with("seconds", snapshot.seconds)
+      .release();
+}
+
+PyObject* value(const ImageInfo& info) {
+  return Dict()
+      .with("format", info.format)
+      .with("version", info.version)
+      .with("subformat", info.subformat)
+      .with("content", info.content)
+      .with("virtual_size", info.virtual_size)
+      .with("file_size", info.file_size)
+      .with("cluster_size", info.cluster_size)
+      .with("backing_file", info.backing_file)
+      .with("backing_format", info.backing_format)
+      .with("data_file", info.data_file)
+      .with("data_file_raw", info.data_file_raw)
+      .with("extents", info.extents)
+      .with("encryption", info.encryption)
+      .with("compression", info.compression)
+      .with("snapshots", info.snapshots)
+      .with("extended_l2", info.extended_l2)
+      .with("lazy_refcounts", info.lazy_refcounts)
+      .with("dirty", info.dirty)
+      .with("corrupt", info.corrupt)
+      .with("truncated", info.truncated)
+      .with("references", info.references)
+      .release();
+}
+
+/// For the errors that name the argument.
+Place place(const char* method, const char* argument) {
+  return {method, check(PyUnicode_InternFromString(argument))};
+}
+
+}  // namespace
+
+PyObject* probe(PyObject* path, PyObject* format) {
+  static const Place path_place = place("probe", "path"), format_place = place("probe", "format");
+  const Text name(path, path_place);
+  const std::string file = name.c_str();
+  std::optional<std::string> stated;
+  if (format != Py_None) stated = Text(format, format_place).c_str();
+  const auto info = [&] {
+    const GilRelease released;
+    return guestkit::probe(file, stated);
+  }();
+  return value(info);
+}
+
+}  // namespace guestkit::python

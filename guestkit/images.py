@@ -1,0 +1,120 @@
+"""Disk images, known before anybody opens them.
+
+    info = probe("disk.qcow2")
+    print(info.format, info.virtual_size, info.references)
+
+guestkit reads the headers itself: QEMU would guess the format and follow whatever other files the image
+names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from guestkit import _native
+
+if TYPE_CHECKING:
+    from _typeshed import StrOrBytesPath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageReference:
+    """Another file that an image has QEMU open.
+
+    Attributes:
+        kind: "backing", "data", "extent" or "parent"
+        name: as it stands in the image: a path, or what QEMU takes for a protocol
+        format: the one that QEMU will use; None: QEMU guesses
+    """
+
+    kind: str
+    name: str
+    format: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageExtent:
+    """A line of a VMDK descriptor; sizes in bytes."""
+
+    access: str
+    kind: str
+    name: str
+    size: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSnapshot:
+    """A snapshot inside a qcow2 image. `seconds` is its time, since 1970."""
+
+    id: str
+    name: str
+    virtual_size: int
+    vm_state_size: int
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageInfo:
+    """What a disk image is, read from its header. Whoever made the image chose the names in it.
+
+    Attributes:
+        format: QEMU's name: "raw", "qcow", "qcow2", "vmdk", "vpc" (VHD), "vhdx", "vdi"
+        version: the format's own; 3 for what is called qcow3
+        subformat: such as "streamOptimized", "fixed", "dynamic", "differencing"; of a qcow2 its compat level
+        content: of raw: "mbr", "gpt", "luks", or what is no disk: "gzip", "xz", "zstd", "bzip2", "tar"
+        virtual_size: of the disk, in bytes
+        file_size: of the file, in bytes
+        cluster_size: the unit of allocation, in bytes; 0: none
+        encryption: "aes", "luks" or ""
+        compression: of compressed clusters: "zlib", "zstd", "deflate" or ""
+        dirty: not closed properly
+        corrupt: marked so by QEMU
+        truncated: the image refers to clusters behind the file's end
+        references: everything outside the file that it refers to
+    """
+
+    format: str
+    version: int
+    subformat: str
+    content: str
+    virtual_size: int
+    file_size: int
+    cluster_size: int
+    backing_file: str | None
+    backing_format: str | None
+    data_file: str | None
+    data_file_raw: bool
+    extents: Sequence[ImageExtent]
+    encryption: str
+    compression: str
+    snapshots: Sequence[ImageSnapshot]
+    extended_l2: bool
+    lazy_refcounts: bool
+    dirty: bool
+    corrupt: bool
+    truncated: bool
+    references: Sequence[ImageReference]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values as dictionaries and tuples, for `json.dumps`. Keys are only ever added."""
+        return asdict(self)
+
+
+def probe(path: StrOrBytesPath, format: str | None = None) -> ImageInfo:
+    """Read what the disk image is, and everything outside the file that it refers to.
+
+    Reads the header and, of a qcow2, at most some 100 MB of tables; opens no other file and starts nothing.
+    Regular files and block devices only: a FIFO cannot make it hang. Raises Error that says what is wrong
+    with the image, and at which offset.
+
+    format: QEMU's name; None: by what the file begins with. A guest can make its raw disk look like any other
+        format: state "raw" where you know it
+    """
+    found = _native.probe(path, format)
+    found["extents"] = tuple(ImageExtent(**extent) for extent in found["extents"])
+    found["snapshots"] = tuple(ImageSnapshot(**snapshot) for snapshot in found["snapshots"])
+    found["references"] = tuple(ImageReference(**reference) for reference in found["references"])
+    return ImageInfo(**found)

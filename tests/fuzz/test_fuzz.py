@@ -1,0 +1,49 @@
+"""The reader of image headers, fuzzed: `./run test fuzz -- --fuzz-seconds 3600` for the hour."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+INCLUDE = HERE.parents[1] / "include"
+SANITIZERS = "fuzzer,address,undefined"
+
+
+@pytest.fixture(scope="module")
+def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    program = tmp_path_factory.mktemp("fuzz") / "probe"
+    subprocess.run(
+        ["clang++", "-std=c++20", "-O1", "-g", f"-fsanitize={SANITIZERS}", "-fno-sanitize-recover=undefined",
+         f"-I{INCLUDE}", HERE / "probe.cpp", "-o", program],
+        check=True,
+    )  # fmt: skip
+    return program
+
+
+def run(fuzzer: Path, *words: str | Path, cwd: Path) -> str:
+    """Return what the fuzzer wrote; its last lines hold the input that crashed it, in Base64."""
+    done = subprocess.run(
+        [fuzzer, *words], cwd=cwd, capture_output=True, text=True, errors="replace", check=False
+    )
+    assert done.returncode == 0, done.stderr[-8000:]
+    return done.stderr
+
+
+def test_the_corpus_crashes_nothing(fuzzer: Path, tmp_path: Path) -> None:
+    corpus = sorted((HERE / "corpus").iterdir())
+    assert len(corpus) > 10
+    assert f"Executed {corpus[0]} in" in run(fuzzer, *corpus, cwd=tmp_path)
+
+
+@pytest.mark.timeout(0)
+def test_no_header_crashes_hangs_or_takes_memory(fuzzer: Path, tmp_path: Path, seconds: int) -> None:
+    shutil.copytree(HERE / "corpus", tmp_path / "corpus")  # what it finds stays out of the tree
+    output = run(
+        fuzzer, f"-max_total_time={seconds}", "-max_len=8192", "-timeout=10", "-rss_limit_mb=1024",
+        "-malloc_limit_mb=256", tmp_path / "corpus", cwd=tmp_path,
+    )  # fmt: skip
+    assert "Done " in output
