@@ -11,11 +11,11 @@ namespace guestkit::python {
 
 namespace {
 
-enum Type : Py_ssize_t { plain, closed, launch, crashed, types };
+enum Type : Py_ssize_t { plain, closed, launch, crashed, killed, timeout, types };
 
 // Borrowed by nobody else and never freed: the classes live as long as the interpreter.
 std::array<PyObject*, types> classes{PyExc_RuntimeError, PyExc_RuntimeError, PyExc_RuntimeError,
-                                     PyExc_RuntimeError};
+                                     PyExc_RuntimeError, PyExc_RuntimeError, PyExc_RuntimeError};
 
 PyObject* string(const std::string& bytes) {
   return text(bytes.data(), bytes.size());
@@ -27,29 +27,25 @@ void raise(Type type, const Ref& arguments) {
   PyErr_SetObject(classes.at(type), exception.get());
 }
 
-void raise(Type type, const Error& error) noexcept try {
-  raise(
-      type,
-      Ref(check(Py_BuildValue("(NNi)", string(error.op()), string(error.message()), error.error_number()))));
-} catch (const PythonError&) {  // no memory for the exception: that is what is set now
+PyObject* strings(const std::vector<std::string>& lines) {
+  Ref tuple(check(PyTuple_New(static_cast<Py_ssize_t>(lines.size()))));
+  for (std::size_t i = 0; i < lines.size(); ++i)
+    PyTuple_SET_ITEM(tuple.get(), static_cast<Py_ssize_t>(i), string(lines[i]));
+  return tuple.release();
 }
 
-void raise(const LaunchError& error) noexcept try {
-  const auto& lines = error.console();
-  Ref console(check(PyTuple_New(static_cast<Py_ssize_t>(lines.size()))));
-  for (std::size_t i = 0; i < lines.size(); ++i)
-    PyTuple_SET_ITEM(console.get(), static_cast<Py_ssize_t>(i), string(lines[i]));
-  raise(launch,
-        Ref(check(Py_BuildValue("(NNisNO)", string(error.op()), string(error.message()), error.error_number(),
-                                to_string(error.cause()), string(error.hint()), console.get()))));
-} catch (const PythonError&) {
+/// The arguments that every class takes first, and then those of its own.
+template <class... More>
+Ref arguments(const Error& error, const char* format, More... more) {
+  return Ref(check(
+      Py_BuildValue(format, string(error.op()), string(error.message()), error.error_number(), more...)));
 }
 
 }  // namespace
 
 void use_error_types(PyObject* given) {
   if (!PyTuple_Check(given) || PyTuple_GET_SIZE(given) != types) {
-    PyErr_SetString(PyExc_TypeError, "use_error_types() takes a tuple of 4 exception classes");
+    PyErr_SetString(PyExc_TypeError, "use_error_types() takes a tuple of 6 exception classes");
     throw PythonError{};
   }
   for (Py_ssize_t i = 0; i < types; ++i) {
@@ -59,15 +55,19 @@ void use_error_types(PyObject* given) {
   }
 }
 
-void translate(const Error& error) noexcept {
-  if (const auto* failed_launch = dynamic_cast<const LaunchError*>(&error))
-    raise(*failed_launch);
-  else if (dynamic_cast<const HandleClosed*>(&error) != nullptr)
-    raise(closed, error);
-  else if (dynamic_cast<const ApplianceCrashed*>(&error) != nullptr)
-    raise(crashed, error);
+void translate(const Error& error) noexcept try {
+  if (const auto* failed = dynamic_cast<const LaunchError*>(&error))
+    raise(launch, arguments(error, "(NNisNN)", to_string(failed->cause()), string(failed->hint()),
+                            strings(failed->console())));
+  else if (const auto* late = dynamic_cast<const CallTimeout*>(&error))
+    raise(timeout,
+          arguments(error, "(NNidNN)", late->seconds(), string(late->clock()), strings(late->console())));
+  else if (const auto* dead = dynamic_cast<const ApplianceCrashed*>(&error))
+    raise(dynamic_cast<const ApplianceKilled*>(dead) != nullptr ? killed : crashed,
+          arguments(error, "(NNiN)", strings(dead->console())));
   else
-    raise(plain, error);
+    raise(dynamic_cast<const HandleClosed*>(&error) != nullptr ? closed : plain, arguments(error, "(NNi)"));
+} catch (const PythonError&) {  // no memory for the exception: that is what is set now
 }
 
 void translate() noexcept {

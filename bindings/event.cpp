@@ -5,6 +5,7 @@
 #include "convert.hpp"
 #include "gil.hpp"
 #include "handle.hpp"
+#include "signals.hpp"
 
 namespace guestkit::python {
 
@@ -35,7 +36,8 @@ void deliver(PyObject* callable, const EventMessage& event) {
     const Ref result(check(PyObject_CallFunctionObjArgs(callable, flag.get(), handle.get(), message.get(),
                                                         numbers.get(), nullptr)));
   } catch (const PythonError&) {
-    PyErr_WriteUnraisable(callable);  // to sys.unraisablehook: there is no caller to raise it in
+    // To sys.unraisablehook: libguestfs' call goes on, and there is no caller to raise it in.
+    if (!interrupted_by_callback()) PyErr_WriteUnraisable(callable);
   }
   PyErr_Restore(type, value, traceback);
 }
@@ -66,13 +68,17 @@ Accel accel_of(const std::string& name) {
 
 }  // namespace
 
-Handle::Handle(bool environment, const std::string& accel, int log_level)
-    : basic_guestfs<raw_core>(
-          HandleOptions{.environment = environment,
-                        .accel = accel_of(accel),
-                        .log = [](LogLevel level,
-                                  const std::string& line) { with_gil([&] { log_to_python(level, line); }); },
-                        .log_level = level_of(log_level)}) {}
+Handle::Handle(bool environment, const std::string& accel, bool tuning, const std::string& appliance,
+               int log_level, const Limits& limits)
+    : basic_guestfs<raw_core>(HandleOptions{
+          .environment = environment,
+          .accel = accel_of(accel),
+          .tuning = tuning ? Tuning::automatic : Tuning::none,
+          .appliance = appliance,
+          .log = [](LogLevel level,
+                    const std::string& line) { on_calling_thread([&] { log_to_python(level, line); }); },
+          .log_level = level_of(log_level),
+          .limits = limits}) {}
 
 Handle::~Handle() {
   const GilRelease released;
@@ -80,32 +86,25 @@ Handle::~Handle() {
 }
 
 void Handle::close() {
-  {
-    const GilRelease released;
+  interruptible(*this, false, [&] {
     basic_guestfs<raw_core>::close();
-  }
-  subscriptions_.clear();
+    return true;
+  });
 }
 
 int Handle::add_event_callback(PyObject* callback, std::uint64_t events) {
-  auto subscription = [&] {
-    EventCallback function = [callable = shared(callback)](const EventMessage& event) {
-      with_gil([&] { deliver(callable.get(), event); });
-    };
-    const GilRelease released;
-    return set_event_callback(static_cast<Event>(events), std::move(function));
-  }();
-  const int number = subscription.number();
-  subscriptions_.insert_or_assign(number, std::move(subscription));
-  return number;
+  EventCallback function = [callable = shared(callback)](const EventMessage& event) {
+    on_calling_thread([&] { deliver(callable.get(), event); });
+  };
+  const GilRelease released;
+  return detail::listen(state(), static_cast<Event>(events), std::move(function));
 }
 
 void Handle::delete_event_callback(int number) {
   if (!is_open()) throw HandleClosed("delete_event_callback", "the handle is closed", EBADF);
-  auto node = subscriptions_.extract(number);
-  if (node.empty()) throw Error("delete_event_callback", "there is no event callback of that number", EINVAL);
-  const GilRelease released;
-  node.mapped().reset();
+  // Where the callback runs that ends itself: elsewhere it would wait for its own end.
+  if (!interruptible(*this, false, [&] { return detail::end_listening(*state(), number); }))
+    throw Error("delete_event_callback", "there is no event callback of that number", EINVAL);
 }
 
 }  // namespace guestkit::python

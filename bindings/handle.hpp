@@ -2,7 +2,6 @@
 #pragma once
 
 #include <guestkit/guestkit.hpp>
-#include <map>
 #include <string>
 #include <utility>
 
@@ -28,15 +27,18 @@ class raw_core : public detail::handle {
 class Handle : public basic_guestfs<raw_core> {
  public:
   /// @param log_level  the least that Python's logger wants, as a number of its own
-  Handle(bool environment, const std::string& accel, int log_level);
+  Handle(bool environment, const std::string& accel, bool tuning, const std::string& appliance, int log_level,
+         const Limits& limits);
   ~Handle();
 
   void close();
   int add_event_callback(PyObject* callback, std::uint64_t events);
   void delete_event_callback(int number);
 
- private:
-  std::map<int, Subscription> subscriptions_;  // by libguestfs' number; guarded by the GIL
+  void begin_turn(const std::string& name) { state()->work->take_turn(name.c_str()); }
+  void end_turn() noexcept { state()->work->leave(); }
+  bool is_mine() const noexcept { return state()->work->is_mine(); }
+  bool has_appliance() const noexcept { return state()->work->launched; }
 };
 
 }  // namespace guestkit::python

@@ -9,6 +9,8 @@ Method* make_method(const Description& description, const std::vector<const char
   auto* method = new Method;
   method->name = description.name;
   method->deprecated = description.deprecated;
+  for (const char* start : {"launch", "add_", "disk_"})
+    method->may_wait = method->may_wait || method->name.starts_with(start);
   std::string signature = method->name + "($self";
   for (const char* name : description.arguments) {
     method->names.push_back(check(PyUnicode_InternFromString(name)));

@@ -19,6 +19,7 @@
 #include "gil.hpp"
 #include "handle.hpp"
 #include "object.hpp"
+#include "signals.hpp"
 
 namespace guestkit::python {
 
@@ -38,7 +39,8 @@ struct Method {
   std::size_t required = 0;
   std::size_t positional = 0;  // how many may be given by position
   const char* deprecated = nullptr;
-  std::string doc;  // with the text signature that inspect reads
+  bool may_wait = false;  // long, without an appliance: it starts one, or has qemu-img look at a disk
+  std::string doc;        // with the text signature that inspect reads
 };
 
 /// @param bytes  whether the result is bytes, which can be had as a memoryview too
@@ -105,10 +107,8 @@ PyObject* convert_and_call(Handle& handle, R (Base::*function)(A...), const Meth
   if constexpr (is_bytes<R>)
     if (PyObject* given = slots[method.positional])
       as_view = Value<bool>(given, {method.name.c_str(), method.names[method.positional]});
-  auto result = [&] {
-    const GilRelease released;
-    return (handle.*function)(std::get<I>(held)...);
-  }();
+  auto result =
+      interruptible(handle, method.may_wait, [&] { return (handle.*function)(std::get<I>(held)...); });
   if constexpr (is_bytes<R>)
     if (as_view) return memoryview(std::move(result).lift());
   return to_python(result);

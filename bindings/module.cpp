@@ -8,6 +8,7 @@
 #include "error.hpp"
 #include "gil.hpp"
 #include "handle.hpp"
+#include "image.hpp"
 #include "method.hpp"
 
 namespace guestkit::python {
@@ -37,10 +38,21 @@ auto translated(F&& body) {
   }
 }
 
-std::shared_ptr<Handle> make(bool environment, const std::string& accel, int log_level) {
+/// A launch without a limit of its own has the one that suits who runs the appliance's processor.
+Limits limits_of(const bp::object& launch, double call, double close, double cancel_grace) {
+  Limits limits{.call = Seconds(call), .close = Seconds(close), .cancel_grace = Seconds(cancel_grace)};
+  if (!launch.is_none()) limits.launch = Seconds(bp::extract<double>(launch)());
+  return limits;
+}
+
+std::shared_ptr<Handle> make(bool environment, const std::string& accel, bool tuning,
+                             const bp::object& appliance, int log_level, const bp::object& launch_timeout,
+                             double call_timeout, double close_timeout, double cancel_grace) {
+  const Limits limits = limits_of(launch_timeout, call_timeout, close_timeout, cancel_grace);
   return translated([&] {
+    const std::string directory(PyBytes_AS_STRING(appliance.ptr()), PyBytes_GET_SIZE(appliance.ptr()));
     const GilRelease released;
-    return std::make_shared<Handle>(environment, accel, log_level);
+    return std::make_shared<Handle>(environment, accel, tuning, directory, log_level, limits);
   });
 }
 
@@ -64,6 +76,45 @@ bool is_open(const bp::object& self) {
 
 bool is_idle(const bp::object& self) {
   return translated([&] { return self_of(self.ptr()).is_idle(); });
+}
+
+void cancel(const bp::object& self) {
+  translated([&] { self_of(self.ptr()).cancel(); });
+}
+
+void terminate(const bp::object& self) {
+  translated([&] {
+    Handle& handle = self_of(self.ptr());
+    const GilRelease released;  // it reads /proc
+    handle.terminate();
+  });
+}
+
+void begin_turn(const bp::object& self, const std::string& name) {
+  translated([&] {
+    Handle& handle = self_of(self.ptr());
+    const GilRelease released;
+    handle.begin_turn(name);
+  });
+}
+
+void end_turn(const bp::object& self) {
+  translated([&] { self_of(self.ptr()).end_turn(); });
+}
+
+bp::object probe_image(const bp::object& path, const bp::object& format) {
+  return translated([&] { return bp::object(bp::handle<>(probe(path.ptr(), format.ptr()))); });
+}
+
+bp::object launch_info(const bp::object& self) {
+  return translated([&] {
+    const auto info = self_of(self.ptr()).launch_info();
+    if (!info) return bp::object();
+    const bp::handle<> reason(
+        PyUnicode_DecodeFSDefaultAndSize(info->reason.data(), std::ssize(info->reason)));
+    return bp::object(
+        bp::make_tuple(to_string(info->mode), info->accelerator.c_str(), info->seconds, bp::object(reason)));
+  });
 }
 
 /// The package's first call in every interpreter that imports it. Boost.Python's classes and the way in which
@@ -94,9 +145,15 @@ BOOST_PYTHON_MODULE(_native) {
       .def("close", &gk::close)
       .def("is_open", &gk::is_open)
       .def("is_idle", &gk::is_idle)
+      .def("cancel", &gk::cancel)
+      .def("terminate", &gk::terminate)
+      .def("_begin_turn", &gk::begin_turn)
+      .def("_end_turn", &gk::end_turn)
+      .def("last_launch", &gk::launch_info)
       .def("add_event_callback", &gk::add_event_callback)
       .def("delete_event_callback", &gk::delete_event_callback);
   bp::def("use_error_types", &gk::use_types);
+  bp::def("probe", &gk::probe_image);
 
   auto* type = reinterpret_cast<PyTypeObject*>(handle.ptr());
   try {

@@ -3,7 +3,7 @@
 `Guestfs` is a libguestfs handle with every action as a method; `AsyncGuestfs` is the same for asyncio.
 """
 
-from guestkit.aio import AsyncGuestfs
+from guestkit.aio import AsyncGuestfs, EventMessage, EventStream, set_executor
 from guestkit.errors import (
     ApplianceCrashed,
     ApplianceKilled,
@@ -14,7 +14,8 @@ from guestkit.errors import (
 )
 from guestkit.events import Event
 from guestkit.generated import structs
-from guestkit.handle import Guestfs
+from guestkit.handle import Guestfs, LaunchInfo
+from guestkit.images import ImageInfo, probe
 
 __version__ = "0.1.0"
 
@@ -25,8 +26,14 @@ __all__ = [
     "CallTimeout",
     "Error",
     "Event",
+    "EventMessage",
+    "EventStream",
     "Guestfs",
     "HandleClosed",
+    "ImageInfo",
     "LaunchError",
+    "LaunchInfo",
+    "probe",
+    "set_executor",
     "structs",
 ]

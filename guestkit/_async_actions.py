@@ -1,20 +1,37 @@
 """The actions of `AsyncGuestfs`: each passes its arguments on to the handle's method of the same name."""
 
 import functools
+import inspect
 import types
 
 from guestkit import _native
+from guestkit.generated.progress import PROGRESS
 
 
 class AsyncActions:
     """Every action of libguestfs as a method that returns a coroutine: what AsyncGuestfs inherits."""
 
 
-def _action(name, method):
-    @functools.wraps(method)  # name, documentation, and the signature by __wrapped__
-    def call(self, /, *arguments, **options):
-        return self._submit(name, lambda handle: method(handle, *arguments, **options))
+def _keywords(name):
+    """Return what the awaited call takes besides the method's arguments."""
+    kind = inspect.Parameter.KEYWORD_ONLY
+    if name in PROGRESS:
+        yield inspect.Parameter("progress", kind, default=None)
+    yield inspect.Parameter("on_cancel", kind, default="end")
 
+
+def _action(name, method):
+    keywords = list(_keywords(name))
+    defaults = {parameter.name: parameter.default for parameter in keywords}
+
+    @functools.wraps(method)
+    def call(self, /, *arguments, **options):
+        given = {key: options.pop(key, default) for key, default in defaults.items()}
+        return self._submit(name, lambda handle: method(handle, *arguments, **options), **given)
+
+    del call.__wrapped__
+    signature = inspect.signature(method)
+    call.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *keywords])
     call.__qualname__ = f"AsyncGuestfs.{name}"
     return call
 

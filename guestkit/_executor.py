@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 # A thread waits for its appliance nearly all of its time, and each appliance needs hundreds of MB: memory
 # ends before the threads do.
@@ -37,10 +44,55 @@ def thread_based(executor: Executor) -> Executor:
     return executor
 
 
-def _forget_executor() -> None:
-    """The threads did not come along into a forked child."""
+def run_in_executor(
+    loop: asyncio.AbstractEventLoop, executor: Executor, function: Callable[..., T], *arguments: Any
+) -> asyncio.Future[T]:
+    """Do as loop.run_in_executor, also for a loop that is closed before the function returns.
+
+    Before 3.12 that logs a traceback for every call.
+    """
+    outcome: asyncio.Future[T] = loop.create_future()
+    executor.submit(function, *arguments).add_done_callback(lambda done: pass_on(loop, done, outcome))
+    return outcome
+
+
+def run_in_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> asyncio.Future[T]:
+    """Run the function on a thread of its own, which waits for no other."""
+    outcome: asyncio.Future[T] = loop.create_future()
+    done: Future[T] = Future()
+    done.add_done_callback(lambda done: pass_on(loop, done, outcome))
+
+    def work() -> None:
+        try:
+            done.set_result(function())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=work, name="guestkit-control", daemon=True).start()
+    return outcome
+
+
+def pass_on(loop: asyncio.AbstractEventLoop, done: Future[T], outcome: asyncio.Future[T]) -> None:
+    """Give what came of it to the loop's future, on any thread."""
+
+    def settle() -> None:
+        if outcome.done():
+            return
+        if done.cancelled():
+            outcome.cancel()
+        elif (error := done.exception()) is not None:
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(done.result())
+
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(settle)
+
+
+def _forget() -> None:
+    """A forked child has none of the executor's threads."""
     global _executor
     _executor = None
 
 
-os.register_at_fork(after_in_child=_forget_executor)
+os.register_at_fork(after_in_child=_forget)

@@ -11,30 +11,45 @@ import asyncio
 import contextlib
 import contextvars
 import errno
+import functools
 import logging
+import os
 import threading
-import time
 import warnings
+import weakref
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from concurrent.futures import Executor
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
+from guestkit import _streams
 from guestkit._async_actions import AsyncActions
-from guestkit._executor import set_executor, shared_executor, thread_based
-from guestkit.errors import HandleClosed
+from guestkit._events import EventMessage, EventStream, Progress
+from guestkit._executor import (
+    run_in_executor,
+    run_in_thread,
+    set_executor,
+    shared_executor,
+    thread_based,
+)
+from guestkit.errors import CallTimeout, Error, HandleClosed
 from guestkit.events import Event, EventCallback
-from guestkit.handle import Accel, Guestfs
+from guestkit.handle import Accel, Guestfs, LaunchInfo, Tuning, limit
 
-__all__ = ["AsyncGuestfs", "Call", "set_executor"]
+if TYPE_CHECKING:
+    from _typeshed import StrOrBytesPath
+
+    from guestkit._streams import Source
+
+__all__ = ["AsyncGuestfs", "Call", "EventMessage", "EventStream", "OnCancel", "set_executor"]
 
 T = TypeVar("T")
 
 log = logging.getLogger("guestkit")
 
-#: A cancel is lost when it comes just before a transfer starts, so it is sent again, in seconds.
-CANCEL_INTERVAL = 0.03
+#: What a cancel does to a call that runs: end it, or wait until it has ended by itself.
+OnCancel = Literal["end", "wait"]
 
 
 class Call(Coroutine[Any, Any, T], Generic[T]):
@@ -42,17 +57,34 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
 
     A coroutine: await it, give it to `asyncio.gather`, `create_task`, `wait_for`. It runs when its turn
     comes, awaited or not; the exception of one that nobody awaits is logged. Cancelling the await of a call
-    that waits takes it out of the queue; of one that runs, tells libguestfs to stop and waits until it has.
+    that waits takes it out of the queue; of one that runs, ends it, and waits until it has ended.
     """
 
-    def __init__(self, owner: AsyncGuestfs, name: str, function: Callable[[Guestfs], T]) -> None:
+    def __init__(
+        self,
+        owner: AsyncGuestfs,
+        name: str,
+        function: Callable[[Guestfs], T],
+        progress: Callable[[int, int], object] | None = None,
+        on_cancel: OnCancel = "end",
+    ) -> None:
+        if on_cancel not in ("end", "wait"):
+            raise ValueError(f'{name}() argument \'on_cancel\' must be "end" or "wait", not {on_cancel!r}')
+        if progress is not None and not callable(progress):
+            raise TypeError(f"{name}() argument 'progress' must be callable, not {type(progress).__name__}")
         self.__name__ = name
         self.__qualname__ = f"AsyncGuestfs.{name}"
         self._owner = owner
         self._function = function
+        self._on_cancel = on_cancel
         self._context = contextvars.copy_context()
-        self._future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._ended = False  # guarded by the owner's _cancel_lock
+        loop = asyncio.get_running_loop()
+        self._progress = None if progress is None else Progress(loop, contextvars.copy_context(), progress)
+        self._future: asyncio.Future[T] = loop.create_future()
+        self._timer: asyncio.TimerHandle | None = None  # ends the wait for its turn
+        self._begun = False  # these three are guarded by the owner's _lock
+        self._ended = False
+        self._cancelled = False
         self._waiting: Coroutine[Any, Any, T] | None = None
 
     def __repr__(self) -> str:
@@ -83,6 +115,17 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
     async def _wait(self) -> T:
         await _until_done(self._future, lambda: self._owner._cancel(self))
         return self._future.result()
+
+    def _run(self, handle: Guestfs) -> T:
+        """On a thread of the executor."""
+        if self._progress is None:
+            return self._function(handle)
+        number = handle.set_event_callback(self._progress.deliver, Event.PROGRESS)
+        try:
+            return self._function(handle)
+        finally:
+            with contextlib.suppress(Error):  # closed by the function, or killed
+                handle.delete_event_callback(number)
 
 
 async def _until_done(future: asyncio.Future[Any], on_cancel: Callable[[], object]) -> None:
@@ -118,21 +161,51 @@ class AsyncGuestfs(AsyncActions):
     _handle: Guestfs | None = None  # made by the first call; here for __del__ after a failed __init__
 
     def __init__(
-        self, *, environment: bool = True, accel: Accel = "auto", executor: Executor | None = None
+        self,
+        *,
+        environment: bool = True,
+        accel: Accel = "auto",
+        tuning: Tuning = "auto",
+        appliance: str | os.PathLike[str] = "auto",
+        launch_timeout: float | None = None,
+        call_timeout: float | None = None,
+        close_timeout: float | None = 60.0,
+        cancel_grace: float = 2.0,
+        queue_timeout: float | None = None,
+        executor: Executor | None = None,
     ) -> None:
         """Prepare a handle; libguestfs' own is created by the first call.
 
-        environment, accel: as in `Guestfs`
+        environment, accel, tuning, appliance: as in `Guestfs`
+        launch_timeout, call_timeout, close_timeout, cancel_grace: as in `Guestfs`
+        queue_timeout: how long a call may wait for its turn, in seconds, before it raises CallTimeout without
+            having run; None: without limit
         executor: where this handle's calls run, instead of on the process' executor (`set_executor`)
         """
-        self._environment = environment
-        self._accel = accel
+        limit("AsyncGuestfs", "queue_timeout", queue_timeout)
+        self._make = functools.partial(
+            Guestfs,
+            environment=environment,
+            accel=accel,
+            tuning=tuning,
+            appliance=appliance,
+            launch_timeout=launch_timeout,
+            call_timeout=call_timeout,
+            close_timeout=close_timeout,
+            cancel_grace=cancel_grace,
+        )
+        self._queue_timeout = queue_timeout
         self._executor = executor if executor is None else thread_based(executor)
+        self._pid = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._queue: deque[Call[Any]] = deque()
         self._running: Call[Any] | None = None
         self._closed: asyncio.Future[None] | None = None
-        self._cancel_lock = threading.Lock()
+        self._terminated = False
+        self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
+        self._listeners: list[tuple[EventCallback, int]] = []  # that wait for the handle
+        self._lock = threading.Lock()
+        _handles.add(self)
 
     def __repr__(self) -> str:
         state = "open" if self._closed is None else "closed" if self._closed.done() else "closing"
@@ -163,12 +236,13 @@ class AsyncGuestfs(AsyncActions):
         with contextlib.suppress(RuntimeError):
             threading.Thread(target=handle.close, name="guestkit-reaper", daemon=True).start()
 
-    def run(self, function: Callable[[Guestfs], T]) -> Call[T]:
+    def run(self, function: Callable[[Guestfs], T], *, on_cancel: OnCancel = "end") -> Call[T]:
         """Run a function of the blocking handle in the handle's turn: many calls for one hop between threads.
 
-        The function runs on a thread of the executor and must not keep the handle.
+        The function runs on a thread of the executor and must not keep the handle. A cancel ends the call
+        that it is in, and every later one of it.
         """
-        return self._submit("run", function)
+        return self._submit("run", function, on_cancel=on_cancel)
 
     def set_event_callback(
         self, callback: EventCallback, events: Event | int = Event.ALL
@@ -182,8 +256,7 @@ class AsyncGuestfs(AsyncActions):
         loop = asyncio.get_running_loop()
 
         def deliver(event: Event, number: int, text: str, numbers: list[int]) -> None:
-            # The loop may be closed before the handle is.
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop is closed before the handle is
                 loop.call_soon_threadsafe(callback, event, number, text, numbers, context=context)
 
         return self._submit("set_event_callback", lambda handle: handle.set_event_callback(deliver, events))
@@ -192,16 +265,93 @@ class AsyncGuestfs(AsyncActions):
         """End the registration of that number."""
         return self._submit("delete_event_callback", lambda handle: handle.delete_event_callback(number))
 
-    async def user_cancel(self) -> None:
+    def launch_info(self) -> Coroutine[Any, Any, LaunchInfo | None]:
+        """Tell how the last launch that succeeded went; None before the first. Since 0.3."""
+        return self._submit("launch_info", lambda handle: handle.launch_info())
+
+    def events(self, events: Event | int = Event.ALL, *, maxsize: int = 1000) -> EventStream:
+        """Iterate over these events as they come, from now until the handle is closed.
+
+            async for message in g.events(Event.APPLIANCE | Event.PROGRESS):
+                print(message.event.name, repr(message.text), message.numbers)
+
+        maxsize: how many events may wait; then the oldest is dropped and counted (`EventStream.dropped`)
+        """
+        loop = self._bind("events")
+        stream = EventStream(loop, maxsize)
+        if self._closed is not None:
+            stream._end()
+            return stream
+        self._streams.add(stream)
+        with self._lock:  # else the handle might be made in between
+            if self._handle is None:
+                self._listeners.append((stream._deliver, int(events)))
+            else:
+                self._handle.set_event_callback(stream._deliver, events)
+        return stream
+
+    def download_stream(self, remotefilename: StrOrBytesPath) -> AsyncGenerator[bytes, None]:
+        """Iterate over the content of a guest's file, in chunks of at most 1 MiB.
+
+            async for chunk in g.download_stream("/var/log/syslog"):
+                target.write(chunk)
+
+        The transfer takes its place in the queue when the iteration begins, and waits while the program does:
+        no more than a chunk is held. Leaving the loop early ends it (`contextlib.aclosing` says when), and
+        the handle goes on working. The chunks are the caller's to keep.
+        """
+        return _streams.read(
+            self, "download_stream", lambda handle, file: handle.download(remotefilename, file)
+        )
+
+    def tar_out_stream(self, directory: StrOrBytesPath, **options: Any) -> AsyncGenerator[bytes, None]:
+        """Iterate over an archive of a guest's directory, as `download_stream`; options: of `tar_out`."""
+        return _streams.read(
+            self, "tar_out_stream", lambda handle, file: handle.tar_out(directory, file, **options)
+        )
+
+    async def upload_stream(self, source: Source, remotefilename: StrOrBytesPath) -> None:
+        """Write what comes from the source, an iterable or async iterable of bytes, into a guest's file.
+
+        The source is asked for more when there is room. If it raises, or the caller is cancelled, the upload
+        ends, a part of the file stays, and the handle goes on working.
+        """
+        await _streams.write(
+            self, "upload_stream", lambda handle, file: handle.upload(file, remotefilename), source
+        )
+
+    async def tar_in_stream(self, source: Source, directory: StrOrBytesPath, **options: Any) -> None:
+        """Unpack an archive that comes as in `upload_stream` in a guest's directory; options: of `tar_in`."""
+        await _streams.write(
+            self, "tar_in_stream", lambda handle, file: handle.tar_in(file, directory, **options), source
+        )
+
+    async def user_cancel(self) -> None:  # type: ignore[override]  # has no turn that a cancel could end
         """Tell the upload or download that is running to stop: at once, without a place in the queue."""
         if self._handle is not None:
-            await self._in_thread(self._handle.user_cancel)
+            await run_in_thread(self._bind("user_cancel"), self._handle.user_cancel)
+
+    def terminate(self) -> None:
+        """Kill what runs for the handle, at once: for signal handlers, `finally` and other threads.
+
+        Waits for nothing. The call that runs raises ApplianceKilled, those that wait raise HandleClosed, and
+        so do new ones. What a guest has not written to its disks yet is lost. `close` afterwards.
+        """
+        with self._lock:
+            self._terminated = True
+            handle = self._handle
+        if handle is not None:
+            handle.terminate()
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._abandon)
 
     async def close(self) -> None:
         """Let the calls that were made run to their end, then end the appliance and free the handle.
 
         From here on new calls raise HandleClosed. Closing twice is harmless, and a second close waits for
-        the first. A cancel does not stop it: it is raised when the handle is closed.
+        the first. A cancel does not stop it: it is raised when the handle is closed, which `close_timeout`
+        bounds once the calls have ended.
         """
         loop = self._bind("close")
         if self._closed is None:
@@ -210,12 +360,21 @@ class AsyncGuestfs(AsyncActions):
         await _until_done(self._closed, lambda: None)
         self._closed.result()
 
-    def _submit(self, name: str, function: Callable[[Guestfs], T]) -> Call[T]:
-        self._bind(name)
-        if self._closed is not None:
-            raise HandleClosed(name, "the handle is closed", errno.EBADF)
-        call = Call(self, name, function)
+    def _submit(
+        self,
+        name: str,
+        function: Callable[[Guestfs], T],
+        progress: Callable[[int, int], object] | None = None,
+        on_cancel: OnCancel = "end",
+    ) -> Call[T]:
+        loop = self._bind(name)
+        if self._closed is not None or self._terminated:
+            state = "terminated" if self._closed is None else "closed"
+            raise HandleClosed(name, f"the handle is {state}", errno.EBADF)
+        call = Call(self, name, function, progress, on_cancel)
         self._queue.append(call)
+        if self._queue_timeout is not None:
+            call._timer = loop.call_later(self._queue_timeout, self._expire, call)
         self._next()
         return call
 
@@ -224,6 +383,12 @@ class AsyncGuestfs(AsyncActions):
             loop = asyncio.get_running_loop()
         except RuntimeError:
             raise RuntimeError(f"AsyncGuestfs.{name}() needs a running event loop") from None
+        if self._pid != os.getpid():
+            raise HandleClosed(
+                name,
+                "the handle belongs to the process before the fork; open one in this process",
+                errno.EBADF,
+            )
         if self._loop is None:
             self._loop = loop
         if self._loop is not loop:
@@ -240,10 +405,9 @@ class AsyncGuestfs(AsyncActions):
             return
         assert self._loop is not None
         self._running = call = self._queue.popleft()
+        executor = self._executor or shared_executor()
         try:
-            outcome = self._loop.run_in_executor(
-                self._executor or shared_executor(), call._context.run, self._work, call
-            )
+            outcome = run_in_executor(self._loop, executor, call._context.run, self._work, call)
         except RuntimeError as error:  # the executor was shut down
             outcome = self._loop.create_future()
             outcome.set_exception(error)
@@ -251,17 +415,37 @@ class AsyncGuestfs(AsyncActions):
 
     def _work(self, call: Call[T]) -> T:
         """On a thread of the executor, one call of this handle at a time."""
+        handle = self._handle or self._create()
+        handle._begin_turn(call.__name__)
         try:
-            if self._handle is None:
-                self._handle = Guestfs(environment=self._environment, accel=self._accel)
-            return call._function(self._handle)
+            with self._lock:
+                if call._cancelled:  # while it waited for a thread: it never runs
+                    raise Error(call.__name__, "cancelled", errno.EINTR)
+                call._begun = True
+            return call._run(handle)
         finally:
-            with self._cancel_lock:
+            with self._lock:
                 call._ended = True
+            handle._end_turn()
+
+    def _create(self) -> Guestfs:
+        handle = self._make()
+        with self._lock:
+            self._handle = handle
+            if self._terminated:
+                handle.terminate()
+            for callback, events in self._listeners:
+                handle.set_event_callback(callback, events)
+            self._listeners.clear()
+        return handle
 
     def _ended(self, call: Call[T], outcome: asyncio.Future[T]) -> None:
         self._running = None
-        if outcome.cancelled():
+        if call._timer is not None:
+            call._timer.cancel()
+        if call._future.done():  # its time in the queue was over while it waited for a thread
+            outcome.exception()
+        elif outcome.cancelled():
             call._future.cancel()
         elif (error := outcome.exception()) is not None:
             call._future.set_exception(error)
@@ -270,62 +454,84 @@ class AsyncGuestfs(AsyncActions):
         self._next()
 
     def _cancel(self, call: Call[Any]) -> None:
-        """Take a waiting call out of the queue; have libguestfs stop the one that is running."""
-        if call is not self._running:
-            if call in self._queue:
-                self._queue.remove(call)
+        """Take a waiting call out of the queue; end the one that is running."""
+        if self._withdraw(call):
             call._future.cancel()
-        elif (handle := self._handle) is not None:
-            threading.Thread(
-                target=self._keep_cancelling, args=(handle, call), name="guestkit-cancel", daemon=True
-            ).start()
+        elif call is self._running and call._on_cancel == "end":
+            with self._lock:
+                call._cancelled = True
+                # Never after the call's end: it would hit the next one.
+                if call._begun and not call._ended and self._handle is not None:
+                    self._handle.cancel()
 
-    def _keep_cancelling(self, handle: Guestfs, call: Call[Any]) -> None:
-        while True:
-            with self._cancel_lock:  # never after the call's end: it would hit the next one
-                if call._ended:
-                    return
-                handle.user_cancel()
-            time.sleep(CANCEL_INTERVAL)
+    def _withdraw(self, call: Call[Any]) -> bool:
+        """Take the call out of the queue, if it is there."""
+        if call not in self._queue:
+            return False
+        self._queue.remove(call)
+        if call._timer is not None:
+            call._timer.cancel()
+        return True
+
+    def _expire(self, call: Call[Any]) -> None:
+        """The call has waited too long for its turn or for a thread."""
+        with self._lock:
+            if call._begun or call._future.done():
+                return
+            call._cancelled = True
+        self._withdraw(call)
+        seconds = self._queue_timeout or 0.0
+        message = f"waited longer than {seconds:g} s for its turn (queue_timeout); it did not run"
+        error = CallTimeout(call.__name__, message, errno.ETIMEDOUT, seconds, "queue_timeout")
+        call._future.set_exception(error)
 
     def _cancel_all(self) -> None:
         for call in [*self._queue, *([self._running] if self._running is not None else [])]:
             self._cancel(call)
 
+    def _abandon(self) -> None:
+        for call in list(self._queue):
+            self._withdraw(call)
+            error = HandleClosed(
+                call.__name__, "the handle was terminated before the call's turn", errno.EBADF
+            )
+            call._future.set_exception(error)
+
     def _finish(self, closed: asyncio.Future[None]) -> None:
         """Close the C handle on a thread of its own: it must not wait for a free one of the pool."""
-        if self._handle is None:
-            if not closed.done():
-                closed.set_result(None)
-            return
-        outcome = self._in_thread(self._handle.close)
-        outcome.add_done_callback(lambda outcome: _pass_on(outcome, closed))
-
-    def _in_thread(self, function: Callable[[], T]) -> asyncio.Future[T]:
         assert self._loop is not None
-        loop = self._loop
-        future: asyncio.Future[T] = loop.create_future()
 
-        def work() -> None:
-            try:
-                result = function()
-            except BaseException as error:
-                settle(future.set_exception, error)
+        def close() -> None:
+            if self._handle is not None:
+                self._handle.close()
+
+        outcome = run_in_thread(self._loop, close)
+
+        def finished(outcome: asyncio.Future[None]) -> None:
+            for stream in self._streams:
+                stream._end()
+            if (error := outcome.exception()) is not None:
+                closed.set_exception(error)
             else:
-                settle(future.set_result, result)
+                closed.set_result(None)
 
-        def settle(setter: Callable[[Any], None], value: Any) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(lambda: None if future.done() else setter(value))
-
-        threading.Thread(target=work, name="guestkit-control", daemon=True).start()
-        return future
+        outcome.add_done_callback(finished)
 
 
-def _pass_on(outcome: asyncio.Future[None], target: asyncio.Future[None]) -> None:
-    if target.done():
-        return
-    if (error := outcome.exception()) is not None:
-        target.set_exception(error)
-    else:
-        target.set_result(None)
+_handles: weakref.WeakSet[AsyncGuestfs] = weakref.WeakSet()
+
+
+def _end_forgotten() -> None:
+    """Kill what runs for handles whose loop is gone: nobody can wait for it any more.
+
+    The interpreter joins the executor's threads before it runs any other exit function, and such a thread may
+    be in a call that never ends.
+    """
+    for handle in list(_handles):
+        loop = handle._loop
+        if loop is not None and not loop.is_running() and handle._handle is not None:
+            handle._handle.terminate()
+
+
+# The one hook that runs before threads are joined is concurrent.futures' own: private, the same since 3.9.
+threading._register_atexit(_end_forgotten)  # type: ignore[attr-defined]

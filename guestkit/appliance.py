@@ -23,13 +23,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from guestkit import _native
+from guestkit import __version__, _native
 from guestkit.handle import Guestfs
 
 __all__ = ["Appliance", "ApplianceError", "appliances", "build", "cache_directory", "check", "remove"]
 
 FORMAT = "guestkit-appliance 1"
 FILES = ("kernel", "initrd", "root", "README.fixed")
+
+#: supermin copies installed packages: it, too, builds anew when one of these has changed.
+PACKAGE_DATABASES = tuple(
+    map(Path, ("/var/lib/dpkg/status", "/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite"))
+)
 
 #: What mounting the root disk and talking to the host needs; udev and modprobe load the rest from the root.
 MODULES = (
@@ -192,7 +197,8 @@ def _inputs() -> list[Path]:
         raise ApplianceError("there is no kernel in /boot (Debian: apt install linux-image-cloud-amd64)")
     with Guestfs(environment=False) as g:
         qemu = Path(g.get_hv())
-    return [*kernels, qemu, *sorted(supermin.iterdir()), programs / "appliance-init",
+    packages = [path for path in PACKAGE_DATABASES if path.exists()]
+    return [*kernels, qemu, *packages, *sorted(supermin.iterdir()), programs / "appliance-init",
             programs / "appliance-settle"]  # fmt: skip
 
 
@@ -202,7 +208,7 @@ def _row(kind: str, path: Path, name: str) -> str:
 
 
 def _key(inputs: list[Path]) -> str:
-    text = "\n".join([FORMAT, *(_row("input", path, str(path)) for path in inputs)])
+    text = "\n".join([FORMAT, __version__, *(_row("input", path, str(path)) for path in inputs)])
     return "lean-" + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

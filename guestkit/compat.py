@@ -17,7 +17,7 @@ from typing import Any
 from guestkit import _native
 from guestkit.errors import Error, HandleClosed
 from guestkit.events import Event
-from guestkit.generated.former import ALIASES, BOOLS, HASHTABLES
+from guestkit.generated.former import ALIASES, BOOLS, BUFFERS, HASHTABLES
 from guestkit.handle import Guestfs
 
 EVENT_CLOSE = int(Event.CLOSE)
@@ -114,11 +114,31 @@ def _as_pairs(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def _takes_str(method: Callable[..., Any], position: int, name: str) -> Callable[..., Any]:
+    """Have the argument of bytes take str too, as its UTF-8."""
+
+    def as_bytes(content: Any) -> Any:
+        return content.encode(errors="surrogateescape") if isinstance(content, str) else content
+
+    @functools.wraps(method)
+    def call(self: GuestFS, /, *arguments: Any, **options: Any) -> Any:
+        given = list(arguments)
+        given[position : position + 1] = map(as_bytes, given[position : position + 1])
+        if name in options:
+            options[name] = as_bytes(options[name])
+        return method(self, *given, **options)
+
+    return call
+
+
 def _define() -> None:
     for names, wrap in ((BOOLS, _as_int), (HASHTABLES, _as_pairs)):
         for name in names:
             if hasattr(_native.Handle, name):
                 setattr(GuestFS, name, wrap(getattr(_native.Handle, name)))
+    for name, (position, argument) in BUFFERS.items():
+        if hasattr(_native.Handle, name):
+            setattr(GuestFS, name, _takes_str(getattr(_native.Handle, name), position, argument))
     for former, name in ALIASES.items():
         if hasattr(GuestFS, name):
             setattr(GuestFS, former, getattr(GuestFS, name))

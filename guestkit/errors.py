@@ -63,11 +63,20 @@ class LaunchError(Error):
 
 
 class ApplianceCrashed(Error):
-    """The appliance died while it was in use. Open a new handle: this one has lost its disks."""
+    """The appliance died while it was in use. Open a new handle: this one has lost its disks.
+
+    Attributes:
+        console: the last lines that the appliance and libguestfs wrote: hostile text, escape it
+    """
+
+    def __init__(self, op: str, message: str, errno: int = 0, console: Sequence[str] = ()) -> None:
+        super().__init__(op, message, errno)
+        self.args = (op, message, errno, tuple(console))
+        self.console = tuple(console)
 
 
 class ApplianceKilled(ApplianceCrashed):
-    """guestkit ended the appliance because a call was cancelled or took too long."""
+    """guestkit ended the appliance: by `terminate`, or because a call did not stop when it was to."""
 
 
 class CallTimeout(Error, TimeoutError):  # type: ignore[misc]  # OSError.errno may be None, this one not
@@ -75,7 +84,7 @@ class CallTimeout(Error, TimeoutError):  # type: ignore[misc]  # OSError.errno m
 
     Attributes:
         seconds: the time it was given
-        clock: which limit it was, such as "call_timeout"
+        clock: which limit it was: "launch_timeout", "call_timeout" or "queue_timeout"
         console: the last lines that the appliance and libguestfs wrote: hostile text, escape it
     """
 
@@ -95,4 +104,4 @@ class CallTimeout(Error, TimeoutError):  # type: ignore[misc]  # OSError.errno m
         self.console = tuple(console)
 
 
-_native.use_error_types((Error, HandleClosed, LaunchError, ApplianceCrashed))
+_native.use_error_types((Error, HandleClosed, LaunchError, ApplianceCrashed, ApplianceKilled, CallTimeout))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import operator
+import os
 import weakref
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
@@ -13,8 +16,23 @@ from guestkit import _native
 from guestkit.events import Event, EventCallback
 
 Accel = Literal["auto", "kvm", "tcg"]
+Tuning = Literal["auto", "none"]
 
 _log = logging.getLogger("guestkit")
+
+
+@dataclass(frozen=True)
+class LaunchInfo:
+    """How a launch went. Since 0.3."""
+
+    mode: Literal["system", "lean", "warm", "fixed"]
+    """The appliance: libguestfs' own, guestkit's booted or restored, or the user's."""
+    accelerator: Literal["kvm", "tcg", ""]
+    """Who ran its processor; "" where another backend than direct decides."""
+    seconds: float
+    """How long it took."""
+    reason: str
+    """Why nothing faster was used; empty for the fastest."""
 
 
 class Guestfs(_native.Handle):
@@ -36,7 +54,17 @@ class Guestfs(_native.Handle):
     """
 
     def __init__(
-        self, *, environment: bool = True, close_on_exit: bool = True, accel: Accel = "auto"
+        self,
+        *,
+        environment: bool = True,
+        close_on_exit: bool = True,
+        accel: Accel = "auto",
+        tuning: Tuning = "auto",
+        appliance: str | os.PathLike[str] = "auto",
+        launch_timeout: float | None = None,
+        call_timeout: float | None = None,
+        close_timeout: float | None = 60.0,
+        cancel_grace: float = 2.0,
     ) -> None:
         """Create a handle.
 
@@ -44,6 +72,16 @@ class Guestfs(_native.Handle):
         close_on_exit: close the handle when the interpreter ends, if it is still open and idle
         accel: who runs the appliance's processor: "kvm" (or the launch fails), "tcg" (emulation: works
             everywhere, several times slower), "auto" (KVM where it works, else TCG, with a line in the log)
+        tuning: "auto": an emulated appliance gets kernel arguments that make it faster; "none": it does not
+        appliance: "auto": the fastest that `guestkit appliance build` has made, while it fits what is
+            installed, unless you set a search path or a hypervisor; "system": libguestfs' own; or the
+            directory of a fixed appliance
+
+        Limits in seconds; a call that takes longer is stopped and raises CallTimeout:
+        launch_timeout: for `launch`; None: 60 with KVM, 300 where the processor is emulated
+        call_timeout: for every other call, from when it starts to run; None: without limit
+        close_timeout: for `close`; then the hypervisor is killed. None: without limit
+        cancel_grace: how long a call that is to end may go on before the hypervisor is killed
         """
         if not isinstance(environment, bool):
             raise TypeError(
@@ -51,7 +89,22 @@ class Guestfs(_native.Handle):
             )
         if not isinstance(accel, str):
             raise TypeError(f"Guestfs() argument 'accel' must be str, not {type(accel).__name__}")
-        super().__init__(environment, accel, _log.getEffectiveLevel())
+        if tuning not in ("auto", "none"):
+            raise ValueError(f'tuning must be "auto" or "none", not {tuning!r}')
+        directory = os.fsencode(appliance)
+        if b"\0" in directory or not directory:
+            raise ValueError(f'appliance must be "auto", "system" or a directory, not {appliance!r}')
+        super().__init__(
+            environment,
+            accel,
+            tuning == "auto",
+            directory,
+            _log.getEffectiveLevel(),
+            None if launch_timeout is None else limit("Guestfs", "launch_timeout", launch_timeout),
+            limit("Guestfs", "call_timeout", call_timeout),
+            limit("Guestfs", "close_timeout", close_timeout),
+            limit("Guestfs", "cancel_grace", cancel_grace),
+        )
         if close_on_exit:
             _open_handles.add(self)
 
@@ -75,15 +128,38 @@ class Guestfs(_native.Handle):
         """
         super().close()
 
+    def cancel(self) -> None:
+        """End the call that another thread has running on the handle, if there is one; return at once.
+
+        A transfer stops and the handle goes on working, as after `user_cancel`, but no cancel is lost. What
+        has not stopped after `cancel_grace` is ended by killing the hypervisor; a launch is at once. The call
+        raises Error with errno EINTR, or ApplianceKilled, which every later call then raises too.
+        """
+        super().cancel()
+
+    def terminate(self) -> None:
+        """Kill what runs for the handle: its hypervisor, or what it starts before.
+
+        For any thread and for signal handlers: waits for nothing, not even for a call that is running, which
+        raises ApplianceKilled as does every later one but `close`. What a guest has not written to its disks
+        yet is lost.
+        """
+        super().terminate()
+
     def is_open(self) -> bool:
         """Tell whether the handle can still be used."""
         return super().is_open()
 
+    def launch_info(self) -> LaunchInfo | None:
+        """Tell how the last launch that succeeded went; None before the first. Since 0.3."""
+        last = super().last_launch()
+        return None if last is None else LaunchInfo(*last)  # type: ignore[arg-type]
+
     def set_event_callback(self, callback: EventCallback, events: Event | int = Event.ALL) -> int:
         """Have callback run at each of these events; return the number of the registration.
 
-        Waits for a call that is running on the handle. A callback that refers to the handle keeps it alive
-        until it is closed. guestfs_set_event_callback(3).
+        Does not wait for a call that is running on the handle. A callback that refers to the handle keeps it
+        alive until it is closed. guestfs_set_event_callback(3).
         """
         if not callable(callback):
             raise TypeError(
@@ -96,8 +172,24 @@ class Guestfs(_native.Handle):
         return super().add_event_callback(deliver, operator.index(events))
 
     def delete_event_callback(self, number: int) -> None:
-        """End the registration of that number. guestfs_delete_event_callback(3)."""
+        """End the registration of that number; wait for its callback if another thread is in it.
+
+        guestfs_delete_event_callback(3).
+        """
         super().delete_event_callback(number)
+
+
+def limit(kind: str, name: str, given: float | None) -> float:
+    """Return the limit in seconds, infinite for None."""
+    if given is None:
+        return math.inf
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
+        raise TypeError(
+            f"{kind}() argument '{name}' must be a number of seconds or None, not {type(given).__name__}"
+        )
+    if not given >= 0:
+        raise ValueError(f"{kind}() argument '{name}' must not be negative: {given}")
+    return float(given)
 
 
 _open_handles: weakref.WeakSet[Guestfs] = weakref.WeakSet()

@@ -7,7 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from guestkit.cli import inspect
+from guestkit.appliance import ApplianceError
+from guestkit.cli import appliance, inspect
 from guestkit.cli.text import printable
 from guestkit.errors import Error
 
@@ -20,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     try:
-        status = inspect.run(arguments.disks, as_json=arguments.json)
+        status: int = arguments.run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The interpreter flushes once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (Error, OSError) as error:
+    except (Error, ApplianceError, OSError) as error:
         print(f"guestkit: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 1
     return status
@@ -39,14 +40,18 @@ def _parser() -> argparse.ArgumentParser:
         prog="guestkit", description="Look inside virtual-machine disk images.", allow_abbrev=False
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    inspect.add_arguments(
-        commands.add_parser(
-            "inspect",
-            help="tell what is on disks",
-            description=inspect.DESCRIPTION,
-            epilog=inspect.EPILOG,
+    for name, told, command in (
+        ("inspect", "tell what is on disks", inspect),
+        ("appliance", "build, list, check or remove the fast appliance", appliance),
+    ):
+        added = commands.add_parser(
+            name,
+            help=told,
+            description=command.DESCRIPTION,
+            epilog=command.EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-    )
+        command.add_arguments(added)
+        added.set_defaults(run=command.run)
     return parser

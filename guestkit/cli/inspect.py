@@ -32,7 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the reports as a JSON list")
 
 
-def run(disks: Sequence[str], *, as_json: bool) -> int:
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the arguments say; return the exit status."""
+    return inspect(arguments.disks, as_json=arguments.json)
+
+
+def inspect(disks: Sequence[str], *, as_json: bool) -> int:
     """Inspect the disks, or a demo guest if there is none; print the reports; return the exit status.
 
     The report alone goes to stdout. Raises Error when the demo guest cannot be made.

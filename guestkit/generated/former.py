@@ -61,6 +61,17 @@ HASHTABLES = (
     "xfs_info2",
 )
 
+#: Bytes as an argument may be a str there: its position and name.
+BUFFERS = {
+    "hivex_node_set_value": (3, "val"),
+    "internal_test": (8, "bufferin"),
+    "pwrite": (1, "content"),
+    "pwrite_device": (1, "content"),
+    "set_libvirt_requested_credential": (1, "cred"),
+    "write": (1, "content"),
+    "write_append": (1, "content"),
+}
+
 #: Names that actions had before they took optional arguments.
 ALIASES = {
     "add_drive_opts": "add_drive",

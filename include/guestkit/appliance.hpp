@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
@@ -24,6 +25,21 @@ enum class ApplianceMode {
   system,  ///< libguestfs' own
   lean,    ///< guestkit's, booted
   warm,    ///< guestkit's, restored from a snapshot
+  fixed,   ///< the user's: set_path(), LIBGUESTFS_PATH or HandleOptions::appliance
+};
+
+/// The mode's name as Python and the log have it.
+constexpr const char* to_string(ApplianceMode mode) noexcept {
+  constexpr std::array names{"system", "lean", "warm", "fixed"};
+  return names.at(static_cast<std::size_t>(mode));
+}
+
+/// How a launch went. Since 0.3.
+struct LaunchInfo {
+  ApplianceMode mode = ApplianceMode::system;
+  std::string accelerator = {};  ///< "kvm" or "tcg"; empty where another backend than direct decides
+  double seconds = 0;
+  std::string reason = {};  ///< why nothing faster was used; empty for the fastest
 };
 
 /// What to tell libguestfs for a fast launch. Since 0.3.
@@ -38,7 +54,8 @@ struct ApplianceChoice {
 /// Kernel arguments that make an emulated appliance faster; empty where there is nothing to gain. Since 0.3.
 ///
 /// Under TCG only: norandmaps weakens address randomisation of the programs inside the appliance. 297 and 580
-/// are the rep-string instructions (ERMS, FSRM), slow when emulated. acpi=off suits the machine pc alone.
+/// are the rep-string instructions (ERMS, FSRM), slow when emulated. acpi=off suits the machine pc alone, and
+/// hides all processors but one.
 inline std::string tuning_arguments(bool emulated, bool machine_pc) {
 #if defined(__x86_64__)
   if (!emulated) return "";
@@ -120,9 +137,8 @@ inline std::string appliance_fault(const std::string& directory) {
 }
 
 /// The best appliance in a cache directory; libguestfs' own, and why, if none is good. Since 0.3.
-inline ApplianceChoice find_appliance(const std::string& cache, bool emulated, bool machine_pc = true) {
-  ApplianceChoice choice{.append = tuning_arguments(emulated, machine_pc)};
-  choice.reason = "no appliance has been built in " + cache;
+inline ApplianceChoice find_appliance(const std::string& cache) {
+  ApplianceChoice choice{.reason = "no appliance has been built in " + cache};
   std::vector<std::string> names;
   if (DIR* folder = ::opendir(cache.c_str())) {
     while (const dirent* entry = ::readdir(folder)) names.emplace_back(entry->d_name);
@@ -133,12 +149,7 @@ inline ApplianceChoice find_appliance(const std::string& cache, bool emulated, b
     if (!name.starts_with("lean-")) continue;
     const std::string directory = cache + '/' + name;
     auto fault = appliance_fault(directory);
-    if (fault.empty()) {
-      choice.mode = ApplianceMode::lean;
-      choice.directory = directory;
-      choice.reason = "";
-      return choice;
-    }
+    if (fault.empty()) return {.mode = ApplianceMode::lean, .directory = directory};
     choice.reason = name + ": " + fault;
   }
   return choice;

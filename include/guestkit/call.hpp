@@ -6,19 +6,23 @@
 #pragma once
 
 #include <guestfs.h>
-#include <pthread.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "appliance.hpp"
 #include "console.hpp"
+#include "control.hpp"
 #include "convert.hpp"
 #include "error.hpp"
 #include "launch_error.hpp"
@@ -37,15 +41,6 @@ using LogSink = std::function<void(LogLevel, const std::string&)>;
 namespace detail {
 
 struct listener;  // event.hpp
-
-/// How often this process has been forked from the one that loaded guestkit. A handle belongs to the
-/// process that made it: in a forked child it must not be touched, or the parent's appliance suffers.
-inline unsigned fork_generation() noexcept {
-  static std::atomic<unsigned> generation{0};
-  static const int watching = ::pthread_atfork(nullptr, nullptr, [] { generation.fetch_add(1); });
-  (void)watching;
-  return generation.load(std::memory_order_relaxed);
-}
 
 inline std::uint64_t next_serial() noexcept {
   static std::atomic<std::uint64_t> serial{0};
@@ -76,32 +71,41 @@ class handle_place {
   bool held_ = true;
 };
 
+/// What a fast launch sets in the user's place.
+enum class launch_setting { path, hypervisor, append };
+
 /// What a handle is made of. Shared by the handle, the calls that run on it and, weakly, its subscriptions:
 /// an object that its own callback destroys serves the call to its end.
 struct handle_state {
-  static constexpr std::uint32_t closing = 1U << 31;
-
   handle_place place;
   guestfs_h* h = nullptr;
   const std::uint64_t serial = next_serial();  // addresses are used again, serials are not
   const unsigned generation = fork_generation();
-  std::atomic<std::uint32_t> calls{0};  // calls inside the handle; the top bit: no more may enter
-  std::atomic<bool> closed{false};
-  std::atomic<bool> launched{false};  // the appliance came up and was not shut down by a call
-  std::atomic<bool> verbose{false};   // library and console lines are to be seen on stderr
-  std::atomic<bool> traces{false};    // so are traces
+  const std::unique_ptr<control, control_deleter> work{new control};
+  std::atomic<bool> verbose{false};  // library and console lines are to be seen on stderr
+  std::atomic<bool> traces{false};   // so are traces
   console_ring console;
   LogSink log;
   LogLevel log_level = LogLevel::info;
   std::shared_ptr<scratch> temporary;  // where libguestfs makes its own directory
-  std::mutex listeners_mutex;
-  std::vector<std::shared_ptr<listener>> listeners;
-  inline static thread_local const handle_state* ending = nullptr;  // by this thread
+  std::mutex launch_mutex;
+  /// By launch_setting: what the user set where a launch has put something else. Guarded by launch_mutex.
+  std::array<std::optional<std::optional<std::string>>, 3> covered;
+  std::optional<LaunchInfo> launch;  // the last one that succeeded; guarded by launch_mutex
+  std::mutex listeners_mutex;        // guards the two below; never held while a callback runs or is destroyed
+  std::map<int, std::shared_ptr<listener>> listeners;  // by number, that is in order of registration
+  std::atomic<std::uint64_t> listened{0};              // the events that somebody listens to
 
   handle_state() = default;
   handle_state(const handle_state&) = delete;
   handle_state& operator=(const handle_state&) = delete;
   ~handle_state() { end(); }
+
+  void refuse_fork(const char* op) const {
+    if (generation != fork_generation())
+      throw HandleClosed(op, "the handle belongs to the process before the fork; open one in this process",
+                         EBADF);
+  }
 
   bool wants(LogLevel level) const noexcept { return log && level >= log_level; }
 
@@ -109,38 +113,61 @@ struct handle_state {
   void end() noexcept {
     if (h == nullptr || generation != fork_generation()) return;
     guestfs_set_error_handler(h, nullptr, nullptr);
-    const auto* const outer = std::exchange(ending, this);
     guestfs_close(std::exchange(h, nullptr));
-    ending = outer;
-    listeners.clear();
+    end_listeners();
     temporary.reset();
     place.give_back();
   }
+
+ private:
+  void end_listeners() noexcept {
+    decltype(listeners) ended;
+    const std::lock_guard lock(listeners_mutex);
+    ended.swap(listeners);
+  }
+};
+
+/// The calling thread's turn on a handle, for several calls that belong together: they are stopped together.
+class turn {
+ public:
+  /// @param op  what they are called together; must live for ever
+  turn(std::shared_ptr<handle_state> state, const char* op) : state_(std::move(state)) {
+    if (!state_) throw HandleClosed(op, "the handle was moved from", EBADF);
+    state_->refuse_fork(op);
+    state_->work->take_turn(op);
+  }
+  turn(const turn&) = delete;
+  turn& operator=(const turn&) = delete;
+  ~turn() { state_->work->leave(); }
+
+ private:
+  std::shared_ptr<handle_state> state_;
 };
 
 /// One call on a handle, from entering it to leaving it, with the error that it left.
 class call_scope {
  public:
-  /// @param takes_lock  false for user_cancel alone, which must not wait for the call that it is to stop
-  call_scope(std::shared_ptr<handle_state> state, const char* op, bool takes_lock = true)
-      : state_(std::move(state)), op_(op), outer_(innermost) {
+  /// @param takes_turn  false for user_cancel alone, which must not wait for the call that it is to stop
+  call_scope(std::shared_ptr<handle_state> state, const char* op, bool takes_turn = true)
+      : state_(std::move(state)), op_(op), takes_turn_(takes_turn), outer_(innermost) {
     if (!state_) throw HandleClosed(op, "the handle was moved from", EBADF);
-    if (state_->generation != fork_generation())
-      throw HandleClosed(op, "the handle belongs to the process before the fork; open one in this process",
-                         EBADF);
-    if ((state_->calls.fetch_add(1) & handle_state::closing) != 0) {
-      leave();
-      throw HandleClosed(op, "the handle is closed", EBADF);
-    }
+    state_->refuse_fork(op);
+    if (takes_turn)
+      state_->work->enter(op);
+    else
+      state_->work->pass(op);
     innermost = this;
-    if (takes_lock && silenced != state_->serial) {
+    if (takes_turn && silenced != state_->serial) {
       guestfs_set_error_handler(state_->h, &take, nullptr);
       silenced = state_->serial;
     }
   }
   ~call_scope() {
     innermost = outer_;
-    leave();
+    if (takes_turn_)
+      state_->work->leave();
+    else
+      state_->work->leave_passing();
   }
   call_scope(const call_scope&) = delete;
   call_scope& operator=(const call_scope&) = delete;
@@ -149,28 +176,19 @@ class call_scope {
 
   /// The call has failed: throw what libguestfs said.
   [[noreturn]] void fail() const {
-    if (std::strcmp(op_, "launch") == 0) throw LaunchError(op_, message_, number_, state_->console.lines());
+    const auto console = state_->console.lines();
+    state_->work->throw_if_stopped(op_, message_, number_, console);
+    if (std::strcmp(op_, "launch") == 0) throw LaunchError(op_, message_, number_, console);
     // The appliance was up and nobody shut it down, but it is no longer ready: that is its death, whatever
     // the message and the errno are.
-    if (state_->launched && guestfs_is_ready(state_->h) == 0) {
-      state_->launched = false;
-      throw ApplianceCrashed(op_, message_, number_);
+    if (state_->work->launched && guestfs_is_ready(state_->h) == 0) {
+      state_->work->launched = false;
+      throw ApplianceCrashed(op_, message_, number_, console);
     }
     throw Error(op_, message_, number_);
   }
 
-  /// Whether this thread is inside a call on that handle or closes it, which then waits for this code.
-  static bool inside(const handle_state& state) noexcept {
-    for (auto* scope = innermost; scope != nullptr; scope = scope->outer_)
-      if (scope->state_.get() == &state) return true;
-    return handle_state::ending == &state;
-  }
-
  private:
-  void leave() noexcept {
-    if (state_->calls.fetch_sub(1) == (handle_state::closing | 1U)) state_->calls.notify_all();
-  }
-
   /// libguestfs keeps the error handler for each thread, and prints to stderr in a thread that set none.
   /// This one stays installed; it runs in the failing call, with the lock held, so nothing can come between.
   static void take(guestfs_h* h, void*, const char* message) noexcept {
@@ -187,6 +205,7 @@ class call_scope {
 
   std::shared_ptr<handle_state> state_;
   const char* op_;
+  bool takes_turn_;
   call_scope* outer_;  // a call made in a callback of another one
   std::string message_;
   int number_ = 0;

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace guestkit {
 
@@ -56,7 +57,44 @@ class HandleClosed : public Error {
 /// The appliance died while it was in use. Open a new handle: the disks of this one are gone.
 class ApplianceCrashed : public Error {
  public:
-  using Error::Error;
+  ApplianceCrashed(const std::string& op, const std::string& message, int error_number = 0,
+                   std::vector<std::string> console = {})
+      : Error(op, message, error_number), console_(std::move(console)) {}
+
+  /// The last lines that the appliance and libguestfs wrote: hostile text, escape it.
+  const std::vector<std::string>& console() const noexcept { return console_; }
+
+ private:
+  std::vector<std::string> console_;
+};
+
+/// guestkit ended the appliance: by terminate(), or because a call did not stop when it was to.
+class ApplianceKilled : public ApplianceCrashed {
+ public:
+  using ApplianceCrashed::ApplianceCrashed;
+};
+
+/// A call took longer than it was given. message() says whether the handle can still be used.
+class CallTimeout : public Error {
+ public:
+  CallTimeout(const std::string& op, const std::string& message, int error_number, double seconds,
+              std::string clock, std::vector<std::string> console = {})
+      : Error(op, message, error_number),
+        seconds_(seconds),
+        clock_(std::move(clock)),
+        console_(std::move(console)) {}
+
+  /// The time that it was given, in seconds.
+  double seconds() const noexcept { return seconds_; }
+  /// Which limit it was: "launch_timeout" or "call_timeout".
+  const std::string& clock() const noexcept { return clock_; }
+  /// The last lines that the appliance and libguestfs wrote: hostile text, escape it.
+  const std::vector<std::string>& console() const noexcept { return console_; }
+
+ private:
+  double seconds_;
+  std::string clock_;
+  std::vector<std::string> console_;
 };
 
 }  // namespace guestkit

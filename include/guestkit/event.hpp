@@ -8,10 +8,13 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
+#include <vector>
 
 #include "call.hpp"
 
@@ -63,29 +66,6 @@ inline void log(const handle_state& state, LogLevel level, const std::string& li
   }
 }
 
-struct listener : std::enable_shared_from_this<listener> {
-  handle_state* state = nullptr;
-  Event events{};
-  EventCallback callback;
-  int id = -1;  // libguestfs' number
-
-  /// What callers see as the registration's number: libguestfs' own 0 is guestkit's, see keep_console().
-  static int number(int id) noexcept { return id - 1; }
-
-  static void deliver(guestfs_h*, void* opaque, std::uint64_t event, int id, int, const char* text,
-                      std::size_t text_size, const std::uint64_t* numbers, std::size_t count) noexcept {
-    // A callback may delete its own registration: it lives until it has returned.
-    const auto self = static_cast<listener*>(opaque)->shared_from_this();
-    try {
-      self->callback({static_cast<Event>(event), number(id), {text, text_size}, {numbers, count}});
-    } catch (const std::exception& e) {
-      log(*self->state, LogLevel::error, std::string("an event callback threw: ") + e.what());
-    } catch (...) {
-      log(*self->state, LogLevel::error, "an event callback threw something that is no std::exception");
-    }
-  }
-};
-
 /// The credential of set_libvirt_requested_credential is the one that libguestfs does not hide in a trace.
 inline std::string hide_credential(std::string_view line) {
   constexpr std::string_view action = "set_libvirt_requested_credential ";
@@ -94,19 +74,17 @@ inline std::string hide_credential(std::string_view line) {
 }
 
 /// Keeps what the appliance and libguestfs write, for the errors, and passes it on: to guestkit's log if that
-/// wants debug lines, else, where nobody else listens, to stderr as libguestfs would have.
-inline void keep_console(guestfs_h*, void* opaque, std::uint64_t event, int, int, const char* text,
-                         std::size_t size, const std::uint64_t*, std::size_t) noexcept {
-  auto& state = *static_cast<handle_state*>(opaque);
+/// wants debug lines, else, where nobody listens, to stderr as libguestfs would have.
+inline void keep_console(handle_state& state, std::uint64_t event, std::string_view text,
+                         bool listened) noexcept {
   try {
-    const std::string_view line(text, size);
     std::vector<std::string> lines;
     if (event == GUESTFS_EVENT_TRACE)
-      lines.push_back(state.console.redacted(hide_credential(line)));
+      lines.push_back(state.console.redacted(hide_credential(text)));
     else if (event == GUESTFS_EVENT_APPLIANCE)
-      lines = state.console.add(line);
+      lines = state.console.add(text);
     else
-      lines = state.console.add_line(line);
+      lines = state.console.add_line(text);
     const bool warning = event == GUESTFS_EVENT_WARNING;
     if (state.wants(LogLevel::debug)) {
       const char* source = event == GUESTFS_EVENT_APPLIANCE ? "appliance: " : "libguestfs: ";
@@ -116,72 +94,106 @@ inline void keep_console(guestfs_h*, void* opaque, std::uint64_t event, int, int
       return;
     }
     if (event == GUESTFS_EVENT_TRACE ? !state.traces : !warning && !state.verbose) return;
-    const std::lock_guard lock(state.listeners_mutex);
-    for (const auto& listener : state.listeners)
-      if ((listener->events & static_cast<Event>(event)) != Event{}) return;
-    print_event(event, line);
+    if (!listened) print_event(event, text);
   } catch (...) {  // no memory for the line: it is lost
+  }
+}
+
+/// A registered callback.
+struct listener {
+  Event events{};
+  EventCallback callback;
+  std::recursive_mutex running;  // held while the callback runs, which may end its own registration
+  bool ended = false;            // guarded by running
+};
+
+/// Registers the callback; returns its number, counted as libguestfs does. Does not wait for a call that runs
+/// on the handle.
+inline int listen(const std::shared_ptr<handle_state>& state, Event events, EventCallback callback) {
+  const call_scope open(state, "set_event_callback", false);
+  const auto added = std::make_shared<listener>();
+  added->events = events;
+  added->callback = std::move(callback);
+  const std::lock_guard lock(state->listeners_mutex);
+  const int number = state->listeners.empty() ? 0 : state->listeners.rbegin()->first + 1;
+  state->listeners.emplace(number, added);
+  state->listened |= static_cast<std::uint64_t>(events);
+  return number;
+}
+
+/// Ends the registration of that number and waits for its callback if that runs on another thread.
+/// @return whether there was one
+inline bool end_listening(handle_state& state, int number) {
+  if (state.generation != fork_generation()) return false;  // the mutexes are as the fork found them
+  std::unique_lock lock(state.listeners_mutex);
+  const auto node = state.listeners.extract(number);
+  if (node.empty()) return false;
+  std::uint64_t left = 0;
+  for (const auto& [_, other] : state.listeners) left |= static_cast<std::uint64_t>(other->events);
+  state.listened = left;
+  lock.unlock();
+  const std::lock_guard over(node.mapped()->running);
+  node.mapped()->ended = true;
+  return true;
+}
+
+/// The one callback that libguestfs knows of: it has places for 1000 and takes back only the last of them.
+inline void deliver(guestfs_h*, void* opaque, std::uint64_t event, int, int, const char* text,
+                    std::size_t size, const std::uint64_t* numbers, std::size_t count) noexcept {
+  auto& state = *static_cast<handle_state*>(opaque);
+  const bool listened = (state.listened & event) != 0;
+  constexpr auto console =
+      GUESTFS_EVENT_APPLIANCE | GUESTFS_EVENT_LIBRARY | GUESTFS_EVENT_TRACE | GUESTFS_EVENT_WARNING;
+  if ((event & console) != 0) keep_console(state, event, {text, size}, listened);
+  for (int number = -1; listened;) {  // step by step: a callback may begin and end registrations
+    std::shared_ptr<listener> next;
+    {
+      const std::lock_guard lock(state.listeners_mutex);
+      const auto found = state.listeners.upper_bound(number);
+      if (found == state.listeners.end()) return;
+      std::tie(number, next) = *found;
+    }
+    const std::lock_guard running(next->running);
+    if (next->ended || (next->events & static_cast<Event>(event)) == Event{}) continue;
+    try {
+      next->callback({static_cast<Event>(event), number, {text, size}, {numbers, count}});
+    } catch (const std::exception& e) {
+      log(state, LogLevel::error, std::string("an event callback threw: ") + e.what());
+    } catch (...) {
+      log(state, LogLevel::error, "an event callback threw something that is no std::exception");
+    }
   }
 }
 
 }  // namespace detail
 
-/// A registered callback; its end ends the registration. Waits for a call that is running on the handle.
-/// May outlive the handle.
+/// A registered callback; its end ends the registration. May outlive the handle.
 class [[nodiscard]] Subscription {
  public:
   Subscription() = default;
   Subscription(const std::shared_ptr<detail::handle_state>& state, Event events, EventCallback callback)
-      : state_(state), listener_(std::make_shared<detail::listener>()) {
-    detail::call_scope scope(state, "set_event_callback");
-    listener_->state = state.get();
-    listener_->events = events;
-    listener_->callback = std::move(callback);
-    {
-      const std::lock_guard lock(state->listeners_mutex);
-      state->listeners.push_back(listener_);
-    }
-    listener_->id = guestfs_set_event_callback(scope.h(), &detail::listener::deliver,
-                                               static_cast<std::uint64_t>(events), 0, listener_.get());
-    if (listener_->id == -1) {
-      forget(*state);
-      scope.fail();
-    }
-  }
+      : state_(state), number_(detail::listen(state, events, std::move(callback))) {}
   Subscription(Subscription&& other) noexcept = default;
-  Subscription& operator=(Subscription&& other) noexcept {
-    if (this != &other) {
-      reset();
-      state_ = std::move(other.state_);
-      listener_ = std::move(other.listener_);
-    }
+  Subscription& operator=(Subscription other) noexcept {  // which takes the old registration to its end
+    std::swap(state_, other.state_);
+    std::swap(number_, other.number_);
     return *this;
   }
   ~Subscription() { reset(); }
 
   /// The number of this registration on its handle, as its events carry it; -1 if there is none.
-  int number() const noexcept { return listener_ ? detail::listener::number(listener_->id) : -1; }
+  int number() const noexcept { return state_.expired() ? -1 : number_; }
 
-  /// Ends the registration now. Harmless when it has ended or the handle is closed.
+  /// Ends the registration now: the callback runs no more when this returns, unless it is the callback that
+  /// calls it. Waits for the callback if another thread is in it. Harmless when it has ended.
   void reset() noexcept {
-    if (const auto state = state_.lock()) try {
-        detail::call_scope scope(state, "delete_event_callback");
-        guestfs_delete_event_callback(scope.h(), listener_->id);
-        forget(*state);
-      } catch (const Error&) {  // closed: the registration went with the handle
-      }
+    if (const auto state = state_.lock()) detail::end_listening(*state, number_);
     state_.reset();
-    listener_.reset();
   }
 
  private:
-  void forget(detail::handle_state& state) {
-    const std::lock_guard lock(state.listeners_mutex);
-    std::erase(state.listeners, listener_);
-  }
-
   std::weak_ptr<detail::handle_state> state_;
-  std::shared_ptr<detail::listener> listener_;
+  int number_ = -1;
 };
 
 }  // namespace guestkit

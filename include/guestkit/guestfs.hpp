@@ -38,35 +38,76 @@ class value_core : public handle {
 /// Methods have libguestfs' own names, so guestfs(3) is their manual.
 template <class Core>
 class basic_guestfs : public detail::actions<Core> {
+  using actions = detail::actions<Core>;
+  using Setting = detail::launch_setting;
+
+  /// What the user set, where a launch has put something else; else what libguestfs says.
+  template <class R>
+  typename Core::template result<R> own(Setting setting, const char* op, auto&& ask) {
+    const detail::call_scope open(this->state(), op);
+    const auto user = this->covered(setting);
+    if (!user) return ask();
+    return typename Core::template result<R>(*user ? (*user)->c_str() : nullptr);
+  }
+
  public:
   using detail::actions<Core>::actions;
 
   /// Start the appliance; add the disks first. Takes seconds.
   ///
   /// Notices a KVM that does not work and lets QEMU emulate instead (HandleOptions::accel).
-  /// C: guestfs_launch(3), since 0.0.3. Throws LaunchError, which says why and what
-  /// mends it.
+  /// C: guestfs_launch(3), since 0.0.3. Throws LaunchError, which says why and what mends it, and CallTimeout
+  /// after Limits::launch.
   typename Core::template result<void> launch() {
     const auto begin = std::chrono::steady_clock::now();
     const auto state = this->state();
-    if (state) state->console.clear();
+    const detail::turn turn(state, "launch");
+    state->console.clear();
     const auto say = [&](const std::string& what) {
-      if (!state || !state->wants(LogLevel::info)) return;
-      const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+      if (!state->wants(LogLevel::info)) return;
+      const Seconds seconds = std::chrono::steady_clock::now() - begin;
       detail::log(*state, LogLevel::info,
                   "launch: " + what + " after " + std::to_string(seconds.count()) + " s");
     };
+    LaunchInfo info;
     try {
+      this->put_settings_back();
       this->check_appliance();
       this->choose_accelerator();
+      info.accelerator = this->accelerator();
+      const auto choice = this->choose_appliance(info.accelerator);
+      this->apply(choice);
+      info.mode = choice.mode;
+      info.reason = choice.reason;
+      this->limit_launch();
+      this->name_hypervisor();
       detail::actions<Core>::launch();
     } catch (const LaunchError& e) {
+      this->put_settings_back();
       say(std::string("failed (") + to_string(e.cause()) + ")");
       throw;
+    } catch (const Error& e) {  // ended before its time: the handle is dead
+      say("stopped (" + e.message() + ")");
+      throw;
     }
-    if (state) state->launched = true;
-    say("the appliance is up");
+    info.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    state->work->launched = true;
+    {
+      const std::lock_guard lock(state->launch_mutex);
+      state->launch = info;
+    }
+    say(std::string("the appliance is up (") + to_string(info.mode) +
+        (info.reason.empty() ? "" : ": " + info.reason) + ")");
     return typename Core::template result<void>(0);
+  }
+
+  /// How the last launch that succeeded went: which appliance, how long, why not a faster one. Nothing before
+  /// the first. Since 0.3.
+  std::optional<LaunchInfo> launch_info() {
+    const auto state = this->state();
+    if (!state) return std::nullopt;
+    const std::lock_guard lock(state->launch_mutex);
+    return state->launch;
   }
 
   /// Have libguestfs write debug messages, to stderr or to whom listens to Event::library and appliance.
@@ -101,16 +142,66 @@ class basic_guestfs : public detail::actions<Core> {
     return typename Core::template result<std::string>(this->tmpdir().c_str());
   }
 
+  /// Get the search path for the appliance, as it was set. C: guestfs_get_path(3), since 0.0.3.
+  typename Core::template result<std::string> get_path() {
+    return own<std::string>(Setting::path, "get_path", [&] { return actions::get_path(); });
+  }
+
+  /// Set the colon-separated search path for the appliance, null for the default; guestkit then uses no
+  /// appliance of its own. C: guestfs_set_path(3), since 0.0.3.
+  typename Core::template result<void> set_path(std::optional<cstr> searchpath) {
+    actions::set_path(searchpath);
+    this->uncover(Setting::path);
+    return typename Core::template result<void>(0);
+  }
+
+  /// Get the hypervisor, as it was set. C: guestfs_get_hv(3), since 1.23.17.
+  typename Core::template result<std::string> get_hv() {
+    return own<std::string>(Setting::hypervisor, "get_hv", [&] { return actions::get_hv(); });
+  }
+
+  /// Set the hypervisor; guestkit then uses no appliance of its own. C: guestfs_set_hv(3), since 1.23.17.
+  typename Core::template result<void> set_hv(cstr hv) {
+    actions::set_hv(hv);
+    this->uncover(Setting::hypervisor);
+    return typename Core::template result<void>(0);
+  }
+
+  /// Get the hypervisor, as it was set. C: guestfs_get_qemu(3), since 1.0.6. Deprecated: use get_hv.
+  [[deprecated("use get_hv")]] typename Core::template result<std::string> get_qemu() {
+    return own<std::string>(Setting::hypervisor, "get_qemu", [&] { return actions::get_qemu(); });
+  }
+
+  /// Set the hypervisor. C: guestfs_set_qemu(3), since 1.0.6. Deprecated: use set_hv.
+  [[deprecated("use set_hv")]] typename Core::template result<void> set_qemu(std::optional<cstr> hv) {
+    actions::set_qemu(hv);
+    this->uncover(Setting::hypervisor);
+    return typename Core::template result<void>(0);
+  }
+
+  /// Get the additional kernel arguments, as they were set. C: guestfs_get_append(3), since 1.0.26.
+  typename Core::template result<std::optional<std::string>> get_append() {
+    return own<std::optional<std::string>>(Setting::append, "get_append",
+                                           [&] { return actions::get_append(); });
+  }
+
+  /// Add these arguments to the kernel's command line; null for none. C: guestfs_set_append(3), since 1.0.26.
+  typename Core::template result<void> set_append(std::optional<cstr> append) {
+    actions::set_append(append);
+    this->uncover(Setting::append);
+    return typename Core::template result<void>(0);
+  }
+
   /// Shut the appliance down and tell whether the guest's last writes failed; close() does not tell.
   /// The handle has no disks afterwards. C: guestfs_shutdown(3), since 1.19.16.
   typename Core::template result<void> shutdown() {
-    if (const auto state = this->state()) state->launched = false;  // also if it fails
+    if (const auto state = this->state()) state->work->launched = false;  // also if it fails
     return detail::actions<Core>::shutdown();
   }
 
   /// Shut the appliance down. C: guestfs_kill_subprocess(3), since 0.0.3. Deprecated: use shutdown.
   [[deprecated("use shutdown")]] typename Core::template result<void> kill_subprocess() {
-    if (const auto state = this->state()) state->launched = false;
+    if (const auto state = this->state()) state->work->launched = false;
     return detail::actions<Core>::kill_subprocess();
   }
 

@@ -4,5 +4,6 @@
 #include "error.hpp"
 #include "event.hpp"
 #include "guestfs.hpp"
+#include "image.hpp"
 #include "launch_error.hpp"
 #include "version.hpp"

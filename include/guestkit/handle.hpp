@@ -4,6 +4,7 @@
 #include <guestfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <memory>
@@ -27,16 +28,28 @@ enum class Accel {
   tcg,        ///< emulation: works everywhere, several times slower
 };
 
+/// Kernel arguments that make an emulated appliance start and run faster: tuning_arguments().
+enum class Tuning {
+  automatic,  ///< where the appliance is emulated and QEMU is the system's own
+  none,       ///< never
+};
+
 /// What a handle is made with.
 struct HandleOptions {
   /// Take LIBGUESTFS_* and TMPDIR from the environment: guestfs(3), "ENVIRONMENT VARIABLES".
   bool environment = true;
   Accel accel = Accel::automatic;
+  Tuning tuning = Tuning::automatic;
+  /// "auto": the fastest one that guestkit has built, while it fits what is installed; "system": libguestfs'
+  /// own; or the directory of one, a fixed appliance too. "auto" leaves it to set_path(), set_hv(),
+  /// LIBGUESTFS_PATH and LIBGUESTFS_HV where the user has set one of them.
+  std::string appliance = "auto";
   /// Where guestkit's own log lines go; warnings and errors go to stderr if it is empty.
   LogSink log = {};
   /// The least that the log takes. With debug it gets what libguestfs traces and what the appliance writes,
   /// which then does not go to stderr; secrets are replaced by ***.
   LogLevel log_level = LogLevel::info;
+  Limits limits = {};
 };
 
 namespace detail {
@@ -46,19 +59,25 @@ class handle {
  public:
   explicit handle(const HandleOptions& options = {})
       : state_(std::make_shared<handle_state>()), accel_(options.accel) {
+    wish_.tuning = options.tuning;
+    wish_.appliance = options.appliance;
     state_->log = options.log;
     state_->log_level = options.log_level;
     // Not closed by libguestfs at exit: it would run callbacks into a program that is half gone.
     state_->h = guestfs_create_flags(GUESTFS_CREATE_NO_ENVIRONMENT | GUESTFS_CREATE_NO_CLOSE_ON_EXIT);
     if (state_->h == nullptr) throw Error("create", "", errno);
+    state_->work->h = state_->h;
+    state_->work->limits = options.limits;
+    wish_.path = invoke<std::string>("create", guestfs_get_path).lift();
+    wish_.hypervisor = invoke<std::string>("create", guestfs_get_hv).lift();
+    wish_.path_given = options.environment && is_set("LIBGUESTFS_PATH");
+    wish_.hypervisor_given = options.environment && (is_set("LIBGUESTFS_HV") || is_set("LIBGUESTFS_QEMU"));
     // The environment here, not by guestfs_create: there a bad variable is only printed to stderr.
     if (options.environment)
       invoke<void>("parse_environment", guestfs_parse_environment_list, cstr_list(environment()));
     if (is_set("LIBGUESTFS_DEBUG")) state_->verbose = invoke<bool>("get_verbose", guestfs_get_verbose).lift();
     if (is_set("LIBGUESTFS_TRACE")) state_->traces = invoke<bool>("get_trace", guestfs_get_trace).lift();
-    constexpr auto console =
-        GUESTFS_EVENT_APPLIANCE | GUESTFS_EVENT_LIBRARY | GUESTFS_EVENT_TRACE | GUESTFS_EVENT_WARNING;
-    guestfs_set_event_callback(state_->h, &keep_console, console, 0, state_.get());
+    guestfs_set_event_callback(state_->h, &deliver, GUESTFS_EVENT_ALL, 0, state_.get());
     const bool backend_given = is_set("LIBGUESTFS_BACKEND") || is_set("LIBGUESTFS_ATTACH_METHOD");
     if (!options.environment || !backend_given)
       invoke<void>("set_backend", guestfs_set_backend, cstr("direct"));
@@ -72,6 +91,7 @@ class handle {
       finish();
       state_ = std::move(other.state_);
       accel_ = other.accel_;
+      wish_ = std::move(other.wish_);
       tmpdir_ = std::move(other.tmpdir_);
     }
     return *this;
@@ -84,24 +104,32 @@ class handle {
   void close() {
     const auto state = state_;  // a callback of the close event may destroy this object
     if (!state || state->generation != fork_generation()) return;
-    if (call_scope::inside(*state))
+    if (state->work->is_mine())
       throw Error("close",
                   "called from inside a call on this handle, by an event callback; close it afterwards",
                   EDEADLK);
-    auto calls = state->calls.fetch_or(handle_state::closing);
-    if ((calls & handle_state::closing) != 0) {  // another thread is closing: return when it has
-      state->closed.wait(false);
-      return;
-    }
-    calls |= handle_state::closing;
-    while (calls != handle_state::closing) {
-      state->calls.wait(calls);
-      calls = state->calls.load();
-    }
+    if (!state->work->begin_close()) return;
     state->end();
     if (state->wants(LogLevel::debug)) log(*state, LogLevel::debug, "close: the handle is closed");
-    state->closed = true;
-    state->closed.notify_all();
+    state->work->end_close();
+  }
+
+  /// Ends the call that another thread has running on the handle, if there is one; returns at once.
+  ///
+  /// A transfer stops and the handle goes on working, as after user_cancel(), but no cancel is lost. What has
+  /// not stopped after Limits::cancel_grace is ended by killing the hypervisor; a launch is at once. The call
+  /// throws Error with EINTR, or ApplianceKilled, which every later call then throws too. Since 0.2.
+  void cancel() {
+    if (state_ && state_->generation == fork_generation()) state_->work->cancel();
+  }
+
+  /// Kills what runs for the handle: its hypervisor, or what it starts before. Waits for nothing, not even
+  /// for a call that is running, which throws ApplianceKilled as every later one but close(). What a guest
+  /// has not written to its disks yet is lost. Harmless on a closed handle. Since 0.2.
+  ///
+  /// Threads: any; not async-signal-safe.
+  void terminate() {
+    if (state_ && state_->generation == fork_generation()) state_->work->terminate();
   }
 
   /// The C handle, for functions that guestkit does not wrap. Null when closed. It stays owned by this
@@ -109,11 +137,12 @@ class handle {
   guestfs_h* native() const noexcept { return is_open() ? state_->h : nullptr; }
 
   /// Whether no call is inside the handle at this moment.
-  bool is_idle() const noexcept { return state_ && (state_->calls.load() & ~handle_state::closing) == 0; }
+  bool is_idle() const noexcept {
+    return state_ && state_->generation == fork_generation() && state_->work->is_idle();
+  }
 
   bool is_open() const noexcept {
-    return state_ && (state_->calls.load() & handle_state::closing) == 0 &&
-           state_->generation == fork_generation();
+    return state_ && state_->generation == fork_generation() && state_->work->is_open();
   }
 
  protected:
@@ -143,6 +172,26 @@ class handle {
 
   const std::string& tmpdir() const noexcept { return tmpdir_; }
 
+  /// Gives the hypervisor a name by which it is found when it is to be killed. The libvirt backend takes
+  /// none.
+  void name_hypervisor() {
+    state_->work->hypervisor = invoke<std::string>("launch", guestfs_get_hv).lift();
+    auto& name = state_->work->hypervisor_name;
+    if (!name.empty() || invoke<std::string>("launch", guestfs_get_backend).lift() != "direct") return;
+    name = "guestkit-" + std::to_string(::getpid()) + "-" + std::to_string(state_->serial);
+    invoke<int>("launch", guestfs_config, cstr("-name"), std::optional(cstr(name)));
+  }
+
+  /// Gives launch() its limit, where the user gave none.
+  void limit_launch() {
+    auto& limit = state_->work->limits.launch;
+    if (limit) return;
+    const auto settings = invoke<string_list>("launch", guestfs_get_backend_settings).lift();
+    const bool emulated = std::any_of(settings.begin(), settings.end(),
+                                      [](const auto& setting) { return setting.starts_with("force_tcg"); });
+    limit = emulated ? Seconds(300) : Seconds(60);
+  }
+
   void cancel_transfer() { guestfs_user_cancel(call_scope(state_, "user_cancel", false).h()); }
 
   void check_appliance() {
@@ -169,6 +218,74 @@ class handle {
     invoke<void>("launch", guestfs_set_backend_setting,
                  cstr(accel_ == Accel::kvm ? "force_kvm" : "force_tcg"), cstr("1"));
   }
+
+  /// Who runs the processor, after choose_accelerator(); empty where libguestfs' backend decides.
+  std::string accelerator() {
+    if (invoke<std::string>("launch", guestfs_get_backend).lift() != "direct") return "";
+    for (const auto& setting : invoke<string_list>("launch", guestfs_get_backend_settings).lift())
+      if (setting.starts_with("force_tcg")) return "tcg";
+    return "kvm";
+  }
+
+  /// The appliance and the kernel arguments for a launch, from what the user wished and what there is.
+  ApplianceChoice choose_appliance(const std::string& accelerator) {
+    const bool own_path =
+        wish_.path_given || invoke<std::string>("launch", guestfs_get_path).lift() != wish_.path;
+    const bool own_hypervisor =
+        wish_.hypervisor_given || invoke<std::string>("launch", guestfs_get_hv).lift() != wish_.hypervisor;
+    const bool directory = wish_.appliance != "auto" && wish_.appliance != "system";
+    ApplianceChoice choice;
+    if (accelerator.empty())
+      choice.reason = "libguestfs' backend is not direct";
+    else if (directory)
+      choice = given_appliance(wish_.appliance);
+    else if (own_path)
+      choice = {.mode = ApplianceMode::fixed, .reason = "the search path is the user's"};
+    else if (own_hypervisor)
+      choice.reason = "the hypervisor is the user's";
+    else if (wish_.appliance == "system")
+      choice.reason = "demanded";
+    else
+      choice = find_appliance(appliance_cache());
+    if (!accelerator.empty() && !own_hypervisor && wish_.tuning == Tuning::automatic)
+      choice.append = tuning_arguments(accelerator == "tcg", acpi_is_spare());
+    return choice;
+  }
+
+  using Setting = launch_setting;
+
+  /// Sets what a launch needs. libguestfs takes settings only while no appliance runs, so the user's are put
+  /// back before the next launch; the getters tell the user's all the while.
+  void apply(const ApplianceChoice& choice) {
+    put_settings_back();
+    if (!invoke<bool>("launch", guestfs_is_config).lift()) return;  // launch itself says what is wrong
+    if (!choice.directory.empty()) cover(Setting::path, current(Setting::path), choice.directory);
+    if (!choice.hypervisor.empty())
+      cover(Setting::hypervisor, current(Setting::hypervisor), choice.hypervisor);
+    if (choice.append.empty()) return;
+    const auto own = current(Setting::append);
+    cover(Setting::append, own, choice.append + (own ? ' ' + *own : ""));
+  }
+
+  void put_settings_back() noexcept try {
+    for (const auto setting : {Setting::path, Setting::hypervisor, Setting::append})
+      if (const auto own = covered(setting)) {
+        change(setting, *own);
+        uncover(setting);
+      }
+  } catch (const std::exception&) {  // the appliance runs: later
+  }
+
+  /// What the user set, if a launch has put something else in its place.
+  std::optional<std::optional<std::string>> covered(Setting setting) {
+    const auto state = state_;
+    if (!state) return std::nullopt;
+    const std::lock_guard lock(state->launch_mutex);
+    return state->covered.at(static_cast<std::size_t>(setting));
+  }
+
+  /// The user has set it anew.
+  void uncover(Setting setting) { keep(setting, std::nullopt); }
 
   void finish() noexcept {
     try {
@@ -199,6 +316,65 @@ class handle {
     return value != nullptr && *value != '\0';
   }
 
+  void keep(Setting setting, std::optional<std::optional<std::string>> own) {
+    const std::lock_guard lock(state_->launch_mutex);
+    state_->covered.at(static_cast<std::size_t>(setting)) = std::move(own);
+  }
+
+  void cover(Setting setting, const std::optional<std::string>& own, const std::string& value) {
+    change(setting, value);
+    keep(setting, own);
+  }
+
+  std::optional<std::string> current(Setting setting) {
+    if (setting == Setting::append)
+      return invoke<std::optional<std::string>>("launch", guestfs_get_append).lift();
+    if (setting == Setting::path) return invoke<std::string>("launch", guestfs_get_path).lift();
+    return invoke<std::string>("launch", guestfs_get_hv).lift();
+  }
+
+  void change(Setting setting, const std::optional<std::string>& value) {
+    const auto text = value ? std::optional(cstr(*value)) : std::nullopt;
+    if (setting == Setting::append)
+      invoke<void>("launch", guestfs_set_append, text);
+    else if (setting == Setting::path)
+      invoke<void>("launch", guestfs_set_path, text);
+    else
+      invoke<void>("launch", guestfs_set_hv, text);
+  }
+
+  /// What the user wished of launches, and what libguestfs would take by itself.
+  struct launch_wish {
+    Tuning tuning = Tuning::automatic;
+    std::string appliance = {}, path = {}, hypervisor = {};
+    bool path_given = false, hypervisor_given = false;
+  };
+
+  static ApplianceChoice given_appliance(const std::string& directory) {
+    ApplianceChoice choice{.mode = ApplianceMode::fixed, .directory = directory};
+    std::string fault;
+    if (::access((directory + "/manifest").c_str(), F_OK) == 0) {
+      choice.mode = ApplianceMode::lean;
+      fault = appliance_fault(directory);
+    } else if (::access((directory + "/README.fixed").c_str(), F_OK) != 0) {
+      fault = directory + " is no fixed appliance: it has no README.fixed";
+    } else {
+      fault = damaged_appliance(directory);
+    }
+    if (!fault.empty()) throw LaunchError("launch", "the fixed appliance is damaged: " + fault, 0);
+    choice.reason = "demanded";
+    return choice;
+  }
+
+  /// libguestfs' machine: pc up to 1.50, q35 afterwards. acpi=off would also hide all processors but one.
+  bool acpi_is_spare() {
+    if (invoke<int>("launch", guestfs_get_smp).lift() != 1) return false;
+    const call_scope scope(state_, "launch");
+    const std::unique_ptr<struct guestfs_version, decltype(&guestfs_free_version)> version(
+        guestfs_version(scope.h()), &guestfs_free_version);
+    return version && version->major == 1 && version->minor < 51;
+  }
+
   void say_once(const std::string& reason) const {
     static std::atomic_flag said = ATOMIC_FLAG_INIT;
     if (!said.test_and_set())
@@ -207,6 +383,7 @@ class handle {
 
   std::shared_ptr<handle_state> state_;
   Accel accel_;
+  launch_wish wish_;
   std::string tmpdir_;  // as the user sees it
 };
 

@@ -14,14 +14,20 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "appliance.hpp"
 #include "unique_fd.hpp"
 
 namespace guestkit {
@@ -99,12 +105,26 @@ inline std::string last_line(const std::string& output) {
   return line;
 }
 
-/// A firmware that tells the isa-debug-exit device, and so QEMU's exit status, that guest code has run.
+/// A firmware that tells the isa-debug-exit device, and so QEMU's exit status, that guest code has run in
+/// long mode. There are hosts whose KVM runs real mode and hangs in the first instruction behind it.
 inline unique_fd probe_firmware() {
   std::vector<unsigned char> image(64 * 1024, 0xf4);  // hlt
-  // At the reset vector: mov al, 0x10; out 0xf4, al
-  constexpr std::array<unsigned char, 4> code{0xb0, 0x10, 0xe6, 0xf4};
-  std::memcpy(image.data() + 0xfff0, code.data(), code.size());
+  // cli; lgdt; cr0 |= PE; far jump; ds = 16; page tables for the first 2 MB at 0x1000, 0x2000, 0x3000;
+  // cr4 = PAE; cr3 = 0x1000; EFER |= LME; cr0 |= PG; far jump; mov al, 0x10; out 0xf4, al; hlt; the GDT
+  constexpr std::array<unsigned char, 158> code{
+      0xfa, 0x2e, 0x66, 0x0f, 0x01, 0x16, 0x98, 0x00, 0x0f, 0x20, 0xc0, 0x0c, 0x01, 0x0f, 0x22, 0xc0,
+      0x66, 0xea, 0x18, 0x00, 0x0f, 0x00, 0x08, 0x00, 0xb8, 0x10, 0x00, 0x00, 0x00, 0x8e, 0xd8, 0xc7,
+      0x05, 0x00, 0x10, 0x00, 0x00, 0x03, 0x20, 0x00, 0x00, 0xc7, 0x05, 0x00, 0x20, 0x00, 0x00, 0x03,
+      0x30, 0x00, 0x00, 0xc7, 0x05, 0x00, 0x30, 0x00, 0x00, 0x83, 0x00, 0x00, 0x00, 0xb8, 0x20, 0x00,
+      0x00, 0x00, 0x0f, 0x22, 0xe0, 0xb8, 0x00, 0x10, 0x00, 0x00, 0x0f, 0x22, 0xd8, 0xb9, 0x80, 0x00,
+      0x00, 0xc0, 0x0f, 0x32, 0x0d, 0x00, 0x01, 0x00, 0x00, 0x0f, 0x30, 0x0f, 0x20, 0xc0, 0x0d, 0x00,
+      0x00, 0x00, 0x80, 0x0f, 0x22, 0xc0, 0xea, 0x6d, 0x00, 0x0f, 0x00, 0x18, 0x00, 0xb0, 0x10, 0xe6,
+      0xf4, 0xf4, 0xeb, 0xfd, 0x0f, 0x1f, 0x40, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+      0xff, 0xff, 0x00, 0x00, 0x00, 0x9a, 0xcf, 0x00, 0xff, 0xff, 0x00, 0x00, 0x00, 0x92, 0xcf, 0x00,
+      0xff, 0xff, 0x00, 0x00, 0x00, 0x9a, 0xaf, 0x00, 0x1f, 0x00, 0x78, 0x00, 0x0f, 0x00};
+  std::copy(code.begin(), code.end(), image.begin());
+  constexpr std::array<unsigned char, 3> reset{0xe9, 0x0d, 0x00};  // at the reset vector: jmp to the begin
+  std::copy(reset.begin(), reset.end(), image.begin() + 0xfff0);
   unique_fd file(::memfd_create("guestkit-kvm-probe", 0));  // inherited: QEMU opens it by its number
   if (file.get() >= 0 &&
       ::write(file.get(), image.data(), image.size()) != static_cast<ssize_t>(image.size()))
@@ -167,8 +187,60 @@ inline std::string file_key(const std::string& path) {
 
 }  // namespace detail
 
+namespace detail {
+
+/// Where it is kept that KVM hangs: finding that out costs seconds, in every process.
+inline std::string kvm_verdict_file() {
+  const auto cache = appliance_cache();
+  return cache.empty() ? "" : cache + "/kvm-hangs";
+}
+
+/// The reason that a process of this boot found within the last day for the same QEMU, user and /dev/kvm.
+inline std::string known_hang(const std::string& path, const std::string& key) {
+  const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  struct stat s {};
+  if (file.get() < 0 || ::fstat(file.get(), &s) != 0 || s.st_uid != ::geteuid() || (s.st_mode & 022) != 0 ||
+      std::time(nullptr) - s.st_mtim.tv_sec > 24 * 3600)
+    return "";
+  std::string text(4096, '\0');
+  const ssize_t size = ::read(file.get(), text.data(), text.size());
+  text.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
+  return text.starts_with(key + '\n') ? text.substr(key.size() + 1) : "";
+}
+
+inline void remember_hang(const std::string& path, const std::string& key, const std::string& reason) {
+  std::error_code ignored;  // without a cache the next process finds out again
+  const auto folder = std::filesystem::path(path).parent_path();
+  if (std::filesystem::create_directories(folder, ignored)) ::chmod(folder.c_str(), 0700);
+  const std::string written = path + '.' + std::to_string(::getpid());
+  const unique_fd file(::open(written.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  const std::string text = key + '\n' + reason;
+  if (file.get() < 0) return;
+  if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
+      ::rename(written.c_str(), path.c_str()) != 0)
+    ::unlink(written.c_str());
+}
+
+inline KvmStatus remembered_probe(const std::string& device, const std::string& qemu, const std::string& key,
+                                  const std::string& path, std::chrono::milliseconds limit) {
+  std::ifstream boot("/proc/sys/kernel/random/boot_id");
+  std::string whole;
+  std::getline(boot, whole);
+  whole += ' ' + key;
+  if (auto reason = known_hang(path, whole); !reason.empty()) return {false, std::move(reason)};
+  const auto begun = std::chrono::steady_clock::now();
+  auto status = probe_kvm(device, qemu, limit);
+  // The limit is kept in whole milliseconds: the last of them may not be over.
+  const auto waited = std::chrono::steady_clock::now() - begun + std::chrono::milliseconds(1);
+  if (!status.usable && !path.empty() && waited >= limit) remember_hang(path, whole, status.reason);
+  return status;
+}
+
+}  // namespace detail
+
 /// Whether KVM works with this QEMU. Found out once for each QEMU, user and state of /dev/kvm in a process
-/// and kept; costs about 0.1 s the first time, nothing where /dev/kvm is missing.
+/// and kept; costs about 0.1 s the first time, nothing where /dev/kvm is missing. Where KVM hangs it costs
+/// 3 s, and is kept for other processes too, for a day at most.
 ///
 /// Starting a guest is the only proof: there are hosts whose /dev/kvm opens and whose QEMU then aborts or
 /// hangs. Threads: any; two at once probe once.
@@ -181,7 +253,10 @@ inline KvmStatus kvm_status(const std::string& qemu) {
   const std::lock_guard lock(mutex);
   auto found = known.find(key);
   if (found == known.end())
-    found = known.emplace(key, detail::probe_kvm(device, qemu, std::chrono::seconds(5))).first;
+    found = known
+                .emplace(key, detail::remembered_probe(device, qemu, key, detail::kvm_verdict_file(),
+                                                       std::chrono::seconds(3)))
+                .first;
   return found->second;
 }
 

@@ -11,7 +11,7 @@ import pytest
 
 PROGRAM = """
 import guestkit
-with guestkit.Guestfs() as g:
+with guestkit.Guestfs(appliance="system") as g:
     g.add_drive_scratch(1 << 20)
     g.launch()
     assert g.list_devices() == ["/dev/sda"]

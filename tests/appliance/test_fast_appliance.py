@@ -9,15 +9,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
-from guestkit import Guestfs, appliance
+from guestkit import AsyncGuestfs, Guestfs, LaunchError, appliance
 from guestkit.appliance import Appliance, ApplianceError
 
 MEGABYTE = 1 << 20
-TUNING = "acpi=off pci=nomsi norandmaps clearcpuid=297,580 init_on_alloc=0"
 
 
 @pytest.fixture(scope="session")
@@ -31,10 +30,7 @@ def lean(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
 def launched(
     where: Appliance | None, *disks: tuple[Path, Literal["raw", "qcow2"]], readonly: bool = False
 ) -> Iterator[Guestfs]:
-    with Guestfs() as g:
-        if where:
-            g.set_path(where.directory)
-            g.set_append(TUNING)
+    with Guestfs(appliance=where.directory if where else "system") as g:
         for path, image_format in disks:
             g.add_drive(path, format=image_format, readonly=readonly)
         g.launch()
@@ -144,8 +140,7 @@ def test_writes_are_read_back_and_a_readonly_disk_is_untouched(lean: Appliance, 
 @pytest.mark.full
 def test_network_and_verbose_mode_boot_on_the_stock_init(lean: Appliance, tmp_path: Path) -> None:
     path, _ = blank(tmp_path / "a.img")
-    with Guestfs() as g:
-        g.set_path(lean.directory)
+    with Guestfs(appliance=lean.directory) as g:
         g.set_network(True)
         g.set_verbose(True)
         g.add_drive(path, format="raw")
@@ -158,6 +153,100 @@ def test_the_kernel_and_udev_report_no_error(lean: Appliance, tmp_path: Path) ->
         assert not [line for line in g.dmesg().splitlines() if "BUG" in line or "Oops" in line]
         assert len(g.debug("sh", ["cat /etc/machine-id"]).strip()) == 32
         assert g.debug("sh", ["udevadm settle -E /dev/sda && udevadm info /dev/sda"]).startswith("P: ")
+
+
+# ---- what a launch uses
+
+
+@contextmanager
+def launched_by_itself(disk: Path, **options: Any) -> Iterator[Guestfs]:
+    with Guestfs(**options) as g:
+        g.add_drive(disk, format="raw", readonly=True)
+        g.launch()
+        yield g
+
+
+def test_it_is_used_by_itself_and_the_getters_tell_what_the_user_set(lean: Appliance, tmp_path: Path) -> None:
+    disk, _ = blank(tmp_path / "a.img")
+    with Guestfs(environment=False) as g:
+        untouched = g.get_path(), g.get_hv()
+    with Guestfs(accel="tcg") as g:
+        assert g.launch_info() is None
+        g.set_append("user=1")
+        for _ in range(2):
+            g.add_drive(disk, format="raw", readonly=True)
+            g.launch()
+            info = g.launch_info()
+            assert info
+            assert (info.mode, info.accelerator) == ("lean", "tcg")
+            assert 0 < info.seconds < 600
+            line = g.debug("sh", ["cat /proc/cmdline"])
+            assert line.split()[-1] == "user=1"
+            assert ("norandmaps" in line) == (os.uname().machine == "x86_64")
+            assert (g.get_path(), g.get_hv(), g.get_append()) == (*untouched, "user=1")
+            g.shutdown()
+            assert (g.get_path(), g.get_hv(), g.get_append()) == (*untouched, "user=1")
+        g.set_append(None)
+        assert g.get_append() is None
+
+
+def test_two_processors_stay_two_with_the_kernel_arguments(lean: Appliance, tmp_path: Path) -> None:
+    with Guestfs(accel="tcg") as g:
+        g.set_smp(2)
+        g.add_drive(blank(tmp_path / "a.img")[0], format="raw", readonly=True)
+        g.launch()
+        assert g.debug("sh", ["nproc"]).strip() == "2"
+
+
+@pytest.mark.parametrize(
+    ("name", "getter", "mode"),
+    [("LIBGUESTFS_HV", "get_hv", "system"), ("LIBGUESTFS_PATH", "get_path", "fixed")],
+)
+def test_it_is_never_used_with_a_path_or_hypervisor_of_the_user(
+    name: str, getter: str, mode: str, lean: Appliance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Guestfs(environment=False) as g:
+        monkeypatch.setenv(name, getattr(g, getter)())
+    with launched_by_itself(blank(tmp_path / "a.img")[0], tuning="none") as g:
+        info = g.launch_info()
+        assert info
+        assert info.mode == mode
+        assert "the user's" in info.reason
+        assert "norandmaps" not in g.debug("sh", ["cat /proc/cmdline"])
+
+
+def test_with_a_spoilt_one_the_launch_still_works(
+    lean: Appliance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o700)
+    os.truncate(copy_of(lean, cache / "lean-0") / "root", MEGABYTE)
+    monkeypatch.setenv("GUESTKIT_CACHEDIR", str(cache))
+    with launched_by_itself(blank(tmp_path / "a.img")[0]) as g:
+        info = g.launch_info()
+        assert info
+        assert info.mode == "system"
+        assert "root has changed" in info.reason
+
+
+async def test_the_async_handle_uses_it_too(lean: Appliance, tmp_path: Path) -> None:
+    async with AsyncGuestfs() as g:
+        assert await g.launch_info() is None
+        await g.add_drive(blank(tmp_path / "a.img")[0], format="raw", readonly=True)
+        await g.launch()
+        info = await g.launch_info()
+        assert info
+        assert info.mode == "lean"
+
+
+def test_a_demanded_appliance_that_is_spoilt_is_an_error(lean: Appliance, tmp_path: Path) -> None:
+    place = copy_of(lean, tmp_path / "copy")
+    os.truncate(place / "initrd", 5)
+    for directory, reason in ((place, "initrd has changed"), (tmp_path / "none", "no README.fixed")):
+        with Guestfs(appliance=directory) as g:
+            g.add_drive(blank(tmp_path / "a.img")[0], format="raw")
+            with pytest.raises(LaunchError, match=reason):
+                g.launch()
 
 
 # ---- the cache

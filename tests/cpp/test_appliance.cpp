@@ -41,7 +41,7 @@ struct Cache {
   }
   void manifest(const std::string& text) const { std::ofstream(folder / "manifest") << text; }
 
-  guestkit::ApplianceChoice found() const { return guestkit::find_appliance(cache.string(), true); }
+  guestkit::ApplianceChoice found() const { return guestkit::find_appliance(cache.string()); }
   bool refused(const std::string& why) const {
     const auto choice = found();
     BOOST_TEST_MESSAGE(choice.reason);

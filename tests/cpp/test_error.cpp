@@ -50,7 +50,7 @@ struct fake_appliance {
 
 /// A handle that takes its appliance for launched.
 struct believed_up : Guestfs {
-  believed_up() : Guestfs({.environment = false}) { state()->launched = true; }
+  believed_up() : Guestfs({.environment = false}) { state()->work->launched = true; }
 };
 
 }  // namespace

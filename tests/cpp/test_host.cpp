@@ -77,7 +77,30 @@ BOOST_FIXTURE_TEST_CASE(the_firmware_is_64_kib_with_code_at_the_reset_vector, Ho
   BOOST_TEST(std::filesystem::file_size(folder / "bios") == 65536U);
   std::ifstream file(folder / "bios", std::ios::binary);
   file.seekg(0xfff0);
-  BOOST_TEST(file.get() == 0xb0);
+  BOOST_TEST(file.get() == 0xe9);
+}
+
+#if defined(__x86_64__)
+BOOST_FIXTURE_TEST_CASE(the_firmware_reaches_long_mode_and_says_so, Host) {
+  if (::access("/usr/bin/qemu-system-x86_64", X_OK) != 0) return;
+  qemu_does(
+      "for word; do shift; [ \"$word\" = pc,accel=kvm ] && word=pc,accel=tcg; set -- \"$@\" \"$word\"; done; "
+      "exec /usr/bin/qemu-system-x86_64 \"$@\"");
+  BOOST_TEST(probe_kvm(device, qemu, patience).usable);
+}
+#endif
+
+BOOST_FIXTURE_TEST_CASE(a_kvm_that_hangs_costs_its_seconds_in_one_process_only, Host) {
+  using guestkit::detail::remembered_probe;
+  const std::string verdict = (folder / "cache" / "verdict").string();
+  const std::chrono::milliseconds limit(200);
+  qemu_does("echo run >>" + (folder / "runs").string() + "; exec sleep 60");
+  const auto first = remembered_probe(device, qemu, "key", verdict, limit);
+  BOOST_TEST(contains(first.reason, "within 200 ms"));
+  BOOST_TEST(remembered_probe(device, qemu, "key", verdict, limit).reason == first.reason);
+  BOOST_TEST(std::filesystem::file_size(folder / "runs") == 4U);
+  remembered_probe(device, qemu, "other key", verdict, limit);
+  BOOST_TEST(std::filesystem::file_size(folder / "runs") == 8U);
 }
 
 BOOST_FIXTURE_TEST_CASE(a_qemu_that_aborts_is_quoted_without_its_escape_sequences, Host) {

@@ -87,6 +87,7 @@ ARGUMENTS: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
     (("abc", "def", ["1", "2"], True, 0, 0, "123", "456", b"abc\0abc"), {}),
     (("abc", "def", ["1"], 1, -1, -1, "", "", b"\xff" * 300), {"obool": False, "oint": -2}),
     (("abc", "def", ["1"], False, 2**31 - 1, 2**63 - 1, "123", "456", b""), {"oint64": -(2**63)}),
+    (("abc", "def", [], 0, 0, 0, "123", "456", "abc\0ü"), {}),
     (("é", "ü", ["ö"], False, -(2**31), 0, "123", "456", b""), {"ostring": ""}),
 ]
 
@@ -96,6 +97,7 @@ def received(module: ModuleType, path: Path) -> bytes:
     g.internal_test_set_output(str(path))
     for positional, options in ARGUMENTS:
         g.internal_test(*positional, **options)
+    g.internal_test("abc", None, [], 0, 0, 0, "", "", bufferin="by name")
     g.internal_test_only_optargs(test=1)
     g.internal_test_63_optargs(opt1=1, opt63=63)
     g.internal_test_close_output()
@@ -106,6 +108,17 @@ def test_arguments_reach_libguestfs_as_they_do_from_upstream(tmp_path: Path) -> 
     expected = received(PEER, tmp_path / "upstream")
     assert expected.count(b"\n") > 100
     assert received(guestkit.compat, tmp_path / "compat") == expected
+
+
+def test_text_for_bytes_was_refused(tmp_path: Path) -> None:
+    """Upstream's own bindtests give it, and g.write("/file", "text") is the usual thing."""
+    g: Any = guestkit.compat.GuestFS()
+    g.internal_test_set_output(str(tmp_path / "received"))
+    g.internal_test("", None, [], False, 0, 0, "", "", "\udcff\0é")
+    g.internal_test_close_output()
+    assert b"<ffffffff><00><ffffffc3><ffffffa9>" in (tmp_path / "received").read_bytes()
+    with pytest.raises(TypeError, match="argument 'content' must be"):
+        g.write("/file", 1)
 
 
 def test_every_name_of_upstream_s_module_is_here() -> None:

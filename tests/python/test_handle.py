@@ -70,6 +70,12 @@ def test_the_arguments_are_keywords_alone() -> None:
         ("environment", True),
         ("close_on_exit", True),
         ("accel", "auto"),
+        ("tuning", "auto"),
+        ("appliance", "auto"),
+        ("launch_timeout", None),
+        ("call_timeout", None),
+        ("close_timeout", 60.0),
+        ("cancel_grace", 2.0),
     ]
     assert {p.kind for p in parameters} == {inspect.Parameter.KEYWORD_ONLY}
     make: Any = Guestfs
@@ -89,6 +95,17 @@ def test_an_accelerator_that_is_unknown_is_refused(wrong: Any) -> None:
 def test_an_accelerator_that_is_no_str_is_refused_by_name(wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"\baccel\b"):
         Guestfs(accel=wrong)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [({"tuning": "fast"}, "tuning"), ({"tuning": None}, "tuning"), ({"appliance": ""}, "appliance")],
+)
+def test_a_wish_for_the_launch_that_is_unknown_is_refused(options: dict[str, Any], name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        Guestfs(**options)
+    with pytest.raises(ValueError, match="appliance"):
+        Guestfs(appliance="a\0b")
 
 
 @pytest.mark.parametrize("wrong", ["no", object(), []])
@@ -280,14 +297,12 @@ def test_while_one_thread_launches_others_run_and_use_other_handles(
         lambda g: g.internal_test_rstringlist("3"),
         lambda g: g.get_backend_settings(),
         lambda g: g.add_drive("/dev/null", format="raw"),
-        lambda g: g.set_event_callback(lambda *_: None),
-        lambda g: g.delete_event_callback(0),
         lambda g: g.internal_test_rinterr(),
         lambda g: g.launch(),
     ],
     ids=[
         "get_memsize", "set_memsize", "get_path", "version", "a list", "get_backend_settings", "add_drive",
-        "set_event_callback", "delete_event_callback", "an error", "launch",
+        "an error", "launch",
     ],
 )  # fmt: skip
 def test_a_call_on_a_handle_that_is_busy_blocks_its_own_thread_alone(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import textwrap
 from pathlib import Path
 
 from .bindings import docstring
@@ -29,6 +29,8 @@ RESULTS = {
     "string_list": "list[str]",
     "hashtable": "dict[str, str]",
 }
+#: What every awaited call takes besides.
+ON_CANCEL = 'on_cancel: Literal["end", "wait"] = "end"'
 #: A result of bytes, by what the caller asks for.
 MEMORYVIEW = {
     "memoryview: Literal[False] = False": "bytes",
@@ -47,13 +49,12 @@ COLUMNS = {
 
 def files(api: Api, templates: Path) -> dict[str, str]:
     return {
-        "guestkit/_native.pyi": _stub(api, templates / "_native.pyi", lambda result: result),
-        "guestkit/_async_actions.pyi": _stub(
-            api, templates / "_async_actions.pyi", lambda result: f"Coroutine[Any, Any, {result}]"
-        ),
+        "guestkit/_native.pyi": _stub(api, templates / "_native.pyi", awaited=False),
+        "guestkit/_async_actions.pyi": _stub(api, templates / "_async_actions.pyi", awaited=True),
         "guestkit/generated/__init__.py": f'"""{NOTICE}"""\n',
         "guestkit/generated/structs.py": _structs(api),
         "guestkit/generated/former.py": _former(api),
+        "guestkit/generated/progress.py": _progress(api),
     }
 
 
@@ -76,6 +77,12 @@ def _former(api: Api) -> str:
     aliases = "".join(
         f'    "{former}": "{action.name}",\n' for action in api.actions for former in action.former_names
     )
+    buffers = "".join(
+        f'    "{action.name}": ({position}, "{argument.name}"),\n'
+        for action in api.actions
+        for position, argument in enumerate(action.arguments)
+        if argument.type == "buffer_in"
+    )
     return f'''"""{NOTICE}
 
 What upstream's Python binding does otherwise, by action.
@@ -89,31 +96,56 @@ BOOLS = (
 HASHTABLES = (
 {names("hashtable")})
 
+#: Bytes as an argument may be a str there: its position and name.
+BUFFERS = {{
+{buffers}}}
+
 #: Names that actions had before they took optional arguments.
 ALIASES = {{
 {aliases}}}
 '''
 
 
-def _stub(api: Api, template: Path, wrap: Callable[[str], str]) -> str:
-    methods = "\n\n".join(_method(api, action, wrap) for action in api.actions)
+def _progress(api: Api) -> str:
+    names = "".join(f'    "{action.name}",\n' for action in api.actions if action.progress)
+    return f'''"""{NOTICE}"""
+
+#: The actions that send progress events.
+PROGRESS = frozenset(
+    (
+{textwrap.indent(names, "    ")}    )
+)
+'''
+
+
+def _stub(api: Api, template: Path, *, awaited: bool) -> str:
+    methods = "\n\n".join(_method(api, action, awaited) for action in api.actions)
     text = template.read_text(encoding="utf-8")
     return f"# {NOTICE}\n" + text.replace("    # @actions", methods)
 
 
-def _method(api: Api, action: Action, wrap: Callable[[str], str]) -> str:
+def _method(api: Api, action: Action, awaited: bool) -> str:
     parameters = ["self", *(f"{a.name}: {ARGUMENTS[a.type]}" for a in action.arguments)]
     parameters += [f"{a.name}: {ARGUMENTS[a.type]} | None = None" for a in action.options]
+    keywords: list[str] = []
+    if awaited:
+        keywords += [*(["progress: _ProgressCallback | None = None"] if action.progress else []), ON_CANCEL]
     decorators = [f'    @deprecated("{action.deprecation}")'] if action.deprecated else []
     first, *rest = docstring(action).split("\n")
     text = [f'        """{first}', *(f"        {line}" if line else "" for line in rest), '        """']
+
+    def define(result: str, *more: str) -> str:
+        named = [*more, *keywords]
+        every = ", ".join([*parameters, *(["*", *named] if named else [])])
+        returned = f"Coroutine[Any, Any, {result}]" if awaited else result
+        return f"    def {action.name}({every}) -> {returned}:"
+
     if action.returns != "bufferout":
-        define = f"    def {action.name}({', '.join(parameters)}) -> {wrap(_result(api, action))}:"
-        return "\n".join([*decorators, define, *text])
+        return "\n".join([*decorators, define(_result(api, action)), *text])
     lines: list[str] = []
     for kind, returned in MEMORYVIEW.items():
-        define = f"    def {action.name}({', '.join([*parameters, '*', kind])}) -> {wrap(returned)}:"
-        lines += ["    @overload", *decorators, *([define, *text] if not lines else [f"{define} ..."])]
+        line = define(returned, kind)
+        lines += ["    @overload", *decorators, *([line, *text] if not lines else [f"{line} ..."])]
     return "\n".join(lines)
 
 

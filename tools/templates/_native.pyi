@@ -1,5 +1,5 @@
 from collections.abc import Callable, Iterable
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 from _typeshed import ReadableBuffer, StrOrBytesPath
 from typing_extensions import deprecated
@@ -7,16 +7,35 @@ from typing_extensions import deprecated
 from guestkit.errors import Error
 from guestkit.generated import structs
 
-def use_error_types(types: tuple[type[Error], type[Error], type[Error], type[Error]]) -> None:
-    """Have these classes raised: Error, HandleClosed, LaunchError, ApplianceCrashed."""
+def use_error_types(types: tuple[type[Error], ...]) -> None:
+    """Have these raised: Error, HandleClosed, LaunchError, ApplianceCrashed, ApplianceKilled, CallTimeout."""
+
+def probe(path: StrOrBytesPath, format: StrOrBytesPath | None) -> dict[str, Any]:
+    """Read the header of a disk image. guestkit.probe is the function to use."""
 
 class Handle:
     """A libguestfs handle: the actions. guestkit.Guestfs is the class to use."""
 
-    def __init__(self, environment: bool, accel: str, log_level: int) -> None: ...
+    def __init__(
+        self,
+        environment: bool,
+        accel: str,
+        tuning: bool,
+        appliance: bytes,
+        log_level: int,
+        launch_timeout: float | None,
+        call_timeout: float,
+        close_timeout: float,
+        cancel_grace: float,
+    ) -> None: ...
     def close(self) -> None: ...
     def is_open(self) -> bool: ...
     def is_idle(self) -> bool: ...
+    def cancel(self) -> None: ...
+    def terminate(self) -> None: ...
+    def _begin_turn(self, name: str) -> None: ...
+    def _end_turn(self) -> None: ...
+    def last_launch(self) -> tuple[str, str, float, str] | None: ...
     def add_event_callback(self, callback: Callable[[int, int, str, list[int]], object], events: int) -> int: ...
     def delete_event_callback(self, number: int) -> None: ...
 

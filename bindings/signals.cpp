@@ -1,0 +1,176 @@
+#include "signals.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+
+#include "error.hpp"
+#include "object.hpp"
+
+namespace guestkit::python {
+
+namespace {
+
+using Job = std::function<void()>;
+
+/// How often the main thread looks for signals. One that comes while it waits is not lost, only late.
+constexpr std::chrono::milliseconds interval{50};
+
+/// What one thread is asked to do by the other.
+class mailbox {
+ public:
+  void post(Job job) {
+    const std::lock_guard lock(mutex_);
+    jobs_.push_back(std::move(job));
+    posted_.notify_one();
+  }
+
+  /// Runs what comes until one of the jobs makes `until` true.
+  /// @param meanwhile  runs between the jobs and every interval
+  void run(const bool& until, const Job& meanwhile = {}) {
+    std::unique_lock lock(mutex_);
+    while (!until) {
+      if (jobs_.empty() && meanwhile) {
+        if (!posted_.wait_for(lock, interval, [&] { return !jobs_.empty(); })) {
+          lock.unlock();
+          meanwhile();
+          lock.lock();
+        }
+        continue;
+      }
+      posted_.wait(lock, [&] { return !jobs_.empty(); });
+      const auto job = std::move(jobs_.front());
+      jobs_.pop_front();
+      lock.unlock();
+      job();
+      lock.lock();
+    }
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable posted_;
+  std::deque<Job> jobs_;
+};
+
+/// The main thread and the one that makes its calls.
+struct couple {
+  mailbox main, second;
+  std::thread::id second_id;
+  int depth = 0;               // of calls that the main thread has made and waits for
+  Handle* handle = nullptr;    // of the outermost of them
+  PyObject* raised = nullptr;  // what a signal handler or a callback raised, to be raised by that call
+
+  couple() {
+    second_id = detail::start_thread([this] {
+      constexpr bool never = false;
+      second.run(never);
+    });
+  }
+};
+
+/// Of this process: a forked child has only one of the two. Never destroyed, since the second thread has no
+/// end.
+couple& both() {
+  static std::atomic<couple*> known{nullptr};
+  static std::atomic<unsigned> generation{0};
+  if (known == nullptr || generation != detail::fork_generation()) {
+    known = new couple;
+    generation = detail::fork_generation();
+  }
+  return *known;
+}
+
+std::atomic<bool> in_use{false};  // whether both() has been called: it starts a thread
+
+bool is_second_thread() noexcept {
+  return in_use && std::this_thread::get_id() == both().second_id;
+}
+
+/// Has the other thread do it and waits, doing meanwhile what the other asks for.
+template <class... Meanwhile>
+void ask(mailbox& other, mailbox& own, const Job& job, const Meanwhile&... meanwhile) {
+  bool done = false;
+  std::exception_ptr error;
+  other.post([&] {
+    try {
+      job();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    own.post([&] { done = true; });
+  });
+  own.run(done, meanwhile...);
+  if (error) std::rethrow_exception(error);
+}
+
+/// Keeps the exception that is set, and has the call end: gently at first.
+void interrupt(couple& threads) {
+  PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;
+  PyErr_Fetch(&type, &value, &traceback);
+  PyErr_NormalizeException(&type, &value, &traceback);
+  if (traceback != nullptr) PyException_SetTraceback(value, traceback);
+  Py_XDECREF(type);
+  Py_XDECREF(traceback);
+  const bool again = threads.raised != nullptr;
+  Py_XDECREF(std::exchange(threads.raised, value));
+  if (again)
+    threads.handle->terminate();
+  else
+    threads.handle->cancel();
+}
+
+}  // namespace
+
+bool belongs_aside(const Handle& handle, bool slow) noexcept {
+  return ::getpid() == detail::thread_id() && !handle.is_mine() &&
+         (slow || handle.has_appliance() || !handle.is_idle());
+}
+
+void call_aside(Handle& handle, const std::function<void()>& call) {
+  in_use = true;
+  couple& threads = both();
+  const auto look_for_signals = [&] {
+    with_gil([&] {
+      if (PyErr_CheckSignals() != 0) interrupt(threads);
+    });
+  };
+  Handle* const outer = std::exchange(threads.handle, &handle);
+  ++threads.depth;
+  std::exception_ptr error;
+  try {
+    ask(threads.second, threads.main, call, Job(look_for_signals));
+  } catch (...) {
+    error = std::current_exception();
+  }
+  --threads.depth;
+  threads.handle = outer;
+  if (threads.depth == 0 && threads.raised != nullptr) {
+    with_gil([&] {
+      PyObject* const value = std::exchange(threads.raised, nullptr);
+      PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(value)), value);
+      Py_DECREF(value);
+    });
+    throw PythonError{};
+  }
+  if (error) std::rethrow_exception(error);
+}
+
+void on_calling_thread(const std::function<void()>& body) {
+  if (!is_second_thread()) return with_gil(body);
+  couple& threads = both();
+  ask(threads.main, threads.second, [&] { with_gil(body); });
+}
+
+bool interrupted_by_callback() {
+  if (!in_use || both().depth == 0 || ::getpid() != detail::thread_id() ||
+      PyErr_ExceptionMatches(PyExc_Exception) != 0)
+    return false;
+  interrupt(both());
+  return true;
+}
+
+}  // namespace guestkit::python

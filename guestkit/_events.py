@@ -1,0 +1,119 @@
+"""Events on an event loop: handed over from the threads that libguestfs calls run on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextvars import Context
+from typing import NamedTuple, Self
+
+from guestkit.events import Event
+
+
+class EventMessage(NamedTuple):
+    """An event: its kind, its text (hostile: escape it) and its numbers."""
+
+    event: Event
+    text: str
+    numbers: list[int]
+
+
+class EventStream(AsyncIterator[EventMessage]):
+    """The events of a handle as they come, for `async for`; it ends when the handle is closed.
+
+    It holds `maxsize` events that the loop has not taken yet. When one more comes, the oldest is dropped and
+    counted: libguestfs never waits for a slow reader. Of progress events that follow each other only the
+    newest is kept.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, maxsize: int) -> None:
+        if maxsize < 1:
+            raise ValueError(f"events() argument 'maxsize' must be at least 1: {maxsize}")
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._messages: deque[EventMessage] = deque()
+        self._maxsize = maxsize
+        self._dropped = 0
+        self._waking = False
+        self._ended = False
+        self._arrived = asyncio.Event()
+
+    @property
+    def dropped(self) -> int:
+        """How many events were dropped because nobody took them in time."""
+        return self._dropped
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> EventMessage:
+        while True:
+            with self._lock:
+                if self._messages:
+                    return self._messages.popleft()
+                if self._ended:
+                    raise StopAsyncIteration
+                self._arrived.clear()
+            await self._arrived.wait()
+
+    def _deliver(self, event: Event, number: int, text: str, numbers: list[int]) -> None:
+        """On the thread of the call."""
+        message = EventMessage(event, text, numbers)
+        with self._lock:
+            if event == Event.PROGRESS and self._messages and self._messages[-1].event == Event.PROGRESS:
+                self._messages[-1] = message
+            else:
+                if len(self._messages) == self._maxsize:
+                    self._messages.popleft()
+                    self._dropped += 1
+                self._messages.append(message)
+            self._wake()
+
+    def _end(self) -> None:
+        with self._lock:
+            self._ended = True
+            self._wake()
+
+    def _wake(self) -> None:
+        """Have the loop look, once for all that has come until then."""
+        if self._waking:
+            return
+        self._waking = True
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._woken)
+
+    def _woken(self) -> None:
+        with self._lock:
+            self._waking = False
+        self._arrived.set()
+
+
+class Progress:
+    """Has a callback run on the loop with the newest position and total of the call that runs."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, context: Context, callback: Callable[[int, int], object]
+    ) -> None:
+        self._loop = loop
+        self._context = context
+        self._callback = callback
+        self._lock = threading.Lock()
+        self._newest: tuple[int, int] | None = None
+
+    def deliver(self, event: Event, number: int, text: str, numbers: list[int]) -> None:
+        """On the thread of the call."""
+        with self._lock:
+            waiting, self._newest = self._newest is not None, (numbers[2], numbers[3])
+        if not waiting:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                # What the callback raises goes to the loop's exception handler, which logs it.
+                self._loop.call_soon_threadsafe(self._run, context=self._context)
+
+    def _run(self) -> None:
+        with self._lock:
+            newest, self._newest = self._newest, None
+        if newest is not None:
+            self._callback(*newest)

@@ -1,0 +1,128 @@
+"""Transfers as streams of bytes: through a pipe, which libguestfs takes for a file.
+
+The pipe is what holds back whoever is faster: libguestfs waits while it is full, the program while it is
+empty.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+    from guestkit.aio import AsyncGuestfs, Call
+    from guestkit.handle import Guestfs
+
+#: What an upload reads from.
+Source = AsyncIterable["ReadableBuffer"] | Iterable["ReadableBuffer"]
+
+#: As much as a pipe holds: a chunk is never larger. An ordinary user may have pipes of this size.
+CHUNK = 1024 * 1024
+
+#: A transfer of the blocking handle: to or from the file of that name.
+Transfer = Callable[["Guestfs", str], None]
+
+
+async def read(g: AsyncGuestfs, name: str, transfer: Transfer) -> AsyncGenerator[bytes, None]:
+    """Yield what the transfer writes; end it when the caller leaves."""
+    loop = asyncio.get_running_loop()
+    reader, writer = _pipe()
+    try:
+        os.set_blocking(reader, False)
+        call = _start(g, name, transfer, writer)
+    except BaseException:
+        os.close(reader)
+        raise
+    try:
+        while True:
+            try:
+                chunk = os.read(reader, CHUNK)
+            except BlockingIOError:
+                await _ready(loop.add_reader, loop.remove_reader, reader)
+                continue
+            if not chunk:
+                break
+            yield chunk
+        await call
+    finally:
+        os.close(reader)  # which wakes a transfer that waits for room
+        await _end(g, call)
+
+
+async def write(g: AsyncGuestfs, name: str, transfer: Transfer, source: Source) -> None:
+    """Have the transfer read what the source gives; end it when that fails or the caller is cancelled."""
+    loop = asyncio.get_running_loop()
+    reader, writer = _pipe()
+    try:
+        os.set_blocking(writer, False)
+        call = _start(g, name, transfer, reader)
+    except BaseException:
+        os.close(writer)
+        raise
+    try:
+        with contextlib.suppress(BrokenPipeError):  # the transfer has failed: it says why
+            async for chunk in _each(source):
+                rest = memoryview(chunk).cast("B")
+                while rest:
+                    try:
+                        rest = rest[os.write(writer, rest) :]
+                    except BlockingIOError:
+                        await _ready(loop.add_writer, loop.remove_writer, writer)
+    except BaseException:
+        g._cancel(call)
+        os.close(writer)  # which wakes a transfer that waits for more
+        await _end(g, call)
+        raise
+    os.close(writer)
+    await call
+
+
+def _pipe() -> tuple[int, int]:
+    reader, writer = os.pipe()
+    with contextlib.suppress(OSError):  # the user's limit for pipes is reached: a small one does
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, CHUNK)
+    return reader, writer
+
+
+def _start(g: AsyncGuestfs, name: str, transfer: Transfer, end: int) -> Call[None]:
+    """Put the transfer into the handle's queue; close its end of the pipe when it has ended or is dropped."""
+    try:
+        call = g._submit(name, lambda handle: transfer(handle, f"/dev/fd/{end}"))
+    except BaseException:
+        os.close(end)
+        raise
+    call._future.add_done_callback(lambda future: os.close(end))
+    return call
+
+
+async def _end(g: AsyncGuestfs, call: Call[None]) -> None:
+    """Have the call end, and wait until it has; what came of it is told already, or nobody asks any more."""
+    if not call._future.done():
+        g._cancel(call)
+        await asyncio.wait([call._future])
+    if not call._future.cancelled():
+        call._future.exception()
+
+
+async def _ready(add: Callable[..., None], remove: Callable[[int], object], descriptor: int) -> None:
+    ready = asyncio.Event()
+    add(descriptor, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        remove(descriptor)
+
+
+async def _each(source: Source) -> AsyncIterator[ReadableBuffer]:
+    if isinstance(source, AsyncIterable):
+        async for chunk in source:
+            yield chunk
+    else:
+        for chunk in source:
+            yield chunk

@@ -1,0 +1,348 @@
+// Ending work: whose turn it is on a handle, how long a call may take, and what stops it.
+//
+// A call is stopped in two steps. First libguestfs is told to cancel, again and again, which ends a transfer
+// and leaves a handle that works. What has not ended after a grace ends with its hypervisor, or, before the
+// launch, with the tool that libguestfs waits for; a handle whose hypervisor was killed is dead and says so.
+#pragma once
+
+#include <guestfs.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "error.hpp"
+#include "processes.hpp"
+
+namespace guestkit {
+
+/// Durations in seconds, as numbers with a fraction.
+using Seconds = std::chrono::duration<double>;
+
+inline constexpr Seconds no_limit{std::numeric_limits<double>::infinity()};
+
+/// How long work on a handle may take.
+struct Limits {
+  /// For launch(), from its start. By default one minute with KVM, five where the processor is emulated.
+  std::optional<Seconds> launch = {};
+  /// For every other call, from when it starts to run.
+  Seconds call = no_limit;
+  /// For close(); then the hypervisor is killed. To be sure of the last writes, call shutdown() before.
+  Seconds close = Seconds(60);
+  /// How long a call that is to end may go on before the hypervisor is killed. A launch has none.
+  Seconds cancel_grace = Seconds(2);
+};
+
+namespace detail {
+
+/// Whose turn it is on one handle, and how it ends. Threads: any.
+class control {
+ public:
+  control() = default;
+  control(const control&) = delete;
+  control& operator=(const control&) = delete;
+  ~control() {
+    std::unique_lock lock(mutex_);
+    stopping_ = true;
+    watched_.notify_all();
+    changed_.wait(lock, [&] { return !watching_; });
+  }
+
+  /// Takes the calling thread's turn, waiting while another thread has it. A thread may take it again.
+  /// Throws HandleClosed, ApplianceKilled, and what stopped the turn that this one is a part of.
+  void take_turn(const char* op) {
+    std::unique_lock lock(mutex_);
+    take_turn(lock, op);
+  }
+
+  /// Begins a call, in a turn of its own if the thread has none.
+  void enter(const char* op) {
+    std::unique_lock lock(mutex_);
+    take_turn(lock, op);
+    if (op_ != nullptr) return;
+    op_ = op;
+    op_depth_ = depth_;
+    since_ = ticks_now();
+    begin(is("launch") ? limits.launch.value_or(no_limit) : limits.call,
+          is("launch") ? "launch_timeout" : "call_timeout");
+  }
+
+  void leave() noexcept {
+    const std::lock_guard lock(mutex_);
+    if (op_ != nullptr && op_depth_ == depth_) {
+      op_ = nullptr;
+      deadline_.reset();
+    }
+    if (--depth_ == 0) owner_ = 0;
+    leave_locked();
+  }
+
+  /// A call that takes no turn: user_cancel alone, which must not wait for what it is to stop.
+  void pass(const char* op) {
+    const std::lock_guard lock(mutex_);
+    refuse_if_over(op, false);
+    ++inside_;
+  }
+  void leave_passing() noexcept {
+    const std::lock_guard lock(mutex_);
+    leave_locked();
+  }
+
+  /// Whether it is the calling thread's turn: it is inside a call, or closes the handle.
+  bool is_mine() const noexcept {
+    const std::lock_guard lock(mutex_);
+    return owner_ == thread_id();
+  }
+
+  /// Whether no thread is inside.
+  bool is_idle() const noexcept {
+    const std::lock_guard lock(mutex_);
+    return inside_ == 0 || closing_;
+  }
+  bool is_open() const noexcept {
+    const std::lock_guard lock(mutex_);
+    return !closing_;
+  }
+
+  /// Lets no new call in and waits for those that are. False: another thread closed; it has ended by now.
+  bool begin_close() {
+    std::unique_lock lock(mutex_);
+    if (std::exchange(closing_, true)) {
+      changed_.wait(lock, [&] { return closed_; });
+      return false;
+    }
+    changed_.wait(lock, [&] { return inside_ == 0; });
+    op_ = "close";
+    owner_ = thread_id();
+    ending_ = ending::none;
+    begin(limits.close, "close_timeout");
+    return true;
+  }
+  void end_close() noexcept {
+    const std::lock_guard lock(mutex_);
+    op_ = nullptr;
+    owner_ = 0;
+    closed_ = true;
+    changed_.notify_all();
+  }
+
+  /// Ends the turn that some thread has, if one has: see above. Returns at once.
+  void cancel() {
+    const std::lock_guard lock(mutex_);
+    if (owner_ != 0 && ending_ == ending::none) end_turn(ending::cancelled);
+  }
+
+  /// Kills what runs for the handle, which is dead from now on. Waits for nothing.
+  void terminate() {
+    const std::lock_guard lock(mutex_);
+    if (closed_) return;
+    if (killed_.empty()) killed_ = "terminate() was called";
+    if (op_ != nullptr) {
+      ending_ = ending::terminated;
+      kill_at_ = {};
+      watch(steady::time_point());
+    }
+    kill_programs(programs_of(hypervisor_name, call()));
+  }
+
+  /// Says why a call that was stopped has failed, or returns if it was not stopped.
+  void throw_if_stopped(const char* op, const std::string& message, int number,
+                        const std::vector<std::string>& console) {
+    const std::lock_guard lock(mutex_);
+    if (ending_ != ending::none || !killed_.empty()) fail(op, message, number, console);
+  }
+
+  guestfs_h* h = nullptr;
+  Limits limits;
+  std::string hypervisor_name;        // the argument of its -name; written while launch() has the turn
+  std::string hypervisor;             // its program, likewise
+  std::atomic<bool> launched{false};  // the appliance came up and was not shut down by a call
+
+ private:
+  enum class ending { none, cancelled, timed_out, terminated };
+  using steady = std::chrono::steady_clock;
+
+  /// A cancel is lost when it comes just before a transfer begins: it is sent again.
+  static constexpr std::chrono::milliseconds interval{30};
+  /// How long the watching thread stays when there is nothing to watch: calls come in rows.
+  static constexpr std::chrono::seconds idle{1};
+
+  void begin(Seconds limit, const char* clock) {
+    limit_ = limit;
+    clock_ = clock;
+    if (limit != no_limit) watch(steady::now() + to_steady(limit));
+  }
+
+  static steady::duration to_steady(Seconds time) {
+    constexpr Seconds ever = std::chrono::hours(24 * 365);
+    return std::chrono::duration_cast<steady::duration>(std::clamp(time, Seconds(0), ever));
+  }
+
+  void take_turn(std::unique_lock<std::mutex>& lock, const char* op) {
+    refuse_if_over(op);
+    ++inside_;
+    try {
+      if (owner_ != thread_id()) {
+        changed_.wait(lock, [&] { return owner_ == 0; });
+        refuse_if_killed(op);
+        owner_ = thread_id();
+        ending_ = ending::none;
+        ++turn_;
+      }
+      if (ending_ != ending::none) fail(op, "", EINTR, {});
+    } catch (...) {
+      leave_locked();
+      throw;
+    }
+    ++depth_;
+  }
+
+  void refuse_if_over(const char* op, bool killed_too = true) const {
+    if (closing_) throw HandleClosed(op, "the handle is closed", EBADF);
+    if (killed_too) refuse_if_killed(op);
+  }
+  void refuse_if_killed(const char* op) const {
+    if (!killed_.empty()) throw ApplianceKilled(op, death(), ENOTCONN);
+  }
+  std::string death() const { return "the appliance was killed: " + killed_ + "; open a new handle"; }
+
+  [[noreturn]] void fail(const char* op, const std::string& message, int number,
+                         const std::vector<std::string>& console) const {
+    if (ending_ == ending::timed_out) {
+      std::ostringstream text;
+      text << "took longer than " << limit_.count() << " s (" << clock_ << ") and was stopped; "
+           << (killed_.empty() ? "the handle can be used" : "the appliance was killed, open a new handle");
+      throw CallTimeout(op, text.str(), ETIMEDOUT, limit_.count(), clock_, console);
+    }
+    if (!killed_.empty()) throw ApplianceKilled(op, death(), number, console);
+    throw Error(op, number == EINTR || message.empty() ? "cancelled" : message, number == 0 ? EINTR : number);
+  }
+
+  void leave_locked() noexcept {
+    --inside_;
+    changed_.notify_all();
+  }
+
+  bool is(std::string_view op) const noexcept { return op_ != nullptr && op_ == op; }
+
+  void end_turn(ending how) {
+    ending_ = how;
+    const bool gentle = launched && !is("launch") && !is("close");
+    const auto now = steady::now();
+    kill_at_ = now + (gentle ? to_steady(limits.cancel_grace) : steady::duration(0));
+    watch(now);
+  }
+
+  running_call call() const {
+    return op_ == nullptr ? running_call{} : running_call{owner_, since_, hypervisor};
+  }
+
+  void kill_programs(const std::vector<program>& programs) {
+    for (const auto& found : programs) {
+      if (!found.kill()) continue;
+      if (killed_.empty() && (found.hypervisor || is("launch"))) killed_ = reason();
+    }
+  }
+
+  std::string reason() const {
+    const std::string call = op_ == nullptr ? "" : std::string(op_) + " ";
+    return call + (ending_ == ending::timed_out ? "took longer than its " + std::string(clock_)
+                                                : "was cancelled and did not end");
+  }
+
+  /// Has the watching thread look at the turn at that time.
+  void watch(steady::time_point when) {
+    deadline_ = when;
+    if (!watching_) {
+      start_thread([this] { run(); });
+      watching_ = true;
+    } else if (when < wakes_at_) {
+      watched_.notify_all();
+    }
+  }
+
+  bool is_watched() const noexcept { return op_ != nullptr && deadline_; }
+
+  void run() {
+    std::unique_lock lock(mutex_);
+    const auto sleep_until = [&](steady::time_point time) {
+      wakes_at_ = time;
+      watched_.wait_until(lock, time);
+      wakes_at_ = {};
+      return steady::now() >= time;
+    };
+    while (!stopping_) {
+      if (!is_watched()) {
+        if (sleep_until(steady::now() + idle) && !is_watched()) break;
+      } else if (ending_ != ending::none) {
+        press(lock);
+        if (!stopping_) sleep_until(steady::now() + interval);
+      } else if (steady::now() >= *deadline_) {
+        end_turn(ending::timed_out);
+      } else {
+        sleep_until(*deadline_);
+      }
+    }
+    watching_ = false;
+    changed_.notify_all();
+  }
+
+  /// Has what runs end. The lock keeps the call from ending under it, and the next one from being hit.
+  void press(std::unique_lock<std::mutex>& lock) {
+    if (steady::now() < kill_at_) {
+      guestfs_user_cancel(h);
+      return;
+    }
+    const auto turn = turn_;
+    const auto name = hypervisor_name;
+    const auto running = call();
+    lock.unlock();  // reading /proc takes a moment
+    const auto programs = programs_of(name, running);
+    lock.lock();
+    if (turn == turn_ && op_ != nullptr) kill_programs(programs);
+  }
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;  // a turn, a call or the handle has ended
+  std::condition_variable watched_;  // the watching thread has to look
+  bool closing_ = false;
+  bool closed_ = false;
+  bool watching_ = false;
+  bool stopping_ = false;
+  std::string killed_;   // why the hypervisor was killed; empty: it was not
+  unsigned inside_ = 0;  // calls, those that wait for their turn too
+  pid_t owner_ = 0;      // the thread whose turn it is
+  std::uint64_t turn_ = 0;
+  unsigned depth_ = 0;  // of calls that the owner made in callbacks of others
+  unsigned op_depth_ = 0;
+  const char* op_ = nullptr;  // the outermost call
+  long long since_ = 0;       // when it began, in ticks
+  Seconds limit_ = no_limit;
+  const char* clock_ = "";
+  std::optional<steady::time_point> deadline_;
+  steady::time_point wakes_at_;  // the watching thread, which is awake if this is past
+  ending ending_ = ending::none;
+  steady::time_point kill_at_;
+};
+
+/// A forked child leaves it alone: the thread that its condition variables wait for is not there.
+struct control_deleter {
+  unsigned generation = fork_generation();
+  void operator()(control* work) const noexcept {
+    if (generation == fork_generation()) delete work;
+  }
+};
+
+}  // namespace detail
+}  // namespace guestkit

@@ -1,0 +1,178 @@
+// The programs that libguestfs has started for a handle, found without the handle's lock: what must end when
+// a call does not.
+#pragma once
+
+#include <dirent.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "unique_fd.hpp"
+
+namespace guestkit::detail {
+
+/// How often this process has been forked from the one that loaded guestkit. A handle belongs to the
+/// process that made it: in a forked child it must not be touched, or the parent's appliance suffers.
+inline unsigned fork_generation() noexcept {
+  static std::atomic<unsigned> generation{0};
+  static const int watching = ::pthread_atfork(nullptr, nullptr, [] { generation.fetch_add(1); });
+  (void)watching;
+  return generation.load(std::memory_order_relaxed);
+}
+
+inline pid_t thread_id() noexcept {
+  thread_local unsigned generation = fork_generation() + 1;
+  thread_local pid_t id = 0;
+  if (generation != fork_generation()) {  // a forked child's only thread has another number
+    id = static_cast<pid_t>(::syscall(SYS_gettid));
+    generation = fork_generation();
+  }
+  return id;
+}
+
+/// Starts a thread that ends by itself and handles no signals: those are the program's.
+template <class F>
+std::thread::id start_thread(F&& body) {
+  sigset_t all, before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  std::thread thread;
+  try {
+    thread = std::thread(std::forward<F>(body));
+  } catch (...) {
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    throw;
+  }
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  const auto id = thread.get_id();
+  thread.detach();
+  return id;
+}
+
+/// A program that is to end, held by a descriptor: its number may be another process' by now.
+struct program {
+  unique_fd process;
+  bool hypervisor = false;
+
+  bool kill() const noexcept {
+    return ::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0) == 0;
+  }
+};
+
+/// The files of a directory of /proc that are numbers.
+inline std::vector<pid_t> numbers_in(const std::string& directory) {
+  std::vector<pid_t> numbers;
+  const std::unique_ptr<DIR, int (*)(DIR*)> entries(::opendir(directory.c_str()), &::closedir);
+  if (!entries) return numbers;
+  while (const dirent* entry = ::readdir(entries.get()))
+    if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9') numbers.push_back(std::atoi(entry->d_name));
+  return numbers;
+}
+
+/// The children of a process that one of its threads has started. The kernel keeps them by thread.
+inline std::vector<pid_t> children_of(pid_t process, pid_t thread) {
+  std::ifstream file("/proc/" + std::to_string(process) + "/task/" + std::to_string(thread) + "/children");
+  return {std::istream_iterator<pid_t>(file), {}};
+}
+
+inline std::vector<pid_t> children_of(pid_t process) {
+  std::vector<pid_t> all;
+  for (const pid_t thread : numbers_in("/proc/" + std::to_string(process) + "/task"))
+    for (const pid_t child : children_of(process, thread)) all.push_back(child);
+  return all;
+}
+
+inline std::string file_of(pid_t process, const char* name) {
+  std::ifstream file("/proc/" + std::to_string(process) + "/" + name);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// Whether the arguments of a program hold that text.
+inline bool arguments_hold(pid_t process, std::string_view text) {
+  return !text.empty() && file_of(process, "cmdline").find(text) != std::string::npos;
+}
+
+/// Whether this is what libguestfs runs besides the hypervisor and may wait for without end, or a fork of our
+/// own process that has a shell run it.
+/// @param hypervisor  the program that libguestfs asks what it can do, before the launch proper
+inline bool is_tool(pid_t process, std::string_view hypervisor) {
+  if (arguments_hold(process, "qemu-img") || arguments_hold(process, "supermin") ||
+      arguments_hold(process, hypervisor))
+    return true;
+  const auto children = children_of(process);
+  return std::any_of(children.begin(), children.end(),
+                     [&](pid_t child) { return is_tool(child, hypervisor); });
+}
+
+/// The time since the host's start, in the unit in which the kernel tells when a process began.
+inline long long ticks_now() noexcept {
+  static const long per_second = ::sysconf(_SC_CLK_TCK);
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<long long>(now.tv_sec) * per_second + now.tv_nsec / (1000000000 / per_second);
+}
+
+struct origin {
+  pid_t parent = 0;
+  long long begin = 0;  // in ticks
+};
+
+inline origin origin_of(pid_t process) {
+  const std::string stat = file_of(process, "stat");  // PID (NAME) STATE PARENT … and the 22nd is the start
+  const auto name_end = stat.rfind(')');
+  if (name_end == std::string::npos) return {};
+  std::istringstream fields(stat.substr(name_end + 1));
+  std::vector<std::string> all{std::istream_iterator<std::string>(fields), {}};
+  if (all.size() < 20) return {};
+  return {std::atoi(all[1].c_str()), std::atoll(all[19].c_str())};
+}
+
+/// Adds the process with all that it has started, if it still is a child of that one.
+/// @param since  in ticks; one that began before is left alone
+inline void add_program(std::vector<program>& found, pid_t process, pid_t parent, long long since,
+                        bool hypervisor) {
+  program held{unique_fd(static_cast<int>(::syscall(SYS_pidfd_open, process, 0))), hypervisor};
+  const auto [actual_parent, begin] = origin_of(process);
+  if (held.process.get() < 0 || actual_parent != parent || begin < since) return;
+  found.push_back(std::move(held));
+  for (const pid_t child : children_of(process)) add_program(found, child, process, since, false);
+}
+
+/// A call that runs: what it starts are children of its thread that began after it.
+struct running_call {
+  pid_t thread = 0;
+  long long since = 0;     // in ticks
+  std::string hypervisor;  // the program that the handle takes for QEMU; empty: unknown
+};
+
+/// The programs of a handle: its hypervisor, by the name that guestkit gave it, and the tools that a call
+/// runs. Never anything that the user's program has started.
+/// @param name  of the handle's hypervisor; empty: it has none
+inline std::vector<program> programs_of(std::string_view name, const running_call& call) {
+  std::vector<program> found;
+  const pid_t self = ::getpid();
+  for (const pid_t child : children_of(self))
+    if (arguments_hold(child, name)) add_program(found, child, self, 0, true);
+  if (call.thread == 0) return found;
+  for (const pid_t child : children_of(self, call.thread))
+    if (!arguments_hold(child, name) && is_tool(child, call.hypervisor))
+      add_program(found, child, self, call.since, false);
+  return found;
+}
+
+}  // namespace guestkit::detail

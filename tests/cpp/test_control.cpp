@@ -1,0 +1,290 @@
+#define BOOST_TEST_MODULE control
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <chrono>
+#include <condition_variable>
+
+#include "support.hpp"
+
+using namespace std::chrono_literals;
+using guestkit::ApplianceKilled;
+using guestkit::CallTimeout;
+using guestkit::Error;
+using guestkit::Event;
+using guestkit::Guestfs;
+using guestkit::HandleOptions;
+using guestkit::Limits;
+using guestkit::Seconds;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A folder with programs that write their number to `started` and then wait for ever.
+class stuck_programs {
+ public:
+  stuck_programs() {
+    std::string name = (fs::temp_directory_path() / "guestkit-test-XXXXXX").string();
+    BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
+    folder = name;
+    fs::create_directory(folder / "appliance");
+    support::write_appliance(folder / "appliance");
+    std::ofstream(folder / "disk") << std::string(4096, '\0');
+    BOOST_REQUIRE(::mkfifo((folder / "started").c_str(), 0600) == 0);
+    started_ = ::open((folder / "started").c_str(), O_RDWR | O_CLOEXEC);
+    for (const char* program : {"hypervisor", "qemu-img"}) {
+      std::ofstream(folder / program)
+          << "#!/bin/sh\necho $$ > " << (folder / "started").string() << "\nsleep 1000\n";
+      fs::permissions(folder / program, fs::perms::owner_all);
+    }
+  }
+  stuck_programs(const stuck_programs&) = delete;
+  stuck_programs& operator=(const stuck_programs&) = delete;
+  ~stuck_programs() {
+    ::close(started_);
+    fs::remove_all(folder);
+  }
+
+  /// A handle whose launch never ends.
+  Guestfs handle(const Limits& limits = {}) const {
+    Guestfs g({.environment = false, .accel = guestkit::Accel::tcg, .limits = limits});
+    g.set_hv(folder / "hypervisor");
+    g.set_path((folder / "appliance").string());
+    g.set_cachedir(folder.string());
+    g.add_drive(folder / "disk", {.format = "raw"});
+    return g;
+  }
+
+  /// Waits until one of the programs runs and returns its number.
+  pid_t wait_until_started() const {
+    std::string digits;
+    for (char c = 0; ::read(started_, &c, 1) == 1 && c != '\n';) digits += c;
+    return std::atoi(digits.c_str());
+  }
+
+  fs::path folder;
+
+ private:
+  int started_;
+};
+
+/// Whether a process has ended; one that nobody has waited for yet has.
+bool is_gone(pid_t process) {
+  const std::string stat = guestkit::detail::file_of(process, "stat");
+  return stat.empty() || stat.find(") Z ") != std::string::npos;
+}
+
+/// Waits until a process has ended.
+bool ends(pid_t process) {
+  while (!is_gone(process)) std::this_thread::yield();
+  return true;
+}
+
+/// The environment variable PATH with another folder in front while this lives.
+class first_in_path {
+ public:
+  explicit first_in_path(const fs::path& folder) : before_(std::getenv("PATH")) {
+    ::setenv("PATH", (folder.string() + ":" + before_).c_str(), 1);
+  }
+  first_in_path(const first_in_path&) = delete;
+  first_in_path& operator=(const first_in_path&) = delete;
+  ~first_in_path() { ::setenv("PATH", before_.c_str(), 1); }
+
+ private:
+  std::string before_;
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(time_outs)
+
+BOOST_AUTO_TEST_CASE(a_launch_that_hangs_ends_at_its_limit_and_leaves_no_hypervisor, PATIENCE) {
+  const stuck_programs programs;
+  auto g = programs.handle({.launch = Seconds(0.3)});
+  BOOST_CHECK_EXCEPTION(g.launch(), CallTimeout, [](const CallTimeout& e) {
+    BOOST_TEST(e.op() == "launch");
+    BOOST_TEST(e.clock() == "launch_timeout");
+    BOOST_TEST(e.seconds() == 0.3);
+    BOOST_TEST(e.error_number() == ETIMEDOUT);
+    return e.message() ==
+           "took longer than 0.3 s (launch_timeout) and was stopped; the appliance was killed, open a new "
+           "handle";
+  });
+  BOOST_TEST(ends(programs.wait_until_started()));
+}
+
+BOOST_AUTO_TEST_CASE(a_handle_whose_hypervisor_was_killed_says_so, PATIENCE) {
+  const stuck_programs programs;
+  auto g = programs.handle({.launch = Seconds(0.1)});
+  BOOST_CHECK_THROW(g.launch(), CallTimeout);
+  BOOST_CHECK_EXCEPTION(g.get_memsize(), ApplianceKilled, [](const Error& e) {
+    return e.message() ==
+           "the appliance was killed: launch took longer than its launch_timeout; open a new handle";
+  });
+  BOOST_TEST(g.is_open());
+  g.close();
+}
+
+BOOST_AUTO_TEST_CASE(a_qemu_img_that_hangs_ends_at_the_calls_limit_and_the_handle_goes_on, PATIENCE) {
+  const stuck_programs programs;
+  const first_in_path path(programs.folder);
+  Guestfs g({.environment = false, .limits = {.call = Seconds(0.3)}});
+  BOOST_CHECK_EXCEPTION(g.add_drive_ro(programs.folder / "disk"), CallTimeout, [](const CallTimeout& e) {
+    BOOST_TEST(e.clock() == "call_timeout");
+    return e.message() == "took longer than 0.3 s (call_timeout) and was stopped; the handle can be used";
+  });
+  BOOST_TEST(ends(programs.wait_until_started()));
+  BOOST_TEST(g.get_memsize() == 1280);
+}
+
+BOOST_AUTO_TEST_CASE(a_call_in_time_is_left_alone_and_so_is_the_next_one, PATIENCE) {
+  Guestfs g({.environment = false, .limits = {.call = Seconds(0.05)}});
+  for (int i = 0; i < 1000; ++i) BOOST_REQUIRE(g.get_memsize() == 1280);
+}
+
+BOOST_AUTO_TEST_CASE(the_limit_of_a_call_does_not_count_the_wait_for_its_turn, PATIENCE) {
+  Guestfs g({.environment = false, .limits = {.call = Seconds(0.2)}});
+  const auto subscription = g.set_event_callback(Event::enter, [](const guestkit::EventMessage& event) {
+    if (event.text == "internal_test_rint") std::this_thread::sleep_for(300ms);
+  });
+  std::jthread busy([&] { g.internal_test_rint("1"); });
+  while (g.is_idle()) std::this_thread::yield();
+  BOOST_TEST(g.get_memsize() == 1280);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(cancelling)
+
+BOOST_AUTO_TEST_CASE(a_launch_that_is_cancelled_ends_at_once, PATIENCE) {
+  const stuck_programs programs;
+  auto g = programs.handle();
+  std::thread launch([&] {
+    BOOST_CHECK_EXCEPTION(g.launch(), ApplianceKilled, [](const Error& e) {
+      return e.message() ==
+             "the appliance was killed: launch was cancelled and did not end; open a new handle";
+    });
+  });
+  const pid_t hypervisor = programs.wait_until_started();
+  g.cancel();
+  launch.join();
+  BOOST_TEST(ends(hypervisor));
+}
+
+BOOST_AUTO_TEST_CASE(a_cancel_when_nothing_runs_is_harmless) {
+  Guestfs g({.environment = false});
+  g.cancel();
+  BOOST_TEST(g.get_memsize() == 1280);
+  g.close();
+  g.cancel();
+}
+
+BOOST_AUTO_TEST_CASE(a_cancel_does_not_hit_the_next_call, PATIENCE) {
+  Guestfs g({.environment = false});
+  std::jthread canceller([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) g.cancel();
+  });
+  for (int i = 0; i < 10000; ++i) BOOST_REQUIRE(g.get_memsize() == 1280);
+}
+
+BOOST_AUTO_TEST_CASE(calls_in_one_turn_are_cancelled_together, PATIENCE) {
+  Guestfs g({.environment = false});
+  int calls = 0;
+  const auto subscription = g.set_event_callback(Event::enter, [&](const guestkit::EventMessage&) {
+    if (++calls == 2) g.cancel();
+    if (calls == 2)
+      BOOST_CHECK_EXCEPTION(g.get_smp(), Error, [](const Error& e) { return e.error_number() == EINTR; });
+  });
+  g.get_memsize();
+  g.get_memsize();
+  BOOST_TEST(g.get_memsize() == 1280);
+  BOOST_TEST(calls == 3);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(terminating)
+
+BOOST_AUTO_TEST_CASE(terminate_ends_a_launch_from_another_thread, PATIENCE) {
+  const stuck_programs programs;
+  auto g = programs.handle();
+  std::thread launch([&] {
+    BOOST_CHECK_EXCEPTION(g.launch(), ApplianceKilled, [](const Error& e) {
+      return e.message() == "the appliance was killed: terminate() was called; open a new handle";
+    });
+  });
+  const pid_t hypervisor = programs.wait_until_started();
+  g.terminate();
+  launch.join();
+  BOOST_TEST(ends(hypervisor));
+  BOOST_CHECK_THROW(g.launch(), ApplianceKilled);
+}
+
+BOOST_AUTO_TEST_CASE(terminate_makes_every_later_call_fail_but_close) {
+  Guestfs g({.environment = false});
+  g.terminate();
+  BOOST_CHECK_THROW(g.get_memsize(), ApplianceKilled);
+  g.terminate();
+  g.close();
+  g.terminate();
+}
+
+BOOST_AUTO_TEST_CASE(terminate_ends_close_too, PATIENCE) {
+  const stuck_programs programs;
+  auto g = programs.handle();
+  std::thread launch([&] { BOOST_CHECK_THROW(g.launch(), ApplianceKilled); });
+  programs.wait_until_started();
+  std::jthread closer([&] { g.close(); });
+  while (g.is_open()) std::this_thread::yield();
+  g.terminate();
+  launch.join();
+}
+
+BOOST_AUTO_TEST_CASE(only_the_handles_own_programs_are_killed, PATIENCE) {
+  const stuck_programs programs;
+  const pid_t own = ::fork();  // a qemu-img of the user's, started by the very thread that calls
+  if (own == 0) {
+    ::execl("/bin/sleep", "qemu-img", "1000", nullptr);
+    ::_exit(1);
+  }
+  auto other = programs.handle();
+  std::thread launch([&] { BOOST_CHECK_THROW(other.launch(), ApplianceKilled); });
+  const pid_t hypervisor = programs.wait_until_started();
+  while (guestkit::detail::ticks_now() <= guestkit::detail::origin_of(own).begin) std::this_thread::yield();
+  {
+    const first_in_path path(programs.folder);
+    Guestfs g({.environment = false, .limits = {.call = Seconds(0.2)}});
+    BOOST_CHECK_THROW(g.add_drive_ro(programs.folder / "disk"), CallTimeout);
+    g.terminate();
+  }
+  BOOST_TEST(!is_gone(hypervisor));
+  BOOST_TEST(::waitpid(own, nullptr, WNOHANG) == 0);
+  other.terminate();
+  launch.join();
+  ::kill(own, SIGKILL);
+  ::waitpid(own, nullptr, 0);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(forking)
+
+// A condition variable that a thread waits on cannot be destroyed where that thread is not.
+BOOST_AUTO_TEST_CASE(a_forked_child_can_drop_a_handle_that_is_being_watched, PATIENCE) {
+  auto g = std::make_unique<Guestfs>(HandleOptions{.environment = false, .limits = {.call = Seconds(60)}});
+  g->get_memsize();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(10);
+    g.reset();
+    ::_exit(0);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  BOOST_TEST(status == 0);
+  BOOST_TEST(g->get_memsize() == 1280);
+}
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,358 @@
+"""Ending work on an AsyncGuestfs, without an appliance: a hypervisor that hangs, functions that block."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guestkit import (
+    ApplianceKilled,
+    AsyncGuestfs,
+    CallTimeout,
+    Error,
+    Event,
+    Guestfs,
+    HandleClosed,
+    LaunchError,
+)
+
+#: Long enough for anything that does not hang, in seconds.
+PATIENCE = 20
+
+
+def is_gone(process: int) -> bool:
+    """Tell whether the process has ended; one that nobody has waited for yet has."""
+    try:
+        return ") Z " in Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+async def launching(g: AsyncGuestfs, hypervisor: Any) -> asyncio.Task[None]:
+    """Have the handle launch a hypervisor that hangs; return when it runs."""
+    await g.run(hypervisor.serve)
+    launch = asyncio.ensure_future(g.launch())
+    await asyncio.to_thread(hypervisor.wait_until_started)
+    return launch
+
+
+async def test_a_cancelled_launch_is_killed_and_leaves_no_hypervisor(hypervisor: Any) -> None:
+    async with AsyncGuestfs(environment=False, accel="tcg") as g:
+        launch = await launching(g, hypervisor)
+        launch.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await launch
+        assert is_gone(hypervisor.pid)
+        with pytest.raises(ApplianceKilled, match="launch was cancelled"):
+            await g.get_memsize()
+
+
+async def test_a_launch_in_asyncio_timeout_is_killed(hypervisor: Any) -> None:
+    async with AsyncGuestfs(environment=False, accel="tcg") as g:
+        await g.run(hypervisor.serve)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await g.launch()
+        hypervisor.wait_until_started()
+        assert is_gone(hypervisor.pid)
+
+
+async def test_the_launch_timeout_names_the_call_and_the_time(hypervisor: Any) -> None:
+    async with AsyncGuestfs(environment=False, accel="tcg", launch_timeout=0.2) as g:
+        await g.run(hypervisor.serve)
+        with pytest.raises(CallTimeout, match=r"launch: took longer than 0\.2 s \(launch_timeout\)"):
+            await g.launch()
+
+
+async def test_on_cancel_wait_lets_the_call_end_by_itself(hypervisor: Any) -> None:
+    async with AsyncGuestfs(environment=False, accel="tcg") as g:
+        await g.run(hypervisor.serve)
+        call = g.launch(on_cancel="wait")
+        task = asyncio.ensure_future(call)
+        await asyncio.to_thread(hypervisor.wait_until_started)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=0.1)
+        assert not done
+        assert not is_gone(hypervisor.pid)
+        hypervisor.release()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with pytest.raises(LaunchError):
+            await call
+
+
+async def test_a_second_cancel_does_not_lose_the_clean_up(hypervisor: Any) -> None:
+    async with AsyncGuestfs(environment=False, accel="tcg") as g:
+        launch = await launching(g, hypervisor)
+        launch.cancel()
+        await asyncio.sleep(0)
+        launch.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await launch
+        assert is_gone(hypervisor.pid)
+
+
+async def test_terminate_ends_what_runs_and_what_waits(hypervisor: Any) -> None:
+    g = AsyncGuestfs(environment=False, accel="tcg")
+    launch = await launching(g, hypervisor)
+    waiting = g.get_memsize()
+    g.terminate()
+    with pytest.raises(ApplianceKilled, match=r"terminate\(\) was called"):
+        await launch
+    with pytest.raises(HandleClosed, match="terminated before the call's turn"):
+        await waiting
+    with pytest.raises(HandleClosed, match="the handle is terminated"):
+        _ = g.get_memsize()
+    assert is_gone(hypervisor.pid)
+    await g.close()
+
+
+async def test_terminate_of_a_handle_that_was_never_used() -> None:
+    g = AsyncGuestfs()
+    g.terminate()
+    with pytest.raises(HandleClosed):
+        _ = g.get_memsize()
+    await g.close()
+
+
+async def test_leaving_the_block_by_an_exception_ends_the_launch(hypervisor: Any) -> None:
+    with pytest.raises(LookupError):
+        async with AsyncGuestfs(environment=False, accel="tcg") as g:
+            await launching(g, hypervisor)
+            raise LookupError
+    assert is_gone(hypervisor.pid)
+
+
+async def test_a_call_that_waits_longer_than_the_queue_timeout_never_runs() -> None:
+    opened = threading.Event()
+    async with AsyncGuestfs(queue_timeout=0.1) as g:
+        first = g.run(lambda handle: opened.wait(PATIENCE))
+        second = g.set_memsize(700)
+        with pytest.raises(
+            CallTimeout, match=r"set_memsize: waited longer than 0\.1 s .*did not run"
+        ) as caught:
+            await second
+        assert caught.value.clock == "queue_timeout"
+        opened.set()
+        assert await first is True
+        assert await g.get_memsize() == 1280
+
+
+async def test_the_queue_timeout_counts_the_wait_for_a_thread() -> None:
+    opened = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        busy, idle = AsyncGuestfs(executor=pool), AsyncGuestfs(executor=pool, queue_timeout=0.1)
+        async with busy, idle:
+            first = busy.run(lambda handle: opened.wait(PATIENCE))
+            with pytest.raises(CallTimeout):
+                await idle.set_memsize(700)
+            opened.set()
+            await first
+            assert await idle.get_memsize() == 1280
+
+
+async def test_the_calls_of_a_cancelled_function_are_refused() -> None:
+    begun, cancelled = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    errors: list[Error] = []
+
+    def function(handle: Guestfs) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        assert cancelled.wait(PATIENCE)
+        try:
+            handle.get_memsize()
+        except Error as error:
+            errors.append(error)
+
+    async with AsyncGuestfs() as g:
+        task = asyncio.ensure_future(g.run(function))
+        await begun.wait()
+        task.cancel()
+        await asyncio.sleep(0)
+        cancelled.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert [str(error) for error in errors] == ["get_memsize: cancelled"]
+        assert await g.get_memsize() == 1280
+
+
+async def test_events_come_as_an_async_iterator_that_ends_with_the_handle() -> None:
+    g = AsyncGuestfs()
+    stream = g.events(Event.ENTER | Event.CLOSE)
+    await g.get_memsize()
+    await g.get_smp()
+    await g.close()
+    messages = [message async for message in stream]
+    entered = [m.text for m in messages if m.event is Event.ENTER]
+    assert [name for name in entered if name in ("get_memsize", "get_smp")] == ["get_memsize", "get_smp"]
+    assert messages[-1].event is Event.CLOSE
+    assert stream.dropped == 0
+
+
+async def test_a_slow_reader_loses_the_oldest_events_and_knows_how_many() -> None:
+    async with AsyncGuestfs() as g:
+        await g.get_smp()
+        stream = g.events(Event.ENTER, maxsize=3)
+        for _ in range(10):
+            await g.get_memsize()
+        dropped = stream.dropped
+        assert dropped >= 7
+    assert len([message async for message in stream]) == 3
+
+
+async def test_events_of_a_closed_handle_end_at_once() -> None:
+    g = AsyncGuestfs()
+    await g.close()
+    assert [message async for message in g.events()] == []
+
+
+async def test_wrong_options_of_a_call_are_refused() -> None:
+    async with AsyncGuestfs() as g:
+        wrong: Any = "never"
+        with pytest.raises(ValueError, match="launch.. argument 'on_cancel' must be"):
+            _ = g.launch(on_cancel=wrong)
+        with pytest.raises(TypeError, match="launch.. argument 'progress' must be callable, not str"):
+            _ = g.launch(progress=wrong)
+        with pytest.raises(TypeError):
+            _ = g.mount("/dev/sda1", "/", progress=print)  # type: ignore[call-arg]
+            await _
+
+
+def test_a_loop_closed_before_the_result_comes_leaves_no_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    opened = threading.Event()
+    handles = []
+
+    async def main() -> None:
+        g = AsyncGuestfs()
+        handles.append(g)
+        _ = g.run(lambda handle: opened.wait(PATIENCE))
+        await asyncio.sleep(0)
+
+    with caplog.at_level(logging.DEBUG), ThreadPoolExecutor(1) as pool:
+        handles.clear()
+        asyncio.run(main())
+        opened.set()
+        pool.submit(lambda: None).result()
+        handle = handles[0]._handle
+        while handle is None or not handle.is_idle():
+            handle = handles[0]._handle
+        handle.close()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def test_a_handle_from_before_a_fork_is_refused_and_a_new_one_works() -> None:
+    program = """
+import asyncio, os
+from guestkit import AsyncGuestfs, HandleClosed
+async def main():
+    g = AsyncGuestfs()
+    await g.get_memsize()
+    return g
+g = asyncio.run(main())
+child = os.fork()
+if child == 0:
+    async def use():
+        try:
+            await g.get_memsize()
+        except HandleClosed as error:
+            print(error, flush=True)
+        async with AsyncGuestfs() as new:
+            print(await new.get_memsize(), flush=True)
+    asyncio.run(use())
+    os._exit(0)
+print(os.waitpid(child, 0)[1], flush=True)
+g._handle.close()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+    assert done.stdout.splitlines() == [
+        "get_memsize: the handle belongs to the process before the fork; open one in this process",
+        "1280",
+        "0",
+    ], done.stderr
+
+
+EXIT = """
+import asyncio, os, signal, sys, threading
+from guestkit import AsyncGuestfs
+folder, how = sys.argv[1:]
+g = AsyncGuestfs(environment=False, accel="tcg")
+def serve(handle):
+    handle.set_hv(folder + "/hypervisor")
+    handle.set_path(folder + "/appliance")
+    handle.set_cachedir(folder)
+    handle.set_tmpdir(folder)
+    handle.add_drive(folder + "/disk", format="raw")
+async def main():
+    loop = asyncio.get_running_loop()
+    if how == "sigterm":
+        loop.add_signal_handler(signal.SIGTERM, g.terminate)
+    await g.run(serve)
+    launch = g.launch()
+    def started():
+        with open(folder + "/started") as fifo:
+            return int(fifo.readline())
+    print(await asyncio.to_thread(started), flush=True)
+    if how == "forgotten":
+        return
+    if how == "exception":
+        raise LookupError
+    if how == "exit":
+        sys.exit(3)
+    await launch
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "number"),
+    [
+        ("forgotten", None),
+        ("exception", None),
+        ("exit", None),
+        ("ctrl-c", signal.SIGINT),
+        ("sigterm", signal.SIGTERM),
+    ],
+)
+def test_a_program_ends_while_a_launch_hangs(
+    hypervisor: Any, how: str, number: signal.Signals | None
+) -> None:
+    folder = hypervisor.path.parent
+    with subprocess.Popen(
+        [sys.executable, "-c", EXIT, folder, how], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        if number is not None:
+            process.send_signal(number)
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == {"forgotten": 0, "exception": 1, "exit": 3, "ctrl-c": -2, "sigterm": 1}[how]
+    assert is_gone(pid), errors
+    assert ("Traceback" in errors) == (how in ("exception", "ctrl-c", "sigterm"))
+
+
+async def test_no_call_blocks_the_loop_in_debug_mode(
+    hypervisor: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0.05
+    with caplog.at_level(logging.WARNING, logger="asyncio"):
+        async with AsyncGuestfs(environment=False, accel="tcg") as g:
+            launch = await launching(g, hypervisor)
+            launch.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await launch
+    assert [record.getMessage() for record in caplog.records if "took" in record.getMessage()] == []

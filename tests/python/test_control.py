@@ -1,0 +1,183 @@
+"""Ending work on the blocking handle: time-outs, cancel(), terminate(), Ctrl-C; without an appliance."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guestkit import ApplianceKilled, CallTimeout, Error, Guestfs
+
+#: Long enough for anything that does not hang, in seconds.
+PATIENCE = 20
+
+
+def is_gone(process: int) -> bool:
+    """Tell whether the process has ended; one that nobody has waited for yet has."""
+    try:
+        return ") Z " in Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def test_a_launch_that_hangs_ends_at_its_limit(hypervisor: Any) -> None:
+    with Guestfs(environment=False, accel="tcg", launch_timeout=0.3) as g:
+        launch = hypervisor.launch(g)
+        with pytest.raises(CallTimeout) as caught:
+            launch.result()
+        assert (caught.value.op, caught.value.clock, caught.value.seconds) == (
+            "launch",
+            "launch_timeout",
+            0.3,
+        )
+        assert caught.value.errno == errno.ETIMEDOUT
+        assert isinstance(caught.value, TimeoutError)
+        assert is_gone(hypervisor.pid)
+        with pytest.raises(ApplianceKilled, match="open a new handle"):
+            g.get_memsize()
+
+
+def test_terminate_ends_a_launch_and_the_handle(hypervisor: Any) -> None:
+    with Guestfs(environment=False, accel="tcg") as g:
+        launch = hypervisor.launch(g)
+        g.terminate()
+        with pytest.raises(ApplianceKilled, match=r"terminate\(\) was called"):
+            launch.result()
+        assert is_gone(hypervisor.pid)
+        assert g.is_open()
+    assert not g.is_open()
+
+
+def test_cancel_ends_the_call_of_another_thread(hypervisor: Any) -> None:
+    with Guestfs(environment=False, accel="tcg") as g:
+        launch = hypervisor.launch(g)
+        g.cancel()
+        with pytest.raises(ApplianceKilled, match="launch was cancelled"):
+            launch.result()
+        assert is_gone(hypervisor.pid)
+
+
+def test_limits_that_are_no_numbers_of_seconds_are_refused() -> None:
+    for name in ("launch_timeout", "call_timeout", "close_timeout", "cancel_grace"):
+        wrong: tuple[tuple[Any, type[Exception]], ...] = (
+            ("5", TypeError), (True, TypeError), (-1, ValueError), (float("nan"), ValueError),
+        )  # fmt: skip
+        for value, error in wrong:
+            with pytest.raises(error, match=rf"Guestfs\(\) argument '{name}' must"):
+                Guestfs(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ApplianceKilled("cat", "killed", 5, ["line"]),
+        CallTimeout("cat", "late", errno.ETIMEDOUT, 2.5, "call_timeout", ["line"]),
+    ],
+)
+def test_the_errors_of_work_that_was_ended_can_be_pickled(error: Error) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert vars(copy) == vars(error)
+    assert copy.console == ("line",)
+
+
+# ---- signals, in an interpreter of its own: pytest's main thread is no place for them
+
+PROGRAM = """
+import os, signal, sys, threading
+import guestkit
+folder, how = sys.argv[1:]
+g = guestkit.Guestfs(environment=False, accel="tcg")
+g.set_hv(folder + "/hypervisor")
+g.set_path(folder + "/appliance")
+g.set_cachedir(folder)
+g.set_tmpdir(folder)
+g.add_drive(folder + "/disk", format="raw")
+if how == "handler":
+    signal.signal(signal.SIGINT, lambda *_: (print("handled", flush=True), g.terminate()))
+elif how == "callback":
+    def callback(event, number, text, numbers):
+        assert threading.current_thread() is threading.main_thread()
+        if text != "get_memsize":
+            assert g.get_memsize() == 1280  # a call in a call
+        if text == "launch":
+            g.delete_event_callback(number)
+            raise KeyboardInterrupt
+    g.set_event_callback(callback, guestkit.Event.ENTER)
+elif how == "exit":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+try:
+    g.launch()
+except BaseException as error:
+    print(type(error).__name__, flush=True)
+    if isinstance(error, SystemExit):
+        raise
+try:
+    g.get_memsize()
+except guestkit.Error as error:
+    print(error, flush=True)
+g.close()
+"""
+
+
+def interrupted(hypervisor: Any, how: str, number: signal.Signals | None) -> tuple[int, str]:
+    """Have a program launch, send it the signal; return its exit status and what it printed."""
+    folder = hypervisor.path.parent
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, folder, how], stdout=subprocess.PIPE, text=True
+    ) as process:
+        if number is not None:
+            hypervisor.wait_until_started()
+            process.send_signal(number)
+        output, _ = process.communicate(timeout=PATIENCE)
+    if number is not None:
+        assert is_gone(hypervisor.pid)
+    return process.returncode, output
+
+
+def test_ctrl_c_during_a_call_ends_it_and_leaves_no_hypervisor(hypervisor: Any) -> None:
+    status, output = interrupted(hypervisor, "", signal.SIGINT)
+    assert output.splitlines() == [
+        "KeyboardInterrupt",
+        "get_memsize: the appliance was killed: launch was cancelled and did not end; open a new handle",
+    ]
+    assert status == 0
+
+
+def test_a_signal_handler_runs_during_a_call_and_may_terminate_it(hypervisor: Any) -> None:
+    status, output = interrupted(hypervisor, "handler", signal.SIGINT)
+    assert output.splitlines()[:2] == ["handled", "ApplianceKilled"]
+    assert status == 0
+
+
+def test_a_signal_handler_that_exits_ends_the_call(hypervisor: Any) -> None:
+    assert interrupted(hypervisor, "exit", signal.SIGTERM) == (7, "SystemExit\n")
+
+
+def test_a_keyboard_interrupt_in_an_event_callback_ends_the_call(hypervisor: Any) -> None:
+    hypervisor.release()  # it fails soon
+    _, output = interrupted(hypervisor, "callback", None)
+    assert output.splitlines()[0] == "KeyboardInterrupt"
+
+
+def test_calls_of_other_threads_go_on_when_the_main_thread_is_interrupted(hypervisor: Any) -> None:
+    launched = threading.Event()
+    with Guestfs(environment=False, accel="tcg") as g:
+        launch = hypervisor.launch(g)
+        before = signal.signal(signal.SIGALRM, lambda *_: launched.set())
+        try:
+            os.kill(os.getpid(), signal.SIGALRM)
+            assert launched.wait(PATIENCE)
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        assert launch.running
+        g.terminate()
+        with pytest.raises(ApplianceKilled):
+            launch.result()
