@@ -19,6 +19,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "CPL
 #: What the dependency guestkit-async brings.
 BOOST = "-DBOOST_THREAD_VERSION=5"
 TESTS = sorted((ROOT / "tests").rglob("*.?pp"))
+EXAMPLES = sorted((ROOT / "examples").rglob("*.?pp"))
 
 
 def run(*command: str | Path) -> None:
@@ -34,7 +35,7 @@ def run(*command: str | Path) -> None:
 
 
 def test_clang_format() -> None:
-    run("clang-format", "--dry-run", "-Werror", *HEADERS, *BINDINGS, *APPLIANCE, *TESTS)
+    run("clang-format", "--dry-run", "-Werror", *HEADERS, *BINDINGS, *APPLIANCE, *TESTS, *EXAMPLES)
 
 
 def test_clang_tidy(tmp_path: Path) -> None:
