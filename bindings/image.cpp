@@ -7,6 +7,7 @@
 
 #include "convert.hpp"
 #include "gil.hpp"
+#include "signals.hpp"
 
 namespace guestkit::python {
 
@@ -110,24 +111,38 @@ PyObject* value(const ImageInfo& info) {
       .release();
 }
 
-/// For the errors that name the argument.
-Place place(const char* method, const char* argument) {
-  return {method, check(PyUnicode_InternFromString(argument))};
+std::string text_of(PyObject* object, const char* method, const char* argument) {
+  return Text(object, {method, Ref(check(PyUnicode_InternFromString(argument))).get()}).c_str();
+}
+std::optional<std::string> optional_text(PyObject* object, const char* method, const char* argument) {
+  if (object == Py_None) return std::nullopt;
+  return text_of(object, method, argument);
 }
 
 }  // namespace
 
 PyObject* probe(PyObject* path, PyObject* format) {
-  static const Place path_place = place("probe", "path"), format_place = place("probe", "format");
-  const Text name(path, path_place);
-  const std::string file = name.c_str();
-  std::optional<std::string> stated;
-  if (format != Py_None) stated = Text(format, format_place).c_str();
+  const auto file = text_of(path, "probe", "path");
+  const auto stated = optional_text(format, "probe", "format");
   const auto info = [&] {
     const GilRelease released;
     return guestkit::probe(file, stated);
   }();
   return value(info);
+}
+
+PyObject* open_disk(Handle& handle, const DiskArguments& given) {
+  constexpr auto method = "open_disk";
+  OpenDiskOptions options{.readonly = given.readonly,
+                          .format = optional_text(given.format, method, "format"),
+                          .snapshot = optional_text(given.snapshot, method, "snapshot")};
+  if (given.rule == "allow") options.backing = backing::allow;
+  if (given.rule == "under") options.backing = backing::under(text_of(given.directory, method, "backing"));
+  const Ref name(check(PyUnicode_InternFromString("protocols")));
+  const auto protocols = TextList(given.protocols, {method, name.get()}).strings();
+  options.protocols = {protocols.begin(), protocols.end()};
+  const auto path = text_of(given.path, method, "path");
+  return value(interruptible(handle, true, [&] { return handle.open_disk(path, options); }));
 }
 
 }  // namespace guestkit::python

@@ -1,6 +1,9 @@
-// Disk images for Python: what probe() found, as dicts.
+// Disk images for Python: what probe() and open_disk() found, as dicts.
 #pragma once
 
+#include <string>
+
+#include "handle.hpp"
 #include "object.hpp"
 
 namespace guestkit::python {
@@ -8,5 +11,18 @@ namespace guestkit::python {
 /// guestkit._native.probe: guestkit.images makes values of the dict.
 /// @param format  a text or None
 PyObject* probe(PyObject* path, PyObject* format);
+
+/// Of Guestfs.open_disk; format, directory and snapshot may be None.
+struct DiskArguments {
+  PyObject* path;
+  bool readonly;
+  PyObject* format;
+  const std::string& rule;  // "refuse", "under", "allow"
+  PyObject* directory;
+  PyObject* protocols;
+  PyObject* snapshot;
+};
+
+PyObject* open_disk(Handle& handle, const DiskArguments& given);
 
 }  // namespace guestkit::python

@@ -106,6 +106,16 @@ bp::object probe_image(const bp::object& path, const bp::object& format) {
   return translated([&] { return bp::object(bp::handle<>(probe(path.ptr(), format.ptr()))); });
 }
 
+bp::object add_disk(const bp::object& self, const bp::object& path, bool readonly, const bp::object& format,
+                    const std::string& rule, const bp::object& directory, const bp::object& protocols,
+                    const bp::object& snapshot) {
+  return translated([&] {
+    const DiskArguments arguments{path.ptr(),      readonly,        format.ptr(),  rule,
+                                  directory.ptr(), protocols.ptr(), snapshot.ptr()};
+    return bp::object(bp::handle<>(open_disk(self_of(self.ptr()), arguments)));
+  });
+}
+
 bp::object launch_info(const bp::object& self) {
   return translated([&] {
     const auto info = self_of(self.ptr()).launch_info();
@@ -149,6 +159,7 @@ BOOST_PYTHON_MODULE(_native) {
       .def("terminate", &gk::terminate)
       .def("_begin_turn", &gk::begin_turn)
       .def("_end_turn", &gk::end_turn)
+      .def("add_disk", &gk::add_disk)
       .def("last_launch", &gk::launch_info)
       .def("add_event_callback", &gk::add_event_callback)
       .def("delete_event_callback", &gk::delete_event_callback);

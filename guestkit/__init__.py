@@ -15,7 +15,7 @@ from guestkit.errors import (
 from guestkit.events import Event
 from guestkit.generated import structs
 from guestkit.handle import Guestfs, LaunchInfo
-from guestkit.images import ImageInfo, probe
+from guestkit.images import ImageInfo, probe, under
 
 __version__ = "0.1.0"
 
@@ -36,4 +36,5 @@ __all__ = [
     "probe",
     "set_executor",
     "structs",
+    "under",
 ]

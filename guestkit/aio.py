@@ -18,7 +18,7 @@ import threading
 import warnings
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
 from concurrent.futures import Executor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
@@ -36,6 +36,7 @@ from guestkit._executor import (
 from guestkit.errors import CallTimeout, Error, HandleClosed
 from guestkit.events import Event, EventCallback
 from guestkit.handle import Accel, Guestfs, LaunchInfo, Tuning, limit
+from guestkit.images import Backing, ImageInfo
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
@@ -264,6 +265,31 @@ class AsyncGuestfs(AsyncActions):
     def delete_event_callback(self, number: int) -> Coroutine[Any, Any, None]:
         """End the registration of that number."""
         return self._submit("delete_event_callback", lambda handle: handle.delete_event_callback(number))
+
+    def open_disk(
+        self,
+        path: StrOrBytesPath,
+        *,
+        readonly: bool = True,
+        format: StrOrBytesPath | None = None,
+        backing: Backing = "refuse",
+        protocols: Iterable[StrOrBytesPath] = ("file",),
+        snapshot: StrOrBytesPath | None = None,
+        on_cancel: OnCancel = "end",
+    ) -> Coroutine[Any, Any, ImageInfo]:
+        """Add a disk that somebody else has written, before `launch`: as `Guestfs.open_disk`. Since 0.3."""
+
+        def call(handle: Guestfs) -> ImageInfo:
+            return handle.open_disk(
+                path,
+                readonly=readonly,
+                format=format,
+                backing=backing,
+                protocols=protocols,
+                snapshot=snapshot,
+            )
+
+        return self._submit("open_disk", call, on_cancel=on_cancel)
 
     def launch_info(self) -> Coroutine[Any, Any, LaunchInfo | None]:
         """Tell how the last launch that succeeded went; None before the first. Since 0.3."""

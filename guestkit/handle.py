@@ -8,12 +8,16 @@ import math
 import operator
 import os
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-from guestkit import _native
+from guestkit import _native, images
 from guestkit.events import Event, EventCallback
+
+if TYPE_CHECKING:
+    from _typeshed import StrOrBytesPath
 
 Accel = Literal["auto", "kvm", "tcg"]
 Tuning = Literal["auto", "none"]
@@ -149,6 +153,34 @@ class Guestfs(_native.Handle):
     def is_open(self) -> bool:
         """Tell whether the handle can still be used."""
         return super().is_open()
+
+    def open_disk(
+        self,
+        path: StrOrBytesPath,
+        *,
+        readonly: bool = True,
+        format: StrOrBytesPath | None = None,
+        backing: images.Backing = "refuse",
+        protocols: Iterable[StrOrBytesPath] = ("file",),
+        snapshot: StrOrBytesPath | None = None,
+    ) -> images.ImageInfo:
+        """Add a disk that somebody else has written, before `launch`; tell what it is.
+
+        guestkit reads the headers itself, and QEMU opens nothing but what is permitted here. A disk that is
+        read only is held by descriptor: it is the checked one that is opened, whatever becomes of its name,
+        and what the guest does to it is forgotten. The rest of the risk is told in SECURITY.md. Raises Error
+        that says what was refused, and what would permit it. Since 0.3.
+
+        readonly: False: the guest's changes go to the disk; then the format is to be stated
+        format: QEMU's name: "raw", "qcow2", …; None: by what the file begins with, which a guest can choose.
+            To be stated for an image that names other files too
+        backing: what becomes of an image that names other files, such as a backing file: "refuse" it;
+            open those that really lie `under(directory)`; "allow" it, for images that nobody else made
+        protocols: how the disk may be reached: "file", and "nbd" for nbd://HOST:PORT/EXPORT and
+            nbd+unix:///EXPORT?socket=PATH
+        snapshot: a snapshot inside a qcow2 image, by name or id; it is copied into a private file
+        """
+        return images.add_disk(self, path, readonly, format, backing, protocols, snapshot)
 
     def launch_info(self) -> LaunchInfo | None:
         """Tell how the last launch that succeeded went; None before the first. Since 0.3."""

@@ -9,9 +9,10 @@ names.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from guestkit import _native
 
@@ -113,8 +114,49 @@ def probe(path: StrOrBytesPath, format: str | None = None) -> ImageInfo:
     format: QEMU's name; None: by what the file begins with. A guest can make its raw disk look like any other
         format: state "raw" where you know it
     """
-    found = _native.probe(path, format)
-    found["extents"] = tuple(ImageExtent(**extent) for extent in found["extents"])
-    found["snapshots"] = tuple(ImageSnapshot(**snapshot) for snapshot in found["snapshots"])
-    found["references"] = tuple(ImageReference(**reference) for reference in found["references"])
-    return ImageInfo(**found)
+    return image_info(_native.probe(path, format))
+
+
+def image_info(found: Mapping[str, Any]) -> ImageInfo:
+    """Make values of what the C++ side has found."""
+    lists = {"extents": ImageExtent, "snapshots": ImageSnapshot, "references": ImageReference}
+    values = {key: tuple(kind(**item) for item in found[key]) for key, kind in lists.items()}
+    return ImageInfo(**{**found, **values})
+
+
+@dataclass(frozen=True, slots=True)
+class Under:
+    """What `under` returns."""
+
+    directory: StrOrBytesPath
+
+
+def under(directory: StrOrBytesPath) -> Under:
+    """Permit what really lies beneath the directory: `open_disk(…, backing=under("/images"))`."""
+    os.fspath(directory)  # TypeError for what is none
+    return Under(directory)
+
+
+#: What becomes of an image that names other files of the host: backing files, data files, extents.
+Backing = Literal["refuse", "allow"] | Under
+
+
+def add_disk(
+    handle: _native.Handle,
+    path: StrOrBytesPath,
+    readonly: bool,
+    format: StrOrBytesPath | None,
+    backing: Backing,
+    protocols: Iterable[StrOrBytesPath],
+    snapshot: StrOrBytesPath | None,
+) -> ImageInfo:
+    """Do what `Guestfs.open_disk` says."""
+    if not isinstance(readonly, bool):
+        raise TypeError(f"open_disk() argument 'readonly' must be bool, not {type(readonly).__name__}")
+    directory = backing.directory if isinstance(backing, Under) else None
+    if directory is None and backing not in ("refuse", "allow"):
+        raise ValueError(
+            f'open_disk() argument \'backing\' must be "refuse", "allow" or under(directory), not {backing!r}'
+        )
+    rule = "under" if isinstance(backing, Under) else backing
+    return image_info(handle.add_disk(path, readonly, format, rule, directory, protocols, snapshot))
