@@ -131,13 +131,47 @@ PyObject* probe(PyObject* path, PyObject* format) {
   return value(info);
 }
 
+namespace {
+
+Backing policy(const std::string& rule, PyObject* directory) {
+  if (rule == "allow") return backing::allow;
+  if (rule == "under") return backing::under(text_of(directory, "open_disk", "backing"));
+  return backing::refuse;
+}
+
+}  // namespace
+
+PyObject* check_disk(PyObject* op, PyObject* path, PyObject* format, const std::string& rule,
+                     PyObject* directory) {
+  const auto name = text_of(op, "check_disk", "op");
+  const auto file = text_of(path, name.c_str(), "path");
+  const OpenDiskOptions options{.format = optional_text(format, name.c_str(), "format"),
+                                .backing = policy(rule, directory)};
+  std::string node;
+  std::vector<detail::unique_fd> files;
+  const auto info = [&] {
+    const GilRelease released;
+    detail::image_chain chain(name.c_str(), options, false);
+    auto found = chain.open(file, options.format);
+    node = chain.node().json;
+    files = chain.release();
+    return found;
+  }();
+  const Ref found(value(info)), json(value(node));
+  const Ref descriptors(check(PyTuple_New(std::ssize(files))));
+  for (std::size_t i = 0; i < files.size(); ++i)
+    PyTuple_SET_ITEM(descriptors.get(), static_cast<Py_ssize_t>(i), value(files[i].get()));
+  PyObject* all = check(PyTuple_Pack(3, found.get(), json.get(), descriptors.get()));
+  for (auto& descriptor : files) descriptor.release();
+  return all;
+}
+
 PyObject* open_disk(Handle& handle, const DiskArguments& given) {
   constexpr auto method = "open_disk";
   OpenDiskOptions options{.readonly = given.readonly,
                           .format = optional_text(given.format, method, "format"),
+                          .backing = policy(given.rule, given.directory),
                           .snapshot = optional_text(given.snapshot, method, "snapshot")};
-  if (given.rule == "allow") options.backing = backing::allow;
-  if (given.rule == "under") options.backing = backing::under(text_of(given.directory, method, "backing"));
   const Ref name(check(PyUnicode_InternFromString("protocols")));
   const auto protocols = TextList(given.protocols, {method, name.get()}).strings();
   options.protocols = {protocols.begin(), protocols.end()};

@@ -23,6 +23,11 @@ struct DiskArguments {
   PyObject* snapshot;
 };
 
+/// guestkit._native.check_disk: what is on the disk, how QEMU is told, and the descriptors that it opens the
+/// files by, which are the caller's to close.
+PyObject* check_disk(PyObject* op, PyObject* path, PyObject* format, const std::string& rule,
+                     PyObject* directory);
+
 PyObject* open_disk(Handle& handle, const DiskArguments& given);
 
 }  // namespace guestkit::python

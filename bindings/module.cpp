@@ -106,6 +106,13 @@ bp::object probe_image(const bp::object& path, const bp::object& format) {
   return translated([&] { return bp::object(bp::handle<>(probe(path.ptr(), format.ptr()))); });
 }
 
+bp::object checked_disk(const bp::object& op, const bp::object& path, const bp::object& format,
+                        const std::string& rule, const bp::object& directory) {
+  return translated([&] {
+    return bp::object(bp::handle<>(check_disk(op.ptr(), path.ptr(), format.ptr(), rule, directory.ptr())));
+  });
+}
+
 bp::object add_disk(const bp::object& self, const bp::object& path, bool readonly, const bp::object& format,
                     const std::string& rule, const bp::object& directory, const bp::object& protocols,
                     const bp::object& snapshot) {
@@ -165,6 +172,7 @@ BOOST_PYTHON_MODULE(_native) {
       .def("delete_event_callback", &gk::delete_event_callback);
   bp::def("use_error_types", &gk::use_types);
   bp::def("probe", &gk::probe_image);
+  bp::def("check_disk", &gk::checked_disk);
 
   auto* type = reinterpret_cast<PyTypeObject*>(handle.ptr());
   try {

@@ -14,6 +14,11 @@ def use_error_types(types: tuple[type[Error], ...]) -> None:
 def probe(path: StrOrBytesPath, format: StrOrBytesPath | None) -> dict[str, Any]:
     """Read the header of a disk image. guestkit.probe is the function to use."""
 
+def check_disk(
+    op: str, path: StrOrBytesPath, format: StrOrBytesPath | None, rule: str, directory: StrOrBytesPath | None
+) -> tuple[dict[str, Any], str, tuple[int, ...]]:
+    """Open the disk and all that it leads to: what it is, as QEMU's JSON, by descriptors that the caller closes."""
+
 class Handle:
     """A libguestfs handle: the actions. guestkit.Guestfs is the class to use."""
 

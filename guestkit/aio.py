@@ -37,6 +37,7 @@ from guestkit.errors import CallTimeout, Error, HandleClosed
 from guestkit.events import Event, EventCallback
 from guestkit.handle import Accel, Guestfs, LaunchInfo, Tuning, limit
 from guestkit.images import Backing, ImageInfo
+from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
@@ -150,7 +151,7 @@ class AsyncGuestfs(AsyncActions):
     """A libguestfs handle whose calls are awaited: every action of `Guestfs`, with the same arguments.
 
         async with AsyncGuestfs() as g:
-            await g.add_drive_ro("disk.qcow2")
+            await g.open_disk("disk.qcow2")
             await g.launch()
             for root in await g.inspect_os():
                 print(await g.inspect_get_product_name(root))
@@ -275,6 +276,7 @@ class AsyncGuestfs(AsyncActions):
         backing: Backing = "refuse",
         protocols: Iterable[StrOrBytesPath] = ("file",),
         snapshot: StrOrBytesPath | None = None,
+        unpack: UnpackLimits | None = UNPACK,
         on_cancel: OnCancel = "end",
     ) -> Coroutine[Any, Any, ImageInfo]:
         """Add a disk that somebody else has written, before `launch`: as `Guestfs.open_disk`. Since 0.3."""
@@ -287,6 +289,7 @@ class AsyncGuestfs(AsyncActions):
                 backing=backing,
                 protocols=protocols,
                 snapshot=snapshot,
+                unpack=unpack,
             )
 
         return self._submit("open_disk", call, on_cancel=on_cancel)

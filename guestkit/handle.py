@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from guestkit import _native, images
 from guestkit.events import Event, EventCallback
+from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
@@ -43,7 +44,7 @@ class Guestfs(_native.Handle):
     """A libguestfs handle: the disks of one guest, every libguestfs action as a method.
 
         with Guestfs() as g:
-            g.add_drive_ro("disk.qcow2")
+            g.open_disk("disk.qcow2")
             g.launch()
             for root in g.inspect_os():
                 print(g.inspect_get_product_name(root))
@@ -163,6 +164,7 @@ class Guestfs(_native.Handle):
         backing: images.Backing = "refuse",
         protocols: Iterable[StrOrBytesPath] = ("file",),
         snapshot: StrOrBytesPath | None = None,
+        unpack: UnpackLimits | None = UNPACK,
     ) -> images.ImageInfo:
         """Add a disk that somebody else has written, before `launch`; tell what it is.
 
@@ -179,8 +181,19 @@ class Guestfs(_native.Handle):
         protocols: how the disk may be reached: "file", and "nbd" for nbd://HOST:PORT/EXPORT and
             nbd+unix:///EXPORT?socket=PATH
         snapshot: a snapshot inside a qcow2 image, by name or id; it is copied into a private file
+        unpack: how much a .gz, .xz, .zst, .bz2 or OVA may become; it is unpacked into a private file, where
+            readonly and no format is stated. None: it is refused
         """
-        return images.add_disk(self, path, readonly, format, backing, protocols, snapshot)
+        return images.add_disk(
+            self,
+            path,
+            readonly=readonly,
+            format=format,
+            backing=backing,
+            protocols=protocols,
+            snapshot=snapshot,
+            unpack=unpack,
+        )
 
     def launch_info(self) -> LaunchInfo | None:
         """Tell how the last launch that succeeded went; None before the first. Since 0.3."""
