@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
 from guestkit import _native, images
 from guestkit.events import Event, EventCallback
@@ -124,6 +124,9 @@ class Guestfs(_native.Handle):
     def __repr__(self) -> str:
         return f"<guestkit.{type(self).__name__} {'open' if self.is_open() else 'closed'}>"
 
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        refuse_to_pickle(self)
+
     def close(self) -> None:
         """End the appliance and free the handle.
 
@@ -224,6 +227,14 @@ class Guestfs(_native.Handle):
         super().delete_event_callback(number)
 
 
+def refuse_to_pickle(handle: object) -> NoReturn:
+    """A copy would be a second owner of the same appliance."""
+    raise TypeError(
+        f"a {type(handle).__name__} handle cannot be copied or pickled: its appliance belongs to this"
+        " process; hand the other process the disk's path and let it open a handle of its own"
+    )
+
+
 def limit(kind: str, name: str, given: float | None) -> float:
     """Return the limit in seconds, infinite for None."""
     if given is None:
@@ -246,3 +257,5 @@ def _close_open_handles() -> None:
     for handle in list(_open_handles):
         if handle.is_idle():
             handle.close()
+        else:  # in a daemon thread, that ends where it stands; its hypervisor would go on
+            handle.terminate()
