@@ -14,6 +14,12 @@ def use_error_types(types: tuple[type[Error], ...]) -> None:
 def probe(path: StrOrBytesPath, format: StrOrBytesPath | None) -> dict[str, Any]:
     """Read the header of a disk image. guestkit.probe is the function to use."""
 
+def appliance_fault(directory: StrOrBytesPath) -> str:
+    """Tell why an appliance must not be used. guestkit.appliance.check is the function to use."""
+
+def private_directory_fault(directory: StrOrBytesPath) -> str:
+    """Tell why a directory is not of this user alone."""
+
 class Handle:
     """A libguestfs handle: the actions. guestkit.Guestfs is the class to use."""
 

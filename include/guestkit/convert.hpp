@@ -152,6 +152,9 @@ inline const char* lower(const char* bytes) {
 inline const char* lower(const std::optional<cstr>& text) {
   return text ? text->c_str() : nullptr;
 }
+inline const char* lower(const std::optional<std::string>& text) {
+  return text ? lower(*text) : nullptr;
+}
 inline char* const* lower(const cstr_list& list) {
   return list.c_strv();
 }
@@ -186,6 +189,19 @@ class c_options {
 template <Options O>
 c_options<O> lower(const O& options) {
   return c_options<O>(options);
+}
+
+// ---- arguments that are kept, to make the call again
+
+inline std::string owned(cstr text) {
+  return text.c_str();
+}
+inline std::optional<std::string> owned(const std::optional<cstr>& text) {
+  return text ? std::optional(owned(*text)) : std::nullopt;
+}
+template <class T>
+requires(std::is_arithmetic_v<T> || Options<T>) T owned(const T& value) {
+  return value;
 }
 
 // ---- results: C -> C++
