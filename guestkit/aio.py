@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from concurrent.futures import Executor
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar
 
 from guestkit import _streams
 from guestkit._async_actions import AsyncActions
@@ -35,7 +35,7 @@ from guestkit._executor import (
 )
 from guestkit.errors import CallTimeout, Error, HandleClosed
 from guestkit.events import Event, EventCallback
-from guestkit.handle import Accel, Guestfs, LaunchInfo, Tuning, limit
+from guestkit.handle import Accel, Guestfs, LaunchInfo, Tuning, limit, refuse_to_pickle
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
@@ -210,6 +210,9 @@ class AsyncGuestfs(AsyncActions):
     def __repr__(self) -> str:
         state = "open" if self._closed is None else "closed" if self._closed.done() else "closing"
         return f"<guestkit.{type(self).__name__} {state}, {len(self._queue)} calls waiting>"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        refuse_to_pickle(self)
 
     async def __aenter__(self) -> Self:
         return self

@@ -10,7 +10,7 @@ import os
 import weakref
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, NoReturn, Self
 
 from guestkit import _native
 from guestkit.events import Event, EventCallback
@@ -119,6 +119,9 @@ class Guestfs(_native.Handle):
     def __repr__(self) -> str:
         return f"<guestkit.{type(self).__name__} {'open' if self.is_open() else 'closed'}>"
 
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        refuse_to_pickle(self)
+
     def close(self) -> None:
         """End the appliance and free the handle.
 
@@ -179,6 +182,14 @@ class Guestfs(_native.Handle):
         super().delete_event_callback(number)
 
 
+def refuse_to_pickle(handle: object) -> NoReturn:
+    """A copy would be a second owner of the same appliance."""
+    raise TypeError(
+        f"a {type(handle).__name__} handle cannot be copied or pickled: its appliance belongs to this"
+        " process; hand the other process the disk's path and let it open a handle of its own"
+    )
+
+
 def limit(kind: str, name: str, given: float | None) -> float:
     """Return the limit in seconds, infinite for None."""
     if given is None:
@@ -201,3 +212,5 @@ def _close_open_handles() -> None:
     for handle in list(_open_handles):
         if handle.is_idle():
             handle.close()
+        else:  # in a daemon thread, that ends where it stands; its hypervisor would go on
+            handle.terminate()

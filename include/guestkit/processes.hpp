@@ -65,13 +65,31 @@ std::thread::id start_thread(F&& body) {
 }
 
 /// A program that is to end, held by a descriptor: its number may be another process' by now.
-struct program {
-  unique_fd process;
+class program {
+ public:
+  program(pid_t number, bool is_hypervisor)
+      : hypervisor(is_hypervisor), process_(static_cast<int>(::syscall(SYS_pidfd_open, number, 0))) {}
+  program(program&&) noexcept = default;
+  program& operator=(program&&) = delete;
+  ~program() {
+    if (is_stopped_) send(SIGCONT);
+  }
+
+  bool is_there() const noexcept { return process_.get() >= 0; }
+  bool kill() const noexcept { return send(SIGKILL); }
+
+  /// Until it is killed, or this object ends, it starts nothing that would escape.
+  void stop() noexcept { is_stopped_ = send(SIGSTOP); }
+
   bool hypervisor = false;
 
-  bool kill() const noexcept {
-    return ::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0) == 0;
+ private:
+  bool send(int signal) const noexcept {
+    return is_there() && ::syscall(SYS_pidfd_send_signal, process_.get(), signal, nullptr, 0) == 0;
   }
+
+  unique_fd process_;
+  bool is_stopped_ = false;
 };
 
 /// The files of a directory of /proc that are numbers.
@@ -127,28 +145,42 @@ inline long long ticks_now() noexcept {
   return static_cast<long long>(now.tv_sec) * per_second + now.tv_nsec / (1000000000 / per_second);
 }
 
-struct origin {
+struct process_status {
+  char state = 0;  // R: runs, S: sleeps, T: stopped, …
   pid_t parent = 0;
   long long begin = 0;  // in ticks
 };
 
-inline origin origin_of(pid_t process) {
+inline process_status status_of(pid_t process) {
   const std::string stat = file_of(process, "stat");  // PID (NAME) STATE PARENT … and the 22nd is the start
   const auto name_end = stat.rfind(')');
   if (name_end == std::string::npos) return {};
   std::istringstream fields(stat.substr(name_end + 1));
   std::vector<std::string> all{std::istream_iterator<std::string>(fields), {}};
   if (all.size() < 20) return {};
-  return {std::atoi(all[1].c_str()), std::atoll(all[19].c_str())};
+  return {all[0][0], std::atoi(all[1].c_str()), std::atoll(all[19].c_str())};
+}
+
+/// Waits, for a tenth of a second at most, until a program that was told to stop has left what it was doing:
+/// it may have been starting another one.
+inline void wait_until_stopped(pid_t process) {
+  constexpr timespec pause{.tv_sec = 0, .tv_nsec = 1000000};
+  for (int i = 0; i < 100; ++i) {
+    const char state = status_of(process).state;
+    if (state != 'R' && state != 'S') return;
+    ::nanosleep(&pause, nullptr);
+  }
 }
 
 /// Adds the process with all that it has started, if it still is a child of that one.
 /// @param since  in ticks; one that began before is left alone
 inline void add_program(std::vector<program>& found, pid_t process, pid_t parent, long long since,
                         bool hypervisor) {
-  program held{unique_fd(static_cast<int>(::syscall(SYS_pidfd_open, process, 0))), hypervisor};
-  const auto [actual_parent, begin] = origin_of(process);
-  if (held.process.get() < 0 || actual_parent != parent || begin < since) return;
+  program held(process, hypervisor);
+  const auto status = status_of(process);
+  if (!held.is_there() || status.parent != parent || status.begin < since) return;
+  held.stop();
+  wait_until_stopped(process);
   found.push_back(std::move(held));
   for (const pid_t child : children_of(process)) add_program(found, child, process, since, false);
 }
@@ -161,7 +193,7 @@ struct running_call {
 };
 
 /// The programs of a handle: its hypervisor, by the name that guestkit gave it, and the tools that a call
-/// runs. Never anything that the user's program has started.
+/// runs. Never anything that the user's program has started. They stand still while they are held.
 /// @param name  of the handle's hypervisor; empty: it has none
 inline std::vector<program> programs_of(std::string_view name, const running_call& call) {
   std::vector<program> found;

@@ -252,7 +252,7 @@ BOOST_AUTO_TEST_CASE(only_the_handles_own_programs_are_killed, PATIENCE) {
   auto other = programs.handle();
   std::thread launch([&] { BOOST_CHECK_THROW(other.launch(), ApplianceKilled); });
   const pid_t hypervisor = programs.wait_until_started();
-  while (guestkit::detail::ticks_now() <= guestkit::detail::origin_of(own).begin) std::this_thread::yield();
+  while (guestkit::detail::ticks_now() <= guestkit::detail::status_of(own).begin) std::this_thread::yield();
   {
     const first_in_path path(programs.folder);
     Guestfs g({.environment = false, .limits = {.call = Seconds(0.2)}});
@@ -265,6 +265,25 @@ BOOST_AUTO_TEST_CASE(only_the_handles_own_programs_are_killed, PATIENCE) {
   launch.join();
   ::kill(own, SIGKILL);
   ::waitpid(own, nullptr, 0);
+}
+
+// What a wrapper of QEMU was just starting escaped, kept the connection open, and the launch waited for it.
+BOOST_AUTO_TEST_CASE(a_program_that_is_to_end_starts_nothing_any_more, PATIENCE) {
+  using guestkit::detail::status_of;
+  const pid_t busy = ::fork();
+  if (busy == 0) {
+    ::execl("/bin/sh", "sh", "-c", "while :; do :; done", nullptr);
+    ::_exit(1);
+  }
+  {
+    std::vector<guestkit::detail::program> found;
+    guestkit::detail::add_program(found, busy, ::getpid(), 0, true);
+    BOOST_TEST(found.size() == 1);
+    BOOST_TEST(status_of(busy).state == 'T');
+  }
+  while (status_of(busy).state == 'T') std::this_thread::yield();  // it was not killed, so it goes on
+  ::kill(busy, SIGKILL);
+  ::waitpid(busy, nullptr, 0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -302,8 +302,9 @@ async def main():
     await g.run(serve)
     launch = g.launch()
     def started():
-        with open(folder + "/started") as fifo:
-            return int(fifo.readline())
+        # For writing, too: the number may be there already, and whoever wrote it gone.
+        with open(folder + "/started", "r+b", buffering=0) as fifo:
+            return int(fifo.read(100))
     print(await asyncio.to_thread(started), flush=True)
     if how == "forgotten":
         return
@@ -337,7 +338,10 @@ def test_a_program_ends_while_a_launch_hangs(
         pid = int(process.stdout.readline())
         if number is not None:
             process.send_signal(number)
-        _, errors = process.communicate(timeout=PATIENCE)
+        try:
+            _, errors = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
     assert process.returncode == {"forgotten": 0, "exception": 1, "exit": 3, "ctrl-c": -2, "sigterm": 1}[how]
     assert is_gone(pid), errors
     assert ("Traceback" in errors) == (how in ("exception", "ctrl-c", "sigterm"))
