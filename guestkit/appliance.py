@@ -1,8 +1,9 @@
-"""The lean appliance: built from the installed libguestfs, kept in a private cache, quick to launch.
+"""The fast appliances: built from the installed libguestfs, kept in a private cache, quick to launch.
 
-It is a *fixed appliance*, which libguestfs documents (libguestfs-make-fixed-appliance(1)): point a handle
-at it with ``g.set_path(build().directory)``. Beside its files lies a manifest: what it was made from and how
-long each file is. An appliance whose manifest does not fit any more is not used.
+The lean one is a *fixed appliance*, which libguestfs documents (libguestfs-make-fixed-appliance(1)). The warm
+one is a snapshot of it and lies in its directory. A handle takes the best by itself, or the one that it is told:
+``Guestfs(appliance=build().directory)``. Beside an appliance's files lies a manifest: what it was made from and
+how long each file is. An appliance whose manifest does not fit any more is not used.
 """
 
 from __future__ import annotations
@@ -232,6 +233,8 @@ def _warm_up(lean: Path, force: bool) -> Appliance | None:
     good = [path for path in present if not check(path)]
     if good and not force:
         return Appliance(good[-1], "")
+    for path in {*present} - {*good}:
+        shutil.rmtree(path, ignore_errors=True)
     try:
         made, inputs = build_template(lean, _programs() / "appliance-hypervisor")
     except (TemplateError, OSError, Error, subprocess.CalledProcessError) as error:

@@ -41,8 +41,9 @@ struct HandleOptions {
   Accel accel = Accel::automatic;
   Tuning tuning = Tuning::automatic;
   /// "auto": the fastest one that guestkit has built, while it fits what is installed; "system": libguestfs'
-  /// own; or the directory of one, a fixed appliance too. "auto" leaves it to set_path(), set_hv(),
-  /// LIBGUESTFS_PATH and LIBGUESTFS_HV where the user has set one of them.
+  /// own; "inspection": as "auto", for inspection alone, since augeas then knows the files that inspect_os
+  /// reads and no others; or the directory of one, a fixed appliance too. "auto" leaves it to set_path(),
+  /// set_hv(), LIBGUESTFS_PATH and LIBGUESTFS_HV where the user has set one of them.
   std::string appliance = "auto";
   /// Where guestkit's own log lines go; warnings and errors go to stderr if it is empty.
   LogSink log = {};
@@ -264,7 +265,9 @@ class handle {
         wish_.path_given || invoke<std::string>("launch", guestfs_get_path).lift() != wish_.path;
     const bool own_hypervisor =
         wish_.hypervisor_given || invoke<std::string>("launch", guestfs_get_hv).lift() != wish_.hypervisor;
-    const bool directory = wish_.appliance != "auto" && wish_.appliance != "system";
+    const bool inspection = wish_.appliance == "inspection";
+    const bool automatic = wish_.appliance == "auto" || inspection;
+    const bool directory = !automatic && wish_.appliance != "system";
     ApplianceChoice choice;
     if (accelerator.empty())
       choice.reason = "libguestfs' backend is not direct";
@@ -278,10 +281,11 @@ class handle {
       choice.reason = "demanded";
     else
       choice = find_appliance(appliance_cache());
-    if (wish_.appliance == "auto" && choice.mode == ApplianceMode::lean)
-      choice = restorable(choice, accelerator);
+    if (automatic && choice.mode == ApplianceMode::lean) choice = restorable(choice, accelerator);
     if (!accelerator.empty() && !own_hypervisor && wish_.tuning == Tuning::automatic)
       choice.append = tuning_arguments(accelerator == "tcg", acpi_is_spare());
+    const bool ours = choice.mode == ApplianceMode::lean || choice.mode == ApplianceMode::warm;
+    if (inspection && ours) choice.append += " guestkit_lenses=few";
     return choice;
   }
 
