@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from guestkit import Guestfs, appliance
+from guestkit.handle import Tuning
 
 
 def private_kilobytes(pid: int) -> tuple[int, int]:
@@ -26,7 +27,7 @@ def private_kilobytes(pid: int) -> tuple[int, int]:
 
 
 def measure(choice: str | Path, disks: list[str]) -> tuple[float, int, int]:
-    tuning = "none" if choice == "system" else "auto"
+    tuning: Tuning = "none" if choice == "system" else "auto"
     with Guestfs(accel="tcg", environment=False, appliance=choice, tuning=tuning) as g:
         for disk in disks:
             g.add_drive(disk, format="raw", readonly=True)

@@ -1,9 +1,9 @@
 """The fast appliances: built from the installed libguestfs, kept in a private cache, quick to launch.
 
 The lean one is a *fixed appliance*, which libguestfs documents (libguestfs-make-fixed-appliance(1)). The warm
-one is a snapshot of it and lies in its directory. A handle takes the best by itself, or the one that it is told:
-``Guestfs(appliance=build().directory)``. Beside an appliance's files lies a manifest: what it was made from and
-how long each file is. An appliance whose manifest does not fit any more is not used.
+one is a snapshot of it and lies in its directory. A handle takes the best by itself, or the one that it is
+told: ``Guestfs(appliance=build().directory)``. Beside an appliance's files lies a manifest: what it was made
+from and how long each file is. An appliance whose manifest does not fit any more is not used.
 """
 
 from __future__ import annotations

@@ -94,7 +94,9 @@ class Guestfs(_native.Handle):
             raise ValueError(f'tuning must be "auto" or "none", not {tuning!r}')
         directory = os.fsencode(appliance)
         if b"\0" in directory or not directory:
-            raise ValueError(f'appliance must be "auto", "inspection", "system" or a directory, not {appliance!r}')
+            raise ValueError(
+                f'appliance must be "auto", "inspection", "system" or a directory, not {appliance!r}'
+            )
         super().__init__(
             environment,
             accel,

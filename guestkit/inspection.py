@@ -126,9 +126,7 @@ async def inspect_disks(
     return [task.result() for task in tasks]
 
 
-async def inspect_disk(
-    disk: StrOrBytesPath, *, open_handle: Callable[[], AsyncGuestfs] = _handle
-) -> Report:
+async def inspect_disk(disk: StrOrBytesPath, *, open_handle: Callable[[], AsyncGuestfs] = _handle) -> Report:
     """Inspect one disk. A failure is the report's `error`; only a cancellation is raised."""
     path = os.fsencode(disk)  # bytes: the same file in every locale
     try:
