@@ -163,14 +163,15 @@ class handle {
     const bool disk = std::string_view(op) != "config";
     if (state_->disks_gone.exchange(false))
       std::erase_if(state_->additions, [](const auto& earlier) { return earlier.disk; });
-    if constexpr ((requires { owned(arguments); } && ...))
-      state_->additions.push_back(
-          {disk, [fn, kept = std::make_tuple(owned(arguments)...)](guestfs_h* h) {
-             return std::apply([&](const auto&... a) { return !c_result<R>::failed(fn(h, lower(a)...)); },
-                               kept);
-           }});
-    else  // a libvirt domain: nobody knows whether it is there the next time
+    if constexpr ((std::is_pointer_v<A> || ...))  // a libvirt domain, which may be gone the next time
       state_->additions.push_back({disk, [](guestfs_h*) { return false; }});
+    else
+      state_->additions.push_back(
+          {disk, [fn, kept = std::tuple(detail::keep(arguments)...)](guestfs_h* h) {
+             return std::apply(
+                 [&](const auto&... a) { return !c_result<R>::failed(fn(h, lower(detail::view(a))...)); },
+                 kept);
+           }});
     return result;
   }
 
