@@ -62,42 +62,6 @@ inline executor& shared_executor() {
 
 namespace detail {
 
-// ---- arguments that outlive the caller's, and as the calls take them
-
-inline std::string keep(cstr text) {
-  return text.c_str();
-}
-inline std::optional<std::string> keep(const std::optional<cstr>& text) {
-  return text ? std::optional(keep(*text)) : std::nullopt;
-}
-inline string_list keep(const cstr_list& list) {
-  return {list.c_strv(), list.c_strv() + list.size()};
-}
-inline std::vector<char> keep(const buffer_view& bytes) {
-  return {bytes.data(), bytes.data() + bytes.size()};
-}
-template <class A>
-requires(std::is_arithmetic_v<A> || std::is_pointer_v<A> || Options<A>) A keep(const A& argument) {
-  return argument;
-}
-
-inline cstr view(const std::string& text) {
-  return text;
-}
-inline std::optional<cstr> view(const std::optional<std::string>& text) {
-  return text ? std::optional(cstr(*text)) : std::nullopt;
-}
-inline cstr_list view(const string_list& list) {
-  return list;
-}
-inline buffer_view view(const std::vector<char>& bytes) {
-  return bytes;
-}
-template <class A>
-const A& view(const A& argument) {
-  return argument;
-}
-
 /// An exception on its way into a future. Boost's own current_exception() would cut it down to a
 /// std::runtime_error.
 struct carried_error : boost::exception_detail::clone_base {
@@ -111,6 +75,7 @@ struct carried_error : boost::exception_detail::clone_base {
 /// The blocking handle, with what the queue needs of it.
 class queued_handle : public Guestfs {
  public:
+  using Guestfs::add;
   using Guestfs::Guestfs;
   using Guestfs::invoke;
   using Guestfs::state;
@@ -361,6 +326,13 @@ class async_core {
     });
   }
 
+  template <class R, class F, class... A>
+  future<R> give(const char* op, F fn, const A&... arguments) {
+    return add(op, [op, fn, kept = std::tuple(keep(arguments)...)](queued_handle& g) {
+      return std::apply([&](const auto&... a) { return g.add<R>(op, fn, view(a)...).lift(); }, kept);
+    });
+  }
+
   /// A method that Guestfs does not leave to libguestfs alone.
   template <class R, class... P, class... A>
   future<R> call(const char* op, R (Guestfs::*method)(P...), const A&... arguments) {
@@ -488,6 +460,10 @@ class basic_async_guestfs : public detail::actions<Core> {
   result<std::string> get_path() { return this->call("get_path", &Guestfs::get_path); }
   result<void> set_path(std::optional<cstr> searchpath) {
     return this->call("set_path", &Guestfs::set_path, searchpath);
+  }
+  result<std::string> get_cachedir() { return this->call("get_cachedir", &Guestfs::get_cachedir); }
+  result<void> set_cachedir(std::optional<cstr> cachedir) {
+    return this->call("set_cachedir", &Guestfs::set_cachedir, cachedir);
   }
   result<std::string> get_hv() { return this->call("get_hv", &Guestfs::get_hv); }
   result<void> set_hv(cstr hv) { return this->call("set_hv", &Guestfs::set_hv, hv); }
