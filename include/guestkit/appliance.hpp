@@ -74,7 +74,7 @@ inline std::string appliance_cache() {
     const char* value = std::getenv(name);
     return std::string(value == nullptr ? "" : value);
   };
-  if (const auto own = variable("GUESTKIT_CACHEDIR"); !own.empty()) return own;
+  if (auto own = variable("GUESTKIT_CACHEDIR"); !own.empty()) return own;
   if (const auto base = variable("XDG_CACHE_HOME"); base.starts_with('/'))
     return base + "/guestkit/appliance";
   const auto home = variable("HOME");

@@ -146,8 +146,8 @@ inline const char* lower(cstr text) {
 inline const char* lower(const std::string& text) {
   return cstr(text).c_str();
 }
-inline const char* lower(const char* bytes) {
-  return bytes;
+inline const char* lower(const buffer_view& bytes) {
+  return bytes.data();
 }
 inline const char* lower(const std::optional<cstr>& text) {
   return text ? text->c_str() : nullptr;

@@ -198,7 +198,7 @@ def _action(api: Api, action: Action) -> list[str]:
     parameters = [f"{ARGUMENTS[a.type]} {a.name}" for a in action.arguments]
     passed = []
     for a in action.arguments:
-        passed += [f"{a.name}.data()", f"{a.name}.size()"] if a.type == "buffer_in" else [a.name]
+        passed += [a.name, f"{a.name}.size()"] if a.type == "buffer_in" else [a.name]
     if action.options:
         parameters.append(f"const {action.option_struct}& options = {{}}")
         passed.append("options")

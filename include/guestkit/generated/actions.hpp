@@ -2118,7 +2118,7 @@ class actions : public Core {
   /// @param val    bytes
   /// C: guestfs_hivex_node_set_value(3), since 1.19.35. Needs the feature group "hivex" (feature_available).
   result<void> hivex_node_set_value(std::int64_t nodeh, cstr key, std::int64_t t, buffer_view val) {
-    return this->template call<void>("hivex_node_set_value", guestfs_hivex_node_set_value, nodeh, key, t, val.data(), val.size());
+    return this->template call<void>("hivex_node_set_value", guestfs_hivex_node_set_value, nodeh, key, t, val, val.size());
   }
 #endif
 
@@ -2550,7 +2550,7 @@ class actions : public Core {
   /// @param bufferin   bytes
   /// C: guestfs_internal_test(3).
   result<void> internal_test(cstr str, std::optional<cstr> optstr, const cstr_list& strlist, bool b, int integer, std::int64_t integer64, cstr filein, cstr fileout, buffer_view bufferin, const InternalTestOptions& options = {}) {
-    return this->template call<void>("internal_test", guestfs_internal_test_argv, str, optstr, strlist, b, integer, integer64, filein, fileout, bufferin.data(), bufferin.size(), options);
+    return this->template call<void>("internal_test", guestfs_internal_test_argv, str, optstr, strlist, b, integer, integer64, filein, fileout, bufferin, bufferin.size(), options);
   }
 #endif
 
@@ -4505,7 +4505,7 @@ class actions : public Core {
   /// @param offset   64-bit number
   /// C: guestfs_pwrite(3), since 1.3.14.
   result<int> pwrite(cstr path, buffer_view content, std::int64_t offset) {
-    return this->template call<int>("pwrite", guestfs_pwrite, path, content.data(), content.size(), offset);
+    return this->template call<int>("pwrite", guestfs_pwrite, path, content, content.size(), offset);
   }
 #endif
 
@@ -4516,7 +4516,7 @@ class actions : public Core {
   /// @param offset   64-bit number
   /// C: guestfs_pwrite_device(3), since 1.5.20.
   result<int> pwrite_device(cstr device, buffer_view content, std::int64_t offset) {
-    return this->template call<int>("pwrite_device", guestfs_pwrite_device, device, content.data(), content.size(), offset);
+    return this->template call<int>("pwrite_device", guestfs_pwrite_device, device, content, content.size(), offset);
   }
 #endif
 
@@ -4906,7 +4906,7 @@ class actions : public Core {
   /// @param cred   bytes
   /// C: guestfs_set_libvirt_requested_credential(3), since 1.19.52.
   result<void> set_libvirt_requested_credential(int index, buffer_view cred) {
-    return this->template call<void>("set_libvirt_requested_credential", guestfs_set_libvirt_requested_credential, index, cred.data(), cred.size());
+    return this->template call<void>("set_libvirt_requested_credential", guestfs_set_libvirt_requested_credential, index, cred, cred.size());
   }
 #endif
 
@@ -5763,7 +5763,7 @@ class actions : public Core {
   /// @param content  bytes
   /// C: guestfs_write(3), since 1.3.14.
   result<void> write(cstr path, buffer_view content) {
-    return this->template call<void>("write", guestfs_write, path, content.data(), content.size());
+    return this->template call<void>("write", guestfs_write, path, content, content.size());
   }
 #endif
 
@@ -5773,7 +5773,7 @@ class actions : public Core {
   /// @param content  bytes
   /// C: guestfs_write_append(3), since 1.11.18.
   result<void> write_append(cstr path, buffer_view content) {
-    return this->template call<void>("write_append", guestfs_write_append, path, content.data(), content.size());
+    return this->template call<void>("write_append", guestfs_write_append, path, content, content.size());
   }
 #endif
 
