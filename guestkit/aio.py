@@ -414,7 +414,7 @@ class AsyncGuestfs(AsyncActions):
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            raise RuntimeError(f"AsyncGuestfs.{name}() needs a running event loop") from None
+            raise RuntimeError(f"AsyncGuestfs.{name}() needs a running event loop of asyncio") from None
         if self._pid != os.getpid():
             raise HandleClosed(
                 name,

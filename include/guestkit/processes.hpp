@@ -122,9 +122,12 @@ inline std::vector<pid_t> children_of(pid_t process) {
   return all;
 }
 
+/// A file of a process; empty, or as much as could be read, if the process ends meanwhile.
 inline std::string file_of(pid_t process, const char* name) {
-  std::ifstream file("/proc/" + std::to_string(process) + "/" + name);
-  return {std::istreambuf_iterator<char>(file), {}};
+  const std::ifstream file("/proc/" + std::to_string(process) + "/" + name);
+  std::ostringstream text;
+  text << file.rdbuf();  // an istreambuf_iterator throws when the process ends between open and read
+  return text.str();
 }
 
 /// Whether the arguments of a program hold that text.

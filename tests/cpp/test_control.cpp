@@ -227,6 +227,11 @@ BOOST_AUTO_TEST_CASE(a_program_that_is_to_end_starts_nothing_any_more, PATIENCE)
   ::waitpid(busy, nullptr, 0);
 }
 
+BOOST_AUTO_TEST_CASE(a_process_that_ended_while_it_was_looked_at_ended_the_program) {
+  // Reading a directory fails as reading of an ended process does: after it could be opened.
+  BOOST_TEST(guestkit::detail::file_of(::getpid(), "task").empty());
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(forking)

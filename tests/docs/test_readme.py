@@ -1,4 +1,4 @@
-"""The programs in README.md run as they stand there."""
+"""The programs in README.md and docs/ run as they stand there."""
 
 from __future__ import annotations
 
@@ -63,6 +63,19 @@ def test_the_commands_are_those_of_run() -> None:
     told = subprocess.run([ROOT / "run", "--help"], capture_output=True, text=True, check=True).stdout
     for command in re.findall(r"^    \./run (\w+)", README, re.MULTILINE):
         assert f"run {command}" in told
+
+
+def test_the_programs_about_asyncio(here: Path) -> None:
+    text = (ROOT / "docs" / "async.md").read_text(encoding="utf-8")
+    programs = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    inspecting, watching, streaming = [
+        output([sys.executable, "-c", program], here).splitlines() for program in programs
+    ]
+    assert inspecting[-1] == f"{[[DEMO_SYSTEM.product_name]] * 2}"
+    assert all(line.startswith("launch: ") for line in inspecting[:-1])
+    assert len(inspecting) > 2
+    assert watching == ["True"]
+    assert streaming == [r"b'one\ntwo\n'"]
 
 
 def test_the_drop_in_program() -> None:
