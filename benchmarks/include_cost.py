@@ -4,7 +4,8 @@
     ./run bench include_cost
 
 Compiles an empty program with guestkit's header and one with the standard headers and <guestfs.h> that it
-includes, in turn, and prints medians. Exits 1 when the header costs more than its budget.
+includes, in turn, and prints medians. Exits 1 when the header costs more than its budget. async.hpp is apart:
+Boost's headers alone cost more than all of this.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 
 INCLUDE = Path(__file__).resolve().parent.parent / "include"
 BUDGET = 0.5  # seconds of CPU over the standard headers
+MEMORY_BUDGET = 150  # MB in all
 ROUNDS = 7
 
 
@@ -33,7 +35,7 @@ def compile_once(source: Path) -> float:
 
 def main() -> int:
     headers = set()
-    for path in INCLUDE.rglob("*.hpp"):
+    for path in set(INCLUDE.rglob("*.hpp")) - {INCLUDE / "guestkit" / "async.hpp"}:
         headers |= set(re.findall(r"^#include (<[^>]+>)", path.read_text(encoding="utf-8"), re.MULTILINE))
     with tempfile.TemporaryDirectory() as folder:
         ours, peer = Path(folder) / "ours.cpp", Path(folder) / "peer.cpp"
@@ -42,10 +44,12 @@ def main() -> int:
         rounds = [(compile_once(ours), compile_once(peer)) for _ in range(ROUNDS)]
     with_guestkit, without = (statistics.median(times) for times in zip(*rounds, strict=True))
     cost = with_guestkit - without
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
     print(f"guestkit.hpp        {with_guestkit:.2f} s of CPU, median of {ROUNDS}")
     print(f"its standard headers {without:.2f} s")
     print(f"over them           {cost:.2f} s (budget {BUDGET} s), ratio {with_guestkit / without:.2f}")
-    return 0 if cost <= BUDGET else 1
+    print(f"peak memory         {memory:.0f} MB (budget {MEMORY_BUDGET} MB)")
+    return 0 if cost <= BUDGET and memory <= MEMORY_BUDGET else 1
 
 
 if __name__ == "__main__":

@@ -123,15 +123,33 @@ bp::object add_disk(const bp::object& self, const bp::object& path, bool readonl
   });
 }
 
+bp::object text(const std::string& bytes) {
+  return bp::object(bp::handle<>(PyUnicode_DecodeFSDefaultAndSize(bytes.data(), std::ssize(bytes))));
+}
+
+/// A path that Python has, as bytes.
+std::string path_of(const bp::object& path) {
+  PyObject* bytes = nullptr;
+  if (PyUnicode_FSConverter(path.ptr(), &bytes) == 0) throw PythonError{};
+  const bp::handle<> held(bytes);
+  return {PyBytes_AS_STRING(bytes), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes))};
+}
+
 bp::object launch_info(const bp::object& self) {
   return translated([&] {
     const auto info = self_of(self.ptr()).launch_info();
     if (!info) return bp::object();
-    const bp::handle<> reason(
-        PyUnicode_DecodeFSDefaultAndSize(info->reason.data(), std::ssize(info->reason)));
     return bp::object(
-        bp::make_tuple(to_string(info->mode), info->accelerator.c_str(), info->seconds, bp::object(reason)));
+        bp::make_tuple(to_string(info->mode), info->accelerator.c_str(), info->seconds, text(info->reason)));
   });
+}
+
+bp::object appliance_fault(const bp::object& directory) {
+  return translated([&] { return text(guestkit::appliance_fault(path_of(directory))); });
+}
+
+bp::object private_directory_fault(const bp::object& directory) {
+  return translated([&] { return text(detail::private_directory_fault(path_of(directory))); });
 }
 
 /// The package's first call in every interpreter that imports it. Boost.Python's classes and the way in which
@@ -173,6 +191,8 @@ BOOST_PYTHON_MODULE(_native) {
   bp::def("use_error_types", &gk::use_types);
   bp::def("probe", &gk::probe_image);
   bp::def("check_disk", &gk::checked_disk);
+  bp::def("appliance_fault", &gk::appliance_fault);
+  bp::def("private_directory_fault", &gk::private_directory_fault);
 
   auto* type = reinterpret_cast<PyTypeObject*>(handle.ptr());
   try {

@@ -19,6 +19,12 @@ def check_disk(
 ) -> tuple[dict[str, Any], str, tuple[int, ...]]:
     """Open the disk and all that it leads to: what it is, as QEMU's JSON, by descriptors that the caller closes."""
 
+def appliance_fault(directory: StrOrBytesPath) -> str:
+    """Tell why an appliance must not be used. guestkit.appliance.check is the function to use."""
+
+def private_directory_fault(directory: StrOrBytesPath) -> str:
+    """Tell why a directory is not of this user alone."""
+
 class Handle:
     """A libguestfs handle: the actions. guestkit.Guestfs is the class to use."""
 

@@ -79,8 +79,9 @@ class Guestfs(_native.Handle):
             everywhere, several times slower), "auto" (KVM where it works, else TCG, with a line in the log)
         tuning: "auto": an emulated appliance gets kernel arguments that make it faster; "none": it does not
         appliance: "auto": the fastest that `guestkit appliance build` has made, while it fits what is
-            installed, unless you set a search path or a hypervisor; "system": libguestfs' own; or the
-            directory of a fixed appliance
+            installed, unless you set a search path or a hypervisor; "inspection": as "auto", for inspection
+            alone, since augeas then knows the files that `inspect_os` reads and no others; "system":
+            libguestfs' own; or the directory of a fixed appliance
 
         Limits in seconds; a call that takes longer is stopped and raises CallTimeout:
         launch_timeout: for `launch`; None: 60 with KVM, 300 where the processor is emulated
@@ -98,7 +99,9 @@ class Guestfs(_native.Handle):
             raise ValueError(f'tuning must be "auto" or "none", not {tuning!r}')
         directory = os.fsencode(appliance)
         if b"\0" in directory or not directory:
-            raise ValueError(f'appliance must be "auto", "system" or a directory, not {appliance!r}')
+            raise ValueError(
+                f'appliance must be "auto", "inspection", "system" or a directory, not {appliance!r}'
+            )
         super().__init__(
             environment,
             accel,

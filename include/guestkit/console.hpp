@@ -134,3 +134,7 @@ inline void print_event(std::uint64_t event, std::string_view text) {
 }
 
 }  // namespace guestkit::detail
+
+namespace guestkit {
+using detail::printable;  // for what programs show of a guest
+}

@@ -29,6 +29,10 @@ class value_core : public handle {
   R call(const char* op, F fn, const A&... arguments) {
     return this->template invoke<R>(op, fn, arguments...).lift();
   }
+  template <class R, class F, class... A>
+  R give(const char* op, F fn, const A&... arguments) {
+    return this->template add<R>(op, fn, arguments...).lift();
+  }
 };
 
 }  // namespace detail
@@ -129,13 +133,13 @@ class basic_guestfs : public detail::actions<Core> {
       this->check_appliance();
       this->choose_accelerator();
       info.accelerator = this->accelerator();
-      const auto choice = this->choose_appliance(info.accelerator);
+      auto choice = this->choose_appliance(info.accelerator);
       this->apply(choice);
-      info.mode = choice.mode;
-      info.reason = choice.reason;
       this->limit_launch();
       this->name_hypervisor();
-      detail::actions<Core>::launch();
+      choice = this->start(std::move(choice));
+      info.mode = choice.mode;
+      info.reason = choice.reason;
     } catch (const LaunchError& e) {
       this->put_settings_back();
       say(std::string("failed (") + to_string(e.cause()) + ")");
@@ -234,6 +238,20 @@ class basic_guestfs : public detail::actions<Core> {
     return typename Core::template result<void>(0);
   }
 
+  /// Get the directory of the host for what is kept between launches, as it was set.
+  /// C: guestfs_get_cachedir(3), since 1.19.58.
+  typename Core::template result<std::string> get_cachedir() {
+    return own<std::string>(Setting::cachedir, "get_cachedir", [&] { return actions::get_cachedir(); });
+  }
+
+  /// Set the directory of the host for what is kept between launches, null for the default.
+  /// C: guestfs_set_cachedir(3), since 1.19.58.
+  typename Core::template result<void> set_cachedir(std::optional<cstr> cachedir) {
+    actions::set_cachedir(cachedir);
+    this->uncover(Setting::cachedir);
+    return typename Core::template result<void>(0);
+  }
+
   /// Get the additional kernel arguments, as they were set. C: guestfs_get_append(3), since 1.0.26.
   typename Core::template result<std::optional<std::string>> get_append() {
     return own<std::optional<std::string>>(Setting::append, "get_append",
@@ -250,13 +268,13 @@ class basic_guestfs : public detail::actions<Core> {
   /// Shut the appliance down and tell whether the guest's last writes failed; close() does not tell.
   /// The handle has no disks afterwards. C: guestfs_shutdown(3), since 1.19.16.
   typename Core::template result<void> shutdown() {
-    if (const auto state = this->state()) state->work->launched = false;  // also if it fails
+    this->forget_appliance();  // also if it fails
     return detail::actions<Core>::shutdown();
   }
 
   /// Shut the appliance down. C: guestfs_kill_subprocess(3), since 0.0.3. Deprecated: use shutdown.
   [[deprecated("use shutdown")]] typename Core::template result<void> kill_subprocess() {
-    if (const auto state = this->state()) state->work->launched = false;
+    this->forget_appliance();
     return detail::actions<Core>::kill_subprocess();
   }
 

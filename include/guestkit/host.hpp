@@ -56,6 +56,7 @@ inline ProgramEnd run_program(const std::vector<std::string>& command, std::chro
   unique_fd writer(ends[1]);
 
   std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
   for (const auto& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   posix_spawn_file_actions_t actions;
@@ -108,7 +109,7 @@ inline std::string last_line(const std::string& output) {
 /// A firmware that tells the isa-debug-exit device, and so QEMU's exit status, that guest code has run in
 /// long mode. There are hosts whose KVM runs real mode and hangs in the first instruction behind it.
 inline unique_fd probe_firmware() {
-  std::vector<unsigned char> image(64 * 1024, 0xf4);  // hlt
+  std::vector<unsigned char> image(65536, 0xf4);  // hlt
   // cli; lgdt; cr0 |= PE; far jump; ds = 16; page tables for the first 2 MB at 0x1000, 0x2000, 0x3000;
   // cr4 = PAE; cr3 = 0x1000; EFER |= LME; cr0 |= PG; far jump; mov al, 0x10; out 0xf4, al; hlt; the GDT
   constexpr std::array<unsigned char, 158> code{
@@ -200,7 +201,7 @@ inline std::string known_hang(const std::string& path, const std::string& key) {
   const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   struct stat s {};
   if (file.get() < 0 || ::fstat(file.get(), &s) != 0 || s.st_uid != ::geteuid() || (s.st_mode & 022) != 0 ||
-      std::time(nullptr) - s.st_mtim.tv_sec > 24 * 3600)
+      std::time(nullptr) - s.st_mtim.tv_sec > 86400)
     return "";
   std::string text(4096, '\0');
   const ssize_t size = ::read(file.get(), text.data(), text.size());

@@ -163,7 +163,7 @@ inline std::pair<LaunchCause, std::string> diagnose(const std::string& message, 
 /// libguestfs' message for any failed launch says nothing but how to debug libguestfs; QEMU's or the kernel's
 /// last line says why.
 inline std::string launch_message(const std::string& message, const std::vector<std::string>& console) {
-  const std::string first = message.substr(0, message.find('\n'));
+  std::string first = message.substr(0, message.find('\n'));
   if (!contains(first, "guestfs_launch failed") || console.empty()) return first;
   return "the appliance did not start; it last wrote: " + console.back();
 }

@@ -45,20 +45,27 @@ inline pid_t thread_id() noexcept {
   return id;
 }
 
-/// Starts a thread that ends by itself and handles no signals: those are the program's.
+/// While it lives, threads are started that handle no signals: those are the program's.
+class signals_blocked {
+ public:
+  signals_blocked() noexcept {
+    sigset_t all;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  signals_blocked(const signals_blocked&) = delete;
+  signals_blocked& operator=(const signals_blocked&) = delete;
+  ~signals_blocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_;
+};
+
+/// Starts a thread that ends by itself and handles no signals.
 template <class F>
 std::thread::id start_thread(F&& body) {
-  sigset_t all, before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread thread;
-  try {
-    thread = std::thread(std::forward<F>(body));
-  } catch (...) {
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    throw;
-  }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  const signals_blocked blocked;
+  std::thread thread(std::forward<F>(body));
   const auto id = thread.get_id();
   thread.detach();
   return id;

@@ -1,9 +1,10 @@
-"""Programs outside the tree: guestkit as a Meson subproject, by pkg-config and as a wheel."""
+"""Programs outside the tree: guestkit as a Meson subproject, by pkg-config, by CMake and as a wheel."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,52 +31,114 @@ def run(*command: str | Path, environment: dict[str, str] | None = None) -> str:
     return done.stdout
 
 
-@pytest.fixture
-def nothing_of_ours() -> dict[str, str]:
-    """Without the paths that `./run` sets: a stranger's machine."""
-    return {"PKG_CONFIG_PATH": "", "CPLUS_INCLUDE_PATH": ""}
+#: Without the paths that `./run` sets: a stranger's machine.
+NOTHING_OF_OURS = {"PKG_CONFIG_PATH": "", "CPLUS_INCLUDE_PATH": ""}
 
 
-def test_a_foreign_meson_project_takes_guestkit_as_a_subproject(
-    tmp_path: Path, nothing_of_ours: dict[str, str]
-) -> None:
-    project = tmp_path / "foreign"
-    shutil.copytree(FOREIGN, project)
-    (project / "subprojects").mkdir()
-    # Only what a tarball of the project holds.
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where guestkit is installed."""
+    folder = tmp_path_factory.mktemp("installed")
+    build = folder / "build"
+    options = ("-Dpython=disabled", "-Dtests=disabled")
+    run("meson", "setup", build, ROOT, f"--prefix={folder / 'prefix'}", *options)
+    run("meson", "install", "-C", build)
+    return folder / "prefix"
+
+
+def repository(folder: Path) -> Path:
+    """A git repository with what this one would commit, tagged as docs/guestkit.wrap has it."""
     names = run("git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in filter(None, names.split("\0")):
         if (ROOT / name).is_file():
-            target = project / "subprojects" / "guestkit" / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, target)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    git = ("git", "-C", folder, "-c", "user.name=test", "-c", "user.email=test@localhost")
+    run(*git, "init", "--quiet")
+    run(*git, "add", "--all")
+    run(*git, "commit", "--quiet", "--message=all")
+    run(*git, "tag", "v0.1.0")
+    return folder
+
+
+def test_a_foreign_meson_project_takes_guestkit_as_a_subproject(tmp_path: Path) -> None:
+    project = tmp_path / "foreign"
+    shutil.copytree(FOREIGN, project)
+    (project / "subprojects").mkdir()
+    wrap = (ROOT / "docs" / "guestkit.wrap").read_text(encoding="utf-8")
+    url = repository(tmp_path / "repository").as_uri()
+    wrap, replaced = re.subn("^url = .*$", f"url = {url}", wrap, flags=re.MULTILINE)
+    assert replaced == 1
+    (project / "subprojects" / "guestkit.wrap").write_text(wrap, encoding="utf-8")
     build = tmp_path / "build"
-    # A stranger has neither Boost nor Python's headers: asking for them would fail here.
-    told = run("meson", "setup", build, project, environment=nothing_of_ours)
-    assert "boost" not in told.lower()
+    told = run("meson", "setup", build, project, environment=NOTHING_OF_OURS)
     assert "python" not in told.lower()
     run("meson", "compile", "-C", build)
     assert run(build / "program") == EXPECTED
-    # None of our tests in somebody else's project, and nothing of ours installed with it.
+    assert run(build / "futures") == "778\n"
+    # None of our tests in somebody else's project, nothing of ours installed with it, none of our arguments.
     targets = json.loads(run("meson", "introspect", "--targets", build))
-    assert [target["name"] for target in targets] == ["program"]
+    assert [target["name"] for target in targets] == ["program", "futures"]
     assert json.loads(run("meson", "introspect", "--installed", build)) == {}
+    (program, futures) = ([*target["target_sources"][0]["parameters"]] for target in targets)
+    assert not [word for word in program if "BOOST" in word]
+    assert "-DBOOST_THREAD_VERSION=5" in futures
 
 
-def test_pkg_config_finds_an_installed_guestkit(tmp_path: Path, nothing_of_ours: dict[str, str]) -> None:
-    prefix = tmp_path / "prefix"
-    build = tmp_path / "build"
-    run("meson", "setup", build, ROOT, f"--prefix={prefix}", "-Dpython=disabled", "-Dtests=disabled")
-    run("meson", "install", "-C", build)
+def test_an_option_of_the_foreign_project_decides_that_boost_is_not_asked_for(tmp_path: Path) -> None:
+    project = tmp_path / "foreign"
+    project.mkdir()
+    text = (FOREIGN / "meson.build").read_text(encoding="utf-8")
+    (project / "meson.build").write_text(text[: text.index("guestkit_async")], encoding="utf-8")
+    (project / "meson_options.txt").write_text("option('async', type: 'feature', value: 'disabled')\n")
+    for source in ("program.cpp", "second.cpp"):
+        shutil.copyfile(FOREIGN / source, project / source)
+    repository(project / "subprojects" / "guestkit")
+    told = run("meson", "setup", tmp_path / "build", project, environment=NOTHING_OF_OURS)
+    assert "boost (modules: thread) skipped" in told
+
+
+def test_pkg_config_finds_an_installed_guestkit(prefix: Path, tmp_path: Path) -> None:
     (pc,) = prefix.rglob("guestkit.pc")
-    flags = run(
-        "pkg-config", "--cflags", "--libs", "guestkit",
-        environment={**nothing_of_ours, "PKG_CONFIG_PATH": str(pc.parent)},
-    ).split()  # fmt: skip
-    program = tmp_path / "program"
-    sources = sorted(FOREIGN.glob("*.cpp"))
-    run("g++", "-std=c++20", "-Wall", "-Wextra", *sources, *flags, "-o", program, environment=nothing_of_ours)
-    assert run(program) == EXPECTED
+    for package, sources, expected in (
+        ("guestkit", ("program.cpp", "second.cpp"), EXPECTED),
+        ("guestkit-async", ("futures.cpp",), "778\n"),
+    ):
+        flags = run(
+            "pkg-config", "--cflags", "--libs", package,
+            environment={**NOTHING_OF_OURS, "PKG_CONFIG_PATH": str(pc.parent)},
+        ).split()  # fmt: skip
+        program = tmp_path / package
+        files = [FOREIGN / source for source in sources]
+        warnings = ("-Wall", "-Wextra", "-Werror")
+        run("g++", "-std=c++20", *warnings, *files, *flags, "-o", program, environment=NOTHING_OF_OURS)
+        assert run(program) == expected
+
+
+def test_cmake_finds_an_installed_guestkit(prefix: Path, tmp_path: Path) -> None:
+    run("cmake", "-S", FOREIGN, "-B", tmp_path, f"-DCMAKE_PREFIX_PATH={prefix}", environment=NOTHING_OF_OURS)
+    run("cmake", "--build", tmp_path, environment=NOTHING_OF_OURS)
+    assert run(tmp_path / "program") == EXPECTED
+    assert run(tmp_path / "futures") == "778\n"
+
+
+def test_cmake_takes_a_copy_of_the_headers(tmp_path: Path) -> None:
+    run(
+        "cmake", "-S", FOREIGN, "-B", tmp_path, f"-DGUESTKIT_INCLUDE={ROOT / 'include'}",
+        environment=NOTHING_OF_OURS,
+    )  # fmt: skip
+    run("cmake", "--build", tmp_path, environment=NOTHING_OF_OURS)
+    assert run(tmp_path / "program") == EXPECTED
+
+
+def test_cmake_refuses_a_later_version(prefix: Path, tmp_path: Path) -> None:
+    project = tmp_path / "CMakeLists.txt"
+    project.write_text(
+        "cmake_minimum_required(VERSION 3.16)\nproject(later CXX)\nfind_package(guestkit 0.2 QUIET)\n"
+        'if(guestkit_FOUND)\n  message(FATAL_ERROR "found")\nendif()\n',
+        encoding="utf-8",
+    )
+    run("cmake", "-S", tmp_path, "-B", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={prefix}")
 
 
 def test_a_wheel_holds_all_that_the_package_needs(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 // What several tests need. Include it after BOOST_TEST_MODULE is defined.
 #pragma once
 
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -30,6 +32,70 @@ inline void write_appliance(const std::filesystem::path& folder) {
   root.replace(1024 + 0x38, 2, "\x53\xef");  // the magic number of an ext file system
   root.replace(1024 + 0x68, 16, 16, 'u');    // its UUID
   std::ofstream(folder / "root") << root;
+}
+
+/// A folder with programs that write their number to `started` and then wait for ever.
+class stuck_programs {
+ public:
+  stuck_programs() {
+    std::string name = (std::filesystem::temp_directory_path() / "guestkit-test-XXXXXX").string();
+    BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
+    folder = name;
+    std::filesystem::create_directory(folder / "appliance");
+    write_appliance(folder / "appliance");
+    std::ofstream(folder / "disk") << std::string(4096, '\0');
+    BOOST_REQUIRE(::mkfifo((folder / "started").c_str(), 0600) == 0);
+    started_ = ::open((folder / "started").c_str(), O_RDWR | O_CLOEXEC);
+    for (const char* program : {"hypervisor", "qemu-img"}) {
+      std::ofstream(folder / program)
+          << "#!/bin/sh\necho $$ > " << (folder / "started").string() << "\nsleep 1000\n";
+      std::filesystem::permissions(folder / program, std::filesystem::perms::owner_all);
+    }
+  }
+  stuck_programs(const stuck_programs&) = delete;
+  stuck_programs& operator=(const stuck_programs&) = delete;
+  ~stuck_programs() {
+    ::close(started_);
+    std::filesystem::remove_all(folder);
+  }
+
+  /// A handle whose launch never ends.
+  guestkit::Guestfs handle(const guestkit::Limits& limits = {}) const {
+    guestkit::Guestfs g({.environment = false, .accel = guestkit::Accel::tcg, .limits = limits});
+    prepare(g);
+    return g;
+  }
+
+  void prepare(guestkit::Guestfs& g) const {
+    g.set_hv(folder / "hypervisor");
+    g.set_path((folder / "appliance").string());
+    g.set_cachedir(folder.string());
+    g.add_drive(folder / "disk", {.format = "raw"});
+  }
+
+  /// Waits until one of the programs runs and returns its number.
+  pid_t wait_until_started() const {
+    std::string digits;
+    for (char c = 0; ::read(started_, &c, 1) == 1 && c != '\n';) digits += c;
+    return std::atoi(digits.c_str());
+  }
+
+  std::filesystem::path folder;
+
+ private:
+  int started_;
+};
+
+/// Whether a process has ended; one that nobody has waited for yet has.
+inline bool is_gone(pid_t process) {
+  const std::string stat = guestkit::detail::file_of(process, "stat");
+  return stat.empty() || stat.find(") Z ") != std::string::npos;
+}
+
+/// Waits until a process has ended.
+inline bool ends(pid_t process) {
+  while (!is_gone(process)) std::this_thread::yield();
+  return true;
 }
 
 /// What is written to file descriptor 2 while this lives.

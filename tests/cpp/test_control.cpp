@@ -1,7 +1,5 @@
 #define BOOST_TEST_MODULE control
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <chrono>
@@ -18,69 +16,12 @@ using guestkit::Guestfs;
 using guestkit::HandleOptions;
 using guestkit::Limits;
 using guestkit::Seconds;
+using support::ends;
+using support::is_gone;
+using support::stuck_programs;
 namespace fs = std::filesystem;
 
 namespace {
-
-/// A folder with programs that write their number to `started` and then wait for ever.
-class stuck_programs {
- public:
-  stuck_programs() {
-    std::string name = (fs::temp_directory_path() / "guestkit-test-XXXXXX").string();
-    BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
-    folder = name;
-    fs::create_directory(folder / "appliance");
-    support::write_appliance(folder / "appliance");
-    std::ofstream(folder / "disk") << std::string(4096, '\0');
-    BOOST_REQUIRE(::mkfifo((folder / "started").c_str(), 0600) == 0);
-    started_ = ::open((folder / "started").c_str(), O_RDWR | O_CLOEXEC);
-    for (const char* program : {"hypervisor", "qemu-img"}) {
-      std::ofstream(folder / program)
-          << "#!/bin/sh\necho $$ > " << (folder / "started").string() << "\nsleep 1000\n";
-      fs::permissions(folder / program, fs::perms::owner_all);
-    }
-  }
-  stuck_programs(const stuck_programs&) = delete;
-  stuck_programs& operator=(const stuck_programs&) = delete;
-  ~stuck_programs() {
-    ::close(started_);
-    fs::remove_all(folder);
-  }
-
-  /// A handle whose launch never ends.
-  Guestfs handle(const Limits& limits = {}) const {
-    Guestfs g({.environment = false, .accel = guestkit::Accel::tcg, .limits = limits});
-    g.set_hv(folder / "hypervisor");
-    g.set_path((folder / "appliance").string());
-    g.set_cachedir(folder.string());
-    g.add_drive(folder / "disk", {.format = "raw"});
-    return g;
-  }
-
-  /// Waits until one of the programs runs and returns its number.
-  pid_t wait_until_started() const {
-    std::string digits;
-    for (char c = 0; ::read(started_, &c, 1) == 1 && c != '\n';) digits += c;
-    return std::atoi(digits.c_str());
-  }
-
-  fs::path folder;
-
- private:
-  int started_;
-};
-
-/// Whether a process has ended; one that nobody has waited for yet has.
-bool is_gone(pid_t process) {
-  const std::string stat = guestkit::detail::file_of(process, "stat");
-  return stat.empty() || stat.find(") Z ") != std::string::npos;
-}
-
-/// Waits until a process has ended.
-bool ends(pid_t process) {
-  while (!is_gone(process)) std::this_thread::yield();
-  return true;
-}
 
 /// The environment variable PATH with another folder in front while this lives.
 class first_in_path {

@@ -10,7 +10,7 @@ import pytest
 from generators import facts
 
 ROOT = Path(__file__).resolve().parents[2]
-PLACES = ("guestkit", "tests", "tools", "benchmarks")
+PLACES = ("guestkit", "tests", "tools", "benchmarks", "examples")
 
 
 def run(*command: str) -> None:

@@ -20,7 +20,7 @@ def run(*words: str | Path, cwd: Path = ROOT, stdin: str = "") -> subprocess.Com
 def test_help_goes_to_stdout_and_names_every_command() -> None:
     done = run("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    for command in ("inspect", "test", "exec", "--no-install"):
+    for command in ("inspect", "test", "docs", "exec", "--no-install"):
         assert command in done.stdout
 
 

@@ -198,14 +198,16 @@ def _action(api: Api, action: Action) -> list[str]:
     parameters = [f"{ARGUMENTS[a.type]} {a.name}" for a in action.arguments]
     passed = []
     for a in action.arguments:
-        passed += [f"{a.name}.data()", f"{a.name}.size()"] if a.type == "buffer_in" else [a.name]
+        passed += [a.name, f"{a.name}.size()"] if a.type == "buffer_in" else [a.name]
     if action.options:
         parameters.append(f"const {action.option_struct}& options = {{}}")
         passed.append("options")
     call = ", ".join([f'"{action.name}"', action.c_function, *passed])
+    # What the machine is given before its launch is kept, to give it to a fresh handle too.
+    how = "give" if action.name.startswith("add_") or action.name == "config" else "call"
     lines += [
         f"  result<{returned}> {action.name}({', '.join(parameters)}) {{",
-        f"    return this->template call<{returned}>({call});",
+        f"    return this->template {how}<{returned}>({call});",
         "  }",
     ]
     return lines

@@ -59,7 +59,7 @@ class actions : public Core {
   /// C: guestfs_add_cdrom(3), since 0.0.3. Deprecated: use add_drive_ro.
   [[deprecated("use add_drive_ro")]]
   result<void> add_cdrom(cstr filename) {
-    return this->template call<void>("add_cdrom", guestfs_add_cdrom, filename);
+    return this->template give<void>("add_cdrom", guestfs_add_cdrom, filename);
   }
 #endif
 
@@ -68,7 +68,7 @@ class actions : public Core {
   /// @param dom  text
   /// C: guestfs_add_domain(3), since 1.7.4.
   result<int> add_domain(cstr dom, const AddDomainOptions& options = {}) {
-    return this->template call<int>("add_domain", guestfs_add_domain_argv, dom, options);
+    return this->template give<int>("add_domain", guestfs_add_domain_argv, dom, options);
   }
 #endif
 
@@ -77,7 +77,7 @@ class actions : public Core {
   /// @param filename  text
   /// C: guestfs_add_drive_opts(3), since 0.0.3.
   result<void> add_drive(cstr filename, const AddDriveOptions& options = {}) {
-    return this->template call<void>("add_drive", guestfs_add_drive_opts_argv, filename, options);
+    return this->template give<void>("add_drive", guestfs_add_drive_opts_argv, filename, options);
   }
 #endif
 
@@ -86,7 +86,7 @@ class actions : public Core {
   /// @param filename  text
   /// C: guestfs_add_drive_ro(3), since 1.0.38.
   result<void> add_drive_ro(cstr filename) {
-    return this->template call<void>("add_drive_ro", guestfs_add_drive_ro, filename);
+    return this->template give<void>("add_drive_ro", guestfs_add_drive_ro, filename);
   }
 #endif
 
@@ -97,7 +97,7 @@ class actions : public Core {
   /// C: guestfs_add_drive_ro_with_if(3), since 1.0.84. Deprecated: use add_drive.
   [[deprecated("use add_drive")]]
   result<void> add_drive_ro_with_if(cstr filename, cstr iface) {
-    return this->template call<void>("add_drive_ro_with_if", guestfs_add_drive_ro_with_if, filename, iface);
+    return this->template give<void>("add_drive_ro_with_if", guestfs_add_drive_ro_with_if, filename, iface);
   }
 #endif
 
@@ -106,7 +106,7 @@ class actions : public Core {
   /// @param size  64-bit number
   /// C: guestfs_add_drive_scratch(3), since 1.23.10.
   result<void> add_drive_scratch(std::int64_t size, const AddDriveScratchOptions& options = {}) {
-    return this->template call<void>("add_drive_scratch", guestfs_add_drive_scratch_argv, size, options);
+    return this->template give<void>("add_drive_scratch", guestfs_add_drive_scratch_argv, size, options);
   }
 #endif
 
@@ -117,7 +117,7 @@ class actions : public Core {
   /// C: guestfs_add_drive_with_if(3), since 1.0.84. Deprecated: use add_drive.
   [[deprecated("use add_drive")]]
   result<void> add_drive_with_if(cstr filename, cstr iface) {
-    return this->template call<void>("add_drive_with_if", guestfs_add_drive_with_if, filename, iface);
+    return this->template give<void>("add_drive_with_if", guestfs_add_drive_with_if, filename, iface);
   }
 #endif
 
@@ -126,7 +126,7 @@ class actions : public Core {
   /// @param dom  pointer to a virDomainPtr
   /// C: guestfs_add_libvirt_dom(3), since 1.29.14.
   result<int> add_libvirt_dom(void* dom, const AddLibvirtDomOptions& options = {}) {
-    return this->template call<int>("add_libvirt_dom", guestfs_add_libvirt_dom_argv, dom, options);
+    return this->template give<int>("add_libvirt_dom", guestfs_add_libvirt_dom_argv, dom, options);
   }
 #endif
 
@@ -1016,7 +1016,7 @@ class actions : public Core {
   /// @param hvvalue  text or nothing
   /// C: guestfs_config(3), since 0.0.3.
   result<void> config(cstr hvparam, std::optional<cstr> hvvalue) {
-    return this->template call<void>("config", guestfs_config, hvparam, hvvalue);
+    return this->template give<void>("config", guestfs_config, hvparam, hvvalue);
   }
 #endif
 
@@ -2118,7 +2118,7 @@ class actions : public Core {
   /// @param val    bytes
   /// C: guestfs_hivex_node_set_value(3), since 1.19.35. Needs the feature group "hivex" (feature_available).
   result<void> hivex_node_set_value(std::int64_t nodeh, cstr key, std::int64_t t, buffer_view val) {
-    return this->template call<void>("hivex_node_set_value", guestfs_hivex_node_set_value, nodeh, key, t, val.data(), val.size());
+    return this->template call<void>("hivex_node_set_value", guestfs_hivex_node_set_value, nodeh, key, t, val, val.size());
   }
 #endif
 
@@ -2550,7 +2550,7 @@ class actions : public Core {
   /// @param bufferin   bytes
   /// C: guestfs_internal_test(3).
   result<void> internal_test(cstr str, std::optional<cstr> optstr, const cstr_list& strlist, bool b, int integer, std::int64_t integer64, cstr filein, cstr fileout, buffer_view bufferin, const InternalTestOptions& options = {}) {
-    return this->template call<void>("internal_test", guestfs_internal_test_argv, str, optstr, strlist, b, integer, integer64, filein, fileout, bufferin.data(), bufferin.size(), options);
+    return this->template call<void>("internal_test", guestfs_internal_test_argv, str, optstr, strlist, b, integer, integer64, filein, fileout, bufferin, bufferin.size(), options);
   }
 #endif
 
@@ -4505,7 +4505,7 @@ class actions : public Core {
   /// @param offset   64-bit number
   /// C: guestfs_pwrite(3), since 1.3.14.
   result<int> pwrite(cstr path, buffer_view content, std::int64_t offset) {
-    return this->template call<int>("pwrite", guestfs_pwrite, path, content.data(), content.size(), offset);
+    return this->template call<int>("pwrite", guestfs_pwrite, path, content, content.size(), offset);
   }
 #endif
 
@@ -4516,7 +4516,7 @@ class actions : public Core {
   /// @param offset   64-bit number
   /// C: guestfs_pwrite_device(3), since 1.5.20.
   result<int> pwrite_device(cstr device, buffer_view content, std::int64_t offset) {
-    return this->template call<int>("pwrite_device", guestfs_pwrite_device, device, content.data(), content.size(), offset);
+    return this->template call<int>("pwrite_device", guestfs_pwrite_device, device, content, content.size(), offset);
   }
 #endif
 
@@ -4906,7 +4906,7 @@ class actions : public Core {
   /// @param cred   bytes
   /// C: guestfs_set_libvirt_requested_credential(3), since 1.19.52.
   result<void> set_libvirt_requested_credential(int index, buffer_view cred) {
-    return this->template call<void>("set_libvirt_requested_credential", guestfs_set_libvirt_requested_credential, index, cred.data(), cred.size());
+    return this->template call<void>("set_libvirt_requested_credential", guestfs_set_libvirt_requested_credential, index, cred, cred.size());
   }
 #endif
 
@@ -5763,7 +5763,7 @@ class actions : public Core {
   /// @param content  bytes
   /// C: guestfs_write(3), since 1.3.14.
   result<void> write(cstr path, buffer_view content) {
-    return this->template call<void>("write", guestfs_write, path, content.data(), content.size());
+    return this->template call<void>("write", guestfs_write, path, content, content.size());
   }
 #endif
 
@@ -5773,7 +5773,7 @@ class actions : public Core {
   /// @param content  bytes
   /// C: guestfs_write_append(3), since 1.11.18.
   result<void> write_append(cstr path, buffer_view content) {
-    return this->template call<void>("write_append", guestfs_write_append, path, content.data(), content.size());
+    return this->template call<void>("write_append", guestfs_write_append, path, content, content.size());
   }
 #endif
 

@@ -100,7 +100,7 @@ inline header read_header(const image_file& file, ImageInfo& info) {
   info.extended_l2 = extended;
   info.lazy_refcounts = (head.compatible & 1U) != 0;
   info.data_file_raw = (head.autoclear & 2U) != 0;
-  const auto type = head.length > 104 ? file.read(104, 1, format, "the header").u8(0) : 0;
+  const auto type = head.length > 104 ? file.read(104, 1, format, "the header").u8(0) : 0U;
   check(type <= 1, must_be("compression_type", type, "0 (zlib) or 1 (zstd)"), 104);
   check((type != 0) == ((head.incompatible & compression) != 0),
         "compression_type contradicts the incompatible feature bit 3", 104);

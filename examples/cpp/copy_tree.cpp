@@ -1,0 +1,26 @@
+// Copies a folder into a guest and what is there then out again: copy_tree DISK DEVICE FOLDER TARGET
+#include <filesystem>
+#include <guestkit/guestkit.hpp>
+#include <iostream>
+
+using guestkit::printable;
+
+int main(int argc, char** argv) try {
+  if (argc != 5) {
+    std::cerr << "usage: copy_tree DISK DEVICE FOLDER TARGET\n";
+    return 2;
+  }
+  const std::filesystem::path folder = std::filesystem::canonical(argv[3]);
+  const std::filesystem::path there = "/" / folder.filename();
+  guestkit::Guestfs g;
+  g.add_drive(argv[1], {.format = "qcow2"});
+  g.launch();
+  g.mount(argv[2], "/");
+  g.copy_in(folder, "/");
+  for (const auto& name : g.find(there)) std::cout << printable(name) << '\n';
+  g.copy_out(there, argv[4]);  // beneath the target, which must be there
+  g.shutdown();
+} catch (const guestkit::Error& e) {
+  std::cerr << printable(e.what()) << '\n';
+  return 1;
+}

@@ -1,0 +1,31 @@
+// Says which operating systems are on a disk and what is installed: inspect_vm DISK FORMAT
+#include <guestkit/guestkit.hpp>
+#include <iostream>
+
+using guestkit::printable;  // what a guest says is hostile: escape it on its way to a terminal
+
+int main(int argc, char** argv) try {
+  if (argc != 3) {
+    std::cerr << "usage: inspect_vm DISK FORMAT\n";
+    return 2;
+  }
+  guestkit::Guestfs g;
+  // The format is given: a guest can write a header into a raw disk that makes it look like another one.
+  g.add_drive(argv[1], {.readonly = true, .format = argv[2]});
+  g.launch();
+  for (const auto& root : g.inspect_os()) {
+    std::cout << root << ": " << printable(g.inspect_get_product_name(root)) << ", "
+              << printable(g.inspect_get_arch(root)) << ", host " << printable(g.inspect_get_hostname(root))
+              << '\n';
+    for (const auto& [mountpoint, device] : g.inspect_get_mountpoints(root)) {  // sorted: / comes first
+      g.mount_ro(device, mountpoint);
+      std::cout << "  " << printable(mountpoint) << " on " << device << '\n';
+    }
+    for (const auto& app : g.inspect_list_applications2(root))
+      std::cout << "  " << printable(app.app2_name) << ' ' << printable(app.app2_version) << '\n';
+    g.umount_all();
+  }
+} catch (const guestkit::Error& e) {
+  std::cerr << printable(e.what()) << '\n';
+  return 1;
+}

@@ -1,0 +1,32 @@
+"""Copy a folder into a guest and what is there then out again: copy_tree.py DISK DEVICE FOLDER TARGET"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from guestkit import Error, Guestfs
+from guestkit.cli.text import printable
+
+
+def main(disk: str, device: str, name: str, target: str) -> None:
+    folder = Path(name).resolve()
+    there = f"/{folder.name}"
+    with Guestfs() as g:
+        g.add_drive(disk, format="qcow2")
+        g.launch()
+        g.mount(device, "/")
+        g.copy_in(folder, "/")
+        for found in g.find(there):
+            print(printable(found))
+        g.copy_out(there, target)  # beneath the target, which must be there
+        g.shutdown()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 5:
+        sys.exit("usage: copy_tree.py DISK DEVICE FOLDER TARGET")
+    try:
+        main(*sys.argv[1:])
+    except Error as error:
+        sys.exit(printable(str(error)))

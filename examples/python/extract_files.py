@@ -1,0 +1,36 @@
+"""Copy files out of a guest: extract_files.py DISK FORMAT FOLDER PATH…"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path, PurePosixPath
+
+from guestkit import Error, Guestfs
+from guestkit.cli.text import printable
+
+
+def main(disk: str, image_format: str, folder: str, *paths: str) -> None:
+    with Guestfs() as g:
+        g.add_drive(disk, readonly=True, format=image_format)
+        g.launch()
+        roots = g.inspect_os()
+        if len(roots) != 1:
+            sys.exit(f"the disk holds {len(roots)} operating systems, not one")
+        for mountpoint, device in sorted(g.inspect_get_mountpoints(roots[0]).items()):
+            g.mount_ro(device, mountpoint)
+        for path in paths:
+            # The guest's links are followed inside the guest. The host's name is ours: the last part alone.
+            if not g.is_file(path, followsymlinks=True):
+                sys.exit(f"{printable(path)} is no file")
+            target = Path(folder, PurePosixPath(path).name)
+            g.download(path, target)
+            print(f"{printable(path)}: {target.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 5:
+        sys.exit("usage: extract_files.py DISK FORMAT FOLDER PATH…")
+    try:
+        main(*sys.argv[1:])
+    except Error as error:
+        sys.exit(printable(str(error)))

@@ -1,0 +1,34 @@
+"""Say which operating systems are on a disk and what is installed: inspect_vm.py DISK FORMAT"""
+
+from __future__ import annotations
+
+import sys
+
+from guestkit import Error, Guestfs
+from guestkit.cli.text import printable  # what a guest says is hostile: escape it on its way to a terminal
+
+
+def main(disk: str, image_format: str) -> None:
+    with Guestfs() as g:
+        # The format is given: a guest can write a header into a raw disk that makes it look like another one.
+        g.add_drive(disk, readonly=True, format=image_format)
+        g.launch()
+        for root in g.inspect_os():
+            product, arch = g.inspect_get_product_name(root), g.inspect_get_arch(root)
+            host = g.inspect_get_hostname(root)
+            print(f"{root}: {printable(product)}, {printable(arch)}, host {printable(host)}")
+            for mountpoint, device in sorted(g.inspect_get_mountpoints(root).items()):  # / comes first
+                g.mount_ro(device, mountpoint)
+                print(f"  {printable(mountpoint)} on {device}")
+            for app in g.inspect_list_applications2(root):
+                print(f"  {printable(app['app2_name'])} {printable(app['app2_version'])}")
+            g.umount_all()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: inspect_vm.py DISK FORMAT")
+    try:
+        main(*sys.argv[1:])
+    except Error as error:
+        sys.exit(printable(str(error)))

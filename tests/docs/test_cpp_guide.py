@@ -1,0 +1,59 @@
+"""What docs/cpp.md shows compiles, and its reference has every action."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from generators import facts
+
+ROOT = Path(__file__).resolve().parents[2]
+GUIDE = (ROOT / "docs" / "cpp.md").read_text(encoding="utf-8")
+FOREIGN = ROOT / "tests" / "consumer" / "foreign"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run(
+        [str(word) for word in command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_snippets_compile_and_the_program_runs(tmp_path: Path) -> None:
+    parts = blocks("cpp")
+    (program,) = [part for part in parts if "int main" in part]
+    snippets = [part for part in parts if part is not program]
+    assert len(snippets) == 4
+    functions = [
+        f"void snippet_{n}([[maybe_unused]] guestkit::Guestfs& g) {{\n{part}}}\n"
+        for n, part in enumerate(snippets)
+    ]
+    source = tmp_path / "program.cpp"
+    includes = "#include <guestkit/async.hpp>\n#include <cerrno>\n#include <iostream>\n#include <thread>\n"
+    unused = "[[maybe_unused]] static "
+    source.write_text(includes + "".join(unused + function for function in functions) + program)
+    flags = run("pkg-config", "--cflags", "--libs", "guestkit-async").split()
+    run("g++", "-std=c++20", "-Wall", "-Wextra", "-Werror", source, *flags, "-o", tmp_path / "program")
+    assert re.fullmatch(r"2048\n\d+\n", run(tmp_path / "program"))
+
+
+def test_the_lines_for_build_systems_are_those_that_the_consumer_tests_build() -> None:
+    for language, used in (("meson", "meson.build"), ("cmake", "CMakeLists.txt")):
+        lines = (FOREIGN / used).read_text(encoding="utf-8").splitlines()
+        shown = [line for block in blocks(language) for line in block.splitlines()]
+        assert shown
+        assert set(shown) <= set(lines)
+
+
+def test_the_reference_has_every_action() -> None:
+    run("mkdir", "-p", "build/docs")
+    run("doxygen", "docs/Doxyfile")
+    page = (ROOT / "build" / "docs" / "html" / "classguestkit_1_1basic__guestfs.html").read_text("utf-8")
+    missing = [a.name for a in facts.load(ROOT / "api").actions if not re.search(rf"\b{a.name}\b", page)]
+    assert missing == []
