@@ -33,7 +33,8 @@ T = TypeVar("T")
 #: Called with the part that is done, 0.0 to 1.0.
 Progress = Callable[[float], object]
 
-Preallocation = Literal["off", "metadata", "falloc", "full"]
+#: How much of a new disk is written at once.
+_Preallocation = Literal["off", "metadata", "falloc", "full"]
 
 
 class ConversionResult(TypedDict):
@@ -103,7 +104,7 @@ class DiskConverter:
         size: int | None = None,
         format: str = "qcow2",
         *,
-        preallocation: Preallocation = "off",
+        preallocation: _Preallocation = "off",
         backing_file: StrOrBytesPath | None = None,
         backing_format: str | None = None,
     ) -> ImageInfo:
@@ -215,7 +216,7 @@ class AsyncDiskConverter:
         size: int | None = None,
         format: str = "qcow2",
         *,
-        preallocation: Preallocation = "off",
+        preallocation: _Preallocation = "off",
         backing_file: StrOrBytesPath | None = None,
         backing_format: str | None = None,
     ) -> ImageInfo:
@@ -392,7 +393,7 @@ class _Job:
         path: StrOrBytesPath,
         size: int | None,
         format: str,
-        preallocation: Preallocation,
+        preallocation: _Preallocation,
         backing_file: StrOrBytesPath | None,
         backing_format: str | None,
     ) -> ImageInfo:
