@@ -34,7 +34,7 @@ T = TypeVar("T")
 Progress = Callable[[float], object]
 
 #: How much of a new disk is written at once.
-_Preallocation = Literal["off", "metadata", "falloc", "full"]
+Preallocation = Literal["off", "metadata", "falloc", "full"]
 
 
 class ConversionResult(TypedDict):
@@ -104,7 +104,7 @@ class DiskConverter:
         size: int | None = None,
         format: str = "qcow2",
         *,
-        preallocation: _Preallocation = "off",
+        preallocation: Preallocation = "off",
         backing_file: StrOrBytesPath | None = None,
         backing_format: str | None = None,
     ) -> ImageInfo:
@@ -216,7 +216,7 @@ class AsyncDiskConverter:
         size: int | None = None,
         format: str = "qcow2",
         *,
-        preallocation: _Preallocation = "off",
+        preallocation: Preallocation = "off",
         backing_file: StrOrBytesPath | None = None,
         backing_format: str | None = None,
     ) -> ImageInfo:
@@ -393,7 +393,7 @@ class _Job:
         path: StrOrBytesPath,
         size: int | None,
         format: str,
-        preallocation: _Preallocation,
+        preallocation: Preallocation,
         backing_file: StrOrBytesPath | None,
         backing_format: str | None,
     ) -> ImageInfo:
