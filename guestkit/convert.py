@@ -33,6 +33,7 @@ T = TypeVar("T")
 #: Called with the part that is done, 0.0 to 1.0.
 Progress = Callable[[float], object]
 
+#: How much of a new disk is written at once.
 Preallocation = Literal["off", "metadata", "falloc", "full"]
 
 

@@ -103,4 +103,13 @@ def test_an_action_that_an_older_libguestfs_lacks_is_left_out(tmp_path: Path) ->
 
 
 #: What guestkit itself calls, in every libguestfs since 1.22.
-NEEDED = ["CREATE_FLAGS", "LAUNCH", "SHUTDOWN", "KILL_SUBPROCESS", "USER_CANCEL"]
+NEEDED = [
+    "CREATE_FLAGS",
+    "ADD_DRIVE",
+    "ADD_DRIVE_OPTS",
+    "ADD_DRIVE_RO",
+    "LAUNCH",
+    "SHUTDOWN",
+    "KILL_SUBPROCESS",
+    "USER_CANCEL",
+]
