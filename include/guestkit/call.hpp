@@ -93,7 +93,8 @@ struct handle_state {
   console_ring console;
   LogSink log;
   LogLevel log_level = LogLevel::info;
-  std::shared_ptr<scratch> temporary;  // where libguestfs makes its own directory
+  std::shared_ptr<scratch> temporary;        // where libguestfs makes its own directory
+  std::vector<std::shared_ptr<void>> disks;  // what QEMU is to open when it starts; of whose turn it is
   std::mutex launch_mutex;
   /// By launch_setting: what the user set where a launch has put something else. Guarded by launch_mutex.
   std::array<std::optional<std::optional<std::string>>, 4> covered;
@@ -125,6 +126,7 @@ struct handle_state {
     guestfs_set_error_handler(h, nullptr, nullptr);
     guestfs_close(std::exchange(h, nullptr));
     end_listeners();
+    disks.clear();
     temporary.reset();
     place.give_back();
   }
