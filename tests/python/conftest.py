@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import faulthandler
 import functools
 import json
@@ -16,13 +17,17 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import pytest
+import uvloop
 
-from guestkit import Guestfs
+from guestkit import AsyncGuestfs, Guestfs
 
 ROOT = Path(__file__).resolve().parents[2]
 
 #: Long enough for anything that does not hang, in seconds.
 PATIENCE = 20
+
+#: What these assert of the blocking handle holds of the async one, too.
+ALSO_ASYNC = {"test_values", "test_arguments", "test_errors", "test_memoryview"}
 
 T = TypeVar("T")
 
@@ -70,6 +75,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     ):
         if fixture in metafunc.fixturenames:
             metafunc.parametrize(fixture, actions, ids=[action["name"] for action in actions])
+    if (
+        "g" in metafunc.fixturenames
+        and Path(metafunc.module.__file__ or "").stem in ALSO_ASYNC
+        and metafunc.definition.get_closest_marker("blocking_handle") is None
+    ):
+        metafunc.parametrize("g", ["Guestfs", "AsyncGuestfs"], indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -85,10 +96,42 @@ def guestfs_h() -> str:
 # ---- handles
 
 
+class ThroughAsync:
+    """The blocking handle's methods, made and awaited on an AsyncGuestfs whose loop another thread runs."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self._handle = AsyncGuestfs(environment=False, accel="tcg")
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._handle, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            async def make() -> Any:
+                return await method(*arguments, **options)
+
+            return asyncio.run_coroutine_threadsafe(make(), self._loop).result(PATIENCE)
+
+        return call
+
+    def end(self) -> None:
+        self.close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
 @pytest.fixture
-def g() -> Iterator[Guestfs]:
-    with Guestfs(environment=False, accel="tcg") as handle:
-        yield handle
+def g(request: pytest.FixtureRequest) -> Iterator[Guestfs]:
+    if getattr(request, "param", "Guestfs") == "Guestfs":
+        with Guestfs(environment=False, accel="tcg") as handle:
+            yield handle
+    else:
+        through = ThroughAsync()
+        yield through  # type: ignore[misc]
+        through.end()
 
 
 class Echo:
@@ -130,6 +173,14 @@ class Echo:
 @pytest.fixture
 def echo(g: Guestfs, tmp_path: Path) -> Echo:
     return Echo(g, tmp_path / "received")
+
+
+# ---- event loops
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Have every test that is a coroutine run on both."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 # ---- threads

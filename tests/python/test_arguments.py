@@ -374,6 +374,7 @@ def test_a_buffer_that_is_closed_is_refused_by_its_own_exception(g: Guestfs) -> 
 # ---- what is kept, and for how long
 
 
+@pytest.mark.blocking_handle
 def test_arguments_are_let_go(g: Guestfs, echo: Echo) -> None:
     buffer = bytearray(b"abc")
     text, path, texts = "text" * 10, b"path" * 10, ["item" * 10]
@@ -392,6 +393,7 @@ def test_arguments_are_let_go(g: Guestfs, echo: Echo) -> None:
     buffer.extend(b"def")  # impossible while somebody views it
 
 
+@pytest.mark.blocking_handle
 def test_arguments_may_change_during_the_call(
     g: Guestfs,
     echo: Echo,

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from blockbuster import BlockingError, blockbuster_ctx
 
 from guestkit import (
     ApplianceKilled,
@@ -360,3 +362,28 @@ async def test_no_call_blocks_the_loop_in_debug_mode(
             with pytest.raises(asyncio.CancelledError):
                 await launch
     assert [record.getMessage() for record in caplog.records if "took" in record.getMessage()] == []
+
+
+async def test_a_checker_finds_no_blocking_call_on_the_loop(hypervisor: Any) -> None:
+    with blockbuster_ctx() as checker:
+        checker.functions["os.stat"].deactivate()  # by the import system, the first time that something runs
+        async with AsyncGuestfs(environment=False, accel="tcg") as g:
+            events = g.events(Event.CLOSE)
+            await asyncio.gather(*(g.get_memsize() for _ in range(100)))
+            launch = await launching(g, hypervisor)
+            waiting = asyncio.ensure_future(g.get_memsize())
+            launch.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await launch
+            with pytest.raises(ApplianceKilled):
+                await waiting
+        assert [message.event async for message in events] == [Event.CLOSE]
+        g = AsyncGuestfs(environment=False)
+        await g.get_memsize()
+        g.terminate()
+        await g.close()
+
+
+async def test_the_checker_would_find_one() -> None:
+    with blockbuster_ctx(), pytest.raises(BlockingError):
+        time.sleep(0.001)  # noqa: ASYNC251

@@ -65,6 +65,7 @@ def test_an_error_is_an_error(g: Guestfs) -> None:
         g.internal_test_rbufferouterr(memoryview=True)
 
 
+@pytest.mark.blocking_handle
 def test_nothing_is_copied(g: Guestfs) -> None:
     text = "x" * 2**22
     g.internal_test_rbufferout(text, memoryview=True)

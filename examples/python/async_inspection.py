@@ -1,0 +1,101 @@
+"""What is on these disks? The ways to ask many disks at once with AsyncGuestfs.
+
+python async_inspection.py one DISK
+python async_inspection.py many DISK…              all at once, the results in the order of the disks
+python async_inspection.py progress DISK…          all at once, each result as it comes
+python async_inspection.py extract DISK FOLDER PATH…   files of the guest, copied into a folder of yours
+python async_inspection.py compare DISK…           one after the other against all at once, with times
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+from guestkit import AsyncGuestfs, Error
+
+
+async def inspect_vm(disk: str) -> list[str]:
+    """Return what each operating system on the disk calls itself."""
+    async with AsyncGuestfs() as g:
+        await g.add_drive_ro(disk)
+        await g.launch()
+        return [await g.inspect_get_product_name(root) for root in await g.inspect_os()]
+
+
+async def inspect_many(disks: list[str]) -> dict[str, list[str] | BaseException]:
+    """Inspect all disks at once: each has an appliance of its own, so mind the memory (docs/fleet.md)."""
+    results = await asyncio.gather(*map(inspect_vm, disks), return_exceptions=True)
+    return dict(zip(disks, results, strict=True))
+
+
+async def inspect_with_progress(disks: list[str]) -> None:
+    """Print each result as it comes."""
+
+    async def inspect(disk: str) -> tuple[str, list[str] | Error]:
+        try:
+            return disk, await inspect_vm(disk)
+        except Error as error:
+            return disk, error
+
+    for done, result in enumerate(asyncio.as_completed(map(inspect, disks)), 1):
+        disk, systems = await result
+        print(f"[{done}/{len(disks)}] {disk}: {told(systems)}", flush=True)
+
+
+async def extract_files(disk: str, folder: Path, paths: list[str]) -> None:
+    """Copy files out of the first operating system on the disk; the folder gets their last names alone."""
+    async with AsyncGuestfs() as g:
+        await g.add_drive_ro(disk)
+        await g.launch()
+        roots = await g.inspect_os()
+        if not roots:
+            raise LookupError(f"no operating system on {disk}")
+        mountpoints = await g.inspect_get_mountpoints(roots[0])
+        for mountpoint in sorted(mountpoints, key=len):  # / before /var
+            await g.mount_ro(mountpoints[mountpoint], mountpoint)
+        for path in paths:
+            target = folder / Path(path).name
+            await g.download(path, target)
+            print(f"{path!r} -> {str(target)!r}")
+
+
+async def compare(disks: list[str]) -> None:
+    """Print how long the disks take one after the other, and all at once."""
+    begin = time.monotonic()
+    for disk in disks:
+        await inspect_vm(disk)
+    in_turn = time.monotonic() - begin
+    await asyncio.gather(*map(inspect_vm, disks))
+    at_once = time.monotonic() - begin - in_turn
+    print(f"in turn {in_turn:.1f} s, at once {at_once:.1f} s: {in_turn / at_once:.1f} times as fast")
+
+
+def told(systems: list[str] | BaseException) -> str:
+    """Return a line for a terminal: what a guest says is not to be trusted, so repr() it."""
+    if isinstance(systems, BaseException):
+        return repr(str(systems))
+    return ", ".join(map(repr, systems)) or "no operating system"
+
+
+async def main(what: str, *arguments: str) -> None:
+    match what, arguments:
+        case "one", (disk,):
+            print(told(await inspect_vm(disk)))
+        case "many", (_, *_):
+            for disk, systems in (await inspect_many(list(arguments))).items():
+                print(f"{disk}: {told(systems)}")
+        case "progress", (_, *_):
+            await inspect_with_progress(list(arguments))
+        case "extract", (disk, folder, *paths):
+            await extract_files(disk, Path(folder), paths)
+        case "compare", (_, *_):
+            await compare(list(arguments))
+        case _:
+            sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*(sys.argv[1:] or [""])))
