@@ -1,12 +1,17 @@
 // The lean /init of the appliance: what libguestfs' own shell script does, without executing what is not
 // needed.
 //
+// It runs in two parts. What needs no disk comes first; then, where the host has given the machine a second
+// port, it pauses: there the snapshot for the warm appliance is taken, and what is restored from it learns
+// from that port what a boot would have told it. Without the port it goes on at once.
+//
 // Under emulation every program that the guest executes costs 50 to 90 ms. So mounts, static nodes and links
 // are system calls here, udev is triggered for block devices and virtio ports only, and mdadm, lvm and
 // ldmtool run only when a disk may hold something for them. Rescue and network are the stock script's, kept
 // beside it.
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/random.h>
 #include <net/if.h>
 #include <spawn.h>
 #include <sys/ioctl.h>
@@ -23,6 +28,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -193,31 +200,63 @@ bool is_scsi_disk(const string& name) {
   return name.starts_with("sd");
 }
 
-/// Waits until a condition holds, or tells what did not come.
+/// Waits until a condition holds; false, and says so, if it does not.
 template <class Condition>
-void wait_for(const string& what, Condition holds) {
+bool wait_for(const string& what, Condition holds) {
   for (int tries = 0; !holds(); ++tries) {
     if (tries == 10000) {
       std::fprintf(stderr, "init: %s did not appear\n", what.c_str());
-      return;
+      return false;
     }
     ::usleep(2000);
   }
+  return true;
 }
 
 /// Every SCSI disk has its block device: sd probes in the background.
-void wait_for_disks() {
+bool wait_for_disks() {
+  bool all = true;
   for (const auto& address : entries("/sys/class/scsi_device")) {
     const string device = "/sys/class/scsi_device/" + address + "/device";
     if (read_file(device + "/type", 16) == "0\n")
-      wait_for(address, [&] { return !entries(device + "/block").empty(); });
+      all = wait_for(address, [&] { return !entries(device + "/block").empty(); }) && all;
   }
+  return all;
 }
 
 string udev_record(const string& block) {
   string number = read_file("/sys/class/block/" + block + "/dev", 32);
   if (!number.empty() && number.back() == '\n') number.pop_back();
   return "/run/udev/data/b" + number;
+}
+
+/// The disks to which a link by path leads. The daemon makes its table of names of these links when it
+/// starts: one that came later would shift all names.
+std::set<string> linked_disks() {
+  std::set<string> disks;
+  const string folder = "/dev/disk/by-path/";
+  for (const auto& name : entries(folder)) {
+    char target[256];
+    const ssize_t size = ::readlink((folder + name).c_str(), target, sizeof target);
+    if (size > 0) disks.insert(string(target, static_cast<size_t>(size)).erase(0, strlen("../../")));
+  }
+  return disks;
+}
+
+void settle() {
+  run({"udevadm", "settle", "--timeout=600"});
+}
+
+/// udev has seen every SCSI disk and linked it.
+bool wait_for_links() {
+  bool all = true;
+  for (const auto& name : entries("/sys/class/block")) {
+    if (!is_scsi_disk(name)) continue;
+    all = wait_for(name, [&] { return exists(udev_record(name)); }) && all;
+    const bool whole = exists("/sys/block/" + name);
+    if (whole) all = wait_for("the link of " + name, [&] { return linked_disks().contains(name); }) && all;
+  }
+  return all;
 }
 
 void start_udev() {
@@ -230,10 +269,8 @@ void start_udev() {
   wait_for_disks();
   for (const string folder : {"/sys/class/virtio-ports", "/sys/class/block"})
     for (const auto& name : entries(folder)) write_file(folder + "/" + name + "/uevent", "add", 0);
-  run({"udevadm", "settle", "--timeout=600"});
-  // The daemon makes its table of names when it starts: a disk that udev has not seen would shift them all.
-  for (const auto& name : entries("/sys/class/block"))
-    if (is_scsi_disk(name)) wait_for(name, [&] { return exists(udev_record(name)); });
+  settle();
+  wait_for_links();
 }
 
 void tune_disks() {
@@ -292,18 +329,148 @@ Scan what_to_scan() {
   return scan;
 }
 
-void activate_storage() {
+void configure_lvm() {
   directory("/tmp/lvm");
   const bool devices_file = exists("/sbin/lvmdevices") || exists("/usr/sbin/lvmdevices") ||
                             exists("/sbin/vgimportdevices") || exists("/usr/sbin/vgimportdevices");
   write_file("/tmp/lvm/lvm.conf", devices_file ? "devices {\n\tuse_devicesfile = 0\n}\n" : "");
   ::setenv("LVM_SYSTEM_DIR", "/tmp/lvm", 1);
+}
+
+void activate_storage() {
   const Scan scan = what_to_scan();
   if (scan.md) run({"mdadm", "-As", "--auto=yes", "--no-degraded"});
   if (scan.lvm || scan.md || scan.ldm) run({"modprobe", "dm_mod"});
   if (scan.lvm || scan.md) run({"lvm", "pvscan", "--cache", "--activate", "ay"});
   if (scan.md) run({"mdadm", "-As", "--auto=yes", "--run"});
   if (scan.ldm) run({"ldmtool", "create", "all"});
+}
+
+// ---- the pause
+
+/// The port that only a template and what is restored from it have; empty: this is a boot.
+string pause_port() {
+  for (const auto& name : entries("/sys/class/virtio-ports"))
+    if (read_file("/sys/class/virtio-ports/" + name + "/name", 64) == "org.guestkit.warm.0\n")
+      return "/dev/" + name;
+  return "";
+}
+
+/// Reads what comes later into the page cache, which the snapshot keeps.
+void prepare() {
+  run({"modprobe", "dm_mod"});
+  run({"guestfsd", "--help"});
+  run({"lvm", "pvscan", "--cache", "--activate", "ay"});
+  for (const char* program : {"/bin/mount", "/bin/umount", "/sbin/blkid", "/sbin/blockdev", "/sbin/mdadm",
+                              "/sbin/e2fsck", "/bin/cp", "/bin/tar"})
+    read_file(program, 2 << 20);
+}
+
+/// What the host says when the snapshot has been restored: lines of a word and a value, "go" at the end.
+/// Empty if it said nothing that can be understood.
+string receive(int port) {
+  string message;
+  char chunk[4096];
+  while (!message.ends_with("\ngo\n")) {
+    const ssize_t got = ::read(port, chunk, sizeof chunk);
+    if (got > 0)
+      message.append(chunk, static_cast<size_t>(got));
+    else if (got == 0)
+      ::usleep(10000);  // the host has not opened its end
+    else if (errno != EINTR && errno != EAGAIN)
+      return "";
+    if (message.size() > (1 << 20)) return "";
+  }
+  return message;
+}
+
+string value_in(const string& message, const string& word) {
+  const size_t at = ("\n" + message).find("\n" + word + " ");
+  if (at == string::npos) return "";
+  const size_t begin = at + word.size() + 1;
+  return message.substr(begin, message.find('\n', begin) - begin);
+}
+
+/// All that are restored from one snapshot have the same generator: this one gets a seed of its own.
+bool seed_random(const string& hex) {
+  struct {
+    int bits = 0;
+    int size = 0;
+    unsigned char bytes[64] = {};
+  } entropy;
+  for (size_t at = 0; at + 2 <= hex.size() && entropy.size < 64; at += 2)
+    entropy.bytes[entropy.size++] =
+        static_cast<unsigned char>(std::strtoul(hex.substr(at, 2).c_str(), nullptr, 16));
+  entropy.bits = entropy.size * 8;
+  const int fd = ::open("/dev/urandom", O_RDWR | O_CLOEXEC);
+  const bool done = entropy.size == 64 && fd >= 0 && ::ioctl(fd, RNDADDENTROPY, &entropy) == 0 &&
+                    ::ioctl(fd, RNDRESEEDCRNG) == 0;
+  ::close(fd);
+  return done;
+}
+
+bool set_clock(const string& text) {
+  char* rest = nullptr;
+  timespec now{};
+  now.tv_sec = std::strtoll(text.c_str(), &rest, 10);
+  if (now.tv_sec <= 0 || *rest != '.') return false;
+  now.tv_nsec = std::strtol(rest + 1, nullptr, 10);
+  return ::clock_settime(CLOCK_REALTIME, &now) == 0;
+}
+
+/// The kernel makes its own when it is first read, which may have been before the pause.
+bool renew_boot_id() {
+  string id = read_file("/proc/sys/kernel/random/uuid", 64);
+  write_file("/run/boot_id", id);
+  const char* place = "/proc/sys/kernel/random/boot_id";
+  return ::mount("/run/boot_id", place, nullptr, MS_BIND, nullptr) == 0 && read_file(place, 64) == id;
+}
+
+/// The disks that the host has given the machine since, at the addresses that it always gives.
+bool find_disks(size_t count) {
+  for (const auto& host : entries("/sys/class/scsi_host")) {
+    const string scsi = "/sys/class/scsi_host/" + host;
+    if (read_file(scsi + "/proc_name", 64) != "virtio_scsi\n") continue;
+    for (size_t id = 0; id < count; ++id) write_file(scsi + "/scan", "0 " + std::to_string(id) + " 0", 0);
+  }
+  if (!wait_for_disks()) return false;
+  settle();
+  size_t found = 0;
+  for (const auto& name : entries("/sys/block")) found += is_scsi_disk(name) ? 1 : 0;
+  return wait_for_links() && found == count;
+}
+
+/// Waits for the restore and makes of the restored machine one of its own. Returns the kernel's command line
+/// as a boot would have had it. The host ends a machine that does not answer.
+string pause_for_snapshot(const string& path, const string& booted_with) {
+  prepare();
+  const int port = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (port < 0 || ::write(port, "ready\n", 6) != 6) return booted_with;
+  const string message = receive(port);
+  string fault;
+  if (!set_clock(value_in(message, "time"))) fault += " clock";
+  if (!seed_random(value_in(message, "seed"))) fault += " seed";
+  if (!renew_boot_id()) fault += " boot_id";
+  make_machine_id();
+  if (!find_disks(std::strtoul(value_in(message, "disks").c_str(), nullptr, 10))) fault += " disks";
+  const string answer = fault.empty() ? "up\n" : "failed:" + fault + "\n";
+  if (::write(port, answer.data(), answer.size()) < 0) std::perror("init: the host");
+  ::close(port);
+  const string line = value_in(message, "append");
+  if (has(line, "guestfs_verbose=1")) write_file("/proc/sys/kernel/printk", "7", 0);
+  return line;
+}
+
+/// For an appliance that only inspects: augeas reads all its lenses, more than 200, before the first file.
+/// These are what inspection uses, and what they need.
+void keep_few_lenses() {
+  const string all = "/usr/share/augeas/lenses/dist";
+  directory("/run/lenses");
+  for (const string name :
+       {"build", "fstab", "hostname", "hosts", "mdadm_conf", "quote", "rx", "sep", "shellvars", "util"})
+    if (const string lens = read_file(all + '/' + name + ".aug", 1 << 20); !lens.empty())
+      write_file("/run/lenses/" + name + ".aug", lens);
+  ::mount("/run/lenses", all.c_str(), nullptr, MS_BIND, nullptr);
 }
 
 void run_daemon(const CommandLine& line) {
@@ -324,7 +491,8 @@ int main() {
   ::setenv("RUNLEVEL", "S", 1);
   ::setenv("PREVLEVEL", "N", 1);
   mount_kernel_filesystems();
-  const CommandLine line(read_file("/proc/cmdline"));
+  const string booted_with = read_file("/proc/cmdline");
+  CommandLine line(booted_with);
   if (line.flag("guestfs_rescue") || line.flag("guestfs_network") || line.flag("guestfs_boot_analysis")) {
     // It mounts them itself.
     for (const char* path : {"/dev", "/sys", "/proc"}) ::umount(path);
@@ -333,10 +501,14 @@ int main() {
   mount_the_rest(line);
   make_machine_id();
   make_static_nodes();
-  start_udev();
-  tune_disks();
   bring_up_loopback();
+  configure_lvm();
+  start_udev();
+  if (const string port = pause_port(); !port.empty())
+    line = CommandLine(pause_for_snapshot(port, booted_with));
+  tune_disks();
   activate_storage();
+  if (line.value("guestkit_lenses") == "few") keep_few_lenses();
   run_daemon(line);
   ::sync();
   if (!line.flag("guestfs_noreboot")) ::reboot(RB_AUTOBOOT);

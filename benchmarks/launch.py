@@ -1,10 +1,12 @@
-"""The launch, from libguestfs' own appliance and from the lean one: seconds, memory, build time, size.
+"""The launch, from libguestfs' own appliance, the lean and the warm one: seconds, memory, build time, size.
 
-`./run bench launch [ROUNDS]`. Interleaved, so that both see the same host; medians and ratios.
+`./run bench launch [ROUNDS]`. Interleaved, so that all see the same host; medians, and ratios to libguestfs'
+own as it is without guestkit.
 """
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import sys
 import tempfile
@@ -12,12 +14,11 @@ import time
 from pathlib import Path
 
 from guestkit import Guestfs, appliance
-
-TUNING = "acpi=off pci=nomsi norandmaps clearcpuid=297,580 init_on_alloc=0"
+from guestkit.handle import Tuning
 
 
 def private_kilobytes(pid: int) -> tuple[int, int]:
-    """The process' proportional and private memory."""
+    """Return the process' proportional and private memory."""
     rows = dict[str, int]()
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
         name, value, *_ = line.split()
@@ -25,45 +26,55 @@ def private_kilobytes(pid: int) -> tuple[int, int]:
     return rows["Pss"], rows["Private_Clean"] + rows["Private_Dirty"]
 
 
-def measure(directory: Path | None, disks: list[str]) -> tuple[float, int, int]:
-    with Guestfs(accel="tcg", environment=False) as g:
-        if directory:
-            g.set_path(directory)
-            g.set_append(TUNING)
+def measure(choice: str | Path, disks: list[str]) -> tuple[float, int, int]:
+    tuning: Tuning = "none" if choice == "system" else "auto"
+    with Guestfs(accel="tcg", environment=False, appliance=choice, tuning=tuning) as g:
         for disk in disks:
             g.add_drive(disk, format="raw", readonly=True)
         begun = time.perf_counter()
         g.launch()
         seconds = time.perf_counter() - begun
+        info = g.launch_info()
+        if info is None or info.reason != "demanded":
+            sys.exit(f"another appliance was used: {info}")
         return seconds, *private_kilobytes(g.get_pid())
+
+
+def build(*, warm: bool) -> Path:
+    begun = time.perf_counter()
+    built = appliance.build(force=not warm, warm=warm)
+    seconds = time.perf_counter() - begun
+    size = sum(path.stat().st_blocks for path in built.directory.iterdir() if path.is_file()) * 512
+    print(f"{'warm' if warm else 'lean'}: built in {seconds:.1f} s, {size / 1e6:.0f} MB on disk")
+    return built.directory
 
 
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    begun = time.perf_counter()
-    built = appliance.build(force=True)
-    seconds = time.perf_counter() - begun
-    size = sum(path.stat().st_blocks for path in built.directory.iterdir()) * 512
-    print(f"build {seconds:.1f} s, {size / 1e6:.0f} MB on disk")
+    lean = build(warm=False)
+    for template in lean.glob("warm-*"):
+        shutil.rmtree(template)
+    choices: dict[str, str | Path] = {"plain": "system", "lean": lean, "warm": build(warm=True)}
     with tempfile.TemporaryDirectory() as folder:
         disks = [f"{folder}/{number}.img" for number in range(20)]
         for disk in disks:
             with open(disk, "wb") as file:
                 file.truncate(64 << 20)
         for count in (1, 2, 20):
-            runs = [
-                (measure(None, disks[:count]), measure(built.directory, disks[:count])) for _ in range(rounds)
-            ]
-            plain, lean = (
-                [statistics.median(column) for column in zip(*side, strict=True)]
-                for side in zip(*runs, strict=True)
-            )
-            print(
-                f"{count:2} disks: plain {plain[0]:.2f} s, lean {lean[0]:.2f} s, "
-                f"ratio {lean[0] / plain[0]:.2f}; "
-                f"PSS {plain[1] // 1024:.0f} : {lean[1] // 1024:.0f} MB, "
-                f"private {plain[2] // 1024:.0f} : {lean[2] // 1024:.0f} MB"
-            )
+            runs: dict[str, list[tuple[float, int, int]]] = {name: [] for name in choices}
+            for _ in range(rounds):
+                for name, choice in choices.items():
+                    runs[name].append(measure(choice, disks[:count]))
+            plain = [statistics.median(column) for column in zip(*runs["plain"], strict=True)]
+            for name, results in runs.items():
+                seconds, shared, private = (
+                    statistics.median(column) for column in zip(*results, strict=True)
+                )
+                print(
+                    f"{count:2} disks, {name:5}: {seconds:5.2f} s ({seconds / plain[0]:.2f}), "
+                    f"PSS {shared / 1024:.0f} MB ({shared / plain[1]:.2f}), "
+                    f"private {private / 1024:.0f} MB ({private / plain[2]:.2f})"
+                )
 
 
 main()

@@ -21,6 +21,10 @@ class raw_core : public detail::handle {
   c_result<R> call(const char* op, F fn, const A&... arguments) {
     return this->template invoke<R>(op, fn, arguments...);
   }
+  template <class R, class F, class... A>
+  c_result<R> give(const char* op, F fn, const A&... arguments) {
+    return this->template add<R>(op, fn, arguments...);
+  }
 };
 
 /// guestkit._native.Handle.

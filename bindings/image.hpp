@@ -1,6 +1,9 @@
-// Disk images for Python: what probe() found, as dicts.
+// Disk images for Python: what probe() and open_disk() found, as dicts.
 #pragma once
 
+#include <string>
+
+#include "handle.hpp"
 #include "object.hpp"
 
 namespace guestkit::python {
@@ -8,5 +11,23 @@ namespace guestkit::python {
 /// guestkit._native.probe: guestkit.images makes values of the dict.
 /// @param format  a text or None
 PyObject* probe(PyObject* path, PyObject* format);
+
+/// Of Guestfs.open_disk; format, directory and snapshot may be None.
+struct DiskArguments {
+  PyObject* path;
+  bool readonly;
+  PyObject* format;
+  const std::string& rule;  // "refuse", "under", "allow"
+  PyObject* directory;
+  PyObject* protocols;
+  PyObject* snapshot;
+};
+
+/// guestkit._native.check_disk: what is on the disk, how QEMU is told, and the descriptors that it opens the
+/// files by, which are the caller's to close.
+PyObject* check_disk(PyObject* op, PyObject* path, PyObject* format, const std::string& rule,
+                     PyObject* directory);
+
+PyObject* open_disk(Handle& handle, const DiskArguments& given);
 
 }  // namespace guestkit::python

@@ -106,15 +106,50 @@ bp::object probe_image(const bp::object& path, const bp::object& format) {
   return translated([&] { return bp::object(bp::handle<>(probe(path.ptr(), format.ptr()))); });
 }
 
+bp::object checked_disk(const bp::object& op, const bp::object& path, const bp::object& format,
+                        const std::string& rule, const bp::object& directory) {
+  return translated([&] {
+    return bp::object(bp::handle<>(check_disk(op.ptr(), path.ptr(), format.ptr(), rule, directory.ptr())));
+  });
+}
+
+bp::object add_disk(const bp::object& self, const bp::object& path, bool readonly, const bp::object& format,
+                    const std::string& rule, const bp::object& directory, const bp::object& protocols,
+                    const bp::object& snapshot) {
+  return translated([&] {
+    const DiskArguments arguments{path.ptr(),      readonly,        format.ptr(),  rule,
+                                  directory.ptr(), protocols.ptr(), snapshot.ptr()};
+    return bp::object(bp::handle<>(open_disk(self_of(self.ptr()), arguments)));
+  });
+}
+
+bp::object text(const std::string& bytes) {
+  return bp::object(bp::handle<>(PyUnicode_DecodeFSDefaultAndSize(bytes.data(), std::ssize(bytes))));
+}
+
+/// A path that Python has, as bytes.
+std::string path_of(const bp::object& path) {
+  PyObject* bytes = nullptr;
+  if (PyUnicode_FSConverter(path.ptr(), &bytes) == 0) throw PythonError{};
+  const bp::handle<> held(bytes);
+  return {PyBytes_AS_STRING(bytes), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes))};
+}
+
 bp::object launch_info(const bp::object& self) {
   return translated([&] {
     const auto info = self_of(self.ptr()).launch_info();
     if (!info) return bp::object();
-    const bp::handle<> reason(
-        PyUnicode_DecodeFSDefaultAndSize(info->reason.data(), std::ssize(info->reason)));
     return bp::object(
-        bp::make_tuple(to_string(info->mode), info->accelerator.c_str(), info->seconds, bp::object(reason)));
+        bp::make_tuple(to_string(info->mode), info->accelerator.c_str(), info->seconds, text(info->reason)));
   });
+}
+
+bp::object appliance_fault(const bp::object& directory) {
+  return translated([&] { return text(guestkit::appliance_fault(path_of(directory))); });
+}
+
+bp::object private_directory_fault(const bp::object& directory) {
+  return translated([&] { return text(detail::private_directory_fault(path_of(directory))); });
 }
 
 /// The package's first call in every interpreter that imports it. Boost.Python's classes and the way in which
@@ -149,11 +184,15 @@ BOOST_PYTHON_MODULE(_native) {
       .def("terminate", &gk::terminate)
       .def("_begin_turn", &gk::begin_turn)
       .def("_end_turn", &gk::end_turn)
+      .def("add_disk", &gk::add_disk)
       .def("last_launch", &gk::launch_info)
       .def("add_event_callback", &gk::add_event_callback)
       .def("delete_event_callback", &gk::delete_event_callback);
   bp::def("use_error_types", &gk::use_types);
   bp::def("probe", &gk::probe_image);
+  bp::def("check_disk", &gk::checked_disk);
+  bp::def("appliance_fault", &gk::appliance_fault);
+  bp::def("private_directory_fault", &gk::private_directory_fault);
 
   auto* type = reinterpret_cast<PyTypeObject*>(handle.ptr());
   try {

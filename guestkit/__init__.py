@@ -4,6 +4,7 @@
 """
 
 from guestkit.aio import AsyncGuestfs, EventMessage, EventStream, set_executor
+from guestkit.convert import AsyncDiskConverter, ConversionResult, DiskConverter
 from guestkit.errors import (
     ApplianceCrashed,
     ApplianceKilled,
@@ -15,15 +16,19 @@ from guestkit.errors import (
 from guestkit.events import Event
 from guestkit.generated import structs
 from guestkit.handle import Guestfs, LaunchInfo
-from guestkit.images import ImageInfo, probe
+from guestkit.images import ImageInfo, probe, under
+from guestkit.unpack import UnpackLimits
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ApplianceCrashed",
     "ApplianceKilled",
+    "AsyncDiskConverter",
     "AsyncGuestfs",
     "CallTimeout",
+    "ConversionResult",
+    "DiskConverter",
     "Error",
     "Event",
     "EventMessage",
@@ -33,7 +38,9 @@ __all__ = [
     "ImageInfo",
     "LaunchError",
     "LaunchInfo",
+    "UnpackLimits",
     "probe",
     "set_executor",
     "structs",
+    "under",
 ]

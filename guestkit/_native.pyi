@@ -14,6 +14,17 @@ def use_error_types(types: tuple[type[Error], ...]) -> None:
 def probe(path: StrOrBytesPath, format: StrOrBytesPath | None) -> dict[str, Any]:
     """Read the header of a disk image. guestkit.probe is the function to use."""
 
+def check_disk(
+    op: str, path: StrOrBytesPath, format: StrOrBytesPath | None, rule: str, directory: StrOrBytesPath | None
+) -> tuple[dict[str, Any], str, tuple[int, ...]]:
+    """Open the disk and all that it leads to: what it is, as QEMU's JSON, by descriptors that the caller closes."""
+
+def appliance_fault(directory: StrOrBytesPath) -> str:
+    """Tell why an appliance must not be used. guestkit.appliance.check is the function to use."""
+
+def private_directory_fault(directory: StrOrBytesPath) -> str:
+    """Tell why a directory is not of this user alone."""
+
 class Handle:
     """A libguestfs handle: the actions. guestkit.Guestfs is the class to use."""
 
@@ -36,6 +47,16 @@ class Handle:
     def terminate(self) -> None: ...
     def _begin_turn(self, name: str) -> None: ...
     def _end_turn(self) -> None: ...
+    def add_disk(
+        self,
+        path: StrOrBytesPath,
+        readonly: bool,
+        format: StrOrBytesPath | None,
+        rule: str,
+        directory: StrOrBytesPath | None,
+        protocols: Iterable[StrOrBytesPath],
+        snapshot: StrOrBytesPath | None,
+    ) -> dict[str, Any]: ...
     def last_launch(self) -> tuple[str, str, float, str] | None: ...
     def add_event_callback(self, callback: Callable[[int, int, str, list[int]], object], events: int) -> int: ...
     def delete_event_callback(self, number: int) -> None: ...

@@ -18,7 +18,7 @@ import threading
 import warnings
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
 from concurrent.futures import Executor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar
@@ -36,6 +36,8 @@ from guestkit._executor import (
 from guestkit.errors import CallTimeout, Error, HandleClosed
 from guestkit.events import Event, EventCallback
 from guestkit.handle import Accel, Guestfs, LaunchInfo, Tuning, limit, refuse_to_pickle
+from guestkit.images import Backing, ImageInfo
+from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
@@ -149,7 +151,7 @@ class AsyncGuestfs(AsyncActions):
     """A libguestfs handle whose calls are awaited: every action of `Guestfs`, with the same arguments.
 
         async with AsyncGuestfs() as g:
-            await g.add_drive_ro("disk.qcow2")
+            await g.open_disk("disk.qcow2")
             await g.launch()
             for root in await g.inspect_os():
                 print(await g.inspect_get_product_name(root))
@@ -267,6 +269,33 @@ class AsyncGuestfs(AsyncActions):
     def delete_event_callback(self, number: int) -> Coroutine[Any, Any, None]:
         """End the registration of that number."""
         return self._submit("delete_event_callback", lambda handle: handle.delete_event_callback(number))
+
+    def open_disk(
+        self,
+        path: StrOrBytesPath,
+        *,
+        readonly: bool = True,
+        format: StrOrBytesPath | None = None,
+        backing: Backing = "refuse",
+        protocols: Iterable[StrOrBytesPath] = ("file",),
+        snapshot: StrOrBytesPath | None = None,
+        unpack: UnpackLimits | None = UNPACK,
+        on_cancel: OnCancel = "end",
+    ) -> Coroutine[Any, Any, ImageInfo]:
+        """Add a disk that somebody else has written, before `launch`: as `Guestfs.open_disk`. Since 0.3."""
+
+        def call(handle: Guestfs) -> ImageInfo:
+            return handle.open_disk(
+                path,
+                readonly=readonly,
+                format=format,
+                backing=backing,
+                protocols=protocols,
+                snapshot=snapshot,
+                unpack=unpack,
+            )
+
+        return self._submit("open_disk", call, on_cancel=on_cancel)
 
     def launch_info(self) -> Coroutine[Any, Any, LaunchInfo | None]:
         """Tell how the last launch that succeeded went; None before the first. Since 0.3."""

@@ -1,8 +1,9 @@
-"""The lean appliance: built from the installed libguestfs, kept in a private cache, quick to launch.
+"""The fast appliances: built from the installed libguestfs, kept in a private cache, quick to launch.
 
-It is a *fixed appliance*, which libguestfs documents (libguestfs-make-fixed-appliance(1)): point a handle
-at it with ``g.set_path(build().directory)``. Beside its files lies a manifest: what it was made from and how
-long each file is. An appliance whose manifest does not fit any more is not used.
+The lean one is a *fixed appliance*, which libguestfs documents (libguestfs-make-fixed-appliance(1)). The warm
+one is a snapshot of it and lies in its directory. A handle takes the best by itself, or the one that it is
+told: ``Guestfs(appliance=build().directory)``. Beside an appliance's files lies a manifest: what it was made
+from and how long each file is. An appliance whose manifest does not fit any more is not used.
 """
 
 from __future__ import annotations
@@ -11,19 +12,22 @@ import bz2
 import fcntl
 import gzip
 import hashlib
+import logging
 import lzma
 import os
 import shutil
-import stat
 import struct
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from guestkit import __version__, _native
+from guestkit._template import TemplateError, build_template
+from guestkit.errors import Error
 from guestkit.handle import Guestfs
 
 __all__ = ["Appliance", "ApplianceError", "appliances", "build", "cache_directory", "check", "remove"]
@@ -42,6 +46,9 @@ MODULES = (
     "virtio_pci", "virtio_scsi", "virtio-rng", "ext2", "ext4", "jbd2", "mbcache", "t10",
 )  # fmt: skip
 NOT_NEEDED = ("crc-itu-t", "crc7")
+
+
+_log = logging.getLogger("guestkit")
 
 
 class ApplianceError(Exception):
@@ -66,70 +73,52 @@ def cache_directory() -> Path:
     return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "guestkit" / "appliance"
 
 
-def build(*, force: bool = False) -> Appliance:
-    """Build the lean appliance for what is installed now, unless it is there; takes some seconds. Since 0.3.
+def build(*, force: bool = False, warm: bool = True) -> Appliance:
+    """Build the best appliance for what is installed now, unless it is there; takes some seconds. Since 0.3.
+
+    That is a warm one where appliances are emulated and its snapshot works, else a lean one and a warning in
+    the log. warm=False is content with a lean one. A warm one is renewed when it is a day old.
 
     Any number of processes may do so at once: one builds, the others wait for it and take the result.
     Appliances for what was installed before are removed.
     """
     cache = _private(cache_directory())
     with _locked(cache):
-        for left in cache.glob("new-*"):  # by a build that was killed: we have the lock
+        for left in (*cache.glob("new-*"), *cache.glob("lean-*/new-*")):  # by a build that was killed
             shutil.rmtree(left, ignore_errors=True)
         inputs = _inputs()
         target = cache / _key(inputs)
         if force or check(target):
             _build_into(target, inputs)
-        for other in appliances():
-            if other.directory != target:
-                shutil.rmtree(other.directory, ignore_errors=True)
-    if fault := check(target):
-        raise ApplianceError(f"{target}: {fault}")
-    return Appliance(target, "")
+        for other in _lean_ones():
+            if other != target:
+                shutil.rmtree(other, ignore_errors=True)
+        if fault := check(target):
+            raise ApplianceError(f"{target}: {fault}")
+        return (_warm_up(target, force) if warm else None) or Appliance(target, "")
 
 
 def appliances() -> list[Appliance]:
     """Tell all that the cache holds, good or not. Since 0.3."""
-    cache = cache_directory()
-    if not cache.is_dir():
-        return []
-    found = sorted(path for path in cache.iterdir() if path.name.startswith("lean-"))
+    found = [path for lean in _lean_ones() for path in (lean, *sorted(lean.glob("warm-*")))]
     return [Appliance(path, check(path)) for path in found]
+
+
+def _lean_ones() -> list[Path]:
+    return sorted(cache_directory().glob("lean-*"))
 
 
 def remove() -> None:
     """Remove every appliance from the cache. Running guests keep theirs open. Since 0.3."""
     if appliances():
         with _locked(_private(cache_directory())):
-            for one in appliances():
-                shutil.rmtree(one.directory, ignore_errors=True)
+            for one in _lean_ones():
+                shutil.rmtree(one, ignore_errors=True)
 
 
 def check(directory: Path) -> str:
     """Tell why an appliance must not be used, or nothing if it may. Since 0.3."""
-    try:
-        _check_private(directory)
-        text = (directory / "manifest").read_text(encoding="utf-8", errors="surrogateescape")
-        first, *rows = text.splitlines()
-        if first != FORMAT:
-            return "made by another version of guestkit"
-        named = set()
-        for row in rows:
-            kind, size, changed, name = row.split(" ", 3)
-            path = directory / name if kind == "file" else Path(name)
-            seen = os.lstat(path) if kind == "file" else os.stat(path)
-            if (seen.st_size, seen.st_mtime_ns) != (int(size), int(changed)):
-                return f"{path} has changed since the appliance was built"
-            if kind == "file":
-                named.add(name)
-                if not stat.S_ISREG(seen.st_mode) or seen.st_uid != os.geteuid() or seen.st_mode & 0o022:
-                    return f"{path} is not a file that only this user can write"
-        missing = {*FILES} - named
-    except OSError as error:
-        return f"{error.filename}: {error.strerror}"
-    except ValueError:
-        return "its manifest is damaged"
-    return f"its manifest lacks {', '.join(sorted(missing))}" if missing else ""
+    return _native.appliance_fault(directory)
 
 
 # ---- the private directory
@@ -137,22 +126,9 @@ def check(directory: Path) -> str:
 
 def _private(directory: Path) -> Path:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _check_private(directory)
+    if fault := _native.private_directory_fault(directory):
+        raise ApplianceError(fault)
     return directory
-
-
-def _check_private(directory: Path) -> None:
-    """Who can write the appliance owns every guest's data: nobody else may, in any directory above it."""
-    own = os.lstat(directory)
-    if not stat.S_ISDIR(own.st_mode) or own.st_uid != os.geteuid() or own.st_mode & 0o077:
-        raise PermissionError(
-            0, "is not a directory of this user alone (chmod 700 mends its mode)", str(directory)
-        )
-    for parent in directory.resolve().parents:
-        seen = os.stat(parent)
-        sticky = seen.st_mode & stat.S_ISVTX
-        if seen.st_uid not in (0, os.geteuid()) or (seen.st_mode & 0o022 and not sticky):
-            raise PermissionError(0, "can be written by other users", str(parent))
 
 
 @contextmanager
@@ -251,15 +227,55 @@ def _run(*command: str) -> None:
         raise ApplianceError(f"{command[0]} failed: {done.stderr.strip()[-500:]}")
 
 
-def _try_out(made: Path) -> None:
+def _warm_up(lean: Path, force: bool) -> Appliance | None:
+    """Have the lean appliance hold a good template; tell the log if there can be none."""
+    present = sorted(lean.glob("warm-*"))
+    good = [path for path in present if not check(path)]
+    if good and not force:
+        return Appliance(good[-1], "")
+    for path in {*present} - {*good}:
+        shutil.rmtree(path, ignore_errors=True)
+    try:
+        made, inputs = build_template(lean, _programs() / "appliance-hypervisor")
+    except (TemplateError, OSError, Error, subprocess.CalledProcessError) as error:
+        _log.warning("there is no warm appliance: %s", error)
+        return None
+    try:
+        rows = [_row("input", path, str(path)) for path in inputs]
+        for path in sorted(path for path in made.iterdir() if path.is_file()):
+            path.chmod(0o700 if path.name == "hypervisor" else 0o600)
+            rows.append(_row("file", path, path.name))
+        (made / "manifest").write_text("\n".join([FORMAT, *rows]) + "\n")
+        _try_out(made, disks=3)
+        target = lean / f"warm-{time.time_ns()}"
+        made.rename(target)
+    except (ApplianceError, Error, OSError) as error:
+        _log.warning("there is no warm appliance: %s", error)
+        shutil.rmtree(made, ignore_errors=True)
+        return None
+    for path in present:  # what has been restored from them keeps their files open
+        shutil.rmtree(path, ignore_errors=True)
+    return Appliance(target, "")
+
+
+def _try_out(made: Path, disks: int = 1) -> None:
     """An appliance that does not start is never installed."""
-    with tempfile.NamedTemporaryFile(dir=made.parent, suffix=".img") as disk, Guestfs(environment=False) as g:
-        disk.truncate(1 << 20)
-        g.set_path(made)
-        g.add_drive(disk.name, format="raw", readonly=True)
+    with (
+        tempfile.TemporaryDirectory(dir=made.parent, prefix="new-") as folder,
+        Guestfs(environment=False, appliance=made) as g,
+    ):
+        for number in range(1, disks + 1):
+            path = Path(folder) / f"{number}.img"
+            with path.open("wb") as file:
+                file.truncate(number << 20)
+            g.add_drive(path, format="raw", readonly=number % 2 == 1)
         g.launch()
-        if g.list_devices() != ["/dev/sda"] or g.blockdev_getsize64("/dev/sda") != 1 << 20:
-            raise ApplianceError("the new appliance does not see its disk")
+        sizes = [g.blockdev_getsize64(name) >> 20 for name in g.list_devices()]
+        info = g.launch_info()
+        if sizes != list(range(1, disks + 1)):
+            raise ApplianceError("the new appliance does not see its disks")
+        if info is None or info.reason != "demanded":
+            raise ApplianceError(f"the new appliance is not used: {info and info.reason}")
 
 
 def _unpack_kernel(kernel: Path) -> None:

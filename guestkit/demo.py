@@ -65,7 +65,7 @@ def make_demo_guest(
         archive.write(_tree())
         archive.flush()
         g.disk_create(path, image_format, _SECTORS * 512)
-        g.add_drive(path, format=image_format)
+        g.open_disk(path, readonly=False, format=image_format)
         g.launch()
         g.part_init("/dev/sda", "gpt")
         g.part_add("/dev/sda", "primary", 2048, _MIDDLE - 1)

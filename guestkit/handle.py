@@ -8,12 +8,17 @@ import math
 import operator
 import os
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, NoReturn, Self
+from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
-from guestkit import _native
+from guestkit import _native, images
 from guestkit.events import Event, EventCallback
+from guestkit.unpack import UNPACK, UnpackLimits
+
+if TYPE_CHECKING:
+    from _typeshed import StrOrBytesPath
 
 Accel = Literal["auto", "kvm", "tcg"]
 Tuning = Literal["auto", "none"]
@@ -39,7 +44,7 @@ class Guestfs(_native.Handle):
     """A libguestfs handle: the disks of one guest, every libguestfs action as a method.
 
         with Guestfs() as g:
-            g.add_drive_ro("disk.qcow2")
+            g.open_disk("disk.qcow2")
             g.launch()
             for root in g.inspect_os():
                 print(g.inspect_get_product_name(root))
@@ -74,8 +79,9 @@ class Guestfs(_native.Handle):
             everywhere, several times slower), "auto" (KVM where it works, else TCG, with a line in the log)
         tuning: "auto": an emulated appliance gets kernel arguments that make it faster; "none": it does not
         appliance: "auto": the fastest that `guestkit appliance build` has made, while it fits what is
-            installed, unless you set a search path or a hypervisor; "system": libguestfs' own; or the
-            directory of a fixed appliance
+            installed, unless you set a search path or a hypervisor; "inspection": as "auto", for inspection
+            alone, since augeas then knows the files that `inspect_os` reads and no others; "system":
+            libguestfs' own; or the directory of a fixed appliance
 
         Limits in seconds; a call that takes longer is stopped and raises CallTimeout:
         launch_timeout: for `launch`; None: 60 with KVM, 300 where the processor is emulated
@@ -93,7 +99,9 @@ class Guestfs(_native.Handle):
             raise ValueError(f'tuning must be "auto" or "none", not {tuning!r}')
         directory = os.fsencode(appliance)
         if b"\0" in directory or not directory:
-            raise ValueError(f'appliance must be "auto", "system" or a directory, not {appliance!r}')
+            raise ValueError(
+                f'appliance must be "auto", "inspection", "system" or a directory, not {appliance!r}'
+            )
         super().__init__(
             environment,
             accel,
@@ -152,6 +160,46 @@ class Guestfs(_native.Handle):
     def is_open(self) -> bool:
         """Tell whether the handle can still be used."""
         return super().is_open()
+
+    def open_disk(
+        self,
+        path: StrOrBytesPath,
+        *,
+        readonly: bool = True,
+        format: StrOrBytesPath | None = None,
+        backing: images.Backing = "refuse",
+        protocols: Iterable[StrOrBytesPath] = ("file",),
+        snapshot: StrOrBytesPath | None = None,
+        unpack: UnpackLimits | None = UNPACK,
+    ) -> images.ImageInfo:
+        """Add a disk that somebody else has written, before `launch`; tell what it is.
+
+        guestkit reads the headers itself, and QEMU opens nothing but what is permitted here. A disk that is
+        read only is held by descriptor: it is the checked one that is opened, whatever becomes of its name,
+        and what the guest does to it is forgotten. The rest of the risk is told in SECURITY.md. Raises Error
+        that says what was refused, and what would permit it. Since 0.3.
+
+        readonly: False: the guest's changes go to the disk; then the format is to be stated
+        format: QEMU's name: "raw", "qcow2", …; None: by what the file begins with, which a guest can choose.
+            To be stated for an image that names other files too
+        backing: what becomes of an image that names other files, such as a backing file: "refuse" it;
+            open those that really lie `under(directory)`; "allow" it, for images that nobody else made
+        protocols: how the disk may be reached: "file", and "nbd" for nbd://HOST:PORT/EXPORT and
+            nbd+unix:///EXPORT?socket=PATH
+        snapshot: a snapshot inside a qcow2 image, by name or id; it is copied into a private file
+        unpack: how much a .gz, .xz, .zst, .bz2 or OVA may become; it is unpacked into a private file, where
+            readonly and no format is stated. None: it is refused
+        """
+        return images.add_disk(
+            self,
+            path,
+            readonly=readonly,
+            format=format,
+            backing=backing,
+            protocols=protocols,
+            snapshot=snapshot,
+            unpack=unpack,
+        )
 
     def launch_info(self) -> LaunchInfo | None:
         """Tell how the last launch that succeeded went; None before the first. Since 0.3."""

@@ -96,11 +96,15 @@ class Report:
         return asdict(self)
 
 
+def _handle() -> AsyncGuestfs:
+    return AsyncGuestfs(appliance="inspection")
+
+
 async def inspect_disks(
     disks: Iterable[StrOrBytesPath],
     *,
     concurrency: int | None = None,
-    open_handle: Callable[[], AsyncGuestfs] = AsyncGuestfs,
+    open_handle: Callable[[], AsyncGuestfs] = _handle,
 ) -> list[Report]:
     """Inspect disks, several at once; return their reports in the order of the disks.
 
@@ -122,9 +126,7 @@ async def inspect_disks(
     return [task.result() for task in tasks]
 
 
-async def inspect_disk(
-    disk: StrOrBytesPath, *, open_handle: Callable[[], AsyncGuestfs] = AsyncGuestfs
-) -> Report:
+async def inspect_disk(disk: StrOrBytesPath, *, open_handle: Callable[[], AsyncGuestfs] = _handle) -> Report:
     """Inspect one disk. A failure is the report's `error`; only a cancellation is raised."""
     path = os.fsencode(disk)  # bytes: the same file in every locale
     try:

@@ -12,10 +12,12 @@
 #include <climits>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <fstream>
 #include <set>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace guestkit {
@@ -47,6 +49,7 @@ struct ApplianceChoice {
   ApplianceMode mode = ApplianceMode::system;
   std::string directory = {};   ///< for set_path; empty: leave it
   std::string hypervisor = {};  ///< for set_hv; empty: leave it
+  std::string cache = {};       ///< for set_cachedir; empty: leave it
   std::string append = {};      ///< kernel arguments for set_append
   std::string reason = {};      ///< why nothing faster
 };
@@ -83,6 +86,15 @@ inline std::string appliance_cache() {
 
 namespace detail {
 
+inline std::vector<std::string> names_in(const std::string& directory) {
+  std::vector<std::string> names;
+  if (DIR* folder = ::opendir(directory.c_str())) {
+    while (const dirent* entry = ::readdir(folder)) names.emplace_back(entry->d_name);
+    ::closedir(folder);
+  }
+  return names;
+}
+
 inline std::string private_directory_fault(const std::string& path) {
   struct stat s {};
   if (::lstat(path.c_str(), &s) != 0) return path + ": " + std::strerror(errno);
@@ -103,16 +115,17 @@ inline std::string private_directory_fault(const std::string& path) {
 
 }  // namespace detail
 
-/// Why an appliance must not be used; empty if it may. It is as its manifest says, of this user, and what it
-/// was made from is still what is installed. Costs some 30 stat calls. Since 0.3.
-inline std::string appliance_fault(const std::string& directory) {
-  if (auto fault = detail::private_directory_fault(directory); !fault.empty()) return fault;
+namespace detail {
+
+/// Whether a directory of this user alone holds what its manifest says, made from what is still installed.
+/// @param missing  the files that it must have
+inline std::string manifest_fault(const std::string& directory, std::set<std::string> missing) {
+  if (auto fault = private_directory_fault(directory); !fault.empty()) return fault;
   std::ifstream manifest(directory + "/manifest");
   std::string row;
   if (!manifest) return directory + "/manifest cannot be read";
   if (!std::getline(manifest, row) || row != "guestkit-appliance 1")
     return "made by another version of guestkit";
-  std::set<std::string> missing{"README.fixed", "initrd", "kernel", "root"};
   while (std::getline(manifest, row)) {
     std::istringstream fields(row);
     std::string kind;
@@ -136,14 +149,66 @@ inline std::string appliance_fault(const std::string& directory) {
   return missing.empty() ? "" : "its manifest lacks " + *missing.begin();
 }
 
+}  // namespace detail
+
+namespace warm {
+
+/// How long a template is used: all that are restored from it have the same addresses of the kernel.
+inline constexpr long long most_seconds = 24 * 3600;
+
+/// What the hypervisor of a template says of itself, in the log of the appliance, begins with it.
+inline constexpr std::string_view verdict_prefix = "guestkit: ";
+inline constexpr std::string_view restoring = "restoring";
+inline constexpr std::string_view normal_boot = "normal boot: ";
+
+}  // namespace warm
+
+/// Why nothing must be restored from a template; empty if it may. Since 0.3.
+inline std::string template_fault(const std::string& directory) {
+  auto fault = detail::manifest_fault(directory, {"command", "hypervisor", "root", "state"});
+  if (!fault.empty()) return fault;
+  if (::access((directory + "/hypervisor").c_str(), X_OK) != 0)
+    return "nothing can be executed in " + directory;
+  struct stat s {};
+  if (::stat((directory + "/manifest").c_str(), &s) != 0) return directory + "/manifest cannot be read";
+  const auto age = std::time(nullptr) - s.st_mtim.tv_sec;
+  return age < warm::most_seconds ? "" : "older than a day: guestkit appliance build";
+}
+
+/// Why an appliance must not be used; empty if it may. It is as its manifest says, of this user, and what it
+/// was made from is still what is installed. Costs some 30 stat calls. Since 0.3.
+inline std::string appliance_fault(const std::string& directory) {
+  if (::access((directory + "/hypervisor").c_str(), F_OK) == 0) return template_fault(directory);
+  return detail::manifest_fault(directory, {"README.fixed", "initrd", "kernel", "root"});
+}
+
+/// A template, which lies in the directory of its lean appliance: what it does not fit boots that one.
+inline ApplianceChoice template_in(const std::string& directory) {
+  return {.mode = ApplianceMode::warm,
+          .directory = directory.substr(0, directory.rfind('/')),
+          .hypervisor = directory + "/hypervisor",
+          .cache = directory + "/probes"};
+}
+
+/// The newest good template of a lean appliance; that itself, and why, if there is none. Since 0.3.
+inline ApplianceChoice find_template(const std::string& lean) {
+  ApplianceChoice choice{
+      .mode = ApplianceMode::lean, .directory = lean, .reason = "no template has been built"};
+  auto names = detail::names_in(lean);
+  std::sort(names.rbegin(), names.rend());
+  for (const auto& name : names) {
+    if (!name.starts_with("warm-")) continue;
+    const auto fault = template_fault(lean + '/' + name);
+    if (fault.empty()) return template_in(lean + '/' + name);
+    choice.reason = name + ": " + fault;
+  }
+  return choice;
+}
+
 /// The best appliance in a cache directory; libguestfs' own, and why, if none is good. Since 0.3.
 inline ApplianceChoice find_appliance(const std::string& cache) {
   ApplianceChoice choice{.reason = "no appliance has been built in " + cache};
-  std::vector<std::string> names;
-  if (DIR* folder = ::opendir(cache.c_str())) {
-    while (const dirent* entry = ::readdir(folder)) names.emplace_back(entry->d_name);
-    ::closedir(folder);
-  }
+  auto names = detail::names_in(cache);
   std::sort(names.begin(), names.end());
   for (const auto& name : names) {
     if (!name.starts_with("lean-")) continue;

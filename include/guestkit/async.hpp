@@ -20,6 +20,7 @@
 #include <cerrno>
 #include <deque>
 #include <exception>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -62,42 +63,6 @@ inline executor& shared_executor() {
 }
 
 namespace detail {
-
-// ---- arguments that outlive the caller's, and as the calls take them
-
-inline std::string keep(cstr text) {
-  return text.c_str();
-}
-inline std::optional<std::string> keep(const std::optional<cstr>& text) {
-  return text ? std::optional(keep(*text)) : std::nullopt;
-}
-inline string_list keep(const cstr_list& list) {
-  return {list.c_strv(), list.c_strv() + list.size()};
-}
-inline std::vector<char> keep(const buffer_view& bytes) {
-  return {bytes.data(), bytes.data() + bytes.size()};
-}
-template <class A>
-requires(std::is_arithmetic_v<A> || std::is_pointer_v<A> || Options<A>) A keep(const A& argument) {
-  return argument;
-}
-
-inline cstr view(const std::string& text) {
-  return text;
-}
-inline std::optional<cstr> view(const std::optional<std::string>& text) {
-  return text ? std::optional(cstr(*text)) : std::nullopt;
-}
-inline cstr_list view(const string_list& list) {
-  return list;
-}
-inline buffer_view view(const std::vector<char>& bytes) {
-  return bytes;
-}
-template <class A>
-const A& view(const A& argument) {
-  return argument;
-}
 
 /// An exception on its way into a future. Boost's own current_exception() would cut it down to a
 /// std::runtime_error.
@@ -457,6 +422,13 @@ class basic_async_guestfs : public detail::async_actions<Core> {
   std::optional<LaunchInfo> launch_info() const {
     auto* queue = this->queue();
     return queue != nullptr ? queue->g.launch_info() : std::nullopt;
+  }
+
+  /// Guestfs::open_disk().
+  boost::future<ImageInfo> open_disk(std::filesystem::path path, OpenDiskOptions options = {}) {
+    return this->add("open_disk", [path = std::move(path), options = std::move(options)](Guestfs& g) {
+      return g.open_disk(path, options);
+    });
   }
 
   /// Guestfs::user_cancel(), at once. It is lost when it comes before the transfer begins; cancel() is not.

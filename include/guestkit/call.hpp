@@ -72,14 +72,20 @@ class handle_place {
 };
 
 /// What a fast launch sets in the user's place.
-enum class launch_setting { path, hypervisor, append };
+enum class launch_setting { path, hypervisor, cachedir, append };
+
+/// What the user gave the machine before its launch, to give it to a fresh handle too.
+struct addition {
+  bool disk = false;  // libguestfs forgets disks when an appliance ends, and nothing else
+  std::function<bool(guestfs_h*)> repeat;
+};
 
 /// What a handle is made of. Shared by the handle, the calls that run on it and, weakly, its subscriptions:
 /// an object that its own callback destroys serves the call to its end.
 struct handle_state {
   handle_place place;
   guestfs_h* h = nullptr;
-  const std::uint64_t serial = next_serial();  // addresses are used again, serials are not
+  std::uint64_t serial = next_serial();  // of the C handle: addresses are used again, serials are not
   const unsigned generation = fork_generation();
   const std::unique_ptr<control, control_deleter> work{new control};
   std::atomic<bool> verbose{false};  // library and console lines are to be seen on stderr
@@ -87,12 +93,17 @@ struct handle_state {
   console_ring console;
   LogSink log;
   LogLevel log_level = LogLevel::info;
-  std::shared_ptr<scratch> temporary;  // where libguestfs makes its own directory
+  std::shared_ptr<scratch> temporary;        // where libguestfs makes its own directory
+  std::vector<std::shared_ptr<void>> disks;  // what QEMU is to open when it starts; of whose turn it is
   std::mutex launch_mutex;
   /// By launch_setting: what the user set where a launch has put something else. Guarded by launch_mutex.
-  std::array<std::optional<std::optional<std::string>>, 3> covered;
-  std::optional<LaunchInfo> launch;  // the last one that succeeded; guarded by launch_mutex
-  std::mutex listeners_mutex;        // guards the two below; never held while a callback runs or is destroyed
+  std::array<std::optional<std::optional<std::string>>, 4> covered;
+  std::optional<LaunchInfo> launch;     // the last one that succeeded; guarded by launch_mutex
+  std::string verdict;                  // of a template's hypervisor, on this launch; guarded by launch_mutex
+  std::vector<addition> additions;      // used by the thread that has the turn
+  std::atomic<bool> disks_gone{false};  // those among the additions are libguestfs' no more
+  std::atomic<bool> native_given{false};  // the C handle is in others' hands and must stay what it is
+  std::mutex listeners_mutex;  // guards the two below; never held while a callback runs or is destroyed
   std::map<int, std::shared_ptr<listener>> listeners;  // by number, that is in order of registration
   std::atomic<std::uint64_t> listened{0};              // the events that somebody listens to
 
@@ -115,6 +126,7 @@ struct handle_state {
     guestfs_set_error_handler(h, nullptr, nullptr);
     guestfs_close(std::exchange(h, nullptr));
     end_listeners();
+    disks.clear();
     temporary.reset();
     place.give_back();
   }

@@ -137,6 +137,19 @@ class control {
     changed_.notify_all();
   }
 
+  /// Stops a transfer, if one runs.
+  void cancel_transfer() noexcept {
+    const std::lock_guard lock(mutex_);
+    if (h != nullptr) guestfs_user_cancel(h);
+  }
+
+  /// The handle is another from now on. By the thread whose turn it is.
+  void replace(guestfs_h* fresh) noexcept {
+    const std::lock_guard lock(mutex_);
+    h = fresh;
+    hypervisor_name.clear();
+  }
+
   /// Ends the turn that some thread has, if one has: see above. Returns at once.
   void cancel() {
     const std::lock_guard lock(mutex_);

@@ -188,6 +188,42 @@ c_options<O> lower(const O& options) {
   return c_options<O>(options);
 }
 
+// ---- arguments that outlive the caller's, and as the calls take them
+
+inline std::string keep(cstr text) {
+  return text.c_str();
+}
+inline std::optional<std::string> keep(const std::optional<cstr>& text) {
+  return text ? std::optional(keep(*text)) : std::nullopt;
+}
+inline string_list keep(const cstr_list& list) {
+  return {list.c_strv(), list.c_strv() + list.size()};
+}
+inline std::vector<char> keep(const buffer_view& bytes) {
+  return {bytes.data(), bytes.data() + bytes.size()};
+}
+template <class A>
+requires(std::is_arithmetic_v<A> || std::is_pointer_v<A> || Options<A>) A keep(const A& argument) {
+  return argument;
+}
+
+inline cstr view(const std::string& text) {
+  return text;
+}
+inline std::optional<cstr> view(const std::optional<std::string>& text) {
+  return text ? std::optional(cstr(*text)) : std::nullopt;
+}
+inline cstr_list view(const string_list& list) {
+  return list;
+}
+inline buffer_view view(const std::vector<char>& bytes) {
+  return bytes;
+}
+template <class A>
+const A& view(const A& argument) {
+  return argument;
+}
+
 // ---- results: C -> C++
 
 template <class T>

@@ -85,6 +85,12 @@ inline void keep_console(handle_state& state, std::uint64_t event, std::string_v
       lines = state.console.add(text);
     else
       lines = state.console.add_line(text);
+    if (event == GUESTFS_EVENT_APPLIANCE)
+      for (const auto& whole : lines)
+        if (whole.starts_with(warm::verdict_prefix)) {
+          const std::lock_guard lock(state.launch_mutex);
+          state.verdict = whole.substr(warm::verdict_prefix.size());
+        }
     const bool warning = event == GUESTFS_EVENT_WARNING;
     if (state.wants(LogLevel::debug)) {
       const char* source = event == GUESTFS_EVENT_APPLIANCE ? "appliance: " : "libguestfs: ";
@@ -142,6 +148,7 @@ inline void deliver(guestfs_h*, void* opaque, std::uint64_t event, int, int, con
                     std::size_t size, const std::uint64_t* numbers, std::size_t count) noexcept {
   auto& state = *static_cast<handle_state*>(opaque);
   const bool listened = (state.listened & event) != 0;
+  if (event == GUESTFS_EVENT_SUBPROCESS_QUIT) state.disks_gone = true;
   constexpr auto console =
       GUESTFS_EVENT_APPLIANCE | GUESTFS_EVENT_LIBRARY | GUESTFS_EVENT_TRACE | GUESTFS_EVENT_WARNING;
   if ((event & console) != 0) keep_console(state, event, {text, size}, listened);

@@ -1,13 +1,17 @@
 // guestkit::Guestfs: a libguestfs handle with every action as a method.
 #pragma once
 
+#include <atomic>
 #include <chrono>
+#include <filesystem>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "generated/actions.hpp"
 #include "handle.hpp"
+#include "open_disk.hpp"
 
 namespace guestkit {
 
@@ -24,6 +28,10 @@ class value_core : public handle {
   template <class R, class F, class... A>
   R call(const char* op, F fn, const A&... arguments) {
     return this->template invoke<R>(op, fn, arguments...).lift();
+  }
+  template <class R, class F, class... A>
+  R give(const char* op, F fn, const A&... arguments) {
+    return this->template add<R>(op, fn, arguments...).lift();
   }
 };
 
@@ -50,8 +58,58 @@ class basic_guestfs : public detail::actions<Core> {
     return typename Core::template result<R>(*user ? (*user)->c_str() : nullptr);
   }
 
+  void warn_of_add_drive(const char* op, const std::optional<std::string>& format) {
+    static std::atomic_flag said = ATOMIC_FLAG_INIT;
+    const auto state = this->state();
+    if (format == "raw" || !state || said.test_and_set()) return;
+    detail::log(
+        *state, LogLevel::warning,
+        std::string(op) +
+            ": QEMU opens every file of this host that the disk image names, and guesses its format if "
+            "that is not stated; for disks that others can write to there is open_disk");
+  }
+
  public:
   using detail::actions<Core>::actions;
+
+  /// Add a disk that somebody else has written, before launch(): guestkit reads the headers itself, and QEMU
+  /// opens nothing but what the options permit. Tells what the disk is.
+  ///
+  /// A disk that is read only is held by descriptor, so it is the checked one that is opened, whatever
+  /// becomes of its name; what the guest does to it is forgotten. The rest of the risk is told in
+  /// SECURITY.md. Throws Error that says what was refused and what would permit it. Since 0.3.
+  ImageInfo open_disk(const std::filesystem::path& path, const OpenDiskOptions& options = {}) {
+    constexpr auto op = "open_disk";
+    const auto state = this->state();
+    const detail::call_scope scope(state, op);
+    try {
+      const bool direct = this->template invoke<std::string>(op, guestfs_get_backend).lift() == "direct";
+      const auto directory = state->temporary ? state->temporary : detail::scratch::beneath(this->tmpdir());
+      auto disk = detail::check_disk(op, path.native(), options, direct, directory);
+      actions::add_drive(disk.filename, disk.options);
+      state->disks.push_back(std::make_shared<detail::opened_disk>(std::move(disk.kept)));
+      return std::move(disk.info);
+    } catch (const Error& e) {  // of a tool that was killed, perhaps
+      state->work->throw_if_stopped(op, e.message(), e.error_number(), {});
+      throw;
+    } catch (const std::system_error& e) {
+      throw Error(op, std::string("no private file: ") + e.what(), e.code().value());
+    }
+  }
+
+  /// Add a disk image, device or network disk of the host as a drive of the appliance. What the image names
+  /// is opened too, see open_disk(). C: guestfs_add_drive_opts(3), since 0.0.3.
+  typename Core::template result<void> add_drive(cstr filename, const AddDriveOptions& options = {}) {
+    warn_of_add_drive("add_drive", options.format);
+    return actions::add_drive(filename, options);
+  }
+
+  /// Add a disk image on the host read-only; writes go to a throw-away overlay. What the image names is
+  /// opened too, see open_disk(). C: guestfs_add_drive_ro(3), since 1.0.38.
+  typename Core::template result<void> add_drive_ro(cstr filename) {
+    warn_of_add_drive("add_drive_ro", std::nullopt);
+    return actions::add_drive_ro(filename);
+  }
 
   /// Start the appliance; add the disks first. Takes seconds.
   ///
@@ -75,13 +133,13 @@ class basic_guestfs : public detail::actions<Core> {
       this->check_appliance();
       this->choose_accelerator();
       info.accelerator = this->accelerator();
-      const auto choice = this->choose_appliance(info.accelerator);
+      auto choice = this->choose_appliance(info.accelerator);
       this->apply(choice);
-      info.mode = choice.mode;
-      info.reason = choice.reason;
       this->limit_launch();
       this->name_hypervisor();
-      detail::actions<Core>::launch();
+      choice = this->start(std::move(choice));
+      info.mode = choice.mode;
+      info.reason = choice.reason;
     } catch (const LaunchError& e) {
       this->put_settings_back();
       say(std::string("failed (") + to_string(e.cause()) + ")");
@@ -92,6 +150,7 @@ class basic_guestfs : public detail::actions<Core> {
     }
     info.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     state->work->launched = true;
+    state->disks.clear();  // QEMU has them open
     {
       const std::lock_guard lock(state->launch_mutex);
       state->launch = info;
@@ -179,6 +238,20 @@ class basic_guestfs : public detail::actions<Core> {
     return typename Core::template result<void>(0);
   }
 
+  /// Get the directory of the host for what is kept between launches, as it was set.
+  /// C: guestfs_get_cachedir(3), since 1.19.58.
+  typename Core::template result<std::string> get_cachedir() {
+    return own<std::string>(Setting::cachedir, "get_cachedir", [&] { return actions::get_cachedir(); });
+  }
+
+  /// Set the directory of the host for what is kept between launches, null for the default.
+  /// C: guestfs_set_cachedir(3), since 1.19.58.
+  typename Core::template result<void> set_cachedir(std::optional<cstr> cachedir) {
+    actions::set_cachedir(cachedir);
+    this->uncover(Setting::cachedir);
+    return typename Core::template result<void>(0);
+  }
+
   /// Get the additional kernel arguments, as they were set. C: guestfs_get_append(3), since 1.0.26.
   typename Core::template result<std::optional<std::string>> get_append() {
     return own<std::optional<std::string>>(Setting::append, "get_append",
@@ -195,13 +268,13 @@ class basic_guestfs : public detail::actions<Core> {
   /// Shut the appliance down and tell whether the guest's last writes failed; close() does not tell.
   /// The handle has no disks afterwards. C: guestfs_shutdown(3), since 1.19.16.
   typename Core::template result<void> shutdown() {
-    if (const auto state = this->state()) state->work->launched = false;  // also if it fails
+    this->forget_appliance();  // also if it fails
     return detail::actions<Core>::shutdown();
   }
 
   /// Shut the appliance down. C: guestfs_kill_subprocess(3), since 0.0.3. Deprecated: use shutdown.
   [[deprecated("use shutdown")]] typename Core::template result<void> kill_subprocess() {
-    if (const auto state = this->state()) state->work->launched = false;
+    this->forget_appliance();
     return detail::actions<Core>::kill_subprocess();
   }
 

@@ -41,8 +41,9 @@ struct HandleOptions {
   Accel accel = Accel::automatic;
   Tuning tuning = Tuning::automatic;
   /// "auto": the fastest one that guestkit has built, while it fits what is installed; "system": libguestfs'
-  /// own; or the directory of one, a fixed appliance too. "auto" leaves it to set_path(), set_hv(),
-  /// LIBGUESTFS_PATH and LIBGUESTFS_HV where the user has set one of them.
+  /// own; "inspection": as "auto", for inspection alone, since augeas then knows the files that inspect_os
+  /// reads and no others; or the directory of one, a fixed appliance too. "auto" leaves it to set_path(),
+  /// set_hv(), LIBGUESTFS_PATH and LIBGUESTFS_HV where the user has set one of them.
   std::string appliance = "auto";
   /// Where guestkit's own log lines go; warnings and errors go to stderr if it is empty.
   LogSink log = {};
@@ -63,9 +64,7 @@ class handle {
     wish_.appliance = options.appliance;
     state_->log = options.log;
     state_->log_level = options.log_level;
-    // Not closed by libguestfs at exit: it would run callbacks into a program that is half gone.
-    state_->h = guestfs_create_flags(GUESTFS_CREATE_NO_ENVIRONMENT | GUESTFS_CREATE_NO_CLOSE_ON_EXIT);
-    if (state_->h == nullptr) throw Error("create", "", errno);
+    state_->h = create();
     state_->work->h = state_->h;
     state_->work->limits = options.limits;
     wish_.path = invoke<std::string>("create", guestfs_get_path).lift();
@@ -134,7 +133,12 @@ class handle {
 
   /// The C handle, for functions that guestkit does not wrap. Null when closed. It stays owned by this
   /// object; an error handler set on it must be taken back before the next call through guestkit.
-  guestfs_h* native() const noexcept { return is_open() ? state_->h : nullptr; }
+  /// What is done with it guestkit does not know: such a handle restores no warm appliance.
+  guestfs_h* native() const noexcept {
+    if (!is_open()) return nullptr;
+    state_->native_given = true;
+    return state_->h;
+  }
 
   /// Whether no call is inside the handle at this moment.
   bool is_idle() const noexcept {
@@ -149,6 +153,26 @@ class handle {
   template <class R, class F, class... A>
   c_result<R> invoke(const char* op, F fn, const A&... arguments) {
     return detail::call<R>(state_, op, fn, arguments...);
+  }
+
+  /// A call that gives the machine something.
+  template <class R, class F, class... A>
+  c_result<R> add(const char* op, F fn, const A&... arguments) {
+    const turn mine(state_, op);
+    auto result = invoke<R>(op, fn, arguments...);
+    const bool disk = std::string_view(op) != "config";
+    if (state_->disks_gone.exchange(false))
+      std::erase_if(state_->additions, [](const auto& earlier) { return earlier.disk; });
+    if constexpr ((std::is_pointer_v<A> || ...))  // a libvirt domain, which may be gone the next time
+      state_->additions.push_back({disk, [](guestfs_h*) { return false; }});
+    else
+      state_->additions.push_back(
+          {disk, [fn, kept = std::tuple(detail::keep(arguments)...)](guestfs_h* h) {
+             return std::apply(
+                 [&](const auto&... a) { return !c_result<R>::failed(fn(h, lower(detail::view(a))...)); },
+                 kept);
+           }});
+    return result;
   }
 
   Subscription subscribe(Event events, EventCallback callback) {
@@ -192,7 +216,16 @@ class handle {
     limit = emulated ? Seconds(300) : Seconds(60);
   }
 
-  void cancel_transfer() { guestfs_user_cancel(call_scope(state_, "user_cancel", false).h()); }
+  void cancel_transfer() {
+    const call_scope scope(state_, "user_cancel", false);
+    state_->work->cancel_transfer();
+  }
+
+  void forget_appliance() noexcept {
+    if (!state_) return;
+    state_->work->launched = false;
+    state_->disks_gone = true;
+  }
 
   void check_appliance() {
     const auto path = invoke<std::string>("launch", guestfs_get_path).lift();
@@ -233,7 +266,9 @@ class handle {
         wish_.path_given || invoke<std::string>("launch", guestfs_get_path).lift() != wish_.path;
     const bool own_hypervisor =
         wish_.hypervisor_given || invoke<std::string>("launch", guestfs_get_hv).lift() != wish_.hypervisor;
-    const bool directory = wish_.appliance != "auto" && wish_.appliance != "system";
+    const bool inspection = wish_.appliance == "inspection";
+    const bool automatic = wish_.appliance == "auto" || inspection;
+    const bool directory = !automatic && wish_.appliance != "system";
     ApplianceChoice choice;
     if (accelerator.empty())
       choice.reason = "libguestfs' backend is not direct";
@@ -247,8 +282,11 @@ class handle {
       choice.reason = "demanded";
     else
       choice = find_appliance(appliance_cache());
+    if (automatic && choice.mode == ApplianceMode::lean) choice = restorable(choice, accelerator);
     if (!accelerator.empty() && !own_hypervisor && wish_.tuning == Tuning::automatic)
       choice.append = tuning_arguments(accelerator == "tcg", acpi_is_spare());
+    const bool ours = choice.mode == ApplianceMode::lean || choice.mode == ApplianceMode::warm;
+    if (inspection && ours) choice.append += " guestkit_lenses=few";
     return choice;
   }
 
@@ -262,13 +300,43 @@ class handle {
     if (!choice.directory.empty()) cover(Setting::path, current(Setting::path), choice.directory);
     if (!choice.hypervisor.empty())
       cover(Setting::hypervisor, current(Setting::hypervisor), choice.hypervisor);
+    if (!choice.cache.empty()) cover(Setting::cachedir, current(Setting::cachedir), choice.cache);
     if (choice.append.empty()) return;
     const auto own = current(Setting::append);
     cover(Setting::append, own, choice.append + (own ? ' ' + *own : ""));
   }
 
+  /// Launches with what apply() has set. A restore that fails is repeated as a boot, once, on a fresh C
+  /// handle: libguestfs has forgotten the disks of the old one, or not. Returns what the appliance is in the
+  /// end.
+  ApplianceChoice start(ApplianceChoice choice) {
+    verdict("");
+    try {
+      invoke<void>("launch", guestfs_launch);
+    } catch (const LaunchError& e) {
+      if (choice.mode != ApplianceMode::warm || verdict().empty() || verdict().starts_with(warm::normal_boot))
+        throw;
+      choice.reason =
+          "the warm appliance failed: " + (verdict() == warm::restoring ? e.message() : verdict());
+      log(*state_, LogLevel::warning, choice.reason + "; launching again without it");
+      choice.mode = ApplianceMode::lean;
+      choice.hypervisor.clear();
+      choice.cache.clear();
+      if (!renew()) throw;
+      state_->console.clear();
+      apply(choice);
+      name_hypervisor();
+      invoke<void>("launch", guestfs_launch);
+    }
+    if (choice.mode == ApplianceMode::warm && verdict() != warm::restoring) {
+      choice.mode = ApplianceMode::lean;
+      choice.reason = verdict().substr(std::min(verdict().size(), warm::normal_boot.size()));
+    }
+    return choice;
+  }
+
   void put_settings_back() noexcept try {
-    for (const auto setting : {Setting::path, Setting::hypervisor, Setting::append})
+    for (const auto setting : {Setting::path, Setting::hypervisor, Setting::cachedir, Setting::append})
       if (const auto own = covered(setting)) {
         change(setting, *own);
         uncover(setting);
@@ -297,6 +365,84 @@ class handle {
   }
 
  private:
+  static guestfs_h* create() {
+    // Not closed by libguestfs at exit: it would run callbacks into a program that is half gone.
+    guestfs_h* h = guestfs_create_flags(GUESTFS_CREATE_NO_ENVIRONMENT | GUESTFS_CREATE_NO_CLOSE_ON_EXIT);
+    if (h == nullptr) throw Error("create", "", errno);
+    return h;
+  }
+
+  std::string verdict() {
+    const std::lock_guard lock(state_->launch_mutex);
+    return state_->verdict;
+  }
+  void verdict(const std::string& text) {
+    const std::lock_guard lock(state_->launch_mutex);
+    state_->verdict = text;
+  }
+
+  /// What can be set on a handle and asked of it. Disks and config() are neither: see add().
+  static bool copy_settings(guestfs_h* from, guestfs_h* to) {
+    bool all = true;
+    const auto text = [&](auto get, auto set) {
+      const auto value = get(from);
+      all = set(to, value) == 0 && all;
+      if constexpr (std::is_same_v<decltype(value), char* const>) std::free(value);
+    };
+    const auto number = [&](auto get, auto set) { all = set(to, get(from)) == 0 && all; };
+    text(guestfs_get_append, guestfs_set_append);
+    text(guestfs_get_backend, guestfs_set_backend);
+    text(guestfs_get_cachedir, guestfs_set_cachedir);
+    text(guestfs_get_hv, guestfs_set_hv);
+    text(guestfs_get_identifier, guestfs_set_identifier);
+    text(guestfs_get_path, guestfs_set_path);
+    text(guestfs_get_program, guestfs_set_program);
+    text(guestfs_get_tmpdir, guestfs_set_tmpdir);
+    number(guestfs_get_autosync, guestfs_set_autosync);
+    number(guestfs_get_memsize, guestfs_set_memsize);
+    number(guestfs_get_network, guestfs_set_network);
+    number(guestfs_get_pgroup, guestfs_set_pgroup);
+    number(guestfs_get_recovery_proc, guestfs_set_recovery_proc);
+    number(guestfs_get_smp, guestfs_set_smp);
+    number(guestfs_get_verbose, guestfs_set_verbose);
+    number(guestfs_get_trace, guestfs_set_trace);
+    const std::unique_ptr<char*, c_delete> settings(guestfs_get_backend_settings(from));
+    return settings && guestfs_set_backend_settings(to, settings.get()) == 0 && all;
+  }
+
+  /// Puts a fresh C handle of the same configuration in the place of the one whose launch has failed.
+  bool renew() {
+    put_settings_back();
+    guestfs_h* old = state_->h;
+    guestfs_h* fresh = create();
+    guestfs_set_error_handler(fresh, nullptr, nullptr);
+    bool same = copy_settings(old, fresh);
+    for (const auto& addition : state_->additions) same = same && addition.repeat(fresh);
+    if (!same) {
+      guestfs_close(fresh);
+      return false;
+    }
+    guestfs_delete_event_callback(old, 0);  // nobody is to hear of its close
+    guestfs_set_verbose(old, 0);
+    guestfs_set_trace(old, 0);
+    guestfs_set_event_callback(fresh, &deliver, GUESTFS_EVENT_ALL, 0, state_.get());
+    state_->h = fresh;
+    state_->serial = next_serial();
+    state_->disks_gone = false;
+    state_->work->replace(fresh);
+    guestfs_close(old);
+    return true;
+  }
+
+  /// The lean appliance, or the warm one where it may be restored.
+  ApplianceChoice restorable(const ApplianceChoice& lean, const std::string& accelerator) const {
+    if (accelerator != "tcg") return lean;  // with KVM it has not been tried
+    if (!state_->native_given) return find_template(lean.directory);
+    ApplianceChoice choice = lean;
+    choice.reason = "the C handle is in use";
+    return choice;
+  }
+
   /// The environment without what makes libguestfs stop reading it: empty directory variables, which mean
   /// unset, and a runtime directory that is not there, as after su or in a container.
   static std::vector<cstr> environment() {
@@ -330,6 +476,7 @@ class handle {
     if (setting == Setting::append)
       return invoke<std::optional<std::string>>("launch", guestfs_get_append).lift();
     if (setting == Setting::path) return invoke<std::string>("launch", guestfs_get_path).lift();
+    if (setting == Setting::cachedir) return invoke<std::string>("launch", guestfs_get_cachedir).lift();
     return invoke<std::string>("launch", guestfs_get_hv).lift();
   }
 
@@ -339,6 +486,8 @@ class handle {
       invoke<void>("launch", guestfs_set_append, text);
     else if (setting == Setting::path)
       invoke<void>("launch", guestfs_set_path, text);
+    else if (setting == Setting::cachedir)
+      invoke<void>("launch", guestfs_set_cachedir, text);
     else
       invoke<void>("launch", guestfs_set_hv, text);
   }
@@ -354,7 +503,8 @@ class handle {
     ApplianceChoice choice{.mode = ApplianceMode::fixed, .directory = directory};
     std::string fault;
     if (::access((directory + "/manifest").c_str(), F_OK) == 0) {
-      choice.mode = ApplianceMode::lean;
+      const bool warm = ::access((directory + "/hypervisor").c_str(), F_OK) == 0;
+      choice = warm ? template_in(directory) : ApplianceChoice{ApplianceMode::lean, directory};
       fault = appliance_fault(directory);
     } else if (::access((directory + "/README.fixed").c_str(), F_OK) != 0) {
       fault = directory + " is no fixed appliance: it has no README.fixed";

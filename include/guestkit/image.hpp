@@ -30,7 +30,7 @@ inline std::string format_name(const char* op, std::string_view name) {
   if (name == "qcow3") return "qcow2";
   if (std::find(known.begin(), known.end(), name) != known.end()) return std::string(name);
   throw Error(op,
-              "guestkit does not read the format " + quoted(name) +
+              "guestkit does not read the format " + in_quotes(name) +
                   "; it reads raw, qcow, qcow2, vmdk, vpc (VHD), vhdx and vdi",
               EINVAL);
 }
@@ -95,8 +95,7 @@ inline ImageInfo read_image(const image_file& file, std::optional<std::string_vi
 /// Regular files and block devices only: a FIFO cannot make it hang. Throws Error that says what is wrong
 /// with the image, and at which offset.
 /// @param format  QEMU's name; none: by what the file begins with. A guest can make its raw disk look like
-/// any
-///                other format: state "raw" where you know it.
+///                any other format: state "raw" where you know it.
 inline ImageInfo probe(const std::filesystem::path& path, std::optional<std::string_view> format = {}) {
   return detail::read_image(detail::image_file("probe", path.native()), format);
 }

@@ -20,6 +20,8 @@ class unique_fd {
     if (fd_ >= 0) ::close(fd_);
   }
   int get() const noexcept { return fd_; }
+  /// The descriptor, which is the caller's from now on.
+  int release() noexcept { return std::exchange(fd_, -1); }
 
  private:
   int fd_;

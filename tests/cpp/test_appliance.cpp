@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include <boost/test/unit_test.hpp>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <guestkit/appliance.hpp>
@@ -109,4 +110,53 @@ BOOST_AUTO_TEST_CASE(kernel_arguments_are_for_emulation_and_acpi_off_for_the_mac
              "acpi=off pci=nomsi norandmaps clearcpuid=297,580 init_on_alloc=0");
   BOOST_TEST(guestkit::tuning_arguments(true, false) == "norandmaps clearcpuid=297,580 init_on_alloc=0");
 #endif
+}
+
+namespace {
+
+/// A lean appliance with one template whose files are a few bytes.
+struct Template : Cache {
+  fs::path place;
+
+  Template() {
+    place = folder / "warm-1";
+    fs::create_directory(place);
+    ::chmod(place.c_str(), 0700);
+    std::string rows;
+    for (const char* file : {"command", "hypervisor", "mem", "root", "state"}) {
+      std::ofstream(place / file) << "content";
+      ::chmod((place / file).c_str(), 0700);
+      rows += row("file", place / file, file);
+    }
+    std::ofstream(place / "manifest") << "guestkit-appliance 1\n" + rows;
+  }
+
+  bool refused(const std::string& why) const {
+    const auto choice = guestkit::find_template(folder.string());
+    BOOST_TEST_MESSAGE(choice.reason);
+    return choice.mode == guestkit::ApplianceMode::lean && choice.directory == folder.string() &&
+           choice.hypervisor.empty() && choice.reason.find(why) != std::string::npos;
+  }
+};
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_CASE(a_good_template_is_found, Template) {
+  const auto choice = guestkit::find_template(folder.string());
+  BOOST_TEST(choice.reason == "");
+  BOOST_TEST((choice.mode == guestkit::ApplianceMode::warm));
+  BOOST_TEST(choice.directory == folder.string());
+  BOOST_TEST(choice.hypervisor == (place / "hypervisor").string());
+}
+
+BOOST_FIXTURE_TEST_CASE(a_template_that_is_not_good_leaves_the_lean_appliance, Template) {
+  const auto day = std::chrono::hours(25);
+  fs::last_write_time(place / "manifest", fs::file_time_type::clock::now() - day);
+  BOOST_TEST(refused("older than a day"));
+  ::chmod((place / "hypervisor").c_str(), 0600);
+  BOOST_TEST(refused("nothing can be executed"));
+  fs::resize_file(place / "mem", 3);
+  BOOST_TEST(refused("mem has changed"));
+  fs::remove_all(place);
+  BOOST_TEST(refused("no template has been built"));
 }

@@ -465,6 +465,6 @@ BOOST_AUTO_TEST_CASE(a_short_file_is_raw) {
 }
 
 BOOST_AUTO_TEST_CASE(a_message_shows_no_control_character) {
-  BOOST_TEST(detail::quoted("a\x1b[31m\n") == "\"a\\x1b[31m\\x0a\"");
-  BOOST_TEST(detail::quoted(std::string(1000, 'x')).size() < 250U);
+  BOOST_TEST(detail::in_quotes("a\x1b[31m\n") == "\"a\\x1b[31m\\x0a\"");
+  BOOST_TEST(detail::in_quotes(std::string(1000, 'x')).size() < 250U);
 }

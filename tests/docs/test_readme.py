@@ -69,3 +69,10 @@ def test_the_drop_in_program() -> None:
     text = (ROOT / "docs" / "coming-from-python-guestfs.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert output([sys.executable, "-c", program], ROOT) == "1024\n"
+
+
+def test_the_programs_of_fast_launch(here: Path) -> None:
+    text = (ROOT / "docs" / "fast-launch.md").read_text(encoding="utf-8")
+    told, chosen = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert re.match(r"(warm|lean|system) (kvm|tcg) \d+\.\d s", output([sys.executable, "-c", told], here))
+    assert output([sys.executable, "-c", chosen], here).startswith("[")

@@ -73,12 +73,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       ::pwrite(file, image.data(), image.size(), 0) != static_cast<ssize_t>(image.size()))
     std::abort();
   try {
+    const detail::image_file opened("probe", detail::unique_fd(::dup(file)), "image");
     const auto info = detail::read_image(
-        detail::image_file("probe", detail::unique_fd(::dup(file)), "image"),
-        stated == 0 ? std::nullopt : std::optional<std::string_view>(formats.at(stated - 1)));
+        opened, stated == 0 ? std::nullopt : std::optional<std::string_view>(formats.at(stated - 1)));
     // Whatever QEMU would open is among the references.
     const auto named = (info.backing_file ? 1U : 0U) + (info.data_file ? 1U : 0U) + info.extents.size();
     if (info.references.size() < named || info.virtual_size > INT64_MAX) std::abort();
+    // What open_disk() reads besides.
+    if (info.format == "qcow2") detail::qcow2::needs_data_file(opened);
+    if (!info.extents.empty()) detail::vmdk::identity(opened);
   } catch (const guestkit::Error& error) {
     if (error.message().empty() || error.error_number() != EINVAL) std::abort();
   }

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from guestkit import AsyncGuestfs, Error, Event, Guestfs, HandleClosed
+from guestkit import AsyncGuestfs, Error, Event, Guestfs, HandleClosed, _native, probe
 from guestkit.compat import GuestFS
 
 #: Under valgrind or a sanitizer a few calls of each kind do. Nothing is counted there: such a tool finds the
@@ -306,7 +306,26 @@ def test_launches_that_fail(g: Guestfs, tmp_path: Path) -> None:
     assert leaks(failing(g.launch)) == {}
 
 
+def check_disk() -> None:
+    *_, descriptors = _native.check_disk("convert", sys.executable, "raw", "refuse", None)
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def test_disks(g: Guestfs) -> None:
+    assert leaks(lambda: probe(sys.executable)) == {}
+    assert leaks(check_disk) == {}
+    assert leaks(failing(lambda: g.open_disk("/nowhere"))) == {}
+    assert leaks(failing(lambda: g.open_disk(sys.executable, format="qcow2"))) == {}
+    assert leaks(failing(lambda: g.open_disk(sys.executable, protocols=(1,)), TypeError)) == {}  # type: ignore[arg-type]
+
+
 # ---- handles
+
+
+def with_a_disk() -> None:
+    with handle() as g:
+        g.open_disk(sys.executable, format="raw")
 
 
 def handle() -> Guestfs:
@@ -326,6 +345,7 @@ HANDLES: dict[str, Call] = {
     "environment": lambda: Guestfs(accel="tcg").close(),
     "not closed at exit": lambda: Guestfs(close_on_exit=False, accel="tcg").close(),
     "with a callback": closed_with_a_callback,
+    "with a disk": with_a_disk,
     "wrong accel": failing(lambda: Guestfs(accel="x"), ValueError),  # type: ignore[arg-type]
     "compat": lambda: GuestFS().close(),
     "compat with": lambda: GuestFS(python_return_dict=True).__enter__().__exit__(None, None, None),

@@ -59,7 +59,7 @@ class actions : public Core {
   /// C: guestfs_add_cdrom(3), since 0.0.3. Deprecated: use add_drive_ro.
   [[deprecated("use add_drive_ro")]]
   result<void> add_cdrom(cstr filename) {
-    return this->template call<void>("add_cdrom", guestfs_add_cdrom, filename);
+    return this->template give<void>("add_cdrom", guestfs_add_cdrom, filename);
   }
 #endif
 
@@ -68,7 +68,7 @@ class actions : public Core {
   /// @param dom  text
   /// C: guestfs_add_domain(3), since 1.7.4.
   result<int> add_domain(cstr dom, const AddDomainOptions& options = {}) {
-    return this->template call<int>("add_domain", guestfs_add_domain_argv, dom, options);
+    return this->template give<int>("add_domain", guestfs_add_domain_argv, dom, options);
   }
 #endif
 
@@ -77,7 +77,7 @@ class actions : public Core {
   /// @param filename  text
   /// C: guestfs_add_drive_opts(3), since 0.0.3.
   result<void> add_drive(cstr filename, const AddDriveOptions& options = {}) {
-    return this->template call<void>("add_drive", guestfs_add_drive_opts_argv, filename, options);
+    return this->template give<void>("add_drive", guestfs_add_drive_opts_argv, filename, options);
   }
 #endif
 
@@ -86,7 +86,7 @@ class actions : public Core {
   /// @param filename  text
   /// C: guestfs_add_drive_ro(3), since 1.0.38.
   result<void> add_drive_ro(cstr filename) {
-    return this->template call<void>("add_drive_ro", guestfs_add_drive_ro, filename);
+    return this->template give<void>("add_drive_ro", guestfs_add_drive_ro, filename);
   }
 #endif
 
@@ -97,7 +97,7 @@ class actions : public Core {
   /// C: guestfs_add_drive_ro_with_if(3), since 1.0.84. Deprecated: use add_drive.
   [[deprecated("use add_drive")]]
   result<void> add_drive_ro_with_if(cstr filename, cstr iface) {
-    return this->template call<void>("add_drive_ro_with_if", guestfs_add_drive_ro_with_if, filename, iface);
+    return this->template give<void>("add_drive_ro_with_if", guestfs_add_drive_ro_with_if, filename, iface);
   }
 #endif
 
@@ -106,7 +106,7 @@ class actions : public Core {
   /// @param size  64-bit number
   /// C: guestfs_add_drive_scratch(3), since 1.23.10.
   result<void> add_drive_scratch(std::int64_t size, const AddDriveScratchOptions& options = {}) {
-    return this->template call<void>("add_drive_scratch", guestfs_add_drive_scratch_argv, size, options);
+    return this->template give<void>("add_drive_scratch", guestfs_add_drive_scratch_argv, size, options);
   }
 #endif
 
@@ -117,7 +117,7 @@ class actions : public Core {
   /// C: guestfs_add_drive_with_if(3), since 1.0.84. Deprecated: use add_drive.
   [[deprecated("use add_drive")]]
   result<void> add_drive_with_if(cstr filename, cstr iface) {
-    return this->template call<void>("add_drive_with_if", guestfs_add_drive_with_if, filename, iface);
+    return this->template give<void>("add_drive_with_if", guestfs_add_drive_with_if, filename, iface);
   }
 #endif
 
@@ -126,7 +126,7 @@ class actions : public Core {
   /// @param dom  pointer to a virDomainPtr
   /// C: guestfs_add_libvirt_dom(3), since 1.29.14.
   result<int> add_libvirt_dom(void* dom, const AddLibvirtDomOptions& options = {}) {
-    return this->template call<int>("add_libvirt_dom", guestfs_add_libvirt_dom_argv, dom, options);
+    return this->template give<int>("add_libvirt_dom", guestfs_add_libvirt_dom_argv, dom, options);
   }
 #endif
 
@@ -1016,7 +1016,7 @@ class actions : public Core {
   /// @param hvvalue  text or nothing
   /// C: guestfs_config(3), since 0.0.3.
   result<void> config(cstr hvparam, std::optional<cstr> hvvalue) {
-    return this->template call<void>("config", guestfs_config, hvparam, hvvalue);
+    return this->template give<void>("config", guestfs_config, hvparam, hvvalue);
   }
 #endif
 

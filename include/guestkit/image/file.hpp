@@ -19,7 +19,7 @@
 namespace guestkit::detail {
 
 /// A name or a text of an image for a message: hostile, so on one line and not too long.
-inline std::string quoted(std::string_view text) {
+inline std::string in_quotes(std::string_view text) {
   constexpr std::string_view digits = "0123456789abcdef";
   std::string shown = "\"";
   for (const char c : text.substr(0, 200)) {
@@ -33,6 +33,13 @@ inline std::string quoted(std::string_view text) {
     }
   }
   return shown + (text.size() > 200 ? "…\"" : "\"");
+}
+
+/// A file's name for a message. It may come from an image too: quoted if it is not plain.
+inline std::string shown(const std::string& path) {
+  const auto is_control = [](char c) { return (c >= 0 && c < 0x20) || c == 0x7f; };
+  if (path.empty()) return "''";
+  return std::any_of(path.begin(), path.end(), is_control) ? in_quotes(path) : path;
 }
 
 /// Bytes of an image and where they stand. Reading behind them is a mistake of ours, not of the image.
@@ -100,6 +107,7 @@ class image_file {
   std::uint64_t size() const noexcept { return size_; }
   const struct stat& status() const noexcept { return status_; }
   bool is_device() const noexcept { return S_ISBLK(status_.st_mode); }
+  int descriptor() const noexcept { return fd_.get(); }
   unique_fd release() noexcept { return std::move(fd_); }
 
   /// What is there of that many bytes.
@@ -137,7 +145,7 @@ class image_file {
            EINVAL);
   }
   [[noreturn]] void refuse(const std::string& reason, int error_number) const {
-    throw Error(op_, (path_.empty() ? "''" : path_) + ": " + reason, error_number);
+    throw Error(op_, shown(path_) + ": " + reason, error_number);
   }
 
  private:

@@ -108,6 +108,12 @@ inline header read_header(const image_file& file, ImageInfo& info) {
   return head;
 }
 
+/// Whether QEMU opens the data file that a valid header names.
+inline bool needs_data_file(const image_file& file) {
+  const auto h = file.read(0, 80, format, "the header");
+  return h.be32(4) >= 3 && (h.be64(72) & data_file) != 0;
+}
+
 /// A text that QEMU takes for a C string.
 inline std::string name_in(const image_file& file, const image_block& block, const char* what) {
   require(block.bytes().find('\0') == std::string_view::npos, file, format,

@@ -87,6 +87,26 @@ inline std::string_view c_string(std::string_view text) {
   return text.substr(0, text.find('\0'));
 }
 
+/// Where the descriptor of a VMDK with extents stands.
+inline std::uint64_t descriptor_offset(const image_file& file) {
+  const auto start = file.read_some(0, sector);
+  return start.begins_with(sparse_magic) && start.size() == sector ? start.le64(28) * sector : 0;
+}
+
+/// The lines of a descriptor by which QEMU knows whether a parent was changed.
+inline std::string identity(const image_file& file) {
+  const auto block = file.read_some(descriptor_offset(file), max_descriptor);
+  std::string lines;
+  for (const std::string key : {"CID=", "parentCID="}) {
+    const auto text = c_string(block.bytes());
+    const auto at = text.find(key);
+    const auto value = at == std::string_view::npos ? "" : text.substr(at + key.size(), 8);
+    const auto digits = std::min(value.find_first_not_of("0123456789abcdefABCDEF"), value.size());
+    lines += key + (digits == 0 ? "ffffffff" : std::string(value.substr(0, digits))) + "\n";
+  }
+  return lines;
+}
+
 inline void add_parent(const image_file& file, std::string_view text, std::uint64_t offset, ImageInfo& info) {
   const auto parent = value_of(c_string(text), "parentFileNameHint");
   if (!parent || parent->empty()) return;

@@ -1,0 +1,259 @@
+// QEMU's command line as libguestfs writes it: which part is a launch's own, and whether the rest is that of
+// the template.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdlib>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace guestkit::warm {
+
+using Words = std::vector<std::string>;
+
+/// The value of one of QEMU's options: key=value,key=value; two commas are one within a value. The first may
+/// have no key; it then has the key "".
+class Parameters {
+ public:
+  explicit Parameters(std::string_view text) {
+    std::string item;
+    for (std::size_t at = 0; at <= text.size(); ++at) {
+      const bool comma = at < text.size() && text[at] == ',';
+      if (comma && at + 1 < text.size() && text[at + 1] == ',') {
+        item += ',';
+        ++at;
+      } else if (comma || at == text.size()) {
+        add(item);
+        item.clear();
+      } else {
+        item += text[at];
+      }
+    }
+  }
+
+  /// Empty if there is none.
+  std::string operator[](std::string_view key) const {
+    for (const auto& [name, value] : items_)
+      if (name == key) return value;
+    return "";
+  }
+
+  /// Whether it has these keys only, each once at most.
+  template <std::size_t N>
+  bool has_only(const std::array<std::string_view, N>& keys) const {
+    for (auto item = items_.begin(); item != items_.end(); ++item) {
+      if (std::find(keys.begin(), keys.end(), item->first) == keys.end()) return false;
+      if (std::any_of(items_.begin(), item, [&](const auto& other) { return other.first == item->first; }))
+        return false;
+    }
+    return true;
+  }
+
+ private:
+  void add(const std::string& item) {
+    const auto equals = item.find('=');
+    if (equals != std::string::npos)
+      items_.emplace_back(item.substr(0, equals), item.substr(equals + 1));
+    else
+      items_.emplace_back(items_.empty() ? "" : item, items_.empty() ? item : "on");
+  }
+
+  std::vector<std::pair<std::string, std::string>> items_;
+};
+
+/// One option: "-m" and "1280"; a flag has no value.
+struct Option {
+  std::string name;
+  std::optional<std::string> value = {};
+
+  bool is(std::string_view other, std::string_view key, std::string_view wanted) const {
+    return name == other && Parameters(value.value_or(""))[key] == wanted;
+  }
+  std::string text() const { return name + (value ? ' ' + *value : ""); }
+};
+
+inline std::vector<Option> options(const Words& words) {
+  std::vector<Option> all;
+  for (const auto& word : words)
+    if (word.starts_with('-') || all.empty() || all.back().value)
+      all.push_back({word});
+    else
+      all.back().value = word;
+  return all;
+}
+
+/// hd0, hd1…: libguestfs' names of its drives.
+inline bool is_disk_id(std::string_view id) {
+  return id.starts_with("hd") && id.size() > 2 &&
+         id.find_first_not_of("0123456789", 2) == std::string_view::npos;
+}
+
+inline bool is_disk(const Option& option) {
+  const Parameters given(option.value.value_or(""));
+  return (option.name == "-drive" && is_disk_id(given["id"])) ||
+         (option.name == "-device" && is_disk_id(given["drive"]));
+}
+
+/// Whether it is a disk that a restored machine can be given: a file or a device of the host, by virtio-scsi.
+inline bool is_known_disk(const Option& option) {
+  const Parameters given(option.value.value_or(""));
+  if (option.name == "-device")
+    return given[""] == "scsi-hd" &&
+           given.has_only(std::to_array<std::string_view>(
+               {"", "drive", "serial", "physical_block_size", "logical_block_size"}));
+  const auto format = given["format"];
+  const auto file = given["file"] + given["file.file.filename"];
+  return given.has_only(std::to_array<std::string_view>({"file", "file.file.filename", "file.driver",
+                                                         "file.backing.file.locking", "cache", "format", "id",
+                                                         "if", "discard", "copyonread", "detect-zeroes"})) &&
+         given["if"] == "none" && file.starts_with('/') &&
+         (given["file.driver"].empty() || given["file.driver"] == "qcow2") &&
+         (format.empty() || format == "raw" || format == "qcow2");
+}
+
+inline Words split(const std::string& line) {
+  Words words;
+  for (std::size_t at = 0; (at = line.find_first_not_of(' ', at)) != std::string::npos;) {
+    const auto end = std::min(line.find(' ', at), line.size());
+    words.push_back(line.substr(at, end - at));
+    at = end;
+  }
+  return words;
+}
+
+/// A kernel argument that init reads from the host's message, or that matters to nobody once the kernel is
+/// up.
+inline bool is_late_argument(const std::string& word) {
+  constexpr std::array<std::string_view, 5> prefixes{
+      "lpj=", "TERM=", "guestfs_verbose=", "guestfs_identifier=", "guestkit_lenses="};
+  return word == "quiet" ||
+         std::any_of(prefixes.begin(), prefixes.end(), [&](auto prefix) { return word.starts_with(prefix); });
+}
+
+inline bool is_our_name(const Option& option) {
+  return option.name == "-name" && option.value && option.value->starts_with("guestkit-") &&
+         option.value->find_first_not_of("0123456789-", 9) == std::string::npos;
+}
+
+inline bool is_channel(const Option& option) {
+  return option.is("-chardev", "id", "channel0") && option.is("-chardev", "", "socket") &&
+         Parameters(*option.value).has_only(std::to_array<std::string_view>({"", "path", "id"}));
+}
+
+/// The option without what differs from launch to launch.
+inline std::string constant_part(const Option& option) {
+  if (is_our_name(option)) return "-name";
+  if (is_channel(option)) return "-chardev channel0";
+  if (option.name == "-machine" && option.value) {
+    std::string value = *option.value;
+    if (value.ends_with(",graphics=off")) value.resize(value.size() - 13);  // verbose mode
+    return "-machine " + value;
+  }
+  if (option.name == "-append" && option.value) {
+    std::string text = option.name;
+    for (const auto& word : split(*option.value))
+      if (!is_late_argument(word)) text += ' ' + word;
+    return text;
+  }
+  return option.text();
+}
+
+/// Why a launch cannot be a restore of the machine that was recorded; empty if it can.
+inline std::string difference(const std::vector<Option>& recorded, const std::vector<Option>& given) {
+  std::vector<std::string> wanted;
+  std::vector<std::string> found;
+  for (const auto& option : recorded)
+    if (!is_disk(option)) wanted.push_back(constant_part(option));
+  std::size_t drives = 0;
+  std::size_t devices = 0;
+  for (const auto& option : given) {
+    if (!is_disk(option)) {
+      found.push_back(constant_part(option));
+      if (std::find(wanted.begin(), wanted.end(), found.back()) == wanted.end())
+        return "the template has no " + option.text();
+    } else if (!is_known_disk(option)) {
+      return "a disk is none that a restored appliance can be given: " + option.text();
+    } else {
+      ++(option.name == "-drive" ? drives : devices);
+    }
+  }
+  if (drives != devices || drives > 255) return "the disks are more than the template's controller can have";
+  return found == wanted ? "" : "libguestfs gives the machine other options than it gave the template";
+}
+
+/// The bytes of memory that the machine has; -m is in megabytes.
+inline long long memory_size(const std::vector<Option>& machine) {
+  for (const auto& option : machine)
+    if (option.name == "-m" && option.value) return std::atoll(option.value->c_str()) << 20;
+  return 0;
+}
+
+/// What makes of libguestfs' command line that of the template, or of what is restored from it.
+struct Machine {
+  std::string root;     // image of the root disk, a qcow2
+  std::string memory;   // file of the memory; empty: it is in the state
+  bool shared = false;  // the memory is written to the file
+  int qmp = -1;         // descriptors
+  int port = -1;
+};
+
+inline std::string escaped(const std::string& text) {
+  std::string all;
+  for (const char c : text) all += c == ',' ? ",," : std::string(1, c);
+  return all;
+}
+
+/// @param given  the launch whose disks, channel and name it gets; null for the template
+inline Words command(const std::vector<Option>& recorded, const std::vector<Option>* given,
+                     const Machine& machine) {
+  const auto find = [&](auto is) -> std::optional<std::string> {
+    if (given == nullptr) return std::nullopt;
+    const auto found = std::find_if(given->begin(), given->end(), is);
+    return found == given->end() ? std::nullopt : found->value;
+  };
+  Words words;
+  const auto add = [&](const std::string& name, const std::optional<std::string>& value) {
+    words.push_back(name);
+    if (value) words.push_back(*value);
+  };
+  for (const auto& option : recorded) {
+    if (option.is("-drive", "id", "appliance")) {
+      // At the disks' place, so that their addresses are those of a boot.
+      for (const auto& disk : given == nullptr ? std::vector<Option>{} : *given)
+        if (is_disk(disk)) add(disk.name, disk.value);
+    } else if (is_disk(option) || option.is("-device", "drive", "appliance")) {
+      continue;
+    } else if (option.name == "-machine" && !machine.memory.empty()) {
+      add(option.name, option.value.value_or("") + ",memory-backend=guestkit.ram");
+    } else if (is_channel(option)) {
+      add(option.name, find(is_channel).value_or("null,id=channel0"));
+    } else if (is_our_name(option)) {
+      add(option.name, find(is_our_name).value_or("guestkit-template"));
+    } else {
+      add(option.name, option.value);
+    }
+  }
+  if (!machine.memory.empty())
+    add("-object", "memory-backend-file,id=guestkit.ram,size=" + std::to_string(memory_size(recorded)) +
+                       ",mem-path=" + escaped(machine.memory) + ",share=" + (machine.shared ? "on" : "off"));
+  // Behind all that libguestfs has: the root is no SCSI disk, so that the first disk is sda.
+  const auto chardev = [&](const std::string& id, int descriptor) {
+    add("-chardev", "socket,id=" + id + ",fd=" + std::to_string(descriptor));
+  };
+  chardev("guestkit.warm", machine.port);
+  add("-device", "virtserialport,chardev=guestkit.warm,name=org.guestkit.warm.0");
+  add("-drive", "file=" + escaped(machine.root) + ",id=appliance,cache=unsafe,if=none,format=qcow2" +
+                    (given == nullptr ? "" : ",snapshot=on"));
+  add("-device", "virtio-blk-pci,drive=appliance");
+  chardev("guestkit.qmp", machine.qmp);
+  add("-mon", "chardev=guestkit.qmp,mode=control");
+  if (given != nullptr) add("-incoming", "defer");
+  return words;
+}
+
+}  // namespace guestkit::warm

@@ -1,0 +1,288 @@
+// What libguestfs runs in place of QEMU where there is a template: it becomes a QEMU that restores the
+// template's snapshot, if the launch is one that the template fits. Else, and whenever anything is unknown or
+// wrong, it becomes QEMU with the very arguments that it was given: a normal boot.
+//
+// It lies in the template's directory, beside
+//   command   the real QEMU and the arguments that libguestfs gave it when the template was made
+//   root      the root disk's image, over that of the lean appliance
+//   mem       the memory, mapped privately by each that is restored; without it the state holds the memory
+//   state     the devices' state
+//   manifest  what all that is and was made from: guestkit/appliance.hpp
+//
+// A process of its own follows the restore until the guest answers: a QEMU that cannot open a disk after it
+// has loaded the state stays paused for ever, and a guest may hang. It ends such a QEMU, and itself at the
+// latest half a minute after the start.
+//
+//   hypervisor --template QMP PORT    is the template's QEMU; the two are descriptors
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <climits>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <guestkit/appliance.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "command.hpp"
+
+namespace {
+
+using guestkit::warm::Option;
+using guestkit::warm::Words;
+using std::string;
+using Clock = std::chrono::steady_clock;
+
+constexpr auto patience = std::chrono::seconds(30);
+
+/// For the log of the appliance, where the handle reads it.
+void say(const string& text) {
+  const string line = string(guestkit::warm::verdict_prefix) + text + "\n";
+  if (::write(STDERR_FILENO, line.data(), line.size()) < 0) return;
+}
+
+string own_directory() {
+  std::array<char, PATH_MAX> path{};
+  const ssize_t size = ::readlink("/proc/self/exe", path.data(), path.size() - 1);
+  const string program(path.data(), size > 0 ? static_cast<size_t>(size) : 0);
+  return program.substr(0, program.rfind('/'));
+}
+
+Words words_of(const string& path) {
+  Words words;
+  string word;
+  std::ifstream file(path);
+  while (std::getline(file, word, '\0')) words.push_back(word);
+  return words;
+}
+
+[[noreturn]] void become(const string& program, const Words& arguments) {
+  std::vector<char*> argv{const_cast<char*>(program.c_str())};
+  for (const auto& word : arguments) argv.push_back(const_cast<char*>(word.c_str()));
+  argv.push_back(nullptr);
+  ::execvp(program.c_str(), argv.data());
+  say(program + ": " + std::strerror(errno));
+  ::_exit(127);
+}
+
+/// A descriptor that QEMU inherits.
+int inherited(const string& path, int flags) {
+  return ::open(path.c_str(), flags | O_NOFOLLOW);
+}
+
+struct Link {
+  int ours = -1;    // closed when QEMU starts
+  int theirs = -1;  // inherited
+
+  bool open() {
+    std::array<int, 2> ends{};
+    if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()) != 0) return false;
+    ours = ends[0];
+    theirs = ends[1];
+    return ::fcntl(ours, F_SETFD, FD_CLOEXEC) == 0;
+  }
+  void send(const string& text) const { ::send(ours, text.data(), text.size(), MSG_NOSIGNAL); }
+};
+
+string random_hex() {
+  std::array<unsigned char, 64> bytes{};
+  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) return "";
+  string text;
+  for (const unsigned char byte : bytes)
+    for (const int digit : {byte >> 4, byte & 15}) text += "0123456789abcdef"[digit];
+  return text;
+}
+
+/// What the pause in init.cpp waits for.
+string release(size_t disks, const string& append) {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  std::array<char, 64> time{};
+  std::snprintf(time.data(), time.size(), "%lld.%09ld", static_cast<long long>(now.tv_sec), now.tv_nsec);
+  return "time " + string(time.data()) + "\nseed " + random_hex() + "\ndisks " + std::to_string(disks) +
+         "\nappend " + append + "\ngo\n";
+}
+
+/// Follows one restore to the guest's answer. Returns what went wrong; empty if nothing did, or if QEMU has
+/// ended and said so itself.
+class Watch {
+ public:
+  Watch(Link qmp, Link port, int state, bool shared, size_t disks, Words writable, string append)
+      : qmp_(qmp), port_(port), disks_(disks), writable_(std::move(writable)), append_(std::move(append)) {
+    qmp_.send(R"({"execute": "qmp_capabilities"})"
+              R"({"execute": "migrate-set-capabilities", "arguments": {"capabilities": [)"
+              R"({"capability": "events", "state": true}, {"capability": "x-ignore-shared", "state": )" +
+              string(shared ? "true" : "false") +
+              R"(}]}})"
+              R"({"execute": "migrate-incoming", "arguments": {"uri": "fd:)" +
+              std::to_string(state) + R"("}})");
+  }
+
+  string follow() {
+    const auto deadline = Clock::now() + patience;
+    while (true) {
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
+      std::array<pollfd, 2> waiting{{{.fd = qmp_.ours, .events = POLLIN, .revents = 0},
+                                     {.fd = port_.ours, .events = POLLIN, .revents = 0}}};
+      const int ready =
+          left.count() <= 0 ? 0 : ::poll(waiting.data(), waiting.size(), static_cast<int>(left.count()));
+      if (ready < 0 && errno == EINTR) continue;
+      if (ready <= 0) return released_ ? "the guest does not answer" : "the state is not loaded in time";
+      if (waiting[0].revents != 0) {
+        if (!read(qmp_, said_)) return "";
+        if (const string fault = after_event(); !fault.empty()) return fault;
+      }
+      if (waiting[1].revents != 0) {
+        if (!read(port_, answer_)) return "";
+        if (answer_.ends_with('\n'))
+          return answer_ == "up\n" ? "" : "the guest says " + answer_.substr(0, answer_.size() - 1);
+      }
+    }
+  }
+
+ private:
+  static bool read(const Link& link, string& text) {
+    std::array<char, 4096> chunk{};
+    const ssize_t size = ::recv(link.ours, chunk.data(), chunk.size(), 0);
+    if (size > 0) text.append(chunk.data(), static_cast<size_t>(size));
+    return size > 0;
+  }
+
+  string after_event() {
+    const auto told = [&](const char* text) { return said_.find(text) != string::npos; };
+    if (told(R"("error")"))
+      return "QEMU does not know a command: " + said_.substr(said_.find(R"("error")"), 200);
+    if (released_ || !told(R"("completed")")) return "";
+    // It stays paused where it cannot open a disk as it is to be, and only grumbles where another process
+    // writes to one. The guest has touched none yet.
+    if (!told(R"("RESUME")")) return "a disk cannot be opened";
+    for (const auto& file : writable_)
+      if (!is_locked(file)) return "another process has a disk open: " + file;
+    released_ = true;
+    port_.send(release(disks_, append_));
+    return "";
+  }
+
+  /// Whether QEMU, or somebody, holds the lock that forbids others to write: QEMU's byte 200, and 1 for
+  /// writing.
+  static bool is_locked(const string& file) {
+    const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+    struct flock lock {};
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = 201;
+    lock.l_len = 1;
+    const bool held = fd < 0 || ::fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+    ::close(fd);
+    return held;
+  }
+
+  Link qmp_, port_;
+  size_t disks_;
+  Words writable_;
+  string append_;
+  string said_, answer_;
+  bool released_ = false;
+};
+
+/// Starts the process that watches this one, which becomes QEMU. A grandchild: QEMU waits for no child.
+template <class Start>
+bool start_watching(Start start) {
+  const int self = static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0));
+  if (self < 0) return false;
+  const pid_t child = ::fork();
+  if (child < 0) return false;
+  if (child == 0) {
+    if (::fork() != 0) ::_exit(0);
+    if (const string fault = start(); !fault.empty()) {
+      say("restore failed: " + fault);
+      ::syscall(SYS_pidfd_send_signal, self, SIGKILL, nullptr, 0);
+    }
+    ::_exit(0);
+  }
+  ::close(self);
+  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  return true;
+}
+
+/// Becomes the restored QEMU, or says why not.
+string restore(const string& directory, const Words& recorded, const Words& given) {
+  if (recorded.size() < 2) return "the template's command cannot be read";
+  if (string fault = guestkit::template_fault(directory); !fault.empty()) return fault;
+  const auto machine = guestkit::warm::options({recorded.begin() + 1, recorded.end()});
+  const auto launch = guestkit::warm::options(given);
+  if (string fault = guestkit::warm::difference(machine, launch); !fault.empty()) return fault;
+
+  Link qmp;
+  Link port;
+  const int state = inherited(directory + "/state", O_RDONLY);
+  const int memory = inherited(directory + "/mem", O_RDWR);
+  if (state < 0 || !qmp.open() || !port.open()) return std::strerror(errno);
+  // By its descriptor, so that it is the very file whose size was checked: QEMU dies of a shorter one.
+  struct stat s {};
+  const bool shared = memory >= 0;
+  if (shared && (::fstat(memory, &s) != 0 || s.st_size != guestkit::warm::memory_size(machine)))
+    return "the template's memory is too short";
+  const auto arguments =
+      guestkit::warm::command(machine, &launch,
+                              {.root = directory + "/root",
+                               .memory = shared ? "/proc/self/fd/" + std::to_string(memory) : "",
+                               .shared = false,
+                               .qmp = qmp.theirs,
+                               .port = port.theirs});
+  size_t disks = 0;
+  Words writable;
+  string append;
+  for (const auto& option : launch) {
+    if (option.name == "-append") append = option.value.value_or("");
+    if (option.name != "-drive" || !guestkit::warm::is_disk(option)) continue;
+    ++disks;
+    const string file = guestkit::warm::Parameters(*option.value)["file"];
+    if (!file.empty()) writable.push_back(file);  // a read-only disk is an overlay: file.file.filename
+  }
+  const bool watched = start_watching([&] {
+    for (const int descriptor : {qmp.theirs, port.theirs, state, memory, STDIN_FILENO, STDOUT_FILENO})
+      ::close(descriptor);
+    return Watch(qmp, port, state, shared, disks, writable, append).follow();
+  });
+  if (!watched) return "no process can be started";
+  say(string(guestkit::warm::restoring));
+  become(recorded.front(), arguments);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const string directory = own_directory();
+  const Words recorded = words_of(directory + "/command");
+  const string qemu = recorded.empty() ? "qemu-system-x86_64" : recorded.front();
+  const Words given(argv + 1, argv + argc);
+  if (argc == 4 && given[0] == "--template" && recorded.size() > 1) {
+    const bool shared = ::access((directory + "/mem").c_str(), F_OK) == 0;
+    become(qemu,
+           guestkit::warm::command(guestkit::warm::options({recorded.begin() + 1, recorded.end()}), nullptr,
+                                   {.root = directory + "/root",
+                                    .memory = shared ? directory + "/mem" : "",
+                                    .shared = true,
+                                    .qmp = std::atoi(argv[2]),
+                                    .port = std::atoi(argv[3])}));
+  }
+  // libguestfs also asks QEMU what it can do.
+  const bool launch = std::find(given.begin(), given.end(), "-kernel") != given.end();
+  if (launch) say(string(guestkit::warm::normal_boot) + restore(directory, recorded, given));
+  become(qemu, given);
+}

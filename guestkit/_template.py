@@ -1,0 +1,156 @@
+"""The template of the warm appliance: a lean one, booted once to its pause and saved there.
+
+The machine is what libguestfs makes of it: a lean appliance is launched and its command line taken. QEMU is
+then started with it once more, by the very program that restores it later (appliance/hypervisor.cpp).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from guestkit.handle import Guestfs
+
+__all__ = ["TemplateError", "build_template"]
+
+#: For the boot to the pause, and for saving it, in seconds.
+PATIENCE = 180
+
+#: What QEMU loads into the machine besides the kernel; the saved state depends on it.
+FIRMWARE = (
+    "bios-256k.bin", "bios-microvm.bin", "pvh.bin", "linuxboot.bin", "linuxboot_dma.bin", "kvmvapic.bin",
+    "efi-virtio.rom",
+)  # fmt: skip
+
+
+class TemplateError(Exception):
+    """The snapshot could not be made; the text says why."""
+
+
+def build_template(lean: Path, hypervisor: Path) -> tuple[Path, list[Path]]:
+    """Make the files of a template in a directory beneath the lean appliance.
+
+    Return the directory and what else they were made from.
+    """
+    made = Path(tempfile.mkdtemp(prefix="new-", dir=lean))
+    try:
+        command = _command(lean)
+        (made / "command").write_bytes(b"".join(word + b"\0" for word in command))
+        shutil.copyfile(hypervisor, made / "hypervisor")
+        (made / "hypervisor").chmod(0o700)
+        (made / "probes").mkdir(mode=0o700)
+        memory = int(command[command.index(b"-m") + 1]) << 20
+        try:
+            _snapshot(made, lean, memory, shared=True)
+        except TemplateError:  # x-ignore-shared is experimental: then all memory is in the state
+            _snapshot(made, lean, memory, shared=False)
+        qemu = Path(os.fsdecode(command[0]))
+        return made, [
+            qemu,
+            hypervisor,
+            *_firmware(qemu),
+            *(lean / name for name in ("kernel", "initrd", "root")),
+        ]
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+
+
+def _command(lean: Path) -> list[bytes]:
+    """QEMU's command line as libguestfs makes it for this appliance, with its program first."""
+    with tempfile.NamedTemporaryFile(suffix=".img") as disk, Guestfs(environment=False, appliance=lean) as g:
+        disk.truncate(1 << 20)
+        g.add_drive(disk.name, format="raw", readonly=True)
+        g.launch()
+        info = g.launch_info()
+        if info is None or info.accelerator != "tcg":
+            raise TemplateError("it is used where the appliance is emulated, not with KVM")
+        words = Path(f"/proc/{g.get_pid()}/cmdline").read_bytes().split(b"\0")
+        return [os.fsencode(g.get_hv()), *words[1:-1]]
+
+
+def _firmware(qemu: Path) -> list[Path]:
+    answer = subprocess.run([qemu, "-L", "help"], capture_output=True, text=True, check=True).stdout
+    places = [Path(folder) / name for folder in answer.splitlines() for name in FIRMWARE]
+    return sorted({place.resolve() for place in places if place.exists()})
+
+
+def _snapshot(made: Path, lean: Path, memory: int, *, shared: bool) -> None:
+    """Boot to the pause and save: the root disk, the devices' state, and the memory in a file of its own."""
+    for name in ("root", "mem", "state"):
+        (made / name).unlink(missing_ok=True)
+    backing = str(lean / "root").replace(",", ",,")
+    subprocess.run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", backing, made / "root"],
+        check=True, stdin=subprocess.DEVNULL, capture_output=True,
+    )  # fmt: skip
+    if shared:
+        with (made / "mem").open("wb") as file:
+            file.truncate(memory)
+    qmp, its_qmp = socket.socketpair()
+    port, its_port = socket.socketpair()
+    with qmp, port, tempfile.TemporaryFile() as console, (made / "state").open("wb") as state:
+        with its_qmp, its_port:
+            ends = (its_qmp.fileno(), its_port.fileno())
+            machine = subprocess.Popen(
+                [made / "hypervisor", "--template", *map(str, ends)],
+                pass_fds=ends, stdin=subprocess.DEVNULL, stdout=console, stderr=console,
+            )  # fmt: skip
+        try:
+            deadline = time.monotonic() + PATIENCE
+            if _line(port, deadline) != b"ready\n":
+                raise TemplateError("the appliance did not come to its pause")
+            _save(qmp, state.fileno(), shared, deadline)
+        except (TemplateError, OSError, ValueError) as error:
+            console.seek(0)
+            last = console.read().decode(errors="replace").strip()[-500:]
+            raise TemplateError(f"{error}{': ' if last else ''}{last}") from error
+        finally:
+            machine.kill()
+            machine.wait()
+
+
+def _line(end: socket.socket, deadline: float) -> bytes:
+    """Return the next line; what there is of it, if there will be no more."""
+    line = b""
+    while not line.endswith(b"\n"):
+        ready, _, _ = select.select([end], [], [], max(0.0, deadline - time.monotonic()))
+        byte = end.recv(1) if ready else b""
+        if not byte:
+            break
+        line += byte
+    return line
+
+
+def _save(qmp: socket.socket, state: int, shared: bool, deadline: float) -> None:
+    """Save the running machine, as a migration to a file."""
+    capabilities = [
+        {"capability": "events", "state": True},
+        {"capability": "x-ignore-shared", "state": shared},
+    ]
+    commands: list[dict[str, Any]] = [
+        {"execute": "qmp_capabilities"},
+        {"execute": "migrate-set-capabilities", "arguments": {"capabilities": capabilities}},
+        {"execute": "migrate-set-parameters", "arguments": {"max-bandwidth": 1 << 40}},
+        {"execute": "getfd", "arguments": {"fdname": "state"}},
+        {"execute": "migrate", "arguments": {"uri": "fd:state"}},
+    ]
+    socket.send_fds(qmp, [json.dumps(command).encode() for command in commands], [state])
+    while line := _line(qmp, deadline):
+        answer = json.loads(line)
+        if "error" in answer:
+            raise TemplateError(f"QEMU: {answer['error'].get('desc')}")
+        status = answer.get("data", {}).get("status") if answer.get("event") == "MIGRATION" else None
+        if status == "completed":
+            return
+        if status in ("failed", "cancelled"):
+            break
+    raise TemplateError("the state cannot be saved")

@@ -1,0 +1,180 @@
+// Disks from strangers: what QEMU may open for a disk is settled before it sees any of it.
+//
+// A read-only disk is added as an overlay of ours, which refers to the files that were checked by descriptor,
+// so that nobody can put others in their places. Where QEMU has to find a file itself, it gets the name by
+// which the kernel knows what was checked: for a disk that is written to, and for other backends than direct.
+#pragma once
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "generated/options.hpp"
+#include "image/chain.hpp"
+#include "image/qemu_img.hpp"
+#include "scratch.hpp"
+
+namespace guestkit::detail {
+
+/// A file in the handle's private directory.
+class private_file {
+ public:
+  explicit private_file(std::shared_ptr<scratch> directory) : directory_(std::move(directory)) {
+    path_ = (directory_->path() / "disk-XXXXXX").string();
+    fd_ = unique_fd(::mkostemp(path_.data(), O_CLOEXEC));
+    if (fd_.get() < 0) throw std::system_error(errno, std::generic_category(), path_);
+  }
+  private_file(const private_file&) = delete;
+  private_file& operator=(const private_file&) = delete;
+  ~private_file() {
+    if (owner_ == ::getpid()) ::unlink(path_.c_str());
+  }
+  int descriptor() const noexcept { return fd_.get(); }
+  const std::string& path() const noexcept { return path_; }
+
+ private:
+  const pid_t owner_ = ::getpid();
+  std::shared_ptr<scratch> directory_;
+  std::string path_;
+  unique_fd fd_;
+};
+
+/// What QEMU opens when it starts, and nobody needs afterwards.
+struct opened_disk {
+  std::vector<unique_fd> files;
+  std::shared_ptr<private_file> overlay;
+};
+
+/// A disk, checked: what add_drive is called with, and what is to be kept until the launch.
+struct checked_disk {
+  ImageInfo info;
+  std::string filename;
+  AddDriveOptions options;
+  opened_disk kept;
+};
+
+/// nbd://HOST[:PORT]/EXPORT, nbd+unix:///EXPORT?socket=PATH.
+inline checked_disk nbd_disk(const char* op, const std::string& uri, const OpenDiskOptions& options) {
+  const auto refuse = [&](const std::string& reason) { throw Error(op, shown(uri) + ": " + reason, EINVAL); };
+  if (options.format != "raw")
+    refuse(
+        "state format=raw: the header of any other format cannot be checked through the network; have the "
+        "server present the disk itself (qemu-nbd, nbdkit)");
+  if (options.snapshot) refuse("a snapshot can be opened in a local file only");
+  if (uri.find('%') != std::string::npos) refuse("guestkit does not decode % in it");
+  const auto authority = uri.find("://") + 3;
+  const auto slash = std::min(uri.find('/', authority), uri.size());
+  const auto query = std::min(uri.find('?', slash), uri.size());
+  auto server = "tcp:" + uri.substr(authority, slash - authority);
+  if (uri.starts_with("nbd+unix")) {
+    constexpr std::string_view key = "?socket=";
+    if (slash != authority || uri.compare(query, key.size(), key) != 0)
+      refuse("a URI of this kind is nbd+unix:///EXPORT?socket=PATH");
+    server = "unix:" + uri.substr(query + key.size());
+  } else if (query != uri.size() || slash == authority) {
+    refuse("a URI of this kind is nbd://HOST:PORT/EXPORT");
+  }
+  checked_disk disk{.info = {}, .filename = {}, .options = {}, .kept = {}};
+  disk.info.format = "raw";
+  if (slash < query) disk.filename = uri.substr(slash + 1, query - slash - 1);
+  disk.options.readonly = options.readonly;
+  disk.options.format = options.format;
+  disk.options.protocol = "nbd";
+  disk.options.server = {server};
+  return disk;
+}
+
+/// The options that QEMU's tools take for a list, with one value in it.
+inline std::string escape_commas(std::string_view value) {
+  std::string escaped;
+  for (const char c : value) escaped.append(c == ',' ? 2 : 1, c);
+  return escaped;
+}
+
+/// Copies a snapshot out of the image, with what it has from backing files; returns its size.
+inline std::uint64_t copy_snapshot(const char* op, const std::string& path, const ImageInfo& info,
+                                   const std::string& name, const std::string& node,
+                                   const std::string& target) {
+  const ImageSnapshot* found = nullptr;
+  std::string known;
+  for (const auto& snapshot : info.snapshots) {
+    known += (known.empty() ? "" : ", ") + in_quotes(snapshot.name);
+    if (snapshot.name != name && snapshot.id != name) continue;
+    if (found != nullptr)
+      throw Error(op, shown(path) + ": more than one snapshot is called " + in_quotes(name), EINVAL);
+    found = &snapshot;
+  }
+  if (found == nullptr)
+    throw Error(
+        op, shown(path) + ": has no snapshot " + in_quotes(name) + (known.empty() ? "" : ", but " + known),
+        ENOENT);
+  if (info.format != "qcow2" || (found->id + found->name).find('\0') != std::string::npos)
+    throw Error(op, shown(path) + ": the snapshot's name holds a NUL byte", EINVAL);
+  const std::string which =
+      "snapshot.id=" + escape_commas(found->id) + ",snapshot.name=" + escape_commas(found->name);
+  // Nobody needs what was written after a crash of the host.
+  const auto result =
+      run_qemu_img(op, {"convert", "-t", "unsafe", "-l", which, "-O", "qcow2", "json:" + node, target});
+  if (!result.succeeded)
+    throw Error(op, shown(path) + ": the snapshot cannot be copied: " + in_quotes(result.output), EIO);
+  return found->virtual_size;
+}
+
+/// Checks the disk and prepares what QEMU is to open.
+/// @param direct  whether libguestfs itself starts QEMU, as this user
+inline checked_disk check_disk(const char* op, const std::string& path, const OpenDiskOptions& options,
+                               bool direct, const std::shared_ptr<scratch>& directory) {
+  for (const auto& protocol : options.protocols)
+    if (protocol != "file" && protocol != "nbd")
+      throw Error(op,
+                  "guestkit opens the protocols file and nbd, not " + in_quotes(protocol) +
+                      "; nbdkit makes an NBD server of most others (docs/images.md)",
+                  EINVAL);
+  if (options.protocols.contains("nbd") && (path.starts_with("nbd://") || path.starts_with("nbd+unix://")))
+    return nbd_disk(op, path, options);
+  if (!options.protocols.contains("file"))
+    throw Error(op, shown(path) + ": is a file, and \"file\" is not among the protocols", EACCES);
+  if (!options.readonly && !options.format)
+    throw Error(
+        op,
+        shown(path) +
+            ": a disk that is written to needs its format stated: the guest of a raw disk can make it "
+            "look like any other, and the next one who opens it reads what files of the host it names",
+        EINVAL);
+  if (!options.readonly && options.snapshot)
+    throw Error(op, shown(path) + ": a snapshot is opened read-only", EINVAL);
+
+  const bool by_name = !options.snapshot && (!options.readonly || !direct);
+  image_chain chain(op, options, by_name);
+  checked_disk disk{.info = chain.open(path, options.format), .filename = {}, .options = {}, .kept = {}};
+  disk.options.readonly = false;
+  if (by_name) {
+    // libguestfs asks for the real name at the launch: a disk that was moved is found, another one is not.
+    disk.filename = "/proc/self/fd/" + std::to_string(chain.descriptor());
+    disk.options.readonly = options.readonly;
+    disk.options.format = disk.info.format;
+    if (!options.readonly && ::access(disk.filename.c_str(), W_OK) != 0)
+      throw Error(op, shown(path) + ": " + std::strerror(errno), errno);
+  } else {
+    disk.kept.overlay = std::make_shared<private_file>(directory);
+    if (options.snapshot)
+      disk.info.virtual_size =
+          copy_snapshot(op, path, disk.info, *options.snapshot, chain.node().json, disk.kept.overlay->path());
+    else
+      write_sparse(disk.kept.overlay->descriptor(), chain.node().overlay(disk.info.virtual_size));
+    disk.filename = disk.kept.overlay->path();
+    disk.options.format = "qcow2";
+    disk.options.cachemode = "unsafe";  // it ends with the appliance
+  }
+  disk.kept.files = chain.release();
+  return disk;
+}
+
+}  // namespace guestkit::detail

@@ -1,0 +1,85 @@
+"""Disks that open_disk() added, in a real appliance."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from guestkit import Error, Guestfs, under
+
+FORMATS = {
+    "raw": ["-O", "raw"],
+    "qcow": ["-O", "qcow"],
+    "qcow2": ["-O", "qcow2", "-c"],
+    "vmdk": ["-O", "vmdk", "-o", "subformat=streamOptimized"],
+    "split.vmdk": ["-O", "vmdk", "-o", "subformat=twoGbMaxExtentSparse"],
+    "vpc": ["-O", "vpc", "-o", "force_size=on"],
+    "vhdx": ["-O", "vhdx"],
+    "vdi": ["-O", "vdi"],
+}
+
+
+def qemu_img(*words: str | Path) -> None:
+    subprocess.run(["qemu-img", *words], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_every_format_is_opened_and_inspected(demo_guest: Path, tmp_path: Path) -> None:
+    """All in one appliance, with a chain, a snapshot and a disk that is exchanged before the launch."""
+    with Guestfs() as g:
+        for name, words in FORMATS.items():
+            image = tmp_path / name
+            qemu_img("convert", "-f", "raw", *words, demo_guest, image)
+            info = g.open_disk(image, format=words[1], backing=under(tmp_path))
+            assert info.format == words[1]
+        qemu_img("create", "-q", "-f", "qcow2", "-b", tmp_path / "qcow2", "-F", "qcow2", tmp_path / "top")
+        g.open_disk(tmp_path / "top", format="qcow2", backing="allow")
+        qemu_img("snapshot", "-c", "before", tmp_path / "top")
+        g.open_disk(tmp_path / "top", format="qcow2", backing="allow", snapshot="before")
+        for name in FORMATS:
+            (tmp_path / name).rename(tmp_path / f"{name}.moved")
+            (tmp_path / name).write_bytes(os.urandom(4096))
+        g.launch()
+
+        disks = g.list_devices()
+        assert len(disks) == len(FORMATS) + 2
+        size = demo_guest.stat().st_size
+        for disk in disks:
+            assert g.blockdev_getsize64(disk) == size
+        roots = g.inspect_os()
+        assert roots == [f"{disk}1" for disk in disks]
+        assert {g.inspect_get_hostname(root) for root in roots} == {"guestkit-demo"}
+        # What was needed for the start only is gone, and the guest's writes go nowhere.
+        held = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
+        assert not [name for name in held if str(tmp_path) in name]
+        g.mount(roots[0], "/")
+        g.write("/etc/hostname", b"changed\n")
+        g.shutdown()
+    qemu_img("compare", "-f", "raw", "-F", "raw", demo_guest, tmp_path / "raw.moved")
+
+
+def test_a_disk_that_is_written_to_and_one_that_is_exchanged(tmp_path: Path) -> None:
+    disk, other = tmp_path / "a,b:c\n.qcow2", tmp_path / "other"
+    with Guestfs() as g:
+        for path in (disk, other):
+            g.disk_create(path, "qcow2", 1 << 20)
+        g.open_disk(disk, readonly=False, format="qcow2")
+        g.open_disk(other, readonly=False, format="qcow2")
+        other.rename(tmp_path / "moved")  # found by what it is, not by its name
+        other.write_bytes(b"not a disk")
+        g.launch()
+        for device in g.list_devices():
+            g.pwrite_device(device, b"written", 0)
+        g.shutdown()
+        for path in (disk, tmp_path / "moved"):
+            g.open_disk(path)
+        g.launch()
+        assert [g.pread_device(device, 7, 0) for device in g.list_devices()] == [b"written"] * 2
+
+    with Guestfs() as g:
+        g.open_disk(tmp_path / "moved", readonly=False, format="qcow2")
+        (tmp_path / "moved").unlink()
+        with pytest.raises(Error):
+            g.launch()

@@ -1,0 +1,126 @@
+// appliance/command.hpp: which launches a template fits.
+#define BOOST_TEST_MODULE command
+#include <algorithm>
+#include <boost/test/unit_test.hpp>
+#include <string>
+#include <vector>
+
+#include "../../appliance/command.hpp"
+
+namespace {
+
+using guestkit::warm::Parameters;
+using guestkit::warm::Words;
+
+/// What libguestfs 1.48 gives QEMU, shortened.
+Words launch(const Words& disks = {}, const std::string& append = "panic=1 root=UUID=1 quiet TERM=xterm") {
+  Words words{"-nodefaults", "-machine", "accel=tcg",
+              "-m",          "1280",     "-kernel",
+              "/a/kernel",   "-device",  "virtio-scsi-pci,id=scsi"};
+  words.insert(words.end(), disks.begin(), disks.end());
+  for (const char* word :
+       {"-drive", "file=/a/root,snapshot=on,id=appliance,cache=unsafe,if=none,format=raw", "-device",
+        "scsi-hd,drive=appliance", "-chardev", "socket,path=/tmp/1/guestfsd.sock,id=channel0", "-append"})
+    words.emplace_back(word);
+  words.push_back(append);
+  words.insert(words.end(), {"-name", "guestkit-1-1"});
+  return words;
+}
+
+Words disk(const std::string& drive, const std::string& device = "scsi-hd,drive=hd0") {
+  return {"-drive", drive, "-device", device};
+}
+
+std::string difference(const Words& given) {
+  return guestkit::warm::difference(guestkit::warm::options(launch()), guestkit::warm::options(given));
+}
+
+Words replaced(Words words, const std::string& old, const std::string& fresh) {
+  std::replace(words.begin(), words.end(), old, fresh);
+  return words;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(parameters_are_read_as_qemu_reads_them) {
+  const Parameters given("scsi-hd,file=/x,,id=appliance,,b.img,id=hd0,readonly");
+  BOOST_TEST(given[""] == "scsi-hd");
+  BOOST_TEST(given["file"] == "/x,id=appliance,b.img");
+  BOOST_TEST(given["id"] == "hd0");
+  BOOST_TEST(given["readonly"] == "on");
+  BOOST_TEST(given["missing"] == "");
+  BOOST_TEST(Parameters("")[""] == "");
+}
+
+BOOST_AUTO_TEST_CASE(a_launch_of_the_same_machine_fits) {
+  BOOST_TEST(difference(launch()) == "");
+  BOOST_TEST(difference(launch(disk("file=/d.img,cache=writeback,format=raw,id=hd0,if=none"))) == "");
+  BOOST_TEST(difference(launch(disk("file=/x,,id=appliance,,b.img,format=qcow2,id=hd0,if=none",
+                                    "scsi-hd,drive=hd0,serial=label,physical_block_size=4096"))) == "");
+  BOOST_TEST(difference(launch({}, "panic=1 root=UUID=1 guestfs_verbose=1 TERM=vt100")) == "");
+  BOOST_TEST(difference(replaced(launch(), "accel=tcg", "accel=tcg,graphics=off")) == "");
+  BOOST_TEST(difference(replaced(launch(), "guestkit-1-1", "guestkit-22-3")) == "");
+  BOOST_TEST(difference(replaced(launch(), "socket,path=/tmp/1/guestfsd.sock,id=channel0",
+                                 "socket,path=/run/a,,b.sock,id=channel0")) == "");
+}
+
+BOOST_AUTO_TEST_CASE(anything_else_does_not) {
+  const auto differs = [](const Words& given) { return !difference(given).empty(); };
+  BOOST_TEST(differs(replaced(launch(), "1280", "2048")));
+  BOOST_TEST(differs(replaced(launch(), "accel=tcg", "accel=kvm:tcg")));
+  BOOST_TEST(differs(replaced(launch(), "/a/kernel", "/b/kernel")));
+  BOOST_TEST(differs(replaced(launch(), "guestkit-1-1", "another,process=x")));
+  BOOST_TEST(differs(launch({}, "panic=1 root=UUID=2 quiet")));
+  BOOST_TEST(differs(launch({}, "panic=1 root=UUID=1 guestfs_network=1")));
+  BOOST_TEST(differs(launch({}, "panic=1 root=UUID=1 user=1")));
+  BOOST_TEST(differs(launch({}, "panic=1")));
+  for (const char* unknown : {"-smp", "-object", "-netdev", "-snapshot"}) {
+    auto given = launch();
+    given.insert(given.end(), {unknown, "2"});
+    BOOST_TEST(differs(given), unknown);
+  }
+  auto fewer = launch();
+  fewer.erase(fewer.begin());
+  BOOST_TEST(differs(fewer));
+}
+
+BOOST_AUTO_TEST_CASE(only_files_and_devices_of_the_host_can_be_given) {
+  const auto fits = [](const std::string& drive, const std::string& device = "scsi-hd,drive=hd0") {
+    return difference(launch(disk(drive, device))).empty();
+  };
+  BOOST_TEST(fits("file=/d,format=raw,id=hd0,if=none"));
+  BOOST_TEST(
+      fits("file.file.filename=/o.qcow2,file.driver=qcow2,file.backing.file.locking=off,cache=unsafe,"
+           "id=hd0,if=none"));
+  BOOST_TEST(!fits("file=nbd:localhost:1,format=raw,id=hd0,if=none"));
+  BOOST_TEST(!fits("file=json:{},format=raw,id=hd0,if=none"));
+  BOOST_TEST(!fits("file=/d,format=vmdk,id=hd0,if=none"));
+  BOOST_TEST(!fits("file=/d,format=raw,id=hd0,if=virtio"));
+  BOOST_TEST(!fits("file=/d,format=raw,id=hd0,if=none,throttling.bps-total=1"));
+  BOOST_TEST(!fits("file=/d,file=/e,format=raw,id=hd0,if=none"));
+  BOOST_TEST(!fits("file=/d,format=raw,id=hd0,if=none", "virtio-blk-pci,drive=hd0"));
+  BOOST_TEST(!fits("file=/d,format=raw,id=hd0,if=none", "scsi-hd,drive=hd0,bus=x"));
+  BOOST_TEST(!difference(launch({"-drive", "file=/d,format=raw,id=hd0,if=none"})).empty());
+}
+
+BOOST_AUTO_TEST_CASE(the_restored_machine_has_the_launch_s_disks_where_a_boot_has_them) {
+  const auto given = guestkit::warm::options(
+      launch(disk("file=/x,,id=appliance,,b.img,format=raw,id=hd0,if=none"), "another line"));
+  const auto words = guestkit::warm::command(
+      guestkit::warm::options(launch()), &given,
+      {.root = "/t,1/root", .memory = "/proc/self/fd/4", .shared = false, .qmp = 5, .port = 6});
+  const auto at = [&](const std::string& word) {
+    return std::find(words.begin(), words.end(), word) - words.begin();
+  };
+  const auto size = static_cast<std::ptrdiff_t>(words.size());
+  BOOST_TEST(at("virtio-scsi-pci,id=scsi") < at("scsi-hd,drive=hd0"));
+  BOOST_TEST(at("scsi-hd,drive=hd0") < at("virtio-blk-pci,drive=appliance"));
+  BOOST_TEST(at("file=/x,,id=appliance,,b.img,format=raw,id=hd0,if=none") < size);
+  BOOST_TEST(at("scsi-hd,drive=appliance") == size);
+  BOOST_TEST(at("accel=tcg,memory-backend=guestkit.ram") < size);
+  BOOST_TEST(at("panic=1 root=UUID=1 quiet TERM=xterm") < size);  // fw_cfg's size is a part of the state
+  BOOST_TEST(at("file=/t,,1/root,id=appliance,cache=unsafe,if=none,format=qcow2,snapshot=on") < size);
+  BOOST_TEST(at("memory-backend-file,id=guestkit.ram,size=1342177280,mem-path=/proc/self/fd/4,share=off") <
+             size);
+  BOOST_TEST(words.back() == "defer");
+}

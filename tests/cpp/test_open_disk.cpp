@@ -1,0 +1,132 @@
+// open_disk.hpp from C++. What is refused, and what QEMU then reads, is tests/python/test_open_disk.py.
+#define BOOST_TEST_MODULE open_disk
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/test/unit_test.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <guestkit/guestkit.hpp>
+#include <guestkit/image/overlay.hpp>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "support.hpp"
+
+using guestkit::Error;
+using guestkit::Guestfs;
+using guestkit::OpenDiskOptions;
+namespace backing = guestkit::backing;
+namespace detail = guestkit::detail;
+namespace fs = std::filesystem;
+
+namespace {
+
+fs::path new_folder() {
+  std::string name = (fs::temp_directory_path() / "guestkit-test-XXXXXX").string();
+  BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
+  return fs::canonical(name);
+}
+
+void write(const fs::path& path, const detail::sparse_file& content) {
+  std::ofstream file(path, std::ios::binary);
+  for (const auto& [offset, bytes] : content.pieces) file.seekp(static_cast<long>(offset)) << bytes;
+  file.close();
+  fs::resize_file(path, content.size);
+}
+
+/// A handle, and a directory with a raw disk and an overlay that names it.
+struct Disks {
+  Disks() {
+    std::ofstream(base) << std::string(size, 'x');
+    write(overlay, detail::make_overlay(size, base.string(), "raw"));
+    g.set_tmpdir(folder.string());
+  }
+  Disks(const Disks&) = delete;
+  Disks& operator=(const Disks&) = delete;
+  ~Disks() {
+    g.close();
+    fs::remove_all(folder);
+  }
+
+  std::string refusal(const fs::path& path, const OpenDiskOptions& options) {
+    try {
+      g.open_disk(path, options);
+    } catch (const Error& e) {
+      BOOST_TEST(e.op() == "open_disk");
+      return e.message();
+    }
+    return "";
+  }
+
+  static constexpr std::size_t size = 1U << 20U;
+  const fs::path folder = new_folder(), base = folder / "base", overlay = folder / "overlay";
+  Guestfs g{guestkit::HandleOptions{.environment = false}};
+};
+
+std::size_t descriptors_on(const fs::path& path) {
+  std::size_t count = 0;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator("/proc/self/fd"))
+    if (fs::read_symlink(entry.path(), ignored) == path) ++count;
+  return count;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(an_overlay_is_an_image_as_our_own_reader_wants_it) {
+  const auto path = new_folder();
+  for (const std::uint64_t size : {512ULL, 1ULL << 20U, (1ULL << 29U) + 1, 1ULL << 46U}) {
+    write(path / "overlay", detail::make_overlay(size, "json:{}", "vmdk"));
+    const auto info = guestkit::probe(path / "overlay");
+    BOOST_TEST(info.format == "qcow2");
+    BOOST_TEST(info.virtual_size == (size + 511) / 512 * 512);
+    BOOST_TEST(info.backing_file.value() == "json:{}");
+    BOOST_TEST(info.backing_format.value() == "vmdk");
+    BOOST_TEST(!info.truncated);
+    BOOST_TEST(info.references.size() == 1U);
+  }
+  fs::remove_all(path);
+}
+
+BOOST_FIXTURE_TEST_CASE(the_policy, Disks) {
+  const std::string refused =
+      overlay.string() + ": refers to another file of this host, \"" + base.string() + "\" (backing)";
+  BOOST_TEST(refusal(overlay, {.format = "qcow2"}).starts_with(refused + ": refused"));
+  BOOST_TEST(refusal(overlay, {.backing = backing::allow}).starts_with(refused + ", and nobody stated"));
+  BOOST_TEST(
+      refusal(overlay, {.format = "qcow2", .backing = backing::under("/usr")}).ends_with("not beneath /usr"));
+  BOOST_TEST(refusal(overlay, {.format = "qcow2", .backing = backing::under(folder)}).empty());
+  BOOST_TEST(refusal(overlay, {.format = "qcow2", .backing = backing::allow}).empty());
+  BOOST_TEST(refusal(base, {.readonly = false}).find("needs its format stated") != std::string::npos);
+  BOOST_TEST(g.open_disk(base, {.readonly = false, .format = "raw"}).virtual_size == size);
+  BOOST_TEST(g.debug_drives().size() == 3U);
+}
+
+BOOST_FIXTURE_TEST_CASE(the_checked_files_are_held_until_the_handle_ends, Disks) {
+  g.open_disk(overlay, {.format = "qcow2", .backing = backing::allow});
+  BOOST_TEST(descriptors_on(base) == 1U);
+  BOOST_TEST(descriptors_on(overlay) == 1U);
+  Guestfs moved(std::move(g));
+  BOOST_TEST(descriptors_on(base) == 1U);
+  moved.close();
+  BOOST_TEST(descriptors_on(base) == 0U);
+  BOOST_TEST(descriptors_on(overlay) == 0U);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_closed_handle_opens_nothing, Disks) {
+  g.close();
+  BOOST_CHECK_THROW(g.open_disk(base), guestkit::HandleClosed);
+}
+
+BOOST_FIXTURE_TEST_CASE(add_drive_warns_once, Disks) {
+  support::captured_stderr output;
+  g.add_drive(base.string(), {.format = "raw"});
+  g.add_drive(base.string(), {.format = "qcow2"});
+  g.add_drive_ro(base.string());
+  const auto text = output.end();
+  BOOST_TEST(text.starts_with("guestkit: add_drive: QEMU opens every file of this host"));
+  BOOST_TEST(std::count(text.begin(), text.end(), '\n') == 1);
+}

@@ -1,0 +1,46 @@
+"""The programs in docs/images.md run as they stand there."""
+
+from __future__ import annotations
+
+import lzma
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "docs" / "images.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    def qemu_img(*words: str) -> None:
+        subprocess.run(["qemu-img", *words], check=True, cwd=tmp_path, stdout=subprocess.DEVNULL)
+
+    qemu_img("create", "-q", "-f", "qcow2", "disk.qcow2", "1M")
+    qemu_img("snapshot", "-c", "before", "disk.qcow2")
+    qemu_img("create", "-q", "-f", "qcow2", "-b", "disk.qcow2", "-F", "qcow2", "overlay.qcow2")
+    qemu_img("create", "-q", "-f", "vmdk", "disk.vmdk", "1M")
+    (tmp_path / "packed.img.xz").write_bytes(lzma.compress(bytes(1 << 20)))
+    return tmp_path
+
+
+@pytest.mark.parametrize("program", blocks("python"), ids=lambda text: re.sub(r"\W+", "-", text[:40]))
+def test_a_python_program(here: Path, program: str) -> None:
+    command = [sys.executable, "-W", "error", "-c", program]
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_cpp_program(here: Path) -> None:
+    (program,) = blocks("cpp")
+    (here / "program.cpp").write_text(program)
+    command = ["g++", "-std=c++20", f"-I{ROOT / 'include'}", "program.cpp", "-lguestfs"]
+    subprocess.run(command, cwd=here, check=True)
+    subprocess.run(["./a.out"], cwd=here, check=True)

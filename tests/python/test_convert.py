@@ -1,0 +1,247 @@
+"""DiskConverter, blocking and async."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guestkit import AsyncDiskConverter, DiskConverter, Error, probe, under
+
+MIB = 1 << 20
+CONTENT = b"what stands on the disk".ljust(MIB, b",")
+
+
+class Sync:
+    """The async converter, called as the blocking one."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda *given, **named: asyncio.run(getattr(AsyncDiskConverter(), name)(*given, **named))
+
+
+@pytest.fixture(params=[DiskConverter, Sync])
+def converter(request: pytest.FixtureRequest) -> Any:
+    return request.param()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "source.img"
+    path.write_bytes(CONTENT)
+    return path
+
+
+def raw(path: Path, image_format: str) -> bytes:
+    out = path.with_name("raw-again")
+    subprocess.run(["qemu-img", "convert", "-f", image_format, "-O", "raw", path, out], check=True)
+    return out.read_bytes()
+
+
+def left_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("image_format", ["raw", "qcow2", "vmdk", "vdi", "vhdx", "qcow"])
+def test_convert(converter: Any, tmp_path: Path, source: Path, image_format: str) -> None:
+    output = tmp_path / "a,b:c\n'\"" if image_format == "qcow2" else tmp_path / "output"
+    parts: list[float] = []
+    result = converter.convert(source, output, image_format, progress=parts.append)
+    assert result == {
+        "source_path": str(source),
+        "output_path": str(output),
+        "source_format": "raw",
+        "output_format": image_format,
+        "output_size": output.stat().st_size,
+        "duration_secs": result["duration_secs"],
+        "success": True,
+        "error": None,
+    }
+    assert result["duration_secs"] > 0
+    assert parts[-1] == 1.0
+    assert sorted(parts) == parts
+    assert converter.detect_format(output) == image_format
+    assert raw(output, image_format) == CONTENT
+    assert left_in(tmp_path) == {source.name, output.name, "raw-again"}
+    assert json.loads(json.dumps(result)) == result
+
+
+def test_compress(converter: Any, tmp_path: Path, source: Path) -> None:
+    converter.convert(source, tmp_path / "large")
+    result = converter.convert(source, tmp_path / "small", compress=True)
+    assert result["output_size"] < (tmp_path / "large").stat().st_size
+    assert raw(tmp_path / "small", "qcow2") == CONTENT
+
+
+def test_a_chain_is_flattened_or_kept(converter: Any, tmp_path: Path, source: Path) -> None:
+    top = tmp_path / "top"
+    converter.create_disk(top, backing_file=source, backing_format="raw")
+    subprocess.run(
+        ["qemu-io", "-f", "qcow2", "-c", "write -P 1 0 64k", top], check=True, stdout=subprocess.DEVNULL
+    )
+    wanted = b"\1" * 65536 + CONTENT[65536:]
+
+    refused = converter.convert(top, tmp_path / "flat", source_format="qcow2")
+    assert not refused["success"]
+    assert "refers to another file of this host" in refused["error"]
+    assert not (tmp_path / "flat").exists()
+
+    options = {"source_format": "qcow2", "backing": under(tmp_path)}
+    assert converter.convert(top, tmp_path / "flat", **options)["success"]
+    assert probe(tmp_path / "flat").references == ()
+    assert raw(tmp_path / "flat", "qcow2") == wanted
+    result = converter.convert(top, tmp_path / "kept", flatten=False, **options)
+    assert result["success"], result["error"]
+    assert probe(tmp_path / "kept").backing_file == str(source)
+    assert (tmp_path / "kept").stat().st_size < (tmp_path / "flat").stat().st_size
+    assert raw(tmp_path / "kept", "qcow2") == wanted
+
+
+def test_what_goes_wrong_is_told_in_the_result(converter: Any, tmp_path: Path, source: Path) -> None:
+    (tmp_path / "there").write_bytes(b"before")
+    for given, message in [
+        ((tmp_path / "missing", tmp_path / "there"), "no such file"),
+        ((source, tmp_path / "no" / "folder"), "No such file or directory"),
+        ((source, tmp_path / "there", "nonsense"), "nonsense"),
+        ((source, source), "the output is the source"),
+        (("/dev/zero", tmp_path / "there"), "is a character device"),
+    ]:
+        result = converter.convert(*given)
+        assert (result["success"], result["output_size"]) == (False, 0)
+        assert message in result["error"]
+    assert (tmp_path / "there").read_bytes() == b"before"
+    assert source.read_bytes() == CONTENT
+    assert left_in(tmp_path) == {"there", source.name}
+    with pytest.raises(ValueError, match="argument 'backing'"):
+        converter.convert(source, tmp_path / "x", backing="maybe")
+
+
+def test_a_file_that_is_there_is_replaced_when_the_new_one_is_complete(
+    converter: Any, tmp_path: Path, source: Path
+) -> None:
+    (tmp_path / "there").write_bytes(b"before")
+    assert converter.convert(source, tmp_path / "there")["success"]
+    assert raw(tmp_path / "there", "qcow2") == CONTENT
+    umask = os.umask(0o022)
+    os.umask(umask)
+    assert (tmp_path / "there").stat().st_mode & 0o777 == 0o644 & ~umask
+
+
+@pytest.fixture
+def stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A qemu-img that begins to write and does not end; a FIFO that tells when."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    started = folder / "started"
+    os.mkfifo(started)
+    program = folder / "qemu-img"
+    program.write_text(
+        f'#!/bin/sh\nfor output; do :; done\necho half > "$output"\n: > {started}\nexec sleep 1000\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    return started
+
+
+def test_a_cancel_removes_the_half_written_file(tmp_path: Path, source: Path, stuck: Path) -> None:
+    async def run() -> None:
+        call = asyncio.create_task(AsyncDiskConverter().convert(source, tmp_path / "output"))
+        await asyncio.to_thread(stuck.read_bytes)
+        assert len(list(tmp_path.glob(".guestkit-*/disk"))) == 1
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert left_in(tmp_path) == {"bin", source.name}
+
+    asyncio.run(run())
+
+
+def test_an_exception_of_progress_ends_the_conversion(tmp_path: Path, source: Path) -> None:
+    def stop(part: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        DiskConverter().convert(source, tmp_path / "output", progress=stop)
+    assert left_in(tmp_path) == {source.name}
+
+
+def test_info(converter: Any, tmp_path: Path, source: Path) -> None:
+    converter.convert(source, tmp_path / "disk")
+    info = converter.get_info(tmp_path / "disk")
+    assert (info["filename"], info["format"], info["virtual-size"]) == (str(tmp_path / "disk"), "qcow2", MIB)
+    overlay = tmp_path / "overlay"
+    converter.create_disk(overlay, backing_file=source, backing_format="raw")
+    with pytest.raises(Error, match="refers to another file of this host"):
+        converter.get_info(overlay)
+    info = converter.get_info(overlay, "qcow2", backing="allow")
+    assert info["backing-filename"] == str(source)
+
+
+@pytest.mark.parametrize("preallocation", ["off", "metadata", "falloc", "full"])
+def test_create(converter: Any, tmp_path: Path, preallocation: str) -> None:
+    path = tmp_path / "new,disk:x"
+    info = converter.create_disk(path, 8 * MIB, preallocation=preallocation)
+    assert (info.format, info.virtual_size) == ("qcow2", 8 * MIB)
+    assert (path.stat().st_size > 8 * MIB) == (preallocation != "off")
+    with pytest.raises(Error, match="File exists"):
+        converter.create_disk(path, MIB)
+    assert left_in(tmp_path) == {path.name}
+
+
+def test_wrong_arguments(converter: Any, tmp_path: Path, source: Path) -> None:
+    with pytest.raises(ValueError, match="'backing_format' is needed: QEMU would guess"):
+        converter.create_disk(tmp_path / "x", backing_file=source)
+    with pytest.raises(ValueError, match="needs a size or a backing file"):
+        converter.create_disk(tmp_path / "x")
+    with pytest.raises(ValueError, match="must be positive"):
+        converter.create_disk(tmp_path / "x", 0)
+    with pytest.raises(ValueError, match="'preallocation'"):
+        converter.create_disk(tmp_path / "x", 1, preallocation="some")
+    with pytest.raises(TypeError, match="'size' must be int"):
+        converter.resize(source, "1G", "raw")
+    with pytest.raises(ValueError, match="'repair'"):
+        converter.check(source, "raw", repair="some")
+
+
+def test_resize(converter: Any, tmp_path: Path, source: Path) -> None:
+    assert converter.resize(source, 2 * MIB, "raw").virtual_size == 2 * MIB
+    with pytest.raises(Error, match="shrink"):
+        converter.resize(source, MIB, "raw")
+    assert converter.resize(source, MIB, "raw", shrink=True).virtual_size == MIB
+    assert source.read_bytes() == CONTENT
+
+
+def test_an_overlay_is_resized_and_checked_where_that_is_permitted(
+    converter: Any, tmp_path: Path, source: Path
+) -> None:
+    overlay = tmp_path / "overlay"
+    converter.create_disk(overlay, backing_file=source, backing_format="raw")
+    with pytest.raises(Error, match="refers to another file of this host"):
+        converter.resize(overlay, 2 * MIB, "qcow2")
+    with pytest.raises(Error, match="refers to another file of this host"):
+        converter.check(overlay, "qcow2")
+    assert converter.resize(overlay, 2 * MIB, "qcow2", backing=under(tmp_path)).virtual_size == 2 * MIB
+    assert converter.check(overlay, "qcow2", backing="allow")["clean"] is True
+
+
+def test_check(converter: Any, tmp_path: Path, source: Path) -> None:
+    path = tmp_path / "disk"
+    converter.convert(source, path)
+    assert converter.check(path, "qcow2")["clean"] is True
+    content = bytearray(path.read_bytes())
+    content += bytes(-len(content) % 65536 + 65536)
+    block = int.from_bytes(content[65536 : 65536 + 8], "big")  # the first block of reference counts
+    last = len(content) // 65536 - 1
+    content[block + 2 * last : block + 2 * last + 2] = b"\0\1"  # a cluster that nobody uses
+    path.write_bytes(content)
+    found = converter.check(path, "qcow2")
+    assert (found["clean"], found["leaks"], found["filename"]) == (False, 1, str(path))
+    assert converter.check(path, "qcow2", repair="leaks")["clean"] is True
+    assert converter.check(path, "qcow2")["clean"] is True
+    with pytest.raises(Error, match="does not support checks"):
+        converter.check(source, "raw")

@@ -1,0 +1,536 @@
+"""open_disk() refuses what would read other files of the host; plain add_drive is shown to read them."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guestkit import AsyncGuestfs, Error, Guestfs, under
+
+MIB = 1 << 20
+Make = Callable[[Path, Path], Path]
+
+SECRET = b"a secret of the host".ljust(MIB, b".")
+PLAIN = b"what stands on the disk".ljust(MIB, b",")
+
+
+def qemu_img(*words: str | bytes | Path, cwd: Path | None = None) -> None:
+    subprocess.run(["qemu-img", *words], check=True, cwd=cwd, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def private(g: Guestfs, tmp_path: Path) -> Path:
+    """The directory of the handle's temporary files."""
+    folder = tmp_path / "private"
+    folder.mkdir()
+    g.set_tmpdir(folder)
+    return folder
+
+
+@pytest.fixture
+def read(private: Path, tmp_path: Path) -> Callable[[], bytes]:
+    """Return what QEMU reads from the disk that was added last, through the overlay that it is to open."""
+
+    def read() -> bytes:
+        overlays = [*private.rglob("overlay*"), *private.rglob("disk-*")]
+        newest = max(overlays, key=lambda path: path.stat().st_mtime_ns)
+        qemu_img("convert", "-f", "qcow2", "-O", "raw", newest, tmp_path / "read")
+        return (tmp_path / "read").read_bytes()
+
+    return read
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    path = tmp_path / "host" / "secret"
+    path.parent.mkdir()
+    path.write_bytes(SECRET)
+    return path
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    path = tmp_path / "plain.img"
+    path.write_bytes(PLAIN)
+    return path
+
+
+def overlay(path: Path, backing: str | bytes | Path, format: str | None = "raw") -> Path:
+    """Make a qcow2 that names this backing file; nobody looks for it."""
+    stated = ["-F", "raw" if format is None else format]
+    qemu_img("create", "-q", "-u", "-f", "qcow2", path, "1M")
+    qemu_img("rebase", "-u", "-f", "qcow2", "-b", os.fspath(backing), *stated, path)
+    if format is None:  # as older tools left it; the extension gets a type that nobody knows
+        path.write_bytes(path.read_bytes().replace(b"\xe2\x79\x2a\xca", b"none", 1))
+    return path
+
+
+def with_data_file(path: Path, secret: Path) -> Path:
+    keep = secret.read_bytes()
+    qemu_img("create", "-q", "-f", "qcow2", "-o", f"data_file={secret},data_file_raw=on", path, "1M")
+    secret.write_bytes(keep)
+    return path
+
+
+def with_extent(path: Path, secret: Path) -> Path:
+    path.write_text(
+        "# Disk DescriptorFile\nversion=1\nCID=1234abcd\nparentCID=ffffffff\n"
+        f'createType="monolithicFlat"\nRW 2048 FLAT "{secret}" 0\n'
+    )
+    return path
+
+
+def with_parent(path: Path, secret: Path) -> Path:
+    parent = path.with_name("parent.vmdk")
+    qemu_img("convert", "-f", "raw", "-O", "vmdk", secret, parent)
+    qemu_img("create", "-q", "-f", "vmdk", "-b", parent, "-F", "vmdk", path)
+    return path
+
+
+def as_qcow(path: Path, secret: Path) -> Path:
+    qemu_img("create", "-q", "-f", "qcow", "-b", secret, "-F", "raw", path)
+    return path
+
+
+def as_json(path: Path, secret: Path) -> Path:
+    return overlay(path, f'json:{{"driver":"raw","file":{{"driver":"file","filename":"{secret}"}}}}')
+
+
+def by_link(path: Path, secret: Path) -> Path:
+    path.with_name("link").symlink_to(secret)
+    return overlay(path, "link")
+
+
+def as_a_protocol(path: Path, secret: Path) -> Path:
+    return overlay(path, f"file:{secret}", None)
+
+
+HOSTILE = [
+    overlay,
+    with_data_file,
+    with_extent,
+    with_parent,
+    as_qcow,
+    as_json,
+    by_link,
+    as_a_protocol,
+]
+
+
+def format_of(make: Make) -> str:
+    return "vmdk" if make in (with_extent, with_parent) else "qcow" if make is as_qcow else "qcow2"
+
+
+@pytest.mark.parametrize("make", HOSTILE)
+@pytest.mark.parametrize("stated", [True, False])
+def test_an_image_that_names_a_file_of_the_host(
+    g: Guestfs,
+    read: Callable[[], bytes],
+    tmp_path: Path,
+    secret: Path,
+    make: Make,
+    stated: bool,
+) -> None:
+    image = make(tmp_path / "disk", secret)
+    g.add_drive(image, readonly=True)
+    assert read() == SECRET
+
+    format_ = format_of(make) if stated else None
+    with pytest.raises(Error, match="refers to another file of this host") as caught:
+        g.open_disk(image, format=format_)
+    assert (caught.value.op, caught.value.errno) == ("open_disk", errno.EACCES)
+    assert str(image) in str(caught.value)
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with pytest.raises(Error, match=r"is not beneath|which is no file|nobody stated the format"):
+        g.open_disk(image, format=format_, backing=under(elsewhere))
+    if not stated:
+        with pytest.raises(Error, match="the guest of a raw disk can write such a header; state format="):
+            g.open_disk(image, backing="allow")
+    assert len(g.debug_drives()) == 1
+
+
+@pytest.mark.parametrize("make", [make for make in HOSTILE if make is not as_json])
+@pytest.mark.parametrize("backing", ["allow", "under"])
+def test_files_that_were_permitted_are_read(
+    g: Guestfs,
+    read: Callable[[], bytes],
+    tmp_path: Path,
+    secret: Path,
+    make: Make,
+    backing: Any,
+) -> None:
+    image = make(tmp_path / "disk", secret)
+    policy = under(tmp_path) if backing == "under" else backing
+    info = g.open_disk(image, format=format_of(make), backing=policy)
+    assert (info.virtual_size, len(info.references)) == (MIB, 1)
+    assert read() == SECRET
+
+
+@pytest.mark.parametrize(
+    "name", ["nbd:unix:/nowhere", "nbd://127.0.0.1/x", "fat:/etc", "json:{}", "a:b", "/etc:x"]
+)
+def test_a_backing_file_that_is_no_file(g: Guestfs, tmp_path: Path, name: str) -> None:
+    image = overlay(tmp_path / "disk", name)
+    with pytest.raises(Error, match="which is no file" if name != "/etc:x" else "no such file"):
+        g.open_disk(image, format="qcow2", backing="allow", protocols=("file", "nbd"))
+
+
+def test_what_a_guessed_backing_file_may_be(
+    g: Guestfs, read: Callable[[], bytes], tmp_path: Path, secret: Path
+) -> None:
+    # The format of the middle one is not stated: QEMU would guess what its guest made of it.
+    middle = overlay(tmp_path / "middle", secret)
+    image = overlay(tmp_path / "disk", middle, None)
+    g.add_drive(image, readonly=True)
+    assert read() == SECRET
+    for backing in ("allow", under(tmp_path)):
+        with pytest.raises(Error, match=f"{middle}: refers to another file .* nobody stated the format"):
+            g.open_disk(image, format="qcow2", backing=backing)
+    # One that states a format that QEMU has and guestkit has not.
+    for other in ("vvfat", "qed", "nbd"):
+        with pytest.raises(Error, match="does not read the format"):
+            g.open_disk(overlay(tmp_path / "disk", middle, other), format="qcow2", backing="allow")
+
+
+def test_a_long_chain_a_circle_and_a_missing_file(
+    g: Guestfs, read: Callable[[], bytes], tmp_path: Path, plain: Path
+) -> None:
+    below, kind = plain, "raw"
+    for number in range(40):
+        below, kind = overlay(tmp_path / f"layer{number}", below.name, kind), "qcow2"
+    g.open_disk(below, format="qcow2", backing=under(tmp_path))
+    assert read() == PLAIN
+
+    overlay(tmp_path / "layer0", "layer39", "qcow2")
+    with pytest.raises(Error, match="layer39: refers to itself"):
+        g.open_disk(below, format="qcow2", backing="allow")
+    overlay(tmp_path / "layer0", "mis\x1b[31m\nsing")
+    with pytest.raises(Error, match=r'mis\\x1b\[31m\\x0asing": no such file'):
+        g.open_disk(below, format="qcow2", backing="allow")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"O": "raw"},
+        {"O": "qcow"},
+        {"O": "qcow2"},
+        {"O": "qcow2", "o": "extended_l2=on,cluster_size=2M"},
+        {"O": "qcow2", "o": "compression_type=zstd", "c": None},
+        {"O": "qcow2", "o": "cluster_size=512"},
+        {"O": "vmdk"},
+        {"O": "vmdk", "o": "subformat=streamOptimized"},
+        {"O": "vmdk", "o": "subformat=monolithicFlat"},
+        {"O": "vmdk", "o": "subformat=twoGbMaxExtentSparse"},
+        {"O": "vpc", "o": "force_size=on"},
+        {"O": "vpc", "o": "subformat=fixed,force_size=on"},
+        {"O": "vhdx"},
+        {"O": "vdi"},
+    ],
+    ids=lambda options: "-".join(filter(None, options.values())),
+)
+@pytest.mark.parametrize("size", [MIB, 5 * MIB + 512 * 3])
+def test_every_format_is_read(
+    g: Guestfs, read: Callable[[], bytes], tmp_path: Path, options: dict[str, str | None], size: int
+) -> None:
+    content = (PLAIN * 6)[:size]
+    (tmp_path / "raw").write_bytes(content)
+    image = tmp_path / "image.vmdk"
+    words = [word for key, value in options.items() for word in (f"-{key}", value) if word]
+    qemu_img("convert", "-f", "raw", *words, tmp_path / "raw", image)
+    info = g.open_disk(image, format=options["O"], backing=under(tmp_path))
+    assert info.format == options["O"]
+    got = read()
+    assert got[:size] == content
+    assert not any(got[size:])
+
+
+def test_a_raw_disk_whose_size_is_odd(g: Guestfs, read: Callable[[], bytes], tmp_path: Path) -> None:
+    (tmp_path / "odd").write_bytes(b"x" * 1000)
+    g.open_disk(tmp_path / "odd")
+    assert read() == b"x" * 1000 + bytes(24)
+
+
+def test_a_large_disk(g: Guestfs, private: Path, tmp_path: Path) -> None:
+    qemu_img("create", "-q", "-f", "qcow2", "-o", "cluster_size=2M", tmp_path / "large", "50T")
+    g.open_disk(tmp_path / "large")
+    (ours,) = private.rglob("disk-*")
+    qemu_img("check", "-U", "-f", "qcow2", ours)
+    assert ours.stat().st_blocks * 512 < MIB
+
+
+NAMES = [
+    "a,b",
+    "a\"b'",
+    "a\nb",
+    "json:{}",
+    "nbd://x",
+    "fat:rw:x",
+    "a:b",
+    "%41",
+    "caf\udce9",
+    "-snapshot",
+    "\\",
+]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+@pytest.mark.parametrize("readonly", [True, False])
+def test_names_of_every_kind(
+    g: Guestfs, read: Callable[[], bytes], tmp_path: Path, plain: Path, name: str, readonly: bool
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    path = os.fsencode(folder / name.replace("/", "_")) if readonly else os.fsencode(folder / "x")
+    qemu_img("convert", "-f", "raw", "-O", "qcow2", plain, folder / "x")
+    os.rename(folder / "x", path)
+    given: Any
+    for given in (path, os.fsdecode(path), Path(os.fsdecode(path))):
+        g.open_disk(given, readonly=readonly, format="qcow2")
+    if readonly:
+        assert read() == PLAIN
+        top = overlay(tmp_path / "top", b"file:folder/" + os.path.basename(path), "qcow2")
+        g.open_disk(top, format="qcow2", backing=under(folder))
+        assert read() == PLAIN
+
+
+def test_a_relative_name_with_a_colon_is_a_file(
+    g: Guestfs, read: Callable[[], bytes], tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("json:{}", "nbd:unix:x"):
+        plain.rename(name)
+        g.open_disk(name, protocols=("file", "nbd"))
+        assert read() == PLAIN
+        Path(name).rename(plain)
+
+
+def test_a_disk_that_is_exchanged_after_the_check(
+    g: Guestfs, read: Callable[[], bytes], tmp_path: Path, plain: Path, secret: Path
+) -> None:
+    g.open_disk(plain)
+    plain.unlink()
+    plain.symlink_to(secret)
+    assert read() == PLAIN
+
+
+def test_a_backing_file_that_is_exchanged_after_the_check(
+    g: Guestfs, read: Callable[[], bytes], tmp_path: Path, plain: Path, secret: Path
+) -> None:
+    g.open_disk(overlay(tmp_path / "disk", plain), format="qcow2", backing=under(tmp_path))
+    plain.unlink()
+    plain.symlink_to(secret)
+    assert read() == PLAIN
+
+
+def test_a_header_that_is_exchanged_after_the_check(
+    g: Guestfs, read: Callable[[], bytes], tmp_path: Path, secret: Path
+) -> None:
+    """Whoever can write into the file itself cannot name a backing file any more."""
+    image = tmp_path / "disk"
+    qemu_img("create", "-q", "-f", "qcow2", image, "1M")
+    g.open_disk(image)
+    image.write_bytes(overlay(tmp_path / "other", secret).read_bytes())
+    assert read() == bytes(MIB)
+
+
+def test_snapshots(g: Guestfs, read: Callable[[], bytes], tmp_path: Path) -> None:
+    image = tmp_path / "disk"
+    qemu_img("create", "-q", "-f", "qcow2", image, "1M")
+    names = ["one", "with, comma", "snapshot.id=1", "snöw"]
+    for number, name in enumerate(names):
+        write = ["qemu-io", "-f", "qcow2", "-c", f"write -P {65 + number} 0 1M", str(image)]
+        subprocess.run(write, check=True, stdout=subprocess.DEVNULL)
+        qemu_img("snapshot", "-c", name, image)
+    for number, name in enumerate(names):
+        assert g.open_disk(image, snapshot=name).format == "qcow2"
+        assert read() == bytes([65 + number]) * MIB
+    g.open_disk(image, snapshot="2")
+    assert read() == b"B" * MIB
+    with pytest.raises(Error, match='has no snapshot "none", but "one", "with, comma"'):
+        g.open_disk(image, snapshot="none")
+    with pytest.raises(Error, match="a snapshot is opened read-only"):
+        g.open_disk(image, snapshot="one", readonly=False, format="qcow2")
+    qemu_img("snapshot", "-c", "one", image)
+    with pytest.raises(Error, match='more than one snapshot is called "one"'):
+        g.open_disk(image, snapshot="one")
+
+
+def test_a_disk_that_is_written_to(g: Guestfs, tmp_path: Path, plain: Path, secret: Path) -> None:
+    with pytest.raises(Error, match="needs its format stated: the guest of a raw disk"):
+        g.open_disk(plain, readonly=False)
+    image = overlay(tmp_path / "disk", plain)
+    with pytest.raises(Error, match="refers to another file of this host"):
+        g.open_disk(image, readonly=False, format="qcow2")
+    g.open_disk(image, readonly=False, format="qcow2", backing=under(tmp_path))
+    unstated = overlay(tmp_path / "unstated", plain, None)
+    with pytest.raises(Error, match="does not state the format of .*: QEMU would guess"):
+        g.open_disk(unstated, readonly=False, format="qcow2", backing="allow")
+    (drive,) = g.debug_drives()
+    assert "readonly" not in drive
+    assert "format=qcow2" in drive
+
+
+def test_what_cannot_be_a_disk_is_refused_before_it_can_hang(g: Guestfs, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "empty").touch()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+    for name, reason in [
+        ("missing", "no such file"),
+        ("fifo", "is a FIFO, not a disk image"),
+        ("socket", "is a socket, not a disk image"),
+        ("empty", "is empty"),
+        (".", "is a directory, not a disk image"),
+        ("/dev/zero", "is a character device, not a disk image"),
+        ("a\nb", "no such file"),
+    ]:
+        for readonly in (True, False):
+            with pytest.raises(Error, match=reason):
+                g.open_disk(tmp_path / name, readonly=readonly, format="raw")
+        with pytest.raises(Error, match=reason):
+            g.open_disk(overlay(tmp_path / "disk", tmp_path / name), format="qcow2", backing="allow")
+
+
+def test_an_encrypted_image_is_named_so(g: Guestfs, tmp_path: Path) -> None:
+    secret = ["--object", "secret,id=s,data=secret", "-o", "encrypt.format=luks,encrypt.key-secret=s"]
+    qemu_img("create", "-q", "-f", "qcow2", *secret, tmp_path / "disk", "1M")
+    with pytest.raises(Error, match=r"is encrypted by QEMU \(luks\)"):
+        g.open_disk(tmp_path / "disk")
+
+
+@pytest.mark.parametrize("magic", [b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"BZh9"])
+def test_what_is_no_disk(g: Guestfs, tmp_path: Path, magic: bytes) -> None:
+    (tmp_path / "disk").write_bytes(magic.ljust(4096, b"\0"))
+    with pytest.raises(Error, match="is no disk but a file that .* made: unpack it, or state format=raw"):
+        _open_natively(g, tmp_path / "disk")
+    g.open_disk(tmp_path / "disk", format="raw")
+
+
+def _open_natively(g: Guestfs, path: Path) -> None:
+    g.add_disk(path, True, None, "refuse", None, ("file",), None)
+
+
+def test_protocols(g: Guestfs, plain: Path) -> None:
+    with pytest.raises(Error, match='"file" is not among the protocols'):
+        g.open_disk(plain, protocols=("nbd",))
+    with pytest.raises(Error, match='not "http"; nbdkit makes an NBD server'):
+        g.open_disk(plain, protocols=("file", "http"))
+    with pytest.raises(Error, match="no such file"):
+        g.open_disk("nbd://localhost/x", format="raw")
+    for uri, reason in [
+        ("nbd://localhost/x", "state format=raw"),
+        ("nbd:///x", "a URI of this kind is"),
+        ("nbd://localhost/?socket=/x", "a URI of this kind is"),
+        ("nbd+unix:///x", "a URI of this kind is"),
+        ("nbd+unix://host/x?socket=/x", "a URI of this kind is"),
+        ("nbd://localhost/%41", "does not decode"),
+    ]:
+        with pytest.raises(Error, match=reason):
+            g.open_disk(uri, format=None if "state" in reason else "raw", protocols=("nbd",))
+    g.open_disk("nbd://localhost:10810/x", format="raw", readonly=False, protocols=("nbd",))
+    g.open_disk("nbd+unix:///y?socket=/run/z", format="raw", readonly=False, protocols=("nbd",))
+    assert [drive.split()[0] for drive in g.debug_drives()] == ["x", "y"]
+
+
+@pytest.mark.parametrize("readonly", [True, False])
+def test_nothing_is_left_behind(tmp_path: Path, plain: Path, readonly: bool) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with Guestfs(environment=False, accel="tcg") as g:
+        g.set_tmpdir(tmp_path)
+        with pytest.raises(Error, match="refers to another file"):
+            g.open_disk(overlay(tmp_path / "disk", plain), readonly=readonly, format="qcow2")
+        g.open_disk(plain, readonly=readonly, format="raw")
+        held = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_there(fd)]
+        assert held.count(str(plain)) == 1
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert not list(tmp_path.glob("guestkit-*"))
+
+
+def _is_there(fd: str) -> bool:
+    return os.path.lexists(f"/proc/self/fd/{fd}")
+
+
+def test_add_drive_warns_once(python: Any, plain: Path) -> None:
+    program = """
+import sys, guestkit
+with guestkit.Guestfs() as g:
+    g.add_drive(sys.argv[1], format="raw")
+    g.open_disk(sys.argv[1])
+    print("nothing yet", file=sys.stderr)
+    g.add_drive_ro(sys.argv[1])
+    g.add_drive(sys.argv[1])
+with guestkit.Guestfs() as g:
+    g.add_drive_ro(sys.argv[1])
+"""
+    before, after = python(program, plain).stderr.split("nothing yet\n")
+    assert before == ""
+    assert after.count("\n") == 1
+    assert after.startswith("add_drive_ro: QEMU opens every file of this host that the disk image names")
+
+
+def test_async(tmp_path: Path, plain: Path, secret: Path) -> None:
+    async def run() -> None:
+        async with AsyncGuestfs() as g:
+            info = await g.open_disk(plain, format="raw")
+            assert info.virtual_size == MIB
+            with pytest.raises(Error, match="refers to another file"):
+                await g.open_disk(overlay(tmp_path / "disk", secret))
+            assert len(await g.debug_drives()) == 1
+
+    asyncio.run(run())
+
+
+def test_a_snapshot_s_copy_ends_when_it_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watchdog: None
+) -> None:
+    image = tmp_path / "disk"
+    qemu_img("create", "-q", "-f", "qcow2", image, "1M")
+    qemu_img("snapshot", "-c", "one", image)
+    (tmp_path / "qemu-img").write_text(f"#!/bin/sh\n: > {tmp_path}/started\nsleep 1000\nexit 1\n")
+    (tmp_path / "qemu-img").chmod(0o755)
+    os.mkfifo(tmp_path / "started")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    async def run() -> None:
+        async with AsyncGuestfs() as g:
+            call = asyncio.create_task(_await(g.open_disk(image, snapshot="one")))
+            await asyncio.to_thread((tmp_path / "started").read_bytes)  # a FIFO
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            await g.open_disk(image)
+
+    asyncio.run(run())
+
+
+async def _await(call: Any) -> Any:
+    return await call
+
+
+def test_wrong_arguments_are_python_s_own_errors(g: Guestfs, plain: Path) -> None:
+    wrong: list[tuple[dict[str, Any], type[Exception], str]] = [
+        ({"readonly": 1}, TypeError, "argument 'readonly' must be bool, not int"),
+        ({"format": 1}, TypeError, "argument 'format' must be str"),
+        ({"backing": "yes"}, ValueError, 'argument \'backing\' must be "refuse", "allow" or under'),
+        ({"protocols": "file"}, TypeError, "argument 'protocols'"),
+        ({"snapshot": 1}, TypeError, "argument 'snapshot' must be str"),
+        ({"format": "ext4"}, Error, 'does not read the format "ext4"'),
+    ]
+    for options, kind, message in wrong:
+        with pytest.raises(kind, match=message):
+            g.open_disk(plain, **options)
+    with pytest.raises(TypeError):
+        under(1)  # type: ignore[arg-type]
+    with pytest.raises(Error, match="no such directory"):
+        g.open_disk(plain, backing=under("/nowhere"))
