@@ -28,6 +28,7 @@ struct tool_result {
 inline tool_result run_qemu_img(const char* op, std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), "qemu-img");
   std::vector<char*> argv;
+  argv.reserve(arguments.size() + 1);
   for (auto& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   const unique_fd output(::memfd_create("output", MFD_CLOEXEC));
