@@ -154,7 +154,7 @@ inline std::string manifest_fault(const std::string& directory, std::set<std::st
 namespace warm {
 
 /// How long a template is used: all that are restored from it have the same addresses of the kernel.
-inline constexpr long long most_seconds = 24LL * 3600;
+inline constexpr long long most_seconds = 86400;
 
 /// What the hypervisor of a template says of itself, in the log of the appliance, begins with it.
 inline constexpr std::string_view verdict_prefix = "guestkit: ";

@@ -20,6 +20,7 @@
 #include <cerrno>
 #include <deque>
 #include <exception>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -31,6 +32,7 @@
 #include <variant>
 #include <vector>
 
+#include "generated/async_actions.hpp"
 #include "guestkit.hpp"
 
 namespace guestkit {
@@ -75,9 +77,7 @@ struct carried_error : boost::exception_detail::clone_base {
 /// The blocking handle, with what the queue needs of it.
 class queued_handle : public Guestfs {
  public:
-  using Guestfs::add;
   using Guestfs::Guestfs;
-  using Guestfs::invoke;
   using Guestfs::state;
 };
 
@@ -315,27 +315,14 @@ class async_core {
   }
   ~async_core() { finish(); }
 
+  using Handle = Guestfs;
   template <class R>
-  using result = future<R>;
+  using future = boost::future<R>;
 
  protected:
-  template <class R, class F, class... A>
-  future<R> call(const char* op, F fn, const A&... arguments) {
-    return add(op, [op, fn, kept = std::tuple(keep(arguments)...)](queued_handle& g) {
-      return std::apply([&](const auto&... a) { return g.invoke<R>(op, fn, view(a)...).lift(); }, kept);
-    });
-  }
-
-  template <class R, class F, class... A>
-  future<R> give(const char* op, F fn, const A&... arguments) {
-    return add(op, [op, fn, kept = std::tuple(keep(arguments)...)](queued_handle& g) {
-      return std::apply([&](const auto&... a) { return g.add<R>(op, fn, view(a)...).lift(); }, kept);
-    });
-  }
-
-  /// A method that Guestfs does not leave to libguestfs alone.
-  template <class R, class... P, class... A>
-  future<R> call(const char* op, R (Guestfs::*method)(P...), const A&... arguments) {
+  /// Makes the call by the blocking handle's method, so that what Guestfs adds to an action is done here too.
+  template <class R, class C, class... P, class... A>
+  future<R> call(const char* op, R (C::*method)(P...), const A&... arguments) {
     return add(op, [method, kept = std::tuple(keep(arguments)...)](Guestfs& g) {
       return std::apply([&](const auto&... a) { return (g.*method)(view(a)...); }, kept);
     });
@@ -387,13 +374,10 @@ class async_core {
 /// Ownership: move-only. At its end the calls that were made run to theirs, as with close(), unless an
 /// exception is on its way: then they are cancelled. Threads: any may call at any time.
 template <class Core>
-class basic_async_guestfs : public detail::actions<Core> {
-  template <class R>
-  using result = typename Core::template result<R>;
-
+class basic_async_guestfs : public detail::async_actions<Core> {
  public:
   /// With the options of Guestfs, and the executor on which the calls run; it must outlive the handle.
-  using detail::actions<Core>::actions;
+  using detail::async_actions<Core>::async_actions;
 
   /// Runs a function of the blocking handle, function(Guestfs&), in the handle's turn: many calls for one hop
   /// between threads. A cancel ends the call that it is in and refuses every later one of it.
@@ -440,40 +424,17 @@ class basic_async_guestfs : public detail::actions<Core> {
     return queue != nullptr ? queue->g.launch_info() : std::nullopt;
   }
 
+  /// Guestfs::open_disk().
+  boost::future<ImageInfo> open_disk(std::filesystem::path path, OpenDiskOptions options = {}) {
+    return this->add("open_disk", [path = std::move(path), options = std::move(options)](Guestfs& g) {
+      return g.open_disk(path, options);
+    });
+  }
+
   /// Guestfs::user_cancel(), at once. It is lost when it comes before the transfer begins; cancel() is not.
-  result<void> user_cancel() {
+  boost::future<void> user_cancel() {
     if (auto* queue = this->queue()) queue->g.user_cancel();
     return boost::make_ready_future();
-  }
-
-  // What Guestfs does not leave to libguestfs alone.
-
-  result<void> launch() { return this->call("launch", &Guestfs::launch); }
-  result<void> shutdown() { return this->call("shutdown", &Guestfs::shutdown); }
-  [[deprecated("use shutdown")]] result<void> kill_subprocess() { return shutdown(); }
-  result<void> set_verbose(bool verbose) { return this->call("set_verbose", &Guestfs::set_verbose, verbose); }
-  result<void> set_trace(bool trace) { return this->call("set_trace", &Guestfs::set_trace, trace); }
-  result<std::string> get_tmpdir() { return this->call("get_tmpdir", &Guestfs::get_tmpdir); }
-  result<void> set_tmpdir(std::optional<cstr> tmpdir) {
-    return this->call("set_tmpdir", &Guestfs::set_tmpdir, tmpdir);
-  }
-  result<std::string> get_path() { return this->call("get_path", &Guestfs::get_path); }
-  result<void> set_path(std::optional<cstr> searchpath) {
-    return this->call("set_path", &Guestfs::set_path, searchpath);
-  }
-  result<std::string> get_cachedir() { return this->call("get_cachedir", &Guestfs::get_cachedir); }
-  result<void> set_cachedir(std::optional<cstr> cachedir) {
-    return this->call("set_cachedir", &Guestfs::set_cachedir, cachedir);
-  }
-  result<std::string> get_hv() { return this->call("get_hv", &Guestfs::get_hv); }
-  result<void> set_hv(cstr hv) { return this->call("set_hv", &Guestfs::set_hv, hv); }
-  [[deprecated("use get_hv")]] result<std::string> get_qemu() { return get_hv(); }
-  [[deprecated("use set_hv")]] result<void> set_qemu(std::optional<cstr> hv) {
-    return this->add("set_qemu", [kept = detail::keep(hv)](Guestfs& g) { g.set_qemu(detail::view(kept)); });
-  }
-  result<std::optional<std::string>> get_append() { return this->call("get_append", &Guestfs::get_append); }
-  result<void> set_append(std::optional<cstr> append) {
-    return this->call("set_append", &Guestfs::set_append, append);
   }
 };
 

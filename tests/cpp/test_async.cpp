@@ -155,6 +155,12 @@ BOOST_AUTO_TEST_CASE(what_guestfs_does_by_itself_is_done_here_too, PATIENCE) {
   BOOST_TEST(!g.launch_info());
 }
 
+BOOST_AUTO_TEST_CASE(a_disk_is_opened_by_policy_too, PATIENCE) {
+  AsyncGuestfs g(plain);
+  auto opened = g.open_disk("/nowhere/disk", {.format = "raw"});
+  BOOST_CHECK_EXCEPTION(opened.get(), Error, [](const Error& e) { return e.op() == "open_disk"; });
+}
+
 BOOST_AUTO_TEST_CASE(events_are_delivered_on_the_thread_of_the_call, PATIENCE) {
   AsyncGuestfs g(plain);
   std::vector<std::string> entered;

@@ -1,4 +1,4 @@
-"""The C++ headers: structs.hpp, options.hpp, actions.hpp."""
+"""The C++ headers: structs.hpp, options.hpp, actions.hpp, async_actions.hpp."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ def files(api: Api) -> dict[str, str]:
         folder + "structs.hpp": _structs(api),
         folder + "options.hpp": _options(api),
         folder + "actions.hpp": _actions(api),
+        folder + "async_actions.hpp": _async_actions(api),
     }
 
 
@@ -211,3 +212,49 @@ def _action(api: Api, action: Action) -> list[str]:
         "  }",
     ]
     return lines
+
+
+def _async_actions(api: Api) -> str:
+    lines = _header(
+        "Every action as a method that gives a future, each one line over Guestfs' own method.",
+        "#include <cstdint>",
+        "#include <optional>",
+        "#include <string>",
+        "#include <vector>",
+        "",
+        '#include "../guestfs.hpp"',
+    )
+    lines += [
+        "namespace guestkit::detail {",
+        "",
+        "/// Core gives a call its place in the handle's queue.",
+        "template <class Core>",
+        "class async_actions : public Core {",
+        "  using Handle = typename Core::Handle;",
+        "",
+        " public:",
+        "  using Core::Core;",
+        "  template <class R>",
+        "  using future = typename Core::template future<R>;",
+    ]
+    for action in api.actions:
+        lines += ["", action.condition, *_async_action(api, action), "#endif"]
+    lines += ["};", "", "}  // namespace guestkit::detail", ""]
+    return "\n".join(lines)
+
+
+def _async_action(api: Api, action: Action) -> list[str]:
+    lines = [f"  /// {action.summary}"]
+    if action.deprecated:
+        lines.append(f'  [[deprecated("{action.deprecation}")]]')
+    parameters = [f"{ARGUMENTS[a.type]} {a.name}" for a in action.arguments]
+    passed = [f'"{action.name}"', f"&Handle::{action.name}", *(a.name for a in action.arguments)]
+    if action.options:
+        parameters.append(f"const {action.option_struct}& options = {{}}")
+        passed.append("options")
+    return [
+        *lines,
+        f"  future<{result(api, action)}> {action.name}({', '.join(parameters)}) {{",
+        f"    return this->call({', '.join(passed)});",
+        "  }",
+    ]
