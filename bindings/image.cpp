@@ -3,91 +3,38 @@
 #include <guestkit/image.hpp>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "convert.hpp"
 #include "gil.hpp"
 #include "signals.hpp"
+#include "value.hpp"
 
 namespace guestkit::python {
 
-namespace {
-
-PyObject* value(const std::string& bytes) {
-  return text(bytes.data(), bytes.size());
+template <>
+void add_fields(Dict& dict, const ImageReference& reference) {
+  dict.with("kind", reference.kind).with("name", reference.name).with("format", reference.format);
 }
-PyObject* value(const std::optional<std::string>& bytes) {
-  if (!bytes) Py_RETURN_NONE;
-  return value(*bytes);
-}
-PyObject* value(bool truth) {
-  return PyBool_FromLong(truth ? 1 : 0);
-}
-PyObject* value(int number) {
-  return check(PyLong_FromLong(number));
-}
-PyObject* value(std::int64_t number) {
-  return check(PyLong_FromLongLong(number));
-}
-PyObject* value(std::uint64_t number) {
-  return check(PyLong_FromUnsignedLongLong(number));
-}
-PyObject* value(const ImageReference& reference);
-PyObject* value(const ImageExtent& extent);
-PyObject* value(const ImageSnapshot& snapshot);
-
-template <class T>
-PyObject* value(const std::vector<T>& values) {
-  Ref tuple(check(PyTuple_New(static_cast<Py_ssize_t>(values.size()))));
-  for (std::size_t i = 0; i < values.size(); ++i)
-    PyTuple_SET_ITEM(tuple.get(), static_cast<Py_ssize_t>(i), value(values[i]));
-  return tuple.release();
-}
-
-/// A dict that is being filled.
-class Dict {
- public:
-  template <class T>
-  Dict& with(const char* key, const T& field) {
-    const Ref object(value(field));
-    if (PyDict_SetItemString(dict_.get(), key, object.get()) != 0) throw PythonError{};
-    return *this;
-  }
-  PyObject* release() { return dict_.release(); }
-
- private:
-  Ref dict_{check(PyDict_New())};
-};
-
-PyObject* value(const ImageReference& reference) {
-  return Dict()
-      .with("kind", reference.kind)
-      .with("name", reference.name)
-      .with("format", reference.format)
-      .release();
-}
-PyObject* value(const ImageExtent& extent) {
-  return Dict()
-      .with("access", extent.access)
+template <>
+void add_fields(Dict& dict, const ImageExtent& extent) {
+  dict.with("access", extent.access)
       .with("kind", extent.kind)
       .with("name", extent.name)
       .with("size", extent.size)
-      .with("offset", extent.offset)
-      .release();
+      .with("offset", extent.offset);
 }
-PyObject* value(const ImageSnapshot& snapshot) {
-  return Dict()
-      .with("id", snapshot.id)
+template <>
+void add_fields(Dict& dict, const ImageSnapshot& snapshot) {
+  dict.with("id", snapshot.id)
       .with("name", snapshot.name)
       .with("virtual_size", snapshot.virtual_size)
       .with("vm_state_size", snapshot.vm_state_size)
-      .with("seconds", snapshot.seconds)
-      .release();
+      .with("seconds", snapshot.seconds);
 }
 
-PyObject* value(const ImageInfo& info) {
-  return Dict()
-      .with("format", info.format)
+template <>
+void add_fields(Dict& dict, const ImageInfo& info) {
+  dict.with("format", info.format)
       .with("version", info.version)
       .with("subformat", info.subformat)
       .with("content", info.content)
@@ -107,9 +54,10 @@ PyObject* value(const ImageInfo& info) {
       .with("dirty", info.dirty)
       .with("corrupt", info.corrupt)
       .with("truncated", info.truncated)
-      .with("references", info.references)
-      .release();
+      .with("references", info.references);
 }
+
+namespace {
 
 std::string text_of(PyObject* object, const char* method, const char* argument) {
   return Text(object, {method, Ref(check(PyUnicode_InternFromString(argument))).get()}).c_str();

@@ -3,12 +3,14 @@
 #define BOOST_BIND_GLOBAL_PLACEHOLDERS  // Boost.Python 1.74 itself uses the old header
 #include <boost/python.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "error.hpp"
 #include "gil.hpp"
 #include "handle.hpp"
 #include "image.hpp"
+#include "inspect.hpp"
 #include "method.hpp"
 
 namespace guestkit::python {
@@ -39,16 +41,21 @@ auto translated(F&& body) {
 }
 
 /// A launch without a limit of its own has the one that suits who runs the appliance's processor.
-Limits limits_of(const bp::object& launch, double call, double close, double cancel_grace) {
-  Limits limits{.call = Seconds(call), .close = Seconds(close), .cancel_grace = Seconds(cancel_grace)};
+Limits limits_of(const bp::object& launch, double call, double close, double admission, double cancel_grace) {
+  Limits limits{.call = Seconds(call),
+                .close = Seconds(close),
+                .admission = Seconds(admission),
+                .cancel_grace = Seconds(cancel_grace)};
   if (!launch.is_none()) limits.launch = Seconds(bp::extract<double>(launch)());
   return limits;
 }
 
 std::shared_ptr<Handle> make(bool environment, const std::string& accel, bool tuning,
                              const bp::object& appliance, int log_level, const bp::object& launch_timeout,
-                             double call_timeout, double close_timeout, double cancel_grace) {
-  const Limits limits = limits_of(launch_timeout, call_timeout, close_timeout, cancel_grace);
+                             double call_timeout, double close_timeout, double admission_timeout,
+                             double cancel_grace) {
+  const Limits limits =
+      limits_of(launch_timeout, call_timeout, close_timeout, admission_timeout, cancel_grace);
   return translated([&] {
     const std::string directory(PyBytes_AS_STRING(appliance.ptr()), PyBytes_GET_SIZE(appliance.ptr()));
     const GilRelease released;
@@ -104,6 +111,42 @@ void end_turn(const bp::object& self) {
 
 bp::object probe_image(const bp::object& path, const bp::object& format) {
   return translated([&] { return bp::object(bp::handle<>(probe(path.ptr(), format.ptr()))); });
+}
+
+void limit_appliances(const bp::object& limit) {
+  set_appliance_limit(limit.is_none() ? std::nullopt : std::optional(bp::extract<unsigned>(limit)()));
+}
+
+/// What a function of the bindings returns, for Boost.Python.
+template <class F>
+bp::object object_of(F&& make) {
+  return translated([&] { return bp::object(bp::handle<>(make())); });
+}
+
+bp::object inspect_handle(const bp::object& self, const bp::object& disks, std::uint32_t parts,
+                          bool automatic, bool verify, const bp::tuple& keys, const bp::object& step) {
+  return object_of([&] {
+    return inspect(self_of(self.ptr()), disks.ptr(), parts, automatic, verify, keys.ptr(), step.ptr());
+  });
+}
+
+bp::object read_small_file(const bp::object& self, const bp::object& path, std::uint64_t limit) {
+  return object_of([&] { return read_small(self_of(self.ptr()), path.ptr(), limit); });
+}
+
+bp::object read_small_files(const bp::object& self, const bp::object& paths, std::uint64_t limit) {
+  return object_of([&] { return read_files(self_of(self.ptr()), paths.ptr(), limit); });
+}
+
+bp::object walk_directory(const bp::object& self, const bp::object& directory, int max_depth,
+                          std::uint64_t max_entries) {
+  return object_of([&] { return walk(self_of(self.ptr()), directory.ptr(), max_depth, max_entries); });
+}
+
+bp::object extract_tree(const bp::object& self, const bp::object& path, const bp::object& host_directory,
+                        std::uint64_t max_bytes, std::uint64_t max_entries) {
+  return object_of(
+      [&] { return extract(self_of(self.ptr()), path.ptr(), host_directory.ptr(), max_bytes, max_entries); });
 }
 
 bp::object checked_disk(const bp::object& op, const bp::object& path, const bp::object& format,
@@ -186,10 +229,16 @@ BOOST_PYTHON_MODULE(_native) {
       .def("_end_turn", &gk::end_turn)
       .def("add_disk", &gk::add_disk)
       .def("last_launch", &gk::launch_info)
+      .def("_inspect", &gk::inspect_handle)
+      .def("_read_small", &gk::read_small_file)
+      .def("_read_files", &gk::read_small_files)
+      .def("_walk", &gk::walk_directory)
+      .def("_extract", &gk::extract_tree)
       .def("add_event_callback", &gk::add_event_callback)
       .def("delete_event_callback", &gk::delete_event_callback);
   bp::def("use_error_types", &gk::use_types);
   bp::def("probe", &gk::probe_image);
+  bp::def("set_appliance_limit", &gk::limit_appliances);
   bp::def("check_disk", &gk::checked_disk);
   bp::def("appliance_fault", &gk::appliance_fault);
   bp::def("private_directory_fault", &gk::private_directory_fault);

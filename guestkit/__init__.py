@@ -14,9 +14,11 @@ from guestkit.errors import (
     LaunchError,
 )
 from guestkit.events import Event
+from guestkit.fleet import FleetProgress, Report, inspect, inspect_many
 from guestkit.generated import structs
-from guestkit.handle import Guestfs, LaunchInfo
+from guestkit.handle import Guestfs, LaunchInfo, set_appliance_limit
 from guestkit.images import ImageInfo, probe, under
+from guestkit.inspection import Inspection, Key
 from guestkit.unpack import UnpackLimits
 
 __version__ = "0.1.0"
@@ -33,13 +35,20 @@ __all__ = [
     "Event",
     "EventMessage",
     "EventStream",
+    "FleetProgress",
     "Guestfs",
     "HandleClosed",
     "ImageInfo",
+    "Inspection",
+    "Key",
     "LaunchError",
     "LaunchInfo",
+    "Report",
     "UnpackLimits",
+    "inspect",
+    "inspect_many",
     "probe",
+    "set_appliance_limit",
     "set_executor",
     "structs",
     "under",

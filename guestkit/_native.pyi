@@ -14,6 +14,9 @@ def use_error_types(types: tuple[type[Error], ...]) -> None:
 def probe(path: StrOrBytesPath, format: StrOrBytesPath | None) -> dict[str, Any]:
     """Read the header of a disk image. guestkit.probe is the function to use."""
 
+def set_appliance_limit(limit: int | None) -> None:
+    """guestkit.set_appliance_limit is the function to use."""
+
 def check_disk(
     op: str, path: StrOrBytesPath, format: StrOrBytesPath | None, rule: str, directory: StrOrBytesPath | None
 ) -> tuple[dict[str, Any], str, tuple[int, ...]]:
@@ -38,6 +41,7 @@ class Handle:
         launch_timeout: float | None,
         call_timeout: float,
         close_timeout: float,
+        admission_timeout: float,
         cancel_grace: float,
     ) -> None: ...
     def close(self) -> None: ...
@@ -47,6 +51,21 @@ class Handle:
     def terminate(self) -> None: ...
     def _begin_turn(self, name: str) -> None: ...
     def _end_turn(self) -> None: ...
+    def _inspect(
+        self,
+        disks: Iterable[StrOrBytesPath],
+        parts: int,
+        automatic: bool,
+        verify: bool,
+        keys: tuple[tuple[bytes, bytes, bool], ...],
+        step: Callable[[str], object] | None,
+    ) -> dict[str, Any]: ...
+    def _read_small(self, path: StrOrBytesPath, limit: int) -> bytes: ...
+    def _read_files(self, paths: Iterable[StrOrBytesPath], limit: int) -> dict[str, bytes | tuple[str, int]]: ...
+    def _walk(self, directory: StrOrBytesPath, max_depth: int, max_entries: int) -> tuple[dict[str, Any], ...]: ...
+    def _extract(
+        self, path: StrOrBytesPath, host_directory: StrOrBytesPath, max_bytes: int, max_entries: int
+    ) -> dict[str, Any]: ...
     def add_disk(
         self,
         path: StrOrBytesPath,

@@ -35,8 +35,12 @@ from guestkit._executor import (
 )
 from guestkit.errors import CallTimeout, Error, HandleClosed
 from guestkit.events import Event, EventCallback
+from guestkit.files import Extracted, GuestFile
+from guestkit.fleet import inspect_async as inspect
+from guestkit.fleet import inspect_many_async as inspect_many
 from guestkit.handle import Accel, Guestfs, LaunchInfo, Tuning, limit, refuse_to_pickle
 from guestkit.images import Backing, ImageInfo
+from guestkit.inspection import Inspection
 from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
@@ -44,7 +48,16 @@ if TYPE_CHECKING:
 
     from guestkit._streams import Source
 
-__all__ = ["AsyncGuestfs", "Call", "EventMessage", "EventStream", "OnCancel", "set_executor"]
+__all__ = [
+    "AsyncGuestfs",
+    "Call",
+    "EventMessage",
+    "EventStream",
+    "OnCancel",
+    "inspect",
+    "inspect_many",
+    "set_executor",
+]
 
 T = TypeVar("T")
 
@@ -172,6 +185,7 @@ class AsyncGuestfs(AsyncActions):
         launch_timeout: float | None = None,
         call_timeout: float | None = None,
         close_timeout: float | None = 60.0,
+        admission_timeout: float | None = 600.0,
         cancel_grace: float = 2.0,
         queue_timeout: float | None = None,
         executor: Executor | None = None,
@@ -179,7 +193,7 @@ class AsyncGuestfs(AsyncActions):
         """Prepare a handle; libguestfs' own is created by the first call.
 
         environment, accel, tuning, appliance: as in `Guestfs`
-        launch_timeout, call_timeout, close_timeout, cancel_grace: as in `Guestfs`
+        launch_timeout, call_timeout, close_timeout, admission_timeout, cancel_grace: as in `Guestfs`
         queue_timeout: how long a call may wait for its turn, in seconds, before it raises CallTimeout without
             having run; None: without limit
         executor: where this handle's calls run, instead of on the process' executor (`set_executor`)
@@ -194,6 +208,7 @@ class AsyncGuestfs(AsyncActions):
             launch_timeout=launch_timeout,
             call_timeout=call_timeout,
             close_timeout=close_timeout,
+            admission_timeout=admission_timeout,
             cancel_grace=cancel_grace,
         )
         self._queue_timeout = queue_timeout
@@ -300,6 +315,28 @@ class AsyncGuestfs(AsyncActions):
     def launch_info(self) -> Coroutine[Any, Any, LaunchInfo | None]:
         """Tell how the last launch that succeeded went; None before the first. Since 0.3."""
         return self._submit("launch_info", lambda handle: handle.launch_info())
+
+    def inspect(self, **options: Any) -> Call[Inspection]:
+        """Tell what is on the disks of the handle, which is launched; options: of `Guestfs.inspect`."""
+        return self._submit("inspect", lambda handle: handle.inspect(**options))
+
+    def read_small(self, path: StrOrBytesPath, **options: Any) -> Call[bytes]:
+        """Return the content of a small file; options: of `Guestfs.read_small`."""
+        return self._submit("read_small", lambda handle: handle.read_small(path, **options))
+
+    def read_files(self, paths: Iterable[StrOrBytesPath], **options: Any) -> Call[dict[str, bytes | Error]]:
+        """Return the contents of small files by path; options: of `Guestfs.read_files`."""
+        return self._submit("read_files", lambda handle: handle.read_files(paths, **options))
+
+    def walk(self, directory: StrOrBytesPath, **options: Any) -> Call[list[GuestFile]]:
+        """Return every file below a directory; options: of `Guestfs.walk`."""
+        return self._submit("walk", lambda handle: handle.walk(directory, **options))
+
+    def extract(
+        self, path: StrOrBytesPath, host_directory: StrOrBytesPath, **options: Any
+    ) -> Call[Extracted]:
+        """Copy a tree of the guest into a directory of the host; options: of `Guestfs.extract`."""
+        return self._submit("extract", lambda handle: handle.extract(path, host_directory, **options))
 
     def events(self, events: Event | int = Event.ALL, *, maxsize: int = 1000) -> EventStream:
         """Iterate over these events as they come, from now until the handle is closed.

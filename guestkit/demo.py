@@ -19,26 +19,66 @@ if TYPE_CHECKING:
 
 DEMO_FILESYSTEMS = {"/dev/sda1": "ext4", "/dev/sda2": "ext4"}
 
+
+def _application(name: str, epoch: int, version: str, release: str, arch: str) -> Application:
+    return Application(
+        name=name,
+        display_name="",
+        epoch=epoch,
+        version=version,
+        release=release,
+        arch=arch,
+        install_path="",
+        publisher="",
+        url="",
+        source_package="",
+        summary="part of guestkit's demo guest",
+        description="a name and a version, nothing more",
+    )
+
+
 DEMO_SYSTEM = OperatingSystem(
     root="/dev/sda1",
     type="linux",
     distro="debian",
     product_name="Debian GNU/Linux 12",
+    product_variant="unknown",
     major_version=12,
     minor_version=5,
     arch="x86_64",
     hostname="guestkit-demo",
     package_format="deb",
     package_management="apt",
+    osinfo="debian12",
+    build_id="",
     mountpoints={"/": "/dev/sda1", "/var": "/dev/sda2"},
-    filesystems=["/dev/sda2", "/dev/sda1"],
-    applications=[
-        Application(name="base-files", epoch=0, version="12.4+deb12u5", release="", arch="amd64"),
-        Application(name="bash", epoch=0, version="5.2.15", release="2+b2", arch="amd64"),
-        Application(name="dash", epoch=0, version="0.5.12", release="2", arch="amd64"),
-        Application(name="tzdata", epoch=0, version="2024a", release="0+deb12u1", arch="all"),
-        Application(name="vim-tiny", epoch=2, version="9.0.1378", release="2", arch="amd64"),
-    ],
+    filesystems=("/dev/sda2", "/dev/sda1"),
+    drive_mappings={},
+    windows=None,
+    os_release={
+        "PRETTY_NAME": "Debian GNU/Linux 12",
+        "NAME": "Debian GNU/Linux",
+        # Debian itself says "12" here; then libguestfs takes version and product from debian_version.
+        "VERSION_ID": "12.5",
+        "ID": "debian",
+    },
+    icon=None,
+    applications=(
+        _application("base-files", 0, "12.4+deb12u5", "", "amd64"),
+        _application("bash", 0, "5.2.15", "2+b2", "amd64"),
+        _application("dash", 0, "0.5.12", "2", "amd64"),
+        _application("tzdata", 0, "2024a", "0+deb12u1", "all"),
+        _application("vim-tiny", 2, "9.0.1378", "2", "amd64"),
+    ),
+    applications_complete=True,
+    users=(),
+    kernels=(),
+    services=(),
+    network=(),
+    timezone="",
+    locale="",
+    machine_id="",
+    failures=(),
 )
 
 _SECTORS = 128 * 1024 * 1024 // 512
@@ -114,13 +154,7 @@ def _files() -> dict[str, bytes]:
         ),
         "etc/hostname": f"{DEMO_SYSTEM.hostname}\n",
         "etc/hosts": f"127.0.0.1 localhost\n127.0.1.1 {DEMO_SYSTEM.hostname}\n",
-        "etc/os-release": (
-            f'PRETTY_NAME="{DEMO_SYSTEM.product_name}"\n'
-            'NAME="Debian GNU/Linux"\n'
-            # Debian itself says "12" here; then libguestfs takes version and product from debian_version.
-            f'VERSION_ID="{DEMO_SYSTEM.major_version}.{DEMO_SYSTEM.minor_version}"\n'
-            f"ID={DEMO_SYSTEM.distro}\n"
-        ),
+        "etc/os-release": "".join(f'{key}="{value}"\n' for key, value in DEMO_SYSTEM.os_release.items()),
         "etc/passwd": "root:x:0:0:root:/root:/bin/bash\ndemo:x:1000:1000:Demo:/home/demo:/bin/sh\n",
         "var/lib/dpkg/status": _dpkg_status(),
     }
@@ -134,14 +168,14 @@ def _files() -> dict[str, bytes]:
 
 def _dpkg_status() -> str:
     """The package database: the applications, and a package that was removed and must not be reported."""
-    removed = Application(name="nano", epoch=0, version="7.2", release="1", arch="amd64")
+    removed = _application("nano", 0, "7.2", "1", "amd64")
     return "".join(
         f"Package: {app.name}\n"
         f"Status: {'deinstall ok config-files' if app is removed else 'install ok installed'}\n"
         "Maintainer: Nobody <nobody@example.org>\n"
         f"Architecture: {app.arch}\n"
         f"Version: {_debian_version(app)}\n"
-        f"Description: part of guestkit's demo guest\n a name and a version, nothing more\n\n"
+        f"Description: {app.summary}\n {app.description}\n\n"
         for app in [*DEMO_SYSTEM.applications, removed]
     )
 

@@ -8,13 +8,26 @@ import math
 import operator
 import os
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
 from guestkit import _native, images
+from guestkit.errors import Error
 from guestkit.events import Event, EventCallback
+from guestkit.files import SMALL_FILE, Extracted, GuestFile, extracted
+from guestkit.inspection import (
+    DEFAULT_PARTS,
+    Inspection,
+    Key,
+    Mode,
+    Part,
+    inspection,
+    is_automatic,
+    native_keys,
+    parts_number,
+)
 from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
@@ -69,6 +82,7 @@ class Guestfs(_native.Handle):
         launch_timeout: float | None = None,
         call_timeout: float | None = None,
         close_timeout: float | None = 60.0,
+        admission_timeout: float | None = 600.0,
         cancel_grace: float = 2.0,
     ) -> None:
         """Create a handle.
@@ -87,6 +101,8 @@ class Guestfs(_native.Handle):
         launch_timeout: for `launch`; None: 60 with KVM, 300 where the processor is emulated
         call_timeout: for every other call, from when it starts to run; None: without limit
         close_timeout: for `close`; then the hypervisor is killed. None: without limit
+        admission_timeout: how long `launch` may wait for memory that this process' other appliances use,
+            before its own time begins
         cancel_grace: how long a call that is to end may go on before the hypervisor is killed
         """
         if not isinstance(environment, bool):
@@ -111,6 +127,7 @@ class Guestfs(_native.Handle):
             None if launch_timeout is None else limit("Guestfs", "launch_timeout", launch_timeout),
             limit("Guestfs", "call_timeout", call_timeout),
             limit("Guestfs", "close_timeout", close_timeout),
+            limit("Guestfs", "admission_timeout", admission_timeout),
             limit("Guestfs", "cancel_grace", cancel_grace),
         )
         if close_on_exit:
@@ -206,6 +223,82 @@ class Guestfs(_native.Handle):
         last = super().last_launch()
         return None if last is None else LaunchInfo(*last)  # type: ignore[arg-type]
 
+    def inspect(
+        self,
+        *,
+        parts: Collection[Part] = DEFAULT_PARTS,
+        keys: Iterable[Key] = (),
+        mode: Mode = "auto",
+        verify: bool = False,
+        step: Callable[[str], object] | None = None,
+    ) -> Inspection:
+        """Tell what is on the disks of the handle, which is launched. Since 0.3.
+
+        Whatever is mounted is unmounted, before and afterwards; nothing is written. One call: `call_timeout`
+        is the time for all of it. The arguments are those of `guestkit.inspect`.
+        """
+        return self._inspect_disks((), parts=parts, keys=keys, mode=mode, verify=verify, step=step)
+
+    def _inspect_disks(
+        self,
+        disks: Iterable[StrOrBytesPath],
+        *,
+        parts: Collection[Part],
+        keys: Iterable[Key],
+        mode: Mode,
+        verify: bool,
+        step: Callable[[str], object] | None,
+    ) -> Inspection:
+        """Add the disks, launch, inspect; without disks the handle is launched."""
+        return inspection(
+            super()._inspect(disks, parts_number(parts), is_automatic(mode), verify, native_keys(keys), step)
+        )
+
+    def read_small(self, path: StrOrBytesPath, *, limit: int = SMALL_FILE) -> bytes:
+        """Return the content of a small file, much faster than `read_file`. Since 0.3.
+
+        Raises Error for what is no regular file (EINVAL) or larger than the limit, in bytes (EFBIG).
+        """
+        return super()._read_small(path, limit)
+
+    def read_files(
+        self, paths: Iterable[StrOrBytesPath], *, limit: int = SMALL_FILE
+    ) -> dict[str, bytes | Error]:
+        """Return the contents of small files by path, an Error for one that cannot be had. Since 0.3."""
+        found = super()._read_files(paths, limit)
+        return {
+            path: content if isinstance(content, bytes) else Error("read_small", *content)
+            for path, content in found.items()
+        }
+
+    def walk(
+        self, directory: StrOrBytesPath, *, max_depth: int = 256, max_entries: int = 1_000_000
+    ) -> list[GuestFile]:
+        """Return every file below a directory, without following symlinks. Since 0.3.
+
+        A directory stands before what it holds.
+
+        max_depth: of directories below the one to begin with; 0: its entries alone
+        max_entries: more is an Error with EFBIG
+        """
+        return [GuestFile(**file) for file in super()._walk(directory, max_depth, max_entries)]
+
+    def extract(
+        self,
+        path: StrOrBytesPath,
+        host_directory: StrOrBytesPath,
+        *,
+        max_bytes: int = 16 << 30,
+        max_entries: int = 1_000_000,
+    ) -> Extracted:
+        """Copy a file or a tree of the guest into a directory of the host, under its own name. Since 0.3.
+
+        Nothing is written outside that directory, whatever the guest's names and symlinks are: symlinks that
+        point outside are skipped, as are devices, FIFOs and sockets; files lose their set-id bits. What is
+        there already is an Error with EEXIST, more than max_bytes or max_entries one with EFBIG.
+        """
+        return extracted(super()._extract(path, host_directory, max_bytes, max_entries))
+
     def set_event_callback(self, callback: EventCallback, events: Event | int = Event.ALL) -> int:
         """Have callback run at each of these events; return the number of the registration.
 
@@ -228,6 +321,18 @@ class Guestfs(_native.Handle):
         guestfs_delete_event_callback(3).
         """
         super().delete_event_callback(number)
+
+
+def set_appliance_limit(count: int | None) -> None:
+    """Let this process run at most so many appliances at once, also where memory allows more. Since 0.3.
+
+    Later launches wait. None: as many as there is memory for.
+    """
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int)):
+        raise TypeError(f"set_appliance_limit() takes a number or None, not {type(count).__name__}")
+    if count is not None and count < 1:
+        raise ValueError(f"at least 1 appliance must be allowed, not {count}")
+    _native.set_appliance_limit(count)
 
 
 def refuse_to_pickle(handle: object) -> NoReturn:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import sys
@@ -12,7 +11,7 @@ from collections.abc import Sequence
 
 from guestkit.cli.text import render_reports, write
 from guestkit.demo import make_demo_guest
-from guestkit.inspection import inspect_disks
+from guestkit.fleet import inspect_many
 
 DESCRIPTION = """\
 Tell what is on disks: filesystems, operating systems, packages. The disks are only read.
@@ -21,7 +20,7 @@ Without a DISK: make a small demo guest and inspect that."""
 EPILOG = """\
 examples:
   guestkit inspect web.qcow2
-  guestkit inspect --json /srv/images/*.qcow2 | jq '.[].operating_systems[].product_name'
+  guestkit inspect --json /srv/images/*.qcow2 | jq '.[].inspection.operating_systems[].product_name'
 
 exit status: 0 all is well, 1 a disk failed (the others are reported all the same), 2 wrong usage"""
 
@@ -52,10 +51,10 @@ def inspect(disks: Sequence[str], *, as_json: bool) -> int:
 
 
 def _inspect(disks: Sequence[str], as_json: bool) -> int:
-    reports = asyncio.run(inspect_disks(disks))
+    reports = sorted(inspect_many(disks), key=lambda report: disks.index(report.disk))
     if as_json:
         # Escaped to ASCII, as json does by default: names that are not UTF-8 stay exact, terminals stay safe.
-        write(json.dumps([report.to_json() for report in reports], indent=2) + "\n")
+        write(json.dumps([report.to_dict() for report in reports], indent=2) + "\n")
     else:
         write(render_reports(reports))
     return 1 if any(report.error for report in reports) else 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
-from guestkit.inspection import Application, OperatingSystem, Report
+from guestkit.fleet import Report
+from guestkit.inspection import Application, Inspection, OperatingSystem
 
 MAX_PADDING = 40  # one long name must not push every line off the screen
 
@@ -42,11 +43,20 @@ def _report(report: Report) -> Iterator[str]:
     if report.error is not None:
         yield printable(report.error.message)
         return
-    yield printable(report.disk)
-    yield from _fact("filesystems", _columns(report.filesystems.items()))
-    if not report.operating_systems:
+    yield printable(", ".join(report.disks))
+    if report.inspection is not None:
+        yield from _inspection(report.inspection)
+
+
+def _inspection(found: Inspection) -> Iterator[str]:
+    yield from _fact("filesystems", _columns((entry.device, entry.type) for entry in found.filesystems))
+    if found.unopened:
+        yield from _fact(
+            "not opened", _columns((entry.device, entry.reason, entry.message) for entry in found.unopened)
+        )
+    if not found.operating_systems:
         yield "  no operating system found"
-    for system in report.operating_systems:
+    for system in found.operating_systems:
         yield f"  operating system on {printable(system.root)}"
         for line in _operating_system(system):
             yield f"  {line}"
@@ -66,10 +76,10 @@ def _operating_system(system: OperatingSystem) -> Iterator[str]:
         yield from _fact(label, [printable(value)])
     yield from _fact("mountpoints", _columns(system.mountpoints.items()))
     yield from _fact("filesystems", [printable(device) for device in system.filesystems])
-    if system.applications_error is None:
+    for failure in system.failures:
+        yield from _fact(failure.part, [f"could not be read: {printable(failure.message)}"])
+    if system.applications_complete:
         yield from _fact("applications", [str(len(system.applications))])
-    else:
-        yield from _fact("applications", [f"could not be listed: {printable(system.applications_error)}"])
     for line in _columns((app.name, _version(app), app.arch) for app in system.applications):
         yield f"    {line}"
 

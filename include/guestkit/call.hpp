@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "admission.hpp"
 #include "appliance.hpp"
 #include "console.hpp"
 #include "control.hpp"
@@ -93,6 +94,7 @@ struct handle_state {
   console_ring console;
   LogSink log;
   LogLevel log_level = LogLevel::info;
+  admission::place memory;                   // for its appliance; changed in a turn or at the end
   std::shared_ptr<scratch> temporary;        // where libguestfs makes its own directory
   std::vector<std::shared_ptr<void>> disks;  // what QEMU is to open when it starts; of whose turn it is
   std::mutex launch_mutex;
@@ -125,6 +127,7 @@ struct handle_state {
     if (h == nullptr || generation != fork_generation()) return;
     guestfs_set_error_handler(h, nullptr, nullptr);
     guestfs_close(std::exchange(h, nullptr));
+    memory.give_back();
     end_listeners();
     disks.clear();
     temporary.reset();
@@ -195,6 +198,7 @@ class call_scope {
     // the message and the errno are.
     if (state_->work->launched && guestfs_is_ready(state_->h) == 0) {
       state_->work->launched = false;
+      state_->memory.give_back();
       throw ApplianceCrashed(op_, message_, number_, console);
     }
     throw Error(op_, message_, number_);

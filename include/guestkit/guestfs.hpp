@@ -134,6 +134,7 @@ class basic_guestfs : public detail::actions<Core> {
       this->choose_accelerator();
       info.accelerator = this->accelerator();
       auto choice = this->choose_appliance(info.accelerator);
+      this->admit(choice.mode);
       this->apply(choice);
       this->limit_launch();
       this->name_hypervisor();
@@ -142,13 +143,16 @@ class basic_guestfs : public detail::actions<Core> {
       info.reason = choice.reason;
     } catch (const LaunchError& e) {
       this->put_settings_back();
+      state->memory.give_back();
       say(std::string("failed (") + to_string(e.cause()) + ")");
       throw;
     } catch (const Error& e) {  // ended before its time: the handle is dead
+      state->memory.give_back();
       say("stopped (" + e.message() + ")");
       throw;
     }
     info.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    state->memory.started();
     state->work->launched = true;
     state->disks.clear();  // QEMU has them open
     {
@@ -269,13 +273,17 @@ class basic_guestfs : public detail::actions<Core> {
   /// The handle has no disks afterwards. C: guestfs_shutdown(3), since 1.19.16.
   typename Core::template result<void> shutdown() {
     this->forget_appliance();  // also if it fails
-    return detail::actions<Core>::shutdown();
+    detail::actions<Core>::shutdown();
+    this->state()->memory.give_back();
+    return typename Core::template result<void>(0);
   }
 
   /// Shut the appliance down. C: guestfs_kill_subprocess(3), since 0.0.3. Deprecated: use shutdown.
   [[deprecated("use shutdown")]] typename Core::template result<void> kill_subprocess() {
     this->forget_appliance();
-    return detail::actions<Core>::kill_subprocess();
+    detail::actions<Core>::kill_subprocess();
+    this->state()->memory.give_back();
+    return typename Core::template result<void>(0);
   }
 
   /// Stop the upload or download that another thread has running on this handle; never waits.

@@ -149,6 +149,9 @@ class handle {
     return state_ && state_->generation == fork_generation() && state_->work->is_open();
   }
 
+  /// What the handle is made of, for what guestkit builds upon the actions.
+  friend std::shared_ptr<handle_state> state_of(const handle& h) noexcept { return h.state_; }
+
  protected:
   template <class R, class F, class... A>
   c_result<R> invoke(const char* op, F fn, const A&... arguments) {
@@ -288,6 +291,14 @@ class handle {
     const bool ours = choice.mode == ApplianceMode::lean || choice.mode == ApplianceMode::warm;
     if (inspection && ours) choice.append += " guestkit_lenses=few";
     return choice;
+  }
+
+  /// Waits until there is memory for the appliance.
+  void admit(ApplianceMode mode) {
+    const auto state = state_;
+    state->memory.give_back();
+    state->memory = admission::shared().take(appliance_memory(mode), state->work->limits.admission,
+                                             [&] { state->work->throw_if_stopped("launch", "", EINTR, {}); });
   }
 
   using Setting = launch_setting;

@@ -65,6 +65,31 @@ def test_the_commands_are_those_of_run() -> None:
         assert f"run {command}" in told
 
 
+def program(name: str, marker: str) -> str:
+    """Return the one Python program of that page that holds the marker."""
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (found,) = [block for block in blocks if marker in block]
+    return str(found)
+
+
+def test_the_programs_about_inspection(demo_guest: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk.qcow2").symlink_to(demo_guest)
+    printed = output([sys.executable, "-c", program("inspection.md", "unopened")], tmp_path)
+    assert printed == f"{DEMO_SYSTEM.product_name} {DEMO_SYSTEM.hostname} 5 packages\n"
+    printed = output([sys.executable, "-c", program("inspection.md", "Key(") + "print(keys)"], tmp_path)
+    assert "the passphrase" not in printed
+
+
+def test_the_programs_about_fleets(demo_guest: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk.qcow2").symlink_to(demo_guest)
+    printed = output([sys.executable, "-c", program("fleet.md", "asyncio.run")], tmp_path)
+    assert printed == f"disk.qcow2 {DEMO_SYSTEM.product_name}\n"
+    script = tmp_path / "processes.py"
+    script.write_text(program("fleet.md", "ProcessPoolExecutor"))
+    assert output([sys.executable, str(script)], tmp_path) == "disk.qcow2 inspected\n"
+
+
 def test_the_programs_about_asyncio(here: Path) -> None:
     text = (ROOT / "docs" / "async.md").read_text(encoding="utf-8")
     programs = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)

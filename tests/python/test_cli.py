@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +17,66 @@ import guestkit.cli.inspect
 from guestkit import Error
 from guestkit.cli import main
 from guestkit.cli.text import printable, render_reports
-from guestkit.inspection import Application, Failure, OperatingSystem, Report
+from guestkit.demo import DEMO_SYSTEM
+from guestkit.fleet import Failure, Report
+from guestkit.inspection import (
+    Application,
+    Filesystem,
+    Inspection,
+    OperatingSystem,
+    PartFailure,
+    Provenance,
+    UnopenedFilesystem,
+)
+
+
+def application(name: str, epoch: int, version: str, release: str, arch: str) -> Application:
+    return replace(
+        DEMO_SYSTEM.applications[0], name=name, epoch=epoch, version=version, release=release, arch=arch
+    )
 
 
 def system(**changes: Any) -> OperatingSystem:
-    fields: dict[str, Any] = {
-        "root": "/dev/sda1",
-        "type": "linux",
-        "distro": "debian",
-        "product_name": "Debian 12",
-        "major_version": 12,
-        "minor_version": 5,
-        "arch": "x86_64",
-        "hostname": "web",
-        "package_format": "deb",
-        "package_management": "apt",
-        "mountpoints": {"/": "/dev/sda1", "/var": "/dev/sda2"},
-        "filesystems": ["/dev/sda1"],
-        "applications": [
-            Application(name="vim-tiny", epoch=2, version="9.0", release="4", arch="amd64"),
-            Application(name="tzdata", epoch=0, version="2024a", release="", arch="all"),
-        ],
-    }
-    return OperatingSystem(**(fields | changes))
+    plain = replace(
+        DEMO_SYSTEM,
+        product_name="Debian 12",
+        hostname="web",
+        filesystems=("/dev/sda1",),
+        applications=(
+            application("vim-tiny", 2, "9.0", "4", "amd64"),
+            application("tzdata", 0, "2024a", "", "all"),
+        ),
+    )
+    return replace(plain, **changes)
 
 
-GOOD = Report(
-    disk="web.img", filesystems={"/dev/sda1": "ext4", "/dev/sda2": "swap"}, operating_systems=[system()]
+def report(disk: str, *systems: OperatingSystem, **changes: Any) -> Report:
+    provenance = Provenance(way="fast", reason="", libguestfs="1.48.6", verified=False, differences=())
+    found = Inspection(
+        provenance=provenance,
+        disks=(),
+        partitions=(),
+        layers=(),
+        filesystems=(),
+        unopened=(),
+        operating_systems=systems,
+    )
+    return Report(disk=disk, disks=(disk,), inspection=replace(found, **changes))
+
+
+def filesystem(device: str, kind: str) -> Filesystem:
+    return Filesystem(device=device, type=kind, label="", uuid="", size=None, used=None)
+
+
+GOOD = report(
+    "web.img", system(), filesystems=(filesystem("/dev/sda1", "ext4"), filesystem("/dev/sda2", "swap"))
 )
-BLANK = Report(disk="blank.img")
-BAD = Report(disk="bad.img", error=Failure(message="bad.img: is empty", errno=22, op="add_drive"))
+BLANK = report("blank.img")
+BAD = Report(
+    disk="bad.img",
+    disks=("bad.img",),
+    error=Failure(kind="Error", message="bad.img: is empty", errno=22, op="probe"),
+)
 
 Serve = Callable[..., None]
 
@@ -55,13 +86,13 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
     """Have the command get these reports, or this exception."""
 
     def serve(*reports: Report, error: BaseException | None = None) -> None:
-        async def inspect_disks(disks: Iterable[str]) -> list[Report]:
+        def inspect_many(disks: Iterable[str]) -> Iterator[Report]:
             if error is not None:
                 raise error
             assert list(disks) == [report.disk for report in reports]
-            return list(reports)
+            return reversed(reports)  # they come as they are ready
 
-        monkeypatch.setattr(guestkit.cli.inspect, "inspect_disks", inspect_disks)
+        monkeypatch.setattr(guestkit.cli.inspect, "inspect_many", inspect_many)
 
     return serve
 
@@ -101,16 +132,17 @@ def test_the_text_of_reports() -> None:
 
 
 def test_packages_that_could_not_be_listed_say_why() -> None:
+    failure = PartFailure(part="applications", message="no", op="", errno=0)
     text = render_reports(
-        [Report(disk="d", operating_systems=[system(applications=[], applications_error="no")])]
+        [report("d", system(applications=(), applications_complete=False, failures=(failure,)))]
     )
-    assert "    applications    could not be listed: no\n" in text
+    assert "    applications    could not be read: no\n" in text
 
 
 def test_a_long_name_does_not_push_the_others_away() -> None:
-    long = Application(name="x" * 500, epoch=0, version="1", release="", arch="all")
-    short = Application(name="a", epoch=0, version="1", release="", arch="all")
-    text = render_reports([Report(disk="d", operating_systems=[system(applications=[long, short])])])
+    long = application("x" * 500, 0, "1", "", "all")
+    short = application("a", 0, "1", "", "all")
+    text = render_reports([report("d", system(applications=(long, short)))])
     assert len(text.splitlines()[-1]) < 60
 
 
@@ -134,32 +166,32 @@ def test_what_is_not_visible_is_escaped(text: str, shown: str) -> None:
 
 def test_no_field_reaches_the_terminal_unescaped() -> None:
     evil = "\x1b[31m\n\u202e\udcff"
-    hostile = OperatingSystem(
+    failure = PartFailure(part="applications", message=evil, op=evil, errno=0)
+    hostile = system(
         root=evil,
         type=evil,
         distro=evil,
         product_name=evil,
-        major_version=1,
-        minor_version=2,
         arch=evil,
         hostname=evil,
         package_format=evil,
         package_management=evil,
         mountpoints={evil: evil},
-        filesystems=[evil],
-        applications=[Application(name=evil, epoch=0, version=evil, release=evil, arch=evil)],
-        applications_error=evil,
+        filesystems=(evil,),
+        applications=(application(evil, 0, evil, evil, evil),),
+        failures=(failure,),
     )
+    unopened = UnopenedFilesystem(device=evil, type=evil, uuid=evil, reason=evil, message=evil)
     text = render_reports(
         [
-            Report(disk=evil, filesystems={evil: evil}, operating_systems=[hostile]),
-            Report(disk=evil, error=Failure(message=evil, errno=0, op=evil)),
+            report(evil, hostile, filesystems=(filesystem(evil, evil),), unopened=(unopened,)),
+            replace(BAD, error=Failure(kind="Error", message=evil, errno=0, op=evil)),
         ]
     )
     lines = text.split("\n")
     assert all(line.isprintable() for line in lines)
-    assert len(lines) == 18
-    assert text.count(r"\x1b[31m\n\u202e\xff") == 20
+    assert len(lines) == 20
+    assert text.count(r"\x1b[31m\n\u202e\xff") == 23
 
 
 # The command.
@@ -180,7 +212,7 @@ def test_a_disk_that_failed_makes_the_status_1_and_the_others_are_reported(
 
 
 def test_json_is_a_list_of_reports_and_pure_ascii(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
-    odd = Report(disk="\udcff", operating_systems=[system(hostname="\x1b[31m\u202eü")])
+    odd = report("\udcff", system(hostname="\x1b[31m\u202eü"))
     serve(GOOD, BAD, odd)
     assert main(["inspect", "--json", "web.img", "bad.img", "\udcff"]) == 1
     out, err = capsys.readouterr()
@@ -188,23 +220,12 @@ def test_json_is_a_list_of_reports_and_pure_ascii(serve: Serve, capsys: pytest.C
     assert out.isascii()
     assert "\x1b" not in out
     reports = json.loads(out)
-    assert reports == [GOOD.to_json() | {"operating_systems": [json_system()]}, BAD.to_json(), reports[2]]
-    assert list(reports[0]) == ["schema", "disk", "error", "filesystems", "operating_systems"]
-    assert list(reports[1]["error"]) == ["message", "errno", "op"]
-    assert (reports[1]["operating_systems"], reports[1]["filesystems"]) == ([], {})
+    assert reports == json.loads(json.dumps([report.to_dict() for report in (GOOD, BAD, odd)]))
+    assert list(reports[1]) == ["disk", "disks", "error", "inspection", "seconds"]
+    assert list(reports[1]["error"]) == ["kind", "message", "errno", "op"]
+    assert reports[1]["inspection"] is None
     assert reports[2]["disk"] == "\udcff"
-    assert reports[2]["operating_systems"][0]["hostname"] == "\x1b[31m\u202eü"
-
-
-def json_system() -> dict[str, Any]:
-    found: dict[str, Any] = GOOD.to_json()["operating_systems"][0]
-    assert list(found) == [
-        *("root", "type", "distro", "product_name", "major_version", "minor_version", "arch", "hostname"),
-        *("package_format", "package_management", "mountpoints", "filesystems"),
-        *("applications", "applications_error"),
-    ]
-    assert list(found["applications"][0]) == ["name", "epoch", "version", "release", "arch"]
-    return found
+    assert reports[2]["inspection"]["operating_systems"][0]["hostname"] == "\x1b[31m\u202eü"
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
@@ -217,17 +238,20 @@ def test_without_a_disk_a_demo_guest_is_made_inspected_and_removed(
         made.append(Path(path))
         made[0].write_bytes(b"guest")
 
-    async def inspect_disks(disks: list[str]) -> list[Report]:
+    def inspect_many(disks: list[str]) -> list[Report]:
         assert disks == [str(made[0])]
         assert made[0].read_bytes() == b"guest"
-        return [GOOD]
+        return [replace(GOOD, disk=disks[0])]
 
     monkeypatch.setattr(guestkit.cli.inspect, "make_demo_guest", make_demo_guest)
-    monkeypatch.setattr(guestkit.cli.inspect, "inspect_disks", inspect_disks)
+    monkeypatch.setattr(guestkit.cli.inspect, "inspect_many", inspect_many)
     assert main(["inspect", *options]) == 0
     out, err = capsys.readouterr()
     assert err == f"guestkit: no disk given, making a small demo guest: {made[0]}\n"
-    assert out == (render_reports([GOOD]) if not options else json.dumps([GOOD.to_json()], indent=2) + "\n")
+    if options:
+        assert json.loads(out)[0]["disk"] == str(made[0])
+    else:
+        assert out == render_reports([GOOD])
     assert not made[0].parent.exists()
 
 
@@ -308,4 +332,5 @@ def test_a_disk_whose_name_is_not_utf8(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, b"")
     (report,) = json.loads(done.stdout)
     assert report["disk"] == "\udcff.img"
-    assert report["error"] == {"message": "\udcff.img: no such file", "errno": 2, "op": "add_drive"}
+    message = "\udcff.img: no such file"
+    assert report["error"] == {"kind": "Error", "message": message, "errno": 2, "op": "open_disk"}

@@ -78,6 +78,7 @@ def test_the_arguments_are_keywords_alone() -> None:
         ("launch_timeout", None),
         ("call_timeout", None),
         ("close_timeout", 60.0),
+        ("admission_timeout", 600.0),
         ("cancel_grace", 2.0),
     ]
     assert {p.kind for p in parameters} == {inspect.Parameter.KEYWORD_ONLY}

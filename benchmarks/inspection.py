@@ -1,0 +1,119 @@
+"""One disk and fleets: guestkit, virt-inspector, and loops over python3-guestfs; seconds and CPU.
+
+`./run bench inspection [DISK] [ROUNDS]`. Without a disk: the Debian of tests/images. Interleaved; medians.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import guestkit
+from tests.images.corpus import images
+
+FLEETS = (1, 2, 4, 8, 16)
+
+# What a user of python3-guestfs writes, for the same facts. It runs on the system's Python, where that lives.
+LOOP = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+import guestfs
+
+FACTS = (
+    "type distro product_name product_variant major_version minor_version arch hostname package_format "
+    "package_management osinfo mountpoints filesystems"
+).split()
+
+def inspect(disk):
+    g = guestfs.GuestFS(python_return_dict=True)
+    g.set_backend_setting("force_tcg", "1")
+    g.add_drive_opts(disk, readonly=1, format="raw")
+    g.launch()
+    found = [g.list_devices(), g.list_partitions(), g.list_filesystems()]
+    for device in found[2]:
+        found += [g.vfs_label(device), g.vfs_uuid(device)]
+    for root in g.inspect_os():
+        for fact in FACTS:
+            found.append(getattr(g, "inspect_get_" + fact)(root))
+        for mountpoint, device in sorted(g.inspect_get_mountpoints(root).items(), key=lambda m: len(m[0])):
+            g.mount_ro(device, mountpoint)
+            found.append(g.statvfs(mountpoint))
+        found.append(g.inspect_list_applications2(root))
+        g.umount_all()
+    g.close()
+
+disks = [sys.argv[2]] * int(sys.argv[3])
+with ThreadPoolExecutor(int(sys.argv[1])) as threads:
+    list(threads.map(inspect, disks))
+"""
+
+
+def fleet(disk: str, count: int) -> None:
+    for report in guestkit.inspect_many([disk] * count):
+        assert report.inspection is not None, report.error
+
+
+def virt_inspector(disk: str, count: int) -> None:
+    for _ in range(count):
+        run(["virt-inspector", "--format=raw", "-a", disk])
+
+
+def loop(disk: str, count: int) -> None:
+    run(["/usr/bin/python3", "-c", LOOP, "1", disk, str(count)])
+
+
+def loop_with_threads(disk: str, count: int) -> None:
+    run(["/usr/bin/python3", "-c", LOOP, "2", disk, str(count)])
+
+
+def run(command: list[str]) -> None:
+    environment = os.environ | {"LIBGUESTFS_BACKEND_SETTINGS": "force_tcg"}
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+def measure(work: Callable[[str, int], None], disk: str, count: int) -> tuple[float, float]:
+    """Seconds and seconds of CPU, its processes included."""
+    before, begun = cpu(), time.perf_counter()
+    work(disk, count)
+    return time.perf_counter() - begun, cpu() - before
+
+
+def cpu() -> float:
+    return sum(
+        usage.ru_utime + usage.ru_stime
+        for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
+
+
+def main() -> None:
+    disk = sys.argv[1] if len(sys.argv) > 1 else str(images(["debian"])["debian"])
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    ways = {
+        "guestkit": fleet,
+        "virt-inspector": virt_inspector,
+        "python3-guestfs": loop,
+        "the same, 2 threads": loop_with_threads,
+    }
+    fleet(disk, 1)  # the caches of everybody: those of the kernel
+    for count in FLEETS:
+        runs: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+        for _ in range(rounds):
+            for name, work in ways.items():
+                # The others take as long for each disk, however many there are: measured up to 2.
+                if count <= 2 or work in (fleet, loop_with_threads):
+                    runs[name].append(measure(work, disk, count))
+        for name, measured in runs.items():
+            if measured:
+                seconds, busy = (statistics.median(column) for column in zip(*measured, strict=True))
+                print(f"{count:2} disks  {name:20} {seconds:7.1f} s  CPU {busy:7.1f} s", flush=True)
+
+
+main()

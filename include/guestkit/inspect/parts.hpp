@@ -1,0 +1,131 @@
+// The parts of an inspection that come from a guest's files, which are mounted: who, what runs, how it is set
+// up.
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "../files.hpp"
+#include "info.hpp"
+#include "options.hpp"
+#include "texts.hpp"
+
+namespace guestkit::detail {
+
+template <class Guest>
+void add_os_release(Guest& g, InspectedSystem& system) {
+  for (const auto* path : {"/etc/os-release", "/usr/lib/os-release"})
+    if (const auto text = find_small(g, path)) {
+      system.os_release = assignments(*text);
+      return;
+    }
+}
+
+template <class Guest>
+void add_users(Guest& g, InspectedSystem& system) {
+  system.users = users_of(read_small(g, "/etc/passwd"));
+}
+
+template <class Guest>
+void add_kernels(Guest& g, InspectedSystem& system) {
+  auto modules = names_in(g, "/lib/modules");
+  if (modules.empty()) modules = names_in(g, "/usr/lib/modules");
+  system.kernels = kernels_of(modules, names_in(g, "/boot"));
+}
+
+/// systemd's units that some target wants, SysV's links of the usual runlevel, OpenRC's default level.
+template <class Guest>
+void add_services(Guest& g, InspectedSystem& system) {
+  std::vector<std::string> found;
+  const std::string units = "/etc/systemd/system";
+  for (const auto& directory : names_in(g, units))
+    if (directory.ends_with(".wants") || directory.ends_with(".requires"))
+      for (auto& unit : names_in(g, joined(units, directory)))
+        if (unit.ends_with(".service") || unit.ends_with(".socket") || unit.ends_with(".timer"))
+          found.push_back(std::move(unit));
+  for (const auto* level : {"/etc/rc3.d", "/etc/rc.d/rc3.d", "/etc/init.d/rc3.d"})
+    for (const auto& name : names_in(g, level))
+      if (name.size() > 3 && name[0] == 'S') found.push_back(name.substr(3));
+  for (auto& name : names_in(g, "/etc/runlevels/default")) found.push_back(std::move(name));
+  std::sort(found.begin(), found.end());
+  found.erase(std::unique(found.begin(), found.end()), found.end());
+  system.services = std::move(found);
+}
+
+template <class Guest>
+void add_network(Guest& g, InspectedSystem& system) {
+  auto& all = system.network;
+  const auto add_all = [&](std::vector<InspectedInterface> more) {
+    std::move(more.begin(), more.end(), std::back_inserter(all));
+  };
+  const auto each = [&](const std::string& directory, auto&& wanted, auto&& read) {
+    for (const auto& name : names_in(g, directory))
+      if (wanted(name))
+        if (const auto text = find_small(g, joined(directory, name))) read(*text, joined(directory, name));
+  };
+  const auto ending = [](const char* suffix) {
+    return [suffix](const std::string& name) { return name.ends_with(suffix); };
+  };
+  if (const auto text = find_small(g, "/etc/network/interfaces"))
+    add_all(ifupdown(*text, "/etc/network/interfaces"));
+  each(
+      "/etc/network/interfaces.d", [](const std::string&) { return true; },
+      [&](const auto& text, const auto& path) { add_all(ifupdown(text, path)); });
+  for (const auto* directory : {"/etc/sysconfig/network-scripts", "/etc/sysconfig/network"})
+    each(
+        directory, [](const std::string& name) { return name.starts_with("ifcfg-"); },
+        [&](const auto& text, const auto& path) { all.push_back(ifcfg(text, path)); });
+  each("/etc/NetworkManager/system-connections", ending(".nmconnection"),
+       [&](const auto& text, const auto& path) { all.push_back(network_manager(text, path)); });
+  each("/etc/systemd/network", ending(".network"),
+       [&](const auto& text, const auto& path) { all.push_back(networkd(text, path)); });
+  each("/etc/netplan", ending(".yaml"), [&](const auto&, const auto& path) {
+    system.failures.push_back(
+        {.part = "network", .message = path + ": guestkit does not read netplan's YAML"});
+  });
+}
+
+template <class Guest>
+void add_locale(Guest& g, InspectedSystem& system) {
+  if (const auto text = find_small(g, "/etc/timezone")) system.timezone = first_line(*text);
+  if (system.timezone.empty())
+    attempt([&] { system.timezone = zone_of_link(g.readlinklist("/etc", string_list{"localtime"}).at(0)); });
+  for (const auto* path : {"/etc/locale.conf", "/etc/default/locale", "/etc/sysconfig/i18n"}) {
+    const auto text = find_small(g, path);
+    if (!text) continue;
+    system.locale = value_or_empty(assignments(*text), "LANG");
+    if (!system.locale.empty()) return;
+  }
+}
+
+template <class Guest>
+void add_machine_id(Guest& g, InspectedSystem& system) {
+  for (const auto* path : {"/etc/machine-id", "/var/lib/dbus/machine-id"}) {
+    const auto text = find_small(g, path);
+    if (text) system.machine_id = first_line(*text);
+    if (!system.machine_id.empty()) return;
+  }
+}
+
+/// What was asked for and comes from files. One that fails is told, the others are still there.
+template <class Guest>
+void add_parts(Guest& g, InspectPart wanted, InspectedSystem& system) {
+  const auto part = [&](InspectPart which, const char* name, auto&& add) {
+    if (!(wanted & which)) return;
+    if (system.type == "windows" || system.type == "dos") {
+      system.failures.push_back({.part = name, .message = "not known for a guest of type " + system.type});
+      return;
+    }
+    if (const auto error = attempt([&] { add(g, system); }))
+      system.failures.push_back({name, error->message(), error->op(), error->error_number()});
+  };
+  if (system.type != "windows" && system.type != "dos") add_os_release(g, system);
+  part(InspectPart::users, "users", add_users<Guest>);
+  part(InspectPart::kernels, "kernels", add_kernels<Guest>);
+  part(InspectPart::services, "services", add_services<Guest>);
+  part(InspectPart::network, "network", add_network<Guest>);
+  part(InspectPart::locale, "locale", add_locale<Guest>);
+  part(InspectPart::machine_id, "machine_id", add_machine_id<Guest>);
+}
+
+}  // namespace guestkit::detail

@@ -1,0 +1,134 @@
+// An operating system as libguestfs' inspection sees it, after inspect_os.
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "borrowed.hpp"
+#include "info.hpp"
+#include "layout.hpp"
+#include "parts.hpp"
+
+namespace guestkit::detail {
+
+/// Shorter mountpoints first, so that each can be mounted in turn.
+inline std::vector<std::pair<std::string, std::string>> in_mount_order(const hashtable& found) {
+  std::vector<std::pair<std::string, std::string>> order(found.begin(), found.end());
+  std::stable_sort(order.begin(), order.end(),
+                   [](const auto& a, const auto& b) { return a.first.size() < b.first.size(); });
+  return order;
+}
+
+template <class Guest>
+InspectedSystem system_at(Guest& g, const std::string& root) {
+  InspectedSystem system{.root = root};
+  system.type = g.inspect_get_type(root);
+  system.distro = g.inspect_get_distro(root);
+  system.product_name = g.inspect_get_product_name(root);
+  system.product_variant = g.inspect_get_product_variant(root);
+  system.major_version = g.inspect_get_major_version(root);
+  system.minor_version = g.inspect_get_minor_version(root);
+  system.arch = g.inspect_get_arch(root);
+  system.hostname = g.inspect_get_hostname(root);
+  system.package_format = g.inspect_get_package_format(root);
+  system.package_management = g.inspect_get_package_management(root);
+  system.osinfo = g.inspect_get_osinfo(root);
+  system.mountpoints = in_mount_order(g.inspect_get_mountpoints(root));
+  system.filesystems = g.inspect_get_filesystems(root);
+  if (system.type != "windows") return system;
+  system.drive_mappings = g.inspect_get_drive_mappings(root);
+  auto& windows = system.windows.emplace();
+  // Each is an error where libguestfs could not find it.
+  attempt([&] { windows.systemroot = g.inspect_get_windows_systemroot(root); });
+  attempt([&] { windows.software_hive = g.inspect_get_windows_software_hive(root); });
+  attempt([&] { windows.system_hive = g.inspect_get_windows_system_hive(root); });
+  attempt([&] { windows.current_control_set = g.inspect_get_windows_current_control_set(root); });
+#ifdef GUESTFS_HAVE_INSPECT_GET_BUILD_ID
+  attempt([&] { system.build_id = g.inspect_get_build_id(root); });
+#endif
+  return system;
+}
+
+/// Mounts the guest's filesystems where its fstab has them; what cannot be mounted is told and left out.
+template <class Guest>
+void mount_system(Guest& g, InspectedSystem& system, std::map<std::string, StatVFS>& usage) {
+  for (const auto& [mountpoint, device] : system.mountpoints) {
+    const auto error = attempt([&, &where = mountpoint, &what = device] {
+      g.mount_ro(what, where);
+      usage[what] = g.statvfs(where);
+    });
+    if (error) system.failures.push_back(failure("mountpoints", *error));
+  }
+}
+
+/// Where the package formats that libguestfs lists keep their databases.
+inline std::vector<std::string> package_databases(const std::string& format) {
+  if (format == "rpm") {
+    std::vector<std::string> files;
+    for (const std::string directory : {"/var/lib/rpm/", "/usr/lib/sysimage/rpm/"})
+      for (const auto* name : {"rpmdb.sqlite", "Packages.db", "Packages"}) files.push_back(directory + name);
+    return files;
+  }
+  if (format == "deb") return {"/var/lib/dpkg/status"};
+  if (format == "apk") return {"/lib/apk/db/installed"};
+  if (format == "pacman") return {"/var/lib/pacman/local"};
+  return {};
+}
+
+template <class Guest>
+InspectedApplication application(const Application2& app) {
+  return {.name = app.app2_name,
+          .display_name = app.app2_display_name,
+          .epoch = app.app2_epoch,
+          .version = app.app2_version,
+          .release = app.app2_release,
+          .arch = app.app2_arch,
+          .install_path = app.app2_install_path,
+          .publisher = app.app2_publisher,
+          .url = app.app2_url,
+          .source_package = app.app2_source_package,
+          .summary = app.app2_summary,
+          .description = app.app2_description};
+}
+
+/// Lists the packages, and tells whether these are all: libguestfs gives an empty list for a database that it
+/// cannot read, and for formats that it does not know.
+template <class Guest>
+void add_applications(Guest& g, InspectedSystem& system) {
+  if (const auto error = attempt([&] {
+        for (const auto& app : g.inspect_list_applications2(system.root))
+          system.applications.push_back(application<Guest>(app));
+      })) {
+    system.failures.push_back(failure("applications", *error));
+    return;
+  }
+  const auto incomplete = [&](const std::string& why) {
+    system.failures.push_back({.part = "applications", .message = why});
+  };
+  if (!system.applications.empty() || system.type == "windows") {
+    system.applications_complete = true;
+    return;
+  }
+  const auto databases = package_databases(system.package_format);
+  if (databases.empty())
+    return incomplete("libguestfs lists no packages of the format " + system.package_format);
+  for (const auto& database : databases)
+    if (bool there = false; !attempt([&] { there = g.exists(database); }) && there)
+      return incomplete("the package database " + database +
+                        " is there, but no package could be read from it");
+  incomplete("there is no package database");
+}
+
+template <class Guest>
+void add_icon(Guest& g, InspectedSystem& system) {
+  if (const auto error = attempt([&] {
+        const buffer png = g.inspect_get_icon(system.root, {.favicon = false});
+        if (!png.empty()) system.icon.emplace(png.bytes().begin(), png.bytes().end());
+      }))
+    system.failures.push_back(failure("icon", *error));
+}
+
+}  // namespace guestkit::detail

@@ -1,0 +1,153 @@
+"""Every guest of the corpus, both ways: guestkit's own rules say what libguestfs says, or leave it to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+import guestkit
+from guestkit import Guestfs, Key, Report
+from guestkit.inspection import ALL_PARTS, json_schema
+from tests.images.corpus import CORPUS, PASSPHRASE, SHORT, Image, images
+
+NAMES = [name if name in SHORT else pytest.param(name, marks=pytest.mark.full) for name in CORPUS]
+
+
+def both_ways(image: Image, path: Path) -> Report:
+    parts = [part for part in ALL_PARTS if part != "icon" and (image.applications or part != "applications")]
+    (report,) = guestkit.inspect_many([path], parts=parts, verify=True)
+    return report
+
+
+@pytest.fixture(scope="module")
+def reports(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Report]]]:
+    """The reports of the guests that this run looks at, as they come, by name."""
+    paths = images(tuple(CORPUS) if request.config.getoption("--full") else SHORT)
+    with ThreadPoolExecutor(2) as threads:
+        yield {name: threads.submit(both_ways, CORPUS[name], path) for name, path in paths.items()}
+        threads.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_ways_say_the_same_and_it_is_right(name: str, reports: dict[str, Future[Report]]) -> None:
+    report, image = reports[name].result(), CORPUS[name]
+    if image.error:
+        assert report.error is not None
+        assert report.error.op == "inspect_os"
+        assert image.error in report.error.message
+        return
+    found = report.inspection
+    assert found is not None, report.error
+    assert found.provenance.differences == ()
+    assert found.provenance.verified == image.fast, found.provenance.reason
+    jsonschema.validate(json.loads(json.dumps(found.to_dict())), json_schema())
+    systems = [
+        (system.distro, system.major_version, system.minor_version, system.hostname)
+        for system in found.operating_systems
+    ]
+    assert sorted(systems) == sorted(image.systems)
+    assert [entry.reason for entry in found.unopened] == list(image.unopened)
+    for fact, value in image.facts.items():
+        assert getattr(found.operating_systems[0], fact) == value, fact
+
+
+def test_the_errors_of_both_ways_are_the_same() -> None:
+    (path,) = images(["fstab broken"]).values()
+    messages = {
+        mode: report.error and report.error.message
+        for mode in ("auto", "libguestfs")
+        for report in guestkit.inspect_many([path], mode=mode)
+    }
+    assert messages["auto"] == messages["libguestfs"]
+
+
+def test_a_fast_answer_says_so_and_is_the_same(reports: dict[str, Future[Report]]) -> None:
+    (path,) = images(["debian"]).values()
+    found = guestkit.inspect(path)
+    assert (found.provenance.way, found.provenance.reason) == ("fast", "")
+    verified = reports["debian"].result().inspection
+    assert verified is not None
+    assert found.operating_systems[0].applications == verified.operating_systems[0].applications
+    assert found.filesystems == verified.filesystems
+
+
+def test_a_guest_behind_luks_opens_with_its_key() -> None:
+    (path,) = images(["luks"]).values()
+    found = guestkit.inspect(path, keys=[Key(PASSPHRASE)])
+    (system,) = found.operating_systems
+    assert (system.distro, system.hostname) == ("debian", "debian12")
+    assert system.applications_complete
+    assert found.unopened == ()
+
+
+# Files, on the guest whose files are hostile.
+
+
+@pytest.fixture(scope="module")
+def hostile() -> Iterator[Guestfs]:
+    (path,) = images(["hostile"]).values()
+    with Guestfs() as g:
+        g.add_drive(path, format="raw", readonly=True)
+        g.launch()
+        g.mount_ro("/dev/sda1", "/")
+        yield g
+
+
+def test_small_files_by_path_and_why_one_cannot_be_had(hostile: Guestfs) -> None:
+    found = hostile.read_files(["/etc/hosts", "/etc/passwd", "/etc/default/locale", "/nothing", "/etc"])
+    assert found["/etc/hosts"] == b"127.0.0.1 localhost\n"
+    messages = {path: str(error) for path, error in found.items() if isinstance(error, guestkit.Error)}
+    assert messages["/etc/passwd"] == "read_small: /etc/passwd: not a regular file"
+    assert "not a regular file" in messages["/etc"]
+    assert messages.keys() == {"/etc/passwd", "/etc/default/locale", "/nothing", "/etc"}
+    assert hostile.read_small("/etc/os-release") == hostile.read_file("/etc/os-release")
+    with pytest.raises(guestkit.Error, match="more than 5"):
+        hostile.read_small("/etc/hosts", limit=5)
+
+
+def test_a_walk_tells_each_file_once_and_follows_no_link(hostile: Guestfs) -> None:
+    files = hostile.walk("/")
+    by_path = {file.path: file for file in files}
+    assert len(by_path) == len(files)
+    assert sorted(by_path) == sorted("/" + name for name in hostile.find("/"))
+    assert (by_path["/bin"].kind, by_path["/bin"].target) == ("l", "usr/bin")
+    assert by_path["/etc/passwd"].kind == "p"
+    assert by_path["/etc/hosts"].size == 20
+    order = [file.path for file in files]
+    assert order.index("/etc") < order.index("/etc/hosts")
+    assert not [file for file in hostile.walk("/", max_depth=0) if file.path.count("/") > 1]
+    with pytest.raises(guestkit.Error, match="more than 3 entries"):
+        hostile.walk("/", max_entries=3)
+
+
+def test_an_extracted_tree_leaves_nothing_outside(hostile: Guestfs, tmp_path: Path) -> None:
+    host = tmp_path / "host"
+    host.mkdir()
+    done = hostile.extract("/etc", host)
+    assert (host / "etc/hosts").read_bytes() == b"127.0.0.1 localhost\n"
+    skipped = {file.path: file.reason for file in done.skipped}
+    assert "neither a regular file" in skipped["/etc/passwd"]
+    assert "points outside" in skipped["/etc/timezone"]
+    assert "points outside" in skipped["/etc/machine-id"]
+    links = [path for path in host.rglob("*") if path.is_symlink()]
+    assert links
+    assert all(path.parent.resolve().is_relative_to(host) for path in links)
+    for link in links:
+        assert (link.parent / link.readlink()).absolute().is_relative_to(host)
+    assert done.files == sum(path.is_file() and not path.is_symlink() for path in host.rglob("*"))
+    with pytest.raises(guestkit.Error, match="File exists"):
+        hostile.extract("/etc", host)
+    with pytest.raises(guestkit.Error, match="more than 10 bytes"):
+        hostile.extract("/boot", host, max_bytes=10)
+
+
+def test_the_corpus_covers_both_ways() -> None:
+    fast = [image.fast for image in CORPUS.values()]
+    assert any(fast)
+    assert not all(fast)
+    assert all(isinstance(image, Image) for image in CORPUS.values())

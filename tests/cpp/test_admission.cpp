@@ -1,0 +1,124 @@
+#define BOOST_TEST_MODULE admission
+#include <boost/test/unit_test.hpp>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <guestkit/admission.hpp>
+#include <string>
+
+#include "support.hpp"
+
+using guestkit::CallTimeout;
+using guestkit::Seconds;
+using guestkit::detail::admission;
+using guestkit::detail::available_memory;
+using guestkit::detail::memory_unknown;
+
+namespace {
+
+constexpr std::uint64_t mb = 1U << 20U;
+const auto nobody_looks = [] {};
+
+/// A directory that looks like the root of a machine.
+class Machine {
+ public:
+  Machine() : root_(std::filesystem::temp_directory_path() / ("admission-" + std::to_string(::getpid()))) {
+    std::filesystem::remove_all(root_);
+    write("proc/meminfo", "MemTotal: 9999999 kB\nMemAvailable: 1048576 kB\n");
+  }
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+  ~Machine() { std::filesystem::remove_all(root_); }
+  void write(const std::string& name, const std::string& text) const {
+    std::filesystem::create_directories((root_ / name).parent_path());
+    std::ofstream(root_ / name) << text;
+  }
+  std::uint64_t available() const { return available_memory(root_); }
+
+ private:
+  std::filesystem::path root_;
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(the_machine_says_what_is_available) {
+  BOOST_TEST(Machine().available() == 1024 * mb);
+  BOOST_TEST(available_memory() > 0U);
+  BOOST_TEST(available_memory("/nonexistent") == memory_unknown);
+}
+
+BOOST_AUTO_TEST_CASE(the_tightest_of_the_groups_above_counts_in_cgroup_v2) {
+  const Machine machine;
+  machine.write("proc/self/cgroup", "0::/user.slice/job.scope\n");
+  machine.write("sys/fs/cgroup/user.slice/job.scope/memory.max", "max\n");
+  machine.write("sys/fs/cgroup/user.slice/job.scope/memory.current", "1\n");
+  BOOST_TEST(machine.available() == 1024 * mb);
+  machine.write("sys/fs/cgroup/user.slice/memory.max", std::to_string(500 * mb));
+  machine.write("sys/fs/cgroup/user.slice/memory.current", std::to_string(300 * mb));
+  BOOST_TEST(machine.available() == 200 * mb);
+  machine.write("sys/fs/cgroup/user.slice/memory.stat", "anon 5\ninactive_file " + std::to_string(100 * mb));
+  BOOST_TEST(machine.available() == 300 * mb);
+}
+
+BOOST_AUTO_TEST_CASE(a_container_whose_path_is_the_hosts_has_its_limit_at_the_top) {
+  const Machine machine;
+  machine.write("proc/self/cgroup", "12:cpu,cpuacct:/docker/abc\n5:memory:/docker/abc\n0::/docker/abc\n");
+  machine.write("sys/fs/cgroup/memory/memory.limit_in_bytes", std::to_string(700 * mb));
+  machine.write("sys/fs/cgroup/memory/memory.usage_in_bytes", std::to_string(100 * mb));
+  BOOST_TEST(machine.available() == 600 * mb);
+  machine.write("sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes", std::to_string(50 * mb));
+  machine.write("sys/fs/cgroup/memory/docker/abc/memory.usage_in_bytes", std::to_string(60 * mb));
+  BOOST_TEST(machine.available() == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(the_first_is_admitted_whatever_there_is) {
+  admission all([] { return std::uint64_t{0}; });
+  const auto place = all.take(400 * mb, Seconds(0), nobody_looks);
+  BOOST_TEST(all.running() == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(those_that_start_keep_their_memory_reserved) {
+  admission all([] { return 900 * mb; });
+  auto first = all.take(400 * mb, Seconds(0), nobody_looks);
+  auto second = all.take(400 * mb, Seconds(0), nobody_looks);
+  BOOST_CHECK_THROW(all.take(400 * mb, Seconds(0), nobody_looks), CallTimeout);
+  first.started();  // its memory is no longer among the available
+  const auto third = all.take(400 * mb, Seconds(0), nobody_looks);
+  BOOST_TEST(all.running() == 3U);
+  second.give_back();
+  second.give_back();
+  BOOST_TEST(all.running() == 2U);
+}
+
+BOOST_AUTO_TEST_CASE(who_waits_gets_the_place_that_is_given_back) {
+  admission all([] { return std::uint64_t{0}; });
+  auto first = all.take(mb, Seconds(0), nobody_looks);
+  auto waiting = std::async(std::launch::async, [&] { return all.take(mb, Seconds(60), nobody_looks); });
+  first.give_back();
+  const auto second = waiting.get();
+  BOOST_TEST(all.running() == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(a_limit_holds_where_there_is_memory_and_can_be_taken_back) {
+  admission all([] { return memory_unknown; });
+  all.set_limit(1);
+  const auto first = all.take(mb, Seconds(0), nobody_looks);
+  try {
+    all.take(mb, Seconds(0), nobody_looks);
+    BOOST_ERROR("the limit did not hold");
+  } catch (const CallTimeout& e) {
+    BOOST_TEST(e.clock() == "admission_timeout");
+    BOOST_TEST(e.message().find("runs 1 appliances") != std::string::npos);
+  }
+  all.set_limit(std::nullopt);
+  const auto second = all.take(mb, Seconds(0), nobody_looks);
+  BOOST_TEST(all.running() == 2U);
+}
+
+BOOST_AUTO_TEST_CASE(what_ends_the_waiting_takes_no_place) {
+  admission all([] { return std::uint64_t{0}; });
+  const auto first = all.take(mb, Seconds(0), nobody_looks);
+  struct Stop {};
+  BOOST_CHECK_THROW(all.take(mb, Seconds(60), [] { throw Stop(); }), Stop);
+  BOOST_TEST(all.running() == 1U);
+}

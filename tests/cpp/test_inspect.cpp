@@ -1,0 +1,207 @@
+#define BOOST_TEST_MODULE inspect
+#include <boost/test/unit_test.hpp>
+#include <filesystem>
+#include <fstream>
+#include <guestkit/inspect.hpp>
+#include <string>
+
+#include "support.hpp"
+
+using namespace guestkit;
+using namespace guestkit::detail;
+
+namespace {
+
+template <class F>
+bool doubts(F&& body) {
+  try {
+    body();
+    return false;
+  } catch (const doubt& reason) {
+    return !reason.reason.empty();
+  }
+}
+
+std::string elf_program(unsigned char width, unsigned char order, unsigned char type, unsigned char machine) {
+  std::string header(64, '\0');
+  header.replace(0, 4,
+                 "\x7f"
+                 "ELF");
+  header[4] = static_cast<char>(width);
+  header[5] = static_cast<char>(order);
+  header[6] = 1;
+  header[16] = static_cast<char>(type);
+  header[18] = static_cast<char>(machine);
+  return header;
+}
+
+}  // namespace
+
+// What libguestfs takes from a text.
+
+BOOST_AUTO_TEST_CASE(a_version_is_the_first_two_numbers_with_a_dot_between) {
+  BOOST_CHECK((version_in("12") == version_number{12, 0}));
+  BOOST_CHECK((version_in("22.04.4 LTS") == version_number{22, 4}));
+  BOOST_CHECK((version_in("7 then 8.3") == version_number{8, 3}));
+  BOOST_CHECK((version_in("1. 2.") == version_number{1, 0}));
+  BOOST_CHECK(!version_in("bookworm/sid"));
+  BOOST_CHECK(doubts([] { version_in("99999999999"); }));
+}
+
+BOOST_AUTO_TEST_CASE(os_release_is_read_where_no_shell_would_have_to_think) {
+  const auto facts = os_release_of("# comment\n\nID=debian\nPRETTY_NAME=\"Debian 12\"\nVERSION_ID='12'\n");
+  BOOST_TEST(facts.id == "debian");
+  BOOST_TEST(facts.pretty_name == "Debian 12");
+  BOOST_TEST(facts.version_id == "12");
+  for (const auto* odd :
+       {"ID=a\\b\n", "ID=\"a\"b\"\n", "ID=a b\n", "ID=a\nID=b\n", "no assignment\n", "ID=\"\n"})
+    BOOST_TEST(doubts([&] { os_release_of(odd); }), odd);
+}
+
+BOOST_AUTO_TEST_CASE(fstab_is_read_only_in_its_plainest_form) {
+  const auto entries =
+      fstab_of("# comment\n\n/dev/sda1 / ext4 defaults,size=10% 0 1\nUUID=a\tnone\tswap\tsw\n");
+  BOOST_TEST(entries.size() == 2U);
+  BOOST_TEST(entries[1].spec == "UUID=a");
+  for (const auto* odd :
+       {"no newline / ext4 defaults", " /dev/sda1 / ext4 defaults 0 1\n", "/dev/sda1 / ext4 defaults 0 1 \n",
+        "/dev/sda1 /\n", "/dev/sda1 /a\\040b ext4 defaults 0 0\n", "/dev/sda1 / ext4 a,,b 0 0\n",
+        "/dev/sda1 / ext4 a= 0 0\n", "/dev/sda1 / ext4 a, 0 0\n", "/dev/sda1 / ext4 a 0 x\n",
+        "/dev/sda1 / ext4,xfs a 0 0\n", "\"UUID=a\" / ext4 a 0 0\n", "/dev/sda1 / ext4 defaults 0 0\r\n"})
+    BOOST_TEST(doubts([&] { fstab_of(odd); }), odd);
+}
+
+BOOST_AUTO_TEST_CASE(some_entries_of_fstab_are_left_out) {
+  const auto ignored = [](const char* spec, const char* file) { return is_ignored({spec, file, "ext4"}); };
+  BOOST_TEST(ignored("/dev/fd0", "/mnt"));
+  BOOST_TEST(ignored("/dev/sda1", "/proc"));
+  BOOST_TEST(ignored("/dev/sda1", "/sys/fs/x"));
+  BOOST_TEST(ignored("/dev/sda1", "/media/usb"));
+  BOOST_TEST(!ignored("/dev/sda1", "/media"));
+  BOOST_TEST(!ignored("/dev/sda1", "/development"));
+  BOOST_TEST(!ignored("/dev/fda", "/"));
+}
+
+BOOST_AUTO_TEST_CASE(a_volume_has_its_dashes_doubled_below_dev_mapper) {
+  BOOST_TEST(mapper_name("/dev/vg-0/root") == "/dev/mapper/vg--0-root");
+}
+
+BOOST_AUTO_TEST_CASE(the_architecture_comes_from_the_header_of_a_program) {
+  BOOST_TEST(elf_architecture(elf_program(2, 1, 3, 62)) == "x86_64");
+  BOOST_TEST(elf_architecture(elf_program(1, 1, 2, 3)) == "i386");
+  BOOST_TEST(elf_architecture(elf_program(2, 1, 2, 183)) == "aarch64");
+  for (const auto& odd : {std::string("#!/bin/sh\n"), std::string(), elf_program(2, 2, 2, 62),
+                          elf_program(1, 1, 2, 62), elf_program(2, 1, 1, 62), elf_program(2, 1, 2, 8)})
+    BOOST_TEST(doubts([&] { elf_architecture(odd); }));
+}
+
+BOOST_AUTO_TEST_CASE(a_release_file_has_its_version_behind_one_word) {
+  BOOST_CHECK((release_version("CentOS Linux release 7.9.2009 (Core)", "CentOS") == version_number{7, 9}));
+  BOOST_CHECK((release_version("CentOS Stream release 9", "CentOS") == version_number{9, 0}));
+  for (const auto* odd :
+       {"CentOS release 4 (Nahant Update 2)", "release 9", "CentOS release x", "CentOS release 1 release 2"})
+    BOOST_TEST(doubts([&] { release_version(odd, "CentOS"); }), odd);
+}
+
+BOOST_AUTO_TEST_CASE(packages_are_those_with_an_empty_line_behind_them) {
+  const auto apps = dpkg_applications(
+      "Package: b\nStatus: purge ok not-installed\nVersion: 1:2-3-4\nSource: s (1)\nDescription: d\n one\n "
+      ".\n"
+      "Homepage: h\n\nPackage: a\nStatus: deinstall ok config-files\nVersion: 1\n\n"
+      "Package: a\nVersion: 1\n\nPackage: last\nStatus: installed\nVersion: 1\n");
+  BOOST_TEST(apps.size() == 1U);
+  BOOST_TEST(apps[0].name == "b");
+  BOOST_TEST(apps[0].epoch == 1);
+  BOOST_TEST(apps[0].version == "2");
+  BOOST_TEST(apps[0].release == "3-4");
+  BOOST_TEST(apps[0].source_package == "s");
+  BOOST_TEST(apps[0].description == "one\n.");
+  BOOST_CHECK(doubts([] { dpkg_applications("Version: x:1\n"); }));
+}
+
+BOOST_AUTO_TEST_CASE(a_long_line_of_dpkg_is_cut_as_libguestfs_cuts_it) {
+  const auto cut = "Depends: " + std::string(1023 - 9, 'x');
+  const auto apps =
+      dpkg_applications("Package: a\nStatus: installed\nVersion: 1\n" + cut + "Package: evil\n\n");
+  BOOST_TEST(apps.at(0).name == "evil");
+}
+
+BOOST_AUTO_TEST_CASE(alpine_packages) {
+  const auto apps = apk_applications("P:musl\nV:1.2-r3\nA:x86_64\nT:c library\nU:u\nF:lib\n\nP:half\n\n");
+  BOOST_TEST(apps.size() == 1U);
+  BOOST_TEST(apps[0].release == "3");
+  BOOST_TEST(apps[0].description == "c library");
+}
+
+// What guestkit itself takes from a text.
+
+BOOST_AUTO_TEST_CASE(users_are_whole_lines_of_passwd) {
+  const auto users =
+      users_of("root:x:0:0:root,,,:/root:/bin/sh\nshort:x:1\n#c:x:1:1:::\nx:x:one:1:::\n:x:1:1:::\n");
+  BOOST_TEST(users.size() == 1U);
+  BOOST_TEST(users[0].full_name == "root");
+}
+
+BOOST_AUTO_TEST_CASE(a_kernel_is_known_by_its_modules_or_its_image) {
+  const auto kernels =
+      kernels_of({"6.1"}, {"vmlinuz-6.1", "initrd.img-6.1", "vmlinuz-5.10", "config-6.1", "vmlinuz-"});
+  BOOST_TEST(kernels.size() == 2U);
+  BOOST_TEST(kernels[0].version == "5.10");
+  BOOST_TEST(!kernels[0].modules);
+  BOOST_TEST(kernels[1].initrd == "/boot/initrd.img-6.1");
+}
+
+BOOST_AUTO_TEST_CASE(network_files_of_every_kind) {
+  const auto debian =
+      ifupdown("auto lo\niface eth0 inet static\n address 1.2.3.4/24\n gateway 1.2.3.1\niface\n", "f");
+  BOOST_TEST(debian.size() == 1U);
+  BOOST_TEST(debian[0].gateway == "1.2.3.1");
+  const auto red_hat =
+      ifcfg("BOOTPROTO=none\nIPADDR=1.2.3.4\nPREFIX=24\nDNS1='9.9.9.9'\n", "/etc/ifcfg-eth1");
+  BOOST_TEST(red_hat.name == "eth1");
+  BOOST_TEST(red_hat.addresses.at(0) == "1.2.3.4/24");
+  const auto systemd = networkd("[Match]\nName=en*\n[Network]\nDHCP=yes\nDNS=1.1.1.1 ::1\n", "f");
+  BOOST_TEST(systemd.method == "dhcp");
+  BOOST_TEST(systemd.dns.size() == 2U);
+  const auto manager =
+      network_manager("[ipv4]\nmethod=manual\naddress1=1.2.3.4/24,1.2.3.1\ndns=9.9.9.9;\n", "f");
+  BOOST_TEST(manager.method == "static");
+  BOOST_TEST(manager.gateway == "1.2.3.1");
+  for (const std::string& hostile :
+       {std::string("[\n]\n=\n"), std::string("\0\0=\xff\n", 5), std::string(10000, '[')}) {
+    ifupdown(hostile, "");
+    ifcfg(hostile, "");
+    networkd(hostile, "");
+    network_manager(hostile, "");
+  }
+}
+
+// Keys and trees.
+
+BOOST_AUTO_TEST_CASE(a_key_file_gives_its_first_line_and_must_be_a_file) {
+  const auto path = std::filesystem::temp_directory_path() / ("key-" + std::to_string(::getpid()));
+  std::ofstream(path) << "secret\nmore\n";
+  BOOST_TEST(passphrase_of({"", path.string(), InspectKey::Kind::file}) == "secret");
+  std::filesystem::remove(path);
+  BOOST_CHECK_THROW(passphrase_of({"", path.string(), InspectKey::Kind::file}), Error);
+  BOOST_CHECK_THROW(passphrase_of({"", "/dev/zero", InspectKey::Kind::file}), Error);
+}
+
+BOOST_AUTO_TEST_CASE(a_symlink_may_climb_only_the_directories_that_we_made) {
+  BOOST_TEST(stays_inside("file", 0));
+  BOOST_TEST(stays_inside("a/./b//c", 0));
+  BOOST_TEST(stays_inside("../a", 1));
+  BOOST_TEST(!stays_inside("../a", 0));
+  BOOST_TEST(!stays_inside("/etc/passwd", 5));
+  BOOST_TEST(!stays_inside("link/../../..", 1));
+  BOOST_TEST(!stays_inside("", 1));
+}
+
+BOOST_AUTO_TEST_CASE(what_a_handle_without_an_appliance_says) {
+  Guestfs g;
+  BOOST_CHECK_THROW(guestkit::inspect(g), Error);
+  BOOST_CHECK_THROW(guestkit::read_small(g, "/etc/passwd"), Error);
+  BOOST_CHECK_THROW(guestkit::walk(g, "/"), Error);
+  BOOST_CHECK_THROW(guestkit::extract(g, "/etc", "/nonexistent"), Error);
+  BOOST_CHECK_THROW(guestkit::inspect({"/nonexistent"}), Error);
+}

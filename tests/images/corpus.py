@@ -1,0 +1,513 @@
+"""Guests to inspect, made by recipe and kept below build/: each image is the smallest of its kind.
+
+Filesystems are filled by mke2fs itself; what needs a kernel (LVM, LUKS, RAID, btrfs, NTFS) is made by
+guestkit, in one appliance for all of them. Nothing here needs root.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from guestkit import Guestfs
+
+from . import registry, trees
+from .trees import Fifo, File, Link, Tree
+
+BUILD = Path(__file__).parents[2] / "build" / "corpus"
+
+MB = 1 << 20
+ROOT_UUID = "11111111-2222-3333-4444-555555555555"
+ROOT_ENTRY = f"UUID={ROOT_UUID} / ext4 defaults 0 1\n"
+PASSPHRASE = "open sesame"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A partition: its filesystem, made on the host, and the files in it."""
+
+    tree: Tree | None = None
+    type: str = "ext4"
+    label: str = ""
+    uuid: str = ""
+    size: int = 24 * MB
+    spoil: Sequence[tuple[int, bytes]] = ()  # bytes to put somewhere afterwards
+
+
+@dataclass(frozen=True)
+class Image:
+    """A guest and what is expected of inspecting it.
+
+    Attributes:
+        build: fills the disk of that name in a running appliance, instead of parts
+        fast: whether guestkit's own rules may decide; of packages they know deb's and apk's
+        systems: distribution, version and host name of each operating system found
+        error: what inspect_os says, where it fails
+    """
+
+    parts: Sequence[Part] = ()
+    build: Callable[[Guestfs, str], None] | None = None
+    fast: bool = False
+    systems: Sequence[tuple[str, int, int, str]] = ()
+    error: str = ""
+    unopened: Sequence[str] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def applications(self) -> bool:
+        """Whether to ask for the packages too."""
+        return not self.fast or self.systems[0][0] in ("debian", "ubuntu", "alpinelinux")
+
+
+def _pack(g: Guestfs, tree: Tree) -> None:
+    """Write the files into what is mounted."""
+    with tempfile.TemporaryDirectory() as directory:
+        trees.write(tree, Path(directory, "tree"))
+        archive = Path(directory, "tree.tar")
+        subprocess.run(
+            ["tar", "-C", Path(directory, "tree"), "--owner=0", "--group=0", "-cf", archive, "."], check=True
+        )
+        g.tar_in(archive, "/")
+    g.umount_all()
+
+
+def _partition(g: Guestfs, disk: str) -> str:
+    g.part_disk(disk, "gpt")
+    return f"{disk}1"
+
+
+def _root(g: Guestfs, device: str, tree: Tree, **options: Any) -> None:
+    g.mke2fs(device, fstype="ext4", blocksize=1024, **options)
+    g.mount(device, "/")
+    _pack(g, tree)
+
+
+def lvm(g: Guestfs, disk: str) -> None:
+    name = f"vg-{disk[-3:]}"
+    g.pvcreate(_partition(g, disk))
+    g.vgcreate(name, [f"{disk}1"])
+    g.lvcreate("ro-ot", name, 24)
+    g.lvcreate("var", name, 8)
+    g.mke2fs(f"/dev/{name}/var", fstype="ext4", blocksize=1024)
+    mapped = name.replace("-", "--")
+    fstab = f"/dev/mapper/{mapped}-ro--ot / ext4 defaults 0 1\n/dev/{name}/var /srv ext4 defaults 0 2\n"
+    _root(g, f"/dev/{name}/ro-ot", trees.debian(**{"etc/fstab": fstab, "srv": None}))
+
+
+def luks(g: Guestfs, disk: str) -> None:
+    device = _partition(g, disk)
+    g.luks_format(device, PASSPHRASE, 0)
+    g.cryptsetup_open(device, PASSPHRASE, f"corpus{disk[-1]}")
+    _root(g, f"/dev/mapper/corpus{disk[-1]}", trees.debian(**{"etc/fstab": "# none\n"}))
+    g.cryptsetup_close(f"/dev/mapper/corpus{disk[-1]}")
+
+
+def btrfs(g: Guestfs, disk: str) -> None:
+    device = _partition(g, disk)
+    g.mkfs_btrfs([device], label="root")
+    g.mount(device, "/")
+    g.btrfs_subvolume_create("/root")
+    g.btrfs_subvolume_create("/home")
+    g.umount_all()
+    g.mount(f"btrfsvol:{device}/root", "/")
+    fstab = "LABEL=root / btrfs subvol=root 0 0\nLABEL=root /home btrfs subvol=home 0 0\n"
+    _pack(
+        g,
+        trees.red_hat(
+            "fedora", "Fedora Linux", "39", "Fedora release 39", "fedora-release", **{"etc/fstab": fstab}
+        ),
+    )
+
+
+def raid(g: Guestfs, disk: str) -> None:
+    g.part_init(disk, "gpt")
+    g.part_add(disk, "p", 2048, 67583)
+    g.part_add(disk, "p", 67584, 133119)
+    g.md_create(f"corpus{disk[-1]}", [f"{disk}1", f"{disk}2"], level="raid1")
+    (array,) = (md for md in g.list_md_devices() if g.md_detail(md)["name"].endswith(f"corpus{disk[-1]}"))
+    _root(g, array, trees.debian(**{"etc/fstab": "/dev/md0 / ext4 defaults 0 1\n"}))
+    g.md_stop(array)
+
+
+def windows(g: Guestfs, disk: str) -> None:
+    device = _partition(g, disk)
+    g.mkfs("ntfs", device)
+    g.mount(device, "/")
+    _pack(g, registry.windows())
+
+
+#: What a guest may put in the way of who reads it.
+HOSTILE: dict[str, File] = {
+    "etc/hostname": "\x1b]0;owned\x07\n",
+    "etc/passwd": Fifo(),
+    "etc/timezone": Link("/dev/zero"),
+    "etc/machine-id": Link("../../../../../../proc/self/environ"),
+    "etc/default/locale": Link("locale"),
+    "etc/network/interfaces": "iface\niface \xff\x00\n" * 100,
+}
+
+ALPINE = Image([Part(trees.alpine())], fast=True, systems=[("alpinelinux", 3, 19, "alpine")])
+
+#: By name. The first ones are looked at in every run.
+CORPUS: dict[str, Image] = {
+    "debian": Image(
+        [Part(trees.debian(), uuid=ROOT_UUID), Part(type="swap")],
+        fast=True,
+        systems=[("debian", 12, 5, "debian12")],
+        facts={
+            "product_name": "12.5",
+            "timezone": "Europe/Berlin",
+            "locale": "de_DE.UTF-8",
+            "machine_id": "0123456789abcdef0123456789abcdef",
+            "services": ("ssh.service",),
+        },
+    ),
+    "ubuntu": Image(
+        [
+            Part(type="vfat", size=40 * MB, label="EFI"),
+            Part({"vmlinuz": b"kernel", "grub/grub.cfg": ""}, label="boot"),
+            Part(trees.ubuntu(), label="root"),
+        ],
+        fast=True,
+        systems=[("ubuntu", 22, 4, "ubuntu")],
+        facts={"osinfo": "ubuntu22.04", "filesystems": ("/dev/sda1", "/dev/sda2", "/dev/sda3")},
+    ),
+    "lvm": Image(build=lvm, fast=True, systems=[("debian", 12, 5, "debian12")]),
+    "luks": Image(build=luks, unopened=["encrypted"]),
+    "damaged": Image(
+        [Part(trees.debian(), spoil=[(1024 + 24, bytes(1000)), (1024 + 56, b"\x53\xef")])],
+        unopened=["damaged"],
+    ),
+    "fstab broken": Image(
+        [Part(trees.debian(**{"etc/fstab": "broken\n"}), uuid=ROOT_UUID)],
+        error="augeas parse failure",
+    ),
+    # From here on in the long form.
+    "fedora": Image(
+        [
+            Part(
+                trees.red_hat(
+                    "fedora", "Fedora Linux", "39", "Fedora release 39 (Thirty Nine)", "fedora-release"
+                ),
+                label="root",
+            )
+        ],
+        fast=True,
+        systems=[("fedora", 39, 0, "fedora")],
+        facts={"package_management": "dnf", "locale": "en_US.UTF-8"},
+    ),
+    "fedora unreadable packages": Image(
+        [
+            Part(
+                trees.red_hat(
+                    "fedora",
+                    "Fedora Linux",
+                    "39",
+                    "Fedora release 39",
+                    "fedora-release",
+                    **{"var/lib/rpm/rpmdb.sqlite": b"this is no database"},
+                ),
+                label="root",
+            )
+        ],
+        systems=[("fedora", 39, 0, "fedora")],
+        facts={"applications_complete": False, "applications": ()},
+    ),
+    "rhel": Image(
+        [
+            Part(
+                trees.red_hat(
+                    "rhel",
+                    "Red Hat Enterprise Linux",
+                    "9.3",
+                    "Red Hat Enterprise Linux release 9.3 (Plow)",
+                    "rhel",
+                ),
+                label="root",
+            )
+        ],
+        fast=True,
+        systems=[("rhel", 9, 3, "rhel")],
+    ),
+    "rocky": Image(
+        [
+            Part(
+                trees.red_hat(
+                    "rocky", "Rocky Linux", "9", "Rocky Linux release 9.3 (Blue Onyx)", "rocky-release"
+                ),
+                label="root",
+            )
+        ],
+        fast=True,
+        systems=[("rocky", 9, 3, "rocky")],
+    ),
+    "centos stream": Image(
+        [
+            Part(
+                trees.red_hat("centos", "CentOS Stream", "9", "CentOS Stream release 9", "centos-release"),
+                label="root",
+            )
+        ],
+        fast=True,
+        systems=[("centos", 9, 0, "centos")],
+    ),
+    "centos 7": Image(
+        [
+            Part(
+                trees.red_hat(
+                    "centos", "CentOS Linux", "7", "CentOS Linux release 7.9.2009 (Core)", "centos-release"
+                ),
+                label="root",
+            )
+        ],
+        fast=True,
+        systems=[("centos", 7, 9, "centos")],
+        facts={"osinfo": "centos7.0", "package_management": "yum"},
+    ),
+    "alma": Image(
+        [
+            Part(
+                trees.red_hat(
+                    "almalinux", "AlmaLinux", "9.3", "AlmaLinux release 9.3 (Shamrock)", "almalinux-release"
+                ),
+                label="root",
+            )
+        ],
+        systems=[("redhat-based", 9, 3, "almalinux")],
+    ),
+    "leap": Image(
+        [Part(trees.suse("opensuse-leap", "openSUSE Leap", "15.5"), label="root")],
+        fast=True,
+        systems=[("opensuse", 15, 5, "opensuse-leap")],
+    ),
+    "sles": Image(
+        [Part(trees.suse("sles", "SUSE Linux Enterprise Server", "15.5"), label="root")],
+        fast=True,
+        systems=[("sles", 15, 5, "sles")],
+        facts={"osinfo": "sles15sp5"},
+    ),
+    "alpine": ALPINE,
+    "arch": Image([Part(trees.arch(), label="root")], fast=True, systems=[("archlinux", 0, 0, "arch")]),
+    "raspbian": Image(
+        [
+            Part(
+                {
+                    **trees.debian(),
+                    **trees.release(ID="raspbian", VERSION_ID="12", PRETTY_NAME="Raspbian 12"),
+                },
+                uuid=ROOT_UUID,
+            )
+        ],
+        systems=[("debian", 12, 5, "debian12")],
+    ),
+    "32 bits": Image(
+        [
+            Part(
+                {**trees.debian(), **trees.linux(trees.I386), "usr/bin/bash": trees.elf(trees.I386)},
+                uuid=ROOT_UUID,
+            )
+        ],
+        fast=True,
+        systems=[("debian", 12, 5, "debian12")],
+        facts={"arch": "i386"},
+    ),
+    "arm": Image(
+        [Part({**trees.debian(), "usr/bin/bash": trees.elf(trees.AARCH64)}, uuid=ROOT_UUID)],
+        fast=True,
+        systems=[("debian", 12, 5, "debian12")],
+        facts={"arch": "aarch64"},
+    ),
+    "separate var": Image(
+        [
+            Part(
+                trees.debian(**{"etc/fstab": f"{ROOT_ENTRY}LABEL=var /var ext4 defaults 0 2\n"}),
+                uuid=ROOT_UUID,
+            ),
+            Part(
+                {"lib/dpkg/status": trees.dpkg_status(3), **dict.fromkeys(("log", "run", "spool"))},
+                label="var",
+            ),
+        ],
+        fast=True,
+        systems=[("debian", 12, 5, "debian12")],
+    ),
+    "separate usr": Image(
+        [
+            Part(
+                trees.debian(**{"etc/fstab": f"{ROOT_ENTRY}LABEL=usr /usr ext4 defaults 0 2\n"}),
+                uuid=ROOT_UUID,
+            ),
+            Part(
+                {"bin/bash": trees.elf(), "lib/x": "", **dict.fromkeys(("local", "share", "src"))},
+                label="usr",
+            ),
+        ],
+        systems=[("debian", 12, 5, "debian12")],
+    ),
+    "nixos": Image(
+        [Part(trees.debian(**{"etc/fstab": Link("/nix/fstab"), "etc/hosts": Link("/nix/hosts")}))]
+    ),
+    "no fstab": Image(
+        [Part({name: file for name, file in trees.debian().items() if name != "etc/fstab"})],
+        fast=True,
+        systems=[("debian", 12, 5, "debian12")],
+    ),
+    "two systems": Image(
+        [Part(trees.debian(), uuid=ROOT_UUID), Part(trees.alpine())],
+        systems=[("debian", 12, 5, "debian12"), ("alpinelinux", 3, 19, "alpine")],
+    ),
+    "no system": Image([Part({"photos/1.jpg": b"jpeg"})]),
+    "duplicate uuid": Image(
+        [Part(trees.debian(), uuid=ROOT_UUID), Part({"backup": ""}, uuid=ROOT_UUID)],
+        systems=[("debian", 12, 5, "debian12")],
+    ),
+    "odd fstab": Image(
+        [
+            Part(
+                trees.debian(**{"etc/fstab": f' UUID={ROOT_UUID}\t/ ext4 defaults,x="1" 0 1\n'}),
+                uuid=ROOT_UUID,
+            )
+        ],
+        systems=[("debian", 12, 5, "debian12")],
+    ),
+    "by-uuid": Image(
+        [
+            Part(
+                trees.debian(**{"etc/fstab": f"/dev/disk/by-uuid/{ROOT_UUID} / ext4 defaults 0 1\n"}),
+                uuid=ROOT_UUID,
+            )
+        ],
+        systems=[("debian", 12, 5, "debian12")],
+    ),
+    "hostile": Image(
+        [
+            Part(
+                trees.debian(**HOSTILE),
+                uuid=ROOT_UUID,
+            )
+        ],
+        fast=True,
+        systems=[("debian", 12, 5, "\x1b]0;owned\x07")],
+        facts={"timezone": "Europe/Berlin", "machine_id": "", "locale": ""},
+    ),
+    "freebsd": Image([Part(trees.freebsd())], systems=[("freebsd", 13, 2, "freebsd")]),
+    "coreos": Image(
+        [Part(trees.coreos_root()), Part(trees.coreos_usr())], systems=[("coreos", 1688, 5, "coreos")]
+    ),
+    "blank": Image([Part(type="none")], unopened=["unknown"]),
+    "btrfs": Image(build=btrfs, systems=[("fedora", 39, 0, "fedora")]),
+    "raid": Image(build=raid, systems=[("debian", 12, 5, "debian12")]),
+    "windows": Image(
+        build=windows,
+        systems=[("windows", 6, 1, "WINGUEST")],
+        facts={"product_name": "Windows 7 Professional", "osinfo": "win7", "arch": "x86_64"},
+    ),
+}
+
+SHORT = tuple(CORPUS)[: tuple(CORPUS).index("fedora")]
+
+
+def images(names: Sequence[str]) -> dict[str, Path]:
+    """The disks of these guests; those that are not there yet, or of another recipe, are made."""
+    recipe = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    directory = BUILD / hashlib.sha256(recipe).hexdigest()[:16]
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = {name: directory / f"{name.replace(' ', '-')}.img" for name in names}
+    with tempfile.TemporaryDirectory(dir=directory) as scratch:
+        missing = {name: path for name, path in paths.items() if not path.exists()}
+        made = {name: Path(scratch, path.name) for name, path in missing.items()}
+        for name, path in made.items():
+            if CORPUS[name].build is None:
+                _make(CORPUS[name].parts, path)
+        _make_in_appliance({name: path for name, path in made.items() if CORPUS[name].build is not None})
+        for name, path in made.items():
+            os.replace(path, paths[name])  # whole or not there
+    return paths
+
+
+def _make(parts: Sequence[Part], path: Path) -> None:
+    """Write a disk with an MBR and these partitions."""
+    table = b""
+    start = MB
+    with open(path, "wb") as disk:
+        for part in parts:
+            code = {"swap": 0x82, "vfat": 0xEF}.get(part.type, 0x83)
+            table += struct.pack(
+                "<B3sB3sII", 0, b"\xfe\xff\xff", code, b"\xfe\xff\xff", start // 512, part.size // 512
+            )
+            _fill(part, path, start)
+            start += part.size
+        disk.truncate(start)
+        disk.seek(440)
+        disk.write(b"GKIT\0\0" + table.ljust(64, b"\0") + b"\x55\xaa")
+
+
+def _fill(part: Part, path: Path, start: int) -> None:
+    if part.type == "none":
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        filesystem = Path(directory, "filesystem")
+        with open(filesystem, "wb") as file:
+            file.truncate(part.size)
+        tree = Path(directory, "tree")
+        tree.mkdir()
+        trees.write(part.tree or {}, tree)
+        label = ["-L", part.label] if part.label else []
+        if part.type == "swap":
+            command = ["mkswap", *label]
+        elif part.type == "vfat":
+            command = ["mkfs.vfat", *(["-n", part.label] if part.label else [])]
+        else:
+            identity = ["-U", part.uuid] if part.uuid else []
+            command = [
+                "mke2fs",
+                "-q",
+                "-F",
+                "-t",
+                part.type,
+                "-b",
+                "1024",
+                "-d",
+                str(tree),
+                *label,
+                *identity,
+            ]
+        subprocess.run([*command, filesystem], check=True, capture_output=True)
+        with open(filesystem, "r+b") as file:
+            for offset, content in part.spoil:
+                file.seek(offset)
+                file.write(content)
+        subprocess.run(
+            [
+                "dd",
+                f"if={filesystem}",
+                f"of={path}",
+                "bs=1M",
+                f"seek={start // MB}",
+                "conv=notrunc,sparse",
+                "status=none",
+            ],
+            check=True,
+        )
+
+
+def _make_in_appliance(disks: Mapping[str, Path]) -> None:
+    if not disks:
+        return
+    with Guestfs() as g:
+        for path in disks.values():
+            g.disk_create(path, "raw", 160 * MB)
+            g.add_drive(path, format="raw")
+        g.launch()
+        for name, disk in zip(disks, g.list_devices(), strict=True):
+            build = CORPUS[name].build
+            assert build is not None
+            build(g, disk)
+        g.shutdown()
