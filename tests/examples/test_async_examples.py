@@ -37,7 +37,7 @@ def hypervisors(process: int) -> list[int]:
 async def first_hypervisors(process: int) -> list[int]:
     """Wait until the process has started QEMU."""
     async with asyncio.timeout(PATIENCE):
-        while not (found := hypervisors(process)):
+        while not (found := hypervisors(process)):  # noqa: ASYNC110 - of another process: nobody signals it
             await asyncio.sleep(0.01)
     return found
 
