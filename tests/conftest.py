@@ -25,6 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
 SPREAD = ("test_sanitizers.py", "test_cpp_quality.py")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.name not in SPREAD:
