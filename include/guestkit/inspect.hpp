@@ -20,6 +20,7 @@
 #include "inspect/options.hpp"
 #include "inspect/parts.hpp"
 #include "inspect/system.hpp"
+#include "version.hpp"
 
 namespace guestkit {
 
@@ -41,6 +42,7 @@ class inspection {
       step("opening encrypted disks");
       layout_.unlock(options_.keys);
     }
+    found_.provenance.guestkit = GUESTKIT_VERSION;
     found_.provenance.libguestfs = version();
     step("looking for operating systems");
     find_systems();

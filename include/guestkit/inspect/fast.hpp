@@ -241,6 +241,7 @@ class fast_inspection {
     for (const auto& [device, file] : entries) {
       system_.filesystems.push_back(device);
       if (!file.starts_with('/')) continue;
+      if (file == "/usr") throw doubt{"/usr is a filesystem of its own"};
       if (file.find("//") != std::string::npos || (file.size() > 1 && file.ends_with('/')))
         throw doubt{"a mountpoint with spare slashes"};
       if (!mountpoints.emplace(file, device).second) throw doubt{"two filesystems on one mountpoint"};

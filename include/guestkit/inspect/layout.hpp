@@ -263,11 +263,7 @@ class layout {
   void describe_content(const std::string& device, Inspection& found) {
     const auto type = fact(device, "TYPE"), uuid = fact(device, "UUID");
     if (type == "crypto_LUKS" || type == "BitLocker") return describe_encrypted(device, type, uuid, found);
-    if (type == "linux_raid_member") {
-      layer(found, "md", uuid).members.push_back(device);
-      return;
-    }
-    if (type.ends_with("_member")) return;
+    if (type.ends_with("_member")) return describe_member(device, type, uuid, found);
     found.filesystems.push_back({.device = device,
                                  .type = type.empty() ? "unknown" : type,
                                  .label = fact(device, "LABEL"),
@@ -288,6 +284,27 @@ class layout {
           filesystem.size = known->second.size;
           filesystem.used = known->second.used;
         }
+  }
+
+  /// A part of something larger: an array or a volume group, which may be missing.
+  void describe_member(const std::string& device, const std::string& type, const std::string& uuid,
+                       Inspection& found) {
+    const auto shut = [&](const char* reason, const std::string& message) {
+      found.unopened.push_back(
+          {.device = device, .type = type, .uuid = uuid, .reason = reason, .message = message});
+    };
+    if (type == "linux_raid_member") {
+      auto& array = layer(found, "md", uuid);
+      array.members.push_back(device);
+      if (array.devices.empty()) shut("damaged", "a member of an array that cannot be assembled");
+    } else if (type == "LVM2_member") {
+      if (std::none_of(found.layers.begin(), found.layers.end(), [&](const auto& group) {
+            return std::find(group.members.begin(), group.members.end(), device) != group.members.end();
+          }))
+        shut("damaged", "a physical volume without a volume group");
+    } else {
+      shut("unknown", "libguestfs does not open a " + type);
+    }
   }
 
   void describe_subvolumes(const std::string& device, Inspection& found) {
