@@ -264,12 +264,21 @@ PyObject* walk(Handle& handle, PyObject* directory, int max_depth, std::uint64_t
 }
 
 PyObject* extract(Handle& handle, PyObject* path, PyObject* host_directory, std::uint64_t max_bytes,
-                  std::uint64_t max_entries) {
+                  std::uint64_t max_entries, PyObject* progress) {
   static const Place path_place = place("extract", "path"), host_place = place("extract", "host_directory");
   const std::string name = Text(path, path_place).c_str(), host = Text(host_directory, host_place).c_str();
-  return value(interruptible(handle, false, [&] {
-    return guestkit::extract(handle, name, host, {max_bytes, max_entries});
-  }));
+  ExtractOptions options{.max_bytes = max_bytes, .max_entries = max_entries};
+  if (progress != Py_None)
+    options.progress = [progress](const GuestFile& file, std::uint64_t bytes) {
+      on_calling_thread([&] {
+        const Ref where(value(file.path));
+        const Ref ignored(
+            PyObject_CallFunction(progress, "OK", where.get(), static_cast<unsigned long long>(bytes)));
+        if (PyErr_Occurred() != nullptr && !interrupted_by_callback()) PyErr_WriteUnraisable(progress);
+      });
+    };
+  return value(
+      interruptible(handle, false, [&] { return guestkit::extract(handle, name, host, options); }));
 }
 
 }  // namespace guestkit::python

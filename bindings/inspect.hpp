@@ -19,6 +19,6 @@ PyObject* read_files(Handle& handle, PyObject* paths, std::uint64_t limit);
 /// A tuple of dicts.
 PyObject* walk(Handle& handle, PyObject* directory, int max_depth, std::uint64_t max_entries);
 PyObject* extract(Handle& handle, PyObject* path, PyObject* host_directory, std::uint64_t max_bytes,
-                  std::uint64_t max_entries);
+                  std::uint64_t max_entries, PyObject* progress);
 
 }  // namespace guestkit::python
