@@ -226,7 +226,7 @@ PyObject* inspect(Handle& handle, PyObject* disks, std::uint32_t parts, bool aut
     options.step = [step](const char* what) {
       on_calling_thread([&] {
         const Ref ignored(PyObject_CallFunction(step, "s", what));
-        if (PyErr_Occurred() != nullptr) PyErr_WriteUnraisable(step);
+        if (PyErr_Occurred() != nullptr && !interrupted_by_callback()) PyErr_WriteUnraisable(step);
       });
     };
   return value(interruptible(handle, true, [&] {

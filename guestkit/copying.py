@@ -242,14 +242,18 @@ class _Incoming:
         packing.start()
         try:
             g.tar_in(f"/proc/self/fd/{reader}", self.folder)
+        except Error as error:
+            full = g.is_open() and error.errno != errno.EINTR and g.statvfs(self.folder)["bavail"] == 0
+            why = "the guest's filesystem is full" if full else " ".join(error.message.split())
+            raise _error("copy_in", f"{self.source}: {why}", errno.ENOSPC if full else error.errno) from error
         finally:
             os.close(reader)
             packing.join()
-        for error in failed:
-            if isinstance(error, OSError):
-                text = f"{error.filename or self.source}: {error.strerror or error}"
-                raise _error("copy_in", text, error.errno or 0) from error
-            raise error
+        for cause in failed:
+            if isinstance(cause, OSError):
+                text = f"{cause.filename or self.source}: {cause.strerror or cause}"
+                raise _error("copy_in", text, cause.errno or 0) from cause
+            raise cause
         return Extracted(**self.counts, bytes=tally.done - before, skipped=tuple(self.skipped))
 
     def _pack(self, pipe: BinaryIO, tally: _Tally) -> None:

@@ -51,7 +51,13 @@ class Finding:
 
 def diagnose() -> tuple[Finding, ...]:
     """Look at everything that a launch needs; launches nothing but the probe of KVM, which may take 3 s."""
-    with Guestfs() as g:
+    findings: list[Finding] = []
+    try:
+        handle = Guestfs()
+    except Error as error:  # TMPDIR or a variable of libguestfs is wrong
+        findings.append(Finding(name="environment", level="error", message=error.message))
+        handle = Guestfs(environment=False)
+    with handle as g:
         looks: tuple[Callable[[Guestfs], Iterator[Finding]], ...] = (
             _libguestfs,
             _qemu,
@@ -62,7 +68,8 @@ def diagnose() -> tuple[Finding, ...]:
             _places,
             _container,
         )
-        return tuple(finding for look in looks for finding in _guarded(look, g))
+        findings += [finding for look in looks for finding in _guarded(look, g)]
+    return tuple(findings)
 
 
 def _guarded(look: Callable[[Guestfs], Iterator[Finding]], g: Guestfs) -> Iterator[Finding]:

@@ -32,10 +32,10 @@ HEAD = """\
 
 <!-- written by tools/cli_docs.py from the commands' own --help -->
 
-`guestkit COMMAND`, or `python -m guestkit COMMAND`. The result goes to stdout, as text for people on a terminal,
-plain in a pipe, and JSON where you ask for it; messages and progress go to stderr. `NO_COLOR=1` takes the
-colours away. What a guest says is escaped: control characters and bytes that are no text appear as `\\x1b`, in
-JSON as `\\u001b`.
+`guestkit COMMAND`, or `python -m guestkit COMMAND`. The result goes to stdout, as text for people on a
+terminal, plain in a pipe, and JSON where you ask for it; messages and progress go to stderr. `NO_COLOR=1`
+takes the colours away. What a guest says is escaped: control characters and bytes that are no text appear as
+`\\x1b`, in JSON as `\\u001b`.
 
 ```text
 {status}

@@ -34,6 +34,7 @@ class Screen:
         self._json = log_json
         self._out = Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
         self._err = Console(file=sys.stderr, markup=False, highlight=False, emoji=False)
+        self._shown: RenderableType | None = None
         self._live: Live | None = None
         self._lock = threading.RLock()
 
@@ -83,36 +84,40 @@ class Screen:
     def _beside_progress(self) -> Generator[None, None, None]:
         """Take the progress away while something else is written to what may be the same terminal."""
         with self._lock:
-            live = self._live
-            if live is not None:
-                live.stop()
+            shown = self._shown
+            self._show_progress(None)
             try:
                 yield
             finally:
-                if live is not None:
-                    live.start(refresh=True)
+                self._show_progress(shown)
 
     # ---- progress
 
+    def _show_progress(self, what: RenderableType | None) -> None:
+        """Have that be the lines at the end of the terminal. A Live that is started anew would erase more."""
+        with self._lock:
+            if self._live is not None:
+                self._live.stop()
+                self._live = None
+            self._shown = what
+            if what is not None:
+                self._live = Live(
+                    what,
+                    console=self._err,
+                    transient=True,
+                    refresh_per_second=8,
+                    redirect_stdout=False,
+                    redirect_stderr=False,
+                )
+                self._live.start()
+
     @contextmanager
     def _running(self, what: RenderableType) -> Generator[None, None, None]:
-        live = Live(
-            what,
-            console=self._err,
-            transient=True,
-            refresh_per_second=8,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        live.start()
-        with self._lock:
-            self._live = live
+        self._show_progress(what)
         try:
             yield
         finally:
-            with self._lock:
-                self._live = None
-                live.stop()
+            self._show_progress(None)
 
     @contextmanager
     def steps(self, title: str) -> Generator[Callable[[str], None], None, None]:
