@@ -8,6 +8,7 @@
 
 #include "convert.hpp"
 #include "gil.hpp"
+#include "image.hpp"
 #include "signals.hpp"
 #include "value.hpp"
 
@@ -215,13 +216,16 @@ std::vector<InspectKey> keys_of(PyObject* given) {
 }  // namespace
 
 PyObject* inspect(Handle& handle, PyObject* disks, std::uint32_t parts, bool automatic, bool verify,
-                  PyObject* keys, PyObject* step) {
+                  PyObject* keys, PyObject* step, PyObject* opening) {
   static const Place disks_place = place("inspect", "disk");
   const auto paths = TextList(disks, disks_place).strings();
   InspectOptions options{.parts = static_cast<InspectPart>(parts),
                          .mode = automatic ? InspectMode::automatic : InspectMode::libguestfs,
                          .verify = verify,
-                         .keys = keys_of(keys)};
+                         .keys = keys_of(keys),
+                         .format = optional_text(PyTuple_GET_ITEM(opening, 0), "inspect", "format"),
+                         .backing = policy(text_of(PyTuple_GET_ITEM(opening, 1), "inspect", "backing"),
+                                           PyTuple_GET_ITEM(opening, 2))};
   if (step != Py_None)
     options.step = [step](const char* what) {
       on_calling_thread([&] {
@@ -277,8 +281,7 @@ PyObject* extract(Handle& handle, PyObject* path, PyObject* host_directory, std:
         if (PyErr_Occurred() != nullptr && !interrupted_by_callback()) PyErr_WriteUnraisable(progress);
       });
     };
-  return value(
-      interruptible(handle, false, [&] { return guestkit::extract(handle, name, host, options); }));
+  return value(interruptible(handle, false, [&] { return guestkit::extract(handle, name, host, options); }));
 }
 
 }  // namespace guestkit::python

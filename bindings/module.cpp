@@ -124,9 +124,11 @@ bp::object object_of(F&& make) {
 }
 
 bp::object inspect_handle(const bp::object& self, const bp::object& disks, std::uint32_t parts,
-                          bool automatic, bool verify, const bp::tuple& keys, const bp::object& step) {
+                          bool automatic, bool verify, const bp::tuple& keys, const bp::object& step,
+                          const bp::tuple& opening) {
   return object_of([&] {
-    return inspect(self_of(self.ptr()), disks.ptr(), parts, automatic, verify, keys.ptr(), step.ptr());
+    return inspect(self_of(self.ptr()), disks.ptr(), parts, automatic, verify, keys.ptr(), step.ptr(),
+                   opening.ptr());
   });
 }
 

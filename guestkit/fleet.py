@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from guestkit.errors import Error, LaunchError
 from guestkit.handle import Guestfs
+from guestkit.images import Backing
 from guestkit.inspection import DEFAULT_PARTS, Inspection, Key, Mode, Part, path_list
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ class _Job:
     mode: Mode
     verify: bool | float
     timeout: float | None
+    format: str | None
+    backing: Backing
     handle: Mapping[str, Any] = field(default_factory=dict)
 
     def options(self) -> dict[str, Any]:
@@ -123,7 +126,14 @@ class _Job:
         # The share of disks that are verified needs no secrecy.
         verify = self.verify if isinstance(self.verify, bool) else random.random() < self.verify
         return handle._inspect_disks(
-            path_list(guest), parts=self.parts, keys=self.keys, mode=self.mode, verify=verify, step=step
+            path_list(guest),
+            parts=self.parts,
+            keys=self.keys,
+            mode=self.mode,
+            verify=verify,
+            step=step,
+            format=self.format,
+            backing=self.backing,
         )
 
 
@@ -135,6 +145,8 @@ def inspect(
     mode: Mode = "auto",
     verify: bool | float = False,
     timeout: float | None = TIMEOUT,
+    format: str | None = None,
+    backing: Backing = "refuse",
     step: Callable[[str], object] | None = None,
     **handle: Any,
 ) -> Inspection:
@@ -149,10 +161,11 @@ def inspect(
         are sure to give the same answer
     verify: go both ways and report the differences: True, or for this share of disks, such as 0.01
     timeout: for all of it, in seconds; CallTimeout
+    format, backing: as in `Guestfs.open_disk`, for all the disks
     step: called with what is being done
     handle: options of `Guestfs`
     """
-    job = _Job(parts, tuple(keys), mode, verify, timeout, handle)
+    job = _Job(parts, tuple(keys), mode, verify, timeout, format, backing, handle)
     with Guestfs(**job.options()) as g:
         return job.run(g, disk, step)
 
@@ -166,6 +179,8 @@ def inspect_many(
     mode: Mode = "auto",
     verify: bool | float = False,
     timeout: float | None = TIMEOUT,
+    format: str | None = None,
+    backing: Backing = "refuse",
     progress: Callable[[FleetProgress], object] | None = None,
     jobs_executor: Executor | None = None,
     **handle: Any,
@@ -180,9 +195,9 @@ def inspect_many(
     jobs_executor: where the guests are inspected, instead of on threads of this process: a
         ProcessPoolExecutor, Dask's `Client.get_executor()`, any `concurrent.futures.Executor`. Jobs and
         reports are pickled, and what runs there when the loop is left ends by its time-out
-    parts, keys, mode, verify, handle: as in `inspect`
+    parts, keys, mode, verify, format, backing, handle: as in `inspect`
     """
-    job = _Job(parts, tuple(keys), mode, verify, timeout, handle)
+    job = _Job(parts, tuple(keys), mode, verify, timeout, format, backing, handle)
     if jobs_executor is not None:
         at_once = None if concurrency == "auto" else _at_once(concurrency)
         yield from _on_executor(jobs_executor, at_once, disks, _Elsewhere(job), progress)
@@ -320,6 +335,8 @@ async def inspect_async(
     mode: Mode = "auto",
     verify: bool | float = False,
     timeout: float | None = TIMEOUT,
+    format: str | None = None,
+    backing: Backing = "refuse",
     step: Callable[[str], object] | None = None,
     **handle: Any,
 ) -> Inspection:
@@ -329,7 +346,7 @@ async def inspect_async(
     """
     from guestkit.aio import AsyncGuestfs  # which has this function
 
-    job = _Job(parts, tuple(keys), mode, verify, timeout, handle)
+    job = _Job(parts, tuple(keys), mode, verify, timeout, format, backing, handle)
     loop = asyncio.get_running_loop()
 
     def on_thread(text: str) -> None:
@@ -349,6 +366,8 @@ async def inspect_many_async(
     mode: Mode = "auto",
     verify: bool | float = False,
     timeout: float | None = TIMEOUT,
+    format: str | None = None,
+    backing: Backing = "refuse",
     progress: Callable[[FleetProgress], object] | None = None,
     **handle: Any,
 ) -> AsyncGenerator[Report, None]:
@@ -358,7 +377,15 @@ async def inspect_many_async(
     (`contextlib.aclosing` says when) or a cancel ends what runs and waits until it has ended.
     """
     wanted: Callable[..., Awaitable[Inspection]] = functools.partial(
-        inspect_async, parts=parts, keys=tuple(keys), mode=mode, verify=verify, timeout=timeout, **handle
+        inspect_async,
+        parts=parts,
+        keys=tuple(keys),
+        mode=mode,
+        verify=verify,
+        timeout=timeout,
+        format=format,
+        backing=backing,
+        **handle,
     )
     at_once = _at_once(concurrency)
     steps: dict[str, str] = {}

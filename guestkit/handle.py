@@ -248,11 +248,15 @@ class Guestfs(_native.Handle):
         mode: Mode,
         verify: bool,
         step: Callable[[str], object] | None,
+        format: str | None = None,
+        backing: images.Backing = "refuse",
     ) -> Inspection:
         """Add the disks, launch, inspect; without disks the handle is launched."""
-        return inspection(
-            super()._inspect(disks, parts_number(parts), is_automatic(mode), verify, native_keys(keys), step)
-        )
+        opening = (format, *images.policy_of("inspect", backing))
+        automatic = is_automatic(mode)
+        number = parts_number(parts)
+        found = super()._inspect(disks, number, automatic, verify, native_keys(keys), step, opening)
+        return inspection(found)
 
     def read_small(self, path: StrOrBytesPath, *, limit: int = SMALL_FILE) -> bytes:
         """Return the content of a small file, much faster than `read_file`. Since 0.3.

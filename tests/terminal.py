@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import termios
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
@@ -33,7 +34,7 @@ class Terminal:
             for name, value in os.environ.items()
             if name not in ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "COLUMNS", "LINES", "TTY_COMPATIBLE")
         }
-        self._process = pexpect.spawn(
+        self._process: pexpect.spawn[bytes] = pexpect.spawn(
             sys.executable,
             list(arguments),
             dimensions=(40, 80),
@@ -41,6 +42,10 @@ class Terminal:
             env={**clean, "TERM": "xterm-256color", "PYTHONUTF8": "1", **(environment or {})},
             timeout=PATIENCE,
         )
+        # A terminal throws away what it has not shown yet when Ctrl-C is typed: screens would depend on time.
+        modes = termios.tcgetattr(self._process.child_fd)
+        modes[3] |= termios.NOFLSH
+        termios.tcsetattr(self._process.child_fd, termios.TCSANOW, modes)
 
     def __enter__(self) -> Self:
         return self

@@ -7,11 +7,11 @@
 
 _shtab_guestkit_subparsers=(inspect ls cat cp df info convert doctor appliance)
 
-_shtab_guestkit_inspect_option_strings=(-h --help --json --jsonl --xml --only --applications --no-applications --mode --one-guest --key --concurrency --timeout -q --quiet -v --verbose --log-json --debug)
+_shtab_guestkit_inspect_option_strings=(-h --help --json --jsonl --xml --only --applications --no-applications --mode --format --backing --one-guest --key --concurrency --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_ls_option_strings=(--help -l --long -R --recursive -h --human --json --format --backing --root --key --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_cat_option_strings=(-h --help --format --backing --root --key --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_cp_option_strings=(-h --help -r --recursive -f --force --format --backing --root --key --timeout -q --quiet -v --verbose --log-json --debug)
-_shtab_guestkit_df_option_strings=(--help -h --human --json --key --concurrency --timeout -q --quiet -v --verbose --log-json --debug)
+_shtab_guestkit_df_option_strings=(--help -h --human --json --format --backing --key --concurrency --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_info_option_strings=(-h --help --format --json -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_convert_option_strings=(-h --help --to --compress --keep-backing -f --force --json --format --backing -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_doctor_option_strings=(-h --help --json -q --quiet -v --verbose --log-json --debug)
@@ -19,6 +19,7 @@ _shtab_guestkit_appliance_option_strings=(-h --help --force -q --quiet -v --verb
 _shtab_guestkit_option_strings=(-h --help --version)
 
 _shtab_guestkit_inspect_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_inspect___backing_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_ls_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_ls___backing_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_cat_pos_0_COMPGEN=_shtab_compgen_files
@@ -28,6 +29,7 @@ _shtab_guestkit_cp_pos_1_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_cp_pos_2_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_cp___backing_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_df_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_df___backing_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_info_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_convert_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_convert_pos_1_COMPGEN=_shtab_compgen_files
@@ -35,9 +37,11 @@ _shtab_guestkit_convert___backing_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_appliance_pos_1_COMPGEN=_shtab_compgen_files
 
 _shtab_guestkit_inspect___mode_choices=(auto libguestfs)
+_shtab_guestkit_inspect___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_ls___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_cat___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_cp___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
+_shtab_guestkit_df___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_info___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_convert___to_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_convert___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from rich.table import Table
 from rich.text import Text
 
-from guestkit.cli.common import add_key_option, positive, seconds
+from guestkit.cli.common import add_disk_options, add_key_option, backing, positive, seconds
+from guestkit.cli.errors import options_of
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, human_size, printable
 from guestkit.fleet import TIMEOUT, Report, inspect_many
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("disks", metavar="DISK", nargs="+", help="a disk image or a block device")
     parser.add_argument("-h", "--human", action="store_true", help="sizes such as 1.5M instead of bytes")
     parser.add_argument("--json", action="store_true", help="as a JSON list; sizes in bytes")
+    add_disk_options(parser)
     add_key_option(parser)
     parser.add_argument("--concurrency", metavar="N", type=positive, help="disks at once")
     parser.add_argument(
@@ -52,6 +54,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             parts=_PARTS,
             keys=arguments.keys,
             timeout=arguments.timeout,
+            format=arguments.format,
+            backing=backing(arguments),
             progress=progress,
         )
         found = sorted(reports, key=lambda report: order[report.disk])
@@ -62,7 +66,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         _show([_cells(row, arguments.human) for report in found for row in _values(report)], screen)
     failed = [report.error for report in found if report.error is not None]
     for error in failed:
-        screen.tell("error", error.message)
+        screen.tell("error", options_of(error.message))
     return 1 if failed else 0
 
 

@@ -9,7 +9,8 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from guestkit.cli.common import UsageError, add_key_option, positive, seconds
+from guestkit.cli.common import UsageError, add_disk_options, add_key_option, backing, positive, seconds
+from guestkit.cli.errors import options_of
 from guestkit.cli.reports import render_reports, tree
 from guestkit.cli.screen import Screen
 from guestkit.demo import make_demo_guest
@@ -25,6 +26,7 @@ EXAMPLES = (
     "guestkit inspect --json web.qcow2 db.img > report.json",
     "guestkit inspect --jsonl --only users,network web.qcow2 db.img",
     "guestkit inspect --xml web.qcow2",
+    "guestkit inspect --format qcow2 --backing . overlay.qcow2",
 )
 
 
@@ -54,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="libguestfs: by its own inspection alone, which is slower",
     )
+    add_disk_options(parser)
     how = parser.add_argument_group("how")
     how.add_argument("--one-guest", action="store_true", help="the disks are those of one guest")
     add_key_option(how)
@@ -93,6 +96,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
                 keys=arguments.keys,
                 mode=arguments.mode,
                 timeout=arguments.timeout,
+                format=arguments.format,
+                backing=backing(arguments),
                 progress=progress,
             )
             try:
@@ -180,4 +185,4 @@ class _Output:
         if report.inspection is not None:
             self._screen.write(report.inspection.to_xml())
         elif report.error is not None:
-            self._screen.tell("error", report.error.message)
+            self._screen.tell("error", options_of(report.error.message))

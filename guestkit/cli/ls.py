@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
+from rich.text import Text
+
 from guestkit.cli.common import add_guest_options, guest, path_in_guest
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable
@@ -63,15 +65,15 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         screen.write(json.dumps(files, indent=2) + "\n")
         return 0
     for path, files_below in found:
-        screen.write("".join(f"{line}\n" for line in _lines(path, files_below, arguments)))
+        screen.show_lines(_lines(path, files_below, arguments))
     return 0
 
 
-def _lines(path: str, files: Sequence[GuestFile], arguments: argparse.Namespace) -> Iterator[str]:
+def _lines(path: str, files: Sequence[GuestFile], arguments: argparse.Namespace) -> Iterator[Text]:
     top = path.rstrip("/") + "/"
-    names = [file.path.removeprefix(top) for file in files]
+    names = [Text(printable(file.path.removeprefix(top)), style=_style(file)) for file in files]
     if not arguments.long:
-        yield from map(printable, names)
+        yield from names
         return
     sizes = [human_size(file.size) if arguments.human else str(file.size) for file in files]
     owners = [f"{file.uid} {file.gid}" for file in files]
@@ -79,7 +81,14 @@ def _lines(path: str, files: Sequence[GuestFile], arguments: argparse.Namespace)
     for file, name, size, owner in zip(files, names, sizes, owners, strict=True):
         mode = stat.filemode(_KINDS.get(file.kind, 0) | file.mode)
         target = f" -> {printable(file.target)}" if file.kind == "l" else ""
-        yield f"{mode} {owner:<{owner_width}} {size:>{width}} {_time(file.mtime)} {printable(name)}{target}"
+        about = f"{mode} {owner:<{owner_width}} {size:>{width}} {_time(file.mtime)} "
+        yield Text.assemble(about, name, target)
+
+
+def _style(file: GuestFile) -> str:
+    if file.kind == "-":
+        return "green" if file.mode & 0o111 else ""
+    return {"d": "bold blue", "l": "cyan"}.get(file.kind, "yellow")
 
 
 def _time(seconds: int) -> str:

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
+from guestkit.cli.errors import options_of
 from guestkit.cli.facts import Fact, fact_grid, fact_lines
 from guestkit.cli.text import columns, human_size, printable
 from guestkit.fleet import Report
@@ -21,7 +22,7 @@ def render_reports(reports: Iterable[Report]) -> str:
 
 def _lines(report: Report) -> Iterator[str]:
     if report.error is not None:
-        yield printable(report.error.message)
+        yield printable(options_of(report.error.message))
         return
     yield printable(", ".join(report.disks))
     if report.inspection is None:
@@ -43,7 +44,7 @@ def tree(report: Report, *, packages: bool) -> RenderableType:
     packages: list them; else their number alone
     """
     if report.error is not None:
-        return Text.assemble(("✗ ", "red"), printable(report.error.message))
+        return Text.assemble(("✗ ", "red"), printable(options_of(report.error.message)))
     title = Text.assemble((printable(", ".join(report.disks)), "bold"), (f"  {report.seconds:.1f} s", "dim"))
     top = Tree(title, guide_style="dim")
     if report.inspection is None:

@@ -12,11 +12,12 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 
 from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.text import Text
 
 from guestkit.cli import progress
 from guestkit.cli.text import one_line
@@ -63,6 +64,15 @@ class Screen:
         """Render for a terminal."""
         with self._beside_progress():
             self._out.print(what)
+
+    def show_lines(self, lines: Iterable[Text]) -> None:
+        """Write lines with styles, however long, to a terminal or without styles to a pipe."""
+        if self.is_terminal:
+            with self._beside_progress():
+                for line in lines:
+                    self._out.print(line, soft_wrap=True)
+        else:
+            self.write("".join(f"{line.plain}\n" for line in lines))
 
     def note(self, text: str) -> None:
         """Tell something that is not the result; the text is escaped here. Not with -q."""

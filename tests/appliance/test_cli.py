@@ -196,6 +196,10 @@ def test_a_disk_that_names_another_says_how_to_open_it(
     err = capsys.readouterr().err
     assert "--backing DIRECTORY or --backing allow permits it" in err
     assert err.count("\n") == 1
+    assert main(["inspect", "--format", "qcow2", str(copy)]) == 1
+    assert "--backing DIRECTORY or --backing allow permits it" in capsys.readouterr().out
+    assert main(["inspect", "--format", "qcow2", "--backing", str(copy.parent.parent.parent), str(copy)]) == 0
+    assert "hostname        guestkit-demo" in capsys.readouterr().out
 
 
 def test_df_tells_how_full_it_is(demo_guest: Path, capsys: pytest.CaptureFixture[str]) -> None:
