@@ -58,7 +58,7 @@ class Transfer:
     def __init__(self, console: Console, title: str, of_bytes: bool) -> None:
         columns: list[ProgressColumn] = [_text("{task.description}"), BarColumn()]
         if of_bytes:
-            columns += [DownloadColumn(binary_units=True), TransferSpeedColumn()]
+            columns += [DownloadColumn(), TransferSpeedColumn()]
         else:
             columns += [_text("{task.percentage:.0f}%")]
         self._progress = Progress(*columns, TimeRemainingColumn(), console=console)
