@@ -20,7 +20,15 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+#: Long tests that share nothing: each goes to the process that is free. Others stay with their module, which
+#: shares an appliance.
+SPREAD = ("test_sanitizers.py", "test_cpp_quality.py")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.name not in SPREAD:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
     if config.getoption("--full"):
         return
     long_forms = [item for item in items if item.get_closest_marker("full")]

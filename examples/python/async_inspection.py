@@ -20,7 +20,7 @@ from guestkit import AsyncGuestfs, Error
 async def inspect_vm(disk: str) -> list[str]:
     """Return what each operating system on the disk calls itself."""
     async with AsyncGuestfs() as g:
-        await g.add_drive_ro(disk)
+        await g.open_disk(disk)
         await g.launch()
         return [await g.inspect_get_product_name(root) for root in await g.inspect_os()]
 
@@ -48,7 +48,7 @@ async def inspect_with_progress(disks: list[str]) -> None:
 async def extract_files(disk: str, folder: Path, paths: list[str]) -> None:
     """Copy files out of the first operating system on the disk; the folder gets their last names alone."""
     async with AsyncGuestfs() as g:
-        await g.add_drive_ro(disk)
+        await g.open_disk(disk)
         await g.launch()
         roots = await g.inspect_os()
         if not roots:

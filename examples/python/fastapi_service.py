@@ -83,8 +83,9 @@ async def work(disk: Path, queue: asyncio.Queue[str]) -> None:
 
     try:
         async with appliances, AsyncGuestfs() as g:
-            await g.add_drive_ro(disk)
-            await g.launch(progress=launching)
+            await g.open_disk(disk)  # somebody else's: what it refers to outside itself is refused
+            tell("progress", step="launch")
+            await g.launch(progress=launching)  # tells of a launch that takes longer than five seconds
             tell("progress", step="inspect")
             systems = [
                 {"root": root, "name": await g.inspect_get_product_name(root)}

@@ -1,6 +1,7 @@
 // Why a launch failed, read from what the appliance, QEMU and libguestfs wrote.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdint>
@@ -160,12 +161,21 @@ inline std::pair<LaunchCause, std::string> diagnose(const std::string& message, 
   return {LaunchCause::unknown, ""};
 }
 
+/// What QEMU says of every disk that libguestfs makes an overlay for, and what tells of no failure.
+inline bool is_routine(const std::string& line) {
+  return contains(line, "WARNING: Image format was not specified") ||
+         contains(line, "Automatically detecting the format is dangerous") ||
+         contains(line, "Specify the 'raw' format explicitly") || contains(line, "warning: ");
+}
+
 /// libguestfs' message for any failed launch says nothing but how to debug libguestfs; QEMU's or the kernel's
 /// last line says why.
 inline std::string launch_message(const std::string& message, const std::vector<std::string>& console) {
   std::string first = message.substr(0, message.find('\n'));
-  if (!contains(first, "guestfs_launch failed") || console.empty()) return first;
-  return "the appliance did not start; it last wrote: " + console.back();
+  if (!contains(first, "guestfs_launch failed")) return first;
+  const auto last = std::find_if_not(console.rbegin(), console.rend(), is_routine);
+  if (last != console.rend()) return "the appliance did not start; it last wrote: " + *last;
+  return "the appliance did not start: its hypervisor ended or was killed, and wrote nothing of why";
 }
 
 }  // namespace detail

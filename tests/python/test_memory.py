@@ -354,7 +354,8 @@ HANDLES: dict[str, Call] = {
 
 @pytest.mark.parametrize("kind", HANDLES)
 def test_handles(kind: str) -> None:
-    assert leaks(HANDLES[kind]) == {}
+    # A handle costs as much as a hundred calls, and two thousand show a leak of eight bytes each as well.
+    assert leaks(HANDLES[kind], calls=min(CALLS, 2000)) == {}
 
 
 def test_a_handle_that_was_never_made() -> None:

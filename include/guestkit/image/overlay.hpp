@@ -45,10 +45,10 @@ inline sparse_file make_overlay(std::uint64_t virtual_size, std::string_view bac
   append_be(header, l1_entries, 4);
   append_be(header, l1_table, 8);
   append_be(header, refcount_table, 8);
-  append_be(header, 1, 4);  // clusters of the reference count table
-  append_be(header, 0, 4);  // no snapshots
-  append_be(header, 0, 8 + 8 + 8 + 8);
-  append_be(header, 4, 4);  // reference counts of 2^4 bits
+  append_be(header, 1, 4);                          // clusters of the reference count table
+  append_be(header, 0, 4);                          // no snapshots
+  header.append(std::size_t{8 + 8 + 8 + 8}, '\0');  // no snapshots' offset, no features
+  append_be(header, 4, 4);                          // reference counts of 2^4 bits
   append_be(header, header_size, 4);
   append_be(header, 0xE2792ACA, 4);  // the extension that states the backing file's format
   append_be(header, format.size(), 4);
