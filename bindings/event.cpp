@@ -51,7 +51,7 @@ void log_to_python(LogLevel level, const std::string& line) {
       const Ref done(PyObject_CallMethod(logger.get(), "log", "iss", number, "%s", line.c_str()));
     }
   }
-  if (PyErr_Occurred() != nullptr) PyErr_WriteUnraisable(nullptr);
+  if (PyErr_Occurred() != nullptr && !interrupted_by_callback()) PyErr_WriteUnraisable(nullptr);
 }
 
 /// Of a number of Python's logging.

@@ -57,8 +57,6 @@ void add_fields(Dict& dict, const ImageInfo& info) {
       .with("references", info.references);
 }
 
-namespace {
-
 std::string text_of(PyObject* object, const char* method, const char* argument) {
   return Text(object, {method, Ref(check(PyUnicode_InternFromString(argument))).get()}).c_str();
 }
@@ -66,8 +64,6 @@ std::optional<std::string> optional_text(PyObject* object, const char* method, c
   if (object == Py_None) return std::nullopt;
   return text_of(object, method, argument);
 }
-
-}  // namespace
 
 PyObject* probe(PyObject* path, PyObject* format) {
   const auto file = text_of(path, "probe", "path");
@@ -79,15 +75,11 @@ PyObject* probe(PyObject* path, PyObject* format) {
   return value(info);
 }
 
-namespace {
-
 Backing policy(const std::string& rule, PyObject* directory) {
   if (rule == "allow") return backing::allow;
   if (rule == "under") return backing::under(text_of(directory, "open_disk", "backing"));
   return backing::refuse;
 }
-
-}  // namespace
 
 PyObject* check_disk(PyObject* op, PyObject* path, PyObject* format, const std::string& rule,
                      PyObject* directory) {

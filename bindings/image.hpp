@@ -1,12 +1,19 @@
 // Disk images for Python: what probe() and open_disk() found, as dicts.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "handle.hpp"
 #include "object.hpp"
 
 namespace guestkit::python {
+
+/// An argument of a method; std::nullopt for None.
+std::string text_of(PyObject* object, const char* method, const char* argument);
+std::optional<std::string> optional_text(PyObject* object, const char* method, const char* argument);
+/// The rule by its name.
+Backing policy(const std::string& rule, PyObject* directory);
 
 /// guestkit._native.probe: guestkit.images makes values of the dict.
 /// @param format  a text or None

@@ -8,6 +8,7 @@
 
 #include "convert.hpp"
 #include "gil.hpp"
+#include "image.hpp"
 #include "signals.hpp"
 #include "value.hpp"
 
@@ -216,18 +217,21 @@ std::vector<InspectKey> keys_of(PyObject* given) {
 }  // namespace
 
 PyObject* inspect(Handle& handle, PyObject* disks, std::uint32_t parts, bool automatic, bool verify,
-                  PyObject* keys, PyObject* step) {
+                  PyObject* keys, PyObject* step, PyObject* opening) {
   static const Place disks_place = place("inspect", "disk");
   const auto paths = TextList(disks, disks_place).strings();
   InspectOptions options{.parts = static_cast<InspectPart>(parts),
                          .mode = automatic ? InspectMode::automatic : InspectMode::libguestfs,
                          .verify = verify,
-                         .keys = keys_of(keys)};
+                         .keys = keys_of(keys),
+                         .format = optional_text(PyTuple_GET_ITEM(opening, 0), "inspect", "format"),
+                         .backing = policy(text_of(PyTuple_GET_ITEM(opening, 1), "inspect", "backing"),
+                                           PyTuple_GET_ITEM(opening, 2))};
   if (step != Py_None)
     options.step = [step](const char* what) {
       on_calling_thread([&] {
         const Ref ignored(PyObject_CallFunction(step, "s", what));
-        if (PyErr_Occurred() != nullptr) PyErr_WriteUnraisable(step);
+        if (PyErr_Occurred() != nullptr && !interrupted_by_callback()) PyErr_WriteUnraisable(step);
       });
     };
   return value(interruptible(handle, true, [&] {
@@ -265,12 +269,20 @@ PyObject* walk(Handle& handle, PyObject* directory, int max_depth, std::uint64_t
 }
 
 PyObject* extract(Handle& handle, PyObject* path, PyObject* host_directory, std::uint64_t max_bytes,
-                  std::uint64_t max_entries) {
+                  std::uint64_t max_entries, PyObject* progress) {
   static const Place path_place = place("extract", "path"), host_place = place("extract", "host_directory");
   const std::string name = Text(path, path_place).c_str(), host = Text(host_directory, host_place).c_str();
-  return value(interruptible(handle, false, [&] {
-    return guestkit::extract(handle, name, host, {max_bytes, max_entries});
-  }));
+  ExtractOptions options{.max_bytes = max_bytes, .max_entries = max_entries};
+  if (progress != Py_None)
+    options.progress = [progress](const GuestFile& file, std::uint64_t bytes) {
+      on_calling_thread([&] {
+        const Ref where(value(file.path));
+        const Ref ignored(
+            PyObject_CallFunction(progress, "OK", where.get(), static_cast<unsigned long long>(bytes)));
+        if (PyErr_Occurred() != nullptr && !interrupted_by_callback()) PyErr_WriteUnraisable(progress);
+      });
+    };
+  return value(interruptible(handle, false, [&] { return guestkit::extract(handle, name, host, options); }));
 }
 
 }  // namespace guestkit::python

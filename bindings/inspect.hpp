@@ -10,8 +10,9 @@ namespace guestkit::python {
 /// @param disks   to add and launch with; none: the handle is launched
 /// @param keys    tuples of device, secret, and whether that is a file
 /// @param step    called with what is being done, or None
+/// @param opening how the disks are opened: their format or None, the rule, and its directory or None
 PyObject* inspect(Handle& handle, PyObject* disks, std::uint32_t parts, bool automatic, bool verify,
-                  PyObject* keys, PyObject* step);
+                  PyObject* keys, PyObject* step, PyObject* opening);
 
 PyObject* read_small(Handle& handle, PyObject* path, std::uint64_t limit);
 /// A dict by path: bytes, or a tuple of message and errno.
@@ -19,6 +20,6 @@ PyObject* read_files(Handle& handle, PyObject* paths, std::uint64_t limit);
 /// A tuple of dicts.
 PyObject* walk(Handle& handle, PyObject* directory, int max_depth, std::uint64_t max_entries);
 PyObject* extract(Handle& handle, PyObject* path, PyObject* host_directory, std::uint64_t max_bytes,
-                  std::uint64_t max_entries);
+                  std::uint64_t max_entries, PyObject* progress);
 
 }  // namespace guestkit::python

@@ -124,9 +124,11 @@ bp::object object_of(F&& make) {
 }
 
 bp::object inspect_handle(const bp::object& self, const bp::object& disks, std::uint32_t parts,
-                          bool automatic, bool verify, const bp::tuple& keys, const bp::object& step) {
+                          bool automatic, bool verify, const bp::tuple& keys, const bp::object& step,
+                          const bp::tuple& opening) {
   return object_of([&] {
-    return inspect(self_of(self.ptr()), disks.ptr(), parts, automatic, verify, keys.ptr(), step.ptr());
+    return inspect(self_of(self.ptr()), disks.ptr(), parts, automatic, verify, keys.ptr(), step.ptr(),
+                   opening.ptr());
   });
 }
 
@@ -144,9 +146,11 @@ bp::object walk_directory(const bp::object& self, const bp::object& directory, i
 }
 
 bp::object extract_tree(const bp::object& self, const bp::object& path, const bp::object& host_directory,
-                        std::uint64_t max_bytes, std::uint64_t max_entries) {
-  return object_of(
-      [&] { return extract(self_of(self.ptr()), path.ptr(), host_directory.ptr(), max_bytes, max_entries); });
+                        std::uint64_t max_bytes, std::uint64_t max_entries, const bp::object& progress) {
+  return object_of([&] {
+    return extract(self_of(self.ptr()), path.ptr(), host_directory.ptr(), max_bytes, max_entries,
+                   progress.ptr());
+  });
 }
 
 bp::object checked_disk(const bp::object& op, const bp::object& path, const bp::object& format,
@@ -195,6 +199,20 @@ bp::object private_directory_fault(const bp::object& directory) {
   return translated([&] { return text(detail::private_directory_fault(path_of(directory))); });
 }
 
+bp::object kvm_status(const std::string& qemu) {
+  return translated([&] {
+    const auto status = [&] {
+      const GilRelease released;  // it may take seconds
+      return guestkit::kvm_status(qemu);
+    }();
+    return bp::object(bp::make_tuple(status.usable, text(status.reason)));
+  });
+}
+
+std::uint64_t available_memory() {
+  return detail::available_memory();
+}
+
 /// The package's first call in every interpreter that imports it. Boost.Python's classes and the way in which
 /// callbacks take the GIL belong to the main one.
 void use_types(const bp::object& types) {
@@ -241,6 +259,8 @@ BOOST_PYTHON_MODULE(_native) {
   bp::def("set_appliance_limit", &gk::limit_appliances);
   bp::def("check_disk", &gk::checked_disk);
   bp::def("appliance_fault", &gk::appliance_fault);
+  bp::def("kvm_status", &gk::kvm_status);
+  bp::def("available_memory", &gk::available_memory);
   bp::def("private_directory_fault", &gk::private_directory_fault);
 
   auto* type = reinterpret_cast<PyTypeObject*>(handle.ptr());

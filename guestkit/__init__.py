@@ -16,6 +16,7 @@ from guestkit.errors import (
 from guestkit.events import Event
 from guestkit.fleet import FleetProgress, Report, inspect, inspect_many
 from guestkit.generated import structs
+from guestkit.guest import open_guest
 from guestkit.handle import Guestfs, LaunchInfo, set_appliance_limit
 from guestkit.images import ImageInfo, probe, under
 from guestkit.inspection import Inspection, Key
@@ -47,6 +48,7 @@ __all__ = [
     "UnpackLimits",
     "inspect",
     "inspect_many",
+    "open_guest",
     "probe",
     "set_appliance_limit",
     "set_executor",

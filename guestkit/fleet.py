@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from guestkit.errors import Error, LaunchError
 from guestkit.handle import Guestfs
+from guestkit.images import Backing
 from guestkit.inspection import DEFAULT_PARTS, Inspection, Key, Mode, Part, path_list
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ class _Job:
     mode: Mode
     verify: bool | float
     timeout: float | None
+    format: str | None
+    backing: Backing
     handle: Mapping[str, Any] = field(default_factory=dict)
 
     def options(self) -> dict[str, Any]:
@@ -122,7 +125,14 @@ class _Job:
         # The share of disks that are verified needs no secrecy.
         verify = self.verify if isinstance(self.verify, bool) else random.random() < self.verify
         return handle._inspect_disks(
-            path_list(guest), parts=self.parts, keys=self.keys, mode=self.mode, verify=verify, step=step
+            path_list(guest),
+            parts=self.parts,
+            keys=self.keys,
+            mode=self.mode,
+            verify=verify,
+            step=step,
+            format=self.format,
+            backing=self.backing,
         )
 
 
@@ -134,6 +144,8 @@ def inspect(
     mode: Mode = "auto",
     verify: bool | float = False,
     timeout: float | None = TIMEOUT,
+    format: str | None = None,
+    backing: Backing = "refuse",
     step: Callable[[str], object] | None = None,
     **handle: Any,
 ) -> Inspection:
@@ -148,10 +160,11 @@ def inspect(
         are sure to give the same answer
     verify: go both ways and report the differences: True, or for this share of disks, such as 0.01
     timeout: for all of it, in seconds; CallTimeout
+    format, backing: as in `Guestfs.open_disk`, for all the disks
     step: called with what is being done
     handle: options of `Guestfs`
     """
-    job = _Job(parts, tuple(keys), mode, verify, timeout, handle)
+    job = _Job(parts, tuple(keys), mode, verify, timeout, format, backing, handle)
     with Guestfs(**job.options()) as g:
         return job.run(g, disk, step)
 
@@ -165,6 +178,8 @@ def inspect_many(
     mode: Mode = "auto",
     verify: bool | float = False,
     timeout: float | None = TIMEOUT,
+    format: str | None = None,
+    backing: Backing = "refuse",
     progress: Callable[[FleetProgress], object] | None = None,
     jobs_executor: Executor | None = None,
     **handle: Any,
@@ -179,9 +194,9 @@ def inspect_many(
     jobs_executor: where the guests are inspected, instead of on threads of this process: a
         ProcessPoolExecutor, Dask's `Client.get_executor()`, any `concurrent.futures.Executor`. Jobs and
         reports are pickled, and what runs there when the loop is left ends by its time-out
-    parts, keys, mode, verify, handle: as in `inspect`
+    parts, keys, mode, verify, format, backing, handle: as in `inspect`
     """
-    job = _Job(parts, tuple(keys), mode, verify, timeout, handle)
+    job = _Job(parts, tuple(keys), mode, verify, timeout, format, backing, handle)
     if jobs_executor is not None:
         limit = None if concurrency == "auto" else _at_once(concurrency)
         yield from _on_executor(jobs_executor, limit, disks, _Elsewhere(job), _Local(job, progress).told)
@@ -315,6 +330,8 @@ async def inspect_async(
     mode: Mode = "auto",
     verify: bool | float = False,
     timeout: float | None = TIMEOUT,
+    format: str | None = None,
+    backing: Backing = "refuse",
     step: Callable[[str], object] | None = None,
     **handle: Any,
 ) -> Inspection:
@@ -322,7 +339,8 @@ async def inspect_async(
 
     A cancel ends it and waits until it has ended.
     """
-    return await _inspect_async(_Job(parts, tuple(keys), mode, verify, timeout, handle), disk, step)
+    job = _Job(parts, tuple(keys), mode, verify, timeout, format, backing, handle)
+    return await _inspect_async(job, disk, step)
 
 
 async def _inspect_async(job: _Job, guest: Any, step: Callable[[str], object] | None) -> Inspection:
@@ -347,6 +365,8 @@ async def inspect_many_async(
     mode: Mode = "auto",
     verify: bool | float = False,
     timeout: float | None = TIMEOUT,
+    format: str | None = None,
+    backing: Backing = "refuse",
     progress: Callable[[FleetProgress], object] | None = None,
     jobs_executor: Executor | None = None,
     **handle: Any,
@@ -357,7 +377,7 @@ async def inspect_many_async(
     (`contextlib.aclosing` says when) or a cancel ends what runs and waits until it has ended; what runs on a
     jobs_executor ends by its time-out.
     """
-    job = _Job(parts, tuple(keys), mode, verify, timeout, handle)
+    job = _Job(parts, tuple(keys), mode, verify, timeout, format, backing, handle)
     at_once = None if jobs_executor is not None and concurrency == "auto" else _at_once(concurrency)
     steps: dict[str, str] = {}
     done = 0

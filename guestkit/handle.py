@@ -248,11 +248,15 @@ class Guestfs(_native.Handle):
         mode: Mode,
         verify: bool,
         step: Callable[[str], object] | None,
+        format: str | None = None,
+        backing: images.Backing = "refuse",
     ) -> Inspection:
         """Add the disks, launch, inspect; without disks the handle is launched."""
-        return inspection(
-            super()._inspect(disks, parts_number(parts), is_automatic(mode), verify, native_keys(keys), step)
-        )
+        opening = (format, *images.policy_of("inspect", backing))
+        automatic = is_automatic(mode)
+        number = parts_number(parts)
+        found = super()._inspect(disks, number, automatic, verify, native_keys(keys), step, opening)
+        return inspection(found)
 
     def read_small(self, path: StrOrBytesPath, *, limit: int = SMALL_FILE) -> bytes:
         """Return the content of a small file, much faster than `read_file`. Since 0.3.
@@ -290,14 +294,17 @@ class Guestfs(_native.Handle):
         *,
         max_bytes: int = 16 << 30,
         max_entries: int = 1_000_000,
+        progress: Callable[[str, int], object] | None = None,
     ) -> Extracted:
         """Copy a file or a tree of the guest into a directory of the host, under its own name. Since 0.3.
 
         Nothing is written outside that directory, whatever the guest's names and symlinks are: symlinks that
         point outside are skipped, as are devices, FIFOs and sockets; files lose their set-id bits. What is
         there already is an Error with EEXIST, more than max_bytes or max_entries one with EFBIG.
+
+        progress: called now and then with the file and the bytes that are there in all, on the calling thread
         """
-        return extracted(super()._extract(path, host_directory, max_bytes, max_entries))
+        return extracted(super()._extract(path, host_directory, max_bytes, max_entries, progress))
 
     def set_event_callback(self, callback: EventCallback, events: Event | int = Event.ALL) -> int:
         """Have callback run at each of these events; return the number of the registration.

@@ -1,57 +1,50 @@
-"""The command line: `python -m guestkit COMMAND`."""
+"""The command line: `guestkit COMMAND`, or `python -m guestkit COMMAND`."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
-from guestkit.appliance import ApplianceError
-from guestkit.cli import appliance, inspect
+from guestkit.cli.common import UsageError
+from guestkit.cli.ending import Terminated, ended_by_signals
+from guestkit.cli.errors import sentence
+from guestkit.cli.parser import make_parser
+from guestkit.cli.screen import Screen, logging_to
 from guestkit.cli.text import printable
-from guestkit.errors import Error
+
+__all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that argv (default: the process' arguments) tells; return the exit status.
 
-    0: all is well. 1: something failed, told on stdout with the disk it belongs to, else on stderr.
-    130: Ctrl-C. 141: nobody reads stdout any more. Wrong usage raises SystemExit(2), as argparse does.
+    0: all is well. 1: something failed, told on stderr or with the disk it belongs to. 130: Ctrl-C.
+    141: nobody reads stdout any more. 143 and such: 128 and the signal's number. Wrong usage raises
+    SystemExit(2), as argparse does.
     """
-    arguments = _parser().parse_args(argv)
+    arguments = make_parser().parse_args(argv)
+    screen = Screen(quiet=arguments.quiet, log_json=arguments.log_json)
+    verbosity = -1 if arguments.quiet else arguments.verbose
     try:
-        status: int = arguments.run(arguments)
-        sys.stdout.flush()
+        with ended_by_signals(), logging_to(screen, verbosity):
+            status: int = arguments.run(arguments, screen)
+            sys.stdout.flush()
+    except Terminated as ended:
+        return 128 + ended.signal
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # The interpreter flushes once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (Error, ApplianceError, OSError) as error:
-        print(f"guestkit: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+    except UsageError as error:
+        arguments.parser.error(str(error))
+    except Exception as error:
+        screen.tell("error", sentence(error))
+        if arguments.debug:
+            for line in "".join(traceback.format_exception(error)).splitlines():
+                print(printable(line), file=sys.stderr)
         return 1
     return status
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="guestkit", description="Look inside virtual-machine disk images.", allow_abbrev=False
-    )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, told, command in (
-        ("inspect", "tell what is on disks", inspect),
-        ("appliance", "build, list, check or remove the fast appliance", appliance),
-    ):
-        added = commands.add_parser(
-            name,
-            help=told,
-            description=command.DESCRIPTION,
-            epilog=command.EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        command.add_arguments(added)
-        added.set_defaults(run=command.run)
-    return parser

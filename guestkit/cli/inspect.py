@@ -3,58 +3,186 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
-import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from guestkit.cli.text import render_reports, write
+from guestkit.cli.common import UsageError, add_disk_options, add_key_option, backing, positive, seconds
+from guestkit.cli.errors import options_of
+from guestkit.cli.reports import render_reports, tree
+from guestkit.cli.screen import Screen
 from guestkit.demo import make_demo_guest
-from guestkit.fleet import inspect_many
+from guestkit.fleet import TIMEOUT, Report, inspect_many
+from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Part
 
+SUMMARY = "tell what is on disks"
 DESCRIPTION = """\
 Tell what is on disks: filesystems, operating systems, packages. The disks are only read.
 Without a DISK: make a small demo guest and inspect that."""
-
-EPILOG = """\
-examples:
-  guestkit inspect web.qcow2
-  guestkit inspect --json /srv/images/*.qcow2 | jq '.[].inspection.operating_systems[].product_name'
-
-exit status: 0 all is well, 1 a disk failed (the others are reported all the same), 2 wrong usage"""
+EXAMPLES = (
+    "guestkit inspect web.qcow2",
+    "guestkit inspect --json web.qcow2 db.img > report.json",
+    "guestkit inspect --jsonl --only users,network web.qcow2 db.img",
+    "guestkit inspect --xml web.qcow2",
+    "guestkit inspect --format qcow2 --backing . overlay.qcow2",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `inspect` takes."""
     parser.add_argument("disks", metavar="DISK", nargs="*", help="a disk image or a block device")
-    parser.add_argument("--json", action="store_true", help="print the reports as a JSON list")
+    output = parser.add_argument_group("output").add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="the reports as a JSON list, at the end")
+    output.add_argument("--jsonl", action="store_true", help="a JSON object a line, as the disks get ready")
+    output.add_argument("--xml", action="store_true", help="of one guest, as virt-inspector writes it")
+    what = parser.add_argument_group("what is told")
+    what.add_argument(
+        "--only",
+        metavar="PART,…",
+        type=_parts,
+        help=f"beside the operating systems: {', '.join(ALL_PARTS)}, or all"
+        f" (default: {','.join(DEFAULT_PARTS)})",
+    )
+    what.add_argument(
+        "--applications",
+        action=argparse.BooleanOptionalAction,
+        help="list the packages; default: a terminal shows their number, all else gets the list",
+    )
+    what.add_argument(
+        "--mode",
+        choices=("auto", "libguestfs"),
+        default="auto",
+        help="libguestfs: by its own inspection alone, which is slower",
+    )
+    add_disk_options(parser)
+    how = parser.add_argument_group("how")
+    how.add_argument("--one-guest", action="store_true", help="the disks are those of one guest")
+    add_key_option(how)
+    how.add_argument(
+        "--concurrency", metavar="N", type=positive, help="disks at once; default: one a processor"
+    )
+    how.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=TIMEOUT,
+        help="for a disk (default: %(default)g)",
+    )
 
 
-def run(arguments: argparse.Namespace) -> int:
+def _parts(text: str) -> tuple[Part, ...]:
+    if text == "all":
+        return tuple(ALL_PARTS)
+    chosen = tuple(part for part in ALL_PARTS if part in text.split(","))
+    if unknown := set(text.split(",")) - set(chosen):
+        raise argparse.ArgumentTypeError(f"no part {min(unknown)!r}; there are: {', '.join(ALL_PARTS)}")
+    return chosen
+
+
+def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
-    return inspect(arguments.disks, as_json=arguments.json)
+    if arguments.xml and len(arguments.disks) > 1 and not arguments.one_guest:
+        raise UsageError("--xml is for one guest: one DISK, or --one-guest")
+    with _disks(arguments.disks, screen) as disks:
+        guests: Sequence[str | Sequence[str]] = [tuple(disks)] if arguments.one_guest else disks
+        output = _Output(arguments, screen, [disks[0]] if arguments.one_guest else disks)
+        with screen.fleet(len(guests)) as progress:
+            reports = inspect_many(
+                guests,
+                concurrency=arguments.concurrency or "auto",
+                parts=_wanted(arguments, screen),
+                keys=arguments.keys,
+                mode=arguments.mode,
+                timeout=arguments.timeout,
+                format=arguments.format,
+                backing=backing(arguments),
+                progress=progress,
+            )
+            try:
+                for report in reports:
+                    output.add(report)
+            finally:  # Ctrl-C: what is done is told
+                with contextlib.suppress(AttributeError):  # a list in tests
+                    reports.close()
+                output.end()
+    return 1 if output.failed else 0
 
 
-def inspect(disks: Sequence[str], *, as_json: bool) -> int:
-    """Inspect the disks, or a demo guest if there is none; print the reports; return the exit status.
-
-    The report alone goes to stdout. Raises Error when the demo guest cannot be made.
-    """
-    if disks:
-        return _inspect(disks, as_json)
+@contextlib.contextmanager
+def _disks(given: Sequence[str], screen: Screen) -> Iterator[Sequence[str]]:
+    if given:
+        yield given
+        return
     with tempfile.TemporaryDirectory(prefix="guestkit-demo-") as directory:
         disk = os.path.join(directory, "demo.img")
-        print(f"guestkit: no disk given, making a small demo guest: {disk}", file=sys.stderr, flush=True)
+        screen.note(f"no disk given, making a small demo guest: {disk}")
         make_demo_guest(disk)
-        return _inspect([disk], as_json)
+        yield [disk]
 
 
-def _inspect(disks: Sequence[str], as_json: bool) -> int:
-    reports = sorted(inspect_many(disks), key=lambda report: disks.index(report.disk))
-    if as_json:
-        # Escaped to ASCII, as json does by default: names that are not UTF-8 stay exact, terminals stay safe.
-        write(json.dumps([report.to_dict() for report in reports], indent=2) + "\n")
-    else:
-        write(render_reports(reports))
-    return 1 if any(report.error for report in reports) else 0
+def _wanted(arguments: argparse.Namespace, screen: Screen) -> tuple[Part, ...]:
+    parts = set(arguments.only or DEFAULT_PARTS)
+    if arguments.applications:
+        parts.add("applications")
+    if arguments.applications is False:
+        parts.discard("applications")
+    return tuple(part for part in ALL_PARTS if part in parts)
+
+
+class _Output:
+    """Writes the reports: text and trees in the order in which the disks were given, as soon as can be."""
+
+    def __init__(self, arguments: argparse.Namespace, screen: Screen, disks: Sequence[str]) -> None:
+        self._arguments = arguments
+        self._screen = screen
+        self._waiting = list(disks)
+        self._ready: list[Report] = []
+        self._written = 0
+        self.failed = False
+
+    def add(self, report: Report) -> None:
+        self.failed |= report.error is not None
+        if self._arguments.jsonl:
+            self._screen.write(json.dumps(report.to_dict()) + "\n")
+            return
+        self._ready.append(report)
+        if not (self._arguments.json or self._arguments.xml):
+            while report_of_next := self._next():
+                self._write(report_of_next)
+
+    def _next(self) -> Report | None:
+        for report in self._ready:
+            if self._waiting and report.disk == self._waiting[0]:
+                self._ready.remove(report)
+                del self._waiting[0]
+                return report
+        return None
+
+    def end(self) -> None:
+        """Write what is left."""
+        rest = sorted(self._ready, key=lambda report: self._waiting.index(report.disk))
+        self._ready = []
+        if self._arguments.json:
+            # In ASCII, as json writes by default: names that are not UTF-8 stay exact, terminals stay safe.
+            self._screen.write(json.dumps([report.to_dict() for report in rest], indent=2) + "\n")
+        elif self._arguments.xml:
+            for report in rest:
+                self._write_xml(report)
+        else:
+            for report in rest:
+                self._write(report)
+
+    def _write(self, report: Report) -> None:
+        if self._screen.is_terminal:
+            self._screen.show(tree(report, packages=bool(self._arguments.applications)))
+        else:
+            self._screen.write(("\n" if self._written else "") + render_reports([report]))
+        self._written += 1
+
+    def _write_xml(self, report: Report) -> None:
+        if report.inspection is not None:
+            self._screen.write(report.inspection.to_xml())
+        elif report.error is not None:
+            self._screen.tell("error", options_of(report.error.message))

@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -67,6 +68,8 @@ struct ExtractOptions {
   std::uint64_t max_bytes = std::uint64_t{16}
                             << 30U;     ///< more is an Error with EFBIG: sparse files cost nothing
   std::size_t max_entries = 1'000'000;  ///< likewise
+  std::function<void(const GuestFile&, std::uint64_t)> progress =
+      {};  ///< told the file and how many bytes there are in all, now and then, by the calling thread
 };
 
 /// What was not copied.
@@ -322,6 +325,7 @@ class extraction {
         if (part.empty()) break;
         write(made, part.view(), at, name);
         at += part.size();
+        if (options_.progress) options_.progress(file, done_.bytes + at);
       }
     });
     if (::ftruncate(made.get(), static_cast<off_t>(at)) != 0) fail(name);

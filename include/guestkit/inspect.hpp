@@ -143,10 +143,10 @@ class inspection {
   Inspection found_;
 };
 
-/// Opens a disk for reading, by the strictest policy: the one place that opens what an inspection looks at.
+/// Opens a disk for reading: the one place that opens what an inspection looks at.
 template <class Handle>
-InspectedDisk add_inspected_disk(Handle& g, const std::string& path) {
-  const auto image = g.open_disk(path);
+InspectedDisk add_inspected_disk(Handle& g, const std::string& path, const InspectOptions& options) {
+  const auto image = g.open_disk(path, {.format = options.format, .backing = options.backing});
   // QEMU would read what is missing as zeros.
   if (image.truncated)
     throw Error("open_disk",
@@ -178,7 +178,7 @@ Inspection inspect_disks(basic_guestfs<Core>& g, const string_list& disks,
   if (options.step) options.step("starting the appliance");
   std::vector<InspectedDisk> known;
   known.reserve(disks.size());
-  for (const auto& disk : disks) known.push_back(detail::add_inspected_disk(g, disk));
+  for (const auto& disk : disks) known.push_back(detail::add_inspected_disk(g, disk, options));
   g.set_autosync(false);  // nothing is written: there is nothing to wait for at the end
   g.launch();
   return detail::inspection<Guest>(guest, options).run(std::move(known));

@@ -152,3 +152,10 @@ def test_a_wheel_holds_all_that_the_package_needs(tmp_path: Path) -> None:
     base = Path(sys.base_prefix, "bin", "python3.11")
     told = run(base, "-P", "-c", program, environment={"PYTHONPATH": str(tmp_path / "site")})
     assert told == f"1280 {tmp_path / 'site' / 'guestkit'}\n"
+    (shared,) = (tmp_path / "site").glob("guestkit-*.data/data/share")
+    for name in (
+        "man/man1/guestkit.1",
+        "bash-completion/completions/guestkit",
+        "zsh/site-functions/_guestkit",
+    ):
+        assert (shared / name).is_file()

@@ -79,6 +79,10 @@ def test_the_programs_about_inspection(demo_guest: Path, tmp_path: Path) -> None
     assert printed == f"{DEMO_SYSTEM.product_name} {DEMO_SYSTEM.hostname} 5 packages\n"
     printed = output([sys.executable, "-c", program("inspection.md", "Key(") + "print(keys)"], tmp_path)
     assert "the passphrase" not in printed
+    printed = output([sys.executable, "-c", program("inspection.md", "open_guest")], tmp_path)
+    assert printed == f"{DEMO_SYSTEM.hostname}\n\n"
+    assert (tmp_path / "fstab").read_text().startswith("LABEL=demo-root / ext4 ")
+    assert (tmp_path / "var" / "lib" / "dpkg" / "status").exists()
 
 
 def test_the_programs_about_fleets(demo_guest: Path, tmp_path: Path) -> None:

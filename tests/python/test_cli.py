@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -13,13 +14,20 @@ from typing import Any
 
 import pytest
 
+import guestkit.cli.df
+import guestkit.cli.doctor
 import guestkit.cli.inspect
-from guestkit import Error
+from guestkit import Error, Key, probe
 from guestkit.cli import main
-from guestkit.cli.text import printable, render_reports
+from guestkit.cli.ending import Terminated
+from guestkit.cli.parser import COMMANDS
+from guestkit.cli.reports import render_reports
+from guestkit.cli.text import columns, human_size, printable
 from guestkit.demo import DEMO_SYSTEM
+from guestkit.doctor import Finding
 from guestkit.fleet import Failure, Report
 from guestkit.inspection import (
+    ALL_PARTS,
     Application,
     Filesystem,
     Inspection,
@@ -27,6 +35,7 @@ from guestkit.inspection import (
     PartFailure,
     Provenance,
     UnopenedFilesystem,
+    User,
 )
 
 
@@ -80,21 +89,24 @@ BAD = Report(
     error=Failure(kind="Error", message="bad.img: is empty", errno=22, op="probe"),
 )
 
-Serve = Callable[..., None]
+Serve = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
-    """Have the command get these reports, or this exception."""
+    """Have the command get these reports, then this exception; returns what it asked for."""
+    given: dict[str, Any] = {}
 
-    def serve(*reports: Report, error: BaseException | None = None) -> None:
-        def inspect_many(disks: Iterable[str]) -> Iterator[Report]:
+    def serve(*reports: Report, error: BaseException | None = None) -> dict[str, Any]:
+        def inspect_many(disks: Iterable[str], **options: Any) -> Iterator[Report]:
+            assert list(disks) == [report.disk for report in reports]
+            given.update(options)
+            yield from reversed(reports)  # they come as they are ready
             if error is not None:
                 raise error
-            assert list(disks) == [report.disk for report in reports]
-            return reversed(reports)  # they come as they are ready
 
         monkeypatch.setattr(guestkit.cli.inspect, "inspect_many", inspect_many)
+        return given
 
     return serve
 
@@ -240,10 +252,10 @@ def test_without_a_disk_a_demo_guest_is_made_inspected_and_removed(
         made.append(Path(path))
         made[0].write_bytes(b"guest")
 
-    def inspect_many(disks: list[str]) -> list[Report]:
+    def inspect_many(disks: list[str], **options: Any) -> Iterator[Report]:
         assert disks == [str(made[0])]
         assert made[0].read_bytes() == b"guest"
-        return [replace(GOOD, disk=disks[0])]
+        yield replace(GOOD, disk=disks[0])
 
     monkeypatch.setattr(guestkit.cli.inspect, "make_demo_guest", make_demo_guest)
     monkeypatch.setattr(guestkit.cli.inspect, "inspect_many", inspect_many)
@@ -270,10 +282,13 @@ def test_a_demo_guest_that_cannot_be_made_is_one_line_on_stderr(
     assert err.splitlines()[1:] == [r"guestkit: launch: no\x1b kernel here"]
 
 
-def test_ctrl_c_is_quiet(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
-    serve(error=KeyboardInterrupt())
-    assert main(["inspect", "web.img"]) == 130
-    assert capsys.readouterr() == ("", "")
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Terminated(15)])
+def test_ctrl_c_and_sigterm_tell_what_was_done_until_then(
+    serve: Serve, capsys: pytest.CaptureFixture[str], error: BaseException
+) -> None:
+    serve(BAD, GOOD, error=error)
+    assert main(["inspect", "bad.img", "web.img"]) == 128 + (15 if isinstance(error, Terminated) else 2)
+    assert capsys.readouterr() == (render_reports([BAD, GOOD]), "")
 
 
 @pytest.mark.parametrize(
@@ -296,7 +311,7 @@ def test_help_shows_examples_and_exit_statuses(capsys: pytest.CaptureFixture[str
     assert caught.value.code == 0
     out = capsys.readouterr().out
     assert "guestkit inspect web.qcow2" in out
-    assert "exit status: 0" in out
+    assert "exit status:\n  0" in out
 
 
 # The process.
@@ -336,3 +351,267 @@ def test_a_disk_whose_name_is_not_utf8(tmp_path: Path) -> None:
     assert report["disk"] == "\udcff.img"
     message = "\udcff.img: no such file"
     assert report["error"] == {"kind": "Error", "message": message, "errno": 2, "op": "open_disk"}
+
+
+# What is asked for.
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        ([], {"filesystems", "applications"}),
+        (["--no-applications"], {"filesystems"}),
+        (["--only", "users,network"], {"users", "network"}),
+        (["--only", "users", "--applications"], {"users", "applications"}),
+        (["--only", "all"], set(ALL_PARTS)),
+    ],
+)
+def test_what_is_gathered(
+    serve: Serve, capsys: pytest.CaptureFixture[str], words: list[str], parts: set[str]
+) -> None:
+    given = serve(GOOD)
+    assert main(["inspect", *words, "web.img"]) == 0
+    assert set(given["parts"]) == parts
+
+
+def test_options_reach_the_inspection(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    given = serve(GOOD)
+    keys = ["--key", "all:file:/run/keys/web", "--key", "/dev/sda2:key:a:secret"]
+    assert main(["inspect", *keys, "--concurrency", "3", "--timeout", "1.5", "web.img"]) == 0
+    assert given["keys"] == [Key(file="/run/keys/web"), Key("a:secret", device="/dev/sda2")]
+    assert (given["concurrency"], given["timeout"], given["mode"]) == (3, 1.5, "auto")
+
+
+def test_json_lines_come_as_the_disks_get_ready(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    serve(GOOD, BAD)
+    assert main(["inspect", "--jsonl", "web.img", "bad.img"]) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["disk"] for line in lines] == ["bad.img", "web.img"]
+
+
+def test_xml_is_virt_inspectors(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    serve(GOOD)
+    assert main(["inspect", "--xml", "web.img"]) == 0
+    assert GOOD.inspection is not None
+    assert capsys.readouterr().out == GOOD.inspection.to_xml()
+
+
+def test_parts_on_request_are_in_the_text() -> None:
+    user = User(name="demo", uid=1000, gid=1000, full_name="", home="/home/demo", shell="/bin/sh")
+    more = system(users=(user,), services=("ssh",), timezone="Europe/Berlin", applications=())
+    text = render_reports([report("d", more)])
+    assert "    users           demo  1000  /home/demo  /bin/sh\n" in text
+    assert "    services        ssh\n" in text
+    assert "    timezone        Europe/Berlin\n" in text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0"),
+        (1023, "1023"),
+        (1024, "1.0K"),
+        (1536, "1.5K"),
+        (10240, "10K"),
+        (1023 << 10, "1.0M"),
+        (3 << 40, "3.0T"),
+    ],
+)
+def test_human_sizes_are_those_of_ls(size: int, text: str) -> None:
+    assert human_size(size) == text
+
+
+def test_columns_of_nothing() -> None:
+    assert columns([]) == []
+
+
+# Messages.
+
+
+def test_an_error_says_what_the_options_of_the_command_line_would_permit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-u", "-b", "base.img", "-F", "raw"]
+    overlay = tmp_path / "overlay.qcow2"
+    subprocess.run([*command, str(overlay), "1M"], check=True)
+    assert main(["convert", "--format", "qcow2", str(overlay), str(tmp_path / "flat.raw")]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "base.img" in err
+    assert "--backing DIRECTORY or --backing allow permits it" in err
+    assert err.count("\n") == 1
+
+
+def test_a_fault_of_guestkit_is_one_line_and_a_traceback_with_debug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def diagnose() -> None:
+        raise KeyError("\x1b[31m")
+
+    monkeypatch.setattr(guestkit.cli.doctor, "diagnose", diagnose)
+    assert main(["doctor"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("guestkit: this is a fault of guestkit: KeyError: '\\x1b[31m'; ")
+    assert err.count("\n") == 1
+    assert main(["doctor", "--debug"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback (most recent call last):" in err
+    assert "\x1b" not in err
+
+
+def test_log_json_makes_every_line_of_stderr_an_object(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "--log-json", "/nonexistent\x1b"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.isascii()
+    assert "\x1b" not in line
+    told = json.loads(line)
+    assert list(told) == ["time", "level", "message"]
+    assert told["level"] == "error"
+    assert "/nonexistent" in told["message"]
+
+
+def test_the_log_has_the_level_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def diagnose() -> tuple[Finding, ...]:
+        log = logging.getLogger("guestkit")
+        for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
+            log.log(level, "\x1b[2J %s", logging.getLevelName(level))
+        return ()
+
+    monkeypatch.setattr(guestkit.cli.doctor, "diagnose", diagnose)
+    for words, count in ((["-q"], 1), ([], 2), (["-v"], 3), (["-vv"], 4)):
+        assert main(["doctor", *words]) == 0
+        err = capsys.readouterr().err
+        assert err.count("\n") == count
+        assert "\x1b" not in err
+    assert "guestkit: warning: \\x1b[2J WARNING\n" in err
+
+
+def test_wrong_usage_with_a_name_from_a_guest_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["info", "--\x1b[2J"], ["cp", "disk", "\x1b[2J", "there"], ["convert", "a", "\x1b[2J"]):
+        with pytest.raises(SystemExit):
+            main(words)
+        err = capsys.readouterr().err
+        assert "\x1b" not in err
+        assert "--help tells more" in err
+
+
+# info, convert, doctor, df.
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    path = tmp_path / "disk.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(path), "16M"], check=True)
+    return path
+
+
+def test_info_says_that_a_disk_refers_to_nothing(disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(disk)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"{disk}\n  format          qcow2 ")
+    assert "  virtual size    16M (16777216 bytes)\n" in out
+    assert "  refers to       nothing outside itself\n" in out
+
+
+def test_info_says_what_a_disk_refers_to_and_escapes_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overlay = tmp_path / "overlay.qcow2"
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-u", "-b", "/etc/\x1b[2Jshadow", "-F", "raw"]
+    subprocess.run([*command, str(overlay), "1M"], check=True)
+    assert main(["info", str(overlay), str(tmp_path / "missing")]) == 1
+    out, err = capsys.readouterr()
+    assert r"refers to       backing file '/etc/\x1b[2Jshadow', read as raw" in out
+    assert "--backing DIRECTORY" in out
+    assert err == f"guestkit: {tmp_path / 'missing'}: no such file\n"
+    assert main(["info", "--json", str(overlay)]) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    assert (told["disk"], told["backing_file"]) == (str(overlay), "/etc/\x1b[2Jshadow")
+
+
+def test_convert_takes_the_format_from_the_suffix_and_replaces_only_by_force(
+    disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = disk.with_name("disk.vmdk")
+    assert main(["convert", str(disk), str(output)]) == 0
+    assert capsys.readouterr().out.startswith(f"{output}: vmdk, ")
+    assert probe(output).format == "vmdk"
+    with pytest.raises(SystemExit):
+        main(["convert", str(disk), str(output)])
+    assert "--force replaces it" in capsys.readouterr().err
+    assert main(["convert", "--force", "--to", "raw", str(disk), str(output)]) == 0
+    assert output.stat().st_size == 16 << 20
+    with pytest.raises(SystemExit):
+        main(["convert", str(disk), str(disk.with_name("disk.unknown"))])
+    assert "--to" in capsys.readouterr().err
+
+
+def test_a_conversion_that_failed_leaves_nothing(disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", "--json", str(disk.with_name("missing")), str(disk.with_name("out.raw"))]) == 1
+    result = json.loads(capsys.readouterr().out)
+    assert result["success"] is False
+    assert "no such file" in result["error"]
+    assert list(disk.parent.iterdir()) == [disk]
+
+
+FINDINGS = (
+    Finding(name="qemu", level="ok", message="there\x1b[2J"),
+    Finding(name="kernel", level="error", message="cannot be read", remedy="sudo chmod 0644 /boot/vmlinuz"),
+)
+
+
+def test_doctor_has_a_line_for_each_finding(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(guestkit.cli.doctor, "diagnose", lambda: FINDINGS)
+    assert main(["doctor"]) == 1
+    assert capsys.readouterr().out == (
+        "ok     qemu    there\\x1b[2J\n"
+        "error  kernel  cannot be read; mend it: sudo chmod 0644 /boot/vmlinuz\n"
+    )
+    assert main(["doctor", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)[1] == {
+        "name": "kernel",
+        "level": "error",
+        "message": "cannot be read",
+        "remedy": "sudo chmod 0644 /boot/vmlinuz",
+    }
+    monkeypatch.setattr(guestkit.cli.doctor, "diagnose", lambda: FINDINGS[:1])
+    assert main(["doctor"]) == 0
+
+
+def test_df_has_a_row_for_each_filesystem(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = replace(filesystem("/dev/sda1", "ext4"), size=4 << 20, used=1 << 20)
+    reports = [BAD, report("web.img", system(), filesystems=(full, filesystem("/dev/sda3\x1b", "swap")))]
+    monkeypatch.setattr(guestkit.cli.df, "inspect_many", lambda disks, **options: iter(reports))
+    assert main(["df", "-h", "web.img", "bad.img"]) == 1
+    out, err = capsys.readouterr()
+    assert out == (
+        "DISK     DEVICE         TYPE  SIZE  USED  USE%  MOUNTED ON\n"
+        "web.img  /dev/sda1      ext4  4.0M  1.0M  25%   /\n"
+        "web.img  /dev/sda3\\x1b  swap  -     -     -\n"
+    )
+    assert err == "guestkit: bad.img: is empty\n"
+    assert main(["df", "--json", "web.img", "bad.img"]) == 1
+    assert json.loads(capsys.readouterr().out)[0] == {
+        "disk": "web.img",
+        "device": "/dev/sda1",
+        "type": "ext4",
+        "size": 4 << 20,
+        "used": 1 << 20,
+        "use": 25,
+        "mountpoint": "/",
+    }
+
+
+def test_every_command_has_an_example_and_tells_its_exit_statuses(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in COMMANDS:
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        out = capsys.readouterr().out
+        assert f"\n  guestkit {name} " in out or f"\n  guestkit {name}\n" in out
+        assert "exit status:\n  0  all is well\n" in out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -74,6 +75,25 @@ def test_what_the_hypervisor_writes_is_told_with_its_escape_sequences_visible(
     told = lines()
     assert r"appliance: a\x1b[31mb" in told
     assert "appliance: second" in told
+
+
+def test_ctrl_c_while_a_line_is_logged_is_not_lost(
+    caplog: pytest.LogCaptureFixture, failing: Failing
+) -> None:
+    class Interrupting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "libguestfs: trace: launch" in record.getMessage():
+                signal.raise_signal(signal.SIGINT)
+
+    caplog.set_level(logging.DEBUG, "guestkit")
+    handler = Interrupting()
+    with failing("sleep 20") as g:
+        logging.getLogger("guestkit").addHandler(handler)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                g.launch()
+        finally:
+            logging.getLogger("guestkit").removeHandler(handler)
 
 
 def test_secrets_are_in_no_line(

@@ -24,6 +24,12 @@ def check_disk(
 def appliance_fault(directory: StrOrBytesPath) -> str:
     """Tell why an appliance must not be used. guestkit.appliance.check is the function to use."""
 
+def kvm_status(qemu: str) -> tuple[bool, str]:
+    """Tell whether KVM works with that QEMU, and if not, why. guestkit.doctor tells it with the rest."""
+
+def available_memory() -> int:
+    """Return how much memory this process may still take, in bytes, its control groups' limits included."""
+
 def private_directory_fault(directory: StrOrBytesPath) -> str:
     """Tell why a directory is not of this user alone."""
 
@@ -58,12 +64,18 @@ class Handle:
         verify: bool,
         keys: tuple[tuple[bytes, bytes, bool], ...],
         step: Callable[[str], object] | None,
+        opening: tuple[str | None, str, StrOrBytesPath | None],
     ) -> dict[str, Any]: ...
     def _read_small(self, path: StrOrBytesPath, limit: int) -> bytes: ...
     def _read_files(self, paths: Iterable[StrOrBytesPath], limit: int) -> dict[str, bytes | tuple[str, int]]: ...
     def _walk(self, directory: StrOrBytesPath, max_depth: int, max_entries: int) -> tuple[dict[str, Any], ...]: ...
     def _extract(
-        self, path: StrOrBytesPath, host_directory: StrOrBytesPath, max_bytes: int, max_entries: int
+        self,
+        path: StrOrBytesPath,
+        host_directory: StrOrBytesPath,
+        max_bytes: int,
+        max_entries: int,
+        progress: Callable[[str, int], object] | None,
     ) -> dict[str, Any]: ...
     def add_disk(
         self,

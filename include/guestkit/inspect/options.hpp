@@ -9,11 +9,13 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "../error.hpp"
+#include "../image/policy.hpp"
 #include "../unique_fd.hpp"
 
 namespace guestkit {
@@ -60,6 +62,9 @@ struct InspectOptions {
   /// Go both ways, report libguestfs' answer and where the other one differs.
   bool verify = false;
   std::vector<InspectKey> keys = {};
+  /// How the disks are opened, where the inspection does that: as in OpenDiskOptions.
+  std::optional<std::string> format = {};
+  Backing backing = {};
   /// Told what is being done now, on the calling thread; it must not throw.
   std::function<void(const char* step)> step = {};
 };

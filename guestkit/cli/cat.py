@@ -1,0 +1,46 @@
+"""The command `cat`."""
+
+from __future__ import annotations
+
+import argparse
+import codecs
+
+from guestkit.cli.common import add_guest_options, guest, path_in_guest
+from guestkit.cli.screen import Screen
+from guestkit.cli.text import printable
+from guestkit.guest import read_chunks
+
+SUMMARY = "write a guest's files to stdout"
+DESCRIPTION = """\
+Write files of a guest to stdout: exactly to a pipe or file; on a terminal what is not visible is escaped."""
+EXAMPLES = (
+    "guestkit cat web.qcow2 /etc/fstab",
+    "guestkit cat web.qcow2 /var/lib/dpkg/status | grep ^Package:",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser what `cat` takes."""
+    parser.add_argument("disk", metavar="DISK", help="a disk image or a block device")
+    parser.add_argument("paths", metavar="PATH", type=path_in_guest, nargs="+", help="in the guest")
+    add_guest_options(parser)
+
+
+def run(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Do what the arguments say; return the exit status."""
+    with guest(arguments, screen) as g:
+        for path in arguments.paths:
+            text = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+            for chunk in read_chunks(g, path):
+                if screen.is_terminal:
+                    screen.write(visible(text.decode(chunk)))
+                else:
+                    screen.write_bytes(chunk)
+            if screen.is_terminal:
+                screen.write(visible(text.decode(b"", final=True)))
+    return 0
+
+
+def visible(text: str) -> str:
+    """Escape all but line breaks and tabs."""
+    return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))

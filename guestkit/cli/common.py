@@ -1,0 +1,176 @@
+"""What several commands take, and how they open a disk."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+from collections.abc import Generator
+from typing import Protocol
+
+from guestkit.cli.screen import Screen
+from guestkit.guest import guest_path, open_guest
+from guestkit.handle import Guestfs
+from guestkit.images import Backing, under
+from guestkit.inspection import Key
+
+#: QEMU's names of what guestkit reads and makes.
+FORMATS = ("raw", "qcow2", "qcow", "vmdk", "vdi", "vhdx", "vpc")
+
+#: How long a call may still run when it is to end by Ctrl-C, in seconds.
+GRACE = 0.3
+
+EXIT_STATUS = """\
+exit status:
+  0  all is well
+  1  something failed: said on stderr, or with its disk in the result
+  2  wrong usage
+130, 143  ended by Ctrl-C or a signal; 141: nobody reads the output any more"""
+
+
+class UsageError(Exception):
+    """Arguments that do not fit together; the text says why."""
+
+
+class Command(Protocol):
+    """A module of this package that is a command."""
+
+    __name__: str
+    SUMMARY: str
+    DESCRIPTION: str
+    EXAMPLES: tuple[str, ...]
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Tell the parser what the command takes."""
+
+    def run(self, arguments: argparse.Namespace, screen: Screen) -> int:
+        """Do it; return the exit status."""
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """What every command takes."""
+    group = parser.add_argument_group("messages")
+    group.add_argument("-q", "--quiet", action="store_true", help="no progress, no notes: errors alone")
+    group.add_argument(
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        help="tell of launches; -vv: of every call of libguestfs",
+    )
+    group.add_argument("--log-json", action="store_true", help="stderr as JSON, an object a line")
+    group.add_argument("--debug", action="store_true", help="a Python traceback with an error")
+
+
+def add_disk_options(parser: argparse.ArgumentParser) -> None:
+    """How a disk is opened."""
+    group = parser.add_argument_group("opening the disk")
+    group.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="what the disk is; default: by what it begins with, which a guest can choose",
+    )
+    group.add_argument(
+        "--backing",
+        metavar="DIRECTORY",
+        help="open other files that the disk names, such as a backing file, if they lie beneath that"
+        ' directory; "allow": wherever they lie, for disks that nobody else made. Needs --format',
+    )
+
+
+def add_key_option(parser: argparse._ActionsContainer) -> None:
+    """Keys of encrypted disks."""
+    parser.add_argument(
+        "--key",
+        dest="keys",
+        metavar="DEVICE:file:FILE",
+        type=_key,
+        action="append",
+        default=[],
+        help="the file that begins with the key of an encrypted device: its name, its UUID, or all;"
+        " DEVICE:key:TEXT is the key itself, which other users can see in the list of processes",
+    )
+
+
+def add_guest_options(parser: argparse.ArgumentParser) -> None:
+    """How a guest's files are reached."""
+    add_disk_options(parser)
+    group = parser.add_argument_group("the guest")
+    group.add_argument(
+        "--root",
+        metavar="DEVICE",
+        help="the filesystem that is /; default: that of the only operating system, else the only filesystem",
+    )
+    add_key_option(group)
+    add_timeout_option(group)
+
+
+def add_timeout_option(parser: argparse._ActionsContainer) -> None:
+    """A limit."""
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=seconds, help="how long a call of libguestfs may take"
+    )
+
+
+def seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"not a number of seconds: {text!r}")
+    return value
+
+
+def positive(text: str) -> int:
+    """A type of arguments."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"at least 1, not {text}")
+    return value
+
+
+def _key(text: str) -> Key:
+    device, _, rest = text.partition(":")
+    kind, _, secret = rest.partition(":")
+    device = "" if device == "all" else device
+    if kind == "file" and secret:
+        return Key(file=secret, device=device)
+    if kind == "key" and secret:
+        return Key(secret, device=device)
+    raise argparse.ArgumentTypeError("not DEVICE:file:FILE or DEVICE:key:TEXT")
+
+
+def path_in_guest(text: str) -> str:
+    """A type of arguments."""
+    try:
+        return guest_path(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def backing(arguments: argparse.Namespace) -> Backing:
+    """Return what --backing says."""
+    if arguments.backing is None:
+        return "refuse"
+    return "allow" if arguments.backing == "allow" else under(arguments.backing)
+
+
+@contextlib.contextmanager
+def guest(
+    arguments: argparse.Namespace, screen: Screen, *, readonly: bool = True
+) -> Generator[Guestfs, None, None]:
+    """Open the guest that the arguments name, and show meanwhile what is being done."""
+    with contextlib.ExitStack() as stack:
+        with screen.steps(arguments.disk) as step:
+            g = stack.enter_context(
+                open_guest(
+                    arguments.disk,
+                    root=arguments.root,
+                    readonly=readonly,
+                    format=arguments.format,
+                    backing=backing(arguments),
+                    keys=arguments.keys,
+                    step=step,
+                    call_timeout=arguments.timeout,
+                    cancel_grace=GRACE,
+                )
+            )
+        yield g

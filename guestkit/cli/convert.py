@@ -1,0 +1,77 @@
+"""The command `convert`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+
+from guestkit.cli.common import FORMATS, UsageError, add_disk_options, backing
+from guestkit.cli.errors import options_of
+from guestkit.cli.screen import Screen
+from guestkit.cli.text import human_size, printable
+from guestkit.convert import DiskConverter
+
+SUMMARY = "write a disk into a new image"
+DESCRIPTION = """\
+Write a disk into a new image, by qemu-img, which opens only what guestkit has checked. OUTPUT appears when
+it is complete."""
+EXAMPLES = (
+    "guestkit convert web.qcow2 web.vmdk",
+    "guestkit convert --compress --force web.qcow2 small.qcow2",
+    "guestkit convert --format qcow2 --backing . overlay.qcow2 flat.img",
+)
+
+_SUFFIXES = {
+    ".qcow2": "qcow2",
+    ".img": "raw",
+    ".raw": "raw",
+    ".vmdk": "vmdk",
+    ".vdi": "vdi",
+    ".vhdx": "vhdx",
+    ".vhd": "vpc",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser what `convert` takes."""
+    parser.add_argument("source", metavar="SOURCE", help="a disk image or a block device")
+    parser.add_argument("output", metavar="OUTPUT", help="the new image")
+    parser.add_argument("--to", choices=FORMATS, help="its format; default: by its suffix, such as .vmdk")
+    parser.add_argument("--compress", action="store_true", help="compress it, where the format can")
+    parser.add_argument(
+        "--keep-backing",
+        action="store_true",
+        help="have it name SOURCE's backing file instead of copying that",
+    )
+    parser.add_argument("-f", "--force", action="store_true", help="replace an OUTPUT that is there already")
+    parser.add_argument("--json", action="store_true", help="what came of it, as JSON")
+    add_disk_options(parser)
+
+
+def run(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Do what the arguments say; return the exit status."""
+    kind = arguments.to or _SUFFIXES.get(os.path.splitext(arguments.output)[1].lower())
+    if kind is None:
+        raise UsageError(f"the name {arguments.output!r} does not tell its format: state it with --to")
+    if os.path.lexists(arguments.output) and not arguments.force:
+        raise UsageError(f"{arguments.output!r} is there already: --force replaces it")
+    with screen.transfer(os.path.basename(arguments.output), of_bytes=False) as tell:
+        result = DiskConverter().convert(
+            arguments.source,
+            arguments.output,
+            kind,
+            arguments.compress,
+            not arguments.keep_backing,
+            (lambda part: tell(part, 1.0)) if screen.shows_progress else None,
+            source_format=arguments.format,
+            backing=backing(arguments),
+        )
+    if arguments.json:
+        screen.write(json.dumps(result, indent=2) + "\n")
+    elif result["error"] is not None:
+        screen.tell("error", options_of(result["error"].removeprefix("convert: ")))
+    else:
+        size = human_size(result["output_size"])
+        screen.write(printable(f"{result['output_path']}: {kind}, {size}") + "\n")
+    return 0 if result["success"] else 1

@@ -1,0 +1,62 @@
+"""The command `cp`."""
+
+from __future__ import annotations
+
+import argparse
+
+from guestkit.cli.common import UsageError, add_guest_options, guest
+from guestkit.cli.screen import Screen
+from guestkit.copying import copy_in, copy_out
+
+SUMMARY = "copy files out of a guest or into it"
+DESCRIPTION = """\
+Copy files between this host and a guest. A path in the guest begins with a colon: ":/etc/hosts". The last
+path is where they go: a directory, or the new name of a single file.
+
+Out: nothing is written but the target, whatever names and symlinks the guest has; set-id bits are dropped.
+In: what is copied belongs to root there; the disk is changed, so that --format has to be stated, and no
+other program may use the disk meanwhile."""
+EXAMPLES = (
+    "guestkit cp web.qcow2 :/etc/hosts :/etc/fstab .",
+    "guestkit cp -r web.qcow2 :/var/lib backup",
+    "guestkit cp --format qcow2 web.qcow2 motd :/etc/motd",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser what `cp` takes."""
+    parser.add_argument("disk", metavar="DISK", help="a disk image or a block device")
+    parser.add_argument("sources", metavar="SOURCE", nargs="+", help="what to copy; :PATH is in the guest")
+    parser.add_argument("target", metavar="TARGET", help="where to; :PATH is in the guest")
+    parser.add_argument("-r", "--recursive", action="store_true", help="directories too")
+    parser.add_argument("-f", "--force", action="store_true", help="replace files that are there already")
+    add_guest_options(parser)
+
+
+def run(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Do what the arguments say; return the exit status."""
+    goes_in = arguments.target.startswith(":")
+    if any(source.startswith(":") == goes_in for source in arguments.sources):
+        raise UsageError("either SOURCE or TARGET is in the guest, and begins with a colon, as :/etc/hosts")
+    if any(
+        not path.startswith(":/") for path in [*arguments.sources, arguments.target] if path.startswith(":")
+    ):
+        raise UsageError("a path in the guest begins with :/ (a file of this host that begins so: ./:name)")
+    if goes_in and arguments.format is None:
+        raise UsageError("to write to a disk its --format has to be stated: guestkit info tells it")
+    with (
+        guest(arguments, screen, readonly=not goes_in) as g,
+        screen.transfer("copying") as progress,
+    ):
+        options = {
+            "recursive": arguments.recursive,
+            "replace": arguments.force,
+            "progress": progress if screen.shows_progress else None,
+        }
+        if goes_in:
+            copied = copy_in(g, arguments.sources, arguments.target[1:], **options)
+        else:
+            copied = copy_out(g, [source[1:] for source in arguments.sources], arguments.target, **options)
+    for skipped in copied.skipped:
+        screen.tell("warning", f"{skipped.path}: not copied: {skipped.reason}")
+    return 1 if copied.skipped else 0

@@ -1,0 +1,119 @@
+"""The command `df`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+
+from rich.table import Table
+from rich.text import Text
+
+from guestkit.cli.common import add_disk_options, add_key_option, backing, positive, seconds
+from guestkit.cli.errors import options_of
+from guestkit.cli.screen import Screen
+from guestkit.cli.text import columns, human_size, printable
+from guestkit.fleet import TIMEOUT, Report, inspect_many
+from guestkit.inspection import Filesystem, Part
+
+SUMMARY = "tell how full guests' filesystems are"
+DESCRIPTION = "Tell the size of each filesystem of guests, and how much of it is used."
+EXAMPLES = (
+    "guestkit df -h web.qcow2 db.img",
+    "guestkit df --json web.qcow2",
+)
+
+_PARTS: tuple[Part, ...] = ("filesystems",)
+_HEAD = ("DISK", "DEVICE", "TYPE", "SIZE", "USED", "USE%", "MOUNTED ON")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser what `df` takes."""
+    parser.add_argument("disks", metavar="DISK", nargs="+", help="a disk image or a block device")
+    parser.add_argument("-h", "--human", action="store_true", help="sizes such as 1.5M instead of bytes")
+    parser.add_argument("--json", action="store_true", help="as a JSON list; sizes in bytes")
+    add_disk_options(parser)
+    add_key_option(parser)
+    parser.add_argument("--concurrency", metavar="N", type=positive, help="disks at once")
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=TIMEOUT,
+        help="for a disk (default: %(default)g)",
+    )
+
+
+def run(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Do what the arguments say; return the exit status."""
+    order = {disk: number for number, disk in enumerate(arguments.disks)}
+    with screen.fleet(len(arguments.disks)) as progress:
+        reports = inspect_many(
+            arguments.disks,
+            concurrency=arguments.concurrency or "auto",
+            parts=_PARTS,
+            keys=arguments.keys,
+            timeout=arguments.timeout,
+            format=arguments.format,
+            backing=backing(arguments),
+            progress=progress,
+        )
+        found = sorted(reports, key=lambda report: order[report.disk])
+    if arguments.json:
+        rows = [row for report in found for row in _values(report)]
+        screen.write(json.dumps(rows, indent=2) + "\n")
+    else:
+        _show([_cells(row, arguments.human) for report in found for row in _values(report)], screen)
+    failed = [report.error for report in found if report.error is not None]
+    for error in failed:
+        screen.tell("error", options_of(error.message))
+    return 1 if failed else 0
+
+
+def _values(report: Report) -> Iterator[dict[str, object]]:
+    if report.inspection is None:
+        return
+    where = {
+        device: mountpoint
+        for system in report.inspection.operating_systems
+        for mountpoint, device in system.mountpoints.items()
+    }
+    for one in report.inspection.filesystems:
+        yield {
+            "disk": report.disk,
+            "device": one.device,
+            "type": one.type,
+            "size": one.size,
+            "used": one.used,
+            "use": _use(one),
+            "mountpoint": where.get(one.device, ""),
+        }
+
+
+def _use(one: Filesystem) -> int | None:
+    return None if not one.size or one.used is None else -(-100 * one.used // one.size)
+
+
+def _cells(row: dict[str, object], human: bool) -> tuple[str, ...]:
+    def shown(value: object) -> str:
+        if value is None:
+            return "-"
+        return human_size(value) if human and isinstance(value, int) else str(value)
+
+    use = "-" if row["use"] is None else f"{row['use']}%"
+    sizes = (shown(row["size"]), shown(row["used"]))
+    return (str(row["disk"]), str(row["device"]), str(row["type"]), *sizes, use, str(row["mountpoint"]))
+
+
+def _show(rows: list[tuple[str, ...]], screen: Screen) -> None:
+    if not screen.is_terminal:
+        screen.write("".join(f"{line}\n" for line in columns([_HEAD, *rows])))
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in _HEAD:
+        table.add_column(
+            name, justify="right" if name in ("SIZE", "USED", "USE%") else "left", overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    screen.show(table)

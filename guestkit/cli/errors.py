@@ -1,0 +1,36 @@
+"""Errors in the terms of the command line: what happened, why, and what to do."""
+
+from __future__ import annotations
+
+import os
+
+from guestkit.appliance import ApplianceError
+from guestkit.errors import Error, LaunchError
+
+#: Functions of guestkit whose errors name what they are about; libguestfs' actions do not always.
+_OWN = {"convert", "copy_in", "copy_out", "mount_guest", "open_disk", "probe", "read_chunks"}
+
+
+def sentence(error: Exception) -> str:
+    """Say what happened, why, and what to do, in the terms of the command line."""
+    if isinstance(error, LaunchError):
+        return f"{error.op}: {error.message}{f'; {error.hint}' if error.hint else ''}"
+    if isinstance(error, Error):
+        return options_of(error.message if error.op in _OWN else str(error))
+    if isinstance(error, OSError):
+        return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else str(error)
+    if isinstance(error, ApplianceError):
+        return str(error)
+    kind = type(error).__name__
+    return f"this is a fault of guestkit: {kind}: {error}; with --debug it shows where: please report it"
+
+
+def options_of(message: str) -> str:
+    """Have what is said of Python's arguments be said of the command's options."""
+    for argument, option in (
+        ("backing=under(DIRECTORY) or backing=allow", "--backing DIRECTORY or --backing allow"),
+        ("state format=", "state --format "),
+        ("choose a root of", "choose with --root one of"),
+    ):
+        message = message.replace(argument, option)
+    return message

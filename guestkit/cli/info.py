@@ -1,0 +1,99 @@
+"""The command `info`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+
+from rich.console import Group
+from rich.text import Text
+
+from guestkit.cli.common import FORMATS
+from guestkit.cli.facts import Fact, fact_grid, fact_lines
+from guestkit.cli.screen import Screen
+from guestkit.cli.text import human_size, printable
+from guestkit.errors import Error
+from guestkit.images import ImageInfo, ImageReference, probe
+
+SUMMARY = "tell what disk images are, and what they refer to"
+DESCRIPTION = """\
+Tell the format of disk images, their size, and everything outside of the file that they refer to. The header
+is read; no other file is opened, no other program is run."""
+EXAMPLES = (
+    "guestkit info web.qcow2",
+    "guestkit info --json overlay.qcow2",
+)
+
+_MEANS = {
+    "backing": "backing file",
+    "data": "file that holds the data",
+    "extent": "file that holds a part of the data",
+    "parent": "parent disk",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser what `info` takes."""
+    parser.add_argument("disks", metavar="DISK", nargs="+", help="a disk image")
+    parser.add_argument("--format", choices=FORMATS, help="what it is; default: by what it begins with")
+    parser.add_argument("--json", action="store_true", help="everything known, as a JSON list")
+
+
+def run(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Do what the arguments say; return the exit status."""
+    found, failed = [], False
+    for disk in arguments.disks:
+        try:
+            found.append((disk, probe(disk, arguments.format)))
+        except Error as error:
+            failed = True
+            screen.tell("error", error.message)
+    if arguments.json:
+        screen.write(json.dumps([{"disk": disk, **info.to_dict()} for disk, info in found], indent=2) + "\n")
+        return int(failed)
+    for number, (disk, info) in enumerate(found):
+        if screen.is_terminal:
+            screen.show(Group(Text(printable(disk), style="bold"), fact_grid(_facts(info))))
+        else:
+            lines = "".join(f"{line}\n" for line in fact_lines(_facts(info)))
+            screen.write(("\n" if number else "") + f"{printable(disk)}\n{lines}")
+    return int(failed)
+
+
+def _facts(info: ImageInfo) -> Iterator[Fact]:
+    kind = " ".join(
+        word for word in (info.format, info.subformat and f"({info.subformat})", info.content) if word
+    )
+    yield "format", [printable(kind)]
+    yield "virtual size", [_size(info.virtual_size)]
+    yield "file size", [_size(info.file_size)]
+    for label, value in (("encryption", info.encryption), ("compression", info.compression)):
+        if value:
+            yield label, [printable(value)]
+    if info.snapshots:
+        yield "snapshots", [printable(f"{one.id} {one.name}") for one in info.snapshots]
+    state = [
+        text
+        for text, holds in (
+            ("was not closed properly", info.dirty),
+            ("is marked as corrupt", info.corrupt),
+            ("is truncated: its data ends before its tables say", info.truncated),
+        )
+        if holds
+    ]
+    if state:
+        yield "state", state
+    yield "refers to", [_reference(one) for one in info.references] or ["nothing outside itself"]
+    if info.references:
+        yield "", ["opened only where that is permitted: --format with --backing DIRECTORY"]
+
+
+def _size(size: int) -> str:
+    return f"{human_size(size)} ({size} bytes)" if size >= 1024 else f"{size} bytes"
+
+
+def _reference(one: ImageReference) -> str:
+    what = _MEANS.get(one.kind, one.kind)
+    read = f"read as {one.format}" if one.format else "QEMU would guess its format"
+    return printable(f"{what} {one.name!r}, {read}")

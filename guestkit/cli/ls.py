@@ -1,0 +1,99 @@
+"""The command `ls`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+from rich.text import Text
+
+from guestkit.cli.common import add_guest_options, guest, path_in_guest
+from guestkit.cli.screen import Screen
+from guestkit.cli.text import human_size, printable
+from guestkit.files import GuestFile
+from guestkit.guest import list_files
+
+SUMMARY = "list a guest's files"
+DESCRIPTION = """\
+List the files in directories of a guest, or files alone. A symlink that is named is followed, in the
+guest."""
+EXAMPLES = (
+    "guestkit ls web.qcow2 /etc",
+    "guestkit ls -lhR web.qcow2 /var/lib",
+    "guestkit ls --json web.qcow2 /etc/os-release /etc/fstab",
+)
+
+_KINDS = {
+    "-": stat.S_IFREG,
+    "d": stat.S_IFDIR,
+    "l": stat.S_IFLNK,
+    "b": stat.S_IFBLK,
+    "c": stat.S_IFCHR,
+    "p": stat.S_IFIFO,
+    "s": stat.S_IFSOCK,
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser what `ls` takes."""
+    parser.add_argument("disk", metavar="DISK", help="a disk image or a block device")
+    parser.add_argument(
+        "paths",
+        metavar="PATH",
+        type=path_in_guest,
+        nargs="*",
+        default=["/"],
+        help="in the guest (default: /)",
+    )
+    parser.add_argument("-l", "--long", action="store_true", help="permissions, owner, size and time too")
+    parser.add_argument("-R", "--recursive", action="store_true", help="directories with all that is below")
+    parser.add_argument("-h", "--human", action="store_true", help="sizes such as 1.5M")
+    parser.add_argument("--json", action="store_true", help="a JSON list of everything known about each file")
+    add_guest_options(parser)
+
+
+def run(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Do what the arguments say; return the exit status."""
+    with guest(arguments, screen) as g:
+        found = [(path, list_files(g, path, recursive=arguments.recursive)) for path in arguments.paths]
+    if arguments.json:
+        files = [asdict(file) for _, listed in found for file in listed]
+        screen.write(json.dumps(files, indent=2) + "\n")
+        return 0
+    for path, files_below in found:
+        screen.show_lines(_lines(path, files_below, arguments))
+    return 0
+
+
+def _lines(path: str, files: Sequence[GuestFile], arguments: argparse.Namespace) -> Iterator[Text]:
+    top = path.rstrip("/") + "/"
+    names = [Text(printable(file.path.removeprefix(top)), style=_style(file)) for file in files]
+    if not arguments.long:
+        yield from names
+        return
+    sizes = [human_size(file.size) if arguments.human else str(file.size) for file in files]
+    owners = [f"{file.uid} {file.gid}" for file in files]
+    width, owner_width = max(map(len, sizes), default=0), max(map(len, owners), default=0)
+    for file, name, size, owner in zip(files, names, sizes, owners, strict=True):
+        mode = stat.filemode(_KINDS.get(file.kind, 0) | file.mode)
+        target = f" -> {printable(file.target)}" if file.kind == "l" else ""
+        about = f"{mode} {owner:<{owner_width}} {size:>{width}} {_time(file.mtime)} "
+        yield Text.assemble(about, name, target)
+
+
+def _style(file: GuestFile) -> str:
+    if file.kind == "-":
+        return "green" if file.mode & 0o111 else ""
+    return {"d": "bold blue", "l": "cyan"}.get(file.kind, "yellow")
+
+
+def _time(seconds: int) -> str:
+    """UTC: a guest has a timezone of its own."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
+    except (OverflowError, OSError, ValueError):  # a guest may say anything
+        return str(seconds)

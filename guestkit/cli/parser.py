@@ -1,0 +1,82 @@
+"""The arguments of all commands. docs/cli.md, the manual page and the completions are written from this."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import NoReturn, cast
+
+import guestkit
+from guestkit.cli import appliance, cat, convert, cp, df, doctor, info, inspect, ls
+from guestkit.cli.common import EXIT_STATUS, Command, add_output_options
+from guestkit.cli.text import printable
+
+COMMANDS = {
+    name: cast(Command, module)
+    for name, module in (
+        ("inspect", inspect),
+        ("ls", ls),
+        ("cat", cat),
+        ("cp", cp),
+        ("df", df),
+        ("info", info),
+        ("convert", convert),
+        ("doctor", doctor),
+        ("appliance", appliance),
+    )
+}
+
+_DESCRIPTION = "Look inside virtual-machine disk images, and copy, convert and measure them."
+
+
+class Help(argparse.HelpFormatter):
+    """Fits paragraphs to the terminal, and leaves alone those with indented lines."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.split("\n\n")
+        return "\n\n".join(
+            one if "\n " in one else super(Help, self)._fill_text(one, width, indent) for one in paragraphs
+        )
+
+
+class Parser(argparse.ArgumentParser):
+    """One whose messages are safe to print: names of files may come from a guest."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the arguments, and end with 2."""
+        self.print_usage(sys.stderr)
+        self.exit(2, f"{self.prog}: {printable(message)}; {self.prog} --help tells more\n")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = Parser(
+        prog="guestkit",
+        description=_DESCRIPTION,
+        epilog=EXIT_STATUS,
+        formatter_class=Help,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"guestkit {guestkit.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
+    for name, command in COMMANDS.items():
+        added = commands.add_parser(
+            name,
+            help=command.SUMMARY,
+            description=command.DESCRIPTION,
+            epilog=_epilog(command),
+            formatter_class=Help,
+            allow_abbrev=False,
+            add_help=False,
+        )
+        takes_h = name in ("ls", "df")  # as everybody's ls and df do
+        added.add_argument(*(["--help"] if takes_h else ["-h", "--help"]), action="help", help="show this")
+        command.add_arguments(added)
+        add_output_options(added)
+        added.set_defaults(run=command.run, parser=added)
+    return parser
+
+
+def _epilog(command: Command) -> str:
+    examples = "".join(f"\n  {example}" for example in command.EXAMPLES)
+    return f"examples:{examples}\n\n{EXIT_STATUS}"

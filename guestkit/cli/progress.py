@@ -1,0 +1,101 @@
+"""What is seen while something runs. The names and steps are escaped here."""
+
+from __future__ import annotations
+
+import threading
+
+from rich.console import Console, Group, RenderableType
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Column
+
+from guestkit.cli.text import printable
+from guestkit.fleet import FleetProgress
+
+
+def _text(template: str, *, shrinks: bool = False) -> TextColumn:
+    column = Column(no_wrap=True, overflow="ellipsis", ratio=1 if shrinks else None)
+    return TextColumn(template, markup=False, table_column=column)
+
+
+def _steps(console: Console) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        _text("{task.description}"),
+        _text("{task.fields[step]}", shrinks=True),
+        TimeElapsedColumn(),
+        console=console,
+        expand=True,
+    )
+
+
+class Steps:
+    """One disk, and what is being done with it."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._progress = _steps(console)
+        self._task = self._progress.add_task(printable(title), step="")
+        self.renderable: RenderableType = self._progress
+
+    def tell(self, step: str) -> None:
+        self._progress.update(self._task, step=printable(step))
+
+
+class Transfer:
+    """How many bytes of all, or how much of 1."""
+
+    def __init__(self, console: Console, title: str, of_bytes: bool) -> None:
+        columns: list[ProgressColumn] = [_text("{task.description}"), BarColumn()]
+        if of_bytes:
+            columns += [DownloadColumn(), TransferSpeedColumn()]
+        else:
+            columns += [_text("{task.percentage:.0f}%")]
+        self._progress = Progress(*columns, TimeRemainingColumn(), console=console)
+        self._task = self._progress.add_task(printable(title), total=None)
+        self.renderable: RenderableType = self._progress
+
+    def tell(self, done: float, total: float) -> None:
+        self._progress.update(self._task, completed=done, total=total)
+
+
+class Fleet:
+    """A line for each disk that something is done with, and one for all of them."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._disks = _steps(console)
+        self._all = Progress(
+            _text("all"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _text("ETA"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._total = self._all.add_task("", total=total)
+        self._tasks: dict[str, TaskID] = {}
+        self._lock = threading.Lock()
+        self.renderable: RenderableType = Group(self._disks, self._all) if total > 1 else self._disks
+
+    def tell(self, progress: FleetProgress) -> None:
+        with self._lock:
+            self._follow(progress)
+
+    def _follow(self, progress: FleetProgress) -> None:
+        self._all.update(self._total, completed=progress.done)
+        for disk in set(self._tasks) - set(progress.steps):
+            self._disks.remove_task(self._tasks.pop(disk))
+        for disk, step in progress.steps.items():
+            if disk not in self._tasks:
+                self._tasks[disk] = self._disks.add_task(printable(disk), step="")
+            self._disks.update(self._tasks[disk], step=printable(step))

@@ -1,0 +1,124 @@
+"""Inspections as text: lines for pipes, a tree for terminals. Both say the same, of the same facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+from rich.tree import Tree
+
+from guestkit.cli.errors import options_of
+from guestkit.cli.facts import Fact, fact_grid, fact_lines
+from guestkit.cli.text import columns, human_size, printable
+from guestkit.fleet import Report
+from guestkit.inspection import Application, Inspection, OperatingSystem
+
+
+def render_reports(reports: Iterable[Report]) -> str:
+    """Return the reports as text, one block each, with an empty line between them."""
+    return "\n".join("".join(f"{line}\n" for line in _lines(report)) for report in reports)
+
+
+def _lines(report: Report) -> Iterator[str]:
+    if report.error is not None:
+        yield printable(options_of(report.error.message))
+        return
+    yield printable(", ".join(report.disks))
+    if report.inspection is None:
+        return
+    yield from fact_lines(_disk_facts(report.inspection))
+    if not report.inspection.operating_systems:
+        yield "  no operating system found"
+    for system in report.inspection.operating_systems:
+        yield f"  operating system on {printable(system.root)}"
+        for line in fact_lines(_system_facts(system)):
+            yield f"  {line}"
+        for line in _packages(system):
+            yield f"      {line}"
+
+
+def tree(report: Report, *, packages: bool) -> RenderableType:
+    """Return the report for a terminal.
+
+    packages: list them; else their number alone
+    """
+    if report.error is not None:
+        return Text.assemble(("✗ ", "red"), printable(options_of(report.error.message)))
+    title = Text.assemble((printable(", ".join(report.disks)), "bold"), (f"  {report.seconds:.1f} s", "dim"))
+    top = Tree(title, guide_style="dim")
+    if report.inspection is None:
+        return top
+    top.add(fact_grid(_disk_facts(report.inspection)))
+    if not report.inspection.operating_systems:
+        top.add(Text("no operating system found", style="yellow"))
+    for system in report.inspection.operating_systems:
+        heading = Text.assemble(
+            (printable(system.product_name), "bold green"), f" on {printable(system.root)}"
+        )
+        listed = [Text(line) for line in _packages(system)] if packages else []
+        top.add(Group(heading, fact_grid(_system_facts(system)), *listed))
+    return top
+
+
+# ---- the facts
+
+
+def _disk_facts(found: Inspection) -> Iterator[Fact]:
+    rows = [
+        (one.device, one.type, one.label, "" if one.size is None else human_size(one.size))
+        for one in found.filesystems
+    ]
+    yield "filesystems", columns(rows)
+    if found.layers:
+        layers = [(one.kind, one.name, " ".join(one.members), " ".join(one.devices)) for one in found.layers]
+        yield "layers", columns(layers)
+    if found.unopened:
+        yield "not opened", columns((one.device, one.reason, one.message) for one in found.unopened)
+
+
+def _system_facts(system: OperatingSystem) -> Iterator[Fact]:
+    for label, value in (
+        ("type", system.type),
+        ("distro", system.distro),
+        ("product name", system.product_name),
+        ("version", f"{system.major_version}.{system.minor_version}"),
+        ("arch", system.arch),
+        ("hostname", system.hostname),
+        ("package format", system.package_format),
+        ("package manager", system.package_management),
+    ):
+        yield label, [printable(value)]
+    yield "mountpoints", columns(system.mountpoints.items())
+    yield "filesystems", [printable(device) for device in system.filesystems]
+    if system.drive_mappings:
+        yield "drives", columns(system.drive_mappings.items())
+    for label, value in (
+        ("timezone", system.timezone),
+        ("locale", system.locale),
+        ("machine id", system.machine_id),
+    ):
+        if value:
+            yield label, [printable(value)]
+    for label, rows in (
+        ("users", [(one.name, str(one.uid), one.home, one.shell) for one in system.users]),
+        ("kernels", [(one.version, one.image) for one in system.kernels]),
+        ("services", [(name,) for name in system.services]),
+        ("network", [(one.name, one.method, " ".join(one.addresses)) for one in system.network]),
+    ):
+        if rows:
+            yield label, columns(rows)
+    for failure in system.failures:
+        yield failure.part, [f"could not be read: {printable(failure.message)}"]
+    if system.applications_complete:
+        yield "applications", [str(len(system.applications))]
+
+
+def _packages(system: OperatingSystem) -> list[str]:
+    return columns((app.name, _version(app), app.arch) for app in system.applications)
+
+
+def _version(app: Application) -> str:
+    epoch = f"{app.epoch}:" if app.epoch else ""
+    release = f"-{app.release}" if app.release else ""
+    return f"{epoch}{app.version}{release}"

@@ -1,0 +1,194 @@
+"""What stands between the commands and the terminal.
+
+stdout has the result alone. Notes, warnings, errors and progress go to stderr. Texts of guests are escaped by
+whoever makes a line of them (`printable`); rich's markup is off, so that "[red]" in a name is a name.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from guestkit.cli import progress
+from guestkit.cli.text import one_line
+from guestkit.fleet import FleetProgress
+
+
+class Screen:
+    """stdout and stderr of one run of the command. Any thread may tell something."""
+
+    def __init__(self, *, quiet: bool = False, log_json: bool = False) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # what the encoding has no character for is escaped
+                stream.reconfigure(errors="backslashreplace")
+        self._quiet = quiet
+        self._json = log_json
+        self._out = Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
+        self._err = Console(file=sys.stderr, markup=False, highlight=False, emoji=False)
+        self._shown: RenderableType | None = None
+        self._live: Live | None = None
+        self._lock = threading.RLock()
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether people look at stdout."""
+        return self._out.is_terminal and not self._out.is_dumb_terminal
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether somebody looks at stderr and wants to see what is going on."""
+        return self._err.is_terminal and not (self._err.is_dumb_terminal or self._quiet or self._json)
+
+    def write(self, text: str) -> None:
+        """Write to stdout."""
+        with self._beside_progress():
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+    def write_bytes(self, content: bytes) -> None:
+        """Write to stdout as it is: for pipes and files."""
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+
+    def show(self, what: RenderableType) -> None:
+        """Render for a terminal."""
+        with self._beside_progress():
+            self._out.print(what)
+
+    def show_lines(self, lines: Iterable[Text]) -> None:
+        """Write lines with styles, however long, to a terminal or without styles to a pipe."""
+        if self.is_terminal:
+            with self._beside_progress():
+                for line in lines:
+                    self._out.print(line, soft_wrap=True)
+        else:
+            self.write("".join(f"{line.plain}\n" for line in lines))
+
+    def note(self, text: str) -> None:
+        """Tell something that is not the result; the text is escaped here. Not with -q."""
+        if not self._quiet:
+            self.tell("info", text)
+
+    def tell(self, level: str, text: str) -> None:
+        """Write a line to stderr: "info", "warning", "error"; the text is escaped here."""
+        if self._json:
+            now = time.time()
+            when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03}Z"
+            line = json.dumps({"time": when, "level": level, "message": text})  # in ASCII
+        else:
+            line = f"guestkit: {f'{level}: ' if level in ('debug', 'warning') else ''}{one_line(text)}"
+        with self._beside_progress():
+            print(line, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def _beside_progress(self) -> Generator[None, None, None]:
+        """Take the progress away while something else is written to what may be the same terminal."""
+        with self._lock:
+            shown = self._shown
+            self._show_progress(None)
+            try:
+                yield
+            finally:
+                self._show_progress(shown)
+
+    # ---- progress
+
+    def _show_progress(self, what: RenderableType | None) -> None:
+        """Have that be the lines at the end of the terminal. A Live that is started anew would erase more."""
+        with self._lock:
+            if self._live is not None:
+                self._live.stop()
+                self._live = None
+            self._shown = what
+            if what is not None:
+                self._live = Live(
+                    what,
+                    console=self._err,
+                    transient=True,
+                    refresh_per_second=8,
+                    redirect_stdout=False,
+                    redirect_stderr=False,
+                )
+                self._live.start()
+
+    @contextmanager
+    def _running(self, what: RenderableType) -> Generator[None, None, None]:
+        self._show_progress(what)
+        try:
+            yield
+        finally:
+            self._show_progress(None)
+
+    @contextmanager
+    def steps(self, title: str) -> Generator[Callable[[str], None], None, None]:
+        """Show what is being done with one disk; yields what tells it."""
+        if not self.shows_progress:
+            yield lambda text: None
+            return
+        view = progress.Steps(self._err, title)
+        with self._running(view.renderable):
+            yield view.tell
+
+    @contextmanager
+    def transfer(
+        self, title: str, *, of_bytes: bool = True
+    ) -> Generator[Callable[[float, float], None], None, None]:
+        """Show how much is done; yields what tells that, and how much there is."""
+        if not self.shows_progress:
+            yield lambda done, total: None
+            return
+        view = progress.Transfer(self._err, title, of_bytes)
+        with self._running(view.renderable):
+            yield view.tell
+
+    @contextmanager
+    def fleet(self, total: int) -> Generator[Callable[[FleetProgress], None] | None, None, None]:
+        """Show what is being done with each disk; yields what tells it, None if nobody looks."""
+        if not self.shows_progress:
+            yield None
+            return
+        view = progress.Fleet(self._err, total)
+        with self._running(view.renderable):
+            yield view.tell
+
+
+class _Handler(logging.Handler):
+    def __init__(self, screen: Screen) -> None:
+        super().__init__()
+        self._screen = screen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if text.startswith("KVM cannot be used") and not logging.getLogger("guestkit").isEnabledFor(
+            logging.INFO
+        ):
+            text = "without KVM, so slower: guestkit doctor tells why"
+        self._screen.tell(record.levelname.lower(), text)
+
+
+@contextmanager
+def logging_to(screen: Screen, verbosity: int) -> Generator[None, None, None]:
+    """Have the logger "guestkit" write there: errors at -1, warnings at 0, INFO at 1, DEBUG from 2."""
+    levels = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
+    log = logging.getLogger("guestkit")
+    handler = _Handler(screen)
+    before = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(levels[min(verbosity + 1, 3)])
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before[0])
+        log.propagate = before[1]

@@ -1,0 +1,302 @@
+"""Files copied between the host and a guest whose filesystems are mounted: `copy_out`, `copy_in`.
+
+Out of a guest nothing is written but the target, whatever the guest's names and symlinks are
+(`Guestfs.extract`).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import stat
+import tarfile
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from guestkit.errors import Error
+from guestkit.files import Extracted, SkippedFile
+from guestkit.guest import guest_path
+from guestkit.handle import Guestfs
+
+if TYPE_CHECKING:
+    from _typeshed import StrOrBytesPath
+
+#: Called with the bytes that are copied, and all there are to copy.
+CopyProgress = Callable[[int, int], object]
+
+
+def copy_out(
+    g: Guestfs,
+    sources: Sequence[str],
+    target: StrOrBytesPath,
+    *,
+    recursive: bool = False,
+    replace: bool = False,
+    progress: CopyProgress | None = None,
+) -> Extracted:
+    """Copy files of the guest to the host: into the directory `target`, or one to that name.
+
+    What is copied appears under its name when it is complete. A symlink that is named itself is followed, in
+    the guest; those below a directory stay symlinks, and are skipped if they point outside. Raises Error.
+
+    recursive: directories too
+    replace: a file that is there already; else an Error with EEXIST, as it always is for a directory
+    """
+    into = Path(os.fsdecode(target))
+    files = [_Outgoing(g, source, into, len(sources) == 1, recursive, replace) for source in sources]
+    copied = _Tally(progress, sum(file.size() for file in files) if progress else 0)
+    return _sum([file.copy(copied) for file in files])
+
+
+def copy_in(
+    g: Guestfs,
+    sources: Sequence[StrOrBytesPath],
+    target: str,
+    *,
+    recursive: bool = False,
+    replace: bool = False,
+    progress: CopyProgress | None = None,
+) -> Extracted:
+    """Copy files of the host to the guest: into the directory `target`, or one to that name.
+
+    They belong to root there, without set-id bits; the permissions and times are the host's. A symlink that
+    is named itself is followed; those below a directory stay symlinks. Devices, FIFOs and sockets are
+    skipped. Raises Error.
+
+    recursive, replace: as in `copy_out`
+    """
+    target = guest_path(target)
+    inside = g.is_dir(target, followsymlinks=True)
+    if not inside and len(sources) > 1:
+        raise _error("copy_in", f"{target}: is no directory in the guest", errno.ENOTDIR)
+    plan = [_Incoming(Path(os.fsdecode(source)), target, inside, recursive) for source in sources]
+    for one in plan:
+        one.look(g, replace)
+    copied = _Tally(progress, sum(one.size() for one in plan) if progress else 0)
+    return _sum([one.copy(g, copied) for one in plan])
+
+
+@dataclass
+class _Tally:
+    """How far all of it is."""
+
+    tell: CopyProgress | None
+    total: int
+    done: int = 0
+
+    def now(self, more: int) -> None:
+        if self.tell is not None:
+            self.tell(self.done + more, self.total)
+
+
+def _error(op: str, message: str, number: int) -> Error:
+    return Error(op, message, number)
+
+
+def _sum(parts: Sequence[Extracted]) -> Extracted:
+    return Extracted(
+        files=sum(part.files for part in parts),
+        directories=sum(part.directories for part in parts),
+        symlinks=sum(part.symlinks for part in parts),
+        bytes=sum(part.bytes for part in parts),
+        skipped=tuple(skipped for part in parts for skipped in part.skipped),
+    )
+
+
+# ---- out
+
+
+class _Outgoing:
+    """A file or tree that goes out, and where to."""
+
+    def __init__(
+        self, g: Guestfs, source: str, target: Path, only: bool, recursive: bool, replace: bool
+    ) -> None:
+        self._g = g
+        self._replace = replace
+        path = guest_path(source)
+        try:
+            self._path = g.realpath(path)
+        except Error as error:
+            raise _error(
+                "copy_out", f"{path}: {error.message.removeprefix(f'{path}: ')}", error.errno
+            ) from error
+        self._is_directory = g.is_dir(self._path)
+        if self._is_directory and not recursive:
+            raise _error(
+                "copy_out", f"{path}: is a directory, which only a recursive copy takes", errno.EISDIR
+            )
+        name = posixpath.basename(path)
+        if target.is_dir():
+            if not name:
+                raise _error("copy_out", f"{target}: is there already: / needs a new name", errno.EEXIST)
+            self._final = target / name
+        elif only and target.parent.is_dir():
+            self._final = target
+        else:
+            raise _error("copy_out", f"{target}: is no directory", errno.ENOTDIR)
+        self._look()
+
+    def _look(self) -> None:
+        if not os.path.lexists(self._final):
+            return
+        if self._is_directory or (self._final.is_dir() and not self._final.is_symlink()):
+            raise _error("copy_out", f"{self._final}: is there already", errno.EEXIST)
+        if not self._replace:
+            raise _error("copy_out", f"{self._final}: is there already, and not to be replaced", errno.EEXIST)
+
+    def size(self) -> int:
+        if not self._is_directory:
+            return self._g.filesize(self._path)
+        return sum(file.size for file in self._g.walk(self._path) if file.kind == "-")
+
+    def copy(self, tally: _Tally) -> Extracted:
+        with tempfile.TemporaryDirectory(dir=self._final.parent, prefix=".guestkit-") as folder:
+            made = Path(folder)
+            if self._path == "/":  # has no name to be copied under
+                made = made / "root"
+                made.mkdir()
+            copied = self._g.extract(self._path, made, progress=lambda path, count: tally.now(count))
+            if self._path != "/":
+                made = made / posixpath.basename(self._path)
+            if not os.path.lexists(made):
+                (skipped,) = copied.skipped
+                raise _error("copy_out", f"{skipped.path}: {skipped.reason}", errno.EINVAL)
+            self._look()
+            made.rename(self._final)
+        tally.done += copied.bytes
+        return copied
+
+
+# ---- in
+
+
+@dataclass
+class _Incoming:
+    """A file or tree that goes in: as a tar stream, which a thread of its own writes."""
+
+    source: Path
+    target: str
+    inside: bool
+    recursive: bool
+    folder: str = ""
+    name: str = ""
+    skipped: list[SkippedFile] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=lambda: {"files": 0, "directories": 0, "symlinks": 0})
+
+    def look(self, g: Guestfs, replace: bool) -> None:
+        """Find out where it goes; Error if it cannot."""
+        try:
+            mode = self.source.stat().st_mode
+        except OSError as error:
+            raise _error("copy_in", f"{self.source}: {error.strerror}", error.errno or 0) from error
+        if stat.S_ISDIR(mode):
+            if not self.recursive:
+                text = f"{self.source}: is a directory, which only a recursive copy takes"
+                raise _error("copy_in", text, errno.EISDIR)
+        elif not stat.S_ISREG(mode):
+            raise _error("copy_in", f"{self.source}: is neither a file nor a directory", errno.EINVAL)
+        if self.inside:
+            self.folder, self.name = self.target, self.source.resolve().name
+            self.name = self.source.name if self.source.name not in ("", "..") else self.name
+        else:
+            self.folder, self.name = posixpath.split(self.target)
+            if not g.is_dir(self.folder, followsymlinks=True):
+                raise _error("copy_in", f"{self.folder}: is no directory in the guest", errno.ENOTDIR)
+        final = posixpath.join(self.folder, self.name)
+        if g.exists(final) or g.is_symlink(final):
+            if stat.S_ISDIR(mode) or g.is_dir(final):
+                raise _error("copy_in", f"{final}: is there already in the guest", errno.EEXIST)
+            if not replace:
+                text = f"{final}: is there already in the guest, and not to be replaced"
+                raise _error("copy_in", text, errno.EEXIST)
+
+    def size(self) -> int:
+        if not self.source.is_dir():
+            return self.source.stat().st_size
+        return sum(
+            os.lstat(os.path.join(folder, name)).st_size
+            for folder, _, names in os.walk(self.source)
+            for name in names
+        )
+
+    def copy(self, g: Guestfs, tally: _Tally) -> Extracted:
+        reader, writer = os.pipe()
+        failed: list[BaseException] = []
+        before = tally.done
+
+        def write() -> None:
+            try:
+                with os.fdopen(writer, "wb") as pipe, suppress(BrokenPipeError):  # tar_in says why
+                    self._pack(pipe, tally)
+            except BaseException as error:
+                failed.append(error)
+
+        packing = threading.Thread(target=write, name="guestkit-copy-in")
+        packing.start()
+        try:
+            g.tar_in(f"/proc/self/fd/{reader}", self.folder)
+        except Error as error:
+            full = g.is_open() and error.errno != errno.EINTR and g.statvfs(self.folder)["bavail"] == 0
+            why = "the guest's filesystem is full" if full else " ".join(error.message.split())
+            raise _error("copy_in", f"{self.source}: {why}", errno.ENOSPC if full else error.errno) from error
+        finally:
+            os.close(reader)
+            packing.join()
+        for cause in failed:
+            if isinstance(cause, OSError):
+                text = f"{cause.filename or self.source}: {cause.strerror or cause}"
+                raise _error("copy_in", text, cause.errno or 0) from cause
+            raise cause
+        return Extracted(**self.counts, bytes=tally.done - before, skipped=tuple(self.skipped))
+
+    def _pack(self, pipe: BinaryIO, tally: _Tally) -> None:
+        with tarfile.open(fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+            self._add(tar, self.source.resolve(), self.name, tally)
+
+    def _add(self, tar: tarfile.TarFile, path: Path, name: str, tally: _Tally) -> None:
+        entry = tar.gettarinfo(path, name)
+        if entry is None:  # a socket
+            return self._skip(path)
+        entry.uid = entry.gid = 0
+        entry.uname = entry.gname = "root"
+        entry.mode &= 0o1777
+        if entry.isreg():
+            with path.open("rb") as file:
+                tar.addfile(entry, _Counted(file, tally))
+            self.counts["files"] += 1
+        elif entry.isdir():
+            tar.addfile(entry)
+            self.counts["directories"] += 1
+            for child in sorted(os.listdir(path)):
+                self._add(tar, path / child, f"{name}/{child}", tally)
+        elif entry.issym() or entry.islnk():
+            tar.addfile(entry)
+            self.counts["symlinks" if entry.issym() else "files"] += 1
+        else:
+            self._skip(path)
+        return None
+
+    def _skip(self, path: Path) -> None:
+        reason = "neither a regular file, a directory nor a symlink"
+        self.skipped.append(SkippedFile(path=str(path), reason=reason))
+
+
+class _Counted:
+    """A file that tells how much of it was read."""
+
+    def __init__(self, file: BinaryIO, tally: _Tally) -> None:
+        self._file = file
+        self._tally = tally
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._file.read(size)
+        self._tally.done += len(chunk)
+        self._tally.now(0)
+        return chunk

@@ -1,0 +1,221 @@
+"""Whether this host is fit for guestkit, and what mends what is not.
+
+for finding in diagnose():
+    print(finding.level, finding.name, finding.message, finding.remedy)
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from guestkit import _native, appliance
+from guestkit.errors import Error
+from guestkit.handle import Guestfs
+
+Level = Literal["ok", "warning", "error"]
+
+#: What an appliance needs, in bytes: of memory, and of room for what it writes beside the disks.
+MEMORY = 768 << 20
+ROOM = 1 << 30
+#: libguestfs' own appliance, which it builds at the first launch.
+CACHE_ROOM = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: "kvm", "kernel", "qemu", "libguestfs", "appliance", "memory", "temporary files", …
+        level: "error": nothing can be launched; "warning": it works, but slower or with less; "ok"
+        message: what was found, in one sentence
+        remedy: the command that mends it; "": nothing to mend, or no command can
+    """
+
+    name: str
+    level: Level
+    message: str
+    remedy: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values as a dictionary, for `json.dumps`. Keys are only ever added."""
+        return asdict(self)
+
+
+def diagnose() -> tuple[Finding, ...]:
+    """Look at everything that a launch needs; launches nothing but the probe of KVM, which may take 3 s."""
+    findings: list[Finding] = []
+    try:
+        handle = Guestfs()
+    except Error as error:  # TMPDIR or a variable of libguestfs is wrong
+        findings.append(Finding(name="environment", level="error", message=error.message))
+        handle = Guestfs(environment=False)
+    with handle as g:
+        looks: tuple[Callable[[Guestfs], Iterator[Finding]], ...] = (
+            _libguestfs,
+            _qemu,
+            _kvm,
+            _kernel,
+            _appliance,
+            _memory,
+            _places,
+            _container,
+        )
+        findings += [finding for look in looks for finding in _guarded(look, g)]
+    return tuple(findings)
+
+
+def _guarded(look: Callable[[Guestfs], Iterator[Finding]], g: Guestfs) -> Iterator[Finding]:
+    """A look that fails is a finding too: the others still have their say."""
+    try:
+        yield from look(g)
+    except (OSError, Error, appliance.ApplianceError) as error:
+        yield Finding(name=look.__name__.strip("_"), level="error", message=" ".join(str(error).split()))
+
+
+def _libguestfs(g: Guestfs) -> Iterator[Finding]:
+    seen = g.version()
+    number = f"{seen['major']}.{seen['minor']}.{seen['release']}"
+    yield Finding(name="libguestfs", level="ok", message=f"libguestfs {number}{seen['extra']}")
+    backend = g.get_backend()
+    if backend != "direct":
+        yield Finding(
+            name="backend",
+            level="warning",
+            message=f"LIBGUESTFS_BACKEND says {backend}: fast appliances and safe disks need direct",
+            remedy="unset LIBGUESTFS_BACKEND",
+        )
+
+
+def _qemu(g: Guestfs) -> Iterator[Finding]:
+    path = g.get_hv()
+    install = f"apt install qemu-system-{_qemu_package()}"
+    if shutil.which(path) is None:
+        yield Finding(name="qemu", level="error", message=f"{path} cannot be run", remedy=install)
+    else:
+        said = subprocess.run([path, "--version"], capture_output=True, check=False, timeout=30)
+        line = os.fsdecode(said.stdout.partition(b"\n")[0])
+        if said.returncode == 0:
+            yield Finding(name="qemu", level="ok", message=f"{path}: {line}")
+        else:
+            why = f"{path} --version ends with {said.returncode}"
+            yield Finding(name="qemu", level="error", message=why, remedy=install)
+    if shutil.which("qemu-img") is None:
+        yield Finding(
+            name="qemu-img",
+            level="warning",
+            message="qemu-img cannot be run: no disk can be converted, none be opened for writing",
+            remedy="apt install qemu-utils",
+        )
+
+
+def _qemu_package() -> str:
+    return {"x86_64": "x86", "aarch64": "arm", "ppc64le": "ppc"}.get(platform.machine(), "misc")
+
+
+def _kvm(g: Guestfs) -> Iterator[Finding]:
+    usable, reason = _native.kvm_status(g.get_hv())
+    if usable:
+        yield Finding(name="kvm", level="ok", message="KVM runs guests")
+        return
+    device = Path("/dev/kvm")
+    closed = device.exists() and not os.access(device, os.R_OK | os.W_OK)
+    remedy = "sudo usermod -aG kvm $USER" if closed else ""
+    message = f"guests are emulated, several times slower: {reason}"
+    yield Finding(name="kvm", level="warning", message=message, remedy=remedy)
+
+
+def _kernel(g: Guestfs) -> Iterator[Finding]:
+    kernels = sorted(Path("/boot").glob("vmlinu*"))
+    shut = [kernel for kernel in kernels if not os.access(kernel, os.R_OK)]
+    if not kernels:
+        yield Finding(
+            name="kernel",
+            level="error",
+            message="there is no kernel in /boot, of which the appliance is made",
+            remedy="apt install linux-image-cloud-amd64",
+        )
+    elif shut:
+        names = " ".join(map(str, shut))
+        yield Finding(
+            name="kernel",
+            level="error" if shut == kernels else "warning",
+            message=f"{names} cannot be read by this user",
+            remedy=f"sudo chmod 0644 {names}",
+        )
+    else:
+        yield Finding(name="kernel", level="ok", message=f"{kernels[-1]} can be read")
+
+
+def _appliance(g: Guestfs) -> Iterator[Finding]:
+    found = appliance.appliances()
+    good = [one for one in found if not one.fault]
+    if good:
+        kind = "warm" if any(one.directory.name.startswith("warm-") for one in good) else "lean"
+        message = f"a {kind} appliance is ready in {appliance.cache_directory()}"
+        yield Finding(name="appliance", level="ok", message=message)
+    else:
+        fault = found[-1].fault if found else f"none has been built in {appliance.cache_directory()}"
+        message = f"there is no fast appliance, launches take 3 to 10 times as long: {fault}"
+        yield Finding(name="appliance", level="warning", message=message, remedy="guestkit appliance build")
+
+
+def _memory(g: Guestfs) -> Iterator[Finding]:
+    available = _native.available_memory()
+    count = available // MEMORY
+    if available >= 1 << 62:
+        yield Finding(name="memory", level="warning", message="/proc does not tell how much there is")
+    elif count:
+        message = f"{_gb(available)} available here, control group included: {count} appliances at once"
+        yield Finding(name="memory", level="ok", message=message)
+    else:
+        message = f"{_gb(available)} available here, control group included: an appliance takes {_gb(MEMORY)}"
+        yield Finding(name="memory", level="error", message=message)
+
+
+def _places(g: Guestfs) -> Iterator[Finding]:
+    yield _place("temporary files", Path(g.get_tmpdir()), ROOM, "TMPDIR")
+    yield _place("libguestfs' cache", Path(g.get_cachedir()), CACHE_ROOM, "LIBGUESTFS_CACHEDIR")
+    own = Path(g.get_cachedir()) / f".guestfs-{os.geteuid()}"
+    if own.exists() and own.stat().st_uid != os.geteuid():
+        message = f"{own} belongs to another user, and libguestfs will not use it"
+        yield Finding(name="libguestfs' cache", level="error", message=message, remedy=f"sudo rm -r {own}")
+    cache = appliance.cache_directory()
+    if cache.exists() and (fault := _native.private_directory_fault(cache)):
+        remedy = f"chmod 700 {cache}"
+        yield Finding(name="guestkit's cache", level="warning", message=fault, remedy=remedy)
+
+
+def _place(name: str, path: Path, room: int, variable: str) -> Finding:
+    if not path.is_dir():
+        message = f"{path} is no directory"
+        return Finding(name=name, level="error", message=message, remedy=f"export {variable}=/var/tmp")
+    if not os.access(path, os.W_OK | os.X_OK):
+        message = f"{path} cannot be written by this user"
+        return Finding(name=name, level="error", message=message, remedy=f"export {variable}=$HOME/tmp")
+    free = shutil.disk_usage(path).free
+    if free < room:
+        message = f"{path} has {_gb(free)} left, and {_gb(room)} may be needed"
+        return Finding(name=name, level="warning", message=message, remedy=f"export {variable}=$HOME/tmp")
+    return Finding(name=name, level="ok", message=f"{path} has {_gb(free)} left")
+
+
+def _container(g: Guestfs) -> Iterator[Finding]:
+    if not any(Path(sign).exists() for sign in ("/.dockerenv", "/run/.containerenv")):
+        return
+    if Path("/dev/kvm").exists():
+        yield Finding(name="container", level="ok", message="this is a container, with /dev/kvm")
+    else:
+        message = "this is a container without /dev/kvm: it is to be started with --device /dev/kvm"
+        yield Finding(name="container", level="warning", message=message)
+
+
+def _gb(size: int) -> str:
+    return f"{size / (1 << 30):.1f} GiB"

@@ -1,0 +1,227 @@
+"""A guest's files listed, read and copied both ways; all in one appliance with a disk that is written to."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from guestkit import Error, Guestfs, open_guest
+from guestkit.copying import copy_in, copy_out
+from guestkit.guest import list_files, mount_guest, read_chunks
+from tests.images import hostile
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("copying") / "disk.img"
+    hostile.make(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def g(disk: Path) -> Iterator[Guestfs]:
+    steps: list[str] = []
+    with open_guest(disk, readonly=False, format="raw", step=steps.append) as handle:
+        yield handle
+    assert steps[0] == "starting the appliance"
+    assert steps[-1] == "writing to the disk"
+
+
+def fails(number: int, text: str) -> pytest.RaisesExc[Error]:
+    return pytest.RaisesExc(Error, check=lambda error: error.errno == number and text in error.message)
+
+
+# Listing and reading.
+
+
+def test_a_directory_is_listed_and_a_link_to_one_is_followed(g: Guestfs) -> None:
+    assert {file.path for file in list_files(g, "/srv/directory")} == {"/srv/directory/$(touch owned)"}
+    assert {file.path for file in list_files(g, "/bin")} == {"/bin/bash", "/bin/ls", "/bin/sh"}
+
+
+def test_a_tree_is_listed_without_following_links(g: Guestfs) -> None:
+    paths = {file.path: file for file in list_files(g, "/srv", recursive=True)}
+    assert set(paths) == {f"/{name}" for name in hostile.FILES} | {"/srv/directory"}
+    assert paths["/srv/link"].target == hostile.ATTACK
+
+
+def test_a_file_is_listed_by_itself(g: Guestfs) -> None:
+    (file,) = list_files(g, "/srv/out")
+    assert (file.path, file.kind, file.target) == ("/srv/out", "l", "../../../../../../../../etc/passwd")
+    (file,) = list_files(g, "/etc/hosts")
+    assert (file.kind, file.size, file.target) == ("-", 20, "")
+    with pytest.raises(Error) as caught:
+        list_files(g, "/nope")
+    assert caught.value.errno == errno.ENOENT
+
+
+def test_a_large_file_is_read_in_chunks_to_its_end(g: Guestfs) -> None:
+    content = os.urandom(5 << 20)
+    g.write("/srv/large", content)
+    chunks = list(read_chunks(g, "/srv/large"))
+    assert len(chunks) > 1
+    assert b"".join(chunks) == content
+    g.rm("/srv/large")
+
+
+def test_what_could_hang_the_appliance_is_not_read(g: Guestfs) -> None:
+    g.mkfifo(0o600, "/srv/fifo")
+    with fails(errno.EINVAL, "/srv/fifo: is no regular file"):
+        list(read_chunks(g, "/srv/fifo"))
+    g.rm("/srv/fifo")
+    with fails(errno.ENOENT, "/nope: no such file"):
+        list(read_chunks(g, "/nope"))
+
+
+# Out.
+
+
+def test_files_go_into_a_directory_under_their_names(g: Guestfs, tmp_path: Path) -> None:
+    copied = copy_out(g, ["/etc/hosts", "/etc/../etc/os-release"], tmp_path)
+    assert (copied.files, copied.skipped) == (2, ())
+    assert (tmp_path / "hosts").read_text() == "127.0.0.1 localhost\n"
+    assert hostile.ATTACK in (tmp_path / "os-release").read_text()  # a symlink that is named is followed
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hosts", "os-release"]
+
+
+def test_a_file_gets_a_new_name_and_replaces_only_when_told(g: Guestfs, tmp_path: Path) -> None:
+    target = tmp_path / "mine"
+    copy_out(g, ["/etc/hosts"], target)
+    with fails(errno.EEXIST, f"{target}: is there already, and not to be replaced"):
+        copy_out(g, ["/etc/debian_version"], target)
+    copy_out(g, ["/etc/debian_version"], target, replace=True)
+    assert target.read_text() == "12.5\n"
+
+
+def test_a_link_of_the_host_is_replaced_and_not_followed(g: Guestfs, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    target = tmp_path / "target"
+    target.symlink_to(precious)
+    copy_out(g, ["/etc/hosts"], target, replace=True)
+    assert precious.read_text() == "mine"
+    assert not target.is_symlink()
+
+
+def test_a_hostile_tree_stays_inside_of_its_target(g: Guestfs, tmp_path: Path) -> None:
+    target = tmp_path / "a" / "b"
+    target.parent.mkdir()
+    seen: list[tuple[int, int]] = []
+    copied = copy_out(g, ["/srv"], target, recursive=True, progress=lambda *now: seen.append(now))
+    names = {os.fsencode(path.relative_to(target)) for path in target.rglob("*")}
+    expected = {os.fsencode(name.removeprefix("srv/")) for name in hostile.FILES} | {b"directory"}
+    assert names == expected - {b"out", b"absolute"}
+    assert sorted(skipped.path for skipped in copied.skipped) == ["/srv/absolute", "/srv/out"]
+    assert all(skipped.reason.startswith("a symlink that points outside") for skipped in copied.skipped)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert [path.name for path in target.parent.iterdir()] == ["b"]
+    assert seen[-1] == (copied.bytes, copied.bytes)
+
+
+def test_a_tree_needs_to_be_asked_for_and_a_new_place(g: Guestfs, tmp_path: Path) -> None:
+    with fails(errno.EISDIR, "/srv: is a directory"):
+        copy_out(g, ["/srv"], tmp_path)
+    (tmp_path / "srv").mkdir()
+    with fails(errno.EEXIST, f"{tmp_path / 'srv'}: is there already"):
+        copy_out(g, ["/srv"], tmp_path, recursive=True, replace=True)
+    with fails(errno.ENOTDIR, f"{tmp_path / 'no'}: is no directory"):
+        copy_out(g, ["/etc/hosts", "/etc/fstab"], tmp_path / "no")
+
+
+def test_the_whole_guest_under_a_new_name(g: Guestfs, tmp_path: Path) -> None:
+    with fails(errno.EEXIST, "/ needs a new name"):
+        copy_out(g, ["/"], tmp_path, recursive=True)
+    copied = copy_out(g, ["/"], tmp_path / "all", recursive=True)
+    assert copied.files > 10
+    assert (tmp_path / "all" / "etc" / "debian_version").read_text() == "12.5\n"
+
+
+def test_a_device_is_refused_and_leaves_nothing(g: Guestfs, tmp_path: Path) -> None:
+    g.mkfifo(0o600, "/srv/fifo")
+    with fails(errno.EINVAL, "/srv/fifo: "):
+        copy_out(g, ["/srv/fifo"], tmp_path)
+    g.rm("/srv/fifo")
+    assert list(tmp_path.iterdir()) == []
+    with fails(errno.ENOENT, "/nope: "):
+        copy_out(g, ["/nope"], tmp_path)
+
+
+# In.
+
+
+def test_a_tree_goes_in_and_belongs_to_root(g: Guestfs, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "below").mkdir(parents=True)
+    (tree / "program").write_text("x" * 3_000_000)
+    (tree / "program").chmod(0o4755)
+    (tree / "link").symlink_to("../../..")
+    (tree / "below" / os.fsdecode(b"\xff")).write_text("")
+    os.mkfifo(tree / "fifo")
+    seen: list[tuple[int, int]] = []
+    copied = copy_in(g, [tree], "/root", recursive=True, progress=lambda *now: seen.append(now))
+    assert (copied.files, copied.directories, copied.symlinks, copied.bytes) == (2, 2, 1, 3_000_000)
+    assert [skipped.path for skipped in copied.skipped] == [str(tree / "fifo")]
+    assert seen[-1][0] == 3_000_000
+    found = {
+        file.path.removeprefix("/root/tree"): file for file in list_files(g, "/root/tree", recursive=True)
+    }
+    assert set(found) == {"/below", "/below/\udcff", "/link", "/program"}
+    program = found["/program"]
+    assert (program.uid, program.gid, program.mode, program.size) == (0, 0, 0o755, 3_000_000)
+    assert program.mtime == int((tree / "program").stat().st_mtime)
+    assert found["/link"].target == "../../.."
+    assert stat.S_IMODE((tree / "program").stat().st_mode) == 0o4755
+
+
+def test_a_file_goes_in_under_a_new_name_and_replaces_only_when_told(g: Guestfs, tmp_path: Path) -> None:
+    source = tmp_path / "motd"
+    source.write_text("hello\n")
+    copy_in(g, [source], "/etc/motd")
+    assert g.read_file("/etc/motd") == b"hello\n"
+    source.write_text("again\n")
+    with fails(errno.EEXIST, "/etc/motd: is there already in the guest"):
+        copy_in(g, [source], "/etc/motd")
+    copy_in(g, [source], "/etc/motd", replace=True)
+    assert g.read_file("/etc/motd") == b"again\n"
+
+
+def test_what_cannot_go_in_is_said_before_anything_is_written(g: Guestfs, tmp_path: Path) -> None:
+    source = tmp_path / "file"
+    source.write_text("")
+    with fails(errno.ENOENT, "missing: No such file or directory"):
+        copy_in(g, [source, tmp_path / "missing"], "/root")
+    assert not g.exists("/root/file")
+    with fails(errno.EISDIR, f"{tmp_path}: is a directory"):
+        copy_in(g, [tmp_path], "/root")
+    with fails(errno.ENOTDIR, "/no: is no directory in the guest"):
+        copy_in(g, [source], "/no/file")
+    with fails(errno.EINVAL, "/dev/null: is neither a file nor a directory"):
+        copy_in(g, ["/dev/null"], "/root")
+
+
+def test_a_disk_that_is_full_says_so(g: Guestfs, tmp_path: Path) -> None:
+    source = tmp_path / "large"
+    with source.open("wb") as file:
+        file.truncate(64 << 20)
+    with fails(errno.ENOSPC, f"{source}: the guest's filesystem is full"):
+        copy_in(g, [source], "/root")
+    g.rm_f("/root/large")
+
+
+# Mounting. The last one: it mounts anew.
+
+
+def test_a_guest_is_mounted_by_its_root_or_by_any_filesystem(g: Guestfs) -> None:
+    found = mount_guest(g, readonly=False)
+    assert (found.root, dict(found.mountpoints)) == ("/dev/sda1", {"/": "/dev/sda1"})
+    assert found.system is not None
+    assert found.system.hostname == hostile.ATTACK
+    alone = mount_guest(g, root="/dev/sda1", readonly=False)
+    assert alone.system == found.system
+    with pytest.raises(Error):
+        mount_guest(g, root="/dev/sdz1")

@@ -1,0 +1,64 @@
+"""The examples of every command's --help, which are those of docs/cli.md, run as they stand there."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from guestkit.cli import main
+from guestkit.cli.parser import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = [example for command in COMMANDS.values() for example in command.EXAMPLES]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, demo_guest: Path) -> Path:
+    """What the examples expect to find."""
+    path = tmp_path_factory.mktemp("examples")
+
+    def qemu_img(*words: str) -> None:
+        subprocess.run(["qemu-img", *words], check=True, cwd=path, stdout=subprocess.DEVNULL)
+
+    qemu_img("convert", "-f", "raw", "-O", "qcow2", str(demo_guest), "web.qcow2")
+    qemu_img("create", "-q", "-f", "qcow2", "-b", "web.qcow2", "-F", "qcow2", "overlay.qcow2")
+    shutil.copyfile(demo_guest, path / "db.img")
+    (path / "motd").write_text("hello\n")
+    return path
+
+
+def run(example: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    places = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["sh", "-c", f"set -e; {example}"],
+        cwd=folder,
+        env=os.environ | {"PATH": places},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_runs(
+    example: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if set("|>") & set(example):
+        done = run(example, folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return
+    monkeypatch.chdir(folder)  # in this process: a new one costs as much as its launch
+    assert main(shlex.split(example)[1:]) == 0, capfd.readouterr()
+
+
+def test_the_document_shows_every_example() -> None:
+    document = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert len(EXAMPLES) >= 20
+    for example in EXAMPLES:
+        assert f"\n  {example}\n" in document

@@ -1,0 +1,47 @@
+"""A guest all of whose texts attack who shows them: a terminal, a page, a shell, a path of the host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import trees
+from .corpus import ROOT_UUID, Part, _make
+from .trees import File, Link, Tree
+
+#: It sets a terminal's title, clears it, and is a script, and rich's markup.
+ATTACK = "\x1b]0;owned\x07\x1b[2J<script>alert(1)</script>[red]"
+
+#: As people are to see it.
+ESCAPED = r"\x1b]0;owned\x07\x1b[2J<script>alert(1)</script>[red]"
+
+_NAME = ATTACK.replace("/", "\u2044")
+
+#: Below /srv: names of files.
+FILES: dict[str, File] = {
+    f"srv/{_NAME}": b"content\n",
+    "srv/\udcff\u202e.txt": b"bytes that are no text: \xff\xfe\n",
+    "srv/text": f"{ATTACK}\tü\n".encode() + b"\xff\n",
+    "srv/link": Link(ATTACK),
+    "srv/out": Link("../../../../../../../../etc/passwd"),
+    "srv/absolute": Link("/etc/hostname"),
+    "srv/directory/$(touch owned)": b"",
+}
+
+
+def tree() -> Tree:
+    """The guest's files."""
+    status = f"Package: {ATTACK}\nStatus: install ok installed\nVersion: {ATTACK}\nArchitecture: {ATTACK}\n\n"
+    return trees.debian(
+        **{
+            **trees.release(PRETTY_NAME=ATTACK, NAME=ATTACK, VERSION_ID="12.5", ID="debian"),
+            "etc/debian_version": "12.5\n",
+            "etc/hostname": f"{ATTACK}\n",
+            "var/lib/dpkg/status": status,
+            **FILES,
+        }
+    )
+
+
+def make(path: Path) -> None:
+    """Write the guest's disk: raw, with one partition."""
+    _make([Part(tree(), uuid=ROOT_UUID, label="\x1b[31mlabel")], path)

@@ -1,0 +1,123 @@
+"""`guestkit.doctor`: what is looked at, on a host that is made to look unfit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from guestkit import _native, appliance, doctor
+from guestkit.doctor import Finding, diagnose
+
+
+def finding(name: str) -> Finding:
+    found = [one for one in diagnose() if one.name == name]
+    return max(found, key=lambda one: ("ok", "warning", "error").index(one.level))
+
+
+def test_this_host_can_launch() -> None:
+    """Whoever runs the tests launches appliances."""
+    findings = diagnose()
+    assert [one for one in findings if one.level == "error"] == []
+    names = [one.name for one in findings]
+    assert names[:3] == ["libguestfs", "qemu", "kvm"]
+    assert {"kernel", "appliance", "memory", "temporary files", "libguestfs' cache"} <= set(names)
+    assert all(one.message and "\n" not in one.message for one in findings)
+
+
+def test_a_qemu_that_is_missing_or_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LIBGUESTFS_HV", "/nonexistent/qemu")
+    found = finding("qemu")
+    assert (found.level, found.message) == ("error", "/nonexistent/qemu cannot be run")
+    assert found.remedy.startswith("apt install qemu-system-")
+    broken = tmp_path / "qemu"
+    broken.write_text("#!/bin/sh\nexit 3\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("LIBGUESTFS_HV", str(broken))
+    assert finding("qemu").message == f"{broken} --version ends with 3"
+
+
+def test_qemu_img_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "qemu-img" else real(name))
+    assert finding("qemu-img").remedy == "apt install qemu-utils"
+
+
+def test_without_an_appliance_it_says_how_to_build_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GUESTKIT_CACHEDIR", str(tmp_path / "none"))
+    found = finding("appliance")
+    assert (found.level, found.remedy) == ("warning", "guestkit appliance build")
+    assert str(tmp_path / "none") in found.message
+
+
+def test_a_cache_that_others_may_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    monkeypatch.setenv("GUESTKIT_CACHEDIR", str(tmp_path))
+    found = finding("guestkit's cache")
+    assert (found.level, found.remedy) == ("warning", f"chmod 700 {tmp_path}")
+
+
+def test_memory_that_does_not_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_native, "available_memory", lambda: 100 << 20)
+    assert finding("memory").level == "error"
+    monkeypatch.setattr(_native, "available_memory", lambda: 2 << 30)
+    assert finding("memory").message.endswith("2 appliances at once")
+
+
+@pytest.mark.parametrize(
+    ("status", "level"), [((True, ""), "ok"), ((False, "/dev/kvm is missing: no virtualisation"), "warning")]
+)
+def test_kvm(monkeypatch: pytest.MonkeyPatch, status: tuple[bool, str], level: str) -> None:
+    monkeypatch.setattr(_native, "kvm_status", lambda qemu: status)
+    found = finding("kvm")
+    assert found.level == level
+    assert status[1] in found.message
+
+
+def test_kernels_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: not str(path).startswith("/boot/") and real(path, mode)
+    )
+    found = finding("kernel")
+    assert found.level == "error"
+    assert found.remedy.startswith("sudo chmod 0644 /boot/vmlinu")
+
+
+@pytest.mark.parametrize("variable", ["TMPDIR", "LIBGUESTFS_CACHEDIR"])
+def test_places_that_are_full_or_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+) -> None:
+    name = {"TMPDIR": "temporary files", "LIBGUESTFS_CACHEDIR": "libguestfs' cache"}[variable]
+    monkeypatch.setenv(variable, str(tmp_path))
+    assert finding(name).level == "ok"
+    monkeypatch.setattr(doctor, "ROOM", 1 << 60)
+    monkeypatch.setattr(doctor, "CACHE_ROOM", 1 << 60)
+    found = finding(name)
+    assert found.level == "warning"
+    assert f"export {variable}=" in found.remedy
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(variable, str(tmp_path / "file"))
+    found = finding("environment")
+    assert found.level == "error"
+    assert str(tmp_path / "file") in found.message
+
+
+def test_a_backend_that_is_not_direct(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIBGUESTFS_BACKEND", "libvirt")
+    assert finding("backend").remedy == "unset LIBGUESTFS_BACKEND"
+
+
+def test_one_look_that_fails_does_not_cost_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise PermissionError(13, "Permission denied", "/secret")
+
+    monkeypatch.setattr(appliance, "appliances", fail)
+    found = diagnose()
+    (broken,) = [one for one in found if one.name == "appliance"]
+    assert (broken.level, broken.message) == ("error", "[Errno 13] Permission denied: '/secret'")
+    assert "memory" in {one.name for one in found}

@@ -1,0 +1,98 @@
+"""A program in a real pseudo-terminal, and the screen that a person would see."""
+
+from __future__ import annotations
+
+import os
+import sys
+import termios
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+import pexpect
+import pyte
+
+#: Long enough for anything that does not hang, in seconds.
+PATIENCE = 60
+
+
+class Terminal:
+    """Runs `python ARGUMENTS…` in a terminal of 80 by 40; `raw` is all that was written to it."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        cwd: str | os.PathLike[str],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.raw = b""
+        self._screen = pyte.Screen(80, 40)
+        self._stream = pyte.ByteStream(self._screen)
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "COLUMNS", "LINES", "TTY_COMPATIBLE")
+        }
+        self._process: pexpect.spawn[bytes] = pexpect.spawn(
+            sys.executable,
+            list(arguments),
+            dimensions=(40, 80),
+            cwd=os.fspath(cwd),
+            env={**clean, "TERM": "xterm-256color", "PYTHONUTF8": "1", **(environment or {})},
+            timeout=PATIENCE,
+        )
+        # A terminal throws away what it has not shown yet when Ctrl-C is typed: screens would depend on time.
+        modes = termios.tcgetattr(self._process.child_fd)
+        modes[3] |= termios.NOFLSH
+        termios.tcsetattr(self._process.child_fd, termios.TCSANOW, modes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._process.close(force=True)
+
+    def _read(self) -> bool:
+        try:
+            chunk = self._process.read_nonblocking(65536, timeout=PATIENCE)
+        except pexpect.EOF:
+            return False
+        self.raw += chunk
+        self._stream.feed(chunk)
+        return True
+
+    def until(self, text: str) -> str:
+        """Wait until the screen shows the text; return the screen."""
+        while text not in self.screen():
+            assert self._read(), f"the program ended, and the screen shows no {text!r}:\n{self.screen()}"
+        return self.screen()
+
+    def screen(self) -> str:
+        """Return the lines as they stand there."""
+        return "\n".join(line.rstrip() for line in self._screen.display).rstrip() + "\n"
+
+    @property
+    def title(self) -> str:
+        """Return what the terminal's title was set to."""
+        return str(self._screen.title)
+
+    @property
+    def has_cursor(self) -> bool:
+        """Whether the cursor is shown."""
+        return not self._screen.cursor.hidden
+
+    def send(self, keys: str) -> None:
+        """Type."""
+        self._process.send(keys)
+
+    def end(self) -> int:
+        """Wait until the program has ended; return its exit status, or minus the signal's number."""
+        while self._read():
+            pass
+        self._process.wait()
+        if self._process.exitstatus is not None:
+            return int(self._process.exitstatus)
+        return -int(self._process.signalstatus or 0)

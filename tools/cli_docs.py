@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""Write docs/cli.md, the manual page and the completions from the command line's parser.
+
+tools/cli_docs.py           write what differs
+tools/cli_docs.py --check   write nothing; list what differs and exit 1
+
+The parser needs the built package, and the tools are the tests': ./run exec python tools/cli_docs.py after a
+./run test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import shtab
+from argparse_manpage.manpage import Manpage  # type: ignore[import-untyped]
+
+from guestkit.cli.common import EXIT_STATUS
+from guestkit.cli.parser import COMMANDS, make_parser
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: What stands for a file of this host, and is completed as one.
+FILES = {"DISK", "DIRECTORY", "OUTPUT", "SOURCE", "TARGET"}
+
+HEAD = """\
+# The command line
+
+<!-- written by tools/cli_docs.py from the commands' own --help -->
+
+`guestkit COMMAND`, or `python -m guestkit COMMAND`. The result goes to stdout, as text for people on a
+terminal, plain in a pipe, and JSON where you ask for it; messages and progress go to stderr. `NO_COLOR=1`
+takes the colours away. What a guest says is escaped: control characters and bytes that are no text appear as
+`\\x1b`, in JSON as `\\u001b`.
+
+```text
+{status}
+```
+
+Ctrl-C and SIGTERM end what runs, and leave no QEMU behind; `inspect` tells what was done until then.
+"""
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description="Write what tells of the command line.")
+    options.add_argument(
+        "--check", action="store_true", help="write nothing, exit 1 if a file is out of date"
+    )
+    check = options.parse_args().check
+    os.environ["COLUMNS"] = "100"  # for argparse
+    stale = [(ROOT / name, text) for name, text in files() if not same(ROOT / name, text)]
+    for path, text in stale:
+        if check:
+            print(f"{path.relative_to(ROOT)} is out of date: run tools/cli_docs.py", file=sys.stderr)
+        else:
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote {path.relative_to(ROOT)}")
+    return 1 if stale and check else 0
+
+
+def same(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text
+
+
+def files() -> Iterator[tuple[str, str]]:
+    parser = make_parser()
+    commands = subcommands(parser)
+    yield "docs/cli.md", document(commands)
+    yield "docs/generated/guestkit.1", manual_page(parser)
+    for action in [action for command in commands.values() for action in command._actions]:
+        if action.metavar in FILES:
+            action.complete = shtab.FILE  # type: ignore[attr-defined]
+    for shell, name in (("bash", "guestkit.bash"), ("zsh", "_guestkit"), ("fish", "guestkit.fish")):
+        yield f"docs/generated/{name}", shtab.complete(parser, shell).rstrip("\n") + "\n"
+
+
+def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    (action,) = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+    return dict(action.choices)
+
+
+def document(commands: dict[str, argparse.ArgumentParser]) -> str:
+    text = HEAD.format(status=EXIT_STATUS)
+    for name, command in commands.items():
+        said = command.format_help().removesuffix("\n").removesuffix(EXIT_STATUS).rstrip()
+        text += f"\n## {name}: {COMMANDS[name].SUMMARY}\n\n```text\n{said}\n```\n"
+    return text
+
+
+def manual_page(parser: argparse.ArgumentParser) -> str:
+    page = Manpage(
+        parser, {"manual_title": "guestkit", "description": "look inside virtual-machine disk images"}
+    )
+    page.date = ""  # of the day on which it was written
+    return str(page)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
