@@ -52,15 +52,24 @@ InspectedSystem system_at(Guest& g, const std::string& root) {
   return system;
 }
 
-/// Mounts the guest's filesystems where its fstab has them; what cannot be mounted is told and left out.
+/// Mounts the guest's filesystems where its fstab has them; what cannot be mounted is told and left out. The
+/// root that was found is mounted even where fstab names another one, such as an array by a name of its own.
 template <class Guest>
 void mount_system(Guest& g, InspectedSystem& system, layout<Guest>& layout) {
-  for (const auto& [mountpoint, device] : system.mountpoints) {
-    const auto error = attempt([&, &where = mountpoint, &what = device] {
-      g.mount_ro(what, where);
-      layout.measure_mounted(what, where);
+  const auto mount = [&](const std::string& device, const std::string& mountpoint) {
+    const auto error = attempt([&] {
+      g.mount_ro(device, mountpoint);
+      layout.measure_mounted(device, mountpoint);
     });
     if (error) system.failures.push_back(failure("mountpoints", *error));
+    return !error;
+  };
+  bool rooted = false;
+  for (const auto& [mountpoint, device] : system.mountpoints) {
+    if (mountpoint == "/" && mount(device, mountpoint)) rooted = true;
+    if (!rooted) rooted = mount(system.root, "/");
+    if (!rooted) return;
+    if (mountpoint != "/") mount(device, mountpoint);
   }
 }
 
