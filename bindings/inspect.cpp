@@ -147,6 +147,7 @@ template <>
 void add_fields(Dict& dict, const InspectProvenance& provenance) {
   dict.with("way", provenance.way)
       .with("reason", provenance.reason)
+      .with("guestkit", provenance.guestkit)
       .with("libguestfs", provenance.libguestfs)
       .with("verified", provenance.verified)
       .with("differences", provenance.differences);

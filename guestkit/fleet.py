@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import (
     AsyncGenerator,
-    Awaitable,
     Callable,
     Collection,
     Generator,
@@ -199,14 +198,14 @@ def inspect_many(
     """
     job = _Job(parts, tuple(keys), mode, verify, timeout, format, backing, handle)
     if jobs_executor is not None:
-        at_once = None if concurrency == "auto" else _at_once(concurrency)
-        yield from _on_executor(jobs_executor, at_once, disks, _Elsewhere(job), progress)
+        limit = None if concurrency == "auto" else _at_once(concurrency)
+        yield from _on_executor(jobs_executor, limit, disks, _Elsewhere(job), _Local(job, progress).told)
         return
     at_once = _at_once(concurrency)
     local = _Local(job, progress)
     with ThreadPoolExecutor(at_once, thread_name_prefix="guestkit-fleet") as threads:
         try:
-            yield from _on_executor(threads, at_once, disks, local.report, None, local.finished)
+            yield from _on_executor(threads, at_once, disks, local.report, local.told)
         finally:
             local.end()
 
@@ -226,13 +225,11 @@ def _on_executor(
     at_once: int | None,
     guests: Iterable[Any],
     report: Callable[[Any], Report],
-    progress: Callable[[FleetProgress], object] | None,
-    finished: Callable[[], object] = lambda: None,
+    told: Callable[[Report], Report],
 ) -> Generator[Report, None, None]:
-    """Yield the reports of what the executor does, at most so many at once in it."""
+    """Yield the reports of what the executor does, at most so many at once in it, each told before."""
     running: dict[Future[Report], Any] = {}
     waiting = iter(guests)
-    done = 0
     try:
         while True:
             while at_once is None or len(running) < at_once:
@@ -243,20 +240,16 @@ def _on_executor(
                 try:
                     running[executor.submit(report, guest)] = guest
                 except Exception as error:  # an executor that is broken or shut down
-                    done += 1
-                    yield failed(guest, error, 0.0)
+                    yield told(failed(guest, error, 0.0))
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 guest = running.pop(future)
-                done += 1
-                finished()
-                if progress is not None:
-                    progress(FleetProgress(done=done, steps={}))
                 try:
-                    yield future.result()
+                    outcome = future.result()
                 except Exception as error:  # the process died, or the result does not pickle
-                    yield failed(guest, error, 0.0)
+                    outcome = failed(guest, error, 0.0)
+                yield told(outcome)
     finally:
         for future in running:
             future.cancel()
@@ -298,10 +291,12 @@ class _Local:
             self._steps[name] = text
         self._tell()
 
-    def finished(self) -> None:
+    def told(self, report: Report) -> Report:
+        """Count a report that is there."""
         with self._lock:
             self._done += 1
         self._tell()
+        return report
 
     def _tell(self) -> None:
         if self._progress is not None:
@@ -344,9 +339,14 @@ async def inspect_async(
 
     A cancel ends it and waits until it has ended.
     """
-    from guestkit.aio import AsyncGuestfs  # which has this function
+    return await _inspect_async(
+        _Job(parts, tuple(keys), mode, verify, timeout, format, backing, handle), disk, step
+    )
 
-    job = _Job(parts, tuple(keys), mode, verify, timeout, format, backing, handle)
+
+async def _inspect_async(job: _Job, guest: Any, step: Callable[[str], object] | None) -> Inspection:
+    from guestkit.aio import AsyncGuestfs  # which has these functions
+
     loop = asyncio.get_running_loop()
 
     def on_thread(text: str) -> None:
@@ -354,7 +354,7 @@ async def inspect_async(
         loop.call_soon_threadsafe(step, text)
 
     async with AsyncGuestfs(**job.options()) as g:
-        return await g.run(lambda sync: job.run(sync, disk, None if step is None else on_thread))
+        return await g.run(lambda sync: job.run(sync, guest, None if step is None else on_thread))
 
 
 async def inspect_many_async(
@@ -369,25 +369,17 @@ async def inspect_many_async(
     format: str | None = None,
     backing: Backing = "refuse",
     progress: Callable[[FleetProgress], object] | None = None,
+    jobs_executor: Executor | None = None,
     **handle: Any,
 ) -> AsyncGenerator[Report, None]:
     """Inspect many guests, several at once; yield a report for each as it comes.
 
     As `guestkit.inspect_many`; progress is called on the loop. Leaving the loop early
-    (`contextlib.aclosing` says when) or a cancel ends what runs and waits until it has ended.
+    (`contextlib.aclosing` says when) or a cancel ends what runs and waits until it has ended; what runs on a
+    jobs_executor ends by its time-out.
     """
-    wanted: Callable[..., Awaitable[Inspection]] = functools.partial(
-        inspect_async,
-        parts=parts,
-        keys=tuple(keys),
-        mode=mode,
-        verify=verify,
-        timeout=timeout,
-        format=format,
-        backing=backing,
-        **handle,
-    )
-    at_once = _at_once(concurrency)
+    job = _Job(parts, tuple(keys), mode, verify, timeout, format, backing, handle)
+    at_once = None if jobs_executor is not None and concurrency == "auto" else _at_once(concurrency)
     steps: dict[str, str] = {}
     done = 0
 
@@ -404,8 +396,10 @@ async def inspect_many_async(
         name = _names(guest)[0]
 
         try:
+            if jobs_executor is not None:
+                return await asyncio.wrap_future(jobs_executor.submit(_Elsewhere(job), guest))
             step = None if progress is None else functools.partial(on_step, name)
-            found = await wanted(guest, step=step)
+            found = await _inspect_async(job, guest, step)
             return succeeded(guest, found, time.monotonic() - begun)
         except Exception as error:
             return failed(guest, error, time.monotonic() - begun)
@@ -416,7 +410,7 @@ async def inspect_many_async(
     waiting = iter(disks)
     try:
         while True:
-            while len(running) < at_once:
+            while at_once is None or len(running) < at_once:
                 try:
                     guest = next(waiting)
                 except StopIteration:

@@ -272,13 +272,14 @@ class Provenance:
     Attributes:
         way: "fast": guestkit's own rules; "libguestfs": inspect_os
         reason: why it was not fast; "": it was
-        libguestfs: the version
+        guestkit, libguestfs: the versions
         verified: whether both ways were gone
         differences: where they differ; then libguestfs' answer is the one reported
     """
 
     way: str
     reason: str
+    guestkit: str
     libguestfs: str
     verified: bool
     differences: Sequence[str]

@@ -101,6 +101,23 @@ class control {
     leave_locked();
   }
 
+  /// Waits, while the clock of the call that runs stands still: waiting for others is not its time. What wait
+  /// throws ends the call.
+  template <class F>
+  void off_the_clock(F&& wait) {
+    std::optional<steady::duration> left;
+    {
+      const std::lock_guard lock(mutex_);
+      if (deadline_ && ending_ == ending::none) {
+        left = *deadline_ - steady::now();
+        deadline_.reset();
+      }
+    }
+    wait();
+    const std::lock_guard lock(mutex_);
+    if (left && ending_ == ending::none) watch(steady::now() + *left);
+  }
+
   /// Whether it is the calling thread's turn: it is inside a call, or closes the handle.
   bool is_mine() const noexcept {
     const std::lock_guard lock(mutex_);

@@ -297,8 +297,11 @@ class handle {
   void admit(ApplianceMode mode) {
     const auto state = state_;
     state->memory.give_back();
-    state->memory = admission::shared().take(appliance_memory(mode), state->work->limits.admission,
-                                             [&] { state->work->throw_if_stopped("launch", "", EINTR, {}); });
+    state->work->off_the_clock([&] {
+      state->memory = admission::shared().take(appliance_memory(mode), state->work->limits.admission, [&] {
+        state->work->throw_if_stopped("launch", "", EINTR, {});
+      });
+    });
   }
 
   using Setting = launch_setting;

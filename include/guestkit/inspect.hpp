@@ -1,6 +1,7 @@
 // One call: everything known about the operating systems on a guest's disks, as values.
 //
-// What a disk says is hostile: it is read by a throw-away appliance, every text of it is data.
+// What a disk says is hostile: it is read by a throw-away appliance, every text of it is data. Needs
+// libguestfs 1.44 where it is used.
 #pragma once
 
 #include <map>
@@ -19,6 +20,7 @@
 #include "inspect/options.hpp"
 #include "inspect/parts.hpp"
 #include "inspect/system.hpp"
+#include "version.hpp"
 
 namespace guestkit {
 
@@ -40,12 +42,13 @@ class inspection {
       step("opening encrypted disks");
       layout_.unlock(options_.keys);
     }
+    found_.provenance.guestkit = GUESTKIT_VERSION;
     found_.provenance.libguestfs = version();
     step("looking for operating systems");
     find_systems();
     if (options_.parts & InspectPart::filesystems) {
       step("looking at the filesystems");
-      layout_.describe(found_, usage_);
+      layout_.describe(found_);
     }
     return std::move(found_);
   }
@@ -93,13 +96,13 @@ class inspection {
     try {
       if (!has_known_rules(found_.provenance.libguestfs)) throw doubt{"rules of another libguestfs"};
       if (options_.parts & InspectPart::icon) throw doubt{"an icon is wanted"};
-      fast_inspection<Guest> fast(g_, layout_, usage_);
+      fast_inspection<Guest> fast(g_, layout_);
       system = fast.run();
       step("reading the guest's files");
       if (system->mountpoints.size() != 1 ||
           system->mountpoints.front() != std::pair<std::string, std::string>("/", system->root)) {
         g_.umount_all();
-        mount_system(g_, *system, usage_);
+        mount_system(g_, *system, layout_);
       }
       add_parts(g_, options_.parts, *system);
       if (options_.parts & InspectPart::applications) fast.add_applications(*system);
@@ -119,7 +122,7 @@ class inspection {
     for (const auto& root : g_.inspect_os()) {
       auto system = system_at(g_, root);
       step("reading the guest's files");
-      mount_system(g_, system, usage_);
+      mount_system(g_, system, layout_);
       add_parts(g_, options_.parts, system);
       if (options_.parts & InspectPart::applications) add_applications(g_, system);
       if (options_.parts & InspectPart::icon) add_icon(g_, system);
@@ -138,7 +141,6 @@ class inspection {
   const InspectOptions& options_;
   layout<Guest> layout_;
   Inspection found_;
-  std::map<std::string, StatVFS> usage_;  // of what was mounted, by device
 };
 
 /// Opens a disk for reading: the one place that opens what an inspection looks at.

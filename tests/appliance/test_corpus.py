@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -76,13 +77,33 @@ def test_a_fast_answer_says_so_and_is_the_same(reports: dict[str, Future[Report]
     assert found.filesystems == verified.filesystems
 
 
-def test_a_guest_behind_luks_opens_with_its_key() -> None:
+def test_a_guest_behind_luks_says_which_key_it_wants_and_opens_with_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "guestkit")
     (path,) = images(["luks"]).values()
-    found = guestkit.inspect(path, keys=[Key(PASSPHRASE)])
+    file = tmp_path / "key"
+    file.write_text(f"{PASSPHRASE}\nmore")
+    with Guestfs() as g:
+        g.open_disk(path)
+        g.set_trace(True)
+        g.launch()
+        (shut,) = g.inspect(keys=[Key("wrong key"), Key(PASSPHRASE, device="/dev/sdz")]).unopened
+        assert (shut.device, shut.type, shut.reason) == ("/dev/sda1", "crypto_LUKS", "encrypted")
+        assert shut.message.startswith("none of the keys that were tried opens it (1); it needs one for")
+        assert shut.uuid in shut.message
+        found = g.inspect(keys=[Key(file=file, device=shut.uuid.upper())])
     (system,) = found.operating_systems
     assert (system.distro, system.hostname) == ("debian", "debian12")
     assert system.applications_complete
     assert found.unopened == ()
+    (layer,) = found.layers
+    assert (layer.kind, layer.members) == ("luks", ("/dev/sda1",))
+    assert layer.devices == (f"/dev/mapper/luks-{shut.uuid}",)
+    told = caplog.text + repr(found)
+    assert "cryptsetup_open" in told  # the trace was there to be looked at
+    for secret in (PASSPHRASE, "wrong key"):
+        assert secret not in told
 
 
 # Files, on the guest whose files are hostile.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+import threading
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -15,7 +17,7 @@ from xml.etree import ElementTree
 import pytest
 
 import guestkit
-from guestkit import ApplianceCrashed, CallTimeout, Guestfs, Key, aio
+from guestkit import ApplianceCrashed, CallTimeout, FleetProgress, Guestfs, Report, aio
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.inspection import ALL_PARTS
 
@@ -45,10 +47,18 @@ async def test_a_disk_has_its_time_and_no_more(demo_guest: Path) -> None:
         await aio.inspect(demo_guest, timeout=0.2)
 
 
+async def first_report(disks: list[Path], executor: Executor) -> Report:
+    async with aclosing(aio.inspect_many(disks, jobs_executor=executor)) as reports:
+        return await anext(reports)
+
+
 def test_a_fleet_on_processes_with_a_bad_disk(demo_guest: Path) -> None:
     with ProcessPoolExecutor(2) as processes:
         disks = [demo_guest, Path("/nonexistent"), demo_guest]
         reports = list(guestkit.inspect_many(disks, jobs_executor=processes))
+        again = asyncio.run(first_report([demo_guest], processes))
+    assert again.inspection is not None
+    assert again.inspection.operating_systems == (DEMO_SYSTEM,)
     assert sorted(report.disk for report in reports) == sorted(map(str, disks))
     for report in reports:
         if report.disk == "/nonexistent":
@@ -84,46 +94,71 @@ def test_a_launch_waits_for_the_place_of_another_and_says_so(demo_guest: Path) -
         guestkit.set_appliance_limit(None)
 
 
-@pytest.fixture(scope="module")
-def handle(demo_guest: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guestfs]:
-    """An appliance with the demo guest, mounted, and a blank disk that can be written, /dev/sdb."""
+def test_a_handle_that_runs_tells_everything(demo_guest: Path, tmp_path: Path) -> None:
     with Guestfs() as g:
-        g.add_drive(demo_guest, readonly=True, format="raw")
-        g.disk_create(blank := tmp_path_factory.mktemp("blank") / "blank.img", "raw", 64 << 20)
-        g.add_drive(blank, format="raw")
+        g.open_disk(demo_guest)
+        g.disk_create(tmp_path / "blank.img", "raw", 1 << 20)
+        g.open_disk(tmp_path / "blank.img", format="raw")
         g.launch()
-        yield g
-
-
-def test_a_handle_that_runs_tells_everything(handle: Guestfs) -> None:
-    found = handle.inspect(parts=ALL_PARTS, mode="libguestfs")
+        g.mount_ro("/dev/sda1", "/")
+        found = g.inspect(parts=ALL_PARTS, mode="libguestfs")
+        assert g.mounts() == []
     assert found.provenance.way == "libguestfs"
     assert [disk.device for disk in found.disks] == ["/dev/sda", "/dev/sdb"]
     (system,) = found.operating_systems
     assert [user.name for user in system.users] == ["root", "demo"]
-    assert handle.mounts() == []
 
 
-def test_an_encrypted_filesystem_says_which_key_it_wants_and_opens_with_it(
-    handle: Guestfs, tmp_path: Path
-) -> None:
-    handle.luks_format("/dev/sdb", "open sesame", 0)
-    uuid = handle.luks_uuid("/dev/sdb")
-    (shut,) = handle.inspect().unopened
-    assert (shut.device, shut.type, shut.reason, shut.uuid) == ("/dev/sdb", "crypto_LUKS", "encrypted", uuid)
-    assert uuid in shut.message
-    (shut,) = handle.inspect(keys=[Key("wrong"), Key("open sesame", device="/dev/sdz")]).unopened
-    assert "none of the keys that were tried opens it (1)" in shut.message
-    file = tmp_path / "key"
-    file.write_text("open sesame\nmore")
-    found = handle.inspect(keys=[Key(file=file, device=uuid.upper())])
-    (layer,) = found.layers
-    assert (layer.kind, layer.members, layer.devices) == (
-        "luks",
-        ("/dev/sdb",),
-        (f"/dev/mapper/luks-{uuid}",),
-    )
-    assert "open sesame" not in repr(found)
+def hypervisors_of(disk: Path) -> list[int]:
+    """The QEMU processes that have this disk open."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "comm").read_text().startswith("qemu-system") and disk in [
+                file.readlink() for file in (process / "fd").iterdir()
+            ]:
+                found.append(int(process.name))
+        except OSError:  # it has ended, or is another user's
+            continue
+    return found
+
+
+@pytest.mark.parametrize("kind", ["sync", pytest.param("async", marks=pytest.mark.full)])
+def test_a_hang_a_dead_qemu_and_a_bad_disk_cost_no_other(demo_guest: Path, tmp_path: Path, kind: str) -> None:
+    disks = {name: tmp_path / f"{name}.img" for name in ("hangs", "dies", "good", "bad", "after")}
+    for name, disk in disks.items():
+        if name != "bad":
+            os.link(demo_guest, disk)
+    signals = {str(disks["hangs"]): signal.SIGSTOP, str(disks["dies"]): signal.SIGKILL}
+    lock = threading.Lock()
+
+    def progress(now: FleetProgress) -> None:
+        """Once its appliance is up, and so while it is inspected."""
+        for disk, step in now.steps.items():
+            with lock:
+                what = signals.pop(disk, None) if step == "looking for operating systems" else None
+            if what is not None:
+                (hypervisor,) = hypervisors_of(Path(disk))
+                os.kill(hypervisor, what)
+
+    async def gather() -> list[Report]:
+        return [report async for report in aio.inspect_many(disks.values(), **options)]
+
+    options: Any = {"concurrency": 3, "timeout": 40, "progress": progress}
+    made = list(guestkit.inspect_many(disks.values(), **options)) if kind == "sync" else asyncio.run(gather())
+    reports = {Path(report.disk).stem: report for report in made}
+    assert {name: report.error and report.error.kind for name, report in reports.items()} == {
+        "hangs": "CallTimeout",
+        "dies": "ApplianceCrashed",
+        "bad": "Error",
+        "good": None,
+        "after": None,
+    }
+    for name in ("good", "after"):
+        inspection = reports[name].inspection
+        assert inspection is not None
+        assert inspection.operating_systems == (DEMO_SYSTEM,)
+    assert not [process for disk in disks.values() for process in hypervisors_of(disk)]
 
 
 @pytest.mark.full

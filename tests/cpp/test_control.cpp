@@ -95,6 +95,16 @@ BOOST_AUTO_TEST_CASE(the_limit_of_a_call_does_not_count_the_wait_for_its_turn, P
   BOOST_TEST(g.get_memsize() == 1280);
 }
 
+BOOST_AUTO_TEST_CASE(the_limit_of_a_call_does_not_count_the_wait_for_memory, PATIENCE) {
+  Guestfs g({.environment = false, .limits = {.call = Seconds(0.1)}});
+  const auto state = state_of(g);
+  const guestkit::detail::call_scope scope(state, "inspect");
+  const auto look = [&] { state->work->throw_if_stopped("inspect", "", 0, {}); };
+  state->work->off_the_clock([] { std::this_thread::sleep_for(300ms); });
+  look();
+  BOOST_CHECK_THROW(for (;;) look(), CallTimeout);  // then it goes on
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(cancelling)

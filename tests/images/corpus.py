@@ -47,6 +47,7 @@ class Image:
 
     Attributes:
         build: fills the disk of that name in a running appliance, instead of parts
+        size: of the disk that build fills
         fast: whether guestkit's own rules may decide; of packages they know deb's and apk's
         systems: distribution, version and host name of each operating system found
         error: what inspect_os says, where it fails
@@ -54,6 +55,7 @@ class Image:
 
     parts: Sequence[Part] = ()
     build: Callable[[Guestfs, str], None] | None = None
+    size: int = 160 * MB
     fast: bool = False
     systems: Sequence[tuple[str, int, int, str]] = ()
     error: str = ""
@@ -136,6 +138,42 @@ def raid(g: Guestfs, disk: str) -> None:
     g.md_stop(array)
 
 
+def half_an_array(g: Guestfs, disk: str) -> None:
+    """RAID 0 of two partitions, of which one was wiped."""
+    g.part_init(disk, "gpt")
+    g.part_add(disk, "p", 2048, 67583)
+    g.part_add(disk, "p", 67584, 133119)
+    g.md_create(f"half{disk[-1]}", [f"{disk}1", f"{disk}2"], level="raid0")
+    (array,) = (md for md in g.list_md_devices() if g.md_detail(md)["name"].endswith(f"half{disk[-1]}"))
+    g.md_stop(array)
+    g.zero_device(f"{disk}2")
+
+
+def real_debian(g: Guestfs, disk: str) -> None:
+    """What a user has, by mmdebstrap, with a kernel to boot: some 200 packages."""
+    g.part_disk(disk, "gpt")
+    g.mkfs("ext4", f"{disk}1", label="root")
+    g.mount(f"{disk}1", "/")
+    with tempfile.TemporaryDirectory() as directory:
+        archive = Path(directory, "debian.tar")
+        subprocess.run(
+            [
+                "mmdebstrap",
+                "--quiet",
+                "--variant=important",
+                "--include=linux-image-cloud-amd64",
+                "bookworm",
+                archive,
+            ],
+            check=True,
+        )
+        g.tar_in(archive, "/", xattrs=True)
+    g.write("/etc/fstab", b"LABEL=root / ext4 errors=remount-ro 0 1\n")
+    g.write("/etc/hostname", b"real\n")
+    g.write("/etc/debian_version", b"12.8\n")  # whichever the mirror has
+    g.umount_all()
+
+
 def windows(g: Guestfs, disk: str) -> None:
     device = _partition(g, disk)
     g.mkfs("ntfs", device)
@@ -169,6 +207,7 @@ CORPUS: dict[str, Image] = {
             "services": ("ssh.service",),
         },
     ),
+    "hibernated": Image([Part(type="swap", spoil=[(4086, b"S1SUSPEND\0")])], unopened=["hibernated"]),
     "ubuntu": Image(
         [
             Part(type="vfat", size=40 * MB, label="EFI"),
@@ -404,6 +443,8 @@ CORPUS: dict[str, Image] = {
     "blank": Image([Part(type="none")], unopened=["unknown"]),
     "btrfs": Image(build=btrfs, systems=[("fedora", 39, 0, "fedora")]),
     "raid": Image(build=raid, systems=[("debian", 12, 5, "debian12")]),
+    "half an array": Image(build=half_an_array, unopened=["damaged", "unknown"]),
+    "real debian": Image(build=real_debian, size=2 << 30, fast=True, systems=[("debian", 12, 8, "real")]),
     "windows": Image(
         build=windows,
         systems=[("windows", 6, 1, "WINGUEST")],
@@ -502,8 +543,8 @@ def _make_in_appliance(disks: Mapping[str, Path]) -> None:
     if not disks:
         return
     with Guestfs() as g:
-        for path in disks.values():
-            g.disk_create(path, "raw", 160 * MB)
+        for name, path in disks.items():
+            g.disk_create(path, "raw", CORPUS[name].size)
             g.add_drive(path, format="raw")
         g.launch()
         for name, disk in zip(disks, g.list_devices(), strict=True):

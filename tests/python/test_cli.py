@@ -60,7 +60,9 @@ def system(**changes: Any) -> OperatingSystem:
 
 
 def report(disk: str, *systems: OperatingSystem, **changes: Any) -> Report:
-    provenance = Provenance(way="fast", reason="", libguestfs="1.48.6", verified=False, differences=())
+    provenance = Provenance(
+        way="fast", reason="", guestkit="0.1.0", libguestfs="1.48.6", verified=False, differences=()
+    )
     found = Inspection(
         provenance=provenance,
         disks=(),

@@ -14,6 +14,7 @@ import pickle
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,12 @@ EVIL = "\x1b[31m<&\x00\udcff"
 
 FULL = Inspection(
     provenance=Provenance(
-        way="libguestfs", reason="demanded", libguestfs="1.48.6", verified=True, differences=("arch",)
+        way="libguestfs",
+        reason="demanded",
+        guestkit="0.1.0",
+        libguestfs="1.48.6",
+        verified=True,
+        differences=("arch",),
     ),
     disks=(Disk(device="/dev/sda", format="qcow2", virtual_size=1 << 40),),
     partitions=(
@@ -338,6 +344,26 @@ def test_progress_tells_steps_and_counts_to_the_end(outcome: Any, fleet: Fleet) 
         ("b", "inspecting"),
         ("c", "inspecting"),
     }
+
+
+def test_a_fleet_on_an_executor(outcome: Any, fleet: Fleet) -> None:
+    told: list[int] = []
+    outcome(lambda disk: FULL)
+    with ThreadPoolExecutor(2) as executor:
+        reports = fleet.run(
+            ["a", "b", "c"], jobs_executor=executor, progress=lambda progress: told.append(progress.done)
+        )
+    assert sorted(report.disk for report in reports) == ["a", "b", "c"]
+    assert all(report.inspection == FULL for report in reports)
+    assert told[-1] == 3
+
+
+def test_an_executor_that_is_shut_down_gives_a_report_for_each_disk(fleet: Fleet) -> None:
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+    reports = fleet.run(["a", "b"], jobs_executor=executor)
+    assert [report.error and report.error.kind for report in reports] == ["RuntimeError"] * 2
+    assert sorted(report.disk for report in reports) == ["a", "b"]
 
 
 @pytest.mark.parametrize(("concurrency", "error"), [(0, ValueError), (True, TypeError), ("all", TypeError)])

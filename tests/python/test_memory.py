@@ -23,7 +23,17 @@ from typing import Any
 
 import pytest
 
-from guestkit import AsyncGuestfs, Error, Event, Guestfs, HandleClosed, _native, probe
+from guestkit import (
+    AsyncGuestfs,
+    Error,
+    Event,
+    Guestfs,
+    HandleClosed,
+    Key,
+    _native,
+    probe,
+    set_appliance_limit,
+)
 from guestkit.compat import GuestFS
 
 #: Under valgrind or a sanitizer a few calls of each kind do. Nothing is counted there: such a tool finds the
@@ -306,6 +316,9 @@ def test_launches_that_fail(g: Guestfs, tmp_path: Path) -> None:
     assert leaks(failing(g.launch)) == {}
 
 
+INSPECTING: dict[str, Any] = {"parts": (), "keys": (), "mode": "auto", "verify": False, "step": None}
+
+
 def check_disk() -> None:
     *_, descriptors = _native.check_disk("convert", sys.executable, "raw", "refuse", None)
     for descriptor in descriptors:
@@ -318,6 +331,18 @@ def test_disks(g: Guestfs) -> None:
     assert leaks(failing(lambda: g.open_disk("/nowhere"))) == {}
     assert leaks(failing(lambda: g.open_disk(sys.executable, format="qcow2"))) == {}
     assert leaks(failing(lambda: g.open_disk(sys.executable, protocols=(1,)), TypeError)) == {}  # type: ignore[arg-type]
+
+
+def test_inspection_and_files(g: Guestfs) -> None:
+    assert leaks(failing(lambda: g.inspect(keys=[Key(TEXT)], step=print))) == {}
+    assert leaks(failing(lambda: g._inspect_disks(["/nowhere"], **INSPECTING))) == {}
+    assert leaks(failing(lambda: g._inspect_disks([1], **INSPECTING), TypeError)) == {}  # type: ignore[list-item]
+    assert leaks(failing(lambda: g.read_small("/etc/hosts"))) == {}
+    assert leaks(failing(lambda: g.read_small("/etc/hosts", limit=-1), OverflowError)) == {}
+    assert leaks(lambda: g.read_files(["/etc/hosts", b"\xff", TEXT])) == {}  # an error for each
+    assert leaks(failing(lambda: g.walk("/"))) == {}
+    assert leaks(failing(lambda: g.extract("/etc", "/"))) == {}
+    assert leaks(lambda: set_appliance_limit(None)) == {}
 
 
 # ---- handles

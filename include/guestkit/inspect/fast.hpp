@@ -31,8 +31,7 @@ inline bool has_known_rules(const std::string& libguestfs) {
 template <class Guest>
 class fast_inspection {
  public:
-  fast_inspection(Guest& g, layout<Guest>& layout, std::map<std::string, StatVFS>& usage)
-      : g_(g), layout_(layout), usage_(usage) {}
+  fast_inspection(Guest& g, layout<Guest>& layout) : g_(g), layout_(layout) {}
 
   /// The only operating system; throws doubt. Its root is left mounted if nothing else is to be.
   InspectedSystem run() {
@@ -78,7 +77,7 @@ class fast_inspection {
       g_.umount_all();
       if (attempt([&] { g_.mount_ro(device, "/"); })) throw doubt{"a filesystem that cannot be mounted"};
       mounted_ = device;
-      usage_[device] = g_.statvfs("/");
+      layout_.measure_mounted(device, "/");
       std::set<std::string> names;
       for (const auto& name : names_in(g_, "/")) {
         std::string folded;
@@ -242,6 +241,7 @@ class fast_inspection {
     for (const auto& [device, file] : entries) {
       system_.filesystems.push_back(device);
       if (!file.starts_with('/')) continue;
+      if (file == "/usr") throw doubt{"/usr is a filesystem of its own"};
       if (file.find("//") != std::string::npos || (file.size() > 1 && file.ends_with('/')))
         throw doubt{"a mountpoint with spare slashes"};
       if (!mountpoints.emplace(file, device).second) throw doubt{"two filesystems on one mountpoint"};
@@ -289,7 +289,6 @@ class fast_inspection {
 
   Guest& g_;
   layout<Guest>& layout_;
-  std::map<std::string, StatVFS>& usage_;
   std::vector<std::string> filesystems_;
   std::set<std::string> etc_;
   std::string root_, mounted_;

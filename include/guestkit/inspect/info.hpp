@@ -158,6 +158,7 @@ struct InspectedSystem {
 struct InspectProvenance {
   std::string way = {};                       ///< "fast": guestkit's own rules; "libguestfs": inspect_os
   std::string reason = {};                    ///< why not fast; empty: it was
+  std::string guestkit = {};                  ///< the version
   std::string libguestfs = {};                ///< the version
   bool verified = false;                      ///< both ways were gone
   std::vector<std::string> differences = {};  ///< where they differ; libguestfs' answer is the one reported

@@ -113,11 +113,19 @@ class layout {
     return listed(volumes_, [&] { return has_physical_volume() ? g_.lvs() : string_list(); });
   }
 
-  void describe(Inspection& found, std::map<std::string, StatVFS>& usage) {
+  /// How full a filesystem is, while it is mounted.
+  void measure_mounted(const std::string& device, const std::string& mountpoint) {
+    const auto status = g_.statvfs(mountpoint);
+    const auto unit = static_cast<std::uint64_t>(status.frsize);
+    usage_[device] = {unit * static_cast<std::uint64_t>(status.blocks),
+                      unit * static_cast<std::uint64_t>(status.blocks - status.bfree)};
+  }
+
+  void describe(Inspection& found) {
     describe_partitions(found);
     describe_arrays(found);
     describe_volume_groups(found);
-    for (const auto& device : candidates()) describe_content(device, found, usage);
+    for (const auto& device : candidates()) describe_content(device, found);
   }
 
  private:
@@ -252,14 +260,10 @@ class layout {
     });
   }
 
-  void describe_content(const std::string& device, Inspection& found, std::map<std::string, StatVFS>& usage) {
+  void describe_content(const std::string& device, Inspection& found) {
     const auto type = fact(device, "TYPE"), uuid = fact(device, "UUID");
     if (type == "crypto_LUKS" || type == "BitLocker") return describe_encrypted(device, type, uuid, found);
-    if (type == "linux_raid_member") {
-      layer(found, "md", uuid).members.push_back(device);
-      return;
-    }
-    if (type.ends_with("_member")) return;
+    if (type.ends_with("_member")) return describe_member(device, type, uuid, found);
     found.filesystems.push_back({.device = device,
                                  .type = type.empty() ? "unknown" : type,
                                  .label = fact(device, "LABEL"),
@@ -273,14 +277,33 @@ class layout {
       return;
     }
     if (type == "btrfs") describe_subvolumes(device, found);
-    if (!usage.contains(device)) measure(device, type, uuid, found, usage);
-    if (const auto known = usage.find(device); known != usage.end()) {
-      const auto unit = static_cast<std::uint64_t>(known->second.frsize);
+    if (!usage_.contains(device)) try_mount(device, type, uuid, found);
+    if (const auto known = usage_.find(device); known != usage_.end())
       for (auto& filesystem : found.filesystems)
         if (filesystem.device == device) {
-          filesystem.size = unit * static_cast<std::uint64_t>(known->second.blocks);
-          filesystem.used = unit * static_cast<std::uint64_t>(known->second.blocks - known->second.bfree);
+          filesystem.size = known->second.size;
+          filesystem.used = known->second.used;
         }
+  }
+
+  /// A part of something larger: an array or a volume group, which may be missing.
+  void describe_member(const std::string& device, const std::string& type, const std::string& uuid,
+                       Inspection& found) {
+    const auto shut = [&](const char* reason, const std::string& message) {
+      found.unopened.push_back(
+          {.device = device, .type = type, .uuid = uuid, .reason = reason, .message = message});
+    };
+    if (type == "linux_raid_member") {
+      auto& array = layer(found, "md", uuid);
+      array.members.push_back(device);
+      if (array.devices.empty()) shut("damaged", "a member of an array that cannot be assembled");
+    } else if (type == "LVM2_member") {
+      if (std::none_of(found.layers.begin(), found.layers.end(), [&](const auto& group) {
+            return std::find(group.members.begin(), group.members.end(), device) != group.members.end();
+          }))
+        shut("damaged", "a physical volume without a volume group");
+    } else {
+      shut("unknown", "libguestfs does not open a " + type);
     }
   }
 
@@ -295,11 +318,11 @@ class layout {
     });
   }
 
-  void measure(const std::string& device, const std::string& type, const std::string& uuid, Inspection& found,
-               std::map<std::string, StatVFS>& usage) {
+  void try_mount(const std::string& device, const std::string& type, const std::string& uuid,
+                 Inspection& found) {
     const auto error = attempt([&] {
       g_.mount_ro(device, "/");
-      usage[device] = g_.statvfs("/");
+      measure_mounted(device, "/");
     });
     g_.umount_all();
     if (!error) return;
@@ -333,7 +356,13 @@ class layout {
                                                    names});
   }
 
+  struct fill {
+    std::uint64_t size = 0;
+    std::uint64_t used = 0;
+  };
+
   Guest& g_;
+  std::map<std::string, fill> usage_;  // by device
   std::optional<string_list> disks_, partitions_, arrays_, mapped_, volumes_;
   std::map<std::string, hashtable> facts_;
   std::map<std::string, std::string> opened_;  // the device on top, by the encrypted one

@@ -54,11 +54,11 @@ InspectedSystem system_at(Guest& g, const std::string& root) {
 
 /// Mounts the guest's filesystems where its fstab has them; what cannot be mounted is told and left out.
 template <class Guest>
-void mount_system(Guest& g, InspectedSystem& system, std::map<std::string, StatVFS>& usage) {
+void mount_system(Guest& g, InspectedSystem& system, layout<Guest>& layout) {
   for (const auto& [mountpoint, device] : system.mountpoints) {
     const auto error = attempt([&, &where = mountpoint, &what = device] {
       g.mount_ro(what, where);
-      usage[what] = g.statvfs(where);
+      layout.measure_mounted(what, where);
     });
     if (error) system.failures.push_back(failure("mountpoints", *error));
   }
@@ -78,8 +78,9 @@ inline std::vector<std::string> package_databases(const std::string& format) {
   return {};
 }
 
-template <class Guest>
-InspectedApplication application(const Application2& app) {
+/// @param app  libguestfs' Application2
+template <class Application>
+InspectedApplication application(const Application& app) {
   return {.name = app.app2_name,
           .display_name = app.app2_display_name,
           .epoch = app.app2_epoch,
@@ -100,7 +101,7 @@ template <class Guest>
 void add_applications(Guest& g, InspectedSystem& system) {
   if (const auto error = attempt([&] {
         for (const auto& app : g.inspect_list_applications2(system.root))
-          system.applications.push_back(application<Guest>(app));
+          system.applications.push_back(application(app));
       })) {
     system.failures.push_back(failure("applications", *error));
     return;
