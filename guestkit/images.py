@@ -183,6 +183,11 @@ def add_disk(
     content = _content(path) if may_be_packed and "file" in protocols else ""
     if unpack is None or content not in PACKED:
         return add(path)
+    if (backend := handle.get_backend()) != "direct":
+        reason = f"the backend {backend!r} cannot be given a file without a name"
+        raise Error(
+            "open_disk", f"{os.fsdecode(path)}: is packed, and {reason}: unpack it first", errno.ENOTSUP
+        )
     folder = handle.get_tmpdir()
     with ExitStack() as stack:
         file: StrOrBytesPath = path

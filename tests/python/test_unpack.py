@@ -219,3 +219,12 @@ def test_a_cancel_ends_the_unpacking(tmp_path: Path) -> None:
             assert await g.debug_drives() == []
 
     asyncio.run(run())
+
+
+def test_another_backend_is_told_that_it_cannot_have_what_was_unpacked(g: Guestfs, tmp_path: Path) -> None:
+    (tmp_path / "disk.xz").write_bytes(lzma.compress(PLAIN))
+    g.set_backend("libvirt")
+    with pytest.raises(
+        Error, match=r"disk\.xz: is packed, and the backend 'libvirt' cannot .* unpack it first"
+    ):
+        g.open_disk(tmp_path / "disk.xz")
