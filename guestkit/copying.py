@@ -9,12 +9,13 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
+import secrets
+import shutil
 import stat
 import tarfile
-import tempfile
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -157,14 +158,13 @@ class _Outgoing:
         return sum(file.size for file in self._g.walk(self._path) if file.kind == "-")
 
     def copy(self, tally: _Tally) -> Extracted:
-        with tempfile.TemporaryDirectory(dir=self._final.parent, prefix=".guestkit-") as folder:
-            made = Path(folder)
+        with _unfinished(self._final.parent) as folder:
             if self._path == "/":  # has no name to be copied under
-                made = made / "root"
-                made.mkdir()
-            copied = self._g.extract(self._path, made, progress=lambda path, count: tally.now(count))
-            if self._path != "/":
-                made = made / posixpath.basename(self._path)
+                made = into = folder / "root"
+                into.mkdir()
+            else:
+                made, into = folder / posixpath.basename(self._path), folder
+            copied = self._g.extract(self._path, into, progress=lambda path, count: tally.now(count))
             if not os.path.lexists(made):
                 (skipped,) = copied.skipped
                 raise _error("copy_out", f"{skipped.path}: {skipped.reason}", errno.EINVAL)
@@ -172,6 +172,21 @@ class _Outgoing:
             made.rename(self._final)
         tally.done += copied.bytes
         return copied
+
+
+@contextmanager
+def _unfinished(parent: Path) -> Iterator[Path]:
+    """A directory for what is half copied; gone afterwards, at whatever moment the user interrupts.
+
+    Its name is known before it is there, which tempfile cannot give: between its mkdir and the `with`, Ctrl-C
+    would leave the directory behind.
+    """
+    folder = parent / f".guestkit-{secrets.token_hex(8)}"
+    try:
+        folder.mkdir(0o700)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 # ---- in

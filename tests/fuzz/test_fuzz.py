@@ -26,9 +26,11 @@ def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(fuzzer: Path, *words: str | Path, cwd: Path) -> str:
     """Return what the fuzzer wrote; its last lines hold the input that crashed it, in Base64."""
+    # By a shell, which forks: a child of this process would inherit the peak of its memory as its own.
     done = subprocess.run(
-        [fuzzer, *words], cwd=cwd, capture_output=True, text=True, errors="replace", check=False
-    )
+        ["sh", "-c", '"$@"; exit $?', "sh", fuzzer, *words],
+        cwd=cwd, capture_output=True, text=True, errors="replace", check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-8000:]
     return done.stderr
 

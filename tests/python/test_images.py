@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from guestkit import Error, ImageInfo, probe
+from tests.images.encrypted import patiently
 
 MIB = 1 << 20
 Make = Callable[..., Path]
@@ -113,8 +114,8 @@ def test_a_qcow2_with_its_data_in_another_file(make: Make, tmp_path: Path, raw: 
 def test_an_encrypted_qcow2(make: Make, encryption: str, name: str) -> None:
     options = {"encrypt.format": encryption, "encrypt.key-secret": "s"}
     if encryption == "luks":
-        options["encrypt.iter-time"] = "10"  # else measured, which fails on a busy machine
-    path = make("qcow2", secret=True, **options)
+        options["encrypt.iter-time"] = "10"
+    path = patiently(lambda: make("qcow2", secret=True, **options))
     assert same(path, "qcow2").encryption == name == specific(path, "qcow2")["encrypt"]["format"]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from guestkit import AsyncGuestfs, Error, Guestfs, under
+from tests.images.encrypted import patiently
 
 MIB = 1 << 20
 Make = Callable[[Path, Path], Path]
@@ -403,10 +404,9 @@ def test_what_cannot_be_a_disk_is_refused_before_it_can_hang(g: Guestfs, tmp_pat
 
 
 def test_an_encrypted_image_is_named_so(g: Guestfs, tmp_path: Path) -> None:
-    # Without iter-time qemu-img measures the machine, which fails when it is busy.
     options = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"
     secret = ["--object", "secret,id=s,data=secret", "-o", options]
-    qemu_img("create", "-q", "-f", "qcow2", *secret, tmp_path / "disk", "1M")
+    patiently(lambda: qemu_img("create", "-q", "-f", "qcow2", *secret, tmp_path / "disk", "1M"))
     with pytest.raises(Error, match=r"is encrypted by QEMU \(luks\)"):
         g.open_disk(tmp_path / "disk")
 
