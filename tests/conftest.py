@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "blocking_handle: about the blocking handle's threads and memory alone"
     )
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell's background job
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class ByModule(LoadScopeScheduling):  # type: ignore[misc]

@@ -52,7 +52,7 @@ def test_both_ways_say_the_same_and_it_is_right(name: str, reports: dict[str, Fu
         for system in found.operating_systems
     ]
     assert sorted(systems) == sorted(image.systems)
-    assert [entry.reason for entry in found.unopened] == list(image.unopened)
+    assert [entry.reason for entry in found.unopened] == list(image.unopened), found.unopened
     for fact, value in image.facts.items():
         assert getattr(found.operating_systems[0], fact) == value, fact
 

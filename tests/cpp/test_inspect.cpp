@@ -35,6 +35,38 @@ std::string elf_program(unsigned char width, unsigned char order, unsigned char 
   return header;
 }
 
+/// A disk that is a physical volume, in an appliance whose kernel calls the disk sdb. libguestfs translates
+/// the names of most of its answers, not those of pvs_full.
+struct swapped_disks {
+  string_list list_devices() { return {"/dev/sda"}; }
+  string_list list_partitions() { return {"/dev/sda1"}; }
+  string_list list_md_devices() { return {}; }
+  string_list list_dm_devices() { return {}; }
+  hashtable md_detail(const std::string& /*device*/) { return {}; }
+  string_list lvs() { return {"/dev/vg/root"}; }
+  hashtable blkid(const std::string& device) {
+    if (device == "/dev/sda1") return {{"TYPE", "LVM2_member"}, {"UUID", "B5dZqq-n9ae-53OM"}};
+    return {{"TYPE", "swap"}};
+  }
+  std::vector<PV> pvs_full() {
+    PV volume;
+    volume.pv_name = "/dev/sdb1";
+    volume.pv_uuid = "B5dZqqn9ae53OM";
+    return {volume};
+  }
+  std::vector<VG> vgs_full() {
+    VG group;
+    group.vg_name = "vg";
+    group.vg_uuid = "NuyPg3";
+    return {group};
+  }
+  string_list vgpvuuids(const std::string& /*group*/) { return {"B5dZqqn9ae53OM"}; }
+  std::vector<BTRFSSubvolume> btrfs_subvolume_list(const std::string& /*device*/) { return {}; }
+  void mount_ro(const std::string& /*device*/, const std::string& /*mountpoint*/) {}
+  void umount_all() {}
+  StatVFS statvfs(const std::string& /*path*/) { return {}; }
+};
+
 }  // namespace
 
 // What libguestfs takes from a text.
@@ -204,4 +236,15 @@ BOOST_AUTO_TEST_CASE(what_a_handle_without_an_appliance_says) {
   BOOST_CHECK_THROW(guestkit::walk(g, "/"), Error);
   BOOST_CHECK_THROW(guestkit::extract(g, "/etc", "/nonexistent"), Error);
   BOOST_CHECK_THROW(guestkit::inspect({"/nonexistent"}), Error);
+}
+
+// The layers.
+
+BOOST_AUTO_TEST_CASE(a_physical_volume_is_not_damaged_because_the_appliance_calls_its_disk_otherwise) {
+  swapped_disks guest;
+  Inspection found;
+  layout(guest).describe(found);
+  BOOST_TEST(found.unopened.empty());
+  BOOST_REQUIRE_EQUAL(found.layers.size(), 1U);
+  BOOST_TEST(found.layers[0].members == string_list{"/dev/sda1"}, boost::test_tools::per_element());
 }

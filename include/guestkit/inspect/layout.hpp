@@ -246,8 +246,10 @@ class layout {
   void describe_volume_groups(Inspection& found) {
     if (!has_physical_volume()) return;
     attempt([&] {
-      std::map<std::string, std::string> members;  // by UUID
-      for (const auto& pv : g_.pvs_full()) members[bare_uuid(pv.pv_uuid)] = pv.pv_name;
+      // By UUID: pvs_full has the names that the appliance's kernel gave, which may call the first disk sdb.
+      std::map<std::string, std::string> members;
+      for (const auto& device : physical())
+        if (fact(device, "TYPE") == "LVM2_member") members[bare_uuid(fact(device, "UUID"))] = device;
       for (const auto& vg : g_.vgs_full()) {
         auto& group = layer(found, "lvm", vg.vg_uuid);
         group.name = vg.vg_name;
