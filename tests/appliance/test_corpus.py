@@ -102,6 +102,19 @@ def test_a_guest_behind_luks_says_which_key_it_wants_and_opens_with_it(
         assert secret not in told
 
 
+@pytest.mark.full
+def test_a_key_opens_the_volumes_inside_too() -> None:
+    (path,) = images(["lvm in luks"]).values()
+    found = guestkit.inspect(path, keys=[Key(PASSPHRASE)])
+    assert [(system.distro, system.hostname) for system in found.operating_systems] == [
+        ("debian", "debian12")
+    ]
+    assert found.unopened == ()
+    luks, lvm = sorted(found.layers, key=lambda layer: layer.kind == "lvm")
+    assert (luks.kind, luks.members) == ("luks", ("/dev/sda1",))
+    assert (lvm.kind, lvm.members) == ("lvm", luks.devices)
+
+
 # Files, on the guest whose files are hostile.
 
 

@@ -35,18 +35,20 @@ std::string elf_program(unsigned char width, unsigned char order, unsigned char 
   return header;
 }
 
-/// A disk that is a physical volume, in an appliance whose kernel calls the disk sdb. libguestfs translates
-/// the names of most of its answers, not those of pvs_full.
-struct swapped_disks {
+/// A disk that is a physical volume with a thin pool, in an appliance whose kernel calls the disk sdb.
+/// libguestfs translates the names of most of its answers, not those of pvs_full.
+struct thin_volume {
   string_list list_devices() { return {"/dev/sda"}; }
   string_list list_partitions() { return {"/dev/sda1"}; }
   string_list list_md_devices() { return {}; }
-  string_list list_dm_devices() { return {}; }
+  string_list list_dm_devices() { return {"/dev/mapper/vg--a-pool_tdata", "/dev/mapper/vg--a-pool_tmeta"}; }
+  string_list vgs() { return {"vg-a"}; }
   hashtable md_detail(const std::string& /*device*/) { return {}; }
-  string_list lvs() { return {"/dev/vg/root"}; }
+  string_list lvs() { return {"/dev/vg-a/root"}; }
   hashtable blkid(const std::string& device) {
     if (device == "/dev/sda1") return {{"TYPE", "LVM2_member"}, {"UUID", "B5dZqq-n9ae-53OM"}};
-    return {{"TYPE", "swap"}};
+    if (device == "/dev/vg-a/root") return {{"TYPE", "swap"}};
+    return {};
   }
   std::vector<PV> pvs_full() {
     PV volume;
@@ -56,7 +58,7 @@ struct swapped_disks {
   }
   std::vector<VG> vgs_full() {
     VG group;
-    group.vg_name = "vg";
+    group.vg_name = "vg-a";
     group.vg_uuid = "NuyPg3";
     return {group};
   }
@@ -241,10 +243,18 @@ BOOST_AUTO_TEST_CASE(what_a_handle_without_an_appliance_says) {
 // The layers.
 
 BOOST_AUTO_TEST_CASE(a_physical_volume_is_not_damaged_because_the_appliance_calls_its_disk_otherwise) {
-  swapped_disks guest;
+  thin_volume guest;
   Inspection found;
   layout(guest).describe(found);
   BOOST_TEST(found.unopened.empty());
   BOOST_REQUIRE_EQUAL(found.layers.size(), 1U);
   BOOST_TEST(found.layers[0].members == string_list{"/dev/sda1"}, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(what_a_thin_pool_consists_of_is_not_listed_as_unknown) {
+  thin_volume guest;
+  Inspection found;
+  layout(guest).describe(found);
+  BOOST_REQUIRE_EQUAL(found.filesystems.size(), 1U);
+  BOOST_TEST(found.filesystems[0].device == "/dev/vg-a/root");
 }

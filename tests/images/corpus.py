@@ -69,7 +69,12 @@ class Image:
 
 
 def _pack(g: Guestfs, tree: Tree) -> None:
-    """Write the files into what is mounted."""
+    """Write the files into what is mounted, and unmount it."""
+    _write(g, tree)
+    g.umount_all()
+
+
+def _write(g: Guestfs, tree: Tree) -> None:
     with tempfile.TemporaryDirectory() as directory:
         trees.write(tree, Path(directory, "tree"))
         archive = Path(directory, "tree.tar")
@@ -77,7 +82,6 @@ def _pack(g: Guestfs, tree: Tree) -> None:
             ["tar", "-C", Path(directory, "tree"), "--owner=0", "--group=0", "-cf", archive, "."], check=True
         )
         g.tar_in(archive, "/")
-    g.umount_all()
 
 
 def _partition(g: Guestfs, disk: str) -> str:
@@ -109,6 +113,98 @@ def luks(g: Guestfs, disk: str) -> None:
     g.cryptsetup_open(device, PASSPHRASE, f"corpus{disk[-1]}")
     _root(g, f"/dev/mapper/corpus{disk[-1]}", trees.debian(**{"etc/fstab": "# none\n"}))
     g.cryptsetup_close(f"/dev/mapper/corpus{disk[-1]}")
+
+
+def in_appliance(g: Guestfs, *command: str) -> str:
+    """What libguestfs has no action for."""
+    return g.debug("sh", list(command))
+
+
+def thin_lvm(g: Guestfs, disk: str) -> None:
+    name = f"thin{disk[-1]}"
+    g.pvcreate(_partition(g, disk))
+    g.vgcreate(name, [f"{disk}1"])
+    in_appliance(g, f"lvm lvcreate -q -L 32M -V 24M -T {name}/pool -n root 2>&1")
+    _root(g, f"/dev/{name}/root", trees.debian(**{"etc/fstab": f"/dev/{name}/root / ext4 defaults 0 1\n"}))
+
+
+def lvm_in_luks(g: Guestfs, disk: str) -> None:
+    device, name = _partition(g, disk), f"shut{disk[-1]}"
+    g.luks_format(device, PASSPHRASE, 0)
+    g.cryptsetup_open(device, PASSPHRASE, name)
+    g.pvcreate(f"/dev/mapper/{name}")
+    g.vgcreate(f"vg{name}", [f"/dev/mapper/{name}"])
+    g.lvcreate_free("root", f"vg{name}", 90)
+    _root(
+        g, f"/dev/vg{name}/root", trees.debian(**{"etc/fstab": f"/dev/vg{name}/root / ext4 defaults 0 1\n"})
+    )
+    g.vg_activate(False, [f"vg{name}"])
+    g.cryptsetup_close(f"/dev/mapper/{name}")
+
+
+def old_raid(g: Guestfs, disk: str) -> None:
+    """Its superblock is the one of 2002, at the end of each member."""
+    g.part_init(disk, "mbr")
+    g.part_add(disk, "p", 2048, 67583)
+    g.part_add(disk, "p", 67584, 133119)
+    members = [f"/dev/disk/by-partuuid/{g.blkid(disk + number)['PART_ENTRY_UUID']}" for number in "12"]
+    in_appliance(g, "mdadm -q --create /dev/md90 --run --metadata=0.90 --level=1 -n 2", *members, "2>&1")
+    _root(g, "/dev/md90", trees.debian(**{"etc/fstab": "/dev/md0 / ext4 defaults 0 1\n"}))
+    g.md_stop("/dev/md90")
+
+
+def dirty(g: Guestfs, disk: str) -> None:
+    """A guest that lost its power: its journal waits to be replayed."""
+    g.part_init(disk, "gpt")
+    g.part_add(disk, "p", 2048, 67583)
+    g.part_add(disk, "p", 67584, 133119)
+    g.mke2fs(f"{disk}1", fstype="ext4", blocksize=1024, label="root")
+    g.mount(f"{disk}1", "/")
+    _write(g, trees.debian(**{"etc/fstab": "LABEL=root / ext4 defaults 0 1\n"}))
+    g.sync()
+    g.copy_device_to_device(f"{disk}1", f"{disk}2")  # while it is mounted
+    g.umount_all()
+    g.part_del(disk, 1)
+    assert "needs_recovery" in g.tune2fs_l(f"{disk}2")["Filesystem features"]
+
+
+def btrfs_default(g: Guestfs, disk: str) -> None:
+    """The root is the default subvolume, and not the top one."""
+    device = _partition(g, disk)
+    g.mkfs_btrfs([device], label="root")
+    g.mount(device, "/")
+    g.btrfs_subvolume_create("/@")
+    (made,) = g.btrfs_subvolume_list("/")
+    g.btrfs_subvolume_set_default(made["btrfssubvolume_id"], "/")
+    g.umount_all()
+    g.mount(device, "/")
+    _pack(
+        g,
+        trees.suse(
+            "opensuse-leap", "openSUSE Leap", "15.5", **{"etc/fstab": "LABEL=root / btrfs defaults 0 0\n"}
+        ),
+    )
+
+
+def snapper(g: Guestfs, disk: str) -> None:
+    """As openSUSE installs it: the root is a snapshot, and there is another."""
+    device = _partition(g, disk)
+    g.mkfs_btrfs([device], label="root")
+    g.mount(device, "/")
+    g.btrfs_subvolume_create("/@")
+    g.btrfs_subvolume_create("/@/.snapshots")
+    g.mkdir("/@/.snapshots/1")
+    g.btrfs_subvolume_create("/@/.snapshots/1/snapshot")
+    root = next(v for v in g.btrfs_subvolume_list("/") if v["btrfssubvolume_path"].endswith("1/snapshot"))
+    g.btrfs_subvolume_set_default(root["btrfssubvolume_id"], "/")
+    g.umount_all()
+    g.mount(device, "/")
+    fstab = "LABEL=root / btrfs defaults 0 0\nLABEL=root /.snapshots btrfs subvol=/@/.snapshots 0 0\n"
+    _pack(g, trees.suse("opensuse-leap", "openSUSE Leap", "15.5", **{"etc/fstab": fstab}))
+    g.mount(f"btrfsvol:{device}/@", "/")
+    g.mkdir("/.snapshots/2")
+    g.btrfs_subvolume_snapshot("/.snapshots/1/snapshot", "/.snapshots/2/snapshot", ro=True)
+    g.umount_all()
 
 
 def btrfs(g: Guestfs, disk: str) -> None:
@@ -179,6 +275,13 @@ def windows(g: Guestfs, disk: str) -> None:
     g.mkfs("ntfs", device)
     g.mount(device, "/")
     _pack(g, registry.windows())
+
+
+def hibernated_windows(g: Guestfs, disk: str) -> None:
+    windows(g, disk)
+    g.mount(f"{disk}1", "/")
+    g.write("/hiberfil.sys", b"hibr" + bytes(8188))
+    g.umount_all()
 
 
 #: What a guest may put in the way of who reads it.
@@ -446,6 +549,24 @@ CORPUS: dict[str, Image] = {
     "raid": Image(build=raid, systems=[("debian", 12, 5, "debian12")], facts={"applications_complete": True}),
     "half an array": Image(build=half_an_array, unopened=["damaged", "unknown"]),
     "real debian": Image(build=real_debian, size=2 << 30, fast=True, systems=[("debian", 12, 8, "real")]),
+    "thin lvm": Image(build=thin_lvm, fast=True, systems=[("debian", 12, 5, "debian12")]),
+    "lvm in luks": Image(build=lvm_in_luks, unopened=["encrypted"]),
+    "old raid": Image(build=old_raid, systems=[("debian", 12, 5, "debian12")]),
+    "dirty": Image(build=dirty, fast=True, systems=[("debian", 12, 5, "debian12")]),
+    "btrfs default": Image(build=btrfs_default, systems=[("opensuse", 15, 5, "opensuse-leap")]),
+    "snapper": Image(build=snapper, systems=[("opensuse", 15, 5, "opensuse-leap")]),
+    "amazon": Image(
+        [
+            Part(
+                trees.red_hat(
+                    "amzn", "Amazon Linux", "2", "Amazon Linux release 2 (Karoo)", "system-release"
+                ),
+                label="root",
+            )
+        ],
+        systems=[("redhat-based", 2, 0, "amzn")],
+    ),
+    "hibernated windows": Image(build=hibernated_windows, systems=[("windows", 6, 1, "WINGUEST")]),
     "windows": Image(
         build=windows,
         systems=[("windows", 6, 1, "WINGUEST")],

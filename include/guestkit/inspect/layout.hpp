@@ -162,9 +162,28 @@ class layout {
   const string_list& arrays() {
     return listed(arrays_, [&] { return g_.list_md_devices(); });
   }
-  /// Those that are no logical volumes: what was opened.
+  /// Those that are no logical volumes: what was opened. libguestfs lists what a thin pool or a mirror
+  /// consists of, too.
   const string_list& mapped() {
-    return listed(mapped_, [&] { return g_.list_dm_devices(); });
+    return listed(mapped_, [&] {
+      auto all = g_.list_dm_devices();
+      string_list groups;
+      if (!all.empty()) attempt([&] { groups = g_.vgs(); });
+      std::erase_if(all, [&](const auto& device) {
+        return std::none_of(opened_.begin(), opened_.end(),
+                            [&](const auto& o) { return o.second == device; }) &&
+               std::any_of(groups.begin(), groups.end(),
+                           [&](const auto& group) { return device.starts_with(mapper_prefix(group)); });
+      });
+      return all;
+    });
+  }
+
+  /// What the device mapper's names of a volume group's parts begin with.
+  static std::string mapper_prefix(const std::string& group) {
+    std::string prefix = "/dev/mapper/";
+    for (const char c : group) prefix += c == '-' ? std::string("--") : std::string(1, c);
+    return prefix + "-";
   }
 
   template <class List>
