@@ -123,7 +123,7 @@ int listen(const std::shared_ptr<basic_handle_state<T>>& state, Event events, Ev
   const basic_call_scope<T> open(state, "set_event_callback", false);
   const auto added = std::make_shared<basic_listener<T>>();
   added->events = events;
-  added->callback = std::move(callback);
+  std::swap(added->callback, callback);
   const std::lock_guard lock(state->listeners_mutex);
   const int number = state->listeners.empty() ? 0 : state->listeners.rbegin()->first + 1;
   state->listeners.emplace(number, added);
