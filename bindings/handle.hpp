@@ -12,7 +12,7 @@ namespace guestkit::python {
 /// Results as what C returned, owned: they are made into Python objects without a copy between.
 class raw_core : public detail::handle {
  public:
-  using handle::handle;
+  using detail::handle::basic_handle;
   template <class R>
   using result = c_result<R>;
 

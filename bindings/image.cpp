@@ -1,6 +1,7 @@
 #include "image.hpp"
 
 #include <guestkit/image.hpp>
+#include <guestkit/open_disk.hpp>
 #include <optional>
 #include <string>
 

@@ -59,7 +59,7 @@ class mailbox {
 /// The main thread and the one that makes its calls.
 struct couple {
   mailbox main, second;
-  std::thread::id second_id;
+  pthread_t second_id{};
   int depth = 0;               // of calls that the main thread has made and waits for
   Handle* handle = nullptr;    // of the outermost of them
   PyObject* raised = nullptr;  // what a signal handler or a callback raised, to be raised by that call
@@ -87,7 +87,7 @@ couple& both() {
 std::atomic<bool> in_use{false};  // whether both() has been called: it starts a thread
 
 bool is_second_thread() noexcept {
-  return in_use && std::this_thread::get_id() == both().second_id;
+  return in_use && ::pthread_equal(::pthread_self(), both().second_id) != 0;
 }
 
 /// Has the other thread do it and waits, doing meanwhile what the other asks for.

@@ -1,24 +1,21 @@
 // The fast appliance: finding the one that guestkit.appliance has built, and not trusting a spoilt one.
 #pragma once
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
-#include <climits>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
-#include <fstream>
-#include <set>
-#include <sstream>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "posix.hpp"
 
 namespace guestkit {
 
@@ -86,12 +83,15 @@ inline std::string appliance_cache() {
 
 namespace detail {
 
-inline std::vector<std::string> names_in(const std::string& directory) {
-  std::vector<std::string> names;
-  if (DIR* folder = ::opendir(directory.c_str())) {
-    while (const dirent* entry = ::readdir(folder)) names.emplace_back(entry->d_name);
-    ::closedir(folder);
-  }
+/// The names in a directory, sorted.
+template <class Names = std::vector<std::string>>
+Names names_in(const std::string& directory) {
+  Names names;
+  each_name(directory, [&](std::string_view name) {
+    auto place = names.begin();
+    while (place != names.end() && *place < name) ++place;
+    names.insert(place, std::string(name));
+  });
   return names;
 }
 
@@ -105,7 +105,8 @@ inline std::string private_directory_fault(const std::string& path) {
   std::string parent = resolved;
   std::free(resolved);
   while (parent.size() > 1) {
-    parent.resize(std::max<std::size_t>(parent.rfind('/'), 1));
+    const auto slash = parent.rfind('/');
+    parent.resize(slash == 0 ? 1 : slash);
     if (::stat(parent.c_str(), &s) != 0) return parent + ": " + std::strerror(errno);
     if ((s.st_uid != 0 && s.st_uid != ::geteuid()) || ((s.st_mode & 022) != 0 && (s.st_mode & S_ISVTX) == 0))
       return parent + " can be written by other users";
@@ -113,40 +114,46 @@ inline std::string private_directory_fault(const std::string& path) {
   return "";
 }
 
-}  // namespace detail
-
-namespace detail {
-
 /// Whether a directory of this user alone holds what its manifest says, made from what is still installed.
-/// @param missing  the files that it must have
-inline std::string manifest_fault(const std::string& directory, std::set<std::string> missing) {
+/// @param needed  the files that it must have
+inline std::string manifest_fault(const std::string& directory,
+                                  std::initializer_list<std::string_view> needed) {
   if (auto fault = private_directory_fault(directory); !fault.empty()) return fault;
-  std::ifstream manifest(directory + "/manifest");
-  std::string row;
-  if (!manifest) return directory + "/manifest cannot be read";
-  if (!std::getline(manifest, row) || row != "guestkit-appliance 1")
-    return "made by another version of guestkit";
-  while (std::getline(manifest, row)) {
-    std::istringstream fields(row);
-    std::string kind;
-    std::string name;
-    long long size = -1;
-    long long changed = -1;
-    fields >> kind >> size >> changed;
-    if (!fields || fields.get() != ' ' || !std::getline(fields, name)) return "its manifest is damaged";
-    const bool own = kind == "file";
-    const std::string path = own ? directory + '/' + name : name;
+  const std::string file = directory + "/manifest";
+  if (::access(file.c_str(), R_OK) != 0) return file + " cannot be read";
+  const std::string text = read_text(file);
+  std::string_view rows = text;
+  if (take_until(rows, '\n') != "guestkit-appliance 1") return "made by another version of guestkit";
+  unsigned missing = (1U << needed.size()) - 1;  // a bit for each of the needed
+  while (!rows.empty()) {
+    auto row = take_until(rows, '\n');
+    const bool own = take_word(row) == "file";
+    std::uint64_t size = 0, changed = 0;
+    if (!read_number(take_word(row), size) || !read_number(take_word(row), changed) || row.size() < 2 ||
+        row.front() != ' ')
+      return "its manifest is damaged";
+    const auto name = row.substr(1);
+    const std::string path = own ? (directory + '/').append(name) : std::string(name);
     struct stat s {};
     if ((own ? ::lstat(path.c_str(), &s) : ::stat(path.c_str(), &s)) != 0)
       return path + ": " + std::strerror(errno);
-    if (s.st_size != size || s.st_mtim.tv_sec * 1000000000LL + s.st_mtim.tv_nsec != changed)
+    if (static_cast<std::uint64_t>(s.st_size) != size ||
+        static_cast<std::uint64_t>(s.st_mtim.tv_sec * 1000000000LL + s.st_mtim.tv_nsec) != changed)
       return path + " has changed since the appliance was built";
     if (!own) continue;
-    missing.erase(name);
+    unsigned bit = 1;
+    for (const auto each : needed) {
+      if (each == name) missing &= ~bit;
+      bit <<= 1U;
+    }
     if (!S_ISREG(s.st_mode) || s.st_uid != ::geteuid() || (s.st_mode & 022) != 0)
       return path + " is not a file that only this user can write";
   }
-  return missing.empty() ? "" : "its manifest lacks " + *missing.begin();
+  for (const auto each : needed) {
+    if ((missing & 1U) != 0) return "its manifest lacks " + std::string(each);
+    missing >>= 1U;
+  }
+  return "";
 }
 
 }  // namespace detail
@@ -191,12 +198,13 @@ inline ApplianceChoice template_in(const std::string& directory) {
 }
 
 /// The newest good template of a lean appliance; that itself, and why, if there is none. Since 0.3.
-inline ApplianceChoice find_template(const std::string& lean) {
+template <class = void>
+ApplianceChoice find_template(const std::string& lean) {
   ApplianceChoice choice{
       .mode = ApplianceMode::lean, .directory = lean, .reason = "no template has been built"};
-  auto names = detail::names_in(lean);
-  std::sort(names.rbegin(), names.rend());
-  for (const auto& name : names) {
+  const auto names = detail::names_in(lean);
+  for (auto i = names.size(); i-- > 0;) {
+    const auto& name = names[i];
     if (!name.starts_with("warm-")) continue;
     const auto fault = template_fault(lean + '/' + name);
     if (fault.empty()) return template_in(lean + '/' + name);
@@ -206,11 +214,10 @@ inline ApplianceChoice find_template(const std::string& lean) {
 }
 
 /// The best appliance in a cache directory; libguestfs' own, and why, if none is good. Since 0.3.
-inline ApplianceChoice find_appliance(const std::string& cache) {
+template <class = void>
+ApplianceChoice find_appliance(const std::string& cache) {
   ApplianceChoice choice{.reason = "no appliance has been built in " + cache};
-  auto names = detail::names_in(cache);
-  std::sort(names.begin(), names.end());
-  for (const auto& name : names) {
+  for (const auto& name : detail::names_in(cache)) {
     if (!name.starts_with("lean-")) continue;
     const std::string directory = cache + '/' + name;
     auto fault = appliance_fault(directory);

@@ -34,6 +34,7 @@
 
 #include "generated/async_actions.hpp"
 #include "guestkit.hpp"
+#include "open_disk.hpp"
 
 namespace guestkit {
 

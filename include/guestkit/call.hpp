@@ -11,7 +11,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
-#include <functional>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -22,6 +22,7 @@
 
 #include "admission.hpp"
 #include "appliance.hpp"
+#include "callback.hpp"
 #include "console.hpp"
 #include "control.hpp"
 #include "convert.hpp"
@@ -37,11 +38,12 @@ inline constexpr int max_handles = 1000;
 enum class LogLevel { debug, info, warning, error };
 
 /// Receives guestkit's own log lines, on the thread that caused them; it must not throw.
-using LogSink = std::function<void(LogLevel, const std::string&)>;
+using LogSink = callback<void(LogLevel, const std::string&)>;
 
 namespace detail {
 
-struct listener;  // event.hpp
+template <class T>
+struct basic_listener;  // event.hpp
 
 inline std::uint64_t next_serial() noexcept {
   static std::atomic<std::uint64_t> serial{0};
@@ -75,15 +77,21 @@ class handle_place {
 /// What a fast launch sets in the user's place.
 enum class launch_setting { path, hypervisor, cachedir, append };
 
-/// What the user gave the machine before its launch, to give it to a fresh handle too.
-struct addition {
-  bool disk = false;  // libguestfs forgets disks when an appliance ends, and nothing else
-  std::function<bool(guestfs_h*)> repeat;
-};
-
 /// What a handle is made of. Shared by the handle, the calls that run on it and, weakly, its subscriptions:
 /// an object that its own callback destroys serves the call to its end.
-struct handle_state {
+template <class T = void>
+struct basic_handle_state {
+  /// What the user gave the machine before its launch, to give it to a fresh handle too.
+  struct addition {
+    bool disk = false;  // libguestfs forgets disks when an appliance ends, and nothing else
+    callback<bool(guestfs_h*)> repeat;
+  };
+  /// What the user set, if a launch has put something else in its place.
+  struct covered_setting {
+    bool is_covered = false;
+    std::optional<std::string> own = {};
+  };
+
   handle_place place;
   guestfs_h* h = nullptr;
   std::uint64_t serial = next_serial();  // of the C handle: addresses are used again, serials are not
@@ -91,28 +99,27 @@ struct handle_state {
   const std::unique_ptr<control, control_deleter> work{new control};
   std::atomic<bool> verbose{false};  // library and console lines are to be seen on stderr
   std::atomic<bool> traces{false};   // so are traces
-  console_ring console;
+  basic_console_ring<T> console;
   LogSink log;
   LogLevel log_level = LogLevel::info;
-  admission::place memory;                   // for its appliance; changed in a turn or at the end
-  std::shared_ptr<scratch> temporary;        // where libguestfs makes its own directory
-  std::vector<std::shared_ptr<void>> disks;  // what QEMU is to open when it starts; of whose turn it is
+  admission::place memory;                      // for its appliance; changed in a turn or at the end
+  std::shared_ptr<basic_scratch<T>> temporary;  // where libguestfs makes its own directory
+  std::vector<std::shared_ptr<void>> disks;     // what QEMU is to open when it starts; of whose turn it is
   std::mutex launch_mutex;
-  /// By launch_setting: what the user set where a launch has put something else. Guarded by launch_mutex.
-  std::array<std::optional<std::optional<std::string>>, 4> covered;
-  std::optional<LaunchInfo> launch;     // the last one that succeeded; guarded by launch_mutex
+  std::array<covered_setting, 4> covered;  // by launch_setting; guarded by launch_mutex
+  std::optional<LaunchInfo> launch;        // the last one that succeeded; guarded by launch_mutex
   std::string verdict;                  // of a template's hypervisor, on this launch; guarded by launch_mutex
   std::vector<addition> additions;      // used by the thread that has the turn
   std::atomic<bool> disks_gone{false};  // those among the additions are libguestfs' no more
   std::atomic<bool> native_given{false};  // the C handle is in others' hands and must stay what it is
   std::mutex listeners_mutex;  // guards the two below; never held while a callback runs or is destroyed
-  std::map<int, std::shared_ptr<listener>> listeners;  // by number, that is in order of registration
-  std::atomic<std::uint64_t> listened{0};              // the events that somebody listens to
+  std::map<int, std::shared_ptr<basic_listener<T>>> listeners;  // by number, that is in order of registration
+  std::atomic<std::uint64_t> listened{0};                       // the events that somebody listens to
 
-  handle_state() = default;
-  handle_state(const handle_state&) = delete;
-  handle_state& operator=(const handle_state&) = delete;
-  ~handle_state() { end(); }
+  basic_handle_state() = default;
+  basic_handle_state(const basic_handle_state&) = delete;
+  basic_handle_state& operator=(const basic_handle_state&) = delete;
+  ~basic_handle_state() { end(); }
 
   void refuse_fork(const char* op) const {
     if (generation != fork_generation())
@@ -141,29 +148,33 @@ struct handle_state {
     ended.swap(listeners);
   }
 };
+using handle_state = basic_handle_state<>;
 
 /// The calling thread's turn on a handle, for several calls that belong together: they are stopped together.
-class turn {
+template <class T = void>
+class basic_turn {
  public:
   /// @param op  what they are called together; must live for ever
-  turn(std::shared_ptr<handle_state> state, const char* op) : state_(std::move(state)) {
+  basic_turn(std::shared_ptr<basic_handle_state<T>> state, const char* op) : state_(std::move(state)) {
     if (!state_) throw HandleClosed(op, "the handle was moved from", EBADF);
     state_->refuse_fork(op);
     state_->work->take_turn(op);
   }
-  turn(const turn&) = delete;
-  turn& operator=(const turn&) = delete;
-  ~turn() { state_->work->leave(); }
+  basic_turn(const basic_turn&) = delete;
+  basic_turn& operator=(const basic_turn&) = delete;
+  ~basic_turn() { state_->work->leave(); }
 
  private:
-  std::shared_ptr<handle_state> state_;
+  std::shared_ptr<basic_handle_state<T>> state_;
 };
+using turn = basic_turn<>;
 
 /// One call on a handle, from entering it to leaving it, with the error that it left.
-class call_scope {
+template <class T = void>
+class basic_call_scope {
  public:
   /// @param takes_turn  false for user_cancel alone, which must not wait for the call that it is to stop
-  call_scope(std::shared_ptr<handle_state> state, const char* op, bool takes_turn = true)
+  basic_call_scope(std::shared_ptr<basic_handle_state<T>> state, const char* op, bool takes_turn = true)
       : state_(std::move(state)), op_(op), takes_turn_(takes_turn), outer_(innermost) {
     if (!state_) throw HandleClosed(op, "the handle was moved from", EBADF);
     state_->refuse_fork(op);
@@ -177,15 +188,15 @@ class call_scope {
       silenced = state_->serial;
     }
   }
-  ~call_scope() {
+  ~basic_call_scope() {
     innermost = outer_;
     if (takes_turn_)
       state_->work->leave();
     else
       state_->work->leave_passing();
   }
-  call_scope(const call_scope&) = delete;
-  call_scope& operator=(const call_scope&) = delete;
+  basic_call_scope(const basic_call_scope&) = delete;
+  basic_call_scope& operator=(const basic_call_scope&) = delete;
 
   guestfs_h* h() const noexcept { return state_->h; }
 
@@ -216,30 +227,31 @@ class call_scope {
     }
   }
 
-  inline static thread_local call_scope* innermost = nullptr;
+  inline static thread_local basic_call_scope* innermost = nullptr;
   inline static thread_local std::uint64_t silenced = 0;  // serial of the handle that take() was set for last
 
-  std::shared_ptr<handle_state> state_;
+  std::shared_ptr<basic_handle_state<T>> state_;
   const char* op_;
   bool takes_turn_;
-  call_scope* outer_;  // a call made in a callback of another one
+  basic_call_scope* outer_;  // a call made in a callback of another one
   std::string message_;
   int number_ = 0;
 };
+using call_scope = basic_call_scope<>;
 
 /// A secret among the arguments stays out of every log line and error; keys libguestfs hides itself.
-template <class A>
-void hide_secrets(console_ring& console, const A& argument) {
+template <class T, class A>
+void hide_secrets(basic_console_ring<T>& console, const A& argument) {
   if constexpr (requires { argument.secret; })
     if (argument.secret) console.hide(*argument.secret);
 }
 
 /// Calls fn and returns what it returned, owned; throws Error if that means a failure.
 /// @param op  libguestfs' name of the action; must live for ever
-template <class R, class C, class... P, class... A>
-c_result<R> call(const std::shared_ptr<handle_state>& state, const char* op, C (*fn)(guestfs_h*, P...),
-                 const A&... arguments) {
-  call_scope scope(state, op);
+template <class R, class T, class C, class... P, class... A>
+c_result<R> call(const std::shared_ptr<basic_handle_state<T>>& state, const char* op,
+                 C (*fn)(guestfs_h*, P...), const A&... arguments) {
+  basic_call_scope<T> scope(state, op);
   (hide_secrets(state->console, arguments), ...);
   if constexpr (std::is_same_v<R, buffer>) {
     std::size_t size = 0;

@@ -3,21 +3,21 @@
 
 #include <guestfs.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <deque>
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace guestkit::detail {
 
 /// Keeps the last lines, without the secrets that it was told. Bounded in lines and in their length, since a
 /// guest may write what it likes. Threads: any.
-class console_ring {
+template <class T = void>
+class basic_console_ring {
  public:
   static constexpr std::size_t most_lines = 200;
   static constexpr std::size_t longest_line = 1000;
@@ -47,8 +47,8 @@ class console_ring {
   void hide(const std::string& secret) {
     if (secret.empty()) return;
     const std::lock_guard lock(mutex_);
-    for (const auto& form : {secret, percent_encoded(secret)})
-      if (std::find(secrets_.begin(), secrets_.end(), form) == secrets_.end()) secrets_.push_back(form);
+    add_secret(secret);
+    add_secret(percent_encoded(secret));
   }
 
   std::string redacted(std::string line) const {
@@ -58,7 +58,7 @@ class console_ring {
 
   std::vector<std::string> lines() const {
     const std::lock_guard lock(mutex_);
-    std::vector<std::string> all(lines_.begin(), lines_.end());
+    auto all = lines_;
     if (!partial_.empty()) all.push_back(without_secrets(partial_));
     return all;
   }
@@ -70,9 +70,15 @@ class console_ring {
   }
 
  private:
+  void add_secret(std::string form) {
+    for (const auto& known : secrets_)
+      if (known == form) return;
+    secrets_.push_back(std::move(form));
+  }
+
   void end_line(std::vector<std::string>& completed) {
     if (partial_.empty()) return;
-    if (lines_.size() == most_lines) lines_.pop_front();
+    if (lines_.size() == most_lines) lines_.erase(lines_.begin());
     completed.push_back(without_secrets(std::move(partial_)));
     lines_.push_back(completed.back());
     partial_.clear();
@@ -100,10 +106,11 @@ class console_ring {
   }
 
   mutable std::mutex mutex_;
-  std::deque<std::string> lines_;
+  std::vector<std::string> lines_;
   std::string partial_;
   std::vector<std::string> secrets_;
 };
+using console_ring = basic_console_ring<>;
 
 /// The text as a terminal or a log may have it: a guest's escape sequences become visible.
 /// @param breaks  whether line breaks stay what they are

@@ -7,21 +7,20 @@
 
 #include <guestfs.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <chrono>
-#include <condition_variable>
 #include <cstdint>
+#include <cstdio>
 #include <limits>
 #include <memory>
-#include <mutex>
+#include <mutex>  // and with it durations and clocks: <chrono> brings calendars and streams besides
 #include <optional>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
+#include "condition.hpp"
 #include "error.hpp"
 #include "processes.hpp"
 
@@ -48,13 +47,24 @@ struct Limits {
 
 namespace detail {
 
+/// A time as messages have it, such as "0.5 s".
+inline std::string shown(Seconds time) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g s", time.count());
+  return text;
+}
+
 /// Whose turn it is on one handle, and how it ends. Threads: any.
-class control {
+template <class Clock = std::chrono::steady_clock>
+class basic_control {
+  using duration = typename Clock::duration;
+  using time_point = typename Clock::time_point;
+
  public:
-  control() = default;
-  control(const control&) = delete;
-  control& operator=(const control&) = delete;
-  ~control() {
+  basic_control() = default;
+  basic_control(const basic_control&) = delete;
+  basic_control& operator=(const basic_control&) = delete;
+  ~basic_control() {
     std::unique_lock lock(mutex_);
     stopping_ = true;
     watched_.notify_all();
@@ -105,17 +115,17 @@ class control {
   /// throws ends the call.
   template <class F>
   void off_the_clock(F&& wait) {
-    std::optional<steady::duration> left;
+    std::optional<duration> left;
     {
       const std::lock_guard lock(mutex_);
       if (deadline_ && ending_ == ending::none) {
-        left = *deadline_ - steady::now();
+        left = *deadline_ - Clock::now();
         deadline_.reset();
       }
     }
     wait();
     const std::lock_guard lock(mutex_);
-    if (left && ending_ == ending::none) watch(steady::now() + *left);
+    if (left && ending_ == ending::none) watch(Clock::now() + *left);
   }
 
   /// Whether it is the calling thread's turn: it is inside a call, or closes the handle.
@@ -183,7 +193,7 @@ class control {
     if (op_ != nullptr) {
       ending_ = ending::terminated;
       kill_at_ = {};
-      watch(steady::time_point());
+      watch(time_point());
     }
     kill_programs(programs_of(hypervisor_name, call()));
   }
@@ -203,7 +213,6 @@ class control {
 
  private:
   enum class ending { none, cancelled, timed_out, terminated };
-  using steady = std::chrono::steady_clock;
 
   /// A cancel is lost when it comes just before a transfer begins: it is sent again.
   static constexpr std::chrono::milliseconds interval{30};
@@ -213,12 +222,12 @@ class control {
   void begin(Seconds limit, const char* clock) {
     limit_ = limit;
     clock_ = clock;
-    if (limit != no_limit) watch(steady::now() + to_steady(limit));
+    if (limit != no_limit) watch(Clock::now() + to_clock(limit));
   }
 
-  static steady::duration to_steady(Seconds time) {
+  static duration to_clock(Seconds time) {
     constexpr Seconds ever = std::chrono::hours(24 * 365);
-    return std::chrono::duration_cast<steady::duration>(std::clamp(time, Seconds(0), ever));
+    return std::chrono::duration_cast<duration>(time < Seconds(0) ? Seconds(0) : ever < time ? ever : time);
   }
 
   void take_turn(std::unique_lock<std::mutex>& lock, const char* op) {
@@ -252,10 +261,10 @@ class control {
   [[noreturn]] void fail(const char* op, const std::string& message, int number,
                          const std::vector<std::string>& console) const {
     if (ending_ == ending::timed_out) {
-      std::ostringstream text;
-      text << "took longer than " << limit_.count() << " s (" << clock_ << ") and was stopped; "
-           << (killed_.empty() ? "the handle can be used" : "the appliance was killed, open a new handle");
-      throw CallTimeout(op, text.str(), ETIMEDOUT, limit_.count(), clock_, console);
+      const auto text =
+          "took longer than " + shown(limit_) + " (" + clock_ + ") and was stopped; " +
+          (killed_.empty() ? "the handle can be used" : "the appliance was killed, open a new handle");
+      throw CallTimeout(op, text, ETIMEDOUT, limit_.count(), clock_, console);
     }
     if (!killed_.empty()) throw ApplianceKilled(op, death(), number, console);
     throw Error(op, number == EINTR || message.empty() ? "cancelled" : message, number == 0 ? EINTR : number);
@@ -271,8 +280,8 @@ class control {
   void end_turn(ending how) {
     ending_ = how;
     const bool gentle = launched && !is("launch") && !is("close");
-    const auto now = steady::now();
-    kill_at_ = now + (gentle ? to_steady(limits.cancel_grace) : steady::duration(0));
+    const auto now = Clock::now();
+    kill_at_ = now + (gentle ? to_clock(limits.cancel_grace) : duration(0));
     watch(now);
   }
 
@@ -294,7 +303,7 @@ class control {
   }
 
   /// Has the watching thread look at the turn at that time.
-  void watch(steady::time_point when) {
+  void watch(time_point when) {
     deadline_ = when;
     if (!watching_) {
       start_thread([this] { run(); });
@@ -308,19 +317,19 @@ class control {
 
   void run() {
     std::unique_lock lock(mutex_);
-    const auto sleep_until = [&](steady::time_point time) {
+    const auto sleep_until = [&](time_point time) {
       wakes_at_ = time;
       watched_.wait_until(lock, time);
       wakes_at_ = {};
-      return steady::now() >= time;
+      return Clock::now() >= time;
     };
     while (!stopping_) {
       if (!is_watched()) {
-        if (sleep_until(steady::now() + idle) && !is_watched()) break;
+        if (sleep_until(Clock::now() + idle) && !is_watched()) break;
       } else if (ending_ != ending::none) {
         press(lock);
-        if (!stopping_) sleep_until(steady::now() + interval);
-      } else if (steady::now() >= *deadline_) {
+        if (!stopping_) sleep_until(Clock::now() + interval);
+      } else if (Clock::now() >= *deadline_) {
         end_turn(ending::timed_out);
       } else {
         sleep_until(*deadline_);
@@ -332,7 +341,7 @@ class control {
 
   /// Has what runs end. The lock keeps the call from ending under it, and the next one from being hit.
   void press(std::unique_lock<std::mutex>& lock) {
-    if (steady::now() < kill_at_) {
+    if (Clock::now() < kill_at_) {
       guestfs_user_cancel(h);
       return;
     }
@@ -346,8 +355,8 @@ class control {
   }
 
   mutable std::mutex mutex_;
-  std::condition_variable changed_;  // a turn, a call or the handle has ended
-  std::condition_variable watched_;  // the watching thread has to look
+  condition changed_;  // a turn, a call or the handle has ended
+  condition watched_;  // the watching thread has to look
   bool closing_ = false;
   bool closed_ = false;
   bool watching_ = false;
@@ -362,16 +371,18 @@ class control {
   long long since_ = 0;       // when it began, in ticks
   Seconds limit_ = no_limit;
   const char* clock_ = "";
-  std::optional<steady::time_point> deadline_;
-  steady::time_point wakes_at_;  // the watching thread, which is awake if this is past
+  std::optional<time_point> deadline_;
+  time_point wakes_at_;  // the watching thread, which is awake if this is past
   ending ending_ = ending::none;
-  steady::time_point kill_at_;
+  time_point kill_at_;
 };
+using control = basic_control<>;
 
 /// A forked child leaves it alone: the thread that its condition variables wait for is not there.
 struct control_deleter {
   unsigned generation = fork_generation();
-  void operator()(control* work) const noexcept {
+  template <class Clock>
+  void operator()(basic_control<Clock>* work) const noexcept {
     if (generation == fork_generation()) delete work;
   }
 };

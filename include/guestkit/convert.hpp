@@ -59,11 +59,12 @@ class cstr {
 };
 
 /// A list of texts as an argument. A view: it points to strings that live elsewhere.
-class cstr_list {
+template <class Text>
+class basic_cstr_list {
  public:
-  cstr_list(std::initializer_list<cstr> texts) { assign(texts); }
-  cstr_list(const std::vector<std::string>& texts) { assign(texts); }
-  explicit cstr_list(const std::vector<cstr>& texts) { assign(texts); }
+  basic_cstr_list(std::initializer_list<Text> texts) { assign(texts); }
+  basic_cstr_list(const std::vector<std::string>& texts) { assign(texts); }
+  explicit basic_cstr_list(const std::vector<Text>& texts) { assign(texts); }
 
   char* const* c_strv() const noexcept { return const_cast<char* const*>(pointers_.data()); }
   std::size_t size() const noexcept { return pointers_.size() - 1; }
@@ -71,11 +72,12 @@ class cstr_list {
  private:
   void assign(const auto& texts) {
     pointers_.reserve(texts.size() + 1);
-    for (const cstr text : texts) pointers_.push_back(text.c_str());
+    for (const Text text : texts) pointers_.push_back(text.c_str());
     pointers_.push_back(nullptr);
   }
   std::vector<const char*> pointers_;
 };
+using cstr_list = basic_cstr_list<cstr>;
 
 /// Bytes as an argument: a view of a string, a literal, a vector or span of one-byte values.
 class buffer_view {
@@ -105,31 +107,34 @@ struct c_free {
 }  // namespace detail
 
 /// Bytes as a result: the very memory that libguestfs filled, owned.
-class buffer {
+template <class Char>
+class basic_buffer {
  public:
-  buffer() = default;
-  buffer(std::unique_ptr<char, detail::c_free> data, std::size_t size)
+  basic_buffer() = default;
+  basic_buffer(std::unique_ptr<Char, detail::c_free> data, std::size_t size)
       : data_(std::move(data)), size_(size) {}
-  buffer(buffer&& other) noexcept : data_(std::move(other.data_)), size_(std::exchange(other.size_, 0)) {}
-  buffer& operator=(buffer&& other) noexcept {
+  basic_buffer(basic_buffer&& other) noexcept
+      : data_(std::move(other.data_)), size_(std::exchange(other.size_, 0)) {}
+  basic_buffer& operator=(basic_buffer&& other) noexcept {
     data_ = std::move(other.data_);
     size_ = std::exchange(other.size_, 0);
     return *this;
   }
 
-  const char* data() const noexcept { return data_.get(); }
+  const Char* data() const noexcept { return data_.get(); }
   std::size_t size() const noexcept { return size_; }
   bool empty() const noexcept { return size_ == 0; }
-  const char* begin() const noexcept { return data(); }
-  const char* end() const noexcept { return data() + size_; }
+  const Char* begin() const noexcept { return data(); }
+  const Char* end() const noexcept { return data() + size_; }
   std::string_view view() const noexcept { return {data(), size_}; }
   std::span<const std::byte> bytes() const noexcept { return std::as_bytes(std::span(data(), size_)); }
   operator buffer_view() const noexcept { return view(); }
 
  private:
-  std::unique_ptr<char, detail::c_free> data_;
+  std::unique_ptr<Char, detail::c_free> data_;
   std::size_t size_ = 0;
 };
+using buffer = basic_buffer<char>;
 
 namespace detail {
 
@@ -149,10 +154,12 @@ inline const char* lower(const std::string& text) {
 inline const char* lower(const buffer_view& bytes) {
   return bytes.data();
 }
-inline const char* lower(const std::optional<cstr>& text) {
+template <std::same_as<cstr> Text>
+const char* lower(const std::optional<Text>& text) {
   return text ? text->c_str() : nullptr;
 }
-inline char* const* lower(const cstr_list& list) {
+template <class Text>
+char* const* lower(const basic_cstr_list<Text>& list) {
   return list.c_strv();
 }
 template <class N>
@@ -193,13 +200,16 @@ c_options<O> lower(const O& options) {
 inline std::string keep(cstr text) {
   return text.c_str();
 }
-inline std::optional<std::string> keep(const std::optional<cstr>& text) {
-  return text ? std::optional(keep(*text)) : std::nullopt;
+template <std::same_as<cstr> Text, class Kept = std::string>
+std::optional<Kept> keep(const std::optional<Text>& text) {
+  return text ? std::optional<Kept>(keep(*text)) : std::nullopt;
 }
-inline string_list keep(const cstr_list& list) {
+template <class Text>
+string_list keep(const basic_cstr_list<Text>& list) {
   return {list.c_strv(), list.c_strv() + list.size()};
 }
-inline std::vector<char> keep(const buffer_view& bytes) {
+template <std::same_as<buffer_view> Bytes>
+std::vector<char> keep(const Bytes& bytes) {
   return {bytes.data(), bytes.data() + bytes.size()};
 }
 template <class A>
@@ -210,13 +220,16 @@ requires(std::is_arithmetic_v<A> || std::is_pointer_v<A> || Options<A>) A keep(c
 inline cstr view(const std::string& text) {
   return text;
 }
-inline std::optional<cstr> view(const std::optional<std::string>& text) {
-  return text ? std::optional(cstr(*text)) : std::nullopt;
+template <std::same_as<std::string> Text, class View = cstr>
+std::optional<View> view(const std::optional<Text>& text) {
+  return text ? std::optional<View>(*text) : std::nullopt;
 }
-inline cstr_list view(const string_list& list) {
+template <std::same_as<string_list> List>
+cstr_list view(const List& list) {
   return list;
 }
-inline buffer_view view(const std::vector<char>& bytes) {
+template <std::same_as<std::vector<char>> Bytes>
+buffer_view view(const Bytes& bytes) {
   return bytes;
 }
 template <class A>
@@ -244,7 +257,8 @@ inline std::string lift_field(const char* bytes, std::size_t size) {
   return std::string(bytes, size);
 }
 /// A percentage that does not apply is negative in C.
-inline std::optional<float> lift_field(float percent) {
+template <std::same_as<float> Percent>
+std::optional<float> lift_field(Percent percent) {
   return percent < 0 ? std::nullopt : std::optional(percent);
 }
 template <std::integral N>
@@ -259,16 +273,18 @@ S lift_struct(const typename S::c_struct& c) {
   return value;
 }
 
-/// Frees what libguestfs returned, by the function that belongs to its type.
-struct c_delete {
-  void operator()(char** list) const noexcept {
-    for (char** text = list; *text != nullptr; ++text) std::free(*text);
-    std::free(list);
-  }
-};
-template <Struct S>
+/// Frees what libguestfs returned for an R, by the function that belongs to its type.
+template <class R>
 struct c_release {
-  void operator()(auto* c) const noexcept { S::c_free(c); }
+  void operator()(auto* c) const noexcept {
+    if constexpr (Struct<R>) {
+      R::c_free(c);
+    } else {
+      if constexpr (std::is_same_v<R, string_list>)
+        for (auto text = c; *text != nullptr; ++text) std::free(*text);
+      std::free(c);
+    }
+  }
 };
 
 }  // namespace detail
@@ -301,8 +317,8 @@ class c_result<N> {
   N value_;
 };
 
-template <>
-class c_result<std::string> {
+template <std::same_as<std::string> R>
+class c_result<R> {
  public:
   static bool failed(const char* c) noexcept { return c == nullptr; }
   explicit c_result(char* c) noexcept : text_(c) {}
@@ -311,28 +327,28 @@ class c_result<std::string> {
     if (!text_) throw std::bad_alloc();
   }
   const char* c_str() const noexcept { return text_.get(); }
-  std::string lift() const { return text_.get(); }
+  R lift() const { return text_.get(); }
 
  private:
-  std::unique_ptr<char, detail::c_free> text_;
+  std::unique_ptr<char, detail::c_release<R>> text_;
 };
 
-template <>
-class c_result<std::optional<std::string>> {
+template <std::same_as<std::optional<std::string>> R>
+class c_result<R> {
  public:
   static bool failed(const char*) noexcept { return false; }
   explicit c_result(const char* c) {
     if (c != nullptr) text_ = c;
   }
-  const std::optional<std::string>& get() const noexcept { return text_; }
-  std::optional<std::string> lift() && { return std::move(text_); }
+  const R& get() const noexcept { return text_; }
+  R lift() && { return std::move(text_); }
 
  private:
-  std::optional<std::string> text_;
+  R text_;
 };
 
-template <>
-class c_result<string_list> {
+template <std::same_as<string_list> R>
+class c_result<R> {
  public:
   static bool failed(char** c) noexcept { return c == nullptr; }
   explicit c_result(char** c) noexcept : list_(c) {}
@@ -341,40 +357,42 @@ class c_result<string_list> {
     while (list_.get()[size] != nullptr) ++size;
     return {list_.get(), size};
   }
-  string_list lift() const {
+  R lift() const {
     const auto texts = get();
     return {texts.begin(), texts.end()};
   }
 
  private:
-  std::unique_ptr<char*, detail::c_delete> list_;
+  std::unique_ptr<char*, detail::c_release<R>> list_;
 };
 
 /// In C a hashtable is a list: key, value, key, value.
-template <>
-class c_result<hashtable> : private c_result<string_list> {
+template <std::same_as<hashtable> R>
+class c_result<R> : private c_result<std::vector<typename R::key_type>> {
+  using list = c_result<std::vector<typename R::key_type>>;
+
  public:
-  using c_result<string_list>::c_result;
-  using c_result<string_list>::failed;
-  using c_result<string_list>::get;
-  hashtable lift() const {
-    hashtable table;
+  using list::failed;
+  using list::get;
+  using list::list;
+  R lift() const {
+    R table;
     const auto texts = get();
     for (std::size_t i = 0; i + 1 < texts.size(); i += 2) table.emplace(texts[i], texts[i + 1]);
     return table;
   }
 };
 
-template <>
-class c_result<buffer> {
+template <std::same_as<buffer> R>
+class c_result<R> {
  public:
   static bool failed(char* c) noexcept { return c == nullptr; }
   c_result(char* c, std::size_t size) noexcept : buffer_(std::unique_ptr<char, detail::c_free>(c), size) {}
-  const buffer& get() const noexcept { return buffer_; }
-  buffer lift() && { return std::move(buffer_); }
+  const R& get() const noexcept { return buffer_; }
+  R lift() && { return std::move(buffer_); }
 
  private:
-  buffer buffer_;
+  R buffer_;
 };
 
 template <detail::Struct S>

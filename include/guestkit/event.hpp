@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <exception>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -17,6 +16,7 @@
 #include <vector>
 
 #include "call.hpp"
+#include "callback.hpp"
 
 namespace guestkit {
 
@@ -52,11 +52,12 @@ struct EventMessage {
 
 /// Runs on the thread of the call that caused the event, inside that call: be short, do not call the
 /// daemon from it (that ends the session), do not close the handle. What it throws is logged, not passed on.
-using EventCallback = std::function<void(const EventMessage&)>;
+using EventCallback = callback<void(const EventMessage&)>;
 
 namespace detail {
 
-inline void log(const handle_state& state, LogLevel level, const std::string& line) noexcept {
+template <class T>
+void log(const basic_handle_state<T>& state, LogLevel level, const std::string& line) noexcept {
   try {
     if (state.wants(level))
       state.log(level, line);
@@ -75,8 +76,9 @@ inline std::string hide_credential(std::string_view line) {
 
 /// Keeps what the appliance and libguestfs write, for the errors, and passes it on: to guestkit's log if that
 /// wants debug lines, else, where nobody listens, to stderr as libguestfs would have.
-inline void keep_console(handle_state& state, std::uint64_t event, std::string_view text,
-                         bool listened) noexcept {
+template <class T>
+void keep_console(basic_handle_state<T>& state, std::uint64_t event, std::string_view text,
+                  bool listened) noexcept {
   try {
     std::vector<std::string> lines;
     if (event == GUESTFS_EVENT_TRACE)
@@ -106,7 +108,8 @@ inline void keep_console(handle_state& state, std::uint64_t event, std::string_v
 }
 
 /// A registered callback.
-struct listener {
+template <class T>
+struct basic_listener {
   Event events{};
   EventCallback callback;
   std::recursive_mutex running;  // held while the callback runs, which may end its own registration
@@ -115,11 +118,12 @@ struct listener {
 
 /// Registers the callback; returns its number, counted as libguestfs does. Does not wait for a call that runs
 /// on the handle.
-inline int listen(const std::shared_ptr<handle_state>& state, Event events, EventCallback callback) {
-  const call_scope open(state, "set_event_callback", false);
-  const auto added = std::make_shared<listener>();
+template <class T>
+int listen(const std::shared_ptr<basic_handle_state<T>>& state, Event events, EventCallback callback) {
+  const basic_call_scope<T> open(state, "set_event_callback", false);
+  const auto added = std::make_shared<basic_listener<T>>();
   added->events = events;
-  added->callback = std::move(callback);
+  std::swap(added->callback, callback);
   const std::lock_guard lock(state->listeners_mutex);
   const int number = state->listeners.empty() ? 0 : state->listeners.rbegin()->first + 1;
   state->listeners.emplace(number, added);
@@ -129,7 +133,8 @@ inline int listen(const std::shared_ptr<handle_state>& state, Event events, Even
 
 /// Ends the registration of that number and waits for its callback if that runs on another thread.
 /// @return whether there was one
-inline bool end_listening(handle_state& state, int number) {
+template <class T>
+bool end_listening(basic_handle_state<T>& state, int number) {
   if (state.generation != fork_generation()) return false;  // the mutexes are as the fork found them
   std::unique_lock lock(state.listeners_mutex);
   const auto node = state.listeners.extract(number);
@@ -144,16 +149,17 @@ inline bool end_listening(handle_state& state, int number) {
 }
 
 /// The one callback that libguestfs knows of: it has places for 1000 and takes back only the last of them.
-inline void deliver(guestfs_h*, void* opaque, std::uint64_t event, int, int, const char* text,
-                    std::size_t size, const std::uint64_t* numbers, std::size_t count) noexcept {
-  auto& state = *static_cast<handle_state*>(opaque);
+template <class T>
+void deliver(guestfs_h*, void* opaque, std::uint64_t event, int, int, const char* text, std::size_t size,
+             const std::uint64_t* numbers, std::size_t count) noexcept {
+  auto& state = *static_cast<basic_handle_state<T>*>(opaque);
   const bool listened = (state.listened & event) != 0;
   if (event == GUESTFS_EVENT_SUBPROCESS_QUIT) state.disks_gone = true;
   constexpr auto console =
       GUESTFS_EVENT_APPLIANCE | GUESTFS_EVENT_LIBRARY | GUESTFS_EVENT_TRACE | GUESTFS_EVENT_WARNING;
   if ((event & console) != 0) keep_console(state, event, {text, size}, listened);
   for (int number = -1; listened;) {  // step by step: a callback may begin and end registrations
-    std::shared_ptr<listener> next;
+    std::shared_ptr<basic_listener<T>> next;
     {
       const std::lock_guard lock(state.listeners_mutex);
       const auto found = state.listeners.upper_bound(number);
@@ -175,18 +181,21 @@ inline void deliver(guestfs_h*, void* opaque, std::uint64_t event, int, int, con
 }  // namespace detail
 
 /// A registered callback; its end ends the registration. May outlive the handle.
-class [[nodiscard]] Subscription {
+template <class T = void>
+class [[nodiscard]] basic_subscription {
  public:
-  Subscription() = default;
-  Subscription(const std::shared_ptr<detail::handle_state>& state, Event events, EventCallback callback)
+  basic_subscription() = default;
+  basic_subscription(const std::shared_ptr<detail::basic_handle_state<T>>& state, Event events,
+                     EventCallback callback)
       : state_(state), number_(detail::listen(state, events, std::move(callback))) {}
-  Subscription(Subscription&& other) noexcept = default;
-  Subscription& operator=(Subscription other) noexcept {  // which takes the old registration to its end
+  basic_subscription(basic_subscription&& other) noexcept = default;
+  basic_subscription& operator=(
+      basic_subscription other) noexcept {  // which takes the old registration to its end
     std::swap(state_, other.state_);
     std::swap(number_, other.number_);
     return *this;
   }
-  ~Subscription() { reset(); }
+  ~basic_subscription() { reset(); }
 
   /// The number of this registration on its handle, as its events carry it; -1 if there is none.
   int number() const noexcept { return state_.expired() ? -1 : number_; }
@@ -199,8 +208,9 @@ class [[nodiscard]] Subscription {
   }
 
  private:
-  std::weak_ptr<detail::handle_state> state_;
+  std::weak_ptr<detail::basic_handle_state<T>> state_;
   int number_ = -1;
 };
+using Subscription = basic_subscription<>;
 
 }  // namespace guestkit

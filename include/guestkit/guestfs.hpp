@@ -2,25 +2,26 @@
 #pragma once
 
 #include <atomic>
-#include <chrono>
-#include <filesystem>
+#include <mutex>
 #include <optional>
 #include <string>
-#include <system_error>
 #include <utility>
 
 #include "generated/actions.hpp"
 #include "handle.hpp"
-#include "open_disk.hpp"
 
 namespace guestkit {
+
+struct ImageInfo;        // open_disk.hpp, which who opens such disks includes
+struct OpenDiskOptions;  // open_disk.hpp
 
 namespace detail {
 
 /// Results as C++ values.
-class value_core : public handle {
+template <class T = void>
+class basic_value_core : public basic_handle<T> {
  public:
-  using handle::handle;
+  using basic_handle<T>::basic_handle;
   template <class R>
   using result = R;
 
@@ -35,6 +36,8 @@ class value_core : public handle {
   }
 };
 
+using value_core = basic_value_core<>;
+
 }  // namespace detail
 
 /// A handle on the disks of one guest. A class template, so that a program compiles only what it calls.
@@ -48,14 +51,15 @@ template <class Core>
 class basic_guestfs : public detail::actions<Core> {
   using actions = detail::actions<Core>;
   using Setting = detail::launch_setting;
+  using call_scope = typename Core::call_scope;
 
   /// What the user set, where a launch has put something else; else what libguestfs says.
   template <class R>
   typename Core::template result<R> own(Setting setting, const char* op, auto&& ask) {
-    const detail::call_scope open(this->state(), op);
+    const call_scope open(this->state(), op);
     const auto user = this->covered(setting);
-    if (!user) return ask();
-    return typename Core::template result<R>(*user ? (*user)->c_str() : nullptr);
+    if (!user.is_covered) return ask();
+    return typename Core::template result<R>(user.own ? user.own->c_str() : nullptr);
   }
 
   void warn_of_add_drive(const char* op, const std::optional<std::string>& format) {
@@ -78,24 +82,13 @@ class basic_guestfs : public detail::actions<Core> {
   /// A disk that is read only is held by descriptor, so it is the checked one that is opened, whatever
   /// becomes of its name; what the guest does to it is forgotten. The rest of the risk is told in
   /// SECURITY.md. Throws Error that says what was refused and what would permit it. Since 0.3.
-  ImageInfo open_disk(const std::filesystem::path& path, const OpenDiskOptions& options = {}) {
-    constexpr auto op = "open_disk";
-    const auto state = this->state();
-    const detail::call_scope scope(state, op);
-    try {
-      const bool direct = this->template invoke<std::string>(op, guestfs_get_backend).lift() == "direct";
-      const auto directory = state->temporary ? state->temporary : detail::scratch::beneath(this->tmpdir());
-      auto disk = detail::check_disk(op, path.native(), options, direct, directory);
-      actions::add_drive(disk.filename, disk.options);
-      state->disks.push_back(std::make_shared<detail::opened_disk>(std::move(disk.kept)));
-      return std::move(disk.info);
-    } catch (const Error& e) {  // of a tool that was killed, perhaps
-      state->work->throw_if_stopped(op, e.message(), e.error_number(), {});
-      throw;
-    } catch (const std::system_error& e) {
-      throw Error(op, std::string("no private file: ") + e.what(), e.code().value());
-    }
-  }
+  /// Include <guestkit/open_disk.hpp>.
+  /// @param path  a text or std::filesystem::path; or nbd://HOST/EXPORT where the options permit it
+  template <class Path>
+  ImageInfo open_disk(const Path& path, const OpenDiskOptions& options);
+  /// The same with the default options.
+  template <class Path>
+  ImageInfo open_disk(const Path& path);
 
   /// Add a disk image, device or network disk of the host as a drive of the appliance. What the image names
   /// is opened too, see open_disk(). C: guestfs_add_drive_opts(3), since 0.0.3.
@@ -119,7 +112,7 @@ class basic_guestfs : public detail::actions<Core> {
   typename Core::template result<void> launch() {
     const auto begin = std::chrono::steady_clock::now();
     const auto state = this->state();
-    const detail::turn turn(state, "launch");
+    const typename Core::turn mine(state, "launch");
     state->console.clear();
     const auto say = [&](const std::string& what) {
       if (!state->wants(LogLevel::info)) return;
@@ -201,7 +194,7 @@ class basic_guestfs : public detail::actions<Core> {
   /// Return the directory of the host for temporary files, as it was set.
   /// C: guestfs_get_tmpdir(3), since 1.19.58.
   typename Core::template result<std::string> get_tmpdir() {
-    const detail::call_scope open(this->state(), "get_tmpdir");
+    const call_scope open(this->state(), "get_tmpdir");
     return typename Core::template result<std::string>(this->tmpdir().c_str());
   }
 

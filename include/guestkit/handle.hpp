@@ -4,7 +4,6 @@
 #include <guestfs.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <memory>
@@ -56,10 +55,14 @@ struct HandleOptions {
 namespace detail {
 
 /// guestfs_h and the rules of its life. Move-only; the actions are in generated/actions.hpp.
-class handle {
+template <class T = void>
+class basic_handle {
  public:
-  explicit handle(const HandleOptions& options = {})
-      : state_(std::make_shared<handle_state>()), accel_(options.accel) {
+  using call_scope = basic_call_scope<T>;
+  using turn = basic_turn<T>;
+
+  explicit basic_handle(const HandleOptions& options = {})
+      : state_(std::make_shared<basic_handle_state<T>>()), accel_(options.accel) {
     wish_.tuning = options.tuning;
     wish_.appliance = options.appliance;
     state_->log = options.log;
@@ -76,7 +79,7 @@ class handle {
       invoke<void>("parse_environment", guestfs_parse_environment_list, cstr_list(environment()));
     if (is_set("LIBGUESTFS_DEBUG")) state_->verbose = invoke<bool>("get_verbose", guestfs_get_verbose).lift();
     if (is_set("LIBGUESTFS_TRACE")) state_->traces = invoke<bool>("get_trace", guestfs_get_trace).lift();
-    guestfs_set_event_callback(state_->h, &deliver, GUESTFS_EVENT_ALL, 0, state_.get());
+    guestfs_set_event_callback(state_->h, &deliver<T>, GUESTFS_EVENT_ALL, 0, state_.get());
     const bool backend_given = is_set("LIBGUESTFS_BACKEND") || is_set("LIBGUESTFS_ATTACH_METHOD");
     if (!options.environment || !backend_given)
       invoke<void>("set_backend", guestfs_set_backend, cstr("direct"));
@@ -84,8 +87,8 @@ class handle {
     use_private_tmpdir();
   }
 
-  handle(handle&&) noexcept = default;
-  handle& operator=(handle&& other) noexcept {
+  basic_handle(basic_handle&&) noexcept = default;
+  basic_handle& operator=(basic_handle&& other) noexcept {
     if (this != &other) {
       finish();
       state_ = std::move(other.state_);
@@ -95,7 +98,7 @@ class handle {
     }
     return *this;
   }
-  ~handle() { finish(); }
+  ~basic_handle() { finish(); }
 
   /// Ends the appliance and frees the handle. Waits for calls that other threads have in it; later calls
   /// throw HandleClosed. Closing twice is harmless. Errors of the guest's last writes are not told here:
@@ -150,7 +153,7 @@ class handle {
   }
 
   /// What the handle is made of, for what guestkit builds upon the actions.
-  friend std::shared_ptr<handle_state> state_of(const handle& h) noexcept { return h.state_; }
+  friend std::shared_ptr<basic_handle_state<T>> state_of(const basic_handle& h) noexcept { return h.state_; }
 
  protected:
   template <class R, class F, class... A>
@@ -178,18 +181,18 @@ class handle {
     return result;
   }
 
-  Subscription subscribe(Event events, EventCallback callback) {
-    return Subscription(state_, events, std::move(callback));
+  basic_subscription<T> subscribe(Event events, EventCallback callback) {
+    return basic_subscription<T>(state_, events, std::move(callback));
   }
 
   /// The state outlives this object if another thread destroys it as soon as a call has ended.
-  std::shared_ptr<handle_state> state() const noexcept { return state_; }
+  std::shared_ptr<basic_handle_state<T>> state() const noexcept { return state_; }
 
   /// Has libguestfs make its files in a directory of ours beneath the one that it would take itself.
   void use_private_tmpdir() {
     tmpdir_ = invoke<std::string>("get_tmpdir", guestfs_get_tmpdir).lift();
     try {
-      state_->temporary = scratch::beneath(tmpdir_);
+      state_->temporary = basic_scratch<T>::beneath(tmpdir_);
     } catch (const std::system_error& e) {  // libguestfs says so to whom needs the directory
       log(*state_, LogLevel::debug, std::string("no private temporary directory: ") + e.what());
       return;
@@ -214,8 +217,8 @@ class handle {
     auto& limit = state_->work->limits.launch;
     if (limit) return;
     const auto settings = invoke<string_list>("launch", guestfs_get_backend_settings).lift();
-    const bool emulated = std::any_of(settings.begin(), settings.end(),
-                                      [](const auto& setting) { return setting.starts_with("force_tcg"); });
+    bool emulated = false;
+    for (const auto& setting : settings) emulated = emulated || setting.starts_with("force_tcg");
     limit = emulated ? Seconds(300) : Seconds(60);
   }
 
@@ -305,6 +308,7 @@ class handle {
   }
 
   using Setting = launch_setting;
+  using covered_setting = typename basic_handle_state<T>::covered_setting;
 
   /// Sets what a launch needs. libguestfs takes settings only while no appliance runs, so the user's are put
   /// back before the next launch; the getters tell the user's all the while.
@@ -344,30 +348,31 @@ class handle {
     }
     if (choice.mode == ApplianceMode::warm && verdict() != warm::restoring) {
       choice.mode = ApplianceMode::lean;
-      choice.reason = verdict().substr(std::min(verdict().size(), warm::normal_boot.size()));
+      const auto said = verdict();
+      choice.reason = said.size() < warm::normal_boot.size() ? "" : said.substr(warm::normal_boot.size());
     }
     return choice;
   }
 
   void put_settings_back() noexcept try {
     for (const auto setting : {Setting::path, Setting::hypervisor, Setting::cachedir, Setting::append})
-      if (const auto own = covered(setting)) {
-        change(setting, *own);
+      if (const auto user = covered(setting); user.is_covered) {
+        change(setting, user.own);
         uncover(setting);
       }
   } catch (const std::exception&) {  // the appliance runs: later
   }
 
   /// What the user set, if a launch has put something else in its place.
-  std::optional<std::optional<std::string>> covered(Setting setting) {
+  covered_setting covered(Setting setting) {
     const auto state = state_;
-    if (!state) return std::nullopt;
+    if (!state) return {};
     const std::lock_guard lock(state->launch_mutex);
     return state->covered.at(static_cast<std::size_t>(setting));
   }
 
   /// The user has set it anew.
-  void uncover(Setting setting) { keep(setting, std::nullopt); }
+  void uncover(Setting setting) { keep(setting, {}); }
 
   void finish() noexcept {
     try {
@@ -403,6 +408,11 @@ class handle {
       all = set(to, value) == 0 && all;
       if constexpr (std::is_same_v<decltype(value), char* const>) std::free(value);
     };
+    const auto list = [&](auto get, auto set) {
+      const auto value = get(from);
+      all = value != nullptr && set(to, value) == 0 && all;
+      if (value != nullptr) c_release<string_list>()(value);
+    };
     const auto number = [&](auto get, auto set) { all = set(to, get(from)) == 0 && all; };
     text(guestfs_get_append, guestfs_set_append);
     text(guestfs_get_backend, guestfs_set_backend);
@@ -420,8 +430,8 @@ class handle {
     number(guestfs_get_smp, guestfs_set_smp);
     number(guestfs_get_verbose, guestfs_set_verbose);
     number(guestfs_get_trace, guestfs_set_trace);
-    const std::unique_ptr<char*, c_delete> settings(guestfs_get_backend_settings(from));
-    return settings && guestfs_set_backend_settings(to, settings.get()) == 0 && all;
+    list(guestfs_get_backend_settings, guestfs_set_backend_settings);
+    return all;
   }
 
   /// Puts a fresh C handle of the same configuration in the place of the one whose launch has failed.
@@ -439,7 +449,7 @@ class handle {
     guestfs_delete_event_callback(old, 0);  // nobody is to hear of its close
     guestfs_set_verbose(old, 0);
     guestfs_set_trace(old, 0);
-    guestfs_set_event_callback(fresh, &deliver, GUESTFS_EVENT_ALL, 0, state_.get());
+    guestfs_set_event_callback(fresh, &deliver<T>, GUESTFS_EVENT_ALL, 0, state_.get());
     state_->h = fresh;
     state_->serial = next_serial();
     state_->disks_gone = false;
@@ -476,14 +486,14 @@ class handle {
     return value != nullptr && *value != '\0';
   }
 
-  void keep(Setting setting, std::optional<std::optional<std::string>> own) {
+  void keep(Setting setting, covered_setting user) {
     const std::lock_guard lock(state_->launch_mutex);
-    state_->covered.at(static_cast<std::size_t>(setting)) = std::move(own);
+    state_->covered.at(static_cast<std::size_t>(setting)) = std::move(user);
   }
 
   void cover(Setting setting, const std::optional<std::string>& own, const std::string& value) {
     change(setting, value);
-    keep(setting, own);
+    keep(setting, {.is_covered = true, .own = own});
   }
 
   std::optional<std::string> current(Setting setting) {
@@ -534,9 +544,10 @@ class handle {
   bool acpi_is_spare() {
     if (invoke<int>("launch", guestfs_get_smp).lift() != 1) return false;
     const call_scope scope(state_, "launch");
-    const std::unique_ptr<struct guestfs_version, decltype(&guestfs_free_version)> version(
-        guestfs_version(scope.h()), &guestfs_free_version);
-    return version && version->major == 1 && version->minor < 51;
+    struct guestfs_version* version = guestfs_version(scope.h());
+    const bool spare = version != nullptr && version->major == 1 && version->minor < 51;
+    guestfs_free_version(version);
+    return spare;
   }
 
   void say_once(const std::string& reason) const {
@@ -545,11 +556,12 @@ class handle {
       log(*state_, LogLevel::warning, "KVM cannot be used, the appliance is emulated (TCG, slow): " + reason);
   }
 
-  std::shared_ptr<handle_state> state_;
+  std::shared_ptr<basic_handle_state<T>> state_;
   Accel accel_;
   launch_wish wish_;
   std::string tmpdir_;  // as the user sees it
 };
+using handle = basic_handle<>;
 
 }  // namespace detail
 }  // namespace guestkit

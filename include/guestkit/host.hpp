@@ -9,25 +9,21 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <mutex>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "appliance.hpp"
+#include "posix.hpp"
 #include "unique_fd.hpp"
 
 namespace guestkit {
@@ -49,7 +45,8 @@ struct ProgramEnd {
 };
 
 /// Runs a program to its end, or kills it at the limit. No shell; stdin and stdout are /dev/null.
-inline ProgramEnd run_program(const std::vector<std::string>& command, std::chrono::milliseconds limit) {
+template <class = void>
+ProgramEnd run_program(const std::vector<std::string>& command, std::chrono::milliseconds limit) {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return {.error = errno};
   const unique_fd reader(ends[0]);
@@ -108,7 +105,8 @@ inline std::string last_line(const std::string& output) {
 
 /// A firmware that tells the isa-debug-exit device, and so QEMU's exit status, that guest code has run in
 /// long mode. There are hosts whose KVM runs real mode and hangs in the first instruction behind it.
-inline unique_fd probe_firmware() {
+template <class = void>
+unique_fd probe_firmware() {
   std::vector<unsigned char> image(65536, 0xf4);  // hlt
   // cli; lgdt; cr0 |= PE; far jump; ds = 16; page tables for the first 2 MB at 0x1000, 0x2000, 0x3000;
   // cr4 = PAE; cr3 = 0x1000; EFER |= LME; cr0 |= PG; far jump; mov al, 0x10; out 0xf4, al; hlt; the GDT
@@ -123,9 +121,9 @@ inline unique_fd probe_firmware() {
       0xf4, 0xf4, 0xeb, 0xfd, 0x0f, 0x1f, 0x40, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
       0xff, 0xff, 0x00, 0x00, 0x00, 0x9a, 0xcf, 0x00, 0xff, 0xff, 0x00, 0x00, 0x00, 0x92, 0xcf, 0x00,
       0xff, 0xff, 0x00, 0x00, 0x00, 0x9a, 0xaf, 0x00, 0x1f, 0x00, 0x78, 0x00, 0x0f, 0x00};
-  std::copy(code.begin(), code.end(), image.begin());
+  std::memcpy(image.data(), code.data(), code.size());
   constexpr std::array<unsigned char, 3> reset{0xe9, 0x0d, 0x00};  // at the reset vector: jmp to the begin
-  std::copy(reset.begin(), reset.end(), image.begin() + 0xfff0);
+  std::memcpy(image.data() + 0xfff0, reset.data(), reset.size());
   unique_fd file(::memfd_create("guestkit-kvm-probe", 0));  // inherited: QEMU opens it by its number
   if (file.get() >= 0 &&
       ::write(file.get(), image.data(), image.size()) != static_cast<ssize_t>(image.size()))
@@ -136,8 +134,8 @@ inline unique_fd probe_firmware() {
 inline constexpr int probe_exit_status = (0x10 << 1) | 1;
 
 /// Asks the kernel and QEMU, without a cache. Runs QEMU for about 0.1 s where the device can be opened.
-inline KvmStatus probe_kvm(const std::string& device, const std::string& qemu,
-                           std::chrono::milliseconds limit) {
+template <class = void>
+KvmStatus probe_kvm(const std::string& device, const std::string& qemu, std::chrono::milliseconds limit) {
   const unique_fd kvm(::open(device.c_str(), O_RDWR | O_CLOEXEC));
   if (kvm.get() < 0) {
     if (errno == ENOENT)
@@ -210,9 +208,9 @@ inline std::string known_hang(const std::string& path, const std::string& key) {
 }
 
 inline void remember_hang(const std::string& path, const std::string& key, const std::string& reason) {
-  std::error_code ignored;  // without a cache the next process finds out again
-  const auto folder = std::filesystem::path(path).parent_path();
-  if (std::filesystem::create_directories(folder, ignored)) ::chmod(folder.c_str(), 0700);
+  // Without a cache the next process finds out again.
+  const auto folder = path.substr(0, path.rfind('/'));
+  if (make_directories(folder)) ::chmod(folder.c_str(), 0700);
   const std::string written = path + '.' + std::to_string(::getpid());
   const unique_fd file(::open(written.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   const std::string text = key + '\n' + reason;
@@ -222,12 +220,11 @@ inline void remember_hang(const std::string& path, const std::string& key, const
     ::unlink(written.c_str());
 }
 
-inline KvmStatus remembered_probe(const std::string& device, const std::string& qemu, const std::string& key,
-                                  const std::string& path, std::chrono::milliseconds limit) {
-  std::ifstream boot("/proc/sys/kernel/random/boot_id");
-  std::string whole;
-  std::getline(boot, whole);
-  whole += ' ' + key;
+template <class = void>
+KvmStatus remembered_probe(const std::string& device, const std::string& qemu, const std::string& key,
+                           const std::string& path, std::chrono::milliseconds limit) {
+  const std::string boot = read_text("/proc/sys/kernel/random/boot_id");
+  const std::string whole = boot.substr(0, boot.find('\n')) + ' ' + key;
   if (auto reason = known_hang(path, whole); !reason.empty()) return {false, std::move(reason)};
   const auto begun = std::chrono::steady_clock::now();
   auto status = probe_kvm(device, qemu, limit);
@@ -245,9 +242,10 @@ inline KvmStatus remembered_probe(const std::string& device, const std::string& 
 ///
 /// Starting a guest is the only proof: there are hosts whose /dev/kvm opens and whose QEMU then aborts or
 /// hangs. Threads: any; two at once probe once.
-inline KvmStatus kvm_status(const std::string& qemu) {
+template <class Known = std::map<std::string, KvmStatus>>
+KvmStatus kvm_status(const std::string& qemu) {
   static std::mutex mutex;
-  static std::map<std::string, KvmStatus> known;
+  static Known known;
   constexpr auto device = "/dev/kvm";
   const std::string key =
       qemu + ' ' + detail::file_key(qemu) + detail::file_key(device) + std::to_string(::geteuid());
@@ -268,9 +266,9 @@ inline bool is_ext_filesystem(const std::string& path) {
   const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   std::array<unsigned char, 128> superblock{};
   if (file.get() < 0 || ::pread(file.get(), superblock.data(), superblock.size(), 1024) != 128) return false;
-  const auto uuid = superblock.begin() + 0x68;
+  constexpr std::array<unsigned char, 16> no_uuid{};
   return superblock[0x38] == 0x53 && superblock[0x39] == 0xef &&
-         std::any_of(uuid, uuid + 16, [](unsigned char byte) { return byte != 0; });
+         std::memcmp(superblock.data() + 0x68, no_uuid.data(), no_uuid.size()) != 0;
 }
 
 }  // namespace detail
@@ -280,7 +278,8 @@ inline bool is_ext_filesystem(const std::string& path) {
 inline std::string damaged_appliance(const std::string& search_path) {
   std::size_t begin = 0;
   while (begin <= search_path.size()) {
-    const std::size_t end = std::min(search_path.find(':', begin), search_path.size());
+    const auto colon = search_path.find(':', begin);
+    const auto end = colon == std::string::npos ? search_path.size() : colon;
     const std::string folder = end == begin ? "." : search_path.substr(begin, end - begin);
     begin = end + 1;
     if (::access((folder + "/supermin.d").c_str(), F_OK) == 0) return "";

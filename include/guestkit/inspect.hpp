@@ -13,13 +13,13 @@
 
 #include "files.hpp"
 #include "guestfs.hpp"
-#include "image.hpp"
 #include "inspect/fast.hpp"
 #include "inspect/info.hpp"
 #include "inspect/layout.hpp"
 #include "inspect/options.hpp"
 #include "inspect/parts.hpp"
 #include "inspect/system.hpp"
+#include "open_disk.hpp"
 #include "version.hpp"
 
 namespace guestkit {

@@ -1,13 +1,11 @@
 // Why a launch failed, read from what the appliance, QEMU and libguestfs wrote.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -129,8 +127,14 @@ inline bool kernel_unreadable(const std::string& line) {
   return contains(line, "/boot/") && contains(line, "Permission denied");
 }
 
+/// What kept the appliance from starting, and what mends it.
+struct diagnosis {
+  LaunchCause cause = LaunchCause::unknown;
+  std::string hint = {};
+};
+
 /// QEMU's complaint about a drive: "Could not open 'NAME': REASON".
-inline std::pair<LaunchCause, std::string> drive_complaint(const std::string& line) {
+inline diagnosis drive_complaint(const std::string& line) {
   if (!contains(line, "Could not open '")) return {LaunchCause::unknown, ""};
   if (contains(line, "No such file or directory"))
     return {LaunchCause::disk_missing, "a disk is gone since it was added"};
@@ -140,9 +144,10 @@ inline std::pair<LaunchCause, std::string> drive_complaint(const std::string& li
   return {LaunchCause::disk_unreadable, "the disk cannot be opened: qemu-img check DISK tells more"};
 }
 
-inline std::pair<LaunchCause, std::string> diagnose(const std::string& message, int error_number,
-                                                    const std::vector<std::string>& console) {
-  std::vector<std::string> lines(console.rbegin(), console.rend());  // what came last says most
+inline diagnosis diagnose(const std::string& message, int error_number,
+                          const std::vector<std::string>& console) {
+  std::vector<std::string> lines;
+  for (auto i = console.size(); i-- > 0;) lines.push_back(console[i]);  // what came last says most
   lines.push_back(message);
   for (const auto& line : lines)
     if (kernel_unreadable(line))
@@ -151,7 +156,7 @@ inline std::pair<LaunchCause, std::string> diagnose(const std::string& message, 
     for (const auto& line : lines)
       if (contains(line, symptom.text)) return {symptom.cause, std::string(symptom.hint)};
   for (const auto& line : lines)
-    if (auto found = drive_complaint(line); found.first != LaunchCause::unknown) return found;
+    if (auto found = drive_complaint(line); found.cause != LaunchCause::unknown) return found;
   const bool starts_qemu = contains(message, "qemu");
   if (contains(message, "error status 126") || contains(message, "error status 127") ||
       (starts_qemu && (error_number == ENOENT || error_number == EACCES)))
@@ -173,8 +178,8 @@ inline bool is_routine(const std::string& line) {
 inline std::string launch_message(const std::string& message, const std::vector<std::string>& console) {
   std::string first = message.substr(0, message.find('\n'));
   if (!contains(first, "guestfs_launch failed")) return first;
-  const auto last = std::find_if_not(console.rbegin(), console.rend(), is_routine);
-  if (last != console.rend()) return "the appliance did not start; it last wrote: " + *last;
+  for (auto i = console.size(); i-- > 0;)
+    if (!is_routine(console[i])) return "the appliance did not start; it last wrote: " + console[i];
   return "the appliance did not start: its hypervisor ended or was killed, and wrote nothing of why";
 }
 
@@ -183,7 +188,9 @@ inline std::string launch_message(const std::string& message, const std::vector<
 inline LaunchError::LaunchError(const std::string& op, const std::string& message, int error_number,
                                 std::vector<std::string> console)
     : Error(op, detail::launch_message(message, console), error_number), console_(std::move(console)) {
-  std::tie(cause_, hint_) = detail::diagnose(message, error_number, console_);
+  auto found = detail::diagnose(message, error_number, console_);
+  cause_ = found.cause;
+  hint_ = std::move(found.hint);
 }
 
 }  // namespace guestkit

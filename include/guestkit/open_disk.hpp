@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "generated/options.hpp"
+#include "guestfs.hpp"
 #include "image/chain.hpp"
 #include "image/qemu_img.hpp"
 #include "scratch.hpp"
@@ -27,7 +28,7 @@ namespace guestkit::detail {
 class private_file {
  public:
   explicit private_file(std::shared_ptr<scratch> directory) : directory_(std::move(directory)) {
-    path_ = (directory_->path() / "disk-XXXXXX").string();
+    path_ = directory_->path() + "/disk-XXXXXX";
     fd_ = unique_fd(::mkostemp(path_.data(), O_CLOEXEC));
     if (fd_.get() < 0) throw std::system_error(errno, std::generic_category(), path_);
   }
@@ -178,3 +179,35 @@ inline checked_disk check_disk(const char* op, const std::string& path, const Op
 }
 
 }  // namespace guestkit::detail
+
+namespace guestkit {
+
+template <class Core>
+template <class Path>
+ImageInfo basic_guestfs<Core>::open_disk(const Path& path, const OpenDiskOptions& options) {
+  constexpr auto op = "open_disk";
+  const std::filesystem::path disk_path(path);
+  const auto state = this->state();
+  const detail::call_scope scope(state, op);
+  try {
+    const bool direct = this->template invoke<std::string>(op, guestfs_get_backend).lift() == "direct";
+    const auto directory = state->temporary ? state->temporary : detail::scratch::beneath(this->tmpdir());
+    auto disk = detail::check_disk(op, disk_path.native(), options, direct, directory);
+    actions::add_drive(disk.filename, disk.options);
+    state->disks.push_back(std::make_shared<detail::opened_disk>(std::move(disk.kept)));
+    return std::move(disk.info);
+  } catch (const Error& e) {  // of a tool that was killed, perhaps
+    state->work->throw_if_stopped(op, e.message(), e.error_number(), {});
+    throw;
+  } catch (const std::system_error& e) {
+    throw Error(op, std::string("no private file: ") + e.what(), e.code().value());
+  }
+}
+
+template <class Core>
+template <class Path>
+ImageInfo basic_guestfs<Core>::open_disk(const Path& path) {
+  return open_disk(path, {});
+}
+
+}  // namespace guestkit

@@ -2,26 +2,22 @@
 // a call does not.
 #pragma once
 
-#include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cstdlib>
-#include <fstream>
-#include <iterator>
 #include <memory>
-#include <sstream>
 #include <string>
 #include <string_view>
-#include <thread>
+#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "posix.hpp"
 #include "unique_fd.hpp"
 
 namespace guestkit::detail {
@@ -61,14 +57,22 @@ class signals_blocked {
   sigset_t before_;
 };
 
-/// Starts a thread that ends by itself and handles no signals.
+/// Starts a thread that ends by itself and handles no signals. Throws std::system_error.
 template <class F>
-std::thread::id start_thread(F&& body) {
+pthread_t start_thread(F body) {
   const signals_blocked blocked;
-  std::thread thread(std::forward<F>(body));
-  const auto id = thread.get_id();
-  thread.detach();
-  return id;
+  auto kept = std::make_unique<F>(std::move(body));
+  const auto run = [](void* function) -> void* {
+    const std::unique_ptr<F> mine(static_cast<F*>(function));
+    (*mine)();
+    return nullptr;
+  };
+  pthread_t thread{};
+  if (const int error = ::pthread_create(&thread, nullptr, run, kept.get()); error != 0)
+    throw std::system_error(error, std::generic_category(), "guestkit: no thread");
+  static_cast<void>(kept.release());
+  ::pthread_detach(thread);
+  return thread;
 }
 
 /// A program that is to end, held by a descriptor: its number may be another process' by now.
@@ -100,22 +104,29 @@ class program {
 };
 
 /// The files of a directory of /proc that are numbers.
-inline std::vector<pid_t> numbers_in(const std::string& directory) {
+template <class = void>
+std::vector<pid_t> numbers_in(const std::string& directory) {
   std::vector<pid_t> numbers;
-  const std::unique_ptr<DIR, int (*)(DIR*)> entries(::opendir(directory.c_str()), &::closedir);
-  if (!entries) return numbers;
-  while (const dirent* entry = ::readdir(entries.get()))
-    if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9') numbers.push_back(std::atoi(entry->d_name));
+  each_name(directory, [&](std::string_view name) {
+    if (name.front() >= '1' && name.front() <= '9') numbers.push_back(std::atoi(name.data()));
+  });
   return numbers;
 }
 
 /// The children of a process that one of its threads has started. The kernel keeps them by thread.
-inline std::vector<pid_t> children_of(pid_t process, pid_t thread) {
-  std::ifstream file("/proc/" + std::to_string(process) + "/task/" + std::to_string(thread) + "/children");
-  return {std::istream_iterator<pid_t>(file), {}};
+template <class = void>
+std::vector<pid_t> children_of(pid_t process, pid_t thread) {
+  const auto text =
+      read_text("/proc/" + std::to_string(process) + "/task/" + std::to_string(thread) + "/children");
+  std::vector<pid_t> children;
+  std::string_view rest = text;
+  for (auto word = take_word(rest); !word.empty(); word = take_word(rest))
+    children.push_back(std::atoi(word.data()));
+  return children;
 }
 
-inline std::vector<pid_t> children_of(pid_t process) {
+template <class = void>
+std::vector<pid_t> children_of(pid_t process) {
   std::vector<pid_t> all;
   for (const pid_t thread : numbers_in("/proc/" + std::to_string(process) + "/task"))
     for (const pid_t child : children_of(process, thread)) all.push_back(child);
@@ -124,10 +135,7 @@ inline std::vector<pid_t> children_of(pid_t process) {
 
 /// A file of a process; empty, or as much as could be read, if the process ends meanwhile.
 inline std::string file_of(pid_t process, const char* name) {
-  const std::ifstream file("/proc/" + std::to_string(process) + "/" + name);
-  std::ostringstream text;
-  text << file.rdbuf();  // an istreambuf_iterator throws when the process ends between open and read
-  return text.str();
+  return read_text("/proc/" + std::to_string(process) + "/" + name);
 }
 
 /// Whether the arguments of a program hold that text.
@@ -138,13 +146,14 @@ inline bool arguments_hold(pid_t process, std::string_view text) {
 /// Whether this is what libguestfs runs besides the hypervisor and may wait for without end, or a fork of our
 /// own process that has a shell run it.
 /// @param hypervisor  the program that libguestfs asks what it can do, before the launch proper
-inline bool is_tool(pid_t process, std::string_view hypervisor) {
+template <class = void>
+bool is_tool(pid_t process, std::string_view hypervisor) {
   if (arguments_hold(process, "qemu-img") || arguments_hold(process, "supermin") ||
       arguments_hold(process, hypervisor))
     return true;
-  const auto children = children_of(process);
-  return std::any_of(children.begin(), children.end(),
-                     [&](pid_t child) { return is_tool(child, hypervisor); });
+  for (const pid_t child : children_of(process))
+    if (is_tool(child, hypervisor)) return true;
+  return false;
 }
 
 /// The time since the host's start, in the unit in which the kernel tells when a process began.
@@ -165,10 +174,17 @@ inline process_status status_of(pid_t process) {
   const std::string stat = file_of(process, "stat");  // PID (NAME) STATE PARENT … and the 22nd is the start
   const auto name_end = stat.rfind(')');
   if (name_end == std::string::npos) return {};
-  std::istringstream fields(stat.substr(name_end + 1));
-  std::vector<std::string> all{std::istream_iterator<std::string>(fields), {}};
-  if (all.size() < 20) return {};
-  return {all[0][0], std::atoi(all[1].c_str()), std::atoll(all[19].c_str())};
+  std::string_view fields = std::string_view(stat).substr(name_end + 1);
+  process_status status;
+  std::string_view field;
+  for (int i = 0; i < 20; ++i) {
+    field = take_word(fields);
+    if (field.empty()) return {};
+    if (i == 0) status.state = field.front();
+    if (i == 1) status.parent = std::atoi(field.data());
+  }
+  status.begin = std::atoll(field.data());
+  return status;
 }
 
 /// Waits, for a tenth of a second at most, until a program that was told to stop has left what it was doing:
@@ -184,8 +200,8 @@ inline void wait_until_stopped(pid_t process) {
 
 /// Adds the process with all that it has started, if it still is a child of that one.
 /// @param since  in ticks; one that began before is left alone
-inline void add_program(std::vector<program>& found, pid_t process, pid_t parent, long long since,
-                        bool hypervisor) {
+template <class = void>
+void add_program(std::vector<program>& found, pid_t process, pid_t parent, long long since, bool hypervisor) {
   program held(process, hypervisor);
   const auto status = status_of(process);
   if (!held.is_there() || status.parent != parent || status.begin < since) return;
@@ -205,7 +221,8 @@ struct running_call {
 /// The programs of a handle: its hypervisor, by the name that guestkit gave it, and the tools that a call
 /// runs. Never anything that the user's program has started. They stand still while they are held.
 /// @param name  of the handle's hypervisor; empty: it has none
-inline std::vector<program> programs_of(std::string_view name, const running_call& call) {
+template <class = void>
+std::vector<program> programs_of(std::string_view name, const running_call& call) {
   std::vector<program> found;
   const pid_t self = ::getpid();
   for (const pid_t child : children_of(self))

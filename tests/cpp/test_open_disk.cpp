@@ -9,6 +9,7 @@
 #include <fstream>
 #include <guestkit/guestkit.hpp>
 #include <guestkit/image/overlay.hpp>
+#include <guestkit/open_disk.hpp>
 #include <string>
 #include <system_error>
 #include <utility>

@@ -40,7 +40,7 @@ class owner {
     pid_ = ::fork();
     if (pid_ == 0) {
       const auto mine = scratch::beneath(base);
-      std::ofstream(mine->path() / "secret") << "of the guest";
+      std::ofstream(mine->path() + "/secret") << "of the guest";
       if (::write(ends[1], "x", 1) != 1) ::_exit(1);
       for (;;) ::pause();
     }
@@ -72,7 +72,7 @@ BOOST_FIXTURE_TEST_CASE(nobody_else_may_enter_and_nothing_stays_behind, base_dir
     const auto same = scratch::beneath(path);
     BOOST_TEST(one->path() == same->path());
     BOOST_TEST((fs::status(one->path()).permissions() == fs::perms::owner_all));
-    std::ofstream(one->path() / "file") << "x";
+    std::ofstream(one->path() + "/file") << "x";
   }
   BOOST_TEST(entries() == 0U);
 }

@@ -1,0 +1,95 @@
+#define BOOST_TEST_MODULE posix
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/test/unit_test.hpp>
+#include <filesystem>
+#include <fstream>
+#include <guestkit/posix.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+using namespace guestkit::detail;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Folder {
+  Folder() {
+    std::string name = (fs::temp_directory_path() / "guestkit-test-XXXXXX").string();
+    BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
+    path = name;
+  }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  ~Folder() { fs::remove_all(path); }
+  fs::path path;
+};
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_CASE(a_file_is_read_whole_and_what_cannot_be_read_is_empty, Folder) {
+  const std::string content = std::string(10000, 'x') + '\0' + "end";
+  std::ofstream(path / "file") << content;
+  BOOST_TEST(read_text(path / "file") == content);
+  BOOST_TEST(read_text(path / "absent").empty());
+  BOOST_TEST(read_text(path).empty());  // a directory
+}
+
+BOOST_AUTO_TEST_CASE(lines_and_words_are_taken_away_from_a_text) {
+  std::string_view text = "one two\n\n three\tfour \nfive";
+  BOOST_TEST(take_until(text, '\n') == "one two");
+  BOOST_TEST(take_until(text, '\n').empty());
+  auto line = take_until(text, '\n');
+  BOOST_TEST(take_word(line) == "three");
+  BOOST_TEST(take_word(line) == "four");
+  BOOST_TEST(take_word(line).empty());
+  BOOST_TEST(take_until(text, '\n') == "five");
+  BOOST_TEST(text.empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_number_is_digits_and_fits) {
+  std::uint64_t number = 1;
+  BOOST_TEST((read_number("0", number) && number == 0U));
+  BOOST_TEST((read_number("18446744073709551600", number) && number == 18446744073709551600U));
+  for (const auto* odd : {"", "max", "-1", "1x", " 1", "18446744073709551616", "99999999999999999999"})
+    BOOST_TEST(!read_number(odd, number), odd);
+}
+
+BOOST_FIXTURE_TEST_CASE(the_names_in_a_directory_without_itself_and_the_one_above, Folder) {
+  std::ofstream(path / ".hidden") << "x";
+  fs::create_directory(path / "folder");
+  std::vector<std::string> names;
+  each_name(path, [&](std::string_view name) { names.emplace_back(name); });
+  std::sort(names.begin(), names.end());
+  BOOST_TEST((names == std::vector<std::string>{".hidden", "folder"}));
+  each_name(path / "absent", [](std::string_view) { BOOST_ERROR("there is none"); });
+}
+
+BOOST_FIXTURE_TEST_CASE(directories_are_made_with_those_above_and_told_when_they_were_not_there, Folder) {
+  BOOST_TEST(make_directories(path / "a/b/c"));
+  BOOST_TEST(fs::is_directory(path / "a/b/c"));
+  BOOST_TEST(!make_directories(path / "a/b/c"));
+  std::ofstream(path / "file") << "x";
+  BOOST_TEST(!make_directories(path / "file/below"));
+  BOOST_TEST(!make_directories(""));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_tree_is_removed_and_links_out_of_it_are_not_followed, Folder) {
+  fs::create_directories(path / "tree/a/b");
+  fs::create_directory(path / "kept");
+  std::ofstream(path / "kept/file") << "x";
+  std::ofstream(path / "tree/a/b/file") << "x";
+  fs::create_symlink(path / "kept", path / "tree/a/link");
+  BOOST_REQUIRE(::mkfifo((path / "tree/fifo").c_str(), 0600) == 0);
+  remove_tree(path / "tree");
+  BOOST_TEST(!fs::exists(path / "tree"));
+  BOOST_TEST(fs::exists(path / "kept/file"));
+  fs::create_symlink(path / "kept", path / "link");
+  remove_tree(path / "link");
+  BOOST_TEST(!fs::exists(fs::symlink_status(path / "link")));
+  BOOST_TEST(fs::exists(path / "kept/file"));
+  remove_tree(path / "absent");
+}
