@@ -554,7 +554,7 @@ CORPUS: dict[str, Image] = {
     "old raid": Image(build=old_raid, systems=[("debian", 12, 5, "debian12")]),
     "dirty": Image(build=dirty, fast=True, systems=[("debian", 12, 5, "debian12")]),
     "btrfs default": Image(build=btrfs_default, systems=[("opensuse", 15, 5, "opensuse-leap")]),
-    "snapper": Image(build=snapper, systems=[("opensuse", 15, 5, "opensuse-leap")]),
+    "snapper": Image(build=snapper, systems=[("opensuse", 15, 5, "opensuse-leap")] * 2),
     "amazon": Image(
         [
             Part(
