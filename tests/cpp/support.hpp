@@ -34,6 +34,19 @@ inline void write_appliance(const std::filesystem::path& folder) {
   std::ofstream(folder / "root") << root;
 }
 
+/// A folder that is removed with all that is in it.
+struct temporary_folder {
+  temporary_folder() {
+    std::string name = (std::filesystem::temp_directory_path() / "guestkit-test-XXXXXX").string();
+    BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
+    path = name;
+  }
+  temporary_folder(const temporary_folder&) = delete;
+  temporary_folder& operator=(const temporary_folder&) = delete;
+  ~temporary_folder() { std::filesystem::remove_all(path); }
+  std::filesystem::path path;
+};
+
 /// A folder with programs that write their number to `started` and then wait for ever.
 class stuck_programs {
  public:

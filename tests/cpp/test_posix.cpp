@@ -11,26 +11,13 @@
 #include <string_view>
 #include <vector>
 
+#include "support.hpp"
+
 using namespace guestkit::detail;
+using support::temporary_folder;
 namespace fs = std::filesystem;
 
-namespace {
-
-struct Folder {
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "guestkit-test-XXXXXX").string();
-    BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() { fs::remove_all(path); }
-  fs::path path;
-};
-
-}  // namespace
-
-BOOST_FIXTURE_TEST_CASE(a_file_is_read_whole_and_what_cannot_be_read_is_empty, Folder) {
+BOOST_FIXTURE_TEST_CASE(a_file_is_read_whole_and_what_cannot_be_read_is_empty, temporary_folder) {
   const std::string content = std::string(10000, 'x') + '\0' + "end";
   std::ofstream(path / "file") << content;
   BOOST_TEST(read_text(path / "file") == content);
@@ -58,7 +45,7 @@ BOOST_AUTO_TEST_CASE(a_number_is_digits_and_fits) {
     BOOST_TEST(!read_number(odd, number), odd);
 }
 
-BOOST_FIXTURE_TEST_CASE(the_names_in_a_directory_without_itself_and_the_one_above, Folder) {
+BOOST_FIXTURE_TEST_CASE(the_names_in_a_directory_without_itself_and_the_one_above, temporary_folder) {
   std::ofstream(path / ".hidden") << "x";
   fs::create_directory(path / "folder");
   std::vector<std::string> names;
@@ -68,7 +55,8 @@ BOOST_FIXTURE_TEST_CASE(the_names_in_a_directory_without_itself_and_the_one_abov
   each_name(path / "absent", [](std::string_view) { BOOST_ERROR("there is none"); });
 }
 
-BOOST_FIXTURE_TEST_CASE(directories_are_made_with_those_above_and_told_when_they_were_not_there, Folder) {
+BOOST_FIXTURE_TEST_CASE(directories_are_made_with_those_above_and_told_when_they_were_not_there,
+                        temporary_folder) {
   BOOST_TEST(make_directories(path / "a/b/c"));
   BOOST_TEST(fs::is_directory(path / "a/b/c"));
   BOOST_TEST(!make_directories(path / "a/b/c"));
@@ -77,7 +65,7 @@ BOOST_FIXTURE_TEST_CASE(directories_are_made_with_those_above_and_told_when_they
   BOOST_TEST(!make_directories(""));
 }
 
-BOOST_FIXTURE_TEST_CASE(a_tree_is_removed_and_links_out_of_it_are_not_followed, Folder) {
+BOOST_FIXTURE_TEST_CASE(a_tree_is_removed_and_links_out_of_it_are_not_followed, temporary_folder) {
   fs::create_directories(path / "tree/a/b");
   fs::create_directory(path / "kept");
   std::ofstream(path / "kept/file") << "x";

@@ -15,20 +15,10 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct base_directory {
-  base_directory() {
-    std::string name = (fs::temp_directory_path() / "guestkit-test-XXXXXX").string();
-    BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  base_directory(const base_directory&) = delete;
-  base_directory& operator=(const base_directory&) = delete;
-  ~base_directory() { fs::remove_all(path); }
-
+struct base_directory : support::temporary_folder {
   std::size_t entries() const {
     return static_cast<std::size_t>(std::distance(fs::directory_iterator(path), {}));
   }
-  fs::path path;
 };
 
 /// A child that has a private directory there, with a file in it, until it is killed.

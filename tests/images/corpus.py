@@ -89,6 +89,12 @@ def _partition(g: Guestfs, disk: str) -> str:
     return f"{disk}1"
 
 
+def _two_partitions(g: Guestfs, disk: str) -> None:
+    g.part_init(disk, "gpt")
+    g.part_add(disk, "p", 2048, 67583)
+    g.part_add(disk, "p", 67584, 133119)
+
+
 def _root(g: Guestfs, device: str, tree: Tree, **options: Any) -> None:
     g.mke2fs(device, fstype="ext4", blocksize=1024, **options)
     g.mount(device, "/")
@@ -144,9 +150,7 @@ def lvm_in_luks(g: Guestfs, disk: str) -> None:
 
 def old_raid(g: Guestfs, disk: str) -> None:
     """Its superblock is the one of 2002, at the end of each member."""
-    g.part_init(disk, "mbr")
-    g.part_add(disk, "p", 2048, 67583)
-    g.part_add(disk, "p", 67584, 133119)
+    _two_partitions(g, disk)
     members = [f"/dev/disk/by-partuuid/{g.blkid(disk + number)['PART_ENTRY_UUID']}" for number in "12"]
     in_appliance(g, "mdadm -q --create /dev/md90 --run --metadata=0.90 --level=1 -n 2", *members, "2>&1")
     _root(g, "/dev/md90", trees.debian(**{"etc/fstab": "/dev/md0 / ext4 defaults 0 1\n"}))
@@ -155,9 +159,7 @@ def old_raid(g: Guestfs, disk: str) -> None:
 
 def dirty(g: Guestfs, disk: str) -> None:
     """A guest that lost its power: its journal waits to be replayed."""
-    g.part_init(disk, "gpt")
-    g.part_add(disk, "p", 2048, 67583)
-    g.part_add(disk, "p", 67584, 133119)
+    _two_partitions(g, disk)
     g.mke2fs(f"{disk}1", fstype="ext4", blocksize=1024, label="root")
     g.mount(f"{disk}1", "/")
     _write(g, trees.debian(**{"etc/fstab": "LABEL=root / ext4 defaults 0 1\n"}))
@@ -225,9 +227,7 @@ def btrfs(g: Guestfs, disk: str) -> None:
 
 
 def raid(g: Guestfs, disk: str) -> None:
-    g.part_init(disk, "gpt")
-    g.part_add(disk, "p", 2048, 67583)
-    g.part_add(disk, "p", 67584, 133119)
+    _two_partitions(g, disk)
     g.md_create(f"corpus{disk[-1]}", [f"{disk}1", f"{disk}2"], level="raid1")
     (array,) = (md for md in g.list_md_devices() if g.md_detail(md)["name"].endswith(f"corpus{disk[-1]}"))
     _root(g, array, trees.debian(**{"etc/fstab": "/dev/md0 / ext4 defaults 0 1\n"}))
@@ -236,9 +236,7 @@ def raid(g: Guestfs, disk: str) -> None:
 
 def half_an_array(g: Guestfs, disk: str) -> None:
     """RAID 0 of two partitions, of which one was wiped."""
-    g.part_init(disk, "gpt")
-    g.part_add(disk, "p", 2048, 67583)
-    g.part_add(disk, "p", 67584, 133119)
+    _two_partitions(g, disk)
     g.md_create(f"half{disk[-1]}", [f"{disk}1", f"{disk}2"], level="raid0")
     (array,) = (md for md in g.list_md_devices() if g.md_detail(md)["name"].endswith(f"half{disk[-1]}"))
     g.md_stop(array)
