@@ -1,4 +1,7 @@
-"""The threads that blocking calls run on: one executor for the process, unless a program brings its own."""
+"""The threads that blocking calls run on: the process' own, unless a program brings an executor.
+
+What starts appliances has threads of its own: it may wait for memory that only other handles' calls can free.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +19,22 @@ T = TypeVar("T")
 # ends before the threads do.
 MAX_THREADS = 64
 
-_executor: Executor | None = None
+_executor: Executor | None = None  # that of the program
+_own: dict[str, Executor] = {}
 
 
-def shared_executor() -> Executor:
-    """Return the process' executor; made on first use."""
-    global _executor
-    if _executor is None:
-        _executor = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="guestkit")
-    return _executor
+def shared_executor(*, launches: bool = False) -> Executor:
+    """Return the process' executor, for what starts an appliance or for all else; made on first use."""
+    if _executor is not None:
+        return _executor
+    name = "guestkit-launch" if launches else "guestkit"
+    if name not in _own:
+        _own[name] = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix=name)
+    return _own[name]
 
 
 def set_executor(executor: Executor | None) -> None:
-    """Have calls that start from now on run on this executor; None: on a new one of guestkit's own.
+    """Have calls that start from now on run on this executor; None: on guestkit's own.
 
     The executor is the caller's: guestkit never shuts it down. TypeError for one that runs processes, since
     a handle lives in one process.
@@ -93,6 +99,7 @@ def _forget() -> None:
     """A forked child has none of the executor's threads."""
     global _executor
     _executor = None
+    _own.clear()
 
 
 os.register_at_fork(after_in_child=_forget)

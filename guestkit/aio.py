@@ -474,7 +474,7 @@ class AsyncGuestfs(AsyncActions):
             return
         assert self._loop is not None
         self._running = call = self._queue.popleft()
-        executor = self._executor or shared_executor()
+        executor = self._executor or shared_executor(launches=call.__name__ in _LAUNCHES)
         try:
             outcome = run_in_executor(self._loop, executor, call._context.run, self._work, call)
         except RuntimeError as error:  # the executor was shut down
@@ -586,6 +586,9 @@ class AsyncGuestfs(AsyncActions):
 
         outcome.add_done_callback(finished)
 
+
+#: What starts an appliance. `inspect`, of one that runs, is none of them: it must not wait for these.
+_LAUNCHES = frozenset({"launch", "inspect_disks"})
 
 _handles: weakref.WeakSet[AsyncGuestfs] = weakref.WeakSet()
 

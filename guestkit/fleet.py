@@ -353,7 +353,9 @@ async def _inspect_async(job: _Job, guest: Any, step: Callable[[str], object] | 
         loop.call_soon_threadsafe(step, text)
 
     async with AsyncGuestfs(**job.options()) as g:
-        return await g.run(lambda sync: job.run(sync, guest, None if step is None else on_thread))
+        return await g._submit(
+            "inspect_disks", lambda handle: job.run(handle, guest, None if step is None else on_thread)
+        )
 
 
 async def inspect_many_async(

@@ -84,6 +84,7 @@ class Guestfs(_native.Handle):
         close_timeout: float | None = 60.0,
         admission_timeout: float | None = 600.0,
         cancel_grace: float = 2.0,
+        queue_timeout: float | None = None,
     ) -> None:
         """Create a handle.
 
@@ -104,6 +105,8 @@ class Guestfs(_native.Handle):
         admission_timeout: how long `launch` may wait for memory that this process' other appliances use,
             before its own time begins
         cancel_grace: how long a call that is to end may go on before the hypervisor is killed
+        queue_timeout: how long a call may wait for its turn, while other threads' calls on the handle run;
+            then it never runs. None: without limit
         """
         if not isinstance(environment, bool):
             raise TypeError(
@@ -129,6 +132,7 @@ class Guestfs(_native.Handle):
             limit("Guestfs", "close_timeout", close_timeout),
             limit("Guestfs", "admission_timeout", admission_timeout),
             limit("Guestfs", "cancel_grace", cancel_grace),
+            limit("Guestfs", "queue_timeout", queue_timeout),
         )
         if close_on_exit:
             _open_handles.add(self)

@@ -1,7 +1,7 @@
 // Says what is on many disks, several at a time, as the answers come: inspect_many FORMAT DISK…
-#include <guestkit/async.hpp>
+#include <cstddef>
+#include <guestkit/inspect_many.hpp>
 #include <iostream>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -9,20 +9,12 @@ using guestkit::printable;
 
 namespace {
 
-std::string products(guestkit::Guestfs& g, const std::string& disk, const std::string& format) {
-  g.add_drive(disk, {.readonly = true, .format = format});
-  g.launch();
+std::string outcome(const guestkit::InspectReport& report) {
+  if (report.error) return printable(report.message);
   std::string names;
-  for (const auto& root : g.inspect_os())
-    names += (names.empty() ? "" : ", ") + printable(g.inspect_get_product_name(root));
-  g.shutdown();  // gives the memory back at once
-  return names.empty() ? "no operating system" : names;
-}
-
-std::string outcome(boost::future<std::string> answer) try {
-  return answer.get();
-} catch (const guestkit::Error& e) {
-  return "failed: " + printable(e.what());
+  for (const auto& system : report.inspection->operating_systems)
+    names += (names.empty() ? "" : ", ") + printable(system.product_name);
+  return printable(report.disks.front()) + ": " + (names.empty() ? "no operating system" : names);
 }
 
 }  // namespace
@@ -32,23 +24,11 @@ int main(int argc, char** argv) {
     std::cerr << "usage: inspect_many FORMAT DISK…\n";
     return 2;
   }
-  const std::string format = argv[1];
+  guestkit::InspectManyOptions options;
+  options.inspect.format = argv[1];
+  options.inspect.parts = guestkit::InspectPart::none;
   const std::vector<std::string> disks(argv + 2, argv + argc);
-  // As many threads, as many appliances at a time: each takes hundreds of MB.
-  boost::executors::executor_adaptor<boost::basic_thread_pool> pool(2U);
-  std::mutex output;
   std::size_t done = 0;
-  std::vector<guestkit::AsyncGuestfs> handles;
-  std::vector<boost::future<void>> told;
-  handles.reserve(disks.size());
-  for (const auto& disk : disks) {
-    auto& g = handles.emplace_back(guestkit::HandleOptions(), pool);
-    auto answer = g.run([&](guestkit::Guestfs& handle) { return products(handle, disk, format); });
-    told.push_back(answer.then([&](boost::future<std::string> ready) {
-      const auto text = outcome(std::move(ready));
-      const std::lock_guard lock(output);
-      std::cout << ++done << " of " << disks.size() << ": " << printable(disk) << ": " << text << std::endl;
-    }));
-  }
-  for (auto& each : told) each.get();
+  for (const auto& report : guestkit::inspect_many(disks, options))
+    std::cout << ++done << " of " << disks.size() << ": " << outcome(report) << std::endl;
 }

@@ -10,6 +10,7 @@
 #error "guestkit/async.hpp needs BOOST_THREAD_VERSION=5 before any Boost header: build with guestkit-async"
 #endif
 
+#include <algorithm>
 #include <atomic>
 #include <boost/exception_ptr.hpp>
 #include <boost/make_shared.hpp>
@@ -18,6 +19,7 @@
 #include <boost/thread/executors/executor_adaptor.hpp>
 #include <boost/thread/future.hpp>
 #include <cerrno>
+#include <chrono>
 #include <deque>
 #include <exception>
 #include <filesystem>
@@ -25,6 +27,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <tuple>
 #include <type_traits>
@@ -32,6 +35,7 @@
 #include <variant>
 #include <vector>
 
+#include "condition.hpp"
 #include "generated/async_actions.hpp"
 #include "guestkit.hpp"
 #include "open_disk.hpp"
@@ -43,12 +47,11 @@ template <class T>
 using future = boost::future<T>;
 using executor = boost::executors::executor;
 
-/// Where calls run unless a handle was given an executor: 64 threads of the process, made on first use.
-///
-/// A thread waits for its appliance nearly all of its time, and each appliance needs hundreds of MB: memory
-/// ends before the threads do. They are never joined, so that a call which hangs does not keep a program from
-/// ending.
-inline executor& shared_executor() {
+namespace detail {
+
+/// One of the process' pools, made on first use.
+template <int number>
+executor& process_pool() {
   struct pool {
     unsigned generation = detail::fork_generation();
     boost::executors::executor_adaptor<boost::basic_thread_pool> threads{64U};
@@ -61,6 +64,23 @@ inline executor& shared_executor() {
     if (current.compare_exchange_strong(found, made.get())) found = made.release();
   }
   return found->threads;
+}
+
+/// For what starts an appliance: it may wait for memory that only other handles' calls can free.
+inline executor& launch_executor() {
+  return process_pool<1>();
+}
+
+}  // namespace detail
+
+/// Where calls run unless a handle was given an executor: 64 threads of the process, and as many others for
+/// launches.
+///
+/// A thread waits for its appliance nearly all of its time, and each appliance needs hundreds of MB: memory
+/// ends before the threads do. They are never joined, so that a call which hangs does not keep a program from
+/// ending.
+inline executor& shared_executor() {
+  return detail::process_pool<0>();
 }
 
 namespace detail {
@@ -106,7 +126,8 @@ class queued_call {
   }
 
   const char* const op;
-  bool begun = false;  // it can be ended; guarded by the queue's mutex, as the next
+  std::chrono::steady_clock::time_point due;  // when it has waited too long; guarded by the queue's mutex,
+  bool begun = false;                         // as the rest: it can be ended
   bool cancelled = false;
 };
 
@@ -143,7 +164,11 @@ class future_call final : public queued_call {
 /// A handle and the calls that wait for it. Each call that runs, and the closing, share in it.
 class call_queue : public std::enable_shared_from_this<call_queue> {
  public:
-  call_queue(const HandleOptions& options, executor& pool) : g(options), pool_(pool) {}
+  call_queue(const HandleOptions& options, executor& pool)
+      : g(options),
+        limit_(options.limits.queue),
+        pool_(pool),
+        launch_pool_(&pool == &shared_executor() ? launch_executor() : pool) {}
 
   void add(std::unique_ptr<queued_call> call) {
     g.state()->refuse_fork(call->op);
@@ -151,6 +176,7 @@ class call_queue : public std::enable_shared_from_this<call_queue> {
       const std::lock_guard lock(mutex_);
       if (terminated_) throw HandleClosed(call->op, "the handle is terminated", EBADF);
       if (closing_) throw HandleClosed(call->op, "the handle is closed", EBADF);
+      if (limit_ != no_limit) watch(*call);
       waiting_.push_back(std::move(call));
     }
     start_next();
@@ -167,6 +193,7 @@ class call_queue : public std::enable_shared_from_this<call_queue> {
       }
     }
     for (const auto& call : ended) call->abandon(Error(call->op, "cancelled", EINTR));
+    start_next();  // they may have been the last before the closing
   }
 
   void terminate() {
@@ -179,6 +206,7 @@ class call_queue : public std::enable_shared_from_this<call_queue> {
     g.terminate();
     for (const auto& call : ended)
       call->abandon(HandleClosed(call->op, "the handle was terminated before the call's turn", EBADF));
+    start_next();
   }
 
   boost::shared_future<void> close() {
@@ -203,14 +231,17 @@ class call_queue : public std::enable_shared_from_this<call_queue> {
  private:
   using calls = std::deque<std::unique_ptr<queued_call>>;
 
-  /// Starts the next call if none runs. When there is none and close() was called, closes.
+  /// Asks for a thread for the next call, unless that was done. When there is none and close() was called,
+  /// closes.
   void start_next() {
-    while (take_next()) {
+    while (const auto pool = wanted_pool()) {
       try {
-        pool_.submit([self = shared_from_this()] { self->work(); });
+        pool->submit([self = shared_from_this(), pool] { self->work(*pool); });
         return;
       } catch (...) {  // the executor takes no more
+        begin_next(*pool);
         const auto call = leave();
+        if (!call) continue;
         call->fail(std::current_exception());
         call->settle();
       }
@@ -223,30 +254,74 @@ class call_queue : public std::enable_shared_from_this<call_queue> {
     }
   }
 
-  bool take_next() {
+  /// Where to ask for a thread; null: there is one, or nothing for it to do.
+  executor* wanted_pool() {
     const std::lock_guard lock(mutex_);
-    if (running_ || waiting_.empty()) return false;
-    running_ = std::move(waiting_.front());
+    return waiting_.empty() || std::exchange(has_thread_, true) ? nullptr : &pool_of_first();
+  }
+
+  executor& pool_of_first() const {
+    return waiting_.front()->op == std::string_view("launch") ? launch_pool_ : pool_;
+  }
+
+  /// False if what the thread was for has been ended meanwhile.
+  bool begin_next(const executor& pool) {
+    const std::lock_guard lock(mutex_);
+    if (!waiting_.empty() && &pool_of_first() == &pool) running_ = take_first();
+    return running_ != nullptr;
+  }
+
+  std::unique_ptr<queued_call> take_first() {
+    auto first = std::move(waiting_.front());
     waiting_.pop_front();
-    return true;
+    return first;
   }
 
   bool take_closing() {
     const std::lock_guard lock(mutex_);
     if (running_ || !waiting_.empty() || !closing_) return false;
+    watched_.notify_all();
     return !std::exchange(finishing_, true);
   }
 
+  /// Sees to it that a call which waits too long is ended.
+  void watch(queued_call& call) {
+    const auto now = std::chrono::steady_clock::now();
+    call.due = now + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+                         std::min<Seconds>(limit_, std::chrono::hours(24 * 365)));
+    if (watching_) return;
+    start_thread([self = shared_from_this()] { self->end_late_calls(); });
+    watching_ = true;
+  }
+
+  /// On a thread of its own.
+  void end_late_calls() {
+    std::unique_lock lock(mutex_);
+    while (!waiting_.empty()) {
+      const auto due = waiting_.front()->due;  // the first of all: each has the same limit
+      if (std::chrono::steady_clock::now() < due) {
+        watched_.wait_until(lock, due);  // also when none waits any more: calls come in rows
+        continue;
+      }
+      const auto call = take_first();
+      lock.unlock();
+      call->abandon(waited_too_long(call->op, limit_));
+      start_next();
+      lock.lock();
+    }
+    watching_ = false;
+  }
+
   /// On a thread of the pool.
-  void work() {
+  void work(const executor& pool) {
     try {
-      run(*running_);
+      if (begin_next(pool)) run(*running_);
     } catch (...) {
       running_->fail(std::current_exception());
     }
     const auto call = leave();
     start_next();  // first: a continuation may wait for it
-    call->settle();
+    if (call) call->settle();
   }
 
   void run(queued_call& call) {
@@ -274,6 +349,7 @@ class call_queue : public std::enable_shared_from_this<call_queue> {
 
   std::unique_ptr<queued_call> leave() {
     const std::lock_guard lock(mutex_);
+    has_thread_ = false;
     return std::move(running_);
   }
 
@@ -282,10 +358,15 @@ class call_queue : public std::enable_shared_from_this<call_queue> {
     closing_done_.set_value();
   }
 
+  const Seconds limit_;  // for the waiting
   executor& pool_;
+  executor& launch_pool_;
   mutable std::mutex mutex_;  // guards what follows; never held while foreign code runs
+  condition watched_;         // the watching thread has to look
   calls waiting_;
   std::unique_ptr<queued_call> running_;
+  bool has_thread_ = false;  // or waits for one
+  bool watching_ = false;
   bool closing_ = false;
   bool terminated_ = false;
   bool finishing_ = false;
@@ -293,19 +374,11 @@ class call_queue : public std::enable_shared_from_this<call_queue> {
   boost::shared_future<void> closed_ = closing_done_.get_future().share();
 };
 
-/// A forked child leaves it alone: the parent's threads, which may hold its locks, are not there.
-struct queue_deleter {
-  unsigned generation = fork_generation();
-  void operator()(call_queue* queue) const noexcept {
-    if (generation == fork_generation()) delete queue;
-  }
-};
-
 /// Results as futures: each call takes its place in the handle's queue.
 class async_core {
  public:
   explicit async_core(const HandleOptions& options = {}, executor& pool = shared_executor())
-      : queue_(new call_queue(options, pool), queue_deleter()) {}
+      : queue_(new call_queue(options, pool), process_deleter()) {}
   async_core(async_core&&) noexcept = default;
   async_core& operator=(async_core&& other) noexcept {
     if (this != &other) {

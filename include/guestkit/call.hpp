@@ -6,6 +6,8 @@
 #pragma once
 
 #include <guestfs.h>
+#include <sys/eventfd.h>
+#include <sys/select.h>
 
 #include <array>
 #include <atomic>
@@ -17,6 +19,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -29,6 +32,7 @@
 #include "error.hpp"
 #include "launch_error.hpp"
 #include "scratch.hpp"
+#include "unique_fd.hpp"
 
 namespace guestkit {
 
@@ -96,7 +100,7 @@ struct basic_handle_state {
   guestfs_h* h = nullptr;
   std::uint64_t serial = next_serial();  // of the C handle: addresses are used again, serials are not
   const unsigned generation = fork_generation();
-  const std::unique_ptr<control, control_deleter> work{new control};
+  const std::unique_ptr<control, process_deleter> work{new control};
   std::atomic<bool> verbose{false};  // library and console lines are to be seen on stderr
   std::atomic<bool> traces{false};   // so are traces
   basic_console_ring<T> console;
@@ -200,6 +204,13 @@ class basic_call_scope {
 
   guestfs_h* h() const noexcept { return state_->h; }
 
+  /// The call must not be made.
+  [[noreturn]] void fail(const char* message, int number) {
+    message_ = message;
+    number_ = number;
+    fail();
+  }
+
   /// The call has failed: throw what libguestfs said.
   [[noreturn]] void fail() const {
     const auto console = state_->console.lines();
@@ -246,6 +257,23 @@ void hide_secrets(basic_console_ring<T>& console, const A& argument) {
     if (argument.secret) console.hide(*argument.secret);
 }
 
+/// Whether libguestfs runs programs of the host for an action and waits for what they say.
+inline bool runs_programs(std::string_view op) noexcept {
+  return op == "launch" || op.starts_with("add_d") || op.starts_with("add_libvirt") ||
+         op.starts_with("disk_") || op == "inspect_get_icon";
+}
+
+/// Whether the next files that this process opens have descriptors that select() can wait for.
+inline bool low_descriptors_are_free() noexcept {
+  constexpr std::size_t needed = 16;  // more than such an action opens: other threads open files too
+  std::array<unique_fd, needed> next;
+  for (auto& each : next) {
+    each = unique_fd(::eventfd(0, EFD_CLOEXEC));
+    if (each.get() >= FD_SETSIZE) return false;
+  }
+  return true;
+}
+
 /// Calls fn and returns what it returned, owned; throws Error if that means a failure.
 /// @param op  libguestfs' name of the action; must live for ever
 template <class R, class T, class C, class... P, class... A>
@@ -253,6 +281,11 @@ c_result<R> call(const std::shared_ptr<basic_handle_state<T>>& state, const char
                  C (*fn)(guestfs_h*, P...), const A&... arguments) {
   basic_call_scope<T> scope(state, op);
   (hide_secrets(state->console, arguments), ...);
+  if (runs_programs(op) && !low_descriptors_are_free())
+    scope.fail(
+        "1000 files are open in this process: with more, libguestfs aborts it when it runs a program. "
+        "Close some, or use a process of its own for disks",
+        EMFILE);
   if constexpr (std::is_same_v<R, buffer>) {
     std::size_t size = 0;
     C c;

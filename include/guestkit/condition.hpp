@@ -40,6 +40,16 @@ class condition {
     ::pthread_cond_timedwait(&condition_, lock.mutex()->native_handle(), &when);
   }
 
+  /// Returns whether it is done by then.
+  template <class Clock, class Duration, class Done>
+  bool wait_until(auto& lock, const std::chrono::time_point<Clock, Duration>& time, Done done) {
+    while (!done()) {
+      if (Clock::now() >= time) return false;
+      wait_until(lock, time);
+    }
+    return true;
+  }
+
  private:
   pthread_cond_t condition_;
 };

@@ -43,6 +43,8 @@ struct Limits {
   Seconds admission = Seconds(600);
   /// How long a call that is to end may go on before the hypervisor is killed. A launch has none.
   Seconds cancel_grace = Seconds(2);
+  /// How long a call may wait for its turn, while others of the handle run; then it never runs. Since 0.3.
+  Seconds queue = no_limit;
 };
 
 namespace detail {
@@ -52,6 +54,12 @@ inline std::string shown(Seconds time) {
   char text[32];
   std::snprintf(text, sizeof text, "%g s", time.count());
   return text;
+}
+
+/// A call has waited longer than Limits::queue.
+inline CallTimeout waited_too_long(const char* op, Seconds limit) {
+  const auto text = "waited longer than " + shown(limit) + " for its turn (queue_timeout); it did not run";
+  return CallTimeout(op, text, ETIMEDOUT, limit.count(), "queue_timeout");
 }
 
 /// Whose turn it is on one handle, and how it ends. Threads: any.
@@ -72,7 +80,8 @@ class basic_control {
   }
 
   /// Takes the calling thread's turn, waiting while another thread has it. A thread may take it again.
-  /// Throws HandleClosed, ApplianceKilled, and what stopped the turn that this one is a part of.
+  /// Throws HandleClosed, ApplianceKilled, CallTimeout after Limits::queue, and what stopped the turn that
+  /// this one is a part of.
   void take_turn(const char* op) {
     std::unique_lock lock(mutex_);
     take_turn(lock, op);
@@ -235,7 +244,7 @@ class basic_control {
     ++inside_;
     try {
       if (owner_ != thread_id()) {
-        changed_.wait(lock, [&] { return owner_ == 0; });
+        wait_for_turn(lock, op);
         refuse_if_killed(op);
         owner_ = thread_id();
         ending_ = ending::none;
@@ -247,6 +256,14 @@ class basic_control {
       throw;
     }
     ++depth_;
+  }
+
+  void wait_for_turn(std::unique_lock<std::mutex>& lock, const char* op) {
+    const auto free = [&] { return owner_ == 0; };
+    if (limits.queue == no_limit)
+      changed_.wait(lock, free);
+    else if (!changed_.wait_until(lock, Clock::now() + to_clock(limits.queue), free))
+      throw waited_too_long(op, limits.queue);
   }
 
   void refuse_if_over(const char* op, bool killed_too = true) const {
@@ -378,12 +395,13 @@ class basic_control {
 };
 using control = basic_control<>;
 
-/// A forked child leaves it alone: the thread that its condition variables wait for is not there.
-struct control_deleter {
+/// A forked child leaves it alone: the parent's threads, which may hold its locks or be waited for, are not
+/// there.
+struct process_deleter {
   unsigned generation = fork_generation();
-  template <class Clock>
-  void operator()(basic_control<Clock>* work) const noexcept {
-    if (generation == fork_generation()) delete work;
+  template <class T>
+  void operator()(T* object) const noexcept {
+    if (generation == fork_generation()) delete object;
   }
 };
 

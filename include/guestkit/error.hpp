@@ -86,7 +86,7 @@ class CallTimeout : public Error {
 
   /// The time that it was given, in seconds.
   double seconds() const noexcept { return seconds_; }
-  /// Which limit it was: "launch_timeout" or "call_timeout".
+  /// Which limit it was, such as "launch_timeout" or "call_timeout".
   const std::string& clock() const noexcept { return clock_; }
   /// The last lines that the appliance and libguestfs wrote: hostile text, escape it.
   const std::vector<std::string>& console() const noexcept { return console_; }

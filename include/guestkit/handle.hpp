@@ -54,6 +54,24 @@ struct HandleOptions {
 
 namespace detail {
 
+/// A name of the same hypervisor that does not make libguestfs write beyond its memory: it puts a shell's
+/// command line together in 256 bytes, 512 and so on, and looks only before a piece of it whether there is
+/// room for one character. The name's own pieces are single characters: it has to be the one that fills the
+/// bytes.
+inline std::string harmless_name(std::string path) {
+  constexpr std::size_t before = 80, around = 220;  // of the rest: less and more than it is in any version
+  std::size_t length = path.size();
+  for (const char c : path)
+    if (std::string_view("$`\\\"").find(c) != std::string_view::npos) ++length;  // gets a backslash
+  const auto slash = path.find('/');
+  if (length <= 60 || slash == std::string::npos) return path;  // all of it fits
+  if (::access(path.c_str(), X_OK) != 0) return path;           // it will not be run
+  std::size_t size = 512;
+  while (length + around > size) size *= 2;
+  if (const auto least = size / 2 - before; length < least) path.insert(slash, least - length, '/');
+  return path;
+}
+
 /// guestfs_h and the rules of its life. Move-only; the actions are in generated/actions.hpp.
 template <class T = void>
 class basic_handle {
@@ -316,8 +334,9 @@ class basic_handle {
     put_settings_back();
     if (!invoke<bool>("launch", guestfs_is_config).lift()) return;  // launch itself says what is wrong
     if (!choice.directory.empty()) cover(Setting::path, current(Setting::path), choice.directory);
-    if (!choice.hypervisor.empty())
-      cover(Setting::hypervisor, current(Setting::hypervisor), choice.hypervisor);
+    const auto user = current(Setting::hypervisor);
+    const auto hypervisor = harmless_name(choice.hypervisor.empty() ? *user : choice.hypervisor);
+    if (hypervisor != user) cover(Setting::hypervisor, user, hypervisor);
     if (!choice.cache.empty()) cover(Setting::cachedir, current(Setting::cachedir), choice.cache);
     if (choice.append.empty()) return;
     const auto own = current(Setting::append);

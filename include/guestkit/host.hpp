@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <spawn.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -65,6 +66,8 @@ ProgramEnd run_program(const std::vector<std::string>& command, std::chrono::mil
   const int error = ::posix_spawnp(&child, arguments[0], &actions, nullptr, arguments.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   if (error != 0) return {.error = error};
+  constexpr rlimit no_core{};  // QEMU aborts where KVM is broken
+  ::prlimit(child, RLIMIT_CORE, &no_core, nullptr);
   writer = unique_fd();
 
   ProgramEnd end;

@@ -184,6 +184,12 @@ Inspection inspect_disks(basic_guestfs<Core>& g, const string_list& disks,
   return detail::inspection<Guest>(guest, options).run(std::move(known));
 }
 
+/// What a handle for inspections is made with: the appliance for them, ten minutes for a guest, and a kill at
+/// once when these are over, since nothing can be lost. Since 0.3.
+inline HandleOptions inspection_handle() {
+  return {.appliance = "inspection", .limits = {.call = Seconds(600), .cancel_grace = Seconds(0)}};
+}
+
 /// Tell what is on the disks of one guest, in an appliance of its own.
 ///
 ///     for (const auto& system : guestkit::inspect({"web.qcow2"}).operating_systems)
@@ -193,7 +199,7 @@ Inspection inspect_disks(basic_guestfs<Core>& g, const string_list& disks,
 /// Since 0.3.
 template <class Handle = Guestfs>
 Inspection inspect(const string_list& disks, const InspectOptions& options = {},
-                   const HandleOptions& handle = {.limits = {.call = Seconds(600)}}) {
+                   const HandleOptions& handle = inspection_handle()) {
   Handle g(handle);
   return inspect_disks(g, disks, options);
 }

@@ -138,8 +138,9 @@ def test_file_systems_made_warm_are_read_by_libguestfs_own_appliance(
 ) -> None:
     path = blank(tmp_path / "disk.img", 512)
     with launched(path) as g:
-        if not g.filesystem_available(kind):
-            pytest.skip(f"the appliance has no {kind}")
+        tools = {"xfs": "xfs", "btrfs": "btrfs", "ntfs": "ntfsprogs"}.get(kind)
+        if not g.filesystem_available(kind) or (tools and not g.feature_available([tools])):
+            pytest.skip(f"the appliance cannot make {kind}")
         g.part_disk("/dev/sda", "mbr")
         g.mkfs(kind, "/dev/sda1", label="data")
         g.mount("/dev/sda1", "/")
@@ -243,7 +244,7 @@ def test_two_at_once_share_nothing_that_must_differ(warm: Appliance, disk: Path)
         for g in (one, other):
             before = time.time()
             clock = float(shell(g, "date +%s.%N"))
-            assert before - 1 < clock < time.time() + 1
+            assert before - 2 < clock < time.time() + 1  # the machine's clock tells whole seconds
             g.mkfs("ext4", "/dev/sda")
         assert one.vfs_uuid("/dev/sda") != other.vfs_uuid("/dev/sda")
         assert not [

@@ -39,7 +39,7 @@ struct temporary_folder {
   temporary_folder() {
     std::string name = (std::filesystem::temp_directory_path() / "guestkit-test-XXXXXX").string();
     BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path = name;
+    path = std::filesystem::canonical(name);
   }
   temporary_folder(const temporary_folder&) = delete;
   temporary_folder& operator=(const temporary_folder&) = delete;
@@ -48,12 +48,9 @@ struct temporary_folder {
 };
 
 /// A folder with programs that write their number to `started` and then wait for ever.
-class stuck_programs {
+class stuck_programs : private temporary_folder {
  public:
   stuck_programs() {
-    std::string name = (std::filesystem::temp_directory_path() / "guestkit-test-XXXXXX").string();
-    BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
-    folder = name;
     std::filesystem::create_directory(folder / "appliance");
     write_appliance(folder / "appliance");
     std::ofstream(folder / "disk") << std::string(4096, '\0');
@@ -67,10 +64,7 @@ class stuck_programs {
   }
   stuck_programs(const stuck_programs&) = delete;
   stuck_programs& operator=(const stuck_programs&) = delete;
-  ~stuck_programs() {
-    ::close(started_);
-    std::filesystem::remove_all(folder);
-  }
+  ~stuck_programs() { ::close(started_); }
 
   /// A handle whose launch never ends.
   guestkit::Guestfs handle(const guestkit::Limits& limits = {}) const {
@@ -93,7 +87,7 @@ class stuck_programs {
     return std::atoi(digits.c_str());
   }
 
-  std::filesystem::path folder;
+  const std::filesystem::path& folder = path;
 
  private:
   int started_;

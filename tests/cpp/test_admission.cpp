@@ -20,15 +20,9 @@ constexpr std::uint64_t mb = 1U << 20U;
 const auto nobody_looks = [] {};
 
 /// A directory that looks like the root of a machine.
-class Machine {
+class Machine : private support::temporary_folder {
  public:
-  Machine() : root_(std::filesystem::temp_directory_path() / ("admission-" + std::to_string(::getpid()))) {
-    std::filesystem::remove_all(root_);
-    write("proc/meminfo", "MemTotal: 9999999 kB\nMemAvailable: 1048576 kB\n");
-  }
-  Machine(const Machine&) = delete;
-  Machine& operator=(const Machine&) = delete;
-  ~Machine() { std::filesystem::remove_all(root_); }
+  Machine() { write("proc/meminfo", "MemTotal: 9999999 kB\nMemAvailable: 1048576 kB\n"); }
   void write(const std::string& name, const std::string& text) const {
     std::filesystem::create_directories((root_ / name).parent_path());
     std::ofstream(root_ / name) << text;
@@ -36,7 +30,7 @@ class Machine {
   std::uint64_t available() const { return available_memory(root_); }
 
  private:
-  std::filesystem::path root_;
+  const std::filesystem::path& root_ = path;
 };
 
 }  // namespace

@@ -8,17 +8,18 @@
 #include <guestkit/appliance.hpp>
 #include <string>
 
+#include "support.hpp"
+
 namespace {
 
 namespace fs = std::filesystem;
 
 /// A cache with one appliance whose files are a few bytes.
-struct Cache {
-  fs::path cache, folder, input;
+struct Cache : private support::temporary_folder {
+  const fs::path& cache = path;
+  fs::path folder, input;
 
   Cache() {
-    std::string name = (fs::temp_directory_path() / "guestkit-appliance-XXXXXX").string();
-    cache = ::mkdtemp(name.data());
     folder = cache / "lean-0123";
     input = cache / "qemu";
     fs::create_directory(folder);
@@ -32,11 +33,10 @@ struct Cache {
     }
     manifest("guestkit-appliance 1\n" + rows);
   }
-  ~Cache() { fs::remove_all(cache); }
 
-  static std::string row(const std::string& kind, const fs::path& path, const std::string& name) {
+  static std::string row(const std::string& kind, const fs::path& file, const std::string& name) {
     struct stat s {};
-    ::stat(path.c_str(), &s);
+    ::stat(file.c_str(), &s);
     return kind + ' ' + std::to_string(s.st_size) + ' ' +
            std::to_string(s.st_mtim.tv_sec * 1000000000LL + s.st_mtim.tv_nsec) + ' ' + name + '\n';
   }

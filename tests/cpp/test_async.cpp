@@ -232,6 +232,26 @@ BOOST_AUTO_TEST_CASE(a_continuation_gets_the_error_and_can_run_on_the_executor, 
   BOOST_TEST(told.get() == "set_memsize");
 }
 
+// 64 launches that waited for memory had every thread, and the handles that were to free it had none.
+BOOST_AUTO_TEST_CASE(launches_that_wait_for_memory_leave_other_handles_their_threads, PATIENCE) {
+  const stuck_programs programs;
+  AsyncGuestfs running(plain), other(plain);
+  pid_t hypervisor = 0;
+  auto launch = launching(running, programs, hypervisor);
+  guestkit::set_appliance_limit(1);
+  std::vector<AsyncGuestfs> waiting;
+  for (int n = 0; n < 64; ++n) {
+    waiting.emplace_back(plain).run([&](Guestfs& g) { programs.prepare(g); }).get();
+    waiting.back().launch();
+  }
+  BOOST_TEST(other.get_memsize().get() == 1280);
+  for (auto& g : waiting) g.terminate();
+  running.terminate();
+  BOOST_CHECK_THROW(launch.get(), ApplianceKilled);
+  waiting.clear();
+  guestkit::set_appliance_limit(std::nullopt);
+}
+
 BOOST_AUTO_TEST_CASE(many_threads_can_use_one_handle, PATIENCE) {
   AsyncGuestfs g(plain);
   {
@@ -324,6 +344,62 @@ BOOST_AUTO_TEST_CASE(terminate_ends_what_runs_and_what_waits, PATIENCE) {
   BOOST_CHECK_EXCEPTION(g.get_memsize(), HandleClosed, message("get_memsize: the handle is terminated"));
   BOOST_TEST(support::ends(hypervisor));
   g.close().get();
+}
+
+BOOST_AUTO_TEST_CASE(a_call_that_waits_too_long_for_its_turn_never_runs, PATIENCE) {
+  auto options = plain;
+  options.limits.queue = Seconds(0.05);
+  AsyncGuestfs g(options);
+  gate first;
+  auto running = g.run(first.body());
+  first.wait_until_begun();
+  auto late = g.set_memsize(700), later = g.set_memsize(701);
+  BOOST_CHECK_EXCEPTION(late.get(), CallTimeout, [](const CallTimeout& e) {
+    BOOST_TEST(e.what() ==
+               "set_memsize: waited longer than 0.05 s for its turn (queue_timeout); it did not run");
+    return e.clock() == "queue_timeout" && e.seconds() == 0.05 && e.error_number() == ETIMEDOUT;
+  });
+  BOOST_CHECK_THROW(later.get(), CallTimeout);
+  first.open();
+  BOOST_TEST(running.get() == 1280);  // what runs is left alone
+  BOOST_TEST(g.get_memsize().get() == 1280);
+}
+
+BOOST_AUTO_TEST_CASE(the_wait_for_a_thread_counts_too_and_the_handle_closes_without_one, PATIENCE) {
+  pool<1> threads;
+  auto options = plain;
+  options.limits.queue = Seconds(0.05);
+  AsyncGuestfs busy(plain, threads);
+  gate first;
+  busy.run(first.body());
+  first.wait_until_begun();
+  AsyncGuestfs g(options, threads);
+  auto late = g.get_memsize();
+  const auto closed = g.close();
+  BOOST_CHECK_THROW(late.get(), CallTimeout);
+  closed.wait();
+}
+
+BOOST_AUTO_TEST_CASE(what_waits_for_a_thread_is_cancelled_at_once_and_the_handle_closes_without_one,
+                     PATIENCE) {
+  pool<1> threads;
+  AsyncGuestfs busy(plain, threads), g(plain, threads);
+  gate first;
+  busy.run(first.body());
+  first.wait_until_begun();
+  auto waiting = g.get_memsize();
+  const auto closed = g.close();
+  g.cancel();
+  BOOST_CHECK_EXCEPTION(waiting.get(), Error, message("get_memsize: cancelled"));
+  closed.wait();
+}
+
+BOOST_AUTO_TEST_CASE(a_limit_for_waiting_leaves_calls_alone_that_have_their_turn_in_time, PATIENCE) {
+  auto options = plain;
+  options.limits.queue = Seconds(30);
+  AsyncGuestfs g(options);
+  for (int n = 0; n < 300; ++n) g.get_smp();
+  BOOST_TEST(g.get_memsize().get() == 1280);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -2,6 +2,7 @@
 // a handle that is closed or moved from says so.
 #define BOOST_TEST_MODULE call
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -208,6 +209,34 @@ BOOST_AUTO_TEST_CASE(threads_that_fail_at_once_on_their_own_handles_get_their_ow
                  [&](int thread) -> Guestfs& { return handles.at(static_cast<std::size_t>(thread)); }) == 0);
 }
 
+// libguestfs waits for programs by select(), whose FD_SET aborts from descriptor 1024 on.
+BOOST_AUTO_TEST_CASE(a_process_with_too_many_files_open_is_told_and_not_aborted) {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  const rlimit before = limit;
+  limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 2048);
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  const support::temporary_folder folder;
+  Guestfs g({.environment = false});
+  const auto too_many = [](const Error& e) {
+    BOOST_TEST(e.message().starts_with("1000 files are open in this process"));
+    return e.error_number() == EMFILE;
+  };
+  {
+    std::vector<guestkit::detail::unique_fd> files(1100);
+    for (auto& file : files) file = guestkit::detail::unique_fd(::dup(STDERR_FILENO));
+    BOOST_REQUIRE(files.back().get() >= 1024);
+    const auto disk = folder.path / "disk";
+    BOOST_CHECK_EXCEPTION(g.disk_create(disk, "qcow2", 1 << 20), Error, too_many);
+    BOOST_CHECK_EXCEPTION(g.add_drive("/dev/null", {.readonly = true}), Error, too_many);
+    BOOST_CHECK_EXCEPTION(g.launch(), guestkit::LaunchError, too_many);
+    BOOST_TEST(g.get_memsize() == 1280);
+  }
+  g.disk_create(folder.path / "disk", "qcow2", 1 << 20);
+  BOOST_TEST(g.disk_format(folder.path / "disk") == "qcow2");
+  ::setrlimit(RLIMIT_NOFILE, &before);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(silence, *boost::unit_test::description("libguestfs prints no error to stderr"))
@@ -359,6 +388,15 @@ BOOST_AUTO_TEST_CASE(a_handle_is_idle_unless_a_call_is_inside, PATIENCE) {
     call.release();
     BOOST_TEST(g.is_idle());
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_call_that_waits_too_long_for_its_turn_never_runs, PATIENCE) {
+  Guestfs g({.environment = false, .limits = {.queue = guestkit::Seconds(0.05)}});
+  held_call call(g);
+  BOOST_CHECK_EXCEPTION(g.set_memsize(700), guestkit::CallTimeout,
+                        [](const guestkit::CallTimeout& e) { return e.clock() == "queue_timeout"; });
+  call.release();
+  BOOST_TEST(g.get_memsize() == 1280);
 }
 
 BOOST_AUTO_TEST_CASE(user_cancel_does_not_wait_for_the_call_that_it_is_to_stop, PATIENCE) {

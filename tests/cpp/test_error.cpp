@@ -23,13 +23,10 @@ namespace {
 
 /// A directory that looks like an appliance, a disk, and a hypervisor that only fails: launching takes
 /// milliseconds.
-struct fake_appliance {
-  std::filesystem::path dir;
+struct fake_appliance : private support::temporary_folder {
+  const std::filesystem::path& dir = path;
 
   fake_appliance() {
-    std::string name = (std::filesystem::temp_directory_path() / "guestkit-test-XXXXXX").string();
-    BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
-    dir = name;
     support::write_appliance(dir);
     std::ofstream(dir / "disk") << std::string(4096, '\0');
     std::ofstream(dir / "hv") << "#!/bin/sh\nexit 1\n";
@@ -37,7 +34,6 @@ struct fake_appliance {
   }
   fake_appliance(const fake_appliance&) = delete;
   fake_appliance& operator=(const fake_appliance&) = delete;
-  ~fake_appliance() { std::filesystem::remove_all(dir); }
 
   void use_in(Guestfs& g) const {
     g.set_path(dir);

@@ -161,17 +161,14 @@ std::string in_child(const std::function<std::string()>& says) {
 }
 
 /// A directory that looks like an appliance, a disk, and a hypervisor that says that it runs and then waits.
-class stuck_appliance {
+class stuck_appliance : private support::temporary_folder {
  public:
   explicit stuck_appliance(Guestfs& g) {
-    std::string name = (std::filesystem::temp_directory_path() / "guestkit-test-XXXXXX").string();
-    BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
-    dir_ = name;
     support::write_appliance(dir_);
     std::ofstream(dir_ / "disk") << std::string(4096, '\0');
     std::ofstream(dir_ / "hv") << "#!/bin/sh\n"
                                   "cd '"
-                               << name
+                               << dir_.string()
                                << "' || exit 1\n"
                                   "[ -e released ] && exit 1\n"
                                   "echo running >started\n"
@@ -190,10 +187,7 @@ class stuck_appliance {
   }
   stuck_appliance(const stuck_appliance&) = delete;
   stuck_appliance& operator=(const stuck_appliance&) = delete;
-  ~stuck_appliance() {
-    ::close(started_);
-    std::filesystem::remove_all(dir_);
-  }
+  ~stuck_appliance() { ::close(started_); }
 
   /// Whether the hypervisor has come to run; waits for it.
   bool runs() const {
@@ -206,7 +200,7 @@ class stuck_appliance {
   }
 
  private:
-  std::filesystem::path dir_;
+  const std::filesystem::path& dir_ = path;
   int started_ = -1;
 };
 

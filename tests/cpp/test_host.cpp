@@ -1,4 +1,5 @@
 #define BOOST_TEST_MODULE host
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,18 +20,15 @@ using guestkit::detail::probe_kvm;
 constexpr auto patience = std::chrono::seconds(20);
 
 /// A directory with a fake QEMU and a device that can be opened.
-struct Host {
-  std::filesystem::path folder;
+struct Host : private support::temporary_folder {
+  const std::filesystem::path& folder = path;
   std::string device, qemu;
 
   Host() {
-    std::string name = (std::filesystem::temp_directory_path() / "guestkit-host-XXXXXX").string();
-    folder = ::mkdtemp(name.data());
     device = (folder / "kvm").string();
     qemu = (folder / "qemu").string();
     std::ofstream(device) << "";
   }
-  ~Host() { std::filesystem::remove_all(folder); }
 
   void qemu_does(const std::string& script) const {
     std::ofstream(qemu) << "#!/bin/sh\n" << script << '\n';
@@ -111,6 +109,16 @@ BOOST_FIXTURE_TEST_CASE(a_qemu_that_aborts_is_quoted_without_its_escape_sequence
   BOOST_TEST(!contains(status.reason, "first"));
 }
 
+BOOST_FIXTURE_TEST_CASE(a_qemu_that_aborts_leaves_no_core_file, Host) {
+  rlimit before{};
+  ::getrlimit(RLIMIT_CORE, &before);
+  const rlimit allowed{before.rlim_max, before.rlim_max};
+  ::setrlimit(RLIMIT_CORE, &allowed);
+  qemu_does("while [ \"$(ulimit -c)\" != 0 ]; do :; done; exit 33");
+  BOOST_TEST(probe_kvm(device, qemu, patience).usable);
+  ::setrlimit(RLIMIT_CORE, &before);
+}
+
 BOOST_FIXTURE_TEST_CASE(a_qemu_that_hangs_is_killed_and_reaped, Host) {
   qemu_does("echo $$ >" + (folder / "pid").string() + "; exec cat " + (folder / "fifo").string());
   ::mkfifo((folder / "fifo").c_str(), 0600);
@@ -159,15 +167,10 @@ BOOST_FIXTURE_TEST_CASE(the_verdict_is_found_once_and_again_for_another_qemu, Ho
 namespace {
 
 /// A directory that looks like a fixed appliance.
-struct Appliance {
-  std::filesystem::path folder;
+struct Appliance : private support::temporary_folder {
+  const std::filesystem::path& folder = path;
 
-  Appliance() {
-    std::string name = (std::filesystem::temp_directory_path() / "guestkit-host-XXXXXX").string();
-    folder = ::mkdtemp(name.data());
-    support::write_appliance(folder);
-  }
-  ~Appliance() { std::filesystem::remove_all(folder); }
+  Appliance() { support::write_appliance(folder); }
 
   void write(const char* file, const char* content) const { std::ofstream(folder / file) << content; }
 };

@@ -25,12 +25,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-fs::path new_folder() {
-  std::string name = (fs::temp_directory_path() / "guestkit-test-XXXXXX").string();
-  BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
-  return fs::canonical(name);
-}
-
 void write(const fs::path& path, const detail::sparse_file& content) {
   std::ofstream file(path, std::ios::binary);
   for (const auto& [offset, bytes] : content.pieces) file.seekp(static_cast<long>(offset)) << bytes;
@@ -39,22 +33,16 @@ void write(const fs::path& path, const detail::sparse_file& content) {
 }
 
 /// A handle, and a directory with a raw disk and an overlay that names it.
-struct Disks {
+struct Disks : private support::temporary_folder {
   Disks() {
     std::ofstream(base) << std::string(size, 'x');
     write(overlay, detail::make_overlay(size, base.string(), "raw"));
     g.set_tmpdir(folder.string());
   }
-  Disks(const Disks&) = delete;
-  Disks& operator=(const Disks&) = delete;
-  ~Disks() {
-    g.close();
-    fs::remove_all(folder);
-  }
 
-  std::string refusal(const fs::path& path, const OpenDiskOptions& options) {
+  std::string refusal(const fs::path& disk, const OpenDiskOptions& options) {
     try {
-      g.open_disk(path, options);
+      g.open_disk(disk, options);
     } catch (const Error& e) {
       BOOST_TEST(e.op() == "open_disk");
       return e.message();
@@ -63,7 +51,7 @@ struct Disks {
   }
 
   static constexpr std::size_t size = 1U << 20U;
-  const fs::path folder = new_folder(), base = folder / "base", overlay = folder / "overlay";
+  const fs::path &folder = path, base = folder / "base", overlay = folder / "overlay";
   Guestfs g{guestkit::HandleOptions{.environment = false}};
 };
 
@@ -78,7 +66,8 @@ std::size_t descriptors_on(const fs::path& path) {
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(an_overlay_is_an_image_as_our_own_reader_wants_it) {
-  const auto path = new_folder();
+  const support::temporary_folder folder;
+  const auto& path = folder.path;
   for (const std::uint64_t size : {512ULL, 1ULL << 20U, (1ULL << 29U) + 1, 1ULL << 46U}) {
     write(path / "overlay", detail::make_overlay(size, "json:{}", "vmdk"));
     const auto info = guestkit::probe(path / "overlay");
@@ -89,7 +78,6 @@ BOOST_AUTO_TEST_CASE(an_overlay_is_an_image_as_our_own_reader_wants_it) {
     BOOST_TEST(!info.truncated);
     BOOST_TEST(info.references.size() == 1U);
   }
-  fs::remove_all(path);
 }
 
 BOOST_FIXTURE_TEST_CASE(the_policy, Disks) {

@@ -29,13 +29,14 @@ def test_the_snippets_compile_and_the_program_runs(tmp_path: Path) -> None:
     parts = blocks("cpp")
     (program,) = [part for part in parts if "int main" in part]
     snippets = [part for part in parts if part is not program]
-    assert len(snippets) == 4
+    assert len(snippets) == 5
     functions = [
         f"void snippet_{n}([[maybe_unused]] guestkit::Guestfs& g) {{\n{part}}}\n"
         for n, part in enumerate(snippets)
     ]
     source = tmp_path / "program.cpp"
-    includes = "#include <guestkit/async.hpp>\n#include <cerrno>\n#include <iostream>\n#include <thread>\n"
+    headers = ("guestkit/inspect_many.hpp", "cerrno", "iostream", "thread")
+    includes = "".join(f"#include <{header}>\n" for header in headers)
     unused = "[[maybe_unused]] static "
     source.write_text(includes + "".join(unused + function for function in functions) + program)
     flags = run("pkg-config", "--cflags", "--libs", "guestkit-async").split()

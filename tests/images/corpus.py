@@ -226,6 +226,36 @@ def btrfs(g: Guestfs, disk: str) -> None:
     )
 
 
+def xfs(g: Guestfs, disk: str) -> None:
+    """As the installer of RHEL 9 lays it out: /boot, and the rest in LVM."""
+    name = f"rhel{disk[-1]}"
+    g.part_init(disk, "gpt")
+    g.part_add(disk, "p", 2048, 320 * MB // 512 - 1)
+    g.part_add(disk, "p", 320 * MB // 512, 690 * MB // 512 - 1)
+    g.pvcreate(f"{disk}2")
+    g.vgcreate(name, [f"{disk}2"])
+    g.lvcreate("root", name, 320)
+    g.lvcreate("swap", name, 16)
+    g.mkswap(f"/dev/{name}/swap")
+    g.mkfs("xfs", f"{disk}1")
+    g.mount(f"{disk}1", "/")
+    _pack(g, {"vmlinuz-5.14.0": b"kernel", "grub2/grub.cfg": ""})
+    g.mkfs("xfs", f"/dev/{name}/root", label="root")
+    g.mount(f"/dev/{name}/root", "/")
+    fstab = (
+        f"/dev/mapper/{name}-root / xfs defaults 0 0\n"
+        f"UUID={g.vfs_uuid(f'{disk}1')} /boot xfs defaults 0 0\n"
+        f"/dev/mapper/{name}-swap none swap defaults 0 0\n"
+    )
+    line = "Red Hat Enterprise Linux release 9.3 (Plow)"
+    _pack(
+        g,
+        trees.red_hat(
+            "rhel", "Red Hat Enterprise Linux", "9.3", line, "redhat-release", **{"etc/fstab": fstab}
+        ),
+    )
+
+
 def raid(g: Guestfs, disk: str) -> None:
     _two_partitions(g, disk)
     g.md_create(f"corpus{disk[-1]}", [f"{disk}1", f"{disk}2"], level="raid1")
@@ -359,6 +389,12 @@ CORPUS: dict[str, Image] = {
         ],
         systems=[("fedora", 39, 0, "fedora")],
         facts={"applications_complete": False, "applications": ()},
+    ),
+    "xfs": Image(
+        build=xfs,
+        size=700 * MB,
+        fast=True,
+        systems=[("rhel", 9, 3, "rhel")],
     ),
     "rhel": Image(
         [

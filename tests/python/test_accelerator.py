@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,3 +96,30 @@ for _ in range(2):
     (line,) = done.stdout.splitlines()
     assert line.startswith("guestkit WARNING KVM cannot be used, the appliance is emulated (TCG, slow): ")
     assert "/dev/kvm" in line
+
+
+@pytest.mark.parametrize("length", [85, 110, 125, 340])
+def test_a_hypervisor_with_a_long_name_does_not_make_libguestfs_write_beyond_its_memory(
+    length: int, appliance: Path
+) -> None:
+    """malloc's checks see it; without them the process ends later, or does not."""
+    program = (
+        "import os, sys; from guestkit import Guestfs, LaunchError\n"
+        "g = Guestfs(environment=False, accel='tcg'); hypervisor, folder = sys.argv[1:]\n"
+        "os.symlink(g.get_hv(), hypervisor)\n"
+        "g.set_hv(hypervisor); g.set_path(folder); g.set_cachedir(folder)\n"
+        "g.add_drive('/dev/null', format='raw')\n"
+        "try: g.launch()\n"
+        "except LaunchError: print(g.get_hv() == hypervisor)\n"
+    )
+    checks = {"LD_PRELOAD": "libc_malloc_debug.so.0", "GLIBC_TUNABLES": "glibc.malloc.check=3"}
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        name = Path(folder, *["x" * 20] * ((length - len(folder)) // 21 - 1))
+        name /= "q" * (length - len(str(name)) - 1)
+        assert len(str(name)) == length
+        name.parent.mkdir(parents=True)
+        done = subprocess.run(
+            [sys.executable, "-c", program, name, appliance],
+            env=os.environ | checks, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert done.stdout == "True\n", done.stderr

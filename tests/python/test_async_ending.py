@@ -26,6 +26,8 @@ from guestkit import (
     Guestfs,
     HandleClosed,
     LaunchError,
+    _executor,
+    set_appliance_limit,
 )
 
 #: Long enough for anything that does not hang, in seconds.
@@ -148,6 +150,30 @@ async def test_a_call_that_waits_longer_than_the_queue_timeout_never_runs() -> N
         opened.set()
         assert await first is True
         assert await g.get_memsize() == 1280
+
+
+async def test_launches_that_wait_for_memory_leave_other_handles_their_threads(
+    hypervisor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else 64 of them have every thread, and the handles that are to free it have none."""
+    monkeypatch.setattr(_executor, "MAX_THREADS", 1)
+    monkeypatch.setattr(_executor, "_own", {})
+    with Guestfs(environment=False, accel="tcg") as running:
+        hypervisor.launch(running)
+        set_appliance_limit(1)
+        try:
+            async with AsyncGuestfs(environment=False, accel="tcg") as waiting, AsyncGuestfs() as other:
+                await waiting.run(hypervisor.serve)
+                launch = asyncio.ensure_future(waiting.launch())
+                async with asyncio.timeout(PATIENCE):
+                    assert await other.get_memsize() == 1280
+                assert not launch.done()
+                launch.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await launch
+        finally:
+            set_appliance_limit(None)
+        running.terminate()
 
 
 async def test_the_queue_timeout_counts_the_wait_for_a_thread() -> None:

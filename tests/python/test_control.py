@@ -65,8 +65,19 @@ def test_cancel_ends_the_call_of_another_thread(hypervisor: Any) -> None:
         assert is_gone(hypervisor.pid)
 
 
+def test_a_call_that_waits_too_long_for_another_threads_call_never_runs(hypervisor: Any) -> None:
+    with Guestfs(environment=False, accel="tcg", queue_timeout=0.05) as g:
+        launch = hypervisor.launch(g)
+        with pytest.raises(CallTimeout, match=r"waited longer than 0\.05 s .*did not run") as caught:
+            g.set_memsize(700)
+        assert (caught.value.op, caught.value.clock) == ("set_memsize", "queue_timeout")
+        g.terminate()
+        with pytest.raises(ApplianceKilled):
+            launch.result()
+
+
 def test_limits_that_are_no_numbers_of_seconds_are_refused() -> None:
-    for name in ("launch_timeout", "call_timeout", "close_timeout", "cancel_grace"):
+    for name in ("launch_timeout", "call_timeout", "close_timeout", "cancel_grace", "queue_timeout"):
         wrong: tuple[tuple[Any, type[Exception]], ...] = (
             ("5", TypeError), (True, TypeError), (-1, ValueError), (float("nan"), ValueError),
         )  # fmt: skip

@@ -80,6 +80,7 @@ def test_the_arguments_are_keywords_alone() -> None:
         ("close_timeout", 60.0),
         ("admission_timeout", 600.0),
         ("cancel_grace", 2.0),
+        ("queue_timeout", None),
     ]
     assert {p.kind for p in parameters} == {inspect.Parameter.KEYWORD_ONLY}
     make: Any = Guestfs

@@ -41,8 +41,9 @@ def test_clang_tidy(tmp_path: Path) -> None:
     """The headers as a program sees them."""
     program = tmp_path / "program.cpp"
     program.write_text(
-        "#include <guestkit/async.hpp>\n"
-        "int main() { guestkit::Guestfs().launch(); guestkit::AsyncGuestfs().launch(); }\n"
+        "#include <guestkit/inspect_many.hpp>\n"
+        "int main() { guestkit::Guestfs().launch(); guestkit::AsyncGuestfs().launch();\n"
+        '  guestkit::inspect_many(guestkit::string_list{"disk"}); }\n'
     )
     run(
         "clang-tidy", "--quiet", "--config-file=.clang-tidy", program,

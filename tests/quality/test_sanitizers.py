@@ -19,6 +19,8 @@ COMMON = [
 ]  # fmt: skip
 #: Without `./run`'s path, which makes our headers a system's: compilers say nothing about those.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "CPLUS_INCLUDE_PATH"}
+#: What links with Boost.Thread's library, whose objects hold containers: their debug form is laid out otherwise.
+BOOST_THREAD = {"test_async", "test_inspect_many"}
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
 LIBRARIES = ["-lboost_unit_test_framework", "-lboost_thread", "-lguestfs", "-lpthread"]
 
@@ -77,6 +79,8 @@ def test_addresses_and_undefined_behaviour(source: Path, tmp_path: Path) -> None
     ids=["libstdc++ debug mode", "clang", "clang c++2b", "g++ c++23"],
 )
 def test_other_compilers_and_modes(source: Path, compiler: list[str], tmp_path: Path) -> None:
+    if source.stem in BOOST_THREAD:
+        compiler = ["-D_GLIBCXX_ASSERTIONS" if word == "-D_GLIBCXX_DEBUG" else word for word in compiler]
     build_and_run(source, tmp_path, compiler)
 
 
