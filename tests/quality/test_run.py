@@ -54,6 +54,15 @@ def test_the_built_package_is_imported_from_everywhere(place: Path) -> None:
     assert (done.returncode, done.stdout) == (0, f"{ROOT / 'guestkit' / '__init__.py'}\n1\n"), done.stderr
 
 
+def test_a_second_command_does_not_take_the_package_away_from_programs_that_start_meanwhile() -> None:
+    """It wrote the file by which Python finds it anew, each time."""
+    found_by = [*(ROOT / "build" / "venv").glob("lib/*/site-packages/guestkit_checkout.*")]
+    assert len(found_by) == 2
+    before = [(path.stat().st_ino, path.stat().st_mtime_ns) for path in found_by]
+    assert run("exec", "true").returncode == 0
+    assert [(path.stat().st_ino, path.stat().st_mtime_ns) for path in found_by] == before
+
+
 def test_exec_finds_the_headers_and_the_library(tmp_path: Path) -> None:
     (tmp_path / "program.cpp").write_text("#include <guestkit/version.hpp>\nint main() {}\n")
     for compiler in ("g++", "clang++"):

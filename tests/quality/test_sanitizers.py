@@ -19,7 +19,7 @@ COMMON = [
 ]  # fmt: skip
 #: Without `./run`'s path, which makes our headers a system's: compilers say nothing about those.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "CPLUS_INCLUDE_PATH"}
-#: What links with Boost.Thread's library, whose objects hold containers: their debug form is laid out otherwise.
+#: What links with Boost.Thread's library, whose objects hold containers: those of the debug mode are larger.
 BOOST_THREAD = {"test_async", "test_inspect_many"}
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
 LIBRARIES = ["-lboost_unit_test_framework", "-lboost_thread", "-lguestfs", "-lpthread"]
