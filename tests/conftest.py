@@ -51,6 +51,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
+def open_checkout() -> None:
+    """For programs of other users: they cannot import from a checkout below /root, for one."""
+    here = Path(__file__).resolve()
+    for folder in here.parents:
+        if folder.stat().st_mode & 0o005 != 0o005:
+            pytest.skip(f"other users cannot enter {folder}")
+
+
+@pytest.fixture(scope="session")
 def demo_guest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo guest as a raw disk. Open it read-only: it is shared."""
     path = tmp_path_factory.mktemp("demo") / "demo.img"

@@ -32,7 +32,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root becomes an ordinary user, who has a libvirt of his own")
-def test_libvirt_starts_libguestfs_own_appliance() -> None:
+def test_libvirt_starts_libguestfs_own_appliance(open_checkout: None) -> None:
     program = (
         "import sys; from guestkit import Guestfs, appliance; appliance.build()\n"
         "g = Guestfs(); g.add_drive(sys.argv[1], format='raw', readonly=True); g.launch()\n"

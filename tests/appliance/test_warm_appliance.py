@@ -494,7 +494,7 @@ def test_without_shared_memory_the_state_holds_it(
 
 @pytest.mark.full
 @pytest.mark.skipif(os.geteuid() != 0, reason="root becomes an ordinary user")
-def test_an_ordinary_user_builds_and_uses_one(tmp_path: Path) -> None:
+def test_an_ordinary_user_builds_and_uses_one(open_checkout: None, tmp_path: Path) -> None:
     program = (
         "import sys; from guestkit import Guestfs, appliance; appliance.build()\n"
         "g = Guestfs(accel='tcg'); g.add_drive(sys.argv[1], format='raw'); g.launch()\n"
