@@ -259,8 +259,8 @@ void hide_secrets(basic_console_ring<T>& console, const A& argument) {
 
 /// Whether libguestfs runs programs of the host for an action and waits for what they say.
 inline bool runs_programs(std::string_view op) noexcept {
-  return op == "launch" || op.starts_with("add_d") || op.starts_with("add_libvirt") ||
-         op.starts_with("disk_") || op == "inspect_get_icon";
+  return op == "launch" || op.starts_with("add_") || op.starts_with("disk_") ||
+         op.starts_with("inspect_list_applications") || op == "inspect_get_icon";
 }
 
 /// Whether the next files that this process opens have descriptors that select() can wait for.
