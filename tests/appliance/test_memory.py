@@ -1,4 +1,4 @@
-"""What reads a guest leaks nothing either; each call is a second's work, so a few of them must tell."""
+"""What reads a guest leaks nothing either; the calls take their time, so few of them must tell."""
 
 from __future__ import annotations
 
@@ -50,6 +50,6 @@ def test_reading_files_leaks_nothing(g: Guestfs, tmp_path: Path) -> None:
 
     try:
         for call in (read, walk, extract):
-            assert leaks(call, 30) == {}, call.__name__
+            assert leaks(call, 200) == {}, call.__name__  # so many that the counting itself does not count
     finally:
         g.umount_all()

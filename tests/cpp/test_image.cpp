@@ -229,7 +229,7 @@ BOOST_AUTO_TEST_CASE(names_in_a_qcow2) {
          {[](image& i) { i.be(104, 4, 0xE2792ACA).be(108, 4, 16); },
           invalid("qcow2", "the length of the backing format is 16, must be at most 15 (at offset 108)")},
          {[](image& i) {
-            for (const std::size_t at : {104, 120})
+            for (const std::size_t at : {104U, 120U})
               i.be(at, 4, 0x44415441).be(at + 4, 4, 4).put(at + 8, "data");
           },
           invalid("qcow2", "a header extension of this type was there before (at offset 120)")}});
@@ -457,7 +457,7 @@ BOOST_AUTO_TEST_CASE(a_differencing_vhdx_names_its_parent) {
 }
 
 BOOST_AUTO_TEST_CASE(a_short_file_is_raw) {
-  for (const std::size_t size : {1, 3, 4, 66, 300, 511, 513}) {
+  for (const std::size_t size : {1U, 3U, 4U, 66U, 300U, 511U, 513U}) {
     const auto info = probe(image().put(0, std::string(size, 'x')));
     BOOST_TEST(info.format == "raw");
     BOOST_TEST(info.virtual_size == size);
