@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -75,31 +76,71 @@ pthread_t start_thread(F body) {
   return thread;
 }
 
-/// A program that is to end, held by a descriptor: its number may be another process' by now.
+/// A file of a process; empty, or as much as could be read, if the process ends meanwhile.
+inline std::string file_of(pid_t process, const char* name) {
+  return read_text("/proc/" + std::to_string(process) + "/" + name);
+}
+
+struct process_status {
+  char state = 0;  // R: runs, S: sleeps, T: stopped, …
+  pid_t parent = 0;
+  long long begin = 0;  // in ticks
+};
+
+inline process_status status_of(pid_t process) {
+  const std::string stat = file_of(process, "stat");  // PID (NAME) STATE PARENT … and the 22nd is the start
+  const auto name_end = stat.rfind(')');
+  if (name_end == std::string::npos) return {};
+  std::string_view fields = std::string_view(stat).substr(name_end + 1);
+  process_status status;
+  std::string_view field;
+  for (int i = 0; i < 20; ++i) {
+    field = take_word(fields);
+    if (field.empty()) return {};
+    if (i == 0) status.state = field.front();
+    if (i == 1) status.parent = std::atoi(field.data());
+  }
+  status.begin = std::atoll(field.data());
+  return status;
+}
+
+/// A program that is to end, held by a descriptor: its number may be another process' by now. Where the
+/// kernel has no such descriptors (before 5.3) or a sandbox forbids them, the time of its start tells.
 class program {
  public:
   program(pid_t number, bool is_hypervisor)
-      : hypervisor(is_hypervisor), process_(static_cast<int>(::syscall(SYS_pidfd_open, number, 0))) {}
-  program(program&&) noexcept = default;
+      : hypervisor(is_hypervisor),
+        number_(number),
+        process_(static_cast<int>(::syscall(SYS_pidfd_open, number, 0))),
+        begin_(process_.get() < 0 && errno != ESRCH ? status_of(number).begin : 0) {}
+  program(program&& other) noexcept
+      : hypervisor(other.hypervisor),
+        number_(other.number_),
+        process_(std::move(other.process_)),
+        begin_(std::exchange(other.begin_, 0)),
+        is_stopped_(std::exchange(other.is_stopped_, false)) {}
   program& operator=(program&&) = delete;
   ~program() {
     if (is_stopped_) send(SIGCONT);
   }
 
-  bool is_there() const noexcept { return process_.get() >= 0; }
-  bool kill() const noexcept { return send(SIGKILL); }
+  bool is_there() const noexcept { return process_.get() >= 0 || begin_ != 0; }
+  bool kill() const { return send(SIGKILL); }
 
   /// Until it is killed, or this object ends, it starts nothing that would escape.
-  void stop() noexcept { is_stopped_ = send(SIGSTOP); }
+  void stop() { is_stopped_ = send(SIGSTOP); }
 
   bool hypervisor = false;
 
  private:
-  bool send(int signal) const noexcept {
-    return is_there() && ::syscall(SYS_pidfd_send_signal, process_.get(), signal, nullptr, 0) == 0;
+  bool send(int signal) const {
+    if (process_.get() >= 0) return ::syscall(SYS_pidfd_send_signal, process_.get(), signal, nullptr, 0) == 0;
+    return begin_ != 0 && status_of(number_).begin == begin_ && ::kill(number_, signal) == 0;
   }
 
+  pid_t number_;
   unique_fd process_;
+  long long begin_;  // in ticks; 0: there is a descriptor, or no process
   bool is_stopped_ = false;
 };
 
@@ -133,11 +174,6 @@ std::vector<pid_t> children_of(pid_t process) {
   return all;
 }
 
-/// A file of a process; empty, or as much as could be read, if the process ends meanwhile.
-inline std::string file_of(pid_t process, const char* name) {
-  return read_text("/proc/" + std::to_string(process) + "/" + name);
-}
-
 /// Whether the arguments of a program hold that text.
 inline bool arguments_hold(pid_t process, std::string_view text) {
   return !text.empty() && file_of(process, "cmdline").find(text) != std::string::npos;
@@ -162,29 +198,6 @@ inline long long ticks_now() noexcept {
   timespec now{};
   ::clock_gettime(CLOCK_BOOTTIME, &now);
   return static_cast<long long>(now.tv_sec) * per_second + now.tv_nsec / (1000000000 / per_second);
-}
-
-struct process_status {
-  char state = 0;  // R: runs, S: sleeps, T: stopped, …
-  pid_t parent = 0;
-  long long begin = 0;  // in ticks
-};
-
-inline process_status status_of(pid_t process) {
-  const std::string stat = file_of(process, "stat");  // PID (NAME) STATE PARENT … and the 22nd is the start
-  const auto name_end = stat.rfind(')');
-  if (name_end == std::string::npos) return {};
-  std::string_view fields = std::string_view(stat).substr(name_end + 1);
-  process_status status;
-  std::string_view field;
-  for (int i = 0; i < 20; ++i) {
-    field = take_word(fields);
-    if (field.empty()) return {};
-    if (i == 0) status.state = field.front();
-    if (i == 1) status.parent = std::atoi(field.data());
-  }
-  status.begin = std::atoll(field.data());
-  return status;
 }
 
 /// Waits, for a tenth of a second at most, until a program that was told to stop has left what it was doing:

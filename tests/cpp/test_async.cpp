@@ -233,7 +233,8 @@ BOOST_AUTO_TEST_CASE(a_continuation_gets_the_error_and_can_run_on_the_executor, 
 }
 
 // 64 launches that waited for memory had every thread, and the handles that were to free it had none.
-BOOST_AUTO_TEST_CASE(launches_that_wait_for_memory_leave_other_handles_their_threads, PATIENCE) {
+BOOST_AUTO_TEST_CASE(launches_that_wait_for_memory_leave_other_handles_their_threads,
+                     *boost::unit_test::timeout(300)) {  // 64 handles: minutes under valgrind
   const stuck_programs programs;
   AsyncGuestfs running(plain), other(plain);
   pid_t hypervisor = 0;
