@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,3 +90,21 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(tmp_path: 
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert "sudo apt-get install -y --no-install-recommends guestkit-absent\n" in done.stderr
+
+
+def test_disks_of_tests_that_passed_are_not_left_in_tmp(tmp_path: Path) -> None:
+    """Three runs left 45 GB there, and the disk was full."""
+    module = tmp_path / "test_disk.py"
+    module.write_text(
+        "def test_disk(tmp_path, tmp_path_factory):\n"
+        "    for folder in tmp_path, tmp_path_factory.mktemp('shared'):\n"
+        "        (folder / 'disk.img').write_bytes(b'disk')\n",
+        encoding="utf-8",
+    )
+    kept = tmp_path / "tmp"
+    kept.mkdir()
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "1", "-c", ROOT / "pyproject.toml", module]
+    environment = {**os.environ, "TMPDIR": str(kept)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout
+    assert [*kept.rglob("disk.img")] == []
