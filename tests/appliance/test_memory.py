@@ -45,8 +45,8 @@ def test_reading_files_leaks_nothing(g: Guestfs, tmp_path: Path) -> None:
         assert len(g.walk("/etc")) > 3
 
     def extract() -> None:
-        g.extract("/etc", tmp_path / "out")
-        shutil.rmtree(tmp_path / "out")
+        g.extract("/etc", tmp_path)
+        shutil.rmtree(tmp_path / "etc")
 
     try:
         for call in (read, walk, extract):
