@@ -479,7 +479,10 @@ void run_daemon(const CommandLine& line) {
     command.emplace_back("--channel");
     command.push_back(channel);
   }
-  if (line.flag("guestfs_verbose")) command.emplace_back("--verbose");
+  if (line.flag("guestfs_verbose")) {
+    std::fprintf(stderr, "init: starting guestfsd\n");
+    command.emplace_back("--verbose");
+  }
   run(command);
 }
 

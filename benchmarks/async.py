@@ -231,6 +231,7 @@ async def death_to_exception(disks: list[Path], folder: Path, rounds: int) -> No
             await grown(target)
             calls["a download"].append(await after_death(pid, task))
         async with AsyncGuestfs() as g:
+            await g.set_memsize(1024)  # a boot: a killed restore is launched once more
             await g.add_drive(disks[0], format="raw", readonly=True)
             task = asyncio.ensure_future(g.launch())
             calls["a launch"].append(await after_death(await hypervisor(), task))

@@ -1,11 +1,12 @@
 """The launch, from libguestfs' own appliance, the lean and the warm one: seconds, memory, build time, size.
 
 `./run bench launch [ROUNDS]`. Interleaved, so that all see the same host; medians, and ratios to libguestfs'
-own as it is without guestkit.
+own as it is without guestkit. Then where the time of a lean launch goes.
 """
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import statistics
 import sys
@@ -13,8 +14,17 @@ import tempfile
 import time
 from pathlib import Path
 
-from guestkit import Guestfs, appliance
+from guestkit import Event, Guestfs, appliance
 from guestkit.handle import Tuning
+
+#: The stages of a lean launch, and what the appliance says when one ends.
+STAGES = (
+    ("QEMU, its firmware, loading the kernel", "Linux version"),
+    ("the kernel", "Run /init"),
+    ("modules and the root disk (supermin's initrd)", "supermin: chroot"),
+    ("init: mounts, udev, the disks", "init: starting guestfsd"),
+    ("guestfsd: start, its own look at the disks", None),
+)
 
 
 def private_kilobytes(pid: int) -> tuple[int, int]:
@@ -38,6 +48,29 @@ def measure(choice: str | Path, disks: list[str]) -> tuple[float, int, int]:
         if info is None or info.reason != "demanded":
             sys.exit(f"another appliance was used: {info}")
         return seconds, *private_kilobytes(g.get_pid())
+
+
+def stages(lean: Path, disk: str) -> list[float]:
+    """Return the seconds of each stage; messages make them a little longer."""
+    said = list[tuple[float, str]]()
+    text = ""
+    with Guestfs(accel="tcg", environment=False, appliance=lean) as g:
+        g.set_verbose(True)
+
+        def hear(_event: Event, _handle: int, message: str, _numbers: list[int]) -> None:
+            nonlocal text
+            text += message
+            said.append((time.perf_counter(), text))
+
+        g.set_event_callback(hear, Event.APPLIANCE | Event.LIBRARY)
+        g.add_drive(disk, format="raw", readonly=True)
+        times = [time.perf_counter()]
+        g.launch()
+        ended = time.perf_counter()
+    for _, mark in STAGES[:-1]:
+        times.append(next(moment for moment, until in said if mark is not None and mark in until))
+    times.append(ended)
+    return [after - before for before, after in itertools.pairwise(times)]
 
 
 def build(*, warm: bool) -> Path:
@@ -75,6 +108,9 @@ def main() -> None:
                     f"PSS {shared / 1024:.0f} MB ({shared / plain[1]:.2f}), "
                     f"private {private / 1024:.0f} MB ({private / plain[2]:.2f})"
                 )
+        profile = zip(*(stages(lean, disks[0]) for _ in range(rounds)), strict=True)
+        for (name, _), seconds in zip(STAGES, profile, strict=True):
+            print(f"lean, {name}: {statistics.median(seconds):.2f} s")
 
 
 main()

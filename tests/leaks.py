@@ -69,8 +69,8 @@ def growth(call: Call, calls: int) -> dict[str, int]:
 def leaks(call: Call, calls: int = CALLS, each: int = 1) -> dict[str, list[int]]:
     """Return the counters that grow by half of the least that a leak could take, or more, and how they grew.
 
-    A leak shows in every round. What fills up meanwhile, such as malloc's caches, or another test's thread that
-    ends does not.
+    A leak shows in every round. What fills up meanwhile, such as malloc's caches, and another test's thread
+    that ends do not.
 
     each: how many calls of libguestfs the call makes
     """
