@@ -78,15 +78,16 @@ def leaks(call: Call, calls: int = CALLS, each: int = 1) -> dict[str, list[int]]
     limits = {"C bytes": 8 * count, "Python blocks": count // 2, "references": count // 2}
     limits["resident bytes"] = max(8 * count, 64 * 1024)
     growth(call, calls)  # caches fill
+    if not COUNTED:
+        return {}
     suspects: dict[str, list[int]] = {name: [] for name in limits}
-    for _ in range(6 if COUNTED else 1):
-        for name, grown in growth(call, calls).items():
-            # An object that is given back too often is freed under somebody's hands.
-            size = abs(grown) if name == "references" else grown
-            if COUNTED and size >= limits[name] and name in suspects:
-                suspects[name].append(grown)
-            else:
-                suspects.pop(name, None)
+    for _ in range(6):
+        grown = growth(call, calls)
+        # An object that is given back too often is freed under somebody's hands.
+        sizes = grown | {"references": abs(grown["references"])}
+        suspects = {
+            name: [*values, grown[name]] for name, values in suspects.items() if sizes[name] >= limits[name]
+        }
         if not suspects:
             break
     return suspects

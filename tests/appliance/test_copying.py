@@ -163,12 +163,13 @@ def test_a_tree_goes_in_and_belongs_to_root(g: Guestfs, tmp_path: Path) -> None:
     (tree / "below" / os.fsdecode(b"\xff")).write_text("")
     os.mkfifo(tree / "fifo")
     seen: list[tuple[int, int]] = []
-    copied = copy_in(g, [tree], "/root", recursive=True, progress=lambda *now: seen.append(now))
+    copied = copy_in(g, [tree], "/usr/local", recursive=True, progress=lambda *now: seen.append(now))
     assert (copied.files, copied.directories, copied.symlinks, copied.bytes) == (2, 2, 1, 3_000_000)
     assert [skipped.path for skipped in copied.skipped] == [str(tree / "fifo")]
     assert seen[-1][0] == 3_000_000
     found = {
-        file.path.removeprefix("/root/tree"): file for file in list_files(g, "/root/tree", recursive=True)
+        file.path.removeprefix("/usr/local/tree"): file
+        for file in list_files(g, "/usr/local/tree", recursive=True)
     }
     assert set(found) == {"/below", "/below/\udcff", "/link", "/program"}
     program = found["/program"]
@@ -194,14 +195,14 @@ def test_what_cannot_go_in_is_said_before_anything_is_written(g: Guestfs, tmp_pa
     source = tmp_path / "file"
     source.write_text("")
     with fails(errno.ENOENT, "missing: No such file or directory"):
-        copy_in(g, [source, tmp_path / "missing"], "/root")
-    assert not g.exists("/root/file")
+        copy_in(g, [source, tmp_path / "missing"], "/usr/local")
+    assert not g.exists("/usr/local/file")
     with fails(errno.EISDIR, f"{tmp_path}: is a directory"):
-        copy_in(g, [tmp_path], "/root")
+        copy_in(g, [tmp_path], "/usr/local")
     with fails(errno.ENOTDIR, "/no: is no directory in the guest"):
         copy_in(g, [source], "/no/file")
     with fails(errno.EINVAL, "/dev/null: is neither a file nor a directory"):
-        copy_in(g, ["/dev/null"], "/root")
+        copy_in(g, ["/dev/null"], "/usr/local")
 
 
 def test_a_disk_that_is_full_says_so(g: Guestfs, tmp_path: Path) -> None:
@@ -209,8 +210,8 @@ def test_a_disk_that_is_full_says_so(g: Guestfs, tmp_path: Path) -> None:
     with source.open("wb") as file:
         file.truncate(64 << 20)
     with fails(errno.ENOSPC, f"{source}: the guest's filesystem is full"):
-        copy_in(g, [source], "/root")
-    g.rm_f("/root/large")
+        copy_in(g, [source], "/usr/local")
+    g.rm_f("/usr/local/large")
 
 
 # Mounting. The last one: it mounts anew.

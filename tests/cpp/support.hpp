@@ -173,17 +173,7 @@ class held_call {
 /// Makes internal_test calls and reads what libguestfs received.
 class recorder {
  public:
-  recorder() {
-    std::string name = (std::filesystem::temp_directory_path() / "guestkit-test-XXXXXX").string();
-    const int fd = ::mkstemp(name.data());
-    BOOST_REQUIRE(fd != -1);
-    ::close(fd);
-    file_ = name;
-    g.internal_test_set_output(file_);
-  }
-  recorder(const recorder&) = delete;
-  recorder& operator=(const recorder&) = delete;
-  ~recorder() { std::filesystem::remove(file_); }
+  recorder() { g.internal_test_set_output(file_); }
 
   std::vector<std::string> lines() {
     g.internal_test_close_output();
@@ -196,7 +186,8 @@ class recorder {
   guestkit::Guestfs g{guestkit::HandleOptions{.environment = false}};
 
  private:
-  std::filesystem::path file_;
+  temporary_folder folder_;
+  std::filesystem::path file_ = folder_.path / "received";
 };
 
 }  // namespace support

@@ -103,17 +103,7 @@ def test_disks_of_tests_that_passed_are_not_left_in_tmp(tmp_path: Path) -> None:
     )
     kept = tmp_path / "tmp"
     kept.mkdir()
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-n",
-        "1",
-        "-c",
-        str(ROOT / "pyproject.toml"),
-        str(module),
-    ]
+    command = [sys.executable, "-m", "pytest", "-n1", "-c", str(ROOT / "pyproject.toml"), str(module)]
     environment = {**os.environ, "TMPDIR": str(kept)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout
