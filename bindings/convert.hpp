@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <guestkit/convert.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "handle.hpp"
 #include "object.hpp"
 
 namespace guestkit::python {

@@ -86,10 +86,7 @@ Handle::~Handle() {
 }
 
 void Handle::close() {
-  interruptible(*this, false, [&] {
-    basic_guestfs<raw_core>::close();
-    return true;
-  });
+  without_gil(*this, false, [&] { basic_guestfs<raw_core>::close(); });
 }
 
 int Handle::add_event_callback(PyObject* callback, std::uint64_t events) {
@@ -108,3 +105,5 @@ void Handle::delete_event_callback(int number) {
 }
 
 }  // namespace guestkit::python
+
+template guestkit::c_result<void> guestkit::basic_guestfs<guestkit::python::raw_core>::launch();

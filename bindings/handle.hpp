@@ -18,11 +18,11 @@ class raw_core : public detail::handle {
 
  protected:
   template <class R, class F, class... A>
-  c_result<R> call(const char* op, F fn, const A&... arguments) {
+  c_result<R> call(const detail::action& op, F fn, const A&... arguments) {
     return this->template invoke<R>(op, fn, arguments...);
   }
   template <class R, class F, class... A>
-  c_result<R> give(const char* op, F fn, const A&... arguments) {
+  c_result<R> give(const detail::action& op, F fn, const A&... arguments) {
     return this->template add<R>(op, fn, arguments...);
   }
 };
@@ -46,3 +46,6 @@ class Handle : public basic_guestfs<raw_core> {
 };
 
 }  // namespace guestkit::python
+
+// Compiled by event.cpp alone: it brings all that a launch does.
+extern template guestkit::c_result<void> guestkit::basic_guestfs<guestkit::python::raw_core>::launch();

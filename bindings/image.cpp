@@ -121,3 +121,6 @@ PyObject* open_disk(Handle& handle, const DiskArguments& given) {
 }
 
 }  // namespace guestkit::python
+
+template guestkit::ImageInfo guestkit::basic_guestfs<guestkit::python::raw_core>::open_disk(
+    const std::string&, const OpenDiskOptions&);

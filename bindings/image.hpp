@@ -39,3 +39,11 @@ PyObject* check_disk(PyObject* op, PyObject* path, PyObject* format, const std::
 PyObject* open_disk(Handle& handle, const DiskArguments& given);
 
 }  // namespace guestkit::python
+
+namespace guestkit {
+
+// Compiled by image.cpp alone: the reader of disk images is large.
+extern template ImageInfo basic_guestfs<python::raw_core>::open_disk(const std::string&,
+                                                                     const OpenDiskOptions&);
+
+}  // namespace guestkit

@@ -4,39 +4,40 @@
 
 namespace guestkit::python {
 
-Method* make_method(const Description& description, const std::vector<const char*>& options, bool bytes) {
+void define(PyTypeObject* type, Row& row, const Description& description) {
   // As long-lived as the type that points to it: to the end of the process.
   auto* method = new Method;
   method->name = description.name;
   method->deprecated = description.deprecated;
   for (const char* start : {"launch", "add_", "disk_"})
     method->may_wait = method->may_wait || method->name.starts_with(start);
-  std::string signature = method->name + "($self";
+
+  std::string text = method->name + "($self";
   for (const char* name : description.arguments) {
     method->names.push_back(check(PyUnicode_InternFromString(name)));
-    signature += std::string(", ") + name;
+    text += std::string(", ") + name;
   }
   method->required = method->names.size();
+  std::vector<const char*> options;
+  row.add_option_names(options);
   for (const char* name : options) {
     method->names.push_back(check(PyUnicode_InternFromString(name)));
-    signature += std::string(", ") + name + "=None";
+    text += std::string(", ") + name + "=None";
   }
   method->positional = method->names.size();
-  if (bytes) {
+  if (row.bytes) {
     method->names.push_back(check(PyUnicode_InternFromString("memoryview")));
-    signature += ", *, memoryview=False";
+    text += ", *, memoryview=False";
   }
-  method->doc = signature + ")\n--\n\n" + description.doc;
-  return method;
-}
+  method->doc = text + ")\n--\n\n" + description.doc;
 
-void install(PyTypeObject* type, Method* method, Entry entry) {
   auto* definition =
-      new PyMethodDef{method->name.c_str(), reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(entry)),
+      new PyMethodDef{method->name.c_str(), reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(row.entry)),
                       METH_FASTCALL | METH_KEYWORDS, method->doc.c_str()};
   const Ref descriptor(check(PyDescr_NewMethod(type, definition)));
   if (PyObject_SetAttrString(reinterpret_cast<PyObject*>(type), definition->ml_name, descriptor.get()) != 0)
     throw PythonError{};
+  row.method = method;
 }
 
 namespace {
@@ -53,8 +54,8 @@ std::size_t find(const Method& method, PyObject* name) {
 
 }  // namespace
 
-void fill(const Method& method, PyObject** slots, PyObject* const* arguments, std::size_t positional,
-          PyObject* keywords) {
+void fill(const Method& method, PyObject** slots, const Given& given) {
+  const auto& [self, arguments, positional, keywords] = given;
   if (positional > method.positional) {
     PyErr_Format(PyExc_TypeError, "%s() takes at most %zu %sarguments (%zu given)", method.name.c_str(),
                  method.positional, method.names.size() > method.positional ? "positional " : "", positional);
@@ -80,6 +81,10 @@ void fill(const Method& method, PyObject** slots, PyObject* const* arguments, st
   if (method.deprecated != nullptr && PyErr_WarnFormat(PyExc_DeprecationWarning, 1, "%s() is deprecated: %s",
                                                        method.name.c_str(), method.deprecated) != 0)
     throw PythonError{};
+}
+
+PyObject* run(const Row& row, const Given& given) noexcept {
+  return guarded([&] { return row.perform(row, given); });
 }
 
 }  // namespace guestkit::python

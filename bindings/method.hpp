@@ -2,14 +2,16 @@
 //
 // A descriptor costs less than a Boost.Python function (a third of a microsecond a call, half the compile
 // time for 600 of them), gives inspect.signature and takes any number of keyword arguments. Methods of the
-// same signature share invoke(); each has only its entry point of its own.
+// same signature share perform(); each has only its entry point of its own. Whatever does not depend on the
+// signature is no template, and there is no std::tuple: 180 signatures make a compiler's minutes.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <initializer_list>
+#include <new>
+#include <optional>
 #include <string>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -31,6 +33,14 @@ struct Description {
   const char* doc;
 };
 
+/// What a caller gave.
+struct Given {
+  PyObject* self;
+  PyObject* const* arguments;  // those by position, then those by name
+  std::size_t positional;
+  PyObject* keywords;  // the names, or null
+};
+
 /// A method as it is called: names interned, required arguments first, then options in libguestfs' order,
 /// then what can only be named.
 struct Method {
@@ -43,15 +53,25 @@ struct Method {
   std::string doc;        // with the text signature that inspect reads
 };
 
-/// @param bytes  whether the result is bytes, which can be had as a memoryview too
-Method* make_method(const Description& description, const std::vector<const char*>& options, bool bytes);
+/// What there is of a method when the program starts.
+struct Row {
+  PyObject* (*entry)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*);  // its own
+  // What methods of the same C++ signature share:
+  PyObject* (*perform)(const Row&, const Given&);
+  void (*add_option_names)(std::vector<const char*>&);
+  bool bytes;  // whether the result is bytes, which can be had as a memoryview too
 
-using Entry = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*);
-void install(PyTypeObject* type, Method* method, Entry entry);
+  const Method* method = nullptr;  // from define() on
+};
+
+/// Makes it a method of the Python class.
+void define(PyTypeObject* type, Row& row, const Description& description);
 
 /// Sorts what a caller gave into slots, by position or name; absent options stay null.
-void fill(const Method& method, PyObject** slots, PyObject* const* arguments, std::size_t positional,
-          PyObject* keywords);
+void fill(const Method& method, PyObject** slots, const Given& given);
+
+/// Performs the method; an exception becomes a Python one and null.
+PyObject* run(const Row& row, const Given& given) noexcept;
 
 /// The C++ object behind a Python one.
 Handle& self_of(PyObject* object);
@@ -76,17 +96,19 @@ void add_option_names(std::vector<const char*>& names) {
     A::each([&](const char* name, auto, auto, auto) { names.push_back(name); });
 }
 
+/// Converts an option if it is given.
+template <class V>
+void take_option(std::optional<V>& option, PyObject* object, const Place& place) {
+  if (object != nullptr && object != Py_None) option = Value<V>(object, place).value;
+}
+
 /// The argument at slot I, converted; an option struct takes all slots from there on.
 template <class A>
 auto take(const Method& method, PyObject** slots, std::size_t i) {
   if constexpr (detail::Options<A>) {
     A options;
     A::each([&](const char*, auto member, auto, auto) {
-      PyObject* object = slots[i];
-      if (object != nullptr && object != Py_None) {
-        using V = typename std::remove_reference_t<decltype(options.*member)>::value_type;
-        options.*member = Value<V>(object, {method.name.c_str(), method.names[i]}).value;
-      }
+      take_option(options.*member, slots[i], {method.name.c_str(), method.names[i]});
       ++i;
     });
     return options;
@@ -98,64 +120,87 @@ auto take(const Method& method, PyObject** slots, std::size_t i) {
 template <class R>
 inline constexpr bool is_bytes = std::is_same_v<R, c_result<buffer>>;
 
+/// What a call returned, once it has. As std::optional, of which a compiler makes twenty functions a type.
+template <class R>
+class Result {
+ public:
+  Result() noexcept {}
+  Result(const Result&) = delete;
+  Result& operator=(const Result&) = delete;
+  ~Result() {
+    if (there_) result_.~R();
+  }
+  void made_by(const auto& call) {
+    new (&result_) R(call());
+    there_ = true;
+  }
+  R& operator*() noexcept { return result_; }
+
+ private:
+  union {
+    R result_;
+  };
+  bool there_ = false;
+};
+
+/// Made with braces, so that arguments are converted from left to right and the first wrong one is reported.
+template <class R>
+struct Called {
+  template <class Function, class... Held>
+  Called(Handle& handle, const Method& method, Function function, const Held&... held) {
+    without_gil(handle, method.may_wait,
+                [&] { result.made_by([&] { return (handle.*function)(held...); }); });
+  }
+  Result<R> result;
+};
+
 template <class R, class Base, class... A, std::size_t... I>
-PyObject* convert_and_call(Handle& handle, R (Base::*function)(A...), const Method& method, PyObject** slots,
+PyObject* convert_and_call(R (Base::*function)(A...), const Method& method, Handle& handle, PyObject** slots,
                            std::index_sequence<I...>) {
-  // Braces: evaluated from left to right, so that the first wrong argument is the one reported.
-  const std::tuple<decltype(take<bare<A>>(method, slots, I))...> held{take<bare<A>>(method, slots, I)...};
   bool as_view = false;
   if constexpr (is_bytes<R>)
     if (PyObject* given = slots[method.positional])
       as_view = Value<bool>(given, {method.name.c_str(), method.names[method.positional]});
-  auto result =
-      interruptible(handle, method.may_wait, [&] { return (handle.*function)(std::get<I>(held)...); });
+  Called<R> called{handle, method, function, take<bare<A>>(method, slots, I)...};
   if constexpr (is_bytes<R>)
-    if (as_view) return memoryview(std::move(result).lift());
-  return to_python(result);
+    if (as_view) return memoryview(std::move(*called.result).lift());
+  return to_python(*called.result);
 }
 
+template <class Function>
+struct RowOf : Row {
+  Function function;
+};
+
 template <class R, class Base, class... A>
-PyObject* invoke(R (Base::*function)(A...), const Method& method, PyObject* self, PyObject* const* arguments,
-                 Py_ssize_t positional, PyObject* keywords) noexcept {
-  return guarded([&] {
-    std::array<PyObject*, (slots_of<bare<A>>() + ... + 1)> slots{};  // one more: for memoryview
-    fill(method, slots.data(), arguments, static_cast<std::size_t>(positional), keywords);
-    return convert_and_call(self_of(self), function, method, slots.data(), std::index_sequence_for<A...>{});
-  });
+PyObject* perform(const Row& row, const Given& given) {
+  std::array<PyObject*, (slots_of<bare<A>>() + ... + 1)> slots{};  // one more: for memoryview
+  fill(*row.method, slots.data(), given);
+  const auto function = static_cast<const RowOf<R (Base::*)(A...)>&>(row).function;
+  return convert_and_call(function, *row.method, self_of(given.self), slots.data(),
+                          std::index_sequence_for<A...>{});
 }
 
 template <auto function>
-inline const Method* method_of = nullptr;
+PyObject* entry(PyObject* self, PyObject* const* arguments, Py_ssize_t positional, PyObject* keywords);
+
+template <class R, class Base, class... A>
+constexpr RowOf<R (Base::*)(A...)> make_row(decltype(Row::entry) entry, R (Base::*function)(A...)) {
+  return {{entry, &perform<R, Base, A...>,
+           [](std::vector<const char*>& names) { (add_option_names<bare<A>>(names), ...); }, is_bytes<R>},
+          function};
+}
+
+/// The row of a C++ method.
+template <auto function>
+inline constinit auto row = make_row(&entry<function>, function);
 
 template <auto function>
 PyObject* entry(PyObject* self, PyObject* const* arguments, Py_ssize_t positional, PyObject* keywords) {
-  return invoke(function, *method_of<function>, self, arguments, positional, keywords);
+  return run(row<function>, {self, arguments, static_cast<std::size_t>(positional), keywords});
 }
 
-template <class R, class Base, class... A>
-std::vector<const char*> option_names(R (Base::*)(A...)) {
-  std::vector<const char*> names;
-  (add_option_names<bare<A>>(names), ...);
-  return names;
-}
-
-template <class R, class Base, class... A>
-consteval bool returns_bytes(R (Base::*)(A...)) {
-  return is_bytes<R>;
-}
-
-/// Makes the C++ method a method of the Python class.
-template <auto function>
-void def(PyTypeObject* type, const Description& description) {
-  Method* method = make_method(description, option_names(function), returns_bytes(function));
-  method_of<function> = method;
-  install(type, method, &entry<function>);
-}
-
-// The generated tables.
-void add_methods_1(PyTypeObject* type);
-void add_methods_2(PyTypeObject* type);
-void add_methods_3(PyTypeObject* type);
-void add_methods_4(PyTypeObject* type);
+/// The generated table.
+void add_methods(PyTypeObject* type);
 
 }  // namespace guestkit::python

@@ -1,7 +1,13 @@
 // guestkit._native: the table of contents. Boost.Python makes the module and the class; the actions are
 // descriptors on it (method.hpp).
 #define BOOST_BIND_GLOBAL_PLACEHOLDERS  // Boost.Python 1.74 itself uses the old header
-#include <boost/python.hpp>
+#include <boost/python/class.hpp>
+#include <boost/python/def.hpp>
+#include <boost/python/docstring_options.hpp>
+#include <boost/python/extract.hpp>
+#include <boost/python/make_constructor.hpp>
+#include <boost/python/module.hpp>
+#include <boost/python/tuple.hpp>
 #include <memory>
 #include <optional>
 #include <string>
@@ -267,10 +273,7 @@ BOOST_PYTHON_MODULE(_native) {
 
   auto* type = reinterpret_cast<PyTypeObject*>(handle.ptr());
   try {
-    gk::add_methods_1(type);
-    gk::add_methods_2(type);
-    gk::add_methods_3(type);
-    gk::add_methods_4(type);
+    gk::add_methods(type);
   } catch (const gk::PythonError&) {
     bp::throw_error_already_set();
   }

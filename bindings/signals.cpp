@@ -4,6 +4,8 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <exception>
+#include <functional>
 #include <mutex>
 #include <thread>
 
@@ -123,14 +125,14 @@ void interrupt(couple& threads) {
     threads.handle->cancel();
 }
 
-}  // namespace
-
+/// Whether a call of this thread is to be made aside: on the main thread, if it may take long.
 bool belongs_aside(const Handle& handle, bool slow) noexcept {
-  return ::getpid() == detail::thread_id() && !handle.is_mine() &&
-         (slow || handle.has_appliance() || !handle.is_idle());
+  return detail::this_thread().is_main && (slow || handle.has_appliance() || !handle.is_idle()) &&
+         !handle.is_mine();
 }
 
-void call_aside(Handle& handle, const std::function<void()>& call) {
+/// Has the second thread make the call while this one, the main one, waits for it and for signals.
+void call_aside(Handle& handle, Body call) {
   in_use = true;
   couple& threads = both();
   const auto look_for_signals = [&] {
@@ -159,14 +161,24 @@ void call_aside(Handle& handle, const std::function<void()>& call) {
   if (error) std::rethrow_exception(error);
 }
 
-void on_calling_thread(const std::function<void()>& body) {
+}  // namespace
+
+void without_gil(Handle& handle, bool slow, Body call) {
+  const GilRelease released;
+  if (belongs_aside(handle, slow))
+    call_aside(handle, call);
+  else
+    call();
+}
+
+void on_calling_thread(Body body) {
   if (!is_second_thread()) return with_gil(body);
   couple& threads = both();
   ask(threads.main, threads.second, [&] { with_gil(body); });
 }
 
 bool interrupted_by_callback() {
-  if (!in_use || both().depth == 0 || ::getpid() != detail::thread_id() ||
+  if (!in_use || both().depth == 0 || !detail::this_thread().is_main ||
       PyErr_ExceptionMatches(PyExc_Exception) != 0)
     return false;
   interrupt(both());

@@ -6,9 +6,8 @@
 // has the main one do: only one of the two does anything at a time, as if there were one.
 #pragma once
 
-#include <exception>
-#include <functional>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 #include "gil.hpp"
@@ -16,30 +15,41 @@
 
 namespace guestkit::python {
 
-/// Has the second thread run this while the main one, which calls without the GIL, waits for it. When a
-/// signal handler raises meanwhile, the call is cancelled, and throws PythonError when it has ended; when one
-/// raises again, the handle's hypervisor is killed at once.
-void call_aside(Handle& handle, const std::function<void()>& call);
+/// Something to run now: a reference to anything that can be called.
+class Body {
+ public:
+  template <class F>
+  requires(!std::is_same_v<F, Body>) Body(const F& function) : function_(&function), run_(&run<F>) {}
+  void operator()() const { run_(function_); }
 
-/// Whether a call of this thread is to be made by call_aside(): on the main thread, if it may take long.
+ private:
+  template <class F>
+  static void run(const void* function) {
+    (*static_cast<const F*>(function))();
+  }
+  const void* function_;
+  void (*run_)(const void*);
+};
+
+/// Runs a call without the GIL; aside, on the main thread, if it may take long. When a signal handler raises
+/// meanwhile, the call is cancelled, and throws PythonError when it has ended; when one raises again, the
+/// handle's hypervisor is killed at once.
 /// @param slow  whether the call may take long without an appliance
-bool belongs_aside(const Handle& handle, bool slow) noexcept;
+void without_gil(Handle& handle, bool slow, Body call);
 
 /// Runs what needs the GIL, on the thread that made the call which runs; nothing, when the interpreter is
 /// gone.
-void on_calling_thread(const std::function<void()>& body);
+void on_calling_thread(Body body);
 
 /// The second thread's caller has something to raise that ends the call, such as a KeyboardInterrupt in an
 /// event callback. Takes over the exception that is set and returns true, or returns false.
 bool interrupted_by_callback();
 
-/// Makes the call without the GIL.
+/// Makes the call without the GIL and returns what it returned.
 template <class F>
-auto interruptible(Handle& handle, bool slow, F&& call) {
-  const GilRelease released;
-  if (!belongs_aside(handle, slow)) return call();
+auto interruptible(Handle& handle, bool slow, const F& call) {
   std::optional<decltype(call())> result;
-  call_aside(handle, [&] { result.emplace(call()); });
+  without_gil(handle, slow, [&] { result.emplace(call()); });
   return std::move(*result);
 }
 

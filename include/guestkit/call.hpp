@@ -23,6 +23,7 @@
 #include <utility>
 #include <vector>
 
+#include "action.hpp"
 #include "admission.hpp"
 #include "appliance.hpp"
 #include "callback.hpp"
@@ -173,27 +174,39 @@ class basic_turn {
 };
 using turn = basic_turn<>;
 
+/// Whether the next files that this process opens have descriptors that select() can wait for.
+inline bool low_descriptors_are_free() noexcept {
+  constexpr std::size_t needed = 16;  // more than such an action opens: other threads open files too
+  std::array<unique_fd, needed> next;
+  for (auto& each : next) {
+    each = unique_fd(::eventfd(0, EFD_CLOEXEC));
+    if (each.get() >= FD_SETSIZE) return false;
+  }
+  return true;
+}
+
 /// One call on a handle, from entering it to leaving it, with the error that it left.
 template <class T = void>
 class basic_call_scope {
  public:
   /// @param takes_turn  false for user_cancel alone, which must not wait for the call that it is to stop
-  basic_call_scope(std::shared_ptr<basic_handle_state<T>> state, const char* op, bool takes_turn = true)
-      : state_(std::move(state)), op_(op), takes_turn_(takes_turn), outer_(innermost) {
-    if (!state_) throw HandleClosed(op, "the handle was moved from", EBADF);
-    state_->refuse_fork(op);
+  basic_call_scope(std::shared_ptr<basic_handle_state<T>> state, const action& op, bool takes_turn = true)
+      : state_(std::move(state)), op_(op), takes_turn_(takes_turn), outer_(here.innermost) {
+    if (!state_) throw HandleClosed(op.name, "the handle was moved from", EBADF);
+    state_->refuse_fork(op.name);
     if (takes_turn)
       state_->work->enter(op);
     else
-      state_->work->pass(op);
-    innermost = this;
-    if (takes_turn && silenced != state_->serial) {
+      state_->work->pass(op.name);
+    auto& mine = here;
+    mine.innermost = this;
+    if (takes_turn && mine.silenced != state_->serial) {
       guestfs_set_error_handler(state_->h, &take, nullptr);
-      silenced = state_->serial;
+      mine.silenced = state_->serial;
     }
   }
   ~basic_call_scope() {
-    innermost = outer_;
+    here.innermost = outer_;
     if (takes_turn_)
       state_->work->leave();
     else
@@ -203,6 +216,15 @@ class basic_call_scope {
   basic_call_scope& operator=(const basic_call_scope&) = delete;
 
   guestfs_h* h() const noexcept { return state_->h; }
+
+  /// With descriptors too high for it, libguestfs would abort the process.
+  void refuse_abort() {
+    if (op_.waits_for_programs && !low_descriptors_are_free())
+      fail(
+          "1000 files are open in this process: with more, libguestfs aborts it when it runs a program. "
+          "Close some, or use a process of its own for disks",
+          EMFILE);
+  }
 
   /// The call must not be made.
   [[noreturn]] void fail(const char* message, int number) {
@@ -214,35 +236,39 @@ class basic_call_scope {
   /// The call has failed: throw what libguestfs said.
   [[noreturn]] void fail() const {
     const auto console = state_->console.lines();
-    state_->work->throw_if_stopped(op_, message_, number_, console);
-    if (std::strcmp(op_, "launch") == 0) throw LaunchError(op_, message_, number_, console);
+    state_->work->throw_if_stopped(op_.name, message_, number_, console);
+    if (op_.is_launch) throw LaunchError(op_.name, message_, number_, console);
     // The appliance was up and nobody shut it down, but it is no longer ready: that is its death, whatever
     // the message and the errno are.
     if (state_->work->launched && guestfs_is_ready(state_->h) == 0) {
       state_->work->launched = false;
       state_->memory.give_back();
-      throw ApplianceCrashed(op_, message_, number_, console);
+      throw ApplianceCrashed(op_.name, message_, number_, console);
     }
-    throw Error(op_, message_, number_);
+    throw Error(op_.name, message_, number_);
   }
 
  private:
   /// libguestfs keeps the error handler for each thread, and prints to stderr in a thread that set none.
   /// This one stays installed; it runs in the failing call, with the lock held, so nothing can come between.
   static void take(guestfs_h* h, void*, const char* message) noexcept {
-    if (innermost == nullptr || innermost->state_->h != h) return;
+    basic_call_scope* const call = here.innermost;
+    if (call == nullptr || call->state_->h != h) return;
     try {
-      innermost->message_ = message;
-      innermost->number_ = guestfs_last_errno(h);
+      call->message_ = message;
+      call->number_ = guestfs_last_errno(h);
     } catch (...) {  // no memory for the message: fail() says that there is none
     }
   }
 
-  inline static thread_local basic_call_scope* innermost = nullptr;
-  inline static thread_local std::uint64_t silenced = 0;  // serial of the handle that take() was set for last
+  struct of_thread {
+    basic_call_scope* innermost = nullptr;
+    std::uint64_t silenced = 0;  // serial of the handle that take() was set for last
+  };
+  inline static thread_local constinit of_thread here{};
 
   std::shared_ptr<basic_handle_state<T>> state_;
-  const char* op_;
+  action op_;
   bool takes_turn_;
   basic_call_scope* outer_;  // a call made in a callback of another one
   std::string message_;
@@ -257,35 +283,13 @@ void hide_secrets(basic_console_ring<T>& console, const A& argument) {
     if (argument.secret) console.hide(*argument.secret);
 }
 
-/// Whether libguestfs runs programs of the host for an action and waits for what they say.
-inline bool runs_programs(std::string_view op) noexcept {
-  return op == "launch" || op.starts_with("add_") || op.starts_with("disk_") ||
-         op.starts_with("inspect_list_applications") || op == "inspect_get_icon";
-}
-
-/// Whether the next files that this process opens have descriptors that select() can wait for.
-inline bool low_descriptors_are_free() noexcept {
-  constexpr std::size_t needed = 16;  // more than such an action opens: other threads open files too
-  std::array<unique_fd, needed> next;
-  for (auto& each : next) {
-    each = unique_fd(::eventfd(0, EFD_CLOEXEC));
-    if (each.get() >= FD_SETSIZE) return false;
-  }
-  return true;
-}
-
 /// Calls fn and returns what it returned, owned; throws Error if that means a failure.
-/// @param op  libguestfs' name of the action; must live for ever
 template <class R, class T, class C, class... P, class... A>
-c_result<R> call(const std::shared_ptr<basic_handle_state<T>>& state, const char* op,
+c_result<R> call(const std::shared_ptr<basic_handle_state<T>>& state, const action& op,
                  C (*fn)(guestfs_h*, P...), const A&... arguments) {
   basic_call_scope<T> scope(state, op);
   (hide_secrets(state->console, arguments), ...);
-  if (runs_programs(op) && !low_descriptors_are_free())
-    scope.fail(
-        "1000 files are open in this process: with more, libguestfs aborts it when it runs a program. "
-        "Close some, or use a process of its own for disks",
-        EMFILE);
+  scope.refuse_abort();
   if constexpr (std::is_same_v<R, buffer>) {
     std::size_t size = 0;
     C c;

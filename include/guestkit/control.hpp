@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "action.hpp"
 #include "condition.hpp"
 #include "error.hpp"
 #include "processes.hpp"
@@ -88,15 +89,17 @@ class basic_control {
   }
 
   /// Begins a call, in a turn of its own if the thread has none.
-  void enter(const char* op) {
+  void enter(const action& op) {
     std::unique_lock lock(mutex_);
-    take_turn(lock, op);
+    take_turn(lock, op.name);
     if (op_ != nullptr) return;
-    op_ = op;
+    op_ = op.name;
     op_depth_ = depth_;
-    since_ = ticks_now();
-    begin(is("launch") ? limits.launch.value_or(no_limit) : limits.call,
-          is("launch") ? "launch_timeout" : "call_timeout");
+    since_ = op.may_run_programs ? ticks_now() : 0;
+    if (op.is_launch)
+      begin(limits.launch.value_or(no_limit), "launch_timeout");
+    else
+      begin(limits.call, "call_timeout");
   }
 
   void leave() noexcept {
@@ -113,7 +116,7 @@ class basic_control {
   void pass(const char* op) {
     const std::lock_guard lock(mutex_);
     refuse_if_over(op, false);
-    ++inside_;
+    count(+1);
   }
   void leave_passing() noexcept {
     const std::lock_guard lock(mutex_);
@@ -143,11 +146,8 @@ class basic_control {
     return owner_ == thread_id();
   }
 
-  /// Whether no thread is inside.
-  bool is_idle() const noexcept {
-    const std::lock_guard lock(mutex_);
-    return inside_ == 0 || closing_;
-  }
+  /// Whether no thread is inside. Without the lock: every call of Python's main thread asks.
+  bool is_idle() const noexcept { return inside_ == 0 || closing_; }
   bool is_open() const noexcept {
     const std::lock_guard lock(mutex_);
     return !closing_;
@@ -156,7 +156,7 @@ class basic_control {
   /// Lets no new call in and waits for those that are. False: another thread closed; it has ended by now.
   bool begin_close() {
     std::unique_lock lock(mutex_);
-    if (std::exchange(closing_, true)) {
+    if (closing_.exchange(true)) {
       changed_.wait(lock, [&] { return closed_; });
       return false;
     }
@@ -241,12 +241,12 @@ class basic_control {
 
   void take_turn(std::unique_lock<std::mutex>& lock, const char* op) {
     refuse_if_over(op);
-    ++inside_;
+    count(+1);
     try {
-      if (owner_ != thread_id()) {
+      if (const pid_t thread = thread_id(); owner_ != thread) {
         wait_for_turn(lock, op);
         refuse_if_killed(op);
-        owner_ = thread_id();
+        owner_ = thread;
         ending_ = ending::none;
         ++turn_;
       }
@@ -287,8 +287,13 @@ class basic_control {
     throw Error(op, number == EINTR || message.empty() ? "cancelled" : message, number == 0 ? EINTR : number);
   }
 
+  /// With the lock held, so that adding needs no atomic operation.
+  void count(int change) noexcept {
+    inside_.store(inside_.load(std::memory_order_relaxed) + change, std::memory_order_relaxed);
+  }
+
   void leave_locked() noexcept {
-    --inside_;
+    count(-1);
     changed_.notify_all();
   }
 
@@ -303,7 +308,7 @@ class basic_control {
   }
 
   running_call call() const {
-    return op_ == nullptr ? running_call{} : running_call{owner_, since_, hypervisor};
+    return op_ == nullptr || since_ == 0 ? running_call{} : running_call{owner_, since_, hypervisor};
   }
 
   void kill_programs(const std::vector<program>& programs) {
@@ -374,18 +379,18 @@ class basic_control {
   mutable std::mutex mutex_;
   condition changed_;  // a turn, a call or the handle has ended
   condition watched_;  // the watching thread has to look
-  bool closing_ = false;
+  std::atomic<bool> closing_{false};
   bool closed_ = false;
   bool watching_ = false;
   bool stopping_ = false;
-  std::string killed_;   // why the hypervisor was killed; empty: it was not
-  unsigned inside_ = 0;  // calls, those that wait for their turn too
-  pid_t owner_ = 0;      // the thread whose turn it is
+  std::string killed_;          // why the hypervisor was killed; empty: it was not
+  std::atomic<int> inside_{0};  // calls, those that wait for their turn too
+  pid_t owner_ = 0;             // the thread whose turn it is
   std::uint64_t turn_ = 0;
   unsigned depth_ = 0;  // of calls that the owner made in callbacks of others
   unsigned op_depth_ = 0;
   const char* op_ = nullptr;  // the outermost call
-  long long since_ = 0;       // when it began, in ticks
+  long long since_ = 0;       // when it began, in ticks; 0: it starts no programs
   Seconds limit_ = no_limit;
   const char* clock_ = "";
   std::optional<time_point> deadline_;

@@ -287,6 +287,26 @@ struct c_release {
   }
 };
 
+/// Owns what libguestfs returned for an R, or nothing. As std::unique_ptr, of which a compiler makes twenty
+/// functions for each of the 60 types.
+template <class R, class C>
+class c_owner {
+ public:
+  explicit c_owner(C* c) noexcept : c_(c) {}
+  c_owner(c_owner&& other) noexcept : c_(other.c_) { other.c_ = nullptr; }
+  c_owner& operator=(c_owner&& other) noexcept {
+    std::swap(c_, other.c_);
+    return *this;
+  }
+  ~c_owner() {
+    if (c_ != nullptr) c_release<R>()(c_);
+  }
+  C* get() const noexcept { return c_; }
+
+ private:
+  C* c_;
+};
+
 }  // namespace detail
 
 /// What a C function returned, owned. failed() tells whether C's value means an error; lift() makes the C++
@@ -324,13 +344,13 @@ class c_result<R> {
   explicit c_result(char* c) noexcept : text_(c) {}
   /// A const result points into the handle: another call may change it, so it is copied at once.
   explicit c_result(const char* c) : text_(::strdup(c)) {
-    if (!text_) throw std::bad_alloc();
+    if (text_.get() == nullptr) throw std::bad_alloc();
   }
   const char* c_str() const noexcept { return text_.get(); }
   R lift() const { return text_.get(); }
 
  private:
-  std::unique_ptr<char, detail::c_release<R>> text_;
+  detail::c_owner<R, char> text_;
 };
 
 template <std::same_as<std::optional<std::string>> R>
@@ -363,7 +383,7 @@ class c_result<R> {
   }
 
  private:
-  std::unique_ptr<char*, detail::c_release<R>> list_;
+  detail::c_owner<R, char*> list_;
 };
 
 /// In C a hashtable is a list: key, value, key, value.
@@ -401,11 +421,11 @@ class c_result<S> {
   using c_struct = typename S::c_struct;
   static bool failed(c_struct* c) noexcept { return c == nullptr; }
   explicit c_result(c_struct* c) noexcept : struct_(c) {}
-  const c_struct& get() const noexcept { return *struct_; }
-  S lift() const { return detail::lift_struct<S>(*struct_); }
+  const c_struct& get() const noexcept { return *struct_.get(); }
+  S lift() const { return detail::lift_struct<S>(get()); }
 
  private:
-  std::unique_ptr<c_struct, detail::c_release<S>> struct_;
+  detail::c_owner<S, c_struct> struct_;
 };
 
 template <detail::Struct S>
@@ -414,16 +434,16 @@ class c_result<std::vector<S>> {
   using c_list = typename S::c_list;
   static bool failed(c_list* c) noexcept { return c == nullptr; }
   explicit c_result(c_list* c) noexcept : list_(c) {}
-  std::span<const typename S::c_struct> get() const noexcept { return {list_->val, list_->len}; }
+  std::span<const typename S::c_struct> get() const noexcept { return {list_.get()->val, list_.get()->len}; }
   std::vector<S> lift() const {
     std::vector<S> values;
-    values.reserve(list_->len);
+    values.reserve(list_.get()->len);
     for (const auto& c : get()) values.push_back(detail::lift_struct<S>(c));
     return values;
   }
 
  private:
-  std::unique_ptr<c_list, detail::c_release<S>> list_;
+  detail::c_owner<S, c_list> list_;
 };
 
 }  // namespace guestkit

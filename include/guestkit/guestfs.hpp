@@ -27,11 +27,11 @@ class basic_value_core : public basic_handle<T> {
 
  protected:
   template <class R, class F, class... A>
-  R call(const char* op, F fn, const A&... arguments) {
+  R call(const action& op, F fn, const A&... arguments) {
     return this->template invoke<R>(op, fn, arguments...).lift();
   }
   template <class R, class F, class... A>
-  R give(const char* op, F fn, const A&... arguments) {
+  R give(const action& op, F fn, const A&... arguments) {
     return this->template add<R>(op, fn, arguments...).lift();
   }
 };
@@ -55,7 +55,7 @@ class basic_guestfs : public detail::actions<Core> {
 
   /// What the user set, where a launch has put something else; else what libguestfs says.
   template <class R>
-  typename Core::template result<R> own(Setting setting, const char* op, auto&& ask) {
+  typename Core::template result<R> own(Setting setting, const detail::action& op, auto&& ask) {
     const call_scope open(this->state(), op);
     const auto user = this->covered(setting);
     if (!user.is_covered) return ask();

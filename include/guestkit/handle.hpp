@@ -175,16 +175,16 @@ class basic_handle {
 
  protected:
   template <class R, class F, class... A>
-  c_result<R> invoke(const char* op, F fn, const A&... arguments) {
+  c_result<R> invoke(const action& op, F fn, const A&... arguments) {
     return detail::call<R>(state_, op, fn, arguments...);
   }
 
   /// A call that gives the machine something.
   template <class R, class F, class... A>
-  c_result<R> add(const char* op, F fn, const A&... arguments) {
-    const turn mine(state_, op);
+  c_result<R> add(const action& op, F fn, const A&... arguments) {
+    const turn mine(state_, op.name);
     auto result = invoke<R>(op, fn, arguments...);
-    const bool disk = std::string_view(op) != "config";
+    const bool disk = std::string_view(op.name) != "config";
     if (state_->disks_gone.exchange(false))
       std::erase_if(state_->additions, [](const auto& earlier) { return earlier.disk; });
     if constexpr ((std::is_pointer_v<A> || ...))  // a libvirt domain, which may be gone the next time

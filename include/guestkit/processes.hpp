@@ -32,14 +32,25 @@ inline unsigned fork_generation() noexcept {
   return generation.load(std::memory_order_relaxed);
 }
 
-inline pid_t thread_id() noexcept {
-  thread_local unsigned generation = fork_generation() + 1;
-  thread_local pid_t id = 0;
-  if (generation != fork_generation()) {  // a forked child's only thread has another number
-    id = static_cast<pid_t>(::syscall(SYS_gettid));
-    generation = fork_generation();
+/// The calling thread, as the kernel numbers it.
+struct thread_numbers {
+  unsigned generation = 0;  // of the process, from one on; zero: not known yet
+  pid_t id = 0;
+  bool is_main = false;  // of the process' threads
+};
+
+/// Asks the kernel once a thread, and again in a forked child, whose only thread has another number.
+inline const thread_numbers& this_thread() noexcept {
+  thread_local thread_numbers known;
+  const unsigned generation = fork_generation() + 1;
+  if (known.generation != generation) {
+    const auto id = static_cast<pid_t>(::syscall(SYS_gettid));
+    known = {generation, id, id == ::getpid()};
   }
-  return id;
+  return known;
+}
+inline pid_t thread_id() noexcept {
+  return this_thread().id;
 }
 
 /// While it lives, threads are started that handle no signals: those are the program's.

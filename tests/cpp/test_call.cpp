@@ -56,7 +56,7 @@ class raw_core : public guestkit::detail::handle {
 
  protected:
   template <class R, class F, class... A>
-  guestkit::c_result<R> call(const char* op, F fn, const A&... arguments) {
+  guestkit::c_result<R> call(const guestkit::detail::action& op, F fn, const A&... arguments) {
     return this->template invoke<R>(op, fn, arguments...);
   }
 };

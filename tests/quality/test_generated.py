@@ -31,7 +31,7 @@ def test_the_generated_files_are_up_to_date() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["include/guestkit/generated/actions.hpp", "bindings/generated/methods_2.cpp", "guestkit/_native.pyi"],
+    ["include/guestkit/generated/actions.hpp", "bindings/generated/methods.cpp", "guestkit/_native.pyi"],
 )
 def test_an_edited_or_missing_file_is_named(copy: Path, name: str) -> None:
     with open(copy / name, "a", encoding="utf-8") as file:

@@ -1,19 +1,12 @@
-"""The table of methods of the Python extension, in a few files so that they compile side by side."""
+"""The table of methods of the Python extension: one file, since methods of a signature share their code."""
 
 from __future__ import annotations
 
 from .facts import NOTICE, Action, Api
 
-SHARDS = 4
-
 
 def files(api: Api) -> dict[str, str]:
-    size = -(-len(api.actions) // SHARDS)
-    folder = "bindings/generated/"
-    return {
-        f"{folder}methods_{n + 1}.cpp": _shard(n + 1, api.actions[n * size : (n + 1) * size])
-        for n in range(SHARDS)
-    }
+    return {"bindings/generated/methods.cpp": _table(api.actions)}
 
 
 def docstring(action: Action) -> str:
@@ -27,14 +20,14 @@ def docstring(action: Action) -> str:
     return "\n".join([*lines, "", *action.notes])
 
 
-def _shard(number: int, actions: tuple[Action, ...]) -> str:
+def _table(actions: tuple[Action, ...]) -> str:
     lines = [
         f"// {NOTICE}",
         '#include "../method.hpp"',
         "",
         "namespace guestkit::python {",
         "",
-        f"void add_methods_{number}(PyTypeObject* type) {{",
+        "void add_methods(PyTypeObject* type) {",
     ]
     for action in actions:
         names = "{" + ", ".join(f'"{a.name}"' for a in action.arguments) + "}"
@@ -42,7 +35,7 @@ def _shard(number: int, actions: tuple[Action, ...]) -> str:
         replaced = f'"{action.deprecation}"' if action.deprecated else "nullptr"
         lines += [
             action.condition,
-            f'  def<&Handle::{action.name}>(type, {{"{action.name}", {names}, {replaced},',
+            f'  define(type, row<&Handle::{action.name}>, {{"{action.name}", {names}, {replaced},',
             f'      "{text}"}});',
             "#endif",
         ]

@@ -22,7 +22,7 @@ class borrowed_core {
 
  protected:
   template <class R, class F, class... A>
-  R call(const char* op, F fn, const A&... arguments) {
+  R call(const action& op, F fn, const A&... arguments) {
     return detail::call<R>(state_, op, fn, arguments...).lift();
   }
 
