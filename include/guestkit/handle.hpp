@@ -203,8 +203,8 @@ class basic_handle {
     return basic_subscription<T>(state_, events, std::move(callback));
   }
 
-  /// The state outlives this object if another thread destroys it as soon as a call has ended.
-  std::shared_ptr<basic_handle_state<T>> state() const noexcept { return state_; }
+  /// Who makes a call copies it: another thread may destroy this object as soon as the call has ended.
+  const std::shared_ptr<basic_handle_state<T>>& state() const noexcept { return state_; }
 
   /// Has libguestfs make its files in a directory of ours beneath the one that it would take itself.
   void use_private_tmpdir() {
