@@ -7,10 +7,9 @@ namespace guestkit::python {
 void define(PyTypeObject* type, Row& row, const Description& description) {
   // As long-lived as the type that points to it: to the end of the process.
   auto* method = new Method;
-  method->name = description.name;
+  method->name = description.action.name;
   method->deprecated = description.deprecated;
-  for (const char* start : {"launch", "add_", "disk_"})
-    method->may_wait = method->may_wait || method->name.starts_with(start);
+  method->may_wait = description.action.waits_for_programs;
 
   std::string text = method->name + "($self";
   for (const char* name : description.arguments) {

@@ -9,7 +9,6 @@
 #include <array>
 #include <cstddef>
 #include <initializer_list>
-#include <new>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -27,7 +26,7 @@ namespace guestkit::python {
 
 /// What the table says of a method.
 struct Description {
-  const char* name;
+  detail::action action;
   std::initializer_list<const char*> arguments;
   const char* deprecated;  // what to do instead, or null
   const char* doc;
@@ -49,7 +48,7 @@ struct Method {
   std::size_t required = 0;
   std::size_t positional = 0;  // how many may be given by position
   const char* deprecated = nullptr;
-  bool may_wait = false;  // long, without an appliance: it starts one, or has qemu-img look at a disk
+  bool may_wait = false;  // long, even without an appliance: for a program of the host
   std::string doc;        // with the text signature that inspect reads
 };
 
@@ -120,38 +119,13 @@ auto take(const Method& method, PyObject** slots, std::size_t i) {
 template <class R>
 inline constexpr bool is_bytes = std::is_same_v<R, c_result<buffer>>;
 
-/// What a call returned, once it has. As std::optional, of which a compiler makes twenty functions a type.
-template <class R>
-class Result {
- public:
-  Result() noexcept {}
-  Result(const Result&) = delete;
-  Result& operator=(const Result&) = delete;
-  ~Result() {
-    if (there_) result_.~R();
-  }
-  void made_by(const auto& call) {
-    new (&result_) R(call());
-    there_ = true;
-  }
-  R& operator*() noexcept { return result_; }
-
- private:
-  union {
-    R result_;
-  };
-  bool there_ = false;
-};
-
 /// Made with braces, so that arguments are converted from left to right and the first wrong one is reported.
 template <class R>
 struct Called {
   template <class Function, class... Held>
-  Called(Handle& handle, const Method& method, Function function, const Held&... held) {
-    without_gil(handle, method.may_wait,
-                [&] { result.made_by([&] { return (handle.*function)(held...); }); });
-  }
-  Result<R> result;
+  Called(Handle& handle, const Method& method, Function function, const Held&... held)
+      : result(interruptible(handle, method.may_wait, [&] { return (handle.*function)(held...); })) {}
+  R result;
 };
 
 template <class R, class Base, class... A, std::size_t... I>
@@ -163,8 +137,8 @@ PyObject* convert_and_call(R (Base::*function)(A...), const Method& method, Hand
       as_view = Value<bool>(given, {method.name.c_str(), method.names[method.positional]});
   Called<R> called{handle, method, function, take<bare<A>>(method, slots, I)...};
   if constexpr (is_bytes<R>)
-    if (as_view) return memoryview(std::move(*called.result).lift());
-  return to_python(*called.result);
+    if (as_view) return memoryview(std::move(called.result).lift());
+  return to_python(called.result);
 }
 
 template <class Function>

@@ -17,7 +17,7 @@ struct action {
 
   const char* name;
   bool is_launch;
-  bool waits_for_programs;  // libguestfs runs programs of the host and waits by select() for what they say
+  bool waits_for_programs;  // libguestfs runs programs of the host and waits, by select(), for what they say
   bool may_run_programs;    // libguestfs may run any program of the host
 
  private:

@@ -218,7 +218,7 @@ class basic_call_scope {
   guestfs_h* h() const noexcept { return state_->h; }
 
   /// With descriptors too high for it, libguestfs would abort the process.
-  void refuse_abort() {
+  void refuse_high_descriptors() {
     if (op_.waits_for_programs && !low_descriptors_are_free())
       fail(
           "1000 files are open in this process: with more, libguestfs aborts it when it runs a program. "
@@ -289,7 +289,7 @@ c_result<R> call(const std::shared_ptr<basic_handle_state<T>>& state, const acti
                  C (*fn)(guestfs_h*, P...), const A&... arguments) {
   basic_call_scope<T> scope(state, op);
   (hide_secrets(state->console, arguments), ...);
-  scope.refuse_abort();
+  scope.refuse_high_descriptors();
   if constexpr (std::is_same_v<R, buffer>) {
     std::size_t size = 0;
     C c;

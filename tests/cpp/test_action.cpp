@@ -1,5 +1,6 @@
 // action.hpp: what guestkit knows of an action by its name, when the program is compiled.
 #include <guestkit/action.hpp>
+#include <string_view>
 
 #define BOOST_TEST_MODULE action
 #include <boost/test/unit_test.hpp>
@@ -8,7 +9,7 @@ using guestkit::detail::action;
 
 BOOST_AUTO_TEST_CASE(launch_alone_is_launch) {
   constexpr action launch = "launch";
-  BOOST_TEST(launch.name == "launch");
+  BOOST_TEST(std::string_view(launch.name) == "launch");
   static_assert(launch.is_launch && launch.waits_for_programs && launch.may_run_programs);
   static_assert(!action("launch_info").is_launch);
 }

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <thread>
 
 #include "support.hpp"
 
@@ -262,6 +263,21 @@ BOOST_AUTO_TEST_CASE(a_program_is_killed_where_there_are_no_descriptors_of_proce
   }
   int status = -1;
   ::waitpid(tester, &status, 0);
+  BOOST_TEST(status == 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_thread_that_forks_is_the_main_one_of_its_child) {
+  using guestkit::detail::this_thread;
+  BOOST_TEST(this_thread().is_main);
+  int status = -1;
+  bool was_main = true;
+  std::thread([&] {
+    was_main = this_thread().is_main;
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(this_thread().is_main && this_thread().id == ::getpid() ? 0 : 1);
+    ::waitpid(child, &status, 0);
+  }).join();
+  BOOST_TEST(!was_main);
   BOOST_TEST(status == 0);
 }
 
