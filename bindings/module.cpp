@@ -18,6 +18,7 @@
 #include "image.hpp"
 #include "inspect.hpp"
 #include "method.hpp"
+#include "value.hpp"
 
 namespace guestkit::python {
 
@@ -194,8 +195,7 @@ bp::object launch_info(const bp::object& self) {
   return translated([&] {
     const auto info = self_of(self.ptr()).launch_info();
     if (!info) return bp::object();
-    return bp::object(
-        bp::make_tuple(to_string(info->mode), info->accelerator.c_str(), info->seconds, text(info->reason)));
+    return bp::object(bp::handle<>(value(*info)));
   });
 }
 

@@ -6,7 +6,7 @@ import base64
 import re
 from xml.etree import ElementTree
 
-from guestkit.inspection import Application, Inspection, OperatingSystem
+from guestkit.generated.values import Application, Inspection, OperatingSystem
 
 # What XML has no way to write: a guest's text may hold it.
 _UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

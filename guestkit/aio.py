@@ -38,7 +38,8 @@ from guestkit.events import Event, EventCallback
 from guestkit.files import Extracted, GuestFile
 from guestkit.fleet import inspect_async as inspect
 from guestkit.fleet import inspect_many_async as inspect_many
-from guestkit.handle import Accel, Guestfs, LaunchInfo, Tuning, limit, refuse_to_pickle
+from guestkit.generated.values import LaunchInfo
+from guestkit.handle import Accel, Guestfs, Tuning, limit, refuse_to_pickle
 from guestkit.images import Backing, ImageInfo
 from guestkit.inspection import Inspection
 from guestkit.unpack import UNPACK, UnpackLimits

@@ -23,7 +23,7 @@ from guestkit import _native
 from guestkit._executor import run_in_executor, shared_executor
 from guestkit.aio import _until_done
 from guestkit.errors import Error
-from guestkit.images import Backing, ImageInfo, image_info, policy_of, probe
+from guestkit.images import Backing, ImageInfo, policy_of, probe
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
@@ -272,7 +272,7 @@ class _Disk:
 def _checked(op: str, path: StrOrBytesPath, format: str | None, backing: Backing) -> Iterator[_Disk]:
     found, node, descriptors = _native.check_disk(op, path, format, *policy_of(op, backing))
     try:
-        yield _Disk(image_info(found), node, descriptors[0])
+        yield _Disk(ImageInfo.from_native(found), node, descriptors[0])
     finally:
         for descriptor in descriptors:
             os.close(descriptor)

@@ -9,21 +9,20 @@ import operator
 import os
 import weakref
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
 from guestkit import _native, images
 from guestkit.errors import Error
 from guestkit.events import Event, EventCallback
-from guestkit.files import SMALL_FILE, Extracted, GuestFile, extracted
+from guestkit.files import SMALL_FILE, Extracted, GuestFile
+from guestkit.generated.values import LaunchInfo
 from guestkit.inspection import (
     DEFAULT_PARTS,
     Inspection,
     Key,
     Mode,
     Part,
-    inspection,
     is_automatic,
     native_keys,
     parts_number,
@@ -37,20 +36,6 @@ Accel = Literal["auto", "kvm", "tcg"]
 Tuning = Literal["auto", "none"]
 
 _log = logging.getLogger("guestkit")
-
-
-@dataclass(frozen=True)
-class LaunchInfo:
-    """How a launch went. Since 0.3."""
-
-    mode: Literal["system", "lean", "warm", "fixed"]
-    """The appliance: libguestfs' own, guestkit's booted or restored, or the user's."""
-    accelerator: Literal["kvm", "tcg", ""]
-    """Who ran its processor; "" where another backend than direct decides."""
-    seconds: float
-    """How long it took."""
-    reason: str
-    """Why nothing faster was used; empty for the fastest."""
 
 
 class Guestfs(_native.Handle):
@@ -225,7 +210,7 @@ class Guestfs(_native.Handle):
     def launch_info(self) -> LaunchInfo | None:
         """Tell how the last launch that succeeded went; None before the first. Since 0.3."""
         last = super().last_launch()
-        return None if last is None else LaunchInfo(*last)  # type: ignore[arg-type]
+        return None if last is None else LaunchInfo(**last)
 
     def inspect(
         self,
@@ -260,7 +245,7 @@ class Guestfs(_native.Handle):
         automatic = is_automatic(mode)
         number = parts_number(parts)
         found = super()._inspect(disks, number, automatic, verify, native_keys(keys), step, opening)
-        return inspection(found)
+        return Inspection.from_native(found)
 
     def read_small(self, path: StrOrBytesPath, *, limit: int = SMALL_FILE) -> bytes:
         """Return the content of a small file, much faster than `read_file`. Since 0.3.
@@ -308,7 +293,7 @@ class Guestfs(_native.Handle):
 
         progress: called now and then with the file and the bytes that are there in all, on the calling thread
         """
-        return extracted(super()._extract(path, host_directory, max_bytes, max_entries, progress))
+        return Extracted.from_native(super()._extract(path, host_directory, max_bytes, max_entries, progress))
 
     def set_event_callback(self, callback: EventCallback, events: Event | int = Event.ALL) -> int:
         """Have callback run at each of these events; return the number of the registration.

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from guestkit import _native
 from guestkit.errors import Error
+from guestkit.generated.values import ImageExtent, ImageInfo, ImageReference, ImageSnapshot
 from guestkit.unpack import PACKED, UnpackLimits, unpacked
 
 if TYPE_CHECKING:
@@ -25,89 +26,18 @@ if TYPE_CHECKING:
 
     from guestkit.handle import Guestfs
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageReference:
-    """Another file that an image has QEMU open.
-
-    Attributes:
-        kind: "backing", "data", "extent" or "parent"
-        name: as it stands in the image: a path, or what QEMU takes for a protocol
-        format: the one that QEMU will use; None: QEMU guesses
-    """
-
-    kind: str
-    name: str
-    format: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageExtent:
-    """A line of a VMDK descriptor; sizes in bytes."""
-
-    access: str
-    kind: str
-    name: str
-    size: int
-    offset: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageSnapshot:
-    """A snapshot inside a qcow2 image. `seconds` is its time, since 1970."""
-
-    id: str
-    name: str
-    virtual_size: int
-    vm_state_size: int
-    seconds: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageInfo:
-    """What a disk image is, read from its header. Whoever made the image chose the names in it.
-
-    Attributes:
-        format: QEMU's name: "raw", "qcow", "qcow2", "vmdk", "vpc" (VHD), "vhdx", "vdi"
-        version: the format's own; 3 for what is called qcow3
-        subformat: such as "streamOptimized", "fixed", "dynamic", "differencing"; of a qcow2 its compat level
-        content: of raw: "mbr", "gpt", "luks", or what is no disk: "gzip", "xz", "zstd", "bzip2", "tar"
-        virtual_size: of the disk, in bytes
-        file_size: of the file, in bytes
-        cluster_size: the unit of allocation, in bytes; 0: none
-        encryption: "aes", "luks" or ""
-        compression: of compressed clusters: "zlib", "zstd", "deflate" or ""
-        dirty: not closed properly
-        corrupt: marked so by QEMU
-        truncated: the image refers to clusters behind the file's end
-        references: everything outside the file that it refers to
-    """
-
-    format: str
-    version: int
-    subformat: str
-    content: str
-    virtual_size: int
-    file_size: int
-    cluster_size: int
-    backing_file: str | None
-    backing_format: str | None
-    data_file: str | None
-    data_file_raw: bool
-    extents: Sequence[ImageExtent]
-    encryption: str
-    compression: str
-    snapshots: Sequence[ImageSnapshot]
-    extended_l2: bool
-    lazy_refcounts: bool
-    dirty: bool
-    corrupt: bool
-    truncated: bool
-    references: Sequence[ImageReference]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the values as dictionaries and tuples, for `json.dumps`. Keys are only ever added."""
-        return asdict(self)
+__all__ = [
+    "Backing",
+    "ImageExtent",
+    "ImageInfo",
+    "ImageReference",
+    "ImageSnapshot",
+    "Under",
+    "add_disk",
+    "policy_of",
+    "probe",
+    "under",
+]
 
 
 def probe(path: StrOrBytesPath, format: str | None = None) -> ImageInfo:
@@ -120,14 +50,7 @@ def probe(path: StrOrBytesPath, format: str | None = None) -> ImageInfo:
     format: QEMU's name; None: by what the file begins with. A guest can make its raw disk look like any other
         format: state "raw" where you know it
     """
-    return image_info(_native.probe(path, format))
-
-
-def image_info(found: Mapping[str, Any]) -> ImageInfo:
-    """Make values of what the C++ side has found."""
-    lists = {"extents": ImageExtent, "snapshots": ImageSnapshot, "references": ImageReference}
-    values = {key: tuple(kind(**item) for item in found[key]) for key, kind in lists.items()}
-    return ImageInfo(**{**found, **values})
+    return ImageInfo.from_native(_native.probe(path, format))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +100,8 @@ def add_disk(
         protocols = tuple(protocols)
 
     def add(file: StrOrBytesPath) -> ImageInfo:
-        return image_info(handle.add_disk(file, readonly, format, rule, directory, protocols, snapshot))
+        found = handle.add_disk(file, readonly, format, rule, directory, protocols, snapshot)
+        return ImageInfo.from_native(found)
 
     may_be_packed = readonly and format is None and snapshot is None and unpack is not None
     content = _content(path) if may_be_packed and "file" in protocols else ""

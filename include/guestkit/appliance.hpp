@@ -15,31 +15,10 @@
 #include <string_view>
 #include <vector>
 
+#include "generated/launch_info.hpp"
 #include "posix.hpp"
 
 namespace guestkit {
-
-/// Which appliance a launch uses.
-enum class ApplianceMode {
-  system,  ///< libguestfs' own
-  lean,    ///< guestkit's, booted
-  warm,    ///< guestkit's, restored from a snapshot
-  fixed,   ///< the user's: set_path(), LIBGUESTFS_PATH or HandleOptions::appliance
-};
-
-/// The mode's name as Python and the log have it.
-constexpr const char* to_string(ApplianceMode mode) noexcept {
-  constexpr std::array names{"system", "lean", "warm", "fixed"};
-  return names.at(static_cast<std::size_t>(mode));
-}
-
-/// How a launch went. Since 0.3.
-struct LaunchInfo {
-  ApplianceMode mode = ApplianceMode::system;
-  std::string accelerator = {};  ///< "kvm" or "tcg"; empty where another backend than direct decides
-  double seconds = 0;
-  std::string reason = {};  ///< why nothing faster was used; empty for the fastest
-};
 
 /// What to tell libguestfs for a fast launch. Since 0.3.
 struct ApplianceChoice {

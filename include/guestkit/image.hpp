@@ -10,8 +10,8 @@
 #include <string_view>
 #include <utility>
 
+#include "generated/image_info.hpp"
 #include "image/file.hpp"
-#include "image/info.hpp"
 #include "image/others.hpp"
 #include "image/qcow.hpp"
 #include "image/vdi.hpp"

@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "files.hpp"
+#include "generated/inspection.hpp"
 #include "guestfs.hpp"
 #include "inspect/fast.hpp"
-#include "inspect/info.hpp"
 #include "inspect/layout.hpp"
 #include "inspect/options.hpp"
 #include "inspect/parts.hpp"

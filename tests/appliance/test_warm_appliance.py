@@ -18,9 +18,8 @@ from typing import Any
 
 import pytest
 
-from guestkit import Guestfs, LaunchError, _template, appliance
+from guestkit import Guestfs, LaunchError, LaunchInfo, _template, appliance
 from guestkit.appliance import Appliance
-from guestkit.handle import LaunchInfo
 
 MEGABYTE = 1 << 20
 

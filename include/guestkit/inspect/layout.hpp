@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "../files.hpp"
+#include "../generated/inspection.hpp"
 #include "borrowed.hpp"
-#include "info.hpp"
 #include "options.hpp"
 #include "texts.hpp"
 

@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "info.hpp"
+#include "../generated/inspection.hpp"
 #include "texts.hpp"
 
 namespace guestkit::detail {

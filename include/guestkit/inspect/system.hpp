@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "../generated/inspection.hpp"
 #include "borrowed.hpp"
-#include "info.hpp"
 #include "layout.hpp"
 #include "parts.hpp"
 
