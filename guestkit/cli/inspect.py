@@ -183,6 +183,7 @@ class _Output:
 
     def _write_xml(self, report: Report) -> None:
         if report.inspection is not None:
-            self._screen.write(report.inspection.to_xml())
+            # A document that states no encoding is in UTF-8, whatever the terminal is set to.
+            self._screen.write_bytes(report.inspection.to_xml().encode())
         elif report.error is not None:
             self._screen.tell("error", options_of(report.error.message))

@@ -56,9 +56,11 @@ class Screen:
             sys.stdout.flush()
 
     def write_bytes(self, content: bytes) -> None:
-        """Write to stdout as it is: for pipes and files."""
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+        """Write to stdout as it is, whatever its encoding."""
+        with self._beside_progress():
+            sys.stdout.flush()
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
 
     def show(self, what: RenderableType) -> None:
         """Render for a terminal."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -394,6 +395,15 @@ def test_xml_is_virt_inspectors(serve: Serve, capsys: pytest.CaptureFixture[str]
     assert main(["inspect", "--xml", "web.img"]) == 0
     assert GOOD.inspection is not None
     assert capsys.readouterr().out == GOOD.inspection.to_xml()
+
+
+def test_xml_is_utf_8_where_stdout_is_not(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had Python's escapes in the place of letters."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    serve(report("web.img", system(hostname="bücher")))
+    assert main(["inspect", "--xml", "web.img"]) == 0
+    assert "<hostname>bücher</hostname>".encode() in written.getvalue()
 
 
 def test_parts_on_request_are_in_the_text() -> None:
