@@ -238,7 +238,7 @@ def test_a_signal_ends_it_says_so_and_leaves_no_qemu(
     demo_guest: Path, tmp_path: Path, words: list[str], number: signal.Signals, said: str
 ) -> None:
     target = tmp_path / "target"
-    paths = [":/usr", target] if words[0] == "cp" else []
+    paths = [":/usr", str(target)] if words[0] == "cp" else []
     mark = uuid.uuid4().hex
     with subprocess.Popen(
         [sys.executable, "-m", "guestkit", *words, demo_guest, *paths],
