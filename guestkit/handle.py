@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import math
 import operator
@@ -13,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
 from guestkit import _native, images
-from guestkit.errors import Error
+from guestkit.errors import Error, HandleClosed
 from guestkit.events import Event, EventCallback
 from guestkit.files import SMALL_FILE, Extracted, GuestFile
 from guestkit.generated.values import LaunchInfo
@@ -358,8 +359,16 @@ _open_handles: weakref.WeakSet[Guestfs] = weakref.WeakSet()
 @atexit.register
 def _close_open_handles() -> None:
     """libguestfs' own exit handler would run callbacks into an interpreter that is gone."""
-    for handle in list(_open_handles):
-        if handle.is_idle():
+    with contextlib.ExitStack() as ends:  # one that fails costs no other its end
+        for handle in list(_open_handles):
+            ends.callback(_end, handle)
+
+
+def _end(handle: Guestfs) -> None:
+    if not handle.is_open():  # closed already, which a subclass' close() may refuse to do again
+        return
+    if handle.is_idle():
+        with contextlib.suppress(HandleClosed):  # by another thread, this moment
             handle.close()
-        else:  # in a daemon thread, that ends where it stands; its hypervisor would go on
-            handle.terminate()
+    else:  # in a daemon thread, that ends where it stands; its hypervisor would go on
+        handle.terminate()

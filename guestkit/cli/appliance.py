@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from guestkit import appliance
+from guestkit.cli.ending import noting
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import printable
 
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     if arguments.action == "build":
-        with screen.steps("building the fast appliance"):
+        with noting("no appliance was built"), screen.steps("building the fast appliance"):
             built = appliance.build(force=arguments.force)
         screen.write(f"{printable(str(built.directory))}\n")
         return 0

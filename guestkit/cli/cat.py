@@ -6,9 +6,11 @@ import argparse
 import codecs
 
 from guestkit.cli.common import add_guest_options, guest, path_in_guest
+from guestkit.cli.ending import noting
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import printable
 from guestkit.guest import read_chunks
+from guestkit.handle import Guestfs
 
 SUMMARY = "write a guest's files to stdout"
 DESCRIPTION = """\
@@ -30,15 +32,20 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     with guest(arguments, screen) as g:
         for path in arguments.paths:
-            text = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-            for chunk in read_chunks(g, path):
-                if screen.is_terminal:
-                    screen.write(visible(text.decode(chunk)))
-                else:
-                    screen.write_bytes(chunk)
-            if screen.is_terminal:
-                screen.write(visible(text.decode(b"", final=True)))
+            with noting(f"{path} is not complete"):
+                _write(g, path, screen)
     return 0
+
+
+def _write(g: Guestfs, path: str, screen: Screen) -> None:
+    text = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    for chunk in read_chunks(g, path):
+        if screen.is_terminal:
+            screen.write(visible(text.decode(chunk)))
+        else:
+            screen.write_bytes(chunk)
+    if screen.is_terminal:
+        screen.write(visible(text.decode(b"", final=True)))
 
 
 def visible(text: str) -> str:

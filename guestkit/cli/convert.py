@@ -7,6 +7,7 @@ import json
 import os
 
 from guestkit.cli.common import FORMATS, UsageError, add_disk_options, backing
+from guestkit.cli.ending import noting
 from guestkit.cli.errors import options_of
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable
@@ -56,7 +57,10 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         raise UsageError(f"the name {arguments.output!r} does not tell its format: state it with --to")
     if os.path.lexists(arguments.output) and not arguments.force:
         raise UsageError(f"{arguments.output!r} is there already: --force replaces it")
-    with screen.transfer(os.path.basename(arguments.output), of_bytes=False) as tell:
+    with (
+        noting(f"{arguments.output} is not written; what was unfinished is removed"),
+        screen.transfer(os.path.basename(arguments.output), of_bytes=False) as tell,
+    ):
         result = DiskConverter().convert(
             arguments.source,
             arguments.output,

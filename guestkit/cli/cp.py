@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from guestkit.cli.common import UsageError, add_guest_options, guest
+from guestkit.cli.ending import noting
 from guestkit.cli.screen import Screen
 from guestkit.copying import copy_in, copy_out
 
@@ -45,6 +46,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     if goes_in and arguments.format is None:
         raise UsageError("to write to a disk its --format has to be stated: guestkit info tells it")
     with (
+        noting("nothing was written"),
         guest(arguments, screen, readonly=not goes_in) as g,
         screen.transfer("copying") as progress,
     ):

@@ -15,16 +15,21 @@ from guestkit.fleet import Report
 from guestkit.inspection import Application, Inspection, OperatingSystem
 
 
+def reported(done: int, total: int) -> str:
+    """Say how many disks the output tells of, where it was interrupted."""
+    return f"{done} of {total} disks are reported" if total > 1 else "nothing is reported"
+
+
 def render_reports(reports: Iterable[Report]) -> str:
     """Return the reports as text, one block each, with an empty line between them."""
     return "\n".join("".join(f"{line}\n" for line in _lines(report)) for report in reports)
 
 
 def _lines(report: Report) -> Iterator[str]:
-    if report.error is not None:
-        yield printable(options_of(report.error.message))
-        return
     yield printable(", ".join(report.disks))
+    if report.error is not None:
+        reason = options_of(report.error.message).removeprefix(f"{report.disk}: ")
+        yield from fact_lines([("error", [printable(reason)])])
     if report.inspection is None:
         return
     yield from fact_lines(_disk_facts(report.inspection))
@@ -43,8 +48,8 @@ def tree(report: Report, *, packages: bool) -> RenderableType:
 
     packages: list them; else their number alone
     """
-    if report.error is not None:
-        return Text.assemble(("✗ ", "red"), printable(options_of(report.error.message)))
+    if report.error is not None:  # which stderr, beside it on the terminal, says
+        return Text.assemble(("✗ ", "red"), (printable(", ".join(report.disks)), "bold"), "  not inspected")
     title = Text.assemble((printable(", ".join(report.disks)), "bold"), (f"  {report.seconds:.1f} s", "dim"))
     top = Tree(title, guide_style="dim")
     if report.inspection is None:

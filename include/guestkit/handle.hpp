@@ -35,7 +35,8 @@ enum class Tuning {
 
 /// What a handle is made with.
 struct HandleOptions {
-  /// Take LIBGUESTFS_* and TMPDIR from the environment: guestfs(3), "ENVIRONMENT VARIABLES".
+  /// Take LIBGUESTFS_* and TMPDIR from the environment: guestfs(3), "ENVIRONMENT VARIABLES". A variable that
+  /// is empty counts as unset; one that makes no sense is an Error that names it.
   bool environment = true;
   Accel accel = Accel::automatic;
   Tuning tuning = Tuning::automatic;
@@ -93,8 +94,7 @@ class basic_handle {
     wish_.path_given = options.environment && is_set("LIBGUESTFS_PATH");
     wish_.hypervisor_given = options.environment && (is_set("LIBGUESTFS_HV") || is_set("LIBGUESTFS_QEMU"));
     // The environment here, not by guestfs_create: there a bad variable is only printed to stderr.
-    if (options.environment)
-      invoke<void>("parse_environment", guestfs_parse_environment_list, cstr_list(environment()));
+    if (options.environment) read_environment();
     if (is_set("LIBGUESTFS_DEBUG")) state_->verbose = invoke<bool>("get_verbose", guestfs_get_verbose).lift();
     if (is_set("LIBGUESTFS_TRACE")) state_->traces = invoke<bool>("get_trace", guestfs_get_trace).lift();
     guestfs_set_event_callback(state_->h, &deliver<T>, GUESTFS_EVENT_ALL, 0, state_.get());
@@ -486,14 +486,35 @@ class basic_handle {
     return choice;
   }
 
-  /// The environment without what makes libguestfs stop reading it: empty directory variables, which mean
-  /// unset, and a runtime directory that is not there, as after su or in a container.
+  /// Takes what the environment says. Where libguestfs cannot, throws an Error that begins with the variable:
+  /// libguestfs' own names the value alone, or the variable alone, or neither.
+  void read_environment() {
+    const auto variables = environment();
+    const auto read = [&](const std::vector<cstr>& some) {
+      invoke<void>("parse_environment", guestfs_parse_environment_list, cstr_list(some));
+    };
+    try {
+      read(variables);
+    } catch (const Error&) {
+      for (const auto& variable : variables) try {
+          read({variable});
+        } catch (const Error& e) {
+          const std::string text = variable.c_str();
+          if (e.message().starts_with(text)) throw;
+          throw Error(e.op(), text + ": " + e.message(), e.error_number());
+        }
+      throw;
+    }
+  }
+
+  /// The environment without what makes libguestfs stop reading it: empty variables, which mean unset, and a
+  /// runtime directory that is not there, as after su or in a container.
   static std::vector<cstr> environment() {
     std::vector<cstr> variables;
     for (char** variable = environ; variable != nullptr && *variable != nullptr; ++variable) {
       const std::string_view text = *variable;
       constexpr std::string_view runtime = "XDG_RUNTIME_DIR=";
-      if (text == "TMPDIR=") continue;
+      if (text.find('=') == text.size() - 1) continue;
       if (text.starts_with(runtime) && ::access(*variable + runtime.size(), F_OK) != 0) continue;
       variables.emplace_back(*variable);
     }

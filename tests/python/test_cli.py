@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,18 +16,22 @@ from typing import Any
 
 import pytest
 
+import guestkit.appliance
 import guestkit.cli.df
 import guestkit.cli.doctor
 import guestkit.cli.inspect
+import guestkit.cli.progress
+import guestkit.convert
 from guestkit import Error, Key, probe
 from guestkit.cli import main
 from guestkit.cli.ending import Terminated
 from guestkit.cli.parser import COMMANDS
 from guestkit.cli.reports import render_reports
+from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, human_size, printable
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.doctor import Finding
-from guestkit.fleet import Failure, Report
+from guestkit.fleet import Failure, FleetProgress, Report
 from guestkit.inspection import (
     ALL_PARTS,
     Application,
@@ -94,16 +100,17 @@ Serve = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
-    """Have the command get these reports, then this exception; returns what it asked for."""
+    """Have the command get these reports, or one and this exception; returns what it asked for."""
     given: dict[str, Any] = {}
 
     def serve(*reports: Report, error: BaseException | None = None) -> dict[str, Any]:
         def inspect_many(disks: Iterable[str], **options: Any) -> Iterator[Report]:
             assert list(disks) == [report.disk for report in reports]
             given.update(options)
-            yield from reversed(reports)  # they come as they are ready
-            if error is not None:
-                raise error
+            for report in reversed(reports):  # they come as they are ready
+                yield report
+                if error is not None:
+                    raise error
 
         monkeypatch.setattr(guestkit.cli.inspect, "inspect_many", inspect_many)
         return given
@@ -137,7 +144,8 @@ blank.img
   filesystems     none
   no operating system found
 
-bad.img: is empty
+bad.img
+  error           is empty
 """
 
 
@@ -204,7 +212,7 @@ def test_no_field_reaches_the_terminal_unescaped() -> None:
     )
     lines = text.split("\n")
     assert all(line.isprintable() for line in lines)
-    assert len(lines) == 20
+    assert len(lines) == 21
     assert text.count(r"\x1b[31m\n\u202e\xff") == 23
 
 
@@ -222,7 +230,7 @@ def test_a_disk_that_failed_makes_the_status_1_and_the_others_are_reported(
 ) -> None:
     serve(BAD, GOOD)
     assert main(["inspect", "bad.img", "web.img"]) == 1
-    assert capsys.readouterr() == (render_reports([BAD, GOOD]), "")
+    assert capsys.readouterr() == (render_reports([BAD, GOOD]), "guestkit: error: bad.img: is empty\n")
 
 
 def test_json_is_a_list_of_reports_and_pure_ascii(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
@@ -230,7 +238,7 @@ def test_json_is_a_list_of_reports_and_pure_ascii(serve: Serve, capsys: pytest.C
     serve(GOOD, BAD, odd)
     assert main(["inspect", "--json", "web.img", "bad.img", "\udcff"]) == 1
     out, err = capsys.readouterr()
-    assert err == ""
+    assert err == "guestkit: error: bad.img: is empty\n"
     assert out.isascii()
     assert "\x1b" not in out
     reports = json.loads(out)
@@ -279,7 +287,7 @@ def test_a_demo_guest_that_cannot_be_made_is_one_line_on_stderr(
     assert main(["inspect"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.splitlines()[1:] == [r"guestkit: launch: no\x1b kernel here"]
+    assert err.splitlines()[1:] == [r"guestkit: error: launch: no\x1b kernel here"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), Terminated(15)])
@@ -287,22 +295,50 @@ def test_ctrl_c_and_sigterm_tell_what_was_done_until_then(
     serve: Serve, capsys: pytest.CaptureFixture[str], error: BaseException
 ) -> None:
     serve(BAD, GOOD, error=error)
-    assert main(["inspect", "bad.img", "web.img"]) == 128 + (15 if isinstance(error, Terminated) else 2)
-    assert capsys.readouterr() == (render_reports([BAD, GOOD]), "")
+    status = 128 + (15 if isinstance(error, Terminated) else 2)
+    assert main(["inspect", "bad.img", "web.img"]) == status
+    assert capsys.readouterr() == (
+        render_reports([GOOD]),
+        "guestkit: interrupted: 1 of 2 disks are reported\n",
+    )
+    assert main(["inspect", "--json", "bad.img", "web.img"]) == status
+    out, err = capsys.readouterr()
+    assert [one["disk"] for one in json.loads(out)] == ["web.img"]
+    assert err == "guestkit: interrupted: 1 of 2 disks are reported\n"
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["unknown"], ["inspect", "--unknown"], ["inspect", "--js", "disk"]]
+    ("arguments", "told"),
+    [
+        ([], "COMMAND"),
+        (["unknown"], "'unknown'"),
+        (["inspect", "--unknown"], "there is no option '--unknown'"),
+        (["inspect", "--js", "disk"], "there is no option '--js'"),
+        (["doctor", "web.qcow2"], "there is no argument 'web.qcow2'"),
+        (["convert", "web.qcow2"], "OUTPUT"),
+        (["inspect", "--format", "iso", "disk"], "'iso'"),
+        (["inspect", "--timeout", "soon", "disk"], "'soon'"),
+        (["inspect", "--timeout", "-1", "disk"], "'-1'"),
+        (["inspect", "--concurrency", "0", "disk"], "at least 1"),
+        (["inspect", "--xml", "a", "b"], "one guest"),
+        (["cp", "disk", "a", "b"], "colon"),
+    ],
 )
-def test_wrong_usage_is_status_2_and_says_so_on_stderr(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
+def test_wrong_usage_is_a_sentence_and_one_line_of_usage(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The sentence stood below ten lines of usage."""
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("usage: guestkit")
+    sentence, usage = err.splitlines()
+    assert sentence.startswith("guestkit: error: ")
+    assert told in sentence
+    assert usage.startswith("usage: guestkit")
+    assert usage.endswith(" --help tells more")
+    assert len(usage) < 100
 
 
 def test_help_shows_examples_and_exit_statuses(capsys: pytest.CaptureFixture[str]) -> None:
@@ -334,19 +370,20 @@ def test_a_reader_that_went_away_is_no_error_message() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with os.fdopen(writer, "wb") as pipe:
         done = run("inspect", "/nonexistent", stdout=pipe, env=environment)
-    assert (done.returncode, done.stderr) == (141, b"")
+    assert (done.returncode, done.stderr) == (141, b"guestkit: error: /nonexistent: no such file\n")
 
 
 def test_stdout_that_cannot_show_a_character_gets_it_escaped(tmp_path: Path) -> None:
     done = run(
         "inspect", "ä", stdout=subprocess.PIPE, cwd=tmp_path, env=os.environ | {"PYTHONIOENCODING": "ascii"}
     )
-    assert (done.returncode, done.stdout, done.stderr) == (1, b"\\xe4: no such file\n", b"")
+    assert (done.returncode, done.stdout) == (1, b"\\xe4\n  error           no such file\n")
+    assert done.stderr == b"guestkit: error: \\xe4: no such file\n"
 
 
 def test_a_disk_whose_name_is_not_utf8(tmp_path: Path) -> None:
     done = run("inspect", "--json", b"\xff.img", stdout=subprocess.PIPE, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (1, b"")
+    assert (done.returncode, done.stderr) == (1, b"guestkit: error: \\xff.img: no such file\n")
     (report,) = json.loads(done.stdout)
     assert report["disk"] == "\udcff.img"
     message = "\udcff.img: no such file"
@@ -394,6 +431,15 @@ def test_xml_is_virt_inspectors(serve: Serve, capsys: pytest.CaptureFixture[str]
     assert main(["inspect", "--xml", "web.img"]) == 0
     assert GOOD.inspection is not None
     assert capsys.readouterr().out == GOOD.inspection.to_xml()
+
+
+def test_xml_is_utf_8_where_stdout_is_not(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had Python's escapes in the place of letters."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    serve(report("web.img", system(hostname="bücher")))
+    assert main(["inspect", "--xml", "web.img"]) == 0
+    assert "<hostname>bücher</hostname>".encode() in written.getvalue()
 
 
 def test_parts_on_request_are_in_the_text() -> None:
@@ -451,7 +497,7 @@ def test_a_fault_of_guestkit_is_one_line_and_a_traceback_with_debug(
     monkeypatch.setattr(guestkit.cli.doctor, "diagnose", diagnose)
     assert main(["doctor"]) == 1
     err = capsys.readouterr().err
-    assert err.startswith("guestkit: this is a fault of guestkit: KeyError: '\\x1b[31m'; ")
+    assert err.startswith("guestkit: error: this is a fault of guestkit: KeyError: '\\x1b[31m'; ")
     assert err.count("\n") == 1
     assert main(["doctor", "--debug"]) == 1
     err = capsys.readouterr().err
@@ -525,7 +571,7 @@ def test_info_says_what_a_disk_refers_to_and_escapes_it(
     out, err = capsys.readouterr()
     assert r"refers to       backing file '/etc/\x1b[2Jshadow', read as raw" in out
     assert "--backing DIRECTORY" in out
-    assert err == f"guestkit: {tmp_path / 'missing'}: no such file\n"
+    assert err == f"guestkit: error: {tmp_path / 'missing'}: no such file\n"
     assert main(["info", "--json", str(overlay)]) == 0
     (told,) = json.loads(capsys.readouterr().out)
     assert (told["disk"], told["backing_file"]) == (str(overlay), "/etc/\x1b[2Jshadow")
@@ -587,7 +633,7 @@ def test_df_has_a_row_for_each_filesystem(
 ) -> None:
     full = replace(filesystem("/dev/sda1", "ext4"), size=4 << 20, used=1 << 20)
     reports = [BAD, report("web.img", system(), filesystems=(full, filesystem("/dev/sda3\x1b", "swap")))]
-    monkeypatch.setattr(guestkit.cli.df, "inspect_many", lambda disks, **options: iter(reports))
+    monkeypatch.setattr(guestkit.cli.df, "inspect_many", lambda disks, **options: (yield from reports))
     assert main(["df", "-h", "web.img", "bad.img"]) == 1
     out, err = capsys.readouterr()
     assert out == (
@@ -595,7 +641,7 @@ def test_df_has_a_row_for_each_filesystem(
         "web.img  /dev/sda1      ext4  4.0M  1.0M  25%   /\n"
         "web.img  /dev/sda3\\x1b  swap  -     -     -\n"
     )
-    assert err == "guestkit: bad.img: is empty\n"
+    assert err == "guestkit: error: bad.img: is empty\n"
     assert main(["df", "--json", "web.img", "bad.img"]) == 1
     assert json.loads(capsys.readouterr().out)[0] == {
         "disk": "web.img",
@@ -615,3 +661,117 @@ def test_every_command_has_an_example_and_tells_its_exit_statuses(capsys: pytest
         out = capsys.readouterr().out
         assert f"\n  guestkit {name} " in out or f"\n  guestkit {name}\n" in out
         assert "exit status:\n  0  all is well\n" in out
+
+
+# What takes long, where nobody sees the progress.
+
+
+def launching(told: threading.Event) -> Callable[..., Iterator[Report]]:
+    """A fleet whose appliance starts until something was told, and whose next disk does not."""
+
+    def inspect_many(disks: list[str], *, progress: Any, **options: Any) -> Iterator[Report]:
+        if progress is not None:
+            progress(FleetProgress(done=0, steps={"web.img": "starting the appliance", "b.img": "opening"}))
+        assert told.wait(60)
+        yield GOOD
+        if progress is not None:
+            progress(FleetProgress(done=1, steps={"b.img": "looking for operating systems"}))
+        yield BLANK
+
+    return inspect_many
+
+
+@pytest.fixture
+def stderr_told(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], threading.Event]:
+    """What is told to stderr, and whether that was something already."""
+    lines: list[str] = []
+    told = threading.Event()
+
+    def tell(self: Screen, level: str, text: str) -> None:
+        lines.append(text)
+        told.set()
+
+    monkeypatch.setattr(Screen, "tell", tell)
+    return lines, told
+
+
+def test_a_launch_that_took_minutes_was_silent_in_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, stderr_told: tuple[list[str], threading.Event]
+) -> None:
+    lines, told = stderr_told
+    monkeypatch.setattr(guestkit.cli.progress, "LONG", 0.0)
+    monkeypatch.setattr(guestkit.cli.inspect, "inspect_many", launching(told))
+    assert main(["inspect", "--json", "web.img", "blank.img"]) == 0
+    assert lines == ["web.img: starting the appliance takes more than 0 seconds"]  # once
+
+
+@pytest.mark.parametrize(("words", "long"), [((), 3600.0), (("-q",), 0.0)], ids=["in time", "quiet"])
+def test_nothing_is_told_of_a_launch_that_is_in_time_or_where_nobody_wants_to_know(
+    monkeypatch: pytest.MonkeyPatch,
+    stderr_told: tuple[list[str], threading.Event],
+    words: tuple[str, ...],
+    long: float,
+) -> None:
+    lines, told = stderr_told
+    told.set()
+    monkeypatch.setattr(guestkit.cli.progress, "LONG", long)
+    monkeypatch.setattr(guestkit.cli.inspect, "inspect_many", launching(told))
+    assert main(["inspect", *words, "web.img", "blank.img"]) == 0
+    assert lines == []
+
+
+def test_a_single_guest_s_launch_is_told_too(stderr_told: tuple[list[str], threading.Event]) -> None:
+    lines, told = stderr_told
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guestkit.cli.progress, "LONG", 3600.0)
+        with Screen().steps("web.img") as step:
+            patch.setattr(guestkit.cli.progress, "LONG", 0.0)
+            step("starting the appliance\x1b")
+            assert told.wait(60)
+            step("mounting")
+    assert lines == ["web.img: starting the appliance\x1b takes more than 0 seconds"]  # `tell` escapes it
+
+
+@pytest.mark.parametrize("words", [["doctor"], ["appliance", "build"]], ids=" ".join)
+def test_an_interruption_of_any_command_is_told(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def end(**options: Any) -> None:
+        raise Terminated(15)
+
+    monkeypatch.setattr(guestkit.cli.doctor, "diagnose", end)
+    monkeypatch.setattr(guestkit.appliance, "build", end)
+    assert main(words) == 143
+    told = "interrupted: no appliance was built" if words[0] == "appliance" else "interrupted"
+    assert capsys.readouterr() == ("", f"guestkit: {told}\n")
+
+
+def test_a_conversion_that_is_interrupted_says_what_is_left(
+    disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def end(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(guestkit.convert, "_settle", end)
+    output = disk.with_name("disk.vmdk")
+    assert main(["convert", str(disk), str(output)]) == 130
+    assert capsys.readouterr() == (
+        "",
+        f"guestkit: interrupted: {output} is not written; what was unfinished is removed\n",
+    )
+    assert [*disk.parent.iterdir()] == [disk]
+
+
+def test_a_terminal_that_is_gone_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGHUP comes when it closes; then stderr cannot be written."""
+
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(5, "Input/output error")
+
+    def end() -> None:
+        raise Terminated(1)
+
+    monkeypatch.setattr(guestkit.cli.doctor, "diagnose", end)
+    monkeypatch.setattr(sys, "stderr", Gone())
+    assert main(["doctor"]) == 129
