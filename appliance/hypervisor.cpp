@@ -233,6 +233,7 @@ string restore(const string& directory, const Words& recorded, const Words& give
   Link port;
   const int state = inherited(directory + "/state", O_RDONLY);
   const int memory = inherited(directory + "/mem", O_RDWR);
+  if (memory < 0 && errno != ENOENT) return directory + "/mem: " + std::strerror(errno);
   if (state < 0 || !qmp.open() || !port.open()) return std::strerror(errno);
   // By its descriptor, so that it is the very file whose size was checked: QEMU dies of a shorter one.
   struct stat s {};

@@ -199,6 +199,18 @@ bp::object launch_info(const bp::object& self) {
   });
 }
 
+bp::object appliance_cache() {
+  return translated([] { return text(guestkit::appliance_cache()); });
+}
+
+bp::object system_appliance_cache() {
+  return text(std::string(guestkit::system_appliance_cache));
+}
+
+bp::object appliance_caches() {
+  return translated([] { return bp::object(bp::handle<>(value(guestkit::appliance_caches()))); });
+}
+
 bp::object appliance_fault(const bp::object& directory) {
   return translated([&] { return text(guestkit::appliance_fault(path_of(directory))); });
 }
@@ -266,6 +278,9 @@ BOOST_PYTHON_MODULE(_native) {
   bp::def("probe", &gk::probe_image);
   bp::def("set_appliance_limit", &gk::limit_appliances);
   bp::def("check_disk", &gk::checked_disk);
+  bp::def("appliance_cache", &gk::appliance_cache);
+  bp::def("appliance_caches", &gk::appliance_caches);
+  bp::def("system_appliance_cache", &gk::system_appliance_cache);
   bp::def("appliance_fault", &gk::appliance_fault);
   bp::def("kvm_status", &gk::kvm_status);
   bp::def("available_memory", &gk::available_memory);

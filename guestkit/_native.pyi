@@ -22,6 +22,15 @@ def check_disk(
 ) -> tuple[dict[str, Any], str, tuple[int, ...]]:
     """Open the disk and all that it leads to: what it is, as QEMU's JSON, by descriptors that the caller closes."""
 
+def appliance_cache() -> str:
+    """Tell where appliances are kept: guestkit.appliance.cache_directory is the function to use."""
+
+def appliance_caches() -> tuple[str, ...]:
+    """Tell where a launch looks for appliances: guestkit.appliance.search_path is the function to use."""
+
+def system_appliance_cache() -> str:
+    """Tell where root may keep appliances for all users: guestkit.appliance.SYSTEM_CACHE."""
+
 def appliance_fault(directory: StrOrBytesPath) -> str:
     """Tell why an appliance must not be used. guestkit.appliance.check is the function to use."""
 
@@ -32,7 +41,7 @@ def available_memory() -> int:
     """Return how much memory this process may still take, in bytes, its control groups' limits included."""
 
 def private_directory_fault(directory: StrOrBytesPath) -> str:
-    """Tell why a directory is not of this user alone."""
+    """Tell why what lies in a directory must not be trusted: others than this user and root can change it."""
 
 class Handle:
     """A libguestfs handle: the actions. guestkit.Guestfs is the class to use."""

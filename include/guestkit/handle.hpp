@@ -305,8 +305,7 @@ class basic_handle {
     else if (wish_.appliance == "system")
       choice.reason = "demanded";
     else
-      choice = find_appliance(appliance_cache());
-    if (automatic && choice.mode == ApplianceMode::lean) choice = restorable(choice, accelerator);
+      choice = best_appliance(accelerator);
     if (!accelerator.empty() && !own_hypervisor && wish_.tuning == Tuning::automatic)
       choice.append = tuning_arguments(accelerator == "tcg", acpi_is_spare());
     const bool ours = choice.mode == ApplianceMode::lean || choice.mode == ApplianceMode::warm;
@@ -475,6 +474,19 @@ class basic_handle {
     state_->work->replace(fresh);
     guestfs_close(old);
     return true;
+  }
+
+  /// The fastest appliance of all caches; of equally fast ones that of the first.
+  ApplianceChoice best_appliance(const std::string& accelerator) const {
+    ApplianceChoice best;
+    bool first = true;
+    for (const auto& cache : appliance_caches()) {
+      auto found = find_appliance(cache);
+      if (found.mode == ApplianceMode::lean) found = restorable(found, accelerator);
+      if (first || found.mode > best.mode) best = std::move(found);
+      first = false;
+    }
+    return best;
   }
 
   /// The lean appliance, or the warm one where it may be restored.
