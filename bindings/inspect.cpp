@@ -1,6 +1,8 @@
 #include "inspect.hpp"
 
+#include <functional>
 #include <guestkit/files.hpp>
+#include <guestkit/guest.hpp>
 #include <guestkit/inspect.hpp>
 #include <string>
 #include <utility>
@@ -41,6 +43,17 @@ std::vector<InspectKey> keys_of(PyObject* given) {
   return keys;
 }
 
+/// Calls it on the calling thread. @param step  a callable or None
+std::function<void(const char*)> step_of(PyObject* step) {
+  if (step == Py_None) return {};
+  return [step](const char* what) {
+    on_calling_thread([&] {
+      const Ref ignored(PyObject_CallFunction(step, "s", what));
+      if (PyErr_Occurred() != nullptr && !interrupted_by_callback()) PyErr_WriteUnraisable(step);
+    });
+  };
+}
+
 }  // namespace
 
 PyObject* inspect(Handle& handle, PyObject* disks, std::uint32_t parts, bool automatic, bool verify,
@@ -54,17 +67,19 @@ PyObject* inspect(Handle& handle, PyObject* disks, std::uint32_t parts, bool aut
                          .format = optional_text(PyTuple_GET_ITEM(opening, 0), "inspect", "format"),
                          .backing = policy(text_of(PyTuple_GET_ITEM(opening, 1), "inspect", "backing"),
                                            PyTuple_GET_ITEM(opening, 2))};
-  if (step != Py_None)
-    options.step = [step](const char* what) {
-      on_calling_thread([&] {
-        const Ref ignored(PyObject_CallFunction(step, "s", what));
-        if (PyErr_Occurred() != nullptr && !interrupted_by_callback()) PyErr_WriteUnraisable(step);
-      });
-    };
+  options.step = step_of(step);
   return value(interruptible(handle, true, [&] {
     return paths.empty() ? guestkit::inspect(handle, options)
                          : guestkit::inspect_disks(handle, paths, options);
   }));
+}
+
+PyObject* mount_guest(Handle& handle, PyObject* root, bool readonly, PyObject* keys, PyObject* step) {
+  const MountOptions options{.root = optional_text(root, "mount_guest", "root"),
+                             .readonly = readonly,
+                             .keys = keys_of(keys),
+                             .step = step_of(step)};
+  return value(interruptible(handle, true, [&] { return guestkit::mount_guest(handle, options); }));
 }
 
 PyObject* read_small(Handle& handle, PyObject* path, std::uint64_t limit) {

@@ -14,6 +14,9 @@ namespace guestkit::python {
 PyObject* inspect(Handle& handle, PyObject* disks, std::uint32_t parts, bool automatic, bool verify,
                   PyObject* keys, PyObject* step, PyObject* opening);
 
+/// What was mounted, as a dict. @param root  a filesystem or None
+PyObject* mount_guest(Handle& handle, PyObject* root, bool readonly, PyObject* keys, PyObject* step);
+
 PyObject* read_small(Handle& handle, PyObject* path, std::uint64_t limit);
 /// A dict by path: bytes, or a tuple of message and errno.
 PyObject* read_files(Handle& handle, PyObject* paths, std::uint64_t limit);

@@ -141,6 +141,12 @@ bp::object inspect_handle(const bp::object& self, const bp::object& disks, std::
   });
 }
 
+bp::object mount_on_handle(const bp::object& self, const bp::object& root, bool readonly,
+                           const bp::tuple& keys, const bp::object& step) {
+  return object_of(
+      [&] { return mount_guest(self_of(self.ptr()), root.ptr(), readonly, keys.ptr(), step.ptr()); });
+}
+
 bp::object read_small_file(const bp::object& self, const bp::object& path, std::uint64_t limit) {
   return object_of([&] { return read_small(self_of(self.ptr()), path.ptr(), limit); });
 }
@@ -268,6 +274,7 @@ BOOST_PYTHON_MODULE(_native) {
       .def("add_disk", &gk::add_disk)
       .def("last_launch", &gk::launch_info)
       .def("_inspect", &gk::inspect_handle)
+      .def("_mount_guest", &gk::mount_on_handle)
       .def("_read_small", &gk::read_small_file)
       .def("_read_files", &gk::read_small_files)
       .def("_walk", &gk::walk_directory)

@@ -206,7 +206,10 @@ def _unfinished(parent: Path) -> Iterator[Path]:
 
 @dataclass
 class _Incoming:
-    """A file or tree that goes in: as a tar stream, which a thread of its own writes."""
+    """A file or tree that goes in: as a tar stream, which a thread of its own writes.
+
+    `folder` has no symlink in it: `tar_in` does not chroot, and follows one out of the guest.
+    """
 
     source: Path
     target: str
@@ -230,12 +233,13 @@ class _Incoming:
         elif not stat.S_ISREG(mode):
             raise _error("copy_in", f"{self.source}: is neither a file nor a directory", errno.EINVAL)
         if self.inside:
-            self.folder, self.name = self.target, self.source.resolve().name
+            self.folder, self.name = g.realpath(self.target), self.source.resolve().name
             self.name = self.source.name if self.source.name not in ("", "..") else self.name
         else:
             self.folder, self.name = posixpath.split(self.target)
             if not g.is_dir(self.folder, followsymlinks=True):
                 raise _error("copy_in", f"{self.folder}: is no directory in the guest", errno.ENOTDIR)
+            self.folder = g.realpath(self.folder)
         final = posixpath.join(self.folder, self.name)
         if g.exists(final) or g.is_symlink(final):
             if stat.S_ISDIR(mode) or g.is_dir(final):

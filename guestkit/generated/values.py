@@ -439,12 +439,15 @@ class Provenance:
     """How an answer was found.
 
     Attributes:
-        way: "fast": by guestkit's own rules; "libguestfs": by inspect_os
+        way: "fast": by guestkit's own rules; "libguestfs": by inspect_os; "rescue": by guestkit's own
+            rules as far as they go, because inspect_os fails on this guest
         reason: why it was not fast; empty: it was
         guestkit: the version
         libguestfs: the version
         verified: whether both ways were tried
         differences: where they differ; then libguestfs' answer is the one reported
+        corrections: what is guestkit's answer because libguestfs' is known to be wrong, or none: the
+            fact, and why
     """
 
     way: str
@@ -453,6 +456,7 @@ class Provenance:
     libguestfs: str
     verified: bool
     differences: Sequence[str]
+    corrections: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -462,6 +466,7 @@ class Inspection:
     Attributes:
         layers: LVM's volume groups, encrypted devices, arrays
         unopened: filesystems that could not be opened, each with the reason
+        failures: what could not be found out of the disks as a whole
     """
 
     schema: str = field(default="guestkit.inspection/2", init=False)
@@ -472,6 +477,7 @@ class Inspection:
     filesystems: Sequence[Filesystem]
     unopened: Sequence[UnopenedFilesystem]
     operating_systems: Sequence[OperatingSystem]
+    failures: Sequence[PartFailure]
 
     @classmethod
     def from_native(cls, found: Mapping[str, Any]) -> Self:
@@ -486,6 +492,7 @@ class Inspection:
                 "filesystems": tuple(Filesystem(**each) for each in found["filesystems"]),
                 "unopened": tuple(UnopenedFilesystem(**each) for each in found["unopened"]),
                 "operating_systems": tuple(OperatingSystem.from_native(each) for each in found["operating_systems"]),
+                "failures": tuple(PartFailure(**each) for each in found["failures"]),
             }
         )
 
@@ -495,6 +502,35 @@ class Inspection:
         Bytes are in base64.
         """
         return plain(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mounted:
+    """What mount_guest has mounted.
+
+    Attributes:
+        root: the filesystem at /
+        system: the operating system on it; none: none was found. Where the root was chosen, it is what
+            guestkit's own rules say, which know Linux alone
+        mountpoints: mountpoint to filesystem, / first
+        failures: what is not mounted, though the guest would
+    """
+
+    root: str
+    system: OperatingSystem | None
+    mountpoints: Mapping[str, str]
+    failures: Sequence[PartFailure]
+
+    @classmethod
+    def from_native(cls, found: Mapping[str, Any]) -> Self:
+        """Make the value of the dictionary that the extension returns."""
+        return cls(
+            **{
+                **found,
+                "system": None if found["system"] is None else OperatingSystem.from_native(found["system"]),
+                "failures": tuple(PartFailure(**each) for each in found["failures"]),
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -316,13 +316,17 @@ struct InspectedSystem {
 
 /// How an answer was found.
 struct InspectProvenance {
-  std::string way = {};  ///< "fast": by guestkit's own rules; "libguestfs": by inspect_os
+  /// "fast": by guestkit's own rules; "libguestfs": by inspect_os; "rescue": by guestkit's own rules as
+  /// far as they go, because inspect_os fails on this guest
+  std::string way = {};
   std::string reason = {};  ///< why it was not fast; empty: it was
   std::string guestkit = {};  ///< the version
   std::string libguestfs = {};  ///< the version
   bool verified = false;  ///< whether both ways were tried
   /// where they differ; then libguestfs' answer is the one reported
   std::vector<std::string> differences = {};
+  /// what is guestkit's answer because libguestfs' is known to be wrong, or none: the fact, and why
+  std::vector<std::string> corrections = {};
 
   /// Calls f(name, pointer to member) for each field, in this order.
   static constexpr void each(auto&& f) {
@@ -332,6 +336,7 @@ struct InspectProvenance {
     f("libguestfs", &InspectProvenance::libguestfs);
     f("verified", &InspectProvenance::verified);
     f("differences", &InspectProvenance::differences);
+    f("corrections", &InspectProvenance::corrections);
   }
   bool operator==(const InspectProvenance&) const = default;
 };
@@ -346,6 +351,7 @@ struct Inspection {
   /// filesystems that could not be opened, each with the reason
   std::vector<UnopenedFilesystem> unopened = {};
   std::vector<InspectedSystem> operating_systems = {};
+  std::vector<InspectFailure> failures = {};  ///< what could not be found out of the disks as a whole
 
   /// Calls f(name, pointer to member) for each field, in this order.
   static constexpr void each(auto&& f) {
@@ -356,8 +362,28 @@ struct Inspection {
     f("filesystems", &Inspection::filesystems);
     f("unopened", &Inspection::unopened);
     f("operating_systems", &Inspection::operating_systems);
+    f("failures", &Inspection::failures);
   }
   bool operator==(const Inspection&) const = default;
+};
+
+/// What mount_guest has mounted.
+struct MountedGuest {
+  std::string root = {};  ///< the filesystem at /
+  /// the operating system on it; none: none was found. Where the root was chosen, it is what guestkit's
+  /// own rules say, which know Linux alone
+  std::optional<InspectedSystem> system = {};
+  std::vector<std::pair<std::string, std::string>> mountpoints = {};  ///< mountpoint to filesystem, / first
+  std::vector<InspectFailure> failures = {};  ///< what is not mounted, though the guest would
+
+  /// Calls f(name, pointer to member) for each field, in this order.
+  static constexpr void each(auto&& f) {
+    f("root", &MountedGuest::root);
+    f("system", &MountedGuest::system);
+    f("mountpoints", &MountedGuest::mountpoints);
+    f("failures", &MountedGuest::failures);
+  }
+  bool operator==(const MountedGuest&) const = default;
 };
 
 }  // namespace guestkit

@@ -113,6 +113,9 @@ class layout {
     return listed(volumes_, [&] { return has_physical_volume() ? g_.lvs() : string_list(); });
   }
 
+  /// What keys have opened: the device on top, by the encrypted one.
+  const std::map<std::string, std::string>& opened() const noexcept { return opened_; }
+
   /// How full a filesystem is, while it is mounted.
   void measure_mounted(const std::string& device, const std::string& mountpoint) {
     const auto status = g_.statvfs(mountpoint);
