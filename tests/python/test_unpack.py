@@ -9,14 +9,17 @@ import gzip
 import itertools
 import lzma
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
 
+import guestkit
 from guestkit import (
     AsyncDiskConverter,
     AsyncGuestfs,
@@ -27,6 +30,8 @@ from guestkit import (
     UnpackLimits,
     convert,
 )
+from guestkit._decompress import Meter
+from guestkit.cli import main
 from guestkit.images import packed_by
 from guestkit.unpack import UNPACK, unpacked
 from tests.images.archives import Drive, extended, header, ovf, padded, tar
@@ -366,6 +371,70 @@ def test_another_thread_ends_the_unpacking(
         with pytest.raises(Error, match=message):
             g.open_disk(tmp_path / "disk")
         assert g.looks == 3
+
+
+@pytest.mark.parametrize("words", [["inspect"], ["ls"], ["convert"]], ids=lambda words: words[0])
+def test_ctrl_c_ends_the_unpacking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    (tmp_path / "disk").write_bytes(_endless("empty .gz"))
+    looks = 0
+    look = Meter.look
+
+    def look_and_interrupt(meter: Meter) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        look(meter)
+
+    monkeypatch.setattr(Meter, "look", look_and_interrupt)
+    output = [str(tmp_path / "new.raw")] if words == ["convert"] else []
+    assert main([*words, str(tmp_path / "disk"), *output]) == 130
+    assert 3 <= looks < 100_000  # of more than 200,000
+    assert not (tmp_path / "new.raw").exists()
+
+
+def test_the_time_of_a_guest_in_a_fleet_is_for_its_unpacking_too(tmp_path: Path) -> None:
+    (tmp_path / "disk").write_bytes(_endless("empty .gz"))
+    for report in guestkit.inspect_many([tmp_path / "disk"] * 3, timeout=0.001):
+        assert report.error is not None
+        assert (report.error.kind, report.error.errno) == ("CallTimeout", errno.ETIMEDOUT)
+        assert report.error.message.startswith(f"{tmp_path / 'disk'}: took longer than 0.001 s")
+
+
+def test_what_is_unpacked_is_a_step(tmp_path: Path) -> None:
+    (tmp_path / "disk").write_bytes(gzip.compress(PLAIN))
+    for ask in (guestkit.inspect, lambda *a, **b: asyncio.run(guestkit.aio.inspect(*a, **b)), _open_guest):
+        steps: list[str] = []
+        with pytest.raises(Error, match="disk: becomes larger than 5 bytes"):
+            ask(tmp_path / "disk", unpack=UnpackLimits(size=5), step=steps.append)
+        assert steps == ["unpacking"]
+
+
+def _open_guest(disk: Path, **options: Any) -> None:
+    with guestkit.open_guest(disk, **options):
+        pass
+
+
+def test_leaving_a_fleet_ends_the_unpacking(tmp_path: Path) -> None:
+    (tmp_path / "disk").write_bytes(_endless("empty .gz"))
+    (tmp_path / "short").write_bytes(gzip.compress(b""))
+    looks = 0
+
+    look = Meter.look
+
+    def look_and_count(meter: Meter) -> None:
+        nonlocal looks
+        looks += 1
+        look(meter)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Meter, "look", look_and_count)
+        reports = guestkit.inspect_many([tmp_path / "short", tmp_path / "disk"], concurrency=2)
+        assert next(reports).error is not None
+        reports.close()
+    assert looks < 100_000  # of more than 200,000
 
 
 def test_a_conversion_that_unpacks_is_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
