@@ -57,7 +57,7 @@ std::function<void(const char*)> step_of(PyObject* step) {
 }  // namespace
 
 PyObject* inspect(Handle& handle, PyObject* disks, std::uint32_t parts, bool automatic, bool verify,
-                  PyObject* keys, PyObject* step, PyObject* opening) {
+                  PyObject* keys, PyObject* step, PyObject* opening, Seconds spent) {
   static const Place disks_place = place("inspect", "disk");
   const auto paths = TextList(disks, disks_place).strings();
   InspectOptions options{.parts = static_cast<InspectPart>(parts),
@@ -69,6 +69,8 @@ PyObject* inspect(Handle& handle, PyObject* disks, std::uint32_t parts, bool aut
                                            PyTuple_GET_ITEM(opening, 2))};
   options.step = step_of(step);
   return value(interruptible(handle, true, [&] {
+    const detail::call_scope scope(state_of(handle), "inspect");
+    handle.count_too(spent);
     return paths.empty() ? guestkit::inspect(handle, options)
                          : guestkit::inspect_disks(handle, paths, options);
   }));

@@ -114,6 +114,18 @@ void begin_turn(const bp::object& self, const std::string& name) {
   });
 }
 
+void begin_opening(const bp::object& self) {
+  translated([&] {
+    Handle& handle = self_of(self.ptr());
+    const GilRelease released;
+    handle.begin_opening();
+  });
+}
+
+void check_turn(const bp::object& self) {
+  translated([&] { self_of(self.ptr()).check_turn(); });
+}
+
 void end_turn(const bp::object& self) {
   translated([&] { self_of(self.ptr()).end_turn(); });
 }
@@ -134,10 +146,10 @@ bp::object object_of(F&& make) {
 
 bp::object inspect_handle(const bp::object& self, const bp::object& disks, std::uint32_t parts,
                           bool automatic, bool verify, const bp::tuple& keys, const bp::object& step,
-                          const bp::tuple& opening) {
+                          const bp::tuple& opening, double spent) {
   return object_of([&] {
     return inspect(self_of(self.ptr()), disks.ptr(), parts, automatic, verify, keys.ptr(), step.ptr(),
-                   opening.ptr());
+                   opening.ptr(), Seconds(spent));
   });
 }
 
@@ -270,6 +282,8 @@ BOOST_PYTHON_MODULE(_native) {
       .def("cancel", &gk::cancel)
       .def("terminate", &gk::terminate)
       .def("_begin_turn", &gk::begin_turn)
+      .def("_begin_opening", &gk::begin_opening)
+      .def("_check_turn", &gk::check_turn)
       .def("_end_turn", &gk::end_turn)
       .def("add_disk", &gk::add_disk)
       .def("last_launch", &gk::launch_info)

@@ -23,7 +23,8 @@ from guestkit import _native
 from guestkit._executor import run_in_executor, shared_executor
 from guestkit.aio import _until_done
 from guestkit.errors import Error
-from guestkit.images import Backing, ImageInfo, policy_of, probe
+from guestkit.images import Backing, ImageInfo, OpenOptions, plain_disks, policy_of, probe
+from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
@@ -70,6 +71,7 @@ class DiskConverter:
         *,
         source_format: str | None = None,
         backing: Backing = "refuse",
+        unpack: UnpackLimits | None = UNPACK,
     ) -> ConversionResult:
         """Write the disk into a new image. What goes wrong with the images is told in the result.
 
@@ -79,24 +81,26 @@ class DiskConverter:
         flatten: what is in backing files is copied too; False: the output names the source's backing file
         progress: called now and then
         source_format: as `format` of `Guestfs.open_disk`
-        backing: likewise
+        backing, unpack: likewise; of several disks one is to be chosen
         """
-        job = _Job("convert")
-        return job.convert(source, output, format, compress, flatten, progress, source_format, backing)
+        opening = OpenOptions(format=source_format, backing=backing, unpack=unpack)
+        return _Job("convert").convert(source, output, format, compress, flatten, progress, opening)
 
     def detect_format(self, image: StrOrBytesPath) -> str:
         """Return QEMU's name of the format that the file begins like."""
         return probe(image).format
 
     def get_info(
-        self, image: StrOrBytesPath, format: str | None = None, *, backing: Backing = "refuse"
+        self,
+        image: StrOrBytesPath,
+        format: str | None = None,
+        *,
+        backing: Backing = "refuse",
+        unpack: UnpackLimits | None = UNPACK,
     ) -> dict[str, Any]:
         """Return what `qemu-img info --output=json` says of the image."""
-        with _checked("get_info", image, format, backing) as disk:
-            output = _Job("get_info").run(["info", "-U", "--output=json", "-f", disk.info.format, disk.path])
-            found: dict[str, Any] = json.loads(output)
-            found.pop("children", None)
-            return found | {"filename": os.fsdecode(image)}
+        job = _Job("get_info")
+        return job.info(image, OpenOptions(format=format, backing=backing, unpack=unpack))
 
     def create_disk(
         self,
@@ -129,9 +133,10 @@ class DiskConverter:
 
         shrink: True: what lies behind the new end is lost
         """
-        with _checked("resize", path, format, backing) as disk:
+        job = _Job("resize")
+        with job.checked(path, OpenOptions(format=format, backing=backing)) as disk:
             words = ["resize", "-q", "-f", disk.info.format, *(["--shrink"] if shrink else [])]
-            _Job("resize").run([*words, disk.path, str(_size("resize", size))])
+            job.run([*words, disk.path, str(_size("resize", size))])
         return probe(path, format)
 
     def check(
@@ -148,7 +153,8 @@ class DiskConverter:
         """
         if repair not in (None, "leaks", "all"):
             raise ValueError(f'check() argument \'repair\' must be "leaks", "all" or None, not {repair!r}')
-        with _checked("check", path, format, backing) as disk:
+        job = _Job("check")
+        with job.checked(path, OpenOptions(format=format, backing=backing)) as disk:
             words = [
                 "check",
                 "--output=json",
@@ -157,7 +163,7 @@ class DiskConverter:
                 disk.info.format,
             ]
             # 2: corrupt, 3: clusters leaked
-            output = _Job("check").run([*words, disk.path], accept=(0, 2, 3))
+            output = job.run([*words, disk.path], accept=(0, 2, 3))
         found: dict[str, Any] = json.loads(output[output.index("{") :])
         left = ("corruptions", "leaks", "check-errors")
         fixed = {key: found.get(f"{key}-fixed", 0) for key in left}
@@ -185,6 +191,7 @@ class AsyncDiskConverter:
         *,
         source_format: str | None = None,
         backing: Backing = "refuse",
+        unpack: UnpackLimits | None = UNPACK,
     ) -> ConversionResult:
         """As `DiskConverter.convert`; progress is called on the loop's thread."""
         loop = asyncio.get_running_loop()
@@ -195,8 +202,9 @@ class AsyncDiskConverter:
                 with contextlib.suppress(RuntimeError):  # the loop is closed
                     loop.call_soon_threadsafe(progress, part)
 
+        opening = OpenOptions(format=source_format, backing=backing, unpack=unpack)
         return await _in_thread(
-            lambda: job.convert(source, output, format, compress, flatten, tell, source_format, backing),
+            lambda: job.convert(source, output, format, compress, flatten, tell, opening),
             job.cancel,
         )
 
@@ -205,10 +213,17 @@ class AsyncDiskConverter:
         return await _in_thread(lambda: self._blocking.detect_format(image))
 
     async def get_info(
-        self, image: StrOrBytesPath, format: str | None = None, *, backing: Backing = "refuse"
+        self,
+        image: StrOrBytesPath,
+        format: str | None = None,
+        *,
+        backing: Backing = "refuse",
+        unpack: UnpackLimits | None = UNPACK,
     ) -> dict[str, Any]:
         """As `DiskConverter.get_info`."""
-        return await _in_thread(lambda: self._blocking.get_info(image, format, backing=backing))
+        job = _Job("get_info")
+        opening = OpenOptions(format=format, backing=backing, unpack=unpack)
+        return await _in_thread(lambda: job.info(image, opening), job.cancel)
 
     async def create_disk(
         self,
@@ -268,16 +283,6 @@ class _Disk:
         self.path = f"/proc/{os.getpid()}/fd/{descriptor}"
 
 
-@contextlib.contextmanager
-def _checked(op: str, path: StrOrBytesPath, format: str | None, backing: Backing) -> Iterator[_Disk]:
-    found, node, descriptors = _native.check_disk(op, path, format, *policy_of(op, backing))
-    try:
-        yield _Disk(ImageInfo.from_native(found), node, descriptors[0])
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
-
-
 class _Job:
     """One run of qemu-img, which another thread may end."""
 
@@ -293,14 +298,38 @@ class _Job:
             if self._process is not None:
                 self._process.kill()
 
+    @contextlib.contextmanager
+    def checked(self, path: StrOrBytesPath, opening: OpenOptions) -> Iterator[_Disk]:
+        """Check the disk, which is unpacked for it, and hold it open."""
+        policy = policy_of(self._op, opening.backing)
+        folder = tempfile.gettempdir()
+        with plain_disks(self._op, [path], opening, folder, self._go_on, one=True) as (plain,):
+            with plain.named():
+                found, node, descriptors = _native.check_disk(self._op, plain.path, opening.format, *policy)
+            try:
+                yield _Disk(ImageInfo.from_native(found), node, descriptors[0])
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+
+    def _go_on(self) -> None:
+        if self._cancelled:
+            raise Error(self._op, "cancelled", errno.EINTR)
+
+    def info(self, image: StrOrBytesPath, opening: OpenOptions) -> dict[str, Any]:
+        with self.checked(image, opening) as disk:
+            output = self.run(["info", "-U", "--output=json", "-f", disk.info.format, disk.path])
+            found: dict[str, Any] = json.loads(output)
+            found.pop("children", None)
+            return found | {"filename": os.fsdecode(image)}
+
     def run(
         self, words: Sequence[StrOrBytesPath], progress: Progress | None = None, accept: Sequence[int] = (0,)
     ) -> str:
         """Return what it printed, or raise Error."""
         with tempfile.TemporaryFile() as errors:
             with self._lock:
-                if self._cancelled:
-                    raise Error(self._op, "cancelled", errno.EINTR)
+                self._go_on()
                 try:
                     self._process = process = subprocess.Popen(
                         ["qemu-img", *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
@@ -319,8 +348,7 @@ class _Job:
                     self._process = None
                 assert process.stdout is not None
                 process.stdout.close()
-            if self._cancelled:
-                raise Error(self._op, "cancelled", errno.EINTR)
+            self._go_on()
             if code not in accept:
                 errors.seek(0)
                 said = os.fsdecode(errors.read(4096)).strip().removeprefix("qemu-img: ")
@@ -349,8 +377,7 @@ class _Job:
         compress: bool,
         flatten: bool,
         progress: Progress | None,
-        source_format: str | None,
-        backing: Backing,
+        opening: OpenOptions,
     ) -> ConversionResult:
         begin = time.monotonic()
         result = ConversionResult(
@@ -367,7 +394,7 @@ class _Job:
         words = ["convert", "-O", format, *(["-c"] if compress else []), *(["-p"] if progress else [])]
         try:
             with (
-                _checked("convert", source, source_format, backing) as disk,
+                self.checked(source, opening) as disk,
                 _beside("convert", target) as new,
             ):
                 result["source_format"] = disk.info.format
@@ -410,7 +437,7 @@ class _Job:
             if backing_format is None:
                 raise ValueError("create_disk() argument 'backing_format' is needed: QEMU would guess it")
             name = os.path.abspath(os.fsdecode(backing_file))
-            with _checked("create_disk", name, backing_format, "allow") as disk:
+            with self.checked(name, OpenOptions(format=backing_format, backing="allow")) as disk:
                 size = disk.info.virtual_size if size is None else size
             words += ["-u", "-b", name, "-F", backing_format]
         target = Path(os.path.abspath(os.fsdecode(path)))

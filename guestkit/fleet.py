@@ -32,8 +32,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from guestkit.errors import Error, LaunchError
 from guestkit.handle import Guestfs
-from guestkit.images import Backing
+from guestkit.images import Backing, OpenOptions
 from guestkit.inspection import DEFAULT_PARTS, Inspection, Key, Mode, Part, path_list
+from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
@@ -113,8 +114,7 @@ class _Job:
     mode: Mode
     verify: bool | float
     timeout: float | None
-    format: str | None
-    backing: Backing
+    opening: OpenOptions
     handle: Mapping[str, Any] = field(default_factory=dict)
 
     def options(self) -> dict[str, Any]:
@@ -131,8 +131,7 @@ class _Job:
             mode=self.mode,
             verify=verify,
             step=step,
-            format=self.format,
-            backing=self.backing,
+            opening=self.opening,
         )
 
 
@@ -146,6 +145,7 @@ def inspect(
     timeout: float | None = TIMEOUT,
     format: str | None = None,
     backing: Backing = "refuse",
+    unpack: UnpackLimits | None = UNPACK,
     step: Callable[[str], object] | None = None,
     **handle: Any,
 ) -> Inspection:
@@ -160,11 +160,12 @@ def inspect(
         are sure to give the same answer
     verify: go both ways and report the differences: True, or for this share of disks, such as 0.01
     timeout: for all of it, in seconds; CallTimeout
-    format, backing: as in `Guestfs.open_disk`, for all the disks
+    format, backing, unpack: as in `Guestfs.open_disk`, for all the disks
     step: called with what is being done
     handle: options of `Guestfs`
     """
-    job = _Job(parts, tuple(keys), mode, verify, timeout, format, backing, handle)
+    opening = OpenOptions(format=format, backing=backing, unpack=unpack)
+    job = _Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
     with Guestfs(**job.options()) as g:
         return job.run(g, disk, step)
 
@@ -180,6 +181,7 @@ def inspect_many(
     timeout: float | None = TIMEOUT,
     format: str | None = None,
     backing: Backing = "refuse",
+    unpack: UnpackLimits | None = UNPACK,
     progress: Callable[[FleetProgress], object] | None = None,
     jobs_executor: Executor | None = None,
     **handle: Any,
@@ -194,9 +196,10 @@ def inspect_many(
     jobs_executor: where the guests are inspected, instead of on threads of this process: a
         ProcessPoolExecutor, Dask's `Client.get_executor()`, any `concurrent.futures.Executor`. Jobs and
         reports are pickled, and what runs there when the loop is left ends by its time-out
-    parts, keys, mode, verify, format, backing, handle: as in `inspect`
+    parts, keys, mode, verify, format, backing, unpack, handle: as in `inspect`
     """
-    job = _Job(parts, tuple(keys), mode, verify, timeout, format, backing, handle)
+    opening = OpenOptions(format=format, backing=backing, unpack=unpack)
+    job = _Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
     if jobs_executor is not None:
         limit = None if concurrency == "auto" else _at_once(concurrency)
         yield from _on_executor(jobs_executor, limit, disks, _Elsewhere(job), _Local(job, progress).told)
@@ -332,6 +335,7 @@ async def inspect_async(
     timeout: float | None = TIMEOUT,
     format: str | None = None,
     backing: Backing = "refuse",
+    unpack: UnpackLimits | None = UNPACK,
     step: Callable[[str], object] | None = None,
     **handle: Any,
 ) -> Inspection:
@@ -339,7 +343,8 @@ async def inspect_async(
 
     A cancel ends it and waits until it has ended.
     """
-    job = _Job(parts, tuple(keys), mode, verify, timeout, format, backing, handle)
+    opening = OpenOptions(format=format, backing=backing, unpack=unpack)
+    job = _Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
     return await _inspect_async(job, disk, step)
 
 
@@ -369,6 +374,7 @@ async def inspect_many_async(
     timeout: float | None = TIMEOUT,
     format: str | None = None,
     backing: Backing = "refuse",
+    unpack: UnpackLimits | None = UNPACK,
     progress: Callable[[FleetProgress], object] | None = None,
     jobs_executor: Executor | None = None,
     **handle: Any,
@@ -379,7 +385,8 @@ async def inspect_many_async(
     (`contextlib.aclosing` says when) or a cancel ends what runs and waits until it has ended; what runs on a
     jobs_executor ends by its time-out.
     """
-    job = _Job(parts, tuple(keys), mode, verify, timeout, format, backing, handle)
+    opening = OpenOptions(format=format, backing=backing, unpack=unpack)
+    job = _Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
     at_once = None if jobs_executor is not None and concurrency == "auto" else _at_once(concurrency)
     steps: dict[str, str] = {}
     done = 0

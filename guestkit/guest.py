@@ -20,8 +20,9 @@ from guestkit.errors import Error
 from guestkit.files import FileKind, GuestFile
 from guestkit.generated.values import Mounted
 from guestkit.handle import Guestfs
-from guestkit.images import Backing
-from guestkit.inspection import Key, native_keys
+from guestkit.images import Backing, OpenOptions, add_disks
+from guestkit.inspection import Key, native_keys, path_list
+from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
@@ -46,29 +47,31 @@ _KINDS: Mapping[int, FileKind] = {
 
 @contextmanager
 def open_guest(
-    disk: StrOrBytesPath,
+    disk: StrOrBytesPath | Sequence[StrOrBytesPath],
     *,
     root: str | None = None,
     readonly: bool = True,
     format: str | None = None,
     backing: Backing = "refuse",
+    unpack: UnpackLimits | None = UNPACK,
     keys: Iterable[Key] = (),
     step: Callable[[str], object] | None = None,
     **handle: Any,
 ) -> Generator[Guestfs, None, None]:
-    """Launch an appliance with the disk, and mount the filesystems of the guest's operating system.
+    """Launch an appliance with the disk or disks, and mount the filesystems of the guest's operating system.
 
     What the block has written is on the disk when the context ends without an exception, or that raises
     Error.
 
     root, keys: as in `mount_guest`
-    readonly, format, backing: as in `Guestfs.open_disk`
+    readonly, format, backing, unpack: as in `Guestfs.open_disks`
     step: called with what is being done
     handle: options of `Guestfs`
     """
     tell = step or (lambda text: None)
     with Guestfs(**{"appliance": "inspection", **handle}) as g:
-        g.open_disk(disk, readonly=readonly, format=format, backing=backing)
+        opening = OpenOptions(readonly=readonly, format=format, backing=backing, unpack=unpack)
+        add_disks(g, path_list(disk), opening, step=step)
         tell("starting the appliance")
         g.launch()
         mount_guest(g, root=root, readonly=readonly, keys=keys, step=step)

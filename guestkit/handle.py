@@ -8,8 +8,10 @@ import logging
 import math
 import operator
 import os
+import time
 import weakref
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
@@ -27,6 +29,7 @@ from guestkit.inspection import (
     is_automatic,
     native_keys,
     parts_number,
+    path_list,
 )
 from guestkit.unpack import UNPACK, UnpackLimits
 
@@ -195,11 +198,10 @@ class Guestfs(_native.Handle):
             nbd+unix:///EXPORT?socket=PATH
         snapshot: a snapshot inside a qcow2 image, by name or id; it is copied into a private file
         unpack: how much a .gz, .xz, .zst, .bz2 or OVA may become; it is unpacked into a private file, where
-            readonly and no format is stated. None: it is refused
+            readonly and no format is stated. None: it is refused; so is an OVA of several disks, for which
+            there is `open_disks`
         """
-        return images.add_disk(
-            self,
-            path,
+        options = images.OpenOptions(
             readonly=readonly,
             format=format,
             backing=backing,
@@ -207,6 +209,24 @@ class Guestfs(_native.Handle):
             snapshot=snapshot,
             unpack=unpack,
         )
+        return images.add_disks(self, (path,), options, one=True)[0]
+
+    def open_disks(
+        self,
+        disks: StrOrBytesPath | Sequence[StrOrBytesPath],
+        *,
+        readonly: bool = True,
+        format: StrOrBytesPath | None = None,
+        backing: images.Backing = "refuse",
+        unpack: UnpackLimits | None = UNPACK,
+    ) -> list[images.ImageInfo]:
+        """Add all disks of a guest, before `launch`: a disk, a sequence of them, an OVA of several.
+
+        Returns what they are, in the order in which they were added: the guest's own, where an OVA tells it.
+        The arguments are those of `open_disk`. Since 0.3.
+        """
+        options = images.OpenOptions(readonly=readonly, format=format, backing=backing, unpack=unpack)
+        return images.add_disks(self, path_list(disks), options)
 
     def launch_info(self) -> LaunchInfo | None:
         """Tell how the last launch that succeeded went; None before the first. Since 0.3."""
@@ -227,25 +247,31 @@ class Guestfs(_native.Handle):
         Whatever is mounted is unmounted, before and afterwards; nothing is written. One call: `call_timeout`
         is the time for all of it. The arguments are those of `guestkit.inspect`.
         """
-        return self._inspect_disks((), parts=parts, keys=keys, mode=mode, verify=verify, step=step)
+        opening = images.OpenOptions()  # of nothing
+        return self._inspect_disks(
+            (), parts=parts, keys=keys, mode=mode, verify=verify, step=step, opening=opening
+        )
 
     def _inspect_disks(
         self,
-        disks: Iterable[StrOrBytesPath],
+        disks: Sequence[StrOrBytesPath],
         *,
         parts: Collection[Part],
         keys: Iterable[Key],
         mode: Mode,
         verify: bool,
         step: Callable[[str], object] | None,
-        format: str | None = None,
-        backing: images.Backing = "refuse",
+        opening: images.OpenOptions,
     ) -> Inspection:
         """Add the disks, launch, inspect; without disks the handle is launched."""
-        opening = (format, *images.policy_of("inspect", backing))
-        automatic = is_automatic(mode)
-        number = parts_number(parts)
-        found = super()._inspect(disks, number, automatic, verify, native_keys(keys), step, opening)
+        how = (opening.format, *images.policy_of("inspect", opening.backing))
+        what = (parts_number(parts), is_automatic(mode), verify, native_keys(keys), step)
+        begun = time.monotonic()
+        with images.disks_for(self, disks, opening, step=step) as plain, ExitStack() as names:
+            for disk in plain:
+                names.enter_context(disk.named())
+            spent = time.monotonic() - begun
+            found = super()._inspect([disk.path for disk in plain], *what, how, spent)
         return Inspection.from_native(found)
 
     def read_small(self, path: StrOrBytesPath, *, limit: int = SMALL_FILE) -> bytes:

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from guestkit import _native
 from guestkit.errors import Error
 from guestkit.generated.values import ImageExtent, ImageInfo, ImageReference, ImageSnapshot
-from guestkit.unpack import PACKED, UnpackLimits, unpacked
+from guestkit.unpack import PACKED, UNPACK, UnpackLimits, unpacked
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
@@ -32,8 +32,13 @@ __all__ = [
     "ImageInfo",
     "ImageReference",
     "ImageSnapshot",
+    "OpenOptions",
+    "PlainDisk",
     "Under",
-    "add_disk",
+    "add_disks",
+    "disks_for",
+    "packed_by",
+    "plain_disks",
     "policy_of",
     "probe",
     "under",
@@ -81,57 +86,156 @@ def policy_of(op: str, backing: Backing) -> tuple[str, StrOrBytesPath | None]:
     return backing, None
 
 
-def add_disk(
-    handle: Guestfs,
-    path: StrOrBytesPath,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenOptions:
+    """How disks are opened: as `Guestfs.open_disk` says, on the way from whoever is asked to open one."""
+
+    readonly: bool = True
+    format: StrOrBytesPath | None = None
+    backing: Backing = "refuse"
+    protocols: Iterable[StrOrBytesPath] = ("file",)
+    snapshot: StrOrBytesPath | None = None
+    unpack: UnpackLimits | None = UNPACK
+
+    def finds_packed(self, path: StrOrBytesPath) -> bool:
+        """Tell whether what is opened is in the file, and not the file itself."""
+        if self.unpack is None or not self.readonly or self.format is not None or self.snapshot is not None:
+            return False
+        return "file" in self.protocols and packed_by(path) != ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainDisk:
+    """A disk as it is opened: a file that was given, or a private one with what was packed.
+
+    Attributes:
+        path: for this process
+        name: for messages; "": the path tells
+    """
+
+    path: StrOrBytesPath
+    name: str = ""
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Have what is raised name the disk: nobody knows a private file."""
+        try:
+            yield
+        except Error as error:
+            unknown = f"{os.fsdecode(self.path)}: "
+            if not self.name or type(error) is not Error or not error.message.startswith(unknown):
+                raise
+            message = f"{self.name}: {error.message.removeprefix(unknown)}"
+            raise Error(error.op, message, error.errno) from error
+
+
+@contextmanager
+def plain_disks(
+    op: str,
+    paths: Iterable[StrOrBytesPath],
+    options: OpenOptions,
+    folder: StrOrBytesPath,
+    beat: Callable[[], object],
     *,
-    readonly: bool,
-    format: StrOrBytesPath | None,
-    backing: Backing,
-    protocols: Iterable[StrOrBytesPath],
-    snapshot: StrOrBytesPath | None,
-    unpack: UnpackLimits | None,
-) -> ImageInfo:
-    """Do what `Guestfs.open_disk` says."""
-    if not isinstance(readonly, bool):
-        raise TypeError(f"open_disk() argument 'readonly' must be bool, not {type(readonly).__name__}")
-    rule, directory = policy_of("open_disk", backing)
-    if not isinstance(protocols, (str, bytes)):
-        protocols = tuple(protocols)
+    one: bool = False,
+) -> Iterator[Sequence[PlainDisk]]:
+    """Unpack what is packed; yield the disks of the guest. The private files end with the context.
 
-    def add(file: StrOrBytesPath) -> ImageInfo:
-        found = handle.add_disk(file, readonly, format, rule, directory, protocols, snapshot)
-        return ImageInfo.from_native(found)
+    op: what raises Error
+    folder, beat, one: as in `unpacked`
+    """
+    with ExitStack() as stack:
+        disks = []
+        for path in paths:
+            if options.unpack is None or not options.finds_packed(path):
+                disks.append(PlainDisk(path))
+                continue
+            name = os.fsdecode(path)
+            try:
+                found = stack.enter_context(
+                    unpacked(path, packed_by, folder, options.unpack, beat, op=op, one=one)
+                )
+            except Error as error:
+                if type(error) is not Error:  # the call was ended, whatever it was busy with
+                    raise
+                raise Error(error.op, f"{name}: {error.message}", error.errno) from error
+            except OSError as error:
+                raise Error(op, f"{name}: {error.strerror}", error.errno or 0) from error
+            disks += [PlainDisk(each.path, f"{name} ({each.inside})") for each in found]
+        yield disks
 
-    may_be_packed = readonly and format is None and snapshot is None and unpack is not None
-    content = _content(path) if may_be_packed and "file" in protocols else ""
-    if unpack is None or content not in PACKED:
-        return add(path)
+
+@contextmanager
+def disks_for(
+    handle: Guestfs,
+    paths: Sequence[StrOrBytesPath],
+    options: OpenOptions,
+    *,
+    step: Callable[[str], object] | None = None,
+    one: bool = False,
+) -> Iterator[Sequence[PlainDisk]]:
+    """Yield the disks as the handle can open them. Unpacking them is a call of the handle: it has its limits.
+
+    step: told when something is unpacked
+    """
+    if not (packed := [path for path in paths if options.finds_packed(path)]):
+        yield [PlainDisk(path) for path in paths]
+        return
     if (backend := handle.get_backend()) != "direct":
         reason = f"the backend {backend!r} cannot be given a file without a name"
-        raise Error(
-            "open_disk", f"{os.fsdecode(path)}: is packed, and {reason}: unpack it first", errno.ENOTSUP
-        )
+        name = os.fsdecode(packed[0])
+        raise Error("open_disk", f"{name}: is packed, and {reason}: unpack it first", errno.ENOTSUP)
+    if step is not None:
+        step("unpacking")
     folder = handle.get_tmpdir()
     with ExitStack() as stack:
-        file: StrOrBytesPath = path
+        handle._begin_opening()
         try:
-            for _layer in range(3):  # an archive of a compressed disk has two
-                # The handle's call raises when the turn that this is a part of is to end.
-                inner = stack.enter_context(unpacked(file, content, folder, unpack, handle.get_tmpdir))
-                file = f"/proc/self/fd/{inner.fileno()}"
-                content = _content(file)
-                if content not in PACKED:
-                    return add(file)
-        except Error as error:  # a name that nobody knows
-            message = error.message.replace(f"{os.fsdecode(file)}: ", "")
-            raise Error(error.op, f"{os.fsdecode(path)} (unpacked): {message}", error.errno) from error
-    raise Error("open_disk", f"{os.fsdecode(path)}: is packed more than three times", errno.EINVAL)
+            disks = stack.enter_context(
+                plain_disks("open_disk", paths, options, folder, handle._check_turn, one=one)
+            )
+        finally:
+            handle._end_turn()
+        yield disks
 
 
-def _content(path: StrOrBytesPath) -> str:
-    """Return what a file holds if it is raw; "" for what open_disk is to complain about."""
+def add_disks(
+    handle: Guestfs,
+    paths: Sequence[StrOrBytesPath],
+    options: OpenOptions,
+    *,
+    step: Callable[[str], object] | None = None,
+    one: bool = False,
+) -> list[ImageInfo]:
+    """Do what `Guestfs.open_disks` says; one: what `Guestfs.open_disk` does."""
+    if not isinstance(options.readonly, bool):
+        kind = type(options.readonly).__name__
+        raise TypeError(f"open_disk() argument 'readonly' must be bool, not {kind}")
+    rule, directory = policy_of("open_disk", options.backing)
+    if not isinstance(options.protocols, (str, bytes)):
+        options = replace(options, protocols=tuple(options.protocols))
+
+    def add(disk: PlainDisk) -> ImageInfo:
+        with disk.named():
+            found = handle.add_disk(
+                disk.path,
+                options.readonly,
+                options.format,
+                rule,
+                directory,
+                options.protocols,
+                options.snapshot,
+            )
+        return ImageInfo.from_native(found)
+
+    with disks_for(handle, paths, options, step=step, one=one) as disks:
+        return [add(disk) for disk in disks]
+
+
+def packed_by(path: StrOrBytesPath) -> str:
+    """Return what made a file that is packed, one of PACKED; "" for a disk, or for what is none."""
     try:
-        return probe(path).content
+        content = probe(path, "raw").content  # does not read the tables of a large disk
+        return content if content in PACKED and probe(path).format == "raw" else ""
     except Error:
         return ""

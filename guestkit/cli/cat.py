@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import codecs
 
-from guestkit.cli.common import add_guest_options, guest, path_in_guest
+from guestkit.cli.common import DISK, add_guest_options, guest, path_in_guest
 from guestkit.cli.ending import noting
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import printable
@@ -23,7 +23,7 @@ EXAMPLES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `cat` takes."""
-    parser.add_argument("disk", metavar="DISK", help="a disk image or a block device")
+    parser.add_argument("disk", metavar="DISK", help=DISK)
     parser.add_argument("paths", metavar="PATH", type=path_in_guest, nargs="+", help="in the guest")
     add_guest_options(parser)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from guestkit.cli.common import UsageError, add_guest_options, guest
+from guestkit.cli.common import DISK, UsageError, add_guest_options, guest
 from guestkit.cli.ending import noting
 from guestkit.cli.screen import Screen
 from guestkit.copying import copy_in, copy_out
@@ -26,7 +26,7 @@ EXAMPLES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `cp` takes."""
-    parser.add_argument("disk", metavar="DISK", help="a disk image or a block device")
+    parser.add_argument("disk", metavar="DISK", help=DISK)
     parser.add_argument("sources", metavar="SOURCE", nargs="+", help="what to copy; :PATH is in the guest")
     parser.add_argument("target", metavar="TARGET", help="where to; :PATH is in the guest")
     parser.add_argument("-r", "--recursive", action="store_true", help="directories too")

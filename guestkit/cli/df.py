@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from guestkit.cli.common import add_disk_options, add_key_option, backing, positive, seconds
+from guestkit.cli.common import DISK, add_disk_options, add_key_option, opening, positive, seconds
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import options_of
 from guestkit.cli.reports import reported
@@ -32,7 +32,7 @@ _HEAD = ("DISK", "DEVICE", "TYPE", "SIZE", "USED", "USE%", "MOUNTED ON")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `df` takes."""
-    parser.add_argument("disks", metavar="DISK", nargs="+", help="a disk image or a block device")
+    parser.add_argument("disks", metavar="DISK", nargs="+", help=DISK)
     parser.add_argument("-h", "--human", action="store_true", help="sizes such as 1.5M instead of bytes")
     parser.add_argument("--json", action="store_true", help="as a JSON list; sizes in bytes")
     add_disk_options(parser)
@@ -57,8 +57,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             parts=_PARTS,
             keys=arguments.keys,
             timeout=arguments.timeout,
-            format=arguments.format,
-            backing=backing(arguments),
+            **opening(arguments),
             progress=progress,
         )
         with noting(lambda: reported(len(found), len(arguments.disks))):

@@ -9,7 +9,15 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from guestkit.cli.common import UsageError, add_disk_options, add_key_option, backing, positive, seconds
+from guestkit.cli.common import (
+    DISK,
+    UsageError,
+    add_disk_options,
+    add_key_option,
+    opening,
+    positive,
+    seconds,
+)
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import options_of
 from guestkit.cli.reports import render_reports, reported, tree
@@ -33,7 +41,7 @@ EXAMPLES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `inspect` takes."""
-    parser.add_argument("disks", metavar="DISK", nargs="*", help="a disk image or a block device")
+    parser.add_argument("disks", metavar="DISK", nargs="*", help=DISK)
     output = parser.add_argument_group("output").add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="the reports as a JSON list, at the end")
     output.add_argument("--jsonl", action="store_true", help="a JSON object a line, as the disks get ready")
@@ -97,8 +105,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
                 keys=arguments.keys,
                 mode=arguments.mode,
                 timeout=arguments.timeout,
-                format=arguments.format,
-                backing=backing(arguments),
+                **opening(arguments),
                 progress=progress,
             )
             with noting(lambda: reported(output.written, len(guests))):

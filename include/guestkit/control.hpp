@@ -140,6 +140,12 @@ class basic_control {
     if (left && ending_ == ending::none) watch(Clock::now() + *left);
   }
 
+  /// The call that runs has that much less time: its work began before it did.
+  void count_too(Seconds spent) {
+    const std::lock_guard lock(mutex_);
+    if (deadline_ && ending_ == ending::none) watch(*deadline_ - to_clock(spent));
+  }
+
   /// Whether it is the calling thread's turn: it is inside a call, or closes the handle.
   bool is_mine() const noexcept {
     const std::lock_guard lock(mutex_);

@@ -135,6 +135,21 @@ BOOST_AUTO_TEST_CASE(the_limit_of_a_call_does_not_count_the_wait_for_memory, PAT
   BOOST_CHECK_THROW(for (;;) look(), CallTimeout);  // then it goes on
 }
 
+BOOST_AUTO_TEST_CASE(what_was_done_before_a_call_counts_for_its_limit, PATIENCE) {
+  Guestfs g({.environment = false, .limits = {.call = Seconds(3600)}});
+  const auto state = state_of(g);
+  const auto look = [&] { state->work->throw_if_stopped("inspect", "", 0, {}); };
+  {
+    const guestkit::detail::call_scope scope(state, "inspect");
+    state->work->count_too(Seconds(1800));
+    look();
+    state->work->count_too(Seconds(1800));
+    BOOST_CHECK_THROW(for (;;) look(), CallTimeout);
+  }
+  const guestkit::detail::call_scope next(state, "inspect");  // has its whole time
+  look();
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(cancelling)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import logging
@@ -43,6 +44,8 @@ from guestkit.inspection import (
     UnopenedFilesystem,
     User,
 )
+from guestkit.unpack import UNPACK, UnpackLimits
+from tests.images.archives import Drive, ovf, tar
 
 
 def application(name: str, epoch: int, version: str, release: str, arch: str) -> Application:
@@ -575,6 +578,55 @@ def test_info_says_what_a_disk_refers_to_and_escapes_it(
     assert main(["info", "--json", str(overlay)]) == 0
     (told,) = json.loads(capsys.readouterr().out)
     assert (told["disk"], told["backing_file"]) == (str(overlay), "/etc/\x1b[2Jshadow")
+
+
+def test_info_names_the_disks_in_an_archive_and_unpacks_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    drives = [Drive("a\x7f.vmdk"), Drive("b.vmdk", address=1)]
+    Path("two.ova").write_bytes(tar({"m.ovf": ovf(drives), "a\x7f.vmdk": b"a", "b.vmdk": b"b" * 2048}))
+    Path("none.tar").write_bytes(tar({"readme": b""}))
+    Path("disk.gz").write_bytes(gzip.compress(b"x"))
+    assert main(["info", "two.ova", "none.tar", "disk.gz"]) == 0
+    out = capsys.readouterr().out
+    assert "  holds           disk 'a\\x7f.vmdk', 1 bytes\n" in out
+    assert "                  disk 'b.vmdk', 2.0K (2048 bytes)\n" in out
+    assert "  holds           is an archive without a disk: it holds 'readme'\n" in out
+    assert "  holds           a disk, perhaps, that is compressed\n" in out
+    assert "virtual size" not in out
+    assert main(["info", "--json", "two.ova", "none.tar", "disk.gz"]) == 0
+    two, none, packed = json.loads(capsys.readouterr().out)
+    assert (two["content"], none["content"], packed["content"]) == ("tar", "tar", "gzip")
+    assert two["inside"] == [{"name": "a\x7f.vmdk", "size": 1}, {"name": "b.vmdk", "size": 2048}]
+    assert (none["inside"], "inside" in packed) == ([], False)
+
+
+def test_a_packed_disk_is_opened_as_the_options_say(
+    serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = serve(GOOD)
+    assert main(["inspect", "web.img"]) == 0
+    assert options["unpack"] == UNPACK
+    assert main(["inspect", "--member", "b.vmdk", "web.img"]) == 0
+    assert options["unpack"] == UnpackLimits(member="b.vmdk")
+    assert main(["inspect", "--no-unpack", "web.img"]) == 0
+    assert options["unpack"] is None
+    with pytest.raises(SystemExit) as ended:
+        main(["inspect", "--no-unpack", "--member", "b.vmdk", "web.img"])
+    assert ended.value.code == 2
+    capsys.readouterr()
+
+    monkeypatch.chdir(tmp_path)
+    drives = [Drive("a.vmdk"), Drive("b.vmdk", address=1)]
+    Path("two.ova").write_bytes(tar({"m.ovf": ovf(drives), "a.vmdk": b"a" * 512, "b.vmdk": b"b" * 512}))
+    assert main(["convert", "two.ova", "new.raw"]) == 1
+    err = capsys.readouterr().err
+    assert err == "guestkit: two.ova: is a guest of 2 disks, 'a.vmdk', 'b.vmdk': choose one with --member\n"
+    assert main(["convert", "--member", "b.vmdk", "two.ova", "new.raw"]) == 0
+    assert Path("new.raw").read_bytes() == b"b" * 512
+    assert main(["convert", "--force", "--no-unpack", "two.ova", "new.raw"]) == 1
+    assert "is an archive (tar), no disk: unpack the disk that is in it" in capsys.readouterr().err
 
 
 def test_convert_takes_the_format_from_the_suffix_and_replaces_only_by_force(

@@ -105,8 +105,9 @@ class image_chain {
     if (info.format != "raw" && !info.encryption.empty())
       file.refuse("is encrypted by QEMU (" + info.encryption + "), which libguestfs cannot open", ENOTSUP);
     if (!format && is_no_disk(info.content))
-      file.refuse("is no disk but a file that " + info.content +
-                      " made: unpack it, or state format=raw if it is a disk",
+      file.refuse(info.content == "tar" ? "is an archive (tar), no disk: unpack the disk that is in it"
+                                        : "is no disk but a file that " + info.content +
+                                              " made: unpack it, or state format=raw if it is a disk",
                   EINVAL);
 
     const bool is_device = file.is_device();
