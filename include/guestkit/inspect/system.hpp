@@ -94,7 +94,8 @@ void mount_system(Guest& g, InspectedSystem& system, layout<Guest>& layout,
                   ? plan_mounts(g, layout, system.root)
                   : mount_plan{.mountpoints = {{"/", system.root}}, .filesystems = system.filesystems};
   const auto devices = layout.candidates();
-  for (const auto& [mountpoint, device] : system.mountpoints) {
+  for (const auto& place : system.mountpoints) {
+    const std::string &mountpoint = place.first, &device = place.second;
     if (mountpoint == "/" || plan.named.contains(mountpoint)) continue;
     const bool is_there = std::any_of(devices.begin(), devices.end(), [&](const auto& known) {
       return device == known || device.starts_with("btrfsvol:" + known + "/");
