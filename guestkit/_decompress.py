@@ -11,6 +11,7 @@ import bz2
 import errno
 import lzma
 import os
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -180,11 +181,9 @@ def _maker(op: str, kind: str) -> tuple[Callable[[], _Stream], int]:
 
 def errors_of(kind: str) -> tuple[type[Exception], ...]:
     """Return what says that a file of that kind is damaged, or cannot be read."""
-    if kind == "zstd":
-        import zstandard
-
-        return (OSError, EOFError, zstandard.ZstdError)
-    return (OSError, EOFError, zlib.error, lzma.LZMAError)
+    errors = (OSError, EOFError, zlib.error, lzma.LZMAError)
+    zstandard = sys.modules.get("zstandard") if kind == "zstd" else None
+    return errors if zstandard is None else (*errors, zstandard.ZstdError)
 
 
 def decompressed(op: str, source: Source, kind: str) -> Iterator[bytes]:

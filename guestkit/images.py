@@ -101,7 +101,12 @@ class OpenOptions:
         """Tell whether what is opened is in the file, and not the file itself."""
         if self.unpack is None or not self.readonly or self.format is not None or self.snapshot is not None:
             return False
-        return "file" in self.protocols and packed_by(path) != ""
+        if "file" in self.protocols and packed_by(path):
+            return True
+        if self.unpack.member is not None and os.path.isfile(path):
+            name = os.fsdecode(path)
+            raise Error("open_disk", f"{name}: is no archive: there is no member to choose", errno.EINVAL)
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,9 @@ def unpacked(
         meter = Meter(op, limits.size, limits.seconds, beat, clock)
         work = _Work(op, packed_by, folder, limits, meter, one, stack)
         with _packed(op, path) as file:
-            found = work.disks(file, packed_by(f"/proc/self/fd/{file.fileno()}"), _UNPACKED, 0)
+            if not (kind := packed_by(f"/proc/self/fd/{file.fileno()}")):
+                raise Error(op, "was packed, and is not any more", errno.EINVAL)
+            found = work.disks(file, kind, _UNPACKED, 0)
         yield found
 
 

@@ -622,7 +622,7 @@ def test_a_packed_disk_is_opened_as_the_options_say(
     Path("two.ova").write_bytes(tar({"m.ovf": ovf(drives), "a.vmdk": b"a" * 512, "b.vmdk": b"b" * 512}))
     assert main(["convert", "two.ova", "new.raw"]) == 1
     err = capsys.readouterr().err
-    assert err == "guestkit: two.ova: is a guest of 2 disks, 'a.vmdk', 'b.vmdk': choose one with --member\n"
+    assert "two.ova: is a guest of 2 disks, 'a.vmdk', 'b.vmdk': choose one with --member\n" in err
     assert main(["convert", "--member", "b.vmdk", "two.ova", "new.raw"]) == 0
     assert Path("new.raw").read_bytes() == b"b" * 512
     assert main(["convert", "--force", "--no-unpack", "two.ova", "new.raw"]) == 1
