@@ -798,6 +798,35 @@ def test_an_interruption_of_any_command_is_told(
     assert capsys.readouterr() == ("", f"guestkit: {told}\n")
 
 
+@pytest.mark.parametrize(("word", "status"), [("list", 0), ("check", 1)])
+def test_where_no_appliance_is_it_is_said_where_they_were_looked_for(
+    word: str,
+    status: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("GUESTKIT_CACHEDIR", str(tmp_path / "none"))
+    assert main(["appliance", word]) == status
+    out, err = capsys.readouterr()
+    said = f"no appliance has been built in {tmp_path / 'none'}: guestkit appliance build"
+    assert (out, err) == ("", f"guestkit: {'' if status == 0 else 'error: '}{said}\n")
+
+
+def test_the_appliance_of_all_users_is_built_and_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    def build(*, force: bool, system: bool) -> guestkit.appliance.Appliance:
+        asked.append(("build", system))
+        return guestkit.appliance.Appliance(Path("/made"), "")
+
+    monkeypatch.setattr(guestkit.appliance, "build", build)
+    monkeypatch.setattr(guestkit.appliance, "remove", lambda *, system: asked.append(("remove", system)))
+    for words in (["build"], ["build", "--system"], ["remove"], ["remove", "--system"]):
+        assert main(["appliance", *words]) == 0
+    assert asked == [("build", False), ("build", True), ("remove", False), ("remove", True)]
+
+
 def test_a_conversion_that_is_interrupted_says_what_is_left(
     disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
