@@ -15,7 +15,7 @@ _shtab_guestkit_df_option_strings=(--help -h --human --json --format --backing -
 _shtab_guestkit_info_option_strings=(-h --help --format --json -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_convert_option_strings=(-h --help --to --compress --keep-backing -f --force --json --format --backing --member --no-unpack -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_doctor_option_strings=(-h --help --json -q --quiet -v --verbose --log-json --debug)
-_shtab_guestkit_appliance_option_strings=(-h --help --force -q --quiet -v --verbose --log-json --debug)
+_shtab_guestkit_appliance_option_strings=(-h --help --force --system -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_option_strings=(-h --help --version)
 
 _shtab_guestkit_inspect_pos_0_COMPGEN=_shtab_compgen_files
@@ -152,6 +152,7 @@ _shtab_guestkit_doctor___debug_nargs=0
 _shtab_guestkit_appliance__h_nargs=0
 _shtab_guestkit_appliance___help_nargs=0
 _shtab_guestkit_appliance___force_nargs=0
+_shtab_guestkit_appliance___system_nargs=0
 _shtab_guestkit_appliance__q_nargs=0
 _shtab_guestkit_appliance___quiet_nargs=0
 _shtab_guestkit_appliance__v_nargs=0

@@ -126,7 +126,7 @@ def _disks(given: Sequence[str], screen: Screen) -> Iterator[Sequence[str]]:
     with tempfile.TemporaryDirectory(prefix="guestkit-demo-") as directory:
         disk = os.path.join(directory, "demo.img")
         screen.note(f"no disk given, making a small demo guest: {disk}")
-        with noting("the demo guest is removed"):
+        with noting("the demo guest is removed"), screen.steps("making the demo guest"):
             make_demo_guest(disk)
         yield [disk]
 

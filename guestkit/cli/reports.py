@@ -12,7 +12,7 @@ from guestkit.cli.errors import options_of
 from guestkit.cli.facts import Fact, fact_grid, fact_lines
 from guestkit.cli.text import columns, human_size, printable
 from guestkit.fleet import Report
-from guestkit.inspection import Application, Inspection, OperatingSystem
+from guestkit.inspection import Application, Inspection, OperatingSystem, PartFailure
 
 
 def reported(done: int, total: int) -> str:
@@ -80,6 +80,12 @@ def _disk_facts(found: Inspection) -> Iterator[Fact]:
         yield "layers", columns(layers)
     if found.unopened:
         yield "not opened", columns((one.device, one.reason, one.message) for one in found.unopened)
+    yield from _incomplete(found.failures)
+
+
+def _incomplete(failures: Iterable[PartFailure]) -> Iterator[Fact]:
+    for failure in failures:
+        yield printable(failure.part), [f"incomplete: {printable(failure.message)}"]
 
 
 def _system_facts(system: OperatingSystem) -> Iterator[Fact]:
@@ -113,8 +119,7 @@ def _system_facts(system: OperatingSystem) -> Iterator[Fact]:
     ):
         if rows:
             yield label, columns(rows)
-    for failure in system.failures:
-        yield failure.part, [f"could not be read: {printable(failure.message)}"]
+    yield from _incomplete(system.failures)
     if system.applications_complete:
         yield "applications", [str(len(system.applications))]
 

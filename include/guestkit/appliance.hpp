@@ -30,6 +30,7 @@ struct ApplianceChoice {
   std::string cache = {};       ///< for set_cachedir; empty: leave it
   std::string append = {};      ///< kernel arguments for set_append
   std::string reason = {};      ///< why nothing faster
+  bool buildable = false;       ///< whether `guestkit appliance build` would make something faster
 };
 
 /// Kernel arguments that make an emulated appliance faster; empty where there is nothing to gain. Since 0.3.
@@ -253,7 +254,7 @@ ApplianceChoice find_template(const std::string& lean) {
 /// The best appliance in a cache directory; libguestfs' own, and why, if none is good. Since 0.3.
 template <class = void>
 ApplianceChoice find_appliance(const std::string& cache) {
-  ApplianceChoice choice{.reason = "no appliance has been built in " + cache};
+  ApplianceChoice choice{.reason = "no appliance has been built in " + cache, .buildable = true};
   for (const auto& name : detail::names_in(cache)) {
     if (!name.starts_with("lean-")) continue;
     const std::string directory = cache + '/' + name;

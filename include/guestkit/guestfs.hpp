@@ -127,6 +127,7 @@ class basic_guestfs : public detail::actions<Core> {
       this->choose_accelerator();
       info.accelerator = this->accelerator();
       auto choice = this->choose_appliance(info.accelerator);
+      this->advise(choice, info.accelerator);
       this->admit(choice.mode);
       this->apply(choice);
       this->limit_launch();

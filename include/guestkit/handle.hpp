@@ -267,7 +267,8 @@ class basic_handle {
       if (chosen || invoke<std::string>("launch", guestfs_get_backend).lift() != "direct") return;
       const auto kvm = kvm_status(invoke<std::string>("launch", guestfs_get_hv).lift());
       if (kvm.usable) return;
-      say_once(kvm.reason);
+      static std::atomic_flag said = ATOMIC_FLAG_INIT;
+      say_once(said, "KVM cannot be used, the appliance is emulated (TCG, slow): " + kvm.reason);
     } else if (chosen) {
       invoke<int>("launch", guestfs_clear_backend_setting, cstr("force_tcg"));
       invoke<int>("launch", guestfs_clear_backend_setting, cstr("force_kvm"));
@@ -311,6 +312,15 @@ class basic_handle {
     const bool ours = choice.mode == ApplianceMode::lean || choice.mode == ApplianceMode::warm;
     if (inspection && ours) choice.append += " guestkit_lenses=few";
     return choice;
+  }
+
+  /// Tells what would make an emulated launch fast: libguestfs' own appliance needs some 15 seconds for it.
+  void advise(const ApplianceChoice& choice, const std::string& accelerator) const {
+    static std::atomic_flag said = ATOMIC_FLAG_INIT;
+    if (choice.buildable && accelerator == "tcg")
+      say_once(said,
+               "launch: " + choice.reason +
+                   ", so launches take up to ten times as long; to build one: guestkit appliance build");
   }
 
   /// Waits until there is memory for the appliance.
@@ -602,10 +612,9 @@ class basic_handle {
     return spare;
   }
 
-  void say_once(const std::string& reason) const {
-    static std::atomic_flag said = ATOMIC_FLAG_INIT;
-    if (!said.test_and_set())
-      log(*state_, LogLevel::warning, "KVM cannot be used, the appliance is emulated (TCG, slow): " + reason);
+  /// One line for all handles of the process.
+  void say_once(std::atomic_flag& said, const std::string& text) const {
+    if (state_->wants(LogLevel::warning) && !said.test_and_set()) log(*state_, LogLevel::warning, text);
   }
 
   std::shared_ptr<basic_handle_state<T>> state_;

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from typing import Any
 import pytest
 
 import guestkit.appliance
+import guestkit.cli.common
 import guestkit.cli.df
 import guestkit.cli.doctor
 import guestkit.cli.inspect
 import guestkit.cli.progress
 import guestkit.convert
+import guestkit.copying
 from guestkit import Error, Key, probe
 from guestkit.cli import main
 from guestkit.cli.ending import Terminated
@@ -32,6 +35,7 @@ from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, human_size, printable
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.doctor import Finding
+from guestkit.files import Extracted
 from guestkit.fleet import Failure, FleetProgress, Report
 from guestkit.inspection import (
     ALL_PARTS,
@@ -70,7 +74,13 @@ def system(**changes: Any) -> OperatingSystem:
 
 def report(disk: str, *systems: OperatingSystem, **changes: Any) -> Report:
     provenance = Provenance(
-        way="fast", reason="", guestkit="0.1.0", libguestfs="1.48.6", verified=False, differences=()
+        way="fast",
+        reason="",
+        guestkit="0.1.0",
+        libguestfs="1.48.6",
+        verified=False,
+        differences=(),
+        corrections=(),
     )
     found = Inspection(
         provenance=provenance,
@@ -80,6 +90,7 @@ def report(disk: str, *systems: OperatingSystem, **changes: Any) -> Report:
         filesystems=(),
         unopened=(),
         operating_systems=systems,
+        failures=(),
     )
     return Report(disk=disk, disks=(disk,), inspection=replace(found, **changes))
 
@@ -156,12 +167,15 @@ def test_the_text_of_reports() -> None:
     assert render_reports([GOOD, BLANK, BAD]) == TEXT
 
 
-def test_packages_that_could_not_be_listed_say_why() -> None:
-    failure = PartFailure(part="applications", message="no", op="", errno=0)
-    text = render_reports(
-        [report("d", system(applications=(), applications_complete=False, failures=(failure,)))]
-    )
-    assert "    applications    could not be read: no\n" in text
+def test_what_could_not_be_found_out_says_why() -> None:
+    packages = PartFailure(part="applications", message="no", op="", errno=0)
+    line = PartFailure(part="mountpoints", message="/etc/fstab, line 3: \x1b", op="", errno=0)
+    disks = PartFailure(part="filesystems", message="no time", op="", errno=0)
+    lost = system(applications=(), applications_complete=False, failures=(packages, line))
+    text = render_reports([report("d", lost, failures=(disks,))])
+    assert "    applications    incomplete: no\n" in text
+    assert "    mountpoints     incomplete: /etc/fstab, line 3: \\x1b\n" in text
+    assert "\n  filesystems     incomplete: no time\n" in text
 
 
 def test_a_long_name_does_not_push_the_others_away() -> None:
@@ -798,6 +812,35 @@ def test_an_interruption_of_any_command_is_told(
     assert capsys.readouterr() == ("", f"guestkit: {told}\n")
 
 
+@pytest.mark.parametrize(("word", "status"), [("list", 0), ("check", 1)])
+def test_where_no_appliance_is_it_is_said_where_they_were_looked_for(
+    word: str,
+    status: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("GUESTKIT_CACHEDIR", str(tmp_path / "none"))
+    assert main(["appliance", word]) == status
+    out, err = capsys.readouterr()
+    said = f"no appliance has been built in {tmp_path / 'none'}: guestkit appliance build"
+    assert (out, err) == ("", f"guestkit: {'' if status == 0 else 'error: '}{said}\n")
+
+
+def test_the_appliance_of_all_users_is_built_and_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    def build(*, force: bool, system: bool) -> guestkit.appliance.Appliance:
+        asked.append(("build", system))
+        return guestkit.appliance.Appliance(Path("/made"), "")
+
+    monkeypatch.setattr(guestkit.appliance, "build", build)
+    monkeypatch.setattr(guestkit.appliance, "remove", lambda *, system: asked.append(("remove", system)))
+    for words in (["build"], ["build", "--system"], ["remove"], ["remove", "--system"]):
+        assert main(["appliance", *words]) == 0
+    assert asked == [("build", False), ("build", True), ("remove", False), ("remove", True)]
+
+
 def test_a_conversion_that_is_interrupted_says_what_is_left(
     disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -812,6 +855,62 @@ def test_a_conversion_that_is_interrupted_says_what_is_left(
         f"guestkit: interrupted: {output} is not written; what was unfinished is removed\n",
     )
     assert [*disk.parent.iterdir()] == [disk]
+
+
+class Guest:
+    """What cp asks of a guest before it copies."""
+
+    def is_dir(self, path: str, followsymlinks: bool = False) -> bool:
+        return path == "/srv"
+
+    def exists(self, path: str) -> bool:
+        return False
+
+    is_symlink = exists
+
+    def realpath(self, path: str) -> str:
+        return path
+
+
+@pytest.fixture
+def cp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
+    """Runs the command in an empty directory; Ctrl-C comes at the second file."""
+
+    @contextmanager
+    def opened(disk: str, **options: Any) -> Iterator[Guest]:
+        yield Guest()
+
+    copied: list[object] = []
+
+    def copy(part: object, *rest: object) -> Extracted:
+        if copied:
+            raise KeyboardInterrupt
+        copied.append(part)
+        return Extracted(files=1, directories=0, symlinks=0, bytes=1, skipped=())
+
+    monkeypatch.setattr(guestkit.cli.common, "open_guest", opened)
+    monkeypatch.setattr(guestkit.copying._Outgoing, "copy", copy)
+    monkeypatch.setattr(guestkit.copying._Incoming, "copy", copy)
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b", "c"):
+        (tmp_path / name).touch()
+    return lambda *words: main(["cp", "--format", "raw", "disk", *words])
+
+
+def test_a_copy_that_is_interrupted_says_what_was_written(
+    cp: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "into").mkdir()
+    assert cp(":/etc/\x1bhosts", ":/etc/fstab", ":/etc/motd", "into") == 130
+    assert capsys.readouterr() == ("", "guestkit: interrupted: only into/\\x1bhosts was written\n")
+
+
+def test_a_copy_into_a_guest_that_is_interrupted_says_what_may_be_there(
+    cp: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cp("a", "b", "c", ":/srv") == 130
+    said = "what was to be written to /srv may be there in part"
+    assert capsys.readouterr() == ("", f"guestkit: interrupted: {said}\n")
 
 
 def test_a_terminal_that_is_gone_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

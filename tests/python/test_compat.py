@@ -111,6 +111,29 @@ def test_arguments_reach_libguestfs_as_they_do_from_upstream(tmp_path: Path) -> 
     assert received(guestkit.compat, tmp_path / "compat") == expected
 
 
+def test_nul_inside_a_text_is_as_the_document_says(tmp_path: Path) -> None:
+    """It said that upstream cuts every text off there."""
+    for number, changed, options in (
+        (0, "a\0b", {}),
+        (1, "a\0b", {}),
+        (6, "a\0b", {}),
+        (2, ["a\0b"], {}),
+        (0, "a", {"ostring": "a\0b"}),
+        (0, "a", {"ostringlist": ["a\0b"]}),
+    ):
+        positional: list[Any] = ["", None, [], False, 0, 0, "", "", b""]
+        positional[number] = changed
+        with pytest.raises(ValueError, match="NUL"):
+            guestkit.compat.GuestFS().internal_test(*positional, **options)
+        peer = PEER.GuestFS()
+        peer.internal_test_set_output(str(tmp_path / "received"))
+        if isinstance(changed, str) and not options:
+            with pytest.raises(ValueError, match="embedded null"):
+                peer.internal_test(*positional)
+        else:
+            peer.internal_test(*positional, **options)
+
+
 def test_text_for_bytes_was_refused(tmp_path: Path) -> None:
     """Upstream's own bindtests give it, and g.write("/file", "text") is the usual thing."""
     g: Any = guestkit.compat.GuestFS()

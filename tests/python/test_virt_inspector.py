@@ -16,7 +16,13 @@ from guestkit.demo import DEMO_SYSTEM
 from guestkit.inspection import Filesystem, OperatingSystem, PartFailure, Provenance, WindowsFacts
 
 PROVENANCE = Provenance(
-    way="libguestfs", reason="", guestkit="0.3", libguestfs="1.48.6", verified=False, differences=()
+    way="libguestfs",
+    reason="",
+    guestkit="0.3",
+    libguestfs="1.48.6",
+    verified=False,
+    differences=(),
+    corrections=(),
 )
 
 
@@ -33,6 +39,7 @@ def xml(*systems: OperatingSystem, filesystems: tuple[Filesystem, ...] = ()) -> 
         filesystems=filesystems,
         unopened=(),
         operating_systems=systems,
+        failures=(),
     )
     return found.to_xml()
 
