@@ -246,7 +246,6 @@ class basic_handle {
   }
 
   void forget_appliance() noexcept {
-    if (!state_) return;
     state_->work->launched = false;
     state_->disks_gone = true;
   }

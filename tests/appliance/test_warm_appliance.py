@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -338,6 +341,33 @@ def test_a_disk_that_another_process_writes_is_refused(warm: Appliance, disk: Pa
                 other.launch()
         assert caught.value.cause == "disk_locked"
         g.mkfs("ext4", "/dev/sda")
+
+
+# ---- a busy host
+
+
+def restoring_qemu() -> int:
+    """Wait for the restored QEMU of this process."""
+    while True:
+        for children in Path("/proc/self/task").glob("*/children"):
+            with contextlib.suppress(OSError):  # a thread or a program has ended meanwhile
+                for child in children.read_text().split():
+                    if b"\0-incoming\0" in Path(f"/proc/{child}/cmdline").read_bytes():
+                        return int(child)
+
+
+# It gave up after half a minute and booted, which loaded a busy host even more.
+@pytest.mark.full
+def test_a_restore_that_the_host_holds_up_is_waited_for(warm: Appliance, disk: Path) -> None:
+    with Guestfs(accel="tcg") as g, ThreadPoolExecutor(1) as threads:
+        g.add_drive(disk, format="raw", readonly=True)
+        launch = threads.submit(g.launch)
+        qemu = restoring_qemu()
+        os.kill(qemu, signal.SIGSTOP)
+        time.sleep(40)  # more than a restore is given, while it can run
+        os.kill(qemu, signal.SIGCONT)
+        launch.result()
+        assert (how(g).mode, how(g).reason) == ("warm", "")
 
 
 # ---- templates that are not good

@@ -1,10 +1,8 @@
 #define BOOST_TEST_MODULE appliance
 #include <pwd.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <boost/test/unit_test.hpp>
 #include <chrono>
 #include <cstdlib>
@@ -101,21 +99,7 @@ namespace {
 
 /// What another user sees of it, by a child that becomes that user. Root alone can.
 std::string as_another_user(const std::function<std::string()>& look) {
-  std::array<int, 2> ends{};
-  BOOST_REQUIRE(::pipe(ends.data()) == 0);
-  const pid_t child = ::fork();
-  if (child == 0) {
-    std::string seen = ::setuid(12345) == 0 ? look() : "setuid failed";
-    seen += '\n';
-    ::_exit(::write(ends[1], seen.data(), seen.size()) > 0 ? 0 : 1);
-  }
-  ::close(ends[1]);
-  std::string seen(4096, '\0');
-  const ssize_t size = ::read(ends[0], seen.data(), seen.size());
-  seen.resize(size > 0 ? static_cast<std::size_t>(size) - 1 : 0);
-  ::close(ends[0]);
-  ::waitpid(child, nullptr, 0);
-  return seen;
+  return support::in_child([&] { return ::setuid(12345) == 0 ? look() : "setuid failed"; });
 }
 
 }  // namespace
