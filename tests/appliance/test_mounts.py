@@ -11,6 +11,7 @@ import pytest
 
 from guestkit import Error, Event, Guestfs, open_guest
 from guestkit.guest import Mounted, mount_guest
+from guestkit.inspection import Mode
 from tests.images.corpus import ATTACKED, images
 
 
@@ -34,8 +35,9 @@ def test_a_guest_mounts_nothing_outside_of_its_root_and_runs_no_program() -> Non
     """fstab's `/../usr/bin` hid the appliance's programs: the guest's own `umount` ran as root."""
     with launched("attack") as g:
         before = outside(g)
-        for mode in ("auto", "libguestfs"):
-            (system,) = g.inspect(mode=mode).operating_systems  # type: ignore[arg-type]
+        modes: tuple[Mode, ...] = ("auto", "libguestfs")
+        for mode in modes:
+            (system,) = g.inspect(mode=mode).operating_systems
             told = " ".join(failure.message for failure in system.failures)
             assert all(f'is not mounted on "{place}": ' in told for place in ATTACKED)
             assert dict(system.mountpoints) == {"/": "/dev/sda1", "/safe": "/dev/sda2"}

@@ -292,7 +292,8 @@ BOOST_AUTO_TEST_CASE(the_root_that_was_found_wins_over_a_device_that_is_not_ther
     BOOST_TEST(text(plan.mountpoints) == "/=/dev/sda1 ", name);
     BOOST_TEST(has(text(plan.failures), "/dev/sda1, where the system was found, is mounted instead"), name);
   }
-  for (const auto* name : {"/dev/vda1", "/dev/nvme3n1p1", "UUID=aaaa-1111", "/dev/root", "/dev/disk/by-uuid/aaaa-1111"}) {
+  for (const auto* name :
+       {"/dev/vda1", "/dev/nvme3n1p1", "UUID=aaaa-1111", "/dev/root", "/dev/disk/by-uuid/aaaa-1111"}) {
     const auto plan = guest.plan(std::string(name) + " / ext4 defaults 0 1\n");
     BOOST_TEST(text(plan.mountpoints) == "/=/dev/sda1 ", name);
     BOOST_TEST(text(plan.failures) == "", name);

@@ -335,20 +335,16 @@ ATTACKED = (
     "/a/up",
     "/way/local",
 )
+_ATTACKING: dict[str, File] = {
+    "etc/fstab": ROOT_ENTRY
+    + "".join(f"LABEL=evil {place} ext4 defaults 0 2\n" for place in ATTACKED)
+    + "LABEL=evil /safe ext4 defaults 0 2\n",
+    "a/up": Link("../.."),
+    "way": Link("/usr"),
+    "safe": None,
+}
 ATTACK = (
-    Part(
-        trees.debian(
-            **{
-                "etc/fstab": ROOT_ENTRY
-                + "".join(f"LABEL=evil {place} ext4 defaults 0 2\n" for place in ATTACKED)
-                + "LABEL=evil /safe ext4 defaults 0 2\n",
-                "a/up": Link("../.."),
-                "way": Link("/usr"),
-                "safe": None,
-            }
-        ),
-        uuid=ROOT_UUID,
-    ),
+    Part(trees.debian(**_ATTACKING), uuid=ROOT_UUID),
     Part(dict.fromkeys(("umount", "mount", "lsof"), trees.marker("/owned")), label="evil"),
 )
 
@@ -370,8 +366,8 @@ def named(g: Guestfs, disk: str) -> None:
         "/dev/disk/by-partlabel/my\\x20data /again ext4 defaults 0 2\n"
         "LABEL=gone /gone ext4 nofail 0 2\n"
     )
-    places: Tree = dict.fromkeys(("my data", "third", "again"))
-    _root(g, f"{disk}1", trees.debian(**{"etc/fstab": fstab, **places}))
+    changes: dict[str, File] = {"etc/fstab": fstab, **dict.fromkeys(("my data", "third", "again"))}
+    _root(g, f"{disk}1", trees.debian(**changes))
 
 
 ALPINE = Image([Part(trees.alpine())], fast=True, systems=[("alpinelinux", 3, 19, "alpine")])

@@ -223,14 +223,20 @@ def test_no_field_reaches_the_terminal_unescaped() -> None:
     unopened = UnopenedFilesystem(device=evil, type=evil, uuid=evil, reason=evil, message=evil)
     text = render_reports(
         [
-            report(evil, hostile, filesystems=(filesystem(evil, evil),), unopened=(unopened,)),
+            report(
+                evil,
+                hostile,
+                filesystems=(filesystem(evil, evil),),
+                unopened=(unopened,),
+                failures=(failure,),
+            ),
             replace(BAD, error=Failure(kind="Error", message=evil, errno=0, op=evil)),
         ]
     )
     lines = text.split("\n")
     assert all(line.isprintable() for line in lines)
-    assert len(lines) == 21
-    assert text.count(r"\x1b[31m\n\u202e\xff") == 23
+    assert len(lines) == 22
+    assert text.count(r"\x1b[31m\n\u202e\xff") == 24
 
 
 # The command.
