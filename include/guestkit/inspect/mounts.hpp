@@ -240,7 +240,8 @@ std::optional<std::string> fault_for_augeas(Guest& g) {
   const auto is = [&](const char* path, FileKind kind) { return look(path).first == kind; };
   if (!is("/etc", FileKind::directory)) return std::nullopt;
   if (!is("/etc/fstab", FileKind::regular) && !is("/etc/hosts", FileKind::regular)) return std::nullopt;
-  if (is("/etc/mdadm", FileKind::symlink)) return "/etc/mdadm is a symlink";
+  for (const std::string directory : {"/etc/mdadm", "/etc/sysconfig"})
+    if (is(directory.c_str(), FileKind::symlink)) return directory + " is a symlink";
   for (const std::string path : {"/etc/fstab", "/etc/crypttab", "/etc/mdadm.conf", "/etc/mdadm/mdadm.conf"}) {
     const auto [kind, size] = look(path);
     if (!kind) continue;
