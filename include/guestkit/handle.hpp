@@ -613,7 +613,7 @@ class basic_handle {
 
   /// One line for all handles of the process.
   void say_once(std::atomic_flag& said, const std::string& text) const {
-    if (state_->wants(LogLevel::warning) && !said.test_and_set()) log(*state_, LogLevel::warning, text);
+    if (state_->log_level <= LogLevel::warning && !said.test_and_set()) log(*state_, LogLevel::warning, text);
   }
 
   std::shared_ptr<basic_handle_state<T>> state_;
