@@ -17,10 +17,10 @@ from tests.images.corpus import images
 SHORT = ["debian"]
 LONG = [
     "alpine", "arch", "coreos", "freebsd", "lvm", "no fstab", "raid", "real debian", "separate var",
-    "two systems", "windows",
+    "windows",
 ]  # fmt: skip
-#: libguestfs 1.48 on Debian cannot read their packages, and virt-inspector then gives up.
-WITHOUT_PACKAGES = ["btrfs", "fedora", "leap", "snapper"]
+#: libguestfs 1.48 cannot read their packages here, and virt-inspector then gives up.
+WITHOUT_PACKAGES = ["btrfs", "fedora", "leap", "two systems"]
 
 
 def virt_inspector(disk: Path, *words: str) -> bytes:
