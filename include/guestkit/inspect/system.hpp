@@ -66,13 +66,6 @@ std::string listed(const List& list) {
   return text.empty() ? "nothing" : text;
 }
 
-/// libguestfs writes a subvolume with the slashes that fstab has.
-inline std::string with_plain_volume(std::string device) {
-  if (device.starts_with("btrfsvol:"))
-    for (auto at = device.find("//"); at != std::string::npos; at = device.find("//")) device.erase(at, 1);
-  return device;
-}
-
 /// Mounts an operating system that libguestfs has found: its root at /, whatever fstab names for it, and the
 /// others where they belong. What cannot be mounted is told.
 ///
@@ -87,11 +80,11 @@ void mount_system(Guest& g, InspectedSystem& system, layout<Guest>& layout,
   if (const auto error = attempt([&] { g.mount_ro(system.root, "/"); }))
     return system.failures.push_back(failure("mountpoints", *error));
   mounted(system.root, "/");
-  for (auto& place : system.mountpoints) place.second = with_plain_volume(place.second);
-  for (auto& device : system.filesystems) device = with_plain_volume(device);
-  auto plan = system.type == "linux"
-                  ? plan_mounts(g, layout, system.root)
-                  : mount_plan{.mountpoints = {{"/", system.root}}, .filesystems = system.filesystems};
+  for (auto& place : system.mountpoints) place.second = known_volume(layout, place.second);
+  for (auto& device : system.filesystems) device = known_volume(layout, device);
+  auto plan = system.type == "linux" ? plan_mounts(g, layout, system.root)
+                                     : mount_plan{.mountpoints = {{"/", known_volume(layout, system.root)}},
+                                                  .filesystems = system.filesystems};
   const auto devices = layout.candidates();
   for (const auto& place : system.mountpoints) {
     const std::string &mountpoint = place.first, &device = place.second;
