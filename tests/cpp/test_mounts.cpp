@@ -57,6 +57,7 @@ struct pretended_guest {
   string_list vgs() const { return {}; }
   string_list lvs() const { return volumes; }
   std::vector<VG> vgs_full() const { return {}; }
+  void vg_activate(bool /*activate*/, const string_list& /*groups*/) const {}
   std::string lvuuid(const std::string& volume) const {
     return volume == "/dev/vg/home" ? "ABCDEF-ghij-klmn-opqr-stuv-wxyz-012345" : "no-uuid";
   }
