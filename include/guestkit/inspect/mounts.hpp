@@ -286,7 +286,7 @@ struct mountpoint_fault {
 /// libguestfs follows that one outside of the guest.
 template <class Guest>
 std::optional<mountpoint_fault> fault_of_mountpoint(Guest& g, const std::string& mountpoint) {
-  const auto fault = [](std::string why) { return std::optional<mountpoint_fault>({std::move(why)}); };
+  const auto fault = [](std::string why) { return std::optional(mountpoint_fault{.why = std::move(why)}); };
   if (!mountpoint.starts_with('/')) return fault("the mountpoint is no absolute path");
   const auto path = plain_path(mountpoint);
   if (!path) return fault("the mountpoint climbs by \"..\"");
@@ -328,7 +328,7 @@ void mount_behind_root(Guest& g, mountpoint_list& mountpoints, bool readonly,
     }
     auto fault = fault_of_mountpoint(g, mountpoint);
     if (!fault && device.find(',') != std::string::npos)
-      fault = mountpoint_fault{"a comma in its name would begin another option of mount(8)"};
+      fault = mountpoint_fault{.why = "a comma in its name would begin another option of mount(8)"};
     if (fault) {
       refuse(mountpoint, device, fault->why);
       return !fault->is_missing;
