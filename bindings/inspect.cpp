@@ -224,9 +224,7 @@ PyObject* inspect(Handle& handle, PyObject* disks, std::uint32_t parts, bool aut
                          .mode = automatic ? InspectMode::automatic : InspectMode::libguestfs,
                          .verify = verify,
                          .keys = keys_of(keys),
-                         .format = optional_text(PyTuple_GET_ITEM(opening, 0), "inspect", "format"),
-                         .backing = policy(text_of(PyTuple_GET_ITEM(opening, 1), "inspect", "backing"),
-                                           PyTuple_GET_ITEM(opening, 2))};
+                         .disk = opening_of(opening, "inspect")};
   if (step != Py_None)
     options.step = [step](const char* what) {
       on_calling_thread([&] {

@@ -39,7 +39,7 @@ from guestkit.files import Extracted, GuestFile
 from guestkit.fleet import inspect_async as inspect
 from guestkit.fleet import inspect_many_async as inspect_many
 from guestkit.handle import Accel, Guestfs, LaunchInfo, Tuning, limit, refuse_to_pickle
-from guestkit.images import Backing, ImageInfo
+from guestkit.images import Backing, ImageInfo, InUse
 from guestkit.inspection import Inspection
 from guestkit.unpack import UNPACK, UnpackLimits
 
@@ -294,6 +294,8 @@ class AsyncGuestfs(AsyncActions):
         backing: Backing = "refuse",
         protocols: Iterable[StrOrBytesPath] = ("file",),
         snapshot: StrOrBytesPath | None = None,
+        in_use: InUse = "allow",
+        blocksize: int | None = None,
         unpack: UnpackLimits | None = UNPACK,
         on_cancel: OnCancel = "end",
     ) -> Coroutine[Any, Any, ImageInfo]:
@@ -307,6 +309,8 @@ class AsyncGuestfs(AsyncActions):
                 backing=backing,
                 protocols=protocols,
                 snapshot=snapshot,
+                in_use=in_use,
+                blocksize=blocksize,
                 unpack=unpack,
             )
 

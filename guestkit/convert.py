@@ -23,7 +23,7 @@ from guestkit import _native
 from guestkit._executor import run_in_executor, shared_executor
 from guestkit.aio import _until_done
 from guestkit.errors import Error
-from guestkit.images import Backing, ImageInfo, image_info, policy_of, probe
+from guestkit.images import Backing, ImageInfo, InUse, Opening, image_info, probe
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
@@ -70,6 +70,7 @@ class DiskConverter:
         *,
         source_format: str | None = None,
         backing: Backing = "refuse",
+        in_use: InUse = "refuse",
     ) -> ConversionResult:
         """Write the disk into a new image. What goes wrong with the images is told in the result.
 
@@ -80,9 +81,11 @@ class DiskConverter:
         progress: called now and then
         source_format: as `format` of `Guestfs.open_disk`
         backing: likewise
+        in_use: likewise; a copy of a disk that is being written is no disk of any moment
         """
         job = _Job("convert")
-        return job.convert(source, output, format, compress, flatten, progress, source_format, backing)
+        opening = Opening(format=source_format, backing=backing, in_use=in_use)
+        return job.convert(source, output, format, compress, flatten, progress, opening)
 
     def detect_format(self, image: StrOrBytesPath) -> str:
         """Return QEMU's name of the format that the file begins like."""
@@ -92,7 +95,7 @@ class DiskConverter:
         self, image: StrOrBytesPath, format: str | None = None, *, backing: Backing = "refuse"
     ) -> dict[str, Any]:
         """Return what `qemu-img info --output=json` says of the image."""
-        with _checked("get_info", image, format, backing) as disk:
+        with _checked("get_info", image, Opening(format=format, backing=backing)) as disk:
             output = _Job("get_info").run(["info", "-U", "--output=json", "-f", disk.info.format, disk.path])
             found: dict[str, Any] = json.loads(output)
             found.pop("children", None)
@@ -129,7 +132,8 @@ class DiskConverter:
 
         shrink: True: what lies behind the new end is lost
         """
-        with _checked("resize", path, format, backing) as disk:
+        opening = Opening(readonly=False, format=format, backing=backing)
+        with _checked("resize", path, opening) as disk:
             words = ["resize", "-q", "-f", disk.info.format, *(["--shrink"] if shrink else [])]
             _Job("resize").run([*words, disk.path, str(_size("resize", size))])
         return probe(path, format)
@@ -148,7 +152,8 @@ class DiskConverter:
         """
         if repair not in (None, "leaks", "all"):
             raise ValueError(f'check() argument \'repair\' must be "leaks", "all" or None, not {repair!r}')
-        with _checked("check", path, format, backing) as disk:
+        opening = Opening(readonly=repair is None, format=format, backing=backing)
+        with _checked("check", path, opening) as disk:
             words = [
                 "check",
                 "--output=json",
@@ -185,10 +190,12 @@ class AsyncDiskConverter:
         *,
         source_format: str | None = None,
         backing: Backing = "refuse",
+        in_use: InUse = "refuse",
     ) -> ConversionResult:
         """As `DiskConverter.convert`; progress is called on the loop's thread."""
         loop = asyncio.get_running_loop()
         job = _Job("convert")
+        opening = Opening(format=source_format, backing=backing, in_use=in_use)
 
         def tell(part: float) -> None:
             if progress is not None:
@@ -196,7 +203,7 @@ class AsyncDiskConverter:
                     loop.call_soon_threadsafe(progress, part)
 
         return await _in_thread(
-            lambda: job.convert(source, output, format, compress, flatten, tell, source_format, backing),
+            lambda: job.convert(source, output, format, compress, flatten, tell, opening),
             job.cancel,
         )
 
@@ -269,8 +276,8 @@ class _Disk:
 
 
 @contextlib.contextmanager
-def _checked(op: str, path: StrOrBytesPath, format: str | None, backing: Backing) -> Iterator[_Disk]:
-    found, node, descriptors = _native.check_disk(op, path, format, *policy_of(op, backing))
+def _checked(op: str, path: StrOrBytesPath, opening: Opening) -> Iterator[_Disk]:
+    found, node, descriptors = _native.check_disk(op, path, opening.native(op))
     try:
         yield _Disk(image_info(found), node, descriptors[0])
     finally:
@@ -349,8 +356,7 @@ class _Job:
         compress: bool,
         flatten: bool,
         progress: Progress | None,
-        source_format: str | None,
-        backing: Backing,
+        opening: Opening,
     ) -> ConversionResult:
         begin = time.monotonic()
         result = ConversionResult(
@@ -367,7 +373,7 @@ class _Job:
         words = ["convert", "-O", format, *(["-c"] if compress else []), *(["-p"] if progress else [])]
         try:
             with (
-                _checked("convert", source, source_format, backing) as disk,
+                _checked("convert", source, opening) as disk,
                 _beside("convert", target) as new,
             ):
                 result["source_format"] = disk.info.format
@@ -410,7 +416,8 @@ class _Job:
             if backing_format is None:
                 raise ValueError("create_disk() argument 'backing_format' is needed: QEMU would guess it")
             name = os.path.abspath(os.fsdecode(backing_file))
-            with _checked("create_disk", name, backing_format, "allow") as disk:
+            opening = Opening(format=backing_format, backing="allow")
+            with _checked("create_disk", name, opening) as disk:
                 size = disk.info.virtual_size if size is None else size
             words += ["-u", "-b", name, "-F", backing_format]
         target = Path(os.path.abspath(os.fsdecode(path)))

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from guestkit.errors import Error, LaunchError
 from guestkit.handle import Guestfs
-from guestkit.images import Backing
+from guestkit.images import Backing, InUse, Opening
 from guestkit.inspection import DEFAULT_PARTS, Inspection, Key, Mode, Part, path_list
 
 if TYPE_CHECKING:
@@ -113,8 +113,7 @@ class _Job:
     mode: Mode
     verify: bool | float
     timeout: float | None
-    format: str | None
-    backing: Backing
+    opening: Opening
     handle: Mapping[str, Any] = field(default_factory=dict)
 
     def options(self) -> dict[str, Any]:
@@ -131,8 +130,7 @@ class _Job:
             mode=self.mode,
             verify=verify,
             step=step,
-            format=self.format,
-            backing=self.backing,
+            opening=self.opening,
         )
 
 
@@ -146,6 +144,9 @@ def inspect(
     timeout: float | None = TIMEOUT,
     format: str | None = None,
     backing: Backing = "refuse",
+    protocols: Iterable[str] = ("file",),
+    in_use: InUse = "allow",
+    blocksize: int | None = None,
     step: Callable[[str], object] | None = None,
     **handle: Any,
 ) -> Inspection:
@@ -160,11 +161,12 @@ def inspect(
         are sure to give the same answer
     verify: go both ways and report the differences: True, or for this share of disks, such as 0.01
     timeout: for all of it, in seconds; CallTimeout
-    format, backing: as in `Guestfs.open_disk`, for all the disks
+    format, backing, protocols, in_use, blocksize: as in `Guestfs.open_disk`, for all the disks
     step: called with what is being done
     handle: options of `Guestfs`
     """
-    job = _Job(parts, tuple(keys), mode, verify, timeout, format, backing, handle)
+    opening = _opening(format, backing, protocols, in_use, blocksize)
+    job = _Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
     with Guestfs(**job.options()) as g:
         return job.run(g, disk, step)
 
@@ -180,6 +182,9 @@ def inspect_many(
     timeout: float | None = TIMEOUT,
     format: str | None = None,
     backing: Backing = "refuse",
+    protocols: Iterable[str] = ("file",),
+    in_use: InUse = "allow",
+    blocksize: int | None = None,
     progress: Callable[[FleetProgress], object] | None = None,
     jobs_executor: Executor | None = None,
     **handle: Any,
@@ -194,9 +199,10 @@ def inspect_many(
     jobs_executor: where the guests are inspected, instead of on threads of this process: a
         ProcessPoolExecutor, Dask's `Client.get_executor()`, any `concurrent.futures.Executor`. Jobs and
         reports are pickled, and what runs there when the loop is left ends by its time-out
-    parts, keys, mode, verify, format, backing, handle: as in `inspect`
+    parts, keys, mode, verify, format, backing, protocols, in_use, blocksize, handle: as in `inspect`
     """
-    job = _Job(parts, tuple(keys), mode, verify, timeout, format, backing, handle)
+    opening = _opening(format, backing, protocols, in_use, blocksize)
+    job = _Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
     if jobs_executor is not None:
         limit = None if concurrency == "auto" else _at_once(concurrency)
         yield from _on_executor(jobs_executor, limit, disks, _Elsewhere(job), _Local(job, progress).told)
@@ -208,6 +214,21 @@ def inspect_many(
             yield from _on_executor(threads, at_once, disks, local.report, local.told)
         finally:
             local.end()
+
+
+def _opening(
+    format: str | None, backing: Backing, protocols: Iterable[str], in_use: InUse, blocksize: int | None
+) -> Opening:
+    """Make a value that other processes can get, and complain of nonsense before anything runs."""
+    opening = Opening(
+        format=format,
+        backing=backing,
+        protocols=protocols if isinstance(protocols, str) else tuple(protocols),
+        in_use=in_use,
+        blocksize=blocksize,
+    )
+    opening.native("inspect")
+    return opening
 
 
 def _at_once(concurrency: int | Literal["auto"]) -> int:
@@ -332,6 +353,9 @@ async def inspect_async(
     timeout: float | None = TIMEOUT,
     format: str | None = None,
     backing: Backing = "refuse",
+    protocols: Iterable[str] = ("file",),
+    in_use: InUse = "allow",
+    blocksize: int | None = None,
     step: Callable[[str], object] | None = None,
     **handle: Any,
 ) -> Inspection:
@@ -339,7 +363,8 @@ async def inspect_async(
 
     A cancel ends it and waits until it has ended.
     """
-    job = _Job(parts, tuple(keys), mode, verify, timeout, format, backing, handle)
+    opening = _opening(format, backing, protocols, in_use, blocksize)
+    job = _Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
     return await _inspect_async(job, disk, step)
 
 
@@ -369,6 +394,9 @@ async def inspect_many_async(
     timeout: float | None = TIMEOUT,
     format: str | None = None,
     backing: Backing = "refuse",
+    protocols: Iterable[str] = ("file",),
+    in_use: InUse = "allow",
+    blocksize: int | None = None,
     progress: Callable[[FleetProgress], object] | None = None,
     jobs_executor: Executor | None = None,
     **handle: Any,
@@ -379,7 +407,8 @@ async def inspect_many_async(
     (`contextlib.aclosing` says when) or a cancel ends what runs and waits until it has ended; what runs on a
     jobs_executor ends by its time-out.
     """
-    job = _Job(parts, tuple(keys), mode, verify, timeout, format, backing, handle)
+    opening = _opening(format, backing, protocols, in_use, blocksize)
+    job = _Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
     at_once = None if jobs_executor is not None and concurrency == "auto" else _at_once(concurrency)
     steps: dict[str, str] = {}
     done = 0

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from guestkit.errors import Error
 from guestkit.files import FileKind, GuestFile
 from guestkit.handle import Guestfs
-from guestkit.images import Backing
+from guestkit.images import Backing, InUse
 from guestkit.inspection import Inspection, Key, OperatingSystem, Part
 
 if TYPE_CHECKING:
@@ -66,6 +66,9 @@ def open_guest(
     readonly: bool = True,
     format: str | None = None,
     backing: Backing = "refuse",
+    protocols: Iterable[str] = ("file",),
+    in_use: InUse = "allow",
+    blocksize: int | None = None,
     keys: Iterable[Key] = (),
     step: Callable[[str], object] | None = None,
     **handle: Any,
@@ -76,13 +79,21 @@ def open_guest(
     Error.
 
     root, keys: as in `mount_guest`
-    readonly, format, backing: as in `Guestfs.open_disk`
+    readonly, format, backing, protocols, in_use, blocksize: as in `Guestfs.open_disk`
     step: called with what is being done
     handle: options of `Guestfs`
     """
     tell = step or (lambda text: None)
     with Guestfs(**{"appliance": "inspection", **handle}) as g:
-        g.open_disk(disk, readonly=readonly, format=format, backing=backing)
+        g.open_disk(
+            disk,
+            readonly=readonly,
+            format=format,
+            backing=backing,
+            protocols=protocols,
+            in_use=in_use,
+            blocksize=blocksize,
+        )
         tell("starting the appliance")
         g.launch()
         mount_guest(g, root=root, readonly=readonly, keys=keys, step=step)

@@ -191,6 +191,8 @@ class Guestfs(_native.Handle):
         backing: images.Backing = "refuse",
         protocols: Iterable[StrOrBytesPath] = ("file",),
         snapshot: StrOrBytesPath | None = None,
+        in_use: images.InUse = "allow",
+        blocksize: int | None = None,
         unpack: UnpackLimits | None = UNPACK,
     ) -> images.ImageInfo:
         """Add a disk that somebody else has written, before `launch`; tell what it is.
@@ -208,19 +210,23 @@ class Guestfs(_native.Handle):
         protocols: how the disk may be reached: "file", and "nbd" for nbd://HOST:PORT/EXPORT and
             nbd+unix:///EXPORT?socket=PATH
         snapshot: a snapshot inside a qcow2 image, by name or id; it is copied into a private file
+        in_use: what becomes of a disk to which another program writes, as QEMU's locks tell: "allow": it is
+            read as it is at that moment, which the log tells; "refuse": it is not opened, and no QEMU can
+            begin to write to it while it is open here. To write to a disk in use is refused always
+        blocksize: of the disk's sectors, in bytes: 512 or 4096; None: by its partition table, else 512
         unpack: how much a .gz, .xz, .zst, .bz2 or OVA may become; it is unpacked into a private file, where
             readonly and no format is stated. None: it is refused
         """
-        return images.add_disk(
-            self,
-            path,
+        opening = images.Opening(
             readonly=readonly,
             format=format,
             backing=backing,
             protocols=protocols,
             snapshot=snapshot,
-            unpack=unpack,
+            in_use=in_use,
+            blocksize=blocksize,
         )
+        return images.add_disk(self, path, opening, unpack)
 
     def launch_info(self) -> LaunchInfo | None:
         """Tell how the last launch that succeeded went; None before the first. Since 0.3."""
@@ -252,14 +258,13 @@ class Guestfs(_native.Handle):
         mode: Mode,
         verify: bool,
         step: Callable[[str], object] | None,
-        format: str | None = None,
-        backing: images.Backing = "refuse",
+        opening: images.Opening | None = None,
     ) -> Inspection:
         """Add the disks, launch, inspect; without disks the handle is launched."""
-        opening = (format, *images.policy_of("inspect", backing))
         automatic = is_automatic(mode)
         number = parts_number(parts)
-        found = super()._inspect(disks, number, automatic, verify, native_keys(keys), step, opening)
+        native = (opening or images.Opening()).native("inspect")
+        found = super()._inspect(disks, number, automatic, verify, native_keys(keys), step, native)
         return inspection(found)
 
     def read_small(self, path: StrOrBytesPath, *, limit: int = SMALL_FILE) -> bytes:

@@ -79,7 +79,8 @@ class ImageInfo:
         compression: of compressed clusters: "zlib", "zstd", "deflate" or ""
         dirty: not closed properly
         corrupt: marked so by QEMU
-        truncated: the image refers to clusters behind the file's end
+        truncated: the image refers to clusters behind the file's end; not told of one in use, whose end moves
+        in_use: another program writes to it, as QEMU's locks tell; from `open_disk`: to a file of its chain
         references: everything outside the file that it refers to
     """
 
@@ -103,6 +104,7 @@ class ImageInfo:
     dirty: bool
     corrupt: bool
     truncated: bool
+    in_use: bool
     references: Sequence[ImageReference]
 
     def to_dict(self) -> dict[str, Any]:
@@ -158,29 +160,69 @@ def policy_of(op: str, backing: Backing) -> tuple[str, StrOrBytesPath | None]:
     return backing, None
 
 
+#: What becomes of a disk to which another program writes, such as that of a guest that runs.
+InUse = Literal["allow", "refuse"]
+
+#: `Opening` for C++: readonly, format, the rule of backing and its directory, protocols, snapshot, whether to
+#: refuse a disk in use, blocksize.
+NativeOpening = tuple[
+    bool,
+    "StrOrBytesPath | None",
+    str,
+    "StrOrBytesPath | None",
+    "Iterable[StrOrBytesPath]",
+    "StrOrBytesPath | None",
+    bool,
+    int | None,
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """How a disk is opened: the options of `Guestfs.open_disk` on their way to C++, as one value."""
+
+    readonly: bool = True
+    format: StrOrBytesPath | None = None
+    backing: Backing = "refuse"
+    protocols: Iterable[StrOrBytesPath] = ("file",)
+    snapshot: StrOrBytesPath | None = None
+    in_use: InUse = "allow"
+    blocksize: int | None = None
+
+    def native(self, op: str) -> NativeOpening:
+        """Return it for C++; for nonsense raise ValueError or TypeError, which names the argument of op."""
+        if not isinstance(self.readonly, bool):
+            raise TypeError(f"{op}() argument 'readonly' must be bool, not {type(self.readonly).__name__}")
+        if self.in_use not in ("allow", "refuse"):
+            raise ValueError(f'{op}() argument \'in_use\' must be "allow" or "refuse", not {self.in_use!r}')
+        if self.blocksize not in (None, 512, 4096):
+            raise ValueError(f"{op}() argument 'blocksize' must be 512, 4096 or None, not {self.blocksize!r}")
+        rule, directory = policy_of(op, self.backing)
+        return (
+            self.readonly,
+            self.format,
+            rule,
+            directory,
+            self.protocols if isinstance(self.protocols, (str, bytes)) else tuple(self.protocols),
+            self.snapshot,
+            self.in_use == "refuse",
+            self.blocksize,
+        )
+
+
 def add_disk(
-    handle: Guestfs,
-    path: StrOrBytesPath,
-    *,
-    readonly: bool,
-    format: StrOrBytesPath | None,
-    backing: Backing,
-    protocols: Iterable[StrOrBytesPath],
-    snapshot: StrOrBytesPath | None,
-    unpack: UnpackLimits | None,
+    handle: Guestfs, path: StrOrBytesPath, opening: Opening, unpack: UnpackLimits | None
 ) -> ImageInfo:
     """Do what `Guestfs.open_disk` says."""
-    if not isinstance(readonly, bool):
-        raise TypeError(f"open_disk() argument 'readonly' must be bool, not {type(readonly).__name__}")
-    rule, directory = policy_of("open_disk", backing)
-    if not isinstance(protocols, (str, bytes)):
-        protocols = tuple(protocols)
+    native = opening.native("open_disk")
 
     def add(file: StrOrBytesPath) -> ImageInfo:
-        return image_info(handle.add_disk(file, readonly, format, rule, directory, protocols, snapshot))
+        return image_info(handle.add_disk(file, native))
 
-    may_be_packed = readonly and format is None and snapshot is None and unpack is not None
-    content = _content(path) if may_be_packed and "file" in protocols else ""
+    may_be_packed = (
+        opening.readonly and opening.format is None and opening.snapshot is None and unpack is not None
+    )
+    content = _content(path) if may_be_packed and "file" in opening.protocols else ""
     if unpack is None or content not in PACKED:
         return add(path)
     if (backend := handle.get_backend()) != "direct":

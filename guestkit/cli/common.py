@@ -6,12 +6,12 @@ import argparse
 import contextlib
 import math
 from collections.abc import Generator
-from typing import Protocol
+from typing import Any, Protocol
 
 from guestkit.cli.screen import Screen
 from guestkit.guest import guest_path, open_guest
 from guestkit.handle import Guestfs
-from guestkit.images import Backing, under
+from guestkit.images import Backing, InUse, under
 from guestkit.inspection import Key
 
 #: QEMU's names of what guestkit reads and makes.
@@ -62,8 +62,10 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--debug", action="store_true", help="a Python traceback with an error")
 
 
-def add_disk_options(parser: argparse.ArgumentParser) -> None:
-    """How a disk is opened."""
+def add_disk_options(
+    parser: argparse.ArgumentParser, *, in_use: InUse = "allow", blocksize: bool = True
+) -> None:
+    """How a disk is opened: what `opening` reads."""
     group = parser.add_argument_group("opening the disk")
     group.add_argument(
         "--format",
@@ -76,6 +78,20 @@ def add_disk_options(parser: argparse.ArgumentParser) -> None:
         help="open other files that the disk names, such as a backing file, if they lie beneath that"
         ' directory; "allow": wherever they lie, for disks that nobody else made. Needs --format',
     )
+    group.add_argument(
+        "--in-use",
+        choices=("allow", "refuse"),
+        default=in_use,
+        help="what becomes of a disk to which another program writes, such as that of a running guest: it is"
+        " read as it is at that moment, with a warning, or not at all (default: %(default)s)",
+    )
+    if blocksize:
+        group.add_argument(
+            "--blocksize",
+            choices=(512, 4096),
+            type=int,
+            help="bytes in a sector of the disk; default: by its partition table, else 512",
+        )
 
 
 def add_key_option(parser: argparse._ActionsContainer) -> None:
@@ -153,6 +169,20 @@ def backing(arguments: argparse.Namespace) -> Backing:
     return "allow" if arguments.backing == "allow" else under(arguments.backing)
 
 
+def opening(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what the options of `add_disk_options` say, as arguments of `open_guest` and `inspect_many`.
+
+    Who types nbd:// permits it.
+    """
+    return {
+        "format": arguments.format,
+        "backing": backing(arguments),
+        "protocols": ("file", "nbd"),
+        "in_use": arguments.in_use,
+        "blocksize": arguments.blocksize,
+    }
+
+
 @contextlib.contextmanager
 def guest(
     arguments: argparse.Namespace, screen: Screen, *, readonly: bool = True
@@ -165,12 +195,11 @@ def guest(
                     arguments.disk,
                     root=arguments.root,
                     readonly=readonly,
-                    format=arguments.format,
-                    backing=backing(arguments),
                     keys=arguments.keys,
                     step=step,
                     call_timeout=arguments.timeout,
                     cancel_grace=GRACE,
+                    **opening(arguments),
                 )
             )
         yield g

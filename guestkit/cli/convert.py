@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-f", "--force", action="store_true", help="replace an OUTPUT that is there already")
     parser.add_argument("--json", action="store_true", help="what came of it, as JSON")
-    add_disk_options(parser)
+    add_disk_options(parser, in_use="refuse", blocksize=False)
 
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
@@ -66,6 +66,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             (lambda part: tell(part, 1.0)) if screen.shows_progress else None,
             source_format=arguments.format,
             backing=backing(arguments),
+            in_use=arguments.in_use,
         )
     if arguments.json:
         screen.write(json.dumps(result, indent=2) + "\n")

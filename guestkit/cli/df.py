@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from rich.table import Table
 from rich.text import Text
 
-from guestkit.cli.common import add_disk_options, add_key_option, backing, positive, seconds
+from guestkit.cli.common import add_disk_options, add_key_option, opening, positive, seconds
 from guestkit.cli.errors import options_of
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, human_size, printable
@@ -54,9 +54,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             parts=_PARTS,
             keys=arguments.keys,
             timeout=arguments.timeout,
-            format=arguments.format,
-            backing=backing(arguments),
             progress=progress,
+            **opening(arguments),
         )
         found = sorted(reports, key=lambda report: order[report.disk])
     if arguments.json:

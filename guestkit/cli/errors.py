@@ -30,6 +30,7 @@ def options_of(message: str) -> str:
     for argument, option in (
         ("backing=under(DIRECTORY) or backing=allow", "--backing DIRECTORY or --backing allow"),
         ("state format=", "state --format "),
+        ("state in_use=", "state --in-use "),
         ("choose a root of", "choose with --root one of"),
     ):
         message = message.replace(argument, option)

@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from guestkit.cli.common import UsageError, add_disk_options, add_key_option, backing, positive, seconds
+from guestkit.cli.common import UsageError, add_disk_options, add_key_option, opening, positive, seconds
 from guestkit.cli.errors import options_of
 from guestkit.cli.reports import render_reports, tree
 from guestkit.cli.screen import Screen
@@ -96,9 +96,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
                 keys=arguments.keys,
                 mode=arguments.mode,
                 timeout=arguments.timeout,
-                format=arguments.format,
-                backing=backing(arguments),
                 progress=progress,
+                **opening(arguments),
             )
             try:
                 for report in reports:

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "image/file.hpp"
+#include "image/in_use.hpp"
 #include "image/info.hpp"
 #include "image/others.hpp"
 #include "image/qcow.hpp"
@@ -84,6 +85,8 @@ inline ImageInfo read_image(const image_file& file, std::optional<std::string_vi
                    file.size() < vhd::footer_size ? 0 : file.size() - vhd::footer_size);
     read_vhd(file, footer, info);
   }
+  info.in_use = is_held(file.descriptor(), qemu_lock::writes);
+  if (info.in_use) info.truncated = false;
   return info;
 }
 

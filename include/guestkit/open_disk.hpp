@@ -58,6 +58,7 @@ struct checked_disk {
   ImageInfo info;
   std::string filename;
   AddDriveOptions options;
+  std::string in_use;  // for the log
   opened_disk kept;
 };
 
@@ -82,13 +83,14 @@ inline checked_disk nbd_disk(const char* op, const std::string& uri, const OpenD
   } else if (query != uri.size() || slash == authority) {
     refuse("a URI of this kind is nbd://HOST:PORT/EXPORT");
   }
-  checked_disk disk{.info = {}, .filename = {}, .options = {}, .kept = {}};
+  checked_disk disk;
   disk.info.format = "raw";
   if (slash < query) disk.filename = uri.substr(slash + 1, query - slash - 1);
   disk.options.readonly = options.readonly;
   disk.options.format = options.format;
   disk.options.protocol = "nbd";
   disk.options.server = {server};
+  disk.options.blocksize = options.blocksize;
   return disk;
 }
 
@@ -138,6 +140,9 @@ inline checked_disk check_disk(const char* op, const std::string& path, const Op
                   "guestkit opens the protocols file and nbd, not " + in_quotes(protocol) +
                       "; nbdkit makes an NBD server of most others (docs/images.md)",
                   EINVAL);
+  if (options.blocksize && *options.blocksize != 512 && *options.blocksize != 4096)
+    throw Error(op, "the sectors of a disk have 512 or 4096 bytes, not " + std::to_string(*options.blocksize),
+                EINVAL);
   if (options.protocols.contains("nbd") && (path.starts_with("nbd://") || path.starts_with("nbd+unix://")))
     return nbd_disk(op, path, options);
   if (!options.protocols.contains("file"))
@@ -154,8 +159,11 @@ inline checked_disk check_disk(const char* op, const std::string& path, const Op
 
   const bool by_name = !options.snapshot && (!options.readonly || !direct);
   image_chain chain(op, options, by_name);
-  checked_disk disk{.info = chain.open(path, options.format), .filename = {}, .options = {}, .kept = {}};
+  checked_disk disk;
+  disk.info = chain.open(path, options.format);
+  disk.in_use = chain.in_use();
   disk.options.readonly = false;
+  disk.options.blocksize = options.blocksize;
   if (by_name) {
     // libguestfs asks for the real name at the launch: a disk that was moved is found, another one is not.
     disk.filename = "/proc/self/fd/" + std::to_string(chain.descriptor());
@@ -194,6 +202,9 @@ ImageInfo basic_guestfs<Core>::open_disk(const Path& path, const OpenDiskOptions
     const auto directory = state->temporary ? state->temporary : detail::scratch::beneath(this->tmpdir());
     auto disk = detail::check_disk(op, disk_path.native(), options, direct, directory);
     actions::add_drive(disk.filename, disk.options);
+    if (!disk.in_use.empty())
+      detail::log(*state, LogLevel::warning,
+                  std::string(op) + ": " + disk.in_use + ": what is read may be in motion");
     state->disks.push_back(std::make_shared<detail::opened_disk>(std::move(disk.kept)));
     return std::move(disk.info);
   } catch (const Error& e) {  // of a tool that was killed, perhaps

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from guestkit import Error, Guestfs, under
+from guestkit import Error, Guestfs, LaunchError, inspect, under
+from tests.images.writer import written_to
 
 FORMATS = {
     "raw": ["-O", "raw"],
@@ -83,3 +85,45 @@ def test_a_disk_that_is_written_to_and_one_that_is_exchanged(tmp_path: Path) -> 
         (tmp_path / "moved").unlink()
         with pytest.raises(Error):
             g.launch()
+
+
+def test_disks_in_use_are_inspected(demo_guest: Path, tmp_path: Path) -> None:
+    """The appliance did not start: QEMU found that others write to the disk, to its base or to an extent."""
+    kinds = {
+        "raw": ["-O", "raw"],
+        "qcow2": ["-O", "qcow2"],
+        "sparse.vmdk": ["-O", "vmdk"],
+        "flat.vmdk": ["-O", "vmdk", "-o", "subformat=twoGbMaxExtentFlat"],
+        "base": ["-O", "qcow2"],
+    }
+    with ExitStack() as writers:
+        for name, words in kinds.items():
+            qemu_img("convert", "-f", "raw", *words, demo_guest, tmp_path / name)
+            writers.enter_context(written_to(tmp_path / name, words[1]))
+        qemu_img(
+            "create",
+            "-q",
+            "-u",
+            "-f",
+            "qcow2",
+            "-b",
+            tmp_path / "base",
+            "-F",
+            "qcow2",
+            tmp_path / "top",
+            "128M",
+        )
+        with Guestfs() as g:
+            for name, words in (*kinds.items(), ("top", ["-O", "qcow2"])):
+                assert g.open_disk(tmp_path / name, format=words[1], backing="allow").in_use
+            g.launch()
+            names = {g.inspect_get_hostname(root) for root in g.inspect_os()}
+            assert (len(g.list_devices()), names) == (len(kinds) + 1, {"guestkit-demo"})
+        (system,) = inspect(tmp_path / "qcow2").operating_systems
+        assert system.hostname == "guestkit-demo"
+        with Guestfs() as g:  # libguestfs takes no lock on the disk, but on what is beneath
+            g.add_drive(tmp_path / "top", readonly=True, format="qcow2")
+            with pytest.raises(LaunchError, match="lock") as caught:
+                g.launch()
+            assert caught.value.cause == "disk_locked"
+            assert "read the disk by open_disk" in caught.value.hint

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "../image.hpp"
+#include "in_use.hpp"
 #include "overlay.hpp"
 #include "policy.hpp"
 
@@ -57,7 +58,11 @@ class image_chain {
  public:
   /// @param by_name  QEMU will follow the names itself: what it would guess is refused
   image_chain(const char* op, const OpenDiskOptions& options, bool by_name)
-      : op_(op), backing_(options.backing), by_name_(by_name) {
+      : op_(op),
+        backing_(options.backing),
+        readonly_(options.readonly),
+        locks_(!options.readonly || options.in_use == InUse::refuse),
+        by_name_(by_name) {
     if (backing_.rule != Backing::Rule::under) return;
     std::error_code error;
     beneath_ = std::filesystem::canonical(backing_.directory, error);
@@ -69,9 +74,12 @@ class image_chain {
   ImageInfo open(const std::string& path, const std::optional<std::string>& format) {
     auto top = add(image_file(op_, path), format);
     node_ = std::move(top.node);
+    top.info.in_use = !in_use_.empty();
     return std::move(top.info);
   }
 
+  /// The files of the chain to which others write, and who, as a sentence for the log; "": none.
+  const std::string& in_use() const noexcept { return in_use_; }
   /// The disk.
   const image_node& node() const noexcept { return node_; }
   /// The disk's own file.
@@ -100,6 +108,7 @@ class image_chain {
       file.refuse("refers to itself", ELOOP);
     if (path_.size() == max_depth) file.refuse("its chain of backing files is longer than 200", ELOOP);
     path_.push_back(identity);
+    look_for_users(file);
     opened result{.info = read_image(file, format), .node = {}, .file = {}};
     const auto& info = result.info;
     if (info.format != "raw" && !info.encryption.empty())
@@ -121,7 +130,8 @@ class image_chain {
     result.node.driver = info.format;
     result.node.json = R"({"driver":")" + info.format + R"(","file":{"driver":")" +
                        (is_device && !descriptor ? "host_device" : "file") + R"(","filename":")" +
-                       result.file + "\"}" + fields + "}";
+                       result.file + '"' + unlocked_file() + "}" + fields +
+                       (info.extents.empty() || locks_ ? "" : R"(,"force-share":true)") + "}";
     // A name in an overlay's header is bounded; a chain is not.
     if (result.node.json.size() > max_backing_name / 2) {
       const int overlay = keep_private(result.node.overlay(info.virtual_size));
@@ -130,6 +140,29 @@ class image_chain {
     }
     path_.pop_back();
     return result;
+  }
+
+  /// What a file's node has in addition. A disk that somebody writes to can be read without a lock only, and
+  /// to read it disturbs nobody that way. (The extents of a VMDK have no node, but take force-share from it.)
+  std::string unlocked_file() const { return locks_ ? "" : R"(,"locking":"off")"; }
+
+  /// Refuses a file to which others write, or remembers it.
+  void look_for_users(const image_file& file) {
+    const bool written = is_held(file.descriptor(), qemu_lock::writes);
+    const bool is_top = path_.size() == 1;
+    if (!written && (readonly_ || !is_top || !is_held(file.descriptor(), qemu_lock::bears_no_writer))) return;
+    const auto user = user_of(file.status());
+    const auto does = user + (written ? " writes to it" : " reads it, and bears nobody who writes");
+    if (!readonly_)
+      file.refuse("is in use: " + does +
+                      ": end that first (shut its guest down, if it is one), or open the disk read-only",
+                  EBUSY);
+    if (locks_)
+      file.refuse("is in use: " + does +
+                      ": end that first (shut its guest down, if it is one), or state in_use=allow: what is "
+                      "read may then be in motion",
+                  EBUSY);
+    in_use_ += (in_use_.empty() ? "" : "; ") + shown(file.path()) + ": " + does;
   }
 
   static bool is_no_disk(std::string_view content) {
@@ -151,7 +184,7 @@ class image_chain {
       if (reference.kind == "backing") backing = std::move(other.node.json);
       // The file alone: QEMU has it raw by itself.
       if (reference.kind == "data" && qcow2::needs_data_file(file))
-        data = R"({"driver":"file","filename":")" + other.file + "\"}";
+        data = R"({"driver":"file","filename":")" + other.file + '"' + unlocked_file() + "}";
     }
     return (backing.empty() ? "" : ",\"backing\":" + backing) +
            (data.empty() ? "" : ",\"data-file\":" + data);
@@ -251,7 +284,8 @@ class image_chain {
 
   const char* op_;
   const Backing& backing_;
-  const bool by_name_;
+  const bool readonly_, locks_, by_name_;
+  std::string in_use_;
   std::filesystem::path beneath_;
   std::vector<std::pair<dev_t, ino_t>> path_;  // from the disk to where we are
   image_node node_;

@@ -53,9 +53,12 @@ struct ImageInfo {
   std::vector<ImageSnapshot> snapshots;
   bool extended_l2 = false;
   bool lazy_refcounts = false;
-  bool dirty = false;      ///< not closed properly
-  bool corrupt = false;    ///< marked so by QEMU
-  bool truncated = false;  ///< the image refers to clusters behind the file's end
+  bool dirty = false;    ///< not closed properly
+  bool corrupt = false;  ///< marked so by QEMU
+  /// The image refers to clusters behind the file's end. Not told of an image in use: its end moves.
+  bool truncated = false;
+  /// Another program writes to it, as QEMU's locks tell. From open_disk(): to a file of its chain.
+  bool in_use = false;
   /// Everything outside the file that it refers to.
   std::vector<ImageReference> references;
 };
