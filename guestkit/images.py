@@ -71,7 +71,8 @@ class ImageInfo:
         format: QEMU's name: "raw", "qcow", "qcow2", "vmdk", "vpc" (VHD), "vhdx", "vdi"
         version: the format's own; 3 for what is called qcow3
         subformat: such as "streamOptimized", "fixed", "dynamic", "differencing"; of a qcow2 its compat level
-        content: of raw: "mbr", "gpt", "luks", or what is no disk: "gzip", "xz", "zstd", "bzip2", "tar"
+        content: of raw: "mbr", "gpt", "luks", or what is plainly no disk: "gzip", "xz", "zstd", "bzip2",
+            "tar", "zip", "html", "xml", "ovf", "pdf", "text", …
         virtual_size: of the disk, in bytes
         file_size: of the file, in bytes
         cluster_size: the unit of allocation, in bytes; 0: none

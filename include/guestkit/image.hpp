@@ -15,6 +15,7 @@
 #include "image/info.hpp"
 #include "image/others.hpp"
 #include "image/qcow.hpp"
+#include "image/raw.hpp"
 #include "image/vdi.hpp"
 #include "image/vhd.hpp"
 #include "image/vhdx.hpp"
@@ -60,7 +61,10 @@ inline ImageInfo read_image(const image_file& file, std::optional<std::string_vi
   info.format = stated ? format_name(file.op(), *stated) : guess_format(file, start);
   info.file_size = file.size();
   const auto must_begin = [&](bool holds) {
-    if (!holds) file.invalid(info.format.c_str(), "it does not begin like one", 0);
+    if (holds) return;
+    const auto* kind = raw::foreign_kind_of(raw::foreign_content(file, start));
+    file.invalid(info.format.c_str(),
+                 "it " + (kind == nullptr ? "does not begin like one" : "is " + described(*kind, start)), 0);
   };
   if (info.format == "raw") {
     read_raw(file, start, info);

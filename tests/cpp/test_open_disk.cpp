@@ -36,7 +36,7 @@ void write(const fs::path& path, const detail::sparse_file& content) {
 /// A handle, and a directory with a raw disk and an overlay that names it.
 struct Disks : private support::temporary_folder {
   Disks() {
-    std::ofstream(base) << std::string(size, 'x');
+    std::ofstream(base) << std::string(size, '\1');
     write(overlay, detail::make_overlay(size, base.string(), "raw"));
     g.set_tmpdir(folder.string());
   }

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from guestkit import Error, ImageInfo, probe
+from guestkit import Error, Guestfs, ImageInfo, probe
 from tests.images.encrypted import patiently
 
 MIB = 1 << 20
@@ -278,6 +278,119 @@ def test_what_a_raw_disk_begins_with(tmp_path: Path) -> None:
         path.write_bytes(start.ljust(8192, b"\0"))
         assert probe(path).content == content
         assert probe(path, "raw").content == content
+
+
+PAGE = b"<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head><body>gone</body></html>\n"
+FOREIGN = [
+    (PAGE, "html"),
+    (b"\xef\xbb\xbf\n  <HTML>\n", "html"),
+    (b'<?xml version="1.0"?>\n<!-- a --><html xmlns="http://www.w3.org/1999/xhtml">', "html"),
+    (b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>', "xml"),
+    (b'<?xml version="1.0"?>\n<Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1">', "ovf"),
+    (b'{"message": "Not Found"}', "json"),
+    (b'[\n  {"id": 1}]', "json"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 34\n", "git-lfs"),
+    (b"#!/bin/sh\nexit 0\n", "script"),
+    (b"From: me\r\nTo: you\r\nSubject: a disk\r\n\r\nHi", "text"),
+    ("grüße, 你好\n".encode() * 2000, "text"),
+    (b"0", "text"),
+    (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", "pdf"),
+    (b"\x7fELF\x02\x01\x01".ljust(9000, b"\0"), "elf"),
+    (b"MZ".ljust(60, b"\0") + (128).to_bytes(4, "little") + bytes(64) + b"PE\0\0", "pe"),
+    (b"\x89PNG\r\n\x1a\n\0\0", "png"),
+    (b"\xff\xd8\xff\xe0\0\x10JFIF", "jpeg"),
+    (b"GIF89a\x01\0", "gif"),
+    (b"PK\3\4\x14\0", "zip"),
+    (b"7z\xbc\xaf\x27\x1c\0", "7z"),
+    (b"MSWIM\0\0\0\xd0", "wim"),
+    (b"!<arch>\ndebian-binary   ", "ar"),
+]
+
+
+@pytest.mark.parametrize(("start", "content"), FOREIGN, ids=[content for _, content in FOREIGN])
+def test_what_is_plainly_no_disk(tmp_path: Path, start: bytes, content: str) -> None:
+    """An HTML page named disk.qcow2 was a disk without an operating system."""
+    path = tmp_path / "disk.qcow2"
+    path.write_bytes(start)
+    assert probe(path).content == content
+    with Guestfs() as g:
+        with pytest.raises(Error, match=f"{path}: is no disk but .*, or state format=raw if it is a disk$"):
+            g.open_disk(path, unpack=None)
+        assert g.open_disk(path, format="raw").content == content
+    with pytest.raises(Error, match="is no valid qcow2 image: it is an? "):
+        probe(path, "qcow2")
+    # Whatever a disk begins with: the first bytes of many are free.
+    for sector, mark in ((512, b"EFI PART"), (4096, b"EFI PART"), (510, b"\x55\xaa")):
+        disk = bytearray(start.ljust(8192, b"\0"))
+        disk[sector : sector + len(mark)] = mark
+        if sector == 510:
+            disk[446:510] = b"\0\0\0\0\x83\0\0\0\1\0\0\0\7\0\0\0".ljust(64, b"\0")
+        path.write_bytes(disk)
+        assert probe(path).content == ("mbr" if sector == 510 else "gpt")
+
+
+@pytest.mark.parametrize(
+    ("start", "shown"),
+    [
+        (PAGE, 'is no disk but an HTML page, "404 Not Found": look at it: it may be what a server answered'),
+        (b"\x1b[2Jboo\n", r'a text, "\\x1b[2Jboo": '),
+        ("ä".encode() * 100, 'a text, "' + "ä" * 30 + '"…: '),
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            '"version https://git-lfs.github.com/spec/v1": git lfs pull',
+        ),
+        (b"PK\3\4", "a ZIP archive: unpack it, or state format=raw"),
+    ],
+)
+def test_what_is_no_disk_is_shown(tmp_path: Path, start: bytes, shown: str) -> None:
+    path = tmp_path / "disk"
+    path.write_bytes(start)
+    with Guestfs() as g, pytest.raises(Error) as caught:
+        g.open_disk(path)
+    assert shown.replace("\\\\", "\\") in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("make", "room"),
+    [
+        (["mkfs.ext4", "-q", "-F"], 1024),
+        (["mkfs.ext2", "-q", "-F", "-r", "0"], 1024),
+        (["mkfs.btrfs", "-q", "-f"], 8192),
+        (["mkfs.xfs", "-q", "-f"], 0),
+        (["mkfs.vfat"], 0),
+        (["mkswap", "-q"], 1024),
+    ],
+    ids=lambda given: given[0] if isinstance(given, list) else "",
+)
+@pytest.mark.parametrize(
+    "start", [b"%PDF-1.7\n", b"\x1f\x8b\x08", PAGE, b""], ids=["pdf", "gzip", "html", ""]
+)
+def test_a_filesystem_without_partitions_is_a_disk(
+    tmp_path: Path, make: list[str], room: int, start: bytes
+) -> None:
+    path = tmp_path / "disk"
+    with path.open("wb") as file:
+        file.truncate(400 << 20)
+    subprocess.run([*make, path], check=True, stdout=subprocess.DEVNULL)
+    if room:
+        with path.open("r+b") as file:
+            file.write(start.ljust(room, b"\n") if start else bytes(room))
+    assert probe(path).content == ""
+
+
+@pytest.mark.parametrize("fill", [b"\0", b"\xff", b"\1"])
+def test_a_disk_with_nothing_on_it_is_a_disk(tmp_path: Path, fill: bytes) -> None:
+    path = tmp_path / "disk"
+    path.write_bytes(fill * 100_000)
+    assert probe(path).content == ""
+    with Guestfs() as g:
+        g.open_disk(path)
+
+
+def test_a_description_of_a_vmdk_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "disk.vmdk"
+    path.write_text('# Disk DescriptorFile\nversion=1\ncreateType="monolithicFlat"\nRW 1 FLAT "x" 0\n')
+    assert probe(path).format == "vmdk"
 
 
 def test_a_raw_disk_that_looks_like_a_qcow2_is_raw_where_that_is_stated(make: Make) -> None:

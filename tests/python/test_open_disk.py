@@ -21,8 +21,8 @@ from tests.images.writer import read_by_a_guest, written_to
 MIB = 1 << 20
 Make = Callable[[Path, Path], Path]
 
-SECRET = b"a secret of the host".ljust(MIB, b".")
-PLAIN = b"what stands on the disk".ljust(MIB, b",")
+SECRET = b"\0a secret of the host".ljust(MIB, b".")
+PLAIN = b"\0what stands on the disk".ljust(MIB, b",")
 
 
 def qemu_img(*words: str | bytes | Path, cwd: Path | None = None) -> None:
@@ -259,9 +259,9 @@ def test_every_format_is_read(
 
 
 def test_a_raw_disk_whose_size_is_odd(g: Guestfs, read: Callable[[], bytes], tmp_path: Path) -> None:
-    (tmp_path / "odd").write_bytes(b"x" * 1000)
+    (tmp_path / "odd").write_bytes(b"\1" * 1000)
     g.open_disk(tmp_path / "odd")
-    assert read() == b"x" * 1000 + bytes(24)
+    assert read() == b"\1" * 1000 + bytes(24)
 
 
 def test_a_large_disk(g: Guestfs, private: Path, tmp_path: Path) -> None:

@@ -113,9 +113,9 @@ class image_chain {
     const auto& info = result.info;
     if (info.format != "raw" && !info.encryption.empty())
       file.refuse("is encrypted by QEMU (" + info.encryption + "), which libguestfs cannot open", ENOTSUP);
-    if (!format && is_no_disk(info.content))
-      file.refuse("is no disk but a file that " + info.content +
-                      " made: unpack it, or state format=raw if it is a disk",
+    if (const auto* kind = raw::foreign_kind_of(info.content); !format && kind != nullptr)
+      file.refuse("is no disk but " + described(*kind, file.read_some(0, 8192)) + ": " +
+                      std::string(kind->remedy) + ", or state format=raw if it is a disk",
                   EINVAL);
 
     const bool is_device = file.is_device();
@@ -163,11 +163,6 @@ class image_chain {
                       "read may then be in motion",
                   EBUSY);
     in_use_ += (in_use_.empty() ? "" : "; ") + shown(file.path()) + ": " + does;
-  }
-
-  static bool is_no_disk(std::string_view content) {
-    constexpr std::array<std::string_view, 5> kinds{"gzip", "xz", "zstd", "bzip2", "tar"};
-    return std::find(kinds.begin(), kinds.end(), content) != kinds.end();
   }
 
   /// Opens what the image refers to but for extents; returns it as fields of the image's node.

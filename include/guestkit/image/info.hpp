@@ -38,7 +38,8 @@ struct ImageInfo {
   std::string format;     ///< QEMU's name: "raw", "qcow", "qcow2", "vmdk", "vpc" (VHD), "vhdx", "vdi"
   int version = 0;        ///< the format's own; 3 for what is called qcow3
   std::string subformat;  ///< such as "streamOptimized", "fixed", "dynamic", "differencing"
-  /// Of raw: "mbr", "gpt", "luks", or what is no disk: "gzip", "xz", "zstd", "bzip2", "tar".
+  /// Of raw: "mbr", "gpt", "luks", or what is plainly no disk: "gzip", "xz", "zstd", "bzip2", "tar", "zip",
+  /// "html", "xml", "ovf", "pdf", "text", … (image/raw.hpp has them all).
   std::string content;
   std::uint64_t virtual_size = 0;  ///< of the disk, in bytes
   std::uint64_t file_size = 0;     ///< of the file, in bytes
