@@ -42,6 +42,7 @@ void add_fields(Dict& dict, const ImageInfo& info) {
       .with("content", info.content)
       .with("virtual_size", info.virtual_size)
       .with("file_size", info.file_size)
+      .with("blocksize", info.blocksize)
       .with("cluster_size", info.cluster_size)
       .with("backing_file", info.backing_file)
       .with("backing_format", info.backing_format)

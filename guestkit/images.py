@@ -75,6 +75,8 @@ class ImageInfo:
             "tar", "zip", "html", "xml", "ovf", "pdf", "text", …
         virtual_size: of the disk, in bytes
         file_size: of the file, in bytes
+        blocksize: of the disk's sectors, in bytes: 4096 where its partition table shows that, else 512; None:
+            `probe` cannot tell, and `open_disk` looks through QEMU
         cluster_size: the unit of allocation, in bytes; 0: none
         encryption: "aes", "luks" or ""
         compression: of compressed clusters: "zlib", "zstd", "deflate" or ""
@@ -91,6 +93,7 @@ class ImageInfo:
     content: str
     virtual_size: int
     file_size: int
+    blocksize: int | None
     cluster_size: int
     backing_file: str | None
     backing_format: str | None

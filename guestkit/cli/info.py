@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.text import Text
 
 from guestkit.cli.common import FORMATS
+from guestkit.cli.errors import sentence
 from guestkit.cli.facts import Fact, fact_grid, fact_lines
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             found.append((disk, probe(disk, arguments.format)))
         except Error as error:
             failed = True
-            screen.tell("error", error.message)
+            screen.tell("error", sentence(error))
     if arguments.json:
         screen.write(json.dumps([{"disk": disk, **info.to_dict()} for disk, info in found], indent=2) + "\n")
         return int(failed)
@@ -68,6 +69,8 @@ def _facts(info: ImageInfo) -> Iterator[Fact]:
     yield "format", [printable(kind)]
     yield "virtual size", [_size(info.virtual_size)]
     yield "file size", [_size(info.file_size)]
+    if info.blocksize is not None:
+        yield "sectors", [f"{info.blocksize} bytes"]
     for label, value in (("encryption", info.encryption), ("compression", info.compression)):
         if value:
             yield label, [printable(value)]

@@ -13,9 +13,11 @@
 #include "image/file.hpp"
 #include "image/in_use.hpp"
 #include "image/info.hpp"
+#include "image/missing.hpp"
 #include "image/others.hpp"
 #include "image/qcow.hpp"
 #include "image/raw.hpp"
+#include "image/sectors.hpp"
 #include "image/vdi.hpp"
 #include "image/vhd.hpp"
 #include "image/vhdx.hpp"
@@ -104,7 +106,7 @@ inline ImageInfo read_image(const image_file& file, std::optional<std::string_vi
 /// @param format  QEMU's name; none: by what the file begins with. A guest can make its raw disk look like
 ///                any other format: state "raw" where you know it.
 inline ImageInfo probe(const std::filesystem::path& path, std::optional<std::string_view> format = {}) {
-  return detail::read_image(detail::image_file("probe", path.native()), format);
+  return detail::read_image(detail::open_named("probe", path.native()), format);
 }
 
 }  // namespace guestkit

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from guestkit import Error, Guestfs, LaunchError, inspect, under
+from guestkit import Error, Guestfs, LaunchError, inspect, probe, under
+from guestkit.cli import main
 from tests.images.writer import written_to
 
 FORMATS = {
@@ -127,3 +128,39 @@ def test_disks_in_use_are_inspected(demo_guest: Path, tmp_path: Path) -> None:
                 g.launch()
             assert caught.value.cause == "disk_locked"
             assert "read the disk by open_disk" in caught.value.hint
+
+
+def test_a_disk_with_sectors_of_4096_bytes(
+    demo_guest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`info` said gpt, and `inspect` found one device that it did not know."""
+    disk = tmp_path / "disk.img"
+    with Guestfs() as g:
+        g.disk_create(disk, "raw", 128 << 20)
+        g.open_disk(demo_guest)
+        g.open_disk(disk, readonly=False, format="raw", blocksize=4096)
+        g.launch()
+        assert [g.blockdev_getss(device) for device in g.list_devices()] == [512, 4096]
+        for device, mountpoint in (("/dev/sda1", "/"), ("/dev/sda2", "/var")):
+            g.mount_ro(device, mountpoint)
+        g.tar_out("/", tmp_path / "tree.tar")
+        g.umount_all()
+        g.part_disk("/dev/sdb", "gpt")
+        g.mke2fs("/dev/sdb1", fstype="ext4", label="demo-root")
+        g.mount("/dev/sdb1", "/")
+        g.tar_in(tmp_path / "tree.tar", "/")
+        g.write("/etc/fstab", b"LABEL=demo-root / ext4 defaults 0 1\n")
+        g.shutdown()
+    assert (probe(disk).content, probe(disk).blocksize) == ("gpt", 4096)
+    assert main(["info", str(disk)]) == 0
+    assert "sectors         4096 bytes" in capsys.readouterr().out
+
+    qemu_img("convert", "-f", "raw", "-O", "qcow2", "-c", disk, tmp_path / "disk.qcow2")
+    for image in (disk, tmp_path / "disk.qcow2"):
+        found = inspect(image)
+        assert [(one.device, one.label) for one in found.filesystems] == [("/dev/sda1", "demo-root")]
+        assert [system.hostname for system in found.operating_systems] == ["guestkit-demo"]
+    # As it is stated: the partition table is not found then.
+    assert not inspect(disk, blocksize=512).operating_systems
+    assert main(["ls", "--blocksize", "4096", str(disk), "/etc/hostname"]) == 0
+    assert capsys.readouterr().out == "/etc/hostname\n"

@@ -455,3 +455,102 @@ def test_wrong_arguments_are_python_s_own_errors(tmp_path: Path) -> None:
         probe(tmp_path, 1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="NUL"):
         probe("a\0b")
+
+
+# ---- sectors
+
+GPT = b"EFI PART"
+SIZE = 64 << 20
+
+
+def _table(*, first: int = 0, count: int = 0, type: int = 0x83) -> bytes:
+    entry = bytes(4) + bytes([type]) + bytes(3) + first.to_bytes(4, "little") + count.to_bytes(4, "little")
+    return bytes(446) + entry.ljust(64, b"\0") + b"\x55\xaa"
+
+
+def _gpt(sector: int, alternate: int | None = None) -> tuple[int, bytes]:
+    last = SIZE // sector - 1 if alternate is None else alternate
+    return sector, GPT + bytes(16) + (1).to_bytes(8, "little") + last.to_bytes(8, "little")
+
+
+EXT = (1024, bytes(56) + b"\x53\xef" + bytes(18) + b"\1")
+FAT = (0, b"\xeb\x58\x90mkfs.fat".ljust(510, b"\0") + b"\x55\xaa")
+LVM = (512, b"LABELONE")
+BTRFS = (65600, b"_BHRfS_M")
+
+
+def _at(sector: int, first: int, mark: tuple[int, bytes]) -> tuple[int, bytes]:
+    return sector * first + mark[0], mark[1]
+
+
+PROTECTIVE = {sector: (0, _table(first=1, count=SIZE // sector - 1, type=0xEE)) for sector in (512, 4096)}
+SECTORS: dict[str, tuple[list[tuple[int, bytes]], int]] = {
+    "nothing": ([], 512),
+    "gpt": ([PROTECTIVE[512], _gpt(512)], 512),
+    "gpt 4096": ([PROTECTIVE[4096], _gpt(4096)], 4096),
+    "gpt 4096 without an MBR": ([_gpt(4096)], 4096),
+    "gpt 4096 that was made when the disk was smaller": ([PROTECTIVE[4096], _gpt(4096, 1000)], 4096),
+    "gpt 4096 over an old one": ([PROTECTIVE[4096], _gpt(512), _gpt(4096)], 4096),
+    "gpt over an old one": ([PROTECTIVE[512], _gpt(512), _gpt(4096)], 512),
+    "a header for a longer disk": ([_gpt(4096, SIZE)], 512),
+    "the words alone": ([(4096, GPT)], 512),
+    "mbr": ([(0, _table(first=2048, count=8192)), _at(512, 2048, EXT)], 512),
+    "mbr that fills the disk": ([(0, _table(first=2048, count=129024)), _at(4096, 2048, EXT)], 512),
+    "mbr 4096, ext": ([(0, _table(first=256, count=8192)), _at(4096, 256, EXT)], 4096),
+    "mbr 4096, fat": ([(0, _table(first=256, count=8192)), _at(4096, 256, FAT)], 4096),
+    "mbr 4096, lvm": ([(0, _table(first=256, count=8192)), _at(4096, 256, LVM)], 4096),
+    "mbr 4096, btrfs": ([(0, _table(first=256, count=8192)), _at(4096, 256, BTRFS)], 4096),
+    "mbr, both": ([(0, _table(first=256, count=8192)), _at(4096, 256, EXT), _at(512, 256, EXT)], 512),
+    "mbr, empty partitions": ([(0, _table(first=256, count=8192))], 512),
+    "mbr, extended": ([(0, _table(first=256, count=8192, type=5)), _at(4096, 256, EXT)], 512),
+}
+
+
+@pytest.fixture(params=SECTORS)
+def partitioned(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, int]:
+    """A raw disk and the size of its sectors."""
+    path = tmp_path / "disk"
+    pieces, expected = SECTORS[request.param]
+    with path.open("wb") as file:
+        file.truncate(SIZE)
+        for offset, piece in pieces:
+            file.seek(offset)
+            file.write(piece)
+    return path, expected
+
+
+def test_the_partition_table_shows_the_size_of_sectors(
+    partitioned: tuple[Path, int], tmp_path: Path, g: Guestfs
+) -> None:
+    path, expected = partitioned
+    assert probe(path).blocksize == expected
+    image = tmp_path / "image"
+    for plain in ([], ["-o", "cluster_size=512"], ["-o", "cluster_size=2M"]):  # which guestkit reads itself
+        qemu_img("convert", "-f", "raw", "-O", "qcow2", *plain, path, image)
+        assert probe(image).blocksize == expected
+    for kind, *options in (["qcow2", "-c"], ["vmdk"], ["qcow2", "-o", "extended_l2=on"]):  # and by QEMU
+        qemu_img("convert", "-f", "raw", "-O", kind, *options, path, image)
+        assert probe(image).blocksize is None or (kind == "qcow2" and expected == 512)
+        assert g.open_disk(image, format=kind).blocksize == expected
+        assert ("blocksize=4096" in g.debug_drives()[-1]) == (expected == 4096)
+
+
+def test_sectors_of_a_chain_a_snapshot_and_as_they_are_stated(g: Guestfs, tmp_path: Path) -> None:
+    base, top = tmp_path / "base", tmp_path / "top"
+    with base.open("wb") as file:
+        file.truncate(SIZE)
+        file.seek(4096)
+        file.write(_gpt(4096)[1])
+    qemu_img("create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", top)
+    assert probe(top).blocksize is None
+    assert g.open_disk(top, format="qcow2", backing="allow").blocksize == 4096
+    assert g.open_disk(top, format="qcow2", backing="allow", blocksize=512).blocksize == 512
+    assert g.open_disk(top, format="qcow2", backing="allow", readonly=False).blocksize == 4096
+    qemu_img("snapshot", "-c", "before", top)
+    subprocess.run(
+        ["qemu-io", "-f", "qcow2", "-c", "write -z 0 64k", top], check=True, stdout=subprocess.DEVNULL
+    )
+    assert g.open_disk(top, format="qcow2", backing="allow").blocksize == 512
+    assert g.open_disk(top, format="qcow2", backing="allow", snapshot="before").blocksize == 4096
+    stated = ["blocksize" in drive for drive in g.debug_drives()]
+    assert stated == [True, True, True, False, True]

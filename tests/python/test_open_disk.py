@@ -430,7 +430,9 @@ def test_protocols(g: Guestfs, plain: Path) -> None:
         g.open_disk(plain, protocols=("nbd",))
     with pytest.raises(Error, match='not "http"; nbdkit makes an NBD server'):
         g.open_disk(plain, protocols=("file", "http"))
-    with pytest.raises(Error, match="no such file"):
+    with pytest.raises(
+        Error, match="nbd://localhost/x: is an NBD server: state protocols=nbd, and format=raw"
+    ):
         g.open_disk("nbd://localhost/x", format="raw")
     for uri, reason in [
         ("nbd://localhost/x", "state format=raw"),
@@ -538,6 +540,55 @@ def test_wrong_arguments_are_python_s_own_errors(g: Guestfs, plain: Path) -> Non
         under(1)  # type: ignore[arg-type]
     with pytest.raises(Error, match="no such directory"):
         g.open_disk(plain, backing=under("/nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("https://a.b/c.img", "(curl -fLO https://a.b/c.img), or have nbdkit serve"),
+        ("http://a.b/c.img?d=e&f", "-U /tmp/disk.sock curl url='http://a.b/c.img?d=e&f') and open nbd+unix:"),
+        ("ftp://a/it's", r"curl url='ftp://a/it'\''s')"),
+        ("ssh://me@host:2022/a b", "nbdkit -r -U /tmp/disk.sock ssh host=host port=2022 user=me '/a b')"),
+        ("sftp://host/a", "(scp scp://host/a .), or have nbdkit serve"),
+        ("s3://bucket/key", "(aws s3 cp s3://bucket/key .)"),
+        ("file:///images/a", "is a URL: give the path alone, /images/a"),
+        ("rbd://pool/image", "have nbdkit or qemu-nbd serve it"),
+        ("https://\x1b[2J/a", r'"https://\x1b[2J/a": is a URL'),
+    ],
+)
+def test_a_url_is_told_what_to_type(g: Guestfs, url: str, meant: str) -> None:
+    for attempt in (g.open_disk, probe):
+        with pytest.raises(Error) as caught:
+            attempt(url)
+        assert meant in caught.value.message
+        assert "\x1b" not in caught.value.message
+
+
+def test_a_disk_that_is_not_there_may_have_been_meant_otherwise(
+    g: Guestfs, tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a:b").touch()
+    (tmp_path / "folder").mkdir()
+    for name, meant in {
+        "plain.img:/etc/fstab": 'name the disk "plain.img" and the path "/etc/fstab" in its guest apart',
+        f"{plain}:/a:/b": f'name the disk "{plain}" and the path "/a:/b" in its guest apart',
+        "a:b:/c": 'name the disk "a:b" and the path "/c" in its guest apart',
+        "folder:/etc": "no such file",
+        "~/disk": "no such file; it is shells that take ~ for a home directory",
+        "plain.qcow2": 'no such file, but there is "plain.img"',
+        "Plain.IMG": 'no such file, but there is "plain.img"',
+        f"{tmp_path}/plain": 'no such file, but there is "plain.img"',
+        "nothing": "no such file",
+        "plain.img/x": "Not a directory",
+    }.items():
+        with pytest.raises(Error) as caught:
+            g.open_disk(name)
+        assert caught.value.message.endswith(meant)
+        assert caught.value.errno in (errno.ENOENT, errno.ENOTDIR)
+    # What a stranger's image names does not make the host tell what lies there.
+    with pytest.raises(Error, match="no such file$"):
+        g.open_disk(overlay(tmp_path / "disk", tmp_path / "plain.raw"), format="qcow2", backing="allow")
 
 
 # ---- disks in use

@@ -19,6 +19,7 @@
 
 #include "../image.hpp"
 #include "in_use.hpp"
+#include "missing.hpp"
 #include "overlay.hpp"
 #include "policy.hpp"
 
@@ -72,7 +73,7 @@ class image_chain {
 
   /// Opens the disk and whatever it leads to.
   ImageInfo open(const std::string& path, const std::optional<std::string>& format) {
-    auto top = add(image_file(op_, path), format);
+    auto top = add(open_named(op_, path), format);
     node_ = std::move(top.node);
     top.info.in_use = !in_use_.empty();
     return std::move(top.info);

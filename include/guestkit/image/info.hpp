@@ -43,6 +43,9 @@ struct ImageInfo {
   std::string content;
   std::uint64_t virtual_size = 0;  ///< of the disk, in bytes
   std::uint64_t file_size = 0;     ///< of the file, in bytes
+  /// Of the disk's sectors, in bytes: 4096 where its partition table shows that, else 512; none: probe()
+  /// cannot tell, and open_disk() looks through QEMU.
+  std::optional<int> blocksize;
   std::uint64_t cluster_size = 0;  ///< the unit of allocation, in bytes; 0: none
   std::optional<std::string> backing_file;
   std::optional<std::string> backing_format;

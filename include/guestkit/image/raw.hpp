@@ -9,7 +9,6 @@
 #include <string_view>
 
 #include "file.hpp"
-#include "info.hpp"
 
 namespace guestkit::detail {
 
@@ -264,12 +263,6 @@ inline std::string raw_content(const image_file& file, const image_block& start)
     if (raw::has_gpt(start, sector)) return "gpt";
   const auto type = raw::mbr_type(start);
   return type == 0 ? "" : type == 0xee ? "gpt" : "mbr";
-}
-
-inline void read_raw(const image_file& file, const image_block& start, ImageInfo& info) {
-  info.virtual_size = file.size();
-  info.content = raw_content(file, start);
-  if (info.content == "luks") info.encryption = "luks";
 }
 
 }  // namespace guestkit::detail
