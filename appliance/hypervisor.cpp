@@ -10,8 +10,9 @@
 //   manifest  what all that is and was made from: guestkit/appliance.hpp
 //
 // A process of its own follows the restore until the guest answers: a QEMU that cannot open a disk after it
-// has loaded the state stays paused for ever, and a guest may hang. It ends such a QEMU, and itself at the
-// latest half a minute after the start.
+// has loaded the state stays paused for ever, and a guest may hang. It ends such a QEMU, and itself, when the
+// host has given QEMU half a minute, and two seconds more for each disk. What goes by while QEMU waits for a
+// processor or is stopped does not count: a boot in place of a slow restore would load a busy host even more.
 //
 //   hypervisor --template QMP PORT    is the template's QEMU; the two are descriptors
 #include <fcntl.h>
@@ -35,6 +36,7 @@
 #include <ctime>
 #include <fstream>
 #include <guestkit/appliance.hpp>
+#include <guestkit/given_time.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -48,7 +50,8 @@ using guestkit::warm::Words;
 using std::string;
 using Clock = std::chrono::steady_clock;
 
-constexpr auto patience = std::chrono::seconds(30);
+constexpr std::chrono::seconds patience{30};
+constexpr std::chrono::seconds patience_for_disk{2};  // on the processor it takes a third of a second
 
 /// For the log of the appliance, where the handle reads it.
 void say(const string& text) {
@@ -122,8 +125,13 @@ string release(size_t disks, const string& append) {
 /// ended and said so itself.
 class Watch {
  public:
-  Watch(Link qmp, Link port, int state, bool shared, size_t disks, Words writable, string append)
-      : qmp_(qmp), port_(port), disks_(disks), writable_(std::move(writable)), append_(std::move(append)) {
+  Watch(pid_t qemu, Link qmp, Link port, int state, bool shared, size_t disks, Words writable, string append)
+      : qemu_(qemu),
+        qmp_(qmp),
+        port_(port),
+        disks_(disks),
+        writable_(std::move(writable)),
+        append_(std::move(append)) {
     qmp_.send(R"({"execute": "qmp_capabilities"})"
               R"({"execute": "migrate-set-capabilities", "arguments": {"capabilities": [)"
               R"({"capability": "events", "state": true}, {"capability": "x-ignore-shared", "state": )" +
@@ -134,15 +142,16 @@ class Watch {
   }
 
   string follow() {
-    const auto deadline = Clock::now() + patience;
+    const auto limit = patience + static_cast<int>(disks_) * patience_for_disk;
+    guestkit::detail::given_time time(qemu_, Clock::now());
     while (true) {
-      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
+      constexpr int interval = 100;  // milliseconds
       std::array<pollfd, 2> waiting{{{.fd = qmp_.ours, .events = POLLIN, .revents = 0},
                                      {.fd = port_.ours, .events = POLLIN, .revents = 0}}};
-      const int ready =
-          left.count() <= 0 ? 0 : ::poll(waiting.data(), waiting.size(), static_cast<int>(left.count()));
+      const int ready = ::poll(waiting.data(), waiting.size(), interval);
       if (ready < 0 && errno == EINTR) continue;
-      if (ready <= 0) return released_ ? "the guest does not answer" : "the state is not loaded in time";
+      if (ready <= 0 && time.look(Clock::now()) >= limit)
+        return released_ ? "the guest does not answer" : "the state is not loaded in time";
       if (waiting[0].revents != 0) {
         if (!read(qmp_, said_)) return "";
         if (const string fault = after_event(); !fault.empty()) return fault;
@@ -192,6 +201,7 @@ class Watch {
     return held;
   }
 
+  pid_t qemu_;
   Link qmp_, port_;
   size_t disks_;
   Words writable_;
@@ -233,6 +243,7 @@ string restore(const string& directory, const Words& recorded, const Words& give
   Link port;
   const int state = inherited(directory + "/state", O_RDONLY);
   const int memory = inherited(directory + "/mem", O_RDWR);
+  if (memory < 0 && errno != ENOENT) return directory + "/mem: " + std::strerror(errno);
   if (state < 0 || !qmp.open() || !port.open()) return std::strerror(errno);
   // By its descriptor, so that it is the very file whose size was checked: QEMU dies of a shorter one.
   struct stat s {};
@@ -256,10 +267,11 @@ string restore(const string& directory, const Words& recorded, const Words& give
     const string file = guestkit::warm::Parameters(*option.value)["file"];
     if (!file.empty()) writable.push_back(file);  // a read-only disk is an overlay: file.file.filename
   }
+  const pid_t self = ::getpid();
   const bool watched = start_watching([&] {
     for (const int descriptor : {qmp.theirs, port.theirs, state, memory, STDIN_FILENO, STDOUT_FILENO})
       ::close(descriptor);
-    return Watch(qmp, port, state, shared, disks, writable, append).follow();
+    return Watch(self, qmp, port, state, shared, disks, writable, append).follow();
   });
   if (!watched) return "no process can be started";
   say(string(guestkit::warm::restoring));

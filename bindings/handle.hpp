@@ -40,7 +40,16 @@ class Handle : public basic_guestfs<raw_core> {
   void delete_event_callback(int number);
 
   void begin_turn(const std::string& name) { state()->work->take_turn(name.c_str()); }
+  /// A turn that is a call for the limits: what Python does before its disk is added.
+  void begin_opening() {
+    static constexpr detail::action open_disk{"open_disk"};
+    state()->work->enter(open_disk);
+  }
+  /// Throws what is to end the turn.
+  void check_turn() { state()->work->throw_if_stopped("open_disk", "", EINTR, {}); }
   void end_turn() noexcept { state()->work->leave(); }
+  /// For the limit of the call that runs: its work began that long before it.
+  void count_too(Seconds spent) { state()->work->count_too(spent); }
   bool is_mine() const noexcept { return state()->work->is_mine(); }
   bool has_appliance() const noexcept { return state()->work->launched; }
 };

@@ -13,54 +13,6 @@
 
 namespace guestkit::python {
 
-template <>
-void add_fields(Dict& dict, const ImageReference& reference) {
-  dict.with("kind", reference.kind).with("name", reference.name).with("format", reference.format);
-}
-template <>
-void add_fields(Dict& dict, const ImageExtent& extent) {
-  dict.with("access", extent.access)
-      .with("kind", extent.kind)
-      .with("name", extent.name)
-      .with("size", extent.size)
-      .with("offset", extent.offset);
-}
-template <>
-void add_fields(Dict& dict, const ImageSnapshot& snapshot) {
-  dict.with("id", snapshot.id)
-      .with("name", snapshot.name)
-      .with("virtual_size", snapshot.virtual_size)
-      .with("vm_state_size", snapshot.vm_state_size)
-      .with("seconds", snapshot.seconds);
-}
-
-template <>
-void add_fields(Dict& dict, const ImageInfo& info) {
-  dict.with("format", info.format)
-      .with("version", info.version)
-      .with("subformat", info.subformat)
-      .with("content", info.content)
-      .with("virtual_size", info.virtual_size)
-      .with("file_size", info.file_size)
-      .with("blocksize", info.blocksize)
-      .with("cluster_size", info.cluster_size)
-      .with("backing_file", info.backing_file)
-      .with("backing_format", info.backing_format)
-      .with("data_file", info.data_file)
-      .with("data_file_raw", info.data_file_raw)
-      .with("extents", info.extents)
-      .with("encryption", info.encryption)
-      .with("compression", info.compression)
-      .with("snapshots", info.snapshots)
-      .with("extended_l2", info.extended_l2)
-      .with("lazy_refcounts", info.lazy_refcounts)
-      .with("dirty", info.dirty)
-      .with("corrupt", info.corrupt)
-      .with("truncated", info.truncated)
-      .with("in_use", info.in_use)
-      .with("references", info.references);
-}
-
 std::string text_of(PyObject* object, const char* method, const char* argument) {
   return Text(object, {method, Ref(check(PyUnicode_InternFromString(argument))).get()}).c_str();
 }

@@ -1,6 +1,8 @@
 #include "inspect.hpp"
 
+#include <functional>
 #include <guestkit/files.hpp>
+#include <guestkit/guest.hpp>
 #include <guestkit/inspect.hpp>
 #include <string>
 #include <utility>
@@ -13,179 +15,6 @@
 #include "value.hpp"
 
 namespace guestkit::python {
-
-template <>
-void add_fields(Dict& dict, const InspectFailure& failure) {
-  dict.with("part", failure.part)
-      .with("message", failure.message)
-      .with("op", failure.op)
-      .with("errno", failure.error_number);
-}
-template <>
-void add_fields(Dict& dict, const InspectedDisk& disk) {
-  dict.with("device", disk.device).with("format", disk.format).with("virtual_size", disk.virtual_size);
-}
-template <>
-void add_fields(Dict& dict, const InspectedPartition& partition) {
-  dict.with("device", partition.device)
-      .with("disk", partition.disk)
-      .with("number", partition.number)
-      .with("start", partition.start)
-      .with("size", partition.size)
-      .with("scheme", partition.scheme)
-      .with("type", partition.type)
-      .with("uuid", partition.uuid)
-      .with("name", partition.name);
-}
-template <>
-void add_fields(Dict& dict, const InspectedLayer& layer) {
-  dict.with("kind", layer.kind)
-      .with("name", layer.name)
-      .with("uuid", layer.uuid)
-      .with("level", layer.level)
-      .with("members", layer.members)
-      .with("devices", layer.devices);
-}
-template <>
-void add_fields(Dict& dict, const InspectedFilesystem& filesystem) {
-  dict.with("device", filesystem.device)
-      .with("type", filesystem.type)
-      .with("label", filesystem.label)
-      .with("uuid", filesystem.uuid)
-      .with("size", filesystem.size)
-      .with("used", filesystem.used);
-}
-template <>
-void add_fields(Dict& dict, const UnopenedFilesystem& unopened) {
-  dict.with("device", unopened.device)
-      .with("type", unopened.type)
-      .with("uuid", unopened.uuid)
-      .with("reason", unopened.reason)
-      .with("message", unopened.message);
-}
-template <>
-void add_fields(Dict& dict, const InspectedApplication& app) {
-  dict.with("name", app.name)
-      .with("display_name", app.display_name)
-      .with("epoch", app.epoch)
-      .with("version", app.version)
-      .with("release", app.release)
-      .with("arch", app.arch)
-      .with("install_path", app.install_path)
-      .with("publisher", app.publisher)
-      .with("url", app.url)
-      .with("source_package", app.source_package)
-      .with("summary", app.summary)
-      .with("description", app.description);
-}
-template <>
-void add_fields(Dict& dict, const InspectedUser& user) {
-  dict.with("name", user.name)
-      .with("uid", user.uid)
-      .with("gid", user.gid)
-      .with("full_name", user.full_name)
-      .with("home", user.home)
-      .with("shell", user.shell);
-}
-template <>
-void add_fields(Dict& dict, const InspectedKernel& kernel) {
-  dict.with("version", kernel.version)
-      .with("image", kernel.image)
-      .with("initrd", kernel.initrd)
-      .with("modules", kernel.modules);
-}
-template <>
-void add_fields(Dict& dict, const InspectedInterface& interface) {
-  dict.with("name", interface.name)
-      .with("method", interface.method)
-      .with("addresses", interface.addresses)
-      .with("gateway", interface.gateway)
-      .with("dns", interface.dns)
-      .with("mac", interface.mac)
-      .with("source", interface.source);
-}
-template <>
-void add_fields(Dict& dict, const InspectedWindows& windows) {
-  dict.with("systemroot", windows.systemroot)
-      .with("software_hive", windows.software_hive)
-      .with("system_hive", windows.system_hive)
-      .with("current_control_set", windows.current_control_set);
-}
-template <>
-void add_fields(Dict& dict, const InspectedSystem& system) {
-  dict.with("root", system.root)
-      .with("type", system.type)
-      .with("distro", system.distro)
-      .with("product_name", system.product_name)
-      .with("product_variant", system.product_variant)
-      .with("major_version", system.major_version)
-      .with("minor_version", system.minor_version)
-      .with("arch", system.arch)
-      .with("hostname", system.hostname)
-      .with("package_format", system.package_format)
-      .with("package_management", system.package_management)
-      .with("osinfo", system.osinfo)
-      .with("build_id", system.build_id)
-      .with("mountpoints", system.mountpoints)
-      .with("filesystems", system.filesystems)
-      .with("drive_mappings", system.drive_mappings)
-      .with("windows", system.windows)
-      .with("os_release", system.os_release)
-      .with("icon", system.icon)
-      .with("applications", system.applications)
-      .with("applications_complete", system.applications_complete)
-      .with("users", system.users)
-      .with("kernels", system.kernels)
-      .with("services", system.services)
-      .with("network", system.network)
-      .with("timezone", system.timezone)
-      .with("locale", system.locale)
-      .with("machine_id", system.machine_id)
-      .with("failures", system.failures);
-}
-template <>
-void add_fields(Dict& dict, const InspectProvenance& provenance) {
-  dict.with("way", provenance.way)
-      .with("reason", provenance.reason)
-      .with("guestkit", provenance.guestkit)
-      .with("libguestfs", provenance.libguestfs)
-      .with("verified", provenance.verified)
-      .with("differences", provenance.differences);
-}
-template <>
-void add_fields(Dict& dict, const Inspection& inspection) {
-  dict.with("provenance", inspection.provenance)
-      .with("disks", inspection.disks)
-      .with("partitions", inspection.partitions)
-      .with("layers", inspection.layers)
-      .with("filesystems", inspection.filesystems)
-      .with("unopened", inspection.unopened)
-      .with("operating_systems", inspection.operating_systems);
-}
-
-template <>
-void add_fields(Dict& dict, const GuestFile& file) {
-  dict.with("path", file.path)
-      .with("kind", std::string(1, static_cast<char>(file.kind)))
-      .with("size", file.size)
-      .with("mode", file.mode)
-      .with("uid", file.uid)
-      .with("gid", file.gid)
-      .with("mtime", file.mtime)
-      .with("target", file.target);
-}
-template <>
-void add_fields(Dict& dict, const SkippedFile& skipped) {
-  dict.with("path", skipped.path).with("reason", skipped.reason);
-}
-template <>
-void add_fields(Dict& dict, const Extracted& extracted) {
-  dict.with("files", extracted.files)
-      .with("directories", extracted.directories)
-      .with("symlinks", extracted.symlinks)
-      .with("bytes", extracted.bytes)
-      .with("skipped", extracted.skipped);
-}
 
 namespace {
 
@@ -214,10 +43,21 @@ std::vector<InspectKey> keys_of(PyObject* given) {
   return keys;
 }
 
+/// Calls it on the calling thread. @param step  a callable or None
+std::function<void(const char*)> step_of(PyObject* step) {
+  if (step == Py_None) return {};
+  return [step](const char* what) {
+    on_calling_thread([&] {
+      const Ref ignored(PyObject_CallFunction(step, "s", what));
+      if (PyErr_Occurred() != nullptr && !interrupted_by_callback()) PyErr_WriteUnraisable(step);
+    });
+  };
+}
+
 }  // namespace
 
 PyObject* inspect(Handle& handle, PyObject* disks, std::uint32_t parts, bool automatic, bool verify,
-                  PyObject* keys, PyObject* step, PyObject* opening) {
+                  PyObject* keys, PyObject* step, PyObject* opening, Seconds spent) {
   static const Place disks_place = place("inspect", "disk");
   const auto paths = TextList(disks, disks_place).strings();
   InspectOptions options{.parts = static_cast<InspectPart>(parts),
@@ -225,17 +65,21 @@ PyObject* inspect(Handle& handle, PyObject* disks, std::uint32_t parts, bool aut
                          .verify = verify,
                          .keys = keys_of(keys),
                          .disk = opening_of(opening, "inspect")};
-  if (step != Py_None)
-    options.step = [step](const char* what) {
-      on_calling_thread([&] {
-        const Ref ignored(PyObject_CallFunction(step, "s", what));
-        if (PyErr_Occurred() != nullptr && !interrupted_by_callback()) PyErr_WriteUnraisable(step);
-      });
-    };
+  options.step = step_of(step);
   return value(interruptible(handle, true, [&] {
+    const detail::call_scope scope(state_of(handle), "inspect");
+    handle.count_too(spent);
     return paths.empty() ? guestkit::inspect(handle, options)
                          : guestkit::inspect_disks(handle, paths, options);
   }));
+}
+
+PyObject* mount_guest(Handle& handle, PyObject* root, bool readonly, PyObject* keys, PyObject* step) {
+  const MountOptions options{.root = optional_text(root, "mount_guest", "root"),
+                             .readonly = readonly,
+                             .keys = keys_of(keys),
+                             .step = step_of(step)};
+  return value(interruptible(handle, true, [&] { return guestkit::mount_guest(handle, options); }));
 }
 
 PyObject* read_small(Handle& handle, PyObject* path, std::uint64_t limit) {

@@ -11,8 +11,12 @@ namespace guestkit::python {
 /// @param keys    tuples of device, secret, and whether that is a file
 /// @param step    called with what is being done, or None
 /// @param opening how the disks are opened: their format or None, the rule, and its directory or None
+/// @param spent   what the caller has done already, which counts for the limit of the call
 PyObject* inspect(Handle& handle, PyObject* disks, std::uint32_t parts, bool automatic, bool verify,
-                  PyObject* keys, PyObject* step, PyObject* opening);
+                  PyObject* keys, PyObject* step, PyObject* opening, Seconds spent);
+
+/// What was mounted, as a dict. @param root  a filesystem or None
+PyObject* mount_guest(Handle& handle, PyObject* root, bool readonly, PyObject* keys, PyObject* step);
 
 PyObject* read_small(Handle& handle, PyObject* path, std::uint64_t limit);
 /// A dict by path: bytes, or a tuple of message and errno.

@@ -18,6 +18,7 @@
 #include "image.hpp"
 #include "inspect.hpp"
 #include "method.hpp"
+#include "value.hpp"
 
 namespace guestkit::python {
 
@@ -113,6 +114,18 @@ void begin_turn(const bp::object& self, const std::string& name) {
   });
 }
 
+void begin_opening(const bp::object& self) {
+  translated([&] {
+    Handle& handle = self_of(self.ptr());
+    const GilRelease released;
+    handle.begin_opening();
+  });
+}
+
+void check_turn(const bp::object& self) {
+  translated([&] { self_of(self.ptr()).check_turn(); });
+}
+
 void end_turn(const bp::object& self) {
   translated([&] { self_of(self.ptr()).end_turn(); });
 }
@@ -133,11 +146,17 @@ bp::object object_of(F&& make) {
 
 bp::object inspect_handle(const bp::object& self, const bp::object& disks, std::uint32_t parts,
                           bool automatic, bool verify, const bp::tuple& keys, const bp::object& step,
-                          const bp::tuple& opening) {
+                          const bp::tuple& opening, double spent) {
   return object_of([&] {
     return inspect(self_of(self.ptr()), disks.ptr(), parts, automatic, verify, keys.ptr(), step.ptr(),
-                   opening.ptr());
+                   opening.ptr(), Seconds(spent));
   });
+}
+
+bp::object mount_on_handle(const bp::object& self, const bp::object& root, bool readonly,
+                           const bp::tuple& keys, const bp::object& step) {
+  return object_of(
+      [&] { return mount_guest(self_of(self.ptr()), root.ptr(), readonly, keys.ptr(), step.ptr()); });
 }
 
 bp::object read_small_file(const bp::object& self, const bp::object& path, std::uint64_t limit) {
@@ -185,9 +204,20 @@ bp::object launch_info(const bp::object& self) {
   return translated([&] {
     const auto info = self_of(self.ptr()).launch_info();
     if (!info) return bp::object();
-    return bp::object(
-        bp::make_tuple(to_string(info->mode), info->accelerator.c_str(), info->seconds, text(info->reason)));
+    return bp::object(bp::handle<>(value(*info)));
   });
+}
+
+bp::object appliance_cache() {
+  return translated([] { return text(guestkit::appliance_cache()); });
+}
+
+bp::object system_appliance_cache() {
+  return text(std::string(guestkit::system_appliance_cache));
+}
+
+bp::object appliance_caches() {
+  return translated([] { return bp::object(bp::handle<>(value(guestkit::appliance_caches()))); });
 }
 
 bp::object appliance_fault(const bp::object& directory) {
@@ -243,10 +273,13 @@ BOOST_PYTHON_MODULE(_native) {
       .def("cancel", &gk::cancel)
       .def("terminate", &gk::terminate)
       .def("_begin_turn", &gk::begin_turn)
+      .def("_begin_opening", &gk::begin_opening)
+      .def("_check_turn", &gk::check_turn)
       .def("_end_turn", &gk::end_turn)
       .def("add_disk", &gk::add_disk)
       .def("last_launch", &gk::launch_info)
       .def("_inspect", &gk::inspect_handle)
+      .def("_mount_guest", &gk::mount_on_handle)
       .def("_read_small", &gk::read_small_file)
       .def("_read_files", &gk::read_small_files)
       .def("_walk", &gk::walk_directory)
@@ -257,6 +290,9 @@ BOOST_PYTHON_MODULE(_native) {
   bp::def("probe", &gk::probe_image);
   bp::def("set_appliance_limit", &gk::limit_appliances);
   bp::def("check_disk", &gk::checked_disk);
+  bp::def("appliance_cache", &gk::appliance_cache);
+  bp::def("appliance_caches", &gk::appliance_caches);
+  bp::def("system_appliance_cache", &gk::system_appliance_cache);
   bp::def("appliance_fault", &gk::appliance_fault);
   bp::def("kvm_status", &gk::kvm_status);
   bp::def("available_memory", &gk::available_memory);

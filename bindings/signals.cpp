@@ -67,29 +67,19 @@ struct couple {
   PyObject* raised = nullptr;  // what a signal handler or a callback raised, to be raised by that call
 
   couple() {
-    second_id = detail::start_thread([this] {
+    second_id = detail::start_thread("", [this] {
       constexpr bool never = false;
       second.run(never);
     });
   }
 };
 
-/// Of this process: a forked child has only one of the two. Never destroyed, since the second thread has no
-/// end.
-couple& both() {
-  static std::atomic<couple*> known{nullptr};
-  static std::atomic<unsigned> generation{0};
-  if (known == nullptr || generation != detail::fork_generation()) {
-    known = new couple;
-    generation = detail::fork_generation();
-  }
-  return *known;
-}
-
-std::atomic<bool> in_use{false};  // whether both() has been called: it starts a thread
+/// The second thread has no end.
+constinit detail::of_process<couple> both;
 
 bool is_second_thread() noexcept {
-  return in_use && ::pthread_equal(::pthread_self(), both().second_id) != 0;
+  const couple* const threads = both.existing();
+  return threads != nullptr && ::pthread_equal(::pthread_self(), threads->second_id) != 0;
 }
 
 /// Has the other thread do it and waits, doing meanwhile what the other asks for.
@@ -131,10 +121,16 @@ bool belongs_aside(const Handle& handle, bool slow) noexcept {
          !handle.is_mine();
 }
 
-/// Has the second thread make the call while this one, the main one, waits for it and for signals.
+/// Has the second thread make the call while this one, the main one, waits for it and for signals. Where no
+/// thread can be started, signals wait.
 void call_aside(Handle& handle, Body call) {
-  in_use = true;
-  couple& threads = both();
+  couple* made = both.existing();
+  try {
+    if (made == nullptr) made = &both.get();
+  } catch (const Error&) {
+    return call();
+  }
+  couple& threads = *made;
   const auto look_for_signals = [&] {
     with_gil([&] {
       if (PyErr_CheckSignals() != 0) interrupt(threads);
@@ -173,15 +169,16 @@ void without_gil(Handle& handle, bool slow, Body call) {
 
 void on_calling_thread(Body body) {
   if (!is_second_thread()) return with_gil(body);
-  couple& threads = both();
+  couple& threads = both.get();
   ask(threads.main, threads.second, [&] { with_gil(body); });
 }
 
 bool interrupted_by_callback() {
-  if (!in_use || both().depth == 0 || !detail::this_thread().is_main ||
+  couple* const threads = both.existing();
+  if (threads == nullptr || threads->depth == 0 || !detail::this_thread().is_main ||
       PyErr_ExceptionMatches(PyExc_Exception) != 0)
     return false;
-  interrupt(both());
+  interrupt(*threads);
   return true;
 }
 

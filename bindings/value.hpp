@@ -1,5 +1,4 @@
-// Plain C++ values to Python: a struct becomes a dict by the value() of its own file, found where its type
-// is.
+// Plain C++ values to Python: a struct becomes a dict of what its each() names.
 #pragma once
 
 #include <cstddef>
@@ -7,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -29,6 +29,9 @@ inline PyObject* value(std::uint32_t number) {
 inline PyObject* value(std::int64_t number) {
   return check(PyLong_FromLongLong(number));
 }
+inline PyObject* value(double number) {
+  return check(PyFloat_FromDouble(number));
+}
 inline PyObject* value(std::uint64_t number) {
   return check(PyLong_FromUnsignedLongLong(number));
 }
@@ -37,7 +40,7 @@ inline PyObject* value(const std::vector<std::byte>& bytes) {
 }
 
 template <class T>
-PyObject* value(const T& fields);
+PyObject* value(const T& structure);
 template <class T>
 PyObject* value(const std::optional<T>& there);
 template <class A, class B>
@@ -46,6 +49,7 @@ template <class T>
 PyObject* value(const std::vector<T>& values);
 template <class T>
 PyObject* value(const std::map<std::string, T>& values);
+inline PyObject* value(const std::vector<std::pair<std::string, std::string>>& pairs);
 
 /// A dict that is being filled.
 class Dict {
@@ -68,15 +72,15 @@ class Dict {
   Ref dict_{check(PyDict_New())};
 };
 
-/// Puts a struct's fields into the dict; specialised for each.
 template <class T>
-void add_fields(Dict& dict, const T& fields);
-
-template <class T>
-PyObject* value(const T& fields) {
-  Dict dict;
-  add_fields(dict, fields);
-  return dict.release();
+PyObject* value(const T& structure) {
+  if constexpr (std::is_enum_v<T>) {
+    return value(std::string(to_string(structure)));
+  } else {
+    Dict dict;
+    T::each([&](const char* name, auto member) { dict.with(name, structure.*member); });
+    return dict.release();
+  }
 }
 
 template <class A, class B>
@@ -97,6 +101,13 @@ PyObject* value(const std::vector<T>& values) {
   for (std::size_t i = 0; i < values.size(); ++i)
     PyTuple_SET_ITEM(tuple.get(), static_cast<Py_ssize_t>(i), value(values[i]));
   return tuple.release();
+}
+
+/// A dict in the order of the pairs.
+inline PyObject* value(const std::vector<std::pair<std::string, std::string>>& pairs) {
+  Dict dict;
+  for (const auto& [key, field] : pairs) dict.with(key, field);
+  return dict.release();
 }
 
 template <class T>

@@ -16,8 +16,9 @@ from guestkit.errors import (
 from guestkit.events import Event
 from guestkit.fleet import FleetProgress, Report, inspect, inspect_many
 from guestkit.generated import structs
+from guestkit.generated.values import LaunchInfo
 from guestkit.guest import open_guest
-from guestkit.handle import Guestfs, LaunchInfo, set_appliance_limit
+from guestkit.handle import Guestfs, set_appliance_limit
 from guestkit.images import ImageInfo, probe, under
 from guestkit.inspection import Inspection, Key
 from guestkit.unpack import UnpackLimits

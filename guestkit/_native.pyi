@@ -21,6 +21,15 @@ def set_appliance_limit(limit: int | None) -> None:
 def check_disk(op: str, path: StrOrBytesPath, opening: NativeOpening) -> tuple[dict[str, Any], str, tuple[int, ...]]:
     """Open the disk and all that it leads to: what it is, as QEMU's JSON, by descriptors that the caller closes."""
 
+def appliance_cache() -> str:
+    """Tell where appliances are kept: guestkit.appliance.cache_directory is the function to use."""
+
+def appliance_caches() -> tuple[str, ...]:
+    """Tell where a launch looks for appliances: guestkit.appliance.search_path is the function to use."""
+
+def system_appliance_cache() -> str:
+    """Tell where root may keep appliances for all users: guestkit.appliance.SYSTEM_CACHE."""
+
 def appliance_fault(directory: StrOrBytesPath) -> str:
     """Tell why an appliance must not be used. guestkit.appliance.check is the function to use."""
 
@@ -31,7 +40,7 @@ def available_memory() -> int:
     """Return how much memory this process may still take, in bytes, its control groups' limits included."""
 
 def private_directory_fault(directory: StrOrBytesPath) -> str:
-    """Tell why a directory is not of this user alone."""
+    """Tell why what lies in a directory must not be trusted: others than this user and root can change it."""
 
 class Handle:
     """A libguestfs handle: the actions. guestkit.Guestfs is the class to use."""
@@ -56,6 +65,8 @@ class Handle:
     def cancel(self) -> None: ...
     def terminate(self) -> None: ...
     def _begin_turn(self, name: str) -> None: ...
+    def _begin_opening(self) -> None: ...
+    def _check_turn(self) -> None: ...
     def _end_turn(self) -> None: ...
     def _inspect(
         self,
@@ -66,6 +77,14 @@ class Handle:
         keys: tuple[tuple[bytes, bytes, bool], ...],
         step: Callable[[str], object] | None,
         opening: NativeOpening,
+        spent: float,
+    ) -> dict[str, Any]: ...
+    def _mount_guest(
+        self,
+        root: StrOrBytesPath | None,
+        readonly: bool,
+        keys: tuple[tuple[bytes, bytes, bool], ...],
+        step: Callable[[str], object] | None,
     ) -> dict[str, Any]: ...
     def _read_small(self, path: StrOrBytesPath, limit: int) -> bytes: ...
     def _read_files(self, paths: Iterable[StrOrBytesPath], limit: int) -> dict[str, bytes | tuple[str, int]]: ...
@@ -79,7 +98,7 @@ class Handle:
         progress: Callable[[str, int], object] | None,
     ) -> dict[str, Any]: ...
     def add_disk(self, path: StrOrBytesPath, opening: NativeOpening) -> dict[str, Any]: ...
-    def last_launch(self) -> tuple[str, str, float, str] | None: ...
+    def last_launch(self) -> dict[str, Any] | None: ...
     def add_event_callback(self, callback: Callable[[int, int, str, list[int]], object], events: int) -> int: ...
     def delete_event_callback(self, number: int) -> None: ...
 

@@ -48,9 +48,13 @@ def build_template(lean: Path, hypervisor: Path) -> tuple[Path, list[Path]]:
         (made / "hypervisor").chmod(0o700)
         (made / "probes").mkdir(mode=0o700)
         memory = int(command[command.index(b"-m") + 1]) << 20
+        # QEMU opens a file of memory for writing, though each machine maps it privately: others cannot.
+        of_one_user = not lean.stat().st_mode & 0o055
         try:
-            _snapshot(made, lean, memory, shared=True)
+            _snapshot(made, lean, memory, shared=of_one_user)
         except TemplateError:  # x-ignore-shared is experimental: then all memory is in the state
+            if not of_one_user:
+                raise
             _snapshot(made, lean, memory, shared=False)
         qemu = Path(os.fsdecode(command[0]))
         return made, [

@@ -1,39 +1,92 @@
-"""An `Inspection` in the XML of virt-inspector(1)."""
+"""An `Inspection` in the XML of virt-inspector(1), as libxml2 writes it, which ElementTree does not."""
 
 from __future__ import annotations
 
 import base64
 import re
-from xml.etree import ElementTree
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from guestkit.inspection import Application, Inspection, OperatingSystem
+from guestkit.generated.values import Application, Inspection, OperatingSystem
 
 # What XML has no way to write: a guest's text may hold it.
 _UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# What libxml2 writes as a reference in texts; and what nobody sees, which a terminal must not get. libxml2
+# writes that as it is: there alone the bytes differ, and mean the same.
+_IN_TEXT = re.compile(
+    '[<>&"\r\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb'
+    "\U000e0000-\U000e0fff]"
+)
+# What it writes as a reference in attributes, where a document states no encoding.
+_IN_ATTRIBUTE = re.compile('[<>&"\t\n\r]|[^\x00-\x7e]')
+_NAMED = {"<": "&lt;", ">": "&gt;", "&": "&amp;", '"': "&quot;"}
 
 
 def to_xml(inspection: Inspection) -> str:
-    """Return the document. Characters that XML cannot have are written as U+FFFD."""
-    top = ElementTree.Element("operatingsystems")
-    for system in inspection.operating_systems:
-        _operating_system(top, inspection, system)
-    ElementTree.indent(top)
-    return f'<?xml version="1.0"?>\n{ElementTree.tostring(top, encoding="unicode")}\n'
+    """Return the document, which is to be encoded as UTF-8. Characters that XML cannot have become U+FFFD."""
+    xml = _Writer()
+    with xml.element("operatingsystems"):
+        for system in inspection.operating_systems:
+            with xml.element("operatingsystem"):
+                _operating_system(xml, inspection, system)
+    return "".join(f"{line}\n" for line in ['<?xml version="1.0"?>', *xml.lines])
 
 
-def _text(parent: ElementTree.Element, name: str, text: object, /, **attributes: str) -> None:
-    element = ElementTree.SubElement(parent, name, {key: _safe(value) for key, value in attributes.items()})
-    element.text = _safe(str(text))
+class _Writer:
+    """Writes elements, which hold either others or a text, a line each."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._indent = ""
+
+    @contextmanager
+    def element(self, name: str, /, **attributes: str) -> Iterator[None]:
+        """An element that holds those that are written in the block."""
+        before, begin = len(self.lines), f"{self._indent}<{name}{_written(attributes)}"
+        self.lines.append(f"{begin}>")
+        self._indent += "  "
+        yield
+        self._indent = self._indent[2:]
+        if len(self.lines) == before + 1:
+            self.lines[before] = f"{begin}/>"
+        else:
+            self.lines.append(f"{self._indent}</{name}>")
+
+    def text(self, name: str, text: object, /, **attributes: str) -> None:
+        """An element that holds a text."""
+        escaped = _escaped(str(text), _IN_TEXT)
+        self.lines.append(f"{self._indent}<{name}{_written(attributes)}>{escaped}</{name}>")
+
+    def base64(self, name: str, content: bytes) -> None:
+        """An element that holds bytes: 72 characters, then the end of the line as mail has it."""
+        text = base64.b64encode(content).decode("ascii")
+        lines = "\r\n".join(text[begin : begin + 72] for begin in range(0, len(text), 72))
+        self.lines.append(f"{self._indent}<{name}>{lines}</{name}>")
 
 
-def _safe(text: str) -> str:
-    return _UNWRITABLE.sub("\ufffd", text)
+def _written(attributes: dict[str, str]) -> str:
+    return "".join(f' {name}="{_escaped(value, _IN_ATTRIBUTE)}"' for name, value in attributes.items())
 
 
-def _operating_system(top: ElementTree.Element, inspection: Inspection, system: OperatingSystem) -> None:
-    element = ElementTree.SubElement(top, "operatingsystem")
-    windows = system.windows
-    for name, value in (
+def _escaped(text: str, special: re.Pattern[str]) -> str:
+    return special.sub(_reference, _UNWRITABLE.sub("\ufffd", text))
+
+
+def _reference(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return _NAMED.get(match[0]) or (f"&#{code};" if code < 32 else f"&#x{code:X};")
+
+
+def _bytes(text: str) -> bytes:
+    """virt-inspector sorts by C's strcmp."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+# ---- the elements, in virt-inspector's order
+
+
+def _operating_system(xml: _Writer, inspection: Inspection, system: OperatingSystem) -> None:
+    facts: list[tuple[str, object]] = [
         ("root", system.root),
         ("name", system.type),
         ("arch", system.arch),
@@ -44,43 +97,56 @@ def _operating_system(top: ElementTree.Element, inspection: Inspection, system: 
         ("minor_version", system.minor_version),
         ("package_format", system.package_format),
         ("package_management", system.package_management),
-        ("windows_systemroot", windows.systemroot if windows else ""),
-        ("windows_current_control_set", windows.current_control_set if windows else ""),
+        *_windows(system),
         ("hostname", system.hostname),
         ("osinfo", system.osinfo),
-    ):
-        if value not in ("unknown", ""):
-            _text(element, name, value)
-    mountpoints = ElementTree.SubElement(element, "mountpoints")
-    for mountpoint, device in sorted(system.mountpoints.items(), key=lambda item: (len(item[0]), item[0])):
-        _text(mountpoints, "mountpoint", mountpoint, dev=device)
-    _filesystems(element, inspection, system)
+    ]
+    for name, value in facts:
+        if value != "unknown":
+            xml.text(name, value)
+    with xml.element("mountpoints"):
+        by_length = sorted(system.mountpoints, key=lambda path: (len(_bytes(path)), _bytes(path)))
+        for path in by_length:
+            xml.text("mountpoint", path, dev=system.mountpoints[path])
+    _filesystems(xml, inspection, system)
     if system.drive_mappings:
-        mappings = ElementTree.SubElement(element, "drive_mappings")
-        for letter, device in sorted(system.drive_mappings.items(), key=lambda item: item[0].lower()):
-            _text(mappings, "drive_mapping", device, name=letter)
-    applications = ElementTree.SubElement(element, "applications")
-    for app in system.applications:
-        _application(applications, app)
+        with xml.element("drive_mappings"):
+            for letter in sorted(system.drive_mappings, key=str.lower):
+                xml.text("drive_mapping", system.drive_mappings[letter], name=letter)
+    if _asked_for_applications(system):
+        with xml.element("applications"):
+            for app in system.applications:
+                with xml.element("application"):
+                    _application(xml, app)
     if system.icon is not None:
-        _text(element, "icon", base64.b64encode(system.icon).decode("ascii"))
+        xml.base64("icon", system.icon)
 
 
-def _filesystems(parent: ElementTree.Element, inspection: Inspection, system: OperatingSystem) -> None:
+def _windows(system: OperatingSystem) -> Iterator[tuple[str, str]]:
+    """What libguestfs has found out of it."""
+    if system.windows and system.windows.systemroot:
+        yield "windows_systemroot", system.windows.systemroot
+    if system.windows and system.windows.current_control_set:
+        yield "windows_current_control_set", system.windows.current_control_set
+
+
+def _asked_for_applications(system: OperatingSystem) -> bool:
+    """Whether they are all, or it is told why they are not."""
+    return system.applications_complete or any(one.part == "applications" for one in system.failures)
+
+
+def _filesystems(xml: _Writer, inspection: Inspection, system: OperatingSystem) -> None:
     known = {filesystem.device: filesystem for filesystem in inspection.filesystems}
-    filesystems = ElementTree.SubElement(parent, "filesystems")
-    for device in sorted(system.filesystems):
-        element = ElementTree.SubElement(filesystems, "filesystem", {"dev": _safe(device)})
-        found = known.get(device)
-        if found is None:
-            continue
-        for name, value in (("type", found.type), ("label", found.label), ("uuid", found.uuid)):
-            if value:
-                _text(element, name, value)
+    with xml.element("filesystems"):
+        for device in sorted(system.filesystems, key=_bytes):
+            found = known.get(device)
+            with xml.element("filesystem", dev=device):
+                for name in ("type", "label", "uuid"):
+                    if value := getattr(found, name, ""):
+                        xml.text(name, value)
 
 
-def _application(parent: ElementTree.Element, app: Application) -> None:
-    element = ElementTree.SubElement(parent, "application")
+def _application(xml: _Writer, app: Application) -> None:
     for name in (
         "name",
         "display_name",
@@ -95,6 +161,5 @@ def _application(parent: ElementTree.Element, app: Application) -> None:
         "summary",
         "description",
     ):
-        value = getattr(app, name)
-        if value:
-            _text(element, name, value)
+        if value := getattr(app, name):
+            xml.text(name, value)

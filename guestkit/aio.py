@@ -18,7 +18,7 @@ import threading
 import warnings
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Sequence
 from concurrent.futures import Executor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar
@@ -38,7 +38,8 @@ from guestkit.events import Event, EventCallback
 from guestkit.files import Extracted, GuestFile
 from guestkit.fleet import inspect_async as inspect
 from guestkit.fleet import inspect_many_async as inspect_many
-from guestkit.handle import Accel, Guestfs, LaunchInfo, Tuning, limit, refuse_to_pickle
+from guestkit.generated.values import LaunchInfo
+from guestkit.handle import Accel, Guestfs, Tuning, limit, refuse_to_pickle
 from guestkit.images import Backing, ImageInfo, InUse
 from guestkit.inspection import Inspection
 from guestkit.unpack import UNPACK, UnpackLimits
@@ -315,6 +316,12 @@ class AsyncGuestfs(AsyncActions):
             )
 
         return self._submit("open_disk", call, on_cancel=on_cancel)
+
+    def open_disks(
+        self, disks: StrOrBytesPath | Sequence[StrOrBytesPath], **options: Any
+    ) -> Call[list[ImageInfo]]:
+        """Add all disks of a guest, before `launch`; options: of `Guestfs.open_disks`. Since 0.3."""
+        return self._submit("open_disks", lambda handle: handle.open_disks(disks, **options))
 
     def launch_info(self) -> Coroutine[Any, Any, LaunchInfo | None]:
         """Tell how the last launch that succeeded went; None before the first. Since 0.3."""

@@ -20,8 +20,8 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,20 @@ from guestkit._template import TemplateError, build_template
 from guestkit.errors import Error
 from guestkit.handle import Guestfs
 
-__all__ = ["Appliance", "ApplianceError", "appliances", "build", "cache_directory", "check", "remove"]
+__all__ = [
+    "SYSTEM_CACHE",
+    "Appliance",
+    "ApplianceError",
+    "appliances",
+    "build",
+    "cache_directory",
+    "check",
+    "remove",
+    "search_path",
+]
+
+#: Where root may keep appliances for every user of the host. Since 0.3.
+SYSTEM_CACHE = Path(_native.system_appliance_cache())
 
 FORMAT = "guestkit-appliance 1"
 FILES = ("kernel", "initrd", "root", "README.fixed")
@@ -66,23 +79,40 @@ class Appliance:
 
 
 def cache_directory() -> Path:
-    """Where appliances are kept: $GUESTKIT_CACHEDIR, or guestkit/appliance in the user's cache. Since 0.3."""
-    if own := os.environ.get("GUESTKIT_CACHEDIR"):
-        return Path(own).absolute()
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "guestkit" / "appliance"
+    """Where this user's appliances are kept, and built. Since 0.3.
+
+    $GUESTKIT_CACHEDIR, else guestkit/appliance in $XDG_CACHE_HOME or in .cache of the home directory. Raise
+    ApplianceError where there is no such place.
+    """
+    if not (place := _native.appliance_cache()):
+        raise ApplianceError(
+            "there is no place for appliances: this user has no home directory; set GUESTKIT_CACHEDIR to a"
+            " directory that only this user can write"
+        )
+    return Path(place)
 
 
-def build(*, force: bool = False, warm: bool = True) -> Appliance:
+def search_path() -> list[Path]:
+    """Where a launch looks for appliances, the first place first. Since 0.3.
+
+    $GUESTKIT_CACHEDIR alone if it is set; else the user's place, then `SYSTEM_CACHE`.
+    """
+    return [Path(place) for place in _native.appliance_caches()]
+
+
+def build(*, force: bool = False, warm: bool = True, system: bool = False) -> Appliance:
     """Build the best appliance for what is installed now, unless it is there; takes some seconds. Since 0.3.
 
     That is a warm one where appliances are emulated and its snapshot works, else a lean one and a warning in
     the log. warm=False is content with a lean one. A warm one is renewed when it is a day old.
 
+    system=True builds for all users of the host, in `SYSTEM_CACHE`, which takes root. So does a
+    $GUESTKIT_CACHEDIR of root that others can read.
+
     Any number of processes may do so at once: one builds, the others wait for it and take the result.
     Appliances for what was installed before are removed.
     """
-    cache = _private(cache_directory())
+    cache = _writable(SYSTEM_CACHE, 0o755) if system else _writable(cache_directory(), 0o700)
     with _locked(cache):
         for left in (*cache.glob("new-*"), *cache.glob("lean-*/new-*")):  # by a build that was killed
             shutil.rmtree(left, ignore_errors=True)
@@ -90,7 +120,7 @@ def build(*, force: bool = False, warm: bool = True) -> Appliance:
         target = cache / _key(inputs)
         if force or check(target):
             _build_into(target, inputs)
-        for other in _lean_ones():
+        for other in _lean_ones(cache):
             if other != target:
                 shutil.rmtree(other, ignore_errors=True)
         if fault := check(target):
@@ -99,20 +129,25 @@ def build(*, force: bool = False, warm: bool = True) -> Appliance:
 
 
 def appliances() -> list[Appliance]:
-    """Tell all that the cache holds, good or not. Since 0.3."""
-    found = [path for lean in _lean_ones() for path in (lean, *sorted(lean.glob("warm-*")))]
+    """Tell all that is where a launch looks, good or not, in that order. Since 0.3."""
+    lean_ones = [lean for cache in search_path() for lean in _lean_ones(cache)]
+    found = [path for lean in lean_ones for path in (lean, *sorted(lean.glob("warm-*")))]
     return [Appliance(path, check(path)) for path in found]
 
 
-def _lean_ones() -> list[Path]:
-    return sorted(cache_directory().glob("lean-*"))
+def _lean_ones(cache: Path) -> list[Path]:
+    return sorted(cache.glob("lean-*"))
 
 
-def remove() -> None:
-    """Remove every appliance from the cache. Running guests keep theirs open. Since 0.3."""
-    if appliances():
-        with _locked(_private(cache_directory())):
-            for one in _lean_ones():
+def remove(*, system: bool = False) -> None:
+    """Remove every appliance from the user's cache, or from the system's. Since 0.3.
+
+    Running guests keep theirs open.
+    """
+    cache = SYSTEM_CACHE if system else cache_directory()
+    if _lean_ones(cache):
+        with _locked(_writable(cache, 0o700)):
+            for one in _lean_ones(cache):
                 shutil.rmtree(one, ignore_errors=True)
 
 
@@ -124,11 +159,25 @@ def check(directory: Path) -> str:
 # ---- the private directory
 
 
-def _private(directory: Path) -> Path:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _writable(directory: Path, mode: int) -> Path:
+    """The directory, made with that mode if it is not there; no other user may be able to change it."""
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            directory.mkdir()
+            directory.chmod(mode)
+    except OSError as error:
+        raise ApplianceError(f"{directory} cannot be made: {error.strerror}") from error
     if fault := _native.private_directory_fault(directory):
         raise ApplianceError(fault)
+    if not os.access(directory, os.W_OK):
+        raise ApplianceError(f"{directory} cannot be written by this user")
     return directory
+
+
+def _modes(cache: Path) -> int:
+    """The permissions of what lies there: others read what is in a cache that they can read."""
+    return cache.stat().st_mode & 0o755
 
 
 @contextmanager
@@ -183,6 +232,14 @@ def _row(kind: str, path: Path, name: str) -> str:
     return f"{kind} {seen.st_size} {seen.st_mtime_ns} {name}"
 
 
+def _write_manifest(made: Path, inputs: Iterable[Path], files: Iterable[str]) -> None:
+    rows = [_row("input", path, str(path)) for path in inputs]
+    rows += [_row("file", made / name, name) for name in files]
+    manifest = made / "manifest"
+    manifest.write_text("\n".join([FORMAT, *rows]) + "\n")
+    manifest.chmod(0o644 & _modes(made))
+
+
 def _key(inputs: list[Path]) -> str:
     text = "\n".join([FORMAT, __version__, *(_row("input", path, str(path)) for path in inputs)])
     return "lean-" + hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -198,7 +255,8 @@ def _build_into(target: Path, inputs: list[Path]) -> None:
             "supermin", "--build", "--copy-kernel", "-f", "ext2", "--host-cpu", os.uname().machine,
             str(_supermin_directory()), "-o", str(made),
         )  # fmt: skip
-        made.chmod(0o700)
+        modes = _modes(target.parent)
+        made.chmod(0o755 & modes)
         _unpack_kernel(made / "kernel")
         initrd = made / "initrd"
         initrd.write_bytes(_slim(initrd.read_bytes()))
@@ -207,10 +265,8 @@ def _build_into(target: Path, inputs: list[Path]) -> None:
             "guestkit's lean appliance: see libguestfs-make-fixed-appliance(1)\n"
         )
         for name in FILES:
-            (made / name).chmod(0o600)
-        rows = [_row("input", path, str(path)) for path in inputs]
-        rows += [_row("file", made / name, name) for name in FILES]
-        (made / "manifest").write_text("\n".join([FORMAT, *rows]) + "\n")
+            (made / name).chmod(0o644 & modes)
+        _write_manifest(made, inputs, FILES)
         _try_out(made)
         shutil.rmtree(target, ignore_errors=True)
         made.rename(target)
@@ -241,11 +297,12 @@ def _warm_up(lean: Path, force: bool) -> Appliance | None:
         _log.warning("there is no warm appliance: %s", error)
         return None
     try:
-        rows = [_row("input", path, str(path)) for path in inputs]
-        for path in sorted(path for path in made.iterdir() if path.is_file()):
-            path.chmod(0o700 if path.name == "hypervisor" else 0o600)
-            rows.append(_row("file", path, path.name))
-        (made / "manifest").write_text("\n".join([FORMAT, *rows]) + "\n")
+        modes = _modes(lean)
+        made.chmod(0o755 & modes)
+        files = sorted(path.name for path in made.iterdir() if path.is_file())
+        for name in files:
+            (made / name).chmod((0o755 if name == "hypervisor" else 0o644) & modes)
+        _write_manifest(made, inputs, files)
         _try_out(made, disks=3)
         target = lean / f"warm-{time.time_ns()}"
         made.rename(target)

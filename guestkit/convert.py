@@ -23,7 +23,8 @@ from guestkit import _native
 from guestkit._executor import run_in_executor, shared_executor
 from guestkit.aio import _until_done
 from guestkit.errors import Error
-from guestkit.images import Backing, ImageInfo, InUse, Opening, image_info, probe
+from guestkit.images import Backing, ImageInfo, InUse, OpenOptions, plain_disks, probe
+from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
@@ -71,6 +72,7 @@ class DiskConverter:
         source_format: str | None = None,
         backing: Backing = "refuse",
         in_use: InUse = "refuse",
+        unpack: UnpackLimits | None = UNPACK,
     ) -> ConversionResult:
         """Write the disk into a new image. What goes wrong with the images is told in the result.
 
@@ -80,26 +82,27 @@ class DiskConverter:
         flatten: what is in backing files is copied too; False: the output names the source's backing file
         progress: called now and then
         source_format: as `format` of `Guestfs.open_disk`
-        backing: likewise
+        backing, unpack: likewise; of several disks one is to be chosen
         in_use: likewise; a copy of a disk that is being written is no disk of any moment
         """
-        job = _Job("convert")
-        opening = Opening(format=source_format, backing=backing, in_use=in_use)
-        return job.convert(source, output, format, compress, flatten, progress, opening)
+        opening = OpenOptions(format=source_format, backing=backing, in_use=in_use, unpack=unpack)
+        return _Job("convert").convert(source, output, format, compress, flatten, progress, opening)
 
     def detect_format(self, image: StrOrBytesPath) -> str:
         """Return QEMU's name of the format that the file begins like."""
         return probe(image).format
 
     def get_info(
-        self, image: StrOrBytesPath, format: str | None = None, *, backing: Backing = "refuse"
+        self,
+        image: StrOrBytesPath,
+        format: str | None = None,
+        *,
+        backing: Backing = "refuse",
+        unpack: UnpackLimits | None = UNPACK,
     ) -> dict[str, Any]:
         """Return what `qemu-img info --output=json` says of the image."""
-        with _checked("get_info", image, Opening(format=format, backing=backing)) as disk:
-            output = _Job("get_info").run(["info", "-U", "--output=json", "-f", disk.info.format, disk.path])
-            found: dict[str, Any] = json.loads(output)
-            found.pop("children", None)
-            return found | {"filename": os.fsdecode(image)}
+        job = _Job("get_info")
+        return job.info(image, OpenOptions(format=format, backing=backing, unpack=unpack))
 
     def create_disk(
         self,
@@ -132,10 +135,10 @@ class DiskConverter:
 
         shrink: True: what lies behind the new end is lost
         """
-        opening = Opening(readonly=False, format=format, backing=backing)
-        with _checked("resize", path, opening) as disk:
+        job = _Job("resize")
+        with job.checked(path, OpenOptions(readonly=False, format=format, backing=backing)) as disk:
             words = ["resize", "-q", "-f", disk.info.format, *(["--shrink"] if shrink else [])]
-            _Job("resize").run([*words, disk.path, str(_size("resize", size))])
+            job.run([*words, disk.path, str(_size("resize", size))])
         return probe(path, format)
 
     def check(
@@ -152,8 +155,9 @@ class DiskConverter:
         """
         if repair not in (None, "leaks", "all"):
             raise ValueError(f'check() argument \'repair\' must be "leaks", "all" or None, not {repair!r}')
-        opening = Opening(readonly=repair is None, format=format, backing=backing)
-        with _checked("check", path, opening) as disk:
+        job = _Job("check")
+        opening = OpenOptions(readonly=repair is None, format=format, backing=backing)
+        with job.checked(path, opening) as disk:
             words = [
                 "check",
                 "--output=json",
@@ -162,7 +166,7 @@ class DiskConverter:
                 disk.info.format,
             ]
             # 2: corrupt, 3: clusters leaked
-            output = _Job("check").run([*words, disk.path], accept=(0, 2, 3))
+            output = job.run([*words, disk.path], accept=(0, 2, 3))
         found: dict[str, Any] = json.loads(output[output.index("{") :])
         left = ("corruptions", "leaks", "check-errors")
         fixed = {key: found.get(f"{key}-fixed", 0) for key in left}
@@ -191,17 +195,18 @@ class AsyncDiskConverter:
         source_format: str | None = None,
         backing: Backing = "refuse",
         in_use: InUse = "refuse",
+        unpack: UnpackLimits | None = UNPACK,
     ) -> ConversionResult:
         """As `DiskConverter.convert`; progress is called on the loop's thread."""
         loop = asyncio.get_running_loop()
         job = _Job("convert")
-        opening = Opening(format=source_format, backing=backing, in_use=in_use)
 
         def tell(part: float) -> None:
             if progress is not None:
                 with contextlib.suppress(RuntimeError):  # the loop is closed
                     loop.call_soon_threadsafe(progress, part)
 
+        opening = OpenOptions(format=source_format, backing=backing, in_use=in_use, unpack=unpack)
         return await _in_thread(
             lambda: job.convert(source, output, format, compress, flatten, tell, opening),
             job.cancel,
@@ -212,10 +217,17 @@ class AsyncDiskConverter:
         return await _in_thread(lambda: self._blocking.detect_format(image))
 
     async def get_info(
-        self, image: StrOrBytesPath, format: str | None = None, *, backing: Backing = "refuse"
+        self,
+        image: StrOrBytesPath,
+        format: str | None = None,
+        *,
+        backing: Backing = "refuse",
+        unpack: UnpackLimits | None = UNPACK,
     ) -> dict[str, Any]:
         """As `DiskConverter.get_info`."""
-        return await _in_thread(lambda: self._blocking.get_info(image, format, backing=backing))
+        job = _Job("get_info")
+        opening = OpenOptions(format=format, backing=backing, unpack=unpack)
+        return await _in_thread(lambda: job.info(image, opening), job.cancel)
 
     async def create_disk(
         self,
@@ -275,16 +287,6 @@ class _Disk:
         self.path = f"/proc/{os.getpid()}/fd/{descriptor}"
 
 
-@contextlib.contextmanager
-def _checked(op: str, path: StrOrBytesPath, opening: Opening) -> Iterator[_Disk]:
-    found, node, descriptors = _native.check_disk(op, path, opening.native(op))
-    try:
-        yield _Disk(image_info(found), node, descriptors[0])
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
-
-
 class _Job:
     """One run of qemu-img, which another thread may end."""
 
@@ -300,14 +302,37 @@ class _Job:
             if self._process is not None:
                 self._process.kill()
 
+    @contextlib.contextmanager
+    def checked(self, path: StrOrBytesPath, opening: OpenOptions) -> Iterator[_Disk]:
+        """Check the disk, which is unpacked for it, and hold it open."""
+        folder = tempfile.gettempdir()
+        with plain_disks(self._op, [path], opening, folder, self._go_on, one=True) as (plain,):
+            with plain.named():
+                found, node, descriptors = _native.check_disk(self._op, plain.path, opening.native(self._op))
+            try:
+                yield _Disk(ImageInfo.from_native(found), node, descriptors[0])
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+
+    def _go_on(self) -> None:
+        if self._cancelled:
+            raise Error(self._op, "cancelled", errno.EINTR)
+
+    def info(self, image: StrOrBytesPath, opening: OpenOptions) -> dict[str, Any]:
+        with self.checked(image, opening) as disk:
+            output = self.run(["info", "-U", "--output=json", "-f", disk.info.format, disk.path])
+            found: dict[str, Any] = json.loads(output)
+            found.pop("children", None)
+            return found | {"filename": os.fsdecode(image)}
+
     def run(
         self, words: Sequence[StrOrBytesPath], progress: Progress | None = None, accept: Sequence[int] = (0,)
     ) -> str:
         """Return what it printed, or raise Error."""
         with tempfile.TemporaryFile() as errors:
             with self._lock:
-                if self._cancelled:
-                    raise Error(self._op, "cancelled", errno.EINTR)
+                self._go_on()
                 try:
                     self._process = process = subprocess.Popen(
                         ["qemu-img", *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
@@ -326,8 +351,7 @@ class _Job:
                     self._process = None
                 assert process.stdout is not None
                 process.stdout.close()
-            if self._cancelled:
-                raise Error(self._op, "cancelled", errno.EINTR)
+            self._go_on()
             if code not in accept:
                 errors.seek(0)
                 said = os.fsdecode(errors.read(4096)).strip().removeprefix("qemu-img: ")
@@ -356,7 +380,7 @@ class _Job:
         compress: bool,
         flatten: bool,
         progress: Progress | None,
-        opening: Opening,
+        opening: OpenOptions,
     ) -> ConversionResult:
         begin = time.monotonic()
         result = ConversionResult(
@@ -373,7 +397,7 @@ class _Job:
         words = ["convert", "-O", format, *(["-c"] if compress else []), *(["-p"] if progress else [])]
         try:
             with (
-                _checked("convert", source, opening) as disk,
+                self.checked(source, opening) as disk,
                 _beside("convert", target) as new,
             ):
                 result["source_format"] = disk.info.format
@@ -416,8 +440,7 @@ class _Job:
             if backing_format is None:
                 raise ValueError("create_disk() argument 'backing_format' is needed: QEMU would guess it")
             name = os.path.abspath(os.fsdecode(backing_file))
-            opening = Opening(format=backing_format, backing="allow")
-            with _checked("create_disk", name, opening) as disk:
+            with self.checked(name, OpenOptions(format=backing_format, backing="allow")) as disk:
                 size = disk.info.virtual_size if size is None else size
             words += ["-u", "-b", name, "-F", backing_format]
         target = Path(os.path.abspath(os.fsdecode(path)))

@@ -51,8 +51,16 @@ def copy_out(
     """
     into = Path(os.fsdecode(target))
     files = [_Outgoing(g, source, into, len(sources) == 1, recursive, replace) for source in sources]
-    copied = _Tally(progress, sum(file.size() for file in files) if progress else 0)
-    return _sum([file.copy(copied) for file in files])
+    tally = _Tally(progress, sum(file.size() for file in files) if progress else 0)
+    copied: list[Extracted] = []
+    try:
+        for file in files:
+            copied.append(file.copy(tally))
+    except KeyboardInterrupt as ended:
+        names = ", ".join(str(file.final) for file in files[: len(copied)])
+        ended.add_note(f"only {names} was written" if names else "nothing was written")
+        raise
+    return _sum(copied)
 
 
 def copy_in(
@@ -79,8 +87,12 @@ def copy_in(
     plan = [_Incoming(Path(os.fsdecode(source)), target, inside, recursive) for source in sources]
     for one in plan:
         one.look(g, replace)
-    copied = _Tally(progress, sum(one.size() for one in plan) if progress else 0)
-    return _sum([one.copy(g, copied) for one in plan])
+    tally = _Tally(progress, sum(one.size() for one in plan) if progress else 0)
+    try:
+        return _sum([one.copy(g, tally) for one in plan])
+    except KeyboardInterrupt as ended:
+        ended.add_note(f"what was to be written to {target} may be there in part")
+        raise
 
 
 @dataclass
@@ -137,20 +149,20 @@ class _Outgoing:
         if target.is_dir():
             if not name:
                 raise _error("copy_out", f"{target}: is there already: / needs a new name", errno.EEXIST)
-            self._final = target / name
+            self.final = target / name
         elif only and target.parent.is_dir():
-            self._final = target
+            self.final = target
         else:
             raise _error("copy_out", f"{target}: is no directory", errno.ENOTDIR)
         self._look()
 
     def _look(self) -> None:
-        if not os.path.lexists(self._final):
+        if not os.path.lexists(self.final):
             return
-        if self._is_directory or (self._final.is_dir() and not self._final.is_symlink()):
-            raise _error("copy_out", f"{self._final}: is there already", errno.EEXIST)
+        if self._is_directory or (self.final.is_dir() and not self.final.is_symlink()):
+            raise _error("copy_out", f"{self.final}: is there already", errno.EEXIST)
         if not self._replace:
-            raise _error("copy_out", f"{self._final}: is there already, and not to be replaced", errno.EEXIST)
+            raise _error("copy_out", f"{self.final}: is there already, and not to be replaced", errno.EEXIST)
 
     def size(self) -> int:
         if not self._is_directory:
@@ -158,7 +170,7 @@ class _Outgoing:
         return sum(file.size for file in self._g.walk(self._path) if file.kind == "-")
 
     def copy(self, tally: _Tally) -> Extracted:
-        with _unfinished(self._final.parent) as folder:
+        with _unfinished(self.final.parent) as folder:
             if self._path == "/":  # has no name to be copied under
                 made = into = folder / "root"
                 into.mkdir()
@@ -169,7 +181,7 @@ class _Outgoing:
                 (skipped,) = copied.skipped
                 raise _error("copy_out", f"{skipped.path}: {skipped.reason}", errno.EINVAL)
             self._look()
-            made.rename(self._final)
+            made.rename(self.final)
         tally.done += copied.bytes
         return copied
 
@@ -194,7 +206,10 @@ def _unfinished(parent: Path) -> Iterator[Path]:
 
 @dataclass
 class _Incoming:
-    """A file or tree that goes in: as a tar stream, which a thread of its own writes."""
+    """A file or tree that goes in: as a tar stream, which a thread of its own writes.
+
+    `folder` has no symlink in it: `tar_in` does not chroot, and follows one out of the guest.
+    """
 
     source: Path
     target: str
@@ -218,12 +233,13 @@ class _Incoming:
         elif not stat.S_ISREG(mode):
             raise _error("copy_in", f"{self.source}: is neither a file nor a directory", errno.EINVAL)
         if self.inside:
-            self.folder, self.name = self.target, self.source.resolve().name
+            self.folder, self.name = g.realpath(self.target), self.source.resolve().name
             self.name = self.source.name if self.source.name not in ("", "..") else self.name
         else:
             self.folder, self.name = posixpath.split(self.target)
             if not g.is_dir(self.folder, followsymlinks=True):
                 raise _error("copy_in", f"{self.folder}: is no directory in the guest", errno.ENOTDIR)
+            self.folder = g.realpath(self.folder)
         final = posixpath.join(self.folder, self.name)
         if g.exists(final) or g.is_symlink(final):
             if stat.S_ISDIR(mode) or g.is_dir(final):

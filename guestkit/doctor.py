@@ -157,14 +157,29 @@ def _kernel(g: Guestfs) -> Iterator[Finding]:
 def _appliance(g: Guestfs) -> Iterator[Finding]:
     found = appliance.appliances()
     good = [one for one in found if not one.fault]
-    if good:
-        kind = "warm" if any(one.directory.name.startswith("warm-") for one in good) else "lean"
-        message = f"a {kind} appliance is ready in {appliance.cache_directory()}"
-        yield Finding(name="appliance", level="ok", message=message)
-    else:
-        fault = found[-1].fault if found else f"none has been built in {appliance.cache_directory()}"
-        message = f"there is no fast appliance, launches take 3 to 10 times as long: {fault}"
-        yield Finding(name="appliance", level="warning", message=message, remedy="guestkit appliance build")
+    warm = [one for one in good if one.directory.name.startswith("warm-")]
+    for kind, ready in (("warm", warm), ("lean", good)):
+        if ready:
+            message = f"a {kind} appliance is ready: {ready[0].directory}"
+            yield Finding(name="appliance", level="ok", message=message)
+            return
+    places = " or ".join(map(str, appliance.search_path()))
+    fault = f"{found[-1].directory}: {found[-1].fault}" if found else f"none has been built in {places}"
+    message = f"there is no fast appliance, launches take 3 to 10 times as long: {fault}"
+    yield Finding(name="appliance", level="warning", message=message, remedy=_building())
+
+
+def _building() -> str:
+    """The command that builds an appliance, in a place that this user has."""
+    command = "guestkit appliance build"
+    try:
+        place = appliance.cache_directory()
+        there = next(folder for folder in (place, *place.parents) if folder.exists())
+        if os.access(there, os.W_OK | os.X_OK):
+            return command
+    except appliance.ApplianceError:  # no home directory
+        pass
+    return f"export GUESTKIT_CACHEDIR=/var/tmp/guestkit-{os.geteuid()}; {command}"
 
 
 def _memory(g: Guestfs) -> Iterator[Finding]:
@@ -187,10 +202,10 @@ def _places(g: Guestfs) -> Iterator[Finding]:
     if own.exists() and own.stat().st_uid != os.geteuid():
         message = f"{own} belongs to another user, and libguestfs will not use it"
         yield Finding(name="libguestfs' cache", level="error", message=message, remedy=f"sudo rm -r {own}")
-    cache = appliance.cache_directory()
-    if cache.exists() and (fault := _native.private_directory_fault(cache)):
-        remedy = f"chmod 700 {cache}"
-        yield Finding(name="guestkit's cache", level="warning", message=fault, remedy=remedy)
+    for cache in appliance.search_path():
+        if cache.exists() and (fault := _native.private_directory_fault(cache)):
+            remedy = f"chmod 700 {cache}" if cache.stat().st_uid == os.geteuid() else ""
+            yield Finding(name="guestkit's cache", level="warning", message=fault, remedy=remedy)
 
 
 def _place(name: str, path: Path, room: int, variable: str) -> Finding:

@@ -12,26 +12,28 @@ import errno
 import logging
 import posixpath
 import stat
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guestkit.errors import Error
 from guestkit.files import FileKind, GuestFile
+from guestkit.generated.values import Mounted
 from guestkit.handle import Guestfs
-from guestkit.images import Backing, InUse
-from guestkit.inspection import Inspection, Key, OperatingSystem, Part
+from guestkit.images import Backing, InUse, OpenOptions, add_disks
+from guestkit.inspection import Key, native_keys, path_list
+from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
+
+__all__ = ["Mounted", "guest_path", "list_files", "mount_guest", "open_guest", "read_chunks", "status"]
 
 _log = logging.getLogger("guestkit")
 
 #: As much as one message of `pread` carries, in bytes.
 _CHUNK = 2 << 20
 
-_PARTS: tuple[Part, ...] = ("filesystems",)
 _KINDS: Mapping[int, FileKind] = {
     stat.S_IFREG: "-",
     stat.S_IFDIR: "d",
@@ -43,24 +45,9 @@ _KINDS: Mapping[int, FileKind] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mounted:
-    """What `mount_guest` has mounted.
-
-    Attributes:
-        root: the filesystem at /
-        system: the operating system that it belongs to; None: none was found on it
-        mountpoints: mountpoint to filesystem
-    """
-
-    root: str
-    system: OperatingSystem | None
-    mountpoints: Mapping[str, str]
-
-
 @contextmanager
 def open_guest(
-    disk: StrOrBytesPath,
+    disk: StrOrBytesPath | Sequence[StrOrBytesPath],
     *,
     root: str | None = None,
     readonly: bool = True,
@@ -69,31 +56,33 @@ def open_guest(
     protocols: Iterable[str] = ("file",),
     in_use: InUse = "allow",
     blocksize: int | None = None,
+    unpack: UnpackLimits | None = UNPACK,
     keys: Iterable[Key] = (),
     step: Callable[[str], object] | None = None,
     **handle: Any,
 ) -> Generator[Guestfs, None, None]:
-    """Launch an appliance with the disk, and mount the filesystems of the guest's operating system.
+    """Launch an appliance with the disk or disks, and mount the filesystems of the guest's operating system.
 
     What the block has written is on the disk when the context ends without an exception, or that raises
     Error.
 
     root, keys: as in `mount_guest`
-    readonly, format, backing, protocols, in_use, blocksize: as in `Guestfs.open_disk`
+    readonly, format, backing, protocols, in_use, blocksize, unpack: as in `Guestfs.open_disks`
     step: called with what is being done
     handle: options of `Guestfs`
     """
     tell = step or (lambda text: None)
     with Guestfs(**{"appliance": "inspection", **handle}) as g:
-        g.open_disk(
-            disk,
+        opening = OpenOptions(
             readonly=readonly,
             format=format,
             backing=backing,
             protocols=protocols,
             in_use=in_use,
             blocksize=blocksize,
+            unpack=unpack,
         )
+        add_disks(g, path_list(disk), opening, step=step)
         tell("starting the appliance")
         g.launch()
         mount_guest(g, root=root, readonly=readonly, keys=keys, step=step)
@@ -114,52 +103,19 @@ def mount_guest(
 ) -> Mounted:
     """Mount a guest's filesystems as its operating system would, on a handle that is launched.
 
-    Where one beside / cannot be mounted, the log says so. Raises Error that names what there is to choose
-    from.
+    What cannot be mounted beside / is told in the result, and by the log. No guest's mountpoint leads out of
+    the guest: one with ".." or with a symlink on its way is not mounted. Raises Error that names what there
+    is to choose from. One call: `call_timeout` is the time for all of it.
 
-    root: the filesystem that becomes /; where no operating system is on it, it is mounted alone. None: that
-    of
-        the only operating system, or the only filesystem
+    root: the filesystem that becomes /, or a name such as UUID=… that stands for one; only that one is looked
+        at, and what its own fstab names; where no operating system is on it, it is mounted alone. None: that
+        of the only operating system, or the only filesystem
     keys: for encrypted disks
     """
-    found = g.inspect(parts=_PARTS, keys=keys, step=step)
-    if step is not None:
-        step("mounting")
-    chosen = _root_of(found) if root is None else root
-    system = next((each for each in found.operating_systems if each.root == chosen), None)
-    wanted = {"/": chosen} if system is None else {"/": chosen, **system.mountpoints}
-    mount = g.mount_ro if readonly else g.mount
-    mounted = {}
-    for mountpoint, device in sorted(wanted.items(), key=lambda item: len(item[0])):
-        try:
-            mount(device, mountpoint)
-            mounted[mountpoint] = device
-        except Error as error:
-            if mountpoint == "/":
-                raise
-            _log.warning("%s is not mounted on %s: %s", device, mountpoint, error.message)
-    return Mounted(root=chosen, system=system, mountpoints=mounted)
-
-
-def _root_of(found: Inspection) -> str:
-    systems = found.operating_systems
-    filesystems = [one for one in found.filesystems if one.type not in ("swap", "unknown")]
-    if len(systems) == 1:
-        return systems[0].root
-    if systems:
-        names = ", ".join(f"{one.root} ({one.product_name})" for one in systems)
-        raise Error(
-            "mount_guest", f"there are several operating systems: choose a root of {names}", errno.EINVAL
-        )
-    if len(filesystems) == 1 and not found.unopened:
-        return filesystems[0].device
-    names = ", ".join(f"{one.device} ({one.type})" for one in filesystems) or "none"
-    shut = "".join(f"; {one.device} is {one.reason}: {one.message}" for one in found.unopened)
-    raise Error(
-        "mount_guest",
-        f"no operating system was found: choose a root of the filesystems, {names}{shut}",
-        errno.ENOENT,
-    )
+    mounted = Mounted.from_native(g._mount_guest(root, readonly, native_keys(keys), step))
+    for failure in mounted.failures:
+        _log.warning("%s", failure.message)
+    return mounted
 
 
 def list_files(g: Guestfs, path: str, *, recursive: bool = False) -> list[GuestFile]:

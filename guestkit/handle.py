@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import math
 import operator
 import os
+import time
 import weakref
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
 from guestkit import _native, images
-from guestkit.errors import Error
+from guestkit.errors import Error, HandleClosed
 from guestkit.events import Event, EventCallback
-from guestkit.files import SMALL_FILE, Extracted, GuestFile, extracted
+from guestkit.files import SMALL_FILE, Extracted, GuestFile
+from guestkit.generated.values import LaunchInfo
 from guestkit.inspection import (
     DEFAULT_PARTS,
     Inspection,
     Key,
     Mode,
     Part,
-    inspection,
     is_automatic,
     native_keys,
     parts_number,
+    path_list,
 )
 from guestkit.unpack import UNPACK, UnpackLimits
 
@@ -37,20 +40,6 @@ Accel = Literal["auto", "kvm", "tcg"]
 Tuning = Literal["auto", "none"]
 
 _log = logging.getLogger("guestkit")
-
-
-@dataclass(frozen=True)
-class LaunchInfo:
-    """How a launch went. Since 0.3."""
-
-    mode: Literal["system", "lean", "warm", "fixed"]
-    """The appliance: libguestfs' own, guestkit's booted or restored, or the user's."""
-    accelerator: Literal["kvm", "tcg", ""]
-    """Who ran its processor; "" where another backend than direct decides."""
-    seconds: float
-    """How long it took."""
-    reason: str
-    """Why nothing faster was used; empty for the fastest."""
 
 
 class Guestfs(_native.Handle):
@@ -215,9 +204,10 @@ class Guestfs(_native.Handle):
             begin to write to it while it is open here. To write to a disk in use is refused always
         blocksize: of the disk's sectors, in bytes: 512 or 4096; None: by its partition table, else 512
         unpack: how much a .gz, .xz, .zst, .bz2 or OVA may become; it is unpacked into a private file, where
-            readonly and no format is stated. None: it is refused
+            readonly and no format is stated. None: it is refused; so is an OVA of several disks, for which
+            there is `open_disks`
         """
-        opening = images.Opening(
+        options = images.OpenOptions(
             readonly=readonly,
             format=format,
             backing=backing,
@@ -225,13 +215,42 @@ class Guestfs(_native.Handle):
             snapshot=snapshot,
             in_use=in_use,
             blocksize=blocksize,
+            unpack=unpack,
         )
-        return images.add_disk(self, path, opening, unpack)
+        return images.add_disks(self, (path,), options, one=True)[0]
+
+    def open_disks(
+        self,
+        disks: StrOrBytesPath | Sequence[StrOrBytesPath],
+        *,
+        readonly: bool = True,
+        format: StrOrBytesPath | None = None,
+        backing: images.Backing = "refuse",
+        protocols: Iterable[StrOrBytesPath] = ("file",),
+        in_use: images.InUse = "allow",
+        blocksize: int | None = None,
+        unpack: UnpackLimits | None = UNPACK,
+    ) -> list[images.ImageInfo]:
+        """Add all disks of a guest, before `launch`: a disk, a sequence of them, an OVA of several.
+
+        Returns what they are, in the order in which they were added: the guest's own, where an OVA tells it.
+        The arguments are those of `open_disk`. Since 0.3.
+        """
+        options = images.OpenOptions(
+            readonly=readonly,
+            format=format,
+            backing=backing,
+            protocols=protocols,
+            in_use=in_use,
+            blocksize=blocksize,
+            unpack=unpack,
+        )
+        return images.add_disks(self, path_list(disks), options)
 
     def launch_info(self) -> LaunchInfo | None:
         """Tell how the last launch that succeeded went; None before the first. Since 0.3."""
         last = super().last_launch()
-        return None if last is None else LaunchInfo(*last)  # type: ignore[arg-type]
+        return None if last is None else LaunchInfo(**last)
 
     def inspect(
         self,
@@ -247,25 +266,32 @@ class Guestfs(_native.Handle):
         Whatever is mounted is unmounted, before and afterwards; nothing is written. One call: `call_timeout`
         is the time for all of it. The arguments are those of `guestkit.inspect`.
         """
-        return self._inspect_disks((), parts=parts, keys=keys, mode=mode, verify=verify, step=step)
+        opening = images.OpenOptions()  # of nothing
+        return self._inspect_disks(
+            (), parts=parts, keys=keys, mode=mode, verify=verify, step=step, opening=opening
+        )
 
     def _inspect_disks(
         self,
-        disks: Iterable[StrOrBytesPath],
+        disks: Sequence[StrOrBytesPath],
         *,
         parts: Collection[Part],
         keys: Iterable[Key],
         mode: Mode,
         verify: bool,
         step: Callable[[str], object] | None,
-        opening: images.Opening | None = None,
+        opening: images.OpenOptions,
     ) -> Inspection:
         """Add the disks, launch, inspect; without disks the handle is launched."""
-        automatic = is_automatic(mode)
-        number = parts_number(parts)
-        native = (opening or images.Opening()).native("inspect")
-        found = super()._inspect(disks, number, automatic, verify, native_keys(keys), step, native)
-        return inspection(found)
+        how = opening.native("inspect")
+        what = (parts_number(parts), is_automatic(mode), verify, native_keys(keys), step)
+        begun = time.monotonic()
+        with images.disks_for(self, disks, opening, step=step) as plain, ExitStack() as names:
+            for disk in plain:
+                names.enter_context(disk.named())
+            spent = time.monotonic() - begun
+            found = super()._inspect([disk.path for disk in plain], *what, how, spent)
+        return Inspection.from_native(found)
 
     def read_small(self, path: StrOrBytesPath, *, limit: int = SMALL_FILE) -> bytes:
         """Return the content of a small file, much faster than `read_file`. Since 0.3.
@@ -313,7 +339,7 @@ class Guestfs(_native.Handle):
 
         progress: called now and then with the file and the bytes that are there in all, on the calling thread
         """
-        return extracted(super()._extract(path, host_directory, max_bytes, max_entries, progress))
+        return Extracted.from_native(super()._extract(path, host_directory, max_bytes, max_entries, progress))
 
     def set_event_callback(self, callback: EventCallback, events: Event | int = Event.ALL) -> int:
         """Have callback run at each of these events; return the number of the registration.
@@ -378,8 +404,16 @@ _open_handles: weakref.WeakSet[Guestfs] = weakref.WeakSet()
 @atexit.register
 def _close_open_handles() -> None:
     """libguestfs' own exit handler would run callbacks into an interpreter that is gone."""
-    for handle in list(_open_handles):
-        if handle.is_idle():
+    with contextlib.ExitStack() as ends:  # one that fails costs no other its end
+        for handle in list(_open_handles):
+            ends.callback(_end, handle)
+
+
+def _end(handle: Guestfs) -> None:
+    if not handle.is_open():  # closed already, which a subclass' close() may refuse to do again
+        return
+    if handle.is_idle():
+        with contextlib.suppress(HandleClosed):  # by another thread, this moment
             handle.close()
-        else:  # in a daemon thread, that ends where it stands; its hypervisor would go on
-            handle.terminate()
+    else:  # in a daemon thread, that ends where it stands; its hypervisor would go on
+        handle.terminate()

@@ -11,109 +11,40 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from guestkit import _native
 from guestkit.errors import Error
-from guestkit.unpack import PACKED, UnpackLimits, unpacked
+from guestkit.generated.values import ImageExtent, ImageInfo, ImageReference, ImageSnapshot
+from guestkit.unpack import PACKED, UNPACK, UnpackLimits, unpacked
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
 
     from guestkit.handle import Guestfs
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageReference:
-    """Another file that an image has QEMU open.
-
-    Attributes:
-        kind: "backing", "data", "extent" or "parent"
-        name: as it stands in the image: a path, or what QEMU takes for a protocol
-        format: the one that QEMU will use; None: QEMU guesses
-    """
-
-    kind: str
-    name: str
-    format: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageExtent:
-    """A line of a VMDK descriptor; sizes in bytes."""
-
-    access: str
-    kind: str
-    name: str
-    size: int
-    offset: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageSnapshot:
-    """A snapshot inside a qcow2 image. `seconds` is its time, since 1970."""
-
-    id: str
-    name: str
-    virtual_size: int
-    vm_state_size: int
-    seconds: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageInfo:
-    """What a disk image is, read from its header. Whoever made the image chose the names in it.
-
-    Attributes:
-        format: QEMU's name: "raw", "qcow", "qcow2", "vmdk", "vpc" (VHD), "vhdx", "vdi"
-        version: the format's own; 3 for what is called qcow3
-        subformat: such as "streamOptimized", "fixed", "dynamic", "differencing"; of a qcow2 its compat level
-        content: of raw: "mbr", "gpt", "luks", or what is plainly no disk: "gzip", "xz", "zstd", "bzip2",
-            "tar", "zip", "html", "xml", "ovf", "pdf", "text", …
-        virtual_size: of the disk, in bytes
-        file_size: of the file, in bytes
-        blocksize: of the disk's sectors, in bytes: 4096 where its partition table shows that, else 512; None:
-            `probe` cannot tell, and `open_disk` looks through QEMU
-        cluster_size: the unit of allocation, in bytes; 0: none
-        encryption: "aes", "luks" or ""
-        compression: of compressed clusters: "zlib", "zstd", "deflate" or ""
-        dirty: not closed properly
-        corrupt: marked so by QEMU
-        truncated: the image refers to clusters behind the file's end; not told of one in use, whose end moves
-        in_use: another program writes to it, as QEMU's locks tell; from `open_disk`: to a file of its chain
-        references: everything outside the file that it refers to
-    """
-
-    format: str
-    version: int
-    subformat: str
-    content: str
-    virtual_size: int
-    file_size: int
-    blocksize: int | None
-    cluster_size: int
-    backing_file: str | None
-    backing_format: str | None
-    data_file: str | None
-    data_file_raw: bool
-    extents: Sequence[ImageExtent]
-    encryption: str
-    compression: str
-    snapshots: Sequence[ImageSnapshot]
-    extended_l2: bool
-    lazy_refcounts: bool
-    dirty: bool
-    corrupt: bool
-    truncated: bool
-    in_use: bool
-    references: Sequence[ImageReference]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the values as dictionaries and tuples, for `json.dumps`. Keys are only ever added."""
-        return asdict(self)
+__all__ = [
+    "Backing",
+    "ImageExtent",
+    "ImageInfo",
+    "ImageReference",
+    "ImageSnapshot",
+    "InUse",
+    "NativeOpening",
+    "OpenOptions",
+    "PlainDisk",
+    "Under",
+    "add_disks",
+    "disks_for",
+    "packed_by",
+    "plain_disks",
+    "policy_of",
+    "probe",
+    "under",
+]
 
 
 def probe(path: StrOrBytesPath, format: str | None = None) -> ImageInfo:
@@ -126,14 +57,7 @@ def probe(path: StrOrBytesPath, format: str | None = None) -> ImageInfo:
     format: QEMU's name; None: by what the file begins with. A guest can make its raw disk look like any other
         format: state "raw" where you know it
     """
-    return image_info(_native.probe(path, format))
-
-
-def image_info(found: Mapping[str, Any]) -> ImageInfo:
-    """Make values of what the C++ side has found."""
-    lists = {"extents": ImageExtent, "snapshots": ImageSnapshot, "references": ImageReference}
-    values = {key: tuple(kind(**item) for item in found[key]) for key, kind in lists.items()}
-    return ImageInfo(**{**found, **values})
+    return ImageInfo.from_native(_native.probe(path, format))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +91,8 @@ def policy_of(op: str, backing: Backing) -> tuple[str, StrOrBytesPath | None]:
 #: What becomes of a disk to which another program writes, such as that of a guest that runs.
 InUse = Literal["allow", "refuse"]
 
-#: `Opening` for C++: readonly, format, the rule of backing and its directory, protocols, snapshot, whether to
-#: refuse a disk in use, blocksize.
+#: `OpenOptions` for C++: readonly, format, the rule of backing and its directory, protocols, snapshot,
+#: whether to refuse a disk in use, blocksize.
 NativeOpening = tuple[
     bool,
     "StrOrBytesPath | None",
@@ -182,8 +106,8 @@ NativeOpening = tuple[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
-    """How a disk is opened: the options of `Guestfs.open_disk` on their way to C++, as one value."""
+class OpenOptions:
+    """How disks are opened: as `Guestfs.open_disk` says, on the way from whoever is asked to open one."""
 
     readonly: bool = True
     format: StrOrBytesPath | None = None
@@ -192,6 +116,7 @@ class Opening:
     snapshot: StrOrBytesPath | None = None
     in_use: InUse = "allow"
     blocksize: int | None = None
+    unpack: UnpackLimits | None = UNPACK
 
     def native(self, op: str) -> NativeOpening:
         """Return it for C++; for nonsense raise ValueError or TypeError, which names the argument of op."""
@@ -202,58 +127,151 @@ class Opening:
         if self.blocksize not in (None, 512, 4096):
             raise ValueError(f"{op}() argument 'blocksize' must be 512, 4096 or None, not {self.blocksize!r}")
         rule, directory = policy_of(op, self.backing)
+        protocols = self.protocols if isinstance(self.protocols, (str, bytes)) else tuple(self.protocols)
+        refuse = self.in_use == "refuse"
         return (
             self.readonly,
             self.format,
             rule,
             directory,
-            self.protocols if isinstance(self.protocols, (str, bytes)) else tuple(self.protocols),
+            protocols,
             self.snapshot,
-            self.in_use == "refuse",
+            refuse,
             self.blocksize,
         )
 
+    def finds_packed(self, path: StrOrBytesPath) -> bool:
+        """Tell whether what is opened is in the file, and not the file itself."""
+        if self.unpack is None or not self.readonly or self.format is not None or self.snapshot is not None:
+            return False
+        if "file" in self.protocols and packed_by(path):
+            return True
+        if self.unpack.member is not None and os.path.isfile(path):
+            name = os.fsdecode(path)
+            raise Error("open_disk", f"{name}: is no archive: there is no member to choose", errno.EINVAL)
+        return False
 
-def add_disk(
-    handle: Guestfs, path: StrOrBytesPath, opening: Opening, unpack: UnpackLimits | None
-) -> ImageInfo:
-    """Do what `Guestfs.open_disk` says."""
-    native = opening.native("open_disk")
 
-    def add(file: StrOrBytesPath) -> ImageInfo:
-        return image_info(handle.add_disk(file, native))
+@dataclass(frozen=True, slots=True)
+class PlainDisk:
+    """A disk as it is opened: a file that was given, or a private one with what was packed.
 
-    may_be_packed = (
-        opening.readonly and opening.format is None and opening.snapshot is None and unpack is not None
-    )
-    content = _content(path) if may_be_packed and "file" in opening.protocols else ""
-    if unpack is None or content not in PACKED:
-        return add(path)
+    Attributes:
+        path: for this process
+        name: for messages; "": the path tells
+    """
+
+    path: StrOrBytesPath
+    name: str = ""
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Have what is raised name the disk: nobody knows a private file."""
+        try:
+            yield
+        except Error as error:
+            unknown = f"{os.fsdecode(self.path)}: "
+            if not self.name or type(error) is not Error or not error.message.startswith(unknown):
+                raise
+            message = f"{self.name}: {error.message.removeprefix(unknown)}"
+            raise Error(error.op, message, error.errno) from error
+
+
+@contextmanager
+def plain_disks(
+    op: str,
+    paths: Iterable[StrOrBytesPath],
+    options: OpenOptions,
+    folder: StrOrBytesPath,
+    beat: Callable[[], object],
+    *,
+    one: bool = False,
+) -> Iterator[Sequence[PlainDisk]]:
+    """Unpack what is packed; yield the disks of the guest. The private files end with the context.
+
+    op: what raises Error
+    folder, beat, one: as in `unpacked`
+    """
+    with ExitStack() as stack:
+        disks = []
+        for path in paths:
+            if options.unpack is None or not options.finds_packed(path):
+                disks.append(PlainDisk(path))
+                continue
+            name = os.fsdecode(path)
+            try:
+                found = stack.enter_context(
+                    unpacked(path, packed_by, folder, options.unpack, beat, op=op, one=one)
+                )
+            except Error as error:
+                if type(error) is not Error:  # the call was ended, whatever it was busy with
+                    raise
+                raise Error(error.op, f"{name}: {error.message}", error.errno) from error
+            except OSError as error:
+                raise Error(op, f"{name}: {error.strerror}", error.errno or 0) from error
+            disks += [PlainDisk(each.path, f"{name} ({each.inside})") for each in found]
+        yield disks
+
+
+@contextmanager
+def disks_for(
+    handle: Guestfs,
+    paths: Sequence[StrOrBytesPath],
+    options: OpenOptions,
+    *,
+    step: Callable[[str], object] | None = None,
+    one: bool = False,
+) -> Iterator[Sequence[PlainDisk]]:
+    """Yield the disks as the handle can open them. Unpacking them is a call of the handle: it has its limits.
+
+    step: told when something is unpacked
+    """
+    if not (packed := [path for path in paths if options.finds_packed(path)]):
+        yield [PlainDisk(path) for path in paths]
+        return
     if (backend := handle.get_backend()) != "direct":
         reason = f"the backend {backend!r} cannot be given a file without a name"
-        raise Error(
-            "open_disk", f"{os.fsdecode(path)}: is packed, and {reason}: unpack it first", errno.ENOTSUP
-        )
+        name = os.fsdecode(packed[0])
+        raise Error("open_disk", f"{name}: is packed, and {reason}: unpack it first", errno.ENOTSUP)
+    if step is not None:
+        step("unpacking")
     folder = handle.get_tmpdir()
     with ExitStack() as stack:
-        file: StrOrBytesPath = path
+        handle._begin_opening()
         try:
-            for _layer in range(3):  # an archive of a compressed disk has two
-                # The handle's call raises when the turn that this is a part of is to end.
-                inner = stack.enter_context(unpacked(file, content, folder, unpack, handle.get_tmpdir))
-                file = f"/proc/self/fd/{inner.fileno()}"
-                content = _content(file)
-                if content not in PACKED:
-                    return add(file)
-        except Error as error:  # a name that nobody knows
-            message = error.message.replace(f"{os.fsdecode(file)}: ", "")
-            raise Error(error.op, f"{os.fsdecode(path)} (unpacked): {message}", error.errno) from error
-    raise Error("open_disk", f"{os.fsdecode(path)}: is packed more than three times", errno.EINVAL)
+            disks = stack.enter_context(
+                plain_disks("open_disk", paths, options, folder, handle._check_turn, one=one)
+            )
+        finally:
+            handle._end_turn()
+        yield disks
 
 
-def _content(path: StrOrBytesPath) -> str:
-    """Return what a file holds if it is raw; "" for what open_disk is to complain about."""
+def add_disks(
+    handle: Guestfs,
+    paths: Sequence[StrOrBytesPath],
+    options: OpenOptions,
+    *,
+    step: Callable[[str], object] | None = None,
+    one: bool = False,
+) -> list[ImageInfo]:
+    """Do what `Guestfs.open_disks` says; one: what `Guestfs.open_disk` does."""
+    if not isinstance(options.protocols, (str, bytes)):
+        options = replace(options, protocols=tuple(options.protocols))
+    native = options.native("open_disk")
+
+    def add(disk: PlainDisk) -> ImageInfo:
+        with disk.named():
+            return ImageInfo.from_native(handle.add_disk(disk.path, native))
+
+    with disks_for(handle, paths, options, step=step, one=one) as disks:
+        return [add(disk) for disk in disks]
+
+
+def packed_by(path: StrOrBytesPath) -> str:
+    """Return what made a file that is packed, one of PACKED; "" for a disk, or for what is none."""
     try:
-        return probe(path).content
+        content = probe(path, "raw").content  # does not read the tables of a large disk
+        return content if content in PACKED and probe(path).format == "raw" else ""
     except Error:
         return ""

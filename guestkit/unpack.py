@@ -1,24 +1,23 @@
-"""Compressed disks and OVA archives, unpacked into a private file that has no name.
+"""Compressed disks and archives of them (OVA), unpacked into private files that have no name.
 
-Whoever made the archive chose how much comes out of it: both size and time are bounded.
+Whoever made the file chose how much comes out of it, and how long that takes: both are bounded.
 """
 
 from __future__ import annotations
 
-import bz2
 import errno
-import gzip
-import io
-import lzma
 import os
-import tarfile
+import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
+from guestkit._archive import Damaged
+from guestkit._decompress import CHUNK, Meter, Source, decompressed, errors_of
+from guestkit._ovf import disks_in, several, shown
 from guestkit.errors import Error
 
 if TYPE_CHECKING:
@@ -27,189 +26,162 @@ if TYPE_CHECKING:
 #: What `probe` calls the content of a file that can be unpacked.
 PACKED = ("gzip", "xz", "zstd", "bzip2", "tar")
 
-_CHUNK = 1 << 20
-_MEMORY = 256 << 20  # for a decompressor's dictionary; xz -9 needs 65 MiB
+_LAYERS = 3  # a compressed archive of compressed disks
 _SPARE = 1 << 30  # bytes that the file system of temporary files keeps
-_DISKS = (".vmdk", ".vhd", ".vhdx", ".vdi", ".qcow2", ".img", ".raw")
-_ZEROS = bytes(_CHUNK)
+_UNPACKED = "unpacked"  # what is inside a file that is no archive
+_ZEROS = bytes(CHUNK)
 
 
 @dataclass(frozen=True, slots=True)
 class UnpackLimits:
-    """How much a compressed disk may become, in bytes, and how long that may take, in seconds."""
+    """How a packed disk is unpacked.
+
+    Attributes:
+        size: how large it may become, in bytes; all disks of an archive together
+        seconds: how long that may take
+        member: the name of the one file of an archive that is wanted; None: all disks of its guest
+    """
 
     size: int = 256 << 30
     seconds: float = 3600.0
+    member: StrOrBytesPath | None = None
 
 
 UNPACK = UnpackLimits()
 
 
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """A disk that was packed.
+
+    Attributes:
+        path: of the private file, for this process
+        inside: what of the packed file it is, for messages
+    """
+
+    path: str
+    inside: str
+
+
 @contextmanager
 def unpacked(
     path: StrOrBytesPath,
-    content: str,
-    folder: str,
+    packed_by: Callable[[StrOrBytesPath], str],
+    folder: StrOrBytesPath,
     limits: UnpackLimits,
-    beat: Callable[[], object] = lambda: None,
-) -> Iterator[BinaryIO]:
-    """Unpack the file; yield an open file without a name, which holds a disk or the next layer.
+    beat: Callable[[], object],
+    *,
+    op: str,
+    one: bool,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Sequence[Unpacked]]:
+    """Unpack the file; yield its disks, in the guest's order, as open files.
 
-    content: what `probe` said of the path
-    folder: where temporary files go
-    beat: called after every chunk; what it raises ends the work
+    packed_by: tells which of PACKED a file is, "" for a disk
+    folder: where the private files go
+    beat: called at every step, many times a second; what it raises ends the work
+    one: several disks are refused, before anything is unpacked
     """
     with ExitStack() as stack:
-        packed: IO[bytes] = stack.enter_context(open(_opener(path), "rb"))
-        if content == "tar":
-            packed = stack.enter_context(_disk_in(packed, os.fsdecode(path)))
-        else:
-            packed = stack.enter_context(_decompressor(packed, content))
-        target = cast(BinaryIO, stack.enter_context(tempfile.TemporaryFile(dir=folder)))
-        try:
-            _copy(packed, target, limits, beat)
-        except (OSError, EOFError, ValueError, lzma.LZMAError, _zstd_error()) as error:
-            if isinstance(error, Error):
-                raise
-            number = error.errno if isinstance(error, OSError) else None
-            raise Error(
-                "open_disk", f"{os.fsdecode(path)}: cannot be unpacked: {error}", number or errno.EIO
-            ) from error
-        yield target
+        meter = Meter(op, limits.size, limits.seconds, beat, clock)
+        work = _Work(op, packed_by, folder, limits, meter, one, stack)
+        with _packed(op, path) as file:
+            if not (kind := packed_by(f"/proc/self/fd/{file.fileno()}")):
+                raise Error(op, "was packed, and is not any more", errno.EINVAL)
+            found = work.disks(file, kind, _UNPACKED, 0)
+        yield found
 
 
-def _opener(path: StrOrBytesPath) -> int:
-    """Open the file without waiting: it may have become a FIFO since it was probed."""
-    return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+def listed(path: StrOrBytesPath) -> Sequence[tuple[str, int]]:
+    """Return the disks of the guest that is in an archive: their names, and their sizes there, in bytes.
+
+    Nothing is unpacked. Raises Error where there is none, or nothing tells which files are disks.
+    """
+    with _packed("probe", path) as file, _said_of("probe", "tar"):
+        meter = Meter("probe", UNPACK.size, UNPACK.seconds, lambda: None, time.monotonic)
+        disks = disks_in("probe", Source(file.fileno(), meter, 0), None)
+        return [(os.fsdecode(disk.name), disk.size) for disk in disks]
 
 
-def _copy(source: IO[bytes], target: BinaryIO, limits: UnpackLimits, beat: Callable[[], object]) -> None:
-    """Copy all; zeros become holes."""
-    end = time.monotonic() + limits.seconds
-    size = 0
-    while chunk := source.read(_CHUNK):
-        size += len(chunk)
-        if size > limits.size:
-            raise Error(
-                "open_disk", f"becomes larger than {limits.size} bytes when it is unpacked", errno.EFBIG
-            )
-        if time.monotonic() > end:
-            raise Error("open_disk", f"takes longer than {limits.seconds:g} s to unpack", errno.ETIMEDOUT)
-        if chunk == _ZEROS[: len(chunk)]:
-            target.seek(len(chunk), os.SEEK_CUR)
-        else:
-            space = os.fstatvfs(target.fileno())
+@contextmanager
+def _packed(op: str, path: StrOrBytesPath) -> Iterator[BinaryIO]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # it may have become a FIFO
+    with open(descriptor, "rb", buffering=0) as file:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
+            raise Error(op, "is no file any more", errno.EINVAL)
+        yield cast(BinaryIO, file)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    op: str
+    packed_by: Callable[[StrOrBytesPath], str]
+    folder: StrOrBytesPath
+    limits: UnpackLimits
+    meter: Meter
+    one: bool
+    kept: ExitStack  # of the files that are disks
+
+    def disks(self, file: BinaryIO, content: str, inside: str, layer: int) -> Sequence[Unpacked]:
+        """Return the disks that the file holds; one that is none of the kinds is a disk."""
+        if layer == _LAYERS:
+            raise Error(self.op, "is packed more than three times", errno.EINVAL)
+        source = Source(file.fileno(), self.meter, layer)
+        with _said_of(self.op, content):
+            if content == "tar":
+                wanted = self.limits.member
+                disks = disks_in(self.op, source, None if wanted is None else os.fsencode(wanted))
+                if self.one and len(disks) > 1:
+                    raise several(self.op, disks)
+                contents = [(shown(disk.name), disk.content(source)) for disk in disks]
+            else:
+                contents = [(inside, decompressed(self.op, source, content))]
+        return [disk for name, each in contents for disk in self._inner_disks(content, each, name, layer)]
+
+    def _inner_disks(
+        self, kind: str, content: Iterable[bytes | int], inside: str, layer: int
+    ) -> Sequence[Unpacked]:
+        with ExitStack() as stack:
+            file = cast(BinaryIO, stack.enter_context(tempfile.TemporaryFile(dir=self.folder, buffering=0)))
+            with _said_of(self.op, kind):
+                self._fill(file, content, layer)
+            path = f"/proc/self/fd/{file.fileno()}"
+            if inner := self.packed_by(path):
+                return self.disks(file, inner, inside, layer + 1)
+            if self.limits.member is not None and inside == _UNPACKED:
+                raise Error(self.op, "is no archive: there is no member to choose", errno.EINVAL)
+            self.kept.enter_context(stack.pop_all())
+            return [Unpacked(path, inside)]
+
+    def _fill(self, file: BinaryIO, content: Iterable[bytes | int], layer: int) -> None:
+        """Write the content; zeros become holes."""
+        size = 0
+        for piece in content:
+            length = piece if isinstance(piece, int) else len(piece)
+            size += length
+            self.meter.made(layer, length)
+            if isinstance(piece, int) or piece == _ZEROS[:length]:
+                file.seek(length, os.SEEK_CUR)
+                continue
+            space = os.fstatvfs(file.fileno())
             if space.f_bavail * space.f_frsize < _SPARE:
-                raise Error(
-                    "open_disk", "would fill the file system of temporary files (TMPDIR)", errno.ENOSPC
-                )
-            target.write(chunk)
-        beat()
-    target.truncate(size)
-    target.flush()
+                raise Error(self.op, "would fill the file system of temporary files (TMPDIR)", errno.ENOSPC)
+            view = memoryview(piece)
+            while view:
+                view = view[file.write(view) :]
+        file.truncate(size)
 
 
-def _decompressor(packed: IO[bytes], content: str) -> IO[bytes]:
-    if content == "gzip":
-        return cast(IO[bytes], gzip.GzipFile(fileobj=packed))
-    if content == "bzip2":
-        return bz2.open(packed)
-    if content == "xz":
-        return io.BufferedReader(_Xz(packed))
+@contextmanager
+def _said_of(op: str, content: str) -> Iterator[None]:
+    """Turn what the readers raise for a file that is damaged into Error."""
     try:
-        import zstandard
-    except ImportError:
-        raise Error(
-            "open_disk", "for .zst disks install zstandard: pip install zstandard", errno.ENOSYS
-        ) from None
-    reader = zstandard.ZstdDecompressor(max_window_size=_MEMORY // 2)
-    return cast(IO[bytes], reader.stream_reader(packed, read_across_frames=True))
-
-
-def _zstd_error() -> type[Exception]:
-    try:
-        import zstandard
-    except ImportError:
-        return ValueError
-    return cast(type[Exception], zstandard.ZstdError)
-
-
-class _Xz(io.RawIOBase):
-    """lzma.LZMAFile has no limit for memory: a header may ask for 4 GiB."""
-
-    def __init__(self, packed: IO[bytes]) -> None:
-        self._packed = packed
-        self._stream = self._begin()
-
-    @staticmethod
-    def _begin() -> lzma.LZMADecompressor:
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while True:
-            given = b""
-            if self._stream.eof:  # streams may follow one another, with zeros between
-                given = self._stream.unused_data.lstrip(b"\0")
-                given = given or self._packed.read(_CHUNK).lstrip(b"\0")
-                if not given:
-                    return 0
-                self._stream = self._begin()
-            elif self._stream.needs_input:
-                given = self._packed.read(_CHUNK)
-                if not given:
-                    raise EOFError("the file ends before its end-of-stream marker")
-            if chunk := self._stream.decompress(given, len(buffer)):
-                buffer[: len(chunk)] = chunk
-                return len(chunk)
-
-
-class _Bounded(io.RawIOBase):
-    """A file of which nobody reads much at once: a tar header may ask for any amount."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def read(self, size: int | None = -1) -> bytes:
-        if size is None or not 0 <= size <= 16 * _CHUNK:
-            raise ValueError("a header of the archive is too long")
-        return self._file.read(size)
-
-
-def _disk_in(packed: IO[bytes], name: str) -> IO[bytes]:
-    """Return the one disk of an OVA."""
-    try:
-        archive = tarfile.open(fileobj=cast(IO[bytes], _Bounded(packed)), mode="r:")  # noqa: SIM115
-        disks = []
-        for number, member in enumerate(archive):
-            if number == 1000:
-                raise ValueError("it has more than 1000 members")
-            plain = member.name.lower().removesuffix(".gz")
-            if member.isreg() and plain.endswith(_DISKS):
-                disks.append(member)
-    except (tarfile.TarError, ValueError, OSError) as error:
-        raise Error("open_disk", f"{name}: is no archive that can be read: {error}", errno.EINVAL) from error
-    if len(disks) != 1:
-        found = ", ".join(repr(disk.name[:200]) for disk in disks[:10]) or "none"
-        raise Error(
-            "open_disk",
-            f"{name}: an archive is opened if it holds one disk; this one holds {found}",
-            errno.EINVAL,
-        )
-    file = archive.extractfile(disks[0])
-    assert file is not None
-    return file
+        yield
+    except Error:
+        raise
+    except Damaged as error:
+        raise Error(op, f"is no archive that can be read: {error}", errno.EINVAL) from error
+    except errors_of(content) as error:
+        number = error.errno if isinstance(error, OSError) else None
+        raise Error(op, f"cannot be unpacked: {error}", number or errno.EIO) from error

@@ -37,11 +37,18 @@ terminal, plain in a pipe, and JSON where you ask for it; messages and progress 
 takes the colours away. What a guest says is escaped: control characters and bytes that are no text appear as
 `\\x1b`, in JSON as `\\u001b`.
 
+An error is a line on stderr that begins with `guestkit: error:`; a disk that failed is in the result too. In
+a pipe, what takes more than ten seconds is told once.
+
 ```text
 {status}
 ```
 
-Ctrl-C and SIGTERM end what runs, and leave no QEMU behind; `inspect` tells what was done until then.
+Ctrl-C and SIGTERM end what runs, and leave no QEMU behind. The last line then says "interrupted" and what
+was done; `inspect` and `df` tell of the disks that they have.
+
+A variable of the environment that is empty counts as unset. Launches are fast with the appliance that
+`guestkit appliance build` makes: see [fast launch](fast-launch.md).
 """
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write every generated file from api/libguestfs.json and api/summaries.json.
+"""Write every generated file from the facts in api/.
 
 tools/generate.py           write what differs
 tools/generate.py --check   write nothing; list what differs and exit 1
@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from generators import bindings, cpp, facts, stubs
+from generators import bindings, cpp, facts, stubs, values
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,7 +22,12 @@ def main() -> int:
     arguments = parser.parse_args()
 
     api = facts.load(ROOT / "api")
-    files = {**cpp.files(api), **bindings.files(api), **stubs.files(api, ROOT / "tools" / "templates")}
+    files = {
+        **cpp.files(api),
+        **bindings.files(api),
+        **stubs.files(api, ROOT / "tools" / "templates"),
+        **values.files(values.load(ROOT / "api")),
+    }
     stale = [name for name, text in files.items() if not same(ROOT / name, text)]
     known = {ROOT / name for name in files}
     found = (p for folder in facts.FOLDERS for p in sorted((ROOT / folder).rglob("*")))

@@ -1,5 +1,6 @@
 // Copies files out of a guest: extract_files DISK FORMAT FOLDER PATH…
 #include <filesystem>
+#include <guestkit/guest.hpp>
 #include <guestkit/guestkit.hpp>
 #include <iostream>
 
@@ -14,13 +15,7 @@ int main(int argc, char** argv) try {
   guestkit::Guestfs g;
   g.add_drive(argv[1], {.readonly = true, .format = argv[2]});
   g.launch();
-  const auto roots = g.inspect_os();
-  if (roots.size() != 1) {
-    std::cerr << "the disk holds " << roots.size() << " operating systems, not one\n";
-    return 1;
-  }
-  for (const auto& [mountpoint, device] : g.inspect_get_mountpoints(roots.front()))
-    g.mount_ro(device, mountpoint);
+  guestkit::mount_guest(g);
   for (int i = 4; i < argc; ++i) {
     const std::filesystem::path path = argv[i];
     // The guest's links are followed inside the guest. The host's name is ours: the last part alone.

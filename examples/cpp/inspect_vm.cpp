@@ -1,4 +1,5 @@
 // Says which operating systems are on a disk and what is installed: inspect_vm DISK FORMAT
+#include <guestkit/guest.hpp>
 #include <guestkit/guestkit.hpp>
 #include <iostream>
 
@@ -17,10 +18,9 @@ int main(int argc, char** argv) try {
     std::cout << root << ": " << printable(g.inspect_get_product_name(root)) << ", "
               << printable(g.inspect_get_arch(root)) << ", host " << printable(g.inspect_get_hostname(root))
               << '\n';
-    for (const auto& [mountpoint, device] : g.inspect_get_mountpoints(root)) {  // sorted: / comes first
-      g.mount_ro(device, mountpoint);
+    // Never by hand at the mountpoints that a guest's fstab has: they may lead out of the guest.
+    for (const auto& [mountpoint, device] : guestkit::mount_guest(g, {.root = root}).mountpoints)
       std::cout << "  " << printable(mountpoint) << " on " << device << '\n';
-    }
     for (const auto& app : g.inspect_list_applications2(root))
       std::cout << "  " << printable(app.app2_name) << ' ' << printable(app.app2_version) << '\n';
     g.umount_all();

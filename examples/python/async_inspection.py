@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from guestkit import AsyncGuestfs, Error
+from guestkit.guest import mount_guest
 
 
 async def inspect_vm(disk: str) -> list[str]:
@@ -46,16 +47,11 @@ async def inspect_with_progress(disks: list[str]) -> None:
 
 
 async def extract_files(disk: str, folder: Path, paths: list[str]) -> None:
-    """Copy files out of the first operating system on the disk; the folder gets their last names alone."""
+    """Copy files out of the operating system on the disk; the folder gets their last names alone."""
     async with AsyncGuestfs() as g:
         await g.open_disk(disk)
         await g.launch()
-        roots = await g.inspect_os()
-        if not roots:
-            raise LookupError(f"no operating system on {disk}")
-        mountpoints = await g.inspect_get_mountpoints(roots[0])
-        for mountpoint in sorted(mountpoints, key=len):  # / before /var
-            await g.mount_ro(mountpoints[mountpoint], mountpoint)
+        await g.run(mount_guest)
         for path in paths:
             target = folder / Path(path).name
             await g.download(path, target)

@@ -7,17 +7,14 @@ from pathlib import Path, PurePosixPath
 
 from guestkit import Error, Guestfs
 from guestkit.cli.text import printable
+from guestkit.guest import mount_guest
 
 
 def main(disk: str, image_format: str, folder: str, *paths: str) -> None:
     with Guestfs() as g:
         g.add_drive(disk, readonly=True, format=image_format)
         g.launch()
-        roots = g.inspect_os()
-        if len(roots) != 1:
-            sys.exit(f"the disk holds {len(roots)} operating systems, not one")
-        for mountpoint, device in sorted(g.inspect_get_mountpoints(roots[0]).items()):
-            g.mount_ro(device, mountpoint)
+        mount_guest(g)
         for path in paths:
             # The guest's links are followed inside the guest. The host's name is ours: the last part alone.
             if not g.is_file(path, followsymlinks=True):

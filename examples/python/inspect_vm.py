@@ -6,6 +6,7 @@ import sys
 
 from guestkit import Error, Guestfs
 from guestkit.cli.text import printable  # what a guest says is hostile: escape it on its way to a terminal
+from guestkit.guest import mount_guest
 
 
 def main(disk: str, image_format: str) -> None:
@@ -17,8 +18,8 @@ def main(disk: str, image_format: str) -> None:
             product, arch = g.inspect_get_product_name(root), g.inspect_get_arch(root)
             host = g.inspect_get_hostname(root)
             print(f"{root}: {printable(product)}, {printable(arch)}, host {printable(host)}")
-            for mountpoint, device in sorted(g.inspect_get_mountpoints(root).items()):  # / comes first
-                g.mount_ro(device, mountpoint)
+            # Never by hand at the mountpoints that a guest's fstab has: they may lead out of the guest.
+            for mountpoint, device in mount_guest(g, root=root).mountpoints.items():
                 print(f"  {printable(mountpoint)} on {device}")
             for app in g.inspect_list_applications2(root):
                 print(f"  {printable(app['app2_name'])} {printable(app['app2_version'])}")

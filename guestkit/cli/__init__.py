@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
 
 from guestkit.cli.common import UsageError
-from guestkit.cli.ending import Terminated, ended_by_signals
+from guestkit.cli.ending import Terminated, ended_by_signals, notes
 from guestkit.cli.errors import sentence
-from guestkit.cli.parser import make_parser
+from guestkit.cli.parser import parse
 from guestkit.cli.screen import Screen, logging_to
 from guestkit.cli.text import printable
 
@@ -24,17 +26,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     141: nobody reads stdout any more. 143 and such: 128 and the signal's number. Wrong usage raises
     SystemExit(2), as argparse does.
     """
-    arguments = make_parser().parse_args(argv)
+    arguments = parse(argv)
     screen = Screen(quiet=arguments.quiet, log_json=arguments.log_json)
     verbosity = -1 if arguments.quiet else arguments.verbose
     try:
         with ended_by_signals(), logging_to(screen, verbosity):
             status: int = arguments.run(arguments, screen)
             sys.stdout.flush()
-    except Terminated as ended:
-        return 128 + ended.signal
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as ended:
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            screen.tell("info", ": ".join(["interrupted", *notes(ended)]))
+        return 128 + (ended.signal if isinstance(ended, Terminated) else signal.SIGINT)
     except BrokenPipeError:
         # The interpreter flushes once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

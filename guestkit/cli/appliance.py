@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from pathlib import Path
 
 from guestkit import appliance
+from guestkit.cli.ending import noting
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import printable
 
 SUMMARY = "build, list, check or remove the fast appliance"
 DESCRIPTION = """\
-The fast appliance: built once from the installed libguestfs, then used by itself. Its cache is
-$GUESTKIT_CACHEDIR, else guestkit/appliance in the user's cache. check fails (exit status 1) where no
-appliance is good."""
+The fast appliance: built once from the installed libguestfs, then used by itself. It lies in
+$GUESTKIT_CACHEDIR; if that is not set, in guestkit/appliance of the user's cache, and with --system in
+/var/cache/guestkit/appliance for all users. check fails (exit status 1) where no appliance is good."""
 EXAMPLES = (
     "guestkit appliance build",
     "guestkit appliance list",
@@ -32,17 +34,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("directory", metavar="DIRECTORY", nargs="?", help="of one appliance, to check")
     parser.add_argument("--force", action="store_true", help="build it anew")
+    parser.add_argument(
+        "--system", action="store_true", help="build or remove that of all users, which takes root"
+    )
 
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     if arguments.action == "build":
-        with screen.steps("building the fast appliance"):
-            built = appliance.build(force=arguments.force)
+        with noting("no appliance was built"), screen.steps("building the fast appliance"):
+            built = appliance.build(force=arguments.force, system=arguments.system)
         screen.write(f"{printable(str(built.directory))}\n")
         return 0
     if arguments.action == "remove":
-        appliance.remove()
+        appliance.remove(system=arguments.system)
         return 0
     if arguments.action == "check" and arguments.directory is not None:
         directory = Path(arguments.directory).absolute()
@@ -51,9 +56,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         found = appliance.appliances()
     for one in found:
         screen.write(f"{printable(str(one.directory))}: {printable(one.fault) or 'good'}\n")
-    if arguments.action == "list" or any(not one.fault for one in found):
-        return 0
     if not found:
-        place = appliance.cache_directory()
-        screen.tell("error", f"no appliance has been built in {place}: guestkit appliance build")
-    return 1
+        places = " or ".join(map(str, appliance.search_path()))
+        tell = screen.note if arguments.action == "list" else functools.partial(screen.tell, "error")
+        tell(f"no appliance has been built in {places}: guestkit appliance build")
+    return 0 if arguments.action == "list" or any(not one.fault for one in found) else 1

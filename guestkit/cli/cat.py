@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import codecs
 
-from guestkit.cli.common import add_guest_options, guest, path_in_guest
+from guestkit.cli.common import DISK, add_guest_options, guest, path_in_guest
+from guestkit.cli.ending import noting
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import printable
 from guestkit.guest import read_chunks
+from guestkit.handle import Guestfs
 
 SUMMARY = "write a guest's files to stdout"
 DESCRIPTION = """\
@@ -21,7 +23,7 @@ EXAMPLES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `cat` takes."""
-    parser.add_argument("disk", metavar="DISK", help="a disk image or a block device")
+    parser.add_argument("disk", metavar="DISK", help=DISK)
     parser.add_argument("paths", metavar="PATH", type=path_in_guest, nargs="+", help="in the guest")
     add_guest_options(parser)
 
@@ -30,15 +32,20 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     with guest(arguments, screen) as g:
         for path in arguments.paths:
-            text = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-            for chunk in read_chunks(g, path):
-                if screen.is_terminal:
-                    screen.write(visible(text.decode(chunk)))
-                else:
-                    screen.write_bytes(chunk)
-            if screen.is_terminal:
-                screen.write(visible(text.decode(b"", final=True)))
+            with noting(f"{path} is not complete"):
+                _write(g, path, screen)
     return 0
+
+
+def _write(g: Guestfs, path: str, screen: Screen) -> None:
+    text = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    for chunk in read_chunks(g, path):
+        if screen.is_terminal:
+            screen.write(visible(text.decode(chunk)))
+        else:
+            screen.write_bytes(chunk)
+    if screen.is_terminal:
+        screen.write(visible(text.decode(b"", final=True)))
 
 
 def visible(text: str) -> str:

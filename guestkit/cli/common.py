@@ -6,16 +6,21 @@ import argparse
 import contextlib
 import math
 from collections.abc import Generator
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Protocol, TypedDict
 
 from guestkit.cli.screen import Screen
 from guestkit.guest import guest_path, open_guest
 from guestkit.handle import Guestfs
 from guestkit.images import Backing, InUse, under
 from guestkit.inspection import Key
+from guestkit.unpack import UNPACK, UnpackLimits
 
 #: QEMU's names of what guestkit reads and makes.
 FORMATS = ("raw", "qcow2", "qcow", "vmdk", "vdi", "vhdx", "vpc")
+
+#: The help of an argument.
+DISK = "a disk image or a block device; compressed, or an archive such as an OVA, too"
 
 #: How long a call may still run when it is to end by Ctrl-C, in seconds.
 GRACE = 0.3
@@ -92,6 +97,17 @@ def add_disk_options(
             type=int,
             help="bytes in a sector of the disk; default: by its partition table, else 512",
         )
+    group.add_argument(
+        "--member",
+        metavar="FILE",
+        help="the one disk of an archive that is wanted; default: all of its guest",
+    )
+    group.add_argument(
+        "--no-unpack",
+        dest="unpack",
+        action="store_false",
+        help="refuse disks that are compressed, and archives, which need room in TMPDIR",
+    )
 
 
 def add_key_option(parser: argparse._ActionsContainer) -> None:
@@ -162,25 +178,33 @@ def path_in_guest(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def backing(arguments: argparse.Namespace) -> Backing:
-    """Return what --backing says."""
-    if arguments.backing is None:
-        return "refuse"
-    return "allow" if arguments.backing == "allow" else under(arguments.backing)
+class Opening(TypedDict):
+    """How a disk is opened, as the functions take it."""
+
+    format: str | None
+    backing: Backing
+    protocols: tuple[str, ...]
+    in_use: InUse
+    blocksize: int | None
+    unpack: UnpackLimits | None
 
 
-def opening(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what the options of `add_disk_options` say, as arguments of `open_guest` and `inspect_many`.
-
-    Who types nbd:// permits it.
-    """
-    return {
-        "format": arguments.format,
-        "backing": backing(arguments),
-        "protocols": ("file", "nbd"),
-        "in_use": arguments.in_use,
-        "blocksize": arguments.blocksize,
-    }
+def opening(arguments: argparse.Namespace) -> Opening:
+    """Return what the options of `add_disk_options` say. Who types nbd:// permits it."""
+    if arguments.member is not None and not arguments.unpack:
+        raise UsageError("--member is of an archive, which --no-unpack refuses")
+    backing: Backing = "refuse"
+    if arguments.backing is not None:
+        backing = "allow" if arguments.backing == "allow" else under(arguments.backing)
+    unpack = replace(UNPACK, member=arguments.member) if arguments.unpack else None
+    return Opening(
+        format=arguments.format,
+        backing=backing,
+        protocols=("file", "nbd"),
+        in_use=arguments.in_use,
+        blocksize=arguments.blocksize,
+        unpack=unpack,
+    )
 
 
 @contextlib.contextmanager
@@ -195,11 +219,11 @@ def guest(
                     arguments.disk,
                     root=arguments.root,
                     readonly=readonly,
+                    **opening(arguments),
                     keys=arguments.keys,
                     step=step,
                     call_timeout=arguments.timeout,
                     cancel_grace=GRACE,
-                    **opening(arguments),
                 )
             )
         yield g

@@ -6,7 +6,8 @@ import argparse
 import json
 import os
 
-from guestkit.cli.common import FORMATS, UsageError, add_disk_options, backing
+from guestkit.cli.common import DISK, FORMATS, UsageError, add_disk_options, opening
+from guestkit.cli.ending import noting
 from guestkit.cli.errors import options_of
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable
@@ -35,7 +36,7 @@ _SUFFIXES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `convert` takes."""
-    parser.add_argument("source", metavar="SOURCE", help="a disk image or a block device")
+    parser.add_argument("source", metavar="SOURCE", help=DISK)
     parser.add_argument("output", metavar="OUTPUT", help="the new image")
     parser.add_argument("--to", choices=FORMATS, help="its format; default: by its suffix, such as .vmdk")
     parser.add_argument("--compress", action="store_true", help="compress it, where the format can")
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-f", "--force", action="store_true", help="replace an OUTPUT that is there already")
     parser.add_argument("--json", action="store_true", help="what came of it, as JSON")
     add_disk_options(parser, in_use="refuse", blocksize=False)
+    parser.set_defaults(blocksize=None)
 
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
@@ -56,7 +58,11 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         raise UsageError(f"the name {arguments.output!r} does not tell its format: state it with --to")
     if os.path.lexists(arguments.output) and not arguments.force:
         raise UsageError(f"{arguments.output!r} is there already: --force replaces it")
-    with screen.transfer(os.path.basename(arguments.output), of_bytes=False) as tell:
+    how = opening(arguments)
+    with (
+        noting(f"{arguments.output} is not written; what was unfinished is removed"),
+        screen.transfer(os.path.basename(arguments.output), of_bytes=False) as tell,
+    ):
         result = DiskConverter().convert(
             arguments.source,
             arguments.output,
@@ -64,9 +70,10 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             arguments.compress,
             not arguments.keep_backing,
             (lambda part: tell(part, 1.0)) if screen.shows_progress else None,
-            source_format=arguments.format,
-            backing=backing(arguments),
-            in_use=arguments.in_use,
+            source_format=how["format"],
+            backing=how["backing"],
+            in_use=how["in_use"],
+            unpack=how["unpack"],
         )
     if arguments.json:
         screen.write(json.dumps(result, indent=2) + "\n")

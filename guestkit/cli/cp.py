@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from guestkit.cli.common import UsageError, add_guest_options, guest
+from guestkit.cli.common import DISK, UsageError, add_guest_options, guest
+from guestkit.cli.ending import noting
 from guestkit.cli.screen import Screen
 from guestkit.copying import copy_in, copy_out
 
@@ -25,7 +26,7 @@ EXAMPLES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `cp` takes."""
-    parser.add_argument("disk", metavar="DISK", help="a disk image or a block device")
+    parser.add_argument("disk", metavar="DISK", help=DISK)
     parser.add_argument("sources", metavar="SOURCE", nargs="+", help="what to copy; :PATH is in the guest")
     parser.add_argument("target", metavar="TARGET", help="where to; :PATH is in the guest")
     parser.add_argument("-r", "--recursive", action="store_true", help="directories too")
@@ -45,6 +46,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     if goes_in and arguments.format is None:
         raise UsageError("to write to a disk its --format has to be stated: guestkit info tells it")
     with (
+        noting("nothing was written"),
         guest(arguments, screen, readonly=not goes_in) as g,
         screen.transfer("copying") as progress,
     ):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 from rich.text import Text
 
-from guestkit.cli.common import add_disk_options, add_key_option, opening, positive, seconds
+from guestkit.cli.common import DISK, add_disk_options, add_key_option, opening, positive, seconds
+from guestkit.cli.ending import noting
 from guestkit.cli.errors import options_of
+from guestkit.cli.reports import reported
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, human_size, printable
 from guestkit.fleet import TIMEOUT, Report, inspect_many
@@ -29,7 +32,7 @@ _HEAD = ("DISK", "DEVICE", "TYPE", "SIZE", "USED", "USE%", "MOUNTED ON")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `df` takes."""
-    parser.add_argument("disks", metavar="DISK", nargs="+", help="a disk image or a block device")
+    parser.add_argument("disks", metavar="DISK", nargs="+", help=DISK)
     parser.add_argument("-h", "--human", action="store_true", help="sizes such as 1.5M instead of bytes")
     parser.add_argument("--json", action="store_true", help="as a JSON list; sizes in bytes")
     add_disk_options(parser)
@@ -46,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
-    order = {disk: number for number, disk in enumerate(arguments.disks)}
+    found: list[Report] = []
     with screen.fleet(len(arguments.disks)) as progress:
         reports = inspect_many(
             arguments.disks,
@@ -54,19 +57,29 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             parts=_PARTS,
             keys=arguments.keys,
             timeout=arguments.timeout,
-            progress=progress,
             **opening(arguments),
+            progress=progress,
         )
-        found = sorted(reports, key=lambda report: order[report.disk])
+        with noting(lambda: reported(len(found), len(arguments.disks))):
+            try:
+                with contextlib.closing(reports):
+                    found.extend(reports)
+            finally:  # Ctrl-C: what is done is told
+                _tell(found, arguments, screen)
+    return 1 if any(report.error is not None for report in found) else 0
+
+
+def _tell(reports: Sequence[Report], arguments: argparse.Namespace, screen: Screen) -> None:
+    order = {disk: number for number, disk in enumerate(arguments.disks)}
+    found = sorted(reports, key=lambda report: order[report.disk])
     if arguments.json:
         rows = [row for report in found for row in _values(report)]
         screen.write(json.dumps(rows, indent=2) + "\n")
     else:
         _show([_cells(row, arguments.human) for report in found for row in _values(report)], screen)
-    failed = [report.error for report in found if report.error is not None]
-    for error in failed:
-        screen.tell("error", options_of(error.message))
-    return 1 if failed else 0
+    for report in found:
+        if report.error is not None:
+            screen.tell("error", options_of(report.error.message))
 
 
 def _values(report: Report) -> Iterator[dict[str, object]]:

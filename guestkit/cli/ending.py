@@ -1,10 +1,13 @@
-"""Signals that end the command: as Ctrl-C does, so that what runs is ended and nothing is left behind."""
+"""Signals that end the command: as Ctrl-C does, so that what runs is ended and nothing is left behind.
+
+The exception carries a note of what was done until then, which the command tells at its end.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -17,6 +20,22 @@ class Terminated(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.signal = number
+
+
+@contextmanager
+def noting(done: str | Callable[[], str]) -> Generator[None, None, None]:
+    """Have an interruption of the block note what was done, unless what is inside it has: that knows more."""
+    try:
+        yield
+    except KeyboardInterrupt as ended:
+        if not notes(ended):
+            ended.add_note(done if isinstance(done, str) else done())
+        raise
+
+
+def notes(ended: BaseException) -> list[str]:
+    """Return what was noted."""
+    return list(getattr(ended, "__notes__", []))
 
 
 @contextmanager

@@ -40,6 +40,7 @@ def options_of(message: str) -> str:
             "open nbd+unix:///?socket=/tmp/disk.sock with format=raw and protocols=nbd",
             "type: guestkit inspect --format raw 'nbd+unix:///?socket=/tmp/disk.sock'",
         ),
+        ("choose one with unpack=UnpackLimits(member=…)", "choose one with --member"),
         ("choose a root of", "choose with --root one of"),
     ):
         message = message.replace(argument, option)

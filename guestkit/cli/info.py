@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Group
 from rich.text import Text
 
 from guestkit.cli.common import FORMATS
-from guestkit.cli.errors import sentence
+from guestkit.cli.errors import options_of
 from guestkit.cli.facts import Fact, fact_grid, fact_lines
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable
 from guestkit.errors import Error
 from guestkit.images import ImageInfo, ImageReference, probe
+from guestkit.unpack import PACKED, listed
 
 SUMMARY = "tell what disk images are, and what they refer to"
 DESCRIPTION = """\
@@ -49,25 +51,44 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             found.append((disk, probe(disk, arguments.format)))
         except Error as error:
             failed = True
-            screen.tell("error", sentence(error))
+            screen.tell("error", options_of(error.message))
     if arguments.json:
-        screen.write(json.dumps([{"disk": disk, **info.to_dict()} for disk, info in found], indent=2) + "\n")
+        told = [{"disk": disk, **info.to_dict(), **_inside(disk, info)} for disk, info in found]
+        screen.write(json.dumps(told, indent=2) + "\n")
         return int(failed)
     for number, (disk, info) in enumerate(found):
         if screen.is_terminal:
-            screen.show(Group(Text(printable(disk), style="bold"), fact_grid(_facts(info))))
+            screen.show(Group(Text(printable(disk), style="bold"), fact_grid(_facts(disk, info))))
         else:
-            lines = "".join(f"{line}\n" for line in fact_lines(_facts(info)))
+            lines = "".join(f"{line}\n" for line in fact_lines(_facts(disk, info)))
             screen.write(("\n" if number else "") + f"{printable(disk)}\n{lines}")
     return int(failed)
 
 
-def _facts(info: ImageInfo) -> Iterator[Fact]:
+def _inside(disk: str, info: ImageInfo) -> dict[str, Any]:
+    """Return the disks of an archive, or why there are none."""
+    if info.content != "tar":
+        return {}
+    try:
+        return {"inside": [{"name": name, "size": size} for name, size in listed(disk)]}
+    except (Error, OSError) as error:
+        return {"inside": [], "inside_error": error.message if isinstance(error, Error) else str(error)}
+
+
+def _facts(disk: str, info: ImageInfo) -> Iterator[Fact]:
     kind = " ".join(
         word for word in (info.format, info.subformat and f"({info.subformat})", info.content) if word
     )
     yield "format", [printable(kind)]
-    yield "virtual size", [_size(info.virtual_size)]
+    if info.content in PACKED:
+        inside = _inside(disk, info)
+        yield (
+            "holds",
+            [printable(f"disk {each['name']!r}, {_size(each['size'])}") for each in inside.get("inside", [])]
+            or [printable(options_of(inside.get("inside_error", "a disk, perhaps, that is compressed")))],
+        )
+    else:
+        yield "virtual size", [_size(info.virtual_size)]
     yield "file size", [_size(info.file_size)]
     if info.blocksize is not None:
         yield "sectors", [f"{info.blocksize} bytes"]

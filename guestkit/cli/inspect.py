@@ -9,9 +9,18 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from guestkit.cli.common import UsageError, add_disk_options, add_key_option, opening, positive, seconds
+from guestkit.cli.common import (
+    DISK,
+    UsageError,
+    add_disk_options,
+    add_key_option,
+    opening,
+    positive,
+    seconds,
+)
+from guestkit.cli.ending import noting
 from guestkit.cli.errors import options_of
-from guestkit.cli.reports import render_reports, tree
+from guestkit.cli.reports import render_reports, reported, tree
 from guestkit.cli.screen import Screen
 from guestkit.demo import make_demo_guest
 from guestkit.fleet import TIMEOUT, Report, inspect_many
@@ -32,7 +41,7 @@ EXAMPLES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `inspect` takes."""
-    parser.add_argument("disks", metavar="DISK", nargs="*", help="a disk image or a block device")
+    parser.add_argument("disks", metavar="DISK", nargs="*", help=DISK)
     output = parser.add_argument_group("output").add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="the reports as a JSON list, at the end")
     output.add_argument("--jsonl", action="store_true", help="a JSON object a line, as the disks get ready")
@@ -96,16 +105,16 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
                 keys=arguments.keys,
                 mode=arguments.mode,
                 timeout=arguments.timeout,
-                progress=progress,
                 **opening(arguments),
+                progress=progress,
             )
-            try:
-                for report in reports:
-                    output.add(report)
-            finally:  # Ctrl-C: what is done is told
-                with contextlib.suppress(AttributeError):  # a list in tests
-                    reports.close()
-                output.end()
+            with noting(lambda: reported(output.written, len(guests))):
+                try:
+                    with contextlib.closing(reports):
+                        for report in reports:
+                            output.add(report)
+                finally:  # Ctrl-C: what is done is told
+                    output.end()
     return 1 if output.failed else 0
 
 
@@ -117,7 +126,8 @@ def _disks(given: Sequence[str], screen: Screen) -> Iterator[Sequence[str]]:
     with tempfile.TemporaryDirectory(prefix="guestkit-demo-") as directory:
         disk = os.path.join(directory, "demo.img")
         screen.note(f"no disk given, making a small demo guest: {disk}")
-        make_demo_guest(disk)
+        with noting("the demo guest is removed"), screen.steps("making the demo guest"):
+            make_demo_guest(disk)
         yield [disk]
 
 
@@ -138,13 +148,15 @@ class _Output:
         self._screen = screen
         self._waiting = list(disks)
         self._ready: list[Report] = []
-        self._written = 0
+        self.written = 0
         self.failed = False
 
     def add(self, report: Report) -> None:
         self.failed |= report.error is not None
         if self._arguments.jsonl:
+            self._tell_error(report)
             self._screen.write(json.dumps(report.to_dict()) + "\n")
+            self.written += 1
             return
         self._ready.append(report)
         if not (self._arguments.json or self._arguments.xml):
@@ -164,8 +176,11 @@ class _Output:
         rest = sorted(self._ready, key=lambda report: self._waiting.index(report.disk))
         self._ready = []
         if self._arguments.json:
+            for report in rest:
+                self._tell_error(report)
             # In ASCII, as json writes by default: names that are not UTF-8 stay exact, terminals stay safe.
             self._screen.write(json.dumps([report.to_dict() for report in rest], indent=2) + "\n")
+            self.written = len(rest)
         elif self._arguments.xml:
             for report in rest:
                 self._write_xml(report)
@@ -173,15 +188,21 @@ class _Output:
             for report in rest:
                 self._write(report)
 
+    def _tell_error(self, report: Report) -> None:
+        if report.error is not None:
+            self._screen.tell("error", options_of(report.error.message))
+
     def _write(self, report: Report) -> None:
+        self._tell_error(report)
         if self._screen.is_terminal:
             self._screen.show(tree(report, packages=bool(self._arguments.applications)))
         else:
-            self._screen.write(("\n" if self._written else "") + render_reports([report]))
-        self._written += 1
+            self._screen.write(("\n" if self.written else "") + render_reports([report]))
+        self.written += 1
 
     def _write_xml(self, report: Report) -> None:
+        self._tell_error(report)
         if report.inspection is not None:
-            self._screen.write(report.inspection.to_xml())
-        elif report.error is not None:
-            self._screen.tell("error", options_of(report.error.message))
+            # A document that states no encoding is in UTF-8, whatever the terminal is set to.
+            self._screen.write_bytes(report.inspection.to_xml().encode())
+        self.written += 1

@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 from rich.text import Text
 
-from guestkit.cli.common import add_guest_options, guest, path_in_guest
+from guestkit.cli.common import DISK, add_guest_options, guest, path_in_guest
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable
 from guestkit.files import GuestFile
@@ -40,7 +40,7 @@ _KINDS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `ls` takes."""
-    parser.add_argument("disk", metavar="DISK", help="a disk image or a block device")
+    parser.add_argument("disk", metavar="DISK", help=DISK)
     parser.add_argument(
         "paths",
         metavar="PATH",

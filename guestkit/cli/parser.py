@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
+from collections.abc import Sequence
 from typing import NoReturn, cast
 
 import guestkit
@@ -43,9 +43,26 @@ class Parser(argparse.ArgumentParser):
     """One whose messages are safe to print: names of files may come from a guest."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the arguments, and end with 2."""
-        self.print_usage(sys.stderr)
-        self.exit(2, f"{self.prog}: {printable(message)}; {self.prog} --help tells more\n")
+        """Say what is wrong with the arguments, then how they are given, in one line; end with 2."""
+        operands = " ".join(["[OPTION…]", *map(_operand, self._get_positional_actions())])
+        usage = f"usage: {self.prog} {operands}; {self.prog} --help tells more"
+        self.exit(2, f"guestkit: error: {printable(message)}\n{usage}\n")
+
+
+def _operand(action: argparse.Action) -> str:
+    """Write an argument that has no dashes as a usage does."""
+    name = str(action.metavar)
+    forms = {"?": f"[{name}]", "*": f"[{name} …]", "+": f"{name} [{name} …]", argparse.PARSER: f"{name} …"}
+    return forms.get(str(action.nargs), name)
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return what the arguments say; SystemExit(2) where they say nothing that makes sense."""
+    arguments, unknown = make_parser().parse_known_args(argv)
+    if unknown:
+        what = "option" if unknown[0].startswith("-") else "argument"
+        arguments.parser.error(f"there is no {what} {unknown[0]!r}")
+    return arguments
 
 
 def make_parser() -> argparse.ArgumentParser:

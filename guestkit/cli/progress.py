@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable, Mapping
 
 from rich.console import Console, Group, RenderableType
 from rich.progress import (
@@ -38,6 +40,50 @@ def _steps(console: Console) -> Progress:
         console=console,
         expand=True,
     )
+
+
+#: What takes longer is told where nobody sees the progress, in seconds.
+LONG = 10.0
+
+
+class Patience:
+    """Tells once, by a line, which step of which disk takes long. Any thread may follow and end."""
+
+    def __init__(self, tell: Callable[[str], object]) -> None:
+        self._tell = tell
+        self._since: dict[tuple[str, str], float] = {}
+        self._ended = False
+        self._changed = threading.Condition()
+        self._watch = threading.Thread(target=self._run, name="guestkit-patience", daemon=True)
+        self._watch.start()
+
+    def follow(self, steps: Mapping[str, str]) -> None:
+        """Have these be what is done with each disk from now on."""
+        with self._changed:
+            now = time.monotonic()
+            self._since = {step: self._since.get(step, now) for step in steps.items()}
+            self._changed.notify()
+
+    def end(self) -> None:
+        """Tell nothing any more."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+        self._watch.join()
+
+    def _run(self) -> None:
+        if (overdue := self._wait()) is not None:
+            self._tell(f"{': '.join(filter(None, overdue))} takes more than {LONG:g} seconds")
+
+    def _wait(self) -> tuple[str, str] | None:
+        with self._changed:
+            while not self._ended:
+                oldest = min(self._since, key=self._since.__getitem__, default=None)
+                left = None if oldest is None else self._since[oldest] + LONG - time.monotonic()
+                if left is not None and left <= 0:
+                    return oldest
+                self._changed.wait(left)
+        return None
 
 
 class Steps:

@@ -12,7 +12,12 @@ from guestkit.cli.errors import options_of
 from guestkit.cli.facts import Fact, fact_grid, fact_lines
 from guestkit.cli.text import columns, human_size, printable
 from guestkit.fleet import Report
-from guestkit.inspection import Application, Inspection, OperatingSystem
+from guestkit.inspection import Application, Inspection, OperatingSystem, PartFailure
+
+
+def reported(done: int, total: int) -> str:
+    """Say how many disks the output tells of, where it was interrupted."""
+    return f"{done} of {total} disks are reported" if total > 1 else "nothing is reported"
 
 
 def render_reports(reports: Iterable[Report]) -> str:
@@ -21,10 +26,10 @@ def render_reports(reports: Iterable[Report]) -> str:
 
 
 def _lines(report: Report) -> Iterator[str]:
-    if report.error is not None:
-        yield printable(options_of(report.error.message))
-        return
     yield printable(", ".join(report.disks))
+    if report.error is not None:
+        reason = options_of(report.error.message).removeprefix(f"{report.disk}: ")
+        yield from fact_lines([("error", [printable(reason)])])
     if report.inspection is None:
         return
     yield from fact_lines(_disk_facts(report.inspection))
@@ -43,8 +48,8 @@ def tree(report: Report, *, packages: bool) -> RenderableType:
 
     packages: list them; else their number alone
     """
-    if report.error is not None:
-        return Text.assemble(("✗ ", "red"), printable(options_of(report.error.message)))
+    if report.error is not None:  # which stderr, beside it on the terminal, says
+        return Text.assemble(("✗ ", "red"), (printable(", ".join(report.disks)), "bold"), "  not inspected")
     title = Text.assemble((printable(", ".join(report.disks)), "bold"), (f"  {report.seconds:.1f} s", "dim"))
     top = Tree(title, guide_style="dim")
     if report.inspection is None:
@@ -75,6 +80,12 @@ def _disk_facts(found: Inspection) -> Iterator[Fact]:
         yield "layers", columns(layers)
     if found.unopened:
         yield "not opened", columns((one.device, one.reason, one.message) for one in found.unopened)
+    yield from _incomplete(found.failures)
+
+
+def _incomplete(failures: Iterable[PartFailure]) -> Iterator[Fact]:
+    for failure in failures:
+        yield printable(failure.part), [f"incomplete: {printable(failure.message)}"]
 
 
 def _system_facts(system: OperatingSystem) -> Iterator[Fact]:
@@ -108,8 +119,7 @@ def _system_facts(system: OperatingSystem) -> Iterator[Fact]:
     ):
         if rows:
             yield label, columns(rows)
-    for failure in system.failures:
-        yield failure.part, [f"could not be read: {printable(failure.message)}"]
+    yield from _incomplete(system.failures)
     if system.applications_complete:
         yield "applications", [str(len(system.applications))]
 

@@ -12,7 +12,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console, RenderableType
@@ -56,9 +56,11 @@ class Screen:
             sys.stdout.flush()
 
     def write_bytes(self, content: bytes) -> None:
-        """Write to stdout as it is: for pipes and files."""
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+        """Write to stdout as it is, whatever its encoding."""
+        with self._beside_progress():
+            sys.stdout.flush()
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
 
     def show(self, what: RenderableType) -> None:
         """Render for a terminal."""
@@ -80,13 +82,13 @@ class Screen:
             self.tell("info", text)
 
     def tell(self, level: str, text: str) -> None:
-        """Write a line to stderr: "info", "warning", "error"; the text is escaped here."""
+        """Write a line to stderr: "debug", "info", "warning", "error"; the text is escaped here."""
         if self._json:
             now = time.time()
             when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03}Z"
             line = json.dumps({"time": when, "level": level, "message": text})  # in ASCII
         else:
-            line = f"guestkit: {f'{level}: ' if level in ('debug', 'warning') else ''}{one_line(text)}"
+            line = f"guestkit: {'' if level == 'info' else f'{level}: '}{one_line(text)}"
         with self._beside_progress():
             print(line, file=sys.stderr, flush=True)
 
@@ -130,10 +132,21 @@ class Screen:
             self._show_progress(None)
 
     @contextmanager
+    def _patience(self) -> Generator[Callable[[Mapping[str, str]], None], None, None]:
+        """For whom no progress is shown: tell once of what takes long. Yields what takes the steps."""
+        patience = progress.Patience(self.note)
+        try:
+            yield patience.follow
+        finally:
+            patience.end()
+
+    @contextmanager
     def steps(self, title: str) -> Generator[Callable[[str], None], None, None]:
         """Show what is being done with one disk; yields what tells it."""
         if not self.shows_progress:
-            yield lambda text: None
+            with self._patience() as follow:
+                follow({title: ""})
+                yield lambda text: follow({title: text})
             return
         view = progress.Steps(self._err, title)
         with self._running(view.renderable):
@@ -153,9 +166,13 @@ class Screen:
 
     @contextmanager
     def fleet(self, total: int) -> Generator[Callable[[FleetProgress], None] | None, None, None]:
-        """Show what is being done with each disk; yields what tells it, None if nobody looks."""
-        if not self.shows_progress:
+        """Show what is being done with each disk; yields what tells it, None if nobody wants to know."""
+        if self._quiet:
             yield None
+            return
+        if not self.shows_progress:
+            with self._patience() as follow:
+                yield lambda progress: follow(progress.steps)
             return
         view = progress.Fleet(self._err, total)
         with self._running(view.renderable):

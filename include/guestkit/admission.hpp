@@ -129,12 +129,8 @@ class basic_admission {
 
   /// That of the process. A forked child has its own: it has none of the parent's appliances.
   static basic_admission& shared() {
-    static std::mutex mutex;
-    static unsigned generation = fork_generation();
-    static basic_admission* all = new basic_admission;  // handles may be closed while the process ends
-    const std::lock_guard lock(mutex);
-    if (std::exchange(generation, fork_generation()) != fork_generation()) all = new basic_admission;
-    return *all;
+    static constinit of_process<basic_admission> all;
+    return all.get();
   }
 
   /// Waits until there is memory for one more. The first is always admitted: nothing will ever be freed for

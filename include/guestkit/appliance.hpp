@@ -1,6 +1,7 @@
 // The fast appliance: finding the one that guestkit.appliance has built, and not trusting a spoilt one.
 #pragma once
 
+#include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,33 +14,13 @@
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "generated/launch_info.hpp"
 #include "posix.hpp"
 
 namespace guestkit {
-
-/// Which appliance a launch uses.
-enum class ApplianceMode {
-  system,  ///< libguestfs' own
-  lean,    ///< guestkit's, booted
-  warm,    ///< guestkit's, restored from a snapshot
-  fixed,   ///< the user's: set_path(), LIBGUESTFS_PATH or HandleOptions::appliance
-};
-
-/// The mode's name as Python and the log have it.
-constexpr const char* to_string(ApplianceMode mode) noexcept {
-  constexpr std::array names{"system", "lean", "warm", "fixed"};
-  return names.at(static_cast<std::size_t>(mode));
-}
-
-/// How a launch went. Since 0.3.
-struct LaunchInfo {
-  ApplianceMode mode = ApplianceMode::system;
-  std::string accelerator = {};  ///< "kvm" or "tcg"; empty where another backend than direct decides
-  double seconds = 0;
-  std::string reason = {};  ///< why nothing faster was used; empty for the fastest
-};
 
 /// What to tell libguestfs for a fast launch. Since 0.3.
 struct ApplianceChoice {
@@ -49,6 +30,7 @@ struct ApplianceChoice {
   std::string cache = {};       ///< for set_cachedir; empty: leave it
   std::string append = {};      ///< kernel arguments for set_append
   std::string reason = {};      ///< why nothing faster
+  bool buildable = false;       ///< whether `guestkit appliance build` would make something faster
 };
 
 /// Kernel arguments that make an emulated appliance faster; empty where there is nothing to gain. Since 0.3.
@@ -67,18 +49,63 @@ inline std::string tuning_arguments(bool emulated, bool machine_pc) {
 #endif
 }
 
-/// Where appliances are kept: $GUESTKIT_CACHEDIR, or guestkit/appliance in the user's cache; empty if there
-/// is no place. Since 0.3.
+/// Where root may keep appliances for every user of the host. Since 0.3.
+inline constexpr std::string_view system_appliance_cache = "/var/cache/guestkit/appliance";
+
+namespace detail {
+
+inline std::string environment_variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+/// The user's home directory: $HOME, else what the user database says; empty if that is no directory.
+inline std::string home_directory() {
+  std::string home = environment_variable("HOME");
+  if (home.empty()) {
+    std::string text(16384, '\0');
+    passwd entry{};
+    passwd* found = nullptr;
+    if (::getpwuid_r(::geteuid(), &entry, text.data(), text.size(), &found) == 0 && found != nullptr)
+      home = entry.pw_dir;
+  }
+  struct stat s {};
+  const bool is_there = home.starts_with('/') && ::stat(home.c_str(), &s) == 0 && S_ISDIR(s.st_mode);
+  return is_there ? home : "";
+}
+
+/// $GUESTKIT_CACHEDIR, as an absolute path; empty if it is not set.
+inline std::string given_appliance_cache() {
+  std::string given = environment_variable("GUESTKIT_CACHEDIR");
+  if (given.empty() || given.starts_with('/')) return given;
+  char* const here = ::getcwd(nullptr, 0);
+  if (here == nullptr) return given;
+  given.insert(0, std::string(here) + '/');
+  std::free(here);
+  return given;
+}
+
+}  // namespace detail
+
+/// Where the user's appliances are kept: $GUESTKIT_CACHEDIR, else guestkit/appliance in $XDG_CACHE_HOME or in
+/// .cache of the home directory. Empty if the user has no home directory and the environment names no other
+/// place. Since 0.3.
 inline std::string appliance_cache() {
-  const auto variable = [](const char* name) {
-    const char* value = std::getenv(name);
-    return std::string(value == nullptr ? "" : value);
-  };
-  if (auto own = variable("GUESTKIT_CACHEDIR"); !own.empty()) return own;
-  if (const auto base = variable("XDG_CACHE_HOME"); base.starts_with('/'))
+  if (auto given = detail::given_appliance_cache(); !given.empty()) return given;
+  if (const auto base = detail::environment_variable("XDG_CACHE_HOME"); base.starts_with('/'))
     return base + "/guestkit/appliance";
-  const auto home = variable("HOME");
+  const auto home = detail::home_directory();
   return home.empty() ? "" : home + "/.cache/guestkit/appliance";
+}
+
+/// Where a launch looks for appliances, in this order: $GUESTKIT_CACHEDIR alone if it is set, else the user's
+/// place and that of the whole system. Since 0.3.
+template <class Places = std::vector<std::string>>
+Places appliance_caches() {
+  Places places;
+  if (auto own = appliance_cache(); !own.empty()) places.push_back(std::move(own));
+  if (detail::given_appliance_cache().empty()) places.emplace_back(system_appliance_cache);
+  return places;
 }
 
 namespace detail {
@@ -95,11 +122,17 @@ Names names_in(const std::string& directory) {
   return names;
 }
 
+/// Why what lies in a directory must not be trusted; empty if it may. It is of this user alone, or of root
+/// and then perhaps for others to read, and no other user can put something else in its place.
 inline std::string private_directory_fault(const std::string& path) {
   struct stat s {};
   if (::lstat(path.c_str(), &s) != 0) return path + ": " + std::strerror(errno);
-  if (!S_ISDIR(s.st_mode) || s.st_uid != ::geteuid() || (s.st_mode & 077) != 0)
-    return path + " is not a directory of this user alone (chmod 700 mends its mode)";
+  const bool own = s.st_uid == ::geteuid();
+  const mode_t forbidden = s.st_uid == 0 ? 022 : 077;
+  if (!S_ISDIR(s.st_mode) || (!own && s.st_uid != 0) || (s.st_mode & forbidden) != 0)
+    return path + (s.st_uid == 0 && !own
+                       ? " is not a directory of root that only root can write"
+                       : " is not a directory of this user alone (chmod 700 mends its mode)");
   char* resolved = ::realpath(path.c_str(), nullptr);
   if (resolved == nullptr) return path + ": " + std::strerror(errno);
   std::string parent = resolved;
@@ -114,11 +147,14 @@ inline std::string private_directory_fault(const std::string& path) {
   return "";
 }
 
-/// Whether a directory of this user alone holds what its manifest says, made from what is still installed.
+/// Whether a directory that may be trusted holds what its manifest says, made from what is still installed.
 /// @param needed  the files that it must have
 inline std::string manifest_fault(const std::string& directory,
                                   std::initializer_list<std::string_view> needed) {
   if (auto fault = private_directory_fault(directory); !fault.empty()) return fault;
+  struct stat folder {};
+  if (::lstat(directory.c_str(), &folder) != 0) return directory + ": " + std::strerror(errno);
+  const uid_t owner = folder.st_uid;
   const std::string file = directory + "/manifest";
   if (::access(file.c_str(), R_OK) != 0) return file + " cannot be read";
   const std::string text = read_text(file);
@@ -146,8 +182,9 @@ inline std::string manifest_fault(const std::string& directory,
       if (each == name) missing &= ~bit;
       bit <<= 1U;
     }
-    if (!S_ISREG(s.st_mode) || s.st_uid != ::geteuid() || (s.st_mode & 022) != 0)
-      return path + " is not a file that only this user can write";
+    if (!S_ISREG(s.st_mode) || s.st_uid != owner || (s.st_mode & 022) != 0)
+      return path + " is not a file that only " + (owner == ::geteuid() ? "this user" : "root") +
+             " can write";
   }
   for (const auto each : needed) {
     if ((missing & 1U) != 0) return "its manifest lacks " + std::string(each);
@@ -182,8 +219,8 @@ inline std::string template_fault(const std::string& directory) {
   return age < warm::most_seconds ? "" : "older than a day: guestkit appliance build";
 }
 
-/// Why an appliance must not be used; empty if it may. It is as its manifest says, of this user, and what it
-/// was made from is still what is installed. Costs some 30 stat calls. Since 0.3.
+/// Why an appliance must not be used; empty if it may. It is as its manifest says, of this user or root, and
+/// what it was made from is still what is installed. Costs some 30 stat calls. Since 0.3.
 inline std::string appliance_fault(const std::string& directory) {
   if (::access((directory + "/hypervisor").c_str(), F_OK) == 0) return template_fault(directory);
   return detail::manifest_fault(directory, {"README.fixed", "initrd", "kernel", "root"});
@@ -191,10 +228,11 @@ inline std::string appliance_fault(const std::string& directory) {
 
 /// A template, which lies in the directory of its lean appliance: what it does not fit boots that one.
 inline ApplianceChoice template_in(const std::string& directory) {
+  const std::string probes = directory + "/probes";  // what libguestfs has found out about the hypervisor
   return {.mode = ApplianceMode::warm,
           .directory = directory.substr(0, directory.rfind('/')),
           .hypervisor = directory + "/hypervisor",
-          .cache = directory + "/probes"};
+          .cache = ::access(probes.c_str(), W_OK) == 0 ? probes : ""};
 }
 
 /// The newest good template of a lean appliance; that itself, and why, if there is none. Since 0.3.
@@ -216,7 +254,7 @@ ApplianceChoice find_template(const std::string& lean) {
 /// The best appliance in a cache directory; libguestfs' own, and why, if none is good. Since 0.3.
 template <class = void>
 ApplianceChoice find_appliance(const std::string& cache) {
-  ApplianceChoice choice{.reason = "no appliance has been built in " + cache};
+  ApplianceChoice choice{.reason = "no appliance has been built in " + cache, .buildable = true};
   for (const auto& name : detail::names_in(cache)) {
     if (!name.starts_with("lean-")) continue;
     const std::string directory = cache + '/' + name;

@@ -53,17 +53,12 @@ namespace detail {
 template <int number>
 executor& process_pool() {
   struct pool {
-    unsigned generation = detail::fork_generation();
     boost::executors::executor_adaptor<boost::basic_thread_pool> threads{64U};
   };
-  static std::atomic<pool*> current{nullptr};
-  pool* found = current.load();
-  while (found == nullptr || found->generation != detail::fork_generation()) {  // a child has no threads
-    const detail::signals_blocked blocked;
-    auto made = std::make_unique<pool>();
-    if (current.compare_exchange_strong(found, made.get())) found = made.release();
-  }
-  return found->threads;
+  static constinit of_process<pool> pools;
+  if (pool* const made = pools.existing()) return made->threads;
+  const signals_blocked blocked;
+  return pools.get().threads;
 }
 
 /// For what starts an appliance: it may wait for memory that only other handles' calls can free.
@@ -248,8 +243,8 @@ class call_queue : public std::enable_shared_from_this<call_queue> {
     }
     if (!take_closing()) return;
     try {  // on a thread of its own: it must not wait for a free one of the pool
-      start_thread([self = shared_from_this()] { self->finish(); });
-    } catch (const std::system_error&) {  // there is none to be had
+      start_thread("close", [self = shared_from_this()] { self->finish(); });
+    } catch (const Error&) {  // there is none to be had
       finish();
     }
   }
@@ -290,7 +285,7 @@ class call_queue : public std::enable_shared_from_this<call_queue> {
     call.due = now + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
                          std::min<Seconds>(limit_, std::chrono::hours(24 * 365)));
     if (watching_) return;
-    start_thread([self = shared_from_this()] { self->end_late_calls(); });
+    start_thread(call.op, [self = shared_from_this()] { self->end_late_calls(); });
     watching_ = true;
   }
 

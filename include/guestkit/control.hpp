@@ -96,20 +96,20 @@ class basic_control {
     op_ = op.name;
     op_depth_ = depth_;
     since_ = op.may_run_programs ? ticks_now() : 0;
-    if (op.is_launch)
-      begin(limits.launch.value_or(no_limit), "launch_timeout");
-    else
-      begin(limits.call, "call_timeout");
+    try {
+      if (op.is_launch)
+        begin(limits.launch.value_or(no_limit), "launch_timeout");
+      else
+        begin(limits.call, "call_timeout");
+    } catch (...) {  // no thread can be started that would keep the limit
+      leave_turn();
+      throw;
+    }
   }
 
   void leave() noexcept {
     const std::lock_guard lock(mutex_);
-    if (op_ != nullptr && op_depth_ == depth_) {
-      op_ = nullptr;
-      deadline_.reset();
-    }
-    if (--depth_ == 0) owner_ = 0;
-    leave_locked();
+    leave_turn();
   }
 
   /// A call that takes no turn: user_cancel alone, which must not wait for what it is to stop.
@@ -140,6 +140,12 @@ class basic_control {
     if (left && ending_ == ending::none) watch(Clock::now() + *left);
   }
 
+  /// The call that runs has that much less time: its work began before it did.
+  void count_too(Seconds spent) {
+    const std::lock_guard lock(mutex_);
+    if (deadline_ && ending_ == ending::none) watch(*deadline_ - to_clock(spent));
+  }
+
   /// Whether it is the calling thread's turn: it is inside a call, or closes the handle.
   bool is_mine() const noexcept {
     const std::lock_guard lock(mutex_);
@@ -164,7 +170,10 @@ class basic_control {
     op_ = "close";
     owner_ = thread_id();
     ending_ = ending::none;
-    begin(limits.close, "close_timeout");
+    try {
+      begin(limits.close, "close_timeout");
+    } catch (const std::exception&) {  // no thread can be started: better a close without a limit than none
+    }
     return true;
   }
   void end_close() noexcept {
@@ -188,10 +197,17 @@ class basic_control {
     hypervisor_name.clear();
   }
 
-  /// Ends the turn that some thread has, if one has: see above. Returns at once.
+  /// Ends the turn that some thread has, if one has: see above. Returns at once. Where no thread can be
+  /// started that would wait for the call to end by itself, there is no grace.
   void cancel() {
     const std::lock_guard lock(mutex_);
-    if (owner_ != 0 && ending_ == ending::none) end_turn(ending::cancelled);
+    if (owner_ == 0 || ending_ != ending::none) return;
+    try {
+      end_turn(ending::cancelled);
+    } catch (const Error&) {
+      guestfs_user_cancel(h);
+      kill_programs(programs_of(hypervisor_name, call()));
+    }
   }
 
   /// Kills what runs for the handle, which is dead from now on. Waits for nothing.
@@ -199,12 +215,14 @@ class basic_control {
     const std::lock_guard lock(mutex_);
     if (closed_) return;
     if (killed_.empty()) killed_ = "terminate() was called";
-    if (op_ != nullptr) {
-      ending_ = ending::terminated;
-      kill_at_ = {};
-      watch(time_point());
-    }
     kill_programs(programs_of(hypervisor_name, call()));
+    if (op_ == nullptr) return;
+    ending_ = ending::terminated;
+    kill_at_ = {};
+    try {
+      watch(time_point());    // kills what is just being started
+    } catch (const Error&) {  // no thread can be started
+    }
   }
 
   /// Says why a call that was stopped has failed, or returns if it was not stopped.
@@ -292,6 +310,15 @@ class basic_control {
     inside_.store(inside_.load(std::memory_order_relaxed) + change, std::memory_order_relaxed);
   }
 
+  void leave_turn() noexcept {
+    if (op_ != nullptr && op_depth_ == depth_) {
+      op_ = nullptr;
+      deadline_.reset();
+    }
+    if (--depth_ == 0) owner_ = 0;
+    leave_locked();
+  }
+
   void leave_locked() noexcept {
     count(-1);
     changed_.notify_all();
@@ -304,7 +331,7 @@ class basic_control {
     const bool gentle = launched && !is("launch") && !is("close");
     const auto now = Clock::now();
     kill_at_ = now + (gentle ? to_clock(limits.cancel_grace) : duration(0));
-    watch(now);
+    if (op_ != nullptr) watch(now);
   }
 
   running_call call() const {
@@ -324,15 +351,12 @@ class basic_control {
                                                 : "was cancelled and did not end");
   }
 
-  /// Has the watching thread look at the turn at that time.
+  /// Has the watching thread look at the turn at that time. Throws Error if it has to be started and cannot.
   void watch(time_point when) {
+    if (!watching_) start_thread(op_, [this] { run(); });
+    watching_ = true;
     deadline_ = when;
-    if (!watching_) {
-      start_thread([this] { run(); });
-      watching_ = true;
-    } else if (when < wakes_at_) {
-      watched_.notify_all();
-    }
+    if (when < wakes_at_) watched_.notify_all();
   }
 
   bool is_watched() const noexcept { return op_ != nullptr && deadline_; }

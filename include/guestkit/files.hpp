@@ -22,35 +22,12 @@
 #include <utility>
 #include <vector>
 
+#include "generated/guest_files.hpp"
 #include "guestfs.hpp"
 #include "inspect/borrowed.hpp"
 #include "unique_fd.hpp"
 
 namespace guestkit {
-
-/// What a file is.
-enum class FileKind : char {
-  regular = '-',
-  directory = 'd',
-  symlink = 'l',
-  block_device = 'b',
-  character_device = 'c',
-  fifo = 'p',
-  socket = 's',
-  unknown = '?',
-};
-
-/// A file of the guest: what lstat says, and where a symlink points.
-struct GuestFile {
-  std::string path = {};
-  FileKind kind = FileKind::unknown;
-  std::uint64_t size = 0;
-  std::uint32_t mode = 0;  ///< the permissions
-  std::int64_t uid = 0;
-  std::int64_t gid = 0;
-  std::int64_t mtime = 0;   ///< in seconds since 1970
-  std::string target = {};  ///< of a symlink
-};
 
 /// The content of a file, or why there is none.
 struct FileContent {
@@ -70,20 +47,6 @@ struct ExtractOptions {
   std::size_t max_entries = 1'000'000;  ///< likewise
   std::function<void(const GuestFile&, std::uint64_t)> progress =
       {};  ///< told the file and how many bytes there are in all, now and then, by the calling thread
-};
-
-/// What was not copied.
-struct SkippedFile {
-  std::string path = {};
-  std::string reason = {};
-};
-
-struct Extracted {
-  std::uint64_t files = 0;
-  std::uint64_t directories = 0;
-  std::uint64_t symlinks = 0;
-  std::uint64_t bytes = 0;
-  std::vector<SkippedFile> skipped = {};
 };
 
 /// As much as read_small() takes by default.

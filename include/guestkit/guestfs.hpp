@@ -59,7 +59,10 @@ class basic_guestfs : public detail::actions<Core> {
     const call_scope open(this->state(), op);
     const auto user = this->covered(setting);
     if (!user.is_covered) return ask();
-    return typename Core::template result<R>(user.own ? user.own->c_str() : nullptr);
+    if constexpr (std::is_same_v<typename Core::template result<R>, std::optional<std::string>>)
+      return user.own;
+    else
+      return typename Core::template result<R>(user.own ? user.own->c_str() : nullptr);
   }
 
   void warn_of_add_drive(const char* op, const std::optional<std::string>& format) {
@@ -127,6 +130,7 @@ class basic_guestfs : public detail::actions<Core> {
       this->choose_accelerator();
       info.accelerator = this->accelerator();
       auto choice = this->choose_appliance(info.accelerator);
+      this->advise(choice, info.accelerator);
       this->admit(choice.mode);
       this->apply(choice);
       this->limit_launch();
@@ -177,7 +181,8 @@ class basic_guestfs : public detail::actions<Core> {
   /// C: guestfs_set_trace(3), since 1.0.69.
   typename Core::template result<void> set_trace(bool trace) {
     const auto state = this->state();
-    if (state && trace) state->traces = true;
+    const typename Core::turn mine(state, "set_trace");
+    if (trace) state->traces = true;
     detail::actions<Core>::set_trace(trace);
     state->traces = trace;  // the call that ends it is the last one that is traced
     return typename Core::template result<void>(0);
@@ -186,6 +191,7 @@ class basic_guestfs : public detail::actions<Core> {
   /// Set the directory of the host for temporary files, null for the default. They are made in a directory
   /// beneath it that this user alone can enter. C: guestfs_set_tmpdir(3), since 1.19.58.
   typename Core::template result<void> set_tmpdir(std::optional<cstr> tmpdir) {
+    const typename Core::turn mine(this->state(), "set_tmpdir");
     detail::actions<Core>::set_tmpdir(tmpdir);
     this->use_private_tmpdir();
     return typename Core::template result<void>(0);
@@ -206,6 +212,7 @@ class basic_guestfs : public detail::actions<Core> {
   /// Set the colon-separated search path for the appliance, null for the default; guestkit then uses no
   /// appliance of its own. C: guestfs_set_path(3), since 0.0.3.
   typename Core::template result<void> set_path(std::optional<cstr> searchpath) {
+    const typename Core::turn mine(this->state(), "set_path");
     actions::set_path(searchpath);
     this->uncover(Setting::path);
     return typename Core::template result<void>(0);
@@ -218,6 +225,7 @@ class basic_guestfs : public detail::actions<Core> {
 
   /// Set the hypervisor; guestkit then uses no appliance of its own. C: guestfs_set_hv(3), since 1.23.17.
   typename Core::template result<void> set_hv(cstr hv) {
+    const typename Core::turn mine(this->state(), "set_hv");
     actions::set_hv(hv);
     this->uncover(Setting::hypervisor);
     return typename Core::template result<void>(0);
@@ -230,6 +238,7 @@ class basic_guestfs : public detail::actions<Core> {
 
   /// Set the hypervisor. C: guestfs_set_qemu(3), since 1.0.6. Deprecated: use set_hv.
   [[deprecated("use set_hv")]] typename Core::template result<void> set_qemu(std::optional<cstr> hv) {
+    const typename Core::turn mine(this->state(), "set_qemu");
     actions::set_qemu(hv);
     this->uncover(Setting::hypervisor);
     return typename Core::template result<void>(0);
@@ -244,6 +253,7 @@ class basic_guestfs : public detail::actions<Core> {
   /// Set the directory of the host for what is kept between launches, null for the default.
   /// C: guestfs_set_cachedir(3), since 1.19.58.
   typename Core::template result<void> set_cachedir(std::optional<cstr> cachedir) {
+    const typename Core::turn mine(this->state(), "set_cachedir");
     actions::set_cachedir(cachedir);
     this->uncover(Setting::cachedir);
     return typename Core::template result<void>(0);
@@ -257,6 +267,7 @@ class basic_guestfs : public detail::actions<Core> {
 
   /// Add these arguments to the kernel's command line; null for none. C: guestfs_set_append(3), since 1.0.26.
   typename Core::template result<void> set_append(std::optional<cstr> append) {
+    const typename Core::turn mine(this->state(), "set_append");
     actions::set_append(append);
     this->uncover(Setting::append);
     return typename Core::template result<void>(0);
@@ -265,17 +276,21 @@ class basic_guestfs : public detail::actions<Core> {
   /// Shut the appliance down and tell whether the guest's last writes failed; close() does not tell.
   /// The handle has no disks afterwards. C: guestfs_shutdown(3), since 1.19.16.
   typename Core::template result<void> shutdown() {
-    this->forget_appliance();  // also if it fails
+    const auto state = this->state();
+    const typename Core::turn mine(state, "shutdown");  // another thread may be launching
+    this->forget_appliance();                           // also if it fails
     detail::actions<Core>::shutdown();
-    this->state()->memory.give_back();
+    state->memory.give_back();
     return typename Core::template result<void>(0);
   }
 
   /// Shut the appliance down. C: guestfs_kill_subprocess(3), since 0.0.3. Deprecated: use shutdown.
   [[deprecated("use shutdown")]] typename Core::template result<void> kill_subprocess() {
+    const auto state = this->state();
+    const typename Core::turn mine(state, "kill_subprocess");
     this->forget_appliance();
     detail::actions<Core>::kill_subprocess();
-    this->state()->memory.give_back();
+    state->memory.give_back();
     return typename Core::template result<void>(0);
   }
 

@@ -3,6 +3,7 @@
 // Who needs more includes it besides, and nobody else compiles it:
 //   open_disk.hpp   Guestfs::open_disk(): disks that somebody else has written
 //   inspect.hpp     inspect(): everything known about the operating systems on a guest's disks
+//   guest.hpp       mount_guest(): a guest's filesystems where its operating system has them
 //   files.hpp       read_small(), read_files(), walk(), extract(): a guest's files
 //   image.hpp       probe(): what a disk image is, from its header; needs no libguestfs
 //   async.hpp       AsyncGuestfs: every call returns a boost::future

@@ -35,7 +35,8 @@ enum class Tuning {
 
 /// What a handle is made with.
 struct HandleOptions {
-  /// Take LIBGUESTFS_* and TMPDIR from the environment: guestfs(3), "ENVIRONMENT VARIABLES".
+  /// Take LIBGUESTFS_* and TMPDIR from the environment: guestfs(3), "ENVIRONMENT VARIABLES". A variable that
+  /// is empty counts as unset; one that makes no sense is an Error that names it.
   bool environment = true;
   Accel accel = Accel::automatic;
   Tuning tuning = Tuning::automatic;
@@ -93,8 +94,7 @@ class basic_handle {
     wish_.path_given = options.environment && is_set("LIBGUESTFS_PATH");
     wish_.hypervisor_given = options.environment && (is_set("LIBGUESTFS_HV") || is_set("LIBGUESTFS_QEMU"));
     // The environment here, not by guestfs_create: there a bad variable is only printed to stderr.
-    if (options.environment)
-      invoke<void>("parse_environment", guestfs_parse_environment_list, cstr_list(environment()));
+    if (options.environment) read_environment();
     if (is_set("LIBGUESTFS_DEBUG")) state_->verbose = invoke<bool>("get_verbose", guestfs_get_verbose).lift();
     if (is_set("LIBGUESTFS_TRACE")) state_->traces = invoke<bool>("get_trace", guestfs_get_trace).lift();
     guestfs_set_event_callback(state_->h, &deliver<T>, GUESTFS_EVENT_ALL, 0, state_.get());
@@ -246,7 +246,6 @@ class basic_handle {
   }
 
   void forget_appliance() noexcept {
-    if (!state_) return;
     state_->work->launched = false;
     state_->disks_gone = true;
   }
@@ -267,7 +266,8 @@ class basic_handle {
       if (chosen || invoke<std::string>("launch", guestfs_get_backend).lift() != "direct") return;
       const auto kvm = kvm_status(invoke<std::string>("launch", guestfs_get_hv).lift());
       if (kvm.usable) return;
-      say_once(kvm.reason);
+      static std::atomic_flag said = ATOMIC_FLAG_INIT;
+      say_once(said, "KVM cannot be used, the appliance is emulated (TCG, slow): " + kvm.reason);
     } else if (chosen) {
       invoke<int>("launch", guestfs_clear_backend_setting, cstr("force_tcg"));
       invoke<int>("launch", guestfs_clear_backend_setting, cstr("force_kvm"));
@@ -305,13 +305,21 @@ class basic_handle {
     else if (wish_.appliance == "system")
       choice.reason = "demanded";
     else
-      choice = find_appliance(appliance_cache());
-    if (automatic && choice.mode == ApplianceMode::lean) choice = restorable(choice, accelerator);
+      choice = best_appliance(accelerator);
     if (!accelerator.empty() && !own_hypervisor && wish_.tuning == Tuning::automatic)
       choice.append = tuning_arguments(accelerator == "tcg", acpi_is_spare());
     const bool ours = choice.mode == ApplianceMode::lean || choice.mode == ApplianceMode::warm;
     if (inspection && ours) choice.append += " guestkit_lenses=few";
     return choice;
+  }
+
+  /// Tells what would make an emulated launch fast: libguestfs' own appliance needs some 15 seconds for it.
+  void advise(const ApplianceChoice& choice, const std::string& accelerator) const {
+    static std::atomic_flag said = ATOMIC_FLAG_INIT;
+    if (choice.buildable && accelerator == "tcg")
+      say_once(said,
+               "launch: " + choice.reason +
+                   ", so launches take up to ten times as long; to build one: guestkit appliance build");
   }
 
   /// Waits until there is memory for the appliance.
@@ -477,6 +485,19 @@ class basic_handle {
     return true;
   }
 
+  /// The fastest appliance of all caches; of equally fast ones that of the first.
+  ApplianceChoice best_appliance(const std::string& accelerator) const {
+    ApplianceChoice best;
+    bool first = true;
+    for (const auto& cache : appliance_caches()) {
+      auto found = find_appliance(cache);
+      if (found.mode == ApplianceMode::lean) found = restorable(found, accelerator);
+      if (first || found.mode > best.mode) best = std::move(found);
+      first = false;
+    }
+    return best;
+  }
+
   /// The lean appliance, or the warm one where it may be restored.
   ApplianceChoice restorable(const ApplianceChoice& lean, const std::string& accelerator) const {
     if (accelerator != "tcg") return lean;  // with KVM it has not been tried
@@ -486,14 +507,35 @@ class basic_handle {
     return choice;
   }
 
-  /// The environment without what makes libguestfs stop reading it: empty directory variables, which mean
-  /// unset, and a runtime directory that is not there, as after su or in a container.
+  /// Takes what the environment says. Where libguestfs cannot, throws an Error that begins with the variable:
+  /// libguestfs' own names the value alone, or the variable alone, or neither.
+  void read_environment() {
+    const auto variables = environment();
+    const auto read = [&](const std::vector<cstr>& some) {
+      invoke<void>("parse_environment", guestfs_parse_environment_list, cstr_list(some));
+    };
+    try {
+      read(variables);
+    } catch (const Error&) {
+      for (const auto& variable : variables) try {
+          read({variable});
+        } catch (const Error& e) {
+          const std::string text = variable.c_str();
+          if (e.message().starts_with(text)) throw;
+          throw Error(e.op(), text + ": " + e.message(), e.error_number());
+        }
+      throw;
+    }
+  }
+
+  /// The environment without what makes libguestfs stop reading it: empty variables, which mean unset, and a
+  /// runtime directory that is not there, as after su or in a container.
   static std::vector<cstr> environment() {
     std::vector<cstr> variables;
     for (char** variable = environ; variable != nullptr && *variable != nullptr; ++variable) {
       const std::string_view text = *variable;
       constexpr std::string_view runtime = "XDG_RUNTIME_DIR=";
-      if (text == "TMPDIR=") continue;
+      if (text.find('=') == text.size() - 1) continue;
       if (text.starts_with(runtime) && ::access(*variable + runtime.size(), F_OK) != 0) continue;
       variables.emplace_back(*variable);
     }
@@ -569,10 +611,9 @@ class basic_handle {
     return spare;
   }
 
-  void say_once(const std::string& reason) const {
-    static std::atomic_flag said = ATOMIC_FLAG_INIT;
-    if (!said.test_and_set())
-      log(*state_, LogLevel::warning, "KVM cannot be used, the appliance is emulated (TCG, slow): " + reason);
+  /// One line for all handles of the process.
+  void say_once(std::atomic_flag& said, const std::string& text) const {
+    if (state_->wants(LogLevel::warning) && !said.test_and_set()) log(*state_, LogLevel::warning, text);
   }
 
   std::shared_ptr<basic_handle_state<T>> state_;

@@ -17,6 +17,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <string>
@@ -24,7 +25,9 @@
 #include <vector>
 
 #include "appliance.hpp"
+#include "given_time.hpp"
 #include "posix.hpp"
+#include "processes.hpp"
 #include "unique_fd.hpp"
 
 namespace guestkit {
@@ -33,19 +36,24 @@ namespace guestkit {
 struct KvmStatus {
   bool usable = false;
   std::string reason;
+  bool hangs =
+      false;  ///< the reason is that no guest code came to run: after some minutes that is tried again
+  bool settled = true;  ///< false: the host was too busy to find out
 };
 
 namespace detail {
 
 /// How a program ended and what it last wrote to stderr.
 struct ProgramEnd {
-  int error = 0;  // errno, if it could not be started
-  bool timed_out = false;
-  int status = 0;  // of waitpid
+  int error = 0;           // errno, if it could not be started
+  bool timed_out = false;  // it was killed
+  bool had_time = false;   // all of the limit, before that: the host did not keep it from running
+  int status = 0;          // of waitpid
   std::string stderr_tail = {};
 };
 
-/// Runs a program to its end, or kills it at the limit. No shell; stdin and stdout are /dev/null.
+/// Runs a program to its end, or kills it when the host has given it the time of the limit, and at the latest
+/// after ten times the limit. No shell; stdin and stdout are /dev/null.
 template <class = void>
 ProgramEnd run_program(const std::vector<std::string>& command, std::chrono::milliseconds limit) {
   std::array<int, 2> ends{};
@@ -71,15 +79,21 @@ ProgramEnd run_program(const std::vector<std::string>& command, std::chrono::mil
   writer = unique_fd();
 
   ProgramEnd end;
-  const auto deadline = std::chrono::steady_clock::now() + limit;
+  using clock = std::chrono::steady_clock;
+  constexpr int interval = 50;  // milliseconds
+  const auto begin = clock::now();
+  given_time time(child, begin);
   std::array<char, 512> chunk{};
   for (;;) {  // stderr is closed when the program ends
-    const auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     pollfd waiting{.fd = reader.get(), .events = POLLIN, .revents = 0};
-    const int ready = left.count() <= 0 ? 0 : ::poll(&waiting, 1, static_cast<int>(left.count()));
+    const int ready = ::poll(&waiting, 1, interval);
     if (ready < 0 && errno == EINTR) continue;
     if (ready <= 0) {
+      // Closed, or ended while a process that another thread has forked holds the other end.
+      if (::waitpid(child, &end.status, WNOHANG) == child) return end;
+      const auto now = clock::now();
+      end.had_time = time.look(now) >= limit;
+      if (!end.had_time && now - begin < 10 * limit) continue;
       end.timed_out = true;
       ::kill(child, SIGKILL);
       break;
@@ -166,9 +180,13 @@ KvmStatus probe_kvm(const std::string& device, const std::string& qemu, std::chr
   const bool proved = WIFEXITED(end.status) && WEXITSTATUS(end.status) == 0;
 #endif
   if (end.error != 0) return {false, qemu + " cannot be run: " + std::strerror(end.error)};
+  if (end.timed_out && !end.had_time)
+    return {.reason = "this host is too busy to find out whether " + qemu + " runs guests with " + device,
+            .settled = false};
   if (end.timed_out)
-    return {false, qemu + " runs no guest code with " + device + " within " + std::to_string(limit.count()) +
-                       " ms: virtualisation is broken on this host"};
+    return {.reason = qemu + " runs no guest code with " + device + " within " +
+                      std::to_string(limit.count()) + " ms: virtualisation is broken on this host",
+            .hangs = true};
   if (proved) return {true, ""};
   const std::string line = last_line(end.stderr_tail);
   return {false, qemu + " fails with " + device + (line.empty() ? "" : " (" + line + ")") +
@@ -191,75 +209,111 @@ inline std::string file_key(const std::string& path) {
 
 namespace detail {
 
-/// Where it is kept that KVM hangs: finding that out costs seconds, in every process.
-inline std::string kvm_verdict_file() {
-  const auto cache = appliance_cache();
-  return cache.empty() ? "" : cache + "/kvm-hangs";
-}
+/// For how long it is believed that KVM hangs. A wrong verdict costs every launch several times its time.
+inline constexpr std::chrono::minutes hang_lifetime{10};
 
-/// The reason that a process of this boot found within the last day for the same QEMU, user and /dev/kvm.
-inline std::string known_hang(const std::string& path, const std::string& key) {
-  const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  struct stat s {};
-  if (file.get() < 0 || ::fstat(file.get(), &s) != 0 || s.st_uid != ::geteuid() || (s.st_mode & 022) != 0 ||
-      std::time(nullptr) - s.st_mtim.tv_sec > 86400)
-    return "";
-  std::string text(4096, '\0');
-  const ssize_t size = ::read(file.get(), text.data(), text.size());
-  text.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
-  return text.starts_with(key + '\n') ? text.substr(key.size() + 1) : "";
-}
+/// What the user's processes of this boot have found out about KVM. Two files in the cache, `works` and
+/// `hangs`, each for the QEMU, the user and the /dev/kvm of its key. What worked once is never said to hang.
+class kvm_verdicts {
+ public:
+  /// @param folder  empty: nothing is kept
+  explicit kvm_verdicts(std::string folder) : folder_(std::move(folder)) {}
 
-inline void remember_hang(const std::string& path, const std::string& key, const std::string& reason) {
-  // Without a cache the next process finds out again.
-  const auto folder = path.substr(0, path.rfind('/'));
-  if (make_directories(folder)) ::chmod(folder.c_str(), 0700);
-  const std::string written = path + '.' + std::to_string(::getpid());
-  const unique_fd file(::open(written.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-  const std::string text = key + '\n' + reason;
-  if (file.get() < 0) return;
-  if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
-      ::rename(written.c_str(), path.c_str()) != 0)
-    ::unlink(written.c_str());
-}
+  /// Why KVM hangs; empty if nobody has found that lately.
+  std::string hang(const std::string& key) const {
+    if (!content("kvm-works", key).empty()) return "";
+    return content("kvm-hangs", key, std::chrono::seconds(hang_lifetime).count());
+  }
+  void keep_hang(const std::string& key, const std::string& reason) const {
+    if (content("kvm-works", key).empty()) keep("kvm-hangs", key, reason);
+  }
+  void keep_success(const std::string& key) const {
+    if (content("kvm-works", key).empty()) keep("kvm-works", key, "it works");
+  }
 
+ private:
+  /// What stands behind the key; empty if the file is not this user's, of another key, or too old.
+  std::string content(const char* name, const std::string& key,
+                      long long oldest = std::numeric_limits<int>::max()) const {
+    if (folder_.empty()) return "";
+    const std::string path = folder_ + '/' + name;
+    const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    struct stat s {};
+    if (file.get() < 0 || ::fstat(file.get(), &s) != 0 || !S_ISREG(s.st_mode) || s.st_uid != ::geteuid() ||
+        (s.st_mode & 022) != 0 || std::time(nullptr) - s.st_mtim.tv_sec > oldest)
+      return "";
+    std::string text(4096, '\0');
+    const ssize_t size = ::read(file.get(), text.data(), text.size());
+    text.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
+    return text.starts_with(key + '\n') ? text.substr(key.size() + 1) : "";
+  }
+
+  /// Whole or not at all. Without a cache the next process finds out again.
+  void keep(const char* name, const std::string& key, const std::string& verdict) const {
+    if (folder_.empty()) return;
+    if (make_directories(folder_)) ::chmod(folder_.c_str(), 0700);
+    const std::string path = folder_ + '/' + name;
+    std::string written = path + ".XXXXXX";
+    const unique_fd file(::mkostemp(written.data(), O_CLOEXEC));
+    const std::string text = key + '\n' + verdict;
+    if (file.get() < 0) return;
+    if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
+        ::rename(written.c_str(), path.c_str()) != 0)
+      ::unlink(written.c_str());
+  }
+
+  std::string folder_;
+};
+
+/// Finds out whether KVM works, unless it is known to hang. A hang is confirmed by a second probe: the first
+/// one has read QEMU from the disk.
 template <class = void>
 KvmStatus remembered_probe(const std::string& device, const std::string& qemu, const std::string& key,
-                           const std::string& path, std::chrono::milliseconds limit) {
+                           const kvm_verdicts& verdicts, std::chrono::milliseconds limit) {
   const std::string boot = read_text("/proc/sys/kernel/random/boot_id");
   const std::string whole = boot.substr(0, boot.find('\n')) + ' ' + key;
-  if (auto reason = known_hang(path, whole); !reason.empty()) return {false, std::move(reason)};
-  const auto begun = std::chrono::steady_clock::now();
+  if (auto reason = verdicts.hang(whole); !reason.empty())
+    return {.reason = std::move(reason), .hangs = true};
   auto status = probe_kvm(device, qemu, limit);
-  // The limit is kept in whole milliseconds: the last of them may not be over.
-  const auto waited = std::chrono::steady_clock::now() - begun + std::chrono::milliseconds(1);
-  if (!status.usable && !path.empty() && waited >= limit) remember_hang(path, whole, status.reason);
+  if (status.hangs || !status.settled) status = probe_kvm(device, qemu, limit);
+  if (status.hangs) verdicts.keep_hang(whole, status.reason);
+  if (status.usable) verdicts.keep_success(whole);
   return status;
 }
 
 }  // namespace detail
 
 /// Whether KVM works with this QEMU. Found out once for each QEMU, user and state of /dev/kvm in a process
-/// and kept; costs about 0.1 s the first time, nothing where /dev/kvm is missing. Where KVM hangs it costs
-/// 3 s, and is kept for other processes too, for a day at most.
+/// and kept; costs about 0.1 s the first time, nothing where /dev/kvm is missing. Where KVM hangs, finding
+/// out takes 6 s, and the verdict is kept for other processes too, for ten minutes.
 ///
 /// Starting a guest is the only proof: there are hosts whose /dev/kvm opens and whose QEMU then aborts or
-/// hangs. Threads: any; two at once probe once.
-template <class Known = std::map<std::string, KvmStatus>>
+/// hangs. On a host that is too busy to tell, the next launch tries again. Threads: any; two at once probe
+/// once.
+template <class Clock = std::chrono::steady_clock>
 KvmStatus kvm_status(const std::string& qemu) {
-  static std::mutex mutex;
-  static Known known;
+  struct verdict {
+    KvmStatus status;
+    typename Clock::time_point found;
+  };
+  struct verdicts {
+    std::mutex mutex;
+    std::map<std::string, verdict> known;
+  };
+  static constinit detail::of_process<verdicts> all;
+  auto& [mutex, known] = all.get();
   constexpr auto device = "/dev/kvm";
   const std::string key =
       qemu + ' ' + detail::file_key(qemu) + detail::file_key(device) + std::to_string(::geteuid());
   const std::lock_guard lock(mutex);
-  auto found = known.find(key);
-  if (found == known.end())
-    found = known
-                .emplace(key, detail::remembered_probe(device, qemu, key, detail::kvm_verdict_file(),
-                                                       std::chrono::seconds(3)))
-                .first;
-  return found->second;
+  const auto found = known.find(key);
+  if (found != known.end() && found->second.status.settled &&
+      (!found->second.status.hangs || Clock::now() - found->second.found < detail::hang_lifetime))
+    return found->second.status;
+  auto status = detail::remembered_probe(device, qemu, key, detail::kvm_verdicts(appliance_cache()),
+                                         std::chrono::seconds(3));
+  known[key] = {status, Clock::now()};
+  return status;
 }
 
 namespace detail {

@@ -10,9 +10,9 @@
 #include <string_view>
 #include <utility>
 
+#include "generated/image_info.hpp"
 #include "image/file.hpp"
 #include "image/in_use.hpp"
-#include "image/info.hpp"
 #include "image/missing.hpp"
 #include "image/others.hpp"
 #include "image/qcow.hpp"

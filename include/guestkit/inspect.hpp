@@ -12,10 +12,11 @@
 #include <vector>
 
 #include "files.hpp"
+#include "generated/inspection.hpp"
 #include "guestfs.hpp"
 #include "inspect/fast.hpp"
-#include "inspect/info.hpp"
 #include "inspect/layout.hpp"
+#include "inspect/mounts.hpp"
 #include "inspect/options.hpp"
 #include "inspect/parts.hpp"
 #include "inspect/system.hpp"
@@ -75,19 +76,48 @@ class inspection {
     if (options_.mode == InspectMode::libguestfs) provenance.reason = "demanded";
     if (fast && !options_.verify) {
       provenance.way = "fast";
+      provenance.corrections = std::move(corrections_);
       found_.operating_systems.push_back(std::move(*fast));
       return;
     }
     provenance.way = "libguestfs";
-    ask_libguestfs();
-    if (!fast) return;
+    string_list roots;
+    if (const auto error = attempt([&] { roots = roots_of_libguestfs(); })) {
+      if (fast)
+        settle_alone(std::move(*fast), *error);
+      else
+        rescue(*error);
+      return;
+    }
+    ask_libguestfs(roots);
+    if (fast) compare(*fast);
+  }
+
+  /// Both ways were gone. Where guestkit knew beforehand that libguestfs would err, that is no difference.
+  void compare(const InspectedSystem& fast) {
+    auto& provenance = found_.provenance;
     provenance.reason = "verified";
     provenance.verified = true;
-    if (found_.operating_systems.size() == 1)
-      provenance.differences = differences(*fast, found_.operating_systems.front());
-    else
+    if (found_.operating_systems.size() != 1) {
       provenance.differences.push_back(std::to_string(found_.operating_systems.size()) +
                                        " operating systems");
+      return;
+    }
+    provenance.differences = differences(fast, found_.operating_systems.front());
+    if (corrections_.empty())
+      provenance.differences.insert(provenance.differences.end(), provenance.corrections.begin(),
+                                    provenance.corrections.end());
+  }
+
+  /// Our own answer is sure, and libguestfs has none.
+  void settle_alone(InspectedSystem fast, const Error& error) {
+    auto& provenance = found_.provenance;
+    provenance.way = "fast";
+    provenance.verified = true;
+    const auto said = "operating_systems: libguestfs finds none: " + one_line(error.message());
+    (corrections_.empty() ? provenance.differences : provenance.corrections).push_back(said);
+    provenance.corrections.insert(provenance.corrections.end(), corrections_.begin(), corrections_.end());
+    found_.operating_systems.push_back(std::move(fast));
   }
 
   /// By our own rules; nothing where these may not decide.
@@ -99,13 +129,9 @@ class inspection {
       fast_inspection<Guest> fast(g_, layout_);
       system = fast.run();
       step("reading the guest's files");
-      if (system->mountpoints.size() != 1 ||
-          system->mountpoints.front() != std::pair<std::string, std::string>("/", system->root)) {
-        g_.umount_all();
-        mount_system(g_, *system, layout_);
-      }
       add_parts(g_, options_.parts, *system);
       if (options_.parts & InspectPart::applications) fast.add_applications(*system);
+      corrections_ = fast.corrections();
     } catch (const doubt& reason) {
       found_.provenance.reason = reason.reason;
       system.reset();
@@ -118,17 +144,59 @@ class inspection {
     return system;
   }
 
-  void ask_libguestfs() {
-    for (const auto& root : g_.inspect_os()) {
+  /// What inspect_os says, if no guest's text keeps it from saying anything.
+  string_list roots_of_libguestfs() {
+    for (const auto& device : mountable_filesystems(g_, layout_)) {
+      g_.umount_all();
+      if (attempt([&] { g_.mount_ro(device, "/"); })) continue;
+      if (const auto fault = fault_for_augeas(g_))
+        throw Error("inspect_os", "was not asked: on " + printable(device) + ", " + *fault, EFBIG);
+    }
+    g_.umount_all();
+    return g_.inspect_os();
+  }
+
+  void ask_libguestfs(const string_list& roots) {
+    auto& corrections = found_.provenance.corrections;
+    for (const auto& root : roots) {
       auto system = system_at(g_, root);
       step("reading the guest's files");
-      mount_system(g_, system, layout_);
+      mount_system(g_, system, layout_, corrections);
+      if (system.type == "linux") fast_inspection<Guest>(g_, layout_).correct(system, corrections);
       add_parts(g_, options_.parts, system);
       if (options_.parts & InspectPart::applications) add_applications(g_, system);
       if (options_.parts & InspectPart::icon) add_icon(g_, system);
       g_.umount_all();
       found_.operating_systems.push_back(std::move(system));
     }
+  }
+
+  /// inspect_os fails as a whole when one guest's text is too much for it: then our own rules go as far as
+  /// they can.
+  void rescue(const Error& error) {
+    auto& provenance = found_.provenance;
+    provenance.way = "rescue";
+    const auto why = one_line(error.what());
+    provenance.reason = provenance.reason.empty() ? why : provenance.reason + "; " + why;
+    found_.failures.push_back(failure("operating_systems", error));
+    found_.failures.back().message +=
+        "; what is told was found by guestkit's own rules, which know Linux alone";
+    for (const auto& device : mountable_filesystems(g_, layout_)) {
+      g_.umount_all();
+      if (attempt([&] { g_.mount_ro(device, "/"); })) continue;
+      fast_inspection<Guest> own(g_, layout_);
+      auto system = own.read_alone(device);
+      if (!system) continue;
+      step("reading the guest's files");
+      add_parts(g_, options_.parts, *system);
+      if (options_.parts & InspectPart::applications) try {
+          own.add_applications(*system);
+        } catch (const doubt& reason) {
+          system->failures.push_back({.part = "applications", .message = reason.reason});
+        }
+      found_.operating_systems.push_back(std::move(*system));
+    }
+    g_.umount_all();
   }
 
   std::string version() {
@@ -140,6 +208,7 @@ class inspection {
   Guest& g_;
   const InspectOptions& options_;
   layout<Guest> layout_;
+  std::vector<std::string> corrections_;  // that our own answer makes to libguestfs'
   Inspection found_;
 };
 

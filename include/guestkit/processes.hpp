@@ -18,19 +18,55 @@
 #include <utility>
 #include <vector>
 
+#include "error.hpp"
 #include "posix.hpp"
 #include "unique_fd.hpp"
 
 namespace guestkit::detail {
 
+inline constinit std::atomic<unsigned> forks{0};
+/// When the program or module is loaded: no thread can be caught in it by a fork.
+inline const int forks_are_counted =
+    ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+
 /// How often this process has been forked from the one that loaded guestkit. A handle belongs to the
 /// process that made it: in a forked child it must not be touched, or the parent's appliance suffers.
 inline unsigned fork_generation() noexcept {
-  static std::atomic<unsigned> generation{0};
-  static const int watching = ::pthread_atfork(nullptr, nullptr, [] { generation.fetch_add(1); });
-  (void)watching;
-  return generation.load(std::memory_order_relaxed);
+  return forks.load(std::memory_order_relaxed);
 }
+
+/// What all threads of a process share, made when it is first used and never destroyed. A forked child makes
+/// its own: the parent's may be locked, or half changed, by a thread that is not there.
+///
+/// Whatever is static and not a mere atomic is one of these, itself `static constinit`. Threads: any.
+template <class T>
+class of_process {
+ public:
+  constexpr of_process() noexcept = default;
+
+  /// This process' object; null if it has not been made.
+  T* existing() const noexcept {
+    entry* const found = current_.load();
+    return found != nullptr && found->generation == fork_generation() ? &found->object : nullptr;
+  }
+
+  T& get() {
+    if (T* const found = existing()) return *found;
+    auto made = std::make_unique<entry>();
+    made->parents = current_.load();
+    while (made->parents == nullptr || made->parents->generation != made->generation)
+      if (current_.compare_exchange_weak(made->parents, made.get())) return made.release()->object;
+    return made->parents->object;  // another thread was faster
+  }
+
+ private:
+  struct entry {
+    unsigned generation = fork_generation();
+    entry* parents = nullptr;  // kept, so that no tool takes it for a leak
+    T object{};
+  };
+  std::atomic<entry*> current_{nullptr};
+};
 
 /// The calling thread, as the kernel numbers it.
 struct thread_numbers {
@@ -69,9 +105,10 @@ class signals_blocked {
   sigset_t before_;
 };
 
-/// Starts a thread that ends by itself and handles no signals. Throws std::system_error.
+/// Starts a thread that ends by itself and handles no signals. Throws Error where there can be none.
+/// @param op  the call that needs it
 template <class F>
-pthread_t start_thread(F body) {
+pthread_t start_thread(const char* op, F body) {
   const signals_blocked blocked;
   auto kept = std::make_unique<F>(std::move(body));
   const auto run = [](void* function) -> void* {
@@ -81,7 +118,11 @@ pthread_t start_thread(F body) {
   };
   pthread_t thread{};
   if (const int error = ::pthread_create(&thread, nullptr, run, kept.get()); error != 0)
-    throw std::system_error(error, std::generic_category(), "guestkit: no thread");
+    throw Error(op,
+                "no thread can be started (" + std::generic_category().message(error) +
+                    "): end others, or raise the limit of this user (ulimit -u) or of the control group "
+                    "(pids.max)",
+                error);
   static_cast<void>(kept.release());
   ::pthread_detach(thread);
   return thread;

@@ -21,6 +21,7 @@
 #include <utility>
 
 #include "posix.hpp"
+#include "processes.hpp"
 #include "unique_fd.hpp"
 
 namespace guestkit::detail {
@@ -51,10 +52,14 @@ class basic_scratch {
 
   /// The process' directory beneath that one. The first call sweeps away what killed processes left there.
   static std::shared_ptr<basic_scratch> beneath(const std::string& base) {
-    static std::mutex mutex;
-    static std::map<std::pair<std::string, pid_t>, std::weak_ptr<basic_scratch>> known;
+    struct directories {
+      std::mutex mutex;
+      std::map<std::string, std::weak_ptr<basic_scratch>> known;
+    };
+    static constinit of_process<directories> all;
+    auto& [mutex, known] = all.get();
     const std::lock_guard lock(mutex);
-    const auto [entry, first] = known.try_emplace({base, ::getpid()});
+    const auto [entry, first] = known.try_emplace(base);
     if (first) sweep(base);
     auto directory = entry->second.lock();
     if (!directory) entry->second = directory = std::make_shared<basic_scratch>(base);

@@ -197,7 +197,7 @@ def test_a_disk_that_names_another_says_how_to_open_it(
     assert "--backing DIRECTORY or --backing allow permits it" in err
     assert err.count("\n") == 1
     assert main(["inspect", "--format", "qcow2", str(copy)]) == 1
-    assert "--backing DIRECTORY or --backing allow permits it" in capsys.readouterr().out
+    assert "--backing DIRECTORY or --backing allow permits it" in capsys.readouterr().err
     assert main(["inspect", "--format", "qcow2", "--backing", str(copy.parent.parent.parent), str(copy)]) == 0
     assert "hostname        guestkit-demo" in capsys.readouterr().out
 
@@ -225,16 +225,23 @@ def processes_of(mark: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("words", "number"),
-    [(["inspect"], signal.SIGINT), (["inspect"], signal.SIGTERM), (["ls", "-R"], signal.SIGINT)],
-    ids=["inspect-INT", "inspect-TERM", "ls-INT"],
+    ("words", "number", "said"),
+    [
+        (["inspect", "-q"], signal.SIGINT, "interrupted: nothing is reported"),
+        (["df"], signal.SIGTERM, "interrupted: nothing is reported"),
+        (["ls", "-R"], signal.SIGINT, "interrupted"),
+        (["cp", "-r"], signal.SIGTERM, "interrupted: nothing was written"),
+    ],
+    ids=["inspect-INT", "df-TERM", "ls-INT", "cp-TERM"],
 )
-def test_a_signal_ends_it_and_leaves_no_qemu(
-    demo_guest: Path, words: list[str], number: signal.Signals
+def test_a_signal_ends_it_says_so_and_leaves_no_qemu(
+    demo_guest: Path, tmp_path: Path, words: list[str], number: signal.Signals, said: str
 ) -> None:
+    target = tmp_path / "target"
+    paths = [":/usr", str(target)] if words[0] == "cp" else []
     mark = uuid.uuid4().hex
     with subprocess.Popen(
-        [sys.executable, "-m", "guestkit", *words, demo_guest],
+        [sys.executable, "-m", "guestkit", *words, demo_guest, *paths],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=os.environ | {MARK: mark},
@@ -246,9 +253,11 @@ def test_a_signal_ends_it_and_leaves_no_qemu(
         process.send_signal(number)
         out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + number
-    assert out == b""
+    assert b"operating system" not in out
+    assert err.decode().splitlines()[-1] == f"guestkit: {said}"
     assert b"Traceback" not in err
     assert processes_of(mark) == set()
+    assert not target.exists()
 
 
 def test_ctrl_c_removes_what_was_half_copied(demo_guest: Path, tmp_path: Path) -> None:
@@ -263,7 +272,10 @@ def test_ctrl_c_removes_what_was_half_copied(demo_guest: Path, tmp_path: Path) -
     while not list(target.iterdir()) and process.poll() is None:
         assert time.monotonic() < deadline
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=PATIENCE)
-    assert process.returncode in (0, 130)
-    assert [path.name for path in target.iterdir()] in ([], ["usr"])
+    _, err = process.communicate(timeout=PATIENCE)
+    there = [path.name for path in target.iterdir()]
+    assert (process.returncode, there) in ((0, ["usr"]), (130, []), (130, ["usr"]))
+    if process.returncode:
+        written = f"only {target / 'usr'} was written" if there else "nothing was written"
+        assert err.decode().splitlines()[-1] == f"guestkit: interrupted: {written}"
     shutil.rmtree(target)

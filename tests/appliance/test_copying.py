@@ -14,6 +14,7 @@ from guestkit import Error, Guestfs, open_guest
 from guestkit.copying import copy_in, copy_out
 from guestkit.guest import list_files, mount_guest, read_chunks
 from tests.images import hostile
+from tests.images.corpus import ROOT_UUID
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +206,23 @@ def test_what_cannot_go_in_is_said_before_anything_is_written(g: Guestfs, tmp_pa
         copy_in(g, ["/dev/null"], "/usr/local")
 
 
+def test_a_directory_behind_an_absolute_link_is_the_guests_and_not_the_appliances(
+    g: Guestfs, tmp_path: Path
+) -> None:
+    """The copy went to the appliance's own directory of that name."""
+    source = tmp_path / "umount"
+    source.write_bytes(b"copied")
+    g.ln_s("/usr/local", "/srv/inside")
+    g.ln_s("/usr", "/srv/above")
+    copy_in(g, [source], "/srv/inside")
+    assert g.read_file("/usr/local/umount") == b"copied"
+    copy_in(g, [source], "/srv/above/local/other")
+    assert g.read_file("/usr/local/other") == b"copied"
+    assert g.debug("sh", ["ls /usr/local/umount /usr/local/other 2>/dev/null | wc -l"]).strip() == "0"
+    for name in ("/usr/local/umount", "/usr/local/other", "/srv/inside", "/srv/above"):
+        g.rm(name)
+
+
 def test_a_disk_that_is_full_says_so(g: Guestfs, tmp_path: Path) -> None:
     source = tmp_path / "large"
     with source.open("wb") as file:
@@ -223,6 +241,8 @@ def test_a_guest_is_mounted_by_its_root_or_by_any_filesystem(g: Guestfs) -> None
     assert found.system is not None
     assert found.system.hostname == hostile.ATTACK
     alone = mount_guest(g, root="/dev/sda1", readonly=False)
-    assert alone.system == found.system
-    with pytest.raises(Error):
+    assert alone.system is not None
+    assert alone.system.hostname == hostile.ATTACK
+    assert mount_guest(g, root=f"UUID={ROOT_UUID}", readonly=False) == alone
+    with fails(errno.ENOENT, "/dev/sdz1: it is the guest's disk 26, and 1 was given: choose a root of"):
         mount_guest(g, root="/dev/sdz1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from collections.abc import Iterator
@@ -37,14 +38,18 @@ def reports(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Report]
 @pytest.mark.parametrize("name", NAMES)
 def test_both_ways_say_the_same_and_it_is_right(name: str, reports: dict[str, Future[Report]]) -> None:
     report, image = reports[name].result(), CORPUS[name]
-    if image.error:
-        assert report.error is not None
-        assert report.error.op == "inspect_os"
-        assert image.error in report.error.message
-        return
     found = report.inspection
     assert found is not None, report.error
     assert found.provenance.differences == ()
+    assert {told.split(":")[0] for told in found.provenance.corrections} == set(image.corrections), (
+        found.provenance.corrections
+    )
+    assert (found.provenance.way == "rescue") == (image.way == "rescue"), found.provenance.reason
+    if image.failures:
+        told = [failure.message for failure in found.operating_systems[0].failures]
+        assert len(told) == len(image.failures), told
+        for message, part in zip(told, image.failures, strict=True):
+            assert part in message
     assert found.provenance.verified == image.fast, found.provenance.reason
     jsonschema.validate(json.loads(json.dumps(found.to_dict())), json_schema())
     systems = [
@@ -57,10 +62,23 @@ def test_both_ways_say_the_same_and_it_is_right(name: str, reports: dict[str, Fu
         assert getattr(found.operating_systems[0], fact) == value, fact
 
 
-def test_the_errors_of_both_ways_are_the_same(reports: dict[str, Future[Report]]) -> None:
-    (path,) = images(["fstab broken"]).values()
-    (theirs,) = guestkit.inspect_many([path], mode="libguestfs")
-    assert theirs.error == reports["fstab broken"].result().error
+def test_a_guest_on_which_inspect_os_fails_is_reported_all_the_same() -> None:
+    """One odd line of fstab cost everything, down to the partitions."""
+    (path,) = images(["odd lines"]).values()
+    found = guestkit.inspect(path, mode="libguestfs")
+    assert found.provenance.way == "rescue"
+    assert "augeas" in found.provenance.reason
+    (failure,) = found.failures
+    assert (failure.part, failure.op) == ("operating_systems", "inspect_os")
+    assert [one.device for one in found.partitions] == ["/dev/sda1", "/dev/sda2"]
+    assert [(one.device, one.type) for one in found.filesystems] == [
+        ("/dev/sda1", "ext4"),
+        ("/dev/sda2", "ext4"),
+    ]
+    (system,) = found.operating_systems
+    (same,) = guestkit.inspect(path).operating_systems
+    assert dataclasses.replace(system, failures=()) == dataclasses.replace(same, failures=())
+    assert system.failures == same.failures
 
 
 def test_a_fast_answer_says_so_and_is_the_same(reports: dict[str, Future[Report]]) -> None:

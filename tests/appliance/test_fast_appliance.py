@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pwd
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -316,6 +317,35 @@ def test_what_was_built_for_other_packages_is_pruned_and_remove_removes(
     assert [one.directory.name for one in appliance.appliances()] == [lean.directory.name]
     appliance.remove()
     assert appliance.appliances() == []
+
+
+def test_without_a_home_python_and_a_launch_look_in_the_same_place() -> None:
+    program = (
+        "from guestkit import Guestfs, appliance\n"
+        "try: print(appliance.cache_directory())\n"
+        "except appliance.ApplianceError as error: print(error)\n"
+        "print(*appliance.search_path())"
+    )
+    own = f"{pwd.getpwuid(os.geteuid()).pw_dir}/.cache/guestkit/appliance"
+    shared = str(appliance.SYSTEM_CACHE)
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LD_LIBRARY_PATH")}
+    for home, told, places in (
+        ({}, own, f"{own} {shared}"),
+        ({"HOME": "/nonexistent"}, "set GUESTKIT_CACHEDIR", shared),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", program], env={**kept, **home}, capture_output=True, text=True, check=True
+        )
+        first, second = done.stdout.splitlines()
+        assert told in first
+        assert second == places
+
+
+def test_a_cache_that_cannot_be_written_is_an_error_of_guestkit(monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in ("/proc/guestkit", "/dev/null/cache"):
+        monkeypatch.setenv("GUESTKIT_CACHEDIR", place)
+        with pytest.raises(ApplianceError, match=f"{place} cannot be made"):
+            appliance.build()
 
 
 def test_an_initrd_of_unknown_form_is_an_error() -> None:

@@ -163,4 +163,6 @@ def test_the_text_of_bad_disks(run: Run) -> None:
     blocks = done.stdout.split("\n\n")
     assert len(set(blocks)) == len(bad)
     for disk, block in zip(bad, blocks, strict=True):
-        assert block.startswith(f"{disk}: ")
+        assert block.startswith(f"{disk}\n  error           ")
+        reason = block.partition("error")[2].strip()
+        assert f"guestkit: error: {disk}: {reason}\n" in done.stderr

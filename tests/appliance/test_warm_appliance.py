@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from guestkit import Guestfs, LaunchError, _template, appliance
+from guestkit import Guestfs, LaunchError, LaunchInfo, _template, appliance
 from guestkit.appliance import Appliance
-from guestkit.handle import LaunchInfo
 
 MEGABYTE = 1 << 20
 
@@ -341,6 +343,33 @@ def test_a_disk_that_another_process_writes_is_refused(warm: Appliance, disk: Pa
         g.mkfs("ext4", "/dev/sda")
 
 
+# ---- a busy host
+
+
+def restoring_qemu() -> int:
+    """Wait for the restored QEMU of this process."""
+    while True:
+        for children in Path("/proc/self/task").glob("*/children"):
+            with contextlib.suppress(OSError):  # a thread or a program has ended meanwhile
+                for child in children.read_text().split():
+                    if b"\0-incoming\0" in Path(f"/proc/{child}/cmdline").read_bytes():
+                        return int(child)
+
+
+# It gave up after half a minute and booted, which loaded a busy host even more.
+@pytest.mark.full
+def test_a_restore_that_the_host_holds_up_is_waited_for(warm: Appliance, disk: Path) -> None:
+    with Guestfs(accel="tcg") as g, ThreadPoolExecutor(1) as threads:
+        g.add_drive(disk, format="raw", readonly=True)
+        launch = threads.submit(g.launch)
+        qemu = restoring_qemu()
+        os.kill(qemu, signal.SIGSTOP)
+        time.sleep(40)  # more than a restore is given, while it can run
+        os.kill(qemu, signal.SIGCONT)
+        launch.result()
+        assert (how(g).mode, how(g).reason) == ("warm", "")
+
+
 # ---- templates that are not good
 
 
@@ -374,7 +403,7 @@ def keep_times(path: Path, change: Callable[[], object]) -> None:
         (lambda d: (d / "state").write_bytes(b"garbage"), "state has changed"),
         (lambda d: (d / "root").unlink(), "No such file"),
         (lambda d: (d / "mem").chmod(0o666), "only this user can write"),
-        (lambda d: d.chmod(0o755), "not a directory of this user alone"),
+        (lambda d: d.chmod(0o775), "not a directory of this user alone"),
         (lambda d: (d / "manifest").unlink(), "manifest cannot be read"),
         (lambda d: (d / "manifest").write_text("guestkit-appliance 1\n"), "manifest lacks"),
         (lambda d: os.utime(d / "manifest", (0, 0)), "older than a day"),
@@ -492,28 +521,59 @@ def test_without_shared_memory_the_state_holds_it(
         assert g.list_devices() == ["/dev/sda"]
 
 
-@pytest.mark.full
-@pytest.mark.skipif(os.geteuid() != 0, reason="root becomes an ordinary user")
-def test_an_ordinary_user_builds_and_uses_one(open_checkout: None, tmp_path: Path) -> None:
-    program = (
-        "import sys; from guestkit import Guestfs, appliance; appliance.build()\n"
-        "g = Guestfs(accel='tcg'); g.add_drive(sys.argv[1], format='raw'); g.launch()\n"
-        "print(g.launch_info().mode, g.list_devices())"
-    )
+LAUNCH = (
+    "import sys; from guestkit import Guestfs, appliance\n"
+    "g = Guestfs(accel='tcg'); g.add_drive(sys.argv[1], format='raw'); g.launch()\n"
+    "print(g.launch_info().mode, g.list_devices())"
+)
+
+
+def as_an_ordinary_user(program: str, disk: Path, cache: Path) -> subprocess.CompletedProcess[str]:
     for name in Path("/boot").glob("vmlinu*"):
         if not name.stat().st_mode & 0o004:
             pytest.skip("this distribution keeps the kernel from users")
+    return subprocess.run(
+        ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", sys.executable, "-c", program, disk],
+        env={**os.environ, "GUESTKIT_CACHEDIR": str(cache), "HOME": str(disk.parent)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def user_s_home() -> Iterator[Path]:
     home = Path(tempfile.mkdtemp(prefix="guestkit-user-", dir="/var/tmp"))
-    try:
-        disk = blank(home / "disk.img")
-        for path in (home, disk):
-            os.chown(path, 12345, 12345)
-        done = subprocess.run(
-            ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups",
-             sys.executable, "-c", program, disk],
-            env={**os.environ, "GUESTKIT_CACHEDIR": str(home / "cache"), "HOME": str(home)},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+    os.chown(home, 12345, 12345)
+    yield home
+    shutil.rmtree(home)
+
+
+@pytest.mark.full
+@pytest.mark.skipif(os.geteuid() != 0, reason="root becomes an ordinary user")
+def test_an_ordinary_user_builds_and_uses_one(open_checkout: None, user_s_home: Path) -> None:
+    disk = blank(user_s_home / "disk.img")
+    os.chown(disk, 12345, 12345)
+    program = f"from guestkit import appliance; appliance.build()\n{LAUNCH}"
+    done = as_an_ordinary_user(program, disk, user_s_home / "cache")
+    assert done.stdout.split() == ["warm", "['/dev/sda']"], done.stderr
+
+
+@pytest.mark.full
+@pytest.mark.skipif(os.geteuid() != 0, reason="root becomes an ordinary user")
+def test_what_root_has_built_for_all_serves_an_ordinary_user(
+    open_checkout: None, user_s_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = blank(user_s_home / "disk.img")
+    os.chown(disk, 12345, 12345)
+    with tempfile.TemporaryDirectory(prefix="guestkit-system-", dir="/var/tmp") as place:
+        os.chmod(place, 0o755)
+        monkeypatch.setattr(appliance, "SYSTEM_CACHE", Path(place) / "appliance")
+        built = appliance.build(system=True)
+        assert built.directory.parent.parent == Path(place) / "appliance"
+        done = as_an_ordinary_user(LAUNCH, disk, Path(place) / "appliance")
         assert done.stdout.split() == ["warm", "['/dev/sda']"], done.stderr
-    finally:
-        shutil.rmtree(home)
+        refused = as_an_ordinary_user(
+            "from guestkit import appliance; appliance.build()", disk, Path(place) / "appliance"
+        )
+        assert "cannot be written by this user" in refused.stderr
+        appliance.remove(system=True)
+        assert appliance._lean_ones(Path(place) / "appliance") == []

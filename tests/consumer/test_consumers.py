@@ -143,7 +143,7 @@ def test_cmake_refuses_a_later_version(prefix: Path, tmp_path: Path) -> None:
 
 def test_a_wheel_holds_all_that_the_package_needs(tmp_path: Path) -> None:
     run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT)
-    (wheel,) = tmp_path.glob("guestkit-*.whl")
+    (wheel,) = tmp_path.glob("libguestkit-*.whl")
     shutil.unpack_archive(wheel, tmp_path / "site", "zip")
     program = (
         "import guestkit, guestkit.appliance as a; print(guestkit.Guestfs().get_memsize(), a._programs())"
@@ -152,7 +152,7 @@ def test_a_wheel_holds_all_that_the_package_needs(tmp_path: Path) -> None:
     base = Path(sys.base_prefix, "bin", "python3.11")
     told = run(base, "-P", "-c", program, environment={"PYTHONPATH": str(tmp_path / "site")})
     assert told == f"1280 {tmp_path / 'site' / 'guestkit'}\n"
-    (shared,) = (tmp_path / "site").glob("guestkit-*.data/data/share")
+    (shared,) = (tmp_path / "site").glob("libguestkit-*.data/data/share")
     for name in (
         "man/man1/guestkit.1",
         "bash-completion/completions/guestkit",

@@ -4,12 +4,15 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -103,6 +106,36 @@ inline bool is_gone(pid_t process) {
 inline bool ends(pid_t process) {
   while (!is_gone(process)) std::this_thread::yield();
   return true;
+}
+
+/// What a forked child says; "hung" or what killed it if it does not come to its end.
+inline std::string in_child(const std::function<std::string()>& says) {
+  std::array<int, 2> ends{};
+  BOOST_REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+  const pid_t child = ::fork();
+  BOOST_REQUIRE(child != -1);
+  if (child == 0) {
+    ::alarm(20);
+    std::string text;
+    try {
+      text = says();
+    } catch (const std::exception& e) {
+      text = std::string("threw ") + e.what();
+    }
+    const bool written = ::write(ends[1], text.data(), text.size()) >= 0;
+    ::_exit(written ? 0 : 1);
+  }
+  ::close(ends[1]);
+  std::string text;
+  std::array<char, 256> chunk{};
+  for (ssize_t size = 0; (size = ::read(ends[0], chunk.data(), chunk.size())) > 0;)
+    text.append(chunk.data(), static_cast<std::size_t>(size));
+  ::close(ends[0]);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  if (WIFSIGNALED(status))
+    return WTERMSIG(status) == SIGALRM ? "hung" : "killed by signal " + std::to_string(WTERMSIG(status));
+  return text;
 }
 
 /// What is written to file descriptor 2 while this lives.

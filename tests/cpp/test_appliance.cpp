@@ -1,12 +1,19 @@
 #define BOOST_TEST_MODULE appliance
+#include <pwd.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <guestkit/appliance.hpp>
+#include <map>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "support.hpp"
 
@@ -86,6 +93,100 @@ BOOST_FIXTURE_TEST_CASE(what_others_can_write_is_refused, Cache) {
   ::chmod(folder.c_str(), 0700);
   ::chmod(cache.c_str(), 0777);
   BOOST_TEST(refused("can be written by other users"));
+}
+
+namespace {
+
+/// What another user sees of it, by a child that becomes that user. Root alone can.
+std::string as_another_user(const std::function<std::string()>& look) {
+  return support::in_child([&] { return ::setuid(12345) == 0 ? look() : "setuid failed"; });
+}
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_CASE(what_root_lets_others_read_is_used_by_them_unless_they_can_write_it, Cache) {
+  if (::geteuid() != 0) return;
+  ::chmod(cache.c_str(), 0755);
+  for (const char* file : {"kernel", "initrd", "root", "README.fixed", "manifest"})
+    ::chmod((folder / file).c_str(), 0644);
+  const auto look = [&] { return found().directory + found().reason; };
+  BOOST_TEST(as_another_user(look) != folder.string());  // 0700
+  ::chmod(folder.c_str(), 0755);
+  BOOST_TEST(as_another_user(look) == folder.string());
+  BOOST_TEST(look() == folder.string());  // by root too
+  ::chmod((folder / "kernel").c_str(), 0664);
+  BOOST_TEST(as_another_user(look).ends_with("kernel is not a file that only root can write"));
+  ::chmod((folder / "kernel").c_str(), 0644);
+  ::chmod(folder.c_str(), 0775);
+  BOOST_TEST(as_another_user(look).ends_with("is not a directory of root that only root can write"));
+  ::chmod(folder.c_str(), 0755);
+  BOOST_REQUIRE(::chown(folder.c_str(), 54321, 54321) == 0);
+  BOOST_TEST(as_another_user(look).find("is not a directory of this user alone") != std::string::npos);
+}
+
+namespace {
+
+/// The environment variables that say where appliances lie; they come back at the end.
+struct Environment {
+  std::map<std::string, std::optional<std::string>> before;
+
+  Environment() {
+    for (const char* name : {"GUESTKIT_CACHEDIR", "XDG_CACHE_HOME", "HOME"}) {
+      const char* value = std::getenv(name);
+      before.emplace(name, value == nullptr ? std::nullopt : std::optional<std::string>(value));
+      ::unsetenv(name);
+    }
+  }
+  Environment(const Environment&) = delete;
+  Environment& operator=(const Environment&) = delete;
+  ~Environment() {
+    for (const auto& [name, value] : before)
+      value ? ::setenv(name.c_str(), value->c_str(), 1) : ::unsetenv(name.c_str());
+  }
+  static void set(const char* name, const std::string& value) { ::setenv(name, value.c_str(), 1); }
+};
+
+using Places = std::vector<std::string>;
+const std::string everybodys = "/var/cache/guestkit/appliance";
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_CASE(a_given_cache_is_the_only_place, Environment) {
+  set("HOME", "/");
+  set("XDG_CACHE_HOME", "/xdg");
+  set("GUESTKIT_CACHEDIR", "/given");
+  BOOST_TEST(guestkit::appliance_caches() == Places{"/given"}, boost::test_tools::per_element());
+  set("GUESTKIT_CACHEDIR", "given");
+  BOOST_TEST(guestkit::appliance_cache() == fs::current_path().string() + "/given");
+}
+
+BOOST_FIXTURE_TEST_CASE(the_user_s_place_comes_before_that_of_the_system, Environment) {
+  const support::temporary_folder home;
+  set("GUESTKIT_CACHEDIR", "");
+  set("XDG_CACHE_HOME", "relative, and so not valid");
+  set("HOME", home.path);
+  const Places below_home{home.path.string() + "/.cache/guestkit/appliance", everybodys};
+  BOOST_TEST(guestkit::appliance_caches() == below_home, boost::test_tools::per_element());
+  set("XDG_CACHE_HOME", "/xdg");
+  const Places below_xdg{"/xdg/guestkit/appliance", everybodys};
+  BOOST_TEST(guestkit::appliance_caches() == below_xdg, boost::test_tools::per_element());
+}
+
+BOOST_FIXTURE_TEST_CASE(without_home_the_user_database_says_where_it_is, Environment) {
+  const passwd* user = ::getpwuid(::geteuid());
+  BOOST_REQUIRE(user != nullptr);
+  const std::string place = std::string(user->pw_dir) + "/.cache/guestkit/appliance";
+  BOOST_TEST(guestkit::appliance_cache() == place);
+  set("HOME", "");
+  BOOST_TEST(guestkit::appliance_cache() == place);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_user_whose_home_is_not_there_has_only_the_system_s_place, Environment) {
+  for (const char* home : {"/nonexistent", "/dev/null", "relative"}) {
+    set("HOME", home);
+    BOOST_TEST(guestkit::appliance_cache() == "");
+    BOOST_TEST(guestkit::appliance_caches() == Places{everybodys}, boost::test_tools::per_element());
+  }
 }
 
 BOOST_FIXTURE_TEST_CASE(a_link_in_place_of_a_file_is_refused, Cache) {

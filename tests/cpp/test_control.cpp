@@ -10,7 +10,9 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <initializer_list>
 #include <thread>
+#include <vector>
 
 #include "support.hpp"
 
@@ -24,6 +26,7 @@ using guestkit::HandleOptions;
 using guestkit::Limits;
 using guestkit::Seconds;
 using support::ends;
+using support::in_child;
 using support::is_gone;
 using support::stuck_programs;
 namespace fs = std::filesystem;
@@ -66,6 +69,19 @@ class background_launch {
   std::string killed_;
   std::jthread thread_;  // last: it uses the other
 };
+
+/// Has a system call fail in this thread from now on, and in those that it starts. Returns whether it will.
+bool forbid(std::initializer_list<unsigned> calls, unsigned error) {
+  std::vector<sock_filter> filter{BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr))};
+  for (const unsigned call : calls) {
+    filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1));
+    filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error));
+  }
+  filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  const sock_fprog all{.len = static_cast<unsigned short>(filter.size()), .filter = filter.data()};
+  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  return ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &all) == 0;
+}
 
 }  // namespace
 
@@ -133,6 +149,21 @@ BOOST_AUTO_TEST_CASE(the_limit_of_a_call_does_not_count_the_wait_for_memory, PAT
   state->work->off_the_clock([] { std::this_thread::sleep_for(300ms); });
   look();
   BOOST_CHECK_THROW(for (;;) look(), CallTimeout);  // then it goes on
+}
+
+BOOST_AUTO_TEST_CASE(what_was_done_before_a_call_counts_for_its_limit, PATIENCE) {
+  Guestfs g({.environment = false, .limits = {.call = Seconds(3600)}});
+  const auto state = state_of(g);
+  const auto look = [&] { state->work->throw_if_stopped("inspect", "", 0, {}); };
+  {
+    const guestkit::detail::call_scope scope(state, "inspect");
+    state->work->count_too(Seconds(1800));
+    look();
+    state->work->count_too(Seconds(1800));
+    BOOST_CHECK_THROW(for (;;) look(), CallTimeout);
+  }
+  const guestkit::detail::call_scope next(state, "inspect");  // has its whole time
+  look();
 }
 
 BOOST_AUTO_TEST_SUITE_END()
@@ -244,13 +275,7 @@ BOOST_AUTO_TEST_CASE(only_the_handles_own_programs_are_killed, PATIENCE) {
 BOOST_AUTO_TEST_CASE(a_program_is_killed_where_there_are_no_descriptors_of_processes, PATIENCE) {
   const pid_t tester = ::fork();
   if (tester == 0) {
-    std::array<sock_filter, 4> filter{{BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-                                       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_open, 0, 1),
-                                       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-                                       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)}};
-    const sock_fprog all{.len = filter.size(), .filter = filter.data()};
-    ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    if (::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &all) != 0) ::_exit(2);
+    if (!forbid({SYS_pidfd_open}, ENOSYS)) ::_exit(2);
     const pid_t busy = ::fork();
     if (busy == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // it does not outlive a test that fails
@@ -303,6 +328,97 @@ BOOST_AUTO_TEST_CASE(a_program_that_is_to_end_starts_nothing_any_more, PATIENCE)
 BOOST_AUTO_TEST_CASE(a_process_that_ended_while_it_was_looked_at_ended_the_program) {
   // Reading a directory fails as reading of an ended process does: after it could be opened.
   BOOST_TEST(guestkit::detail::file_of(::getpid(), "task").empty());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+// As with RLIMIT_NPROC or pids.max, which do not hold for root.
+BOOST_AUTO_TEST_SUITE(without_threads)
+
+namespace {
+
+bool no_thread_can_be_started() {
+  return forbid({SYS_clone, SYS_clone3}, EAGAIN);
+}
+
+bool is_for_want_of_a_thread(const Error& e) {
+  return e.error_number() == EAGAIN && e.message().starts_with("no thread can be started (");
+}
+
+}  // namespace
+
+// The call had taken the handle's turn, for ever: every other thread waited, and close() said EDEADLK.
+BOOST_AUTO_TEST_CASE(a_call_that_cannot_be_watched_says_so_and_leaves_the_handle_usable, PATIENCE) {
+  BOOST_TEST(in_child([] {
+               const stuck_programs programs;
+               auto g = programs.handle();
+               if (!no_thread_can_be_started()) return std::string("no filter");
+               try {
+                 g.launch();  // has a limit
+                 return std::string("launched");
+               } catch (const Error& e) {
+                 if (e.op() != "launch" || !is_for_want_of_a_thread(e)) return std::string(e.what());
+               }
+               if (!g.is_idle()) return std::string("the turn is taken");
+               if (g.get_memsize() != 1280) return std::string("not usable");
+               g.close();
+               return std::string("closed");
+             }) == "closed");
+}
+
+// std::logic_error: a launch had put kernel arguments in the place of none.
+BOOST_AUTO_TEST_CASE(the_users_kernel_arguments_are_told_when_a_launch_has_put_others_in_their_place,
+                     PATIENCE) {
+  BOOST_TEST(in_child([] {
+               const support::temporary_folder folder;
+               support::write_appliance(folder.path);
+               std::ofstream(folder.path / "disk") << std::string(4096, '\0');
+               Guestfs g({.environment = false, .accel = guestkit::Accel::tcg});
+               g.set_path(folder.path.string());
+               g.add_drive(folder.path / "disk", {.format = "raw"});
+               if (!no_thread_can_be_started()) return std::string("no filter");
+               try {
+                 g.launch();
+               } catch (const Error& e) {
+                 if (!is_for_want_of_a_thread(e)) return std::string(e.what());
+               }
+               if (g.get_append()) return *g.get_append();
+               if (g.get_path() != folder.path.string()) return g.get_path();
+               g.set_append("mine");
+               return g.get_append().value_or("none");
+             }) == "mine");
+}
+
+BOOST_AUTO_TEST_CASE(a_handle_that_cannot_be_watched_is_not_made_and_leaves_its_place, PATIENCE) {
+  BOOST_TEST(in_child([] {
+               if (!no_thread_can_be_started()) return std::string("no filter");
+               for (int i = 0; i < 2 * guestkit::max_handles; ++i) {
+                 try {
+                   const Guestfs g({.environment = false, .limits = {.call = Seconds(60)}});
+                   return std::string("made");
+                 } catch (const Error& e) {
+                   if (!is_for_want_of_a_thread(e)) return std::string(e.what());
+                 }
+               }
+               return std::string("refused");
+             }) == "refused");
+}
+
+// It threw before it killed.
+BOOST_AUTO_TEST_CASE(terminate_and_cancel_end_a_launch_all_the_same, PATIENCE) {
+  for (const auto end : {&Guestfs::terminate, &Guestfs::cancel})
+    BOOST_TEST(in_child([&] {
+                 const stuck_programs programs;
+                 auto g = programs.handle({.launch = guestkit::no_limit});
+                 background_launch launch(g);
+                 const pid_t hypervisor = programs.wait_until_started();
+                 if (!no_thread_can_be_started()) return std::string("no filter");
+                 (g.*end)();
+                 const auto killed = launch.killed();
+                 if (!ends(hypervisor)) return std::string("it goes on");
+                 g.close();
+                 return killed.substr(0, killed.find(':'));
+               }) == "the appliance was killed");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -48,6 +48,7 @@ static_assert(std::is_aggregate_v<HandleOptions>);
 
 using support::captured_stderr;
 using support::held_call;
+using support::in_child;
 
 namespace {
 
@@ -129,36 +130,6 @@ class history {
   std::mutex mutex_;
   Lines lines_;
 };
-
-/// What a forked child says; "hung" or what killed it if it does not come to its end.
-std::string in_child(const std::function<std::string()>& says) {
-  std::array<int, 2> ends{};
-  BOOST_REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
-  const pid_t child = ::fork();
-  BOOST_REQUIRE(child != -1);
-  if (child == 0) {
-    ::alarm(20);
-    std::string text;
-    try {
-      text = says();
-    } catch (const std::exception& e) {
-      text = std::string("threw ") + e.what();
-    }
-    const bool written = ::write(ends[1], text.data(), text.size()) >= 0;
-    ::_exit(written ? 0 : 1);
-  }
-  ::close(ends[1]);
-  std::string text;
-  std::array<char, 256> chunk{};
-  for (ssize_t size = 0; (size = ::read(ends[0], chunk.data(), chunk.size())) > 0;)
-    text.append(chunk.data(), static_cast<std::size_t>(size));
-  ::close(ends[0]);
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  if (WIFSIGNALED(status))
-    return WTERMSIG(status) == SIGALRM ? "hung" : "killed by signal " + std::to_string(WTERMSIG(status));
-  return text;
-}
 
 /// A directory that looks like an appliance, a disk, and a hypervisor that says that it runs and then waits.
 class stuck_appliance : private support::temporary_folder {

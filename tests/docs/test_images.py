@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.images.archives import Drive, ovf, tar
+
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "images.md").read_text(encoding="utf-8")
 
@@ -28,6 +30,9 @@ def here(tmp_path: Path) -> Path:
     qemu_img("create", "-q", "-f", "qcow2", "-b", "disk.qcow2", "-F", "qcow2", "overlay.qcow2")
     qemu_img("create", "-q", "-f", "vmdk", "disk.vmdk", "1M")
     (tmp_path / "packed.img.xz").write_bytes(lzma.compress(bytes(1 << 20)))
+    disks = {f"disk{number}.vmdk": (tmp_path / "disk.vmdk").read_bytes() for number in (1, 2)}
+    drives = [Drive(name, address=number) for number, name in enumerate(disks)]
+    (tmp_path / "web.ova").write_bytes(tar({"web.ovf": ovf(drives), **disks}))
     return tmp_path
 
 

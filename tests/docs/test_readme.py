@@ -106,9 +106,15 @@ def test_the_programs_about_asyncio(here: Path) -> None:
 
 
 def test_the_drop_in_program() -> None:
-    text = (ROOT / "docs" / "coming-from-python-guestfs.md").read_text(encoding="utf-8")
-    (program,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    assert output([sys.executable, "-c", program], ROOT) == "1024\n"
+    drop_in = program("coming-from-python-guestfs.md", "set_memsize")
+    assert output([sys.executable, "-c", drop_in], ROOT) == "1024\n"
+
+
+@pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="this host has no FUSE")
+def test_the_program_that_ends_mount_local(here: Path) -> None:
+    (here / "mnt").mkdir()
+    serving = program("coming-from-python-guestfs.md", "mount_local")
+    assert output([sys.executable, "-c", serving], here) == "True\n1\n"
 
 
 def test_the_programs_of_fast_launch(here: Path) -> None:

@@ -50,7 +50,9 @@ class Image:
         size: of the disk that build fills
         fast: whether guestkit's own rules may decide; of packages they know deb's and apk's
         systems: distribution, version and host name of each operating system found
-        error: what inspect_os says, where it fails
+        way: how the answer is to be found, where it is verified: "rescue" where inspect_os fails
+        corrections: the facts of which libguestfs' answer is known to be wrong, or none
+        failures: what each message of the first system's failures has, in their order
     """
 
     parts: Sequence[Part] = ()
@@ -58,7 +60,9 @@ class Image:
     size: int = 160 * MB
     fast: bool = False
     systems: Sequence[tuple[str, int, int, str]] = ()
-    error: str = ""
+    way: str = ""
+    corrections: Sequence[str] = ()
+    failures: Sequence[str] = ()
     unopened: Sequence[str] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -322,6 +326,54 @@ HOSTILE: dict[str, File] = {
     "etc/network/interfaces": "iface\niface \xff\x00\n" * 100,
 }
 
+#: Mountpoints that lead out of the guest, to where the appliance has its programs; / is the first partition.
+ATTACKED = (
+    "/../usr/bin",
+    "/../../../../tmp",
+    "/a/../..",
+    "/way",
+    "/a/up",
+    "/way/local",
+)
+ATTACK = (
+    Part(
+        trees.debian(
+            **{
+                "etc/fstab": ROOT_ENTRY
+                + "".join(f"LABEL=evil {place} ext4 defaults 0 2\n" for place in ATTACKED)
+                + "LABEL=evil /safe ext4 defaults 0 2\n",
+                "a/up": Link("../.."),
+                "way": Link("/usr"),
+                "safe": None,
+            }
+        ),
+        uuid=ROOT_UUID,
+    ),
+    Part(dict.fromkeys(("umount", "mount", "lsof"), trees.marker("/owned")), label="evil"),
+)
+
+_ROOT, _USR = trees.without_usr(trees.ubuntu())
+
+
+def named(g: Guestfs, disk: str) -> None:
+    """Filesystems with blanks in their names, and names that libguestfs 1.48 does not know."""
+    g.part_init(disk, "gpt")
+    for number, name in enumerate(("root", "my data", "spool"), 1):
+        g.part_add(disk, "p", 2048 + (number - 1) * 65536, 2047 + number * 65536)
+        g.part_set_name(disk, number, name)
+    g.mke2fs(f"{disk}2", fstype="ext4", label="data disk")
+    g.mke2fs(f"{disk}3", fstype="ext4", label="third")
+    identity = g.blkid(f"{disk}3")["PART_ENTRY_UUID"]
+    fstab = (
+        "PARTLABEL=root / ext4 defaults 0 1\nLABEL=data\\040disk /my\\040data ext4 defaults 0 2\n"
+        f'PARTUUID="{identity.upper()}" /third ext4 defaults 0 2\n'
+        "/dev/disk/by-partlabel/my\\x20data /again ext4 defaults 0 2\n"
+        "LABEL=gone /gone ext4 nofail 0 2\n"
+    )
+    places: Tree = dict.fromkeys(("my data", "third", "again"))
+    _root(g, f"{disk}1", trees.debian(**{"etc/fstab": fstab, **places}))
+
+
 ALPINE = Image([Part(trees.alpine())], fast=True, systems=[("alpinelinux", 3, 19, "alpine")])
 
 #: By name. The first ones are looked at in every run.
@@ -355,9 +407,38 @@ CORPUS: dict[str, Image] = {
         [Part(trees.debian(), spoil=[(1024 + 24, bytes(1000)), (1024 + 56, b"\x53\xef")])],
         unopened=["damaged"],
     ),
-    "fstab broken": Image(
-        [Part(trees.debian(**{"etc/fstab": "broken\n"}), uuid=ROOT_UUID)],
-        error="augeas parse failure",
+    "odd lines": Image(
+        [
+            Part(
+                trees.debian(
+                    **{
+                        "etc/fstab": ROOT_ENTRY
+                        + 'UUID="x" TYPE="ext4" /data ext4 defaults 1 2\nbroken\n'
+                        + "LABEL=data /srv ext4 defaults 0 2\nLABEL=data /mnt ext4 defaults, ro 0 2\n",
+                        "srv": None,
+                    }
+                ),
+                uuid=ROOT_UUID,
+            ),
+            Part({"a": "b"}, label="data"),
+        ],
+        fast=True,
+        systems=[("debian", 12, 5, "debian12")],
+        corrections=["operating_systems", "mountpoints"],
+        failures=[
+            'line 2: cannot be read: "defaults" stands where a number belongs',
+            'line 3: cannot be read: needs a device, a mountpoint and a type: "broken"',
+            'line 5: cannot be read: "ro" stands where a number belongs',
+        ],
+        facts={"mountpoints": {"/": "/dev/sda1", "/srv": "/dev/sda2"}},
+    ),
+    "attack": Image(
+        ATTACK,
+        fast=True,
+        systems=[("debian", 12, 5, "debian12")],
+        corrections=["mountpoints"],
+        failures=[f'is not mounted on "{place}": ' for place in ATTACKED],
+        facts={"mountpoints": {"/": "/dev/sda1", "/safe": "/dev/sda2"}},
     ),
     # From here on in the long form.
     "fedora": Image(
@@ -527,6 +608,134 @@ CORPUS: dict[str, Image] = {
         ],
         systems=[("debian", 12, 5, "debian12")],
     ),
+    "ubuntu usr": Image(
+        [
+            Part(
+                {
+                    **_ROOT,
+                    "etc/fstab": "LABEL=root / ext4 defaults 0 1\nLABEL=usr /usr ext4 defaults 0 2\n",
+                },
+                label="root",
+            ),
+            Part(_USR, label="usr"),
+        ],
+        fast=True,
+        systems=[("ubuntu", 22, 4, "ubuntu")],
+        corrections=["product_name", "distro", "major_version", "minor_version", "osinfo", "arch"],
+        facts={
+            "mountpoints": {"/": "/dev/sda1", "/usr": "/dev/sda2"},
+            "arch": "x86_64",
+            "osinfo": "ubuntu22.04",
+            "product_name": "Ubuntu 22.04.4 LTS",
+            "failures": (),
+        },
+    ),
+    "names": Image(
+        build=named,
+        fast=True,
+        systems=[("debian", 12, 5, "debian12")],
+        corrections=["mountpoints", "filesystems"],
+        failures=['line 5: "LABEL=gone" is not mounted on "/gone": no filesystem on the disks has it'],
+        facts={
+            "mountpoints": {
+                "/": "/dev/sda1",
+                "/third": "/dev/sda3",
+                "/again": "/dev/sda2",
+                "/my data": "/dev/sda2",
+            }
+        },
+    ),
+    "other bus": Image(
+        [
+            Part(
+                trees.debian(
+                    **{
+                        "etc/fstab": "/dev/nvme0n1p1 / ext4 defaults 0 1\n/dev/nvme0n1p2 /srv ext4 ro 0 2\n",
+                        "srv": None,
+                    }
+                )
+            ),
+            Part({"a": "b"}),
+        ],
+        fast=True,
+        systems=[("debian", 12, 5, "debian12")],
+        corrections=["mountpoints", "filesystems"],
+        facts={"mountpoints": {"/": "/dev/sda1", "/srv": "/dev/sda2"}, "failures": ()},
+    ),
+    "root not there": Image(
+        [Part(trees.debian(**{"etc/fstab": "/dev/disk/by-path/pci-x / ext4 defaults 0 1\n"}))],
+        fast=True,
+        systems=[("debian", 12, 5, "debian12")],
+        corrections=["mountpoints", "filesystems"],
+        failures=["/dev/sda1, where the system was found, is mounted instead"],
+        facts={"mountpoints": {"/": "/dev/sda1"}},
+    ),
+    "windows line ends": Image(
+        [
+            Part(
+                {
+                    **trees.debian(**{"etc/fstab": ROOT_ENTRY.replace("\n", "\r\n")}),
+                    "usr/lib/os-release": 'PRETTY_NAME="Debian 12"\r\nVERSION_ID="12"\r\nID=debian\r\n',
+                },
+                uuid=ROOT_UUID,
+            )
+        ],
+        fast=True,
+        systems=[("debian", 12, 5, "debian12")],
+        corrections=["operating_systems", "mountpoints", "distro, version"],
+        facts={"mountpoints": {"/": "/dev/sda1"}, "failures": ()},
+    ),
+    "no end": Image(
+        [
+            Part(
+                trees.debian(**{"etc/fstab": ROOT_ENTRY + "x" * MB + " / ext4 defaults 0 1"}),
+                uuid=ROOT_UUID,
+            )
+        ],
+        fast=True,
+        systems=[("debian", 12, 5, "debian12")],
+        corrections=["operating_systems", "mountpoints"],
+        failures=["line 2: the file is larger than 262144 bytes"],
+    ),
+    "twenty thousand lines": Image(
+        [
+            Part(
+                trees.red_hat(
+                    "fedora",
+                    "Fedora Linux",
+                    "39",
+                    "Fedora release 39",
+                    "fedora-release",
+                    **{
+                        "etc/fstab": "LABEL=root / ext4 defaults 1 1\n"
+                        + "".join(f"LABEL=root /m{number} ext4 ro 0 0\n" for number in range(20000))
+                    },
+                ),
+                label="root",
+            )
+        ],
+        way="rescue",
+        systems=[("fedora", 39, 0, "fedora")],
+        facts={"package_format": "rpm", "arch": "x86_64", "mountpoints": {"/": "/dev/sda1"}},
+    ),
+    "odd line in fedora": Image(
+        [
+            Part(
+                trees.red_hat(
+                    "fedora",
+                    "Fedora Linux",
+                    "39",
+                    "Fedora release 39",
+                    "fedora-release",
+                    **{"etc/fstab": "LABEL=root / ext4 defaults 1 1\nodd\n"},
+                ),
+                label="root",
+            )
+        ],
+        way="rescue",
+        systems=[("fedora", 39, 0, "fedora")],
+        failures=["line 2: cannot be read", "packages of the format rpm"],
+    ),
     "nixos": Image(
         [Part(trees.debian(**{"etc/fstab": Link("/nix/fstab"), "etc/hosts": Link("/nix/hosts")}))]
     ),
@@ -542,6 +751,7 @@ CORPUS: dict[str, Image] = {
     "no system": Image([Part({"photos/1.jpg": b"jpeg"})]),
     "duplicate uuid": Image(
         [Part(trees.debian(), uuid=ROOT_UUID), Part({"backup": ""}, uuid=ROOT_UUID)],
+        fast=True,
         systems=[("debian", 12, 5, "debian12")],
     ),
     "odd fstab": Image(
@@ -551,6 +761,7 @@ CORPUS: dict[str, Image] = {
                 uuid=ROOT_UUID,
             )
         ],
+        fast=True,
         systems=[("debian", 12, 5, "debian12")],
     ),
     "by-uuid": Image(
@@ -560,6 +771,9 @@ CORPUS: dict[str, Image] = {
                 uuid=ROOT_UUID,
             )
         ],
+        fast=True,
+        corrections=["mountpoints", "filesystems"],
+        facts={"mountpoints": {"/": "/dev/sda1"}},
         systems=[("debian", 12, 5, "debian12")],
     ),
     "hostile": Image(

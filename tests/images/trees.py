@@ -35,6 +35,24 @@ def elf(machine: tuple[int, int] = X86_64) -> bytes:
     return struct.pack("<16sHHIQQQIHHHHHH", identity, 2, number, 1, 0, 0, 0, 0, 64, 56, 0, 64, 0, 0)
 
 
+def marker(path: str) -> bytes:
+    """A static program for x86-64 that makes the directory `path`: whether somebody ran it can be seen."""
+    code = (
+        b"\xb8\x53\x00\x00\x00"  # mov $83 (mkdir), %eax
+        b"\x48\x8d\x3d\x10\x00\x00\x00"  # lea path(%rip), %rdi
+        b"\xbe\xed\x01\x00\x00"  # mov $0755, %esi
+        b"\x0f\x05"  # syscall
+        b"\xb8\x3c\x00\x00\x00"  # mov $60 (exit), %eax
+        b"\x31\xff"  # xor %edi, %edi
+        b"\x0f\x05"  # syscall
+    )
+    body = code + path.encode() + b"\0"
+    identity, base, size = b"\x7fELF\x02\x01\x01" + bytes(9), 0x400000, 64 + 56
+    header = struct.pack("<16sHHIQQQIHHHHHH", identity, 2, 62, 1, base + size, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    whole = size + len(body)
+    return header + struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, whole, whole, 0x1000) + body
+
+
 def linux(machine: tuple[int, int] = X86_64, *, merged: bool = True) -> dict[str, File]:
     """What every Linux has. merged: /bin is a link to usr/bin."""
     programs = "usr/bin" if merged else "bin"
@@ -138,6 +156,14 @@ def ubuntu() -> Tree:
         "etc/systemd/network/10-eth.network": "[Match]\nName=eth*\n[Network]\nDHCP=yes\nDNS=192.0.2.53\n",
         "var/lib/dpkg/status": dpkg_status(5),
         "boot": None,
+    }
+
+
+def without_usr(tree: Tree) -> tuple[Tree, Tree]:
+    """The tree as a root and the /usr that belongs to it, each of them a filesystem of its own."""
+    root = {name: file for name, file in tree.items() if not name.startswith("usr/")}
+    return {**root, "usr": None}, {
+        name.removeprefix("usr/"): file for name, file in tree.items() if name.startswith("usr/")
     }
 
 

@@ -127,3 +127,52 @@ def test_a_hypervisor_with_a_long_name_does_not_make_libguestfs_write_beyond_its
             env=os.environ | {"PYTHONMALLOC": "malloc"}, capture_output=True, text=True, check=False,
         )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "True\n" * len(names)), done.stderr
+
+
+SLOW = """
+import logging, sys, guestkit
+logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(name)s %(levelname)s %(message)s")
+options, path = eval(sys.argv[1]), sys.argv[2]
+for _ in range(2):
+    with guestkit.Guestfs(launch_timeout=0, **options) as g:
+        if path:
+            g.set_path(path)
+        g.add_drive_scratch(1 << 20)
+        try:
+            g.launch()
+        except guestkit.Error:
+            pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "path", "said"),
+    [
+        ({"accel": "tcg"}, False, True),
+        ({"accel": "tcg", "appliance": "inspection"}, False, True),
+        ({"accel": "tcg", "appliance": "system"}, False, False),  # demanded
+        ({"accel": "tcg"}, True, False),  # the user's
+        ({"accel": "kvm"}, False, False),  # not slow
+    ],
+)
+def test_a_launch_that_could_be_ten_times_as_fast_said_nothing(
+    options: dict[str, str],
+    path: bool,
+    said: bool,
+    python: Callable[..., subprocess.CompletedProcess[str]],
+    appliance: Path,
+    tmp_path: Path,
+) -> None:
+    cache = tmp_path / "cache"
+    environment = {
+        "GUESTKIT_CACHEDIR": str(cache),
+        "LIBGUESTFS_CACHEDIR": str(tmp_path),
+        "LIBGUESTFS_BACKEND_SETTINGS": "",
+    }
+    done = python(SLOW, options, appliance if path else "", **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    line = (
+        f"guestkit WARNING launch: no appliance has been built in {cache}, so launches take up to ten times"
+        " as long; to build one: guestkit appliance build\n"
+    )
+    assert done.stdout == (line if said else "")  # once a process

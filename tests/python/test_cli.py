@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import logging
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import guestkit.appliance
+import guestkit.cli.common
 import guestkit.cli.df
 import guestkit.cli.doctor
 import guestkit.cli.inspect
+import guestkit.cli.progress
+import guestkit.convert
+import guestkit.copying
 from guestkit import Error, Key, probe
 from guestkit.cli import main
 from guestkit.cli.ending import Terminated
 from guestkit.cli.parser import COMMANDS
 from guestkit.cli.reports import render_reports
+from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, human_size, printable
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.doctor import Finding
-from guestkit.fleet import Failure, Report
+from guestkit.files import Extracted
+from guestkit.fleet import Failure, FleetProgress, Report
 from guestkit.inspection import (
     ALL_PARTS,
     Application,
@@ -37,6 +48,8 @@ from guestkit.inspection import (
     UnopenedFilesystem,
     User,
 )
+from guestkit.unpack import UNPACK, UnpackLimits
+from tests.images.archives import Drive, ovf, tar
 
 
 def application(name: str, epoch: int, version: str, release: str, arch: str) -> Application:
@@ -61,7 +74,13 @@ def system(**changes: Any) -> OperatingSystem:
 
 def report(disk: str, *systems: OperatingSystem, **changes: Any) -> Report:
     provenance = Provenance(
-        way="fast", reason="", guestkit="0.1.0", libguestfs="1.48.6", verified=False, differences=()
+        way="fast",
+        reason="",
+        guestkit="0.1.0",
+        libguestfs="1.48.6",
+        verified=False,
+        differences=(),
+        corrections=(),
     )
     found = Inspection(
         provenance=provenance,
@@ -71,6 +90,7 @@ def report(disk: str, *systems: OperatingSystem, **changes: Any) -> Report:
         filesystems=(),
         unopened=(),
         operating_systems=systems,
+        failures=(),
     )
     return Report(disk=disk, disks=(disk,), inspection=replace(found, **changes))
 
@@ -94,16 +114,17 @@ Serve = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
-    """Have the command get these reports, then this exception; returns what it asked for."""
+    """Have the command get these reports, or one and this exception; returns what it asked for."""
     given: dict[str, Any] = {}
 
     def serve(*reports: Report, error: BaseException | None = None) -> dict[str, Any]:
         def inspect_many(disks: Iterable[str], **options: Any) -> Iterator[Report]:
             assert list(disks) == [report.disk for report in reports]
             given.update(options)
-            yield from reversed(reports)  # they come as they are ready
-            if error is not None:
-                raise error
+            for report in reversed(reports):  # they come as they are ready
+                yield report
+                if error is not None:
+                    raise error
 
         monkeypatch.setattr(guestkit.cli.inspect, "inspect_many", inspect_many)
         return given
@@ -137,7 +158,8 @@ blank.img
   filesystems     none
   no operating system found
 
-bad.img: is empty
+bad.img
+  error           is empty
 """
 
 
@@ -145,12 +167,15 @@ def test_the_text_of_reports() -> None:
     assert render_reports([GOOD, BLANK, BAD]) == TEXT
 
 
-def test_packages_that_could_not_be_listed_say_why() -> None:
-    failure = PartFailure(part="applications", message="no", op="", errno=0)
-    text = render_reports(
-        [report("d", system(applications=(), applications_complete=False, failures=(failure,)))]
-    )
-    assert "    applications    could not be read: no\n" in text
+def test_what_could_not_be_found_out_says_why() -> None:
+    packages = PartFailure(part="applications", message="no", op="", errno=0)
+    line = PartFailure(part="mountpoints", message="/etc/fstab, line 3: \x1b", op="", errno=0)
+    disks = PartFailure(part="filesystems", message="no time", op="", errno=0)
+    lost = system(applications=(), applications_complete=False, failures=(packages, line))
+    text = render_reports([report("d", lost, failures=(disks,))])
+    assert "    applications    incomplete: no\n" in text
+    assert "    mountpoints     incomplete: /etc/fstab, line 3: \\x1b\n" in text
+    assert "\n  filesystems     incomplete: no time\n" in text
 
 
 def test_a_long_name_does_not_push_the_others_away() -> None:
@@ -204,7 +229,7 @@ def test_no_field_reaches_the_terminal_unescaped() -> None:
     )
     lines = text.split("\n")
     assert all(line.isprintable() for line in lines)
-    assert len(lines) == 20
+    assert len(lines) == 21
     assert text.count(r"\x1b[31m\n\u202e\xff") == 23
 
 
@@ -222,7 +247,7 @@ def test_a_disk_that_failed_makes_the_status_1_and_the_others_are_reported(
 ) -> None:
     serve(BAD, GOOD)
     assert main(["inspect", "bad.img", "web.img"]) == 1
-    assert capsys.readouterr() == (render_reports([BAD, GOOD]), "")
+    assert capsys.readouterr() == (render_reports([BAD, GOOD]), "guestkit: error: bad.img: is empty\n")
 
 
 def test_json_is_a_list_of_reports_and_pure_ascii(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
@@ -230,7 +255,7 @@ def test_json_is_a_list_of_reports_and_pure_ascii(serve: Serve, capsys: pytest.C
     serve(GOOD, BAD, odd)
     assert main(["inspect", "--json", "web.img", "bad.img", "\udcff"]) == 1
     out, err = capsys.readouterr()
-    assert err == ""
+    assert err == "guestkit: error: bad.img: is empty\n"
     assert out.isascii()
     assert "\x1b" not in out
     reports = json.loads(out)
@@ -279,7 +304,7 @@ def test_a_demo_guest_that_cannot_be_made_is_one_line_on_stderr(
     assert main(["inspect"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.splitlines()[1:] == [r"guestkit: launch: no\x1b kernel here"]
+    assert err.splitlines()[1:] == [r"guestkit: error: launch: no\x1b kernel here"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), Terminated(15)])
@@ -287,22 +312,50 @@ def test_ctrl_c_and_sigterm_tell_what_was_done_until_then(
     serve: Serve, capsys: pytest.CaptureFixture[str], error: BaseException
 ) -> None:
     serve(BAD, GOOD, error=error)
-    assert main(["inspect", "bad.img", "web.img"]) == 128 + (15 if isinstance(error, Terminated) else 2)
-    assert capsys.readouterr() == (render_reports([BAD, GOOD]), "")
+    status = 128 + (15 if isinstance(error, Terminated) else 2)
+    assert main(["inspect", "bad.img", "web.img"]) == status
+    assert capsys.readouterr() == (
+        render_reports([GOOD]),
+        "guestkit: interrupted: 1 of 2 disks are reported\n",
+    )
+    assert main(["inspect", "--json", "bad.img", "web.img"]) == status
+    out, err = capsys.readouterr()
+    assert [one["disk"] for one in json.loads(out)] == ["web.img"]
+    assert err == "guestkit: interrupted: 1 of 2 disks are reported\n"
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["unknown"], ["inspect", "--unknown"], ["inspect", "--js", "disk"]]
+    ("arguments", "told"),
+    [
+        ([], "COMMAND"),
+        (["unknown"], "'unknown'"),
+        (["inspect", "--unknown"], "there is no option '--unknown'"),
+        (["inspect", "--js", "disk"], "there is no option '--js'"),
+        (["doctor", "web.qcow2"], "there is no argument 'web.qcow2'"),
+        (["convert", "web.qcow2"], "OUTPUT"),
+        (["inspect", "--format", "iso", "disk"], "'iso'"),
+        (["inspect", "--timeout", "soon", "disk"], "'soon'"),
+        (["inspect", "--timeout", "-1", "disk"], "'-1'"),
+        (["inspect", "--concurrency", "0", "disk"], "at least 1"),
+        (["inspect", "--xml", "a", "b"], "one guest"),
+        (["cp", "disk", "a", "b"], "colon"),
+    ],
 )
-def test_wrong_usage_is_status_2_and_says_so_on_stderr(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
+def test_wrong_usage_is_a_sentence_and_one_line_of_usage(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The sentence stood below ten lines of usage."""
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("usage: guestkit")
+    sentence, usage = err.splitlines()
+    assert sentence.startswith("guestkit: error: ")
+    assert told in sentence
+    assert usage.startswith("usage: guestkit")
+    assert usage.endswith(" --help tells more")
+    assert len(usage) < 100
 
 
 def test_help_shows_examples_and_exit_statuses(capsys: pytest.CaptureFixture[str]) -> None:
@@ -334,19 +387,20 @@ def test_a_reader_that_went_away_is_no_error_message() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with os.fdopen(writer, "wb") as pipe:
         done = run("inspect", "/nonexistent", stdout=pipe, env=environment)
-    assert (done.returncode, done.stderr) == (141, b"")
+    assert (done.returncode, done.stderr) == (141, b"guestkit: error: /nonexistent: no such file\n")
 
 
 def test_stdout_that_cannot_show_a_character_gets_it_escaped(tmp_path: Path) -> None:
     done = run(
         "inspect", "ä", stdout=subprocess.PIPE, cwd=tmp_path, env=os.environ | {"PYTHONIOENCODING": "ascii"}
     )
-    assert (done.returncode, done.stdout, done.stderr) == (1, b"\\xe4: no such file\n", b"")
+    assert (done.returncode, done.stdout) == (1, b"\\xe4\n  error           no such file\n")
+    assert done.stderr == b"guestkit: error: \\xe4: no such file\n"
 
 
 def test_a_disk_whose_name_is_not_utf8(tmp_path: Path) -> None:
     done = run("inspect", "--json", b"\xff.img", stdout=subprocess.PIPE, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (1, b"")
+    assert (done.returncode, done.stderr) == (1, b"guestkit: error: \\xff.img: no such file\n")
     (report,) = json.loads(done.stdout)
     assert report["disk"] == "\udcff.img"
     message = "\udcff.img: no such file"
@@ -394,6 +448,15 @@ def test_xml_is_virt_inspectors(serve: Serve, capsys: pytest.CaptureFixture[str]
     assert main(["inspect", "--xml", "web.img"]) == 0
     assert GOOD.inspection is not None
     assert capsys.readouterr().out == GOOD.inspection.to_xml()
+
+
+def test_xml_is_utf_8_where_stdout_is_not(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had Python's escapes in the place of letters."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    serve(report("web.img", system(hostname="bücher")))
+    assert main(["inspect", "--xml", "web.img"]) == 0
+    assert "<hostname>bücher</hostname>".encode() in written.getvalue()
 
 
 def test_parts_on_request_are_in_the_text() -> None:
@@ -451,7 +514,7 @@ def test_a_fault_of_guestkit_is_one_line_and_a_traceback_with_debug(
     monkeypatch.setattr(guestkit.cli.doctor, "diagnose", diagnose)
     assert main(["doctor"]) == 1
     err = capsys.readouterr().err
-    assert err.startswith("guestkit: this is a fault of guestkit: KeyError: '\\x1b[31m'; ")
+    assert err.startswith("guestkit: error: this is a fault of guestkit: KeyError: '\\x1b[31m'; ")
     assert err.count("\n") == 1
     assert main(["doctor", "--debug"]) == 1
     err = capsys.readouterr().err
@@ -525,10 +588,59 @@ def test_info_says_what_a_disk_refers_to_and_escapes_it(
     out, err = capsys.readouterr()
     assert r"refers to       backing file '/etc/\x1b[2Jshadow', read as raw" in out
     assert "--backing DIRECTORY" in out
-    assert err == f"guestkit: {tmp_path / 'missing'}: no such file\n"
+    assert err == f"guestkit: error: {tmp_path / 'missing'}: no such file\n"
     assert main(["info", "--json", str(overlay)]) == 0
     (told,) = json.loads(capsys.readouterr().out)
     assert (told["disk"], told["backing_file"]) == (str(overlay), "/etc/\x1b[2Jshadow")
+
+
+def test_info_names_the_disks_in_an_archive_and_unpacks_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    drives = [Drive("a\x7f.vmdk"), Drive("b.vmdk", address=1)]
+    Path("two.ova").write_bytes(tar({"m.ovf": ovf(drives), "a\x7f.vmdk": b"a", "b.vmdk": b"b" * 2048}))
+    Path("none.tar").write_bytes(tar({"readme": b""}))
+    Path("disk.gz").write_bytes(gzip.compress(b"x"))
+    assert main(["info", "two.ova", "none.tar", "disk.gz"]) == 0
+    out = capsys.readouterr().out
+    assert "  holds           disk 'a\\x7f.vmdk', 1 bytes\n" in out
+    assert "                  disk 'b.vmdk', 2.0K (2048 bytes)\n" in out
+    assert "  holds           is an archive without a disk: it holds 'readme'\n" in out
+    assert "  holds           a disk, perhaps, that is compressed\n" in out
+    assert "virtual size" not in out
+    assert main(["info", "--json", "two.ova", "none.tar", "disk.gz"]) == 0
+    two, none, packed = json.loads(capsys.readouterr().out)
+    assert (two["content"], none["content"], packed["content"]) == ("tar", "tar", "gzip")
+    assert two["inside"] == [{"name": "a\x7f.vmdk", "size": 1}, {"name": "b.vmdk", "size": 2048}]
+    assert (none["inside"], "inside" in packed) == ([], False)
+
+
+def test_a_packed_disk_is_opened_as_the_options_say(
+    serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = serve(GOOD)
+    assert main(["inspect", "web.img"]) == 0
+    assert options["unpack"] == UNPACK
+    assert main(["inspect", "--member", "b.vmdk", "web.img"]) == 0
+    assert options["unpack"] == UnpackLimits(member="b.vmdk")
+    assert main(["inspect", "--no-unpack", "web.img"]) == 0
+    assert options["unpack"] is None
+    with pytest.raises(SystemExit) as ended:
+        main(["inspect", "--no-unpack", "--member", "b.vmdk", "web.img"])
+    assert ended.value.code == 2
+    capsys.readouterr()
+
+    monkeypatch.chdir(tmp_path)
+    drives = [Drive("a.vmdk"), Drive("b.vmdk", address=1)]
+    Path("two.ova").write_bytes(tar({"m.ovf": ovf(drives), "a.vmdk": b"a" * 512, "b.vmdk": b"b" * 512}))
+    assert main(["convert", "two.ova", "new.raw"]) == 1
+    err = capsys.readouterr().err
+    assert "two.ova: is a guest of 2 disks, 'a.vmdk', 'b.vmdk': choose one with --member\n" in err
+    assert main(["convert", "--member", "b.vmdk", "two.ova", "new.raw"]) == 0
+    assert Path("new.raw").read_bytes() == b"b" * 512
+    assert main(["convert", "--force", "--no-unpack", "two.ova", "new.raw"]) == 1
+    assert "is no disk but an archive (tar): unpack the disk that is in it" in capsys.readouterr().err
 
 
 def test_convert_takes_the_format_from_the_suffix_and_replaces_only_by_force(
@@ -587,7 +699,7 @@ def test_df_has_a_row_for_each_filesystem(
 ) -> None:
     full = replace(filesystem("/dev/sda1", "ext4"), size=4 << 20, used=1 << 20)
     reports = [BAD, report("web.img", system(), filesystems=(full, filesystem("/dev/sda3\x1b", "swap")))]
-    monkeypatch.setattr(guestkit.cli.df, "inspect_many", lambda disks, **options: iter(reports))
+    monkeypatch.setattr(guestkit.cli.df, "inspect_many", lambda disks, **options: (yield from reports))
     assert main(["df", "-h", "web.img", "bad.img"]) == 1
     out, err = capsys.readouterr()
     assert out == (
@@ -595,7 +707,7 @@ def test_df_has_a_row_for_each_filesystem(
         "web.img  /dev/sda1      ext4  4.0M  1.0M  25%   /\n"
         "web.img  /dev/sda3\\x1b  swap  -     -     -\n"
     )
-    assert err == "guestkit: bad.img: is empty\n"
+    assert err == "guestkit: error: bad.img: is empty\n"
     assert main(["df", "--json", "web.img", "bad.img"]) == 1
     assert json.loads(capsys.readouterr().out)[0] == {
         "disk": "web.img",
@@ -641,3 +753,202 @@ def test_what_is_no_disk_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert 'is no disk but an HTML page, "Moved"' in capsys.readouterr().out
     assert main(["info", str(page)]) == 0
     assert "raw html" in capsys.readouterr().out
+
+
+# What takes long, where nobody sees the progress.
+
+
+def launching(told: threading.Event) -> Callable[..., Iterator[Report]]:
+    """A fleet whose appliance starts until something was told, and whose next disk does not."""
+
+    def inspect_many(disks: list[str], *, progress: Any, **options: Any) -> Iterator[Report]:
+        if progress is not None:
+            progress(FleetProgress(done=0, steps={"web.img": "starting the appliance", "b.img": "opening"}))
+        assert told.wait(60)
+        yield GOOD
+        if progress is not None:
+            progress(FleetProgress(done=1, steps={"b.img": "looking for operating systems"}))
+        yield BLANK
+
+    return inspect_many
+
+
+@pytest.fixture
+def stderr_told(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], threading.Event]:
+    """What is told to stderr, and whether that was something already."""
+    lines: list[str] = []
+    told = threading.Event()
+
+    def tell(self: Screen, level: str, text: str) -> None:
+        lines.append(text)
+        told.set()
+
+    monkeypatch.setattr(Screen, "tell", tell)
+    return lines, told
+
+
+def test_a_launch_that_took_minutes_was_silent_in_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, stderr_told: tuple[list[str], threading.Event]
+) -> None:
+    lines, told = stderr_told
+    monkeypatch.setattr(guestkit.cli.progress, "LONG", 0.0)
+    monkeypatch.setattr(guestkit.cli.inspect, "inspect_many", launching(told))
+    assert main(["inspect", "--json", "web.img", "blank.img"]) == 0
+    assert lines == ["web.img: starting the appliance takes more than 0 seconds"]  # once
+
+
+@pytest.mark.parametrize(("words", "long"), [((), 3600.0), (("-q",), 0.0)], ids=["in time", "quiet"])
+def test_nothing_is_told_of_a_launch_that_is_in_time_or_where_nobody_wants_to_know(
+    monkeypatch: pytest.MonkeyPatch,
+    stderr_told: tuple[list[str], threading.Event],
+    words: tuple[str, ...],
+    long: float,
+) -> None:
+    lines, told = stderr_told
+    told.set()
+    monkeypatch.setattr(guestkit.cli.progress, "LONG", long)
+    monkeypatch.setattr(guestkit.cli.inspect, "inspect_many", launching(told))
+    assert main(["inspect", *words, "web.img", "blank.img"]) == 0
+    assert lines == []
+
+
+def test_a_single_guest_s_launch_is_told_too(stderr_told: tuple[list[str], threading.Event]) -> None:
+    lines, told = stderr_told
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guestkit.cli.progress, "LONG", 3600.0)
+        with Screen().steps("web.img") as step:
+            patch.setattr(guestkit.cli.progress, "LONG", 0.0)
+            step("starting the appliance\x1b")
+            assert told.wait(60)
+            step("mounting")
+    assert lines == ["web.img: starting the appliance\x1b takes more than 0 seconds"]  # `tell` escapes it
+
+
+@pytest.mark.parametrize("words", [["doctor"], ["appliance", "build"]], ids=" ".join)
+def test_an_interruption_of_any_command_is_told(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def end(**options: Any) -> None:
+        raise Terminated(15)
+
+    monkeypatch.setattr(guestkit.cli.doctor, "diagnose", end)
+    monkeypatch.setattr(guestkit.appliance, "build", end)
+    assert main(words) == 143
+    told = "interrupted: no appliance was built" if words[0] == "appliance" else "interrupted"
+    assert capsys.readouterr() == ("", f"guestkit: {told}\n")
+
+
+@pytest.mark.parametrize(("word", "status"), [("list", 0), ("check", 1)])
+def test_where_no_appliance_is_it_is_said_where_they_were_looked_for(
+    word: str,
+    status: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("GUESTKIT_CACHEDIR", str(tmp_path / "none"))
+    assert main(["appliance", word]) == status
+    out, err = capsys.readouterr()
+    said = f"no appliance has been built in {tmp_path / 'none'}: guestkit appliance build"
+    assert (out, err) == ("", f"guestkit: {'' if status == 0 else 'error: '}{said}\n")
+
+
+def test_the_appliance_of_all_users_is_built_and_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    def build(*, force: bool, system: bool) -> guestkit.appliance.Appliance:
+        asked.append(("build", system))
+        return guestkit.appliance.Appliance(Path("/made"), "")
+
+    monkeypatch.setattr(guestkit.appliance, "build", build)
+    monkeypatch.setattr(guestkit.appliance, "remove", lambda *, system: asked.append(("remove", system)))
+    for words in (["build"], ["build", "--system"], ["remove"], ["remove", "--system"]):
+        assert main(["appliance", *words]) == 0
+    assert asked == [("build", False), ("build", True), ("remove", False), ("remove", True)]
+
+
+def test_a_conversion_that_is_interrupted_says_what_is_left(
+    disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def end(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(guestkit.convert, "_settle", end)
+    output = disk.with_name("disk.vmdk")
+    assert main(["convert", str(disk), str(output)]) == 130
+    assert capsys.readouterr() == (
+        "",
+        f"guestkit: interrupted: {output} is not written; what was unfinished is removed\n",
+    )
+    assert [*disk.parent.iterdir()] == [disk]
+
+
+class Guest:
+    """What cp asks of a guest before it copies."""
+
+    def is_dir(self, path: str, followsymlinks: bool = False) -> bool:
+        return path == "/srv"
+
+    def exists(self, path: str) -> bool:
+        return False
+
+    is_symlink = exists
+
+    def realpath(self, path: str) -> str:
+        return path
+
+
+@pytest.fixture
+def cp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
+    """Runs the command in an empty directory; Ctrl-C comes at the second file."""
+
+    @contextmanager
+    def opened(disk: str, **options: Any) -> Iterator[Guest]:
+        yield Guest()
+
+    copied: list[object] = []
+
+    def copy(part: object, *rest: object) -> Extracted:
+        if copied:
+            raise KeyboardInterrupt
+        copied.append(part)
+        return Extracted(files=1, directories=0, symlinks=0, bytes=1, skipped=())
+
+    monkeypatch.setattr(guestkit.cli.common, "open_guest", opened)
+    monkeypatch.setattr(guestkit.copying._Outgoing, "copy", copy)
+    monkeypatch.setattr(guestkit.copying._Incoming, "copy", copy)
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b", "c"):
+        (tmp_path / name).touch()
+    return lambda *words: main(["cp", "--format", "raw", "disk", *words])
+
+
+def test_a_copy_that_is_interrupted_says_what_was_written(
+    cp: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "into").mkdir()
+    assert cp(":/etc/\x1bhosts", ":/etc/fstab", ":/etc/motd", "into") == 130
+    assert capsys.readouterr() == ("", "guestkit: interrupted: only into/\\x1bhosts was written\n")
+
+
+def test_a_copy_into_a_guest_that_is_interrupted_says_what_may_be_there(
+    cp: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cp("a", "b", "c", ":/srv") == 130
+    said = "what was to be written to /srv may be there in part"
+    assert capsys.readouterr() == ("", f"guestkit: interrupted: {said}\n")
+
+
+def test_a_terminal_that_is_gone_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGHUP comes when it closes; then stderr cannot be written."""
+
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(5, "Input/output error")
+
+    def end() -> None:
+        raise Terminated(1)
+
+    monkeypatch.setattr(guestkit.cli.doctor, "diagnose", end)
+    monkeypatch.setattr(sys, "stderr", Gone())
+    assert main(["doctor"]) == 129

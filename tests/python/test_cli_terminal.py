@@ -106,9 +106,12 @@ def test_ctrl_c_gives_the_cursor_back_and_shows_what_was_done(tmp_path: Path) ->
         terminal.go()
         terminal.until("1/2")
         terminal.send("\x03")
+        terminal.until("interrupted")
         assert terminal.end() == 130
-        assert "bad.img: is empty" in terminal.screen()
-        assert "1/2" not in terminal.screen()
+        lines = terminal.screen().splitlines()
+        assert "✗ bad.img  not inspected" in lines
+        assert lines[-1] == "guestkit: interrupted: 1 of 2 disks are reported"
+        assert not any("1/2" in line for line in lines)
         assert terminal.has_cursor
 
 
@@ -117,7 +120,8 @@ def test_json_lines_and_progress_do_not_disturb_each_other(tmp_path: Path) -> No
         terminal.until("0/2")
         terminal.go()
         screen = terminal.until("1/2")
-        assert screen.startswith('{"disk": "bad.img", "disks": ["bad.img"], "error": {')
+        assert screen.splitlines()[0] == "guestkit: error: bad.img: is empty"
+        assert screen.splitlines()[1].startswith('{"disk": "bad.img", "disks": ["bad.img"], "error": {')
         assert "looking for operating systems" in screen
         terminal.go()
         assert terminal.end() == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import inspect
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -108,6 +109,29 @@ def test_arguments_reach_libguestfs_as_they_do_from_upstream(tmp_path: Path) -> 
     expected = received(PEER, tmp_path / "upstream")
     assert expected.count(b"\n") > 100
     assert received(guestkit.compat, tmp_path / "compat") == expected
+
+
+def test_nul_inside_a_text_is_as_the_document_says(tmp_path: Path) -> None:
+    """It said that upstream cuts every text off there."""
+    for number, changed, options in (
+        (0, "a\0b", {}),
+        (1, "a\0b", {}),
+        (6, "a\0b", {}),
+        (2, ["a\0b"], {}),
+        (0, "a", {"ostring": "a\0b"}),
+        (0, "a", {"ostringlist": ["a\0b"]}),
+    ):
+        positional: list[Any] = ["", None, [], False, 0, 0, "", "", b""]
+        positional[number] = changed
+        with pytest.raises(ValueError, match="NUL"):
+            guestkit.compat.GuestFS().internal_test(*positional, **options)
+        peer = PEER.GuestFS()
+        peer.internal_test_set_output(str(tmp_path / "received"))
+        if isinstance(changed, str) and not options:
+            with pytest.raises(ValueError, match="embedded null"):
+                peer.internal_test(*positional)
+        else:
+            peer.internal_test(*positional, **options)
 
 
 def test_text_for_bytes_was_refused(tmp_path: Path) -> None:
@@ -220,3 +244,182 @@ def test_structs_have_upstream_s_columns() -> None:
     columns = set(structs.Application2.__annotations__)
     assert set(RENAMED.values()) <= columns
     assert not set(RENAMED) & columns
+
+
+# Whole programs, as they are written for libguestfs' own module.
+
+#: The program, its status, and how many close events it sees.
+PROGRAMS = {
+    "a handle that is closed": (
+        """
+g = guestfs.GuestFS(python_return_dict=True)
+g.add_drive_opts("/dev/null", format="raw", readonly=1)
+g.close()
+""",
+        0,
+        0,
+    ),
+    "a handle that is left to the interpreter": ("g = guestfs.GuestFS(); watch(g)", 0, 1),
+    "a handle that is let go": ("g = guestfs.GuestFS(); watch(g); del g", 0, 1),
+    "two handles, of which the older is closed": (
+        """
+g, h = guestfs.GuestFS(), guestfs.GuestFS()
+watch(h)
+g.close()
+""",
+        0,
+        1,
+    ),
+    "many handles, every second closed": (
+        """
+handles = [guestfs.GuestFS() for _ in range(9)]
+for g in handles:
+    watch(g)
+for g in handles[::2]:
+    g.close()
+""",
+        0,
+        9,
+    ),
+    "a handle whose close event closes another": (
+        """
+g, h = guestfs.GuestFS(), guestfs.GuestFS()
+watch(g)
+watch(h)
+def end_the_other(*_):
+    try:
+        h.close()
+    except guestfs.ClosedHandle:  # it was the first
+        pass
+g.set_event_callback(end_the_other, guestfs.EVENT_CLOSE)
+""",
+        0,
+        2,
+    ),
+    "an exception at the end": (
+        """
+g = guestfs.GuestFS()
+watch(g)
+g.close()
+raise SystemExit(3)
+""",
+        3,
+        1,
+    ),
+    "an exception that nobody catches": (
+        """
+h, g = guestfs.GuestFS(), guestfs.GuestFS()
+watch(h)
+g.close()
+sys.excepthook = lambda *_: None
+raise KeyError
+""",
+        1,
+        1,
+    ),
+    "sys.exit in a function": (
+        """
+def main():
+    g = guestfs.GuestFS()
+    watch(g)
+    try:
+        sys.exit(4)
+    finally:
+        g.close()
+main()
+""",
+        4,
+        1,
+    ),
+    "threads with a handle each": (
+        """
+import threading
+def work():
+    g = guestfs.GuestFS()
+    watch(g)
+    g.get_path()
+    g.close()
+threads = [threading.Thread(target=work) for _ in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+""",
+        0,
+        4,
+    ),
+    "a child that was forked": (
+        """
+g = guestfs.GuestFS()
+watch(g)
+pid = os.fork()
+if pid == 0:
+    sys.exit(5)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
+g.close()
+""",
+        0,
+        1,
+    ),
+    "a class of its own": (
+        """
+class Guest(guestfs.GuestFS):
+    def __init__(self):
+        super().__init__(python_return_dict=True)
+        watch(self)
+g = Guest()
+g.close()
+h = Guest()
+""",
+        0,
+        2,
+    ),
+    "an own exit handler": (
+        """
+import atexit
+g = guestfs.GuestFS()
+watch(g)
+atexit.register(g.close)
+""",
+        0,
+        1,
+    ),
+    "a handle that is not to be closed at exit": (
+        """
+g = guestfs.GuestFS(close_on_exit=False)
+g.close()
+""",
+        0,
+        0,
+    ),
+}
+
+PROLOGUE = """
+import os, sys
+import guestkit.compat as guestfs
+def watch(g):
+    g.set_event_callback(lambda *_: os.write(1, b"closed\\n"), guestfs.EVENT_CLOSE)
+"""
+
+
+@pytest.mark.parametrize(("program", "status", "closed"), PROGRAMS.values(), ids=PROGRAMS)
+def test_a_program_ended_with_a_traceback_and_without_its_close_events(
+    program: str, status: int, closed: int, python: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """Closed handles stayed registered for the end, and refused to be closed a second time."""
+    done = python(PROLOGUE + program)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "closed\n" * closed, "")
+
+
+def test_one_handle_that_cannot_be_closed_at_exit_costs_no_other_its_end(
+    python: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    program = """
+class Bad(guestfs.GuestFS):
+    def close(self):
+        raise KeyError("no")
+handles = [Bad(), guestfs.GuestFS(), Bad(), guestfs.GuestFS()]
+watch(handles[1])
+watch(handles[3])
+"""
+    done = python(PROLOGUE + program)
+    assert (done.returncode, done.stdout) == (0, "closed\nclosed\n")
+    assert "KeyError: 'no'" in done.stderr

@@ -54,6 +54,35 @@ def test_without_an_appliance_it_says_how_to_build_one(
     assert str(tmp_path / "none") in found.message
 
 
+def test_a_user_without_a_home_was_told_to_build_below_nonexistent(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("GUESTKIT_CACHEDIR")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/nonexistent")
+    found = finding("appliance")
+    assert "/nonexistent" not in found.message + found.remedy
+    if found.level == "warning":  # root may have built one for all users
+        assert str(appliance.SYSTEM_CACHE) in found.message
+        place = f"/var/tmp/guestkit-{os.geteuid()}"
+        assert found.remedy == f"export GUESTKIT_CACHEDIR={place}; guestkit appliance build"
+    assert [one for one in diagnose() if one.level == "error"] == []
+
+
+def test_a_home_that_cannot_be_written_is_no_place_for_an_appliance(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(appliance, "search_path", lambda: [tmp_path / "home" / "cache", tmp_path / "system"])
+    monkeypatch.setattr(appliance, "appliances", list)
+    monkeypatch.setattr(appliance, "cache_directory", lambda: tmp_path / "home" / "cache")
+    assert finding("appliance").remedy == "guestkit appliance build"
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path and real(path, mode))
+    found = finding("appliance")
+    assert found.remedy.startswith("export GUESTKIT_CACHEDIR=/var/tmp/guestkit-")
+    assert f"none has been built in {tmp_path}/home/cache or {tmp_path}/system" in found.message
+
+
 def test_a_cache_that_others_may_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     monkeypatch.setenv("GUESTKIT_CACHEDIR", str(tmp_path))

@@ -21,7 +21,7 @@ def test_a_variable_that_makes_no_sense_is_an_error_and_not_a_line_on_stderr(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LIBGUESTFS_MEMSIZE", "much")
-    with pytest.raises(Error, match="parse_environment: non-numeric value for LIBGUESTFS_MEMSIZE"):
+    with pytest.raises(Error, match="parse_environment: LIBGUESTFS_MEMSIZE=much: non-numeric value"):
         Guestfs()
     assert capfd.readouterr().err == ""
 
@@ -68,3 +68,59 @@ def test_the_old_name_of_the_backend_variable_counts_too(monkeypatch: pytest.Mon
     monkeypatch.setenv("LIBGUESTFS_ATTACH_METHOD", "libvirt")
     with Guestfs() as g:
         assert g.get_backend() == "libvirt"
+
+
+VARIABLES = [
+    "LIBGUESTFS_APPEND", "LIBGUESTFS_ATTACH_METHOD", "LIBGUESTFS_BACKEND", "LIBGUESTFS_BACKEND_SETTINGS",
+    "LIBGUESTFS_CACHEDIR", "LIBGUESTFS_DEBUG", "LIBGUESTFS_HV", "LIBGUESTFS_MEMSIZE", "LIBGUESTFS_PATH",
+    "LIBGUESTFS_QEMU", "LIBGUESTFS_TMPDIR", "LIBGUESTFS_TRACE", "TMPDIR", "XDG_RUNTIME_DIR",
+]  # fmt: skip
+
+
+def settings() -> dict[str, object]:
+    names = (
+        "append", "backend", "backend_settings", "cachedir", "hv", "memsize", "path", "sockdir", "tmpdir",
+        "trace", "verbose",
+    )  # fmt: skip
+    with Guestfs() as g:
+        return {name: getattr(g, f"get_{name}")() for name in names}
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_an_empty_variable_ended_everything(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    """LIBGUESTFS_DEBUG= was "non-boolean value"; an empty one is an unset one."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    unset = settings()
+    monkeypatch.setenv(variable, "")
+    assert settings() == unset
+    if variable != "LIBGUESTFS_MEMSIZE":  # the others still count
+        monkeypatch.setenv("LIBGUESTFS_MEMSIZE", "777")
+        assert settings() == {**unset, "memsize": 777}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("LIBGUESTFS_DEBUG", "maybe"),
+        ("LIBGUESTFS_TRACE", "2"),
+        ("LIBGUESTFS_TRACE", " "),
+        ("LIBGUESTFS_MEMSIZE", "much"),
+        ("LIBGUESTFS_MEMSIZE", "1"),
+        ("LIBGUESTFS_BACKEND", "none"),
+        ("LIBGUESTFS_ATTACH_METHOD", "none"),
+        ("LIBGUESTFS_TMPDIR", "/does/not/exist"),
+        ("LIBGUESTFS_CACHEDIR", "/does/not/exist"),
+        ("TMPDIR", "/does/not/exist"),
+    ],
+)
+def test_an_error_names_the_variable_and_its_value(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(Error) as caught:
+        Guestfs()
+    assert caught.value.op == "parse_environment"
+    assert caught.value.message.startswith(f"{variable}={value}: ")

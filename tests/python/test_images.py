@@ -314,7 +314,8 @@ def test_what_is_plainly_no_disk(tmp_path: Path, start: bytes, content: str) -> 
     path.write_bytes(start)
     assert probe(path).content == content
     with Guestfs() as g:
-        with pytest.raises(Error, match=f"{path}: is no disk but .*, or state format=raw if it is a disk$"):
+        remedy = "state format=raw if it is a disk|unpack the disk that is in it"
+        with pytest.raises(Error, match=f"{path}: is no disk but .*({remedy})$"):
             g.open_disk(path, unpack=None)
         assert g.open_disk(path, format="raw").content == content
     with pytest.raises(Error, match="is no valid qcow2 image: it is an? "):
@@ -339,7 +340,7 @@ def test_what_is_plainly_no_disk(tmp_path: Path, start: bytes, content: str) -> 
             b"version https://git-lfs.github.com/spec/v1\n",
             '"version https://git-lfs.github.com/spec/v1": git lfs pull',
         ),
-        (b"PK\3\4", "a ZIP archive: unpack it, or state format=raw"),
+        (b"PK\3\4", "a ZIP archive: unpack the disk that is in it"),
     ],
 )
 def test_what_is_no_disk_is_shown(tmp_path: Path, start: bytes, shown: str) -> None:
@@ -378,10 +379,10 @@ def test_a_filesystem_without_partitions_is_a_disk(
     assert probe(path).content == ""
 
 
-@pytest.mark.parametrize("fill", [b"\0", b"\xff", b"\1"])
+@pytest.mark.parametrize("fill", [b"\0", b"\xff", b"\1", b"x", b"disk"])
 def test_a_disk_with_nothing_on_it_is_a_disk(tmp_path: Path, fill: bytes) -> None:
     path = tmp_path / "disk"
-    path.write_bytes(fill * 100_000)
+    path.write_bytes(fill * 102_400)
     assert probe(path).content == ""
     with Guestfs() as g:
         g.open_disk(path)

@@ -248,7 +248,7 @@ INSPECTING: dict[str, Any] = {"parts": (), "keys": (), "mode": "auto", "verify":
 
 def check_disk() -> None:
     *_, descriptors = _native.check_disk(
-        "convert", sys.executable, images.Opening(format="raw").native("convert")
+        "convert", sys.executable, images.OpenOptions(format="raw").native("convert")
     )
     for descriptor in descriptors:
         os.close(descriptor)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -17,6 +20,38 @@ def run(*words: str | Path, cwd: Path = ROOT, stdin: str = "") -> subprocess.Com
     return subprocess.run(
         [RUN, *words], cwd=cwd, input=stdin, capture_output=True, text=True, timeout=60, check=False
     )
+
+
+class Fresh(Protocol):
+    """Runs the command in a tree where nothing was set up, and could not be: there is not even a program."""
+
+    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Fresh]:
+    shutil.copy(RUN, tmp_path)
+    for name in ("docs", "tests", "benchmarks"):
+        (tmp_path / name).mkdir()
+    for path in (ROOT / "tests").iterdir():
+        if path.is_dir():
+            (tmp_path / "tests" / path.name).mkdir()
+    for path in [ROOT / "docs" / "cli.md", *(ROOT / "benchmarks").glob("*.py")]:
+        shutil.copy(path, tmp_path / path.parent.name)
+    before = sorted(tmp_path.rglob("*"))
+
+    def fresh(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["/bin/bash", tmp_path / "run", *words],
+            env={"PATH": "/nonexistent"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    yield fresh
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_help_goes_to_stdout_and_names_every_command() -> None:
@@ -36,12 +71,58 @@ def test_help_goes_to_stdout_and_names_every_command() -> None:
         ("bench", "none"),
         ("test", "no-such-suite"),
         ("test", "../tests"),
+        ("test", "--unknown"),
+        ("docs", "more"),
     ],
 )
-def test_wrong_usage_ends_with_2_and_says_why_on_stderr(words: tuple[str, ...]) -> None:
-    done = run(*words)
+def test_wrong_usage_ends_with_2_and_says_why_on_stderr(words: tuple[str, ...], fresh: Fresh) -> None:
+    done = fresh(*words)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr
+    assert done.stderr.startswith("guestkit: " if words else "Usage: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--help",), "./run COMMAND --help"),
+        (("inspect", "--help"), "\nusage: guestkit inspect [-h]"),
+        (("inspect", "--json", "disk.qcow2", "-h"), "\nusage: guestkit inspect [-h]"),
+        (("test", "--help"), "these: appliance "),
+        (("--no-install", "test", "--full", "cpp", "--help"), "-- goes to pytest"),
+        (("test", "--no-install", "-h"), "-- goes to pytest"),
+        (("bench", "--help"), "NAME is one of: async calls "),
+        (("bench", "calls", "--help"), "./run bench calls\n"),
+        (("docs", "--help"), "build/docs/html"),
+        (("exec", "--help"), "./run exec CMD"),
+    ],
+)
+def test_help_did_minutes_of_set_up_first(words: tuple[str, ...], told: str, fresh: Fresh) -> None:
+    done = fresh(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert told in done.stdout
+    assert all(len(line) < 120 for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("words", [("exec", "tool", "--help"), ("test", "--", "--help")])
+def test_help_of_another_program_is_left_to_it(words: tuple[str, ...], fresh: Fresh) -> None:
+    done = fresh(*words)
+    assert (done.returncode, done.stdout) == (127, "")  # the set-up has begun, and misses its first program
+
+
+def test_the_first_set_up_printed_tracebacks(tmp_path: Path) -> None:
+    """Python imported a module that was not written yet, four times."""
+    site = tmp_path / "build" / "venv" / "lib" / "python3.11" / "site-packages"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "build" / "venv"], check=True)
+    script, begin = RUN.read_text(encoding="utf-8"), "no_install=\ncommand=\n"
+    assert begin in script
+    for number in range(2):
+        (tmp_path / "run").write_text(script.replace(begin, "checkout_finder; exit\n"), encoding="utf-8")
+        done = subprocess.run(["bash", tmp_path / "run"], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert {path.name for path in site.glob("guestkit*")} == {
+            "guestkit_checkout.pth",
+            "guestkit_checkout.py",
+        }, number
 
 
 def test_exec_keeps_directory_stdin_and_status(tmp_path: Path) -> None:

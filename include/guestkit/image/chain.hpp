@@ -116,7 +116,8 @@ class image_chain {
       file.refuse("is encrypted by QEMU (" + info.encryption + "), which libguestfs cannot open", ENOTSUP);
     if (const auto* kind = raw::foreign_kind_of(info.content); !format && kind != nullptr)
       file.refuse("is no disk but " + described(*kind, file.read_some(0, 8192)) + ": " +
-                      std::string(kind->remedy) + ", or state format=raw if it is a disk",
+                      std::string(kind->remedy) +
+                      (kind->remedy == raw::unpack_disk ? "" : ", or state format=raw if it is a disk"),
                   EINVAL);
 
     const bool is_device = file.is_device();

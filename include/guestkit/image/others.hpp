@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "../generated/image_info.hpp"
 #include "file.hpp"
 
 namespace guestkit::detail {

@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "../generated/image_info.hpp"
 #include "file.hpp"
-#include "info.hpp"
 #include "sectors.hpp"
 
 namespace guestkit::detail {

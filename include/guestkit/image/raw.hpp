@@ -23,7 +23,7 @@ namespace raw {
 
 using std::string_view_literals::operator""sv;
 
-inline constexpr std::string_view unpack = "unpack it",
+inline constexpr std::string_view unpack = "unpack it", unpack_disk = "unpack the disk that is in it",
                                   look = "look at it: it may be what a server answered in the disk's place";
 
 inline constexpr std::array foreign_kinds{
@@ -31,13 +31,13 @@ inline constexpr std::array foreign_kinds{
     foreign_kind{"xz", "a file that xz made", unpack},
     foreign_kind{"zstd", "a file that zstd made", unpack},
     foreign_kind{"bzip2", "a file that bzip2 made", unpack},
-    foreign_kind{"tar", "a file that tar made", unpack},
-    foreign_kind{"zip", "a ZIP archive", unpack},
-    foreign_kind{"7z", "a 7z archive", unpack},
-    foreign_kind{"rar", "a RAR archive", unpack},
+    foreign_kind{"tar", "an archive (tar)", unpack_disk},
+    foreign_kind{"zip", "a ZIP archive", unpack_disk},
+    foreign_kind{"7z", "a 7z archive", unpack_disk},
+    foreign_kind{"rar", "a RAR archive", unpack_disk},
     foreign_kind{"lz4", "a file that lz4 made", unpack},
-    foreign_kind{"cpio", "a cpio archive", unpack},
-    foreign_kind{"cab", "a CAB archive", unpack},
+    foreign_kind{"cpio", "a cpio archive", unpack_disk},
+    foreign_kind{"cab", "a CAB archive", unpack_disk},
     foreign_kind{"ar", "an archive, such as a Debian package", unpack},
     foreign_kind{"rpm", "an RPM package", unpack},
     foreign_kind{"wim", "a Windows image (WIM), which holds files", "apply it to a disk"},
@@ -232,9 +232,14 @@ inline std::string_view foreign_content(const image_file& file, const image_bloc
   if (found.empty() && start.begins_with("MZ") && start.size() >= 64 &&
       start.bytes(start.le32(60), 4) == "PE\0\0"sv)
     found = "pe";
-  if (found.empty() && is_text(start.bytes())) found = kind_of_text(start.bytes());
+  if (found.empty() && is_text(start.bytes())) {
+    found = kind_of_text(start.bytes());
+    // Whole sectors of one long line are what somebody filled a disk with.
+    if (found == "text" && file.size() % 512 == 0 && start.bytes().find('\n') == std::string_view::npos)
+      found = "";
+  }
   const auto* kind = foreign_kind_of(found);
-  return kind == nullptr || is_disk(file, start, kind->remedy == unpack) ? "" : found;
+  return kind == nullptr || is_disk(file, start, kind->remedy.starts_with("unpack")) ? "" : found;
 }
 
 }  // namespace raw

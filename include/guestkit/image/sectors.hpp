@@ -10,7 +10,7 @@
 #include <string>
 #include <utility>
 
-#include "info.hpp"
+#include "../generated/image_info.hpp"
 #include "raw.hpp"
 
 namespace guestkit::detail {

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include "../generated/image_info.hpp"
 #include "file.hpp"
-#include "info.hpp"
 
 namespace guestkit::detail {
 

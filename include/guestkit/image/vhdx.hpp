@@ -9,8 +9,8 @@
 #include <string_view>
 #include <utility>
 
+#include "../generated/image_info.hpp"
 #include "file.hpp"
-#include "info.hpp"
 #include "vhd.hpp"
 
 namespace guestkit::detail {

@@ -9,8 +9,8 @@
 #include <string>
 #include <string_view>
 
+#include "../generated/image_info.hpp"
 #include "file.hpp"
-#include "info.hpp"
 
 namespace guestkit::detail {
 

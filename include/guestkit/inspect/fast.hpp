@@ -18,6 +18,7 @@
 
 #include "../files.hpp"
 #include "layout.hpp"
+#include "mounts.hpp"
 #include "rules.hpp"
 #include "system.hpp"
 
@@ -33,7 +34,7 @@ class fast_inspection {
  public:
   fast_inspection(Guest& g, layout<Guest>& layout) : g_(g), layout_(layout) {}
 
-  /// The only operating system; throws doubt. Its root is left mounted if nothing else is to be.
+  /// The only operating system; throws doubt. It is left mounted.
   InspectedSystem run() {
     for (const auto& device : layout_.candidates()) check_type(device);
     for (const auto& disk : layout_.disks())
@@ -42,6 +43,71 @@ class fast_inspection {
     mount_root();
     read_root();
     return std::move(system_);
+  }
+
+  /// What is known to differ from libguestfs' answer: the fact, and why.
+  const std::vector<std::string>& corrections() const noexcept { return corrections_; }
+
+  /// The Linux on the filesystem that is mounted at /, as far as these rules go, and mounts what belongs to
+  /// it; nothing if there is none. What is beyond the rules is told in the failures.
+  std::optional<InspectedSystem> read_alone(const std::string& root, bool readonly = true) {
+    if (no_linux_root()) return std::nullopt;
+    root_ = root;
+    system_ = {.root = root, .type = "linux"};
+    for (auto* fact :
+         {&system_.distro, &system_.product_name, &system_.product_variant, &system_.arch, &system_.hostname,
+          &system_.package_format, &system_.package_management, &system_.osinfo})
+      *fact = "unknown";
+    mount_others(readonly);
+    const auto as_far_as_possible = [&](const char* part, auto&& read) {
+      try {
+        read();
+      } catch (const doubt& reason) {
+        system_.failures.push_back({.part = part, .message = reason.reason});
+      }
+    };
+    as_far_as_possible("os_release", [&] { read_release(); });
+    as_far_as_possible("arch", [&] { read_architecture(); });
+    as_far_as_possible("hostname", [&] { read_hostname(); });
+    if (system_.distro.empty()) system_.distro = "unknown";
+    return std::move(system_);
+  }
+
+  /// Puts right what libguestfs says of a Linux whose files it does not see as the guest does: with /usr on a
+  /// filesystem of its own, or os-release with CRLF. The guest is mounted.
+  void correct(InspectedSystem& theirs, std::vector<std::string>& corrections) {
+    const bool apart = std::any_of(theirs.mountpoints.begin(), theirs.mountpoints.end(),
+                                   [](const auto& place) { return place.first == "/usr"; });
+    system_ = theirs;
+    try {
+      if (!apart) {
+        const auto text = text_of("/etc/os-release");
+        if (!text || !os_release_of(*text).has_carriage_returns) return;
+      }
+      for (auto& name : names_in(g_, "/etc")) etc_.insert(std::move(name));
+      read_release();
+      read_architecture();
+    } catch (const doubt&) {  // then theirs may be the better answer
+      return;
+    }
+    const auto settle = [&](const char* fact, auto& wrong, const auto& right) {
+      if (wrong == right) return;
+      if constexpr (requires { std::to_string(right); })
+        corrections.push_back(std::string(fact) + ": " + std::to_string(right) + " instead of " +
+                              std::to_string(wrong));
+      else
+        corrections.push_back(std::string(fact) + ": " + printable(right) + " instead of " +
+                              printable(wrong));
+      wrong = right;
+    };
+    settle("distro", theirs.distro, system_.distro);
+    settle("product_name", theirs.product_name, system_.product_name);
+    settle("major_version", theirs.major_version, system_.major_version);
+    settle("minor_version", theirs.minor_version, system_.minor_version);
+    settle("arch", theirs.arch, system_.arch);
+    settle("package_format", theirs.package_format, system_.package_format);
+    settle("package_management", theirs.package_management, system_.package_management);
+    settle("osinfo", theirs.osinfo, system_.osinfo);
   }
 
   /// The packages; throws doubt. The guest is mounted.
@@ -86,11 +152,15 @@ class fast_inspection {
         names.insert(folded);
       }
       if (std::none_of(names.begin(), names.end(), is_signature)) continue;
-      if (!root_.empty()) throw doubt{"two filesystems that look like roots"};
       for (const auto* other :
            {"hurd", "service", "netbsd", "bsd", "grub", "grub2", "windows", "winnt", "win32", "win",
             "reactos", "boot.ini", "fdos", "dos", "system volume information"})
         if (names.contains(other)) throw doubt{"the root has a " + std::string(other)};
+      if (!names.contains("etc")) {  // a /usr, if the root says so
+        usr_like_.push_back(device);
+        continue;
+      }
+      if (!root_.empty()) throw doubt{"two filesystems that look like roots"};
       root_ = device;
     }
     if (root_.empty()) throw doubt{"no filesystem that looks like a root"};
@@ -130,32 +200,71 @@ class fast_inspection {
     return regular;
   }
 
-  void read_root() {
-    if (kind("/", "etc") != FileKind::directory) throw doubt{"/etc is no directory"};
+  /// Why the filesystem at / is no root of a Linux; nothing: it is one.
+  std::optional<std::string> no_linux_root() {
+    if (kind("/", "etc") != FileKind::directory) return "/etc is no directory";
     const auto bin = kind("/", "bin");
     if (bin != FileKind::directory &&
         (bin != FileKind::symlink || g_.readlinklist("/", string_list{"bin"}).at(0) != "usr/bin"))
-      throw doubt{"/bin is neither a directory nor a link to usr/bin"};
+      return "/bin is neither a directory nor a link to usr/bin";
     for (auto& name : names_in(g_, "/etc")) etc_.insert(std::move(name));
-    for (const auto* other : {"freebsd-update.conf", "release", "mdadm.conf", "mdadm"})
-      if (etc_.contains(other)) throw doubt{"/etc/" + std::string(other)};
     const auto fstab = kind("/etc", "fstab");
     if (fstab != FileKind::regular &&
         (fstab != FileKind::unknown || kind("/etc", "hosts") != FileKind::regular))
-      throw doubt{"no regular /etc/fstab"};
+      return "no regular /etc/fstab";
+    return std::nullopt;
+  }
+
+  void read_root() {
+    if (const auto reason = no_linux_root()) throw doubt{*reason};
+    for (const auto* other : {"freebsd-update.conf", "release"})
+      if (etc_.contains(other)) throw doubt{"/etc/" + std::string(other)};
     system_.root = root_;
     system_.type = "linux";
     system_.product_variant = "unknown";
+    mount_others(true);
+    check_others();
     read_release();
     read_architecture();
-    read_fstab();
     read_hostname();
+  }
+
+  /// Mounts what fstab names, and takes note of what libguestfs reads otherwise.
+  void mount_others(bool readonly) {
+    auto plan = plan_mounts(g_, layout_, root_);
+    system_.mountpoints = std::move(plan.mountpoints);
+    system_.filesystems = std::move(plan.filesystems);
+    system_.failures = std::move(plan.failures);
+    corrections_ = std::move(plan.corrections);
+    const auto planned = system_.mountpoints.size();
+    mount_behind_root(g_, system_.mountpoints, readonly, system_.failures,
+                      [](const std::string&, const std::string&) {});
+    if (system_.mountpoints.size() != planned)
+      corrections_.emplace_back("mountpoints: what leads out of the guest's directories is left out");
+  }
+
+  /// Whether what is mounted explains the filesystems that look like a /usr.
+  void check_others() {
+    std::string usr;
+    for (const auto& [mountpoint, device] : system_.mountpoints) {
+      if (mountpoint == "/usr") usr = device;
+      if (mountpoint == "/etc" || mountpoint.starts_with("/etc/"))
+        throw doubt{mountpoint + " is a filesystem of its own"};
+    }
+    for (const auto& device : usr_like_)
+      if (device != usr) throw doubt{"two filesystems that look like roots"};
+    if (!usr.empty())
+      corrections_.emplace_back(
+          "distro, version, arch: /usr is a filesystem of its own, without which"
+          " libguestfs looks at the root");
   }
 
   void read_release() {
     const auto text = text_of("/etc/os-release");
     if (!text) throw doubt{"no os-release"};
     const auto release = os_release_of(*text);
+    if (release.has_carriage_returns)
+      corrections_.emplace_back("distro, version: the lines of os-release end in CRLF");
     system_.distro = distro_of(release.id);
     if (system_.distro.empty()) throw doubt{"a distribution whose rules guestkit does not know"};
     if (release.pretty_name.empty()) throw doubt{"os-release without PRETTY_NAME"};
@@ -227,69 +336,9 @@ class fast_inspection {
     system_.hostname = "unknown";
   }
 
-  void read_fstab() {
-    std::vector<std::pair<std::string, std::string>> entries;  // device, mountpoint
-    if (const auto text = text_of("/etc/fstab"))
-      for (const auto& entry : fstab_of(*text)) {
-        if (is_ignored(entry)) continue;
-        if (entry.type == "btrfs") throw doubt{"btrfs in fstab"};
-        const auto device = device_of(entry.spec);
-        if (!device.empty()) entries.emplace_back(device, entry.file);
-      }
-    if (entries.empty()) entries.emplace_back(root_, "/");
-    hashtable mountpoints;
-    for (const auto& [device, file] : entries) {
-      system_.filesystems.push_back(device);
-      if (!file.starts_with('/')) continue;
-      if (file == "/usr") throw doubt{"/usr is a filesystem of its own"};
-      if (file.find("//") != std::string::npos || (file.size() > 1 && file.ends_with('/')))
-        throw doubt{"a mountpoint with spare slashes"};
-      if (!mountpoints.emplace(file, device).second) throw doubt{"two filesystems on one mountpoint"};
-    }
-    std::reverse(system_.filesystems.begin(), system_.filesystems.end());  // as libguestfs returns them
-    system_.mountpoints = in_mount_order(mountpoints);
-  }
-
-  /// The device of an entry; empty: none, as for tmpfs.
-  std::string device_of(const std::string& spec) {
-    if (spec.starts_with("UUID=")) return device_with("UUID", spec.substr(5));
-    if (spec.starts_with("LABEL=")) return device_with("LABEL", spec.substr(6));
-    if (spec == "/dev/root") return root_;
-    if (!spec.starts_with("/dev/")) {
-      if (spec.size() >= 18 && spec[16] == '.') throw doubt{"fstab may name a disk as OpenBSD does"};
-      return {};
-    }
-    for (const auto& volume : layout_.volumes())
-      if (spec == volume || spec == mapper_name(volume)) return volume;
-    const auto disk = spec.size() > 8 ? spec.substr(6, 1) : "";
-    const bool plain = spec.size() > 8 && std::string_view("hsv").find(spec[5]) != std::string_view::npos &&
-                       disk == "d" && spec[7] >= 'a' && spec[7] <= 'z' &&
-                       std::all_of(spec.begin() + 8, spec.end(), is_digit);
-    if (!plain) throw doubt{"a device name in fstab that guestkit does not resolve"};
-    const auto number = static_cast<std::size_t>(spec[7] - 'a');
-    if (number < layout_.disks().size()) {
-      const auto device = layout_.disks()[number] + spec.substr(8);
-      const auto& all = layout_.partitions();
-      if (std::find(all.begin(), all.end(), device) != all.end()) return device;
-    }
-    throw doubt{"a device in fstab that is not there"};
-  }
-
-  std::string device_with(const char* tag, const std::string& value) {
-    std::string only;
-    auto devices = layout_.candidates();
-    for (const auto& device : devices)
-      if (layout_.fact(device, tag) == value) {
-        if (!only.empty()) throw doubt{"two devices with one UUID or label"};
-        only = device;
-      }
-    if (only.empty()) throw doubt{"a UUID or label in fstab that is not there"};
-    return only;
-  }
-
   Guest& g_;
   layout<Guest>& layout_;
-  std::vector<std::string> filesystems_;
+  std::vector<std::string> filesystems_, usr_like_, corrections_;
   std::set<std::string> etc_;
   std::string root_, mounted_;
   InspectedSystem system_;
@@ -302,16 +351,6 @@ inline std::vector<std::string> differences(const InspectedSystem& fast, const I
     if (ours != other) all.push_back(std::string(name) + ": " + ours + " instead of " + other);
   };
   const auto number = [](int n) { return std::to_string(n); };
-  const auto joined_list = [](const auto& list) {
-    std::string text;
-    for (const auto& item : list) {
-      if constexpr (requires { item.first; })
-        text += item.first + "=" + item.second + " ";
-      else
-        text += item + " ";
-    }
-    return text;
-  };
   compare("root", fast.root, theirs.root);
   compare("type", fast.type, theirs.type);
   compare("distro", fast.distro, theirs.distro);
@@ -324,9 +363,9 @@ inline std::vector<std::string> differences(const InspectedSystem& fast, const I
   compare("package_format", fast.package_format, theirs.package_format);
   compare("package_management", fast.package_management, theirs.package_management);
   compare("osinfo", fast.osinfo, theirs.osinfo);
-  compare("mountpoints", joined_list(fast.mountpoints), joined_list(theirs.mountpoints));
-  compare("filesystems", joined_list(fast.filesystems), joined_list(theirs.filesystems));
-  compare("drive_mappings", joined_list(fast.drive_mappings), joined_list(theirs.drive_mappings));
+  compare("mountpoints", listed(fast.mountpoints), listed(theirs.mountpoints));
+  compare("filesystems", listed(fast.filesystems), listed(theirs.filesystems));
+  compare("drive_mappings", listed(fast.drive_mappings), listed(theirs.drive_mappings));
   if (fast.applications != theirs.applications || fast.applications_complete != theirs.applications_complete)
     all.emplace_back("applications");
   if (fast.failures.size() != theirs.failures.size()) all.emplace_back("failures");

@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "../files.hpp"
+#include "../generated/inspection.hpp"
 #include "borrowed.hpp"
-#include "info.hpp"
 #include "options.hpp"
 #include "texts.hpp"
 
@@ -112,6 +112,9 @@ class layout {
   const string_list& volumes() {
     return listed(volumes_, [&] { return has_physical_volume() ? g_.lvs() : string_list(); });
   }
+
+  /// What keys have opened: the device on top, by the encrypted one.
+  const std::map<std::string, std::string>& opened() const noexcept { return opened_; }
 
   /// How full a filesystem is, while it is mounted.
   void measure_mounted(const std::string& device, const std::string& mountpoint) {

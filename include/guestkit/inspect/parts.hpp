@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "../files.hpp"
-#include "info.hpp"
+#include "../generated/inspection.hpp"
 #include "options.hpp"
 #include "texts.hpp"
 

@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "info.hpp"
+#include "../generated/inspection.hpp"
 #include "texts.hpp"
 
 namespace guestkit::detail {
@@ -78,11 +78,17 @@ struct os_release_facts {
   std::string id;
   std::string pretty_name;
   std::string version_id;
+  bool has_carriage_returns = false;  ///< which libguestfs takes for part of the values
 };
 
 inline os_release_facts os_release_of(std::string_view text) {
   std::map<std::string, std::string, std::less<>> values;
+  bool has_carriage_returns = false;
   for (auto line : lines_of(text)) {
+    if (line.ends_with('\r')) {
+      line.remove_suffix(1);
+      has_carriage_returns = true;
+    }
     if (line.empty() || line.front() == '#') continue;
     if (line.find('=') == std::string_view::npos) throw doubt{"a line of os-release without ="};
     const auto key = cut(line, "=");
@@ -92,7 +98,7 @@ inline os_release_facts os_release_of(std::string_view text) {
     const auto found = values.find(key);
     return found == values.end() ? std::string() : found->second;
   };
-  return {get("ID"), get("PRETTY_NAME"), get("VERSION_ID")};
+  return {get("ID"), get("PRETTY_NAME"), get("VERSION_ID"), has_carriage_returns};
 }
 
 /// libguestfs' name of the distributions whose rules guestkit knows, by os-release's ID; empty for others.
@@ -160,79 +166,6 @@ inline version_number release_version(std::string_view line, std::string_view pr
       static_cast<std::size_t>(std::find_if_not(line.begin(), line.end(), is_digit) - line.begin()));
   if (line.size() >= 2 && line[0] == '.' && is_digit(line[1])) version.minor = leading_number(line.substr(1));
   return version;
-}
-
-/// An entry of fstab, as it stands there.
-struct fstab_entry {
-  std::string spec;
-  std::string file;
-  std::string type;
-};
-
-/// fstab, if augeas is sure to read it as everybody else does: one that it cannot parse fails all of
-/// inspect_os.
-inline std::vector<fstab_entry> fstab_of(std::string_view text) {
-  const auto plain = [](const std::string& word, std::string_view more) {
-    return !word.empty() && std::all_of(word.begin(), word.end(), [&](char c) {
-      return std::isalnum(static_cast<unsigned char>(c)) != 0 || more.find(c) != std::string_view::npos;
-    });
-  };
-  const auto is_number = [](const std::string& word) { return word.size() == 1 && is_digit(word[0]); };
-  const auto is_options = [&](std::string_view options) {
-    if (options.ends_with(',')) return false;
-    while (!options.empty()) {
-      const std::string option(cut(options, ","));
-      if (!plain(option, "=-_./:@%+") || option.starts_with('=') || option.ends_with('=') ||
-          std::count(option.begin(), option.end(), '=') > 1)
-        return false;
-    }
-    return true;
-  };
-  if (!text.empty() && text.back() != '\n') throw doubt{"fstab does not end with a line break"};
-  std::vector<fstab_entry> entries;
-  for (const auto line : lines_of(text)) {
-    if (line.find_first_of("\r\v\f") != std::string_view::npos) throw doubt{"fstab has odd line breaks"};
-    if (line.empty() || line.starts_with('#')) continue;
-    const auto words = words_of(line);
-    const bool edges =
-        line.front() == ' ' || line.front() == '\t' || line.back() == ' ' || line.back() == '\t';
-    if (edges || words.size() < 4 || words.size() > 6 || !plain(words[0], "=-_./:@") ||
-        !plain(words[1], "-_./") || !plain(words[2], "-_.") || !is_options(words[3]) ||
-        (words.size() > 4 && !is_number(words[4])) || (words.size() > 5 && !is_number(words[5])))
-      throw doubt{"fstab has a line that is not of the plainest form"};
-    entries.push_back({words[0], words[1], words[2]});
-  }
-  return entries;
-}
-
-/// Whether libguestfs leaves out what is mounted there or comes from there.
-inline bool is_ignored(const fstab_entry& entry) {
-  const auto& spec = entry.spec;
-  const auto numbered = [&](std::string_view prefix) {
-    return spec.starts_with(prefix) && spec.size() > prefix.size() && is_digit(spec[prefix.size()]);
-  };
-  if (numbered("/dev/fd") || numbered("/dev/cd") || spec == "/dev/floppy" || spec == "/dev/cdrom" ||
-      spec.starts_with("/dev/iso9660/"))
-    return true;
-  const auto& file = entry.file;
-  for (const std::string_view place : {"/dev", "/proc", "/selinux", "/sys"})
-    if (file == place || (file.starts_with(place) && file[place.size()] == '/')) return true;
-  return file.starts_with("/media/");
-}
-
-/// How LVM writes a volume's name below /dev/mapper.
-inline std::string mapper_name(std::string_view volume) {
-  std::string_view rest = volume.substr(std::min<std::size_t>(volume.size(), 5));  // /dev/
-  std::string name = "/dev/mapper/";
-  for (const char c : rest) {
-    if (c == '/')
-      name += '-';
-    else if (c == '-')
-      name += "--";
-    else
-      name += c;
-  }
-  return name;
 }
 
 /// The architecture that file(1) and libguestfs see in the header of an ELF program.

@@ -7,9 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "../generated/inspection.hpp"
 #include "borrowed.hpp"
-#include "info.hpp"
 #include "layout.hpp"
+#include "mounts.hpp"
 #include "parts.hpp"
 
 namespace guestkit::detail {
@@ -52,25 +53,74 @@ InspectedSystem system_at(Guest& g, const std::string& root) {
   return system;
 }
 
-/// Mounts the guest's filesystems where its fstab has them; what cannot be mounted is told and left out. The
-/// root that was found is mounted even where fstab names another one, such as an array by a name of its own.
-template <class Guest>
-void mount_system(Guest& g, InspectedSystem& system, layout<Guest>& layout) {
-  const auto mount = [&](const std::string& device, const std::string& mountpoint) {
-    const auto error = attempt([&] {
-      g.mount_ro(device, mountpoint);
-      layout.measure_mounted(device, mountpoint);
-    });
-    if (error) system.failures.push_back(failure("mountpoints", *error));
-    return !error;
-  };
-  bool rooted = false;
-  for (const auto& [mountpoint, device] : system.mountpoints) {
-    if (mountpoint == "/" && mount(device, mountpoint)) rooted = true;
-    if (!rooted) rooted = mount(system.root, "/");
-    if (!rooted) return;
-    if (mountpoint != "/") mount(device, mountpoint);
+/// A list for people.
+template <class List>
+std::string listed(const List& list) {
+  std::string text;
+  for (const auto& item : list) {
+    if (!text.empty()) text += ", ";
+    if constexpr (requires { item.first; })
+      text += printable(item.first) + ' ' + printable(item.second);
+    else
+      text += printable(item);
   }
+  return text.empty() ? "nothing" : text;
+}
+
+/// libguestfs writes a subvolume with the slashes that fstab has.
+inline std::string with_plain_volume(std::string device) {
+  if (device.starts_with("btrfsvol:"))
+    for (auto at = device.find("//"); at != std::string::npos; at = device.find("//")) device.erase(at, 1);
+  return device;
+}
+
+/// Mounts an operating system that libguestfs has found: its root at /, whatever fstab names for it, and the
+/// others where they belong. What cannot be mounted is told.
+///
+/// Of a Linux guestkit's own plan counts, and whatever libguestfs has found beside fstab.
+/// @param corrections  told where the plan differs from what libguestfs says
+template <class Guest>
+void mount_system(Guest& g, InspectedSystem& system, layout<Guest>& layout,
+                  std::vector<std::string>& corrections) {
+  const auto mounted = [&](const std::string& device, const std::string& mountpoint) {
+    attempt([&] { layout.measure_mounted(device, mountpoint); });
+  };
+  if (const auto error = attempt([&] { g.mount_ro(system.root, "/"); }))
+    return system.failures.push_back(failure("mountpoints", *error));
+  mounted(system.root, "/");
+  for (auto& place : system.mountpoints) place.second = with_plain_volume(place.second);
+  for (auto& device : system.filesystems) device = with_plain_volume(device);
+  auto plan = system.type == "linux"
+                  ? plan_mounts(g, layout, system.root)
+                  : mount_plan{.mountpoints = {{"/", system.root}}, .filesystems = system.filesystems};
+  const auto devices = layout.candidates();
+  for (const auto& place : system.mountpoints) {
+    const std::string &mountpoint = place.first, &device = place.second;
+    if (mountpoint == "/" || plan.named.contains(mountpoint)) continue;
+    const bool is_there = std::any_of(devices.begin(), devices.end(), [&](const auto& known) {
+      return device == known || device.starts_with("btrfsvol:" + known + "/");
+    });
+    if (is_there) {
+      plan.mountpoints.emplace_back(mountpoint, device);
+    } else {
+      plan.failures.push_back({.part = "mountpoints",
+                               .message = printable(device) + " is not mounted on " + excerpt(mountpoint) +
+                                          ": no such device is on the disks"});
+    }
+  }
+  const auto settle = [&](const char* name, auto& theirs, auto& ours) {
+    auto one = theirs, other = ours;
+    std::sort(one.begin(), one.end());
+    std::sort(other.begin(), other.end());
+    if (one != other) corrections.push_back(name + (": " + listed(ours)) + " instead of " + listed(theirs));
+    theirs = std::move(ours);
+  };
+  std::stable_sort(plan.mountpoints.begin(), plan.mountpoints.end(),
+                   [](const auto& a, const auto& b) { return a.first.size() < b.first.size(); });
+  mount_behind_root(g, plan.mountpoints, true, plan.failures, mounted);
+  settle("mountpoints", system.mountpoints, plan.mountpoints);
+  settle("filesystems", system.filesystems, plan.filesystems);
+  system.failures = std::move(plan.failures);
 }
 
 /// Where the package formats that libguestfs lists keep their databases.

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "info.hpp"
+#include "../generated/inspection.hpp"
 
 namespace guestkit::detail {
 

@@ -1,0 +1,319 @@
+// What is mounted where: which devices a guest's fstab names, and the one function that mounts at a path that
+// a guest chose.
+//
+// libguestfs' mount does not chroot: it hands mount(8) the mountpoint behind /sysroot, so that `..` and a
+// guest's symlinks lead to the appliance's own files.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "../files.hpp"
+#include "../generated/inspection.hpp"
+#include "borrowed.hpp"
+#include "device_names.hpp"
+#include "fstab.hpp"
+#include "layout.hpp"
+
+namespace guestkit::detail {
+
+/// Filesystems by their mountpoints.
+using mountpoint_list = std::vector<std::pair<std::string, std::string>>;
+
+/// What is mounted where.
+struct mount_plan {
+  mountpoint_list mountpoints = {};  ///< the root at / first; shorter mountpoints before longer ones
+  std::vector<std::string> filesystems =
+      {};  ///< what fstab names, swap too; in libguestfs' order: last first
+  std::vector<InspectFailure> failures = {};
+  std::set<std::string> named = {};           ///< every mountpoint in fstab, mounted or not
+  std::vector<std::string> corrections = {};  ///< where libguestfs may read fstab otherwise, and errs
+};
+
+/// A regular file's first bytes, links followed in the guest; nothing if there is none. Throws Error for what
+/// is no regular file.
+template <class Guest>
+std::optional<std::string> beginning_of(Guest& g, const std::string& path, std::size_t limit) {
+  std::int64_t mode = 0, size = 0;
+  if (attempt([&] {
+        const auto status = g.statns(path);
+        mode = status.st_mode;
+        size = status.st_size;
+      }))
+    return std::nullopt;
+  if (kind_of(mode) != FileKind::regular) throw Error("read_small", path + ": not a regular file", EINVAL);
+  std::string text;
+  while (text.size() < limit && static_cast<std::int64_t>(text.size()) < size) {
+    const auto wanted = std::min(limit - text.size(), pread_most);
+    const buffer part = g.pread(path, static_cast<int>(wanted), static_cast<std::int64_t>(text.size()));
+    if (part.empty()) break;
+    text += part.view();
+  }
+  return text;
+}
+
+/// Decides what is mounted where: the root that was found at /, whatever fstab says; the rest as fstab says.
+template <class Guest>
+class mount_planner {
+ public:
+  mount_planner(Guest& g, layout<Guest>& layout, std::string root)
+      : g_(g), layout_(layout), root_(std::move(root)), names_(g, layout, root_) {}
+
+  /// The root is mounted at /, and nothing else is.
+  mount_plan run() {
+    plan_.mountpoints.emplace_back("/", root_);
+    const auto read = read_fstab();
+    for (const auto& entry : read.entries) names_.learn(entry.spec, entry.file == "/");
+    for (const auto& entry : read.entries) add(entry);
+    auto& all = plan_.filesystems;
+    std::reverse(all.begin(), all.end());
+    const bool any = !all.empty();
+    if (std::find(all.begin(), all.end(), root_) == all.end()) all.push_back(root_);
+    if (any && !rooted_) correct("fstab has no line for the root that was found");
+    if (names_.are_reordered()) correct("the disks were given in another order than the guest's");
+    std::stable_sort(plan_.mountpoints.begin(), plan_.mountpoints.end(),
+                     [](const auto& a, const auto& b) { return a.first.size() < b.first.size(); });
+    return std::move(plan_);
+  }
+
+ private:
+  fstab_lines read_fstab() {
+    fstab_lines read;
+    const auto error = attempt([&] {
+      if (const auto text = beginning_of(g_, "/etc/crypttab", most_fstab_bytes)) names_.read_crypttab(*text);
+    });
+    if (error) plan_.failures.push_back(failure("mountpoints", *error));
+    if (const auto unread = attempt([&] {
+          if (const auto text = beginning_of(g_, "/etc/fstab", most_fstab_bytes + 1))
+            read = fstab_of(std::string_view(*text).substr(0, most_fstab_bytes),
+                            text->size() <= most_fstab_bytes);
+        }))
+      plan_.failures.push_back(failure("mountpoints", *unread));
+    plan_.failures.insert(plan_.failures.end(), read.failures.begin(), read.failures.end());
+    if (read.breaks_augeas) correct("fstab has lines that libguestfs may not read");
+    return read;
+  }
+
+  void correct(const std::string& why) { plan_.corrections.push_back("mountpoints: " + why); }
+
+  void tell(const fstab_entry& entry, const std::string& why) {
+    plan_.failures.push_back(line_failure(entry.line, why));
+    correct(plan_.failures.back().message);
+  }
+
+  void add(const fstab_entry& written) {
+    auto entry = written;
+    const auto file = plain_path(entry.file);
+    if (file) entry.file = *file;
+    if (is_ignored(entry)) return;
+    const auto found = names_.find(entry.spec);
+    if (entry.file == "/") return add_root(entry, found);
+    if (found.devices.empty() && found.why.empty()) return;  // tmpfs, a server's, a bind mount, …
+    if (entry.file.starts_with('/')) plan_.named.insert(entry.file);
+    const auto mounted_on = excerpt(entry.spec) + " is not mounted on " + excerpt(entry.file) + ": ";
+    if (!found.is_known()) {
+      if (entry.file.starts_with('/')) tell(entry, mounted_on + found.why);
+      return;
+    }
+    const auto device = volume_of(found.devices.front(), entry);
+    if (!device) return tell(entry, mounted_on + "no subvolume on it has the number that the options say");
+    plan_.filesystems.push_back(*device);
+    if (!entry.file.starts_with('/')) return;  // swap, or none
+    if (!file) return tell(entry, mounted_on + "the mountpoint climbs by \"..\"");
+    if (std::any_of(plan_.mountpoints.begin(), plan_.mountpoints.end(),
+                    [&](const auto& other) { return other.first == *file; }))
+      return tell(entry, mounted_on + "another line has that mountpoint");
+    plan_.mountpoints.emplace_back(*file, *device);
+    if (!is_certain(written, *device))
+      correct("/etc/fstab, line " + std::to_string(entry.line) + ": libguestfs may read it otherwise");
+  }
+
+  /// What stands for / is the root, or is told.
+  void add_root(const fstab_entry& entry, const named_device& found) {
+    plan_.named.insert("/");
+    if (std::exchange(rooted_, true)) return tell(entry, "another line has that mountpoint");
+    plan_.filesystems.push_back(root_);
+    auto candidates = found.devices;
+    if (found.is_known())
+      if (const auto volume = volume_of(found.devices.front(), entry)) candidates = {*volume};
+    const bool fits = std::any_of(candidates.begin(), candidates.end(), [&](const auto& device) {
+      return device == root_ || root_.starts_with("btrfsvol:" + device + "/");
+    });
+    if (!fits) {
+      const auto why = found.is_known() ? "that is " + printable(candidates.front()) : found.why;
+      return tell(entry, "/ is to be " + excerpt(entry.spec) + (why.empty() ? "" : ": " + why) + "; " +
+                             printable(root_) + ", where the system was found, is mounted instead");
+    }
+    if (candidates.size() != 1 || candidates.front() != root_ || !is_certain(entry, root_))
+      correct("/etc/fstab, line " + std::to_string(entry.line) + ": libguestfs may read it otherwise");
+  }
+
+  /// Whether libguestfs, also an old one, surely reads the line as guestkit does.
+  bool is_certain(const fstab_entry& entry, const std::string& device) {
+    const auto& spec = entry.spec;
+    if (!entry.plain || plain_path(entry.file) != entry.file) return false;
+    if (entry.type == "btrfs" && option_of(entry.options, "subvolid") && !option_of(entry.options, "subvol"))
+      return false;
+    if (spec.starts_with("UUID="))
+      return device.starts_with("btrfsvol:") || layout_.fact(device, "UUID") == spec.substr(5);
+    if (spec.starts_with("LABEL=") || spec == "/dev/root") return true;
+    if (const auto name = bus_name_of(spec)) return name->bus.ends_with("d") && !name->partition.empty();
+    return spec.starts_with("/dev/") && !spec.starts_with("/dev/disk/") && !spec.starts_with("/dev/md");
+  }
+
+  /// With the subvolume of btrfs that the options say; nothing if there is no such one.
+  std::optional<std::string> volume_of(const std::string& device, const fstab_entry& entry) {
+    if (entry.type != "btrfs") return device;
+    if (auto volume = option_of(entry.options, "subvol")) {
+      volume->erase(0, volume->find_first_not_of('/'));
+      return volume->empty() ? device : "btrfsvol:" + device + "/" + *volume;
+    }
+    const auto number = option_of(entry.options, "subvolid");
+    if (!number || number_of(*number) == 5 || number_of(*number) == 0) return device;
+    std::optional<std::string> found;
+    attempt([&] {
+      for (const auto& volume : g_.btrfs_subvolume_list(device))
+        if (std::to_string(volume.btrfssubvolume_id) == *number)
+          found = "btrfsvol:" + device + "/" + volume.btrfssubvolume_path;
+    });
+    return found;
+  }
+
+  Guest& g_;
+  layout<Guest>& layout_;
+  std::string root_;
+  device_names<Guest> names_;
+  mount_plan plan_;
+  bool rooted_ = false;
+};
+
+template <class Guest>
+mount_plan plan_mounts(Guest& g, layout<Guest>& layout, const std::string& root) {
+  return mount_planner<Guest>(g, layout, root).run();
+}
+
+/// Every filesystem that may be looked into, btrfs' subvolumes beside the default one too.
+template <class Guest>
+string_list mountable_filesystems(Guest& g, layout<Guest>& layout) {
+  constexpr std::size_t most_subvolumes = 64;
+  string_list all;
+  for (const auto& device : layout.candidates()) {
+    const auto type = layout.fact(device, "TYPE");
+    if (type.empty() || type == "swap" || type == "crypto_LUKS" || type == "BitLocker" ||
+        type.ends_with("_member"))
+      continue;
+    all.push_back(device);
+    if (type != "btrfs") continue;
+    attempt([&] {
+      std::size_t count = 0;
+      const auto usual = g.btrfs_subvolume_get_default(device);
+      for (const auto& volume : g.btrfs_subvolume_list(device))
+        if (static_cast<std::int64_t>(volume.btrfssubvolume_id) != usual && ++count <= most_subvolumes &&
+            volume.btrfssubvolume_path.find(',') == std::string::npos)
+          all.push_back("btrfsvol:" + device + "/" + volume.btrfssubvolume_path);
+    });
+  }
+  return all;
+}
+
+/// Why libguestfs' inspection must not be asked about the filesystem at /: it has augeas open these files
+/// outside of the guest's root, read all of them and look up each entry. Nothing: it may be.
+template <class Guest>
+std::optional<std::string> fault_for_augeas(Guest& g) {
+  const auto look = [&](const std::string& path) {
+    auto kind = std::optional<FileKind>();
+    std::int64_t size = 0;
+    attempt([&] {
+      const auto status = g.lstatns(path);
+      kind = kind_of(status.st_mode);
+      size = status.st_size;
+    });
+    return std::pair(kind, size);
+  };
+  const auto is = [&](const char* path, FileKind kind) { return look(path).first == kind; };
+  if (!is("/etc", FileKind::directory)) return std::nullopt;
+  if (!is("/etc/fstab", FileKind::regular) && !is("/etc/hosts", FileKind::regular)) return std::nullopt;
+  if (is("/etc/mdadm", FileKind::symlink)) return "/etc/mdadm is a symlink";
+  for (const std::string path : {"/etc/fstab", "/etc/crypttab", "/etc/mdadm.conf", "/etc/mdadm/mdadm.conf"}) {
+    const auto [kind, size] = look(path);
+    if (!kind) continue;
+    if (*kind != FileKind::regular) return path + " is no regular file";
+    if (size > static_cast<std::int64_t>(most_fstab_bytes))
+      return path + " has " + std::to_string(size) + " bytes";
+  }
+  std::optional<std::string> fault;
+  attempt([&] {
+    if (const auto text = beginning_of(g, "/etc/fstab", most_fstab_bytes); text && fstab_of(*text).is_cut)
+      fault = "/etc/fstab has more than " + std::to_string(most_fstab_entries) + " entries";
+  });
+  return fault;
+}
+
+/// Why a path of the guest's is no place to mount at; nothing: it is one. Each name on the way must be a
+/// directory of the guest, and no symlink, since libguestfs follows that one outside of the guest.
+template <class Guest>
+std::optional<std::string> fault_of_mountpoint(Guest& g, const std::string& mountpoint) {
+  if (!mountpoint.starts_with('/')) return "the mountpoint is no absolute path";
+  const auto path = plain_path(mountpoint);
+  if (!path) return "the mountpoint climbs by \"..\"";
+  for (auto end = path->find('/', 1); *path != "/"; end = path->find('/', end + 1)) {
+    const auto part = path->substr(0, end);
+    auto kind = FileKind::unknown;
+    if (const auto error = attempt([&] { kind = kind_of(g.lstatns(part).st_mode); }))
+      return excerpt(part) + (error->error_number() == ENOENT ? " is not there" : " cannot be looked at");
+    if (kind == FileKind::symlink) return excerpt(part) + " is a symlink";
+    if (kind != FileKind::directory) return excerpt(part) + " is no directory";
+    if (end == std::string::npos) break;
+  }
+  return std::nullopt;
+}
+
+/// Mounts at the guest's mountpoints, behind the root; nothing else in guestkit mounts at a path that a guest
+/// chose. What cannot be mounted is told in the failures; a mountpoint at which nobody may mount is taken
+/// out.
+/// @param mountpoints  shorter ones first; / is mounted
+/// @param mounted      told of each that is: its filesystem and its mountpoint
+template <class Guest, class F>
+void mount_behind_root(Guest& g, mountpoint_list& mountpoints, bool readonly,
+                       std::vector<InspectFailure>& failures, F&& mounted) {
+  constexpr std::size_t most = 100;
+  std::size_t count = 0;
+  const auto refuse = [&](const std::string& mountpoint, const std::string& device, const std::string& why) {
+    failures.push_back(
+        {.part = "mountpoints",
+         .message = printable(device) + " is not mounted on " + excerpt(mountpoint) + ": " + why});
+  };
+  std::erase_if(mountpoints, [&](const auto& place) {
+    const std::string &mountpoint = place.first, &device = place.second;
+    if (mountpoint == "/") return false;
+    if (++count > most) {
+      if (count == most + 1) refuse(mountpoint, device, "more than " + std::to_string(most) + " mountpoints");
+      return true;
+    }
+    auto fault = fault_of_mountpoint(g, mountpoint);
+    if (!fault && device.find(',') != std::string::npos)
+      fault = "a comma in its name would begin another option of mount(8)";
+    if (fault) {
+      refuse(mountpoint, device, *fault);
+      return true;
+    }
+    const auto path = *plain_path(mountpoint);
+    if (const auto error = attempt([&] { readonly ? g.mount_ro(device, path) : g.mount(device, path); })) {
+      refuse(mountpoint, device, one_line(error->message()));
+      failures.back().op = error->op();
+      failures.back().error_number = error->error_number();
+    } else {
+      mounted(device, path);
+    }
+    return false;
+  });
+}
+
+}  // namespace guestkit::detail

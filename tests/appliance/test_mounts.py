@@ -1,0 +1,108 @@
+"""What is mounted where: by an inspection, mount_guest and open_guest, and never outside of the guest."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from guestkit import Error, Event, Guestfs, open_guest
+from guestkit.guest import Mounted, mount_guest
+from tests.images.corpus import ATTACKED, images
+
+
+@contextmanager
+def launched(name: str) -> Iterator[Guestfs]:
+    (path,) = images([name]).values()
+    with Guestfs(appliance="inspection") as g:
+        g.open_disk(path, format="raw")
+        g.launch()
+        yield g
+
+
+def outside(g: Guestfs) -> set[str]:
+    """Where something is mounted in the appliance, but for the guest's own root."""
+    lines = g.debug("sh", ["cat /proc/mounts"]).splitlines()
+    places = {line.split()[1] for line in lines}
+    return {place for place in places if place != "/sysroot" and not place.startswith("/sysroot/")}
+
+
+def test_a_guest_mounts_nothing_outside_of_its_root_and_runs_no_program() -> None:
+    """fstab's `/../usr/bin` hid the appliance's programs: the guest's own `umount` ran as root."""
+    with launched("attack") as g:
+        before = outside(g)
+        for mode in ("auto", "libguestfs"):
+            (system,) = g.inspect(mode=mode).operating_systems  # type: ignore[arg-type]
+            told = " ".join(failure.message for failure in system.failures)
+            assert all(f'is not mounted on "{place}": ' in told for place in ATTACKED)
+            assert dict(system.mountpoints) == {"/": "/dev/sda1", "/safe": "/dev/sda2"}
+            assert outside(g) == before
+        for root in (None, "/dev/sda1"):
+            mounted = mount_guest(g, root=root)
+            assert dict(mounted.mountpoints) == {"/": "/dev/sda1", "/safe": "/dev/sda2"}
+            assert g.exists("/safe/umount")  # what may be mounted is
+            told = " ".join(failure.message for failure in mounted.failures)
+            assert all(f'is not mounted on "{place}": ' in told for place in ATTACKED)
+            assert outside(g) == before
+            g.umount_all()
+        assert outside(g) == before
+        assert g.debug("sh", ["ls -d /owned 2>/dev/null | wc -l"]).strip() == "0"
+
+
+def test_a_chosen_root_is_looked_at_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """One odd line of fstab kept everybody from looking at the file, `--root` or not."""
+    with launched("odd lines") as g:
+        calls: list[str] = []
+        g.set_event_callback(lambda event, handle, text, numbers: calls.append(str(text)), Event.TRACE)
+        g.set_trace(True)
+        mounted = mount_guest(g, root="/dev/sda1")
+        g.set_trace(False)
+        assert not [call for call in calls if "inspect_os" in call]
+        assert [call for call in calls if call.startswith('mount_ro "')] == [
+            'mount_ro "/dev/sda1" "/"',
+            'mount_ro "/dev/sda2" "/srv"',
+        ]
+        assert dict(mounted.mountpoints) == {"/": "/dev/sda1", "/srv": "/dev/sda2"}
+        assert mounted.system is not None
+        assert (mounted.system.distro, mounted.system.hostname) == ("debian", "debian12")
+        assert [failure.message.split(":")[0] for failure in mounted.failures] == [
+            f"/etc/fstab, line {line}" for line in (2, 3, 5)
+        ]
+        assert "line 2: cannot be read" in caplog.text
+        assert g.read_file("/srv/a") == b"b"
+
+        alone = mount_guest(g, root="LABEL=data")
+        assert alone == Mounted(root="/dev/sda2", system=None, mountpoints={"/": "/dev/sda2"}, failures=())
+        assert g.read_file("/a") == b"b"
+        with pytest.raises(Error) as caught:
+            mount_guest(g, root="UUID=none")
+        assert caught.value.errno == errno.ENOENT
+        assert "choose a root of the filesystems, /dev/sda1 (ext4), /dev/sda2 (ext4)" in caught.value.message
+
+
+def test_fstab_may_name_a_root_that_is_not_there(caplog: pytest.LogCaptureFixture) -> None:
+    """inspect() worked, and ls, cat, cp and open_guest failed, with an explicit root too."""
+    caplog.set_level(logging.WARNING, "guestkit")
+    (path,) = images(["root not there"]).values()
+    for root in (None, "/dev/sda1"):
+        with open_guest(path, format="raw", root=root) as g:
+            assert g.read_file("/etc/hostname") == b"debian12\n"
+        assert "/dev/sda1, where the system was found, is mounted instead" in caplog.text
+        caplog.clear()
+
+
+@pytest.mark.full
+def test_a_guest_with_usr_on_a_filesystem_of_its_own_is_whole() -> None:
+    (path,) = images(["ubuntu usr"]).values()
+    with open_guest(path, format="raw") as g:
+        assert g.read_file("/etc/os-release").startswith(b"PRETTY_NAME=")
+        assert g.is_file("/bin/bash", followsymlinks=True)
+
+
+def test_a_disk_without_a_system_is_mounted_alone() -> None:
+    with launched("no system") as g:
+        assert mount_guest(g).system is None
+        assert g.read_file("/photos/1.jpg") == b"jpeg"

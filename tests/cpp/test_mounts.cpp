@@ -1,0 +1,422 @@
+// What a guest's fstab says, which devices it names, and where nothing is ever mounted.
+#define BOOST_TEST_MODULE mounts
+#include <boost/test/unit_test.hpp>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <guestkit/guest.hpp>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "support.hpp"
+
+using namespace guestkit;
+using namespace guestkit::detail;
+
+namespace {
+
+/// A guest in memory: disks, what blkid says of them, and the files of what is mounted at /.
+struct pretended_guest {
+  string_list disks{"/dev/sda"};
+  string_list parts{"/dev/sda1", "/dev/sda2", "/dev/sda3"};
+  string_list arrays = {};
+  string_list mapped = {};
+  string_list volumes = {};
+  std::map<std::string, hashtable> facts{{"/dev/sda1", {{"TYPE", "ext4"}, {"UUID", "aaaa-1111"}}},
+                                         {"/dev/sda2", {{"TYPE", "ext4"}, {"LABEL", "data disk"}}},
+                                         {"/dev/sda3", {{"TYPE", "swap"}}}};
+  std::map<std::string, std::string> files{{"/etc", "d"}, {"/data", "d"}};  // "d", "l…", "p", or "-content"
+  std::vector<std::string> mounted = {};                                    // "device mountpoint"
+
+  static std::int64_t mode(const std::string& file) {
+    return file[0] == 'd' ? S_IFDIR : file[0] == 'l' ? S_IFLNK : file[0] == 'p' ? S_IFIFO : S_IFREG;
+  }
+  StatNS lstatns(const std::string& path) const {
+    const auto found = files.find(path);
+    if (found == files.end()) throw Error("lstatns", path + ": No such file or directory", ENOENT);
+    StatNS status{};
+    status.st_mode = mode(found->second);
+    status.st_size = static_cast<std::int64_t>(found->second.size()) - 1;
+    return status;
+  }
+  StatNS statns(const std::string& path) const { return lstatns(path); }
+  buffer pread(const std::string& path, int count, std::int64_t offset) const {
+    const auto part =
+        files.at(path).substr(static_cast<std::size_t>(offset) + 1, static_cast<std::size_t>(count));
+    std::unique_ptr<char, c_free> memory(static_cast<char*>(std::malloc(part.size() + 1)));
+    std::memcpy(memory.get(), part.c_str(), part.size() + 1);
+    return {std::move(memory), part.size()};
+  }
+  string_list list_devices() const { return disks; }
+  string_list list_partitions() const { return parts; }
+  string_list list_md_devices() const { return arrays; }
+  string_list list_dm_devices() const { return mapped; }
+  string_list vgs() const { return {}; }
+  string_list lvs() const { return volumes; }
+  std::vector<VG> vgs_full() const { return {}; }
+  std::string lvuuid(const std::string& volume) const {
+    return volume == "/dev/vg/home" ? "ABCDEF-ghij-klmn-opqr-stuv-wxyz-012345" : "no-uuid";
+  }
+  hashtable md_detail(const std::string& array) const {
+    return {{"name", array == "/dev/md127" ? "host:root" : "host:2"}};
+  }
+  hashtable blkid(const std::string& device) const {
+    const auto found = facts.find(device);
+    return found == facts.end() ? hashtable() : found->second;
+  }
+  std::string vfs_label(const std::string& device) const { return blkid(device)["LABEL"]; }
+  std::vector<BTRFSSubvolume> btrfs_subvolume_list(const std::string& /*device*/) const {
+    BTRFSSubvolume volume{};
+    volume.btrfssubvolume_id = 256;
+    volume.btrfssubvolume_path = "@home";
+    return {volume};
+  }
+  void mount_ro(const std::string& device, const std::string& mountpoint) {
+    mounted.push_back(device + ' ' + mountpoint);
+  }
+  void mount(const std::string& device, const std::string& mountpoint) { mount_ro(device, mountpoint); }
+
+  mount_plan plan(const std::string& fstab, const std::string& root = "/dev/sda1") {
+    files["/etc/fstab"] = '-' + fstab;
+    layout<pretended_guest> known(*this);
+    return plan_mounts(*this, known, root);
+  }
+  named_device find(const std::string& spec, const string_list& others = {}) {
+    layout<pretended_guest> known(*this);
+    device_names<pretended_guest> names(*this, known, "/dev/sda1");
+    for (const auto& other : others) names.learn(other, false);
+    return names.find(spec);
+  }
+  std::string device(const std::string& spec) {
+    const auto found = find(spec);
+    return found.is_known() ? found.devices.front() : "none: " + found.why;
+  }
+};
+
+std::string text(const mountpoint_list& mountpoints) {
+  std::string all;
+  for (const auto& [mountpoint, device] : mountpoints) all += mountpoint + '=' + device + ' ';
+  return all;
+}
+
+std::string text(const std::vector<InspectFailure>& failures) {
+  std::string all;
+  for (const auto& failure : failures) all += failure.part + ": " + failure.message + '\n';
+  return all;
+}
+
+bool has(const std::string& whole, const std::string& part) {
+  return whole.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+// The text.
+
+BOOST_AUTO_TEST_CASE(one_odd_line_costs_only_itself_and_is_told_with_its_number) {
+  const auto read = fstab_of(
+      "# comment\n"
+      "UUID=a / ext4 defaults 0 1\n"
+      "UUID=\"x\" TYPE=\"ext4\" /data ext4 defaults 1 2\n"
+      "/dev/sda2 /my data ext4 defaults 0 0\n"
+      "/dev/sda2 /srv ext4 defaults, noatime 0 2\n"
+      "broken\n"
+      "/dev/sda2 relative ext4 defaults 0 0\n"
+      "  /dev/sda3\tnone  swap\tsw\n"
+      "LABEL=l /var ext4 defaults 0 2 and more # words\n");
+  BOOST_REQUIRE_EQUAL(read.entries.size(), 3U);
+  BOOST_TEST(read.entries[0].line == 2U);
+  BOOST_TEST(read.entries[1].spec == "/dev/sda3");
+  BOOST_TEST(read.entries[2].file == "/var");
+  BOOST_REQUIRE_EQUAL(read.failures.size(), 5U);
+  BOOST_TEST(has(read.failures[0].message, "/etc/fstab, line 3: cannot be read: "));
+  BOOST_TEST(has(read.failures[0].message, "\"UUID=\"x\" TYPE=\"ext4\" /data ext4 defaults 1 2\""));
+  BOOST_TEST(has(read.failures[4].message, "line 7"));
+  BOOST_TEST(read.breaks_augeas);
+}
+
+BOOST_AUTO_TEST_CASE(line_ends_of_windows_and_a_missing_last_one_are_no_fault) {
+  const auto read = fstab_of("UUID=a / ext4 defaults 0 1\r\n\r\nUUID=b /b ext4 defaults 0 2");
+  BOOST_TEST(read.failures.empty());
+  BOOST_REQUIRE_EQUAL(read.entries.size(), 2U);
+  BOOST_TEST(read.entries[1].file == "/b");
+}
+
+BOOST_AUTO_TEST_CASE(octal_escapes_are_decoded_and_what_is_none_stays) {
+  BOOST_TEST(without_octal_escapes("/my\\040data\\011x\\134y") == "/my data\tx\\y");
+  BOOST_TEST(without_octal_escapes("\\04 \\999 \\477 \\0") == "\\04 \\999 \\477 \\0");
+  BOOST_TEST(without_octal_escapes("/\\303\\274") == "/\u00fc");
+  BOOST_TEST(without_octal_escapes("end\\040") == "end ");
+}
+
+BOOST_AUTO_TEST_CASE(a_nul_a_megabyte_in_one_line_and_escape_sequences_cost_their_line) {
+  const auto read = fstab_of(std::string("UUID=a\0 / ext4 defaults 0 1\n", 28) + std::string(1 << 17, 'x') +
+                             " / ext4 defaults\n\x1b[2J\xff\nUUID=c /c ext4 defaults\n");
+  BOOST_REQUIRE_EQUAL(read.entries.size(), 1U);
+  BOOST_TEST(read.entries[0].line == 4U);
+  BOOST_REQUIRE_EQUAL(read.failures.size(), 3U);
+  BOOST_TEST(has(read.failures[0].message, "a NUL byte"));
+  BOOST_TEST(has(read.failures[2].message, "\\x1b[2J\\xff"));
+  for (const auto& failure : read.failures) BOOST_TEST(failure.message.size() < 700U);
+}
+
+BOOST_AUTO_TEST_CASE(twenty_thousand_lines_are_cut_and_the_cut_is_told) {
+  std::string many, odd;
+  for (int i = 0; i < 20000; ++i) {
+    many += "UUID=" + std::to_string(i) + " /m" + std::to_string(i) + " ext4 defaults 0 0\n";
+    odd += "odd\n";
+  }
+  const auto read = fstab_of(many);
+  BOOST_TEST(read.is_cut);
+  BOOST_TEST(read.entries.size() == most_fstab_entries);
+  BOOST_REQUIRE_EQUAL(read.failures.size(), 1U);
+  BOOST_TEST(has(read.failures[0].message, "line 501: more than 500 entries"));
+  const auto unread = fstab_of(odd);
+  BOOST_TEST(unread.failures.size() == most_told_lines + 2);
+  BOOST_TEST(has(text(unread.failures), "480 more lines"));
+  const auto part = fstab_of("UUID=a / ext4 defaults\nUUID=b /b ex", false);
+  BOOST_TEST(part.entries.size() == 1U);
+  BOOST_TEST(part.is_cut);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_no_filesystem_of_a_disk_is_left_out) {
+  const auto ignored = [](const char* spec, const char* file) {
+    return is_ignored({.spec = spec, .file = file, .type = "ext4"});
+  };
+  BOOST_TEST(ignored("/dev/fd0", "/mnt"));
+  BOOST_TEST(ignored("/dev/sda1", "/proc"));
+  BOOST_TEST(ignored("/dev/sda1", "/sys/fs/x"));
+  BOOST_TEST(ignored("/dev/sda1", "/media/usb"));
+  BOOST_TEST(!ignored("/dev/sda1", "/media"));
+  BOOST_TEST(!ignored("/dev/sda1", "/development"));
+  BOOST_TEST(!ignored("/dev/fda", "/"));
+}
+
+// The names of devices.
+
+BOOST_AUTO_TEST_CASE(a_filesystem_is_found_by_what_is_on_it) {
+  pretended_guest guest;
+  guest.facts["/dev/sda2"].insert(
+      {{"UUID", "1234-ABCD"}, {"PART_ENTRY_UUID", "0fc63daf-01"}, {"PART_ENTRY_NAME", "my part/ition"}});
+  BOOST_TEST(guest.device("UUID=aaaa-1111") == "/dev/sda1");
+  BOOST_TEST(guest.device("UUID=\"aaaa-1111\"") == "/dev/sda1");
+  BOOST_TEST(guest.device("UUID=1234-abcd") == "/dev/sda2");  // libblkid: without regard to case
+  BOOST_TEST(guest.device("LABEL=data disk") == "/dev/sda2");
+  BOOST_TEST(has(guest.device("LABEL=Data disk"), "none: "));  // labels are bytes
+  BOOST_TEST(guest.device("PARTUUID=0FC63DAF-01") == "/dev/sda2");
+  BOOST_TEST(guest.device("PARTLABEL='my part/ition'") == "/dev/sda2");
+  BOOST_TEST(guest.device("/dev/disk/by-uuid/aaaa-1111") == "/dev/sda1");
+  BOOST_TEST(guest.device("/dev/disk/by-label/data\\x20disk") == "/dev/sda2");
+  BOOST_TEST(guest.device("/dev/disk/by-partuuid/0fc63daf-01") == "/dev/sda2");
+  BOOST_TEST(guest.device("/dev/disk/by-partlabel/my\\x20part\\x2fition") == "/dev/sda2");
+  BOOST_TEST(guest.device("UUID=") == "none: no filesystem on the disks has it");
+  guest.facts["/dev/sda1"]["LABEL"] = "data disk";
+  BOOST_TEST(has(guest.device("LABEL=data disk"), "several filesystems have it: /dev/sda1, /dev/sda2"));
+}
+
+BOOST_AUTO_TEST_CASE(a_btrfs_on_several_devices_is_one_filesystem) {
+  pretended_guest guest;
+  for (const auto* device : {"/dev/sda2", "/dev/sda3"})
+    guest.facts[device] = {{"TYPE", "btrfs"}, {"UUID", "many"}};
+  BOOST_TEST(guest.device("UUID=many") == "/dev/sda2");
+}
+
+BOOST_AUTO_TEST_CASE(the_names_of_other_buses_are_those_of_the_disks_in_their_order) {
+  pretended_guest guest;
+  for (const auto* name :
+       {"/dev/hda2", "/dev/sda2", "/dev/vda2", "/dev/xvda2", "/dev/nvme0n1p2", "/dev/mmcblk0p2",
+        "/dev/disk/by-id/ata-ACME_1-part2", "/dev/disk/by-path/pci-0000:00:1f.2-ata-1-part2"})
+    BOOST_TEST(guest.device(name) == "/dev/sda2", name << ": " << guest.device(name));
+  BOOST_TEST(has(guest.device("/dev/vda9"), "has no partition 9"));
+  BOOST_TEST(has(guest.device("/dev/vdb1"), "it is the guest's disk 2, and 1 was given"));
+  BOOST_TEST(has(guest.device("/dev/vda"), "has partitions"));
+  for (const auto* name : {"/dev/nvme0n2p1", "/dev/nvme0n1q1", "/dev/nvme0n1p", "/dev/sd1", "/dev/mmcblkp1",
+                           "/dev/sda99999", "/dev/nvme99999999999999999999n1p1", "/dev/sda1x"})
+    BOOST_TEST(guest.find(name).devices.empty(), name);
+  guest.disks = {"/dev/sda", "/dev/sdb"};
+  guest.parts.emplace_back("/dev/sdb1");
+  BOOST_TEST(guest.device("/dev/nvme1n1p1") == "/dev/sdb1");
+  BOOST_TEST(guest.find("/dev/vdb1", {"/dev/sda1", "/dev/vdb1"}).devices.empty());
+  BOOST_TEST(guest.find("/dev/disk/by-id/ata-x-part1").devices.empty());
+}
+
+BOOST_AUTO_TEST_CASE(what_fstab_has_for_the_root_shows_in_which_order_the_disks_are) {
+  pretended_guest guest;
+  guest.disks = {"/dev/sda", "/dev/sdb"};
+  guest.parts.insert(guest.parts.end(), {"/dev/sdb1", "/dev/sdb2"});
+  const auto plan = guest.plan(
+      "/dev/vda2 / ext4 defaults 0 1\n/dev/vda1 /boot ext4 defaults 0 2\n"
+      "/dev/vdb1 /data ext4 defaults 0 2\n",
+      "/dev/sdb2");
+  BOOST_TEST(text(plan.mountpoints) == "/=/dev/sdb2 /boot=/dev/sdb1 ");
+  BOOST_TEST(has(text(plan.failures),
+                 "line 3: \"/dev/vdb1\" is not mounted on \"/data\": the disks were given"
+                 " in another order than the guest's"));
+}
+
+BOOST_AUTO_TEST_CASE(volumes_arrays_and_opened_devices_have_several_names) {
+  pretended_guest guest;
+  guest.facts["/dev/sda3"] = {{"TYPE", "LVM2_member"}};
+  guest.volumes = {"/dev/vg/home", "/dev/vg-0/root"};
+  BOOST_TEST(guest.device("/dev/vg-0/root") == "/dev/vg-0/root");
+  BOOST_TEST(guest.device("/dev/mapper/vg--0-root") == "/dev/vg-0/root");
+  BOOST_TEST(guest.device("/dev/disk/by-id/dm-name-vg-home") == "/dev/vg/home");
+  BOOST_TEST(guest.device("/dev/disk/by-id/dm-uuid-LVM-00000000000000000000000000000000"
+                          "ABCDEFghijklmnopqrstuvwxyz012345") == "/dev/vg/home");
+  BOOST_TEST(has(guest.device("/dev/mapper/none"), "no such device"));
+  BOOST_TEST(has(guest.device("/dev/md0"), "no array"));
+  guest.arrays = {"/dev/md126", "/dev/md127"};
+  BOOST_TEST(guest.device("/dev/md/root") == "/dev/md127");
+  BOOST_TEST(guest.device("/dev/md2") == "/dev/md126");
+  BOOST_TEST(has(guest.device("/dev/md0"), "may be any of /dev/md126, /dev/md127"));
+}
+
+BOOST_AUTO_TEST_CASE(a_crypttab_that_explains_a_name_by_itself_ends) {
+  pretended_guest guest;
+  guest.files["/etc/crypttab"] = "-a /dev/disk/by-id/dm-name-a none luks\nb /dev/sda2 none luks\n";
+  const auto plan = guest.plan("/dev/mapper/a /a ext4 defaults\n/dev/mapper/b /b ext4 defaults\n");
+  BOOST_TEST(text(plan.mountpoints) == "/=/dev/sda1 ");
+  BOOST_TEST(has(text(plan.failures), "/etc/crypttab has it on"));
+  BOOST_TEST(has(text(plan.failures), "it is in /dev/sda2, which was not opened"));
+}
+
+// The plan.
+
+BOOST_AUTO_TEST_CASE(the_root_that_was_found_wins_over_a_device_that_is_not_there_or_another_one) {
+  pretended_guest guest;
+  for (const auto* name : {"/dev/nvme0n1p2", "/dev/disk/by-path/x", "UUID=gone", "/dev/sda2", "nonsense"}) {
+    const auto plan = guest.plan(std::string(name) + " / ext4 defaults 0 1\n");
+    BOOST_TEST(text(plan.mountpoints) == "/=/dev/sda1 ", name);
+    BOOST_TEST(has(text(plan.failures), "/dev/sda1, where the system was found, is mounted instead"), name);
+  }
+  for (const auto* name : {"/dev/vda1", "/dev/nvme3n1p1", "UUID=aaaa-1111", "/dev/root", "/dev/disk/by-uuid/aaaa-1111"}) {
+    const auto plan = guest.plan(std::string(name) + " / ext4 defaults 0 1\n");
+    BOOST_TEST(text(plan.mountpoints) == "/=/dev/sda1 ", name);
+    BOOST_TEST(text(plan.failures) == "", name);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_does_not_resolve_is_told_and_what_is_none_of_a_disk_is_not) {
+  pretended_guest guest;
+  const auto plan = guest.plan(
+      "UUID=aaaa-1111 / ext4 defaults 0 1\nLABEL=data\\040disk /my\\040data ext4 defaults 0 2\n"
+      "UUID=gone /gone ext4 nofail 0 2\ntmpfs /tmp tmpfs defaults 0 0\nserver:/srv /srv nfs ro 0 0\n"
+      "/srv/a /srv/b none bind 0 0\nUUID=nowhere none swap sw 0 0\n/dev/sda3 none swap sw 0 0\n"
+      "/dev/sda2 //my\\040data/./ ext4 defaults 0 2\n");
+  BOOST_TEST(text(plan.mountpoints) == "/=/dev/sda1 /my data=/dev/sda2 ");
+  BOOST_TEST(
+      plan.filesystems == (std::vector<std::string>{"/dev/sda2", "/dev/sda3", "/dev/sda2", "/dev/sda1"}),
+      boost::test_tools::per_element());
+  BOOST_REQUIRE_EQUAL(plan.failures.size(), 2U);
+  BOOST_TEST(
+      plan.failures[0].message ==
+      "/etc/fstab, line 3: \"UUID=gone\" is not mounted on \"/gone\": no filesystem on the disks has it");
+  BOOST_TEST(
+      has(plan.failures[1].message, "line 9: \"/dev/sda2\" is not mounted on \"/my data\": another line"));
+}
+
+BOOST_AUTO_TEST_CASE(a_plain_fstab_is_not_corrected_and_one_that_an_old_libguestfs_misreads_is) {
+  pretended_guest guest;
+  guest.facts["/dev/sda2"]["PART_ENTRY_UUID"] = "p2";
+  BOOST_TEST(
+      guest.plan("UUID=aaaa-1111 / ext4 defaults 0 1\n/dev/sda3 none swap sw 0 0\n").corrections.empty());
+  for (const auto* line :
+       {"PARTUUID=p2 /data ext4 defaults 0 2\n", "LABEL=data\\040disk /data ext4 defaults 0 2\n",
+        "/dev/sda2 /my\\040data ext4 defaults 0 2\n", "/dev/nvme0n1p2 /data ext4 defaults 0 2\n",
+        "/dev/sdx1 /data ext4 defaults 0 2\n", "/dev/sda2 /a/../b ext4 defaults 0 2\n", "broken\n",
+        "/dev/sda2 /data ext4 defaults 0 2 more\n"})
+    BOOST_TEST(!guest.plan(std::string("UUID=aaaa-1111 / ext4 defaults 0 1\n") + line).corrections.empty(),
+               line);
+}
+
+BOOST_AUTO_TEST_CASE(subvolumes_are_named_by_name_or_number) {
+  pretended_guest guest;
+  guest.facts["/dev/sda2"] = {{"TYPE", "btrfs"}, {"UUID", "b"}};
+  const auto plan = guest.plan(
+      "UUID=b / btrfs subvol=/@ 0 0\nUUID=b /home btrfs noatime,subvolid=256 0 0\n"
+      "UUID=b /top btrfs subvolid=5 0 0\nUUID=b /none btrfs subvolid=999 0 0\n",
+      "btrfsvol:/dev/sda2/@");
+  BOOST_TEST(text(plan.mountpoints) ==
+             "/=btrfsvol:/dev/sda2/@ /top=/dev/sda2 /home=btrfsvol:/dev/sda2/@home ");
+  BOOST_TEST(has(text(plan.failures), "line 4: \"UUID=b\" is not mounted on \"/none\": no subvolume"));
+}
+
+BOOST_AUTO_TEST_CASE(an_fstab_that_is_no_file_or_has_no_end_is_told) {
+  pretended_guest guest;
+  guest.files["/etc/fstab"] = "p";
+  layout<pretended_guest> known(guest);
+  BOOST_TEST(has(text(plan_mounts(guest, known, "/dev/sda1").failures), "/etc/fstab: not a regular file"));
+  const auto plan = guest.plan("UUID=aaaa-1111 / ext4 defaults 0 1\n" + std::string(most_fstab_bytes, '#'));
+  BOOST_TEST(has(text(plan.failures), "larger than 262144 bytes"));
+}
+
+BOOST_AUTO_TEST_CASE(augeas_is_kept_from_what_would_hang_it) {
+  pretended_guest guest;
+  guest.files["/etc/fstab"] = "-UUID=a / ext4 defaults 0 1\n";
+  BOOST_TEST(!fault_for_augeas(guest));
+  for (const auto* file : {"p", "l/dev/zero", "d"}) {
+    guest.files["/etc/crypttab"] = file;
+    BOOST_TEST(fault_for_augeas(guest).value() == "/etc/crypttab is no regular file");
+  }
+  guest.files.erase("/etc/crypttab");
+  guest.files["/etc/fstab"] = "-";
+  for (int i = 0; i < 501; ++i) guest.files["/etc/fstab"] += "UUID=a /a ext4 defaults 0 1\n";
+  BOOST_TEST(has(fault_for_augeas(guest).value(), "more than 500 entries"));
+}
+
+// Mounting.
+
+BOOST_AUTO_TEST_CASE(nothing_is_mounted_outside_of_the_root) {
+  pretended_guest guest;
+  guest.files.insert({{"/link", "l/usr/bin"},
+                      {"/a", "d"},
+                      {"/a/up", "l../../.."},
+                      {"/a/b", "d"},
+                      {"/file", "-text"},
+                      {"/file/x", "d"}});
+  const std::vector<std::string> wrong{
+      "/../usr/bin",   "/../../../../tmp", "/a/../..", "/..",       "../x",  "x",       "",
+      "/link",         "/link/x",          "/a/up",    "/a/up/tmp", "/file", "/file/x", "/gone",
+      "/a/./../../tmp"};
+  mountpoint_list mountpoints{{"/", "/dev/sda1"}};
+  for (const auto& mountpoint : wrong) mountpoints.emplace_back(mountpoint, "/dev/sda2");
+  mountpoints.emplace_back("/a//./b/", "/dev/sda2");
+  std::vector<InspectFailure> failures;
+  mount_behind_root(guest, mountpoints, true, failures, [](const std::string&, const std::string&) {});
+  BOOST_TEST(guest.mounted == std::vector<std::string>{"/dev/sda2 /a/b"}, boost::test_tools::per_element());
+  BOOST_TEST(failures.size() == wrong.size());
+  BOOST_TEST(text(mountpoints) == "/=/dev/sda1 /a//./b/=/dev/sda2 ");
+  BOOST_TEST(
+      has(text(failures), "mountpoints: /dev/sda2 is not mounted on \"/a/up/tmp\": \"/a/up\" is a symlink"));
+  BOOST_TEST(
+      has(text(failures), "/dev/sda2 is not mounted on \"/../usr/bin\": the mountpoint climbs by \"..\""));
+}
+
+BOOST_AUTO_TEST_CASE(a_subvolumes_name_is_no_option_of_mount) {
+  pretended_guest guest;
+  mountpoint_list mountpoints{{"/", "/dev/sda1"}, {"/data", "btrfsvol:/dev/sda2/x,X-mount.mkdir"}};
+  std::vector<InspectFailure> failures;
+  mount_behind_root(guest, mountpoints, true, failures, [](const std::string&, const std::string&) {});
+  BOOST_TEST(guest.mounted.empty());
+  BOOST_TEST(has(text(failures), "a comma"));
+}
+
+BOOST_AUTO_TEST_CASE(a_hundred_mountpoints_are_enough) {
+  pretended_guest guest;
+  mountpoint_list mountpoints{{"/", "/dev/sda1"}};
+  for (int i = 0; i < 400; ++i) mountpoints.emplace_back("/data", "/dev/sda2");
+  std::vector<InspectFailure> failures;
+  mount_behind_root(guest, mountpoints, true, failures, [](const std::string&, const std::string&) {});
+  BOOST_TEST(guest.mounted.size() == 100U);
+  BOOST_REQUIRE_EQUAL(failures.size(), 1U);
+  BOOST_TEST(has(failures[0].message, "more than 100 mountpoints"));
+}
+
+BOOST_AUTO_TEST_CASE(what_a_handle_without_an_appliance_says_of_mounting) {
+  Guestfs g;
+  BOOST_CHECK_THROW(mount_guest(g), Error);
+  BOOST_CHECK_THROW(mount_guest(g, {.root = "/dev/sda1"}), Error);
+}

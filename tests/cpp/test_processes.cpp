@@ -1,0 +1,96 @@
+// processes.hpp: what a forked child must not share with its parent. Finding and ending programs is tested in
+// test_control.cpp.
+#define BOOST_TEST_MODULE processes
+#include <sys/stat.h>
+
+#include <future>
+#include <guestkit/processes.hpp>
+#include <mutex>
+
+#include "support.hpp"
+
+using guestkit::detail::admission;
+using guestkit::detail::of_process;
+using guestkit::detail::scratch;
+using support::in_child;
+
+namespace {
+
+struct shared_thing {
+  std::mutex mutex;
+  int value = 0;
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(all_threads_of_a_process_share_one_and_a_child_has_its_own) {
+  static constinit of_process<shared_thing> all;
+  BOOST_TEST(all.existing() == nullptr);
+  shared_thing& mine = all.get();
+  mine.value = 1;
+  BOOST_TEST(std::async(std::launch::async, [] { return &all.get(); }).get() == &mine);
+  const std::lock_guard lock(mine.mutex);  // as another thread would hold it during the fork
+  BOOST_TEST(in_child([] {
+               if (all.existing() != nullptr) return std::string("the parent's");
+               const std::lock_guard own(all.get().mutex);
+               return std::to_string(all.get().value);
+             }) == "0");
+  BOOST_TEST(&all.get() == &mine);
+}
+
+BOOST_AUTO_TEST_CASE(threads_that_ask_first_at_once_get_the_same) {
+  static constinit of_process<shared_thing> all;
+  std::latch begin(8);
+  std::vector<std::future<shared_thing*>> asked;
+  for (int i = 0; i < 8; ++i)
+    asked.push_back(std::async(std::launch::async, [&] {
+      begin.arrive_and_wait();
+      return &all.get();
+    }));
+  for (auto& each : asked) BOOST_TEST(each.get() == &all.get());
+}
+
+// 8 of 12 such children waited for ever for a lock that only the parent's other thread could have given back.
+BOOST_AUTO_TEST_CASE(a_child_forked_while_other_threads_work_can_use_guestkit, PATIENCE) {
+  const support::temporary_folder folder;
+  std::atomic<bool> done{false};
+  const auto work = [&] {
+    guestkit::kvm_status((folder.path / "qemu").string());
+    scratch::beneath(folder.path.string());
+    auto place = admission::shared().take(1, guestkit::Seconds(1), [] {});
+    guestkit::set_appliance_limit(std::nullopt);
+  };
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 3; ++i)
+    threads.emplace_back([&] {
+      while (!done) work();
+    });
+  for (int i = 0; i < 100; ++i)
+    BOOST_REQUIRE(in_child([&] {
+                    work();
+                    return std::string("done");
+                  }) == "done");
+  done = true;
+}
+
+// The probe takes seconds where KVM hangs, and the lock is held all the while.
+BOOST_AUTO_TEST_CASE(a_child_forked_while_another_thread_probes_kvm_probes_for_itself, PATIENCE) {
+  const support::temporary_folder folder;
+  const auto program = [&](const char* name, const std::string& script) {
+    const auto file = folder.path / name;
+    std::ofstream(file) << "#!/bin/sh\n" << script << '\n';
+    std::filesystem::permissions(file, std::filesystem::perms::owner_all);
+    return file.string();
+  };
+  BOOST_REQUIRE(::mkfifo((folder.path / "started").c_str(), 0600) == 0);
+  BOOST_REQUIRE(::mkfifo((folder.path / "go on").c_str(), 0600) == 0);
+  const std::string stuck =
+      program("stuck", "cd '" + folder.path.string() + "'; echo >started; read line <'go on'");
+  const std::string quick = program("quick", "exit 3");
+  if (::access("/dev/kvm", R_OK | W_OK) != 0) return;  // then nothing is run
+  auto probe = std::async(std::launch::async, [&] { return guestkit::kvm_status(stuck); });
+  std::ifstream(folder.path / "started").get();
+  BOOST_TEST(in_child([&] { return guestkit::kvm_status(quick).reason; }).starts_with(quick + " fails"));
+  std::ofstream(folder.path / "go on") << '\n';
+  BOOST_TEST(!probe.get().usable);
+}
