@@ -18,6 +18,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -287,6 +288,7 @@ int main(int argc, char** argv) {
   const Words given(argv + 1, argv + argc);
   if (argc == 4 && given[0] == "--template" && recorded.size() > 1) {
     const bool shared = ::access((directory + "/mem").c_str(), F_OK) == 0;
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // it does not outlive a build that is killed
     become(qemu,
            guestkit::warm::command(guestkit::warm::options({recorded.begin() + 1, recorded.end()}), nullptr,
                                    {.root = directory + "/root",

@@ -229,10 +229,10 @@ def _records(content: bytes) -> Iterable[tuple[bytes, bytes]]:
     """Yield the records of an extended header: "LENGTH KEY=VALUE\\n"."""
     place = 0
     while place < len(content):
-        blank = content.find(b" ", place, place + 20)
-        end = place + _decimal(content[place:blank]) if blank > 0 else 0
-        key, equals, value = content[blank + 1 : end - 1].partition(b"=")
-        if not blank < end <= len(content) or content[end - 1] != ord("\n") or not equals:
+        digits, blank, _ = content[place : place + 20].partition(b" ")
+        end = place + _decimal(digits)
+        key, equals, value = content[place + len(digits) + 1 : end - 1].partition(b"=")
+        if not blank or not equals or not place < end <= len(content) or content[end - 1] != ord("\n"):
             raise Damaged("an extended header is damaged")
         if key in (b"path", b"size") or key.startswith(b"GNU.sparse."):
             yield key, value

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any, TypeVar
+
+from guestkit.errors import Error
 
 T = TypeVar("T")
 
@@ -58,8 +61,31 @@ def run_in_executor(
     Before 3.12 that logs a traceback for every call.
     """
     outcome: asyncio.Future[T] = loop.create_future()
-    executor.submit(function, *arguments).add_done_callback(lambda done: pass_on(loop, done, outcome))
+    refused = False
+
+    def work() -> T:
+        if refused:
+            raise RuntimeError("no thread was to be had")
+        return function(*arguments)
+
+    try:
+        done = executor.submit(work)
+    except RuntimeError:
+        refused = True  # a pool that can start no thread has queued it all the same
+        raise
+    done.add_done_callback(lambda done: pass_on(loop, done, outcome))
     return outcome
+
+
+def refusal(op: str, error: RuntimeError) -> RuntimeError:
+    """Return what a call raises that got no thread."""
+    if "can't start new thread" not in str(error):
+        return error
+    message = (
+        "no thread can be started: end others, or raise the limit of this user (ulimit -u) or of the control"
+        " group (pids.max)"
+    )
+    return Error(op, message, errno.EAGAIN)
 
 
 def run_in_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> asyncio.Future[T]:

@@ -27,6 +27,7 @@ from guestkit import _streams
 from guestkit._async_actions import AsyncActions
 from guestkit._events import EventMessage, EventStream, Progress
 from guestkit._executor import (
+    refusal,
     run_in_executor,
     run_in_thread,
     set_executor,
@@ -123,10 +124,11 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         return self._waiting.throw(kind, value, traceback)
 
     def close(self) -> None:
-        if self._waiting is None:
-            self._owner._cancel(self)
-        else:
+        if self._waiting is not None:
             self._waiting.close()
+        elif not self._future.done():
+            self._owner._cancel(self)
+            self._future.add_done_callback(_take_notice)
 
     async def _wait(self) -> T:
         await _until_done(self._future, lambda: self._owner._cancel(self))
@@ -149,16 +151,27 @@ async def _until_done(future: asyncio.Future[Any], on_cancel: Callable[[], objec
     cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:
-            await asyncio.shield(future)
+            waiting = asyncio.shield(future)
+            await waiting
         except asyncio.CancelledError as error:
             cancelled = error
             on_cancel()
+        except GeneratorExit:  # closed: nobody waits any more
+            waiting.cancel()
+            on_cancel()
+            future.add_done_callback(_take_notice)
+            raise
         except BaseException:  # the future's own exception: the caller takes it from there
             break
     if cancelled is not None:
-        if not future.cancelled():
-            future.exception()  # taken notice of: a cancelled call's error is not worth a log line
+        _take_notice(future)
         raise cancelled
+
+
+def _take_notice(future: asyncio.Future[Any]) -> None:
+    """A cancelled call's error is not worth a log line."""
+    if not future.cancelled():
+        future.exception()
 
 
 class AsyncGuestfs(AsyncActions):
@@ -409,7 +422,12 @@ class AsyncGuestfs(AsyncActions):
     async def user_cancel(self) -> None:  # type: ignore[override]  # has no turn that a cancel could end
         """Tell the upload or download that is running to stop: at once, without a place in the queue."""
         if self._handle is not None:
-            await run_in_thread(self._bind("user_cancel"), self._handle.user_cancel)
+            loop = self._bind("user_cancel")
+            try:
+                outcome = run_in_thread(loop, self._handle.user_cancel)
+            except RuntimeError as error:
+                raise refusal("user_cancel", error) from None
+            await outcome
 
     def terminate(self) -> None:
         """Kill what runs for the handle, at once: for signal handlers, `finally` and other threads.
@@ -417,6 +435,8 @@ class AsyncGuestfs(AsyncActions):
         Waits for nothing. The call that runs raises ApplianceKilled, those that wait raise HandleClosed, and
         so do new ones. What a guest has not written to its disks yet is lost. `close` afterwards.
         """
+        if self._pid != os.getpid():  # the parent's handle, whose lock may have been held during the fork
+            return
         with self._lock:
             self._terminated = True
             handle = self._handle
@@ -488,9 +508,9 @@ class AsyncGuestfs(AsyncActions):
         executor = self._executor or shared_executor(launches=call.__name__ in _LAUNCHES)
         try:
             outcome = run_in_executor(self._loop, executor, call._context.run, self._work, call)
-        except RuntimeError as error:  # the executor was shut down
+        except RuntimeError as error:  # the executor was shut down, or can start no thread
             outcome = self._loop.create_future()
-            outcome.set_exception(error)
+            outcome.set_exception(refusal(call.__name__, error))
         outcome.add_done_callback(lambda outcome: self._ended(call, outcome))
 
     def _work(self, call: Call[T]) -> T:
@@ -585,7 +605,15 @@ class AsyncGuestfs(AsyncActions):
             if self._handle is not None:
                 self._handle.close()
 
-        outcome = run_in_thread(self._loop, close)
+        try:
+            outcome = run_in_thread(self._loop, close)
+        except RuntimeError:  # no thread can be started: the loop waits, so that no appliance stays
+            outcome = self._loop.create_future()
+            try:
+                close()
+                outcome.set_result(None)
+            except Error as error:
+                outcome.set_exception(error)
 
         def finished(outcome: asyncio.Future[None]) -> None:
             for stream in self._streams:

@@ -113,13 +113,13 @@ def build(*, force: bool = False, warm: bool = True, system: bool = False) -> Ap
     Appliances for what was installed before are removed.
     """
     cache = _writable(SYSTEM_CACHE, 0o755) if system else _writable(cache_directory(), 0o700)
-    with _locked(cache):
+    with _locked(cache) as lock:
         for left in (*cache.glob("new-*"), *cache.glob("lean-*/new-*")):  # by a build that was killed
             shutil.rmtree(left, ignore_errors=True)
         inputs = _inputs()
         target = cache / _key(inputs)
         if force or check(target):
-            _build_into(target, inputs)
+            _build_into(target, inputs, lock)
         for other in _lean_ones(cache):
             if other != target:
                 shutil.rmtree(other, ignore_errors=True)
@@ -181,11 +181,12 @@ def _modes(cache: Path) -> int:
 
 
 @contextmanager
-def _locked(cache: Path) -> Iterator[None]:
+def _locked(cache: Path) -> Iterator[int]:
+    """Hold the cache's lock; yields its descriptor, which holds it for a program that inherits it, too."""
     descriptor = os.open(cache / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 
@@ -248,19 +249,20 @@ def _key(inputs: list[Path]) -> str:
 # ---- the build
 
 
-def _build_into(target: Path, inputs: list[Path]) -> None:
+def _build_into(target: Path, inputs: list[Path], lock: int) -> None:
     with tempfile.TemporaryDirectory(prefix="new-", dir=target.parent) as scratch:
         made = Path(scratch) / "appliance"
         _run(
             "supermin", "--build", "--copy-kernel", "-f", "ext2", "--host-cpu", os.uname().machine,
             str(_supermin_directory()), "-o", str(made),
+            temporary=scratch, lock=lock,
         )  # fmt: skip
         modes = _modes(target.parent)
         made.chmod(0o755 & modes)
         _unpack_kernel(made / "kernel")
         initrd = made / "initrd"
         initrd.write_bytes(_slim(initrd.read_bytes()))
-        _replace_programs(made / "root", Path(scratch))
+        _replace_programs(made / "root", Path(scratch), lock)
         (made / "README.fixed").write_text(
             "guestkit's lean appliance: see libguestfs-make-fixed-appliance(1)\n"
         )
@@ -272,11 +274,13 @@ def _build_into(target: Path, inputs: list[Path]) -> None:
         made.rename(target)
 
 
-def _run(*command: str) -> None:
+def _run(*command: str, temporary: str, lock: int) -> None:
+    """Run a program to its end. If this process is killed, the next build waits for it, then sweeps."""
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
-        )
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
+            env={**os.environ, "TMPDIR": temporary}, pass_fds=(lock,),
+        )  # fmt: skip
     except OSError as error:
         raise ApplianceError(f"{command[0]} cannot be run: {error.strerror}") from error
     if done.returncode != 0:
@@ -420,7 +424,7 @@ def _cpio_entry(name: str, mode: int, data: bytes) -> bytes:
     return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
 
 
-def _replace_programs(root: Path, scratch: Path) -> None:
+def _replace_programs(root: Path, scratch: Path, lock: int) -> None:
     """Put our init and settle into the root image, the originals beside them.
 
     /bin/. because debugfs enters no symbolic link, and /bin is one.
@@ -440,7 +444,7 @@ def _replace_programs(root: Path, scratch: Path) -> None:
     tool = shutil.which("debugfs", path=environment["PATH"])
     if tool is None:
         raise ApplianceError("debugfs was not found (Debian: apt install e2fsprogs)")
-    _run(tool, "-w", "-f", str(script), str(root))
+    _run(tool, "-w", "-f", str(script), str(root), temporary=str(scratch), lock=lock)
     for _, name, _ in replaced:  # debugfs tells failures on stdout only
         if not (scratch / name).exists() or not (scratch / name).stat().st_size:
             raise ApplianceError(f"the root image of libguestfs has no {name}")

@@ -50,7 +50,7 @@ class Finding:
 
 
 def diagnose() -> tuple[Finding, ...]:
-    """Look at everything that a launch needs; launches nothing but the probe of KVM, which may take 3 s."""
+    """Look at everything that a launch needs; launches nothing but the probe of KVM, which takes seconds."""
     findings: list[Finding] = []
     try:
         handle = Guestfs()

@@ -8,6 +8,7 @@ import logging
 import math
 import operator
 import os
+import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -16,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
 from guestkit import _native, images
-from guestkit.errors import Error, HandleClosed
+from guestkit.errors import ApplianceKilled, Error, HandleClosed
 from guestkit.events import Event, EventCallback
 from guestkit.files import SMALL_FILE, Extracted, GuestFile
 from guestkit.generated.values import LaunchInfo
@@ -401,6 +402,21 @@ def limit(kind: str, name: str, given: float | None) -> float:
 _open_handles: weakref.WeakSet[Guestfs] = weakref.WeakSet()
 
 
+def _quieten_daemon_threads() -> None:
+    """What a daemon thread's call raises because the program ends is no failure of the program."""
+    hook = threading.excepthook
+
+    def shown(failed: threading.ExceptHookArgs) -> None:
+        if not isinstance(failed.exc_value, (ApplianceKilled, HandleClosed)):
+            hook(failed)
+
+    threading.excepthook = shown
+
+
+#: How long the end of the process waits for a daemon thread's call whose hypervisor was killed, in seconds.
+_CALL_ENDS = 2.0
+
+
 @atexit.register
 def _close_open_handles() -> None:
     """libguestfs' own exit handler would run callbacks into an interpreter that is gone."""
@@ -412,8 +428,12 @@ def _close_open_handles() -> None:
 def _end(handle: Guestfs) -> None:
     if not handle.is_open():  # closed already, which a subclass' close() may refuse to do again
         return
-    if handle.is_idle():
+    if not handle.is_idle():
+        _quieten_daemon_threads()
+        handle.terminate()  # a daemon thread ends where it stands; its hypervisor would go on
+        deadline = time.monotonic() + _CALL_ENDS
+        while not handle.is_idle() and time.monotonic() < deadline:
+            time.sleep(0.005)
+    if handle.is_idle():  # else the next process sweeps what is left
         with contextlib.suppress(HandleClosed):  # by another thread, this moment
             handle.close()
-    else:  # in a daemon thread, that ends where it stands; its hypervisor would go on
-        handle.terminate()

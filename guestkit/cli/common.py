@@ -131,7 +131,8 @@ def add_guest_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--root",
         metavar="DEVICE",
-        help="the filesystem that is /; default: that of the only operating system, else the only filesystem",
+        help="the filesystem that is /, by its device or a name such as LABEL=root: it alone is looked at,"
+        " and what its fstab names; default: that of the only operating system, else the only filesystem",
     )
     add_key_option(group)
     add_timeout_option(group)

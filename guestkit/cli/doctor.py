@@ -50,6 +50,9 @@ def _sentence(one: Finding) -> str:
 
 def _table(findings: tuple[Finding, ...]) -> Table:
     table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for one in findings:
         sign, style = _STYLES[one.level]
         said = Text(one_line(one.message))

@@ -152,7 +152,8 @@ class _Output:
         self.failed = False
 
     def add(self, report: Report) -> None:
-        self.failed |= report.error is not None
+        found = report.inspection
+        self.failed |= found is None or bool(found.failures and not found.operating_systems)
         if self._arguments.jsonl:
             self._tell_error(report)
             self._screen.write(json.dumps(report.to_dict()) + "\n")

@@ -45,7 +45,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the arguments, then how they are given, in one line; end with 2."""
         operands = " ".join(["[OPTION…]", *map(_operand, self._get_positional_actions())])
-        usage = f"usage: {self.prog} {operands}; {self.prog} --help tells more"
+        usage = f"usage: {self.prog} {operands}; --help tells more"
         self.exit(2, f"guestkit: error: {printable(message)}\n{usage}\n")
 
 

@@ -89,6 +89,8 @@ def _incomplete(failures: Iterable[PartFailure]) -> Iterator[Fact]:
 
 
 def _system_facts(system: OperatingSystem) -> Iterator[Fact]:
+    if system.root_directory:
+        yield "root directory", [printable(system.root_directory)]
     for label, value in (
         ("type", system.type),
         ("distro", system.distro),

@@ -383,6 +383,7 @@ class OperatingSystem:
 
     Attributes:
         root: the filesystem that holds it
+        root_directory: where in it / is, such as a deployment of ostree; "": at its top
         osinfo: libosinfo's short name
         build_id: of Windows; empty where libguestfs is too old to tell
         mountpoints: mountpoint to filesystem, shorter mountpoints first
@@ -397,6 +398,7 @@ class OperatingSystem:
     """
 
     root: str
+    root_directory: str = ""
     type: str
     distro: str
     product_name: str
@@ -464,7 +466,7 @@ class Provenance:
     libguestfs: str
     verified: bool
     differences: Sequence[str]
-    corrections: Sequence[str]
+    corrections: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -485,7 +487,7 @@ class Inspection:
     filesystems: Sequence[Filesystem]
     unopened: Sequence[UnopenedFilesystem]
     operating_systems: Sequence[OperatingSystem]
-    failures: Sequence[PartFailure]
+    failures: Sequence[PartFailure] = ()
 
     @classmethod
     def from_native(cls, found: Mapping[str, Any]) -> Self:

@@ -142,6 +142,7 @@ struct basic_handle_state {
     memory.give_back();
     end_listeners();
     disks.clear();
+    if (temporary) temporary->note_sockets(serial, "");
     temporary.reset();
     place.give_back();
   }

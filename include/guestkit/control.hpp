@@ -146,6 +146,37 @@ class basic_control {
     if (deadline_ && ending_ == ending::none) watch(*deadline_ - to_clock(spent));
   }
 
+  /// How a part of a call ended.
+  struct part_end {
+    std::optional<Seconds> limit = {};  // what it took longer than; nothing: it was in time
+    bool goes_on = true;                // the appliance lives, the call may do something else
+  };
+
+  /// Begins a part of the thread's call, which may take that share of the time that is left to the call; of a
+  /// call without a limit the part has none either. What takes longer is stopped as the call would be.
+  void begin_part(double share) {
+    const std::lock_guard lock(mutex_);
+    if (!deadline_ || part_ || ending_ != ending::none) return;
+    const Seconds left = *deadline_ - Clock::now();
+    part_ = whole{*deadline_, limit_};
+    limit_ = left * share;
+    watch(Clock::now() + to_clock(limit_));
+  }
+
+  /// Ends it. A call whose part alone took too long, and whose appliance lives, goes on.
+  part_end end_part() noexcept {
+    const std::lock_guard lock(mutex_);
+    const bool goes_on = killed_.empty() && (part_ ? ending_ != ending::cancelled : ending_ == ending::none);
+    if (!part_) return {.goes_on = goes_on};
+    part_end end{.goes_on = goes_on};
+    if (ending_ == ending::timed_out) end.limit = limit_;
+    limit_ = part_->limit;
+    deadline_ = part_->deadline;
+    part_.reset();
+    if (goes_on) ending_ = ending::none;
+    return end;
+  }
+
   /// Whether it is the calling thread's turn: it is inside a call, or closes the handle.
   bool is_mine() const noexcept {
     const std::lock_guard lock(mutex_);
@@ -243,6 +274,8 @@ class basic_control {
 
   /// A cancel is lost when it comes just before a transfer begins: it is sent again.
   static constexpr std::chrono::milliseconds interval{30};
+  /// What a part has at least for ending gently: the rest of the call needs the appliance.
+  static constexpr Seconds grace_of_part{2};
   /// How long the watching thread stays when there is nothing to watch: calls come in rows.
   static constexpr std::chrono::seconds idle{1};
 
@@ -330,7 +363,9 @@ class basic_control {
     ending_ = how;
     const bool gentle = launched && !is("launch") && !is("close");
     const auto now = Clock::now();
-    kill_at_ = now + (gentle ? to_clock(limits.cancel_grace) : duration(0));
+    auto grace = limits.cancel_grace;
+    if (part_ && how == ending::timed_out && grace < grace_of_part) grace = grace_of_part;
+    kill_at_ = now + (gentle ? to_clock(grace) : duration(0));
     if (op_ != nullptr) watch(now);
   }
 
@@ -397,7 +432,7 @@ class basic_control {
     lock.unlock();  // reading /proc takes a moment
     const auto programs = programs_of(name, running);
     lock.lock();
-    if (turn == turn_ && op_ != nullptr) kill_programs(programs);
+    if (turn == turn_ && op_ != nullptr && ending_ != ending::none) kill_programs(programs);
   }
 
   mutable std::mutex mutex_;
@@ -418,7 +453,12 @@ class basic_control {
   Seconds limit_ = no_limit;
   const char* clock_ = "";
   std::optional<time_point> deadline_;
-  time_point wakes_at_;  // the watching thread, which is awake if this is past
+  struct whole {
+    time_point deadline;
+    Seconds limit;
+  };
+  std::optional<whole> part_;  // what the call had before the part of it that runs
+  time_point wakes_at_;        // the watching thread, which is awake if this is past
   ending ending_ = ending::none;
   time_point kill_at_;
 };

@@ -55,7 +55,7 @@ class guest_mounting {
     fast_inspection<Guest> own(g_, layout);
     mounted_.system = own.read_alone(mounted_.root, options_.readonly);
     if (!mounted_.system) return std::move(mounted_);
-    add_parts(g_, InspectPart::none, *mounted_.system);
+    add_os_release(guest_tree<Guest>{g_}, *mounted_.system);
     mounted_.mountpoints = mounted_.system->mountpoints;
     take_failures();
     return std::move(mounted_);

@@ -148,6 +148,7 @@ class basic_guestfs : public detail::actions<Core> {
       say("stopped (" + e.message() + ")");
       throw;
     }
+    this->note_sockets();
     info.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     state->memory.started();
     state->work->launched = true;

@@ -73,6 +73,20 @@ inline std::string harmless_name(std::string path) {
   return path;
 }
 
+/// Where libguestfs has the guest connect to, from QEMU's command line, in which a comma is doubled; empty if
+/// that is not told.
+inline std::string socket_directory(const std::string& command) {
+  const auto end = command.find("/guestfsd.sock");
+  const auto word = end == std::string::npos ? end : command.rfind("path=", end);
+  if (word == std::string::npos) return "";
+  std::string directory;
+  for (auto at = word + 5; at < end; ++at) {
+    directory += command[at];
+    if (command.compare(at, 2, ",,") == 0) ++at;
+  }
+  return directory;
+}
+
 /// guestfs_h and the rules of its life. Move-only; the actions are in generated/actions.hpp.
 template <class T = void>
 class basic_handle {
@@ -381,6 +395,19 @@ class basic_handle {
     return choice;
   }
 
+  /// Has a sweep find the directory of the appliance's socket, should this process be killed.
+  void note_sockets() {
+    const auto state = state_;
+    if (!state->temporary) return;
+    std::string command;
+    try {
+      command = file_of(invoke<int>("launch", guestfs_get_pid).lift(), "cmdline");
+    } catch (const Error&) {  // not with every backend
+      return;
+    }
+    state->temporary->note_sockets(state->serial, socket_directory(command));
+  }
+
   void put_settings_back() noexcept try {
     for (const auto setting : {Setting::path, Setting::hypervisor, Setting::cachedir, Setting::append})
       if (const auto user = covered(setting); user.is_covered) {
@@ -613,7 +640,7 @@ class basic_handle {
 
   /// One line for all handles of the process.
   void say_once(std::atomic_flag& said, const std::string& text) const {
-    if (state_->wants(LogLevel::warning) && !said.test_and_set()) log(*state_, LogLevel::warning, text);
+    if (state_->log_level <= LogLevel::warning && !said.test_and_set()) log(*state_, LogLevel::warning, text);
   }
 
   std::shared_ptr<basic_handle_state<T>> state_;

@@ -16,9 +16,11 @@
 #include "guestfs.hpp"
 #include "inspect/fast.hpp"
 #include "inspect/layout.hpp"
-#include "inspect/mounts.hpp"
 #include "inspect/options.hpp"
+#include "inspect/own.hpp"
+#include "inspect/packages.hpp"
 #include "inspect/parts.hpp"
+#include "inspect/share.hpp"
 #include "inspect/system.hpp"
 #include "open_disk.hpp"
 #include "version.hpp"
@@ -27,11 +29,12 @@ namespace guestkit {
 
 namespace detail {
 
-/// An inspection on its way. Guest: the actions as values.
+/// An inspection on its way. What is known is kept, whatever comes later. Guest: the actions as values.
 template <class Guest>
 class inspection {
  public:
-  inspection(Guest& g, const InspectOptions& options) : g_(g), options_(options), layout_(g) {}
+  inspection(Guest& g, const InspectOptions& options)
+      : g_(g), options_(options), layout_(g), own_(g, layout_), run_(g.state()) {}
 
   /// @param disks  what is known of them before, in the order in which they were added
   Inspection run(std::vector<InspectedDisk> disks) {
@@ -46,18 +49,24 @@ class inspection {
     found_.provenance.guestkit = GUESTKIT_VERSION;
     found_.provenance.libguestfs = version();
     step("looking for operating systems");
+    if (wants(InspectPart::filesystems)) layout_.describe(found_);
     find_systems();
-    if (options_.parts & InspectPart::filesystems) {
+    if (wants(InspectPart::filesystems)) {
       step("looking at the filesystems");
-      layout_.describe(found_);
+      run_(found_.failures, "filesystems", [&] { layout_.measure(found_); });
     }
     return std::move(found_);
   }
 
  private:
+  static constexpr const char* systems_part = "operating_systems";
+  /// Without them there is little to tell, and inspect_os takes most of the time.
+  static constexpr double share_of_systems = 0.8;
+
   void step(const char* what) const {
     if (options_.step) options_.step(what);
   }
+  bool wants(InspectPart part) const noexcept { return options_.parts & part; }
 
   void name_disks() {
     const auto& devices = layout_.disks();
@@ -72,24 +81,23 @@ class inspection {
 
   void find_systems() {
     auto& provenance = found_.provenance;
-    auto fast = options_.mode == InspectMode::libguestfs ? std::nullopt : ask_ourselves();
-    if (options_.mode == InspectMode::libguestfs) provenance.reason = "demanded";
-    if (fast && !options_.verify) {
+    std::optional<InspectedSystem> fast;
+    if (options_.mode == InspectMode::libguestfs)
+      provenance.reason = "demanded";
+    else
+      fast = ask_ourselves();
+    if (fast && (!options_.verify || !run_.is_alive())) {
       provenance.way = "fast";
       provenance.corrections = std::move(corrections_);
       found_.operating_systems.push_back(std::move(*fast));
       return;
     }
     provenance.way = "libguestfs";
-    string_list roots;
-    if (const auto error = attempt([&] { roots = roots_of_libguestfs(); })) {
-      if (fast)
-        settle_alone(std::move(*fast), *error);
-      else
-        rescue(*error);
-      return;
-    }
-    ask_libguestfs(roots);
+    if (!run_.is_alive()) return;
+    const bool asked = ask_libguestfs();
+    if (!asked && fast) return settle_alone(std::move(*fast));
+    if (!asked) tell_of_rescue();
+    add_own(asked);
     if (fast) compare(*fast);
   }
 
@@ -110,11 +118,12 @@ class inspection {
   }
 
   /// Our own answer is sure, and libguestfs has none.
-  void settle_alone(InspectedSystem fast, const Error& error) {
+  void settle_alone(InspectedSystem fast) {
     auto& provenance = found_.provenance;
     provenance.way = "fast";
     provenance.verified = true;
-    const auto said = "operating_systems: libguestfs finds none: " + one_line(error.message());
+    const auto said = "operating_systems: libguestfs finds none: " + found_.failures.back().message;
+    found_.failures.pop_back();
     (corrections_.empty() ? provenance.differences : provenance.corrections).push_back(said);
     provenance.corrections.insert(provenance.corrections.end(), corrections_.begin(), corrections_.end());
     found_.operating_systems.push_back(std::move(fast));
@@ -123,80 +132,102 @@ class inspection {
   /// By our own rules; nothing where these may not decide.
   std::optional<InspectedSystem> ask_ourselves() {
     std::optional<InspectedSystem> system;
+    std::vector<InspectFailure> failures;
     try {
       if (!has_known_rules(found_.provenance.libguestfs)) throw doubt{"rules of another libguestfs"};
-      if (options_.parts & InspectPart::icon) throw doubt{"an icon is wanted"};
+      if (wants(InspectPart::icon)) throw doubt{"an icon is wanted"};
       fast_inspection<Guest> fast(g_, layout_);
-      system = fast.run();
-      step("reading the guest's files");
-      add_parts(g_, options_.parts, *system);
-      if (options_.parts & InspectPart::applications) fast.add_applications(*system);
-      corrections_ = fast.corrections();
+      if (run_(failures, systems_part, [&] { system = fast.run(); })) {
+        step("reading the guest's files");
+        gather(*system, std::nullopt);
+        corrections_ = fast.corrections();
+      } else if (run_.is_alive()) {
+        found_.provenance.reason = failures.front().message;
+      } else {
+        found_.failures = std::move(failures);
+      }
     } catch (const doubt& reason) {
       found_.provenance.reason = reason.reason;
       system.reset();
-    } catch (const Error& error) {
-      if (is_final(error)) throw;
-      found_.provenance.reason = one_line(error.what());
-      system.reset();
     }
-    g_.umount_all();
+    unmount();
     return system;
   }
 
-  /// What inspect_os says, if no guest's text keeps it from saying anything.
-  string_list roots_of_libguestfs() {
-    for (const auto& device : mountable_filesystems(g_, layout_)) {
-      g_.umount_all();
-      if (attempt([&] { g_.mount_ro(device, "/"); })) continue;
-      if (const auto fault = fault_for_augeas(g_))
-        throw Error("inspect_os", "was not asked: on " + printable(device) + ", " + *fault, EFBIG);
-    }
-    g_.umount_all();
-    return g_.inspect_os();
-  }
-
-  void ask_libguestfs(const string_list& roots) {
+  /// What inspect_os finds, if nothing in the guest keeps it from an answer; then the failures say what.
+  bool ask_libguestfs() {
+    auto& systems = found_.operating_systems;
     auto& corrections = found_.provenance.corrections;
-    for (const auto& root : roots) {
-      auto system = system_at(g_, root);
+    const bool asked = run_(
+        found_.failures, systems_part,
+        [&] {
+          own_.look_around();
+          if (!own_.fault().empty()) throw Error("inspect_os", "was not asked: " + own_.fault(), EINVAL);
+          for (const auto& root : g_.inspect_os()) systems.push_back(system_at(g_, root));
+        },
+        share_of_systems);
+    for (auto& system : systems) {
       step("reading the guest's files");
-      mount_system(g_, system, layout_, corrections);
-      if (system.type == "linux") fast_inspection<Guest>(g_, layout_).correct(system, corrections);
-      add_parts(g_, options_.parts, system);
-      if (options_.parts & InspectPart::applications) add_applications(g_, system);
-      if (options_.parts & InspectPart::icon) add_icon(g_, system);
-      g_.umount_all();
-      found_.operating_systems.push_back(std::move(system));
+      const bool mounted = run_(system.failures, "mountpoints", [&] {
+        g_.umount_all();
+        mount_system(g_, system, layout_, corrections);
+        if (system.type == "linux") fast_inspection<Guest>(g_, layout_).correct(system, corrections);
+      });
+      if (!mounted) continue;
+      gather(system, system.package_format);
+      if (wants(InspectPart::icon)) run_(system.failures, "icon", [&] { add_icon(g_, system); });
     }
+    unmount();
+    return asked;
   }
 
   /// inspect_os fails as a whole when one guest's text is too much for it: then our own rules go as far as
   /// they can.
-  void rescue(const Error& error) {
+  void tell_of_rescue() {
     auto& provenance = found_.provenance;
+    auto& failed = found_.failures.back();
     provenance.way = "rescue";
-    const auto why = one_line(error.what());
+    const auto why = failed.op + ": " + failed.message;
     provenance.reason = provenance.reason.empty() ? why : provenance.reason + "; " + why;
-    found_.failures.push_back(failure("operating_systems", error));
-    found_.failures.back().message +=
-        "; what is told was found by guestkit's own rules, which know Linux alone";
-    for (const auto& device : mountable_filesystems(g_, layout_)) {
-      g_.umount_all();
-      if (attempt([&] { g_.mount_ro(device, "/"); })) continue;
-      fast_inspection<Guest> own(g_, layout_);
-      auto system = own.read_alone(device);
+    if (run_.is_alive())
+      failed.message += "; what is told was found by guestkit's own rules, which know Linux alone";
+  }
+
+  /// The systems that libguestfs does not find.
+  void add_own(bool asked) {
+    for (const auto& place : own_.places(found_.operating_systems)) {
+      if (!run_.is_alive()) return;
+      std::optional<InspectedSystem> system;
+      run_(found_.failures, systems_part, [&] { system = own_.read(place); });
       if (!system) continue;
       step("reading the guest's files");
-      add_parts(g_, options_.parts, *system);
-      if (options_.parts & InspectPart::applications) try {
-          own.add_applications(*system);
-        } catch (const doubt& reason) {
-          system->failures.push_back({.part = "applications", .message = reason.reason});
-        }
+      gather(*system, "unknown");
+      if (asked)
+        found_.provenance.corrections.push_back("operating_systems: libguestfs does not find the one on " +
+                                                printable(system->root));
       found_.operating_systems.push_back(std::move(*system));
     }
-    g_.umount_all();
+    unmount();
+  }
+
+  void unmount() {
+    std::vector<InspectFailure> ignored;
+    if (run_.is_alive()) run_(ignored, "mountpoints", [&] { g_.umount_all(); });
+  }
+
+  /// What was asked for of a system that is mounted; what may take long comes last.
+  /// @param of_libguestfs  see add_applications
+  void gather(InspectedSystem& system, const std::optional<std::string>& of_libguestfs) {
+    const guest_tree<Guest> files{g_, system.root_directory};
+    if (system.type != "windows" && system.type != "dos")
+      run_(system.failures, "os_release", [&] {
+        if (system.os_release.empty()) add_os_release(files, system);
+        for (auto& change : fill_in(files, system))
+          found_.provenance.corrections.push_back(std::move(change));
+      });
+    add_parts(files, options_.parts, system, run_);
+    if (wants(InspectPart::applications))
+      run_(system.failures, "applications", [&] { add_applications(files, system, of_libguestfs); });
   }
 
   std::string version() {
@@ -208,6 +239,8 @@ class inspection {
   Guest& g_;
   const InspectOptions& options_;
   layout<Guest> layout_;
+  own_inspection<Guest> own_;
+  part_runner run_;
   std::vector<std::string> corrections_;  // that our own answer makes to libguestfs'
   Inspection found_;
 };
@@ -230,8 +263,10 @@ InspectedDisk add_inspected_disk(Handle& g, const std::string& path, const Inspe
 /// Tell what is on the disks of a handle that was launched. Whatever is mounted is unmounted, before and
 /// afterwards; nothing is written.
 ///
-/// One call for the limits: Limits::call is the time for all of it. Throws Error when libguestfs can tell
-/// nothing; what fails in part is told in the result. Since 0.3.
+/// One call for the limits: Limits::call is the time for all of it, of which each part may take half of what
+/// is left. What fails or takes too long is told in the result; when the appliance had to be ended for it,
+/// what came afterwards is missing, and the handle is of no more use. Throws Error when nothing is known.
+/// Since 0.3.
 template <class Core, class Guest = detail::borrowed<>>
 Inspection inspect(basic_guestfs<Core>& g, const InspectOptions& options = {}) {
   Guest guest(state_of(g));

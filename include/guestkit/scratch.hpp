@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstdlib>
 #include <exception>
 #include <map>
@@ -50,6 +51,21 @@ class basic_scratch {
 
   const std::string& path() const noexcept { return path_; }
 
+  /// Remembers the directory that libguestfs has made elsewhere for a handle's sockets: when the appliance is
+  /// gone it is empty, and nothing else tells a sweep whose it was.
+  /// @param directory  empty: it is gone
+  void note_sockets(std::uint64_t handle, const std::string& directory) const noexcept try {
+    const std::string note = (path_ + '/').append(note_prefix) + std::to_string(handle);
+    if (directory.empty()) {
+      ::unlink(note.c_str());
+      return;
+    }
+    const unique_fd file(::open(note.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (::write(file.get(), directory.data(), directory.size()) != static_cast<ssize_t>(directory.size()))
+      ::unlink(note.c_str());
+  } catch (const std::exception&) {  // no memory: it may stay behind
+  }
+
   /// The process' directory beneath that one. The first call sweeps away what killed processes left there.
   static std::shared_ptr<basic_scratch> beneath(const std::string& base) {
     struct directories {
@@ -69,14 +85,24 @@ class basic_scratch {
   /// Removes the directories of this user's processes that are no more. Never follows a link.
   static void sweep(const std::string& base) noexcept {
     each(base, prefix(), [](const std::string& path) {
-      if (open_locked(path, LOCK_EX | LOCK_NB).get() >= 0) remove_tree(path);
+      const unique_fd lock = open_locked(path, LOCK_EX | LOCK_NB);
+      if (lock.get() < 0) return;
+      each_name(path, [&](std::string_view name) {
+        if (!name.starts_with(note_prefix)) return;
+        const std::string sockets = read_text((path + '/').append(name));
+        ::unlink((sockets + "/guestfsd.sock").c_str());
+        ::rmdir(sockets.c_str());
+      });
+      remove_tree(path);
     });
     sweep_sockets("/tmp");
+    if (const char* const runtime = std::getenv("XDG_RUNTIME_DIR"); runtime != nullptr)
+      sweep_sockets(runtime);
   }
 
-  /// Root's sockets always go to /tmp/libguestfsXXXXXX. One of which the kernel knows no socket is left over.
+  /// libguestfs makes directories for its sockets below /tmp or $XDG_RUNTIME_DIR. One of which the kernel
+  /// knows no socket is left over from before an appliance was up.
   static void sweep_sockets(const std::string& base) noexcept {
-    if (::geteuid() != 0) return;
     each(base, "libguestfs", [](const std::string& path) {
       struct stat s {};
       if (::lstat((path + "/guestfsd.sock").c_str(), &s) != 0 || !S_ISSOCK(s.st_mode)) return;
@@ -85,6 +111,7 @@ class basic_scratch {
   }
 
  private:
+  static constexpr std::string_view note_prefix = "sockets-of-";
   static std::string prefix() { return "guestkit-" + std::to_string(::geteuid()) + "-"; }
 
   /// Runs for every directory of this user beneath that one whose name begins so.

@@ -348,6 +348,33 @@ def test_a_cache_that_cannot_be_written_is_an_error_of_guestkit(monkeypatch: pyt
             appliance.build()
 
 
+# supermin's own directory lay in /tmp, where nothing ever removed it.
+def test_a_build_that_is_killed_leaves_nothing_after_the_next_one(tmp_path: Path) -> None:
+    tools, temporary, cache = (tmp_path / name for name in ("tools", "tmp", "cache"))
+    for directory in (tools, temporary):
+        directory.mkdir()
+    started, released = tmp_path / "started", tmp_path / "released"
+    for fifo in (started, released):
+        os.mkfifo(fifo)
+    supermin = tools / "supermin"
+    supermin.write_text(
+        f"#!/bin/sh\nmkdir $TMPDIR/supermin0.tmpdir\necho >'{started}'\nread line <'{released}'\n"
+        "touch $TMPDIR/supermin0.tmpdir/late\nexit 1\n"
+    )
+    supermin.chmod(0o755)
+    environment = {**os.environ, "TMPDIR": str(temporary), "GUESTKIT_CACHEDIR": str(cache)}
+    slow = {**environment, "PATH": f"{tools}:{os.environ['PATH']}"}
+    program = [sys.executable, "-c", "from guestkit import appliance; appliance.build(warm=False)"]
+    with subprocess.Popen(program, env=slow) as build, started.open():
+        build.kill()
+    supermin.write_text("#!/bin/sh\nexit 1\n")  # the next one fails, and sweeps first
+    with subprocess.Popen(program, env=slow, stderr=subprocess.DEVNULL) as build:
+        released.write_text("\n")  # what the first one started goes on until now
+        assert build.wait() == 1
+    assert list(temporary.iterdir()) == []
+    assert [path.name for path in cache.iterdir()] == ["lock"]
+
+
 def test_an_initrd_of_unknown_form_is_an_error() -> None:
     with pytest.raises(ApplianceError, match="not a cpio archive"):
         appliance._slim(b"\x1f\x8b" + bytes(200))

@@ -11,7 +11,7 @@ import threading
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 import pytest
@@ -40,6 +40,35 @@ def test_the_xml_is_virt_inspectors_for_the_same_guest(demo_guest: Path) -> None
     assert shape(ElementTree.fromstring(xml)) == shape(ElementTree.fromstring(theirs.stdout))
     assert steps[0] == "starting the appliance"
     assert "looking for operating systems" in steps
+
+
+@pytest.mark.parametrize("mode", ["auto", pytest.param("libguestfs", marks=pytest.mark.full)])
+def test_a_part_that_hangs_costs_itself_and_what_follows_but_not_the_report(
+    demo_guest: Path, tmp_path: Path, mode: Literal["auto", "libguestfs"]
+) -> None:
+    disk = tmp_path / "hangs.img"
+    os.link(demo_guest, disk)
+
+    def step(text: str) -> None:
+        if text == "reading the guest's files":
+            (hypervisor,) = hypervisors_of(disk)
+            os.kill(hypervisor, signal.SIGSTOP)
+
+    found = guestkit.inspect(
+        disk, parts=("users", "applications", "filesystems"), mode=mode, step=step, timeout=150
+    )
+    (system,) = found.operating_systems
+    assert (system.distro, system.hostname) == (DEMO_SYSTEM.distro, DEMO_SYSTEM.hostname)
+    assert [one.device for one in found.filesystems] == ["/dev/sda1", "/dev/sda2"]
+    first, *later = system.failures
+    assert first.message.startswith("took longer than ")
+    assert first.message.endswith(" s, its share of the time")
+    assert {one.part for one in later} <= {"users", "applications", "os_release"}
+    assert {one.message for one in (*later, *found.failures)} == {
+        "not looked at: the appliance had ended before"
+    }
+    assert [one.part for one in found.failures] == ["filesystems"]
+    assert not hypervisors_of(disk)
 
 
 async def test_a_disk_has_its_time_and_no_more(demo_guest: Path) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pickle
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from guestkit import Guestfs, LaunchError
+from guestkit import Error, Event, Guestfs, LaunchError
 
 MEGABYTE = 1 << 20
 
@@ -116,3 +118,22 @@ def test_verbose_lines_still_come_out_on_stderr(disk: Path, capfd: pytest.Captur
         assert "libguestfs: launch: " in capfd.readouterr().err
         failure(g)
         assert capfd.readouterr().err == ""
+
+
+# Every later call took the appliance for crashed.
+def test_a_shutdown_during_another_threads_launch_is_no_crash(disk: Path) -> None:
+    with Guestfs(accel="tcg") as g, ThreadPoolExecutor(2) as threads:
+        g.add_drive(disk, format="raw", readonly=True)
+        shutdowns: list[Future[None]] = []
+
+        def during_the_launch(*event: object) -> None:
+            shutdowns.append(threads.submit(g.shutdown))
+            while not shutdowns[0].running():
+                time.sleep(0)
+
+        g.set_event_callback(during_the_launch, Event.LAUNCH_DONE)
+        threads.submit(g.launch).result()
+        shutdowns[0].result()
+        with pytest.raises(Error, match="call launch before using this function") as caught:
+            g.list_devices()
+        assert type(caught.value) is Error

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from guestkit import Guestfs
+
 PATIENCE = 120  # seconds, a launch included
 
 #: Launches with a callback, tells QEMU's number, then ends in the way that is asked for.
@@ -65,10 +67,12 @@ def ended(tmp_path: Path) -> Iterator[Callable[[str], tuple[int, int]]]:
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM, how],
             env=os.environ | {"LIBGUESTFS_TMPDIR": str(tmp_path)},
-            stdout=subprocess.PIPE,
+            capture_output=True,
+            text=True,
             check=False,
             timeout=PATIENCE,
         )
+        assert "ApplianceKilled" not in done.stderr  # of a daemon thread
         pids.append(int(done.stdout))
         return done.returncode, pids[0]
 
@@ -96,8 +100,13 @@ def test_no_qemu_stays_when_the_process_ends(
     code, pid = ended(how)
     assert code == status
     wait_until_gone(pid)
-    if how in ("exit", "fork", "exception"):
+    if how != "kill":
         assert list(tmp_path.iterdir()) == []
+
+
+def sockets(scratch: Path) -> list[Path]:
+    """The directories that libguestfs has made for the sockets of that process' handles."""
+    return [Path(note.read_text()) for note in scratch.glob("sockets-of-*")]
 
 
 def test_what_a_killed_process_left_is_gone_after_the_next_one(
@@ -106,9 +115,29 @@ def test_what_a_killed_process_left_is_gone_after_the_next_one(
     ended("kill")
     (left,) = tmp_path.iterdir()
     assert left.stat().st_mode & 0o777 == 0o700
+    (elsewhere,) = sockets(left)
+    assert elsewhere.is_dir()
     subprocess.run(
         [sys.executable, "-c", "import guestkit; guestkit.Guestfs().close()"],
         env=os.environ | {"LIBGUESTFS_TMPDIR": str(tmp_path)},
         check=True,
     )
     assert list(tmp_path.iterdir()) == []
+    assert not elsewhere.exists()
+
+
+def test_the_directory_of_a_living_appliance_s_socket_is_not_swept(tmp_path: Path) -> None:
+    program = "import guestkit; guestkit.Guestfs().close()"
+    with Guestfs(environment=False) as g:
+        g.set_tmpdir(tmp_path)
+        g.add_drive_scratch(1 << 20)
+        g.launch()
+        (mine,) = tmp_path.glob("guestkit-*")
+        (directory,) = sockets(mine)
+        environment = os.environ | {"LIBGUESTFS_TMPDIR": str(tmp_path)}
+        subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+        g.shutdown()
+        g.add_drive_scratch(1 << 20)
+        g.launch()  # in the same directory
+        assert sockets(mine) == [directory]
+    assert not directory.exists()

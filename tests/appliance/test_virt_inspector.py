@@ -13,11 +13,14 @@ import pytest
 from guestkit import appliance
 from tests.images.corpus import images
 
-SHORT = ["ubuntu"]
+# Guests of which libguestfs says nothing that is known to be wrong: guestkit corrects the rest.
+SHORT = ["debian"]
 LONG = [
-    "alpine", "arch", "btrfs", "coreos", "fedora", "fedora unreadable packages", "freebsd", "leap", "lvm",
-    "no fstab", "raid", "real debian", "separate var", "snapper", "two systems", "windows",
+    "alpine", "arch", "coreos", "freebsd", "lvm", "no fstab", "raid", "real debian", "separate var",
+    "windows",
 ]  # fmt: skip
+#: libguestfs 1.48 cannot read their packages here, and virt-inspector then gives up.
+WITHOUT_PACKAGES = ["btrfs", "fedora", "leap"]
 
 
 def virt_inspector(disk: Path, *words: str) -> bytes:
@@ -30,14 +33,17 @@ def virt_inspector(disk: Path, *words: str) -> bytes:
         if one.directory.name.startswith("lean-") and not one.fault:
             settings["LIBGUESTFS_PATH"] = str(one.directory)
     command = ["virt-inspector", *words, "--format=raw", "-a", str(disk)]
-    done = subprocess.run(command, env=os.environ | settings, capture_output=True, check=True, timeout=600)
+    done = subprocess.run(command, env=os.environ | settings, capture_output=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
     text = done.stdout.decode(errors="surrogateescape")
     return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]", "\ufffd", text).encode()
 
 
 def guestkit_inspect(disk: Path, *words: str) -> bytes:
     command = [sys.executable, "-m", "guestkit", "inspect", "--xml", "--format", "raw", *words, str(disk)]
-    return subprocess.run(command, capture_output=True, check=True, timeout=600).stdout
+    done = subprocess.run(command, capture_output=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+    return done.stdout
 
 
 @pytest.mark.parametrize("name", [*SHORT, *(pytest.param(name, marks=pytest.mark.full) for name in LONG)])
@@ -48,15 +54,17 @@ def test_the_xml_is_virt_inspector_s_byte_for_byte(name: str) -> None:
     assert guestkit_inspect(disk) == theirs
 
 
-@pytest.mark.parametrize("name", ["debian", pytest.param("windows", marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["debian", "windows"])
 def test_with_the_icon_too(name: str) -> None:
     (disk,) = images([name]).values()
     assert guestkit_inspect(disk, "--only", "filesystems,applications,icon") == virt_inspector(disk)
 
 
 @pytest.mark.full
-def test_without_the_packages() -> None:
-    (disk,) = images(["debian"]).values()
+@pytest.mark.parametrize("name", ["debian", *WITHOUT_PACKAGES])
+def test_without_the_packages(name: str) -> None:
+    (disk,) = images([name]).values()
     theirs = virt_inspector(disk, "--no-icon", "--no-applications")
     assert b"applications" not in theirs
     assert guestkit_inspect(disk, "--no-applications") == theirs

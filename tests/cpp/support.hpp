@@ -223,4 +223,18 @@ class recorder {
   std::filesystem::path file_ = folder_.path / "received";
 };
 
+/// The environment variable PATH with another folder in front while this lives.
+class first_in_path {
+ public:
+  explicit first_in_path(const std::filesystem::path& folder) : before_(std::getenv("PATH")) {
+    ::setenv("PATH", (folder.string() + ":" + before_).c_str(), 1);
+  }
+  first_in_path(const first_in_path&) = delete;
+  first_in_path& operator=(const first_in_path&) = delete;
+  ~first_in_path() { ::setenv("PATH", before_.c_str(), 1); }
+
+ private:
+  std::string before_;
+};
+
 }  // namespace support

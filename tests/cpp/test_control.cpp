@@ -26,26 +26,13 @@ using guestkit::HandleOptions;
 using guestkit::Limits;
 using guestkit::Seconds;
 using support::ends;
+using support::first_in_path;
 using support::in_child;
 using support::is_gone;
 using support::stuck_programs;
 namespace fs = std::filesystem;
 
 namespace {
-
-/// The environment variable PATH with another folder in front while this lives.
-class first_in_path {
- public:
-  explicit first_in_path(const fs::path& folder) : before_(std::getenv("PATH")) {
-    ::setenv("PATH", (folder.string() + ":" + before_).c_str(), 1);
-  }
-  first_in_path(const first_in_path&) = delete;
-  first_in_path& operator=(const first_in_path&) = delete;
-  ~first_in_path() { ::setenv("PATH", before_.c_str(), 1); }
-
- private:
-  std::string before_;
-};
 
 /// A launch on another thread. Boost.Test's macros are the main thread's alone: it is asked afterwards.
 class background_launch {

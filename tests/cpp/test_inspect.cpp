@@ -63,13 +63,83 @@ struct thin_volume {
     return {group};
   }
   string_list vgpvuuids(const std::string& /*group*/) { return {"B5dZqqn9ae53OM"}; }
+  void vg_activate(bool /*activate*/, const string_list& /*groups*/) {}
+  std::string vfs_label(const std::string& /*device*/) { return {}; }
+  buffer pread_device(const std::string& /*device*/, int /*count*/, std::int64_t /*offset*/) {
+    throw Error("pread_device", "none", ENODEV);
+  }
   std::vector<BTRFSSubvolume> btrfs_subvolume_list(const std::string& /*device*/) { return {}; }
   void mount_ro(const std::string& /*device*/, const std::string& /*mountpoint*/) {}
   void umount_all() {}
   StatVFS statvfs(const std::string& /*path*/) { return {}; }
 };
 
+/// The same with one of two disks, so that LVM has opened nothing.
+struct half_a_group : thin_volume {
+  string_list lvs() { return activated ? string_list{"/dev/vg-a/root"} : string_list{}; }
+  hashtable blkid(const std::string& device) {
+    if (device == "/dev/vg-a/root") throw Error("blkid", "No such file or directory", ENOENT);
+    return thin_volume::blkid(device);
+  }
+  std::vector<VG> vgs_full() {
+    auto groups = thin_volume::vgs_full();
+    groups[0].vg_attr = "wz-pn-";
+    return groups;
+  }
+  string_list vgpvuuids(const std::string& /*group*/) { return {"B5dZqq-n9ae-53OM", "1QqrCs-eheq-6C2p"}; }
+  void vg_activate(bool /*activate*/, const string_list& groups) {
+    activated = groups == string_list{"vg-a"};
+  }
+  bool activated = false;
+};
+
+/// A disk whose partitions are told as blkid -o export tells them.
+struct escaped_disk : thin_volume {
+  string_list list_partitions() { return {"/dev/sda1", "/dev/sda2", "/dev/sda3"}; }
+  string_list list_dm_devices() { return {}; }
+  hashtable blkid(const std::string& device) {
+    if (device == "/dev/sda1") return {{"TYPE", "ext4"}, {"LABEL", "data\\ disk\\$"}};
+    if (device == "/dev/sda2")
+      return {{"TYPE", "ext4"}, {"LABEL", "\\ M-CM-\\<"}, {"PART_ENTRY_NAME", "M-CM-\\<"}};
+    return {{"PART_ENTRY_TYPE", "21686148-6449-6e6f-744e-656564454649"}};
+  }
+  std::string vfs_label(const std::string& /*device*/) { return " ü"; }
+};
+
+/// The superblock of an array's member.
+std::string md_superblock_bytes(std::uint8_t level, std::uint8_t devices, const std::string& name) {
+  std::string bytes(256, '\0');
+  bytes.replace(0, 4, "\xfc\x4e\x2b\xa9");
+  bytes[4] = 1;
+  bytes.replace(32, name.size(), name);
+  bytes[72] = static_cast<char>(level);
+  bytes[92] = static_cast<char>(devices);
+  return bytes;
+}
+
 }  // namespace
+
+// What blkid writes.
+
+BOOST_AUTO_TEST_CASE(a_label_with_a_blank_came_back_with_a_backslash) {
+  BOOST_TEST(without_backslashes("data\\ disk") == "data disk");
+  BOOST_TEST(without_backslashes("do\\$\\`\\<\\>&") == "do$`<>&");
+  BOOST_TEST(without_backslashes("back\\\\slash") == "back\\slash");
+  BOOST_TEST(without_backslashes("end\\") == "end\\");
+  BOOST_TEST(is_ambiguous("c^A^[x"));
+  BOOST_TEST(is_ambiguous("M-C"));
+  BOOST_TEST(!is_ambiguous("data\\ disk"));
+}
+
+BOOST_AUTO_TEST_CASE(the_name_of_a_partition_is_what_gpt_has) {
+  BOOST_TEST(partition_name("EFI\\ System\\ Partition") == "EFI System Partition");
+  BOOST_TEST(partition_name("M-CM-\\<nM-CM-/") == "ünï");
+  BOOST_TEST(partition_name("M-bM-^BM-,") == "€");
+  BOOST_TEST(partition_name("M-PM-4M-PM-8M-QM-^AM-PM-:") == "диск");
+  for (const std::string text : {"M-1 disk", "LVM-", "M-", "^A", "M-C", "M-CM-C", "A^B"})
+    BOOST_TEST(partition_name(text) == text);
+  for (const char* hostile : {"\\", "M-\\", "M-^", "M-CM-", "M-~M-~M-~M-~"}) partition_name(hostile);
+}
 
 // What libguestfs takes from a text.
 
@@ -144,7 +214,45 @@ BOOST_AUTO_TEST_CASE(alpine_packages) {
   BOOST_TEST(apps[0].description == "c library");
 }
 
+BOOST_AUTO_TEST_CASE(packages_of_pacman_are_a_file_each) {
+  const auto read = [](const char* text) { return pacman_applications(text); };
+  const auto apps =
+      read("%NAME%\nbash\n\n%VERSION%\n1:5.2-1\n\n%DESC%\nthe shell\n%URL%\n%ARCH%\n\n%ARCH%\nx86_64\n");
+  BOOST_REQUIRE_EQUAL(apps.size(), 1U);
+  BOOST_TEST(apps[0].name == "bash");
+  BOOST_TEST(apps[0].epoch == 1);
+  BOOST_TEST(apps[0].version == "5.2");
+  BOOST_TEST(apps[0].release == "1");
+  BOOST_TEST(apps[0].url == "%ARCH%");  // as libguestfs takes it
+  BOOST_TEST(read("%NAME%\na\n\n%VERSION%\n1\n\n%ARCH%\nany\n").empty());
+  BOOST_TEST(read("").empty());
+  BOOST_TEST(doubts([&] { read("%VERSION%\nx:1-1\n"); }));
+}
+
 // What guestkit itself takes from a text.
+
+BOOST_AUTO_TEST_CASE(what_os_release_says_is_reported_as_it_says_it) {
+  InspectedSystem system{.distro = "unknown", .product_name = "unknown"};
+  system.os_release = {{"ID", "photon"}, {"NAME", "VMware Photon OS"}, {"VERSION_ID", "4.0"}};
+  take_release(system);
+  BOOST_TEST(system.distro == "photon");
+  BOOST_TEST(system.product_name == "VMware Photon OS");
+  BOOST_TEST(system.major_version == 4);
+  system.os_release = {{"ID", "arch"}, {"PRETTY_NAME", "Arch Linux"}, {"VERSION_ID", "20240101123456"}};
+  take_release(system);
+  BOOST_TEST(system.distro == "archlinux");
+  BOOST_TEST(system.product_name == "Arch Linux");
+}
+
+BOOST_AUTO_TEST_CASE(a_boot_loaders_entry_names_the_deployment) {
+  const auto entry = ostree_entry_in(
+      "title Fedora\nversion 2\noptions root=UUID=1 ostree=/ostree/boot.1/fedora/abc/0 rw\nlinux /x\n");
+  BOOST_REQUIRE(entry);
+  BOOST_TEST(entry->version == 2);
+  BOOST_TEST(entry->link == "/ostree/boot.1/fedora/abc/0");
+  BOOST_TEST(!ostree_entry_in("version 1\noptions root=/dev/sda1 ostree=/etc/x\n").has_value());
+  BOOST_TEST(!ostree_entry_in("options\n\n").has_value());
+}
 
 BOOST_AUTO_TEST_CASE(users_are_whole_lines_of_passwd) {
   const auto users =
@@ -234,4 +342,85 @@ BOOST_AUTO_TEST_CASE(what_a_thin_pool_consists_of_is_not_listed_as_unknown) {
   layout(guest).describe(found);
   BOOST_REQUIRE_EQUAL(found.filesystems.size(), 1U);
   BOOST_TEST(found.filesystems[0].device == "/dev/vg-a/root");
+}
+
+BOOST_AUTO_TEST_CASE(what_is_looked_up_by_a_label_is_what_the_disk_has) {
+  escaped_disk guest;
+  layout all(guest);
+  BOOST_TEST(all.fact("/dev/sda1", "LABEL") == "data disk$");
+  BOOST_TEST(all.fact("/dev/sda2", "LABEL") == " ü");
+  BOOST_TEST(all.fact("/dev/sda2", "PART_ENTRY_NAME") == "ü");
+}
+
+BOOST_AUTO_TEST_CASE(a_bios_boot_partition_is_listed_and_nothing_that_could_not_be_opened) {
+  escaped_disk guest;
+  Inspection found;
+  layout(guest).describe(found);
+  BOOST_REQUIRE_EQUAL(found.filesystems.size(), 3U);
+  BOOST_TEST(found.filesystems[2].type == "unknown");
+  BOOST_TEST(found.unopened.empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_volume_group_with_a_missing_disk_says_which_and_what_to_do) {
+  half_a_group guest;
+  Inspection found;
+  layout(guest).describe(found);
+  BOOST_TEST(guest.activated);
+  BOOST_REQUIRE_EQUAL(found.unopened.size(), 1U);
+  BOOST_TEST(found.unopened[0].device == "/dev/vg-a/root");
+  BOOST_TEST(found.unopened[0].reason == "damaged");
+  BOOST_TEST(
+      found.unopened[0].message ==
+      "of the 2 physical volumes of the volume group vg-a, 1 is missing (1QqrCs-eheq-6C2p); give all disks "
+      "of the guest in one call (--one-guest DISK DISK..., in Python a list)");
+}
+
+BOOST_AUTO_TEST_CASE(a_member_of_an_array_knows_how_many_there_are) {
+  const auto block = md_superblock_in(md_superblock_bytes(5, 3, "host:data"));
+  BOOST_REQUIRE(block);
+  BOOST_TEST(block->name == "host:data");
+  BOOST_TEST(block->level == "raid5");
+  BOOST_TEST(block->devices == 3U);
+  BOOST_TEST(!md_superblock_in(std::string(256, '\0')).has_value());
+  BOOST_TEST(!md_superblock_in("short").has_value());
+}
+
+// The parts, each in its share of the time.
+
+BOOST_AUTO_TEST_CASE(a_part_that_takes_too_long_costs_itself, PATIENCE) {
+  const support::stuck_programs programs;
+  const support::first_in_path path(programs.folder);
+  Guestfs g({.environment = false, .limits = {.call = Seconds(4)}});
+  std::vector<InspectFailure> failures;
+  const call_scope whole(state_of(g), "inspect");
+  part_runner run(state_of(g));
+  BOOST_TEST(run(failures, "one", [] {}));
+  BOOST_TEST(!run(failures, "stuck", [&] { g.add_drive_ro(programs.folder / "disk"); }));
+  int memory = 0;
+  BOOST_TEST(run(failures, "next", [&] { memory = g.get_memsize(); }));
+  BOOST_TEST(memory == 1280);
+  BOOST_REQUIRE_EQUAL(failures.size(), 1U);
+  BOOST_TEST(failures[0].part == "stuck");
+  BOOST_TEST(failures[0].message.starts_with("took longer than "));
+  BOOST_TEST(failures[0].message.ends_with(" s, its share of the time"));
+  BOOST_TEST(failures[0].error_number == ETIMEDOUT);
+}
+
+BOOST_AUTO_TEST_CASE(an_error_ends_one_part_a_crash_what_follows_and_a_cancel_all) {
+  Guestfs g;
+  std::vector<InspectFailure> failures;
+  part_runner run(state_of(g));
+  BOOST_TEST(!run(failures, "odd", [] { throw Error("pread", "no such file", ENOENT); }));
+  BOOST_TEST(failures.at(0).op == "pread");
+  BOOST_TEST(!run(failures, "crash", [] { throw ApplianceCrashed("mount", "gone", 0); }));
+  BOOST_TEST(failures.at(1).message == "the appliance ended in it: gone");
+  BOOST_TEST(!run.is_alive());
+  BOOST_TEST(!run(failures, "next", [] { throw Error("mount", "it must not be tried"); }));
+  BOOST_TEST(failures.at(2).part == "next");
+  BOOST_TEST(failures.at(2).message == "not looked at: the appliance had ended before");
+  part_runner other(state_of(g));
+  BOOST_CHECK_THROW(other(failures, "cancelled", [] { throw Error("mount", "cancelled", EINTR); }), Error);
+  BOOST_CHECK_THROW(other(failures, "killed", [] { throw ApplianceKilled("mount", "killed", 0); }),
+                    ApplianceKilled);
+  BOOST_TEST(failures.size() == 3U);
 }

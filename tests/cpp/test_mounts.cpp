@@ -57,6 +57,7 @@ struct pretended_guest {
   string_list vgs() const { return {}; }
   string_list lvs() const { return volumes; }
   std::vector<VG> vgs_full() const { return {}; }
+  void vg_activate(bool /*activate*/, const string_list& /*groups*/) const {}
   std::string lvuuid(const std::string& volume) const {
     return volume == "/dev/vg/home" ? "ABCDEF-ghij-klmn-opqr-stuv-wxyz-012345" : "no-uuid";
   }
@@ -292,7 +293,8 @@ BOOST_AUTO_TEST_CASE(the_root_that_was_found_wins_over_a_device_that_is_not_ther
     BOOST_TEST(text(plan.mountpoints) == "/=/dev/sda1 ", name);
     BOOST_TEST(has(text(plan.failures), "/dev/sda1, where the system was found, is mounted instead"), name);
   }
-  for (const auto* name : {"/dev/vda1", "/dev/nvme3n1p1", "UUID=aaaa-1111", "/dev/root", "/dev/disk/by-uuid/aaaa-1111"}) {
+  for (const auto* name :
+       {"/dev/vda1", "/dev/nvme3n1p1", "UUID=aaaa-1111", "/dev/root", "/dev/disk/by-uuid/aaaa-1111"}) {
     const auto plan = guest.plan(std::string(name) + " / ext4 defaults 0 1\n");
     BOOST_TEST(text(plan.mountpoints) == "/=/dev/sda1 ", name);
     BOOST_TEST(text(plan.failures) == "", name);
@@ -388,11 +390,24 @@ BOOST_AUTO_TEST_CASE(nothing_is_mounted_outside_of_the_root) {
   mount_behind_root(guest, mountpoints, true, failures, [](const std::string&, const std::string&) {});
   BOOST_TEST(guest.mounted == std::vector<std::string>{"/dev/sda2 /a/b"}, boost::test_tools::per_element());
   BOOST_TEST(failures.size() == wrong.size());
-  BOOST_TEST(text(mountpoints) == "/=/dev/sda1 /a//./b/=/dev/sda2 ");
+  BOOST_TEST(text(mountpoints) == "/=/dev/sda1 /gone=/dev/sda2 /a//./b/=/dev/sda2 ");
   BOOST_TEST(
       has(text(failures), "mountpoints: /dev/sda2 is not mounted on \"/a/up/tmp\": \"/a/up\" is a symlink"));
   BOOST_TEST(
       has(text(failures), "/dev/sda2 is not mounted on \"/../usr/bin\": the mountpoint climbs by \"..\""));
+}
+
+BOOST_AUTO_TEST_CASE(a_subvolume_is_known_though_the_appliances_kernel_calls_its_disk_otherwise) {
+  pretended_guest guest;
+  guest.facts["/dev/sda2"] = guest.facts["/dev/sdb2"] = {{"TYPE", "btrfs"}, {"UUID", "b"}, {"LABEL", "root"}};
+  layout<pretended_guest> known(guest);
+  BOOST_TEST(known_volume(known, "btrfsvol:/dev/sdb2//@/x") == "btrfsvol:/dev/sda2/@/x");
+  BOOST_TEST(known_volume(known, "btrfsvol:/dev/sdz9/@") == "btrfsvol:/dev/sdz9/@");
+  BOOST_TEST(known_volume(known, "/dev/sdb2") == "/dev/sdb2");
+  const auto plan = guest.plan("LABEL=root / btrfs subvol=@ 0 0\n", "btrfsvol:/dev/sdb2/@");
+  BOOST_TEST(text(plan.mountpoints) == "/=btrfsvol:/dev/sda2/@ ");
+  BOOST_TEST(text(plan.failures) == "");
+  BOOST_TEST(plan.corrections.empty());
 }
 
 BOOST_AUTO_TEST_CASE(a_subvolumes_name_is_no_option_of_mount) {

@@ -109,7 +109,7 @@ BOOST_FIXTURE_TEST_CASE(a_forked_child_leaves_its_parent_s_directory_alone, base
   BOOST_TEST(fs::exists(mine->path()));
 }
 
-BOOST_FIXTURE_TEST_CASE(root_s_sockets_of_dead_processes_are_swept, base_directory) {
+BOOST_FIXTURE_TEST_CASE(sockets_of_dead_processes_are_swept, base_directory) {
   const auto bound = [&](const char* name) {
     fs::create_directory(path / name);
     unique_fd fd(::socket(AF_UNIX, SOCK_STREAM, 0));
@@ -123,9 +123,40 @@ BOOST_FIXTURE_TEST_CASE(root_s_sockets_of_dead_processes_are_swept, base_directo
   const unique_fd alive = bound("libguestfslive00");
   fs::create_directory(path / "libguestfs-docs");
   scratch::sweep_sockets(path);
-  BOOST_TEST(fs::exists(path / "libguestfsdead00") == (::geteuid() != 0));
+  BOOST_TEST(!fs::exists(path / "libguestfsdead00"));
   BOOST_TEST(fs::exists(path / "libguestfslive00"));
   BOOST_TEST(fs::exists(path / "libguestfs-docs"));
+}
+
+BOOST_FIXTURE_TEST_CASE(the_directory_of_a_dead_appliance_s_socket_is_swept_by_its_note, base_directory) {
+  const base_directory sockets;
+  for (const char* name : {"dead", "closed", "full", "live"}) fs::create_directory(sockets.path / name);
+  std::ofstream(sockets.path / "full" / "file") << "x";
+  const auto living = scratch::beneath(path);
+  living->note_sockets(1, sockets.path / "live");
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const auto mine = scratch::beneath(path);
+    mine->note_sockets(1, sockets.path / "dead");
+    mine->note_sockets(2, sockets.path / "full");
+    mine->note_sockets(3, sockets.path / "closed");
+    mine->note_sockets(3, "");
+    ::_exit(0);
+  }
+  ::waitpid(child, nullptr, 0);
+  scratch::sweep(path);
+  BOOST_TEST(!fs::exists(sockets.path / "dead"));
+  for (const char* name : {"closed", "full", "live"}) BOOST_TEST(fs::exists(sockets.path / name), name);
+  BOOST_TEST(entries() == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(the_directory_of_the_socket_is_told_by_the_command_line_of_qemu) {
+  using guestkit::detail::socket_directory;
+  using namespace std::string_literals;
+  BOOST_TEST(socket_directory("qemu\0-chardev\0socket,path=/run/a,,b/guestfsd.sock,id=channel0\0-x\0"s) ==
+             "/run/a,b");
+  BOOST_TEST(socket_directory("qemu\0-drive\0path=/a\0-chardev\0null\0"s) == "");
+  BOOST_TEST(socket_directory("") == "");
 }
 
 BOOST_FIXTURE_TEST_CASE(a_handle_s_files_are_private_and_get_tmpdir_says_what_was_set, base_directory) {

@@ -48,11 +48,15 @@ class Image:
     Attributes:
         build: fills the disk of that name in a running appliance, instead of parts
         size: of the disk that build fills
-        fast: whether guestkit's own rules may decide; of packages they know deb's and apk's
+        fast: whether guestkit's own rules may decide; of packages they know all but rpm's
         systems: distribution, version and host name of each operating system found
         way: how the answer is to be found, where it is verified: "rescue" where inspect_os fails
         corrections: the facts of which libguestfs' answer is known to be wrong, or none
+        undecided: whether it is wrong at times only
         failures: what each message of the first system's failures has, in their order
+        error: what inspect_os says, where it fails though guestkit's own rules may decide
+        told: what the failures say
+        cut: how many bytes are missing at the disk's end
     """
 
     parts: Sequence[Part] = ()
@@ -62,14 +66,18 @@ class Image:
     systems: Sequence[tuple[str, int, int, str]] = ()
     way: str = ""
     corrections: Sequence[str] = ()
+    undecided: bool = False
     failures: Sequence[str] = ()
+    error: str = ""
+    told: Sequence[str] = ()
+    cut: int = 0
     unopened: Sequence[str] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def applications(self) -> bool:
         """Whether to ask for the packages too."""
-        return not self.fast or self.systems[0][0] in ("debian", "ubuntu", "alpinelinux")
+        return not self.fast or self.systems[0][0] in ("debian", "ubuntu", "alpinelinux", "archlinux")
 
 
 def _pack(g: Guestfs, tree: Tree) -> None:
@@ -277,6 +285,40 @@ def half_an_array(g: Guestfs, disk: str) -> None:
     g.zero_device(f"{disk}2")
 
 
+def half_a_volume_group(g: Guestfs, disk: str) -> None:
+    """Of two physical volumes one was wiped, as if its disk had not been given."""
+    _two_partitions(g, disk)
+    name = f"half{disk[-1]}"
+    g.pvcreate(f"{disk}1")
+    g.pvcreate(f"{disk}2")
+    g.vgcreate(name, [f"{disk}1", f"{disk}2"])
+    in_appliance(g, f"lvm lvcreate -q -L 24M -n whole {name} {disk}1 2>&1")
+    in_appliance(g, f"lvm lvcreate -q -L 24M -n gone {name} {disk}2 2>&1")
+    _root(g, f"/dev/{name}/whole", {"data": ""})
+    g.vg_activate(False, [name])
+    g.zero_device(f"{disk}2")
+
+
+def ubuntu_cloud(g: Guestfs, disk: str) -> None:
+    """As Canonical publishes it: the root is the first partition, behind those that start it."""
+    g.part_init(disk, "gpt")
+    g.part_add(disk, "p", 16384, 16384 + 81920 - 1)
+    g.part_add(disk, "p", 2048, 4095)
+    g.part_add(disk, "p", 4096, 16383)
+    g.part_set_gpt_type(disk, 2, "21686148-6449-6E6F-744E-656564454649")
+    g.part_set_gpt_type(disk, 3, "C12A7328-F81F-11D2-BA4B-00A0C93EC93B")
+    g.part_set_name(disk, 1, "the $root")
+    g.mkfs("vfat", f"{disk}3", label="UEFI")
+    tree = {
+        **trees.ubuntu(),
+        "etc/fstab": "LABEL=cloudimg-rootfs / ext4 discard,errors=remount-ro 0 1\n"
+        "LABEL=UEFI /boot/efi vfat umask=0077 0 1\n",
+        "boot/efi": None,
+    }
+    del tree["boot"]
+    _root(g, f"{disk}1", tree, label="cloudimg-rootfs")
+
+
 def real_debian(g: Guestfs, disk: str) -> None:
     """What a user has, by mmdebstrap, with a kernel to boot: some 200 packages."""
     g.part_disk(disk, "gpt")
@@ -335,24 +377,22 @@ ATTACKED = (
     "/a/up",
     "/way/local",
 )
+_ATTACKING: dict[str, File] = {
+    "etc/fstab": ROOT_ENTRY
+    + "".join(f"LABEL=evil {place} ext4 defaults 0 2\n" for place in ATTACKED)
+    + "LABEL=evil /safe ext4 defaults 0 2\n",
+    "a/up": Link("../.."),
+    "way": Link("/usr"),
+    "safe": None,
+}
 ATTACK = (
-    Part(
-        trees.debian(
-            **{
-                "etc/fstab": ROOT_ENTRY
-                + "".join(f"LABEL=evil {place} ext4 defaults 0 2\n" for place in ATTACKED)
-                + "LABEL=evil /safe ext4 defaults 0 2\n",
-                "a/up": Link("../.."),
-                "way": Link("/usr"),
-                "safe": None,
-            }
-        ),
-        uuid=ROOT_UUID,
-    ),
+    Part(trees.debian(**_ATTACKING), uuid=ROOT_UUID),
     Part(dict.fromkeys(("umount", "mount", "lsof"), trees.marker("/owned")), label="evil"),
 )
 
-_ROOT, _USR = trees.without_usr(trees.ubuntu())
+_ROOT, _USR = trees.without_usr(
+    {name: file for name, file in trees.ubuntu().items() if name != "etc/lsb-release"}
+)
 
 
 def named(g: Guestfs, disk: str) -> None:
@@ -370,11 +410,19 @@ def named(g: Guestfs, disk: str) -> None:
         "/dev/disk/by-partlabel/my\\x20data /again ext4 defaults 0 2\n"
         "LABEL=gone /gone ext4 nofail 0 2\n"
     )
-    places: Tree = dict.fromkeys(("my data", "third", "again"))
-    _root(g, f"{disk}1", trees.debian(**{"etc/fstab": fstab, **places}))
+    changes: dict[str, File] = {"etc/fstab": fstab, **dict.fromkeys(("my data", "third", "again"))}
+    _root(g, f"{disk}1", trees.debian(**changes))
 
 
 ALPINE = Image([Part(trees.alpine())], fast=True, systems=[("alpinelinux", 3, 19, "alpine")])
+
+#: What must not hang who opens it, and what is said of it.
+ODD_FILES: dict[str, tuple[File, str]] = {
+    "fifo": (Fifo(), "is a FIFO"),
+    "directory": (None, "is a directory"),
+    "link out": (Link("/dev/zero"), "is a symlink to nothing in the guest"),
+    "link round": (Link("status"), "is a loop of symlinks"),
+}
 
 #: By name. The first ones are looked at in every run.
 CORPUS: dict[str, Image] = {
@@ -439,6 +487,32 @@ CORPUS: dict[str, Image] = {
         corrections=["mountpoints"],
         failures=[f'is not mounted on "{place}": ' for place in ATTACKED],
         facts={"mountpoints": {"/": "/dev/sda1", "/safe": "/dev/sda2"}},
+    ),
+    "ubuntu cloud": Image(
+        build=ubuntu_cloud,
+        fast=True,
+        systems=[("ubuntu", 22, 4, "ubuntu")],
+        facts={"mountpoints": {"/": "/dev/sda1", "/boot/efi": "/dev/sda3"}},
+    ),
+    "status is a fifo": Image(
+        [Part(trees.debian(**{"var/lib/dpkg/status": ODD_FILES["fifo"][0]}), uuid=ROOT_UUID)],
+        fast=True,
+        systems=[("debian", 12, 5, "debian12")],
+        told=["/var/lib/dpkg/status is a FIFO"],
+        facts={"applications_complete": False, "applications": ()},
+    ),
+    "silverblue": Image(
+        [Part(trees.ostree(), label="root", size=32 * MB)],
+        systems=[("fedora", 40, 0, "silverblue40")],
+        corrections=["operating_systems"],
+        told=["/usr/share/rpm/rpmdb.sqlite was not read", "is a deployment of ostree"],
+        facts={
+            "root_directory": "/ostree/deploy/fedora/deploy/aaaa.0",
+            "product_name": "Fedora Linux 40",
+            "arch": "x86_64",
+            "package_format": "rpm",
+            "locale": "en_US.UTF-8",
+        },
     ),
     # From here on in the long form.
     "fedora": Image(
@@ -621,13 +695,12 @@ CORPUS: dict[str, Image] = {
         ],
         fast=True,
         systems=[("ubuntu", 22, 4, "ubuntu")],
-        corrections=["product_name", "distro", "major_version", "minor_version", "osinfo", "arch"],
+        corrections=["product_name", "distro", "major_version", "minor_version", "osinfo"],
         facts={
             "mountpoints": {"/": "/dev/sda1", "/usr": "/dev/sda2"},
             "arch": "x86_64",
             "osinfo": "ubuntu22.04",
             "product_name": "Ubuntu 22.04.4 LTS",
-            "failures": (),
         },
     ),
     "names": Image(
@@ -734,10 +807,226 @@ CORPUS: dict[str, Image] = {
         ],
         way="rescue",
         systems=[("fedora", 39, 0, "fedora")],
-        failures=["line 2: cannot be read", "packages of the format rpm"],
+        failures=["line 2: cannot be read", "there is no package database"],
     ),
     "nixos": Image(
-        [Part(trees.debian(**{"etc/fstab": Link("/nix/fstab"), "etc/hosts": Link("/nix/hosts")}))]
+        [Part(trees.nixos(), label="root")],
+        systems=[("nixos", 24, 5, "nixos")],
+        corrections=["operating_systems"],
+        told=["packages of the format nix, which are in /nix/var/nix/db"],
+        facts={"product_name": "NixOS 24.05 (Uakari)", "arch": "x86_64"},
+    ),
+    "photon": Image(
+        [
+            Part(
+                trees.unknown(
+                    "photon",
+                    "VMware Photon OS",
+                    "4.0",
+                    **{"var/lib/rpm/rpmdb.sqlite": b"no database", "usr/bin/tdnf": trees.elf()},
+                ),
+                label="root",
+            )
+        ],
+        systems=[("photon", 4, 0, "photon")],
+        corrections=["distro", "package_format", "package_management"],
+        told=["/var/lib/rpm/rpmdb.sqlite was not read"],
+        facts={"product_name": "VMware Photon OS 4.0", "package_format": "rpm", "package_management": "tdnf"},
+    ),
+    "openeuler": Image(
+        [Part(trees.unknown("openEuler", "openEuler", "22.03"), label="root")],
+        systems=[("openEuler", 22, 3, "openEuler")],
+        corrections=["distro"],
+        told=["there is no package database"],
+    ),
+    "amazon 2023": Image(
+        [
+            Part(
+                trees.unknown("amzn", "Amazon Linux", "2023", **{"etc/system-release": "Amazon\n"}),
+                label="root",
+            )
+        ],
+        systems=[("amzn", 2023, 0, "amzn")],
+        corrections=["distro"],
+        told=["there is no package database"],
+    ),
+    "neon": Image(
+        [Part(trees.neon(), label="root")],
+        systems=[("neon", 22, 4, "neon")],
+        corrections=["distro", "product_name", "package_format", "package_management"],
+        facts={"product_name": "KDE neon 22.04", "package_management": "apt", "applications_complete": True},
+    ),
+    "manjaro": Image(
+        [
+            Part(
+                trees.unknown(
+                    "manjaro",
+                    "Manjaro",
+                    "23.1",
+                    **{
+                        "var/lib/pacman/local/a-1-1/desc": "%NAME%\na\n\n%VERSION%\n1-1\n\n%ARCH%\nany\n",
+                        "var/lib/pacman/local/b-1-1/desc": Fifo(),
+                    },
+                ),
+                label="root",
+            )
+        ],
+        systems=[("manjaro", 23, 1, "manjaro")],
+        corrections=["distro", "package_format", "package_management"],
+        told=["packages were left out (1): /var/lib/pacman/local/b-1-1/desc is a FIFO"],
+        facts={"package_format": "pacman", "applications_complete": False},
+    ),
+    "distroless": Image(
+        [
+            Part(
+                {
+                    **{name: file for name, file in trees.debian().items() if name != "var/lib/dpkg/status"},
+                    "var/lib/dpkg/status.d/base": "Package: base\nVersion: 12\nArchitecture: all",
+                    "var/lib/dpkg/status.d/base.md5sums": "0 x\n",
+                },
+                uuid=ROOT_UUID,
+            )
+        ],
+        fast=True,
+        systems=[("debian", 12, 5, "debian12")],
+        facts={"applications_complete": True},
+    ),
+    "fedora coreos": Image(
+        [Part(trees.boot_entries(), label="boot"), Part(trees.ostree(""), label="root", size=32 * MB)],
+        systems=[("fedora", 40, 0, "silverblue40")],
+        corrections=["operating_systems"],
+        told=["is a deployment of ostree"],
+        facts={"root": "/dev/sda2"},
+    ),
+    "ostree without a boot loader": Image(
+        [Part(trees.ostree(""), label="root", size=32 * MB)],
+        systems=[("fedora", 39, 0, "silverblue39")],
+        corrections=["operating_systems"],
+        told=["is a deployment of ostree"],
+    ),
+    "flatcar": Image(
+        [
+            Part(trees.flatcar_usr("3815.2.0"), label="USR-A"),
+            Part(trees.flatcar_usr("3602.2.1"), label="USR-B"),
+            Part({"boot": None, "usr": None}, label="ROOT"),
+        ],
+        systems=[("flatcar", 3815, 2, "unknown")],
+        corrections=["operating_systems"],
+        told=["there is no package database"],
+        facts={"mountpoints": {"/": "/dev/sda3", "/usr": "/dev/sda1"}, "arch": "x86_64"},
+    ),
+    **{
+        f"status: {name}": Image(
+            [Part(trees.debian(**{"var/lib/dpkg/status": file}), uuid=ROOT_UUID)],
+            fast=True,
+            systems=[("debian", 12, 5, "debian12")],
+            told=[f"/var/lib/dpkg/status {said}"],
+        )
+        for name, (file, said) in ODD_FILES.items()
+        if name != "fifo"
+    },
+    "apk is a fifo": Image(
+        [Part({**trees.alpine(), "lib/apk/db/installed": Fifo()})],
+        fast=True,
+        systems=[("alpinelinux", 3, 19, "alpine")],
+        told=["/lib/apk/db/installed is a FIFO"],
+    ),
+    "rpm is a fifo": Image(
+        [
+            Part(
+                trees.red_hat(
+                    "almalinux",
+                    "AlmaLinux",
+                    "9.3",
+                    "AlmaLinux release 9.3 (Shamrock)",
+                    "almalinux-release",
+                    **{"var/lib/rpm/rpmdb.sqlite": Fifo()},
+                ),
+                label="root",
+            )
+        ],
+        systems=[("redhat-based", 9, 3, "almalinux")],
+        told=["/var/lib/rpm/rpmdb.sqlite is a FIFO"],
+    ),
+    "rpm macros are a fifo": Image(
+        [
+            Part(
+                trees.red_hat(
+                    "almalinux",
+                    "AlmaLinux",
+                    "9.3",
+                    "AlmaLinux release 9.3 (Shamrock)",
+                    "almalinux-release",
+                    **{"var/lib/rpm/rpmdb.sqlite": b"no database", "usr/lib/rpm/macros": Fifo()},
+                ),
+                label="root",
+            )
+        ],
+        systems=[("redhat-based", 9, 3, "almalinux")],
+        told=["librpm would wait for /usr/lib/rpm/macros, which is a FIFO"],
+    ),
+    "files of fifos": Image(
+        [
+            Part(
+                {
+                    **trees.debian(),
+                    **dict.fromkeys(
+                        ("etc/lsb-release", "etc/hostname", "etc/HOSTNAME", "etc/redhat-release"), Fifo()
+                    ),
+                    "usr/bin/bash": Fifo(),
+                    "etc/sysconfig/network": Fifo(),
+                    "usr/share/pixmaps/debian-logo.png": Fifo(),
+                },
+                uuid=ROOT_UUID,
+            )
+        ],
+        systems=[("debian", 12, 5, "unknown")],
+    ),
+    "os-release is a loop": Image(
+        [Part(trees.debian(**{"etc/os-release": Link("os-release")}), uuid=ROOT_UUID)],
+        way="rescue",
+        systems=[("debian", 12, 0, "debian12")],
+        told=["/etc/os-release: Too many levels of symbolic links"],
+        facts={"product_name": "Debian GNU/Linux 12 (bookworm)"},
+    ),
+    "a link out of the guest": Image(
+        [
+            Part(
+                trees.debian(
+                    **{
+                        "etc/mdadm.conf": Link("/sysroot/file"),
+                        "sysroot/file": "ARRAY /dev/md0 UUID=1\n",
+                        "file": Fifo(),
+                    }
+                ),
+                uuid=ROOT_UUID,
+            )
+        ],
+        fast=True,
+        systems=[("debian", 12, 5, "debian12")],
+        error="/etc/mdadm.conf is no regular file",
+    ),
+    "beyond the end": Image(
+        [Part(trees.debian(), uuid=ROOT_UUID), Part(type="none", size=64 * MB)],
+        cut=48 * MB,
+        fast=True,
+        systems=[("debian", 12, 5, "debian12")],
+        error="Can't have a partition outside the disk",
+        unopened=["unknown"],
+    ),
+    "labels": Image(
+        [
+            Part(trees.debian(**{"etc/fstab": "LABEL=a\\040b / ext4 defaults 0 1\n"}), label="a b"),
+            Part({}, label="q\"'$`\\^A"),
+        ],
+        fast=True,
+        systems=[("debian", 12, 5, "debian12")],
+    ),
+    "half a volume group": Image(
+        way="rescue",
+        build=half_a_volume_group,
+        unopened=["unknown", "damaged"],
+        told=["/gone: No such file or directory"],
     ),
     "no fstab": Image(
         [Part({name: file for name, file in trees.debian().items() if name != "etc/fstab"})],
@@ -752,6 +1041,9 @@ CORPUS: dict[str, Image] = {
     "duplicate uuid": Image(
         [Part(trees.debian(), uuid=ROOT_UUID), Part({"backup": ""}, uuid=ROOT_UUID)],
         fast=True,
+        corrections=["mountpoints", "filesystems"],
+        undecided=True,
+        facts={"mountpoints": {"/": "/dev/sda1"}, "failures": ()},
         systems=[("debian", 12, 5, "debian12")],
     ),
     "odd fstab": Image(
@@ -794,15 +1086,28 @@ CORPUS: dict[str, Image] = {
     "blank": Image([Part(type="none")], unopened=["unknown"]),
     "btrfs": Image(build=btrfs, systems=[("fedora", 39, 0, "fedora")]),
     # Its fstab names the array as the guest did: the root is mounted all the same.
-    "raid": Image(build=raid, systems=[("debian", 12, 5, "debian12")], facts={"applications_complete": True}),
+    "raid": Image(
+        build=raid,
+        systems=[("debian", 12, 5, "debian12")],
+        corrections=["mountpoints", "filesystems"],
+        facts={"applications_complete": True, "mountpoints": {"/": "/dev/md127"}},
+    ),
     "half an array": Image(build=half_an_array, unopened=["damaged", "unknown"]),
     "real debian": Image(build=real_debian, size=2 << 30, fast=True, systems=[("debian", 12, 8, "real")]),
     "thin lvm": Image(build=thin_lvm, fast=True, systems=[("debian", 12, 5, "debian12")]),
     "lvm in luks": Image(build=lvm_in_luks, unopened=["encrypted"]),
-    "old raid": Image(build=old_raid, systems=[("debian", 12, 5, "debian12")]),
+    "old raid": Image(
+        build=old_raid,
+        systems=[("debian", 12, 5, "debian12")],
+        corrections=["mountpoints", "filesystems"],
+    ),
     "dirty": Image(build=dirty, fast=True, systems=[("debian", 12, 5, "debian12")]),
     "btrfs default": Image(build=btrfs_default, systems=[("opensuse", 15, 5, "opensuse-leap")]),
-    "snapper": Image(build=snapper, systems=[("opensuse", 15, 5, "opensuse-leap")] * 2),
+    "snapper": Image(
+        build=snapper,
+        systems=[("opensuse", 15, 5, "opensuse-leap")] * 2,
+        corrections=["mountpoints", "filesystems"],
+    ),
     "amazon": Image(
         [
             Part(
@@ -837,6 +1142,7 @@ def images(names: Sequence[str]) -> dict[str, Path]:
         for name, path in made.items():
             if CORPUS[name].build is None:
                 _make(CORPUS[name].parts, path)
+                os.truncate(path, path.stat().st_size - CORPUS[name].cut)
         _make_in_appliance({name: path for name, path in made.items() if CORPUS[name].build is not None})
         for name, path in made.items():
             os.replace(path, paths[name])  # whole or not there

@@ -259,6 +259,89 @@ def coreos_usr() -> Tree:
     }
 
 
+def unknown(identity: str, name: str, version: str, **more: File) -> Tree:
+    """A distribution for which libguestfs has no name."""
+    return {
+        **linux(),
+        **release(NAME=name, ID=identity, VERSION_ID=version, PRETTY_NAME=f"{name} {version}"),
+        "etc/hostname": f"{identity}\n",
+        "etc/fstab": "LABEL=root / ext4 defaults 1 1\n",
+        **more,
+    }
+
+
+def neon() -> Tree:
+    """KDE neon: Ubuntu's packages under another name."""
+    tree = unknown("neon", "KDE neon", "22.04", **{"var/lib/dpkg/status": dpkg_status(3)})
+    return {
+        **tree,
+        "etc/lsb-release": "DISTRIB_ID=neon\nDISTRIB_RELEASE=22.04\nDISTRIB_DESCRIPTION=neon\n",
+    }
+
+
+def nixos() -> Tree:
+    """Everything is a link into the store, fstab and hosts too."""
+    names = ("os-release", "fstab", "hosts", "hostname")
+    return {
+        "bin/sh": Link("/nix/store/bash/bin/sh"),
+        "nix/store/bash/bin/sh": elf(),
+        "usr/bin/env": Link("/nix/store/bash/bin/sh"),
+        "etc/static": Link("/nix/store/etc/etc"),
+        **{f"etc/{name}": Link(f"/etc/static/{name}") for name in names},
+        "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",
+        **{f"nix/store/etc/etc/{name}": Link(f"/nix/store/{name}") for name in names},
+        "nix/store/os-release": 'ID=nixos\nVERSION_ID="24.05"\nPRETTY_NAME="NixOS 24.05 (Uakari)"\n',
+        "nix/store/fstab": "LABEL=root / ext4 defaults 0 1\n",
+        "nix/store/hosts": "127.0.0.1 localhost\n",
+        "nix/store/hostname": "nixos\n",
+        "nix/var/nix/db/db.sqlite": b"no database",
+        **dict.fromkeys(("dev", "home", "proc", "root", "run", "sys", "tmp", "var")),
+    }
+
+
+def ostree(boot: str = "boot/") -> Tree:
+    """Fedora Silverblue: two deployments, of which the boot loader takes the one that sorts first.
+
+    boot: where the boot loader's entries are; "": on another filesystem
+    """
+    deploy = "ostree/deploy/fedora/deploy"
+    tree: dict[str, File] = {
+        "ostree/boot.1": Link("boot.1.1"),
+        "ostree/repo/config": "",
+        **dict.fromkeys(("boot", "home", "root", "sysroot", "var", "ostree/deploy/fedora/var")),
+        **(boot_entries(boot) if boot else {}),
+    }
+    for number, (name, version) in enumerate((("aaaa.0", "40"), ("bbbb.0", "39"))):
+        system = red_hat("fedora", "Fedora Linux", version, f"Fedora release {version}", "fedora-release")
+        tree |= {f"{deploy}/{name}/{file}": content for file, content in system.items()}
+        tree |= {
+            f"{deploy}/{name}/etc/hostname": f"silverblue{version}\n",
+            f"{deploy}/{name}/usr/share/rpm/rpmdb.sqlite": b"no database",
+            f"{deploy}/{name}.origin": "[origin]\n",
+            f"ostree/boot.1.1/fedora/kernel/{number}": Link(f"../../../deploy/fedora/deploy/{name}"),
+        }
+    return tree
+
+
+def boot_entries(directory: str = "") -> Tree:
+    """The entries that ostree writes: the one with the higher version is the default."""
+    return {
+        f"{directory}loader/entries/ostree-{2 - number}-fedora.conf": (
+            f"title Fedora\nversion {2 - number}\nlinux /vmlinuz\n"
+            f"options root=LABEL=root ostree=/ostree/boot.1/fedora/kernel/{number} rw\n"
+        )
+        for number in range(2)
+    }
+
+
+def flatcar_usr(version: str) -> Tree:
+    return {
+        "bin/bash": elf(),
+        "lib/os-release": f'ID=flatcar\nVERSION_ID={version}\nPRETTY_NAME="Flatcar {version}"\n',
+        **dict.fromkeys(("local", "share/flatcar")),
+    }
+
+
 def write(tree: Tree, directory: Path) -> None:
     """Write the files below the directory, with nobody's time and owner in them."""
     for name, content in tree.items():

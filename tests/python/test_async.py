@@ -220,6 +220,40 @@ async def test_user_cancel_does_not_wait_for_the_call_that_it_stops(tmp_path: Pa
         await first
 
 
+@pytest.mark.parametrize("awaited", [False, True])
+async def test_closing_a_call_that_runs_ends_it_and_logs_nothing(
+    awaited: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+    begun, released = threading.Event(), threading.Event()
+
+    ended: list[str] = []
+
+    def held(handle: Guestfs) -> int:
+        begun.set()
+        released.wait(PATIENCE)
+        try:
+            return handle.get_memsize()
+        except Error as error:
+            ended.append(error.message)
+            raise
+
+    async with AsyncGuestfs() as g:
+        call = g.run(held)
+        if awaited:
+            call.send(None)
+        await asyncio.to_thread(begun.wait, PATIENCE)
+        call.close()
+        released.set()
+        assert await g.get_memsize() > 0
+        del call
+        gc.collect()
+    assert ended == ["cancelled"]
+    assert complaints == []
+    assert caplog.messages == []
+
+
 async def test_close_lets_the_calls_that_were_made_run() -> None:
     g = AsyncGuestfs()
     gate = Gate()

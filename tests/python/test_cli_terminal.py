@@ -193,6 +193,7 @@ guestkit.cli.doctor.diagnose = lambda: (
             "/dev/kvm cannot be opened by this user", remedy="sudo usermod -aG kvm $USER"),
     Finding(name="kernel", level="error", message="/boot/vmlinuz cannot be read by this user",
             remedy="sudo chmod 0644 /boot/vmlinuz"),
+    Finding(name="appliance", level="ok", message="a warm appliance is ready: /home/" + "somebody/" * 8),
 )
 sys.exit(main(["doctor"]))
 """

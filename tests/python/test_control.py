@@ -192,3 +192,33 @@ def test_calls_of_other_threads_go_on_when_the_main_thread_is_interrupted(hyperv
         g.terminate()
         with pytest.raises(ApplianceKilled):
             launch.result()
+
+
+# The first call raised a plain RuntimeError and kept the handle's turn; close() said EDEADLK.
+@pytest.mark.skipif(os.geteuid() != 0, reason="root becomes a user who may have one thread")
+def test_where_no_thread_can_be_started_calls_say_so_and_close_works(open_checkout: None) -> None:
+    program = """
+import asyncio, errno, os, resource
+from guestkit import AsyncGuestfs, Error, Guestfs
+os.setresuid(23456, 23456, 23456)
+g = Guestfs(environment=False, accel="tcg")
+resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+def said(error):
+    return error.errno == errno.EAGAIN and "no thread can be started" in error.message
+g.add_drive("/dev/null", format="raw", readonly=True)
+try:
+    g.launch()  # it has a limit, which a thread would keep
+except Error as error:
+    print("launch", said(error))
+print(g.get_memsize() > 0, g.is_idle())
+g.close()
+async def main():
+    async with AsyncGuestfs(environment=False) as g:
+        try:
+            await g.get_memsize()
+        except Error as error:
+            print("await", said(error))
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout == "launch True\nTrue True\nawait True\n", done.stderr

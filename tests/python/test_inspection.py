@@ -54,6 +54,7 @@ FULL = Inspection(
         libguestfs="1.48.6",
         verified=True,
         differences=("arch",),
+        corrections=("mountpoints: / /dev/sda1 instead of nothing",),
     ),
     disks=(Disk(device="/dev/sda", format="qcow2", virtual_size=1 << 40),),
     partitions=(
@@ -99,6 +100,7 @@ FULL = Inspection(
             hostname=EVIL,
         ),
     ),
+    failures=(PartFailure(part="operating_systems", message=EVIL, op="inspect_os", errno=0),),
 )
 
 

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -314,3 +315,41 @@ def test_headers_of_other_makers(tmp_path: Path) -> None:
         + padded(A)
     )
     assert disks_of(tmp_path, content + bytes(1024)) == {"'ü.vmdk'": A}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_damaged_archive_is_an_error_or_a_disk(tmp_path: Path, seed: int) -> None:
+    """Whatever the bytes are: nothing else is raised, and no more comes out than was allowed."""
+    random = Random(seed)
+    sparse = tmp_path / "disk.raw"
+    with sparse.open("wb") as file:
+        file.write(b"x" * 4096)
+        file.seek(65536)
+        file.write(b"y" * 4096)
+        file.truncate(131072)
+    originals = [
+        tar({"m.ovf": ovf([Drive("a.vmdk"), Drive("b.vmdk", address=1)]), "a.vmdk": b"a", "b.vmdk": b"b"})
+    ]
+    for options in (["--format=oldgnu"], ["--format=pax"], ["--format=pax", "--sparse-version=0.1"]):
+        subprocess.run(["tar", *options, "-C", tmp_path, "-Scf", tmp_path / "a.tar", "disk.raw"], check=True)
+        originals.append((tmp_path / "a.tar").read_bytes())
+    digits = b"0123456789 \n=,\0\x80\xff/."
+    opened_well = 0
+    for _ in range(250):
+        content = bytearray(random.choice(originals))
+        for _ in range(random.randint(1, 4)):
+            place = random.randrange(min(len(content), 3072))
+            content[place] = random.choice((random.randrange(256), random.choice(digits)))
+        for block in range(0, min(len(content), 3072), 512):  # else the sum is all that is looked at
+            if content[block + 257 : block + 262] == b"ustar":
+                content[block + 148 : block + 156] = b" " * 8
+                content[block + 148 : block + 156] = b"%06o\0 " % sum(content[block : block + 512])
+        if random.random() < 0.1:
+            del content[random.randrange(len(content)) :]
+        try:
+            disks = disks_of(tmp_path, bytes(content), UnpackLimits(size=MIB))
+            opened_well += 1
+            assert sum(map(len, disks.values())) <= MIB
+        except Error:
+            pass
+    assert opened_well > 10

@@ -497,13 +497,16 @@ def _map_that_goes_on(blocks: int) -> bytes:
         ),
         (header(b"x", 20, b"x") + padded(b"99999999999999 path=x"), "an extended header is damaged"),
         (header(b"x", 20, b"x") + padded(b"-5 path=x\n"), "no number where one belongs"),
+        (header(b"x", 21, b"x") + padded(b"10 path=x\n9999999999\n"), "no number where one belongs"),
+        (header(b"x", 20, b"x") + padded(b"10 path=x\n0 path=xx\n"), "an extended header is damaged"),
+        (header(b"x", 20, b"x") + padded(b"10 path=x\n3 path=xx\n"), "an extended header is damaged"),
         (header(b"disk.img", 0, more={124: b"\xff" * 12}), "no number where one belongs"),
         (header(b"disk.img", 0, more={124: b"\x80" + b"\xff" * 11}), "out of range"),
         (header(b"disk.img", 0, more={124: b"0x123\0"}), "no number where one belongs"),
         (header(b"disk.img", 1 << 33), "it ends early: 8589934592 bytes are missing"),
         (header(b"disk.img", 5)[:-1] + b"!" + bytes(512), "the header at 0 is damaged"),
     ],
-    ids=range(16),
+    ids=range(19),
 )
 def test_what_an_archive_says_of_itself_is_bounded(
     g: Guestfs, tmp_path: Path, content: bytes, message: str

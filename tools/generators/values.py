@@ -49,6 +49,7 @@ class Field:
     type: str
     about: str = ""
     cpp: str = ""  # where C++ cannot have that name
+    later: bool = False  # added after a release: programs that make the value do without it
 
     @property
     def item(self) -> str:
@@ -246,7 +247,9 @@ def _python_class(values: Values, struct: Struct) -> list[str]:
         lines.append("")
     if struct.schema:
         lines.append(f'    schema: str = field(default="{struct.schema}", init=False)')
-    lines += [f"    {each.name}: {_python_type(values, each)}" for each in struct.fields]
+    for each in struct.fields:
+        default = "" if not each.later else " = ()" if each.type.endswith("[]") else ' = ""'
+        lines.append(f"    {each.name}: {_python_type(values, each)}{default}")
     nested = [each for each in struct.fields if each.item in values.structs]
     if nested:
         lines += ["", "    @classmethod", "    def from_native(cls, found: Mapping[str, Any]) -> Self:"]

@@ -248,6 +248,7 @@ struct InspectedWindows {
 /// tell.
 struct InspectedSystem {
   std::string root = {};  ///< the filesystem that holds it
+  std::string root_directory = {};  ///< where in it / is, such as a deployment of ostree; "": at its top
   std::string type = {};
   std::string distro = {};
   std::string product_name = {};
@@ -282,6 +283,7 @@ struct InspectedSystem {
   /// Calls f(name, pointer to member) for each field, in this order.
   static constexpr void each(auto&& f) {
     f("root", &InspectedSystem::root);
+    f("root_directory", &InspectedSystem::root_directory);
     f("type", &InspectedSystem::type);
     f("distro", &InspectedSystem::distro);
     f("product_name", &InspectedSystem::product_name);

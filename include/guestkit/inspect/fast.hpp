@@ -36,9 +36,11 @@ class fast_inspection {
 
   /// The only operating system; throws doubt. It is left mounted.
   InspectedSystem run() {
+    if (layout_.has_dynamic_disk()) throw doubt{"a dynamic disk"};
     for (const auto& device : layout_.candidates()) check_type(device);
     for (const auto& disk : layout_.disks())
-      if (!layout_.is_partitioned(disk)) throw doubt{"a disk without partitions"};
+      if (!layout_.is_partitioned(disk) && !layout_.fact(disk, "TYPE").empty())
+        throw doubt{"a disk without partitions"};
     find_root();
     mount_root();
     read_root();
@@ -110,24 +112,12 @@ class fast_inspection {
     settle("osinfo", theirs.osinfo, system_.osinfo);
   }
 
-  /// The packages; throws doubt. The guest is mounted.
-  void add_applications(InspectedSystem& system) {
-    const auto databases = package_databases(system.package_format);
-    if (system.package_format != "deb" && system.package_format != "apk")
-      throw doubt{"packages of the format " + system.package_format};
-    const auto text = text_of(databases.front(), std::size_t{32} << 20U);
-    if (!text) throw doubt{"no package database"};
-    system.applications = system.package_format == "deb" ? dpkg_applications(*text) : apk_applications(*text);
-    if (system.applications.empty()) throw doubt{"no package in the database"};
-    system.applications_complete = true;
-  }
-
  private:
   void check_type(const std::string& device) {
     constexpr std::array known{"ext2", "ext3", "ext4", "xfs", "vfat", "swap", "LVM2_member", "crypto_LUKS"};
     const auto type = layout_.fact(device, "TYPE");
-    if (std::find(known.begin(), known.end(), type) == known.end())
-      throw doubt{"a " + (type.empty() ? std::string("device of unknown content") : type + " filesystem")};
+    if (type.empty()) return check_unknown(device);
+    if (std::find(known.begin(), known.end(), type) == known.end()) throw doubt{"a " + type + " filesystem"};
     if (device.starts_with("/dev/md") || device.starts_with("/dev/mapper/") || device.starts_with("/dev/dm-"))
       throw doubt{"an array or an opened device"};
     if (type == "LVM2_member" || type == "crypto_LUKS" || type == "swap") return;
@@ -135,6 +125,13 @@ class fast_inspection {
     if (scheme != "gpt" && scheme != "dos" && !scheme.empty())
       throw doubt{"partitions of the scheme " + scheme};
     filesystems_.push_back(device);
+  }
+
+  /// What blkid does not know, such as a BIOS boot partition: libguestfs tries to mount it, too, and leaves
+  /// out what cannot be mounted.
+  void check_unknown(const std::string& device) {
+    g_.umount_all();
+    if (!attempt([&] { g_.mount_ro(device, "/"); })) throw doubt{"a device of unknown content"};
   }
 
   /// Mounts each filesystem and looks for the one that can be a root.

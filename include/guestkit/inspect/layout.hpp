@@ -15,6 +15,7 @@
 
 #include "../files.hpp"
 #include "../generated/inspection.hpp"
+#include "blkid.hpp"
 #include "borrowed.hpp"
 #include "options.hpp"
 #include "texts.hpp"
@@ -46,6 +47,28 @@ inline std::string bare_uuid(std::string_view uuid) {
   return bare;
 }
 
+/// What the member of an array knows of it.
+struct md_superblock {
+  std::string name;
+  std::string level;  ///< "raid1", …
+  std::size_t devices = 0;
+};
+
+/// The beginning of a superblock of version 1; nothing if it is none.
+inline std::optional<md_superblock> md_superblock_in(std::string_view bytes) {
+  if (bytes.size() < 96) return std::nullopt;
+  const auto number = [&](std::size_t at) {
+    std::uint32_t value = 0;
+    for (std::size_t i = 4; i-- > 0;) value = value << 8U | static_cast<unsigned char>(bytes[at + i]);
+    return value;
+  };
+  if (number(0) != 0xa92b4efcU || number(4) != 1) return std::nullopt;
+  const auto name = bytes.substr(32, 32);
+  const auto level = static_cast<std::int32_t>(number(72));
+  return md_superblock{std::string(name.substr(0, name.find('\0'))),
+                       level == -1 ? "linear" : "raid" + std::to_string(level), number(92)};
+}
+
 /// Looks at block devices, each once.
 template <class Guest>
 class layout {
@@ -61,12 +84,16 @@ class layout {
     return *partitions_;
   }
 
-  /// What blkid says of a device; nothing if it does not know it.
+  /// What blkid says of a device, as the disk has it; nothing if it does not know it.
   const hashtable& facts(const std::string& device) {
     const auto found = facts_.find(device);
     if (found != facts_.end()) return found->second;
     auto& facts = facts_[device];
     attempt([&] { facts = g_.blkid(device); });
+    for (auto& [key, value] : facts) {
+      if (key == "LABEL" && is_ambiguous(value) && !attempt([&] { value = g_.vfs_label(device); })) continue;
+      value = key == "PART_ENTRY_NAME" ? partition_name(value) : without_backslashes(value);
+    }
     return facts;
   }
   std::string fact(const std::string& device, const char* key) {
@@ -78,6 +105,16 @@ class layout {
   bool is_partitioned(const std::string& disk) {
     const auto& all = partitions();
     return std::any_of(all.begin(), all.end(), [&](const auto& part) { return disk_of(part) == disk; });
+  }
+
+  /// Whether libguestfs may find volumes of Windows' Logical Disk Manager.
+  bool has_dynamic_disk() {
+    constexpr std::array types{"0x42", "5808c8aa-7e8f-42e0-85d2-e1e90434cfb3",
+                               "af9b60a0-1431-4f62-bc68-3311714a69ad"};
+    const auto& all = partitions();
+    return std::any_of(all.begin(), all.end(), [&](const auto& partition) {
+      return std::find(types.begin(), types.end(), fact(partition, "PART_ENTRY_TYPE")) != types.end();
+    });
   }
 
   std::string disk_of(const std::string& partition) {
@@ -105,12 +142,17 @@ class layout {
     if (!unlock_some(first, keys)) return unlock_volumes(keys);
     attempt([&] { g_.lvm_scan(true); });
     mapped_.reset();
+    groups_.reset();
     volumes_.reset();
     unlock_volumes(keys);
   }
 
   const string_list& volumes() {
-    return listed(volumes_, [&] { return has_physical_volume() ? g_.lvs() : string_list(); });
+    return listed(volumes_, [&] {
+      if (!has_physical_volume()) return string_list();
+      open_incomplete_groups();
+      return g_.lvs();
+    });
   }
 
   /// What keys have opened: the device on top, by the encrypted one.
@@ -124,11 +166,31 @@ class layout {
                       unit * static_cast<std::uint64_t>(status.blocks - status.bfree)};
   }
 
+  /// What can be told without mounting anything.
   void describe(Inspection& found) {
     describe_partitions(found);
     describe_arrays(found);
     describe_volume_groups(found);
     for (const auto& device : candidates()) describe_content(device, found);
+  }
+
+  /// How full the filesystems are, and which cannot be mounted.
+  void measure(Inspection& found) {
+    for (std::size_t i = 0; i < found.filesystems.size(); ++i) {
+      const auto [device, type, label, uuid, size, used] = found.filesystems[i];
+      if (type == "swap" || type == "unknown") continue;
+      if (!usage_.contains(device)) try_mount(device, type, uuid, found);
+      if (const auto known = usage_.find(device); known != usage_.end()) {
+        found.filesystems[i].size = known->second.size;
+        found.filesystems[i].used = known->second.used;
+      }
+      if (type == "btrfs") i += add_subvolumes(i, found);
+    }
+    const auto order = candidates();
+    const auto place = [&](const auto& shut) {
+      return std::ranges::find(order, shut.device) - order.begin();
+    };
+    std::ranges::stable_sort(found.unopened, {}, place);
   }
 
  private:
@@ -196,6 +258,48 @@ class layout {
       attempt([&] { *known = list(); });  // an appliance without LVM or MD
     }
     return *known;
+  }
+
+  /// LVM's volume groups; none where there is no physical volume.
+  const std::vector<VG>& groups() {
+    if (!groups_) {
+      groups_.emplace();
+      attempt([&] {
+        if (has_physical_volume()) *groups_ = g_.vgs_full();
+      });
+    }
+    return *groups_;
+  }
+
+  static bool is_incomplete(const VG& group) { return group.vg_attr.size() > 3 && group.vg_attr[3] == 'p'; }
+
+  /// LVM does not open by itself what is whole in a volume group of which a part is missing.
+  void open_incomplete_groups() {
+    for (const auto& group : groups())
+      if (is_incomplete(group)) attempt([&] { g_.vg_activate(true, string_list{group.vg_name}); });
+  }
+
+  /// What is missing of the volume group that holds the volume, for people; empty: nothing.
+  std::string missing_of(const std::string& volume) {
+    for (const auto& [group, message] : incomplete_)
+      if (volume.starts_with("/dev/" + group + "/")) return message;
+    return {};
+  }
+
+  static std::string counted(std::size_t count, const std::string& thing) {
+    return std::to_string(count) + ' ' + thing + (count == 1 ? "" : "s");
+  }
+  static constexpr const char* all_disks =
+      "; give all disks of the guest in one call (--one-guest DISK DISK..., in Python a list)";
+
+  static std::string told_missing(const std::string& group, std::size_t all, const string_list& missing) {
+    std::string uuids;
+    constexpr std::size_t most = 8;
+    for (std::size_t i = 0; i < std::min(most, missing.size()); ++i)
+      uuids += (i == 0 ? "" : ", ") + missing[i];
+    return "of the " + counted(all, "physical volume") + " of the volume group " + group + ", " +
+           std::to_string(missing.size()) + (missing.size() == 1 ? " is" : " are") + " missing (" + uuids +
+           (missing.size() > most ? ", ..." : "") + ")" + all_disks;
   }
 
   void unlock_volumes(const std::vector<InspectKey>& keys) {
@@ -272,12 +376,18 @@ class layout {
       std::map<std::string, std::string> members;
       for (const auto& device : physical())
         if (fact(device, "TYPE") == "LVM2_member") members[bare_uuid(fact(device, "UUID"))] = device;
-      for (const auto& vg : g_.vgs_full()) {
+      for (const auto& vg : groups()) {
         auto& group = layer(found, "lvm", vg.vg_uuid);
         group.name = vg.vg_name;
-        for (const auto& uuid : g_.vgpvuuids(vg.vg_name))
+        string_list missing;
+        const auto all = g_.vgpvuuids(vg.vg_name);
+        for (const auto& uuid : all)
           if (const auto pv = members.find(bare_uuid(uuid)); pv != members.end())
             group.members.push_back(pv->second);
+          else
+            missing.push_back(uuid);
+        if (is_incomplete(vg) && !missing.empty())
+          incomplete_[vg.vg_name] = told_missing(vg.vg_name, all.size(), missing);
         for (const auto& volume : volumes())
           if (volume.starts_with("/dev/" + vg.vg_name + "/")) group.devices.push_back(volume);
       }
@@ -292,22 +402,44 @@ class layout {
                                  .type = type.empty() ? "unknown" : type,
                                  .label = fact(device, "LABEL"),
                                  .uuid = uuid});
-    if (type == "swap") return;
-    if (type.empty()) {
-      found.unopened.push_back({.device = device,
-                                .type = "unknown",
-                                .reason = "unknown",
-                                .message = "no filesystem that blkid knows"});
-      return;
-    }
-    if (type == "btrfs") describe_subvolumes(device, found);
-    if (!usage_.contains(device)) try_mount(device, type, uuid, found);
-    if (const auto known = usage_.find(device); known != usage_.end())
-      for (auto& filesystem : found.filesystems)
-        if (filesystem.device == device) {
-          filesystem.size = known->second.size;
-          filesystem.used = known->second.used;
-        }
+    if (!type.empty() || holds_no_filesystem(device)) return;
+    const auto missing = missing_of(device);
+    found.unopened.push_back({.device = device,
+                              .type = "unknown",
+                              .reason = missing.empty() ? "unknown" : "damaged",
+                              .message = missing.empty() ? "no filesystem that blkid knows" : missing});
+  }
+
+  /// Partitions that firmware and boot loaders use as they are: nobody expects a filesystem there.
+  bool holds_no_filesystem(const std::string& partition) {
+    constexpr std::array types{"21686148-6449-6e6f-744e-656564454649",   // BIOS boot
+                               "9e1a2d38-c612-4316-aa26-8b49521e5a8b",   // PReP boot
+                               "0x41",                                   // the same
+                               "8da63339-0007-60c0-c436-083ac8230908",   // reserved by Linux
+                               "c95dc21a-df0e-4340-8d7b-26cbfa9a03e0",   // reserved by CoreOS
+                               "fe3a2a5d-4f32-41a7-b725-accc3285a309",   // a kernel of ChromeOS
+                               "2e0a753d-9e48-43b0-8337-b15192cb1b5e"};  // reserved by ChromeOS
+    const auto type = fact(partition, "PART_ENTRY_TYPE");
+    return std::find(types.begin(), types.end(), type) != types.end();
+  }
+
+  /// The array that a member says it belongs to, and that cannot be assembled.
+  std::string told_array(const std::string& member) {
+    const auto version = fact(member, "VERSION");
+    std::optional<md_superblock> block;
+    if (version == "1.1" || version == "1.2")
+      attempt([&] {
+        const buffer bytes = g_.pread_device(member, 128, version == "1.1" ? 0 : 4096);
+        block = md_superblock_in(bytes.view());
+      });
+    if (!block) return "an array that cannot be assembled";
+    std::size_t here = 0;
+    const auto uuid = bare_uuid(fact(member, "UUID"));
+    for (const auto& device : physical())
+      if (fact(device, "TYPE") == "linux_raid_member" && bare_uuid(fact(device, "UUID")) == uuid) ++here;
+    return "the array " + block->name + " (" + block->level + ") that cannot be assembled: of its " +
+           counted(block->devices, "device") + ", " + std::to_string(here) + (here == 1 ? " is" : " are") +
+           " here";
   }
 
   /// A part of something larger: an array or a volume group, which may be missing.
@@ -320,7 +452,7 @@ class layout {
     if (type == "linux_raid_member") {
       auto& array = layer(found, "md", uuid);
       array.members.push_back(device);
-      if (array.devices.empty()) shut("damaged", "a member of an array that cannot be assembled");
+      if (array.devices.empty()) shut("damaged", "a member of " + told_array(device) + all_disks);
     } else if (type == "LVM2_member") {
       if (std::none_of(found.layers.begin(), found.layers.end(), [&](const auto& group) {
             return std::find(group.members.begin(), group.members.end(), device) != group.members.end();
@@ -331,15 +463,20 @@ class layout {
     }
   }
 
-  void describe_subvolumes(const std::string& device, Inspection& found) {
-    const auto whole = found.filesystems.back();
+  /// Behind the filesystem that they are in; returns how many.
+  std::size_t add_subvolumes(std::size_t whole, Inspection& found) {
+    std::vector<InspectedFilesystem> volumes;
     attempt([&] {
-      for (const auto& volume : g_.btrfs_subvolume_list(device)) {
-        auto filesystem = whole;
-        filesystem.device = "btrfsvol:" + device + "/" + volume.btrfssubvolume_path;
-        found.filesystems.push_back(std::move(filesystem));
+      for (const auto& volume : g_.btrfs_subvolume_list(found.filesystems[whole].device)) {
+        auto filesystem = found.filesystems[whole];
+        filesystem.device = "btrfsvol:" + filesystem.device + "/" + volume.btrfssubvolume_path;
+        filesystem.size = filesystem.used = std::nullopt;
+        volumes.push_back(std::move(filesystem));
       }
     });
+    found.filesystems.insert(found.filesystems.begin() + static_cast<std::ptrdiff_t>(whole) + 1,
+                             volumes.begin(), volumes.end());
+    return volumes.size();
   }
 
   void try_mount(const std::string& device, const std::string& type, const std::string& uuid,
@@ -388,6 +525,8 @@ class layout {
   Guest& g_;
   std::map<std::string, fill> usage_;  // by device
   std::optional<string_list> disks_, partitions_, arrays_, mapped_, volumes_;
+  std::optional<std::vector<VG>> groups_;
+  std::map<std::string, std::string> incomplete_;  // what is missing, by volume group
   std::map<std::string, hashtable> facts_;
   std::map<std::string, std::string> opened_;  // the device on top, by the encrypted one
   std::map<std::string, int> tried_;           // keys, by the encrypted device

@@ -27,6 +27,25 @@ namespace guestkit::detail {
 /// Filesystems by their mountpoints.
 using mountpoint_list = std::vector<std::pair<std::string, std::string>>;
 
+/// A subvolume of btrfs under the name that the report has for its device. libguestfs leaves such a name as
+/// the appliance's kernel has it, which may call the first disk sdb, and with the slashes that fstab has.
+template <class Guest>
+std::string known_volume(layout<Guest>& layout, std::string volume) {
+  const std::string prefix = "btrfsvol:";
+  if (!volume.starts_with(prefix)) return volume;
+  for (auto at = volume.find("//"); at != std::string::npos; at = volume.find("//")) volume.erase(at, 1);
+  const auto devices = layout.candidates();
+  if (std::any_of(devices.begin(), devices.end(),
+                  [&](const auto& known) { return volume.starts_with(prefix + known + '/'); }))
+    return volume;
+  const auto end = volume.find('/', prefix.size() + std::string_view("/dev/").size());
+  if (end == std::string::npos) return volume;
+  const auto uuid = layout.fact(volume.substr(prefix.size(), end - prefix.size()), "UUID");
+  for (const auto& known : devices)
+    if (!uuid.empty() && layout.fact(known, "UUID") == uuid) return prefix + known + volume.substr(end);
+  return volume;
+}
+
 /// What is mounted where.
 struct mount_plan {
   mountpoint_list mountpoints = {};  ///< the root at / first; shorter mountpoints before longer ones
@@ -64,7 +83,7 @@ template <class Guest>
 class mount_planner {
  public:
   mount_planner(Guest& g, layout<Guest>& layout, std::string root)
-      : g_(g), layout_(layout), root_(std::move(root)), names_(g, layout, root_) {}
+      : g_(g), layout_(layout), root_(known_volume(layout, std::move(root))), names_(g, layout, root_) {}
 
   /// The root is mounted at /, and nothing else is.
   mount_plan run() {
@@ -240,7 +259,8 @@ std::optional<std::string> fault_for_augeas(Guest& g) {
   const auto is = [&](const char* path, FileKind kind) { return look(path).first == kind; };
   if (!is("/etc", FileKind::directory)) return std::nullopt;
   if (!is("/etc/fstab", FileKind::regular) && !is("/etc/hosts", FileKind::regular)) return std::nullopt;
-  if (is("/etc/mdadm", FileKind::symlink)) return "/etc/mdadm is a symlink";
+  for (const std::string directory : {"/etc/mdadm", "/etc/sysconfig"})
+    if (is(directory.c_str(), FileKind::symlink)) return directory + " is a symlink";
   for (const std::string path : {"/etc/fstab", "/etc/crypttab", "/etc/mdadm.conf", "/etc/mdadm/mdadm.conf"}) {
     const auto [kind, size] = look(path);
     if (!kind) continue;
@@ -256,20 +276,29 @@ std::optional<std::string> fault_for_augeas(Guest& g) {
   return fault;
 }
 
-/// Why a path of the guest's is no place to mount at; nothing: it is one. Each name on the way must be a
-/// directory of the guest, and no symlink, since libguestfs follows that one outside of the guest.
+/// Why a path of the guest's is no place to mount at.
+struct mountpoint_fault {
+  std::string why;
+  bool is_missing = false;  ///< it only is not there
+};
+
+/// Nothing: the path is one. Each name on the way must be a directory of the guest, and no symlink, since
+/// libguestfs follows that one outside of the guest.
 template <class Guest>
-std::optional<std::string> fault_of_mountpoint(Guest& g, const std::string& mountpoint) {
-  if (!mountpoint.starts_with('/')) return "the mountpoint is no absolute path";
+std::optional<mountpoint_fault> fault_of_mountpoint(Guest& g, const std::string& mountpoint) {
+  const auto fault = [](std::string why) { return std::optional(mountpoint_fault{std::move(why)}); };
+  if (!mountpoint.starts_with('/')) return fault("the mountpoint is no absolute path");
   const auto path = plain_path(mountpoint);
-  if (!path) return "the mountpoint climbs by \"..\"";
+  if (!path) return fault("the mountpoint climbs by \"..\"");
   for (auto end = path->find('/', 1); *path != "/"; end = path->find('/', end + 1)) {
     const auto part = path->substr(0, end);
     auto kind = FileKind::unknown;
-    if (const auto error = attempt([&] { kind = kind_of(g.lstatns(part).st_mode); }))
-      return excerpt(part) + (error->error_number() == ENOENT ? " is not there" : " cannot be looked at");
-    if (kind == FileKind::symlink) return excerpt(part) + " is a symlink";
-    if (kind != FileKind::directory) return excerpt(part) + " is no directory";
+    if (const auto error = attempt([&] { kind = kind_of(g.lstatns(part).st_mode); })) {
+      if (error->error_number() != ENOENT) return fault(excerpt(part) + " cannot be looked at");
+      return mountpoint_fault{excerpt(part) + " is not there", true};
+    }
+    if (kind == FileKind::symlink) return fault(excerpt(part) + " is a symlink");
+    if (kind != FileKind::directory) return fault(excerpt(part) + " is no directory");
     if (end == std::string::npos) break;
   }
   return std::nullopt;
@@ -299,10 +328,10 @@ void mount_behind_root(Guest& g, mountpoint_list& mountpoints, bool readonly,
     }
     auto fault = fault_of_mountpoint(g, mountpoint);
     if (!fault && device.find(',') != std::string::npos)
-      fault = "a comma in its name would begin another option of mount(8)";
+      fault = mountpoint_fault{"a comma in its name would begin another option of mount(8)"};
     if (fault) {
-      refuse(mountpoint, device, *fault);
-      return true;
+      refuse(mountpoint, device, fault->why);
+      return !fault->is_missing;
     }
     const auto path = *plain_path(mountpoint);
     if (const auto error = attempt([&] { readonly ? g.mount_ro(device, path) : g.mount(device, path); })) {

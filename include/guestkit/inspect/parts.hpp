@@ -2,71 +2,75 @@
 // up.
 #pragma once
 
+#include <algorithm>
+#include <iterator>
 #include <string>
 #include <utility>
+#include <vector>
 
-#include "../files.hpp"
 #include "../generated/inspection.hpp"
 #include "options.hpp"
+#include "share.hpp"
 #include "texts.hpp"
+#include "tree.hpp"
 
 namespace guestkit::detail {
 
 template <class Guest>
-void add_os_release(Guest& g, InspectedSystem& system) {
+void add_os_release(const guest_tree<Guest>& files, InspectedSystem& system) {
   for (const auto* path : {"/etc/os-release", "/usr/lib/os-release"})
-    if (const auto text = find_small(g, path)) {
+    if (const auto text = files.text(path)) {
       system.os_release = assignments(*text);
       return;
     }
 }
 
 template <class Guest>
-void add_users(Guest& g, InspectedSystem& system) {
-  system.users = users_of(read_small(g, "/etc/passwd"));
+void add_users(const guest_tree<Guest>& files, InspectedSystem& system) {
+  system.users = users_of(read_small(files.g, files.path("/etc/passwd")));
 }
 
 template <class Guest>
-void add_kernels(Guest& g, InspectedSystem& system) {
-  auto modules = names_in(g, "/lib/modules");
-  if (modules.empty()) modules = names_in(g, "/usr/lib/modules");
-  system.kernels = kernels_of(modules, names_in(g, "/boot"));
+void add_kernels(const guest_tree<Guest>& files, InspectedSystem& system) {
+  auto modules = files.names("/lib/modules");
+  if (modules.empty()) modules = files.names("/usr/lib/modules");
+  system.kernels = kernels_of(modules, files.names("/boot"));
 }
 
 /// systemd's units that some target wants, SysV's links of the usual runlevel, OpenRC's default level.
 template <class Guest>
-void add_services(Guest& g, InspectedSystem& system) {
+void add_services(const guest_tree<Guest>& files, InspectedSystem& system) {
   std::vector<std::string> found;
   const std::string units = "/etc/systemd/system";
-  for (const auto& directory : names_in(g, units))
+  for (const auto& directory : files.names(units))
     if (directory.ends_with(".wants") || directory.ends_with(".requires"))
-      for (auto& unit : names_in(g, joined(units, directory)))
+      for (auto& unit : files.names(joined(units, directory)))
         if (unit.ends_with(".service") || unit.ends_with(".socket") || unit.ends_with(".timer"))
           found.push_back(std::move(unit));
   for (const auto* level : {"/etc/rc3.d", "/etc/rc.d/rc3.d", "/etc/init.d/rc3.d"})
-    for (const auto& name : names_in(g, level))
+    for (const auto& name : files.names(level))
       if (name.size() > 3 && name[0] == 'S') found.push_back(name.substr(3));
-  for (auto& name : names_in(g, "/etc/runlevels/default")) found.push_back(std::move(name));
+  for (auto& name : files.names("/etc/runlevels/default")) found.push_back(std::move(name));
   std::sort(found.begin(), found.end());
   found.erase(std::unique(found.begin(), found.end()), found.end());
   system.services = std::move(found);
 }
 
 template <class Guest>
-void add_network(Guest& g, InspectedSystem& system) {
+void add_network(const guest_tree<Guest>& files, InspectedSystem& system) {
   auto& all = system.network;
   const auto add_all = [&](std::vector<InspectedInterface> more) {
     std::move(more.begin(), more.end(), std::back_inserter(all));
   };
   const auto each = [&](const std::string& directory, auto&& wanted, auto&& read) {
-    for (const auto& name : names_in(g, directory))
+    for (const auto& name : files.names(directory))
       if (wanted(name))
-        if (const auto text = find_small(g, joined(directory, name))) read(*text, joined(directory, name));
+        if (const auto text = files.text(joined(directory, name))) read(*text, joined(directory, name));
   };
   const auto ending = [](const char* suffix) {
     return [suffix](const std::string& name) { return name.ends_with(suffix); };
   };
-  if (const auto text = find_small(g, "/etc/network/interfaces"))
+  if (const auto text = files.text("/etc/network/interfaces"))
     add_all(ifupdown(*text, "/etc/network/interfaces"));
   each(
       "/etc/network/interfaces.d", [](const std::string&) { return true; },
@@ -86,12 +90,15 @@ void add_network(Guest& g, InspectedSystem& system) {
 }
 
 template <class Guest>
-void add_locale(Guest& g, InspectedSystem& system) {
-  if (const auto text = find_small(g, "/etc/timezone")) system.timezone = first_line(*text);
+void add_locale(const guest_tree<Guest>& files, InspectedSystem& system) {
+  if (const auto text = files.text("/etc/timezone")) system.timezone = first_line(*text);
   if (system.timezone.empty())
-    attempt([&] { system.timezone = zone_of_link(g.readlinklist("/etc", string_list{"localtime"}).at(0)); });
+    attempt([&] {
+      system.timezone =
+          zone_of_link(files.g.readlinklist(files.path("/etc"), string_list{"localtime"}).at(0));
+    });
   for (const auto* path : {"/etc/locale.conf", "/etc/default/locale", "/etc/sysconfig/i18n"}) {
-    const auto text = find_small(g, path);
+    const auto text = files.text(path);
     if (!text) continue;
     system.locale = value_or_empty(assignments(*text), "LANG");
     if (!system.locale.empty()) return;
@@ -99,9 +106,9 @@ void add_locale(Guest& g, InspectedSystem& system) {
 }
 
 template <class Guest>
-void add_machine_id(Guest& g, InspectedSystem& system) {
+void add_machine_id(const guest_tree<Guest>& files, InspectedSystem& system) {
   for (const auto* path : {"/etc/machine-id", "/var/lib/dbus/machine-id"}) {
-    const auto text = find_small(g, path);
+    const auto text = files.text(path);
     if (text) system.machine_id = first_line(*text);
     if (!system.machine_id.empty()) return;
   }
@@ -109,17 +116,16 @@ void add_machine_id(Guest& g, InspectedSystem& system) {
 
 /// What was asked for and comes from files. One that fails is told, the others are still there.
 template <class Guest>
-void add_parts(Guest& g, InspectPart wanted, InspectedSystem& system) {
+void add_parts(const guest_tree<Guest>& files, InspectPart wanted, InspectedSystem& system,
+               part_runner& run) {
+  const bool has_files = system.type != "windows" && system.type != "dos";
   const auto part = [&](InspectPart which, const char* name, auto&& add) {
     if (!(wanted & which)) return;
-    if (system.type == "windows" || system.type == "dos") {
+    if (has_files)
+      run(system.failures, name, [&] { add(files, system); });
+    else
       system.failures.push_back({.part = name, .message = "not known for a guest of type " + system.type});
-      return;
-    }
-    if (const auto error = attempt([&] { add(g, system); }))
-      system.failures.push_back({name, error->message(), error->op(), error->error_number()});
   };
-  if (system.type != "windows" && system.type != "dos") add_os_release(g, system);
   part(InspectPart::users, "users", add_users<Guest>);
   part(InspectPart::kernels, "kernels", add_kernels<Guest>);
   part(InspectPart::services, "services", add_services<Guest>);

@@ -308,4 +308,25 @@ inline std::vector<InspectedApplication> apk_applications(std::string_view text)
   return all;
 }
 
+/// A package of pacman, from the file that it has for each; none if something is missing in it.
+inline std::vector<InspectedApplication> pacman_applications(std::string_view text) {
+  if (text.find('\0') != std::string_view::npos) throw doubt{"a package database with NUL bytes"};
+  std::map<std::string, std::string, std::less<>> values;
+  std::string_view key;
+  for (const auto line : lines_of(text)) {
+    if (!line.empty() && !key.empty()) values.insert_or_assign(std::string(key), std::string(line));
+    const bool begins = key.empty() && line.size() > 2 && line.front() == '%' && line.back() == '%';
+    key = begins ? line : std::string_view();
+  }
+  const auto get = [&](std::string_view name) {
+    const auto found = values.find(name);
+    return found == values.end() ? std::string() : found->second;
+  };
+  InspectedApplication app{
+      .name = get("%NAME%"), .arch = get("%ARCH%"), .url = get("%URL%"), .description = get("%DESC%")};
+  set_version(app, get("%VERSION%"));
+  if (app.name.empty() || app.arch.empty() || app.version.empty() || app.release.empty()) return {};
+  return {std::move(app)};
+}
+
 }  // namespace guestkit::detail

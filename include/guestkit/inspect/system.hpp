@@ -11,7 +11,6 @@
 #include "borrowed.hpp"
 #include "layout.hpp"
 #include "mounts.hpp"
-#include "parts.hpp"
 
 namespace guestkit::detail {
 
@@ -67,13 +66,6 @@ std::string listed(const List& list) {
   return text.empty() ? "nothing" : text;
 }
 
-/// libguestfs writes a subvolume with the slashes that fstab has.
-inline std::string with_plain_volume(std::string device) {
-  if (device.starts_with("btrfsvol:"))
-    for (auto at = device.find("//"); at != std::string::npos; at = device.find("//")) device.erase(at, 1);
-  return device;
-}
-
 /// Mounts an operating system that libguestfs has found: its root at /, whatever fstab names for it, and the
 /// others where they belong. What cannot be mounted is told.
 ///
@@ -88,11 +80,11 @@ void mount_system(Guest& g, InspectedSystem& system, layout<Guest>& layout,
   if (const auto error = attempt([&] { g.mount_ro(system.root, "/"); }))
     return system.failures.push_back(failure("mountpoints", *error));
   mounted(system.root, "/");
-  for (auto& place : system.mountpoints) place.second = with_plain_volume(place.second);
-  for (auto& device : system.filesystems) device = with_plain_volume(device);
-  auto plan = system.type == "linux"
-                  ? plan_mounts(g, layout, system.root)
-                  : mount_plan{.mountpoints = {{"/", system.root}}, .filesystems = system.filesystems};
+  for (auto& place : system.mountpoints) place.second = known_volume(layout, place.second);
+  for (auto& device : system.filesystems) device = known_volume(layout, device);
+  auto plan = system.type == "linux" ? plan_mounts(g, layout, system.root)
+                                     : mount_plan{.mountpoints = {{"/", known_volume(layout, system.root)}},
+                                                  .filesystems = system.filesystems};
   const auto devices = layout.candidates();
   for (const auto& place : system.mountpoints) {
     const std::string &mountpoint = place.first, &device = place.second;
@@ -123,72 +115,10 @@ void mount_system(Guest& g, InspectedSystem& system, layout<Guest>& layout,
   system.failures = std::move(plan.failures);
 }
 
-/// Where the package formats that libguestfs lists keep their databases.
-inline std::vector<std::string> package_databases(const std::string& format) {
-  if (format == "rpm") {
-    std::vector<std::string> files;
-    for (const std::string directory : {"/var/lib/rpm/", "/usr/lib/sysimage/rpm/"})
-      for (const auto* name : {"rpmdb.sqlite", "Packages.db", "Packages"}) files.push_back(directory + name);
-    return files;
-  }
-  if (format == "deb") return {"/var/lib/dpkg/status"};
-  if (format == "apk") return {"/lib/apk/db/installed"};
-  if (format == "pacman") return {"/var/lib/pacman/local"};
-  return {};
-}
-
-/// @param app  libguestfs' Application2
-template <class Application>
-InspectedApplication application(const Application& app) {
-  return {.name = app.app2_name,
-          .display_name = app.app2_display_name,
-          .epoch = app.app2_epoch,
-          .version = app.app2_version,
-          .release = app.app2_release,
-          .arch = app.app2_arch,
-          .install_path = app.app2_install_path,
-          .publisher = app.app2_publisher,
-          .url = app.app2_url,
-          .source_package = app.app2_source_package,
-          .summary = app.app2_summary,
-          .description = app.app2_description};
-}
-
-/// Lists the packages, and tells whether these are all: libguestfs gives an empty list for a database that it
-/// cannot read, and for formats that it does not know.
-template <class Guest>
-void add_applications(Guest& g, InspectedSystem& system) {
-  if (const auto error = attempt([&] {
-        for (const auto& app : g.inspect_list_applications2(system.root))
-          system.applications.push_back(application(app));
-      })) {
-    system.failures.push_back(failure("applications", *error));
-    return;
-  }
-  const auto incomplete = [&](const std::string& why) {
-    system.failures.push_back({.part = "applications", .message = why});
-  };
-  if (!system.applications.empty() || system.type == "windows") {
-    system.applications_complete = true;
-    return;
-  }
-  const auto databases = package_databases(system.package_format);
-  if (databases.empty())
-    return incomplete("libguestfs lists no packages of the format " + system.package_format);
-  for (const auto& database : databases)
-    if (bool there = false; !attempt([&] { there = g.exists(database); }) && there)
-      return incomplete("the package database " + database +
-                        " is there, but no package could be read from it");
-  incomplete("there is no package database");
-}
-
 template <class Guest>
 void add_icon(Guest& g, InspectedSystem& system) {
-  if (const auto error = attempt([&] {
-        const buffer png = g.inspect_get_icon(system.root, {.favicon = false});
-        if (!png.empty()) system.icon.emplace(png.bytes().begin(), png.bytes().end());
-      }))
-    system.failures.push_back(failure("icon", *error));
+  const buffer png = g.inspect_get_icon(system.root, {.favicon = false});
+  if (!png.empty()) system.icon.emplace(png.bytes().begin(), png.bytes().end());
 }
 
 }  // namespace guestkit::detail
