@@ -4,6 +4,7 @@
 #include <guestkit/open_disk.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "convert.hpp"
 #include "gil.hpp"
@@ -30,18 +31,36 @@ PyObject* probe(PyObject* path, PyObject* format) {
   return value(info);
 }
 
-Backing policy(const std::string& rule, PyObject* directory) {
-  if (rule == "allow") return backing::allow;
-  if (rule == "under") return backing::under(text_of(directory, "open_disk", "backing"));
-  return backing::refuse;
+OpenDiskOptions opening_of(PyObject* tuple, const char* method) {
+  int readonly = 0, refuse_in_use = 0;
+  PyObject *format = nullptr, *directory = nullptr, *protocols = nullptr, *snapshot = nullptr,
+           *blocksize = nullptr;
+  const char* rule = nullptr;
+  if (PyArg_ParseTuple(tuple, "pOsOOOpO", &readonly, &format, &rule, &directory, &protocols, &snapshot,
+                       &refuse_in_use, &blocksize) == 0)
+    throw PythonError{};
+  OpenDiskOptions options{.readonly = readonly != 0,
+                          .format = optional_text(format, method, "format"),
+                          .snapshot = optional_text(snapshot, method, "snapshot"),
+                          .in_use = refuse_in_use != 0 ? InUse::refuse : InUse::allow};
+  if (rule == std::string_view("allow"))
+    options.backing = backing::allow;
+  else if (rule == std::string_view("under"))
+    options.backing = backing::under(text_of(directory, method, "backing"));
+  const Ref name(check(PyUnicode_InternFromString("protocols")));
+  const auto permitted = TextList(protocols, {method, name.get()}).strings();
+  options.protocols = {permitted.begin(), permitted.end()};
+  if (blocksize != Py_None) {
+    options.blocksize = static_cast<int>(PyLong_AsLong(blocksize));
+    if (PyErr_Occurred() != nullptr) throw PythonError{};
+  }
+  return options;
 }
 
-PyObject* check_disk(PyObject* op, PyObject* path, PyObject* format, const std::string& rule,
-                     PyObject* directory) {
+PyObject* check_disk(PyObject* op, PyObject* path, PyObject* opening) {
   const auto name = text_of(op, "check_disk", "op");
   const auto file = text_of(path, name.c_str(), "path");
-  const OpenDiskOptions options{.format = optional_text(format, name.c_str(), "format"),
-                                .backing = policy(rule, directory)};
+  const auto options = opening_of(opening, name.c_str());
   std::string node;
   std::vector<detail::unique_fd> files;
   const auto info = [&] {
@@ -61,17 +80,10 @@ PyObject* check_disk(PyObject* op, PyObject* path, PyObject* format, const std::
   return all;
 }
 
-PyObject* open_disk(Handle& handle, const DiskArguments& given) {
-  constexpr auto method = "open_disk";
-  OpenDiskOptions options{.readonly = given.readonly,
-                          .format = optional_text(given.format, method, "format"),
-                          .backing = policy(given.rule, given.directory),
-                          .snapshot = optional_text(given.snapshot, method, "snapshot")};
-  const Ref name(check(PyUnicode_InternFromString("protocols")));
-  const auto protocols = TextList(given.protocols, {method, name.get()}).strings();
-  options.protocols = {protocols.begin(), protocols.end()};
-  const auto path = text_of(given.path, method, "path");
-  return value(interruptible(handle, true, [&] { return handle.open_disk(path, options); }));
+PyObject* open_disk(Handle& handle, PyObject* path, PyObject* opening) {
+  const auto file = text_of(path, "open_disk", "path");
+  const auto options = opening_of(opening, "open_disk");
+  return value(interruptible(handle, true, [&] { return handle.open_disk(file, options); }));
 }
 
 }  // namespace guestkit::python

@@ -13,30 +13,18 @@ namespace guestkit::python {
 /// An argument of a method; std::nullopt for None.
 std::string text_of(PyObject* object, const char* method, const char* argument);
 std::optional<std::string> optional_text(PyObject* object, const char* method, const char* argument);
-/// The rule by its name.
-Backing policy(const std::string& rule, PyObject* directory);
+/// How a disk is opened: what guestkit.images.Opening gives.
+OpenDiskOptions opening_of(PyObject* tuple, const char* method);
 
 /// guestkit._native.probe: guestkit.images makes values of the dict.
 /// @param format  a text or None
 PyObject* probe(PyObject* path, PyObject* format);
 
-/// Of Guestfs.open_disk; format, directory and snapshot may be None.
-struct DiskArguments {
-  PyObject* path;
-  bool readonly;
-  PyObject* format;
-  const std::string& rule;  // "refuse", "under", "allow"
-  PyObject* directory;
-  PyObject* protocols;
-  PyObject* snapshot;
-};
-
 /// guestkit._native.check_disk: what is on the disk, how QEMU is told, and the descriptors that it opens the
 /// files by, which are the caller's to close.
-PyObject* check_disk(PyObject* op, PyObject* path, PyObject* format, const std::string& rule,
-                     PyObject* directory);
+PyObject* check_disk(PyObject* op, PyObject* path, PyObject* opening);
 
-PyObject* open_disk(Handle& handle, const DiskArguments& given);
+PyObject* open_disk(Handle& handle, PyObject* path, PyObject* opening);
 
 }  // namespace guestkit::python
 

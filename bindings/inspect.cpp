@@ -64,9 +64,7 @@ PyObject* inspect(Handle& handle, PyObject* disks, std::uint32_t parts, bool aut
                          .mode = automatic ? InspectMode::automatic : InspectMode::libguestfs,
                          .verify = verify,
                          .keys = keys_of(keys),
-                         .format = optional_text(PyTuple_GET_ITEM(opening, 0), "inspect", "format"),
-                         .backing = policy(text_of(PyTuple_GET_ITEM(opening, 1), "inspect", "backing"),
-                                           PyTuple_GET_ITEM(opening, 2))};
+                         .disk = opening_of(opening, "inspect")};
   options.step = step_of(step);
   return value(interruptible(handle, true, [&] {
     const detail::call_scope scope(state_of(handle), "inspect");

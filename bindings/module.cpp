@@ -180,21 +180,12 @@ bp::object extract_tree(const bp::object& self, const bp::object& path, const bp
   });
 }
 
-bp::object checked_disk(const bp::object& op, const bp::object& path, const bp::object& format,
-                        const std::string& rule, const bp::object& directory) {
-  return translated([&] {
-    return bp::object(bp::handle<>(check_disk(op.ptr(), path.ptr(), format.ptr(), rule, directory.ptr())));
-  });
+bp::object checked_disk(const bp::object& op, const bp::object& path, const bp::object& opening) {
+  return object_of([&] { return check_disk(op.ptr(), path.ptr(), opening.ptr()); });
 }
 
-bp::object add_disk(const bp::object& self, const bp::object& path, bool readonly, const bp::object& format,
-                    const std::string& rule, const bp::object& directory, const bp::object& protocols,
-                    const bp::object& snapshot) {
-  return translated([&] {
-    const DiskArguments arguments{path.ptr(),      readonly,        format.ptr(),  rule,
-                                  directory.ptr(), protocols.ptr(), snapshot.ptr()};
-    return bp::object(bp::handle<>(open_disk(self_of(self.ptr()), arguments)));
-  });
+bp::object add_disk(const bp::object& self, const bp::object& path, const bp::object& opening) {
+  return object_of([&] { return open_disk(self_of(self.ptr()), path.ptr(), opening.ptr()); });
 }
 
 bp::object text(const std::string& bytes) {

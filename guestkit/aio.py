@@ -41,7 +41,7 @@ from guestkit.fleet import inspect_async as inspect
 from guestkit.fleet import inspect_many_async as inspect_many
 from guestkit.generated.values import LaunchInfo
 from guestkit.handle import Accel, Guestfs, Tuning, limit, refuse_to_pickle
-from guestkit.images import Backing, ImageInfo
+from guestkit.images import Backing, ImageInfo, InUse
 from guestkit.inspection import Inspection
 from guestkit.unpack import UNPACK, UnpackLimits
 
@@ -308,6 +308,8 @@ class AsyncGuestfs(AsyncActions):
         backing: Backing = "refuse",
         protocols: Iterable[StrOrBytesPath] = ("file",),
         snapshot: StrOrBytesPath | None = None,
+        in_use: InUse = "allow",
+        blocksize: int | None = None,
         unpack: UnpackLimits | None = UNPACK,
         on_cancel: OnCancel = "end",
     ) -> Coroutine[Any, Any, ImageInfo]:
@@ -321,6 +323,8 @@ class AsyncGuestfs(AsyncActions):
                 backing=backing,
                 protocols=protocols,
                 snapshot=snapshot,
+                in_use=in_use,
+                blocksize=blocksize,
                 unpack=unpack,
             )
 

@@ -23,7 +23,7 @@ from guestkit import _native
 from guestkit._executor import run_in_executor, shared_executor
 from guestkit.aio import _until_done
 from guestkit.errors import Error
-from guestkit.images import Backing, ImageInfo, OpenOptions, plain_disks, policy_of, probe
+from guestkit.images import Backing, ImageInfo, InUse, OpenOptions, plain_disks, probe
 from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class DiskConverter:
         *,
         source_format: str | None = None,
         backing: Backing = "refuse",
+        in_use: InUse = "refuse",
         unpack: UnpackLimits | None = UNPACK,
     ) -> ConversionResult:
         """Write the disk into a new image. What goes wrong with the images is told in the result.
@@ -82,8 +83,9 @@ class DiskConverter:
         progress: called now and then
         source_format: as `format` of `Guestfs.open_disk`
         backing, unpack: likewise; of several disks one is to be chosen
+        in_use: likewise; a copy of a disk that is being written is no disk of any moment
         """
-        opening = OpenOptions(format=source_format, backing=backing, unpack=unpack)
+        opening = OpenOptions(format=source_format, backing=backing, in_use=in_use, unpack=unpack)
         return _Job("convert").convert(source, output, format, compress, flatten, progress, opening)
 
     def detect_format(self, image: StrOrBytesPath) -> str:
@@ -134,7 +136,7 @@ class DiskConverter:
         shrink: True: what lies behind the new end is lost
         """
         job = _Job("resize")
-        with job.checked(path, OpenOptions(format=format, backing=backing)) as disk:
+        with job.checked(path, OpenOptions(readonly=False, format=format, backing=backing)) as disk:
             words = ["resize", "-q", "-f", disk.info.format, *(["--shrink"] if shrink else [])]
             job.run([*words, disk.path, str(_size("resize", size))])
         return probe(path, format)
@@ -154,7 +156,8 @@ class DiskConverter:
         if repair not in (None, "leaks", "all"):
             raise ValueError(f'check() argument \'repair\' must be "leaks", "all" or None, not {repair!r}')
         job = _Job("check")
-        with job.checked(path, OpenOptions(format=format, backing=backing)) as disk:
+        opening = OpenOptions(readonly=repair is None, format=format, backing=backing)
+        with job.checked(path, opening) as disk:
             words = [
                 "check",
                 "--output=json",
@@ -191,6 +194,7 @@ class AsyncDiskConverter:
         *,
         source_format: str | None = None,
         backing: Backing = "refuse",
+        in_use: InUse = "refuse",
         unpack: UnpackLimits | None = UNPACK,
     ) -> ConversionResult:
         """As `DiskConverter.convert`; progress is called on the loop's thread."""
@@ -202,7 +206,7 @@ class AsyncDiskConverter:
                 with contextlib.suppress(RuntimeError):  # the loop is closed
                     loop.call_soon_threadsafe(progress, part)
 
-        opening = OpenOptions(format=source_format, backing=backing, unpack=unpack)
+        opening = OpenOptions(format=source_format, backing=backing, in_use=in_use, unpack=unpack)
         return await _in_thread(
             lambda: job.convert(source, output, format, compress, flatten, tell, opening),
             job.cancel,
@@ -301,11 +305,10 @@ class _Job:
     @contextlib.contextmanager
     def checked(self, path: StrOrBytesPath, opening: OpenOptions) -> Iterator[_Disk]:
         """Check the disk, which is unpacked for it, and hold it open."""
-        policy = policy_of(self._op, opening.backing)
         folder = tempfile.gettempdir()
         with plain_disks(self._op, [path], opening, folder, self._go_on, one=True) as (plain,):
             with plain.named():
-                found, node, descriptors = _native.check_disk(self._op, plain.path, opening.format, *policy)
+                found, node, descriptors = _native.check_disk(self._op, plain.path, opening.native(self._op))
             try:
                 yield _Disk(ImageInfo.from_native(found), node, descriptors[0])
             finally:

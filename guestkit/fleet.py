@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from guestkit.errors import Error, LaunchError
 from guestkit.handle import Guestfs
-from guestkit.images import Backing, OpenOptions
+from guestkit.images import Backing, InUse, OpenOptions
 from guestkit.inspection import DEFAULT_PARTS, Inspection, Key, Mode, Part, path_list
 from guestkit.unpack import UNPACK, UnpackLimits
 
@@ -145,6 +145,9 @@ def inspect(
     timeout: float | None = TIMEOUT,
     format: str | None = None,
     backing: Backing = "refuse",
+    protocols: Iterable[str] = ("file",),
+    in_use: InUse = "allow",
+    blocksize: int | None = None,
     unpack: UnpackLimits | None = UNPACK,
     step: Callable[[str], object] | None = None,
     **handle: Any,
@@ -160,11 +163,11 @@ def inspect(
         are sure to give the same answer
     verify: go both ways and report the differences: True, or for this share of disks, such as 0.01
     timeout: for all of it, in seconds; CallTimeout
-    format, backing, unpack: as in `Guestfs.open_disk`, for all the disks
+    format, backing, protocols, in_use, blocksize, unpack: as in `Guestfs.open_disk`, for all the disks
     step: called with what is being done
     handle: options of `Guestfs`
     """
-    opening = OpenOptions(format=format, backing=backing, unpack=unpack)
+    opening = _opening(format, backing, protocols, in_use, blocksize, unpack)
     job = _Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
     with Guestfs(**job.options()) as g:
         return job.run(g, disk, step)
@@ -181,6 +184,9 @@ def inspect_many(
     timeout: float | None = TIMEOUT,
     format: str | None = None,
     backing: Backing = "refuse",
+    protocols: Iterable[str] = ("file",),
+    in_use: InUse = "allow",
+    blocksize: int | None = None,
     unpack: UnpackLimits | None = UNPACK,
     progress: Callable[[FleetProgress], object] | None = None,
     jobs_executor: Executor | None = None,
@@ -196,9 +202,10 @@ def inspect_many(
     jobs_executor: where the guests are inspected, instead of on threads of this process: a
         ProcessPoolExecutor, Dask's `Client.get_executor()`, any `concurrent.futures.Executor`. Jobs and
         reports are pickled, and what runs there when the loop is left ends by its time-out
-    parts, keys, mode, verify, format, backing, unpack, handle: as in `inspect`
+    parts, keys, mode, verify, handle: as in `inspect`; so are format, backing, protocols, in_use, blocksize,
+        unpack
     """
-    opening = OpenOptions(format=format, backing=backing, unpack=unpack)
+    opening = _opening(format, backing, protocols, in_use, blocksize, unpack)
     job = _Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
     if jobs_executor is not None:
         limit = None if concurrency == "auto" else _at_once(concurrency)
@@ -211,6 +218,27 @@ def inspect_many(
             yield from _on_executor(threads, at_once, disks, local.report, local.told)
         finally:
             local.end()
+
+
+def _opening(
+    format: str | None,
+    backing: Backing,
+    protocols: Iterable[str],
+    in_use: InUse,
+    blocksize: int | None,
+    unpack: UnpackLimits | None,
+) -> OpenOptions:
+    """Make a value that other processes can get, and complain of nonsense before anything runs."""
+    opening = OpenOptions(
+        format=format,
+        backing=backing,
+        protocols=protocols if isinstance(protocols, str) else tuple(protocols),
+        in_use=in_use,
+        blocksize=blocksize,
+        unpack=unpack,
+    )
+    opening.native("inspect")
+    return opening
 
 
 def _at_once(concurrency: int | Literal["auto"]) -> int:
@@ -335,6 +363,9 @@ async def inspect_async(
     timeout: float | None = TIMEOUT,
     format: str | None = None,
     backing: Backing = "refuse",
+    protocols: Iterable[str] = ("file",),
+    in_use: InUse = "allow",
+    blocksize: int | None = None,
     unpack: UnpackLimits | None = UNPACK,
     step: Callable[[str], object] | None = None,
     **handle: Any,
@@ -343,7 +374,7 @@ async def inspect_async(
 
     A cancel ends it and waits until it has ended.
     """
-    opening = OpenOptions(format=format, backing=backing, unpack=unpack)
+    opening = _opening(format, backing, protocols, in_use, blocksize, unpack)
     job = _Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
     return await _inspect_async(job, disk, step)
 
@@ -374,6 +405,9 @@ async def inspect_many_async(
     timeout: float | None = TIMEOUT,
     format: str | None = None,
     backing: Backing = "refuse",
+    protocols: Iterable[str] = ("file",),
+    in_use: InUse = "allow",
+    blocksize: int | None = None,
     unpack: UnpackLimits | None = UNPACK,
     progress: Callable[[FleetProgress], object] | None = None,
     jobs_executor: Executor | None = None,
@@ -385,7 +419,7 @@ async def inspect_many_async(
     (`contextlib.aclosing` says when) or a cancel ends what runs and waits until it has ended; what runs on a
     jobs_executor ends by its time-out.
     """
-    opening = OpenOptions(format=format, backing=backing, unpack=unpack)
+    opening = _opening(format, backing, protocols, in_use, blocksize, unpack)
     job = _Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
     at_once = None if jobs_executor is not None and concurrency == "auto" else _at_once(concurrency)
     steps: dict[str, str] = {}

@@ -20,7 +20,7 @@ from guestkit.errors import Error
 from guestkit.files import FileKind, GuestFile
 from guestkit.generated.values import Mounted
 from guestkit.handle import Guestfs
-from guestkit.images import Backing, OpenOptions, add_disks
+from guestkit.images import Backing, InUse, OpenOptions, add_disks
 from guestkit.inspection import Key, native_keys, path_list
 from guestkit.unpack import UNPACK, UnpackLimits
 
@@ -53,6 +53,9 @@ def open_guest(
     readonly: bool = True,
     format: str | None = None,
     backing: Backing = "refuse",
+    protocols: Iterable[str] = ("file",),
+    in_use: InUse = "allow",
+    blocksize: int | None = None,
     unpack: UnpackLimits | None = UNPACK,
     keys: Iterable[Key] = (),
     step: Callable[[str], object] | None = None,
@@ -64,13 +67,21 @@ def open_guest(
     Error.
 
     root, keys: as in `mount_guest`
-    readonly, format, backing, unpack: as in `Guestfs.open_disks`
+    readonly, format, backing, protocols, in_use, blocksize, unpack: as in `Guestfs.open_disks`
     step: called with what is being done
     handle: options of `Guestfs`
     """
     tell = step or (lambda text: None)
     with Guestfs(**{"appliance": "inspection", **handle}) as g:
-        opening = OpenOptions(readonly=readonly, format=format, backing=backing, unpack=unpack)
+        opening = OpenOptions(
+            readonly=readonly,
+            format=format,
+            backing=backing,
+            protocols=protocols,
+            in_use=in_use,
+            blocksize=blocksize,
+            unpack=unpack,
+        )
         add_disks(g, path_list(disk), opening, step=step)
         tell("starting the appliance")
         g.launch()

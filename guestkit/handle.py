@@ -181,6 +181,8 @@ class Guestfs(_native.Handle):
         backing: images.Backing = "refuse",
         protocols: Iterable[StrOrBytesPath] = ("file",),
         snapshot: StrOrBytesPath | None = None,
+        in_use: images.InUse = "allow",
+        blocksize: int | None = None,
         unpack: UnpackLimits | None = UNPACK,
     ) -> images.ImageInfo:
         """Add a disk that somebody else has written, before `launch`; tell what it is.
@@ -198,6 +200,10 @@ class Guestfs(_native.Handle):
         protocols: how the disk may be reached: "file", and "nbd" for nbd://HOST:PORT/EXPORT and
             nbd+unix:///EXPORT?socket=PATH
         snapshot: a snapshot inside a qcow2 image, by name or id; it is copied into a private file
+        in_use: what becomes of a disk to which another program writes, as QEMU's locks tell: "allow": it is
+            read as it is at that moment, which the log tells; "refuse": it is not opened, and no QEMU can
+            begin to write to it while it is open here. To write to a disk in use is refused always
+        blocksize: of the disk's sectors, in bytes: 512 or 4096; None: by its partition table, else 512
         unpack: how much a .gz, .xz, .zst, .bz2 or OVA may become; it is unpacked into a private file, where
             readonly and no format is stated. None: it is refused; so is an OVA of several disks, for which
             there is `open_disks`
@@ -208,6 +214,8 @@ class Guestfs(_native.Handle):
             backing=backing,
             protocols=protocols,
             snapshot=snapshot,
+            in_use=in_use,
+            blocksize=blocksize,
             unpack=unpack,
         )
         return images.add_disks(self, (path,), options, one=True)[0]
@@ -219,6 +227,9 @@ class Guestfs(_native.Handle):
         readonly: bool = True,
         format: StrOrBytesPath | None = None,
         backing: images.Backing = "refuse",
+        protocols: Iterable[StrOrBytesPath] = ("file",),
+        in_use: images.InUse = "allow",
+        blocksize: int | None = None,
         unpack: UnpackLimits | None = UNPACK,
     ) -> list[images.ImageInfo]:
         """Add all disks of a guest, before `launch`: a disk, a sequence of them, an OVA of several.
@@ -226,7 +237,15 @@ class Guestfs(_native.Handle):
         Returns what they are, in the order in which they were added: the guest's own, where an OVA tells it.
         The arguments are those of `open_disk`. Since 0.3.
         """
-        options = images.OpenOptions(readonly=readonly, format=format, backing=backing, unpack=unpack)
+        options = images.OpenOptions(
+            readonly=readonly,
+            format=format,
+            backing=backing,
+            protocols=protocols,
+            in_use=in_use,
+            blocksize=blocksize,
+            unpack=unpack,
+        )
         return images.add_disks(self, path_list(disks), options)
 
     def launch_info(self) -> LaunchInfo | None:
@@ -265,7 +284,7 @@ class Guestfs(_native.Handle):
         opening: images.OpenOptions,
     ) -> Inspection:
         """Add the disks, launch, inspect; without disks the handle is launched."""
-        how = (opening.format, *images.policy_of("inspect", opening.backing))
+        how = opening.native("inspect")
         what = (parts_number(parts), is_automatic(mode), verify, native_keys(keys), step)
         begun = time.monotonic()
         with images.disks_for(self, disks, opening, step=step) as plain, ExitStack() as names:

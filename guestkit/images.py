@@ -32,6 +32,8 @@ __all__ = [
     "ImageInfo",
     "ImageReference",
     "ImageSnapshot",
+    "InUse",
+    "NativeOpening",
     "OpenOptions",
     "PlainDisk",
     "Under",
@@ -86,6 +88,23 @@ def policy_of(op: str, backing: Backing) -> tuple[str, StrOrBytesPath | None]:
     return backing, None
 
 
+#: What becomes of a disk to which another program writes, such as that of a guest that runs.
+InUse = Literal["allow", "refuse"]
+
+#: `OpenOptions` for C++: readonly, format, the rule of backing and its directory, protocols, snapshot,
+#: whether to refuse a disk in use, blocksize.
+NativeOpening = tuple[
+    bool,
+    "StrOrBytesPath | None",
+    str,
+    "StrOrBytesPath | None",
+    "Iterable[StrOrBytesPath]",
+    "StrOrBytesPath | None",
+    bool,
+    int | None,
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenOptions:
     """How disks are opened: as `Guestfs.open_disk` says, on the way from whoever is asked to open one."""
@@ -95,7 +114,31 @@ class OpenOptions:
     backing: Backing = "refuse"
     protocols: Iterable[StrOrBytesPath] = ("file",)
     snapshot: StrOrBytesPath | None = None
+    in_use: InUse = "allow"
+    blocksize: int | None = None
     unpack: UnpackLimits | None = UNPACK
+
+    def native(self, op: str) -> NativeOpening:
+        """Return it for C++; for nonsense raise ValueError or TypeError, which names the argument of op."""
+        if not isinstance(self.readonly, bool):
+            raise TypeError(f"{op}() argument 'readonly' must be bool, not {type(self.readonly).__name__}")
+        if self.in_use not in ("allow", "refuse"):
+            raise ValueError(f'{op}() argument \'in_use\' must be "allow" or "refuse", not {self.in_use!r}')
+        if self.blocksize not in (None, 512, 4096):
+            raise ValueError(f"{op}() argument 'blocksize' must be 512, 4096 or None, not {self.blocksize!r}")
+        rule, directory = policy_of(op, self.backing)
+        protocols = self.protocols if isinstance(self.protocols, (str, bytes)) else tuple(self.protocols)
+        refuse = self.in_use == "refuse"
+        return (
+            self.readonly,
+            self.format,
+            rule,
+            directory,
+            protocols,
+            self.snapshot,
+            refuse,
+            self.blocksize,
+        )
 
     def finds_packed(self, path: StrOrBytesPath) -> bool:
         """Tell whether what is opened is in the file, and not the file itself."""
@@ -213,25 +256,13 @@ def add_disks(
     one: bool = False,
 ) -> list[ImageInfo]:
     """Do what `Guestfs.open_disks` says; one: what `Guestfs.open_disk` does."""
-    if not isinstance(options.readonly, bool):
-        kind = type(options.readonly).__name__
-        raise TypeError(f"open_disk() argument 'readonly' must be bool, not {kind}")
-    rule, directory = policy_of("open_disk", options.backing)
     if not isinstance(options.protocols, (str, bytes)):
         options = replace(options, protocols=tuple(options.protocols))
+    native = options.native("open_disk")
 
     def add(disk: PlainDisk) -> ImageInfo:
         with disk.named():
-            found = handle.add_disk(
-                disk.path,
-                options.readonly,
-                options.format,
-                rule,
-                directory,
-                options.protocols,
-                options.snapshot,
-            )
-        return ImageInfo.from_native(found)
+            return ImageInfo.from_native(handle.add_disk(disk.path, native))
 
     with disks_for(handle, paths, options, step=step, one=one) as disks:
         return [add(disk) for disk in disks]

@@ -51,7 +51,7 @@ function _shtab_guestkit_using
 end
 
 set -g _shtab_guestkit_commands inspect ls cat cp df info convert doctor appliance
-set -g _shtab_guestkit_opts_with_value --backing --concurrency --format --key --member --mode --only --root --timeout --to
+set -g _shtab_guestkit_opts_with_value --backing --blocksize --concurrency --format --in-use --key --member --mode --only --root --timeout --to
 
 complete -c guestkit -e
 complete -c guestkit -f
@@ -68,6 +68,8 @@ complete -c guestkit -n '_shtab_guestkit_using inspect' -l applications -l no-ap
 complete -c guestkit -n '_shtab_guestkit_using inspect' -l mode -xka "auto libguestfs" -d 'libguestfs: by its own inspection alone, which is slower'
 complete -c guestkit -n '_shtab_guestkit_using inspect' -l format -xka "raw qcow2 qcow vmdk vdi vhdx vpc" -d 'what the disk is; default: by what it begins with, which a guest can choose'
 complete -c guestkit -n '_shtab_guestkit_using inspect' -l backing -xka "(__fish_complete_path (commandline -ct))" -d 'open other files that the disk names, such as a backing file, if they lie beneath that directory; "allow": wherever they lie, for disks that nobody else made. Needs --format'
+complete -c guestkit -n '_shtab_guestkit_using inspect' -l in-use -xka "allow refuse" -d 'what becomes of a disk to which another program writes, such as that of a running guest: it is read as it is at that moment, with a warning, or not at all (default: allow)'
+complete -c guestkit -n '_shtab_guestkit_using inspect' -l blocksize -xka "512 4096" -d 'bytes in a sector of the disk; default: by its partition table, else 512'
 complete -c guestkit -n '_shtab_guestkit_using inspect' -l member -x -d 'the one disk of an archive that is wanted; default: all of its guest'
 complete -c guestkit -n '_shtab_guestkit_using inspect' -l no-unpack -d 'refuse disks that are compressed, and archives, which need room in TMPDIR'
 complete -c guestkit -n '_shtab_guestkit_using inspect' -l one-guest -d 'the disks are those of one guest'
@@ -87,6 +89,8 @@ complete -c guestkit -n '_shtab_guestkit_using ls' -s h -l human -d 'sizes such 
 complete -c guestkit -n '_shtab_guestkit_using ls' -l json -d 'a JSON list of everything known about each file'
 complete -c guestkit -n '_shtab_guestkit_using ls' -l format -xka "raw qcow2 qcow vmdk vdi vhdx vpc" -d 'what the disk is; default: by what it begins with, which a guest can choose'
 complete -c guestkit -n '_shtab_guestkit_using ls' -l backing -xka "(__fish_complete_path (commandline -ct))" -d 'open other files that the disk names, such as a backing file, if they lie beneath that directory; "allow": wherever they lie, for disks that nobody else made. Needs --format'
+complete -c guestkit -n '_shtab_guestkit_using ls' -l in-use -xka "allow refuse" -d 'what becomes of a disk to which another program writes, such as that of a running guest: it is read as it is at that moment, with a warning, or not at all (default: allow)'
+complete -c guestkit -n '_shtab_guestkit_using ls' -l blocksize -xka "512 4096" -d 'bytes in a sector of the disk; default: by its partition table, else 512'
 complete -c guestkit -n '_shtab_guestkit_using ls' -l member -x -d 'the one disk of an archive that is wanted; default: all of its guest'
 complete -c guestkit -n '_shtab_guestkit_using ls' -l no-unpack -d 'refuse disks that are compressed, and archives, which need room in TMPDIR'
 complete -c guestkit -n '_shtab_guestkit_using ls' -l root -x -d 'the filesystem that is /, by its device or a name such as LABEL=root: it alone is looked at, and what its fstab names; default: that of the only operating system, else the only filesystem'
@@ -101,6 +105,8 @@ complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -
 complete -c guestkit -n '_shtab_guestkit_using cat' -s h -l help -d 'show this'
 complete -c guestkit -n '_shtab_guestkit_using cat' -l format -xka "raw qcow2 qcow vmdk vdi vhdx vpc" -d 'what the disk is; default: by what it begins with, which a guest can choose'
 complete -c guestkit -n '_shtab_guestkit_using cat' -l backing -xka "(__fish_complete_path (commandline -ct))" -d 'open other files that the disk names, such as a backing file, if they lie beneath that directory; "allow": wherever they lie, for disks that nobody else made. Needs --format'
+complete -c guestkit -n '_shtab_guestkit_using cat' -l in-use -xka "allow refuse" -d 'what becomes of a disk to which another program writes, such as that of a running guest: it is read as it is at that moment, with a warning, or not at all (default: allow)'
+complete -c guestkit -n '_shtab_guestkit_using cat' -l blocksize -xka "512 4096" -d 'bytes in a sector of the disk; default: by its partition table, else 512'
 complete -c guestkit -n '_shtab_guestkit_using cat' -l member -x -d 'the one disk of an archive that is wanted; default: all of its guest'
 complete -c guestkit -n '_shtab_guestkit_using cat' -l no-unpack -d 'refuse disks that are compressed, and archives, which need room in TMPDIR'
 complete -c guestkit -n '_shtab_guestkit_using cat' -l root -x -d 'the filesystem that is /, by its device or a name such as LABEL=root: it alone is looked at, and what its fstab names; default: that of the only operating system, else the only filesystem'
@@ -117,6 +123,8 @@ complete -c guestkit -n '_shtab_guestkit_using cp' -s r -l recursive -d 'directo
 complete -c guestkit -n '_shtab_guestkit_using cp' -s f -l force -d 'replace files that are there already'
 complete -c guestkit -n '_shtab_guestkit_using cp' -l format -xka "raw qcow2 qcow vmdk vdi vhdx vpc" -d 'what the disk is; default: by what it begins with, which a guest can choose'
 complete -c guestkit -n '_shtab_guestkit_using cp' -l backing -xka "(__fish_complete_path (commandline -ct))" -d 'open other files that the disk names, such as a backing file, if they lie beneath that directory; "allow": wherever they lie, for disks that nobody else made. Needs --format'
+complete -c guestkit -n '_shtab_guestkit_using cp' -l in-use -xka "allow refuse" -d 'what becomes of a disk to which another program writes, such as that of a running guest: it is read as it is at that moment, with a warning, or not at all (default: allow)'
+complete -c guestkit -n '_shtab_guestkit_using cp' -l blocksize -xka "512 4096" -d 'bytes in a sector of the disk; default: by its partition table, else 512'
 complete -c guestkit -n '_shtab_guestkit_using cp' -l member -x -d 'the one disk of an archive that is wanted; default: all of its guest'
 complete -c guestkit -n '_shtab_guestkit_using cp' -l no-unpack -d 'refuse disks that are compressed, and archives, which need room in TMPDIR'
 complete -c guestkit -n '_shtab_guestkit_using cp' -l root -x -d 'the filesystem that is /, by its device or a name such as LABEL=root: it alone is looked at, and what its fstab names; default: that of the only operating system, else the only filesystem'
@@ -135,6 +143,8 @@ complete -c guestkit -n '_shtab_guestkit_using df' -s h -l human -d 'sizes such 
 complete -c guestkit -n '_shtab_guestkit_using df' -l json -d 'as a JSON list; sizes in bytes'
 complete -c guestkit -n '_shtab_guestkit_using df' -l format -xka "raw qcow2 qcow vmdk vdi vhdx vpc" -d 'what the disk is; default: by what it begins with, which a guest can choose'
 complete -c guestkit -n '_shtab_guestkit_using df' -l backing -xka "(__fish_complete_path (commandline -ct))" -d 'open other files that the disk names, such as a backing file, if they lie beneath that directory; "allow": wherever they lie, for disks that nobody else made. Needs --format'
+complete -c guestkit -n '_shtab_guestkit_using df' -l in-use -xka "allow refuse" -d 'what becomes of a disk to which another program writes, such as that of a running guest: it is read as it is at that moment, with a warning, or not at all (default: allow)'
+complete -c guestkit -n '_shtab_guestkit_using df' -l blocksize -xka "512 4096" -d 'bytes in a sector of the disk; default: by its partition table, else 512'
 complete -c guestkit -n '_shtab_guestkit_using df' -l member -x -d 'the one disk of an archive that is wanted; default: all of its guest'
 complete -c guestkit -n '_shtab_guestkit_using df' -l no-unpack -d 'refuse disks that are compressed, and archives, which need room in TMPDIR'
 complete -c guestkit -n '_shtab_guestkit_using df' -l key -x -d 'the file that begins with the key of an encrypted device: its name, its UUID, or all; DEVICE:key:TEXT is the key itself, which other users can see in the list of processes'
@@ -163,6 +173,7 @@ complete -c guestkit -n '_shtab_guestkit_using convert' -s f -l force -d 'replac
 complete -c guestkit -n '_shtab_guestkit_using convert' -l json -d 'what came of it, as JSON'
 complete -c guestkit -n '_shtab_guestkit_using convert' -l format -xka "raw qcow2 qcow vmdk vdi vhdx vpc" -d 'what the disk is; default: by what it begins with, which a guest can choose'
 complete -c guestkit -n '_shtab_guestkit_using convert' -l backing -xka "(__fish_complete_path (commandline -ct))" -d 'open other files that the disk names, such as a backing file, if they lie beneath that directory; "allow": wherever they lie, for disks that nobody else made. Needs --format'
+complete -c guestkit -n '_shtab_guestkit_using convert' -l in-use -xka "allow refuse" -d 'what becomes of a disk to which another program writes, such as that of a running guest: it is read as it is at that moment, with a warning, or not at all (default: refuse)'
 complete -c guestkit -n '_shtab_guestkit_using convert' -l member -x -d 'the one disk of an archive that is wanted; default: all of its guest'
 complete -c guestkit -n '_shtab_guestkit_using convert' -l no-unpack -d 'refuse disks that are compressed, and archives, which need room in TMPDIR'
 complete -c guestkit -n '_shtab_guestkit_using convert' -s q -l quiet -d 'no progress, no notes: errors alone'

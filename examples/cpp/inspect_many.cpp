@@ -25,7 +25,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   guestkit::InspectManyOptions options;
-  options.inspect.format = argv[1];
+  options.inspect.disk.format = argv[1];
   options.inspect.parts = guestkit::InspectPart::none;
   const std::vector<std::string> disks(argv + 2, argv + argc);
   std::size_t done = 0;

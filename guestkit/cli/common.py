@@ -12,7 +12,7 @@ from typing import Protocol, TypedDict
 from guestkit.cli.screen import Screen
 from guestkit.guest import guest_path, open_guest
 from guestkit.handle import Guestfs
-from guestkit.images import Backing, under
+from guestkit.images import Backing, InUse, under
 from guestkit.inspection import Key
 from guestkit.unpack import UNPACK, UnpackLimits
 
@@ -67,8 +67,10 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--debug", action="store_true", help="a Python traceback with an error")
 
 
-def add_disk_options(parser: argparse.ArgumentParser) -> None:
-    """How a disk is opened."""
+def add_disk_options(
+    parser: argparse.ArgumentParser, *, in_use: InUse = "allow", blocksize: bool = True
+) -> None:
+    """How a disk is opened: what `opening` reads."""
     group = parser.add_argument_group("opening the disk")
     group.add_argument(
         "--format",
@@ -81,6 +83,20 @@ def add_disk_options(parser: argparse.ArgumentParser) -> None:
         help="open other files that the disk names, such as a backing file, if they lie beneath that"
         ' directory; "allow": wherever they lie, for disks that nobody else made. Needs --format',
     )
+    group.add_argument(
+        "--in-use",
+        choices=("allow", "refuse"),
+        default=in_use,
+        help="what becomes of a disk to which another program writes, such as that of a running guest: it is"
+        " read as it is at that moment, with a warning, or not at all (default: %(default)s)",
+    )
+    if blocksize:
+        group.add_argument(
+            "--blocksize",
+            choices=(512, 4096),
+            type=int,
+            help="bytes in a sector of the disk; default: by its partition table, else 512",
+        )
     group.add_argument(
         "--member",
         metavar="FILE",
@@ -168,18 +184,28 @@ class Opening(TypedDict):
 
     format: str | None
     backing: Backing
+    protocols: tuple[str, ...]
+    in_use: InUse
+    blocksize: int | None
     unpack: UnpackLimits | None
 
 
 def opening(arguments: argparse.Namespace) -> Opening:
-    """Return what the options of `add_disk_options` say."""
+    """Return what the options of `add_disk_options` say. Who types nbd:// permits it."""
     if arguments.member is not None and not arguments.unpack:
         raise UsageError("--member is of an archive, which --no-unpack refuses")
     backing: Backing = "refuse"
     if arguments.backing is not None:
         backing = "allow" if arguments.backing == "allow" else under(arguments.backing)
     unpack = replace(UNPACK, member=arguments.member) if arguments.unpack else None
-    return Opening(format=arguments.format, backing=backing, unpack=unpack)
+    return Opening(
+        format=arguments.format,
+        backing=backing,
+        protocols=("file", "nbd"),
+        in_use=arguments.in_use,
+        blocksize=arguments.blocksize,
+        unpack=unpack,
+    )
 
 
 @contextlib.contextmanager

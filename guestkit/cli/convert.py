@@ -47,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-f", "--force", action="store_true", help="replace an OUTPUT that is there already")
     parser.add_argument("--json", action="store_true", help="what came of it, as JSON")
-    add_disk_options(parser)
+    add_disk_options(parser, in_use="refuse", blocksize=False)
+    parser.set_defaults(blocksize=None)
 
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
@@ -71,6 +72,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             (lambda part: tell(part, 1.0)) if screen.shows_progress else None,
             source_format=how["format"],
             backing=how["backing"],
+            in_use=how["in_use"],
             unpack=how["unpack"],
         )
     if arguments.json:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+from shlex import quote
 
 from guestkit.appliance import ApplianceError
 from guestkit.errors import Error, LaunchError
+
+#: What is said of a disk's name with a path in its guest, as scp and rsync have it.
+_APART = re.compile(r'name the disk "(.*)" and the path "(.*)" in its guest apart$')
 
 #: Functions of guestkit whose errors name what they are about; libguestfs' actions do not always.
 _OWN = {"convert", "copy_in", "copy_out", "mount_guest", "open_disk", "probe", "read_chunks"}
@@ -30,8 +35,13 @@ def options_of(message: str) -> str:
     for argument, option in (
         ("backing=under(DIRECTORY) or backing=allow", "--backing DIRECTORY or --backing allow"),
         ("state format=", "state --format "),
+        ("state in_use=", "state --in-use "),
+        (
+            "open nbd+unix:///?socket=/tmp/disk.sock with format=raw and protocols=nbd",
+            "type: guestkit inspect --format raw 'nbd+unix:///?socket=/tmp/disk.sock'",
+        ),
         ("choose one with unpack=UnpackLimits(member=…)", "choose one with --member"),
         ("choose a root of", "choose with --root one of"),
     ):
         message = message.replace(argument, option)
-    return message
+    return _APART.sub(lambda found: f"type: guestkit ls {quote(found[1])} {quote(found[2])}", message)

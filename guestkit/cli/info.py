@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             found.append((disk, probe(disk, arguments.format)))
         except Error as error:
             failed = True
-            screen.tell("error", error.message)
+            screen.tell("error", options_of(error.message))
     if arguments.json:
         told = [{"disk": disk, **info.to_dict(), **_inside(disk, info)} for disk, info in found]
         screen.write(json.dumps(told, indent=2) + "\n")
@@ -90,6 +90,8 @@ def _facts(disk: str, info: ImageInfo) -> Iterator[Fact]:
     else:
         yield "virtual size", [_size(info.virtual_size)]
     yield "file size", [_size(info.file_size)]
+    if info.blocksize is not None:
+        yield "sectors", [f"{info.blocksize} bytes"]
     for label, value in (("encryption", info.encryption), ("compression", info.compression)):
         if value:
             yield label, [printable(value)]
@@ -98,6 +100,7 @@ def _facts(disk: str, info: ImageInfo) -> Iterator[Fact]:
     state = [
         text
         for text, holds in (
+            ("another program writes to it: what is told may be in motion", info.in_use),
             ("was not closed properly", info.dirty),
             ("is marked as corrupt", info.corrupt),
             ("is truncated: its data ends before its tables say", info.truncated),

@@ -77,15 +77,21 @@ class ImageInfo:
         version: the format's own; 3 for what is called qcow3
         subformat: such as "streamOptimized", "fixed", "dynamic", "differencing"; of a qcow2 its compat
             level
-        content: of raw: "mbr", "gpt", "luks", or what is no disk: "gzip", "xz", "zstd", "bzip2", "tar"
+        content: of raw: "mbr", "gpt", "luks", or what is plainly no disk: "gzip", "xz", "zstd", "bzip2",
+            "tar", "zip", "html", "xml", "ovf", "pdf", "text", …
         virtual_size: of the disk, in bytes
         file_size: of the file, in bytes
+        blocksize: of the disk's sectors, in bytes: 4096 where its partition table shows that, else 512;
+            none: `probe` cannot tell, and `open_disk` looks through QEMU
         cluster_size: the unit of allocation, in bytes; 0: none
         encryption: "aes", "luks" or empty
         compression: of compressed clusters: "zlib", "zstd", "deflate" or empty
         dirty: not closed properly
         corrupt: marked so by QEMU
-        truncated: the image refers to clusters behind the file's end
+        truncated: the image refers to clusters behind the file's end; not told of one in use, whose end
+            moves
+        in_use: another program writes to it, as QEMU's locks tell; from `open_disk`: to a file of its
+            chain
         references: everything outside the file that it refers to
     """
 
@@ -95,6 +101,7 @@ class ImageInfo:
     content: str
     virtual_size: int
     file_size: int
+    blocksize: int | None
     cluster_size: int
     backing_file: str | None
     backing_format: str | None
@@ -109,6 +116,7 @@ class ImageInfo:
     dirty: bool
     corrupt: bool
     truncated: bool
+    in_use: bool
     references: Sequence[ImageReference]
 
     @classmethod

@@ -12,8 +12,12 @@
 
 #include "generated/image_info.hpp"
 #include "image/file.hpp"
+#include "image/in_use.hpp"
+#include "image/missing.hpp"
 #include "image/others.hpp"
 #include "image/qcow.hpp"
+#include "image/raw.hpp"
+#include "image/sectors.hpp"
 #include "image/vdi.hpp"
 #include "image/vhd.hpp"
 #include "image/vhdx.hpp"
@@ -59,7 +63,10 @@ inline ImageInfo read_image(const image_file& file, std::optional<std::string_vi
   info.format = stated ? format_name(file.op(), *stated) : guess_format(file, start);
   info.file_size = file.size();
   const auto must_begin = [&](bool holds) {
-    if (!holds) file.invalid(info.format.c_str(), "it does not begin like one", 0);
+    if (holds) return;
+    const auto* kind = raw::foreign_kind_of(raw::foreign_content(file, start));
+    file.invalid(info.format.c_str(),
+                 "it " + (kind == nullptr ? "does not begin like one" : "is " + described(*kind, start)), 0);
   };
   if (info.format == "raw") {
     read_raw(file, start, info);
@@ -84,6 +91,8 @@ inline ImageInfo read_image(const image_file& file, std::optional<std::string_vi
                    file.size() < vhd::footer_size ? 0 : file.size() - vhd::footer_size);
     read_vhd(file, footer, info);
   }
+  info.in_use = is_held(file.descriptor(), qemu_lock::writes);
+  if (info.in_use) info.truncated = false;
   return info;
 }
 
@@ -97,7 +106,7 @@ inline ImageInfo read_image(const image_file& file, std::optional<std::string_vi
 /// @param format  QEMU's name; none: by what the file begins with. A guest can make its raw disk look like
 ///                any other format: state "raw" where you know it.
 inline ImageInfo probe(const std::filesystem::path& path, std::optional<std::string_view> format = {}) {
-  return detail::read_image(detail::image_file("probe", path.native()), format);
+  return detail::read_image(detail::open_named("probe", path.native()), format);
 }
 
 }  // namespace guestkit

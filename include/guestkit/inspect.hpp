@@ -248,7 +248,9 @@ class inspection {
 /// Opens a disk for reading: the one place that opens what an inspection looks at.
 template <class Handle>
 InspectedDisk add_inspected_disk(Handle& g, const std::string& path, const InspectOptions& options) {
-  const auto image = g.open_disk(path, {.format = options.format, .backing = options.backing});
+  auto opening = options.disk;
+  opening.readonly = true;
+  const auto image = g.open_disk(path, opening);
   // QEMU would read what is missing as zeros.
   if (image.truncated)
     throw Error("open_disk",

@@ -91,8 +91,10 @@ inline constexpr std::array symptoms{
             "the appliance has too little memory: raise set_memsize()"},
     symptom{"Failed to get \"write\" lock", LaunchCause::disk_locked,
             "another process writes to the disk: shut its guest down, or open the disk read-only"},
-    symptom{"Failed to get shared \"write\" lock", LaunchCause::disk_locked,
-            "another process writes to the disk: shut its guest down, or open the disk read-only"},
+    symptom{
+        "Failed to get shared \"write\" lock", LaunchCause::disk_locked,
+        "another process writes to the disk or to a file beneath it: shut its guest down, or read the disk "
+        "by open_disk, which takes no lock"},
     symptom{"Is another process using the image", LaunchCause::disk_locked,
             "another process uses the disk: shut its guest down, or open the disk read-only"},
     symptom{"supermin exited with error status", LaunchCause::appliance_build,

@@ -58,6 +58,7 @@ struct checked_disk {
   ImageInfo info;
   std::string filename;
   AddDriveOptions options;
+  std::string in_use;  // for the log
   opened_disk kept;
 };
 
@@ -82,13 +83,14 @@ inline checked_disk nbd_disk(const char* op, const std::string& uri, const OpenD
   } else if (query != uri.size() || slash == authority) {
     refuse("a URI of this kind is nbd://HOST:PORT/EXPORT");
   }
-  checked_disk disk{.info = {}, .filename = {}, .options = {}, .kept = {}};
+  checked_disk disk;
   disk.info.format = "raw";
   if (slash < query) disk.filename = uri.substr(slash + 1, query - slash - 1);
   disk.options.readonly = options.readonly;
   disk.options.format = options.format;
   disk.options.protocol = "nbd";
   disk.options.server = {server};
+  disk.options.blocksize = options.blocksize;
   return disk;
 }
 
@@ -128,6 +130,35 @@ inline std::uint64_t copy_snapshot(const char* op, const std::string& path, cons
   return found->virtual_size;
 }
 
+/// The size of the sectors of a disk that guestkit does not read itself; 512 where QEMU cannot either: then
+/// it is the launch that fails, and tells why.
+inline int sector_size_by_qemu(const char* op, const std::string& node, std::uint64_t disk,
+                               const std::shared_ptr<scratch>& directory) {
+  constexpr std::uint64_t block = 65536, blocks = 18;  // with the usual first partition, at 1 MiB
+  std::uint64_t window_begin = 0;
+  std::optional<std::string> window;
+  const auto read = [&](std::uint64_t offset, std::size_t size) -> std::optional<std::string> {
+    if (offset >= disk) return std::string(size, '\0');
+    if (!window || offset < window_begin || offset + size > window_begin + block * blocks) {
+      const private_file copy(directory);
+      const auto result = run_qemu_img(
+          op, {"dd", "-O", "raw", "bs=" + std::to_string(block), "skip=" + std::to_string(offset / block),
+               "count=" + std::to_string(blocks), "if=json:" + node, "of=" + copy.path()});
+      if (!result.succeeded) return std::nullopt;
+      window_begin = offset / block * block;
+      const unique_fd written(::open(copy.path().c_str(), O_RDONLY | O_CLOEXEC));
+      window.emplace(block * blocks, '\0');
+      if (::pread(written.get(), window->data(), window->size(), 0) < 0) return std::nullopt;
+    }
+    return window->substr(static_cast<std::size_t>(offset - window_begin), size);
+  };
+  try {
+    return sector_size(disk, read).value_or(512);
+  } catch (const Error&) {  // there is no qemu-img
+    return 512;
+  }
+}
+
 /// Checks the disk and prepares what QEMU is to open.
 /// @param direct  whether libguestfs itself starts QEMU, as this user
 inline checked_disk check_disk(const char* op, const std::string& path, const OpenDiskOptions& options,
@@ -138,6 +169,9 @@ inline checked_disk check_disk(const char* op, const std::string& path, const Op
                   "guestkit opens the protocols file and nbd, not " + in_quotes(protocol) +
                       "; nbdkit makes an NBD server of most others (docs/images.md)",
                   EINVAL);
+  if (options.blocksize && *options.blocksize != 512 && *options.blocksize != 4096)
+    throw Error(op, "the sectors of a disk have 512 or 4096 bytes, not " + std::to_string(*options.blocksize),
+                EINVAL);
   if (options.protocols.contains("nbd") && (path.starts_with("nbd://") || path.starts_with("nbd+unix://")))
     return nbd_disk(op, path, options);
   if (!options.protocols.contains("file"))
@@ -154,7 +188,9 @@ inline checked_disk check_disk(const char* op, const std::string& path, const Op
 
   const bool by_name = !options.snapshot && (!options.readonly || !direct);
   image_chain chain(op, options, by_name);
-  checked_disk disk{.info = chain.open(path, options.format), .filename = {}, .options = {}, .kept = {}};
+  checked_disk disk;
+  disk.info = chain.open(path, options.format);
+  disk.in_use = chain.in_use();
   disk.options.readonly = false;
   if (by_name) {
     // libguestfs asks for the real name at the launch: a disk that was moved is found, another one is not.
@@ -174,6 +210,14 @@ inline checked_disk check_disk(const char* op, const std::string& path, const Op
     disk.options.format = "qcow2";
     disk.options.cachemode = "unsafe";  // it ends with the appliance
   }
+  auto& blocksize = disk.info.blocksize;
+  if (options.blocksize)
+    blocksize = options.blocksize;
+  else if (options.snapshot)  // which may have another table
+    blocksize = read_image(image_file(op, disk.filename), "qcow2").blocksize;
+  else if (!blocksize)
+    blocksize = sector_size_by_qemu(op, chain.node().json, disk.info.virtual_size, directory);
+  if (options.blocksize || blocksize == 4096) disk.options.blocksize = blocksize;
   disk.kept.files = chain.release();
   return disk;
 }
@@ -193,7 +237,20 @@ ImageInfo basic_guestfs<Core>::open_disk(const Path& path, const OpenDiskOptions
     const bool direct = this->template invoke<std::string>(op, guestfs_get_backend).lift() == "direct";
     const auto directory = state->temporary ? state->temporary : detail::scratch::beneath(this->tmpdir());
     auto disk = detail::check_disk(op, disk_path.native(), options, direct, directory);
-    actions::add_drive(disk.filename, disk.options);
+    try {
+      actions::add_drive(disk.filename, disk.options);
+    } catch (const Error& e) {
+      if (disk.options.protocol != "nbd" || disk.options.readonly == false) throw;
+      throw Error(
+          op,
+          detail::shown(disk_path.native()) +
+              ": QEMU gets no answer there: start the NBD server first, one that presents this export "
+              "and that this user may connect to",
+          e.error_number());
+    }
+    if (!disk.in_use.empty())
+      detail::log(*state, LogLevel::warning,
+                  std::string(op) + ": " + disk.in_use + ": what is read may be in motion");
     state->disks.push_back(std::make_shared<detail::opened_disk>(std::move(disk.kept)));
     return std::move(disk.info);
   } catch (const Error& e) {  // of a tool that was killed, perhaps

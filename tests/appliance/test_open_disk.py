@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from guestkit import Error, Guestfs, under
+from guestkit import Error, Guestfs, LaunchError, inspect, probe, under
+from guestkit.cli import main
+from tests.images.writer import written_to
 
 FORMATS = {
     "raw": ["-O", "raw"],
@@ -83,3 +86,81 @@ def test_a_disk_that_is_written_to_and_one_that_is_exchanged(tmp_path: Path) -> 
         (tmp_path / "moved").unlink()
         with pytest.raises(Error):
             g.launch()
+
+
+def test_disks_in_use_are_inspected(demo_guest: Path, tmp_path: Path) -> None:
+    """The appliance did not start: QEMU found that others write to the disk, to its base or to an extent."""
+    kinds = {
+        "raw": ["-O", "raw"],
+        "qcow2": ["-O", "qcow2"],
+        "sparse.vmdk": ["-O", "vmdk"],
+        "flat.vmdk": ["-O", "vmdk", "-o", "subformat=twoGbMaxExtentFlat"],
+        "base": ["-O", "qcow2"],
+    }
+    with ExitStack() as writers:
+        for name, words in kinds.items():
+            qemu_img("convert", "-f", "raw", *words, demo_guest, tmp_path / name)
+            writers.enter_context(written_to(tmp_path / name, words[1]))
+        qemu_img(
+            "create",
+            "-q",
+            "-u",
+            "-f",
+            "qcow2",
+            "-b",
+            tmp_path / "base",
+            "-F",
+            "qcow2",
+            tmp_path / "top",
+            "128M",
+        )
+        with Guestfs() as g:
+            for name, words in (*kinds.items(), ("top", ["-O", "qcow2"])):
+                assert g.open_disk(tmp_path / name, format=words[1], backing="allow").in_use
+            g.launch()
+            names = {g.inspect_get_hostname(root) for root in g.inspect_os()}
+            assert (len(g.list_devices()), names) == (len(kinds) + 1, {"guestkit-demo"})
+        (system,) = inspect(tmp_path / "qcow2").operating_systems
+        assert system.hostname == "guestkit-demo"
+        with Guestfs() as g:  # libguestfs takes no lock on the disk, but on what is beneath
+            g.add_drive(tmp_path / "top", readonly=True, format="qcow2")
+            with pytest.raises(LaunchError, match="lock") as caught:
+                g.launch()
+            assert caught.value.cause == "disk_locked"
+            assert "read the disk by open_disk" in caught.value.hint
+
+
+def test_a_disk_with_sectors_of_4096_bytes(
+    demo_guest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`info` said gpt, and `inspect` found one device that it did not know."""
+    disk = tmp_path / "disk.img"
+    with Guestfs() as g:
+        g.disk_create(disk, "raw", 128 << 20)
+        g.open_disk(demo_guest)
+        g.open_disk(disk, readonly=False, format="raw", blocksize=4096)
+        g.launch()
+        assert [g.blockdev_getss(device) for device in g.list_devices()] == [512, 4096]
+        for device, mountpoint in (("/dev/sda1", "/"), ("/dev/sda2", "/var")):
+            g.mount_ro(device, mountpoint)
+        g.tar_out("/", tmp_path / "tree.tar")
+        g.umount_all()
+        g.part_disk("/dev/sdb", "gpt")
+        g.mke2fs("/dev/sdb1", fstype="ext4", label="demo-root")
+        g.mount("/dev/sdb1", "/")
+        g.tar_in(tmp_path / "tree.tar", "/")
+        g.write("/etc/fstab", b"LABEL=demo-root / ext4 defaults 0 1\n")
+        g.shutdown()
+    assert (probe(disk).content, probe(disk).blocksize) == ("gpt", 4096)
+    assert main(["info", str(disk)]) == 0
+    assert "sectors         4096 bytes" in capsys.readouterr().out
+
+    qemu_img("convert", "-f", "raw", "-O", "qcow2", "-c", disk, tmp_path / "disk.qcow2")
+    for image in (disk, tmp_path / "disk.qcow2"):
+        found = inspect(image)
+        assert [(one.device, one.label) for one in found.filesystems] == [("/dev/sda1", "demo-root")]
+        assert [system.hostname for system in found.operating_systems] == ["guestkit-demo"]
+    # As it is stated: the partition table is not found then.
+    assert not inspect(disk, blocksize=512).operating_systems
+    assert main(["ls", "--blocksize", "4096", str(disk), "/etc/hostname"]) == 0
+    assert capsys.readouterr().out == "/etc/hostname\n"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import lzma
+import re
 import shlex
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -79,3 +81,30 @@ async def test_an_image_of_your_own_behind_qemu_nbd(demo_guest: Path, tmp_path: 
     command = recipe("qemu-nbd", "-f qcow2").replace("disk.qcow2", str(image))
     async with serving(command.replace("/tmp/disk.sock", str(socket)), socket):
         assert await hostname(socket) == DEMO_SYSTEM.hostname
+
+
+async def test_what_is_told_to_type_for_a_url_works(demo_guest: Path, tmp_path: Path) -> None:
+    """`guestkit inspect https://…` said that there was no such file."""
+
+    async def shell(command: str) -> tuple[int | None, str, str]:
+        words = shlex.split(command.replace("guestkit ", f"{sys.executable} -m guestkit ", 1))
+        process = await asyncio.create_subprocess_exec(
+            *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        output, errors = await process.communicate()
+        return process.returncode, output.decode(), errors.decode()
+
+    (tmp_path / "disk.img").hardlink_to(demo_guest)
+    site = web.Application()
+    site.router.add_static("/", tmp_path)
+    socket = tmp_path / "disk.sock"
+    async with TestServer(site) as server:
+        status, output, errors = await shell(f"guestkit ls {server.make_url('/disk.img')}")
+        assert (status, output) == (1, "")
+        said = re.search(r"\((nbdkit .*?)\) and type: (guestkit .*)", errors)
+        assert said is not None
+        serve, inspect = (each.replace("/tmp/disk.sock", str(socket)) for each in said.groups())
+        async with serving(serve, socket):
+            status, output, errors = await shell(inspect)
+        assert status == 0, errors
+        assert DEMO_SYSTEM.hostname in output

@@ -35,7 +35,7 @@ class stuck : public support::stuck_programs {
   stuck() {
     ::setenv("LIBGUESTFS_HV", (folder / "hypervisor").c_str(), 1);
     ::setenv("LIBGUESTFS_PATH", (folder / "appliance").c_str(), 1);
-    options.inspect.format = "raw";
+    options.inspect.disk.format = "raw";
     options.handle.accel = guestkit::Accel::tcg;
     options.concurrency = 2;
   }

@@ -1,5 +1,6 @@
 // open_disk.hpp from C++. What is refused, and what QEMU then reads, is tests/python/test_open_disk.py.
 #define BOOST_TEST_MODULE open_disk
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -35,7 +36,7 @@ void write(const fs::path& path, const detail::sparse_file& content) {
 /// A handle, and a directory with a raw disk and an overlay that names it.
 struct Disks : private support::temporary_folder {
   Disks() {
-    std::ofstream(base) << std::string(size, 'x');
+    std::ofstream(base) << std::string(size, '\1');
     write(overlay, detail::make_overlay(size, base.string(), "raw"));
     g.set_tmpdir(folder.string());
   }
@@ -118,4 +119,22 @@ BOOST_FIXTURE_TEST_CASE(add_drive_warns_once, Disks) {
   const auto text = output.end();
   BOOST_TEST(text.starts_with("guestkit: add_drive: QEMU opens every file of this host"));
   BOOST_TEST(std::count(text.begin(), text.end(), '\n') == 1);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_disk_in_use_is_read_with_a_warning_or_refused, Disks) {
+  const detail::unique_fd writer(::open(base.c_str(), O_RDWR | O_CLOEXEC));
+  struct flock lock {};  // as QEMU takes it to write
+  lock.l_type = F_RDLCK;
+  lock.l_start = 101;
+  lock.l_len = 1;
+  BOOST_REQUIRE(::fcntl(writer.get(), F_OFD_SETLK, &lock) == 0);
+  const std::string in_use = base.string() + ": is in use: ";
+  BOOST_TEST(refusal(base, {.in_use = guestkit::InUse::refuse}).starts_with(in_use));
+  BOOST_TEST(refusal(base, {.readonly = false, .format = "raw"}).starts_with(in_use));
+  BOOST_TEST(refusal(base, {.blocksize = 1000}).starts_with("the sectors of a disk have 512 or 4096 bytes"));
+  support::captured_stderr output;
+  BOOST_TEST(g.open_disk(overlay, {.format = "qcow2", .backing = backing::allow}).in_use);
+  const auto said = "guestkit: open_disk: " + base.string() + ": test_open_disk (process " +
+                    std::to_string(::getpid()) + ") writes to it: what is read may be in motion\n";
+  BOOST_TEST(output.end() == said);
 }

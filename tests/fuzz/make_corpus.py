@@ -53,6 +53,25 @@ def main() -> None:
     (CORPUS / "vmdk-parent").write_bytes(pack(b"# Disk DescriptorFile\ncreateType=\"vmfs\"\n"
                                               b'parentFileNameHint="up"\nRW 9 VMFS "a" 0\n'))  # fmt: skip
 
+    entry = b"\0\0\0\0\x83\0\0\0" + struct.pack("<II", 16, 64)
+    mbr = bytes(446) + entry.ljust(64, b"\0") + b"\x55\xaa"
+    gpt = b"EFI PART" + bytes(16) + struct.pack("<QQ", 1, 200)
+    ext = bytes(1080) + b"\x53\xef" + bytes(18) + b"\1"
+    disks = {
+        "raw-gpt": mbr + gpt,
+        "raw-gpt-4096": mbr.ljust(4096, b"\0") + gpt,
+        "raw-mbr-4096": mbr.ljust(16 * 4096, b"\0") + ext,
+        "raw-html": b"<!DOCTYPE html>\n<title>404</title>\n",
+        "raw-pdf": b"%PDF-1.7\n",
+    }
+    for name, start in disks.items():
+        (CORPUS / name).write_bytes(pack(start.ljust(1 << 20, b"\0")))
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "raw").write_bytes((mbr + ext).ljust(1 << 20, b"\0"))
+        words = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-o", "cluster_size=4k", "raw", "qcow2"]
+        subprocess.run(words, cwd=folder, check=True)
+        (CORPUS / "qcow2-mbr").write_bytes(pack((Path(folder) / "qcow2").read_bytes()))
+
 
 if __name__ == "__main__":
     main()

@@ -80,6 +80,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto named = (info.backing_file ? 1U : 0U) + (info.data_file ? 1U : 0U) + info.extents.size();
     if (info.references.size() < named || info.virtual_size > INT64_MAX) std::abort();
     // What open_disk() reads besides.
+    if (const auto* kind = detail::raw::foreign_kind_of(info.content))
+      if (detail::described(*kind, opened.read_some(0, 8192)).size() > 1000) std::abort();
     if (info.format == "qcow2") detail::qcow2::needs_data_file(opened);
     if (!info.extents.empty()) detail::vmdk::identity(opened);
   } catch (const guestkit::Error& error) {

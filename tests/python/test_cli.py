@@ -646,7 +646,7 @@ def test_a_packed_disk_is_opened_as_the_options_say(
     assert main(["convert", "--member", "b.vmdk", "two.ova", "new.raw"]) == 0
     assert Path("new.raw").read_bytes() == b"b" * 512
     assert main(["convert", "--force", "--no-unpack", "two.ova", "new.raw"]) == 1
-    assert "is an archive (tar), no disk: unpack the disk that is in it" in capsys.readouterr().err
+    assert "is no disk but an archive (tar): unpack the disk that is in it" in capsys.readouterr().err
 
 
 def test_convert_takes_the_format_from_the_suffix_and_replaces_only_by_force(
@@ -733,6 +733,32 @@ def test_every_command_has_an_example_and_tells_its_exit_statuses(capsys: pytest
         out = capsys.readouterr().out
         assert f"\n  guestkit {name} " in out or f"\n  guestkit {name}\n" in out
         assert "exit status:\n  0  all is well\n" in out
+
+
+def test_a_path_in_the_guest_behind_the_disk_s_name_is_told_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`guestkit ls disk:/etc` said that there was no such file."""
+    disk = tmp_path / "a disk"
+    disk.write_bytes(bytes(4096))
+    for command in ("ls", "inspect", "df", "info"):
+        assert main([command, f"{disk}:/etc/it's"]) == 1
+        output = "".join(capsys.readouterr())
+        assert f"type: guestkit ls '{disk}' '/etc/it'\"'\"'s'" in output
+
+
+def test_an_nbd_server_is_for_who_types_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", "nbd://localhost/x"]) == 1
+    assert "nbd://localhost/x: state --format raw" in capsys.readouterr().err
+
+
+def test_what_is_no_disk_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "disk.qcow2"
+    page.write_text("<html><title>Moved</title></html>")
+    assert main(["inspect", str(page)]) == 1
+    assert 'is no disk but an HTML page, "Moved"' in capsys.readouterr().out
+    assert main(["info", str(page)]) == 0
+    assert "raw html" in capsys.readouterr().out
 
 
 # What takes long, where nobody sees the progress.

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from guestkit import Error, ImageInfo, probe
+from guestkit import Error, Guestfs, ImageInfo, probe
 from tests.images.encrypted import patiently
 
 MIB = 1 << 20
@@ -280,6 +280,120 @@ def test_what_a_raw_disk_begins_with(tmp_path: Path) -> None:
         assert probe(path, "raw").content == content
 
 
+PAGE = b"<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head><body>gone</body></html>\n"
+FOREIGN = [
+    (PAGE, "html"),
+    (b"\xef\xbb\xbf\n  <HTML>\n", "html"),
+    (b'<?xml version="1.0"?>\n<!-- a --><html xmlns="http://www.w3.org/1999/xhtml">', "html"),
+    (b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>', "xml"),
+    (b'<?xml version="1.0"?>\n<Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1">', "ovf"),
+    (b'{"message": "Not Found"}', "json"),
+    (b'[\n  {"id": 1}]', "json"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 34\n", "git-lfs"),
+    (b"#!/bin/sh\nexit 0\n", "script"),
+    (b"From: me\r\nTo: you\r\nSubject: a disk\r\n\r\nHi", "text"),
+    ("grüße, 你好\n".encode() * 2000, "text"),
+    (b"0", "text"),
+    (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", "pdf"),
+    (b"\x7fELF\x02\x01\x01".ljust(9000, b"\0"), "elf"),
+    (b"MZ".ljust(60, b"\0") + (128).to_bytes(4, "little") + bytes(64) + b"PE\0\0", "pe"),
+    (b"\x89PNG\r\n\x1a\n\0\0", "png"),
+    (b"\xff\xd8\xff\xe0\0\x10JFIF", "jpeg"),
+    (b"GIF89a\x01\0", "gif"),
+    (b"PK\3\4\x14\0", "zip"),
+    (b"7z\xbc\xaf\x27\x1c\0", "7z"),
+    (b"MSWIM\0\0\0\xd0", "wim"),
+    (b"!<arch>\ndebian-binary   ", "ar"),
+]
+
+
+@pytest.mark.parametrize(("start", "content"), FOREIGN, ids=[content for _, content in FOREIGN])
+def test_what_is_plainly_no_disk(tmp_path: Path, start: bytes, content: str) -> None:
+    """An HTML page named disk.qcow2 was a disk without an operating system."""
+    path = tmp_path / "disk.qcow2"
+    path.write_bytes(start)
+    assert probe(path).content == content
+    with Guestfs() as g:
+        remedy = "state format=raw if it is a disk|unpack the disk that is in it"
+        with pytest.raises(Error, match=f"{path}: is no disk but .*({remedy})$"):
+            g.open_disk(path, unpack=None)
+        assert g.open_disk(path, format="raw").content == content
+    with pytest.raises(Error, match="is no valid qcow2 image: it is an? "):
+        probe(path, "qcow2")
+    # Whatever a disk begins with: the first bytes of many are free.
+    for sector, mark in ((512, b"EFI PART"), (4096, b"EFI PART"), (510, b"\x55\xaa")):
+        disk = bytearray(start.ljust(8192, b"\0"))
+        disk[sector : sector + len(mark)] = mark
+        if sector == 510:
+            disk[446:510] = b"\0\0\0\0\x83\0\0\0\1\0\0\0\7\0\0\0".ljust(64, b"\0")
+        path.write_bytes(disk)
+        assert probe(path).content == ("mbr" if sector == 510 else "gpt")
+
+
+@pytest.mark.parametrize(
+    ("start", "shown"),
+    [
+        (PAGE, 'is no disk but an HTML page, "404 Not Found": look at it: it may be what a server answered'),
+        (b"\x1b[2Jboo\n", r'a text, "\\x1b[2Jboo": '),
+        ("ä".encode() * 100, 'a text, "' + "ä" * 30 + '"…: '),
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            '"version https://git-lfs.github.com/spec/v1": git lfs pull',
+        ),
+        (b"PK\3\4", "a ZIP archive: unpack the disk that is in it"),
+    ],
+)
+def test_what_is_no_disk_is_shown(tmp_path: Path, start: bytes, shown: str) -> None:
+    path = tmp_path / "disk"
+    path.write_bytes(start)
+    with Guestfs() as g, pytest.raises(Error) as caught:
+        g.open_disk(path)
+    assert shown.replace("\\\\", "\\") in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("make", "room"),
+    [
+        (["mkfs.ext4", "-q", "-F"], 1024),
+        (["mkfs.ext2", "-q", "-F", "-r", "0"], 1024),
+        (["mkfs.btrfs", "-q", "-f"], 8192),
+        (["mkfs.xfs", "-q", "-f"], 0),
+        (["mkfs.vfat"], 0),
+        (["mkswap", "-q"], 1024),
+    ],
+    ids=lambda given: given[0] if isinstance(given, list) else "",
+)
+@pytest.mark.parametrize(
+    "start", [b"%PDF-1.7\n", b"\x1f\x8b\x08", PAGE, b""], ids=["pdf", "gzip", "html", ""]
+)
+def test_a_filesystem_without_partitions_is_a_disk(
+    tmp_path: Path, make: list[str], room: int, start: bytes
+) -> None:
+    path = tmp_path / "disk"
+    with path.open("wb") as file:
+        file.truncate(400 << 20)
+    subprocess.run([*make, path], check=True, stdout=subprocess.DEVNULL)
+    if room:
+        with path.open("r+b") as file:
+            file.write(start.ljust(room, b"\n") if start else bytes(room))
+    assert probe(path).content == ""
+
+
+@pytest.mark.parametrize("fill", [b"\0", b"\xff", b"\1", b"x", b"disk"])
+def test_a_disk_with_nothing_on_it_is_a_disk(tmp_path: Path, fill: bytes) -> None:
+    path = tmp_path / "disk"
+    path.write_bytes(fill * 102_400)
+    assert probe(path).content == ""
+    with Guestfs() as g:
+        g.open_disk(path)
+
+
+def test_a_description_of_a_vmdk_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "disk.vmdk"
+    path.write_text('# Disk DescriptorFile\nversion=1\ncreateType="monolithicFlat"\nRW 1 FLAT "x" 0\n')
+    assert probe(path).format == "vmdk"
+
+
 def test_a_raw_disk_that_looks_like_a_qcow2_is_raw_where_that_is_stated(make: Make) -> None:
     path = make("qcow2")
     found = probe(path, "raw")
@@ -342,3 +456,102 @@ def test_wrong_arguments_are_python_s_own_errors(tmp_path: Path) -> None:
         probe(tmp_path, 1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="NUL"):
         probe("a\0b")
+
+
+# ---- sectors
+
+GPT = b"EFI PART"
+SIZE = 64 << 20
+
+
+def _table(*, first: int = 0, count: int = 0, type: int = 0x83) -> bytes:
+    entry = bytes(4) + bytes([type]) + bytes(3) + first.to_bytes(4, "little") + count.to_bytes(4, "little")
+    return bytes(446) + entry.ljust(64, b"\0") + b"\x55\xaa"
+
+
+def _gpt(sector: int, alternate: int | None = None) -> tuple[int, bytes]:
+    last = SIZE // sector - 1 if alternate is None else alternate
+    return sector, GPT + bytes(16) + (1).to_bytes(8, "little") + last.to_bytes(8, "little")
+
+
+EXT = (1024, bytes(56) + b"\x53\xef" + bytes(18) + b"\1")
+FAT = (0, b"\xeb\x58\x90mkfs.fat".ljust(510, b"\0") + b"\x55\xaa")
+LVM = (512, b"LABELONE")
+BTRFS = (65600, b"_BHRfS_M")
+
+
+def _at(sector: int, first: int, mark: tuple[int, bytes]) -> tuple[int, bytes]:
+    return sector * first + mark[0], mark[1]
+
+
+PROTECTIVE = {sector: (0, _table(first=1, count=SIZE // sector - 1, type=0xEE)) for sector in (512, 4096)}
+SECTORS: dict[str, tuple[list[tuple[int, bytes]], int]] = {
+    "nothing": ([], 512),
+    "gpt": ([PROTECTIVE[512], _gpt(512)], 512),
+    "gpt 4096": ([PROTECTIVE[4096], _gpt(4096)], 4096),
+    "gpt 4096 without an MBR": ([_gpt(4096)], 4096),
+    "gpt 4096 that was made when the disk was smaller": ([PROTECTIVE[4096], _gpt(4096, 1000)], 4096),
+    "gpt 4096 over an old one": ([PROTECTIVE[4096], _gpt(512), _gpt(4096)], 4096),
+    "gpt over an old one": ([PROTECTIVE[512], _gpt(512), _gpt(4096)], 512),
+    "a header for a longer disk": ([_gpt(4096, SIZE)], 512),
+    "the words alone": ([(4096, GPT)], 512),
+    "mbr": ([(0, _table(first=2048, count=8192)), _at(512, 2048, EXT)], 512),
+    "mbr that fills the disk": ([(0, _table(first=2048, count=129024)), _at(4096, 2048, EXT)], 512),
+    "mbr 4096, ext": ([(0, _table(first=256, count=8192)), _at(4096, 256, EXT)], 4096),
+    "mbr 4096, fat": ([(0, _table(first=256, count=8192)), _at(4096, 256, FAT)], 4096),
+    "mbr 4096, lvm": ([(0, _table(first=256, count=8192)), _at(4096, 256, LVM)], 4096),
+    "mbr 4096, btrfs": ([(0, _table(first=256, count=8192)), _at(4096, 256, BTRFS)], 4096),
+    "mbr, both": ([(0, _table(first=256, count=8192)), _at(4096, 256, EXT), _at(512, 256, EXT)], 512),
+    "mbr, empty partitions": ([(0, _table(first=256, count=8192))], 512),
+    "mbr, extended": ([(0, _table(first=256, count=8192, type=5)), _at(4096, 256, EXT)], 512),
+}
+
+
+@pytest.fixture(params=SECTORS)
+def partitioned(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, int]:
+    """A raw disk and the size of its sectors."""
+    path = tmp_path / "disk"
+    pieces, expected = SECTORS[request.param]
+    with path.open("wb") as file:
+        file.truncate(SIZE)
+        for offset, piece in pieces:
+            file.seek(offset)
+            file.write(piece)
+    return path, expected
+
+
+def test_the_partition_table_shows_the_size_of_sectors(
+    partitioned: tuple[Path, int], tmp_path: Path, g: Guestfs
+) -> None:
+    path, expected = partitioned
+    assert probe(path).blocksize == expected
+    image = tmp_path / "image"
+    for plain in ([], ["-o", "cluster_size=512"], ["-o", "cluster_size=2M"]):  # which guestkit reads itself
+        qemu_img("convert", "-f", "raw", "-O", "qcow2", *plain, path, image)
+        assert probe(image).blocksize == expected
+    for kind, *options in (["qcow2", "-c"], ["vmdk"], ["qcow2", "-o", "extended_l2=on"]):  # and by QEMU
+        qemu_img("convert", "-f", "raw", "-O", kind, *options, path, image)
+        assert probe(image).blocksize is None or (kind == "qcow2" and expected == 512)
+        assert g.open_disk(image, format=kind).blocksize == expected
+        assert ("blocksize=4096" in g.debug_drives()[-1]) == (expected == 4096)
+
+
+def test_sectors_of_a_chain_a_snapshot_and_as_they_are_stated(g: Guestfs, tmp_path: Path) -> None:
+    base, top = tmp_path / "base", tmp_path / "top"
+    with base.open("wb") as file:
+        file.truncate(SIZE)
+        file.seek(4096)
+        file.write(_gpt(4096)[1])
+    qemu_img("create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", top)
+    assert probe(top).blocksize is None
+    assert g.open_disk(top, format="qcow2", backing="allow").blocksize == 4096
+    assert g.open_disk(top, format="qcow2", backing="allow", blocksize=512).blocksize == 512
+    assert g.open_disk(top, format="qcow2", backing="allow", readonly=False).blocksize == 4096
+    qemu_img("snapshot", "-c", "before", top)
+    subprocess.run(
+        ["qemu-io", "-f", "qcow2", "-c", "write -z 0 64k", top], check=True, stdout=subprocess.DEVNULL
+    )
+    assert g.open_disk(top, format="qcow2", backing="allow").blocksize == 512
+    assert g.open_disk(top, format="qcow2", backing="allow", snapshot="before").blocksize == 4096
+    stated = ["blocksize" in drive for drive in g.debug_drives()]
+    assert stated == [True, True, True, False, True]

@@ -26,6 +26,7 @@ from guestkit import (
     HandleClosed,
     Key,
     _native,
+    images,
     probe,
     set_appliance_limit,
 )
@@ -246,7 +247,9 @@ INSPECTING: dict[str, Any] = {"parts": (), "keys": (), "mode": "auto", "verify":
 
 
 def check_disk() -> None:
-    *_, descriptors = _native.check_disk("convert", sys.executable, "raw", "refuse", None)
+    *_, descriptors = _native.check_disk(
+        "convert", sys.executable, images.OpenOptions(format="raw").native("convert")
+    )
     for descriptor in descriptors:
         os.close(descriptor)
 

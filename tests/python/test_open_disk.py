@@ -13,14 +13,16 @@ from typing import Any
 
 import pytest
 
-from guestkit import AsyncGuestfs, Error, Guestfs, under
+from guestkit import AsyncGuestfs, DiskConverter, Error, Guestfs, probe, under
+from guestkit.images import OpenOptions
 from tests.images.encrypted import patiently
+from tests.images.writer import read_by_a_guest, written_to
 
 MIB = 1 << 20
 Make = Callable[[Path, Path], Path]
 
-SECRET = b"a secret of the host".ljust(MIB, b".")
-PLAIN = b"what stands on the disk".ljust(MIB, b",")
+SECRET = b"\0a secret of the host".ljust(MIB, b".")
+PLAIN = b"\0what stands on the disk".ljust(MIB, b",")
 
 
 def qemu_img(*words: str | bytes | Path, cwd: Path | None = None) -> None:
@@ -257,9 +259,9 @@ def test_every_format_is_read(
 
 
 def test_a_raw_disk_whose_size_is_odd(g: Guestfs, read: Callable[[], bytes], tmp_path: Path) -> None:
-    (tmp_path / "odd").write_bytes(b"x" * 1000)
+    (tmp_path / "odd").write_bytes(b"\1" * 1000)
     g.open_disk(tmp_path / "odd")
-    assert read() == b"x" * 1000 + bytes(24)
+    assert read() == b"\1" * 1000 + bytes(24)
 
 
 def test_a_large_disk(g: Guestfs, private: Path, tmp_path: Path) -> None:
@@ -420,7 +422,7 @@ def test_what_is_no_disk(g: Guestfs, tmp_path: Path, magic: bytes) -> None:
 
 
 def _open_natively(g: Guestfs, path: Path) -> None:
-    g.add_disk(path, True, None, "refuse", None, ("file",), None)
+    g.add_disk(path, OpenOptions().native("open_disk"))
 
 
 def test_protocols(g: Guestfs, plain: Path) -> None:
@@ -428,7 +430,9 @@ def test_protocols(g: Guestfs, plain: Path) -> None:
         g.open_disk(plain, protocols=("nbd",))
     with pytest.raises(Error, match='not "http"; nbdkit makes an NBD server'):
         g.open_disk(plain, protocols=("file", "http"))
-    with pytest.raises(Error, match="no such file"):
+    with pytest.raises(
+        Error, match="nbd://localhost/x: is an NBD server: state protocols=nbd, and format=raw"
+    ):
         g.open_disk("nbd://localhost/x", format="raw")
     for uri, reason in [
         ("nbd://localhost/x", "state format=raw"),
@@ -536,3 +540,199 @@ def test_wrong_arguments_are_python_s_own_errors(g: Guestfs, plain: Path) -> Non
         under(1)  # type: ignore[arg-type]
     with pytest.raises(Error, match="no such directory"):
         g.open_disk(plain, backing=under("/nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("https://a.b/c.img", "(curl -fLO https://a.b/c.img), or have nbdkit serve"),
+        ("http://a.b/c.img?d=e&f", "-U /tmp/disk.sock curl url='http://a.b/c.img?d=e&f') and open nbd+unix:"),
+        ("ftp://a/it's", r"curl url='ftp://a/it'\''s')"),
+        ("ssh://me@host:2022/a b", "nbdkit -r -U /tmp/disk.sock ssh host=host port=2022 user=me '/a b')"),
+        ("sftp://host/a", "(scp scp://host/a .), or have nbdkit serve"),
+        ("s3://bucket/key", "(aws s3 cp s3://bucket/key .)"),
+        ("file:///images/a", "is a URL: give the path alone, /images/a"),
+        ("rbd://pool/image", "have nbdkit or qemu-nbd serve it"),
+        ("https://\x1b[2J/a", r'"https://\x1b[2J/a": is a URL'),
+    ],
+)
+def test_a_url_is_told_what_to_type(g: Guestfs, url: str, meant: str) -> None:
+    for attempt in (g.open_disk, probe):
+        with pytest.raises(Error) as caught:
+            attempt(url)
+        assert meant in caught.value.message
+        assert "\x1b" not in caught.value.message
+
+
+def test_a_disk_that_is_not_there_may_have_been_meant_otherwise(
+    g: Guestfs, tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a:b").touch()
+    (tmp_path / "folder").mkdir()
+    for name, meant in {
+        "plain.img:/etc/fstab": 'name the disk "plain.img" and the path "/etc/fstab" in its guest apart',
+        f"{plain}:/a:/b": f'name the disk "{plain}" and the path "/a:/b" in its guest apart',
+        "a:b:/c": 'name the disk "a:b" and the path "/c" in its guest apart',
+        "folder:/etc": "no such file",
+        "~/disk": "no such file; it is shells that take ~ for a home directory",
+        "plain.qcow2": 'no such file, but there is "plain.img"',
+        "Plain.IMG": 'no such file, but there is "plain.img"',
+        f"{tmp_path}/plain": 'no such file, but there is "plain.img"',
+        "nothing": "no such file",
+        "plain.img/x": "Not a directory",
+    }.items():
+        with pytest.raises(Error) as caught:
+            g.open_disk(name)
+        assert caught.value.message.endswith(meant)
+        assert caught.value.errno in (errno.ENOENT, errno.ENOTDIR)
+    # What a stranger's image names does not make the host tell what lies there.
+    with pytest.raises(Error, match="no such file$"):
+        g.open_disk(overlay(tmp_path / "disk", tmp_path / "plain.raw"), format="qcow2", backing="allow")
+
+
+# ---- disks in use
+
+
+def _flat_extents(path: Path, plain: Path) -> Path:
+    qemu_img("convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=twoGbMaxExtentFlat", plain, path)
+    return path
+
+
+def _converted(kind: str) -> Make:
+    def make(path: Path, plain: Path) -> Path:
+        qemu_img("convert", "-f", "raw", "-O", kind, plain, path)
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (_converted("raw"), "raw"),
+        (_converted("qcow2"), "qcow2"),
+        (_converted("vdi"), "vdi"),
+        (_converted("vmdk"), "vmdk"),
+        (_flat_extents, "vmdk"),
+    ],
+    ids=["raw", "qcow2", "vdi", "monolithicSparse", "twoGbMaxExtentFlat"],
+)
+def test_a_disk_in_use_is_read_and_the_log_says_so(
+    g: Guestfs,
+    read: Callable[[], bytes],
+    tmp_path: Path,
+    plain: Path,
+    caplog: pytest.LogCaptureFixture,
+    make: Make,
+    kind: str,
+) -> None:
+    image = make(tmp_path / f"disk.{kind}", plain)
+    assert not g.open_disk(image, format=kind, backing="allow").in_use
+    assert not caplog.records
+    with written_to(image, kind) as writer:
+        assert g.open_disk(image, format=kind, backing="allow").in_use
+        assert read() == PLAIN
+        (line,) = [record.message for record in caplog.records]
+        assert line.startswith(f"open_disk: {image}: qemu-nbd (process {writer}) writes to it")
+        assert line.endswith("what is read may be in motion")
+        assert probe(image, kind).in_use
+        with pytest.raises(Error, match=f"is in use: qemu-nbd .process {writer}. writes to it") as caught:
+            g.open_disk(image, format=kind, backing="allow", in_use="refuse")
+        assert caught.value.errno == errno.EBUSY
+    assert not probe(image, kind).in_use
+
+
+def test_an_extent_or_a_data_file_in_use(g: Guestfs, read: Callable[[], bytes], tmp_path: Path) -> None:
+    for make, kind in ((with_extent, "vmdk"), (with_data_file, "qcow2")):
+        secret = tmp_path / f"data-{kind}"
+        secret.write_bytes(SECRET)
+        image = make(tmp_path / "disk", secret)
+        with written_to(secret, "raw"):
+            assert g.open_disk(image, format=kind, backing=under(tmp_path)).in_use
+            assert read() == SECRET
+            with pytest.raises(Error, match=f"{secret}: is in use"):
+                g.open_disk(image, format=kind, backing=under(tmp_path), in_use="refuse")
+
+
+@pytest.mark.parametrize("layers", [1, 3, 40])
+def test_a_chain_whose_base_is_in_use(
+    g: Guestfs,
+    read: Callable[[], bytes],
+    tmp_path: Path,
+    plain: Path,
+    caplog: pytest.LogCaptureFixture,
+    layers: int,
+) -> None:
+    below, kind = plain, "raw"
+    for number in range(layers):
+        below, kind = overlay(tmp_path / f"layer{number}", below.name, kind), "qcow2"
+    with written_to(plain, "raw"):
+        assert g.open_disk(below, format="qcow2", backing=under(tmp_path)).in_use
+        assert read() == PLAIN
+        assert f"{plain}: qemu-nbd" in caplog.text
+        assert not probe(below).in_use
+        for options in ({"in_use": "refuse"}, {"readonly": False}):
+            with pytest.raises(Error, match=f"{plain}: is in use"):
+                g.open_disk(below, format="qcow2", backing="allow", **options)
+
+
+def test_a_snapshot_of_a_disk_in_use(g: Guestfs, read: Callable[[], bytes], tmp_path: Path) -> None:
+    image = tmp_path / "disk"
+    qemu_img("create", "-q", "-f", "qcow2", image, "1M")
+    qemu_img("snapshot", "-c", "before", image)
+    with written_to(image, "qcow2"):
+        g.open_disk(image, snapshot="before")
+        assert read() == bytes(MIB)
+
+
+def test_a_disk_in_use_is_not_written_to(g: Guestfs, tmp_path: Path, plain: Path) -> None:
+    with written_to(plain, "raw") as writer:
+        wanted = f"plain.img: is in use: qemu-nbd .process {writer}. writes to it: end that first"
+        with pytest.raises(Error, match=wanted) as caught:
+            g.open_disk(plain, readonly=False, format="raw")
+        assert caught.value.errno == errno.EBUSY
+        with pytest.raises(Error, match="is in use"):
+            DiskConverter().resize(plain, 2 * MIB, "raw")
+    with read_by_a_guest(plain):
+        assert not g.open_disk(plain).in_use
+        with pytest.raises(Error, match="is in use: qemu-system-.* reads it, and bears nobody who writes"):
+            g.open_disk(plain, readonly=False, format="raw")
+    g.open_disk(plain, readonly=False, format="raw")
+
+
+def test_who_refuses_disks_in_use_keeps_writers_out(
+    g: Guestfs, private: Path, tmp_path: Path, plain: Path
+) -> None:
+    def reads(image: Path) -> bool:
+        command = f"qemu-img convert -O raw {image} {tmp_path / 'out'}"
+        return subprocess.run(command.split(), check=False, capture_output=True).returncode == 0
+
+    g.open_disk(plain, in_use="refuse")
+    (strict,) = private.rglob("disk-*")
+    assert reads(strict)
+    g.open_disk(plain)
+    (lenient,) = set(private.rglob("disk-*")) - {strict}
+    with written_to(plain, "raw"):  # began after the check
+        assert reads(lenient)
+        assert not reads(strict)
+
+
+def test_a_copy_of_a_disk_in_use_is_wanted_explicitly(tmp_path: Path, plain: Path) -> None:
+    converter = DiskConverter()
+    with written_to(plain, "raw"):
+        result = converter.convert(plain, tmp_path / "copy")
+        assert not result["success"]
+        assert "is in use" in str(result["error"])
+        assert converter.convert(plain, tmp_path / "copy", in_use="allow")["success"]
+        assert converter.get_info(plain, "raw")["virtual-size"] == MIB
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [({"in_use": "maybe"}, ValueError), ({"blocksize": 1024}, ValueError), ({"readonly": 1}, TypeError)],
+)
+def test_nonsense_is_named(g: Guestfs, plain: Path, options: dict[str, Any], error: type[Exception]) -> None:
+    (name,) = options
+    with pytest.raises(error, match=rf"open_disk\(\) argument '{name}' must be"):
+        g.open_disk(plain, **options)

@@ -275,7 +275,7 @@ def test_the_size_is_that_of_all_disks_together(two_disks: Path, g: Guestfs) -> 
 
 def test_an_archive_is_not_said_to_be_a_disk(two_disks: Path, g: Guestfs) -> None:
     """Whoever follows the hint for a .gz would look into the archive itself."""
-    with pytest.raises(Error, match=r"is an archive \(tar\), no disk: unpack the disk that is in it") as e:
+    with pytest.raises(Error, match=r"is no disk but an archive \(tar\): unpack the disk that is in it") as e:
         g.open_disks(two_disks, unpack=None)
     assert "format=raw" not in e.value.message
 

@@ -39,7 +39,7 @@ def test_the_stubs_fit_the_extension(tmp_path: Path) -> None:
         r"guestkit\.compat\.GuestFS(\.\w+_opts)?",  # the aliases come from a table
         # stubtest takes a Literal for a Union
         r"guestkit\.(handle\.(Accel|Tuning)|aio\.OnCancel|convert\.Preallocation)",
-        r"guestkit\.(generated\.values\.(ApplianceMode|FileKind)|inspection\.(Mode|Part)|doctor\.Level)",
+        r"guestkit\.(generated\.values\.(ApplianceMode|FileKind)|inspection\.(Mode|Part)|doctor\.Level|images\.InUse)",
     ]
     for action in facts.load(ROOT / "api").actions:
         macros = [f"{action.option_macro}_{option.name.upper()}_BITMASK" for option in action.options]

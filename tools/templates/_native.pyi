@@ -6,6 +6,7 @@ from typing_extensions import deprecated
 
 from guestkit.errors import Error
 from guestkit.generated import structs
+from guestkit.images import NativeOpening
 
 def use_error_types(types: tuple[type[Error], ...]) -> None:
     """Have these raised: Error, HandleClosed, LaunchError, ApplianceCrashed, ApplianceKilled, CallTimeout."""
@@ -16,9 +17,7 @@ def probe(path: StrOrBytesPath, format: StrOrBytesPath | None) -> dict[str, Any]
 def set_appliance_limit(limit: int | None) -> None:
     """guestkit.set_appliance_limit is the function to use."""
 
-def check_disk(
-    op: str, path: StrOrBytesPath, format: StrOrBytesPath | None, rule: str, directory: StrOrBytesPath | None
-) -> tuple[dict[str, Any], str, tuple[int, ...]]:
+def check_disk(op: str, path: StrOrBytesPath, opening: NativeOpening) -> tuple[dict[str, Any], str, tuple[int, ...]]:
     """Open the disk and all that it leads to: what it is, as QEMU's JSON, by descriptors that the caller closes."""
 
 def appliance_cache() -> str:
@@ -76,7 +75,7 @@ class Handle:
         verify: bool,
         keys: tuple[tuple[bytes, bytes, bool], ...],
         step: Callable[[str], object] | None,
-        opening: tuple[StrOrBytesPath | None, str, StrOrBytesPath | None],
+        opening: NativeOpening,
         spent: float,
     ) -> dict[str, Any]: ...
     def _mount_guest(
@@ -97,16 +96,7 @@ class Handle:
         max_entries: int,
         progress: Callable[[str, int], object] | None,
     ) -> dict[str, Any]: ...
-    def add_disk(
-        self,
-        path: StrOrBytesPath,
-        readonly: bool,
-        format: StrOrBytesPath | None,
-        rule: str,
-        directory: StrOrBytesPath | None,
-        protocols: Iterable[StrOrBytesPath],
-        snapshot: StrOrBytesPath | None,
-    ) -> dict[str, Any]: ...
+    def add_disk(self, path: StrOrBytesPath, opening: NativeOpening) -> dict[str, Any]: ...
     def last_launch(self) -> dict[str, Any] | None: ...
     def add_event_callback(self, callback: Callable[[int, int, str, list[int]], object], events: int) -> int: ...
     def delete_event_callback(self, number: int) -> None: ...

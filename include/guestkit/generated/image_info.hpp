@@ -68,10 +68,14 @@ struct ImageInfo {
   int version = 0;  ///< the format's own; 3 for what is called qcow3
   /// such as "streamOptimized", "fixed", "dynamic", "differencing"; of a qcow2 its compat level
   std::string subformat = {};
-  /// of raw: "mbr", "gpt", "luks", or what is no disk: "gzip", "xz", "zstd", "bzip2", "tar"
+  /// of raw: "mbr", "gpt", "luks", or what is plainly no disk: "gzip", "xz", "zstd", "bzip2", "tar",
+  /// "zip", "html", "xml", "ovf", "pdf", "text", …
   std::string content = {};
   std::uint64_t virtual_size = 0;  ///< of the disk, in bytes
   std::uint64_t file_size = 0;  ///< of the file, in bytes
+  /// of the disk's sectors, in bytes: 4096 where its partition table shows that, else 512; none: `probe`
+  /// cannot tell, and `open_disk` looks through QEMU
+  std::optional<int> blocksize = {};
   std::uint64_t cluster_size = 0;  ///< the unit of allocation, in bytes; 0: none
   std::optional<std::string> backing_file = {};
   std::optional<std::string> backing_format = {};
@@ -85,7 +89,10 @@ struct ImageInfo {
   bool lazy_refcounts = false;
   bool dirty = false;  ///< not closed properly
   bool corrupt = false;  ///< marked so by QEMU
-  bool truncated = false;  ///< the image refers to clusters behind the file's end
+  /// the image refers to clusters behind the file's end; not told of one in use, whose end moves
+  bool truncated = false;
+  /// another program writes to it, as QEMU's locks tell; from `open_disk`: to a file of its chain
+  bool in_use = false;
   std::vector<ImageReference> references = {};  ///< everything outside the file that it refers to
 
   /// Calls f(name, pointer to member) for each field, in this order.
@@ -96,6 +103,7 @@ struct ImageInfo {
     f("content", &ImageInfo::content);
     f("virtual_size", &ImageInfo::virtual_size);
     f("file_size", &ImageInfo::file_size);
+    f("blocksize", &ImageInfo::blocksize);
     f("cluster_size", &ImageInfo::cluster_size);
     f("backing_file", &ImageInfo::backing_file);
     f("backing_format", &ImageInfo::backing_format);
@@ -110,6 +118,7 @@ struct ImageInfo {
     f("dirty", &ImageInfo::dirty);
     f("corrupt", &ImageInfo::corrupt);
     f("truncated", &ImageInfo::truncated);
+    f("in_use", &ImageInfo::in_use);
     f("references", &ImageInfo::references);
   }
   bool operator==(const ImageInfo&) const = default;

@@ -18,6 +18,8 @@
 #include <vector>
 
 #include "../image.hpp"
+#include "in_use.hpp"
+#include "missing.hpp"
 #include "overlay.hpp"
 #include "policy.hpp"
 
@@ -57,7 +59,11 @@ class image_chain {
  public:
   /// @param by_name  QEMU will follow the names itself: what it would guess is refused
   image_chain(const char* op, const OpenDiskOptions& options, bool by_name)
-      : op_(op), backing_(options.backing), by_name_(by_name) {
+      : op_(op),
+        backing_(options.backing),
+        readonly_(options.readonly),
+        locks_(!options.readonly || options.in_use == InUse::refuse),
+        by_name_(by_name) {
     if (backing_.rule != Backing::Rule::under) return;
     std::error_code error;
     beneath_ = std::filesystem::canonical(backing_.directory, error);
@@ -67,11 +73,14 @@ class image_chain {
 
   /// Opens the disk and whatever it leads to.
   ImageInfo open(const std::string& path, const std::optional<std::string>& format) {
-    auto top = add(image_file(op_, path), format);
+    auto top = add(open_named(op_, path), format);
     node_ = std::move(top.node);
+    top.info.in_use = !in_use_.empty();
     return std::move(top.info);
   }
 
+  /// The files of the chain to which others write, and who, as a sentence for the log; "": none.
+  const std::string& in_use() const noexcept { return in_use_; }
   /// The disk.
   const image_node& node() const noexcept { return node_; }
   /// The disk's own file.
@@ -100,14 +109,15 @@ class image_chain {
       file.refuse("refers to itself", ELOOP);
     if (path_.size() == max_depth) file.refuse("its chain of backing files is longer than 200", ELOOP);
     path_.push_back(identity);
+    look_for_users(file);
     opened result{.info = read_image(file, format), .node = {}, .file = {}};
     const auto& info = result.info;
     if (info.format != "raw" && !info.encryption.empty())
       file.refuse("is encrypted by QEMU (" + info.encryption + "), which libguestfs cannot open", ENOTSUP);
-    if (!format && is_no_disk(info.content))
-      file.refuse(info.content == "tar" ? "is an archive (tar), no disk: unpack the disk that is in it"
-                                        : "is no disk but a file that " + info.content +
-                                              " made: unpack it, or state format=raw if it is a disk",
+    if (const auto* kind = raw::foreign_kind_of(info.content); !format && kind != nullptr)
+      file.refuse("is no disk but " + described(*kind, file.read_some(0, 8192)) + ": " +
+                      std::string(kind->remedy) +
+                      (kind->remedy == raw::unpack_disk ? "" : ", or state format=raw if it is a disk"),
                   EINVAL);
 
     const bool is_device = file.is_device();
@@ -122,7 +132,8 @@ class image_chain {
     result.node.driver = info.format;
     result.node.json = R"({"driver":")" + info.format + R"(","file":{"driver":")" +
                        (is_device && !descriptor ? "host_device" : "file") + R"(","filename":")" +
-                       result.file + "\"}" + fields + "}";
+                       result.file + '"' + unlocked_file() + "}" + fields +
+                       (info.extents.empty() || locks_ ? "" : R"(,"force-share":true)") + "}";
     // A name in an overlay's header is bounded; a chain is not.
     if (result.node.json.size() > max_backing_name / 2) {
       const int overlay = keep_private(result.node.overlay(info.virtual_size));
@@ -133,9 +144,27 @@ class image_chain {
     return result;
   }
 
-  static bool is_no_disk(std::string_view content) {
-    constexpr std::array<std::string_view, 5> kinds{"gzip", "xz", "zstd", "bzip2", "tar"};
-    return std::find(kinds.begin(), kinds.end(), content) != kinds.end();
+  /// What a file's node has in addition. A disk that somebody writes to can be read without a lock only, and
+  /// to read it disturbs nobody that way. (The extents of a VMDK have no node, but take force-share from it.)
+  std::string unlocked_file() const { return locks_ ? "" : R"(,"locking":"off")"; }
+
+  /// Refuses a file to which others write, or remembers it.
+  void look_for_users(const image_file& file) {
+    const bool written = is_held(file.descriptor(), qemu_lock::writes);
+    const bool is_top = path_.size() == 1;
+    if (!written && (readonly_ || !is_top || !is_held(file.descriptor(), qemu_lock::bears_no_writer))) return;
+    const auto user = user_of(file.status());
+    const auto does = user + (written ? " writes to it" : " reads it, and bears nobody who writes");
+    if (!readonly_)
+      file.refuse("is in use: " + does +
+                      ": end that first (shut its guest down, if it is one), or open the disk read-only",
+                  EBUSY);
+    if (locks_)
+      file.refuse("is in use: " + does +
+                      ": end that first (shut its guest down, if it is one), or state in_use=allow: what is "
+                      "read may then be in motion",
+                  EBUSY);
+    in_use_ += (in_use_.empty() ? "" : "; ") + shown(file.path()) + ": " + does;
   }
 
   /// Opens what the image refers to but for extents; returns it as fields of the image's node.
@@ -152,7 +181,7 @@ class image_chain {
       if (reference.kind == "backing") backing = std::move(other.node.json);
       // The file alone: QEMU has it raw by itself.
       if (reference.kind == "data" && qcow2::needs_data_file(file))
-        data = R"({"driver":"file","filename":")" + other.file + "\"}";
+        data = R"({"driver":"file","filename":")" + other.file + '"' + unlocked_file() + "}";
     }
     return (backing.empty() ? "" : ",\"backing\":" + backing) +
            (data.empty() ? "" : ",\"data-file\":" + data);
@@ -252,7 +281,8 @@ class image_chain {
 
   const char* op_;
   const Backing& backing_;
-  const bool by_name_;
+  const bool readonly_, locks_, by_name_;
+  std::string in_use_;
   std::filesystem::path beneath_;
   std::vector<std::pair<dev_t, ino_t>> path_;  // from the disk to where we are
   image_node node_;

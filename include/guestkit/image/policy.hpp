@@ -28,6 +28,15 @@ inline const Backing allow{Backing::Rule::allow};
 
 }  // namespace backing
 
+/// What becomes of a disk to which another program writes, as QEMU's locks tell: one of a guest that runs.
+enum class InUse {
+  /// It is read without a lock, as it is at that moment, and the log says so. To write to it is refused
+  /// always.
+  allow,
+  /// It is not opened; and while it is open here, no other QEMU can write to it.
+  refuse,
+};
+
 /// How a disk is opened: Guestfs::open_disk().
 struct OpenDiskOptions {
   bool readonly = true;
@@ -39,6 +48,9 @@ struct OpenDiskOptions {
   std::set<std::string> protocols = {"file"};
   /// A snapshot inside a qcow2 image, by name or id: copied into a private file, read-only.
   std::optional<std::string> snapshot = {};
+  InUse in_use = InUse::allow;
+  /// Of the disk's sectors, in bytes: 512 or 4096; none: by its partition table, else 512.
+  std::optional<int> blocksize = {};
 };
 
 }  // namespace guestkit

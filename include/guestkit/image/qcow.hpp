@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 
 #include "../generated/image_info.hpp"
 #include "file.hpp"
+#include "sectors.hpp"
 
 namespace guestkit::detail {
 
@@ -215,6 +217,39 @@ inline bool is_truncated(const image_file& file, const header& head) {
   return false;
 }
 
+/// What the guest sees of the disk, as far as that is plain: nothing where it is compressed, encrypted or in
+/// another file.
+inline std::optional<std::string> read_guest(const image_file& file, const header& head, std::uint64_t offset,
+                                             std::size_t size) {
+  if (head.crypt != 0 || (head.incompatible & (data_file | extended_l2)) != 0) return std::nullopt;
+  const std::uint64_t entries = head.cluster() / 8;
+  std::string bytes;
+  while (bytes.size() < size) {
+    const std::uint64_t at = offset + bytes.size(), cluster = at / head.cluster(),
+                        within = at % head.cluster();
+    const auto count =
+        static_cast<std::size_t>(std::min<std::uint64_t>(size - bytes.size(), head.cluster() - within));
+    const auto begin = bytes.size();
+    bytes.resize(begin + count);  // zeros
+    if (at >= head.size || cluster / entries >= head.l1_entries) continue;
+    const auto entry = [&](std::uint64_t place) {
+      const auto block = file.read_some(place, 8);
+      return block.size() == 8 ? block.be64(0) : 0;
+    };
+    const auto table = entry(head.l1_offset + 8 * (cluster / entries)) & offset_mask;
+    const auto place = table == 0 ? 0 : entry(table + 8 * (cluster % entries));
+    if ((place & reads_zero) != 0 && (place & compressed) == 0) continue;
+    if ((place & compressed) != 0) return std::nullopt;
+    if ((place & offset_mask) == 0) {
+      if (head.backing_offset != 0) return std::nullopt;
+      continue;
+    }
+    const auto data = file.read_some((place & offset_mask) + within, count);
+    bytes.replace(begin, data.size(), data.bytes());
+  }
+  return bytes;
+}
+
 }  // namespace qcow2
 
 inline void read_qcow2(const image_file& file, ImageInfo& info) {
@@ -222,6 +257,9 @@ inline void read_qcow2(const image_file& file, ImageInfo& info) {
   qcow2::read_names(file, head, info);
   qcow2::read_snapshots(file, head, info);
   info.truncated = qcow2::is_truncated(file, head);
+  info.blocksize = sector_size(head.size, [&](std::uint64_t offset, std::size_t size) {
+    return qcow2::read_guest(file, head, offset, size);
+  });
 }
 
 /// The first version.

@@ -172,6 +172,7 @@ inline void read_vhdx(const image_file& file, ImageInfo& info) {
   info.version = 1;
   info.virtual_size = size.le64(0);
   info.cluster_size = block;
+  info.blocksize = static_cast<int>(sector.le32(0));
   info.dirty =
       header.bytes(48, 16).find_first_not_of('\0') != std::string_view::npos;  // the log is to be replayed
   info.truncated =

@@ -62,9 +62,8 @@ struct InspectOptions {
   /// Go both ways, report libguestfs' answer and where the other one differs.
   bool verify = false;
   std::vector<InspectKey> keys = {};
-  /// How the disks are opened, where the inspection does that: as in OpenDiskOptions.
-  std::optional<std::string> format = {};
-  Backing backing = {};
+  /// How the disks are opened, where the inspection does that; always for reading.
+  OpenDiskOptions disk = {};
   /// Told what is being done now, on the calling thread; it must not throw.
   std::function<void(const char* step)> step = {};
 };

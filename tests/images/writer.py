@@ -1,0 +1,46 @@
+"""Programs that have a disk open, as a guest that runs has: QEMU's own, so that they take QEMU's locks."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def written_to(disk: Path, format: str) -> Iterator[int]:
+    """Have the disk be open for writing elsewhere; yield the number of the process."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["qemu-nbd", "--fork", "-t", "-k", f"{folder}/socket", "-f", format, str(disk)]
+        with _daemon([*words, "--pid-file"]) as process:
+            yield process
+
+
+@contextmanager
+def read_by_a_guest(disk: Path) -> Iterator[int]:
+    """Have a raw disk be a read-only one of a machine."""
+    drive = f"if=virtio,format=raw,readonly=on,file={disk}"
+    machine = ["-machine", "q35,accel=tcg", "-S", "-display", "none", "-monitor", "none"]
+    with _daemon(["qemu-system-x86_64", *machine, "-drive", drive, "-daemonize", "-pidfile"]) as process:
+        yield process
+
+
+@contextmanager
+def _daemon(words: Sequence[str]) -> Iterator[int]:
+    """Run what goes to the background when the disk is open, with a file for its number as last argument."""
+    with tempfile.TemporaryDirectory() as folder:
+        number = Path(folder, "pid")
+        subprocess.run([*words, str(number)], check=True)
+        process = int(number.read_text())
+        descriptor = os.pidfd_open(process)
+        try:
+            yield process
+        finally:
+            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+            select.select([descriptor], [], [])  # has ended, and holds no lock any more
+            os.close(descriptor)
