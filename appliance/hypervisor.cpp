@@ -151,8 +151,6 @@ class Watch {
                                      {.fd = port_.ours, .events = POLLIN, .revents = 0}}};
       const int ready = ::poll(waiting.data(), waiting.size(), interval);
       if (ready < 0 && errno == EINTR) continue;
-      if (ready <= 0 && time.look(Clock::now()) >= limit)
-        return released_ ? "the guest does not answer" : "the state is not loaded in time";
       if (waiting[0].revents != 0) {
         if (!read(qmp_, said_)) return "";
         if (const string fault = after_event(); !fault.empty()) return fault;
@@ -162,6 +160,8 @@ class Watch {
         if (answer_.ends_with('\n'))
           return answer_ == "up\n" ? "" : "the guest says " + answer_.substr(0, answer_.size() - 1);
       }
+      if (time.look(Clock::now()) >= limit)  // also where something arrives all the time
+        return released_ ? "the guest does not answer" : "the state is not loaded in time";
     }
   }
 

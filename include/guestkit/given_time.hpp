@@ -26,16 +26,18 @@ class given_time {
   /// @param proc  where the kernel tells of processes: tests have their own
   given_time(pid_t process, clock::time_point now, std::string proc = "/proc")
       : tasks_(std::move(proc) + '/' + std::to_string(process) + "/task"), looked_(now) {
-    look(now);
-    total_ = {};
+    look_at_threads();
   }
 
-  /// Looks again, several times a second; returns all that the process was given since the first look.
+  /// Returns all that the process was given since the first look. To be called several times a second; more
+  /// often costs nothing, since it then looks now and then only.
   clock::duration look(clock::time_point now) {
-    const auto passed = std::exchange(looked_, now);
+    constexpr std::chrono::milliseconds interval{40};
+    if (now - looked_ < interval) return total_;
+    const auto passed = now - std::exchange(looked_, now);
     const auto before = std::exchange(threads_, {});
-    each_name(tasks_, [&](std::string_view name) { threads_.emplace(name, thread_of(std::string(name))); });
-    total_ += given(before, now - passed);
+    look_at_threads();
+    total_ += given(before, passed);
     return total_;
   }
 
@@ -45,6 +47,10 @@ class given_time {
     std::uint64_t ran = 0, waited = 0;  // in nanoseconds, since its start
   };
   using threads = std::map<std::string, thread>;
+
+  void look_at_threads() {
+    each_name(tasks_, [&](std::string_view name) { threads_.emplace(name, thread_of(std::string(name))); });
+  }
 
   thread thread_of(const std::string& name) const {
     thread found;

@@ -127,7 +127,7 @@ class basic_guestfs : public detail::actions<Core> {
     try {
       this->put_settings_back();
       this->check_appliance();
-      this->choose_accelerator();
+      this->choose_accelerator(begin);
       info.accelerator = this->accelerator();
       auto choice = this->choose_appliance(info.accelerator);
       this->advise(choice, info.accelerator);

@@ -271,14 +271,16 @@ class basic_handle {
   }
 
   /// Settles who runs the appliance's processor, unless the user's backend settings say so already.
-  void choose_accelerator() {
+  /// @param begin  of the launch, whose limit and end this heeds
+  void choose_accelerator(std::chrono::steady_clock::time_point begin) {
     const auto settings = invoke<string_list>("launch", guestfs_get_backend_settings).lift();
     bool chosen = false;
     for (const auto& setting : settings)
       chosen = chosen || setting.starts_with("force_tcg") || setting.starts_with("force_kvm");
     if (accel_ == Accel::automatic) {
       if (chosen || invoke<std::string>("launch", guestfs_get_backend).lift() != "direct") return;
-      const auto kvm = kvm_status(invoke<std::string>("launch", guestfs_get_hv).lift());
+      const auto kvm = kvm_status(invoke<std::string>("launch", guestfs_get_hv).lift(),
+                                  [begin, state = state_] { end_if_over(*state, begin); });
       if (kvm.usable) return;
       static std::atomic_flag said = ATOMIC_FLAG_INIT;
       say_once(said, "KVM cannot be used, the appliance is emulated (TCG, slow): " + kvm.reason);
@@ -288,6 +290,17 @@ class basic_handle {
     }
     invoke<void>("launch", guestfs_set_backend_setting,
                  cstr(accel_ == Accel::kvm ? "force_kvm" : "force_tcg"), cstr("1"));
+  }
+
+  /// Throws if the launch was stopped, or has taken longer than it may, before libguestfs' part of it.
+  static void end_if_over(basic_handle_state<T>& state, std::chrono::steady_clock::time_point begin) {
+    state.work->throw_if_stopped("launch", "", EINTR, {});
+    const auto limit = state.work->limits.launch;
+    if (limit && std::chrono::steady_clock::now() - begin >= *limit)
+      throw CallTimeout(
+          "launch",
+          "took longer than " + shown(*limit) + " (launch_timeout) and was stopped; the handle can be used",
+          ETIMEDOUT, limit->count(), "launch_timeout");
   }
 
   /// Who runs the processor, after choose_accelerator(); empty where libguestfs' backend decides.

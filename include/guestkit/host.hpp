@@ -25,6 +25,8 @@
 #include <vector>
 
 #include "appliance.hpp"
+#include "callback.hpp"
+#include "condition.hpp"
 #include "given_time.hpp"
 #include "posix.hpp"
 #include "processes.hpp"
@@ -52,10 +54,43 @@ struct ProgramEnd {
   std::string stderr_tail = {};
 };
 
-/// Runs a program to its end, or kills it when the host has given it the time of the limit, and at the latest
-/// after ten times the limit. No shell; stdin and stdout are /dev/null.
+/// How long a program may take.
+struct ProgramTime {
+  std::chrono::milliseconds given;   ///< of the time that the host lets it run
+  std::chrono::milliseconds in_all;  ///< on the clock, however busy the host is
+};
+
+/// Called now and then while something is waited for; throws when that is to end.
+using Look = callback<void()>;
+
+/// A child that is waited for, killed before if that has not been done yet.
+class reaped_child {
+ public:
+  explicit reaped_child(pid_t child) noexcept : child_(child) {}
+  reaped_child(const reaped_child&) = delete;
+  reaped_child& operator=(const reaped_child&) = delete;
+  ~reaped_child() { kill(); }
+
+  bool has_ended() noexcept { return ended_ = ended_ || ::waitpid(child_, &status_, WNOHANG) == child_; }
+  void kill() noexcept {
+    if (has_ended()) return;
+    ::kill(child_, SIGKILL);
+    while (::waitpid(child_, &status_, 0) < 0 && errno == EINTR) {
+    }
+    ended_ = true;
+  }
+  int status() const noexcept { return status_; }  // of waitpid
+
+ private:
+  pid_t child_;
+  bool ended_ = false;
+  int status_ = 0;
+};
+
+/// Runs a program to its end, or kills it when its time is over or look throws. No shell; stdin and stdout
+/// are /dev/null.
 template <class = void>
-ProgramEnd run_program(const std::vector<std::string>& command, std::chrono::milliseconds limit) {
+ProgramEnd run_program(const std::vector<std::string>& command, ProgramTime limit, const Look& look) {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return {.error = errno};
   const unique_fd reader(ends[0]);
@@ -78,33 +113,35 @@ ProgramEnd run_program(const std::vector<std::string>& command, std::chrono::mil
   ::prlimit(child, RLIMIT_CORE, &no_core, nullptr);
   writer = unique_fd();
 
+  reaped_child running(child);
   ProgramEnd end;
   using clock = std::chrono::steady_clock;
-  constexpr int interval = 50;  // milliseconds
   const auto begin = clock::now();
   given_time time(child, begin);
   std::array<char, 512> chunk{};
-  for (;;) {  // stderr is closed when the program ends
-    pollfd waiting{.fd = reader.get(), .events = POLLIN, .revents = 0};
-    const int ready = ::poll(&waiting, 1, interval);
-    if (ready < 0 && errno == EINTR) continue;
-    if (ready <= 0) {
-      // Closed, or ended while a process that another thread has forked holds the other end.
-      if (::waitpid(child, &end.status, WNOHANG) == child) return end;
-      const auto now = clock::now();
-      end.had_time = time.look(now) >= limit;
-      if (!end.had_time && now - begin < 10 * limit) continue;
-      end.timed_out = true;
-      ::kill(child, SIGKILL);
+  pollfd waiting{.fd = reader.get(), .events = POLLIN, .revents = 0};
+  for (;;) {
+    // stderr closes when the program ends; earlier, if it closes it itself, and later, if another thread has
+    // forked a process that holds the other end.
+    const bool is_closed = waiting.fd < 0;
+    const int ready = ::poll(&waiting, 1, is_closed ? 1 : 50);  // milliseconds
+    if (ready > 0) {
+      const ssize_t size = ::read(reader.get(), chunk.data(), chunk.size());
+      if (size > 0) end.stderr_tail.append(chunk.data(), static_cast<std::size_t>(size));
+      if (end.stderr_tail.size() > 4096) end.stderr_tail.erase(0, end.stderr_tail.size() - 4096);
+      if (size <= 0) waiting.fd = -1;
+    } else if (running.has_ended()) {
       break;
     }
-    const ssize_t size = ::read(reader.get(), chunk.data(), chunk.size());
-    if (size <= 0) break;
-    end.stderr_tail.append(chunk.data(), static_cast<std::size_t>(size));
-    if (end.stderr_tail.size() > 4096) end.stderr_tail.erase(0, end.stderr_tail.size() - 4096);
+    look();
+    const auto now = clock::now();
+    end.had_time = time.look(now) >= limit.given;
+    if (!end.had_time && now - begin < limit.in_all) continue;
+    end.timed_out = !running.has_ended();  // a process that it has left behind may go on writing
+    break;
   }
-  while (::waitpid(child, &end.status, 0) < 0 && errno == EINTR) {
-  }
+  running.kill();
+  end.status = running.status();
   return end;
 }
 
@@ -152,7 +189,8 @@ inline constexpr int probe_exit_status = (0x10 << 1) | 1;
 
 /// Asks the kernel and QEMU, without a cache. Runs QEMU for about 0.1 s where the device can be opened.
 template <class = void>
-KvmStatus probe_kvm(const std::string& device, const std::string& qemu, std::chrono::milliseconds limit) {
+KvmStatus probe_kvm(
+    const std::string& device, const std::string& qemu, ProgramTime limit, const Look& look = [] {}) {
   const unique_fd kvm(::open(device.c_str(), O_RDWR | O_CLOEXEC));
   if (kvm.get() < 0) {
     if (errno == ENOENT)
@@ -170,13 +208,13 @@ KvmStatus probe_kvm(const std::string& device, const std::string& qemu, std::chr
       run_program({qemu, "-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc,accel=kvm",
                    "-cpu", "max", "-m", "16", "-bios", "/proc/self/fd/" + std::to_string(firmware.get()),
                    "-device", "isa-debug-exit,iobase=0xf4,iosize=4"},
-                  limit);
+                  limit, look);
   const bool proved = WIFEXITED(end.status) && WEXITSTATUS(end.status) == probe_exit_status;
 #else
   // No firmware of a few bytes for the other architectures: QEMU must at least start with KVM.
   const auto end = run_program({qemu, "-nodefaults", "-no-user-config", "-display", "none", "-machine",
                                 "none,accel=kvm", "-monitor", "stdio"},
-                               limit);
+                               limit, look);
   const bool proved = WIFEXITED(end.status) && WEXITSTATUS(end.status) == 0;
 #endif
   if (end.error != 0) return {false, qemu + " cannot be run: " + std::strerror(end.error)};
@@ -185,7 +223,7 @@ KvmStatus probe_kvm(const std::string& device, const std::string& qemu, std::chr
             .settled = false};
   if (end.timed_out)
     return {.reason = qemu + " runs no guest code with " + device + " within " +
-                      std::to_string(limit.count()) + " ms: virtualisation is broken on this host",
+                      std::to_string(limit.given.count()) + " ms: virtualisation is broken on this host",
             .hangs = true};
   if (proved) return {true, ""};
   const std::string line = last_line(end.stderr_tail);
@@ -211,6 +249,8 @@ namespace detail {
 
 /// For how long it is believed that KVM hangs. A wrong verdict costs every launch several times its time.
 inline constexpr std::chrono::minutes hang_lifetime{10};
+/// For how long a host counts as too busy to tell. Launches that come meanwhile would make it busier.
+inline constexpr std::chrono::seconds busy_lifetime{30};
 
 /// What the user's processes of this boot have found out about KVM. Two files in the cache, `works` and
 /// `hangs`, each for the QEMU, the user and the /dev/kvm of its key. What worked once is never said to hang.
@@ -268,18 +308,76 @@ class kvm_verdicts {
 /// Finds out whether KVM works, unless it is known to hang. A hang is confirmed by a second probe: the first
 /// one has read QEMU from the disk.
 template <class = void>
-KvmStatus remembered_probe(const std::string& device, const std::string& qemu, const std::string& key,
-                           const kvm_verdicts& verdicts, std::chrono::milliseconds limit) {
+KvmStatus remembered_probe(
+    const std::string& device, const std::string& qemu, const std::string& key, const kvm_verdicts& verdicts,
+    ProgramTime limit, const Look& look = [] {}) {
   const std::string boot = read_text("/proc/sys/kernel/random/boot_id");
   const std::string whole = boot.substr(0, boot.find('\n')) + ' ' + key;
   if (auto reason = verdicts.hang(whole); !reason.empty())
     return {.reason = std::move(reason), .hangs = true};
-  auto status = probe_kvm(device, qemu, limit);
-  if (status.hangs || !status.settled) status = probe_kvm(device, qemu, limit);
+  auto status = probe_kvm(device, qemu, limit, look);
+  if (status.hangs || !status.settled) status = probe_kvm(device, qemu, limit, look);
   if (status.hangs) verdicts.keep_hang(whole, status.reason);
   if (status.usable) verdicts.keep_success(whole);
   return status;
 }
+
+/// What this process has found out, by QEMU, user and state of /dev/kvm. Threads: any; one finds out, and who
+/// asks meanwhile waits for what it finds.
+template <class Clock = std::chrono::steady_clock>
+class known_kvm {
+ public:
+  /// @param probe  finds out, if it is not known
+  /// @param look   throws when the wait for another thread is to end
+  template <class Probe>
+  KvmStatus ask(const std::string& key, Probe&& probe, const Look& look) {
+    constexpr std::chrono::milliseconds interval{50};
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      if (const auto found = known_.find(key); found != known_.end() && is_valid(found->second))
+        return found->second.status;
+      if (!std::exchange(busy_, true)) break;
+      changed_.wait_until(lock, std::chrono::steady_clock::now() + interval);
+      lock.unlock();
+      look();
+      lock.lock();
+    }
+    lock.unlock();
+    const probing mine(*this);
+    auto status = probe();
+    const std::lock_guard keeping(mutex_);
+    known_[key] = {status, Clock::now()};
+    return status;
+  }
+
+ private:
+  struct verdict {
+    KvmStatus status;
+    typename Clock::time_point found;
+  };
+  struct probing {
+    explicit probing(known_kvm& all) noexcept : all_(all) {}
+    probing(const probing&) = delete;
+    probing& operator=(const probing&) = delete;
+    ~probing() {
+      const std::lock_guard lock(all_.mutex_);
+      all_.busy_ = false;
+      all_.changed_.notify_all();
+    }
+    known_kvm& all_;
+  };
+
+  static bool is_valid(const verdict& known) {
+    const auto age = Clock::now() - known.found;
+    if (!known.status.settled) return age < busy_lifetime;
+    return !known.status.hangs || age < hang_lifetime;
+  }
+
+  std::mutex mutex_;
+  condition changed_;  // a thread has found out, or given up
+  bool busy_ = false;  // one finds out
+  std::map<std::string, verdict> known_;
+};
 
 }  // namespace detail
 
@@ -288,32 +386,24 @@ KvmStatus remembered_probe(const std::string& device, const std::string& qemu, c
 /// out takes 6 s, and the verdict is kept for other processes too, for ten minutes.
 ///
 /// Starting a guest is the only proof: there are hosts whose /dev/kvm opens and whose QEMU then aborts or
-/// hangs. On a host that is too busy to tell, the next launch tries again. Threads: any; two at once probe
-/// once.
-template <class Clock = std::chrono::steady_clock>
-KvmStatus kvm_status(const std::string& qemu) {
-  struct verdict {
-    KvmStatus status;
-    typename Clock::time_point found;
-  };
-  struct verdicts {
-    std::mutex mutex;
-    std::map<std::string, verdict> known;
-  };
-  static constinit detail::of_process<verdicts> all;
-  auto& [mutex, known] = all.get();
+/// hangs. A host that is too busy to tell is given up after 10 s and asked again half a minute later.
+/// Threads: any; of several at once one probes, and the others wait for its verdict.
+/// @param look  called several times a second while that takes time, on this thread; what it throws ends it
+template <class = void>
+KvmStatus kvm_status(
+    const std::string& qemu, const detail::Look& look = [] {}) {
+  static constinit detail::of_process<detail::known_kvm<>> all;
   constexpr auto device = "/dev/kvm";
+  constexpr detail::ProgramTime limit{.given = std::chrono::seconds(3), .in_all = std::chrono::seconds(5)};
   const std::string key =
       qemu + ' ' + detail::file_key(qemu) + detail::file_key(device) + std::to_string(::geteuid());
-  const std::lock_guard lock(mutex);
-  const auto found = known.find(key);
-  if (found != known.end() && found->second.status.settled &&
-      (!found->second.status.hangs || Clock::now() - found->second.found < detail::hang_lifetime))
-    return found->second.status;
-  auto status = detail::remembered_probe(device, qemu, key, detail::kvm_verdicts(appliance_cache()),
-                                         std::chrono::seconds(3));
-  known[key] = {status, Clock::now()};
-  return status;
+  return all.get().ask(
+      key,
+      [&] {
+        const detail::kvm_verdicts verdicts(appliance_cache());
+        return detail::remembered_probe(device, qemu, key, verdicts, limit, look);
+      },
+      look);
 }
 
 namespace detail {

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <future>
 #include <initializer_list>
 #include <thread>
 #include <vector>
@@ -166,6 +167,33 @@ BOOST_AUTO_TEST_CASE(a_launch_that_is_cancelled_ends_at_once, PATIENCE) {
   BOOST_TEST(launch.killed() ==
              "the appliance was killed: launch was cancelled and did not end; open a new handle");
   BOOST_TEST(ends(hypervisor));
+}
+
+// The search for KVM went on for a minute after the launch was over for its user.
+BOOST_AUTO_TEST_CASE(a_launch_that_is_stopped_while_it_looks_for_kvm_ends_at_once, PATIENCE) {
+  if (::access("/dev/kvm", R_OK | W_OK) != 0) return;  // then nothing is looked for
+  for (const auto end : {&Guestfs::cancel, &Guestfs::terminate}) {
+    const stuck_programs programs;
+    Guestfs g({.environment = false});
+    programs.prepare(g);
+    auto launch = std::async(std::launch::async, [&] { g.launch(); });
+    const pid_t probe = programs.wait_until_started();
+    const auto begin = std::chrono::steady_clock::now();
+    (g.*end)();
+    BOOST_CHECK_THROW(launch.get(), Error);
+    BOOST_TEST(ends(probe));
+    BOOST_TEST((std::chrono::steady_clock::now() - begin < std::chrono::seconds(2)));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_limit_of_a_launch_holds_while_it_looks_for_kvm, PATIENCE) {
+  if (::access("/dev/kvm", R_OK | W_OK) != 0) return;
+  const stuck_programs programs;
+  Guestfs g({.environment = false, .limits = {.launch = Seconds(0.3)}});
+  programs.prepare(g);
+  BOOST_CHECK_EXCEPTION(g.launch(), CallTimeout, [](const CallTimeout& e) {
+    return e.message() == "took longer than 0.3 s (launch_timeout) and was stopped; the handle can be used";
+  });
 }
 
 BOOST_AUTO_TEST_CASE(a_cancel_when_nothing_runs_is_harmless) {

@@ -79,6 +79,14 @@ BOOST_FIXTURE_TEST_CASE(what_passes_while_nobody_looks_counts_little, Kernel) {
   BOOST_TEST(look(time) >= 4000ms);  // it ran meanwhile
 }
 
+BOOST_FIXTURE_TEST_CASE(who_looks_all_the_time_sees_the_same, Kernel) {
+  thread(7, 'S', 5s, 9s);
+  auto time = watch();
+  const auto end = now + 1s;
+  while (now < end) time.look(now += 1ms);
+  BOOST_TEST(look(time) >= 1s);
+}
+
 BOOST_FIXTURE_TEST_CASE(threads_that_come_and_go_and_the_end_of_the_process_are_borne, Kernel) {
   thread(7, 'S', 5s, 9s);
   auto time = watch();

@@ -4,20 +4,27 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <guestkit/host.hpp>
+#include <latch>
+#include <stdexcept>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "support.hpp"
 
 namespace {
 
 using guestkit::detail::probe_kvm;
-constexpr auto patience = std::chrono::seconds(20);
+using namespace std::chrono_literals;
+constexpr guestkit::detail::ProgramTime patience{.given = 20s, .in_all = 40s};
+constexpr guestkit::detail::ProgramTime brief{.given = 300ms, .in_all = 3s};
 
 /// A directory with a fake QEMU and a device that can be opened.
 struct Host : private support::temporary_folder {
@@ -37,7 +44,7 @@ struct Host : private support::temporary_folder {
 
   guestkit::KvmStatus probe(const std::string& key = "key") const {
     const guestkit::detail::kvm_verdicts verdicts((folder / "cache").string());
-    return guestkit::detail::remembered_probe(device, qemu, key, verdicts, std::chrono::milliseconds(300));
+    return guestkit::detail::remembered_probe(device, qemu, key, verdicts, brief);
   }
 
   long runs() const {
@@ -164,7 +171,7 @@ BOOST_FIXTURE_TEST_CASE(what_has_worked_in_this_boot_is_never_said_to_hang, Host
 BOOST_FIXTURE_TEST_CASE(a_qemu_whose_end_a_forked_child_hides_is_not_waited_for, Host, PATIENCE) {
   // The child keeps the pipe open that closes with the program, as one that another thread forks does.
   qemu_does("sleep 1000 & echo $! >" + (folder / "pid").string() + "; exit 33");
-  BOOST_TEST(probe_kvm(device, qemu, std::chrono::hours(1)).usable);
+  BOOST_TEST(probe_kvm(device, qemu, {.given = 1h, .in_all = 1h}).usable);
   pid_t pid = 0;
   std::ifstream(folder / "pid") >> pid;
   BOOST_TEST(::kill(pid, SIGKILL) == 0);
@@ -191,13 +198,120 @@ BOOST_FIXTURE_TEST_CASE(a_qemu_that_aborts_leaves_no_core_file, Host) {
 BOOST_FIXTURE_TEST_CASE(a_qemu_that_hangs_is_killed_and_reaped, Host) {
   qemu_does("echo $$ >" + (folder / "pid").string() + "; exec cat " + (folder / "fifo").string());
   ::mkfifo((folder / "fifo").c_str(), 0600);
-  const auto status = probe_kvm(device, qemu, std::chrono::milliseconds(300));
+  const auto status = probe_kvm(device, qemu, brief);
   BOOST_TEST(!status.usable);
   BOOST_TEST(contains(status.reason, "within 300 ms"));
   pid_t pid = 0;
   std::ifstream(folder / "pid") >> pid;
   BOOST_TEST(pid > 0);
   BOOST_TEST(::kill(pid, 0) == -1);
+}
+
+// Its time was looked at only when it was silent for a moment.
+BOOST_FIXTURE_TEST_CASE(a_qemu_that_writes_all_the_time_is_killed_too, Host, PATIENCE) {
+  for (const char* script : {"while :; do echo x >&2; done", "exec 2>&-; while :; do :; done"}) {
+    qemu_does(script);
+    const auto status = probe_kvm(device, qemu, brief);
+    BOOST_TEST(!status.usable);
+    BOOST_TEST((status.hangs || !status.settled));
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(a_probe_ends_when_the_launch_does, Host, PATIENCE) {
+  qemu_does("echo $$ >" + (folder / "pid").string() + "; exec sleep 1000");
+  const auto begin = std::chrono::steady_clock::now();
+  pid_t pid = 0;
+  const auto look = [&] {
+    if (std::ifstream(folder / "pid") >> pid) throw std::runtime_error("cancelled");
+  };
+  BOOST_CHECK_THROW(probe_kvm(device, qemu, {.given = 1h, .in_all = 1h}, look), std::runtime_error);
+  BOOST_TEST(pid > 0);
+  BOOST_TEST(::kill(pid, 0) == -1);
+  BOOST_TEST((std::chrono::steady_clock::now() - begin < 30s));
+}
+
+namespace {
+
+struct Clock {
+  using duration = std::chrono::steady_clock::duration;
+  using time_point = std::chrono::time_point<Clock, duration>;
+  static time_point now() { return time_point(time); }
+  inline static duration time{};
+};
+
+struct Known {
+  guestkit::detail::known_kvm<Clock> kvm;
+  std::atomic<int> probes{0};
+
+  guestkit::KvmStatus ask(const guestkit::KvmStatus& found) {
+    const auto probe = [&] {
+      ++probes;
+      return found;
+    };
+    return kvm.ask("key", probe, [] {});
+  }
+};
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_CASE(a_host_that_is_too_busy_to_tell_is_asked_again_half_a_minute_later, Known) {
+  const guestkit::KvmStatus busy{.reason = "too busy", .settled = false};
+  ask(busy);
+  Clock::time += 25s;
+  BOOST_TEST(ask({.usable = true, .reason = ""}).reason == "too busy");
+  BOOST_TEST(probes == 1);
+  Clock::time += 10s;
+  BOOST_TEST(ask({.usable = true, .reason = ""}).usable);
+  Clock::time += std::chrono::hours(24);
+  BOOST_TEST(ask(busy).usable);
+  BOOST_TEST(probes == 2);
+}
+
+// Each of eight launches on a busy host probed for itself, one after the other: the last began minutes later.
+BOOST_FIXTURE_TEST_CASE(who_asks_while_another_thread_probes_takes_its_verdict, Known, PATIENCE) {
+  std::latch asked(8);
+  std::atomic<int> answers{0};
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 8; ++i)
+      threads.emplace_back([&] {
+        asked.arrive_and_wait();
+        const auto probe = [&]() -> guestkit::KvmStatus {
+          ++probes;
+          return {.reason = "too busy", .settled = false};
+        };
+        if (kvm.ask("key", probe, [] {}).reason == "too busy") ++answers;
+      });
+  }
+  BOOST_TEST(answers == 8);
+  BOOST_TEST(probes == 1);
+}
+
+BOOST_FIXTURE_TEST_CASE(who_waits_for_another_threads_probe_can_be_cancelled, Known, PATIENCE) {
+  std::latch probing(1), cancelled(1);
+  std::jthread first([&] {
+    const auto probe = [&]() -> guestkit::KvmStatus {
+      probing.count_down();
+      cancelled.wait();
+      return {.usable = true, .reason = ""};
+    };
+    kvm.ask("key", probe, [] {});
+  });
+  probing.wait();
+  const auto cancel = [] { throw std::runtime_error("cancelled"); };
+  BOOST_CHECK_THROW(kvm.ask(
+                        "key", [] { return guestkit::KvmStatus{}; }, cancel),
+                    std::runtime_error);
+  cancelled.count_down();
+  first.join();
+  BOOST_TEST(ask({}).usable);
+  BOOST_TEST(probes == 0);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_probe_that_was_cancelled_leaves_the_next_one_its_chance, Known, PATIENCE) {
+  const auto cancelled = []() -> guestkit::KvmStatus { throw std::runtime_error("cancelled"); };
+  BOOST_CHECK_THROW(kvm.ask("key", cancelled, [] {}), std::runtime_error);
+  BOOST_TEST(ask({.usable = true, .reason = ""}).usable);
 }
 
 BOOST_FIXTURE_TEST_CASE(a_missing_qemu_is_told, Host) {
