@@ -331,36 +331,62 @@ class AsyncGuestfs(AsyncActions):
         return self._submit("open_disk", call, on_cancel=on_cancel)
 
     def open_disks(
-        self, disks: StrOrBytesPath | Sequence[StrOrBytesPath], **options: Any
-    ) -> Call[list[ImageInfo]]:
-        """Add all disks of a guest, before `launch`; options: of `Guestfs.open_disks`. Since 0.3."""
-        return self._submit("open_disks", lambda handle: handle.open_disks(disks, **options))
+        self,
+        disks: StrOrBytesPath | Sequence[StrOrBytesPath],
+        *,
+        readonly: bool = True,
+        format: StrOrBytesPath | None = None,
+        backing: Backing = "refuse",
+        unpack: UnpackLimits | None = UNPACK,
+        on_cancel: OnCancel = "end",
+    ) -> Coroutine[Any, Any, list[ImageInfo]]:
+        """Add all disks of a guest, before `launch`: as `Guestfs.open_disks`. Since 0.3."""
+
+        def call(handle: Guestfs) -> list[ImageInfo]:
+            return handle.open_disks(disks, readonly=readonly, format=format, backing=backing, unpack=unpack)
+
+        return self._submit("open_disks", call, on_cancel=on_cancel)
 
     def launch_info(self) -> Coroutine[Any, Any, LaunchInfo | None]:
         """Tell how the last launch that succeeded went; None before the first. Since 0.3."""
         return self._submit("launch_info", lambda handle: handle.launch_info())
 
-    def inspect(self, **options: Any) -> Call[Inspection]:
+    def inspect(self, *, on_cancel: OnCancel = "end", **options: Any) -> Call[Inspection]:
         """Tell what is on the disks of the handle, which is launched; options: of `Guestfs.inspect`."""
-        return self._submit("inspect", lambda handle: handle.inspect(**options))
+        return self._submit("inspect", lambda handle: handle.inspect(**options), on_cancel=on_cancel)
 
-    def read_small(self, path: StrOrBytesPath, **options: Any) -> Call[bytes]:
+    def read_small(self, path: StrOrBytesPath, *, on_cancel: OnCancel = "end", **options: Any) -> Call[bytes]:
         """Return the content of a small file; options: of `Guestfs.read_small`."""
-        return self._submit("read_small", lambda handle: handle.read_small(path, **options))
+        return self._submit(
+            "read_small", lambda handle: handle.read_small(path, **options), on_cancel=on_cancel
+        )
 
-    def read_files(self, paths: Iterable[StrOrBytesPath], **options: Any) -> Call[dict[str, bytes | Error]]:
+    def read_files(
+        self, paths: Iterable[StrOrBytesPath], *, on_cancel: OnCancel = "end", **options: Any
+    ) -> Call[dict[str, bytes | Error]]:
         """Return the contents of small files by path; options: of `Guestfs.read_files`."""
-        return self._submit("read_files", lambda handle: handle.read_files(paths, **options))
+        return self._submit(
+            "read_files", lambda handle: handle.read_files(paths, **options), on_cancel=on_cancel
+        )
 
-    def walk(self, directory: StrOrBytesPath, **options: Any) -> Call[list[GuestFile]]:
+    def walk(
+        self, directory: StrOrBytesPath, *, on_cancel: OnCancel = "end", **options: Any
+    ) -> Call[list[GuestFile]]:
         """Return every file below a directory; options: of `Guestfs.walk`."""
-        return self._submit("walk", lambda handle: handle.walk(directory, **options))
+        return self._submit("walk", lambda handle: handle.walk(directory, **options), on_cancel=on_cancel)
 
     def extract(
-        self, path: StrOrBytesPath, host_directory: StrOrBytesPath, **options: Any
+        self,
+        path: StrOrBytesPath,
+        host_directory: StrOrBytesPath,
+        *,
+        on_cancel: OnCancel = "end",
+        **options: Any,
     ) -> Call[Extracted]:
         """Copy a tree of the guest into a directory of the host; options: of `Guestfs.extract`."""
-        return self._submit("extract", lambda handle: handle.extract(path, host_directory, **options))
+        return self._submit(
+            "extract", lambda handle: handle.extract(path, host_directory, **options), on_cancel=on_cancel
+        )
 
     def events(self, events: Event | int = Event.ALL, *, maxsize: int = 1000) -> EventStream:
         """Iterate over these events as they come, from now until the handle is closed.

@@ -130,13 +130,27 @@ def build(*, force: bool = False, warm: bool = True, system: bool = False) -> Ap
 
 def appliances() -> list[Appliance]:
     """Tell all that is where a launch looks, good or not, in that order. Since 0.3."""
-    lean_ones = [lean for cache in search_path() for lean in _lean_ones(cache)]
-    found = [path for lean in lean_ones for path in (lean, *sorted(lean.glob("warm-*")))]
+    found: list[Path] = []
+    for cache in search_path():
+        with suppress(PermissionError):  # another user's: a launch sees nothing there either
+            for lean in _lean_ones(cache):
+                found.append(lean)
+                with suppress(PermissionError):
+                    found += _within(lean, "warm-")
     return [Appliance(path, check(path)) for path in found]
 
 
 def _lean_ones(cache: Path) -> list[Path]:
-    return sorted(cache.glob("lean-*"))
+    return _within(cache, "lean-")
+
+
+def _within(directory: Path, prefix: str) -> list[Path]:
+    """What lies there under such a name; raises PermissionError, which `Path.glob` may or may not tell."""
+    try:
+        names = os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(directory / name for name in names if name.startswith(prefix))
 
 
 def remove(*, system: bool = False) -> None:
@@ -145,7 +159,11 @@ def remove(*, system: bool = False) -> None:
     Running guests keep theirs open.
     """
     cache = SYSTEM_CACHE if system else cache_directory()
-    if _lean_ones(cache):
+    try:
+        present = _lean_ones(cache)
+    except PermissionError as error:
+        raise ApplianceError(f"{cache} cannot be read by this user") from error
+    if present:
         with _locked(_writable(cache, 0o700)):
             for one in _lean_ones(cache):
                 shutil.rmtree(one, ignore_errors=True)
@@ -160,12 +178,16 @@ def check(directory: Path) -> str:
 
 
 def _writable(directory: Path, mode: int) -> Path:
-    """The directory, made with that mode if it is not there; no other user may be able to change it."""
+    """The directory; it and those above are made with that mode if they are not there.
+
+    No other user may be able to change it.
+    """
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            directory.mkdir()
-            directory.chmod(mode)
+        for folder in reversed((directory, *directory.parents)):
+            if not folder.is_dir():
+                with suppress(FileExistsError):  # another process was faster
+                    folder.mkdir(mode)
+                    folder.chmod(mode)  # whatever the umask
     except OSError as error:
         raise ApplianceError(f"{directory} cannot be made: {error.strerror}") from error
     if fault := _native.private_directory_fault(directory):

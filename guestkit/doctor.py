@@ -174,12 +174,13 @@ def _building() -> str:
     command = "guestkit appliance build"
     try:
         place = appliance.cache_directory()
-        there = next(folder for folder in (place, *place.parents) if folder.exists())
+        there = next(folder for folder in (place, *place.parents) if os.path.exists(folder))
         if os.access(there, os.W_OK | os.X_OK):
             return command
     except appliance.ApplianceError:  # no home directory
         pass
-    return f"export GUESTKIT_CACHEDIR=/var/tmp/guestkit-{os.geteuid()}; {command}"
+    # Not a name that another user can foresee and take.
+    return f"export GUESTKIT_CACHEDIR=$(mktemp -d /var/tmp/guestkit-XXXXXX); {command}"
 
 
 def _memory(g: Guestfs) -> Iterator[Finding]:
@@ -199,17 +200,17 @@ def _places(g: Guestfs) -> Iterator[Finding]:
     yield _place("temporary files", Path(g.get_tmpdir()), ROOM, "TMPDIR")
     yield _place("libguestfs' cache", Path(g.get_cachedir()), CACHE_ROOM, "LIBGUESTFS_CACHEDIR")
     own = Path(g.get_cachedir()) / f".guestfs-{os.geteuid()}"
-    if own.exists() and own.stat().st_uid != os.geteuid():
+    if os.path.exists(own) and own.stat().st_uid != os.geteuid():
         message = f"{own} belongs to another user, and libguestfs will not use it"
         yield Finding(name="libguestfs' cache", level="error", message=message, remedy=f"sudo rm -r {own}")
     for cache in appliance.search_path():
-        if cache.exists() and (fault := _native.private_directory_fault(cache)):
+        if os.path.exists(cache) and (fault := _native.private_directory_fault(cache)):
             remedy = f"chmod 700 {cache}" if cache.stat().st_uid == os.geteuid() else ""
             yield Finding(name="guestkit's cache", level="warning", message=fault, remedy=remedy)
 
 
 def _place(name: str, path: Path, room: int, variable: str) -> Finding:
-    if not path.is_dir():
+    if not os.path.isdir(path):
         message = f"{path} is no directory"
         return Finding(name=name, level="error", message=message, remedy=f"export {variable}=/var/tmp")
     if not os.access(path, os.W_OK | os.X_OK):

@@ -45,8 +45,19 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         raise UsageError("a path in the guest begins with :/ (a file of this host that begins so: ./:name)")
     if goes_in and arguments.format is None:
         raise UsageError("to write to a disk its --format has to be stated: guestkit info tells it")
+    copied = None
+
+    def written() -> str:  # until the guest is shut down; the copying itself knows more
+        if copied is None:
+            return "nothing was written"
+        return (
+            f"what was to be written to {arguments.target[1:]} may be there in part"
+            if goes_in
+            else "the copying was complete"
+        )
+
     with (
-        noting("nothing was written"),
+        noting(written),
         guest(arguments, screen, readonly=not goes_in) as g,
         screen.transfer("copying") as progress,
     ):

@@ -17,7 +17,9 @@ from guestkit.inspection import Application, Inspection, OperatingSystem, PartFa
 
 def reported(done: int, total: int) -> str:
     """Say how many disks the output tells of, where it was interrupted."""
-    return f"{done} of {total} disks are reported" if total > 1 else "nothing is reported"
+    if done == 0:
+        return "nothing is reported"
+    return "all is reported" if done == total else f"{done} of {total} disks are reported"
 
 
 def render_reports(reports: Iterable[Report]) -> str:

@@ -1,6 +1,7 @@
 // The fast appliance: finding the one that guestkit.appliance has built, and not trusting a spoilt one.
 #pragma once
 
+#include <fcntl.h>
 #include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -59,7 +60,8 @@ inline std::string environment_variable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-/// The user's home directory: $HOME, else what the user database says; empty if that is no directory.
+/// The user's home directory: $HOME, else what the user database says; empty if that is no directory
+/// that this user can enter: $HOME may be left from root.
 inline std::string home_directory() {
   std::string home = environment_variable("HOME");
   if (home.empty()) {
@@ -70,7 +72,8 @@ inline std::string home_directory() {
       home = entry.pw_dir;
   }
   struct stat s {};
-  const bool is_there = home.starts_with('/') && ::stat(home.c_str(), &s) == 0 && S_ISDIR(s.st_mode);
+  const bool is_there = home.starts_with('/') && ::stat(home.c_str(), &s) == 0 && S_ISDIR(s.st_mode) &&
+                        ::faccessat(AT_FDCWD, home.c_str(), X_OK, AT_EACCESS) == 0;
   return is_there ? home : "";
 }
 

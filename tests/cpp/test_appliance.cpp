@@ -181,6 +181,15 @@ BOOST_FIXTURE_TEST_CASE(without_home_the_user_database_says_where_it_is, Environ
   BOOST_TEST(guestkit::appliance_cache() == place);
 }
 
+// HOME is left from root: su -p, containers that run as another user.
+BOOST_FIXTURE_TEST_CASE(a_home_that_the_user_cannot_enter_is_as_none, Environment) {
+  if (::geteuid() != 0) return;
+  const support::temporary_folder home;  // 0700
+  set("HOME", home.path);
+  BOOST_TEST(!guestkit::appliance_cache().empty());
+  BOOST_TEST(as_another_user([] { return "'" + guestkit::appliance_cache() + "'"; }) == "''");
+}
+
 BOOST_FIXTURE_TEST_CASE(a_user_whose_home_is_not_there_has_only_the_system_s_place, Environment) {
   for (const char* home : {"/nonexistent", "/dev/null", "relative"}) {
     set("HOME", home);

@@ -394,6 +394,23 @@ async def test_more_handles_than_threads_get_their_turn() -> None:
     assert MAX_THREADS >= 20
 
 
+@pytest.mark.parametrize("name", ["open_disk", "open_disks"])
+def test_opening_disks_takes_what_the_blocking_class_takes(name: str) -> None:
+    def taken(kind: type) -> list[tuple[str, object, object]]:
+        parameters = inspect.signature(getattr(kind, name)).parameters.values()
+        return [(one.name, one.kind, one.default) for one in parameters]
+
+    assert taken(AsyncGuestfs) == [
+        *taken(Guestfs),
+        ("on_cancel", inspect.Parameter.KEYWORD_ONLY, "end"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["inspect", "read_small", "read_files", "walk", "extract"])
+def test_what_guestkit_adds_to_the_actions_takes_on_cancel(name: str) -> None:
+    assert inspect.signature(getattr(AsyncGuestfs, name)).parameters["on_cancel"].default == "end"
+
+
 def test_signatures_and_documentation_are_those_of_the_blocking_class(action: dict[str, Any]) -> None:
     name = action["name"]
     blocking, asynchronous = getattr(Guestfs, name), getattr(AsyncGuestfs, name)

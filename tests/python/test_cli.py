@@ -30,7 +30,7 @@ from guestkit import Error, Key, probe
 from guestkit.cli import main
 from guestkit.cli.ending import Terminated
 from guestkit.cli.parser import COMMANDS
-from guestkit.cli.reports import render_reports
+from guestkit.cli.reports import render_reports, reported
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, human_size, printable
 from guestkit.demo import DEMO_SYSTEM
@@ -943,6 +943,41 @@ def test_a_copy_into_a_guest_that_is_interrupted_says_what_may_be_there(
     assert cp("a", "b", "c", ":/srv") == 130
     said = "what was to be written to /srv may be there in part"
     assert capsys.readouterr() == ("", f"guestkit: interrupted: {said}\n")
+
+
+def test_an_interruption_after_the_copying_does_not_say_that_nothing_was_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Shutting the guest down takes a moment, too."""
+
+    @contextmanager
+    def opened(disk: str, **options: Any) -> Iterator[Guest]:
+        yield Guest()
+        raise KeyboardInterrupt
+
+    nothing = Extracted(files=1, directories=0, symlinks=0, bytes=1, skipped=())
+    monkeypatch.setattr(guestkit.cli.common, "open_guest", opened)
+    monkeypatch.setattr(guestkit.cli.cp, "copy_in", lambda *words, **options: nothing)
+    monkeypatch.setattr(guestkit.cli.cp, "copy_out", lambda *words, **options: nothing)
+    assert main(["cp", "disk", ":/etc/motd", "there"]) == 130
+    assert capsys.readouterr().err == "guestkit: interrupted: the copying was complete\n"
+    assert main(["cp", "--format", "raw", "disk", "there", ":/etc/motd"]) == 130
+    said = "what was to be written to /etc/motd may be there in part"
+    assert capsys.readouterr().err == f"guestkit: interrupted: {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "said"),
+    [
+        (0, 1, "nothing is reported"),
+        (1, 1, "all is reported"),
+        (0, 3, "nothing is reported"),
+        (2, 3, "2 of 3 disks are reported"),
+        (3, 3, "all is reported"),
+    ],
+)
+def test_what_an_interrupted_command_says_of_its_output(done: int, total: int, said: str) -> None:
+    assert reported(done, total) == said
 
 
 def test_a_terminal_that_is_gone_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

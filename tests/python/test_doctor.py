@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from guestkit import _native, appliance, doctor
 from guestkit.doctor import Finding, diagnose
+
+NEW_PLACE = "export GUESTKIT_CACHEDIR=$(mktemp -d /var/tmp/guestkit-XXXXXX); guestkit appliance build"
 
 
 def finding(name: str) -> Finding:
@@ -64,8 +67,7 @@ def test_a_user_without_a_home_was_told_to_build_below_nonexistent(
     assert "/nonexistent" not in found.message + found.remedy
     if found.level == "warning":  # root may have built one for all users
         assert str(appliance.SYSTEM_CACHE) in found.message
-        place = f"/var/tmp/guestkit-{os.geteuid()}"
-        assert found.remedy == f"export GUESTKIT_CACHEDIR={place}; guestkit appliance build"
+        assert found.remedy == NEW_PLACE
     assert [one for one in diagnose() if one.level == "error"] == []
 
 
@@ -79,8 +81,64 @@ def test_a_home_that_cannot_be_written_is_no_place_for_an_appliance(
     real = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path and real(path, mode))
     found = finding("appliance")
-    assert found.remedy.startswith("export GUESTKIT_CACHEDIR=/var/tmp/guestkit-")
+    assert found.remedy == NEW_PLACE
     assert f"none has been built in {tmp_path}/home/cache or {tmp_path}/system" in found.message
+
+
+def test_a_home_that_the_user_cannot_enter_is_as_none() -> None:
+    """HOME is left from root: `su -p`, containers that run as another user."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become another user")
+    reader, writer = os.pipe()
+    with tempfile.TemporaryDirectory() as home:
+        Path(home, ".cache").mkdir()
+        child = os.fork()
+        if child == 0:
+            said = "nothing"
+            try:
+                os.environ["HOME"] = home
+                os.environ.pop("GUESTKIT_CACHEDIR", None)
+                os.environ.pop("XDG_CACHE_HOME", None)
+                os.setuid(12345)
+                places = appliance.search_path()
+                appliance.appliances()
+                os.environ["GUESTKIT_CACHEDIR"] = f"{home}/cache"
+                appliance.appliances()
+                found = finding("appliance")
+                said = f"{places == [appliance.SYSTEM_CACHE]} {found.level} {found.remedy in ('', NEW_PLACE)}"
+            except BaseException as error:
+                said = repr(error)
+            finally:
+                os.write(writer, said.encode())
+                os._exit(0)
+        os.waitpid(child, 0)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        assert answer.read() == "True warning True"
+
+
+def test_the_caches_directories_are_never_open_to_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = []
+    real = Path.mkdir
+
+    def mkdir(path: Path, mode: int = 0o777, **options: bool) -> None:
+        real(path, mode, **options)
+        made.append((path.name, path.stat().st_mode & 0o777))
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    before = os.umask(0)
+    try:
+        appliance._writable(tmp_path / "everybody" / "cache", 0o755)
+        appliance._writable(tmp_path / "own" / "cache", 0o700)
+        os.umask(0o077)
+        appliance._writable(tmp_path / "umask" / "cache", 0o755)
+    finally:
+        os.umask(before)
+    assert made[:4] == [("everybody", 0o755), ("cache", 0o755), ("own", 0o700), ("cache", 0o700)]
+    for folder in ("umask", "umask/cache"):
+        assert (tmp_path / folder).stat().st_mode & 0o777 == 0o755
 
 
 def test_a_cache_that_others_may_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
