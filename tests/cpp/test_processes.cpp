@@ -50,6 +50,8 @@ BOOST_AUTO_TEST_CASE(threads_that_ask_first_at_once_get_the_same) {
   for (auto& each : asked) BOOST_TEST(each.get() == &all.get());
 }
 
+// A sanitizer's own allocator is locked in such a child.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 // 8 of 12 such children waited for ever for a lock that only the parent's other thread could have given back.
 BOOST_AUTO_TEST_CASE(a_child_forked_while_other_threads_work_can_use_guestkit, PATIENCE) {
   const support::temporary_folder folder;
@@ -65,13 +67,16 @@ BOOST_AUTO_TEST_CASE(a_child_forked_while_other_threads_work_can_use_guestkit, P
     threads.emplace_back([&] {
       while (!done) work();
     });
-  for (int i = 0; i < 100; ++i)
-    BOOST_REQUIRE(in_child([&] {
-                    work();
-                    return std::string("done");
-                  }) == "done");
+  bool works = true;
+  for (int i = 0; works && i < 40; ++i)
+    works = in_child([&] {
+              work();
+              return std::string("done");
+            }) == "done";
   done = true;
+  BOOST_TEST(works);
 }
+#endif
 
 // The probe takes seconds where KVM hangs, and the lock is held all the while.
 BOOST_AUTO_TEST_CASE(a_child_forked_while_another_thread_probes_kvm_probes_for_itself, PATIENCE) {
