@@ -829,14 +829,14 @@ CORPUS: dict[str, Image] = {
             )
         ],
         systems=[("photon", 4, 0, "photon")],
-        corrections=["distro", "product_name", "major_version", "package_format", "package_management"],
+        corrections=["distro", "package_format", "package_management"],
         told=["/var/lib/rpm/rpmdb.sqlite was not read"],
         facts={"product_name": "VMware Photon OS 4.0", "package_format": "rpm", "package_management": "tdnf"},
     ),
     "openeuler": Image(
         [Part(trees.unknown("openEuler", "openEuler", "22.03"), label="root")],
         systems=[("openEuler", 22, 3, "openEuler")],
-        corrections=["distro", "product_name", "major_version", "minor_version"],
+        corrections=["distro"],
         told=["there is no package database"],
     ),
     "amazon 2023": Image(
@@ -847,7 +847,7 @@ CORPUS: dict[str, Image] = {
             )
         ],
         systems=[("amzn", 2023, 0, "amzn")],
-        corrections=["distro", "product_name", "major_version"],
+        corrections=["distro"],
         told=["there is no package database"],
     ),
     "neon": Image(
@@ -872,14 +872,7 @@ CORPUS: dict[str, Image] = {
             )
         ],
         systems=[("manjaro", 23, 1, "manjaro")],
-        corrections=[
-            "distro",
-            "product_name",
-            "major_version",
-            "minor_version",
-            "package_format",
-            "package_management",
-        ],
+        corrections=["distro", "package_format", "package_management"],
         told=["packages were left out (1): /var/lib/pacman/local/b-1-1/desc is a FIFO"],
         facts={"package_format": "pacman", "applications_complete": False},
     ),
@@ -915,7 +908,7 @@ CORPUS: dict[str, Image] = {
         [
             Part(trees.flatcar_usr("3815.2.0"), label="USR-A"),
             Part(trees.flatcar_usr("3602.2.1"), label="USR-B"),
-            Part({"boot": None}, label="ROOT"),
+            Part({"boot": None, "usr": None}, label="ROOT"),
         ],
         systems=[("flatcar", 3815, 2, "unknown")],
         corrections=["operating_systems"],
