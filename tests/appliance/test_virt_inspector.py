@@ -20,7 +20,7 @@ LONG = [
     "windows",
 ]  # fmt: skip
 #: libguestfs 1.48 cannot read their packages here, and virt-inspector then gives up.
-WITHOUT_PACKAGES = ["btrfs", "fedora", "leap", "two systems"]
+WITHOUT_PACKAGES = ["btrfs", "fedora", "leap"]
 
 
 def virt_inspector(disk: Path, *words: str) -> bytes:

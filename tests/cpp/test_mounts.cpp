@@ -55,9 +55,9 @@ struct pretended_guest {
   string_list list_md_devices() const { return arrays; }
   string_list list_dm_devices() const { return mapped; }
   string_list vgs() const { return {}; }
-  void vg_activate(bool /*on*/, const string_list& /*groups*/) const {}
   string_list lvs() const { return volumes; }
   std::vector<VG> vgs_full() const { return {}; }
+  void vg_activate(bool /*activate*/, const string_list& /*groups*/) const {}
   std::string lvuuid(const std::string& volume) const {
     return volume == "/dev/vg/home" ? "ABCDEF-ghij-klmn-opqr-stuv-wxyz-012345" : "no-uuid";
   }

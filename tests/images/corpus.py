@@ -398,7 +398,7 @@ _ROOT, _USR = trees.without_usr(
 def named(g: Guestfs, disk: str) -> None:
     """Filesystems with blanks in their names, and names that libguestfs 1.48 does not know."""
     g.part_init(disk, "gpt")
-    for number, name in enumerate(("root", "my data", "spool"), 1):
+    for number, name in enumerate(("root", "data", "spool"), 1):
         g.part_add(disk, "p", 2048 + (number - 1) * 65536, 2047 + number * 65536)
         g.part_set_name(disk, number, name)
     g.mke2fs(f"{disk}2", fstype="ext4", label="data disk")
@@ -407,7 +407,7 @@ def named(g: Guestfs, disk: str) -> None:
     fstab = (
         "PARTLABEL=root / ext4 defaults 0 1\nLABEL=data\\040disk /my\\040data ext4 defaults 0 2\n"
         f'PARTUUID="{identity.upper()}" /third ext4 defaults 0 2\n'
-        "/dev/disk/by-partlabel/my\\x20data /again ext4 defaults 0 2\n"
+        "/dev/disk/by-partlabel/d\\x61ta /again ext4 defaults 0 2\n"
         "LABEL=gone /gone ext4 nofail 0 2\n"
     )
     changes: dict[str, File] = {"etc/fstab": fstab, **dict.fromkeys(("my data", "third", "again"))}
@@ -695,7 +695,7 @@ CORPUS: dict[str, Image] = {
         ],
         fast=True,
         systems=[("ubuntu", 22, 4, "ubuntu")],
-        corrections=["product_name", "distro", "major_version", "minor_version", "osinfo"],
+        corrections=["product_name", "distro", "osinfo"],
         facts={
             "mountpoints": {"/": "/dev/sda1", "/usr": "/dev/sda2"},
             "arch": "x86_64",
@@ -829,14 +829,14 @@ CORPUS: dict[str, Image] = {
             )
         ],
         systems=[("photon", 4, 0, "photon")],
-        corrections=["distro", "product_name", "major_version", "package_format", "package_management"],
+        corrections=["distro", "package_format", "package_management"],
         told=["/var/lib/rpm/rpmdb.sqlite was not read"],
         facts={"product_name": "VMware Photon OS 4.0", "package_format": "rpm", "package_management": "tdnf"},
     ),
     "openeuler": Image(
         [Part(trees.unknown("openEuler", "openEuler", "22.03"), label="root")],
         systems=[("openEuler", 22, 3, "openEuler")],
-        corrections=["distro", "product_name", "major_version", "minor_version"],
+        corrections=["distro"],
         told=["there is no package database"],
     ),
     "amazon 2023": Image(
@@ -847,7 +847,7 @@ CORPUS: dict[str, Image] = {
             )
         ],
         systems=[("amzn", 2023, 0, "amzn")],
-        corrections=["distro", "product_name", "major_version"],
+        corrections=["distro"],
         told=["there is no package database"],
     ),
     "neon": Image(
@@ -872,14 +872,7 @@ CORPUS: dict[str, Image] = {
             )
         ],
         systems=[("manjaro", 23, 1, "manjaro")],
-        corrections=[
-            "distro",
-            "product_name",
-            "major_version",
-            "minor_version",
-            "package_format",
-            "package_management",
-        ],
+        corrections=["distro", "package_format", "package_management"],
         told=["packages were left out (1): /var/lib/pacman/local/b-1-1/desc is a FIFO"],
         facts={"package_format": "pacman", "applications_complete": False},
     ),
@@ -915,7 +908,7 @@ CORPUS: dict[str, Image] = {
         [
             Part(trees.flatcar_usr("3815.2.0"), label="USR-A"),
             Part(trees.flatcar_usr("3602.2.1"), label="USR-B"),
-            Part({"boot": None}, label="ROOT"),
+            Part({"boot": None, "usr": None}, label="ROOT"),
         ],
         systems=[("flatcar", 3815, 2, "unknown")],
         corrections=["operating_systems"],

@@ -134,8 +134,12 @@ class own_inspection {
       taken.insert(system.filesystems.begin(), system.filesystems.end());
     }
     std::vector<place> all;
-    for (const auto& one : places_)
-      if (!taken.contains(one.device) && !one.is_usr) all.push_back(one);
+    for (const auto& one : places_) {
+      // libguestfs may call a subvolume's device by another name.
+      const bool is_taken =
+          taken.contains(one.device) || (one.device.starts_with("btrfsvol:") && !known.empty());
+      if (!is_taken) all.push_back(one);
+    }
     if (all.empty() && known.empty() && !usrs_.empty())
       all.push_back({.device = usrs_.front(), .is_usr = true});
     return all;
