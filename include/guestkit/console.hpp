@@ -128,6 +128,13 @@ inline std::string printable(std::string_view text, bool breaks = false) {
   return line;
 }
 
+/// A guest's text for a message: escaped, and short.
+inline std::string excerpt(std::string_view text) {
+  constexpr std::size_t most = 120;
+  auto shown = printable(text.substr(0, most));
+  return '"' + shown + (text.size() > most ? "…\"" : "\"");
+}
+
 constexpr const char* event_prefix(std::uint64_t event) noexcept {
   return event == GUESTFS_EVENT_WARNING ? "warning: " : event == GUESTFS_EVENT_TRACE ? "trace: " : "";
 }

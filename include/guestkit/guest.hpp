@@ -41,7 +41,7 @@ class guest_mounting {
   void mount_root(const std::string& device) {
     step("mounting");
     g_.umount_all();
-    options_.readonly ? g_.mount_ro(device, "/") : g_.mount(device, "/");
+    mount_at(g_, device, "/", options_.readonly);
     mounted_.root = device;
     mounted_.mountpoints = {{"/", device}};
   }
@@ -50,13 +50,13 @@ class guest_mounting {
   MountedGuest mount_chosen(const std::string& name) {
     layout<Guest> layout(g_);
     g_.umount_all();
-    layout.unlock(options_.keys);
+    layout.unlock(readable_keys(g_, options_.keys));
     mount_root(device_of(name, layout));
-    fast_inspection<Guest> own(g_, layout);
-    mounted_.system = own.read_alone(mounted_.root, options_.readonly);
+    own_inspection<Guest> own(g_, layout);
+    mounted_.system = own.read_chosen(mounted_.root, options_.readonly);
     if (!mounted_.system) return std::move(mounted_);
-    add_os_release(guest_tree<Guest>{g_}, *mounted_.system);
-    mounted_.mountpoints = mounted_.system->mountpoints;
+    if (mounted_.system->os_release.empty()) add_os_release(guest_tree<Guest>{g_}, *mounted_.system);
+    add_mounted(own.mounted());
     take_failures();
     return std::move(mounted_);
   }
@@ -81,7 +81,7 @@ class guest_mounting {
     if (systems.size() > 1) {
       std::string names;
       for (const auto& one : systems)
-        names += (names.empty() ? "" : ", ") + one.root + " (" + one.product_name + ")";
+        names += (names.empty() ? "" : ", ") + printable(one.root) + " (" + printable(one.product_name) + ")";
       throw Error("mount_guest", "there are several operating systems: choose a root of " + names, EINVAL);
     }
     if (systems.empty()) {
@@ -90,16 +90,21 @@ class guest_mounting {
     }
     mount_root(systems.front().root);
     mounted_.system = std::move(systems.front());
-    mounted_.mountpoints = mounted_.system->mountpoints;
     take_failures();
     std::vector<InspectFailure> again;
-    mount_behind_root(g_, mounted_.mountpoints, options_.readonly, again,
-                      [](const std::string&, const std::string&) {});
+    auto places = mounted_.system->mountpoints;
+    // A system without a root: what was found of it is mounted at /.
+    if (places.empty() || places.front().first != "/") places.clear();
+    add_mounted(mount_behind_root(g_, places, options_.readonly, again));
     for (auto& one : again)
       if (std::none_of(mounted_.failures.begin(), mounted_.failures.end(),
                        [&](const auto& known) { return known.message == one.message; }))
         mounted_.failures.push_back(std::move(one));
     return std::move(mounted_);
+  }
+
+  void add_mounted(const mountpoint_list& more) {
+    mounted_.mountpoints.insert(mounted_.mountpoints.end(), more.begin(), more.end());
   }
 
   void take_failures() {
@@ -125,9 +130,10 @@ class guest_mounting {
     std::string names;
     for (const auto& one : found.filesystems)
       if (one.type != "swap" && one.type != "unknown")
-        names += (names.empty() ? "" : ", ") + one.device + " (" + one.type + ")";
+        names += (names.empty() ? "" : ", ") + printable(one.device) + " (" + printable(one.type) + ")";
     for (const auto& one : found.unopened)
-      names += (names.empty() ? "none" : "") + ("; " + one.device) + " is " + one.reason + ": " + one.message;
+      names += (names.empty() ? "none" : "") + ("; " + printable(one.device)) + " is " + one.reason + ": " +
+               printable(one.message);
     return "the filesystems, " + (names.empty() ? "none" : names);
   }
 

@@ -4,6 +4,8 @@
 // libguestfs 1.44 where it is used.
 #pragma once
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -41,15 +43,17 @@ class inspection {
     step("looking at the disks");
     g_.umount_all();
     found_.disks = std::move(disks);
-    name_disks();
-    if (!options_.keys.empty()) {
+    const auto keys = readable_keys(g_, options_.keys);
+    run_(found_.failures, "disks", [&] { name_disks(); });
+    if (!keys.empty()) {
       step("opening encrypted disks");
-      layout_.unlock(options_.keys);
+      run_(found_.failures, "keys", [&] { layout_.unlock(keys); });
     }
     found_.provenance.guestkit = GUESTKIT_VERSION;
     found_.provenance.libguestfs = version();
     step("looking for operating systems");
-    if (wants(InspectPart::filesystems)) layout_.describe(found_);
+    if (wants(InspectPart::filesystems))
+      run_(found_.failures, "filesystems", [&] { layout_.describe(found_); });
     find_systems();
     if (wants(InspectPart::filesystems)) {
       step("looking at the filesystems");
@@ -144,7 +148,7 @@ class inspection {
       } else if (run_.is_alive()) {
         found_.provenance.reason = failures.front().message;
       } else {
-        found_.failures = std::move(failures);
+        std::ranges::move(failures, std::back_inserter(found_.failures));
       }
     } catch (const doubt& reason) {
       found_.provenance.reason = reason.reason;
@@ -171,9 +175,11 @@ class inspection {
       const bool mounted = run_(system.failures, "mountpoints", [&] {
         g_.umount_all();
         mount_system(g_, system, layout_, corrections);
-        if (system.type == "linux") fast_inspection<Guest>(g_, layout_).correct(system, corrections);
       });
       if (!mounted) continue;
+      if (system.type == "linux")
+        run_(system.failures, "os_release",
+             [&] { fast_inspection<Guest>(g_, layout_).correct(system, corrections); });
       gather(system, system.package_format);
       if (wants(InspectPart::icon)) run_(system.failures, "icon", [&] { add_icon(g_, system); });
     }

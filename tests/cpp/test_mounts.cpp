@@ -30,6 +30,7 @@ struct pretended_guest {
                                          {"/dev/sda3", {{"TYPE", "swap"}}}};
   std::map<std::string, std::string> files{{"/etc", "d"}, {"/data", "d"}};  // "d", "l…", "p", or "-content"
   std::vector<std::string> mounted = {};                                    // "device mountpoint"
+  std::string damaged = {};                                                 // cannot be mounted
 
   static std::int64_t mode(const std::string& file) {
     return file[0] == 'd' ? S_IFDIR : file[0] == 'l' ? S_IFLNK : file[0] == 'p' ? S_IFIFO : S_IFREG;
@@ -76,9 +77,11 @@ struct pretended_guest {
     return {volume};
   }
   void mount_ro(const std::string& device, const std::string& mountpoint) {
+    if (device == damaged) throw Error("mount_ro", "wrong fs type", EINVAL);
     mounted.push_back(device + ' ' + mountpoint);
   }
   void mount(const std::string& device, const std::string& mountpoint) { mount_ro(device, mountpoint); }
+  StatVFS statvfs(const std::string& /*path*/) const { return {}; }
 
   mount_plan plan(const std::string& fstab, const std::string& root = "/dev/sda1") {
     files["/etc/fstab"] = '-' + fstab;
@@ -387,10 +390,10 @@ BOOST_AUTO_TEST_CASE(nothing_is_mounted_outside_of_the_root) {
   for (const auto& mountpoint : wrong) mountpoints.emplace_back(mountpoint, "/dev/sda2");
   mountpoints.emplace_back("/a//./b/", "/dev/sda2");
   std::vector<InspectFailure> failures;
-  mount_behind_root(guest, mountpoints, true, failures, [](const std::string&, const std::string&) {});
+  mount_behind_root(guest, mountpoints, true, failures);
   BOOST_TEST(guest.mounted == std::vector<std::string>{"/dev/sda2 /a/b"}, boost::test_tools::per_element());
   BOOST_TEST(failures.size() == wrong.size());
-  BOOST_TEST(text(mountpoints) == "/=/dev/sda1 /gone=/dev/sda2 /a//./b/=/dev/sda2 ");
+  BOOST_TEST(text(mountpoints) == "/=/dev/sda1 /gone=/dev/sda2 /a/b=/dev/sda2 ");
   BOOST_TEST(
       has(text(failures), "mountpoints: /dev/sda2 is not mounted on \"/a/up/tmp\": \"/a/up\" is a symlink"));
   BOOST_TEST(
@@ -414,9 +417,65 @@ BOOST_AUTO_TEST_CASE(a_subvolumes_name_is_no_option_of_mount) {
   pretended_guest guest;
   mountpoint_list mountpoints{{"/", "/dev/sda1"}, {"/data", "btrfsvol:/dev/sda2/x,X-mount.mkdir"}};
   std::vector<InspectFailure> failures;
-  mount_behind_root(guest, mountpoints, true, failures, [](const std::string&, const std::string&) {});
+  mount_behind_root(guest, mountpoints, true, failures);
   BOOST_TEST(guest.mounted.empty());
   BOOST_TEST(has(text(failures), "a comma"));
+}
+
+BOOST_AUTO_TEST_CASE(the_name_of_a_root_is_no_option_of_mount_either) {
+  pretended_guest guest;
+  for (const bool readonly : {true, false})
+    BOOST_CHECK_THROW(mount_at(guest, "btrfsvol:/dev/sda1/x,exec", "/", readonly), Error);
+  InspectedSystem system{.root = "btrfsvol:/dev/sda1/x,exec", .type = "linux"};
+  layout<pretended_guest> known(guest);
+  std::vector<std::string> corrections;
+  BOOST_CHECK_THROW(mount_system(guest, system, known, corrections), Error);
+  BOOST_TEST(guest.mounted.empty());
+}
+
+BOOST_AUTO_TEST_CASE(what_cannot_be_mounted_is_not_said_to_be) {
+  pretended_guest guest;
+  guest.files.insert({{"/broken", "d"}});
+  guest.damaged = "/dev/sda3";
+  mountpoint_list mountpoints{
+      {"/", "/dev/sda1"}, {"/data", "/dev/sda2"}, {"/gone", "/dev/sda2"}, {"/broken", "/dev/sda3"}};
+  std::vector<InspectFailure> failures;
+  const auto mounted = mount_behind_root(guest, mountpoints, true, failures);
+  BOOST_TEST(text(mounted) == "/data=/dev/sda2 ");
+  BOOST_TEST(text(mountpoints) == "/=/dev/sda1 /data=/dev/sda2 /gone=/dev/sda2 /broken=/dev/sda3 ");
+  BOOST_REQUIRE_EQUAL(failures.size(), 2U);
+  BOOST_TEST(failures[1].op == "mount_ro");
+  BOOST_TEST(failures[1].message == "/dev/sda3 is not mounted on \"/broken\": wrong fs type");
+}
+
+BOOST_AUTO_TEST_CASE(nothing_hides_the_root) {
+  for (const std::string odd : {"/.", "//", "/./", "/././/"}) {
+    pretended_guest guest;
+    mountpoint_list mountpoints{{"/", "/dev/sda1"}, {odd, "/dev/sda2"}};
+    std::vector<InspectFailure> failures;
+    BOOST_TEST(text(mount_behind_root(guest, mountpoints, true, failures)) == "", odd);
+    BOOST_TEST(text(mountpoints) == "/=/dev/sda1 ", odd);
+    BOOST_TEST(has(text(failures), "that is where the root is mounted"), odd);
+    BOOST_TEST(guest.mounted.empty(), odd);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_libguestfs_finds_in_fstab_is_known_however_it_is_written) {
+  pretended_guest guest;
+  guest.files["/etc/fstab"] = "-/dev/sda1 /. ext4 defaults 0 1\n/dev/sda2 /data/. ext4 defaults 0 2\n";
+  InspectedSystem system{.root = "/dev/sda1", .type = "linux"};
+  system.mountpoints = {{"/", "/dev/sda1"},
+                        {"/.", "/dev/sda2"},
+                        {"/data/.", "/dev/sda2"},
+                        {"/..", "/dev/sda2"},
+                        {"//etc", "/dev/sda2"}};
+  layout<pretended_guest> known(guest);
+  std::vector<std::string> corrections;
+  mount_system(guest, system, known, corrections);
+  BOOST_TEST(guest.mounted == (std::vector<std::string>{"/dev/sda1 /", "/dev/sda2 /etc", "/dev/sda2 /data"}),
+             boost::test_tools::per_element());
+  BOOST_TEST(text(system.mountpoints) == "/=/dev/sda1 /etc=/dev/sda2 /data=/dev/sda2 ");
+  BOOST_TEST(text(system.failures) == "");
 }
 
 BOOST_AUTO_TEST_CASE(a_hundred_mountpoints_are_enough) {
@@ -424,7 +483,7 @@ BOOST_AUTO_TEST_CASE(a_hundred_mountpoints_are_enough) {
   mountpoint_list mountpoints{{"/", "/dev/sda1"}};
   for (int i = 0; i < 400; ++i) mountpoints.emplace_back("/data", "/dev/sda2");
   std::vector<InspectFailure> failures;
-  mount_behind_root(guest, mountpoints, true, failures, [](const std::string&, const std::string&) {});
+  mount_behind_root(guest, mountpoints, true, failures);
   BOOST_TEST(guest.mounted.size() == 100U);
   BOOST_REQUIRE_EQUAL(failures.size(), 1U);
   BOOST_TEST(has(failures[0].message, "more than 100 mountpoints"));

@@ -50,6 +50,9 @@ class fast_inspection {
   /// What is known to differ from libguestfs' answer: the fact, and why.
   const std::vector<std::string>& corrections() const noexcept { return corrections_; }
 
+  /// What is mounted beside the root.
+  const mountpoint_list& mounted() const noexcept { return behind_root_; }
+
   /// The Linux on the filesystem that is mounted at /, as far as these rules go, and mounts what belongs to
   /// it; nothing if there is none. What is beyond the rules is told in the failures.
   std::optional<InspectedSystem> read_alone(const std::string& root, bool readonly = true) {
@@ -62,11 +65,14 @@ class fast_inspection {
       *fact = "unknown";
     mount_others(readonly);
     const auto as_far_as_possible = [&](const char* part, auto&& read) {
-      try {
-        read();
-      } catch (const doubt& reason) {
-        system_.failures.push_back({.part = part, .message = reason.reason});
-      }
+      const auto error = attempt([&] {
+        try {
+          read();
+        } catch (const doubt& reason) {
+          system_.failures.push_back({.part = part, .message = reason.reason});
+        }
+      });
+      if (error) system_.failures.push_back(failure(part, *error));
     };
     as_far_as_possible("os_release", [&] { read_release(); });
     as_far_as_possible("arch", [&] { read_architecture(); });
@@ -131,14 +137,15 @@ class fast_inspection {
   /// out what cannot be mounted.
   void check_unknown(const std::string& device) {
     g_.umount_all();
-    if (!attempt([&] { g_.mount_ro(device, "/"); })) throw doubt{"a device of unknown content"};
+    if (!attempt([&] { mount_at(g_, device, "/", true); })) throw doubt{"a device of unknown content"};
   }
 
   /// Mounts each filesystem and looks for the one that can be a root.
   void find_root() {
     for (const auto& device : filesystems_) {
       g_.umount_all();
-      if (attempt([&] { g_.mount_ro(device, "/"); })) throw doubt{"a filesystem that cannot be mounted"};
+      if (attempt([&] { mount_at(g_, device, "/", true); }))
+        throw doubt{"a filesystem that cannot be mounted"};
       mounted_ = device;
       layout_.measure_mounted(device, "/");
       std::set<std::string> names;
@@ -173,14 +180,21 @@ class fast_inspection {
   void mount_root() {
     if (mounted_ == root_) return;
     g_.umount_all();
-    g_.mount_ro(root_, "/");
+    mount_at(g_, root_, "/", true);
     mounted_ = root_;
   }
 
+  /// Unknown where there is no such file, or none that can be looked at.
   FileKind kind(const std::string& directory, const std::string& name) {
-    const auto found = g_.lstatnslist(directory, string_list{name});
+    std::vector<StatNS> found;
+    attempt([&] { found = g_.lstatnslist(directory, string_list{name}); });
     if (found.empty() || found.front().st_ino == -1) return FileKind::unknown;
     return kind_of(found.front().st_mode);
+  }
+  bool is_link_to(const std::string& name, const std::string& target) {
+    string_list found;
+    attempt([&] { found = g_.readlinklist("/", string_list{name}); });
+    return found == string_list{target};
   }
 
   /// The text of a regular file, links followed; nothing if it is none; a doubt if it is too large.
@@ -201,8 +215,7 @@ class fast_inspection {
   std::optional<std::string> no_linux_root() {
     if (kind("/", "etc") != FileKind::directory) return "/etc is no directory";
     const auto bin = kind("/", "bin");
-    if (bin != FileKind::directory &&
-        (bin != FileKind::symlink || g_.readlinklist("/", string_list{"bin"}).at(0) != "usr/bin"))
+    if (bin != FileKind::directory && (bin != FileKind::symlink || !is_link_to("bin", "usr/bin")))
       return "/bin is neither a directory nor a link to usr/bin";
     for (auto& name : names_in(g_, "/etc")) etc_.insert(std::move(name));
     const auto fstab = kind("/etc", "fstab");
@@ -234,8 +247,7 @@ class fast_inspection {
     system_.failures = std::move(plan.failures);
     corrections_ = std::move(plan.corrections);
     const auto planned = system_.mountpoints.size();
-    mount_behind_root(g_, system_.mountpoints, readonly, system_.failures,
-                      [](const std::string&, const std::string&) {});
+    behind_root_ = mount_behind_root(g_, system_.mountpoints, readonly, system_.failures);
     if (system_.mountpoints.size() != planned)
       corrections_.emplace_back("mountpoints: what leads out of the guest's directories is left out");
   }
@@ -314,7 +326,9 @@ class fast_inspection {
     system_.arch = "unknown";
     for (const auto* program : {"/bin/bash", "/bin/ls", "/bin/echo", "/bin/rm", "/bin/sh"}) {
       if (!is_file(program)) continue;
-      const buffer header = g_.pread(program, 64, 0);
+      buffer header;
+      if (const auto error = attempt([&] { header = g_.pread(program, 64, 0); }))
+        throw doubt{program + (" cannot be read: " + error->message())};
       system_.arch = elf_architecture(header.view());
       return;
     }
@@ -337,6 +351,7 @@ class fast_inspection {
   layout<Guest>& layout_;
   std::vector<std::string> filesystems_, usr_like_, corrections_;
   std::set<std::string> etc_;
+  mountpoint_list behind_root_;
   std::string root_, mounted_;
   InspectedSystem system_;
 };
@@ -345,7 +360,8 @@ class fast_inspection {
 inline std::vector<std::string> differences(const InspectedSystem& fast, const InspectedSystem& theirs) {
   std::vector<std::string> all;
   const auto compare = [&](const char* name, const std::string& ours, const std::string& other) {
-    if (ours != other) all.push_back(std::string(name) + ": " + ours + " instead of " + other);
+    if (ours != other)
+      all.push_back(std::string(name) + ": " + printable(ours) + " instead of " + printable(other));
   };
   const auto number = [](int n) { return std::to_string(n); };
   compare("root", fast.root, theirs.root);

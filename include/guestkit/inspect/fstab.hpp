@@ -43,13 +43,6 @@ struct fstab_lines {
   bool is_cut = false;         ///< whether there are more entries, or bytes, than are read
 };
 
-/// A guest's text for a message: escaped, and short.
-inline std::string excerpt(std::string_view text) {
-  constexpr std::size_t most = 120;
-  auto shown = printable(text.substr(0, most));
-  return '"' + shown + (text.size() > most ? "…\"" : "\"");
-}
-
 inline InspectFailure line_failure(std::size_t line, const std::string& why) {
   return {.part = "mountpoints", .message = "/etc/fstab, line " + std::to_string(line) + ": " + why};
 }

@@ -69,6 +69,17 @@ inline std::optional<md_superblock> md_superblock_in(std::string_view bytes) {
                        level == -1 ? "linear" : "raid" + std::to_string(level), number(92)};
 }
 
+/// The keys with the passphrases that their files hold. No call can say them afterwards.
+template <class Guest>
+std::vector<InspectKey> readable_keys(Guest& g, std::vector<InspectKey> keys) {
+  for (auto& key : keys) {
+    key.secret = passphrase_of(key);
+    key.kind = InspectKey::Kind::passphrase;
+    g.state()->console.hide(key.secret);
+  }
+  return keys;
+}
+
 /// Looks at block devices, each once.
 template <class Guest>
 class layout {
@@ -131,10 +142,9 @@ class layout {
     return all;
   }
 
-  /// Opens what the keys open. What they do not open is found again by describe().
+  /// Opens what the keys open: of readable_keys(). What they do not open is found again by describe().
   void unlock(const std::vector<InspectKey>& keys) {
     if (keys.empty()) return;
-    for (const auto& key : keys) g_.state()->console.hide(passphrase_of(key));  // before any call can say it
     string_list first;
     for (const auto& disk : disks())
       if (!is_partitioned(disk)) first.push_back(disk);
@@ -317,7 +327,7 @@ class layout {
         if (!key.device.empty() && key.device != device && bare_uuid(key.device) != bare_uuid(uuid)) continue;
         ++tried_[device];
         const auto name = mapped_name(type, uuid, device);
-        if (attempt([&] { g_.cryptsetup_open(device, passphrase_of(key), name); })) continue;
+        if (attempt([&] { g_.cryptsetup_open(device, key.secret, name); })) continue;
         opened_[device] = "/dev/mapper/" + name;
         opened = true;
       }
@@ -437,7 +447,7 @@ class layout {
     const auto uuid = bare_uuid(fact(member, "UUID"));
     for (const auto& device : physical())
       if (fact(device, "TYPE") == "linux_raid_member" && bare_uuid(fact(device, "UUID")) == uuid) ++here;
-    return "the array " + block->name + " (" + block->level + ") that cannot be assembled: of its " +
+    return "the array " + excerpt(block->name) + " (" + block->level + ") that cannot be assembled: of its " +
            counted(block->devices, "device") + ", " + std::to_string(here) + (here == 1 ? " is" : " are") +
            " here";
   }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -21,11 +22,18 @@
 #include "device_names.hpp"
 #include "fstab.hpp"
 #include "layout.hpp"
+#include "tree.hpp"
 
 namespace guestkit::detail {
 
 /// Filesystems by their mountpoints.
 using mountpoint_list = std::vector<std::pair<std::string, std::string>>;
+
+/// Shorter mountpoints first, so that each can be mounted in turn.
+inline mountpoint_list in_mount_order(mountpoint_list mountpoints) {
+  std::ranges::stable_sort(mountpoints, {}, [](const auto& place) { return place.first.size(); });
+  return mountpoints;
+}
 
 /// A subvolume of btrfs under the name that the report has for its device. libguestfs leaves such a name as
 /// the appliance's kernel has it, which may call the first disk sdb, and with the slashes that fstab has.
@@ -48,11 +56,13 @@ std::string known_volume(layout<Guest>& layout, std::string volume) {
 
 /// What is mounted where.
 struct mount_plan {
-  mountpoint_list mountpoints = {};  ///< the root at / first; shorter mountpoints before longer ones
+  mountpoint_list mountpoints = {};  ///< in mount order: the root at / first
   std::vector<std::string> filesystems =
       {};  ///< what fstab names, swap too; in libguestfs' order: last first
   std::vector<InspectFailure> failures = {};
-  std::set<std::string> named = {};           ///< every mountpoint in fstab, mounted or not
+  /// Every mountpoint in fstab, as a plain path, also where nothing is mounted on it: what fstab says of
+  /// these counts, whatever libguestfs says.
+  std::set<std::string> named = {};
   std::vector<std::string> corrections = {};  ///< where libguestfs may read fstab otherwise, and errs
 };
 
@@ -97,8 +107,7 @@ class mount_planner {
     if (std::find(all.begin(), all.end(), root_) == all.end()) all.push_back(root_);
     if (any && !rooted_) correct("fstab has no line for the root that was found");
     if (names_.are_reordered()) correct("the disks were given in another order than the guest's");
-    std::stable_sort(plan_.mountpoints.begin(), plan_.mountpoints.end(),
-                     [](const auto& a, const auto& b) { return a.first.size() < b.first.size(); });
+    plan_.mountpoints = in_mount_order(std::move(plan_.mountpoints));
     return std::move(plan_);
   }
 
@@ -276,73 +285,67 @@ std::optional<std::string> fault_for_augeas(Guest& g) {
   return fault;
 }
 
-/// Why a path of the guest's is no place to mount at.
-struct mountpoint_fault {
-  std::string why;
-  bool is_missing = false;  ///< it only is not there
-};
-
-/// Nothing: the path is one. Each name on the way must be a directory of the guest, and no symlink, since
-/// libguestfs follows that one outside of the guest.
+/// Why nobody may mount at a path of the guest's; nothing: one may. libguestfs follows symlinks there outside
+/// of the guest.
 template <class Guest>
-std::optional<mountpoint_fault> fault_of_mountpoint(Guest& g, const std::string& mountpoint) {
-  const auto fault = [](std::string why) { return std::optional(mountpoint_fault{.why = std::move(why)}); };
-  if (!mountpoint.starts_with('/')) return fault("the mountpoint is no absolute path");
+std::optional<path_fault> fault_of_mountpoint(Guest& g, const std::string& mountpoint) {
+  if (!mountpoint.starts_with('/')) return path_fault{.why = "the mountpoint is no absolute path"};
   const auto path = plain_path(mountpoint);
-  if (!path) return fault("the mountpoint climbs by \"..\"");
-  for (auto end = path->find('/', 1); *path != "/"; end = path->find('/', end + 1)) {
-    const auto part = path->substr(0, end);
-    auto kind = FileKind::unknown;
-    if (const auto error = attempt([&] { kind = kind_of(g.lstatns(part).st_mode); })) {
-      if (error->error_number() != ENOENT) return fault(excerpt(part) + " cannot be looked at");
-      return mountpoint_fault{excerpt(part) + " is not there", true};
-    }
-    if (kind == FileKind::symlink) return fault(excerpt(part) + " is a symlink");
-    if (kind != FileKind::directory) return fault(excerpt(part) + " is no directory");
-    if (end == std::string::npos) break;
-  }
-  return std::nullopt;
+  if (!path) return path_fault{.why = "the mountpoint climbs by \"..\""};
+  if (*path == "/") return path_fault{.why = "that is where the root is mounted"};
+  return fault_of_path(g, *path, FileKind::directory);
 }
 
-/// Mounts at the guest's mountpoints, behind the root; nothing else in guestkit mounts at a path that a guest
-/// chose. What cannot be mounted is told in the failures; a mountpoint at which nobody may mount is taken
-/// out.
-/// @param mountpoints  shorter ones first; / is mounted
-/// @param mounted      told of each that is: its filesystem and its mountpoint
-template <class Guest, class F>
-void mount_behind_root(Guest& g, mountpoint_list& mountpoints, bool readonly,
-                       std::vector<InspectFailure>& failures, F&& mounted) {
+/// Mounts a filesystem whose name a guest may have chosen; nothing else in guestkit does. The name of a
+/// subvolume becomes an option of mount(8).
+/// @param path  / or one for which fault_of_mountpoint() has nothing to say
+template <class Guest>
+void mount_at(Guest& g, const std::string& device, const std::string& path, bool readonly) {
+  if (device.find(',') != std::string::npos)
+    throw Error("mount", excerpt(device) + ": a comma in its name would begin another option of mount(8)",
+                EINVAL);
+  readonly ? g.mount_ro(device, path) : g.mount(device, path);
+}
+
+/// Mounts at the guest's mountpoints, behind the root, which is mounted; nothing else in guestkit mounts at a
+/// path that a guest chose. Returns what is mounted now, without the root. What is not is told in the
+/// failures.
+/// @param mountpoints  in mount order; those at which nobody may mount are taken out, the others made plain
+template <class Guest>
+mountpoint_list mount_behind_root(Guest& g, mountpoint_list& mountpoints, bool readonly,
+                                  std::vector<InspectFailure>& failures) {
   constexpr std::size_t most = 100;
   std::size_t count = 0;
-  const auto refuse = [&](const std::string& mountpoint, const std::string& device, const std::string& why) {
-    failures.push_back(
-        {.part = "mountpoints",
-         .message = printable(device) + " is not mounted on " + excerpt(mountpoint) + ": " + why});
-  };
-  std::erase_if(mountpoints, [&](const auto& place) {
-    const std::string &mountpoint = place.first, &device = place.second;
-    if (mountpoint == "/") return false;
+  mountpoint_list kept, mounted;
+  for (auto& [mountpoint, device] : mountpoints) {
+    if (mountpoint == "/") {
+      kept.emplace_back(mountpoint, device);
+      continue;
+    }
+    const auto refuse = [&, &mountpoint = mountpoint, &device = device](const std::string& why) {
+      failures.push_back(
+          {.part = "mountpoints",
+           .message = printable(device) + " is not mounted on " + excerpt(mountpoint) + ": " + why});
+    };
     if (++count > most) {
-      if (count == most + 1) refuse(mountpoint, device, "more than " + std::to_string(most) + " mountpoints");
-      return true;
+      refuse("more than " + std::to_string(most) + " mountpoints");
+      break;
     }
-    auto fault = fault_of_mountpoint(g, mountpoint);
-    if (!fault && device.find(',') != std::string::npos)
-      fault = mountpoint_fault{.why = "a comma in its name would begin another option of mount(8)"};
-    if (fault) {
-      refuse(mountpoint, device, fault->why);
-      return !fault->is_missing;
-    }
-    const auto path = *plain_path(mountpoint);
-    if (const auto error = attempt([&] { readonly ? g.mount_ro(device, path) : g.mount(device, path); })) {
-      refuse(mountpoint, device, one_line(error->message()));
+    const auto fault = fault_of_mountpoint(g, mountpoint);
+    if (fault) refuse(fault->why);
+    if (fault && !fault->is_missing) continue;
+    kept.emplace_back(plain_path(mountpoint).value_or(mountpoint), device);
+    if (fault) continue;
+    if (const auto error = attempt([&] { mount_at(g, device, kept.back().first, readonly); })) {
+      refuse(one_line(error->message()));
       failures.back().op = error->op();
       failures.back().error_number = error->error_number();
     } else {
-      mounted(device, path);
+      mounted.push_back(kept.back());
     }
-    return false;
-  });
+  }
+  mountpoints = std::move(kept);
+  return mounted;
 }
 
 }  // namespace guestkit::detail

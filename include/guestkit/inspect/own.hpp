@@ -149,9 +149,29 @@ class own_inspection {
   std::optional<InspectedSystem> read(const place& place) {
     if (place.is_usr) return system_of_usr();
     if (!mount(place.device)) return std::nullopt;
-    if (place.is_ostree) return deployed_on(place.device);
-    auto system = fast_inspection<Guest>(g_, layout_).read_alone(place.device);
-    if (!system) return linux_on(place.device);
+    return place.is_ostree ? deployed_on(place.device) : read_mounted(place.device);
+  }
+
+  /// The system on a filesystem that was chosen and is mounted at /, with what its own fstab names.
+  std::optional<InspectedSystem> read_chosen(const std::string& device, bool readonly) {
+    if (auto system = read_mounted(device, readonly)) return system;
+    if (!files().has_directory("/ostree/deploy")) return std::nullopt;
+    attempt([&] { read_boot_entries(); });
+    return deployed_on(device);
+  }
+
+  /// What was mounted beside the root of the system that was read last.
+  const mountpoint_list& mounted() const noexcept { return behind_root_; }
+
+ private:
+  guest_tree<Guest> files() const { return {g_}; }
+
+  /// The Linux on the filesystem that is mounted at /.
+  std::optional<InspectedSystem> read_mounted(const std::string& device, bool readonly = true) {
+    fast_inspection<Guest> fast(g_, layout_);
+    auto system = fast.read_alone(device, readonly);
+    behind_root_ = fast.mounted();
+    if (!system) return linux_on(device, readonly);
     const auto beyond_the_rules = [](const auto& failure) { return failure.part == "os_release"; };
     if (std::ranges::none_of(system->failures, beyond_the_rules)) return system;
     add_os_release(files(), *system);
@@ -162,13 +182,10 @@ class own_inspection {
     return system;
   }
 
- private:
-  guest_tree<Guest> files() const { return {g_}; }
-
   bool mount(const std::string& device) {
     g_.umount_all();
     return !attempt([&] {
-      g_.mount_ro(device, "/");
+      mount_at(g_, device, "/", true);
       layout_.measure_mounted(device, "/");
     });
   }
@@ -227,14 +244,14 @@ class own_inspection {
   }
 
   /// A Linux that is none to libguestfs, which wants an fstab or hosts that is no link.
-  std::optional<InspectedSystem> linux_on(const std::string& device) {
+  std::optional<InspectedSystem> linux_on(const std::string& device, bool readonly) {
     auto system = system_in(device, "");
     if (!system) return system;
     auto plan = plan_mounts(g_, layout_, device);
     system->mountpoints = std::move(plan.mountpoints);
     system->filesystems = std::move(plan.filesystems);
     system->failures = std::move(plan.failures);
-    mount_behind_root(g_, system->mountpoints, true, system->failures, [](const auto&, const auto&) {});
+    behind_root_ = mount_behind_root(g_, system->mountpoints, readonly, system->failures);
     return system;
   }
 
@@ -342,6 +359,7 @@ class own_inspection {
     if (bare_roots_.empty()) {
       best->failures.push_back(
           {.part = "mountpoints", .message = "only /usr was found of it, and no filesystem for /"});
+      mount(best->root);
       return best;
     }
     const auto usr = best->root;
@@ -349,7 +367,7 @@ class own_inspection {
     best->mountpoints = {{"/", best->root}, {"/usr", usr}};
     best->filesystems = {usr, best->root};
     if (!mount(best->root)) return best;
-    mount_behind_root(g_, best->mountpoints, true, best->failures, [](const auto&, const auto&) {});
+    behind_root_ = mount_behind_root(g_, best->mountpoints, true, best->failures);
     if (const auto text = files().text("/etc/hostname"))
       best->hostname = hostname_in(*text).value_or(best->hostname);
     return best;
@@ -361,6 +379,7 @@ class own_inspection {
   std::vector<std::string> usrs_, bare_roots_;
   std::vector<ostree_entry> entries_;
   std::string fault_;
+  mountpoint_list behind_root_;
 };
 
 }  // namespace guestkit::detail

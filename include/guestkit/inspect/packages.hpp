@@ -180,22 +180,6 @@ std::string obstacle_of_rpm(const guest_tree<Guest>& files) {
   return {};
 }
 
-/// Windows' hive, which libguestfs opens from outside of the guest: no link may be on the way.
-template <class Guest>
-std::string obstacle_of_hive(Guest& g, const std::string& hive) {
-  for (auto end = hive.find('/', 1); !hive.empty(); end = hive.find('/', end + 1)) {
-    const auto part = hive.substr(0, end);
-    auto kind = FileKind::unknown;
-    if (const auto error = attempt([&] { kind = kind_of(g.lstatns(part).st_mode); }))
-      return part + ": " + error->message();
-    const bool last = end == std::string::npos;
-    if (kind != (last ? FileKind::regular : FileKind::directory))
-      return part + " is " + (kind == FileKind::symlink ? "a symlink" : told_kind(kind));
-    if (last) break;
-  }
-  return {};
-}
-
 /// Lists the packages and tells whether these are all.
 /// @param of_libguestfs  the format in which libguestfs lists this root's packages, "unknown" for none; no
 ///     value: libguestfs is not to be asked, and what guestkit does not read itself is a doubt
@@ -214,7 +198,9 @@ void add_applications(const guest_tree<Guest>& files, InspectedSystem& system,
   };
   if (system.type == "windows") {
     const auto hive = system.windows ? system.windows->software_hive : std::string();
-    if (const auto why = obstacle_of_hive(g, hive); !why.empty()) return incomplete(why);
+    // libguestfs opens it from outside of the guest.
+    if (const auto fault = hive.empty() ? std::nullopt : fault_of_path(g, hive, FileKind::regular))
+      return incomplete(fault->why);
     return ask_libguestfs();
   }
   const auto found = find_database(files, system.package_format);

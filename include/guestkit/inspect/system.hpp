@@ -14,14 +14,6 @@
 
 namespace guestkit::detail {
 
-/// Shorter mountpoints first, so that each can be mounted in turn.
-inline std::vector<std::pair<std::string, std::string>> in_mount_order(const hashtable& found) {
-  std::vector<std::pair<std::string, std::string>> order(found.begin(), found.end());
-  std::stable_sort(order.begin(), order.end(),
-                   [](const auto& a, const auto& b) { return a.first.size() < b.first.size(); });
-  return order;
-}
-
 template <class Guest>
 InspectedSystem system_at(Guest& g, const std::string& root) {
   InspectedSystem system{.root = root};
@@ -36,7 +28,8 @@ InspectedSystem system_at(Guest& g, const std::string& root) {
   system.package_format = g.inspect_get_package_format(root);
   system.package_management = g.inspect_get_package_management(root);
   system.osinfo = g.inspect_get_osinfo(root);
-  system.mountpoints = in_mount_order(g.inspect_get_mountpoints(root));
+  const auto mountpoints = g.inspect_get_mountpoints(root);
+  system.mountpoints = in_mount_order({mountpoints.begin(), mountpoints.end()});
   system.filesystems = g.inspect_get_filesystems(root);
   if (system.type != "windows") return system;
   system.drive_mappings = g.inspect_get_drive_mappings(root);
@@ -67,19 +60,18 @@ std::string listed(const List& list) {
 }
 
 /// Mounts an operating system that libguestfs has found: its root at /, whatever fstab names for it, and the
-/// others where they belong. What cannot be mounted is told.
+/// others where they belong. What cannot be mounted beside the root is told; a root that cannot is an Error.
 ///
 /// Of a Linux guestkit's own plan counts, and whatever libguestfs has found beside fstab.
 /// @param corrections  told where the plan differs from what libguestfs says
 template <class Guest>
 void mount_system(Guest& g, InspectedSystem& system, layout<Guest>& layout,
                   std::vector<std::string>& corrections) {
-  const auto mounted = [&](const std::string& device, const std::string& mountpoint) {
+  const auto measure = [&](const std::string& device, const std::string& mountpoint) {
     attempt([&] { layout.measure_mounted(device, mountpoint); });
   };
-  if (const auto error = attempt([&] { g.mount_ro(system.root, "/"); }))
-    return system.failures.push_back(failure("mountpoints", *error));
-  mounted(system.root, "/");
+  mount_at(g, system.root, "/", true);
+  measure(system.root, "/");
   for (auto& place : system.mountpoints) place.second = known_volume(layout, place.second);
   for (auto& device : system.filesystems) device = known_volume(layout, device);
   auto plan = system.type == "linux" ? plan_mounts(g, layout, system.root)
@@ -88,12 +80,14 @@ void mount_system(Guest& g, InspectedSystem& system, layout<Guest>& layout,
   const auto devices = layout.candidates();
   for (const auto& place : system.mountpoints) {
     const std::string &mountpoint = place.first, &device = place.second;
-    if (mountpoint == "/" || plan.named.contains(mountpoint)) continue;
+    const auto path = plain_path(mountpoint);
+    if (!path || *path == "/" || plan.named.contains(*path)) continue;
     const bool is_there = std::any_of(devices.begin(), devices.end(), [&](const auto& known) {
       return device == known || device.starts_with("btrfsvol:" + known + "/");
     });
     if (is_there) {
-      plan.mountpoints.emplace_back(mountpoint, device);
+      plan.named.insert(*path);
+      plan.mountpoints.emplace_back(*path, device);
     } else {
       plan.failures.push_back({.part = "mountpoints",
                                .message = printable(device) + " is not mounted on " + excerpt(mountpoint) +
@@ -107,9 +101,9 @@ void mount_system(Guest& g, InspectedSystem& system, layout<Guest>& layout,
     if (one != other) corrections.push_back(name + (": " + listed(ours)) + " instead of " + listed(theirs));
     theirs = std::move(ours);
   };
-  std::stable_sort(plan.mountpoints.begin(), plan.mountpoints.end(),
-                   [](const auto& a, const auto& b) { return a.first.size() < b.first.size(); });
-  mount_behind_root(g, plan.mountpoints, true, plan.failures, mounted);
+  plan.mountpoints = in_mount_order(std::move(plan.mountpoints));
+  for (const auto& [mountpoint, device] : mount_behind_root(g, plan.mountpoints, true, plan.failures))
+    measure(device, mountpoint);
   settle("mountpoints", system.mountpoints, plan.mountpoints);
   settle("filesystems", system.filesystems, plan.filesystems);
   system.failures = std::move(plan.failures);

@@ -40,6 +40,35 @@ inline const char* told_kind(FileKind kind) noexcept {
   }
 }
 
+/// Why a path cannot be used by what does not stay in the guest.
+struct path_fault {
+  std::string why;
+  bool is_missing = false;  ///< it only is not there
+};
+
+/// Looks at each name on the way of a path that libguestfs will follow from outside of the guest's root: all
+/// must be directories but the last one, and none a symlink, which could lead out of the guest.
+/// @param path  an absolute one without ".."
+template <class Guest>
+std::optional<path_fault> fault_of_path(Guest& g, const std::string& path, FileKind wanted) {
+  for (std::size_t end = 0; path != "/" && end != std::string::npos;) {
+    end = path.find('/', end + 1);
+    const auto part = path.substr(0, end);
+    const auto expected = end == std::string::npos ? wanted : FileKind::directory;
+    auto kind = FileKind::unknown;
+    if (const auto error = attempt([&] { kind = kind_of(g.lstatns(part).st_mode); })) {
+      if (error->error_number() == ENOENT)
+        return path_fault{.why = excerpt(part) + " is not there", .is_missing = true};
+      return path_fault{.why = excerpt(part) + " cannot be looked at: " + printable(error->message())};
+    }
+    if (kind == FileKind::symlink) return path_fault{.why = excerpt(part) + " is a symlink"};
+    if (kind == expected) continue;
+    if (expected == FileKind::directory) return path_fault{.why = excerpt(part) + " is no directory"};
+    return path_fault{.why = excerpt(part) + " is " + told_kind(kind)};
+  }
+  return std::nullopt;
+}
+
 /// A guest's files below a directory of what is mounted: the whole of it, or an ostree deployment.
 template <class Guest>
 struct guest_tree {
