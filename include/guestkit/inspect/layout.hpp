@@ -101,7 +101,9 @@ class layout {
     if (found != facts_.end()) return found->second;
     auto& facts = facts_[device];
     attempt([&] { facts = g_.blkid(device); });
-    for (auto& [key, value] : facts) {
+    for (auto& fact : facts) {
+      const auto& key = fact.first;
+      auto& value = fact.second;
       if (key == "LABEL" && is_ambiguous(value) && !attempt([&] { value = g_.vfs_label(device); })) continue;
       value = key == "PART_ENTRY_NAME" ? partition_name(value) : without_backslashes(value);
     }

@@ -146,10 +146,10 @@ class own_inspection {
   }
 
   /// The system that is there; it is left mounted.
-  std::optional<InspectedSystem> read(const place& place) {
-    if (place.is_usr) return system_of_usr();
-    if (!mount(place.device)) return std::nullopt;
-    return place.is_ostree ? deployed_on(place.device) : read_mounted(place.device);
+  std::optional<InspectedSystem> read(const place& where) {
+    if (where.is_usr) return system_of_usr();
+    if (!mount(where.device)) return std::nullopt;
+    return where.is_ostree ? deployed_on(where.device) : read_mounted(where.device);
   }
 
   /// The system on a filesystem that was chosen and is mounted at /, with what its own fstab names.
