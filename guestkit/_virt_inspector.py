@@ -40,7 +40,7 @@ class _Writer:
         self._indent = ""
 
     @contextmanager
-    def element(self, name: str, /, **attributes: str) -> Iterator[None]:
+    def element(self, name: str, **attributes: str) -> Iterator[None]:
         """An element that holds those that are written in the block."""
         before, begin = len(self.lines), f"{self._indent}<{name}{_written(attributes)}"
         self.lines.append(f"{begin}>")

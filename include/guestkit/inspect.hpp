@@ -281,7 +281,8 @@ Inspection inspect(basic_guestfs<Core>& g, const InspectOptions& options = {}) {
 }
 
 /// Tell what is on the disks of one guest, on a handle without disks that was not launched: adds them for
-/// reading, launches, inspects. Limits::call is the time for all of it, the launch included. Since 0.3.
+/// reading, launches, inspects. Limits::call is the time for all of it, the launch included. A compressed
+/// disk or an archive (OVA) is an Error: it is to be unpacked before. Since 0.3.
 template <class Core, class Guest = detail::borrowed<>>
 Inspection inspect_disks(basic_guestfs<Core>& g, const string_list& disks,
                          const InspectOptions& options = {}) {
@@ -307,7 +308,7 @@ inline HandleOptions inspection_handle() {
 ///     for (const auto& system : guestkit::inspect({"web.qcow2"}).operating_systems)
 ///       std::cout << system.product_name << '\n';
 ///
-/// @param disks  images or block devices, in the guest's order
+/// @param disks  images or block devices, in the guest's order; none that is packed, as inspect_disks()
 /// Since 0.3.
 template <class Handle = Guestfs>
 Inspection inspect(const string_list& disks, const InspectOptions& options = {},

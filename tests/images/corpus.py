@@ -863,10 +863,12 @@ CORPUS: dict[str, Image] = {
                     "manjaro",
                     "Manjaro",
                     "23.1",
-                    **{
-                        "var/lib/pacman/local/a-1-1/desc": "%NAME%\na\n\n%VERSION%\n1-1\n\n%ARCH%\nany\n",
-                        "var/lib/pacman/local/b-1-1/desc": Fifo(),
-                    },
+                    **dict[str, trees.File](
+                        {
+                            "var/lib/pacman/local/a-1-1/desc": "%NAME%\na\n\n%VERSION%\n1-1\n\n%ARCH%\nany\n",
+                            "var/lib/pacman/local/b-1-1/desc": Fifo(),
+                        }
+                    ),
                 ),
                 label="root",
             )
@@ -957,7 +959,9 @@ CORPUS: dict[str, Image] = {
                     "9.3",
                     "AlmaLinux release 9.3 (Shamrock)",
                     "almalinux-release",
-                    **{"var/lib/rpm/rpmdb.sqlite": b"no database", "usr/lib/rpm/macros": Fifo()},
+                    **dict[str, trees.File](
+                        {"var/lib/rpm/rpmdb.sqlite": b"no database", "usr/lib/rpm/macros": Fifo()}
+                    ),
                 ),
                 label="root",
             )
@@ -993,11 +997,13 @@ CORPUS: dict[str, Image] = {
         [
             Part(
                 trees.debian(
-                    **{
-                        "etc/mdadm.conf": Link("/sysroot/file"),
-                        "sysroot/file": "ARRAY /dev/md0 UUID=1\n",
-                        "file": Fifo(),
-                    }
+                    **dict[str, trees.File](
+                        {
+                            "etc/mdadm.conf": Link("/sysroot/file"),
+                            "sysroot/file": "ARRAY /dev/md0 UUID=1\n",
+                            "file": Fifo(),
+                        }
+                    )
                 ),
                 uuid=ROOT_UUID,
             )
