@@ -167,7 +167,7 @@ def without_usr(tree: Tree) -> tuple[Tree, Tree]:
     }
 
 
-def red_hat(identity: str, name: str, version: str, line: str, file: str, **more: str | bytes) -> Tree:
+def red_hat(identity: str, name: str, version: str, line: str, file: str, **more: File) -> Tree:
     """One of the family: its release file has that line."""
     return {
         **linux(),
