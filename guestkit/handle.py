@@ -265,7 +265,8 @@ class Guestfs(_native.Handle):
         """Tell what is on the disks of the handle, which is launched. Since 0.3.
 
         Whatever is mounted is unmounted, before and afterwards; nothing is written. One call: `call_timeout`
-        is the time for all of it. The arguments are those of `guestkit.inspect`.
+        is the time for all of it, of which each part has its share; without it, no part has a limit. The
+        arguments are those of `guestkit.inspect`.
         """
         opening = images.OpenOptions()  # of nothing
         return self._inspect_disks(

@@ -42,6 +42,7 @@ def options_of(message: str) -> str:
         ),
         ("choose one with unpack=UnpackLimits(member=…)", "choose one with --member"),
         ("choose a root of", "choose with --root one of"),
+        ("give all disks of the guest together", "give all disks of the guest together, with --one-guest"),
     ):
         message = message.replace(argument, option)
     return _APART.sub(lambda found: f"type: guestkit ls {quote(found[1])} {quote(found[2])}", message)

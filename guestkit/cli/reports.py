@@ -81,7 +81,10 @@ def _disk_facts(found: Inspection) -> Iterator[Fact]:
         layers = [(one.kind, one.name, " ".join(one.members), " ".join(one.devices)) for one in found.layers]
         yield "layers", columns(layers)
     if found.unopened:
-        yield "not opened", columns((one.device, one.reason, one.message) for one in found.unopened)
+        yield (
+            "not opened",
+            columns((one.device, one.reason, options_of(one.message)) for one in found.unopened),
+        )
     yield from _incomplete(found.failures)
 
 

@@ -22,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include "console.hpp"
 #include "generated/guest_files.hpp"
 #include "guestfs.hpp"
 #include "inspect/borrowed.hpp"
@@ -111,10 +112,27 @@ std::optional<std::string> find_small(Guest& g, const std::string& path, std::si
   return bytes;
 }
 
-/// The names in a directory, sorted; none if there is no such directory.
+/// Throws Error with EFBIG for a directory of more names than are read: a guest may have made millions.
+template <class Guest>
+void check_names_of(Guest& g, const std::string& directory) {
+  constexpr std::int64_t most = std::int64_t{16} << 20U;
+  const auto size = g.statns(directory).st_size;
+  if (size > most)
+    throw Error("readdir",
+                printable(directory) + ": its names take " + std::to_string(size) + " bytes, more than the " +
+                    std::to_string(most) + " that are read",
+                EFBIG);
+}
+
+/// The names in a directory, sorted; none if there is no such directory. Throws Error with EFBIG for too many
+/// names.
 template <class Guest>
 string_list names_in(Guest& g, const std::string& directory) {
   string_list names;
+  if (const auto error = attempt([&] { check_names_of(g, directory); })) {
+    if (error->error_number() == EFBIG) throw Error(*error);
+    return names;
+  }
   attempt([&] {
     for (auto& entry : g.readdir(directory))
       if (entry.name != "." && entry.name != "..") names.push_back(std::move(entry.name));

@@ -270,9 +270,9 @@ InspectedDisk add_inspected_disk(Handle& g, const std::string& path, const Inspe
 /// afterwards; nothing is written.
 ///
 /// One call for the limits: Limits::call is the time for all of it, of which each part may take half of what
-/// is left. What fails or takes too long is told in the result; when the appliance had to be ended for it,
-/// what came afterwards is missing, and the handle is of no more use. Throws Error when nothing is known.
-/// Since 0.3.
+/// is left; without that limit, no part has one. What fails or takes too long is told in the result; when the
+/// appliance had to be ended for it, what came afterwards is missing, and the handle is of no more use.
+/// Throws Error when nothing is known. Since 0.3.
 template <class Core, class Guest = detail::borrowed<>>
 Inspection inspect(basic_guestfs<Core>& g, const InspectOptions& options = {}) {
   Guest guest(state_of(g));

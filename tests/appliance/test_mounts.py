@@ -97,6 +97,19 @@ def test_a_chosen_root_is_looked_at_alone(caplog: pytest.LogCaptureFixture) -> N
         assert "choose a root of the filesystems, /dev/sda1 (ext4), /dev/sda2 (ext4)" in caught.value.message
 
 
+def test_what_cannot_be_mounted_is_not_said_to_be() -> None:
+    """`mountpoints` named what fstab has, whether or not it could be mounted."""
+    with launched("broken beside") as g:
+        for root in (None, "/dev/sda1"):
+            mounted = mount_guest(g, root=root)
+            assert mounted.mountpoints == {"/": "/dev/sda1"}
+            assert mounted.system is not None
+            assert mounted.system.mountpoints == {"/": "/dev/sda1", "/broken": "/dev/sda2"}
+            (failure,) = mounted.failures
+            assert failure.message.startswith('/dev/sda2 is not mounted on "/broken": ')
+            assert g.mountpoints() == {"/dev/sda1": "/"}
+
+
 def test_fstab_may_name_a_root_that_is_not_there(caplog: pytest.LogCaptureFixture) -> None:
     """inspect() worked, and ls, cat, cp and open_guest failed, with an explicit root too."""
     caplog.set_level(logging.WARNING, "guestkit")

@@ -1,9 +1,17 @@
 #define BOOST_TEST_MODULE inspect
+#include <boost/algorithm/string/predicate.hpp>
 #include <boost/test/unit_test.hpp>
+#include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <guestkit/inspect.hpp>
+#include <guestkit/guest.hpp>
+#include <initializer_list>
+#include <map>
+#include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "support.hpp"
 
@@ -115,6 +123,155 @@ std::string md_superblock_bytes(std::uint8_t level, std::uint8_t devices, const 
   bytes[72] = static_cast<char>(level);
   bytes[92] = static_cast<char>(devices);
   return bytes;
+}
+
+/// A guest of one filesystem or two, in memory. What it does not have fails, as on a handle without an
+/// appliance.
+struct pretended_guest : borrowed<> {
+  explicit pretended_guest(Guestfs& g) : borrowed<>(state_of(g)) {}
+
+  string_list parts{"/dev/sda1"};
+  // "d", "p", "l" and the target, "-" and the content; "!" cannot be looked at, "?" not be read
+  std::map<std::string, std::string> files{{"/", "d"}};
+  std::map<std::string, std::int64_t> sizes = {};
+  std::vector<std::string> mounted = {};  // "device mountpoint"
+  bool is_dead = false;                   // as far as devices are concerned
+
+  /// Without links on the way, and that of the last name if it is to be followed.
+  std::string resolved(const std::string& path, bool follow, int depth = 0) const {
+    if (depth > 8) throw Error("stat", "Too many levels of symbolic links", ELOOP);
+    std::string plain;
+    for (std::string_view rest = path; !rest.empty();) {
+      const auto name = cut(rest, "/");
+      if (name.empty()) continue;
+      plain.append("/").append(name);
+      const auto found = files.find(plain);
+      if (found == files.end()) throw Error("stat", plain + ": No such file or directory", ENOENT);
+      if (found->second[0] == '!') throw Error("stat", plain + ": Input/output error", EIO);
+      if (found->second[0] != 'l' || (rest.empty() && !follow)) continue;
+      auto target = found->second.substr(1);
+      if (!target.starts_with('/')) target = plain.substr(0, plain.rfind('/') + 1) + target;
+      return resolved(target + (rest.empty() ? "" : "/" + std::string(rest)), follow, depth + 1);
+    }
+    return plain.empty() ? "/" : plain;
+  }
+  StatNS status(const std::string& path, bool follow) const {
+    const auto real = resolved(path, follow);
+    const auto& file = files.at(real);
+    StatNS status{};
+    status.st_mode = file[0] == 'd' ? S_IFDIR : file[0] == 'l' ? S_IFLNK : file[0] == 'p' ? S_IFIFO : S_IFREG;
+    const auto size = sizes.find(real);
+    status.st_size = size == sizes.end() ? static_cast<std::int64_t>(file.size()) - 1 : size->second;
+    return status;
+  }
+  StatNS lstatns(const std::string& path) const { return status(path, false); }
+  StatNS statns(const std::string& path) const { return status(path, true); }
+  std::vector<StatNS> lstatnslist(const std::string& directory, const string_list& names) const {
+    std::vector<StatNS> all;
+    for (const auto& name : names) {
+      StatNS one{};
+      one.st_ino = -1;
+      if (const auto error = attempt([&] { one = lstatns(joined(directory, name)); });
+          error && error->error_number() != ENOENT)
+        throw Error(*error);
+      all.push_back(one);
+    }
+    return all;
+  }
+  string_list readlinklist(const std::string& directory, const string_list& names) const {
+    string_list all;
+    for (const auto& name : names) {
+      const auto found = files.find(joined(directory, name));
+      all.push_back(found != files.end() && found->second[0] == 'l' ? found->second.substr(1) : "");
+    }
+    return all;
+  }
+  std::vector<Dirent> readdir(const std::string& directory) const {
+    const auto real = joined(resolved(directory, true), "");
+    std::vector<Dirent> all;
+    for (const auto& [path, file] : files)
+      if (path.size() > real.size() && path.starts_with(real) &&
+          path.find('/', real.size()) == std::string::npos) {
+        Dirent entry{};
+        entry.ftyp = 'u';  // as on a filesystem that does not keep it
+        entry.name = path.substr(real.size());
+        all.push_back(entry);
+      }
+    return all;
+  }
+  std::string case_sensitive_path(const std::string& path) const {
+    std::string real = "/";
+    for (std::string_view rest = path; !rest.empty();) {
+      const auto name = cut(rest, "/");
+      if (name.empty()) continue;
+      if (name == "..") throw Error("case_sensitive_path", "..", EINVAL);
+      std::string found;
+      for (const auto& entry : readdir(real))
+        if (boost::algorithm::iequals(entry.name, name)) found = entry.name;
+      if (found.empty() && !rest.empty()) throw Error("case_sensitive_path", "not found", ENOENT);
+      real = joined(real, found.empty() ? std::string(name) : found);
+    }
+    return real;
+  }
+  buffer pread(const std::string& path, int count, std::int64_t offset) const {
+    const auto& file = files.at(resolved(path, true));
+    if (file[0] == '?') throw Error("pread", path + ": Input/output error", EIO);
+    const auto part = file.substr(static_cast<std::size_t>(offset) + 1, static_cast<std::size_t>(count));
+    std::unique_ptr<char, c_free> memory(static_cast<char*>(std::malloc(part.size() + 1)));
+    std::memcpy(memory.get(), part.c_str(), part.size() + 1);
+    return {std::move(memory), part.size()};
+  }
+  string_list list_devices() const {
+    if (is_dead) throw Error("list_devices", "Input/output error", EIO);
+    return {"/dev/sda"};
+  }
+  string_list list_partitions() const {
+    if (is_dead) throw Error("list_partitions", "Input/output error", EIO);
+    return parts;
+  }
+  std::int64_t blockdev_getsize64(const std::string& /*device*/) const { return 1 << 30; }
+  hashtable blkid(const std::string& device) const {
+    return {{"TYPE", "ext4"}, {"UUID", "uuid-of-" + device.substr(5)}};
+  }
+  void umount_all() { mounted.clear(); }
+  void mount_ro(const std::string& device, const std::string& mountpoint) {
+    mounted.push_back(device + ' ' + mountpoint);
+  }
+  void mount(const std::string& device, const std::string& mountpoint) {
+    mount_ro(device, mountpoint + " rw");
+  }
+  StatVFS statvfs(const std::string& /*path*/) const { return {}; }
+
+  guest_tree<pretended_guest> tree() { return {*this}; }
+  /// What keeps inspect_os from being asked.
+  std::string fault() {
+    layout<pretended_guest> known(*this);
+    own_inspection<pretended_guest> own(*this, known);
+    own.look_around();
+    return own.fault();
+  }
+  void add(std::initializer_list<std::pair<const std::string, std::string>> more) {
+    for (const auto& [path, file] : more) {
+      for (auto end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1))
+        files.emplace(path.substr(0, end), "d");
+      files[path] = file;
+    }
+  }
+};
+
+struct pretended {
+  Guestfs g = {};
+  pretended_guest guest{g};
+};
+
+std::string text(const std::vector<InspectFailure>& failures) {
+  std::string all;
+  for (const auto& failure : failures) all += failure.part + ": " + failure.message + '\n';
+  return all;
+}
+
+bool has(const std::string& whole, const std::string& part) {
+  return whole.find(part) != std::string::npos;
 }
 
 }  // namespace
@@ -372,7 +529,7 @@ BOOST_AUTO_TEST_CASE(a_volume_group_with_a_missing_disk_says_which_and_what_to_d
   BOOST_TEST(
       found.unopened[0].message ==
       "of the 2 physical volumes of the volume group vg-a, 1 is missing (1QqrCs-eheq-6C2p); give all disks "
-      "of the guest in one call (--one-guest DISK DISK..., in Python a list)");
+      "of the guest together");
 }
 
 BOOST_AUTO_TEST_CASE(a_member_of_an_array_knows_how_many_there_are) {
@@ -383,6 +540,165 @@ BOOST_AUTO_TEST_CASE(a_member_of_an_array_knows_how_many_there_are) {
   BOOST_TEST(block->devices == 3U);
   BOOST_TEST(!md_superblock_in(std::string(256, '\0')).has_value());
   BOOST_TEST(!md_superblock_in("short").has_value());
+}
+
+BOOST_AUTO_TEST_CASE(the_name_of_an_array_reaches_no_terminal) {
+  struct array_member : escaped_disk {
+    string_list list_partitions() { return {"/dev/sda1"}; }
+    hashtable blkid(const std::string& /*device*/) {
+      return {{"TYPE", "linux_raid_member"}, {"VERSION", "1.2"}, {"UUID", "u"}};
+    }
+    buffer pread_device(const std::string& /*device*/, int /*count*/, std::int64_t /*offset*/) {
+      const auto bytes = md_superblock_bytes(1, 2, "\x1b[2Jevil");
+      std::unique_ptr<char, c_free> memory(static_cast<char*>(std::malloc(bytes.size())));
+      std::memcpy(memory.get(), bytes.data(), bytes.size());
+      return {std::move(memory), bytes.size()};
+    }
+  } guest;
+  Inspection found;
+  layout<array_member>(guest).describe(found);
+  BOOST_REQUIRE_EQUAL(found.unopened.size(), 1U);
+  BOOST_TEST(has(found.unopened[0].message, "the array \"\\x1b[2Jevil\" (raid1)"), found.unopened[0].message);
+}
+
+BOOST_AUTO_TEST_CASE(what_differs_is_escaped) {
+  const InspectedSystem ours{.hostname = "\x1b[2J"}, theirs{.hostname = "a"};
+  BOOST_TEST(differences(ours, theirs) == string_list{"hostname: \\x1b[2J instead of a"},
+             boost::test_tools::per_element());
+}
+
+// What keeps others from an end.
+
+BOOST_FIXTURE_TEST_CASE(a_windows_is_looked_for_where_libguestfs_looks, pretended) {
+  guest.add({{"/WinNT/System32/Config/SOFTWARE", "-hive"}, {"/WinNT/System32/Config/system", "-hive"}});
+  BOOST_TEST(guest.fault() == "");
+  guest.files["/WinNT/System32/Config/system"] = "p";
+  BOOST_TEST(guest.fault() == "on /dev/sda1, \"/WinNT/System32/Config/system\" is a FIFO");
+  guest.files = {{"/", "d"}};
+  guest.add({{"/real/system32/config/software", "-hive"}, {"/WINDOWS", "lreal"}});
+  BOOST_TEST(guest.fault() == "on /dev/sda1, \"/WINDOWS\" is a symlink");
+  guest.files["/WINDOWS"] = "d";
+  guest.add({{"/WINDOWS/System32", "l/real/system32"}});
+  BOOST_TEST(guest.fault() == "on /dev/sda1, \"/WINDOWS/System32\" is a symlink");
+}
+
+BOOST_FIXTURE_TEST_CASE(a_link_called_win_kept_every_disk_from_being_inspected, pretended) {
+  guest.add({{"/win", "l/mnt/c"}, {"/mnt/c", "d"}, {"/windows", "lnowhere"}, {"/reactos", "lreactos"}});
+  BOOST_TEST(guest.fault() == "");
+}
+
+BOOST_FIXTURE_TEST_CASE(boot_ini_names_any_directory, pretended) {
+  guest.add({{"/Boot.ini", "-[operating systems]\r\nmulti(0)disk(0)rdisk(0)partition(1)\\My\\Own=\"x\"\r\n"},
+             {"/elsewhere/own/system32/config/system", "-hive"},
+             {"/my", "l/elsewhere"}});
+  BOOST_TEST(guest.fault() == "on /dev/sda1, \"/my\" is a symlink");
+  guest.files["/my"] = "l/nowhere";
+  BOOST_TEST(guest.fault() == "");
+  guest.files["/Boot.ini"] = "p";
+  BOOST_TEST(guest.fault() == "on /dev/sda1, /Boot.ini is a FIFO");
+  for (const auto* odd :
+       {"partition(", "partition(1)", "=partition()\\x", "partition(1)\\..\\..\\x=", "\xff"})
+    systemroots_in(odd);
+}
+
+BOOST_FIXTURE_TEST_CASE(librpm_reads_macros_in_many_places, pretended) {
+  const auto obstacle = [&] { return rpm_obstacles<pretended_guest>(guest.tree()).find(); };
+  guest.add({{"/usr/lib/rpm/macros", "-%x y"}, {"/usr/lib/rpm/platform/x86_64-linux/macros", "-%x y"}});
+  BOOST_TEST(obstacle() == "");
+  for (const std::string file : {"/usr/lib/rpm/platform/x86_64-linux/macros", "/usr/lib/rpm/redhat/macros",
+                                 "/etc/rpm/x86_64-linux/macros", "/usr/lib/rpm/macros.d/macros.x",
+                                 "/etc/rpm/macros.x", "/etc/passwd", "/var/lib/rpm/.rpm.lock"}) {
+    const auto before = guest.files;
+    guest.add({{file, "p"}});
+    BOOST_TEST(obstacle() == file + " is a FIFO");
+    guest.files[file] = "l/pipe";
+    guest.files["/pipe"] = "p";
+    BOOST_TEST(obstacle() == file + " is a FIFO");
+    guest.files[file] = "lnowhere";
+    BOOST_TEST(obstacle() == "", file);
+    guest.files = before;
+  }
+  guest.sizes["/usr/lib/rpm/macros"] = std::int64_t{1} << 40U;
+  BOOST_TEST(has(obstacle(), "/usr/lib/rpm/macros has 1099511627776 bytes, more than"));
+  guest.sizes = {{"/usr/lib/rpm", 17 << 20}};
+  BOOST_TEST(has(obstacle(), "/usr/lib/rpm: its names take"));
+  guest.sizes.clear();
+  for (int i = 0; i < 600; ++i) guest.files["/etc/rpm/" + std::to_string(i)] = "d";
+  guest.add({{"/etc/rpm", "d"}});
+  BOOST_TEST(has(obstacle(), "more than 500 directories"));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_directory_of_millions_of_names_costs_its_part, pretended) {
+  guest.add({{"/lib/modules", "d"}, {"/boot/vmlinuz-6.1", "-kernel"}, {"/etc/rc3.d", "d"}});
+  guest.sizes["/lib/modules"] = 17 << 20;
+  for (int i = 0; i < 10'005; ++i) guest.files["/etc/rc3.d/S01x" + std::to_string(i)] = "-";
+  InspectedSystem system{.type = "linux"};
+  part_runner run(state_of(g));
+  add_parts(guest.tree(), InspectPart::kernels | InspectPart::services | InspectPart::machine_id, system,
+            run);
+  BOOST_TEST(system.services.size() == 10'000U);
+  BOOST_TEST(text(system.failures) ==
+             "kernels: /lib/modules: its names take 17825792 bytes, more than the 16777216 that are read\n"
+             "services: 5 were left out: more than 10000 are not told\n");
+}
+
+// What fails costs itself.
+
+BOOST_FIXTURE_TEST_CASE(a_program_that_cannot_be_read_cost_the_whole_system, pretended) {
+  guest.add({{"/etc/os-release", "-ID=debian\nPRETTY_NAME=\"Debian\"\nVERSION_ID=12.5\n"},
+             {"/etc/fstab", "-"},
+             {"/etc/hostname", "-web\n"},
+             {"/bin/bash", "?"}});
+  layout<pretended_guest> known(guest);
+  const auto system = fast_inspection<pretended_guest>(guest, known).read_alone("/dev/sda1");
+  BOOST_REQUIRE(system);
+  BOOST_TEST(system->distro == "debian");
+  BOOST_TEST(system->hostname == "web");
+  BOOST_TEST(text(system->failures) == "arch: /bin/bash cannot be read: /bin/bash: Input/output error\n");
+  guest.files["/etc"] = "!";
+  BOOST_TEST(!fast_inspection<pretended_guest>(guest, known).read_alone("/dev/sda1").has_value());
+}
+
+BOOST_FIXTURE_TEST_CASE(an_error_before_the_systems_costs_itself, pretended) {
+  guest.is_dead = true;
+  const InspectOptions options;
+  const auto found = inspection<pretended_guest>(guest, options).run({{.format = "raw", .virtual_size = 7}});
+  BOOST_REQUIRE_EQUAL(found.disks.size(), 1U);
+  BOOST_TEST(found.disks[0].virtual_size == 7U);
+  BOOST_TEST(has(text(found.failures), "disks: Input/output error\n"), text(found.failures));
+  BOOST_TEST(has(text(found.failures), "filesystems: Input/output error\n"), text(found.failures));
+  BOOST_TEST(has(text(found.failures), "operating_systems: "), text(found.failures));
+}
+
+// mount_guest().
+
+BOOST_FIXTURE_TEST_CASE(a_chosen_root_is_read_as_one_that_was_found, pretended) {
+  guest.parts = {"/dev/sda1", "/dev/sda2"};
+  guest.add({{"/etc/os-release", "-ID=nixos\nVERSION_ID=24.05\n"},
+             {"/etc/fstab", "lstatic/fstab"},
+             {"/etc/static/fstab", "-UUID=uuid-of-sda2 /data ext4 defaults 0 2\n"},
+             {"/data", "d"}});
+  for (const bool readonly : {true, false}) {
+    const MountOptions chosen{.root = "/dev/sda1", .readonly = readonly};
+    const auto mounted = guest_mounting<pretended_guest>(guest, chosen).run();
+    BOOST_REQUIRE(mounted.system);
+    BOOST_TEST(mounted.system->distro == "nixos");
+    const std::string how = readonly ? "" : " rw";
+    BOOST_TEST(guest.mounted == (string_list{"/dev/sda1 /" + how, "/dev/sda2 /data" + how}),
+               boost::test_tools::per_element());
+    BOOST_REQUIRE_EQUAL(mounted.mountpoints.size(), 2U);
+    BOOST_TEST(mounted.mountpoints[1].first == "/data");
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(usr_alone_is_mounted_once, pretended) {
+  guest.add({{"/bin", "d"}, {"/usr", "d"}, {"/lib/os-release", "-ID=fedora\nVERSION_ID=40\n"}});
+  const MountOptions found;
+  const auto mounted = guest_mounting<pretended_guest>(guest, found).run();
+  BOOST_TEST(guest.mounted == string_list{"/dev/sda1 /"}, boost::test_tools::per_element());
+  BOOST_REQUIRE_EQUAL(mounted.mountpoints.size(), 1U);
+  BOOST_TEST(mounted.mountpoints[0].first == "/");
+  BOOST_TEST(has(text(mounted.failures), "only /usr was found"));
 }
 
 // The parts, each in its share of the time.

@@ -414,6 +414,11 @@ def named(g: Guestfs, disk: str) -> None:
     _root(g, f"{disk}1", trees.debian(**changes))
 
 
+_ENDLESS_MACROS: dict[str, File] = {
+    "var/lib/rpm/rpmdb.sqlite": b"no database",
+    "usr/lib/rpm/macros": Fifo(),
+}
+
 ALPINE = Image([Part(trees.alpine())], fast=True, systems=[("alpinelinux", 3, 19, "alpine")])
 
 #: What must not hang who opens it, and what is said of it.
@@ -527,6 +532,20 @@ CORPUS: dict[str, Image] = {
         fast=True,
         systems=[("fedora", 39, 0, "fedora")],
         facts={"package_management": "dnf", "locale": "en_US.UTF-8"},
+    ),
+    "broken beside": Image(
+        [
+            Part(
+                trees.debian(
+                    **{"etc/fstab": ROOT_ENTRY + "LABEL=broken /broken ext4 defaults 0 2\n", "broken": None}
+                ),
+                uuid=ROOT_UUID,
+            ),
+            Part({}, label="broken", spoil=[(1024 + 24, bytes(32)), (1024 + 56, b"\x53\xef")]),
+        ],
+        systems=[("debian", 12, 5, "debian12")],
+        told=['/dev/sda2 is not mounted on "/broken": '],
+        unopened=["damaged"],
     ),
     "fedora unreadable packages": Image(
         [
@@ -859,17 +878,11 @@ CORPUS: dict[str, Image] = {
     "manjaro": Image(
         [
             Part(
-                trees.unknown(
-                    "manjaro",
-                    "Manjaro",
-                    "23.1",
-                    **dict[str, trees.File](
-                        {
-                            "var/lib/pacman/local/a-1-1/desc": "%NAME%\na\n\n%VERSION%\n1-1\n\n%ARCH%\nany\n",
-                            "var/lib/pacman/local/b-1-1/desc": Fifo(),
-                        }
-                    ),
-                ),
+                {
+                    **trees.unknown("manjaro", "Manjaro", "23.1"),
+                    "var/lib/pacman/local/a-1-1/desc": "%NAME%\na\n\n%VERSION%\n1-1\n\n%ARCH%\nany\n",
+                    "var/lib/pacman/local/b-1-1/desc": Fifo(),
+                },
                 label="root",
             )
         ],
@@ -959,15 +972,13 @@ CORPUS: dict[str, Image] = {
                     "9.3",
                     "AlmaLinux release 9.3 (Shamrock)",
                     "almalinux-release",
-                    **dict[str, trees.File](
-                        {"var/lib/rpm/rpmdb.sqlite": b"no database", "usr/lib/rpm/macros": Fifo()}
-                    ),
+                    **_ENDLESS_MACROS,
                 ),
                 label="root",
             )
         ],
         systems=[("redhat-based", 9, 3, "almalinux")],
-        told=["librpm would wait for /usr/lib/rpm/macros, which is a FIFO"],
+        told=["librpm would find no end, since /usr/lib/rpm/macros is a FIFO"],
     ),
     "files of fifos": Image(
         [
@@ -996,15 +1007,12 @@ CORPUS: dict[str, Image] = {
     "a link out of the guest": Image(
         [
             Part(
-                trees.debian(
-                    **dict[str, trees.File](
-                        {
-                            "etc/mdadm.conf": Link("/sysroot/file"),
-                            "sysroot/file": "ARRAY /dev/md0 UUID=1\n",
-                            "file": Fifo(),
-                        }
-                    )
-                ),
+                {
+                    **trees.debian(),
+                    "etc/mdadm.conf": Link("/sysroot/file"),
+                    "sysroot/file": "ARRAY /dev/md0 UUID=1\n",
+                    "file": Fifo(),
+                },
                 uuid=ROOT_UUID,
             )
         ],

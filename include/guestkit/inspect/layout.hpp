@@ -301,8 +301,7 @@ class layout {
   static std::string counted(std::size_t count, const std::string& thing) {
     return std::to_string(count) + ' ' + thing + (count == 1 ? "" : "s");
   }
-  static constexpr const char* all_disks =
-      "; give all disks of the guest in one call (--one-guest DISK DISK..., in Python a list)";
+  static constexpr const char* all_disks = "; give all disks of the guest together";
 
   static std::string told_missing(const std::string& group, std::size_t all, const string_list& missing) {
     std::string uuids;

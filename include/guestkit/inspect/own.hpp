@@ -104,6 +104,24 @@ inline std::optional<ostree_entry> ostree_entry_in(std::string_view text) {
   return entry;
 }
 
+/// Where boot.ini says that there is a Windows. More than libguestfs takes, rather than less.
+inline std::vector<std::string> systemroots_in(std::string_view text) {
+  constexpr std::size_t most = 100, longest = 4096;
+  std::vector<std::string> roots;
+  for (auto line : lines_of(text)) {
+    std::string folded;
+    for (const char c : line) folded += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    const auto partition = folded.find("partition(");
+    const auto begin = partition == std::string::npos ? partition : folded.find(')', partition);
+    if (begin == std::string::npos) continue;
+    std::string root(line.substr(begin + 1));
+    root = root.substr(0, root.find('='));
+    std::ranges::replace(root, '\\', '/');
+    if (root.starts_with('/') && root.size() <= longest && roots.size() < most) roots.push_back(root);
+  }
+  return roots;
+}
+
 template <class Guest>
 class own_inspection {
  public:
@@ -191,25 +209,20 @@ class own_inspection {
   }
 
   void look_at(const std::string& device) {
-    std::set<std::string> names;
-    attempt([&] {
-      for (const auto& entry : g_.readdir("/")) {
-        std::string folded;
-        for (const char c : entry.name)
-          folded += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-        check_windows(device, folded, entry.ftyp);
-        names.insert(entry.name);
-      }
-    });
+    check_windows(device);
     if (const auto fault = fault_for_augeas(g_)) object(device, *fault);
     read_boot_entries();
-    if (names.contains("ostree") && files().has_directory("/ostree/deploy"))
-      places_.push_back({.device = device, .is_ostree = true});
-    if (names.contains("etc") && has_release("")) {
+    if (files().has_directory("/ostree/deploy")) places_.push_back({.device = device, .is_ostree = true});
+    bool has_etc = false;
+    attempt([&] {
+      g_.lstatns("/etc");
+      has_etc = true;
+    });
+    if (has_etc && has_release("")) {
       places_.push_back({.device = device});
-    } else if (names.contains("bin") && names.contains("lib") && files().has_file("/lib/os-release")) {
+    } else if (files().has_directory("/bin") && files().has_file("/lib/os-release")) {
       usrs_.push_back(device);
-    } else if (names.contains("etc") || is_root_label(layout_.fact(device, "LABEL"))) {
+    } else if (has_etc || is_root_label(layout_.fact(device, "LABEL"))) {
       bare_roots_.push_back(device);
     }
   }
@@ -225,17 +238,48 @@ class own_inspection {
     if (fault_.empty()) fault_ = "on " + printable(device) + ", " + why;
   }
 
-  /// libguestfs opens the registry behind the guest's root, but does not stay there.
-  void check_windows(const std::string& device, const std::string& name, char type) {
-    constexpr std::array roots{"windows", "winnt", "win32", "win", "reactos"};
-    if (type == 'l' && std::find(roots.begin(), roots.end(), name) != roots.end())
-      object(device, "/" + name + " is a symlink");
+  /// libguestfs opens the registry of a Windows from outside of the guest's root, and boot.ini, which may say
+  /// where that Windows is, without looking at what it is.
+  void check_windows(const std::string& device) {
+    for (const auto* root : {"/windows", "/winnt", "/win32", "/win", "/reactos"})
+      check_registry(device, root);
+    const auto file = as_windows_has_it("/boot.ini");
+    if (!file) return;
+    const auto found = files().look(*file, small_file);
+    if (found.kind == FileKind::directory || (!found.obstacle.empty() && found.kind == FileKind::unknown))
+      return;  // it cannot be opened
+    if (!found.obstacle.empty()) return object(device, found.obstacle);
+    const auto text = files().text(*file);
+    for (const auto& root : systemroots_in(text.value_or(""))) check_registry(device, root);
+  }
+
+  void check_registry(const std::string& device, const std::string& root) {
+    const auto directory = as_windows_has_it(root + "/system32/config");
+    if (!directory) return;
+    for (const std::string name : {"software", "system"}) {
+      const auto hive = as_windows_has_it(*directory + "/" + name);
+      if (!hive) continue;
+      const auto fault = fault_of_path(g_, *hive, FileKind::regular);
+      if (fault && !fault->is_missing) object(device, fault->why);
+    }
+  }
+
+  /// What a path leads to where letters have no case, as libguestfs takes it; nothing where there is none.
+  std::optional<std::string> as_windows_has_it(const std::string& path) {
+    std::optional<std::string> found;
+    attempt([&] {
+      auto real = g_.case_sensitive_path(path);
+      g_.lstatns(real);
+      found = std::move(real);
+    });
+    return found;
   }
 
   void read_boot_entries() {
     constexpr std::size_t most = 64;
     for (const std::string directory : {"/loader/entries", "/boot/loader/entries"}) {
-      const auto names = names_in(g_, directory);
+      string_list names;
+      attempt([&] { names = names_in(g_, directory); });  // too many are none
       for (std::size_t i = 0; i < std::min(most, names.size()); ++i)
         if (names[i].ends_with(".conf"))
           if (const auto text = find_small(g_, joined(directory, names[i])))

@@ -113,7 +113,7 @@ package_list packages_below(const guest_tree<Guest>& files, const std::string& e
     try {
       for (auto& app : read(read_small(files.g, files.path(file)))) all.packages.push_back(std::move(app));
     } catch (const doubt& reason) {
-      all.leave_out(files.path(file) + " has " + reason.reason);
+      all.leave_out(printable(files.path(file)) + " has " + reason.reason);
     }
   }
   if (names.size() > most_packages) {
@@ -155,30 +155,72 @@ InspectedApplication application(const Application& app) {
           .description = app.app2_description};
 }
 
-/// The file for which librpm would wait, for ever; empty: none. libguestfs runs it in the guest's tree, where
-/// it reads all of these.
+/// What keeps librpm from an end; empty: nothing. libguestfs runs it in the guest's tree, where it reads
+/// whatever macros, settings and names of users there are.
 template <class Guest>
-std::string obstacle_of_rpm(const guest_tree<Guest>& files) {
-  const auto blocks = [&](const std::string& file) {
-    const auto kind = files.look(file, 0).kind;
-    return kind == FileKind::fifo || kind == FileKind::character_device || kind == FileKind::block_device;
-  };
-  for (const auto* file :
-       {"/etc/rpmrc", "/root/.rpmrc", "/root/.rpmmacros", "/.rpmrc", "/.rpmmacros", "/etc/passwd",
-        "/etc/group", "/etc/nsswitch.conf", "/proc/cpuinfo", "/proc/self/auxv"})
-    if (blocks(file)) return file;
-  for (const std::string directory :
-       {"/usr/lib/rpm", "/usr/lib/rpm/macros.d", "/usr/lib/rpm/fileattrs", "/etc/rpm", "/var/lib/rpm",
-        "/usr/lib/sysimage/rpm", "/usr/share/rpm"}) {
+class rpm_obstacles {
+ public:
+  explicit rpm_obstacles(const guest_tree<Guest>& files) : files_(files) {}
+
+  std::string find() {
+    for (const auto* file :
+         {"/etc/rpmrc", "/root/.rpmrc", "/root/.rpmmacros", "/.rpmrc", "/.rpmmacros", "/etc/passwd",
+          "/etc/group", "/etc/nsswitch.conf", "/proc/cpuinfo", "/proc/self/auxv"})
+      look(file, most_bytes);
+    // Such as /usr/lib/rpm/platform/x86_64-linux/macros.
+    for (const auto* directory : {"/usr/lib/rpm", "/etc/rpm"}) look_below(directory, 2, most_bytes);
+    // The database has a limit of its own.
+    for (const auto* directory : {"/var/lib/rpm", "/usr/lib/sysimage/rpm", "/usr/share/rpm"})
+      look_below(directory, 0, most_bytes_of("rpm"));
+    return found_;
+  }
+
+ private:
+  /// A hundred times more than real ones have; beside the macros there are programs.
+  static constexpr std::uint64_t most_bytes = std::uint64_t{16} << 20U;
+  static constexpr std::size_t most_directories = 500;
+
+  /// Links are followed.
+  FileKind look(const std::string& file, std::uint64_t most) {
+    const auto seen = files_.look(file, most);
+    switch (seen.kind) {
+      case FileKind::regular:
+      case FileKind::fifo:
+      case FileKind::character_device:
+      case FileKind::block_device:
+        if (found_.empty()) found_ = seen.obstacle;
+        break;
+      default:  // what cannot be opened ends at once
+        break;
+    }
+    return seen.kind;
+  }
+
+  void look_below(const std::string& directory, int depth, std::uint64_t most) {
+    if (!found_.empty()) return;
+    if (++directories_ > most_directories) {
+      found_ = "there are more than " + std::to_string(most_directories) + " directories of its files";
+      return;
+    }
     std::vector<GuestFile> entries;
-    attempt([&] { entries = list_directory(files.g, files.path(directory)); });
+    const auto error = attempt([&] {
+      check_names_of(files_.g, files_.path(directory));
+      entries = list_directory(files_.g, files_.path(directory));
+    });
+    if (error && error->error_number() == EFBIG) found_ = error->message();
     for (const auto& entry : entries) {
       const auto file = joined(directory, entry.path.substr(entry.path.rfind('/') + 1));
-      if (entry.kind != FileKind::regular && entry.kind != FileKind::directory && blocks(file)) return file;
+      const bool is_usual =
+          entry.kind == FileKind::directory || (entry.kind == FileKind::regular && entry.size <= most);
+      const auto kind = is_usual ? entry.kind : look(file, most);
+      if (kind == FileKind::directory && depth > 0) look_below(file, depth - 1, most);
     }
   }
-  return {};
-}
+
+  const guest_tree<Guest>& files_;
+  std::size_t directories_ = 0;
+  std::string found_;
+};
 
 /// Lists the packages and tells whether these are all.
 /// @param of_libguestfs  the format in which libguestfs lists this root's packages, "unknown" for none; no
@@ -208,7 +250,7 @@ void add_applications(const guest_tree<Guest>& files, InspectedSystem& system,
     for (const auto& other : other_databases)
       if (const std::string path(other.path); files.has_directory(path))
         return incomplete("nobody here reads packages of the format " + std::string(other.format) +
-                          ", which are in " + files.path(path));
+                          ", which are in " + printable(files.path(path)));
     return incomplete("there is no package database: none of dpkg, apk, pacman or rpm");
   }
   if (!found->obstacle.empty()) return incomplete("the package database cannot be read: " + found->obstacle);
@@ -217,12 +259,11 @@ void add_applications(const guest_tree<Guest>& files, InspectedSystem& system,
     if (!of_libguestfs) throw doubt{"packages of the format rpm"};
     if (format != *of_libguestfs)
       return incomplete(
-          "the package database " + found->path +
+          "the package database " + printable(found->path) +
           " was not read: libguestfs lists packages of the format rpm only for the distributions that "
           "it knows");
-    if (const auto file = obstacle_of_rpm(files); !file.empty())
-      return incomplete("the package database was not read: librpm would wait for " + file + ", which is " +
-                        told_kind(files.look(file, 0).kind));
+    if (const auto why = rpm_obstacles<Guest>(files).find(); !why.empty())
+      return incomplete("the package database was not read: librpm would find no end, since " + why);
     ask_libguestfs();
   } else if (of_libguestfs && format == *of_libguestfs && is_usual(found->database) && format != "pacman") {
     ask_libguestfs();
@@ -235,11 +276,12 @@ void add_applications(const guest_tree<Guest>& files, InspectedSystem& system,
         return incomplete("packages were left out (" + std::to_string(list.left_out) + "): " + list.reason);
     } catch (const doubt& reason) {
       if (!of_libguestfs) throw;
-      return incomplete("the package database " + found->path + " has " + reason.reason);
+      return incomplete("the package database " + printable(found->path) + " has " + reason.reason);
     }
   }
   if (system.applications.empty())
-    incomplete("the package database " + found->path + " is there, but no package could be read from it");
+    incomplete("the package database " + printable(found->path) +
+               " is there, but no package could be read from it");
 }
 
 }  // namespace guestkit::detail

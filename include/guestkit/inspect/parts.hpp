@@ -30,11 +30,23 @@ void add_users(const guest_tree<Guest>& files, InspectedSystem& system) {
   system.users = users_of(read_small(files.g, files.path("/etc/passwd")));
 }
 
+/// A list that a guest may have made as long as it likes.
+template <class List>
+void cut_short(List& list, const char* part, InspectedSystem& system) {
+  constexpr std::size_t most = 10'000;
+  if (list.size() <= most) return;
+  system.failures.push_back({.part = part,
+                             .message = std::to_string(list.size() - most) + " were left out: more than " +
+                                        std::to_string(most) + " are not told"});
+  list.resize(most);
+}
+
 template <class Guest>
 void add_kernels(const guest_tree<Guest>& files, InspectedSystem& system) {
   auto modules = files.names("/lib/modules");
   if (modules.empty()) modules = files.names("/usr/lib/modules");
   system.kernels = kernels_of(modules, files.names("/boot"));
+  cut_short(system.kernels, "kernels", system);
 }
 
 /// systemd's units that some target wants, SysV's links of the usual runlevel, OpenRC's default level.
@@ -54,6 +66,7 @@ void add_services(const guest_tree<Guest>& files, InspectedSystem& system) {
   std::sort(found.begin(), found.end());
   found.erase(std::unique(found.begin(), found.end()), found.end());
   system.services = std::move(found);
+  cut_short(system.services, "services", system);
 }
 
 template <class Guest>
@@ -85,7 +98,7 @@ void add_network(const guest_tree<Guest>& files, InspectedSystem& system) {
        [&](const auto& text, const auto& path) { all.push_back(networkd(text, path)); });
   each("/etc/netplan", ending(".yaml"), [&](const auto&, const auto& path) {
     system.failures.push_back(
-        {.part = "network", .message = path + ": guestkit does not read netplan's YAML"});
+        {.part = "network", .message = printable(path) + ": guestkit does not read netplan's YAML"});
   });
 }
 
