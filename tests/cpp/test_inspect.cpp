@@ -623,7 +623,7 @@ BOOST_FIXTURE_TEST_CASE(librpm_reads_macros_in_many_places, pretended) {
   guest.sizes = {{"/usr/lib/rpm", 17 << 20}};
   BOOST_TEST(has(obstacle(), "/usr/lib/rpm: its names take"));
   guest.sizes.clear();
-  for (int i = 0; i < 600; ++i) guest.files["/etc/rpm/" + std::to_string(i)] = "d";
+  for (int i = 0; i < 600; ++i) guest.add({{"/etc/rpm/" + std::to_string(i), "d"}});
   guest.add({{"/etc/rpm", "d"}});
   BOOST_TEST(has(obstacle(), "more than 500 directories"));
 }
@@ -631,7 +631,7 @@ BOOST_FIXTURE_TEST_CASE(librpm_reads_macros_in_many_places, pretended) {
 BOOST_FIXTURE_TEST_CASE(a_directory_of_millions_of_names_costs_its_part, pretended) {
   guest.add({{"/lib/modules", "d"}, {"/boot/vmlinuz-6.1", "-kernel"}, {"/etc/rc3.d", "d"}});
   guest.sizes["/lib/modules"] = 17 << 20;
-  for (int i = 0; i < 10'005; ++i) guest.files["/etc/rc3.d/S01x" + std::to_string(i)] = "-";
+  for (int i = 0; i < 10'005; ++i) guest.add({{"/etc/rc3.d/S01x" + std::to_string(i), "-"}});
   InspectedSystem system{.type = "linux"};
   part_runner run(state_of(g));
   add_parts(guest.tree(), InspectPart::kernels | InspectPart::services | InspectPart::machine_id, system,
