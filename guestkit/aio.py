@@ -337,13 +337,25 @@ class AsyncGuestfs(AsyncActions):
         readonly: bool = True,
         format: StrOrBytesPath | None = None,
         backing: Backing = "refuse",
+        protocols: Iterable[StrOrBytesPath] = ("file",),
+        in_use: InUse = "allow",
+        blocksize: int | None = None,
         unpack: UnpackLimits | None = UNPACK,
         on_cancel: OnCancel = "end",
     ) -> Coroutine[Any, Any, list[ImageInfo]]:
         """Add all disks of a guest, before `launch`: as `Guestfs.open_disks`. Since 0.3."""
 
         def call(handle: Guestfs) -> list[ImageInfo]:
-            return handle.open_disks(disks, readonly=readonly, format=format, backing=backing, unpack=unpack)
+            return handle.open_disks(
+                disks,
+                readonly=readonly,
+                format=format,
+                backing=backing,
+                protocols=protocols,
+                in_use=in_use,
+                blocksize=blocksize,
+                unpack=unpack,
+            )
 
         return self._submit("open_disks", call, on_cancel=on_cancel)
 

@@ -44,16 +44,15 @@ class inspection {
     g_.umount_all();
     found_.disks = std::move(disks);
     const auto keys = readable_keys(g_, options_.keys);
-    run_(found_.failures, "disks", [&] { name_disks(); });
+    told("disks", [&] { name_disks(); });
     if (!keys.empty()) {
       step("opening encrypted disks");
-      run_(found_.failures, "keys", [&] { layout_.unlock(keys); });
+      told("keys", [&] { layout_.unlock(keys); });
     }
     found_.provenance.guestkit = GUESTKIT_VERSION;
     found_.provenance.libguestfs = version();
     step("looking for operating systems");
-    if (wants(InspectPart::filesystems))
-      run_(found_.failures, "filesystems", [&] { layout_.describe(found_); });
+    if (wants(InspectPart::filesystems)) told("filesystems", [&] { layout_.describe(found_); });
     find_systems();
     if (wants(InspectPart::filesystems)) {
       step("looking at the filesystems");
@@ -71,6 +70,12 @@ class inspection {
     if (options_.step) options_.step(what);
   }
   bool wants(InspectPart part) const noexcept { return options_.parts & part; }
+
+  /// What comes before there is a report to lose: an appliance that ends in it is the disk's error.
+  template <class Body>
+  void told(const char* part, Body&& body) {
+    if (const auto error = attempt(body)) found_.failures.push_back(failure(part, *error));
+  }
 
   void name_disks() {
     const auto& devices = layout_.disks();

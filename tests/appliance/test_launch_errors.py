@@ -51,7 +51,7 @@ def test_a_disk_that_another_process_writes(disk: Path) -> None:
         g.add_drive(disk, format="raw")
         error = failure(g)
     assert error.cause == "disk_locked"
-    assert "read-only" in error.hint
+    assert "open_disk, which takes no lock" in error.hint
     assert str(disk) in str(error)
     assert any('"write" lock' in line for line in error.console)
 

@@ -243,7 +243,14 @@ def test_launches_that_fail(g: Guestfs, tmp_path: Path) -> None:
     assert leaks(failing(g.launch)) == {}
 
 
-INSPECTING: dict[str, Any] = {"parts": (), "keys": (), "mode": "auto", "verify": False, "step": None}
+INSPECTING: dict[str, Any] = {
+    "parts": (),
+    "keys": (),
+    "mode": "auto",
+    "verify": False,
+    "step": None,
+    "opening": images.OpenOptions(),
+}
 
 
 def check_disk() -> None:

@@ -317,12 +317,14 @@ mountpoint_list mount_behind_root(Guest& g, mountpoint_list& mountpoints, bool r
   constexpr std::size_t most = 100;
   std::size_t count = 0;
   mountpoint_list kept, mounted;
-  for (auto& [mountpoint, device] : mountpoints) {
+  for (const auto& place : mountpoints) {
+    const auto& mountpoint = place.first;
+    const auto& device = place.second;
     if (mountpoint == "/") {
       kept.emplace_back(mountpoint, device);
       continue;
     }
-    const auto refuse = [&, &mountpoint = mountpoint, &device = device](const std::string& why) {
+    const auto refuse = [&](const std::string& why) {
       failures.push_back(
           {.part = "mountpoints",
            .message = printable(device) + " is not mounted on " + excerpt(mountpoint) + ": " + why});
