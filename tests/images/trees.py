@@ -356,3 +356,5 @@ def write(tree: Tree, directory: Path) -> None:
             os.mkfifo(path)
         else:
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
+            if isinstance(content, bytes) and content.startswith(b"\x7fELF"):
+                path.chmod(0o755)  # a program
