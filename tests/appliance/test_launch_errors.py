@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import subprocess
-import time
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -125,11 +125,15 @@ def test_a_shutdown_during_another_threads_launch_is_no_crash(disk: Path) -> Non
     with Guestfs(accel="tcg") as g, ThreadPoolExecutor(2) as threads:
         g.add_drive(disk, format="raw", readonly=True)
         shutdowns: list[Future[None]] = []
+        begun = threading.Event()
+
+        def shutdown() -> None:
+            begun.set()
+            g.shutdown()
 
         def during_the_launch(*event: object) -> None:
-            shutdowns.append(threads.submit(g.shutdown))
-            while not shutdowns[0].running():
-                time.sleep(0)
+            shutdowns.append(threads.submit(shutdown))
+            begun.wait()
 
         g.set_event_callback(during_the_launch, Event.LAUNCH_DONE)
         threads.submit(g.launch).result()

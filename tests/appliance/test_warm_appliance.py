@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -364,8 +364,9 @@ def test_a_restore_that_the_host_holds_up_is_waited_for(warm: Appliance, disk: P
         launch = threads.submit(g.launch)
         qemu = restoring_qemu()
         os.kill(qemu, signal.SIGSTOP)
-        time.sleep(40)  # more than a restore is given, while it can run
+        ended = wait([launch], timeout=40).done  # a restore is given less, while it can run
         os.kill(qemu, signal.SIGCONT)
+        assert not ended
         launch.result()
         assert (how(g).mode, how(g).reason) == ("warm", "")
 

@@ -163,10 +163,12 @@ class rpm_obstacles {
   explicit rpm_obstacles(const guest_tree<Guest>& files) : files_(files) {}
 
   std::string find() {
-    for (const auto* file :
-         {"/etc/rpmrc", "/root/.rpmrc", "/root/.rpmmacros", "/.rpmrc", "/.rpmmacros", "/etc/passwd",
-          "/etc/group", "/etc/nsswitch.conf", "/proc/cpuinfo", "/proc/self/auxv"})
+    for (const auto* file : {"/etc/rpmrc", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/proc/cpuinfo",
+                             "/proc/self/auxv"})
       look(file, most_bytes);
+    // The home of the one who runs librpm: of root, or none.
+    for (const std::string home : {"/root", ""})
+      for (const auto* file : {"/.rpmrc", "/.rpmmacros"}) look(home + file, most_bytes);
     // Such as /usr/lib/rpm/platform/x86_64-linux/macros.
     for (const auto* directory : {"/usr/lib/rpm", "/etc/rpm"}) look_below(directory, 2, most_bytes);
     // The database has a limit of its own.
