@@ -110,7 +110,7 @@ class inspection {
     if (fast) compare(*fast);
   }
 
-  /// Both ways were gone. Where guestkit knew beforehand that libguestfs would err, that is no difference.
+  /// Both ways were tried. Where guestkit knew beforehand that libguestfs would err, that is no difference.
   void compare(const InspectedSystem& fast) {
     auto& provenance = found_.provenance;
     provenance.reason = "verified";
