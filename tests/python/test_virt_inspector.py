@@ -152,17 +152,13 @@ def test_empty_elements_had_a_blank_before_their_slash() -> None:
 
 
 WINDOWS = replace(
-    DEMO_SYSTEM,
-    root="/dev/sda2",
+    BARE,
     type="windows",
+    arch="x86_64",
     distro="windows",
     product_name='Windows "NT" <& \'co>',
     product_variant="Server",
     major_version=10,
-    minor_version=0,
-    package_format="unknown",
-    package_management="unknown",
-    hostname="unknown",
     osinfo="win2k19",
     windows=WindowsFacts(
         systemroot="/Windows", software_hive="x", system_hive="x", current_control_set="ControlSet001"
