@@ -188,12 +188,6 @@ class device_names {
     return found;
   }
 
-  static std::string listed(const string_list& names) {
-    std::string text;
-    for (const auto& name : names) text += (text.empty() ? "" : ", ") + name;
-    return text;
-  }
-
   named_device by_path(const std::string& spec) {
     constexpr std::string_view dm_name = "/dev/disk/by-id/dm-name-", dm_uuid = "/dev/disk/by-id/dm-uuid-LVM-";
     if (spec.starts_with(dm_name))

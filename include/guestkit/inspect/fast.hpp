@@ -98,24 +98,8 @@ class fast_inspection {
     } catch (const doubt&) {  // then theirs may be the better answer
       return;
     }
-    const auto settle = [&](const char* fact, auto& wrong, const auto& right) {
-      if (wrong == right) return;
-      if constexpr (requires { std::to_string(right); })
-        corrections.push_back(std::string(fact) + ": " + std::to_string(right) + " instead of " +
-                              std::to_string(wrong));
-      else
-        corrections.push_back(std::string(fact) + ": " + printable(right) + " instead of " +
-                              printable(wrong));
-      wrong = right;
-    };
-    settle("distro", theirs.distro, system_.distro);
-    settle("product_name", theirs.product_name, system_.product_name);
-    settle("major_version", theirs.major_version, system_.major_version);
-    settle("minor_version", theirs.minor_version, system_.minor_version);
-    settle("arch", theirs.arch, system_.arch);
-    settle("package_format", theirs.package_format, system_.package_format);
-    settle("package_management", theirs.package_management, system_.package_management);
-    settle("osinfo", theirs.osinfo, system_.osinfo);
+    for (auto& fact : facts_that_differ(system_, theirs)) corrections.push_back(std::move(fact));
+    theirs = std::move(system_);
   }
 
  private:
@@ -358,27 +342,13 @@ class fast_inspection {
 
 /// Where two answers differ, for people.
 inline std::vector<std::string> differences(const InspectedSystem& fast, const InspectedSystem& theirs) {
-  std::vector<std::string> all;
-  const auto compare = [&](const char* name, const std::string& ours, const std::string& other) {
-    if (ours != other)
-      all.push_back(std::string(name) + ": " + printable(ours) + " instead of " + printable(other));
+  auto all = facts_that_differ(fast, theirs);
+  const auto compare = [&](const char* name, const auto& ours, const auto& other) {
+    if (ours != other) all.push_back(name + (": " + listed(ours)) + " instead of " + listed(other));
   };
-  const auto number = [](int n) { return std::to_string(n); };
-  compare("root", fast.root, theirs.root);
-  compare("type", fast.type, theirs.type);
-  compare("distro", fast.distro, theirs.distro);
-  compare("product_name", fast.product_name, theirs.product_name);
-  compare("product_variant", fast.product_variant, theirs.product_variant);
-  compare("major_version", number(fast.major_version), number(theirs.major_version));
-  compare("minor_version", number(fast.minor_version), number(theirs.minor_version));
-  compare("arch", fast.arch, theirs.arch);
-  compare("hostname", fast.hostname, theirs.hostname);
-  compare("package_format", fast.package_format, theirs.package_format);
-  compare("package_management", fast.package_management, theirs.package_management);
-  compare("osinfo", fast.osinfo, theirs.osinfo);
-  compare("mountpoints", listed(fast.mountpoints), listed(theirs.mountpoints));
-  compare("filesystems", listed(fast.filesystems), listed(theirs.filesystems));
-  compare("drive_mappings", listed(fast.drive_mappings), listed(theirs.drive_mappings));
+  compare("mountpoints", fast.mountpoints, theirs.mountpoints);
+  compare("filesystems", fast.filesystems, theirs.filesystems);
+  compare("drive_mappings", fast.drive_mappings, theirs.drive_mappings);
   if (fast.applications != theirs.applications || fast.applications_complete != theirs.applications_complete)
     all.emplace_back("applications");
   if (fast.failures.size() != theirs.failures.size()) all.emplace_back("failures");

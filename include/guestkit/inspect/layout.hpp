@@ -35,6 +35,20 @@ inline std::string one_line(std::string text) {
   return line;
 }
 
+/// A list for people.
+template <class List>
+std::string listed(const List& list) {
+  std::string text;
+  for (const auto& item : list) {
+    if (!text.empty()) text += ", ";
+    if constexpr (requires { item.first; })
+      text += printable(item.first) + ' ' + printable(item.second);
+    else
+      text += printable(item);
+  }
+  return text.empty() ? "nothing" : text;
+}
+
 inline InspectFailure failure(const char* part, const Error& error) {
   return {part, one_line(error.message()), error.op(), error.error_number()};
 }
@@ -160,7 +174,7 @@ class layout {
   }
 
   const string_list& volumes() {
-    return listed(volumes_, [&] {
+    return once(volumes_, [&] {
       if (!has_physical_volume()) return string_list();
       open_incomplete_groups();
       return g_.lvs();
@@ -237,12 +251,12 @@ class layout {
   }
 
   const string_list& arrays() {
-    return listed(arrays_, [&] { return g_.list_md_devices(); });
+    return once(arrays_, [&] { return g_.list_md_devices(); });
   }
   /// Those that are no logical volumes: what was opened. libguestfs lists what a thin pool or a mirror
   /// consists of, too.
   const string_list& mapped() {
-    return listed(mapped_, [&] {
+    return once(mapped_, [&] {
       auto all = g_.list_dm_devices();
       string_list groups;
       if (!all.empty()) attempt([&] { groups = g_.vgs(); });
@@ -264,7 +278,7 @@ class layout {
   }
 
   template <class List>
-  const string_list& listed(std::optional<string_list>& known, List&& list) {
+  const string_list& once(std::optional<string_list>& known, List&& list) {
     if (!known) {
       known.emplace();
       attempt([&] { *known = list(); });  // an appliance without LVM or MD

@@ -59,7 +59,8 @@ enum class InspectMode {
 struct InspectOptions {
   InspectPart parts = InspectPart::filesystems | InspectPart::applications;
   InspectMode mode = InspectMode::automatic;
-  /// Ask both, guestkit's own rules and libguestfs; report libguestfs' answer and where the other one differs.
+  /// Ask both, guestkit's own rules and libguestfs; report libguestfs' answer and where the other one
+  /// differs.
   bool verify = false;
   std::vector<InspectKey> keys = {};
   /// How the disks are opened, where the inspection does that; always for reading.

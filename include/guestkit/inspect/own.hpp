@@ -71,18 +71,7 @@ std::vector<std::string> fill_in(const guest_tree<Guest>& files, InspectedSystem
   const auto before = system;
   take_release(system);
   if (system.package_format == "unknown") take_package_format(files, system);
-  std::vector<std::string> changed;
-  const auto compare = [&](const char* name, const std::string& now, const std::string& then) {
-    if (now != then)
-      changed.push_back(std::string(name) + ": " + printable(now) + " instead of " + printable(then));
-  };
-  compare("distro", system.distro, before.distro);
-  compare("product_name", system.product_name, before.product_name);
-  compare("major_version", std::to_string(system.major_version), std::to_string(before.major_version));
-  compare("minor_version", std::to_string(system.minor_version), std::to_string(before.minor_version));
-  compare("package_format", system.package_format, before.package_format);
-  compare("package_management", system.package_management, before.package_management);
-  return changed;
+  return facts_that_differ(system, before);
 }
 
 /// What a boot loader's entries say of ostree.

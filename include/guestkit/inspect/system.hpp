@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -45,18 +46,21 @@ InspectedSystem system_at(Guest& g, const std::string& root) {
   return system;
 }
 
-/// A list for people.
-template <class List>
-std::string listed(const List& list) {
-  std::string text;
-  for (const auto& item : list) {
-    if (!text.empty()) text += ", ";
-    if constexpr (requires { item.first; })
-      text += printable(item.first) + ' ' + printable(item.second);
-    else
-      text += printable(item);
-  }
-  return text.empty() ? "nothing" : text;
+/// The texts and numbers in which an answer differs from another one, each for people.
+inline std::vector<std::string> facts_that_differ(const InspectedSystem& answer,
+                                                  const InspectedSystem& other) {
+  std::vector<std::string> all;
+  InspectedSystem::each([&](const char* name, auto member) {
+    const auto &ours = answer.*member, &theirs = other.*member;
+    using fact = std::remove_cvref_t<decltype(ours)>;
+    if constexpr (std::is_same_v<fact, std::string>) {
+      if (ours != theirs) all.push_back(name + (": " + printable(ours)) + " instead of " + printable(theirs));
+    } else if constexpr (std::is_same_v<fact, int>) {
+      if (ours != theirs)
+        all.push_back(name + (": " + std::to_string(ours)) + " instead of " + std::to_string(theirs));
+    }
+  });
+  return all;
 }
 
 /// Mounts an operating system that libguestfs has found: its root at /, whatever fstab names for it, and the
