@@ -639,7 +639,35 @@ BOOST_FIXTURE_TEST_CASE(a_directory_of_millions_of_names_costs_its_part, pretend
   BOOST_TEST(system.services.size() == 10'000U);
   BOOST_TEST(text(system.failures) ==
              "kernels: /lib/modules: its names take 17825792 bytes, more than the 16777216 that are read\n"
-             "services: 5 were left out: more than 10000 are not told\n");
+             "services: 5 or more were left out: more than 10000 are not told\n");
+}
+
+BOOST_FIXTURE_TEST_CASE(links_to_one_file_made_a_report_without_an_end, pretended) {
+  std::string interfaces;
+  for (int i = 0; i < 6000; ++i) interfaces += "iface a\n";
+  for (int i = 0; i < 1005; ++i) {
+    guest.add({{"/etc/network/interfaces.d/" + std::to_string(i), "-" + interfaces},
+               {"/etc/netplan/" + std::to_string(i) + ".yaml", "-"}});
+    interfaces.resize(i < 3 ? interfaces.size() : 0);
+  }
+  InspectedSystem system{.type = "linux"};
+  part_runner run(state_of(g));
+  add_parts(guest.tree(), InspectPart::network, system, run);
+  BOOST_TEST(system.network.size() == 10'000U);
+  const auto told = text(system.failures);
+  BOOST_TEST(has(told, "network: /etc/network/interfaces.d: of 1005 files, at most 1000 are read"), told);
+  BOOST_TEST(has(told, "network: 2000 or more were left out"), told);
+  BOOST_TEST(system.failures.size() == 3U);
+
+  const std::string large(1 << 20U, '\n');
+  for (int i = 0; i < 60; ++i)
+    guest.add({{"/var/lib/pacman/local/" + std::to_string(i) + "/desc",
+                "-%NAME%\na\n\n%VERSION%\n1-1\n\n%ARCH%\nany\n" + large.substr(100)}});
+  const guest_tree<pretended_guest> below{guest, "/var/lib/pacman/local"};
+  const auto list = packages_below(below, "/desc", pacman_applications);
+  BOOST_TEST(list.packages.size() == 48U);
+  BOOST_TEST(list.left_out == 12U);
+  BOOST_TEST(has(list.reason, "50000000 bytes"), list.reason);
 }
 
 // What fails costs itself.

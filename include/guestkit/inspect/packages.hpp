@@ -101,7 +101,9 @@ package_list packages_below(const guest_tree<Guest>& files, const std::string& e
   constexpr std::uint64_t most_bytes = std::uint64_t{1} << 20U;
   package_list all;
   const auto names = files.names("");
-  for (std::size_t i = 0; i < std::min(names.size(), most_packages); ++i) {
+  std::size_t i = 0;
+  std::uint64_t bytes = 0;  // links to one file can make of little much
+  for (; i < std::min(names.size(), most_packages) && bytes <= most_bytes_of("pacman"); ++i) {
     const auto file = "/" + names[i] + end;
     if (file.ends_with(".md5sums")) continue;
     const auto found = files.look(file, most_bytes);
@@ -111,14 +113,18 @@ package_list packages_below(const guest_tree<Guest>& files, const std::string& e
       continue;
     }
     try {
-      for (auto& app : read(read_small(files.g, files.path(file)))) all.packages.push_back(std::move(app));
+      const auto text = read_small(files.g, files.path(file));
+      bytes += text.size();
+      for (auto& app : read(text)) all.packages.push_back(std::move(app));
     } catch (const doubt& reason) {
       all.leave_out(printable(files.path(file)) + " has " + reason.reason);
     }
   }
-  if (names.size() > most_packages) {
-    all.left_out += names.size() - most_packages;
-    if (all.reason.empty()) all.reason = "more than " + std::to_string(most_packages) + " are not read";
+  if (i < names.size()) {
+    all.left_out += names.size() - i;
+    if (all.reason.empty())
+      all.reason = "the database has more than " + std::to_string(most_packages) + " packages or " +
+                   std::to_string(most_bytes_of("pacman")) + " bytes";
   }
   sort_by_name(all.packages);
   return all;

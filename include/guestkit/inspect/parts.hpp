@@ -30,15 +30,18 @@ void add_users(const guest_tree<Guest>& files, InspectedSystem& system) {
   system.users = users_of(read_small(files.g, files.path("/etc/passwd")));
 }
 
-/// A list that a guest may have made as long as it likes.
+/// How much of a list is told that a guest may have made as long as it likes. Who has found more need not
+/// look for the rest.
+inline constexpr std::size_t most_told = 10'000;
+
 template <class List>
 void cut_short(List& list, const char* part, InspectedSystem& system) {
-  constexpr std::size_t most = 10'000;
-  if (list.size() <= most) return;
+  if (list.size() <= most_told) return;
   system.failures.push_back({.part = part,
-                             .message = std::to_string(list.size() - most) + " were left out: more than " +
-                                        std::to_string(most) + " are not told"});
-  list.resize(most);
+                             .message = std::to_string(list.size() - most_told) +
+                                        " or more were left out: more than " + std::to_string(most_told) +
+                                        " are not told"});
+  list.resize(most_told);
 }
 
 template <class Guest>
@@ -55,7 +58,7 @@ void add_services(const guest_tree<Guest>& files, InspectedSystem& system) {
   std::vector<std::string> found;
   const std::string units = "/etc/systemd/system";
   for (const auto& directory : files.names(units))
-    if (directory.ends_with(".wants") || directory.ends_with(".requires"))
+    if (found.size() <= most_told && (directory.ends_with(".wants") || directory.ends_with(".requires")))
       for (auto& unit : files.names(joined(units, directory)))
         if (unit.ends_with(".service") || unit.ends_with(".socket") || unit.ends_with(".timer"))
           found.push_back(std::move(unit));
@@ -76,8 +79,18 @@ void add_network(const guest_tree<Guest>& files, InspectedSystem& system) {
     std::move(more.begin(), more.end(), std::back_inserter(all));
   };
   const auto each = [&](const std::string& directory, auto&& wanted, auto&& read) {
-    for (const auto& name : files.names(directory))
-      if (wanted(name))
+    constexpr std::size_t most_files = 1000;
+    auto names = files.names(directory);
+    std::erase_if(names, [&](const auto& name) { return !wanted(name); });
+    if (names.size() > most_files) {
+      system.failures.push_back({.part = "network",
+                                 .message = printable(files.path(directory)) + ": of " +
+                                            std::to_string(names.size()) + " files, at most " +
+                                            std::to_string(most_files) + " are read"});
+      names.resize(most_files);
+    }
+    for (const auto& name : names)
+      if (all.size() <= most_told)
         if (const auto text = files.text(joined(directory, name))) read(*text, joined(directory, name));
   };
   const auto ending = [](const char* suffix) {
@@ -100,6 +113,7 @@ void add_network(const guest_tree<Guest>& files, InspectedSystem& system) {
     system.failures.push_back(
         {.part = "network", .message = printable(path) + ": guestkit does not read netplan's YAML"});
   });
+  cut_short(all, "network", system);
 }
 
 template <class Guest>
