@@ -11,15 +11,17 @@
 #include <utility>
 #include <vector>
 
+#include "pretended_files.hpp"
 #include "support.hpp"
 
 using namespace guestkit;
 using namespace guestkit::detail;
+using namespace support;
 
 namespace {
 
 /// A guest in memory: disks, what blkid says of them, and the files of what is mounted at /.
-struct pretended_guest {
+struct pretended_guest : pretended_files {
   string_list disks{"/dev/sda"};
   string_list parts{"/dev/sda1", "/dev/sda2", "/dev/sda3"};
   string_list arrays = {};
@@ -28,29 +30,11 @@ struct pretended_guest {
   std::map<std::string, hashtable> facts{{"/dev/sda1", {{"TYPE", "ext4"}, {"UUID", "aaaa-1111"}}},
                                          {"/dev/sda2", {{"TYPE", "ext4"}, {"LABEL", "data disk"}}},
                                          {"/dev/sda3", {{"TYPE", "swap"}}}};
-  std::map<std::string, std::string> files{{"/etc", "d"}, {"/data", "d"}};  // "d", "l…", "p", or "-content"
-  std::vector<std::string> mounted = {};                                    // "device mountpoint"
-  std::string damaged = {};                                                 // cannot be mounted
+  std::vector<std::string> mounted = {};  // "device mountpoint"
+  std::string damaged = {};               // cannot be mounted
 
-  static std::int64_t mode(const std::string& file) {
-    return file[0] == 'd' ? S_IFDIR : file[0] == 'l' ? S_IFLNK : file[0] == 'p' ? S_IFIFO : S_IFREG;
-  }
-  StatNS lstatns(const std::string& path) const {
-    const auto found = files.find(path);
-    if (found == files.end()) throw Error("lstatns", path + ": No such file or directory", ENOENT);
-    StatNS status{};
-    status.st_mode = mode(found->second);
-    status.st_size = static_cast<std::int64_t>(found->second.size()) - 1;
-    return status;
-  }
-  StatNS statns(const std::string& path) const { return lstatns(path); }
-  buffer pread(const std::string& path, int count, std::int64_t offset) const {
-    const auto part =
-        files.at(path).substr(static_cast<std::size_t>(offset) + 1, static_cast<std::size_t>(count));
-    std::unique_ptr<char, c_free> memory(static_cast<char*>(std::malloc(part.size() + 1)));
-    std::memcpy(memory.get(), part.c_str(), part.size() + 1);
-    return {std::move(memory), part.size()};
-  }
+  pretended_guest() { add({{"/etc", "d"}, {"/data", "d"}}); }
+
   string_list list_devices() const { return disks; }
   string_list list_partitions() const { return parts; }
   string_list list_md_devices() const { return arrays; }
@@ -104,16 +88,6 @@ std::string text(const mountpoint_list& mountpoints) {
   std::string all;
   for (const auto& [mountpoint, device] : mountpoints) all += mountpoint + '=' + device + ' ';
   return all;
-}
-
-std::string text(const std::vector<InspectFailure>& failures) {
-  std::string all;
-  for (const auto& failure : failures) all += failure.part + ": " + failure.message + '\n';
-  return all;
-}
-
-bool has(const std::string& whole, const std::string& part) {
-  return whole.find(part) != std::string::npos;
 }
 
 }  // namespace
