@@ -41,15 +41,14 @@ from guestkit.inspection import (
     ALL_PARTS,
     Application,
     Filesystem,
-    Inspection,
     OperatingSystem,
     PartFailure,
-    Provenance,
     UnopenedFilesystem,
     User,
 )
 from guestkit.unpack import UNPACK, UnpackLimits
 from tests.images.archives import Drive, ovf, tar
+from tests.inspections import NOTHING_FOUND
 
 
 def application(name: str, epoch: int, version: str, release: str, arch: str) -> Application:
@@ -73,26 +72,8 @@ def system(**changes: Any) -> OperatingSystem:
 
 
 def report(disk: str, *systems: OperatingSystem, **changes: Any) -> Report:
-    provenance = Provenance(
-        way="fast",
-        reason="",
-        guestkit="0.1.0",
-        libguestfs="1.48.6",
-        verified=False,
-        differences=(),
-        corrections=(),
-    )
-    found = Inspection(
-        provenance=provenance,
-        disks=(),
-        partitions=(),
-        layers=(),
-        filesystems=(),
-        unopened=(),
-        operating_systems=systems,
-        failures=(),
-    )
-    return Report(disk=disk, disks=(disk,), inspection=replace(found, **changes))
+    found = replace(NOTHING_FOUND, operating_systems=systems, **changes)
+    return Report(disk=disk, disks=(disk,), inspection=found)
 
 
 def filesystem(device: str, kind: str) -> Filesystem:

@@ -11,19 +11,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from guestkit import Inspection
 from guestkit.demo import DEMO_SYSTEM
-from guestkit.inspection import Filesystem, OperatingSystem, PartFailure, Provenance, WindowsFacts
-
-PROVENANCE = Provenance(
-    way="libguestfs",
-    reason="",
-    guestkit="0.3",
-    libguestfs="1.48.6",
-    verified=False,
-    differences=(),
-    corrections=(),
-)
+from guestkit.inspection import Filesystem, OperatingSystem, PartFailure, WindowsFacts
+from tests.inspections import NOTHING_FOUND
 
 
 def filesystem(device: str, **facts: str) -> Filesystem:
@@ -31,17 +21,7 @@ def filesystem(device: str, **facts: str) -> Filesystem:
 
 
 def xml(*systems: OperatingSystem, filesystems: tuple[Filesystem, ...] = ()) -> str:
-    found = Inspection(
-        provenance=PROVENANCE,
-        disks=(),
-        partitions=(),
-        layers=(),
-        filesystems=filesystems,
-        unopened=(),
-        operating_systems=systems,
-        failures=(),
-    )
-    return found.to_xml()
+    return replace(NOTHING_FOUND, filesystems=filesystems, operating_systems=systems).to_xml()
 
 
 # ---- libxml2 itself, which libguestfs needs, through ctypes

@@ -1,0 +1,25 @@
+"""An inspection that found nothing, to be filled by `replace`."""
+
+from __future__ import annotations
+
+from guestkit import Inspection
+from guestkit.inspection import Provenance
+
+NOTHING_FOUND = Inspection(
+    provenance=Provenance(
+        way="fast",
+        reason="",
+        guestkit="0.1.0",
+        libguestfs="1.48.6",
+        verified=False,
+        differences=(),
+        corrections=(),
+    ),
+    disks=(),
+    partitions=(),
+    layers=(),
+    filesystems=(),
+    unopened=(),
+    operating_systems=(),
+    failures=(),
+)
