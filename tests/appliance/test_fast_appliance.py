@@ -365,7 +365,8 @@ def test_a_build_that_is_killed_leaves_nothing_after_the_next_one(tmp_path: Path
     environment = {**os.environ, "TMPDIR": str(temporary), "GUESTKIT_CACHEDIR": str(cache)}
     slow = {**environment, "PATH": f"{tools}:{os.environ['PATH']}"}
     program = [sys.executable, "-c", "from guestkit import appliance; appliance.build(warm=False)"]
-    with subprocess.Popen(program, env=slow) as build, started.open():
+    with subprocess.Popen(program, env=slow) as build, started.open() as told:
+        assert told.read() == "\n"  # to close it earlier would end the script by a SIGPIPE
         build.kill()
     supermin.write_text("#!/bin/sh\nexit 1\n")  # the next one fails, and sweeps first
     with subprocess.Popen(program, env=slow, stderr=subprocess.DEVNULL) as build:
