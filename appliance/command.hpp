@@ -12,7 +12,9 @@
 #include <utility>
 #include <vector>
 
-namespace guestkit::warm {
+#include "guestkit/detail/base/form.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail::warm {
 
 using Words = std::vector<std::string>;
 
@@ -256,4 +258,4 @@ inline Words command(const std::vector<Option>& recorded, const std::vector<Opti
   return words;
 }
 
-}  // namespace guestkit::warm
+}  // namespace guestkit::inline GUESTKIT_FORM::detail::warm

@@ -7,7 +7,7 @@
 //   root      the root disk's image, over that of the lean appliance
 //   mem       the memory, mapped privately by each that is restored; without it the state holds the memory
 //   state     the devices' state
-//   manifest  what all that is and was made from: guestkit/appliance.hpp
+//   manifest  what all that is and was made from: guestkit/detail/launch/appliance.hpp
 //
 // A process of its own follows the restore until the guest answers: a QEMU that cannot open a disk after it
 // has loaded the state stays paused for ever, and a guest may hang. It ends such a QEMU, and itself, when the
@@ -36,8 +36,8 @@
 #include <cstring>
 #include <ctime>
 #include <fstream>
-#include <guestkit/appliance.hpp>
-#include <guestkit/given_time.hpp>
+#include <guestkit/detail/launch/appliance.hpp>
+#include <guestkit/detail/base/given_time.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -46,8 +46,8 @@
 
 namespace {
 
-using guestkit::warm::Option;
-using guestkit::warm::Words;
+using guestkit::detail::warm::Option;
+using guestkit::detail::warm::Words;
 using std::string;
 using Clock = std::chrono::steady_clock;
 
@@ -56,7 +56,7 @@ constexpr std::chrono::seconds patience_for_disk{2};  // on the processor it tak
 
 /// For the log of the appliance, where the handle reads it.
 void say(const string& text) {
-  const string line = string(guestkit::warm::verdict_prefix) + text + "\n";
+  const string line = string(guestkit::detail::warm::verdict_prefix) + text + "\n";
   if (::write(STDERR_FILENO, line.data(), line.size()) < 0) return;
 }
 
@@ -236,9 +236,9 @@ bool start_watching(Start start) {
 string restore(const string& directory, const Words& recorded, const Words& given) {
   if (recorded.size() < 2) return "the template's command cannot be read";
   if (string fault = guestkit::template_fault(directory); !fault.empty()) return fault;
-  const auto machine = guestkit::warm::options({recorded.begin() + 1, recorded.end()});
-  const auto launch = guestkit::warm::options(given);
-  if (string fault = guestkit::warm::difference(machine, launch); !fault.empty()) return fault;
+  const auto machine = guestkit::detail::warm::options({recorded.begin() + 1, recorded.end()});
+  const auto launch = guestkit::detail::warm::options(given);
+  if (string fault = guestkit::detail::warm::difference(machine, launch); !fault.empty()) return fault;
 
   Link qmp;
   Link port;
@@ -249,10 +249,10 @@ string restore(const string& directory, const Words& recorded, const Words& give
   // By its descriptor, so that it is the very file whose size was checked: QEMU dies of a shorter one.
   struct stat s {};
   const bool shared = memory >= 0;
-  if (shared && (::fstat(memory, &s) != 0 || s.st_size != guestkit::warm::memory_size(machine)))
+  if (shared && (::fstat(memory, &s) != 0 || s.st_size != guestkit::detail::warm::memory_size(machine)))
     return "the template's memory is too short";
   const auto arguments =
-      guestkit::warm::command(machine, &launch,
+      guestkit::detail::warm::command(machine, &launch,
                               {.root = directory + "/root",
                                .memory = shared ? "/proc/self/fd/" + std::to_string(memory) : "",
                                .shared = false,
@@ -263,9 +263,9 @@ string restore(const string& directory, const Words& recorded, const Words& give
   string append;
   for (const auto& option : launch) {
     if (option.name == "-append") append = option.value.value_or("");
-    if (option.name != "-drive" || !guestkit::warm::is_disk(option)) continue;
+    if (option.name != "-drive" || !guestkit::detail::warm::is_disk(option)) continue;
     ++disks;
-    const string file = guestkit::warm::Parameters(*option.value)["file"];
+    const string file = guestkit::detail::warm::Parameters(*option.value)["file"];
     if (!file.empty()) writable.push_back(file);  // a read-only disk is an overlay: file.file.filename
   }
   const pid_t self = ::getpid();
@@ -275,7 +275,7 @@ string restore(const string& directory, const Words& recorded, const Words& give
     return Watch(self, qmp, port, state, shared, disks, writable, append).follow();
   });
   if (!watched) return "no process can be started";
-  say(string(guestkit::warm::restoring));
+  say(string(guestkit::detail::warm::restoring));
   become(recorded.front(), arguments);
 }
 
@@ -290,7 +290,7 @@ int main(int argc, char** argv) {
     const bool shared = ::access((directory + "/mem").c_str(), F_OK) == 0;
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // it does not outlive a build that is killed
     become(qemu,
-           guestkit::warm::command(guestkit::warm::options({recorded.begin() + 1, recorded.end()}), nullptr,
+           guestkit::detail::warm::command(guestkit::detail::warm::options({recorded.begin() + 1, recorded.end()}), nullptr,
                                    {.root = directory + "/root",
                                     .memory = shared ? directory + "/mem" : "",
                                     .shared = true,
@@ -299,6 +299,6 @@ int main(int argc, char** argv) {
   }
   // libguestfs also asks QEMU what it can do.
   const bool launch = std::find(given.begin(), given.end(), "-kernel") != given.end();
-  if (launch) say(string(guestkit::warm::normal_boot) + restore(directory, recorded, given));
+  if (launch) say(string(guestkit::detail::warm::normal_boot) + restore(directory, recorded, given));
   become(qemu, given);
 }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <guestkit/convert.hpp>
+#include <guestkit/detail/call/convert.hpp>
 #include <optional>
 #include <string>
 #include <vector>

@@ -1,7 +1,7 @@
 // Disk images for Python: what probe() and open_disk() found, as dicts.
 #pragma once
 
-#include <guestkit/image/policy.hpp>
+#include <guestkit/detail/image/policy.hpp>
 #include <optional>
 #include <string>
 

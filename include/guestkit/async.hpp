@@ -35,12 +35,13 @@
 #include <variant>
 #include <vector>
 
-#include "condition.hpp"
-#include "generated/async_actions.hpp"
-#include "guestkit.hpp"
-#include "open_disk.hpp"
+#include "guestkit/detail/base/condition.hpp"
+#include "guestkit/detail/base/form.hpp"
+#include "guestkit/generated/async_actions.hpp"
+#include "guestkit/guestkit.hpp"
+#include "guestkit/open_disk.hpp"
 
-namespace guestkit {
+namespace guestkit::inline GUESTKIT_FORM {
 
 /// Has get() and then(). A continuation runs on a thread of its own unless then() is given an executor.
 template <class T>
@@ -509,4 +510,4 @@ class basic_async_guestfs : public detail::async_actions<Core> {
 
 using AsyncGuestfs = basic_async_guestfs<detail::async_core>;
 
-}  // namespace guestkit
+}  // namespace guestkit::inline GUESTKIT_FORM

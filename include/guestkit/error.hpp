@@ -8,7 +8,9 @@
 #include <utility>
 #include <vector>
 
-namespace guestkit {
+#include "guestkit/detail/base/form.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM {
 
 /// A libguestfs call failed: which one, why, and the errno if there was one.
 ///
@@ -97,4 +99,4 @@ class CallTimeout : public Error {
   std::vector<std::string> console_;
 };
 
-}  // namespace guestkit
+}  // namespace guestkit::inline GUESTKIT_FORM

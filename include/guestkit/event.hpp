@@ -15,10 +15,11 @@
 #include <utility>
 #include <vector>
 
-#include "call.hpp"
-#include "callback.hpp"
+#include "guestkit/detail/base/callback.hpp"
+#include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/call/call.hpp"
 
-namespace guestkit {
+namespace guestkit::inline GUESTKIT_FORM {
 
 /// Kinds of events, as flags: Event::appliance | Event::library. See guestfs(3), "SETTING CALLBACKS TO
 /// HANDLE EVENTS".
@@ -213,4 +214,4 @@ class [[nodiscard]] basic_subscription {
 };
 using Subscription = basic_subscription<>;
 
-}  // namespace guestkit
+}  // namespace guestkit::inline GUESTKIT_FORM

@@ -22,13 +22,14 @@
 #include <utility>
 #include <vector>
 
-#include "console.hpp"
-#include "generated/guest_files.hpp"
-#include "guestfs.hpp"
-#include "inspect/borrowed.hpp"
-#include "unique_fd.hpp"
+#include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/base/unique_fd.hpp"
+#include "guestkit/detail/inspect/borrowed.hpp"
+#include "guestkit/detail/launch/console.hpp"
+#include "guestkit/generated/guest_files.hpp"
+#include "guestkit/guestfs.hpp"
 
-namespace guestkit {
+namespace guestkit::inline GUESTKIT_FORM {
 
 /// The content of a file, or why there is none.
 struct FileContent {
@@ -397,4 +398,4 @@ Extracted extract(basic_guestfs<Core>& g, const std::string& path, const std::st
   return detail::extraction<Guest>(guest, options).run(path, host_directory);
 }
 
-}  // namespace guestkit
+}  // namespace guestkit::inline GUESTKIT_FORM

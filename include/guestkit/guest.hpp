@@ -10,9 +10,10 @@
 #include <utility>
 #include <vector>
 
-#include "inspect.hpp"
+#include "guestkit/detail/base/form.hpp"
+#include "guestkit/inspect.hpp"
 
-namespace guestkit {
+namespace guestkit::inline GUESTKIT_FORM {
 
 struct MountOptions {
   /// The filesystem that becomes /: a device of the appliance, or a name such as UUID=… that stands for one.
@@ -166,4 +167,4 @@ MountedGuest mount_guest(basic_guestfs<Core>& g, const MountOptions& options = {
   return detail::guest_mounting<Guest>(guest, options).run();
 }
 
-}  // namespace guestkit
+}  // namespace guestkit::inline GUESTKIT_FORM

@@ -7,10 +7,11 @@
 #include <string>
 #include <utility>
 
-#include "generated/actions.hpp"
-#include "handle.hpp"
+#include "guestkit/detail/base/form.hpp"
+#include "guestkit/generated/actions.hpp"
+#include "guestkit/handle.hpp"
 
-namespace guestkit {
+namespace guestkit::inline GUESTKIT_FORM {
 
 struct ImageInfo;        // open_disk.hpp, which who opens such disks includes
 struct OpenDiskOptions;  // open_disk.hpp
@@ -312,4 +313,4 @@ class basic_guestfs : public detail::actions<Core> {
 
 using Guestfs = basic_guestfs<detail::value_core>;
 
-}  // namespace guestkit
+}  // namespace guestkit::inline GUESTKIT_FORM

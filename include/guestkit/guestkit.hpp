@@ -15,9 +15,9 @@
 // and <functional>. benchmarks/include_cost.py has the budget.
 #pragma once
 
-#include "admission.hpp"
-#include "error.hpp"
-#include "event.hpp"
-#include "guestfs.hpp"
-#include "launch_error.hpp"
-#include "version.hpp"
+#include "guestkit/detail/turn/admission.hpp"
+#include "guestkit/error.hpp"
+#include "guestkit/event.hpp"
+#include "guestkit/guestfs.hpp"
+#include "guestkit/launch_error.hpp"
+#include "guestkit/version.hpp"

@@ -14,11 +14,12 @@
 #include <utility>
 #include <vector>
 
-#include "call.hpp"
-#include "event.hpp"
-#include "host.hpp"
+#include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/call/call.hpp"
+#include "guestkit/detail/launch/host.hpp"
+#include "guestkit/event.hpp"
 
-namespace guestkit {
+namespace guestkit::inline GUESTKIT_FORM {
 
 /// Who runs the appliance's processor.
 enum class Accel {
@@ -664,4 +665,4 @@ class basic_handle {
 using handle = basic_handle<>;
 
 }  // namespace detail
-}  // namespace guestkit
+}  // namespace guestkit::inline GUESTKIT_FORM

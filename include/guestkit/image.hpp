@@ -10,20 +10,21 @@
 #include <string_view>
 #include <utility>
 
-#include "generated/image_info.hpp"
-#include "image/file.hpp"
-#include "image/in_use.hpp"
-#include "image/missing.hpp"
-#include "image/others.hpp"
-#include "image/qcow.hpp"
-#include "image/raw.hpp"
-#include "image/sectors.hpp"
-#include "image/vdi.hpp"
-#include "image/vhd.hpp"
-#include "image/vhdx.hpp"
-#include "image/vmdk.hpp"
+#include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/image/file.hpp"
+#include "guestkit/detail/image/in_use.hpp"
+#include "guestkit/detail/image/missing.hpp"
+#include "guestkit/detail/image/others.hpp"
+#include "guestkit/detail/image/qcow.hpp"
+#include "guestkit/detail/image/raw.hpp"
+#include "guestkit/detail/image/sectors.hpp"
+#include "guestkit/detail/image/vdi.hpp"
+#include "guestkit/detail/image/vhd.hpp"
+#include "guestkit/detail/image/vhdx.hpp"
+#include "guestkit/detail/image/vmdk.hpp"
+#include "guestkit/generated/image_info.hpp"
 
-namespace guestkit {
+namespace guestkit::inline GUESTKIT_FORM {
 
 namespace detail {
 
@@ -109,4 +110,4 @@ inline ImageInfo probe(const std::filesystem::path& path, std::optional<std::str
   return detail::read_image(detail::open_named("probe", path.native()), format);
 }
 
-}  // namespace guestkit
+}  // namespace guestkit::inline GUESTKIT_FORM

@@ -13,21 +13,22 @@
 #include <utility>
 #include <vector>
 
-#include "files.hpp"
-#include "generated/inspection.hpp"
-#include "guestfs.hpp"
-#include "inspect/fast.hpp"
-#include "inspect/layout.hpp"
-#include "inspect/options.hpp"
-#include "inspect/own.hpp"
-#include "inspect/packages.hpp"
-#include "inspect/parts.hpp"
-#include "inspect/share.hpp"
-#include "inspect/system.hpp"
-#include "open_disk.hpp"
-#include "version.hpp"
+#include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/inspect/fast.hpp"
+#include "guestkit/detail/inspect/layout.hpp"
+#include "guestkit/detail/inspect/own.hpp"
+#include "guestkit/detail/inspect/packages.hpp"
+#include "guestkit/detail/inspect/parts.hpp"
+#include "guestkit/detail/inspect/share.hpp"
+#include "guestkit/detail/inspect/system.hpp"
+#include "guestkit/files.hpp"
+#include "guestkit/generated/inspection.hpp"
+#include "guestkit/guestfs.hpp"
+#include "guestkit/inspect_options.hpp"
+#include "guestkit/open_disk.hpp"
+#include "guestkit/version.hpp"
 
-namespace guestkit {
+namespace guestkit::inline GUESTKIT_FORM {
 
 namespace detail {
 
@@ -322,4 +323,4 @@ Inspection inspect(const string_list& disks, const InspectOptions& options = {},
   return inspect_disks(g, disks, options);
 }
 
-}  // namespace guestkit
+}  // namespace guestkit::inline GUESTKIT_FORM

@@ -21,10 +21,11 @@
 #include <utility>
 #include <vector>
 
-#include "async.hpp"
-#include "inspect.hpp"
+#include "guestkit/async.hpp"
+#include "guestkit/detail/base/form.hpp"
+#include "guestkit/inspect.hpp"
 
-namespace guestkit {
+namespace guestkit::inline GUESTKIT_FORM {
 
 /// What inspecting one guest gave: an inspection or an error.
 struct InspectReport {
@@ -329,4 +330,4 @@ InspectMany inspect_many(const Guests& guests, InspectManyOptions options = {},
   return {std::move(all), std::move(options), pool};
 }
 
-}  // namespace guestkit
+}  // namespace guestkit::inline GUESTKIT_FORM

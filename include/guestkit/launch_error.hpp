@@ -9,9 +9,10 @@
 #include <utility>
 #include <vector>
 
-#include "error.hpp"
+#include "guestkit/detail/base/form.hpp"
+#include "guestkit/error.hpp"
 
-namespace guestkit {
+namespace guestkit::inline GUESTKIT_FORM {
 
 /// What kept the appliance from starting.
 enum class LaunchCause {
@@ -195,4 +196,4 @@ inline LaunchError::LaunchError(const std::string& op, const std::string& messag
   hint_ = std::move(found.hint);
 }
 
-}  // namespace guestkit
+}  // namespace guestkit::inline GUESTKIT_FORM

@@ -16,13 +16,14 @@
 #include <utility>
 #include <vector>
 
-#include "generated/options.hpp"
-#include "guestfs.hpp"
-#include "image/chain.hpp"
-#include "image/qemu_img.hpp"
-#include "scratch.hpp"
+#include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/image/chain.hpp"
+#include "guestkit/detail/image/qemu_img.hpp"
+#include "guestkit/detail/launch/scratch.hpp"
+#include "guestkit/generated/options.hpp"
+#include "guestkit/guestfs.hpp"
 
-namespace guestkit::detail {
+namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// A file in the handle's private directory.
 class private_file {
@@ -222,9 +223,9 @@ inline checked_disk check_disk(const char* op, const std::string& path, const Op
   return disk;
 }
 
-}  // namespace guestkit::detail
+}  // namespace guestkit::inline GUESTKIT_FORM::detail
 
-namespace guestkit {
+namespace guestkit::inline GUESTKIT_FORM {
 
 template <class Core>
 template <class Path>
@@ -267,4 +268,4 @@ ImageInfo basic_guestfs<Core>::open_disk(const Path& path) {
   return open_disk(path, {});
 }
 
-}  // namespace guestkit
+}  // namespace guestkit::inline GUESTKIT_FORM

@@ -1,5 +1,5 @@
 // action.hpp: what guestkit knows of an action by its name, when the program is compiled.
-#include <guestkit/action.hpp>
+#include <guestkit/detail/call/action.hpp>
 #include <string_view>
 
 #define BOOST_TEST_MODULE action

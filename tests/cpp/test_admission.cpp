@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <fstream>
 #include <future>
-#include <guestkit/admission.hpp>
+#include <guestkit/detail/turn/admission.hpp>
 #include <string>
 
 #include "support.hpp"

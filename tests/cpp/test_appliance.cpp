@@ -9,7 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <guestkit/appliance.hpp>
+#include <guestkit/detail/launch/appliance.hpp>
 #include <map>
 #include <optional>
 #include <string>

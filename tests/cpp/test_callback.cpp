@@ -1,7 +1,7 @@
 #define BOOST_TEST_MODULE callback
 #include <boost/test/unit_test.hpp>
 #include <functional>
-#include <guestkit/callback.hpp>
+#include <guestkit/detail/base/callback.hpp>
 #include <memory>
 #include <stdexcept>
 #include <string>

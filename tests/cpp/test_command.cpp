@@ -9,8 +9,8 @@
 
 namespace {
 
-using guestkit::warm::Parameters;
-using guestkit::warm::Words;
+using guestkit::detail::warm::Parameters;
+using guestkit::detail::warm::Words;
 
 /// What libguestfs 1.48 gives QEMU, shortened.
 Words launch(const Words& disks = {}, const std::string& append = "panic=1 root=UUID=1 quiet TERM=xterm") {
@@ -32,7 +32,7 @@ Words disk(const std::string& drive, const std::string& device = "scsi-hd,drive=
 }
 
 std::string difference(const Words& given) {
-  return guestkit::warm::difference(guestkit::warm::options(launch()), guestkit::warm::options(given));
+  return guestkit::detail::warm::difference(guestkit::detail::warm::options(launch()), guestkit::detail::warm::options(given));
 }
 
 Words replaced(Words words, const std::string& old, const std::string& fresh) {
@@ -104,10 +104,10 @@ BOOST_AUTO_TEST_CASE(only_files_and_devices_of_the_host_can_be_given) {
 }
 
 BOOST_AUTO_TEST_CASE(the_restored_machine_has_the_launch_s_disks_where_a_boot_has_them) {
-  const auto given = guestkit::warm::options(
+  const auto given = guestkit::detail::warm::options(
       launch(disk("file=/x,,id=appliance,,b.img,format=raw,id=hd0,if=none"), "another line"));
-  const auto words = guestkit::warm::command(
-      guestkit::warm::options(launch()), &given,
+  const auto words = guestkit::detail::warm::command(
+      guestkit::detail::warm::options(launch()), &given,
       {.root = "/t,1/root", .memory = "/proc/self/fd/4", .shared = false, .qmp = 5, .port = 6});
   const auto at = [&](const std::string& word) {
     return std::find(words.begin(), words.end(), word) - words.begin();

@@ -1,7 +1,7 @@
 // console.hpp: the last lines, bounded.
 #define BOOST_TEST_MODULE console
 #include <boost/test/unit_test.hpp>
-#include <guestkit/console.hpp>
+#include <guestkit/detail/launch/console.hpp>
 #include <string>
 #include <vector>
 

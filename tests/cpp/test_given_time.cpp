@@ -3,7 +3,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#include <guestkit/given_time.hpp>
+#include <guestkit/detail/base/given_time.hpp>
 
 #include "support.hpp"
 

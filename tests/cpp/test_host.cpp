@@ -10,7 +10,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <guestkit/host.hpp>
+#include <guestkit/detail/launch/host.hpp>
 #include <latch>
 #include <stdexcept>
 #include <string>

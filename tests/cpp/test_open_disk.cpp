@@ -9,7 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <guestkit/guestkit.hpp>
-#include <guestkit/image/overlay.hpp>
+#include <guestkit/detail/image/overlay.hpp>
 #include <guestkit/open_disk.hpp>
 #include <string>
 #include <system_error>

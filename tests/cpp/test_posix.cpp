@@ -6,7 +6,7 @@
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
 #include <fstream>
-#include <guestkit/posix.hpp>
+#include <guestkit/detail/base/posix.hpp>
 #include <string>
 #include <string_view>
 #include <vector>

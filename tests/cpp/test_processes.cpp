@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 
 #include <future>
-#include <guestkit/processes.hpp>
+#include <guestkit/detail/launch/processes.hpp>
 #include <mutex>
 
 #include "support.hpp"

@@ -5,7 +5,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-#include <guestkit/scratch.hpp>
+#include <guestkit/detail/launch/scratch.hpp>
 
 #include "support.hpp"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .facts import NOTICE, Action, Api, Argument, Column, Struct
+from .facts import FORM, NAMESPACE, NOTICE, Action, Api, Argument, Column, Struct
 
 ARGUMENTS = {
     "string": "cstr",
@@ -76,11 +76,13 @@ def _structs(api: Api) -> str:
         "#include <cstdint>",
         "#include <optional>",
         "#include <string>",
+        "",
+        FORM,
     )
-    lines += ["namespace guestkit {"]
+    lines += [f"namespace {NAMESPACE} {{"]
     for struct in api.structs.values():
         lines += ["", f"#ifdef {struct.macro}", *_struct(struct), "#endif"]
-    lines += ["", "}  // namespace guestkit", ""]
+    lines += ["", f"}}  // namespace {NAMESPACE}", ""]
     return "\n".join(lines)
 
 
@@ -130,13 +132,14 @@ def _options(api: Api) -> str:
         "#include <optional>",
         "#include <string>",
         "",
-        '#include "../convert.hpp"',
+        FORM,
+        '#include "guestkit/detail/call/convert.hpp"',
     )
-    lines += ["namespace guestkit {"]
+    lines += [f"namespace {NAMESPACE} {{"]
     for action in api.actions:
         if action.options:
             lines += ["", f"#ifdef {action.macro}", *_option_struct(action), "#endif"]
-    lines += ["", "}  // namespace guestkit", ""]
+    lines += ["", f"}}  // namespace {NAMESPACE}", ""]
     return "\n".join(lines)
 
 
@@ -167,12 +170,13 @@ def _actions(api: Api) -> str:
         "#include <string>",
         "#include <vector>",
         "",
-        '#include "../convert.hpp"',
-        '#include "options.hpp"',
-        '#include "structs.hpp"',
+        FORM,
+        '#include "guestkit/detail/call/convert.hpp"',
+        '#include "guestkit/generated/options.hpp"',
+        '#include "guestkit/generated/structs.hpp"',
     )
     lines += [
-        "namespace guestkit::detail {",
+        f"namespace {NAMESPACE}::detail {{",
         "",
         "/// Core makes the calls and says what becomes of a result: a value, or what C returned, owned.",
         "template <class Core>",
@@ -184,7 +188,7 @@ def _actions(api: Api) -> str:
     ]
     for action in api.actions:
         lines += ["", action.condition, *_action(api, action), "#endif"]
-    lines += ["};", "", "}  // namespace guestkit::detail", ""]
+    lines += ["};", "", f"}}  // namespace {NAMESPACE}::detail", ""]
     return "\n".join(lines)
 
 
@@ -222,10 +226,11 @@ def _async_actions(api: Api) -> str:
         "#include <string>",
         "#include <vector>",
         "",
-        '#include "../guestfs.hpp"',
+        FORM,
+        '#include "guestkit/guestfs.hpp"',
     )
     lines += [
-        "namespace guestkit::detail {",
+        f"namespace {NAMESPACE}::detail {{",
         "",
         "/// Core gives a call its place in the handle's queue.",
         "template <class Core>",
@@ -239,7 +244,7 @@ def _async_actions(api: Api) -> str:
     ]
     for action in api.actions:
         lines += ["", action.condition, *_async_action(api, action), "#endif"]
-    lines += ["};", "", "}  // namespace guestkit::detail", ""]
+    lines += ["};", "", f"}}  // namespace {NAMESPACE}::detail", ""]
     return "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .facts import NOTICE
+from .facts import FORM, NAMESPACE, NOTICE
 
 WIDTH = 105
 
@@ -151,7 +151,7 @@ def _header(values: Values, group: Group) -> str:
     needed = sorted({header for word, header in INCLUDES.items() if word in text})
     lines = [f"// {NOTICE}", f"// {group.about}", "#pragma once", ""]
     lines += [f"#include <{header}>" for header in needed]
-    return "\n".join([*lines, "", "namespace guestkit {", text, "", "}  // namespace guestkit", ""])
+    return "\n".join([*lines, "", FORM, "", f"namespace {NAMESPACE} {{", text, "", f"}}  // namespace {NAMESPACE}", ""])
 
 
 def _cpp_enum(enum: Enumeration) -> list[str]:

@@ -9,11 +9,12 @@
 #include <string>
 #include <vector>
 
-#include "../convert.hpp"
-#include "options.hpp"
-#include "structs.hpp"
+#include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/call/convert.hpp"
+#include "guestkit/generated/options.hpp"
+#include "guestkit/generated/structs.hpp"
 
-namespace guestkit::detail {
+namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// Core makes the calls and says what becomes of a result: a value, or what C returned, owned.
 template <class Core>
@@ -5975,4 +5976,4 @@ class actions : public Core {
 #endif
 };
 
-}  // namespace guestkit::detail
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

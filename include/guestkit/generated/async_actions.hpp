@@ -9,9 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "../guestfs.hpp"
+#include "guestkit/detail/base/form.hpp"
+#include "guestkit/guestfs.hpp"
 
-namespace guestkit::detail {
+namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// Core gives a call its place in the handle's queue.
 template <class Core>
@@ -4516,4 +4517,4 @@ class async_actions : public Core {
 #endif
 };
 
-}  // namespace guestkit::detail
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

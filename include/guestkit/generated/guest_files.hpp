@@ -6,7 +6,9 @@
 #include <string>
 #include <vector>
 
-namespace guestkit {
+#include "guestkit/detail/base/form.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM {
 
 /// What a file is, as `ls -l` shows it.
 enum class FileKind : char {
@@ -100,4 +102,4 @@ struct Extracted {
   bool operator==(const Extracted&) const = default;
 };
 
-}  // namespace guestkit
+}  // namespace guestkit::inline GUESTKIT_FORM

@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
-namespace guestkit {
+#include "guestkit/detail/base/form.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM {
 
 /// Another file that an image has QEMU open.
 struct ImageReference {
@@ -124,4 +126,4 @@ struct ImageInfo {
   bool operator==(const ImageInfo&) const = default;
 };
 
-}  // namespace guestkit
+}  // namespace guestkit::inline GUESTKIT_FORM

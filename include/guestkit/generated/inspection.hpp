@@ -10,7 +10,9 @@
 #include <utility>
 #include <vector>
 
-namespace guestkit {
+#include "guestkit/detail/base/form.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM {
 
 /// Something that was asked for and could not be found out. The rest of the result is as good as without
 /// it.
@@ -388,4 +390,4 @@ struct MountedGuest {
   bool operator==(const MountedGuest&) const = default;
 };
 
-}  // namespace guestkit
+}  // namespace guestkit::inline GUESTKIT_FORM

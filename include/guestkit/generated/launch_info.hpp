@@ -4,7 +4,9 @@
 
 #include <string>
 
-namespace guestkit {
+#include "guestkit/detail/base/form.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM {
 
 /// Which appliance a launch uses.
 enum class ApplianceMode {
@@ -47,4 +49,4 @@ struct LaunchInfo {
   bool operator==(const LaunchInfo&) const = default;
 };
 
-}  // namespace guestkit
+}  // namespace guestkit::inline GUESTKIT_FORM

@@ -8,9 +8,10 @@
 #include <optional>
 #include <string>
 
-#include "../convert.hpp"
+#include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/call/convert.hpp"
 
-namespace guestkit {
+namespace guestkit::inline GUESTKIT_FORM {
 
 #ifdef GUESTFS_HAVE_ADD_DOMAIN
 /// Options of add_domain().
@@ -2524,4 +2525,4 @@ struct XfsRepairOptions {
 };
 #endif
 
-}  // namespace guestkit
+}  // namespace guestkit::inline GUESTKIT_FORM

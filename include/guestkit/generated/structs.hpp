@@ -8,7 +8,9 @@
 #include <optional>
 #include <string>
 
-namespace guestkit {
+#include "guestkit/detail/base/form.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM {
 
 #ifdef GUESTFS_HAVE_STRUCT_APPLICATION
 /// struct guestfs_application: guestfs(3).
@@ -815,4 +817,4 @@ struct YaraDetection {
 };
 #endif
 
-}  // namespace guestkit
+}  // namespace guestkit::inline GUESTKIT_FORM

@@ -1,0 +1,247 @@
+// What a guest's configuration files say, from their text alone. Each reader takes what it understands and
+// leaves out the rest: the files are hostile.
+#pragma once
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "guestkit/detail/base/form.hpp"
+#include "guestkit/generated/inspection.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+inline std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view space = " \t\r\n";
+  const auto begin = text.find_first_not_of(space);
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(space) - begin + 1);
+}
+
+/// The text up to the separator, which is taken away from it with what stands before.
+inline std::string_view cut(std::string_view& text, std::string_view separators) {
+  const auto end = text.find_first_of(separators);
+  const auto part = text.substr(0, end);
+  text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
+  return part;
+}
+
+inline std::vector<std::string_view> lines_of(std::string_view text) {
+  std::vector<std::string_view> lines;
+  while (!text.empty()) lines.push_back(cut(text, "\n"));
+  return lines;
+}
+
+inline std::vector<std::string> words_of(std::string_view text) {
+  std::vector<std::string> words;
+  while (!text.empty())
+    if (const auto word = cut(text, " \t\r\n"); !word.empty()) words.emplace_back(word);
+  return words;
+}
+
+inline std::optional<std::int64_t> number_of(std::string_view text) {
+  std::int64_t number = 0;
+  const auto end = text.data() + text.size();
+  const auto result = std::from_chars(text.data(), end, number);
+  if (result.ec != std::errc() || result.ptr != end) return std::nullopt;
+  return number;
+}
+
+/// Without the quotes around it, and without the backslashes that double quotes need.
+inline std::string unquoted(std::string_view text) {
+  if (text.size() < 2 || (text.front() != '"' && text.front() != '\'') || text.back() != text.front())
+    return std::string(text);
+  const bool escapes = text.front() == '"';
+  std::string plain;
+  for (std::size_t i = 1; i + 1 < text.size(); ++i) {
+    if (escapes && text[i] == '\\' && i + 2 < text.size()) ++i;
+    plain += text[i];
+  }
+  return plain;
+}
+
+/// KEY=value lines, as in os-release(5), locale.conf and Red Hat's ifcfg files. The last one counts.
+inline std::map<std::string, std::string> assignments(std::string_view text) {
+  std::map<std::string, std::string> values;
+  for (auto line : lines_of(text)) {
+    line = trimmed(line);
+    if (line.empty() || line.front() == '#' || line.find('=') == std::string_view::npos) continue;
+    const auto key = cut(line, "=");
+    values.insert_or_assign(std::string(trimmed(key)), unquoted(trimmed(line)));
+  }
+  return values;
+}
+
+inline std::string value_or_empty(const std::map<std::string, std::string>& values, const std::string& key) {
+  const auto found = values.find(key);
+  return found == values.end() ? std::string() : found->second;
+}
+
+/// The first line that says something.
+inline std::string first_line(std::string_view text) {
+  for (const auto line : lines_of(text))
+    if (const auto said = trimmed(line); !said.empty() && said.front() != '#') return std::string(said);
+  return {};
+}
+
+/// passwd(5).
+inline std::vector<InspectedUser> users_of(std::string_view text) {
+  std::vector<InspectedUser> users;
+  for (auto line : lines_of(text)) {
+    std::vector<std::string_view> fields;
+    if (std::count(line.begin(), line.end(), ':') != 6 || line.front() == '#') continue;
+    while (fields.size() < 7) fields.push_back(cut(line, ":"));
+    const auto uid = number_of(fields[2]), gid = number_of(fields[3]);
+    if (fields[0].empty() || !uid || !gid) continue;
+    users.push_back({.name = std::string(fields[0]),
+                     .uid = *uid,
+                     .gid = *gid,
+                     .full_name = std::string(fields[4].substr(0, fields[4].find(','))),
+                     .home = std::string(fields[5]),
+                     .shell = std::string(trimmed(fields[6]))});
+  }
+  return users;
+}
+
+/// The kernels, from the names in /lib/modules and /boot.
+inline std::vector<InspectedKernel> kernels_of(const std::vector<std::string>& modules,
+                                               const std::vector<std::string>& boot) {
+  std::map<std::string, InspectedKernel> kernels;
+  for (const auto& version : modules) kernels[version].modules = true;
+  for (const auto& name : boot)
+    for (const std::string_view prefix : {"vmlinuz-", "vmlinux-", "kernel-", "Image-"})
+      if (name.starts_with(prefix) && name.size() > prefix.size())
+        kernels[name.substr(prefix.size())].image = "/boot/" + name;
+  for (auto& [version, kernel] : kernels) {
+    kernel.version = version;
+    for (const auto& name : {"initrd.img-" + version, "initramfs-" + version + ".img", "initrd-" + version})
+      if (std::find(boot.begin(), boot.end(), name) != boot.end()) kernel.initrd = "/boot/" + name;
+  }
+  std::vector<InspectedKernel> all;
+  all.reserve(kernels.size());
+  for (auto& entry : kernels) all.push_back(std::move(entry.second));
+  return all;
+}
+
+/// interfaces(5) of Debian's ifupdown.
+inline std::vector<InspectedInterface> ifupdown(std::string_view text, const std::string& source) {
+  std::vector<InspectedInterface> all;
+  for (const auto line : lines_of(text)) {
+    const auto words = words_of(line);
+    if (words.empty() || words[0].starts_with('#')) continue;
+    if (words[0] == "iface" && words.size() >= 2) {
+      all.push_back({.name = words[1], .method = words.size() > 3 ? words[3] : "", .source = source});
+    } else if (!all.empty() && words.size() >= 2) {
+      auto& interface = all.back();
+      if (words[0] == "address") interface.addresses.push_back(words[1]);
+      if (words[0] == "gateway") interface.gateway = words[1];
+      if (words[0] == "hwaddress") interface.mac = words.back();
+      if (words[0] == "dns-nameservers") interface.dns.assign(words.begin() + 1, words.end());
+    }
+  }
+  return all;
+}
+
+/// A file ifcfg-* of Red Hat's or SUSE's.
+inline InspectedInterface ifcfg(std::string_view text, const std::string& source) {
+  const auto values = assignments(text);
+  const auto get = [&](const char* key) { return value_or_empty(values, key); };
+  InspectedInterface interface { .name = get("DEVICE"), .method = get("BOOTPROTO"), .source = source };
+  if (interface.name.empty()) {
+    const auto at = source.rfind("ifcfg-");
+    if (at != std::string::npos) interface.name = source.substr(at + 6);
+  }
+  const auto prefix = get("PREFIX");
+  for (const auto* key : {"IPADDR", "IPADDR0", "IPV6ADDR"})
+    if (const auto address = get(key); !address.empty())
+      interface.addresses.push_back(
+          prefix.empty() || address.find('/') != std::string::npos ? address : address + "/" + prefix);
+  interface.gateway = get("GATEWAY");
+  for (const auto* key : {"DNS1", "DNS2", "DNS3"})
+    if (const auto server = get(key); !server.empty()) interface.dns.push_back(server);
+  interface.mac = get("HWADDR");
+  return interface;
+}
+
+/// The sections of an ini file; keys that stand there twice keep all their values.
+inline std::map<std::string, std::multimap<std::string, std::string>> sections(std::string_view text) {
+  std::map<std::string, std::multimap<std::string, std::string>> all;
+  std::string section;
+  for (auto line : lines_of(text)) {
+    line = trimmed(line);
+    if (line.empty() || line.front() == '#' || line.front() == ';') continue;
+    if (line.front() == '[' && line.back() == ']') {
+      section = std::string(line.substr(1, line.size() - 2));
+    } else if (line.find('=') != std::string_view::npos) {
+      const auto key = cut(line, "=");
+      all[section].emplace(trimmed(key), trimmed(line));
+    }
+  }
+  return all;
+}
+
+/// systemd.network(5).
+inline InspectedInterface networkd(std::string_view text, const std::string& source) {
+  auto ini = sections(text);
+  InspectedInterface interface { .source = source };
+  const auto first = [&](const char* section, const char* key) {
+    const auto found = ini[section].find(key);
+    return found == ini[section].end() ? std::string() : found->second;
+  };
+  interface.name = first("Match", "Name");
+  interface.mac = first("Match", "MACAddress");
+  const auto dhcp = first("Network", "DHCP");
+  interface.method = dhcp.empty() || dhcp == "no" || dhcp == "false" ? "static" : "dhcp";
+  interface.gateway = first("Network", "Gateway");
+  for (const auto* section : {"Network", "Address"})
+    for (auto [at, end] = ini[section].equal_range("Address"); at != end; ++at)
+      interface.addresses.push_back(at->second);
+  for (auto [at, end] = ini["Network"].equal_range("DNS"); at != end; ++at)
+    for (auto& server : words_of(at->second)) interface.dns.push_back(std::move(server));
+  return interface;
+}
+
+/// A keyfile of NetworkManager: nm-settings-keyfile(5).
+inline InspectedInterface network_manager(std::string_view text, const std::string& source) {
+  auto ini = sections(text);
+  InspectedInterface interface { .source = source };
+  const auto first = [&](const char* section, const char* key) {
+    const auto found = ini[section].find(key);
+    return found == ini[section].end() ? std::string() : found->second;
+  };
+  interface.name = first("connection", "interface-name");
+  if (interface.name.empty()) interface.name = first("connection", "id");
+  interface.mac = first("ethernet", "mac-address");
+  const auto method = first("ipv4", "method");
+  interface.method = method == "auto" ? "dhcp" : method == "manual" ? "static" : method;
+  interface.gateway = first("ipv4", "gateway");
+  for (const auto* section : {"ipv4", "ipv6"}) {
+    for (const auto& [key, value] : ini[section]) {
+      std::string_view rest = value;
+      if (key.starts_with("address") && !key.starts_with("address-")) {
+        interface.addresses.emplace_back(trimmed(cut(rest, ",")));
+        if (const auto gateway = trimmed(rest); !gateway.empty() && interface.gateway.empty())
+          interface.gateway = gateway;
+      } else if (key == "dns") {
+        while (!rest.empty())
+          if (const auto server = trimmed(cut(rest, ";,")); !server.empty())
+            interface.dns.emplace_back(server);
+      }
+    }
+  }
+  return interface;
+}
+
+/// Where a zoneinfo file lies says which zone it is: ../usr/share/zoneinfo/Europe/Berlin.
+inline std::string zone_of_link(std::string_view target) {
+  constexpr std::string_view folder = "/zoneinfo/";
+  const auto at = target.find(folder);
+  return at == std::string_view::npos ? std::string() : std::string(target.substr(at + folder.size()));
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

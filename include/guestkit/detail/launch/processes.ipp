@@ -1,0 +1,202 @@
+#pragma once
+
+#include <pthread.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <system_error>
+#include <utility>
+
+#include "guestkit/detail/base/posix.hpp"
+#include "guestkit/detail/launch/processes.hpp"
+#include "guestkit/error.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+inline constinit std::atomic<unsigned> forks{0};
+/// When the program or module is loaded: no thread can be caught in it by a fork.
+inline const int forks_are_counted =
+    ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+
+GUESTKIT_INLINE unsigned fork_generation() noexcept {
+  return forks.load(std::memory_order_relaxed);
+}
+
+GUESTKIT_INLINE const thread_numbers& this_thread() noexcept {
+  thread_local thread_numbers known;
+  const unsigned generation = fork_generation() + 1;
+  if (known.generation != generation) {
+    const auto id = static_cast<pid_t>(::syscall(SYS_gettid));
+    known = {generation, id, id == ::getpid()};
+  }
+  return known;
+}
+
+GUESTKIT_INLINE pid_t thread_id() noexcept {
+  return this_thread().id;
+}
+
+GUESTKIT_INLINE signals_blocked::signals_blocked() noexcept {
+  sigset_t all;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+}
+
+GUESTKIT_INLINE signals_blocked::~signals_blocked() {
+  ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+}
+
+GUESTKIT_INLINE pthread_t start_thread(const char* op, std::function<void()> body) {
+  const signals_blocked blocked;
+  auto kept = std::make_unique<std::function<void()>>(std::move(body));
+  const auto run = [](void* function) -> void* {
+    const std::unique_ptr<std::function<void()>> mine(static_cast<std::function<void()>*>(function));
+    (*mine)();
+    return nullptr;
+  };
+  pthread_t thread{};
+  if (const int error = ::pthread_create(&thread, nullptr, run, kept.get()); error != 0)
+    throw Error(op,
+                "no thread can be started (" + std::generic_category().message(error) +
+                    "): end others, or raise the limit of this user (ulimit -u) or of the control group "
+                    "(pids.max)",
+                error);
+  static_cast<void>(kept.release());
+  ::pthread_detach(thread);
+  return thread;
+}
+
+GUESTKIT_INLINE std::string file_of(pid_t process, const char* name) {
+  return read_text("/proc/" + std::to_string(process) + "/" + name);
+}
+
+GUESTKIT_INLINE process_status status_of(pid_t process) {
+  const std::string stat = file_of(process, "stat");  // PID (NAME) STATE PARENT … and the 22nd is the start
+  const auto name_end = stat.rfind(')');
+  if (name_end == std::string::npos) return {};
+  std::string_view fields = std::string_view(stat).substr(name_end + 1);
+  process_status status;
+  std::string_view field;
+  for (int i = 0; i < 20; ++i) {
+    field = take_word(fields);
+    if (field.empty()) return {};
+    if (i == 0) status.state = field.front();
+    if (i == 1) status.parent = std::atoi(field.data());
+  }
+  status.begin = std::atoll(field.data());
+  return status;
+}
+
+GUESTKIT_INLINE program::program(pid_t number, bool is_hypervisor)
+    : hypervisor(is_hypervisor),
+      number_(number),
+      process_(static_cast<int>(::syscall(SYS_pidfd_open, number, 0))),
+      begin_(process_.get() < 0 && errno != ESRCH ? status_of(number).begin : 0) {}
+
+GUESTKIT_INLINE program::program(program&& other) noexcept
+    : hypervisor(other.hypervisor),
+      number_(other.number_),
+      process_(std::move(other.process_)),
+      begin_(std::exchange(other.begin_, 0)),
+      is_stopped_(std::exchange(other.is_stopped_, false)) {}
+
+GUESTKIT_INLINE program::~program() {
+  if (is_stopped_) send(SIGCONT);
+}
+
+GUESTKIT_INLINE bool program::send(int signal) const {
+  if (process_.get() >= 0) return ::syscall(SYS_pidfd_send_signal, process_.get(), signal, nullptr, 0) == 0;
+  return begin_ != 0 && status_of(number_).begin == begin_ && ::kill(number_, signal) == 0;
+}
+
+/// The files of a directory of /proc that are numbers.
+inline std::vector<pid_t> numbers_in(const std::string& directory) {
+  std::vector<pid_t> numbers;
+  each_name(directory, [&](std::string_view name) {
+    if (name.front() >= '1' && name.front() <= '9') numbers.push_back(std::atoi(name.data()));
+  });
+  return numbers;
+}
+
+/// The children of a process that one of its threads has started. The kernel keeps them by thread.
+inline std::vector<pid_t> children_of(pid_t process, pid_t thread) {
+  const auto text =
+      read_text("/proc/" + std::to_string(process) + "/task/" + std::to_string(thread) + "/children");
+  std::vector<pid_t> children;
+  std::string_view rest = text;
+  for (auto word = take_word(rest); !word.empty(); word = take_word(rest))
+    children.push_back(std::atoi(word.data()));
+  return children;
+}
+
+inline std::vector<pid_t> children_of(pid_t process) {
+  std::vector<pid_t> all;
+  for (const pid_t thread : numbers_in("/proc/" + std::to_string(process) + "/task"))
+    for (const pid_t child : children_of(process, thread)) all.push_back(child);
+  return all;
+}
+
+/// Whether the arguments of a program hold that text.
+inline bool arguments_hold(pid_t process, std::string_view text) {
+  return !text.empty() && file_of(process, "cmdline").find(text) != std::string::npos;
+}
+
+/// Whether this is what libguestfs runs besides the hypervisor and may wait for without end, or a fork of our
+/// own process that has a shell run it.
+/// @param hypervisor  the program that libguestfs asks what it can do, before the launch proper
+inline bool is_tool(pid_t process, std::string_view hypervisor) {
+  if (arguments_hold(process, "qemu-img") || arguments_hold(process, "supermin") ||
+      arguments_hold(process, hypervisor))
+    return true;
+  for (const pid_t child : children_of(process))
+    if (is_tool(child, hypervisor)) return true;
+  return false;
+}
+
+GUESTKIT_INLINE long long ticks_now() noexcept {
+  static const long per_second = ::sysconf(_SC_CLK_TCK);
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<long long>(now.tv_sec) * per_second + now.tv_nsec / (1000000000 / per_second);
+}
+
+/// Waits, for a tenth of a second at most, until a program that was told to stop has left what it was doing:
+/// it may have been starting another one.
+inline void wait_until_stopped(pid_t process) {
+  constexpr timespec pause{.tv_sec = 0, .tv_nsec = 1000000};
+  for (int i = 0; i < 100; ++i) {
+    const char state = status_of(process).state;
+    if (state != 'R' && state != 'S') return;
+    ::nanosleep(&pause, nullptr);
+  }
+}
+
+/// Adds the process with all that it has started, if it still is a child of that one.
+/// @param since  in ticks; one that began before is left alone
+inline void add_program(std::vector<program>& found, pid_t process, pid_t parent, long long since,
+                        bool hypervisor) {
+  program held(process, hypervisor);
+  const auto status = status_of(process);
+  if (!held.is_there() || status.parent != parent || status.begin < since) return;
+  held.stop();
+  wait_until_stopped(process);
+  found.push_back(std::move(held));
+  for (const pid_t child : children_of(process)) add_program(found, child, process, since, false);
+}
+
+GUESTKIT_INLINE std::vector<program> programs_of(std::string_view name, const running_call& call) {
+  std::vector<program> found;
+  const pid_t self = ::getpid();
+  for (const pid_t child : children_of(self))
+    if (arguments_hold(child, name)) add_program(found, child, self, 0, true);
+  if (call.thread == 0) return found;
+  for (const pid_t child : children_of(self, call.thread))
+    if (!arguments_hold(child, name) && is_tool(child, call.hypervisor))
+      add_program(found, child, self, call.since, false);
+  return found;
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail
