@@ -23,7 +23,7 @@ from guestkit.images import ImageInfo, probe, under
 from guestkit.inspection import Inspection, Key
 from guestkit.unpack import UnpackLimits
 
-__version__ = "0.1.0"
+__version__ = "0.4.0"
 
 __all__ = [
     "ApplianceCrashed",

@@ -313,7 +313,7 @@ class AsyncGuestfs(AsyncActions):
         unpack: UnpackLimits | None = UNPACK,
         on_cancel: OnCancel = "end",
     ) -> Coroutine[Any, Any, ImageInfo]:
-        """Add a disk that somebody else has written, before `launch`: as `Guestfs.open_disk`. Since 0.3."""
+        """Add a disk that somebody else has written, before `launch`: as `Guestfs.open_disk`."""
 
         def call(handle: Guestfs) -> ImageInfo:
             return handle.open_disk(
@@ -343,7 +343,7 @@ class AsyncGuestfs(AsyncActions):
         unpack: UnpackLimits | None = UNPACK,
         on_cancel: OnCancel = "end",
     ) -> Coroutine[Any, Any, list[ImageInfo]]:
-        """Add all disks of a guest, before `launch`: as `Guestfs.open_disks`. Since 0.3."""
+        """Add all disks of a guest, before `launch`: as `Guestfs.open_disks`."""
 
         def call(handle: Guestfs) -> list[ImageInfo]:
             return handle.open_disks(
@@ -360,7 +360,7 @@ class AsyncGuestfs(AsyncActions):
         return self._submit("open_disks", call, on_cancel=on_cancel)
 
     def launch_info(self) -> Coroutine[Any, Any, LaunchInfo | None]:
-        """Tell how the last launch that succeeded went; None before the first. Since 0.3."""
+        """Tell how the last launch that succeeded went; None before the first."""
         return self._submit("launch_info", lambda handle: handle.launch_info())
 
     def inspect(self, *, on_cancel: OnCancel = "end", **options: Any) -> Call[Inspection]:

@@ -42,7 +42,7 @@ __all__ = [
     "search_path",
 ]
 
-#: Where root may keep appliances for every user of the host. Since 0.3.
+#: Where root may keep appliances for every user of the host.
 SYSTEM_CACHE = Path(_native.system_appliance_cache())
 
 FORMAT = "guestkit-appliance 1"
@@ -65,12 +65,12 @@ _log = logging.getLogger("guestkit")
 
 
 class ApplianceError(Exception):
-    """An appliance cannot be built or must not be used; the text says why and what mends it. Since 0.3."""
+    """An appliance cannot be built or must not be used; the text says why and what mends it."""
 
 
 @dataclass(frozen=True)
 class Appliance:
-    """A built appliance. Since 0.3."""
+    """A built appliance."""
 
     directory: Path
     """For `Guestfs.set_path`."""
@@ -79,7 +79,7 @@ class Appliance:
 
 
 def cache_directory() -> Path:
-    """Where this user's appliances are kept, and built. Since 0.3.
+    """Where this user's appliances are kept, and built.
 
     $GUESTKIT_CACHEDIR, else guestkit/appliance in $XDG_CACHE_HOME or in .cache of the home directory. Raise
     ApplianceError where there is no such place.
@@ -93,7 +93,7 @@ def cache_directory() -> Path:
 
 
 def search_path() -> list[Path]:
-    """Where a launch looks for appliances, the first place first. Since 0.3.
+    """Where a launch looks for appliances, the first place first.
 
     $GUESTKIT_CACHEDIR alone if it is set; else the user's place, then `SYSTEM_CACHE`.
     """
@@ -101,7 +101,7 @@ def search_path() -> list[Path]:
 
 
 def build(*, force: bool = False, warm: bool = True, system: bool = False) -> Appliance:
-    """Build the best appliance for what is installed now, unless it is there; takes some seconds. Since 0.3.
+    """Build the best appliance for what is installed now, unless it is there; takes some seconds.
 
     That is a warm one where appliances are emulated and its snapshot works, else a lean one and a warning in
     the log. warm=False is content with a lean one. A warm one is renewed when it is a day old.
@@ -129,7 +129,7 @@ def build(*, force: bool = False, warm: bool = True, system: bool = False) -> Ap
 
 
 def appliances() -> list[Appliance]:
-    """Tell all that is where a launch looks, good or not, in that order. Since 0.3."""
+    """Tell all that is where a launch looks, good or not, in that order."""
     found: list[Path] = []
     for cache in search_path():
         with suppress(PermissionError):  # another user's: a launch sees nothing there either
@@ -154,7 +154,7 @@ def _within(directory: Path, prefix: str) -> list[Path]:
 
 
 def remove(*, system: bool = False) -> None:
-    """Remove every appliance from the user's cache, or from the system's. Since 0.3.
+    """Remove every appliance from the user's cache, or from the system's.
 
     Running guests keep theirs open.
     """
@@ -170,7 +170,7 @@ def remove(*, system: bool = False) -> None:
 
 
 def check(directory: Path) -> str:
-    """Tell why an appliance must not be used, or nothing if it may. Since 0.3."""
+    """Tell why an appliance must not be used, or nothing if it may."""
     return _native.appliance_fault(directory)
 
 

@@ -190,7 +190,7 @@ class Guestfs(_native.Handle):
         guestkit reads the headers itself, and QEMU opens nothing but what is permitted here. A disk that is
         read only is held by descriptor: it is the checked one that is opened, whatever becomes of its name,
         and what the guest does to it is forgotten. The rest of the risk is told in SECURITY.md. Raises Error
-        that says what was refused, and what would permit it. Since 0.3.
+        that says what was refused, and what would permit it.
 
         readonly: False: the guest's changes go to the disk; then the format is to be stated
         format: QEMU's name: "raw", "qcow2", …; None: by what the file begins with, which a guest can choose.
@@ -235,7 +235,7 @@ class Guestfs(_native.Handle):
         """Add all disks of a guest, before `launch`: a disk, a sequence of them, an OVA of several.
 
         Returns what they are, in the order in which they were added: the guest's own, where an OVA tells it.
-        The arguments are those of `open_disk`. Since 0.3.
+        The arguments are those of `open_disk`.
         """
         options = images.OpenOptions(
             readonly=readonly,
@@ -249,7 +249,7 @@ class Guestfs(_native.Handle):
         return images.add_disks(self, path_list(disks), options)
 
     def launch_info(self) -> LaunchInfo | None:
-        """Tell how the last launch that succeeded went; None before the first. Since 0.3."""
+        """Tell how the last launch that succeeded went; None before the first."""
         last = super().last_launch()
         return None if last is None else LaunchInfo(**last)
 
@@ -262,7 +262,7 @@ class Guestfs(_native.Handle):
         verify: bool = False,
         step: Callable[[str], object] | None = None,
     ) -> Inspection:
-        """Tell what is on the disks of the handle, which is launched. Since 0.3.
+        """Tell what is on the disks of the handle, which is launched.
 
         Whatever is mounted is unmounted, before and afterwards; nothing is written. One call: `call_timeout`
         is the time for all of it, of which each part has its share; without it, no part has a limit. The
@@ -296,7 +296,7 @@ class Guestfs(_native.Handle):
         return Inspection.from_native(found)
 
     def read_small(self, path: StrOrBytesPath, *, limit: int = SMALL_FILE) -> bytes:
-        """Return the content of a small file, much faster than `read_file`. Since 0.3.
+        """Return the content of a small file, much faster than `read_file`.
 
         Raises Error for what is no regular file (EINVAL) or larger than the limit, in bytes (EFBIG).
         """
@@ -305,7 +305,7 @@ class Guestfs(_native.Handle):
     def read_files(
         self, paths: Iterable[StrOrBytesPath], *, limit: int = SMALL_FILE
     ) -> dict[str, bytes | Error]:
-        """Return the contents of small files by path, an Error for one that cannot be had. Since 0.3."""
+        """Return the contents of small files by path, an Error for one that cannot be had."""
         found = super()._read_files(paths, limit)
         return {
             path: content if isinstance(content, bytes) else Error("read_small", *content)
@@ -315,7 +315,7 @@ class Guestfs(_native.Handle):
     def walk(
         self, directory: StrOrBytesPath, *, max_depth: int = 256, max_entries: int = 1_000_000
     ) -> list[GuestFile]:
-        """Return every file below a directory, without following symlinks. Since 0.3.
+        """Return every file below a directory, without following symlinks.
 
         A directory stands before what it holds.
 
@@ -333,7 +333,7 @@ class Guestfs(_native.Handle):
         max_entries: int = 1_000_000,
         progress: Callable[[str, int], object] | None = None,
     ) -> Extracted:
-        """Copy a file or a tree of the guest into a directory of the host, under its own name. Since 0.3.
+        """Copy a file or a tree of the guest into a directory of the host, under its own name.
 
         Nothing is written outside that directory, whatever the guest's names and symlinks are: symlinks that
         point outside are skipped, as are devices, FIFOs and sockets; files lose their set-id bits. What is
@@ -368,7 +368,7 @@ class Guestfs(_native.Handle):
 
 
 def set_appliance_limit(count: int | None) -> None:
-    """Let this process run at most so many appliances at once, also where memory allows more. Since 0.3.
+    """Let this process run at most so many appliances at once, also where memory allows more.
 
     Later launches wait. None: as many as there is memory for.
     """

@@ -358,7 +358,7 @@ std::string read_small(basic_guestfs<Core>& g, const std::string& path, std::siz
   return detail::read_small(guest, path, limit);
 }
 
-/// The contents of small files, or why one cannot be had, by path. Since 0.3.
+/// The contents of small files, or why one cannot be had, by path.
 template <class Core, class Guest = detail::borrowed<>>
 std::map<std::string, FileContent> read_files(basic_guestfs<Core>& g, const string_list& paths,
                                               std::size_t limit = small_file) {
@@ -376,7 +376,7 @@ std::map<std::string, FileContent> read_files(basic_guestfs<Core>& g, const stri
 }
 
 /// Every file below a directory, without following symlinks; a directory stands before what it holds.
-/// Since 0.3.
+///
 template <class Core, class Guest = detail::borrowed<>>
 std::vector<GuestFile> walk(basic_guestfs<Core>& g, const std::string& directory,
                             const WalkOptions& options = {}) {
@@ -389,7 +389,7 @@ std::vector<GuestFile> walk(basic_guestfs<Core>& g, const std::string& directory
 ///
 /// Nothing is written outside that directory, whatever the guest's names and symlinks are: symlinks that
 /// point outside are skipped, as are devices, FIFOs and sockets; files lose their set-id bits. What is there
-/// already is an Error with EEXIST. Since 0.3.
+/// already is an Error with EEXIST.
 template <class Core, class Guest = detail::borrowed<>>
 Extracted extract(basic_guestfs<Core>& g, const std::string& path, const std::string& host_directory,
                   const ExtractOptions& options = {}) {

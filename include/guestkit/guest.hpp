@@ -159,7 +159,7 @@ class guest_mounting {
 /// leads out of the guest: one with `..` or with a symlink on its way is not mounted.
 ///
 /// One call for the limits: Limits::call is the time for all of it. Throws Error that names what there is to
-/// choose from. Since 0.3.
+/// choose from.
 template <class Core, class Guest = detail::borrowed<>>
 MountedGuest mount_guest(basic_guestfs<Core>& g, const MountOptions& options = {}) {
   Guest guest(state_of(g));

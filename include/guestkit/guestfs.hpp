@@ -85,7 +85,7 @@ class basic_guestfs : public detail::actions<Core> {
   ///
   /// A disk that is read only is held by descriptor, so it is the checked one that is opened, whatever
   /// becomes of its name; what the guest does to it is forgotten. The rest of the risk is told in
-  /// SECURITY.md. Throws Error that says what was refused and what would permit it. Since 0.3.
+  /// SECURITY.md. Throws Error that says what was refused and what would permit it.
   /// Include <guestkit/open_disk.hpp>.
   /// @param path  a text or std::filesystem::path; or nbd://HOST/EXPORT where the options permit it
   template <class Path>
@@ -164,7 +164,7 @@ class basic_guestfs : public detail::actions<Core> {
   }
 
   /// How the last launch that succeeded went: which appliance, how long, why not a faster one. Nothing before
-  /// the first. Since 0.3.
+  /// the first.
   std::optional<LaunchInfo> launch_info() {
     const auto state = this->state();
     if (!state) return std::nullopt;

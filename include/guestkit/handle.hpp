@@ -153,14 +153,14 @@ class basic_handle {
   ///
   /// A transfer stops and the handle goes on working, as after user_cancel(), but no cancel is lost. What has
   /// not stopped after Limits::cancel_grace is ended by killing the hypervisor; a launch is at once. The call
-  /// throws Error with EINTR, or ApplianceKilled, which every later call then throws too. Since 0.2.
+  /// throws Error with EINTR, or ApplianceKilled, which every later call then throws too.
   void cancel() {
     if (state_ && state_->generation == fork_generation()) state_->work->cancel();
   }
 
   /// Kills what runs for the handle: its hypervisor, or what it starts before. Waits for nothing, not even
   /// for a call that is running, which throws ApplianceKilled as every later one but close(). What a guest
-  /// has not written to its disks yet is lost. Harmless on a closed handle. Since 0.2.
+  /// has not written to its disks yet is lost. Harmless on a closed handle.
   ///
   /// Threads: any; not async-signal-safe.
   void terminate() {

@@ -278,7 +278,7 @@ InspectedDisk add_inspected_disk(Handle& g, const std::string& path, const Inspe
 /// One call for the limits: Limits::call is the time for all of it, of which each part may take half of what
 /// is left; without that limit, no part has one. What fails or takes too long is told in the result; when the
 /// appliance had to be ended for it, what came afterwards is missing, and the handle is of no more use.
-/// Throws Error when nothing is known. Since 0.3.
+/// Throws Error when nothing is known.
 template <class Core, class Guest = detail::borrowed<>>
 Inspection inspect(basic_guestfs<Core>& g, const InspectOptions& options = {}) {
   Guest guest(state_of(g));
@@ -288,7 +288,7 @@ Inspection inspect(basic_guestfs<Core>& g, const InspectOptions& options = {}) {
 
 /// Tell what is on the disks of one guest, on a handle without disks that was not launched: adds them for
 /// reading, launches, inspects. Limits::call is the time for all of it, the launch included. A compressed
-/// disk or an archive (OVA) is an Error: it is to be unpacked before. Since 0.3.
+/// disk or an archive (OVA) is an Error: it is to be unpacked before.
 template <class Core, class Guest = detail::borrowed<>>
 Inspection inspect_disks(basic_guestfs<Core>& g, const string_list& disks,
                          const InspectOptions& options = {}) {
@@ -304,7 +304,7 @@ Inspection inspect_disks(basic_guestfs<Core>& g, const string_list& disks,
 }
 
 /// What a handle for inspections is made with: the appliance for them, ten minutes for a guest, and a kill at
-/// once when these are over, since nothing can be lost. Since 0.3.
+/// once when these are over, since nothing can be lost.
 inline HandleOptions inspection_handle() {
   return {.appliance = "inspection", .limits = {.call = Seconds(600), .cancel_grace = Seconds(0)}};
 }
@@ -315,7 +315,7 @@ inline HandleOptions inspection_handle() {
 ///       std::cout << system.product_name << '\n';
 ///
 /// @param disks  images or block devices, in the guest's order; none that is packed, as inspect_disks()
-/// Since 0.3.
+///
 template <class Handle = Guestfs>
 Inspection inspect(const string_list& disks, const InspectOptions& options = {},
                    const HandleOptions& handle = inspection_handle()) {

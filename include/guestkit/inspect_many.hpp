@@ -317,7 +317,7 @@ inline InspectMany::iterator InspectMany::begin() {
 /// @param guests  a range; each element is a disk, or the list of all disks of a guest
 /// @param pool  where they run instead of on threads of the process; it must outlive the result. Its threads
 ///     bound what runs at once, too
-/// Since 0.3.
+///
 template <class Guests>
 InspectMany inspect_many(const Guests& guests, InspectManyOptions options = {},
                          executor& pool = detail::launch_executor()) {

@@ -57,7 +57,7 @@ def repository(folder: Path) -> Path:
     run(*git, "init", "--quiet")
     run(*git, "add", "--all")
     run(*git, "commit", "--quiet", "--message=all")
-    run(*git, "tag", "v0.1.0")
+    run(*git, "tag", "v0.4.0")
     return folder
 
 
@@ -134,7 +134,7 @@ def test_cmake_takes_a_copy_of_the_headers(tmp_path: Path) -> None:
 def test_cmake_refuses_a_later_version(prefix: Path, tmp_path: Path) -> None:
     project = tmp_path / "CMakeLists.txt"
     project.write_text(
-        "cmake_minimum_required(VERSION 3.16)\nproject(later CXX)\nfind_package(guestkit 0.2 QUIET)\n"
+        "cmake_minimum_required(VERSION 3.16)\nproject(later CXX)\nfind_package(guestkit 0.5 QUIET)\n"
         'if(guestkit_FOUND)\n  message(FATAL_ERROR "found")\nendif()\n',
         encoding="utf-8",
     )

@@ -24,7 +24,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM {
 
-/// What to tell libguestfs for a fast launch. Since 0.3.
+/// What to tell libguestfs for a fast launch.
 struct ApplianceChoice {
   ApplianceMode mode = ApplianceMode::system;
   std::string directory = {};   ///< for set_path; empty: leave it
@@ -35,7 +35,7 @@ struct ApplianceChoice {
   bool buildable = false;       ///< whether `guestkit appliance build` would make something faster
 };
 
-/// Kernel arguments that make an emulated appliance faster; empty where there is nothing to gain. Since 0.3.
+/// Kernel arguments that make an emulated appliance faster; empty where there is nothing to gain.
 ///
 /// Under TCG only: norandmaps weakens address randomisation of the programs inside the appliance. 297 and 580
 /// are the rep-string instructions (ERMS, FSRM), slow when emulated. acpi=off suits the machine pc alone, and
@@ -51,7 +51,7 @@ inline std::string tuning_arguments(bool emulated, bool machine_pc) {
 #endif
 }
 
-/// Where root may keep appliances for every user of the host. Since 0.3.
+/// Where root may keep appliances for every user of the host.
 inline constexpr std::string_view system_appliance_cache = "/var/cache/guestkit/appliance";
 
 namespace detail {
@@ -93,7 +93,7 @@ inline std::string given_appliance_cache() {
 
 /// Where the user's appliances are kept: $GUESTKIT_CACHEDIR, else guestkit/appliance in $XDG_CACHE_HOME or in
 /// .cache of the home directory. Empty if the user has no home directory and the environment names no other
-/// place. Since 0.3.
+/// place.
 inline std::string appliance_cache() {
   if (auto given = detail::given_appliance_cache(); !given.empty()) return given;
   if (const auto base = detail::environment_variable("XDG_CACHE_HOME"); base.starts_with('/'))
@@ -103,7 +103,7 @@ inline std::string appliance_cache() {
 }
 
 /// Where a launch looks for appliances, in this order: $GUESTKIT_CACHEDIR alone if it is set, else the user's
-/// place and that of the whole system. Since 0.3.
+/// place and that of the whole system.
 template <class Places = std::vector<std::string>>
 Places appliance_caches() {
   Places places;
@@ -211,7 +211,7 @@ inline constexpr std::string_view normal_boot = "normal boot: ";
 
 }  // namespace detail::warm
 
-/// Why nothing must be restored from a template; empty if it may. Since 0.3.
+/// Why nothing must be restored from a template; empty if it may.
 inline std::string template_fault(const std::string& directory) {
   auto fault = detail::manifest_fault(directory, {"command", "hypervisor", "root", "state"});
   if (!fault.empty()) return fault;
@@ -224,7 +224,7 @@ inline std::string template_fault(const std::string& directory) {
 }
 
 /// Why an appliance must not be used; empty if it may. It is as its manifest says, of this user or root, and
-/// what it was made from is still what is installed. Costs some 30 stat calls. Since 0.3.
+/// what it was made from is still what is installed. Costs some 30 stat calls.
 inline std::string appliance_fault(const std::string& directory) {
   if (::access((directory + "/hypervisor").c_str(), F_OK) == 0) return template_fault(directory);
   return detail::manifest_fault(directory, {"README.fixed", "initrd", "kernel", "root"});
@@ -239,7 +239,7 @@ inline ApplianceChoice template_in(const std::string& directory) {
           .cache = ::access(probes.c_str(), W_OK) == 0 ? probes : ""};
 }
 
-/// The newest good template of a lean appliance; that itself, and why, if there is none. Since 0.3.
+/// The newest good template of a lean appliance; that itself, and why, if there is none.
 template <class = void>
 ApplianceChoice find_template(const std::string& lean) {
   ApplianceChoice choice{
@@ -255,7 +255,7 @@ ApplianceChoice find_template(const std::string& lean) {
   return choice;
 }
 
-/// The best appliance in a cache directory; libguestfs' own, and why, if none is good. Since 0.3.
+/// The best appliance in a cache directory; libguestfs' own, and why, if none is good.
 template <class = void>
 ApplianceChoice find_appliance(const std::string& cache) {
   ApplianceChoice choice{.reason = "no appliance has been built in " + cache, .buildable = true};

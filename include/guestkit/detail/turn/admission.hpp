@@ -199,7 +199,7 @@ using admission = basic_admission<>;
 }  // namespace detail
 
 /// Let this process run at most so many appliances at once, also where there is memory for more; later
-/// launches wait. Nothing: as many as there is memory for. Since 0.3.
+/// launches wait. Nothing: as many as there is memory for.
 template <class Clock = std::chrono::steady_clock>
 void set_appliance_limit(std::optional<unsigned> limit) {
   detail::basic_admission<Clock>::shared().set_limit(limit);

@@ -41,11 +41,11 @@ struct Limits {
   Seconds call = no_limit;
   /// For close(); then the hypervisor is killed. To be sure of the last writes, call shutdown() before.
   Seconds close = Seconds(60);
-  /// How long launch() may wait for memory that this process' other appliances use. Since 0.3.
+  /// How long launch() may wait for memory that this process' other appliances use.
   Seconds admission = Seconds(600);
   /// How long a call that is to end may go on before the hypervisor is killed. A launch has none.
   Seconds cancel_grace = Seconds(2);
-  /// How long a call may wait for its turn, while others of the handle run; then it never runs. Since 0.3.
+  /// How long a call may wait for its turn, while others of the handle run; then it never runs.
   Seconds queue = no_limit;
 };
 
