@@ -74,15 +74,16 @@ def test_a_foreign_meson_project_takes_guestkit_as_a_subproject(tmp_path: Path) 
     told = run("meson", "setup", build, project, environment=NOTHING_OF_OURS)
     assert "python" not in told.lower()
     run("meson", "compile", "-C", build)
-    assert run(build / "program") == EXPECTED
+    assert run(build / "program") == run(build / "compiled") == EXPECTED
     assert run(build / "futures") == "778\n"
     # None of our tests in somebody else's project, nothing of ours installed with it, none of our arguments.
     targets = json.loads(run("meson", "introspect", "--targets", build))
-    assert [target["name"] for target in targets] == ["program", "futures"]
+    parameters = {target["name"]: target["target_sources"][0]["parameters"] for target in targets}
+    assert list(parameters) == ["program", "compiled", "futures", "guestkit"]
     assert json.loads(run("meson", "introspect", "--installed", build)) == {}
-    (program, futures) = ([*target["target_sources"][0]["parameters"]] for target in targets)
-    assert not [word for word in program if "BOOST" in word]
-    assert "-DBOOST_THREAD_VERSION=5" in futures
+    assert not [word for word in parameters["program"] if "BOOST" in word or "GUESTKIT" in word]
+    assert "-DGUESTKIT_COMPILED" in parameters["compiled"]
+    assert "-DBOOST_THREAD_VERSION=5" in parameters["futures"]
 
 
 def test_an_option_of_the_foreign_project_decides_that_boost_is_not_asked_for(tmp_path: Path) -> None:
@@ -102,6 +103,7 @@ def test_pkg_config_finds_an_installed_guestkit(prefix: Path, tmp_path: Path) ->
     (pc,) = prefix.rglob("guestkit.pc")
     for package, sources, expected in (
         ("guestkit", ("program.cpp", "second.cpp"), EXPECTED),
+        ("guestkit-compiled", ("program.cpp", "second.cpp"), EXPECTED),
         ("guestkit-async", ("futures.cpp",), "778\n"),
     ):
         flags = run(
@@ -118,8 +120,31 @@ def test_pkg_config_finds_an_installed_guestkit(prefix: Path, tmp_path: Path) ->
 def test_cmake_finds_an_installed_guestkit(prefix: Path, tmp_path: Path) -> None:
     run("cmake", "-S", FOREIGN, "-B", tmp_path, f"-DCMAKE_PREFIX_PATH={prefix}", environment=NOTHING_OF_OURS)
     run("cmake", "--build", tmp_path, environment=NOTHING_OF_OURS)
-    assert run(tmp_path / "program") == EXPECTED
+    assert run(tmp_path / "program") == run(tmp_path / "compiled") == EXPECTED
     assert run(tmp_path / "futures") == "778\n"
+
+
+def test_a_program_that_mixes_the_two_forms_does_not_link(prefix: Path, tmp_path: Path) -> None:
+    part = tmp_path / "part.cpp"
+    part.write_text(
+        "#include <guestkit/guestkit.hpp>\nvoid show(const guestkit::Error& error) { error.op(); }\n"
+    )
+    whole = tmp_path / "whole.cpp"
+    whole.write_text(
+        "#include <guestkit/guestkit.hpp>\nvoid show(const guestkit::Error& error);\n"
+        'int main() { show(guestkit::Error("mount", "no")); }\n'
+    )
+    (pc,) = prefix.rglob("guestkit-compiled.pc")
+    flags = run(
+        "pkg-config", "--cflags", "--libs", "guestkit-compiled",
+        environment={**NOTHING_OF_OURS, "PKG_CONFIG_PATH": str(pc.parent)},
+    ).split()  # fmt: skip
+    command = ["g++", "-std=c++20", f"-I{prefix / 'include'}"]
+    run(*command, "-c", part, "-o", tmp_path / "part.o", environment=NOTHING_OF_OURS)
+    mixed = [*command, str(whole), str(tmp_path / "part.o"), *flags, "-o", str(tmp_path / "mixed")]
+    done = subprocess.run(mixed, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "undefined reference to `show(guestkit::compiled::Error const&)'" in done.stderr
 
 
 def test_cmake_takes_a_copy_of_the_headers(tmp_path: Path) -> None:
