@@ -79,7 +79,7 @@ def test_a_foreign_meson_project_takes_guestkit_as_a_subproject(tmp_path: Path) 
     # None of our tests in somebody else's project, nothing of ours installed with it, none of our arguments.
     targets = json.loads(run("meson", "introspect", "--targets", build))
     parameters = {target["name"]: target["target_sources"][0]["parameters"] for target in targets}
-    assert list(parameters) == ["program", "compiled", "futures", "guestkit"]
+    assert list(parameters) == ["guestkit", "program", "compiled", "futures"]
     assert json.loads(run("meson", "introspect", "--installed", build)) == {}
     assert not [word for word in parameters["program"] if "BOOST" in word or "GUESTKIT" in word]
     assert "-DGUESTKIT_COMPILED" in parameters["compiled"]
