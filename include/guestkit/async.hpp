@@ -20,6 +20,7 @@
 #include <boost/thread/future.hpp>
 #include <cerrno>
 #include <chrono>
+#include <condition_variable>
 #include <deque>
 #include <exception>
 #include <filesystem>
@@ -35,7 +36,6 @@
 #include <variant>
 #include <vector>
 
-#include "guestkit/detail/base/condition.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/generated/async_actions.hpp"
 #include "guestkit/guestkit.hpp"
@@ -357,8 +357,8 @@ class call_queue : public std::enable_shared_from_this<call_queue> {
   const Seconds limit_;  // for the waiting
   executor& pool_;
   executor& launch_pool_;
-  mutable std::mutex mutex_;  // guards what follows; never held while foreign code runs
-  condition watched_;         // the watching thread has to look
+  mutable std::mutex mutex_;         // guards what follows; never held while foreign code runs
+  std::condition_variable watched_;  // the watching thread has to look
   calls waiting_;
   std::unique_ptr<queued_call> running_;
   bool has_thread_ = false;  // or waits for one

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -15,7 +16,6 @@
 #include <utility>
 #include <vector>
 
-#include "guestkit/detail/base/callback.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/call/call.hpp"
 
@@ -53,7 +53,7 @@ struct EventMessage {
 
 /// Runs on the thread of the call that caused the event, inside that call: be short, do not call the
 /// daemon from it (that ends the session), do not close the handle. What it throws is logged, not passed on.
-using EventCallback = callback<void(const EventMessage&)>;
+using EventCallback = std::function<void(const EventMessage&)>;
 
 namespace detail {
 

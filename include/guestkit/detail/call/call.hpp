@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -23,7 +24,6 @@
 #include <utility>
 #include <vector>
 
-#include "guestkit/detail/base/callback.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
 #include "guestkit/detail/call/action.hpp"
@@ -44,7 +44,7 @@ inline constexpr int max_handles = 1000;
 enum class LogLevel { debug, info, warning, error };
 
 /// Receives guestkit's own log lines, on the thread that caused them; it must not throw.
-using LogSink = callback<void(LogLevel, const std::string&)>;
+using LogSink = std::function<void(LogLevel, const std::string&)>;
 
 namespace detail {
 
@@ -90,7 +90,7 @@ struct basic_handle_state {
   /// What the user gave the machine before its launch, to give it to a fresh handle too.
   struct addition {
     bool disk = false;  // libguestfs forgets disks when an appliance ends, and nothing else
-    callback<bool(guestfs_h*)> repeat;
+    std::function<bool(guestfs_h*)> repeat;
   };
   /// What the user set, if a launch has put something else in its place.
   struct covered_setting {

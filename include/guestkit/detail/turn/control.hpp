@@ -9,18 +9,19 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <cstdio>
 #include <limits>
 #include <memory>
-#include <mutex>  // and with it durations and clocks: <chrono> brings calendars and streams besides
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "guestkit/detail/base/condition.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/call/action.hpp"
 #include "guestkit/detail/launch/processes.hpp"
@@ -437,8 +438,8 @@ class basic_control {
   }
 
   mutable std::mutex mutex_;
-  condition changed_;  // a turn, a call or the handle has ended
-  condition watched_;  // the watching thread has to look
+  std::condition_variable changed_;  // a turn, a call or the handle has ended
+  std::condition_variable watched_;  // the watching thread has to look
   std::atomic<bool> closing_{false};
   bool closed_ = false;
   bool watching_ = false;
