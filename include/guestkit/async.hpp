@@ -1,7 +1,8 @@
 // The handle for programs that do not wait: every call returns a boost::future at once.
 //
 // Calls wait in their handle's queue and run on a pool of threads, one at a time for each handle, so that a
-// busy handle starves no other. What ends a call is control.hpp's; here is only decided which call is meant.
+// busy handle starves no other. What ends a call is the business of turns.hpp; here is only decided which
+// call is meant.
 //
 // Not included by guestkit.hpp: Boost's futures cost a compiler more than all the rest.
 #pragma once
@@ -220,7 +221,7 @@ class call_queue : public std::enable_shared_from_this<call_queue> {
   }
 
   /// Whether the calling thread is inside a call.
-  bool is_mine() const noexcept { return g.state()->work->is_mine(); }
+  bool is_mine() const noexcept { return g.state()->turns->is_mine(); }
 
   queued_handle g;
 

@@ -50,7 +50,7 @@ std::string message_for(const std::string& file) {
 /// Results as C returned them, owned: what a core of one's own can make of the actions.
 class raw_core : public guestkit::detail::handle {
  public:
-  using guestkit::detail::handle::basic_handle;
+  using guestkit::detail::handle::handle;
   template <class R>
   using result = guestkit::c_result<R>;
 

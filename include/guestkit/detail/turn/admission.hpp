@@ -17,7 +17,7 @@
 #include "guestkit/detail/base/posix.hpp"
 #include "guestkit/detail/launch/appliance.hpp"
 #include "guestkit/detail/launch/processes.hpp"
-#include "guestkit/detail/turn/control.hpp"
+#include "guestkit/detail/turn/turns.hpp"
 #include "guestkit/error.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM {
