@@ -14,15 +14,15 @@ class raw_core : public detail::handle {
  public:
   using detail::handle::handle;
   template <class R>
-  using result = c_result<R>;
+  using result = detail::c_result<R>;
 
  protected:
   template <class R, class F, class... A>
-  c_result<R> call(const detail::action& op, F fn, const A&... arguments) {
+  detail::c_result<R> call(const detail::action& op, F fn, const A&... arguments) {
     return invoke<R>(op, fn, arguments...);
   }
   template <class R, class F, class... A>
-  c_result<R> give(const detail::action& op, F fn, const A&... arguments) {
+  detail::c_result<R> give(const detail::action& op, F fn, const A&... arguments) {
     return add<R>(op, fn, arguments...);
   }
 };

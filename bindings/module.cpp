@@ -8,6 +8,7 @@
 #include <boost/python/make_constructor.hpp>
 #include <boost/python/module.hpp>
 #include <boost/python/tuple.hpp>
+#include <guestkit/detail/launch/host.hpp>
 #include <memory>
 #include <optional>
 #include <string>

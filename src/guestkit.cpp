@@ -11,6 +11,7 @@
 #include "guestkit/detail/call/handle.ipp"
 #include "guestkit/detail/call/handle_state.ipp"
 #include "guestkit/detail/call/listeners.ipp"
+#include "guestkit/detail/call/values.ipp"
 #include "guestkit/detail/launch/launcher.ipp"
 #include "guestkit/detail/launch/processes.ipp"
 #include "guestkit/detail/turn/turns.ipp"
