@@ -6,7 +6,7 @@
 // has the main one do: only one of the two does anything at a time, as if there were one.
 #pragma once
 
-#include <new>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -15,7 +15,8 @@
 
 namespace guestkit::python {
 
-/// Something to run now: a reference to anything that can be called.
+/// Something to run now: a reference to anything that can be called, as std::function_ref will be.
+/// std::function would copy it, once for each of the calls of Python that the module makes.
 class Body {
  public:
   template <class F>
@@ -45,35 +46,12 @@ void on_calling_thread(Body body);
 /// event callback. Takes over the exception that is set and returns true, or returns false.
 bool interrupted_by_callback();
 
-/// What a call returned, once it has. As std::optional, of which a compiler makes twenty functions a type.
-template <class R>
-class Result {
- public:
-  Result() noexcept {}
-  Result(const Result&) = delete;
-  Result& operator=(const Result&) = delete;
-  ~Result() {
-    if (there_) result_.~R();
-  }
-  void made_by(const auto& call) {
-    new (&result_) R(call());
-    there_ = true;
-  }
-  R take() { return std::move(result_); }
-
- private:
-  union {
-    R result_;
-  };
-  bool there_ = false;
-};
-
 /// Makes the call without the GIL and returns what it returned.
 template <class F>
 auto interruptible(Handle& handle, bool slow, const F& call) {
-  Result<decltype(call())> result;
-  without_gil(handle, slow, [&] { result.made_by(call); });
-  return result.take();
+  std::optional<decltype(call())> result;
+  without_gil(handle, slow, [&] { result.emplace(call()); });
+  return std::move(*result);
 }
 
 }  // namespace guestkit::python
