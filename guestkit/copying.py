@@ -162,7 +162,9 @@ class _Outgoing:
         if self._is_directory or (self.final.is_dir() and not self.final.is_symlink()):
             raise _error("copy_out", f"{self.final}: is there already", errno.EEXIST)
         if not self._replace:
-            raise _error("copy_out", f"{self.final}: is there already, and not to be replaced", errno.EEXIST)
+            raise _error(
+                "copy_out", f"{self.final}: is there already: replace=True replaces it", errno.EEXIST
+            )
 
     def size(self) -> int:
         if not self._is_directory:
@@ -245,7 +247,7 @@ class _Incoming:
             if stat.S_ISDIR(mode) or g.is_dir(final):
                 raise _error("copy_in", f"{final}: is there already in the guest", errno.EEXIST)
             if not replace:
-                text = f"{final}: is there already in the guest, and not to be replaced"
+                text = f"{final}: is there already in the guest: replace=True replaces it"
                 raise _error("copy_in", text, errno.EEXIST)
 
     def size(self) -> int:

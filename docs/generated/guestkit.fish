@@ -51,7 +51,7 @@ function _shtab_guestkit_using
 end
 
 set -g _shtab_guestkit_commands inspect ls cat cp df info convert doctor appliance
-set -g _shtab_guestkit_opts_with_value --backing --blocksize --concurrency --format --in-use --key --member --mode --only --root --timeout --to
+set -g _shtab_guestkit_opts_with_value --add --backing --blocksize --concurrency --format --in-use --key --member --mode --only --root --timeout --to -a
 
 complete -c guestkit -e
 complete -c guestkit -f
@@ -93,6 +93,7 @@ complete -c guestkit -n '_shtab_guestkit_using ls' -l in-use -xka "allow refuse"
 complete -c guestkit -n '_shtab_guestkit_using ls' -l blocksize -xka "512 4096" -d 'bytes in a sector of the disk; default: by its partition table, else 512'
 complete -c guestkit -n '_shtab_guestkit_using ls' -l member -x -d 'the one disk of an archive that is wanted; default: all of its guest'
 complete -c guestkit -n '_shtab_guestkit_using ls' -l no-unpack -d 'refuse disks that are compressed, and archives, which need room in TMPDIR'
+complete -c guestkit -n '_shtab_guestkit_using ls' -s a -l add -xka "(__fish_complete_path (commandline -ct))" -d 'another disk of the same guest, as where a volume group lies on several'
 complete -c guestkit -n '_shtab_guestkit_using ls' -l root -x -d 'the filesystem that is /, by its device or a name such as LABEL=root: it alone is looked at, and what its fstab names; default: that of the only operating system, else the only filesystem'
 complete -c guestkit -n '_shtab_guestkit_using ls' -l key -x -d 'the file that begins with the key of an encrypted device: its name, its UUID, or all; DEVICE:key:TEXT is the key itself, which other users can see in the list of processes'
 complete -c guestkit -n '_shtab_guestkit_using ls' -l timeout -x -d 'how long a call of libguestfs may take'
@@ -109,6 +110,7 @@ complete -c guestkit -n '_shtab_guestkit_using cat' -l in-use -xka "allow refuse
 complete -c guestkit -n '_shtab_guestkit_using cat' -l blocksize -xka "512 4096" -d 'bytes in a sector of the disk; default: by its partition table, else 512'
 complete -c guestkit -n '_shtab_guestkit_using cat' -l member -x -d 'the one disk of an archive that is wanted; default: all of its guest'
 complete -c guestkit -n '_shtab_guestkit_using cat' -l no-unpack -d 'refuse disks that are compressed, and archives, which need room in TMPDIR'
+complete -c guestkit -n '_shtab_guestkit_using cat' -s a -l add -xka "(__fish_complete_path (commandline -ct))" -d 'another disk of the same guest, as where a volume group lies on several'
 complete -c guestkit -n '_shtab_guestkit_using cat' -l root -x -d 'the filesystem that is /, by its device or a name such as LABEL=root: it alone is looked at, and what its fstab names; default: that of the only operating system, else the only filesystem'
 complete -c guestkit -n '_shtab_guestkit_using cat' -l key -x -d 'the file that begins with the key of an encrypted device: its name, its UUID, or all; DEVICE:key:TEXT is the key itself, which other users can see in the list of processes'
 complete -c guestkit -n '_shtab_guestkit_using cat' -l timeout -x -d 'how long a call of libguestfs may take'
@@ -127,6 +129,7 @@ complete -c guestkit -n '_shtab_guestkit_using cp' -l in-use -xka "allow refuse"
 complete -c guestkit -n '_shtab_guestkit_using cp' -l blocksize -xka "512 4096" -d 'bytes in a sector of the disk; default: by its partition table, else 512'
 complete -c guestkit -n '_shtab_guestkit_using cp' -l member -x -d 'the one disk of an archive that is wanted; default: all of its guest'
 complete -c guestkit -n '_shtab_guestkit_using cp' -l no-unpack -d 'refuse disks that are compressed, and archives, which need room in TMPDIR'
+complete -c guestkit -n '_shtab_guestkit_using cp' -s a -l add -xka "(__fish_complete_path (commandline -ct))" -d 'another disk of the same guest, as where a volume group lies on several'
 complete -c guestkit -n '_shtab_guestkit_using cp' -l root -x -d 'the filesystem that is /, by its device or a name such as LABEL=root: it alone is looked at, and what its fstab names; default: that of the only operating system, else the only filesystem'
 complete -c guestkit -n '_shtab_guestkit_using cp' -l key -x -d 'the file that begins with the key of an encrypted device: its name, its UUID, or all; DEVICE:key:TEXT is the key itself, which other users can see in the list of processes'
 complete -c guestkit -n '_shtab_guestkit_using cp' -l timeout -x -d 'how long a call of libguestfs may take'

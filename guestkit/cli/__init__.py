@@ -26,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     141: nobody reads stdout any more. 143 and such: 128 and the signal's number. Wrong usage raises
     SystemExit(2), as argparse does.
     """
+    if os.environ.get("TMPDIR") == "":  # to supermin and other programs an empty one is a directory
+        del os.environ["TMPDIR"]
     arguments = parse(argv)
     screen = Screen(quiet=arguments.quiet, log_json=arguments.log_json)
     verbosity = -1 if arguments.quiet else arguments.verbose

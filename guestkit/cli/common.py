@@ -129,6 +129,14 @@ def add_guest_options(parser: argparse.ArgumentParser) -> None:
     add_disk_options(parser)
     group = parser.add_argument_group("the guest")
     group.add_argument(
+        "-a",
+        "--add",
+        metavar="DISK",
+        action="append",
+        default=[],
+        help="another disk of the same guest, as where a volume group lies on several",
+    )
+    group.add_argument(
         "--root",
         metavar="DEVICE",
         help="the filesystem that is /, by its device or a name such as LABEL=root: it alone is looked at,"
@@ -217,7 +225,7 @@ def guest(
         with screen.steps(arguments.disk) as step:
             g = stack.enter_context(
                 open_guest(
-                    arguments.disk,
+                    [arguments.disk, *arguments.add],
                     root=arguments.root,
                     readonly=readonly,
                     **opening(arguments),

@@ -7,7 +7,7 @@ import re
 from shlex import quote
 
 from guestkit.appliance import ApplianceError
-from guestkit.errors import Error, LaunchError
+from guestkit.errors import CallTimeout, Error, LaunchError
 
 #: What is said of a disk's name with a path in its guest, as scp and rsync have it.
 _APART = re.compile(r'name the disk "(.*)" and the path "(.*)" in its guest apart$')
@@ -15,13 +15,21 @@ _APART = re.compile(r'name the disk "(.*)" and the path "(.*)" in its guest apar
 #: Functions of guestkit whose errors name what they are about; libguestfs' actions do not always.
 _OWN = {"convert", "copy_in", "copy_out", "mount_guest", "open_disk", "probe", "read_chunks"}
 
+#: Actions that the commands use to look at a file, by names that nobody typed; their errors name the file.
+_LOOKS = {"lstatns", "readlink", "realpath", "statns"}
+
+#: The limits by their names in Python.
+_LIMITS = {"call_timeout": "--timeout"}
+
 
 def sentence(error: Exception) -> str:
     """Say what happened, why, and what to do, in the terms of the command line."""
     if isinstance(error, LaunchError):
         return f"{error.op}: {error.message}{f'; {error.hint}' if error.hint else ''}"
+    if isinstance(error, CallTimeout) and error.clock in _LIMITS:
+        return f"{error.op}: took longer than {_LIMITS[error.clock]} {error.seconds:g}, and was stopped"
     if isinstance(error, Error):
-        return options_of(error.message if error.op in _OWN else str(error))
+        return options_of(error.message if error.op in _OWN | _LOOKS else str(error))
     if isinstance(error, OSError):
         return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else str(error)
     if isinstance(error, ApplianceError):
@@ -42,7 +50,11 @@ def options_of(message: str) -> str:
         ),
         ("choose one with unpack=UnpackLimits(member=…)", "choose one with --member"),
         ("choose a root of", "choose with --root one of"),
-        ("give all disks of the guest together", "give all disks of the guest together, with --one-guest"),
+        (
+            "give all disks of the guest together",
+            "give all disks of the guest together (inspect: --one-guest, others: --add)",
+        ),
+        ("replace=True replaces it", "--force replaces it"),
     ):
         message = message.replace(argument, option)
     return _APART.sub(lambda found: f"type: guestkit ls {quote(found[1])} {quote(found[2])}", message)

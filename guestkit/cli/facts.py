@@ -15,7 +15,7 @@ def fact_lines(facts: Iterable[Fact]) -> Iterator[str]:
     """Return one line a value."""
     for label, values in facts:
         first, *others = values or ["none"]
-        yield f"  {label:<16}{first}"
+        yield f"  {label:<15} {first}"
         yield from (f"  {'':<16}{value}" for value in others)
 
 

@@ -90,7 +90,7 @@ def _facts(disk: str, info: ImageInfo) -> Iterator[Fact]:
     else:
         yield "virtual size", [_size(info.virtual_size)]
     yield "file size", [_size(info.file_size)]
-    if info.blocksize is not None:
+    if info.blocksize is not None and info.content not in PACKED:
         yield "sectors", [f"{info.blocksize} bytes"]
     for label, value in (("encryption", info.encryption), ("compression", info.compression)):
         if value:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Collection, Sequence
+from shlex import quote
 from typing import NoReturn, cast
 
 import guestkit
@@ -42,11 +44,37 @@ class Help(argparse.HelpFormatter):
 class Parser(argparse.ArgumentParser):
     """One whose messages are safe to print: names of files may come from a guest."""
 
+    given: Sequence[str] = ()
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse, and keep what was given: an error may have to speak of it."""
+        self.given = sys.argv[1:] if args is None else args
+        return super().parse_known_args(args, namespace)
+
+    @property
+    def options(self) -> Collection[str]:
+        """The options that it knows."""
+        return self._option_string_actions
+
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the arguments, then how they are given, in one line; end with 2."""
+        if message.startswith("the following arguments are required"):
+            message += _apart(self.prog, self.given)
         operands = " ".join(["[OPTION…]", *map(_operand, self._get_positional_actions())])
         usage = f"usage: {self.prog} {operands}; --help tells more"
         self.exit(2, f"guestkit: error: {printable(message)}\n{usage}\n")
+
+
+def _apart(command: str, given: Sequence[str]) -> str:
+    """Say how DISK:/PATH, as scp has it, is typed here, where that was given; else nothing."""
+    for word in given:
+        disk, colon, path = word.partition(":/")
+        if not word.startswith("-") and disk and colon and not path.startswith("/"):
+            path = quote(f":/{path}" if command.endswith(" cp") else f"/{path}")
+            return f": the disk comes first, its path apart from it: {command} {quote(disk)} {path}"
+    return ""
 
 
 def _operand(action: argparse.Action) -> str:
@@ -60,6 +88,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return what the arguments say; SystemExit(2) where they say nothing that makes sense."""
     arguments, unknown = make_parser().parse_known_args(argv)
     if unknown:
+        if unknown[0] in arguments.parser.options:
+            arguments.parser.error(
+                f"options come after the command, as in {arguments.parser.prog} {unknown[0]}"
+            )
         what = "option" if unknown[0].startswith("-") else "argument"
         arguments.parser.error(f"there is no {what} {unknown[0]!r}")
     return arguments

@@ -47,7 +47,7 @@ def shared(mounted: Guestfs, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     asked: dict[str, Any] = {}
 
     @contextmanager
-    def opened(disk: str, **options: Any) -> Iterator[Guestfs]:
+    def opened(disk: list[str], **options: Any) -> Iterator[Guestfs]:
         asked.update(options, disk=disk)
         yield mounted
 
@@ -104,7 +104,7 @@ def test_a_missing_file_is_named(shared: dict[str, Any], capsys: pytest.CaptureF
         err = capsys.readouterr().err
         assert err.startswith("guestkit: ")
         assert err.count("\n") == 1
-        assert r"/nope\x1b" in err
+        assert r"error: /nope\x1b: " in err  # without the name of an action that nobody typed
         assert is_safe(err)
 
 
@@ -113,6 +113,8 @@ def test_how_the_disk_is_opened(shared: dict[str, Any], capsys: pytest.CaptureFi
     assert main(["ls", *words, "--key", "all:key:secret", "disk"]) == 0
     assert (shared["format"], shared["backing"], shared["root"]) == ("qcow2", "allow", "/dev/sda2")
     assert (shared["call_timeout"], shared["readonly"]) == (9.0, True)
+    assert main(["cat", "-a", "second", "--add", "third", "disk", "/etc/debian_version"]) == 0
+    assert shared["disk"] == ["disk", "second", "third"]
     assert "secret" not in repr(shared["keys"])
 
 

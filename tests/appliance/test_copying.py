@@ -93,7 +93,7 @@ def test_files_go_into_a_directory_under_their_names(g: Guestfs, tmp_path: Path)
 def test_a_file_gets_a_new_name_and_replaces_only_when_told(g: Guestfs, tmp_path: Path) -> None:
     target = tmp_path / "mine"
     copy_out(g, ["/etc/hosts"], target)
-    with fails(errno.EEXIST, f"{target}: is there already, and not to be replaced"):
+    with fails(errno.EEXIST, f"{target}: is there already: replace=True replaces it"):
         copy_out(g, ["/etc/debian_version"], target)
     copy_out(g, ["/etc/debian_version"], target, replace=True)
     assert target.read_text() == "12.5\n"

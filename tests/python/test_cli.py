@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -26,7 +26,7 @@ import guestkit.cli.inspect
 import guestkit.cli.progress
 import guestkit.convert
 import guestkit.copying
-from guestkit import Error, Key, probe
+from guestkit import CallTimeout, Error, Key, probe
 from guestkit.cli import main
 from guestkit.cli.ending import Terminated
 from guestkit.cli.parser import COMMANDS
@@ -157,6 +157,12 @@ def test_what_could_not_be_found_out_says_why() -> None:
     assert "    applications    incomplete: no\n" in text
     assert "    mountpoints     incomplete: /etc/fstab, line 3: \\x1b\n" in text
     assert "\n  filesystems     incomplete: no time\n" in text
+
+
+def test_a_long_part_has_a_blank_before_what_it_lacks() -> None:
+    """It was printed as "operating_systemsincomplete: …"."""
+    found = PartFailure(part="operating_systems", message="no time", op="", errno=0)
+    assert "\n  operating_systems incomplete: no time\n" in render_reports([report("d", failures=(found,))])
 
 
 def test_a_long_name_does_not_push_the_others_away() -> None:
@@ -326,6 +332,10 @@ def test_ctrl_c_and_sigterm_tell_what_was_done_until_then(
         (["inspect", "--concurrency", "0", "disk"], "at least 1"),
         (["inspect", "--xml", "a", "b"], "one guest"),
         (["cp", "disk", "a", "b"], "colon"),
+        (["cat", "web.qcow2:/etc/it s"], "guestkit cat web.qcow2 '/etc/it s'"),
+        (["cp", "web.qcow2:/etc/hosts", "."], "guestkit cp web.qcow2 :/etc/hosts"),
+        (["cp", "hosts", "https://x/y"], "arguments are required: TARGET"),
+        (["-q", "ls", "disk"], "options come after the command"),
     ],
 )
 def test_wrong_usage_is_a_sentence_and_one_line_of_usage(
@@ -596,6 +606,7 @@ def test_info_names_the_disks_in_an_archive_and_unpacks_nothing(
     assert "  holds           is an archive without a disk: it holds 'readme'\n" in out
     assert "  holds           a disk, perhaps, that is compressed\n" in out
     assert "virtual size" not in out
+    assert "sectors" not in out  # those of the archive are none of the disk's
     assert main(["info", "--json", "two.ova", "none.tar", "disk.gz"]) == 0
     two, none, packed = json.loads(capsys.readouterr().out)
     assert (two["content"], none["content"], packed["content"]) == ("tar", "tar", "gzip")
@@ -726,6 +737,27 @@ def test_a_path_in_the_guest_behind_the_disk_s_name_is_told_apart(
         assert main([command, f"{disk}:/etc/it's"]) == 1
         output = "".join(capsys.readouterr())
         assert f"type: guestkit ls '{disk}' '/etc/it'\"'\"'s'" in output
+
+
+def test_an_empty_tmpdir_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """supermin took it for a directory, and no appliance could be built."""
+    monkeypatch.setenv("TMPDIR", "")
+    assert main(["info", os.devnull]) == 1
+    assert "TMPDIR" not in os.environ
+
+
+def test_a_limit_that_ran_out_has_the_option_s_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was called call_timeout, and spoke of a handle."""
+
+    def late(*_: object, **__: object) -> NoReturn:
+        raise CallTimeout("inspect", "took longer than 4 s (call_timeout); the handle can be used", 0, 4.0)
+
+    monkeypatch.setattr(guestkit.cli.common, "open_guest", late)
+    assert main(["ls", "-q", "--timeout", "4", "disk"]) == 1
+    message = "guestkit: error: inspect: took longer than --timeout 4, and was stopped\n"
+    assert capsys.readouterr().err == message
 
 
 def test_an_nbd_server_is_for_who_types_it(capsys: pytest.CaptureFixture[str]) -> None:
