@@ -152,33 +152,33 @@ PyObject* field(std::uint64_t value) {
   return check(PyLong_FromUnsignedLongLong(value));
 }
 
-PyObject* to_python(const c_result<void>&) {
+PyObject* to_python(const detail::c_result<void>&) {
   Py_RETURN_NONE;
 }
-PyObject* to_python(const c_result<bool>& result) {
+PyObject* to_python(const detail::c_result<bool>& result) {
   return PyBool_FromLong(result.lift() ? 1 : 0);
 }
-PyObject* to_python(const c_result<int>& result) {
+PyObject* to_python(const detail::c_result<int>& result) {
   return check(PyLong_FromLong(result.lift()));
 }
-PyObject* to_python(const c_result<std::int64_t>& result) {
+PyObject* to_python(const detail::c_result<std::int64_t>& result) {
   return check(PyLong_FromLongLong(result.lift()));
 }
-PyObject* to_python(const c_result<std::string>& result) {
+PyObject* to_python(const detail::c_result<std::string>& result) {
   return text_or_empty(result.c_str());
 }
-PyObject* to_python(const c_result<std::optional<std::string>>& result) {
+PyObject* to_python(const detail::c_result<std::optional<std::string>>& result) {
   if (!result.get()) Py_RETURN_NONE;
   return text(result.get()->data(), result.get()->size());
 }
-PyObject* to_python(const c_result<string_list>& result) {
+PyObject* to_python(const detail::c_result<string_list>& result) {
   const auto texts = result.get();
   Ref list(check(PyList_New(static_cast<Py_ssize_t>(texts.size()))));
   for (std::size_t i = 0; i < texts.size(); ++i)
     PyList_SET_ITEM(list.get(), static_cast<Py_ssize_t>(i), field(texts[i]));
   return list.release();
 }
-PyObject* to_python(const c_result<hashtable>& result) {
+PyObject* to_python(const detail::c_result<hashtable>& result) {
   const auto texts = result.get();
   Ref dict(check(PyDict_New()));
   for (std::size_t i = 0; i + 1 < texts.size(); i += 2) {
@@ -188,7 +188,7 @@ PyObject* to_python(const c_result<hashtable>& result) {
   }
   return dict.release();
 }
-PyObject* to_python(const c_result<buffer>& result) {
+PyObject* to_python(const detail::c_result<buffer>& result) {
   return field(result.get().data(), result.get().size());
 }
 

@@ -115,15 +115,15 @@ struct holder<buffer_view> {
 // ---- C -> Python. Each returns a new reference or throws PythonError.
 
 PyObject* text(const char* bytes, std::size_t size);
-PyObject* to_python(const c_result<void>&);
-PyObject* to_python(const c_result<bool>&);
-PyObject* to_python(const c_result<int>&);
-PyObject* to_python(const c_result<std::int64_t>&);
-PyObject* to_python(const c_result<std::string>&);
-PyObject* to_python(const c_result<std::optional<std::string>>&);
-PyObject* to_python(const c_result<string_list>&);
-PyObject* to_python(const c_result<hashtable>&);
-PyObject* to_python(const c_result<buffer>&);
+PyObject* to_python(const detail::c_result<void>&);
+PyObject* to_python(const detail::c_result<bool>&);
+PyObject* to_python(const detail::c_result<int>&);
+PyObject* to_python(const detail::c_result<std::int64_t>&);
+PyObject* to_python(const detail::c_result<std::string>&);
+PyObject* to_python(const detail::c_result<std::optional<std::string>>&);
+PyObject* to_python(const detail::c_result<string_list>&);
+PyObject* to_python(const detail::c_result<hashtable>&);
+PyObject* to_python(const detail::c_result<buffer>&);
 /// Without a copy; the view owns the bytes.
 PyObject* memoryview(buffer bytes);
 
@@ -159,11 +159,11 @@ PyObject* struct_to_python(const typename S::c_struct& c) {
   return dict.release();
 }
 template <detail::Struct S>
-PyObject* to_python(const c_result<S>& result) {
+PyObject* to_python(const detail::c_result<S>& result) {
   return struct_to_python<S>(result.get());
 }
 template <detail::Struct S>
-PyObject* to_python(const c_result<std::vector<S>>& result) {
+PyObject* to_python(const detail::c_result<std::vector<S>>& result) {
   const auto structs = result.get();
   Ref list(check(PyList_New(static_cast<Py_ssize_t>(structs.size()))));
   for (std::size_t i = 0; i < structs.size(); ++i)

@@ -16,7 +16,7 @@ void translate(const Error& error) noexcept;
 void translate() noexcept;
 
 /// Has the package's classes raised: guestkit.errors gives them when it is imported.
-/// @param types  a tuple: Error, HandleClosed, LaunchError, ApplianceCrashed
+/// @param types  a tuple: Error, HandleClosed, LaunchError, ApplianceCrashed, ApplianceKilled, CallTimeout
 void use_error_types(PyObject* types);
 
 /// Runs the body of an entry point from Python; an exception becomes a Python one and null.

@@ -1,6 +1,7 @@
-// Events to Python callables, and guestkit's log lines to Python's logging.
-#include <algorithm>
+// Events to Python callables.
+#include <guestkit/detail/call/listeners.hpp>
 #include <memory>
+#include <span>
 
 #include "convert.hpp"
 #include "gil.hpp"
@@ -42,52 +43,7 @@ void deliver(PyObject* callable, const EventMessage& event) {
   PyErr_Restore(type, value, traceback);
 }
 
-void log_to_python(LogLevel level, const std::string& line) {
-  const Ref logging(PyImport_ImportModule("logging"));
-  if (logging.get() != nullptr) {
-    const Ref logger(PyObject_CallMethod(logging.get(), "getLogger", "s", "guestkit"));
-    const int number = 10 * (static_cast<int>(level) + 1);  // logging.DEBUG is 10, ERROR 40
-    if (logger.get() != nullptr) {
-      const Ref done(PyObject_CallMethod(logger.get(), "log", "iss", number, "%s", line.c_str()));
-    }
-  }
-  if (PyErr_Occurred() != nullptr && !interrupted_by_callback()) PyErr_WriteUnraisable(nullptr);
-}
-
-/// Of a number of Python's logging.
-LogLevel level_of(int number) {
-  return static_cast<LogLevel>(std::clamp((number + 9) / 10 - 1, 0, 3));
-}
-
-Accel accel_of(const std::string& name) {
-  if (name == "auto") return Accel::automatic;
-  if (name == "kvm") return Accel::kvm;
-  if (name == "tcg") return Accel::tcg;
-  throw std::invalid_argument("accel must be \"auto\", \"kvm\" or \"tcg\"");
-}
-
 }  // namespace
-
-Handle::Handle(bool environment, const std::string& accel, bool tuning, const std::string& appliance,
-               int log_level, const Limits& limits)
-    : basic_guestfs<raw_core>(HandleOptions{
-          .environment = environment,
-          .accel = accel_of(accel),
-          .tuning = tuning ? Tuning::automatic : Tuning::none,
-          .appliance = appliance,
-          .log = [](LogLevel level,
-                    const std::string& line) { on_calling_thread([&] { log_to_python(level, line); }); },
-          .log_level = level_of(log_level),
-          .limits = limits}) {}
-
-Handle::~Handle() {
-  const GilRelease released;
-  finish();
-}
-
-void Handle::close() {
-  without_gil(*this, false, [&] { basic_guestfs<raw_core>::close(); });
-}
 
 int Handle::add_event_callback(PyObject* callback, std::uint64_t events) {
   EventCallback function = [callable = shared(callback)](const EventMessage& event) {
@@ -105,5 +61,3 @@ void Handle::delete_event_callback(int number) {
 }
 
 }  // namespace guestkit::python
-
-template guestkit::c_result<void> guestkit::basic_guestfs<guestkit::python::raw_core>::launch();

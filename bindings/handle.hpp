@@ -12,49 +12,48 @@ namespace guestkit::python {
 /// Results as what C returned, owned: they are made into Python objects without a copy between.
 class raw_core : public detail::handle {
  public:
-  using detail::handle::basic_handle;
+  using detail::handle::handle;
   template <class R>
-  using result = c_result<R>;
+  using result = detail::c_result<R>;
 
  protected:
   template <class R, class F, class... A>
-  c_result<R> call(const detail::action& op, F fn, const A&... arguments) {
-    return this->template invoke<R>(op, fn, arguments...);
+  detail::c_result<R> call(const detail::action& op, F fn, const A&... arguments) {
+    return invoke<R>(op, fn, arguments...);
   }
   template <class R, class F, class... A>
-  c_result<R> give(const detail::action& op, F fn, const A&... arguments) {
-    return this->template add<R>(op, fn, arguments...);
+  detail::c_result<R> give(const detail::action& op, F fn, const A&... arguments) {
+    return add<R>(op, fn, arguments...);
   }
 };
+
+/// What guestkit.Guestfs hands on: `NativeHandleOptions` in guestkit/handle.py. Log lines go to Python's
+/// logger.
+HandleOptions handle_options_of(PyObject* tuple);
 
 /// guestkit._native.Handle.
 class Handle : public basic_guestfs<raw_core> {
  public:
-  /// @param log_level  the least that Python's logger wants, as a number of its own
-  Handle(bool environment, const std::string& accel, bool tuning, const std::string& appliance, int log_level,
-         const Limits& limits);
+  using basic_guestfs<raw_core>::basic_guestfs;
   ~Handle();
 
   void close();
   int add_event_callback(PyObject* callback, std::uint64_t events);
   void delete_event_callback(int number);
 
-  void begin_turn(const std::string& name) { state()->work->take_turn(name.c_str()); }
+  void begin_turn(const std::string& name) { state()->turns->take_turn(name.c_str()); }
   /// A turn that is a call for the limits: what Python does before its disk is added.
   void begin_opening() {
     static constexpr detail::action open_disk{"open_disk"};
-    state()->work->enter(open_disk);
+    state()->turns->enter(open_disk);
   }
   /// Throws what is to end the turn.
-  void check_turn() { state()->work->throw_if_stopped("open_disk", "", EINTR, {}); }
-  void end_turn() noexcept { state()->work->leave(); }
+  void check_turn() { state()->turns->throw_if_stopped("open_disk", "", EINTR, {}); }
+  void end_turn() noexcept { state()->turns->leave(); }
   /// For the limit of the call that runs: its work began that long before it.
-  void count_too(Seconds spent) { state()->work->count_too(spent); }
-  bool is_mine() const noexcept { return state()->work->is_mine(); }
-  bool has_appliance() const noexcept { return state()->work->launched; }
+  void count_too(Seconds spent) { state()->turns->count_too(spent); }
+  bool is_mine() const noexcept { return state()->turns->is_mine(); }
+  bool has_appliance() const noexcept { return state()->turns->launched; }
 };
 
 }  // namespace guestkit::python
-
-// Compiled by event.cpp alone: it brings all that a launch does.
-extern template guestkit::c_result<void> guestkit::basic_guestfs<guestkit::python::raw_core>::launch();

@@ -117,7 +117,7 @@ auto take(const Method& method, PyObject** slots, std::size_t i) {
 }
 
 template <class R>
-inline constexpr bool is_bytes = std::is_same_v<R, c_result<buffer>>;
+inline constexpr bool is_bytes = std::is_same_v<R, detail::c_result<buffer>>;
 
 /// Made with braces, so that arguments are converted from left to right and the first wrong one is reported.
 template <class R>

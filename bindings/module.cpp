@@ -8,6 +8,7 @@
 #include <boost/python/make_constructor.hpp>
 #include <boost/python/module.hpp>
 #include <boost/python/tuple.hpp>
+#include <guestkit/detail/launch/host.hpp>
 #include <memory>
 #include <optional>
 #include <string>
@@ -47,28 +48,11 @@ auto translated(F&& body) {
   }
 }
 
-/// A launch without a limit of its own has the one that suits who runs the appliance's processor.
-Limits limits_of(const bp::object& launch, double call, double close, double admission, double cancel_grace,
-                 double queue) {
-  Limits limits{.call = Seconds(call),
-                .close = Seconds(close),
-                .admission = Seconds(admission),
-                .cancel_grace = Seconds(cancel_grace),
-                .queue = Seconds(queue)};
-  if (!launch.is_none()) limits.launch = Seconds(bp::extract<double>(launch)());
-  return limits;
-}
-
-std::shared_ptr<Handle> make(bool environment, const std::string& accel, bool tuning,
-                             const bp::object& appliance, int log_level, const bp::object& launch_timeout,
-                             double call_timeout, double close_timeout, double admission_timeout,
-                             double cancel_grace, double queue_timeout) {
-  const Limits limits =
-      limits_of(launch_timeout, call_timeout, close_timeout, admission_timeout, cancel_grace, queue_timeout);
+std::shared_ptr<Handle> make(const bp::object& options) {
   return translated([&] {
-    const std::string directory(PyBytes_AS_STRING(appliance.ptr()), PyBytes_GET_SIZE(appliance.ptr()));
+    const auto native = handle_options_of(options.ptr());
     const GilRelease released;
-    return std::make_shared<Handle>(environment, accel, tuning, directory, log_level, limits);
+    return std::make_shared<Handle>(native);
   });
 }
 

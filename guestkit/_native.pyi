@@ -7,6 +7,7 @@ from typing_extensions import deprecated
 
 from guestkit.errors import Error
 from guestkit.generated import structs
+from guestkit.handle import NativeHandleOptions
 from guestkit.images import NativeOpening
 
 def use_error_types(types: tuple[type[Error], ...]) -> None:
@@ -45,20 +46,7 @@ def private_directory_fault(directory: StrOrBytesPath) -> str:
 class Handle:
     """A libguestfs handle: the actions. guestkit.Guestfs is the class to use."""
 
-    def __init__(
-        self,
-        environment: bool,
-        accel: str,
-        tuning: bool,
-        appliance: bytes,
-        log_level: int,
-        launch_timeout: float | None,
-        call_timeout: float,
-        close_timeout: float,
-        admission_timeout: float,
-        cancel_grace: float,
-        queue_timeout: float,
-    ) -> None: ...
+    def __init__(self, options: NativeHandleOptions) -> None: ...
     def close(self) -> None: ...
     def is_open(self) -> bool: ...
     def is_idle(self) -> bool: ...

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 Accel = Literal["auto", "kvm", "tcg"]
 Tuning = Literal["auto", "none"]
 
+#: What a handle is made with, for C++: environment, accel, whether tuning is automatic, appliance, the least
+#: level that the log takes, and the limits in seconds: launch, call, close, admission, cancel_grace, queue.
+NativeHandleOptions = tuple[bool, str, bool, bytes, int, float | None, float, float, float, float, float]
+
 _log = logging.getLogger("guestkit")
 
 
@@ -111,7 +115,7 @@ class Guestfs(_native.Handle):
             raise ValueError(
                 f'appliance must be "auto", "inspection", "system" or a directory, not {appliance!r}'
             )
-        super().__init__(
+        options: NativeHandleOptions = (
             environment,
             accel,
             tuning == "auto",
@@ -124,6 +128,7 @@ class Guestfs(_native.Handle):
             limit("Guestfs", "cancel_grace", cancel_grace),
             limit("Guestfs", "queue_timeout", queue_timeout),
         )
+        super().__init__(options)
         if close_on_exit:
             _open_handles.add(self)
 

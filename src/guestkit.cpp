@@ -5,4 +5,13 @@
 #error "compile this file with -DGUESTKIT_COMPILED, as all that includes guestkit's headers"
 #endif
 
+#include "guestkit/detail/base/error.ipp"
+#include "guestkit/detail/call/call.ipp"
+#include "guestkit/detail/call/event.ipp"
+#include "guestkit/detail/call/handle.ipp"
+#include "guestkit/detail/call/handle_state.ipp"
+#include "guestkit/detail/call/listeners.ipp"
+#include "guestkit/detail/call/values.ipp"
+#include "guestkit/detail/launch/launcher.ipp"
 #include "guestkit/detail/launch/processes.ipp"
+#include "guestkit/detail/turn/turns.ipp"

@@ -1,8 +1,7 @@
-// What can go wrong, as exceptions: one class for libguestfs' errors and a few below it for the cases
-// in which a caller does something else next.
+// What can go wrong, as exceptions: one class for libguestfs' errors, and a few derived from it for the cases
+// in which a caller does something else next. LaunchError is in launch_error.hpp.
 #pragma once
 
-#include <cstring>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -38,12 +37,7 @@ class Error : public std::runtime_error {
         message_(std::move(message)),
         error_number_(error_number) {}
 
-  static std::string reason(const std::string& op, const std::string& message, int error_number) {
-    std::string text = message.starts_with(op + ": ") ? message.substr(op.size() + 2) : message;
-    if (!text.empty()) return text;
-    if (error_number != 0) return std::strerror(error_number);
-    return "the call failed and libguestfs gave no reason";
-  }
+  static std::string reason(const std::string& op, const std::string& message, int error_number);
 
   std::string op_;
   std::string message_;
@@ -100,3 +94,7 @@ class CallTimeout : public Error {
 };
 
 }  // namespace guestkit::inline GUESTKIT_FORM
+
+#ifndef GUESTKIT_COMPILED
+#include "guestkit/detail/base/error.ipp"
+#endif

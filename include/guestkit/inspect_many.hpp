@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <deque>
 #include <exception>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -50,7 +52,7 @@ struct InspectManyOptions {
   /// How many guests at once; 0: as many as there are processors. Launches wait for memory besides.
   unsigned concurrency = 0;
   /// Called when something changes, on any thread; it must not throw, and not end the fleet.
-  callback<void(const InspectProgress&)> progress = {};
+  std::function<void(const InspectProgress&)> progress = {};
 };
 
 namespace detail {
@@ -231,7 +233,7 @@ class fleet : public std::enable_shared_from_this<fleet> {
   InspectManyOptions options_;
   executor& pool_;
   std::mutex mutex_;  // guards what follows; never held while foreign code runs
-  condition changed_;
+  std::condition_variable changed_;
   std::deque<InspectReport> ready_;
   std::deque<boost::promise<std::optional<InspectReport>>> waiting_;
   std::set<Guestfs*> handles_;

@@ -255,7 +255,7 @@ ImageInfo basic_guestfs<Core>::open_disk(const Path& path, const OpenDiskOptions
     state->disks.push_back(std::make_shared<detail::opened_disk>(std::move(disk.kept)));
     return std::move(disk.info);
   } catch (const Error& e) {  // of a tool that was killed, perhaps
-    state->work->throw_if_stopped(op, e.message(), e.error_number(), {});
+    state->turns->throw_if_stopped(op, e.message(), e.error_number(), {});
     throw;
   } catch (const std::system_error& e) {
     throw Error(op, std::string("no private file: ") + e.what(), e.code().value());

@@ -50,13 +50,13 @@ std::string message_for(const std::string& file) {
 /// Results as C returned them, owned: what a core of one's own can make of the actions.
 class raw_core : public guestkit::detail::handle {
  public:
-  using guestkit::detail::handle::basic_handle;
+  using guestkit::detail::handle::handle;
   template <class R>
-  using result = guestkit::c_result<R>;
+  using result = guestkit::detail::c_result<R>;
 
  protected:
   template <class R, class F, class... A>
-  guestkit::c_result<R> call(const guestkit::detail::action& op, F fn, const A&... arguments) {
+  guestkit::detail::c_result<R> call(const guestkit::detail::action& op, F fn, const A&... arguments) {
     return this->template invoke<R>(op, fn, arguments...);
   }
 };
@@ -436,7 +436,7 @@ BOOST_AUTO_TEST_CASE(the_c_handle_is_there_for_c_functions) {
 BOOST_AUTO_TEST_CASE(a_core_of_ones_own_gets_what_c_returned) {
   guestkit::basic_guestfs<raw_core> g(HandleOptions{.environment = false});
   const auto list = g.internal_test_rstringlist("3");
-  static_assert(std::is_same_v<decltype(list), const guestkit::c_result<guestkit::string_list>>);
+  static_assert(std::is_same_v<decltype(list), const guestkit::detail::c_result<guestkit::string_list>>);
   BOOST_TEST(list.get().size() == 3U);
   BOOST_CHECK_THROW(g.internal_test_rstringlisterr(), Error);
 }

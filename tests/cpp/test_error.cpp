@@ -46,7 +46,7 @@ struct fake_appliance : private support::temporary_folder {
 
 /// A handle that takes its appliance for launched.
 struct believed_up : Guestfs {
-  believed_up() : Guestfs({.environment = false}) { state()->work->launched = true; }
+  believed_up() : Guestfs({.environment = false}) { state()->turns->launched = true; }
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <boost/test/unit_test.hpp>
 #include <cstdint>
 #include <cstdio>
+#include <guestkit/detail/call/listeners.hpp>
 #include <guestkit/guestkit.hpp>
 #include <latch>
 #include <memory>
@@ -189,8 +190,8 @@ BOOST_AUTO_TEST_CASE(a_progress_event_has_numbers_and_no_text) {
     BOOST_TEST(event.text.empty());
     BOOST_TEST(event.numbers == progress, boost::test_tools::per_element());
   });
-  guestkit::detail::deliver<void>(nullptr, state.get(), GUESTFS_EVENT_PROGRESS, 0, 0, nullptr, 0,
-                                  progress.data(), progress.size());
+  guestkit::detail::deliver(nullptr, state.get(), GUESTFS_EVENT_PROGRESS, 0, 0, nullptr, 0, progress.data(),
+                            progress.size());
   BOOST_TEST(called);
 }
 

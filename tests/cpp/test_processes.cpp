@@ -1,5 +1,5 @@
 // processes.hpp: what a forked child must not share with its parent. Finding and ending programs is tested in
-// test_control.cpp.
+// test_turns.cpp.
 #define BOOST_TEST_MODULE processes
 #include <sys/stat.h>
 

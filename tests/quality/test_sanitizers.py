@@ -100,7 +100,7 @@ def test_valgrind(source: Path, tmp_path: Path) -> None:
         "test_host": ["--run_test=!a_missing_qemu_is_told"],
         # A forked child leaves what is its parent's alone, for ever: lost memory to valgrind.
         "test_async": ["--run_test=!closing/a_forked_child_leaves_the_handle_alone_and_can_open_its_own"],
-        "test_control": ["--run_test=!forking/a_forked_child_can_drop_a_handle_that_is_being_watched"],
+        "test_turns": ["--run_test=!forking/a_forked_child_can_drop_a_handle_that_is_being_watched"],
         "test_inspect_many": ["--run_test=!a_forked_child_leaves_the_fleet_alone"],
     }.get(source.stem, [])
     build_and_run(source, tmp_path, ["g++", "-O1"], *VALGRIND, arguments=left_out)

@@ -133,7 +133,7 @@ def _options(api: Api) -> str:
         "#include <string>",
         "",
         FORM,
-        '#include "guestkit/detail/call/convert.hpp"',
+        '#include "guestkit/values.hpp"',
     )
     lines += [f"namespace {NAMESPACE} {{"]
     for action in api.actions:
@@ -171,9 +171,9 @@ def _actions(api: Api) -> str:
         "#include <vector>",
         "",
         FORM,
-        '#include "guestkit/detail/call/convert.hpp"',
         '#include "guestkit/generated/options.hpp"',
         '#include "guestkit/generated/structs.hpp"',
+        '#include "guestkit/values.hpp"',
     )
     lines += [
         f"namespace {NAMESPACE}::detail {{",

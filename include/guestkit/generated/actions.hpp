@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/call/convert.hpp"
 #include "guestkit/generated/options.hpp"
 #include "guestkit/generated/structs.hpp"
+#include "guestkit/values.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/call/convert.hpp"
+#include "guestkit/values.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM {
 

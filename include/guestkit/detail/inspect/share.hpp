@@ -38,7 +38,7 @@ class part_runner {
     }
     std::optional<InspectFailure> failed;
     std::exception_ptr final;
-    state_->work->begin_part(share);
+    state_->turns->begin_part(share);
     try {
       body();
     } catch (const ApplianceKilled& error) {
@@ -52,10 +52,10 @@ class part_runner {
       failed = failure(name, error);
       if (is_final(error)) final = std::current_exception();
     } catch (...) {
-      state_->work->end_part();
+      state_->turns->end_part();
       throw;
     }
-    const auto end = state_->work->end_part();
+    const auto end = state_->turns->end_part();
     alive_ = alive_ && end.goes_on;
     if (!failed) return true;
     if (end.limit) {

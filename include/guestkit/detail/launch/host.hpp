@@ -12,11 +12,14 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
+#include <condition_variable>
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <functional>
 #include <limits>
 #include <map>
 #include <mutex>
@@ -24,8 +27,6 @@
 #include <utility>
 #include <vector>
 
-#include "guestkit/detail/base/callback.hpp"
-#include "guestkit/detail/base/condition.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/base/given_time.hpp"
 #include "guestkit/detail/base/posix.hpp"
@@ -62,7 +63,7 @@ struct ProgramTime {
 };
 
 /// Called now and then while something is waited for; throws when that is to end.
-using Look = callback<void()>;
+using Look = std::function<void()>;
 
 /// A child that is waited for, killed before if that has not been done yet.
 class reaped_child {
@@ -375,8 +376,8 @@ class known_kvm {
   }
 
   std::mutex mutex_;
-  condition changed_;  // a thread has found out, or given up
-  bool busy_ = false;  // one finds out
+  std::condition_variable changed_;  // a thread has found out, or given up
+  bool busy_ = false;                // one finds out
   std::map<std::string, verdict> known_;
 };
 

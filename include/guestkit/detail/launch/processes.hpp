@@ -128,6 +128,10 @@ struct running_call {
   std::string hypervisor;  // the program that the handle takes for QEMU; empty: unknown
 };
 
+/// Adds the process with all that it has started, if it still is a child of that one.
+/// @param since  in ticks; one that began before is left alone
+void add_program(std::vector<program>& found, pid_t process, pid_t parent, long long since, bool hypervisor);
+
 /// The programs of a handle: its hypervisor, by the name that guestkit gave it, and the tools that a call
 /// runs. Never anything that the user's program has started. They stand still while they are held.
 /// @param name  of the handle's hypervisor; empty: it has none

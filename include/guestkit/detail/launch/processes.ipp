@@ -174,10 +174,8 @@ inline void wait_until_stopped(pid_t process) {
   }
 }
 
-/// Adds the process with all that it has started, if it still is a child of that one.
-/// @param since  in ticks; one that began before is left alone
-inline void add_program(std::vector<program>& found, pid_t process, pid_t parent, long long since,
-                        bool hypervisor) {
+GUESTKIT_INLINE void add_program(std::vector<program>& found, pid_t process, pid_t parent, long long since,
+                                 bool hypervisor) {
   program held(process, hypervisor);
   const auto status = status_of(process);
   if (!held.is_there() || status.parent != parent || status.begin < since) return;

@@ -2,7 +2,10 @@
 // given back when the hypervisor is gone, however it went.
 #pragma once
 
+#include <chrono>
+#include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <mutex>
 #include <optional>
@@ -10,13 +13,11 @@
 #include <string_view>
 #include <utility>
 
-#include "guestkit/detail/base/callback.hpp"
-#include "guestkit/detail/base/condition.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/base/posix.hpp"
 #include "guestkit/detail/launch/appliance.hpp"
 #include "guestkit/detail/launch/processes.hpp"
-#include "guestkit/detail/turn/control.hpp"
+#include "guestkit/detail/turn/turns.hpp"
 #include "guestkit/error.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM {
@@ -122,7 +123,7 @@ class basic_admission {
     unsigned generation_ = fork_generation();
   };
 
-  using memory_source = callback<std::uint64_t()>;
+  using memory_source = std::function<std::uint64_t()>;
   explicit basic_admission(memory_source memory = [] { return available_memory(); })
       : memory_(std::move(memory)) {}
   basic_admission(const basic_admission&) = delete;
@@ -188,7 +189,7 @@ class basic_admission {
   }
 
   mutable std::mutex mutex_;
-  condition changed_;
+  std::condition_variable changed_;
   memory_source memory_;
   std::optional<unsigned> limit_;
   unsigned running_ = 0;

@@ -1,4 +1,4 @@
-#define BOOST_TEST_MODULE control
+#define BOOST_TEST_MODULE turns
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
@@ -133,8 +133,8 @@ BOOST_AUTO_TEST_CASE(the_limit_of_a_call_does_not_count_the_wait_for_memory, PAT
   Guestfs g({.environment = false, .limits = {.call = Seconds(0.1)}});
   const auto state = state_of(g);
   const guestkit::detail::call_scope scope(state, "inspect");
-  const auto look = [&] { state->work->throw_if_stopped("inspect", "", 0, {}); };
-  state->work->off_the_clock([] { std::this_thread::sleep_for(300ms); });
+  const auto look = [&] { state->turns->throw_if_stopped("inspect", "", 0, {}); };
+  state->turns->off_the_clock([] { std::this_thread::sleep_for(300ms); });
   look();
   BOOST_CHECK_THROW(for (;;) look(), CallTimeout);  // then it goes on
 }
@@ -142,12 +142,12 @@ BOOST_AUTO_TEST_CASE(the_limit_of_a_call_does_not_count_the_wait_for_memory, PAT
 BOOST_AUTO_TEST_CASE(what_was_done_before_a_call_counts_for_its_limit, PATIENCE) {
   Guestfs g({.environment = false, .limits = {.call = Seconds(3600)}});
   const auto state = state_of(g);
-  const auto look = [&] { state->work->throw_if_stopped("inspect", "", 0, {}); };
+  const auto look = [&] { state->turns->throw_if_stopped("inspect", "", 0, {}); };
   {
     const guestkit::detail::call_scope scope(state, "inspect");
-    state->work->count_too(Seconds(1800));
+    state->turns->count_too(Seconds(1800));
     look();
-    state->work->count_too(Seconds(1800));
+    state->turns->count_too(Seconds(1800));
     BOOST_CHECK_THROW(for (;;) look(), CallTimeout);
   }
   const guestkit::detail::call_scope next(state, "inspect");  // has its whole time

@@ -1,0 +1,81 @@
+// The handle from Python: its options, and guestkit's log lines to Python's logging.
+#include "handle.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "convert.hpp"
+#include "gil.hpp"
+#include "signals.hpp"
+
+namespace guestkit::python {
+
+namespace {
+
+void log_to_python(LogLevel level, const std::string& line) {
+  const Ref logging(PyImport_ImportModule("logging"));
+  if (logging.get() != nullptr) {
+    const Ref logger(PyObject_CallMethod(logging.get(), "getLogger", "s", "guestkit"));
+    const int number = 10 * (static_cast<int>(level) + 1);  // logging.DEBUG is 10, ERROR 40
+    if (logger.get() != nullptr) {
+      const Ref done(PyObject_CallMethod(logger.get(), "log", "iss", number, "%s", line.c_str()));
+    }
+  }
+  if (PyErr_Occurred() != nullptr && !interrupted_by_callback()) PyErr_WriteUnraisable(nullptr);
+}
+
+/// Of a number of Python's logging.
+LogLevel level_of(int number) {
+  return static_cast<LogLevel>(std::clamp((number + 9) / 10 - 1, 0, 3));
+}
+
+Accel accel_of(const std::string& name) {
+  if (name == "auto") return Accel::automatic;
+  if (name == "kvm") return Accel::kvm;
+  if (name == "tcg") return Accel::tcg;
+  throw std::invalid_argument("accel must be \"auto\", \"kvm\" or \"tcg\"");
+}
+
+/// A launch without a limit of its own has the one that suits who runs the appliance's processor.
+std::optional<Seconds> launch_limit(PyObject* seconds) {
+  if (seconds == Py_None) return std::nullopt;
+  const double number = PyFloat_AsDouble(seconds);
+  if (PyErr_Occurred() != nullptr) throw PythonError{};
+  return Seconds(number);
+}
+
+}  // namespace
+
+HandleOptions handle_options_of(PyObject* tuple) {
+  int environment = 0, tuning = 0, log_level = 0;
+  const char *accel = nullptr, *appliance = nullptr;
+  PyObject* launch = nullptr;
+  double call = 0, close = 0, admission = 0, cancel_grace = 0, queue = 0;
+  if (PyArg_ParseTuple(tuple, "pspyiOddddd:Handle", &environment, &accel, &tuning, &appliance, &log_level,
+                       &launch, &call, &close, &admission, &cancel_grace, &queue) == 0)
+    throw PythonError{};
+  return {.environment = environment != 0,
+          .accel = accel_of(accel),
+          .tuning = tuning != 0 ? Tuning::automatic : Tuning::none,
+          .appliance = appliance,
+          .log = [](LogLevel level,
+                    const std::string& line) { on_calling_thread([&] { log_to_python(level, line); }); },
+          .log_level = level_of(log_level),
+          .limits = {.launch = launch_limit(launch),
+                     .call = Seconds(call),
+                     .close = Seconds(close),
+                     .admission = Seconds(admission),
+                     .cancel_grace = Seconds(cancel_grace),
+                     .queue = Seconds(queue)}};
+}
+
+Handle::~Handle() {
+  const GilRelease released;
+  finish();
+}
+
+void Handle::close() {
+  without_gil(*this, false, [&] { basic_guestfs<raw_core>::close(); });
+}
+
+}  // namespace guestkit::python

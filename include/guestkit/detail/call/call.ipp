@@ -1,0 +1,112 @@
+#pragma once
+
+#include <sys/eventfd.h>
+#include <sys/select.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <utility>
+
+#include "guestkit/detail/base/unique_fd.hpp"
+#include "guestkit/detail/call/call.hpp"
+#include "guestkit/error.hpp"
+#include "guestkit/launch_error.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+inline void refuse_other_handles(const std::shared_ptr<handle_state>& state, const char* op) {
+  if (!state) throw HandleClosed(op, "the handle was moved from", EBADF);
+  state->refuse_fork(op);
+}
+
+GUESTKIT_INLINE turn::turn(std::shared_ptr<handle_state> state, const char* op) : state_(std::move(state)) {
+  refuse_other_handles(state_, op);
+  state_->turns->take_turn(op);
+}
+
+struct call_scope::of_thread {
+  call_scope* innermost = nullptr;
+  std::uint64_t silenced = 0;  // serial of the handle that take() was set for last
+};
+
+GUESTKIT_INLINE call_scope::of_thread& call_scope::here() noexcept {
+  static thread_local constinit of_thread mine{};
+  return mine;
+}
+
+GUESTKIT_INLINE call_scope::call_scope(std::shared_ptr<handle_state> state, const action& op, bool takes_turn)
+    : state_(std::move(state)), op_(op), takes_turn_(takes_turn), outer_(here().innermost) {
+  refuse_other_handles(state_, op.name);
+  if (takes_turn)
+    state_->turns->enter(op);
+  else
+    state_->turns->pass(op.name);
+  auto& mine = here();
+  mine.innermost = this;
+  if (takes_turn && mine.silenced != state_->serial) {
+    guestfs_set_error_handler(state_->h, &take, nullptr);
+    mine.silenced = state_->serial;
+  }
+}
+
+GUESTKIT_INLINE call_scope::~call_scope() {
+  here().innermost = outer_;
+  if (takes_turn_)
+    state_->turns->leave();
+  else
+    state_->turns->leave_passing();
+}
+
+/// Whether the next files that this process opens have descriptors that select() can wait for.
+inline bool low_descriptors_are_free() noexcept {
+  constexpr std::size_t needed = 16;  // more than such an action opens: other threads open files too
+  std::array<unique_fd, needed> next;
+  for (auto& each : next) {
+    each = unique_fd(::eventfd(0, EFD_CLOEXEC));
+    if (each.get() >= FD_SETSIZE) return false;
+  }
+  return true;
+}
+
+GUESTKIT_INLINE void call_scope::refuse_high_descriptors() {
+  if (op_.waits_for_programs && !low_descriptors_are_free())
+    fail(
+        "1000 files are open in this process: with more, libguestfs aborts it when it runs a program. "
+        "Close some, or use a process of its own for disks",
+        EMFILE);
+}
+
+GUESTKIT_INLINE void call_scope::fail(const char* message, int number) {
+  message_ = message;
+  number_ = number;
+  fail();
+}
+
+GUESTKIT_INLINE void call_scope::fail() const {
+  const auto console = state_->console.lines();
+  state_->turns->throw_if_stopped(op_.name, message_, number_, console);
+  if (op_.is_launch) throw LaunchError(op_.name, message_, number_, console);
+  // The appliance was up and nobody shut it down, but it is no longer ready: that is its death, whatever the
+  // message and the errno are.
+  if (state_->turns->launched && guestfs_is_ready(state_->h) == 0) {
+    state_->turns->launched = false;
+    state_->memory.give_back();
+    throw ApplianceCrashed(op_.name, message_, number_, console);
+  }
+  throw Error(op_.name, message_, number_);
+}
+
+/// libguestfs keeps an error handler for each thread, and prints to stderr in a thread that has set none.
+/// This one stays installed; it runs in the failing call, with the lock held, so nothing can come between.
+GUESTKIT_INLINE void call_scope::take(guestfs_h* h, void*, const char* message) noexcept {
+  call_scope* const call = here().innermost;
+  if (call == nullptr || call->state_->h != h) return;
+  try {
+    call->message_ = message;
+    call->number_ = guestfs_last_errno(h);
+  } catch (...) {  // no memory for the message: fail() says that there is none
+  }
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -1,0 +1,149 @@
+#pragma once
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <exception>
+#include <optional>
+#include <system_error>
+#include <vector>
+
+#include "guestkit/detail/call/listeners.hpp"
+#include "guestkit/handle.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+inline bool is_set(const char* variable) noexcept {
+  const char* value = std::getenv(variable);
+  return value != nullptr && *value != '\0';
+}
+
+GUESTKIT_INLINE handle::handle(const HandleOptions& options) : state_(std::make_shared<handle_state>()) {
+  auto& state = *state_;
+  state.log = options.log;
+  state.log_level = options.log_level;
+  state.h = create_c_handle();
+  state.turns->h = state.h;
+  state.turns->limits = options.limits;
+  state.wishes = {
+      .accel = options.accel,
+      .tuning = options.tuning,
+      .appliance = options.appliance,
+      .path = invoke<std::string>("create", guestfs_get_path).lift(),
+      .hypervisor = invoke<std::string>("create", guestfs_get_hv).lift(),
+      .path_given = options.environment && is_set("LIBGUESTFS_PATH"),
+      .hypervisor_given = options.environment && (is_set("LIBGUESTFS_HV") || is_set("LIBGUESTFS_QEMU"))};
+  // The environment here, not by guestfs_create: there a bad variable is only printed to stderr.
+  if (options.environment) read_environment();
+  if (is_set("LIBGUESTFS_DEBUG")) state.verbose = invoke<bool>("get_verbose", guestfs_get_verbose).lift();
+  if (is_set("LIBGUESTFS_TRACE")) state.traces = invoke<bool>("get_trace", guestfs_get_trace).lift();
+  guestfs_set_event_callback(state.h, &deliver, GUESTFS_EVENT_ALL, 0, &state);
+  const bool backend_given = is_set("LIBGUESTFS_BACKEND") || is_set("LIBGUESTFS_ATTACH_METHOD");
+  if (!options.environment || !backend_given)
+    invoke<void>("set_backend", guestfs_set_backend, cstr("direct"));
+  if (state.wants(LogLevel::debug)) invoke<void>("set_trace", guestfs_set_trace, true);
+  use_private_tmpdir();
+}
+
+GUESTKIT_INLINE handle& handle::operator=(handle&& other) noexcept {
+  if (this != &other) {
+    finish();
+    state_ = std::move(other.state_);
+  }
+  return *this;
+}
+
+GUESTKIT_INLINE void handle::close() {
+  const auto state = state_;  // a callback of the close event may destroy this object
+  if (!is_ours()) return;
+  if (state->turns->is_mine())
+    throw Error("close",
+                "called from inside a call on this handle, by an event callback; close it afterwards",
+                EDEADLK);
+  if (!state->turns->begin_close()) return;
+  state->end();
+  if (state->wants(LogLevel::debug)) log(*state, LogLevel::debug, "close: the handle is closed");
+  state->turns->end_close();
+}
+
+GUESTKIT_INLINE void handle::cancel() {
+  if (is_ours()) state_->turns->cancel();
+}
+
+GUESTKIT_INLINE void handle::terminate() {
+  if (is_ours()) state_->turns->terminate();
+}
+
+GUESTKIT_INLINE guestfs_h* handle::native() const noexcept {
+  if (!is_open()) return nullptr;
+  state_->native_given = true;
+  return state_->h;
+}
+
+GUESTKIT_INLINE void handle::use_private_tmpdir() {
+  state_->tmpdir = invoke<std::string>("get_tmpdir", guestfs_get_tmpdir).lift();
+  try {
+    state_->temporary = scratch::beneath(state_->tmpdir);
+  } catch (const std::system_error& e) {  // libguestfs says so to whom needs the directory
+    log(*state_, LogLevel::debug, std::string("no private temporary directory: ") + e.what());
+    return;
+  }
+  invoke<void>("set_tmpdir", guestfs_set_tmpdir, std::optional(cstr(state_->temporary->path())));
+}
+
+GUESTKIT_INLINE void handle::cancel_transfer() {
+  const call_scope scope(state_, "user_cancel", false);
+  state_->turns->cancel_transfer();
+}
+
+GUESTKIT_INLINE void handle::forget_appliance() noexcept {
+  state_->turns->launched = false;
+  state_->disks_gone = true;
+}
+
+GUESTKIT_INLINE void handle::finish() noexcept {
+  try {
+    close();
+  } catch (const std::exception& e) {
+    // Destroyed by its own callback: the last call that runs on it frees it.
+    log(*state_, LogLevel::error, e.what());
+  }
+}
+
+/// The environment without what makes libguestfs stop reading it: empty variables, which mean unset, and a
+/// runtime directory that is not there, as after su or in a container.
+inline std::vector<cstr> environment() {
+  std::vector<cstr> variables;
+  for (char** variable = environ; variable != nullptr && *variable != nullptr; ++variable) {
+    const std::string_view text = *variable;
+    constexpr std::string_view runtime = "XDG_RUNTIME_DIR=";
+    if (text.find('=') == text.size() - 1) continue;
+    if (text.starts_with(runtime) && ::access(*variable + runtime.size(), F_OK) != 0) continue;
+    variables.emplace_back(*variable);
+  }
+  return variables;
+}
+
+/// Takes what the environment says. Where libguestfs cannot, throws an Error that begins with the variable:
+/// libguestfs' own names the value alone, or the variable alone, or neither.
+GUESTKIT_INLINE void handle::read_environment() {
+  const auto variables = environment();
+  const auto read = [&](const std::vector<cstr>& some) {
+    invoke<void>("parse_environment", guestfs_parse_environment_list, cstr_list(some));
+  };
+  try {
+    read(variables);
+  } catch (const Error&) {
+    for (const auto& variable : variables) try {
+        read({variable});
+      } catch (const Error& e) {
+        const std::string text = variable.c_str();
+        if (e.message().starts_with(text)) throw;
+        throw Error(e.op(), text + ": " + e.message(), e.error_number());
+      }
+    throw;
+  }
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

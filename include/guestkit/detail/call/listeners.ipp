@@ -1,0 +1,110 @@
+#pragma once
+
+#include <exception>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "guestkit/detail/call/call.hpp"
+#include "guestkit/detail/call/listeners.hpp"
+#include "guestkit/detail/launch/appliance.hpp"
+#include "guestkit/event.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+/// The credential of set_libvirt_requested_credential is the one that libguestfs does not hide in a trace.
+inline std::string hide_credential(std::string_view line) {
+  constexpr std::string_view action = "set_libvirt_requested_credential ";
+  const bool call = line.starts_with(action) && !line.starts_with(std::string(action) + "= ");
+  return call ? std::string(action) + "***" : std::string(line);
+}
+
+/// Keeps what the appliance and libguestfs write, for the errors, and passes it on: to guestkit's log if that
+/// wants debug lines, else, where nobody listens, to stderr as libguestfs would have.
+inline void keep_console(handle_state& state, std::uint64_t event, std::string_view text,
+                         bool listened) noexcept {
+  try {
+    std::vector<std::string> lines;
+    if (event == GUESTFS_EVENT_TRACE)
+      lines.push_back(state.console.redacted(hide_credential(text)));
+    else if (event == GUESTFS_EVENT_APPLIANCE)
+      lines = state.console.add(text);
+    else
+      lines = state.console.add_line(text);
+    if (event == GUESTFS_EVENT_APPLIANCE)
+      for (const auto& whole : lines)
+        if (whole.starts_with(warm::verdict_prefix)) {
+          const std::lock_guard lock(state.launch_mutex);
+          state.verdict = whole.substr(warm::verdict_prefix.size());
+        }
+    const bool warning = event == GUESTFS_EVENT_WARNING;
+    if (state.wants(LogLevel::debug)) {
+      const char* source = event == GUESTFS_EVENT_APPLIANCE ? "appliance: " : "libguestfs: ";
+      for (const auto& whole : lines)
+        log(state, warning ? LogLevel::warning : LogLevel::debug,
+            source + (event_prefix(event) + printable(whole)));
+      return;
+    }
+    if (event == GUESTFS_EVENT_TRACE ? !state.traces : !warning && !state.verbose) return;
+    if (!listened) print_event(event, text);
+  } catch (...) {  // no memory for the line: it is lost
+  }
+}
+
+GUESTKIT_INLINE int listen(const std::shared_ptr<handle_state>& state, Event events, EventCallback callback) {
+  const call_scope open(state, "set_event_callback", false);
+  const auto added = std::make_shared<listener>();
+  added->events = events;
+  added->callback = std::move(callback);
+  const std::lock_guard lock(state->listeners_mutex);
+  const int number = state->listeners.empty() ? 0 : state->listeners.rbegin()->first + 1;
+  state->listeners.emplace(number, added);
+  state->listened |= static_cast<std::uint64_t>(events);
+  return number;
+}
+
+GUESTKIT_INLINE bool end_listening(handle_state& state, int number) {
+  if (!state.is_ours()) return false;  // the mutexes are as the fork found them
+  std::unique_lock lock(state.listeners_mutex);
+  const auto node = state.listeners.extract(number);
+  if (node.empty()) return false;
+  std::uint64_t left = 0;
+  for (const auto& [_, other] : state.listeners) left |= static_cast<std::uint64_t>(other->events);
+  state.listened = left;
+  lock.unlock();
+  const std::lock_guard over(node.mapped()->running);
+  node.mapped()->ended = true;
+  return true;
+}
+
+GUESTKIT_INLINE void deliver(guestfs_h*, void* opaque, std::uint64_t event, int, int, const char* text,
+                             std::size_t size, const std::uint64_t* numbers, std::size_t count) noexcept {
+  auto& state = *static_cast<handle_state*>(opaque);
+  const bool listened = (state.listened & event) != 0;
+  if (event == GUESTFS_EVENT_SUBPROCESS_QUIT) state.disks_gone = true;
+  constexpr auto console =
+      GUESTFS_EVENT_APPLIANCE | GUESTFS_EVENT_LIBRARY | GUESTFS_EVENT_TRACE | GUESTFS_EVENT_WARNING;
+  if ((event & console) != 0) keep_console(state, event, {text, size}, listened);
+  for (int number = -1; listened;) {  // step by step: a callback may begin and end registrations
+    std::shared_ptr<listener> next;
+    {
+      const std::lock_guard lock(state.listeners_mutex);
+      const auto found = state.listeners.upper_bound(number);
+      if (found == state.listeners.end()) return;
+      std::tie(number, next) = *found;
+    }
+    const std::lock_guard running(next->running);
+    if (next->ended || (next->events & static_cast<Event>(event)) == Event{}) continue;
+    try {
+      next->callback({static_cast<Event>(event), number, {text, size}, {numbers, count}});
+    } catch (const std::exception& e) {
+      log(state, LogLevel::error, std::string("an event callback threw: ") + e.what());
+    } catch (...) {
+      log(state, LogLevel::error, "an event callback threw something that is no std::exception");
+    }
+  }
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -1,0 +1,455 @@
+#pragma once
+
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdlib>
+#include <mutex>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "guestkit/detail/call/call.hpp"
+#include "guestkit/detail/call/listeners.hpp"
+#include "guestkit/detail/launch/host.hpp"
+#include "guestkit/detail/launch/launcher.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+template <class R, class F, class... A>
+R launcher::invoke(F fn, const A&... arguments) const {
+  return call<R>(state_, "launch", fn, arguments...).lift();
+}
+
+GUESTKIT_INLINE void launcher::launch() {
+  const turn mine(state_, "launch");
+  state_->console.clear();
+  try {
+    put_settings_back();
+    refuse_damaged_appliance();
+    choose_accelerator();
+    auto choice = choose_appliance();
+    advise(choice);
+    wait_for_memory(choice.mode);
+    cover_settings(choice);
+    limit_time();
+    name_hypervisor();
+    start(choice);
+    info_.mode = choice.mode;
+    info_.reason = choice.reason;
+  } catch (const LaunchError& e) {
+    put_settings_back();
+    state_->memory.give_back();
+    say(std::string("failed (") + to_string(e.cause()) + ")");
+    throw;
+  } catch (const Error& e) {  // ended before its time: the handle is dead
+    state_->memory.give_back();
+    say("stopped (" + e.message() + ")");
+    throw;
+  }
+  note_sockets();
+  note_success();
+}
+
+GUESTKIT_INLINE void launcher::say(const std::string& what) const {
+  if (!state_->wants(LogLevel::info)) return;
+  const Seconds seconds = std::chrono::steady_clock::now() - begin_;
+  log(*state_, LogLevel::info, "launch: " + what + " after " + std::to_string(seconds.count()) + " s");
+}
+
+// ---- choosing
+
+GUESTKIT_INLINE void launcher::refuse_damaged_appliance() {
+  if (const auto fault = damaged_appliance(invoke<std::string>(guestfs_get_path)); !fault.empty())
+    throw LaunchError("launch", "the fixed appliance is damaged: " + fault, 0);
+}
+
+/// Settles who runs the appliance's processor, unless the user's backend settings say so already.
+GUESTKIT_INLINE void launcher::choose_accelerator() {
+  const auto accel = state_->wishes.accel;
+  bool chosen = false;
+  for (const auto& setting : invoke<string_list>(guestfs_get_backend_settings))
+    chosen = chosen || setting.starts_with("force_tcg") || setting.starts_with("force_kvm");
+  if (accel == Accel::automatic) {
+    if (!chosen && invoke<std::string>(guestfs_get_backend) == "direct") emulate_without_kvm();
+  } else {
+    if (chosen) {
+      invoke<int>(guestfs_clear_backend_setting, cstr("force_tcg"));
+      invoke<int>(guestfs_clear_backend_setting, cstr("force_kvm"));
+    }
+    invoke<void>(guestfs_set_backend_setting, cstr(accel == Accel::kvm ? "force_kvm" : "force_tcg"),
+                 cstr("1"));
+  }
+  info_.accelerator = accelerator();
+}
+
+GUESTKIT_INLINE void launcher::emulate_without_kvm() {
+  const auto kvm = kvm_status(invoke<std::string>(guestfs_get_hv), [this] { end_if_over(); });
+  if (kvm.usable) return;
+  static std::atomic_flag said = ATOMIC_FLAG_INIT;
+  warn_once(*state_, said, "KVM cannot be used, the appliance is emulated (TCG, slow): " + kvm.reason);
+  invoke<void>(guestfs_set_backend_setting, cstr("force_tcg"), cstr("1"));
+}
+
+/// Throws if the launch was stopped, or has taken longer than it may, before libguestfs' part of it.
+GUESTKIT_INLINE void launcher::end_if_over() const {
+  state_->turns->throw_if_stopped("launch", "", EINTR, {});
+  const auto limit = state_->turns->limits.launch;
+  if (limit && std::chrono::steady_clock::now() - begin_ >= *limit)
+    throw CallTimeout(
+        "launch",
+        "took longer than " + shown(*limit) + " (launch_timeout) and was stopped; the handle can be used",
+        ETIMEDOUT, limit->count(), "launch_timeout");
+}
+
+/// Who runs the processor; empty where libguestfs' backend decides.
+GUESTKIT_INLINE std::string launcher::accelerator() const {
+  if (invoke<std::string>(guestfs_get_backend) != "direct") return "";
+  for (const auto& setting : invoke<string_list>(guestfs_get_backend_settings))
+    if (setting.starts_with("force_tcg")) return "tcg";
+  return "kvm";
+}
+
+/// The appliance in a directory that the user chose. Throws LaunchError where there is none that works.
+inline ApplianceChoice given_appliance(const std::string& directory) {
+  ApplianceChoice choice{.mode = ApplianceMode::fixed, .directory = directory};
+  std::string fault;
+  if (::access((directory + "/manifest").c_str(), F_OK) == 0) {
+    const bool warm = ::access((directory + "/hypervisor").c_str(), F_OK) == 0;
+    choice = warm ? template_in(directory) : ApplianceChoice{ApplianceMode::lean, directory};
+    fault = appliance_fault(directory);
+  } else if (::access((directory + "/README.fixed").c_str(), F_OK) != 0) {
+    fault = directory + " is no fixed appliance: it has no README.fixed";
+  } else {
+    fault = damaged_appliance(directory);
+  }
+  if (!fault.empty()) throw LaunchError("launch", "the fixed appliance is damaged: " + fault, 0);
+  choice.reason = "demanded";
+  return choice;
+}
+
+/// The appliance and the kernel arguments, from what the user wants and what there is.
+GUESTKIT_INLINE ApplianceChoice launcher::choose_appliance() {
+  const auto& wishes = state_->wishes;
+  const bool own_path = wishes.path_given || invoke<std::string>(guestfs_get_path) != wishes.path;
+  const bool own_hypervisor =
+      wishes.hypervisor_given || invoke<std::string>(guestfs_get_hv) != wishes.hypervisor;
+  const bool inspection = wishes.appliance == "inspection";
+  const bool automatic = wishes.appliance == "auto" || inspection;
+  const bool directory = !automatic && wishes.appliance != "system";
+  ApplianceChoice choice;
+  if (info_.accelerator.empty())
+    choice.reason = "libguestfs' backend is not direct";
+  else if (directory)
+    choice = given_appliance(wishes.appliance);
+  else if (own_path)
+    choice = {.mode = ApplianceMode::fixed, .reason = "the search path is the user's"};
+  else if (own_hypervisor)
+    choice.reason = "the hypervisor is the user's";
+  else if (wishes.appliance == "system")
+    choice.reason = "demanded";
+  else
+    choice = best_appliance();
+  if (!info_.accelerator.empty() && !own_hypervisor && wishes.tuning == Tuning::automatic)
+    choice.append = tuning_arguments(info_.accelerator == "tcg", acpi_is_spare());
+  const bool ours = choice.mode == ApplianceMode::lean || choice.mode == ApplianceMode::warm;
+  if (inspection && ours) choice.append += " guestkit_lenses=few";
+  return choice;
+}
+
+/// The fastest appliance of all caches; of equally fast ones that of the first.
+GUESTKIT_INLINE ApplianceChoice launcher::best_appliance() const {
+  ApplianceChoice best;
+  bool first = true;
+  for (const auto& cache : appliance_caches()) {
+    auto found = find_appliance(cache);
+    if (found.mode == ApplianceMode::lean) found = restorable(found);
+    if (first || found.mode > best.mode) best = std::move(found);
+    first = false;
+  }
+  return best;
+}
+
+/// The lean appliance, or the warm one where it may be restored.
+GUESTKIT_INLINE ApplianceChoice launcher::restorable(const ApplianceChoice& lean) const {
+  if (info_.accelerator != "tcg") return lean;  // with KVM it has not been tried
+  if (!state_->native_given) return find_template(lean.directory);
+  ApplianceChoice choice = lean;
+  choice.reason = "the C handle is in use";
+  return choice;
+}
+
+/// libguestfs' machine: pc up to 1.50, q35 afterwards. acpi=off would also hide all processors but one.
+GUESTKIT_INLINE bool launcher::acpi_is_spare() const {
+  if (invoke<int>(guestfs_get_smp) != 1) return false;
+  const call_scope scope(state_, "launch");
+  struct guestfs_version* version = guestfs_version(scope.h());
+  const bool spare = version != nullptr && version->major == 1 && version->minor < 51;
+  guestfs_free_version(version);
+  return spare;
+}
+
+/// Tells what would make an emulated launch fast: libguestfs' own appliance needs some 15 seconds for it.
+GUESTKIT_INLINE void launcher::advise(const ApplianceChoice& choice) const {
+  static std::atomic_flag said = ATOMIC_FLAG_INIT;
+  if (choice.buildable && info_.accelerator == "tcg")
+    warn_once(*state_, said,
+              "launch: " + choice.reason +
+                  ", so launches take up to ten times as long; to build one: guestkit appliance build");
+}
+
+GUESTKIT_INLINE void launcher::wait_for_memory(ApplianceMode mode) {
+  state_->memory.give_back();
+  state_->turns->off_the_clock([&] {
+    state_->memory = admission::shared().take(appliance_memory(mode), state_->turns->limits.admission, [&] {
+      state_->turns->throw_if_stopped("launch", "", EINTR, {});
+    });
+  });
+}
+
+// ---- settings
+
+GUESTKIT_INLINE std::optional<std::string> launcher::current(launch_setting which) const {
+  switch (which) {
+    case launch_setting::path:
+      return invoke<std::string>(guestfs_get_path);
+    case launch_setting::hypervisor:
+      return invoke<std::string>(guestfs_get_hv);
+    case launch_setting::cachedir:
+      return invoke<std::string>(guestfs_get_cachedir);
+    case launch_setting::append:
+      return invoke<std::optional<std::string>>(guestfs_get_append);
+  }
+  return std::nullopt;
+}
+
+GUESTKIT_INLINE void launcher::change(launch_setting which, const std::optional<std::string>& value) {
+  const auto text = value ? std::optional(cstr(*value)) : std::nullopt;
+  switch (which) {
+    case launch_setting::path:
+      return invoke<void>(guestfs_set_path, text);
+    case launch_setting::hypervisor:
+      return invoke<void>(guestfs_set_hv, text);
+    case launch_setting::cachedir:
+      return invoke<void>(guestfs_set_cachedir, text);
+    case launch_setting::append:
+      return invoke<void>(guestfs_set_append, text);
+  }
+}
+
+GUESTKIT_INLINE void launcher::cover(launch_setting which, covered_setting values) {
+  change(which, values.launch);
+  state_->covered.cover(which, std::move(values));
+}
+
+GUESTKIT_INLINE void launcher::put_settings_back() noexcept try {
+  for (const auto which : launch_settings)
+    if (const auto covered = state_->covered.find(which)) {
+      change(which, covered->user);
+      state_->covered.uncover(which);
+    }
+} catch (const std::exception&) {  // the appliance runs: later
+}
+
+/// A name of the same hypervisor that does not make libguestfs write beyond its memory: it puts a shell's
+/// command line together in a buffer of 256 bytes, 512 and so on, and before each piece checks only whether
+/// there is room for one character more. The pieces of the name itself are single characters, so the name has
+/// to be what fills the buffer: more slashes are added to it.
+inline std::string harmless_name(std::string path) {
+  constexpr std::size_t before = 80, around = 220;  // of the rest: less and more than it is in any version
+  std::size_t length = path.size();
+  for (const char c : path)
+    if (std::string_view("$`\\\"").find(c) != std::string_view::npos) ++length;  // gets a backslash
+  const auto slash = path.find('/');
+  if (length <= 60 || slash == std::string::npos) return path;  // all of it fits
+  if (::access(path.c_str(), X_OK) != 0) return path;           // it will not be run
+  std::size_t size = 512;
+  while (length + around > size) size *= 2;
+  if (const auto least = size / 2 - before; length < least) path.insert(slash, least - length, '/');
+  return path;
+}
+
+/// Sets what the choice needs.
+GUESTKIT_INLINE void launcher::cover_settings(const ApplianceChoice& choice) {
+  using enum launch_setting;
+  put_settings_back();
+  if (!invoke<bool>(guestfs_is_config)) return;  // launch itself says what is wrong
+  if (!choice.directory.empty()) cover(path, {.user = current(path), .launch = choice.directory});
+  const auto user = current(hypervisor);
+  const auto name = harmless_name(choice.hypervisor.empty() ? *user : choice.hypervisor);
+  if (name != user) cover(hypervisor, {.user = user, .launch = name});
+  if (!choice.cache.empty()) cover(cachedir, {.user = current(cachedir), .launch = choice.cache});
+  if (choice.append.empty()) return;
+  const auto own = current(append);
+  cover(append, {.user = own, .launch = choice.append + (own ? ' ' + *own : "")});
+}
+
+/// Gives the launch its limit, where the user gave none.
+GUESTKIT_INLINE void launcher::limit_time() {
+  auto& limit = state_->turns->limits.launch;
+  if (limit) return;
+  bool emulated = false;
+  for (const auto& setting : invoke<string_list>(guestfs_get_backend_settings))
+    emulated = emulated || setting.starts_with("force_tcg");
+  limit = emulated ? Seconds(300) : Seconds(60);
+}
+
+/// Gives the hypervisor a name by which it is found when it is to be killed. The libvirt backend takes none.
+GUESTKIT_INLINE void launcher::name_hypervisor() {
+  state_->turns->hypervisor = invoke<std::string>(guestfs_get_hv);
+  auto& name = state_->turns->hypervisor_name;
+  if (!name.empty() || invoke<std::string>(guestfs_get_backend) != "direct") return;
+  name = "guestkit-" + std::to_string(::getpid()) + "-" + std::to_string(state_->serial);
+  invoke<int>(guestfs_config, cstr("-name"), std::optional(cstr(name)));
+}
+
+// ---- starting
+
+/// Starts the appliance. A restore that fails is repeated as a boot, once. Corrects the choice to what the
+/// appliance is in the end.
+GUESTKIT_INLINE void launcher::start(ApplianceChoice& choice) {
+  set_verdict("");
+  try {
+    invoke<void>(guestfs_launch);
+  } catch (const LaunchError& e) {
+    if (!restore_has_failed(choice) || !boot_instead(choice, e)) throw;
+  }
+  if (choice.mode == ApplianceMode::warm && verdict() != warm::restoring) {
+    choice.mode = ApplianceMode::lean;
+    const auto said = verdict();
+    choice.reason = said.size() < warm::normal_boot.size() ? "" : said.substr(warm::normal_boot.size());
+  }
+}
+
+GUESTKIT_INLINE bool launcher::restore_has_failed(const ApplianceChoice& choice) const {
+  const auto said = verdict();
+  return choice.mode == ApplianceMode::warm && !said.empty() && !said.starts_with(warm::normal_boot);
+}
+
+/// Boots the lean appliance after a restore that has failed. False if it cannot be tried.
+GUESTKIT_INLINE bool launcher::boot_instead(ApplianceChoice& choice, const LaunchError& failure) {
+  choice.reason =
+      "the warm appliance failed: " + (verdict() == warm::restoring ? failure.message() : verdict());
+  log(*state_, LogLevel::warning, choice.reason + "; launching again without it");
+  choice.mode = ApplianceMode::lean;
+  choice.hypervisor.clear();
+  choice.cache.clear();
+  if (!renew()) return false;
+  state_->console.clear();
+  cover_settings(choice);
+  name_hypervisor();
+  invoke<void>(guestfs_launch);
+  return true;
+}
+
+/// What can be set on a handle and asked of it. Disks and config() are neither: handle_state::additions.
+inline bool copy_settings(guestfs_h* from, guestfs_h* to) {
+  bool all = true;
+  const auto text = [&](auto get, auto set) {
+    const auto value = get(from);
+    all = set(to, value) == 0 && all;
+    if constexpr (std::is_same_v<decltype(value), char* const>) std::free(value);
+  };
+  const auto list = [&](auto get, auto set) {
+    const auto value = get(from);
+    all = value != nullptr && set(to, value) == 0 && all;
+    if (value != nullptr) c_release<string_list>()(value);
+  };
+  const auto number = [&](auto get, auto set) { all = set(to, get(from)) == 0 && all; };
+  text(guestfs_get_append, guestfs_set_append);
+  text(guestfs_get_backend, guestfs_set_backend);
+  text(guestfs_get_cachedir, guestfs_set_cachedir);
+  text(guestfs_get_hv, guestfs_set_hv);
+  text(guestfs_get_identifier, guestfs_set_identifier);
+  text(guestfs_get_path, guestfs_set_path);
+  text(guestfs_get_program, guestfs_set_program);
+  text(guestfs_get_tmpdir, guestfs_set_tmpdir);
+  number(guestfs_get_autosync, guestfs_set_autosync);
+  number(guestfs_get_memsize, guestfs_set_memsize);
+  number(guestfs_get_network, guestfs_set_network);
+  number(guestfs_get_pgroup, guestfs_set_pgroup);
+  number(guestfs_get_recovery_proc, guestfs_set_recovery_proc);
+  number(guestfs_get_smp, guestfs_set_smp);
+  number(guestfs_get_verbose, guestfs_set_verbose);
+  number(guestfs_get_trace, guestfs_set_trace);
+  list(guestfs_get_backend_settings, guestfs_set_backend_settings);
+  return all;
+}
+
+/// Puts a fresh C handle of the same configuration in the place of the one whose launch has failed:
+/// libguestfs may or may not have forgotten the disks of the old one. False if that cannot be done.
+GUESTKIT_INLINE bool launcher::renew() {
+  put_settings_back();
+  guestfs_h* old = state_->h;
+  guestfs_h* fresh = create_c_handle();
+  guestfs_set_error_handler(fresh, nullptr, nullptr);
+  bool same = copy_settings(old, fresh);
+  for (const auto& addition : state_->additions) same = same && addition.repeat(fresh);
+  if (!same) {
+    guestfs_close(fresh);
+    return false;
+  }
+  guestfs_delete_event_callback(old, 0);  // nobody is to hear of its close
+  guestfs_set_verbose(old, 0);
+  guestfs_set_trace(old, 0);
+  guestfs_set_event_callback(fresh, &deliver, GUESTFS_EVENT_ALL, 0, state_.get());
+  state_->h = fresh;
+  state_->serial = next_serial();
+  state_->disks_gone = false;
+  state_->turns->replace(fresh);
+  guestfs_close(old);
+  return true;
+}
+
+GUESTKIT_INLINE std::string launcher::verdict() const {
+  const std::lock_guard lock(state_->launch_mutex);
+  return state_->verdict;
+}
+
+GUESTKIT_INLINE void launcher::set_verdict(const std::string& text) {
+  const std::lock_guard lock(state_->launch_mutex);
+  state_->verdict = text;
+}
+
+// ---- afterwards
+
+GUESTKIT_INLINE std::string socket_directory(const std::string& command) {
+  const auto end = command.find("/guestfsd.sock");
+  const auto word = end == std::string::npos ? end : command.rfind("path=", end);
+  if (word == std::string::npos) return "";
+  std::string directory;
+  for (auto at = word + 5; at < end; ++at) {
+    directory += command[at];
+    if (command.compare(at, 2, ",,") == 0) ++at;
+  }
+  return directory;
+}
+
+/// Has a sweep find the directory of the appliance's socket, should this process be killed.
+GUESTKIT_INLINE void launcher::note_sockets() {
+  if (!state_->temporary) return;
+  std::string command;
+  try {
+    command = file_of(invoke<int>(guestfs_get_pid), "cmdline");
+  } catch (const Error&) {  // not with every backend
+    return;
+  }
+  state_->temporary->note_sockets(state_->serial, socket_directory(command));
+}
+
+GUESTKIT_INLINE void launcher::note_success() {
+  info_.seconds = Seconds(std::chrono::steady_clock::now() - begin_).count();
+  state_->memory.started();
+  state_->turns->launched = true;
+  state_->disks.clear();  // QEMU has them open
+  {
+    const std::lock_guard lock(state_->launch_mutex);
+    state_->launch = info_;
+  }
+  say(std::string("the appliance is up (") + to_string(info_.mode) +
+      (info_.reason.empty() ? "" : ": " + info_.reason) + ")");
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -1,0 +1,117 @@
+// The calls that wait for a handle, and the threads that make them.
+//
+// Calls run on a pool of threads, one at a time for each handle, so that a busy handle starves no other. What
+// ends a call is the business of turns.hpp; here is only decided which call is meant.
+#pragma once
+
+#include <atomic>
+#include <boost/thread/future.hpp>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <mutex>
+
+#include "guestkit/detail/base/form.hpp"
+#include "guestkit/executor.hpp"
+#include "guestkit/guestfs.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+/// The blocking handle, with what the queue needs of it.
+class queued_handle : public Guestfs {
+ public:
+  using Guestfs::Guestfs;
+  using Guestfs::state;
+};
+
+/// A call that waits for its turn or has it.
+class queued_call {
+ public:
+  /// @param name  must live for ever
+  explicit queued_call(const char* name) noexcept : op(name) {}
+  queued_call(const queued_call&) = delete;
+  queued_call& operator=(const queued_call&) = delete;
+  virtual ~queued_call() = default;
+
+  /// Makes the call and keeps the result.
+  virtual void run(queued_handle& g) = 0;
+  /// Keeps the error with which it ended.
+  virtual void fail(std::exception_ptr error) noexcept = 0;
+  /// Hands what was kept to who has the future.
+  virtual void settle() = 0;
+
+  /// It never runs.
+  void abandon(std::exception_ptr error) {
+    fail(std::move(error));
+    settle();
+  }
+
+  const char* const op;
+  std::chrono::steady_clock::time_point due;  // when it has waited too long; guarded by the queue's mutex,
+  bool begun = false;                         // as the rest: it can be ended
+  bool cancelled = false;
+};
+
+/// A handle and the calls that wait for it. Each call that runs, and the closing, share in it. Threads: any.
+class call_queue : public std::enable_shared_from_this<call_queue> {
+ public:
+  call_queue(const HandleOptions& options, executor& pool);
+
+  /// Gives the call its place. Throws HandleClosed.
+  void add(std::unique_ptr<queued_call> call);
+
+  /// Ends the calls that were added so far.
+  void cancel();
+  /// Kills what runs for the handle; later calls are refused.
+  void terminate();
+  /// Refuses later calls, and closes the handle when the earlier ones have ended.
+  boost::shared_future<void> close();
+
+  bool is_open() const;
+  /// Whether the calling thread is inside a call.
+  bool is_mine() const noexcept { return g.state()->turns->is_mine(); }
+
+  queued_handle g;
+
+ private:
+  using calls = std::deque<std::unique_ptr<queued_call>>;
+
+  void start_next();
+  executor* wanted_pool();
+  executor& pool_of_first() const;
+  bool begin_next(const executor& pool);
+  std::unique_ptr<queued_call> take_first();
+  bool take_closing();
+
+  void watch(queued_call& call);
+  void end_late_calls();
+
+  void work(const executor& pool);
+  void run(queued_call& call);
+  void begin(queued_call& call);
+  void end(queued_call& call) noexcept;
+  std::unique_ptr<queued_call> leave();
+  void finish();
+
+  const Seconds limit_;  // for the waiting
+  executor& pool_;
+  executor& launch_pool_;
+  mutable std::mutex mutex_;         // guards what follows; never held while foreign code runs
+  std::condition_variable watched_;  // the watching thread has to look
+  calls waiting_;
+  std::unique_ptr<queued_call> running_;
+  bool has_thread_ = false;  // or waits for one
+  bool watching_ = false;
+  bool closing_ = false;
+  bool terminated_ = false;
+  bool finishing_ = false;
+  boost::promise<void> closing_done_;
+  boost::shared_future<void> closed_ = closing_done_.get_future().share();
+};
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail
+
+// In both forms: the compiled library does without Boost.
+#include "guestkit/detail/turn/call_queue.ipp"

@@ -1,0 +1,201 @@
+#pragma once
+
+#include <algorithm>
+#include <cerrno>
+#include <string_view>
+#include <utility>
+
+#include "guestkit/detail/call/call.hpp"
+#include "guestkit/detail/turn/call_queue.hpp"
+#include "guestkit/error.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+inline call_queue::call_queue(const HandleOptions& options, executor& pool)
+    : g(options),
+      limit_(options.limits.queue),
+      pool_(pool),
+      launch_pool_(&pool == &shared_executor() ? launch_executor() : pool) {}
+
+inline void call_queue::add(std::unique_ptr<queued_call> call) {
+  g.state()->refuse_fork(call->op);
+  {
+    const std::lock_guard lock(mutex_);
+    if (terminated_) throw HandleClosed(call->op, "the handle is terminated", EBADF);
+    if (closing_) throw HandleClosed(call->op, "the handle is closed", EBADF);
+    if (limit_ != no_limit) watch(*call);
+    waiting_.push_back(std::move(call));
+  }
+  start_next();
+}
+
+inline void call_queue::cancel() {
+  calls ended;
+  {
+    const std::lock_guard lock(mutex_);
+    ended.swap(waiting_);
+    if (running_) {
+      running_->cancelled = true;
+      if (running_->begun) g.cancel();  // never after its end: it would hit the next one
+    }
+  }
+  for (const auto& call : ended) call->abandon(std::make_exception_ptr(Error(call->op, "cancelled", EINTR)));
+  start_next();  // they may have been the last before the closing
+}
+
+inline void call_queue::terminate() {
+  calls ended;
+  {
+    const std::lock_guard lock(mutex_);
+    terminated_ = true;
+    ended.swap(waiting_);
+  }
+  g.terminate();
+  for (const auto& call : ended)
+    call->abandon(std::make_exception_ptr(
+        HandleClosed(call->op, "the handle was terminated before the call's turn", EBADF)));
+  start_next();
+}
+
+inline boost::shared_future<void> call_queue::close() {
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  start_next();
+  return closed_;
+}
+
+inline bool call_queue::is_open() const {
+  const std::lock_guard lock(mutex_);
+  return !closing_ && !terminated_;
+}
+
+/// Asks for a thread for the next call, unless that was done. When there is none and close() was called,
+/// closes.
+inline void call_queue::start_next() {
+  while (const auto pool = wanted_pool()) {
+    try {
+      pool->submit([self = shared_from_this(), pool] { self->work(*pool); });
+      return;
+    } catch (...) {  // the executor takes no more
+      begin_next(*pool);
+      const auto call = leave();
+      if (!call) continue;
+      call->fail(std::current_exception());
+      call->settle();
+    }
+  }
+  if (!take_closing()) return;
+  try {  // on a thread of its own: it must not wait for a free one of the pool
+    start_thread("close", [self = shared_from_this()] { self->finish(); });
+  } catch (const Error&) {  // there is none to be had
+    finish();
+  }
+}
+
+/// Where to ask for a thread; null: there is one, or nothing for it to do.
+inline executor* call_queue::wanted_pool() {
+  const std::lock_guard lock(mutex_);
+  return waiting_.empty() || std::exchange(has_thread_, true) ? nullptr : &pool_of_first();
+}
+
+inline executor& call_queue::pool_of_first() const {
+  return waiting_.front()->op == std::string_view("launch") ? launch_pool_ : pool_;
+}
+
+/// False if what the thread was for has been ended meanwhile.
+inline bool call_queue::begin_next(const executor& pool) {
+  const std::lock_guard lock(mutex_);
+  if (!waiting_.empty() && &pool_of_first() == &pool) running_ = take_first();
+  return running_ != nullptr;
+}
+
+inline std::unique_ptr<queued_call> call_queue::take_first() {
+  auto first = std::move(waiting_.front());
+  waiting_.pop_front();
+  return first;
+}
+
+inline bool call_queue::take_closing() {
+  const std::lock_guard lock(mutex_);
+  if (running_ || !waiting_.empty() || !closing_) return false;
+  watched_.notify_all();
+  return !std::exchange(finishing_, true);
+}
+
+/// Sees to it that a call which waits too long is ended.
+inline void call_queue::watch(queued_call& call) {
+  const auto now = std::chrono::steady_clock::now();
+  call.due = now + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+                       std::min<Seconds>(limit_, std::chrono::hours(24 * 365)));
+  if (watching_) return;
+  start_thread(call.op, [self = shared_from_this()] { self->end_late_calls(); });
+  watching_ = true;
+}
+
+/// On a thread of its own.
+inline void call_queue::end_late_calls() {
+  std::unique_lock lock(mutex_);
+  while (!waiting_.empty()) {
+    const auto due = waiting_.front()->due;  // the first of all: each has the same limit
+    if (std::chrono::steady_clock::now() < due) {
+      watched_.wait_until(lock, due);  // also when none waits any more: calls come in rows
+      continue;
+    }
+    const auto call = take_first();
+    lock.unlock();
+    call->abandon(std::make_exception_ptr(waited_too_long(call->op, limit_)));
+    start_next();
+    lock.lock();
+  }
+  watching_ = false;
+}
+
+/// On a thread of the pool.
+inline void call_queue::work(const executor& pool) {
+  try {
+    if (begin_next(pool)) run(*running_);
+  } catch (...) {
+    running_->fail(std::current_exception());
+  }
+  const auto call = leave();
+  start_next();  // first: a continuation may wait for it
+  if (call) call->settle();
+}
+
+inline void call_queue::run(queued_call& call) {
+  const turn mine(g.state(), call.op);
+  begin(call);
+  try {
+    call.run(g);
+  } catch (...) {
+    end(call);
+    throw;
+  }
+  end(call);
+}
+
+inline void call_queue::begin(queued_call& call) {
+  const std::lock_guard lock(mutex_);
+  if (call.cancelled) throw Error(call.op, "cancelled", EINTR);
+  call.begun = true;
+}
+
+inline void call_queue::end(queued_call& call) noexcept {
+  const std::lock_guard lock(mutex_);
+  call.begun = false;
+}
+
+inline std::unique_ptr<queued_call> call_queue::leave() {
+  const std::lock_guard lock(mutex_);
+  has_thread_ = false;
+  return std::move(running_);
+}
+
+inline void call_queue::finish() {
+  g.close();
+  closing_done_.set_value();
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

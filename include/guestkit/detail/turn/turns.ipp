@@ -1,0 +1,352 @@
+#pragma once
+
+#include <cerrno>
+#include <cstdio>
+#include <exception>
+
+#include "guestkit/detail/turn/turns.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+/// A cancel is lost when it comes just before a transfer begins: it is sent again.
+inline constexpr std::chrono::milliseconds cancel_interval{30};
+/// What a part has at least for ending gently: the rest of the call needs the appliance.
+inline constexpr Seconds grace_of_part{2};
+/// How long the watching thread stays when there is nothing to watch: calls come in rows.
+inline constexpr std::chrono::seconds idle_watching{1};
+
+inline std::chrono::steady_clock::duration to_clock(Seconds time) {
+  constexpr Seconds ever = std::chrono::hours(24 * 365);
+  return std::chrono::duration_cast<std::chrono::steady_clock::duration>(time < Seconds(0) ? Seconds(0)
+                                                                         : ever < time     ? ever
+                                                                                           : time);
+}
+
+GUESTKIT_INLINE std::string shown(Seconds time) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g s", time.count());
+  return text;
+}
+
+GUESTKIT_INLINE CallTimeout waited_too_long(const char* op, Seconds limit) {
+  const auto text = "waited longer than " + shown(limit) + " for its turn (queue_timeout); it did not run";
+  return CallTimeout(op, text, ETIMEDOUT, limit.count(), "queue_timeout");
+}
+
+GUESTKIT_INLINE turns::~turns() {
+  lock held(mutex_);
+  stopping_ = true;
+  watched_.notify_all();
+  changed_.wait(held, [&] { return !watching_; });
+}
+
+GUESTKIT_INLINE void turns::take_turn(const char* op) {
+  lock held(mutex_);
+  take_turn(held, op);
+}
+
+GUESTKIT_INLINE void turns::enter(const action& op) {
+  lock held(mutex_);
+  take_turn(held, op.name);
+  if (op_ != nullptr) return;
+  op_ = op.name;
+  op_depth_ = depth_;
+  since_ = op.may_run_programs ? ticks_now() : 0;
+  try {
+    if (op.is_launch)
+      begin(limits.launch.value_or(no_limit), "launch_timeout");
+    else
+      begin(limits.call, "call_timeout");
+  } catch (...) {  // no thread can be started that would keep the limit
+    leave_turn();
+    throw;
+  }
+}
+
+GUESTKIT_INLINE void turns::leave() noexcept {
+  const lock held(mutex_);
+  leave_turn();
+}
+
+GUESTKIT_INLINE void turns::pass(const char* op) {
+  const lock held(mutex_);
+  refuse_if_over(op, false);
+  count(+1);
+}
+
+GUESTKIT_INLINE void turns::leave_passing() noexcept {
+  const lock held(mutex_);
+  leave_locked();
+}
+
+GUESTKIT_INLINE void turns::off_the_clock(const std::function<void()>& wait) {
+  std::optional<clock::duration> left;
+  {
+    const lock held(mutex_);
+    if (deadline_ && ending_ == ending::none) {
+      left = *deadline_ - clock::now();
+      deadline_.reset();
+    }
+  }
+  wait();
+  const lock held(mutex_);
+  if (left && ending_ == ending::none) watch(clock::now() + *left);
+}
+
+GUESTKIT_INLINE void turns::count_too(Seconds spent) {
+  const lock held(mutex_);
+  if (deadline_ && ending_ == ending::none) watch(*deadline_ - to_clock(spent));
+}
+
+GUESTKIT_INLINE void turns::begin_part(double share) {
+  const lock held(mutex_);
+  if (!deadline_ || part_ || ending_ != ending::none) return;
+  const Seconds left = *deadline_ - clock::now();
+  part_ = whole{*deadline_, limit_};
+  limit_ = left * share;
+  watch(clock::now() + to_clock(limit_));
+}
+
+GUESTKIT_INLINE turns::part_end turns::end_part() noexcept {
+  const lock held(mutex_);
+  const bool goes_on = killed_.empty() && (part_ ? ending_ != ending::cancelled : ending_ == ending::none);
+  if (!part_) return {.goes_on = goes_on};
+  part_end end{.goes_on = goes_on};
+  if (ending_ == ending::timed_out) end.limit = limit_;
+  limit_ = part_->limit;
+  deadline_ = part_->deadline;
+  part_.reset();
+  if (goes_on) ending_ = ending::none;
+  return end;
+}
+
+GUESTKIT_INLINE bool turns::is_mine() const noexcept {
+  const lock held(mutex_);
+  return owner_ == thread_id();
+}
+
+GUESTKIT_INLINE bool turns::is_open() const noexcept {
+  const lock held(mutex_);
+  return !closing_;
+}
+
+GUESTKIT_INLINE bool turns::begin_close() {
+  lock held(mutex_);
+  if (closing_.exchange(true)) {
+    changed_.wait(held, [&] { return closed_; });
+    return false;
+  }
+  changed_.wait(held, [&] { return inside_ == 0; });
+  op_ = "close";
+  owner_ = thread_id();
+  ending_ = ending::none;
+  try {
+    begin(limits.close, "close_timeout");
+  } catch (const std::exception&) {  // no thread can be started: better a close without a limit than none
+  }
+  return true;
+}
+
+GUESTKIT_INLINE void turns::end_close() noexcept {
+  const lock held(mutex_);
+  op_ = nullptr;
+  owner_ = 0;
+  closed_ = true;
+  changed_.notify_all();
+}
+
+GUESTKIT_INLINE void turns::cancel_transfer() noexcept {
+  const lock held(mutex_);
+  if (h != nullptr) guestfs_user_cancel(h);
+}
+
+GUESTKIT_INLINE void turns::replace(guestfs_h* fresh) noexcept {
+  const lock held(mutex_);
+  h = fresh;
+  hypervisor_name.clear();
+}
+
+GUESTKIT_INLINE void turns::cancel() {
+  const lock held(mutex_);
+  if (owner_ == 0 || ending_ != ending::none) return;
+  try {
+    end_turn(ending::cancelled);
+  } catch (const Error&) {
+    guestfs_user_cancel(h);
+    kill_programs(programs_of(hypervisor_name, call()));
+  }
+}
+
+GUESTKIT_INLINE void turns::terminate() {
+  const lock held(mutex_);
+  if (closed_) return;
+  if (killed_.empty()) killed_ = "terminate() was called";
+  kill_programs(programs_of(hypervisor_name, call()));
+  if (op_ == nullptr) return;
+  ending_ = ending::terminated;
+  kill_at_ = {};
+  try {
+    watch({});              // kills what is just being started
+  } catch (const Error&) {  // no thread can be started
+  }
+}
+
+GUESTKIT_INLINE void turns::throw_if_stopped(const char* op, const std::string& message, int number,
+                                             const std::vector<std::string>& console) {
+  const lock held(mutex_);
+  if (ending_ != ending::none || !killed_.empty()) fail(op, message, number, console);
+}
+
+GUESTKIT_INLINE void turns::begin(Seconds limit, const char* clock_name) {
+  limit_ = limit;
+  clock_ = clock_name;
+  if (limit != no_limit) watch(clock::now() + to_clock(limit));
+}
+
+GUESTKIT_INLINE void turns::take_turn(lock& held, const char* op) {
+  refuse_if_over(op);
+  count(+1);
+  try {
+    if (const pid_t thread = thread_id(); owner_ != thread) {
+      wait_for_turn(held, op);
+      refuse_if_killed(op);
+      owner_ = thread;
+      ending_ = ending::none;
+      ++turn_;
+    }
+    if (ending_ != ending::none) fail(op, "", EINTR, {});
+  } catch (...) {
+    leave_locked();
+    throw;
+  }
+  ++depth_;
+}
+
+GUESTKIT_INLINE void turns::wait_for_turn(lock& held, const char* op) {
+  const auto free = [&] { return owner_ == 0; };
+  if (limits.queue == no_limit)
+    changed_.wait(held, free);
+  else if (!changed_.wait_until(held, clock::now() + to_clock(limits.queue), free))
+    throw waited_too_long(op, limits.queue);
+}
+
+GUESTKIT_INLINE void turns::leave_turn() noexcept {
+  if (op_ != nullptr && op_depth_ == depth_) {
+    op_ = nullptr;
+    deadline_.reset();
+  }
+  if (--depth_ == 0) owner_ = 0;
+  leave_locked();
+}
+
+GUESTKIT_INLINE void turns::leave_locked() noexcept {
+  count(-1);
+  changed_.notify_all();
+}
+
+/// The lock is held, so that adding needs no atomic operation.
+GUESTKIT_INLINE void turns::count(int change) noexcept {
+  inside_.store(inside_.load(std::memory_order_relaxed) + change, std::memory_order_relaxed);
+}
+
+GUESTKIT_INLINE void turns::refuse_if_over(const char* op, bool killed_too) const {
+  if (closing_) throw HandleClosed(op, "the handle is closed", EBADF);
+  if (killed_too) refuse_if_killed(op);
+}
+
+GUESTKIT_INLINE void turns::refuse_if_killed(const char* op) const {
+  if (!killed_.empty()) throw ApplianceKilled(op, death(), ENOTCONN);
+}
+
+GUESTKIT_INLINE void turns::fail(const char* op, const std::string& message, int number,
+                                 const std::vector<std::string>& console) const {
+  if (ending_ == ending::timed_out) {
+    const auto text =
+        "took longer than " + shown(limit_) + " (" + clock_ + ") and was stopped; " +
+        (killed_.empty() ? "the handle can be used" : "the appliance was killed, open a new handle");
+    throw CallTimeout(op, text, ETIMEDOUT, limit_.count(), clock_, console);
+  }
+  if (!killed_.empty()) throw ApplianceKilled(op, death(), number, console);
+  throw Error(op, number == EINTR || message.empty() ? "cancelled" : message, number == 0 ? EINTR : number);
+}
+
+GUESTKIT_INLINE std::string turns::death() const {
+  return "the appliance was killed: " + killed_ + "; open a new handle";
+}
+
+GUESTKIT_INLINE std::string turns::reason() const {
+  const std::string call = op_ == nullptr ? "" : std::string(op_) + " ";
+  return call + (ending_ == ending::timed_out ? "took longer than its " + std::string(clock_)
+                                              : "was cancelled and did not end");
+}
+
+GUESTKIT_INLINE running_call turns::call() const {
+  return op_ == nullptr || since_ == 0 ? running_call{} : running_call{owner_, since_, hypervisor};
+}
+
+GUESTKIT_INLINE void turns::end_turn(ending how) {
+  ending_ = how;
+  const bool gentle = launched && !is("launch") && !is("close");
+  const auto now = clock::now();
+  auto grace = limits.cancel_grace;
+  if (part_ && how == ending::timed_out && grace < grace_of_part) grace = grace_of_part;
+  kill_at_ = now + (gentle ? to_clock(grace) : clock::duration(0));
+  if (op_ != nullptr) watch(now);
+}
+
+GUESTKIT_INLINE void turns::kill_programs(const std::vector<program>& programs) {
+  for (const auto& found : programs) {
+    if (!found.kill()) continue;
+    if (killed_.empty() && (found.hypervisor || is("launch"))) killed_ = reason();
+  }
+}
+
+GUESTKIT_INLINE void turns::watch(clock::time_point when) {
+  if (!watching_) start_thread(op_, [this] { run(); });
+  watching_ = true;
+  deadline_ = when;
+  if (when < wakes_at_) watched_.notify_all();
+}
+
+/// The watching thread.
+GUESTKIT_INLINE void turns::run() {
+  lock held(mutex_);
+  const auto sleep_until = [&](clock::time_point time) {
+    wakes_at_ = time;
+    watched_.wait_until(held, time);
+    wakes_at_ = {};
+    return clock::now() >= time;
+  };
+  while (!stopping_) {
+    if (!is_watched()) {
+      if (sleep_until(clock::now() + idle_watching) && !is_watched()) break;
+    } else if (ending_ != ending::none) {
+      press(held);
+      if (!stopping_) sleep_until(clock::now() + cancel_interval);
+    } else if (clock::now() >= *deadline_) {
+      end_turn(ending::timed_out);
+    } else {
+      sleep_until(*deadline_);
+    }
+  }
+  watching_ = false;
+  changed_.notify_all();
+}
+
+/// Cancels the call that runs, or kills what it runs when its grace period is over. The lock keeps the call
+/// from ending meanwhile, and the next one from being hit.
+GUESTKIT_INLINE void turns::press(lock& held) {
+  if (clock::now() < kill_at_) {
+    guestfs_user_cancel(h);
+    return;
+  }
+  const auto turn = turn_;
+  const auto name = hypervisor_name;
+  const auto running = call();
+  held.unlock();  // reading /proc takes a moment
+  const auto programs = programs_of(name, running);
+  held.lock();
+  if (turn == turn_ && op_ != nullptr && ending_ != ending::none) kill_programs(programs);
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -1,0 +1,50 @@
+// Where the calls of asynchronous handles run. Part of async.hpp.
+#pragma once
+
+#if !defined BOOST_THREAD_VERSION || BOOST_THREAD_VERSION < 5
+#error "guestkit/async.hpp needs BOOST_THREAD_VERSION=5 before any Boost header: build with guestkit-async"
+#endif
+
+#include <boost/thread/executors/basic_thread_pool.hpp>
+#include <boost/thread/executors/executor.hpp>
+#include <boost/thread/executors/executor_adaptor.hpp>
+
+#include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/launch/processes.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM {
+
+using executor = boost::executors::executor;
+
+namespace detail {
+
+/// One of the process' pools, made on first use.
+template <int number>
+executor& process_pool() {
+  struct pool {
+    boost::executors::executor_adaptor<boost::basic_thread_pool> threads{64U};
+  };
+  static constinit of_process<pool> pools;
+  if (pool* const made = pools.existing()) return made->threads;
+  const signals_blocked blocked;
+  return pools.get().threads;
+}
+
+/// For what starts an appliance: it may wait for memory that only other handles' calls can free.
+inline executor& launch_executor() {
+  return process_pool<1>();
+}
+
+}  // namespace detail
+
+/// Where calls run unless a handle was given an executor: 64 threads of the process, and as many others for
+/// launches.
+///
+/// A thread waits for its appliance nearly all of its time, and each appliance needs hundreds of MB: memory
+/// ends before the threads do. They are never joined, so that a call which hangs does not keep a program from
+/// ending.
+inline executor& shared_executor() {
+  return detail::process_pool<0>();
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM
