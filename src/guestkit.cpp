@@ -6,4 +6,6 @@
 #endif
 
 #include "guestkit/detail/base/escape.ipp"
+#include "guestkit/detail/base/run_program.ipp"
+#include "guestkit/detail/image/qemu_img.ipp"
 #include "guestkit/detail/launch/processes.ipp"
