@@ -6,12 +6,15 @@
 #endif
 
 #include "guestkit/detail/base/error.ipp"
+#include "guestkit/detail/base/escape.ipp"
+#include "guestkit/detail/base/run_program.ipp"
 #include "guestkit/detail/call/call.ipp"
 #include "guestkit/detail/call/event.ipp"
 #include "guestkit/detail/call/handle.ipp"
 #include "guestkit/detail/call/handle_state.ipp"
 #include "guestkit/detail/call/listeners.ipp"
 #include "guestkit/detail/call/values.ipp"
+#include "guestkit/detail/image/qemu_img.ipp"
 #include "guestkit/detail/launch/launcher.ipp"
 #include "guestkit/detail/launch/processes.ipp"
 #include "guestkit/detail/turn/turns.ipp"

@@ -12,9 +12,9 @@
 #include <utility>
 #include <vector>
 
+#include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/inspect/texts.hpp"
-#include "guestkit/detail/launch/console.hpp"
 #include "guestkit/generated/inspection.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {

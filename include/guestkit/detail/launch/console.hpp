@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/form.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -114,29 +115,6 @@ class basic_console_ring {
 };
 using console_ring = basic_console_ring<>;
 
-/// The text as a terminal or a log may have it: a guest's escape sequences become visible.
-/// @param breaks  whether line breaks stay what they are
-inline std::string printable(std::string_view text, bool breaks = false) {
-  std::string line;
-  for (const char c : text) {
-    const bool visible = (c >= ' ' && c <= '~') || (breaks && (c == '\n' || c == '\r'));
-    constexpr const char* digits = "0123456789abcdef";
-    const auto byte = static_cast<unsigned char>(c);
-    if (visible)
-      line += c;
-    else
-      line += {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
-  }
-  return line;
-}
-
-/// A guest's text for a message: escaped, and short.
-inline std::string excerpt(std::string_view text) {
-  constexpr std::size_t most = 120;
-  auto shown = printable(text.substr(0, most));
-  return '"' + shown + (text.size() > most ? "…\"" : "\"");
-}
-
 constexpr const char* event_prefix(std::uint64_t event) noexcept {
   return event == GUESTFS_EVENT_WARNING ? "warning: " : event == GUESTFS_EVENT_TRACE ? "trace: " : "";
 }
@@ -150,7 +128,3 @@ inline void print_event(std::uint64_t event, std::string_view text) {
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
-
-namespace guestkit::inline GUESTKIT_FORM {
-using detail::printable;  // for what programs show of a guest
-}
