@@ -5,4 +5,5 @@
 #error "compile this file with -DGUESTKIT_COMPILED, as all that includes guestkit's headers"
 #endif
 
+#include "guestkit/detail/base/text.ipp"
 #include "guestkit/detail/launch/processes.ipp"
