@@ -8,6 +8,7 @@
 #include "guestkit/detail/base/error.ipp"
 #include "guestkit/detail/base/escape.ipp"
 #include "guestkit/detail/base/run_program.ipp"
+#include "guestkit/detail/base/text.ipp"
 #include "guestkit/detail/call/call.ipp"
 #include "guestkit/detail/call/event.ipp"
 #include "guestkit/detail/call/handle.ipp"

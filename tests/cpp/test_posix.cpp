@@ -25,26 +25,6 @@ BOOST_FIXTURE_TEST_CASE(a_file_is_read_whole_and_what_cannot_be_read_is_empty, t
   BOOST_TEST(read_text(path).empty());  // a directory
 }
 
-BOOST_AUTO_TEST_CASE(lines_and_words_are_taken_away_from_a_text) {
-  std::string_view text = "one two\n\n three\tfour \nfive";
-  BOOST_TEST(take_until(text, '\n') == "one two");
-  BOOST_TEST(take_until(text, '\n').empty());
-  auto line = take_until(text, '\n');
-  BOOST_TEST(take_word(line) == "three");
-  BOOST_TEST(take_word(line) == "four");
-  BOOST_TEST(take_word(line).empty());
-  BOOST_TEST(take_until(text, '\n') == "five");
-  BOOST_TEST(text.empty());
-}
-
-BOOST_AUTO_TEST_CASE(a_number_is_digits_and_fits) {
-  std::uint64_t number = 1;
-  BOOST_TEST((read_number("0", number) && number == 0U));
-  BOOST_TEST((read_number("18446744073709551600", number) && number == 18446744073709551600U));
-  for (const auto* odd : {"", "max", "-1", "1x", " 1", "18446744073709551616", "99999999999999999999"})
-    BOOST_TEST(!read_number(odd, number), odd);
-}
-
 BOOST_FIXTURE_TEST_CASE(the_names_in_a_directory_without_itself_and_the_one_above, temporary_folder) {
   std::ofstream(path / ".hidden") << "x";
   fs::create_directory(path / "folder");

@@ -9,12 +9,12 @@
 
 #include <cerrno>
 #include <cstddef>
-#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -32,35 +32,6 @@ inline std::string read_text(const std::string& path) {
     if (size <= 0) return text;
     text.append(chunk, static_cast<std::size_t>(size));
   }
-}
-
-/// Takes the text up to the separator away from it, and the separator too; all of it if there is none.
-inline std::string_view take_until(std::string_view& text, char separator) {
-  const auto end = text.find(separator);
-  const auto part = text.substr(0, end);
-  text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-  return part;
-}
-
-/// Takes the next word away from the text: what stands between spaces.
-inline std::string_view take_word(std::string_view& text) {
-  constexpr std::string_view space = " \t\r\n";
-  const auto begin = text.find_first_not_of(space);
-  text.remove_prefix(begin == std::string_view::npos ? text.size() : begin);
-  const auto end = text.find_first_of(space);
-  const auto word = text.substr(0, end);
-  text.remove_prefix(word.size());
-  return word;
-}
-
-/// Reads the number that the text is, in decimal digits. Returns whether it is one.
-inline bool read_number(std::string_view text, std::uint64_t& number) {
-  number = 0;
-  for (const char digit : text) {
-    if (digit < '0' || digit > '9' || number > (UINT64_MAX - 9) / 10) return false;
-    number = number * 10 + static_cast<std::uint64_t>(digit - '0');
-  }
-  return !text.empty();
 }
 
 /// Runs visit(name) for everything in a directory; nothing if it cannot be listed.
