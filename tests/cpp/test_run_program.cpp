@@ -65,6 +65,15 @@ BOOST_AUTO_TEST_CASE(what_the_look_throws_ends_the_program) {
   BOOST_TEST(errno == ECHILD);
 }
 
+BOOST_AUTO_TEST_CASE(a_process_that_ignores_its_children_does_not_wait_for_ever) {
+  const auto handler = std::signal(SIGCHLD, SIG_IGN);
+  const auto end = shell("echo done >&2");
+  std::signal(SIGCHLD, handler);
+  BOOST_TEST(end.output == "done\n");
+  BOOST_TEST(end.error == ECHILD);
+  BOOST_TEST(!end.succeeded());
+}
+
 BOOST_AUTO_TEST_CASE(a_program_starts_with_the_usual_signals) {
   sigset_t all, before;
   ::sigfillset(&all);

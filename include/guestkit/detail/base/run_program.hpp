@@ -26,7 +26,7 @@ struct program_options {
 };
 
 struct program_end {
-  int error = 0;            ///< errno, if it could not be started
+  int error = 0;            ///< errno, if it could not be started; ECHILD: nobody knows how it ended
   bool timed_out = false;   ///< it was killed
   bool had_time = false;    ///< it used up all of `given`: the host did not keep it from running
   int status = 0;           ///< as waitpid tells it

@@ -25,7 +25,12 @@ class child_process {
   child_process& operator=(const child_process&) = delete;
   ~child_process() { kill(); }
 
-  bool has_ended() noexcept { return ended_ = ended_ || ::waitpid(number_, &status_, WNOHANG) == number_; }
+  bool has_ended() noexcept {
+    if (ended_) return true;
+    const pid_t found = ::waitpid(number_, &status_, WNOHANG);
+    is_lost_ = found < 0 && errno == ECHILD;
+    return ended_ = found == number_ || is_lost_;
+  }
 
   void kill() noexcept {
     if (has_ended()) return;
@@ -36,10 +41,13 @@ class child_process {
   }
 
   int status() const noexcept { return status_; }  // as waitpid tells it
+  /// The kernel kept no status: this process ignores SIGCHLD, or something else has waited for the child.
+  bool is_lost() const noexcept { return is_lost_; }
 
  private:
   pid_t number_;
   bool ended_ = false;
+  bool is_lost_ = false;
   int status_ = 0;
 };
 
@@ -118,6 +126,7 @@ GUESTKIT_INLINE program_end run_program(const std::vector<std::string>& command,
   }
   child.kill();
   end.status = child.status();
+  if (child.is_lost()) end.error = ECHILD;
   return end;
 }
 
