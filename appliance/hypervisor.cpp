@@ -7,7 +7,7 @@
 //   root      the root disk's image, over that of the lean appliance
 //   mem       the memory, mapped privately by each that is restored; without it the state holds the memory
 //   state     the devices' state
-//   manifest  what all that is and was made from: guestkit/detail/launch/appliance.hpp
+//   manifest  what all that is and was made from: guestkit/detail/launch/appliance_fault.hpp
 //
 // A process of its own follows the restore until the guest answers: a QEMU that cannot open a disk after it
 // has loaded the state stays paused for ever, and a guest may hang. It ends such a QEMU, and itself, when the
@@ -36,8 +36,9 @@
 #include <cstring>
 #include <ctime>
 #include <fstream>
-#include <guestkit/detail/launch/appliance.hpp>
 #include <guestkit/detail/base/given_time.hpp>
+#include <guestkit/detail/launch/appliance_fault.hpp>
+#include <guestkit/detail/launch/verdict.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -235,7 +236,7 @@ bool start_watching(Start start) {
 /// Becomes the restored QEMU, or says why not.
 string restore(const string& directory, const Words& recorded, const Words& given) {
   if (recorded.size() < 2) return "the template's command cannot be read";
-  if (string fault = guestkit::template_fault(directory); !fault.empty()) return fault;
+  if (string fault = guestkit::detail::template_fault(directory); !fault.empty()) return fault;
   const auto machine = guestkit::detail::warm::options({recorded.begin() + 1, recorded.end()});
   const auto launch = guestkit::detail::warm::options(given);
   if (string fault = guestkit::detail::warm::difference(machine, launch); !fault.empty()) return fault;
