@@ -22,7 +22,7 @@
 
 #include "support.hpp"
 
-    using guestkit::Error;
+using guestkit::Error;
 using guestkit::Event;
 using guestkit::EventMessage;
 using guestkit::Guestfs;
