@@ -1,18 +1,19 @@
-// What libguestfs runs in place of QEMU where there is a template: it becomes a QEMU that restores the
-// template's snapshot, if the launch is one that the template fits. Else, and whenever anything is unknown or
-// wrong, it becomes QEMU with the very arguments that it was given: a normal boot.
+// What libguestfs runs in place of QEMU where there is a template. If the launch fits the template, it
+// becomes a QEMU that restores the template's snapshot. Otherwise, and whenever anything is unknown or wrong,
+// it becomes QEMU with the very arguments that it was given: a normal boot.
 //
 // It lies in the template's directory, beside
 //   command   the real QEMU and the arguments that libguestfs gave it when the template was made
 //   root      the root disk's image, over that of the lean appliance
-//   mem       the memory, mapped privately by each that is restored; without it the state holds the memory
+//   mem       the memory, which each restored machine maps privately; without it the state holds the memory
 //   state     the devices' state
-//   manifest  what all that is and was made from: guestkit/detail/launch/appliance.hpp
+//   manifest  what all that is and was made from: guestkit/detail/launch/appliance_fault.hpp
 //
-// A process of its own follows the restore until the guest answers: a QEMU that cannot open a disk after it
-// has loaded the state stays paused for ever, and a guest may hang. It ends such a QEMU, and itself, when the
-// host has given QEMU half a minute, and two seconds more for each disk. What goes by while QEMU waits for a
-// processor or is stopped does not count: a boot in place of a slow restore would load a busy host even more.
+// A process of its own watches the restore until the guest answers: a QEMU that cannot open a disk after it
+// has loaded the state stays paused for ever, and a guest may hang. The watcher ends such a QEMU, and itself,
+// when the host has given QEMU half a minute, and two seconds more for each disk. Time in which QEMU waits
+// for a processor or is stopped does not count: a boot in place of a slow restore would load a busy host even
+// more.
 //
 //   hypervisor --template QMP PORT    is the template's QEMU; the two are descriptors
 #include <fcntl.h>
@@ -35,9 +36,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
-#include <guestkit/detail/launch/appliance.hpp>
+#include <functional>
 #include <guestkit/detail/base/given_time.hpp>
+#include <guestkit/detail/base/unique_fd.hpp>
+#include <guestkit/detail/launch/appliance_fault.hpp>
+#include <guestkit/detail/launch/verdict.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -46,9 +51,11 @@
 
 namespace {
 
-using guestkit::detail::warm::Option;
-using guestkit::detail::warm::Words;
+namespace warm = guestkit::detail::warm;
+using guestkit::detail::unique_fd;
 using std::string;
+using warm::Option;
+using warm::Words;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds patience{30};
@@ -56,15 +63,13 @@ constexpr std::chrono::seconds patience_for_disk{2};  // on the processor it tak
 
 /// For the log of the appliance, where the handle reads it.
 void say(const string& text) {
-  const string line = string(guestkit::detail::warm::verdict_prefix) + text + "\n";
+  const string line = string(warm::verdict_prefix) + text + "\n";
   if (::write(STDERR_FILENO, line.data(), line.size()) < 0) return;
 }
 
 string own_directory() {
-  std::array<char, PATH_MAX> path{};
-  const ssize_t size = ::readlink("/proc/self/exe", path.data(), path.size() - 1);
-  const string program(path.data(), size > 0 ? static_cast<size_t>(size) : 0);
-  return program.substr(0, program.rfind('/'));
+  std::error_code error;
+  return std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
 }
 
 Words words_of(const string& path) {
@@ -84,23 +89,29 @@ Words words_of(const string& path) {
   ::_exit(127);
 }
 
-/// A descriptor that QEMU inherits.
-int inherited(const string& path, int flags) {
-  return ::open(path.c_str(), flags | O_NOFOLLOW);
+/// Opens a file of the template. QEMU does not inherit it before it is told to: see inherit().
+unique_fd open_file(const string& path, int flags) {
+  return unique_fd(::open(path.c_str(), flags | O_NOFOLLOW | O_CLOEXEC));
 }
 
+/// Has QEMU inherit a descriptor. Returns whether that is possible.
+bool inherit(const unique_fd& descriptor) {
+  return ::fcntl(descriptor.get(), F_SETFD, 0) == 0;
+}
+
+/// A connection to QEMU or to its guest.
 struct Link {
-  int ours = -1;    // closed when QEMU starts
-  int theirs = -1;  // inherited
+  unique_fd ours;
+  unique_fd theirs;  // QEMU's end
 
   bool open() {
     std::array<int, 2> ends{};
-    if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()) != 0) return false;
-    ours = ends[0];
-    theirs = ends[1];
-    return ::fcntl(ours, F_SETFD, FD_CLOEXEC) == 0;
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) return false;
+    ours = unique_fd(ends[0]);
+    theirs = unique_fd(ends[1]);
+    return true;
   }
-  void send(const string& text) const { ::send(ours, text.data(), text.size(), MSG_NOSIGNAL); }
+  void send(const string& text) const { ::send(ours.get(), text.data(), text.size(), MSG_NOSIGNAL); }
 };
 
 string random_hex() {
@@ -126,7 +137,9 @@ string release(size_t disks, const string& append) {
 /// ended and said so itself.
 class Watch {
  public:
-  Watch(pid_t qemu, Link qmp, Link port, int state, bool shared, size_t disks, Words writable, string append)
+  /// @param qmp, port  outlive it
+  Watch(pid_t qemu, const Link& qmp, const Link& port, int state, bool shared, size_t disks, Words writable,
+        string append)
       : qemu_(qemu),
         qmp_(qmp),
         port_(port),
@@ -147,8 +160,8 @@ class Watch {
     guestkit::detail::given_time time(qemu_, Clock::now());
     while (true) {
       constexpr int interval = 100;  // milliseconds
-      std::array<pollfd, 2> waiting{{{.fd = qmp_.ours, .events = POLLIN, .revents = 0},
-                                     {.fd = port_.ours, .events = POLLIN, .revents = 0}}};
+      std::array<pollfd, 2> waiting{{{.fd = qmp_.ours.get(), .events = POLLIN, .revents = 0},
+                                     {.fd = port_.ours.get(), .events = POLLIN, .revents = 0}}};
       const int ready = ::poll(waiting.data(), waiting.size(), interval);
       if (ready < 0 && errno == EINTR) continue;
       if (waiting[0].revents != 0) {
@@ -168,7 +181,7 @@ class Watch {
  private:
   static bool read(const Link& link, string& text) {
     std::array<char, 4096> chunk{};
-    const ssize_t size = ::recv(link.ours, chunk.data(), chunk.size(), 0);
+    const ssize_t size = ::recv(link.ours.get(), chunk.data(), chunk.size(), 0);
     if (size > 0) text.append(chunk.data(), static_cast<size_t>(size));
     return size > 0;
   }
@@ -191,19 +204,18 @@ class Watch {
   /// Whether QEMU, or somebody, holds the lock that forbids others to write: QEMU's byte 200, and 1 for
   /// writing.
   static bool is_locked(const string& file) {
-    const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+    const unique_fd opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
     struct flock lock {};
     lock.l_type = F_WRLCK;
     lock.l_whence = SEEK_SET;
     lock.l_start = 201;
     lock.l_len = 1;
-    const bool held = fd < 0 || ::fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
-    ::close(fd);
-    return held;
+    return opened.get() < 0 || ::fcntl(opened.get(), F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
   }
 
   pid_t qemu_;
-  Link qmp_, port_;
+  const Link& qmp_;
+  const Link& port_;
   size_t disks_;
   Words writable_;
   string append_;
@@ -212,21 +224,20 @@ class Watch {
 };
 
 /// Starts the process that watches this one, which becomes QEMU. A grandchild: QEMU waits for no child.
-template <class Start>
-bool start_watching(Start start) {
-  const int self = static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0));
-  if (self < 0) return false;
+/// @param follow  runs in the watcher; returns what went wrong
+bool start_watching(const std::function<string()>& follow) {
+  const unique_fd self(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+  if (self.get() < 0) return false;
   const pid_t child = ::fork();
   if (child < 0) return false;
   if (child == 0) {
     if (::fork() != 0) ::_exit(0);
-    if (const string fault = start(); !fault.empty()) {
+    if (const string fault = follow(); !fault.empty()) {
       say("restore failed: " + fault);
-      ::syscall(SYS_pidfd_send_signal, self, SIGKILL, nullptr, 0);
+      ::syscall(SYS_pidfd_send_signal, self.get(), SIGKILL, nullptr, 0);
     }
     ::_exit(0);
   }
-  ::close(self);
   while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
   }
   return true;
@@ -235,47 +246,50 @@ bool start_watching(Start start) {
 /// Becomes the restored QEMU, or says why not.
 string restore(const string& directory, const Words& recorded, const Words& given) {
   if (recorded.size() < 2) return "the template's command cannot be read";
-  if (string fault = guestkit::template_fault(directory); !fault.empty()) return fault;
-  const auto machine = guestkit::detail::warm::options({recorded.begin() + 1, recorded.end()});
-  const auto launch = guestkit::detail::warm::options(given);
-  if (string fault = guestkit::detail::warm::difference(machine, launch); !fault.empty()) return fault;
+  if (string fault = guestkit::detail::template_fault(directory); !fault.empty()) return fault;
+  const auto machine = warm::options({recorded.begin() + 1, recorded.end()});
+  const auto launch = warm::options(given);
+  if (string fault = warm::difference(machine, launch); !fault.empty()) return fault;
 
-  Link qmp;
-  Link port;
-  const int state = inherited(directory + "/state", O_RDONLY);
-  const int memory = inherited(directory + "/mem", O_RDWR);
-  if (memory < 0 && errno != ENOENT) return directory + "/mem: " + std::strerror(errno);
-  if (state < 0 || !qmp.open() || !port.open()) return std::strerror(errno);
+  Link qmp, port;
+  unique_fd state = open_file(directory + "/state", O_RDONLY);
+  if (state.get() < 0 || !qmp.open() || !port.open()) return std::strerror(errno);
+  unique_fd memory = open_file(directory + "/mem", O_RDWR);
+  if (memory.get() < 0 && errno != ENOENT) return directory + "/mem: " + std::strerror(errno);
   // By its descriptor, so that it is the very file whose size was checked: QEMU dies of a shorter one.
   struct stat s {};
-  const bool shared = memory >= 0;
-  if (shared && (::fstat(memory, &s) != 0 || s.st_size != guestkit::detail::warm::memory_size(machine)))
+  const bool shared = memory.get() >= 0;
+  if (shared && (::fstat(memory.get(), &s) != 0 || s.st_size != warm::memory_size(machine)))
     return "the template's memory is too short";
   const auto arguments =
-      guestkit::detail::warm::command(machine, &launch,
-                              {.root = directory + "/root",
-                               .memory = shared ? "/proc/self/fd/" + std::to_string(memory) : "",
-                               .shared = false,
-                               .qmp = qmp.theirs,
-                               .port = port.theirs});
+      warm::command(machine, &launch,
+                    {.root = directory + "/root",
+                     .memory = shared ? "/proc/self/fd/" + std::to_string(memory.get()) : "",
+                     .shared = false,
+                     .qmp = qmp.theirs.get(),
+                     .port = port.theirs.get()});
   size_t disks = 0;
   Words writable;
   string append;
   for (const auto& option : launch) {
     if (option.name == "-append") append = option.value.value_or("");
-    if (option.name != "-drive" || !guestkit::detail::warm::is_disk(option)) continue;
+    if (option.name != "-drive" || !warm::is_disk(option)) continue;
     ++disks;
-    const string file = guestkit::detail::warm::Parameters(*option.value)["file"];
+    const string file = warm::Parameters(*option.value)["file"];
     if (!file.empty()) writable.push_back(file);  // a read-only disk is an overlay: file.file.filename
   }
+  if (!inherit(state) || (shared && !inherit(memory)) || !inherit(qmp.theirs) || !inherit(port.theirs))
+    return std::strerror(errno);
   const pid_t self = ::getpid();
   const bool watched = start_watching([&] {
-    for (const int descriptor : {qmp.theirs, port.theirs, state, memory, STDIN_FILENO, STDOUT_FILENO})
-      ::close(descriptor);
-    return Watch(self, qmp, port, state, shared, disks, writable, append).follow();
+    // QEMU alone has its ends, so that the watcher learns when it is gone.
+    const int number = state.get();  // in QEMU, which is told of it
+    for (unique_fd* const each : {&qmp.theirs, &port.theirs, &state, &memory}) *each = unique_fd();
+    for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO}) ::close(descriptor);
+    return Watch(self, qmp, port, number, shared, disks, writable, append).follow();
   });
   if (!watched) return "no process can be started";
-  say(string(guestkit::detail::warm::restoring));
+  say(string(warm::restoring));
   become(recorded.front(), arguments);
 }
 
@@ -289,16 +303,15 @@ int main(int argc, char** argv) {
   if (argc == 4 && given[0] == "--template" && recorded.size() > 1) {
     const bool shared = ::access((directory + "/mem").c_str(), F_OK) == 0;
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // it does not outlive a build that is killed
-    become(qemu,
-           guestkit::detail::warm::command(guestkit::detail::warm::options({recorded.begin() + 1, recorded.end()}), nullptr,
-                                   {.root = directory + "/root",
-                                    .memory = shared ? directory + "/mem" : "",
-                                    .shared = true,
-                                    .qmp = std::atoi(argv[2]),
-                                    .port = std::atoi(argv[3])}));
+    become(qemu, warm::command(warm::options({recorded.begin() + 1, recorded.end()}), nullptr,
+                               {.root = directory + "/root",
+                                .memory = shared ? directory + "/mem" : "",
+                                .shared = true,
+                                .qmp = std::atoi(argv[2]),
+                                .port = std::atoi(argv[3])}));
   }
   // libguestfs also asks QEMU what it can do.
   const bool launch = std::find(given.begin(), given.end(), "-kernel") != given.end();
-  if (launch) say(string(guestkit::detail::warm::normal_boot) + restore(directory, recorded, given));
+  if (launch) say(string(warm::normal_boot) + restore(directory, recorded, given));
   become(qemu, given);
 }

@@ -8,9 +8,12 @@
 #include <boost/python/make_constructor.hpp>
 #include <boost/python/module.hpp>
 #include <boost/python/tuple.hpp>
-#include <guestkit/detail/launch/host.hpp>
+#include <guestkit/detail/launch/appliance.hpp>
+#include <guestkit/detail/launch/kvm.hpp>
+#include <guestkit/detail/turn/memory.hpp>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 
 #include "error.hpp"
@@ -192,20 +195,20 @@ bp::object launch_info(const bp::object& self) {
   });
 }
 
-bp::object appliance_cache() {
-  return translated([] { return text(guestkit::appliance_cache()); });
+bp::object cache_directory() {
+  return translated([] { return text(detail::cache_directory()); });
 }
 
 bp::object system_appliance_cache() {
-  return text(std::string(guestkit::system_appliance_cache));
+  return text(std::string(detail::system_appliance_cache));
 }
 
 bp::object appliance_caches() {
-  return translated([] { return bp::object(bp::handle<>(value(guestkit::appliance_caches()))); });
+  return translated([] { return bp::object(bp::handle<>(value(detail::appliance_caches()))); });
 }
 
 bp::object appliance_fault(const bp::object& directory) {
-  return translated([&] { return text(guestkit::appliance_fault(path_of(directory))); });
+  return translated([&] { return text(detail::appliance_fault(path_of(directory))); });
 }
 
 bp::object private_directory_fault(const bp::object& directory) {
@@ -216,7 +219,7 @@ bp::object kvm_status(const std::string& qemu) {
   return translated([&] {
     const auto status = [&] {
       const GilRelease released;  // it may take seconds
-      return guestkit::kvm_status(qemu);
+      return detail::kvm_status(qemu);
     }();
     return bp::object(bp::make_tuple(status.usable, text(status.reason)));
   });
@@ -224,6 +227,13 @@ bp::object kvm_status(const std::string& qemu) {
 
 std::uint64_t available_memory() {
   return detail::available_memory();
+}
+
+std::uint64_t appliance_memory(const std::string& name) {
+  using enum ApplianceMode;
+  for (const auto mode : {system, lean, warm, fixed})
+    if (name == to_string(mode)) return detail::appliance_memory(mode);
+  throw std::invalid_argument("there is no such appliance mode: " + name);
 }
 
 /// The package's first call in every interpreter that imports it. Boost.Python's classes and the way in which
@@ -274,12 +284,13 @@ BOOST_PYTHON_MODULE(_native) {
   bp::def("probe", &gk::probe_image);
   bp::def("set_appliance_limit", &gk::limit_appliances);
   bp::def("check_disk", &gk::checked_disk);
-  bp::def("appliance_cache", &gk::appliance_cache);
+  bp::def("cache_directory", &gk::cache_directory);
   bp::def("appliance_caches", &gk::appliance_caches);
   bp::def("system_appliance_cache", &gk::system_appliance_cache);
   bp::def("appliance_fault", &gk::appliance_fault);
   bp::def("kvm_status", &gk::kvm_status);
   bp::def("available_memory", &gk::available_memory);
+  bp::def("appliance_memory", &gk::appliance_memory);
   bp::def("private_directory_fault", &gk::private_directory_fault);
 
   auto* type = reinterpret_cast<PyTypeObject*>(handle.ptr());

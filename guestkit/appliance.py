@@ -84,7 +84,7 @@ def cache_directory() -> Path:
     $GUESTKIT_CACHEDIR, else guestkit/appliance in $XDG_CACHE_HOME or in .cache of the home directory. Raise
     ApplianceError where there is no such place.
     """
-    if not (place := _native.appliance_cache()):
+    if not (place := _native.cache_directory()):
         raise ApplianceError(
             "there is no place for appliances: this user has no home directory; set GUESTKIT_CACHEDIR to a"
             " directory that only this user can write"

@@ -1,4 +1,4 @@
-"""Whether this host is fit for guestkit, and what mends what is not.
+"""Whether this host is fit for guestkit, and how to fix what is not.
 
 for finding in diagnose():
     print(finding.level, finding.name, finding.message, finding.remedy)
@@ -17,12 +17,12 @@ from typing import Any, Literal
 
 from guestkit import _native, appliance
 from guestkit.errors import Error
+from guestkit.generated.values import ApplianceMode
 from guestkit.handle import Guestfs
 
 Level = Literal["ok", "warning", "error"]
 
-#: What an appliance needs, in bytes: of memory, and of room for what it writes beside the disks.
-MEMORY = 768 << 20
+#: What an appliance writes beside the disks, in bytes.
 ROOM = 1 << 30
 #: libguestfs' own appliance, which it builds at the first launch.
 CACHE_ROOM = 1 << 30
@@ -36,7 +36,7 @@ class Finding:
         name: "kvm", "kernel", "qemu", "libguestfs", "appliance", "memory", "temporary files", …
         level: "error": nothing can be launched; "warning": it works, but slower or with less; "ok"
         message: what was found, in one sentence
-        remedy: the command that mends it; "": nothing to mend, or no command can
+        remedy: the command that fixes it; "": there is nothing to fix, or no command can
     """
 
     name: str
@@ -156,17 +156,36 @@ def _kernel(g: Guestfs) -> Iterator[Finding]:
 
 def _appliance(g: Guestfs) -> Iterator[Finding]:
     found = appliance.appliances()
-    good = [one for one in found if not one.fault]
-    warm = [one for one in good if one.directory.name.startswith("warm-")]
-    for kind, ready in (("warm", warm), ("lean", good)):
-        if ready:
-            message = f"a {kind} appliance is ready: {ready[0].directory}"
-            yield Finding(name="appliance", level="ok", message=message)
-            return
+    if ready := _best(found):
+        message = f"a {ready[0]} appliance is ready: {ready[1].directory}"
+        yield Finding(name="appliance", level="ok", message=message)
+        return
     places = " or ".join(map(str, appliance.search_path()))
     fault = f"{found[-1].directory}: {found[-1].fault}" if found else f"none has been built in {places}"
     message = f"there is no fast appliance, launches take 3 to 10 times as long: {fault}"
     yield Finding(name="appliance", level="warning", message=message, remedy=_building())
+
+
+def _best(found: list[appliance.Appliance]) -> tuple[ApplianceMode, appliance.Appliance] | None:
+    """The fastest good appliance, and what it is."""
+    good = [one for one in found if not one.fault]
+    warm = [one for one in good if one.directory.name.startswith("warm-")]
+    return ("warm", warm[0]) if warm else ("lean", good[0]) if good else None
+
+
+def _mode(g: Guestfs) -> ApplianceMode:
+    """Which appliance a launch uses here, if it is not told another one."""
+    if g.get_backend() != "direct":
+        return "system"
+    if os.environ.get("LIBGUESTFS_PATH"):
+        return "fixed"
+    if os.environ.get("LIBGUESTFS_HV") or os.environ.get("LIBGUESTFS_QEMU"):
+        return "system"
+    try:
+        ready = _best(appliance.appliances())
+    except (OSError, appliance.ApplianceError):  # that is a finding of _appliance
+        return "system"
+    return ready[0] if ready else "system"
 
 
 def _building() -> str:
@@ -185,14 +204,15 @@ def _building() -> str:
 
 def _memory(g: Guestfs) -> Iterator[Finding]:
     available = _native.available_memory()
-    count = available // MEMORY
+    taken = _native.appliance_memory(_mode(g))
+    count = available // taken
     if available >= 1 << 62:
         yield Finding(name="memory", level="warning", message="/proc does not tell how much there is")
     elif count:
         message = f"{_gb(available)} available here, control group included: {count} appliances at once"
         yield Finding(name="memory", level="ok", message=message)
     else:
-        message = f"{_gb(available)} available here, control group included: an appliance takes {_gb(MEMORY)}"
+        message = f"{_gb(available)} available here, control group included: an appliance takes {_gb(taken)}"
         yield Finding(name="memory", level="error", message=message)
 
 

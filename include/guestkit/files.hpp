@@ -22,10 +22,10 @@
 #include <utility>
 #include <vector>
 
+#include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
 #include "guestkit/detail/inspect/borrowed.hpp"
-#include "guestkit/detail/launch/console.hpp"
 #include "guestkit/generated/guest_files.hpp"
 #include "guestkit/guestfs.hpp"
 

@@ -4,7 +4,7 @@
 // guests, inspect_many.hpp and async.hpp for programs with many of them. docs/cpp.md shows them all.
 #pragma once
 
-#include "guestkit/detail/turn/admission.hpp"
+#include "guestkit/appliance_limit.hpp"
 #include "guestkit/error.hpp"
 #include "guestkit/event.hpp"
 #include "guestkit/guestfs.hpp"

@@ -41,7 +41,7 @@ struct pretended_files {
     if (depth > 8) throw Error("stat", "Too many levels of symbolic links", ELOOP);
     std::string plain;
     for (std::string_view rest = path; !rest.empty();) {
-      const auto name = cut(rest, "/");
+      const auto name = take_until(rest, '/');
       if (name.empty()) continue;
       plain.append("/").append(name);
       const auto found = files.find(plain);
@@ -101,7 +101,7 @@ struct pretended_files {
   std::string case_sensitive_path(const std::string& path) const {
     std::string real = "/";
     for (std::string_view rest = path; !rest.empty();) {
-      const auto name = cut(rest, "/");
+      const auto name = take_until(rest, '/');
       if (name.empty()) continue;
       if (name == "..") throw Error("case_sensitive_path", "..", EINVAL);
       std::string found;

@@ -1,3 +1,4 @@
+// appliance.hpp and appliance_fault.hpp: which appliance a launch takes, and which it must not.
 #define BOOST_TEST_MODULE appliance
 #include <pwd.h>
 #include <sys/stat.h>
@@ -16,6 +17,9 @@
 #include <vector>
 
 #include "support.hpp"
+
+using namespace guestkit::detail;
+using guestkit::ApplianceMode;
 
 namespace {
 
@@ -49,11 +53,11 @@ struct Cache : private support::temporary_folder {
   }
   void manifest(const std::string& text) const { std::ofstream(folder / "manifest") << text; }
 
-  guestkit::ApplianceChoice found() const { return guestkit::find_appliance(cache.string()); }
+  ApplianceChoice found() const { return find_appliance(cache.string()); }
   bool refused(const std::string& why) const {
     const auto choice = found();
     BOOST_TEST_MESSAGE(choice.reason);
-    return choice.mode == guestkit::ApplianceMode::system && choice.directory.empty() &&
+    return choice.mode == ApplianceMode::system && choice.directory.empty() &&
            choice.reason.find(why) != std::string::npos;
   }
 };
@@ -64,7 +68,7 @@ BOOST_FIXTURE_TEST_CASE(a_good_appliance_is_found, Cache) {
   const auto choice = found();
   BOOST_TEST(choice.reason == "");
   BOOST_TEST(choice.directory == folder.string());
-  BOOST_TEST((choice.mode == guestkit::ApplianceMode::lean));
+  BOOST_TEST((choice.mode == ApplianceMode::lean));
 }
 
 BOOST_FIXTURE_TEST_CASE(an_empty_or_missing_cache_is_libguestfs_own_appliance, Cache) {
@@ -155,9 +159,9 @@ BOOST_FIXTURE_TEST_CASE(a_given_cache_is_the_only_place, Environment) {
   set("HOME", "/");
   set("XDG_CACHE_HOME", "/xdg");
   set("GUESTKIT_CACHEDIR", "/given");
-  BOOST_TEST(guestkit::appliance_caches() == Places{"/given"}, boost::test_tools::per_element());
+  BOOST_TEST(appliance_caches() == Places{"/given"}, boost::test_tools::per_element());
   set("GUESTKIT_CACHEDIR", "given");
-  BOOST_TEST(guestkit::appliance_cache() == fs::current_path().string() + "/given");
+  BOOST_TEST(cache_directory() == fs::current_path().string() + "/given");
 }
 
 BOOST_FIXTURE_TEST_CASE(the_user_s_place_comes_before_that_of_the_system, Environment) {
@@ -166,19 +170,19 @@ BOOST_FIXTURE_TEST_CASE(the_user_s_place_comes_before_that_of_the_system, Enviro
   set("XDG_CACHE_HOME", "relative, and so not valid");
   set("HOME", home.path);
   const Places below_home{home.path.string() + "/.cache/guestkit/appliance", everybodys};
-  BOOST_TEST(guestkit::appliance_caches() == below_home, boost::test_tools::per_element());
+  BOOST_TEST(appliance_caches() == below_home, boost::test_tools::per_element());
   set("XDG_CACHE_HOME", "/xdg");
   const Places below_xdg{"/xdg/guestkit/appliance", everybodys};
-  BOOST_TEST(guestkit::appliance_caches() == below_xdg, boost::test_tools::per_element());
+  BOOST_TEST(appliance_caches() == below_xdg, boost::test_tools::per_element());
 }
 
 BOOST_FIXTURE_TEST_CASE(without_home_the_user_database_says_where_it_is, Environment) {
   const passwd* user = ::getpwuid(::geteuid());
   BOOST_REQUIRE(user != nullptr);
   const std::string place = std::string(user->pw_dir) + "/.cache/guestkit/appliance";
-  BOOST_TEST(guestkit::appliance_cache() == place);
+  BOOST_TEST(cache_directory() == place);
   set("HOME", "");
-  BOOST_TEST(guestkit::appliance_cache() == place);
+  BOOST_TEST(cache_directory() == place);
 }
 
 // HOME is left from root: su -p, containers that run as another user.
@@ -186,15 +190,15 @@ BOOST_FIXTURE_TEST_CASE(a_home_that_the_user_cannot_enter_is_as_none, Environmen
   if (::geteuid() != 0) return;
   const support::temporary_folder home;  // 0700
   set("HOME", home.path);
-  BOOST_TEST(!guestkit::appliance_cache().empty());
-  BOOST_TEST(as_another_user([] { return "'" + guestkit::appliance_cache() + "'"; }) == "''");
+  BOOST_TEST(!cache_directory().empty());
+  BOOST_TEST(as_another_user([] { return "'" + cache_directory() + "'"; }) == "''");
 }
 
 BOOST_FIXTURE_TEST_CASE(a_user_whose_home_is_not_there_has_only_the_system_s_place, Environment) {
   for (const char* home : {"/nonexistent", "/dev/null", "relative"}) {
     set("HOME", home);
-    BOOST_TEST(guestkit::appliance_cache() == "");
-    BOOST_TEST(guestkit::appliance_caches() == Places{everybodys}, boost::test_tools::per_element());
+    BOOST_TEST(cache_directory() == "");
+    BOOST_TEST(appliance_caches() == Places{everybodys}, boost::test_tools::per_element());
   }
 }
 
@@ -214,11 +218,11 @@ BOOST_FIXTURE_TEST_CASE(a_damaged_manifest_is_refused, Cache) {
 }
 
 BOOST_AUTO_TEST_CASE(kernel_arguments_are_for_emulation_and_acpi_off_for_the_machine_pc) {
-  BOOST_TEST(guestkit::tuning_arguments(false, true) == "");
+  BOOST_TEST(tuning_arguments(false, true) == "");
 #if defined(__x86_64__)
-  BOOST_TEST(guestkit::tuning_arguments(true, true) ==
+  BOOST_TEST(tuning_arguments(true, true) ==
              "acpi=off pci=nomsi norandmaps clearcpuid=297,580 init_on_alloc=0");
-  BOOST_TEST(guestkit::tuning_arguments(true, false) == "norandmaps clearcpuid=297,580 init_on_alloc=0");
+  BOOST_TEST(tuning_arguments(true, false) == "norandmaps clearcpuid=297,580 init_on_alloc=0");
 #endif
 }
 
@@ -242,9 +246,9 @@ struct Template : Cache {
   }
 
   bool refused(const std::string& why) const {
-    const auto choice = guestkit::find_template(folder.string());
+    const auto choice = find_template(folder.string());
     BOOST_TEST_MESSAGE(choice.reason);
-    return choice.mode == guestkit::ApplianceMode::lean && choice.directory == folder.string() &&
+    return choice.mode == ApplianceMode::lean && choice.directory == folder.string() &&
            choice.hypervisor.empty() && choice.reason.find(why) != std::string::npos;
   }
 };
@@ -252,9 +256,9 @@ struct Template : Cache {
 }  // namespace
 
 BOOST_FIXTURE_TEST_CASE(a_good_template_is_found, Template) {
-  const auto choice = guestkit::find_template(folder.string());
+  const auto choice = find_template(folder.string());
   BOOST_TEST(choice.reason == "");
-  BOOST_TEST((choice.mode == guestkit::ApplianceMode::warm));
+  BOOST_TEST((choice.mode == ApplianceMode::warm));
   BOOST_TEST(choice.directory == folder.string());
   BOOST_TEST(choice.hypervisor == (place / "hypervisor").string());
 }
@@ -269,4 +273,39 @@ BOOST_FIXTURE_TEST_CASE(a_template_that_is_not_good_leaves_the_lean_appliance, T
   BOOST_TEST(refused("mem has changed"));
   fs::remove_all(place);
   BOOST_TEST(refused("no template has been built"));
+}
+
+namespace {
+
+/// A directory that looks like a fixed appliance.
+struct FixedAppliance : private support::temporary_folder {
+  const std::filesystem::path& folder = path;
+
+  FixedAppliance() { support::write_appliance(folder); }
+
+  void write(const char* file, const char* content) const { std::ofstream(folder / file) << content; }
+};
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_CASE(a_whole_fixed_appliance_is_not_complained_about, FixedAppliance) {
+  BOOST_TEST(damaged_appliance(folder.string()) == "");
+  BOOST_TEST(damaged_appliance("/nonexistent:" + folder.string()) == "");
+}
+
+BOOST_FIXTURE_TEST_CASE(an_empty_or_missing_file_of_a_fixed_appliance_is_named, FixedAppliance) {
+  write("root", "");
+  const std::string root = (folder / "root").string();
+  BOOST_TEST(damaged_appliance(folder.string()) == root + " is empty");
+  BOOST_TEST(damaged_appliance("/nonexistent:" + folder.string() + ":/x") == root + " is empty");
+  write("root", "something else");
+  BOOST_TEST(damaged_appliance(folder.string()) == root + " is not an ext2, ext3 or ext4 file system");
+  std::filesystem::remove(root);
+  BOOST_TEST(damaged_appliance(folder.string()) == root + ": No such file or directory");
+}
+
+BOOST_FIXTURE_TEST_CASE(an_appliance_that_libguestfs_builds_comes_first, FixedAppliance) {
+  write("root", "");
+  std::filesystem::create_directory(folder / "supermin.d");
+  BOOST_TEST(damaged_appliance(folder.string()) == "");
 }

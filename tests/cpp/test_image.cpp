@@ -463,8 +463,3 @@ BOOST_AUTO_TEST_CASE(a_short_file_is_raw) {
     BOOST_TEST(info.virtual_size == size);
   }
 }
-
-BOOST_AUTO_TEST_CASE(a_message_shows_no_control_character) {
-  BOOST_TEST(detail::in_quotes("a\x1b[31m\n") == "\"a\\x1b[31m\\x0a\"");
-  BOOST_TEST(detail::in_quotes(std::string(1000, 'x')).size() < 250U);
-}

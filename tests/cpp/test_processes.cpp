@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <future>
+#include <guestkit/detail/launch/kvm.hpp>
 #include <guestkit/detail/launch/processes.hpp>
 #include <mutex>
 
@@ -57,7 +58,7 @@ BOOST_AUTO_TEST_CASE(a_child_forked_while_other_threads_work_can_use_guestkit, P
   const support::temporary_folder folder;
   std::atomic<bool> done{false};
   const auto work = [&] {
-    guestkit::kvm_status((folder.path / "qemu").string());
+    guestkit::detail::kvm_status((folder.path / "qemu").string());
     scratch::beneath(folder.path.string());
     auto place = admission::shared().take(1, guestkit::Seconds(1), [] {});
     guestkit::set_appliance_limit(std::nullopt);
@@ -93,9 +94,10 @@ BOOST_AUTO_TEST_CASE(a_child_forked_while_another_thread_probes_kvm_probes_for_i
       program("stuck", "cd '" + folder.path.string() + "'; echo >started; read line <'go on'");
   const std::string quick = program("quick", "exit 3");
   if (::access("/dev/kvm", R_OK | W_OK) != 0) return;  // then nothing is run
-  auto probe = std::async(std::launch::async, [&] { return guestkit::kvm_status(stuck); });
+  auto probe = std::async(std::launch::async, [&] { return guestkit::detail::kvm_status(stuck); });
   std::ifstream(folder.path / "started").get();
-  BOOST_TEST(in_child([&] { return guestkit::kvm_status(quick).reason; }).starts_with(quick + " fails"));
+  BOOST_TEST(
+      in_child([&] { return guestkit::detail::kvm_status(quick).reason; }).starts_with(quick + " fails"));
   std::ofstream(folder.path / "go on") << '\n';
   BOOST_TEST(!probe.get().usable);
 }

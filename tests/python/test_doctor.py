@@ -6,11 +6,14 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import cast, get_args
 
 import pytest
 
 from guestkit import _native, appliance, doctor
+from guestkit.appliance import Appliance
 from guestkit.doctor import Finding, diagnose
+from guestkit.generated.values import ApplianceMode
 
 NEW_PLACE = "export GUESTKIT_CACHEDIR=$(mktemp -d /var/tmp/guestkit-XXXXXX); guestkit appliance build"
 
@@ -151,8 +154,50 @@ def test_a_cache_that_others_may_write(monkeypatch: pytest.MonkeyPatch, tmp_path
 def test_memory_that_does_not_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_native, "available_memory", lambda: 100 << 20)
     assert finding("memory").level == "error"
-    monkeypatch.setattr(_native, "available_memory", lambda: 2 << 30)
-    assert finding("memory").message.endswith("2 appliances at once")
+    assert "an appliance takes" in finding("memory").message
+
+
+@pytest.mark.parametrize(
+    ("built", "variables", "mode"),
+    [
+        (("lean-1", "lean-1/warm-1"), {}, "warm"),
+        (("lean-1",), {}, "lean"),
+        ((), {}, "system"),
+        (("lean-1",), {"LIBGUESTFS_PATH": "/usr/lib"}, "fixed"),
+        (("lean-1",), {"LIBGUESTFS_HV": "/usr/bin/qemu-system-x86_64"}, "system"),
+        (("lean-1",), {"LIBGUESTFS_BACKEND": "libvirt"}, "system"),
+    ],
+)
+def test_a_fast_appliance_was_counted_with_the_memory_of_libguestfs_own(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    built: tuple[str, ...],
+    variables: dict[str, str],
+    mode: ApplianceMode,
+) -> None:
+    monkeypatch.setattr(
+        appliance, "appliances", lambda: [Appliance(tmp_path / directory, "") for directory in built]
+    )
+    for name in ("LIBGUESTFS_PATH", "LIBGUESTFS_HV", "LIBGUESTFS_QEMU", "LIBGUESTFS_BACKEND"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    def told(available: int) -> str:
+        monkeypatch.setattr(_native, "available_memory", lambda: available)
+        return finding("memory").message
+
+    for count in (1, 2, 9):
+        enough = count * _native.appliance_memory(mode)
+        assert told(enough).endswith(f" {count} appliances at once")
+        assert not told(enough - 1).endswith(f" {count} appliances at once")
+
+
+def test_guestkits_own_appliances_take_less_memory() -> None:
+    sizes = {mode: _native.appliance_memory(mode) >> 20 for mode in get_args(ApplianceMode)}
+    assert sizes == {"system": 768, "fixed": 768, "lean": 448, "warm": 448}
+    with pytest.raises(ValueError, match="no such appliance mode: tepid"):
+        _native.appliance_memory(cast(ApplianceMode, "tepid"))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing_extensions import deprecated
 
 from guestkit.errors import Error
 from guestkit.generated import structs
+from guestkit.generated.values import ApplianceMode
 from guestkit.handle import NativeHandleOptions
 from guestkit.images import NativeOpening
 
@@ -21,7 +22,7 @@ def set_appliance_limit(limit: int | None) -> None:
 def check_disk(op: str, path: StrOrBytesPath, opening: NativeOpening) -> tuple[dict[str, Any], str, tuple[int, ...]]:
     """Open the disk and all that it leads to: what it is, as QEMU's JSON, by descriptors that the caller closes."""
 
-def appliance_cache() -> str:
+def cache_directory() -> str:
     """Tell where appliances are kept: guestkit.appliance.cache_directory is the function to use."""
 
 def appliance_caches() -> tuple[str, ...]:
@@ -38,6 +39,9 @@ def kvm_status(qemu: str) -> tuple[bool, str]:
 
 def available_memory() -> int:
     """Return how much memory this process may still take, in bytes, its control groups' limits included."""
+
+def appliance_memory(mode: ApplianceMode) -> int:
+    """Return how much memory an appliance comes to use, in bytes: what a launch waits for."""
 
 def private_directory_fault(directory: StrOrBytesPath) -> str:
     """Tell why what lies in a directory must not be trusted: others than this user and root can change it."""

@@ -13,35 +13,12 @@
 #include <string_view>
 #include <utility>
 
+#include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
 #include "guestkit/error.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
-
-/// A name or a text of an image for a message: hostile, so on one line and not too long.
-inline std::string in_quotes(std::string_view text) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string shown = "\"";
-  for (const char c : text.substr(0, 200)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) {
-      shown += "\\x";
-      shown += digits[byte >> 4U];
-      shown += digits[byte & 15U];
-    } else {
-      shown += c;
-    }
-  }
-  return shown + (text.size() > 200 ? "…\"" : "\"");
-}
-
-/// A file's name for a message. It may come from an image too: quoted if it is not plain.
-inline std::string shown(const std::string& path) {
-  const auto is_control = [](char c) { return (c >= 0 && c < 0x20) || c == 0x7f; };
-  if (path.empty()) return "''";
-  return std::any_of(path.begin(), path.end(), is_control) ? in_quotes(path) : path;
-}
 
 /// Bytes of an image and where they stand. Reading behind them is a mistake of ours, not of the image.
 class image_block {

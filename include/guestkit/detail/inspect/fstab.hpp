@@ -12,9 +12,9 @@
 #include <utility>
 #include <vector>
 
+#include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/inspect/texts.hpp"
-#include "guestkit/detail/launch/console.hpp"
 #include "guestkit/generated/inspection.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -68,8 +68,8 @@ inline std::string without_octal_escapes(std::string_view text) {
 inline std::optional<std::string> option_of(std::string_view options, std::string_view name) {
   std::optional<std::string> value;
   while (!options.empty()) {
-    auto option = cut(options, ",");
-    if (cut(option, "=") == name) value = std::string(option);
+    auto option = take_until(options, ',');
+    if (take_until(option, '=') == name) value = std::string(option);
   }
   return value;
 }
@@ -85,7 +85,7 @@ inline bool is_plain_line(std::string_view line, const std::vector<std::string>&
   const auto is_options = [&](std::string_view options) {
     if (options.ends_with(',')) return false;
     while (!options.empty()) {
-      const auto option = cut(options, ",");
+      const auto option = take_until(options, ',');
       if (!plain(option, "=-_./:@%+") || option.starts_with('=') || option.ends_with('=') ||
           std::count(option.begin(), option.end(), '=') > 1)
         return false;
@@ -130,7 +130,7 @@ inline fstab_lines fstab_of(std::string_view text, bool whole = true) {
   while (!text.empty()) {
     ++number;
     const bool ends = text.find('\n') != std::string_view::npos;
-    auto line = cut(text, "\n");
+    auto line = take_until(text, '\n');
     if (!ends && !whole) {
       stop("the file is larger than " + std::to_string(most_fstab_bytes) + " bytes");
       break;
@@ -155,7 +155,7 @@ inline fstab_lines fstab_of(std::string_view text, bool whole = true) {
     }
     std::vector<std::string> words;
     for (auto rest = line; !rest.empty();)
-      if (const auto word = cut(rest, " \t"); !word.empty()) words.emplace_back(word);
+      if (const auto word = take_until(rest, " \t"); !word.empty()) words.emplace_back(word);
     if (const auto fault = fault_of_line(words)) {
       tell(*fault, line);
       continue;
@@ -208,7 +208,7 @@ inline std::optional<std::string> plain_path(std::string_view path) {
   if (!path.starts_with('/')) return std::nullopt;
   std::string plain;
   while (!path.empty()) {
-    const auto name = cut(path, "/");
+    const auto name = take_until(path, '/');
     if (name == "..") return std::nullopt;
     if (!name.empty() && name != ".") plain.append("/").append(name);
   }

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/inspect/fast.hpp"
 #include "guestkit/detail/inspect/layout.hpp"
@@ -24,7 +25,6 @@
 #include "guestkit/detail/inspect/rules.hpp"
 #include "guestkit/detail/inspect/texts.hpp"
 #include "guestkit/detail/inspect/tree.hpp"
-#include "guestkit/detail/launch/console.hpp"
 #include "guestkit/files.hpp"
 #include "guestkit/generated/inspection.hpp"
 

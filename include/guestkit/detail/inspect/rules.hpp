@@ -92,7 +92,7 @@ inline os_release_facts os_release_of(std::string_view text) {
     }
     if (line.empty() || line.front() == '#') continue;
     if (line.find('=') == std::string_view::npos) throw doubt{"a line of os-release without ="};
-    const auto key = cut(line, "=");
+    const auto key = take_until(line, '=');
     if (!values.emplace(key, plain_value(line)).second) throw doubt{"os-release has a key twice"};
   }
   const auto get = [&](std::string_view key) {

@@ -3,91 +3,17 @@
 #pragma once
 
 #include <algorithm>
-#include <charconv>
 #include <map>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/base/text.hpp"
 #include "guestkit/generated/inspection.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
-
-inline std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view space = " \t\r\n";
-  const auto begin = text.find_first_not_of(space);
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(space) - begin + 1);
-}
-
-/// The text up to the separator, which is taken away from it with what stands before.
-inline std::string_view cut(std::string_view& text, std::string_view separators) {
-  const auto end = text.find_first_of(separators);
-  const auto part = text.substr(0, end);
-  text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
-  return part;
-}
-
-inline std::vector<std::string_view> lines_of(std::string_view text) {
-  std::vector<std::string_view> lines;
-  while (!text.empty()) lines.push_back(cut(text, "\n"));
-  return lines;
-}
-
-inline std::vector<std::string> words_of(std::string_view text) {
-  std::vector<std::string> words;
-  while (!text.empty())
-    if (const auto word = cut(text, " \t\r\n"); !word.empty()) words.emplace_back(word);
-  return words;
-}
-
-inline std::optional<std::int64_t> number_of(std::string_view text) {
-  std::int64_t number = 0;
-  const auto end = text.data() + text.size();
-  const auto result = std::from_chars(text.data(), end, number);
-  if (result.ec != std::errc() || result.ptr != end) return std::nullopt;
-  return number;
-}
-
-/// Without the quotes around it, and without the backslashes that double quotes need.
-inline std::string unquoted(std::string_view text) {
-  if (text.size() < 2 || (text.front() != '"' && text.front() != '\'') || text.back() != text.front())
-    return std::string(text);
-  const bool escapes = text.front() == '"';
-  std::string plain;
-  for (std::size_t i = 1; i + 1 < text.size(); ++i) {
-    if (escapes && text[i] == '\\' && i + 2 < text.size()) ++i;
-    plain += text[i];
-  }
-  return plain;
-}
-
-/// KEY=value lines, as in os-release(5), locale.conf and Red Hat's ifcfg files. The last one counts.
-inline std::map<std::string, std::string> assignments(std::string_view text) {
-  std::map<std::string, std::string> values;
-  for (auto line : lines_of(text)) {
-    line = trimmed(line);
-    if (line.empty() || line.front() == '#' || line.find('=') == std::string_view::npos) continue;
-    const auto key = cut(line, "=");
-    values.insert_or_assign(std::string(trimmed(key)), unquoted(trimmed(line)));
-  }
-  return values;
-}
-
-inline std::string value_or_empty(const std::map<std::string, std::string>& values, const std::string& key) {
-  const auto found = values.find(key);
-  return found == values.end() ? std::string() : found->second;
-}
-
-/// The first line that says something.
-inline std::string first_line(std::string_view text) {
-  for (const auto line : lines_of(text))
-    if (const auto said = trimmed(line); !said.empty() && said.front() != '#') return std::string(said);
-  return {};
-}
 
 /// passwd(5).
 inline std::vector<InspectedUser> users_of(std::string_view text) {
@@ -95,7 +21,7 @@ inline std::vector<InspectedUser> users_of(std::string_view text) {
   for (auto line : lines_of(text)) {
     std::vector<std::string_view> fields;
     if (std::count(line.begin(), line.end(), ':') != 6 || line.front() == '#') continue;
-    while (fields.size() < 7) fields.push_back(cut(line, ":"));
+    while (fields.size() < 7) fields.push_back(take_until(line, ':'));
     const auto uid = number_of(fields[2]), gid = number_of(fields[3]);
     if (fields[0].empty() || !uid || !gid) continue;
     users.push_back({.name = std::string(fields[0]),
@@ -168,23 +94,6 @@ inline InspectedInterface ifcfg(std::string_view text, const std::string& source
   return interface;
 }
 
-/// The sections of an ini file; keys that stand there twice keep all their values.
-inline std::map<std::string, std::multimap<std::string, std::string>> sections(std::string_view text) {
-  std::map<std::string, std::multimap<std::string, std::string>> all;
-  std::string section;
-  for (auto line : lines_of(text)) {
-    line = trimmed(line);
-    if (line.empty() || line.front() == '#' || line.front() == ';') continue;
-    if (line.front() == '[' && line.back() == ']') {
-      section = std::string(line.substr(1, line.size() - 2));
-    } else if (line.find('=') != std::string_view::npos) {
-      const auto key = cut(line, "=");
-      all[section].emplace(trimmed(key), trimmed(line));
-    }
-  }
-  return all;
-}
-
 /// systemd.network(5).
 inline InspectedInterface networkd(std::string_view text, const std::string& source) {
   auto ini = sections(text);
@@ -224,12 +133,12 @@ inline InspectedInterface network_manager(std::string_view text, const std::stri
     for (const auto& [key, value] : ini[section]) {
       std::string_view rest = value;
       if (key.starts_with("address") && !key.starts_with("address-")) {
-        interface.addresses.emplace_back(trimmed(cut(rest, ",")));
+        interface.addresses.emplace_back(trimmed(take_until(rest, ',')));
         if (const auto gateway = trimmed(rest); !gateway.empty() && interface.gateway.empty())
           interface.gateway = gateway;
       } else if (key == "dns") {
         while (!rest.empty())
-          if (const auto server = trimmed(cut(rest, ";,")); !server.empty())
+          if (const auto server = trimmed(take_until(rest, ";,")); !server.empty())
             interface.dns.emplace_back(server);
       }
     }

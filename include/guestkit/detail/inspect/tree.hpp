@@ -9,9 +9,9 @@
 #include <string>
 #include <utility>
 
+#include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/inspect/borrowed.hpp"
-#include "guestkit/detail/launch/console.hpp"
 #include "guestkit/files.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {

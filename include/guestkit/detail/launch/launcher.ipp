@@ -13,7 +13,7 @@
 
 #include "guestkit/detail/call/call.hpp"
 #include "guestkit/detail/call/listeners.hpp"
-#include "guestkit/detail/launch/host.hpp"
+#include "guestkit/detail/launch/kvm.hpp"
 #include "guestkit/detail/launch/launcher.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {

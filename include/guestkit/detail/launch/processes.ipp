@@ -10,7 +10,8 @@
 #include <system_error>
 #include <utility>
 
-#include "guestkit/detail/base/posix.hpp"
+#include "guestkit/detail/base/host_files.hpp"
+#include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/launch/processes.hpp"
 #include "guestkit/error.hpp"
 
@@ -115,9 +116,8 @@ GUESTKIT_INLINE bool program::send(int signal) const {
 /// The files of a directory of /proc that are numbers.
 inline std::vector<pid_t> numbers_in(const std::string& directory) {
   std::vector<pid_t> numbers;
-  each_name(directory, [&](std::string_view name) {
-    if (name.front() >= '1' && name.front() <= '9') numbers.push_back(std::atoi(name.data()));
-  });
+  for (const auto& name : names_in(directory))
+    if (name.front() >= '1' && name.front() <= '9') numbers.push_back(std::atoi(name.c_str()));
   return numbers;
 }
 

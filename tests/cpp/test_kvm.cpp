@@ -1,4 +1,5 @@
-#define BOOST_TEST_MODULE host
+// kvm.hpp and kvm_probe.hpp: whether KVM works, by a QEMU that is none.
+#define BOOST_TEST_MODULE kvm
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,7 +11,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <guestkit/detail/launch/host.hpp>
+#include <guestkit/detail/launch/kvm.hpp>
 #include <latch>
 #include <stdexcept>
 #include <string>
@@ -23,8 +24,8 @@ namespace {
 
 using guestkit::detail::probe_kvm;
 using namespace std::chrono_literals;
-constexpr guestkit::detail::ProgramTime patience{.given = 20s, .in_all = 40s};
-constexpr guestkit::detail::ProgramTime brief{.given = 300ms, .in_all = 3s};
+constexpr guestkit::detail::program_limit patience{.given = 20s, .in_all = 40s};
+constexpr guestkit::detail::program_limit brief{.given = 300ms, .in_all = 3s};
 
 /// A directory with a fake QEMU and a device that can be opened.
 struct Host : private support::temporary_folder {
@@ -42,7 +43,7 @@ struct Host : private support::temporary_folder {
     ::chmod(qemu.c_str(), 0700);
   }
 
-  guestkit::KvmStatus probe(const std::string& key = "key") const {
+  guestkit::detail::KvmStatus probe(const std::string& key = "key") const {
     const guestkit::detail::kvm_verdicts verdicts((folder / "cache").string());
     return guestkit::detail::remembered_probe(device, qemu, key, verdicts, brief);
   }
@@ -232,18 +233,12 @@ BOOST_FIXTURE_TEST_CASE(a_probe_ends_when_the_launch_does, Host, PATIENCE) {
 
 namespace {
 
-struct Clock {
-  using duration = std::chrono::steady_clock::duration;
-  using time_point = std::chrono::time_point<Clock, duration>;
-  static time_point now() { return time_point(time); }
-  inline static duration time{};
-};
-
 struct Known {
-  guestkit::detail::known_kvm<Clock> kvm;
+  guestkit::detail::known_kvm::clock::time_point now{};
+  guestkit::detail::known_kvm kvm{[this] { return now; }};
   std::atomic<int> probes{0};
 
-  guestkit::KvmStatus ask(const guestkit::KvmStatus& found) {
+  guestkit::detail::KvmStatus ask(const guestkit::detail::KvmStatus& found) {
     const auto probe = [&] {
       ++probes;
       return found;
@@ -255,14 +250,14 @@ struct Known {
 }  // namespace
 
 BOOST_FIXTURE_TEST_CASE(a_host_that_is_too_busy_to_tell_is_asked_again_half_a_minute_later, Known) {
-  const guestkit::KvmStatus busy{.reason = "too busy", .settled = false};
+  const guestkit::detail::KvmStatus busy{.reason = "too busy", .settled = false};
   ask(busy);
-  Clock::time += 25s;
+  now += 25s;
   BOOST_TEST(ask({.usable = true, .reason = ""}).reason == "too busy");
   BOOST_TEST(probes == 1);
-  Clock::time += 10s;
+  now += 10s;
   BOOST_TEST(ask({.usable = true, .reason = ""}).usable);
-  Clock::time += std::chrono::hours(24);
+  now += std::chrono::hours(24);
   BOOST_TEST(ask(busy).usable);
   BOOST_TEST(probes == 2);
 }
@@ -276,7 +271,7 @@ BOOST_FIXTURE_TEST_CASE(who_asks_while_another_thread_probes_takes_its_verdict, 
     for (int i = 0; i < 8; ++i)
       threads.emplace_back([&] {
         asked.arrive_and_wait();
-        const auto probe = [&]() -> guestkit::KvmStatus {
+        const auto probe = [&]() -> guestkit::detail::KvmStatus {
           ++probes;
           return {.reason = "too busy", .settled = false};
         };
@@ -290,7 +285,7 @@ BOOST_FIXTURE_TEST_CASE(who_asks_while_another_thread_probes_takes_its_verdict, 
 BOOST_FIXTURE_TEST_CASE(who_waits_for_another_threads_probe_can_be_cancelled, Known, PATIENCE) {
   std::latch probing(1), cancelled(1);
   std::jthread first([&] {
-    const auto probe = [&]() -> guestkit::KvmStatus {
+    const auto probe = [&]() -> guestkit::detail::KvmStatus {
       probing.count_down();
       cancelled.wait();
       return {.usable = true, .reason = ""};
@@ -300,7 +295,7 @@ BOOST_FIXTURE_TEST_CASE(who_waits_for_another_threads_probe_can_be_cancelled, Kn
   probing.wait();
   const auto cancel = [] { throw std::runtime_error("cancelled"); };
   BOOST_CHECK_THROW(kvm.ask(
-                        "key", [] { return guestkit::KvmStatus{}; }, cancel),
+                        "key", [] { return guestkit::detail::KvmStatus{}; }, cancel),
                     std::runtime_error);
   cancelled.count_down();
   first.join();
@@ -309,7 +304,7 @@ BOOST_FIXTURE_TEST_CASE(who_waits_for_another_threads_probe_can_be_cancelled, Kn
 }
 
 BOOST_FIXTURE_TEST_CASE(a_probe_that_was_cancelled_leaves_the_next_one_its_chance, Known, PATIENCE) {
-  const auto cancelled = []() -> guestkit::KvmStatus { throw std::runtime_error("cancelled"); };
+  const auto cancelled = []() -> guestkit::detail::KvmStatus { throw std::runtime_error("cancelled"); };
   BOOST_CHECK_THROW(kvm.ask("key", cancelled, [] {}), std::runtime_error);
   BOOST_TEST(ask({.usable = true, .reason = ""}).usable);
 }
@@ -333,47 +328,11 @@ BOOST_FIXTURE_TEST_CASE(a_probe_leaves_no_file_open, Host) {
 
 BOOST_FIXTURE_TEST_CASE(the_verdict_is_found_once_and_again_for_another_qemu, Host) {
   qemu_does("echo run >>" + (folder / "runs").string() + "; exit 33");
-  const auto first = guestkit::kvm_status(qemu);
+  const auto first = guestkit::detail::kvm_status(qemu);
   const auto ran = runs();  // none where the host has no /dev/kvm
-  BOOST_TEST(guestkit::kvm_status(qemu).usable == first.usable);
+  BOOST_TEST(guestkit::detail::kvm_status(qemu).usable == first.usable);
   BOOST_TEST(runs() == ran);
   qemu_does("echo run >>" + (folder / "runs").string() + "; exit 3; # another one");
-  BOOST_TEST(!guestkit::kvm_status(qemu).usable);
+  BOOST_TEST(!guestkit::detail::kvm_status(qemu).usable);
   BOOST_TEST(runs() == 2 * ran);
-}
-
-namespace {
-
-/// A directory that looks like a fixed appliance.
-struct Appliance : private support::temporary_folder {
-  const std::filesystem::path& folder = path;
-
-  Appliance() { support::write_appliance(folder); }
-
-  void write(const char* file, const char* content) const { std::ofstream(folder / file) << content; }
-};
-
-}  // namespace
-
-BOOST_FIXTURE_TEST_CASE(a_whole_fixed_appliance_is_not_complained_about, Appliance) {
-  BOOST_TEST(guestkit::damaged_appliance(folder.string()) == "");
-  BOOST_TEST(guestkit::damaged_appliance("/nonexistent:" + folder.string()) == "");
-}
-
-BOOST_FIXTURE_TEST_CASE(an_empty_or_missing_file_of_a_fixed_appliance_is_named, Appliance) {
-  write("root", "");
-  const std::string root = (folder / "root").string();
-  BOOST_TEST(guestkit::damaged_appliance(folder.string()) == root + " is empty");
-  BOOST_TEST(guestkit::damaged_appliance("/nonexistent:" + folder.string() + ":/x") == root + " is empty");
-  write("root", "something else");
-  BOOST_TEST(guestkit::damaged_appliance(folder.string()) ==
-             root + " is not an ext2, ext3 or ext4 file system");
-  std::filesystem::remove(root);
-  BOOST_TEST(guestkit::damaged_appliance(folder.string()) == root + ": No such file or directory");
-}
-
-BOOST_FIXTURE_TEST_CASE(an_appliance_that_libguestfs_builds_comes_first, Appliance) {
-  write("root", "");
-  std::filesystem::create_directory(folder / "supermin.d");
-  BOOST_TEST(guestkit::damaged_appliance(folder.string()) == "");
 }

@@ -1,0 +1,18 @@
+// How many appliances this process may run at once.
+#pragma once
+
+#include <optional>
+
+#include "guestkit/detail/base/form.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM {
+
+/// Let this process run at most so many appliances at once, also where there is memory for more; later
+/// launches wait, for Limits::admission at most. Nothing: as many as there is memory for. Threads: any.
+void set_appliance_limit(std::optional<unsigned> limit);
+
+}  // namespace guestkit::inline GUESTKIT_FORM
+
+#ifndef GUESTKIT_COMPILED
+#include "guestkit/detail/turn/appliance_limit.ipp"
+#endif

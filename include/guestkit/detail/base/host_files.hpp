@@ -1,0 +1,22 @@
+// Files and directories of this host, read as far as they can be.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "guestkit/detail/base/form.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+/// What is in a file; empty, or as much as could be read, where there is no file or reading fails, as it does
+/// below /proc when the process ends meanwhile.
+std::string read_text(const std::string& path);
+
+/// The names of what is in a directory, sorted; none if it cannot be listed.
+std::vector<std::string> names_in(const std::string& directory);
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail
+
+#ifndef GUESTKIT_COMPILED
+#include "guestkit/detail/base/host_files.ipp"
+#endif

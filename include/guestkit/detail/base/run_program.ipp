@@ -1,0 +1,133 @@
+#pragma once
+
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+
+#include "guestkit/detail/base/given_time.hpp"
+#include "guestkit/detail/base/run_program.hpp"
+#include "guestkit/detail/base/unique_fd.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+/// A child of this process that is killed, if it still runs, and waited for.
+class child_process {
+ public:
+  explicit child_process(pid_t number) noexcept : number_(number) {}
+  child_process(const child_process&) = delete;
+  child_process& operator=(const child_process&) = delete;
+  ~child_process() { kill(); }
+
+  bool has_ended() noexcept {
+    if (ended_) return true;
+    const pid_t found = ::waitpid(number_, &status_, WNOHANG);
+    is_lost_ = found < 0 && errno == ECHILD;
+    return ended_ = found == number_ || is_lost_;
+  }
+
+  void kill() noexcept {
+    if (has_ended()) return;
+    ::kill(number_, SIGKILL);
+    while (::waitpid(number_, &status_, 0) < 0 && errno == EINTR) {
+    }
+    ended_ = true;
+  }
+
+  int status() const noexcept { return status_; }  // as waitpid tells it
+  /// The kernel kept no status: this process ignores SIGCHLD, or something else has waited for the child.
+  bool is_lost() const noexcept { return is_lost_; }
+
+ private:
+  pid_t number_;
+  bool ended_ = false;
+  bool is_lost_ = false;
+  int status_ = 0;
+};
+
+/// Starts it with stderr, and stdout too if it is taken, going to that descriptor. Returns 0 or errno.
+inline int spawn(const std::vector<std::string>& command, int output, bool takes_stdout, pid_t& child) {
+  std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
+  for (const auto& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
+  arguments.push_back(nullptr);
+
+  posix_spawn_file_actions_t files;
+  ::posix_spawn_file_actions_init(&files);
+  ::posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  if (takes_stdout)
+    ::posix_spawn_file_actions_adddup2(&files, output, STDOUT_FILENO);
+  else
+    ::posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  ::posix_spawn_file_actions_adddup2(&files, output, STDERR_FILENO);
+
+  posix_spawnattr_t attributes;
+  ::posix_spawnattr_init(&attributes);
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  ::posix_spawnattr_setsigmask(&attributes, &signals);  // our own threads block all
+  ::sigaddset(&signals, SIGPIPE);                       // Python ignores it
+  ::posix_spawnattr_setsigdefault(&attributes, &signals);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+
+  const int error = ::posix_spawnp(&child, arguments[0], &files, &attributes, arguments.data(), environ);
+  ::posix_spawnattr_destroy(&attributes);
+  ::posix_spawn_file_actions_destroy(&files);
+  return error;
+}
+
+GUESTKIT_INLINE program_end run_program(const std::vector<std::string>& command,
+                                        const program_options& options) {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return {.error = errno};
+  const unique_fd reader(ends[0]);
+  unique_fd writer(ends[1]);
+  pid_t number = -1;
+  if (const int error = spawn(command, writer.get(), options.takes_stdout, number); error != 0)
+    return {.error = error};
+  constexpr rlimit no_core{};  // QEMU aborts where KVM is broken
+  ::prlimit(number, RLIMIT_CORE, &no_core, nullptr);
+  writer = unique_fd();
+
+  child_process child(number);
+  program_end end;
+  using clock = std::chrono::steady_clock;
+  const auto begin = clock::now();
+  std::optional<given_time> time;
+  if (options.limit) time.emplace(number, begin);
+  constexpr std::size_t longest = 4096;
+  std::string chunk(65536, '\0');  // all that a pipe holds
+  pollfd waiting{.fd = reader.get(), .events = POLLIN, .revents = 0};
+  for (;;) {
+    // The output may close before the program ends, if the program closes it, or stay open longer, if a
+    // process that it left behind or another thread forked has the other end.
+    const bool has_ended = child.has_ended(), is_closed = waiting.fd < 0;
+    const int ready = ::poll(&waiting, 1, has_ended ? 0 : is_closed ? 1 : 50);  // milliseconds
+    if (ready > 0) {
+      const ssize_t size = ::read(reader.get(), chunk.data(), chunk.size());
+      if (size > 0) end.output.append(chunk, 0, static_cast<std::size_t>(size));
+      if (end.output.size() > longest) end.output.erase(0, end.output.size() - longest);
+      if (size <= 0) waiting.fd = -1;
+    }
+    if (has_ended) break;
+    if (options.look) options.look();
+    if (!options.limit) continue;
+    const auto now = clock::now();
+    end.had_time = time->look(now) >= options.limit->given;
+    if (!end.had_time && now - begin < options.limit->in_all) continue;
+    end.timed_out = !child.has_ended();
+    break;
+  }
+  child.kill();
+  end.status = child.status();
+  if (child.is_lost()) end.error = ECHILD;
+  return end;
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

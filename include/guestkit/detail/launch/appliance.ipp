@@ -1,0 +1,110 @@
+#pragma once
+
+#include <fcntl.h>
+#include <pwd.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "guestkit/detail/base/host_files.hpp"
+#include "guestkit/detail/launch/appliance.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+/// Under TCG only: norandmaps weakens address randomisation of the programs inside the appliance. 297 and 580
+/// are the rep-string instructions (ERMS, FSRM), slow when emulated. acpi=off suits the machine pc alone, and
+/// hides all processors but one.
+GUESTKIT_INLINE std::string tuning_arguments(bool emulated, bool machine_pc) {
+#if defined(__x86_64__)
+  if (!emulated) return "";
+  return std::string(machine_pc ? "acpi=off pci=nomsi " : "") +
+         "norandmaps clearcpuid=297,580 init_on_alloc=0";
+#else
+  (void)emulated, (void)machine_pc;
+  return "";
+#endif
+}
+
+inline std::string environment_variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+/// The user's home directory: $HOME, else what the user database says. Empty if that is no directory that
+/// this user can enter, as when $HOME is left from root.
+inline std::string home_directory() {
+  std::string home = environment_variable("HOME");
+  if (home.empty()) {
+    std::string text(16384, '\0');
+    passwd entry{};
+    passwd* found = nullptr;
+    if (::getpwuid_r(::geteuid(), &entry, text.data(), text.size(), &found) == 0 && found != nullptr)
+      home = entry.pw_dir;
+  }
+  std::error_code error;
+  const bool is_there = home.starts_with('/') && std::filesystem::is_directory(home, error) &&
+                        ::faccessat(AT_FDCWD, home.c_str(), X_OK, AT_EACCESS) == 0;
+  return is_there ? home : "";
+}
+
+/// $GUESTKIT_CACHEDIR, as an absolute path; empty if it is not set.
+inline std::string given_cache_directory() {
+  const std::string given = environment_variable("GUESTKIT_CACHEDIR");
+  if (given.empty()) return given;
+  std::error_code error;
+  const auto absolute = std::filesystem::absolute(given, error);
+  return error ? given : absolute.native();
+}
+
+GUESTKIT_INLINE std::string cache_directory() {
+  if (auto given = given_cache_directory(); !given.empty()) return given;
+  if (const auto base = environment_variable("XDG_CACHE_HOME"); base.starts_with('/'))
+    return base + "/guestkit/appliance";
+  const auto home = home_directory();
+  return home.empty() ? "" : home + "/.cache/guestkit/appliance";
+}
+
+GUESTKIT_INLINE std::vector<std::string> appliance_caches() {
+  std::vector<std::string> places;
+  if (auto own = cache_directory(); !own.empty()) places.push_back(std::move(own));
+  if (given_cache_directory().empty()) places.emplace_back(system_appliance_cache);
+  return places;
+}
+
+GUESTKIT_INLINE ApplianceChoice template_in(const std::string& directory) {
+  const std::string probes = directory + "/probes";  // what libguestfs has found out about the hypervisor
+  return {.mode = ApplianceMode::warm,
+          .directory = directory.substr(0, directory.rfind('/')),
+          .hypervisor = directory + "/hypervisor",
+          .cache = ::access(probes.c_str(), W_OK) == 0 ? probes : ""};
+}
+
+GUESTKIT_INLINE ApplianceChoice find_template(const std::string& lean) {
+  ApplianceChoice choice{
+      .mode = ApplianceMode::lean, .directory = lean, .reason = "no template has been built"};
+  const auto names = names_in(lean);
+  for (auto name = names.rbegin(); name != names.rend(); ++name) {
+    if (!name->starts_with("warm-")) continue;
+    const auto directory = lean + '/' + *name, fault = template_fault(directory);
+    if (fault.empty()) return template_in(directory);
+    choice.reason = *name + ": " + fault;
+  }
+  return choice;
+}
+
+GUESTKIT_INLINE ApplianceChoice find_appliance(const std::string& cache) {
+  ApplianceChoice choice{.reason = "no appliance has been built in " + cache, .buildable = true};
+  for (const auto& name : names_in(cache)) {
+    if (!name.starts_with("lean-")) continue;
+    const std::string directory = cache + '/' + name;
+    const auto fault = appliance_fault(directory);
+    if (fault.empty()) return {.mode = ApplianceMode::lean, .directory = directory};
+    choice.reason = name + ": " + fault;
+  }
+  return choice;
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -1,0 +1,30 @@
+// Why an appliance must not be used: it is damaged, stale, or others could have changed it.
+#pragma once
+
+#include <string>
+
+#include "guestkit/detail/base/form.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+/// Why an appliance that guestkit has built must not be used; empty if it may. It is as its manifest says,
+/// belongs to this user or root, and what it was made from is still what is installed. Costs some 30 stat
+/// calls.
+std::string appliance_fault(const std::string& directory);
+
+/// The same of a template, from which a warm appliance is restored.
+std::string template_fault(const std::string& directory);
+
+/// What is wrong with the fixed appliance that libguestfs would take from this search path; empty if nothing
+/// is, or if libguestfs would build its own. It crashes on a root that is empty or has no UUID.
+std::string damaged_appliance(const std::string& search_path);
+
+/// Why what lies in a directory must not be trusted; empty if it may. The directory belongs to this user
+/// alone, or to root and then others may read it, and no other user can put something else in its place.
+std::string private_directory_fault(const std::string& path);
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail
+
+#ifndef GUESTKIT_COMPILED
+#include "guestkit/detail/launch/appliance_fault.ipp"
+#endif

@@ -1,0 +1,149 @@
+#pragma once
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "guestkit/detail/base/host_files.hpp"
+#include "guestkit/detail/base/text.hpp"
+#include "guestkit/detail/base/unique_fd.hpp"
+#include "guestkit/detail/launch/appliance_fault.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+/// Why others can put something else in a directory's place; empty if they cannot.
+inline std::string parents_fault(const std::string& path) {
+  std::error_code error;
+  auto parent = std::filesystem::canonical(path, error);
+  if (error) return path + ": " + error.message();
+  while (parent.has_relative_path()) {  // it is not / yet
+    parent = parent.parent_path();
+    struct stat s {};
+    if (::stat(parent.c_str(), &s) != 0) return parent.native() + ": " + std::strerror(errno);
+    if ((s.st_uid != 0 && s.st_uid != ::geteuid()) || ((s.st_mode & 022) != 0 && (s.st_mode & S_ISVTX) == 0))
+      return parent.native() + " can be written by other users";
+  }
+  return "";
+}
+
+GUESTKIT_INLINE std::string private_directory_fault(const std::string& path) {
+  struct stat s {};
+  if (::lstat(path.c_str(), &s) != 0) return path + ": " + std::strerror(errno);
+  const bool own = s.st_uid == ::geteuid();
+  const mode_t forbidden = s.st_uid == 0 ? 022 : 077;
+  if (!S_ISDIR(s.st_mode) || (!own && s.st_uid != 0) || (s.st_mode & forbidden) != 0)
+    return path + (s.st_uid == 0 && !own
+                       ? " is not a directory of root that only root can write"
+                       : " is not a directory of this user alone (chmod 700 mends its mode)");
+  return parents_fault(path);
+}
+
+/// Why a file is not what a row of the manifest says; empty if it is.
+/// @param own    whether it belongs to the appliance: it must be a plain file that nobody else can write
+/// @param owner  of the appliance
+inline std::string file_fault(const std::string& path, bool own, uid_t owner, std::uint64_t size,
+                              std::uint64_t changed) {
+  struct stat s {};
+  if ((own ? ::lstat(path.c_str(), &s) : ::stat(path.c_str(), &s)) != 0)
+    return path + ": " + std::strerror(errno);
+  if (static_cast<std::uint64_t>(s.st_size) != size ||
+      static_cast<std::uint64_t>(s.st_mtim.tv_sec * 1000000000LL + s.st_mtim.tv_nsec) != changed)
+    return path + " has changed since the appliance was built";
+  if (own && (!S_ISREG(s.st_mode) || s.st_uid != owner || (s.st_mode & 022) != 0))
+    return path + " is not a file that only " + (owner == ::geteuid() ? "this user" : "root") + " can write";
+  return "";
+}
+
+/// Why a directory must not be trusted, or does not hold what its manifest says, made from what is still
+/// installed. A row of the manifest: "file" or "input", size, time of the last change in ns, name.
+/// @param needed  the files that the directory must have
+inline std::string manifest_fault(const std::string& directory, std::vector<std::string_view> needed) {
+  if (auto fault = private_directory_fault(directory); !fault.empty()) return fault;
+  struct stat folder {};
+  if (::lstat(directory.c_str(), &folder) != 0) return directory + ": " + std::strerror(errno);
+  const std::string file = directory + "/manifest";
+  if (::access(file.c_str(), R_OK) != 0) return file + " cannot be read";
+  const std::string text = read_text(file);
+  std::string_view rows = text;
+  if (take_until(rows, '\n') != "guestkit-appliance 1") return "made by another version of guestkit";
+  while (!rows.empty()) {
+    auto row = take_until(rows, '\n');
+    const bool own = take_word(row) == "file";
+    std::uint64_t size = 0, changed = 0;
+    if (!read_number(take_word(row), size) || !read_number(take_word(row), changed) || row.size() < 2 ||
+        row.front() != ' ')
+      return "its manifest is damaged";
+    const std::string name(row.substr(1));
+    auto fault = file_fault(own ? directory + '/' + name : name, own, folder.st_uid, size, changed);
+    if (!fault.empty()) return fault;
+    if (own) std::erase(needed, name);
+  }
+  return needed.empty() ? "" : "its manifest lacks " + std::string(needed.front());
+}
+
+GUESTKIT_INLINE std::string appliance_fault(const std::string& directory) {
+  if (::access((directory + "/hypervisor").c_str(), F_OK) == 0) return template_fault(directory);
+  return manifest_fault(directory, {"README.fixed", "initrd", "kernel", "root"});
+}
+
+GUESTKIT_INLINE std::string template_fault(const std::string& directory) {
+  auto fault = manifest_fault(directory, {"command", "hypervisor", "root", "state"});
+  if (!fault.empty()) return fault;
+  if (::access((directory + "/hypervisor").c_str(), X_OK) != 0)
+    return "nothing can be executed in " + directory;
+  struct stat s {};
+  if (::stat((directory + "/manifest").c_str(), &s) != 0) return directory + "/manifest cannot be read";
+  // All that are restored from one template have the same addresses in the kernel.
+  constexpr std::time_t day = 86400;
+  return std::time(nullptr) - s.st_mtim.tv_sec < day ? "" : "older than a day: guestkit appliance build";
+}
+
+/// Whether a file begins as an ext2, ext3 or ext4 file system with a UUID does.
+inline bool is_ext_filesystem(const std::string& path) {
+  const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::array<unsigned char, 128> superblock{};
+  if (file.get() < 0 || ::pread(file.get(), superblock.data(), superblock.size(), 1024) != 128) return false;
+  constexpr std::array<unsigned char, 16> no_uuid{};
+  return superblock[0x38] == 0x53 && superblock[0x39] == 0xef &&
+         std::memcmp(superblock.data() + 0x68, no_uuid.data(), no_uuid.size()) != 0;
+}
+
+inline std::string fixed_appliance_fault(const std::string& folder) {
+  for (const char* name : {"kernel", "initrd", "root"}) {
+    const std::string path = folder + '/' + name;
+    struct stat s {};
+    if (::stat(path.c_str(), &s) != 0 || ::access(path.c_str(), R_OK) != 0)
+      return path + ": " + std::strerror(errno);
+    if (s.st_size == 0) return path + " is empty";
+  }
+  const std::string root = folder + "/root";
+  return is_ext_filesystem(root) ? "" : root + " is not an ext2, ext3 or ext4 file system";
+}
+
+GUESTKIT_INLINE std::string damaged_appliance(const std::string& search_path) {
+  const auto has = [](const std::string& folder, const char* name) {
+    return ::access((folder + name).c_str(), F_OK) == 0;
+  };
+  std::size_t begin = 0;
+  while (begin <= search_path.size()) {
+    const auto colon = search_path.find(':', begin);
+    const auto end = colon == std::string::npos ? search_path.size() : colon;
+    const std::string folder = end == begin ? "." : search_path.substr(begin, end - begin);
+    if (has(folder, "/supermin.d")) return "";
+    if (has(folder, "/README.fixed")) return fixed_appliance_fault(folder);
+    begin = end + 1;
+  }
+  return "";
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -1,0 +1,147 @@
+#pragma once
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <ctime>
+#include <filesystem>
+#include <memory>
+#include <system_error>
+#include <utility>
+
+#include "guestkit/detail/base/host_files.hpp"
+#include "guestkit/detail/base/unique_fd.hpp"
+#include "guestkit/detail/launch/appliance.hpp"
+#include "guestkit/detail/launch/kvm.hpp"
+#include "guestkit/detail/launch/processes.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+/// For how long it is believed that KVM hangs. A wrong verdict costs every launch several times its time.
+inline constexpr std::chrono::minutes hang_lifetime{10};
+/// For how long a host counts as too busy to tell. Each probe would make it busier.
+inline constexpr std::chrono::seconds busy_lifetime{30};
+
+GUESTKIT_INLINE kvm_verdicts::kvm_verdicts(std::string folder) : folder_(std::move(folder)) {}
+
+GUESTKIT_INLINE std::string kvm_verdicts::hang(const std::string& key) const {
+  if (!content("kvm-works", key).empty()) return "";
+  return content("kvm-hangs", key, hang_lifetime);
+}
+
+GUESTKIT_INLINE void kvm_verdicts::keep_hang(const std::string& key, const std::string& reason) const {
+  if (content("kvm-works", key).empty()) keep("kvm-hangs", key, reason);
+}
+
+GUESTKIT_INLINE void kvm_verdicts::keep_success(const std::string& key) const {
+  if (content("kvm-works", key).empty()) keep("kvm-works", key, "it works");
+}
+
+GUESTKIT_INLINE std::string kvm_verdicts::content(const char* name, const std::string& key,
+                                                  std::chrono::seconds oldest) const {
+  if (folder_.empty()) return "";
+  const std::string path = folder_ + '/' + name;
+  const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  struct stat s {};
+  if (file.get() < 0 || ::fstat(file.get(), &s) != 0 || !S_ISREG(s.st_mode) || s.st_uid != ::geteuid() ||
+      (s.st_mode & 022) != 0 || std::time(nullptr) - s.st_mtim.tv_sec > oldest.count())
+    return "";
+  std::string text(4096, '\0');
+  const ssize_t size = ::read(file.get(), text.data(), text.size());
+  text.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
+  return text.starts_with(key + '\n') ? text.substr(key.size() + 1) : "";
+}
+
+GUESTKIT_INLINE void kvm_verdicts::keep(const char* name, const std::string& key,
+                                        const std::string& verdict) const {
+  if (folder_.empty()) return;
+  if (std::error_code failed; std::filesystem::create_directories(folder_, failed))
+    ::chmod(folder_.c_str(), 0700);
+  const std::string path = folder_ + '/' + name;
+  std::string written = path + ".XXXXXX";
+  const unique_fd file(::mkostemp(written.data(), O_CLOEXEC));
+  const std::string text = key + '\n' + verdict;
+  if (file.get() < 0) return;
+  if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
+      ::rename(written.c_str(), path.c_str()) != 0)
+    ::unlink(written.c_str());
+}
+
+GUESTKIT_INLINE KvmStatus remembered_probe(const std::string& device, const std::string& qemu,
+                                           const std::string& key, const kvm_verdicts& verdicts,
+                                           const program_limit& limit, const std::function<void()>& look) {
+  const std::string boot = read_text("/proc/sys/kernel/random/boot_id");
+  const std::string whole = boot.substr(0, boot.find('\n')) + ' ' + key;
+  if (auto reason = verdicts.hang(whole); !reason.empty())
+    return {.reason = std::move(reason), .hangs = true};
+  auto status = probe_kvm(device, qemu, limit, look);
+  if (status.hangs || !status.settled) status = probe_kvm(device, qemu, limit, look);
+  if (status.hangs) verdicts.keep_hang(whole, status.reason);
+  if (status.usable) verdicts.keep_success(whole);
+  return status;
+}
+
+GUESTKIT_INLINE known_kvm::known_kvm(std::function<clock::time_point()> now) : now_(std::move(now)) {}
+
+GUESTKIT_INLINE KvmStatus known_kvm::ask(const std::string& key, const std::function<KvmStatus()>& probe,
+                                         const std::function<void()>& look) {
+  constexpr std::chrono::milliseconds interval{50};
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    if (const auto found = known_.find(key); found != known_.end() && is_valid(found->second))
+      return found->second.status;
+    if (!std::exchange(busy_, true)) break;
+    changed_.wait_for(lock, interval);
+    lock.unlock();
+    if (look) look();
+    lock.lock();
+  }
+  lock.unlock();
+  const auto end = [](known_kvm* all) { all->end_probe(); };
+  const std::unique_ptr<known_kvm, decltype(end)> probing(this, end);  // whether it answers or throws
+  auto status = probe();
+  const std::lock_guard keeping(mutex_);
+  known_[key] = {status, now_()};
+  return status;
+}
+
+GUESTKIT_INLINE void known_kvm::end_probe() noexcept {
+  const std::lock_guard lock(mutex_);
+  busy_ = false;
+  changed_.notify_all();
+}
+
+GUESTKIT_INLINE bool known_kvm::is_valid(const verdict& known) const {
+  const auto age = now_() - known.found;
+  if (!known.status.settled) return age < busy_lifetime;
+  return !known.status.hangs || age < hang_lifetime;
+}
+
+/// Changes when the file does.
+inline std::string file_key(const std::string& path) {
+  struct stat s {};
+  if (::stat(path.c_str(), &s) != 0) return "-";
+  std::string key;
+  for (const auto part : {static_cast<std::int64_t>(s.st_dev), static_cast<std::int64_t>(s.st_ino),
+                          static_cast<std::int64_t>(s.st_size), static_cast<std::int64_t>(s.st_mtim.tv_sec),
+                          static_cast<std::int64_t>(s.st_mtim.tv_nsec), static_cast<std::int64_t>(s.st_mode)})
+    key += std::to_string(part) + ' ';
+  return key;
+}
+
+GUESTKIT_INLINE KvmStatus kvm_status(const std::string& qemu, const std::function<void()>& look) {
+  static constinit of_process<known_kvm> all;
+  constexpr auto device = "/dev/kvm";
+  constexpr program_limit limit{.given = std::chrono::seconds(3), .in_all = std::chrono::seconds(5)};
+  const std::string key = qemu + ' ' + file_key(qemu) + file_key(device) + std::to_string(::geteuid());
+  const auto probe = [&] {
+    return remembered_probe(device, qemu, key, kvm_verdicts(cache_directory()), limit, look);
+  };
+  return all.get().ask(key, probe, look);
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

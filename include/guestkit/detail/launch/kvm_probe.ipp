@@ -1,0 +1,100 @@
+#pragma once
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include "guestkit/detail/base/unique_fd.hpp"
+#include "guestkit/detail/launch/kvm_probe.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+/// The last line of a program's output, safe to print.
+inline std::string last_line(const std::string& output) {
+  const auto end = output.find_last_not_of(" \r\n");
+  if (end == std::string::npos) return "";
+  const auto before = output.find_last_of('\n', end);
+  const auto begin = before == std::string::npos ? 0 : before + 1;
+  std::string line = output.substr(begin, end - begin + 1);
+  for (char& c : line)
+    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = '?';
+  return line;
+}
+
+/// A firmware that tells the isa-debug-exit device, and so QEMU's exit status, that guest code has run in
+/// long mode. Real mode is no proof: there are hosts whose KVM runs it and hangs at the first instruction
+/// after it. Returns no descriptor, and errno says why, if there can be none.
+inline unique_fd probe_firmware() {
+  std::vector<unsigned char> image(65536, 0xf4);  // hlt
+  // cli; lgdt; cr0 |= PE; far jump; ds = 16; page tables for the first 2 MB at 0x1000, 0x2000, 0x3000;
+  // cr4 = PAE; cr3 = 0x1000; EFER |= LME; cr0 |= PG; far jump; mov al, 0x10; out 0xf4, al; hlt; the GDT
+  constexpr std::array<unsigned char, 158> code{
+      0xfa, 0x2e, 0x66, 0x0f, 0x01, 0x16, 0x98, 0x00, 0x0f, 0x20, 0xc0, 0x0c, 0x01, 0x0f, 0x22, 0xc0,
+      0x66, 0xea, 0x18, 0x00, 0x0f, 0x00, 0x08, 0x00, 0xb8, 0x10, 0x00, 0x00, 0x00, 0x8e, 0xd8, 0xc7,
+      0x05, 0x00, 0x10, 0x00, 0x00, 0x03, 0x20, 0x00, 0x00, 0xc7, 0x05, 0x00, 0x20, 0x00, 0x00, 0x03,
+      0x30, 0x00, 0x00, 0xc7, 0x05, 0x00, 0x30, 0x00, 0x00, 0x83, 0x00, 0x00, 0x00, 0xb8, 0x20, 0x00,
+      0x00, 0x00, 0x0f, 0x22, 0xe0, 0xb8, 0x00, 0x10, 0x00, 0x00, 0x0f, 0x22, 0xd8, 0xb9, 0x80, 0x00,
+      0x00, 0xc0, 0x0f, 0x32, 0x0d, 0x00, 0x01, 0x00, 0x00, 0x0f, 0x30, 0x0f, 0x20, 0xc0, 0x0d, 0x00,
+      0x00, 0x00, 0x80, 0x0f, 0x22, 0xc0, 0xea, 0x6d, 0x00, 0x0f, 0x00, 0x18, 0x00, 0xb0, 0x10, 0xe6,
+      0xf4, 0xf4, 0xeb, 0xfd, 0x0f, 0x1f, 0x40, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+      0xff, 0xff, 0x00, 0x00, 0x00, 0x9a, 0xcf, 0x00, 0xff, 0xff, 0x00, 0x00, 0x00, 0x92, 0xcf, 0x00,
+      0xff, 0xff, 0x00, 0x00, 0x00, 0x9a, 0xaf, 0x00, 0x1f, 0x00, 0x78, 0x00, 0x0f, 0x00};
+  std::memcpy(image.data(), code.data(), code.size());
+  constexpr std::array<unsigned char, 3> reset{0xe9, 0x0d, 0x00};  // at the reset vector: jmp to the begin
+  std::memcpy(image.data() + 0xfff0, reset.data(), reset.size());
+  unique_fd file(::memfd_create("guestkit-kvm-probe", 0));  // inherited: QEMU opens it by its number
+  if (file.get() >= 0 &&
+      ::write(file.get(), image.data(), image.size()) != static_cast<ssize_t>(image.size()))
+    return unique_fd();
+  return file;
+}
+
+GUESTKIT_INLINE KvmStatus probe_kvm(const std::string& device, const std::string& qemu,
+                                    const program_limit& limit, const std::function<void()>& look) {
+  const unique_fd kvm(::open(device.c_str(), O_RDWR | O_CLOEXEC));
+  if (kvm.get() < 0) {
+    if (errno == ENOENT)
+      return {false,
+              device + " is missing: the processor or the cloud offers no (nested) virtualisation here"};
+    if (errno == EACCES)
+      return {false, device + " cannot be opened by this user: add the user to the group kvm"};
+    return {false, device + " cannot be opened: " + std::strerror(errno)};
+  }
+#if defined(__x86_64__)
+  const unique_fd firmware = probe_firmware();
+  if (firmware.get() < 0)
+    return {false, std::string("a probe of KVM could not be made: ") + std::strerror(errno)};
+  const auto end =
+      run_program({qemu, "-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc,accel=kvm",
+                   "-cpu", "max", "-m", "16", "-bios", "/proc/self/fd/" + std::to_string(firmware.get()),
+                   "-device", "isa-debug-exit,iobase=0xf4,iosize=4"},
+                  {.limit = limit, .look = look});
+  const bool proved = WIFEXITED(end.status) && WEXITSTATUS(end.status) == probe_exit_status;
+#else
+  // No firmware of a few bytes for the other architectures: QEMU must at least start with KVM.
+  const auto end = run_program({qemu, "-nodefaults", "-no-user-config", "-display", "none", "-machine",
+                                "none,accel=kvm", "-monitor", "stdio"},
+                               {.limit = limit, .look = look});
+  const bool proved = WIFEXITED(end.status) && WEXITSTATUS(end.status) == 0;
+#endif
+  if (end.error != 0) return {false, qemu + " cannot be run: " + std::strerror(end.error)};
+  if (end.timed_out && !end.had_time)
+    return {.reason = "this host is too busy to find out whether " + qemu + " runs guests with " + device,
+            .settled = false};
+  if (end.timed_out)
+    return {.reason = qemu + " runs no guest code with " + device + " within " +
+                      std::to_string(limit.given.count()) + " ms: virtualisation is broken on this host",
+            .hangs = true};
+  if (proved) return {true, ""};
+  const std::string line = last_line(end.output);
+  return {false, qemu + " fails with " + device + (line.empty() ? "" : " (" + line + ")") +
+                     ": virtualisation is broken on this host"};
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -1,0 +1,137 @@
+#pragma once
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "guestkit/detail/base/host_files.hpp"
+#include "guestkit/detail/launch/processes.hpp"
+#include "guestkit/detail/launch/scratch.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+inline constexpr std::string_view socket_note_prefix = "sockets-of-";
+
+/// The names of this user's scratch directories begin with it.
+inline std::string scratch_prefix() {
+  return "guestkit-" + std::to_string(::geteuid()) + "-";
+}
+
+/// Removes a directory with all that is in it, without following a link: the standard library goes from
+/// descriptor to descriptor. What cannot be removed stays.
+inline void remove_tree(const std::string& path) noexcept try {
+  std::error_code ignored;
+  std::filesystem::remove_all(path, ignored);
+} catch (const std::exception&) {  // no memory
+}
+
+/// Opens and locks a directory. Returns no descriptor if somebody else has the lock or has removed the
+/// directory meanwhile.
+/// @param how  for flock(2)
+inline unique_fd open_locked(const std::string& path, int how) {
+  unique_fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  struct stat opened {
+  }, named{};
+  const bool held = directory.get() >= 0 && ::flock(directory.get(), how) == 0 &&
+                    ::fstat(directory.get(), &opened) == 0 && ::lstat(path.c_str(), &named) == 0 &&
+                    opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;
+  return held ? std::move(directory) : unique_fd();
+}
+
+/// Calls visit with the path of every directory of this user in base whose name has that beginning.
+inline void each_own_directory(const std::string& base, const std::string& beginning,
+                               const std::function<void(const std::string&)>& visit) noexcept try {
+  for (const auto& name : names_in(base)) {
+    if (!name.starts_with(beginning)) continue;
+    const std::string path = base + '/' + name;
+    struct stat s {};
+    if (::lstat(path.c_str(), &s) == 0 && S_ISDIR(s.st_mode) && s.st_uid == ::geteuid()) visit(path);
+  }
+} catch (const std::exception&) {  // no memory: the next process sweeps
+}
+
+GUESTKIT_INLINE scratch::scratch(const std::string& base) : owner_(::getpid()) {
+  for (;;) {
+    std::string name = base + '/' + scratch_prefix() + "XXXXXX";
+    if (::mkdtemp(name.data()) == nullptr) throw std::system_error(errno, std::generic_category(), base);
+    lock_ = open_locked(name, LOCK_EX);
+    path_ = name;
+    if (lock_.get() >= 0) return;  // otherwise a sweep was faster than the lock
+  }
+}
+
+GUESTKIT_INLINE scratch::~scratch() {
+  if (owner_ != ::getpid()) return;  // a forked child: the directory is its parent's
+  remove_tree(path_);
+}
+
+GUESTKIT_INLINE void scratch::note_sockets(std::uint64_t handle, const std::string& directory) const noexcept
+    try {
+  const std::string note = (path_ + '/').append(socket_note_prefix) + std::to_string(handle);
+  if (directory.empty()) {
+    ::unlink(note.c_str());
+    return;
+  }
+  const unique_fd file(::open(note.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (::write(file.get(), directory.data(), directory.size()) != static_cast<ssize_t>(directory.size()))
+    ::unlink(note.c_str());
+} catch (const std::exception&) {  // no memory: the directory may stay behind
+}
+
+GUESTKIT_INLINE std::shared_ptr<scratch> scratch::beneath(const std::string& base) {
+  struct directories {
+    std::mutex mutex;
+    std::map<std::string, std::weak_ptr<scratch>> known;
+  };
+  static constinit of_process<directories> all;
+  auto& [mutex, known] = all.get();
+  const std::lock_guard lock(mutex);
+  const auto [entry, first] = known.try_emplace(base);
+  if (first) sweep(base);
+  auto directory = entry->second.lock();
+  if (!directory) entry->second = directory = std::make_shared<scratch>(base);
+  return directory;
+}
+
+/// Removes the socket directories that a dead process has noted in its scratch directory.
+inline void remove_noted_sockets(const std::string& path) {
+  for (const auto& name : names_in(path)) {
+    if (!name.starts_with(socket_note_prefix)) continue;
+    const std::string sockets = read_text(path + '/' + name);
+    ::unlink((sockets + "/guestfsd.sock").c_str());
+    ::rmdir(sockets.c_str());
+  }
+}
+
+GUESTKIT_INLINE void scratch::sweep(const std::string& base) noexcept {
+  each_own_directory(base, scratch_prefix(), [](const std::string& path) {
+    const unique_fd lock = open_locked(path, LOCK_EX | LOCK_NB);
+    if (lock.get() < 0) return;
+    remove_noted_sockets(path);
+    remove_tree(path);
+  });
+  sweep_sockets("/tmp");
+  if (const char* const runtime = std::getenv("XDG_RUNTIME_DIR"); runtime != nullptr) sweep_sockets(runtime);
+}
+
+GUESTKIT_INLINE void scratch::sweep_sockets(const std::string& base) noexcept {
+  each_own_directory(base, "libguestfs", [](const std::string& path) {
+    struct stat s {};
+    if (::lstat((path + "/guestfsd.sock").c_str(), &s) != 0 || !S_ISSOCK(s.st_mode)) return;
+    if (read_text("/proc/net/unix").find(path + '/') == std::string::npos) remove_tree(path);
+  });
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -1,0 +1,27 @@
+// How much memory there is for appliances, and how much one takes.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+
+#include "guestkit/detail/base/form.hpp"
+#include "guestkit/generated/launch_info.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+inline constexpr std::uint64_t memory_unknown = std::numeric_limits<std::uint64_t>::max();
+
+/// The memory that this process may still take, in bytes: what the machine and the process' control groups,
+/// v1 and v2, leave it; memory_unknown where /proc does not tell.
+/// @param root  of the file system that is looked at: tests have their own
+std::uint64_t available_memory(const std::string& root = "");
+
+/// What an appliance comes to use, in bytes: measured during inspections and rounded up.
+std::uint64_t appliance_memory(ApplianceMode mode) noexcept;
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail
+
+#ifndef GUESTKIT_COMPILED
+#include "guestkit/detail/turn/memory.ipp"
+#endif

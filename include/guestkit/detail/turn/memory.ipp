@@ -1,0 +1,70 @@
+#pragma once
+
+#include <algorithm>
+#include <string_view>
+
+#include "guestkit/detail/base/host_files.hpp"
+#include "guestkit/detail/base/text.hpp"
+#include "guestkit/detail/turn/memory.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+/// The number in a file of one word; unknown for "max" and for a file that is not there.
+inline std::uint64_t number_in_file(const std::string& path) {
+  const std::string text = read_text(path);
+  std::string_view rest = text;
+  std::uint64_t number = 0;
+  return read_number(take_word(rest), number) ? number : memory_unknown;
+}
+
+/// The number behind a word at the beginning of a line, as in /proc/meminfo and memory.stat.
+inline std::uint64_t number_after(const std::string& path, std::string_view word) {
+  const std::string text = read_text(path);
+  for (std::string_view rest = text; !rest.empty();) {
+    auto line = take_until(rest, '\n');
+    if (take_word(line) != word) continue;
+    if (std::uint64_t number = 0; read_number(take_word(line), number)) return number;
+  }
+  return memory_unknown;
+}
+
+/// What a control group leaves of its limit; caches that can be dropped count as free.
+inline std::uint64_t group_room(const std::string& group, const char* limit, const char* usage,
+                                std::string_view cache) {
+  const auto most = number_in_file(group + limit), used = number_in_file(group + usage);
+  if (most == memory_unknown || used == memory_unknown) return memory_unknown;
+  const auto spare = number_after(group + "/memory.stat", cache);
+  const auto needed = spare == memory_unknown ? used : used - std::min(spare, used);
+  return most - std::min(needed, most);
+}
+
+GUESTKIT_INLINE std::uint64_t available_memory(const std::string& root) {
+  const auto machine = number_after(root + "/proc/meminfo", "MemAvailable:");
+  auto room = machine == memory_unknown ? machine : machine * 1024;
+  const std::string groups = read_text(root + "/proc/self/cgroup");
+  for (std::string_view rest = groups; !rest.empty();) {  // NUMBER:CONTROLLERS:PATH
+    auto path = take_until(rest, '\n');
+    take_until(path, ':');
+    const auto controllers = ',' + std::string(take_until(path, ':')) + ',';
+    const bool second = controllers == ",,";
+    if (!path.starts_with('/') || (!second && controllers.find(",memory,") == std::string::npos)) continue;
+    const std::string top = root + (second ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory");
+    // Each group above has a limit of its own. In a container the path may be one of the host.
+    for (;; path = path.substr(0, path.rfind('/'))) {
+      const std::string group = top + std::string(path);
+      const auto left = second ? group_room(group, "/memory.max", "/memory.current", "inactive_file")
+                               : group_room(group, "/memory.limit_in_bytes", "/memory.usage_in_bytes",
+                                            "total_inactive_file");
+      room = std::min(room, left);
+      if (path.empty()) break;
+    }
+  }
+  return room;
+}
+
+GUESTKIT_INLINE std::uint64_t appliance_memory(ApplianceMode mode) noexcept {
+  constexpr std::uint64_t mb = 1U << 20U;
+  return mode == ApplianceMode::system || mode == ApplianceMode::fixed ? 768 * mb : 448 * mb;
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -1,0 +1,52 @@
+#define BOOST_TEST_MODULE text
+#include <boost/test/unit_test.hpp>
+#include <cstdint>
+#include <guestkit/detail/base/text.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+using namespace guestkit::detail;
+
+BOOST_AUTO_TEST_CASE(lines_and_words_are_taken_away_from_a_text) {
+  std::string_view text = "one two\n\n three\tfour \nfive";
+  BOOST_TEST(take_until(text, '\n') == "one two");
+  BOOST_TEST(take_until(text, '\n').empty());
+  auto line = take_until(text, '\n');
+  BOOST_TEST(take_word(line) == "three");
+  BOOST_TEST(take_word(line) == "four");
+  BOOST_TEST(take_word(line).empty());
+  BOOST_TEST(take_until(text, '\n') == "five");
+  BOOST_TEST(text.empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_number_is_digits_and_fits) {
+  std::uint64_t number = 1;
+  BOOST_TEST((read_number("0", number) && number == 0U));
+  BOOST_TEST((read_number("18446744073709551600", number) && number == 18446744073709551600U));
+  for (const auto* odd : {"", "max", "-1", "1x", " 1", "18446744073709551616", "99999999999999999999"})
+    BOOST_TEST(!read_number(odd, number), odd);
+}
+
+BOOST_AUTO_TEST_CASE(a_number_of_a_file_may_be_negative_and_is_nothing_else) {
+  BOOST_TEST(number_of("-12").value() == -12);
+  BOOST_TEST(number_of("0012").value() == 12);
+  for (const auto* odd : {"", "-", "+1", "1 ", "0x1", "9223372036854775808"})
+    BOOST_TEST(!number_of(odd).has_value(), odd);
+}
+
+BOOST_AUTO_TEST_CASE(assignments_lose_their_quotes_and_the_last_one_counts) {
+  const auto values =
+      assignments("# A=comment\n A = \"a \\\"b\\\"\" \r\nB='$x\\y'\nC=\"half\nno line\nC=last\n=\n");
+  BOOST_TEST(value_or_empty(values, "A") == "a \"b\"");
+  BOOST_TEST(value_or_empty(values, "B") == "$x\\y");
+  BOOST_TEST(value_or_empty(values, "C") == "last");
+  BOOST_TEST(value_or_empty(values, "D").empty());
+}
+
+BOOST_AUTO_TEST_CASE(an_ini_file_keeps_what_stands_twice_in_its_section) {
+  const auto ini = sections("before=1\n[a]\n; comment\nkey = 1\nkey=2\n[b]\nkey=3\n[\n]\n=\n");
+  BOOST_TEST(ini.at("").count("before") == 1U);
+  BOOST_TEST(ini.at("a").count("key") == 2U);
+  BOOST_TEST(ini.at("b").find("key")->second == "3");
+}
