@@ -1,5 +1,6 @@
 #include "image.hpp"
 
+#include <guestkit/detail/image/chain.hpp>
 #include <guestkit/image.hpp>
 #include <guestkit/open_disk.hpp>
 #include <optional>
@@ -89,4 +90,4 @@ PyObject* open_disk(Handle& handle, PyObject* path, PyObject* opening) {
 }  // namespace guestkit::python
 
 template guestkit::ImageInfo guestkit::basic_guestfs<guestkit::python::raw_core>::open_disk(
-    const std::string&, const OpenDiskOptions&);
+    const std::filesystem::path&, const OpenDiskOptions&);

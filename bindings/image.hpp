@@ -1,7 +1,7 @@
 // Disk images for Python: what probe() and open_disk() found, as dicts.
 #pragma once
 
-#include <guestkit/detail/image/policy.hpp>
+#include <guestkit/open_disk_options.hpp>
 #include <optional>
 #include <string>
 
@@ -31,7 +31,7 @@ PyObject* open_disk(Handle& handle, PyObject* path, PyObject* opening);
 namespace guestkit {
 
 // Compiled by image.cpp alone: the reader of disk images is large.
-extern template ImageInfo basic_guestfs<python::raw_core>::open_disk(const std::string&,
+extern template ImageInfo basic_guestfs<python::raw_core>::open_disk(const std::filesystem::path&,
                                                                      const OpenDiskOptions&);
 
 }  // namespace guestkit

@@ -16,8 +16,8 @@
 
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
-#include "guestkit/detail/image/policy.hpp"
 #include "guestkit/error.hpp"
+#include "guestkit/open_disk_options.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM {
 

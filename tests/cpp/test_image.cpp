@@ -7,6 +7,9 @@
 #include <boost/test/unit_test.hpp>
 #include <cstdint>
 #include <functional>
+#include <guestkit/detail/image/read.hpp>
+#include <guestkit/detail/image/vhd.hpp>
+#include <guestkit/detail/image/vhdx.hpp>
 #include <guestkit/image.hpp>
 #include <optional>
 #include <string>

@@ -8,8 +8,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <guestkit/guestkit.hpp>
 #include <guestkit/detail/image/overlay.hpp>
+#include <guestkit/guestkit.hpp>
+#include <guestkit/image.hpp>
 #include <guestkit/open_disk.hpp>
 #include <string>
 #include <system_error>

@@ -10,7 +10,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <guestkit/image.hpp>
+#include <guestkit/detail/image/foreign.hpp>
+#include <guestkit/detail/image/qcow.hpp>
+#include <guestkit/detail/image/read.hpp>
+#include <guestkit/detail/image/vhd.hpp>
+#include <guestkit/detail/image/vhdx.hpp>
+#include <guestkit/detail/image/vmdk.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,8 +24,8 @@ namespace detail = guestkit::detail;
 
 namespace {
 
-/// Sums that a fuzzer would never find are made right.
-void mend(std::string& image) {
+/// Makes the checksums right: a fuzzer would never find them.
+void repair(std::string& image) {
   constexpr std::size_t kib = 1024;
   const auto put = [&](std::size_t at, std::uint32_t value, bool big) {
     for (std::size_t i = 0; i < 4; ++i)
@@ -55,7 +60,7 @@ std::string unpack(std::string_view input) {
     image.replace(place, piece.size(), piece);
     at += 6 + piece.size();
   }
-  mend(image);
+  repair(image);
   return image;
 }
 
@@ -80,7 +85,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto named = (info.backing_file ? 1U : 0U) + (info.data_file ? 1U : 0U) + info.extents.size();
     if (info.references.size() < named || info.virtual_size > INT64_MAX) std::abort();
     // What open_disk() reads besides.
-    if (const auto* kind = detail::raw::foreign_kind_of(info.content))
+    if (const auto* kind = detail::foreign_kind_of(info.content))
       if (detail::described(*kind, opened.read_some(0, 8192)).size() > 1000) std::abort();
     if (info.format == "qcow2") detail::qcow2::needs_data_file(opened);
     if (!info.extents.empty()) detail::vmdk::identity(opened);

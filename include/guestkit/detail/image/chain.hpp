@@ -2,49 +2,23 @@
 // format and descriptor. No name that stands in an image reaches QEMU, and QEMU has no format to guess.
 #pragma once
 
-#include <sys/mman.h>
 #include <sys/types.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <array>
-#include <cerrno>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
-#include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/image/in_use.hpp"
-#include "guestkit/detail/image/missing.hpp"
+#include "guestkit/detail/base/unique_fd.hpp"
+#include "guestkit/detail/image/file.hpp"
 #include "guestkit/detail/image/overlay.hpp"
-#include "guestkit/detail/image/policy.hpp"
-#include "guestkit/image.hpp"
+#include "guestkit/generated/image_info.hpp"
+#include "guestkit/open_disk_options.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
-
-/// Writes it into an empty file; throws std::system_error.
-inline void write_sparse(int fd, const sparse_file& content) {
-  const auto fail = [] { throw std::system_error(errno, std::generic_category(), "a private file"); };
-  if (::ftruncate(fd, static_cast<off_t>(content.size)) != 0) fail();
-  for (const auto& [offset, bytes] : content.pieces)
-    for (std::size_t done = 0; done < bytes.size();) {
-      const auto count =
-          ::pwrite(fd, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
-      if (count < 0 && errno == EINTR) continue;
-      if (count <= 0) fail();
-      done += static_cast<std::size_t>(count);
-    }
-}
-
-/// What QEMU takes a name for: "nbd:…" for the protocol nbd, "./a:b" for a file.
-inline std::string_view protocol_in(std::string_view name) {
-  const auto end = name.find_first_of(":/");
-  return end != std::string_view::npos && name[end] == ':' ? name.substr(0, end) : std::string_view();
-}
 
 /// A disk as QEMU's JSON describes it.
 struct image_node {
@@ -56,29 +30,15 @@ struct image_node {
   }
 };
 
+/// Opens a disk once. Whatever the policy does not permit throws Error.
 class image_chain {
  public:
-  /// @param by_name  QEMU will follow the names itself: what it would guess is refused
-  image_chain(const char* op, const OpenDiskOptions& options, bool by_name)
-      : op_(op),
-        backing_(options.backing),
-        readonly_(options.readonly),
-        locks_(!options.readonly || options.in_use == InUse::refuse),
-        by_name_(by_name) {
-    if (backing_.rule != Backing::Rule::under) return;
-    std::error_code error;
-    beneath_ = std::filesystem::canonical(backing_.directory, error);
-    if (error || !std::filesystem::is_directory(beneath_, error))
-      throw Error(op, "backing=under(…): no such directory: " + backing_.directory.string(), ENOENT);
-  }
+  /// @param op, options  kept, not copied
+  /// @param by_name      QEMU will follow the names itself: an image that leaves it to guess is refused
+  image_chain(const char* op, const OpenDiskOptions& options, bool by_name);
 
   /// Opens the disk and whatever it leads to.
-  ImageInfo open(const std::string& path, const std::optional<std::string>& format) {
-    auto top = add(open_named(op_, path), format);
-    node_ = std::move(top.node);
-    top.info.in_use = !in_use_.empty();
-    return std::move(top.info);
-  }
+  ImageInfo open(const std::string& path, const std::optional<std::string>& format);
 
   /// The files of the chain to which others write, and who, as a sentence for the log; "": none.
   const std::string& in_use() const noexcept { return in_use_; }
@@ -89,10 +49,6 @@ class image_chain {
   /// Every file that QEMU is to open; to be kept open until it has.
   std::vector<unique_fd> release() noexcept { return std::move(files_); }
 
-  static std::string path_of(int fd) {
-    return "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(fd);
-  }
-
  private:
   struct opened {
     ImageInfo info;
@@ -100,185 +56,40 @@ class image_chain {
     std::string file;  // the path by which QEMU opens it
   };
 
-  /// Backing chains are as long as the backups of a few months.
-  static constexpr std::size_t max_depth = 200;
+  /// Opens what this file leads to, and keeps all of it.
+  opened add(image_file file, const std::optional<std::string>& format);
 
-  opened add(image_file file, const std::optional<std::string>& format) {
-    const auto& status = file.status();
-    const std::pair identity(status.st_dev, status.st_ino);
-    if (std::find(path_.begin(), path_.end(), identity) != path_.end())
-      file.refuse("refers to itself", ELOOP);
-    if (path_.size() == max_depth) file.refuse("its chain of backing files is longer than 200", ELOOP);
-    path_.push_back(identity);
-    look_for_users(file);
-    opened result{.info = read_image(file, format), .node = {}, .file = {}};
-    const auto& info = result.info;
-    if (info.format != "raw" && !info.encryption.empty())
-      file.refuse("is encrypted by QEMU (" + info.encryption + "), which libguestfs cannot open", ENOTSUP);
-    if (const auto* kind = raw::foreign_kind_of(info.content); !format && kind != nullptr)
-      file.refuse("is no disk but " + described(*kind, file.read_some(0, 8192)) + ": " +
-                      std::string(kind->remedy) +
-                      (kind->remedy == raw::unpack_disk ? "" : ", or state format=raw if it is a disk"),
-                  EINVAL);
+  /// Adds this file to path_, unless the chain comes back to it or is too long.
+  void enter(const image_file& file);
+  void leave() noexcept { path_.pop_back(); }
 
-    const bool is_device = file.is_device();
-    const auto place = files_.size();
-    files_.emplace_back();  // the disk's own file comes first
-    const std::string fields = follow(file, info, format.has_value());
-    std::optional<sparse_file> descriptor;
-    if (!info.extents.empty()) descriptor = describe_extents(file, info);
-    files_[place] = file.release();
-    const int fd = descriptor ? keep_private(*descriptor) : files_[place].get();
-    result.file = path_of(fd);
-    result.node.driver = info.format;
-    result.node.json = R"({"driver":")" + info.format + R"(","file":{"driver":")" +
-                       (is_device && !descriptor ? "host_device" : "file") + R"(","filename":")" +
-                       result.file + '"' + unlocked_file() + "}" + fields +
-                       (info.extents.empty() || locks_ ? "" : R"(,"force-share":true)") + "}";
-    // A name in an overlay's header is bounded; a chain is not.
-    if (result.node.json.size() > max_backing_name / 2) {
-      const int overlay = keep_private(result.node.overlay(info.virtual_size));
-      result.node = {R"({"driver":"qcow2","file":{"driver":"file","filename":")" + path_of(overlay) + "\"}}",
-                     "qcow2"};
-    }
-    path_.pop_back();
-    return result;
-  }
-
-  /// What a file's node has in addition. A disk that somebody writes to can be read without a lock only, and
-  /// to read it disturbs nobody that way. (The extents of a VMDK have no node, but take force-share from it.)
-  std::string unlocked_file() const { return locks_ ? "" : R"(,"locking":"off")"; }
+  void refuse_what_is_no_disk(const image_file& file, const ImageInfo& info, bool stated) const;
 
   /// Refuses a file to which others write, or remembers it.
-  void look_for_users(const image_file& file) {
-    const bool written = is_held(file.descriptor(), qemu_lock::writes);
-    const bool is_top = path_.size() == 1;
-    if (!written && (readonly_ || !is_top || !is_held(file.descriptor(), qemu_lock::bears_no_writer))) return;
-    const auto user = user_of(file.status());
-    const auto does = user + (written ? " writes to it" : " reads it, and bears nobody who writes");
-    if (!readonly_)
-      file.refuse("is in use: " + does +
-                      ": end that first (shut its guest down, if it is one), or open the disk read-only",
-                  EBUSY);
-    if (locks_)
-      file.refuse("is in use: " + does +
-                      ": end that first (shut its guest down, if it is one), or state in_use=allow: what is "
-                      "read may then be in motion",
-                  EBUSY);
-    in_use_ += (in_use_.empty() ? "" : "; ") + shown(file.path()) + ": " + does;
-  }
+  void look_for_users(const image_file& file);
 
-  /// Opens what the image refers to but for extents; returns it as fields of the image's node.
-  std::string follow(const image_file& file, const ImageInfo& info, bool stated) {
-    constexpr std::array<std::string_view, 3> with_backing{"qcow", "qcow2", "vmdk"};
-    std::string backing =
-        std::find(with_backing.begin(), with_backing.end(), info.format) != with_backing.end() ? "null" : "";
-    std::string data;
-    for (const auto& reference : info.references) {
-      permit(file, reference, stated);
-      if (reference.kind == "parent") file.refuse("is a differencing disk, which QEMU cannot read", ENOTSUP);
-      if (reference.kind == "extent") continue;
-      auto other = add(find(file, reference), format_of(file, reference));
-      if (reference.kind == "backing") backing = std::move(other.node.json);
-      // The file alone: QEMU has it raw by itself.
-      if (reference.kind == "data" && qcow2::needs_data_file(file))
-        data = R"({"driver":"file","filename":")" + other.file + '"' + unlocked_file() + "}";
-    }
-    return (backing.empty() ? "" : ",\"backing\":" + backing) +
-           (data.empty() ? "" : ",\"data-file\":" + data);
-  }
+  /// Opens what the image refers to except for extents; returns it as fields of the image's node.
+  std::string follow(const image_file& file, const ImageInfo& info, bool stated);
 
-  void permit(const image_file& file, const ImageReference& reference, bool stated) const {
-    const std::string what =
-        "refers to another file of this host, " + in_quotes(reference.name) + " (" + reference.kind + ")";
-    if (backing_.rule == Backing::Rule::refuse)
-      file.refuse(what +
-                      ": refused, for whoever made the image chose the name; backing=under(DIRECTORY) or "
-                      "backing=allow permits it",
-                  EACCES);
-    if (!stated)
-      file.refuse(what +
-                      ", and nobody stated the format of the image: the guest of a raw disk can write such a "
-                      "header; state format=" +
-                      in_quotes(read_again(file)) + " if that is what it is",
-                  EACCES);
-  }
-
-  static std::string read_again(const image_file& file) {
-    return guess_format(file, file.read_some(0, 8192));
-  }
+  void permit(const image_file& file, const ImageReference& reference, bool stated) const;
 
   /// Nothing where QEMU would guess: a file that looks like a raw disk is one, any other one must not refer
   /// to more (permit()).
-  std::optional<std::string> format_of(const image_file& file, const ImageReference& reference) const {
-    if (reference.format && !reference.format->empty()) return reference.format;
-    if (by_name_)
-      file.refuse("does not state the format of " + in_quotes(reference.name) +
-                      ": QEMU would guess, and a guest can choose what; qemu-img rebase -u -F FORMAT -b NAME "
-                      "IMAGE states it",
-                  EACCES);
-    return std::nullopt;
-  }
+  std::optional<std::string> format_of(const image_file& file, const ImageReference& reference) const;
 
   /// Opens the other file, as QEMU finds it, if the policy permits that.
-  image_file find(const image_file& file, const ImageReference& reference) const {
-    std::string_view name = reference.name;
-    if (const auto protocol = protocol_in(name); protocol == "file")
-      name.remove_prefix(5);
-    else if (!protocol.empty())
-      file.refuse("refers to " + in_quotes(name) + ", which is no file: guestkit follows files only", EACCES);
-    if (name.empty()) file.refuse("refers to a file without a name", EINVAL);
-    const auto path = std::filesystem::path(real_path(file)).parent_path() / name;
-    image_file other(op_, path.native());
-    if (backing_.rule == Backing::Rule::under) {
-      // Of what is open, so that no link can change it any more.
-      const std::filesystem::path real = real_path(other);
-      const auto [end, _] = std::mismatch(beneath_.begin(), beneath_.end(), real.begin(), real.end());
-      if (end != beneath_.end())
-        file.refuse("refers to " + in_quotes(reference.name) + ", which is not beneath " + beneath_.string(),
-                    EACCES);
-    }
-    return other;
-  }
+  image_file find(const image_file& file, const ImageReference& reference) const;
 
-  static std::string real_path(const image_file& file) {
-    std::error_code error;
-    auto path = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(file.descriptor()), error);
-    if (error) file.refuse("its path cannot be told: " + error.message(), error.value());
-    return path.string();
-  }
+  /// The description of a VMDK that names the extents as we have opened them, instead of its own.
+  sparse_file describe_extents(const image_file& file, const ImageInfo& info);
 
-  /// The description of a VMDK with its extents as we have opened them, instead of its own.
-  sparse_file describe_extents(const image_file& file, const ImageInfo& info) {
-    constexpr std::array<std::string_view, 6> types{"monolithicFlat",       "vmfs",     "vmfsSparse",
-                                                    "twoGbMaxExtentSparse", "seSparse", "twoGbMaxExtentFlat"};
-    if (std::find(types.begin(), types.end(), info.subformat) == types.end())
-      file.refuse("is a VMDK of the type " + in_quotes(info.subformat) + ", which QEMU does not read",
-                  ENOTSUP);
-    std::string text = "# Disk DescriptorFile\nversion=1\n" + vmdk::identity(file) + "createType=\"" +
-                       info.subformat + "\"\n";
-    for (const auto& extent : info.extents) {
-      const ImageReference reference = vmdk::reference_to(extent);
-      auto other = add(find(file, reference), reference.format);
-      if (extent.access != "RW" || extent.size == 0) continue;  // QEMU passes over it
-      if (!other.info.references.empty())
-        file.refuse("its extent " + in_quotes(extent.name) + " refers to further files", EACCES);
-      const bool flat = reference.format == "raw";
-      text += "RW " + std::to_string(extent.size / vmdk::sector) + " " + extent.kind + " \"" + other.file +
-              "\"" + (flat ? " " + std::to_string(extent.offset / vmdk::sector) : "") + "\n";
-    }
-    const auto size = text.size();
-    return {size, {{0, std::move(text)}}};
-  }
+  /// What the node of a file has in addition. A disk that somebody writes to can only be read without a lock,
+  /// and reading it that way disturbs nobody. (The extents of a VMDK have no node, but take force-share from
+  /// it.)
+  std::string unlocked_file() const { return locks_ ? "" : R"(,"locking":"off")"; }
 
-  /// A file of ours that has no name.
-  int keep_private(const sparse_file& content) {
-    unique_fd fd(::memfd_create("guestkit", MFD_CLOEXEC));
-    if (fd.get() < 0) throw Error(op_, "", errno);
-    write_sparse(fd.get(), content);
-    files_.push_back(std::move(fd));
-    return files_.back().get();
-  }
+  /// Keeps the content in a file of ours that has no name.
+  int keep_private(const sparse_file& content);
 
   const char* op_;
   const Backing& backing_;
@@ -291,3 +102,7 @@ class image_chain {
 };
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
+
+#ifndef GUESTKIT_COMPILED
+#include "guestkit/detail/image/chain.ipp"
+#endif

@@ -1,67 +1,30 @@
 // Whether another program writes to a disk image. QEMU and its tools tell each other by locks on single bytes
-// of the file (block/file-posix.c of QEMU); who takes no such lock, as VirtualBox, is not seen.
+// of the file (block/file-posix.c of QEMU); a program that takes none, such as VirtualBox, goes
+// unnoticed.
 #pragma once
 
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
+#include <sys/types.h>
 
-#include <array>
-#include <cstddef>
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <string>
-#include <string_view>
-#include <system_error>
 
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/image/file.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// QEMU locks the byte 100 + n for a permission that it has, and 200 + n for one that nobody else may have.
 /// Permission 1 is to write.
-enum class qemu_lock : off_t { writes = 101, bears_no_writer = 201 };
+enum class qemu_lock : off_t { writes = 101, allows_no_writer = 201 };
 
-/// False too where the file system knows no locks.
-inline bool is_held(int fd, qemu_lock byte) noexcept {
-  struct flock lock {};
-  lock.l_type = F_WRLCK;
-  lock.l_whence = SEEK_SET;
-  lock.l_start = static_cast<off_t>(byte);
-  lock.l_len = 1;
-  return ::fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
-}
+/// Whether another open file holds that lock. Also false where the file system knows no locks.
+bool is_held(int fd, qemu_lock byte) noexcept;
 
 /// The program that holds QEMU's locks on the file, such as "qemu-nbd (process 4711)", as far as this user
 /// may see it. Looks at /proc alone: a file system that does not answer cannot make it hang.
-inline std::string user_of(const struct stat& file) {
-  namespace fs = std::filesystem;
-  std::array<char, 64> key{};  // as fdinfo shows a lock: DEVICE:INODE FROM TO
-  std::snprintf(key.data(), key.size(), " %02x:%02x:%llu ", major(file.st_dev), minor(file.st_dev),
-                static_cast<unsigned long long>(file.st_ino));
-  int descriptors_left = 20'000;  // some 0.1 s
-  std::error_code error, denied;
-  for (fs::directory_iterator process("/proc", error), end; !error && process != end;
-       process.increment(error)) {
-    const auto number = process->path().filename().string();
-    if (number.find_first_not_of("0123456789") != std::string::npos) continue;
-    for (fs::directory_iterator each(process->path() / "fdinfo", denied); !denied && each != end;
-         each.increment(denied)) {
-      if (descriptors_left-- == 0) return "another program";
-      std::ifstream info(each->path());
-      for (std::string line; std::getline(info, line);) {
-        if (!line.starts_with("lock:") || line.find("OFDLCK") == std::string::npos ||
-            line.find(key.data()) == std::string::npos)
-          continue;
-        std::string name;
-        std::getline(std::ifstream(process->path() / "comm"), name);
-        return shown(name) + " (process " + number + ")";
-      }
-    }
-  }
-  return "another program";
-}
+std::string user_of(const struct stat& file);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
+
+#ifndef GUESTKIT_COMPILED
+#include "guestkit/detail/image/in_use.ipp"
+#endif

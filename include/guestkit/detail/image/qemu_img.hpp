@@ -1,21 +1,30 @@
-// qemu-img, for what guestkit does not do itself.
+// What guestkit has qemu-img do. Each throws Error if qemu-img cannot be started.
 #pragma once
 
+#include <cstdint>
+#include <memory>
 #include <string>
-#include <vector>
 
 #include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/launch/scratch.hpp"
+#include "guestkit/generated/image_info.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-struct qemu_img_result {
-  bool succeeded = false;
-  std::string output;  ///< what it wrote last, at most 1000 bytes
-};
+/// Copies a snapshot out of the image, with what it has from backing files; returns its size.
+/// @param op    the call that needs it
+/// @param path  of the image, for messages
+/// @param name  of the snapshot, or its id
+/// @param node  the image, as QEMU's JSON describes it
+std::uint64_t copy_snapshot(const char* op, const std::string& path, const ImageInfo& info,
+                            const std::string& name, const std::string& node, const std::string& target);
 
-/// Runs qemu-img and waits for it. Throws Error if it cannot be started.
-/// @param op  the call that needs it
-qemu_img_result run_qemu_img(const char* op, std::vector<std::string> arguments);
+/// The size of the sectors of a disk that guestkit does not read itself; 512 where QEMU cannot either: then
+/// it is the launch that fails, and tells why.
+/// @param disk       its size in bytes
+/// @param directory  for private files
+int sector_size_by_qemu(const char* op, const std::string& node, std::uint64_t disk,
+                        const std::shared_ptr<scratch>& directory);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 

@@ -1,21 +1,101 @@
 #pragma once
 
-#include <utility>
+#include <fcntl.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/run_program.hpp"
+#include "guestkit/detail/base/unique_fd.hpp"
+#include "guestkit/detail/image/private_file.hpp"
 #include "guestkit/detail/image/qemu_img.hpp"
+#include "guestkit/detail/image/sectors.hpp"
 #include "guestkit/error.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-GUESTKIT_INLINE qemu_img_result run_qemu_img(const char* op, std::vector<std::string> arguments) {
+struct qemu_img_result {
+  bool succeeded = false;
+  std::string output;  // what it wrote last, at most 1000 bytes
+};
+
+/// Runs qemu-img and waits for it. Throws Error if it cannot be started.
+inline qemu_img_result run_qemu_img(const char* op, std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), "qemu-img");
   const auto end = run_program(arguments, {.takes_stdout = true});
+  if (end.error == ECHILD)
+    throw Error(op, "it is not known how qemu-img ended: this process ignores SIGCHLD", ECHILD);
   if (end.error != 0) throw Error(op, "qemu-img cannot be run: install qemu-utils", end.error);
   constexpr std::size_t longest = 1000;
   auto output = end.output.size() > longest ? end.output.substr(end.output.size() - longest) : end.output;
   while (output.ends_with('\n')) output.pop_back();
   return {.succeeded = end.succeeded(), .output = std::move(output)};
+}
+
+/// A value in an argument of QEMU's tools that is a list, separated by commas.
+inline std::string escape_commas(std::string_view value) {
+  std::string escaped;
+  for (const char c : value) escaped.append(c == ',' ? 2 : 1, c);
+  return escaped;
+}
+
+GUESTKIT_INLINE std::uint64_t copy_snapshot(const char* op, const std::string& path, const ImageInfo& info,
+                                            const std::string& name, const std::string& node,
+                                            const std::string& target) {
+  const ImageSnapshot* found = nullptr;
+  std::string known;
+  for (const auto& snapshot : info.snapshots) {
+    known += (known.empty() ? "" : ", ") + in_quotes(snapshot.name);
+    if (snapshot.name != name && snapshot.id != name) continue;
+    if (found != nullptr)
+      throw Error(op, shown(path) + ": more than one snapshot is called " + in_quotes(name), EINVAL);
+    found = &snapshot;
+  }
+  if (found == nullptr)
+    throw Error(
+        op, shown(path) + ": has no snapshot " + in_quotes(name) + (known.empty() ? "" : ", but " + known),
+        ENOENT);
+  if (info.format != "qcow2" || (found->id + found->name).find('\0') != std::string::npos)
+    throw Error(op, shown(path) + ": the snapshot's name holds a NUL byte", EINVAL);
+  const std::string which =
+      "snapshot.id=" + escape_commas(found->id) + ",snapshot.name=" + escape_commas(found->name);
+  // Nobody needs what was written after a crash of the host.
+  const auto result =
+      run_qemu_img(op, {"convert", "-t", "unsafe", "-l", which, "-O", "qcow2", "json:" + node, target});
+  if (!result.succeeded)
+    throw Error(op, shown(path) + ": the snapshot cannot be copied: " + in_quotes(result.output), EIO);
+  return found->virtual_size;
+}
+
+GUESTKIT_INLINE int sector_size_by_qemu(const char* op, const std::string& node, std::uint64_t disk,
+                                        const std::shared_ptr<scratch>& directory) {
+  constexpr std::uint64_t block = 65536, blocks = 18;  // with the usual first partition, at 1 MiB
+  std::uint64_t window_begin = 0;
+  std::optional<std::string> window;
+  const auto read = [&](std::uint64_t offset, std::size_t size) -> std::optional<std::string> {
+    if (offset >= disk) return std::string(size, '\0');
+    if (!window || offset < window_begin || offset + size > window_begin + block * blocks) {
+      const private_file copy(directory);
+      const auto result = run_qemu_img(
+          op, {"dd", "-O", "raw", "bs=" + std::to_string(block), "skip=" + std::to_string(offset / block),
+               "count=" + std::to_string(blocks), "if=json:" + node, "of=" + copy.path()});
+      if (!result.succeeded) return std::nullopt;
+      window_begin = offset / block * block;
+      const unique_fd written(::open(copy.path().c_str(), O_RDONLY | O_CLOEXEC));
+      window.emplace(block * blocks, '\0');
+      if (::pread(written.get(), window->data(), window->size(), 0) < 0) return std::nullopt;
+    }
+    return window->substr(static_cast<std::size_t>(offset - window_begin), size);
+  };
+  try {
+    return sector_size(disk, read).value_or(512);
+  } catch (const Error&) {  // there is no qemu-img
+    return 512;
+  }
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -1,4 +1,5 @@
-// Which other files the opening of a disk image may lead to.
+// How a disk is opened, and which other files its image may lead to: Guestfs::open_disk() and
+// inspect_disks().
 #pragma once
 
 #include <filesystem>
@@ -32,8 +33,8 @@ inline const Backing allow{Backing::Rule::allow};
 
 /// What becomes of a disk to which another program writes, as QEMU's locks tell: one of a guest that runs.
 enum class InUse {
-  /// It is read without a lock, as it is at that moment, and the log says so. To write to it is refused
-  /// always.
+  /// It is read without a lock, as it is at that moment, and the log says so. Writing to it is always
+  /// refused.
   allow,
   /// It is not opened; and while it is open here, no other QEMU can write to it.
   refuse,
@@ -42,8 +43,8 @@ enum class InUse {
 /// How a disk is opened: Guestfs::open_disk().
 struct OpenDiskOptions {
   bool readonly = true;
-  /// QEMU's name: "raw", "qcow2", …; none: by what the file begins with, which a guest can choose. To be
-  /// stated for a disk that is written to, and for an image that names other files.
+  /// QEMU's name: "raw", "qcow2", …; none: by what the file begins with, which a guest can choose. State it
+  /// for a disk that is written to, and for an image that names other files.
   std::optional<std::string> format = {};
   Backing backing = {};
   /// How the disk may be reached: "file", and "nbd" for nbd://HOST/EXPORT and nbd+unix:///EXPORT?socket=PATH.

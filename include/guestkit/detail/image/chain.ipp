@@ -1,0 +1,227 @@
+#pragma once
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <string_view>
+#include <system_error>
+
+#include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/image/chain.hpp"
+#include "guestkit/detail/image/foreign.hpp"
+#include "guestkit/detail/image/in_use.hpp"
+#include "guestkit/detail/image/missing.hpp"
+#include "guestkit/detail/image/qcow.hpp"
+#include "guestkit/detail/image/read.hpp"
+#include "guestkit/detail/image/vmdk.hpp"
+#include "guestkit/error.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+/// What QEMU takes a name for: "nbd:…" for the protocol nbd, "./a:b" for a file.
+inline std::string_view protocol_in(std::string_view name) {
+  const auto end = name.find_first_of(":/");
+  return end != std::string_view::npos && name[end] == ':' ? name.substr(0, end) : std::string_view();
+}
+
+inline std::string path_of(int fd) {
+  return "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(fd);
+}
+
+inline std::string real_path(const image_file& file) {
+  std::error_code error;
+  auto path = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(file.descriptor()), error);
+  if (error) file.refuse("its path cannot be told: " + error.message(), error.value());
+  return path.string();
+}
+
+GUESTKIT_INLINE image_chain::image_chain(const char* op, const OpenDiskOptions& options, bool by_name)
+    : op_(op),
+      backing_(options.backing),
+      readonly_(options.readonly),
+      locks_(!options.readonly || options.in_use == InUse::refuse),
+      by_name_(by_name) {
+  if (backing_.rule != Backing::Rule::under) return;
+  std::error_code error;
+  beneath_ = std::filesystem::canonical(backing_.directory, error);
+  if (error || !std::filesystem::is_directory(beneath_, error))
+    throw Error(op, "backing=under(…): no such directory: " + backing_.directory.string(), ENOENT);
+}
+
+GUESTKIT_INLINE ImageInfo image_chain::open(const std::string& path,
+                                            const std::optional<std::string>& format) {
+  auto top = add(open_named(op_, path), format);
+  node_ = std::move(top.node);
+  top.info.in_use = !in_use_.empty();
+  return std::move(top.info);
+}
+
+GUESTKIT_INLINE void image_chain::enter(const image_file& file) {
+  constexpr std::size_t max_depth = 200;  // backing chains are as long as the backups of a few months
+  const auto& status = file.status();
+  const std::pair identity(status.st_dev, status.st_ino);
+  if (std::find(path_.begin(), path_.end(), identity) != path_.end()) file.refuse("refers to itself", ELOOP);
+  if (path_.size() == max_depth) file.refuse("its chain of backing files is longer than 200", ELOOP);
+  path_.push_back(identity);
+}
+
+GUESTKIT_INLINE void image_chain::refuse_what_is_no_disk(const image_file& file, const ImageInfo& info,
+                                                         bool stated) const {
+  if (info.format != "raw" && !info.encryption.empty())
+    file.refuse("is encrypted by QEMU (" + info.encryption + "), which libguestfs cannot open", ENOTSUP);
+  if (const auto* kind = foreign_kind_of(info.content); !stated && kind != nullptr)
+    file.refuse(
+        "is no disk but " + described(*kind, file.read_some(0, 8192)) + ": " + std::string(kind->remedy) +
+            (kind->what == foreign_kind::holds::several_files ? "" : ", or state format=raw if it is a disk"),
+        EINVAL);
+}
+
+GUESTKIT_INLINE image_chain::opened image_chain::add(image_file file,
+                                                     const std::optional<std::string>& format) {
+  enter(file);
+  look_for_users(file);
+  opened result{.info = read_image(file, format), .node = {}, .file = {}};
+  const auto& info = result.info;
+  refuse_what_is_no_disk(file, info, format.has_value());
+
+  const bool is_device = file.is_device();
+  const auto place = files_.size();
+  files_.emplace_back();  // the disk's own file comes first
+  const std::string fields = follow(file, info, format.has_value());
+  std::optional<sparse_file> descriptor;
+  if (!info.extents.empty()) descriptor = describe_extents(file, info);
+  files_[place] = file.release();
+  const int fd = descriptor ? keep_private(*descriptor) : files_[place].get();
+  result.file = path_of(fd);
+  result.node.driver = info.format;
+  result.node.json = R"({"driver":")" + info.format + R"(","file":{"driver":")" +
+                     (is_device && !descriptor ? "host_device" : "file") + R"(","filename":")" + result.file +
+                     '"' + unlocked_file() + "}" + fields +
+                     (info.extents.empty() || locks_ ? "" : R"(,"force-share":true)") + "}";
+  // A name in an overlay's header is bounded; a chain is not.
+  if (result.node.json.size() > max_backing_name / 2) {
+    const int overlay = keep_private(result.node.overlay(info.virtual_size));
+    result.node = {R"({"driver":"qcow2","file":{"driver":"file","filename":")" + path_of(overlay) + "\"}}",
+                   "qcow2"};
+  }
+  leave();
+  return result;
+}
+
+GUESTKIT_INLINE void image_chain::look_for_users(const image_file& file) {
+  const bool written = is_held(file.descriptor(), qemu_lock::writes);
+  const bool is_top = path_.size() == 1;
+  if (!written && (readonly_ || !is_top || !is_held(file.descriptor(), qemu_lock::allows_no_writer))) return;
+  const auto user = user_of(file.status());
+  const auto does = user + (written ? " writes to it" : " reads it, and bears nobody who writes");
+  if (!readonly_)
+    file.refuse("is in use: " + does +
+                    ": end that first (shut its guest down, if it is one), or open the disk read-only",
+                EBUSY);
+  if (locks_)
+    file.refuse("is in use: " + does +
+                    ": end that first (shut its guest down, if it is one), or state in_use=allow: what is "
+                    "read may then be in motion",
+                EBUSY);
+  in_use_ += (in_use_.empty() ? "" : "; ") + shown(file.path()) + ": " + does;
+}
+
+GUESTKIT_INLINE std::string image_chain::follow(const image_file& file, const ImageInfo& info, bool stated) {
+  constexpr std::array<std::string_view, 3> with_backing{"qcow", "qcow2", "vmdk"};
+  std::string backing =
+      std::find(with_backing.begin(), with_backing.end(), info.format) != with_backing.end() ? "null" : "";
+  std::string data;
+  for (const auto& reference : info.references) {
+    permit(file, reference, stated);
+    if (reference.kind == "parent") file.refuse("is a differencing disk, which QEMU cannot read", ENOTSUP);
+    if (reference.kind == "extent") continue;
+    auto other = add(find(file, reference), format_of(file, reference));
+    if (reference.kind == "backing") backing = std::move(other.node.json);
+    // The file alone: QEMU has it raw by itself.
+    if (reference.kind == "data" && qcow2::needs_data_file(file))
+      data = R"({"driver":"file","filename":")" + other.file + '"' + unlocked_file() + "}";
+  }
+  return (backing.empty() ? "" : ",\"backing\":" + backing) + (data.empty() ? "" : ",\"data-file\":" + data);
+}
+
+GUESTKIT_INLINE void image_chain::permit(const image_file& file, const ImageReference& reference,
+                                         bool stated) const {
+  const std::string what =
+      "refers to another file of this host, " + in_quotes(reference.name) + " (" + reference.kind + ")";
+  if (backing_.rule == Backing::Rule::refuse)
+    file.refuse(what +
+                    ": refused, for whoever made the image chose the name; backing=under(DIRECTORY) or "
+                    "backing=allow permits it",
+                EACCES);
+  if (!stated)
+    file.refuse(what +
+                    ", and nobody stated the format of the image: the guest of a raw disk can write such a "
+                    "header; state format=" +
+                    in_quotes(guess_format(file, file.read_some(0, 8192))) + " if that is what it is",
+                EACCES);
+}
+
+GUESTKIT_INLINE std::optional<std::string> image_chain::format_of(const image_file& file,
+                                                                  const ImageReference& reference) const {
+  if (reference.format && !reference.format->empty()) return reference.format;
+  if (by_name_)
+    file.refuse("does not state the format of " + in_quotes(reference.name) +
+                    ": QEMU would guess, and a guest can choose what; qemu-img rebase -u -F FORMAT -b NAME "
+                    "IMAGE states it",
+                EACCES);
+  return std::nullopt;
+}
+
+GUESTKIT_INLINE image_file image_chain::find(const image_file& file, const ImageReference& reference) const {
+  std::string_view name = reference.name;
+  if (const auto protocol = protocol_in(name); protocol == "file")
+    name.remove_prefix(5);
+  else if (!protocol.empty())
+    file.refuse("refers to " + in_quotes(name) + ", which is no file: guestkit follows files only", EACCES);
+  if (name.empty()) file.refuse("refers to a file without a name", EINVAL);
+  const auto path = std::filesystem::path(real_path(file)).parent_path() / name;
+  image_file other(op_, path.native());
+  if (backing_.rule == Backing::Rule::under) {
+    // The path of what is open now: no link can change that any more.
+    const std::filesystem::path real = real_path(other);
+    const auto [end, _] = std::mismatch(beneath_.begin(), beneath_.end(), real.begin(), real.end());
+    if (end != beneath_.end())
+      file.refuse("refers to " + in_quotes(reference.name) + ", which is not beneath " + beneath_.string(),
+                  EACCES);
+  }
+  return other;
+}
+
+GUESTKIT_INLINE sparse_file image_chain::describe_extents(const image_file& file, const ImageInfo& info) {
+  constexpr std::array<std::string_view, 6> types{"monolithicFlat",       "vmfs",     "vmfsSparse",
+                                                  "twoGbMaxExtentSparse", "seSparse", "twoGbMaxExtentFlat"};
+  if (std::find(types.begin(), types.end(), info.subformat) == types.end())
+    file.refuse("is a VMDK of the type " + in_quotes(info.subformat) + ", which QEMU does not read", ENOTSUP);
+  std::string text =
+      "# Disk DescriptorFile\nversion=1\n" + vmdk::identity(file) + "createType=\"" + info.subformat + "\"\n";
+  for (const auto& extent : info.extents) {
+    const ImageReference reference = vmdk::reference_to(extent);
+    auto other = add(find(file, reference), reference.format);
+    if (extent.access != "RW" || extent.size == 0) continue;  // QEMU passes over it
+    if (!other.info.references.empty())
+      file.refuse("its extent " + in_quotes(extent.name) + " refers to further files", EACCES);
+    const bool flat = reference.format == "raw";
+    text += "RW " + std::to_string(extent.size / vmdk::sector) + " " + extent.kind + " \"" + other.file +
+            "\"" + (flat ? " " + std::to_string(extent.offset / vmdk::sector) : "") + "\n";
+  }
+  const auto size = text.size();
+  return {size, {{0, std::move(text)}}};
+}
+
+GUESTKIT_INLINE int image_chain::keep_private(const sparse_file& content) {
+  unique_fd fd(::memfd_create("guestkit", MFD_CLOEXEC));
+  if (fd.get() < 0) throw Error(op_, "", errno);
+  write_sparse(fd.get(), content);
+  files_.push_back(std::move(fd));
+  return files_.back().get();
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -1,0 +1,36 @@
+// Files that are plainly no disk: archives, pages and texts that bear a disk's name.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/image/file.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+/// What a file is that is no disk.
+struct foreign_kind {
+  enum class holds { itself, something_packed, several_files };
+
+  std::string_view content;  ///< as ImageInfo::content has it
+  std::string_view name;     ///< for a sentence
+  std::string_view remedy;
+  holds what = holds::itself;
+};
+
+/// The kind of what is no disk; nullptr for the content of a disk.
+const foreign_kind* foreign_kind_of(std::string_view content);
+
+/// What the file is if it is plainly no disk; "" if it can be one.
+/// @param start  the file's first 8 KiB
+std::string_view foreign_content(const image_file& file, const image_block& start);
+
+/// "an HTML page, \"404 Not Found\"": the kind, and of a text its title or its first line.
+std::string described(const foreign_kind& kind, const image_block& start);
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail
+
+#ifndef GUESTKIT_COMPILED
+#include "guestkit/detail/image/foreign.ipp"
+#endif

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <fcntl.h>
+#include <sys/sysmacros.h>
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string_view>
+#include <system_error>
+
+#include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/image/in_use.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+GUESTKIT_INLINE bool is_held(int fd, qemu_lock byte) noexcept {
+  struct flock lock {};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = static_cast<off_t>(byte);
+  lock.l_len = 1;
+  return ::fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+GUESTKIT_INLINE std::string user_of(const struct stat& file) {
+  namespace fs = std::filesystem;
+  std::array<char, 64> key{};  // as fdinfo shows a lock: DEVICE:INODE FROM TO
+  std::snprintf(key.data(), key.size(), " %02x:%02x:%llu ", major(file.st_dev), minor(file.st_dev),
+                static_cast<unsigned long long>(file.st_ino));
+  int descriptors_left = 20'000;  // some 0.1 s
+  std::error_code error, denied;
+  for (fs::directory_iterator process("/proc", error), end; !error && process != end;
+       process.increment(error)) {
+    const auto number = process->path().filename().string();
+    if (number.find_first_not_of("0123456789") != std::string::npos) continue;
+    for (fs::directory_iterator each(process->path() / "fdinfo", denied); !denied && each != end;
+         each.increment(denied)) {
+      if (descriptors_left-- == 0) return "another program";
+      std::ifstream info(each->path());
+      for (std::string line; std::getline(info, line);) {
+        if (!line.starts_with("lock:") || line.find("OFDLCK") == std::string::npos ||
+            line.find(key.data()) == std::string::npos)
+          continue;
+        std::string name;
+        std::getline(std::ifstream(process->path() / "comm"), name);
+        return shown(name) + " (process " + number + ")";
+      }
+    }
+  }
+  return "another program";
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail
