@@ -56,6 +56,16 @@ Text::Text(PyObject* object, const Place& place) {
   }
 }
 
+std::string text_of(PyObject* object, const char* method, const char* argument) {
+  const Ref name(check(PyUnicode_InternFromString(argument)));
+  return Text(object, {method, name.get()}).c_str();
+}
+
+std::optional<std::string> optional_text_of(PyObject* object, const char* method, const char* argument) {
+  if (object == Py_None) return std::nullopt;
+  return text_of(object, method, argument);
+}
+
 TextList::TextList(PyObject* object, const Place& place) {
   if (PyUnicode_Check(object) || PyBytes_Check(object))
     wrong_type(place, "a list of str, bytes or os.PathLike", object);

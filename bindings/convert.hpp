@@ -43,6 +43,11 @@ class OptionalText {
   std::optional<Text> text_;
 };
 
+/// A text that outlives its Python object, for what is no action. Errors name the argument of the method.
+std::string text_of(PyObject* object, const char* method, const char* argument);
+/// The same; std::nullopt for None.
+std::optional<std::string> optional_text_of(PyObject* object, const char* method, const char* argument);
+
 /// Any iterable of texts, but not one text.
 class TextList {
  public:

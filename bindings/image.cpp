@@ -14,17 +14,9 @@
 
 namespace guestkit::python {
 
-std::string text_of(PyObject* object, const char* method, const char* argument) {
-  return Text(object, {method, Ref(check(PyUnicode_InternFromString(argument))).get()}).c_str();
-}
-std::optional<std::string> optional_text(PyObject* object, const char* method, const char* argument) {
-  if (object == Py_None) return std::nullopt;
-  return text_of(object, method, argument);
-}
-
 PyObject* probe(PyObject* path, PyObject* format) {
   const auto file = text_of(path, "probe", "path");
-  const auto stated = optional_text(format, "probe", "format");
+  const auto stated = optional_text_of(format, "probe", "format");
   const auto info = [&] {
     const GilRelease released;
     return guestkit::probe(file, stated);
@@ -32,7 +24,7 @@ PyObject* probe(PyObject* path, PyObject* format) {
   return value(info);
 }
 
-OpenDiskOptions opening_of(PyObject* tuple, const char* method) {
+OpenDiskOptions open_disk_options(PyObject* tuple, const char* method) {
   int readonly = 0, refuse_in_use = 0;
   PyObject *format = nullptr, *directory = nullptr, *protocols = nullptr, *snapshot = nullptr,
            *blocksize = nullptr;
@@ -41,8 +33,8 @@ OpenDiskOptions opening_of(PyObject* tuple, const char* method) {
                        &refuse_in_use, &blocksize) == 0)
     throw PythonError{};
   OpenDiskOptions options{.readonly = readonly != 0,
-                          .format = optional_text(format, method, "format"),
-                          .snapshot = optional_text(snapshot, method, "snapshot"),
+                          .format = optional_text_of(format, method, "format"),
+                          .snapshot = optional_text_of(snapshot, method, "snapshot"),
                           .in_use = refuse_in_use != 0 ? InUse::refuse : InUse::allow};
   if (rule == std::string_view("allow"))
     options.backing = backing::allow;
@@ -58,16 +50,16 @@ OpenDiskOptions opening_of(PyObject* tuple, const char* method) {
   return options;
 }
 
-PyObject* check_disk(PyObject* op, PyObject* path, PyObject* opening) {
+PyObject* check_disk(PyObject* op, PyObject* path, PyObject* options) {
   const auto name = text_of(op, "check_disk", "op");
   const auto file = text_of(path, name.c_str(), "path");
-  const auto options = opening_of(opening, name.c_str());
+  const auto how = open_disk_options(options, name.c_str());
   std::string node;
   std::vector<detail::unique_fd> files;
   const auto info = [&] {
     const GilRelease released;
-    detail::image_chain chain(name.c_str(), options, false);
-    auto found = chain.open(file, options.format);
+    detail::image_chain chain(name.c_str(), how, false);
+    auto found = chain.open(file, how.format);
     node = chain.node().json;
     files = chain.release();
     return found;
@@ -81,10 +73,10 @@ PyObject* check_disk(PyObject* op, PyObject* path, PyObject* opening) {
   return all;
 }
 
-PyObject* open_disk(Handle& handle, PyObject* path, PyObject* opening) {
+PyObject* open_disk(Handle& handle, PyObject* path, PyObject* options) {
   const auto file = text_of(path, "open_disk", "path");
-  const auto options = opening_of(opening, "open_disk");
-  return value(interruptible(handle, true, [&] { return handle.open_disk(file, options); }));
+  const auto how = open_disk_options(options, "open_disk");
+  return value(interruptible(handle, true, [&] { return handle.open_disk(file, how); }));
 }
 
 }  // namespace guestkit::python

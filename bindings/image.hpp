@@ -1,20 +1,17 @@
 // Disk images for Python: what probe() and open_disk() found, as dicts.
 #pragma once
 
+#include <filesystem>
+#include <guestkit/generated/image_info.hpp>
 #include <guestkit/open_disk_options.hpp>
-#include <optional>
-#include <string>
 
 #include "handle.hpp"
 #include "object.hpp"
 
 namespace guestkit::python {
 
-/// An argument of a method; std::nullopt for None.
-std::string text_of(PyObject* object, const char* method, const char* argument);
-std::optional<std::string> optional_text(PyObject* object, const char* method, const char* argument);
-/// How a disk is opened: what guestkit.images.Opening gives.
-OpenDiskOptions opening_of(PyObject* tuple, const char* method);
+/// What guestkit.images.OpenOptions.native() gives. Errors name the argument of the method.
+OpenDiskOptions open_disk_options(PyObject* tuple, const char* method);
 
 /// guestkit._native.probe: guestkit.images makes values of the dict.
 /// @param format  a text or None
@@ -22,9 +19,10 @@ PyObject* probe(PyObject* path, PyObject* format);
 
 /// guestkit._native.check_disk: what is on the disk, how QEMU is told, and the descriptors that it opens the
 /// files by, which are the caller's to close.
-PyObject* check_disk(PyObject* op, PyObject* path, PyObject* opening);
+PyObject* check_disk(PyObject* op, PyObject* path, PyObject* options);
 
-PyObject* open_disk(Handle& handle, PyObject* path, PyObject* opening);
+/// guestkit.Guestfs.open_disk: what the disk is.
+PyObject* open_disk(Handle& handle, PyObject* path, PyObject* options);
 
 }  // namespace guestkit::python
 

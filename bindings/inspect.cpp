@@ -64,7 +64,7 @@ PyObject* inspect(Handle& handle, PyObject* disks, std::uint32_t parts, bool aut
                          .mode = automatic ? InspectMode::automatic : InspectMode::libguestfs,
                          .verify = verify,
                          .keys = keys_of(keys),
-                         .disk = opening_of(opening, "inspect")};
+                         .disk = open_disk_options(opening, "inspect")};
   options.step = step_of(step);
   return value(interruptible(handle, true, [&] {
     const detail::call_scope scope(state_of(handle), "inspect");
@@ -75,7 +75,7 @@ PyObject* inspect(Handle& handle, PyObject* disks, std::uint32_t parts, bool aut
 }
 
 PyObject* mount_guest(Handle& handle, PyObject* root, bool readonly, PyObject* keys, PyObject* step) {
-  const MountOptions options{.root = optional_text(root, "mount_guest", "root"),
+  const MountOptions options{.root = optional_text_of(root, "mount_guest", "root"),
                              .readonly = readonly,
                              .keys = keys_of(keys),
                              .step = step_of(step)};

@@ -167,12 +167,12 @@ bp::object extract_tree(const bp::object& self, const bp::object& path, const bp
   });
 }
 
-bp::object checked_disk(const bp::object& op, const bp::object& path, const bp::object& opening) {
-  return object_of([&] { return check_disk(op.ptr(), path.ptr(), opening.ptr()); });
+bp::object checked_disk(const bp::object& op, const bp::object& path, const bp::object& options) {
+  return object_of([&] { return check_disk(op.ptr(), path.ptr(), options.ptr()); });
 }
 
-bp::object add_disk(const bp::object& self, const bp::object& path, const bp::object& opening) {
-  return object_of([&] { return open_disk(self_of(self.ptr()), path.ptr(), opening.ptr()); });
+bp::object open_disk_of_handle(const bp::object& self, const bp::object& path, const bp::object& options) {
+  return object_of([&] { return open_disk(self_of(self.ptr()), path.ptr(), options.ptr()); });
 }
 
 bp::object text(const std::string& bytes) {
@@ -270,7 +270,7 @@ BOOST_PYTHON_MODULE(_native) {
       .def("_begin_opening", &gk::begin_opening)
       .def("_check_turn", &gk::check_turn)
       .def("_end_turn", &gk::end_turn)
-      .def("add_disk", &gk::add_disk)
+      .def("_open_disk", &gk::open_disk_of_handle)
       .def("last_launch", &gk::launch_info)
       .def("_inspect", &gk::inspect_handle)
       .def("_mount_guest", &gk::mount_on_handle)

@@ -262,7 +262,7 @@ def add_disks(
 
     def add(disk: PlainDisk) -> ImageInfo:
         with disk.named():
-            return ImageInfo.from_native(handle.add_disk(disk.path, native))
+            return ImageInfo.from_native(handle._open_disk(disk.path, native))
 
     with disks_for(handle, paths, options, step=step, one=one) as disks:
         return [add(disk) for disk in disks]

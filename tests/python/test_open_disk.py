@@ -422,7 +422,7 @@ def test_what_is_no_disk(g: Guestfs, tmp_path: Path, magic: bytes) -> None:
 
 
 def _open_natively(g: Guestfs, path: Path) -> None:
-    g.add_disk(path, OpenOptions().native("open_disk"))
+    g._open_disk(path, OpenOptions().native("open_disk"))
 
 
 def test_protocols(g: Guestfs, plain: Path) -> None:
