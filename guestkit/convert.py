@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from guestkit import _native
-from guestkit._executor import run_in_executor, shared_executor
-from guestkit.aio import _until_done
+from guestkit.aio.call import until_done
+from guestkit.aio.executor import run_in_executor, shared_executor
 from guestkit.errors import Error
 from guestkit.images import Backing, ImageInfo, InUse, OpenOptions, plain_disks, probe
 from guestkit.unpack import UNPACK, UnpackLimits
@@ -274,7 +274,7 @@ class AsyncDiskConverter:
 async def _in_thread(function: Callable[[], T], cancel: Callable[[], object] = lambda: None) -> T:
     """Run the function on guestkit's threads; a cancel waits until it has ended."""
     outcome = run_in_executor(asyncio.get_running_loop(), shared_executor(), function)
-    await _until_done(outcome, cancel)
+    await until_done(outcome, cancel)
     return outcome.result()
 
 

@@ -10,15 +10,12 @@ A disk that fails spoils nothing: its report says why. Disks are only read.
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import logging
 import os
 import random
 import threading
 import time
 from collections.abc import (
-    AsyncGenerator,
     Callable,
     Collection,
     Generator,
@@ -106,7 +103,7 @@ class FleetProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class Job:
     """How to inspect one guest; goes to other processes."""
 
     parts: Collection[Part]
@@ -167,8 +164,8 @@ def inspect(
     step: called with what is being done
     handle: options of `Guestfs`
     """
-    opening = _opening(format, backing, protocols, in_use, blocksize, unpack)
-    job = _Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
+    opening = opening_for(format, backing, protocols, in_use, blocksize, unpack)
+    job = Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
     with Guestfs(**job.options()) as g:
         return job.run(g, disk, step)
 
@@ -205,13 +202,13 @@ def inspect_many(
     parts, keys, mode, verify, handle: as in `inspect`; so are format, backing, protocols, in_use, blocksize,
         unpack
     """
-    opening = _opening(format, backing, protocols, in_use, blocksize, unpack)
-    job = _Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
+    opening = opening_for(format, backing, protocols, in_use, blocksize, unpack)
+    job = Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
     if jobs_executor is not None:
-        limit = None if concurrency == "auto" else _at_once(concurrency)
-        yield from _on_executor(jobs_executor, limit, disks, _Elsewhere(job), _Local(job, progress).told)
+        limit = None if concurrency == "auto" else number_at_once(concurrency)
+        yield from _on_executor(jobs_executor, limit, disks, Elsewhere(job), _Local(job, progress).told)
         return
-    at_once = _at_once(concurrency)
+    at_once = number_at_once(concurrency)
     local = _Local(job, progress)
     with ThreadPoolExecutor(at_once, thread_name_prefix="guestkit-fleet") as threads:
         try:
@@ -220,7 +217,7 @@ def inspect_many(
             local.end()
 
 
-def _opening(
+def opening_for(
     format: str | None,
     backing: Backing,
     protocols: Iterable[str],
@@ -241,7 +238,7 @@ def _opening(
     return opening
 
 
-def _at_once(concurrency: int | Literal["auto"]) -> int:
+def number_at_once(concurrency: int | Literal["auto"]) -> int:
     if concurrency == "auto":
         return len(os.sched_getaffinity(0))
     if isinstance(concurrency, bool) or not isinstance(concurrency, int):
@@ -289,7 +286,7 @@ def _on_executor(
 class _Local:
     """Guests that are inspected on this process' threads, and what is being done with each."""
 
-    def __init__(self, job: _Job, progress: Callable[[FleetProgress], object] | None) -> None:
+    def __init__(self, job: Job, progress: Callable[[FleetProgress], object] | None) -> None:
         self._job = job
         self._progress = progress
         self._lock = threading.Lock()
@@ -300,7 +297,7 @@ class _Local:
 
     def report(self, guest: Any) -> Report:
         begun = time.monotonic()
-        name = _names(guest)[0]
+        name = names_of(guest)[0]
         try:
             with Guestfs(**self._job.options()) as g:
                 try:
@@ -344,148 +341,29 @@ class _Local:
 
 
 @dataclass(frozen=True, slots=True)
-class _Elsewhere:
+class Elsewhere:
     """What another process runs for a guest."""
 
-    job: _Job
+    job: Job
 
     def __call__(self, guest: Any) -> Report:
         return _Local(self.job, None).report(guest)
 
 
-async def inspect_async(
-    disk: StrOrBytesPath | Sequence[StrOrBytesPath],
-    *,
-    parts: Collection[Part] = DEFAULT_PARTS,
-    keys: Iterable[Key] = (),
-    mode: Mode = "auto",
-    verify: bool | float = False,
-    timeout: float | None = TIMEOUT,
-    format: str | None = None,
-    backing: Backing = "refuse",
-    protocols: Iterable[str] = ("file",),
-    in_use: InUse = "allow",
-    blocksize: int | None = None,
-    unpack: UnpackLimits | None = UNPACK,
-    step: Callable[[str], object] | None = None,
-    **handle: Any,
-) -> Inspection:
-    """Tell what is on a guest's disk, or on all its disks: as `guestkit.inspect`; step is called on the loop.
-
-    A cancel ends it and waits until it has ended.
-    """
-    opening = _opening(format, backing, protocols, in_use, blocksize, unpack)
-    job = _Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
-    return await _inspect_async(job, disk, step)
-
-
-async def _inspect_async(job: _Job, guest: Any, step: Callable[[str], object] | None) -> Inspection:
-    from guestkit.aio import AsyncGuestfs  # which has these functions
-
-    loop = asyncio.get_running_loop()
-
-    def on_thread(text: str) -> None:
-        assert step is not None
-        loop.call_soon_threadsafe(step, text)
-
-    async with AsyncGuestfs(**job.options()) as g:
-        return await g._submit(
-            "inspect_disks", lambda handle: job.run(handle, guest, None if step is None else on_thread)
-        )
-
-
-async def inspect_many_async(
-    disks: Iterable[StrOrBytesPath | Sequence[StrOrBytesPath]],
-    *,
-    concurrency: int | Literal["auto"] = "auto",
-    parts: Collection[Part] = DEFAULT_PARTS,
-    keys: Iterable[Key] = (),
-    mode: Mode = "auto",
-    verify: bool | float = False,
-    timeout: float | None = TIMEOUT,
-    format: str | None = None,
-    backing: Backing = "refuse",
-    protocols: Iterable[str] = ("file",),
-    in_use: InUse = "allow",
-    blocksize: int | None = None,
-    unpack: UnpackLimits | None = UNPACK,
-    progress: Callable[[FleetProgress], object] | None = None,
-    jobs_executor: Executor | None = None,
-    **handle: Any,
-) -> AsyncGenerator[Report, None]:
-    """Inspect many guests, several at once; yield a report for each as it comes.
-
-    As `guestkit.inspect_many`; progress is called on the loop. Leaving the loop early
-    (`contextlib.aclosing` says when) or a cancel ends what runs and waits until it has ended; what runs on a
-    jobs_executor ends by its time-out.
-    """
-    opening = _opening(format, backing, protocols, in_use, blocksize, unpack)
-    job = _Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
-    at_once = None if jobs_executor is not None and concurrency == "auto" else _at_once(concurrency)
-    steps: dict[str, str] = {}
-    done = 0
-
-    def tell() -> None:
-        if progress is not None:
-            progress(FleetProgress(done=done, steps=dict(steps)))
-
-    def on_step(name: str, text: str) -> None:
-        steps[name] = text
-        tell()
-
-    async def report(guest: Any) -> Report:
-        begun = time.monotonic()
-        name = _names(guest)[0]
-
-        try:
-            if jobs_executor is not None:
-                return await asyncio.wrap_future(jobs_executor.submit(_Elsewhere(job), guest))
-            step = None if progress is None else functools.partial(on_step, name)
-            found = await _inspect_async(job, guest, step)
-            return succeeded(guest, found, time.monotonic() - begun)
-        except Exception as error:
-            return failed(guest, error, time.monotonic() - begun)
-        finally:
-            steps.pop(name, None)
-
-    running: set[asyncio.Task[Report]] = set()
-    waiting = iter(disks)
-    try:
-        while True:
-            while at_once is None or len(running) < at_once:
-                try:
-                    guest = next(waiting)
-                except StopIteration:
-                    break
-                running.add(asyncio.create_task(report(guest)))
-            if not running:
-                return
-            ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in ended:
-                done += 1
-                tell()
-                yield task.result()
-    finally:
-        for task in running:
-            task.cancel()
-        if running:
-            await asyncio.wait(running)
-
-
-def _names(guest: Any) -> tuple[str, ...]:
+def names_of(guest: Any) -> tuple[str, ...]:
     return tuple(os.fsdecode(disk) for disk in path_list(guest)) or ("",)
 
 
 def succeeded(guest: Any, inspection: Inspection, seconds: float) -> Report:
     """Make the report of a guest that was inspected."""
-    names = _names(guest)
+    names = names_of(guest)
     return Report(disk=names[0], disks=names, inspection=inspection, seconds=seconds)
 
 
 def failed(guest: Any, error: Exception, seconds: float) -> Report:
     """Make the report of a guest that was not: one line that begins with its first disk's name."""
     log.debug("inspecting %r failed", guest, exc_info=error)
-    names = _names(guest)
+    names = names_of(guest)
     failure = Failure(
         kind=type(error).__name__,
         message=_naming(names[0] or "''", error),

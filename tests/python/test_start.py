@@ -16,7 +16,7 @@ def test_importing_guestkit_makes_no_asynchronous_action_before_it_is_used() -> 
     made = "sum(inspect.isfunction(each) for each in vars(AsyncActions).values())"
     program = (
         "import inspect, guestkit\n"
-        "from guestkit._async_actions import AsyncActions\n"
+        "from guestkit.aio.actions import AsyncActions\n"
         f"print({made})\n"
         "guestkit.AsyncGuestfs.mount, guestkit.AsyncGuestfs.mount\n"
         f"print({made}, guestkit.AsyncGuestfs.mount is guestkit.AsyncGuestfs.mount)\n"

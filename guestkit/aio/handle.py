@@ -18,27 +18,19 @@ import threading
 import warnings
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Executor
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
-from guestkit import _streams
-from guestkit._async_actions import AsyncActions
-from guestkit._events import EventMessage, EventStream, Progress
-from guestkit._executor import (
-    refusal,
-    run_in_executor,
-    run_in_thread,
-    set_executor,
-    shared_executor,
-    thread_based,
-)
+from guestkit.aio import streams
+from guestkit.aio.actions import AsyncActions
+from guestkit.aio.call import Call, OnCancel, until_done
+from guestkit.aio.events import EventStream
+from guestkit.aio.executor import refusal, run_in_executor, run_in_thread, shared_executor, thread_based
 from guestkit.errors import CallTimeout, Error, HandleClosed
 from guestkit.events import Event, EventCallback
 from guestkit.files import Extracted, GuestFile
-from guestkit.fleet import inspect_async as inspect
-from guestkit.fleet import inspect_many_async as inspect_many
 from guestkit.generated.values import LaunchInfo
 from guestkit.handle import Accel, Guestfs, Tuning, limit, refuse_to_pickle
 from guestkit.images import Backing, ImageInfo, InUse
@@ -48,130 +40,11 @@ from guestkit.unpack import UNPACK, UnpackLimits
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
 
-    from guestkit._streams import Source
-
-__all__ = [
-    "AsyncGuestfs",
-    "Call",
-    "EventMessage",
-    "EventStream",
-    "OnCancel",
-    "inspect",
-    "inspect_many",
-    "set_executor",
-]
+    from guestkit.aio.streams import Source
 
 T = TypeVar("T")
 
 log = logging.getLogger("guestkit")
-
-#: What a cancel does to a call that runs: end it, or wait until it has ended by itself.
-OnCancel = Literal["end", "wait"]
-
-
-class Call(Coroutine[Any, Any, T], Generic[T]):
-    """A call on an `AsyncGuestfs` that has its place in the handle's queue.
-
-    A coroutine: await it, give it to `asyncio.gather`, `create_task`, `wait_for`. It runs when its turn
-    comes, awaited or not; the exception of one that nobody awaits is logged. Cancelling the await of a call
-    that waits takes it out of the queue; of one that runs, ends it, and waits until it has ended.
-    """
-
-    def __init__(
-        self,
-        owner: AsyncGuestfs,
-        name: str,
-        function: Callable[[Guestfs], T],
-        progress: Callable[[int, int], object] | None = None,
-        on_cancel: OnCancel = "end",
-    ) -> None:
-        if on_cancel not in ("end", "wait"):
-            raise ValueError(f'{name}() argument \'on_cancel\' must be "end" or "wait", not {on_cancel!r}')
-        if progress is not None and not callable(progress):
-            raise TypeError(f"{name}() argument 'progress' must be callable, not {type(progress).__name__}")
-        self.__name__ = name
-        self.__qualname__ = f"AsyncGuestfs.{name}"
-        self._owner = owner
-        self._function = function
-        self._on_cancel = on_cancel
-        self._context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        self._progress = None if progress is None else Progress(loop, contextvars.copy_context(), progress)
-        self._future: asyncio.Future[T] = loop.create_future()
-        self._timer: asyncio.TimerHandle | None = None  # ends the wait for its turn
-        self._begun = False  # these three are guarded by the owner's _lock
-        self._ended = False
-        self._cancelled = False
-        self._waiting: Coroutine[Any, Any, T] | None = None
-
-    def __repr__(self) -> str:
-        return f"<guestkit call {self.__name__} {'done' if self._future.done() else 'pending'}>"
-
-    def __await__(self) -> Generator[Any, Any, T]:
-        return self._wait().__await__()
-
-    def send(self, value: Any) -> Any:
-        if self._waiting is None:
-            self._waiting = self._wait()
-        return self._waiting.send(value)
-
-    def throw(self, kind: Any, value: Any = None, traceback: TracebackType | None = None) -> Any:
-        if self._waiting is None:  # a task that was cancelled before its first step
-            self._owner._cancel(self)
-            self._waiting = self._wait()
-        if value is None and traceback is None:
-            return self._waiting.throw(kind)
-        return self._waiting.throw(kind, value, traceback)
-
-    def close(self) -> None:
-        if self._waiting is not None:
-            self._waiting.close()
-        elif not self._future.done():
-            self._owner._cancel(self)
-            self._future.add_done_callback(_take_notice)
-
-    async def _wait(self) -> T:
-        await _until_done(self._future, lambda: self._owner._cancel(self))
-        return self._future.result()
-
-    def _run(self, handle: Guestfs) -> T:
-        """On a thread of the executor."""
-        if self._progress is None:
-            return self._function(handle)
-        number = handle.set_event_callback(self._progress.deliver, Event.PROGRESS)
-        try:
-            return self._function(handle)
-        finally:
-            with contextlib.suppress(Error):  # closed by the function, or killed
-                handle.delete_event_callback(number)
-
-
-async def _until_done(future: asyncio.Future[Any], on_cancel: Callable[[], object]) -> None:
-    """Wait for the future however often the waiting task is cancelled; raise the cancellation afterwards."""
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            waiting = asyncio.shield(future)
-            await waiting
-        except asyncio.CancelledError as error:
-            cancelled = error
-            on_cancel()
-        except GeneratorExit:  # closed: nobody waits any more
-            waiting.cancel()
-            on_cancel()
-            future.add_done_callback(_take_notice)
-            raise
-        except BaseException:  # the future's own exception: the caller takes it from there
-            break
-    if cancelled is not None:
-        _take_notice(future)
-        raise cancelled
-
-
-def _take_notice(future: asyncio.Future[Any]) -> None:
-    """A cancelled call's error is not worth a log line."""
-    if not future.cancelled():
-        future.exception()
 
 
 class AsyncGuestfs(AsyncActions):
@@ -431,14 +304,14 @@ class AsyncGuestfs(AsyncActions):
         no more than a chunk is held. Leaving the loop early ends it (`contextlib.aclosing` says when), and
         the handle goes on working. The chunks are the caller's to keep.
         """
-        return _streams.read(
-            self, "download_stream", lambda handle, file: handle.download(remotefilename, file)
+        return streams.read(
+            self._submit, "download_stream", lambda handle, file: handle.download(remotefilename, file)
         )
 
     def tar_out_stream(self, directory: StrOrBytesPath, **options: Any) -> AsyncGenerator[bytes, None]:
         """Iterate over an archive of a guest's directory, as `download_stream`; options: of `tar_out`."""
-        return _streams.read(
-            self, "tar_out_stream", lambda handle, file: handle.tar_out(directory, file, **options)
+        return streams.read(
+            self._submit, "tar_out_stream", lambda handle, file: handle.tar_out(directory, file, **options)
         )
 
     async def upload_stream(self, source: Source, remotefilename: StrOrBytesPath) -> None:
@@ -447,14 +320,17 @@ class AsyncGuestfs(AsyncActions):
         The source is asked for more when there is room. If it raises, or the caller is cancelled, the upload
         ends, a part of the file stays, and the handle goes on working.
         """
-        await _streams.write(
-            self, "upload_stream", lambda handle, file: handle.upload(file, remotefilename), source
+        await streams.write(
+            self._submit, "upload_stream", lambda handle, file: handle.upload(file, remotefilename), source
         )
 
     async def tar_in_stream(self, source: Source, directory: StrOrBytesPath, **options: Any) -> None:
         """Unpack an archive that comes as in `upload_stream` in a guest's directory; options: of `tar_in`."""
-        await _streams.write(
-            self, "tar_in_stream", lambda handle, file: handle.tar_in(file, directory, **options), source
+        await streams.write(
+            self._submit,
+            "tar_in_stream",
+            lambda handle, file: handle.tar_in(file, directory, **options),
+            source,
         )
 
     async def user_cancel(self) -> None:  # type: ignore[override]  # has no turn that a cancel could end
@@ -495,7 +371,7 @@ class AsyncGuestfs(AsyncActions):
         if self._closed is None:
             self._closed = loop.create_future()
             self._next()
-        await _until_done(self._closed, lambda: None)
+        await until_done(self._closed, lambda: None)
         self._closed.result()
 
     def _submit(
@@ -509,7 +385,7 @@ class AsyncGuestfs(AsyncActions):
         if self._closed is not None or self._terminated:
             state = "terminated" if self._closed is None else "closed"
             raise HandleClosed(name, f"the handle is {state}", errno.EBADF)
-        call = Call(self, name, function, progress, on_cancel)
+        call = Call(name, function, self._cancel, progress, on_cancel)
         self._queue.append(call)
         if self._queue_timeout is not None:
             call._timer = loop.call_later(self._queue_timeout, self._expire, call)
