@@ -4,7 +4,8 @@
 """
 
 from guestkit.aio import AsyncGuestfs, EventMessage, EventStream, set_executor
-from guestkit.convert import AsyncDiskConverter, ConversionResult, DiskConverter
+from guestkit.aio.convert import AsyncDiskConverter
+from guestkit.convert import ConversionResult, DiskConverter
 from guestkit.errors import (
     ApplianceCrashed,
     ApplianceKilled,
