@@ -10,31 +10,35 @@ A disk that fails spoils nothing: its report says why. Disks are only read.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import random
 import threading
 import time
-from collections.abc import (
-    Callable,
-    Collection,
-    Generator,
-    Iterable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from inspect import signature
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from guestkit.errors import Error, LaunchError
 from guestkit.handle import Guestfs
 from guestkit.images import Backing, InUse, OpenOptions
-from guestkit.inspection import DEFAULT_PARTS, Inspection, Key, Mode, Part, path_list
+from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part, path_list
 from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
+
+P = ParamSpec("P")
+A = TypeVar("A")
+T = TypeVar("T")
+
+_Disk = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+#: All disks of a guest.
+Guest = _Disk | Sequence[_Disk]
 
 log = logging.getLogger("guestkit")
 
@@ -102,37 +106,47 @@ class FleetProgress:
     steps: Mapping[str, str]
 
 
+# ---- what was asked for
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """How to inspect one guest; goes to other processes."""
+    """How to inspect a guest; goes to other processes.
 
-    parts: Collection[Part]
-    keys: Sequence[Key]
-    mode: Mode
+    Attributes:
+        verify: whether to go both ways, or for which share of the guests
+        timeout: for a guest, in seconds
+        handle: options of `Guestfs`
+    """
+
+    options: InspectOptions
     verify: bool | float
     timeout: float | None
-    opening: OpenOptions
-    handle: Mapping[str, Any] = field(default_factory=dict)
+    handle: Mapping[str, Any]
 
-    def options(self) -> dict[str, Any]:
-        """For the handle: the limit of its one call is the disk's; a kill can lose nothing."""
+    def __post_init__(self) -> None:
+        self.options.native()  # complains of nonsense before anything runs
+
+    def handle_options(self) -> dict[str, Any]:
+        """Return them: the limit of the handle's one call is the guest's; a kill can lose nothing."""
         return {"appliance": "inspection", **self.handle, "call_timeout": self.timeout, "cancel_grace": 0.0}
 
-    def run(self, handle: Guestfs, guest: Any, step: Callable[[str], object] | None = None) -> Inspection:
-        # The share of disks that are verified needs no secrecy.
+    def run(self, handle: Guestfs, guest: Guest, step: Callable[[str], object] | None = None) -> Inspection:
+        # The share of guests that are verified needs no secrecy.
         verify = self.verify if isinstance(self.verify, bool) else random.random() < self.verify
-        return handle._inspect_disks(
-            path_list(guest),
-            parts=self.parts,
-            keys=self.keys,
-            mode=self.mode,
-            verify=verify,
-            step=step,
-            opening=self.opening,
-        )
+        return handle._inspect_disks(path_list(guest), replace(self.options, verify=verify, step=step))
 
 
-def inspect(
+@dataclass(frozen=True, slots=True)
+class One:
+    """What `inspect` was asked for, here and in guestkit.aio."""
+
+    guest: Guest
+    job: Job
+    step: Callable[[str], object] | None
+
+
+def one(
     disk: StrOrBytesPath | Sequence[StrOrBytesPath],
     *,
     parts: Collection[Part] = DEFAULT_PARTS,
@@ -148,29 +162,40 @@ def inspect(
     unpack: UnpackLimits | None = UNPACK,
     step: Callable[[str], object] | None = None,
     **handle: Any,
-) -> Inspection:
-    """Tell what is on a guest's disk, or on all its disks, in an appliance of its own.
+) -> One:
+    """Make one value of the arguments of `inspect`."""
+    opening = OpenOptions(
+        format=format,
+        backing=backing,
+        protocols=protocols if isinstance(protocols, str) else tuple(protocols),
+        in_use=in_use,
+        blocksize=blocksize,
+        unpack=unpack,
+    )
+    options = InspectOptions(parts=parts, keys=tuple(keys), mode=mode, opening=opening)
+    return One(disk, Job(options, verify, timeout, handle), step)
 
-    The disks are opened for reading. Raises Error when nothing can be told; what fails in part is told in the
-    result.
 
-    parts: what to gather beyond the operating systems themselves
-    keys: for encrypted disks
-    mode: "libguestfs": by inspect_os always; "auto": guestkit's own, faster rules for guests for which they
-        are sure to give the same answer
-    verify: go both ways and report the differences: True, or for this share of disks, such as 0.01
-    timeout: for all of it, in seconds; CallTimeout
-    format, backing, protocols, in_use, blocksize, unpack: as in `Guestfs.open_disk`, for all the disks
-    step: called with what is being done
-    handle: options of `Guestfs`
+@dataclass(frozen=True, slots=True)
+class Many:
+    """What `inspect_many` was asked for, here and in guestkit.aio.
+
+    Attributes:
+        at_once: how many; None: all
     """
-    opening = opening_for(format, backing, protocols, in_use, blocksize, unpack)
-    job = Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
-    with Guestfs(**job.options()) as g:
-        return job.run(g, disk, step)
+
+    guests: Iterable[Guest]
+    job: Job
+    at_once: int | None
+    progress: Callable[[FleetProgress], object] | None
+    executor: Executor | None
+
+    def room(self, running: int) -> int | None:
+        """Return how many more may begin; None: all."""
+        return None if self.at_once is None else self.at_once - running
 
 
-def inspect_many(
+def many(
     disks: Iterable[StrOrBytesPath | Sequence[StrOrBytesPath]],
     *,
     concurrency: int | Literal["auto"] = "auto",
@@ -188,7 +213,83 @@ def inspect_many(
     progress: Callable[[FleetProgress], object] | None = None,
     jobs_executor: Executor | None = None,
     **handle: Any,
-) -> Generator[Report, None, None]:
+) -> Many:
+    """Make one value of the arguments of `inspect_many`."""
+    job = one(
+        (),
+        parts=parts,
+        keys=keys,
+        mode=mode,
+        verify=verify,
+        timeout=timeout,
+        format=format,
+        backing=backing,
+        protocols=protocols,
+        in_use=in_use,
+        blocksize=blocksize,
+        unpack=unpack,
+        **handle,
+    ).job
+    at_once = None if jobs_executor is not None and concurrency == "auto" else _number(concurrency)
+    return Many(disks, job, at_once, progress, jobs_executor)
+
+
+def _number(concurrency: int | Literal["auto"]) -> int:
+    if concurrency == "auto":
+        return len(os.sched_getaffinity(0))
+    if isinstance(concurrency, bool) or not isinstance(concurrency, int):
+        raise TypeError(f'concurrency must be a number or "auto", not {concurrency!r}')
+    if concurrency < 1:
+        raise ValueError(f"concurrency must be at least 1, not {concurrency}")
+    return concurrency
+
+
+def taking(asked: Callable[P, A]) -> Callable[[Callable[[A], T]], Callable[P, T]]:
+    """Have a function take the arguments of `asked`, and get what that makes of them.
+
+    So that a blocking function and its awaited twin have one list of arguments.
+    """
+
+    def decorate(function: Callable[[A], T]) -> Callable[P, T]:
+        @functools.wraps(function)
+        def call(*arguments: P.args, **keywords: P.kwargs) -> T:
+            return function(asked(*arguments, **keywords))
+
+        of_function = signature(function)
+        call.__signature__ = signature(asked).replace(  # type: ignore[attr-defined]
+            return_annotation=of_function.return_annotation
+        )
+        return call
+
+    return decorate
+
+
+# ---- blocking
+
+
+@taking(one)
+def inspect(asked: One) -> Inspection:
+    """Tell what is on a guest's disk, or on all its disks, in an appliance of its own.
+
+    The disks are opened for reading. Raises Error when nothing can be told; what fails in part is told in the
+    result.
+
+    parts: what to gather beyond the operating systems themselves
+    keys: for encrypted disks
+    mode: "libguestfs": by inspect_os always; "auto": guestkit's own, faster rules for guests for which they
+        are sure to give the same answer
+    verify: go both ways and report the differences: True, or for this share of disks, such as 0.01
+    timeout: for all of it, in seconds; CallTimeout
+    format, backing, protocols, in_use, blocksize, unpack: as in `Guestfs.open_disk`, for all the disks
+    step: called with what is being done
+    handle: options of `Guestfs`
+    """
+    with Guestfs(**asked.job.handle_options()) as g:
+        return asked.job.run(g, asked.guest, asked.step)
+
+
+@taking(many)
+def inspect_many(asked: Many) -> Generator[Report, None, None]:
     """Inspect many guests, several at once; yield a report for each as it comes.
 
     A guest is a disk, or a sequence of all its disks. Leaving the loop early ends what runs.
@@ -202,73 +303,27 @@ def inspect_many(
     parts, keys, mode, verify, handle: as in `inspect`; so are format, backing, protocols, in_use, blocksize,
         unpack
     """
-    opening = opening_for(format, backing, protocols, in_use, blocksize, unpack)
-    job = Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
-    if jobs_executor is not None:
-        limit = None if concurrency == "auto" else number_at_once(concurrency)
-        yield from _on_executor(jobs_executor, limit, disks, Elsewhere(job), _Local(job, progress).told)
+    tally = Tally(asked.progress)
+    if asked.executor is not None:
+        yield from _on_executor(asked.executor, functools.partial(elsewhere, asked.job), asked, tally)
         return
-    at_once = number_at_once(concurrency)
-    local = _Local(job, progress)
-    with ThreadPoolExecutor(at_once, thread_name_prefix="guestkit-fleet") as threads:
+    local = _Local(asked.job, tally)
+    with ThreadPoolExecutor(asked.at_once, thread_name_prefix="guestkit-fleet") as threads:
         try:
-            yield from _on_executor(threads, at_once, disks, local.report, local.told)
+            yield from _on_executor(threads, local.report, asked, tally)
         finally:
             local.end()
 
 
-def opening_for(
-    format: str | None,
-    backing: Backing,
-    protocols: Iterable[str],
-    in_use: InUse,
-    blocksize: int | None,
-    unpack: UnpackLimits | None,
-) -> OpenOptions:
-    """Make a value that other processes can get, and complain of nonsense before anything runs."""
-    opening = OpenOptions(
-        format=format,
-        backing=backing,
-        protocols=protocols if isinstance(protocols, str) else tuple(protocols),
-        in_use=in_use,
-        blocksize=blocksize,
-        unpack=unpack,
-    )
-    opening.native("inspect")
-    return opening
-
-
-def number_at_once(concurrency: int | Literal["auto"]) -> int:
-    if concurrency == "auto":
-        return len(os.sched_getaffinity(0))
-    if isinstance(concurrency, bool) or not isinstance(concurrency, int):
-        raise TypeError(f'concurrency must be a number or "auto", not {concurrency!r}')
-    if concurrency < 1:
-        raise ValueError(f"concurrency must be at least 1, not {concurrency}")
-    return concurrency
-
-
 def _on_executor(
-    executor: Executor,
-    at_once: int | None,
-    guests: Iterable[Any],
-    report: Callable[[Any], Report],
-    told: Callable[[Report], Report],
+    executor: Executor, report: Callable[[Guest], Report], asked: Many, tally: Tally
 ) -> Generator[Report, None, None]:
-    """Yield the reports of what the executor does, at most so many at once in it, each told before."""
-    running: dict[Future[Report], Any] = {}
-    waiting = iter(guests)
+    running: dict[Future[Report], Guest] = {}
+    waiting = iter(asked.guests)
     try:
         while True:
-            while at_once is None or len(running) < at_once:
-                try:
-                    guest = next(waiting)
-                except StopIteration:
-                    break
-                try:
-                    running[executor.submit(report, guest)] = guest
-                except Exception as error:  # an executor that is broken or shut down
-                    yield told(failed(guest, error, 0.0))
+            for guest in islice(waiting, asked.room(len(running))):
+                running[_submitted(executor, report, guest)] = guest
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -277,47 +332,43 @@ def _on_executor(
                     outcome = future.result()
                 except Exception as error:  # the process died, or the result does not pickle
                     outcome = failed(guest, error, 0.0)
-                yield told(outcome)
+                yield tally.told(outcome)
     finally:
         for future in running:
             future.cancel()
 
 
-class _Local:
-    """Guests that are inspected on this process' threads, and what is being done with each."""
+def _submitted(executor: Executor, report: Callable[[Guest], Report], guest: Guest) -> Future[Report]:
+    try:
+        return executor.submit(report, guest)
+    except Exception as error:  # it is broken or shut down
+        refused: Future[Report] = Future()
+        refused.set_exception(error)
+        return refused
 
-    def __init__(self, job: Job, progress: Callable[[FleetProgress], object] | None) -> None:
-        self._job = job
+
+class Tally:
+    """How far a fleet is: how many reports are there, and what is being done with each guest. Thread-safe."""
+
+    def __init__(self, progress: Callable[[FleetProgress], object] | None) -> None:
         self._progress = progress
         self._lock = threading.Lock()
-        self._handles: set[Guestfs] = set()
         self._steps: dict[str, str] = {}
         self._done = 0
-        self._ended = False
 
-    def report(self, guest: Any) -> Report:
-        begun = time.monotonic()
-        name = names_of(guest)[0]
-        try:
-            with Guestfs(**self._job.options()) as g:
-                try:
-                    with self._lock:
-                        self._handles.add(g)
-                        if self._ended:
-                            g.terminate()
-                    step = None if self._progress is None else lambda text: self._step(name, text)
-                    return succeeded(guest, self._job.run(g, guest, step), time.monotonic() - begun)
-                finally:
-                    with self._lock:
-                        self._handles.discard(g)
-                        self._steps.pop(name, None)
-        except Exception as error:
-            return failed(guest, error, time.monotonic() - begun)
+    def following(self, guest: Guest) -> Callable[[str], object] | None:
+        """Return what is to be told of the steps; None: nobody wants to know."""
+        return None if self._progress is None else functools.partial(self._step, names_of(guest)[0])
 
     def _step(self, name: str, text: str) -> None:
         with self._lock:
             self._steps[name] = text
         self._tell()
+
+    def ended(self, guest: Guest) -> None:
+        """Nothing is being done with it any more."""
+        with self._lock:
+            self._steps.pop(names_of(guest)[0], None)
 
     def told(self, report: Report) -> Report:
         """Count a report that is there."""
@@ -332,6 +383,35 @@ class _Local:
                 progress = FleetProgress(done=self._done, steps=dict(self._steps))
             self._progress(progress)
 
+
+class _Local:
+    """Guests that are inspected on this process' threads."""
+
+    def __init__(self, job: Job, tally: Tally) -> None:
+        self._job = job
+        self._tally = tally
+        self._lock = threading.Lock()
+        self._handles: set[Guestfs] = set()
+        self._ended = False
+
+    def report(self, guest: Guest) -> Report:
+        begun = time.monotonic()
+        try:
+            with Guestfs(**self._job.handle_options()) as g:
+                try:
+                    with self._lock:
+                        self._handles.add(g)
+                        if self._ended:
+                            g.terminate()
+                    found = self._job.run(g, guest, self._tally.following(guest))
+                finally:
+                    with self._lock:
+                        self._handles.discard(g)
+                    self._tally.ended(guest)
+        except Exception as error:
+            return failed(guest, error, time.monotonic() - begun)
+        return succeeded(guest, found, time.monotonic() - begun)
+
     def end(self) -> None:
         """Kill what still runs: nobody waits for it any more."""
         with self._lock:
@@ -340,27 +420,26 @@ class _Local:
                 handle.terminate()
 
 
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """What another process runs for a guest."""
-
-    job: Job
-
-    def __call__(self, guest: Any) -> Report:
-        return _Local(self.job, None).report(guest)
+def elsewhere(job: Job, guest: Guest) -> Report:
+    """Inspect a guest in another process."""
+    return _Local(job, Tally(None)).report(guest)
 
 
-def names_of(guest: Any) -> tuple[str, ...]:
+# ---- reports
+
+
+def names_of(guest: Guest) -> tuple[str, ...]:
+    """Return the names of the guest's disks."""
     return tuple(os.fsdecode(disk) for disk in path_list(guest)) or ("",)
 
 
-def succeeded(guest: Any, inspection: Inspection, seconds: float) -> Report:
+def succeeded(guest: Guest, inspection: Inspection, seconds: float) -> Report:
     """Make the report of a guest that was inspected."""
     names = names_of(guest)
     return Report(disk=names[0], disks=names, inspection=inspection, seconds=seconds)
 
 
-def failed(guest: Any, error: Exception, seconds: float) -> Report:
+def failed(guest: Guest, error: Exception, seconds: float) -> Report:
     """Make the report of a guest that was not: one line that begins with its first disk's name."""
     log.debug("inspecting %r failed", guest, exc_info=error)
     names = names_of(guest)
