@@ -19,35 +19,15 @@ from guestkit._archive import Damaged
 from guestkit._decompress import CHUNK, Meter, Source, decompressed, errors_of
 from guestkit._ovf import disks_in, several, shown
 from guestkit.errors import Error
+from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
-
-#: What `probe` calls the content of a file that can be unpacked.
-PACKED = ("gzip", "xz", "zstd", "bzip2", "tar")
 
 _LAYERS = 3  # a compressed archive of compressed disks
 _SPARE = 1 << 30  # bytes that the file system of temporary files keeps
 _UNPACKED = "unpacked"  # what is inside a file that is no archive
 _ZEROS = bytes(CHUNK)
-
-
-@dataclass(frozen=True, slots=True)
-class UnpackLimits:
-    """How a packed disk is unpacked.
-
-    Attributes:
-        size: how large it may become, in bytes; all disks of an archive together
-        seconds: how long that may take
-        member: the name of the one file of an archive that is wanted; None: all disks of its guest
-    """
-
-    size: int = 256 << 30
-    seconds: float = 3600.0
-    member: StrOrBytesPath | None = None
-
-
-UNPACK = UnpackLimits()
 
 
 @dataclass(frozen=True, slots=True)

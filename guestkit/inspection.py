@@ -5,11 +5,9 @@ Every text in it is the guest's: hostile.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from guestkit.generated import values
@@ -150,6 +148,9 @@ class Inspection(values.Inspection):
 
 def json_schema() -> Mapping[str, Any]:
     """Return the JSON schema of `Inspection.to_dict`."""
+    import json  # whoever asks for no schema need not load these
+    from importlib import resources
+
     text = (
         resources.files("guestkit.generated").joinpath("inspection.schema.json").read_text(encoding="utf-8")
     )

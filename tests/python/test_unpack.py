@@ -31,9 +31,10 @@ from guestkit import (
     convert,
 )
 from guestkit._decompress import Meter
+from guestkit._unpacking import unpacked
 from guestkit.cli import main
 from guestkit.images import packed_by
-from guestkit.unpack import UNPACK, unpacked
+from guestkit.unpack import UNPACK
 from tests.images.archives import Drive, extended, header, ovf, padded, tar
 
 MIB = 1 << 20
