@@ -63,8 +63,8 @@ __all__ = [
     "under",
 ]
 
-#: Where the names are that are loaded when they are first used: asyncio would cost each blocking program, and
-#: each command of the command line, as much as all else here.
+#: The names that are loaded when they are first used, and where they are. asyncio costs as much as all else
+#: here, and a blocking program or a command does not need it.
 _LATER = {
     "AsyncDiskConverter": "guestkit.aio.convert",
     "AsyncGuestfs": "guestkit.aio",
@@ -75,8 +75,7 @@ _LATER = {
     "set_executor": "guestkit.aio",
 }
 
-
-if not TYPE_CHECKING:  # for which every name would be there
+if not TYPE_CHECKING:  # a type checker would believe in every name
 
     def __getattr__(name):
         if name in ("aio", "convert"):

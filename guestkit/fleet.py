@@ -128,7 +128,10 @@ class Job:
         self.options.native()  # complains of nonsense before anything runs
 
     def handle_options(self) -> dict[str, Any]:
-        """Return them: the limit of the handle's one call is the guest's; a kill can lose nothing."""
+        """Return the options of a guest's own handle, whose one call has all the guest's time.
+
+        The disks are only read, so that a kill can lose nothing.
+        """
         return {"appliance": "inspection", **self.handle, "call_timeout": self.timeout, "cancel_grace": 0.0}
 
     def run(self, handle: Guestfs, guest: Guest, step: Callable[[str], object] | None = None) -> Inspection:
@@ -172,7 +175,12 @@ def one(
         blocksize=blocksize,
         unpack=unpack,
     )
-    options = InspectOptions(parts=parts, keys=tuple(keys), mode=mode, opening=opening)
+    options = InspectOptions(
+        parts=parts if isinstance(parts, Collection) else tuple(parts),  # an iterator serves one guest only
+        keys=tuple(keys),
+        mode=mode,
+        opening=opening,
+    )
     return One(disk, Job(options, verify, timeout, handle), step)
 
 
@@ -247,7 +255,7 @@ def _number(concurrency: int | Literal["auto"]) -> int:
 def taking(asked: Callable[P, A]) -> Callable[[Callable[[A], T]], Callable[P, T]]:
     """Have a function take the arguments of `asked`, and get what that makes of them.
 
-    So that a blocking function and its awaited twin have one list of arguments.
+    A blocking function and its awaited twin share one list of arguments this way.
     """
 
     def decorate(function: Callable[[A], T]) -> Callable[P, T]:

@@ -386,6 +386,20 @@ def test_wrong_arguments_are_refused_by_the_call_itself(ask: Any, wrong: dict[st
         ask(["disk"], **wrong)  # not awaited, not iterated
 
 
+def test_an_iterator_of_parts_or_keys_serves_for_every_guest(
+    monkeypatch: pytest.MonkeyPatch, fleet: Fleet
+) -> None:
+    given = []
+
+    def inspect_disks(self: Guestfs, disks: Any, options: InspectOptions) -> Inspection:
+        given.append((list(options.parts), list(options.keys)))
+        return FULL
+
+    monkeypatch.setattr(Guestfs, "_inspect_disks", inspect_disks)
+    fleet.run(["a", "b"], parts=iter(["users"]), keys=iter([Key("secret")]))
+    assert given == [(["users"], [Key("secret")])] * 2
+
+
 def test_leaving_the_loop_early_ends_what_runs(monkeypatch: pytest.MonkeyPatch, outcome: Any) -> None:
     stuck = threading.Event()
     ended = threading.Event()

@@ -49,6 +49,13 @@ def test_an_awaited_method_has_the_signature_of_its_blocking_twin(name: str) -> 
     assert [one[:3] for one in awaited[len(blocking) :]] == more
 
 
+def test_the_constructors_take_the_same_limits_and_options() -> None:
+    awaited, blocking = parameters(AsyncGuestfs.__init__), parameters(Guestfs.__init__)
+    assert [one for one in awaited if one[0] != "executor"] == [
+        one for one in blocking if one[0] != "close_on_exit"
+    ]
+
+
 def test_every_method_has_its_twin() -> None:
     assert len(TWINS) >= 588 + len(WITHOUT_TURN)
     blocking = {name for name in vars(Guestfs) if not name.startswith("_")}
