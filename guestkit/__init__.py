@@ -3,8 +3,9 @@
 `Guestfs` is a libguestfs handle with every action as a method; `AsyncGuestfs` is the same for asyncio.
 """
 
-from guestkit.aio import AsyncGuestfs, EventMessage, EventStream, set_executor
-from guestkit.convert import AsyncDiskConverter, ConversionResult, DiskConverter
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from guestkit.errors import (
     ApplianceCrashed,
     ApplianceKilled,
@@ -22,6 +23,11 @@ from guestkit.handle import Guestfs, set_appliance_limit
 from guestkit.images import ImageInfo, probe, under
 from guestkit.inspection import Inspection, Key
 from guestkit.unpack import UnpackLimits
+
+if TYPE_CHECKING:
+    from guestkit.aio import AsyncGuestfs, EventMessage, EventStream, set_executor
+    from guestkit.aio.convert import AsyncDiskConverter
+    from guestkit.convert import ConversionResult, DiskConverter
 
 __version__ = "0.4.0"
 
@@ -56,3 +62,29 @@ __all__ = [
     "structs",
     "under",
 ]
+
+#: The names that are loaded when they are first used, and where they are. asyncio costs as much as all else
+#: here, and a blocking program or a command does not need it.
+_LATER = {
+    "AsyncDiskConverter": "guestkit.aio.convert",
+    "AsyncGuestfs": "guestkit.aio",
+    "ConversionResult": "guestkit.convert",
+    "DiskConverter": "guestkit.convert",
+    "EventMessage": "guestkit.aio",
+    "EventStream": "guestkit.aio",
+    "set_executor": "guestkit.aio",
+}
+
+if not TYPE_CHECKING:  # a type checker would believe in every name
+
+    def __getattr__(name):
+        if name in ("aio", "convert"):
+            return import_module(f"guestkit.{name}")
+        if name not in _LATER:
+            raise AttributeError(f"module 'guestkit' has no attribute {name!r}")
+        found = getattr(import_module(_LATER[name]), name)
+        globals()[name] = found  # the next time it is there
+        return found
+
+    def __dir__():
+        return sorted({*globals(), *_LATER, "aio", "convert"})

@@ -6,7 +6,6 @@ print(result["success"], result["output_size"])
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import json
@@ -17,19 +16,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from guestkit import _native
-from guestkit._executor import run_in_executor, shared_executor
-from guestkit.aio import _until_done
 from guestkit.errors import Error
 from guestkit.images import Backing, ImageInfo, InUse, OpenOptions, plain_disks, probe
 from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
-
-T = TypeVar("T")
 
 #: Called with the part that is done, 0.0 to 1.0.
 Progress = Callable[[float], object]
@@ -60,6 +55,14 @@ class DiskConverter:
     unless `backing` permits it.
     """
 
+    # How the awaited twin differs (guestkit/aio/convert.py).
+
+    def _begin(self, op: str) -> Job:
+        return Job(op)
+
+    def _telling(self, progress: Progress | None) -> Progress | None:
+        return progress
+
     def convert(
         self,
         source: StrOrBytesPath,
@@ -86,7 +89,8 @@ class DiskConverter:
         in_use: likewise; a copy of a disk that is being written is no disk of any moment
         """
         opening = OpenOptions(format=source_format, backing=backing, in_use=in_use, unpack=unpack)
-        return _Job("convert").convert(source, output, format, compress, flatten, progress, opening)
+        job = self._begin("convert")
+        return job.convert(source, output, format, compress, flatten, self._telling(progress), opening)
 
     def detect_format(self, image: StrOrBytesPath) -> str:
         """Return QEMU's name of the format that the file begins like."""
@@ -101,7 +105,7 @@ class DiskConverter:
         unpack: UnpackLimits | None = UNPACK,
     ) -> dict[str, Any]:
         """Return what `qemu-img info --output=json` says of the image."""
-        job = _Job("get_info")
+        job = self._begin("get_info")
         return job.info(image, OpenOptions(format=format, backing=backing, unpack=unpack))
 
     def create_disk(
@@ -119,7 +123,7 @@ class DiskConverter:
         size: in bytes; None: that of the backing file
         backing_file: what is read where the disk has not been written to; its format is to be stated
         """
-        job = _Job("create_disk")
+        job = self._begin("create_disk")
         return job.create(path, size, format, preallocation, backing_file, backing_format)
 
     def resize(
@@ -135,7 +139,7 @@ class DiskConverter:
 
         shrink: True: what lies behind the new end is lost
         """
-        job = _Job("resize")
+        job = self._begin("resize")
         with job.checked(path, OpenOptions(readonly=False, format=format, backing=backing)) as disk:
             words = ["resize", "-q", "-f", disk.info.format, *(["--shrink"] if shrink else [])]
             job.run([*words, disk.path, str(_size("resize", size))])
@@ -155,7 +159,7 @@ class DiskConverter:
         """
         if repair not in (None, "leaks", "all"):
             raise ValueError(f'check() argument \'repair\' must be "leaks", "all" or None, not {repair!r}')
-        job = _Job("check")
+        job = self._begin("check")
         opening = OpenOptions(readonly=repair is None, format=format, backing=backing)
         with job.checked(path, opening) as disk:
             words = [
@@ -174,110 +178,6 @@ class DiskConverter:
         return found | {"filename": os.fsdecode(path), "clean": clean}
 
 
-class AsyncDiskConverter:
-    """`DiskConverter` for asyncio: every method a coroutine function with the same arguments.
-
-    A cancel ends qemu-img and removes what it has written; it is raised when that is done.
-    """
-
-    def __init__(self) -> None:
-        self._blocking = DiskConverter()
-
-    async def convert(
-        self,
-        source: StrOrBytesPath,
-        output: StrOrBytesPath,
-        format: str = "qcow2",
-        compress: bool = False,
-        flatten: bool = True,
-        progress: Progress | None = None,
-        *,
-        source_format: str | None = None,
-        backing: Backing = "refuse",
-        in_use: InUse = "refuse",
-        unpack: UnpackLimits | None = UNPACK,
-    ) -> ConversionResult:
-        """As `DiskConverter.convert`; progress is called on the loop's thread."""
-        loop = asyncio.get_running_loop()
-        job = _Job("convert")
-
-        def tell(part: float) -> None:
-            if progress is not None:
-                with contextlib.suppress(RuntimeError):  # the loop is closed
-                    loop.call_soon_threadsafe(progress, part)
-
-        opening = OpenOptions(format=source_format, backing=backing, in_use=in_use, unpack=unpack)
-        return await _in_thread(
-            lambda: job.convert(source, output, format, compress, flatten, tell, opening),
-            job.cancel,
-        )
-
-    async def detect_format(self, image: StrOrBytesPath) -> str:
-        """As `DiskConverter.detect_format`."""
-        return await _in_thread(lambda: self._blocking.detect_format(image))
-
-    async def get_info(
-        self,
-        image: StrOrBytesPath,
-        format: str | None = None,
-        *,
-        backing: Backing = "refuse",
-        unpack: UnpackLimits | None = UNPACK,
-    ) -> dict[str, Any]:
-        """As `DiskConverter.get_info`."""
-        job = _Job("get_info")
-        opening = OpenOptions(format=format, backing=backing, unpack=unpack)
-        return await _in_thread(lambda: job.info(image, opening), job.cancel)
-
-    async def create_disk(
-        self,
-        path: StrOrBytesPath,
-        size: int | None = None,
-        format: str = "qcow2",
-        *,
-        preallocation: Preallocation = "off",
-        backing_file: StrOrBytesPath | None = None,
-        backing_format: str | None = None,
-    ) -> ImageInfo:
-        """As `DiskConverter.create_disk`."""
-        job = _Job("create_disk")
-        return await _in_thread(
-            lambda: job.create(path, size, format, preallocation, backing_file, backing_format), job.cancel
-        )
-
-    async def resize(
-        self,
-        path: StrOrBytesPath,
-        size: int,
-        format: str,
-        *,
-        shrink: bool = False,
-        backing: Backing = "refuse",
-    ) -> ImageInfo:
-        """As `DiskConverter.resize`; it is not cancelled half-way."""
-        return await _in_thread(
-            lambda: self._blocking.resize(path, size, format, shrink=shrink, backing=backing)
-        )
-
-    async def check(
-        self,
-        path: StrOrBytesPath,
-        format: str,
-        *,
-        repair: Literal["leaks", "all"] | None = None,
-        backing: Backing = "refuse",
-    ) -> dict[str, Any]:
-        """As `DiskConverter.check`; it is not cancelled half-way."""
-        return await _in_thread(lambda: self._blocking.check(path, format, repair=repair, backing=backing))
-
-
-async def _in_thread(function: Callable[[], T], cancel: Callable[[], object] = lambda: None) -> T:
-    """Run the function on guestkit's threads; a cancel waits until it has ended."""
-    outcome = run_in_executor(asyncio.get_running_loop(), shared_executor(), function)
-    await _until_done(outcome, cancel)
-    return outcome.result()
-
-
 class _Disk:
     """A disk that was checked and is held open."""
 
@@ -287,7 +187,7 @@ class _Disk:
         self.path = f"/proc/{os.getpid()}/fd/{descriptor}"
 
 
-class _Job:
+class Job:
     """One run of qemu-img, which another thread may end."""
 
     def __init__(self, op: str) -> None:

@@ -84,7 +84,8 @@ class CallTimeout(Error, TimeoutError):  # type: ignore[misc]  # OSError.errno m
 
     Attributes:
         seconds: the time it was given
-        clock: which limit it was: "launch_timeout", "call_timeout" or "queue_timeout"
+        clock: which limit it was: "launch_timeout", "call_timeout", "queue_timeout", "admission_timeout" or
+            "close_timeout"
         console: the last lines that the appliance and libguestfs wrote: hostile text, escape it
     """
 

@@ -10,39 +10,24 @@ A disk that fails spoils nothing: its report says why. Disks are only read.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import logging
-import os
-import random
 import threading
 import time
-from collections.abc import (
-    AsyncGenerator,
-    Callable,
-    Collection,
-    Generator,
-    Iterable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
+from guestkit._asked import TIMEOUT, Guest, Job, Many, One, many, names_of, one, taking
 from guestkit.errors import Error, LaunchError
 from guestkit.handle import Guestfs
-from guestkit.images import Backing, InUse, OpenOptions
-from guestkit.inspection import DEFAULT_PARTS, Inspection, Key, Mode, Part, path_list
-from guestkit.unpack import UNPACK, UnpackLimits
+from guestkit.inspection import Inspection
 
-if TYPE_CHECKING:
-    from _typeshed import StrOrBytesPath
+__all__ = ["TIMEOUT", "Failure", "FleetProgress", "Report", "inspect", "inspect_many"]
 
 log = logging.getLogger("guestkit")
-
-#: How long a disk may take by default, in seconds: a launch under emulation and inspect_os of a large guest.
-TIMEOUT = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,53 +90,8 @@ class FleetProgress:
     steps: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """How to inspect one guest; goes to other processes."""
-
-    parts: Collection[Part]
-    keys: Sequence[Key]
-    mode: Mode
-    verify: bool | float
-    timeout: float | None
-    opening: OpenOptions
-    handle: Mapping[str, Any] = field(default_factory=dict)
-
-    def options(self) -> dict[str, Any]:
-        """For the handle: the limit of its one call is the disk's; a kill can lose nothing."""
-        return {"appliance": "inspection", **self.handle, "call_timeout": self.timeout, "cancel_grace": 0.0}
-
-    def run(self, handle: Guestfs, guest: Any, step: Callable[[str], object] | None = None) -> Inspection:
-        # The share of disks that are verified needs no secrecy.
-        verify = self.verify if isinstance(self.verify, bool) else random.random() < self.verify
-        return handle._inspect_disks(
-            path_list(guest),
-            parts=self.parts,
-            keys=self.keys,
-            mode=self.mode,
-            verify=verify,
-            step=step,
-            opening=self.opening,
-        )
-
-
-def inspect(
-    disk: StrOrBytesPath | Sequence[StrOrBytesPath],
-    *,
-    parts: Collection[Part] = DEFAULT_PARTS,
-    keys: Iterable[Key] = (),
-    mode: Mode = "auto",
-    verify: bool | float = False,
-    timeout: float | None = TIMEOUT,
-    format: str | None = None,
-    backing: Backing = "refuse",
-    protocols: Iterable[str] = ("file",),
-    in_use: InUse = "allow",
-    blocksize: int | None = None,
-    unpack: UnpackLimits | None = UNPACK,
-    step: Callable[[str], object] | None = None,
-    **handle: Any,
-) -> Inspection:
+@taking(one)
+def inspect(asked: One) -> Inspection:
     """Tell what is on a guest's disk, or on all its disks, in an appliance of its own.
 
     The disks are opened for reading. Raises Error when nothing can be told; what fails in part is told in the
@@ -167,31 +107,12 @@ def inspect(
     step: called with what is being done
     handle: options of `Guestfs`
     """
-    opening = _opening(format, backing, protocols, in_use, blocksize, unpack)
-    job = _Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
-    with Guestfs(**job.options()) as g:
-        return job.run(g, disk, step)
+    with Guestfs(**asked.job.handle_options()) as g:
+        return asked.job.run(g, asked.guest, asked.step)
 
 
-def inspect_many(
-    disks: Iterable[StrOrBytesPath | Sequence[StrOrBytesPath]],
-    *,
-    concurrency: int | Literal["auto"] = "auto",
-    parts: Collection[Part] = DEFAULT_PARTS,
-    keys: Iterable[Key] = (),
-    mode: Mode = "auto",
-    verify: bool | float = False,
-    timeout: float | None = TIMEOUT,
-    format: str | None = None,
-    backing: Backing = "refuse",
-    protocols: Iterable[str] = ("file",),
-    in_use: InUse = "allow",
-    blocksize: int | None = None,
-    unpack: UnpackLimits | None = UNPACK,
-    progress: Callable[[FleetProgress], object] | None = None,
-    jobs_executor: Executor | None = None,
-    **handle: Any,
-) -> Generator[Report, None, None]:
+@taking(many)
+def inspect_many(asked: Many) -> Generator[Report, None, None]:
     """Inspect many guests, several at once; yield a report for each as it comes.
 
     A guest is a disk, or a sequence of all its disks. Leaving the loop early ends what runs.
@@ -205,73 +126,27 @@ def inspect_many(
     parts, keys, mode, verify, handle: as in `inspect`; so are format, backing, protocols, in_use, blocksize,
         unpack
     """
-    opening = _opening(format, backing, protocols, in_use, blocksize, unpack)
-    job = _Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
-    if jobs_executor is not None:
-        limit = None if concurrency == "auto" else _at_once(concurrency)
-        yield from _on_executor(jobs_executor, limit, disks, _Elsewhere(job), _Local(job, progress).told)
+    tally = Tally(asked.progress)
+    if asked.executor is not None:
+        yield from _on_executor(asked.executor, functools.partial(elsewhere, asked.job), asked, tally)
         return
-    at_once = _at_once(concurrency)
-    local = _Local(job, progress)
-    with ThreadPoolExecutor(at_once, thread_name_prefix="guestkit-fleet") as threads:
+    local = _Local(asked.job, tally)
+    with ThreadPoolExecutor(asked.at_once, thread_name_prefix="guestkit-fleet") as threads:
         try:
-            yield from _on_executor(threads, at_once, disks, local.report, local.told)
+            yield from _on_executor(threads, local.report, asked, tally)
         finally:
             local.end()
 
 
-def _opening(
-    format: str | None,
-    backing: Backing,
-    protocols: Iterable[str],
-    in_use: InUse,
-    blocksize: int | None,
-    unpack: UnpackLimits | None,
-) -> OpenOptions:
-    """Make a value that other processes can get, and complain of nonsense before anything runs."""
-    opening = OpenOptions(
-        format=format,
-        backing=backing,
-        protocols=protocols if isinstance(protocols, str) else tuple(protocols),
-        in_use=in_use,
-        blocksize=blocksize,
-        unpack=unpack,
-    )
-    opening.native("inspect")
-    return opening
-
-
-def _at_once(concurrency: int | Literal["auto"]) -> int:
-    if concurrency == "auto":
-        return len(os.sched_getaffinity(0))
-    if isinstance(concurrency, bool) or not isinstance(concurrency, int):
-        raise TypeError(f'concurrency must be a number or "auto", not {concurrency!r}')
-    if concurrency < 1:
-        raise ValueError(f"concurrency must be at least 1, not {concurrency}")
-    return concurrency
-
-
 def _on_executor(
-    executor: Executor,
-    at_once: int | None,
-    guests: Iterable[Any],
-    report: Callable[[Any], Report],
-    told: Callable[[Report], Report],
+    executor: Executor, report: Callable[[Guest], Report], asked: Many, tally: Tally
 ) -> Generator[Report, None, None]:
-    """Yield the reports of what the executor does, at most so many at once in it, each told before."""
-    running: dict[Future[Report], Any] = {}
-    waiting = iter(guests)
+    running: dict[Future[Report], Guest] = {}
+    waiting = iter(asked.guests)
     try:
         while True:
-            while at_once is None or len(running) < at_once:
-                try:
-                    guest = next(waiting)
-                except StopIteration:
-                    break
-                try:
-                    running[executor.submit(report, guest)] = guest
-                except Exception as error:  # an executor that is broken or shut down
-                    yield told(failed(guest, error, 0.0))
+            for guest in islice(waiting, asked.room(len(running))):
+                running[_submitted(executor, report, guest)] = guest
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -280,47 +155,43 @@ def _on_executor(
                     outcome = future.result()
                 except Exception as error:  # the process died, or the result does not pickle
                     outcome = failed(guest, error, 0.0)
-                yield told(outcome)
+                yield tally.told(outcome)
     finally:
         for future in running:
             future.cancel()
 
 
-class _Local:
-    """Guests that are inspected on this process' threads, and what is being done with each."""
+def _submitted(executor: Executor, report: Callable[[Guest], Report], guest: Guest) -> Future[Report]:
+    try:
+        return executor.submit(report, guest)
+    except Exception as error:  # it is broken or shut down
+        refused: Future[Report] = Future()
+        refused.set_exception(error)
+        return refused
 
-    def __init__(self, job: _Job, progress: Callable[[FleetProgress], object] | None) -> None:
-        self._job = job
+
+class Tally:
+    """How far a fleet is: how many reports are there, and what is being done with each guest. Thread-safe."""
+
+    def __init__(self, progress: Callable[[FleetProgress], object] | None) -> None:
         self._progress = progress
         self._lock = threading.Lock()
-        self._handles: set[Guestfs] = set()
         self._steps: dict[str, str] = {}
         self._done = 0
-        self._ended = False
 
-    def report(self, guest: Any) -> Report:
-        begun = time.monotonic()
-        name = _names(guest)[0]
-        try:
-            with Guestfs(**self._job.options()) as g:
-                try:
-                    with self._lock:
-                        self._handles.add(g)
-                        if self._ended:
-                            g.terminate()
-                    step = None if self._progress is None else lambda text: self._step(name, text)
-                    return succeeded(guest, self._job.run(g, guest, step), time.monotonic() - begun)
-                finally:
-                    with self._lock:
-                        self._handles.discard(g)
-                        self._steps.pop(name, None)
-        except Exception as error:
-            return failed(guest, error, time.monotonic() - begun)
+    def following(self, guest: Guest) -> Callable[[str], object] | None:
+        """Return what is to be told of the steps; None: nobody wants to know."""
+        return None if self._progress is None else functools.partial(self._step, names_of(guest)[0])
 
     def _step(self, name: str, text: str) -> None:
         with self._lock:
             self._steps[name] = text
         self._tell()
+
+    def ended(self, guest: Guest) -> None:
+        """Nothing is being done with it any more."""
+        with self._lock:
+            self._steps.pop(names_of(guest)[0], None)
 
     def told(self, report: Report) -> Report:
         """Count a report that is there."""
@@ -335,6 +206,35 @@ class _Local:
                 progress = FleetProgress(done=self._done, steps=dict(self._steps))
             self._progress(progress)
 
+
+class _Local:
+    """Guests that are inspected on this process' threads."""
+
+    def __init__(self, job: Job, tally: Tally) -> None:
+        self._job = job
+        self._tally = tally
+        self._lock = threading.Lock()
+        self._handles: set[Guestfs] = set()
+        self._ended = False
+
+    def report(self, guest: Guest) -> Report:
+        begun = time.monotonic()
+        try:
+            with Guestfs(**self._job.handle_options()) as g:
+                try:
+                    with self._lock:
+                        self._handles.add(g)
+                        if self._ended:
+                            g.terminate()
+                    found = self._job.run(g, guest, self._tally.following(guest))
+                finally:
+                    with self._lock:
+                        self._handles.discard(g)
+                    self._tally.ended(guest)
+        except Exception as error:
+            return failed(guest, error, time.monotonic() - begun)
+        return succeeded(guest, found, time.monotonic() - begun)
+
     def end(self) -> None:
         """Kill what still runs: nobody waits for it any more."""
         with self._lock:
@@ -343,149 +243,24 @@ class _Local:
                 handle.terminate()
 
 
-@dataclass(frozen=True, slots=True)
-class _Elsewhere:
-    """What another process runs for a guest."""
-
-    job: _Job
-
-    def __call__(self, guest: Any) -> Report:
-        return _Local(self.job, None).report(guest)
+def elsewhere(job: Job, guest: Guest) -> Report:
+    """Inspect a guest in another process."""
+    return _Local(job, Tally(None)).report(guest)
 
 
-async def inspect_async(
-    disk: StrOrBytesPath | Sequence[StrOrBytesPath],
-    *,
-    parts: Collection[Part] = DEFAULT_PARTS,
-    keys: Iterable[Key] = (),
-    mode: Mode = "auto",
-    verify: bool | float = False,
-    timeout: float | None = TIMEOUT,
-    format: str | None = None,
-    backing: Backing = "refuse",
-    protocols: Iterable[str] = ("file",),
-    in_use: InUse = "allow",
-    blocksize: int | None = None,
-    unpack: UnpackLimits | None = UNPACK,
-    step: Callable[[str], object] | None = None,
-    **handle: Any,
-) -> Inspection:
-    """Tell what is on a guest's disk, or on all its disks: as `guestkit.inspect`; step is called on the loop.
-
-    A cancel ends it and waits until it has ended.
-    """
-    opening = _opening(format, backing, protocols, in_use, blocksize, unpack)
-    job = _Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
-    return await _inspect_async(job, disk, step)
+# ---- reports
 
 
-async def _inspect_async(job: _Job, guest: Any, step: Callable[[str], object] | None) -> Inspection:
-    from guestkit.aio import AsyncGuestfs  # which has these functions
-
-    loop = asyncio.get_running_loop()
-
-    def on_thread(text: str) -> None:
-        assert step is not None
-        loop.call_soon_threadsafe(step, text)
-
-    async with AsyncGuestfs(**job.options()) as g:
-        return await g._submit(
-            "inspect_disks", lambda handle: job.run(handle, guest, None if step is None else on_thread)
-        )
-
-
-async def inspect_many_async(
-    disks: Iterable[StrOrBytesPath | Sequence[StrOrBytesPath]],
-    *,
-    concurrency: int | Literal["auto"] = "auto",
-    parts: Collection[Part] = DEFAULT_PARTS,
-    keys: Iterable[Key] = (),
-    mode: Mode = "auto",
-    verify: bool | float = False,
-    timeout: float | None = TIMEOUT,
-    format: str | None = None,
-    backing: Backing = "refuse",
-    protocols: Iterable[str] = ("file",),
-    in_use: InUse = "allow",
-    blocksize: int | None = None,
-    unpack: UnpackLimits | None = UNPACK,
-    progress: Callable[[FleetProgress], object] | None = None,
-    jobs_executor: Executor | None = None,
-    **handle: Any,
-) -> AsyncGenerator[Report, None]:
-    """Inspect many guests, several at once; yield a report for each as it comes.
-
-    As `guestkit.inspect_many`; progress is called on the loop. Leaving the loop early
-    (`contextlib.aclosing` says when) or a cancel ends what runs and waits until it has ended; what runs on a
-    jobs_executor ends by its time-out.
-    """
-    opening = _opening(format, backing, protocols, in_use, blocksize, unpack)
-    job = _Job(parts, tuple(keys), mode, verify, timeout, opening, handle)
-    at_once = None if jobs_executor is not None and concurrency == "auto" else _at_once(concurrency)
-    steps: dict[str, str] = {}
-    done = 0
-
-    def tell() -> None:
-        if progress is not None:
-            progress(FleetProgress(done=done, steps=dict(steps)))
-
-    def on_step(name: str, text: str) -> None:
-        steps[name] = text
-        tell()
-
-    async def report(guest: Any) -> Report:
-        begun = time.monotonic()
-        name = _names(guest)[0]
-
-        try:
-            if jobs_executor is not None:
-                return await asyncio.wrap_future(jobs_executor.submit(_Elsewhere(job), guest))
-            step = None if progress is None else functools.partial(on_step, name)
-            found = await _inspect_async(job, guest, step)
-            return succeeded(guest, found, time.monotonic() - begun)
-        except Exception as error:
-            return failed(guest, error, time.monotonic() - begun)
-        finally:
-            steps.pop(name, None)
-
-    running: set[asyncio.Task[Report]] = set()
-    waiting = iter(disks)
-    try:
-        while True:
-            while at_once is None or len(running) < at_once:
-                try:
-                    guest = next(waiting)
-                except StopIteration:
-                    break
-                running.add(asyncio.create_task(report(guest)))
-            if not running:
-                return
-            ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in ended:
-                done += 1
-                tell()
-                yield task.result()
-    finally:
-        for task in running:
-            task.cancel()
-        if running:
-            await asyncio.wait(running)
-
-
-def _names(guest: Any) -> tuple[str, ...]:
-    return tuple(os.fsdecode(disk) for disk in path_list(guest)) or ("",)
-
-
-def succeeded(guest: Any, inspection: Inspection, seconds: float) -> Report:
+def succeeded(guest: Guest, inspection: Inspection, seconds: float) -> Report:
     """Make the report of a guest that was inspected."""
-    names = _names(guest)
+    names = names_of(guest)
     return Report(disk=names[0], disks=names, inspection=inspection, seconds=seconds)
 
 
-def failed(guest: Any, error: Exception, seconds: float) -> Report:
+def failed(guest: Guest, error: Exception, seconds: float) -> Report:
     """Make the report of a guest that was not: one line that begins with its first disk's name."""
     log.debug("inspecting %r failed", guest, exc_info=error)
-    names = _names(guest)
+    names = names_of(guest)
     failure = Failure(
         kind=type(error).__name__,
         message=_naming(names[0] or "''", error),

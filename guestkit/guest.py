@@ -63,8 +63,8 @@ def open_guest(
 ) -> Generator[Guestfs, None, None]:
     """Launch an appliance with the disk or disks, and mount the filesystems of the guest's operating system.
 
-    What the block has written is on the disk when the context ends without an exception, or that raises
-    Error.
+    Once the context has ended without an exception, what the block has written is on the disk. The end of the
+    context raises Error if that fails.
 
     root, keys: as in `mount_guest`
     readonly, format, backing, protocols, in_use, blocksize, unpack: as in `Guestfs.open_disks`

@@ -21,17 +21,8 @@ from guestkit.errors import ApplianceKilled, Error, HandleClosed
 from guestkit.events import Event, EventCallback
 from guestkit.files import SMALL_FILE, Extracted, GuestFile
 from guestkit.generated.values import LaunchInfo
-from guestkit.inspection import (
-    DEFAULT_PARTS,
-    Inspection,
-    Key,
-    Mode,
-    Part,
-    is_automatic,
-    native_keys,
-    parts_number,
-    path_list,
-)
+from guestkit.images import Backing, ImageInfo, InUse, OpenOptions
+from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part, path_list
 from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
@@ -183,13 +174,13 @@ class Guestfs(_native.Handle):
         *,
         readonly: bool = True,
         format: StrOrBytesPath | None = None,
-        backing: images.Backing = "refuse",
+        backing: Backing = "refuse",
         protocols: Iterable[StrOrBytesPath] = ("file",),
         snapshot: StrOrBytesPath | None = None,
-        in_use: images.InUse = "allow",
+        in_use: InUse = "allow",
         blocksize: int | None = None,
         unpack: UnpackLimits | None = UNPACK,
-    ) -> images.ImageInfo:
+    ) -> ImageInfo:
         """Add a disk that somebody else has written, before `launch`; tell what it is.
 
         guestkit reads the headers itself, and QEMU opens nothing but what is permitted here. A disk that is
@@ -213,7 +204,7 @@ class Guestfs(_native.Handle):
             readonly and no format is stated. None: it is refused; so is an OVA of several disks, for which
             there is `open_disks`
         """
-        options = images.OpenOptions(
+        options = OpenOptions(
             readonly=readonly,
             format=format,
             backing=backing,
@@ -231,18 +222,18 @@ class Guestfs(_native.Handle):
         *,
         readonly: bool = True,
         format: StrOrBytesPath | None = None,
-        backing: images.Backing = "refuse",
+        backing: Backing = "refuse",
         protocols: Iterable[StrOrBytesPath] = ("file",),
-        in_use: images.InUse = "allow",
+        in_use: InUse = "allow",
         blocksize: int | None = None,
         unpack: UnpackLimits | None = UNPACK,
-    ) -> list[images.ImageInfo]:
+    ) -> list[ImageInfo]:
         """Add all disks of a guest, before `launch`: a disk, a sequence of them, an OVA of several.
 
         Returns what they are, in the order in which they were added: the guest's own, where an OVA tells it.
         The arguments are those of `open_disk`.
         """
-        options = images.OpenOptions(
+        options = OpenOptions(
             readonly=readonly,
             format=format,
             backing=backing,
@@ -273,31 +264,21 @@ class Guestfs(_native.Handle):
         is the time for all of it, of which each part has its share; without it, no part has a limit. The
         arguments are those of `guestkit.inspect`.
         """
-        opening = images.OpenOptions()  # of nothing
-        return self._inspect_disks(
-            (), parts=parts, keys=keys, mode=mode, verify=verify, step=step, opening=opening
-        )
+        options = InspectOptions(parts=parts, keys=keys, mode=mode, verify=verify, step=step)
+        return self._inspect_disks((), options)
 
-    def _inspect_disks(
-        self,
-        disks: Sequence[StrOrBytesPath],
-        *,
-        parts: Collection[Part],
-        keys: Iterable[Key],
-        mode: Mode,
-        verify: bool,
-        step: Callable[[str], object] | None,
-        opening: images.OpenOptions,
-    ) -> Inspection:
+    def _inspect_disks(self, disks: Sequence[StrOrBytesPath], options: InspectOptions) -> Inspection:
         """Add the disks, launch, inspect; without disks the handle is launched."""
-        how = opening.native("inspect")
-        what = (parts_number(parts), is_automatic(mode), verify, native_keys(keys), step)
+        native = options.native()
         begun = time.monotonic()
-        with images.disks_for(self, disks, opening, step=step) as plain, ExitStack() as names:
+        with (
+            images.disks_for(self, disks, options.opening, step=options.step) as plain,
+            ExitStack() as names,
+        ):
             for disk in plain:
                 names.enter_context(disk.named())
             spent = time.monotonic() - begun
-            found = super()._inspect([disk.path for disk in plain], *what, how, spent)
+            found = super()._inspect([disk.path for disk in plain], *native, spent)
         return Inspection.from_native(found)
 
     def read_small(self, path: StrOrBytesPath, *, limit: int = SMALL_FILE) -> bytes:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from guestkit import _native
 from guestkit.errors import Error
 from guestkit.generated.values import ImageExtent, ImageInfo, ImageReference, ImageSnapshot
-from guestkit.unpack import PACKED, UNPACK, UnpackLimits, unpacked
+from guestkit.unpack import PACKED, UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
@@ -198,6 +198,8 @@ def plain_disks(
             if options.unpack is None or not options.finds_packed(path):
                 disks.append(PlainDisk(path))
                 continue
+            from guestkit._unpacking import unpacked  # which others need not load
+
             name = os.fsdecode(path)
             try:
                 found = stack.enter_context(

@@ -5,11 +5,9 @@ Every text in it is the guest's: hostile.
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from guestkit.generated import values
@@ -28,6 +26,7 @@ from guestkit.generated.values import (
     User,
     WindowsFacts,
 )
+from guestkit.images import NativeOpening, OpenOptions
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
@@ -38,6 +37,7 @@ __all__ = [
     "Application",
     "Disk",
     "Filesystem",
+    "InspectOptions",
     "Inspection",
     "Kernel",
     "Key",
@@ -52,10 +52,8 @@ __all__ = [
     "UnopenedFilesystem",
     "User",
     "WindowsFacts",
-    "is_automatic",
     "json_schema",
     "native_keys",
-    "parts_number",
     "path_list",
 ]
 
@@ -103,6 +101,40 @@ class Key:
         return os.fsencode(self.device), secret, False
 
 
+#: `InspectOptions` for C++: parts, whether guestkit's own rules may be used, verify, keys, step, opening.
+NativeOptions = tuple[
+    int,
+    bool,
+    bool,
+    "tuple[tuple[bytes, bytes, bool], ...]",
+    "Callable[[str], object] | None",
+    NativeOpening,
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectOptions:
+    """What to find out, with which keys, and how the disks are opened: as `guestkit.inspect` says."""
+
+    parts: Collection[Part] = DEFAULT_PARTS
+    keys: Iterable[Key] = ()
+    mode: Mode = "auto"
+    verify: bool = False
+    step: Callable[[str], object] | None = None
+    opening: OpenOptions = field(default_factory=OpenOptions)
+
+    def native(self) -> NativeOptions:
+        """Return it for C++; for nonsense raise ValueError or TypeError, which names the argument."""
+        return (
+            _parts_number(self.parts),
+            _is_automatic(self.mode),
+            self.verify,
+            native_keys(self.keys),
+            self.step,
+            self.opening.native("inspect"),
+        )
+
+
 class Inspection(values.Inspection):
     __slots__ = ()
     __doc__ = values.Inspection.__doc__
@@ -116,6 +148,9 @@ class Inspection(values.Inspection):
 
 def json_schema() -> Mapping[str, Any]:
     """Return the JSON schema of `Inspection.to_dict`."""
+    import json  # whoever asks for no schema need not load these
+    from importlib import resources
+
     text = (
         resources.files("guestkit.generated").joinpath("inspection.schema.json").read_text(encoding="utf-8")
     )
@@ -123,7 +158,7 @@ def json_schema() -> Mapping[str, Any]:
     return schema
 
 
-def parts_number(parts: Iterable[str]) -> int:
+def _parts_number(parts: Iterable[str]) -> int:
     """Return the parts as the bindings take them. ValueError for an unknown part."""
     if isinstance(parts, (str, bytes)):
         raise TypeError(f"inspect() argument 'parts' must be a collection of names, not {parts!r}")
@@ -141,7 +176,7 @@ def native_keys(keys: Iterable[Key]) -> tuple[tuple[bytes, bytes, bool], ...]:
     return tuple(key._native() for key in keys)
 
 
-def is_automatic(mode: str) -> bool:
+def _is_automatic(mode: str) -> bool:
     """Tell whether guestkit's own rules may be used."""
     if mode not in get_args(Mode):
         raise ValueError(f'inspect() argument \'mode\' must be "auto" or "libguestfs", not {mode!r}')

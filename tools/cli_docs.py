@@ -87,6 +87,8 @@ def files() -> Iterator[tuple[str, str]]:
 
 def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     (action,) = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+    for command in action.choices.values():
+        command.complete()
     return dict(action.choices)
 
 
@@ -94,7 +96,7 @@ def document(commands: dict[str, argparse.ArgumentParser]) -> str:
     text = HEAD.format(status=EXIT_STATUS)
     for name, command in commands.items():
         said = command.format_help().removesuffix("\n").removesuffix(EXIT_STATUS).rstrip()
-        text += f"\n## {name}: {COMMANDS[name].SUMMARY}\n\n```text\n{said}\n```\n"
+        text += f"\n## {name}: {COMMANDS[name]}\n\n```text\n{said}\n```\n"
     return text
 
 

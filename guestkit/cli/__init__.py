@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import sys
-import traceback
 from collections.abc import Sequence
 
-from guestkit.cli.common import UsageError
-from guestkit.cli.ending import Terminated, ended_by_signals, notes
-from guestkit.cli.errors import sentence
 from guestkit.cli.parser import parse
-from guestkit.cli.screen import Screen, logging_to
-from guestkit.cli.text import printable
 
 __all__ = ["main"]
 
@@ -29,26 +20,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if os.environ.get("TMPDIR") == "":  # to supermin and other programs an empty one is a directory
         del os.environ["TMPDIR"]
     arguments = parse(argv)
-    screen = Screen(quiet=arguments.quiet, log_json=arguments.log_json)
-    verbosity = -1 if arguments.quiet else arguments.verbose
-    try:
-        with ended_by_signals(), logging_to(screen, verbosity):
-            status: int = arguments.run(arguments, screen)
-            sys.stdout.flush()
-    except KeyboardInterrupt as ended:
-        with contextlib.suppress(OSError):  # the terminal may be gone
-            screen.tell("info", ": ".join(["interrupted", *notes(ended)]))
-        return 128 + (ended.signal if isinstance(ended, Terminated) else signal.SIGINT)
-    except BrokenPipeError:
-        # The interpreter flushes once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except UsageError as error:
-        arguments.parser.error(str(error))
-    except Exception as error:
-        screen.tell("error", sentence(error))
-        if arguments.debug:
-            for line in "".join(traceback.format_exception(error)).splitlines():
-                print(printable(line), file=sys.stderr)
-        return 1
-    return status
+    from guestkit.cli.running import run  # what --help need not load
+
+    return run(arguments)

@@ -11,7 +11,6 @@ from guestkit.cli.ending import noting
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import printable
 
-SUMMARY = "build, list, check or remove the fast appliance"
 DESCRIPTION = """\
 The fast appliance: built once from the installed libguestfs, then used by itself. It lies in
 $GUESTKIT_CACHEDIR; if that is not set, in guestkit/appliance of the user's cache, and with --system in

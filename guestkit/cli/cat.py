@@ -12,7 +12,6 @@ from guestkit.cli.text import printable
 from guestkit.guest import read_chunks
 from guestkit.handle import Guestfs
 
-SUMMARY = "write a guest's files to stdout"
 DESCRIPTION = """\
 Write files of a guest to stdout: exactly to a pipe or file; on a terminal what is not visible is escaped."""
 EXAMPLES = (

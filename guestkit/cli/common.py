@@ -7,14 +7,16 @@ import contextlib
 import math
 from collections.abc import Generator
 from dataclasses import replace
-from typing import Protocol, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
-from guestkit.cli.screen import Screen
 from guestkit.guest import guest_path, open_guest
 from guestkit.handle import Guestfs
 from guestkit.images import Backing, InUse, under
 from guestkit.inspection import Key
 from guestkit.unpack import UNPACK, UnpackLimits
+
+if TYPE_CHECKING:
+    from guestkit.cli.screen import Screen
 
 #: QEMU's names of what guestkit reads and makes.
 FORMATS = ("raw", "qcow2", "qcow", "vmdk", "vdi", "vhdx", "vpc")
@@ -41,7 +43,6 @@ class Command(Protocol):
     """A module of this package that is a command."""
 
     __name__: str
-    SUMMARY: str
     DESCRIPTION: str
     EXAMPLES: tuple[str, ...]
 

@@ -13,7 +13,6 @@ from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable
 from guestkit.convert import DiskConverter
 
-SUMMARY = "write a disk into a new image"
 DESCRIPTION = """\
 Write a disk into a new image, by qemu-img, which opens only what guestkit has checked. OUTPUT appears when
 it is complete."""

@@ -9,7 +9,6 @@ from guestkit.cli.ending import noting
 from guestkit.cli.screen import Screen
 from guestkit.copying import copy_in, copy_out
 
-SUMMARY = "copy files out of a guest or into it"
 DESCRIPTION = """\
 Copy files between this host and a guest. A path in the guest begins with a colon: ":/etc/hosts". The last
 path is where they go: a directory, or the new name of a single file.

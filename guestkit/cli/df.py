@@ -19,7 +19,6 @@ from guestkit.cli.text import columns, human_size, printable
 from guestkit.fleet import TIMEOUT, Report, inspect_many
 from guestkit.inspection import Filesystem, Part
 
-SUMMARY = "tell how full guests' filesystems are"
 DESCRIPTION = "Tell the size of each filesystem of guests, and how much of it is used."
 EXAMPLES = (
     "guestkit df -h web.qcow2 db.img",

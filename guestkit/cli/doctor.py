@@ -12,7 +12,6 @@ from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, one_line
 from guestkit.doctor import Finding, diagnose
 
-SUMMARY = "tell whether this host is fit, and what mends what is not"
 DESCRIPTION = """\
 Look at everything that a launch needs: KVM, kernel, QEMU, libguestfs, the fast appliance, memory and control
 groups, places for temporary files. A line each: what was found, and the command that mends it. Nothing is

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
+from guestkit._unpacking import listed
 from guestkit.cli.common import FORMATS
 from guestkit.cli.errors import options_of
 from guestkit.cli.facts import Fact, fact_grid, fact_lines
@@ -17,9 +18,8 @@ from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable
 from guestkit.errors import Error
 from guestkit.images import ImageInfo, ImageReference, probe
-from guestkit.unpack import PACKED, listed
+from guestkit.unpack import PACKED
 
-SUMMARY = "tell what disk images are, and what they refer to"
 DESCRIPTION = """\
 Tell the format of disk images, their size, and everything outside of the file that they refer to. The header
 is read; no other file is opened, no other program is run."""

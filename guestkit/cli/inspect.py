@@ -26,7 +26,6 @@ from guestkit.demo import make_demo_guest
 from guestkit.fleet import TIMEOUT, Report, inspect_many
 from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Part
 
-SUMMARY = "tell what is on disks"
 DESCRIPTION = """\
 Tell what is on disks: filesystems, operating systems, packages. The disks are only read.
 Without a DISK: make a small demo guest and inspect that."""

@@ -17,7 +17,6 @@ from guestkit.cli.text import human_size, printable
 from guestkit.files import GuestFile
 from guestkit.guest import list_files
 
-SUMMARY = "list a guest's files"
 DESCRIPTION = """\
 List the files in directories of a guest, or files alone. A symlink that is named is followed, in the
 guest."""

@@ -5,27 +5,25 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Collection, Sequence
+from importlib import import_module
 from shlex import quote
-from typing import NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import guestkit
-from guestkit.cli import appliance, cat, convert, cp, df, doctor, info, inspect, ls
 from guestkit.cli.common import EXIT_STATUS, Command, add_output_options
 from guestkit.cli.text import printable
 
+#: What the commands do. Each is a module of this package, which is loaded when the command is chosen.
 COMMANDS = {
-    name: cast(Command, module)
-    for name, module in (
-        ("inspect", inspect),
-        ("ls", ls),
-        ("cat", cat),
-        ("cp", cp),
-        ("df", df),
-        ("info", info),
-        ("convert", convert),
-        ("doctor", doctor),
-        ("appliance", appliance),
-    )
+    "inspect": "tell what is on disks",
+    "ls": "list a guest's files",
+    "cat": "write a guest's files to stdout",
+    "cp": "copy files out of a guest or into it",
+    "df": "tell how full guests' filesystems are",
+    "info": "tell what disk images are, and what they refer to",
+    "convert": "write a disk into a new image",
+    "doctor": "tell whether this host is fit, and what mends what is not",
+    "appliance": "build, list, check or remove the fast appliance",
 }
 
 _DESCRIPTION = "Look inside virtual-machine disk images, and copy, convert and measure them."
@@ -67,6 +65,36 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"guestkit: error: {printable(message)}\n{usage}\n")
 
 
+class CommandParser(Parser):
+    """That of one command, whose module it loads when there is something to parse."""
+
+    def __init__(self, *, command: str, **options: Any) -> None:
+        super().__init__(add_help=False, formatter_class=Help, allow_abbrev=False, **options)
+        self._command = command
+        self._complete = False
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse, once it is known what the command takes."""
+        self.complete()
+        return super().parse_known_args(args, namespace)
+
+    def complete(self) -> None:
+        """Add what the command takes."""
+        if self._complete:
+            return
+        self._complete = True
+        command = load(self._command)
+        self.description = command.DESCRIPTION
+        self.epilog = _epilog(command)
+        takes_h = self._command in ("ls", "df")  # as everybody's ls and df do
+        self.add_argument(*(["--help"] if takes_h else ["-h", "--help"]), action="help", help="show this")
+        command.add_arguments(self)
+        add_output_options(self)
+        self.set_defaults(run=command.run, parser=self)
+
+
 def _apart(command: str, given: Sequence[str]) -> str:
     """Say how DISK:/PATH, as scp has it, is typed here, where that was given; else nothing."""
     for word in given:
@@ -75,6 +103,11 @@ def _apart(command: str, given: Sequence[str]) -> str:
             path = quote(f":/{path}" if command.endswith(" cp") else f"/{path}")
             return f": the disk comes first, its path apart from it: {command} {quote(disk)} {path}"
     return ""
+
+
+def load(command: str) -> Command:
+    """Return the module of a command."""
+    return cast(Command, import_module(f"guestkit.cli.{command}"))
 
 
 def _operand(action: argparse.Action) -> str:
@@ -98,7 +131,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+    """Return the parser of the whole command line, whose commands are completed when they are chosen."""
     parser = Parser(
         prog="guestkit",
         description=_DESCRIPTION,
@@ -107,22 +140,11 @@ def make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"guestkit {guestkit.__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
-    for name, command in COMMANDS.items():
-        added = commands.add_parser(
-            name,
-            help=command.SUMMARY,
-            description=command.DESCRIPTION,
-            epilog=_epilog(command),
-            formatter_class=Help,
-            allow_abbrev=False,
-            add_help=False,
-        )
-        takes_h = name in ("ls", "df")  # as everybody's ls and df do
-        added.add_argument(*(["--help"] if takes_h else ["-h", "--help"]), action="help", help="show this")
-        command.add_arguments(added)
-        add_output_options(added)
-        added.set_defaults(run=command.run, parser=added)
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=CommandParser
+    )
+    for name, summary in COMMANDS.items():
+        commands.add_parser(name, help=summary, command=name)
     return parser
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from guestkit.cli import main
-from guestkit.cli.parser import COMMANDS
+from guestkit.cli.parser import COMMANDS, load
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = [example for command in COMMANDS.values() for example in command.EXAMPLES]
+EXAMPLES = [example for command in COMMANDS for example in load(command).EXAMPLES]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from guestkit import AsyncGuestfs, Error, Event, Guestfs, HandleClosed
-from guestkit._executor import MAX_THREADS, set_executor, shared_executor
+from guestkit.aio.executor import MAX_THREADS, set_executor, shared_executor
 
 #: Long enough for anything that does not hang, in seconds.
 PATIENCE = 20

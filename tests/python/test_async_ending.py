@@ -26,9 +26,9 @@ from guestkit import (
     Guestfs,
     HandleClosed,
     LaunchError,
-    _executor,
     set_appliance_limit,
 )
+from guestkit.aio import executor
 
 #: Long enough for anything that does not hang, in seconds.
 PATIENCE = 20
@@ -156,8 +156,8 @@ async def test_launches_that_wait_for_memory_leave_other_handles_their_threads(
     hypervisor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else 64 of them have every thread, and the handles that are to free it have none."""
-    monkeypatch.setattr(_executor, "MAX_THREADS", 1)
-    monkeypatch.setattr(_executor, "_own", {})
+    monkeypatch.setattr(executor, "MAX_THREADS", 1)
+    monkeypatch.setattr(executor, "_own", {})
     with Guestfs(environment=False, accel="tcg") as running:
         hypervisor.launch(running)
         set_appliance_limit(1)

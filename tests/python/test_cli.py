@@ -20,6 +20,7 @@ import pytest
 
 import guestkit.appliance
 import guestkit.cli.common
+import guestkit.cli.cp
 import guestkit.cli.df
 import guestkit.cli.doctor
 import guestkit.cli.inspect

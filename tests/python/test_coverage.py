@@ -33,7 +33,7 @@ def test_every_documented_action_is_on_every_surface(api: dict[str, Any], guestf
         "Guestfs": set(dir(Guestfs)),
         "AsyncGuestfs": set(dir(AsyncGuestfs)),
         "_native.pyi": stub_methods("_native.pyi", "Handle"),
-        "_async_actions.pyi": stub_methods("_async_actions.pyi", "AsyncActions"),
+        "aio/actions.pyi": stub_methods("aio/actions.pyi", "AsyncActions"),
     }
     for surface, names in surfaces.items():
         assert [a["name"] for a in actions if a["name"] not in names] == [], surface

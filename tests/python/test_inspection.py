@@ -32,6 +32,7 @@ from guestkit.inspection import (
     ALL_PARTS,
     Disk,
     Filesystem,
+    InspectOptions,
     Kernel,
     Layer,
     NetworkInterface,
@@ -121,12 +122,16 @@ def test_every_value_is_in_the_json_and_the_schema_allows_no_other_form() -> Non
             jsonschema.validate(found | wrong, json_schema())
 
 
+#: The dataclasses of guestkit.inspection that no report has.
+WHAT_IS_ASKED = {"InspectOptions", "Key", "OpenOptions"}
+
+
 def test_the_schema_describes_each_field_of_each_value() -> None:
     described = {**json_schema()["$defs"], "Inspection": json_schema()}
     kinds = {
         name: kind
         for name, kind in vars(values).items()
-        if dataclasses.is_dataclass(kind) and isinstance(kind, type) and name != "Key"
+        if dataclasses.is_dataclass(kind) and isinstance(kind, type) and name not in WHAT_IS_ASKED
     }
     assert described.keys() == kinds.keys()
     for name, kind in kinds.items():
@@ -254,9 +259,9 @@ def outcome(monkeypatch: pytest.MonkeyPatch) -> Callable[[Outcome], None]:
     """Have the function decide what inspecting a disk gives, on the thread that would do it."""
 
     def use(decide: Outcome) -> None:
-        def inspect_disks(self: Guestfs, disks: Any, *, step: Any, **_: Any) -> Inspection:
-            if step is not None:
-                step("inspecting")
+        def inspect_disks(self: Guestfs, disks: Any, options: InspectOptions) -> Inspection:
+            if options.step is not None:
+                options.step("inspecting")
             return decide(os.fsdecode(disks[0]))
 
         monkeypatch.setattr(Guestfs, "_inspect_disks", inspect_disks)
@@ -374,6 +379,27 @@ def test_a_wrong_concurrency_is_refused(fleet: Fleet, concurrency: Any, error: t
         fleet.run(["a"], concurrency=concurrency)
 
 
+@pytest.mark.parametrize("ask", [guestkit.inspect, guestkit.inspect_many, aio.inspect, aio.inspect_many])
+@pytest.mark.parametrize("wrong", [{"parts": ["all"]}, {"mode": "fast"}, {"in_use": "yes"}, {"blocksize": 1}])
+def test_wrong_arguments_are_refused_by_the_call_itself(ask: Any, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=rf"inspect\(\) argument '{next(iter(wrong))}'"):
+        ask(["disk"], **wrong)  # not awaited, not iterated
+
+
+def test_an_iterator_of_parts_or_keys_serves_for_every_guest(
+    monkeypatch: pytest.MonkeyPatch, fleet: Fleet
+) -> None:
+    given = []
+
+    def inspect_disks(self: Guestfs, disks: Any, options: InspectOptions) -> Inspection:
+        given.append((list(options.parts), list(options.keys)))
+        return FULL
+
+    monkeypatch.setattr(Guestfs, "_inspect_disks", inspect_disks)
+    fleet.run(["a", "b"], parts=iter(["users"]), keys=iter([Key("secret")]))
+    assert given == [(["users"], [Key("secret")])] * 2
+
+
 def test_leaving_the_loop_early_ends_what_runs(monkeypatch: pytest.MonkeyPatch, outcome: Any) -> None:
     stuck = threading.Event()
     ended = threading.Event()
@@ -424,4 +450,4 @@ async def test_a_cancel_waits_until_everything_has_ended(
 
 
 def test_all_parts_have_a_number_of_their_own() -> None:
-    assert len({values.parts_number([part]) for part in ALL_PARTS}) == len(ALL_PARTS)
+    assert len({InspectOptions(parts=[part]).native()[0] for part in ALL_PARTS}) == len(ALL_PARTS)

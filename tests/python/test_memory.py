@@ -31,6 +31,7 @@ from guestkit import (
     set_appliance_limit,
 )
 from guestkit.compat import GuestFS
+from guestkit.inspection import InspectOptions
 from tests.leaks import CALLS, COUNTED, Call, leaks
 
 
@@ -243,16 +244,6 @@ def test_launches_that_fail(g: Guestfs, tmp_path: Path) -> None:
     assert leaks(failing(g.launch)) == {}
 
 
-INSPECTING: dict[str, Any] = {
-    "parts": (),
-    "keys": (),
-    "mode": "auto",
-    "verify": False,
-    "step": None,
-    "opening": images.OpenOptions(),
-}
-
-
 def check_disk() -> None:
     *_, descriptors = _native.check_disk(
         "convert", sys.executable, images.OpenOptions(format="raw").native("convert")
@@ -271,8 +262,8 @@ def test_disks(g: Guestfs) -> None:
 
 def test_inspection_and_files(g: Guestfs) -> None:
     assert leaks(failing(lambda: g.inspect(keys=[Key(TEXT)], step=print))) == {}
-    assert leaks(failing(lambda: g._inspect_disks(["/nowhere"], **INSPECTING))) == {}
-    assert leaks(failing(lambda: g._inspect_disks([1], **INSPECTING), TypeError)) == {}  # type: ignore[list-item]
+    assert leaks(failing(lambda: g._inspect_disks(["/nowhere"], InspectOptions()))) == {}
+    assert leaks(failing(lambda: g._inspect_disks([1], InspectOptions()), TypeError)) == {}  # type: ignore[list-item]
     assert leaks(failing(lambda: g.read_small("/etc/hosts"))) == {}
     assert leaks(failing(lambda: g.read_small("/etc/hosts", limit=-1), OverflowError)) == {}
     assert leaks(lambda: g.read_files(["/etc/hosts", b"\xff", TEXT])) == {}  # an error for each

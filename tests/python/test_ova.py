@@ -14,8 +14,9 @@ from random import Random
 import pytest
 
 from guestkit import AsyncGuestfs, DiskConverter, Error, Guestfs, UnpackLimits
+from guestkit._unpacking import unpacked
 from guestkit.images import packed_by
-from guestkit.unpack import UNPACK, unpacked
+from guestkit.unpack import UNPACK
 from tests.images.archives import Drive, extended, header, ovf, padded, tar
 
 MIB = 1 << 20

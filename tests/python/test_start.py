@@ -1,9 +1,11 @@
-"""What `import guestkit` does not do, since every command of the command line waits for it."""
+"""What `import guestkit` and `guestkit --help` do not load, since every program waits for it."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+
+import pytest
 
 
 def printed(program: str) -> str:
@@ -16,7 +18,7 @@ def test_importing_guestkit_makes_no_asynchronous_action_before_it_is_used() -> 
     made = "sum(inspect.isfunction(each) for each in vars(AsyncActions).values())"
     program = (
         "import inspect, guestkit\n"
-        "from guestkit._async_actions import AsyncActions\n"
+        "from guestkit.aio.actions import AsyncActions\n"
         f"print({made})\n"
         "guestkit.AsyncGuestfs.mount, guestkit.AsyncGuestfs.mount\n"
         f"print({made}, guestkit.AsyncGuestfs.mount is guestkit.AsyncGuestfs.mount)\n"
@@ -32,3 +34,69 @@ def test_an_action_in_a_subclass_is_found_and_can_be_replaced() -> None:
         "print(Mine.mount is guestkit.AsyncGuestfs.mount, Mine.umount is guestkit.AsyncGuestfs.umount)\n"
     )
     assert printed(program) == "True False"
+
+
+def loaded(program: str) -> set[str]:
+    """Return the modules that are there when the program has run in an interpreter of its own."""
+    show = "import sys; print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}\n{show}"], capture_output=True, text=True, check=True
+    )
+    return set(done.stderr.split())
+
+
+#: What costs more than what a blocking program or --help does.
+HEAVY = {"asyncio", "bz2", "lzma", "rich", "ssl", "subprocess", "tempfile", "xml.etree.ElementTree"}
+
+
+def test_importing_guestkit_loads_what_is_asynchronous_when_it_is_used() -> None:
+    modules = loaded("import guestkit")
+    assert modules >= {"guestkit.handle", "guestkit.fleet", "guestkit.images"}
+    assert modules & {*HEAVY, "argparse", "guestkit.aio", "guestkit.convert", "guestkit._unpacking"} == set()
+
+
+@pytest.mark.parametrize(
+    ("use", "module"),
+    [
+        ("guestkit.AsyncGuestfs", "guestkit.aio"),
+        ("guestkit.aio.inspect_many", "guestkit.aio"),
+        ("from guestkit import aio", "guestkit.aio"),
+        ("guestkit.AsyncDiskConverter", "guestkit.aio.convert"),
+        ("guestkit.DiskConverter", "guestkit.convert"),
+        ("guestkit.convert.DiskConverter", "guestkit.convert"),
+    ],
+)
+def test_what_is_loaded_later_is_there_by_its_documented_name(use: str, module: str) -> None:
+    modules = loaded(f"import guestkit\n{use}")
+    assert module in modules
+    if module == "guestkit.convert":  # the blocking one needs no event loop
+        assert "asyncio" not in modules
+
+
+def test_every_public_name_is_there_and_listed() -> None:
+    program = (
+        "import guestkit\n"
+        "listed = dir(guestkit)\n"
+        "print([name for name in [*guestkit.__all__, 'aio', 'convert'] if name not in listed])\n"
+        "from guestkit import *\n"
+        "print([name for name in guestkit.__all__ if name not in globals()])\n"
+        "print(hasattr(guestkit, 'no_such_name'))\n"
+    )
+    assert printed(program).splitlines() == ["[]", "[]", "False"]
+
+
+COMMAND = "from guestkit.cli import main\ntry: main({})\nexcept SystemExit: pass"
+
+
+def test_the_help_of_all_commands_loads_none_of_them() -> None:
+    modules = loaded(COMMAND.format(["--help"]))
+    cli = {name for name in modules if name.startswith("guestkit.cli")}
+    assert cli == {"guestkit.cli", "guestkit.cli.common", "guestkit.cli.parser", "guestkit.cli.text"}
+    assert modules & HEAVY <= {"bz2", "lzma"}  # which argparse has loaded
+
+
+def test_a_command_loads_no_other() -> None:
+    modules = loaded(COMMAND.format(["cat", "--help"]))
+    assert "guestkit.cli.cat" in modules
+    others = {f"guestkit.cli.{name}" for name in ("inspect", "df", "doctor", "appliance", "convert")}
+    assert modules & {*others, "asyncio", "guestkit.copying"} == set()

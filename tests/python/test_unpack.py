@@ -31,9 +31,10 @@ from guestkit import (
     convert,
 )
 from guestkit._decompress import Meter
+from guestkit._unpacking import unpacked
 from guestkit.cli import main
 from guestkit.images import packed_by
-from guestkit.unpack import UNPACK, unpacked
+from guestkit.unpack import UNPACK
 from tests.images.archives import Drive, extended, header, ovf, padded, tar
 
 MIB = 1 << 20
@@ -443,9 +444,9 @@ def test_a_conversion_that_unpacks_is_cancelled(tmp_path: Path, monkeypatch: pyt
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        look = convert._Job._go_on
+        look = convert.Job._go_on
 
-        def look_and_cancel(job: convert._Job) -> None:
+        def look_and_cancel(job: convert.Job) -> None:
             nonlocal looks
             looks += 1
             if looks == 3:
@@ -454,7 +455,7 @@ def test_a_conversion_that_unpacks_is_cancelled(tmp_path: Path, monkeypatch: pyt
                     os.sched_yield()
             look(job)
 
-        monkeypatch.setattr(convert._Job, "_go_on", look_and_cancel)
+        monkeypatch.setattr(convert.Job, "_go_on", look_and_cancel)
         call = asyncio.ensure_future(AsyncDiskConverter().convert(tmp_path / "disk", tmp_path / "new"))
         with pytest.raises(asyncio.CancelledError):
             await call

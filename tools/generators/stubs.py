@@ -50,7 +50,7 @@ COLUMNS = {
 def files(api: Api, templates: Path) -> dict[str, str]:
     return {
         "guestkit/_native.pyi": _stub(api, templates / "_native.pyi", awaited=False),
-        "guestkit/_async_actions.pyi": _stub(api, templates / "_async_actions.pyi", awaited=True),
+        "guestkit/aio/actions.pyi": _stub(api, templates / "async_actions.pyi", awaited=True),
         "guestkit/generated/__init__.py": f'"""{NOTICE}"""\n',
         "guestkit/generated/structs.py": _structs(api),
         "guestkit/generated/former.py": _former(api),

@@ -151,7 +151,9 @@ def _header(values: Values, group: Group) -> str:
     needed = sorted({header for word, header in INCLUDES.items() if word in text})
     lines = [f"// {NOTICE}", f"// {group.about}", "#pragma once", ""]
     lines += [f"#include <{header}>" for header in needed]
-    return "\n".join([*lines, "", FORM, "", f"namespace {NAMESPACE} {{", text, "", f"}}  // namespace {NAMESPACE}", ""])
+    return "\n".join(
+        [*lines, "", FORM, "", f"namespace {NAMESPACE} {{", text, "", f"}}  // namespace {NAMESPACE}", ""]
+    )
 
 
 def _cpp_enum(enum: Enumeration) -> list[str]:

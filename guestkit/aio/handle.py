@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import errno
 import functools
 import logging
@@ -18,160 +17,33 @@ import threading
 import warnings
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
-from guestkit import _streams
-from guestkit._async_actions import AsyncActions
-from guestkit._events import EventMessage, EventStream, Progress
-from guestkit._executor import (
-    refusal,
-    run_in_executor,
-    run_in_thread,
-    set_executor,
-    shared_executor,
-    thread_based,
-)
+from guestkit.aio import streams
+from guestkit.aio.actions import AsyncActions
+from guestkit.aio.call import Call, OnCancel, until_done
+from guestkit.aio.events import EventStream, on_loop
+from guestkit.aio.executor import refusal, run_in_executor, run_in_thread, shared_executor, thread_based
 from guestkit.errors import CallTimeout, Error, HandleClosed
 from guestkit.events import Event, EventCallback
-from guestkit.files import Extracted, GuestFile
-from guestkit.fleet import inspect_async as inspect
-from guestkit.fleet import inspect_many_async as inspect_many
+from guestkit.files import SMALL_FILE, Extracted, GuestFile
 from guestkit.generated.values import LaunchInfo
 from guestkit.handle import Accel, Guestfs, Tuning, limit, refuse_to_pickle
-from guestkit.images import Backing, ImageInfo, InUse
-from guestkit.inspection import Inspection
+from guestkit.images import Backing, ImageInfo, InUse, OpenOptions, add_disks
+from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part, path_list
 from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
 
-    from guestkit._streams import Source
-
-__all__ = [
-    "AsyncGuestfs",
-    "Call",
-    "EventMessage",
-    "EventStream",
-    "OnCancel",
-    "inspect",
-    "inspect_many",
-    "set_executor",
-]
+    from guestkit.aio.streams import Source
 
 T = TypeVar("T")
 
 log = logging.getLogger("guestkit")
-
-#: What a cancel does to a call that runs: end it, or wait until it has ended by itself.
-OnCancel = Literal["end", "wait"]
-
-
-class Call(Coroutine[Any, Any, T], Generic[T]):
-    """A call on an `AsyncGuestfs` that has its place in the handle's queue.
-
-    A coroutine: await it, give it to `asyncio.gather`, `create_task`, `wait_for`. It runs when its turn
-    comes, awaited or not; the exception of one that nobody awaits is logged. Cancelling the await of a call
-    that waits takes it out of the queue; of one that runs, ends it, and waits until it has ended.
-    """
-
-    def __init__(
-        self,
-        owner: AsyncGuestfs,
-        name: str,
-        function: Callable[[Guestfs], T],
-        progress: Callable[[int, int], object] | None = None,
-        on_cancel: OnCancel = "end",
-    ) -> None:
-        if on_cancel not in ("end", "wait"):
-            raise ValueError(f'{name}() argument \'on_cancel\' must be "end" or "wait", not {on_cancel!r}')
-        if progress is not None and not callable(progress):
-            raise TypeError(f"{name}() argument 'progress' must be callable, not {type(progress).__name__}")
-        self.__name__ = name
-        self.__qualname__ = f"AsyncGuestfs.{name}"
-        self._owner = owner
-        self._function = function
-        self._on_cancel = on_cancel
-        self._context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        self._progress = None if progress is None else Progress(loop, contextvars.copy_context(), progress)
-        self._future: asyncio.Future[T] = loop.create_future()
-        self._timer: asyncio.TimerHandle | None = None  # ends the wait for its turn
-        self._begun = False  # these three are guarded by the owner's _lock
-        self._ended = False
-        self._cancelled = False
-        self._waiting: Coroutine[Any, Any, T] | None = None
-
-    def __repr__(self) -> str:
-        return f"<guestkit call {self.__name__} {'done' if self._future.done() else 'pending'}>"
-
-    def __await__(self) -> Generator[Any, Any, T]:
-        return self._wait().__await__()
-
-    def send(self, value: Any) -> Any:
-        if self._waiting is None:
-            self._waiting = self._wait()
-        return self._waiting.send(value)
-
-    def throw(self, kind: Any, value: Any = None, traceback: TracebackType | None = None) -> Any:
-        if self._waiting is None:  # a task that was cancelled before its first step
-            self._owner._cancel(self)
-            self._waiting = self._wait()
-        if value is None and traceback is None:
-            return self._waiting.throw(kind)
-        return self._waiting.throw(kind, value, traceback)
-
-    def close(self) -> None:
-        if self._waiting is not None:
-            self._waiting.close()
-        elif not self._future.done():
-            self._owner._cancel(self)
-            self._future.add_done_callback(_take_notice)
-
-    async def _wait(self) -> T:
-        await _until_done(self._future, lambda: self._owner._cancel(self))
-        return self._future.result()
-
-    def _run(self, handle: Guestfs) -> T:
-        """On a thread of the executor."""
-        if self._progress is None:
-            return self._function(handle)
-        number = handle.set_event_callback(self._progress.deliver, Event.PROGRESS)
-        try:
-            return self._function(handle)
-        finally:
-            with contextlib.suppress(Error):  # closed by the function, or killed
-                handle.delete_event_callback(number)
-
-
-async def _until_done(future: asyncio.Future[Any], on_cancel: Callable[[], object]) -> None:
-    """Wait for the future however often the waiting task is cancelled; raise the cancellation afterwards."""
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            waiting = asyncio.shield(future)
-            await waiting
-        except asyncio.CancelledError as error:
-            cancelled = error
-            on_cancel()
-        except GeneratorExit:  # closed: nobody waits any more
-            waiting.cancel()
-            on_cancel()
-            future.add_done_callback(_take_notice)
-            raise
-        except BaseException:  # the future's own exception: the caller takes it from there
-            break
-    if cancelled is not None:
-        _take_notice(future)
-        raise cancelled
-
-
-def _take_notice(future: asyncio.Future[Any]) -> None:
-    """A cancelled call's error is not worth a log line."""
-    if not future.cancelled():
-        future.exception()
 
 
 class AsyncGuestfs(AsyncActions):
@@ -279,25 +151,25 @@ class AsyncGuestfs(AsyncActions):
         return self._submit("run", function, on_cancel=on_cancel)
 
     def set_event_callback(
-        self, callback: EventCallback, events: Event | int = Event.ALL
-    ) -> Coroutine[Any, Any, int]:
+        self, callback: EventCallback, events: Event | int = Event.ALL, *, on_cancel: OnCancel = "end"
+    ) -> Call[int]:
         """Have callback run on the event loop at each of these events; the number of the registration.
 
         Events arrive in order, a moment after libguestfs sent them. What the callback raises goes to the
         loop's exception handler.
         """
-        context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
+        deliver = on_loop("set_event_callback", "callback", callback)
+        return self._submit(
+            "set_event_callback",
+            lambda handle: handle.set_event_callback(deliver, events),
+            on_cancel=on_cancel,
+        )
 
-        def deliver(event: Event, number: int, text: str, numbers: list[int]) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed before the handle is
-                loop.call_soon_threadsafe(callback, event, number, text, numbers, context=context)
-
-        return self._submit("set_event_callback", lambda handle: handle.set_event_callback(deliver, events))
-
-    def delete_event_callback(self, number: int) -> Coroutine[Any, Any, None]:
+    def delete_event_callback(self, number: int, *, on_cancel: OnCancel = "end") -> Call[None]:
         """End the registration of that number."""
-        return self._submit("delete_event_callback", lambda handle: handle.delete_event_callback(number))
+        return self._submit(
+            "delete_event_callback", lambda handle: handle.delete_event_callback(number), on_cancel=on_cancel
+        )
 
     def open_disk(
         self,
@@ -312,23 +184,21 @@ class AsyncGuestfs(AsyncActions):
         blocksize: int | None = None,
         unpack: UnpackLimits | None = UNPACK,
         on_cancel: OnCancel = "end",
-    ) -> Coroutine[Any, Any, ImageInfo]:
+    ) -> Call[ImageInfo]:
         """Add a disk that somebody else has written, before `launch`: as `Guestfs.open_disk`."""
-
-        def call(handle: Guestfs) -> ImageInfo:
-            return handle.open_disk(
-                path,
-                readonly=readonly,
-                format=format,
-                backing=backing,
-                protocols=protocols,
-                snapshot=snapshot,
-                in_use=in_use,
-                blocksize=blocksize,
-                unpack=unpack,
-            )
-
-        return self._submit("open_disk", call, on_cancel=on_cancel)
+        options = OpenOptions(
+            readonly=readonly,
+            format=format,
+            backing=backing,
+            protocols=protocols,
+            snapshot=snapshot,
+            in_use=in_use,
+            blocksize=blocksize,
+            unpack=unpack,
+        )
+        return self._submit(
+            "open_disk", lambda handle: add_disks(handle, (path,), options, one=True)[0], on_cancel=on_cancel
+        )
 
     def open_disks(
         self,
@@ -342,63 +212,93 @@ class AsyncGuestfs(AsyncActions):
         blocksize: int | None = None,
         unpack: UnpackLimits | None = UNPACK,
         on_cancel: OnCancel = "end",
-    ) -> Coroutine[Any, Any, list[ImageInfo]]:
+    ) -> Call[list[ImageInfo]]:
         """Add all disks of a guest, before `launch`: as `Guestfs.open_disks`."""
-
-        def call(handle: Guestfs) -> list[ImageInfo]:
-            return handle.open_disks(
-                disks,
-                readonly=readonly,
-                format=format,
-                backing=backing,
-                protocols=protocols,
-                in_use=in_use,
-                blocksize=blocksize,
-                unpack=unpack,
-            )
-
-        return self._submit("open_disks", call, on_cancel=on_cancel)
-
-    def launch_info(self) -> Coroutine[Any, Any, LaunchInfo | None]:
-        """Tell how the last launch that succeeded went; None before the first."""
-        return self._submit("launch_info", lambda handle: handle.launch_info())
-
-    def inspect(self, *, on_cancel: OnCancel = "end", **options: Any) -> Call[Inspection]:
-        """Tell what is on the disks of the handle, which is launched; options: of `Guestfs.inspect`."""
-        return self._submit("inspect", lambda handle: handle.inspect(**options), on_cancel=on_cancel)
-
-    def read_small(self, path: StrOrBytesPath, *, on_cancel: OnCancel = "end", **options: Any) -> Call[bytes]:
-        """Return the content of a small file; options: of `Guestfs.read_small`."""
+        options = OpenOptions(
+            readonly=readonly,
+            format=format,
+            backing=backing,
+            protocols=protocols,
+            in_use=in_use,
+            blocksize=blocksize,
+            unpack=unpack,
+        )
         return self._submit(
-            "read_small", lambda handle: handle.read_small(path, **options), on_cancel=on_cancel
+            "open_disks", lambda handle: add_disks(handle, path_list(disks), options), on_cancel=on_cancel
+        )
+
+    def launch_info(self, *, on_cancel: OnCancel = "end") -> Call[LaunchInfo | None]:
+        """Tell how the last launch that succeeded went; None before the first."""
+        return self._submit("launch_info", lambda handle: handle.launch_info(), on_cancel=on_cancel)
+
+    def inspect(
+        self,
+        *,
+        parts: Collection[Part] = DEFAULT_PARTS,
+        keys: Iterable[Key] = (),
+        mode: Mode = "auto",
+        verify: bool = False,
+        step: Callable[[str], object] | None = None,
+        on_cancel: OnCancel = "end",
+    ) -> Call[Inspection]:
+        """Tell what is on the disks, which are launched: as `Guestfs.inspect`; step is called on the loop."""
+        follow = None if step is None else on_loop("inspect", "step", step)
+        options = InspectOptions(parts=parts, keys=tuple(keys), mode=mode, verify=verify, step=follow)
+        return self._submit("inspect", lambda handle: handle._inspect_disks((), options), on_cancel=on_cancel)
+
+    def read_small(
+        self, path: StrOrBytesPath, *, limit: int = SMALL_FILE, on_cancel: OnCancel = "end"
+    ) -> Call[bytes]:
+        """Return the content of a small file: as `Guestfs.read_small`."""
+        return self._submit(
+            "read_small", lambda handle: handle.read_small(path, limit=limit), on_cancel=on_cancel
         )
 
     def read_files(
-        self, paths: Iterable[StrOrBytesPath], *, on_cancel: OnCancel = "end", **options: Any
+        self, paths: Iterable[StrOrBytesPath], *, limit: int = SMALL_FILE, on_cancel: OnCancel = "end"
     ) -> Call[dict[str, bytes | Error]]:
-        """Return the contents of small files by path; options: of `Guestfs.read_files`."""
+        """Return the contents of small files by path: as `Guestfs.read_files`."""
         return self._submit(
-            "read_files", lambda handle: handle.read_files(paths, **options), on_cancel=on_cancel
+            "read_files", lambda handle: handle.read_files(paths, limit=limit), on_cancel=on_cancel
         )
 
     def walk(
-        self, directory: StrOrBytesPath, *, on_cancel: OnCancel = "end", **options: Any
+        self,
+        directory: StrOrBytesPath,
+        *,
+        max_depth: int = 256,
+        max_entries: int = 1_000_000,
+        on_cancel: OnCancel = "end",
     ) -> Call[list[GuestFile]]:
-        """Return every file below a directory; options: of `Guestfs.walk`."""
-        return self._submit("walk", lambda handle: handle.walk(directory, **options), on_cancel=on_cancel)
+        """Return every file below a directory: as `Guestfs.walk`."""
+        return self._submit(
+            "walk",
+            lambda handle: handle.walk(directory, max_depth=max_depth, max_entries=max_entries),
+            on_cancel=on_cancel,
+        )
 
     def extract(
         self,
         path: StrOrBytesPath,
         host_directory: StrOrBytesPath,
         *,
+        max_bytes: int = 16 << 30,
+        max_entries: int = 1_000_000,
+        progress: Callable[[str, int], object] | None = None,
         on_cancel: OnCancel = "end",
-        **options: Any,
     ) -> Call[Extracted]:
-        """Copy a tree of the guest into a directory of the host; options: of `Guestfs.extract`."""
-        return self._submit(
-            "extract", lambda handle: handle.extract(path, host_directory, **options), on_cancel=on_cancel
-        )
+        """Copy a file or a tree of the guest into a directory of the host: as `Guestfs.extract`.
+
+        progress is called on the loop.
+        """
+        tell = None if progress is None else on_loop("extract", "progress", progress)
+
+        def extract(handle: Guestfs) -> Extracted:
+            return handle.extract(
+                path, host_directory, max_bytes=max_bytes, max_entries=max_entries, progress=tell
+            )
+
+        return self._submit("extract", extract, on_cancel=on_cancel)
 
     def events(self, events: Event | int = Event.ALL, *, maxsize: int = 1000) -> EventStream:
         """Iterate over these events as they come, from now until the handle is closed.
@@ -431,15 +331,35 @@ class AsyncGuestfs(AsyncActions):
         no more than a chunk is held. Leaving the loop early ends it (`contextlib.aclosing` says when), and
         the handle goes on working. The chunks are the caller's to keep.
         """
-        return _streams.read(
-            self, "download_stream", lambda handle, file: handle.download(remotefilename, file)
+        return streams.read(
+            self._submit, "download_stream", lambda handle, file: handle.download(remotefilename, file)
         )
 
-    def tar_out_stream(self, directory: StrOrBytesPath, **options: Any) -> AsyncGenerator[bytes, None]:
-        """Iterate over an archive of a guest's directory, as `download_stream`; options: of `tar_out`."""
-        return _streams.read(
-            self, "tar_out_stream", lambda handle, file: handle.tar_out(directory, file, **options)
-        )
+    def tar_out_stream(
+        self,
+        directory: StrOrBytesPath,
+        compress: StrOrBytesPath | None = None,
+        numericowner: bool | None = None,
+        excludes: Iterable[StrOrBytesPath] | None = None,
+        xattrs: bool | None = None,
+        selinux: bool | None = None,
+        acls: bool | None = None,
+    ) -> AsyncGenerator[bytes, None]:
+        """Iterate over an archive of a guest's directory, as `download_stream`; the options of `tar_out`."""
+
+        def transfer(handle: Guestfs, file: str) -> None:
+            handle.tar_out(
+                directory,
+                file,
+                compress=compress,
+                numericowner=numericowner,
+                excludes=excludes,
+                xattrs=xattrs,
+                selinux=selinux,
+                acls=acls,
+            )
+
+        return streams.read(self._submit, "tar_out_stream", transfer)
 
     async def upload_stream(self, source: Source, remotefilename: StrOrBytesPath) -> None:
         """Write what comes from the source, an iterable or async iterable of bytes, into a guest's file.
@@ -447,15 +367,32 @@ class AsyncGuestfs(AsyncActions):
         The source is asked for more when there is room. If it raises, or the caller is cancelled, the upload
         ends, a part of the file stays, and the handle goes on working.
         """
-        await _streams.write(
-            self, "upload_stream", lambda handle, file: handle.upload(file, remotefilename), source
+        await streams.write(
+            self._submit, "upload_stream", lambda handle, file: handle.upload(file, remotefilename), source
         )
 
-    async def tar_in_stream(self, source: Source, directory: StrOrBytesPath, **options: Any) -> None:
-        """Unpack an archive that comes as in `upload_stream` in a guest's directory; options: of `tar_in`."""
-        await _streams.write(
-            self, "tar_in_stream", lambda handle, file: handle.tar_in(file, directory, **options), source
-        )
+    async def tar_in_stream(
+        self,
+        source: Source,
+        directory: StrOrBytesPath,
+        compress: StrOrBytesPath | None = None,
+        xattrs: bool | None = None,
+        selinux: bool | None = None,
+        acls: bool | None = None,
+        keepdirlink: bool | None = None,
+    ) -> None:
+        """Unpack an archive that comes as in `upload_stream` in a guest's directory; the options of `tar_in`.
+
+        keepdirlink: TypeError where the installed libguestfs does not have it
+        """
+        newer = {} if keepdirlink is None else {"keepdirlink": keepdirlink}
+
+        def transfer(handle: Guestfs, file: str) -> None:
+            handle.tar_in(
+                file, directory, compress=compress, xattrs=xattrs, selinux=selinux, acls=acls, **newer
+            )
+
+        await streams.write(self._submit, "tar_in_stream", transfer, source)
 
     async def user_cancel(self) -> None:  # type: ignore[override]  # has no turn that a cancel could end
         """Tell the upload or download that is running to stop: at once, without a place in the queue."""
@@ -495,7 +432,7 @@ class AsyncGuestfs(AsyncActions):
         if self._closed is None:
             self._closed = loop.create_future()
             self._next()
-        await _until_done(self._closed, lambda: None)
+        await until_done(self._closed, lambda: None)
         self._closed.result()
 
     def _submit(
@@ -509,7 +446,7 @@ class AsyncGuestfs(AsyncActions):
         if self._closed is not None or self._terminated:
             state = "terminated" if self._closed is None else "closed"
             raise HandleClosed(name, f"the handle is {state}", errno.EBADF)
-        call = Call(self, name, function, progress, on_cancel)
+        call = Call(name, function, self._cancel, progress, on_cancel)
         self._queue.append(call)
         if self._queue_timeout is not None:
             call._timer = loop.call_later(self._queue_timeout, self._expire, call)

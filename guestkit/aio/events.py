@@ -7,10 +7,12 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextvars import Context
-from typing import NamedTuple, Self
+from contextvars import Context, copy_context
+from typing import Any, NamedTuple, ParamSpec, Self
 
 from guestkit.events import Event
+
+P = ParamSpec("P")
 
 
 class EventMessage(NamedTuple):
@@ -89,6 +91,32 @@ class EventStream(AsyncIterator[EventMessage]):
         with self._lock:
             self._waking = False
         self._arrived.set()
+
+
+def posting() -> Callable[..., None]:
+    """Return what has a function run on the running loop, in this context, whatever thread asks for it.
+
+    What the function raises goes to the loop's exception handler.
+    """
+    loop, context = asyncio.get_running_loop(), copy_context()
+
+    def post(function: Callable[..., object], *arguments: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(function, *arguments, context=context)
+
+    return post
+
+
+def on_loop(op: str, argument: str, callback: Callable[P, object]) -> Callable[P, None]:
+    """Return what has the callback run on the running loop. TypeError: it is not callable."""
+    if not callable(callback):
+        raise TypeError(f"{op}() argument '{argument}' must be callable, not {type(callback).__name__}")
+    post = posting()
+
+    def deliver(*arguments: P.args, **_: P.kwargs) -> None:
+        post(callback, *arguments)
+
+    return deliver
 
 
 class Progress:

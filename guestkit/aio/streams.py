@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-    from guestkit.aio import AsyncGuestfs, Call
+    from guestkit.aio.call import Call
     from guestkit.handle import Guestfs
 
 #: What an upload reads from.
@@ -28,14 +28,17 @@ CHUNK = 1024 * 1024
 #: A transfer of the blocking handle: to or from the file of that name.
 Transfer = Callable[["Guestfs", str], None]
 
+#: Puts a function of that name into a handle's queue.
+Submit = Callable[[str, Callable[["Guestfs"], None]], "Call[None]"]
 
-async def read(g: AsyncGuestfs, name: str, transfer: Transfer) -> AsyncGenerator[bytes, None]:
+
+async def read(submit: Submit, name: str, transfer: Transfer) -> AsyncGenerator[bytes, None]:
     """Yield what the transfer writes; end it when the caller leaves."""
     loop = asyncio.get_running_loop()
     reader, writer = _pipe()
     try:
         os.set_blocking(reader, False)
-        call = _start(g, name, transfer, writer)
+        call = _start(submit, name, transfer, writer)
     except BaseException:
         os.close(reader)
         raise
@@ -52,16 +55,16 @@ async def read(g: AsyncGuestfs, name: str, transfer: Transfer) -> AsyncGenerator
         await call
     finally:
         os.close(reader)  # which wakes a transfer that waits for room
-        await _end(g, call)
+        await _end(call)
 
 
-async def write(g: AsyncGuestfs, name: str, transfer: Transfer, source: Source) -> None:
+async def write(submit: Submit, name: str, transfer: Transfer, source: Source) -> None:
     """Have the transfer read what the source gives; end it when that fails or the caller is cancelled."""
     loop = asyncio.get_running_loop()
     reader, writer = _pipe()
     try:
         os.set_blocking(writer, False)
-        call = _start(g, name, transfer, reader)
+        call = _start(submit, name, transfer, reader)
     except BaseException:
         os.close(writer)
         raise
@@ -75,9 +78,9 @@ async def write(g: AsyncGuestfs, name: str, transfer: Transfer, source: Source) 
                     except BlockingIOError:
                         await _ready(loop.add_writer, loop.remove_writer, writer)
     except BaseException:
-        g._cancel(call)
+        call._cancel()
         os.close(writer)  # which wakes a transfer that waits for more
-        await _end(g, call)
+        await _end(call)
         raise
     os.close(writer)
     await call
@@ -90,10 +93,10 @@ def _pipe() -> tuple[int, int]:
     return reader, writer
 
 
-def _start(g: AsyncGuestfs, name: str, transfer: Transfer, end: int) -> Call[None]:
+def _start(submit: Submit, name: str, transfer: Transfer, end: int) -> Call[None]:
     """Put the transfer into the handle's queue; close its end of the pipe when it has ended or is dropped."""
     try:
-        call = g._submit(name, lambda handle: transfer(handle, f"/dev/fd/{end}"))
+        call = submit(name, lambda handle: transfer(handle, f"/dev/fd/{end}"))
     except BaseException:
         os.close(end)
         raise
@@ -101,10 +104,10 @@ def _start(g: AsyncGuestfs, name: str, transfer: Transfer, end: int) -> Call[Non
     return call
 
 
-async def _end(g: AsyncGuestfs, call: Call[None]) -> None:
+async def _end(call: Call[None]) -> None:
     """Have the call end, and wait until it has; what came of it is told already, or nobody asks any more."""
     if not call._future.done():
-        g._cancel(call)
+        call._cancel()
         await asyncio.wait([call._future])
     if not call._future.cancelled():
         call._future.exception()

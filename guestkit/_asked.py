@@ -1,0 +1,201 @@
+"""What `inspect` and `inspect_many` are asked for, blocking or awaited: one value made of the arguments."""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from inspect import signature
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+
+from guestkit.handle import Guestfs
+from guestkit.images import Backing, InUse, OpenOptions
+from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part, path_list
+from guestkit.unpack import UNPACK, UnpackLimits
+
+if TYPE_CHECKING:
+    from _typeshed import StrOrBytesPath
+
+    from guestkit.fleet import FleetProgress
+
+P = ParamSpec("P")
+A = TypeVar("A")
+T = TypeVar("T")
+
+_Disk = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+#: All disks of a guest.
+Guest = _Disk | Sequence[_Disk]
+
+#: How long a disk may take by default, in seconds: a launch under emulation and inspect_os of a large guest.
+TIMEOUT = 600.0
+
+
+def names_of(guest: Guest) -> tuple[str, ...]:
+    """Return the names of the guest's disks."""
+    return tuple(os.fsdecode(disk) for disk in path_list(guest)) or ("",)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """How to inspect a guest; goes to other processes.
+
+    Attributes:
+        verify: whether to go both ways, or for which share of the guests
+        timeout: for a guest, in seconds
+        handle: options of `Guestfs`
+    """
+
+    options: InspectOptions
+    verify: bool | float
+    timeout: float | None
+    handle: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        self.options.native()  # complains of nonsense before anything runs
+
+    def handle_options(self) -> dict[str, Any]:
+        """Return the options of a guest's own handle, whose one call has all the guest's time.
+
+        The disks are only read, so that a kill can lose nothing.
+        """
+        return {"appliance": "inspection", **self.handle, "call_timeout": self.timeout, "cancel_grace": 0.0}
+
+    def run(self, handle: Guestfs, guest: Guest, step: Callable[[str], object] | None = None) -> Inspection:
+        # The share of guests that are verified needs no secrecy.
+        verify = self.verify if isinstance(self.verify, bool) else random.random() < self.verify
+        return handle._inspect_disks(path_list(guest), replace(self.options, verify=verify, step=step))
+
+
+@dataclass(frozen=True, slots=True)
+class One:
+    """What `inspect` was asked for, here and in guestkit.aio."""
+
+    guest: Guest
+    job: Job
+    step: Callable[[str], object] | None
+
+
+def one(
+    disk: StrOrBytesPath | Sequence[StrOrBytesPath],
+    *,
+    parts: Collection[Part] = DEFAULT_PARTS,
+    keys: Iterable[Key] = (),
+    mode: Mode = "auto",
+    verify: bool | float = False,
+    timeout: float | None = TIMEOUT,
+    format: str | None = None,
+    backing: Backing = "refuse",
+    protocols: Iterable[str] = ("file",),
+    in_use: InUse = "allow",
+    blocksize: int | None = None,
+    unpack: UnpackLimits | None = UNPACK,
+    step: Callable[[str], object] | None = None,
+    **handle: Any,
+) -> One:
+    """Make one value of the arguments of `inspect`."""
+    opening = OpenOptions(
+        format=format,
+        backing=backing,
+        protocols=protocols if isinstance(protocols, str) else tuple(protocols),
+        in_use=in_use,
+        blocksize=blocksize,
+        unpack=unpack,
+    )
+    options = InspectOptions(
+        parts=parts if isinstance(parts, Collection) else tuple(parts),  # an iterator serves one guest only
+        keys=tuple(keys),
+        mode=mode,
+        opening=opening,
+    )
+    return One(disk, Job(options, verify, timeout, handle), step)
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """What `inspect_many` was asked for, here and in guestkit.aio.
+
+    Attributes:
+        at_once: how many; None: all
+    """
+
+    guests: Iterable[Guest]
+    job: Job
+    at_once: int | None
+    progress: Callable[[FleetProgress], object] | None
+    executor: Executor | None
+
+    def room(self, running: int) -> int | None:
+        """Return how many more may begin; None: all."""
+        return None if self.at_once is None else self.at_once - running
+
+
+def many(
+    disks: Iterable[StrOrBytesPath | Sequence[StrOrBytesPath]],
+    *,
+    concurrency: int | Literal["auto"] = "auto",
+    parts: Collection[Part] = DEFAULT_PARTS,
+    keys: Iterable[Key] = (),
+    mode: Mode = "auto",
+    verify: bool | float = False,
+    timeout: float | None = TIMEOUT,
+    format: str | None = None,
+    backing: Backing = "refuse",
+    protocols: Iterable[str] = ("file",),
+    in_use: InUse = "allow",
+    blocksize: int | None = None,
+    unpack: UnpackLimits | None = UNPACK,
+    progress: Callable[[FleetProgress], object] | None = None,
+    jobs_executor: Executor | None = None,
+    **handle: Any,
+) -> Many:
+    """Make one value of the arguments of `inspect_many`."""
+    job = one(
+        (),
+        parts=parts,
+        keys=keys,
+        mode=mode,
+        verify=verify,
+        timeout=timeout,
+        format=format,
+        backing=backing,
+        protocols=protocols,
+        in_use=in_use,
+        blocksize=blocksize,
+        unpack=unpack,
+        **handle,
+    ).job
+    at_once = None if jobs_executor is not None and concurrency == "auto" else _number(concurrency)
+    return Many(disks, job, at_once, progress, jobs_executor)
+
+
+def _number(concurrency: int | Literal["auto"]) -> int:
+    if concurrency == "auto":
+        return len(os.sched_getaffinity(0))
+    if isinstance(concurrency, bool) or not isinstance(concurrency, int):
+        raise TypeError(f'concurrency must be a number or "auto", not {concurrency!r}')
+    if concurrency < 1:
+        raise ValueError(f"concurrency must be at least 1, not {concurrency}")
+    return concurrency
+
+
+def taking(asked: Callable[P, A]) -> Callable[[Callable[[A], T]], Callable[P, T]]:
+    """Have a function take the arguments of `asked`, and get what that makes of them.
+
+    A blocking function and its awaited twin share one list of arguments this way.
+    """
+
+    def decorate(function: Callable[[A], T]) -> Callable[P, T]:
+        @functools.wraps(function)
+        def call(*arguments: P.args, **keywords: P.kwargs) -> T:
+            return function(asked(*arguments, **keywords))
+
+        of_function = signature(function)
+        call.__signature__ = signature(asked).replace(  # type: ignore[attr-defined]
+            return_annotation=of_function.return_annotation
+        )
+        return call
+
+    return decorate

@@ -1,0 +1,21 @@
+"""guestkit for asyncio: `AsyncGuestfs`, whose calls are awaited, and fleets of guests on an event loop.
+
+What stands here is public; the modules of this package are not.
+"""
+
+from guestkit.aio.call import Call, OnCancel
+from guestkit.aio.events import EventMessage, EventStream
+from guestkit.aio.executor import set_executor
+from guestkit.aio.fleet import inspect, inspect_many
+from guestkit.aio.handle import AsyncGuestfs
+
+__all__ = [
+    "AsyncGuestfs",
+    "Call",
+    "EventMessage",
+    "EventStream",
+    "OnCancel",
+    "inspect",
+    "inspect_many",
+    "set_executor",
+]

@@ -1,0 +1,129 @@
+"""A call on an `AsyncGuestfs`: its place in the handle's queue, how it is awaited and how it is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+from collections.abc import Callable, Coroutine, Generator
+from types import TracebackType
+from typing import Any, Generic, Literal, TypeVar
+
+from guestkit.aio.events import Progress
+from guestkit.errors import Error
+from guestkit.events import Event
+from guestkit.handle import Guestfs
+
+T = TypeVar("T")
+
+#: What a cancel does to a call that runs: end it, or wait until it has ended by itself.
+OnCancel = Literal["end", "wait"]
+
+
+class Call(Coroutine[Any, Any, T], Generic[T]):
+    """A call on an `AsyncGuestfs` that has its place in the handle's queue.
+
+    A coroutine: await it, give it to `asyncio.gather`, `create_task`, `wait_for`. It runs when its turn
+    comes, awaited or not; the exception of one that nobody awaits is logged. Cancelling the await of a call
+    that waits takes it out of the queue; of one that runs, ends it, and waits until it has ended.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        function: Callable[[Guestfs], T],
+        cancel: Callable[[Call[Any]], object],
+        progress: Callable[[int, int], object] | None = None,
+        on_cancel: OnCancel = "end",
+    ) -> None:
+        if on_cancel not in ("end", "wait"):
+            raise ValueError(f'{name}() argument \'on_cancel\' must be "end" or "wait", not {on_cancel!r}')
+        if progress is not None and not callable(progress):
+            raise TypeError(f"{name}() argument 'progress' must be callable, not {type(progress).__name__}")
+        self.__name__ = name
+        self.__qualname__ = f"AsyncGuestfs.{name}"
+        self._end = cancel
+        self._function = function
+        self._on_cancel = on_cancel
+        self._context = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        self._progress = None if progress is None else Progress(loop, contextvars.copy_context(), progress)
+        self._future: asyncio.Future[T] = loop.create_future()
+        self._timer: asyncio.TimerHandle | None = None  # ends the wait for its turn
+        self._begun = False  # these three are guarded by the handle's _lock
+        self._ended = False
+        self._cancelled = False
+        self._waiting: Coroutine[Any, Any, T] | None = None
+
+    def __repr__(self) -> str:
+        return f"<guestkit call {self.__name__} {'done' if self._future.done() else 'pending'}>"
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self._wait().__await__()
+
+    def send(self, value: Any) -> Any:
+        if self._waiting is None:
+            self._waiting = self._wait()
+        return self._waiting.send(value)
+
+    def throw(self, kind: Any, value: Any = None, traceback: TracebackType | None = None) -> Any:
+        if self._waiting is None:  # a task that was cancelled before its first step
+            self._cancel()
+            self._waiting = self._wait()
+        if value is None and traceback is None:
+            return self._waiting.throw(kind)
+        return self._waiting.throw(kind, value, traceback)
+
+    def close(self) -> None:
+        if self._waiting is not None:
+            self._waiting.close()
+        elif not self._future.done():
+            self._cancel()
+            self._future.add_done_callback(_take_notice)
+
+    async def _wait(self) -> T:
+        await until_done(self._future, self._cancel)
+        return self._future.result()
+
+    def _cancel(self) -> None:
+        """Take it out of the queue, or end it where it runs."""
+        self._end(self)
+
+    def _run(self, handle: Guestfs) -> T:
+        """On a thread of the executor."""
+        if self._progress is None:
+            return self._function(handle)
+        number = handle.set_event_callback(self._progress.deliver, Event.PROGRESS)
+        try:
+            return self._function(handle)
+        finally:
+            with contextlib.suppress(Error):  # closed by the function, or killed
+                handle.delete_event_callback(number)
+
+
+async def until_done(future: asyncio.Future[Any], on_cancel: Callable[[], object]) -> None:
+    """Wait for the future however often the waiting task is cancelled; raise the cancellation afterwards."""
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            waiting = asyncio.shield(future)
+            await waiting
+        except asyncio.CancelledError as error:
+            cancelled = error
+            on_cancel()
+        except GeneratorExit:  # closed: nobody waits any more
+            waiting.cancel()
+            on_cancel()
+            future.add_done_callback(_take_notice)
+            raise
+        except BaseException:  # the future's own exception: the caller takes it from there
+            break
+    if cancelled is not None:
+        _take_notice(future)
+        raise cancelled
+
+
+def _take_notice(future: asyncio.Future[Any]) -> None:
+    """A cancelled call's error is not worth a log line."""
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,65 @@
+"""`AsyncDiskConverter`: disk images converted, created, resized and checked without holding up the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from guestkit.aio.call import until_done
+from guestkit.aio.events import posting
+from guestkit.aio.executor import run_in_executor, shared_executor
+from guestkit.convert import DiskConverter, Job, Progress
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _OneCall(DiskConverter):
+    """The blocking converter of one call, which the loop's thread may end."""
+
+    def __init__(self, op: str) -> None:
+        self._job = Job(op)
+        self._post = posting()
+
+    def _begin(self, op: str) -> Job:
+        return self._job
+
+    def _telling(self, progress: Progress | None) -> Progress | None:
+        return None if progress is None else functools.partial(self._post, progress)
+
+    def cancel(self) -> None:
+        self._job.cancel()
+
+
+def _awaited(
+    method: Callable[Concatenate[DiskConverter, P], T], *, to_its_end: bool = False
+) -> Callable[Concatenate[AsyncDiskConverter, P], Coroutine[Any, Any, T]]:
+    """Have the method run on guestkit's threads. A cancel ends it, or not, and waits until it has ended."""
+
+    @functools.wraps(method)
+    async def call(self: AsyncDiskConverter, /, *arguments: P.args, **keywords: P.kwargs) -> T:
+        one = _OneCall(method.__name__)
+        work = functools.partial(method, one, *arguments, **keywords)
+        outcome = run_in_executor(asyncio.get_running_loop(), shared_executor(), work)
+        await until_done(outcome, (lambda: None) if to_its_end else one.cancel)
+        return outcome.result()
+
+    call.__qualname__ = f"AsyncDiskConverter.{method.__name__}"
+    return call
+
+
+class AsyncDiskConverter:
+    """`DiskConverter` for asyncio: every method a coroutine function with the same arguments.
+
+    A cancel ends qemu-img and removes what it has written; it is raised when that is done. `resize` and
+    `check` are not ended half-way. The progress of `convert` is called on the loop's thread.
+    """
+
+    convert = _awaited(DiskConverter.convert)
+    detect_format = _awaited(DiskConverter.detect_format)
+    get_info = _awaited(DiskConverter.get_info)
+    create_disk = _awaited(DiskConverter.create_disk)
+    resize = _awaited(DiskConverter.resize, to_its_end=True)
+    check = _awaited(DiskConverter.check, to_its_end=True)

@@ -1,0 +1,69 @@
+"""One guest or many on an event loop: `guestkit.inspect` and `guestkit.inspect_many`, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from itertools import islice
+
+from guestkit._asked import Guest, Job, Many, One, many, one, taking
+from guestkit.aio.events import on_loop
+from guestkit.aio.handle import AsyncGuestfs
+from guestkit.fleet import Report, Tally, elsewhere, failed, succeeded
+from guestkit.inspection import Inspection
+
+
+@taking(one)
+async def inspect(asked: One) -> Inspection:
+    """Tell what is on a guest's disk, or on all its disks: as `guestkit.inspect`; step is called on the loop.
+
+    A cancel ends it and waits until it has ended.
+    """
+    return await _inspect(asked.job, asked.guest, asked.step)
+
+
+async def _inspect(job: Job, guest: Guest, step: Callable[[str], object] | None) -> Inspection:
+    follow = None if step is None else on_loop("inspect", "step", step)
+    async with AsyncGuestfs(**job.handle_options()) as g:
+        return await g._submit("inspect_disks", lambda handle: job.run(handle, guest, follow))
+
+
+@taking(many)
+async def inspect_many(asked: Many) -> AsyncGenerator[Report, None]:
+    """Inspect many guests, several at once; yield a report for each as it comes.
+
+    As `guestkit.inspect_many`; progress is called on the loop. Leaving the loop early
+    (`contextlib.aclosing` says when) or a cancel ends what runs and waits until it has ended; what runs on a
+    jobs_executor ends by its time-out.
+    """
+    tally = Tally(asked.progress)
+    running: set[asyncio.Task[Report]] = set()
+    waiting = iter(asked.guests)
+    try:
+        while True:
+            for guest in islice(waiting, asked.room(len(running))):
+                running.add(asyncio.create_task(_report(guest, asked, tally)))
+            if not running:
+                return
+            ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                yield tally.told(task.result())
+    finally:
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+
+
+async def _report(guest: Guest, asked: Many, tally: Tally) -> Report:
+    begun = time.monotonic()
+    try:
+        if asked.executor is not None:
+            return await asyncio.wrap_future(asked.executor.submit(elsewhere, asked.job, guest))
+        found = await _inspect(asked.job, guest, tally.following(guest))
+    except Exception as error:
+        return failed(guest, error, time.monotonic() - begun)
+    finally:
+        tally.ended(guest)
+    return succeeded(guest, found, time.monotonic() - begun)

@@ -1,0 +1,43 @@
+"""A command from its arguments to its exit status."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import traceback
+
+from guestkit.cli.common import UsageError
+from guestkit.cli.ending import Terminated, ended_by_signals, notes
+from guestkit.cli.errors import sentence
+from guestkit.cli.screen import Screen, logging_to
+from guestkit.cli.text import printable
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; return the exit status that `guestkit.cli.main` tells of."""
+    screen = Screen(quiet=arguments.quiet, log_json=arguments.log_json)
+    verbosity = -1 if arguments.quiet else arguments.verbose
+    try:
+        with ended_by_signals(), logging_to(screen, verbosity):
+            status: int = arguments.run(arguments, screen)
+            sys.stdout.flush()
+    except KeyboardInterrupt as ended:
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            screen.tell("info", ": ".join(["interrupted", *notes(ended)]))
+        return 128 + (ended.signal if isinstance(ended, Terminated) else signal.SIGINT)
+    except BrokenPipeError:
+        # The interpreter flushes once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except UsageError as error:
+        arguments.parser.error(str(error))
+    except Exception as error:
+        screen.tell("error", sentence(error))
+        if arguments.debug:
+            for line in "".join(traceback.format_exception(error)).splitlines():
+                print(printable(line), file=sys.stderr)
+        return 1
+    return status
