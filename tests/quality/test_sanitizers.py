@@ -98,6 +98,7 @@ def test_valgrind(source: Path, tmp_path: Path) -> None:
     left_out = {
         # valgrind makes a fork of every vfork, so posix_spawn does not learn that there is no such program.
         "test_kvm": ["--run_test=!a_missing_qemu_is_told"],
+        "test_run_program": ["--run_test=!a_program_that_is_not_there_is_an_error"],
         # A forked child leaves what is its parent's alone, for ever: lost memory to valgrind.
         "test_async": ["--run_test=!closing/a_forked_child_leaves_the_handle_alone_and_can_open_its_own"],
         "test_turns": ["--run_test=!forking/a_forked_child_can_drop_a_handle_that_is_being_watched"],
