@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <filesystem>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -10,13 +11,11 @@
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/launch/launcher.hpp"
 #include "guestkit/generated/actions.hpp"
+#include "guestkit/generated/image_info.hpp"
 #include "guestkit/handle.hpp"
+#include "guestkit/open_disk_options.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM {
-
-// Of open_disk.hpp; whoever calls open_disk() includes it.
-struct ImageInfo;
-struct OpenDiskOptions;
 
 namespace detail {
 
@@ -90,12 +89,8 @@ class basic_guestfs : public detail::actions<Core> {
   /// becomes of its name; what the guest does to it is forgotten. The rest of the risk is told in
   /// SECURITY.md. Throws Error that says what was refused and what would permit it.
   /// Include <guestkit/open_disk.hpp>.
-  /// @param path  a text or std::filesystem::path; or nbd://HOST/EXPORT where the options permit it
-  template <class Path>
-  ImageInfo open_disk(const Path& path, const OpenDiskOptions& options);
-  /// The same with the default options.
-  template <class Path>
-  ImageInfo open_disk(const Path& path);
+  /// @param path  or nbd://HOST/EXPORT where the options permit it
+  ImageInfo open_disk(const std::filesystem::path& path, const OpenDiskOptions& options = {});
 
   /// Add a disk image, device or network disk of the host as a drive of the appliance. What the image names
   /// is opened too, see open_disk(). C: guestfs_add_drive_opts(3), since 0.0.3.
