@@ -191,7 +191,7 @@ BOOST_FIXTURE_TEST_CASE(a_home_that_the_user_cannot_enter_is_as_none, Environmen
   const support::temporary_folder home;  // 0700
   set("HOME", home.path);
   BOOST_TEST(!cache_directory().empty());
-  BOOST_TEST(as_another_user([] { return "'" + cache_directory() + "'"; }) == "''");
+  BOOST_TEST(as_another_user([] { return cache_directory().empty() ? "none" : "some"; }) == "none");
 }
 
 BOOST_FIXTURE_TEST_CASE(a_user_whose_home_is_not_there_has_only_the_system_s_place, Environment) {

@@ -32,7 +32,8 @@ Words disk(const std::string& drive, const std::string& device = "scsi-hd,drive=
 }
 
 std::string difference(const Words& given) {
-  return guestkit::detail::warm::difference(guestkit::detail::warm::options(launch()), guestkit::detail::warm::options(given));
+  return guestkit::detail::warm::difference(guestkit::detail::warm::options(launch()),
+                                            guestkit::detail::warm::options(given));
 }
 
 Words replaced(Words words, const std::string& old, const std::string& fresh) {
