@@ -39,7 +39,8 @@ class value_core : public handle {
 
 }  // namespace detail
 
-/// A handle on the disks of one guest. A class template, so that a program compiles only what it calls.
+/// A handle on the disks of one guest. Core says what becomes of a result: Guestfs gives a value, the Python
+/// module keeps what C returned.
 ///
 /// Ownership: move-only; closed by close() or at its end. Errors: every method throws Error or one of its
 /// children. Threads: any thread may call at any time, calls on one handle run one after the other; only
