@@ -1,31 +1,22 @@
 #include "inspect.hpp"
 
 #include <functional>
-#include <guestkit/files.hpp>
+#include <guestkit/detail/inspect/guest_mounting.hpp>
+#include <guestkit/detail/inspect/inspection.hpp>
 #include <guestkit/guest.hpp>
 #include <guestkit/inspect.hpp>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "convert.hpp"
 #include "gil.hpp"
+#include "guest.hpp"
 #include "image.hpp"
-#include "signals.hpp"
 #include "value.hpp"
 
 namespace guestkit::python {
 
 namespace {
-
-PyObject* bytes_of(const std::string& content) {
-  return check(PyBytes_FromStringAndSize(content.data(), std::ssize(content)));
-}
-
-/// For the errors that name the argument.
-Place place(const char* method, const char* argument) {
-  return {method, check(PyUnicode_InternFromString(argument))};
-}
 
 std::vector<InspectKey> keys_of(PyObject* given) {
   std::vector<InspectKey> keys;
@@ -58,19 +49,18 @@ std::function<void(const char*)> step_of(PyObject* step) {
 
 PyObject* inspect(Handle& handle, PyObject* disks, std::uint32_t parts, bool automatic, bool verify,
                   PyObject* keys, PyObject* step, PyObject* opening, Seconds spent) {
-  static const Place disks_place = place("inspect", "disk");
-  const auto paths = TextList(disks, disks_place).strings();
-  InspectOptions options{.parts = static_cast<InspectPart>(parts),
-                         .mode = automatic ? InspectMode::automatic : InspectMode::libguestfs,
-                         .verify = verify,
-                         .keys = keys_of(keys),
-                         .disk = open_disk_options(opening, "inspect")};
-  options.step = step_of(step);
-  return value(interruptible(handle, true, [&] {
-    const detail::call_scope scope(state_of(handle), "inspect");
+  const Ref name(check(PyUnicode_InternFromString("disk")));
+  const auto paths = TextList(disks, {"inspect", name.get()}).strings();
+  const InspectOptions options{.parts = static_cast<InspectPart>(parts),
+                               .mode = automatic ? InspectMode::automatic : InspectMode::libguestfs,
+                               .verify = verify,
+                               .keys = keys_of(keys),
+                               .disk = open_disk_options(opening, "inspect"),
+                               .step = step_of(step)};
+  return value(on_guest(handle, "inspect", true, [&](detail::guest_actions& guest) {
     handle.count_too(spent);
-    return paths.empty() ? guestkit::inspect(handle, options)
-                         : guestkit::inspect_disks(handle, paths, options);
+    if (paths.empty()) return detail::inspect(guest, options);
+    return detail::inspect_disks(guest, paths, options, detail::opener_of(handle));
   }));
 }
 
@@ -79,52 +69,8 @@ PyObject* mount_guest(Handle& handle, PyObject* root, bool readonly, PyObject* k
                              .readonly = readonly,
                              .keys = keys_of(keys),
                              .step = step_of(step)};
-  return value(interruptible(handle, true, [&] { return guestkit::mount_guest(handle, options); }));
-}
-
-PyObject* read_small(Handle& handle, PyObject* path, std::uint64_t limit) {
-  static const Place path_place = place("read_small", "path");
-  const std::string name = Text(path, path_place).c_str();
-  return bytes_of(interruptible(handle, false, [&] { return guestkit::read_small(handle, name, limit); }));
-}
-
-PyObject* read_files(Handle& handle, PyObject* paths, std::uint64_t limit) {
-  static const Place paths_place = place("read_files", "paths");
-  const auto names = TextList(paths, paths_place).strings();
-  const auto files = interruptible(handle, false, [&] { return guestkit::read_files(handle, names, limit); });
-  Ref dict(check(PyDict_New()));
-  for (const auto& [name, content] : files) {
-    const Ref key(value(name));
-    const Ref found(content.bytes ? bytes_of(*content.bytes)
-                                  : value(std::pair(content.message, content.error_number)));
-    if (PyDict_SetItem(dict.get(), key.get(), found.get()) != 0) throw PythonError{};
-  }
-  return dict.release();
-}
-
-PyObject* walk(Handle& handle, PyObject* directory, int max_depth, std::uint64_t max_entries) {
-  static const Place directory_place = place("walk", "directory");
-  const std::string name = Text(directory, directory_place).c_str();
-  return value(interruptible(handle, false, [&] {
-    return guestkit::walk(handle, name, {max_entries, max_depth});
-  }));
-}
-
-PyObject* extract(Handle& handle, PyObject* path, PyObject* host_directory, std::uint64_t max_bytes,
-                  std::uint64_t max_entries, PyObject* progress) {
-  static const Place path_place = place("extract", "path"), host_place = place("extract", "host_directory");
-  const std::string name = Text(path, path_place).c_str(), host = Text(host_directory, host_place).c_str();
-  ExtractOptions options{.max_bytes = max_bytes, .max_entries = max_entries};
-  if (progress != Py_None)
-    options.progress = [progress](const GuestFile& file, std::uint64_t bytes) {
-      on_calling_thread([&] {
-        const Ref where(value(file.path));
-        const Ref ignored(
-            PyObject_CallFunction(progress, "OK", where.get(), static_cast<unsigned long long>(bytes)));
-        if (PyErr_Occurred() != nullptr && !interrupted_by_callback()) PyErr_WriteUnraisable(progress);
-      });
-    };
-  return value(interruptible(handle, false, [&] { return guestkit::extract(handle, name, host, options); }));
+  return value(on_guest(handle, "mount_guest", true,
+                        [&](auto& guest) { return detail::mount_guest(guest, options); }));
 }
 
 }  // namespace guestkit::python

@@ -1,4 +1,4 @@
-// Inspection and guests' files for Python: one call each, results as dicts.
+// Inspection and mounting for Python: one call each, results as dicts.
 #pragma once
 
 #include "handle.hpp"
@@ -17,13 +17,5 @@ PyObject* inspect(Handle& handle, PyObject* disks, std::uint32_t parts, bool aut
 
 /// What was mounted, as a dict. @param root  a filesystem or None
 PyObject* mount_guest(Handle& handle, PyObject* root, bool readonly, PyObject* keys, PyObject* step);
-
-PyObject* read_small(Handle& handle, PyObject* path, std::uint64_t limit);
-/// A dict by path: bytes, or a tuple of message and errno.
-PyObject* read_files(Handle& handle, PyObject* paths, std::uint64_t limit);
-/// A tuple of dicts.
-PyObject* walk(Handle& handle, PyObject* directory, int max_depth, std::uint64_t max_entries);
-PyObject* extract(Handle& handle, PyObject* path, PyObject* host_directory, std::uint64_t max_bytes,
-                  std::uint64_t max_entries, PyObject* progress);
 
 }  // namespace guestkit::python

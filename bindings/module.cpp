@@ -17,6 +17,7 @@
 #include <string>
 
 #include "error.hpp"
+#include "files.hpp"
 #include "gil.hpp"
 #include "handle.hpp"
 #include "image.hpp"

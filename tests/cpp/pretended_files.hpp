@@ -8,7 +8,11 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <guestkit/guest.hpp>
+#include <guestkit/detail/base/text.hpp>
+#include <guestkit/detail/inspect/attempt.hpp>
+#include <guestkit/detail/inspect/guest_actions.hpp>
+#include <guestkit/detail/inspect/reading.hpp>
+#include <guestkit/guestkit.hpp>
 #include <initializer_list>
 #include <map>
 #include <memory>
@@ -22,8 +26,17 @@ namespace support {
 using namespace guestkit;
 using namespace guestkit::detail;
 
+struct pretended_handle {
+  Guestfs g = {};
+};
+
+/// A guest without an appliance: what a test does not pretend fails, as it does on such a handle.
+struct pretended_actions : pretended_handle, guest_actions {
+  pretended_actions() : guest_actions(state_of(g)) {}
+};
+
 /// The actions that look at files and read them. Links are followed within.
-struct pretended_files {
+struct pretended_files : pretended_actions {
   // "d", "p", "l" and the target, "-" and the content; "!" cannot be looked at, "?" not be read
   std::map<std::string, std::string> files{{"/", "d"}};
   std::map<std::string, std::int64_t> sizes = {};
@@ -63,9 +76,9 @@ struct pretended_files {
     status.st_size = size == sizes.end() ? static_cast<std::int64_t>(file.size()) - 1 : size->second;
     return status;
   }
-  StatNS lstatns(const std::string& path) const { return status(path, false); }
-  StatNS statns(const std::string& path) const { return status(path, true); }
-  std::vector<StatNS> lstatnslist(const std::string& directory, const string_list& names) const {
+  StatNS lstatns(const std::string& path) override { return status(path, false); }
+  StatNS statns(const std::string& path) override { return status(path, true); }
+  std::vector<StatNS> lstatnslist(const std::string& directory, const string_list& names) override {
     std::vector<StatNS> all;
     for (const auto& name : names) {
       StatNS one{};
@@ -77,7 +90,7 @@ struct pretended_files {
     }
     return all;
   }
-  string_list readlinklist(const std::string& directory, const string_list& names) const {
+  string_list readlinklist(const std::string& directory, const string_list& names) override {
     string_list all;
     for (const auto& name : names) {
       const auto found = files.find(joined(directory, name));
@@ -85,7 +98,7 @@ struct pretended_files {
     }
     return all;
   }
-  std::vector<Dirent> readdir(const std::string& directory) const {
+  std::vector<Dirent> readdir(const std::string& directory) override {
     const auto real = joined(resolved(directory, true), "");
     std::vector<Dirent> all;
     for (const auto& [path, file] : files)
@@ -98,7 +111,7 @@ struct pretended_files {
       }
     return all;
   }
-  std::string case_sensitive_path(const std::string& path) const {
+  std::string case_sensitive_path(const std::string& path) override {
     std::string real = "/";
     for (std::string_view rest = path; !rest.empty();) {
       const auto name = take_until(rest, '/');
@@ -112,7 +125,7 @@ struct pretended_files {
     }
     return real;
   }
-  buffer pread(const std::string& path, int count, std::int64_t offset) const {
+  buffer pread(const std::string& path, int count, std::int64_t offset) override {
     const auto& file = files.at(resolved(path, true));
     if (file[0] == '?') throw Error("pread", path + ": Input/output error", EIO);
     const auto part = file.substr(static_cast<std::size_t>(offset) + 1, static_cast<std::size_t>(count));

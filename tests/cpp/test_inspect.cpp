@@ -5,7 +5,29 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <guestkit/detail/inspect/blkid.hpp>
+#include <guestkit/detail/inspect/configuration.hpp>
+#include <guestkit/detail/inspect/device_names.hpp>
+#include <guestkit/detail/inspect/fast.hpp>
+#include <guestkit/detail/inspect/guest_mounting.hpp>
+#include <guestkit/detail/inspect/inspection.hpp>
+#include <guestkit/detail/inspect/keys.hpp>
+#include <guestkit/detail/inspect/layout.hpp>
+#include <guestkit/detail/inspect/layout_description.hpp>
+#include <guestkit/detail/inspect/own.hpp>
+#include <guestkit/detail/inspect/package_rules.hpp>
+#include <guestkit/detail/inspect/packages.hpp>
+#include <guestkit/detail/inspect/parts.hpp>
+#include <guestkit/detail/inspect/release.hpp>
+#include <guestkit/detail/inspect/rules.hpp>
+#include <guestkit/detail/inspect/share.hpp>
+#include <guestkit/detail/inspect/system.hpp>
+#include <guestkit/detail/inspect/tree.hpp>
+#include <guestkit/detail/inspect/trees.hpp>
+#include <guestkit/detail/inspect/windows.hpp>
+#include <guestkit/files.hpp>
 #include <guestkit/guest.hpp>
+#include <guestkit/inspect.hpp>
 #include <initializer_list>
 #include <map>
 #include <memory>
@@ -46,58 +68,55 @@ std::string elf_program(unsigned char width, unsigned char order, unsigned char 
 }
 
 /// A disk that is a physical volume with a thin pool, in an appliance whose kernel calls the disk sdb.
-/// libguestfs translates the names of most of its answers, not those of pvs_full.
-struct thin_volume {
-  string_list list_devices() { return {"/dev/sda"}; }
-  string_list list_partitions() { return {"/dev/sda1"}; }
-  string_list list_md_devices() { return {}; }
-  string_list list_dm_devices() { return {"/dev/mapper/vg--a-pool_tdata", "/dev/mapper/vg--a-pool_tmeta"}; }
-  string_list vgs() { return {"vg-a"}; }
-  hashtable md_detail(const std::string& /*device*/) { return {}; }
-  string_list lvs() { return {"/dev/vg-a/root"}; }
-  hashtable blkid(const std::string& device) {
+struct thin_volume : pretended_actions {
+  string_list list_devices() override { return {"/dev/sda"}; }
+  string_list list_partitions() override { return {"/dev/sda1"}; }
+  string_list list_md_devices() override { return {}; }
+  string_list list_dm_devices() override {
+    return {"/dev/mapper/vg--a-pool_tdata", "/dev/mapper/vg--a-pool_tmeta"};
+  }
+  string_list vgs() override { return {"vg-a"}; }
+  hashtable md_detail(const std::string& /*device*/) override { return {}; }
+  string_list lvs() override { return {"/dev/vg-a/root"}; }
+  hashtable blkid(const std::string& device) override {
     if (device == "/dev/sda1") return {{"TYPE", "LVM2_member"}, {"UUID", "B5dZqq-n9ae-53OM"}};
     if (device == "/dev/vg-a/root") return {{"TYPE", "swap"}};
     return {};
   }
-  std::vector<PV> pvs_full() {
-    PV volume;
-    volume.pv_name = "/dev/sdb1";
-    volume.pv_uuid = "B5dZqqn9ae53OM";
-    return {volume};
-  }
-  std::vector<VG> vgs_full() {
+  std::vector<VG> vgs_full() override {
     VG group;
     group.vg_name = "vg-a";
     group.vg_uuid = "NuyPg3";
     return {group};
   }
-  string_list vgpvuuids(const std::string& /*group*/) { return {"B5dZqqn9ae53OM"}; }
-  void vg_activate(bool /*activate*/, const string_list& /*groups*/) {}
-  std::string vfs_label(const std::string& /*device*/) { return {}; }
-  buffer pread_device(const std::string& /*device*/, int /*count*/, std::int64_t /*offset*/) {
+  string_list vgpvuuids(const std::string& /*group*/) override { return {"B5dZqqn9ae53OM"}; }
+  void vg_activate(bool /*activate*/, const string_list& /*groups*/) override {}
+  std::string vfs_label(const std::string& /*device*/) override { return {}; }
+  buffer pread_device(const std::string& /*device*/, int /*count*/, std::int64_t /*offset*/) override {
     throw Error("pread_device", "none", ENODEV);
   }
-  std::vector<BTRFSSubvolume> btrfs_subvolume_list(const std::string& /*device*/) { return {}; }
-  void mount_ro(const std::string& /*device*/, const std::string& /*mountpoint*/) {}
-  void umount_all() {}
-  StatVFS statvfs(const std::string& /*path*/) { return {}; }
+  std::vector<BTRFSSubvolume> btrfs_subvolume_list(const std::string& /*device*/) override { return {}; }
+  void mount_ro(const std::string& /*device*/, const std::string& /*mountpoint*/) override {}
+  void umount_all() override {}
+  StatVFS statvfs(const std::string& /*path*/) override { return {}; }
 };
 
 /// The same with one of two disks, so that LVM has opened nothing.
 struct half_a_group : thin_volume {
-  string_list lvs() { return activated ? string_list{"/dev/vg-a/root"} : string_list{}; }
-  hashtable blkid(const std::string& device) {
+  string_list lvs() override { return activated ? string_list{"/dev/vg-a/root"} : string_list{}; }
+  hashtable blkid(const std::string& device) override {
     if (device == "/dev/vg-a/root") throw Error("blkid", "No such file or directory", ENOENT);
     return thin_volume::blkid(device);
   }
-  std::vector<VG> vgs_full() {
+  std::vector<VG> vgs_full() override {
     auto groups = thin_volume::vgs_full();
     groups[0].vg_attr = "wz-pn-";
     return groups;
   }
-  string_list vgpvuuids(const std::string& /*group*/) { return {"B5dZqq-n9ae-53OM", "1QqrCs-eheq-6C2p"}; }
-  void vg_activate(bool /*activate*/, const string_list& groups) {
+  string_list vgpvuuids(const std::string& /*group*/) override {
+    return {"B5dZqq-n9ae-53OM", "1QqrCs-eheq-6C2p"};
+  }
+  void vg_activate(bool /*activate*/, const string_list& groups) override {
     activated = groups == string_list{"vg-a"};
   }
   bool activated = false;
@@ -105,15 +124,15 @@ struct half_a_group : thin_volume {
 
 /// A disk whose partitions are told as blkid -o export tells them.
 struct escaped_disk : thin_volume {
-  string_list list_partitions() { return {"/dev/sda1", "/dev/sda2", "/dev/sda3"}; }
-  string_list list_dm_devices() { return {}; }
-  hashtable blkid(const std::string& device) {
+  string_list list_partitions() override { return {"/dev/sda1", "/dev/sda2", "/dev/sda3"}; }
+  string_list list_dm_devices() override { return {}; }
+  hashtable blkid(const std::string& device) override {
     if (device == "/dev/sda1") return {{"TYPE", "ext4"}, {"LABEL", "data\\ disk\\$"}};
     if (device == "/dev/sda2")
       return {{"TYPE", "ext4"}, {"LABEL", "\\ M-CM-\\<"}, {"PART_ENTRY_NAME", "M-CM-\\<"}};
     return {{"PART_ENTRY_TYPE", "21686148-6449-6e6f-744e-656564454649"}};
   }
-  std::string vfs_label(const std::string& /*device*/) { return " ü"; }
+  std::string vfs_label(const std::string& /*device*/) override { return " ü"; }
 };
 
 /// The superblock of an array's member.
@@ -129,50 +148,44 @@ std::string md_superblock_bytes(std::uint8_t level, std::uint8_t devices, const 
 
 /// A guest of one filesystem or two, in memory. What it does not have fails, as on a handle without an
 /// appliance.
-struct pretended_guest : borrowed<>, pretended_files {
-  explicit pretended_guest(Guestfs& g) : borrowed<>(state_of(g)) {}
-
+struct pretended_guest : pretended_files {
   string_list parts{"/dev/sda1"};
   std::vector<std::string> mounted = {};  // "device mountpoint"
   bool is_dead = false;                   // as far as devices are concerned
 
-  using pretended_files::lstatns, pretended_files::statns, pretended_files::lstatnslist;
-  using pretended_files::pread;
-  using pretended_files::readlinklist, pretended_files::readdir, pretended_files::case_sensitive_path;
-  string_list list_devices() const {
+  string_list list_devices() override {
     if (is_dead) throw Error("list_devices", "Input/output error", EIO);
     return {"/dev/sda"};
   }
-  string_list list_partitions() const {
+  string_list list_partitions() override {
     if (is_dead) throw Error("list_partitions", "Input/output error", EIO);
     return parts;
   }
-  std::int64_t blockdev_getsize64(const std::string& /*device*/) const { return 1 << 30; }
-  hashtable blkid(const std::string& device) const {
+  std::int64_t blockdev_getsize64(const std::string& /*device*/) override { return 1 << 30; }
+  hashtable blkid(const std::string& device) override {
     return {{"TYPE", "ext4"}, {"UUID", "uuid-of-" + device.substr(5)}};
   }
-  void umount_all() { mounted.clear(); }
-  void mount_ro(const std::string& device, const std::string& mountpoint) {
+  void umount_all() override { mounted.clear(); }
+  void mount_ro(const std::string& device, const std::string& mountpoint) override {
     mounted.push_back(device + ' ' + mountpoint);
   }
-  void mount(const std::string& device, const std::string& mountpoint) {
+  void mount(const std::string& device, const std::string& mountpoint) override {
     mount_ro(device, mountpoint + " rw");
   }
-  StatVFS statvfs(const std::string& /*path*/) const { return {}; }
+  StatVFS statvfs(const std::string& /*path*/) override { return {}; }
 
-  guest_tree<pretended_guest> tree() { return {*this}; }
+  guest_tree tree() { return {*this}; }
   /// What keeps inspect_os from being asked.
   std::string fault() {
-    layout<pretended_guest> known(*this);
-    own_inspection<pretended_guest> own(*this, known);
+    layout known(*this);
+    own_inspection own(*this, known);
     own.look_around();
     return own.fault();
   }
 };
 
 struct pretended {
-  Guestfs g = {};
-  pretended_guest guest{g};
+  pretended_guest guest;
 };
 
 }  // namespace
@@ -388,7 +401,8 @@ BOOST_AUTO_TEST_CASE(what_a_handle_without_an_appliance_says) {
 BOOST_AUTO_TEST_CASE(a_physical_volume_is_not_damaged_because_the_appliance_calls_its_disk_otherwise) {
   thin_volume guest;
   Inspection found;
-  layout(guest).describe(found);
+  layout known(guest);
+  describe_layout(guest, known, found);
   BOOST_TEST(found.unopened.empty());
   BOOST_REQUIRE_EQUAL(found.layers.size(), 1U);
   BOOST_TEST(found.layers[0].members == string_list{"/dev/sda1"}, boost::test_tools::per_element());
@@ -397,7 +411,8 @@ BOOST_AUTO_TEST_CASE(a_physical_volume_is_not_damaged_because_the_appliance_call
 BOOST_AUTO_TEST_CASE(what_a_thin_pool_consists_of_is_not_listed_as_unknown) {
   thin_volume guest;
   Inspection found;
-  layout(guest).describe(found);
+  layout known(guest);
+  describe_layout(guest, known, found);
   BOOST_REQUIRE_EQUAL(found.filesystems.size(), 1U);
   BOOST_TEST(found.filesystems[0].device == "/dev/vg-a/root");
 }
@@ -413,7 +428,8 @@ BOOST_AUTO_TEST_CASE(what_is_looked_up_by_a_label_is_what_the_disk_has) {
 BOOST_AUTO_TEST_CASE(a_bios_boot_partition_is_listed_and_nothing_that_could_not_be_opened) {
   escaped_disk guest;
   Inspection found;
-  layout(guest).describe(found);
+  layout known(guest);
+  describe_layout(guest, known, found);
   BOOST_REQUIRE_EQUAL(found.filesystems.size(), 3U);
   BOOST_TEST(found.filesystems[2].type == "unknown");
   BOOST_TEST(found.unopened.empty());
@@ -422,7 +438,8 @@ BOOST_AUTO_TEST_CASE(a_bios_boot_partition_is_listed_and_nothing_that_could_not_
 BOOST_AUTO_TEST_CASE(a_volume_group_with_a_missing_disk_says_which_and_what_to_do) {
   half_a_group guest;
   Inspection found;
-  layout(guest).describe(found);
+  layout known(guest);
+  describe_layout(guest, known, found);
   BOOST_TEST(guest.activated);
   BOOST_REQUIRE_EQUAL(found.unopened.size(), 1U);
   BOOST_TEST(found.unopened[0].device == "/dev/vg-a/root");
@@ -445,11 +462,11 @@ BOOST_AUTO_TEST_CASE(a_member_of_an_array_knows_how_many_there_are) {
 
 BOOST_AUTO_TEST_CASE(the_name_of_an_array_reaches_no_terminal) {
   struct array_member : escaped_disk {
-    string_list list_partitions() { return {"/dev/sda1"}; }
-    hashtable blkid(const std::string& /*device*/) {
+    string_list list_partitions() override { return {"/dev/sda1"}; }
+    hashtable blkid(const std::string& /*device*/) override {
       return {{"TYPE", "linux_raid_member"}, {"VERSION", "1.2"}, {"UUID", "u"}};
     }
-    buffer pread_device(const std::string& /*device*/, int /*count*/, std::int64_t /*offset*/) {
+    buffer pread_device(const std::string& /*device*/, int /*count*/, std::int64_t /*offset*/) override {
       const auto bytes = md_superblock_bytes(1, 2, "\x1b[2Jevil");
       std::unique_ptr<char, c_free> memory(static_cast<char*>(std::malloc(bytes.size())));
       std::memcpy(memory.get(), bytes.data(), bytes.size());
@@ -457,7 +474,8 @@ BOOST_AUTO_TEST_CASE(the_name_of_an_array_reaches_no_terminal) {
     }
   } guest;
   Inspection found;
-  layout<array_member>(guest).describe(found);
+  layout known(guest);
+  describe_layout(guest, known, found);
   BOOST_REQUIRE_EQUAL(found.unopened.size(), 1U);
   BOOST_TEST(has(found.unopened[0].message, "the array \"\\x1b[2Jevil\" (raid1)"), found.unopened[0].message);
 }
@@ -503,7 +521,7 @@ BOOST_FIXTURE_TEST_CASE(boot_ini_names_any_directory, pretended) {
 }
 
 BOOST_FIXTURE_TEST_CASE(librpm_reads_macros_in_many_places, pretended) {
-  const auto obstacle = [&] { return rpm_obstacles<pretended_guest>(guest.tree()).find(); };
+  const auto obstacle = [&] { return rpm_obstacle(guest.tree()); };
   guest.add({{"/usr/lib/rpm/macros", "-%x y"}, {"/usr/lib/rpm/platform/x86_64-linux/macros", "-%x y"}});
   BOOST_TEST(obstacle() == "");
   for (const std::string file : {"/usr/lib/rpm/platform/x86_64-linux/macros", "/usr/lib/rpm/redhat/macros",
@@ -534,7 +552,7 @@ BOOST_FIXTURE_TEST_CASE(a_directory_of_millions_of_names_costs_its_part, pretend
   guest.sizes["/lib/modules"] = 17 << 20;
   for (int i = 0; i < 10'005; ++i) guest.add({{"/etc/rc3.d/S01x" + std::to_string(i), "-"}});
   InspectedSystem system{.type = "linux"};
-  part_runner run(state_of(g));
+  part_runner run(guest.state());
   add_parts(guest.tree(), InspectPart::kernels | InspectPart::services | InspectPart::machine_id, system,
             run);
   BOOST_TEST(system.services.size() == 10'000U);
@@ -552,7 +570,7 @@ BOOST_FIXTURE_TEST_CASE(links_to_one_file_made_a_report_without_an_end, pretende
     interfaces.resize(i < 3 ? interfaces.size() : 0);
   }
   InspectedSystem system{.type = "linux"};
-  part_runner run(state_of(g));
+  part_runner run(guest.state());
   add_parts(guest.tree(), InspectPart::network, system, run);
   BOOST_TEST(system.network.size() == 10'000U);
   const auto told = text(system.failures);
@@ -564,7 +582,7 @@ BOOST_FIXTURE_TEST_CASE(links_to_one_file_made_a_report_without_an_end, pretende
   for (int i = 0; i < 60; ++i)
     guest.add({{"/var/lib/pacman/local/" + std::to_string(i) + "/desc",
                 "-%NAME%\na\n\n%VERSION%\n1-1\n\n%ARCH%\nany\n" + large.substr(100)}});
-  const guest_tree<pretended_guest> below{guest, "/var/lib/pacman/local"};
+  const guest_tree below{guest, "/var/lib/pacman/local"};
   const auto list = packages_below(below, "/desc", pacman_applications);
   BOOST_TEST(list.packages.size() == 48U);
   BOOST_TEST(list.left_out == 12U);
@@ -578,20 +596,20 @@ BOOST_FIXTURE_TEST_CASE(a_program_that_cannot_be_read_cost_the_whole_system, pre
              {"/etc/fstab", "-"},
              {"/etc/hostname", "-web\n"},
              {"/bin/bash", "?"}});
-  layout<pretended_guest> known(guest);
-  const auto system = fast_inspection<pretended_guest>(guest, known).read_alone("/dev/sda1");
+  layout known(guest);
+  const auto system = fast_inspection(guest, known).read_alone("/dev/sda1");
   BOOST_REQUIRE(system);
   BOOST_TEST(system->distro == "debian");
   BOOST_TEST(system->hostname == "web");
   BOOST_TEST(text(system->failures) == "arch: /bin/bash cannot be read: /bin/bash: Input/output error\n");
   guest.files["/etc"] = "!";
-  BOOST_TEST(!fast_inspection<pretended_guest>(guest, known).read_alone("/dev/sda1").has_value());
+  BOOST_TEST(!fast_inspection(guest, known).read_alone("/dev/sda1").has_value());
 }
 
 BOOST_FIXTURE_TEST_CASE(an_error_before_the_systems_costs_itself, pretended) {
   guest.is_dead = true;
   const InspectOptions options;
-  const auto found = inspection<pretended_guest>(guest, options).run({{.format = "raw", .virtual_size = 7}});
+  const auto found = detail::inspect(guest, options, {{.format = "raw", .virtual_size = 7}});
   BOOST_REQUIRE_EQUAL(found.disks.size(), 1U);
   BOOST_TEST(found.disks[0].virtual_size == 7U);
   BOOST_TEST(has(text(found.failures), "disks: Input/output error\n"), text(found.failures));
@@ -609,7 +627,7 @@ BOOST_FIXTURE_TEST_CASE(a_chosen_root_is_read_as_one_that_was_found, pretended) 
              {"/data", "d"}});
   for (const bool readonly : {true, false}) {
     const MountOptions chosen{.root = "/dev/sda1", .readonly = readonly};
-    const auto mounted = guest_mounting<pretended_guest>(guest, chosen).run();
+    const auto mounted = detail::mount_guest(guest, chosen);
     BOOST_REQUIRE(mounted.system);
     BOOST_TEST(mounted.system->distro == "nixos");
     const std::string how = readonly ? "" : " rw";
@@ -623,7 +641,7 @@ BOOST_FIXTURE_TEST_CASE(a_chosen_root_is_read_as_one_that_was_found, pretended) 
 BOOST_FIXTURE_TEST_CASE(usr_alone_is_mounted_once, pretended) {
   guest.add({{"/bin", "d"}, {"/usr", "d"}, {"/lib/os-release", "-ID=fedora\nVERSION_ID=40\n"}});
   const MountOptions found;
-  const auto mounted = guest_mounting<pretended_guest>(guest, found).run();
+  const auto mounted = detail::mount_guest(guest, found);
   BOOST_TEST(guest.mounted == string_list{"/dev/sda1 /"}, boost::test_tools::per_element());
   BOOST_REQUIRE_EQUAL(mounted.mountpoints.size(), 1U);
   BOOST_TEST(mounted.mountpoints[0].first == "/");

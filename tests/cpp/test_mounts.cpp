@@ -4,6 +4,13 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <guestkit/detail/inspect/augeas.hpp>
+#include <guestkit/detail/inspect/device_names.hpp>
+#include <guestkit/detail/inspect/fstab.hpp>
+#include <guestkit/detail/inspect/layout.hpp>
+#include <guestkit/detail/inspect/mount_plan.hpp>
+#include <guestkit/detail/inspect/mounts.hpp>
+#include <guestkit/detail/inspect/system.hpp>
 #include <guestkit/guest.hpp>
 #include <map>
 #include <memory>
@@ -35,46 +42,48 @@ struct pretended_guest : pretended_files {
 
   pretended_guest() { add({{"/etc", "d"}, {"/data", "d"}}); }
 
-  string_list list_devices() const { return disks; }
-  string_list list_partitions() const { return parts; }
-  string_list list_md_devices() const { return arrays; }
-  string_list list_dm_devices() const { return mapped; }
-  string_list vgs() const { return {}; }
-  string_list lvs() const { return volumes; }
-  std::vector<VG> vgs_full() const { return {}; }
-  void vg_activate(bool /*activate*/, const string_list& /*groups*/) const {}
-  std::string lvuuid(const std::string& volume) const {
+  string_list list_devices() override { return disks; }
+  string_list list_partitions() override { return parts; }
+  string_list list_md_devices() override { return arrays; }
+  string_list list_dm_devices() override { return mapped; }
+  string_list vgs() override { return {}; }
+  string_list lvs() override { return volumes; }
+  std::vector<VG> vgs_full() override { return {}; }
+  void vg_activate(bool /*activate*/, const string_list& /*groups*/) override {}
+  std::string lvuuid(const std::string& volume) override {
     return volume == "/dev/vg/home" ? "ABCDEF-ghij-klmn-opqr-stuv-wxyz-012345" : "no-uuid";
   }
-  hashtable md_detail(const std::string& array) const {
+  hashtable md_detail(const std::string& array) override {
     return {{"name", array == "/dev/md127" ? "host:root" : "host:2"}};
   }
-  hashtable blkid(const std::string& device) const {
+  hashtable blkid(const std::string& device) override {
     const auto found = facts.find(device);
     return found == facts.end() ? hashtable() : found->second;
   }
-  std::string vfs_label(const std::string& device) const { return blkid(device)["LABEL"]; }
-  std::vector<BTRFSSubvolume> btrfs_subvolume_list(const std::string& /*device*/) const {
+  std::string vfs_label(const std::string& device) override { return blkid(device)["LABEL"]; }
+  std::vector<BTRFSSubvolume> btrfs_subvolume_list(const std::string& /*device*/) override {
     BTRFSSubvolume volume{};
     volume.btrfssubvolume_id = 256;
     volume.btrfssubvolume_path = "@home";
     return {volume};
   }
-  void mount_ro(const std::string& device, const std::string& mountpoint) {
+  void mount_ro(const std::string& device, const std::string& mountpoint) override {
     if (device == damaged) throw Error("mount_ro", "wrong fs type", EINVAL);
     mounted.push_back(device + ' ' + mountpoint);
   }
-  void mount(const std::string& device, const std::string& mountpoint) { mount_ro(device, mountpoint); }
-  StatVFS statvfs(const std::string& /*path*/) const { return {}; }
+  void mount(const std::string& device, const std::string& mountpoint) override {
+    mount_ro(device, mountpoint);
+  }
+  StatVFS statvfs(const std::string& /*path*/) override { return {}; }
 
   mount_plan plan(const std::string& fstab, const std::string& root = "/dev/sda1") {
     files["/etc/fstab"] = '-' + fstab;
-    layout<pretended_guest> known(*this);
+    layout known(*this);
     return plan_mounts(*this, known, root);
   }
   named_device find(const std::string& spec, const string_list& others = {}) {
-    layout<pretended_guest> known(*this);
-    device_names<pretended_guest> names(*this, known, "/dev/sda1");
+    layout known(*this);
+    device_names names(*this, known, "/dev/sda1");
     for (const auto& other : others) names.learn(other, false);
     return names.find(spec);
   }
@@ -326,7 +335,7 @@ BOOST_AUTO_TEST_CASE(subvolumes_are_named_by_name_or_number) {
 BOOST_AUTO_TEST_CASE(an_fstab_that_is_no_file_or_has_no_end_is_told) {
   pretended_guest guest;
   guest.files["/etc/fstab"] = "p";
-  layout<pretended_guest> known(guest);
+  layout known(guest);
   BOOST_TEST(has(text(plan_mounts(guest, known, "/dev/sda1").failures), "/etc/fstab: not a regular file"));
   const auto plan = guest.plan("UUID=aaaa-1111 / ext4 defaults 0 1\n" + std::string(most_fstab_bytes, '#'));
   BOOST_TEST(has(text(plan.failures), "larger than 262144 bytes"));
@@ -377,7 +386,7 @@ BOOST_AUTO_TEST_CASE(nothing_is_mounted_outside_of_the_root) {
 BOOST_AUTO_TEST_CASE(a_subvolume_is_known_though_the_appliances_kernel_calls_its_disk_otherwise) {
   pretended_guest guest;
   guest.facts["/dev/sda2"] = guest.facts["/dev/sdb2"] = {{"TYPE", "btrfs"}, {"UUID", "b"}, {"LABEL", "root"}};
-  layout<pretended_guest> known(guest);
+  layout known(guest);
   BOOST_TEST(known_volume(known, "btrfsvol:/dev/sdb2//@/x") == "btrfsvol:/dev/sda2/@/x");
   BOOST_TEST(known_volume(known, "btrfsvol:/dev/sdz9/@") == "btrfsvol:/dev/sdz9/@");
   BOOST_TEST(known_volume(known, "/dev/sdb2") == "/dev/sdb2");
@@ -401,7 +410,7 @@ BOOST_AUTO_TEST_CASE(the_name_of_a_root_is_no_option_of_mount_either) {
   for (const bool readonly : {true, false})
     BOOST_CHECK_THROW(mount_at(guest, "btrfsvol:/dev/sda1/x,exec", "/", readonly), Error);
   InspectedSystem system{.root = "btrfsvol:/dev/sda1/x,exec", .type = "linux"};
-  layout<pretended_guest> known(guest);
+  layout known(guest);
   std::vector<std::string> corrections;
   BOOST_CHECK_THROW(mount_system(guest, system, known, corrections), Error);
   BOOST_TEST(guest.mounted.empty());
@@ -443,7 +452,7 @@ BOOST_AUTO_TEST_CASE(what_libguestfs_finds_in_fstab_is_known_however_it_is_writt
                         {"/data/.", "/dev/sda2"},
                         {"/..", "/dev/sda2"},
                         {"//etc", "/dev/sda2"}};
-  layout<pretended_guest> known(guest);
+  layout known(guest);
   std::vector<std::string> corrections;
   mount_system(guest, system, known, corrections);
   BOOST_TEST(guest.mounted == (std::vector<std::string>{"/dev/sda1 /", "/dev/sda2 /etc", "/dev/sda2 /data"}),

@@ -6,47 +6,31 @@
 // is a Linux of a distribution, and with files, for which rules.hpp says what libguestfs does.
 #pragma once
 
-#include <algorithm>
-#include <array>
-#include <cctype>
-#include <map>
+#include <cstddef>
 #include <optional>
 #include <set>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/inspect/layout.hpp"
-#include "guestkit/detail/inspect/mounts.hpp"
+#include "guestkit/detail/inspect/mount_plan.hpp"
 #include "guestkit/detail/inspect/rules.hpp"
-#include "guestkit/detail/inspect/system.hpp"
-#include "guestkit/files.hpp"
+#include "guestkit/generated/guest_files.hpp"
+#include "guestkit/generated/inspection.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// Whether this libguestfs' rules are those that the differential test has compared with ours.
-inline bool has_known_rules(const std::string& libguestfs) {
-  return libguestfs == "1.48.6";
-}
+bool has_known_rules(const std::string& libguestfs);
 
-template <class Guest>
+/// Reads the only operating system of a guest by guestkit's own rules.
 class fast_inspection {
  public:
-  fast_inspection(Guest& g, layout<Guest>& layout) : g_(g), layout_(layout) {}
+  fast_inspection(guest_actions& g, layout& layout) : g_(g), layout_(layout) {}
 
   /// The only operating system; throws doubt. It is left mounted.
-  InspectedSystem run() {
-    if (layout_.has_dynamic_disk()) throw doubt{"a dynamic disk"};
-    for (const auto& device : layout_.candidates()) check_type(device);
-    for (const auto& disk : layout_.disks())
-      if (!layout_.is_partitioned(disk) && !layout_.fact(disk, "TYPE").empty())
-        throw doubt{"a disk without partitions"};
-    find_root();
-    mount_root();
-    read_root();
-    return std::move(system_);
-  }
+  InspectedSystem run();
 
   /// What is known to differ from libguestfs' answer: the fact, and why.
   const std::vector<std::string>& corrections() const noexcept { return corrections_; }
@@ -55,285 +39,62 @@ class fast_inspection {
   const mountpoint_list& mounted() const noexcept { return behind_root_; }
 
   /// The Linux on the filesystem that is mounted at /, as far as these rules go, and mounts what belongs to
-  /// it; nothing if there is none. What is beyond the rules is told in the failures.
-  std::optional<InspectedSystem> read_alone(const std::string& root, bool readonly = true) {
-    if (no_linux_root()) return std::nullopt;
-    root_ = root;
-    system_ = {.root = root, .type = "linux"};
-    for (auto* fact :
-         {&system_.distro, &system_.product_name, &system_.product_variant, &system_.arch, &system_.hostname,
-          &system_.package_format, &system_.package_management, &system_.osinfo})
-      *fact = "unknown";
-    mount_others(readonly);
-    const auto as_far_as_possible = [&](const char* part, auto&& read) {
-      const auto error = attempt([&] {
-        try {
-          read();
-        } catch (const doubt& reason) {
-          system_.failures.push_back({.part = part, .message = reason.reason});
-        }
-      });
-      if (error) system_.failures.push_back(failure(part, *error));
-    };
-    as_far_as_possible("os_release", [&] { read_release(); });
-    as_far_as_possible("arch", [&] { read_architecture(); });
-    as_far_as_possible("hostname", [&] { read_hostname(); });
-    if (system_.distro.empty()) system_.distro = "unknown";
-    return std::move(system_);
-  }
+  /// it; nothing if there is none. What is beyond the rules is among the failures.
+  std::optional<InspectedSystem> read_alone(const std::string& root, bool readonly = true);
 
   /// Puts right what libguestfs says of a Linux whose files it does not see as the guest does: with /usr on a
   /// filesystem of its own, or os-release with CRLF. The guest is mounted.
-  void correct(InspectedSystem& theirs, std::vector<std::string>& corrections) {
-    const bool apart = std::any_of(theirs.mountpoints.begin(), theirs.mountpoints.end(),
-                                   [](const auto& place) { return place.first == "/usr"; });
-    system_ = theirs;
-    try {
-      if (!apart) {
-        const auto text = text_of("/etc/os-release");
-        if (!text || !os_release_of(*text).has_carriage_returns) return;
-      }
-      for (auto& name : names_in(g_, "/etc")) etc_.insert(std::move(name));
-      read_release();
-      read_architecture();
-    } catch (const doubt&) {  // then theirs may be the better answer
-      return;
-    }
-    for (auto& fact : facts_that_differ(system_, theirs)) corrections.push_back(std::move(fact));
-    theirs = std::move(system_);
-  }
+  void correct(InspectedSystem& theirs, std::vector<std::string>& corrections);
 
  private:
-  void check_type(const std::string& device) {
-    constexpr std::array known{"ext2", "ext3", "ext4", "xfs", "vfat", "swap", "LVM2_member", "crypto_LUKS"};
-    const auto type = layout_.fact(device, "TYPE");
-    if (type.empty()) return check_unknown(device);
-    if (std::find(known.begin(), known.end(), type) == known.end()) throw doubt{"a " + type + " filesystem"};
-    if (device.starts_with("/dev/md") || device.starts_with("/dev/mapper/") || device.starts_with("/dev/dm-"))
-      throw doubt{"an array or an opened device"};
-    if (type == "LVM2_member" || type == "crypto_LUKS" || type == "swap") return;
-    const auto scheme = layout_.fact(device, "PART_ENTRY_SCHEME");
-    if (scheme != "gpt" && scheme != "dos" && !scheme.empty())
-      throw doubt{"partitions of the scheme " + scheme};
-    filesystems_.push_back(device);
-  }
+  void check_type(const std::string& device);
 
   /// What blkid does not know, such as a BIOS boot partition: libguestfs tries to mount it, too, and leaves
   /// out what cannot be mounted.
-  void check_unknown(const std::string& device) {
-    g_.umount_all();
-    if (!attempt([&] { mount_at(g_, device, "/", true); })) throw doubt{"a device of unknown content"};
-  }
+  void check_unknown(const std::string& device);
 
   /// Mounts each filesystem and looks for the one that can be a root.
-  void find_root() {
-    for (const auto& device : filesystems_) {
-      g_.umount_all();
-      if (attempt([&] { mount_at(g_, device, "/", true); }))
-        throw doubt{"a filesystem that cannot be mounted"};
-      mounted_ = device;
-      layout_.measure_mounted(device, "/");
-      std::set<std::string> names;
-      for (const auto& name : names_in(g_, "/")) {
-        std::string folded;
-        for (const char c : name) folded += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-        if (folded != name && is_signature(folded)) throw doubt{"a name in capitals"};
-        names.insert(folded);
-      }
-      if (std::none_of(names.begin(), names.end(), is_signature)) continue;
-      for (const auto* other :
-           {"hurd", "service", "netbsd", "bsd", "grub", "grub2", "windows", "winnt", "win32", "win",
-            "reactos", "boot.ini", "fdos", "dos", "system volume information"})
-        if (names.contains(other)) throw doubt{"the root has a " + std::string(other)};
-      if (!names.contains("etc")) {  // a /usr, if the root says so
-        usr_like_.push_back(device);
-        continue;
-      }
-      if (!root_.empty()) throw doubt{"two filesystems that look like roots"};
-      root_ = device;
-    }
-    if (root_.empty()) throw doubt{"no filesystem that looks like a root"};
-  }
+  void find_root();
 
   /// The names of which every way to be a root or a /usr needs one, or more.
-  static bool is_signature(const std::string& name) {
-    constexpr std::array all{"etc", "bin",     "hurd",     "windows", "winnt", "win32",
-                             "win", "reactos", "boot.ini", "fdos",    "dos"};
-    return std::find(all.begin(), all.end(), name) != all.end();
-  }
+  static bool is_signature(const std::string& name);
 
-  void mount_root() {
-    if (mounted_ == root_) return;
-    g_.umount_all();
-    mount_at(g_, root_, "/", true);
-    mounted_ = root_;
-  }
+  void mount_root();
 
   /// Unknown where there is no such file, or none that can be looked at.
-  FileKind kind(const std::string& directory, const std::string& name) {
-    std::vector<StatNS> found;
-    attempt([&] { found = g_.lstatnslist(directory, string_list{name}); });
-    if (found.empty() || found.front().st_ino == -1) return FileKind::unknown;
-    return kind_of(found.front().st_mode);
-  }
-  bool is_link_to(const std::string& name, const std::string& target) {
-    string_list found;
-    attempt([&] { found = g_.readlinklist("/", string_list{name}); });
-    return found == string_list{target};
-  }
+  FileKind kind(const std::string& directory, const std::string& name);
+
+  bool is_link_to(const std::string& name, const std::string& target);
 
   /// The text of a regular file, links followed; nothing if it is none; a doubt if it is too large.
-  std::optional<std::string> text_of(const std::string& path, std::size_t limit = 64000) {
-    if (!is_file(path)) return std::nullopt;
-    std::string text;
-    if (attempt([&] { text = read_small(g_, path, limit); })) throw doubt{"a file that cannot be read"};
-    if (text.find('\0') != std::string::npos) throw doubt{"a file with NUL bytes"};
-    return text;
-  }
-  bool is_file(const std::string& path) {
-    bool regular = false;
-    attempt([&] { regular = kind_of(g_.statns(path).st_mode) == FileKind::regular; });
-    return regular;
-  }
+  std::optional<std::string> text_of(const std::string& path, std::size_t limit = 64000);
+
+  bool is_file(const std::string& path);
 
   /// Why the filesystem at / is no root of a Linux; nothing: it is one.
-  std::optional<std::string> no_linux_root() {
-    if (kind("/", "etc") != FileKind::directory) return "/etc is no directory";
-    const auto bin = kind("/", "bin");
-    if (bin != FileKind::directory && (bin != FileKind::symlink || !is_link_to("bin", "usr/bin")))
-      return "/bin is neither a directory nor a link to usr/bin";
-    for (auto& name : names_in(g_, "/etc")) etc_.insert(std::move(name));
-    const auto fstab = kind("/etc", "fstab");
-    if (fstab != FileKind::regular &&
-        (fstab != FileKind::unknown || kind("/etc", "hosts") != FileKind::regular))
-      return "no regular /etc/fstab";
-    return std::nullopt;
-  }
+  std::optional<std::string> no_linux_root();
 
-  void read_root() {
-    if (const auto reason = no_linux_root()) throw doubt{*reason};
-    for (const auto* other : {"freebsd-update.conf", "release"})
-      if (etc_.contains(other)) throw doubt{"/etc/" + std::string(other)};
-    system_.root = root_;
-    system_.type = "linux";
-    system_.product_variant = "unknown";
-    mount_others(true);
-    check_others();
-    read_release();
-    read_architecture();
-    read_hostname();
-  }
+  void read_root();
 
   /// Mounts what fstab names, and takes note of what libguestfs reads otherwise.
-  void mount_others(bool readonly) {
-    auto plan = plan_mounts(g_, layout_, root_);
-    system_.mountpoints = std::move(plan.mountpoints);
-    system_.filesystems = std::move(plan.filesystems);
-    system_.failures = std::move(plan.failures);
-    corrections_ = std::move(plan.corrections);
-    const auto planned = system_.mountpoints.size();
-    behind_root_ = mount_behind_root(g_, system_.mountpoints, readonly, system_.failures);
-    if (system_.mountpoints.size() != planned)
-      corrections_.emplace_back("mountpoints: what leads out of the guest's directories is left out");
-  }
+  void mount_others(bool readonly);
 
   /// Whether what is mounted explains the filesystems that look like a /usr.
-  void check_others() {
-    std::string usr;
-    for (const auto& [mountpoint, device] : system_.mountpoints) {
-      if (mountpoint == "/usr") usr = device;
-      if (mountpoint == "/etc" || mountpoint.starts_with("/etc/"))
-        throw doubt{mountpoint + " is a filesystem of its own"};
-    }
-    for (const auto& device : usr_like_)
-      if (device != usr) throw doubt{"two filesystems that look like roots"};
-    if (!usr.empty())
-      corrections_.emplace_back(
-          "distro, version, arch: /usr is a filesystem of its own, without which"
-          " libguestfs looks at the root");
-  }
+  void check_others();
 
-  void read_release() {
-    const auto text = text_of("/etc/os-release");
-    if (!text) throw doubt{"no os-release"};
-    const auto release = os_release_of(*text);
-    if (release.has_carriage_returns)
-      corrections_.emplace_back("distro, version: the lines of os-release end in CRLF");
-    system_.distro = distro_of(release.id);
-    if (system_.distro.empty()) throw doubt{"a distribution whose rules guestkit does not know"};
-    if (release.pretty_name.empty()) throw doubt{"os-release without PRETTY_NAME"};
-    if (release.version_id.starts_with('V')) throw doubt{"an odd VERSION_ID"};
-    system_.product_name = release.pretty_name;
-    auto version = version_in(release.version_id);
-    if (!version && system_.distro == "archlinux") version.emplace();
-    if (!version) throw doubt{"os-release without a version"};
-    if (version->minor == 0) {
-      if (system_.distro == "debian") read_debian_version(*version);
-      if (system_.distro == "centos") read_release_file("centos-release", "CentOS", *version);
-      if (system_.distro == "rocky") read_release_file("rocky-release", "Rocky Linux", *version);
-    }
-    system_.major_version = version->major;
-    system_.minor_version = version->minor;
-    system_.package_format = package_format_of(system_.distro);
-    system_.package_management = package_management_of(system_.distro, version->major,
-                                                       system_.distro == "fedora" && is_file("/usr/bin/dnf"));
-    system_.osinfo = osinfo_of(system_.distro, *version);
-  }
+  void read_release();
 
   /// The files that libguestfs would take before this one.
-  void refuse_earlier(const std::string& file) {
-    for (const auto* name : {"lsb-release", "openmandriva-release", "oracle-release", "centos-release",
-                             "rocky-release", "altlinux-release", "redhat-release"}) {
-      if (file == name) return;
-      if (etc_.contains(name)) throw doubt{"/etc/" + std::string(name)};
-    }
-  }
+  void refuse_earlier(const std::string& file);
 
-  std::string first_line_of(const std::string& file) {
-    refuse_earlier(file);
-    const auto text = text_of("/etc/" + file);
-    const auto line = text ? text->substr(0, text->find('\n')) : std::string();
-    if (line.empty() || line.size() > 200) throw doubt{"no line in /etc/" + file};
-    return line;
-  }
+  std::string first_line_of(const std::string& file);
+  void read_debian_version(version_number& version);
+  void read_release_file(const std::string& file, const char* product, version_number& version);
+  void read_architecture();
+  void read_hostname();
 
-  void read_debian_version(version_number& version) {
-    system_.product_name = first_line_of("debian_version");
-    if (const auto better = version_in(system_.product_name)) version = *better;
-  }
-
-  void read_release_file(const std::string& file, const char* product, version_number& version) {
-    system_.product_name = first_line_of(file);
-    version = release_version(system_.product_name, product);
-  }
-
-  void read_architecture() {
-    system_.arch = "unknown";
-    for (const auto* program : {"/bin/bash", "/bin/ls", "/bin/echo", "/bin/rm", "/bin/sh"}) {
-      if (!is_file(program)) continue;
-      buffer header;
-      if (const auto error = attempt([&] { header = g_.pread(program, 64, 0); }))
-        throw doubt{program + (" cannot be read: " + error->message())};
-      system_.arch = elf_architecture(header.view());
-      return;
-    }
-  }
-
-  void read_hostname() {
-    for (const auto* file : {"HOSTNAME", "hostname"}) {
-      const auto text = text_of(std::string("/etc/") + file);
-      if (!text) continue;
-      if (const auto name = hostname_in(*text)) {
-        system_.hostname = *name;
-        return;
-      }
-    }
-    if (is_file("/etc/sysconfig/network")) throw doubt{"the host name is in /etc/sysconfig/network"};
-    system_.hostname = "unknown";
-  }
-
-  Guest& g_;
-  layout<Guest>& layout_;
+  guest_actions& g_;
+  layout& layout_;
   std::vector<std::string> filesystems_, usr_like_, corrections_;
   std::set<std::string> etc_;
   mountpoint_list behind_root_;
@@ -341,19 +102,11 @@ class fast_inspection {
   InspectedSystem system_;
 };
 
-/// Where two answers differ, for people.
-inline std::vector<std::string> differences(const InspectedSystem& fast, const InspectedSystem& theirs) {
-  auto all = facts_that_differ(fast, theirs);
-  const auto compare = [&](const char* name, const auto& ours, const auto& other) {
-    if (ours != other) all.push_back(name + (": " + listed(ours)) + " instead of " + listed(other));
-  };
-  compare("mountpoints", fast.mountpoints, theirs.mountpoints);
-  compare("filesystems", fast.filesystems, theirs.filesystems);
-  compare("drive_mappings", fast.drive_mappings, theirs.drive_mappings);
-  if (fast.applications != theirs.applications || fast.applications_complete != theirs.applications_complete)
-    all.emplace_back("applications");
-  if (fast.failures.size() != theirs.failures.size()) all.emplace_back("failures");
-  return all;
-}
+/// Where two answers differ, each difference as a sentence.
+std::vector<std::string> differences(const InspectedSystem& fast, const InspectedSystem& theirs);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
+
+#ifndef GUESTKIT_COMPILED
+#include "guestkit/detail/inspect/fast.ipp"
+#endif

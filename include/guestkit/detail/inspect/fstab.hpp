@@ -1,20 +1,16 @@
-// fstab(5) as mount(8) reads it: a line that cannot be read costs itself and is told.
+// fstab(5) as mount(8) reads it. A line that cannot be read is a failure in the report; the others count.
 //
-// The text is the guest's: hostile. What is read is bounded, and what is said of it is escaped.
+// The text is the guest's: hostile. What is read is bounded, and what the report quotes of it is escaped.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
-#include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/inspect/texts.hpp"
 #include "guestkit/generated/inspection.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -22,9 +18,8 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 /// What is read of fstab at most. Real ones are a hundred times smaller, and each line costs time.
 inline constexpr std::size_t most_fstab_bytes = std::size_t{256} << 10U;
 inline constexpr std::size_t most_fstab_entries = 500;
-/// A line has two paths and the options, each as long as the kernel takes them.
-inline constexpr std::size_t most_fstab_line = 16384;
-/// Lines that are told one by one; the rest of them is one failure.
+
+/// Lines with a failure of their own in the report; those beyond share one.
 inline constexpr std::size_t most_told_lines = 20;
 
 /// An entry of fstab, its fields decoded.
@@ -44,175 +39,30 @@ struct fstab_lines {
   bool is_cut = false;         ///< whether there are more entries, or bytes, than are read
 };
 
-inline InspectFailure line_failure(std::size_t line, const std::string& why) {
-  return {.part = "mountpoints", .message = "/etc/fstab, line " + std::to_string(line) + ": " + why};
-}
+/// What went wrong with a line, for the report.
+InspectFailure line_failure(std::size_t line, const std::string& why);
 
 /// With its octal escapes decoded: \040 is a blank. What is no escape stays what it is.
-inline std::string without_octal_escapes(std::string_view text) {
-  const auto is_octal = [](char c) { return c >= '0' && c <= '7'; };
-  std::string plain;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 3 < text.size() && text[i + 1] <= '3' && is_octal(text[i + 1]) &&
-        is_octal(text[i + 2]) && is_octal(text[i + 3])) {
-      plain += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
-      i += 3;
-    } else {
-      plain += text[i];
-    }
-  }
-  return plain;
-}
+std::string without_octal_escapes(std::string_view text);
 
 /// The value of an option such as subvol=; the last one counts, as for the kernel.
-inline std::optional<std::string> option_of(std::string_view options, std::string_view name) {
-  std::optional<std::string> value;
-  while (!options.empty()) {
-    auto option = take_until(options, ',');
-    if (take_until(option, '=') == name) value = std::string(option);
-  }
-  return value;
-}
-
-/// Whether augeas, and with it libguestfs, is sure to read the line as everybody else does.
-inline bool is_plain_line(std::string_view line, const std::vector<std::string>& words) {
-  const auto plain = [](std::string_view word, std::string_view more) {
-    return !word.empty() && std::all_of(word.begin(), word.end(), [&](char c) {
-      return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-             more.find(c) != std::string_view::npos;
-    });
-  };
-  const auto is_options = [&](std::string_view options) {
-    if (options.ends_with(',')) return false;
-    while (!options.empty()) {
-      const auto option = take_until(options, ',');
-      if (!plain(option, "=-_./:@%+") || option.starts_with('=') || option.ends_with('=') ||
-          std::count(option.begin(), option.end(), '=') > 1)
-        return false;
-    }
-    return true;
-  };
-  const auto is_blank = [](char c) { return c == ' ' || c == '\t'; };
-  const auto is_digit = [](const std::string& word) {
-    return word.size() == 1 && word[0] >= '0' && word[0] <= '9';
-  };
-  return !is_blank(line.front()) && !is_blank(line.back()) && words.size() >= 4 && words.size() <= 6 &&
-         plain(words[0], "=-_./:@") && plain(words[1], "-_./") && plain(words[2], "-_.") &&
-         is_options(words[3]) && (words.size() < 5 || is_digit(words[4])) &&
-         (words.size() < 6 || is_digit(words[5]));
-}
-
-/// Why mount(8) ignores a line of these words; nothing: it does not.
-inline std::optional<std::string> fault_of_line(const std::vector<std::string>& words) {
-  if (words.size() < 3) return "needs a device, a mountpoint and a type";
-  for (std::size_t i = 4; i < std::min<std::size_t>(words.size(), 6); ++i)
-    if (!number_of(words[i]))
-      return excerpt(words[i]) + " stands where a number belongs (a blank in a field is written \\040)";
-  const auto file = without_octal_escapes(words[1]);
-  if (!file.starts_with('/') && words[2] != "swap" && file != "none" && file != "swap" && file != "-")
-    return "the mountpoint " + excerpt(file) + " is no absolute path";
-  return std::nullopt;
-}
+std::optional<std::string> option_of(std::string_view options, std::string_view name);
 
 /// Reads it. @param whole  whether the text is all of the file
-inline fstab_lines fstab_of(std::string_view text, bool whole = true) {
-  fstab_lines found;
-  std::size_t number = 0, unread = 0, taken = 0;
-  const auto tell = [&](const std::string& why, std::string_view line) {
-    found.breaks_augeas = true;
-    if (++unread <= most_told_lines)
-      found.failures.push_back(line_failure(number, "cannot be read: " + why + ": " + excerpt(line)));
-  };
-  const auto stop = [&](const std::string& why) {
-    found.breaks_augeas = found.is_cut = true;
-    found.failures.push_back(line_failure(number, why + "; this line and those that follow were left out"));
-  };
-  while (!text.empty()) {
-    ++number;
-    const bool ends = text.find('\n') != std::string_view::npos;
-    auto line = take_until(text, '\n');
-    if (!ends && !whole) {
-      stop("the file is larger than " + std::to_string(most_fstab_bytes) + " bytes");
-      break;
-    }
-    if (line.ends_with('\r')) {
-      line.remove_suffix(1);
-      found.breaks_augeas = true;
-    }
-    const auto begin = line.find_first_not_of(" \t");
-    if (begin == std::string_view::npos || line[begin] == '#') continue;
-    if (++taken > most_fstab_entries) {
-      stop("more than " + std::to_string(most_fstab_entries) + " entries");
-      break;
-    }
-    if (line.size() > most_fstab_line) {
-      tell("has " + std::to_string(line.size()) + " bytes", line);
-      continue;
-    }
-    if (line.find('\0') != std::string_view::npos) {
-      tell("has a NUL byte", line);
-      continue;
-    }
-    std::vector<std::string> words;
-    for (auto rest = line; !rest.empty();)
-      if (const auto word = take_until(rest, " \t"); !word.empty()) words.emplace_back(word);
-    if (const auto fault = fault_of_line(words)) {
-      tell(*fault, line);
-      continue;
-    }
-    const bool plain = ends && is_plain_line(line, words);
-    words.resize(4);
-    found.entries.push_back({.line = number,
-                             .spec = without_octal_escapes(words[0]),
-                             .file = without_octal_escapes(words[1]),
-                             .type = words[2],
-                             .options = without_octal_escapes(words[3]),
-                             .plain = plain});
-  }
-  if (unread > most_told_lines)
-    found.failures.push_back({.part = "mountpoints",
-                              .message = "/etc/fstab: " + std::to_string(unread - most_told_lines) +
-                                         " more lines cannot be read"});
-  return found;
-}
+fstab_lines fstab_of(std::string_view text, bool whole = true);
 
 /// crypttab(5): what is beneath an opened device, by its name below /dev/mapper.
-inline std::map<std::string, std::string> crypttab_of(std::string_view text) {
-  std::map<std::string, std::string> devices;
-  for (const auto line : lines_of(text)) {
-    const auto words = words_of(line);
-    if (words.size() >= 2 && !words[0].starts_with('#')) devices.emplace(words[0], words[1]);
-  }
-  return devices;
-}
+std::map<std::string, std::string> crypttab_of(std::string_view text);
 
 /// Whether an entry is none of a filesystem that could be on the guest's disks: libguestfs leaves these out
 /// too.
-inline bool is_ignored(const fstab_entry& entry) {
-  const auto& spec = entry.spec;
-  const auto numbered = [&](std::string_view prefix) {
-    return spec.starts_with(prefix) && spec.size() > prefix.size() && spec[prefix.size()] >= '0' &&
-           spec[prefix.size()] <= '9';
-  };
-  if (numbered("/dev/fd") || numbered("/dev/cd") || spec == "/dev/floppy" || spec == "/dev/cdrom" ||
-      spec.starts_with("/dev/iso9660/"))
-    return true;
-  const auto& file = entry.file;
-  for (const std::string_view place : {"/dev", "/proc", "/selinux", "/sys"})
-    if (file == place || (file.starts_with(place) && file[place.size()] == '/')) return true;
-  return file.starts_with("/media/");
-}
+bool is_ignored(const fstab_entry& entry);
 
 /// A path without doubled slashes and "."; nothing if it is no absolute one, or climbs by "..".
-inline std::optional<std::string> plain_path(std::string_view path) {
-  if (!path.starts_with('/')) return std::nullopt;
-  std::string plain;
-  while (!path.empty()) {
-    const auto name = take_until(path, '/');
-    if (name == "..") return std::nullopt;
-    if (!name.empty() && name != ".") plain.append("/").append(name);
-  }
-  return plain.empty() ? "/" : plain;
-}
+std::optional<std::string> plain_path(std::string_view path);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
+
+#ifndef GUESTKIT_COMPILED
+#include "guestkit/detail/inspect/fstab.ipp"
+#endif

@@ -1,21 +1,19 @@
-// What is installed: the package database that is there, whoever reads it.
+// What is installed: finds the package database, and has it read by guestkit or by libguestfs.
 //
-// libguestfs opens a database by itself, and waits for ever for a FIFO. What is to be opened is looked at
-// before.
+// libguestfs opens a database without a look at it, and waits for ever for a FIFO: guestkit looks first.
 #pragma once
 
-#include <algorithm>
-#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/inspect/rules.hpp"
 #include "guestkit/detail/inspect/tree.hpp"
+#include "guestkit/generated/guest_files.hpp"
 #include "guestkit/generated/inspection.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -27,38 +25,10 @@ struct package_database {
   FileKind kind = FileKind::regular;
 };
 
-/// Those that somebody reads, the first one of a format first.
-inline constexpr std::array<package_database, 15> package_databases{
-    {{"deb", "/var/lib/dpkg/status"},
-     {"deb", "/var/lib/dpkg/status.d", FileKind::directory},
-     {"apk", "/lib/apk/db/installed"},
-     {"apk", "/usr/lib/apk/db/installed"},
-     {"pacman", "/var/lib/pacman/local", FileKind::directory},
-     {"rpm", "/var/lib/rpm/rpmdb.sqlite"},
-     {"rpm", "/var/lib/rpm/Packages.db"},
-     {"rpm", "/var/lib/rpm/Packages"},
-     {"rpm", "/usr/lib/sysimage/rpm/rpmdb.sqlite"},
-     {"rpm", "/usr/lib/sysimage/rpm/Packages.db"},
-     {"rpm", "/usr/lib/sysimage/rpm/Packages"},
-     {"rpm", "/usr/share/rpm/rpmdb.sqlite"},
-     {"rpm", "/usr/share/rpm/Packages.db"},
-     {"rpm", "/usr/share/rpm/Packages"},
-     {"rpm", "/usr/lib/sysimage/rpm/Index.db"}}};
-
-/// Those that nobody reads.
-inline constexpr std::array<package_database, 5> other_databases{
-    {{"ebuild", "/var/db/pkg", FileKind::directory},
-     {"xbps", "/var/db/xbps", FileKind::directory},
-     {"nix", "/nix/var/nix/db", FileKind::directory},
-     {"pkgtools", "/var/lib/pkgtools/packages", FileKind::directory},
-     {"pkgtools", "/var/log/packages", FileKind::directory}}};
-
 /// What libguestfs takes of a database at most.
-inline std::uint64_t most_bytes_of(std::string_view format) noexcept {
-  return format == "rpm" ? std::uint64_t{4} << 30U : 50'000'000;
-}
+std::uint64_t most_bytes_of(std::string_view format) noexcept;
 
-/// A database that is there, though perhaps not to be read.
+/// A database that is there, though it may be unreadable.
 struct found_database {
   package_database database;
   std::string path;
@@ -66,23 +36,7 @@ struct found_database {
 };
 
 /// The database of the guest: of that format, if there is one; else any other.
-template <class Guest>
-std::optional<found_database> find_database(const guest_tree<Guest>& files, std::string_view format) {
-  for (const bool own : {true, false})
-    for (const auto& database : package_databases) {
-      if ((database.format == format) != own) continue;
-      const std::string path(database.path);
-      auto found = files.look(path, most_bytes_of(database.format), database.kind);
-      if (found.there) return found_database{database, files.path(path), std::move(found.obstacle)};
-    }
-  return std::nullopt;
-}
-
-/// The first one of a format is the one that libguestfs reads, too.
-inline bool is_usual(const package_database& database) {
-  const auto* first = std::ranges::find(package_databases, database.format, &package_database::format);
-  return first->path == database.path;
-}
+std::optional<found_database> find_database(const guest_tree& files, std::string_view format);
 
 /// Packages, and what is missing among them.
 struct package_list {
@@ -90,207 +44,25 @@ struct package_list {
   std::size_t left_out = 0;
   std::string reason = {};  ///< of the first one that was left out
 
-  void leave_out(const std::string& why) {
-    if (left_out++ == 0) reason = why;
-  }
+  void leave_out(const std::string& why);
 };
 
-/// Of a database that has a directory or a file for each package; one that cannot be read costs itself.
-template <class Guest, class Read>
-package_list packages_below(const guest_tree<Guest>& files, const std::string& end, Read&& read) {
-  constexpr std::size_t most_packages = 100'000;
-  constexpr std::uint64_t most_bytes = std::uint64_t{1} << 20U;
-  package_list all;
-  const auto names = files.names("");
-  std::size_t i = 0;
-  std::uint64_t bytes = 0;  // links to one file can make of little much
-  for (; i < std::min(names.size(), most_packages) && bytes <= most_bytes_of("pacman"); ++i) {
-    const auto file = "/" + names[i] + end;
-    if (file.ends_with(".md5sums")) continue;
-    const auto found = files.look(file, most_bytes);
-    if (!found.there) continue;
-    if (!found.obstacle.empty()) {
-      all.leave_out(found.obstacle);
-      continue;
-    }
-    try {
-      const auto text = read_small(files.g, files.path(file));
-      bytes += text.size();
-      for (auto& app : read(text)) all.packages.push_back(std::move(app));
-    } catch (const doubt& reason) {
-      all.leave_out(printable(files.path(file)) + " has " + reason.reason);
-    }
-  }
-  if (i < names.size()) {
-    all.left_out += names.size() - i;
-    if (all.reason.empty())
-      all.reason = "the database has more than " + std::to_string(most_packages) + " packages or " +
-                   std::to_string(most_bytes_of("pacman")) + " bytes";
-  }
-  sort_by_name(all.packages);
-  return all;
-}
+/// The packages of a database that has a directory or a file for each. One that cannot be read is left out.
+package_list packages_below(const guest_tree& files, const std::string& end,
+                            const std::function<std::vector<InspectedApplication>(const std::string&)>& read);
 
-/// The packages, by guestkit's own reading. Throws Error, and doubt where libguestfs might read a file
-/// otherwise.
-template <class Guest>
-package_list own_packages(Guest& g, const found_database& found) {
-  const guest_tree<Guest> below{g, found.path};
-  if (found.database.format == "pacman") return packages_below(below, "/desc", pacman_applications);
-  if (found.database.kind == FileKind::directory)  // Debian without dpkg: a stanza in each file
-    return packages_below(below, "", [](const std::string& text) {
-      return dpkg_applications("Status: installed\n" + text + "\n\n");
-    });
-  const auto text = read_small(g, found.path, most_bytes_of(found.database.format));
-  return {found.database.format == "deb" ? dpkg_applications(text) : apk_applications(text)};
-}
-
-/// @param app  libguestfs' Application2
-template <class Application>
-InspectedApplication application(const Application& app) {
-  return {.name = app.app2_name,
-          .display_name = app.app2_display_name,
-          .epoch = app.app2_epoch,
-          .version = app.app2_version,
-          .release = app.app2_release,
-          .arch = app.app2_arch,
-          .install_path = app.app2_install_path,
-          .publisher = app.app2_publisher,
-          .url = app.app2_url,
-          .source_package = app.app2_source_package,
-          .summary = app.app2_summary,
-          .description = app.app2_description};
-}
-
-/// What keeps librpm from an end; empty: nothing. libguestfs runs it in the guest's tree, where it reads
-/// whatever macros, settings and names of users there are.
-template <class Guest>
-class rpm_obstacles {
- public:
-  explicit rpm_obstacles(const guest_tree<Guest>& files) : files_(files) {}
-
-  std::string find() {
-    for (const auto* file : {"/etc/rpmrc", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/proc/cpuinfo",
-                             "/proc/self/auxv"})
-      look(file, most_bytes);
-    // The home of the one who runs librpm: of root, or none.
-    for (const std::string home : {"/root", ""})
-      for (const auto* file : {"/.rpmrc", "/.rpmmacros"}) look(home + file, most_bytes);
-    // Such as /usr/lib/rpm/platform/x86_64-linux/macros.
-    for (const auto* directory : {"/usr/lib/rpm", "/etc/rpm"}) look_below(directory, 2, most_bytes);
-    // The database has a limit of its own.
-    for (const auto* directory : {"/var/lib/rpm", "/usr/lib/sysimage/rpm", "/usr/share/rpm"})
-      look_below(directory, 0, most_bytes_of("rpm"));
-    return found_;
-  }
-
- private:
-  /// A hundred times more than real ones have; beside the macros there are programs.
-  static constexpr std::uint64_t most_bytes = std::uint64_t{16} << 20U;
-  static constexpr std::size_t most_directories = 500;
-
-  /// Links are followed.
-  FileKind look(const std::string& file, std::uint64_t most) {
-    const auto seen = files_.look(file, most);
-    switch (seen.kind) {
-      case FileKind::regular:
-      case FileKind::fifo:
-      case FileKind::character_device:
-      case FileKind::block_device:
-        if (found_.empty()) found_ = seen.obstacle;
-        break;
-      default:  // what cannot be opened ends at once
-        break;
-    }
-    return seen.kind;
-  }
-
-  void look_below(const std::string& directory, int depth, std::uint64_t most) {
-    if (!found_.empty()) return;
-    if (++directories_ > most_directories) {
-      found_ = "there are more than " + std::to_string(most_directories) + " directories of its files";
-      return;
-    }
-    std::vector<GuestFile> entries;
-    const auto error = attempt([&] {
-      check_names_of(files_.g, files_.path(directory));
-      entries = list_directory(files_.g, files_.path(directory));
-    });
-    if (error && error->error_number() == EFBIG) found_ = error->message();
-    for (const auto& entry : entries) {
-      const auto file = joined(directory, entry.path.substr(entry.path.rfind('/') + 1));
-      const bool is_usual =
-          entry.kind == FileKind::directory || (entry.kind == FileKind::regular && entry.size <= most);
-      const auto kind = is_usual ? entry.kind : look(file, most);
-      if (kind == FileKind::directory && depth > 0) look_below(file, depth - 1, most);
-    }
-  }
-
-  const guest_tree<Guest>& files_;
-  std::size_t directories_ = 0;
-  std::string found_;
-};
+/// What would keep librpm from ever ending; empty: nothing. libguestfs runs it in the guest's tree, where it
+/// reads whatever macros, settings and names of users there are.
+std::string rpm_obstacle(const guest_tree& files);
 
 /// Lists the packages and tells whether these are all.
 /// @param of_libguestfs  the format in which libguestfs lists this root's packages, "unknown" for none; no
 ///     value: libguestfs is not to be asked, and what guestkit does not read itself is a doubt
-template <class Guest>
-void add_applications(const guest_tree<Guest>& files, InspectedSystem& system,
-                      const std::optional<std::string>& of_libguestfs) {
-  auto& g = files.g;
-  const auto incomplete = [&](const std::string& why) {
-    system.applications_complete = false;
-    system.failures.push_back({.part = "applications", .message = why});
-  };
-  const auto ask_libguestfs = [&] {
-    for (const auto& app : g.inspect_list_applications2(system.root))
-      system.applications.push_back(application(app));
-    system.applications_complete = true;
-  };
-  if (system.type == "windows") {
-    const auto hive = system.windows ? system.windows->software_hive : std::string();
-    // libguestfs opens it from outside of the guest.
-    if (const auto fault = hive.empty() ? std::nullopt : fault_of_path(g, hive, FileKind::regular))
-      return incomplete(fault->why);
-    return ask_libguestfs();
-  }
-  const auto found = find_database(files, system.package_format);
-  if (!found) {
-    for (const auto& other : other_databases)
-      if (const std::string path(other.path); files.has_directory(path))
-        return incomplete("nobody here reads packages of the format " + std::string(other.format) +
-                          ", which are in " + printable(files.path(path)));
-    return incomplete("there is no package database: none of dpkg, apk, pacman or rpm");
-  }
-  if (!found->obstacle.empty()) return incomplete("the package database cannot be read: " + found->obstacle);
-  const auto& format = found->database.format;
-  if (format == "rpm") {
-    if (!of_libguestfs) throw doubt{"packages of the format rpm"};
-    if (format != *of_libguestfs)
-      return incomplete(
-          "the package database " + printable(found->path) +
-          " was not read: libguestfs lists packages of the format rpm only for the distributions that "
-          "it knows");
-    if (const auto why = rpm_obstacles<Guest>(files).find(); !why.empty())
-      return incomplete("the package database was not read: librpm would find no end, since " + why);
-    ask_libguestfs();
-  } else if (of_libguestfs && format == *of_libguestfs && is_usual(found->database) && format != "pacman") {
-    ask_libguestfs();
-  } else {
-    try {
-      auto list = own_packages(g, *found);
-      system.applications = std::move(list.packages);
-      system.applications_complete = list.left_out == 0;
-      if (list.left_out != 0)
-        return incomplete("packages were left out (" + std::to_string(list.left_out) + "): " + list.reason);
-    } catch (const doubt& reason) {
-      if (!of_libguestfs) throw;
-      return incomplete("the package database " + printable(found->path) + " has " + reason.reason);
-    }
-  }
-  if (system.applications.empty())
-    incomplete("the package database " + printable(found->path) +
-               " is there, but no package could be read from it");
-}
+void add_applications(const guest_tree& files, InspectedSystem& system,
+                      const std::optional<std::string>& of_libguestfs);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
+
+#ifndef GUESTKIT_COMPILED
+#include "guestkit/detail/inspect/packages.ipp"
+#endif

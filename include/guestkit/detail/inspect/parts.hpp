@@ -2,164 +2,21 @@
 // up.
 #pragma once
 
-#include <algorithm>
-#include <iterator>
-#include <string>
-#include <utility>
-#include <vector>
-
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/inspect/share.hpp"
-#include "guestkit/detail/inspect/texts.hpp"
 #include "guestkit/detail/inspect/tree.hpp"
 #include "guestkit/generated/inspection.hpp"
 #include "guestkit/inspect_options.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-template <class Guest>
-void add_os_release(const guest_tree<Guest>& files, InspectedSystem& system) {
-  for (const auto* path : {"/etc/os-release", "/usr/lib/os-release"})
-    if (const auto text = files.text(path)) {
-      system.os_release = assignments(*text);
-      return;
-    }
-}
+void add_os_release(const guest_tree& files, InspectedSystem& system);
 
-template <class Guest>
-void add_users(const guest_tree<Guest>& files, InspectedSystem& system) {
-  system.users = users_of(read_small(files.g, files.path("/etc/passwd")));
-}
-
-/// How much of a list is told that a guest may have made as long as it likes. Who has found more need not
-/// look for the rest.
-inline constexpr std::size_t most_told = 10'000;
-
-template <class List>
-void cut_short(List& list, const char* part, InspectedSystem& system) {
-  if (list.size() <= most_told) return;
-  system.failures.push_back({.part = part,
-                             .message = std::to_string(list.size() - most_told) +
-                                        " or more were left out: more than " + std::to_string(most_told) +
-                                        " are not told"});
-  list.resize(most_told);
-}
-
-template <class Guest>
-void add_kernels(const guest_tree<Guest>& files, InspectedSystem& system) {
-  auto modules = files.names("/lib/modules");
-  if (modules.empty()) modules = files.names("/usr/lib/modules");
-  system.kernels = kernels_of(modules, files.names("/boot"));
-  cut_short(system.kernels, "kernels", system);
-}
-
-/// systemd's units that some target wants, SysV's links of the usual runlevel, OpenRC's default level.
-template <class Guest>
-void add_services(const guest_tree<Guest>& files, InspectedSystem& system) {
-  std::vector<std::string> found;
-  const std::string units = "/etc/systemd/system";
-  for (const auto& directory : files.names(units))
-    if (found.size() <= most_told && (directory.ends_with(".wants") || directory.ends_with(".requires")))
-      for (auto& unit : files.names(joined(units, directory)))
-        if (unit.ends_with(".service") || unit.ends_with(".socket") || unit.ends_with(".timer"))
-          found.push_back(std::move(unit));
-  for (const auto* level : {"/etc/rc3.d", "/etc/rc.d/rc3.d", "/etc/init.d/rc3.d"})
-    for (const auto& name : files.names(level))
-      if (name.size() > 3 && name[0] == 'S') found.push_back(name.substr(3));
-  for (auto& name : files.names("/etc/runlevels/default")) found.push_back(std::move(name));
-  std::sort(found.begin(), found.end());
-  found.erase(std::unique(found.begin(), found.end()), found.end());
-  system.services = std::move(found);
-  cut_short(system.services, "services", system);
-}
-
-template <class Guest>
-void add_network(const guest_tree<Guest>& files, InspectedSystem& system) {
-  auto& all = system.network;
-  const auto add_all = [&](std::vector<InspectedInterface> more) {
-    std::move(more.begin(), more.end(), std::back_inserter(all));
-  };
-  const auto each = [&](const std::string& directory, auto&& wanted, auto&& read) {
-    constexpr std::size_t most_files = 1000;
-    auto names = files.names(directory);
-    std::erase_if(names, [&](const auto& name) { return !wanted(name); });
-    if (names.size() > most_files) {
-      system.failures.push_back({.part = "network",
-                                 .message = printable(files.path(directory)) + ": of " +
-                                            std::to_string(names.size()) + " files, at most " +
-                                            std::to_string(most_files) + " are read"});
-      names.resize(most_files);
-    }
-    for (const auto& name : names)
-      if (all.size() <= most_told)
-        if (const auto text = files.text(joined(directory, name))) read(*text, joined(directory, name));
-  };
-  const auto ending = [](const char* suffix) {
-    return [suffix](const std::string& name) { return name.ends_with(suffix); };
-  };
-  if (const auto text = files.text("/etc/network/interfaces"))
-    add_all(ifupdown(*text, "/etc/network/interfaces"));
-  each(
-      "/etc/network/interfaces.d", [](const std::string&) { return true; },
-      [&](const auto& text, const auto& path) { add_all(ifupdown(text, path)); });
-  for (const auto* directory : {"/etc/sysconfig/network-scripts", "/etc/sysconfig/network"})
-    each(
-        directory, [](const std::string& name) { return name.starts_with("ifcfg-"); },
-        [&](const auto& text, const auto& path) { all.push_back(ifcfg(text, path)); });
-  each("/etc/NetworkManager/system-connections", ending(".nmconnection"),
-       [&](const auto& text, const auto& path) { all.push_back(network_manager(text, path)); });
-  each("/etc/systemd/network", ending(".network"),
-       [&](const auto& text, const auto& path) { all.push_back(networkd(text, path)); });
-  each("/etc/netplan", ending(".yaml"), [&](const auto&, const auto& path) {
-    system.failures.push_back(
-        {.part = "network", .message = printable(path) + ": guestkit does not read netplan's YAML"});
-  });
-  cut_short(all, "network", system);
-}
-
-template <class Guest>
-void add_locale(const guest_tree<Guest>& files, InspectedSystem& system) {
-  if (const auto text = files.text("/etc/timezone")) system.timezone = first_line(*text);
-  if (system.timezone.empty())
-    attempt([&] {
-      system.timezone =
-          zone_of_link(files.g.readlinklist(files.path("/etc"), string_list{"localtime"}).at(0));
-    });
-  for (const auto* path : {"/etc/locale.conf", "/etc/default/locale", "/etc/sysconfig/i18n"}) {
-    const auto text = files.text(path);
-    if (!text) continue;
-    system.locale = value_or_empty(assignments(*text), "LANG");
-    if (!system.locale.empty()) return;
-  }
-}
-
-template <class Guest>
-void add_machine_id(const guest_tree<Guest>& files, InspectedSystem& system) {
-  for (const auto* path : {"/etc/machine-id", "/var/lib/dbus/machine-id"}) {
-    const auto text = files.text(path);
-    if (text) system.machine_id = first_line(*text);
-    if (!system.machine_id.empty()) return;
-  }
-}
-
-/// What was asked for and comes from files. One that fails is told, the others are still there.
-template <class Guest>
-void add_parts(const guest_tree<Guest>& files, InspectPart wanted, InspectedSystem& system,
-               part_runner& run) {
-  const bool has_files = system.type != "windows" && system.type != "dos";
-  const auto part = [&](InspectPart which, const char* name, auto&& add) {
-    if (!(wanted & which)) return;
-    if (has_files)
-      run(system.failures, name, [&] { add(files, system); });
-    else
-      system.failures.push_back({.part = name, .message = "not known for a guest of type " + system.type});
-  };
-  part(InspectPart::users, "users", add_users<Guest>);
-  part(InspectPart::kernels, "kernels", add_kernels<Guest>);
-  part(InspectPart::services, "services", add_services<Guest>);
-  part(InspectPart::network, "network", add_network<Guest>);
-  part(InspectPart::locale, "locale", add_locale<Guest>);
-  part(InspectPart::machine_id, "machine_id", add_machine_id<Guest>);
-}
+/// What was asked for and comes from files. One that fails costs itself alone.
+void add_parts(const guest_tree& files, InspectPart wanted, InspectedSystem& system, part_runner& run);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
+
+#ifndef GUESTKIT_COMPILED
+#include "guestkit/detail/inspect/parts.ipp"
+#endif

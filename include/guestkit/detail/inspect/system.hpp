@@ -1,123 +1,34 @@
 // An operating system as libguestfs' inspection sees it, after inspect_os.
 #pragma once
 
-#include <algorithm>
-#include <map>
 #include <string>
-#include <type_traits>
-#include <utility>
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/inspect/borrowed.hpp"
 #include "guestkit/detail/inspect/layout.hpp"
-#include "guestkit/detail/inspect/mounts.hpp"
 #include "guestkit/generated/inspection.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-template <class Guest>
-InspectedSystem system_at(Guest& g, const std::string& root) {
-  InspectedSystem system{.root = root};
-  system.type = g.inspect_get_type(root);
-  system.distro = g.inspect_get_distro(root);
-  system.product_name = g.inspect_get_product_name(root);
-  system.product_variant = g.inspect_get_product_variant(root);
-  system.major_version = g.inspect_get_major_version(root);
-  system.minor_version = g.inspect_get_minor_version(root);
-  system.arch = g.inspect_get_arch(root);
-  system.hostname = g.inspect_get_hostname(root);
-  system.package_format = g.inspect_get_package_format(root);
-  system.package_management = g.inspect_get_package_management(root);
-  system.osinfo = g.inspect_get_osinfo(root);
-  const auto mountpoints = g.inspect_get_mountpoints(root);
-  system.mountpoints = in_mount_order({mountpoints.begin(), mountpoints.end()});
-  system.filesystems = g.inspect_get_filesystems(root);
-  if (system.type != "windows") return system;
-  system.drive_mappings = g.inspect_get_drive_mappings(root);
-  auto& windows = system.windows.emplace();
-  // Each is an error where libguestfs could not find it.
-  attempt([&] { windows.systemroot = g.inspect_get_windows_systemroot(root); });
-  attempt([&] { windows.software_hive = g.inspect_get_windows_software_hive(root); });
-  attempt([&] { windows.system_hive = g.inspect_get_windows_system_hive(root); });
-  attempt([&] { windows.current_control_set = g.inspect_get_windows_current_control_set(root); });
-#ifdef GUESTFS_HAVE_INSPECT_GET_BUILD_ID
-  attempt([&] { system.build_id = g.inspect_get_build_id(root); });
-#endif
-  return system;
-}
+/// What inspect_os has found out of the system on that filesystem.
+InspectedSystem system_at(guest_actions& g, const std::string& root);
 
-/// The texts and numbers in which an answer differs from another one, each for people.
-inline std::vector<std::string> facts_that_differ(const InspectedSystem& answer,
-                                                  const InspectedSystem& other) {
-  std::vector<std::string> all;
-  InspectedSystem::each([&](const char* name, auto member) {
-    const auto &ours = answer.*member, &theirs = other.*member;
-    using fact = std::remove_cvref_t<decltype(ours)>;
-    if constexpr (std::is_same_v<fact, std::string>) {
-      if (ours != theirs) all.push_back(name + (": " + printable(ours)) + " instead of " + printable(theirs));
-    } else if constexpr (std::is_same_v<fact, int>) {
-      if (ours != theirs)
-        all.push_back(name + (": " + std::to_string(ours)) + " instead of " + std::to_string(theirs));
-    }
-  });
-  return all;
-}
+/// The texts and numbers in which an answer differs from another one, each difference as a sentence.
+std::vector<std::string> facts_that_differ(const InspectedSystem& answer, const InspectedSystem& other);
 
 /// Mounts an operating system that libguestfs has found: its root at /, whatever fstab names for it, and the
-/// others where they belong. What cannot be mounted beside the root is told; a root that cannot is an Error.
+/// others where they belong. What cannot be mounted beside the root is a failure in the report; a root that
+/// cannot be mounted is an Error.
 ///
 /// Of a Linux guestkit's own plan counts, and whatever libguestfs has found beside fstab.
-/// @param corrections  told where the plan differs from what libguestfs says
-template <class Guest>
-void mount_system(Guest& g, InspectedSystem& system, layout<Guest>& layout,
-                  std::vector<std::string>& corrections) {
-  const auto measure = [&](const std::string& device, const std::string& mountpoint) {
-    attempt([&] { layout.measure_mounted(device, mountpoint); });
-  };
-  mount_at(g, system.root, "/", true);
-  measure(system.root, "/");
-  for (auto& place : system.mountpoints) place.second = known_volume(layout, place.second);
-  for (auto& device : system.filesystems) device = known_volume(layout, device);
-  auto plan = system.type == "linux" ? plan_mounts(g, layout, system.root)
-                                     : mount_plan{.mountpoints = {{"/", known_volume(layout, system.root)}},
-                                                  .filesystems = system.filesystems};
-  const auto devices = layout.candidates();
-  for (const auto& place : system.mountpoints) {
-    const std::string &mountpoint = place.first, &device = place.second;
-    const auto path = plain_path(mountpoint);
-    if (!path || *path == "/" || plan.named.contains(*path)) continue;
-    const bool is_there = std::any_of(devices.begin(), devices.end(), [&](const auto& known) {
-      return device == known || device.starts_with("btrfsvol:" + known + "/");
-    });
-    if (is_there) {
-      plan.named.insert(*path);
-      plan.mountpoints.emplace_back(*path, device);
-    } else {
-      plan.failures.push_back({.part = "mountpoints",
-                               .message = printable(device) + " is not mounted on " + excerpt(mountpoint) +
-                                          ": no such device is on the disks"});
-    }
-  }
-  const auto settle = [&](const char* name, auto& theirs, auto& ours) {
-    auto one = theirs, other = ours;
-    std::sort(one.begin(), one.end());
-    std::sort(other.begin(), other.end());
-    if (one != other) corrections.push_back(name + (": " + listed(ours)) + " instead of " + listed(theirs));
-    theirs = std::move(ours);
-  };
-  plan.mountpoints = in_mount_order(std::move(plan.mountpoints));
-  for (const auto& [mountpoint, device] : mount_behind_root(g, plan.mountpoints, true, plan.failures))
-    measure(device, mountpoint);
-  settle("mountpoints", system.mountpoints, plan.mountpoints);
-  settle("filesystems", system.filesystems, plan.filesystems);
-  system.failures = std::move(plan.failures);
-}
+/// @param corrections  says afterwards where the plan differs from what libguestfs says
+void mount_system(guest_actions& g, InspectedSystem& system, layout& layout,
+                  std::vector<std::string>& corrections);
 
-template <class Guest>
-void add_icon(Guest& g, InspectedSystem& system) {
-  const buffer png = g.inspect_get_icon(system.root, {.favicon = false});
-  if (!png.empty()) system.icon.emplace(png.bytes().begin(), png.bytes().end());
-}
+void add_icon(guest_actions& g, InspectedSystem& system);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
+
+#ifndef GUESTKIT_COMPILED
+#include "guestkit/detail/inspect/system.ipp"
+#endif

@@ -1,22 +1,15 @@
-// What a guest's configuration files say, from their text alone. Each reader takes what it understands and
-// leaves out the rest: the files are hostile.
 #pragma once
 
 #include <algorithm>
 #include <map>
-#include <string>
-#include <string_view>
 #include <utility>
-#include <vector>
 
-#include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/base/text.hpp"
-#include "guestkit/generated/inspection.hpp"
+#include "guestkit/detail/inspect/configuration.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// passwd(5).
-inline std::vector<InspectedUser> users_of(std::string_view text) {
+GUESTKIT_INLINE std::vector<InspectedUser> users_of(std::string_view text) {
   std::vector<InspectedUser> users;
   for (auto line : lines_of(text)) {
     std::vector<std::string_view> fields;
@@ -34,9 +27,8 @@ inline std::vector<InspectedUser> users_of(std::string_view text) {
   return users;
 }
 
-/// The kernels, from the names in /lib/modules and /boot.
-inline std::vector<InspectedKernel> kernels_of(const std::vector<std::string>& modules,
-                                               const std::vector<std::string>& boot) {
+GUESTKIT_INLINE std::vector<InspectedKernel> kernels_of(const std::vector<std::string>& modules,
+                                                        const std::vector<std::string>& boot) {
   std::map<std::string, InspectedKernel> kernels;
   for (const auto& version : modules) kernels[version].modules = true;
   for (const auto& name : boot)
@@ -54,8 +46,7 @@ inline std::vector<InspectedKernel> kernels_of(const std::vector<std::string>& m
   return all;
 }
 
-/// interfaces(5) of Debian's ifupdown.
-inline std::vector<InspectedInterface> ifupdown(std::string_view text, const std::string& source) {
+GUESTKIT_INLINE std::vector<InspectedInterface> ifupdown(std::string_view text, const std::string& source) {
   std::vector<InspectedInterface> all;
   for (const auto line : lines_of(text)) {
     const auto words = words_of(line);
@@ -73,8 +64,7 @@ inline std::vector<InspectedInterface> ifupdown(std::string_view text, const std
   return all;
 }
 
-/// A file ifcfg-* of Red Hat's or SUSE's.
-inline InspectedInterface ifcfg(std::string_view text, const std::string& source) {
+GUESTKIT_INLINE InspectedInterface ifcfg(std::string_view text, const std::string& source) {
   const auto values = assignments(text);
   const auto get = [&](const char* key) { return value_or_empty(values, key); };
   InspectedInterface interface { .name = get("DEVICE"), .method = get("BOOTPROTO"), .source = source };
@@ -94,8 +84,7 @@ inline InspectedInterface ifcfg(std::string_view text, const std::string& source
   return interface;
 }
 
-/// systemd.network(5).
-inline InspectedInterface networkd(std::string_view text, const std::string& source) {
+GUESTKIT_INLINE InspectedInterface networkd(std::string_view text, const std::string& source) {
   auto ini = sections(text);
   InspectedInterface interface { .source = source };
   const auto first = [&](const char* section, const char* key) {
@@ -115,8 +104,7 @@ inline InspectedInterface networkd(std::string_view text, const std::string& sou
   return interface;
 }
 
-/// A keyfile of NetworkManager: nm-settings-keyfile(5).
-inline InspectedInterface network_manager(std::string_view text, const std::string& source) {
+GUESTKIT_INLINE InspectedInterface network_manager(std::string_view text, const std::string& source) {
   auto ini = sections(text);
   InspectedInterface interface { .source = source };
   const auto first = [&](const char* section, const char* key) {
@@ -146,8 +134,7 @@ inline InspectedInterface network_manager(std::string_view text, const std::stri
   return interface;
 }
 
-/// Where a zoneinfo file lies says which zone it is: ../usr/share/zoneinfo/Europe/Berlin.
-inline std::string zone_of_link(std::string_view target) {
+GUESTKIT_INLINE std::string zone_of_link(std::string_view target) {
   constexpr std::string_view folder = "/zoneinfo/";
   const auto at = target.find(folder);
   return at == std::string_view::npos ? std::string() : std::string(target.substr(at + folder.size()));

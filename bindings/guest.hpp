@@ -1,0 +1,23 @@
+// What guestkit itself does with a guest, as one call of a Python handle.
+#pragma once
+
+#include <guestkit/detail/inspect/guest_actions.hpp>
+
+#include "handle.hpp"
+#include "signals.hpp"
+
+namespace guestkit::python {
+
+/// Does it without the GIL, on actions whose results are values; returns what it returned.
+/// @param op    the call for limits, turns and errors
+/// @param slow  whether it takes seconds as a rule, see interruptible()
+template <class F>
+auto on_guest(Handle& handle, const detail::action& op, bool slow, const F& body) {
+  return interruptible(handle, slow, [&] {
+    detail::guest_actions guest(state_of(handle));
+    const detail::call_scope scope(guest.state(), op);
+    return body(guest);
+  });
+}
+
+}  // namespace guestkit::python

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cerrno>
+
+#include "guestkit/detail/inspect/attempt.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+GUESTKIT_INLINE bool is_final(const Error& error) noexcept {
+  return error.error_number() == EINTR || dynamic_cast<const ApplianceCrashed*>(&error) != nullptr ||
+         dynamic_cast<const HandleClosed*>(&error) != nullptr ||
+         dynamic_cast<const CallTimeout*>(&error) != nullptr;
+}
+
+GUESTKIT_INLINE std::optional<Error> attempt(const std::function<void()>& body) {
+  try {
+    body();
+    return std::nullopt;
+  } catch (const Error& error) {
+    if (is_final(error)) throw;
+    return error;
+  }
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -1,0 +1,241 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <utility>
+
+#include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/base/text.hpp"
+#include "guestkit/detail/inspect/attempt.hpp"
+#include "guestkit/detail/inspect/device_names.hpp"
+#include "guestkit/detail/inspect/report.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+GUESTKIT_INLINE std::string mapper_name(std::string_view volume) {
+  std::string_view rest = volume.substr(std::min<std::size_t>(volume.size(), 5));  // /dev/
+  std::string name = "/dev/mapper/";
+  for (const char c : rest) {
+    if (c == '/')
+      name += '-';
+    else if (c == '-')
+      name += "--";
+    else
+      name += c;
+  }
+  return name;
+}
+
+GUESTKIT_INLINE std::optional<bus_name> bus_name_of(std::string_view name) {
+  constexpr std::size_t longest = 4;  // digits, or letters
+  const auto take = [&](auto&& is_part) {
+    std::size_t end = 0;
+    while (end < name.size() && is_part(name[end])) ++end;
+    const auto part = name.substr(0, end);
+    name.remove_prefix(end);
+    return part;
+  };
+  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
+  const auto whole = name;
+  const auto made = [&](std::string_view bus, std::size_t index, bool letter_before_partition) {
+    std::optional<bus_name> found;
+    const auto disk = whole.substr(0, whole.size() - name.size());
+    if (letter_before_partition && !name.empty()) {
+      if (name.front() != 'p' || name.size() == 1) return found;
+      name.remove_prefix(1);
+    }
+    if (name.size() <= longest && std::all_of(name.begin(), name.end(), digit))
+      found = {std::string(bus), std::string(disk), index, std::string(name)};
+    return found;
+  };
+  for (const std::string_view bus : {"hd", "sd", "vd", "xvd"}) {
+    const auto prefix = "/dev/" + std::string(bus);
+    if (!name.starts_with(prefix)) continue;
+    name.remove_prefix(prefix.size());
+    const auto letters = take([](char c) { return c >= 'a' && c <= 'z'; });
+    if (letters.empty() || letters.size() > longest) return std::nullopt;
+    std::size_t index = 0;
+    for (const char c : letters) index = 26 * index + static_cast<std::size_t>(c - 'a') + 1;
+    return made(bus, index - 1, false);
+  }
+  for (const std::string_view bus : {"nvme", "mmcblk"}) {
+    const auto prefix = "/dev/" + std::string(bus);
+    if (!name.starts_with(prefix)) continue;
+    name.remove_prefix(prefix.size());
+    const auto digits = take(digit);
+    const auto index = digits.size() > longest ? std::nullopt : number_of(digits);
+    if (!index) return std::nullopt;
+    if (bus == "nvme") {
+      if (!name.starts_with("n1") || (name.size() > 2 && digit(name[2]))) return std::nullopt;
+      name.remove_prefix(2);
+    }
+    return made(bus, static_cast<std::size_t>(*index), true);
+  }
+  return std::nullopt;
+}
+
+GUESTKIT_INLINE std::string without_hex_escapes(std::string_view text) {
+  const auto value = [](char c) -> int {
+    if (c >= '0' && c <= '9') return c - '0';
+    const char lower = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+  };
+  std::string plain;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool escape = text.substr(i).starts_with("\\x") && i + 3 < text.size() && value(text[i + 2]) >= 0 &&
+                        value(text[i + 3]) >= 0;
+    plain += escape ? static_cast<char>(16 * value(text[i + 2]) + value(text[i + 3])) : text[i];
+    if (escape) i += 3;
+  }
+  return plain;
+}
+
+GUESTKIT_INLINE device_names::device_names(guest_actions& g, layout& layout, std::string root)
+    : g_(g), layout_(layout), root_(std::move(root)) {}
+
+GUESTKIT_INLINE void device_names::learn(const std::string& spec, bool is_root) {
+  const auto name = bus_name_of(spec);
+  if (!name) return;
+  buses_.insert(name->bus);
+  if (!is_root || name->partition.empty()) return;
+  const auto disk = layout_.disk_of(root_);
+  if (disk.empty() || root_ != disk + name->partition) return;
+  if (name->index < layout_.disks().size() && layout_.disks()[name->index] == disk) return;
+  known_disks_[name->disk] = disk;
+}
+
+GUESTKIT_INLINE named_device device_names::find(const std::string& spec) {
+  constexpr std::array<std::array<std::string_view, 3>, 4> tags{
+      {{"UUID=", "/dev/disk/by-uuid/", "UUID"},
+       {"LABEL=", "/dev/disk/by-label/", "LABEL"},
+       {"PARTUUID=", "/dev/disk/by-partuuid/", "PART_ENTRY_UUID"},
+       {"PARTLABEL=", "/dev/disk/by-partlabel/", "PART_ENTRY_NAME"}}};
+  for (const auto& [tag, link, fact] : tags) {
+    if (spec.starts_with(tag)) return tagged(fact, without_quotes(spec.substr(tag.size())));
+    if (spec.starts_with(link)) return tagged(fact, without_hex_escapes(spec.substr(link.size())));
+  }
+  if (spec.starts_with("ID=")) return {.why = "guestkit does not know which disk that is"};
+  if (!spec.starts_with("/dev/")) return {};
+  if (spec == "/dev/root" && !root_.empty()) return {.devices = {root_}};
+  return by_path(spec);
+}
+
+GUESTKIT_INLINE std::string device_names::without_quotes(const std::string& text) {
+  const bool quoted =
+      text.size() >= 2 && (text.front() == '"' || text.front() == '\'') && text.back() == text.front();
+  return quoted ? text.substr(1, text.size() - 2) : text;
+}
+
+GUESTKIT_INLINE named_device device_names::tagged(std::string_view fact, const std::string& value) {
+  const auto folded = [&](std::string text) {
+    if (fact.ends_with("UUID"))
+      for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return text;
+  };
+  named_device found;
+  bool btrfs = true;
+  for (const auto& device : fact.starts_with("PART_") ? layout_.partitions() : layout_.candidates()) {
+    const auto type = layout_.fact(device, "TYPE");
+    if (!fact.starts_with("PART_") && type.ends_with("_member")) continue;
+    if (value.empty() || folded(layout_.fact(device, std::string(fact).c_str())) != folded(value)) continue;
+    found.devices.push_back(device);
+    btrfs = btrfs && type == "btrfs";
+  }
+  if (found.devices.empty()) found.why = "no filesystem on the disks has it";
+  if (found.devices.size() > 1 && btrfs && fact == "UUID") found.devices.resize(1);  // on several devices
+  if (found.devices.size() > 1) found.why = "several filesystems have it: " + listed(found.devices);
+  return found;
+}
+
+GUESTKIT_INLINE named_device device_names::by_path(const std::string& spec) {
+  constexpr std::string_view dm_name = "/dev/disk/by-id/dm-name-", dm_uuid = "/dev/disk/by-id/dm-uuid-LVM-";
+  if (spec.starts_with(dm_name))
+    return by_path("/dev/mapper/" + without_hex_escapes(spec.substr(dm_name.size())));
+  if (spec.starts_with(dm_uuid)) return volume_with(spec.substr(dm_uuid.size()));
+  for (const auto& volume : layout_.volumes())
+    if (spec == volume || spec == mapper_name(volume)) return {.devices = {volume}};
+  if (spec.starts_with("/dev/mapper/")) return opened(spec);
+  if (spec.starts_with("/dev/md")) return array(spec);
+  if (const auto name = bus_name_of(spec)) return on_bus(*name);
+  for (const std::string_view folder : {"/dev/disk/by-id/", "/dev/disk/by-path/"})
+    if (spec.starts_with(folder)) return on_only_disk(spec);
+  return {.why = "no such device is on the disks"};
+}
+
+GUESTKIT_INLINE named_device device_names::volume_with(const std::string& uuids) {
+  constexpr std::size_t length = 32;
+  if (uuids.size() == 2 * length)
+    for (const auto& volume : layout_.volumes()) {
+      std::string both;
+      if (attempt([&] { both = g_.lvuuid(volume); })) continue;
+      std::erase(both, '-');
+      if (both == uuids.substr(length)) return {.devices = {volume}};
+    }
+  return {.why = "no logical volume on the disks has it"};
+}
+
+GUESTKIT_INLINE named_device device_names::opened(const std::string& spec) {
+  const auto& all = layout_.opened();
+  for (const auto& [beneath, device] : all)
+    if (device == spec) return {.devices = {device}};
+  const auto known = crypttab_.find(spec.substr(spec.rfind('/') + 1));
+  if (known == crypttab_.end()) return {.why = "no such device is on the disks"};
+  const bool again = std::exchange(in_crypttab_, true);  // a hostile crypttab explains a name by itself
+  const auto beneath = again ? named_device{} : find(known->second);
+  in_crypttab_ = again;
+  if (!beneath.is_known())
+    return {.why = "/etc/crypttab has it on " + excerpt(known->second) + ", which was not found"};
+  const auto device = all.find(beneath.devices.front());
+  if (device == all.end()) return {.why = "it is in " + beneath.devices.front() + ", which was not opened"};
+  return {.devices = {device->second}};
+}
+
+GUESTKIT_INLINE named_device device_names::array(const std::string& spec) {
+  string_list all, named;
+  for (const auto& device : layout_.candidates())
+    if (device.starts_with("/dev/md")) all.push_back(device);
+  if (all.size() == 1) return {.devices = all};
+  auto name = spec.substr(std::string_view("/dev/md").size());
+  if (name.starts_with('/')) name.erase(0, 1);
+  for (const auto& device : all) {
+    hashtable detail;
+    attempt([&] { detail = g_.md_detail(device); });
+    const auto its = detail["name"];  // or host:name
+    if (its == name || its.substr(its.find(':') + 1) == name) named.push_back(device);
+  }
+  if (named.size() == 1) return {.devices = named};
+  if (all.empty()) return {.why = "there is no array on the disks"};
+  return {.why = "it may be any of " + listed(all)};
+}
+
+GUESTKIT_INLINE named_device device_names::on_bus(const bus_name& name) {
+  const auto& disks = layout_.disks();
+  if (const auto known = known_disks_.find(name.disk); known != known_disks_.end())
+    return partition(known->second, name.partition);
+  if (!known_disks_.empty()) return {.why = "the disks were given in another order than the guest's"};
+  if (disks.size() > 1 && buses_.size() > 1)
+    return {.why = "fstab has names of several buses, so that it may be any disk"};
+  if (name.index >= disks.size())
+    return {.why = "it is the guest's disk " + std::to_string(name.index + 1) + ", and " +
+                   std::to_string(disks.size()) + (disks.size() == 1 ? " was" : " were") + " given"};
+  return partition(disks[name.index], name.partition);
+}
+
+GUESTKIT_INLINE named_device device_names::on_only_disk(const std::string& spec) {
+  const auto at = spec.rfind("-part");
+  const auto number = at == std::string::npos ? std::string() : spec.substr(at + 5);
+  if (layout_.disks().size() != 1) return {.why = "it may be on any disk"};
+  if (number.empty() || number.size() > 4 || !number_of(number)) return {.why = "it names no partition"};
+  return partition(layout_.disks().front(), number);
+}
+
+GUESTKIT_INLINE named_device device_names::partition(const std::string& disk, const std::string& number) {
+  const auto device = disk + number;
+  const auto& all = layout_.partitions();
+  if (number.empty() ? !layout_.is_partitioned(disk) : std::find(all.begin(), all.end(), device) != all.end())
+    return {.devices = {device}};
+  return {.why = disk + (number.empty() ? " has partitions" : " has no partition " + number)};
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

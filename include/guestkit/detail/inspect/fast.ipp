@@ -1,0 +1,317 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <utility>
+
+#include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/inspect/attempt.hpp"
+#include "guestkit/detail/inspect/fast.hpp"
+#include "guestkit/detail/inspect/mounts.hpp"
+#include "guestkit/detail/inspect/reading.hpp"
+#include "guestkit/detail/inspect/report.hpp"
+#include "guestkit/detail/inspect/system.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+GUESTKIT_INLINE bool has_known_rules(const std::string& libguestfs) {
+  return libguestfs == "1.48.6";
+}
+
+GUESTKIT_INLINE InspectedSystem fast_inspection::run() {
+  if (layout_.has_dynamic_disk()) throw doubt{"a dynamic disk"};
+  for (const auto& device : layout_.candidates()) check_type(device);
+  for (const auto& disk : layout_.disks())
+    if (!layout_.is_partitioned(disk) && !layout_.fact(disk, "TYPE").empty())
+      throw doubt{"a disk without partitions"};
+  find_root();
+  mount_root();
+  read_root();
+  return std::move(system_);
+}
+
+GUESTKIT_INLINE std::optional<InspectedSystem> fast_inspection::read_alone(const std::string& root,
+                                                                           bool readonly) {
+  if (no_linux_root()) return std::nullopt;
+  root_ = root;
+  system_ = {.root = root, .type = "linux"};
+  for (auto* fact :
+       {&system_.distro, &system_.product_name, &system_.product_variant, &system_.arch, &system_.hostname,
+        &system_.package_format, &system_.package_management, &system_.osinfo})
+    *fact = "unknown";
+  mount_others(readonly);
+  const auto as_far_as_possible = [&](const char* part, auto&& read) {
+    const auto error = attempt([&] {
+      try {
+        read();
+      } catch (const doubt& reason) {
+        system_.failures.push_back({.part = part, .message = reason.reason});
+      }
+    });
+    if (error) system_.failures.push_back(failure(part, *error));
+  };
+  as_far_as_possible("os_release", [&] { read_release(); });
+  as_far_as_possible("arch", [&] { read_architecture(); });
+  as_far_as_possible("hostname", [&] { read_hostname(); });
+  if (system_.distro.empty()) system_.distro = "unknown";
+  return std::move(system_);
+}
+
+GUESTKIT_INLINE void fast_inspection::correct(InspectedSystem& theirs,
+                                              std::vector<std::string>& corrections) {
+  const bool apart = std::any_of(theirs.mountpoints.begin(), theirs.mountpoints.end(),
+                                 [](const auto& place) { return place.first == "/usr"; });
+  system_ = theirs;
+  try {
+    if (!apart) {
+      const auto text = text_of("/etc/os-release");
+      if (!text || !os_release_of(*text).has_carriage_returns) return;
+    }
+    for (auto& name : names_in(g_, "/etc")) etc_.insert(std::move(name));
+    read_release();
+    read_architecture();
+  } catch (const doubt&) {  // libguestfs may know better
+    return;
+  }
+  for (auto& fact : facts_that_differ(system_, theirs)) corrections.push_back(std::move(fact));
+  theirs = std::move(system_);
+}
+
+GUESTKIT_INLINE void fast_inspection::check_type(const std::string& device) {
+  constexpr std::array known{"ext2", "ext3", "ext4", "xfs", "vfat", "swap", "LVM2_member", "crypto_LUKS"};
+  const auto type = layout_.fact(device, "TYPE");
+  if (type.empty()) return check_unknown(device);
+  if (std::find(known.begin(), known.end(), type) == known.end()) throw doubt{"a " + type + " filesystem"};
+  if (device.starts_with("/dev/md") || device.starts_with("/dev/mapper/") || device.starts_with("/dev/dm-"))
+    throw doubt{"an array or an opened device"};
+  if (type == "LVM2_member" || type == "crypto_LUKS" || type == "swap") return;
+  const auto scheme = layout_.fact(device, "PART_ENTRY_SCHEME");
+  if (scheme != "gpt" && scheme != "dos" && !scheme.empty())
+    throw doubt{"partitions of the scheme " + scheme};
+  filesystems_.push_back(device);
+}
+
+GUESTKIT_INLINE void fast_inspection::check_unknown(const std::string& device) {
+  g_.umount_all();
+  if (!attempt([&] { mount_at(g_, device, "/", true); })) throw doubt{"a device of unknown content"};
+}
+
+GUESTKIT_INLINE void fast_inspection::find_root() {
+  for (const auto& device : filesystems_) {
+    g_.umount_all();
+    if (attempt([&] { mount_at(g_, device, "/", true); })) throw doubt{"a filesystem that cannot be mounted"};
+    mounted_ = device;
+    layout_.measure_mounted(device, "/");
+    std::set<std::string> names;
+    for (const auto& name : names_in(g_, "/")) {
+      std::string folded;
+      for (const char c : name) folded += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+      if (folded != name && is_signature(folded)) throw doubt{"a name in capitals"};
+      names.insert(folded);
+    }
+    if (std::none_of(names.begin(), names.end(), is_signature)) continue;
+    for (const auto* other :
+         {"hurd", "service", "netbsd", "bsd", "grub", "grub2", "windows", "winnt", "win32", "win", "reactos",
+          "boot.ini", "fdos", "dos", "system volume information"})
+      if (names.contains(other)) throw doubt{"the root has a " + std::string(other)};
+    if (!names.contains("etc")) {  // it may be the /usr of the root
+      usr_like_.push_back(device);
+      continue;
+    }
+    if (!root_.empty()) throw doubt{"two filesystems that look like roots"};
+    root_ = device;
+  }
+  if (root_.empty()) throw doubt{"no filesystem that looks like a root"};
+}
+
+GUESTKIT_INLINE bool fast_inspection::is_signature(const std::string& name) {
+  constexpr std::array all{"etc", "bin",     "hurd",     "windows", "winnt", "win32",
+                           "win", "reactos", "boot.ini", "fdos",    "dos"};
+  return std::find(all.begin(), all.end(), name) != all.end();
+}
+
+GUESTKIT_INLINE void fast_inspection::mount_root() {
+  if (mounted_ == root_) return;
+  g_.umount_all();
+  mount_at(g_, root_, "/", true);
+  mounted_ = root_;
+}
+
+GUESTKIT_INLINE FileKind fast_inspection::kind(const std::string& directory, const std::string& name) {
+  std::vector<StatNS> found;
+  attempt([&] { found = g_.lstatnslist(directory, string_list{name}); });
+  if (found.empty() || found.front().st_ino == -1) return FileKind::unknown;
+  return kind_of(found.front().st_mode);
+}
+
+GUESTKIT_INLINE bool fast_inspection::is_link_to(const std::string& name, const std::string& target) {
+  string_list found;
+  attempt([&] { found = g_.readlinklist("/", string_list{name}); });
+  return found == string_list{target};
+}
+
+GUESTKIT_INLINE std::optional<std::string> fast_inspection::text_of(const std::string& path,
+                                                                    std::size_t limit) {
+  if (!is_file(path)) return std::nullopt;
+  std::string text;
+  if (attempt([&] { text = read_small(g_, path, limit); })) throw doubt{"a file that cannot be read"};
+  if (text.find('\0') != std::string::npos) throw doubt{"a file with NUL bytes"};
+  return text;
+}
+
+GUESTKIT_INLINE bool fast_inspection::is_file(const std::string& path) {
+  bool regular = false;
+  attempt([&] { regular = kind_of(g_.statns(path).st_mode) == FileKind::regular; });
+  return regular;
+}
+
+GUESTKIT_INLINE std::optional<std::string> fast_inspection::no_linux_root() {
+  if (kind("/", "etc") != FileKind::directory) return "/etc is no directory";
+  const auto bin = kind("/", "bin");
+  if (bin != FileKind::directory && (bin != FileKind::symlink || !is_link_to("bin", "usr/bin")))
+    return "/bin is neither a directory nor a link to usr/bin";
+  for (auto& name : names_in(g_, "/etc")) etc_.insert(std::move(name));
+  const auto fstab = kind("/etc", "fstab");
+  if (fstab != FileKind::regular &&
+      (fstab != FileKind::unknown || kind("/etc", "hosts") != FileKind::regular))
+    return "no regular /etc/fstab";
+  return std::nullopt;
+}
+
+GUESTKIT_INLINE void fast_inspection::read_root() {
+  if (const auto reason = no_linux_root()) throw doubt{*reason};
+  for (const auto* other : {"freebsd-update.conf", "release"})
+    if (etc_.contains(other)) throw doubt{"/etc/" + std::string(other)};
+  system_.root = root_;
+  system_.type = "linux";
+  system_.product_variant = "unknown";
+  mount_others(true);
+  check_others();
+  read_release();
+  read_architecture();
+  read_hostname();
+}
+
+GUESTKIT_INLINE void fast_inspection::mount_others(bool readonly) {
+  auto plan = plan_mounts(g_, layout_, root_);
+  system_.mountpoints = std::move(plan.mountpoints);
+  system_.filesystems = std::move(plan.filesystems);
+  system_.failures = std::move(plan.failures);
+  corrections_ = std::move(plan.corrections);
+  const auto planned = system_.mountpoints.size();
+  behind_root_ = mount_behind_root(g_, system_.mountpoints, readonly, system_.failures);
+  if (system_.mountpoints.size() != planned)
+    corrections_.emplace_back("mountpoints: what leads out of the guest's directories is left out");
+}
+
+GUESTKIT_INLINE void fast_inspection::check_others() {
+  std::string usr;
+  for (const auto& [mountpoint, device] : system_.mountpoints) {
+    if (mountpoint == "/usr") usr = device;
+    if (mountpoint == "/etc" || mountpoint.starts_with("/etc/"))
+      throw doubt{mountpoint + " is a filesystem of its own"};
+  }
+  for (const auto& device : usr_like_)
+    if (device != usr) throw doubt{"two filesystems that look like roots"};
+  if (!usr.empty())
+    corrections_.emplace_back(
+        "distro, version, arch: /usr is a filesystem of its own, without which"
+        " libguestfs looks at the root");
+}
+
+GUESTKIT_INLINE void fast_inspection::read_release() {
+  const auto text = text_of("/etc/os-release");
+  if (!text) throw doubt{"no os-release"};
+  const auto release = os_release_of(*text);
+  if (release.has_carriage_returns)
+    corrections_.emplace_back("distro, version: the lines of os-release end in CRLF");
+  system_.distro = distro_of(release.id);
+  if (system_.distro.empty()) throw doubt{"a distribution whose rules guestkit does not know"};
+  if (release.pretty_name.empty()) throw doubt{"os-release without PRETTY_NAME"};
+  if (release.version_id.starts_with('V')) throw doubt{"an odd VERSION_ID"};
+  system_.product_name = release.pretty_name;
+  auto version = version_in(release.version_id);
+  if (!version && system_.distro == "archlinux") version.emplace();
+  if (!version) throw doubt{"os-release without a version"};
+  if (version->minor == 0) {
+    if (system_.distro == "debian") read_debian_version(*version);
+    if (system_.distro == "centos") read_release_file("centos-release", "CentOS", *version);
+    if (system_.distro == "rocky") read_release_file("rocky-release", "Rocky Linux", *version);
+  }
+  system_.major_version = version->major;
+  system_.minor_version = version->minor;
+  system_.package_format = package_format_of(system_.distro);
+  system_.package_management = package_management_of(system_.distro, version->major,
+                                                     system_.distro == "fedora" && is_file("/usr/bin/dnf"));
+  system_.osinfo = osinfo_of(system_.distro, *version);
+}
+
+GUESTKIT_INLINE void fast_inspection::refuse_earlier(const std::string& file) {
+  for (const auto* name : {"lsb-release", "openmandriva-release", "oracle-release", "centos-release",
+                           "rocky-release", "altlinux-release", "redhat-release"}) {
+    if (file == name) return;
+    if (etc_.contains(name)) throw doubt{"/etc/" + std::string(name)};
+  }
+}
+
+GUESTKIT_INLINE std::string fast_inspection::first_line_of(const std::string& file) {
+  refuse_earlier(file);
+  const auto text = text_of("/etc/" + file);
+  auto line = text ? text->substr(0, text->find('\n')) : std::string();
+  if (line.empty() || line.size() > 200) throw doubt{"no line in /etc/" + file};
+  return line;
+}
+
+GUESTKIT_INLINE void fast_inspection::read_debian_version(version_number& version) {
+  system_.product_name = first_line_of("debian_version");
+  if (const auto better = version_in(system_.product_name)) version = *better;
+}
+
+GUESTKIT_INLINE void fast_inspection::read_release_file(const std::string& file, const char* product,
+                                                        version_number& version) {
+  system_.product_name = first_line_of(file);
+  version = release_version(system_.product_name, product);
+}
+
+GUESTKIT_INLINE void fast_inspection::read_architecture() {
+  system_.arch = "unknown";
+  for (const auto* program : {"/bin/bash", "/bin/ls", "/bin/echo", "/bin/rm", "/bin/sh"}) {
+    if (!is_file(program)) continue;
+    buffer header;
+    if (const auto error = attempt([&] { header = g_.pread(program, 64, 0); }))
+      throw doubt{program + (" cannot be read: " + error->message())};
+    system_.arch = elf_architecture(header.view());
+    return;
+  }
+}
+
+GUESTKIT_INLINE void fast_inspection::read_hostname() {
+  for (const auto* file : {"HOSTNAME", "hostname"}) {
+    const auto text = text_of(std::string("/etc/") + file);
+    if (!text) continue;
+    if (const auto name = hostname_in(*text)) {
+      system_.hostname = *name;
+      return;
+    }
+  }
+  if (is_file("/etc/sysconfig/network")) throw doubt{"the host name is in /etc/sysconfig/network"};
+  system_.hostname = "unknown";
+}
+
+GUESTKIT_INLINE std::vector<std::string> differences(const InspectedSystem& fast,
+                                                     const InspectedSystem& theirs) {
+  auto all = facts_that_differ(fast, theirs);
+  const auto compare = [&](const char* name, const auto& ours, const auto& other) {
+    if (ours != other) all.push_back(name + (": " + listed(ours)) + " instead of " + listed(other));
+  };
+  compare("mountpoints", fast.mountpoints, theirs.mountpoints);
+  compare("filesystems", fast.filesystems, theirs.filesystems);
+  compare("drive_mappings", fast.drive_mappings, theirs.drive_mappings);
+  if (fast.applications != theirs.applications || fast.applications_complete != theirs.applications_complete)
+    all.emplace_back("applications");
+  if (fast.failures.size() != theirs.failures.size()) all.emplace_back("failures");
+  return all;
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

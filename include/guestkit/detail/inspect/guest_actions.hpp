@@ -1,0 +1,84 @@
+// The actions that inspections and readers of files make on a guest, whatever handle it is opened with.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "guestkit/detail/base/form.hpp"
+#include "guestkit/generated/actions.hpp"
+#include "guestkit/handle.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+/// Makes the calls on a handle that somebody else owns; results are values.
+class borrowed_core {
+ public:
+  template <class R>
+  using result = R;
+
+  explicit borrowed_core(std::shared_ptr<handle_state> state) : state_(std::move(state)) {}
+  const std::shared_ptr<handle_state>& state() const noexcept { return state_; }
+
+ protected:
+  template <class R, class F, class... A>
+  R call(const action& op, F fn, const A&... arguments) {
+    return detail::call<R>(state_, op, fn, arguments...).lift();
+  }
+
+ private:
+  std::shared_ptr<handle_state> state_;
+};
+
+/// Every action of libguestfs. Those by which guestkit's own rules look at devices and files are virtual, so
+/// that a test can have a guest in memory.
+class guest_actions : public actions<borrowed_core> {
+ public:
+  explicit guest_actions(std::shared_ptr<handle_state> state);
+  guest_actions(const guest_actions&) = delete;
+  guest_actions& operator=(const guest_actions&) = delete;
+  virtual ~guest_actions() = default;
+
+  // Devices.
+  virtual string_list list_devices();
+  virtual string_list list_partitions();
+  virtual string_list list_md_devices();
+  virtual string_list list_dm_devices();
+  virtual std::int64_t blockdev_getsize64(const std::string& device);
+  virtual hashtable blkid(const std::string& device);
+  virtual std::string vfs_label(const std::string& device);
+  virtual buffer pread_device(const std::string& device, int count, std::int64_t offset);
+  virtual hashtable md_detail(const std::string& array);
+
+  // LVM and btrfs.
+  virtual string_list vgs();
+  virtual std::vector<VG> vgs_full();
+  virtual string_list vgpvuuids(const std::string& group);
+  virtual void vg_activate(bool activate, const string_list& groups);
+  virtual string_list lvs();
+  virtual std::string lvuuid(const std::string& volume);
+  virtual std::vector<BTRFSSubvolume> btrfs_subvolume_list(const std::string& device);
+
+  // What is mounted.
+  virtual void mount(const std::string& device, const std::string& mountpoint);
+  virtual void mount_ro(const std::string& device, const std::string& mountpoint);
+  virtual void umount_all();
+  virtual StatVFS statvfs(const std::string& path);
+
+  // Files.
+  virtual StatNS statns(const std::string& path);
+  virtual StatNS lstatns(const std::string& path);
+  virtual std::vector<StatNS> lstatnslist(const std::string& directory, const string_list& names);
+  virtual string_list readlinklist(const std::string& directory, const string_list& names);
+  virtual std::vector<Dirent> readdir(const std::string& directory);
+  virtual std::string case_sensitive_path(const std::string& path);
+  virtual buffer pread(const std::string& path, int count, std::int64_t offset);
+};
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail
+
+#ifndef GUESTKIT_COMPILED
+#include "guestkit/detail/inspect/guest_actions.ipp"
+#endif

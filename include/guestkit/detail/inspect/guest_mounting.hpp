@@ -1,0 +1,21 @@
+// Mounts a guest's filesystems as its operating system would.
+#pragma once
+
+#include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/inspect/guest_actions.hpp"
+#include "guestkit/generated/inspection.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM {
+struct MountOptions;
+}
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+/// The system that was chosen, or the only one. Whatever is mounted is unmounted before.
+MountedGuest mount_guest(guest_actions& g, const MountOptions& options);
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail
+
+#ifndef GUESTKIT_COMPILED
+#include "guestkit/detail/inspect/guest_mounting.ipp"
+#endif

@@ -1,0 +1,246 @@
+#pragma once
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "guestkit/async.hpp"
+#include "guestkit/detail/inspect/report.hpp"
+#include "guestkit/inspect.hpp"
+#include "guestkit/inspect_many.hpp"
+#include "guestkit/launch_error.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM {
+
+namespace detail {
+
+/// The guests of a fleet. Each job on the executor inspects one of them and keeps the fleet alive.
+class fleet : public std::enable_shared_from_this<fleet> {
+ public:
+  fleet(std::vector<string_list> guests, InspectManyOptions options, executor& pool)
+      : guests_(std::move(guests)), options_(std::move(options)), pool_(pool) {
+    if (options_.concurrency == 0) options_.concurrency = std::max(1U, std::thread::hardware_concurrency());
+  }
+
+  /// Asks for threads for as many guests as may run. Reports that nobody has taken yet count as running: they
+  /// need memory too.
+  void start() {
+    while (wants_thread()) {
+      try {
+        pool_.submit([self = shared_from_this()] { self->work(); });
+      } catch (...) {  // the executor accepts no more jobs
+        if (const auto guest = begin()) give(*guest, failed({.disks = guests_[*guest]}));
+      }
+    }
+  }
+
+  future<std::optional<InspectReport>> next() {
+    std::optional<InspectReport> report;
+    {
+      const std::lock_guard lock(mutex_);
+      if (!ready_.empty()) {
+        report = std::move(ready_.front());
+        ready_.pop_front();
+      } else if (!ended_ && waiting_.size() < guests_.size() - reported_) {
+        return waiting_.emplace_back().get_future();
+      }
+    }
+    start();
+    return boost::make_ready_future(std::move(report));
+  }
+
+  /// Kills the appliances that run and waits until their jobs have ended.
+  void end() {
+    std::deque<boost::promise<std::optional<InspectReport>>> waiting;
+    {
+      std::unique_lock lock(mutex_);
+      ended_ = true;
+      for (auto* g : handles_) g->terminate();
+      changed_.wait(lock, [&] { return inside_ == 0; });
+      waiting.swap(waiting_);
+    }
+    for (auto& each : waiting) each.set_value(std::nullopt);
+  }
+
+ private:
+  /// While it lives, end() terminates the handle.
+  class entry {
+   public:
+    entry(fleet& all, Guestfs& g) : all_(all), g_(g) {
+      const std::lock_guard lock(all_.mutex_);
+      all_.handles_.insert(&g_);
+      if (all_.ended_) g_.terminate();
+    }
+    entry(const entry&) = delete;
+    entry& operator=(const entry&) = delete;
+    ~entry() {
+      const std::lock_guard lock(all_.mutex_);
+      all_.handles_.erase(&g_);
+    }
+
+   private:
+    fleet& all_;
+    Guestfs& g_;
+  };
+
+  bool wants_thread() {
+    const std::lock_guard lock(mutex_);
+    const auto taken = asked_ + (begun_ - reported_) + ready_.size();
+    if (ended_ || asked_ == guests_.size() - begun_ || taken >= options_.concurrency) return false;
+    ++asked_;
+    return true;
+  }
+
+  /// The guest that the calling thread is to inspect; nothing when the fleet has ended.
+  std::optional<std::size_t> begin() {
+    const std::lock_guard lock(mutex_);
+    --asked_;
+    if (ended_) return std::nullopt;
+    ++inside_;
+    return begun_++;
+  }
+
+  void work() {
+    const auto guest = begin();
+    if (!guest) return;
+    const auto since = std::chrono::steady_clock::now();
+    InspectReport report{.disks = guests_[*guest]};
+    try {
+      Guestfs g(options_.handle);
+      const entry running(*this, g);
+      report.inspection = inspect_disks(g, report.disks, with_steps(*guest));
+    } catch (...) {
+      report = failed(std::move(report));
+    }
+    report.seconds = std::chrono::steady_clock::now() - since;
+    give(*guest, std::move(report));
+  }
+
+  InspectOptions with_steps(std::size_t guest) {
+    auto options = options_.inspect;
+    if (options_.progress)
+      options.step = [this, guest, own = options_.inspect.step](const char* step) {
+        if (own) own(step);
+        {
+          const std::lock_guard lock(mutex_);
+          steps_[guest] = step;
+        }
+        tell();
+      };
+    return options;
+  }
+
+  void tell() {
+    if (!options_.progress) return;
+    InspectProgress progress;
+    {
+      const std::lock_guard lock(mutex_);
+      progress.done = reported_;
+      for (const auto& [guest, step] : steps_) progress.steps[name(guests_[guest])] = step;
+    }
+    options_.progress(progress);
+  }
+
+  void give(std::size_t guest, InspectReport report) {
+    std::optional<std::pair<boost::promise<std::optional<InspectReport>>, InspectReport>> delivery;
+    {
+      const std::lock_guard lock(mutex_);
+      ++reported_;
+      steps_.erase(guest);
+      if (waiting_.empty()) {
+        ready_.push_back(std::move(report));
+      } else {
+        delivery.emplace(std::move(waiting_.front()), std::move(report));
+        waiting_.pop_front();
+      }
+    }
+    tell();
+    start();
+    if (delivery) delivery->first.set_value(std::move(delivery->second));
+    const std::lock_guard lock(mutex_);
+    --inside_;
+    changed_.notify_all();
+  }
+
+  static const std::string& name(const string_list& disks) {
+    static const std::string none;
+    return disks.empty() ? none : disks.front();
+  }
+
+  /// The report with the exception that is being handled.
+  static InspectReport failed(InspectReport report) {
+    report.error = std::current_exception();
+    try {
+      throw;
+    } catch (const LaunchError& e) {
+      report.message = e.message() + (e.hint().empty() ? "" : "; " + e.hint());
+    } catch (const Error& e) {
+      report.message = e.message();
+    } catch (const std::exception& e) {
+      report.message = e.what();
+    } catch (...) {
+      report.message = "an unknown error";
+    }
+    report.message = one_line(std::move(report.message));
+    const auto subject = name(report.disks) + ": ";
+    if (!report.message.starts_with(subject)) report.message.insert(0, subject);
+    return report;
+  }
+
+  const std::vector<string_list> guests_;
+  InspectManyOptions options_;
+  executor& pool_;
+  std::mutex mutex_;  // guards the members below; never held while a user's code runs
+  std::condition_variable changed_;
+  std::deque<InspectReport> ready_;
+  std::deque<boost::promise<std::optional<InspectReport>>> waiting_;
+  std::set<Guestfs*> handles_;
+  std::map<std::size_t, std::string> steps_;
+  std::size_t asked_ = 0;     // threads that were asked for and have not begun
+  std::size_t begun_ = 0;     // guests
+  std::size_t reported_ = 0;  // of these
+  std::size_t inside_ = 0;    // threads that end() waits for
+  bool ended_ = false;
+};
+
+}  // namespace detail
+
+inline InspectMany::InspectMany(std::vector<string_list> guests, InspectManyOptions options, executor& pool)
+    : fleet_(new detail::fleet(std::move(guests), std::move(options), pool), detail::process_deleter()) {
+  fleet_->start();
+}
+
+inline InspectMany& InspectMany::operator=(InspectMany&& other) noexcept {
+  std::swap(fleet_, other.fleet_);
+  return *this;
+}
+
+inline InspectMany::~InspectMany() {
+  if (fleet_ && generation_ == detail::fork_generation()) fleet_->end();
+}
+
+inline future<std::optional<InspectReport>> InspectMany::next() {
+  if (!fleet_ || generation_ != detail::fork_generation())
+    throw HandleClosed("inspect", "the fleet was moved from, or is not this process'", EBADF);
+  return fleet_->next();
+}
+
+inline InspectMany::iterator InspectMany::begin() {
+  return iterator(*this);
+}
+
+inline InspectMany::iterator::iterator(InspectMany& reports) : reports_(&reports) {
+  ++*this;
+}
+
+inline InspectMany::iterator& InspectMany::iterator::operator++() {
+  current_ = reports_->next().get();
+  return *this;
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM

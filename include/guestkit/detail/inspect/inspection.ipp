@@ -1,0 +1,281 @@
+#pragma once
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <optional>
+#include <utility>
+
+#include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/inspect/attempt.hpp"
+#include "guestkit/detail/inspect/fast.hpp"
+#include "guestkit/detail/inspect/inspection.hpp"
+#include "guestkit/detail/inspect/keys.hpp"
+#include "guestkit/detail/inspect/layout.hpp"
+#include "guestkit/detail/inspect/layout_description.hpp"
+#include "guestkit/detail/inspect/own.hpp"
+#include "guestkit/detail/inspect/packages.hpp"
+#include "guestkit/detail/inspect/parts.hpp"
+#include "guestkit/detail/inspect/release.hpp"
+#include "guestkit/detail/inspect/report.hpp"
+#include "guestkit/detail/inspect/rules.hpp"
+#include "guestkit/detail/inspect/share.hpp"
+#include "guestkit/detail/inspect/system.hpp"
+#include "guestkit/detail/inspect/tree.hpp"
+#include "guestkit/error.hpp"
+#include "guestkit/version.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+/// An inspection while it runs. What it has found stays in the report, whatever fails later.
+class inspection {
+ public:
+  inspection(guest_actions& g, const InspectOptions& options)
+      : g_(g), options_(options), layout_(g), own_(g, layout_), run_(g.state()) {}
+
+  /// @param disks  what is known of them before, in the order in which they were added
+  Inspection run(std::vector<InspectedDisk> disks) {
+    step("looking at the disks");
+    g_.umount_all();
+    found_.disks = std::move(disks);
+    const auto keys = readable_keys(g_, options_.keys);
+    told("disks", [&] { name_disks(); });
+    if (!keys.empty()) {
+      step("opening encrypted disks");
+      told("keys", [&] { layout_.unlock(keys); });
+    }
+    found_.provenance.guestkit = GUESTKIT_VERSION;
+    found_.provenance.libguestfs = version();
+    step("looking for operating systems");
+    if (wants(InspectPart::filesystems)) told("filesystems", [&] { describe_layout(g_, layout_, found_); });
+    find_systems();
+    if (wants(InspectPart::filesystems)) {
+      step("looking at the filesystems");
+      run_(found_.failures, "filesystems", [&] { measure_filesystems(g_, layout_, found_); });
+    }
+    return std::move(found_);
+  }
+
+ private:
+  static constexpr const char* systems_part = "operating_systems";
+  /// A report without operating systems says little, and inspect_os takes most of the time.
+  static constexpr double share_of_systems = 0.8;
+
+  void step(const char* what) const {
+    if (options_.step) options_.step(what);
+  }
+  bool wants(InspectPart part) const noexcept { return options_.parts & part; }
+
+  /// Does one of the first steps. If the appliance ends in it, the whole inspection fails: there is no report
+  /// yet that would be lost.
+  void told(const char* part, const std::function<void()>& body) {
+    if (const auto error = attempt(body)) found_.failures.push_back(failure(part, *error));
+  }
+
+  void name_disks() {
+    const auto& devices = layout_.disks();
+    found_.disks.resize(devices.size());
+    for (std::size_t i = 0; i < devices.size(); ++i) {
+      auto& disk = found_.disks[i];
+      disk.device = devices[i];
+      if (disk.virtual_size == 0)
+        disk.virtual_size = static_cast<std::uint64_t>(g_.blockdev_getsize64(disk.device));
+    }
+  }
+
+  void find_systems() {
+    auto& provenance = found_.provenance;
+    std::optional<InspectedSystem> fast;
+    if (options_.mode == InspectMode::libguestfs)
+      provenance.reason = "demanded";
+    else
+      fast = ask_ourselves();
+    if (fast && (!options_.verify || !run_.is_alive())) {
+      provenance.way = "fast";
+      provenance.corrections = std::move(corrections_);
+      found_.operating_systems.push_back(std::move(*fast));
+      return;
+    }
+    provenance.way = "libguestfs";
+    if (!run_.is_alive()) return;
+    const bool asked = ask_libguestfs();
+    if (!asked && fast) return settle_alone(std::move(*fast));
+    if (!asked) tell_of_rescue();
+    add_own(asked);
+    if (fast) compare(*fast);
+  }
+
+  /// Both ways have an answer. What guestkit knew beforehand that libguestfs would get wrong is a correction,
+  /// not a difference.
+  void compare(const InspectedSystem& fast) {
+    auto& provenance = found_.provenance;
+    provenance.reason = "verified";
+    provenance.verified = true;
+    if (found_.operating_systems.size() != 1) {
+      provenance.differences.push_back(std::to_string(found_.operating_systems.size()) +
+                                       " operating systems");
+      return;
+    }
+    provenance.differences = differences(fast, found_.operating_systems.front());
+    if (corrections_.empty())
+      provenance.differences.insert(provenance.differences.end(), provenance.corrections.begin(),
+                                    provenance.corrections.end());
+  }
+
+  /// guestkit's own rules have an answer, and libguestfs finds no system.
+  void settle_alone(InspectedSystem fast) {
+    auto& provenance = found_.provenance;
+    provenance.way = "fast";
+    provenance.verified = true;
+    const auto said = "operating_systems: libguestfs finds none: " + found_.failures.back().message;
+    found_.failures.pop_back();
+    (corrections_.empty() ? provenance.differences : provenance.corrections).push_back(said);
+    provenance.corrections.insert(provenance.corrections.end(), corrections_.begin(), corrections_.end());
+    found_.operating_systems.push_back(std::move(fast));
+  }
+
+  /// The system by guestkit's own rules; nothing where these must not decide.
+  std::optional<InspectedSystem> ask_ourselves() {
+    std::optional<InspectedSystem> system;
+    std::vector<InspectFailure> failures;
+    try {
+      if (!has_known_rules(found_.provenance.libguestfs)) throw doubt{"rules of another libguestfs"};
+      if (wants(InspectPart::icon)) throw doubt{"an icon is wanted"};
+      fast_inspection fast(g_, layout_);
+      if (run_(failures, systems_part, [&] { system = fast.run(); })) {
+        step("reading the guest's files");
+        gather(*system, std::nullopt);
+        corrections_ = fast.corrections();
+      } else if (run_.is_alive()) {
+        found_.provenance.reason = failures.front().message;
+      } else {
+        std::ranges::move(failures, std::back_inserter(found_.failures));
+      }
+    } catch (const doubt& reason) {
+      found_.provenance.reason = reason.reason;
+      system.reset();
+    }
+    unmount();
+    return system;
+  }
+
+  /// Adds the systems that inspect_os finds. Returns whether it had an answer; if not, the last failure says
+  /// why.
+  bool ask_libguestfs() {
+    auto& systems = found_.operating_systems;
+    auto& corrections = found_.provenance.corrections;
+    const bool asked = run_(
+        found_.failures, systems_part,
+        [&] {
+          own_.look_around();
+          if (!own_.fault().empty()) throw Error("inspect_os", "was not asked: " + own_.fault(), EINVAL);
+          for (const auto& root : g_.inspect_os()) systems.push_back(system_at(g_, root));
+        },
+        share_of_systems);
+    for (auto& system : systems) {
+      step("reading the guest's files");
+      const bool mounted = run_(system.failures, "mountpoints", [&] {
+        g_.umount_all();
+        mount_system(g_, system, layout_, corrections);
+      });
+      if (!mounted) continue;
+      if (system.type == "linux")
+        run_(system.failures, "os_release",
+             [&] { fast_inspection(g_, layout_).correct(system, corrections); });
+      gather(system, system.package_format);
+      if (wants(InspectPart::icon)) run_(system.failures, "icon", [&] { add_icon(g_, system); });
+    }
+    unmount();
+    return asked;
+  }
+
+  /// Reports that inspect_os has failed, which it does as a whole if it cannot read one file of a guest, and
+  /// that guestkit's own rules answer as far as they can.
+  void tell_of_rescue() {
+    auto& provenance = found_.provenance;
+    auto& failed = found_.failures.back();
+    provenance.way = "rescue";
+    const auto why = failed.op + ": " + failed.message;
+    provenance.reason = provenance.reason.empty() ? why : provenance.reason + "; " + why;
+    if (run_.is_alive())
+      failed.message += "; what is told was found by guestkit's own rules, which know Linux alone";
+  }
+
+  /// Adds the systems that libguestfs does not find.
+  void add_own(bool asked) {
+    for (const auto& place : own_.places(found_.operating_systems)) {
+      if (!run_.is_alive()) return;
+      std::optional<InspectedSystem> system;
+      run_(found_.failures, systems_part, [&] { system = own_.read(place); });
+      if (!system) continue;
+      step("reading the guest's files");
+      gather(*system, "unknown");
+      if (asked)
+        found_.provenance.corrections.push_back("operating_systems: libguestfs does not find the one on " +
+                                                printable(system->root));
+      found_.operating_systems.push_back(std::move(*system));
+    }
+    unmount();
+  }
+
+  void unmount() {
+    std::vector<InspectFailure> ignored;
+    if (run_.is_alive()) run_(ignored, "mountpoints", [&] { g_.umount_all(); });
+  }
+
+  /// Adds the parts that were asked for, of a system that is mounted. What may take long comes last.
+  /// @param of_libguestfs  see add_applications
+  void gather(InspectedSystem& system, const std::optional<std::string>& of_libguestfs) {
+    const guest_tree files{g_, system.root_directory};
+    if (system.type != "windows" && system.type != "dos")
+      run_(system.failures, "os_release", [&] {
+        if (system.os_release.empty()) add_os_release(files, system);
+        for (auto& change : fill_in(files, system))
+          found_.provenance.corrections.push_back(std::move(change));
+      });
+    add_parts(files, options_.parts, system, run_);
+    if (wants(InspectPart::applications))
+      run_(system.failures, "applications", [&] { add_applications(files, system, of_libguestfs); });
+  }
+
+  std::string version() {
+    const auto version = g_.version();
+    return std::to_string(version.major) + '.' + std::to_string(version.minor) + '.' +
+           std::to_string(version.release) + version.extra;
+  }
+
+  guest_actions& g_;
+  const InspectOptions& options_;
+  layout layout_;
+  own_inspection own_;
+  part_runner run_;
+  std::vector<std::string> corrections_;  // that our own answer makes to libguestfs'
+  Inspection found_;
+};
+
+GUESTKIT_INLINE Inspection inspect(guest_actions& g, const InspectOptions& options,
+                                   std::vector<InspectedDisk> known) {
+  return inspection(g, options).run(std::move(known));
+}
+
+GUESTKIT_INLINE Inspection inspect_disks(guest_actions& g, const string_list& disks,
+                                         const InspectOptions& options, const disk_opener& opener) {
+  if (options.step) options.step("starting the appliance");
+  auto opening = options.disk;
+  opening.readonly = true;
+  std::vector<InspectedDisk> known;
+  known.reserve(disks.size());
+  for (const auto& disk : disks) {
+    const auto image = opener.open_disk(disk, opening);
+    if (image.truncated)
+      throw Error("open_disk",
+                  disk + ": is a truncated " + image.format + " image: part of the file is missing", EINVAL);
+    known.push_back({.format = image.format, .virtual_size = image.virtual_size});
+  }
+  opener.launch();
+  return inspect(g, options, std::move(known));
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+
+#include "guestkit/detail/base/unique_fd.hpp"
+#include "guestkit/detail/inspect/keys.hpp"
+#include "guestkit/error.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+GUESTKIT_INLINE std::string passphrase_of(const InspectKey& key) {
+  if (key.kind == InspectKey::Kind::passphrase) return key.secret;
+  constexpr std::size_t longest = 8192;  // what cryptsetup reads of a key file
+  const auto refuse = [&](const std::string& why, int code) -> void {
+    throw Error("inspect", "the key file " + key.secret + " cannot be used: " + why, code);
+  };
+  const unique_fd file(::open(key.secret.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  struct stat status {};
+  if (file.get() < 0 || ::fstat(file.get(), &status) != 0) refuse(std::strerror(errno), errno);
+  if (!S_ISREG(status.st_mode)) refuse("it is no regular file", EINVAL);
+  std::string text(longest, '\0');
+  const auto size = ::read(file.get(), text.data(), text.size());
+  if (size < 0) refuse(std::strerror(errno), errno);
+  text.resize(static_cast<std::size_t>(size));
+  return text.substr(0, text.find('\n'));
+}
+
+GUESTKIT_INLINE std::vector<InspectKey> readable_keys(guest_actions& g, std::vector<InspectKey> keys) {
+  for (auto& key : keys) {
+    key.secret = passphrase_of(key);
+    key.kind = InspectKey::Kind::passphrase;
+    g.state()->console.hide(key.secret);
+  }
+  return keys;
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

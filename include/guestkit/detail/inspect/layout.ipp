@@ -1,0 +1,235 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <utility>
+
+#include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/base/text.hpp"
+#include "guestkit/detail/inspect/attempt.hpp"
+#include "guestkit/detail/inspect/blkid.hpp"
+#include "guestkit/detail/inspect/layout.hpp"
+#include "guestkit/detail/inspect/report.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+GUESTKIT_INLINE std::string bare_uuid(std::string_view uuid) {
+  std::string bare;
+  for (const char c : uuid)
+    if (c != '-' && c != ':') bare += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return bare;
+}
+
+GUESTKIT_INLINE const string_list& layout::disks() {
+  if (!disks_) disks_ = g_.list_devices();
+  return *disks_;
+}
+
+GUESTKIT_INLINE const string_list& layout::partitions() {
+  if (!partitions_) partitions_ = g_.list_partitions();
+  return *partitions_;
+}
+
+GUESTKIT_INLINE const hashtable& layout::facts(const std::string& device) {
+  const auto found = facts_.find(device);
+  if (found != facts_.end()) return found->second;
+  auto& facts = facts_[device];
+  attempt([&] { facts = g_.blkid(device); });
+  for (auto& fact : facts) {
+    const auto& key = fact.first;
+    auto& value = fact.second;
+    if (key == "LABEL" && is_ambiguous(value) && !attempt([&] { value = g_.vfs_label(device); })) continue;
+    value = key == "PART_ENTRY_NAME" ? partition_name(value) : without_backslashes(value);
+  }
+  return facts;
+}
+
+GUESTKIT_INLINE std::string layout::fact(const std::string& device, const char* key) {
+  const auto& all = facts(device);
+  const auto found = all.find(key);
+  return found == all.end() ? std::string() : found->second;
+}
+
+GUESTKIT_INLINE bool layout::is_partitioned(const std::string& disk) {
+  const auto& all = partitions();
+  return std::any_of(all.begin(), all.end(), [&](const auto& part) { return disk_of(part) == disk; });
+}
+
+GUESTKIT_INLINE bool layout::has_dynamic_disk() {
+  constexpr std::array types{"0x42", "5808c8aa-7e8f-42e0-85d2-e1e90434cfb3",
+                             "af9b60a0-1431-4f62-bc68-3311714a69ad"};
+  const auto& all = partitions();
+  return std::any_of(all.begin(), all.end(), [&](const auto& partition) {
+    return std::find(types.begin(), types.end(), fact(partition, "PART_ENTRY_TYPE")) != types.end();
+  });
+}
+
+GUESTKIT_INLINE std::string layout::disk_of(const std::string& partition) {
+  std::string longest;
+  for (const auto& disk : disks())
+    if (partition.starts_with(disk) && disk.size() > longest.size()) longest = disk;
+  return longest;
+}
+
+GUESTKIT_INLINE string_list layout::candidates() {
+  auto all = physical();
+  all.insert(all.end(), volumes().begin(), volumes().end());
+  return all;
+}
+
+GUESTKIT_INLINE void layout::unlock(const std::vector<InspectKey>& keys) {
+  if (keys.empty()) return;
+  string_list first;
+  for (const auto& disk : disks())
+    if (!is_partitioned(disk)) first.push_back(disk);
+  for (const auto* list : {&partitions(), &arrays()}) first.insert(first.end(), list->begin(), list->end());
+  if (!unlock_some(first, keys)) return unlock_volumes(keys);
+  attempt([&] { g_.lvm_scan(true); });
+  mapped_.reset();
+  groups_.reset();
+  volumes_.reset();
+  unlock_volumes(keys);
+}
+
+GUESTKIT_INLINE const string_list& layout::volumes() {
+  return once(volumes_, [&] {
+    if (!has_physical_volume()) return string_list();
+    open_incomplete_groups();
+    return g_.lvs();
+  });
+}
+
+GUESTKIT_INLINE void layout::measure_mounted(const std::string& device, const std::string& mountpoint) {
+  const auto status = g_.statvfs(mountpoint);
+  const auto unit = static_cast<std::uint64_t>(status.frsize);
+  usage_[device] = {unit * static_cast<std::uint64_t>(status.blocks),
+                    unit * static_cast<std::uint64_t>(status.blocks - status.bfree)};
+}
+
+GUESTKIT_INLINE string_list layout::physical() {
+  string_list all;
+  for (const auto& disk : disks())
+    if (!is_partitioned(disk)) all.push_back(disk);
+  for (const auto& partition : partitions())
+    if (!is_no_container(partition)) all.push_back(partition);
+  for (const auto* list : {&arrays(), &mapped()}) all.insert(all.end(), list->begin(), list->end());
+  return all;
+}
+
+GUESTKIT_INLINE bool layout::has_physical_volume() {
+  const auto all = physical();
+  return std::any_of(all.begin(), all.end(),
+                     [&](const auto& device) { return fact(device, "TYPE") == "LVM2_member"; });
+}
+
+GUESTKIT_INLINE bool layout::is_no_container(const std::string& partition) {
+  constexpr std::array types{"0x5",
+                             "0xf",
+                             "0x85",
+                             "5808c8aa-7e8f-42e0-85d2-e1e90434cfb3",
+                             "0x42",
+                             "af9b60a0-1431-4f62-bc68-3311714a69ad",
+                             "e3c9e316-0b5c-4db8-817d-f92df00215ae",
+                             "caddebf1-4400-4de8-b103-12117dcf3ccf"};
+  const auto type = fact(partition, "PART_ENTRY_TYPE");
+  return std::find(types.begin(), types.end(), type) != types.end();
+}
+
+GUESTKIT_INLINE const string_list& layout::arrays() {
+  return once(arrays_, [&] { return g_.list_md_devices(); });
+}
+
+GUESTKIT_INLINE const string_list& layout::mapped() {
+  return once(mapped_, [&] {
+    auto all = g_.list_dm_devices();
+    string_list groups;
+    if (!all.empty()) attempt([&] { groups = g_.vgs(); });
+    std::erase_if(all, [&](const auto& device) {
+      return std::none_of(opened_.begin(), opened_.end(),
+                          [&](const auto& o) { return o.second == device; }) &&
+             std::any_of(groups.begin(), groups.end(),
+                         [&](const auto& group) { return device.starts_with(mapper_prefix(group)); });
+    });
+    return all;
+  });
+}
+
+GUESTKIT_INLINE std::string layout::mapper_prefix(const std::string& group) {
+  std::string prefix = "/dev/mapper/";
+  for (const char c : group) prefix += c == '-' ? std::string("--") : std::string(1, c);
+  return prefix + "-";
+}
+
+GUESTKIT_INLINE const string_list& layout::once(std::optional<string_list>& known,
+                                                const std::function<string_list()>& list) {
+  if (!known) {
+    known.emplace();
+    attempt([&] { *known = list(); });  // an appliance without LVM or MD
+  }
+  return *known;
+}
+
+GUESTKIT_INLINE const std::vector<VG>& layout::groups() {
+  if (!groups_) {
+    groups_.emplace();
+    attempt([&] {
+      if (has_physical_volume()) *groups_ = g_.vgs_full();
+    });
+  }
+  return *groups_;
+}
+
+GUESTKIT_INLINE bool layout::is_incomplete(const VG& group) {
+  return group.vg_attr.size() > 3 && group.vg_attr[3] == 'p';
+}
+
+GUESTKIT_INLINE void layout::open_incomplete_groups() {
+  for (const auto& group : groups())
+    if (is_incomplete(group)) attempt([&] { g_.vg_activate(true, string_list{group.vg_name}); });
+}
+
+GUESTKIT_INLINE void layout::unlock_volumes(const std::vector<InspectKey>& keys) {
+  if (unlock_some(volumes(), keys)) mapped_.reset();
+}
+
+GUESTKIT_INLINE bool layout::unlock_some(const string_list& devices, const std::vector<InspectKey>& keys) {
+  bool opened = false;
+  for (const auto& device : devices) {
+    const auto type = fact(device, "TYPE");
+    if (type != "crypto_LUKS" && type != "BitLocker") continue;
+    const auto uuid = fact(device, "UUID");
+    for (const auto& key : keys) {
+      if (opened_.contains(device)) break;
+      if (!key.device.empty() && key.device != device && bare_uuid(key.device) != bare_uuid(uuid)) continue;
+      ++tried_[device];
+      const auto name = mapped_name(type, uuid, device);
+      if (attempt([&] { g_.cryptsetup_open(device, key.secret, name); })) continue;
+      opened_[device] = "/dev/mapper/" + name;
+      opened = true;
+    }
+  }
+  return opened;
+}
+
+GUESTKIT_INLINE std::string layout::mapped_name(const std::string& type, const std::string& uuid,
+                                                const std::string& device) {
+  if (type == "crypto_LUKS" && !uuid.empty()) return "luks-" + uuid;
+  std::string name = "crypt";
+  for (const char c : device.substr(device.find('/', 1) + 1))
+    if (std::isalnum(static_cast<unsigned char>(c)) != 0) name += c;
+  return name;
+}
+
+GUESTKIT_INLINE int layout::keys_tried(const std::string& device) const {
+  const auto tried = tried_.find(device);
+  return tried == tried_.end() ? 0 : tried->second;
+}
+
+GUESTKIT_INLINE std::optional<layout::fill> layout::usage(const std::string& device) const {
+  const auto known = usage_.find(device);
+  if (known == usage_.end()) return std::nullopt;
+  return known->second;
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

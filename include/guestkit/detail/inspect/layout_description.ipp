@@ -1,0 +1,285 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/base/text.hpp"
+#include "guestkit/detail/inspect/attempt.hpp"
+#include "guestkit/detail/inspect/layout_description.hpp"
+#include "guestkit/detail/inspect/report.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+GUESTKIT_INLINE std::optional<md_superblock> md_superblock_in(std::string_view bytes) {
+  if (bytes.size() < 96) return std::nullopt;
+  const auto number = [&](std::size_t at) {
+    std::uint32_t value = 0;
+    for (std::size_t i = 4; i-- > 0;) value = value << 8U | static_cast<unsigned char>(bytes[at + i]);
+    return value;
+  };
+  if (number(0) != 0xa92b4efcU || number(4) != 1) return std::nullopt;
+  const auto name = bytes.substr(32, 32);
+  const auto level = static_cast<std::int32_t>(number(72));
+  return md_superblock{std::string(name.substr(0, name.find('\0'))),
+                       level == -1 ? "linear" : "raid" + std::to_string(level), number(92)};
+}
+
+/// Describes the layout of one guest's disks.
+class layout_description {
+ public:
+  layout_description(guest_actions& g, layout& layout) : g_(g), layout_(layout) {}
+
+  /// What can be said without mounting anything.
+  void describe(Inspection& found) {
+    describe_partitions(found);
+    describe_arrays(found);
+    describe_volume_groups(found);
+    for (const auto& device : layout_.candidates()) describe_content(device, found);
+  }
+
+  /// How full the filesystems are, and which cannot be mounted.
+  void measure(Inspection& found) {
+    for (std::size_t i = 0; i < found.filesystems.size(); ++i) {
+      const auto [device, type, label, uuid, size, used] = found.filesystems[i];
+      if (type == "swap" || type == "unknown") continue;
+      if (!layout_.usage(device)) try_mount(device, type, uuid, found);
+      if (const auto known = layout_.usage(device)) {
+        found.filesystems[i].size = known->size;
+        found.filesystems[i].used = known->used;
+      }
+      if (type == "btrfs") i += add_subvolumes(i, found);
+    }
+    const auto order = layout_.candidates();
+    const auto place = [&](const auto& shut) {
+      return std::ranges::find(order, shut.device) - order.begin();
+    };
+    std::ranges::stable_sort(found.unopened, {}, place);
+  }
+
+ private:
+  /// Says what is missing of the volume group that holds the volume; empty: nothing is.
+  std::string missing_of(const std::string& volume) {
+    for (const auto& [group, message] : incomplete_)
+      if (volume.starts_with("/dev/" + group + "/")) return message;
+    return {};
+  }
+
+  static std::string counted(std::size_t count, const std::string& thing) {
+    return std::to_string(count) + ' ' + thing + (count == 1 ? "" : "s");
+  }
+
+  static std::string told_missing(const std::string& group, std::size_t all, const string_list& missing) {
+    std::string uuids;
+    constexpr std::size_t most = 8;
+    for (std::size_t i = 0; i < std::min(most, missing.size()); ++i)
+      uuids += (i == 0 ? "" : ", ") + missing[i];
+    return "of the " + counted(all, "physical volume") + " of the volume group " + group + ", " +
+           std::to_string(missing.size()) + (missing.size() == 1 ? " is" : " are") + " missing (" + uuids +
+           (missing.size() > most ? ", ..." : "") + ")" + all_disks;
+  }
+
+  void describe_partitions(Inspection& found) {
+    constexpr std::uint64_t sector = 512;  // blkid's unit on every disk
+    const auto number = [&](const std::string& device, const char* key) {
+      return static_cast<std::uint64_t>(number_of(layout_.fact(device, key)).value_or(0));
+    };
+    for (const auto& device : layout_.partitions())
+      found.partitions.push_back({.device = device,
+                                  .disk = layout_.disk_of(device),
+                                  .number = static_cast<int>(number(device, "PART_ENTRY_NUMBER")),
+                                  .start = sector * number(device, "PART_ENTRY_OFFSET"),
+                                  .size = sector * number(device, "PART_ENTRY_SIZE"),
+                                  .scheme = layout_.fact(device, "PART_ENTRY_SCHEME"),
+                                  .type = layout_.fact(device, "PART_ENTRY_TYPE"),
+                                  .uuid = layout_.fact(device, "PART_ENTRY_UUID"),
+                                  .name = layout_.fact(device, "PART_ENTRY_NAME")});
+  }
+
+  InspectedLayer& layer(Inspection& found, const char* kind, const std::string& uuid) {
+    for (auto& known : found.layers)
+      if (known.kind == kind && bare_uuid(known.uuid) == bare_uuid(uuid)) return known;
+    return found.layers.emplace_back(InspectedLayer{.kind = kind, .uuid = uuid});
+  }
+
+  void describe_arrays(Inspection& found) {
+    for (const auto& device : layout_.arrays()) {
+      hashtable detail;
+      attempt([&] { detail = g_.md_detail(device); });
+      auto& array = layer(found, "md", detail["uuid"]);
+      array.level = detail["level"];
+      array.name = detail["name"];
+      array.devices.push_back(device);
+    }
+  }
+
+  void describe_volume_groups(Inspection& found) {
+    if (!layout_.has_physical_volume()) return;
+    attempt([&] {
+      // By UUID: pvs_full has the names that the appliance's kernel gave, which may call the first disk sdb.
+      std::map<std::string, std::string> members;
+      for (const auto& device : layout_.physical())
+        if (layout_.fact(device, "TYPE") == "LVM2_member")
+          members[bare_uuid(layout_.fact(device, "UUID"))] = device;
+      for (const auto& vg : layout_.groups()) {
+        auto& group = layer(found, "lvm", vg.vg_uuid);
+        group.name = vg.vg_name;
+        string_list missing;
+        const auto all = g_.vgpvuuids(vg.vg_name);
+        for (const auto& uuid : all)
+          if (const auto pv = members.find(bare_uuid(uuid)); pv != members.end())
+            group.members.push_back(pv->second);
+          else
+            missing.push_back(uuid);
+        if (layout::is_incomplete(vg) && !missing.empty())
+          incomplete_[vg.vg_name] = told_missing(vg.vg_name, all.size(), missing);
+        for (const auto& volume : layout_.volumes())
+          if (volume.starts_with("/dev/" + vg.vg_name + "/")) group.devices.push_back(volume);
+      }
+    });
+  }
+
+  void describe_content(const std::string& device, Inspection& found) {
+    const auto type = layout_.fact(device, "TYPE"), uuid = layout_.fact(device, "UUID");
+    if (type == "crypto_LUKS" || type == "BitLocker") return describe_encrypted(device, type, uuid, found);
+    if (type.ends_with("_member")) return describe_member(device, type, uuid, found);
+    found.filesystems.push_back({.device = device,
+                                 .type = type.empty() ? "unknown" : type,
+                                 .label = layout_.fact(device, "LABEL"),
+                                 .uuid = uuid});
+    if (!type.empty() || holds_no_filesystem(device)) return;
+    const auto missing = missing_of(device);
+    found.unopened.push_back({.device = device,
+                              .type = "unknown",
+                              .reason = missing.empty() ? "unknown" : "damaged",
+                              .message = missing.empty() ? "no filesystem that blkid knows" : missing});
+  }
+
+  /// Partitions that firmware and boot loaders use as they are: nobody expects a filesystem there.
+  bool holds_no_filesystem(const std::string& partition) {
+    constexpr std::array types{"21686148-6449-6e6f-744e-656564454649",   // BIOS boot
+                               "9e1a2d38-c612-4316-aa26-8b49521e5a8b",   // PReP boot
+                               "0x41",                                   // the same
+                               "8da63339-0007-60c0-c436-083ac8230908",   // reserved by Linux
+                               "c95dc21a-df0e-4340-8d7b-26cbfa9a03e0",   // reserved by CoreOS
+                               "fe3a2a5d-4f32-41a7-b725-accc3285a309",   // a kernel of ChromeOS
+                               "2e0a753d-9e48-43b0-8337-b15192cb1b5e"};  // reserved by ChromeOS
+    const auto type = layout_.fact(partition, "PART_ENTRY_TYPE");
+    return std::find(types.begin(), types.end(), type) != types.end();
+  }
+
+  /// Describes the array that a member says it belongs to, and that cannot be assembled.
+  std::string told_array(const std::string& member) {
+    const auto version = layout_.fact(member, "VERSION");
+    std::optional<md_superblock> block;
+    if (version == "1.1" || version == "1.2")
+      attempt([&] {
+        const buffer bytes = g_.pread_device(member, 128, version == "1.1" ? 0 : 4096);
+        block = md_superblock_in(bytes.view());
+      });
+    if (!block) return "an array that cannot be assembled";
+    std::size_t here = 0;
+    const auto uuid = bare_uuid(layout_.fact(member, "UUID"));
+    for (const auto& device : layout_.physical())
+      if (layout_.fact(device, "TYPE") == "linux_raid_member" &&
+          bare_uuid(layout_.fact(device, "UUID")) == uuid)
+        ++here;
+    return "the array " + excerpt(block->name) + " (" + block->level + ") that cannot be assembled: of its " +
+           counted(block->devices, "device") + ", " + std::to_string(here) + (here == 1 ? " is" : " are") +
+           " here";
+  }
+
+  /// A part of something larger: an array or a volume group, which may be missing.
+  void describe_member(const std::string& device, const std::string& type, const std::string& uuid,
+                       Inspection& found) {
+    const auto shut = [&](const char* reason, const std::string& message) {
+      found.unopened.push_back(
+          {.device = device, .type = type, .uuid = uuid, .reason = reason, .message = message});
+    };
+    if (type == "linux_raid_member") {
+      auto& array = layer(found, "md", uuid);
+      array.members.push_back(device);
+      if (array.devices.empty()) shut("damaged", "a member of " + told_array(device) + all_disks);
+    } else if (type == "LVM2_member") {
+      if (std::none_of(found.layers.begin(), found.layers.end(), [&](const auto& group) {
+            return std::find(group.members.begin(), group.members.end(), device) != group.members.end();
+          }))
+        shut("damaged", "a physical volume without a volume group");
+    } else {
+      shut("unknown", "libguestfs does not open a " + type);
+    }
+  }
+
+  /// Inserts the subvolumes behind the filesystem that holds them; returns how many.
+  std::size_t add_subvolumes(std::size_t whole, Inspection& found) {
+    std::vector<InspectedFilesystem> volumes;
+    attempt([&] {
+      for (const auto& volume : g_.btrfs_subvolume_list(found.filesystems[whole].device)) {
+        auto filesystem = found.filesystems[whole];
+        filesystem.device = "btrfsvol:" + filesystem.device + "/" + volume.btrfssubvolume_path;
+        filesystem.size = filesystem.used = std::nullopt;
+        volumes.push_back(std::move(filesystem));
+      }
+    });
+    found.filesystems.insert(found.filesystems.begin() + static_cast<std::ptrdiff_t>(whole) + 1,
+                             volumes.begin(), volumes.end());
+    return volumes.size();
+  }
+
+  void try_mount(const std::string& device, const std::string& type, const std::string& uuid,
+                 Inspection& found) {
+    const auto error = attempt([&] {
+      g_.mount_ro(device, "/");
+      layout_.measure_mounted(device, "/");
+    });
+    g_.umount_all();
+    if (!error) return;
+    const auto message = one_line(error->message());
+    const bool hibernated = type == "swsuspend" || message.find("hibernat") != std::string::npos;
+    found.unopened.push_back({.device = device,
+                              .type = type,
+                              .uuid = uuid,
+                              .reason = hibernated ? "hibernated" : "damaged",
+                              .message = message});
+  }
+
+  void describe_encrypted(const std::string& device, const std::string& type, const std::string& uuid,
+                          Inspection& found) {
+    auto& encrypted = found.layers.emplace_back(InspectedLayer{
+        .kind = type == "BitLocker" ? "bitlocker" : "luks", .uuid = uuid, .members = {device}});
+    if (const auto opened = layout_.opened().find(device); opened != layout_.opened().end()) {
+      encrypted.devices.push_back(opened->second);
+      return;
+    }
+    const auto tried = layout_.keys_tried(device);
+    const std::string names = device + (uuid.empty() ? "" : " or " + uuid);
+    found.unopened.push_back({.device = device,
+                              .type = type,
+                              .uuid = uuid,
+                              .reason = "encrypted",
+                              .message = tried == 0
+                                             ? "needs a key for " + names
+                                             : "none of the keys that were tried opens it (" +
+                                                   std::to_string(tried) + "); it needs one for " + names});
+  }
+
+  static constexpr const char* all_disks = "; give all disks of the guest together";
+
+  guest_actions& g_;
+  layout& layout_;
+  std::map<std::string, std::string> incomplete_;  // what is missing, by volume group
+};
+
+GUESTKIT_INLINE void describe_layout(guest_actions& g, layout& layout, Inspection& found) {
+  layout_description(g, layout).describe(found);
+}
+
+GUESTKIT_INLINE void measure_filesystems(guest_actions& g, layout& layout, Inspection& found) {
+  layout_description(g, layout).measure(found);
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

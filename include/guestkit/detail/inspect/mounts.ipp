@@ -1,0 +1,94 @@
+#pragma once
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/inspect/attempt.hpp"
+#include "guestkit/detail/inspect/fstab.hpp"
+#include "guestkit/detail/inspect/mounts.hpp"
+#include "guestkit/detail/inspect/report.hpp"
+#include "guestkit/error.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+GUESTKIT_INLINE string_list mountable_filesystems(guest_actions& g, layout& layout) {
+  constexpr std::size_t most_subvolumes = 64;
+  string_list all;
+  for (const auto& device : layout.candidates()) {
+    const auto type = layout.fact(device, "TYPE");
+    if (type.empty() || type == "swap" || type == "crypto_LUKS" || type == "BitLocker" ||
+        type.ends_with("_member"))
+      continue;
+    all.push_back(device);
+    if (type != "btrfs") continue;
+    attempt([&] {
+      std::size_t count = 0;
+      const auto usual = g.btrfs_subvolume_get_default(device);
+      for (const auto& volume : g.btrfs_subvolume_list(device))
+        if (static_cast<std::int64_t>(volume.btrfssubvolume_id) != usual && ++count <= most_subvolumes &&
+            volume.btrfssubvolume_path.find(',') == std::string::npos)
+          all.push_back("btrfsvol:" + device + "/" + volume.btrfssubvolume_path);
+    });
+  }
+  return all;
+}
+
+GUESTKIT_INLINE std::optional<path_fault> fault_of_mountpoint(guest_actions& g,
+                                                              const std::string& mountpoint) {
+  if (!mountpoint.starts_with('/')) return path_fault{.why = "the mountpoint is no absolute path"};
+  const auto path = plain_path(mountpoint);
+  if (!path) return path_fault{.why = "the mountpoint climbs by \"..\""};
+  if (*path == "/") return path_fault{.why = "that is where the root is mounted"};
+  return fault_of_path(g, *path, FileKind::directory);
+}
+
+GUESTKIT_INLINE void mount_at(guest_actions& g, const std::string& device, const std::string& path,
+                              bool readonly) {
+  if (device.find(',') != std::string::npos)
+    throw Error("mount", excerpt(device) + ": a comma in its name would begin another option of mount(8)",
+                EINVAL);
+  readonly ? g.mount_ro(device, path) : g.mount(device, path);
+}
+
+GUESTKIT_INLINE mountpoint_list mount_behind_root(guest_actions& g, mountpoint_list& mountpoints,
+                                                  bool readonly, std::vector<InspectFailure>& failures) {
+  constexpr std::size_t most = 100;
+  std::size_t count = 0;
+  mountpoint_list kept, mounted;
+  for (const auto& place : mountpoints) {
+    const auto& mountpoint = place.first;
+    const auto& device = place.second;
+    if (mountpoint == "/") {
+      kept.emplace_back(mountpoint, device);
+      continue;
+    }
+    const auto refuse = [&](const std::string& why) {
+      failures.push_back(
+          {.part = "mountpoints",
+           .message = printable(device) + " is not mounted on " + excerpt(mountpoint) + ": " + why});
+    };
+    if (++count > most) {
+      refuse("more than " + std::to_string(most) + " mountpoints");
+      break;
+    }
+    const auto fault = fault_of_mountpoint(g, mountpoint);
+    if (fault) refuse(fault->why);
+    if (fault && !fault->is_missing) continue;
+    kept.emplace_back(plain_path(mountpoint).value_or(mountpoint), device);
+    if (fault) continue;
+    if (const auto error = attempt([&] { mount_at(g, device, kept.back().first, readonly); })) {
+      refuse(one_line(error->message()));
+      failures.back().op = error->op();
+      failures.back().error_number = error->error_number();
+    } else {
+      mounted.push_back(kept.back());
+    }
+  }
+  mountpoints = std::move(kept);
+  return mounted;
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

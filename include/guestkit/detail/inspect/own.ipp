@@ -1,0 +1,272 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <functional>
+#include <set>
+#include <utility>
+
+#include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/base/text.hpp"
+#include "guestkit/detail/inspect/attempt.hpp"
+#include "guestkit/detail/inspect/augeas.hpp"
+#include "guestkit/detail/inspect/fast.hpp"
+#include "guestkit/detail/inspect/mounts.hpp"
+#include "guestkit/detail/inspect/own.hpp"
+#include "guestkit/detail/inspect/parts.hpp"
+#include "guestkit/detail/inspect/reading.hpp"
+#include "guestkit/detail/inspect/release.hpp"
+#include "guestkit/detail/inspect/rules.hpp"
+#include "guestkit/detail/inspect/windows.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+GUESTKIT_INLINE std::optional<ostree_entry> ostree_entry_in(std::string_view text) {
+  ostree_entry entry;
+  for (const auto line : lines_of(text)) {
+    const auto words = words_of(line);
+    if (words.size() > 1 && words[0] == "version") entry.version = number_of(words[1]).value_or(0);
+    if (!words.empty() && words[0] == "options")
+      for (const auto& word : words)
+        if (word.starts_with("ostree=/ostree/")) entry.link = word.substr(7);
+  }
+  if (entry.link.empty()) return std::nullopt;
+  return entry;
+}
+
+GUESTKIT_INLINE void own_inspection::look_around() {
+  for (const auto& device : mountable_filesystems(g_, layout_))
+    if (mount(device)) look_at(device);
+  g_.umount_all();
+}
+
+GUESTKIT_INLINE std::vector<own_inspection::place> own_inspection::places(
+    const std::vector<InspectedSystem>& known) const {
+  std::set<std::string> taken;
+  for (const auto& system : known) {
+    taken.insert(system.root);
+    taken.insert(system.filesystems.begin(), system.filesystems.end());
+  }
+  std::vector<place> all;
+  for (const auto& one : places_) {
+    // libguestfs may call a subvolume's device by another name.
+    const bool is_taken =
+        taken.contains(one.device) || (one.device.starts_with("btrfsvol:") && !known.empty());
+    if (!is_taken) all.push_back(one);
+  }
+  if (all.empty() && known.empty() && !usrs_.empty())
+    all.push_back({.device = usrs_.front(), .is_usr = true});
+  return all;
+}
+
+GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::read(const place& where) {
+  if (where.is_usr) return system_of_usr();
+  if (!mount(where.device)) return std::nullopt;
+  return where.is_ostree ? deployed_on(where.device) : read_mounted(where.device);
+}
+
+GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::read_chosen(const std::string& device,
+                                                                           bool readonly) {
+  if (auto system = read_mounted(device, readonly)) return system;
+  if (!files().has_directory("/ostree/deploy")) return std::nullopt;
+  attempt([&] { read_boot_entries(); });
+  return deployed_on(device);
+}
+
+GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::read_mounted(const std::string& device,
+                                                                            bool readonly) {
+  fast_inspection fast(g_, layout_);
+  auto system = fast.read_alone(device, readonly);
+  behind_root_ = fast.mounted();
+  if (!system) return linux_on(device, readonly);
+  const auto beyond_the_rules = [](const auto& failure) { return failure.part == "os_release"; };
+  if (std::ranges::none_of(system->failures, beyond_the_rules)) return system;
+  add_os_release(files(), *system);
+  if (system->os_release.empty()) return system;
+  std::erase_if(system->failures, beyond_the_rules);
+  take_release(*system);
+  if (system->package_format == "unknown") take_package_format(files(), *system);
+  return system;
+}
+
+GUESTKIT_INLINE bool own_inspection::mount(const std::string& device) {
+  g_.umount_all();
+  return !attempt([&] {
+    mount_at(g_, device, "/", true);
+    layout_.measure_mounted(device, "/");
+  });
+}
+
+GUESTKIT_INLINE void own_inspection::look_at(const std::string& device) {
+  if (const auto fault = fault_for_registry(g_)) object(device, *fault);
+  if (const auto fault = fault_for_augeas(g_)) object(device, *fault);
+  read_boot_entries();
+  if (files().has_directory("/ostree/deploy")) places_.push_back({.device = device, .is_ostree = true});
+  bool has_etc = false;
+  attempt([&] {
+    g_.lstatns("/etc");
+    has_etc = true;
+  });
+  if (has_etc && has_release("")) {
+    places_.push_back({.device = device});
+  } else if (files().has_directory("/bin") && files().has_file("/lib/os-release")) {
+    usrs_.push_back(device);
+  } else if (has_etc || is_root_label(layout_.fact(device, "LABEL"))) {
+    bare_roots_.push_back(device);
+  }
+}
+
+GUESTKIT_INLINE bool own_inspection::is_root_label(const std::string& label) {
+  return label == "ROOT" || label == "root";
+}
+
+GUESTKIT_INLINE bool own_inspection::has_release(const std::string& top) {
+  const guest_tree files{g_, top};
+  return files.has_file("/etc/os-release") || files.has_file("/usr/lib/os-release");
+}
+
+GUESTKIT_INLINE void own_inspection::object(const std::string& device, const std::string& why) {
+  if (fault_.empty()) fault_ = "on " + printable(device) + ", " + why;
+}
+
+GUESTKIT_INLINE void own_inspection::read_boot_entries() {
+  constexpr std::size_t most = 64;
+  for (const std::string directory : {"/loader/entries", "/boot/loader/entries"}) {
+    string_list names;
+    attempt([&] { names = names_in(g_, directory); });  // a directory with too many names counts as empty
+    for (std::size_t i = 0; i < std::min(most, names.size()); ++i)
+      if (names[i].ends_with(".conf"))
+        if (const auto text = find_small(g_, joined(directory, names[i])))
+          if (auto entry = ostree_entry_in(*text)) entries_.push_back(std::move(*entry));
+  }
+}
+
+GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::linux_on(const std::string& device,
+                                                                        bool readonly) {
+  auto system = system_in(device, "");
+  if (!system) return system;
+  auto plan = plan_mounts(g_, layout_, device);
+  system->mountpoints = std::move(plan.mountpoints);
+  system->filesystems = std::move(plan.filesystems);
+  system->failures = std::move(plan.failures);
+  behind_root_ = mount_behind_root(g_, system->mountpoints, readonly, system->failures);
+  return system;
+}
+
+GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::system_in(const std::string& device,
+                                                                         const std::string& directory) {
+  InspectedSystem system{.root = device, .root_directory = directory};
+  const guest_tree files{g_, directory};
+  add_os_release(files, system);
+  if (system.os_release.empty()) return std::nullopt;
+  describe(files, system);
+  system.mountpoints = {{"/", device}};
+  system.filesystems = {device};
+  return system;
+}
+
+GUESTKIT_INLINE void own_inspection::describe(const guest_tree& files, InspectedSystem& system) {
+  for (auto* text : {&system.distro, &system.product_name, &system.product_variant, &system.arch,
+                     &system.hostname, &system.package_format, &system.package_management, &system.osinfo})
+    *text = "unknown";
+  take_release(system);
+  system.type = system.distro == "freebsd" ? "freebsd" : "linux";
+  take_package_format(files, system);
+  for (const auto* program : {"/bin/bash", "/bin/ls", "/bin/sh", "/usr/bin/bash", "/usr/bin/env",
+                              "/nix/var/nix/profiles/system/sw/bin/bash"}) {
+    if (!files.has_file(program)) continue;
+    attempt([&] {
+      const buffer header = g_.pread(files.path(program), 64, 0);
+      try {
+        system.arch = elf_architecture(header.view());
+      } catch (const doubt&) {  // a script, or a machine without a name
+      }
+    });
+    break;
+  }
+  for (const auto* file : {"/etc/HOSTNAME", "/etc/hostname"})
+    if (const auto text = files.text(file))
+      if (const auto name = hostname_in(*text)) {
+        system.hostname = *name;
+        break;
+      }
+}
+
+GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::deployed_on(const std::string& device) {
+  auto directory = default_deployment();
+  if (directory.empty()) directory = newest_deployment();
+  if (directory.empty()) return std::nullopt;
+  auto system = system_in(device, directory);
+  if (system)
+    system->failures.push_back({.part = "mountpoints",
+                                .message = "the system is a deployment of ostree, in " +
+                                           printable(directory) + " of " + printable(device) +
+                                           "; mounted, / is the filesystem around it"});
+  return system;
+}
+
+GUESTKIT_INLINE std::string own_inspection::default_deployment() {
+  auto entries = entries_;
+  std::ranges::stable_sort(entries, std::ranges::greater{}, &ostree_entry::version);
+  for (const auto& entry : entries) {
+    std::string directory;
+    attempt([&] { directory = g_.realpath(entry.link); });
+    if (directory.starts_with("/ostree/deploy/") && has_release(directory)) return directory;
+  }
+  return {};
+}
+
+GUESTKIT_INLINE std::string own_inspection::newest_deployment() {
+  const std::string deploy = "/ostree/deploy";
+  std::string newest;
+  std::int64_t time = 0;
+  for (const auto& name : names_in(g_, deploy)) {
+    const auto directory = joined(joined(deploy, name), "deploy");
+    for (const auto& deployment : names_in(g_, directory)) {
+      const auto path = joined(directory, deployment);
+      std::int64_t made = 0;
+      if (deployment.ends_with(".origin") || !has_release(path)) continue;
+      attempt([&] { made = g_.statns(path + ".origin").st_mtime_sec; });
+      if (!newest.empty() && made < time) continue;
+      newest = path;
+      time = made;
+    }
+  }
+  return newest;
+}
+
+GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::system_of_usr() {
+  std::optional<InspectedSystem> best;
+  for (const auto& device : usrs_) {
+    if (!mount(device)) continue;
+    InspectedSystem system{.root = device};
+    const auto text = files().text("/lib/os-release");
+    if (!text) continue;
+    system.os_release = assignments(*text);
+    describe(files(), system);
+    system.mountpoints = {{"/usr", device}};
+    system.filesystems = {device};
+    const auto version = [](const InspectedSystem& one) {
+      return std::pair(one.major_version, one.minor_version);
+    };
+    if (!best || version(*best) < version(system)) best = std::move(system);
+  }
+  if (!best) return best;
+  if (bare_roots_.empty()) {
+    best->failures.push_back(
+        {.part = "mountpoints", .message = "only /usr was found of it, and no filesystem for /"});
+    mount(best->root);
+    return best;
+  }
+  const auto usr = best->root;
+  best->root = bare_roots_.front();
+  best->mountpoints = {{"/", best->root}, {"/usr", usr}};
+  best->filesystems = {usr, best->root};
+  if (!mount(best->root)) return best;
+  behind_root_ = mount_behind_root(g_, best->mountpoints, true, best->failures);
+  if (const auto text = files().text("/etc/hostname"))
+    best->hostname = hostname_in(*text).value_or(best->hostname);
+  return best;
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

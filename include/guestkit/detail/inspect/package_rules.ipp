@@ -1,0 +1,150 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "guestkit/detail/base/text.hpp"
+#include "guestkit/detail/inspect/package_rules.hpp"
+#include "guestkit/detail/inspect/rules.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+/// Takes epoch, version and release apart: [epoch:]version[-release].
+inline void set_version(InspectedApplication& app, std::string_view text) {
+  app.epoch = 0;
+  if (const auto colon = text.find(':'); colon != std::string_view::npos) {
+    const auto digits = text.substr(0, colon);
+    const auto epoch = number_of(digits);
+    if (!epoch || *epoch < 0 || digits.size() > 9) throw doubt{"a package with an odd epoch"};
+    app.epoch = static_cast<std::int32_t>(*epoch);
+    text.remove_prefix(colon + 1);
+  }
+  const auto dash = text.find('-');
+  app.version = text.substr(0, dash);
+  app.release = dash == std::string_view::npos ? "" : text.substr(dash + 1);
+}
+
+GUESTKIT_INLINE void sort_by_name(std::vector<InspectedApplication>& all) {
+  std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+}
+
+GUESTKIT_INLINE std::vector<InspectedApplication> dpkg_applications(std::string_view text) {
+  constexpr std::size_t longest = 1023;
+  if (text.find('\0') != std::string_view::npos) throw doubt{"a package database with NUL bytes"};
+  std::vector<InspectedApplication> all;
+  InspectedApplication app;
+  bool named = false, versioned = false, installed = false, in_description = false;
+  std::optional<std::string> description;
+  while (!text.empty()) {
+    auto line = text.substr(0, longest);
+    const auto end = line.find('\n');
+    line = line.substr(0, end);
+    text.remove_prefix(line.size() + (end == std::string_view::npos ? 0 : 1));
+    const auto field = [&](std::string_view name) {
+      if (!line.starts_with(name)) return false;
+      line.remove_prefix(name.size());
+      return true;
+    };
+    if (in_description && line.starts_with(' ')) {
+      description = (description ? *description + '\n' : "") + std::string(line.substr(1));
+      continue;
+    }
+    in_description = false;
+    if (line.empty()) {
+      app.description = description.value_or("");
+      if (installed && named && versioned) all.push_back(app);
+      app = {};
+      description.reset();
+      named = versioned = installed = false;
+    } else if (field("Package: ")) {
+      app.name = line;
+      named = true;
+    } else if (field("Status: ")) {
+      installed = line.find("installed") != std::string_view::npos;
+    } else if (field("Version: ")) {
+      set_version(app, line);
+      versioned = true;
+    } else if (field("Architecture: ")) {
+      app.arch = line;
+    } else if (field("Homepage: ")) {
+      app.url = line;
+    } else if (field("Source: ")) {
+      app.source_package = line.substr(0, line.find(' '));
+    } else if (field("Description: ")) {
+      app.summary = line;
+      in_description = true;
+    }
+  }
+  sort_by_name(all);
+  return all;
+}
+
+GUESTKIT_INLINE std::vector<InspectedApplication> apk_applications(std::string_view text) {
+  if (text.find('\0') != std::string_view::npos) throw doubt{"a package database with NUL bytes"};
+  std::vector<InspectedApplication> all;
+  InspectedApplication app;
+  bool named = false, versioned = false;
+  for (auto line : lines_of(text)) {
+    if (line.empty()) {
+      if (named && versioned) all.push_back(app);
+      app = {};
+      named = versioned = false;
+      continue;
+    }
+    if (line.size() == 1) throw doubt{"a package database with lines of one letter"};
+    if (line[1] != ':') continue;
+    const auto value = line.substr(2);
+    switch (line[0]) {
+      case 'A':
+        app.arch = value;
+        break;
+      case 'P':
+        app.name = value;
+        named = true;
+        break;
+      case 'T':
+        app.description = value;
+        break;
+      case 'U':
+        app.url = value;
+        break;
+      case 'V':
+        set_version(app, value);
+        if (app.release.starts_with('r')) app.release.erase(0, 1);
+        versioned = true;
+        break;
+      default:
+        break;
+    }
+  }
+  sort_by_name(all);
+  return all;
+}
+
+GUESTKIT_INLINE std::vector<InspectedApplication> pacman_applications(std::string_view text) {
+  if (text.find('\0') != std::string_view::npos) throw doubt{"a package database with NUL bytes"};
+  std::map<std::string, std::string, std::less<>> values;
+  std::string_view key;
+  for (const auto line : lines_of(text)) {
+    if (!line.empty() && !key.empty()) values.insert_or_assign(std::string(key), std::string(line));
+    const bool begins = key.empty() && line.size() > 2 && line.front() == '%' && line.back() == '%';
+    key = begins ? line : std::string_view();
+  }
+  const auto get = [&](std::string_view name) {
+    const auto found = values.find(name);
+    return found == values.end() ? std::string() : found->second;
+  };
+  InspectedApplication app{
+      .name = get("%NAME%"), .arch = get("%ARCH%"), .url = get("%URL%"), .description = get("%DESC%")};
+  set_version(app, get("%VERSION%"));
+  if (app.name.empty() || app.arch.empty() || app.version.empty() || app.release.empty()) return {};
+  return {std::move(app)};
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -1,0 +1,51 @@
+#pragma once
+
+#include "guestkit/detail/base/text.hpp"
+#include "guestkit/detail/inspect/packages.hpp"
+#include "guestkit/detail/inspect/release.hpp"
+#include "guestkit/detail/inspect/rules.hpp"
+#include "guestkit/detail/inspect/system.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+GUESTKIT_INLINE void take_release(InspectedSystem& system) {
+  const auto& release = system.os_release;
+  const auto id = value_or_empty(release, "ID"), known = distro_of(id);
+  if (!id.empty()) system.distro = known.empty() ? id : known;
+  auto product = value_or_empty(release, "PRETTY_NAME");
+  if (product.empty()) product = value_or_empty(release, "NAME");
+  if (!product.empty()) system.product_name = product;
+  try {
+    if (const auto version = version_in(value_or_empty(release, "VERSION_ID"))) {
+      system.major_version = version->major;
+      system.minor_version = version->minor;
+    }
+  } catch (const doubt&) {  // too long for a number
+  }
+}
+
+GUESTKIT_INLINE void take_package_format(const guest_tree& files, InspectedSystem& system) {
+  const auto found = find_database(files, "");
+  if (!found) return;
+  system.package_format = found->database.format;
+  if (system.package_format == "deb") system.package_management = "apt";
+  if (system.package_format == "apk" || system.package_format == "pacman")
+    system.package_management = system.package_format;
+  if (system.package_format != "rpm") return;
+  for (const std::string name : {"tdnf", "dnf", "zypper", "yum"})
+    if (files.has_file("/usr/bin/" + name)) {
+      system.package_management = name;
+      return;
+    }
+}
+
+GUESTKIT_INLINE std::vector<std::string> fill_in(const guest_tree& files, InspectedSystem& system) {
+  if (system.type != "linux" || system.distro != "unknown" || value_or_empty(system.os_release, "ID").empty())
+    return {};
+  const auto before = system;
+  take_release(system);
+  if (system.package_format == "unknown") take_package_format(files, system);
+  return facts_that_differ(system, before);
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string_view>
+
+#include "guestkit/detail/base/text.hpp"
+#include "guestkit/detail/inspect/report.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+GUESTKIT_INLINE std::string one_line(std::string text) {
+  for (const std::string_view advice :
+       {"This usually means", "To see full error messages", "Do:", "(in guestfish)"})
+    if (const auto at = text.find(advice);
+        at != std::string::npos && at > 0 && text.rfind('\n', at) != std::string::npos)
+      text.resize(text.rfind('\n', at));
+  std::string line;
+  for (const auto& word : words_of(text)) line += (line.empty() ? "" : " ") + word;
+  while (line.ends_with('.')) line.pop_back();
+  return line;
+}
+
+GUESTKIT_INLINE InspectFailure failure(const char* part, const Error& error) {
+  return {part, one_line(error.message()), error.op(), error.error_number()};
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -1,0 +1,211 @@
+#pragma once
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <iterator>
+#include <utility>
+
+#include "guestkit/detail/base/unique_fd.hpp"
+#include "guestkit/detail/inspect/attempt.hpp"
+#include "guestkit/detail/inspect/reading.hpp"
+#include "guestkit/detail/inspect/trees.hpp"
+#include "guestkit/error.hpp"
+#include "guestkit/files.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+GUESTKIT_INLINE std::map<std::string, FileContent> read_files(guest_actions& g, const string_list& paths,
+                                                              std::size_t limit) {
+  std::map<std::string, FileContent> all = {};
+  for (const auto& path : paths) {
+    auto& file = all[path];
+    if (const auto error = attempt([&] { file.bytes = read_small(g, path, limit); })) {
+      file.message = error->message();
+      file.error_number = error->error_number();
+    }
+  }
+  return all;
+}
+
+GUESTKIT_INLINE std::vector<GuestFile> walk(guest_actions& g, const std::string& top,
+                                            const WalkOptions& options) {
+  std::vector<GuestFile> all = {};
+  std::vector<std::pair<std::string, int>> waiting{{top, 0}};
+  while (!waiting.empty()) {
+    const auto [directory, depth] = std::move(waiting.back());
+    waiting.pop_back();
+    auto files = list_directory(g, directory);
+    if (all.size() + files.size() > options.max_entries)
+      throw Error("walk", top + ": more than " + std::to_string(options.max_entries) + " entries", EFBIG);
+    for (auto file = files.rbegin(); file != files.rend(); ++file)
+      if (file->kind == FileKind::directory && depth < options.max_depth)
+        waiting.emplace_back(file->path, depth + 1);
+    std::move(files.begin(), files.end(), std::back_inserter(all));
+  }
+  return all;
+}
+
+GUESTKIT_INLINE bool stays_inside(std::string_view target, std::size_t depth) {
+  if (target.empty() || target.front() == '/') return false;
+  bool named = false;
+  while (!target.empty()) {
+    const auto end = target.find('/');
+    const auto part = target.substr(0, end);
+    target = end == std::string_view::npos ? std::string_view() : target.substr(end + 1);
+    if (part == "..") {
+      if (named || depth == 0) return false;
+      --depth;
+    } else if (!part.empty() && part != ".") {
+      named = true;
+    }
+  }
+  return true;
+}
+
+/// Copies a tree of the guest below a directory of the host. Every name is used alone, relative to an open
+/// directory that we made or that is the caller's: nothing the guest says becomes a path.
+class extraction {
+ public:
+  extraction(guest_actions& g, const ExtractOptions& options) : g_(g), options_(options) {}
+
+  Extracted run(const std::string& path, const std::string& host_directory) {
+    const unique_fd top(::open(host_directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (top.get() < 0) fail(host_directory);
+    const auto end = path.find_last_not_of('/');
+    if (end == std::string::npos) {
+      directory("/", top, 0);
+      return std::move(done_);
+    }
+    const auto slash = path.rfind('/', end);
+    if (slash == std::string::npos) throw Error("extract", path + ": not an absolute path", EINVAL);
+    const auto name = path.substr(slash + 1, end - slash);
+    const auto parent = slash == 0 ? std::string("/") : path.substr(0, slash);
+    const auto status = g_.lstatnslist(parent, string_list{name});
+    if (status.empty() || status.front().st_ino == -1)
+      throw Error("extract", path + ": no such file", ENOENT);
+    GuestFile file{.path = joined(parent, name), .kind = kind_of(status.front().st_mode)};
+    file.size = static_cast<std::uint64_t>(status.front().st_size);
+    file.mode = static_cast<std::uint32_t>(status.front().st_mode) & 07777U;
+    file.mtime = status.front().st_mtime_sec;
+    if (file.kind == FileKind::symlink) file.target = g_.readlinklist(parent, string_list{name}).at(0);
+    entry(file, name, top, 0);
+    return std::move(done_);
+  }
+
+ private:
+  static constexpr std::size_t most_depth = 256;
+
+  [[noreturn]] static void fail(const std::string& host_name) {
+    throw Error("extract", host_name + ": " + std::strerror(errno), errno);
+  }
+
+  void skip(const GuestFile& file, const std::string& reason) {
+    done_.skipped.push_back({file.path, reason});
+  }
+
+  void entry(const GuestFile& file, const std::string& name, const unique_fd& host, std::size_t depth) {
+    if (++entries_ > options_.max_entries)
+      throw Error("extract", "more than " + std::to_string(options_.max_entries) + " files", EFBIG);
+    if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos)
+      return skip(file, "not a name of a file");
+    switch (file.kind) {
+      case FileKind::regular:
+        return regular(file, name, host);
+      case FileKind::directory:
+        return subdirectory(file, name, host, depth);
+      case FileKind::symlink:
+        if (!stays_inside(file.target, depth))
+          return skip(file, "a symlink that points outside: " + file.target);
+        if (::symlinkat(file.target.c_str(), host.get(), name.c_str()) != 0) fail(name);
+        ++done_.symlinks;
+        return;
+      default:
+        return skip(file, "neither a regular file, a directory nor a symlink");
+    }
+  }
+
+  void subdirectory(const GuestFile& file, const std::string& name, const unique_fd& host,
+                    std::size_t depth) {
+    if (depth == most_depth) return skip(file, "too deep");
+    if (::mkdirat(host.get(), name.c_str(), 0700) != 0) fail(name);
+    const unique_fd made(::openat(host.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (made.get() < 0) fail(name);
+    ++done_.directories;
+    directory(file.path, made, depth + 1);
+    finish(file, made, 0700);
+  }
+
+  void directory(const std::string& path, const unique_fd& host, std::size_t depth) {
+    std::vector<GuestFile> files;
+    if (const auto error = attempt([&] { files = list_directory(g_, path); }))
+      return done_.skipped.push_back({path, error->message()});
+    for (const auto& file : files) entry(file, file.path.substr(file.path.rfind('/') + 1), host, depth);
+  }
+
+  void regular(const GuestFile& file, const std::string& name, const unique_fd& host) {
+    if (file.size > options_.max_bytes - done_.bytes)
+      throw Error("extract",
+                  file.path + ": more than " + std::to_string(options_.max_bytes) + " bytes in all", EFBIG);
+    const unique_fd made(
+        ::openat(host.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (made.get() < 0) fail(name);
+    std::uint64_t at = 0;
+    const auto error = attempt([&] {
+      while (at < file.size) {
+        const auto wanted = std::min<std::uint64_t>(file.size - at, pread_most);
+        const buffer part = g_.pread(file.path, static_cast<int>(wanted), static_cast<std::int64_t>(at));
+        if (part.empty()) break;
+        write(made, part.view(), at, name);
+        at += part.size();
+        if (options_.progress) options_.progress(file, done_.bytes + at);
+      }
+    });
+    if (::ftruncate(made.get(), static_cast<off_t>(at)) != 0) fail(name);
+    done_.bytes += at;
+    ++done_.files;
+    if (error) skip(file, "read up to byte " + std::to_string(at) + ": " + error->message());
+    finish(file, made, 0600);
+  }
+
+  /// Leaves holes where there are zeros.
+  static void write(const unique_fd& host, std::string_view bytes, std::uint64_t at,
+                    const std::string& name) {
+    if (bytes.find_first_not_of('\0') == std::string_view::npos) return;
+    while (!bytes.empty()) {
+      const auto count = ::pwrite(host.get(), bytes.data(), bytes.size(), static_cast<off_t>(at));
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) fail(name);
+      bytes.remove_prefix(static_cast<std::size_t>(count));
+      at += static_cast<std::uint64_t>(count);
+    }
+  }
+
+  /// Sets the time and the permissions, without set-id bits and writable for the owner alone. A filesystem of
+  /// the host that has neither is no error.
+  static void finish(const GuestFile& file, const unique_fd& host, mode_t least) {
+    static_cast<void>(::fchmod(host.get(), (file.mode & 0755U) | least));
+    struct timespec time {};
+    time.tv_sec = file.mtime;
+    const std::array times{time, time};
+    static_cast<void>(::futimens(host.get(), times.data()));
+  }
+
+  guest_actions& g_;
+  ExtractOptions options_;
+  Extracted done_;
+  std::size_t entries_ = 0;
+};
+
+GUESTKIT_INLINE Extracted extract(guest_actions& g, const std::string& path,
+                                  const std::string& host_directory, const ExtractOptions& options) {
+  return extraction(g, options).run(path, host_directory);
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail
