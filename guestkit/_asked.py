@@ -12,7 +12,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from guestkit.handle import Guestfs
-from guestkit.images import Backing, InUse, OpenOptions
+from guestkit.images import Backing, InUse, OpenDiskOptions
 from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part, path_list
 from guestkit.unpack import UNPACK, UnpackLimits
 
@@ -96,7 +96,7 @@ def one(
     **handle: Any,
 ) -> One:
     """Make one value of the arguments of `inspect`."""
-    opening = OpenOptions(
+    opening = OpenDiskOptions(
         format=format,
         backing=backing,
         protocols=protocols if isinstance(protocols, str) else tuple(protocols),

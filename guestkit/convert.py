@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from guestkit import _native
 from guestkit.errors import Error
-from guestkit.images import Backing, ImageInfo, InUse, OpenOptions, plain_disks, probe
+from guestkit.images import Backing, ImageInfo, InUse, OpenDiskOptions, plain_disks, probe
 from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class DiskConverter:
         backing, unpack: likewise; of several disks one is to be chosen
         in_use: likewise; a copy of a disk that is being written is no disk of any moment
         """
-        opening = OpenOptions(format=source_format, backing=backing, in_use=in_use, unpack=unpack)
+        opening = OpenDiskOptions(format=source_format, backing=backing, in_use=in_use, unpack=unpack)
         job = self._begin("convert")
         return job.convert(source, output, format, compress, flatten, self._telling(progress), opening)
 
@@ -106,7 +106,7 @@ class DiskConverter:
     ) -> dict[str, Any]:
         """Return what `qemu-img info --output=json` says of the image."""
         job = self._begin("get_info")
-        return job.info(image, OpenOptions(format=format, backing=backing, unpack=unpack))
+        return job.info(image, OpenDiskOptions(format=format, backing=backing, unpack=unpack))
 
     def create_disk(
         self,
@@ -140,7 +140,7 @@ class DiskConverter:
         shrink: True: what lies behind the new end is lost
         """
         job = self._begin("resize")
-        with job.checked(path, OpenOptions(readonly=False, format=format, backing=backing)) as disk:
+        with job.checked(path, OpenDiskOptions(readonly=False, format=format, backing=backing)) as disk:
             words = ["resize", "-q", "-f", disk.info.format, *(["--shrink"] if shrink else [])]
             job.run([*words, disk.path, str(_size("resize", size))])
         return probe(path, format)
@@ -160,7 +160,7 @@ class DiskConverter:
         if repair not in (None, "leaks", "all"):
             raise ValueError(f'check() argument \'repair\' must be "leaks", "all" or None, not {repair!r}')
         job = self._begin("check")
-        opening = OpenOptions(readonly=repair is None, format=format, backing=backing)
+        opening = OpenDiskOptions(readonly=repair is None, format=format, backing=backing)
         with job.checked(path, opening) as disk:
             words = [
                 "check",
@@ -203,7 +203,7 @@ class Job:
                 self._process.kill()
 
     @contextlib.contextmanager
-    def checked(self, path: StrOrBytesPath, opening: OpenOptions) -> Iterator[_Disk]:
+    def checked(self, path: StrOrBytesPath, opening: OpenDiskOptions) -> Iterator[_Disk]:
         """Check the disk, which is unpacked for it, and hold it open."""
         folder = tempfile.gettempdir()
         with plain_disks(self._op, [path], opening, folder, self._go_on, one=True) as (plain,):
@@ -219,7 +219,7 @@ class Job:
         if self._cancelled:
             raise Error(self._op, "cancelled", errno.EINTR)
 
-    def info(self, image: StrOrBytesPath, opening: OpenOptions) -> dict[str, Any]:
+    def info(self, image: StrOrBytesPath, opening: OpenDiskOptions) -> dict[str, Any]:
         with self.checked(image, opening) as disk:
             output = self.run(["info", "-U", "--output=json", "-f", disk.info.format, disk.path])
             found: dict[str, Any] = json.loads(output)
@@ -280,7 +280,7 @@ class Job:
         compress: bool,
         flatten: bool,
         progress: Progress | None,
-        opening: OpenOptions,
+        opening: OpenDiskOptions,
     ) -> ConversionResult:
         begin = time.monotonic()
         result = ConversionResult(
@@ -340,7 +340,7 @@ class Job:
             if backing_format is None:
                 raise ValueError("create_disk() argument 'backing_format' is needed: QEMU would guess it")
             name = os.path.abspath(os.fsdecode(backing_file))
-            with self.checked(name, OpenOptions(format=backing_format, backing="allow")) as disk:
+            with self.checked(name, OpenDiskOptions(format=backing_format, backing="allow")) as disk:
                 size = disk.info.virtual_size if size is None else size
             words += ["-u", "-b", name, "-F", backing_format]
         target = Path(os.path.abspath(os.fsdecode(path)))

@@ -20,7 +20,7 @@ from guestkit.errors import Error
 from guestkit.files import FileKind, GuestFile
 from guestkit.generated.values import Mounted
 from guestkit.handle import Guestfs
-from guestkit.images import Backing, InUse, OpenOptions, add_disks
+from guestkit.images import Backing, InUse, OpenDiskOptions, add_disks
 from guestkit.inspection import Key, native_keys, path_list
 from guestkit.unpack import UNPACK, UnpackLimits
 
@@ -73,7 +73,7 @@ def open_guest(
     """
     tell = step or (lambda text: None)
     with Guestfs(**{"appliance": "inspection", **handle}) as g:
-        opening = OpenOptions(
+        opening = OpenDiskOptions(
             readonly=readonly,
             format=format,
             backing=backing,

@@ -21,7 +21,7 @@ from guestkit.errors import ApplianceKilled, Error, HandleClosed
 from guestkit.events import Event, EventCallback
 from guestkit.files import SMALL_FILE, Extracted, GuestFile
 from guestkit.generated.values import LaunchInfo
-from guestkit.images import Backing, ImageInfo, InUse, OpenOptions
+from guestkit.images import Backing, ImageInfo, InUse, OpenDiskOptions
 from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part, path_list
 from guestkit.unpack import UNPACK, UnpackLimits
 
@@ -204,7 +204,7 @@ class Guestfs(_native.Handle):
             readonly and no format is stated. None: it is refused; so is an OVA of several disks, for which
             there is `open_disks`
         """
-        options = OpenOptions(
+        options = OpenDiskOptions(
             readonly=readonly,
             format=format,
             backing=backing,
@@ -233,7 +233,7 @@ class Guestfs(_native.Handle):
         Returns what they are, in the order in which they were added: the guest's own, where an OVA tells it.
         The arguments are those of `open_disk`.
         """
-        options = OpenOptions(
+        options = OpenDiskOptions(
             readonly=readonly,
             format=format,
             backing=backing,

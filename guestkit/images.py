@@ -33,8 +33,8 @@ __all__ = [
     "ImageReference",
     "ImageSnapshot",
     "InUse",
-    "NativeOpening",
-    "OpenOptions",
+    "NativeOpenDiskOptions",
+    "OpenDiskOptions",
     "PlainDisk",
     "Under",
     "add_disks",
@@ -91,9 +91,9 @@ def policy_of(op: str, backing: Backing) -> tuple[str, StrOrBytesPath | None]:
 #: What becomes of a disk to which another program writes, such as that of a guest that runs.
 InUse = Literal["allow", "refuse"]
 
-#: `OpenOptions` for C++: readonly, format, the rule of backing and its directory, protocols, snapshot,
+#: `OpenDiskOptions` for C++: readonly, format, the rule of backing and its directory, protocols, snapshot,
 #: whether to refuse a disk in use, blocksize.
-NativeOpening = tuple[
+NativeOpenDiskOptions = tuple[
     bool,
     "StrOrBytesPath | None",
     str,
@@ -106,7 +106,7 @@ NativeOpening = tuple[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenOptions:
+class OpenDiskOptions:
     """How disks are opened: as `Guestfs.open_disk` says, on the way from whoever is asked to open one."""
 
     readonly: bool = True
@@ -118,7 +118,7 @@ class OpenOptions:
     blocksize: int | None = None
     unpack: UnpackLimits | None = UNPACK
 
-    def native(self, op: str) -> NativeOpening:
+    def native(self, op: str) -> NativeOpenDiskOptions:
         """Return it for C++; for nonsense raise ValueError or TypeError, which names the argument of op."""
         if not isinstance(self.readonly, bool):
             raise TypeError(f"{op}() argument 'readonly' must be bool, not {type(self.readonly).__name__}")
@@ -181,7 +181,7 @@ class PlainDisk:
 def plain_disks(
     op: str,
     paths: Iterable[StrOrBytesPath],
-    options: OpenOptions,
+    options: OpenDiskOptions,
     folder: StrOrBytesPath,
     beat: Callable[[], object],
     *,
@@ -219,7 +219,7 @@ def plain_disks(
 def disks_for(
     handle: Guestfs,
     paths: Sequence[StrOrBytesPath],
-    options: OpenOptions,
+    options: OpenDiskOptions,
     *,
     step: Callable[[str], object] | None = None,
     one: bool = False,
@@ -252,7 +252,7 @@ def disks_for(
 def add_disks(
     handle: Guestfs,
     paths: Sequence[StrOrBytesPath],
-    options: OpenOptions,
+    options: OpenDiskOptions,
     *,
     step: Callable[[str], object] | None = None,
     one: bool = False,

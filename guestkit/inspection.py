@@ -26,7 +26,7 @@ from guestkit.generated.values import (
     User,
     WindowsFacts,
 )
-from guestkit.images import NativeOpening, OpenOptions
+from guestkit.images import NativeOpenDiskOptions, OpenDiskOptions
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
@@ -108,7 +108,7 @@ NativeOptions = tuple[
     bool,
     "tuple[tuple[bytes, bytes, bool], ...]",
     "Callable[[str], object] | None",
-    NativeOpening,
+    NativeOpenDiskOptions,
 ]
 
 
@@ -121,7 +121,7 @@ class InspectOptions:
     mode: Mode = "auto"
     verify: bool = False
     step: Callable[[str], object] | None = None
-    opening: OpenOptions = field(default_factory=OpenOptions)
+    opening: OpenDiskOptions = field(default_factory=OpenDiskOptions)
 
     def native(self) -> NativeOptions:
         """Return it for C++; for nonsense raise ValueError or TypeError, which names the argument."""

@@ -32,7 +32,7 @@ from guestkit.events import Event, EventCallback
 from guestkit.files import SMALL_FILE, Extracted, GuestFile
 from guestkit.generated.values import LaunchInfo
 from guestkit.handle import Accel, Guestfs, Tuning, limit, refuse_to_pickle
-from guestkit.images import Backing, ImageInfo, InUse, OpenOptions, add_disks
+from guestkit.images import Backing, ImageInfo, InUse, OpenDiskOptions, add_disks
 from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part, path_list
 from guestkit.unpack import UNPACK, UnpackLimits
 
@@ -186,7 +186,7 @@ class AsyncGuestfs(AsyncActions):
         on_cancel: OnCancel = "end",
     ) -> Call[ImageInfo]:
         """Add a disk that somebody else has written, before `launch`: as `Guestfs.open_disk`."""
-        options = OpenOptions(
+        options = OpenDiskOptions(
             readonly=readonly,
             format=format,
             backing=backing,
@@ -214,7 +214,7 @@ class AsyncGuestfs(AsyncActions):
         on_cancel: OnCancel = "end",
     ) -> Call[list[ImageInfo]]:
         """Add all disks of a guest, before `launch`: as `Guestfs.open_disks`."""
-        options = OpenOptions(
+        options = OpenDiskOptions(
             readonly=readonly,
             format=format,
             backing=backing,

@@ -123,7 +123,7 @@ def test_every_value_is_in_the_json_and_the_schema_allows_no_other_form() -> Non
 
 
 #: The dataclasses of guestkit.inspection that no report has.
-WHAT_IS_ASKED = {"InspectOptions", "Key", "OpenOptions"}
+WHAT_IS_ASKED = {"InspectOptions", "Key", "OpenDiskOptions"}
 
 
 def test_the_schema_describes_each_field_of_each_value() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from guestkit import AsyncGuestfs, DiskConverter, Error, Guestfs, probe, under
-from guestkit.images import OpenOptions
+from guestkit.images import OpenDiskOptions
 from tests.images.encrypted import patiently
 from tests.images.writer import read_by_a_guest, written_to
 
@@ -422,7 +422,7 @@ def test_what_is_no_disk(g: Guestfs, tmp_path: Path, magic: bytes) -> None:
 
 
 def _open_natively(g: Guestfs, path: Path) -> None:
-    g._open_disk(path, OpenOptions().native("open_disk"))
+    g._open_disk(path, OpenDiskOptions().native("open_disk"))
 
 
 def test_protocols(g: Guestfs, plain: Path) -> None:

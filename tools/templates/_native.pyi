@@ -8,7 +8,7 @@ from guestkit.errors import Error
 from guestkit.generated import structs
 from guestkit.generated.values import ApplianceMode
 from guestkit.handle import NativeHandleOptions
-from guestkit.images import NativeOpening
+from guestkit.images import NativeOpenDiskOptions
 
 def use_error_types(types: tuple[type[Error], ...]) -> None:
     """Have these raised: Error, HandleClosed, LaunchError, ApplianceCrashed, ApplianceKilled, CallTimeout."""
@@ -19,7 +19,7 @@ def probe(path: StrOrBytesPath, format: StrOrBytesPath | None) -> dict[str, Any]
 def set_appliance_limit(limit: int | None) -> None:
     """guestkit.set_appliance_limit is the function to use."""
 
-def check_disk(op: str, path: StrOrBytesPath, options: NativeOpening) -> tuple[dict[str, Any], str, tuple[int, ...]]:
+def check_disk(op: str, path: StrOrBytesPath, options: NativeOpenDiskOptions) -> tuple[dict[str, Any], str, tuple[int, ...]]:
     """Open the disk and all that it leads to: what it is, as QEMU's JSON, by descriptors that the caller closes."""
 
 def cache_directory() -> str:
@@ -67,7 +67,7 @@ class Handle:
         verify: bool,
         keys: tuple[tuple[bytes, bytes, bool], ...],
         step: Callable[[str], object] | None,
-        opening: NativeOpening,
+        opening: NativeOpenDiskOptions,
         spent: float,
     ) -> dict[str, Any]: ...
     def _mount_guest(
@@ -88,7 +88,7 @@ class Handle:
         max_entries: int,
         progress: Callable[[str, int], object] | None,
     ) -> dict[str, Any]: ...
-    def _open_disk(self, path: StrOrBytesPath, options: NativeOpening) -> dict[str, Any]: ...
+    def _open_disk(self, path: StrOrBytesPath, options: NativeOpenDiskOptions) -> dict[str, Any]: ...
     def last_launch(self) -> dict[str, Any] | None: ...
     def add_event_callback(self, callback: Callable[[int, int, str, list[int]], object], events: int) -> int: ...
     def delete_event_callback(self, number: int) -> None: ...
