@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -10,13 +11,22 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 INCLUDE = ROOT / "include"
-HEADERS = sorted(h for h in (INCLUDE / "guestkit").rglob("*.hpp") if h.parent.name != "generated")
+LIBRARY = sorted(h for h in (INCLUDE / "guestkit").rglob("*.?pp") if h.parent.name != "generated")
+HEADERS = [path for path in LIBRARY if path.suffix == ".hpp"]
+PUBLIC = [path for path in HEADERS if "detail" not in path.parts]
+COMPILED = ROOT / "src" / "guestkit.cpp"
+#: What needs Boost.Thread, which the compiled library does without: its bodies are inline in both forms.
+INLINE = {"guestkit/detail/inspect/inspect_many.ipp", "guestkit/detail/turn/call_queue.ipp"}
 BINDINGS = sorted((ROOT / "bindings").glob("*.?pp"))
 APPLIANCE = sorted((ROOT / "appliance").glob("*.?pp"))
 #: Without `./run`'s path, which makes our headers a system's: compilers and linters say nothing about those.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "CPLUS_INCLUDE_PATH"}
 #: What the dependency guestkit-async brings.
 BOOST = "-DBOOST_THREAD_VERSION=5"
+WARNINGS = [
+    "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror",
+    BOOST, f"-I{INCLUDE}",
+]  # fmt: skip
 TESTS = sorted((ROOT / "tests").rglob("*.?pp"))
 EXAMPLES = sorted((ROOT / "examples").rglob("*.?pp"))
 
@@ -34,7 +44,10 @@ def run(*command: str | Path) -> None:
 
 
 def test_clang_format() -> None:
-    run("clang-format", "--dry-run", "-Werror", *HEADERS, *BINDINGS, *APPLIANCE, *TESTS, *EXAMPLES)
+    run(
+        "clang-format", "--dry-run", "-Werror",
+        *LIBRARY, COMPILED, *BINDINGS, *APPLIANCE, *TESTS, *EXAMPLES,
+    )  # fmt: skip
 
 
 def test_clang_tidy(tmp_path: Path) -> None:
@@ -51,15 +64,27 @@ def test_clang_tidy(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("compiler", ["g++", "clang++"])
-def test_each_header_compiles_alone_without_a_warning(compiler: str, tmp_path: Path) -> None:
-    for header in HEADERS:
+@pytest.mark.parametrize(
+    ("compiler", "form"), [("g++", "-DGUESTKIT_COMPILED"), ("clang++", "-UGUESTKIT_COMPILED")]
+)
+def test_each_header_compiles_alone_without_a_warning(compiler: str, form: str, tmp_path: Path) -> None:
+    """The inner ones in one form alone, since the public ones include them."""
+    for header in HEADERS if form.startswith("-D") else PUBLIC:
         source = tmp_path / f"{header.stem}.cpp"
         source.write_text(f"#include <{header.relative_to(INCLUDE)}>\n" * 2)
-        run(
-            compiler, "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow",
-            "-Wconversion", "-Werror", BOOST, f"-I{ROOT / 'include'}", source,
-        )  # fmt: skip
+        run(compiler, *WARNINGS, form, source)
+
+
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_the_bodies_compile_without_a_warning(compiler: str) -> None:
+    run(compiler, *WARNINGS, "-DGUESTKIT_COMPILED", COMPILED)
+
+
+def test_the_compiled_form_has_all_bodies() -> None:
+    """A body that is not there is missed when a program links, and by nobody before."""
+    bodies = {str(path.relative_to(INCLUDE)) for path in LIBRARY if path.suffix == ".ipp"}
+    included = re.findall(r'^#include "(.*)"$', COMPILED.read_text(encoding="utf-8"), re.MULTILINE)
+    assert included == sorted(bodies - INLINE)
 
 
 def test_boosts_version_must_come_before_its_headers(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ GUESTKIT_INLINE void handle::terminate() {
 }
 
 GUESTKIT_INLINE guestfs_h* handle::native() const noexcept {
-  if (!is_open()) return nullptr;
+  if (!state_ || !is_open()) return nullptr;  // is_open() knows, but g++ 12 warns of a null pointer
   state_->native_given = true;
   return state_->h;
 }
