@@ -589,6 +589,49 @@ BOOST_FIXTURE_TEST_CASE(links_to_one_file_made_a_report_without_an_end, pretende
   BOOST_TEST(has(list.reason, "50000000 bytes"), list.reason);
 }
 
+BOOST_FIXTURE_TEST_CASE(a_fifo_where_a_part_has_its_file_is_told_in_that_part, pretended) {
+  guest.add({{"/etc/machine-id", "p"},
+             {"/etc/timezone", "p"},
+             {"/etc/locale.conf", "d"},
+             {"/etc/network/interfaces", "p"},
+             {"/var/lib/dbus/machine-id", "-0123\n"}});
+  InspectedSystem system{.type = "linux"};
+  part_runner run(guest.state());
+  add_parts(guest.tree(), InspectPart::machine_id | InspectPart::locale | InspectPart::network, system, run);
+  BOOST_TEST(system.machine_id == "0123");
+  BOOST_TEST(text(system.failures) ==
+             "network: /etc/network/interfaces is a FIFO\nlocale: /etc/timezone is a FIFO\n"
+             "locale: /etc/locale.conf is a directory\nmachine_id: /etc/machine-id is a FIFO\n");
+}
+
+// libguestfs takes Devuan for Debian, by /etc/debian_version, and AlmaLinux for a redhat-based one.
+BOOST_FIXTURE_TEST_CASE(a_derivative_is_none_of_its_family_where_os_release_names_it, pretended) {
+  struct {
+    const char *family, *id, *distro;
+  } const cases[] = {{"debian", "devuan", "devuan"},       {"debian", "linuxmint", "linuxmint"},
+                     {"ubuntu", "neon", "neon"},           {"redhat-based", "almalinux", "almalinux"},
+                     {"redhat-based", "rhel", "rhel"},     {"debian", "debian", "debian"},
+                     {"ubuntu", "ubuntu", "ubuntu"},       {"oraclelinux", "ol", "oraclelinux"},
+                     {"linuxmint", "ubuntu", "linuxmint"}, {"debian", "", "debian"}};
+  for (const auto& one : cases) {
+    InspectedSystem system{.type = "linux",
+                           .distro = one.family,
+                           .product_name = "bookworm/sid",
+                           .major_version = 5,
+                           .minor_version = 3,
+                           .package_format = "deb",
+                           .osinfo = "family5",
+                           .os_release = {{"ID", one.id}, {"VERSION_ID", "5"}, {"PRETTY_NAME", "Pretty 5"}}};
+    const auto told = fill_in(guest.tree(), system);
+    const bool changed = std::string_view(one.distro) != one.family;
+    BOOST_TEST(system.distro == one.distro, one.id);
+    BOOST_TEST(system.product_name == (changed ? "Pretty 5" : "bookworm/sid"), one.id);
+    BOOST_TEST(system.minor_version == 3, one.id);
+    BOOST_TEST(system.osinfo == (changed ? "unknown" : "family5"), one.id);
+    BOOST_TEST(told.size() == (changed ? 3U : 0U), one.id);
+  }
+}
+
 // What fails costs itself.
 
 BOOST_FIXTURE_TEST_CASE(a_program_that_cannot_be_read_cost_the_whole_system, pretended) {

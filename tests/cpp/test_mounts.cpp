@@ -306,6 +306,34 @@ BOOST_AUTO_TEST_CASE(what_does_not_resolve_is_told_and_what_is_none_of_a_disk_is
       has(plan.failures[1].message, "line 9: \"/dev/sda2\" is not mounted on \"/my data\": another line"));
 }
 
+// Lines with a mistyped tag, or without one, were left out in silence.
+BOOST_AUTO_TEST_CASE(a_name_that_is_no_device_s_is_told_where_the_type_is_a_disk_s) {
+  pretended_guest guest;
+  const auto plan = guest.plan(
+      "UUID=aaaa-1111 / ext4 defaults 0 1\nLABLE=data /a ext4 defaults 0 2\n\"LABEL=data\" /b xfs defaults 0 "
+      "2\n"
+      "data /c vfat defaults 0 2\n/var/disk.img /d ext4 loop 0 0\n/swapfile none swap sw 0 0\n"
+      "/swapfile swap swap sw 0 0\nserver:/srv /srv nfs ro 0 0\nhost0 /mnt 9p ro 0 0\ntmpfs /tmp tmpfs "
+      "size=1G 0 0\n");
+  BOOST_TEST(text(plan.mountpoints) == "/=/dev/sda1 ");
+  BOOST_REQUIRE_EQUAL(plan.failures.size(), 4U);
+  BOOST_TEST(plan.failures[0].message ==
+             "/etc/fstab, line 2: \"LABLE=data\" is not mounted on \"/a\": it is the name of no device");
+  BOOST_TEST(has(plan.failures[1].message, "line 3: "));
+  BOOST_TEST(has(plan.failures[2].message, "line 4: \"data\" is not mounted on \"/c\""));
+  BOOST_TEST(has(plan.failures[3].message, "line 5: \"/var/disk.img\" is not mounted on \"/d\": files of"));
+}
+
+BOOST_AUTO_TEST_CASE(hundreds_of_lines_that_name_nothing_are_a_few_failures) {
+  pretended_guest guest;
+  std::string fstab = "UUID=aaaa-1111 / ext4 defaults 0 1\n";
+  for (int i = 0; i < 450; ++i) fstab += "UUID=gone" + std::to_string(i) + " /m ext4 defaults 0 2\n";
+  const auto plan = guest.plan(fstab);
+  BOOST_REQUIRE_EQUAL(plan.failures.size(), most_told_lines + 1);
+  BOOST_TEST(plan.failures.back().message == "/etc/fstab: 430 more lines name what is not mounted");
+  BOOST_TEST(plan.corrections.size() <= most_told_lines + 3);
+}
+
 BOOST_AUTO_TEST_CASE(a_plain_fstab_is_not_corrected_and_one_that_an_old_libguestfs_misreads_is) {
   pretended_guest guest;
   guest.facts["/dev/sda2"]["PART_ENTRY_UUID"] = "p2";
@@ -338,7 +366,7 @@ BOOST_AUTO_TEST_CASE(an_fstab_that_is_no_file_or_has_no_end_is_told) {
   layout known(guest);
   BOOST_TEST(has(text(plan_mounts(guest, known, "/dev/sda1").failures), "/etc/fstab: not a regular file"));
   const auto plan = guest.plan("UUID=aaaa-1111 / ext4 defaults 0 1\n" + std::string(most_fstab_bytes, '#'));
-  BOOST_TEST(has(text(plan.failures), "larger than 262144 bytes"));
+  BOOST_TEST(has(text(plan.failures), "larger than 2097152 bytes"));
 }
 
 BOOST_AUTO_TEST_CASE(augeas_is_kept_from_what_would_hang_it) {

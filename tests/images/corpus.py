@@ -630,7 +630,8 @@ CORPUS: dict[str, Image] = {
                 label="root",
             )
         ],
-        systems=[("redhat-based", 9, 3, "almalinux")],
+        systems=[("almalinux", 9, 3, "almalinux")],
+        corrections=["distro", "product_name"],
     ),
     "leap": Image(
         [Part(trees.suse("opensuse-leap", "openSUSE Leap", "15.5"), label="root")],
@@ -655,7 +656,9 @@ CORPUS: dict[str, Image] = {
                 uuid=ROOT_UUID,
             )
         ],
-        systems=[("debian", 12, 5, "debian12")],
+        systems=[("raspbian", 12, 5, "debian12")],
+        corrections=["distro", "product_name", "osinfo"],
+        facts={"product_name": "Raspbian 12", "osinfo": "unknown", "package_management": "apt"},
     ),
     "32 bits": Image(
         [
@@ -960,7 +963,8 @@ CORPUS: dict[str, Image] = {
                 label="root",
             )
         ],
-        systems=[("redhat-based", 9, 3, "almalinux")],
+        systems=[("almalinux", 9, 3, "almalinux")],
+        corrections=["distro", "product_name"],
         told=["/var/lib/rpm/rpmdb.sqlite is a FIFO"],
     ),
     "rpm macros are a fifo": Image(
@@ -977,7 +981,8 @@ CORPUS: dict[str, Image] = {
                 label="root",
             )
         ],
-        systems=[("redhat-based", 9, 3, "almalinux")],
+        systems=[("almalinux", 9, 3, "almalinux")],
+        corrections=["distro", "product_name"],
         told=["librpm would find no end, since /usr/lib/rpm/macros is a FIFO"],
     ),
     "files of fifos": Image(
@@ -1131,7 +1136,8 @@ CORPUS: dict[str, Image] = {
                 label="root",
             )
         ],
-        systems=[("redhat-based", 2, 0, "amzn")],
+        systems=[("amzn", 2, 0, "amzn")],
+        corrections=["distro", "product_name"],
     ),
     "hibernated windows": Image(build=hibernated_windows, systems=[("windows", 6, 1, "WINGUEST")]),
     "windows": Image(

@@ -15,8 +15,8 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// What is read of fstab at most. Real ones are a hundred times smaller, and each line costs time.
-inline constexpr std::size_t most_fstab_bytes = std::size_t{256} << 10U;
+/// What is read of fstab at most. Real ones are a thousand times smaller.
+inline constexpr std::size_t most_fstab_bytes = std::size_t{2} << 20U;
 inline constexpr std::size_t most_fstab_entries = 500;
 
 /// Lines with a failure of their own in the report; those beyond share one.

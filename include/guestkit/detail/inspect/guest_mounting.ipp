@@ -63,10 +63,10 @@ class guest_mounting {
       return name;
     const auto found = device_names(g_, layout, {}).find(name);
     if (found.is_known()) return found.devices.front();
-    throw Error("mount_guest",
-                printable(name) + (found.why.empty() ? "" : ": " + found.why) + ": choose a root of " +
-                    choices(described(layout)),
-                ENOENT);
+    throw Error(
+        "mount_guest",
+        printable(name) + (found.why.empty() ? "" : ": " + found.why) + ": " + choices(described(layout)),
+        ENOENT);
   }
 
   MountedGuest mount_found() {
@@ -119,7 +119,7 @@ class guest_mounting {
     for (const auto& one : found.filesystems)
       if (one.type != "swap" && one.type != "unknown") usable.push_back(one.device);
     if (usable.size() == 1 && found.unopened.empty()) return usable.front();
-    throw Error("mount_guest", "no operating system was found: choose a root of " + choices(found), ENOENT);
+    throw Error("mount_guest", "no operating system was found: " + choices(found), ENOENT);
   }
 
   static std::string choices(const Inspection& found) {
@@ -127,10 +127,11 @@ class guest_mounting {
     for (const auto& one : found.filesystems)
       if (one.type != "swap" && one.type != "unknown")
         names += (names.empty() ? "" : ", ") + printable(one.device) + " (" + printable(one.type) + ")";
+    auto advice = names.empty() ? "there is no filesystem that can be mounted"
+                                : "choose a root of the filesystems, " + names;
     for (const auto& one : found.unopened)
-      names += (names.empty() ? "none" : "") + ("; " + printable(one.device)) + " is " + one.reason + ": " +
-               printable(one.message);
-    return "the filesystems, " + (names.empty() ? "none" : names);
+      advice += "; " + printable(one.device) + " is " + one.reason + ": " + printable(one.message);
+    return advice;
   }
 
   guest_actions& g_;

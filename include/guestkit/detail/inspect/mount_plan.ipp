@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/text.hpp"
@@ -55,6 +56,14 @@ GUESTKIT_INLINE std::optional<std::string> beginning_of(guest_actions& g, const 
   return text;
 }
 
+/// Whether a filesystem of that type lies on a disk, so that its line is to name one.
+inline bool is_of_disk(std::string_view type) {
+  constexpr std::array<std::string_view, 17> types{"btrfs",    "exfat",   "ext2", "ext3",  "ext4", "f2fs",
+                                                   "hfsplus",  "iso9660", "jfs",  "msdos", "ntfs", "ntfs3",
+                                                   "reiserfs", "udf",     "ufs",  "vfat",  "xfs"};
+  return std::find(types.begin(), types.end(), type) != types.end();
+}
+
 /// Decides what is mounted where: the root that was found at /, whatever fstab says; the rest as fstab says.
 class mount_planner {
  public:
@@ -67,6 +76,7 @@ class mount_planner {
     const auto read = read_fstab();
     for (const auto& entry : read.entries) names_.learn(entry.spec, entry.file == "/");
     for (const auto& entry : read.entries) add(entry);
+    tell_the_rest();
     auto& all = plan_.filesystems;
     std::reverse(all.begin(), all.end());
     const bool any = !all.empty();
@@ -98,7 +108,16 @@ class mount_planner {
   void correct(const std::string& why) { plan_.corrections.push_back("mountpoints: " + why); }
 
   void tell(const fstab_entry& entry, const std::string& why) {
+    if (++told_ > most_told_lines) return;
     plan_.failures.push_back(line_failure(entry.line, why));
+    correct(plan_.failures.back().message);
+  }
+
+  void tell_the_rest() {
+    if (told_ <= most_told_lines) return;
+    plan_.failures.push_back({.part = "mountpoints",
+                              .message = "/etc/fstab: " + std::to_string(told_ - most_told_lines) +
+                                         " more lines name what is not mounted"});
     correct(plan_.failures.back().message);
   }
 
@@ -109,7 +128,13 @@ class mount_planner {
     if (is_ignored(entry)) return;
     const auto found = names_.find(entry.spec);
     if (entry.file == "/") return add_root(entry, found);
-    if (found.devices.empty() && found.why.empty()) return;  // tmpfs, a server's, a bind mount, …
+    if (found.devices.empty() && found.why.empty()) {
+      if (is_of_disk(entry.type))
+        tell(entry, excerpt(entry.spec) + " is not mounted on " + excerpt(entry.file) + ": " +
+                        (entry.spec.starts_with('/') ? "files of the guest are not opened as disks"
+                                                     : "it is the name of no device"));
+      return;  // tmpfs, a server's, a bind mount, …
+    }
     if (entry.file.starts_with('/')) plan_.named.insert(entry.file);
     const auto mounted_on = excerpt(entry.spec) + " is not mounted on " + excerpt(entry.file) + ": ";
     if (!found.is_known()) {
@@ -186,6 +211,7 @@ class mount_planner {
   device_names names_;
   mount_plan plan_;
   bool rooted_ = false;
+  std::size_t told_ = 0;  // lines
 };
 
 GUESTKIT_INLINE mount_plan plan_mounts(guest_actions& g, layout& layout, const std::string& root) {

@@ -170,6 +170,13 @@ GUESTKIT_INLINE void own_inspection::describe(const guest_tree& files, Inspected
                      &system.hostname, &system.package_format, &system.package_management, &system.osinfo})
     *text = "unknown";
   take_release(system);
+  if (system.distro == "debian")  // os-release has the major version alone
+    if (const auto text = files.text("/etc/debian_version")) try {
+        if (const auto version = version_in(first_line(*text));
+            version && version->major == system.major_version)
+          system.minor_version = version->minor;
+      } catch (const doubt&) {  // too long for a number
+      }
   system.type = system.distro == "freebsd" ? "freebsd" : "linux";
   take_package_format(files, system);
   for (const auto* program : {"/bin/bash", "/bin/ls", "/bin/sh", "/usr/bin/bash", "/usr/bin/env",

@@ -24,6 +24,15 @@ GUESTKIT_INLINE void add_os_release(const guest_tree& files, InspectedSystem& sy
     }
 }
 
+/// The text of a file that belongs to a part. What stands in its place and is no file is told.
+inline std::optional<std::string> text_for(const char* part, const guest_tree& files, const std::string& path,
+                                           InspectedSystem& system) {
+  const auto found = files.look(path, small_file);
+  if (found.is_usable()) return files.text(path);
+  if (found.kind != FileKind::unknown) system.failures.push_back({.part = part, .message = found.obstacle});
+  return std::nullopt;
+}
+
 inline void add_users(const guest_tree& files, InspectedSystem& system) {
   system.users = users_of(read_small(files.g, files.path("/etc/passwd")));
 }
@@ -91,7 +100,7 @@ inline void add_network(const guest_tree& files, InspectedSystem& system) {
   const auto ending = [](const char* suffix) {
     return [suffix](const std::string& name) { return name.ends_with(suffix); };
   };
-  if (const auto text = files.text("/etc/network/interfaces"))
+  if (const auto text = text_for("network", files, "/etc/network/interfaces", system))
     add_all(ifupdown(*text, "/etc/network/interfaces"));
   each(
       "/etc/network/interfaces.d", [](const std::string&) { return true; },
@@ -112,14 +121,15 @@ inline void add_network(const guest_tree& files, InspectedSystem& system) {
 }
 
 inline void add_locale(const guest_tree& files, InspectedSystem& system) {
-  if (const auto text = files.text("/etc/timezone")) system.timezone = first_line(*text);
+  if (const auto text = text_for("locale", files, "/etc/timezone", system))
+    system.timezone = first_line(*text);
   if (system.timezone.empty())
     attempt([&] {
       system.timezone =
           zone_of_link(files.g.readlinklist(files.path("/etc"), string_list{"localtime"}).at(0));
     });
   for (const auto* path : {"/etc/locale.conf", "/etc/default/locale", "/etc/sysconfig/i18n"}) {
-    const auto text = files.text(path);
+    const auto text = text_for("locale", files, path, system);
     if (!text) continue;
     system.locale = value_or_empty(assignments(*text), "LANG");
     if (!system.locale.empty()) return;
@@ -128,7 +138,7 @@ inline void add_locale(const guest_tree& files, InspectedSystem& system) {
 
 inline void add_machine_id(const guest_tree& files, InspectedSystem& system) {
   for (const auto* path : {"/etc/machine-id", "/var/lib/dbus/machine-id"}) {
-    const auto text = files.text(path);
+    const auto text = text_for("machine_id", files, path, system);
     if (text) system.machine_id = first_line(*text);
     if (!system.machine_id.empty()) return;
   }

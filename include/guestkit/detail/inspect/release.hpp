@@ -16,7 +16,8 @@ void take_release(InspectedSystem& system);
 /// Takes the format and the manager of the packages from what is in the guest.
 void take_package_format(const guest_tree& files, InspectedSystem& system);
 
-/// Fills in from os-release and the package database what libguestfs does not know; returns what that is.
+/// Fills in from os-release and the package database what libguestfs does not know, or takes for the
+/// distribution that this one derives from; returns what that is.
 std::vector<std::string> fill_in(const guest_tree& files, InspectedSystem& system);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

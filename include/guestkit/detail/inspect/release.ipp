@@ -39,11 +39,24 @@ GUESTKIT_INLINE void take_package_format(const guest_tree& files, InspectedSyste
     }
 }
 
+/// Whether libguestfs has named a distribution by a file that its derivatives have too, as
+/// /etc/debian_version.
+inline bool is_guess(const std::string& distro, const std::string& id) {
+  const bool of_family = distro == "debian" || distro == "ubuntu" || distro == "redhat-based";
+  return of_family && distro_of(id) != distro;
+}
+
 GUESTKIT_INLINE std::vector<std::string> fill_in(const guest_tree& files, InspectedSystem& system) {
-  if (system.type != "linux" || system.distro != "unknown" || value_or_empty(system.os_release, "ID").empty())
-    return {};
+  const auto id = value_or_empty(system.os_release, "ID");
+  const bool guessed = is_guess(system.distro, id);
+  if (system.type != "linux" || id.empty() || (system.distro != "unknown" && !guessed)) return {};
   const auto before = system;
   take_release(system);
+  if (guessed) {
+    // The family's file has the minor version, which os-release often lacks.
+    if (system.major_version == before.major_version) system.minor_version = before.minor_version;
+    system.osinfo = "unknown";
+  }
   if (system.package_format == "unknown") take_package_format(files, system);
   return facts_that_differ(system, before);
 }
