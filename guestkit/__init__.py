@@ -63,8 +63,8 @@ __all__ = [
     "under",
 ]
 
-#: The names that are loaded when they are first used, and where they are. asyncio costs as much as all else
-#: here, and a blocking program or a command does not need it.
+#: Names that are loaded on first use, and their modules. Importing asyncio takes as long as everything else
+#: here, and blocking programs and the command line do not need it.
 _LATER = {
     "AsyncDiskConverter": "guestkit.aio.convert",
     "AsyncGuestfs": "guestkit.aio",
@@ -75,7 +75,7 @@ _LATER = {
     "set_executor": "guestkit.aio",
 }
 
-if not TYPE_CHECKING:  # a type checker would believe in every name
+if not TYPE_CHECKING:  # with this __getattr__ a type checker would accept any name
 
     def __getattr__(name):
         if name in ("aio", "convert"):
@@ -83,7 +83,7 @@ if not TYPE_CHECKING:  # a type checker would believe in every name
         if name not in _LATER:
             raise AttributeError(f"module 'guestkit' has no attribute {name!r}")
         found = getattr(import_module(_LATER[name]), name)
-        globals()[name] = found  # the next time it is there
+        globals()[name] = found  # the next access does not come here
         return found
 
     def __dir__():

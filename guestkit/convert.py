@@ -1,4 +1,4 @@
-"""Disk images converted, created, resized and checked, by qemu-img, which opens only what is permitted.
+"""Convert, create, resize and check disk images with qemu-img, which opens only what is permitted.
 
 result = DiskConverter().convert("disk.vmdk", "disk.qcow2", compress=True)
 print(result["success"], result["output_size"])
@@ -26,36 +26,36 @@ from guestkit.unpack import UNPACK, UnpackLimits
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
 
-#: Called with the part that is done, 0.0 to 1.0.
+#: Called with the fraction that is done, 0.0 to 1.0.
 Progress = Callable[[float], object]
 
-#: How much of a new disk is written at once.
+#: How much of a new disk is allocated when it is created.
 Preallocation = Literal["off", "metadata", "falloc", "full"]
 
 
 class ConversionResult(TypedDict):
-    """What came of a conversion."""
+    """The outcome of a conversion."""
 
     source_path: str
     output_path: str
     source_format: str
-    """"" where it could not be told."""
+    """"" if it could not be determined."""
     output_format: str
     output_size: int
-    """Of the file, in bytes; 0 where there is none."""
+    """Of the file, in bytes; 0 if there is none."""
     duration_secs: float
     success: bool
     error: str | None
 
 
 class DiskConverter:
-    """Converts, creates, resizes and checks disk images. Keeps nothing; any thread may use it.
+    """Converts, creates, resizes and checks disk images. It has no state; any thread may use it.
 
-    Sources are opened as `Guestfs.open_disk` opens disks: by descriptor, and nothing else that an image names
-    unless `backing` permits it.
+    Sources are opened as `Guestfs.open_disk` opens disks: by descriptor, and without the other files that an
+    image names unless `backing` permits them.
     """
 
-    # How the awaited twin differs (guestkit/aio/convert.py).
+    # The async twin (guestkit/aio/convert.py) overrides these two.
 
     def _begin(self, op: str) -> Job:
         return Job(op)
@@ -77,23 +77,25 @@ class DiskConverter:
         in_use: InUse = "refuse",
         unpack: UnpackLimits | None = UNPACK,
     ) -> ConversionResult:
-        """Write the disk into a new image. What goes wrong with the images is told in the result.
+        """Write the disk into a new image. Problems with the images are reported in the result.
 
-        The output is written beside its place and renamed when it is complete and on the disk.
+        The output is written to a temporary file beside its target, and renamed once it is complete and
+        synced.
 
         format: of the output, QEMU's name
-        flatten: what is in backing files is copied too; False: the output names the source's backing file
+        flatten: copy the data of backing files too; False: let the output name the source's backing file
         progress: called now and then
         source_format: as `format` of `Guestfs.open_disk`
-        backing, unpack: likewise; of several disks one is to be chosen
-        in_use: likewise; a copy of a disk that is being written is no disk of any moment
+        backing, unpack: as in `Guestfs.open_disk`; choose one disk of an archive with several
+        in_use: as in `Guestfs.open_disk`; a copy of a disk that is being written to mixes states from
+            different moments
         """
         opening = OpenDiskOptions(format=source_format, backing=backing, in_use=in_use, unpack=unpack)
         job = self._begin("convert")
         return job.convert(source, output, format, compress, flatten, self._telling(progress), opening)
 
     def detect_format(self, image: StrOrBytesPath) -> str:
-        """Return QEMU's name of the format that the file begins like."""
+        """Return QEMU's name of the format, judged by the start of the file."""
         return probe(image).format
 
     def get_info(
@@ -118,10 +120,10 @@ class DiskConverter:
         backing_file: StrOrBytesPath | None = None,
         backing_format: str | None = None,
     ) -> ImageInfo:
-        """Make an empty disk where nothing is yet.
+        """Create an empty disk; the path must not exist yet.
 
         size: in bytes; None: that of the backing file
-        backing_file: what is read where the disk has not been written to; its format is to be stated
+        backing_file: supplies the data of whatever has not been written yet; state its format too
         """
         job = self._begin("create_disk")
         return job.create(path, size, format, preallocation, backing_file, backing_format)
@@ -135,9 +137,9 @@ class DiskConverter:
         shrink: bool = False,
         backing: Backing = "refuse",
     ) -> ImageInfo:
-        """Give the disk another size, in bytes. What is in it is not told: partitions stay as they are.
+        """Change the size of the disk, in bytes. Only the image changes: partitions stay as they are.
 
-        shrink: True: what lies behind the new end is lost
+        shrink: permit a smaller size; the data beyond the new end is lost
         """
         job = self._begin("resize")
         with job.checked(path, OpenDiskOptions(readonly=False, format=format, backing=backing)) as disk:
@@ -153,9 +155,10 @@ class DiskConverter:
         repair: Literal["leaks", "all"] | None = None,
         backing: Backing = "refuse",
     ) -> dict[str, Any]:
-        """Return what `qemu-img check --output=json` says of the image's tables, and "clean": all is well.
+        """Return what `qemu-img check --output=json` says about the image, plus "clean": no problem is left.
 
-        repair: "leaks": give back what is lost but harmless; "all": what is corrupt too, which may lose data
+        repair: "leaks": free leaked clusters, which is harmless; "all": repair corruption too, which may lose
+            data
         """
         if repair not in (None, "leaks", "all"):
             raise ValueError(f'check() argument \'repair\' must be "leaks", "all" or None, not {repair!r}')
@@ -179,7 +182,7 @@ class DiskConverter:
 
 
 class _Disk:
-    """A disk that was checked and is held open."""
+    """A checked disk, held open."""
 
     def __init__(self, info: ImageInfo, node: str, descriptor: int) -> None:
         self.info = info
@@ -188,7 +191,7 @@ class _Disk:
 
 
 class Job:
-    """One run of qemu-img, which another thread may end."""
+    """One run of qemu-img, which another thread may cancel."""
 
     def __init__(self, op: str) -> None:
         self._op = op
@@ -204,7 +207,7 @@ class Job:
 
     @contextlib.contextmanager
     def checked(self, path: StrOrBytesPath, opening: OpenDiskOptions) -> Iterator[_Disk]:
-        """Check the disk, which is unpacked for it, and hold it open."""
+        """Unpack the disk if it is packed, check it, and hold it open."""
         folder = tempfile.gettempdir()
         with plain_disks(self._op, [path], opening, folder, self._go_on, one=True) as (plain,):
             with plain.named():
@@ -229,7 +232,7 @@ class Job:
     def run(
         self, words: Sequence[StrOrBytesPath], progress: Progress | None = None, accept: Sequence[int] = (0,)
     ) -> str:
-        """Return what it printed, or raise Error."""
+        """Run qemu-img; return its output, or raise Error."""
         with tempfile.TemporaryFile() as errors:
             with self._lock:
                 self._go_on()
@@ -244,7 +247,7 @@ class Job:
             try:
                 output = self._read(process, progress)
                 code = process.wait()
-            finally:  # Ctrl-C, or an exception of the caller's progress
+            finally:  # also on Ctrl-C, or if the caller's progress raises
                 with self._lock:
                     process.kill()
                     process.wait()
@@ -359,7 +362,7 @@ def _size(op: str, size: int | None) -> int:
 
 
 def _backing_of(source: StrOrBytesPath, info: ImageInfo) -> tuple[str, str]:
-    """Return the backing file as the output is to name it: wherever that lies."""
+    """Return the backing file's full path, which is valid wherever the output lies, and its format."""
     if not info.backing_format:
         raise Error(
             "convert", "the source does not state its backing file's format: flatten it", errno.EINVAL
@@ -370,7 +373,7 @@ def _backing_of(source: StrOrBytesPath, info: ImageInfo) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def _beside(op: str, target: Path) -> Iterator[Path]:
-    """Yield a path in a new directory beside the target; whatever is in it in the end is removed."""
+    """Yield a path in a new directory beside the target; the directory is removed afterwards."""
     try:
         folder = tempfile.TemporaryDirectory(dir=target.parent, prefix=".guestkit-")
     except OSError as error:
@@ -380,7 +383,7 @@ def _beside(op: str, target: Path) -> Iterator[Path]:
 
 
 def _settle(new: Path, target: Path, *, replace: bool = True) -> int:
-    """Put the finished file in its place, on the disk for sure; return its size."""
+    """Sync the finished file and move it into place; return its size."""
     _sync(new)
     size = new.stat().st_size
     try:

@@ -1,7 +1,7 @@
-"""What can go wrong. One tree; every class can be pickled, so errors cross process pools.
+"""The exceptions: one tree. Every class can be pickled, so errors cross process pools.
 
-Everything raised for a libguestfs call is an `Error`; the classes below it are for the cases in which a
-caller does something else next. Wrong arguments raise Python's own TypeError, ValueError, OverflowError.
+A failed libguestfs call raises an `Error`. It has a subclass wherever a caller would react differently. Wrong
+arguments raise Python's own TypeError, ValueError or OverflowError.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ class Error(RuntimeError):
 
 
 class HandleClosed(Error, ValueError):
-    """The handle is closed or being closed, or belongs to the process before a fork."""
+    """The handle is closed or being closed, or belongs to the parent process before a fork."""
 
 
 class LaunchError(Error):
     """The appliance did not start.
 
     Attributes:
-        cause: one word for what is wrong, "unknown" where guestkit cannot tell
-        hint: what mends it, "" where guestkit does not know
+        cause: one word for what is wrong, "unknown" if guestkit cannot tell
+        hint: how to fix it, "" if guestkit does not know
         console: the last lines that the appliance and libguestfs wrote: hostile text, escape it
     """
 
@@ -76,14 +76,14 @@ class ApplianceCrashed(Error):
 
 
 class ApplianceKilled(ApplianceCrashed):
-    """guestkit ended the appliance: by `terminate`, or because a call did not stop when it was to."""
+    """guestkit killed the appliance: by `terminate`, or because a call did not stop in time."""
 
 
 class CallTimeout(Error, TimeoutError):  # type: ignore[misc]  # OSError.errno may be None, this one not
-    """A call took longer than it was given.
+    """A call exceeded its time limit.
 
     Attributes:
-        seconds: the time it was given
+        seconds: the limit
         clock: which limit it was: "launch_timeout", "call_timeout", "queue_timeout", "admission_timeout" or
             "close_timeout"
         console: the last lines that the appliance and libguestfs wrote: hostile text, escape it

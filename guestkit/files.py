@@ -6,5 +6,5 @@ from guestkit.generated.values import Extracted, FileKind, GuestFile, SkippedFil
 
 __all__ = ["SMALL_FILE", "Extracted", "FileKind", "GuestFile", "SkippedFile"]
 
-#: The most that `read_small` and `read_files` take of a file by default, in bytes.
+#: The largest file that `read_small` and `read_files` read by default, in bytes.
 SMALL_FILE = 2 << 20

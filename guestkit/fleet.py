@@ -1,11 +1,11 @@
-"""One disk or many, each in an appliance of its own.
+"""Inspect one guest or many, each in its own appliance.
 
     inspection = guestkit.inspect("web.qcow2")
 
     async for report in guestkit.aio.inspect_many(Path("/srv/images").glob("*.qcow2")):
         print(report.disk, report.error or report.inspection.operating_systems)
 
-A disk that fails spoils nothing: its report says why. Disks are only read.
+If a disk fails, its report says why and the others go on. Disks are only read.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What inspecting one guest gave: an inspection or an error.
+    """The result for one guest: an inspection or an error.
 
     Attributes:
         disk: its first disk
@@ -79,11 +79,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetProgress:
-    """How far a fleet is.
+    """The progress of a fleet.
 
     Attributes:
-        done: how many disks have their report
-        steps: what is being done with each disk now; empty where other processes do it
+        done: how many disks have been reported
+        steps: the current step of each disk; empty if other processes do the work
     """
 
     done: int
@@ -92,17 +92,17 @@ class FleetProgress:
 
 @taking(one)
 def inspect(asked: One) -> Inspection:
-    """Tell what is on a guest's disk, or on all its disks, in an appliance of its own.
+    """Return what is on a guest's disk, or on all its disks, using an appliance of its own.
 
-    The disks are opened for reading. Raises Error when nothing can be told; what fails in part is told in the
-    result.
+    The disks are opened read-only. Raises Error if nothing can be found out; partial failures are reported in
+    the result.
 
     parts: what to gather beyond the operating systems themselves
     keys: for encrypted disks
-    mode: "libguestfs": by inspect_os always; "auto": guestkit's own, faster rules for guests for which they
+    mode: "libguestfs": always use inspect_os; "auto": use guestkit's own, faster rules for guests where they
         are sure to give the same answer
-    verify: go both ways and report the differences: True, or for this share of disks, such as 0.01
-    timeout: for all of it, in seconds; CallTimeout
+    verify: inspect both ways and report the differences: True, or the share of disks to verify, such as 0.01
+    timeout: for all of it, in seconds; then raises CallTimeout
     format, backing, protocols, in_use, blocksize, unpack: as in `Guestfs.open_disk`, for all the disks
     step: called with what is being done
     handle: options of `Guestfs`
@@ -113,16 +113,16 @@ def inspect(asked: One) -> Inspection:
 
 @taking(many)
 def inspect_many(asked: Many) -> Generator[Report, None, None]:
-    """Inspect many guests, several at once; yield a report for each as it comes.
+    """Inspect many guests, several at once; yield a report for each as soon as it is ready.
 
-    A guest is a disk, or a sequence of all its disks. Leaving the loop early ends what runs.
+    A guest is a disk, or a sequence of all its disks. Leaving the loop early stops the running inspections.
 
     concurrency: how many at once; "auto": as many as there are processors. Launches also wait for memory
     timeout: for each guest, in seconds
     progress: called with a `FleetProgress` when something changes, on any thread
-    jobs_executor: where the guests are inspected, instead of on threads of this process: a
-        ProcessPoolExecutor, Dask's `Client.get_executor()`, any `concurrent.futures.Executor`. Jobs and
-        reports are pickled, and what runs there when the loop is left ends by its time-out
+    jobs_executor: inspect the guests there instead of on threads of this process: a ProcessPoolExecutor,
+        Dask's `Client.get_executor()`, any `concurrent.futures.Executor`. Jobs and reports are pickled. If
+        you leave the loop early, jobs that run there go on until they finish or time out
     parts, keys, mode, verify, handle: as in `inspect`; so are format, backing, protocols, in_use, blocksize,
         unpack
     """
@@ -171,7 +171,7 @@ def _submitted(executor: Executor, report: Callable[[Guest], Report], guest: Gue
 
 
 class Tally:
-    """How far a fleet is: how many reports are there, and what is being done with each guest. Thread-safe."""
+    """Tracks a fleet's progress: how many guests are reported, and the step of each other. Thread-safe."""
 
     def __init__(self, progress: Callable[[FleetProgress], object] | None) -> None:
         self._progress = progress
@@ -180,7 +180,7 @@ class Tally:
         self._done = 0
 
     def following(self, guest: Guest) -> Callable[[str], object] | None:
-        """Return what is to be told of the steps; None: nobody wants to know."""
+        """Return the function to call with each step of the guest; None if nobody follows the progress."""
         return None if self._progress is None else functools.partial(self._step, names_of(guest)[0])
 
     def _step(self, name: str, text: str) -> None:
@@ -189,12 +189,12 @@ class Tally:
         self._tell()
 
     def ended(self, guest: Guest) -> None:
-        """Nothing is being done with it any more."""
+        """Forget the guest's step: its inspection has ended."""
         with self._lock:
             self._steps.pop(names_of(guest)[0], None)
 
     def told(self, report: Report) -> Report:
-        """Count a report that is there."""
+        """Count a report, and return it."""
         with self._lock:
             self._done += 1
         self._tell()
@@ -208,7 +208,7 @@ class Tally:
 
 
 class _Local:
-    """Guests that are inspected on this process' threads."""
+    """Inspects guests on this process' threads."""
 
     def __init__(self, job: Job, tally: Tally) -> None:
         self._job = job
@@ -236,7 +236,7 @@ class _Local:
         return succeeded(guest, found, time.monotonic() - begun)
 
     def end(self) -> None:
-        """Kill what still runs: nobody waits for it any more."""
+        """Kill the inspections that still run: nobody waits for them any more."""
         with self._lock:
             self._ended = True
             for handle in self._handles:
@@ -244,7 +244,7 @@ class _Local:
 
 
 def elsewhere(job: Job, guest: Guest) -> Report:
-    """Inspect a guest in another process."""
+    """Inspect a guest; runs in another process."""
     return _Local(job, Tally(None)).report(guest)
 
 
@@ -252,13 +252,13 @@ def elsewhere(job: Job, guest: Guest) -> Report:
 
 
 def succeeded(guest: Guest, inspection: Inspection, seconds: float) -> Report:
-    """Make the report of a guest that was inspected."""
+    """Return the report of a guest that was inspected."""
     names = names_of(guest)
     return Report(disk=names[0], disks=names, inspection=inspection, seconds=seconds)
 
 
 def failed(guest: Guest, error: Exception, seconds: float) -> Report:
-    """Make the report of a guest that was not: one line that begins with its first disk's name."""
+    """Return the report of a guest that failed: one line that begins with its first disk's name."""
     log.debug("inspecting %r failed", guest, exc_info=error)
     names = names_of(guest)
     failure = Failure(

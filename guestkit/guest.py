@@ -1,9 +1,9 @@
-"""A guest's files, without inspecting and mounting by hand.
+"""Access to a guest's files without inspecting and mounting by hand.
 
     with open_guest("web.qcow2") as g:
         print(g.read_file("/etc/fstab").decode())
 
-Names of files and their content are the guest's: hostile.
+File names and content come from the guest: treat them as hostile.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["Mounted", "guest_path", "list_files", "mount_guest", "open_guest", "
 
 _log = logging.getLogger("guestkit")
 
-#: As much as one message of `pread` carries, in bytes.
+#: The most that one `pread` returns, in bytes.
 _CHUNK = 2 << 20
 
 _KINDS: Mapping[int, FileKind] = {
@@ -63,8 +63,8 @@ def open_guest(
 ) -> Generator[Guestfs, None, None]:
     """Launch an appliance with the disk or disks, and mount the filesystems of the guest's operating system.
 
-    Once the context has ended without an exception, what the block has written is on the disk. The end of the
-    context raises Error if that fails.
+    When the context ends without an exception, everything the block wrote is on the disk. If that fails, the
+    end of the context raises Error.
 
     root, keys: as in `mount_guest`
     readonly, format, backing, protocols, in_use, blocksize, unpack: as in `Guestfs.open_disks`
@@ -101,15 +101,15 @@ def mount_guest(
     keys: Iterable[Key] = (),
     step: Callable[[str], object] | None = None,
 ) -> Mounted:
-    """Mount a guest's filesystems as its operating system would, on a handle that is launched.
+    """Mount a guest's filesystems as its operating system would, on a launched handle.
 
-    What cannot be mounted beside / is told in the result, and by the log. No guest's mountpoint leads out of
-    the guest: one with ".." or with a symlink on its way is not mounted. Raises Error that names what there
-    is to choose from. One call: `call_timeout` is the time for all of it.
+    Filesystems other than / that cannot be mounted are reported in the result and in the log. No mountpoint
+    leads out of the guest: one with ".." or with a symlink in its path is not mounted. If the choice is not
+    clear, raises Error that names the candidates. It is one call: `call_timeout` covers all of it.
 
-    root: the filesystem that becomes /, or a name such as UUID=… that stands for one; only that one is looked
-        at, and what its own fstab names; where no operating system is on it, it is mounted alone. None: that
-        of the only operating system, or the only filesystem
+    root: the filesystem that becomes /, or a name for it such as UUID=…; nothing is examined but that
+        filesystem and those in its fstab. If it holds no operating system, it is mounted alone. None: the
+        root of the only operating system, or the only filesystem
     keys: for encrypted disks
     """
     mounted = Mounted.from_native(g._mount_guest(root, readonly, native_keys(keys), step))
@@ -119,9 +119,9 @@ def mount_guest(
 
 
 def list_files(g: Guestfs, path: str, *, recursive: bool = False) -> list[GuestFile]:
-    """Return what is in a directory, or the file itself; a symlink that is named is followed, in the guest.
+    """Return what is in a directory, or the file itself. If `path` is a symlink, it is followed in the guest.
 
-    recursive: everything below, a directory before what it holds; no symlink is followed there
+    recursive: everything below, each directory before its entries; no symlinks are followed there
     """
     if g.is_dir(path, followsymlinks=True):
         return g.walk(path, **({} if recursive else {"max_depth": 0}))
@@ -129,7 +129,7 @@ def list_files(g: Guestfs, path: str, *, recursive: bool = False) -> list[GuestF
 
 
 def status(g: Guestfs, path: str) -> GuestFile:
-    """Return a file as lstat sees it; Error with ENOENT if there is none."""
+    """Return a file as lstat sees it; raise Error with ENOENT if there is none."""
     seen = g.lstatns(path)
     kind = _KINDS.get(stat.S_IFMT(seen["st_mode"]), "?")
     return GuestFile(
@@ -145,9 +145,9 @@ def status(g: Guestfs, path: str) -> GuestFile:
 
 
 def read_chunks(g: Guestfs, path: str) -> Generator[bytes, None, None]:
-    """Yield the content of a regular file of any size; a symlink is followed, in the guest.
+    """Yield the content of a regular file of any size; a symlink is followed in the guest.
 
-    Raises Error for what is none: a FIFO or a device could hang the appliance.
+    Raises Error for anything but a regular file: a FIFO or a device could hang the appliance.
     """
     if not g.is_file(path, followsymlinks=True):
         there = g.exists(path)
@@ -160,7 +160,7 @@ def read_chunks(g: Guestfs, path: str) -> Generator[bytes, None, None]:
 
 
 def guest_path(path: str) -> str:
-    """Return the path of the guest without `.`, `..` and doubled slashes. ValueError: it is not absolute."""
+    """Return the guest path without `.`, `..` and double slashes. Raise ValueError if it is not absolute."""
     if not path.startswith("/"):
         raise ValueError(f"a path in the guest begins with /: {path!r}")
     return posixpath.normpath("/" + path.lstrip("/"))

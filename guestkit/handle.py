@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 Accel = Literal["auto", "kvm", "tcg"]
 Tuning = Literal["auto", "none"]
 
-#: What a handle is made with, for C++: environment, accel, whether tuning is automatic, appliance, the least
-#: level that the log takes, and the limits in seconds: launch, call, close, admission, cancel_grace, queue.
+#: The options of a handle, as C++ takes them: environment, accel, whether tuning is automatic, appliance, the
+#: log's level, and the limits in seconds: launch, call, close, admission, cancel_grace, queue.
 NativeHandleOptions = tuple[bool, str, bool, bytes, int, float | None, float, float, float, float, float]
 
 _log = logging.getLogger("guestkit")
@@ -49,11 +49,11 @@ class Guestfs(_native.Handle):
 
     The methods have libguestfs' own names, so guestfs(3) is their manual. They take str, bytes and
     os.PathLike for text, raise `guestkit.Error`, and release the GIL while they run. Any thread may call at
-    any time; the calls on one handle run one after the other. After a fork the handle is the parent's.
+    any time; the calls on one handle run one after the other. After a fork the handle belongs to the parent.
 
-    The logger "guestkit" tells of launches at INFO. A handle that is made while its level is DEBUG tells of
-    closes, of every call (libguestfs' trace) and of what the appliance writes, with secrets replaced by ***;
-    after `set_verbose(True)` also of what libguestfs does.
+    The logger "guestkit" reports launches at INFO. If its level is DEBUG when the handle is created, it also
+    reports closes, every call (libguestfs' trace) and the appliance's output, with secrets replaced by ***.
+    After `set_verbose(True)` it also gets libguestfs' debug messages.
     """
 
     def __init__(
@@ -74,24 +74,24 @@ class Guestfs(_native.Handle):
         """Create a handle.
 
         environment: take LIBGUESTFS_* and TMPDIR from the environment
-        close_on_exit: close the handle when the interpreter ends, if it is still open and idle
-        accel: who runs the appliance's processor: "kvm" (or the launch fails), "tcg" (emulation: works
+        close_on_exit: close the handle when the interpreter exits, if it is still open and idle
+        accel: how the appliance's processor runs: "kvm" (or the launch fails), "tcg" (emulation: works
             everywhere, several times slower), "auto" (KVM where it works, else TCG, with a line in the log)
-        tuning: "auto": an emulated appliance gets kernel arguments that make it faster; "none": it does not
-        appliance: "auto": the fastest that `guestkit appliance build` has made, while it fits what is
-            installed, unless you set a search path or a hypervisor; "inspection": as "auto", for inspection
-            alone, since augeas then knows the files that `inspect_os` reads and no others; "system":
+        tuning: "auto": pass an emulated appliance kernel arguments that make it faster; "none": do not
+        appliance: "auto": the fastest one that `guestkit appliance build` has made, as long as it matches
+            what is installed and you set neither a search path nor a hypervisor; "inspection": like "auto",
+            but for inspection only: augeas then parses only the files that `inspect_os` reads; "system":
             libguestfs' own; or the directory of a fixed appliance
 
         Limits in seconds; a call that takes longer is stopped and raises CallTimeout:
         launch_timeout: for `launch`; None: 60 with KVM, 300 where the processor is emulated
-        call_timeout: for every other call, from when it starts to run; None: without limit
-        close_timeout: for `close`; then the hypervisor is killed. None: without limit
-        admission_timeout: how long `launch` may wait for memory that this process' other appliances use,
-            before its own time begins
-        cancel_grace: how long a call that is to end may go on before the hypervisor is killed
-        queue_timeout: how long a call may wait for its turn, while other threads' calls on the handle run;
-            then it never runs. None: without limit
+        call_timeout: for every other call, from when it starts to run; None: no limit
+        close_timeout: for `close`; then the hypervisor is killed. None: no limit
+        admission_timeout: how long `launch` may wait for memory that this process' other appliances use;
+            launch_timeout starts only after that
+        cancel_grace: how long a call may go on after a cancel or timeout before the hypervisor is killed
+        queue_timeout: how long a call may wait for its turn while other threads' calls on the handle run;
+            after that it does not run at all. None: no limit
         """
         if not isinstance(environment, bool):
             raise TypeError(
@@ -138,34 +138,34 @@ class Guestfs(_native.Handle):
         refuse_to_pickle(self)
 
     def close(self) -> None:
-        """End the appliance and free the handle.
+        """Shut the appliance down and free the handle.
 
-        Waits for calls that other threads have in it; later calls raise HandleClosed. Closing twice is
-        harmless. Errors of the guest's last writes are not told here: call `shutdown` first where they
-        matter. guestfs_close(3).
+        Waits for calls that other threads have made on it; later calls raise HandleClosed. Closing twice is
+        harmless. Errors in the guest's last writes are not reported here: if they matter, call `shutdown`
+        first. guestfs_close(3).
         """
         super().close()
 
     def cancel(self) -> None:
-        """End the call that another thread has running on the handle, if there is one; return at once.
+        """Cancel the call that another thread is running on the handle, if any; return at once.
 
-        A transfer stops and the handle goes on working, as after `user_cancel`, but no cancel is lost. What
-        has not stopped after `cancel_grace` is ended by killing the hypervisor; a launch is at once. The call
-        raises Error with errno EINTR, or ApplianceKilled, which every later call then raises too.
+        A transfer stops and the handle stays usable, as after `user_cancel`, but no cancel is lost. If a call
+        has not stopped after `cancel_grace`, the hypervisor is killed; for a launch, it is killed at once.
+        The call raises Error with errno EINTR, or ApplianceKilled, which every later call then raises too.
         """
         super().cancel()
 
     def terminate(self) -> None:
-        """Kill what runs for the handle: its hypervisor, or what it starts before.
+        """Kill the handle's hypervisor, or the programs that a launch runs before it.
 
-        For any thread and for signal handlers: waits for nothing, not even for a call that is running, which
-        raises ApplianceKilled as does every later one but `close`. What a guest has not written to its disks
-        yet is lost.
+        Safe in any thread and in signal handlers: it waits for nothing, not even for a running call. That
+        call raises ApplianceKilled, and so does every later one except `close`. Whatever the guest has not
+        yet written to its disks is lost.
         """
         super().terminate()
 
     def is_open(self) -> bool:
-        """Tell whether the handle can still be used."""
+        """Return whether the handle can still be used."""
         return super().is_open()
 
     def open_disk(
@@ -181,28 +181,29 @@ class Guestfs(_native.Handle):
         blocksize: int | None = None,
         unpack: UnpackLimits | None = UNPACK,
     ) -> ImageInfo:
-        """Add a disk that somebody else has written, before `launch`; tell what it is.
+        """Add an untrusted disk, before `launch`; return what it is.
 
-        guestkit reads the headers itself, and QEMU opens nothing but what is permitted here. A disk that is
-        read only is held by descriptor: it is the checked one that is opened, whatever becomes of its name,
-        and what the guest does to it is forgotten. The rest of the risk is told in SECURITY.md. Raises Error
-        that says what was refused, and what would permit it.
+        guestkit reads the headers itself, and QEMU opens only what is permitted here. A read-only disk is
+        held by its descriptor, so the file that was checked is the file that is opened, even if its name
+        changes meanwhile; the guest's writes to it are discarded. SECURITY.md describes the remaining risk.
+        Raises Error that says what was refused, and what would permit it.
 
-        readonly: False: the guest's changes go to the disk; then the format is to be stated
-        format: QEMU's name: "raw", "qcow2", …; None: by what the file begins with, which a guest can choose.
-            To be stated for an image that names other files too
-        backing: what becomes of an image that names other files, such as a backing file: "refuse" it;
-            open those that really lie `under(directory)`; "allow" it, for images that nobody else made
+        readonly: False: the guest's changes go to the disk; you must then state the format
+        format: QEMU's name: "raw", "qcow2", …; None: detect it from the start of the file, which a guest can
+            forge. You must also state it for an image that names other files
+        backing: how to treat an image that names other files, such as a backing file: "refuse" it;
+            open only files that really lie `under(directory)`; "allow" it, for images you made yourself
         protocols: how the disk may be reached: "file", and "nbd" for nbd://HOST:PORT/EXPORT and
             nbd+unix:///EXPORT?socket=PATH
         snapshot: a snapshot inside a qcow2 image, by name or id; it is copied into a private file
-        in_use: what becomes of a disk to which another program writes, as QEMU's locks tell: "allow": it is
-            read as it is at that moment, which the log tells; "refuse": it is not opened, and no QEMU can
-            begin to write to it while it is open here. To write to a disk in use is refused always
-        blocksize: of the disk's sectors, in bytes: 512 or 4096; None: by its partition table, else 512
-        unpack: how much a .gz, .xz, .zst, .bz2 or OVA may become; it is unpacked into a private file, where
-            readonly and no format is stated. None: it is refused; so is an OVA of several disks, for which
-            there is `open_disks`
+        in_use: how to treat a disk that another program is writing to, according to QEMU's locks: "allow":
+            read it as it is at that moment, with a line in the log; "refuse": do not open it, and keep any
+            QEMU from starting to write to it while it is open here. Writing to a disk in use is always
+            refused
+        blocksize: the disk's sector size in bytes: 512 or 4096; None: from its partition table, else 512
+        unpack: limits for unpacking a .gz, .xz, .zst, .bz2 or OVA into a private file, which is done if the
+            disk is opened read-only and without a format. None: refuse packed disks. An OVA of several disks
+            is always refused here: use `open_disks`
         """
         options = OpenDiskOptions(
             readonly=readonly,
@@ -228,10 +229,10 @@ class Guestfs(_native.Handle):
         blocksize: int | None = None,
         unpack: UnpackLimits | None = UNPACK,
     ) -> list[ImageInfo]:
-        """Add all disks of a guest, before `launch`: a disk, a sequence of them, an OVA of several.
+        """Add all disks of a guest, before `launch`: a disk, a sequence of disks, or an OVA with several.
 
-        Returns what they are, in the order in which they were added: the guest's own, where an OVA tells it.
-        The arguments are those of `open_disk`.
+        Returns what they are, in the order in which they were added. For an OVA that is the guest's own
+        order, if the OVA states it. The arguments are those of `open_disk`.
         """
         options = OpenDiskOptions(
             readonly=readonly,
@@ -245,7 +246,7 @@ class Guestfs(_native.Handle):
         return images.add_disks(self, path_list(disks), options)
 
     def launch_info(self) -> LaunchInfo | None:
-        """Tell how the last launch that succeeded went; None before the first."""
+        """Return how the last successful launch went; None before the first."""
         last = super().last_launch()
         return None if last is None else LaunchInfo(**last)
 
@@ -258,17 +259,17 @@ class Guestfs(_native.Handle):
         verify: bool = False,
         step: Callable[[str], object] | None = None,
     ) -> Inspection:
-        """Tell what is on the disks of the handle, which is launched.
+        """Return what is on the disks of the handle, which must be launched.
 
-        Whatever is mounted is unmounted, before and afterwards; nothing is written. One call: `call_timeout`
-        is the time for all of it, of which each part has its share; without it, no part has a limit. The
-        arguments are those of `guestkit.inspect`.
+        Unmounts everything before and afterwards; writes nothing. It is one call: `call_timeout` covers all
+        of it, and each part gets its share. Without a `call_timeout` no part has a limit. The arguments are
+        those of `guestkit.inspect`.
         """
         options = InspectOptions(parts=parts, keys=keys, mode=mode, verify=verify, step=step)
         return self._inspect_disks((), options)
 
     def _inspect_disks(self, disks: Sequence[StrOrBytesPath], options: InspectOptions) -> Inspection:
-        """Add the disks, launch, inspect; without disks the handle is launched."""
+        """Add the disks, launch and inspect; without disks, inspect the handle that is already launched."""
         native = options.native()
         begun = time.monotonic()
         with (
@@ -284,14 +285,14 @@ class Guestfs(_native.Handle):
     def read_small(self, path: StrOrBytesPath, *, limit: int = SMALL_FILE) -> bytes:
         """Return the content of a small file, much faster than `read_file`.
 
-        Raises Error for what is no regular file (EINVAL) or larger than the limit, in bytes (EFBIG).
+        Raises Error if it is not a regular file (EINVAL) or is larger than the limit, in bytes (EFBIG).
         """
         return super()._read_small(path, limit)
 
     def read_files(
         self, paths: Iterable[StrOrBytesPath], *, limit: int = SMALL_FILE
     ) -> dict[str, bytes | Error]:
-        """Return the contents of small files by path, an Error for one that cannot be had."""
+        """Return the contents of small files by path, or an Error for each one that cannot be read."""
         found = super()._read_files(paths, limit)
         return {
             path: content if isinstance(content, bytes) else Error("read_small", *content)
@@ -303,10 +304,10 @@ class Guestfs(_native.Handle):
     ) -> list[GuestFile]:
         """Return every file below a directory, without following symlinks.
 
-        A directory stands before what it holds.
+        A directory comes before its entries.
 
-        max_depth: of directories below the one to begin with; 0: its entries alone
-        max_entries: more is an Error with EFBIG
+        max_depth: levels of directories below the first one; 0: only its own entries
+        max_entries: more raise Error with EFBIG
         """
         return [GuestFile(**file) for file in super()._walk(directory, max_depth, max_entries)]
 
@@ -319,21 +320,21 @@ class Guestfs(_native.Handle):
         max_entries: int = 1_000_000,
         progress: Callable[[str, int], object] | None = None,
     ) -> Extracted:
-        """Copy a file or a tree of the guest into a directory of the host, under its own name.
+        """Copy a file or a tree from the guest into a directory on the host, under its own name.
 
         Nothing is written outside that directory, whatever the guest's names and symlinks are: symlinks that
-        point outside are skipped, as are devices, FIFOs and sockets; files lose their set-id bits. What is
-        there already is an Error with EEXIST, more than max_bytes or max_entries one with EFBIG.
+        point outside are skipped, and so are devices, FIFOs and sockets; files lose their set-id bits. Raises
+        Error with EEXIST if the target exists, and with EFBIG beyond max_bytes or max_entries.
 
-        progress: called now and then with the file and the bytes that are there in all, on the calling thread
+        progress: called now and then, on the calling thread, with the file and the bytes copied so far
         """
         return Extracted.from_native(super()._extract(path, host_directory, max_bytes, max_entries, progress))
 
     def set_event_callback(self, callback: EventCallback, events: Event | int = Event.ALL) -> int:
-        """Have callback run at each of these events; return the number of the registration.
+        """Run the callback at each of these events; return the registration number.
 
-        Does not wait for a call that is running on the handle. A callback that refers to the handle keeps it
-        alive until it is closed. guestfs_set_event_callback(3).
+        Does not wait for a running call. A callback that refers to the handle keeps the handle alive until it
+        is closed. guestfs_set_event_callback(3).
         """
         if not callable(callback):
             raise TypeError(
@@ -346,7 +347,7 @@ class Guestfs(_native.Handle):
         return super().add_event_callback(deliver, operator.index(events))
 
     def delete_event_callback(self, number: int) -> None:
-        """End the registration of that number; wait for its callback if another thread is in it.
+        """Remove the callback with that registration number; wait for it if another thread is running it.
 
         guestfs_delete_event_callback(3).
         """
@@ -354,9 +355,9 @@ class Guestfs(_native.Handle):
 
 
 def set_appliance_limit(count: int | None) -> None:
-    """Let this process run at most so many appliances at once, also where memory allows more.
+    """Limit how many appliances this process runs at once, even if memory allows more.
 
-    Later launches wait. None: as many as there is memory for.
+    Further launches wait. None: as many as fit into memory.
     """
     if count is not None and (isinstance(count, bool) or not isinstance(count, int)):
         raise TypeError(f"set_appliance_limit() takes a number or None, not {type(count).__name__}")
@@ -366,7 +367,7 @@ def set_appliance_limit(count: int | None) -> None:
 
 
 def refuse_to_pickle(handle: object) -> NoReturn:
-    """A copy would be a second owner of the same appliance."""
+    """Raise TypeError: a copy would be a second owner of the same appliance."""
     raise TypeError(
         f"a {type(handle).__name__} handle cannot be copied or pickled: its appliance belongs to this"
         " process; hand the other process the disk's path and let it open a handle of its own"
@@ -390,7 +391,7 @@ _open_handles: weakref.WeakSet[Guestfs] = weakref.WeakSet()
 
 
 def _quieten_daemon_threads() -> None:
-    """What a daemon thread's call raises because the program ends is no failure of the program."""
+    """Hide what the calls of daemon threads raise because the program exits: it is not a failure."""
     hook = threading.excepthook
 
     def shown(failed: threading.ExceptHookArgs) -> None:
@@ -400,27 +401,27 @@ def _quieten_daemon_threads() -> None:
     threading.excepthook = shown
 
 
-#: How long the end of the process waits for a daemon thread's call whose hypervisor was killed, in seconds.
+#: How long the exiting process waits for a daemon thread's call once its hypervisor is killed, in seconds.
 _CALL_ENDS = 2.0
 
 
 @atexit.register
 def _close_open_handles() -> None:
-    """libguestfs' own exit handler would run callbacks into an interpreter that is gone."""
-    with contextlib.ExitStack() as ends:  # one that fails costs no other its end
+    """Close here, because libguestfs' own exit handler would call into an interpreter that is gone."""
+    with contextlib.ExitStack() as ends:  # if one close fails, the others still run
         for handle in list(_open_handles):
             ends.callback(_end, handle)
 
 
 def _end(handle: Guestfs) -> None:
-    if not handle.is_open():  # closed already, which a subclass' close() may refuse to do again
+    if not handle.is_open():  # a subclass' close() may refuse to close twice
         return
     if not handle.is_idle():
         _quieten_daemon_threads()
-        handle.terminate()  # a daemon thread ends where it stands; its hypervisor would go on
+        handle.terminate()  # a daemon thread dies with the process, but its hypervisor would live on
         deadline = time.monotonic() + _CALL_ENDS
         while not handle.is_idle() and time.monotonic() < deadline:
             time.sleep(0.005)
-    if handle.is_idle():  # else the next process sweeps what is left
-        with contextlib.suppress(HandleClosed):  # by another thread, this moment
+    if handle.is_idle():  # else the next process cleans up
+        with contextlib.suppress(HandleClosed):  # another thread has just closed it
             handle.close()

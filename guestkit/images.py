@@ -1,9 +1,9 @@
-"""Disk images, known before anybody opens them.
+"""Disk images, examined before QEMU opens them.
 
     info = probe("disk.qcow2")
     print(info.format, info.virtual_size, info.references)
 
-guestkit reads the headers itself: QEMU would guess the format and follow whatever other files the image
+guestkit reads the headers itself, because QEMU would guess the format and open any other file that the image
 names.
 """
 
@@ -48,14 +48,14 @@ __all__ = [
 
 
 def probe(path: StrOrBytesPath, format: str | None = None) -> ImageInfo:
-    """Read what the disk image is, and everything outside the file that it refers to.
+    """Find out what the disk image is, and everything outside the file that it refers to.
 
     Reads the header and, of a qcow2, at most some 100 MB of tables; opens no other file and starts nothing.
-    Regular files and block devices only: a FIFO cannot make it hang. Raises Error that says what is wrong
-    with the image, and at which offset.
+    Takes only regular files and block devices, so a FIFO cannot make it hang. Raises Error that says what is
+    wrong with the image, and at which offset.
 
-    format: QEMU's name; None: by what the file begins with. A guest can make its raw disk look like any other
-        format: state "raw" where you know it
+    format: QEMU's name; None: detect it from the start of the file. A guest can make its raw disk look like
+        any other format, so state "raw" if you know that it is
     """
     return ImageInfo.from_native(_native.probe(path, format))
 
@@ -68,12 +68,12 @@ class Under:
 
 
 def under(directory: StrOrBytesPath) -> Under:
-    """Permit what really lies beneath the directory: `open_disk(…, backing=under("/images"))`."""
-    os.fspath(directory)  # TypeError for what is none
+    """Permit files that really lie beneath the directory: `open_disk(…, backing=under("/images"))`."""
+    os.fspath(directory)  # raises TypeError if it is not a path
     return Under(directory)
 
 
-#: What becomes of an image that names other files of the host: backing files, data files, extents.
+#: How to treat an image that names other files on the host: backing files, data files, extents.
 Backing = Literal["refuse", "allow"] | Under
 
 
@@ -88,11 +88,11 @@ def policy_of(op: str, backing: Backing) -> tuple[str, StrOrBytesPath | None]:
     return backing, None
 
 
-#: What becomes of a disk to which another program writes, such as that of a guest that runs.
+#: How to treat a disk that another program is writing to, such as that of a running guest.
 InUse = Literal["allow", "refuse"]
 
-#: `OpenDiskOptions` for C++: readonly, format, the rule of backing and its directory, protocols, snapshot,
-#: whether to refuse a disk in use, blocksize.
+#: `OpenDiskOptions` as C++ takes them: readonly, format, the backing rule and its directory, protocols,
+#: snapshot, whether to refuse a disk in use, blocksize.
 NativeOpenDiskOptions = tuple[
     bool,
     "StrOrBytesPath | None",
@@ -107,7 +107,7 @@ NativeOpenDiskOptions = tuple[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenDiskOptions:
-    """How disks are opened: as `Guestfs.open_disk` says, on the way from whoever is asked to open one."""
+    """How to open disks: the arguments of `Guestfs.open_disk`, bundled so that callers can pass them on."""
 
     readonly: bool = True
     format: StrOrBytesPath | None = None
@@ -119,7 +119,7 @@ class OpenDiskOptions:
     unpack: UnpackLimits | None = UNPACK
 
     def native(self, op: str) -> NativeOpenDiskOptions:
-        """Return it for C++; for nonsense raise ValueError or TypeError, which names the argument of op."""
+        """Return the options as C++ takes them; ValueError or TypeError names a wrong argument of op."""
         if not isinstance(self.readonly, bool):
             raise TypeError(f"{op}() argument 'readonly' must be bool, not {type(self.readonly).__name__}")
         if self.in_use not in ("allow", "refuse"):
@@ -141,7 +141,7 @@ class OpenDiskOptions:
         )
 
     def finds_packed(self, path: StrOrBytesPath) -> bool:
-        """Tell whether what is opened is in the file, and not the file itself."""
+        """Return whether the file is packed and its content, not the file itself, is to be opened."""
         if self.unpack is None or not self.readonly or self.format is not None or self.snapshot is not None:
             return False
         if "file" in self.protocols and packed_by(path):
@@ -154,11 +154,11 @@ class OpenDiskOptions:
 
 @dataclass(frozen=True, slots=True)
 class PlainDisk:
-    """A disk as it is opened: a file that was given, or a private one with what was packed.
+    """A disk ready to be opened: the file that was given, or a private one with its unpacked content.
 
     Attributes:
-        path: for this process
-        name: for messages; "": the path tells
+        path: valid in this process
+        name: for messages; "": use the path
     """
 
     path: StrOrBytesPath
@@ -166,7 +166,7 @@ class PlainDisk:
 
     @contextmanager
     def named(self) -> Iterator[None]:
-        """Have what is raised name the disk: nobody knows a private file."""
+        """Make errors name the disk that was given: the path of a private file would tell a user nothing."""
         try:
             yield
         except Error as error:
@@ -187,9 +187,9 @@ def plain_disks(
     *,
     one: bool = False,
 ) -> Iterator[Sequence[PlainDisk]]:
-    """Unpack what is packed; yield the disks of the guest. The private files end with the context.
+    """Unpack what is packed; yield the disks of the guest. The private files last as long as the context.
 
-    op: what raises Error
+    op: the operation that errors name
     folder, beat, one: as in `unpacked`
     """
     with ExitStack() as stack:
@@ -198,7 +198,7 @@ def plain_disks(
             if options.unpack is None or not options.finds_packed(path):
                 disks.append(PlainDisk(path))
                 continue
-            from guestkit._unpacking import unpacked  # which others need not load
+            from guestkit._unpacking import unpacked  # only packed disks pay for this import
 
             name = os.fsdecode(path)
             try:
@@ -206,7 +206,7 @@ def plain_disks(
                     unpacked(path, packed_by, folder, options.unpack, beat, op=op, one=one)
                 )
             except Error as error:
-                if type(error) is not Error:  # the call was ended, whatever it was busy with
+                if type(error) is not Error:  # the call was ended: that is no fault of this disk
                     raise
                 raise Error(error.op, f"{name}: {error.message}", error.errno) from error
             except OSError as error:
@@ -224,9 +224,9 @@ def disks_for(
     step: Callable[[str], object] | None = None,
     one: bool = False,
 ) -> Iterator[Sequence[PlainDisk]]:
-    """Yield the disks as the handle can open them. Unpacking them is a call of the handle: it has its limits.
+    """Yield the disks in a form that the handle can open. Unpacking counts as a call: its limits apply.
 
-    step: told when something is unpacked
+    step: called when unpacking starts
     """
     if not (packed := [path for path in paths if options.finds_packed(path)]):
         yield [PlainDisk(path) for path in paths]
@@ -257,7 +257,7 @@ def add_disks(
     step: Callable[[str], object] | None = None,
     one: bool = False,
 ) -> list[ImageInfo]:
-    """Do what `Guestfs.open_disks` says; one: what `Guestfs.open_disk` does."""
+    """Implement `Guestfs.open_disks`, or, if `one` is set, `Guestfs.open_disk`."""
     if not isinstance(options.protocols, (str, bytes)):
         options = replace(options, protocols=tuple(options.protocols))
     native = options.native("open_disk")
@@ -271,9 +271,9 @@ def add_disks(
 
 
 def packed_by(path: StrOrBytesPath) -> str:
-    """Return what made a file that is packed, one of PACKED; "" for a disk, or for what is none."""
+    """Return how the file is packed: one of PACKED, or "" for a disk or anything else."""
     try:
-        content = probe(path, "raw").content  # does not read the tables of a large disk
+        content = probe(path, "raw").content  # as raw, so that the tables of a large disk are not read
         return content if content in PACKED and probe(path).format == "raw" else ""
     except Error:
         return ""

@@ -1,6 +1,6 @@
 """What is on a guest's disks, as values: `guestkit.inspect` and `Guestfs.inspect` return an `Inspection`.
 
-Every text in it is the guest's: hostile.
+Every string in it comes from the guest: treat it as hostile.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ Mode = Literal["auto", "libguestfs"]
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key for encrypted disks. Its repr, the logs and all errors are without the secret.
+    """A key for encrypted disks. Its repr, the logs and all errors leave the secret out.
 
     Attributes:
         passphrase: the key itself
-        file: the file on this host that begins with it, up to the first line break
-        device: what it is for: the appliance's name, such as "/dev/sda2", or a UUID; "": all are tried
+        file: a file on this host whose first line is the key
+        device: the device it opens: its name in the appliance, such as "/dev/sda2", or a UUID; "": try all
     """
 
     passphrase: str | bytes | None = field(default=None, repr=False)
@@ -101,7 +101,8 @@ class Key:
         return os.fsencode(self.device), secret, False
 
 
-#: `InspectOptions` for C++: parts, whether guestkit's own rules may be used, verify, keys, step, opening.
+#: `InspectOptions` as C++ takes them: parts, whether guestkit's own rules may be used, verify, keys, step,
+#: opening.
 NativeOptions = tuple[
     int,
     bool,
@@ -114,7 +115,7 @@ NativeOptions = tuple[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectOptions:
-    """What to find out, with which keys, and how the disks are opened: as `guestkit.inspect` says."""
+    """What to find out, with which keys, and how to open the disks: the arguments of `guestkit.inspect`."""
 
     parts: Collection[Part] = DEFAULT_PARTS
     keys: Iterable[Key] = ()
@@ -124,7 +125,7 @@ class InspectOptions:
     opening: OpenDiskOptions = field(default_factory=OpenDiskOptions)
 
     def native(self) -> NativeOptions:
-        """Return it for C++; for nonsense raise ValueError or TypeError, which names the argument."""
+        """Return the options as C++ takes them; ValueError or TypeError names a wrong argument."""
         return (
             _parts_number(self.parts),
             _is_automatic(self.mode),
@@ -140,15 +141,15 @@ class Inspection(values.Inspection):
     __doc__ = values.Inspection.__doc__
 
     def to_xml(self) -> str:
-        """Return the operating systems as virt-inspector(1) writes them, with what was gathered."""
-        from guestkit._virt_inspector import to_xml  # parsers of XML cost every other program their import
+        """Return the operating systems as XML in the format of virt-inspector(1)."""
+        from guestkit._virt_inspector import to_xml  # most programs need no XML: save them the import
 
         return to_xml(self)
 
 
 def json_schema() -> Mapping[str, Any]:
     """Return the JSON schema of `Inspection.to_dict`."""
-    import json  # whoever asks for no schema need not load these
+    import json  # most programs need no schema: save them these imports
     from importlib import resources
 
     text = (
@@ -159,7 +160,7 @@ def json_schema() -> Mapping[str, Any]:
 
 
 def _parts_number(parts: Iterable[str]) -> int:
-    """Return the parts as the bindings take them. ValueError for an unknown part."""
+    """Return the parts as the bindings take them. Raise ValueError for an unknown part."""
     if isinstance(parts, (str, bytes)):
         raise TypeError(f"inspect() argument 'parts' must be a collection of names, not {parts!r}")
     order = get_args(Part)
@@ -177,7 +178,7 @@ def native_keys(keys: Iterable[Key]) -> tuple[tuple[bytes, bytes, bool], ...]:
 
 
 def _is_automatic(mode: str) -> bool:
-    """Tell whether guestkit's own rules may be used."""
+    """Return whether guestkit's own rules may be used."""
     if mode not in get_args(Mode):
         raise ValueError(f'inspect() argument \'mode\' must be "auto" or "libguestfs", not {mode!r}')
     return mode == "auto"

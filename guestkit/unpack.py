@@ -1,6 +1,6 @@
 """How compressed disks and archives of them (OVA) are unpacked.
 
-guestkit._unpacking does it. Only a disk that is packed has it loaded, with readers of XML and archives.
+The work is done by guestkit._unpacking. It needs readers for XML and archives, so only packed disks load it.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
 
-#: What `probe` calls the content of a file that can be unpacked.
+#: The values of `ImageInfo.content` that can be unpacked.
 PACKED = ("gzip", "xz", "zstd", "bzip2", "tar")
 
 
 @dataclass(frozen=True, slots=True)
 class UnpackLimits:
-    """How a packed disk is unpacked.
+    """Limits for unpacking a disk, and which disk of an archive to take.
 
     Attributes:
-        size: how large it may become, in bytes; all disks of an archive together
-        seconds: how long that may take
-        member: the name of the one file of an archive that is wanted; None: all disks of its guest
+        size: how large the result may become, in bytes; for an archive, all its disks together
+        seconds: how long unpacking may take
+        member: the name of the one file to take from an archive; None: all disks of its guest
     """
 
     size: int = 256 << 30
