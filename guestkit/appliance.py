@@ -1,9 +1,9 @@
 """The fast appliances: built from the installed libguestfs, kept in a private cache, quick to launch.
 
-The lean one is a *fixed appliance*, which libguestfs documents (libguestfs-make-fixed-appliance(1)). The warm
-one is a snapshot of it and lies in its directory. A handle takes the best by itself, or the one that it is
-told: ``Guestfs(appliance=build().directory)``. Beside an appliance's files lies a manifest: what it was made
-from and how long each file is. An appliance whose manifest does not fit any more is not used.
+The lean appliance is a *fixed appliance* as documented by libguestfs (libguestfs-make-fixed-appliance(1)).
+The warm one is a snapshot of it and lies in its directory. A handle picks the best one, or uses the one you
+name: ``Guestfs(appliance=build().directory)``. A manifest beside an appliance's files records what it was
+built from and the size of each file. An appliance that no longer matches its manifest is not used.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ SYSTEM_CACHE = Path(_native.system_appliance_cache())
 FORMAT = "guestkit-appliance 1"
 FILES = ("kernel", "initrd", "root", "README.fixed")
 
-#: supermin copies installed packages: it, too, builds anew when one of these has changed.
+#: supermin copies files from installed packages, so the appliance is rebuilt when one of these changes.
 PACKAGE_DATABASES = tuple(
     map(Path, ("/var/lib/dpkg/status", "/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite"))
 )
 
-#: What mounting the root disk and talking to the host needs; udev and modprobe load the rest from the root.
+#: The modules for mounting the root disk and talking to the host; udev and modprobe load the rest from there.
 MODULES = (
     "crc", "scsi_common", "scsi_mod", "sd_mod", "virtio_ring", "virtio.", "virtio_blk", "virtio_console",
     "virtio_pci", "virtio_scsi", "virtio-rng", "ext2", "ext4", "jbd2", "mbcache", "t10",
@@ -65,7 +65,7 @@ _log = logging.getLogger("guestkit")
 
 
 class ApplianceError(Exception):
-    """An appliance cannot be built or must not be used; the text says why and what mends it."""
+    """An appliance cannot be built or must not be used; the text says why and how to fix it."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +73,16 @@ class Appliance:
     """A built appliance."""
 
     directory: Path
-    """For `Guestfs.set_path`."""
+    """For `Guestfs(appliance=…)` or `Guestfs.set_path`."""
     fault: str
-    """Why it is not used; empty if it is good."""
+    """Why it cannot be used; empty if it is good."""
 
 
 def cache_directory() -> Path:
-    """Where this user's appliances are kept, and built.
+    """Return the directory where this user's appliances are built and kept.
 
-    $GUESTKIT_CACHEDIR, else guestkit/appliance in $XDG_CACHE_HOME or in .cache of the home directory. Raise
-    ApplianceError where there is no such place.
+    That is $GUESTKIT_CACHEDIR, else guestkit/appliance in $XDG_CACHE_HOME or in ~/.cache. Raises
+    ApplianceError if there is no such directory.
     """
     if not (place := _native.cache_directory()):
         raise ApplianceError(
@@ -93,28 +93,28 @@ def cache_directory() -> Path:
 
 
 def search_path() -> list[Path]:
-    """Where a launch looks for appliances, the first place first.
+    """Return the directories where a launch looks for appliances, in order.
 
-    $GUESTKIT_CACHEDIR alone if it is set; else the user's place, then `SYSTEM_CACHE`.
+    Only $GUESTKIT_CACHEDIR if it is set; otherwise the user's cache, then `SYSTEM_CACHE`.
     """
     return [Path(place) for place in _native.appliance_caches()]
 
 
 def build(*, force: bool = False, warm: bool = True, system: bool = False) -> Appliance:
-    """Build the best appliance for what is installed now, unless it is there; takes some seconds.
+    """Build the best appliance for what is installed now, unless it exists; takes some seconds.
 
-    That is a warm one where appliances are emulated and its snapshot works, else a lean one and a warning in
-    the log. warm=False is content with a lean one. A warm one is renewed when it is a day old.
+    That is a warm one if appliances are emulated and the snapshot works, otherwise a lean one, with a warning
+    in the log. With warm=False it is always a lean one. A warm one is renewed when it is a day old.
 
-    system=True builds for all users of the host, in `SYSTEM_CACHE`, which takes root. So does a
-    $GUESTKIT_CACHEDIR of root that others can read.
+    system=True builds for all users of the host, in `SYSTEM_CACHE`, and needs root. A $GUESTKIT_CACHEDIR that
+    belongs to root and is readable by others serves them in the same way.
 
-    Any number of processes may do so at once: one builds, the others wait for it and take the result.
-    Appliances for what was installed before are removed.
+    Any number of processes may call this at once: one builds, the others wait and take its result. Appliances
+    built for an earlier state of the host are removed.
     """
     cache = _writable(SYSTEM_CACHE, 0o755) if system else _writable(cache_directory(), 0o700)
     with _locked(cache) as lock:
-        for left in (*cache.glob("new-*"), *cache.glob("lean-*/new-*")):  # by a build that was killed
+        for left in (*cache.glob("new-*"), *cache.glob("lean-*/new-*")):  # leftovers of a killed build
             shutil.rmtree(left, ignore_errors=True)
         inputs = _inputs()
         target = cache / _key(inputs)
@@ -129,10 +129,10 @@ def build(*, force: bool = False, warm: bool = True, system: bool = False) -> Ap
 
 
 def appliances() -> list[Appliance]:
-    """Tell all that is where a launch looks, good or not, in that order."""
+    """Return every appliance that a launch would find, good or not, in search order."""
     found: list[Path] = []
     for cache in search_path():
-        with suppress(PermissionError):  # another user's: a launch sees nothing there either
+        with suppress(PermissionError):  # another user's cache: a launch cannot use it either
             for lean in _lean_ones(cache):
                 found.append(lean)
                 with suppress(PermissionError):
@@ -145,7 +145,7 @@ def _lean_ones(cache: Path) -> list[Path]:
 
 
 def _within(directory: Path, prefix: str) -> list[Path]:
-    """What lies there under such a name; raises PermissionError, which `Path.glob` may or may not tell."""
+    """Return the entries with that prefix. Raises PermissionError, which `Path.glob` may swallow."""
     try:
         names = os.listdir(directory)
     except (FileNotFoundError, NotADirectoryError):
@@ -156,7 +156,7 @@ def _within(directory: Path, prefix: str) -> list[Path]:
 def remove(*, system: bool = False) -> None:
     """Remove every appliance from the user's cache, or from the system's.
 
-    Running guests keep theirs open.
+    Running appliances are not affected: they keep their files open.
     """
     cache = SYSTEM_CACHE if system else cache_directory()
     try:
@@ -170,7 +170,7 @@ def remove(*, system: bool = False) -> None:
 
 
 def check(directory: Path) -> str:
-    """Tell why an appliance must not be used, or nothing if it may."""
+    """Return why an appliance must not be used; "" if it may."""
     return _native.appliance_fault(directory)
 
 
@@ -178,16 +178,16 @@ def check(directory: Path) -> str:
 
 
 def _writable(directory: Path, mode: int) -> Path:
-    """The directory; it and those above are made with that mode if they are not there.
+    """Return the directory; create it and missing parents with that mode.
 
-    No other user may be able to change it.
+    Raises ApplianceError if another user could change it.
     """
     try:
         for folder in reversed((directory, *directory.parents)):
             if not folder.is_dir():
                 with suppress(FileExistsError):  # another process was faster
                     folder.mkdir(mode)
-                    folder.chmod(mode)  # whatever the umask
+                    folder.chmod(mode)  # regardless of the umask
     except OSError as error:
         raise ApplianceError(f"{directory} cannot be made: {error.strerror}") from error
     if fault := _native.private_directory_fault(directory):
@@ -198,13 +198,13 @@ def _writable(directory: Path, mode: int) -> Path:
 
 
 def _modes(cache: Path) -> int:
-    """The permissions of what lies there: others read what is in a cache that they can read."""
+    """Return the mode mask for files in the cache: whoever can read the cache can read its files."""
     return cache.stat().st_mode & 0o755
 
 
 @contextmanager
 def _locked(cache: Path) -> Iterator[int]:
-    """Hold the cache's lock; yields its descriptor, which holds it for a program that inherits it, too."""
+    """Hold the cache's lock. Yields its descriptor: a child that inherits it holds the lock as well."""
     descriptor = os.open(cache / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -213,11 +213,11 @@ def _locked(cache: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-# ---- what it is made from
+# ---- the inputs
 
 
 def _programs() -> Path:
-    """Where init and settle were built or installed."""
+    """Return the directory where appliance-init and appliance-settle were built or installed."""
     extension = Path(_native.__file__).resolve().parent
     for place in (extension, extension.parent / "appliance"):
         if (place / "appliance-init").exists():
@@ -297,7 +297,7 @@ def _build_into(target: Path, inputs: list[Path], lock: int) -> None:
 
 
 def _run(*command: str, temporary: str, lock: int) -> None:
-    """Run a program to its end. If this process is killed, the next build waits for it, then sweeps."""
+    """Run a program to its end. It inherits the lock: if this process dies, the next build waits for it."""
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
@@ -310,7 +310,7 @@ def _run(*command: str, temporary: str, lock: int) -> None:
 
 
 def _warm_up(lean: Path, force: bool) -> Appliance | None:
-    """Have the lean appliance hold a good template; tell the log if there can be none."""
+    """Return a good warm appliance, building it if necessary; if that fails, log a warning."""
     present = sorted(lean.glob("warm-*"))
     good = [path for path in present if not check(path)]
     if good and not force:
@@ -336,13 +336,13 @@ def _warm_up(lean: Path, force: bool) -> Appliance | None:
         _log.warning("there is no warm appliance: %s", error)
         shutil.rmtree(made, ignore_errors=True)
         return None
-    for path in present:  # what has been restored from them keeps their files open
+    for path in present:  # appliances restored from them keep the files open
         shutil.rmtree(path, ignore_errors=True)
     return Appliance(target, "")
 
 
 def _try_out(made: Path, disks: int = 1) -> None:
-    """An appliance that does not start is never installed."""
+    """Launch the new appliance once, so that one that does not start is never installed."""
     with (
         tempfile.TemporaryDirectory(dir=made.parent, prefix="new-") as folder,
         Guestfs(environment=False, appliance=made) as g,
@@ -362,7 +362,7 @@ def _try_out(made: Path, disks: int = 1) -> None:
 
 
 def _unpack_kernel(kernel: Path) -> None:
-    """Replace a compressed x86 kernel by what is in it, if QEMU can boot that directly (PVH)."""
+    """Replace a compressed x86 kernel by its unpacked image, if QEMU can boot that directly (PVH)."""
     image = kernel.read_bytes()
     if image[0x202:0x206] != b"HdrS":
         image_found = b""
@@ -375,7 +375,7 @@ def _unpack_kernel(kernel: Path) -> None:
 
 
 def _decompress(payload: bytes) -> bytes:
-    """The kernel's payload: the data, then its size in four bytes. Nothing if its packing is not known."""
+    """Unpack the kernel's payload, which ends with its size in four bytes; b"" for an unknown format."""
     try:
         if payload.startswith(b"\xfd7zXZ"):
             return lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(payload)
@@ -390,12 +390,12 @@ def _decompress(payload: bytes) -> bytes:
                 command = [tool, "-dc"]
                 return subprocess.run(command, input=payload[:-4], capture_output=True, check=True).stdout
     except (OSError, EOFError, lzma.LZMAError, subprocess.CalledProcessError):
-        pass  # it boots packed as well, only later
+        pass  # a packed kernel boots too, only more slowly
     return b""
 
 
 def _boots_directly(image: bytes) -> bool:
-    """Whether it is an ELF with Xen's PVH entry point, the note that QEMU looks for."""
+    """Return whether the image is an ELF file with Xen's PVH entry point, the note that QEMU looks for."""
     if image[:6] != b"\x7fELF\x02\x01":
         return False
     offset, size, count = (
@@ -409,7 +409,7 @@ def _boots_directly(image: bytes) -> bool:
 
 
 def _slim(archive: bytes) -> bytes:
-    """supermin's initrd without the modules that are not needed to mount the root."""
+    """Return supermin's initrd without the modules that are not needed to mount the root."""
     kept = bytearray()
     for name, mode, data in _cpio(archive):
         content = data
@@ -447,9 +447,9 @@ def _cpio_entry(name: str, mode: int, data: bytes) -> bytes:
 
 
 def _replace_programs(root: Path, scratch: Path, lock: int) -> None:
-    """Put our init and settle into the root image, the originals beside them.
+    """Put our init and settle into the root image, and keep the originals beside them.
 
-    /bin/. because debugfs enters no symbolic link, and /bin is one.
+    The path is /bin/. because /bin is a symbolic link, and debugfs does not follow one.
     """
     programs = _programs()
     replaced = [("/", "init", "appliance-init"), ("/bin/.", "udevadm", "appliance-settle")]
@@ -467,6 +467,6 @@ def _replace_programs(root: Path, scratch: Path, lock: int) -> None:
     if tool is None:
         raise ApplianceError("debugfs was not found (Debian: apt install e2fsprogs)")
     _run(tool, "-w", "-f", str(script), str(root), temporary=str(scratch), lock=lock)
-    for _, name, _ in replaced:  # debugfs tells failures on stdout only
+    for _, name, _ in replaced:  # debugfs reports failures only on stdout
         if not (scratch / name).exists() or not (scratch / name).stat().st_size:
             raise ApplianceError(f"the root image of libguestfs has no {name}")

@@ -1,4 +1,4 @@
-"""Whether this host is fit for guestkit, and how to fix what is not.
+"""Check whether guestkit can run on this host, and say how to fix what is wrong.
 
 for finding in diagnose():
     print(finding.level, finding.name, finding.message, finding.remedy)
@@ -22,21 +22,21 @@ from guestkit.handle import Guestfs
 
 Level = Literal["ok", "warning", "error"]
 
-#: What an appliance writes beside the disks, in bytes.
+#: Space for what an appliance writes besides the disks, in bytes.
 ROOM = 1 << 30
-#: libguestfs' own appliance, which it builds at the first launch.
+#: Space for libguestfs' own appliance, which it builds at the first launch, in bytes.
 CACHE_ROOM = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
         name: "kvm", "kernel", "qemu", "libguestfs", "appliance", "memory", "temporary files", …
         level: "error": nothing can be launched; "warning": it works, but slower or with less; "ok"
         message: what was found, in one sentence
-        remedy: the command that fixes it; "": there is nothing to fix, or no command can
+        remedy: the command that fixes it; "" if there is nothing to fix, or no command can
     """
 
     name: str
@@ -50,7 +50,7 @@ class Finding:
 
 
 def diagnose() -> tuple[Finding, ...]:
-    """Look at everything that a launch needs; launches nothing but the probe of KVM: some seconds at most."""
+    """Check everything that a launch needs, in a few seconds. Runs no appliance, only a probe of KVM."""
     findings: list[Finding] = []
     try:
         handle = Guestfs()
@@ -73,7 +73,7 @@ def diagnose() -> tuple[Finding, ...]:
 
 
 def _guarded(look: Callable[[Guestfs], Iterator[Finding]], g: Guestfs) -> Iterator[Finding]:
-    """A look that fails is a finding too: the others still have their say."""
+    """Turn a failed check into a finding, so that the others still run."""
     try:
         yield from look(g)
     except (OSError, Error, appliance.ApplianceError) as error:
@@ -167,14 +167,14 @@ def _appliance(g: Guestfs) -> Iterator[Finding]:
 
 
 def _best(found: list[appliance.Appliance]) -> tuple[ApplianceMode, appliance.Appliance] | None:
-    """The fastest good appliance, and what it is."""
+    """Return the fastest good appliance and its mode."""
     good = [one for one in found if not one.fault]
     warm = [one for one in good if one.directory.name.startswith("warm-")]
     return ("warm", warm[0]) if warm else ("lean", good[0]) if good else None
 
 
 def _mode(g: Guestfs) -> ApplianceMode:
-    """Which appliance a launch uses here, if it is not told another one."""
+    """Return which appliance a launch uses here by default."""
     if g.get_backend() != "direct":
         return "system"
     if os.environ.get("LIBGUESTFS_PATH"):
@@ -183,13 +183,13 @@ def _mode(g: Guestfs) -> ApplianceMode:
         return "system"
     try:
         ready = _best(appliance.appliances())
-    except (OSError, appliance.ApplianceError):  # that is a finding of _appliance
+    except (OSError, appliance.ApplianceError):  # _appliance reports it
         return "system"
     return ready[0] if ready else "system"
 
 
 def _building() -> str:
-    """The command that builds an appliance, in a place that this user has."""
+    """Return the command that builds an appliance in a directory this user can write."""
     command = "guestkit appliance build"
     try:
         place = appliance.cache_directory()
@@ -198,7 +198,7 @@ def _building() -> str:
             return command
     except appliance.ApplianceError:  # no home directory
         pass
-    # Not a name that another user can foresee and take.
+    # mktemp, because another user could predict a fixed name and create it first.
     return f"export GUESTKIT_CACHEDIR=$(mktemp -d /var/tmp/guestkit-XXXXXX); {command}"
 
 

@@ -1,6 +1,6 @@
 """guestkit for asyncio: `AsyncGuestfs`, whose calls are awaited, and fleets of guests on an event loop.
 
-What stands here is public; the modules of this package are not.
+The names here are public; the modules of this package are not.
 """
 
 from guestkit.aio.call import Call, OnCancel

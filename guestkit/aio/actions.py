@@ -9,11 +9,11 @@ from guestkit.generated.progress import PROGRESS
 
 
 class AsyncActions:
-    """Every action of libguestfs as a method that returns a coroutine: what AsyncGuestfs inherits."""
+    """Base of AsyncGuestfs: every libguestfs action as a method that returns a coroutine."""
 
 
 def _keywords(name):
-    """Return what the awaited call takes besides the method's arguments."""
+    """Yield the parameters that the async call adds to those of the method."""
     kind = inspect.Parameter.KEYWORD_ONLY
     if name in PROGRESS:
         yield inspect.Parameter("progress", kind, default=None)
@@ -37,7 +37,7 @@ def _action(name, method):
 
 
 class _Deferred:
-    """Makes the method when somebody first looks it up: making all 600 at import would cost 80 ms."""
+    """Creates the method when it is first looked up: creating all 600 at import would take 80 ms."""
 
     def __init__(self, name, method):
         self._name = name

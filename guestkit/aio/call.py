@@ -1,4 +1,4 @@
-"""A call on an `AsyncGuestfs`: its place in the handle's queue, how it is awaited and how it is cancelled."""
+"""A call on an `AsyncGuestfs`: its turn in the handle's queue, and how it is awaited and cancelled."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from guestkit.handle import Guestfs
 
 T = TypeVar("T")
 
-#: What a cancel does to a call that runs: end it, or wait until it has ended by itself.
+#: What a cancel does to a running call: "end" it, or "wait" until it finishes by itself.
 OnCancel = Literal["end", "wait"]
 
 
 class Call(Coroutine[Any, Any, T], Generic[T]):
-    """A call on an `AsyncGuestfs` that has its place in the handle's queue.
+    """A call on an `AsyncGuestfs`, queued on the handle.
 
-    A coroutine: await it, give it to `asyncio.gather`, `create_task`, `wait_for`. It runs when its turn
-    comes, awaited or not; the exception of one that nobody awaits is logged. Cancelling the await of a call
-    that waits takes it out of the queue; of one that runs, ends it, and waits until it has ended.
+    It is a coroutine: await it, or pass it to `asyncio.gather`, `create_task` or `wait_for`. It runs when its
+    turn comes, whether it is awaited or not; if nobody awaits it, its exception is logged. Cancelling the
+    await removes a queued call from the queue. It ends a running call, and waits until that has ended.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         loop = asyncio.get_running_loop()
         self._progress = None if progress is None else Progress(loop, contextvars.copy_context(), progress)
         self._future: asyncio.Future[T] = loop.create_future()
-        self._timer: asyncio.TimerHandle | None = None  # ends the wait for its turn
+        self._timer: asyncio.TimerHandle | None = None  # the queue timeout
         self._begun = False  # these three are guarded by the handle's _lock
         self._ended = False
         self._cancelled = False
@@ -86,11 +86,11 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         return self._future.result()
 
     def _cancel(self) -> None:
-        """Take it out of the queue, or end it where it runs."""
+        """Remove the call from the queue, or end it if it is running."""
         self._end(self)
 
     def _run(self, handle: Guestfs) -> T:
-        """On a thread of the executor."""
+        """Run the call; on a thread of the executor."""
         if self._progress is None:
             return self._function(handle)
         number = handle.set_event_callback(self._progress.deliver, Event.PROGRESS)
@@ -102,7 +102,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
 
 
 async def until_done(future: asyncio.Future[Any], on_cancel: Callable[[], object]) -> None:
-    """Wait for the future however often the waiting task is cancelled; raise the cancellation afterwards."""
+    """Wait until the future is done, even if the task is cancelled meanwhile; then raise the cancellation."""
     cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:
@@ -116,7 +116,7 @@ async def until_done(future: asyncio.Future[Any], on_cancel: Callable[[], object
             on_cancel()
             future.add_done_callback(_take_notice)
             raise
-        except BaseException:  # the future's own exception: the caller takes it from there
+        except BaseException:  # the future's own exception: the caller gets it from future.result()
             break
     if cancelled is not None:
         _take_notice(future)
@@ -124,6 +124,6 @@ async def until_done(future: asyncio.Future[Any], on_cancel: Callable[[], object
 
 
 def _take_notice(future: asyncio.Future[Any]) -> None:
-    """A cancelled call's error is not worth a log line."""
+    """Mark the exception as retrieved: the error of a cancelled call is not worth a log line."""
     if not future.cancelled():
         future.exception()

@@ -1,4 +1,4 @@
-"""`AsyncDiskConverter`: disk images converted, created, resized and checked without holding up the loop."""
+"""`AsyncDiskConverter`: convert, create, resize and check disk images without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class _OneCall(DiskConverter):
-    """The blocking converter of one call, which the loop's thread may end."""
+    """A blocking converter for one call, which the loop's thread may cancel."""
 
     def __init__(self, op: str) -> None:
         self._job = Job(op)
@@ -36,7 +36,7 @@ class _OneCall(DiskConverter):
 def _awaited(
     method: Callable[Concatenate[DiskConverter, P], T], *, to_its_end: bool = False
 ) -> Callable[Concatenate[AsyncDiskConverter, P], Coroutine[Any, Any, T]]:
-    """Have the method run on guestkit's threads. A cancel ends it, or not, and waits until it has ended."""
+    """Run the method on guestkit's threads. A cancel ends it, unless to_its_end, and waits for its end."""
 
     @functools.wraps(method)
     async def call(self: AsyncDiskConverter, /, *arguments: P.args, **keywords: P.kwargs) -> T:
@@ -51,10 +51,11 @@ def _awaited(
 
 
 class AsyncDiskConverter:
-    """`DiskConverter` for asyncio: every method a coroutine function with the same arguments.
+    """`DiskConverter` for asyncio: every method is a coroutine function with the same arguments.
 
-    A cancel ends qemu-img and removes what it has written; it is raised when that is done. `resize` and
-    `check` are not ended half-way. The progress of `convert` is called on the loop's thread.
+    A cancel kills qemu-img and removes what it has written; only then CancelledError is raised. `resize` and
+    `check` always run to completion, even if cancelled. The progress of `convert` is called on the loop's
+    thread.
     """
 
     convert = _awaited(DiskConverter.convert)

@@ -1,4 +1,4 @@
-"""Events on an event loop: handed over from the threads that libguestfs calls run on."""
+"""Events on an event loop, handed over from the threads that run the libguestfs calls."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ class EventMessage(NamedTuple):
 class EventStream(AsyncIterator[EventMessage]):
     """The events of a handle as they come, for `async for`; it ends when the handle is closed.
 
-    It holds `maxsize` events that the loop has not taken yet. When one more comes, the oldest is dropped and
-    counted: libguestfs never waits for a slow reader. Of progress events that follow each other only the
-    newest is kept.
+    It buffers at most `maxsize` events. When one more arrives, the oldest is dropped and counted, so that
+    libguestfs never waits for a slow reader. Of consecutive progress events only the newest is kept.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, maxsize: int) -> None:
@@ -45,7 +44,7 @@ class EventStream(AsyncIterator[EventMessage]):
 
     @property
     def dropped(self) -> int:
-        """How many events were dropped because nobody took them in time."""
+        """How many events were dropped because the reader was too slow."""
         return self._dropped
 
     def __aiter__(self) -> Self:
@@ -80,7 +79,7 @@ class EventStream(AsyncIterator[EventMessage]):
             self._wake()
 
     def _wake(self) -> None:
-        """Have the loop look, once for all that has come until then."""
+        """Wake the loop; one wake-up serves all events that arrive before it runs."""
         if self._waking:
             return
         self._waking = True
@@ -94,9 +93,9 @@ class EventStream(AsyncIterator[EventMessage]):
 
 
 def posting() -> Callable[..., None]:
-    """Return what has a function run on the running loop, in this context, whatever thread asks for it.
+    """Return a function for any thread that runs another one on the current loop, in the current context.
 
-    What the function raises goes to the loop's exception handler.
+    Exceptions go to the loop's exception handler.
     """
     loop, context = asyncio.get_running_loop(), copy_context()
 
@@ -108,7 +107,7 @@ def posting() -> Callable[..., None]:
 
 
 def on_loop(op: str, argument: str, callback: Callable[P, object]) -> Callable[P, None]:
-    """Return what has the callback run on the running loop. TypeError: it is not callable."""
+    """Return a function that runs the callback on the current loop. Raise TypeError if it is not callable."""
     if not callable(callback):
         raise TypeError(f"{op}() argument '{argument}' must be callable, not {type(callback).__name__}")
     post = posting()
@@ -120,7 +119,7 @@ def on_loop(op: str, argument: str, callback: Callable[P, object]) -> Callable[P
 
 
 class Progress:
-    """Has a callback run on the loop with the newest position and total of the call that runs."""
+    """Runs a callback on the loop with the newest position and total of the running call."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, context: Context, callback: Callable[[int, int], object]
@@ -137,7 +136,7 @@ class Progress:
             waiting, self._newest = self._newest is not None, (numbers[2], numbers[3])
         if not waiting:
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                # What the callback raises goes to the loop's exception handler, which logs it.
+                # If the callback raises, the loop's exception handler logs it.
                 self._loop.call_soon_threadsafe(self._run, context=self._context)
 
     def _run(self) -> None:

@@ -1,6 +1,7 @@
-"""The threads that blocking calls run on: the process' own, unless a program brings an executor.
+"""The threads that blocking calls run on: a pool of this process, unless the program sets an executor.
 
-What starts appliances has threads of its own: it may wait for memory that only other handles' calls can free.
+Launches have a pool of their own. They may wait for memory that only calls on other handles can free, so they
+must not take the threads of those calls.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from guestkit.errors import Error
 
 T = TypeVar("T")
 
-# A thread waits for its appliance nearly all of its time, and each appliance needs hundreds of MB: memory
-# ends before the threads do.
+# A thread spends nearly all its time waiting for its appliance, and each appliance needs hundreds of MB:
+# memory runs out before the threads do.
 MAX_THREADS = 64
 
-_executor: Executor | None = None  # that of the program
+_executor: Executor | None = None  # the one set by the program
 _own: dict[str, Executor] = {}
 
 
 def shared_executor(*, launches: bool = False) -> Executor:
-    """Return the process' executor, for what starts an appliance or for all else; made on first use."""
+    """Return the process' executor, either for launches or for all other calls; created on first use."""
     if _executor is not None:
         return _executor
     name = "guestkit-launch" if launches else "guestkit"
@@ -37,17 +38,17 @@ def shared_executor(*, launches: bool = False) -> Executor:
 
 
 def set_executor(executor: Executor | None) -> None:
-    """Have calls that start from now on run on this executor; None: on guestkit's own.
+    """Run calls that start from now on on this executor; None: on guestkit's own.
 
-    The executor is the caller's: guestkit never shuts it down. TypeError for one that runs processes, since
-    a handle lives in one process.
+    The executor belongs to the caller: guestkit never shuts it down. Raises TypeError for an executor of
+    processes, because a handle lives in one process.
     """
     global _executor
     _executor = None if executor is None else thread_based(executor)
 
 
 def thread_based(executor: Executor) -> Executor:
-    """Return the executor, or raise TypeError if it runs processes."""
+    """Return the executor; raise TypeError if it runs processes."""
     if isinstance(executor, ProcessPoolExecutor):
         raise TypeError("guestkit needs an executor of threads: a handle lives in one process")
     return executor
@@ -56,9 +57,9 @@ def thread_based(executor: Executor) -> Executor:
 def run_in_executor(
     loop: asyncio.AbstractEventLoop, executor: Executor, function: Callable[..., T], *arguments: Any
 ) -> asyncio.Future[T]:
-    """Do as loop.run_in_executor, also for a loop that is closed before the function returns.
+    """Like loop.run_in_executor, but quiet if the loop is closed before the function returns.
 
-    Before 3.12 that logs a traceback for every call.
+    Before Python 3.12 loop.run_in_executor logs a traceback for every such call.
     """
     outcome: asyncio.Future[T] = loop.create_future()
     refused = False
@@ -71,14 +72,14 @@ def run_in_executor(
     try:
         done = executor.submit(work)
     except RuntimeError:
-        refused = True  # a pool that can start no thread has queued it all the same
+        refused = True  # a pool that cannot start a thread has queued the work all the same
         raise
     done.add_done_callback(lambda done: pass_on(loop, done, outcome))
     return outcome
 
 
 def refusal(op: str, error: RuntimeError) -> RuntimeError:
-    """Return what a call raises that got no thread."""
+    """Return the exception for a call that got no thread."""
     if "can't start new thread" not in str(error):
         return error
     message = (
@@ -89,7 +90,7 @@ def refusal(op: str, error: RuntimeError) -> RuntimeError:
 
 
 def run_in_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> asyncio.Future[T]:
-    """Run the function on a thread of its own, which waits for no other."""
+    """Run the function on its own thread, so that it never waits for a free one."""
     outcome: asyncio.Future[T] = loop.create_future()
     done: Future[T] = Future()
     done.add_done_callback(lambda done: pass_on(loop, done, outcome))
@@ -105,7 +106,7 @@ def run_in_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) ->
 
 
 def pass_on(loop: asyncio.AbstractEventLoop, done: Future[T], outcome: asyncio.Future[T]) -> None:
-    """Give what came of it to the loop's future, on any thread."""
+    """Pass the result on to the loop's future; callable on any thread."""
 
     def settle() -> None:
         if outcome.done():
@@ -122,7 +123,7 @@ def pass_on(loop: asyncio.AbstractEventLoop, done: Future[T], outcome: asyncio.F
 
 
 def _forget() -> None:
-    """A forked child has none of the executor's threads."""
+    """Drop the executors: a forked child has none of their threads."""
     global _executor
     _executor = None
     _own.clear()

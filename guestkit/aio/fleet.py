@@ -1,4 +1,4 @@
-"""One guest or many on an event loop: `guestkit.inspect` and `guestkit.inspect_many`, awaited."""
+"""`guestkit.inspect` and `guestkit.inspect_many` for asyncio."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from guestkit.inspection import Inspection
 
 @taking(one)
 async def inspect(asked: One) -> Inspection:
-    """Tell what is on a guest's disk, or on all its disks: as `guestkit.inspect`; step is called on the loop.
+    """Return what is on a guest's disk or disks, as `guestkit.inspect` does; step is called on the loop.
 
-    A cancel ends it and waits until it has ended.
+    A cancel stops the inspection and waits until it has stopped.
     """
     return await _inspect(asked.job, asked.guest, asked.step)
 
@@ -31,11 +31,11 @@ async def _inspect(job: Job, guest: Guest, step: Callable[[str], object] | None)
 
 @taking(many)
 async def inspect_many(asked: Many) -> AsyncGenerator[Report, None]:
-    """Inspect many guests, several at once; yield a report for each as it comes.
+    """Inspect many guests, several at once; yield a report for each as soon as it is ready.
 
-    As `guestkit.inspect_many`; progress is called on the loop. Leaving the loop early
-    (`contextlib.aclosing` says when) or a cancel ends what runs and waits until it has ended; what runs on a
-    jobs_executor ends by its time-out.
+    Like `guestkit.inspect_many`; progress is called on the event loop. If you leave the loop early (use
+    `contextlib.aclosing` to control when) or it is cancelled, running inspections are stopped, and it waits
+    for their end. Jobs on a jobs_executor go on until they finish or time out.
     """
     tally = Tally(asked.progress)
     running: set[asyncio.Task[Report]] = set()

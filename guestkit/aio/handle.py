@@ -1,8 +1,8 @@
 """`AsyncGuestfs`: the handle for asyncio.
 
-libguestfs blocks, so every call runs on a thread of one executor, never on the event loop's. In front of the
-executor stands a queue for each handle: calls run in the order in which they were made, and a handle holds
-one thread at most, so that a busy handle starves no other.
+libguestfs blocks, so every call runs on a thread of an executor, never on the event loop's. Each handle has a
+queue in front of the executor: its calls run in the order in which they were made, and it occupies at most
+one thread, so that a busy handle cannot starve the others.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class AsyncGuestfs(AsyncActions):
             for root in await g.inspect_os():
                 print(await g.inspect_get_product_name(root))
 
-    A call takes its place in the handle's queue when it is made, not when it is awaited. A handle belongs to
-    the event loop of its first call and must be used on that loop's thread.
+    A call is queued when it is made, not when it is awaited. A handle belongs to the event loop of its first
+    call and must be used on that loop's thread.
     """
 
-    _handle: Guestfs | None = None  # made by the first call; here for __del__ after a failed __init__
+    _handle: Guestfs | None = None  # created by the first call; set here for __del__ if __init__ fails
 
     def __init__(
         self,
@@ -76,13 +76,13 @@ class AsyncGuestfs(AsyncActions):
         queue_timeout: float | None = None,
         executor: Executor | None = None,
     ) -> None:
-        """Prepare a handle; libguestfs' own is created by the first call.
+        """Prepare a handle; the underlying libguestfs handle is created by the first call.
 
         environment, accel, tuning, appliance: as in `Guestfs`
         launch_timeout, call_timeout, close_timeout, admission_timeout, cancel_grace: as in `Guestfs`
-        queue_timeout: how long a call may wait for its turn, in seconds, before it raises CallTimeout without
-            having run; None: without limit
-        executor: where this handle's calls run, instead of on the process' executor (`set_executor`)
+        queue_timeout: how long a call may wait for its turn, in seconds; then it raises CallTimeout and does
+            not run. None: no limit
+        executor: run this handle's calls there instead of on the process' executor (`set_executor`)
         """
         limit("AsyncGuestfs", "queue_timeout", queue_timeout)
         self._make = functools.partial(
@@ -106,7 +106,7 @@ class AsyncGuestfs(AsyncActions):
         self._closed: asyncio.Future[None] | None = None
         self._terminated = False
         self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
-        self._listeners: list[tuple[EventCallback, int]] = []  # that wait for the handle
+        self._listeners: list[tuple[EventCallback, int]] = []  # to register when the handle is created
         self._lock = threading.Lock()
         _handles.add(self)
 
@@ -137,25 +137,25 @@ class AsyncGuestfs(AsyncActions):
         if handle is None or not handle.is_open():
             return
         warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2, source=self)
-        # Closing waits for the hypervisor: not in the collector, which runs on anybody's thread. While the
-        # interpreter ends no thread can start; then the handle's own exit function closes it.
+        # Closing waits for the hypervisor, so it must not run in the garbage collector, which may use any
+        # thread. No thread can start while the interpreter exits; then the handle's exit function closes it.
         with contextlib.suppress(RuntimeError):
             threading.Thread(target=handle.close, name="guestkit-reaper", daemon=True).start()
 
     def run(self, function: Callable[[Guestfs], T], *, on_cancel: OnCancel = "end") -> Call[T]:
-        """Run a function of the blocking handle in the handle's turn: many calls for one hop between threads.
+        """Run a function with the blocking handle as one turn: many calls for one switch between threads.
 
-        The function runs on a thread of the executor and must not keep the handle. A cancel ends the call
-        that it is in, and every later one of it.
+        The function runs on a thread of the executor and must not keep the handle. A cancel ends the call it
+        is making, and every later call it makes.
         """
         return self._submit("run", function, on_cancel=on_cancel)
 
     def set_event_callback(
         self, callback: EventCallback, events: Event | int = Event.ALL, *, on_cancel: OnCancel = "end"
     ) -> Call[int]:
-        """Have callback run on the event loop at each of these events; the number of the registration.
+        """Run the callback on the event loop at each of these events; return the registration number.
 
-        Events arrive in order, a moment after libguestfs sent them. What the callback raises goes to the
+        Events arrive in order, a moment after libguestfs sent them. Exceptions of the callback go to the
         loop's exception handler.
         """
         deliver = on_loop("set_event_callback", "callback", callback)
@@ -166,7 +166,7 @@ class AsyncGuestfs(AsyncActions):
         )
 
     def delete_event_callback(self, number: int, *, on_cancel: OnCancel = "end") -> Call[None]:
-        """End the registration of that number."""
+        """Remove the callback with that registration number."""
         return self._submit(
             "delete_event_callback", lambda handle: handle.delete_event_callback(number), on_cancel=on_cancel
         )
@@ -185,7 +185,7 @@ class AsyncGuestfs(AsyncActions):
         unpack: UnpackLimits | None = UNPACK,
         on_cancel: OnCancel = "end",
     ) -> Call[ImageInfo]:
-        """Add a disk that somebody else has written, before `launch`: as `Guestfs.open_disk`."""
+        """Add an untrusted disk, before `launch`: as `Guestfs.open_disk`."""
         options = OpenDiskOptions(
             readonly=readonly,
             format=format,
@@ -228,7 +228,7 @@ class AsyncGuestfs(AsyncActions):
         )
 
     def launch_info(self, *, on_cancel: OnCancel = "end") -> Call[LaunchInfo | None]:
-        """Tell how the last launch that succeeded went; None before the first."""
+        """Return how the last successful launch went; None before the first."""
         return self._submit("launch_info", lambda handle: handle.launch_info(), on_cancel=on_cancel)
 
     def inspect(
@@ -241,7 +241,7 @@ class AsyncGuestfs(AsyncActions):
         step: Callable[[str], object] | None = None,
         on_cancel: OnCancel = "end",
     ) -> Call[Inspection]:
-        """Tell what is on the disks, which are launched: as `Guestfs.inspect`; step is called on the loop."""
+        """Return what is on the launched handle's disks: as `Guestfs.inspect`; step is called on the loop."""
         follow = None if step is None else on_loop("inspect", "step", step)
         options = InspectOptions(parts=parts, keys=tuple(keys), mode=mode, verify=verify, step=follow)
         return self._submit("inspect", lambda handle: handle._inspect_disks((), options), on_cancel=on_cancel)
@@ -287,7 +287,7 @@ class AsyncGuestfs(AsyncActions):
         progress: Callable[[str, int], object] | None = None,
         on_cancel: OnCancel = "end",
     ) -> Call[Extracted]:
-        """Copy a file or a tree of the guest into a directory of the host: as `Guestfs.extract`.
+        """Copy a file or a tree from the guest into a directory on the host: as `Guestfs.extract`.
 
         progress is called on the loop.
         """
@@ -306,7 +306,8 @@ class AsyncGuestfs(AsyncActions):
             async for message in g.events(Event.APPLIANCE | Event.PROGRESS):
                 print(message.event.name, repr(message.text), message.numbers)
 
-        maxsize: how many events may wait; then the oldest is dropped and counted (`EventStream.dropped`)
+        maxsize: how many events are buffered; beyond that the oldest is dropped and counted
+            (`EventStream.dropped`)
         """
         loop = self._bind("events")
         stream = EventStream(loop, maxsize)
@@ -314,7 +315,7 @@ class AsyncGuestfs(AsyncActions):
             stream._end()
             return stream
         self._streams.add(stream)
-        with self._lock:  # else the handle might be made in between
+        with self._lock:  # the handle might be created at this moment
             if self._handle is None:
                 self._listeners.append((stream._deliver, int(events)))
             else:
@@ -327,9 +328,9 @@ class AsyncGuestfs(AsyncActions):
             async for chunk in g.download_stream("/var/log/syslog"):
                 target.write(chunk)
 
-        The transfer takes its place in the queue when the iteration begins, and waits while the program does:
-        no more than a chunk is held. Leaving the loop early ends it (`contextlib.aclosing` says when), and
-        the handle goes on working. The chunks are the caller's to keep.
+        The transfer is queued when the iteration begins. It waits while the program is busy: at most one
+        chunk is buffered. Leaving the loop early ends the transfer (use `contextlib.aclosing` to control
+        when); the handle stays usable. The caller may keep the chunks.
         """
         return streams.read(
             self._submit, "download_stream", lambda handle, file: handle.download(remotefilename, file)
@@ -345,7 +346,7 @@ class AsyncGuestfs(AsyncActions):
         selinux: bool | None = None,
         acls: bool | None = None,
     ) -> AsyncGenerator[bytes, None]:
-        """Iterate over an archive of a guest's directory, as `download_stream`; the options of `tar_out`."""
+        """Iterate over a tar of a guest's directory, as `download_stream`; options as in `tar_out`."""
 
         def transfer(handle: Guestfs, file: str) -> None:
             handle.tar_out(
@@ -362,10 +363,10 @@ class AsyncGuestfs(AsyncActions):
         return streams.read(self._submit, "tar_out_stream", transfer)
 
     async def upload_stream(self, source: Source, remotefilename: StrOrBytesPath) -> None:
-        """Write what comes from the source, an iterable or async iterable of bytes, into a guest's file.
+        """Write the bytes that the source yields, an iterable or async iterable, to a file in the guest.
 
-        The source is asked for more when there is room. If it raises, or the caller is cancelled, the upload
-        ends, a part of the file stays, and the handle goes on working.
+        The source is read only when there is room. If it raises, or the caller is cancelled, the upload ends
+        and leaves a partial file; the handle stays usable.
         """
         await streams.write(
             self._submit, "upload_stream", lambda handle, file: handle.upload(file, remotefilename), source
@@ -381,9 +382,9 @@ class AsyncGuestfs(AsyncActions):
         acls: bool | None = None,
         keepdirlink: bool | None = None,
     ) -> None:
-        """Unpack an archive that comes as in `upload_stream` in a guest's directory; the options of `tar_in`.
+        """Unpack an archive into a guest's directory; source as in `upload_stream`, options as in `tar_in`.
 
-        keepdirlink: TypeError where the installed libguestfs does not have it
+        keepdirlink: raises TypeError if the installed libguestfs does not have it
         """
         newer = {} if keepdirlink is None else {"keepdirlink": keepdirlink}
 
@@ -395,7 +396,7 @@ class AsyncGuestfs(AsyncActions):
         await streams.write(self._submit, "tar_in_stream", transfer, source)
 
     async def user_cancel(self) -> None:  # type: ignore[override]  # has no turn that a cancel could end
-        """Tell the upload or download that is running to stop: at once, without a place in the queue."""
+        """Stop the running upload or download at once; this does not wait in the queue."""
         if self._handle is not None:
             loop = self._bind("user_cancel")
             try:
@@ -405,12 +406,12 @@ class AsyncGuestfs(AsyncActions):
             await outcome
 
     def terminate(self) -> None:
-        """Kill what runs for the handle, at once: for signal handlers, `finally` and other threads.
+        """Kill the handle's hypervisor at once: for signal handlers, `finally` and other threads.
 
-        Waits for nothing. The call that runs raises ApplianceKilled, those that wait raise HandleClosed, and
-        so do new ones. What a guest has not written to its disks yet is lost. `close` afterwards.
+        Waits for nothing. The running call raises ApplianceKilled; waiting and new calls raise HandleClosed.
+        Whatever the guest has not yet written to its disks is lost. Call `close` afterwards.
         """
-        if self._pid != os.getpid():  # the parent's handle, whose lock may have been held during the fork
+        if self._pid != os.getpid():  # the parent's handle; its lock may have been held during the fork
             return
         with self._lock:
             self._terminated = True
@@ -422,11 +423,11 @@ class AsyncGuestfs(AsyncActions):
                 self._loop.call_soon_threadsafe(self._abandon)
 
     async def close(self) -> None:
-        """Let the calls that were made run to their end, then end the appliance and free the handle.
+        """Wait for the calls already made, then shut the appliance down and free the handle.
 
-        From here on new calls raise HandleClosed. Closing twice is harmless, and a second close waits for
-        the first. A cancel does not stop it: it is raised when the handle is closed, which `close_timeout`
-        bounds once the calls have ended.
+        From now on new calls raise HandleClosed. Closing twice is harmless: a second close waits for the
+        first. A cancel does not stop it; CancelledError is raised once the handle is closed. `close_timeout`
+        applies once the calls have ended.
         """
         loop = self._bind("close")
         if self._closed is None:
@@ -471,7 +472,7 @@ class AsyncGuestfs(AsyncActions):
         return loop
 
     def _next(self) -> None:
-        """Start the next call if none runs; when there is none and close() was called, close."""
+        """Start the next call, unless one is running. If the queue is empty and close() was called, close."""
         if self._running is not None:
             return
         if not self._queue:
@@ -489,12 +490,12 @@ class AsyncGuestfs(AsyncActions):
         outcome.add_done_callback(lambda outcome: self._ended(call, outcome))
 
     def _work(self, call: Call[T]) -> T:
-        """On a thread of the executor, one call of this handle at a time."""
+        """Run the call on a thread of the executor; one call per handle at a time."""
         handle = self._handle or self._create()
         handle._begin_turn(call.__name__)
         try:
             with self._lock:
-                if call._cancelled:  # while it waited for a thread: it never runs
+                if call._cancelled:  # cancelled while it waited for a thread
                     raise Error(call.__name__, "cancelled", errno.EINTR)
                 call._begun = True
             return call._run(handle)
@@ -518,7 +519,7 @@ class AsyncGuestfs(AsyncActions):
         self._running = None
         if call._timer is not None:
             call._timer.cancel()
-        if call._future.done():  # its time in the queue was over while it waited for a thread
+        if call._future.done():  # it hit the queue timeout while it waited for a thread
             outcome.exception()
         elif outcome.cancelled():
             call._future.cancel()
@@ -529,18 +530,18 @@ class AsyncGuestfs(AsyncActions):
         self._next()
 
     def _cancel(self, call: Call[Any]) -> None:
-        """Take a waiting call out of the queue; end the one that is running."""
+        """Remove a waiting call from the queue, or end it if it is running."""
         if self._withdraw(call):
             call._future.cancel()
         elif call is self._running and call._on_cancel == "end":
             with self._lock:
                 call._cancelled = True
-                # Never after the call's end: it would hit the next one.
+                # Never after the call has ended: that would cancel the next one.
                 if call._begun and not call._ended and self._handle is not None:
                     self._handle.cancel()
 
     def _withdraw(self, call: Call[Any]) -> bool:
-        """Take the call out of the queue, if it is there."""
+        """Remove the call from the queue; return whether it was there."""
         if call not in self._queue:
             return False
         self._queue.remove(call)
@@ -549,7 +550,7 @@ class AsyncGuestfs(AsyncActions):
         return True
 
     def _expire(self, call: Call[Any]) -> None:
-        """The call has waited too long for its turn or for a thread."""
+        """Fail the call, which has waited too long for its turn or for a thread."""
         with self._lock:
             if call._begun or call._future.done():
                 return
@@ -573,7 +574,7 @@ class AsyncGuestfs(AsyncActions):
             call._future.set_exception(error)
 
     def _finish(self, closed: asyncio.Future[None]) -> None:
-        """Close the C handle on a thread of its own: it must not wait for a free one of the pool."""
+        """Close the C handle on its own thread: it must not wait for a free one in the pool."""
         assert self._loop is not None
 
         def close() -> None:
@@ -582,7 +583,7 @@ class AsyncGuestfs(AsyncActions):
 
         try:
             outcome = run_in_thread(self._loop, close)
-        except RuntimeError:  # no thread can be started: the loop waits, so that no appliance stays
+        except RuntimeError:  # no thread can be started: block the loop rather than leave an appliance behind
             outcome = self._loop.create_future()
             try:
                 close()
@@ -601,14 +602,15 @@ class AsyncGuestfs(AsyncActions):
         outcome.add_done_callback(finished)
 
 
-#: What starts an appliance. `inspect`, of one that runs, is none of them: it must not wait for these.
+#: The calls that start an appliance. `inspect` is not among them: it uses one that already runs, and must not
+#: wait for launches.
 _LAUNCHES = frozenset({"launch", "inspect_disks"})
 
 _handles: weakref.WeakSet[AsyncGuestfs] = weakref.WeakSet()
 
 
 def _end_forgotten() -> None:
-    """Kill what runs for handles whose loop is gone: nobody can wait for it any more.
+    """Kill the hypervisors of handles whose loop is gone: nobody can wait for their calls any more.
 
     The interpreter joins the executor's threads before it runs any other exit function, and such a thread may
     be in a call that never ends.
@@ -619,5 +621,6 @@ def _end_forgotten() -> None:
             handle._handle.terminate()
 
 
-# The one hook that runs before threads are joined is concurrent.futures' own: private, the same since 3.9.
+# The only hook that runs before threads are joined is the one concurrent.futures uses: private, but unchanged
+# since 3.9.
 threading._register_atexit(_end_forgotten)  # type: ignore[attr-defined]

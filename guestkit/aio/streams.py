@@ -1,7 +1,6 @@
-"""Transfers as streams of bytes: through a pipe, which libguestfs takes for a file.
+"""Transfers as streams of bytes, through a pipe that libguestfs uses like a file.
 
-The pipe is what holds back whoever is faster: libguestfs waits while it is full, the program while it is
-empty.
+The pipe provides the back pressure: its writer waits while it is full, its reader while it is empty.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ if TYPE_CHECKING:
 #: What an upload reads from.
 Source = AsyncIterable["ReadableBuffer"] | Iterable["ReadableBuffer"]
 
-#: As much as a pipe holds: a chunk is never larger. An ordinary user may have pipes of this size.
+#: The capacity of the pipe, and so the largest chunk. Ordinary users may have pipes of this size.
 CHUNK = 1024 * 1024
 
-#: A transfer of the blocking handle: to or from the file of that name.
+#: A transfer with the blocking handle, to or from the file of that name.
 Transfer = Callable[["Guestfs", str], None]
 
-#: Puts a function of that name into a handle's queue.
+#: Queues a function under that name on a handle.
 Submit = Callable[[str, Callable[["Guestfs"], None]], "Call[None]"]
 
 
 async def read(submit: Submit, name: str, transfer: Transfer) -> AsyncGenerator[bytes, None]:
-    """Yield what the transfer writes; end it when the caller leaves."""
+    """Yield what the transfer writes; end the transfer if the caller stops early."""
     loop = asyncio.get_running_loop()
     reader, writer = _pipe()
     try:
@@ -54,12 +53,12 @@ async def read(submit: Submit, name: str, transfer: Transfer) -> AsyncGenerator[
             yield chunk
         await call
     finally:
-        os.close(reader)  # which wakes a transfer that waits for room
+        os.close(reader)  # wakes a transfer that waits for room
         await _end(call)
 
 
 async def write(submit: Submit, name: str, transfer: Transfer, source: Source) -> None:
-    """Have the transfer read what the source gives; end it when that fails or the caller is cancelled."""
+    """Feed the source to the transfer; end the transfer if the source fails or the caller is cancelled."""
     loop = asyncio.get_running_loop()
     reader, writer = _pipe()
     try:
@@ -69,7 +68,7 @@ async def write(submit: Submit, name: str, transfer: Transfer, source: Source) -
         os.close(writer)
         raise
     try:
-        with contextlib.suppress(BrokenPipeError):  # the transfer has failed: it says why
+        with contextlib.suppress(BrokenPipeError):  # the transfer has failed, and its own error says why
             async for chunk in _each(source):
                 rest = memoryview(chunk).cast("B")
                 while rest:
@@ -79,7 +78,7 @@ async def write(submit: Submit, name: str, transfer: Transfer, source: Source) -
                         await _ready(loop.add_writer, loop.remove_writer, writer)
     except BaseException:
         call._cancel()
-        os.close(writer)  # which wakes a transfer that waits for more
+        os.close(writer)  # wakes a transfer that waits for data
         await _end(call)
         raise
     os.close(writer)
@@ -88,13 +87,13 @@ async def write(submit: Submit, name: str, transfer: Transfer, source: Source) -
 
 def _pipe() -> tuple[int, int]:
     reader, writer = os.pipe()
-    with contextlib.suppress(OSError):  # the user's limit for pipes is reached: a small one does
+    with contextlib.suppress(OSError):  # the user's pipe limit is reached: a small pipe will do
         fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, CHUNK)
     return reader, writer
 
 
 def _start(submit: Submit, name: str, transfer: Transfer, end: int) -> Call[None]:
-    """Put the transfer into the handle's queue; close its end of the pipe when it has ended or is dropped."""
+    """Queue the transfer; close its end of the pipe once it has ended or was removed from the queue."""
     try:
         call = submit(name, lambda handle: transfer(handle, f"/dev/fd/{end}"))
     except BaseException:
@@ -105,7 +104,7 @@ def _start(submit: Submit, name: str, transfer: Transfer, end: int) -> Call[None
 
 
 async def _end(call: Call[None]) -> None:
-    """Have the call end, and wait until it has; what came of it is told already, or nobody asks any more."""
+    """End the call and wait for it. Ignore its outcome: it was reported already, or nobody asks any more."""
     if not call._future.done():
         call._cancel()
         await asyncio.wait([call._future])
