@@ -77,8 +77,8 @@ class ImageInfo:
         version: the format's own; 3 for what is called qcow3
         subformat: such as "streamOptimized", "fixed", "dynamic", "differencing"; of a qcow2 its compat
             level
-        content: of raw: "mbr", "gpt", "luks", or what is plainly no disk: "gzip", "xz", "zstd", "bzip2",
-            "tar", "zip", "html", "xml", "ovf", "pdf", "text", …
+        content: of raw: "mbr", "gpt", "luks", or something that is plainly not a disk: "gzip", "xz",
+            "zstd", "bzip2", "tar", "zip", "html", "xml", "ovf", "pdf", "text", …
         virtual_size: of the disk, in bytes
         file_size: of the file, in bytes
         blocksize: of the disk's sectors, in bytes: 4096 where its partition table shows that, else 512;
@@ -88,8 +88,8 @@ class ImageInfo:
         compression: of compressed clusters: "zlib", "zstd", "deflate" or empty
         dirty: not closed properly
         corrupt: marked so by QEMU
-        truncated: the image refers to clusters behind the file's end; not told of one in use, whose end
-            moves
+        truncated: the image refers to clusters beyond the end of the file; not reported for an image in
+            use, which still grows
         in_use: another program writes to it, as QEMU's locks tell; from `open_disk`: to a file of its
             chain
         references: everything outside the file that it refers to
@@ -284,7 +284,7 @@ class Filesystem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnopenedFilesystem:
-    """What may be a filesystem, but nobody could look inside.
+    """Something that may be a filesystem, but could not be opened.
 
     Attributes:
         type: as far as known: "crypto_LUKS", "ntfs", …
@@ -454,10 +454,10 @@ class Provenance:
         reason: why it was not fast; empty: it was
         guestkit: the version
         libguestfs: the version
-        verified: whether both ways were tried
+        verified: whether it was inspected both ways, by guestkit's rules and by libguestfs
         differences: where they differ; then libguestfs' answer is the one reported
-        corrections: what is guestkit's answer because libguestfs' is known to be wrong, or none: the
-            fact, and why
+        corrections: facts for which guestkit's own answer is given, because libguestfs' is known to be
+            wrong or missing, each with the reason
     """
 
     way: str
@@ -523,7 +523,7 @@ class Mounted:
         system: the operating system on it; none: none was found. Where the root was chosen, it is what
             guestkit's own rules say, which know Linux alone
         mountpoints: mountpoint to filesystem, / first
-        failures: what is not mounted, though the guest would
+        failures: what is not mounted, though the guest would mount it
     """
 
     root: str
@@ -548,8 +548,7 @@ class LaunchInfo:
     """How a launch went.
 
     Attributes:
-        accelerator: who ran the processor: "kvm" or "tcg"; empty where another backend than direct
-            decides
+        accelerator: how the processor ran: "kvm" or "tcg"; empty if a backend other than direct decides
         seconds: how long it took
         reason: why nothing faster was used; empty for the fastest
     """

@@ -70,8 +70,8 @@ struct ImageInfo {
   int version = 0;  ///< the format's own; 3 for what is called qcow3
   /// such as "streamOptimized", "fixed", "dynamic", "differencing"; of a qcow2 its compat level
   std::string subformat = {};
-  /// of raw: "mbr", "gpt", "luks", or what is plainly no disk: "gzip", "xz", "zstd", "bzip2", "tar",
-  /// "zip", "html", "xml", "ovf", "pdf", "text", …
+  /// of raw: "mbr", "gpt", "luks", or something that is plainly not a disk: "gzip", "xz", "zstd",
+  /// "bzip2", "tar", "zip", "html", "xml", "ovf", "pdf", "text", …
   std::string content = {};
   std::uint64_t virtual_size = 0;  ///< of the disk, in bytes
   std::uint64_t file_size = 0;  ///< of the file, in bytes
@@ -91,7 +91,8 @@ struct ImageInfo {
   bool lazy_refcounts = false;
   bool dirty = false;  ///< not closed properly
   bool corrupt = false;  ///< marked so by QEMU
-  /// the image refers to clusters behind the file's end; not told of one in use, whose end moves
+  /// the image refers to clusters beyond the end of the file; not reported for an image in use, which
+  /// still grows
   bool truncated = false;
   /// another program writes to it, as QEMU's locks tell; from `open_disk`: to a file of its chain
   bool in_use = false;

@@ -116,7 +116,7 @@ struct InspectedFilesystem {
   bool operator==(const InspectedFilesystem&) const = default;
 };
 
-/// What may be a filesystem, but nobody could look inside.
+/// Something that may be a filesystem, but could not be opened.
 struct UnopenedFilesystem {
   std::string device = {};
   std::string type = {};  ///< as far as known: "crypto_LUKS", "ntfs", …
@@ -326,10 +326,11 @@ struct InspectProvenance {
   std::string reason = {};  ///< why it was not fast; empty: it was
   std::string guestkit = {};  ///< the version
   std::string libguestfs = {};  ///< the version
-  bool verified = false;  ///< whether both ways were tried
+  bool verified = false;  ///< whether it was inspected both ways, by guestkit's rules and by libguestfs
   /// where they differ; then libguestfs' answer is the one reported
   std::vector<std::string> differences = {};
-  /// what is guestkit's answer because libguestfs' is known to be wrong, or none: the fact, and why
+  /// facts for which guestkit's own answer is given, because libguestfs' is known to be wrong or
+  /// missing, each with the reason
   std::vector<std::string> corrections = {};
 
   /// Calls f(name, pointer to member) for each field, in this order.
@@ -378,7 +379,7 @@ struct MountedGuest {
   /// own rules say, which know Linux alone
   std::optional<InspectedSystem> system = {};
   std::vector<std::pair<std::string, std::string>> mountpoints = {};  ///< mountpoint to filesystem, / first
-  std::vector<InspectFailure> failures = {};  ///< what is not mounted, though the guest would
+  std::vector<InspectFailure> failures = {};  ///< what is not mounted, though the guest would mount it
 
   /// Calls f(name, pointer to member) for each field, in this order.
   static constexpr void each(auto&& f) {

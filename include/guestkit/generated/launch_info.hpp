@@ -34,7 +34,7 @@ constexpr const char* to_string(ApplianceMode value) noexcept {
 /// How a launch went.
 struct LaunchInfo {
   ApplianceMode mode = ApplianceMode::system;
-  /// who ran the processor: "kvm" or "tcg"; empty where another backend than direct decides
+  /// how the processor ran: "kvm" or "tcg"; empty if a backend other than direct decides
   std::string accelerator = {};
   double seconds = 0;  ///< how long it took
   std::string reason = {};  ///< why nothing faster was used; empty for the fastest
