@@ -1,8 +1,8 @@
-"""What a tar archive holds: its regular files, and where their content lies in it.
+"""A tar reader for untrusted archives: lists the regular files, and where their content lies.
 
-tarfile reads what a header says at once, however much that is, and cannot be stopped while it does: maps of
-sparse files, extended headers, one that describes the next. Here a bounded number of headers, of bounded
-sizes, is read.
+The standard tarfile reads sparse maps, extended headers and chains of headers in one go, however large a
+header says they are, and cannot be stopped meanwhile. This reader bounds the number of headers and their
+sizes.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _WITHOUT_CONTENT = b"123456"  # links, devices, directories, FIFOs: a size says 
 
 
 class Damaged(ValueError):
-    """It is no archive that can be read; the text says why."""
+    """The archive cannot be read; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A regular file in an archive. `size` is that of the file, `offset` where its content begins.
+    """A regular file in an archive. `size` is the file's, `offset` is where its content begins.
 
-    holes: None: there are none; else where each part belongs and how long it is, one after the other
+    holes: None: no holes; otherwise the offset and length of each data part, alternating
     """
 
     name: bytes
@@ -42,7 +42,7 @@ class Member:
     holes: array[int] | None = None
 
     def content(self, source: Source) -> Iterator[bytes | int]:
-        """Yield the content: bytes, and numbers of zeros."""
+        """Yield the content: bytes, or an int for that many zeros."""
         if self.holes is None:
             yield from source.pieces(self.offset, self.size)
             return
@@ -67,7 +67,7 @@ def members(source: Source) -> Iterator[Member]:
 
 
 class _Reader:
-    """Goes from header to header. Some describe the one that follows: their values wait for it."""
+    """Goes from header to header. Values of a header that describes the next one are kept until then."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -93,7 +93,7 @@ class _Reader:
         return True
 
     def member(self) -> Member | None:
-        """Return what the header describes, and go behind it; None for what is no regular file."""
+        """Return the regular file that the header describes, or None for anything else; skip its content."""
         kind, size = self._header[156], _number(self._header[124:136])
         if kind in b"xgLK":
             self._extend(kind, size)
@@ -114,7 +114,7 @@ class _Reader:
     def _regular(
         self, name: bytes, kind: int, size: int, records: dict[bytes, bytes], old_map: array[int] | None
     ) -> Member:
-        """Return a regular file. A map before its content is read."""
+        """Return a regular file; read its sparse map, if it has one."""
         begin, whole, holes = self._offset, size, None
         if kind == ord("S"):
             whole, holes = _number(self._header[483:495]), self._map_of_old_gnu()
@@ -143,7 +143,7 @@ class _Reader:
     # ---- metadata
 
     def _extend(self, kind: int, size: int) -> None:
-        """Read what describes the next header, or all that follow."""
+        """Read an extended header, which describes the next header or all that follow."""
         content = self._read_metadata(size, _LONGEST_RECORDS if kind in b"xg" else _LONGEST_NAME)
         if kind == ord("L"):
             self._name = content.partition(b"\0")[0]
@@ -177,7 +177,7 @@ class _Reader:
         return block
 
     def _map_of_old_gnu(self) -> array[int]:
-        """Return the map that begins in the header and goes on in blocks between that and the content."""
+        """Return the sparse map, which begins in the header and continues in blocks before the content."""
         numbers = array("Q")
         entries, goes_on = self._header[386:482], self._header[482]
         while True:
@@ -193,9 +193,9 @@ class _Reader:
             entries, goes_on = block[:504], block[504]
 
     def _map_of_1_0(self) -> tuple[array[int], int]:
-        """Return the map at the beginning of the content, in decimal lines, and where that goes on."""
+        """Return the sparse map, decimal lines before the content, and the offset where it ends."""
         before = self._offset
-        numbers, text, wanted = array("Q"), b"", 1  # the first one tells how many pairs there are
+        numbers, text, wanted = array("Q"), b"", 1  # the first number is the count of pairs
         while len(numbers) < wanted:
             *lines, text = (text + self._map_block()).split(b"\n")
             for line in lines:
@@ -211,7 +211,7 @@ class _Reader:
 
 
 def _checked(numbers: array[int], size: int, stored: int) -> array[int]:
-    """Return the map if it describes a file of that size, of which that much is stored."""
+    """Return the map if it describes a file of that size with that many bytes stored; else raise Damaged."""
     end = total = 0
     if len(numbers) % 2:
         raise Damaged("the map of a sparse file is damaged")
@@ -240,7 +240,7 @@ def _records(content: bytes) -> Iterable[tuple[bytes, bytes]]:
 
 
 def _number(field: bytes) -> int:
-    """Return a number in octal digits, or one that needs more room, in binary."""
+    """Return a header's number: octal digits, or binary if it is too large for those."""
     if field[0] == 0x80:
         return _in_range(int.from_bytes(field[1:], "big"))
     digits = field.partition(b"\0")[0].strip(b" ")

@@ -1,4 +1,4 @@
-"""What `inspect` and `inspect_many` are asked for, blocking or awaited: one value made of the arguments."""
+"""The arguments of `inspect` and `inspect_many` as values, shared by the blocking and the async versions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _Disk = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 #: All disks of a guest.
 Guest = _Disk | Sequence[_Disk]
 
-#: How long a disk may take by default, in seconds: a launch under emulation and inspect_os of a large guest.
+#: The default timeout of a disk, in seconds: enough for an emulated launch and inspect_os of a large guest.
 TIMEOUT = 600.0
 
 
@@ -40,10 +40,10 @@ def names_of(guest: Guest) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """How to inspect a guest; goes to other processes.
+    """How to inspect a guest; can be pickled for other processes.
 
     Attributes:
-        verify: whether to go both ways, or for which share of the guests
+        verify: whether to inspect with libguestfs too and compare, or the share of guests to do that for
         timeout: for a guest, in seconds
         handle: options of `Guestfs`
     """
@@ -54,24 +54,24 @@ class Job:
     handle: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        self.options.native()  # complains of nonsense before anything runs
+        self.options.native()  # rejects wrong arguments before anything runs
 
     def handle_options(self) -> dict[str, Any]:
-        """Return the options of a guest's own handle, whose one call has all the guest's time.
+        """Return the options of a guest's handle. Its only call gets the guest's whole timeout.
 
-        The disks are only read, so that a kill can lose nothing.
+        The disks are only read, so nothing is lost if it is killed without grace.
         """
         return {"appliance": "inspection", **self.handle, "call_timeout": self.timeout, "cancel_grace": 0.0}
 
     def run(self, handle: Guestfs, guest: Guest, step: Callable[[str], object] | None = None) -> Inspection:
-        # The share of guests that are verified needs no secrecy.
+        # An ordinary random number will do: the sample needs no secrecy.
         verify = self.verify if isinstance(self.verify, bool) else random.random() < self.verify
         return handle._inspect_disks(path_list(guest), replace(self.options, verify=verify, step=step))
 
 
 @dataclass(frozen=True, slots=True)
 class One:
-    """What `inspect` was asked for, here and in guestkit.aio."""
+    """The arguments of `inspect`, here and in guestkit.aio."""
 
     guest: Guest
     job: Job
@@ -95,7 +95,7 @@ def one(
     step: Callable[[str], object] | None = None,
     **handle: Any,
 ) -> One:
-    """Make one value of the arguments of `inspect`."""
+    """Bundle the arguments of `inspect`."""
     opening = OpenDiskOptions(
         format=format,
         backing=backing,
@@ -115,7 +115,7 @@ def one(
 
 @dataclass(frozen=True, slots=True)
 class Many:
-    """What `inspect_many` was asked for, here and in guestkit.aio.
+    """The arguments of `inspect_many`, here and in guestkit.aio.
 
     Attributes:
         at_once: how many; None: all
@@ -128,7 +128,7 @@ class Many:
     executor: Executor | None
 
     def room(self, running: int) -> int | None:
-        """Return how many more may begin; None: all."""
+        """Return how many more may start; None: all."""
         return None if self.at_once is None else self.at_once - running
 
 
@@ -151,7 +151,7 @@ def many(
     jobs_executor: Executor | None = None,
     **handle: Any,
 ) -> Many:
-    """Make one value of the arguments of `inspect_many`."""
+    """Bundle the arguments of `inspect_many`."""
     job = one(
         (),
         parts=parts,
@@ -182,9 +182,9 @@ def _number(concurrency: int | Literal["auto"]) -> int:
 
 
 def taking(asked: Callable[P, A]) -> Callable[[Callable[[A], T]], Callable[P, T]]:
-    """Have a function take the arguments of `asked`, and get what that makes of them.
+    """Give a function the signature of `asked`; the function receives the value that `asked` returns.
 
-    A blocking function and its awaited twin share one list of arguments this way.
+    This way a blocking function and its async twin share one list of arguments.
     """
 
     def decorate(function: Callable[[A], T]) -> Callable[P, T]:

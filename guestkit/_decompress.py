@@ -1,8 +1,8 @@
-"""Compressed files, read in steps so small that a limit or a cancel is never far away.
+"""Decompression in small steps, so that a limit or a cancel takes effect soon.
 
-The standard library's readers return when they have something to return: a file of empty streams, or a header
-without an end, keeps them busy for as long as whoever made it likes. Here each step reads little, yields
-little, and looks at the limits.
+The standard library's readers return only when they have data: a file of empty streams or an endless header
+keeps them busy for as long as its author likes. Here each step reads little, yields little, and checks the
+limits.
 """
 
 from __future__ import annotations
@@ -24,10 +24,7 @@ _MEMORY = 256 << 20  # for a decompressor's dictionary; xz -9 needs 65 MiB
 
 
 class Meter:
-    """What may still be read, made and waited for.
-
-    Threads: one.
-    """
+    """Enforces the limits on input, output and time. For a single thread."""
 
     def __init__(
         self,
@@ -39,9 +36,9 @@ class Meter:
     ) -> None:
         """Start the clock.
 
-        size: how much may come out of one layer, in bytes
-        beat: what it raises ends the work
-        clock: tells the time, in seconds
+        size: the most output of one layer, in bytes
+        beat: called at every step; an exception from it ends the work
+        clock: returns the time, in seconds
         """
         self._op = op
         self._size = size
@@ -53,26 +50,26 @@ class Meter:
         self._read: dict[int, int] = {}
 
     def look(self) -> None:
-        """Raise what is to end the work, if something is."""
+        """Raise if the work is cancelled or out of time."""
         self._beat()
         if self._clock() > self._end:
             raise Error(self._op, f"takes longer than {self._seconds:g} s to unpack", errno.ETIMEDOUT)
 
     def read(self, layer: int, size: int) -> None:
-        """Count what was read of a layer: hardly more than what may come out of it."""
+        """Count a layer's input, which may hardly exceed the limit for its output."""
         self._read[layer] = self._read.get(layer, 0) + size
         if self._read[layer] > self._size + self._size // 50 + CHUNK:
             raise Error(self._op, f"holds more than {self._size} bytes that are packed", errno.EFBIG)
 
     def made(self, layer: int, size: int) -> None:
-        """Count what has come out of a layer, holes too."""
+        """Count a layer's output, including holes."""
         self._made[layer] = self._made.get(layer, 0) + size
         if self._made[layer] > self._size:
             raise Error(self._op, f"becomes larger than {self._size} bytes when it is unpacked", errno.EFBIG)
 
 
 class Source:
-    """A packed file. Whatever is read of it is metered."""
+    """A packed file. The meter counts everything that is read from it."""
 
     def __init__(self, descriptor: int, meter: Meter, layer: int) -> None:
         self._descriptor = descriptor
@@ -86,20 +83,20 @@ class Source:
         self._meter.look()
 
     def read(self, size: int) -> bytes:
-        """Return what comes next, at most that many bytes; none at the end."""
+        """Return the next bytes, at most that many; b"" at the end."""
         found = self.at(self._position, size)
         self._position += len(found)
         return found
 
     def at(self, offset: int, size: int) -> bytes:
-        """Return what is there, at most that many bytes; none at the end."""
+        """Return the bytes at that offset, at most that many; b"" at the end."""
         self.look()
         found = os.pread(self._descriptor, size, offset)
         self._meter.read(self._layer, len(found))
         return found
 
     def pieces(self, offset: int, size: int) -> Iterator[bytes]:
-        """Yield so many bytes from there on."""
+        """Yield that many bytes, starting at that offset."""
         end = offset + size
         while offset < end:
             if not (piece := self.at(offset, min(end - offset, CHUNK))):
@@ -109,7 +106,7 @@ class Source:
 
 
 class _Stream(Protocol):
-    """A decompressor as bz2 and lzma have it."""
+    """The interface of the decompressors in bz2 and lzma."""
 
     @property
     def eof(self) -> bool: ...
@@ -141,7 +138,7 @@ class _Gzip:
 
 
 class _Zstd:
-    """Has no limit for what it returns, but what it is given bounds that: four bytes become 128 KiB."""
+    """zstandard cannot limit its output, so the input is kept small: four bytes become at most 128 KiB."""
 
     PIECE = 1 << 10
     needs_input = True
@@ -162,7 +159,7 @@ class _Zstd:
 
 
 def _maker(op: str, kind: str) -> tuple[Callable[[], _Stream], int]:
-    """Return what begins a stream, and how much to feed it at once."""
+    """Return the function that creates a decompressor, and how much to feed it at once."""
     if kind == "gzip":
         return _Gzip, _PIECE
     if kind == "bzip2":
@@ -180,14 +177,14 @@ def _maker(op: str, kind: str) -> tuple[Callable[[], _Stream], int]:
 
 
 def errors_of(kind: str) -> tuple[type[Exception], ...]:
-    """Return what says that a file of that kind is damaged, or cannot be read."""
+    """Return the exceptions for a file of that kind that is damaged or cannot be read."""
     errors = (OSError, EOFError, zlib.error, lzma.LZMAError)
     zstandard = sys.modules.get("zstandard") if kind == "zstd" else None
     return errors if zstandard is None else (*errors, zstandard.ZstdError)
 
 
 def decompressed(op: str, source: Source, kind: str) -> Iterator[bytes]:
-    """Yield what was packed as "gzip", "bzip2", "xz" or "zstd", in one stream or in several.
+    """Decompress "gzip", "bzip2", "xz" or "zstd", in one stream or several; yield the data.
 
     Raises what `errors_of` lists for a file that is damaged or ends too early.
     """

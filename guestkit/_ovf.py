@@ -1,7 +1,7 @@
-"""Which files of an archive are the disks of a guest: an OVA, a box of Vagrant, a disk in a tar.
+"""Find the disks of a guest in an archive: an OVA, a Vagrant box, or a disk in a tar.
 
-The descriptor (OVF) of an appliance names its disks; a file of any other kind in the archive is none, such as
-the ISO in a CD-ROM drive. Without a descriptor the names of the files have to tell.
+An OVF descriptor names the guest's disks; other files, such as the ISO in a CD-ROM drive, are not disks.
+Without a descriptor, the file names decide.
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ class PackedDisk:
 
 
 def disks_in(op: str, source: Source, wanted: bytes | None) -> Sequence[PackedDisk]:
-    """Return the disks of the guest that is in the archive, in the guest's order; at least one.
+    """Return the disks of the guest in the archive, in the guest's order; at least one.
 
-    wanted: the name of the one to be taken; None: all of them. Raises Damaged for what is no archive, Error
-    where it does not tell what its disks are
+    Raises Damaged if it is not an archive, and Error if it is unclear which files are disks.
+
+    wanted: the name of the only disk to take; None: all of them
     """
     files = {_plain(member.name): member for member in members(source)}
     if wanted is not None:
@@ -80,7 +81,7 @@ _CHOOSE = "choose one with unpack=UnpackLimits(member=…)"
 
 
 def several(op: str, disks: Sequence[PackedDisk]) -> Error:
-    """Return what is said where one disk is wanted."""
+    """Return the error for a guest of several disks where only one is possible."""
     names = _list([disk.name for disk in disks])
     message = f"is a guest of {len(disks)} disks, {names}: {_CHOOSE}"
     if op == "open_disk":
@@ -89,7 +90,7 @@ def several(op: str, disks: Sequence[PackedDisk]) -> Error:
 
 
 def _plain(name: bytes) -> bytes:
-    """Return the name as it is compared: "./a" and "/a" are "a". It is never a path of this host."""
+    """Normalize the name for comparisons: "./a" and "/a" become "a". It is never a path on this host."""
     return posixpath.normpath(b"/" + name).lstrip(b"/")
 
 
@@ -109,19 +110,19 @@ def _is_disk(name: bytes) -> bool:
 
 
 def _is_forked(name: bytes) -> bool:
-    """Tell whether it is what macOS' tar puts beside a file."""
+    """Return whether it is a resource fork, which macOS' tar adds beside a file."""
     return posixpath.basename(name).startswith(b"._")
 
 
 def _without_chunks(files: Mapping[bytes, Member]) -> Sequence[bytes]:
-    """Return the names, those of chunks once and without their numbers."""
+    """Return the names; the chunks of a file count as one name, without their numbers."""
     return list(dict.fromkeys(name[:-10] if _CHUNK.fullmatch(name[-10:]) else name for name in files))
 
 
 def _disk(op: str, files: Mapping[bytes, Member], given: bytes, size: int = 0) -> PackedDisk:
-    """Return the disk of that name, a relative URL.
+    """Return the disk of that name, which may be a relative URL.
 
-    size: of all its chunks, at least
+    size: the minimum size of all its chunks together
     """
     name = _plain(given)
     numbers = _chunks_of(files, name)
@@ -150,9 +151,9 @@ def _chunks_of(files: Mapping[bytes, Member], name: bytes) -> set[int]:
 
 
 def _named_by(op: str, source: Source, descriptor: Member) -> Sequence[tuple[bytes, int]]:
-    """Return the files that are the disks of the one guest that the descriptor describes, and their sizes.
+    """Return the names and sizes of the disk files of the guest that the descriptor describes.
 
-    None: it names no files of disks, or in a way that nobody knows.
+    Empty if it names no disk files, or does so in an unknown way.
     """
     if descriptor.size > _LONGEST_DESCRIPTOR:
         raise Damaged(f"the descriptor {shown(descriptor.name)} is longer than {_LONGEST_DESCRIPTOR} bytes")
@@ -174,7 +175,7 @@ def _named_by(op: str, source: Source, descriptor: Member) -> Sequence[tuple[byt
                 errno.ENOTSUP,
             )
         reference = file_id if disk is None else disk.get("fileRef", "")
-        if not reference:  # a disk that is to be made empty
+        if not reference:  # a new, empty disk: it has no file
             continue
         if (file := files.get(reference)) is None:
             raise Error(op, f"the descriptor names no file for the disk {disk_id or file_id!r}", errno.EINVAL)
@@ -186,9 +187,9 @@ def _named_by(op: str, source: Source, descriptor: Member) -> Sequence[tuple[byt
 
 
 def _attached(envelope: ET.Element, disks: Mapping[str, ET.Element]) -> Sequence[tuple[str, str]]:
-    """Return the disks that the guest has, each by its id or its file's: in the guest's order.
+    """Return the guest's disks in its own order, each by its id or the id of its file.
 
-    Where drives are not described that is the order of the list of disks.
+    If no drives are described, that is the order in the list of disks.
     """
     items = [
         {child.tag: (child.text or "").strip() for child in item}
@@ -216,9 +217,9 @@ def _attached(envelope: ET.Element, disks: Mapping[str, ET.Element]) -> Sequence
 
 
 def _parse(text: bytes) -> ET.Element:
-    """Return the document, with the names of its elements and attributes without their namespaces.
+    """Parse the document; strip the namespaces from the names of elements and attributes.
 
-    A document type is refused, and with it all entities: nothing is expanded, nothing else is read.
+    A document type is refused, and with it all entities: nothing is expanded, no other file is read.
     """
     builder = ET.TreeBuilder()
     depth = elements = 0

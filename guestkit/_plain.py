@@ -1,4 +1,4 @@
-"""A dataclass as dictionaries, for `json.dumps`."""
+"""Turns a dataclass into dictionaries, for `json.dumps`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def plain(value: Any) -> dict[str, Any]:
-    """Return the dataclass with all that is in it as dictionaries and tuples; bytes in base64."""
+    """Return the dataclass and everything in it as dictionaries and tuples; bytes become base64."""
     return asdict(value, dict_factory=_without_bytes)
 
 

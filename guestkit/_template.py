@@ -1,7 +1,8 @@
 """The template of the warm appliance: a lean one, booted once to its pause and saved there.
 
-The machine is what libguestfs makes of it: a lean appliance is launched and its command line taken. QEMU is
-then started with it once more, by the very program that restores it later (appliance/hypervisor.cpp).
+The machine must be the one that libguestfs starts. So a lean appliance is launched, and QEMU's command line
+is taken from it. The program that later restores the template (appliance/hypervisor.cpp) then starts QEMU
+again with that command line.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from guestkit.handle import Guestfs
 
 __all__ = ["TemplateError", "build_template"]
 
-#: For the boot to the pause, and for saving it, in seconds.
+#: The timeout for booting to the pause and saving it, in seconds.
 PATIENCE = 180
 
-#: What QEMU loads into the machine besides the kernel; the saved state depends on it.
+#: The firmware that QEMU loads besides the kernel; the saved state depends on it.
 FIRMWARE = (
     "bios-256k.bin", "bios-microvm.bin", "pvh.bin", "linuxboot.bin", "linuxboot_dma.bin", "kvmvapic.bin",
     "efi-virtio.rom",
@@ -38,7 +39,7 @@ class TemplateError(Exception):
 def build_template(lean: Path, hypervisor: Path) -> tuple[Path, list[Path]]:
     """Make the files of a template in a directory beneath the lean appliance.
 
-    Return the directory and what else they were made from.
+    Returns the directory and the other files that the template was made from.
     """
     made = Path(tempfile.mkdtemp(prefix="new-", dir=lean))
     try:
@@ -48,11 +49,11 @@ def build_template(lean: Path, hypervisor: Path) -> tuple[Path, list[Path]]:
         (made / "hypervisor").chmod(0o700)
         (made / "probes").mkdir(mode=0o700)
         memory = int(command[command.index(b"-m") + 1]) << 20
-        # QEMU opens a file of memory for writing, though each machine maps it privately: others cannot.
+        # Each machine maps the memory file privately, but QEMU opens it for writing: other users cannot.
         of_one_user = not lean.stat().st_mode & 0o055
         try:
             _snapshot(made, lean, memory, shared=of_one_user)
-        except TemplateError:  # x-ignore-shared is experimental: then all memory is in the state
+        except TemplateError:  # x-ignore-shared is experimental: fall back to saving all memory in the state
             if not of_one_user:
                 raise
             _snapshot(made, lean, memory, shared=False)
@@ -69,7 +70,7 @@ def build_template(lean: Path, hypervisor: Path) -> tuple[Path, list[Path]]:
 
 
 def _command(lean: Path) -> list[bytes]:
-    """QEMU's command line as libguestfs makes it for this appliance, with its program first."""
+    """Return the command line with which libguestfs starts QEMU for this appliance, program first."""
     with tempfile.NamedTemporaryFile(suffix=".img") as disk, Guestfs(environment=False, appliance=lean) as g:
         disk.truncate(1 << 20)
         g.add_drive(disk.name, format="raw", readonly=True)
@@ -88,7 +89,7 @@ def _firmware(qemu: Path) -> list[Path]:
 
 
 def _snapshot(made: Path, lean: Path, memory: int, *, shared: bool) -> None:
-    """Boot to the pause and save: the root disk, the devices' state, and the memory in a file of its own."""
+    """Boot to the pause; save the root disk, the devices' state and, if shared, the memory in a file."""
     for name in ("root", "mem", "state"):
         (made / name).unlink(missing_ok=True)
     backing = str(lean / "root").replace(",", ",,")
@@ -123,7 +124,7 @@ def _snapshot(made: Path, lean: Path, memory: int, *, shared: bool) -> None:
 
 
 def _line(end: socket.socket, deadline: float) -> bytes:
-    """Return the next line; what there is of it, if there will be no more."""
+    """Return the next line; a partial one at the end of the stream or at the deadline."""
     line = b""
     while not line.endswith(b"\n"):
         ready, _, _ = select.select([end], [], [], max(0.0, deadline - time.monotonic()))

@@ -1,6 +1,6 @@
-"""Compressed disks and archives of them (OVA), unpacked into private files that have no name.
+"""Unpack compressed disks and archives of disks (OVA) into private, nameless files.
 
-Whoever made the file chose how much comes out of it, and how long that takes: both are bounded.
+The file's author decides how much comes out of it and how long that takes, so both are limited.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
 
 _LAYERS = 3  # a compressed archive of compressed disks
-_SPARE = 1 << 30  # bytes that the file system of temporary files keeps
-_UNPACKED = "unpacked"  # what is inside a file that is no archive
+_SPARE = 1 << 30  # bytes to leave free on the file system of temporary files
+_UNPACKED = "unpacked"  # the name of the content of a file that is not an archive
 _ZEROS = bytes(CHUNK)
 
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """A disk that was packed.
+    """An unpacked disk.
 
     Attributes:
-        path: of the private file, for this process
-        inside: what of the packed file it is, for messages
+        path: of the private file, valid in this process
+        inside: which part of the packed file it is, for messages
     """
 
     path: str
@@ -57,10 +57,10 @@ def unpacked(
 ) -> Iterator[Sequence[Unpacked]]:
     """Unpack the file; yield its disks, in the guest's order, as open files.
 
-    packed_by: tells which of PACKED a file is, "" for a disk
+    packed_by: returns which of PACKED a file is, "" for a disk
     folder: where the private files go
-    beat: called at every step, many times a second; what it raises ends the work
-    one: several disks are refused, before anything is unpacked
+    beat: called at every step, many times a second; an exception from it ends the work
+    one: refuse a guest of several disks, before anything is unpacked
     """
     with ExitStack() as stack:
         meter = Meter(op, limits.size, limits.seconds, beat, clock)
@@ -73,9 +73,9 @@ def unpacked(
 
 
 def listed(path: StrOrBytesPath) -> Sequence[tuple[str, int]]:
-    """Return the disks of the guest that is in an archive: their names, and their sizes there, in bytes.
+    """Return the disks of the guest in an archive: their names, and their sizes there, in bytes.
 
-    Nothing is unpacked. Raises Error where there is none, or nothing tells which files are disks.
+    Nothing is unpacked. Raises Error if there is no disk, or if it is unclear which files are disks.
     """
     with _packed("probe", path) as file, _said_of("probe", "tar"):
         meter = Meter("probe", UNPACK.size, UNPACK.seconds, lambda: None, time.monotonic)
@@ -101,10 +101,10 @@ class _Work:
     limits: UnpackLimits
     meter: Meter
     one: bool
-    kept: ExitStack  # of the files that are disks
+    kept: ExitStack  # holds the files that are disks open
 
     def disks(self, file: BinaryIO, content: str, inside: str, layer: int) -> Sequence[Unpacked]:
-        """Return the disks that the file holds; one that is none of the kinds is a disk."""
+        """Return the disks in the packed file; whatever inside is not packed any further is a disk."""
         if layer == _LAYERS:
             raise Error(self.op, "is packed more than three times", errno.EINVAL)
         source = Source(file.fileno(), self.meter, layer)
@@ -155,7 +155,7 @@ class _Work:
 
 @contextmanager
 def _said_of(op: str, content: str) -> Iterator[None]:
-    """Turn what the readers raise for a file that is damaged into Error."""
+    """Turn the readers' exceptions for a damaged file into Error."""
     try:
         yield
     except Error:

@@ -1,4 +1,4 @@
-"""An `Inspection` in the XML of virt-inspector(1), as libxml2 writes it, which ElementTree does not."""
+"""An `Inspection` as virt-inspector(1) XML, formatted as libxml2 does it; ElementTree formats differently."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from contextlib import contextmanager
 
 from guestkit.generated.values import Application, Inspection, OperatingSystem
 
-# What XML has no way to write: a guest's text may hold it.
+# Characters that XML cannot represent; a guest's text may contain them.
 _UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-# What libxml2 writes as a reference in texts; and what nobody sees, which a terminal must not get. libxml2
-# writes that as it is: there alone the bytes differ, and mean the same.
+# Characters that libxml2 writes as references in text, plus invisible ones, which must not reach a terminal.
+# libxml2 writes the invisible ones literally: only there do our bytes differ, with the same meaning.
 _IN_TEXT = re.compile(
     '[<>&"\r\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb'
     "\U000e0000-\U000e0fff]"
 )
-# What it writes as a reference in attributes, where a document states no encoding.
+# Characters that libxml2 writes as references in attributes if the document states no encoding.
 _IN_ATTRIBUTE = re.compile('[<>&"\t\n\r]|[^\x00-\x7e]')
 _NAMED = {"<": "&lt;", ">": "&gt;", "&": "&amp;", '"': "&quot;"}
 
 
 def to_xml(inspection: Inspection) -> str:
-    """Return the document, which is to be encoded as UTF-8. Characters that XML cannot have become U+FFFD."""
+    """Return the document; encode it as UTF-8. Characters that XML cannot represent become U+FFFD."""
     xml = _Writer()
     with xml.element("operatingsystems"):
         for system in inspection.operating_systems:
@@ -33,7 +33,7 @@ def to_xml(inspection: Inspection) -> str:
 
 
 class _Writer:
-    """Writes elements, which hold either others or a text, a line each."""
+    """Writes elements, one per line; each holds either other elements or text."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -41,7 +41,7 @@ class _Writer:
 
     @contextmanager
     def element(self, name: str, **attributes: str) -> Iterator[None]:
-        """An element that holds those that are written in the block."""
+        """Write an element; it holds whatever the block writes."""
         before, begin = len(self.lines), f"{self._indent}<{name}{_written(attributes)}"
         self.lines.append(f"{begin}>")
         self._indent += "  "
@@ -53,12 +53,12 @@ class _Writer:
             self.lines.append(f"{self._indent}</{name}>")
 
     def text(self, name: str, text: object, /, **attributes: str) -> None:
-        """An element that holds a text."""
+        """Write an element that holds text."""
         escaped = _escaped(str(text), _IN_TEXT)
         self.lines.append(f"{self._indent}<{name}{_written(attributes)}>{escaped}</{name}>")
 
     def base64(self, name: str, content: bytes) -> None:
-        """An element that holds bytes: 72 characters, then the end of the line as mail has it."""
+        """Write an element that holds bytes: base64 in lines of 72 characters, with CRLF as in mail."""
         text = base64.b64encode(content).decode("ascii")
         lines = "\r\n".join(text[begin : begin + 72] for begin in range(0, len(text), 72))
         self.lines.append(f"{self._indent}<{name}>{lines}</{name}>")
@@ -78,7 +78,7 @@ def _reference(match: re.Match[str]) -> str:
 
 
 def _bytes(text: str) -> bytes:
-    """virt-inspector sorts by C's strcmp."""
+    """Return a sort key, because virt-inspector sorts with C's strcmp."""
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -123,7 +123,7 @@ def _operating_system(xml: _Writer, inspection: Inspection, system: OperatingSys
 
 
 def _windows(system: OperatingSystem) -> Iterator[tuple[str, str]]:
-    """What libguestfs has found out of it."""
+    """Yield the Windows facts that libguestfs has found."""
     if system.windows and system.windows.systemroot:
         yield "windows_systemroot", system.windows.systemroot
     if system.windows and system.windows.current_control_set:
@@ -131,7 +131,7 @@ def _windows(system: OperatingSystem) -> Iterator[tuple[str, str]]:
 
 
 def _asked_for_applications(system: OperatingSystem) -> bool:
-    """Whether they are all, or it is told why they are not."""
+    """Return whether the applications were asked for: they are complete, or a failure says why not."""
     return system.applications_complete or any(one.part == "applications" for one in system.failures)
 
 

@@ -1,7 +1,7 @@
 """A drop-in for libguestfs' own Python module: `import guestkit.compat as guestfs`.
 
-The same names, arguments and results, without its freezes: the GIL is released in every call. What differs is
-a table in docs/coming-from-python-guestfs.md. New code is better off with `guestkit.Guestfs`.
+It has the same names, arguments and results, but does not freeze other threads: every call releases the GIL.
+docs/coming-from-python-guestfs.md lists the differences. New code should use `guestkit.Guestfs`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ClosedHandle = HandleClosed
 
 EventCallback = Callable[[int, int, "str | None", list[int]], object]
 
-#: Upstream passes None for the text of the others.
+#: The events with a text; for all others upstream passes None.
 _WITH_TEXT = EVENT_APPLIANCE | EVENT_LIBRARY | EVENT_TRACE | EVENT_ENTER | EVENT_LIBVIRT_AUTH | EVENT_WARNING
 
 
@@ -47,9 +47,9 @@ def event_to_string(events: int) -> str:
 
 
 class GuestFS(Guestfs):
-    """A libguestfs handle as libguestfs' own Python module has it.
+    """A libguestfs handle with the interface of libguestfs' own Python module.
 
-    A bool comes back as an int, and a hashtable as a list of pairs unless python_return_dict.
+    Bools are returned as ints, and hashtables as lists of pairs unless python_return_dict is set.
     """
 
     def __init__(
@@ -57,16 +57,16 @@ class GuestFS(Guestfs):
     ) -> None:
         """Create a handle.
 
-        python_return_dict: give hashtables as dicts
+        python_return_dict: return hashtables as dicts
         environment, close_on_exit: as in `guestkit.Guestfs`
         """
         super().__init__(environment=bool(environment), close_on_exit=bool(close_on_exit))
         self._python_return_dict = python_return_dict
-        # Else traces and temporary files are those of "python".
+        # Otherwise traces and temporary files would carry the name "python".
         self.set_program(os.path.basename(sys.argv[0]) if sys.argv else "python")
 
     def close(self) -> None:
-        """End the appliance and free the handle; ClosedHandle if it is closed already."""
+        """Shut the appliance down and free the handle; raise ClosedHandle if it is already closed."""
         if not self.is_open():
             raise ClosedHandle("close", "the handle is closed")
         super().close()
@@ -78,7 +78,7 @@ class GuestFS(Guestfs):
             self.close()
 
     def set_event_callback(self, cb: EventCallback, event_bitmask: int) -> int:  # type: ignore[override]
-        """Have cb(event, event_handle, buf, array) run at each of these EVENT_* flags; return its handle."""
+        """Run cb(event, event_handle, buf, array) at each of these EVENT_* flags; return its handle."""
         if not callable(cb):
             raise TypeError("callback parameter is not callable")
 
@@ -88,7 +88,7 @@ class GuestFS(Guestfs):
         return self.add_event_callback(deliver, operator.index(event_bitmask))
 
     def delete_event_callback(self, event_handle: int) -> None:
-        """End the registration; harmless if there is none of that number."""
+        """Remove the callback; harmless if there is none with that number."""
         try:
             super().delete_event_callback(event_handle)
         except ClosedHandle:
@@ -115,7 +115,7 @@ def _as_pairs(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _takes_str(method: Callable[..., Any], position: int, name: str) -> Callable[..., Any]:
-    """Have the argument of bytes take str too, as its UTF-8."""
+    """Let the bytes argument take str too, encoded as UTF-8."""
 
     def as_bytes(content: Any) -> Any:
         return content.encode(errors="surrogateescape") if isinstance(content, str) else content

@@ -1,7 +1,6 @@
-"""Files copied between the host and a guest whose filesystems are mounted: `copy_out`, `copy_in`.
+"""Copy files between the host and a guest whose filesystems are mounted: `copy_out`, `copy_in`.
 
-Out of a guest nothing is written but the target, whatever the guest's names and symlinks are
-(`Guestfs.extract`).
+`copy_out` writes nothing but the target, whatever the guest's names and symlinks are (`Guestfs.extract`).
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from guestkit.handle import Guestfs
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
 
-#: Called with the bytes that are copied, and all there are to copy.
+#: Called with the number of bytes copied so far, and in total.
 CopyProgress = Callable[[int, int], object]
 
 
@@ -41,13 +40,13 @@ def copy_out(
     replace: bool = False,
     progress: CopyProgress | None = None,
 ) -> Extracted:
-    """Copy files of the guest to the host: into the directory `target`, or one to that name.
+    """Copy files from the guest to the host: into the directory `target`, or a single one to that name.
 
-    What is copied appears under its name when it is complete. A symlink that is named itself is followed, in
-    the guest; those below a directory stay symlinks, and are skipped if they point outside. Raises Error.
+    A copy appears under its name only when it is complete. A symlink among `sources` is followed in the
+    guest; symlinks below a directory stay symlinks, and are skipped if they point outside. Raises Error.
 
-    recursive: directories too
-    replace: a file that is there already; else an Error with EEXIST, as it always is for a directory
+    recursive: copy directories too
+    replace: replace an existing file; otherwise raises Error with EEXIST, as it always does for a directory
     """
     into = Path(os.fsdecode(target))
     files = [_Outgoing(g, source, into, len(sources) == 1, recursive, replace) for source in sources]
@@ -72,11 +71,11 @@ def copy_in(
     replace: bool = False,
     progress: CopyProgress | None = None,
 ) -> Extracted:
-    """Copy files of the host to the guest: into the directory `target`, or one to that name.
+    """Copy files from the host to the guest: into the directory `target`, or a single one to that name.
 
-    They belong to root there, without set-id bits; the permissions and times are the host's. A symlink that
-    is named itself is followed; those below a directory stay symlinks. Devices, FIFOs and sockets are
-    skipped. Raises Error.
+    The copies belong to root, without set-id bits; permissions and times are kept. A symlink among `sources`
+    is followed; symlinks below a directory stay symlinks. Devices, FIFOs and sockets are skipped. Raises
+    Error.
 
     recursive, replace: as in `copy_out`
     """
@@ -97,7 +96,7 @@ def copy_in(
 
 @dataclass
 class _Tally:
-    """How far all of it is."""
+    """The progress of the whole copy."""
 
     tell: CopyProgress | None
     total: int
@@ -126,7 +125,7 @@ def _sum(parts: Sequence[Extracted]) -> Extracted:
 
 
 class _Outgoing:
-    """A file or tree that goes out, and where to."""
+    """A file or tree to copy out, and its target."""
 
     def __init__(
         self, g: Guestfs, source: str, target: Path, only: bool, recursive: bool, replace: bool
@@ -173,7 +172,7 @@ class _Outgoing:
 
     def copy(self, tally: _Tally) -> Extracted:
         with _unfinished(self.final.parent) as folder:
-            if self._path == "/":  # has no name to be copied under
+            if self._path == "/":  # it has no name of its own
                 made = into = folder / "root"
                 into.mkdir()
             else:
@@ -190,10 +189,10 @@ class _Outgoing:
 
 @contextmanager
 def _unfinished(parent: Path) -> Iterator[Path]:
-    """A directory for what is half copied; gone afterwards, at whatever moment the user interrupts.
+    """Yield a directory for unfinished copies; it is removed afterwards, even if the user presses Ctrl-C.
 
-    Its name is known before it is there, which tempfile cannot give: between its mkdir and the `with`, Ctrl-C
-    would leave the directory behind.
+    The name is chosen before the directory exists, which tempfile cannot do: Ctrl-C between its mkdir and the
+    `with` would leave the directory behind.
     """
     folder = parent / f".guestkit-{secrets.token_hex(8)}"
     try:
@@ -208,9 +207,9 @@ def _unfinished(parent: Path) -> Iterator[Path]:
 
 @dataclass
 class _Incoming:
-    """A file or tree that goes in: as a tar stream, which a thread of its own writes.
+    """A file or tree to copy in, as a tar stream that a separate thread writes.
 
-    `folder` has no symlink in it: `tar_in` does not chroot, and follows one out of the guest.
+    `folder` must not contain a symlink: `tar_in` does not chroot, and would follow it out of the guest.
     """
 
     source: Path
@@ -223,7 +222,7 @@ class _Incoming:
     counts: dict[str, int] = field(default_factory=lambda: {"files": 0, "directories": 0, "symlinks": 0})
 
     def look(self, g: Guestfs, replace: bool) -> None:
-        """Find out where it goes; Error if it cannot."""
+        """Determine the target; raise Error if it cannot be copied there."""
         try:
             mode = self.source.stat().st_mode
         except OSError as error:
@@ -322,7 +321,7 @@ class _Incoming:
 
 
 class _Counted:
-    """A file that tells how much of it was read."""
+    """A file whose reads are counted as progress."""
 
     def __init__(self, file: BinaryIO, tally: _Tally) -> None:
         self._file = file

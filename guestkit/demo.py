@@ -1,6 +1,6 @@
 """A small guest to try things on: a disk that looks like a Debian, made with guestkit itself.
 
-It is for inspecting, not for booting. `DEMO_FILESYSTEMS` and `DEMO_SYSTEM` are what inspecting it gives.
+It can be inspected, but not booted. `DEMO_FILESYSTEMS` and `DEMO_SYSTEM` are what an inspection of it finds.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ DEMO_SYSTEM = OperatingSystem(
     os_release={
         "PRETTY_NAME": "Debian GNU/Linux 12",
         "NAME": "Debian GNU/Linux",
-        # Debian itself says "12" here; then libguestfs takes version and product from debian_version.
+        # Real Debian has "12" here; libguestfs then takes version and product from debian_version.
         "VERSION_ID": "12.5",
         "ID": "debian",
     },
@@ -93,9 +93,9 @@ _DIRECTORIES = ("boot", "dev", "home", "proc", "root", "run", "sys", "tmp", "usr
 def make_demo_guest(
     path: StrOrBytesPath, *, image_format: Literal["raw", "qcow2"] = "raw", accel: Accel = "auto"
 ) -> None:
-    """Make the demo guest: 128 MB, sparse, a GPT with an ext4 for / and one for /var.
+    """Create the demo guest: 128 MB, sparse, with a GPT and ext4 filesystems for / and /var.
 
-    Launches an appliance, which takes seconds. Overwrites what is there. After an Error the disk is
+    Launches an appliance, which takes seconds. Overwrites an existing file. After an Error the disk is
     incomplete.
     """
     with (
@@ -120,7 +120,7 @@ def make_demo_guest(
 
 
 def _tree() -> bytes:
-    """The guest's files as a tar archive."""
+    """Return the guest's files as a tar archive."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name in _DIRECTORIES:
@@ -167,7 +167,7 @@ def _files() -> dict[str, bytes]:
 
 
 def _dpkg_status() -> str:
-    """The package database: the applications, and a package that was removed and must not be reported."""
+    """Return the package database: the applications, plus a removed package that must not be reported."""
     removed = _application("nano", 0, "7.2", "1", "amd64")
     return "".join(
         f"Package: {app.name}\n"
@@ -187,7 +187,7 @@ def _debian_version(app: Application) -> str:
 
 
 def _program() -> bytes:
-    """An ELF header for x86_64 and nothing behind it: enough to tell the architecture."""
+    """Return a bare ELF header for x86_64: enough to detect the architecture."""
     identity = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
     executable, x86_64, header_size = 2, 62, 64
     return struct.pack(

@@ -11,15 +11,15 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command that argv (default: the process' arguments) tells; return the exit status.
+    """Run the command in argv (default: the process' arguments); return the exit status.
 
-    0: all is well. 1: something failed, told on stderr or with the disk it belongs to. 130: Ctrl-C.
-    141: nobody reads stdout any more. 143 and such: 128 and the signal's number. Wrong usage raises
+    0: success. 1: something failed, as reported on stderr or with the disk it belongs to. 130: Ctrl-C.
+    141: nobody reads stdout any more. 143 and the like: 128 plus the signal's number. Wrong usage raises
     SystemExit(2), as argparse does.
     """
-    if os.environ.get("TMPDIR") == "":  # to supermin and other programs an empty one is a directory
+    if os.environ.get("TMPDIR") == "":  # supermin and other programs would use the empty name as a directory
         del os.environ["TMPDIR"]
     arguments = parse(argv)
-    from guestkit.cli.running import run  # what --help need not load
+    from guestkit.cli.running import run  # --help does not pay for this import
 
     return run(arguments)

@@ -48,5 +48,5 @@ def _write(g: Guestfs, path: str, screen: Screen) -> None:
 
 
 def visible(text: str) -> str:
-    """Escape all but line breaks and tabs."""
+    """Escape everything invisible except line breaks and tabs."""
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))

@@ -1,4 +1,4 @@
-"""What several commands take, and how they open a disk."""
+"""Options that several commands share, and how they open a disk."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from guestkit.unpack import UNPACK, UnpackLimits
 if TYPE_CHECKING:
     from guestkit.cli.screen import Screen
 
-#: QEMU's names of what guestkit reads and makes.
+#: QEMU's names of the formats that guestkit reads and writes.
 FORMATS = ("raw", "qcow2", "qcow", "vmdk", "vdi", "vhdx", "vpc")
 
 #: The help of an argument.
 DISK = "a disk image or a block device; compressed, or an archive such as an OVA, too"
 
-#: How long a call may still run when it is to end by Ctrl-C, in seconds.
+#: How long a call may still run after Ctrl-C, in seconds.
 GRACE = 0.3
 
 EXIT_STATUS = """\
@@ -40,7 +40,7 @@ class UsageError(Exception):
 
 
 class Command(Protocol):
-    """A module of this package that is a command."""
+    """The interface of a command's module."""
 
     __name__: str
     DESCRIPTION: str
@@ -50,11 +50,11 @@ class Command(Protocol):
         """Tell the parser what the command takes."""
 
     def run(self, arguments: argparse.Namespace, screen: Screen) -> int:
-        """Do it; return the exit status."""
+        """Run the command; return the exit status."""
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
-    """What every command takes."""
+    """Add the options that every command takes."""
     group = parser.add_argument_group("messages")
     group.add_argument("-q", "--quiet", action="store_true", help="no progress, no notes: errors alone")
     group.add_argument(
@@ -71,7 +71,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 def add_disk_options(
     parser: argparse.ArgumentParser, *, in_use: InUse = "allow", blocksize: bool = True
 ) -> None:
-    """How a disk is opened: what `opening` reads."""
+    """Add the options for opening a disk, which `opening` reads."""
     group = parser.add_argument_group("opening the disk")
     group.add_argument(
         "--format",
@@ -112,7 +112,7 @@ def add_disk_options(
 
 
 def add_key_option(parser: argparse._ActionsContainer) -> None:
-    """Keys of encrypted disks."""
+    """Add the option for keys of encrypted disks."""
     parser.add_argument(
         "--key",
         dest="keys",
@@ -126,7 +126,7 @@ def add_key_option(parser: argparse._ActionsContainer) -> None:
 
 
 def add_guest_options(parser: argparse.ArgumentParser) -> None:
-    """How a guest's files are reached."""
+    """Add the options for reaching a guest's files."""
     add_disk_options(parser)
     group = parser.add_argument_group("the guest")
     group.add_argument(
@@ -148,7 +148,7 @@ def add_guest_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_timeout_option(parser: argparse._ActionsContainer) -> None:
-    """A limit."""
+    """Add --timeout."""
     parser.add_argument(
         "--timeout", metavar="SECONDS", type=seconds, help="how long a call of libguestfs may take"
     )
@@ -189,7 +189,7 @@ def path_in_guest(text: str) -> str:
 
 
 class Opening(TypedDict):
-    """How a disk is opened, as the functions take it."""
+    """How to open a disk, as keyword arguments."""
 
     format: str | None
     backing: Backing
@@ -200,7 +200,7 @@ class Opening(TypedDict):
 
 
 def opening(arguments: argparse.Namespace) -> Opening:
-    """Return what the options of `add_disk_options` say. Who types nbd:// permits it."""
+    """Return the options of `add_disk_options`. nbd is always permitted: the user typed the nbd:// name."""
     if arguments.member is not None and not arguments.unpack:
         raise UsageError("--member is of an archive, which --no-unpack refuses")
     backing: Backing = "refuse"
@@ -221,7 +221,7 @@ def opening(arguments: argparse.Namespace) -> Opening:
 def guest(
     arguments: argparse.Namespace, screen: Screen, *, readonly: bool = True
 ) -> Generator[Guestfs, None, None]:
-    """Open the guest that the arguments name, and show meanwhile what is being done."""
+    """Open the guest that the arguments name, and show the progress meanwhile."""
     with contextlib.ExitStack() as stack:
         with screen.steps(arguments.disk) as step:
             g = stack.enter_context(

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         raise UsageError("to write to a disk its --format has to be stated: guestkit info tells it")
     copied = None
 
-    def written() -> str:  # until the guest is shut down; the copying itself knows more
+    def written() -> str:  # for an interruption outside the copying, which adds a more exact note itself
         if copied is None:
             return "nothing was written"
         return (

@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             try:
                 with contextlib.closing(reports):
                     found.extend(reports)
-            finally:  # Ctrl-C: what is done is told
+            finally:  # even after Ctrl-C, show what is finished
                 _tell(found, arguments, screen)
     return 1 if any(report.error is not None for report in found) else 0
 

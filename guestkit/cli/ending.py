@@ -1,6 +1,6 @@
-"""Signals that end the command: as Ctrl-C does, so that what runs is ended and nothing is left behind.
+"""Make signals end the command like Ctrl-C: running work is stopped and nothing is left behind.
 
-The exception carries a note of what was done until then, which the command tells at its end.
+The exception carries a note that says what was done so far; the command prints it at its end.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Terminated(KeyboardInterrupt):
-    """A signal has come that ends the process."""
+    """The process received a signal that ends it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -24,7 +24,7 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def noting(done: str | Callable[[], str]) -> Generator[None, None, None]:
-    """Have an interruption of the block note what was done, unless what is inside it has: that knows more."""
+    """Add a note of what was done to an interruption, unless an inner block, which knows more, has one."""
     try:
         yield
     except KeyboardInterrupt as ended:
@@ -34,13 +34,13 @@ def noting(done: str | Callable[[], str]) -> Generator[None, None, None]:
 
 
 def notes(ended: BaseException) -> list[str]:
-    """Return what was noted."""
+    """Return the notes of the exception."""
     return list(getattr(ended, "__notes__", []))
 
 
 @contextmanager
 def ended_by_signals() -> Generator[None, None, None]:
-    """Have these signals raise Terminated in the main thread; one that is ignored stays so (nohup)."""
+    """Make these signals raise Terminated in the main thread; an ignored one stays ignored (nohup)."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Errors in the terms of the command line: what happened, why, and what to do."""
+"""Errors in the command line's terms: what happened, why, and what to do."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from shlex import quote
 from guestkit.appliance import ApplianceError
 from guestkit.errors import CallTimeout, Error, LaunchError
 
-#: What is said of a disk's name with a path in its guest, as scp and rsync have it.
+#: The message about a disk name with a guest path appended, in the style of scp and rsync.
 _APART = re.compile(r'name the disk "(.*)" and the path "(.*)" in its guest apart$')
 
-#: Functions of guestkit whose errors name what they are about; libguestfs' actions do not always.
+#: guestkit's own functions: their errors name the file or disk, which libguestfs' actions do not always do.
 _OWN = {"convert", "copy_in", "copy_out", "mount_guest", "open_disk", "probe", "read_chunks"}
 
-#: Actions that the commands use to look at a file, by names that nobody typed; their errors name the file.
+#: Actions that the commands use internally to look at a file. The user did not type their names, and their
+#: errors name the file, so the action's name is left out.
 _LOOKS = {"lstatns", "readlink", "realpath", "statns"}
 
 #: The limits by their names in Python.
@@ -39,7 +40,7 @@ def sentence(error: Exception) -> str:
 
 
 def options_of(message: str) -> str:
-    """Have what is said of Python's arguments be said of the command's options."""
+    """Reword a message about Python arguments in terms of the command's options."""
     for argument, option in (
         ("backing=under(DIRECTORY) or backing=allow", "--backing DIRECTORY or --backing allow"),
         ("state format=", "state --format "),

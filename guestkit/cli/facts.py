@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from rich.table import Table
 from rich.text import Text
 
-#: A label, and values of one line each, which are escaped.
+#: A label, and its values: already escaped, one line each.
 Fact = tuple[str, list[str]]
 
 
 def fact_lines(facts: Iterable[Fact]) -> Iterator[str]:
-    """Return one line a value."""
+    """Yield one line per value."""
     for label, values in facts:
         first, *others = values or ["none"]
         yield f"  {label:<15} {first}"

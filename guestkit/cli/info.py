@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
 
 
 def _inside(disk: str, info: ImageInfo) -> dict[str, Any]:
-    """Return the disks of an archive, or why there are none."""
+    """Return the disks of an archive, or the reason why there are none."""
     if info.content != "tar":
         return {}
     try:

@@ -112,7 +112,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
                     with contextlib.closing(reports):
                         for report in reports:
                             output.add(report)
-                finally:  # Ctrl-C: what is done is told
+                finally:  # even after Ctrl-C, show what is finished
                     output.end()
     return 1 if output.failed else 0
 
@@ -140,7 +140,7 @@ def _wanted(arguments: argparse.Namespace, screen: Screen) -> tuple[Part, ...]:
 
 
 class _Output:
-    """Writes the reports: text and trees in the order in which the disks were given, as soon as can be."""
+    """Writes the reports. Text and trees appear as early as the order of the given disks permits."""
 
     def __init__(self, arguments: argparse.Namespace, screen: Screen, disks: Sequence[str]) -> None:
         self._arguments = arguments
@@ -178,7 +178,7 @@ class _Output:
         if self._arguments.json:
             for report in rest:
                 self._tell_error(report)
-            # In ASCII, as json writes by default: names that are not UTF-8 stay exact, terminals stay safe.
+            # ASCII, json's default: it keeps names that are not UTF-8 exact, and is safe for terminals.
             self._screen.write(json.dumps([report.to_dict() for report in rest], indent=2) + "\n")
             self.written = len(rest)
         elif self._arguments.xml:
@@ -203,6 +203,6 @@ class _Output:
     def _write_xml(self, report: Report) -> None:
         self._tell_error(report)
         if report.inspection is not None:
-            # A document that states no encoding is in UTF-8, whatever the terminal is set to.
+            # XML that states no encoding is UTF-8, whatever the terminal's encoding is.
             self._screen.write_bytes(report.inspection.to_xml().encode())
         self.written += 1

@@ -91,8 +91,8 @@ def _style(file: GuestFile) -> str:
 
 
 def _time(seconds: int) -> str:
-    """UTC: a guest has a timezone of its own."""
+    """Format the time in UTC, because the guest's timezone may differ from the host's."""
     try:
         return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
-    except (OverflowError, OSError, ValueError):  # a guest may say anything
+    except (OverflowError, OSError, ValueError):  # the guest may claim any number
         return str(seconds)

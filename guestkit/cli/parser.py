@@ -1,4 +1,4 @@
-"""The arguments of all commands. docs/cli.md, the manual page and the completions are written from this."""
+"""The arguments of all commands. docs/cli.md, the manual page and the completions are generated from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import guestkit
 from guestkit.cli.common import EXIT_STATUS, Command, add_output_options
 from guestkit.cli.text import printable
 
-#: What the commands do. Each is a module of this package, which is loaded when the command is chosen.
+#: The commands and their summaries. Each is a module of this package, loaded when the command is chosen.
 COMMANDS = {
     "inspect": "tell what is on disks",
     "ls": "list a guest's files",
@@ -30,7 +30,7 @@ _DESCRIPTION = "Look inside virtual-machine disk images, and copy, convert and m
 
 
 class Help(argparse.HelpFormatter):
-    """Fits paragraphs to the terminal, and leaves alone those with indented lines."""
+    """Wraps paragraphs to the terminal's width, except those with indented lines."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         paragraphs = text.split("\n\n")
@@ -40,24 +40,24 @@ class Help(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """One whose messages are safe to print: names of files may come from a guest."""
+    """A parser with messages that are safe to print: file names may come from a guest."""
 
     given: Sequence[str] = ()
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse, and keep what was given: an error may have to speak of it."""
+        """Parse, and keep the arguments for error messages."""
         self.given = sys.argv[1:] if args is None else args
         return super().parse_known_args(args, namespace)
 
     @property
     def options(self) -> Collection[str]:
-        """The options that it knows."""
+        """The options that the parser knows."""
         return self._option_string_actions
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the arguments, then how they are given, in one line; end with 2."""
+        """Print what is wrong with the arguments, then a one-line usage; exit with status 2."""
         if message.startswith("the following arguments are required"):
             message += _apart(self.prog, self.given)
         operands = " ".join(["[OPTION…]", *map(_operand, self._get_positional_actions())])
@@ -66,7 +66,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class CommandParser(Parser):
-    """That of one command, whose module it loads when there is something to parse."""
+    """The parser of one command. It loads the command's module only when there is something to parse."""
 
     def __init__(self, *, command: str, **options: Any) -> None:
         super().__init__(add_help=False, formatter_class=Help, allow_abbrev=False, **options)
@@ -76,19 +76,19 @@ class CommandParser(Parser):
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse, once it is known what the command takes."""
+        """Add the command's arguments, then parse."""
         self.complete()
         return super().parse_known_args(args, namespace)
 
     def complete(self) -> None:
-        """Add what the command takes."""
+        """Add the command's arguments, once."""
         if self._complete:
             return
         self._complete = True
         command = load(self._command)
         self.description = command.DESCRIPTION
         self.epilog = _epilog(command)
-        takes_h = self._command in ("ls", "df")  # as everybody's ls and df do
+        takes_h = self._command in ("ls", "df")  # there -h means human-readable sizes, as in ls and df
         self.add_argument(*(["--help"] if takes_h else ["-h", "--help"]), action="help", help="show this")
         command.add_arguments(self)
         add_output_options(self)
@@ -96,7 +96,7 @@ class CommandParser(Parser):
 
 
 def _apart(command: str, given: Sequence[str]) -> str:
-    """Say how DISK:/PATH, as scp has it, is typed here, where that was given; else nothing."""
+    """If an argument is DISK:/PATH in the style of scp, return how to type it here; otherwise ""."""
     for word in given:
         disk, colon, path = word.partition(":/")
         if not word.startswith("-") and disk and colon and not path.startswith("/"):
@@ -111,14 +111,14 @@ def load(command: str) -> Command:
 
 
 def _operand(action: argparse.Action) -> str:
-    """Write an argument that has no dashes as a usage does."""
+    """Return a positional argument in the notation of a usage line."""
     name = str(action.metavar)
     forms = {"?": f"[{name}]", "*": f"[{name} …]", "+": f"{name} [{name} …]", argparse.PARSER: f"{name} …"}
     return forms.get(str(action.nargs), name)
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return what the arguments say; SystemExit(2) where they say nothing that makes sense."""
+    """Parse the arguments; raise SystemExit(2) if they are wrong."""
     arguments, unknown = make_parser().parse_known_args(argv)
     if unknown:
         if unknown[0] in arguments.parser.options:
@@ -131,7 +131,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line, whose commands are completed when they are chosen."""
+    """Return the parser of the whole command line; each command's parser is completed when it is chosen."""
     parser = Parser(
         prog="guestkit",
         description=_DESCRIPTION,

@@ -1,4 +1,4 @@
-"""What is seen while something runs. The names and steps are escaped here."""
+"""Progress displays. Names and steps are escaped here."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def _steps(console: Console) -> Progress:
     )
 
 
-#: What takes longer is told where nobody sees the progress, in seconds.
+#: If no progress is shown, a step that takes longer than this is reported, in seconds.
 LONG = 10.0
 
 
 class Patience:
-    """Tells once, by a line, which step of which disk takes long. Any thread may follow and end."""
+    """Reports once, in one line, which step of which disk takes long. Thread-safe."""
 
     def __init__(self, tell: Callable[[str], object]) -> None:
         self._tell = tell
@@ -58,14 +58,14 @@ class Patience:
         self._watch.start()
 
     def follow(self, steps: Mapping[str, str]) -> None:
-        """Have these be what is done with each disk from now on."""
+        """Set the current step of each disk."""
         with self._changed:
             now = time.monotonic()
             self._since = {step: self._since.get(step, now) for step in steps.items()}
             self._changed.notify()
 
     def end(self) -> None:
-        """Tell nothing any more."""
+        """Stop reporting."""
         with self._changed:
             self._ended = True
             self._changed.notify()
@@ -87,7 +87,7 @@ class Patience:
 
 
 class Steps:
-    """One disk, and what is being done with it."""
+    """The progress of one disk: its current step."""
 
     def __init__(self, console: Console, title: str) -> None:
         self._progress = _steps(console)
@@ -99,7 +99,7 @@ class Steps:
 
 
 class Transfer:
-    """How many bytes of all, or how much of 1."""
+    """The progress of a transfer, in bytes or as a fraction of 1."""
 
     def __init__(self, console: Console, title: str, of_bytes: bool) -> None:
         columns: list[ProgressColumn] = [_text("{task.description}"), BarColumn()]
@@ -116,7 +116,7 @@ class Transfer:
 
 
 class Fleet:
-    """A line for each disk that something is done with, and one for all of them."""
+    """The progress of a fleet: a line for each disk in work, and one for all of them."""
 
     def __init__(self, console: Console, total: int) -> None:
         self._disks = _steps(console)

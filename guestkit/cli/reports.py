@@ -1,4 +1,4 @@
-"""Inspections as text: lines for pipes, a tree for terminals. Both say the same, of the same facts."""
+"""Inspections as text: lines for pipes, a tree for terminals. Both show the same facts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from guestkit.inspection import Application, Inspection, OperatingSystem, PartFa
 
 
 def reported(done: int, total: int) -> str:
-    """Say how many disks the output tells of, where it was interrupted."""
+    """Return how many disks an interrupted output covers."""
     if done == 0:
         return "nothing is reported"
     return "all is reported" if done == total else f"{done} of {total} disks are reported"
@@ -48,9 +48,9 @@ def _lines(report: Report) -> Iterator[str]:
 def tree(report: Report, *, packages: bool) -> RenderableType:
     """Return the report for a terminal.
 
-    packages: list them; else their number alone
+    packages: list them; otherwise show only their number
     """
-    if report.error is not None:  # which stderr, beside it on the terminal, says
+    if report.error is not None:  # the message itself goes to stderr, on the same terminal
         return Text.assemble(("✗ ", "red"), (printable(", ".join(report.disks)), "bold"), "  not inspected")
     title = Text.assemble((printable(", ".join(report.disks)), "bold"), (f"  {report.seconds:.1f} s", "dim"))
     top = Tree(title, guide_style="dim")

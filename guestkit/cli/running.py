@@ -17,7 +17,7 @@ from guestkit.cli.text import printable
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; return the exit status that `guestkit.cli.main` tells of."""
+    """Run the command; return the exit status, as documented in `guestkit.cli.main`."""
     screen = Screen(quiet=arguments.quiet, log_json=arguments.log_json)
     verbosity = -1 if arguments.quiet else arguments.verbose
     try:

@@ -1,7 +1,7 @@
-"""What stands between the commands and the terminal.
+"""The terminal: all output of the commands goes through here.
 
-stdout has the result alone. Notes, warnings, errors and progress go to stderr. Texts of guests are escaped by
-whoever makes a line of them (`printable`); rich's markup is off, so that "[red]" in a name is a name.
+Only the result goes to stdout; notes, warnings, errors and progress go to stderr. Code that puts a guest's
+text into a line must escape it (`printable`). rich's markup is off, so that "[red]" in a name stays a name.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from guestkit.fleet import FleetProgress
 
 
 class Screen:
-    """stdout and stderr of one run of the command. Any thread may tell something."""
+    """stdout and stderr of one run of the command. Any thread may write."""
 
     def __init__(self, *, quiet: bool = False, log_json: bool = False) -> None:
         for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # what the encoding has no character for is escaped
+            if isinstance(stream, io.TextIOWrapper):  # escape what the encoding cannot represent
                 stream.reconfigure(errors="backslashreplace")
         self._quiet = quiet
         self._json = log_json
@@ -41,12 +41,12 @@ class Screen:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether people look at stdout."""
+        """Whether stdout is a terminal that people read."""
         return self._out.is_terminal and not self._out.is_dumb_terminal
 
     @property
     def shows_progress(self) -> bool:
-        """Whether somebody looks at stderr and wants to see what is going on."""
+        """Whether stderr is a terminal, and progress is wanted."""
         return self._err.is_terminal and not (self._err.is_dumb_terminal or self._quiet or self._json)
 
     def write(self, text: str) -> None:
@@ -56,7 +56,7 @@ class Screen:
             sys.stdout.flush()
 
     def write_bytes(self, content: bytes) -> None:
-        """Write to stdout as it is, whatever its encoding."""
+        """Write raw bytes to stdout, regardless of its encoding."""
         with self._beside_progress():
             sys.stdout.flush()
             sys.stdout.buffer.write(content)
@@ -68,7 +68,7 @@ class Screen:
             self._out.print(what)
 
     def show_lines(self, lines: Iterable[Text]) -> None:
-        """Write lines with styles, however long, to a terminal or without styles to a pipe."""
+        """Write lines of any length: with styles to a terminal, without styles to a pipe."""
         if self.is_terminal:
             with self._beside_progress():
                 for line in lines:
@@ -77,7 +77,7 @@ class Screen:
             self.write("".join(f"{line.plain}\n" for line in lines))
 
     def note(self, text: str) -> None:
-        """Tell something that is not the result; the text is escaped here. Not with -q."""
+        """Print a note to stderr, except with -q; the text is escaped here."""
         if not self._quiet:
             self.tell("info", text)
 
@@ -94,7 +94,7 @@ class Screen:
 
     @contextmanager
     def _beside_progress(self) -> Generator[None, None, None]:
-        """Take the progress away while something else is written to what may be the same terminal."""
+        """Hide the progress while something else is written, possibly to the same terminal."""
         with self._lock:
             shown = self._shown
             self._show_progress(None)
@@ -106,7 +106,7 @@ class Screen:
     # ---- progress
 
     def _show_progress(self, what: RenderableType | None) -> None:
-        """Have that be the lines at the end of the terminal. A Live that is started anew would erase more."""
+        """Show this at the bottom of the terminal, in a new Live: a restarted one would erase too much."""
         with self._lock:
             if self._live is not None:
                 self._live.stop()
@@ -133,7 +133,7 @@ class Screen:
 
     @contextmanager
     def _patience(self) -> Generator[Callable[[Mapping[str, str]], None], None, None]:
-        """For whom no progress is shown: tell once of what takes long. Yields what takes the steps."""
+        """If no progress is shown, report once what takes long. Yields a function that takes the steps."""
         patience = progress.Patience(self.note)
         try:
             yield patience.follow
@@ -142,7 +142,7 @@ class Screen:
 
     @contextmanager
     def steps(self, title: str) -> Generator[Callable[[str], None], None, None]:
-        """Show what is being done with one disk; yields what tells it."""
+        """Show the progress of one disk; yields a function that takes its current step."""
         if not self.shows_progress:
             with self._patience() as follow:
                 follow({title: ""})
@@ -156,7 +156,7 @@ class Screen:
     def transfer(
         self, title: str, *, of_bytes: bool = True
     ) -> Generator[Callable[[float, float], None], None, None]:
-        """Show how much is done; yields what tells that, and how much there is."""
+        """Show the progress of a transfer; yields a function that takes the amount done and the total."""
         if not self.shows_progress:
             yield lambda done, total: None
             return
@@ -166,7 +166,7 @@ class Screen:
 
     @contextmanager
     def fleet(self, total: int) -> Generator[Callable[[FleetProgress], None] | None, None, None]:
-        """Show what is being done with each disk; yields what tells it, None if nobody wants to know."""
+        """Show the progress of a fleet; yields a function that takes it, or None with -q."""
         if self._quiet:
             yield None
             return
@@ -195,7 +195,7 @@ class _Handler(logging.Handler):
 
 @contextmanager
 def logging_to(screen: Screen, verbosity: int) -> Generator[None, None, None]:
-    """Have the logger "guestkit" write there: errors at -1, warnings at 0, INFO at 1, DEBUG from 2."""
+    """Send the logger "guestkit" to the screen: errors at -1, warnings at 0, INFO at 1, DEBUG from 2."""
     levels = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
     log = logging.getLogger("guestkit")
     handler = _Handler(screen)

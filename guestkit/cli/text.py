@@ -1,4 +1,4 @@
-"""Texts for people. What a guest says is hostile: nothing reaches a terminal or a pipe unescaped."""
+"""Text for people. A guest's text is hostile: none of it reaches a terminal or a pipe unescaped."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ MAX_PADDING = 40  # one long name must not push every line off the screen
 def printable(text: str) -> str:
     r"""Escape whatever is not a visible character or a space.
 
-    Control characters and escape sequences, bidirectional overrides and other invisible ones, lone
-    surrogates: "\x1b", "\u202e"; a byte that was not UTF-8 is shown as that byte, "\xff".
+    That covers control characters and escape sequences, bidirectional overrides, other invisible characters
+    and lone surrogates: "\x1b", "\u202e". A byte that was not UTF-8 is shown as that byte: "\xff".
     """
     return text if text.isprintable() else "".join(map(_escaped, text))
 
@@ -25,7 +25,7 @@ def _escaped(character: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Escape the text and have it be one line."""
+    """Escape the text and join it into one line."""
     return printable(" ".join(text.split()))
 
 
