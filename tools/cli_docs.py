@@ -24,7 +24,7 @@ from guestkit.cli.parser import COMMANDS, make_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: What stands for a file of this host, and is completed as one.
+#: Arguments that are files on this host, so that shells complete them as such.
 FILES = {"DISK", "DIRECTORY", "OUTPUT", "SOURCE", "TARGET"}
 
 HEAD = """\
@@ -104,7 +104,7 @@ def manual_page(parser: argparse.ArgumentParser) -> str:
     page = Manpage(
         parser, {"manual_title": "guestkit", "description": "look inside virtual-machine disk images"}
     )
-    page.date = ""  # of the day on which it was written
+    page.date = ""  # it would change every day
     return str(page)
 
 

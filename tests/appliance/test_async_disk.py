@@ -45,7 +45,7 @@ async def g() -> AsyncIterator[AsyncGuestfs]:
 
 
 class Fifo:
-    """A file that a download waits for: it holds 64 KiB, and nobody reads."""
+    """A FIFO that blocks a download: it holds 64 KiB, and nobody reads it."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "fifo"
@@ -61,7 +61,7 @@ class Fifo:
         loop.remove_reader(self.descriptor)
 
     def drain(self) -> threading.Thread:
-        """Have what comes be read away."""
+        """Keep reading, and discard what arrives."""
         os.set_blocking(self.descriptor, True)
 
         def read() -> None:

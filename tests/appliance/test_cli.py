@@ -43,7 +43,7 @@ def mounted(disk: Path) -> Iterator[Guestfs]:
 
 @pytest.fixture
 def shared(mounted: Guestfs, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Have the command find its guest mounted; returns how it wanted to open it."""
+    """Give the command a guest that is already mounted; return the options it asked to open it with."""
     asked: dict[str, Any] = {}
 
     @contextmanager
@@ -104,7 +104,7 @@ def test_a_missing_file_is_named(shared: dict[str, Any], capsys: pytest.CaptureF
         err = capsys.readouterr().err
         assert err.startswith("guestkit: ")
         assert err.count("\n") == 1
-        assert r"error: /nope\x1b: " in err  # without the name of an action that nobody typed
+        assert r"error: /nope\x1b: " in err  # without the action's name, which the user did not type
         assert is_safe(err)
 
 

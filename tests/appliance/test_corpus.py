@@ -1,4 +1,4 @@
-"""Every guest of the corpus, both ways: guestkit's own rules say what libguestfs says, or leave it to it."""
+"""Inspect every guest of the corpus both ways: guestkit's own rules agree with libguestfs, or defer to it."""
 
 from __future__ import annotations
 

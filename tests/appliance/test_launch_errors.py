@@ -1,4 +1,4 @@
-"""Launches that fail say why and what mends it."""
+"""Failed launches say why, and how to fix it."""
 
 from __future__ import annotations
 

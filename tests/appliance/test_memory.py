@@ -1,4 +1,4 @@
-"""What reads a guest leaks nothing either; the calls take their time, so few of them must tell."""
+"""Calls that read a guest do not leak either; they are slow, so a few of them must suffice."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ MIB = 1 << 20
 
 
 def fill(disks: list[Path], folder: Path) -> None:
-    """Have a volume across both disks hold a guest."""
+    """Put a guest on a volume that spans both disks."""
     tree = trees.debian(**{"etc/fstab": "/dev/guest/root / ext4 defaults 0 1\n", "etc/hostname": "two\n"})
     trees.write(tree, folder / "tree")
     archive = folder / "tree.tar"

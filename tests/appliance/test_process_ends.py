@@ -15,7 +15,7 @@ from guestkit import Guestfs
 
 PATIENCE = 120  # seconds, a launch included
 
-#: Launches with a callback, tells QEMU's number, then ends in the way that is asked for.
+#: Launches with a callback, prints QEMU's process id, then ends in the requested way.
 PROGRAM = """
 import os, signal, subprocess, sys, threading
 import guestkit
@@ -51,7 +51,7 @@ elif how == "exception":
 
 
 def runs(pid: int) -> bool:
-    """Whether it is a process; a zombie is none."""
+    """Return whether the process is running; a zombie is not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):

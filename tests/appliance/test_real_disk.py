@@ -152,7 +152,7 @@ def test_a_getter_waits_in_its_own_thread_only(g: Guestfs) -> None:
 
 
 def test_the_appliance_dying_is_an_error_of_its_own(tmp_path: Path) -> None:
-    """On a handle of its own: nothing is left of it afterwards."""
+    """Uses its own handle, so that nothing is left behind."""
     with Guestfs() as handle:
         handle.add_drive_scratch(MEGABYTE)
         handle.launch()

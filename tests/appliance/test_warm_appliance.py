@@ -1,4 +1,4 @@
-"""The warm appliance does what libguestfs' own does; what it does not fit is a boot, with the reason told."""
+"""The warm appliance behaves like libguestfs' own. Where it does not fit, it boots and reports why."""
 
 from __future__ import annotations
 
@@ -376,7 +376,7 @@ def test_a_restore_that_the_host_holds_up_is_waited_for(warm: Appliance, disk: P
 
 @pytest.fixture
 def copy(warm: Appliance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A template to be spoilt, with its lean appliance, in a cache of its own."""
+    """A template for a test to damage, with its lean appliance, in its own cache."""
     lean = warm.directory.parent
     cache = tmp_path / "cache"
     cache.mkdir(mode=0o700)
@@ -435,7 +435,7 @@ def test_with_a_spoilt_template_the_launch_still_works(copy: Path, disk: Path) -
 
 @pytest.fixture
 def unloadable(warm: Appliance, tmp_path: Path) -> Iterator[None]:
-    """The template's state is damaged, in a way that nobody can see before it is loaded."""
+    """Damage the template's state in a way that shows only when it is loaded."""
     state = warm.directory / "state"
     kept = state.read_bytes()
     keep_times(state, lambda: state.write_bytes(b"\0" * len(kept)))

@@ -358,7 +358,7 @@ def hibernated_windows(g: Guestfs, disk: str) -> None:
     g.umount_all()
 
 
-#: What a guest may put in the way of who reads it.
+#: Traps that a guest may set for its reader.
 HOSTILE: dict[str, File] = {
     "etc/hostname": "\x1b]0;owned\x07\n",
     "etc/passwd": Fifo(),
@@ -421,7 +421,7 @@ _ENDLESS_MACROS: dict[str, File] = {
 
 ALPINE = Image([Part(trees.alpine())], fast=True, systems=[("alpinelinux", 3, 19, "alpine")])
 
-#: What must not hang who opens it, and what is said of it.
+#: Files that must not hang whoever opens them, and the error for each.
 ODD_FILES: dict[str, tuple[File, str]] = {
     "fifo": (Fifo(), "is a FIFO"),
     "directory": (None, "is a directory"),

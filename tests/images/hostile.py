@@ -1,4 +1,4 @@
-"""A guest all of whose texts attack who shows them: a terminal, a page, a shell, a path of the host."""
+"""A guest whose texts all attack whatever shows them: a terminal, a web page, a shell, a host path."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ SYSTEM = r"""Windows Registry Editor Version 5.00
 
 
 def windows() -> Tree:
-    """Windows 7: its system directory, its hives, and a program that tells the architecture."""
+    """Windows 7: its system directory, its hives, and a program that shows the architecture."""
     config = "Windows/System32/config"
     return {
         f"{config}/SOFTWARE": hive(SOFTWARE),

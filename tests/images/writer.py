@@ -1,4 +1,4 @@
-"""Programs that have a disk open, as a guest that runs has: QEMU's own, so that they take QEMU's locks."""
+"""Programs that hold a disk open like a running guest: QEMU's own, so that they take QEMU's locks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 @contextmanager
 def written_to(disk: Path, format: str) -> Iterator[int]:
-    """Have the disk be open for writing elsewhere; yield the number of the process."""
+    """Open the disk for writing in another process; yield the process id."""
     with tempfile.TemporaryDirectory() as folder:
         words = ["qemu-nbd", "--fork", "-t", "-k", f"{folder}/socket", "-f", format, str(disk)]
         with _daemon([*words, "--pid-file"]) as process:
@@ -23,7 +23,7 @@ def written_to(disk: Path, format: str) -> Iterator[int]:
 
 @contextmanager
 def read_by_a_guest(disk: Path) -> Iterator[int]:
-    """Have a raw disk be a read-only one of a machine."""
+    """Attach a raw disk to a machine, read-only."""
     drive = f"if=virtio,format=raw,readonly=on,file={disk}"
     machine = ["-machine", "q35,accel=tcg", "-S", "-display", "none", "-monitor", "none"]
     with _daemon(["qemu-system-x86_64", *machine, "-drive", drive, "-daemonize", "-pidfile"]) as process:

@@ -1,4 +1,4 @@
-"""What the tests of the Python class share: the facts, an echo of arguments, a hypervisor that hangs."""
+"""Shared by the tests of the Python class: the facts, an echo of arguments, a hypervisor that hangs."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def installed_actions() -> list[dict[str, Any]]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Have a test that takes `action` run for every action, with `deprecated_action` for those."""
+    """Run a test that takes `action` for every action, and one with `deprecated_action` for those."""
     for fixture, actions in (
         ("action", installed_actions()),
         ("deprecated_action", [a for a in installed_actions() if a["deprecated"]]),
@@ -179,7 +179,7 @@ def echo(g: Guestfs, tmp_path: Path) -> Echo:
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Have every test that is a coroutine run on both."""
+    """Run every coroutine test on both event loops."""
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
@@ -187,7 +187,7 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 
 
 class Background(Generic[T]):
-    """A call on a thread of its own, and what came of it."""
+    """A call on its own thread, and its outcome."""
 
     def __init__(self, function: Callable[[], T]) -> None:
         self._function = function
@@ -293,7 +293,7 @@ class Hypervisor:
         self.pid = 0
 
     def serve(self, handle: Guestfs) -> None:
-        """Have the handle launch this hypervisor. It is to be a handle with accel="tcg": no probe of KVM."""
+        """Make the handle launch this hypervisor. Needs accel="tcg", so that KVM is not probed."""
         handle.set_hv(self.path)
         handle.set_path(self.appliance)
         handle.set_cachedir(self._folder)
@@ -301,7 +301,7 @@ class Hypervisor:
         handle.add_drive(self._disk, format="raw")
 
     def launch(self, handle: Guestfs) -> Background[None]:
-        """Have another thread launch the handle; return when the hypervisor is there and the launch waits."""
+        """Launch the handle on another thread; return once the hypervisor runs and the launch waits."""
         self.serve(handle)
 
         started = os.open(self._folder / "started", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -321,13 +321,13 @@ class Hypervisor:
         return launch
 
     def wait_until_started(self) -> None:
-        """Wait until a launch has come to the hypervisor, or has failed before."""
+        """Wait until a launch has started the hypervisor, or has failed before that."""
         ready, _, _ = select.select([self._started], [], [], PATIENCE)
         assert ready, "the launch has not come to the hypervisor"
         self.pid = int(os.read(self._started, 100).split()[0])
 
     def release(self) -> None:
-        """Let it fail, and whatever starts it from now on."""
+        """Let it fail now, and whenever it is started again."""
         if self._released is not None:
             (self._folder / "released").unlink()
             os.write(self._released, b"\n")
@@ -355,7 +355,7 @@ def hypervisor(tmp_path: Path, watchdog: None) -> Iterator[Hypervisor]:
 
 @pytest.fixture(scope="session")
 def python() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run a program in an interpreter of its own."""
+    """Run a program in a new interpreter."""
 
     def python(program: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

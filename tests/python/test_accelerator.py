@@ -1,4 +1,4 @@
-"""Who runs the appliance's processor: what the library chooses, and who overrules it."""
+"""How the appliance's processor runs: what the library chooses, and what overrides it."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ for level in (logging.ERROR, logging.WARNING, logging.WARNING):  # who wants no 
     [
         ({"accel": "tcg"}, False, True),
         ({"accel": "tcg", "appliance": "inspection"}, False, True),
-        ({"accel": "tcg", "appliance": "system"}, False, False),  # demanded
+        ({"accel": "tcg", "appliance": "system"}, False, False),  # asked for
         ({"accel": "tcg"}, True, False),  # the user's
         ({"accel": "kvm"}, False, False),  # not slow
     ],

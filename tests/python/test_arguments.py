@@ -70,7 +70,7 @@ class OwnPath(type(Path())):  # type: ignore[misc]  # the way to derive from Pat
 
 
 class Refusing:
-    """Whatever it is asked, it raises an exception of its own."""
+    """An object that raises its own exception, whatever is done with it."""
 
     class Refused(Exception):
         pass

@@ -35,7 +35,7 @@ PATIENCE = 20
 
 
 def is_gone(process: int) -> bool:
-    """Tell whether the process has ended; one that nobody has waited for yet has."""
+    """Return whether the process has ended; a zombie counts as ended."""
     try:
         return ") Z " in Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
     except (FileNotFoundError, ProcessLookupError):
@@ -43,7 +43,7 @@ def is_gone(process: int) -> bool:
 
 
 async def launching(g: AsyncGuestfs, hypervisor: Any) -> asyncio.Task[None]:
-    """Have the handle launch a hypervisor that hangs; return when it runs."""
+    """Make the handle launch a hypervisor that hangs; return once it runs."""
     await g.run(hypervisor.serve)
     launch = asyncio.ensure_future(g.launch())
     await asyncio.to_thread(hypervisor.wait_until_started)
@@ -155,7 +155,7 @@ async def test_a_call_that_waits_longer_than_the_queue_timeout_never_runs() -> N
 async def test_launches_that_wait_for_memory_leave_other_handles_their_threads(
     hypervisor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else 64 of them have every thread, and the handles that are to free it have none."""
+    """Otherwise 64 launches occupy every thread, and the handles that could free memory get none."""
     monkeypatch.setattr(executor, "MAX_THREADS", 1)
     monkeypatch.setattr(executor, "_own", {})
     with Guestfs(environment=False, accel="tcg") as running:

@@ -96,7 +96,7 @@ Serve = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
-    """Have the command get these reports, or one and this exception; returns what it asked for."""
+    """Feed the command these reports, or one report and this exception; return what it asked for."""
     given: dict[str, Any] = {}
 
     def serve(*reports: Report, error: BaseException | None = None) -> dict[str, Any]:
@@ -775,11 +775,11 @@ def test_what_is_no_disk_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "raw html" in capsys.readouterr().out
 
 
-# What takes long, where nobody sees the progress.
+# Steps that take long when no progress is shown.
 
 
 def launching(told: threading.Event) -> Callable[..., Iterator[Report]]:
-    """A fleet whose appliance starts until something was told, and whose next disk does not."""
+    """A fleet whose first appliance keeps starting until something is reported; the next disk's does not."""
 
     def inspect_many(disks: list[str], *, progress: Any, **options: Any) -> Iterator[Report]:
         if progress is not None:
@@ -795,7 +795,7 @@ def launching(told: threading.Event) -> Callable[..., Iterator[Report]]:
 
 @pytest.fixture
 def stderr_told(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], threading.Event]:
-    """What is told to stderr, and whether that was something already."""
+    """Record what is written to stderr, and whether there has been anything yet."""
     lines: list[str] = []
     told = threading.Event()
 

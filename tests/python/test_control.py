@@ -21,7 +21,7 @@ PATIENCE = 20
 
 
 def is_gone(process: int) -> bool:
-    """Tell whether the process has ended; one that nobody has waited for yet has."""
+    """Return whether the process has ended; a zombie counts as ended."""
     try:
         return ") Z " in Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
     except (FileNotFoundError, ProcessLookupError):
@@ -139,7 +139,7 @@ g.close()
 
 
 def interrupted(hypervisor: Any, how: str, number: signal.Signals | None) -> tuple[int, str]:
-    """Have a program launch, send it the signal; return its exit status and what it printed."""
+    """Run a program that launches, send it the signal; return its exit status and output."""
     folder = hypervisor.path.parent
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, folder, how], stdout=subprocess.PIPE, text=True

@@ -134,7 +134,7 @@ def test_a_file_that_is_there_is_replaced_when_the_new_one_is_complete(
 
 @pytest.fixture
 def stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A qemu-img that begins to write and does not end; a FIFO that tells when."""
+    """A qemu-img that starts to write and never ends; a FIFO signals the start."""
     folder = tmp_path / "bin"
     folder.mkdir()
     started = folder / "started"

@@ -1,4 +1,4 @@
-"""`guestkit.doctor`: what is looked at, on a host that is made to look unfit."""
+"""`guestkit.doctor`: its checks, on a host that is made to look unfit."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class Program:
         self._buffer = b""
 
     def line(self, seconds: float) -> str | None:
-        """The next line of output; None if none comes in that time."""
+        """Return the next line of output; None if there is none in time."""
         assert self.process.stdout is not None
         while b"\n" not in self._buffer:
             ready, _, _ = select.select([self.process.stdout], [], [], seconds)
@@ -141,7 +141,7 @@ class Program:
         self.process.stdin.flush()
 
     def ticks(self, count: int, seconds: float) -> bool:
-        """Whether that many more ticks come, none of them later than that."""
+        """Return whether that many more ticks arrive, each within that time."""
         while count > 0:
             line = self.line(seconds)
             if line is None:

@@ -564,7 +564,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where a program of its own makes its hypervisor; the test lets it end."""
+    """The directory where a separate program creates its hypervisor; the test lets it end."""
     folder = tmp_path / "launching"
     folder.mkdir()
     return folder

@@ -256,7 +256,7 @@ Outcome = Callable[[str], Inspection]
 
 @pytest.fixture
 def outcome(monkeypatch: pytest.MonkeyPatch) -> Callable[[Outcome], None]:
-    """Have the function decide what inspecting a disk gives, on the thread that would do it."""
+    """Replace the inspection of a disk by the function, on the same thread."""
 
     def use(decide: Outcome) -> None:
         def inspect_disks(self: Guestfs, disks: Any, options: InspectOptions) -> Inspection:

@@ -1,4 +1,4 @@
-"""What the logger "guestkit" tells: launches, closes, and at DEBUG libguestfs' and the appliance's lines."""
+"""Reports of the logger "guestkit": launches, closes, and at DEBUG lines of libguestfs and the appliance."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def test_an_action_in_a_subclass_is_found_and_can_be_replaced() -> None:
 
 
 def loaded(program: str) -> set[str]:
-    """Return the modules that are there when the program has run in an interpreter of its own."""
+    """Run the program in a new interpreter; return the modules that are loaded at its end."""
     show = "import sys; print(*sys.modules, file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-c", f"{program}\n{show}"], capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""What is awaited takes what its blocking twin takes, with the same names, types and defaults."""
+"""Every async function takes the arguments of its blocking twin: same names, types and defaults."""
 
 from __future__ import annotations
 

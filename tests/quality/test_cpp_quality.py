@@ -81,7 +81,7 @@ def test_the_bodies_compile_without_a_warning(compiler: str) -> None:
 
 
 def test_the_compiled_form_has_all_bodies() -> None:
-    """A body that is not there is missed when a program links, and by nobody before."""
+    """A missing body is noticed only when a program links."""
     bodies = {str(path.relative_to(INCLUDE)) for path in LIBRARY if path.suffix == ".ipp"}
     included = re.findall(r'^#include "(.*)"$', COMPILED.read_text(encoding="utf-8"), re.MULTILINE)
     assert included == sorted(bodies - INLINE)

@@ -25,7 +25,7 @@ def modules(root: Path) -> dict[str, Path]:
 
 
 def imported(node: ast.AST) -> Iterator[str]:
-    """The names that the code imports: of modules, or of what is in them."""
+    """Return the names that the code imports: modules, or names from modules."""
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
         for other in node.orelse:
             yield from imported(other)
@@ -51,7 +51,7 @@ def graph(root: Path) -> Mapping[str, set[str]]:
 
 
 def circle(root: Path) -> list[str]:
-    """A circle of modules that import each other, empty where there is none."""
+    """Return a cycle of modules that import each other; empty if there is none."""
     try:
         TopologicalSorter(graph(root)).prepare()
     except CycleError as error:

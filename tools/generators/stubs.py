@@ -69,7 +69,7 @@ def _structs(api: Api) -> str:
 
 
 def _former(api: Api) -> str:
-    """What guestkit.compat has to know of the actions."""
+    """Return the facts about the actions that guestkit.compat needs."""
 
     def names(kind: str) -> str:
         return "".join(f'    "{action.name}",\n' for action in api.actions if action.returns == kind)
