@@ -1,4 +1,4 @@
-// Why an appliance must not be used: it is damaged, stale, or others could have changed it.
+// Why an appliance must not be used: it is damaged or stale, or other users could have changed it.
 #pragma once
 
 #include <string>
@@ -7,12 +7,11 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Why an appliance that guestkit has built must not be used; empty if it may. It is as its manifest says,
-/// belongs to this user or root, and what it was made from is still what is installed. Costs some 30 stat
-/// calls.
+/// Why an appliance built by guestkit must not be used; empty if it may. A usable one matches its manifest,
+/// belongs to this user or root, and was made from what is still installed. Costs about 30 stat calls.
 std::string appliance_fault(const std::string& directory);
 
-/// The same of a template, from which a warm appliance is restored.
+/// The same for a template, from which a warm appliance is restored.
 std::string template_fault(const std::string& directory);
 
 /// What is wrong with the fixed appliance that libguestfs would take from this search path; empty if nothing
