@@ -14,7 +14,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// The credential of set_libvirt_requested_credential is the one that libguestfs does not hide in a trace.
+/// libguestfs hides secrets in its traces, except for the credential of set_libvirt_requested_credential.
 inline std::string hide_credential(std::string_view line) {
   constexpr std::string_view action = "set_libvirt_requested_credential ";
   const bool call = line.starts_with(action) && !line.starts_with(std::string(action) + "= ");

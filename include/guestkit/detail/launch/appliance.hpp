@@ -23,7 +23,7 @@ struct ApplianceChoice {
   bool buildable = false;       ///< whether `guestkit appliance build` would make a faster one
 };
 
-/// Where root may keep appliances for every user of the host.
+/// Where root may keep appliances for all users of the host.
 inline constexpr std::string_view system_appliance_cache = "/var/cache/guestkit/appliance";
 
 /// Where the user's appliances are kept: $GUESTKIT_CACHEDIR, otherwise guestkit/appliance in $XDG_CACHE_HOME
