@@ -283,7 +283,7 @@ string restore(const string& directory, const Words& recorded, const Words& give
   const pid_t self = ::getpid();
   const bool watched = start_watching([&] {
     // Only QEMU holds these ends, so the watcher notices when QEMU is gone.
-    const int number = state.get();  // in QEMU, which is told of it
+    const int number = state.get();  // the same number in QEMU, whose command line names it
     for (unique_fd* const each : {&qmp.theirs, &port.theirs, &state, &memory}) *each = unique_fd();
     for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO}) ::close(descriptor);
     return Watch(self, qmp, port, number, shared, disks, writable, append).follow();
