@@ -1,5 +1,5 @@
-// QEMU's command line as libguestfs writes it: which part is a launch's own, and whether the rest is that of
-// the template.
+// Parses QEMU's command line as libguestfs writes it: which parts differ from launch to launch, and whether
+// the rest matches the template's.
 #pragma once
 
 #include <algorithm>
@@ -18,8 +18,8 @@ namespace guestkit::inline GUESTKIT_FORM::detail::warm {
 
 using Words = std::vector<std::string>;
 
-/// The value of one of QEMU's options: key=value,key=value; two commas are one within a value. The first may
-/// have no key; it then has the key "".
+/// The value of one of QEMU's options: key=value,key=value. A doubled comma stands for one comma in a value.
+/// The first item may have no key; its key is then "".
 class Parameters {
  public:
   explicit Parameters(std::string_view text) {
@@ -38,14 +38,14 @@ class Parameters {
     }
   }
 
-  /// Empty if there is none.
+  /// Empty if the key is missing.
   std::string operator[](std::string_view key) const {
     for (const auto& [name, value] : items_)
       if (name == key) return value;
     return "";
   }
 
-  /// Whether it has these keys only, each once at most.
+  /// Whether it has only these keys, each at most once.
   template <std::size_t N>
   bool has_only(const std::array<std::string_view, N>& keys) const {
     for (auto item = items_.begin(); item != items_.end(); ++item) {
@@ -89,7 +89,7 @@ inline std::vector<Option> options(const Words& words) {
   return all;
 }
 
-/// hd0, hd1…: libguestfs' names of its drives.
+/// hd0, hd1…: libguestfs' names for its drives.
 inline bool is_disk_id(std::string_view id) {
   return id.starts_with("hd") && id.size() > 2 &&
          id.find_first_not_of("0123456789", 2) == std::string_view::npos;
@@ -101,7 +101,8 @@ inline bool is_disk(const Option& option) {
          (option.name == "-device" && is_disk_id(given["drive"]));
 }
 
-/// Whether it is a disk that a restored machine can be given: a file or a device of the host, by virtio-scsi.
+/// Whether a restored machine can be given this disk: a file or a device of the host, attached by
+/// virtio-scsi.
 inline bool is_known_disk(const Option& option) {
   const Parameters given(option.value.value_or(""));
   if (option.name == "-device")
@@ -128,8 +129,7 @@ inline Words split(const std::string& line) {
   return words;
 }
 
-/// A kernel argument that init reads from the host's message, or that matters to nobody once the kernel is
-/// up.
+/// A kernel argument that init reads from the host's message, or that is irrelevant once the kernel is up.
 inline bool is_late_argument(const std::string& word) {
   constexpr std::array<std::string_view, 5> prefixes{
       "lpj=", "TERM=", "guestfs_verbose=", "guestfs_identifier=", "guestkit_lenses="};
@@ -147,7 +147,7 @@ inline bool is_channel(const Option& option) {
          Parameters(*option.value).has_only(std::to_array<std::string_view>({"", "path", "id"}));
 }
 
-/// The option without what differs from launch to launch.
+/// The option without the parts that differ from launch to launch.
 inline std::string constant_part(const Option& option) {
   if (is_our_name(option)) return "-name";
   if (is_channel(option)) return "-chardev channel0";
@@ -165,7 +165,7 @@ inline std::string constant_part(const Option& option) {
   return option.text();
 }
 
-/// Why a launch cannot be a restore of the machine that was recorded; empty if it can.
+/// Why this launch cannot restore the recorded machine; empty if it can.
 inline std::string difference(const std::vector<Option>& recorded, const std::vector<Option>& given) {
   std::vector<std::string> wanted;
   std::vector<std::string> found;
@@ -188,18 +188,19 @@ inline std::string difference(const std::vector<Option>& recorded, const std::ve
   return found == wanted ? "" : "libguestfs gives the machine other options than it gave the template";
 }
 
-/// The bytes of memory that the machine has; -m is in megabytes.
+/// The machine's memory in bytes; -m is in megabytes.
 inline long long memory_size(const std::vector<Option>& machine) {
   for (const auto& option : machine)
     if (option.name == "-m" && option.value) return std::atoll(option.value->c_str()) << 20;
   return 0;
 }
 
-/// What makes of libguestfs' command line that of the template, or of what is restored from it.
+/// The changes that turn libguestfs' command line into that of the template, or of a machine restored from
+/// it.
 struct Machine {
   std::string root;     // image of the root disk, a qcow2
-  std::string memory;   // file of the memory; empty: it is in the state
-  bool shared = false;  // the memory is written to the file
+  std::string memory;   // file with the memory; empty: the memory is in the state
+  bool shared = false;  // changes to the memory are written to the file
   int qmp = -1;         // descriptors
   int port = -1;
 };
@@ -210,7 +211,7 @@ inline std::string escaped(const std::string& text) {
   return all;
 }
 
-/// @param given  the launch whose disks, channel and name it gets; null for the template
+/// @param given  the launch that provides the disks, channel and name; null for the template
 inline Words command(const std::vector<Option>& recorded, const std::vector<Option>* given,
                      const Machine& machine) {
   const auto find = [&](auto is) -> std::optional<std::string> {
@@ -225,7 +226,7 @@ inline Words command(const std::vector<Option>& recorded, const std::vector<Opti
   };
   for (const auto& option : recorded) {
     if (option.is("-drive", "id", "appliance")) {
-      // At the disks' place, so that their addresses are those of a boot.
+      // In the place of the disks, so that they get the same addresses as in a boot.
       for (const auto& disk : given == nullptr ? std::vector<Option>{} : *given)
         if (is_disk(disk)) add(disk.name, disk.value);
     } else if (is_disk(option) || option.is("-device", "drive", "appliance")) {
@@ -243,7 +244,7 @@ inline Words command(const std::vector<Option>& recorded, const std::vector<Opti
   if (!machine.memory.empty())
     add("-object", "memory-backend-file,id=guestkit.ram,size=" + std::to_string(memory_size(recorded)) +
                        ",mem-path=" + escaped(machine.memory) + ",share=" + (machine.shared ? "on" : "off"));
-  // Behind all that libguestfs has: the root is no SCSI disk, so that the first disk is sda.
+  // After everything of libguestfs': the root is not a SCSI disk, so the first disk is sda.
   const auto chardev = [&](const std::string& id, int descriptor) {
     add("-chardev", "socket,id=" + id + ",fd=" + std::to_string(descriptor));
   };

@@ -1,6 +1,6 @@
-// What libguestfs runs in place of QEMU where there is a template. If the launch fits the template, it
-// becomes a QEMU that restores the template's snapshot. Otherwise, and whenever anything is unknown or wrong,
-// it becomes QEMU with the very arguments that it was given: a normal boot.
+// libguestfs runs this in place of QEMU when there is a template. If the launch fits the template, it becomes
+// a QEMU that restores the template's snapshot. Otherwise, or if anything is unknown or wrong, it becomes
+// QEMU with exactly the arguments it was given: a normal boot.
 //
 // It lies in the template's directory, beside
 //   command   the real QEMU and the arguments that libguestfs gave it when the template was made
@@ -9,11 +9,11 @@
 //   state     the devices' state
 //   manifest  what all that is and was made from: guestkit/detail/launch/appliance_fault.hpp
 //
-// A process of its own watches the restore until the guest answers: a QEMU that cannot open a disk after it
-// has loaded the state stays paused for ever, and a guest may hang. The watcher ends such a QEMU, and itself,
-// when the host has given QEMU half a minute, and two seconds more for each disk. Time in which QEMU waits
-// for a processor or is stopped does not count: a boot in place of a slow restore would load a busy host even
-// more.
+// A separate process watches the restore until the guest answers, because a QEMU that cannot open a disk
+// after it has loaded the state stays paused for ever, and a guest may hang. Once the host has given QEMU
+// half a minute, plus two seconds for each disk, the watcher kills it and exits. Time in which QEMU waits for
+// a processor or is stopped does not count: booting instead of finishing a slow restore would load a busy
+// host even more.
 //
 //   hypervisor --template QMP PORT    is the template's QEMU; the two are descriptors
 #include <fcntl.h>
@@ -59,9 +59,9 @@ using warm::Words;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds patience{30};
-constexpr std::chrono::seconds patience_for_disk{2};  // on the processor it takes a third of a second
+constexpr std::chrono::seconds patience_for_disk{2};  // it takes a third of a second of processor time
 
-/// For the log of the appliance, where the handle reads it.
+/// Writes to the appliance's log, where the handle reads it.
 void say(const string& text) {
   const string line = string(warm::verdict_prefix) + text + "\n";
   if (::write(STDERR_FILENO, line.data(), line.size()) < 0) return;
@@ -89,12 +89,12 @@ Words words_of(const string& path) {
   ::_exit(127);
 }
 
-/// Opens a file of the template. QEMU does not inherit it before it is told to: see inherit().
+/// Opens a file of the template. QEMU inherits it only after inherit().
 unique_fd open_file(const string& path, int flags) {
   return unique_fd(::open(path.c_str(), flags | O_NOFOLLOW | O_CLOEXEC));
 }
 
-/// Has QEMU inherit a descriptor. Returns whether that is possible.
+/// Lets QEMU inherit a descriptor. Returns whether that is possible.
 bool inherit(const unique_fd& descriptor) {
   return ::fcntl(descriptor.get(), F_SETFD, 0) == 0;
 }
@@ -123,7 +123,7 @@ string random_hex() {
   return text;
 }
 
-/// What the pause in init.cpp waits for.
+/// The message that the pause in init.cpp waits for.
 string release(size_t disks, const string& append) {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
@@ -133,11 +133,11 @@ string release(size_t disks, const string& append) {
          "\nappend " + append + "\ngo\n";
 }
 
-/// Follows one restore to the guest's answer. Returns what went wrong; empty if nothing did, or if QEMU has
-/// ended and said so itself.
+/// Watches one restore until the guest answers. Returns what went wrong; empty if nothing did, or if QEMU has
+/// exited and reported the reason itself.
 class Watch {
  public:
-  /// @param qmp, port  outlive it
+  /// @param qmp, port  must outlive it
   Watch(pid_t qemu, const Link& qmp, const Link& port, int state, bool shared, size_t disks, Words writable,
         string append)
       : qemu_(qemu),
@@ -173,7 +173,7 @@ class Watch {
         if (answer_.ends_with('\n'))
           return answer_ == "up\n" ? "" : "the guest says " + answer_.substr(0, answer_.size() - 1);
       }
-      if (time.look(Clock::now()) >= limit)  // also where something arrives all the time
+      if (time.look(Clock::now()) >= limit)  // checked even if output keeps arriving
         return released_ ? "the guest does not answer" : "the state is not loaded in time";
     }
   }
@@ -191,8 +191,8 @@ class Watch {
     if (told(R"("error")"))
       return "QEMU does not know a command: " + said_.substr(said_.find(R"("error")"), 200);
     if (released_ || !told(R"("completed")")) return "";
-    // It stays paused where it cannot open a disk as it is to be, and only grumbles where another process
-    // writes to one. The guest has touched none yet.
+    // QEMU stays paused if it cannot open a disk in the required mode, and only complains if another process
+    // is writing to one. The guest has not touched any disk yet.
     if (!told(R"("RESUME")")) return "a disk cannot be opened";
     for (const auto& file : writable_)
       if (!is_locked(file)) return "another process has a disk open: " + file;
@@ -201,8 +201,7 @@ class Watch {
     return "";
   }
 
-  /// Whether QEMU, or somebody, holds the lock that forbids others to write: QEMU's byte 200, and 1 for
-  /// writing.
+  /// Whether any process holds the lock that forbids others to write: QEMU's byte 200, plus 1 for writing.
   static bool is_locked(const string& file) {
     const unique_fd opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
     struct flock lock {};
@@ -223,7 +222,8 @@ class Watch {
   bool released_ = false;
 };
 
-/// Starts the process that watches this one, which becomes QEMU. A grandchild: QEMU waits for no child.
+/// Starts a process that watches this one, which becomes QEMU. It is a grandchild, since QEMU reaps no
+/// children.
 /// @param follow  runs in the watcher; returns what went wrong
 bool start_watching(const std::function<string()>& follow) {
   const unique_fd self(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
@@ -243,7 +243,7 @@ bool start_watching(const std::function<string()>& follow) {
   return true;
 }
 
-/// Becomes the restored QEMU, or says why not.
+/// Becomes the restored QEMU, or returns why it cannot.
 string restore(const string& directory, const Words& recorded, const Words& given) {
   if (recorded.size() < 2) return "the template's command cannot be read";
   if (string fault = guestkit::detail::template_fault(directory); !fault.empty()) return fault;
@@ -256,7 +256,7 @@ string restore(const string& directory, const Words& recorded, const Words& give
   if (state.get() < 0 || !qmp.open() || !port.open()) return std::strerror(errno);
   unique_fd memory = open_file(directory + "/mem", O_RDWR);
   if (memory.get() < 0 && errno != ENOENT) return directory + "/mem: " + std::strerror(errno);
-  // By its descriptor, so that it is the very file whose size was checked: QEMU dies of a shorter one.
+  // By descriptor, so that QEMU opens the very file whose size was checked: a shorter one crashes it.
   struct stat s {};
   const bool shared = memory.get() >= 0;
   if (shared && (::fstat(memory.get(), &s) != 0 || s.st_size != warm::memory_size(machine)))
@@ -282,8 +282,8 @@ string restore(const string& directory, const Words& recorded, const Words& give
     return std::strerror(errno);
   const pid_t self = ::getpid();
   const bool watched = start_watching([&] {
-    // QEMU alone has its ends, so that the watcher learns when it is gone.
-    const int number = state.get();  // in QEMU, which is told of it
+    // Only QEMU holds these ends, so the watcher notices when QEMU is gone.
+    const int number = state.get();  // the same number in QEMU, whose command line names it
     for (unique_fd* const each : {&qmp.theirs, &port.theirs, &state, &memory}) *each = unique_fd();
     for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO}) ::close(descriptor);
     return Watch(self, qmp, port, number, shared, disks, writable, append).follow();
@@ -302,7 +302,7 @@ int main(int argc, char** argv) {
   const Words given(argv + 1, argv + argc);
   if (argc == 4 && given[0] == "--template" && recorded.size() > 1) {
     const bool shared = ::access((directory + "/mem").c_str(), F_OK) == 0;
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // it does not outlive a build that is killed
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // so that it does not outlive a build that is killed
     become(qemu, warm::command(warm::options({recorded.begin() + 1, recorded.end()}), nullptr,
                                {.root = directory + "/root",
                                 .memory = shared ? directory + "/mem" : "",
@@ -310,7 +310,7 @@ int main(int argc, char** argv) {
                                 .qmp = std::atoi(argv[2]),
                                 .port = std::atoi(argv[3])}));
   }
-  // libguestfs also asks QEMU what it can do.
+  // libguestfs also runs QEMU to query its features.
   const bool launch = std::find(given.begin(), given.end(), "-kernel") != given.end();
   if (launch) say(string(warm::normal_boot) + restore(directory, recorded, given));
   become(qemu, given);

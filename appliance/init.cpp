@@ -1,14 +1,14 @@
-// The lean /init of the appliance: what libguestfs' own shell script does, without executing what is not
-// needed.
+// The lean /init of the appliance: does what libguestfs' own shell script does, but runs only the programs
+// that are needed.
 //
-// It runs in two parts. What needs no disk comes first; then, where the host has given the machine a second
-// port, it pauses: there the snapshot for the warm appliance is taken, and what is restored from it learns
-// from that port what a boot would have told it. Without the port it goes on at once.
+// It runs in two parts. First comes everything that needs no disk. Then, if the host has given the machine a
+// second port, it pauses. The snapshot for the warm appliance is taken during this pause, and a restored
+// machine learns through the port what a boot would have told it. Without the port it continues at once.
 //
 // Under emulation every program that the guest executes costs 50 to 90 ms. So mounts, static nodes and links
-// are system calls here, udev is triggered for block devices and virtio ports only, and mdadm, lvm and
-// ldmtool run only when a disk may hold something for them. Rescue and network are the stock script's, kept
-// beside it.
+// are made with system calls, udev is triggered only for block devices and virtio ports, and mdadm, lvm and
+// ldmtool run only if a disk may contain something for them. Rescue mode and the network are left to the
+// stock script, which is kept beside it.
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/random.h>
@@ -93,7 +93,8 @@ void run(const std::vector<string>& command) {
   }
 }
 
-/// The words of the kernel's command line: a disk's label cannot look like one of them.
+/// The words of the kernel's command line. Compared whole, so that a disk's label cannot pass for one of
+/// them.
 class CommandLine {
  public:
   explicit CommandLine(const string& text) {
@@ -151,7 +152,7 @@ void mount_the_rest(const CommandLine& line) {
   link("../run/lock", "/var/lock");
   if (line.flag("selinux")) ::mount("none", "/sys/fs/selinux", "selinuxfs", 0, nullptr);
   link("/proc/mounts", "/etc/mtab");
-  // Fedora's openssl wants it.
+  // Fedora's openssl requires it.
   const char* policy = "/etc/crypto-policies/back-ends/opensslcnf.config";
   const char* stock = "/usr/share/crypto-policies/DEFAULT/opensslcnf.txt";
   if (exists("/etc/crypto-policies/back-ends") && !exists(policy) && exists(stock)) {
@@ -200,7 +201,7 @@ bool is_scsi_disk(const string& name) {
   return name.starts_with("sd");
 }
 
-/// Waits until a condition holds; false, and says so, if it does not.
+/// Waits until a condition holds; if it never does, says so and returns false.
 template <class Condition>
 bool wait_for(const string& what, Condition holds) {
   for (int tries = 0; !holds(); ++tries) {
@@ -213,7 +214,7 @@ bool wait_for(const string& what, Condition holds) {
   return true;
 }
 
-/// Every SCSI disk has its block device: sd probes in the background.
+/// Waits until every SCSI disk has its block device: sd probes in the background.
 bool wait_for_disks() {
   bool all = true;
   for (const auto& address : entries("/sys/class/scsi_device")) {
@@ -230,8 +231,8 @@ string udev_record(const string& block) {
   return "/run/udev/data/b" + number;
 }
 
-/// The disks to which a link by path leads. The daemon makes its table of names of these links when it
-/// starts: one that came later would shift all names.
+/// The disks that have a link by path. The daemon builds its table of names from these links when it starts,
+/// so a link that appeared later would shift all names.
 std::set<string> linked_disks() {
   std::set<string> disks;
   const string folder = "/dev/disk/by-path/";
@@ -247,7 +248,7 @@ void settle() {
   run({"udevadm", "settle", "--timeout=600"});
 }
 
-/// udev has seen every SCSI disk and linked it.
+/// Waits until udev has seen and linked every SCSI disk.
 bool wait_for_links() {
   bool all = true;
   for (const auto& name : entries("/sys/class/block")) {
@@ -288,7 +289,7 @@ void bring_up_loopback() {
   ::close(fd);
 }
 
-/// Nothing but zeroes where LVM, MD and LDM keep their labels: the first and the last megabyte.
+/// Whether the first and the last megabyte, where LVM, MD and LDM keep their labels, contain only zeros.
 bool has_empty_edges(const string& name) {
   const int fd = ::open(("/dev/" + name).c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return false;
@@ -304,7 +305,7 @@ bool has_empty_edges(const string& name) {
   return empty;
 }
 
-/// What must be looked for. Without certainty that there is none, everything.
+/// What to scan for: everything that cannot be ruled out.
 struct Scan {
   bool lvm = false;
   bool md = false;
@@ -348,7 +349,7 @@ void activate_storage() {
 
 // ---- the pause
 
-/// The port that only a template and what is restored from it have; empty: this is a boot.
+/// The port that only a template and machines restored from it have; empty: this is a normal boot.
 string pause_port() {
   for (const auto& name : entries("/sys/class/virtio-ports"))
     if (read_file("/sys/class/virtio-ports/" + name + "/name", 64) == "org.guestkit.warm.0\n")
@@ -356,7 +357,7 @@ string pause_port() {
   return "";
 }
 
-/// Reads what comes later into the page cache, which the snapshot keeps.
+/// Reads files that will be needed later into the page cache, which the snapshot preserves.
 void prepare() {
   run({"modprobe", "dm_mod"});
   run({"guestfsd", "--help"});
@@ -366,8 +367,8 @@ void prepare() {
     read_file(program, 2 << 20);
 }
 
-/// What the host says when the snapshot has been restored: lines of a word and a value, "go" at the end.
-/// Empty if it said nothing that can be understood.
+/// The host's message after the snapshot has been restored: lines of a word and a value, with "go" at the
+/// end. Empty if no valid message came.
 string receive(int port) {
   string message;
   char chunk[4096];
@@ -376,7 +377,7 @@ string receive(int port) {
     if (got > 0)
       message.append(chunk, static_cast<size_t>(got));
     else if (got == 0)
-      ::usleep(10000);  // the host has not opened its end
+      ::usleep(10000);  // the host has not opened its end yet
     else if (errno != EINTR && errno != EAGAIN)
       return "";
     if (message.size() > (1 << 20)) return "";
@@ -391,7 +392,7 @@ string value_in(const string& message, const string& word) {
   return message.substr(begin, message.find('\n', begin) - begin);
 }
 
-/// All that are restored from one snapshot have the same generator: this one gets a seed of its own.
+/// All machines restored from one snapshot have the same generator state: this gives each its own seed.
 bool seed_random(const string& hex) {
   struct {
     int bits = 0;
@@ -418,7 +419,7 @@ bool set_clock(const string& text) {
   return ::clock_settime(CLOCK_REALTIME, &now) == 0;
 }
 
-/// The kernel makes its own when it is first read, which may have been before the pause.
+/// The kernel generates the id when it is first read, which may have been before the pause.
 bool renew_boot_id() {
   string id = read_file("/proc/sys/kernel/random/uuid", 64);
   write_file("/run/boot_id", id);
@@ -426,7 +427,7 @@ bool renew_boot_id() {
   return ::mount("/run/boot_id", place, nullptr, MS_BIND, nullptr) == 0 && read_file(place, 64) == id;
 }
 
-/// The disks that the host has given the machine since, at the addresses that it always gives.
+/// Finds the disks that the host has added since, at the addresses that it always uses.
 bool find_disks(size_t count) {
   for (const auto& host : entries("/sys/class/scsi_host")) {
     const string scsi = "/sys/class/scsi_host/" + host;
@@ -440,8 +441,8 @@ bool find_disks(size_t count) {
   return wait_for_links() && found == count;
 }
 
-/// Waits for the restore and makes of the restored machine one of its own. Returns the kernel's command line
-/// as a boot would have had it. The host ends a machine that does not answer.
+/// Waits for the restore and gives the restored machine its own identity. Returns the kernel's command line
+/// as a boot would have had it. If the machine does not answer, the host kills it.
 string pause_for_snapshot(const string& path, const string& booted_with) {
   prepare();
   const int port = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
@@ -462,7 +463,7 @@ string pause_for_snapshot(const string& path, const string& booted_with) {
 }
 
 /// For an appliance that only inspects: augeas reads all its lenses, more than 200, before the first file.
-/// These are what inspection uses, and what they need.
+/// This keeps only those that inspection uses, and the ones they need.
 void keep_few_lenses() {
   const string all = "/usr/share/augeas/lenses/dist";
   directory("/run/lenses");
@@ -497,7 +498,7 @@ int main() {
   const string booted_with = read_file("/proc/cmdline");
   CommandLine line(booted_with);
   if (line.flag("guestfs_rescue") || line.flag("guestfs_network") || line.flag("guestfs_boot_analysis")) {
-    // It mounts them itself.
+    // The stock script mounts them itself.
     for (const char* path : {"/dev", "/sys", "/proc"}) ::umount(path);
     ::execl("/init.stock", "/init.stock", nullptr);
   }

@@ -1,6 +1,6 @@
-// Stands in for udevadm inside the appliance: `settle`, which libguestfs' daemon runs in every call that
-// touches a device, costs next to nothing here. Everything else, udevd too, is the original, kept as
-// /bin/udevadm.stock.
+// Replaces udevadm inside the appliance. libguestfs' daemon runs `udevadm settle` in every call that touches
+// a device; here that costs next to nothing. Everything else, including udevd, is passed to the original,
+// kept as /bin/udevadm.stock.
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -25,7 +25,7 @@ struct Message {
 constexpr int end_messages = 0;
 constexpr int ping = 7;
 
-/// Whether udevd has answered: then every event that the kernel has sent before is in its queue.
+/// Whether udevd has answered: then all events that the kernel sent earlier are in its queue.
 bool answered(int timeout_ms) {
   const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
   if (fd < 0) return false;
@@ -45,7 +45,7 @@ bool answered(int timeout_ms) {
 struct Request {
   bool known = false;
   long timeout = 120;
-  const char* file = nullptr;  // settled as soon as it is there
+  const char* file = nullptr;  // settling is done as soon as this file exists
 };
 
 Request parse(int argc, char** argv) {

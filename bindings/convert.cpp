@@ -71,12 +71,12 @@ TextList::TextList(PyObject* object, const Place& place) {
     wrong_type(place, "a list of str, bytes or os.PathLike", object);
   const Ref iterator(PyObject_GetIter(object));
   if (iterator.get() == nullptr) {
-    // Not iterable is a TypeError; what the object's own __iter__ raises is the caller's to see.
+    // A value that is not iterable is a TypeError; whatever its own __iter__ raises reaches the caller.
     if (PyErr_ExceptionMatches(PyExc_TypeError) == 0) throw PythonError{};
     PyErr_Clear();
     wrong_type(place, "a list of str, bytes or os.PathLike", object);
   }
-  // A tuple of our own: the caller's list may change while the GIL is released.
+  // Copied into a tuple: the caller's list may change while the GIL is released.
   items_ = Ref(check(PySequence_Tuple(iterator.get())));
   const Py_ssize_t size = PyTuple_GET_SIZE(items_.get());
   texts_.reserve(static_cast<std::size_t>(size));

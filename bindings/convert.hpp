@@ -1,4 +1,4 @@
-// Python values to C++ arguments, C results to Python values: one rule a kind.
+// Python values to C++ arguments, C results to Python values: one rule for each kind.
 #pragma once
 
 #include <cstdint>
@@ -11,15 +11,15 @@
 
 namespace guestkit::python {
 
-/// Which argument is being converted: errors name it.
+/// Which argument is being converted, for error messages.
 struct Place {
   const char* method;
   PyObject* argument;  // its name
 };
 
-// ---- Python -> C++. Each holder keeps alive what its value views, also while the GIL is released.
+// ---- Python -> C++. Each holder keeps the viewed object alive, even while the GIL is released.
 
-/// str, bytes or os.PathLike; what is not UTF-8 goes through by surrogateescape.
+/// str, bytes or os.PathLike; bytes that are not UTF-8 pass through by surrogateescape.
 class Text {
  public:
   Text(PyObject* object, const Place& place);
@@ -43,12 +43,13 @@ class OptionalText {
   std::optional<Text> text_;
 };
 
-/// A text that outlives its Python object, for what is no action. Errors name the argument of the method.
+/// A text that outlives its Python object, for methods that are not actions. Errors name the method's
+/// argument.
 std::string text_of(PyObject* object, const char* method, const char* argument);
 /// The same; std::nullopt for None.
 std::optional<std::string> optional_text_of(PyObject* object, const char* method, const char* argument);
 
-/// Any iterable of texts, but not one text.
+/// Any iterable of texts, but not a single text.
 class TextList {
  public:
   TextList(PyObject* object, const Place& place);
@@ -75,7 +76,7 @@ class Bytes {
   Py_buffer view_{};
 };
 
-/// A plain value, no longer tied to the Python object.
+/// A plain value, independent of the Python object.
 template <class V>
 struct Value {
   Value(PyObject* object, const Place& place);
@@ -95,7 +96,7 @@ Value<std::string>::Value(PyObject*, const Place&);
 template <>
 Value<string_list>::Value(PyObject*, const Place&);
 
-/// Which holder a C++ parameter is filled from.
+/// The holder that fills a C++ parameter.
 template <class Parameter>
 struct holder {
   using type = Value<Parameter>;
@@ -140,7 +141,7 @@ PyObject* field(std::int32_t value);
 PyObject* field(std::uint32_t value);
 PyObject* field(std::int64_t value);
 PyObject* field(std::uint64_t value);
-/// Not for arrays, which would decay: a UUID fills its array and has no NUL at the end.
+/// Not for arrays, which would decay to this: a UUID fills its array and has no terminating NUL.
 template <std::same_as<char*> Text>
 PyObject* field(Text value) {
   return text_or_empty(value);

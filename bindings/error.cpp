@@ -13,7 +13,7 @@ namespace {
 
 enum Type : Py_ssize_t { plain, closed, launch, crashed, killed, timeout, types };
 
-// Borrowed by nobody else and never freed: the classes live as long as the interpreter.
+// Owned here and never freed: the classes live as long as the interpreter.
 std::array<PyObject*, types> classes{PyExc_RuntimeError, PyExc_RuntimeError, PyExc_RuntimeError,
                                      PyExc_RuntimeError, PyExc_RuntimeError, PyExc_RuntimeError};
 
@@ -21,7 +21,7 @@ PyObject* string(const std::string& bytes) {
   return text(bytes.data(), bytes.size());
 }
 
-/// Sets the exception that the class makes of these arguments.
+/// Sets an exception of this class with these arguments.
 void raise(Type type, const Ref& arguments) {
   const Ref exception(check(PyObject_CallObject(classes.at(type), arguments.get())));
   PyErr_SetObject(classes.at(type), exception.get());
@@ -34,7 +34,7 @@ PyObject* strings(const std::vector<std::string>& lines) {
   return tuple.release();
 }
 
-/// The arguments that every class takes first, and then those of its own.
+/// The arguments common to all classes, followed by the class' own.
 template <class... More>
 Ref arguments(const Error& error, const char* format, More... more) {
   return Ref(check(
@@ -67,13 +67,13 @@ void translate(const Error& error) noexcept try {
           arguments(error, "(NNiN)", strings(dead->console())));
   else
     raise(dynamic_cast<const HandleClosed*>(&error) != nullptr ? closed : plain, arguments(error, "(NNi)"));
-} catch (const PythonError&) {  // no memory for the exception: that is what is set now
+} catch (const PythonError&) {  // no memory for the exception: the MemoryError is set instead
 }
 
 void translate() noexcept {
   try {
     throw;
-  } catch (const PythonError&) {  // set already
+  } catch (const PythonError&) {  // already set
   } catch (const Error& error) {
     translate(error);
   } catch (const std::bad_alloc&) {

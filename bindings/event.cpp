@@ -26,7 +26,7 @@ PyObject* numbers_to_python(std::span<const std::uint64_t> numbers) {
 }
 
 void deliver(PyObject* callable, const EventMessage& event) {
-  // An exception may be on its way already, when a handle is closed while it unwinds.
+  // An exception may already be set, when a handle is closed during unwinding.
   PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;
   PyErr_Fetch(&type, &value, &traceback);
   try {
@@ -37,7 +37,7 @@ void deliver(PyObject* callable, const EventMessage& event) {
     const Ref result(check(PyObject_CallFunctionObjArgs(callable, flag.get(), handle.get(), message.get(),
                                                         numbers.get(), nullptr)));
   } catch (const PythonError&) {
-    // To sys.unraisablehook: libguestfs' call goes on, and there is no caller to raise it in.
+    // Report it to sys.unraisablehook: libguestfs' call continues, and there is no caller to raise it in.
     if (!interrupted_by_callback()) PyErr_WriteUnraisable(callable);
   }
   PyErr_Restore(type, value, traceback);
@@ -55,7 +55,7 @@ int Handle::add_event_callback(PyObject* callback, std::uint64_t events) {
 
 void Handle::delete_event_callback(int number) {
   if (!is_open()) throw HandleClosed("delete_event_callback", "the handle is closed", EBADF);
-  // Where the callback runs that ends itself: elsewhere it would wait for its own end.
+  // On the thread where callbacks run: a callback that ends itself would otherwise wait for its own end.
   if (!interruptible(*this, false, [&] { return detail::end_listening(*state(), number); }))
     throw Error("delete_event_callback", "there is no event callback of that number", EINVAL);
 }

@@ -1,4 +1,4 @@
-// The GIL: given up around every libguestfs call, taken again for callbacks.
+// The GIL: released around every libguestfs call, acquired again for callbacks.
 #pragma once
 
 #include <Python.h>
@@ -7,13 +7,14 @@
 
 namespace guestkit::python {
 
-/// Before 3.14 CPython ends a thread that asks for the GIL of an interpreter that is gone by pthread_exit(),
-/// whose unwinding through our frames or libguestfs' would abort the process. Such a thread stays here.
+/// Before 3.14, CPython ends a thread that asks for the GIL of a dead interpreter with pthread_exit().
+/// Unwinding through our frames or libguestfs' would abort the process, so such a thread is parked here for
+/// ever.
 [[noreturn]] inline void park() {
   for (;;) ::pause();
 }
 
-/// The GIL is released while this lives.
+/// Releases the GIL for its lifetime.
 class GilRelease {
  public:
   GilRelease() : state_(PyEval_SaveThread()) {}
@@ -31,7 +32,7 @@ class GilRelease {
   PyThreadState* state_;
 };
 
-/// Runs code that needs the GIL on a thread that may not have it; nothing, when the interpreter is gone.
+/// Runs code that needs the GIL on a thread that may not hold it; does nothing if the interpreter is gone.
 template <class F>
 void with_gil(F&& body) {
   if (Py_IsInitialized() == 0) return;
@@ -39,7 +40,7 @@ void with_gil(F&& body) {
     const auto state = PyGILState_Ensure();
     body();
     PyGILState_Release(state);
-  } catch (const abi::__forced_unwind&) {  // also from inside the body, wherever Python takes the GIL again
+  } catch (const abi::__forced_unwind&) {  // also raised inside the body, wherever Python reacquires the GIL
     park();
   }
 }

@@ -1,4 +1,4 @@
-// What guestkit itself does with a guest, as one call of a Python handle.
+// guestkit's own operations on a guest, each as one call of a Python handle.
 #pragma once
 
 #include <guestkit/detail/inspect/guest_actions.hpp>
@@ -8,9 +8,9 @@
 
 namespace guestkit::python {
 
-/// Does it without the GIL, on actions whose results are values; returns what it returned.
-/// @param op    the call for limits, turns and errors
-/// @param slow  whether it takes seconds as a rule, see interruptible()
+/// Runs it without the GIL, on actions whose results are values, and returns its result.
+/// @param op    the name of the call for limits, turns and errors
+/// @param slow  whether it usually takes seconds; see interruptible()
 template <class F>
 auto on_guest(Handle& handle, const detail::action& op, bool slow, const F& body) {
   return interruptible(handle, slow, [&] {

@@ -1,4 +1,4 @@
-// The handle from Python: its options, and guestkit's log lines to Python's logging.
+// The handle as seen from Python: its options, and guestkit's log lines passed to Python's logging.
 #include "handle.hpp"
 
 #include <algorithm>
@@ -28,7 +28,7 @@ void log_to_python(LogLevel level, const std::string& line) {
   if (PyErr_Occurred() != nullptr && !interrupted_by_callback()) PyErr_WriteUnraisable(nullptr);
 }
 
-/// Of a number of Python's logging.
+/// The level for one of Python's logging levels.
 LogLevel level_of(int number) {
   return static_cast<LogLevel>(std::clamp((number + 9) / 10 - 1, 0, 3));
 }
@@ -40,7 +40,7 @@ Accel accel_of(std::string_view name) {
   throw std::invalid_argument("accel must be \"auto\", \"kvm\" or \"tcg\"");
 }
 
-/// A launch without a limit of its own has the one that suits who runs the appliance's processor.
+/// A launch without its own limit gets the default for its accelerator.
 std::optional<Seconds> launch_limit(PyObject* seconds) {
   if (seconds == Py_None) return std::nullopt;
   const double number = PyFloat_AsDouble(seconds);

@@ -1,4 +1,4 @@
-// The C++ handle as Python holds it: results stay in C memory until they become Python objects.
+// The C++ handle as Python uses it: results stay in C memory until they become Python objects.
 #pragma once
 
 #include <guestkit/guestkit.hpp>
@@ -9,7 +9,7 @@
 
 namespace guestkit::python {
 
-/// Results as what C returned, owned: they are made into Python objects without a copy between.
+/// Results as C returned them, owned: they become Python objects without an intermediate copy.
 class raw_core : public detail::handle {
  public:
   using detail::handle::handle;
@@ -27,8 +27,8 @@ class raw_core : public detail::handle {
   }
 };
 
-/// What guestkit.Guestfs hands on: `NativeHandleOptions` in guestkit/handle.py. Log lines go to Python's
-/// logger.
+/// The options that guestkit.Guestfs passes: `NativeHandleOptions` in guestkit/handle.py. Log lines go to
+/// Python's logger.
 HandleOptions handle_options_of(PyObject* tuple);
 
 /// guestkit._native.Handle.
@@ -42,15 +42,15 @@ class Handle : public basic_guestfs<raw_core> {
   void delete_event_callback(int number);
 
   void begin_turn(const std::string& name) { state()->turns->take_turn(name.c_str()); }
-  /// A turn that is a call for the limits: what Python does before its disk is added.
+  /// Begins a turn that counts as a call for the limits: it covers what Python does before its disk is added.
   void begin_opening() {
     static constexpr detail::action open_disk{"open_disk"};
     state()->turns->enter(open_disk);
   }
-  /// Throws what is to end the turn.
+  /// Throws the reason if the turn is to end.
   void check_turn() { state()->turns->throw_if_stopped("open_disk", "", EINTR, {}); }
   void end_turn() noexcept { state()->turns->leave(); }
-  /// For the limit of the call that runs: its work began that long before it.
+  /// Charges this time to the running call's limit, because its work began that long before the call.
   void count_too(Seconds spent) { state()->turns->count_too(spent); }
   bool is_mine() const noexcept { return state()->turns->is_mine(); }
   bool has_appliance() const noexcept { return state()->turns->launched; }

@@ -1,4 +1,4 @@
-// Disk images for Python: what probe() and open_disk() found, as dicts.
+// Disk images for Python: the results of probe() and open_disk() as dicts.
 #pragma once
 
 #include <filesystem>
@@ -10,18 +10,18 @@
 
 namespace guestkit::python {
 
-/// What guestkit.images.OpenOptions.native() gives. Errors name the argument of the method.
+/// Converts the result of guestkit.images.OpenOptions.native(). Errors name the method's argument.
 OpenDiskOptions open_disk_options(PyObject* tuple, const char* method);
 
-/// guestkit._native.probe: guestkit.images makes values of the dict.
+/// guestkit._native.probe; guestkit.images makes values from the dict.
 /// @param format  a text or None
 PyObject* probe(PyObject* path, PyObject* format);
 
-/// guestkit._native.check_disk: what is on the disk, how QEMU is told, and the descriptors that it opens the
-/// files by, which are the caller's to close.
+/// guestkit._native.check_disk: what is on the disk, its description for QEMU, and the descriptors by which
+/// QEMU opens the files; the caller must close them.
 PyObject* check_disk(PyObject* op, PyObject* path, PyObject* options);
 
-/// guestkit.Guestfs.open_disk: what the disk is.
+/// guestkit.Guestfs.open_disk; returns what the disk is.
 PyObject* open_disk(Handle& handle, PyObject* path, PyObject* options);
 
 }  // namespace guestkit::python

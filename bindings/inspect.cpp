@@ -34,7 +34,7 @@ std::vector<InspectKey> keys_of(PyObject* given) {
   return keys;
 }
 
-/// Calls it on the calling thread. @param step  a callable or None
+/// Calls step on the calling thread. @param step  a callable or None
 std::function<void(const char*)> step_of(PyObject* step) {
   if (step == Py_None) return {};
   return [step](const char* what) {

@@ -6,12 +6,12 @@
 
 namespace guestkit::python {
 
-/// guestkit.inspection makes values of the dict.
-/// @param disks   to add and launch with; none: the handle is launched
-/// @param keys    tuples of device, secret, and whether that is a file
-/// @param step    called with what is being done, or None
+/// guestkit.inspection makes values from the dict.
+/// @param disks   to be added before the launch; none: the handle is already launched
+/// @param keys    tuples of device, secret, and whether the secret is a file's name
+/// @param step    called with the current step, or None
 /// @param opening how the disks are opened: their format or None, the rule, and its directory or None
-/// @param spent   what the caller has done already, which counts for the limit of the call
+/// @param spent   time that the caller has already used, which counts against the limit of the call
 PyObject* inspect(Handle& handle, PyObject* disks, std::uint32_t parts, bool automatic, bool verify,
                   PyObject* keys, PyObject* step, PyObject* opening, Seconds spent);
 

@@ -1,4 +1,4 @@
-// A result's bytes as a memoryview: the very memory that libguestfs filled, freed with the last view of it.
+// A result's bytes as a memoryview: the very memory that libguestfs filled, freed with its last view.
 #include <new>
 
 #include "convert.hpp"
@@ -7,7 +7,7 @@ namespace guestkit::python {
 
 namespace {
 
-/// What such a memoryview is a view of: its .obj.
+/// The object behind such a memoryview: its .obj.
 struct Owner {
   PyObject head;
   buffer bytes;
@@ -19,7 +19,7 @@ Owner* owner(PyObject* self) {
 
 int get_buffer(PyObject* self, Py_buffer* view, int flags) {
   buffer& bytes = owner(self)->bytes;
-  // Writable: nobody else has this memory.
+  // Writable: nobody else uses this memory.
   return PyBuffer_FillInfo(view, self, const_cast<char*>(bytes.data()), static_cast<Py_ssize_t>(bytes.size()),
                            0, flags);
 }

@@ -5,7 +5,7 @@
 namespace guestkit::python {
 
 void define(PyTypeObject* type, Row& row, const Description& description) {
-  // As long-lived as the type that points to it: to the end of the process.
+  // It must live as long as the type that points to it: until the process exits.
   auto* method = new Method;
   method->name = description.action.name;
   method->deprecated = description.deprecated;
@@ -44,7 +44,7 @@ namespace {
 std::size_t find(const Method& method, PyObject* name) {
   const auto& names = method.names;
   for (std::size_t i = 0; i < names.size(); ++i)
-    if (names[i] == name) return i;  // nearly always: both are interned
+    if (names[i] == name) return i;  // nearly always true: both are interned
   for (std::size_t i = 0; i < names.size(); ++i)
     if (PyUnicode_Compare(names[i], name) == 0) return i;
   PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", method.name.c_str(), name);

@@ -1,9 +1,10 @@
 // One adapter for every action: a C++ method becomes a method descriptor on the Python class.
 //
-// A descriptor costs less than a Boost.Python function (a third of a microsecond a call, half the compile
-// time for 600 of them), gives inspect.signature and takes any number of keyword arguments. Methods of the
-// same signature share perform(); each has only its entry point of its own. What does not depend on the
-// signature is no template, and what does is small, without std::tuple and std::optional: there are 180.
+// A descriptor costs less than a Boost.Python function (a third of a microsecond less per call, half the
+// compile time for 600 of them), supports inspect.signature and takes any number of keyword arguments.
+// Methods with the same signature share perform(); each has only its own entry point. Code that does not
+// depend on the signature is not a template. Code that does is kept small, without std::tuple and
+// std::optional, because there are 180 signatures.
 #pragma once
 
 #include <array>
@@ -24,7 +25,7 @@
 
 namespace guestkit::python {
 
-/// What the table says of a method.
+/// What the table says about a method.
 struct Description {
   detail::action action;
   std::initializer_list<const char*> arguments;
@@ -32,44 +33,44 @@ struct Description {
   const char* doc;
 };
 
-/// What a caller gave.
+/// The arguments that a caller passed.
 struct Given {
   PyObject* self;
-  PyObject* const* arguments;  // those by position, then those by name
+  PyObject* const* arguments;  // positional ones, then the values of keywords
   std::size_t positional;
-  PyObject* keywords;  // the names, or null
+  PyObject* keywords;  // the keywords' names, or null
 };
 
-/// A method as it is called: names interned, required arguments first, then options in libguestfs' order,
-/// then what can only be named.
+/// A method's calling convention: interned names, with required arguments first, then options in libguestfs'
+/// order, then keyword-only arguments.
 struct Method {
   std::string name;
   std::vector<PyObject*> names;
   std::size_t required = 0;
-  std::size_t positional = 0;  // how many may be given by position
+  std::size_t positional = 0;  // how many may be passed by position
   const char* deprecated = nullptr;
-  bool may_wait = false;  // long, even without an appliance: for a program of the host
-  std::string doc;        // with the text signature that inspect reads
+  bool may_wait = false;  // may take long even without an appliance, waiting for a program of the host
+  std::string doc;        // including the text signature that inspect reads
 };
 
-/// What there is of a method when the program starts.
+/// The static data of a method.
 struct Row {
   PyObject* (*entry)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*);  // its own
   // What methods of the same C++ signature share:
   PyObject* (*perform)(const Row&, const Given&);
   void (*add_option_names)(std::vector<const char*>&);
-  bool bytes;  // whether the result is bytes, which can be had as a memoryview too
+  bool bytes;  // whether the result is bytes, also available as a memoryview
 
-  const Method* method = nullptr;  // from define() on
+  const Method* method = nullptr;  // set by define()
 };
 
 /// Makes it a method of the Python class.
 void define(PyTypeObject* type, Row& row, const Description& description);
 
-/// Sorts what a caller gave into slots, by position or name; absent options stay null.
+/// Sorts the caller's arguments into slots, by position or name; slots of absent options stay null.
 void fill(const Method& method, PyObject** slots, const Given& given);
 
-/// Performs the method; an exception becomes a Python one and null.
+/// Runs the method; turns an exception into a Python one and returns null.
 PyObject* run(const Row& row, const Given& given) noexcept;
 
 /// The C++ object behind a Python one.
@@ -78,7 +79,7 @@ Handle& self_of(PyObject* object);
 template <class A>
 using bare = std::remove_cvref_t<A>;
 
-/// How many slots a parameter takes: an option struct one for each option.
+/// How many slots a parameter takes: for an option struct, one per option.
 template <class A>
 consteval std::size_t slots_of() {
   std::size_t count = 1;
@@ -95,13 +96,13 @@ void add_option_names(std::vector<const char*>& names) {
     A::each([&](const char* name, auto, auto, auto) { names.push_back(name); });
 }
 
-/// Converts an option if it is given.
+/// Converts an option if it was passed.
 template <class V>
 void take_option(std::optional<V>& option, PyObject* object, const Place& place) {
   if (object != nullptr && object != Py_None) option = Value<V>(object, place).value;
 }
 
-/// The argument at slot I, converted; an option struct takes all slots from there on.
+/// The converted argument at slot I; an option struct takes all slots from there on.
 template <class A>
 auto take(const Method& method, PyObject** slots, std::size_t i) {
   if constexpr (detail::Options<A>) {
@@ -119,7 +120,7 @@ auto take(const Method& method, PyObject** slots, std::size_t i) {
 template <class R>
 inline constexpr bool is_bytes = std::is_same_v<R, detail::c_result<buffer>>;
 
-/// Made with braces, so that arguments are converted from left to right and the first wrong one is reported.
+/// Uses braces so that arguments are converted from left to right and the first wrong one is reported.
 template <class R>
 struct Called {
   template <class Function, class... Held>
@@ -148,7 +149,7 @@ struct RowOf : Row {
 
 template <class R, class Base, class... A>
 PyObject* perform(const Row& row, const Given& given) {
-  std::array<PyObject*, (slots_of<bare<A>>() + ... + 1)> slots{};  // one more: for memoryview
+  std::array<PyObject*, (slots_of<bare<A>>() + ... + 1)> slots{};  // one extra, for memoryview
   fill(*row.method, slots.data(), given);
   const auto function = static_cast<const RowOf<R (Base::*)(A...)>&>(row).function;
   return convert_and_call(function, *row.method, self_of(given.self), slots.data(),

@@ -1,4 +1,4 @@
-// guestkit._native: the table of contents. Boost.Python makes the module and the class; the actions are
+// The definition of guestkit._native. Boost.Python makes the module and the class; the actions are
 // descriptors on it (method.hpp).
 #define BOOST_BIND_GLOBAL_PLACEHOLDERS  // Boost.Python 1.74 itself uses the old header
 #include <boost/python/class.hpp>
@@ -40,7 +40,7 @@ Handle& self_of(PyObject* object) {
 
 namespace {
 
-/// For what Boost.Python calls: its own error travels as error_already_set.
+/// For functions called by Boost.Python: its own error travels as error_already_set.
 template <class F>
 auto translated(F&& body) {
   try {
@@ -48,7 +48,7 @@ auto translated(F&& body) {
   } catch (...) {
     translate();
     bp::throw_error_already_set();
-    throw;  // not reached
+    throw;  // unreachable
   }
 }
 
@@ -60,7 +60,8 @@ std::shared_ptr<Handle> make(const bp::object& options) {
   });
 }
 
-// They take the bare object: Boost.Python's own message for one that was not made does not help anybody.
+// These take the bare object: Boost.Python's own message for an object that was never constructed helps
+// nobody.
 
 int add_event_callback(const bp::object& self, const bp::object& callback, std::uint64_t events) {
   return translated([&] { return self_of(self.ptr()).add_event_callback(callback.ptr(), events); });
@@ -126,7 +127,7 @@ void limit_appliances(const bp::object& limit) {
   set_appliance_limit(limit.is_none() ? std::nullopt : std::optional(bp::extract<unsigned>(limit)()));
 }
 
-/// What a function of the bindings returns, for Boost.Python.
+/// Converts the result of a function of the bindings for Boost.Python.
 template <class F>
 bp::object object_of(F&& make) {
   return translated([&] { return bp::object(bp::handle<>(make())); });
@@ -180,7 +181,7 @@ bp::object text(const std::string& bytes) {
   return bp::object(bp::handle<>(PyUnicode_DecodeFSDefaultAndSize(bytes.data(), std::ssize(bytes))));
 }
 
-/// A path that Python has, as bytes.
+/// A path from Python, as bytes.
 std::string path_of(const bp::object& path) {
   PyObject* bytes = nullptr;
   if (PyUnicode_FSConverter(path.ptr(), &bytes) == 0) throw PythonError{};
@@ -237,8 +238,8 @@ std::uint64_t appliance_memory(const std::string& name) {
   throw std::invalid_argument("there is no such appliance mode: " + name);
 }
 
-/// The package's first call in every interpreter that imports it. Boost.Python's classes and the way in which
-/// callbacks take the GIL belong to the main one.
+/// The package's first call in every interpreter that imports it. Boost.Python's classes, and the way in
+/// which callbacks take the GIL, belong to the main interpreter.
 void use_types(const bp::object& types) {
   translated([&] {
     if (PyInterpreterState_Get() != PyInterpreterState_Main()) {

@@ -1,4 +1,4 @@
-// References to Python objects, and the way a Python error travels through C++.
+// References to Python objects, and how a Python error passes through C++.
 #pragma once
 
 #define PY_SSIZE_T_CLEAN

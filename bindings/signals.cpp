@@ -18,10 +18,10 @@ namespace {
 
 using Job = std::function<void()>;
 
-/// How often the main thread looks for signals. One that comes while it waits is not lost, only late.
+/// How often the main thread checks for signals. A signal that arrives while it waits is delayed, not lost.
 constexpr std::chrono::milliseconds interval{50};
 
-/// What one thread is asked to do by the other.
+/// Jobs that one thread asks the other to do.
 class mailbox {
  public:
   void post(Job job) {
@@ -30,8 +30,8 @@ class mailbox {
     posted_.notify_one();
   }
 
-  /// Runs what comes until one of the jobs makes `until` true.
-  /// @param meanwhile  runs between the jobs and every interval
+  /// Runs jobs as they arrive, until one of them sets `until`.
+  /// @param meanwhile  runs between the jobs and at every interval
   void run(const bool& until, const Job& meanwhile = {}) {
     std::unique_lock lock(mutex_);
     while (!until) {
@@ -58,7 +58,7 @@ class mailbox {
   std::deque<Job> jobs_;
 };
 
-/// The main thread and the one that makes its calls.
+/// The main thread and the second thread, which makes its calls.
 struct couple {
   mailbox main, second;
   pthread_t second_id{};
@@ -74,7 +74,7 @@ struct couple {
   }
 };
 
-/// The second thread has no end.
+/// The second thread never exits.
 constinit detail::of_process<couple> both;
 
 bool is_second_thread() noexcept {
@@ -82,7 +82,7 @@ bool is_second_thread() noexcept {
   return threads != nullptr && ::pthread_equal(::pthread_self(), threads->second_id) != 0;
 }
 
-/// Has the other thread do it and waits, doing meanwhile what the other asks for.
+/// Has the other thread do a job and waits for it, meanwhile doing what the other asks for.
 template <class... Meanwhile>
 void ask(mailbox& other, mailbox& own, const Job& job, const Meanwhile&... meanwhile) {
   bool done = false;
@@ -99,7 +99,7 @@ void ask(mailbox& other, mailbox& own, const Job& job, const Meanwhile&... meanw
   if (error) std::rethrow_exception(error);
 }
 
-/// Keeps the exception that is set, and has the call end: gently at first.
+/// Saves the current exception and ends the call: gently at first.
 void interrupt(couple& threads) {
   PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;
   PyErr_Fetch(&type, &value, &traceback);
@@ -115,14 +115,14 @@ void interrupt(couple& threads) {
     threads.handle->cancel();
 }
 
-/// Whether a call of this thread is to be made aside: on the main thread, if it may take long.
+/// Whether a call should run on the second thread: on the main thread, if it may take long.
 bool belongs_aside(const Handle& handle, bool slow) noexcept {
   return detail::this_thread().is_main && (slow || handle.has_appliance() || !handle.is_idle()) &&
          !handle.is_mine();
 }
 
-/// Has the second thread make the call while this one, the main one, waits for it and for signals. Where no
-/// thread can be started, signals wait.
+/// Has the second thread make the call while this one, the main thread, waits for it and for signals. If no
+/// thread can be started, signals have to wait.
 void call_aside(Handle& handle, Body call) {
   couple* made = both.existing();
   try {

@@ -1,9 +1,9 @@
 // Python's signal handlers while a call runs: Ctrl-C ends it.
 //
-// Python runs signal handlers on the main thread alone, which sits in libguestfs while a call runs. So a call
-// of the main thread that may take long is made by a second thread, and the main thread waits for it, or for
-// a signal. Whatever has to happen on the thread that called, such as an event callback, the second thread
-// has the main one do: only one of the two does anything at a time, as if there were one.
+// Python runs signal handlers only on the main thread, which is inside libguestfs while a call runs. So if a
+// call of the main thread may take long, a second thread makes it, and the main thread waits for it or for a
+// signal. Whatever has to happen on the calling thread, such as an event callback, the second thread passes
+// back to the main one: only one of the two runs at a time, as if there were one.
 #pragma once
 
 #include <optional>
@@ -15,8 +15,8 @@
 
 namespace guestkit::python {
 
-/// Something to run now: a reference to anything that can be called, as std::function_ref will be.
-/// std::function would copy it, once for each of the calls of Python that the module makes.
+/// Something to run now: a reference to anything callable, like the coming std::function_ref. std::function
+/// would copy the callable for each call of the module from Python.
 class Body {
  public:
   template <class F>
@@ -32,21 +32,21 @@ class Body {
   void (*run_)(const void*);
 };
 
-/// Runs a call without the GIL; aside, on the main thread, if it may take long. When a signal handler raises
-/// meanwhile, the call is cancelled, and throws PythonError when it has ended; when one raises again, the
-/// handle's hypervisor is killed at once.
+/// Runs a call without the GIL; if it may take long and this is the main thread, on the second thread. If a
+/// signal handler raises meanwhile, the call is cancelled, and throws PythonError once it has ended; if a
+/// handler raises again, the handle's hypervisor is killed at once.
 /// @param slow  whether the call may take long without an appliance
 void without_gil(Handle& handle, bool slow, Body call);
 
-/// Runs what needs the GIL, on the thread that made the call which runs; nothing, when the interpreter is
+/// Runs code that needs the GIL on the thread that made the running call; does nothing if the interpreter is
 /// gone.
 void on_calling_thread(Body body);
 
-/// The second thread's caller has something to raise that ends the call, such as a KeyboardInterrupt in an
-/// event callback. Takes over the exception that is set and returns true, or returns false.
+/// For a callback on the second thread that has raised something that ends the call, such as
+/// KeyboardInterrupt: takes over the current exception and returns true; otherwise returns false.
 bool interrupted_by_callback();
 
-/// Makes the call without the GIL and returns what it returned.
+/// Makes the call without the GIL and returns its result.
 template <class F>
 auto interruptible(Handle& handle, bool slow, const F& call) {
   std::optional<decltype(call())> result;

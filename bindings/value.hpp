@@ -1,4 +1,4 @@
-// Plain C++ values to Python: a struct becomes a dict of what its each() names.
+// Plain C++ values to Python: a struct becomes a dict of the members that its each() names.
 #pragma once
 
 #include <cstddef>
@@ -51,7 +51,7 @@ template <class T>
 PyObject* value(const std::map<std::string, T>& values);
 inline PyObject* value(const std::vector<std::pair<std::string, std::string>>& pairs);
 
-/// A dict that is being filled.
+/// A dict under construction.
 class Dict {
  public:
   template <class T>

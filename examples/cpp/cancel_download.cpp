@@ -1,4 +1,4 @@
-// Begins to download a big file, changes its mind, and goes on with the same handle: cancel_download TARGET
+// Begins to download a big file, cancels it, and continues with the same handle: cancel_download TARGET
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
@@ -13,7 +13,7 @@ int main(int argc, char** argv) try {
   }
   const std::filesystem::path target = argv[1];
   guestkit::AsyncGuestfs g;
-  // Each call takes its place in the handle's queue; what fails is thrown by the future of the last one.
+  // Each call is queued on the handle; the future of the last one throws whatever fails.
   g.add_drive_scratch(64 << 20);
   g.launch();
   g.mkfs("ext4", "/dev/sda");

@@ -1,4 +1,4 @@
-// Copies a folder into a guest and what is there then out again: copy_tree DISK DEVICE FOLDER TARGET
+// Copies a folder into a guest and back out again: copy_tree DISK DEVICE FOLDER TARGET
 #include <filesystem>
 #include <guestkit/guestkit.hpp>
 #include <iostream>
@@ -18,7 +18,7 @@ int main(int argc, char** argv) try {
   g.mount(argv[2], "/");
   g.copy_in(folder, "/");
   for (const auto& name : g.find(there)) std::cout << printable(name) << '\n';
-  g.copy_out(there, argv[4]);  // beneath the target, which must be there
+  g.copy_out(there, argv[4]);  // beneath the target, which must exist
   g.shutdown();
 } catch (const guestkit::Error& e) {
   std::cerr << printable(e.what()) << '\n';

@@ -20,7 +20,7 @@ int main(int argc, char** argv) try {
   g.mkdir_p("/etc");
   g.write("/etc/motd", "made by guestkit\n");
   for (const auto& [device, type] : g.list_filesystems()) std::cout << device << ": " << type << '\n';
-  g.shutdown();  // tells if the last writes failed, which close() does not
+  g.shutdown();  // reports whether the last writes failed, which close() does not
 } catch (const guestkit::Error& e) {
   std::cerr << guestkit::printable(e.what()) << '\n';
   return 1;

@@ -18,7 +18,7 @@ int main(int argc, char** argv) try {
   guestkit::mount_guest(g);
   for (int i = 4; i < argc; ++i) {
     const std::filesystem::path path = argv[i];
-    // The guest's links are followed inside the guest. The host's name is ours: the last part alone.
+    // The guest's links are followed inside the guest. On the host only the last part of the name is used.
     if (!g.is_file(path, {.followsymlinks = true})) {
       std::cerr << printable(path.native()) << " is no file\n";
       return 1;

@@ -1,9 +1,9 @@
-// Says which operating systems are on a disk and what is installed: inspect_vm DISK FORMAT
+// Reports which operating systems are on a disk and what is installed: inspect_vm DISK FORMAT
 #include <guestkit/guest.hpp>
 #include <guestkit/guestkit.hpp>
 #include <iostream>
 
-using guestkit::printable;  // what a guest says is hostile: escape it on its way to a terminal
+using guestkit::printable;  // a guest's text is hostile: escape it before printing
 
 int main(int argc, char** argv) try {
   if (argc != 3) {
@@ -11,14 +11,14 @@ int main(int argc, char** argv) try {
     return 2;
   }
   guestkit::Guestfs g;
-  // The format is given: a guest can write a header into a raw disk that makes it look like another one.
+  // State the format: a guest can write a header into a raw disk that makes it look like another format.
   g.add_drive(argv[1], {.readonly = true, .format = argv[2]});
   g.launch();
   for (const auto& root : g.inspect_os()) {
     std::cout << root << ": " << printable(g.inspect_get_product_name(root)) << ", "
               << printable(g.inspect_get_arch(root)) << ", host " << printable(g.inspect_get_hostname(root))
               << '\n';
-    // Never by hand at the mountpoints that a guest's fstab has: they may lead out of the guest.
+    // Never mount by hand at the mountpoints in a guest's fstab: they may lead out of the guest.
     for (const auto& [mountpoint, device] : guestkit::mount_guest(g, {.root = root}).mountpoints)
       std::cout << "  " << printable(mountpoint) << " on " << device << '\n';
     for (const auto& app : g.inspect_list_applications2(root))

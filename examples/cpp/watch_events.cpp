@@ -9,9 +9,9 @@ using guestkit::printable;
 int main() try {
   guestkit::Guestfs g;
   g.set_verbose(true);
-  // Callbacks run on the thread of the call, inside the call: be short.
+  // Callbacks run inside the call, on its thread: be brief.
   const auto console = g.set_event_callback(Event::appliance | Event::library, [](const EventMessage& event) {
-    std::cerr << printable(event.text) << '\n';  // the appliance runs what the guest's disk has: hostile text
+    std::cerr << printable(event.text) << '\n';  // a guest's disk can influence this: hostile text
   });
   const auto life = g.set_event_callback(Event::launch_done | Event::close, [](const EventMessage& event) {
     std::cout << (event.event == Event::close ? "close" : "launch_done") << std::endl;
@@ -23,7 +23,7 @@ int main() try {
         Event::enter, [](const EventMessage& event) { std::cout << "enter " << event.text << '\n'; });
     g.mkfs("ext4", "/dev/sda");
     g.mount("/dev/sda", "/");
-  }  // the end of the subscription ends the calls
+  }  // the subscription ends here, and with it the callbacks
   g.umount_all();
   g.close();
 } catch (const guestkit::Error& e) {

@@ -7,8 +7,8 @@
 
 namespace guestkit::inline GUESTKIT_FORM {
 
-/// Let this process run at most so many appliances at once, also where there is memory for more; later
-/// launches wait, for Limits::admission at most. Nothing: as many as there is memory for. Threads: any.
+/// Limits how many appliances this process may run at once, even if there is memory for more. Further
+/// launches wait, for at most Limits::admission. Nothing: as many as there is memory for. Threads: any.
 void set_appliance_limit(std::optional<unsigned> limit);
 
 }  // namespace guestkit::inline GUESTKIT_FORM

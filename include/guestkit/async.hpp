@@ -1,9 +1,9 @@
-// The handle for programs that do not wait: every call returns a boost::future at once.
+// The handle for programs that must not block: every call returns a boost::future at once.
 //
-// Calls wait in their handle's queue and run on a pool of threads, one at a time for each handle, so that a
-// busy handle starves no other.
+// Calls wait in their handle's queue and run on a pool of threads, one at a time per handle, so a busy handle
+// starves no other.
 //
-// Not included by guestkit.hpp, which does without Boost: build with guestkit-async.
+// guestkit.hpp does not include it, because that header does without Boost: build with guestkit-async.
 #pragma once
 
 #if !defined BOOST_THREAD_VERSION || BOOST_THREAD_VERSION < 5
@@ -25,51 +25,51 @@
 
 namespace guestkit::inline GUESTKIT_FORM {
 
-/// Has get() and then(). A continuation runs on a thread of its own unless then() is given an executor.
+/// Provides get() and then(). A continuation runs on its own thread unless then() is given an executor.
 template <class T>
 using future = boost::future<T>;
 
-/// A Guestfs whose calls return at once: each method gives a future of what Guestfs' method returns.
+/// A Guestfs whose calls return at once: each method returns a future of the result of Guestfs' method.
 ///
 ///     guestkit::AsyncGuestfs g;
 ///     g.add_drive_ro("disk.qcow2");
 ///     g.launch();
 ///     for (const auto& root : g.inspect_os().get()) …
 ///
-/// A call takes its place in the handle's queue when it is made, whether or not somebody waits for its
-/// future, and keeps copies of its arguments. Errors are thrown by future::get(); HandleClosed, and what is
-/// wrong with an argument, by the call itself.
+/// A call is queued when it is made, whether or not anybody waits for its future, and keeps copies of its
+/// arguments. future::get() throws the call's errors; the call itself throws HandleClosed and errors about
+/// its arguments.
 ///
-/// Ownership: move-only. At its end the calls that were made run to theirs, as with close(), unless an
-/// exception is on its way: then they are cancelled. Threads: any may call at any time.
+/// Ownership: move-only. The destructor lets pending calls finish, as close() does, unless the stack is being
+/// unwound by an exception: then it cancels them. Threads: any thread may call at any time.
 template <class Core>
 class basic_async_guestfs : public detail::async_actions<Core> {
  public:
-  /// With the options of Guestfs, and the executor on which the calls run; it must outlive the handle.
+  /// Takes the options of Guestfs, and the executor on which the calls run, which must outlive the handle.
   using detail::async_actions<Core>::async_actions;
 
-  /// Runs a function of the blocking handle, function(Guestfs&), in the handle's turn: many calls for one hop
-  /// between threads. A cancel ends the call that it is in and refuses every later one of it.
+  /// Runs function(Guestfs&) on the blocking handle, as one turn of the handle: many calls for one hop
+  /// between threads. A cancel ends the call that is running inside the function and refuses all its later
+  /// calls.
   template <class F>
   auto run(F function) {
     return this->add("run", [function = std::move(function)](Guestfs& g) mutable { return function(g); });
   }
 
-  /// Ends every call that was made so far. Those that wait never run; the one that runs is ended as by
-  /// Guestfs::cancel(). Their futures throw Error with EINTR, or ApplianceKilled where it took the
-  /// hypervisor.
+  /// Cancels every call made so far. Waiting calls never run; the running one is ended as by
+  /// Guestfs::cancel(). Their futures throw Error with EINTR, or ApplianceKilled if the hypervisor had to be
+  /// killed.
   void cancel() {
     if (auto* queue = this->queue()) queue->cancel();
   }
 
-  /// Kills what runs for the handle, and waits for nothing: Guestfs::terminate(). Calls that wait for their
-  /// turn, and later ones, throw HandleClosed.
+  /// Kills whatever runs for the handle and does not wait: Guestfs::terminate(). Waiting and later calls
+  /// throw HandleClosed.
   void terminate() {
     if (auto* queue = this->queue()) queue->terminate();
   }
 
-  /// Lets no new call in, lets those that were made run to their end, then closes the handle. Closing twice
-  /// is harmless.
+  /// Accepts no new calls, lets pending ones finish, then closes the handle. Closing twice is harmless.
   boost::shared_future<void> close() {
     auto* queue = this->queue();
     return queue != nullptr ? queue->close() : boost::make_ready_future().share();
@@ -80,14 +80,14 @@ class basic_async_guestfs : public detail::async_actions<Core> {
     return queue != nullptr && queue->is_open();
   }
 
-  /// Guestfs::set_event_callback(), at once. The callback runs on the thread of the call.
+  /// Guestfs::set_event_callback(), without queueing. The callback runs on the thread of the call.
   Subscription set_event_callback(Event events, EventCallback callback) {
     auto* queue = this->queue();
     if (queue == nullptr) throw HandleClosed("set_event_callback", "the handle is not this process'", EBADF);
     return queue->g.set_event_callback(events, std::move(callback));
   }
 
-  /// Guestfs::launch_info(), at once.
+  /// Guestfs::launch_info(), without queueing.
   std::optional<LaunchInfo> launch_info() const {
     auto* queue = this->queue();
     return queue != nullptr ? queue->g.launch_info() : std::nullopt;
@@ -100,7 +100,8 @@ class basic_async_guestfs : public detail::async_actions<Core> {
     });
   }
 
-  /// Guestfs::user_cancel(), at once. It is lost when it comes before the transfer begins; cancel() is not.
+  /// Guestfs::user_cancel(), without queueing. It is lost if it arrives before the transfer begins; cancel()
+  /// is not.
   boost::future<void> user_cancel() {
     if (auto* queue = this->queue()) queue->g.user_cancel();
     return boost::make_ready_future();

@@ -1,5 +1,5 @@
-// What can go wrong, as exceptions: one class for libguestfs' errors, and a few derived from it for the cases
-// in which a caller does something else next. LaunchError is in launch_error.hpp.
+// What can go wrong, as exceptions: one class for libguestfs' errors, and a few derived classes for the cases
+// in which a caller reacts differently. LaunchError is in launch_error.hpp.
 #pragma once
 
 #include <stdexcept>
@@ -11,14 +11,14 @@
 
 namespace guestkit::inline GUESTKIT_FORM {
 
-/// A libguestfs call failed: which one, why, and the errno if there was one.
+/// A libguestfs call failed: which one, why, and errno if there was one.
 ///
-/// what() is "op: message"; it names the call once, also where libguestfs' own message begins with it.
+/// what() is "op: message". It names the call only once, even if libguestfs' message begins with it too.
 class Error : public std::runtime_error {
  public:
   /// @param op            the libguestfs action, such as "mount"
-  /// @param message       the reason; empty: made from error_number
-  /// @param error_number  an errno value, 0 where none is known
+  /// @param message       the reason; if empty, made from error_number
+  /// @param error_number  an errno value; 0 if unknown
   Error(const std::string& op, const std::string& message, int error_number = 0)
       : Error(op, reason(op, message, error_number), error_number, resolved{}) {}
 
@@ -26,7 +26,7 @@ class Error : public std::runtime_error {
   const std::string& op() const noexcept { return op_; }
   /// The reason, without the action's name in front.
   const std::string& message() const noexcept { return message_; }
-  /// The errno value, 0 where libguestfs gave none. (`errno` itself is a macro.)
+  /// The errno value; 0 if libguestfs gave none. (`errno` itself is a macro.)
   int error_number() const noexcept { return error_number_; }
 
  private:
@@ -44,33 +44,33 @@ class Error : public std::runtime_error {
   int error_number_;
 };
 
-/// The handle is closed, being closed, moved from, or belongs to the process before a fork.
+/// The handle is closed, being closed, or moved from, or it belongs to the parent of a forked process.
 class HandleClosed : public Error {
  public:
   using Error::Error;
 };
 
-/// The appliance died while it was in use. Open a new handle: the disks of this one are gone.
+/// The appliance died while in use. Open a new handle: the disks of this one are gone.
 class ApplianceCrashed : public Error {
  public:
   ApplianceCrashed(const std::string& op, const std::string& message, int error_number = 0,
                    std::vector<std::string> console = {})
       : Error(op, message, error_number), console_(std::move(console)) {}
 
-  /// The last lines that the appliance and libguestfs wrote: hostile text, escape it.
+  /// The last lines that the appliance and libguestfs wrote. Hostile text: escape it.
   const std::vector<std::string>& console() const noexcept { return console_; }
 
  private:
   std::vector<std::string> console_;
 };
 
-/// guestkit ended the appliance: by terminate(), or because a call did not stop when it was to.
+/// guestkit killed the appliance: terminate() was called, or a call did not stop when asked to.
 class ApplianceKilled : public ApplianceCrashed {
  public:
   using ApplianceCrashed::ApplianceCrashed;
 };
 
-/// A call took longer than it was given. message() says whether the handle can still be used.
+/// A call exceeded its time limit. message() says whether the handle is still usable.
 class CallTimeout : public Error {
  public:
   CallTimeout(const std::string& op, const std::string& message, int error_number, double seconds,
@@ -80,11 +80,11 @@ class CallTimeout : public Error {
         clock_(std::move(clock)),
         console_(std::move(console)) {}
 
-  /// The time that it was given, in seconds.
+  /// The limit, in seconds.
   double seconds() const noexcept { return seconds_; }
-  /// Which limit it was, such as "launch_timeout" or "call_timeout".
+  /// Which limit was exceeded, such as "launch_timeout" or "call_timeout".
   const std::string& clock() const noexcept { return clock_; }
-  /// The last lines that the appliance and libguestfs wrote: hostile text, escape it.
+  /// The last lines that the appliance and libguestfs wrote. Hostile text: escape it.
   const std::vector<std::string>& console() const noexcept { return console_; }
 
  private:

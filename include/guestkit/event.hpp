@@ -1,4 +1,4 @@
-// Events of a handle: what libguestfs tells while a call runs.
+// Events of a handle: what libguestfs reports while a call runs.
 #pragma once
 
 #include <cstdint>
@@ -20,15 +20,15 @@ struct handle_state;
 /// HANDLE EVENTS".
 enum class Event : std::uint64_t {
   close = 1 << 0,            ///< the handle is being closed
-  subprocess_quit = 1 << 1,  ///< the hypervisor has ended
+  subprocess_quit = 1 << 1,  ///< the hypervisor has exited
   launch_done = 1 << 2,      ///< the appliance is up
-  progress = 1 << 3,         ///< a long call goes on: numbers are proc_nr, serial, position, total
-  appliance = 1 << 4,        ///< console output of the appliance: hostile text, escape it
+  progress = 1 << 3,         ///< a long call is making progress: numbers are proc_nr, serial, position, total
+  appliance = 1 << 4,        ///< console output of the appliance. Hostile text: escape it
   library = 1 << 5,          ///< debug lines of libguestfs (with set_verbose)
   trace = 1 << 6,            ///< calls and their results (with set_trace); may hold secrets
-  enter = 1 << 7,            ///< a call begins: its name
+  enter = 1 << 7,            ///< a call begins: text is its name
   libvirt_auth = 1 << 8,     ///< libvirt wants a credential
-  warning = 1 << 9,          ///< warnings of libguestfs
+  warning = 1 << 9,          ///< warnings from libguestfs
   all = (1 << 10) - 1,
 };
 constexpr Event operator|(Event a, Event b) noexcept {
@@ -38,36 +38,37 @@ constexpr Event operator&(Event a, Event b) noexcept {
   return static_cast<Event>(static_cast<std::uint64_t>(a) & static_cast<std::uint64_t>(b));
 }
 
-/// One event. The views live as long as the callback runs.
+/// One event. Its views are valid only while the callback runs.
 struct EventMessage {
   Event event;                             ///< exactly one flag
-  int handle;                              ///< number of the registration: Subscription::number()
+  int handle;                              ///< the registration's number: Subscription::number()
   std::string_view text;                   ///< bytes; empty where the event has none
-  std::span<const std::uint64_t> numbers;  ///< of progress events
+  std::span<const std::uint64_t> numbers;  ///< progress events only
 };
 
-/// Runs on the thread of the call that caused the event, inside that call: be short, do not call the
-/// daemon from it (that ends the session), do not close the handle. What it throws is logged, not passed on.
+/// Runs inside the call that caused the event, on that call's thread. Be brief, do not call the daemon from
+/// it (that ends the session), and do not close the handle. Exceptions from it are logged, not passed on.
 using EventCallback = std::function<void(const EventMessage&)>;
 
-/// A registered callback; its end ends the registration. May outlive the handle.
+/// A registered callback. The destructor ends the registration. May outlive the handle.
 class [[nodiscard]] Subscription {
  public:
   Subscription() = default;
   Subscription(const std::shared_ptr<detail::handle_state>& state, Event events, EventCallback callback);
   Subscription(Subscription&& other) noexcept = default;
-  Subscription& operator=(Subscription other) noexcept {  // takes the old registration to its end
+  Subscription& operator=(Subscription other) noexcept {  // the old registration ends with `other`
     std::swap(state_, other.state_);
     std::swap(number_, other.number_);
     return *this;
   }
   ~Subscription() { reset(); }
 
-  /// The number of this registration on its handle, as its events carry it; -1 if there is none.
+  /// The number of this registration on its handle, as in EventMessage::handle; -1 if there is none.
   int number() const noexcept { return state_.expired() ? -1 : number_; }
 
-  /// Ends the registration now: the callback runs no more when this returns, unless it is the callback that
-  /// calls it. Waits for the callback if another thread is in it. Harmless when it has ended.
+  /// Ends the registration now: once this returns, the callback does not run again, unless the callback
+  /// itself made this call. Waits if the callback is running on another thread. Harmless if the registration
+  /// has already ended.
   void reset() noexcept;
 
  private:

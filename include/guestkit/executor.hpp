@@ -18,7 +18,7 @@ using executor = boost::executors::executor;
 
 namespace detail {
 
-/// One of the process' pools, made on first use.
+/// One of the process' thread pools, created on first use.
 template <int number>
 executor& process_pool() {
   struct pool {
@@ -30,19 +30,19 @@ executor& process_pool() {
   return pools.get().threads;
 }
 
-/// For what starts an appliance: it may wait for memory that only other handles' calls can free.
+/// For calls that start an appliance: they may wait for memory that only calls of other handles can free.
 inline executor& launch_executor() {
   return process_pool<1>();
 }
 
 }  // namespace detail
 
-/// Where calls run unless a handle was given an executor: 64 threads of the process, and as many others for
+/// Where calls run unless the handle was given an executor: 64 threads of the process, and another 64 for
 /// launches.
 ///
-/// A thread waits for its appliance nearly all of its time, and each appliance needs hundreds of MB: memory
-/// ends before the threads do. They are never joined, so that a call which hangs does not keep a program from
-/// ending.
+/// A thread spends nearly all its time waiting for its appliance, and each appliance needs hundreds of MB:
+/// memory runs out before threads do. The threads are never joined, so a hanging call cannot keep a program
+/// from exiting.
 inline executor& shared_executor() {
   return detail::process_pool<0>();
 }

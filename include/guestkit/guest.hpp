@@ -1,6 +1,6 @@
-// A guest's files without inspecting and mounting by hand: mount_guest().
+// mount_guest(): access to a guest's files without inspecting and mounting by hand.
 //
-// Names of files and their content are the guest's: hostile. Needs libguestfs 1.44 where it is used.
+// File names and contents come from the guest: treat them as hostile. Calling it requires libguestfs 1.44.
 #pragma once
 
 #include <functional>
@@ -16,17 +16,17 @@
 namespace guestkit::inline GUESTKIT_FORM {
 
 struct MountOptions {
-  /// The filesystem that becomes /: a device of the appliance, or a name such as UUID=… that stands for one.
-  /// None: that of the only operating system, else the only filesystem.
+  /// The filesystem to mount at /: a device of the appliance, or a name for one, such as UUID=…. None: that
+  /// of the only operating system, otherwise the only filesystem.
   std::optional<std::string> root = {};
   bool readonly = true;
   std::vector<InspectKey> keys = {};  ///< for encrypted disks
-  /// Called with what is being done now, on the calling thread; it must not throw.
+  /// Called on the calling thread with the current step; it must not throw.
   std::function<void(const char* step)> step = {};
 };
 
-/// Mount a guest's filesystems as its operating system would, on a handle that was launched; whatever is
-/// mounted is unmounted before.
+/// Mounts a guest's filesystems as its operating system would. The handle must be launched; whatever is
+/// mounted on it is unmounted first.
 ///
 ///     guestkit::Guestfs g;
 ///     g.open_disk("web.qcow2");
@@ -34,12 +34,13 @@ struct MountOptions {
 ///     guestkit::mount_guest(g);
 ///     std::cout << g.read_file("/etc/fstab").view();
 ///
-/// With a root only that filesystem is looked at, and what its own fstab names; where it holds no operating
-/// system it is mounted alone. What cannot be mounted beside / is in the result's failures. No guest's
-/// mountpoint leads out of the guest: one with `..` or with a symlink on its way is not mounted.
+/// If a root is given, only that filesystem and those named in its fstab are examined; if it holds no
+/// operating system, it is mounted alone. Filesystems besides / that cannot be mounted are listed in the
+/// result's failures. No mountpoint can lead out of the guest: one that contains `..`, or a symlink along its
+/// path, is not mounted.
 ///
-/// One call for the limits: Limits::call is the time for all of it. Throws Error that names what there is to
-/// choose from.
+/// Counts as one call: Limits::call bounds all of it. If it cannot choose a root, throws an Error
+/// that names the candidates.
 MountedGuest mount_guest(Guestfs& g, const MountOptions& options = {});
 
 }  // namespace guestkit::inline GUESTKIT_FORM

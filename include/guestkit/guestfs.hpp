@@ -39,12 +39,12 @@ class value_core : public handle {
 
 }  // namespace detail
 
-/// A handle on the disks of one guest. Core says what becomes of a result: Guestfs gives a value, the Python
-/// module keeps what C returned.
+/// A handle on the disks of one guest. Core decides the form of a result: Guestfs returns a C++ value, the
+/// Python module keeps what C returned.
 ///
-/// Ownership: move-only; closed by close() or at its end. Errors: every method throws Error or one of its
-/// children. Threads: any thread may call at any time, calls on one handle run one after the other; only
-/// user_cancel() does not wait. After fork() the handle is the parent's alone.
+/// Ownership: move-only; closed by close() or the destructor. Errors: every method throws Error or a class
+/// derived from it. Threads: any thread may call at any time; calls on one handle run one after the other,
+/// and only user_cancel() does not wait. After fork() the handle belongs to the parent alone.
 ///
 /// Methods have libguestfs' own names, so guestfs(3) is their manual.
 template <class Core>
@@ -57,7 +57,7 @@ class basic_guestfs : public detail::actions<Core> {
   using result = typename Core::template result<R>;
 
  private:
-  /// What the user set, where a launch has put something else in its place; else what libguestfs says.
+  /// The user's own setting if a launch has replaced it, otherwise libguestfs' answer.
   template <class R>
   result<R> users_own(Setting which, const detail::action& op, auto&& ask) {
     const detail::call_scope open(this->state(), op);
@@ -83,25 +83,24 @@ class basic_guestfs : public detail::actions<Core> {
  public:
   using detail::actions<Core>::actions;
 
-  /// Add a disk that somebody else has written, before launch(): guestkit reads the headers itself, and QEMU
-  /// opens nothing but what the options permit. Tells what the disk is.
+  /// Adds a disk that somebody else has written; call it before launch(). guestkit reads the headers itself,
+  /// and QEMU opens only what the options permit. Returns what the disk is.
   ///
-  /// A disk that is read only is held by descriptor, so it is the checked one that is opened, whatever
-  /// becomes of its name; what the guest does to it is forgotten. The rest of the risk is told in
-  /// SECURITY.md. Throws Error that says what was refused and what would permit it.
-  /// Include <guestkit/open_disk.hpp>.
-  /// @param path  or nbd://HOST/EXPORT where the options permit it
+  /// A read-only disk is held by its descriptor, so QEMU opens the very file that was checked, whatever
+  /// happens to its name; the guest's writes to it are discarded. SECURITY.md describes the remaining risk.
+  /// Throws an Error that says what was refused and what would permit it. Include <guestkit/open_disk.hpp>.
+  /// @param path  a file's name, or nbd://HOST/EXPORT where the options permit it
   ImageInfo open_disk(const std::filesystem::path& path, const OpenDiskOptions& options = {});
 
-  /// Add a disk image, device or network disk of the host as a drive of the appliance. What the image names
-  /// is opened too, see open_disk(). C: guestfs_add_drive_opts(3), since 0.0.3.
+  /// Add a disk image, device or network disk of the host as a drive of the appliance. QEMU also opens any
+  /// file that the image names; see open_disk(). C: guestfs_add_drive_opts(3), since 0.0.3.
   result<void> add_drive(cstr filename, const AddDriveOptions& options = {}) {
     warn_of_add_drive("add_drive", options.format);
     return actions::add_drive(filename, options);
   }
 
-  /// Add a disk image on the host read-only; writes go to a throw-away overlay. What the image names is
-  /// opened too, see open_disk(). C: guestfs_add_drive_ro(3), since 1.0.38.
+  /// Add a disk image on the host read-only; writes go to a throw-away overlay. QEMU also opens any file that
+  /// the image names; see open_disk(). C: guestfs_add_drive_ro(3), since 1.0.38.
   result<void> add_drive_ro(cstr filename) {
     warn_of_add_drive("add_drive_ro", std::nullopt);
     return actions::add_drive_ro(filename);
@@ -109,16 +108,16 @@ class basic_guestfs : public detail::actions<Core> {
 
   /// Start the appliance; add the disks first. Takes seconds.
   ///
-  /// Notices a KVM that does not work and lets QEMU emulate instead (HandleOptions::accel).
-  /// C: guestfs_launch(3), since 0.0.3. Throws LaunchError, which says why and what repairs it, and
+  /// If KVM does not work, notices it and lets QEMU emulate the processor (HandleOptions::accel). C:
+  /// guestfs_launch(3), since 0.0.3. Throws LaunchError, which gives the reason and the remedy, and
   /// CallTimeout after Limits::launch.
   result<void> launch() {
     detail::launcher(this->state()).launch();
     return result<void>(0);
   }
 
-  /// How the last launch that succeeded went: which appliance, how long, why not a faster one. Nothing before
-  /// the first.
+  /// How the last successful launch went: which appliance, how long it took, why it was not a faster one.
+  /// Nothing before the first.
   std::optional<LaunchInfo> launch_info() {
     const auto state = this->state();
     if (!state) return std::nullopt;
@@ -126,26 +125,26 @@ class basic_guestfs : public detail::actions<Core> {
     return state->launch;
   }
 
-  /// Have libguestfs write debug messages, to stderr or to whom listens to Event::library and appliance.
-  /// C: guestfs_set_verbose(3), since 0.0.3.
+  /// Have libguestfs write debug messages, to stderr or to the listeners of Event::library and
+  /// Event::appliance. C: guestfs_set_verbose(3), since 0.0.3.
   result<void> set_verbose(bool verbose) {
     if (const auto state = this->state()) state->verbose = verbose;
     return actions::set_verbose(verbose);
   }
 
-  /// Choose whether each call is written down, to stderr or to whom listens to Event::trace.
-  /// C: guestfs_set_trace(3), since 1.0.69.
+  /// Choose whether each call is traced, to stderr or to the listeners of Event::trace. C:
+  /// guestfs_set_trace(3), since 1.0.69.
   result<void> set_trace(bool trace) {
     const auto state = this->state();
     const detail::turn mine(state, "set_trace");
     if (trace) state->traces = true;
     actions::set_trace(trace);
-    state->traces = trace;  // the call that ends it is the last one that is traced
+    state->traces = trace;  // afterwards: the call that turns tracing off is itself still traced
     return result<void>(0);
   }
 
-  /// Set the directory of the host for temporary files, null for the default. They are made in a directory
-  /// beneath it that this user alone can enter. C: guestfs_set_tmpdir(3), since 1.19.58.
+  /// Set the directory of the host for temporary files, null for the default. They are made in a subdirectory
+  /// that only this user can enter. C: guestfs_set_tmpdir(3), since 1.19.58.
   result<void> set_tmpdir(std::optional<cstr> tmpdir) {
     const detail::turn mine(this->state(), "set_tmpdir");
     actions::set_tmpdir(tmpdir);
@@ -200,14 +199,14 @@ class basic_guestfs : public detail::actions<Core> {
     return result<void>(0);
   }
 
-  /// Get the directory of the host for what is kept between launches, as it was set.
-  /// C: guestfs_get_cachedir(3), since 1.19.58.
+  /// Get the directory of the host for files kept between launches, as it was set. C:
+  /// guestfs_get_cachedir(3), since 1.19.58.
   result<std::string> get_cachedir() {
     return users_own<std::string>(Setting::cachedir, "get_cachedir", [&] { return actions::get_cachedir(); });
   }
 
-  /// Set the directory of the host for what is kept between launches, null for the default.
-  /// C: guestfs_set_cachedir(3), since 1.19.58.
+  /// Set the directory of the host for files kept between launches, null for the default. C:
+  /// guestfs_set_cachedir(3), since 1.19.58.
   result<void> set_cachedir(std::optional<cstr> cachedir) {
     const detail::turn mine(this->state(), "set_cachedir");
     actions::set_cachedir(cachedir);
@@ -229,12 +228,12 @@ class basic_guestfs : public detail::actions<Core> {
     return result<void>(0);
   }
 
-  /// Shut the appliance down and tell whether the guest's last writes failed; close() does not tell.
-  /// The handle has no disks afterwards. C: guestfs_shutdown(3), since 1.19.16.
+  /// Shut the appliance down and report whether the guest's last writes failed, which close() does not
+  /// report. The handle has no disks afterwards. C: guestfs_shutdown(3), since 1.19.16.
   result<void> shutdown() {
     const auto state = this->state();
     const detail::turn mine(state, "shutdown");  // another thread may be launching
-    this->forget_appliance();                    // also if it fails
+    this->forget_appliance();                    // even if the shutdown fails
     actions::shutdown();
     state->memory.give_back();
     return result<void>(0);
@@ -250,16 +249,16 @@ class basic_guestfs : public detail::actions<Core> {
     return result<void>(0);
   }
 
-  /// Stop the upload or download that another thread has running on this handle; never waits.
+  /// Stop the upload or download that another thread is running on this handle; never waits.
   ///
-  /// It is lost when it comes before the transfer begins: send it again until the call has returned. The call
+  /// It is lost if it arrives before the transfer begins: send it again until the call has returned. The call
   /// throws Error with EINTR and the handle stays usable. C: guestfs_user_cancel(3), since 1.11.18.
   result<void> user_cancel() {
     this->cancel_transfer();
     return result<void>(0);
   }
 
-  /// Have callback run at each of these events. guestfs_set_event_callback(3).
+  /// Run callback at each of these events. guestfs_set_event_callback(3).
   Subscription set_event_callback(Event events, EventCallback callback) {
     return Subscription(this->state(), events, std::move(callback));
   }

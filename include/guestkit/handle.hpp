@@ -1,4 +1,4 @@
-// The handle: making it, ending what it does, closing it. Its actions are in generated/actions.hpp.
+// The handle: creating it, stopping its calls, closing it. Its actions are in generated/actions.hpp.
 #pragma once
 
 #include <guestfs.h>
@@ -18,48 +18,50 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// guestfs_h* and the rules of its life: the part of Guestfs that is not actions. Move-only. Threads: any.
+/// Owns a guestfs_h* and manages its lifetime: the part of Guestfs that is not actions. Move-only. Threads:
+/// any.
 class handle {
  public:
-  /// Throws Error, also for a variable of the environment that makes no sense.
+  /// Throws Error, also for an environment variable that makes no sense.
   explicit handle(const HandleOptions& options = {});
   handle(handle&&) noexcept = default;
   handle& operator=(handle&& other) noexcept;
   ~handle() { finish(); }
 
-  /// Ends the appliance and frees the handle. Waits for calls that other threads have in it; later calls
-  /// throw HandleClosed. Closing twice is harmless. Errors of the guest's last writes are not told here:
-  /// call shutdown() first where they matter. From one of the handle's own callbacks it throws Error.
+  /// Ends the appliance and frees the handle. Waits for calls that other threads have in progress; later
+  /// calls throw HandleClosed. Closing twice is harmless. It does not report failures of the guest's last
+  /// writes: if they matter, call shutdown() first. Throws Error if called from one of the handle's own
+  /// callbacks.
   void close();
 
-  /// Ends the call that another thread has running on the handle, if there is one; returns at once.
+  /// Ends the call that another thread is running on the handle, if there is one. Returns at once.
   ///
-  /// A transfer stops and the handle goes on working, as after user_cancel(), but no cancel is lost. What has
-  /// not stopped after Limits::cancel_grace is ended by killing the hypervisor; a launch is at once. The call
-  /// throws Error with EINTR, or ApplianceKilled, which every later call then throws too.
+  /// A transfer stops and the handle stays usable, as after user_cancel(), but a cancel is never lost. A call
+  /// that has not stopped after Limits::cancel_grace is ended by killing the hypervisor; a launch is killed
+  /// at once. The call throws Error with EINTR, or ApplianceKilled, which every later call then throws too.
   void cancel();
 
-  /// Kills what runs for the handle: its hypervisor, or what it starts before. Waits for nothing, not even
-  /// for a call that is running, which throws ApplianceKilled as every later one but close(). What a guest
-  /// has not written to its disks yet is lost. Harmless on a closed handle.
+  /// Kills whatever runs for the handle: its hypervisor, or the programs that a launch starts before it.
+  /// Waits for nothing, not even for the running call, which throws ApplianceKilled, as does every later call
+  /// except close(). What a guest has not yet written to its disks is lost. Harmless on a closed handle.
   ///
   /// Threads: any; not async-signal-safe.
   void terminate();
 
-  /// The C handle, for functions that guestkit does not wrap. Null when closed. It stays owned by this
-  /// object; an error handler set on it must be taken back before the next call through guestkit.
-  /// What is done with it guestkit does not know: such a handle restores no warm appliance.
+  /// The C handle, for functions that guestkit does not wrap; null if closed. This object still owns it. If
+  /// you set an error handler on it, restore the previous one before the next call through guestkit. guestkit
+  /// cannot know what else you do with it, so the handle no longer restores a warm appliance.
   guestfs_h* native() const noexcept;
 
   /// Whether no call is inside the handle at this moment.
   bool is_idle() const noexcept { return is_ours() && state_->turns->is_idle(); }
   bool is_open() const noexcept { return is_ours() && state_->turns->is_open(); }
 
-  /// What the handle is made of, for what guestkit builds upon the actions.
+  /// The handle's state, for the parts of guestkit that are built on top of the actions.
   friend std::shared_ptr<handle_state> state_of(const handle& h) noexcept { return h.state_; }
 
  protected:
-  /// Who makes a call copies it: another thread may destroy this object as soon as the call has ended.
+  /// Every call keeps a copy: another thread may destroy this object as soon as the call has ended.
   const std::shared_ptr<handle_state>& state() const noexcept { return state_; }
 
   /// Makes a call of libguestfs.
@@ -68,13 +70,13 @@ class handle {
     return detail::call<R>(state_, op, fn, arguments...);
   }
 
-  /// Makes a call that gives the machine something, and remembers it for a launch that has to begin anew.
+  /// Makes a call that adds something to the machine, and records it in case the launch has to start over.
   template <class R, class F, class... A>
   c_result<R> add(const action& op, F fn, const A&... arguments) {
     const turn mine(state_, op.name);
     auto result = invoke<R>(op, fn, arguments...);
     handle_state::addition given{.disk = std::string_view(op.name) != "config", .repeat = {}};
-    if constexpr ((std::is_pointer_v<A> || ...))  // a libvirt domain, which may be gone the next time
+    if constexpr ((std::is_pointer_v<A> || ...))  // a libvirt domain may be gone by then
       given.repeat = [](guestfs_h*) { return false; };
     else
       given.repeat = [fn, kept = std::tuple(detail::keep(arguments)...)](guestfs_h* h) {
@@ -85,13 +87,14 @@ class handle {
     return result;
   }
 
-  /// Has libguestfs make its files in a directory of ours beneath the one that it would take itself.
+  /// Has libguestfs create its files in a private directory of ours, beneath the one that it would use
+  /// itself.
   void use_private_tmpdir();
   /// The directory for temporary files, as the user sees it.
   const std::string& tmpdir() const noexcept { return state_->tmpdir; }
 
   void cancel_transfer();
-  /// The appliance is to be shut down: it is no longer expected to answer, and its disks are gone.
+  /// The appliance is about to be shut down: it is no longer expected to answer, and its disks are gone.
   void forget_appliance() noexcept;
   /// close() for destructors.
   void finish() noexcept;

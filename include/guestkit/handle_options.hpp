@@ -1,4 +1,4 @@
-// What a handle is made with.
+// The options of a new handle.
 #pragma once
 
 #include <functional>
@@ -9,19 +9,20 @@
 
 namespace guestkit::inline GUESTKIT_FORM {
 
-/// At most this many handles may be open at once in a process: libguestfs aborts it a little above.
+/// The most handles a process may have open at once: a little above this number libguestfs aborts the
+/// process.
 inline constexpr int max_handles = 1000;
 
-/// Who runs the appliance's processor.
+/// What runs the appliance's processor.
 enum class Accel {
-  automatic,  ///< KVM where it works, else TCG, with one log line
-  kvm,        ///< KVM or a failed launch
+  automatic,  ///< KVM where it works, otherwise TCG with one log line
+  kvm,        ///< KVM, or the launch fails
   tcg,        ///< emulation: works everywhere, several times slower
 };
 
-/// Kernel arguments that make an emulated appliance start and run faster: see docs/fast-launch.md.
+/// Kernel arguments that make an emulated appliance start and run faster; see docs/fast-launch.md.
 enum class Tuning {
-  automatic,  ///< where the appliance is emulated and QEMU is the system's own
+  automatic,  ///< when the appliance is emulated and QEMU is the system's own
   none,       ///< never
 };
 
@@ -30,22 +31,23 @@ enum class LogLevel { debug, info, warning, error };
 /// Receives guestkit's own log lines, on the thread that caused them; it must not throw.
 using LogSink = std::function<void(LogLevel, const std::string&)>;
 
-/// What a handle is made with.
+/// The options of a new handle.
 struct HandleOptions {
-  /// Take LIBGUESTFS_* and TMPDIR from the environment: guestfs(3), "ENVIRONMENT VARIABLES". A variable that
-  /// is empty counts as unset; one that makes no sense is an Error that names it.
+  /// Read LIBGUESTFS_* and TMPDIR from the environment; see guestfs(3), "ENVIRONMENT VARIABLES". An empty
+  /// variable counts as unset; an invalid one is an Error that names it.
   bool environment = true;
   Accel accel = Accel::automatic;
   Tuning tuning = Tuning::automatic;
-  /// "auto": the fastest one that guestkit has built, while it fits what is installed; "system": libguestfs'
-  /// own; "inspection": as "auto", for inspection alone, since augeas then knows the files that inspect_os
-  /// reads and no others; or the directory of one, a fixed appliance too. "auto" leaves it to set_path(),
-  /// set_hv(), LIBGUESTFS_PATH and LIBGUESTFS_HV where the user has set one of them.
+  /// Which appliance to use. "auto": the fastest one that guestkit has built, if it still fits what is
+  /// installed. "system": libguestfs' own. "inspection": like "auto", but for inspection only, since its
+  /// augeas knows only the files that inspect_os reads. Anything else: the directory of an appliance, which
+  /// may also be a fixed appliance. "auto" yields to set_path(), set_hv(), LIBGUESTFS_PATH and LIBGUESTFS_HV
+  /// if the user has set one of them.
   std::string appliance = "auto";
-  /// Where guestkit's own log lines go; warnings and errors go to stderr if it is empty.
+  /// Where guestkit's own log lines go. If empty, warnings and errors go to stderr.
   LogSink log = {};
-  /// The least that the log takes. With debug it gets what libguestfs traces and what the appliance writes,
-  /// which then does not go to stderr; secrets are replaced by ***.
+  /// The lowest level that is logged. At debug, the log also gets libguestfs' traces and the appliance's
+  /// output, which then do not go to stderr. Secrets are replaced by ***.
   LogLevel log_level = LogLevel::info;
   Limits limits = {};
 };

@@ -1,6 +1,6 @@
-// A fleet: many guests, several at once, each in an appliance of its own; reports come as they are ready.
+// A fleet: many guests, several at a time, each in its own appliance. Reports arrive as they become ready.
 //
-// A guest that fails costs itself alone: its report says why. Needs what async.hpp needs.
+// A guest that fails affects no other: its report says why. Requires what async.hpp requires.
 #pragma once
 
 #include <cstddef>
@@ -21,29 +21,29 @@
 
 namespace guestkit::inline GUESTKIT_FORM {
 
-/// What inspecting one guest gave: an inspection or an error.
+/// The outcome of inspecting one guest: an inspection or an error.
 struct InspectReport {
-  string_list disks = {};  ///< the guest's
+  string_list disks = {};  ///< the guest's disks
   std::optional<Inspection> inspection = {};
-  std::exception_ptr error = {};  ///< what inspect() throws; null where there is an inspection
-  std::string message = {};       ///< of the error, in one line that begins with the first disk's name
-  Seconds seconds{0};             ///< how long it took
+  std::exception_ptr error = {};  ///< what inspect() threw; null if there is an inspection
+  std::string message = {};       ///< the error in one line, beginning with the first disk's name
+  Seconds seconds{0};             ///< how long the inspection took
 };
 
-/// How far a fleet is.
+/// How far a fleet has come.
 struct InspectProgress {
-  std::size_t done = 0;                           ///< how many guests have their report
-  std::map<std::string, std::string> steps = {};  ///< by a guest's first disk, what is being done with it now
+  std::size_t done = 0;                           ///< how many guests have a report
+  std::map<std::string, std::string> steps = {};  ///< the current step of each guest, by its first disk
 };
 
 struct InspectManyOptions {
   /// For each guest.
   InspectOptions inspect = {};
-  /// For each guest; Limits::call is its time, the launch included.
+  /// Options for each guest's handle. Limits::call bounds the whole inspection, including the launch.
   HandleOptions handle = inspection_handle();
-  /// How many guests at once; 0: as many as there are processors. Launches wait for memory besides.
+  /// How many guests at once; 0: one for each processor. Launches also wait for memory.
   unsigned concurrency = 0;
-  /// Called when something changes, on any thread; it must not throw, and not end the fleet.
+  /// Called on any thread when something changes; it must not throw and must not destroy the fleet.
   std::function<void(const InspectProgress&)> progress = {};
 };
 
@@ -51,10 +51,10 @@ namespace detail {
 class fleet;
 }
 
-/// The reports of a fleet, each once. Made by inspect_many().
+/// The reports of a fleet, each delivered once. Made by inspect_many().
 ///
-/// Ownership: move-only; its end kills what still runs, waits for that, and settles the futures that are out
-/// with nothing. Threads: any may call next().
+/// Ownership: move-only. The destructor kills what still runs, waits for it to end, and resolves the
+/// outstanding futures with nothing. Threads: any thread may call next().
 class InspectMany {
  public:
   class iterator;
@@ -64,10 +64,10 @@ class InspectMany {
   InspectMany& operator=(InspectMany&& other) noexcept;
   ~InspectMany();
 
-  /// The next report when there is one; nothing when every guest has had its own.
+  /// The next report, once there is one; nothing when every guest's report has been delivered.
   future<std::optional<InspectReport>> next();
 
-  /// Waits for each report in its turn.
+  /// Iterates over the reports, waiting for each.
   iterator begin();
   static std::default_sentinel_t end() noexcept { return {}; }
 
@@ -95,7 +95,7 @@ class InspectMany::iterator {
   std::optional<InspectReport> current_;
 };
 
-/// Inspect many guests, several at once.
+/// Inspects many guests, several at a time.
 ///
 ///     for (const auto& report : guestkit::inspect_many(disks)) {
 ///       std::cout << report.disks.front() << ":\n";
@@ -107,8 +107,8 @@ class InspectMany::iterator {
 ///     }
 ///
 /// @param guests  a range; each element is a disk, or the list of all disks of a guest
-/// @param pool  where they run instead of on threads of the process; it must outlive the result. Its threads
-///     bound what runs at once, too
+/// @param pool  where the inspections run, instead of the process' own threads; it must outlive the result.
+///     Its number of threads also bounds how many run at once
 template <class Guests>
 InspectMany inspect_many(const Guests& guests, InspectManyOptions options = {},
                          executor& pool = detail::launch_executor()) {
@@ -123,5 +123,5 @@ InspectMany inspect_many(const Guests& guests, InspectManyOptions options = {},
 
 }  // namespace guestkit::inline GUESTKIT_FORM
 
-// In both forms: Boost.Thread is no part of what the compiled library needs.
+// Included in both forms: the compiled library does without Boost.Thread.
 #include "guestkit/detail/inspect/inspect_many.ipp"

@@ -1,4 +1,4 @@
-// What an inspection is to find out, and with which keys.
+// What an inspection looks for, and which keys it may use.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM {
 
-/// What an inspection gathers beyond the operating systems themselves. Each costs time.
+/// What an inspection gathers beyond the operating systems themselves. Each part costs time.
 enum class InspectPart : std::uint32_t {
   none = 0,
   filesystems = 1U << 0U,  ///< partitions, layers, labels, sizes, and what cannot be opened
@@ -31,32 +31,32 @@ constexpr bool operator&(InspectPart a, InspectPart b) noexcept {
   return (static_cast<std::uint32_t>(a) & static_cast<std::uint32_t>(b)) != 0;
 }
 
-/// A key for encrypted disks. It is in no log line, trace or error.
+/// A key for encrypted disks. It never appears in a log line, trace or error.
 struct InspectKey {
-  /// The key itself, or the file on the host that begins with it, up to the first line break.
+  /// The key itself, or a file on the host whose first line is the key.
   enum class Kind { passphrase, file };
 
-  /// The appliance's name of a device, such as /dev/sda2, or a UUID; empty: tried on all.
+  /// The appliance's name for a device, such as /dev/sda2, or a UUID. Empty: the key is tried on every
+  /// device.
   std::string device = {};
   std::string secret = {};  ///< the passphrase, or the file's name
   Kind kind = Kind::passphrase;
 };
 
 enum class InspectMode {
-  automatic,   ///< guestkit's own rules where they are sure to agree with libguestfs', else libguestfs
-  libguestfs,  ///< inspect_os always
+  automatic,   ///< guestkit's own rules where they are sure to agree with libguestfs, otherwise libguestfs
+  libguestfs,  ///< always inspect_os
 };
 
 struct InspectOptions {
   InspectPart parts = InspectPart::filesystems | InspectPart::applications;
   InspectMode mode = InspectMode::automatic;
-  /// Ask both, guestkit's own rules and libguestfs; report libguestfs' answer and where the other one
-  /// differs.
+  /// Ask both guestkit's own rules and libguestfs; report libguestfs' answer and where guestkit's differs.
   bool verify = false;
   std::vector<InspectKey> keys = {};
-  /// How the disks are opened, where the inspection does that; always for reading.
+  /// How the disks are opened when the inspection opens them. They are always opened read-only.
   OpenDiskOptions disk = {};
-  /// Called with what is being done now, on the calling thread; it must not throw.
+  /// Called on the calling thread with the current step; it must not throw.
   std::function<void(const char* step)> step = {};
 };
 

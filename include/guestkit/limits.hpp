@@ -14,20 +14,22 @@ using Seconds = std::chrono::duration<double>;
 
 inline constexpr Seconds no_limit{std::numeric_limits<double>::infinity()};
 
-/// How long work on a handle may take. Each limit is a clock of its own, whose name CallTimeout::clock()
-/// gives.
+/// How long work on a handle may take. Each limit has its own clock; CallTimeout::clock() names the one that
+/// ran out.
 struct Limits {
-  /// For launch(), from its start. By default one minute with KVM, five where the processor is emulated.
+  /// For launch(), from its start. Default: one minute with KVM, five minutes when the processor is emulated.
   std::optional<Seconds> launch = {};
-  /// For every other call, from when it starts to run.
+  /// For every other call, from the moment it starts to run.
   Seconds call = no_limit;
-  /// For close(); then the hypervisor is killed. To be sure of the last writes, call shutdown() before.
+  /// For close(); after that the hypervisor is killed. To be sure of the last writes, call shutdown() first.
   Seconds close = Seconds(60);
-  /// How long launch() may wait for memory that this process' other appliances use.
+  /// How long launch() may wait for memory held by this process' other appliances.
   Seconds admission = Seconds(600);
-  /// How long a call that is to end may go on before the hypervisor is killed. A launch has none.
+  /// Grace period for a call that was cancelled or timed out, before the hypervisor is killed. A launch has
+  /// none.
   Seconds cancel_grace = Seconds(2);
-  /// How long a call may wait for its turn, while others of the handle run; then it never runs.
+  /// How long a call may wait for its turn while other calls of the handle run. When it expires, the call
+  /// never runs.
   Seconds queue = no_limit;
 };
 

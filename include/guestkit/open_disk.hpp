@@ -1,4 +1,4 @@
-// Guestfs::open_disk(): disks that somebody else has written.
+// Guestfs::open_disk(): for disks that somebody else has written.
 #pragma once
 
 #include <cerrno>
@@ -43,7 +43,7 @@ ImageInfo basic_guestfs<Core>::open_disk(const std::filesystem::path& path, cons
                   std::string(op) + ": " + disk.in_use + ": what is read may be in motion");
     state->disks.push_back(std::make_shared<detail::opened_disk>(std::move(disk.kept)));
     return std::move(disk.info);
-  } catch (const Error& e) {  // perhaps because what ended the call killed qemu-img
+  } catch (const Error& e) {  // perhaps only because the stop of this call killed qemu-img
     state->turns->throw_if_stopped(op, e.message(), e.error_number(), {});
     throw;
   } catch (const std::system_error& e) {

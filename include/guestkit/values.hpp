@@ -1,4 +1,4 @@
-// What the actions take and return beside numbers and structs: texts, lists of texts, bytes.
+// What the actions take and return besides numbers and structs: texts, lists of texts, bytes.
 #pragma once
 
 #include <concepts>
@@ -21,15 +21,16 @@ namespace guestkit::inline GUESTKIT_FORM {
 using string_list = std::vector<std::string>;
 using hashtable = std::map<std::string, std::string>;
 
-/// A text argument: anything with a NUL at its end. A view, alive as long as what it was made of.
+/// A text argument: anything that ends with a NUL. A view: it lives no longer than the object it was made
+/// from.
 ///
-/// File names are bytes, not characters: nothing is decoded. Bytes behind a NUL would be lost in C, so a
-/// string that holds one throws std::invalid_argument, and so does a null pointer.
+/// File names are bytes, not characters: nothing is decoded. C would lose everything after a NUL, so a string
+/// that contains one throws std::invalid_argument, as does a null pointer.
 class cstr {
  public:
   cstr(const char* text);
   cstr(const std::string& text);
-  /// std::filesystem::path and its like.
+  /// std::filesystem::path and similar types.
   template <class Path>
   requires(!std::is_convertible_v<const Path&, std::string_view> &&
            requires(const Path& p) {
@@ -43,14 +44,14 @@ class cstr {
   const char* text_;
 };
 
-/// A list of texts as an argument. A view: it points to strings that live elsewhere.
+/// A list of texts as an argument. A view: it points to strings owned elsewhere.
 class cstr_list {
  public:
   cstr_list(std::initializer_list<cstr> texts);
   cstr_list(const std::vector<std::string>& texts);
   explicit cstr_list(const std::vector<cstr>& texts);
 
-  /// As C takes it: a null pointer ends it.
+  /// The form that C expects: terminated by a null pointer.
   char* const* c_strv() const noexcept { return const_cast<char* const*>(pointers_.data()); }
   std::size_t size() const noexcept { return pointers_.size() - 1; }
 
@@ -58,7 +59,7 @@ class cstr_list {
   std::vector<const char*> pointers_;
 };
 
-/// Bytes as an argument: a view of a string, a literal, a vector or span of one-byte values.
+/// Bytes as an argument: a view of a string, a literal, or a vector or span of one-byte values.
 class buffer_view {
  public:
   buffer_view(std::string_view bytes) : data_(bytes.data()), size_(bytes.size()) {}
@@ -85,7 +86,7 @@ struct c_free {
 };
 }  // namespace detail
 
-/// Bytes as a result: the very memory that libguestfs filled, owned.
+/// Bytes as a result: owns the very memory that libguestfs filled.
 class buffer {
  public:
   buffer() = default;

@@ -1,4 +1,4 @@
-// guestkit's own version. libguestfs' is Guestfs::version(), taken from the library at run time.
+// guestkit's own version. For the version of libguestfs at run time, call Guestfs::version().
 #pragma once
 
 #define GUESTKIT_VERSION_MAJOR 0

@@ -30,12 +30,13 @@ struct pretended_handle {
   Guestfs g = {};
 };
 
-/// A guest without an appliance: what a test does not pretend fails, as it does on such a handle.
+/// A guest without an appliance: whatever a test does not provide fails, as on a handle that was not
+/// launched.
 struct pretended_actions : pretended_handle, guest_actions {
   pretended_actions() : guest_actions(state_of(g)) {}
 };
 
-/// The actions that look at files and read them. Links are followed within.
+/// The actions that examine and read files. Links are followed inside the guest.
 struct pretended_files : pretended_actions {
   // "d", "p", "l" and the target, "-" and the content; "!" cannot be looked at, "?" not be read
   std::map<std::string, std::string> files{{"/", "d"}};

@@ -23,12 +23,12 @@
 #include <utility>
 #include <vector>
 
-// A test that waits for something that never comes fails after this many seconds.
+// A test that waits for an event that never comes fails after this many seconds.
 #define PATIENCE *boost::unit_test::timeout(60)
 
 namespace support {
 
-/// Makes what guestkit and libguestfs take for a fixed appliance, until it is to boot.
+/// Makes a directory that passes for a fixed appliance with guestkit and libguestfs, until it has to boot.
 inline void write_appliance(const std::filesystem::path& folder) {
   for (const char* file : {"kernel", "initrd", "README.fixed"}) std::ofstream(folder / file) << "content";
   std::string root(4096, '\0');
@@ -50,7 +50,7 @@ struct temporary_folder {
   std::filesystem::path path;
 };
 
-/// A folder with programs that write their number to `started` and then wait for ever.
+/// A folder with programs that write their process number to `started` and then wait for ever.
 class stuck_programs : private temporary_folder {
  public:
   stuck_programs() {
@@ -108,7 +108,7 @@ inline bool ends(pid_t process) {
   return true;
 }
 
-/// What a forked child says; "hung" or what killed it if it does not come to its end.
+/// What a forked child reports; "hung" or what killed it if it does not finish.
 inline std::string in_child(const std::function<std::string()>& says) {
   std::array<int, 2> ends{};
   BOOST_REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);

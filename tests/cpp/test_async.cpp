@@ -65,7 +65,7 @@ class gate {
   bool open_ = false;
 };
 
-/// Has the handle launch a hypervisor that hangs; returns when it runs.
+/// Makes the handle launch a hypervisor that hangs; returns once it runs.
 boost::future<void> launching(AsyncGuestfs& g, const stuck_programs& programs, pid_t& hypervisor) {
   g.run([&](Guestfs& handle) { programs.prepare(handle); }).get();
   auto launch = g.launch();
@@ -143,7 +143,7 @@ BOOST_AUTO_TEST_CASE(errors_come_out_of_the_future_as_they_are, PATIENCE) {
   BOOST_TEST(g.get_memsize().get() == 1280);
 }
 
-// Guestfs gives back what the user set, while libguestfs works with something else.
+// Guestfs restores the user's settings, while libguestfs works with something else.
 BOOST_AUTO_TEST_CASE(what_guestfs_does_by_itself_is_done_here_too, PATIENCE) {
   AsyncGuestfs g(plain);
   g.set_tmpdir("/var/tmp");
@@ -232,7 +232,8 @@ BOOST_AUTO_TEST_CASE(a_continuation_gets_the_error_and_can_run_on_the_executor, 
   BOOST_TEST(told.get() == "set_memsize");
 }
 
-// 64 launches that waited for memory had every thread, and the handles that were to free it had none.
+// Regression: 64 launches waiting for memory occupied every thread, so the handles that could free it had
+// none.
 BOOST_AUTO_TEST_CASE(launches_that_wait_for_memory_leave_other_handles_their_threads,
                      *boost::unit_test::timeout(300)) {  // 64 handles: minutes under valgrind
   const stuck_programs programs;

@@ -1,4 +1,4 @@
-// event.hpp: what libguestfs tells while a call runs, and registrations that end by themselves.
+// event.hpp: what libguestfs reports while a call runs, and registrations that end by themselves.
 #define BOOST_TEST_MODULE event
 #include <sys/mman.h>
 #include <unistd.h>

@@ -72,7 +72,7 @@ BOOST_FIXTURE_TEST_CASE(time_in_which_it_is_stopped_or_waits_for_a_disk_of_the_h
 BOOST_FIXTURE_TEST_CASE(what_passes_while_nobody_looks_counts_little, Kernel) {
   thread(7, 'S', 5s, 9s);
   auto time = watch();
-  now += 3s;  // who looks was stopped
+  now += 3s;  // the observer was stopped
   BOOST_TEST(look(time) <= 200ms);
   thread(7, 'S', 9s, 9s);
   now += 5s;

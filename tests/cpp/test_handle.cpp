@@ -131,7 +131,8 @@ class history {
   Lines lines_;
 };
 
-/// A directory that looks like an appliance, a disk, and a hypervisor that says that it runs and then waits.
+/// A directory that passes for an appliance, a disk, and a hypervisor that reports that it runs and then
+/// waits.
 class stuck_appliance : private support::temporary_folder {
  public:
   explicit stuck_appliance(Guestfs& g) {

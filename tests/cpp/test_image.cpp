@@ -1,5 +1,5 @@
-// image.hpp: headers that are cut, contradictory or absurd. That whole ones are read as qemu-img reads them
-// is tests/python/test_images.py.
+// image.hpp: truncated, contradictory or absurd headers. That valid ones are read as qemu-img reads them is
+// tested in tests/python/test_images.py.
 #define BOOST_TEST_MODULE image
 #include <sys/mman.h>
 #include <unistd.h>
@@ -25,7 +25,7 @@ namespace detail = guestkit::detail;
 
 namespace {
 
-/// The bytes of an image, to be spoilt.
+/// The bytes of an image, for a test to damage.
 struct image {
   std::string bytes;
 
@@ -70,7 +70,7 @@ std::string refusal(const image& given, std::optional<std::string_view> format =
   return "";
 }
 
-/// What is done to a good image, and what is then said.
+/// A way to damage a good image, and the error expected for it.
 struct fault {
   std::function<void(image&)> spoil;
   std::string said;
@@ -311,7 +311,7 @@ BOOST_AUTO_TEST_CASE(a_vmdk_descriptor_names_every_file_that_qemu_would_open) {
   is("RW 10 SPARSE \"a\"\nRDONLY 10 SPARSE \"b\"\n", {"a", "b"});
   is("  RW\t+10  VMFS  \"nbd:host:1\"", {"nbd:host:1"});
   is("RW\n10\nFLAT\n\"a\" 0", {"a"});                 // scanf takes a line's end for space
-  is("RW 10 FLAT \"never closed", {"never closed"});  // nor does it miss the closing mark
+  is("RW 10 FLAT \"never closed", {"never closed"});  // nor does it mind a missing closing mark
   is("RW 10 FLAT \"a\" 0\nparentFileNameHint=\"up\"\n", {"up", "a"});
   is("RW 10 FLAT \"a\" 0\n#parentFileNameHint=\"up\"\n", {"up", "a"});
   // The whole descriptor may hide in a sparse file's header that says: no capacity.

@@ -122,7 +122,7 @@ struct half_a_group : thin_volume {
   bool activated = false;
 };
 
-/// A disk whose partitions are told as blkid -o export tells them.
+/// A disk whose partitions are reported in the form of blkid -o export.
 struct escaped_disk : thin_volume {
   string_list list_partitions() override { return {"/dev/sda1", "/dev/sda2", "/dev/sda3"}; }
   string_list list_dm_devices() override { return {}; }
@@ -486,7 +486,7 @@ BOOST_AUTO_TEST_CASE(what_differs_is_escaped) {
              boost::test_tools::per_element());
 }
 
-// What keeps others from an end.
+// What could make other programs hang.
 
 BOOST_FIXTURE_TEST_CASE(a_windows_is_looked_for_where_libguestfs_looks, pretended) {
   guest.add({{"/WinNT/System32/Config/SOFTWARE", "-hive"}, {"/WinNT/System32/Config/system", "-hive"}});
@@ -632,7 +632,7 @@ BOOST_FIXTURE_TEST_CASE(a_derivative_is_none_of_its_family_where_os_release_name
   }
 }
 
-// What fails costs itself.
+// A failure affects only its own part.
 
 BOOST_FIXTURE_TEST_CASE(a_program_that_cannot_be_read_cost_the_whole_system, pretended) {
   guest.add({{"/etc/os-release", "-ID=debian\nPRETTY_NAME=\"Debian\"\nVERSION_ID=12.5\n"},

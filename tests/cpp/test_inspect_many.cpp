@@ -1,4 +1,4 @@
-// inspect_many.hpp: what becomes of a fleet, without an appliance. Guests are stuck in their launch or fail.
+// inspect_many.hpp: the life of a fleet, without an appliance. Guests hang in their launch or fail.
 #define BOOST_TEST_MODULE inspect_many
 #include <sys/wait.h>
 

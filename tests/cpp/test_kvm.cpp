@@ -1,4 +1,4 @@
-// kvm.hpp and kvm_probe.hpp: whether KVM works, by a QEMU that is none.
+// kvm.hpp and kvm_probe.hpp: whether KVM works, tested with a fake QEMU.
 #define BOOST_TEST_MODULE kvm
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -135,7 +135,7 @@ BOOST_FIXTURE_TEST_CASE(a_verdict_that_others_could_have_written_is_not_believed
   BOOST_TEST(probe().usable);
 }
 
-// One SIGSTOP of three seconds had every process of a day emulate.
+// Regression: a single SIGSTOP of three seconds made every process emulate for a day.
 BOOST_FIXTURE_TEST_CASE(a_qemu_that_was_stopped_does_not_hang, Host) {
   qemu_does("echo run >>" + (folder / "runs").string() + "; [ $(wc -l <" + (folder / "runs").string() +
             ") = 2 ] && exit 33; kill -STOP $$");
@@ -208,7 +208,7 @@ BOOST_FIXTURE_TEST_CASE(a_qemu_that_hangs_is_killed_and_reaped, Host) {
   BOOST_TEST(::kill(pid, 0) == -1);
 }
 
-// Its time was looked at only when it was silent for a moment.
+// Regression: the time limit was checked only when the program was silent for a moment.
 BOOST_FIXTURE_TEST_CASE(a_qemu_that_writes_all_the_time_is_killed_too, Host, PATIENCE) {
   for (const char* script : {"while :; do echo x >&2; done", "exec 2>&-; while :; do :; done"}) {
     qemu_does(script);

@@ -306,7 +306,7 @@ BOOST_AUTO_TEST_CASE(what_does_not_resolve_is_told_and_what_is_none_of_a_disk_is
       has(plan.failures[1].message, "line 9: \"/dev/sda2\" is not mounted on \"/my data\": another line"));
 }
 
-// Lines with a mistyped tag, or without one, were left out in silence.
+// Regression: lines with a mistyped tag, or without one, were skipped silently.
 BOOST_AUTO_TEST_CASE(a_name_that_is_no_device_s_is_told_where_the_type_is_a_disk_s) {
   pretended_guest guest;
   const auto plan = guest.plan(

@@ -169,7 +169,7 @@ BOOST_AUTO_TEST_CASE(a_launch_that_is_cancelled_ends_at_once, PATIENCE) {
   BOOST_TEST(ends(hypervisor));
 }
 
-// The search for KVM went on for a minute after the launch was over for its user.
+// Regression: the search for KVM went on for a minute after the launch had ended for its user.
 BOOST_AUTO_TEST_CASE(a_launch_that_is_stopped_while_it_looks_for_kvm_ends_at_once, PATIENCE) {
   if (::access("/dev/kvm", R_OK | W_OK) != 0) return;  // then nothing is looked for
   for (const auto end : {&Guestfs::cancel, &Guestfs::terminate}) {
@@ -286,7 +286,7 @@ BOOST_AUTO_TEST_CASE(only_the_handles_own_programs_are_killed, PATIENCE) {
   ::waitpid(own, nullptr, 0);
 }
 
-// Kernels before 5.3, some sandboxes, and valgrind: nothing was killed there, and what was to end hung.
+// Kernels before 5.3, some sandboxes, and valgrind. Regression: there nothing was killed, and the call hung.
 BOOST_AUTO_TEST_CASE(a_program_is_killed_where_there_are_no_descriptors_of_processes, PATIENCE) {
   const pid_t tester = ::fork();
   if (tester == 0) {
@@ -321,7 +321,8 @@ BOOST_AUTO_TEST_CASE(a_thread_that_forks_is_the_main_one_of_its_child) {
   BOOST_TEST(status == 0);
 }
 
-// What a wrapper of QEMU was just starting escaped, kept the connection open, and the launch waited for it.
+// Regression: a child that QEMU's wrapper was just starting escaped and kept the connection open, so the
+// launch waited for it.
 BOOST_AUTO_TEST_CASE(a_program_that_is_to_end_starts_nothing_any_more, PATIENCE) {
   using guestkit::detail::status_of;
   const pid_t busy = ::fork();
@@ -362,7 +363,8 @@ bool is_for_want_of_a_thread(const Error& e) {
 
 }  // namespace
 
-// The call had taken the handle's turn, for ever: every other thread waited, and close() said EDEADLK.
+// Regression: the call kept the handle's turn for ever, all other threads waited, and close() reported
+// EDEADLK.
 BOOST_AUTO_TEST_CASE(a_call_that_cannot_be_watched_says_so_and_leaves_the_handle_usable, PATIENCE) {
   BOOST_TEST(in_child([] {
                const stuck_programs programs;
@@ -419,7 +421,7 @@ BOOST_AUTO_TEST_CASE(a_handle_that_cannot_be_watched_is_not_made_and_leaves_its_
              }) == "refused");
 }
 
-// It threw before it killed.
+// Regression: it threw before it killed.
 BOOST_AUTO_TEST_CASE(terminate_and_cancel_end_a_launch_all_the_same, PATIENCE) {
   for (const auto end : {&Guestfs::terminate, &Guestfs::cancel})
     BOOST_TEST(in_child([&] {

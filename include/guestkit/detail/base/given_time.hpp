@@ -1,4 +1,4 @@
-// The time that the host has given a process: how long it may take until it counts as hanging.
+// How much time the host has given a process, to decide whether the process hangs.
 #pragma once
 
 #include <sys/types.h>
@@ -12,19 +12,19 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Tells how much of the time that passes a process could use. While it waits for a processor, is stopped, or
-/// waits for the host's disks, it is the host that takes the time: on a busy host, a program that takes long
-/// does not hang. Where the kernel does not tell (there is no /proc/PID/schedstat), all time counts in which
-/// the process was not stopped.
+/// Measures how much of the elapsed time a process could use. Time in which it waits for a processor, is
+/// stopped, or waits for the host's disks is the host's: a slow program on a busy host does not hang. If the
+/// kernel does not say (there is no /proc/PID/schedstat), all time counts in which the process was not
+/// stopped.
 class given_time {
  public:
   using clock = std::chrono::steady_clock;
 
-  /// @param proc  where the kernel tells of processes: tests have their own
+  /// @param proc  where the kernel describes processes; tests have their own
   given_time(pid_t process, clock::time_point now, const std::string& proc = "/proc");
 
-  /// Returns all that the process was given since the first look. Call it several times a second; calls in
-  /// between cost nothing.
+  /// Returns all the time given to the process since the first look. Call it several times a second; extra
+  /// calls cost nothing.
   clock::duration look(clock::time_point now);
 
  private:

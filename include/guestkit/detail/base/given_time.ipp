@@ -53,10 +53,10 @@ GUESTKIT_INLINE given_time::clock::duration given_time::given(const threads& bef
     ran = std::max(ran, ran_now);
     waited = std::max(waited, waited_now);
     held = held || now.state == 'T' || now.state == 't' || now.state == 'D' ||
-           (now.state == 'R' && now.ran != 0 && ran_now.count() == 0);  // waits for its turn all the while
+           (now.state == 'R' && now.ran != 0 && ran_now.count() == 0);  // was ready all the while
   }
   ran = std::min<nanoseconds>(ran, passed);
-  // Who looks so late was stopped or starved itself, and the process perhaps too.
+  // A caller that looks so late was itself stopped or starved, and perhaps the process was too.
   constexpr clock::duration longest = std::chrono::milliseconds(200);
   const clock::duration could = std::min<clock::duration>(held ? ran : passed - waited, longest);
   return std::max<clock::duration>(could, ran);

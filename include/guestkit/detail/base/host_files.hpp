@@ -1,4 +1,4 @@
-// Files and directories of this host, read as far as they can be.
+// Files and directories of this host, read as far as possible.
 #pragma once
 
 #include <string>
@@ -8,11 +8,11 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// What is in a file; empty, or as much as could be read, where there is no file or reading fails, as it does
-/// below /proc when the process ends meanwhile.
+/// The content of a file; empty or partial if there is no file or reading fails, as it does in /proc when the
+/// process ends meanwhile.
 std::string read_text(const std::string& path);
 
-/// The names of what is in a directory, sorted; none if it cannot be listed.
+/// The names of a directory's entries, sorted; none if it cannot be listed.
 std::vector<std::string> names_in(const std::string& directory);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -14,7 +14,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Not by std::ifstream, which opens without O_CLOEXEC: a program that another thread starts meanwhile would
+/// Not with std::ifstream, which opens without O_CLOEXEC: a program started by another thread meanwhile would
 /// inherit the file.
 GUESTKIT_INLINE std::string read_text(const std::string& path) {
   std::string text;
@@ -31,7 +31,7 @@ GUESTKIT_INLINE std::string read_text(const std::string& path) {
 
 GUESTKIT_INLINE std::vector<std::string> names_in(const std::string& directory) {
   std::vector<std::string> names;
-  std::error_code error;  // a directory that cannot be read on has ended
+  std::error_code error;  // a directory that cannot be read any further ends here
   for (std::filesystem::directory_iterator entry(directory, error), end; entry != end; entry.increment(error))
     names.push_back(entry->path().filename().native());
   std::sort(names.begin(), names.end());

@@ -1,5 +1,5 @@
-// A helper program, such as QEMU or qemu-img, run as a child of the calling thread. Whatever ends the call
-// that needs the program ends the program too (detail/launch/processes.hpp).
+// Runs a helper program, such as QEMU or qemu-img, as a child of the calling thread. Whatever ends the call
+// that needs the program also ends the program (detail/launch/processes.hpp).
 #pragma once
 
 #include <chrono>
@@ -14,31 +14,31 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// How long a program may run.
 struct program_limit {
-  std::chrono::milliseconds given;   ///< of the time in which the host lets it run
-  std::chrono::milliseconds in_all;  ///< on the clock, however busy the host is
+  std::chrono::milliseconds given;   ///< counting only the time that the host gives it
+  std::chrono::milliseconds in_all;  ///< by the clock, however busy the host is
 };
 
 struct program_options {
   std::optional<program_limit> limit = {};
-  /// Called several times a second while the program runs; what it throws ends the program.
+  /// Called several times a second while the program runs; if it throws, the program is killed.
   std::function<void()> look = {};
   bool takes_stdout = false;  ///< whether `output` holds stdout too, rather than stderr alone
 };
 
 struct program_end {
-  int error = 0;            ///< errno, if it could not be started; ECHILD: nobody knows how it ended
+  int error = 0;            ///< errno if it could not be started; ECHILD: how it ended is unknown
   bool timed_out = false;   ///< it was killed
-  bool had_time = false;    ///< it used up all of `given`: the host did not keep it from running
-  int status = 0;           ///< as waitpid tells it
+  bool had_time = false;    ///< it used up all of `given`, so the host did not keep it from running
+  int status = 0;           ///< in the form of waitpid()
   std::string output = {};  ///< the last 4 KiB that it wrote
 
   bool succeeded() const noexcept { return error == 0 && status == 0; }
 };
 
-/// Runs a program until it ends; kills it when its time is over or `look` throws. There is no shell; stdin
-/// is /dev/null, and so is stdout unless it is taken. The program starts with no signal blocked and SIGPIPE
-/// not ignored, whatever the calling thread does, and leaves no core file.
-/// @param command  the program, looked for in PATH, and its arguments
+/// Runs a program until it ends; kills it when its time is up or `look` throws. There is no shell; stdin is
+/// /dev/null, and so is stdout unless it is captured. Whatever the calling thread's signal settings are, the
+/// program starts with no signal blocked and SIGPIPE not ignored. It leaves no core file.
+/// @param command  the program, searched for in PATH, and its arguments
 program_end run_program(const std::vector<std::string>& command, const program_options& options);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -17,7 +17,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// A child of this process that is killed, if it still runs, and waited for.
+/// A child of this process. The destructor kills it if it still runs, and reaps it.
 class child_process {
  public:
   explicit child_process(pid_t number) noexcept : number_(number) {}
@@ -40,8 +40,8 @@ class child_process {
     ended_ = true;
   }
 
-  int status() const noexcept { return status_; }  // as waitpid tells it
-  /// The kernel kept no status: this process ignores SIGCHLD, or something else has waited for the child.
+  int status() const noexcept { return status_; }  // in the form of waitpid()
+  /// The exit status is lost: this process ignores SIGCHLD, or something else has reaped the child.
   bool is_lost() const noexcept { return is_lost_; }
 
  private:
@@ -51,7 +51,8 @@ class child_process {
   int status_ = 0;
 };
 
-/// Starts it with stderr, and stdout too if it is taken, going to that descriptor. Returns 0 or errno.
+/// Starts the program with stderr, and stdout if it is captured, going to that descriptor. Returns 0 or
+/// errno.
 inline int spawn(const std::vector<std::string>& command, int output, bool takes_stdout, pid_t& child) {
   std::vector<char*> arguments;
   arguments.reserve(command.size() + 1);
@@ -71,7 +72,7 @@ inline int spawn(const std::vector<std::string>& command, int output, bool takes
   ::posix_spawnattr_init(&attributes);
   sigset_t signals;
   ::sigemptyset(&signals);
-  ::posix_spawnattr_setsigmask(&attributes, &signals);  // our own threads block all
+  ::posix_spawnattr_setsigmask(&attributes, &signals);  // our own threads block them all
   ::sigaddset(&signals, SIGPIPE);                       // Python ignores it
   ::posix_spawnattr_setsigdefault(&attributes, &signals);
   ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
@@ -91,7 +92,7 @@ GUESTKIT_INLINE program_end run_program(const std::vector<std::string>& command,
   pid_t number = -1;
   if (const int error = spawn(command, writer.get(), options.takes_stdout, number); error != 0)
     return {.error = error};
-  constexpr rlimit no_core{};  // QEMU aborts where KVM is broken
+  constexpr rlimit no_core{};  // QEMU aborts when KVM is broken
   ::prlimit(number, RLIMIT_CORE, &no_core, nullptr);
   writer = unique_fd();
 
@@ -102,11 +103,11 @@ GUESTKIT_INLINE program_end run_program(const std::vector<std::string>& command,
   std::optional<given_time> time;
   if (options.limit) time.emplace(number, begin);
   constexpr std::size_t longest = 4096;
-  std::string chunk(65536, '\0');  // all that a pipe holds
+  std::string chunk(65536, '\0');  // a pipe's capacity
   pollfd waiting{.fd = reader.get(), .events = POLLIN, .revents = 0};
   for (;;) {
-    // The output may close before the program ends, if the program closes it, or stay open longer, if a
-    // process that it left behind or another thread forked has the other end.
+    // The output may close before the program ends, if the program closes it. It may also stay open longer,
+    // if a process that the program left behind, or that another thread forked, holds the other end.
     const bool has_ended = child.has_ended(), is_closed = waiting.fd < 0;
     const int ready = ::poll(&waiting, 1, has_ended ? 0 : is_closed ? 1 : 50);  // milliseconds
     if (ready > 0) {

@@ -47,7 +47,7 @@ GUESTKIT_INLINE std::vector<std::string> words_of(std::string_view text) {
   return words;
 }
 
-/// Whether all of the text is a number, which is read.
+/// Whether the whole text is a number; if so, reads it.
 template <class Number>
 bool is_number(std::string_view text, Number& number) {
   const auto* const end = text.data() + text.size();

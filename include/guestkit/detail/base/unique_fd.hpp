@@ -1,4 +1,4 @@
-// A file descriptor that is closed at its owner's end.
+// A file descriptor that its owner closes.
 #pragma once
 
 #include <unistd.h>
@@ -22,7 +22,7 @@ class unique_fd {
     if (fd_ >= 0) ::close(fd_);
   }
   int get() const noexcept { return fd_; }
-  /// The descriptor, which is the caller's from now on.
+  /// Hands the descriptor over to the caller.
   int release() noexcept { return std::exchange(fd_, -1); }
 
  private:

@@ -1,4 +1,4 @@
-// What guestkit has to know of an action before it calls it, from libguestfs' name of it.
+// What guestkit must know about an action before calling it, derived from libguestfs' name for it.
 #pragma once
 
 #include <string_view>
@@ -7,7 +7,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Made of a string literal when a program is compiled, so that no call compares names.
+/// Built from a string literal at compile time, so that no call compares names at run time.
 struct action {
   consteval action(const char* op)
       : name(op),
@@ -19,7 +19,7 @@ struct action {
 
   const char* name;
   bool is_launch;
-  bool waits_for_programs;  // libguestfs runs programs of the host and waits, by select(), for what they say
+  bool waits_for_programs;  // libguestfs runs programs of the host and waits for their output with select()
   bool may_run_programs;    // libguestfs may run any program of the host
 
  private:

@@ -1,4 +1,4 @@
-// The core of AsyncGuestfs: a call becomes a future.
+// The core of AsyncGuestfs: turns a call into a future.
 #pragma once
 
 #include <boost/exception_ptr.hpp>
@@ -20,7 +20,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// An exception on its way into a future. Boost's own current_exception() would cut it down to a
+/// Carries an exception into a future. Boost's own current_exception() would slice it to a
 /// std::runtime_error.
 struct carried_error : boost::exception_detail::clone_base {
   explicit carried_error(const std::exception_ptr& caught) noexcept { error = caught; }
@@ -30,7 +30,7 @@ struct carried_error : boost::exception_detail::clone_base {
   std::exception_ptr error;
 };
 
-/// A function of the handle that waits for its turn, and the promise of what it returns.
+/// A function waiting for its turn on the handle, and the promise of its result.
 template <class R, class F>
 class future_call final : public queued_call {
  public:
@@ -81,7 +81,7 @@ class async_core {
   using future = boost::future<R>;
 
  protected:
-  /// Makes the call by the blocking handle's method, so that what Guestfs adds to an action is done here too.
+  /// Calls the blocking handle's method, so that whatever Guestfs adds to an action happens here too.
   template <class R, class C, class... P, class... A>
   future<R> call(const char* op, R (C::*method)(P...), const A&... arguments) {
     return add(op, [method, kept = std::tuple(keep(arguments)...)](Guestfs& g) {
@@ -111,12 +111,12 @@ class async_core {
       if (std::uncaught_exceptions() > exceptions_) queue()->cancel();
       const auto closed = queue()->close();
       if (!queue()->is_mine()) closed.wait();
-    } catch (...) {  // no memory, or the waiting thread was interrupted: it closes without us
+    } catch (...) {  // no memory, or the waiting thread was interrupted: the queue closes by itself
     }
   }
 
   std::shared_ptr<call_queue> queue_;
-  int exceptions_ = std::uncaught_exceptions();  // that were on their way when this was made
+  int exceptions_ = std::uncaught_exceptions();  // already in flight when this was made
 };
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

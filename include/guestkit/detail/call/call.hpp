@@ -1,8 +1,8 @@
-// The one way into libguestfs. Every action goes through call(): arguments to C, the call, the check, the
-// error taken on this thread, the result owned.
+// The only way into libguestfs. Every action goes through call(): it converts the arguments to C, makes the
+// call, checks it, takes the error on this thread, and owns the result.
 //
-// Threads: any thread may call on a handle at any time; libguestfs lets one call of a handle run and the
-// others wait. A closing handle waits for the calls that are in it and lets no new one in.
+// Threads: any thread may call on a handle at any time; the calls of one handle run one after the other. A
+// handle that is closing waits for calls already inside and refuses new ones.
 #pragma once
 
 #include <guestfs.h>
@@ -19,10 +19,11 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// The calling thread's turn on a handle, for several calls that belong together: they are stopped together.
+/// The calling thread's turn on a handle, held across several calls that belong together and are stopped
+/// together.
 class turn {
  public:
-  /// @param op  what they are called together; must live for ever
+  /// @param op  the name of the whole; must live for ever
   turn(std::shared_ptr<handle_state> state, const char* op);
   turn(const turn&) = delete;
   turn& operator=(const turn&) = delete;
@@ -32,10 +33,10 @@ class turn {
   std::shared_ptr<handle_state> state_;
 };
 
-/// One call on a handle, from entering it to leaving it, with the error that it left.
+/// One call on a handle, from entry to exit, with the error that it caused.
 class call_scope {
  public:
-  /// @param takes_turn  false for user_cancel alone, which must not wait for the call that it is to stop
+  /// @param takes_turn  false only for user_cancel, which must not wait for the call that it stops
   call_scope(std::shared_ptr<handle_state> state, const action& op, bool takes_turn = true);
   call_scope(const call_scope&) = delete;
   call_scope& operator=(const call_scope&) = delete;
@@ -43,12 +44,12 @@ class call_scope {
 
   guestfs_h* h() const noexcept { return state_->h; }
 
-  /// With descriptors too high for it, libguestfs would abort the process.
+  /// Refuses the call if the next descriptors are too high for select(): libguestfs would abort the process.
   void refuse_high_descriptors();
 
-  /// The call must not be made.
+  /// Refuses the call before it is made.
   [[noreturn]] void fail(const char* message, int number);
-  /// The call has failed: throws what libguestfs said.
+  /// The call has failed: throws libguestfs' error.
   [[noreturn]] void fail() const;
 
  private:
@@ -59,19 +60,19 @@ class call_scope {
   std::shared_ptr<handle_state> state_;
   action op_;
   bool takes_turn_;
-  call_scope* outer_;  // a call made in a callback of another one
+  call_scope* outer_;  // the call whose callback makes this one
   std::string message_;
   int number_ = 0;
 };
 
-/// A secret among the arguments stays out of every log line and error; keys libguestfs hides itself.
+/// Keeps a secret argument out of every log line and error. libguestfs hides encryption keys itself.
 template <class A>
 void hide_secrets(console_ring& console, const A& argument) {
   if constexpr (requires { argument.secret; })
     if (argument.secret) console.hide(*argument.secret);
 }
 
-/// Calls fn and returns what it returned, owned; throws Error if that means a failure.
+/// Calls fn and returns its result, owned; throws Error if the result means failure.
 template <class R, class C, class... P, class... A>
 c_result<R> call(const std::shared_ptr<handle_state>& state, const action& op, C (*fn)(guestfs_h*, P...),
                  const A&... arguments) {
@@ -83,7 +84,7 @@ c_result<R> call(const std::shared_ptr<handle_state>& state, const action& op, C
     C c;
     if constexpr (std::is_invocable_v<decltype(fn), guestfs_h*, decltype(lower(arguments))..., std::size_t*>)
       c = fn(scope.h(), lower(arguments)..., &size);
-    else  // inspect_get_icon alone has its options behind the size
+    else  // only inspect_get_icon has its options after the size
       c = [&](const auto& root, const auto& options) {
         return fn(scope.h(), lower(root), &size, lower(options));
       }(arguments...);

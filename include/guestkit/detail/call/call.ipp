@@ -27,7 +27,7 @@ GUESTKIT_INLINE turn::turn(std::shared_ptr<handle_state> state, const char* op) 
 
 struct call_scope::of_thread {
   call_scope* innermost = nullptr;
-  std::uint64_t silenced = 0;  // serial of the handle that take() was set for last
+  std::uint64_t silenced = 0;  // of the handle for which take() was last installed
 };
 
 GUESTKIT_INLINE call_scope::of_thread& call_scope::here() noexcept {
@@ -58,9 +58,9 @@ GUESTKIT_INLINE call_scope::~call_scope() {
     state_->turns->leave_passing();
 }
 
-/// Whether the next files that this process opens have descriptors that select() can wait for.
+/// Whether the next files that this process opens get descriptors that select() can handle.
 inline bool low_descriptors_are_free() noexcept {
-  constexpr std::size_t needed = 16;  // more than such an action opens: other threads open files too
+  constexpr std::size_t needed = 16;  // more than such an action opens, because other threads open files too
   std::array<unique_fd, needed> next;
   for (auto& each : next) {
     each = unique_fd(::eventfd(0, EFD_CLOEXEC));
@@ -87,8 +87,8 @@ GUESTKIT_INLINE void call_scope::fail() const {
   const auto console = state_->console.lines();
   state_->turns->throw_if_stopped(op_.name, message_, number_, console);
   if (op_.is_launch) throw LaunchError(op_.name, message_, number_, console);
-  // The appliance was up and nobody shut it down, but it is no longer ready: that is its death, whatever the
-  // message and the errno are.
+  // The appliance was up and nobody shut it down, yet it is no longer ready: it has died, whatever the
+  // message and errno say.
   if (state_->turns->launched && guestfs_is_ready(state_->h) == 0) {
     state_->turns->launched = false;
     state_->memory.give_back();
@@ -97,15 +97,15 @@ GUESTKIT_INLINE void call_scope::fail() const {
   throw Error(op_.name, message_, number_);
 }
 
-/// libguestfs keeps an error handler for each thread, and prints to stderr in a thread that has set none.
-/// This one stays installed; it runs in the failing call, with the lock held, so nothing can come between.
+/// libguestfs keeps one error handler per thread and prints to stderr in a thread that has set none. Ours
+/// stays installed. It runs inside the failing call, with the lock held, so nothing can come in between.
 GUESTKIT_INLINE void call_scope::take(guestfs_h* h, void*, const char* message) noexcept {
   call_scope* const call = here().innermost;
   if (call == nullptr || call->state_->h != h) return;
   try {
     call->message_ = message;
     call->number_ = guestfs_last_errno(h);
-  } catch (...) {  // no memory for the message: fail() says that there is none
+  } catch (...) {  // no memory for the message: fail() reports that there is none
   }
 }
 

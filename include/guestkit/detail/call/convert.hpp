@@ -1,9 +1,9 @@
 // C++ values to C arguments and back: one rule for each kind of argument and result.
 //
-// Arguments: lower() makes a C argument of what the methods take: cstr, cstr_list, buffer_view, numbers and
-// the generated option structs. Results: c_result<R> owns what C returned and lift() makes the C++ value. So
-// C's memory is freed on every path, and a caller that converts by itself, as the Python bindings do, gets it
-// without a copy in between.
+// Arguments: lower() makes a C argument from what the methods accept: cstr, cstr_list, buffer_view, numbers
+// and the generated option structs. Results: c_result<R> owns what C returned, and lift() makes the C++
+// value. C's memory is thus freed on every path, and a caller with its own conversion, such as the Python
+// bindings, gets the result without an intermediate copy.
 #pragma once
 
 #include <guestfs.h>
@@ -54,7 +54,7 @@ requires(std::is_arithmetic_v<N> || std::is_pointer_v<N>) N lower(N value) {
   return value;
 }
 
-/// The C form of an option struct: members that were given, and their bits.
+/// The C form of an option struct: the members that were given, and the bitmask that says which.
 template <Options O>
 class c_options {
  public:
@@ -82,7 +82,7 @@ c_options<O> lower(const O& options) {
   return c_options<O>(options);
 }
 
-// ---- arguments that outlive the caller's, and as the calls take them
+// ---- arguments that outlive the caller's, in the form that the calls expect
 
 inline std::string keep(cstr text) {
   return text.c_str();
@@ -125,7 +125,7 @@ concept Struct = requires {
   typename T::c_struct;
 };
 
-/// Not for arrays, which would decay: a UUID fills its array and has no NUL at the end.
+/// Not for arrays, which would decay to this: a UUID fills its array and has no terminating NUL.
 template <std::same_as<char*> Text>
 std::string lift_field(Text text) {
   return text != nullptr ? text : "";
@@ -137,7 +137,7 @@ std::string lift_field(const char (&fixed)[N]) {
 inline std::string lift_field(const char* bytes, std::size_t size) {
   return std::string(bytes, size);
 }
-/// A percentage that does not apply is negative in C.
+/// In C, a percentage that does not apply is negative.
 inline std::optional<float> lift_field(float percent) {
   return percent < 0 ? std::nullopt : std::optional(percent);
 }
@@ -153,7 +153,7 @@ S lift_struct(const typename S::c_struct& c) {
   return value;
 }
 
-/// Frees what libguestfs returned for an R, by the function that belongs to its type.
+/// Frees what libguestfs returned for an R, with the function for its type.
 template <class R>
 struct c_release {
   void operator()(auto* c) const noexcept {
@@ -171,7 +171,7 @@ struct c_release {
 template <class R, class C>
 using c_owner = std::unique_ptr<C, c_release<R>>;
 
-/// What a C function returned, owned. failed() tells whether C's value means an error; lift() makes the C++
+/// The result of a C function, owned. failed() says whether C's value means an error; lift() makes the C++
 /// value.
 template <class R>
 class c_result;
@@ -204,7 +204,7 @@ class c_result<std::string> {
  public:
   static bool failed(const char* c) noexcept { return c == nullptr; }
   explicit c_result(char* c) noexcept : text_(c) {}
-  /// A const result points into the handle: another call may change it, so it is copied at once.
+  /// A const result points into the handle, where another call may change it, so it is copied at once.
   explicit c_result(const char* c) : text_(::strdup(c)) {
     if (text_.get() == nullptr) throw std::bad_alloc();
   }
@@ -248,7 +248,7 @@ class c_result<string_list> {
   c_owner<string_list, char*> list_;
 };
 
-/// In C a hashtable is a list: key, value, key, value.
+/// In C a hashtable is a flat list: key, value, key, value.
 template <>
 class c_result<hashtable> : private c_result<string_list> {
   using list = c_result<string_list>;

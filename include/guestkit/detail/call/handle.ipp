@@ -34,7 +34,7 @@ GUESTKIT_INLINE handle::handle(const HandleOptions& options) : state_(std::make_
       .hypervisor = invoke<std::string>("create", guestfs_get_hv).lift(),
       .path_given = options.environment && is_set("LIBGUESTFS_PATH"),
       .hypervisor_given = options.environment && (is_set("LIBGUESTFS_HV") || is_set("LIBGUESTFS_QEMU"))};
-  // The environment here, not by guestfs_create: there a bad variable is only printed to stderr.
+  // Read the environment here: guestfs_create would only print a complaint about a bad variable to stderr.
   if (options.environment) read_environment();
   if (is_set("LIBGUESTFS_DEBUG")) state.verbose = invoke<bool>("get_verbose", guestfs_get_verbose).lift();
   if (is_set("LIBGUESTFS_TRACE")) state.traces = invoke<bool>("get_trace", guestfs_get_trace).lift();
@@ -85,7 +85,7 @@ GUESTKIT_INLINE void handle::use_private_tmpdir() {
   state_->tmpdir = invoke<std::string>("get_tmpdir", guestfs_get_tmpdir).lift();
   try {
     state_->temporary = scratch::beneath(state_->tmpdir);
-  } catch (const std::system_error& e) {  // libguestfs says so to whom needs the directory
+  } catch (const std::system_error& e) {  // libguestfs reports it if a call needs the directory
     log(*state_, LogLevel::debug, std::string("no private temporary directory: ") + e.what());
     return;
   }
@@ -106,13 +106,13 @@ GUESTKIT_INLINE void handle::finish() noexcept {
   try {
     close();
   } catch (const std::exception& e) {
-    // Destroyed by its own callback: the last call that runs on it frees it.
+    // Destroyed by its own callback: the last call still running on it frees it.
     log(*state_, LogLevel::error, e.what());
   }
 }
 
-/// The environment without what makes libguestfs stop reading it: empty variables, which mean unset, and a
-/// runtime directory that is not there, as after su or in a container.
+/// The environment without the values at which libguestfs stops reading it: empty variables, which count as
+/// unset, and a runtime directory that does not exist, as after su or in a container.
 inline std::vector<cstr> environment() {
   std::vector<cstr> variables;
   for (char** variable = environ; variable != nullptr && *variable != nullptr; ++variable) {
@@ -125,8 +125,8 @@ inline std::vector<cstr> environment() {
   return variables;
 }
 
-/// Takes what the environment says. Where libguestfs cannot, throws an Error that begins with the variable:
-/// libguestfs' own names the value alone, or the variable alone, or neither.
+/// Reads the settings from the environment. If libguestfs rejects one, throws an Error that begins with the
+/// variable's name: libguestfs' own message names only the value, only the variable, or neither.
 GUESTKIT_INLINE void handle::read_environment() {
   const auto variables = environment();
   const auto read = [&](const std::vector<cstr>& some) {

@@ -1,4 +1,4 @@
-// What a handle is made of: the C handle, and what guestkit remembers of it.
+// The state of a handle: the C handle, and what guestkit records about it.
 #pragma once
 
 #include <guestfs.h>
@@ -28,11 +28,11 @@ struct listener;  // listeners.hpp
 
 std::uint64_t next_serial() noexcept;
 
-/// Makes a C handle that takes nothing from the environment and is not closed at exit: libguestfs would run
-/// callbacks into a program that is half gone. Throws Error.
+/// Creates a C handle that reads nothing from the environment and is not closed at exit, when libguestfs
+/// would run callbacks into a half-destroyed program. Throws Error.
 guestfs_h* create_c_handle();
 
-/// One of the places for open handles that the process has.
+/// One of the slots for open handles that the process has.
 class handle_place {
  public:
   handle_place();
@@ -45,7 +45,7 @@ class handle_place {
   bool held_ = true;
 };
 
-/// What the user wants of launches, and what libguestfs would take by itself.
+/// The user's wishes for launches, and libguestfs' own defaults.
 struct launch_wishes {
   Accel accel = Accel::automatic;
   Tuning tuning = Tuning::automatic;
@@ -54,12 +54,13 @@ struct launch_wishes {
   bool path_given = false, hypervisor_given = false;  // by the environment
 };
 
-/// Shared by the handle, the calls that run on it and, weakly, its subscriptions: an object that its own
-/// callback destroys serves the call to its end.
+/// Shared by the handle, the calls that run on it and, weakly, its subscriptions. So if a callback destroys
+/// its own handle, the state survives until the call has ended.
 struct handle_state {
-  /// What the user gave the machine before its launch, to give it to a fresh C handle too.
+  /// Something the user added to the machine before its launch, kept so that it can be added to a fresh C
+  /// handle too.
   struct addition {
-    bool disk = false;  // libguestfs forgets disks when an appliance ends, and nothing else
+    bool disk = false;  // the only additions that libguestfs forgets when an appliance ends
     std::function<bool(guestfs_h*)> repeat;
   };
 
@@ -70,12 +71,12 @@ struct handle_state {
 
   /// Throws HandleClosed in a forked child.
   void refuse_fork(const char* op) const;
-  /// Whether the handle is this process' own, and not that of the process before a fork.
+  /// Whether the handle belongs to this process, rather than to the one that forked it.
   bool is_ours() const noexcept { return generation == fork_generation(); }
 
   bool wants(LogLevel level) const noexcept { return log && level >= log_level; }
 
-  /// Remembers what a call has given the machine. For the thread that has the turn.
+  /// Records what a call has added to the machine. Only for the thread that has the turn.
   void remember(addition given);
 
   /// Frees the C handle. No call may be inside it.
@@ -83,13 +84,13 @@ struct handle_state {
 
   handle_place place;
   guestfs_h* h = nullptr;
-  std::uint64_t serial = next_serial();  // of the C handle: addresses are used again, serials are not
+  std::uint64_t serial = next_serial();  // of the C handle: an address may be reused, a serial is not
   const unsigned generation = fork_generation();
   const std::unique_ptr<detail::turns, process_deleter> turns{new detail::turns};
 
-  // What it writes
-  std::atomic<bool> verbose{false};  // library and console lines are to be seen on stderr
-  std::atomic<bool> traces{false};   // so are traces
+  // What the handle prints
+  std::atomic<bool> verbose{false};  // library and console lines are to appear on stderr
+  std::atomic<bool> traces{false};   // and so are traces
   console_ring console;
   LogSink log;
   LogLevel log_level = LogLevel::info;
@@ -97,27 +98,27 @@ struct handle_state {
   // Launches
   launch_wishes wishes;  // written once, when the handle is made
   covered_settings covered;
-  admission::place memory;                   // for its appliance; changed in a turn or at the end
-  std::string tmpdir;                        // as the user sees it; of whose turn it is
-  std::shared_ptr<scratch> temporary;        // where libguestfs makes its own directory
-  std::vector<std::shared_ptr<void>> disks;  // what QEMU is to open when it starts; of whose turn it is
-  std::vector<addition> additions;           // of whose turn it is
-  std::atomic<bool> disks_gone{false};       // those among the additions are libguestfs' no more
-  std::atomic<bool> native_given{false};     // the C handle is in others' hands and must stay what it is
-  std::mutex launch_mutex;                   // guards the two below
-  std::optional<LaunchInfo> launch;          // the last one that succeeded
-  std::string verdict;                       // of a template's hypervisor, on this launch
+  admission::place memory;                   // for its appliance; changed only in a turn or at the end
+  std::string tmpdir;                        // as the user sees it; for the thread that has the turn
+  std::shared_ptr<scratch> temporary;        // where libguestfs creates its own directory
+  std::vector<std::shared_ptr<void>> disks;  // what QEMU opens when it starts; likewise
+  std::vector<addition> additions;           // for the thread that has the turn
+  std::atomic<bool> disks_gone{false};       // libguestfs no longer has the disks among the additions
+  std::atomic<bool> native_given{false};     // native() was called: the C handle must not be replaced
+  std::mutex launch_mutex;                   // guards the next two
+  std::optional<LaunchInfo> launch;          // the last successful one
+  std::string verdict;                       // what a template's hypervisor said about this launch
 
-  // Who listens to its events
-  std::mutex listeners_mutex;  // guards the two below; never held while a callback runs or is destroyed
-  std::map<int, std::shared_ptr<listener>> listeners;  // by number, that is in order of registration
-  std::atomic<std::uint64_t> listened{0};              // the events that somebody listens to
+  // The listeners for its events
+  std::mutex listeners_mutex;  // guards the next two; never held while a callback runs or is destroyed
+  std::map<int, std::shared_ptr<listener>> listeners;  // by number, which is the order of registration
+  std::atomic<std::uint64_t> listened{0};              // the events that have a listener
 };
 
-/// Writes a line to the handle's log; warnings and errors to stderr where there is none.
+/// Writes a line to the handle's log. Without a log, warnings and errors go to stderr.
 void log(const handle_state& state, LogLevel level, const std::string& line) noexcept;
 
-/// One log line for all handles of the process: a warning that is worth one line only.
+/// Logs a line once for all handles of the process: for warnings that are not worth repeating.
 void warn_once(const handle_state& state, std::atomic_flag& said, const std::string& line) noexcept;
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -1,4 +1,4 @@
-// The callbacks that are registered for a handle's events, and the one that libguestfs knows of.
+// The callbacks registered for a handle's events, and the single one that libguestfs knows.
 #pragma once
 
 #include <guestfs.h>
@@ -14,7 +14,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM {
 
-// Of event.hpp, whose bodies need this header.
+// From event.hpp, whose bodies need this header.
 enum class Event : std::uint64_t;
 struct EventMessage;
 using EventCallback = std::function<void(const EventMessage&)>;
@@ -29,16 +29,16 @@ struct listener {
   bool ended = false;            // guarded by running
 };
 
-/// Registers the callback; returns its number, counted as libguestfs does. Does not wait for a call that runs
-/// on the handle.
+/// Registers the callback and returns its number, counted as libguestfs does. Does not wait for a running
+/// call.
 int listen(const std::shared_ptr<handle_state>& state, Event events, EventCallback callback);
 
-/// Ends the registration of that number and waits for its callback if that runs on another thread.
+/// Ends the registration with that number, and waits for its callback if it is running on another thread.
 /// @return whether there was one
 bool end_listening(handle_state& state, int number);
 
-/// What libguestfs calls for every event of a handle, whose state is opaque. One for all, since libguestfs
-/// has places for 1000 callbacks and takes back only the last of them.
+/// The callback that libguestfs calls for every event of a handle, whose state is opaque. There is one for
+/// all listeners because libguestfs has only 1000 slots for callbacks and reuses only the last one.
 void deliver(guestfs_h* h, void* opaque, std::uint64_t event, int event_handle, int flags, const char* text,
              std::size_t size, const std::uint64_t* numbers, std::size_t count) noexcept;
 

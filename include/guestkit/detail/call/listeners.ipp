@@ -14,15 +14,15 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// The credential of set_libvirt_requested_credential is the one that libguestfs does not hide in a trace.
+/// libguestfs hides secrets in its traces, except for the credential of set_libvirt_requested_credential.
 inline std::string hide_credential(std::string_view line) {
   constexpr std::string_view action = "set_libvirt_requested_credential ";
   const bool call = line.starts_with(action) && !line.starts_with(std::string(action) + "= ");
   return call ? std::string(action) + "***" : std::string(line);
 }
 
-/// Keeps what the appliance and libguestfs write, for the errors, and passes it on: to guestkit's log if that
-/// wants debug lines, else, where nobody listens, to stderr as libguestfs would have.
+/// Keeps the output of the appliance and libguestfs for error reports and passes it on: to guestkit's log if
+/// that accepts debug lines; otherwise, if nobody listens, to stderr as libguestfs would have done.
 inline void keep_console(handle_state& state, std::uint64_t event, std::string_view text,
                          bool listened) noexcept {
   try {
@@ -66,7 +66,7 @@ GUESTKIT_INLINE int listen(const std::shared_ptr<handle_state>& state, Event eve
 }
 
 GUESTKIT_INLINE bool end_listening(handle_state& state, int number) {
-  if (!state.is_ours()) return false;  // the mutexes are as the fork found them
+  if (!state.is_ours()) return false;  // after a fork the mutexes may be locked for ever
   std::unique_lock lock(state.listeners_mutex);
   const auto node = state.listeners.extract(number);
   if (node.empty()) return false;
@@ -87,7 +87,7 @@ GUESTKIT_INLINE void deliver(guestfs_h*, void* opaque, std::uint64_t event, int,
   constexpr auto console =
       GUESTFS_EVENT_APPLIANCE | GUESTFS_EVENT_LIBRARY | GUESTFS_EVENT_TRACE | GUESTFS_EVENT_WARNING;
   if ((event & console) != 0) keep_console(state, event, {text, size}, listened);
-  for (int number = -1; listened;) {  // step by step: a callback may begin and end registrations
+  for (int number = -1; listened;) {  // one at a time: a callback may begin and end registrations
     std::shared_ptr<listener> next;
     {
       const std::lock_guard lock(state.listeners_mutex);

@@ -1,5 +1,5 @@
-// A disk image with all the files that it leads to: opened by guestkit, by policy, and described to QEMU by
-// format and descriptor. No name that stands in an image reaches QEMU, and QEMU has no format to guess.
+// A disk image with every file that it refers to: opened by guestkit according to the policy, and described
+// to QEMU by format and descriptor. No name from an image reaches QEMU, and QEMU has no format to guess.
 #pragma once
 
 #include <sys/types.h>
@@ -30,23 +30,25 @@ struct image_node {
   }
 };
 
-/// Opens a disk once. Whatever the policy does not permit throws Error.
+/// Opens a disk once. Whatever the policy forbids throws Error.
 class image_chain {
  public:
-  /// @param op, options  kept, not copied
-  /// @param by_name      QEMU will follow the names itself: an image that leaves it to guess is refused
+  /// @param op, options  kept by reference, not copied
+  /// @param by_name      QEMU will follow the names itself, so an image that makes it guess a format is
+  ///     refused
   image_chain(const char* op, const OpenDiskOptions& options, bool by_name);
 
-  /// Opens the disk and whatever it leads to.
+  /// Opens the disk and every file that it refers to.
   ImageInfo open(const std::string& path, const std::optional<std::string>& format);
 
-  /// The files of the chain to which others write, and who, as a sentence for the log; "": none.
+  /// The files of the chain that others are writing to, and who they are, as a sentence for the log; "":
+  /// none.
   const std::string& in_use() const noexcept { return in_use_; }
   /// The disk.
   const image_node& node() const noexcept { return node_; }
   /// The disk's own file.
   int descriptor() const noexcept { return files_.front().get(); }
-  /// Every file that QEMU is to open; to be kept open until it has.
+  /// Every file that QEMU is to open; keep them open until it has.
   std::vector<unique_fd> release() noexcept { return std::move(files_); }
 
  private:
@@ -56,39 +58,39 @@ class image_chain {
     std::string file;  // the path by which QEMU opens it
   };
 
-  /// Opens what this file leads to, and keeps all of it.
+  /// Opens the files that this one refers to, and keeps all of them.
   opened add(image_file file, const std::optional<std::string>& format);
 
-  /// Adds this file to path_, unless the chain comes back to it or is too long.
+  /// Adds this file to path_, unless it is already in the chain or the chain is too long.
   void enter(const image_file& file);
   void leave() noexcept { path_.pop_back(); }
 
   void refuse_what_is_no_disk(const image_file& file, const ImageInfo& info, bool stated) const;
 
-  /// Refuses a file to which others write, or remembers it.
+  /// Refuses a file that others are writing to, or records it.
   void look_for_users(const image_file& file);
 
-  /// Opens what the image refers to except for extents; returns it as fields of the image's node.
+  /// Opens the files that the image refers to, except for extents; returns them as fields of the image's
+  /// node.
   std::string follow(const image_file& file, const ImageInfo& info, bool stated);
 
   void permit(const image_file& file, const ImageReference& reference, bool stated) const;
 
-  /// Nothing where QEMU would guess: a file that looks like a raw disk is one, any other one must not refer
-  /// to more (permit()).
+  /// Nothing where QEMU would guess. Then a file that looks like a raw disk is taken for one, and any other
+  /// must not refer to further files (permit()).
   std::optional<std::string> format_of(const image_file& file, const ImageReference& reference) const;
 
-  /// Opens the other file, as QEMU finds it, if the policy permits that.
+  /// Opens the referenced file where QEMU would find it, if the policy permits that.
   image_file find(const image_file& file, const ImageReference& reference) const;
 
-  /// The description of a VMDK that names the extents as we have opened them, instead of its own.
+  /// A VMDK's descriptor rewritten to name the extents that we have opened, in place of its own.
   sparse_file describe_extents(const image_file& file, const ImageInfo& info);
 
-  /// What the node of a file has in addition. A disk that somebody writes to can only be read without a lock,
-  /// and reading it that way disturbs nobody. (The extents of a VMDK have no node, but take force-share from
-  /// it.)
+  /// Extra fields for a file's node. A disk that somebody is writing to can only be read without a lock, and
+  /// such a read disturbs nobody. (The extents of a VMDK have no node, but inherit force-share from it.)
   std::string unlocked_file() const { return locks_ ? "" : R"(,"locking":"off")"; }
 
-  /// Keeps the content in a file of ours that has no name.
+  /// Keeps the content in a private, unnamed file.
   int keep_private(const sparse_file& content);
 
   const char* op_;

@@ -21,7 +21,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// What QEMU takes a name for: "nbd:…" for the protocol nbd, "./a:b" for a file.
+/// The protocol that QEMU sees in a name: "nbd:…" means nbd, but "./a:b" is a file.
 inline std::string_view protocol_in(std::string_view name) {
   const auto end = name.find_first_of(":/");
   return end != std::string_view::npos && name[end] == ':' ? name.substr(0, end) : std::string_view();
@@ -60,7 +60,7 @@ GUESTKIT_INLINE ImageInfo image_chain::open(const std::string& path,
 }
 
 GUESTKIT_INLINE void image_chain::enter(const image_file& file) {
-  constexpr std::size_t max_depth = 200;  // backing chains are as long as the backups of a few months
+  constexpr std::size_t max_depth = 200;  // a backup tool's chain of a few months is this long
   const auto& status = file.status();
   const std::pair identity(status.st_dev, status.st_ino);
   if (std::find(path_.begin(), path_.end(), identity) != path_.end()) file.refuse("refers to itself", ELOOP);
@@ -101,7 +101,7 @@ GUESTKIT_INLINE image_chain::opened image_chain::add(image_file file,
                      (is_device && !descriptor ? "host_device" : "file") + R"(","filename":")" + result.file +
                      '"' + unlocked_file() + "}" + fields +
                      (info.extents.empty() || locks_ ? "" : R"(,"force-share":true)") + "}";
-  // A name in an overlay's header is bounded; a chain is not.
+  // The name in an overlay's header has a limit; a chain's description has none.
   if (result.node.json.size() > max_backing_name / 2) {
     const int overlay = keep_private(result.node.overlay(info.virtual_size));
     result.node = {R"({"driver":"qcow2","file":{"driver":"file","filename":")" + path_of(overlay) + "\"}}",
@@ -140,7 +140,7 @@ GUESTKIT_INLINE std::string image_chain::follow(const image_file& file, const Im
     if (reference.kind == "extent") continue;
     auto other = add(find(file, reference), format_of(file, reference));
     if (reference.kind == "backing") backing = std::move(other.node.json);
-    // The file alone: QEMU has it raw by itself.
+    // Only the file: QEMU itself opens it as raw.
     if (reference.kind == "data" && qcow2::needs_data_file(file))
       data = R"({"driver":"file","filename":")" + other.file + '"' + unlocked_file() + "}";
   }
@@ -185,7 +185,7 @@ GUESTKIT_INLINE image_file image_chain::find(const image_file& file, const Image
   const auto path = std::filesystem::path(real_path(file)).parent_path() / name;
   image_file other(op_, path.native());
   if (backing_.rule == Backing::Rule::under) {
-    // The path of what is open now: no link can change that any more.
+    // The path of the file that is open now: no link can change it any more.
     const std::filesystem::path real = real_path(other);
     const auto [end, _] = std::mismatch(beneath_.begin(), beneath_.end(), real.begin(), real.end());
     if (end != beneath_.end())
@@ -205,7 +205,7 @@ GUESTKIT_INLINE sparse_file image_chain::describe_extents(const image_file& file
   for (const auto& extent : info.extents) {
     const ImageReference reference = vmdk::reference_to(extent);
     auto other = add(find(file, reference), reference.format);
-    if (extent.access != "RW" || extent.size == 0) continue;  // QEMU passes over it
+    if (extent.access != "RW" || extent.size == 0) continue;  // QEMU skips it
     if (!other.info.references.empty())
       file.refuse("its extent " + in_quotes(extent.name) + " refers to further files", EACCES);
     const bool flat = reference.format == "raw";

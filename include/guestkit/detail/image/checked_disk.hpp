@@ -1,8 +1,8 @@
-// Disks from strangers: what QEMU may open for a disk is settled before it sees any of it.
+// Disks from strangers: what QEMU may open is decided before QEMU sees any of the disk.
 //
-// A read-only disk is added as an overlay of ours, which refers to the files that were checked by descriptor,
-// so that nobody can put others in their places. Where QEMU has to find a file itself, it gets the name by
-// which the kernel knows what was checked: for a disk that is written to, and for other backends than direct.
+// A read-only disk is added as an overlay of our own, which refers to the checked files by descriptor, so
+// nobody can replace them. In two cases QEMU has to find a file by name: a disk that is written to, and
+// backends other than direct. It then gets the kernel's name for the file that was checked.
 #pragma once
 
 #include <memory>
@@ -19,13 +19,13 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// What QEMU opens when it starts, and nobody needs afterwards.
+/// Files that QEMU opens when it starts and that nobody needs afterwards.
 struct opened_disk {
   std::vector<unique_fd> files;
   std::shared_ptr<private_file> overlay;
 };
 
-/// A disk, checked: what add_drive is called with, and what is to be kept until the launch.
+/// A checked disk: the arguments for add_drive, and the files to keep until the launch.
 struct checked_disk {
   ImageInfo info;
   std::string filename;
@@ -34,10 +34,10 @@ struct checked_disk {
   opened_disk kept;
 };
 
-/// Checks the disk and prepares what QEMU is to open. Throws Error, or std::system_error where a private file
+/// Checks the disk and prepares what QEMU will open. Throws Error, or std::system_error if a private file
 /// cannot be made.
-/// @param op      the call that opens it
-/// @param path    or the URI of an NBD server
+/// @param op      the call that opens the disk
+/// @param path    a file's name, or the URI of an NBD server
 /// @param direct  whether libguestfs itself starts QEMU, as this user
 /// @param directory  for private files
 checked_disk check_disk(const char* op, const std::string& path, const OpenDiskOptions& options, bool direct,

@@ -51,7 +51,7 @@ inline checked_disk nbd_disk(const char* op, const std::string& uri, const OpenD
   return disk;
 }
 
-/// What guestkit opens by no means, whatever the disk is.
+/// Refuses what guestkit never opens, whatever the disk is.
 inline void check_options(const char* op, const OpenDiskOptions& options) {
   for (const auto& protocol : options.protocols)
     if (protocol != "file" && protocol != "nbd")
@@ -64,7 +64,7 @@ inline void check_options(const char* op, const OpenDiskOptions& options) {
                 EINVAL);
 }
 
-/// What must hold for a disk that is a file.
+/// Checks the requirements for a disk that is a file.
 inline void check_file_options(const char* op, const std::string& path, const OpenDiskOptions& options) {
   if (!options.protocols.contains("file"))
     throw Error(op, shown(path) + ": is a file, and \"file\" is not among the protocols", EACCES);
@@ -94,7 +94,7 @@ GUESTKIT_INLINE checked_disk check_disk(const char* op, const std::string& path,
   disk.in_use = chain.in_use();
   disk.options.readonly = false;
   if (by_name) {
-    // libguestfs asks for the real name at the launch: a disk that was moved is found, another one is not.
+    // At launch libguestfs resolves the real name: a disk that was moved is found, a replacement is not.
     disk.filename = "/proc/self/fd/" + std::to_string(chain.descriptor());
     disk.options.readonly = options.readonly;
     disk.options.format = disk.info.format;
@@ -109,12 +109,12 @@ GUESTKIT_INLINE checked_disk check_disk(const char* op, const std::string& path,
       write_sparse(disk.kept.overlay->descriptor(), chain.node().overlay(disk.info.virtual_size));
     disk.filename = disk.kept.overlay->path();
     disk.options.format = "qcow2";
-    disk.options.cachemode = "unsafe";  // it ends with the appliance
+    disk.options.cachemode = "unsafe";  // the overlay does not outlive the appliance
   }
   auto& blocksize = disk.info.blocksize;
   if (options.blocksize)
     blocksize = options.blocksize;
-  else if (options.snapshot)  // which may have another table
+  else if (options.snapshot)  // a snapshot may have another partition table
     blocksize = read_image(image_file(op, disk.filename), "qcow2").blocksize;
   else if (!blocksize)
     blocksize = sector_size_by_qemu(op, chain.node().json, disk.info.virtual_size, directory);

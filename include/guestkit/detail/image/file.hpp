@@ -1,4 +1,4 @@
-// The file of a disk image: opened so that nothing can hang, read within bounds.
+// The file of a disk image: opened so that nothing can hang, and read within bounds.
 #pragma once
 
 #include <sys/stat.h>
@@ -13,7 +13,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Bytes of an image, and where they stand in it. An offset beyond their end is a bug of the caller:
+/// Bytes of an image, and their offset in it. To read beyond their end is a bug of the caller:
 /// std::out_of_range.
 class image_block {
  public:
@@ -22,7 +22,7 @@ class image_block {
   std::uint64_t offset() const noexcept { return offset_; }
   std::size_t size() const noexcept { return bytes_.size(); }
   std::string_view bytes() const noexcept { return bytes_; }
-  /// As many of them as are there.
+  /// These bytes, or as many of them as there are.
   std::string_view bytes(std::size_t at, std::size_t size) const;
   bool begins_with(std::string_view magic) const noexcept { return bytes().starts_with(magic); }
 
@@ -42,15 +42,15 @@ class image_block {
   std::uint64_t offset_;
 };
 
-/// An open image. Every read is bounded by the caller and by the file's size. Whatever fails throws Error,
-/// which names the file.
+/// An open image. Every read is bounded by the caller and by the file's size. Every failure throws an Error
+/// that names the file.
 class image_file {
  public:
   /// Opens a regular file or a block device, and nothing else.
-  /// @param op  the call that needs it; kept, not copied
+  /// @param op  the call that needs it; kept by reference, not copied
   image_file(const char* op, const std::string& path);
 
-  /// Reads what is open already.
+  /// Reads from a descriptor that is already open.
   /// @param name  for messages
   image_file(const char* op, unique_fd fd, const std::string& name);
 
@@ -62,10 +62,10 @@ class image_file {
   int descriptor() const noexcept { return fd_.get(); }
   unique_fd release() noexcept { return std::move(fd_); }
 
-  /// As many of these bytes as are there.
+  /// These bytes, or as many of them as there are.
   image_block read_some(std::uint64_t offset, std::size_t size) const;
 
-  /// All of these bytes; a file that ends earlier is a truncated image.
+  /// Exactly these bytes; if the file ends earlier, the image is truncated.
   image_block read(std::uint64_t offset, std::size_t size, const char* format, const char* what) const;
 
   [[noreturn]] void truncated(const char* format, const std::string& what) const;
@@ -84,7 +84,8 @@ class image_file {
   std::uint64_t size_ = 0;
 };
 
-/// Throws Error, as image_file::invalid() does, unless this holds: every check of a header is one such call.
+/// Throws Error, as image_file::invalid() does, if the condition is false. Every header check is one such
+/// call.
 void require(bool holds, const image_file& file, const char* format, const std::string& what,
              std::uint64_t offset);
 

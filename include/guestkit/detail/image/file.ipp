@@ -34,7 +34,7 @@ GUESTKIT_INLINE image_file::image_file(const char* op, const std::string& path) 
   struct stat s {};
   if (::stat(path.c_str(), &s) != 0) refuse_errno();
   check_kind(s);
-  // Not blocking: it may have become a FIFO since.
+  // Non-blocking, because the file may have been replaced with a FIFO in the meantime.
   fd_ = unique_fd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
   if (fd_.get() < 0) refuse_errno();
   take_status();
@@ -54,7 +54,7 @@ GUESTKIT_INLINE image_block image_file::read_some(std::uint64_t offset, std::siz
         ::pread(fd_.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) refuse_errno();
-    if (count == 0) break;  // shorter than a moment ago
+    if (count == 0) break;  // the file has just become shorter
     done += static_cast<std::size_t>(count);
   }
   bytes.resize(done);

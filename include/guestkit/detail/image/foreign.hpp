@@ -1,4 +1,4 @@
-// Files that are plainly no disk: archives, pages and texts that bear a disk's name.
+// Files that are clearly not disks: archives, web pages and texts with a disk's name.
 #pragma once
 
 #include <string>
@@ -9,24 +9,24 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// What a file is that is no disk.
+/// The kind of a file that is not a disk.
 struct foreign_kind {
   enum class holds { itself, something_packed, several_files };
 
-  std::string_view content;  ///< as ImageInfo::content has it
+  std::string_view content;  ///< as in ImageInfo::content
   std::string_view name;     ///< for a sentence
   std::string_view remedy;
   holds what = holds::itself;
 };
 
-/// The kind of what is no disk; nullptr for the content of a disk.
+/// The kind for this content; nullptr if it is the content of a disk.
 const foreign_kind* foreign_kind_of(std::string_view content);
 
-/// What the file is if it is plainly no disk; "" if it can be one.
+/// What the file is if it is clearly not a disk; "" if it may be one.
 /// @param start  the file's first 8 KiB
 std::string_view foreign_content(const image_file& file, const image_block& start);
 
-/// "an HTML page, \"404 Not Found\"": the kind, and of a text its title or its first line.
+/// "an HTML page, \"404 Not Found\"": the kind and, for a text, its title or first line.
 std::string described(const foreign_kind& kind, const image_block& start);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -52,7 +52,7 @@ inline constexpr std::array kinds{
     foreign_kind{"text", "a text", look},
 };
 
-/// What files of other kinds begin with.
+/// The first bytes of other kinds of files.
 inline constexpr std::array file_marks{
     marks::mark{"gzip", 0, "\x1f\x8b\x08"sv},
     marks::mark{"xz", 0, "\xfd\x37zXZ\0"sv},
@@ -80,10 +80,10 @@ inline constexpr std::array file_marks{
     marks::mark{"sqlite", 0, "SQLite format 3\0"sv},
 };
 
-/// Whether a file that begins like something else is a disk nevertheless.
+/// Whether a file that begins like something else is a disk after all.
 inline bool is_disk(const image_file& file, const image_block& start, bool is_packed) {
   if (marks::has_gpt(start, 512) || marks::has_gpt(start, 4096) || marks::is_ext(start)) return true;
-  // By chance, one of 65536 packed files has a boot signature, but none has a partition table.
+  // By chance one packed file in 65536 has a boot signature, but none has a partition table.
   if (marks::has_boot_signature(start)) {
     const auto entries = marks::mbr_entries(start);
     const bool is_table = std::all_of(entries.begin(), entries.end(), [](const marks::mbr_entry& entry) {
@@ -96,8 +96,8 @@ inline bool is_disk(const image_file& file, const image_block& start, bool is_pa
   });
 }
 
-/// Whether it is a text in UTF-8, of which the last character may be cut off. It has no control characters
-/// except those that occur in texts.
+/// Whether the bytes are UTF-8 text, of which the last character may be cut off. Control characters are
+/// accepted only if they are usual in texts.
 inline bool is_text(std::string_view bytes) {
   std::size_t more = 0;
   for (const char each : bytes) {
@@ -123,7 +123,7 @@ inline std::string lower(std::string_view text) {
   return result;
 }
 
-/// Without a byte order mark and the space that it begins with.
+/// The text without a byte order mark and leading space.
 inline std::string_view body(std::string_view text) {
   if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
   return text.substr(std::min(text.find_first_not_of(" \t\r\n"), text.size()));
@@ -159,13 +159,13 @@ GUESTKIT_INLINE std::string_view foreign_content(const image_file& file, const i
   std::string_view found;
   for (const auto& each : foreign::file_marks)
     if (found.empty() && start.bytes(each.offset, each.magic.size()) == each.magic) found = each.content;
-  // A boot sector can begin like that too; a program has a second header where the first one says.
+  // A boot sector can begin like that too; but a program has a second header where the first one says so.
   if (found.empty() && start.begins_with("MZ") && start.size() >= 64 &&
       start.bytes(start.le32(60), 4) == "PE\0\0"sv)
     found = "pe";
   if (found.empty() && foreign::is_text(start.bytes())) {
     found = foreign::kind_of_text(start.bytes());
-    // Whole sectors of one long line are a disk that somebody filled with a pattern.
+    // Whole sectors without a line break are a disk that somebody has filled with a pattern.
     if (found == "text" && file.size() % 512 == 0 && start.bytes().find('\n') == std::string_view::npos)
       found = "";
   }
@@ -185,7 +185,7 @@ GUESTKIT_INLINE std::string described(const foreign_kind& kind, const image_bloc
   }
   line = line.substr(0, line.find_first_of("\r\n"));
   auto most = std::min<std::size_t>(line.size(), 60);
-  while (most < line.size() && (line[most] & 0xc0) == 0x80) --most;  // no part of a character
+  while (most < line.size() && (line[most] & 0xc0) == 0x80) --most;  // do not cut a character in two
   return description + ", " + in_quotes(line.substr(0, most)) + (most < line.size() ? "…" : "");
 }
 

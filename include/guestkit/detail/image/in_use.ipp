@@ -26,10 +26,10 @@ GUESTKIT_INLINE bool is_held(int fd, qemu_lock byte) noexcept {
 
 GUESTKIT_INLINE std::string user_of(const struct stat& file) {
   namespace fs = std::filesystem;
-  std::array<char, 64> key{};  // as fdinfo shows a lock: DEVICE:INODE FROM TO
+  std::array<char, 64> key{};  // a lock's form in fdinfo: DEVICE:INODE FROM TO
   std::snprintf(key.data(), key.size(), " %02x:%02x:%llu ", major(file.st_dev), minor(file.st_dev),
                 static_cast<unsigned long long>(file.st_ino));
-  int descriptors_left = 20'000;  // some 0.1 s
+  int descriptors_left = 20'000;  // takes about 0.1 s
   std::error_code error, denied;
   for (fs::directory_iterator process("/proc", error), end; !error && process != end;
        process.increment(error)) {

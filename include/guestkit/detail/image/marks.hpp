@@ -1,4 +1,4 @@
-// The marks by which a disk is known: partition tables, file systems, volumes.
+// Signatures that identify a disk: partition tables, file systems, volumes.
 #pragma once
 
 #include <array>
@@ -21,8 +21,8 @@ struct mark {
 
 using std::string_view_literals::operator""sv;
 
-/// The marks of file systems and volumes that fill a disk or a partition. Boot sectors, GPT and ext are not
-/// among them: their marks alone are too short, or at several places.
+/// Signatures of file systems and volumes that fill a disk or a partition. Boot sectors, GPT and ext are not
+/// among them: their signatures are too short on their own, or may be in several places.
 inline constexpr std::array of_disks{
     mark{"luks", 0, "LUKS\xba\xbe"sv},
     mark{"xfs", 0, "XFSB"sv},
@@ -41,7 +41,7 @@ inline constexpr std::array of_disks{
     mark{"ufs", 66908, "\x19\x54\x01\x19"sv},
 };
 
-/// Whether a GPT for sectors of that size begins behind the first one.
+/// Whether a GPT for sectors of that size begins after the first sector.
 bool has_gpt(const image_block& start, std::size_t sector);
 
 bool has_boot_signature(const image_block& start);
@@ -57,7 +57,8 @@ std::array<mbr_entry, 4> mbr_entries(const image_block& start);
 /// The type of the first partition in an MBR; 0: there is none.
 unsigned mbr_type(const image_block& start);
 
-/// Whether it begins as ext2, ext3 and ext4 do: their mark alone is so short that it occurs by chance.
+/// Whether it begins as ext2, ext3 and ext4 do. Their magic number alone is so short that it occurs by
+/// chance.
 bool is_ext(const image_block& start);
 
 }  // namespace marks

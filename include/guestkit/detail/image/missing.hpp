@@ -1,5 +1,5 @@
-// What the user meant by the name of a disk that is not there: a URL, a path in the guest, a name that is
-// slightly different. Only for names that the user gives: what an image names must reveal nothing about the
+// Guesses what the user meant by the name of a missing disk: a URL, a path in the guest, a slightly different
+// name. Only for names from the user: an error about a name from an image must reveal nothing about the
 // host's files.
 #pragma once
 
@@ -10,7 +10,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Opens a disk by the name that the user gave; the error tells what may have been meant.
+/// Opens a disk by the user's name for it; if it is missing, the error suggests what may have been meant.
 image_file open_named(const char* op, const std::string& path);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -12,7 +12,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// A word for a command line, as a shell takes it; "…" for one that no terminal should get.
+/// A word quoted for a shell's command line; "…" if it is not safe to print on a terminal.
 inline std::string shell_word(std::string_view text) {
   constexpr std::string_view plain =
       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789%+,-./:=@_";
@@ -23,7 +23,7 @@ inline std::string shell_word(std::string_view text) {
   return word + "'";
 }
 
-/// How a disk at a URL is opened. The commands are tried in tests.
+/// Explains how to open a disk at a URL. The tests try these commands.
 inline std::string about_url(std::string_view url) {
   constexpr auto npos = std::string_view::npos;
   const auto scheme = url.substr(0, url.find("://")), rest = url.substr(scheme.size() + 3);
@@ -58,8 +58,8 @@ inline std::string about_url(std::string_view url) {
   return is_url + "copy it, or have nbdkit or qemu-nbd serve it (docs/images.md has commands)";
 }
 
-/// A file whose name differs from the missing one in nothing but case or suffix; "" if there is none, or many
-/// files to look through.
+/// A file whose name differs from the missing one only in case or suffix; "" if there is none, or if the
+/// directory has too many files to search.
 inline std::string near_name(const std::filesystem::path& path) {
   const auto key = [](const std::filesystem::path& name) {
     auto text = name.stem().string();
@@ -81,7 +81,7 @@ inline std::string near_name(const std::filesystem::path& path) {
   return found;
 }
 
-/// What is wrong with the name of a file that is not there, and what to do; "": nothing is known.
+/// What is wrong with the name of a missing file, and the remedy; "" if nothing is known.
 inline std::string what_was_meant(const std::string& path) {
   namespace fs = std::filesystem;
   std::error_code error;

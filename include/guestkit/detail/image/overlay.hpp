@@ -1,4 +1,4 @@
-// An empty qcow2 image over another one: docs/interop/qcow2.txt of QEMU.
+// An empty qcow2 image over another image: docs/interop/qcow2.txt in QEMU.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// A file by its few pieces that are not zeros.
+/// A file described by its few pieces that are not zeros.
 struct sparse_file {
   std::uint64_t size = 0;
   std::vector<std::pair<std::uint64_t, std::string>> pieces;  // by offset
@@ -20,11 +20,11 @@ struct sparse_file {
 /// Writes it into an empty file; throws std::system_error.
 void write_sparse(int fd, const sparse_file& content);
 
-/// The longest name of a backing file that QEMU takes.
+/// The longest name of a backing file that QEMU accepts.
 inline constexpr std::size_t max_backing_name = 1023;
 
-/// An overlay to which nothing is written yet.
-/// @param backing  as QEMU takes it, at most max_backing_name bytes
+/// An overlay to which nothing has been written yet.
+/// @param backing  in QEMU's syntax, at most max_backing_name bytes
 /// @param format   of backing, at most 8 bytes
 sparse_file make_overlay(std::uint64_t virtual_size, std::string_view backing, std::string_view format);
 

@@ -9,7 +9,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// How both begin.
+/// The first bytes of both.
 inline constexpr std::string_view qcow_magic = "QFI\xfb";
 
 /// The first version.

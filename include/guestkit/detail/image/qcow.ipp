@@ -31,7 +31,7 @@ enum incompatible : std::uint64_t {
   extended_l2 = 16
 };
 
-/// What guestkit needs of the header, whatever its version.
+/// The header fields that guestkit needs, whatever the version.
 struct header {
   std::uint32_t version, cluster_bits, crypt, l1_entries, snapshots, length;
   std::uint64_t backing_offset, backing_size, size, l1_offset, snapshots_offset;
@@ -110,7 +110,7 @@ GUESTKIT_INLINE bool needs_data_file(const image_file& file) {
   return h.be32(4) >= 3 && (h.be64(72) & data_file) != 0;
 }
 
-/// A text that QEMU takes for a C string.
+/// Text that QEMU treats as a C string.
 inline std::string name_in(const image_file& file, const image_block& block, const char* what) {
   require(block.bytes().find('\0') == std::string_view::npos, file, format,
           std::string(what) + " holds a NUL byte", block.offset());
@@ -185,7 +185,7 @@ inline void read_snapshots(const image_file& file, const header& head, ImageInfo
   }
 }
 
-/// Whether the tables refer to anything behind the end of the file. QEMU reads zeros there.
+/// Whether the tables refer to anything beyond the end of the file, where QEMU reads zeros.
 inline bool is_truncated(const image_file& file, const header& head) {
   const std::size_t l1_bytes = 8ULL * head.l1_entries;
   if (head.l1_offset > file.size() || l1_bytes > file.size() - head.l1_offset) return true;
@@ -211,7 +211,8 @@ inline bool is_truncated(const image_file& file, const header& head) {
   return false;
 }
 
-/// What the guest sees of the disk; nothing where these bytes are compressed, encrypted or in another file.
+/// The disk's content as the guest sees it; nothing if these bytes are compressed, encrypted or in another
+/// file.
 inline std::optional<std::string> read_guest(const image_file& file, const header& head, std::uint64_t offset,
                                              std::size_t size) {
   if (head.crypt != 0 || (head.incompatible & (data_file | extended_l2)) != 0) return std::nullopt;

@@ -1,4 +1,4 @@
-// What guestkit has qemu-img do. Each throws Error if qemu-img cannot be started.
+// Tasks that guestkit gives to qemu-img. Each throws Error if qemu-img cannot be started.
 #pragma once
 
 #include <cstdint>
@@ -11,16 +11,16 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Copies a snapshot out of the image, with what it has from backing files; returns its size.
-/// @param op    the call that needs it
+/// Copies a snapshot out of the image, including the data in its backing files; returns its size.
+/// @param op    the call that needs the copy
 /// @param path  of the image, for messages
 /// @param name  of the snapshot, or its id
 /// @param node  the image, as QEMU's JSON describes it
 std::uint64_t copy_snapshot(const char* op, const std::string& path, const ImageInfo& info,
                             const std::string& name, const std::string& node, const std::string& target);
 
-/// The size of the sectors of a disk that guestkit does not read itself; 512 where QEMU cannot either: then
-/// it is the launch that fails, and tells why.
+/// The sector size of a disk that guestkit does not read itself. 512 if QEMU cannot read it either: then the
+/// launch fails and reports why.
 /// @param disk       its size in bytes
 /// @param directory  for private files
 int sector_size_by_qemu(const char* op, const std::string& node, std::uint64_t disk,

@@ -20,7 +20,7 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 
 struct qemu_img_result {
   bool succeeded = false;
-  std::string output;  // what it wrote last, at most 1000 bytes
+  std::string output;  // the end of its output, at most 1000 bytes
 };
 
 /// Runs qemu-img and waits for it. Throws Error if it cannot be started.
@@ -36,7 +36,7 @@ inline qemu_img_result run_qemu_img(const char* op, std::vector<std::string> arg
   return {.succeeded = end.succeeded(), .output = std::move(output)};
 }
 
-/// A value in an argument of QEMU's tools that is a list, separated by commas.
+/// Escapes a value in a comma-separated argument of QEMU's tools.
 inline std::string escape_commas(std::string_view value) {
   std::string escaped;
   for (const char c : value) escaped.append(c == ',' ? 2 : 1, c);
@@ -63,7 +63,7 @@ GUESTKIT_INLINE std::uint64_t copy_snapshot(const char* op, const std::string& p
     throw Error(op, shown(path) + ": the snapshot's name holds a NUL byte", EINVAL);
   const std::string which =
       "snapshot.id=" + escape_commas(found->id) + ",snapshot.name=" + escape_commas(found->name);
-  // Nobody needs what was written after a crash of the host.
+  // After a crash of the host nobody needs the copy, so it is not synced to the disk.
   const auto result =
       run_qemu_img(op, {"convert", "-t", "unsafe", "-l", which, "-O", "qcow2", "json:" + node, target});
   if (!result.succeeded)
@@ -73,7 +73,7 @@ GUESTKIT_INLINE std::uint64_t copy_snapshot(const char* op, const std::string& p
 
 GUESTKIT_INLINE int sector_size_by_qemu(const char* op, const std::string& node, std::uint64_t disk,
                                         const std::shared_ptr<scratch>& directory) {
-  constexpr std::uint64_t block = 65536, blocks = 18;  // with the usual first partition, at 1 MiB
+  constexpr std::uint64_t block = 65536, blocks = 18;  // including the usual first partition, at 1 MiB
   std::uint64_t window_begin = 0;
   std::optional<std::string> window;
   const auto read = [&](std::uint64_t offset, std::size_t size) -> std::optional<std::string> {
@@ -93,7 +93,7 @@ GUESTKIT_INLINE int sector_size_by_qemu(const char* op, const std::string& node,
   };
   try {
     return sector_size(disk, read).value_or(512);
-  } catch (const Error&) {  // there is no qemu-img
+  } catch (const Error&) {  // qemu-img is not installed
     return 512;
   }
 }

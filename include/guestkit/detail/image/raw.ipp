@@ -11,7 +11,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// What a raw disk begins with.
+/// What is at the beginning of a raw disk.
 inline std::string raw_content(const image_file& file, const image_block& start) {
   if (start.begins_with("LUKS\xba\xbe")) return "luks";
   if (const auto foreign = foreign_content(file, start); !foreign.empty()) return std::string(foreign);

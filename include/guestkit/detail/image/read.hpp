@@ -1,4 +1,4 @@
-// What a disk image is, by its header: the reader of its format is chosen here.
+// Finds out what a disk image is from its header: this chooses the reader for its format.
 #pragma once
 
 #include <optional>
@@ -11,10 +11,10 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// @param stated  the format as the user states it; none: by what the file begins with
+/// @param stated  the format that the user stated; none: detected from how the file begins
 ImageInfo read_image(const image_file& file, std::optional<std::string_view> stated);
 
-/// The format by what the file begins with; raw if it is none of the others.
+/// The format according to how the file begins; raw if it is none of the others.
 /// @param start  the file's first 8 KiB
 std::string guess_format(const image_file& file, const image_block& start);
 

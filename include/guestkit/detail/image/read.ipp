@@ -19,7 +19,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// QEMU's name of a format that guestkit reads; throws Error for another.
+/// QEMU's name for a format that guestkit reads; throws Error for any other.
 inline std::string format_name(const char* op, std::string_view name) {
   constexpr std::array known{"raw", "qcow", "qcow2", "vmdk", "vpc", "vhdx", "vdi"};
   if (name == "vhd") return "vpc";
@@ -31,8 +31,9 @@ inline std::string format_name(const char* op, std::string_view name) {
               EINVAL);
 }
 
-/// A format of QEMU's that guestkit does not read and refuses by name: taken for raw it would be read as
-/// garbage, and QEMU, where it guesses the format itself, would follow the references that some of them have.
+/// A format of QEMU's that guestkit does not read and refuses by name. Treated as raw, it would be read as
+/// garbage; and where QEMU guesses the format itself, it would follow the references that some of these
+/// formats have.
 inline std::string unread_format(const image_block& start) {
   using std::string_view_literals::operator""sv;
   constexpr std::array<std::pair<std::string_view, const char*>, 5> magics{{

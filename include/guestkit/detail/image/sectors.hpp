@@ -1,4 +1,4 @@
-// The size of a disk's sectors. Of all formats only VHDX states it: else the partition table shows it.
+// The size of a disk's sectors. Only VHDX states it; for other formats the partition table shows it.
 #pragma once
 
 #include <cstddef>
@@ -11,10 +11,11 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Reads what the guest sees: that many bytes, zeros behind the end; nothing where they cannot be told.
+/// Reads that many bytes as the guest sees them, with zeros beyond the end; nothing if they cannot be
+/// determined.
 using guest_reader = std::function<std::optional<std::string>(std::uint64_t offset, std::size_t size)>;
 
-/// 4096 where the partition table is one for such sectors, else 512; nothing if the disk cannot be read.
+/// 4096 if the partition table is for such sectors, otherwise 512; nothing if the disk cannot be read.
 /// @param disk  its size in bytes
 std::optional<int> sector_size(std::uint64_t disk, const guest_reader& read);
 

@@ -9,10 +9,10 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 
 namespace sectors {
 
-/// The part of a disk or a partition that its marks are in.
+/// The part of a disk or a partition that contains its signatures.
 inline constexpr std::size_t with_marks = 66'912;
 
-/// Whether a GPT for sectors of that size begins behind the first one.
+/// Whether a GPT for sectors of that size begins after the first sector.
 inline bool has_gpt(const image_block& start, std::uint64_t sector, std::uint64_t disk) {
   const auto at = static_cast<std::size_t>(sector);
   return marks::has_gpt(start, at) && start.le64(at + 24) == 1 && start.le64(at + 32) < disk / sector;
@@ -27,8 +27,8 @@ inline bool has_content(const image_block& start) {
          });
 }
 
-/// An MBR counts in sectors of an unknown size: larger ones only if the partitions then lie on the disk, and
-/// hold something there while they hold nothing where smaller ones would have them.
+/// An MBR counts in sectors of unknown size. They are taken to be large only if the partitions then fit on
+/// the disk and have content there, and have none where smaller sectors would put them.
 inline std::optional<int> by_mbr(const image_block& start, std::uint64_t disk, const guest_reader& read) {
   bool found = false;
   for (const auto& entry : marks::mbr_entries(start)) {
@@ -55,7 +55,7 @@ GUESTKIT_INLINE std::optional<int> sector_size(std::uint64_t disk, const guest_r
   const image_block start(*begin, 0);
   const bool small = sectors::has_gpt(start, 512, disk), large = sectors::has_gpt(start, 4096, disk);
   if (small && large) {
-    // One of them is left over from earlier: the MBR before them says how long the disk is.
+    // One of the two is a leftover: the MBR before them shows how long the disk is.
     for (const auto& entry : marks::mbr_entries(start))
       if (entry.type == 0xee && entry.count == disk / 4096 - 1) return 4096;
     return 512;

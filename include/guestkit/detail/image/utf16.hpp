@@ -11,8 +11,8 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 
 enum class byte_order { big, little };
 
-/// The text as UTF-8, up to its first NUL. Halves of a pair are converted one by one: the name is only for a
-/// message.
+/// The text as UTF-8, up to its first NUL. The halves of a surrogate pair are converted one by one: the name
+/// is only for a message.
 /// @param at, size  in bytes
 std::string utf16(const image_block& block, std::size_t at, std::size_t size, byte_order order);
 

@@ -39,7 +39,7 @@ GUESTKIT_INLINE void read_vdi(const image_file& file, ImageInfo& info) {
   info.virtual_size = (size + 511) / 512 * 512;
   info.cluster_size = block;
   info.truncated = file.size() < data || file.size() - data < std::uint64_t{allocated} * block;
-  // Another image is named by its UUID: VirtualBox looks it up, QEMU refuses such a disk.
+  // A parent image is named by its UUID: VirtualBox looks it up, QEMU refuses such a disk.
   constexpr std::size_t link = 424, uuid_size = 16;
   for (const std::size_t at : {link, link + uuid_size}) {
     const auto uuid = h.bytes(at, uuid_size);

@@ -1,4 +1,5 @@
-// VHD, which QEMU calls vpc: a footer at the end of the file, and at the beginning too unless it is fixed.
+// VHD, called vpc in QEMU: a footer at the end of the file and, unless the disk is fixed, a copy at the
+// beginning.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +11,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// The footer, which a fixed disk has at its end alone; empty if this is no VHD.
+/// The footer; a fixed disk has it only at its end. Empty if this is no VHD.
 image_block vhd_footer(const image_file& file, const image_block& start);
 
 void read_vhd(const image_file& file, const image_block& footer, ImageInfo& info);
@@ -20,7 +21,7 @@ namespace vhd {
 inline constexpr std::size_t footer_size = 512;
 
 /// The checksum of a footer or header.
-/// @param at  where it stands in the block, which it does not cover itself
+/// @param at  the checksum's offset in the block; the checksum does not cover itself
 std::uint32_t checksum(const image_block& block, std::size_t at);
 
 }  // namespace vhd

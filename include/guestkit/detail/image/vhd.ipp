@@ -27,7 +27,7 @@ inline bool is_footer(const image_block& block) {
   return block.size() == footer_size && block.begins_with(cookie) && checksum(block, 64) == block.be32(64);
 }
 
-/// In bytes. As in QEMU, it depends on the program that made the disk whether the geometry tells it.
+/// In bytes. As in QEMU, the program that made the disk decides whether the geometry determines the size.
 inline std::uint64_t disk_size(const image_block& footer) {
   constexpr std::uint64_t largest_geometry = 65535ULL * 16 * 255;
   const std::uint64_t sectors = std::uint64_t{footer.be16(56)} * footer.u8(58) * footer.u8(59);

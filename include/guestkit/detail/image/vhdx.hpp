@@ -14,10 +14,10 @@ void read_vhdx(const image_file& file, ImageInfo& info);
 
 namespace vhdx {
 
-/// How the file begins.
+/// The first bytes of the file.
 inline constexpr std::string_view signature = "vhdxfile";
 
-// GUIDs as they lie in the file.
+// GUIDs in the file's byte order.
 using std::string_view_literals::operator""sv;
 inline constexpr auto metadata_region = "\x06\xa2\x7c\x8b\x90\x47\x9a\x4b\xb8\xfe\x57\x5f\x05\x0f\x88\x6e"sv;
 inline constexpr auto table_region = "\x66\x77\xc2\x2d\x23\xf6\x00\x42\x9d\x64\x11\x5e\x9b\xfd\x4a\x08"sv;
@@ -26,7 +26,7 @@ inline constexpr auto size_item = "\x24\x42\xa5\x2f\x1b\xcd\x76\x48\xb2\x11\x5d\
 inline constexpr auto sector_item = "\x1d\xbf\x41\x81\x6f\xa9\x09\x47\xba\x47\xf2\x33\xa8\xfa\xab\x5f"sv;
 inline constexpr auto parent_item = "\x2d\x5f\xd3\xa8\x0b\xb3\x4d\x45\xab\xf7\xd3\xd8\x48\x34\xab\x0c"sv;
 
-/// CRC-32C of the block with the checksum's own four bytes, at offset 4, as zeros.
+/// CRC-32C of the block, with the four bytes of the checksum itself, at offset 4, taken as zeros.
 std::uint32_t checksum(const image_block& block);
 
 }  // namespace vhdx

@@ -74,7 +74,7 @@ inline std::map<std::string, region, std::less<>> read_regions(const image_file&
   file.invalid(format, "neither region table has its signature and its checksum", 192 * kib);
 }
 
-/// The items by their GUID, each bounded.
+/// The items by GUID, with bounds checked.
 inline std::map<std::string, image_block, std::less<>> read_items(const image_file& file,
                                                                   const region& where) {
   const auto table = file.read(where.offset, 64 * kib, format, "the metadata table");
@@ -110,7 +110,7 @@ inline const image_block& item(const image_file& file,
   return found->second;
 }
 
-/// The names in a differencing disk's parent locator; where they contradict each other, all of them.
+/// The names in a differencing disk's parent locator; all of them if they contradict each other.
 inline void read_parent(const image_file& file, const image_block& locator, ImageInfo& info) {
   const std::size_t entries = locator.le16(18);
   for (std::size_t i = 0; i < entries; ++i) {

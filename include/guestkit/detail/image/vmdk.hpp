@@ -1,6 +1,7 @@
-// VMDK: sparse files, which may hold their description, and descriptors, which name other files.
+// VMDK: sparse files, which may contain their descriptor, and descriptors, which name other files.
 //
-// What QEMU takes for a reference is a reference here, so the descriptor is read as loosely as QEMU reads it.
+// Whatever QEMU would treat as a reference must count as one here, so the descriptor is read as loosely as
+// QEMU reads it.
 #pragma once
 
 #include <cstdint>
@@ -21,10 +22,10 @@ namespace vmdk {
 
 inline constexpr std::uint64_t sector = 512;
 
-/// The lines of a descriptor by which QEMU knows whether a parent was changed.
+/// The lines of a descriptor by which QEMU recognizes that a parent has changed.
 std::string identity(const image_file& file);
 
-/// The file of an extent is opened as VMDK again unless it is flat.
+/// Unless it is flat, an extent's file is opened as VMDK again.
 ImageReference reference_to(const ImageExtent& extent);
 
 }  // namespace vmdk

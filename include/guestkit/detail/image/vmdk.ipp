@@ -17,12 +17,12 @@ inline constexpr std::string_view sesparse_magic("\xbe\xba\xfe\xca\0\0\0\0", 8);
 inline constexpr std::size_t max_descriptor = (1U << 20U) - 1;  // QEMU's limit
 inline constexpr std::uint64_t max_sectors = std::numeric_limits<std::int64_t>::max() / sector;
 
-/// Whether scanf takes it for space.
+/// Whether scanf treats it as white space.
 inline bool is_space(char c) noexcept {
   return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-/// Reads a descriptor as scanf would: words and numbers, with space or line ends between them.
+/// Reads a descriptor as scanf would: words and numbers separated by white space or line ends.
 class scanner {
  public:
   explicit scanner(std::string_view text) : text_(text) {}
@@ -39,14 +39,14 @@ class scanner {
     std::size_t size = 0;
     std::uint64_t value = 0;
     for (; size < text_.size() && text_[size] >= '0' && text_[size] <= '9'; ++size) {
-      if (value > max_sectors) continue;  // enough to be refused
+      if (value > max_sectors) continue;  // too large anyway: it will be refused
       value = value * 10 + static_cast<std::uint64_t>(text_[size] - '0');
     }
     if (size == 0) return std::nullopt;
     take(size);
     return value;
   }
-  /// What stands between quotation marks; QEMU does without the closing one.
+  /// The text between quotation marks; QEMU accepts a missing closing one.
   std::optional<std::string> name() {
     skip();
     if (text_.empty() || text_.front() != '"') return std::nullopt;
@@ -68,7 +68,7 @@ class scanner {
   std::string_view text_;
 };
 
-/// The value of KEY="VALUE", wherever the key stands: that is how QEMU looks for it.
+/// The value of KEY="VALUE", wherever the key is: QEMU searches for it the same way.
 inline std::optional<std::string> value_of(std::string_view text, std::string_view key) {
   const auto found = text.find(key);
   if (found == std::string_view::npos) return std::nullopt;
@@ -81,7 +81,7 @@ inline std::string_view c_string(std::string_view text) {
   return text.substr(0, text.find('\0'));
 }
 
-/// Where the descriptor of a VMDK with extents stands.
+/// The offset of the descriptor of a VMDK with extents.
 inline std::uint64_t descriptor_offset(const image_file& file) {
   const auto start = file.read_some(0, sector);
   return start.begins_with(sparse_magic) && start.size() == sector ? start.le64(28) * sector : 0;
@@ -109,7 +109,7 @@ inline void add_parent(const image_file& file, std::string_view text, std::uint6
   info.references.push_back({"backing", *parent, format});
 }
 
-/// The line of one extent, if it is one.
+/// The extent described by a line, if the line describes one.
 inline std::optional<ImageExtent> read_extent(const image_file& file, std::string_view line,
                                               std::uint64_t offset) {
   scanner words(line);
@@ -161,7 +161,7 @@ inline void read_descriptor(const image_file& file, std::uint64_t at, ImageInfo&
   require(!info.extents.empty(), file, format, "the descriptor names no extent", at);
 }
 
-/// What VMware and QEMU write into the first sector.
+/// The fields that VMware and QEMU write into the first sector.
 struct sparse_header {
   explicit sparse_header(const image_block& h)
       : version(h.le32(4)),
@@ -202,11 +202,11 @@ inline void read_sparse(const image_file& file, ImageInfo& info) {
   info.version = static_cast<int>(h.version);
   check(h.version >= 1 && h.version <= 3, must_be("version", h.version, "1 to 3"), 4);
   check(h.descriptor <= max_sectors, must_be("descriptorOffset", h.descriptor, "a sector's number"), 28);
-  if (h.capacity == 0 && h.descriptor != 0) {  // a descriptor behind the header of a sparse file
+  if (h.capacity == 0 && h.descriptor != 0) {  // a descriptor after the header of a sparse file
     read_descriptor(file, h.descriptor * sector, info);
     return;
   }
-  const auto descriptor = h.descriptor;  // a footer need not state it
+  const auto descriptor = h.descriptor;  // a footer need not repeat it
   if (h.directory == at_end) h = header_at_end(file);
   check(h.capacity > 0 && h.capacity <= max_sectors, must_be("capacity", h.capacity, "1 to 2^54"), 12);
   check(is_power_of_two(h.grain) && h.grain <= 0x20000,
@@ -220,7 +220,7 @@ inline void read_sparse(const image_file& file, ImageInfo& info) {
   info.truncated = h.overhead > (file.size() + sector - 1) / sector ||
                    (h.directory != at_end && h.directory > file.size() / sector);
   info.subformat = "monolithicSparse";
-  // QEMU looks for the parent behind the first sector, wherever the header says that the descriptor is.
+  // QEMU searches for the parent after the first sector, wherever the header says that the descriptor is.
   const auto usual = file.read_some(sector, 20 * sector);
   add_parent(file, usual.bytes(), sector, info);
   if (descriptor == 0) return;
@@ -258,7 +258,7 @@ inline void read_sesparse(const image_file& file, ImageInfo& info) {
   add_parent(file, usual.bytes(), sector, info);
 }
 
-/// Whether QEMU would take the text for a descriptor: comments, empty lines, then a version.
+/// Whether QEMU would recognize the text as a descriptor: comments and empty lines, then a version.
 inline bool is_descriptor(std::string_view start) {
   if (start.starts_with("# Disk DescriptorFile")) return true;
   while (!start.empty()) {

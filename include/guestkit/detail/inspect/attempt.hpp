@@ -1,4 +1,4 @@
-// Which errors end one call only, and which the whole work.
+// Which errors end only one call, and which end the whole task.
 #pragma once
 
 #include <functional>
@@ -9,10 +9,10 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Whether the error is the end of the whole work and not only of the call that failed.
+/// Whether the error ends the whole task and not only the call that failed.
 bool is_final(const Error& error) noexcept;
 
-/// Does it; returns the error that it ended with. Throws that error if it is the end of the whole work.
+/// Runs body; returns its error, if any. Throws an error that ends the whole task.
 std::optional<Error> attempt(const std::function<void()>& body);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -1,4 +1,4 @@
-// What keeps libguestfs' inspection from asking augeas about a guest.
+// Reasons not to let libguestfs' inspection run augeas on a guest.
 #pragma once
 
 #include <optional>
@@ -9,8 +9,8 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Why libguestfs' inspection must not be asked about the filesystem at /: it has augeas open these files
-/// outside of the guest's root, read all of them and look up each entry. Nothing if it may be asked.
+/// Why libguestfs' inspection must not examine the filesystem at /: it has augeas open these files from
+/// outside the guest's root, read them whole and look up each entry. Nothing if it may.
 std::optional<std::string> fault_for_augeas(guest_actions& g);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

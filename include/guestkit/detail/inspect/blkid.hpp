@@ -1,5 +1,5 @@
-// blkid's answers as the disk has them: `blkid -o export`, which libguestfs asks, escapes them for a shell
-// and a terminal.
+// Recovers the original texts from blkid's answers: libguestfs runs `blkid -o export`, which escapes them for
+// a shell and a terminal.
 #pragma once
 
 #include <string>
@@ -9,14 +9,14 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Whether the answer does not tell what the disk has: blkid writes control characters as ^A and bytes beyond
-/// ASCII as M-a, and the characters ^, M and - as themselves.
+/// Whether the original cannot be recovered from the answer: blkid writes control characters as ^A and bytes
+/// beyond ASCII as M-a, but leaves the characters ^, M and - unescaped.
 bool is_ambiguous(std::string_view answer);
 
 /// The answer without the backslashes.
 std::string without_backslashes(std::string_view answer);
 
-/// The name of a partition: in GPT it is UTF-16, so that what looks like a whole character of UTF-8 is one.
+/// The name of a partition. In GPT it is UTF-16, so whatever looks like a whole UTF-8 character is one.
 std::string partition_name(std::string_view answer);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -19,8 +19,7 @@ GUESTKIT_INLINE std::string without_backslashes(std::string_view answer) {
   return text;
 }
 
-/// Takes the byte that blkid wrote as M-… away from the beginning of the answer. Returns whether there is
-/// one.
+/// Removes a byte that blkid wrote as M-… from the beginning of the answer. Returns whether there was one.
 inline bool cut_high_byte(std::string_view& answer, std::string& bytes) {
   auto rest = answer;
   if (!rest.starts_with("M-")) return false;
@@ -37,7 +36,7 @@ inline bool cut_high_byte(std::string_view& answer, std::string& bytes) {
   return true;
 }
 
-/// How many bytes a character of UTF-8 has that begins with this one; 0 if none does.
+/// The length of a UTF-8 character that begins with this byte; 0 if none does.
 inline std::size_t utf8_length(char first) {
   const auto byte = static_cast<unsigned char>(first);
   if (byte >= 0xf0U && byte < 0xf5U) return 4;

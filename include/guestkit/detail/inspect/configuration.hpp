@@ -1,5 +1,5 @@
-// What a guest's configuration files say of it. Each reader takes what it understands and leaves out the
-// rest: the files are hostile.
+// Reads a guest's configuration files. Each reader takes what it understands and skips the rest: the files
+// are hostile.
 #pragma once
 
 #include <string>
@@ -21,7 +21,7 @@ std::vector<InspectedKernel> kernels_of(const std::vector<std::string>& modules,
 /// interfaces(5) of Debian's ifupdown.
 std::vector<InspectedInterface> ifupdown(std::string_view text, const std::string& source);
 
-/// A file ifcfg-* of Red Hat's or SUSE's.
+/// An ifcfg-* file from Red Hat or SUSE.
 InspectedInterface ifcfg(std::string_view text, const std::string& source);
 
 /// systemd.network(5).
@@ -30,7 +30,7 @@ InspectedInterface networkd(std::string_view text, const std::string& source);
 /// A keyfile of NetworkManager: nm-settings-keyfile(5).
 InspectedInterface network_manager(std::string_view text, const std::string& source);
 
-/// Where a zoneinfo file lies says which zone it is: ../usr/share/zoneinfo/Europe/Berlin.
+/// The zone, from where a zoneinfo link points: ../usr/share/zoneinfo/Europe/Berlin.
 std::string zone_of_link(std::string_view target);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -1,4 +1,4 @@
-// Which device a name in a guest's fstab or crypttab stands for.
+// Finds the device for a name in a guest's fstab or crypttab.
 #pragma once
 
 #include <cstddef>
@@ -15,10 +15,10 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// How LVM writes a volume's name below /dev/mapper.
+/// A volume's name as LVM writes it below /dev/mapper.
 std::string mapper_name(std::string_view volume);
 
-/// A disk or partition as a kernel numbers what it finds on a bus.
+/// A disk or partition, as a kernel numbers those that it finds on a bus.
 struct bus_name {
   std::string bus = {};   ///< "sd", "nvme", …
   std::string disk = {};  ///< "/dev/sda", "/dev/nvme0n1"
@@ -26,13 +26,13 @@ struct bus_name {
   std::string partition = {};
 };
 
-/// Takes /dev/hda1, sda1, vda1, xvda1, nvme0n1p1 and mmcblk0p1 apart.
+/// Splits /dev/hda1, sda1, vda1, xvda1, nvme0n1p1 and mmcblk0p1 into their parts.
 std::optional<bus_name> bus_name_of(std::string_view name);
 
-/// udev's encoding of names below /dev/disk decoded: \x20 is a blank.
+/// Decodes udev's encoding of names below /dev/disk: \x20 is a blank.
 std::string without_hex_escapes(std::string_view text);
 
-/// What a name in a guest's files stands for: one device, or why there is none to take.
+/// The device for a name in a guest's files, or why there is none to use.
 struct named_device {
   std::vector<std::string> devices = {};  ///< more than one: it may be any of them
   std::string why = {};                   ///< empty, and no device: the name stands for no disk
@@ -40,20 +40,20 @@ struct named_device {
   bool is_known() const { return devices.size() == 1; }
 };
 
-/// Finds the devices that a guest's files name: by what is on them, and by the kernel's or LVM's names as far
-/// as these are unambiguous.
+/// Finds the devices that a guest's files name: by their contents, or, if these are unambiguous, by the names
+/// of the kernel or LVM.
 class device_names {
  public:
   /// @param root  the filesystem of the guest's /; may be empty
   device_names(guest_actions& g, layout& layout, std::string root);
 
-  /// Learns from crypttab(5) how the guest calls what it opens.
+  /// Learns from crypttab(5) how the guest names the devices that it opens.
   void read_crypttab(std::string_view text) { crypttab_ = crypttab_of(text); }
 
-  /// Learns which buses' names the guest uses, and from the name of / in which order its disks are.
+  /// Learns which buses' names the guest uses and, from the name of /, the order of its disks.
   void learn(const std::string& spec, bool is_root);
 
-  /// Whether the disks are not in the order in which the guest has them.
+  /// Whether the disks are in a different order here than in the guest.
   bool are_reordered() const noexcept { return !known_disks_.empty(); }
 
   named_device find(const std::string& spec);
@@ -61,24 +61,24 @@ class device_names {
  private:
   static std::string without_quotes(const std::string& text);
 
-  /// libblkid compares UUIDs without regard to case, labels byte by byte.
+  /// Like libblkid, compares UUIDs without regard to case, and labels byte by byte.
   named_device tagged(std::string_view fact, const std::string& value);
 
   named_device by_path(const std::string& spec);
 
-  /// A volume by the UUIDs of its group and of itself, one behind the other.
+  /// A volume by its group's UUID followed by its own.
   named_device volume_with(const std::string& uuids);
 
-  /// An encrypted device that was opened, under guestkit's name for it or the guest's.
+  /// An encrypted device that was opened, by guestkit's name for it or the guest's.
   named_device opened(const std::string& spec);
 
-  /// The only array, or the one of that name; the guest's numbers are not the appliance's.
+  /// The only array, or the one with that name; the guest's numbers differ from the appliance's.
   named_device array(const std::string& spec);
 
-  /// The disks were given in the order in which the guest has them: there is nothing else to go by.
+  /// Assumes that the disks were given in the guest's order: there is no other clue.
   named_device on_bus(const bus_name& name);
 
-  /// A name that has the serial number or the place of a disk.
+  /// A name that contains a disk's serial number or location.
   named_device on_only_disk(const std::string& spec);
 
   named_device partition(const std::string& disk, const std::string& number);

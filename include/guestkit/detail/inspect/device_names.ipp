@@ -181,7 +181,7 @@ GUESTKIT_INLINE named_device device_names::opened(const std::string& spec) {
     if (device == spec) return {.devices = {device}};
   const auto known = crypttab_.find(spec.substr(spec.rfind('/') + 1));
   if (known == crypttab_.end()) return {.why = "no such device is on the disks"};
-  const bool again = std::exchange(in_crypttab_, true);  // a hostile crypttab explains a name by itself
+  const bool again = std::exchange(in_crypttab_, true);  // a hostile crypttab may define a name by itself
   const auto beneath = again ? named_device{} : find(known->second);
   in_crypttab_ = again;
   if (!beneath.is_known())

@@ -1,9 +1,9 @@
-// guestkit's own inspection: what inspect_os would say, from a few cheap calls, for guests that it recognises
-// with certainty. Anything else, and any doubt, is libguestfs' to decide.
+// guestkit's own inspection: predicts the answer of inspect_os from a few cheap calls, for guests that it
+// recognizes with certainty. Everything else, and every doubt, is left to libguestfs.
 //
-// What makes it certain: of all the ways in which libguestfs recognises a root, a filesystem whose top
-// directory has none of the names that these ways need can be none; exactly one filesystem has them, and it
-// is a Linux of a distribution, and with files, for which rules.hpp says what libguestfs does.
+// Why it is certain: each of libguestfs' ways to recognize a root needs certain names in the top directory,
+// and a filesystem without any of them cannot be a root. Exactly one filesystem has them, and it is a Linux
+// whose distribution and files are covered by rules.hpp, which says what libguestfs does with them.
 #pragma once
 
 #include <cstddef>
@@ -21,70 +21,70 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Whether this libguestfs' rules are those that the differential test has compared with ours.
+/// Whether this version of libguestfs has the rules that the differential test has compared with ours.
 bool has_known_rules(const std::string& libguestfs);
 
-/// Reads the only operating system of a guest by guestkit's own rules.
+/// Reads a guest's only operating system by guestkit's own rules.
 class fast_inspection {
  public:
   fast_inspection(guest_actions& g, layout& layout) : g_(g), layout_(layout) {}
 
-  /// The only operating system; throws doubt. It is left mounted.
+  /// The only operating system, which stays mounted; throws doubt.
   InspectedSystem run();
 
-  /// What is known to differ from libguestfs' answer: the fact, and why.
+  /// The facts known to differ from libguestfs' answer, and why.
   const std::vector<std::string>& corrections() const noexcept { return corrections_; }
 
-  /// What is mounted beside the root.
+  /// The filesystems mounted besides the root.
   const mountpoint_list& mounted() const noexcept { return behind_root_; }
 
-  /// The Linux on the filesystem that is mounted at /, as far as these rules go, and mounts what belongs to
-  /// it; nothing if there is none. What is beyond the rules is among the failures.
+  /// Reads the Linux on the filesystem mounted at /, as far as these rules go, and mounts what belongs to it;
+  /// nothing if there is none. What the rules do not cover is listed in the failures.
   std::optional<InspectedSystem> read_alone(const std::string& root, bool readonly = true);
 
-  /// Puts right what libguestfs says of a Linux whose files it does not see as the guest does: with /usr on a
-  /// filesystem of its own, or os-release with CRLF. The guest is mounted.
+  /// Corrects libguestfs' answer about a Linux whose files it sees differently than the guest does: with /usr
+  /// on its own filesystem, or an os-release with CRLF. The guest must be mounted.
   void correct(InspectedSystem& theirs, std::vector<std::string>& corrections);
 
  private:
   void check_type(const std::string& device);
 
-  /// What blkid does not know, such as a BIOS boot partition: libguestfs tries to mount it, too, and leaves
-  /// out what cannot be mounted.
+  /// Checks what blkid does not recognize, such as a BIOS boot partition: libguestfs tries to mount it too,
+  /// and skips it if that fails.
   void check_unknown(const std::string& device);
 
-  /// Mounts each filesystem and looks for the one that can be a root.
+  /// Mounts each filesystem in turn and looks for the one that may be a root.
   void find_root();
 
-  /// The names of which every way to be a root or a /usr needs one, or more.
+  /// Whether it is one of the names of which every kind of root or /usr needs at least one.
   static bool is_signature(const std::string& name);
 
   void mount_root();
 
-  /// Unknown where there is no such file, or none that can be looked at.
+  /// The kind of a file; unknown if it does not exist or cannot be examined.
   FileKind kind(const std::string& directory, const std::string& name);
 
   bool is_link_to(const std::string& name, const std::string& target);
 
-  /// The text of a regular file, links followed; nothing if it is none; a doubt if it is too large.
+  /// The text of a regular file, following links; nothing if there is none; a doubt if it is too large.
   std::optional<std::string> text_of(const std::string& path, std::size_t limit = 64000);
 
   bool is_file(const std::string& path);
 
-  /// Why the filesystem at / is no root of a Linux; nothing: it is one.
+  /// Why the filesystem at / is not the root of a Linux; nothing if it is.
   std::optional<std::string> no_linux_root();
 
   void read_root();
 
-  /// Mounts what fstab names, and takes note of what libguestfs reads otherwise.
+  /// Mounts the filesystems in fstab, and records what libguestfs reads differently.
   void mount_others(bool readonly);
 
-  /// Whether what is mounted explains the filesystems that look like a /usr.
+  /// Checks that the mounts explain every filesystem that looks like a /usr.
   void check_others();
 
   void read_release();
 
-  /// The files that libguestfs would take before this one.
+  /// Throws doubt if there are files that libguestfs would prefer to this one.
   void refuse_earlier(const std::string& file);
 
   std::string first_line_of(const std::string& file);
@@ -102,7 +102,7 @@ class fast_inspection {
   InspectedSystem system_;
 };
 
-/// Where two answers differ, each difference as a sentence.
+/// The differences between two answers, each as a sentence.
 std::vector<std::string> differences(const InspectedSystem& fast, const InspectedSystem& theirs);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

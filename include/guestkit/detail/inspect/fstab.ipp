@@ -8,7 +8,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Enough for two paths and the options, each as long as the kernel accepts.
+/// Enough for two paths and the options, each as long as the kernel allows.
 inline constexpr std::size_t most_fstab_line = 16384;
 
 GUESTKIT_INLINE InspectFailure line_failure(std::size_t line, const std::string& why) {
@@ -39,7 +39,7 @@ GUESTKIT_INLINE std::optional<std::string> option_of(std::string_view options, s
   return value;
 }
 
-/// Whether augeas, and so libguestfs, certainly reads the line as mount(8) does.
+/// Whether augeas, and thus libguestfs, is sure to read the line as mount(8) does.
 inline bool is_plain_line(std::string_view line, const std::vector<std::string>& words) {
   const auto plain = [](std::string_view word, std::string_view more) {
     return !word.empty() && std::all_of(word.begin(), word.end(), [&](char c) {
@@ -67,7 +67,7 @@ inline bool is_plain_line(std::string_view line, const std::vector<std::string>&
          (words.size() < 6 || is_digit(words[5]));
 }
 
-/// Why mount(8) ignores a line of these words; nothing if it does not.
+/// Why mount(8) ignores a line with these words; nothing if it does not.
 inline std::optional<std::string> fault_of_line(const std::vector<std::string>& words) {
   if (words.size() < 3) return "needs a device, a mountpoint and a type";
   for (std::size_t i = 4; i < std::min<std::size_t>(words.size(), 6); ++i)

@@ -1,4 +1,4 @@
-// The actions that inspections and readers of files make on a guest, whatever handle it is opened with.
+// The actions that inspections and file readers use on a guest, whatever handle opened it.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Makes the calls on a handle that somebody else owns; results are values.
+/// Makes the calls on a handle owned by somebody else; results are values.
 class borrowed_core {
  public:
   template <class R>
@@ -32,8 +32,8 @@ class borrowed_core {
   std::shared_ptr<handle_state> state_;
 };
 
-/// Every action of libguestfs. Those by which guestkit's own rules look at devices and files are virtual, so
-/// that a test can have a guest in memory.
+/// Every action of libguestfs. Those with which guestkit's own rules examine devices and files are virtual,
+/// so that a test can keep a guest in memory.
 class guest_actions : public actions<borrowed_core> {
  public:
   explicit guest_actions(std::shared_ptr<handle_state> state);
@@ -61,7 +61,7 @@ class guest_actions : public actions<borrowed_core> {
   virtual std::string lvuuid(const std::string& volume);
   virtual std::vector<BTRFSSubvolume> btrfs_subvolume_list(const std::string& device);
 
-  // What is mounted.
+  // Mounts.
   virtual void mount(const std::string& device, const std::string& mountpoint);
   virtual void mount_ro(const std::string& device, const std::string& mountpoint);
   virtual void umount_all();

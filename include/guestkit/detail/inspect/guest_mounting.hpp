@@ -11,7 +11,7 @@ struct MountOptions;
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// The system that was chosen, or the only one. Whatever is mounted is unmounted before.
+/// Mounts the chosen system, or the only one. Everything already mounted is unmounted first.
 MountedGuest mount_guest(guest_actions& g, const MountOptions& options);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

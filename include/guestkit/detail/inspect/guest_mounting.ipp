@@ -42,7 +42,7 @@ class guest_mounting {
     mounted_.mountpoints = {{"/", device}};
   }
 
-  /// Looks only at that filesystem, and at what its own fstab names.
+  /// Examines only that filesystem and those named in its fstab.
   MountedGuest mount_chosen(const std::string& name) {
     layout layout(g_);
     g_.umount_all();
@@ -89,7 +89,7 @@ class guest_mounting {
     take_failures();
     std::vector<InspectFailure> again;
     auto places = mounted_.system->mountpoints;
-    // Only a part of the system was found, no root: that part is mounted at /.
+    // Only a part of the system was found, without a root: mount that part at /.
     if (places.empty() || places.front().first != "/") places.clear();
     add_mounted(mount_behind_root(g_, places, options_.readonly, again));
     for (auto& one : again)

@@ -19,7 +19,7 @@ namespace guestkit::inline GUESTKIT_FORM {
 
 namespace detail {
 
-/// The guests of a fleet. Each job on the executor inspects one of them and keeps the fleet alive.
+/// The guests of a fleet. Each job on the executor inspects one guest and keeps the fleet alive.
 class fleet : public std::enable_shared_from_this<fleet> {
  public:
   fleet(std::vector<string_list> guests, InspectManyOptions options, executor& pool)
@@ -27,8 +27,8 @@ class fleet : public std::enable_shared_from_this<fleet> {
     if (options_.concurrency == 0) options_.concurrency = std::max(1U, std::thread::hardware_concurrency());
   }
 
-  /// Asks for threads for as many guests as may run. Reports that nobody has taken yet count as running: they
-  /// need memory too.
+  /// Requests threads for as many guests as may run. Reports not yet collected count as running: they need
+  /// memory too.
   void start() {
     while (wants_thread()) {
       try {
@@ -54,7 +54,7 @@ class fleet : public std::enable_shared_from_this<fleet> {
     return boost::make_ready_future(std::move(report));
   }
 
-  /// Kills the appliances that run and waits until their jobs have ended.
+  /// Kills the running appliances and waits until their jobs have ended.
   void end() {
     std::deque<boost::promise<std::optional<InspectReport>>> waiting;
     {
@@ -68,7 +68,7 @@ class fleet : public std::enable_shared_from_this<fleet> {
   }
 
  private:
-  /// While it lives, end() terminates the handle.
+  /// While it exists, end() terminates the handle.
   class entry {
    public:
     entry(fleet& all, Guestfs& g) : all_(all), g_(g) {
@@ -96,7 +96,7 @@ class fleet : public std::enable_shared_from_this<fleet> {
     return true;
   }
 
-  /// The guest that the calling thread is to inspect; nothing when the fleet has ended.
+  /// The next guest for the calling thread to inspect; nothing if the fleet has ended.
   std::optional<std::size_t> begin() {
     const std::lock_guard lock(mutex_);
     --asked_;
@@ -172,7 +172,7 @@ class fleet : public std::enable_shared_from_this<fleet> {
     return disks.empty() ? none : disks.front();
   }
 
-  /// The report with the exception that is being handled.
+  /// A report with the exception being handled.
   static InspectReport failed(InspectReport report) {
     report.error = std::current_exception();
     try {
@@ -195,13 +195,13 @@ class fleet : public std::enable_shared_from_this<fleet> {
   const std::vector<string_list> guests_;
   InspectManyOptions options_;
   executor& pool_;
-  std::mutex mutex_;  // guards the members below; never held while a user's code runs
+  std::mutex mutex_;  // guards the members below; never held while user code runs
   std::condition_variable changed_;
   std::deque<InspectReport> ready_;
   std::deque<boost::promise<std::optional<InspectReport>>> waiting_;
   std::set<Guestfs*> handles_;
   std::map<std::size_t, std::string> steps_;
-  std::size_t asked_ = 0;     // threads that were asked for and have not begun
+  std::size_t asked_ = 0;     // threads that were requested and have not begun
   std::size_t begun_ = 0;     // guests
   std::size_t reported_ = 0;  // of these
   std::size_t inside_ = 0;    // threads that end() waits for

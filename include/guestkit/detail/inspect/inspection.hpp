@@ -13,18 +13,18 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Tells what is on the disks of an appliance that was launched. Whatever is mounted is unmounted, before and
+/// Reports what is on the disks of a launched appliance. Everything mounted is unmounted, before and
 /// afterwards.
-/// @param known  what is known of the disks before, in the order in which they were added
+/// @param known  what is already known about the disks, in the order in which they were added
 Inspection inspect(guest_actions& g, const InspectOptions& options, std::vector<InspectedDisk> known = {});
 
-/// What an inspection of disks does with the handle itself, whose results may be other than values.
+/// The operations that an inspection of disks needs on the handle itself, whose results may not be values.
 struct disk_opener {
   std::function<ImageInfo(const std::string& path, const OpenDiskOptions& options)> open_disk;
   std::function<void()> launch;
 };
 
-/// @param g  Guestfs or its like
+/// @param g  Guestfs or a similar type
 template <class Handle>
 disk_opener opener_of(Handle& g) {
   return {.open_disk = [&g](const std::string& path,
@@ -36,8 +36,8 @@ disk_opener opener_of(Handle& g) {
               }};
 }
 
-/// Adds the disks for reading, launches and inspects. Throws Error for a truncated image: QEMU would read
-/// what is missing as zeros.
+/// Adds the disks read-only, launches and inspects. Throws Error for a truncated image, because QEMU would
+/// read its missing part as zeros.
 Inspection inspect_disks(guest_actions& g, const string_list& disks, const InspectOptions& options,
                          const disk_opener& opener);
 

@@ -29,13 +29,13 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// An inspection while it runs. What it has found stays in the report, whatever fails later.
+/// An inspection in progress. Whatever it has found stays in the report, even if a later step fails.
 class inspection {
  public:
   inspection(guest_actions& g, const InspectOptions& options)
       : g_(g), options_(options), layout_(g), own_(g, layout_), run_(g.state()) {}
 
-  /// @param disks  what is known of them before, in the order in which they were added
+  /// @param disks  what is already known about them, in the order in which they were added
   Inspection run(std::vector<InspectedDisk> disks) {
     step("looking at the disks");
     g_.umount_all();
@@ -68,8 +68,8 @@ class inspection {
   }
   bool wants(InspectPart part) const noexcept { return options_.parts & part; }
 
-  /// Does one of the first steps. If the appliance ends in it, the whole inspection fails: there is no report
-  /// yet that would be lost.
+  /// Runs one of the first steps. If the appliance dies in it, the whole inspection fails: there is no report
+  /// yet that could be lost.
   void told(const char* part, const std::function<void()>& body) {
     if (const auto error = attempt(body)) found_.failures.push_back(failure(part, *error));
   }
@@ -107,8 +107,8 @@ class inspection {
     if (fast) compare(*fast);
   }
 
-  /// Both ways have an answer. What guestkit knew beforehand that libguestfs would get wrong is a correction,
-  /// not a difference.
+  /// Both guestkit and libguestfs have an answer. Where guestkit knew beforehand that libguestfs errs, it is
+  /// a correction, not a difference.
   void compare(const InspectedSystem& fast) {
     auto& provenance = found_.provenance;
     provenance.reason = "verified";
@@ -124,7 +124,7 @@ class inspection {
                                     provenance.corrections.end());
   }
 
-  /// guestkit's own rules have an answer, and libguestfs finds no system.
+  /// guestkit's own rules found a system and libguestfs did not.
   void settle_alone(InspectedSystem fast) {
     auto& provenance = found_.provenance;
     provenance.way = "fast";
@@ -136,7 +136,7 @@ class inspection {
     found_.operating_systems.push_back(std::move(fast));
   }
 
-  /// The system by guestkit's own rules; nothing where these must not decide.
+  /// The system according to guestkit's own rules; nothing if they must not decide.
   std::optional<InspectedSystem> ask_ourselves() {
     std::optional<InspectedSystem> system;
     std::vector<InspectFailure> failures;
@@ -161,8 +161,7 @@ class inspection {
     return system;
   }
 
-  /// Adds the systems that inspect_os finds. Returns whether it had an answer; if not, the last failure says
-  /// why.
+  /// Adds the systems that inspect_os finds. Returns whether it answered; if not, the last failure says why.
   bool ask_libguestfs() {
     auto& systems = found_.operating_systems;
     auto& corrections = found_.provenance.corrections;
@@ -191,7 +190,7 @@ class inspection {
     return asked;
   }
 
-  /// Reports that inspect_os has failed, which it does as a whole if it cannot read one file of a guest, and
+  /// Reports that inspect_os has failed (a single unreadable file in a guest makes it fail as a whole), and
   /// that guestkit's own rules answer as far as they can.
   void tell_of_rescue() {
     auto& provenance = found_.provenance;
@@ -225,7 +224,7 @@ class inspection {
     if (run_.is_alive()) run_(ignored, "mountpoints", [&] { g_.umount_all(); });
   }
 
-  /// Adds the parts that were asked for, of a system that is mounted. What may take long comes last.
+  /// Adds the requested parts of a mounted system. The slow ones come last.
   /// @param of_libguestfs  see add_applications
   void gather(InspectedSystem& system, const std::optional<std::string>& of_libguestfs) {
     const guest_tree files{g_, system.root_directory};

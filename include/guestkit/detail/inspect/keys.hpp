@@ -10,10 +10,10 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// The passphrase that the key stands for.
+/// The passphrase for a key, read from its file if it has one.
 std::string passphrase_of(const InspectKey& key);
 
-/// The keys with the passphrases that their files hold. From now on no log line or error shows them.
+/// The keys with the passphrases read from their files, hidden from now on in every log line and error.
 std::vector<InspectKey> readable_keys(guest_actions& g, std::vector<InspectKey> keys);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -16,7 +16,7 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 
 GUESTKIT_INLINE std::string passphrase_of(const InspectKey& key) {
   if (key.kind == InspectKey::Kind::passphrase) return key.secret;
-  constexpr std::size_t longest = 8192;  // what cryptsetup reads of a key file
+  constexpr std::size_t longest = 8192;  // as much as cryptsetup reads from a key file
   const auto refuse = [&](const std::string& why, int code) -> void {
     throw Error("inspect", "the key file " + key.secret + " cannot be used: " + why, code);
   };

@@ -1,4 +1,4 @@
-// The block devices of a guest: partitions, arrays, volumes, and what keys open.
+// The block devices of a guest: partitions, arrays, volumes, and encrypted devices that keys open.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +15,10 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// A UUID as LVM, mdadm, cryptsetup and people write it, for comparing.
+/// A UUID in a form for comparison, whether LVM, mdadm, cryptsetup or a person wrote it.
 std::string bare_uuid(std::string_view uuid);
 
-/// The block devices of an appliance and what blkid says of them. Looks at each once.
+/// The block devices of an appliance and blkid's facts about them. Examines each only once.
 class layout {
  public:
   /// How full a filesystem is.
@@ -34,20 +34,20 @@ class layout {
   const string_list& arrays();
   const string_list& volumes();
 
-  /// LVM's volume groups; none where there is no physical volume.
+  /// LVM's volume groups; none if there is no physical volume.
   const std::vector<VG>& groups();
   bool has_physical_volume();
 
   /// Whether a part of the volume group is missing.
   static bool is_incomplete(const VG& group);
 
-  /// Every block device that may hold something but logical volumes: disks without partitions, partitions,
-  /// arrays, opened devices.
+  /// Every block device with possible content except for logical volumes: disks without partitions,
+  /// partitions, arrays, opened devices.
   string_list physical();
-  /// Those, and the volumes.
+  /// The same, and the logical volumes.
   string_list candidates();
 
-  /// What blkid says of a device, as the disk has it; nothing if it does not know it.
+  /// blkid's facts about a device, unescaped; nothing if blkid does not recognize it.
   const hashtable& facts(const std::string& device);
   std::string fact(const std::string& device, const char* key);
 
@@ -57,41 +57,41 @@ class layout {
   /// Whether libguestfs may find volumes of Windows' Logical Disk Manager.
   bool has_dynamic_disk();
 
-  /// Opens what the keys open: of readable_keys().
+  /// Opens whatever the keys open; they come from readable_keys().
   void unlock(const std::vector<InspectKey>& keys);
 
-  /// What keys have opened: the device on top, by the encrypted one.
+  /// The devices that keys have opened, by the encrypted one.
   const std::map<std::string, std::string>& opened() const noexcept { return opened_; }
 
   /// How many keys were tried on an encrypted device.
   int keys_tried(const std::string& device) const;
 
-  /// Measures a filesystem, while it is mounted.
+  /// Measures a filesystem while it is mounted.
   void measure_mounted(const std::string& device, const std::string& mountpoint);
 
-  /// Of a filesystem that was measured.
+  /// The usage of a filesystem that was measured.
   std::optional<fill> usage(const std::string& device) const;
 
  private:
-  /// MBR's extended partitions, Microsoft's reserved one and dynamic disks' hold no filesystem.
+  /// Extended MBR partitions, Microsoft's reserved ones and those of dynamic disks hold no filesystem.
   bool is_no_container(const std::string& partition);
 
-  /// Those that are no logical volumes: what was opened. libguestfs lists what a thin pool or a mirror
-  /// consists of, too.
+  /// Mapped devices that are not logical volumes: opened devices. libguestfs also lists the components of
+  /// thin pools and mirrors.
   const string_list& mapped();
 
-  /// What the device mapper's names of a volume group's parts begin with.
+  /// The prefix of the device mapper's names for the parts of a volume group.
   static std::string mapper_prefix(const std::string& group);
 
   const string_list& once(std::optional<string_list>& known, const std::function<string_list()>& list);
 
-  /// LVM does not open by itself what is whole in a volume group of which a part is missing.
+  /// LVM does not automatically activate the intact volumes of a group with a missing part, so this does.
   void open_incomplete_groups();
 
   void unlock_volumes(const std::vector<InspectKey>& keys);
   bool unlock_some(const string_list& devices, const std::vector<InspectKey>& keys);
 
-  /// As systemd and virt-inspector name it, so that a guest's fstab finds it.
+  /// The name that systemd and virt-inspector use, so that a guest's fstab matches it.
   static std::string mapped_name(const std::string& type, const std::string& uuid, const std::string& device);
 
   guest_actions& g_;

@@ -1,5 +1,5 @@
-// What the disks hold beneath the files, for the report: partitions, layers, filesystems, and what keeps them
-// shut.
+// Describes for the report what is beneath the files on the disks: partitions, layers, filesystems, and why
+// some cannot be opened.
 #pragma once
 
 #include <cstddef>
@@ -13,17 +13,17 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// What the member of an array knows of it.
+/// What an array's member records about the array.
 struct md_superblock {
   std::string name;
   std::string level;  ///< "raid1", …
   std::size_t devices = 0;
 };
 
-/// The beginning of a superblock of version 1; nothing if it is none.
+/// The start of a version 1 superblock; nothing if it is not one.
 std::optional<md_superblock> md_superblock_in(std::string_view bytes);
 
-/// Reports partitions, layers and filesystems: what can be said without mounting anything.
+/// Reports partitions, layers and filesystems: everything that can be found out without mounting.
 void describe_layout(guest_actions& g, layout& layout, Inspection& found);
 
 /// Reports how full the filesystems are, and which cannot be mounted.

@@ -34,7 +34,7 @@ class layout_description {
  public:
   layout_description(guest_actions& g, layout& layout) : g_(g), layout_(layout) {}
 
-  /// What can be said without mounting anything.
+  /// Everything that can be found out without mounting.
   void describe(Inspection& found) {
     describe_partitions(found);
     describe_arrays(found);
@@ -62,7 +62,7 @@ class layout_description {
   }
 
  private:
-  /// Says what is missing of the volume group that holds the volume; empty: nothing is.
+  /// What is missing from the volume group of this volume; empty if nothing is.
   std::string missing_of(const std::string& volume) {
     for (const auto& [group, message] : incomplete_)
       if (volume.starts_with("/dev/" + group + "/")) return message;
@@ -120,7 +120,8 @@ class layout_description {
   void describe_volume_groups(Inspection& found) {
     if (!layout_.has_physical_volume()) return;
     attempt([&] {
-      // By UUID: pvs_full has the names that the appliance's kernel gave, which may call the first disk sdb.
+      // By UUID, because pvs_full uses the names of the appliance's kernel, which may call the first disk
+      // sdb.
       std::map<std::string, std::string> members;
       for (const auto& device : layout_.physical())
         if (layout_.fact(device, "TYPE") == "LVM2_member")
@@ -159,7 +160,7 @@ class layout_description {
                               .message = missing.empty() ? "no filesystem that blkid knows" : missing});
   }
 
-  /// Partitions that firmware and boot loaders use as they are: nobody expects a filesystem there.
+  /// Partitions that firmware and boot loaders use directly: nobody expects a filesystem there.
   bool holds_no_filesystem(const std::string& partition) {
     constexpr std::array types{"21686148-6449-6e6f-744e-656564454649",   // BIOS boot
                                "9e1a2d38-c612-4316-aa26-8b49521e5a8b",   // PReP boot
@@ -172,7 +173,7 @@ class layout_description {
     return std::find(types.begin(), types.end(), type) != types.end();
   }
 
-  /// Describes the array that a member says it belongs to, and that cannot be assembled.
+  /// Describes an array that cannot be assembled, from what a member records about it.
   std::string told_array(const std::string& member) {
     const auto version = layout_.fact(member, "VERSION");
     std::optional<md_superblock> block;
@@ -193,7 +194,7 @@ class layout_description {
            " here";
   }
 
-  /// A part of something larger: an array or a volume group, which may be missing.
+  /// Describes a part of something larger, an array or a volume group, which may be incomplete.
   void describe_member(const std::string& device, const std::string& type, const std::string& uuid,
                        Inspection& found) {
     const auto shut = [&](const char* reason, const std::string& message) {
@@ -214,7 +215,7 @@ class layout_description {
     }
   }
 
-  /// Inserts the subvolumes behind the filesystem that holds them; returns how many.
+  /// Inserts the subvolumes after their filesystem; returns how many.
   std::size_t add_subvolumes(std::size_t whole, Inspection& found) {
     std::vector<InspectedFilesystem> volumes;
     attempt([&] {

@@ -56,7 +56,7 @@ GUESTKIT_INLINE std::optional<std::string> beginning_of(guest_actions& g, const 
   return text;
 }
 
-/// Whether a filesystem of that type lies on a disk, so that its line is to name one.
+/// Whether filesystems of that type are on disks, so that the line should name one.
 inline bool is_of_disk(std::string_view type) {
   constexpr std::array<std::string_view, 17> types{"btrfs",    "exfat",   "ext2", "ext3",  "ext4", "f2fs",
                                                    "hfsplus",  "iso9660", "jfs",  "msdos", "ntfs", "ntfs3",
@@ -64,13 +64,13 @@ inline bool is_of_disk(std::string_view type) {
   return std::find(types.begin(), types.end(), type) != types.end();
 }
 
-/// Decides what is mounted where: the root that was found at /, whatever fstab says; the rest as fstab says.
+/// Decides what is mounted where: the given root at /, whatever fstab says, and the rest according to fstab.
 class mount_planner {
  public:
   mount_planner(guest_actions& g, layout& layout, std::string root)
       : g_(g), layout_(layout), root_(known_volume(layout, std::move(root))), names_(g, layout, root_) {}
 
-  /// The root is mounted at /, and nothing else is.
+  /// Requires the root to be mounted at /, and nothing else.
   mount_plan run() {
     plan_.mountpoints.emplace_back("/", root_);
     const auto read = read_fstab();
@@ -133,7 +133,7 @@ class mount_planner {
         tell(entry, excerpt(entry.spec) + " is not mounted on " + excerpt(entry.file) + ": " +
                         (entry.spec.starts_with('/') ? "files of the guest are not opened as disks"
                                                      : "it is the name of no device"));
-      return;  // tmpfs, a server's, a bind mount, …
+      return;  // tmpfs, a network filesystem, a bind mount, …
     }
     if (entry.file.starts_with('/')) plan_.named.insert(entry.file);
     const auto mounted_on = excerpt(entry.spec) + " is not mounted on " + excerpt(entry.file) + ": ";
@@ -154,7 +154,7 @@ class mount_planner {
       correct("/etc/fstab, line " + std::to_string(entry.line) + ": libguestfs may read it otherwise");
   }
 
-  /// The line for / names the root that was found; a line that does not is a failure in the report.
+  /// The line for / should name the given root; if it does not, that is a failure in the report.
   void add_root(const fstab_entry& entry, const named_device& found) {
     plan_.named.insert("/");
     if (std::exchange(rooted_, true)) return tell(entry, "another line has that mountpoint");
@@ -174,7 +174,7 @@ class mount_planner {
       correct("/etc/fstab, line " + std::to_string(entry.line) + ": libguestfs may read it otherwise");
   }
 
-  /// Whether every libguestfs, an old one too, certainly reads the line as guestkit does.
+  /// Whether every version of libguestfs, even an old one, is sure to read the line as guestkit does.
   bool is_certain(const fstab_entry& entry, const std::string& device) {
     const auto& spec = entry.spec;
     if (!entry.plain || plain_path(entry.file) != entry.file) return false;
@@ -187,7 +187,7 @@ class mount_planner {
     return spec.starts_with("/dev/") && !spec.starts_with("/dev/disk/") && !spec.starts_with("/dev/md");
   }
 
-  /// The device, or its subvolume that the options name; nothing if there is no such subvolume.
+  /// The device, or the subvolume that its options name; nothing if there is no such subvolume.
   std::optional<std::string> volume_of(const std::string& device, const fstab_entry& entry) {
     if (entry.type != "btrfs") return device;
     if (auto volume = option_of(entry.options, "subvol")) {

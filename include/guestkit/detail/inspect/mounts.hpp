@@ -1,7 +1,7 @@
-// The one function that mounts at a path that a guest chose.
+// The only function that mounts at a path chosen by a guest.
 //
-// libguestfs' mount does not chroot: it hands mount(8) the mountpoint behind /sysroot, so that `..` and a
-// guest's symlinks lead to the appliance's own files.
+// libguestfs' mount does not chroot: it passes mount(8) the mountpoint with /sysroot in front, so `..` and a
+// guest's symlinks can lead to the appliance's own files.
 #pragma once
 
 #include <optional>
@@ -17,22 +17,22 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Every filesystem that may be looked into, btrfs' subvolumes beside the default one too.
+/// Every filesystem that may be examined, including btrfs subvolumes other than the default one.
 string_list mountable_filesystems(guest_actions& g, layout& layout);
 
-/// Why nothing may be mounted at a path of the guest's, where libguestfs follows symlinks out of the guest;
-/// nothing if there is no reason.
+/// Why nothing may be mounted at this path of the guest, where libguestfs would follow symlinks out of the
+/// guest; nothing if it is safe.
 std::optional<path_fault> fault_of_mountpoint(guest_actions& g, const std::string& mountpoint);
 
-/// Mounts a filesystem whose name a guest may have chosen; nothing else in guestkit does. The name of a
-/// subvolume becomes an option of mount(8).
-/// @param path  / or one for which fault_of_mountpoint() has nothing to say
+/// Mounts a filesystem whose name a guest may have chosen; the only place in guestkit that does. A
+/// subvolume's name becomes an option of mount(8).
+/// @param path  / or a path for which fault_of_mountpoint() finds no fault
 void mount_at(guest_actions& g, const std::string& device, const std::string& path, bool readonly);
 
-/// Mounts at the guest's mountpoints, behind the root, which is mounted; nothing else in guestkit mounts at a
-/// path that a guest chose. Returns what is mounted now, without the root. What is not is
-/// among the failures.
-/// @param mountpoints  in mount order; those at which nobody may mount are taken out, the others made plain
+/// Mounts at the guest's mountpoints, below the root, which must be mounted; the only place in guestkit that
+/// mounts at a path chosen by a guest. Returns what is mounted now, without the root. The rest is listed in
+/// the failures.
+/// @param mountpoints  in mount order; unsafe ones are removed, the others become plain paths
 mountpoint_list mount_behind_root(guest_actions& g, mountpoint_list& mountpoints, bool readonly,
                                   std::vector<InspectFailure>& failures);
 

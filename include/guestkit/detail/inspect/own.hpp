@@ -1,5 +1,5 @@
-// guestkit's own look at every filesystem: what would keep inspect_os waiting, and systems that libguestfs
-// does not find or cannot tell about, as their os-release says it.
+// guestkit's own examination of every filesystem: finds what would make inspect_os hang, and systems that
+// libguestfs does not find or recognize, described by their os-release.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// What a boot loader's entries say of ostree.
+/// What a boot loader's entries say about ostree.
 struct ostree_entry {
   std::int64_t version = 0;  ///< the highest one is the default
   std::string link;          ///< to the deployment
@@ -24,10 +24,10 @@ struct ostree_entry {
 
 std::optional<ostree_entry> ostree_entry_in(std::string_view text);
 
-/// Looks at every filesystem, and reads the systems that libguestfs does not know.
+/// Examines every filesystem, and reads the systems that libguestfs does not recognize.
 class own_inspection {
  public:
-  /// Where a system may be that libguestfs does not know.
+  /// Where there may be a system that libguestfs does not recognize.
   struct place {
     std::string device;
     bool is_ostree = false;
@@ -36,28 +36,28 @@ class own_inspection {
 
   own_inspection(guest_actions& g, layout& layout) : g_(g), layout_(layout) {}
 
-  /// Mounts every filesystem and notes what may be on it.
+  /// Mounts every filesystem and records what may be on it.
   void look_around();
 
-  /// Why inspect_os must not be asked; empty: it may be.
+  /// Why inspect_os must not be called; empty if it may be.
   const std::string& fault() const noexcept { return fault_; }
 
   /// The places on filesystems that belong to no known system.
   std::vector<place> places(const std::vector<InspectedSystem>& known) const;
 
-  /// The system that is there; it is left mounted.
+  /// The system at that place, which stays mounted.
   std::optional<InspectedSystem> read(const place& where);
 
-  /// The system on a filesystem that was chosen and is mounted at /, with what its own fstab names.
+  /// The system on the chosen filesystem, which is mounted at /, with the filesystems in its own fstab.
   std::optional<InspectedSystem> read_chosen(const std::string& device, bool readonly);
 
-  /// What was mounted beside the root of the system that was read last.
+  /// What was mounted besides the root of the system read last.
   const mountpoint_list& mounted() const noexcept { return behind_root_; }
 
  private:
   guest_tree files() const { return {g_}; }
 
-  /// The Linux on the filesystem that is mounted at /.
+  /// The Linux on the filesystem mounted at /.
   std::optional<InspectedSystem> read_mounted(const std::string& device, bool readonly = true);
 
   bool mount(const std::string& device);
@@ -68,20 +68,20 @@ class own_inspection {
 
   void read_boot_entries();
 
-  /// A Linux that libguestfs does not recognise, since its fstab and hosts are links or missing.
+  /// A Linux that libguestfs does not recognize because its fstab and hosts are links or missing.
   std::optional<InspectedSystem> linux_on(const std::string& device, bool readonly);
 
   std::optional<InspectedSystem> system_in(const std::string& device, const std::string& directory);
   void describe(const guest_tree& files, InspectedSystem& system);
 
-  /// ostree keeps systems as directories of a filesystem; the boot loader takes one of them.
+  /// ostree keeps systems as directories of a filesystem; the boot loader chooses one of them.
   std::optional<InspectedSystem> deployed_on(const std::string& device);
 
   std::string default_deployment();
   std::string newest_deployment();
 
-  /// A system whose files are all in /usr, and whose root may be empty until it boots: that of the highest
-  /// version, if there are several.
+  /// A system with all its files in /usr, and a root that may be empty until it boots; of several, the one
+  /// with the highest version.
   std::optional<InspectedSystem> system_of_usr();
 
   guest_actions& g_;

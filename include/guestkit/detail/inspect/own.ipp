@@ -49,7 +49,7 @@ GUESTKIT_INLINE std::vector<own_inspection::place> own_inspection::places(
   }
   std::vector<place> all;
   for (const auto& one : places_) {
-    // libguestfs may call a subvolume's device by another name.
+    // libguestfs may use another name for a subvolume's device.
     const bool is_taken =
         taken.contains(one.device) || (one.device.starts_with("btrfsvol:") && !known.empty());
     if (!is_taken) all.push_back(one);
@@ -170,7 +170,7 @@ GUESTKIT_INLINE void own_inspection::describe(const guest_tree& files, Inspected
                      &system.hostname, &system.package_format, &system.package_management, &system.osinfo})
     *text = "unknown";
   take_release(system);
-  if (system.distro == "debian")  // os-release has the major version alone
+  if (system.distro == "debian")  // os-release only has the major version
     if (const auto text = files.text("/etc/debian_version")) try {
         if (const auto version = version_in(first_line(*text));
             version && version->major == system.major_version)

@@ -1,5 +1,5 @@
-// The package databases of dpkg, apk and pacman, read as libguestfs reads them. What might be read otherwise
-// is a doubt.
+// Reads the package databases of dpkg, apk and pacman as libguestfs does. What libguestfs might read
+// differently is a doubt.
 #pragma once
 
 #include <string_view>
@@ -12,14 +12,14 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 
 void sort_by_name(std::vector<InspectedApplication>& all);
 
-/// dpkg's status file as libguestfs reads it: in pieces of at most 1023 bytes, each taken for a line, and
-/// without a last package that no empty line ends.
+/// dpkg's status file as libguestfs reads it: in pieces of at most 1023 bytes, each treated as a line, and
+/// without the last package if no empty line follows it.
 std::vector<InspectedApplication> dpkg_applications(std::string_view text);
 
-/// apk's database of what is installed, likewise.
+/// apk's database of installed packages, likewise.
 std::vector<InspectedApplication> apk_applications(std::string_view text);
 
-/// A package of pacman, from the file that it has for each; none if something is missing in it.
+/// A pacman package, from its own file; none if something is missing in the file.
 std::vector<InspectedApplication> pacman_applications(std::string_view text);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -15,7 +15,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Takes epoch, version and release apart: [epoch:]version[-release].
+/// Splits [epoch:]version[-release] into its parts.
 inline void set_version(InspectedApplication& app, std::string_view text) {
   app.epoch = 0;
   if (const auto colon = text.find(':'); colon != std::string_view::npos) {

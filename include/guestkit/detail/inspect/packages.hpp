@@ -1,6 +1,7 @@
-// What is installed: finds the package database, and has it read by guestkit or by libguestfs.
+// The installed packages: finds the database, and has guestkit or libguestfs read it.
 //
-// libguestfs opens a database without a look at it, and waits for ever for a FIFO: guestkit looks first.
+// libguestfs opens a database without checking what it is, and would wait for ever on a FIFO: guestkit checks
+// first.
 #pragma once
 
 #include <cstddef>
@@ -25,17 +26,17 @@ struct package_database {
   FileKind kind = FileKind::regular;
 };
 
-/// What libguestfs takes of a database at most.
+/// The most that libguestfs reads of a database.
 std::uint64_t most_bytes_of(std::string_view format) noexcept;
 
-/// A database that is there, though it may be unreadable.
+/// A database that exists, though it may be unreadable.
 struct found_database {
   package_database database;
   std::string path;
   std::string obstacle;
 };
 
-/// The database of the guest: of that format, if there is one; else any other.
+/// The guest's database: of that format if there is one, otherwise any other.
 std::optional<found_database> find_database(const guest_tree& files, std::string_view format);
 
 /// Packages, and what is missing among them.
@@ -47,17 +48,17 @@ struct package_list {
   void leave_out(const std::string& why);
 };
 
-/// The packages of a database that has a directory or a file for each. One that cannot be read is left out.
+/// The packages of a database with a directory or file for each. Unreadable ones are left out.
 package_list packages_below(const guest_tree& files, const std::string& end,
                             const std::function<std::vector<InspectedApplication>(const std::string&)>& read);
 
-/// What would keep librpm from ever ending; empty: nothing. libguestfs runs it in the guest's tree, where it
-/// reads whatever macros, settings and names of users there are.
+/// What could make librpm hang; empty if nothing. libguestfs runs it in the guest's tree, where it reads any
+/// macros, settings and user names that it finds.
 std::string rpm_obstacle(const guest_tree& files);
 
-/// Lists the packages and tells whether these are all.
+/// Lists the packages and reports whether the list is complete.
 /// @param of_libguestfs  the format in which libguestfs lists this root's packages, "unknown" for none; no
-///     value: libguestfs is not to be asked, and what guestkit does not read itself is a doubt
+///     value: libguestfs must not be asked, and what guestkit does not read itself is a doubt
 void add_applications(const guest_tree& files, InspectedSystem& system,
                       const std::optional<std::string>& of_libguestfs);
 

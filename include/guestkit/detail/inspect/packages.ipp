@@ -14,7 +14,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Those that guestkit or libguestfs reads. The first one of a format is the one that libguestfs reads.
+/// The databases that guestkit or libguestfs reads. Of each format, libguestfs reads the first one.
 inline constexpr std::array<package_database, 15> package_databases{
     {{"deb", "/var/lib/dpkg/status"},
      {"deb", "/var/lib/dpkg/status.d", FileKind::directory},
@@ -32,7 +32,7 @@ inline constexpr std::array<package_database, 15> package_databases{
      {"rpm", "/usr/share/rpm/Packages"},
      {"rpm", "/usr/lib/sysimage/rpm/Index.db"}}};
 
-/// Those that neither reads.
+/// The databases that neither reads.
 inline constexpr std::array<package_database, 5> other_databases{
     {{"ebuild", "/var/db/pkg", FileKind::directory},
      {"xbps", "/var/db/xbps", FileKind::directory},
@@ -56,7 +56,7 @@ GUESTKIT_INLINE std::optional<found_database> find_database(const guest_tree& fi
   return std::nullopt;
 }
 
-/// Whether libguestfs reads it, too.
+/// Whether libguestfs reads it too.
 inline bool is_usual(const package_database& database) {
   const auto* first = std::ranges::find(package_databases, database.format, &package_database::format);
   return first->path == database.path;
@@ -74,7 +74,7 @@ packages_below(const guest_tree& files, const std::string& end,
   package_list all;
   const auto names = files.names("");
   std::size_t i = 0;
-  std::uint64_t bytes = 0;  // links to one file make few bytes on the disk into many
+  std::uint64_t bytes = 0;  // links to one file can multiply a few bytes on the disk
   for (; i < std::min(names.size(), most_packages) && bytes <= most_bytes_of("pacman"); ++i) {
     const auto file = "/" + names[i] + end;
     if (file.ends_with(".md5sums")) continue;
@@ -102,7 +102,7 @@ packages_below(const guest_tree& files, const std::string& end,
   return all;
 }
 
-/// The packages as guestkit itself reads them. Throws Error, and doubt where libguestfs might read a file
+/// The packages as read by guestkit itself. Throws Error, and doubt if libguestfs might read a file
 /// differently.
 inline package_list own_packages(guest_actions& g, const found_database& found) {
   const guest_tree below{g, found.path};
@@ -150,7 +150,7 @@ class rpm_obstacles {
   }
 
  private:
-  /// A hundred times what real ones have; the directories hold programs beside the macros.
+  /// A hundred times the size of real ones; the directories contain programs besides the macros.
   static constexpr std::uint64_t most_bytes = std::uint64_t{16} << 20U;
   static constexpr std::size_t most_directories = 500;
 
@@ -164,7 +164,7 @@ class rpm_obstacles {
       case FileKind::block_device:
         if (found_.empty()) found_ = seen.obstacle;
         break;
-      default:  // what cannot be opened ends at once
+      default:  // opening anything else fails at once
         break;
     }
     return seen.kind;
@@ -214,7 +214,7 @@ GUESTKIT_INLINE void add_applications(const guest_tree& files, InspectedSystem& 
   };
   if (system.type == "windows") {
     const auto hive = system.windows ? system.windows->software_hive : std::string();
-    // libguestfs opens it from outside of the guest.
+    // libguestfs opens it from outside the guest.
     if (const auto fault = hive.empty() ? std::nullopt : fault_of_path(g, hive, FileKind::regular))
       return incomplete(fault->why);
     return ask_libguestfs();

@@ -1,5 +1,4 @@
-// The parts of an inspection that come from a guest's files, which are mounted: who, what runs, how it is set
-// up.
+// The parts of an inspection that come from a mounted guest's files: users, services, configuration.
 #pragma once
 
 #include "guestkit/detail/base/form.hpp"
@@ -12,7 +11,7 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 
 void add_os_release(const guest_tree& files, InspectedSystem& system);
 
-/// What was asked for and comes from files. One that fails costs itself alone.
+/// Adds the requested parts that come from files. A part that fails affects no other.
 void add_parts(const guest_tree& files, InspectPart wanted, InspectedSystem& system, part_runner& run);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -24,7 +24,7 @@ GUESTKIT_INLINE void add_os_release(const guest_tree& files, InspectedSystem& sy
     }
 }
 
-/// The text of a file that belongs to a part. What stands in its place and is no file is told.
+/// The text of a part's file. If something else is in its place, that is reported.
 inline std::optional<std::string> text_for(const char* part, const guest_tree& files, const std::string& path,
                                            InspectedSystem& system) {
   const auto found = files.look(path, small_file);
@@ -37,8 +37,8 @@ inline void add_users(const guest_tree& files, InspectedSystem& system) {
   system.users = users_of(read_small(files.g, files.path("/etc/passwd")));
 }
 
-/// How much the report has of a list that a guest can make as long as it likes. A reader that has found more
-/// may stop.
+/// How much the report contains of a list that a guest can make arbitrarily long. A reader may stop after
+/// that.
 inline constexpr std::size_t most_told = 10'000;
 
 template <class List>
@@ -58,7 +58,7 @@ inline void add_kernels(const guest_tree& files, InspectedSystem& system) {
   cut_short(system.kernels, "kernels", system);
 }
 
-/// systemd's units that some target wants, SysV's links of the usual runlevel, OpenRC's default level.
+/// systemd units wanted by some target, SysV links of the usual runlevel, OpenRC's default level.
 inline void add_services(const guest_tree& files, InspectedSystem& system) {
   std::vector<std::string> found;
   const std::string units = "/etc/systemd/system";

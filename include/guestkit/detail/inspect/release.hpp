@@ -1,4 +1,4 @@
-// What os-release and the package database say of a system for which there are no rules.
+// Describes systems without rules of their own, from os-release and the package database.
 #pragma once
 
 #include <string>
@@ -10,14 +10,14 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Takes distribution, product and version from os-release.
+/// Sets distribution, product and version from os-release.
 void take_release(InspectedSystem& system);
 
-/// Takes the format and the manager of the packages from what is in the guest.
+/// Sets the packages' format and manager according to the files in the guest.
 void take_package_format(const guest_tree& files, InspectedSystem& system);
 
-/// Fills in from os-release and the package database what libguestfs does not know, or takes for the
-/// distribution that this one derives from; returns what that is.
+/// Fills in from os-release and the package database what libguestfs does not know, or confuses with the
+/// distribution that this one derives from; returns what that was.
 std::vector<std::string> fill_in(const guest_tree& files, InspectedSystem& system);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

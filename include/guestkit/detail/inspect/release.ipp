@@ -39,7 +39,7 @@ GUESTKIT_INLINE void take_package_format(const guest_tree& files, InspectedSyste
     }
 }
 
-/// Whether libguestfs has named a distribution by a file that its derivatives have too, as
+/// Whether libguestfs has identified the distribution by a file that its derivatives have too, such as
 /// /etc/debian_version.
 inline bool is_guess(const std::string& distro, const std::string& id) {
   const bool of_family = distro == "debian" || distro == "ubuntu" || distro == "redhat-based";

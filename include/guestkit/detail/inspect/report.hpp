@@ -1,4 +1,4 @@
-// How the report words what failed and what was found.
+// The report's wording for failures and findings.
 #pragma once
 
 #include <string>
@@ -13,7 +13,7 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 /// libguestfs' message as one line, without its advice on how to debug libguestfs.
 std::string one_line(std::string text);
 
-/// A list as it stands in a sentence.
+/// A list as part of a sentence.
 template <class List>
 std::string listed(const List& list) {
   std::string text;
@@ -27,7 +27,7 @@ std::string listed(const List& list) {
   return text.empty() ? "nothing" : text;
 }
 
-/// What went wrong with a part of the report.
+/// The failure of a part of the report.
 InspectFailure failure(const char* part, const Error& error);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

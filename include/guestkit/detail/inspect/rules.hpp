@@ -1,5 +1,5 @@
-// libguestfs' rules about the texts of a guest, for the part of them on which guestkit is sure to agree with
-// it. Whatever is outside that part is a doubt, and libguestfs is asked itself.
+// libguestfs' rules for a guest's texts, as far as guestkit is sure to agree with it. Anything beyond is a
+// doubt, and libguestfs itself is asked.
 #pragma once
 
 #include <optional>
@@ -10,7 +10,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Why guestkit's own rules may not decide about a guest.
+/// Why guestkit's own rules must not decide about a guest.
 struct doubt {
   std::string reason;
 };
@@ -25,17 +25,17 @@ struct version_number {
 /// The first two numbers with a dot between; else the first number alone.
 std::optional<version_number> version_in(std::string_view text);
 
-/// What libguestfs takes from os-release.
+/// The facts that libguestfs takes from os-release.
 struct os_release_facts {
   std::string id;
   std::string pretty_name;
   std::string version_id;
-  bool has_carriage_returns = false;  ///< which libguestfs takes for part of the values
+  bool has_carriage_returns = false;  ///< libguestfs treats them as part of the values
 };
 
 os_release_facts os_release_of(std::string_view text);
 
-/// libguestfs' name of the distributions whose rules guestkit knows, by os-release's ID; empty for others.
+/// libguestfs' name for a distribution whose rules guestkit knows, by os-release's ID; empty for others.
 std::string distro_of(std::string_view id);
 
 std::string package_format_of(std::string_view distro);
@@ -48,10 +48,10 @@ std::string osinfo_of(const std::string& distro, version_number version);
 /// The version in the first line of a file such as centos-release.
 version_number release_version(std::string_view line, std::string_view product);
 
-/// The architecture that file(1) and libguestfs see in the header of an ELF program.
+/// The architecture that file(1) and libguestfs derive from an ELF program's header.
 std::string elf_architecture(std::string_view header);
 
-/// The first line of a file with a host name, as libguestfs takes it.
+/// A host name from the first line of a file, as libguestfs reads it.
 std::optional<std::string> hostname_in(std::string_view text);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -16,7 +16,7 @@ inline bool is_digit(char c) noexcept {
   return c >= '0' && c <= '9';
 }
 
-/// The digits at the beginning as a number.
+/// The leading digits as a number.
 inline int leading_number(std::string_view text) {
   const auto end = std::find_if_not(text.begin(), text.end(), is_digit);
   const auto digits = text.substr(0, static_cast<std::size_t>(end - text.begin()));
@@ -43,7 +43,7 @@ GUESTKIT_INLINE std::optional<version_number> version_in(std::string_view text) 
   return alone;
 }
 
-/// What a value of os-release or a UUID in fstab stands for, if a shell takes it as it is.
+/// The value of an os-release entry, or a UUID in fstab, if a shell would take it literally.
 inline std::string plain_value(std::string_view text) {
   if (text.find('\\') != std::string_view::npos) throw doubt{"a value with a backslash"};
   const bool quoted =

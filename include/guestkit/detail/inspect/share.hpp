@@ -1,4 +1,4 @@
-// The parts of an inspection: each has its share of the time, and costs at most itself.
+// The parts of an inspection: each gets a share of the time, and its failure affects no other part.
 #pragma once
 
 #include <functional>
@@ -12,21 +12,21 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Does parts of a call, one after the other. One that fails, takes longer than its share or loses the
-/// appliance is a failure in the report; what is known by then is kept. A cancel, and the end of the handle,
-/// end the whole call.
+/// Runs the parts of a call one after the other. A part that fails, takes longer than its share or loses the
+/// appliance becomes a failure in the report, which keeps what is known by then. A cancel, or the end of the
+/// handle, ends the whole call.
 class part_runner {
  public:
   explicit part_runner(std::shared_ptr<handle_state> state) : state_(std::move(state)) {}
 
-  /// Whether there is an appliance for another part.
+  /// Whether the appliance is still there for another part.
   bool is_alive() const noexcept { return alive_; }
 
-  /// Of the time that is left: what comes afterwards has the rest.
+  /// Of the remaining time; later parts get the rest.
   static constexpr double usual_share = 0.5;
 
-  /// Does a part. Returns whether it succeeded; if not, adds why to the failures.
-  /// @param share  of the time that is left
+  /// Runs a part. Returns whether it succeeded; if not, adds the reason to the failures.
+  /// @param share  of the remaining time
   bool operator()(std::vector<InspectFailure>& failures, const char* name, const std::function<void()>& body,
                   double share = usual_share);
 

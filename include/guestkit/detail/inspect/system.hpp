@@ -10,18 +10,18 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// What inspect_os has found out of the system on that filesystem.
+/// What inspect_os has found out about the system on that filesystem.
 InspectedSystem system_at(guest_actions& g, const std::string& root);
 
-/// The texts and numbers in which an answer differs from another one, each difference as a sentence.
+/// The texts and numbers in which two answers differ, each difference as a sentence.
 std::vector<std::string> facts_that_differ(const InspectedSystem& answer, const InspectedSystem& other);
 
-/// Mounts an operating system that libguestfs has found: its root at /, whatever fstab names for it, and the
-/// others where they belong. What cannot be mounted beside the root is a failure in the report; a root that
-/// cannot be mounted is an Error.
+/// Mounts an operating system that libguestfs has found: its root at /, whatever fstab says, and the other
+/// filesystems where they belong. If one of those cannot be mounted, that is a failure in the report; if the
+/// root cannot, it is an Error.
 ///
-/// Of a Linux guestkit's own plan counts, and whatever libguestfs has found beside fstab.
-/// @param corrections  says afterwards where the plan differs from what libguestfs says
+/// For a Linux, guestkit's own plan is used, plus whatever libguestfs has found that is not in fstab.
+/// @param corrections  receives the points in which the plan differs from libguestfs' answer
 void mount_system(guest_actions& g, InspectedSystem& system, layout& layout,
                   std::vector<std::string>& corrections);
 

@@ -33,7 +33,7 @@ GUESTKIT_INLINE InspectedSystem system_at(guest_actions& g, const std::string& r
   if (system.type != "windows") return system;
   system.drive_mappings = g.inspect_get_drive_mappings(root);
   auto& windows = system.windows.emplace();
-  // Each is an error where libguestfs could not find it.
+  // Each is an error if libguestfs could not find it.
   attempt([&] { windows.systemroot = g.inspect_get_windows_systemroot(root); });
   attempt([&] { windows.software_hive = g.inspect_get_windows_software_hive(root); });
   attempt([&] { windows.system_hive = g.inspect_get_windows_system_hive(root); });

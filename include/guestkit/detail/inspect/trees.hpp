@@ -19,18 +19,17 @@ struct ExtractOptions;
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// The contents of small files, or why one cannot be had, by path.
+/// The contents of small files by path, or why one could not be read.
 std::map<std::string, FileContent> read_files(guest_actions& g, const string_list& paths, std::size_t limit);
 
-/// Every file below a directory, without following symlinks; a directory stands before what it holds.
+/// Every file below a directory, without following symlinks. A directory comes before its contents.
 std::vector<GuestFile> walk(guest_actions& g, const std::string& top, const WalkOptions& options);
 
-/// Whether a symlink may be made in a copied tree: followed from the directory that holds it, it stays
-/// inside. Leading ".." climb real directories of ours; one behind a name could climb out through another
-/// link.
+/// Whether a symlink may be made in a copied tree: it must stay inside when followed from its own directory.
+/// Leading ".." climb real directories of ours, but one after a name could climb out through another link.
 bool stays_inside(std::string_view target, std::size_t depth);
 
-/// Copies a file or a tree of the guest into a directory of the host, under its own name.
+/// Copies a file or a tree from the guest into a directory on the host, under its own name.
 Extracted extract(guest_actions& g, const std::string& path, const std::string& host_directory,
                   const ExtractOptions& options);
 

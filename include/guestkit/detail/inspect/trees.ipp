@@ -69,8 +69,8 @@ GUESTKIT_INLINE bool stays_inside(std::string_view target, std::size_t depth) {
   return true;
 }
 
-/// Copies a tree of the guest below a directory of the host. Every name is used alone, relative to an open
-/// directory that we made or that is the caller's: nothing the guest says becomes a path.
+/// Copies a tree from the guest into a directory on the host. Each name is used singly, relative to an open
+/// directory that we made or that is the caller's: no text from the guest becomes a path.
 class extraction {
  public:
   extraction(guest_actions& g, const ExtractOptions& options) : g_(g), options_(options) {}
@@ -174,7 +174,7 @@ class extraction {
     finish(file, made, 0600);
   }
 
-  /// Leaves holes where there are zeros.
+  /// Leaves holes for runs of zeros.
   static void write(const unique_fd& host, std::string_view bytes, std::uint64_t at,
                     const std::string& name) {
     if (bytes.find_first_not_of('\0') == std::string_view::npos) return;
@@ -187,8 +187,8 @@ class extraction {
     }
   }
 
-  /// Sets the time and the permissions, without set-id bits and writable for the owner alone. A filesystem of
-  /// the host that has neither is no error.
+  /// Sets the time and the permissions, without set-id bits and writable only for the owner. A host
+  /// filesystem that supports neither is not an error.
   static void finish(const GuestFile& file, const unique_fd& host, mode_t least) {
     static_cast<void>(::fchmod(host.get(), (file.mode & 0755U) | least));
     struct timespec time {};

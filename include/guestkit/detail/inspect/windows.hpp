@@ -1,4 +1,4 @@
-// What keeps libguestfs' inspection from opening the files of a Windows.
+// Reasons not to let libguestfs' inspection open the files of a Windows.
 #pragma once
 
 #include <optional>
@@ -11,12 +11,12 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Where boot.ini says that there is a Windows. Rather more places than libguestfs looks at than fewer.
+/// Where boot.ini places a Windows. In doubt this returns more places than libguestfs examines.
 std::vector<std::string> systemroots_in(std::string_view text);
 
-/// Why libguestfs' inspection must not be asked about the filesystem at /; nothing if it may be. It opens the
-/// registry of a Windows from outside of the guest's root, and boot.ini, which may say where that Windows is,
-/// without looking at what they are.
+/// Why libguestfs' inspection must not examine the filesystem at /; nothing if it may. It opens a Windows'
+/// registry from outside the guest's root, and boot.ini, which may say where that Windows is, without
+/// checking what kind of files they are.
 std::optional<std::string> fault_for_registry(guest_actions& g);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -13,7 +13,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// What a path leads to where case does not count, as libguestfs looks it up; nothing if it leads nowhere.
+/// Resolves a path without regard to case, as libguestfs does; nothing if it does not exist.
 inline std::optional<std::string> as_windows_has_it(guest_actions& g, const std::string& path) {
   std::optional<std::string> found;
   attempt([&] {

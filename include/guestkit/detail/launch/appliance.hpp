@@ -1,4 +1,4 @@
-// The fast appliances: where they are kept, and which one a launch takes.
+// The fast appliances: where they are kept, and which one a launch uses.
 #pragma once
 
 #include <string>
@@ -12,40 +12,41 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// What to tell libguestfs for a fast launch.
+/// The settings that make libguestfs launch fast.
 struct ApplianceChoice {
   ApplianceMode mode = ApplianceMode::system;
   std::string directory = {};   ///< for set_path; empty: leave it
   std::string hypervisor = {};  ///< for set_hv; empty: leave it
   std::string cache = {};       ///< for set_cachedir; empty: leave it
   std::string append = {};      ///< kernel arguments for set_append
-  std::string reason = {};      ///< why nothing faster
-  bool buildable = false;       ///< whether `guestkit appliance build` would make something faster
+  std::string reason = {};      ///< why it is not a faster one
+  bool buildable = false;       ///< whether `guestkit appliance build` would make a faster one
 };
 
-/// Where root may keep appliances for every user of the host.
+/// Where root may keep appliances for all users of the host.
 inline constexpr std::string_view system_appliance_cache = "/var/cache/guestkit/appliance";
 
-/// Where the user's appliances are kept: $GUESTKIT_CACHEDIR, else guestkit/appliance in $XDG_CACHE_HOME or in
-/// .cache of the home directory. Empty if the user has no home directory and the environment names no other
-/// place.
+/// Where the user's appliances are kept: $GUESTKIT_CACHEDIR, otherwise guestkit/appliance in $XDG_CACHE_HOME
+/// or in the home directory's .cache. Empty if the user has no home directory and the environment names no
+/// other place.
 std::string cache_directory();
 
-/// Where a launch looks for appliances, in this order: $GUESTKIT_CACHEDIR alone if it is set, else the user's
-/// place and that of the whole system.
+/// Where a launch looks for appliances, in this order: only $GUESTKIT_CACHEDIR if it is set, otherwise the
+/// user's cache and then the system's.
 std::vector<std::string> appliance_caches();
 
-/// The best appliance in a cache directory; libguestfs' own, and why, if none is good.
+/// The best appliance in a cache directory. If none is usable: libguestfs' own, and the reason.
 ApplianceChoice find_appliance(const std::string& cache);
 
-/// The newest good template of a lean appliance; the lean one itself, and why, if there is none.
+/// The newest usable template of a lean appliance. If there is none: the lean appliance itself, and the
+/// reason.
 ApplianceChoice find_template(const std::string& lean);
 
-/// A template. It lies in the directory of its lean appliance, which is booted where a launch does not fit
-/// the template.
+/// A template. It lies in the directory of its lean appliance, which is booted instead when a launch does not
+/// fit the template.
 ApplianceChoice template_in(const std::string& directory);
 
-/// Kernel arguments that make an emulated appliance faster; empty where there is nothing to gain.
+/// Kernel arguments that make an emulated appliance faster; empty if there is nothing to gain.
 std::string tuning_arguments(bool emulated, bool machine_pc);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -14,9 +14,9 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Under TCG only: norandmaps weakens address randomisation of the programs inside the appliance. 297 and 580
-/// are the rep-string instructions (ERMS, FSRM), slow when emulated. acpi=off suits the machine pc alone, and
-/// hides all processors but one.
+/// Only under TCG, because norandmaps weakens address randomisation for the programs inside the appliance.
+/// 297 and 580 are the rep-string instructions (ERMS, FSRM), which are slow when emulated. acpi=off is only
+/// for the machine type pc, and hides all processors but one.
 GUESTKIT_INLINE std::string tuning_arguments(bool emulated, bool machine_pc) {
 #if defined(__x86_64__)
   if (!emulated) return "";
@@ -33,8 +33,8 @@ inline std::string environment_variable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-/// The user's home directory: $HOME, else what the user database says. Empty if that is no directory that
-/// this user can enter, as when $HOME is left from root.
+/// The user's home directory: $HOME, otherwise the one in the user database. Empty if this user cannot enter
+/// it, as when $HOME is still root's.
 inline std::string home_directory() {
   std::string home = environment_variable("HOME");
   if (home.empty()) {

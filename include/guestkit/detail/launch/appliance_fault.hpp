@@ -1,4 +1,4 @@
-// Why an appliance must not be used: it is damaged, stale, or others could have changed it.
+// Why an appliance must not be used: it is damaged or stale, or other users could have changed it.
 #pragma once
 
 #include <string>
@@ -7,20 +7,19 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Why an appliance that guestkit has built must not be used; empty if it may. It is as its manifest says,
-/// belongs to this user or root, and what it was made from is still what is installed. Costs some 30 stat
-/// calls.
+/// Why an appliance built by guestkit must not be used; empty if it may. A usable one matches its manifest,
+/// belongs to this user or root, and was made from what is still installed. Costs about 30 stat calls.
 std::string appliance_fault(const std::string& directory);
 
-/// The same of a template, from which a warm appliance is restored.
+/// The same for a template, from which a warm appliance is restored.
 std::string template_fault(const std::string& directory);
 
-/// What is wrong with the fixed appliance that libguestfs would take from this search path; empty if nothing
-/// is, or if libguestfs would build its own. It crashes on a root that is empty or has no UUID.
+/// What is wrong with the fixed appliance that libguestfs would find on this search path; empty if nothing
+/// is, or if libguestfs would build its own. libguestfs crashes on a root image that is empty or has no UUID.
 std::string damaged_appliance(const std::string& search_path);
 
-/// Why what lies in a directory must not be trusted; empty if it may. The directory belongs to this user
-/// alone, or to root and then others may read it, and no other user can put something else in its place.
+/// Why the contents of a directory must not be trusted; empty if they may. A trusted directory belongs to
+/// this user alone, or to root (then others may read it), and no other user can replace it.
 std::string private_directory_fault(const std::string& path);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -21,12 +21,12 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Why others can put something else in a directory's place; empty if they cannot.
+/// Why other users can replace a directory with something else; empty if they cannot.
 inline std::string parents_fault(const std::string& path) {
   std::error_code error;
   auto parent = std::filesystem::canonical(path, error);
   if (error) return path + ": " + error.message();
-  while (parent.has_relative_path()) {  // it is not / yet
+  while (parent.has_relative_path()) {  // until it is /
     parent = parent.parent_path();
     struct stat s {};
     if (::stat(parent.c_str(), &s) != 0) return parent.native() + ": " + std::strerror(errno);
@@ -48,8 +48,8 @@ GUESTKIT_INLINE std::string private_directory_fault(const std::string& path) {
   return parents_fault(path);
 }
 
-/// Why a file is not what a row of the manifest says; empty if it is.
-/// @param own    whether it belongs to the appliance: it must be a plain file that nobody else can write
+/// Why a file does not match its row in the manifest; empty if it does.
+/// @param own    whether it is part of the appliance: then it must be a plain file that nobody else can write
 /// @param owner  of the appliance
 inline std::string file_fault(const std::string& path, bool own, uid_t owner, std::uint64_t size,
                               std::uint64_t changed) {
@@ -64,8 +64,8 @@ inline std::string file_fault(const std::string& path, bool own, uid_t owner, st
   return "";
 }
 
-/// Why a directory must not be trusted, or does not hold what its manifest says, made from what is still
-/// installed. A row of the manifest: "file" or "input", size, time of the last change in ns, name.
+/// Why a directory must not be trusted, or does not match its manifest, or was made from files that have
+/// changed since. A row of the manifest: "file" or "input", size, time of the last change in ns, name.
 /// @param needed  the files that the directory must have
 inline std::string manifest_fault(const std::string& directory, std::vector<std::string_view> needed) {
   if (auto fault = private_directory_fault(directory); !fault.empty()) return fault;
@@ -103,12 +103,12 @@ GUESTKIT_INLINE std::string template_fault(const std::string& directory) {
     return "nothing can be executed in " + directory;
   struct stat s {};
   if (::stat((directory + "/manifest").c_str(), &s) != 0) return directory + "/manifest cannot be read";
-  // All that are restored from one template have the same addresses in the kernel.
+  // Machines restored from one template share their kernel's address layout, so a template expires.
   constexpr std::time_t day = 86400;
   return std::time(nullptr) - s.st_mtim.tv_sec < day ? "" : "older than a day: guestkit appliance build";
 }
 
-/// Whether a file begins as an ext2, ext3 or ext4 file system with a UUID does.
+/// Whether a file begins like an ext2, ext3 or ext4 file system with a UUID.
 inline bool is_ext_filesystem(const std::string& path) {
   const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   std::array<unsigned char, 128> superblock{};

@@ -1,4 +1,4 @@
-// The last lines that the appliance and libguestfs wrote: what tells why a launch failed.
+// The last lines that the appliance and libguestfs wrote: they show why a launch failed.
 #pragma once
 
 #include <cstddef>
@@ -13,23 +13,23 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Keeps the last lines, without the secrets that it was told. A guest may write what it likes, so both the
-/// number of lines and their length are bounded. Threads: any.
+/// Keeps the last lines and removes known secrets. A guest may write anything, so both the number of lines
+/// and their length are bounded. Threads: any.
 class console_ring {
  public:
   static constexpr std::size_t most_lines = 200;
   static constexpr std::size_t longest_line = 1000;
 
-  /// Adds text as it comes: a piece of a line, or several lines. Returns the lines that it completes.
+  /// Adds text as it arrives: part of a line, or several lines. Returns the lines that it completes.
   std::vector<std::string> add(std::string_view text);
 
-  /// Adds text that is a line by itself. Returns the lines that it completes.
+  /// Adds text that is a complete line. Returns the lines that it completes.
   std::vector<std::string> add_line(std::string_view text);
 
-  /// From now on *** replaces this text in every line, also where it is percent-encoded as in a URI.
+  /// From now on replaces this text with *** in every line, even where it is percent-encoded as in a URI.
   void hide(const std::string& secret);
 
-  /// That line with *** for every secret.
+  /// The line with *** in place of every secret.
   std::string redacted(std::string line) const;
 
   std::vector<std::string> lines() const;
@@ -47,12 +47,11 @@ class console_ring {
   std::vector<std::string> secrets_;
 };
 
-/// What libguestfs puts before an event's text on stderr.
+/// The prefix that libguestfs prints before an event's text on stderr.
 /// @param event  one of guestfs.h's GUESTFS_EVENT_…
 const char* event_prefix(std::uint64_t event) noexcept;
 
-/// Prints an event to stderr as libguestfs does where nobody listens: it stops printing as soon as guestkit
-/// listens.
+/// Prints an event to stderr as libguestfs does when nobody listens: it stops printing once guestkit listens.
 void print_event(std::uint64_t event, std::string_view text);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

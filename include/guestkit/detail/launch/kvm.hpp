@@ -1,4 +1,4 @@
-// Whether KVM works on this host: asked once and remembered.
+// Whether KVM works on this host: found out once and remembered.
 #pragma once
 
 #include <chrono>
@@ -13,56 +13,56 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Whether KVM works with this QEMU. Found out once in a process for each QEMU, user and state of /dev/kvm;
-/// that costs about 0.1 s, and nothing where /dev/kvm is missing. Where KVM hangs, it takes 6 s, and the
-/// verdict is kept for other processes too, for ten minutes.
+/// Whether KVM works with this QEMU. Found out once per process for each QEMU, user and state of /dev/kvm;
+/// that takes about 0.1 s, and nothing if there is no /dev/kvm. If KVM hangs, it takes 6 s, and the verdict
+/// is also kept for other processes, for ten minutes.
 ///
-/// Starting a guest is the only proof: there are hosts whose /dev/kvm opens and whose QEMU then aborts or
-/// hangs. A host that is too busy to tell is given up after 10 s and asked again half a minute later.
-/// Threads: any; of several at once one probes, and the others wait for its verdict.
-/// @param look  called several times a second meanwhile, on this thread; what it throws ends the wait
+/// Only starting a guest proves it: on some hosts /dev/kvm opens, and then QEMU aborts or hangs. If the host
+/// is too busy to tell, the probe gives up after 10 s and the next one is made half a minute later. Threads:
+/// any; if several ask at once, one probes and the others wait for its verdict.
+/// @param look  called several times a second meanwhile, on this thread; if it throws, the wait ends
 KvmStatus kvm_status(const std::string& qemu, const std::function<void()>& look = {});
 
-/// What the user's processes have found out about KVM since the host's start. Two files in the cache,
-/// kvm-works and kvm-hangs, each for the QEMU, the user and the /dev/kvm of its key. What worked once is
-/// never said to hang.
+/// What this user's processes have found out about KVM since the host was started. Two files in the cache,
+/// kvm-works and kvm-hangs, each valid for the QEMU, the user and the /dev/kvm of its key. Once KVM has
+/// worked, it is never declared to hang.
 class kvm_verdicts {
  public:
   /// @param folder  empty: nothing is kept
   explicit kvm_verdicts(std::string folder);
 
-  /// Why KVM hangs; empty if nobody has found that lately.
+  /// Why KVM hangs; empty if no process has found so lately.
   std::string hang(const std::string& key) const;
   void keep_hang(const std::string& key, const std::string& reason) const;
   void keep_success(const std::string& key) const;
 
  private:
-  /// What stands behind the key; empty if the file is not this user's, of another key, or too old.
+  /// The text after the key; empty if the file is not this user's, is for another key, or is too old.
   std::string content(const char* name, const std::string& key,
                       std::chrono::seconds oldest = std::chrono::seconds::max()) const;
-  /// Writes the file whole or not at all. Without a cache the next process finds out again.
+  /// Writes the file atomically. Without a cache, the next process has to find out again.
   void keep(const char* name, const std::string& key, const std::string& verdict) const;
 
   std::string folder_;
 };
 
-/// Finds out whether KVM works, unless it is known to hang. A hang is confirmed by a second probe, since the
-/// first one had to read QEMU from the disk.
+/// Finds out whether KVM works, unless it is known to hang. A second probe has to confirm a hang, since the
+/// first may have been slow because QEMU was read from the disk.
 KvmStatus remembered_probe(const std::string& device, const std::string& qemu, const std::string& key,
                            const kvm_verdicts& verdicts, const program_limit& limit,
                            const std::function<void()>& look = {});
 
-/// What this process has found out, by QEMU, user and state of /dev/kvm. Threads: any; one finds out, and who
-/// asks meanwhile waits for its verdict.
+/// What this process has found out, by QEMU, user and state of /dev/kvm. Threads: any; one probes, and
+/// whoever asks meanwhile waits for its verdict.
 class known_kvm {
  public:
   using clock = std::chrono::steady_clock;
 
-  /// @param now  the time: tests have their own
+  /// @param now  the current time; tests supply their own
   explicit known_kvm(std::function<clock::time_point()> now = clock::now);
 
-  /// @param probe  finds out, if it is not known
-  /// @param look   called several times a second while another thread finds out; what it throws ends the wait
+  /// @param probe  finds out if the answer is not known
+  /// @param look   called several times a second while another thread probes; if it throws, the wait ends
   KvmStatus ask(const std::string& key, const std::function<KvmStatus()>& probe,
                 const std::function<void()>& look);
 
@@ -77,8 +77,8 @@ class known_kvm {
 
   const std::function<clock::time_point()> now_;
   std::mutex mutex_;
-  std::condition_variable changed_;  // a thread has found out, or given up
-  bool busy_ = false;                // one finds out
+  std::condition_variable changed_;  // a probe is done or was given up
+  bool busy_ = false;                // a thread is probing
   std::map<std::string, verdict> known_;
 };
 

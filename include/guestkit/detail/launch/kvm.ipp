@@ -21,9 +21,9 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// For how long it is believed that KVM hangs. A wrong verdict costs every launch several times its time.
+/// How long a hang is believed. If the verdict is wrong, every launch takes several times as long.
 inline constexpr std::chrono::minutes hang_lifetime{10};
-/// For how long a host counts as too busy to tell. Each probe would make it busier.
+/// How long a host counts as too busy to tell. Every probe would add to its load.
 inline constexpr std::chrono::seconds busy_lifetime{30};
 
 GUESTKIT_INLINE kvm_verdicts::kvm_verdicts(std::string folder) : folder_(std::move(folder)) {}
@@ -102,7 +102,7 @@ GUESTKIT_INLINE KvmStatus known_kvm::ask(const std::string& key, const std::func
   }
   lock.unlock();
   const auto end = [](known_kvm* all) { all->end_probe(); };
-  const std::unique_ptr<known_kvm, decltype(end)> probing(this, end);  // whether it answers or throws
+  const std::unique_ptr<known_kvm, decltype(end)> probing(this, end);  // whether it returns or throws
   auto status = probe();
   const std::lock_guard keeping(mutex_);
   known_[key] = {status, now_()};

@@ -1,4 +1,4 @@
-// Finding out whether KVM works, by starting a guest.
+// Finds out whether KVM works, by starting a guest.
 #pragma once
 
 #include <functional>
@@ -9,19 +9,19 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Whether KVM can run an appliance on this host, and if not, why and what to do.
+/// Whether KVM can run an appliance on this host; if not, why, and the remedy.
 struct KvmStatus {
   bool usable = false;
   std::string reason;
-  bool hangs = false;  ///< the reason is that no guest code came to run: worth another try some minutes later
+  bool hangs = false;   ///< no guest code came to run; worth another try after some minutes
   bool settled = true;  ///< false: the host was too busy to find out
 };
 
-/// QEMU's exit status after the guest of the probe has run.
+/// QEMU's exit status once the guest of the probe has run.
 inline constexpr int probe_exit_status = (0x10 << 1) | 1;
 
-/// Asks the kernel and QEMU, and remembers nothing. Runs QEMU for about 0.1 s if the device can be opened.
-/// @param look  called several times a second meanwhile; what it throws ends the probe
+/// Asks the kernel and QEMU; remembers nothing. Runs QEMU for about 0.1 s if the device can be opened.
+/// @param look  called several times a second meanwhile; if it throws, the probe ends
 KvmStatus probe_kvm(const std::string& device, const std::string& qemu, const program_limit& limit,
                     const std::function<void()>& look = {});
 

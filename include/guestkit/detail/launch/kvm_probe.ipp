@@ -27,9 +27,9 @@ inline std::string last_line(const std::string& output) {
   return line;
 }
 
-/// A firmware that tells the isa-debug-exit device, and so QEMU's exit status, that guest code has run in
-/// long mode. Real mode is no proof: there are hosts whose KVM runs it and hangs at the first instruction
-/// after it. Returns no descriptor, and errno says why, if there can be none.
+/// A firmware that reports, through the isa-debug-exit device and thus QEMU's exit status, that guest code
+/// has run in long mode. Real mode would prove nothing: on some hosts KVM runs it and hangs at the first
+/// instruction after it. If no firmware can be made, returns no descriptor and sets errno.
 inline unique_fd probe_firmware() {
   std::vector<unsigned char> image(65536, 0xf4);  // hlt
   // cli; lgdt; cr0 |= PE; far jump; ds = 16; page tables for the first 2 MB at 0x1000, 0x2000, 0x3000;
@@ -46,9 +46,9 @@ inline unique_fd probe_firmware() {
       0xff, 0xff, 0x00, 0x00, 0x00, 0x9a, 0xcf, 0x00, 0xff, 0xff, 0x00, 0x00, 0x00, 0x92, 0xcf, 0x00,
       0xff, 0xff, 0x00, 0x00, 0x00, 0x9a, 0xaf, 0x00, 0x1f, 0x00, 0x78, 0x00, 0x0f, 0x00};
   std::memcpy(image.data(), code.data(), code.size());
-  constexpr std::array<unsigned char, 3> reset{0xe9, 0x0d, 0x00};  // at the reset vector: jmp to the begin
+  constexpr std::array<unsigned char, 3> reset{0xe9, 0x0d, 0x00};  // at the reset vector: jump to the start
   std::memcpy(image.data() + 0xfff0, reset.data(), reset.size());
-  unique_fd file(::memfd_create("guestkit-kvm-probe", 0));  // inherited: QEMU opens it by its number
+  unique_fd file(::memfd_create("guestkit-kvm-probe", 0));  // QEMU inherits it and opens it by its number
   if (file.get() >= 0 &&
       ::write(file.get(), image.data(), image.size()) != static_cast<ssize_t>(image.size()))
     return unique_fd();
@@ -77,7 +77,7 @@ GUESTKIT_INLINE KvmStatus probe_kvm(const std::string& device, const std::string
                   {.limit = limit, .look = look});
   const bool proved = WIFEXITED(end.status) && WEXITSTATUS(end.status) == probe_exit_status;
 #else
-  // No firmware of a few bytes for the other architectures: QEMU must at least start with KVM.
+  // There is no such tiny firmware for other architectures: there QEMU must at least start with KVM.
   const auto end = run_program({qemu, "-nodefaults", "-no-user-config", "-display", "none", "-machine",
                                 "none,accel=kvm", "-monitor", "stdio"},
                                {.limit = limit, .look = look});

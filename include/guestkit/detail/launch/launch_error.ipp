@@ -13,12 +13,12 @@ namespace guestkit::inline GUESTKIT_FORM {
 namespace detail {
 
 struct symptom {
-  std::string_view text;  // in the message or the console
+  std::string_view text;  // to be found in the message or the console
   LaunchCause cause;
   std::string_view hint;
 };
 
-/// In the order in which they are looked for: what is certain before what may only follow from it.
+/// In order of certainty: a definite cause comes before what may only be its consequence.
 inline constexpr std::array symptoms{
     symptom{
         "No space left on device", LaunchCause::no_space,
@@ -80,7 +80,7 @@ inline bool contains(const std::string& line, std::string_view text) {
   return line.find(text) != std::string::npos;
 }
 
-/// supermin copies the kernel out of /boot, where some distributions let root alone read it.
+/// supermin copies the kernel from /boot, where some distributions let only root read it.
 inline bool kernel_unreadable(const std::string& line) {
   return contains(line, "/boot/") && contains(line, "Permission denied");
 }
@@ -105,7 +105,7 @@ inline diagnosis drive_complaint(const std::string& line) {
 inline diagnosis diagnose(const std::string& message, int error_number,
                           const std::vector<std::string>& console) {
   std::vector<std::string> lines;
-  for (auto i = console.size(); i-- > 0;) lines.push_back(console[i]);  // what came last says most
+  for (auto i = console.size(); i-- > 0;) lines.push_back(console[i]);  // the latest lines say the most
   lines.push_back(message);
   for (const auto& line : lines)
     if (kernel_unreadable(line))
@@ -124,15 +124,15 @@ inline diagnosis diagnose(const std::string& message, int error_number,
   return {LaunchCause::unknown, ""};
 }
 
-/// What QEMU says of every disk that libguestfs makes an overlay for, and what tells of no failure.
+/// What QEMU prints about every disk for which libguestfs makes an overlay; it indicates no failure.
 inline bool is_routine(const std::string& line) {
   return contains(line, "WARNING: Image format was not specified") ||
          contains(line, "Automatically detecting the format is dangerous") ||
          contains(line, "Specify the 'raw' format explicitly") || contains(line, "warning: ");
 }
 
-/// libguestfs' message for any failed launch says nothing but how to debug libguestfs; QEMU's or the kernel's
-/// last line says why.
+/// libguestfs' message for a failed launch only says how to debug libguestfs; the last line from QEMU or the
+/// kernel says what went wrong.
 inline std::string launch_message(const std::string& message, const std::vector<std::string>& console) {
   std::string first = message.substr(0, message.find('\n'));
   if (!contains(first, "guestfs_launch failed")) return first;

@@ -16,17 +16,17 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Launches a handle's appliance, once. It counts the time from when it is made.
+/// Launches a handle's appliance, once. Its clock starts when it is constructed.
 class launcher {
  public:
   explicit launcher(std::shared_ptr<handle_state> state) : state_(std::move(state)) {}
 
-  /// Takes the handle's turn, chooses what is fastest and fits, and starts it. Throws LaunchError, and what
-  /// ends a launch before its time.
+  /// Takes the handle's turn, chooses the fastest appliance that fits, and starts it. Throws LaunchError, or
+  /// the reason if the launch is ended early.
   void launch();
 
  private:
-  // The steps, in their order.
+  // The steps, in order.
   void refuse_damaged_appliance();
   void choose_accelerator();
   ApplianceChoice choose_appliance();
@@ -39,7 +39,7 @@ class launcher {
   void note_sockets();
   void note_success();
 
-  // Of choosing.
+  // Choosing.
   void emulate_without_kvm();
   std::string accelerator() const;
   ApplianceChoice best_appliance() const;
@@ -47,20 +47,20 @@ class launcher {
   bool acpi_is_spare() const;
   void end_if_over() const;
 
-  // Of starting.
+  // Starting.
   bool restore_has_failed(const ApplianceChoice& choice) const;
   bool boot_instead(ApplianceChoice& choice, const LaunchError& failure);
   bool renew();
   std::string verdict() const;
   void set_verdict(const std::string& text);
 
-  // Of settings.
+  // Settings.
   void put_settings_back() noexcept;
   std::optional<std::string> current(launch_setting which) const;
   void change(launch_setting which, const std::optional<std::string>& value);
   void cover(launch_setting which, covered_setting values);
 
-  /// A call of libguestfs that is part of the launch.
+  /// Makes a call to libguestfs as part of the launch.
   template <class R, class F, class... A>
   R invoke(F fn, const A&... arguments) const;
   void say(const std::string& what) const;
@@ -70,8 +70,8 @@ class launcher {
   LaunchInfo info_;
 };
 
-/// Where libguestfs has the guest connect to, from QEMU's command line, in which a comma is doubled; empty if
-/// that does not tell.
+/// The directory of the socket to which libguestfs has the guest connect, from QEMU's command line, in which
+/// commas are doubled; empty if it cannot be told.
 std::string socket_directory(const std::string& command);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

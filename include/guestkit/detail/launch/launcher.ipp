@@ -44,7 +44,7 @@ GUESTKIT_INLINE void launcher::launch() {
     state_->memory.give_back();
     say(std::string("failed (") + to_string(e.cause()) + ")");
     throw;
-  } catch (const Error& e) {  // ended before its time: the handle is dead
+  } catch (const Error& e) {  // ended early: the handle is dead
     state_->memory.give_back();
     say("stopped (" + e.message() + ")");
     throw;
@@ -66,7 +66,7 @@ GUESTKIT_INLINE void launcher::refuse_damaged_appliance() {
     throw LaunchError("launch", "the fixed appliance is damaged: " + fault, 0);
 }
 
-/// Settles who runs the appliance's processor, unless the user's backend settings say so already.
+/// Decides between KVM and emulation, unless the user's backend settings already do.
 GUESTKIT_INLINE void launcher::choose_accelerator() {
   const auto accel = state_->wishes.accel;
   bool chosen = false;
@@ -93,7 +93,7 @@ GUESTKIT_INLINE void launcher::emulate_without_kvm() {
   invoke<void>(guestfs_set_backend_setting, cstr("force_tcg"), cstr("1"));
 }
 
-/// Throws if the launch was stopped, or has taken longer than it may, before libguestfs' part of it.
+/// Throws if the launch was stopped or ran out of time before libguestfs' own part of it.
 GUESTKIT_INLINE void launcher::end_if_over() const {
   state_->turns->throw_if_stopped("launch", "", EINTR, {});
   const auto limit = state_->turns->limits.launch;
@@ -104,7 +104,7 @@ GUESTKIT_INLINE void launcher::end_if_over() const {
         ETIMEDOUT, limit->count(), "launch_timeout");
 }
 
-/// Who runs the processor; empty where libguestfs' backend decides.
+/// The accelerator; empty if libguestfs' backend decides.
 GUESTKIT_INLINE std::string launcher::accelerator() const {
   if (invoke<std::string>(guestfs_get_backend) != "direct") return "";
   for (const auto& setting : invoke<string_list>(guestfs_get_backend_settings))
@@ -112,7 +112,7 @@ GUESTKIT_INLINE std::string launcher::accelerator() const {
   return "kvm";
 }
 
-/// The appliance in a directory that the user chose. Throws LaunchError where there is none that works.
+/// The appliance in a directory that the user chose. Throws LaunchError if there is none that works.
 inline ApplianceChoice given_appliance(const std::string& directory) {
   ApplianceChoice choice{.mode = ApplianceMode::fixed, .directory = directory};
   std::string fault;
@@ -130,7 +130,7 @@ inline ApplianceChoice given_appliance(const std::string& directory) {
   return choice;
 }
 
-/// The appliance and the kernel arguments, from what the user wants and what there is.
+/// Chooses the appliance and the kernel arguments from the user's wishes and what is available.
 GUESTKIT_INLINE ApplianceChoice launcher::choose_appliance() {
   const auto& wishes = state_->wishes;
   const bool own_path = wishes.path_given || invoke<std::string>(guestfs_get_path) != wishes.path;
@@ -159,7 +159,7 @@ GUESTKIT_INLINE ApplianceChoice launcher::choose_appliance() {
   return choice;
 }
 
-/// The fastest appliance of all caches; of equally fast ones that of the first.
+/// The fastest appliance of all caches; among equally fast ones, that of the first cache.
 GUESTKIT_INLINE ApplianceChoice launcher::best_appliance() const {
   ApplianceChoice best;
   bool first = true;
@@ -172,16 +172,17 @@ GUESTKIT_INLINE ApplianceChoice launcher::best_appliance() const {
   return best;
 }
 
-/// The lean appliance, or the warm one where it may be restored.
+/// The lean appliance, or the warm one if it may be restored.
 GUESTKIT_INLINE ApplianceChoice launcher::restorable(const ApplianceChoice& lean) const {
-  if (info_.accelerator != "tcg") return lean;  // with KVM it has not been tried
+  if (info_.accelerator != "tcg") return lean;  // restoring with KVM is untested
   if (!state_->native_given) return find_template(lean.directory);
   ApplianceChoice choice = lean;
   choice.reason = "the C handle is in use";
   return choice;
 }
 
-/// libguestfs' machine: pc up to 1.50, q35 afterwards. acpi=off would also hide all processors but one.
+/// libguestfs' machine type is pc up to 1.50 and q35 afterwards. There acpi=off would also hide all
+/// processors but one.
 GUESTKIT_INLINE bool launcher::acpi_is_spare() const {
   if (invoke<int>(guestfs_get_smp) != 1) return false;
   const call_scope scope(state_, "launch");
@@ -191,7 +192,7 @@ GUESTKIT_INLINE bool launcher::acpi_is_spare() const {
   return spare;
 }
 
-/// Tells what would make an emulated launch fast: libguestfs' own appliance needs some 15 seconds for it.
+/// Logs what would make an emulated launch fast: libguestfs' own appliance takes some 15 seconds.
 GUESTKIT_INLINE void launcher::advise(const ApplianceChoice& choice) const {
   static std::atomic_flag said = ATOMIC_FLAG_INIT;
   if (choice.buildable && info_.accelerator == "tcg")
@@ -253,10 +254,12 @@ GUESTKIT_INLINE void launcher::put_settings_back() noexcept try {
 } catch (const std::exception&) {  // the appliance runs: later
 }
 
-/// A name of the same hypervisor that does not make libguestfs write beyond its memory: it puts a shell's
-/// command line together in a buffer of 256 bytes, 512 and so on, and before each piece checks only whether
-/// there is room for one character more. The pieces of the name itself are single characters, so the name has
-/// to be what fills the buffer: more slashes are added to it.
+/// Works around a buffer overflow in libguestfs. To run the hypervisor, libguestfs builds a shell command
+/// line in a buffer of 256 bytes, then 512 and so on, but before it appends a piece it only checks that there
+/// is room for one more character. A long piece can thus be written past the end of the buffer. The
+/// hypervisor's name is appended one character at a time and is always checked correctly, so the name itself
+/// must make the buffer grow: extra slashes, which do not change the file, pad it until the rest is sure to
+/// fit.
 inline std::string harmless_name(std::string path) {
   constexpr std::size_t before = 80, around = 220;  // of the rest: less and more than it is in any version
   std::size_t length = path.size();
@@ -271,11 +274,11 @@ inline std::string harmless_name(std::string path) {
   return path;
 }
 
-/// Sets what the choice needs.
+/// Applies the settings that the choice needs.
 GUESTKIT_INLINE void launcher::cover_settings(const ApplianceChoice& choice) {
   using enum launch_setting;
   put_settings_back();
-  if (!invoke<bool>(guestfs_is_config)) return;  // launch itself says what is wrong
+  if (!invoke<bool>(guestfs_is_config)) return;  // launch itself reports what is wrong
   if (!choice.directory.empty()) cover(path, {.user = current(path), .launch = choice.directory});
   const auto user = current(hypervisor);
   const auto name = harmless_name(choice.hypervisor.empty() ? *user : choice.hypervisor);
@@ -286,7 +289,7 @@ GUESTKIT_INLINE void launcher::cover_settings(const ApplianceChoice& choice) {
   cover(append, {.user = own, .launch = choice.append + (own ? ' ' + *own : "")});
 }
 
-/// Gives the launch its limit, where the user gave none.
+/// Sets the launch's limit if the user gave none.
 GUESTKIT_INLINE void launcher::limit_time() {
   auto& limit = state_->turns->limits.launch;
   if (limit) return;
@@ -296,7 +299,8 @@ GUESTKIT_INLINE void launcher::limit_time() {
   limit = emulated ? Seconds(300) : Seconds(60);
 }
 
-/// Gives the hypervisor a name by which it is found when it is to be killed. The libvirt backend takes none.
+/// Gives the hypervisor a name, so that it can be found when it must be killed. The libvirt backend takes
+/// none.
 GUESTKIT_INLINE void launcher::name_hypervisor() {
   state_->turns->hypervisor = invoke<std::string>(guestfs_get_hv);
   auto& name = state_->turns->hypervisor_name;
@@ -307,8 +311,8 @@ GUESTKIT_INLINE void launcher::name_hypervisor() {
 
 // ---- starting
 
-/// Starts the appliance. A restore that fails is repeated as a boot, once. Corrects the choice to what the
-/// appliance is in the end.
+/// Starts the appliance. If a restore fails, boots instead, once. Updates the choice to the appliance that
+/// was started in the end.
 GUESTKIT_INLINE void launcher::start(ApplianceChoice& choice) {
   set_verdict("");
   try {
@@ -328,7 +332,7 @@ GUESTKIT_INLINE bool launcher::restore_has_failed(const ApplianceChoice& choice)
   return choice.mode == ApplianceMode::warm && !said.empty() && !said.starts_with(warm::normal_boot);
 }
 
-/// Boots the lean appliance after a restore that has failed. False if it cannot be tried.
+/// Boots the lean appliance after a failed restore. Returns false if it cannot be tried.
 GUESTKIT_INLINE bool launcher::boot_instead(ApplianceChoice& choice, const LaunchError& failure) {
   choice.reason =
       "the warm appliance failed: " + (verdict() == warm::restoring ? failure.message() : verdict());
@@ -344,7 +348,8 @@ GUESTKIT_INLINE bool launcher::boot_instead(ApplianceChoice& choice, const Launc
   return true;
 }
 
-/// What can be set on a handle and asked of it. Disks and config() are neither: handle_state::additions.
+/// The settings of a handle that can be read back. Disks and config() cannot: handle_state::additions records
+/// them.
 inline bool copy_settings(guestfs_h* from, guestfs_h* to) {
   bool all = true;
   const auto text = [&](auto get, auto set) {
@@ -378,8 +383,8 @@ inline bool copy_settings(guestfs_h* from, guestfs_h* to) {
   return all;
 }
 
-/// Puts a fresh C handle of the same configuration in the place of the one whose launch has failed:
-/// libguestfs may or may not have forgotten the disks of the old one. False if that cannot be done.
+/// Replaces the C handle whose launch has failed with a fresh one of the same configuration, since libguestfs
+/// may or may not have forgotten the old one's disks. Returns false if that cannot be done.
 GUESTKIT_INLINE bool launcher::renew() {
   put_settings_back();
   guestfs_h* old = state_->h;
@@ -391,7 +396,7 @@ GUESTKIT_INLINE bool launcher::renew() {
     guestfs_close(fresh);
     return false;
   }
-  guestfs_delete_event_callback(old, 0);  // nobody is to hear of its close
+  guestfs_delete_event_callback(old, 0);  // nobody is to be notified of its close
   guestfs_set_verbose(old, 0);
   guestfs_set_trace(old, 0);
   guestfs_set_event_callback(fresh, &deliver, GUESTFS_EVENT_ALL, 0, state_.get());
@@ -427,13 +432,13 @@ GUESTKIT_INLINE std::string socket_directory(const std::string& command) {
   return directory;
 }
 
-/// Has a sweep find the directory of the appliance's socket, should this process be killed.
+/// Records the directory of the appliance's socket, so that a sweep finds it if this process is killed.
 GUESTKIT_INLINE void launcher::note_sockets() {
   if (!state_->temporary) return;
   std::string command;
   try {
     command = file_of(invoke<int>(guestfs_get_pid), "cmdline");
-  } catch (const Error&) {  // not with every backend
+  } catch (const Error&) {  // not every backend supports it
     return;
   }
   state_->temporary->note_sockets(state_->serial, socket_directory(command));
@@ -443,7 +448,7 @@ GUESTKIT_INLINE void launcher::note_success() {
   info_.seconds = Seconds(std::chrono::steady_clock::now() - begin_).count();
   state_->memory.started();
   state_->turns->launched = true;
-  state_->disks.clear();  // QEMU has them open
+  state_->disks.clear();  // QEMU has opened them
   {
     const std::lock_guard lock(state_->launch_mutex);
     state_->launch = info_;

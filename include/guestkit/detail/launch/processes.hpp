@@ -1,5 +1,5 @@
-// The programs that libguestfs has started for a handle, found without the handle's lock: what must end when
-// a call does not.
+// Finds the programs that libguestfs has started for a handle, without the handle's lock, so that they can be
+// killed when a call does not end.
 #pragma once
 
 #include <signal.h>
@@ -17,20 +17,20 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// How often this process has been forked from the one that loaded guestkit. A handle belongs to the
-/// process that made it: in a forked child it must not be touched, or the parent's appliance suffers.
+/// How often this process has been forked since guestkit was loaded. A handle belongs to the process that
+/// made it: a forked child must not touch it, or the parent's appliance suffers.
 unsigned fork_generation() noexcept;
 
-/// What all threads of a process share, made when it is first used and never destroyed. A forked child makes
-/// its own: the parent's may be locked, or half changed, by a thread that is not there.
+/// State shared by all threads of a process, created on first use and never destroyed. A forked child creates
+/// its own: the parent's may be locked, or half changed, by a thread that does not exist in the child.
 ///
-/// Whatever is static and not a mere atomic is one of these, itself `static constinit`. Threads: any.
+/// Every static object that is more than an atomic is one of these, itself `static constinit`. Threads: any.
 template <class T>
 class of_process {
  public:
   constexpr of_process() noexcept = default;
 
-  /// This process' object; null if it has not been made.
+  /// This process' object; null if it has not been created.
   T* existing() const noexcept {
     entry* const found = current_.load();
     return found != nullptr && found->generation == fork_generation() ? &found->object : nullptr;
@@ -48,24 +48,24 @@ class of_process {
  private:
   struct entry {
     unsigned generation = fork_generation();
-    entry* parents = nullptr;  // kept, so that no tool takes it for a leak
+    entry* parents = nullptr;  // kept so that no tool reports it as leaked
     T object{};
   };
   std::atomic<entry*> current_{nullptr};
 };
 
-/// The calling thread, as the kernel numbers it.
+/// The calling thread's number in the kernel.
 struct thread_numbers {
-  unsigned generation = 0;  // of the process, from one on; zero: not known yet
+  unsigned generation = 0;  // of the process, from one on; zero: not yet known
   pid_t id = 0;
-  bool is_main = false;  // of the process' threads
+  bool is_main = false;  // whether it is the process' main thread
 };
 
-/// Asks the kernel once a thread, and again in a forked child, whose only thread has another number.
+/// Asks the kernel once per thread, and again in a forked child, whose only thread has a new number.
 const thread_numbers& this_thread() noexcept;
 pid_t thread_id() noexcept;
 
-/// While it lives, threads are started that handle no signals: those are the program's.
+/// While it lives, new threads start with all signals blocked: signals are the program's to handle.
 class signals_blocked {
  public:
   signals_blocked() noexcept;
@@ -77,11 +77,11 @@ class signals_blocked {
   sigset_t before_;
 };
 
-/// Starts a thread that ends by itself and handles no signals. Throws Error where there can be none.
+/// Starts a detached thread that handles no signals. Throws Error if no thread can be started.
 /// @param op  the call that needs it
 pthread_t start_thread(const char* op, std::function<void()> body);
 
-/// A file of a process; empty, or as much as could be read, if the process ends meanwhile.
+/// The content of a process' file in /proc; empty or partial if the process ends meanwhile.
 std::string file_of(pid_t process, const char* name);
 
 struct process_status {
@@ -92,8 +92,8 @@ struct process_status {
 
 process_status status_of(pid_t process);
 
-/// A program that is to end, held by a descriptor: its number may be another process' by now. Where the
-/// kernel has no such descriptors (before 5.3) or a sandbox forbids them, the time of its start tells.
+/// A program to be ended, held by a descriptor, because its number may have been reused. If the kernel has no
+/// such descriptors (before 5.3) or a sandbox forbids them, its start time identifies it.
 class program {
  public:
   program(pid_t number, bool is_hypervisor);
@@ -104,7 +104,7 @@ class program {
   bool is_there() const noexcept { return process_.get() >= 0 || begin_ != 0; }
   bool kill() const { return send(SIGKILL); }
 
-  /// Until it is killed, or this object ends, it starts nothing that would escape.
+  /// Keeps it from starting anything that would escape, until it is killed or this object ends.
   void stop() { is_stopped_ = send(SIGSTOP); }
 
   bool hypervisor = false;
@@ -118,22 +118,22 @@ class program {
   bool is_stopped_ = false;
 };
 
-/// The time since the host's start, in the unit in which the kernel tells when a process began.
+/// The time since the host's start, in the kernel's unit for the start times of processes.
 long long ticks_now() noexcept;
 
-/// A call that runs: what it starts are children of its thread that began after it.
+/// A running call: the programs that it starts are children of its thread, younger than the call.
 struct running_call {
   pid_t thread = 0;
   long long since = 0;     // in ticks
   std::string hypervisor;  // the program that the handle takes for QEMU; empty: unknown
 };
 
-/// Adds the process with all that it has started, if it still is a child of that one.
-/// @param since  in ticks; one that began before is left alone
+/// Adds the process and everything it has started, if it is still a child of that parent.
+/// @param since  in ticks; a process that began earlier is left alone
 void add_program(std::vector<program>& found, pid_t process, pid_t parent, long long since, bool hypervisor);
 
-/// The programs of a handle: its hypervisor, by the name that guestkit gave it, and the tools that a call
-/// runs. Never anything that the user's program has started. They stand still while they are held.
+/// The programs of a handle: its hypervisor, found by the name that guestkit gave it, and the tools that the
+/// call runs. Never anything that the user's program has started. They are stopped while they are held.
 /// @param name  of the handle's hypervisor; empty: it has none
 std::vector<program> programs_of(std::string_view name, const running_call& call);
 

@@ -18,7 +18,7 @@
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 inline constinit std::atomic<unsigned> forks{0};
-/// When the program or module is loaded: no thread can be caught in it by a fork.
+/// Registered at load time, when no thread can be caught in it by a fork.
 inline const int forks_are_counted =
     ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
 
@@ -113,7 +113,7 @@ GUESTKIT_INLINE bool program::send(int signal) const {
   return begin_ != 0 && status_of(number_).begin == begin_ && ::kill(number_, signal) == 0;
 }
 
-/// The files of a directory of /proc that are numbers.
+/// The entries of a directory of /proc that are numbers.
 inline std::vector<pid_t> numbers_in(const std::string& directory) {
   std::vector<pid_t> numbers;
   for (const auto& name : names_in(directory))
@@ -121,7 +121,7 @@ inline std::vector<pid_t> numbers_in(const std::string& directory) {
   return numbers;
 }
 
-/// The children of a process that one of its threads has started. The kernel keeps them by thread.
+/// The children of a process that one of its threads has started: the kernel lists them by thread.
 inline std::vector<pid_t> children_of(pid_t process, pid_t thread) {
   const auto text =
       read_text("/proc/" + std::to_string(process) + "/task/" + std::to_string(thread) + "/children");
@@ -139,14 +139,14 @@ inline std::vector<pid_t> children_of(pid_t process) {
   return all;
 }
 
-/// Whether the arguments of a program hold that text.
+/// Whether the arguments of a program contain that text.
 inline bool arguments_hold(pid_t process, std::string_view text) {
   return !text.empty() && file_of(process, "cmdline").find(text) != std::string::npos;
 }
 
-/// Whether this is what libguestfs runs besides the hypervisor and may wait for without end, or a fork of our
-/// own process that has a shell run it.
-/// @param hypervisor  the program that libguestfs asks what it can do, before the launch proper
+/// Whether this is a program, other than the hypervisor, that libguestfs runs and may wait for without end,
+/// or a fork of our own process that is about to run one through a shell.
+/// @param hypervisor  the program whose features libguestfs queries before the launch proper
 inline bool is_tool(pid_t process, std::string_view hypervisor) {
   if (arguments_hold(process, "qemu-img") || arguments_hold(process, "supermin") ||
       arguments_hold(process, hypervisor))
@@ -163,8 +163,8 @@ GUESTKIT_INLINE long long ticks_now() noexcept {
   return static_cast<long long>(now.tv_sec) * per_second + now.tv_nsec / (1000000000 / per_second);
 }
 
-/// Waits, for a tenth of a second at most, until a program that was told to stop has left what it was doing:
-/// it may have been starting another one.
+/// Waits at most a tenth of a second until a stopped program has really come to a halt: it may have been
+/// starting another one.
 inline void wait_until_stopped(pid_t process) {
   constexpr timespec pause{.tv_sec = 0, .tv_nsec = 1000000};
   for (int i = 0; i < 100; ++i) {

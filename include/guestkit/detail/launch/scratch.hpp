@@ -1,6 +1,6 @@
-// A private directory for what libguestfs writes down: overlays of the disks, sockets, logs.
+// A private directory for the files that libguestfs writes: overlays of the disks, sockets, logs.
 //
-// libguestfs' own directories are 0755 when root runs it, so every user could read what a guest holds, and a
+// libguestfs' own directories are 0755 when root runs it, so every user could read a guest's data, and a
 // process that is killed leaves them behind.
 #pragma once
 
@@ -15,10 +15,10 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// A directory of this process that this user alone can enter. Its destructor removes it.
+/// A directory of this process that only this user can enter. The destructor removes it.
 ///
-/// While it lives it holds a lock on the directory. That tells the sweeps of other processes that the owner
-/// is alive; whoever can take the lock may remove the directory.
+/// It holds a lock on the directory for its lifetime, which shows the sweeps of other processes that the
+/// owner is alive. Whoever can take the lock may remove the directory.
 class scratch {
  public:
   /// Makes one beneath that directory. Throws std::system_error.
@@ -29,20 +29,20 @@ class scratch {
 
   const std::string& path() const noexcept { return path_; }
 
-  /// Writes down which directory libguestfs has made elsewhere for a handle's sockets. Once the appliance is
+  /// Records the directory that libguestfs has made elsewhere for a handle's sockets. Once the appliance is
   /// gone that directory is empty, and only this note tells a sweep whose it was.
-  /// @param directory  empty: it has been removed
+  /// @param directory  empty: the directory has been removed
   void note_sockets(std::uint64_t handle, const std::string& directory) const noexcept;
 
-  /// The directory that all handles of the process share beneath that one. The first call sweeps away what
+  /// The directory beneath `base` that all handles of the process share. The first call sweeps away what
   /// killed processes have left there. Throws std::system_error. Threads: any.
   static std::shared_ptr<scratch> beneath(const std::string& base);
 
-  /// Removes the directories that this user's dead processes have left. Never follows a link.
+  /// Removes the directories left by this user's dead processes. Never follows a link.
   static void sweep(const std::string& base) noexcept;
 
-  /// Removes the directories that libguestfs makes for its sockets, below /tmp or $XDG_RUNTIME_DIR, if the
-  /// kernel knows no socket in them: their process was killed before its appliance was up.
+  /// Removes libguestfs' socket directories, below /tmp or $XDG_RUNTIME_DIR, that contain no socket known to
+  /// the kernel: their process was killed before its appliance was up.
   static void sweep_sockets(const std::string& base) noexcept;
 
  private:

@@ -24,20 +24,20 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 
 inline constexpr std::string_view socket_note_prefix = "sockets-of-";
 
-/// The names of this user's scratch directories begin with it.
+/// The prefix of the names of this user's scratch directories.
 inline std::string scratch_prefix() {
   return "guestkit-" + std::to_string(::geteuid()) + "-";
 }
 
-/// Removes a directory with all that is in it, without following a link: the standard library goes from
-/// descriptor to descriptor. What cannot be removed stays.
+/// Removes a directory and its contents without following links: the standard library goes from descriptor to
+/// descriptor. What cannot be removed stays.
 inline void remove_tree(const std::string& path) noexcept try {
   std::error_code ignored;
   std::filesystem::remove_all(path, ignored);
 } catch (const std::exception&) {  // no memory
 }
 
-/// Opens and locks a directory. Returns no descriptor if somebody else has the lock or has removed the
+/// Opens and locks a directory. Returns no descriptor if another process holds the lock or has removed the
 /// directory meanwhile.
 /// @param how  for flock(2)
 inline unique_fd open_locked(const std::string& path, int how) {
@@ -50,7 +50,7 @@ inline unique_fd open_locked(const std::string& path, int how) {
   return held ? std::move(directory) : unique_fd();
 }
 
-/// Calls visit with the path of every directory of this user in base whose name has that beginning.
+/// Calls visit with the path of every directory in base that belongs to this user and has that prefix.
 inline void each_own_directory(const std::string& base, const std::string& beginning,
                                const std::function<void(const std::string&)>& visit) noexcept try {
   for (const auto& name : names_in(base)) {
@@ -68,7 +68,7 @@ GUESTKIT_INLINE scratch::scratch(const std::string& base) : owner_(::getpid()) {
     if (::mkdtemp(name.data()) == nullptr) throw std::system_error(errno, std::generic_category(), base);
     lock_ = open_locked(name, LOCK_EX);
     path_ = name;
-    if (lock_.get() >= 0) return;  // otherwise a sweep was faster than the lock
+    if (lock_.get() >= 0) return;  // otherwise a sweep got the lock first
   }
 }
 
@@ -105,7 +105,7 @@ GUESTKIT_INLINE std::shared_ptr<scratch> scratch::beneath(const std::string& bas
   return directory;
 }
 
-/// Removes the socket directories that a dead process has noted in its scratch directory.
+/// Removes the socket directories that a dead process recorded in its scratch directory.
 inline void remove_noted_sockets(const std::string& path) {
   for (const auto& name : names_in(path)) {
     if (!name.starts_with(socket_note_prefix)) continue;

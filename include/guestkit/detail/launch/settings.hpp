@@ -1,4 +1,4 @@
-// The settings of a handle that a launch may need for itself.
+// The settings of a handle that a launch may override.
 #pragma once
 
 #include <array>
@@ -17,17 +17,17 @@ enum class launch_setting { path, hypervisor, cachedir, append };
 inline constexpr std::array launch_settings{launch_setting::path, launch_setting::hypervisor,
                                             launch_setting::cachedir, launch_setting::append};
 
-/// What the user set, and what a launch has put in its place. Null: libguestfs' default.
+/// The user's value of a setting, and the launch's override. Null: libguestfs' default.
 struct covered_setting {
   std::optional<std::string> user = {};
   std::optional<std::string> launch = {};
 };
 
-/// The settings that a launch has covered. libguestfs takes settings only while no appliance runs, so the
-/// user's are put back before the next launch, and the getters tell the user's until then. Threads: any.
+/// The settings that a launch has overridden. libguestfs accepts settings only while no appliance runs, so
+/// the user's are restored before the next launch; until then the getters return the user's. Threads: any.
 class covered_settings {
  public:
-  /// Nothing where the user's own is set.
+  /// Nothing if the user's own value is set.
   std::optional<covered_setting> find(launch_setting which) const {
     const std::lock_guard lock(mutex_);
     return settings_.at(static_cast<std::size_t>(which));
@@ -36,7 +36,7 @@ class covered_settings {
     const std::lock_guard lock(mutex_);
     settings_.at(static_cast<std::size_t>(which)) = std::move(values);
   }
-  /// The user's own is set again, or another one of the user's.
+  /// The user's own value, or a new one from the user, is set again.
   void uncover(launch_setting which) {
     const std::lock_guard lock(mutex_);
     settings_.at(static_cast<std::size_t>(which)).reset();

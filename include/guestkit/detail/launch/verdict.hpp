@@ -1,4 +1,4 @@
-// What the hypervisor of a warm appliance says of itself: a line on stderr, where the handle reads it.
+// What the hypervisor of a warm appliance reports about itself: a line on stderr, where the handle reads it.
 #pragma once
 
 #include <string_view>
@@ -7,9 +7,9 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail::warm {
 
-/// The line begins with it; one of the two below follows.
+/// The line's prefix; one of the two below follows.
 inline constexpr std::string_view verdict_prefix = "guestkit: ";
 inline constexpr std::string_view restoring = "restoring";
-inline constexpr std::string_view normal_boot = "normal boot: ";  ///< and why
+inline constexpr std::string_view normal_boot = "normal boot: ";  ///< followed by the reason
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail::warm

@@ -1,5 +1,5 @@
 // How many appliances this process may run at once: as many as there is memory for. A launch takes a place
-// before it begins; the place is given back when the hypervisor is gone, however it went.
+// before it begins; the place is released when the hypervisor is gone, however it ended.
 #pragma once
 
 #include <condition_variable>
@@ -16,10 +16,10 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// The appliances of a process. Threads: any.
+/// Admits the appliances of one process. Threads: any.
 class admission {
  public:
-  /// A place for one appliance, given back at its end. In a forked child it is not: the appliance is the
+  /// A place for one appliance, released by the destructor. Not in a forked child: there the appliance is the
   /// parent's.
   class place {
    public:
@@ -28,7 +28,7 @@ class admission {
     place& operator=(place&& other) noexcept;
     ~place() { give_back(); }
 
-    /// The appliance is up: the memory that it uses need not be reserved any longer.
+    /// The appliance is up: its memory is in use now and no longer needs to be reserved.
     void started() noexcept;
     void give_back() noexcept;
 
@@ -46,16 +46,16 @@ class admission {
   admission(const admission&) = delete;
   admission& operator=(const admission&) = delete;
 
-  /// That of the process. A forked child has its own: it has none of the parent's appliances.
+  /// The one of this process. A forked child has its own, because it has none of the parent's appliances.
   static admission& shared();
 
-  /// Waits until there is memory for one more. The first is always admitted: no memory would ever be freed
-  /// for it. Throws CallTimeout.
-  /// @param bytes  that it will use
-  /// @param look   called several times a second; what it throws ends the wait
+  /// Waits until there is memory for one more. The first is always admitted, since no other appliance could
+  /// free memory for it. Throws CallTimeout.
+  /// @param bytes  how much memory it will use
+  /// @param look   called several times a second; if it throws, the wait ends
   place take(std::uint64_t bytes, Seconds timeout, const std::function<void()>& look);
 
-  /// At most so many at once, also where there is memory for more.
+  /// Limits how many run at once, even if there is memory for more.
   void set_limit(std::optional<unsigned> limit);
 
   unsigned running() const;
@@ -70,7 +70,7 @@ class admission {
   memory_source memory_;
   std::optional<unsigned> limit_;
   unsigned running_ = 0;
-  unsigned starting_ = 0;  // of those that run
+  unsigned starting_ = 0;  // how many of the running ones are still starting
 };
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

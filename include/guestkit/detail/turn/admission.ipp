@@ -68,7 +68,7 @@ GUESTKIT_INLINE unsigned admission::running() const {
 GUESTKIT_INLINE bool admission::has_room(std::uint64_t bytes) const {
   if (running_ == 0) return true;
   if (limit_ && running_ >= *limit_) return false;
-  return memory_() / bytes > starting_;  // those that start do not use theirs yet
+  return memory_() / bytes > starting_;  // those still starting do not use theirs yet
 }
 
 GUESTKIT_INLINE void admission::refuse(Seconds timeout) const {

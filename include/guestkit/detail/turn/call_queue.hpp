@@ -1,7 +1,7 @@
-// The calls that wait for a handle, and the threads that make them.
+// The queue of calls waiting for a handle, and the threads that run them.
 //
-// Calls run on a pool of threads, one at a time for each handle, so that a busy handle starves no other. What
-// ends a call is the business of turns.hpp; here is only decided which call is meant.
+// Calls run on a pool of threads, one at a time per handle, so a busy handle starves no other. This file only
+// decides which call is to be stopped; turns.hpp stops it.
 #pragma once
 
 #include <atomic>
@@ -19,14 +19,14 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// The blocking handle, with what the queue needs of it.
+/// The blocking handle, with the access that the queue needs.
 class queued_handle : public Guestfs {
  public:
   using Guestfs::Guestfs;
   using Guestfs::state;
 };
 
-/// A call that waits for its turn or has it.
+/// A call that is waiting for its turn or running.
 class queued_call {
  public:
   /// @param name  must live for ever
@@ -35,14 +35,14 @@ class queued_call {
   queued_call& operator=(const queued_call&) = delete;
   virtual ~queued_call() = default;
 
-  /// Makes the call and keeps the result.
+  /// Makes the call and keeps its result.
   virtual void run(queued_handle& g) = 0;
-  /// Keeps the error with which it ended.
+  /// Keeps the error that ended the call.
   virtual void fail(std::exception_ptr error) noexcept = 0;
-  /// Hands what was kept to who has the future.
+  /// Delivers the result or error to the call's future.
   virtual void settle() = 0;
 
-  /// It never runs.
+  /// The call never runs.
   void abandon(std::exception_ptr error) {
     fail(std::move(error));
     settle();
@@ -54,19 +54,19 @@ class queued_call {
   bool cancelled = false;
 };
 
-/// A handle and the calls that wait for it. Each call that runs, and the closing, share in it. Threads: any.
+/// A handle and its waiting calls. Each running call, and the closing, shares ownership. Threads: any.
 class call_queue : public std::enable_shared_from_this<call_queue> {
  public:
   call_queue(const HandleOptions& options, executor& pool);
 
-  /// Gives the call its place. Throws HandleClosed.
+  /// Queues the call. Throws HandleClosed.
   void add(std::unique_ptr<queued_call> call);
 
-  /// Ends the calls that were added so far.
+  /// Cancels the calls queued so far.
   void cancel();
-  /// Kills what runs for the handle; later calls are refused.
+  /// Kills whatever runs for the handle; later calls are refused.
   void terminate();
-  /// Refuses later calls, and closes the handle when the earlier ones have ended.
+  /// Refuses later calls, and closes the handle once the earlier ones have finished.
   boost::shared_future<void> close();
 
   bool is_open() const;
@@ -95,14 +95,14 @@ class call_queue : public std::enable_shared_from_this<call_queue> {
   std::unique_ptr<queued_call> leave();
   void finish();
 
-  const Seconds limit_;  // for the waiting
+  const Seconds limit_;  // for waiting in the queue
   executor& pool_;
   executor& launch_pool_;
   mutable std::mutex mutex_;         // guards what follows; never held while foreign code runs
-  std::condition_variable watched_;  // the watching thread has to look
+  std::condition_variable watched_;  // wakes the watching thread
   calls waiting_;
   std::unique_ptr<queued_call> running_;
-  bool has_thread_ = false;  // or waits for one
+  bool has_thread_ = false;  // or has asked for one
   bool watching_ = false;
   bool closing_ = false;
   bool terminated_ = false;
@@ -113,5 +113,5 @@ class call_queue : public std::enable_shared_from_this<call_queue> {
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 
-// In both forms: the compiled library does without Boost.
+// Included in both forms: the compiled library does without Boost.
 #include "guestkit/detail/turn/call_queue.ipp"

@@ -36,11 +36,11 @@ inline void call_queue::cancel() {
     ended.swap(waiting_);
     if (running_) {
       running_->cancelled = true;
-      if (running_->begun) g.cancel();  // never after its end: it would hit the next one
+      if (running_->begun) g.cancel();  // never once it has ended: that would hit the next call
     }
   }
   for (const auto& call : ended) call->abandon(std::make_exception_ptr(Error(call->op, "cancelled", EINTR)));
-  start_next();  // they may have been the last before the closing
+  start_next();  // the queue may be empty now, and close() waiting for that
 }
 
 inline void call_queue::terminate() {
@@ -71,14 +71,14 @@ inline bool call_queue::is_open() const {
   return !closing_ && !terminated_;
 }
 
-/// Asks for a thread for the next call, unless that was done. When there is none and close() was called,
-/// closes.
+/// Asks for a thread for the next call, unless one has been asked for. If no call is left and close() was
+/// called, closes.
 inline void call_queue::start_next() {
   while (const auto pool = wanted_pool()) {
     try {
       pool->submit([self = shared_from_this(), pool] { self->work(*pool); });
       return;
-    } catch (...) {  // the executor takes no more
+    } catch (...) {  // the executor accepts no more work
       begin_next(*pool);
       const auto call = leave();
       if (!call) continue;
@@ -87,14 +87,14 @@ inline void call_queue::start_next() {
     }
   }
   if (!take_closing()) return;
-  try {  // on a thread of its own: it must not wait for a free one of the pool
+  try {  // on its own thread: closing must not wait for a free thread of the pool
     start_thread("close", [self = shared_from_this()] { self->finish(); });
-  } catch (const Error&) {  // there is none to be had
+  } catch (const Error&) {  // no thread can be started
     finish();
   }
 }
 
-/// Where to ask for a thread; null: there is one, or nothing for it to do.
+/// The pool to ask for a thread; null if there is a thread already, or nothing for one to do.
 inline executor* call_queue::wanted_pool() {
   const std::lock_guard lock(mutex_);
   return waiting_.empty() || std::exchange(has_thread_, true) ? nullptr : &pool_of_first();
@@ -104,7 +104,7 @@ inline executor& call_queue::pool_of_first() const {
   return waiting_.front()->op == std::string_view("launch") ? launch_pool_ : pool_;
 }
 
-/// False if what the thread was for has been ended meanwhile.
+/// Returns false if the call that the thread was meant for has been cancelled in the meantime.
 inline bool call_queue::begin_next(const executor& pool) {
   const std::lock_guard lock(mutex_);
   if (!waiting_.empty() && &pool_of_first() == &pool) running_ = take_first();
@@ -124,7 +124,7 @@ inline bool call_queue::take_closing() {
   return !std::exchange(finishing_, true);
 }
 
-/// Sees to it that a call which waits too long is ended.
+/// Makes sure that a call that waits too long is ended.
 inline void call_queue::watch(queued_call& call) {
   const auto now = std::chrono::steady_clock::now();
   call.due = now + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
@@ -134,13 +134,13 @@ inline void call_queue::watch(queued_call& call) {
   watching_ = true;
 }
 
-/// On a thread of its own.
+/// Runs on its own thread.
 inline void call_queue::end_late_calls() {
   std::unique_lock lock(mutex_);
   while (!waiting_.empty()) {
-    const auto due = waiting_.front()->due;  // the first of all: each has the same limit
+    const auto due = waiting_.front()->due;  // the earliest: all have the same limit
     if (std::chrono::steady_clock::now() < due) {
-      watched_.wait_until(lock, due);  // also when none waits any more: calls come in rows
+      watched_.wait_until(lock, due);  // even if no call waits any more: calls tend to come in bursts
       continue;
     }
     const auto call = take_first();
@@ -152,7 +152,7 @@ inline void call_queue::end_late_calls() {
   watching_ = false;
 }
 
-/// On a thread of the pool.
+/// Runs on a thread of the pool.
 inline void call_queue::work(const executor& pool) {
   try {
     if (begin_next(pool)) run(*running_);
@@ -160,7 +160,7 @@ inline void call_queue::work(const executor& pool) {
     running_->fail(std::current_exception());
   }
   const auto call = leave();
-  start_next();  // first: a continuation may wait for it
+  start_next();  // before settling: a continuation may wait for the next call
   if (call) call->settle();
 }
 

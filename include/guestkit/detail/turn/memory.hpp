@@ -1,4 +1,4 @@
-// How much memory there is for appliances, and how much one takes.
+// How much memory is available for appliances, and how much one needs.
 #pragma once
 
 #include <cstdint>
@@ -12,12 +12,12 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 
 inline constexpr std::uint64_t memory_unknown = std::numeric_limits<std::uint64_t>::max();
 
-/// The memory that this process may still take, in bytes: what the machine and the process' control groups,
-/// v1 and v2, leave it; memory_unknown where /proc does not tell.
-/// @param root  of the file system that is looked at: tests have their own
+/// The memory that this process may still use, in bytes: what the machine and the process' control groups, v1
+/// and v2, leave it. memory_unknown if /proc does not say.
+/// @param root  of the file system to read; tests have their own
 std::uint64_t available_memory(const std::string& root = "");
 
-/// What an appliance comes to use, in bytes: measured during inspections and rounded up.
+/// How much memory an appliance ends up using, in bytes: measured during inspections and rounded up.
 std::uint64_t appliance_memory(ApplianceMode mode) noexcept;
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

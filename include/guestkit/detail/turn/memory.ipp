@@ -9,7 +9,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// The number in a file of one word; unknown for "max" and for a file that is not there.
+/// The number in a one-word file; unknown if the word is "max" or the file does not exist.
 inline std::uint64_t number_in_file(const std::string& path) {
   const std::string text = read_text(path);
   std::string_view rest = text;
@@ -17,7 +17,7 @@ inline std::uint64_t number_in_file(const std::string& path) {
   return read_number(take_word(rest), number) ? number : memory_unknown;
 }
 
-/// The number behind a word at the beginning of a line, as in /proc/meminfo and memory.stat.
+/// The number after a word at the beginning of a line, as in /proc/meminfo and memory.stat.
 inline std::uint64_t number_after(const std::string& path, std::string_view word) {
   const std::string text = read_text(path);
   for (std::string_view rest = text; !rest.empty();) {
@@ -28,7 +28,7 @@ inline std::uint64_t number_after(const std::string& path, std::string_view word
   return memory_unknown;
 }
 
-/// What a control group leaves of its limit; caches that can be dropped count as free.
+/// What a control group has left of its limit; caches that can be dropped count as free.
 inline std::uint64_t group_room(const std::string& group, const char* limit, const char* usage,
                                 std::string_view cache) {
   const auto most = number_in_file(group + limit), used = number_in_file(group + usage);
@@ -49,7 +49,7 @@ GUESTKIT_INLINE std::uint64_t available_memory(const std::string& root) {
     const bool second = controllers == ",,";
     if (!path.starts_with('/') || (!second && controllers.find(",memory,") == std::string::npos)) continue;
     const std::string top = root + (second ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory");
-    // Each group above has a limit of its own. In a container the path may be one of the host.
+    // Each parent group has its own limit. In a container the path may be the host's.
     for (;; path = path.substr(0, path.rfind('/'))) {
       const std::string group = top + std::string(path);
       const auto left = second ? group_room(group, "/memory.max", "/memory.current", "inactive_file")

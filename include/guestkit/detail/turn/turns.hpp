@@ -1,8 +1,8 @@
-// Whose turn it is on a handle, how long it may take, and what stops it.
+// Whose turn it is on a handle, how long the turn may take, and how it is stopped.
 //
-// A call is stopped in two steps. First libguestfs is told to cancel, again and again, which ends a transfer
-// and leaves a handle that works. What has not ended after a grace period ends with its hypervisor, or,
-// before the launch, with the tool that libguestfs waits for. A handle whose hypervisor was killed is dead
+// A call is stopped in two steps. First libguestfs is asked to cancel, repeatedly; this ends a transfer and
+// leaves the handle usable. If the call has not ended after a grace period, its hypervisor is killed, or,
+// before the launch, the tool that libguestfs is waiting for. A handle whose hypervisor was killed is dead
 // and says so.
 #pragma once
 
@@ -28,16 +28,16 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// A time as messages have it, such as "0.5 s".
+/// A time as it appears in messages, such as "0.5 s".
 std::string shown(Seconds time);
 
-/// A call has waited longer than Limits::queue.
+/// The error of a call that has waited longer than Limits::queue.
 CallTimeout waited_too_long(const char* op, Seconds limit);
 
-/// The turns of one handle: one thread has its turn, the others wait for theirs. Threads: any.
+/// The turns of one handle: one thread has the turn, the others wait for theirs. Threads: any.
 ///
-/// A thread of its own watches the call that runs, once one has a limit or is to be stopped. It ends by
-/// itself when there has been nothing to watch for a while.
+/// A separate thread watches the running call, once a call has a limit or is to be stopped. It exits after it
+/// has had nothing to watch for a while.
 class turns {
  public:
   turns() = default;
@@ -45,69 +45,71 @@ class turns {
   turns& operator=(const turns&) = delete;
   ~turns();
 
-  /// Takes the calling thread's turn, waiting while another thread has it. A thread may take it again.
-  /// Throws HandleClosed, ApplianceKilled, CallTimeout after Limits::queue, and what stopped the turn that
-  /// this one is a part of.
+  /// Takes the turn for the calling thread, waiting while another thread has it. A thread may take it
+  /// recursively. Throws HandleClosed, ApplianceKilled, CallTimeout after Limits::queue, and, if the turn
+  /// that this one is nested in was stopped, the reason for that.
   void take_turn(const char* op);
   /// Begins a call, in a turn of its own if the thread has none.
   void enter(const action& op);
   /// Ends what take_turn() or enter() began.
   void leave() noexcept;
 
-  /// Begins a call that takes no turn: user_cancel alone, which must not wait for what it is to stop.
+  /// Begins a call without taking the turn: only for user_cancel, which must not wait for the call that it
+  /// stops.
   void pass(const char* op);
   void leave_passing() noexcept;
 
-  /// Waits, while the clock of the call that runs stands still: waiting for others is not its time. What wait
-  /// throws ends the call.
+  /// Runs wait() with the running call's clock stopped: waiting for others does not count against its limit.
+  /// If wait() throws, the call ends.
   void off_the_clock(const std::function<void()>& wait);
-  /// Gives the call that runs so much less time: its work began before it did.
+  /// Shortens the running call's remaining time: its work began before the call did.
   void count_too(Seconds spent);
 
   /// How a part of a call ended.
   struct part_end {
-    std::optional<Seconds> limit = {};  // what it took longer than; nothing: it was in time
-    bool goes_on = true;                // the appliance lives, the call may do something else
+    std::optional<Seconds> limit = {};  // the limit that it exceeded; nothing: it finished in time
+    bool goes_on = true;                // the appliance lives, so the call may continue with something else
   };
 
-  /// Begins a part of the thread's call, which may take that share of the time that is left to the call. A
-  /// part of a call without a limit has none either. What takes longer is stopped as the call would be.
+  /// Begins a part of the thread's call, which may use that share of the call's remaining time. If the call
+  /// has no limit, neither has the part. A part that takes longer is stopped as the call would be.
   void begin_part(double share);
-  /// Ends it. A call whose part alone took too long, and whose appliance lives, goes on.
+  /// Ends the part. If only the part took too long and the appliance survives, the call continues.
   part_end end_part() noexcept;
 
-  /// Whether it is the calling thread's turn: it is inside a call, or closes the handle.
+  /// Whether the calling thread has the turn: it is inside a call or is closing the handle.
   bool is_mine() const noexcept;
-  /// Whether no thread is inside. Without the lock, since every call of Python's main thread asks.
+  /// Whether no thread is inside. Takes no lock, since every call on Python's main thread asks.
   bool is_idle() const noexcept { return inside_ == 0 || closing_; }
   bool is_open() const noexcept;
 
-  /// Lets no new call in and waits for those that are inside. False: another thread closed, and is done.
+  /// Refuses new calls and waits for those inside. Returns false if another thread has already closed the
+  /// handle.
   bool begin_close();
   void end_close() noexcept;
 
-  /// Stops a transfer, if one runs.
+  /// Stops the transfer, if one is running.
   void cancel_transfer() noexcept;
 
-  /// Puts another C handle in the place of this one. For the thread whose turn it is.
+  /// Replaces the C handle with another one. Only for the thread that has the turn.
   void replace(guestfs_h* fresh) noexcept;
 
-  /// Ends the turn that some thread has, if one has it, in the two steps told above. Returns at once. Where
-  /// no thread can be started to wait for the call to end by itself, there is no grace period.
+  /// Ends the current turn, if any thread has it, in the two steps described above. Returns at once. If no
+  /// thread can be started to wait out the grace period, there is none.
   void cancel();
 
-  /// Kills what runs for the handle, which is dead from then on. Waits for nothing.
+  /// Kills whatever runs for the handle, which is dead from then on. Does not wait.
   void terminate();
 
-  /// Says why a call that was stopped has failed, or returns if it was not stopped.
+  /// Throws the reason why a call was stopped; returns if it was not.
   void throw_if_stopped(const char* op, const std::string& message, int number,
                         const std::vector<std::string>& console);
 
   guestfs_h* h = nullptr;
   Limits limits;
-  std::string hypervisor_name;        // the argument of its -name; written while launch() has the turn
-  std::string hypervisor;             // its program, likewise
-  std::atomic<bool> launched{false};  // the appliance came up and was not shut down by a call
+  std::string hypervisor_name;        // the argument of its -name; written by launch() while it has the turn
+  std::string hypervisor;             // the hypervisor program; written likewise
+  std::atomic<bool> launched{false};  // the appliance came up and no call has shut it down
 
  private:
   using clock = std::chrono::steady_clock;
@@ -134,7 +136,8 @@ class turns {
   void end_turn(ending how);
   void kill_programs(const std::vector<program>& programs);
 
-  /// Has the watching thread look at the turn at that time. Throws Error if it has to be started and cannot.
+  /// Makes the watching thread check the turn at that time. Throws Error if the thread must be started but
+  /// cannot be.
   void watch(clock::time_point when);
   bool is_watched() const noexcept { return op_ != nullptr && deadline_; }
   void run();
@@ -142,16 +145,16 @@ class turns {
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;  // a turn, a call or the handle has ended
-  std::condition_variable watched_;  // the watching thread has to look
+  std::condition_variable watched_;  // wakes the watching thread
   std::atomic<bool> closing_{false};
   bool closed_ = false;
   bool watching_ = false;
   bool stopping_ = false;
-  std::string killed_;          // why the hypervisor was killed; empty: it was not
-  std::atomic<int> inside_{0};  // calls, those that wait for their turn too
-  pid_t owner_ = 0;             // the thread whose turn it is
-  std::uint64_t turn_ = 0;      // which turn it is
-  unsigned depth_ = 0;          // of calls that the owner made in callbacks of others
+  std::string killed_;          // why the hypervisor was killed; empty if it was not
+  std::atomic<int> inside_{0};  // how many calls, including those waiting for their turn
+  pid_t owner_ = 0;             // the thread that has the turn
+  std::uint64_t turn_ = 0;      // number of the current turn
+  unsigned depth_ = 0;          // how deeply the owner's calls are nested in callbacks
   unsigned op_depth_ = 0;
   const char* op_ = nullptr;  // the outermost call
   long long since_ = 0;       // when it began, in ticks; 0: it starts no programs
@@ -162,14 +165,14 @@ class turns {
     clock::time_point deadline;
     Seconds limit;
   };
-  std::optional<whole> part_;   // what the call had before the part of it that runs
-  clock::time_point wakes_at_;  // the watching thread, which is awake if this is past
+  std::optional<whole> part_;   // the call's own limit, while a part of the call runs
+  clock::time_point wakes_at_;  // the watching thread; it is awake if this is past
   ending ending_ = ending::none;
   clock::time_point kill_at_;
 };
 
-/// A forked child leaves the object alone: the parent's threads, which may hold its locks or be waited for,
-/// are not there.
+/// A forked child does not destroy the object: the parent's threads, which may hold its locks or have to be
+/// joined, do not exist in the child.
 struct process_deleter {
   unsigned generation = fork_generation();
   template <class T>

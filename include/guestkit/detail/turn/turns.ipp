@@ -8,11 +8,11 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// A cancel is lost when it comes just before a transfer begins: it is sent again.
+/// A cancel that arrives just before a transfer begins is lost, so it is sent repeatedly.
 inline constexpr std::chrono::milliseconds cancel_interval{30};
-/// What a part has at least for ending gently: the rest of the call needs the appliance.
+/// The least grace period of a part: the rest of the call still needs the appliance.
 inline constexpr Seconds grace_of_part{2};
-/// How long the watching thread stays when there is nothing to watch: calls come in rows.
+/// How long the watching thread stays when there is nothing to watch: calls tend to come in bursts.
 inline constexpr std::chrono::seconds idle_watching{1};
 
 inline std::chrono::steady_clock::duration to_clock(Seconds time) {
@@ -57,7 +57,7 @@ GUESTKIT_INLINE void turns::enter(const action& op) {
       begin(limits.launch.value_or(no_limit), "launch_timeout");
     else
       begin(limits.call, "call_timeout");
-  } catch (...) {  // no thread can be started that would keep the limit
+  } catch (...) {  // no thread can be started to enforce the limit
     leave_turn();
     throw;
   }
@@ -142,7 +142,7 @@ GUESTKIT_INLINE bool turns::begin_close() {
   ending_ = ending::none;
   try {
     begin(limits.close, "close_timeout");
-  } catch (const std::exception&) {  // no thread can be started: better a close without a limit than none
+  } catch (const std::exception&) {  // no thread can be started: close without a limit
   }
   return true;
 }
@@ -186,7 +186,7 @@ GUESTKIT_INLINE void turns::terminate() {
   ending_ = ending::terminated;
   kill_at_ = {};
   try {
-    watch({});              // kills what is just being started
+    watch({});              // kill whatever is being started at this moment
   } catch (const Error&) {  // no thread can be started
   }
 }
@@ -244,7 +244,7 @@ GUESTKIT_INLINE void turns::leave_locked() noexcept {
   changed_.notify_all();
 }
 
-/// The lock is held, so that adding needs no atomic operation.
+/// The lock is held, so this needs no atomic read-modify-write.
 GUESTKIT_INLINE void turns::count(int change) noexcept {
   inside_.store(inside_.load(std::memory_order_relaxed) + change, std::memory_order_relaxed);
 }
@@ -308,7 +308,7 @@ GUESTKIT_INLINE void turns::watch(clock::time_point when) {
   if (when < wakes_at_) watched_.notify_all();
 }
 
-/// The watching thread.
+/// Body of the watching thread.
 GUESTKIT_INLINE void turns::run() {
   lock held(mutex_);
   const auto sleep_until = [&](clock::time_point time) {
@@ -333,8 +333,8 @@ GUESTKIT_INLINE void turns::run() {
   changed_.notify_all();
 }
 
-/// Cancels the call that runs, or kills what it runs when its grace period is over. The lock keeps the call
-/// from ending meanwhile, and the next one from being hit.
+/// Cancels the running call, or, when its grace period is over, kills what it runs. The lock keeps the call
+/// from ending in the meantime, so the next one cannot be hit.
 GUESTKIT_INLINE void turns::press(lock& held) {
   if (clock::now() < kill_at_) {
     guestfs_user_cancel(h);
