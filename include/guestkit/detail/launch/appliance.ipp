@@ -52,7 +52,7 @@ inline std::string home_directory() {
 
 /// $GUESTKIT_CACHEDIR, as an absolute path; empty if it is not set.
 inline std::string given_cache_directory() {
-  const std::string given = environment_variable("GUESTKIT_CACHEDIR");
+  std::string given = environment_variable("GUESTKIT_CACHEDIR");
   if (given.empty()) return given;
   std::error_code error;
   const auto absolute = std::filesystem::absolute(given, error);
