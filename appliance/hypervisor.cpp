@@ -166,7 +166,7 @@ class Watch {
       if (ready < 0 && errno == EINTR) continue;
       if (waiting[0].revents != 0) {
         if (!read(qmp_, said_)) return "";
-        if (const string fault = after_event(); !fault.empty()) return fault;
+        if (string fault = after_event(); !fault.empty()) return fault;
       }
       if (waiting[1].revents != 0) {
         if (!read(port_, answer_)) return "";

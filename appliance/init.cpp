@@ -81,6 +81,7 @@ bool has(const string& text, std::string_view part) {
 
 void run(const std::vector<string>& command) {
   std::vector<char*> argv;
+  argv.reserve(command.size() + 1);
   for (const auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
   pid_t child = -1;
@@ -457,7 +458,7 @@ string pause_for_snapshot(const string& path, const string& booted_with) {
   const string answer = fault.empty() ? "up\n" : "failed:" + fault + "\n";
   if (::write(port, answer.data(), answer.size()) < 0) std::perror("init: the host");
   ::close(port);
-  const string line = value_in(message, "append");
+  string line = value_in(message, "append");
   if (has(line, "guestfs_verbose=1")) write_file("/proc/sys/kernel/printk", "7", 0);
   return line;
 }

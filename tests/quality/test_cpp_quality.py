@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,27 @@ def test_clang_tidy(tmp_path: Path) -> None:
     run(
         "clang-tidy", "--quiet", "--config-file=.clang-tidy", program,
         "--", "-std=c++20", BOOST, f"-I{ROOT / 'include'}",
+    )  # fmt: skip
+
+
+def test_clang_tidy_of_what_runs_in_the_appliance() -> None:
+    run(
+        "clang-tidy",
+        "--quiet",
+        "--config-file=.clang-tidy",
+        *sorted((ROOT / "appliance").glob("*.cpp")),
+        "--",
+        "-std=c++20",
+        f"-I{INCLUDE}",
+    )
+
+
+@pytest.mark.full
+def test_clang_tidy_of_the_bindings() -> None:
+    run(
+        "clang-tidy", "--quiet", "--config-file=.clang-tidy", *sorted((ROOT / "bindings").glob("*.cpp")),
+        "--", "-std=c++20", "-DGUESTKIT_COMPILED", "-DGUESTFS_PRIVATE=1", f"-I{INCLUDE}",
+        "-isystem", sysconfig.get_path("include"),
     )  # fmt: skip
 
 
