@@ -631,7 +631,7 @@ CORPUS: dict[str, Image] = {
             )
         ],
         systems=[("almalinux", 9, 3, "almalinux")],
-        corrections=["distro", "product_name"],
+        corrections=["distro", "product_name", "osinfo"],
     ),
     "leap": Image(
         [Part(trees.suse("opensuse-leap", "openSUSE Leap", "15.5"), label="root")],
@@ -964,7 +964,7 @@ CORPUS: dict[str, Image] = {
             )
         ],
         systems=[("almalinux", 9, 3, "almalinux")],
-        corrections=["distro", "product_name"],
+        corrections=["distro", "product_name", "osinfo"],
         told=["/var/lib/rpm/rpmdb.sqlite is a FIFO"],
     ),
     "rpm macros are a fifo": Image(
@@ -982,7 +982,7 @@ CORPUS: dict[str, Image] = {
             )
         ],
         systems=[("almalinux", 9, 3, "almalinux")],
-        corrections=["distro", "product_name"],
+        corrections=["distro", "product_name", "osinfo"],
         told=["librpm would find no end, since /usr/lib/rpm/macros is a FIFO"],
     ),
     "files of fifos": Image(
@@ -1137,7 +1137,7 @@ CORPUS: dict[str, Image] = {
             )
         ],
         systems=[("amzn", 2, 0, "amzn")],
-        corrections=["distro", "product_name"],
+        corrections=["distro", "product_name", "osinfo"],
     ),
     "hibernated windows": Image(build=hibernated_windows, systems=[("windows", 6, 1, "WINGUEST")]),
     "windows": Image(
