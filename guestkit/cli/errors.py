@@ -19,16 +19,13 @@ _OWN = {"convert", "copy_in", "copy_out", "mount_guest", "open_disk", "probe", "
 #: errors name the file, so the action's name is left out.
 _LOOKS = {"lstatns", "readlink", "realpath", "statns"}
 
-#: The limits by their names in Python.
-_LIMITS = {"call_timeout": "--timeout"}
-
 
 def sentence(error: Exception) -> str:
     """Say what happened, why, and what to do, in the terms of the command line."""
     if isinstance(error, LaunchError):
         return f"{error.op}: {error.message}{f'; {error.hint}' if error.hint else ''}"
-    if isinstance(error, CallTimeout) and error.clock in _LIMITS:
-        return f"{error.op}: took longer than {_LIMITS[error.clock]} {error.seconds:g}, and was stopped"
+    if isinstance(error, CallTimeout) and error.clock == "call_timeout":
+        return f"{error.op}: took longer than --timeout {error.seconds:g}, and was stopped"
     if isinstance(error, Error):
         return options_of(error.message if error.op in _OWN | _LOOKS else str(error))
     if isinstance(error, OSError):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Collection, Sequence
 from importlib import import_module
-from shlex import quote
 from typing import Any, NoReturn, cast
 
 import guestkit
@@ -97,11 +97,12 @@ class CommandParser(Parser):
 
 def _apart(command: str, given: Sequence[str]) -> str:
     """If an argument is DISK:/PATH in the style of scp, return how to type it here; otherwise ""."""
-    for word in given:
+    for place, word in enumerate(given):
         disk, colon, path = word.partition(":/")
         if not word.startswith("-") and disk and colon and not path.startswith("/"):
-            path = quote(f":/{path}" if command.endswith(" cp") else f"/{path}")
-            return f": the disk comes first, its path apart from it: {command} {quote(disk)} {path}"
+            path = f":/{path}" if command.endswith(" cp") else f"/{path}"
+            words = [disk, *given[:place], path, *given[place + 1 :]]
+            return f"; the disk comes first, apart from the path: type: {command} {shlex.join(words)}"
     return ""
 
 

@@ -29,7 +29,9 @@ def both_ways(image: Image, path: Path) -> Report:
 @pytest.fixture(scope="module")
 def reports(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Report]]]:
     """The reports of the guests that this run looks at, as they come, by name."""
-    paths = images(tuple(CORPUS) if request.config.getoption("--full") else SHORT)
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    names = [str(item.callspec.params["name"]) for item in items if item.path == request.path]
+    paths = images(tuple(names))
     with ThreadPoolExecutor(2) as threads:
         yield {name: threads.submit(both_ways, CORPUS[name], path) for name, path in paths.items()}
         threads.shutdown(cancel_futures=True)

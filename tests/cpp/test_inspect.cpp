@@ -302,15 +302,15 @@ BOOST_AUTO_TEST_CASE(packages_of_pacman_are_a_file_each) {
 
 // What guestkit itself takes from a text.
 
-BOOST_AUTO_TEST_CASE(what_os_release_says_is_reported_as_it_says_it) {
+BOOST_FIXTURE_TEST_CASE(what_os_release_says_is_reported_as_it_says_it, pretended) {
   InspectedSystem system{.distro = "unknown", .product_name = "unknown"};
   system.os_release = {{"ID", "photon"}, {"NAME", "VMware Photon OS"}, {"VERSION_ID", "4.0"}};
-  take_release(system);
+  take_release(guest.tree(), system);
   BOOST_TEST(system.distro == "photon");
   BOOST_TEST(system.product_name == "VMware Photon OS");
   BOOST_TEST(system.major_version == 4);
   system.os_release = {{"ID", "arch"}, {"PRETTY_NAME", "Arch Linux"}, {"VERSION_ID", "20240101123456"}};
-  take_release(system);
+  take_release(guest.tree(), system);
   BOOST_TEST(system.distro == "archlinux");
   BOOST_TEST(system.product_name == "Arch Linux");
 }
@@ -678,6 +678,22 @@ BOOST_FIXTURE_TEST_CASE(a_chosen_root_is_read_as_one_that_was_found, pretended) 
                boost::test_tools::per_element());
     BOOST_REQUIRE_EQUAL(mounted.mountpoints.size(), 2U);
     BOOST_TEST(mounted.mountpoints[1].first == "/data");
+  }
+}
+
+// guestkit's own rules reported 12.0, where libguestfs and the fast way say 12.5.
+BOOST_FIXTURE_TEST_CASE(debian_has_its_minor_version_where_libguestfs_has_no_answer, pretended) {
+  struct {
+    const char *text, *release;
+    int minor;
+  } const cases[] = {{"-12.5\n", "12", 5}, {"-11.9\n", "12", 0},           {"-trixie/sid\n", "12", 0},
+                     {"p", "12", 0},       {"-12.99999999999\n", "12", 0}, {"-12.5\n", "12.1", 5}};
+  for (const auto& one : cases) {
+    guest.add({{"/etc/debian_version", one.text}});
+    InspectedSystem system{.os_release = {{"ID", "debian"}, {"VERSION_ID", one.release}}};
+    take_release(guest.tree(), system);
+    BOOST_TEST(system.major_version == 12);
+    BOOST_TEST(system.minor_version == one.minor, one.text);
   }
 }
 

@@ -10,6 +10,7 @@
 #include <guestkit/detail/inspect/layout.hpp>
 #include <guestkit/detail/inspect/mount_plan.hpp>
 #include <guestkit/detail/inspect/mounts.hpp>
+#include <guestkit/detail/inspect/report.hpp>
 #include <guestkit/detail/inspect/system.hpp>
 #include <guestkit/guest.hpp>
 #include <map>
@@ -162,7 +163,7 @@ BOOST_AUTO_TEST_CASE(twenty_thousand_lines_are_cut_and_the_cut_is_told) {
   BOOST_REQUIRE_EQUAL(read.failures.size(), 1U);
   BOOST_TEST(has(read.failures[0].message, "line 501: more than 500 entries"));
   const auto unread = fstab_of(odd);
-  BOOST_TEST(unread.failures.size() == most_told_lines + 2);
+  BOOST_TEST(unread.failures.size() == most_failures_of_a_kind + 2);
   BOOST_TEST(has(text(unread.failures), "480 more lines"));
   const auto part = fstab_of("UUID=a / ext4 defaults\nUUID=b /b ex", false);
   BOOST_TEST(part.entries.size() == 1U);
@@ -329,9 +330,9 @@ BOOST_AUTO_TEST_CASE(hundreds_of_lines_that_name_nothing_are_a_few_failures) {
   std::string fstab = "UUID=aaaa-1111 / ext4 defaults 0 1\n";
   for (int i = 0; i < 450; ++i) fstab += "UUID=gone" + std::to_string(i) + " /m ext4 defaults 0 2\n";
   const auto plan = guest.plan(fstab);
-  BOOST_REQUIRE_EQUAL(plan.failures.size(), most_told_lines + 1);
+  BOOST_REQUIRE_EQUAL(plan.failures.size(), most_failures_of_a_kind + 1);
   BOOST_TEST(plan.failures.back().message == "/etc/fstab: 430 more lines name what is not mounted");
-  BOOST_TEST(plan.corrections.size() <= most_told_lines + 3);
+  BOOST_TEST(plan.corrections.size() <= most_failures_of_a_kind + 3);
 }
 
 BOOST_AUTO_TEST_CASE(a_plain_fstab_is_not_corrected_and_one_that_an_old_libguestfs_misreads_is) {
@@ -365,6 +366,11 @@ BOOST_AUTO_TEST_CASE(an_fstab_that_is_no_file_or_has_no_end_is_told) {
   guest.files["/etc/fstab"] = "p";
   layout known(guest);
   BOOST_TEST(has(text(plan_mounts(guest, known, "/dev/sda1").failures), "/etc/fstab: not a regular file"));
+  // A megabyte of one line cost the lines that follow it.
+  const auto whole = guest.plan("UUID=aaaa-1111 / ext4 defaults 0 1\n" + std::string(1U << 20U, 'x') +
+                                "\n/dev/sda2 /data ext4 defaults 0 2\n");
+  BOOST_TEST(text(whole.mountpoints) == "/=/dev/sda1 /data=/dev/sda2 ");
+  BOOST_TEST(has(text(whole.failures), "line 2: cannot be read: has 1048576 bytes"));
   const auto plan = guest.plan("UUID=aaaa-1111 / ext4 defaults 0 1\n" + std::string(most_fstab_bytes, '#'));
   BOOST_TEST(has(text(plan.failures), "larger than 2097152 bytes"));
 }
@@ -487,6 +493,17 @@ BOOST_AUTO_TEST_CASE(what_libguestfs_finds_in_fstab_is_known_however_it_is_writt
              boost::test_tools::per_element());
   BOOST_TEST(text(system.mountpoints) == "/=/dev/sda1 /etc=/dev/sda2 /data=/dev/sda2 ");
   BOOST_TEST(text(system.failures) == "");
+}
+
+BOOST_AUTO_TEST_CASE(dozens_of_directories_that_are_not_there_are_a_few_failures) {
+  pretended_guest guest;
+  mountpoint_list mountpoints{{"/", "/dev/sda1"}};
+  for (int i = 0; i < 60; ++i) mountpoints.emplace_back("/gone" + std::to_string(i), "/dev/sda2");
+  std::vector<InspectFailure> failures;
+  mount_behind_root(guest, mountpoints, true, failures);
+  BOOST_TEST(mountpoints.size() == 61U);
+  BOOST_REQUIRE_EQUAL(failures.size(), most_failures_of_a_kind + 1);
+  BOOST_TEST(text(failures).ends_with("mountpoints: 40 more filesystems are not mounted\n"), text(failures));
 }
 
 BOOST_AUTO_TEST_CASE(a_hundred_mountpoints_are_enough) {

@@ -202,7 +202,7 @@ GUESTKIT_INLINE void fast_inspection::mount_others(bool readonly) {
   const auto planned = system_.mountpoints.size();
   behind_root_ = mount_behind_root(g_, system_.mountpoints, readonly, system_.failures);
   if (system_.mountpoints.size() != planned)
-    corrections_.emplace_back("mountpoints: what leads out of the guest's directories is left out");
+    corrections_.emplace_back("mountpoints: those on which nothing may be mounted are left out");
 }
 
 GUESTKIT_INLINE void fast_inspection::check_others() {

@@ -20,9 +20,6 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 inline constexpr std::size_t most_fstab_bytes = std::size_t{2} << 20U;
 inline constexpr std::size_t most_fstab_entries = 500;
 
-/// How many lines get their own failure in the report; the rest share one.
-inline constexpr std::size_t most_told_lines = 20;
-
 /// An entry of fstab, with its fields decoded.
 struct fstab_entry {
   std::size_t line = 0;  ///< the line number, from 1

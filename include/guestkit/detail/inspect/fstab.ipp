@@ -5,6 +5,7 @@
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/inspect/fstab.hpp"
+#include "guestkit/detail/inspect/report.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
@@ -81,11 +82,11 @@ inline std::optional<std::string> fault_of_line(const std::vector<std::string>& 
 
 GUESTKIT_INLINE fstab_lines fstab_of(std::string_view text, bool whole) {
   fstab_lines found;
-  std::size_t number = 0, unread = 0, taken = 0;
+  few_failures unread(found.failures);
+  std::size_t number = 0, taken = 0;
   const auto tell = [&](const std::string& why, std::string_view line) {
     found.breaks_augeas = true;
-    if (++unread <= most_told_lines)
-      found.failures.push_back(line_failure(number, "cannot be read: " + why + ": " + excerpt(line)));
+    unread.add(line_failure(number, "cannot be read: " + why + ": " + excerpt(line)));
   };
   const auto stop = [&](const std::string& why) {
     found.breaks_augeas = found.is_cut = true;
@@ -133,10 +134,7 @@ GUESTKIT_INLINE fstab_lines fstab_of(std::string_view text, bool whole) {
                              .options = without_octal_escapes(words[3]),
                              .plain = plain});
   }
-  if (unread > most_told_lines)
-    found.failures.push_back({.part = "mountpoints",
-                              .message = "/etc/fstab: " + std::to_string(unread - most_told_lines) +
-                                         " more lines cannot be read"});
+  unread.add_rest("/etc/fstab: ", " more lines cannot be read");
   return found;
 }
 

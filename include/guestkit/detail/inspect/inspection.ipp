@@ -129,7 +129,7 @@ class inspection {
     auto& provenance = found_.provenance;
     provenance.way = "fast";
     provenance.verified = true;
-    const auto said = "operating_systems: libguestfs finds none: " + found_.failures.back().message;
+    const auto said = "operating_systems: no answer from libguestfs: " + found_.failures.back().message;
     found_.failures.pop_back();
     (corrections_.empty() ? provenance.differences : provenance.corrections).push_back(said);
     provenance.corrections.insert(provenance.corrections.end(), corrections_.begin(), corrections_.end());

@@ -76,7 +76,8 @@ class mount_planner {
     const auto read = read_fstab();
     for (const auto& entry : read.entries) names_.learn(entry.spec, entry.file == "/");
     for (const auto& entry : read.entries) add(entry);
-    tell_the_rest();
+    if (unmounted_.add_rest("/etc/fstab: ", " more lines name what is not mounted"))
+      correct(plan_.failures.back().message);
     auto& all = plan_.filesystems;
     std::reverse(all.begin(), all.end());
     const bool any = !all.empty();
@@ -108,17 +109,7 @@ class mount_planner {
   void correct(const std::string& why) { plan_.corrections.push_back("mountpoints: " + why); }
 
   void tell(const fstab_entry& entry, const std::string& why) {
-    if (++told_ > most_told_lines) return;
-    plan_.failures.push_back(line_failure(entry.line, why));
-    correct(plan_.failures.back().message);
-  }
-
-  void tell_the_rest() {
-    if (told_ <= most_told_lines) return;
-    plan_.failures.push_back({.part = "mountpoints",
-                              .message = "/etc/fstab: " + std::to_string(told_ - most_told_lines) +
-                                         " more lines name what is not mounted"});
-    correct(plan_.failures.back().message);
+    if (unmounted_.add(line_failure(entry.line, why))) correct(plan_.failures.back().message);
   }
 
   void add(const fstab_entry& written) {
@@ -210,8 +201,8 @@ class mount_planner {
   std::string root_;
   device_names names_;
   mount_plan plan_;
+  few_failures unmounted_{plan_.failures};
   bool rooted_ = false;
-  std::size_t told_ = 0;  // lines
 };
 
 GUESTKIT_INLINE mount_plan plan_mounts(guest_actions& g, layout& layout, const std::string& root) {

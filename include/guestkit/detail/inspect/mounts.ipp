@@ -58,6 +58,7 @@ GUESTKIT_INLINE mountpoint_list mount_behind_root(guest_actions& g, mountpoint_l
   constexpr std::size_t most = 100;
   std::size_t count = 0;
   mountpoint_list kept, mounted;
+  few_failures refused(failures);
   for (const auto& place : mountpoints) {
     const auto& mountpoint = place.first;
     const auto& device = place.second;
@@ -65,28 +66,30 @@ GUESTKIT_INLINE mountpoint_list mount_behind_root(guest_actions& g, mountpoint_l
       kept.emplace_back(mountpoint, device);
       continue;
     }
-    const auto refuse = [&](const std::string& why) {
-      failures.push_back(
-          {.part = "mountpoints",
-           .message = printable(device) + " is not mounted on " + excerpt(mountpoint) + ": " + why});
+    const auto refusal = [&](const std::string& why) {
+      return InspectFailure{
+          .part = "mountpoints",
+          .message = printable(device) + " is not mounted on " + excerpt(mountpoint) + ": " + why};
     };
     if (++count > most) {
-      refuse("more than " + std::to_string(most) + " mountpoints");
+      failures.push_back(refusal("more than " + std::to_string(most) + " mountpoints"));
       break;
     }
     const auto fault = fault_of_mountpoint(g, mountpoint);
-    if (fault) refuse(fault->why);
+    if (fault) refused.add(refusal(fault->why));
     if (fault && !fault->is_missing) continue;
     kept.emplace_back(plain_path(mountpoint).value_or(mountpoint), device);
     if (fault) continue;
     if (const auto error = attempt([&] { mount_at(g, device, kept.back().first, readonly); })) {
-      refuse(one_line(error->message()));
-      failures.back().op = error->op();
-      failures.back().error_number = error->error_number();
+      auto failed = refusal(one_line(error->message()));
+      failed.op = error->op();
+      failed.error_number = error->error_number();
+      refused.add(std::move(failed));
     } else {
       mounted.push_back(kept.back());
     }
   }
+  refused.add_rest("", " more filesystems are not mounted");
   mountpoints = std::move(kept);
   return mounted;
 }

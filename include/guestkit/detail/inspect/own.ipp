@@ -84,7 +84,7 @@ GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::read_mounted(cons
   add_os_release(files(), *system);
   if (system->os_release.empty()) return system;
   std::erase_if(system->failures, beyond_the_rules);
-  take_release(*system);
+  take_release(files(), *system);
   if (system->package_format == "unknown") take_package_format(files(), *system);
   return system;
 }
@@ -169,14 +169,7 @@ GUESTKIT_INLINE void own_inspection::describe(const guest_tree& files, Inspected
   for (auto* text : {&system.distro, &system.product_name, &system.product_variant, &system.arch,
                      &system.hostname, &system.package_format, &system.package_management, &system.osinfo})
     *text = "unknown";
-  take_release(system);
-  if (system.distro == "debian")  // os-release only has the major version
-    if (const auto text = files.text("/etc/debian_version")) try {
-        if (const auto version = version_in(first_line(*text));
-            version && version->major == system.major_version)
-          system.minor_version = version->minor;
-      } catch (const doubt&) {  // too long for a number
-      }
+  take_release(files, system);
   system.type = system.distro == "freebsd" ? "freebsd" : "linux";
   take_package_format(files, system);
   for (const auto* program : {"/bin/bash", "/bin/ls", "/bin/sh", "/usr/bin/bash", "/usr/bin/env",

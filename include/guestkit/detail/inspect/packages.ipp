@@ -234,8 +234,8 @@ GUESTKIT_INLINE void add_applications(const guest_tree& files, InspectedSystem& 
     if (format != *of_libguestfs)
       return incomplete(
           "the package database " + printable(found->path) +
-          " was not read: libguestfs lists packages of the format rpm only for the distributions that "
-          "it knows");
+          " was not read: only libguestfs reads packages of the format rpm, and it does not know this "
+          "system");
     if (const auto why = rpm_obstacle(files); !why.empty())
       return incomplete("the package database was not read: librpm would find no end, since " + why);
     ask_libguestfs();

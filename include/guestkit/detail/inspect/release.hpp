@@ -10,8 +10,9 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Sets distribution, product and version from os-release.
-void take_release(InspectedSystem& system);
+/// Sets distribution, product and version from os-release. Debian's has no minor version, so
+/// /etc/debian_version gives it.
+void take_release(const guest_tree& files, InspectedSystem& system);
 
 /// Sets the packages' format and manager according to the files in the guest.
 void take_package_format(const guest_tree& files, InspectedSystem& system);

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <optional>
+#include <string_view>
+
 #include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/inspect/packages.hpp"
 #include "guestkit/detail/inspect/release.hpp"
@@ -8,20 +11,29 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-GUESTKIT_INLINE void take_release(InspectedSystem& system) {
+/// The version in a text from the guest; nothing if there is none, or if a number is too long.
+inline std::optional<version_number> version_of(std::string_view text) {
+  try {
+    return version_in(text);
+  } catch (const doubt&) {
+    return std::nullopt;
+  }
+}
+
+GUESTKIT_INLINE void take_release(const guest_tree& files, InspectedSystem& system) {
   const auto& release = system.os_release;
   const auto id = value_or_empty(release, "ID"), known = distro_of(id);
   if (!id.empty()) system.distro = known.empty() ? id : known;
   auto product = value_or_empty(release, "PRETTY_NAME");
   if (product.empty()) product = value_or_empty(release, "NAME");
   if (!product.empty()) system.product_name = product;
-  try {
-    if (const auto version = version_in(value_or_empty(release, "VERSION_ID"))) {
-      system.major_version = version->major;
-      system.minor_version = version->minor;
-    }
-  } catch (const doubt&) {  // too long for a number
-  }
+  const auto version = version_of(value_or_empty(release, "VERSION_ID"));
+  if (!version) return;
+  system.major_version = version->major;
+  system.minor_version = version->minor;
+  if (system.distro != "debian") return;
+  const auto exact = version_of(first_line(files.text("/etc/debian_version").value_or("")));
+  if (exact && exact->major == version->major) system.minor_version = exact->minor;
 }
 
 GUESTKIT_INLINE void take_package_format(const guest_tree& files, InspectedSystem& system) {
@@ -51,7 +63,7 @@ GUESTKIT_INLINE std::vector<std::string> fill_in(const guest_tree& files, Inspec
   const bool guessed = is_guess(system.distro, id);
   if (system.type != "linux" || id.empty() || (system.distro != "unknown" && !guessed)) return {};
   const auto before = system;
-  take_release(system);
+  take_release(files, system);
   if (guessed) {
     // The family's file has the minor version, which os-release often lacks.
     if (system.major_version == before.major_version) system.minor_version = before.minor_version;

@@ -1,7 +1,9 @@
 // The report's wording for failures and findings.
 #pragma once
 
+#include <cstddef>
 #include <string>
+#include <vector>
 
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/form.hpp"
@@ -29,6 +31,26 @@ std::string listed(const List& list) {
 
 /// The failure of a part of the report.
 InspectFailure failure(const char* part, const Error& error);
+
+/// How many failures of one kind are reported one by one.
+inline constexpr std::size_t most_failures_of_a_kind = 20;
+
+/// Adds failures of one kind to a report. A hostile guest can cause thousands of them, so that after the
+/// first few they are only counted.
+class few_failures {
+ public:
+  explicit few_failures(std::vector<InspectFailure>& all) : all_(all) {}
+
+  /// Returns whether the failure is reported, not only counted.
+  bool add(InspectFailure one);
+  /// Reports, between these words, how many failures were only counted. Returns whether there were any.
+  bool add_rest(const std::string& before, const std::string& after);
+
+ private:
+  std::vector<InspectFailure>& all_;
+  std::string part_;
+  std::size_t count_ = 0;
+};
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string_view>
+#include <utility>
 
 #include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/inspect/report.hpp"
@@ -21,6 +22,20 @@ GUESTKIT_INLINE std::string one_line(std::string text) {
 
 GUESTKIT_INLINE InspectFailure failure(const char* part, const Error& error) {
   return {part, one_line(error.message()), error.op(), error.error_number()};
+}
+
+GUESTKIT_INLINE bool few_failures::add(InspectFailure one) {
+  part_ = one.part;
+  if (++count_ > most_failures_of_a_kind) return false;
+  all_.push_back(std::move(one));
+  return true;
+}
+
+GUESTKIT_INLINE bool few_failures::add_rest(const std::string& before, const std::string& after) {
+  if (count_ <= most_failures_of_a_kind) return false;
+  all_.push_back(
+      {.part = part_, .message = before + std::to_string(count_ - most_failures_of_a_kind) + after});
+  return true;
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -251,7 +251,7 @@ GUESTKIT_INLINE void launcher::put_settings_back() noexcept try {
       change(which, covered->user);
       state_->covered.uncover(which);
     }
-} catch (const std::exception&) {  // the appliance runs: later
+} catch (const std::exception&) {  // not while the appliance runs; the next launch tries again
 }
 
 /// Works around a buffer overflow in libguestfs. To run the hypervisor, libguestfs builds a shell command
