@@ -57,7 +57,7 @@ void use_error_types(PyObject* given) {
 
 void translate(const Error& error) noexcept try {
   if (const auto* failed = dynamic_cast<const LaunchError*>(&error))
-    raise(launch, arguments(error, "(NNisNN)", to_string(failed->cause()), string(failed->hint()),
+    raise(launch, arguments(error, "(NNisNN)", to_string(error.cause()), string(error.hint()),
                             strings(failed->console())));
   else if (const auto* late = dynamic_cast<const CallTimeout*>(&error))
     raise(timeout,
@@ -66,7 +66,8 @@ void translate(const Error& error) noexcept try {
     raise(dynamic_cast<const ApplianceKilled*>(dead) != nullptr ? killed : crashed,
           arguments(error, "(NNiN)", strings(dead->console())));
   else
-    raise(dynamic_cast<const HandleClosed*>(&error) != nullptr ? closed : plain, arguments(error, "(NNi)"));
+    raise(dynamic_cast<const HandleClosed*>(&error) != nullptr ? closed : plain,
+          arguments(error, "(NNisN)", to_string(error.cause()), string(error.hint())));
 } catch (const PythonError&) {  // no memory for the exception: the MemoryError is set instead
 }
 

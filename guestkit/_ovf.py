@@ -59,7 +59,7 @@ def disks_in(op: str, source: Source, wanted: bytes | None) -> Sequence[PackedDi
         return [_disk(op, files, wanted)]
     descriptors = [name for name in files if name.lower().endswith(b".ovf") and not _is_forked(name)]
     if len(descriptors) > 1:
-        raise Error(op, f"several descriptors: {_list(descriptors)}; {_CHOOSE}", errno.EINVAL)
+        raise _unclear(op, f"several descriptors: {_list(descriptors)}")
     if descriptors and (named := _named_by(op, source, files[descriptors[0]])):
         folder = posixpath.dirname(descriptors[0])
         return [_disk(op, files, posixpath.join(folder, name), size) for name, size in named]
@@ -68,25 +68,25 @@ def disks_in(op: str, source: Source, wanted: bytes | None) -> Sequence[PackedDi
         holds = _list(list(files)) if files else "no files"
         raise Error(op, f"is an archive without a disk: it holds {holds}", errno.EINVAL)
     if len(names) > 1:
-        raise Error(
+        raise _unclear(
             op,
             f"is an archive of several disks, {_list(names)}, without a descriptor (.ovf) that tells"
-            f" their order: {_CHOOSE}",
-            errno.EINVAL,
+            " their order",
         )
     return [_disk(op, files, names[0])]
 
 
-_CHOOSE = "choose one with unpack=UnpackLimits(member=…)"
+def _unclear(op: str, message: str, also: str = "") -> Error:
+    """Return the error for an archive of which only a part can be meant."""
+    hint = f"choose one with unpack=UnpackLimits(member=…){also}"
+    return Error(op, message, errno.EINVAL, "disks_several", hint)
 
 
 def several(op: str, disks: Sequence[PackedDisk]) -> Error:
     """Return the error for a guest of several disks where only one is possible."""
     names = _list([disk.name for disk in disks])
-    message = f"is a guest of {len(disks)} disks, {names}: {_CHOOSE}"
-    if op == "open_disk":
-        message += ", or add them all with open_disks()"
-    return Error(op, message, errno.EINVAL)
+    also = ", or add them all with open_disks()" if op == "open_disk" else ""
+    return _unclear(op, f"is a guest of {len(disks)} disks, {names}", also)
 
 
 def _plain(name: bytes) -> bytes:
@@ -162,7 +162,7 @@ def _named_by(op: str, source: Source, descriptor: Member) -> Sequence[tuple[byt
     guests = list(envelope.iter("VirtualSystem"))
     if len(guests) > 1:
         names = _list([guest.get("id", "").encode("utf-8", "surrogateescape") for guest in guests])
-        raise Error(op, f"describes several virtual machines, {names}: {_CHOOSE}", errno.EINVAL)
+        raise _unclear(op, f"describes several virtual machines, {names}")
     files = {file.get("id", ""): file for file in envelope.iterfind("References/File")}
     disks = {disk.get("diskId", ""): disk for disk in envelope.iterfind("DiskSection/Disk")}
     named: dict[bytes, int] = {}

@@ -28,6 +28,7 @@ from pathlib import Path
 from guestkit import __version__, _native
 from guestkit._template import TemplateError, build_template
 from guestkit.errors import Error
+from guestkit.generated.values import ApplianceMode
 from guestkit.handle import Guestfs
 
 __all__ = [
@@ -291,7 +292,7 @@ def _build_into(target: Path, inputs: list[Path], lock: int) -> None:
         for name in FILES:
             (made / name).chmod(0o644 & modes)
         _write_manifest(made, inputs, FILES)
-        _try_out(made)
+        _try_out(made, "lean")
         shutil.rmtree(target, ignore_errors=True)
         made.rename(target)
 
@@ -329,7 +330,7 @@ def _warm_up(lean: Path, force: bool) -> Appliance | None:
         for name in files:
             (made / name).chmod((0o755 if name == "hypervisor" else 0o644) & modes)
         _write_manifest(made, inputs, files)
-        _try_out(made, disks=3)
+        _try_out(made, "warm", disks=3)
         target = lean / f"warm-{time.time_ns()}"
         made.rename(target)
     except (ApplianceError, Error, OSError) as error:
@@ -341,7 +342,7 @@ def _warm_up(lean: Path, force: bool) -> Appliance | None:
     return Appliance(target, "")
 
 
-def _try_out(made: Path, disks: int = 1) -> None:
+def _try_out(made: Path, mode: ApplianceMode, disks: int = 1) -> None:
     """Launch the new appliance once, so that one that does not start is never installed."""
     with (
         tempfile.TemporaryDirectory(dir=made.parent, prefix="new-") as folder,
@@ -357,7 +358,7 @@ def _try_out(made: Path, disks: int = 1) -> None:
         info = g.launch_info()
         if sizes != list(range(1, disks + 1)):
             raise ApplianceError("the new appliance does not see its disks")
-        if info is None or info.reason != "demanded":
+        if info is None or info.mode != mode:
             raise ApplianceError(f"the new appliance is not used: {info and info.reason}")
 
 

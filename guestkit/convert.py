@@ -26,6 +26,8 @@ from guestkit.unpack import UNPACK, UnpackLimits
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
 
+    from guestkit.generated.values import Cause
+
 #: Called with the fraction that is done, 0.0 to 1.0.
 Progress = Callable[[float], object]
 
@@ -46,6 +48,10 @@ class ConversionResult(TypedDict):
     duration_secs: float
     success: bool
     error: str | None
+    cause: Cause | None
+    """One word for what is wrong, as in `Error`."""
+    hint: str
+    """How to fix it, in terms of this library; "" if guestkit does not know."""
 
 
 class DiskConverter:
@@ -295,6 +301,8 @@ class Job:
             duration_secs=0.0,
             success=False,
             error=None,
+            cause=None,
+            hint="",
         )
         target = Path(os.path.abspath(os.fsdecode(output)))
         words = ["convert", "-O", format, *(["-c"] if compress else []), *(["-p"] if progress else [])]
@@ -315,9 +323,9 @@ class Job:
         except Error as error:
             if error.errno == errno.EINTR and self._cancelled:
                 raise
-            result["error"] = str(error)
+            result |= {"error": f"{error.op}: {error.message}", "cause": error.cause, "hint": error.hint}
         except OSError as error:
-            result["error"] = f"convert: {error}"
+            result |= {"error": f"convert: {error}", "cause": "unknown"}
         result["duration_secs"] = time.monotonic() - begin
         return result
 

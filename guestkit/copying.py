@@ -82,7 +82,7 @@ def copy_in(
     target = guest_path(target)
     inside = g.is_dir(target, followsymlinks=True)
     if not inside and len(sources) > 1:
-        raise _error("copy_in", f"{target}: is no directory in the guest", errno.ENOTDIR)
+        raise Error("copy_in", f"{target}: is no directory in the guest", errno.ENOTDIR)
     plan = [_Incoming(Path(os.fsdecode(source)), target, inside, recursive) for source in sources]
     for one in plan:
         one.look(g, replace)
@@ -107,8 +107,9 @@ class _Tally:
             self.tell(self.done + more, self.total)
 
 
-def _error(op: str, message: str, number: int) -> Error:
-    return Error(op, message, number)
+def _replaceable(op: str, what: str) -> Error:
+    """Return the error for a target that is there, and that the caller has not permitted to replace."""
+    return Error(op, what, errno.EEXIST, "already_exists", "replace=True replaces it")
 
 
 def _sum(parts: Sequence[Extracted]) -> Extracted:
@@ -136,34 +137,32 @@ class _Outgoing:
         try:
             self._path = g.realpath(path)
         except Error as error:
-            raise _error(
+            raise Error(
                 "copy_out", f"{path}: {error.message.removeprefix(f'{path}: ')}", error.errno
             ) from error
         self._is_directory = g.is_dir(self._path)
         if self._is_directory and not recursive:
-            raise _error(
+            raise Error(
                 "copy_out", f"{path}: is a directory, which only a recursive copy takes", errno.EISDIR
             )
         name = posixpath.basename(path)
         if target.is_dir():
             if not name:
-                raise _error("copy_out", f"{target}: is there already: / needs a new name", errno.EEXIST)
+                raise Error("copy_out", f"{target}: is there already: / needs a new name", errno.EEXIST)
             self.final = target / name
         elif only and target.parent.is_dir():
             self.final = target
         else:
-            raise _error("copy_out", f"{target}: is no directory", errno.ENOTDIR)
+            raise Error("copy_out", f"{target}: is no directory", errno.ENOTDIR)
         self._look()
 
     def _look(self) -> None:
         if not os.path.lexists(self.final):
             return
         if self._is_directory or (self.final.is_dir() and not self.final.is_symlink()):
-            raise _error("copy_out", f"{self.final}: is there already", errno.EEXIST)
+            raise Error("copy_out", f"{self.final}: is there already", errno.EEXIST)
         if not self._replace:
-            raise _error(
-                "copy_out", f"{self.final}: is there already: replace=True replaces it", errno.EEXIST
-            )
+            raise _replaceable("copy_out", f"{self.final}: is there already")
 
     def size(self) -> int:
         if not self._is_directory:
@@ -180,7 +179,7 @@ class _Outgoing:
             copied = self._g.extract(self._path, into, progress=lambda path, count: tally.now(count))
             if not os.path.lexists(made):
                 (skipped,) = copied.skipped
-                raise _error("copy_out", f"{skipped.path}: {skipped.reason}", errno.EINVAL)
+                raise Error("copy_out", f"{skipped.path}: {skipped.reason}", errno.EINVAL)
             self._look()
             made.rename(self.final)
         tally.done += copied.bytes
@@ -226,28 +225,27 @@ class _Incoming:
         try:
             mode = self.source.stat().st_mode
         except OSError as error:
-            raise _error("copy_in", f"{self.source}: {error.strerror}", error.errno or 0) from error
+            raise Error("copy_in", f"{self.source}: {error.strerror}", error.errno or 0) from error
         if stat.S_ISDIR(mode):
             if not self.recursive:
                 text = f"{self.source}: is a directory, which only a recursive copy takes"
-                raise _error("copy_in", text, errno.EISDIR)
+                raise Error("copy_in", text, errno.EISDIR)
         elif not stat.S_ISREG(mode):
-            raise _error("copy_in", f"{self.source}: is neither a file nor a directory", errno.EINVAL)
+            raise Error("copy_in", f"{self.source}: is neither a file nor a directory", errno.EINVAL)
         if self.inside:
             self.folder, self.name = g.realpath(self.target), self.source.resolve().name
             self.name = self.source.name if self.source.name not in ("", "..") else self.name
         else:
             self.folder, self.name = posixpath.split(self.target)
             if not g.is_dir(self.folder, followsymlinks=True):
-                raise _error("copy_in", f"{self.folder}: is no directory in the guest", errno.ENOTDIR)
+                raise Error("copy_in", f"{self.folder}: is no directory in the guest", errno.ENOTDIR)
             self.folder = g.realpath(self.folder)
         final = posixpath.join(self.folder, self.name)
         if g.exists(final) or g.is_symlink(final):
             if stat.S_ISDIR(mode) or g.is_dir(final):
-                raise _error("copy_in", f"{final}: is there already in the guest", errno.EEXIST)
+                raise Error("copy_in", f"{final}: is there already in the guest", errno.EEXIST)
             if not replace:
-                text = f"{final}: is there already in the guest: replace=True replaces it"
-                raise _error("copy_in", text, errno.EEXIST)
+                raise _replaceable("copy_in", f"{final}: is there already in the guest")
 
     def size(self) -> int:
         if not self.source.is_dir():
@@ -277,14 +275,14 @@ class _Incoming:
         except Error as error:
             full = g.is_open() and error.errno != errno.EINTR and g.statvfs(self.folder)["bavail"] == 0
             why = "the guest's filesystem is full" if full else " ".join(error.message.split())
-            raise _error("copy_in", f"{self.source}: {why}", errno.ENOSPC if full else error.errno) from error
+            raise Error("copy_in", f"{self.source}: {why}", errno.ENOSPC if full else error.errno) from error
         finally:
             os.close(reader)
             packing.join()
         for cause in failed:
             if isinstance(cause, OSError):
                 text = f"{cause.filename or self.source}: {cause.strerror or cause}"
-                raise _error("copy_in", text, cause.errno or 0) from cause
+                raise Error("copy_in", text, cause.errno or 0) from cause
             raise cause
         return Extracted(**self.counts, bytes=tally.done - before, skipped=tuple(self.skipped))
 

@@ -7,8 +7,12 @@ arguments raise Python's own TypeError, ValueError or OverflowError.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from guestkit import _native
+
+if TYPE_CHECKING:
+    from guestkit.generated.values import Cause
 
 
 class Error(RuntimeError):
@@ -18,16 +22,28 @@ class Error(RuntimeError):
         op: the libguestfs action, such as "mount"
         message: the reason, without the action's name in front
         errno: an errno value (module errno), 0 where libguestfs gave none
+        cause: one word for what is wrong, such as "disk_in_use" (`Cause` in guestkit/generated/values.py has
+            them all); "unknown" where errno and the message are all there is
+        hint: how to fix it, in terms of this library; "" if guestkit does not know
     """
 
-    def __init__(self, op: str, message: str, errno: int = 0) -> None:
-        super().__init__(op, message, errno)
+    def __init__(
+        self, op: str, message: str, errno: int = 0, cause: Cause = "unknown", hint: str = ""
+    ) -> None:
+        known = (cause, hint) if cause != "unknown" or hint else ()
+        super().__init__(op, message, errno, *known)
         self.op = op
         self.message = message
         self.errno = errno
+        self.cause = cause
+        self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.op}: {self.message}"
+        return f"{self.op}: {self.message}{f'; {self.hint}' if self.hint else ''}"
+
+    def reworded(self, message: str) -> Error:
+        """Return a plain Error with this message, and all else as it is."""
+        return Error(self.op, message, self.errno, self.cause, self.hint)
 
 
 class HandleClosed(Error, ValueError):
@@ -38,8 +54,6 @@ class LaunchError(Error):
     """The appliance did not start.
 
     Attributes:
-        cause: one word for what is wrong, "unknown" if guestkit cannot tell
-        hint: how to fix it, "" if guestkit does not know
         console: the last lines that the appliance and libguestfs wrote: hostile text, escape it
     """
 
@@ -48,18 +62,13 @@ class LaunchError(Error):
         op: str,
         message: str,
         errno: int = 0,
-        cause: str = "unknown",
+        cause: Cause = "unknown",
         hint: str = "",
         console: Sequence[str] = (),
     ) -> None:
-        super().__init__(op, message, errno)
+        super().__init__(op, message, errno, cause, hint)
         self.args = (op, message, errno, cause, hint, tuple(console))
-        self.cause = cause
-        self.hint = hint
         self.console = tuple(console)
-
-    def __str__(self) -> str:
-        return f"{super().__str__()}\n{self.hint}" if self.hint else super().__str__()
 
 
 class ApplianceCrashed(Error):

@@ -18,12 +18,15 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guestkit._asked import TIMEOUT, Guest, Job, Many, One, many, names_of, one, taking
-from guestkit.errors import Error, LaunchError
+from guestkit.errors import Error
 from guestkit.handle import Guestfs
 from guestkit.inspection import Inspection
+
+if TYPE_CHECKING:
+    from guestkit.generated.values import Cause
 
 __all__ = ["TIMEOUT", "Failure", "FleetProgress", "Report", "inspect", "inspect_many"]
 
@@ -39,12 +42,19 @@ class Failure:
         message: one line that begins with the disk's name
         errno: an errno value, 0 where there is none
         op: the action that failed
+        cause: one word for what is wrong, as in `Error`
+        hint: how to fix it, in terms of this library; "" if guestkit does not know
     """
 
     kind: str
     message: str
     errno: int
     op: str
+    cause: Cause = "unknown"
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +81,7 @@ class Report:
             "disks": list(self.disks),
             "error": None
             if error is None
-            else {name: getattr(error, name) for name in ("kind", "message", "errno", "op")},
+            else {name: getattr(error, name) for name in ("kind", "message", "errno", "op", "cause", "hint")},
             "inspection": None if self.inspection is None else self.inspection.to_dict(),
             "seconds": self.seconds,
         }
@@ -266,6 +276,8 @@ def failed(guest: Guest, error: Exception, seconds: float) -> Report:
         message=_naming(names[0] or "''", error),
         errno=getattr(error, "errno", None) or 0,
         op=getattr(error, "op", "inspect"),
+        cause=getattr(error, "cause", "unknown"),
+        hint=" ".join(getattr(error, "hint", "").split()),
     )
     return Report(disk=names[0], disks=names, error=failure, seconds=seconds)
 
@@ -274,6 +286,4 @@ def _naming(disk: str, error: Exception) -> str:
     if not isinstance(error, Error):
         return f"{disk}: {type(error).__name__}: {' '.join(str(error).split())}"
     reason = " ".join(error.message.split())
-    if isinstance(error, LaunchError) and error.hint:
-        reason = f"{reason}; {' '.join(error.hint.split())}"
     return reason if reason.startswith(f"{disk}: ") else f"{disk}: {reason}"

@@ -173,8 +173,7 @@ class PlainDisk:
             unknown = f"{os.fsdecode(self.path)}: "
             if not self.name or type(error) is not Error or not error.message.startswith(unknown):
                 raise
-            message = f"{self.name}: {error.message.removeprefix(unknown)}"
-            raise Error(error.op, message, error.errno) from error
+            raise error.reworded(f"{self.name}: {error.message.removeprefix(unknown)}") from error
 
 
 @contextmanager
@@ -208,7 +207,7 @@ def plain_disks(
             except Error as error:
                 if type(error) is not Error:  # the call was ended: that is no fault of this disk
                     raise
-                raise Error(error.op, f"{name}: {error.message}", error.errno) from error
+                raise error.reworded(f"{name}: {error.message}") from error
             except OSError as error:
                 raise Error(op, f"{name}: {error.strerror}", error.errno or 0) from error
             disks += [PlainDisk(each.path, f"{name} ({each.inside})") for each in found]

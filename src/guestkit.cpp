@@ -71,6 +71,8 @@
 #include "guestkit/detail/launch/appliance.ipp"
 #include "guestkit/detail/launch/appliance_fault.ipp"
 #include "guestkit/detail/launch/console.ipp"
+#include "guestkit/detail/launch/copy_settings.ipp"
+#include "guestkit/detail/launch/hypervisor_name.ipp"
 #include "guestkit/detail/launch/kvm.ipp"
 #include "guestkit/detail/launch/kvm_probe.ipp"
 #include "guestkit/detail/launch/launch_error.ipp"

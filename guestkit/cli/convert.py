@@ -8,7 +8,7 @@ import os
 
 from guestkit.cli.common import DISK, FORMATS, UsageError, add_disk_options, opening
 from guestkit.cli.ending import noting
-from guestkit.cli.errors import options_of
+from guestkit.cli.errors import explained
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable
 from guestkit.convert import DiskConverter
@@ -77,7 +77,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     if arguments.json:
         screen.write(json.dumps(result, indent=2) + "\n")
     elif result["error"] is not None:
-        screen.tell("error", options_of(result["error"].removeprefix("convert: ")))
+        message = result["error"].removeprefix("convert: ")
+        screen.tell("error", explained(message, result["cause"], result["hint"], arguments.source))
     else:
         size = human_size(result["output_size"])
         screen.write(printable(f"{result['output_path']}: {kind}, {size}") + "\n")

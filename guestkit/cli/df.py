@@ -12,7 +12,7 @@ from rich.text import Text
 
 from guestkit.cli.common import DISK, add_disk_options, add_key_option, opening, positive, seconds
 from guestkit.cli.ending import noting
-from guestkit.cli.errors import options_of
+from guestkit.cli.errors import of_failure
 from guestkit.cli.reports import reported
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, human_size, printable
@@ -78,7 +78,7 @@ def _tell(reports: Sequence[Report], arguments: argparse.Namespace, screen: Scre
         _show([_cells(row, arguments.human) for report in found for row in _values(report)], screen)
     for report in found:
         if report.error is not None:
-            screen.tell("error", options_of(report.error.message))
+            screen.tell("error", of_failure(report))
 
 
 def _values(report: Report) -> Iterator[dict[str, object]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from shlex import quote
+import shlex
+from typing import TYPE_CHECKING
 
 from guestkit.appliance import ApplianceError
-from guestkit.errors import CallTimeout, Error, LaunchError
+from guestkit.errors import CallTimeout, Error
 
-#: The message about a disk name with a guest path appended, in the style of scp and rsync.
-_APART = re.compile(r'name the disk "(.*)" and the path "(.*)" in its guest apart$')
+if TYPE_CHECKING:
+    from guestkit.fleet import Report
 
 #: guestkit's own functions: their errors name the file or disk, which libguestfs' actions do not always do.
 _OWN = {"convert", "copy_in", "copy_out", "mount_guest", "open_disk", "probe", "read_chunks"}
@@ -19,15 +20,33 @@ _OWN = {"convert", "copy_in", "copy_out", "mount_guest", "open_disk", "probe", "
 #: errors name the file, so the action's name is left out.
 _LOOKS = {"lstatns", "readlink", "realpath", "statns"}
 
+#: What to do, by an error's cause, where its hint speaks of arguments of a function.
+REMEDIES = {
+    "already_exists": "--force replaces it",
+    "backing_refused": "--backing DIRECTORY or --backing allow permits it",
+    "disk_in_use": "shut its guest down, or end that in another way; --in-use allow opens it all the same,"
+    " and what is read may then change meanwhile",
+    "disks_incomplete": "give the guest's other disks with --add",
+    "disks_several": "choose one with --member",
+    "format_unstated": "state what it is with --format",
+    "network_format": "state --format raw, and have the server present the disk itself (qemu-nbd, nbdkit)",
+    "not_a_disk": "if it is a disk after all, state --format raw",
+    "root_unclear": "choose one of them with --root",
+    "url": "then type: guestkit inspect --format raw 'nbd+unix:///?socket=/tmp/disk.sock'",
+}
 
-def sentence(error: Exception) -> str:
-    """Say what happened, why, and what to do, in the terms of the command line."""
-    if isinstance(error, LaunchError):
-        return f"{error.op}: {error.message}{f'; {error.hint}' if error.hint else ''}"
+
+def sentence(error: Exception, disk: str = "") -> str:
+    """Say what happened, why, and what to do, in the terms of the command line.
+
+    disk: the disk as the user typed it
+    """
     if isinstance(error, CallTimeout) and error.clock == "call_timeout":
         return f"{error.op}: took longer than --timeout {error.seconds:g}, and was stopped"
     if isinstance(error, Error):
-        return options_of(error.message if error.op in _OWN | _LOOKS else str(error))
+        silent = error.op in _OWN | _LOOKS
+        message = error.message if silent else f"{error.op}: {error.message}"
+        return explained(message, error.cause, error.hint, disk)
     if isinstance(error, OSError):
         return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else str(error)
     if isinstance(error, ApplianceError):
@@ -36,23 +55,23 @@ def sentence(error: Exception) -> str:
     return f"this is a fault of guestkit: {kind}: {error}; with --debug it shows where: please report it"
 
 
-def options_of(message: str) -> str:
-    """Reword a message about Python arguments in terms of the command's options."""
-    for argument, option in (
-        ("backing=under(DIRECTORY) or backing=allow", "--backing DIRECTORY or --backing allow"),
-        ("state format=", "state --format "),
-        ("state in_use=", "state --in-use "),
-        (
-            "open nbd+unix:///?socket=/tmp/disk.sock with format=raw and protocols=nbd",
-            "type: guestkit inspect --format raw 'nbd+unix:///?socket=/tmp/disk.sock'",
-        ),
-        ("choose one with unpack=UnpackLimits(member=…)", "choose one with --member"),
-        ("choose a root of", "choose with --root one of"),
-        (
-            "give all disks of the guest together",
-            "give all disks of the guest together (inspect: --one-guest, others: --add)",
-        ),
-        ("replace=True replaces it", "--force replaces it"),
-    ):
-        message = message.replace(argument, option)
-    return _APART.sub(lambda found: f"type: guestkit ls {quote(found[1])} {quote(found[2])}", message)
+def explained(message: str, cause: str | None, hint: str, disk: str = "") -> str:
+    """Return the message with what to do about it."""
+    remedy = _apart(disk) if cause == "path_appended" else REMEDIES.get(cause or "", hint)
+    return f"{message}; {remedy}" if hint else message
+
+
+def of_failure(report: Report) -> str:
+    """Return why a disk could not be inspected, and what to do about it; "" if it could."""
+    if report.error is None:
+        return ""
+    return explained(report.error.message, report.error.cause, report.error.hint, report.disk)
+
+
+def _apart(name: str) -> str:
+    """Tell how to type DISK:/PATH, in the style of scp and rsync, if that is what the name is."""
+    for colon in re.finditer(":/", name):
+        disk, path = name[: colon.start()], name[colon.start() + 1 :]
+        if os.path.exists(disk) and not os.path.isdir(disk):
+            return f"type: guestkit ls {shlex.join([disk, path])}"
+    return "give the disk and the path in its guest as two arguments"

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from guestkit._unpacking import listed
 from guestkit.cli.common import FORMATS
-from guestkit.cli.errors import options_of
+from guestkit.cli.errors import explained
 from guestkit.cli.facts import Fact, fact_grid, fact_lines
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             found.append((disk, probe(disk, arguments.format)))
         except Error as error:
             failed = True
-            screen.tell("error", options_of(error.message))
+            screen.tell("error", explained(error.message, error.cause, error.hint, disk))
     if arguments.json:
         told = [{"disk": disk, **info.to_dict(), **_inside(disk, info)} for disk, info in found]
         screen.write(json.dumps(told, indent=2) + "\n")
@@ -71,8 +71,10 @@ def _inside(disk: str, info: ImageInfo) -> dict[str, Any]:
         return {}
     try:
         return {"inside": [{"name": name, "size": size} for name, size in listed(disk)]}
-    except (Error, OSError) as error:
-        return {"inside": [], "inside_error": error.message if isinstance(error, Error) else str(error)}
+    except Error as error:
+        return {"inside": [], "inside_error": explained(error.message, error.cause, error.hint)}
+    except OSError as error:
+        return {"inside": [], "inside_error": str(error)}
 
 
 def _facts(disk: str, info: ImageInfo) -> Iterator[Fact]:
@@ -85,7 +87,7 @@ def _facts(disk: str, info: ImageInfo) -> Iterator[Fact]:
         yield (
             "holds",
             [printable(f"disk {each['name']!r}, {_size(each['size'])}") for each in inside.get("inside", [])]
-            or [printable(options_of(inside.get("inside_error", "a disk, perhaps, that is compressed")))],
+            or [printable(inside.get("inside_error", "a disk, perhaps, that is compressed"))],
         )
     else:
         yield "virtual size", [_size(info.virtual_size)]

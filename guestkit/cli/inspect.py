@@ -19,7 +19,7 @@ from guestkit.cli.common import (
     seconds,
 )
 from guestkit.cli.ending import noting
-from guestkit.cli.errors import options_of
+from guestkit.cli.errors import of_failure
 from guestkit.cli.reports import render_reports, reported, tree
 from guestkit.cli.screen import Screen
 from guestkit.demo import make_demo_guest
@@ -190,7 +190,7 @@ class _Output:
 
     def _tell_error(self, report: Report) -> None:
         if report.error is not None:
-            self._screen.tell("error", options_of(report.error.message))
+            self._screen.tell("error", of_failure(report))
 
     def _write(self, report: Report) -> None:
         self._tell_error(report)

@@ -8,11 +8,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from guestkit.cli.errors import options_of
+from guestkit.cli.errors import of_failure
 from guestkit.cli.facts import Fact, fact_grid, fact_lines
 from guestkit.cli.text import columns, human_size, printable
 from guestkit.fleet import Report
-from guestkit.inspection import Application, Inspection, OperatingSystem, PartFailure
+from guestkit.inspection import Application, Inspection, OperatingSystem, PartFailure, UnopenedFilesystem
 
 
 def reported(done: int, total: int) -> str:
@@ -30,7 +30,7 @@ def render_reports(reports: Iterable[Report]) -> str:
 def _lines(report: Report) -> Iterator[str]:
     yield printable(", ".join(report.disks))
     if report.error is not None:
-        reason = options_of(report.error.message).removeprefix(f"{report.disk}: ")
+        reason = of_failure(report).removeprefix(f"{report.disk}: ")
         yield from fact_lines([("error", [printable(reason)])])
     if report.inspection is None:
         return
@@ -81,11 +81,15 @@ def _disk_facts(found: Inspection) -> Iterator[Fact]:
         layers = [(one.kind, one.name, " ".join(one.members), " ".join(one.devices)) for one in found.layers]
         yield "layers", columns(layers)
     if found.unopened:
-        yield (
-            "not opened",
-            columns((one.device, one.reason, options_of(one.message)) for one in found.unopened),
-        )
+        yield "not opened", columns((one.device, one.reason, _unopened(one)) for one in found.unopened)
     yield from _incomplete(found.failures)
+
+
+def _unopened(filesystem: UnopenedFilesystem) -> str:
+    """Return why it was not opened, and what to do about it."""
+    if filesystem.reason == "incomplete":
+        return f"{filesystem.message}; give all disks of the guest together with --one-guest"
+    return filesystem.message
 
 
 def _incomplete(failures: Iterable[PartFailure]) -> Iterator[Fact]:

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     except UsageError as error:
         arguments.parser.error(str(error))
     except Exception as error:
-        screen.tell("error", sentence(error))
+        screen.tell("error", sentence(error, getattr(arguments, "disk", "")))
         if arguments.debug:
             for line in "".join(traceback.format_exception(error)).splitlines():
                 print(printable(line), file=sys.stderr)

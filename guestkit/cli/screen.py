@@ -185,12 +185,7 @@ class _Handler(logging.Handler):
         self._screen = screen
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        if text.startswith("KVM cannot be used") and not logging.getLogger("guestkit").isEnabledFor(
-            logging.INFO
-        ):
-            text = "without KVM, so slower: guestkit doctor tells why"
-        self._screen.tell(record.levelname.lower(), text)
+        self._screen.tell(record.levelname.lower(), record.getMessage())
 
 
 @contextmanager

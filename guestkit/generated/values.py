@@ -11,11 +11,77 @@ from typing import Any, Literal, Self
 
 from guestkit._plain import plain
 
+#: What kind of failure it is. The first ones, up to no_space, keep an appliance from starting.
+#:     "unknown": errno and the message say what it is
+#:     "kernel_unreadable": there is no kernel that this user can read
+#:     "kvm": KVM was asked for and does not work
+#:     "memory": not enough memory
+#:     "appliance_build": supermin could not build the appliance
+#:     "appliance_damaged": the appliance's files are missing or unusable
+#:     "qemu_missing": the hypervisor is missing or cannot be run
+#:     "disk_missing": a disk or its backing file is missing
+#:     "disk_locked": another process uses the disk, which was to be written
+#:     "disk_unreadable": this user may not read or write a disk, or the disk is damaged
+#:     "no_space": a file system is full
+#:     "backing_refused": the image refers to another file of the host
+#:     "disk_in_use": another process writes to the disk, and in_use refuses that
+#:     "format_unstated": the image's format must be stated
+#:     "network_format": through the network only raw disks can be opened
+#:     "not_a_disk": the file's beginning is plainly something else
+#:     "path_appended": the name is that of a disk with a path in its guest
+#:     "url": the disk at this URL must be downloaded or served first
+#:     "disks_incomplete": disks of the guest are missing
+#:     "disks_several": the archive holds several disks or guests
+#:     "root_unclear": which filesystem is the guest's root must be stated
+#:     "already_exists": the target is there already
+Cause = Literal[
+    "unknown",
+    "kernel_unreadable",
+    "kvm",
+    "memory",
+    "appliance_build",
+    "appliance_damaged",
+    "qemu_missing",
+    "disk_missing",
+    "disk_locked",
+    "disk_unreadable",
+    "no_space",
+    "backing_refused",
+    "disk_in_use",
+    "format_unstated",
+    "network_format",
+    "not_a_disk",
+    "path_appended",
+    "url",
+    "disks_incomplete",
+    "disks_several",
+    "root_unclear",
+    "already_exists",
+]
+
 #: What a file is, as `ls -l` shows it.
-FileKind = Literal["-", "d", "l", "b", "c", "p", "s", "?"]
+FileKind = Literal[
+    "-",
+    "d",
+    "l",
+    "b",
+    "c",
+    "p",
+    "s",
+    "?",
+]
 
 #: Which appliance a launch uses.
-ApplianceMode = Literal["system", "lean", "warm", "fixed"]
+#:     "system": libguestfs' own
+#:     "lean": guestkit's, booted
+#:     "warm": guestkit's, restored from a snapshot
+#:     "fixed": the user's: set_path(), LIBGUESTFS_PATH or HandleOptions::appliance
+ApplianceMode = Literal[
+    "system",
+    "lean",
+    "warm",
+    "fixed",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,7 +355,8 @@ class UnopenedFilesystem:
     Attributes:
         type: as far as known: "crypto_LUKS", "ntfs", …
         uuid: by which a key can be given
-        reason: "encrypted", "hibernated", "unknown" or "damaged"
+        reason: "encrypted", "hibernated", "incomplete" (disks of the guest are missing: give all of them
+            together), "unknown" or "damaged"
         message: the same for people: which key it wants, what the kernel said
     """
 

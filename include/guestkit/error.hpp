@@ -8,19 +8,27 @@
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
+#include "guestkit/generated/failure.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM {
 
+/// What is behind a failure: its kind, for programs, and the remedy, for people.
+struct Diagnosis {
+  Cause cause = Cause::unknown;
+  std::string hint = {};  ///< a command or a step; empty if guestkit knows none
+};
+
 /// A libguestfs call failed: which one, why, and errno if there was one.
 ///
-/// what() is "op: message". It names the call only once, even if libguestfs' message begins with it too.
+/// what() is "op: message; hint". It names the call only once, even if libguestfs' message begins with it
+/// too.
 class Error : public std::runtime_error {
  public:
   /// @param op            the libguestfs action, such as "mount"
   /// @param message       the reason; if empty, made from error_number
   /// @param error_number  an errno value; 0 if unknown
-  Error(const std::string& op, const std::string& message, int error_number = 0)
-      : Error(op, reason(op, message, error_number), error_number, resolved{}) {}
+  Error(const std::string& op, const std::string& message, int error_number = 0, Diagnosis diagnosis = {})
+      : Error(op, reason(op, message, error_number), error_number, std::move(diagnosis), resolved{}) {}
 
   /// The action that failed, such as "mount".
   const std::string& op() const noexcept { return op_; }
@@ -28,20 +36,26 @@ class Error : public std::runtime_error {
   const std::string& message() const noexcept { return message_; }
   /// The errno value; 0 if libguestfs gave none. (`errno` itself is a macro.)
   int error_number() const noexcept { return error_number_; }
+  /// What kind of failure it is, for programs.
+  Cause cause() const noexcept { return diagnosis_.cause; }
+  /// The remedy, a command or a step in terms of this library; empty if guestkit knows none.
+  const std::string& hint() const noexcept { return diagnosis_.hint; }
 
  private:
   struct resolved {};
-  Error(const std::string& op, std::string message, int error_number, resolved)
-      : std::runtime_error(op + ": " + message),
+  Error(const std::string& op, std::string message, int error_number, Diagnosis diagnosis, resolved)
+      : std::runtime_error(op + ": " + message + (diagnosis.hint.empty() ? "" : "; " + diagnosis.hint)),
         op_(op),
         message_(std::move(message)),
-        error_number_(error_number) {}
+        error_number_(error_number),
+        diagnosis_(std::move(diagnosis)) {}
 
   static std::string reason(const std::string& op, const std::string& message, int error_number);
 
   std::string op_;
   std::string message_;
   int error_number_;
+  Diagnosis diagnosis_;
 };
 
 /// The handle is closed, being closed, or moved from, or it belongs to the parent of a forked process.

@@ -240,7 +240,7 @@ async def test_the_async_handle_uses_it_too(lean: Appliance, tmp_path: Path) -> 
         assert info.mode == "lean"
 
 
-def test_a_demanded_appliance_that_is_spoilt_is_an_error(lean: Appliance, tmp_path: Path) -> None:
+def test_a_damaged_appliance_that_was_asked_for_is_an_error(lean: Appliance, tmp_path: Path) -> None:
     place = copy_of(lean, tmp_path / "copy")
     os.truncate(place / "initrd", 5)
     for directory, reason in ((place, "initrd has changed"), (tmp_path / "none", "no README.fixed")):

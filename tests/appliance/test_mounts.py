@@ -94,7 +94,8 @@ def test_a_chosen_root_is_looked_at_alone(caplog: pytest.LogCaptureFixture) -> N
         with pytest.raises(Error) as caught:
             mount_guest(g, root="UUID=none")
         assert caught.value.errno == errno.ENOENT
-        assert "choose a root of the filesystems, /dev/sda1 (ext4), /dev/sda2 (ext4)" in caught.value.message
+        assert "the filesystems are /dev/sda1 (ext4), /dev/sda2 (ext4)" in caught.value.message
+        assert caught.value.cause == "root_unclear"
 
 
 def test_what_cannot_be_mounted_is_not_said_to_be() -> None:

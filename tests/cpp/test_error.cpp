@@ -122,6 +122,18 @@ BOOST_AUTO_TEST_CASE(a_copy_says_the_same) {
   BOOST_TEST(copy.error_number() == EBUSY);
 }
 
+BOOST_AUTO_TEST_CASE(the_remedy_is_a_field_and_ends_the_text) {
+  const Error known("open_disk", "x: is in use", EBUSY, {guestkit::Cause::disk_in_use, "shut it down"});
+  BOOST_TEST(known.message() == "x: is in use");
+  BOOST_TEST(to_string(known.cause()) == "disk_in_use");
+  BOOST_TEST(known.hint() == "shut it down");
+  BOOST_TEST(known.what() == "open_disk: x: is in use; shut it down");
+  const Error unknown("mount", "busy", EBUSY);
+  BOOST_TEST((unknown.cause() == guestkit::Cause::unknown));
+  BOOST_TEST(unknown.hint() == "");
+  BOOST_TEST(unknown.what() == "mount: busy");
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(classes)

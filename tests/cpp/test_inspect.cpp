@@ -443,11 +443,9 @@ BOOST_AUTO_TEST_CASE(a_volume_group_with_a_missing_disk_says_which_and_what_to_d
   BOOST_TEST(guest.activated);
   BOOST_REQUIRE_EQUAL(found.unopened.size(), 1U);
   BOOST_TEST(found.unopened[0].device == "/dev/vg-a/root");
-  BOOST_TEST(found.unopened[0].reason == "damaged");
-  BOOST_TEST(
-      found.unopened[0].message ==
-      "of the 2 physical volumes of the volume group vg-a, 1 is missing (1QqrCs-eheq-6C2p); give all disks "
-      "of the guest together");
+  BOOST_TEST(found.unopened[0].reason == "incomplete");
+  BOOST_TEST(found.unopened[0].message ==
+             "of the 2 physical volumes of the volume group vg-a, 1 is missing (1QqrCs-eheq-6C2p)");
 }
 
 BOOST_AUTO_TEST_CASE(a_member_of_an_array_knows_how_many_there_are) {

@@ -7,14 +7,14 @@
 #include <string>
 #include <vector>
 
-using guestkit::LaunchCause;
+using guestkit::Cause;
 using guestkit::LaunchError;
 
 namespace {
 
 struct Case {
   const char* name;
-  LaunchCause cause;
+  Cause cause;
   std::string message;
   int error_number;
   std::vector<std::string> console;
@@ -29,67 +29,67 @@ const std::string supermin = "/usr/bin/supermin exited with error status 1.\nTo 
 
 const std::vector<Case> cases{
     {"hypervisor not there",
-     LaunchCause::qemu_missing,
+     Cause::qemu_missing,
      "stat: /usr/bin/qemu-system-x86_64: No such file or directory",
      ENOENT,
      {}},
     {"hypervisor not executable",
-     LaunchCause::qemu_missing,
+     Cause::qemu_missing,
      "/opt/hv exited with error status 126.\nTo see …",
      0,
      {"/opt/hv: Permission denied"}},
     {"hypervisor a broken script",
-     LaunchCause::qemu_missing,
+     Cause::qemu_missing,
      "/opt/hv exited with error status 127.\nTo see …",
      0,
      {"/opt/hv: 2: exec: qemu-kvm: not found"}},
     {"forced KVM on a broken host",
-     LaunchCause::kvm,
+     Cause::kvm,
      failed,
      0,
      {"qemu-system-x86_64: error: failed to set MSR 0x10a to 0x69",
       "qemu-system-x86_64: ../../target/i386/kvm/kvm.c:3183: kvm_buf_set_msrs: Assertion `ret == "
       "cpu->kvm_msr_buf->nmsrs' failed."}},
     {"KVM not allowed",
-     LaunchCause::kvm,
+     Cause::kvm,
      failed,
      0,
      {"Could not access KVM kernel module: Permission denied",
       "qemu-system-x86_64: failed to initialize kvm: Permission denied"}},
     {"KVM not there",
-     LaunchCause::kvm,
+     Cause::kvm,
      failed,
      0,
      {"Could not access KVM kernel module: No such file or directory",
       "qemu-system-x86_64: failed to initialize kvm: No such file or directory"}},
     {"KVM taken by another hypervisor",
-     LaunchCause::kvm,
+     Cause::kvm,
      failed,
      0,
      {"ioctl(KVM_CREATE_VM) failed: 16 Device or resource busy"}},
     {"forced KVM that libguestfs does not see",
-     LaunchCause::kvm,
+     Cause::kvm,
      "force_kvm supplied but kvm not available",
      0,
      {}},
     {"memory of the host",
-     LaunchCause::memory,
+     Cause::memory,
      failed,
      0,
      {"qemu-system-x86_64: cannot set up guest memory 'pc.ram': Cannot allocate memory"}},
     {"memory of the appliance",
-     LaunchCause::memory,
+     Cause::memory,
      failed,
      0,
      {"[    2.310557] Kernel panic - not syncing: System is deadlocked on memory"}},
     {"disk gone",
-     LaunchCause::disk_missing,
+     Cause::disk_missing,
      failed,
      0,
      {"qemu-system-x86_64: -drive file=/d/disk,cache=writeback,format=raw,id=hd0,if=none: Could not open "
       "'/d/disk': No such file or directory"}},
     {"disk behind an overlay gone",
-     LaunchCause::disk_missing,
+     Cause::disk_missing,
      failed,
      0,
      {"Formatting '/tmp/overlay1.qcow2', fmt=qcow2 cluster_size=65536",
@@ -97,26 +97,26 @@ const std::vector<Case> cases{
       "backing "
       "file: Could not open '/d/gone': No such file or directory"}},
     {"disk not readable",
-     LaunchCause::disk_unreadable,
+     Cause::disk_unreadable,
      failed,
      0,
      {"qemu-system-x86_64: -drive file=/d/disk,format=raw,id=hd0,if=none: Could not open '/d/disk': "
       "Permission "
       "denied"}},
     {"disk locked",
-     LaunchCause::disk_locked,
+     Cause::disk_locked,
      failed,
      0,
      {"qemu-system-x86_64: -device scsi-hd,drive=hd0: Failed to get shared \"write\" lock",
       "Is another process using the image [/d/disk]?"}},
     {"no kernel",
-     LaunchCause::kernel_unreadable,
+     Cause::kernel_unreadable,
      supermin,
      0,
      {"supermin: failed to find a suitable kernel (host_cpu=x86_64).",
       "I looked for kernels in /boot and modules in /lib/modules."}},
     {"kernel for root alone",
-     LaunchCause::kernel_unreadable,
+     Cause::kernel_unreadable,
      supermin,
      0,
      {"cp: cannot open '/boot/vmlinuz-5.15.0-91-generic' for reading: Permission denied",
@@ -124,7 +124,7 @@ const std::vector<Case> cases{
       "see "
       "earlier errors"}},
     {"cache directory full",
-     LaunchCause::no_space,
+     Cause::no_space,
      supermin,
      0,
      {"cp: error writing '/c/appliance.d.x/kernel': No space left on device",
@@ -132,33 +132,33 @@ const std::vector<Case> cases{
       "earlier "
       "errors"}},
     {"package database busy",
-     LaunchCause::appliance_build,
+     Cause::appliance_build,
      supermin,
      0,
      {"supermin: dpkg-query -W: command failed, see earlier errors"}},
     {"no appliance",
-     LaunchCause::appliance_damaged,
+     Cause::appliance_damaged,
      "cannot find any suitable libguestfs supermin, fixed or old-style appliance on LIBGUESTFS_PATH (search "
      "path: /x)",
      0,
      {}},
     {"appliance's root damaged",
-     LaunchCause::appliance_damaged,
+     Cause::appliance_damaged,
      failed,
      0,
      {"mount: /root: wrong fs type",
       "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100"}},
     {"appliance's kernel gone",
-     LaunchCause::appliance_damaged,
+     Cause::appliance_damaged,
      failed,
      0,
      {"qemu-system-x86_64: could not open kernel file '/a/kernel': No such file or directory"}},
     {"an option that QEMU does not know",
-     LaunchCause::unknown,
+     Cause::unknown,
      failed,
      0,
      {"qemu-system-x86_64: -nosuchoption: invalid option"}},
-    {"nothing written", LaunchCause::unknown, failed, 0, {}},
+    {"nothing written", Cause::unknown, failed, 0, {}},
 };
 
 }  // namespace
@@ -167,7 +167,7 @@ BOOST_AUTO_TEST_CASE(each_log_has_its_cause_and_a_hint_where_one_is_known) {
   for (const auto& c : cases) BOOST_TEST_CONTEXT(c) {
       const LaunchError error("launch", c.message, c.error_number, c.console);
       BOOST_TEST(to_string(error.cause()) == std::string(to_string(c.cause)));
-      BOOST_TEST(error.hint().empty() == (c.cause == LaunchCause::unknown));
+      BOOST_TEST(error.hint().empty() == (c.cause == Cause::unknown));
       BOOST_TEST(error.console() == c.console, boost::test_tools::per_element());
       BOOST_TEST(error.op() == "launch");
     }

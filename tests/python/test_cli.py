@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import pytest
 
@@ -30,6 +30,7 @@ import guestkit.copying
 from guestkit import CallTimeout, Error, Key, probe
 from guestkit.cli import main
 from guestkit.cli.ending import Terminated
+from guestkit.cli.errors import REMEDIES
 from guestkit.cli.parser import COMMANDS
 from guestkit.cli.reports import render_reports, reported
 from guestkit.cli.screen import Screen
@@ -38,6 +39,7 @@ from guestkit.demo import DEMO_SYSTEM
 from guestkit.doctor import Finding
 from guestkit.files import Extracted
 from guestkit.fleet import Failure, FleetProgress, Report
+from guestkit.generated.values import Cause
 from guestkit.inspection import (
     ALL_PARTS,
     Application,
@@ -255,7 +257,7 @@ def test_json_is_a_list_of_reports_and_pure_ascii(serve: Serve, capsys: pytest.C
     reports = json.loads(out)
     assert reports == json.loads(json.dumps([report.to_dict() for report in (GOOD, BAD, odd)]))
     assert list(reports[1]) == ["disk", "disks", "error", "inspection", "seconds"]
-    assert list(reports[1]["error"]) == ["kind", "message", "errno", "op"]
+    assert list(reports[1]["error"]) == ["kind", "message", "errno", "op", "cause", "hint"]
     assert reports[1]["inspection"] is None
     assert reports[2]["disk"] == "\udcff"
     assert reports[2]["inspection"]["operating_systems"][0]["hostname"] == "\x1b[31m\u202eü"
@@ -403,7 +405,8 @@ def test_a_disk_whose_name_is_not_utf8(tmp_path: Path) -> None:
     (report,) = json.loads(done.stdout)
     assert report["disk"] == "\udcff.img"
     message = "\udcff.img: no such file"
-    assert report["error"] == {"kind": "Error", "message": message, "errno": 2, "op": "open_disk"}
+    error = {"kind": "Error", "message": message, "errno": 2, "op": "open_disk"}
+    assert report["error"] == error | {"cause": "unknown", "hint": ""}
 
 
 # What is asked for.
@@ -490,18 +493,56 @@ def test_columns_of_nothing() -> None:
 # Messages.
 
 
-def test_an_error_says_what_the_options_of_the_command_line_would_permit(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["convert", "--format", "qcow2", "overlay.qcow2", "new.raw"],
+            "--backing DIRECTORY or --backing allow",
+        ),
+        (["convert", "--backing", "allow", "overlay.qcow2", "new.raw"], "state what it is with --format"),
+        (["convert", "page.html", "new.raw"], "if it is a disk after all, state --format raw"),
+        (
+            ["convert", "https://x.org/a.img", "new.raw"],
+            "then type: guestkit inspect --format raw 'nbd+unix:",
+        ),
+        (["convert", "page.html:/etc/fstab", "new.raw"], "type: guestkit ls page.html /etc/fstab"),
+        (["inspect", "overlay.qcow2"], "--backing DIRECTORY or --backing allow"),
+        (["info", "page.html:/etc"], "type: guestkit ls page.html /etc"),
+    ],
+)
+def test_an_error_speaks_of_options_and_not_of_arguments_in_python(
+    words: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-u", "-b", "base.img", "-F", "raw"]
-    overlay = tmp_path / "overlay.qcow2"
-    subprocess.run([*command, str(overlay), "1M"], check=True)
-    assert main(["convert", "--format", "qcow2", str(overlay), str(tmp_path / "flat.raw")]) == 1
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "base.img" in err
-    assert "--backing DIRECTORY or --backing allow permits it" in err
-    assert err.count("\n") == 1
+    monkeypatch.chdir(tmp_path)
+    Path("page.html").write_text("<!DOCTYPE html><html><body>not found</body></html>")
+    command = [
+        "qemu-img",
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-u",
+        "-b",
+        "base.img",
+        "-F",
+        "raw",
+        "overlay.qcow2",
+    ]
+    subprocess.run([*command, "1M"], check=True)
+    assert main(words) == 1
+    said = "".join(capsys.readouterr())
+    assert told in said
+    for argument in ("format=", "backing=", "protocols=", "unpack="):
+        assert argument not in said
+
+
+def test_what_to_do_is_told_for_causes_that_there_are() -> None:
+    assert set(REMEDIES) < set(get_args(Cause))
 
 
 def test_a_fault_of_guestkit_is_one_line_and_a_traceback_with_debug(
@@ -636,7 +677,7 @@ def test_a_packed_disk_is_opened_as_the_options_say(
     Path("two.ova").write_bytes(tar({"m.ovf": ovf(drives), "a.vmdk": b"a" * 512, "b.vmdk": b"b" * 512}))
     assert main(["convert", "two.ova", "new.raw"]) == 1
     err = capsys.readouterr().err
-    assert "two.ova: is a guest of 2 disks, 'a.vmdk', 'b.vmdk': choose one with --member\n" in err
+    assert "two.ova: is a guest of 2 disks, 'a.vmdk', 'b.vmdk'; choose one with --member\n" in err
     assert main(["convert", "--member", "b.vmdk", "two.ova", "new.raw"]) == 0
     assert Path("new.raw").read_bytes() == b"b" * 512
     assert main(["convert", "--force", "--no-unpack", "two.ova", "new.raw"]) == 1
@@ -764,7 +805,7 @@ def test_a_limit_that_ran_out_has_the_option_s_name(
 
 def test_an_nbd_server_is_for_who_types_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ls", "nbd://localhost/x"]) == 1
-    assert "nbd://localhost/x: state --format raw" in capsys.readouterr().err
+    assert "; state --format raw, and have the server" in capsys.readouterr().err
 
 
 def test_what_is_no_disk_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

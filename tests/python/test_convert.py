@@ -61,6 +61,8 @@ def test_convert(converter: Any, tmp_path: Path, source: Path, image_format: str
         "duration_secs": result["duration_secs"],
         "success": True,
         "error": None,
+        "cause": None,
+        "hint": "",
     }
     assert result["duration_secs"] > 0
     assert parts[-1] == 1.0

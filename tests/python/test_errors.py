@@ -100,13 +100,18 @@ def test_what_a_timeout_has_by_default() -> None:
 
 @pytest.mark.parametrize(("error", "extra"), SAMPLES, ids=name)
 def test_the_text_names_the_call_and_the_reason(error: Error, extra: dict[str, object]) -> None:
-    first_line = str(error).splitlines()[0]
-    assert first_line == f"{error.op}: {error.message}"
+    assert str(error) == f"{error.op}: {error.message}" + (f"; {error.hint}" if error.hint else "")
 
 
-def test_the_text_of_a_launch_error_ends_with_the_hint() -> None:
-    assert str(LaunchError("launch", "no KVM", hint="use TCG")) == "launch: no KVM\nuse TCG"
-    assert str(LaunchError("launch", "no KVM")) == "launch: no KVM"
+@pytest.mark.parametrize("kind", [Error, LaunchError])
+def test_the_text_ends_with_the_hint(kind: type[Error]) -> None:
+    assert str(kind("launch", "no KVM", hint="use TCG")) == "launch: no KVM; use TCG"
+    assert str(kind("launch", "no KVM")) == "launch: no KVM"
+
+
+def test_only_what_is_known_of_an_error_is_in_its_repr() -> None:
+    assert repr(Error("mount", "no", 2)) == "Error('mount', 'no', 2)"
+    assert repr(Error("mount", "no", 2, "url", "x")) == "Error('mount', 'no', 2, 'url', 'x')"
 
 
 @pytest.mark.parametrize(("error", "extra"), SAMPLES, ids=name)

@@ -50,7 +50,7 @@ EVIL = "\x1b[31m<&\x00\udcff"
 FULL = Inspection(
     provenance=Provenance(
         way="libguestfs",
-        reason="demanded",
+        reason="asked for",
         guestkit="0.4.0",
         libguestfs="1.48.6",
         verified=True,
@@ -293,7 +293,7 @@ def fleet(request: pytest.FixtureRequest) -> Fleet:
 def test_one_bad_disk_spoils_no_other(outcome: Any, fleet: Fleet) -> None:
     errors: dict[str, Exception] = {
         "crash": ApplianceCrashed("mount", "the appliance died", 5),
-        "launch": LaunchError("launch", "no kernel", 0, "kernel", "install one"),
+        "launch": LaunchError("launch", "no kernel", 0, "kernel_unreadable", "install one"),
         "bug": ZeroDivisionError("a\n b"),
     }
 
@@ -306,7 +306,7 @@ def test_one_bad_disk_spoils_no_other(outcome: Any, fleet: Fleet) -> None:
     reports = {report.disk: report for report in fleet.run(["good", *errors, b"bytes", "good2"])}
     assert reports.keys() == {"good", *errors, "bytes", "good2"}
     assert all(reports[name].inspection == FULL for name in ("good", "good2", "bytes"))
-    messages = {name: report.error and report.error.message for name, report in reports.items()}
+    messages = {name: str(report.error) for name, report in reports.items()}
     assert messages["crash"] == "crash: the appliance died"
     assert messages["launch"] == "launch: no kernel; install one"
     assert messages["bug"] == "bug: ZeroDivisionError: a b"

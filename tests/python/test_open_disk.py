@@ -157,7 +157,9 @@ def test_an_image_that_names_a_file_of_the_host(
     with pytest.raises(Error, match=r"is not beneath|which is no file|nobody stated the format"):
         g.open_disk(image, format=format_, backing=under(elsewhere))
     if not stated:
-        with pytest.raises(Error, match="the guest of a raw disk can write such a header; state format="):
+        with pytest.raises(
+            Error, match="the guest of a raw disk can write such a header; state format=(qcow2?|vmdk) if"
+        ):
             g.open_disk(image, backing="allow")
     assert len(g.debug_drives()) == 1
 
@@ -416,7 +418,7 @@ def test_an_encrypted_image_is_named_so(g: Guestfs, tmp_path: Path) -> None:
 @pytest.mark.parametrize("magic", [b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"BZh9"])
 def test_what_is_no_disk(g: Guestfs, tmp_path: Path, magic: bytes) -> None:
     (tmp_path / "disk").write_bytes(magic.ljust(4096, b"\0"))
-    with pytest.raises(Error, match="is no disk but a file that .* made: unpack it, or state format=raw"):
+    with pytest.raises(Error, match="is no disk but a file that .* made: unpack it; .*state format=raw"):
         _open_natively(g, tmp_path / "disk")
     g.open_disk(tmp_path / "disk", format="raw")
 
@@ -431,7 +433,7 @@ def test_protocols(g: Guestfs, plain: Path) -> None:
     with pytest.raises(Error, match='not "http"; nbdkit makes an NBD server'):
         g.open_disk(plain, protocols=("file", "http"))
     with pytest.raises(
-        Error, match="nbd://localhost/x: is an NBD server: state protocols=nbd, and format=raw"
+        Error, match="nbd://localhost/x: is an NBD server; state protocols=nbd, and format=raw"
     ):
         g.open_disk("nbd://localhost/x", format="raw")
     for uri, reason in [
@@ -546,7 +548,7 @@ def test_wrong_arguments_are_python_s_own_errors(g: Guestfs, plain: Path) -> Non
     ("url", "meant"),
     [
         ("https://a.b/c.img", "(curl -fLO https://a.b/c.img), or have nbdkit serve"),
-        ("http://a.b/c.img?d=e&f", "-U /tmp/disk.sock curl url='http://a.b/c.img?d=e&f') and open nbd+unix:"),
+        ("http://a.b/c.img?d=e&f", "-U /tmp/disk.sock curl url='http://a.b/c.img?d=e&f'); open nbd+unix:"),
         ("ftp://a/it's", r"curl url='ftp://a/it'\''s')"),
         ("ssh://me@host:2022/a b", "nbdkit -r -U /tmp/disk.sock ssh host=host port=2022 user=me '/a b')"),
         ("sftp://host/a", "(scp scp://host/a .), or have nbdkit serve"),
@@ -560,8 +562,8 @@ def test_a_url_is_told_what_to_type(g: Guestfs, url: str, meant: str) -> None:
     for attempt in (g.open_disk, probe):
         with pytest.raises(Error) as caught:
             attempt(url)
-        assert meant in caught.value.message
-        assert "\x1b" not in caught.value.message
+        assert meant in str(caught.value)
+        assert "\x1b" not in str(caught.value)
 
 
 def test_a_disk_that_is_not_there_may_have_been_meant_otherwise(
@@ -571,9 +573,9 @@ def test_a_disk_that_is_not_there_may_have_been_meant_otherwise(
     (tmp_path / "a:b").touch()
     (tmp_path / "folder").mkdir()
     for name, meant in {
-        "plain.img:/etc/fstab": 'name the disk "plain.img" and the path "/etc/fstab" in its guest apart',
-        f"{plain}:/a:/b": f'name the disk "{plain}" and the path "/a:/b" in its guest apart',
-        "a:b:/c": 'name the disk "a:b" and the path "/c" in its guest apart',
+        "plain.img:/etc/fstab": 'no such file, but there is the disk "plain.img"',
+        f"{plain}:/a:/b": f'no such file, but there is the disk "{plain}"',
+        "a:b:/c": 'no such file, but there is the disk "a:b"',
         "folder:/etc": "no such file",
         "~/disk": "no such file; it is shells that take ~ for a home directory",
         "plain.qcow2": 'no such file, but there is "plain.img"',
@@ -586,6 +588,7 @@ def test_a_disk_that_is_not_there_may_have_been_meant_otherwise(
             g.open_disk(name)
         assert caught.value.message.endswith(meant)
         assert caught.value.errno in (errno.ENOENT, errno.ENOTDIR)
+        assert (caught.value.cause == "path_appended") == ("there is the disk" in meant)
     # What a stranger's image names does not make the host tell what lies there.
     with pytest.raises(Error, match="no such file$"):
         g.open_disk(overlay(tmp_path / "disk", tmp_path / "plain.raw"), format="qcow2", backing="allow")
@@ -688,7 +691,7 @@ def test_a_snapshot_of_a_disk_in_use(g: Guestfs, read: Callable[[], bytes], tmp_
 
 def test_a_disk_in_use_is_not_written_to(g: Guestfs, tmp_path: Path, plain: Path) -> None:
     with written_to(plain, "raw") as writer:
-        wanted = f"plain.img: is in use: qemu-nbd .process {writer}. writes to it: end that first"
+        wanted = f"plain.img: is in use: qemu-nbd .process {writer}. writes to it; shut its guest down"
         with pytest.raises(Error, match=wanted) as caught:
             g.open_disk(plain, readonly=False, format="raw")
         assert caught.value.errno == errno.EBUSY

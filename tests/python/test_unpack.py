@@ -131,7 +131,7 @@ def test_an_ova(g: Guestfs, read: Callable[[], bytes], tmp_path: Path, packed: b
         (gzip.compress(b""), "is empty"),
         (
             tar({"one.vmdk": b"x" * 512, "two.vmdk": b"y" * 512}),
-            "is an archive of several disks, 'one.vmdk', 'two.vmdk', .*: choose one with unpack=",
+            "is an archive of several disks, 'one.vmdk', 'two.vmdk', .*; choose one with unpack=",
         ),
         (tar({"readme": b"x"}), "is an archive without a disk: it holds 'readme'"),
         (gzip.compress(gzip.compress(gzip.compress(gzip.compress(PLAIN)))), "more than three times"),

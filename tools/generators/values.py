@@ -117,7 +117,7 @@ def load(folder: Path) -> Values:
 def _group(facts: dict[str, Any]) -> Group:
     structs = tuple(
         Struct(**{**struct, "fields": tuple(Field(**each) for each in struct["fields"])})
-        for struct in facts["structs"]
+        for struct in facts.get("structs", ())
     )
     enums = tuple(
         Enumeration(**{**enum, "values": tuple(Value(**each) for each in enum["values"])})
@@ -150,9 +150,9 @@ def _header(values: Values, group: Group) -> str:
     text = "\n".join(body)
     needed = sorted({header for word, header in INCLUDES.items() if word in text})
     lines = [f"// {NOTICE}", f"// {group.about}", "#pragma once", ""]
-    lines += [f"#include <{header}>" for header in needed]
+    lines += [*(f"#include <{header}>" for header in needed), ""] if needed else []
     return "\n".join(
-        [*lines, "", FORM, "", f"namespace {NAMESPACE} {{", text, "", f"}}  // namespace {NAMESPACE}", ""]
+        [*lines, FORM, "", f"namespace {NAMESPACE} {{", text, "", f"}}  // namespace {NAMESPACE}", ""]
     )
 
 
@@ -219,8 +219,10 @@ def _module(values: Values) -> str:
     lines += ["from collections.abc import Mapping, Sequence", "from dataclasses import dataclass, field"]
     lines += ["from typing import Any, Literal, Self", "", "from guestkit._plain import plain"]
     for enum in values.enums.values():
-        names = ", ".join(f'"{each.value}"' for each in enum.values)
-        lines += ["", f"#: {enum.about}", f"{enum.name} = Literal[{names}]"]
+        lines += ["", f"#: {enum.about}"]
+        lines += [f'#:     "{each.value}": {each.about}' for each in enum.values if each.about]
+        lines += [f"{enum.name} = Literal["]
+        lines += [*(f'    "{each.value}",' for each in enum.values), "]"]
     for struct in values.structs.values():
         lines += ["", "", *_python_class(values, struct)]
     return "\n".join([*lines, ""])

@@ -121,7 +121,9 @@ struct UnopenedFilesystem {
   std::string device = {};
   std::string type = {};  ///< as far as known: "crypto_LUKS", "ntfs", …
   std::string uuid = {};  ///< by which a key can be given
-  std::string reason = {};  ///< "encrypted", "hibernated", "unknown" or "damaged"
+  /// "encrypted", "hibernated", "incomplete" (disks of the guest are missing: give all of them
+  /// together), "unknown" or "damaged"
+  std::string reason = {};
   std::string message = {};  ///< the same for people: which key it wants, what the kernel said
 
   /// Calls f(name, pointer to member) for each field, in this order.

@@ -72,11 +72,12 @@ GUESTKIT_INLINE void image_chain::refuse_what_is_no_disk(const image_file& file,
                                                          bool stated) const {
   if (info.format != "raw" && !info.encryption.empty())
     file.refuse("is encrypted by QEMU (" + info.encryption + "), which libguestfs cannot open", ENOTSUP);
-  if (const auto* kind = foreign_kind_of(info.content); !stated && kind != nullptr)
+  if (const auto* kind = foreign_kind_of(info.content); !stated && kind != nullptr) {
+    const bool may_be_one = kind->what != foreign_kind::holds::several_files;
     file.refuse(
-        "is no disk but " + described(*kind, file.read_some(0, 8192)) + ": " + std::string(kind->remedy) +
-            (kind->what == foreign_kind::holds::several_files ? "" : ", or state format=raw if it is a disk"),
-        EINVAL);
+        "is no disk but " + described(*kind, file.read_some(0, 8192)) + ": " + std::string(kind->remedy),
+        EINVAL, {Cause::not_a_disk, may_be_one ? "if it is a disk after all, state format=raw" : ""});
+  }
 }
 
 GUESTKIT_INLINE image_chain::opened image_chain::add(image_file file,
@@ -118,14 +119,14 @@ GUESTKIT_INLINE void image_chain::look_for_users(const image_file& file) {
   const auto user = user_of(file.status());
   const auto does = user + (written ? " writes to it" : " reads it, and bears nobody who writes");
   if (!readonly_)
-    file.refuse("is in use: " + does +
-                    ": end that first (shut its guest down, if it is one), or open the disk read-only",
-                EBUSY);
+    file.refuse(
+        "is in use: " + does, EBUSY,
+        {Cause::disk_locked, "shut its guest down, or end that in another way, or open the disk read-only"});
   if (locks_)
-    file.refuse("is in use: " + does +
-                    ": end that first (shut its guest down, if it is one), or state in_use=allow: what is "
-                    "read may then be in motion",
-                EBUSY);
+    file.refuse("is in use: " + does, EBUSY,
+                {Cause::disk_in_use,
+                 "shut its guest down, or end that in another way; in_use=allow opens it all "
+                 "the same, and what is read may then change meanwhile"});
   in_use_ += (in_use_.empty() ? "" : "; ") + shown(file.path()) + ": " + does;
 }
 
@@ -152,16 +153,14 @@ GUESTKIT_INLINE void image_chain::permit(const image_file& file, const ImageRefe
   const std::string what =
       "refers to another file of this host, " + in_quotes(reference.name) + " (" + reference.kind + ")";
   if (backing_.rule == Backing::Rule::refuse)
-    file.refuse(what +
-                    ": refused, for whoever made the image chose the name; backing=under(DIRECTORY) or "
-                    "backing=allow permits it",
-                EACCES);
-  if (!stated)
-    file.refuse(what +
-                    ", and nobody stated the format of the image: the guest of a raw disk can write such a "
-                    "header; state format=" +
-                    in_quotes(guess_format(file, file.read_some(0, 8192))) + " if that is what it is",
-                EACCES);
+    file.refuse(what + ": refused, for whoever made the image chose the name", EACCES,
+                {Cause::backing_refused, "backing=under(DIRECTORY) or backing=allow permits it"});
+  if (!stated) {
+    const auto format = guess_format(file, file.read_some(0, 8192));
+    file.refuse(what + ", and nobody stated the format of the image, which looks like " + format +
+                    ": the guest of a raw disk can write such a header",
+                EACCES, {Cause::format_unstated, "state format=" + format + " if that is what it is"});
+  }
 }
 
 GUESTKIT_INLINE std::optional<std::string> image_chain::format_of(const image_file& file,

@@ -21,11 +21,13 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// nbd://HOST[:PORT]/EXPORT, nbd+unix:///EXPORT?socket=PATH.
 inline checked_disk nbd_disk(const char* op, const std::string& uri, const OpenDiskOptions& options) {
-  const auto refuse = [&](const std::string& reason) { throw Error(op, shown(uri) + ": " + reason, EINVAL); };
+  const auto refuse = [&](const std::string& reason, Diagnosis diagnosis = {}) {
+    throw Error(op, shown(uri) + ": " + reason, EINVAL, std::move(diagnosis));
+  };
   if (options.format != "raw")
-    refuse(
-        "state format=raw: the header of any other format cannot be checked through the network; have the "
-        "server present the disk itself (qemu-nbd, nbdkit)");
+    refuse("the header of any format but raw cannot be checked through the network",
+           {Cause::network_format,
+            "state format=raw, and have the server present the disk itself (qemu-nbd, nbdkit)"});
   if (options.snapshot) refuse("a snapshot can be opened in a local file only");
   if (uri.find('%') != std::string::npos) refuse("guestkit does not decode % in it");
   const auto authority = uri.find("://") + 3;

@@ -10,6 +10,7 @@
 
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
+#include "guestkit/error.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
@@ -70,7 +71,7 @@ class image_file {
 
   [[noreturn]] void truncated(const char* format, const std::string& what) const;
   [[noreturn]] void invalid(const char* format, const std::string& what, std::uint64_t offset) const;
-  [[noreturn]] void refuse(const std::string& reason, int error_number) const;
+  [[noreturn]] void refuse(const std::string& reason, int error_number, Diagnosis diagnosis = {}) const;
 
  private:
   [[noreturn]] void refuse_errno() const;

@@ -81,8 +81,9 @@ GUESTKIT_INLINE void image_file::invalid(const char* format, const std::string& 
          EINVAL);
 }
 
-GUESTKIT_INLINE void image_file::refuse(const std::string& reason, int error_number) const {
-  throw Error(op_, shown(path_) + ": " + reason, error_number);
+GUESTKIT_INLINE void image_file::refuse(const std::string& reason, int error_number,
+                                        Diagnosis diagnosis) const {
+  throw Error(op_, shown(path_) + ": " + reason, error_number, std::move(diagnosis));
 }
 
 GUESTKIT_INLINE void image_file::refuse_errno() const {

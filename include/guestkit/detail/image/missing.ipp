@@ -23,21 +23,31 @@ inline std::string shell_word(std::string_view text) {
   return word + "'";
 }
 
+/// What is wrong with a name, and the remedy.
+struct misnaming {
+  std::string message;
+  Diagnosis diagnosis = {};
+};
+
 /// Explains how to open a disk at a URL. The tests try these commands.
-inline std::string about_url(std::string_view url) {
+inline misnaming about_url(std::string_view url) {
   constexpr auto npos = std::string_view::npos;
   const auto scheme = url.substr(0, url.find("://")), rest = url.substr(scheme.size() + 3);
-  const auto serve = [&](const std::string& plugin) {
-    return ", or have nbdkit serve it if it is a raw disk (nbdkit -r -U /tmp/disk.sock " + plugin +
-           ") and open nbd+unix:///?socket=/tmp/disk.sock with format=raw and protocols=nbd";
-  };
   const std::string is_url = "is a URL, and guestkit opens files and NBD servers: ";
+  const auto serve = [&](const std::string& download, const std::string& plugin) {
+    return misnaming{
+        is_url + download + ", or have nbdkit serve it if it is a raw disk (nbdkit -r -U /tmp/disk.sock " +
+            plugin + ")",
+        {Cause::url, "open nbd+unix:///?socket=/tmp/disk.sock with format=raw and protocols=nbd"}};
+  };
   if (scheme == "file")
-    return "is a URL: give the path alone, " + shell_word(rest.substr(std::min(rest.find('/'), rest.size())));
+    return {"is a URL: give the path alone, " +
+            shell_word(rest.substr(std::min(rest.find('/'), rest.size())))};
   if (scheme == "nbd" || scheme == "nbd+unix")
-    return "is an NBD server: state protocols=nbd, and format=raw for what it presents";
+    return {"is an NBD server",
+            {Cause::network_format, "state protocols=nbd, and format=raw for what it presents"}};
   if (scheme == "http" || scheme == "https" || scheme == "ftp" || scheme == "ftps")
-    return is_url + "download it (curl -fLO " + shell_word(url) + ")" + serve("curl url=" + shell_word(url));
+    return serve("download it (curl -fLO " + shell_word(url) + ")", "curl url=" + shell_word(url));
   if (scheme == "ssh" || scheme == "sftp" || scheme == "scp") {
     auto authority = rest.substr(0, rest.find('/'));
     const auto path = rest.substr(authority.size());
@@ -50,12 +60,12 @@ inline std::string about_url(std::string_view url) {
       port = " port=" + shell_word(authority.substr(colon + 1));
       authority = authority.substr(0, colon);
     }
-    return is_url + "copy it (scp " + shell_word("scp://" + from + std::string(path)) + " .)" +
-           serve("ssh host=" + shell_word(authority) + port + user + " " + shell_word(path));
+    return serve("copy it (scp " + shell_word("scp://" + from + std::string(path)) + " .)",
+                 "ssh host=" + shell_word(authority) + port + user + " " + shell_word(path));
   }
-  if (scheme == "s3") return is_url + "copy it (aws s3 cp " + shell_word(url) + " .)";
-  if (scheme == "gs") return is_url + "copy it (gcloud storage cp " + shell_word(url) + " .)";
-  return is_url + "copy it, or have nbdkit or qemu-nbd serve it (docs/images.md has commands)";
+  if (scheme == "s3") return {is_url + "copy it (aws s3 cp " + shell_word(url) + " .)"};
+  if (scheme == "gs") return {is_url + "copy it (gcloud storage cp " + shell_word(url) + " .)"};
+  return {is_url + "copy it, or have nbdkit or qemu-nbd serve it (docs/images.md has commands)"};
 }
 
 /// A file whose name differs from the missing one only in case or suffix; "" if there is none, or if the
@@ -81,8 +91,8 @@ inline std::string near_name(const std::filesystem::path& path) {
   return found;
 }
 
-/// What is wrong with the name of a missing file, and the remedy; "" if nothing is known.
-inline std::string what_was_meant(const std::string& path) {
+/// What is wrong with the name of a missing file; an empty message if nothing is known.
+inline misnaming what_was_meant(const std::string& path) {
   namespace fs = std::filesystem;
   std::error_code error;
   if (const auto end = path.find("://"); end != std::string::npos && end > 0 && path.find('/') > end)
@@ -91,13 +101,13 @@ inline std::string what_was_meant(const std::string& path) {
     const auto disk = path.substr(0, colon);
     const auto kind = fs::status(disk, error).type();
     if (kind == fs::file_type::regular || kind == fs::file_type::block)
-      return "no such file; name the disk " + in_quotes(disk) + " and the path " +
-             in_quotes(path.substr(colon + 1)) + " in its guest apart";
+      return {"no such file, but there is the disk " + in_quotes(disk),
+              {Cause::path_appended, "name the disk and the path in its guest apart"}};
   }
-  if (path.starts_with("~")) return "no such file; it is shells that take ~ for a home directory";
+  if (path.starts_with("~")) return {"no such file; it is shells that take ~ for a home directory"};
   if (const auto near = near_name(path); !near.empty())
-    return "no such file, but there is " + in_quotes(near);
-  return "";
+    return {"no such file, but there is " + in_quotes(near)};
+  return {};
 }
 
 GUESTKIT_INLINE image_file open_named(const char* op, const std::string& path) {
@@ -105,9 +115,9 @@ GUESTKIT_INLINE image_file open_named(const char* op, const std::string& path) {
     return {op, path};
   } catch (const Error& e) {
     const bool missing = e.error_number() == ENOENT || e.error_number() == ENOTDIR;
-    const auto meant = missing ? what_was_meant(path) : "";
-    if (meant.empty()) throw;
-    throw Error(op, shown(path) + ": " + meant, e.error_number());
+    auto meant = missing ? what_was_meant(path) : misnaming{};
+    if (meant.message.empty()) throw;
+    throw Error(op, shown(path) + ": " + meant.message, e.error_number(), std::move(meant.diagnosis));
   }
 }
 

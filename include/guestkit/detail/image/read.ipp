@@ -59,9 +59,9 @@ GUESTKIT_INLINE std::string guess_format(const image_file& file, const image_blo
   if (vhd_footer(file, start).size() != 0) return "vpc";
   if (const auto unread = unread_format(start); !unread.empty())
     file.refuse("is a " + unread +
-                    " image, which guestkit does not read; convert it with qemu-img convert -f " + unread +
-                    " -O qcow2 IMAGE NEW, or state format=raw if it is a raw disk",
-                EINVAL);
+                    " image, which guestkit does not read: convert it with qemu-img convert -f " + unread +
+                    " -O qcow2 IMAGE NEW",
+                EINVAL, {Cause::not_a_disk, "if it is a raw disk after all, state format=raw"});
   return "raw";
 }
 

@@ -63,10 +63,7 @@ class guest_mounting {
       return name;
     const auto found = device_names(g_, layout, {}).find(name);
     if (found.is_known()) return found.devices.front();
-    throw Error(
-        "mount_guest",
-        printable(name) + (found.why.empty() ? "" : ": " + found.why) + ": " + choices(described(layout)),
-        ENOENT);
+    refuse(printable(name) + (found.why.empty() ? "" : ": " + found.why), described(layout));
   }
 
   MountedGuest mount_found() {
@@ -78,7 +75,7 @@ class guest_mounting {
       std::string names;
       for (const auto& one : systems)
         names += (names.empty() ? "" : ", ") + printable(one.root) + " (" + printable(one.product_name) + ")";
-      throw Error("mount_guest", "there are several operating systems: choose a root of " + names, EINVAL);
+      throw Error("mount_guest", "there are several operating systems: " + names, EINVAL, root_unclear());
     }
     if (systems.empty()) {
       mount_root(only_filesystem(found));
@@ -119,19 +116,26 @@ class guest_mounting {
     for (const auto& one : found.filesystems)
       if (one.type != "swap" && one.type != "unknown") usable.push_back(one.device);
     if (usable.size() == 1 && found.unopened.empty()) return usable.front();
-    throw Error("mount_guest", "no operating system was found: " + choices(found), ENOENT);
+    refuse("no operating system was found", found);
   }
 
-  static std::string choices(const Inspection& found) {
+  static Diagnosis root_unclear() { return {Cause::root_unclear, "choose one of them as the root"}; }
+
+  /// Throws an error that lists what could be mounted instead, and what cannot be opened.
+  [[noreturn]] static void refuse(std::string message, const Inspection& found) {
     std::string names;
     for (const auto& one : found.filesystems)
       if (one.type != "swap" && one.type != "unknown")
         names += (names.empty() ? "" : ", ") + printable(one.device) + " (" + printable(one.type) + ")";
-    auto advice = names.empty() ? "there is no filesystem that can be mounted"
-                                : "choose a root of the filesystems, " + names;
-    for (const auto& one : found.unopened)
-      advice += "; " + printable(one.device) + " is " + one.reason + ": " + printable(one.message);
-    return advice;
+    message +=
+        names.empty() ? ": there is no filesystem that can be mounted" : ": the filesystems are " + names;
+    auto diagnosis = names.empty() ? Diagnosis{} : root_unclear();
+    for (const auto& one : found.unopened) {
+      message += "; " + printable(one.device) + " is " + one.reason + ": " + printable(one.message);
+      if (one.reason == "incomplete")
+        diagnosis = {Cause::disks_incomplete, "give all disks of the guest together"};
+    }
+    throw Error("mount_guest", message, ENOENT, std::move(diagnosis));
   }
 
   guest_actions& g_;

@@ -177,10 +177,8 @@ class fleet : public std::enable_shared_from_this<fleet> {
     report.error = std::current_exception();
     try {
       throw;
-    } catch (const LaunchError& e) {
-      report.message = e.message() + (e.hint().empty() ? "" : "; " + e.hint());
     } catch (const Error& e) {
-      report.message = e.message();
+      report.message = e.message() + (e.hint().empty() ? "" : "; " + e.hint());
     } catch (const std::exception& e) {
       report.message = e.what();
     } catch (...) {

@@ -89,7 +89,7 @@ class inspection {
     auto& provenance = found_.provenance;
     std::optional<InspectedSystem> fast;
     if (options_.mode == InspectMode::libguestfs)
-      provenance.reason = "demanded";
+      provenance.reason = "asked for";
     else
       fast = ask_ourselves();
     if (fast && (!options_.verify || !run_.is_alive())) {

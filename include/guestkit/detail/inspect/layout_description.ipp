@@ -80,7 +80,7 @@ class layout_description {
       uuids += (i == 0 ? "" : ", ") + missing[i];
     return "of the " + counted(all, "physical volume") + " of the volume group " + group + ", " +
            std::to_string(missing.size()) + (missing.size() == 1 ? " is" : " are") + " missing (" + uuids +
-           (missing.size() > most ? ", ..." : "") + ")" + all_disks;
+           (missing.size() > most ? ", ..." : "") + ")";
   }
 
   void describe_partitions(Inspection& found) {
@@ -156,7 +156,7 @@ class layout_description {
     const auto missing = missing_of(device);
     found.unopened.push_back({.device = device,
                               .type = "unknown",
-                              .reason = missing.empty() ? "unknown" : "damaged",
+                              .reason = missing.empty() ? "unknown" : "incomplete",
                               .message = missing.empty() ? "no filesystem that blkid knows" : missing});
   }
 
@@ -204,7 +204,7 @@ class layout_description {
     if (type == "linux_raid_member") {
       auto& array = layer(found, "md", uuid);
       array.members.push_back(device);
-      if (array.devices.empty()) shut("damaged", "a member of " + told_array(device) + all_disks);
+      if (array.devices.empty()) shut("incomplete", "a member of " + told_array(device));
     } else if (type == "LVM2_member") {
       if (std::none_of(found.layers.begin(), found.layers.end(), [&](const auto& group) {
             return std::find(group.members.begin(), group.members.end(), device) != group.members.end();
@@ -267,8 +267,6 @@ class layout_description {
                                              : "none of the keys that were tried opens it (" +
                                                    std::to_string(tried) + "); it needs one for " + names});
   }
-
-  static constexpr const char* all_disks = "; give all disks of the guest together";
 
   guest_actions& g_;
   layout& layout_;

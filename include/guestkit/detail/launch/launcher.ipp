@@ -4,15 +4,14 @@
 
 #include <atomic>
 #include <cerrno>
-#include <cstddef>
-#include <cstdlib>
 #include <mutex>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 
 #include "guestkit/detail/call/call.hpp"
 #include "guestkit/detail/call/listeners.hpp"
+#include "guestkit/detail/launch/copy_settings.hpp"
+#include "guestkit/detail/launch/hypervisor_name.hpp"
 #include "guestkit/detail/launch/kvm.hpp"
 #include "guestkit/detail/launch/launcher.hpp"
 
@@ -126,7 +125,7 @@ inline ApplianceChoice given_appliance(const std::string& directory) {
     fault = damaged_appliance(directory);
   }
   if (!fault.empty()) throw LaunchError("launch", "the fixed appliance is damaged: " + fault, 0);
-  choice.reason = "demanded";
+  choice.reason = "asked for";
   return choice;
 }
 
@@ -149,7 +148,7 @@ GUESTKIT_INLINE ApplianceChoice launcher::choose_appliance() {
   else if (own_hypervisor)
     choice.reason = "the hypervisor is the user's";
   else if (wishes.appliance == "system")
-    choice.reason = "demanded";
+    choice.reason = "asked for";
   else
     choice = best_appliance();
   if (!info_.accelerator.empty() && !own_hypervisor && wishes.tuning == Tuning::automatic)
@@ -254,26 +253,6 @@ GUESTKIT_INLINE void launcher::put_settings_back() noexcept try {
 } catch (const std::exception&) {  // not while the appliance runs; the next launch tries again
 }
 
-/// Works around a buffer overflow in libguestfs. To run the hypervisor, libguestfs builds a shell command
-/// line in a buffer of 256 bytes, then 512 and so on, but before it appends a piece it only checks that there
-/// is room for one more character. A long piece can thus be written past the end of the buffer. The
-/// hypervisor's name is appended one character at a time and is always checked correctly, so the name itself
-/// must make the buffer grow: extra slashes, which do not change the file, pad it until the rest is sure to
-/// fit.
-inline std::string harmless_name(std::string path) {
-  constexpr std::size_t before = 80, around = 220;  // of the rest: less and more than it is in any version
-  std::size_t length = path.size();
-  for (const char c : path)
-    if (std::string_view("$`\\\"").find(c) != std::string_view::npos) ++length;  // gets a backslash
-  const auto slash = path.find('/');
-  if (length <= 60 || slash == std::string::npos) return path;  // all of it fits
-  if (::access(path.c_str(), X_OK) != 0) return path;           // it will not be run
-  std::size_t size = 512;
-  while (length + around > size) size *= 2;
-  if (const auto least = size / 2 - before; length < least) path.insert(slash, least - length, '/');
-  return path;
-}
-
 /// Applies the settings that the choice needs.
 GUESTKIT_INLINE void launcher::cover_settings(const ApplianceChoice& choice) {
   using enum launch_setting;
@@ -348,41 +327,6 @@ GUESTKIT_INLINE bool launcher::boot_instead(ApplianceChoice& choice, const Launc
   return true;
 }
 
-/// The settings of a handle that can be read back. Disks and config() cannot: handle_state::additions records
-/// them.
-inline bool copy_settings(guestfs_h* from, guestfs_h* to) {
-  bool all = true;
-  const auto text = [&](auto get, auto set) {
-    const auto value = get(from);
-    all = set(to, value) == 0 && all;
-    if constexpr (std::is_same_v<decltype(value), char* const>) std::free(value);
-  };
-  const auto list = [&](auto get, auto set) {
-    const auto value = get(from);
-    all = value != nullptr && set(to, value) == 0 && all;
-    if (value != nullptr) c_release<string_list>()(value);
-  };
-  const auto number = [&](auto get, auto set) { all = set(to, get(from)) == 0 && all; };
-  text(guestfs_get_append, guestfs_set_append);
-  text(guestfs_get_backend, guestfs_set_backend);
-  text(guestfs_get_cachedir, guestfs_set_cachedir);
-  text(guestfs_get_hv, guestfs_set_hv);
-  text(guestfs_get_identifier, guestfs_set_identifier);
-  text(guestfs_get_path, guestfs_set_path);
-  text(guestfs_get_program, guestfs_set_program);
-  text(guestfs_get_tmpdir, guestfs_set_tmpdir);
-  number(guestfs_get_autosync, guestfs_set_autosync);
-  number(guestfs_get_memsize, guestfs_set_memsize);
-  number(guestfs_get_network, guestfs_set_network);
-  number(guestfs_get_pgroup, guestfs_set_pgroup);
-  number(guestfs_get_recovery_proc, guestfs_set_recovery_proc);
-  number(guestfs_get_smp, guestfs_set_smp);
-  number(guestfs_get_verbose, guestfs_set_verbose);
-  number(guestfs_get_trace, guestfs_set_trace);
-  list(guestfs_get_backend_settings, guestfs_set_backend_settings);
-  return all;
-}
-
 /// Replaces the C handle whose launch has failed with a fresh one of the same configuration, since libguestfs
 /// may or may not have forgotten the old one's disks. Returns false if that cannot be done.
 GUESTKIT_INLINE bool launcher::renew() {
@@ -419,18 +363,6 @@ GUESTKIT_INLINE void launcher::set_verdict(const std::string& text) {
 }
 
 // ---- afterwards
-
-GUESTKIT_INLINE std::string socket_directory(const std::string& command) {
-  const auto end = command.find("/guestfsd.sock");
-  const auto word = end == std::string::npos ? end : command.rfind("path=", end);
-  if (word == std::string::npos) return "";
-  std::string directory;
-  for (auto at = word + 5; at < end; ++at) {
-    directory += command[at];
-    if (command.compare(at, 2, ",,") == 0) ++at;
-  }
-  return directory;
-}
 
 /// Records the directory of the appliance's socket, so that a sweep finds it if this process is killed.
 GUESTKIT_INLINE void launcher::note_sockets() {

@@ -51,6 +51,10 @@ class scratch {
   unique_fd lock_;
 };
 
+/// The directory of the socket to which libguestfs has the guest connect, from QEMU's command line, in which
+/// commas are doubled; empty if it cannot be told.
+std::string socket_directory(const std::string& command);
+
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 
 #ifndef GUESTKIT_COMPILED

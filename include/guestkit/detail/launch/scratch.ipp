@@ -134,4 +134,16 @@ GUESTKIT_INLINE void scratch::sweep_sockets(const std::string& base) noexcept {
   });
 }
 
+GUESTKIT_INLINE std::string socket_directory(const std::string& command) {
+  const auto end = command.find("/guestfsd.sock");
+  const auto word = end == std::string::npos ? end : command.rfind("path=", end);
+  if (word == std::string::npos) return "";
+  std::string directory;
+  for (auto at = word + 5; at < end; ++at) {
+    directory += command[at];
+    if (command.compare(at, 2, ",,") == 0) ++at;
+  }
+  return directory;
+}
+
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
