@@ -1,8 +1,8 @@
 // A fuzzer of image.hpp, for clang's libFuzzer.
 //
-// Images consist mostly of holes, so an input holds only the rest: a byte for the stated format (0: none), then
-// pieces, each an offset of 4 bytes, a length of 2 (both little endian) and that many bytes. The last piece may
-// be truncated.
+// Images consist mostly of holes, so an input holds only the rest: a byte for the stated format (0: none),
+// then pieces, each an offset of 4 bytes, a length of 2 (both little endian) and that many bytes. The last
+// piece may be truncated.
 #include <sys/mman.h>
 #include <unistd.h>
 
