@@ -17,7 +17,7 @@ from guestkit.handle import Accel
 
 @pytest.fixture
 def no_qemu(tmp_path: Path) -> Path:
-    """A hypervisor that fails at once: it proves no KVM and no launch succeeds with it."""
+    """A hypervisor that fails at once: with it, KVM is not proved to work, and no launch succeeds."""
     path = tmp_path / "qemu"
     path.write_text("#!/bin/sh\nexit 1\n")
     path.chmod(0o755)
@@ -101,7 +101,7 @@ for _ in range(2):
 def test_a_hypervisor_with_a_long_name_does_not_make_libguestfs_write_beyond_its_memory(
     appliance: Path,
 ) -> None:
-    """valgrind sees it; without, the process ends later, or does not."""
+    """Under valgrind, which reports the write; without it, the process may or may not crash later."""
     program = (
         "import os, sys; from guestkit import Guestfs, LaunchError\n"
         "folder, *hypervisors = sys.argv[1:]\n"
@@ -174,4 +174,4 @@ def test_a_launch_that_could_be_ten_times_as_fast_said_nothing(
         f"guestkit WARNING launch: no appliance has been built in {cache}, so launches take up to ten times"
         " as long; to build one: guestkit appliance build\n"
     )
-    assert done.stdout == (line if said else "")  # once a process
+    assert done.stdout == (line if said else "")  # once per process

@@ -30,7 +30,7 @@ from guestkit import (
 )
 from guestkit.aio import executor
 
-#: Long enough for anything that does not hang, in seconds.
+#: Seconds; only something that hangs takes longer.
 PATIENCE = 20
 
 
@@ -379,7 +379,8 @@ def test_a_program_ends_while_a_launch_hangs(
 async def test_debug_mode_of_the_loop_finds_nothing(
     hypervisor: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # It finds calls of the loop from a wrong thread; that the loop is slow, a busy machine makes it say, too.
+    # Debug mode finds calls to the loop from a wrong thread. Its reports of slow steps are ignored: they only
+    # show that the machine is busy.
     asyncio.get_running_loop().set_debug(True)
     with caplog.at_level(logging.WARNING, logger="asyncio"):
         async with AsyncGuestfs(environment=False, accel="tcg") as g:
@@ -393,7 +394,7 @@ async def test_debug_mode_of_the_loop_finds_nothing(
 
 async def test_a_checker_finds_no_blocking_call_on_the_loop(hypervisor: Any) -> None:
     with blockbuster_ctx() as checker:
-        checker.functions["os.stat"].deactivate()  # by the import system, the first time that something runs
+        checker.functions["os.stat"].deactivate()  # the import system calls it when code first runs
         async with AsyncGuestfs(environment=False, accel="tcg") as g:
             events = g.events(Event.CLOSE)
             await asyncio.gather(*(g.get_memsize() for _ in range(100)))

@@ -16,7 +16,7 @@ import pytest
 
 from guestkit import ApplianceKilled, CallTimeout, Error, Guestfs
 
-#: Long enough for anything that does not hang, in seconds.
+#: Seconds; only something that hangs takes longer.
 PATIENCE = 20
 
 
@@ -99,7 +99,7 @@ def test_the_errors_of_work_that_was_ended_can_be_pickled(error: Error) -> None:
     assert copy.console == ("line",)
 
 
-# ---- signals, in an interpreter of its own: pytest's main thread is no place for them
+# ---- signals, in a separate interpreter, because pytest needs its own main thread
 
 PROGRAM = """
 import os, signal, sys, threading
@@ -173,7 +173,7 @@ def test_a_signal_handler_that_exits_ends_the_call(hypervisor: Any) -> None:
 
 
 def test_a_keyboard_interrupt_in_an_event_callback_ends_the_call(hypervisor: Any) -> None:
-    hypervisor.release()  # it fails soon
+    hypervisor.release()  # the launch fails soon
     _, output = interrupted(hypervisor, "callback", None)
     assert output.splitlines()[0] == "KeyboardInterrupt"
 
@@ -194,7 +194,7 @@ def test_calls_of_other_threads_go_on_when_the_main_thread_is_interrupted(hyperv
             launch.result()
 
 
-# The first call raised a plain RuntimeError and kept the handle's turn; close() said EDEADLK.
+# Regression: the first call raised a plain RuntimeError and kept the handle's turn; close() raised EDEADLK.
 @pytest.mark.skipif(os.geteuid() != 0, reason="root becomes a user who may have one thread")
 def test_where_no_thread_can_be_started_calls_say_so_and_close_works(open_checkout: None) -> None:
     program = """
