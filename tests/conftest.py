@@ -13,14 +13,12 @@ from guestkit.demo import make_demo_guest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help="run the long forms too")
+    parser.addoption("--full", action="store_true", help="run the long forms, too")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "full: a long form, run with --full only")
-    config.addinivalue_line(
-        "markers", "blocking_handle: about the blocking handle's threads and memory alone"
-    )
+    config.addinivalue_line("markers", "blocking_handle: only about the blocking handle's threads and memory")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -43,7 +43,7 @@ def mounted(disk: Path) -> Iterator[Guestfs]:
 
 @pytest.fixture
 def shared(mounted: Guestfs, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Give the command a guest that is already mounted; return the options it asked to open it with."""
+    """Give the command a guest that is already mounted; return the options with which it opened it."""
     asked: dict[str, Any] = {}
 
     @contextmanager
@@ -250,7 +250,7 @@ def test_a_signal_ends_it_says_so_and_leaves_no_qemu(
     ) as process:
         deadline = time.monotonic() + PATIENCE
         while not any(name.startswith("qemu") for name in processes_of(mark)):
-            assert process.poll() is None, "it ended before there was a QEMU"
+            assert process.poll() is None, "the command ended before QEMU started"
             assert time.monotonic() < deadline
         process.send_signal(number)
         out, err = process.communicate(timeout=PATIENCE)

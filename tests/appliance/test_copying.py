@@ -79,7 +79,7 @@ def test_what_could_hang_the_appliance_is_not_read(g: Guestfs) -> None:
         list(read_chunks(g, "/nope"))
 
 
-# Out.
+# Copying out of the guest.
 
 
 def test_files_go_into_a_directory_under_their_names(g: Guestfs, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_device_is_refused_and_leaves_nothing(g: Guestfs, tmp_path: Path) -> N
         copy_out(g, ["/nope"], tmp_path)
 
 
-# In.
+# Copying into the guest.
 
 
 def test_a_tree_goes_in_and_belongs_to_root(g: Guestfs, tmp_path: Path) -> None:

@@ -254,7 +254,7 @@ def test_a_demanded_appliance_that_is_spoilt_is_an_error(lean: Appliance, tmp_pa
 
 
 def copy_of(source: Appliance, place: Path) -> Path:
-    """A good appliance for a test to damage: the manifest, and sparse copies with the same times."""
+    """Copy a good appliance, sparse and with the same times, for a test to damage."""
     subprocess.run(["cp", "-a", "--sparse=always", source.directory, place], check=True)
     assert appliance.check(place) == ""
     return place

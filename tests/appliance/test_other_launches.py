@@ -31,7 +31,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
         yield appliance.build()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root becomes an ordinary user, who has a libvirt of his own")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become a user with a separate libvirt")
 def test_libvirt_starts_libguestfs_own_appliance(open_checkout: None) -> None:
     program = (
         "import sys; from guestkit import Guestfs, appliance; appliance.build()\n"

@@ -88,7 +88,7 @@ def wait_until_gone(pid: int) -> None:
         ["timeout", "20", "tail", "--pid", str(pid), "-s", "0.1", "-f", "/dev/null"],
         check=False,
     )
-    assert not runs(pid), "QEMU is still there"
+    assert not runs(pid), "QEMU still runs"
 
 
 @pytest.mark.parametrize(

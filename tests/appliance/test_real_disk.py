@@ -116,7 +116,7 @@ def test_a_cancelled_download_raises_eintr_and_the_handle_lives(g: Guestfs, tmp_
     returned = threading.Event()
 
     def keep_cancelling() -> None:
-        # A cancel that comes before the transfer begins has no effect.
+        # A cancel that comes before the transfer begins has no effect, so repeat it.
         while not returned.wait(0.03):
             g.user_cancel()
 

@@ -13,7 +13,7 @@ import pytest
 from guestkit import appliance
 from tests.images.corpus import images
 
-# Guests of which libguestfs reports nothing wrong: for others, guestkit corrects it and so differs.
+# Guests of which libguestfs reports nothing wrong. Of others, guestkit corrects the report, and so differs.
 SHORT = ["debian"]
 LONG = [
     "alpine", "arch", "coreos", "freebsd", "lvm", "no fstab", "raid", "real debian", "separate var",

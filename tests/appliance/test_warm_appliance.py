@@ -532,7 +532,7 @@ LAUNCH = (
 def as_an_ordinary_user(program: str, disk: Path, cache: Path) -> subprocess.CompletedProcess[str]:
     for name in Path("/boot").glob("vmlinu*"):
         if not name.stat().st_mode & 0o004:
-            pytest.skip("this distribution keeps the kernel from users")
+            pytest.skip("only root can read this distribution's kernel")
     return subprocess.run(
         ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", sys.executable, "-c", program, disk],
         env={**os.environ, "GUESTKIT_CACHEDIR": str(cache), "HOME": str(disk.parent)},
@@ -549,7 +549,7 @@ def user_s_home() -> Iterator[Path]:
 
 
 @pytest.mark.full
-@pytest.mark.skipif(os.geteuid() != 0, reason="root becomes an ordinary user")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become an ordinary user")
 def test_an_ordinary_user_builds_and_uses_one(open_checkout: None, user_s_home: Path) -> None:
     disk = blank(user_s_home / "disk.img")
     os.chown(disk, 12345, 12345)
@@ -559,7 +559,7 @@ def test_an_ordinary_user_builds_and_uses_one(open_checkout: None, user_s_home: 
 
 
 @pytest.mark.full
-@pytest.mark.skipif(os.geteuid() != 0, reason="root becomes an ordinary user")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become an ordinary user")
 def test_what_root_has_built_for_all_serves_an_ordinary_user(
     open_checkout: None, user_s_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,7 +50,7 @@ struct temporary_folder {
   std::filesystem::path path;
 };
 
-/// A folder with programs that write their process number to `started` and then wait for ever.
+/// A folder with programs that write their process id to `started` and then wait for ever.
 class stuck_programs : private temporary_folder {
  public:
   stuck_programs() {
@@ -83,7 +83,7 @@ class stuck_programs : private temporary_folder {
     g.add_drive(folder / "disk", {.format = "raw"});
   }
 
-  /// Waits until one of the programs runs and returns its number.
+  /// Waits until one of the programs runs; returns its process id.
   pid_t wait_until_started() const {
     std::string digits;
     for (char c = 0; ::read(started_, &c, 1) == 1 && c != '\n';) digits += c;

@@ -37,7 +37,7 @@ namespace {
 
 const HandleOptions plain{.environment = false, .accel = guestkit::Accel::tcg};
 
-/// A function for run() that signals its begin, and ends when it is opened.
+/// A function for run() that signals when it has begun, and ends when it is opened.
 class gate {
  public:
   auto body() {

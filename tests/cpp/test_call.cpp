@@ -78,7 +78,7 @@ BOOST_AUTO_TEST_CASE(a_failed_call_throws_its_op_message_and_errno) {
 BOOST_AUTO_TEST_CASE(a_failure_without_a_reason_does_not_tell_that_of_an_earlier_call) {
   Guestfs g({.environment = false});
   BOOST_CHECK_THROW(fail_on(g, "/nonexistent"), Error);
-  // libguestfs returns -1 here, which means an error, and sets none.
+  // libguestfs returns -1 here, which means an error, but sets no message.
   BOOST_CHECK_EXCEPTION(g.internal_test_rint("-1"), Error, [](const Error& e) {
     BOOST_TEST(e.message() == "the call failed and libguestfs gave no reason");
     return e.error_number() == 0;

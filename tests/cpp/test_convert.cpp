@@ -210,7 +210,7 @@ BOOST_AUTO_TEST_CASE(an_empty_list_arrives) {
 
 BOOST_AUTO_TEST_CASE(a_list_of_anything_that_is_text_arrives) {
   BOOST_TEST(received_strlist({"a"}) == R"(["a"])");
-  BOOST_TEST(received_strlist({"a", "b"}) == R"(["a", "b"])");  // not two iterators
+  BOOST_TEST(received_strlist({"a", "b"}) == R"(["a", "b"])");  // not a pair of iterators
   BOOST_TEST(received_strlist({"a", "b"s, std::filesystem::path("/c"), ""}) == R"(["a", "b", "/c", ""])");
 }
 

@@ -114,7 +114,7 @@ class other_thread {
   std::jthread thread_;
 };
 
-/// Collects, from any thread, what happened, in order.
+/// Records what happened, in order, on any thread.
 class history {
  public:
   void add(const std::string& line) {

@@ -1,5 +1,5 @@
-// image.hpp: truncated, contradictory or absurd headers. That valid ones are read as qemu-img reads them is
-// tested in tests/python/test_images.py.
+// image.hpp: truncated, contradictory or absurd headers. tests/python/test_images.py compares the reading of
+// valid ones with qemu-img.
 #define BOOST_TEST_MODULE image
 #include <sys/mman.h>
 #include <unistd.h>
@@ -311,7 +311,7 @@ BOOST_AUTO_TEST_CASE(a_vmdk_descriptor_names_every_file_that_qemu_would_open) {
   is("RW 10 SPARSE \"a\"\nRDONLY 10 SPARSE \"b\"\n", {"a", "b"});
   is("  RW\t+10  VMFS  \"nbd:host:1\"", {"nbd:host:1"});
   is("RW\n10\nFLAT\n\"a\" 0", {"a"});                 // to scanf, a newline is a space
-  is("RW 10 FLAT \"never closed", {"never closed"});  // nor does it mind a missing closing mark
+  is("RW 10 FLAT \"never closed", {"never closed"});  // nor does it mind a missing closing quote
   is("RW 10 FLAT \"a\" 0\nparentFileNameHint=\"up\"\n", {"up", "a"});
   is("RW 10 FLAT \"a\" 0\n#parentFileNameHint=\"up\"\n", {"up", "a"});
   // The whole descriptor may hide in a sparse file, if its header states a capacity of 0.

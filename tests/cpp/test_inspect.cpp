@@ -485,7 +485,7 @@ BOOST_AUTO_TEST_CASE(what_differs_is_escaped) {
              boost::test_tools::per_element());
 }
 
-// What could make other programs hang.
+// Files that could make libguestfs or its programs hang.
 
 BOOST_FIXTURE_TEST_CASE(a_windows_is_looked_for_where_libguestfs_looks, pretended) {
   guest.add({{"/WinNT/System32/Config/SOFTWARE", "-hive"}, {"/WinNT/System32/Config/system", "-hive"}});

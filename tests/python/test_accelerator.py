@@ -133,13 +133,13 @@ SLOW = """
 import logging, sys, tempfile, guestkit
 logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(name)s %(levelname)s %(message)s")
 options, path = eval(sys.argv[1]), sys.argv[2]
-for level in (logging.ERROR, logging.WARNING, logging.WARNING):  # who wants no warnings costs nobody theirs
+for level in (logging.ERROR, logging.WARNING, logging.WARNING):  # the first must not use up the warning
     logging.getLogger("guestkit").setLevel(level)
     with guestkit.Guestfs(**options) as g:
         if path:
             g.set_path(path)
         g.add_drive_scratch(1 << 20)
-        with tempfile.TemporaryDirectory() as gone:  # libguestfs' part of the launch fails at once
+        with tempfile.TemporaryDirectory() as gone:  # makes libguestfs' part of the launch fail at once
             g.set_cachedir(gone)
         try:
             g.launch()

@@ -23,7 +23,7 @@ PATIENCE = 20
 
 
 class Gate:
-    """A function for `run()` that signals its begin, and ends when it is opened."""
+    """A function for `run()` that signals when it has begun, and ends when it is opened."""
 
     def __init__(self) -> None:
         self.opened = threading.Event()

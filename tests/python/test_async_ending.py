@@ -155,7 +155,7 @@ async def test_a_call_that_waits_longer_than_the_queue_timeout_never_runs() -> N
 async def test_launches_that_wait_for_memory_leave_other_handles_their_threads(
     hypervisor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise 64 launches occupy every thread, and the handles that could free memory get none."""
+    """Regression: 64 waiting launches occupied every thread; handles that could free memory had none."""
     monkeypatch.setattr(executor, "MAX_THREADS", 1)
     monkeypatch.setattr(executor, "_own", {})
     with Guestfs(environment=False, accel="tcg") as running:
@@ -331,7 +331,7 @@ async def main():
     await g.run(serve)
     launch = g.launch()
     def started():
-        # For writing, too: the number may be there already, and whoever wrote it gone.
+        # Also for writing: opening it only to read blocks if the writer has already gone.
         with open(folder + "/started", "r+b", buffering=0) as fifo:
             return int(fifo.read(100))
     print(await asyncio.to_thread(started), flush=True)

@@ -762,7 +762,7 @@ def test_a_limit_that_ran_out_has_the_option_s_name(
     assert capsys.readouterr().err == message
 
 
-def test_an_nbd_server_is_for_who_types_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_nbd_url_that_the_user_types_is_permitted(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ls", "nbd://localhost/x"]) == 1
     assert "nbd://localhost/x: state --format raw" in capsys.readouterr().err
 

@@ -135,7 +135,7 @@ def test_nul_inside_a_text_is_as_the_document_says(tmp_path: Path) -> None:
 
 
 def test_text_for_bytes_was_refused(tmp_path: Path) -> None:
-    """Regression: upstream's own bindtests pass text, and g.write("/file", "text") is common."""
+    """Upstream accepts text: its own bindtests pass it, and g.write("/file", "text") is common."""
     g: Any = guestkit.compat.GuestFS()
     g.internal_test_set_output(str(tmp_path / "received"))
     g.internal_test("", None, [], False, 0, 0, "", "", "\udcff\0é")
@@ -289,7 +289,7 @@ watch(h)
 def end_the_other(*_):
     try:
         h.close()
-    except guestfs.ClosedHandle:  # it was the first
+    except guestfs.ClosedHandle:  # h was closed first
         pass
 g.set_event_callback(end_the_other, guestfs.EVENT_CLOSE)
 """,

@@ -195,7 +195,7 @@ def test_calls_of_other_threads_go_on_when_the_main_thread_is_interrupted(hyperv
 
 
 # Regression: the first call raised a plain RuntimeError and kept the handle's turn; close() raised EDEADLK.
-@pytest.mark.skipif(os.geteuid() != 0, reason="root becomes a user who may have one thread")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become a user who may have one thread")
 def test_where_no_thread_can_be_started_calls_say_so_and_close_works(open_checkout: None) -> None:
     program = """
 import asyncio, errno, os, resource
@@ -207,7 +207,7 @@ def said(error):
     return error.errno == errno.EAGAIN and "no thread can be started" in error.message
 g.add_drive("/dev/null", format="raw", readonly=True)
 try:
-    g.launch()  # it has a limit, which a thread would keep
+    g.launch()  # its time limit needs a thread
 except Error as error:
     print("launch", said(error))
 print(g.get_memsize() > 0, g.is_idle())

@@ -47,7 +47,7 @@ g.set_path(appliance)
 if scenario == "getter with a callback":
     g.set_event_callback(lambda *event: None, guestfs.EVENT_ALL)
 if scenario == "add_drive":
-    blocking = lambda: g.add_drive_ro(disk)  # has qemu-img make an overlay
+    blocking = lambda: g.add_drive_ro(disk)  # makes qemu-img create an overlay
 else:
     g.add_drive(disk, format="raw")
     blocking = g.launch

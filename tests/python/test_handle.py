@@ -638,7 +638,7 @@ guestkit.kept = guestkit.Guestfs()
 def test_the_interpreter_ends_with_a_handle_that_is_not_to_be_closed(python: Python) -> None:
     program = """
 import atexit
-atexit.register(lambda: print("end", g.is_open()))  # before guestkit's own: runs after it
+atexit.register(lambda: print("end", g.is_open()))  # registered before guestkit's own, so runs after it
 import guestkit
 g = guestkit.Guestfs(close_on_exit=False)
 other = guestkit.Guestfs()
@@ -653,7 +653,7 @@ atexit.register(lambda: print("begin", other.is_open()))
 def test_a_handle_is_closed_at_exit_while_callbacks_can_still_run(python: Python) -> None:
     program = """
 import atexit
-atexit.register(lambda: print("end", g.is_open()))  # before guestkit's own: runs after it
+atexit.register(lambda: print("end", g.is_open()))  # registered before guestkit's own, so runs after it
 import guestkit
 g = guestkit.Guestfs()
 g.set_event_callback(lambda event, *_: print(event.name, flush=True), guestkit.Event.CLOSE)
@@ -667,7 +667,7 @@ def test_the_hypervisor_of_a_daemon_thread_that_launches_ends_with_the_interpret
 ) -> None:
     seen = """
 import atexit, os, select
-def look():  # runs after guestkit's own, which is registered later
+def look():  # registered before guestkit's own, so runs after it
     print("hypervisor gone:", bool(select.select([process], [], [], 10)[0]))
 atexit.register(look)
 """

@@ -95,7 +95,7 @@ def test_a_disk_in_chunks(tmp_path: Path, named: bool, pack: type[bytes]) -> Non
     assert list(disks_of(tmp_path, tar(members)).values()) == [plain]
 
     for missing in range(3):
-        if missing == 2 and not named:  # without its name, the last chunk cannot be missed
+        if missing == 2 and not named:  # nothing shows that the last one is missing
             continue
         left = {name: text for name, text in members.items() if name != f"d.vmdk.{missing:09d}"}
         what = "the last chunks of 'd.vmdk'" if missing == 2 else f"'d.vmdk.{missing:09d}'"
