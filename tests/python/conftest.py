@@ -1,4 +1,4 @@
-"""Shared by the tests of the Python class: the facts, an echo of arguments, a hypervisor that hangs."""
+"""Shared by the Python tests: the facts, an echo of arguments, a hypervisor that hangs, and more."""
 
 from __future__ import annotations
 

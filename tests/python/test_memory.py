@@ -93,7 +93,7 @@ def failing(call: Call, error: type[Exception] = Error) -> Call:
 
 @pytest.fixture
 def sink(g: Guestfs) -> Guestfs:
-    """A handle whose internal_test may write what it received."""
+    """A handle whose internal_test writes what it received to /dev/null."""
     g.internal_test_set_output("/dev/null")
     return g
 
