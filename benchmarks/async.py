@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What AsyncGuestfs costs and how fast it lets go, beside libguestfs' own Python module in threads.
+"""What AsyncGuestfs costs and how quickly its work ends, compared with libguestfs' own module in threads.
 
     ./run bench async [ROUNDS]
 
-Every figure is a user's: what the event loop suffers while handles work, and how long one waits after a
-cancel, after the appliance's death, at the program's end. Takes some minutes.
+Measures what a user notices: the lag of the event loop while handles work, and the wait after a cancel,
+after the appliance's death and at the program's end. Takes some minutes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def told(what: str, times: list[float]) -> None:
 
 
 async def lags(work: Coroutine[Any, Any, object]) -> list[float]:
-    """How late a ticker comes while the work is done."""
+    """Return how late each tick of the event loop comes while the work runs."""
     late = []
     task = asyncio.ensure_future(work)
     while not task.done():
@@ -63,9 +63,9 @@ async def lags(work: Coroutine[Any, Any, object]) -> list[float]:
 
 @contextlib.contextmanager
 def first_on_the_processor() -> Iterator[None]:
-    """Run this thread, and none that it starts, before all others: their lag is the machine's, not ours.
+    """Run this thread, but none that it starts, ahead of all others: they would add their own lag.
 
-    Only root may; without it the figures need an idle machine.
+    Only root may do that; for other users, the figures need an idle machine.
     """
     with contextlib.suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
@@ -84,7 +84,7 @@ async def told_lag(what: str, work: Coroutine[Any, Any, object]) -> None:
 
 
 async def guestkit_load(disks: list[Path]) -> str:
-    """Do with one handle what the load is; return who ran the processor."""
+    """Run the load on one handle; return the accelerator that it used."""
     async with AsyncGuestfs() as g:
         for disk in disks:
             await g.add_drive(disk, format="raw", readonly=True)
@@ -118,7 +118,7 @@ def upstream_load(disks: list[Path], accelerator: str) -> None:
 
 
 async def guestkit_getter(disks: list[Path]) -> None:
-    """Ask a handle something while it launches."""
+    """Call a getter while the handle launches."""
     async with AsyncGuestfs() as g:
         for disk in disks:
             await g.add_drive(disk, format="raw", readonly=True)
@@ -148,8 +148,8 @@ async def loop_lag(disks: list[Path]) -> None:
         loads = (asyncio.to_thread(upstream_load, disks, accelerators[0]) for _ in range(HANDLES))
         await asyncio.gather(*loads)
 
-    await told_lag(f"AsyncGuestfs: {HANDLES} handles work", ours())
-    await told_lag(f"upstream in threads: {HANDLES} handles work", theirs())
+    await told_lag(f"AsyncGuestfs: {HANDLES} handles at work", ours())
+    await told_lag(f"upstream in threads: {HANDLES} handles at work", theirs())
     await told_lag("AsyncGuestfs: a getter beside a launch", guestkit_getter(disks))
     await told_lag("upstream in threads: a getter beside a launch", upstream_getter(disks, accelerators[0]))
 
@@ -197,7 +197,7 @@ async def cancel_to_usable(disks: list[Path], folder: Path, rounds: int) -> None
             times.append(time.perf_counter() - begun)
             assert task.cancelled()
             os.unlink(target)
-    told("a download is cancelled → its handle has answered", times)
+    told("a download is cancelled → its handle answers again", times)
 
 
 async def grown(target: Path) -> None:
@@ -231,16 +231,16 @@ async def death_to_exception(disks: list[Path], folder: Path, rounds: int) -> No
             await grown(target)
             calls["a download"].append(await after_death(pid, task))
         async with AsyncGuestfs() as g:
-            await g.set_memsize(1024)  # a boot: a killed restore is launched once more
+            await g.set_memsize(1024)  # forces a boot: a killed restore would be repeated
             await g.add_drive(disks[0], format="raw", readonly=True)
             task = asyncio.ensure_future(g.launch())
             calls["a launch"].append(await after_death(await hypervisor(), task))
     for call, times in calls.items():
-        told(f"QEMU is killed in {call} → the exception", times)
+        told(f"QEMU is killed during {call} → the exception", times)
 
 
 async def hypervisor() -> int:
-    """Wait until this process has one; its number."""
+    """Wait until this process runs a hypervisor; return its process id."""
     while True:
         if found := hypervisors():
             return found[0]
@@ -281,7 +281,7 @@ def exit_with_a_stuck_handle(disk: Path, rounds: int) -> None:
             begun = time.perf_counter()
             assert program.wait() == 0
             times.append(time.perf_counter() - begun)
-    told("a program with a stuck handle ends", times)
+    told("the exit of a program with a stuck handle", times)
 
 
 # ---- the hop
@@ -324,7 +324,7 @@ async def hop() -> None:
 
 
 def make_disks(folder: Path) -> list[Path]:
-    """Make the demo guest and 200 MB that no layer can shorten."""
+    """Make the demo guest, and 200 MB of random data that no layer can compress."""
     disks = [folder / "demo.img", folder / "big.img"]
     make_demo_guest(disks[0])
     with open(disks[1], "wb") as big:
@@ -336,7 +336,7 @@ def make_disks(folder: Path) -> list[Path]:
 async def measure(disks: list[Path], folder: Path, rounds: int) -> None:
     await loop_lag(disks)
     print()
-    say(f"how long it takes, {rounds} rounds", "median", "max")
+    say(f"time, {rounds} rounds", "median", "max")
     await idle_beside_busy(disks)
     await cancel_to_usable(disks, folder, rounds)
     await death_to_exception(disks, folder, rounds)

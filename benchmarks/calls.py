@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What one call costs, each kind of argument and result, beside libguestfs' own Python module.
+"""What a call of each kind of argument and result costs, compared with libguestfs' own Python module.
 
     ./run bench calls
 
-Both modules are timed in one process, in turn, round by round; a ratio below 1 means that guestkit is
-faster. No call needs an appliance. Exits 1 when a kind of argument or result is slower than upstream's. An
-error is slower, and is shown: a C++ exception and an object with three attributes cost 3 µs where a message
-to the appliance costs 500.
+Times both modules in one process, alternating in each round; a ratio below 1 means that guestkit is faster.
+No call needs an appliance. Exits 1 if a kind of argument or result is slower than upstream. Errors are shown
+but do not count: they are slower, but a C++ exception and an object with three attributes cost only 3 µs,
+while a message to the appliance costs 500 µs.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ sys.path.append("/usr/lib/python3/dist-packages")
 import guestfs  # type: ignore[import-not-found]
 
 ROUNDS = 15
-SECONDS = 0.01  # each timing
-LIMIT = 1.02  # what two runs of the same thing may differ by
+SECONDS = 0.01  # per timing
+LIMIT = 1.02  # two runs of the same code may differ by this much
 
 ERROR = "an error"
 INTERNAL = ("str", None, ["a", "b"], True, 1, 1 << 40, "in", "out", b"bytes")
 
 
 def kinds(g: Any) -> dict[str, Callable[[], object]]:
-    """One call of each kind, on a handle of either module."""
+    """Return one call of each kind, on a handle of either module."""
     strings = [f"string number {n}" for n in range(100)]
-    view = {"memoryview": True} if isinstance(g, guestkit.Guestfs) else {}  # upstream has bytes only
+    view = {"memoryview": True} if isinstance(g, guestkit.Guestfs) else {}  # upstream returns only bytes
     return {
         "int out": g.get_memsize,
         "bool out": lambda: g.internal_test_rbool("true"),
@@ -84,7 +84,7 @@ def main() -> int:
             if ratio > LIMIT and kind != ERROR:
                 slower.append(kind)
     for kind in slower:
-        print(f"slower than upstream's: {kind}", file=sys.stderr)
+        print(f"slower than upstream: {kind}", file=sys.stderr)
     return 1 if slower else 0
 
 

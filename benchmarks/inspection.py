@@ -1,7 +1,7 @@
-"""One disk and fleets: guestkit, virt-inspector, and loops over python3-guestfs; seconds and CPU.
+"""Inspect one disk and fleets by guestkit, virt-inspector and loops over python3-guestfs: seconds and CPU.
 
-`./run bench inspection [DISK [ROUNDS [LARGEST]]]`: a raw image, by default the real Debian of tests/images;
-how often; the largest fleet. Interleaved; medians.
+`./run bench inspection [DISK [ROUNDS [LARGEST]]]`: DISK is a raw image, by default the real Debian of
+tests/images; LARGEST is the size of the largest fleet. Alternates the programs, and prints medians.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.images.corpus import images
 
 FLEETS = (1, 2, 4, 8, 16)
 
-# What a user of python3-guestfs writes, for the same facts. It runs on the system's Python, where that lives.
+# What a user of python3-guestfs writes to get the same facts. It runs on the system's Python, which has it.
 LOOP = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -81,7 +81,7 @@ def run(command: list[str]) -> None:
 
 
 def measure(work: Callable[[str, int], None], disk: str, count: int) -> tuple[float, float]:
-    """Seconds and seconds of CPU, its processes included."""
+    """Return the wall-clock and the CPU seconds of the work, child processes included."""
     before, begun = cpu(), time.perf_counter()
     work(disk, count)
     return time.perf_counter() - begun, cpu() - before
@@ -104,12 +104,12 @@ def main() -> None:
         "python3-guestfs": loop,
         "the same, 2 threads": loop_with_threads,
     }
-    fleet(disk, 1)  # the caches of everybody: those of the kernel
+    fleet(disk, 1)  # warms the kernel's caches for all of them
     for count in (count for count in FLEETS if count <= largest):
         runs: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
         for _ in range(rounds):
             for name, work in ways.items():
-                # Those that take one disk after the other take as long for each: two are enough.
+                # Those that inspect one disk after the other take the same time for each: two are enough.
                 disks = count if work in (fleet, loop_with_threads) else min(count, 2)
                 seconds, busy = measure(work, disk, disks)
                 runs[name].append((seconds * count / disks, busy * count / disks))

@@ -1,7 +1,8 @@
-"""The launch, from libguestfs' own appliance, the lean and the warm one: seconds, memory, build time, size.
+"""Launches of libguestfs' own, the lean and the warm appliance: seconds, memory, build time, size.
 
-`./run bench launch [ROUNDS]`. Interleaved, so that all see the same host; medians, and ratios to libguestfs'
-own as it is without guestkit. Then where the time of a lean launch goes.
+`./run bench launch [ROUNDS]` alternates the appliances, so that all meet the same load of the host. It prints
+medians, with their ratio to libguestfs' own appliance without guestkit's tuning, then where the time of a
+lean launch goes.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from pathlib import Path
 from guestkit import Event, Guestfs, appliance
 from guestkit.handle import Tuning
 
-#: The stages of a lean launch, and what is said when one ends.
+#: The stages of a lean launch, and the console message that ends each.
 STAGES = (
     ("QEMU, its firmware, loading the kernel", "Linux version"),
     ("the kernel", "Run /init"),
     ("modules and the root disk (supermin's initrd)", "supermin: chroot"),
     ("init: mounts, udev, the disks", "init: starting guestfsd"),
-    ("guestfsd: start, its own look at the disks", "appliance is up"),
+    ("guestfsd: its start and scan of the disks", "appliance is up"),
 )
 
 
 def private_kilobytes(pid: int) -> tuple[int, int]:
-    """Return the process' proportional and private memory."""
+    """Return the proportional and the private memory of the process."""
     rows = dict[str, int]()
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
         name, value, *_ = line.split()
@@ -51,7 +52,7 @@ def measure(choice: str | Path, disks: list[str]) -> tuple[float, int, int]:
 
 
 def stages(lean: Path, disk: str) -> list[float]:
-    """Return the seconds of each stage; messages make them a little longer."""
+    """Return the seconds of each stage; the messages that mark the stages add a little."""
     said = list[tuple[float, str]]()
     text = ""
     with Guestfs(accel="tcg", environment=False, appliance=lean) as g:

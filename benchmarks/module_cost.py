@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What it costs to compile the Python module, from nothing.
+"""What compiling the Python module from scratch costs.
 
     ./run bench module_cost
 
-Builds the extension alone in a new folder, file by file. Exits 1 when it takes more CPU than its budget.
+Builds only the extension, in a new folder, one file at a time. Exits 1 if that takes more CPU than budgeted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BUDGET = 60.0  # seconds of CPU
 
 
 def cpu() -> float:
-    """Return the CPU seconds of the programs that have ended."""
+    """Return the CPU seconds of the child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -35,7 +35,7 @@ def main() -> int:
         cost = cpu() - before
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
     print(f"the module   {cost:.1f} s of CPU (budget {BUDGET:.0f} s)")
-    print(f"peak memory  {memory:.0f} MB, of the hungriest file")
+    print(f"peak memory  {memory:.0f} MB, for the file that needs most")
     return 0 if cost <= BUDGET else 1
 
 

@@ -1,4 +1,4 @@
-"""What all suites share."""
+"""Shared by all suites."""
 
 from __future__ import annotations
 
@@ -13,22 +13,20 @@ from guestkit.demo import make_demo_guest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help="run the long forms too")
+    parser.addoption("--full", action="store_true", help="run the long forms, too")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "full: a long form, run with --full only")
-    config.addinivalue_line(
-        "markers", "blocking_handle: about the blocking handle's threads and memory alone"
-    )
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell's background job
+    config.addinivalue_line("markers", "blocking_handle: only about the blocking handle's threads and memory")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class ByModule(LoadScopeScheduling):  # type: ignore[misc]
-    """The tests of a module, which share an appliance, in one process; long ones that share nothing anywhere.
+    """Runs a module's tests, which share an appliance, in one process; spreads long, independent ones.
 
-    pytest-xdist's groups would do, but its 3.8 does not see them with pytest 9.2.
+    pytest-xdist's groups would do, but pytest-xdist 3.8 does not recognise them with pytest 9.2.
     """
 
     SPREAD = ("test_sanitizers.py", "test_cpp_quality.py")
@@ -52,7 +50,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def open_checkout() -> None:
-    """For programs of other users: they cannot import from a checkout below /root, for one."""
+    """Skip where other users' programs cannot import from the checkout, such as below /root."""
     here = Path(__file__).resolve()
     for folder in here.parents:
         if folder.stat().st_mode & 0o005 != 0o005:

@@ -1,4 +1,4 @@
-"""An inspection that found nothing, to be filled by `replace`."""
+"""An inspection that found nothing, for tests to fill in by `replace`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What a call leaves behind, counted.
+"""Counts what calls leave behind.
 
-Two counters are exact: the bytes that C's malloc has given out, where libguestfs' results and the C++ values
-live, and the blocks that Python's allocator has. The process' size is the witness for what neither sees, and
-reference counts are for objects that are there for ever, whose leak takes no memory.
+Two counters are exact: the bytes allocated by C's malloc, which hold libguestfs' results and C++ values, and
+the blocks of Python's allocator. The size of the process shows leaks that neither sees, and reference counts
+those of immortal objects, which take no memory.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from pathlib import Path
 
 from guestkit import Error, Guestfs, HandleClosed
 
-#: Under valgrind or a sanitizer a few calls of each kind do. Nothing is counted there: such a tool finds the
-#: single leak, is slow, and has an allocator that keeps what is freed.
+#: Under valgrind or a sanitizer, a few calls of each kind suffice, and nothing is counted: such a tool finds
+#: even a single leak, is slow, and has an allocator that keeps freed memory.
 COUNTED = "GUESTKIT_MEMORY_CALLS" not in os.environ
 CALLS = int(os.environ.get("GUESTKIT_MEMORY_CALLS", "10000"))
 
-#: What lives for ever and is handed out by conversions.
+#: Immortal objects that conversions return.
 ETERNAL = (None, True, False, 0, 1, "", b"", (), Error, HandleClosed, Guestfs, memoryview)
 
 Call = Callable[[], object]
 
 
-#: Of struct mallinfo2.
+#: The members of struct mallinfo2.
 NUMBERS = (
     "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
 )  # fmt: skip
@@ -55,7 +55,7 @@ def counters() -> dict[str, tuple[int, ...]]:
 
 
 def growth(call: Call, calls: int) -> dict[str, int]:
-    """Return by how much each counter has grown when the calls were made; references also how they fell."""
+    """Make the calls; return by how much each counter has grown, for references also a negative number."""
     repeat = range(calls)
     before = counters()
     for _ in repeat:
@@ -67,23 +67,22 @@ def growth(call: Call, calls: int) -> dict[str, int]:
 
 
 def leaks(call: Call, calls: int = CALLS, each: int = 1) -> dict[str, list[int]]:
-    """Return the counters that grow by half of the least that a leak could take, or more, and how they grew.
+    """Return the counters that grow in every round by at least half of the smallest leak, and their growth.
 
-    A leak shows in every round. What fills up meanwhile, such as malloc's caches, and another test's thread
-    that ends do not.
+    A leak shows in every round, unlike a cache that fills up or another test's thread that ends.
 
     each: how many calls of libguestfs the call makes
     """
     count = calls * each
     limits = {"C bytes": 8 * count, "Python blocks": count // 2, "references": count // 2}
     limits["resident bytes"] = max(8 * count, 64 * 1024)
-    growth(call, calls)  # caches fill
+    growth(call, calls)  # fills caches
     if not COUNTED:
         return {}
     suspects: dict[str, list[int]] = {name: [] for name in limits}
     for _ in range(6):
         grown = growth(call, calls)
-        # An object that is given back too often is freed under somebody's hands.
+        # A falling reference count is as bad: the object is freed while it is in use.
         sizes = grown | {"references": abs(grown["references"])}
         suspects = {
             name: [*values, grown[name]] for name, values in suspects.items() if sizes[name] >= limits[name]

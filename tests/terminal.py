@@ -1,4 +1,4 @@
-"""A program in a real pseudo-terminal, and the screen that a person would see."""
+"""Runs a program in a pseudo-terminal, and shows the screen that a person would see."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Self
 import pexpect
 import pyte
 
-#: Long enough for anything that does not hang, in seconds.
+#: Seconds; only something that hangs takes longer.
 PATIENCE = 60
 
 
 class Terminal:
-    """Runs `python ARGUMENTS…` in a terminal of 80 by 40; `raw` is all that was written to it."""
+    """Runs `python ARGUMENTS…` in a terminal of 80 by 40; `raw` is all the output so far."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Terminal:
             env={**clean, "TERM": "xterm-256color", "PYTHONUTF8": "1", **(environment or {})},
             timeout=PATIENCE,
         )
-        # A terminal throws away what it has not shown yet when Ctrl-C is typed: screens would depend on time.
+        # On Ctrl-C, a terminal discards pending output, so that screens would depend on timing.
         modes = termios.tcgetattr(self._process.child_fd)
         modes[3] |= termios.NOFLSH
         termios.tcsetattr(self._process.child_fd, termios.TCSANOW, modes)
@@ -71,25 +71,25 @@ class Terminal:
         return self.screen()
 
     def screen(self) -> str:
-        """Return the lines as they stand there."""
+        """Return the screen's lines."""
         return "\n".join(line.rstrip() for line in self._screen.display).rstrip() + "\n"
 
     @property
     def title(self) -> str:
-        """Return what the terminal's title was set to."""
+        """Return the terminal's title."""
         return str(self._screen.title)
 
     @property
     def has_cursor(self) -> bool:
-        """Whether the cursor is shown."""
+        """Return whether the cursor is shown."""
         return not self._screen.cursor.hidden
 
     def send(self, keys: str) -> None:
-        """Type."""
+        """Type the keys."""
         self._process.send(keys)
 
     def end(self) -> int:
-        """Wait until the program has ended; return its exit status, or minus the signal's number."""
+        """Wait until the program has ended; return its exit status, or the negated number of a signal."""
         while self._read():
             pass
         self._process.wait()

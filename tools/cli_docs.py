@@ -4,8 +4,8 @@
 tools/cli_docs.py           write what differs
 tools/cli_docs.py --check   write nothing; list what differs and exit 1
 
-The parser needs the built package, and the tools are the tests': ./run exec python tools/cli_docs.py after a
-./run test.
+It needs the built package and the tests' requirements: after a ./run test, run
+./run exec python tools/cli_docs.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from guestkit.cli.parser import COMMANDS, make_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: Arguments that are files on this host, so that shells complete them as such.
+#: Arguments that name files on this host, so that shells complete them.
 FILES = {"DISK", "DIRECTORY", "OUTPUT", "SOURCE", "TARGET"}
 
 HEAD = """\
@@ -53,12 +53,12 @@ A variable of the environment that is empty counts as unset. Launches are fast w
 
 
 def main() -> int:
-    options = argparse.ArgumentParser(description="Write what tells of the command line.")
+    options = argparse.ArgumentParser(description="Write the documents about the command line.")
     options.add_argument(
         "--check", action="store_true", help="write nothing, exit 1 if a file is out of date"
     )
     check = options.parse_args().check
-    os.environ["COLUMNS"] = "100"  # for argparse
+    os.environ["COLUMNS"] = "100"  # the width of argparse's lines
     stale = [(ROOT / name, text) for name, text in files() if not same(ROOT / name, text)]
     for path, text in stale:
         if check:

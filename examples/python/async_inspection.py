@@ -1,10 +1,10 @@
-"""What is on these disks? The ways to ask many disks at once with AsyncGuestfs.
+"""Report what is on disks: the ways to inspect many at once with AsyncGuestfs.
 
 python async_inspection.py one DISK
-python async_inspection.py many DISK…              all at once, the results in the order of the disks
-python async_inspection.py progress DISK…          all at once, each result as it comes
-python async_inspection.py extract DISK FOLDER PATH…   files of the guest, copied into a folder of yours
-python async_inspection.py compare DISK…           one after the other against all at once, with times
+python async_inspection.py many DISK…              all at once, results in the order of the disks
+python async_inspection.py progress DISK…          all at once, each result as it arrives
+python async_inspection.py extract DISK FOLDER PATH…   copy files out of the guest into a folder
+python async_inspection.py compare DISK…           the times of one after the other and all at once
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ async def inspect_vm(disk: str) -> list[str]:
 
 
 async def inspect_many(disks: list[str]) -> dict[str, list[str] | BaseException]:
-    """Inspect all disks at once: each has an appliance of its own, so mind the memory (docs/fleet.md)."""
+    """Inspect all disks at once: each has its own appliance, so mind the memory (docs/fleet.md)."""
     results = await asyncio.gather(*map(inspect_vm, disks), return_exceptions=True)
     return dict(zip(disks, results, strict=True))
 
 
 async def inspect_with_progress(disks: list[str]) -> None:
-    """Print each result as it comes."""
+    """Print each result as it arrives."""
 
     async def inspect(disk: str) -> tuple[str, list[str] | Error]:
         try:
@@ -47,7 +47,7 @@ async def inspect_with_progress(disks: list[str]) -> None:
 
 
 async def extract_files(disk: str, folder: Path, paths: list[str]) -> None:
-    """Copy files out of the operating system on the disk; the folder gets their last names alone."""
+    """Copy files out of the operating system on the disk, each under the last part of its name."""
     async with AsyncGuestfs() as g:
         await g.open_disk(disk)
         await g.launch()
@@ -70,7 +70,7 @@ async def compare(disks: list[str]) -> None:
 
 
 def told(systems: list[str] | BaseException) -> str:
-    """Return a line for a terminal: what a guest says is not to be trusted, so repr() it."""
+    """Return a line for a terminal. A guest's text is hostile, so repr() it."""
     if isinstance(systems, BaseException):
         return repr(str(systems))
     return ", ".join(map(repr, systems)) or "no operating system"

@@ -1,4 +1,4 @@
-"""Begin to download a big file, change one's mind, go on with the same handle: cancel_download.py TARGET"""
+"""Begin to download a big file, cancel it, and continue with the same handle: cancel_download.py TARGET"""
 
 from __future__ import annotations
 

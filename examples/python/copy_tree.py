@@ -1,4 +1,4 @@
-"""Copy a folder into a guest and what is there then out again: copy_tree.py DISK DEVICE FOLDER TARGET"""
+"""Copy a folder into a guest and back out again: copy_tree.py DISK DEVICE FOLDER TARGET"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def main(disk: str, device: str, name: str, target: str) -> None:
         g.copy_in(folder, "/")
         for found in g.find(there):
             print(printable(found))
-        g.copy_out(there, target)  # beneath the target, which must be there
+        g.copy_out(there, target)  # beneath the target, which must exist
         g.shutdown()
 
 

@@ -23,7 +23,7 @@ def main(disk: str) -> None:
         g.write("/etc/motd", b"made by guestkit\n")
         for device, kind in sorted(g.list_filesystems().items()):
             print(f"{device}: {kind}")
-        g.shutdown()  # tells if the last writes failed, which close() does not
+        g.shutdown()  # reports whether the last writes failed, which close() does not
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ def main(disk: str, image_format: str, folder: str, *paths: str) -> None:
         g.launch()
         mount_guest(g)
         for path in paths:
-            # The guest's links are followed inside the guest. The host's name is ours: the last part alone.
+            # Links are followed inside the guest. On the host only the last part of the name is used.
             if not g.is_file(path, followsymlinks=True):
                 sys.exit(f"{printable(path)} is no file")
             target = Path(folder, PurePosixPath(path).name)

@@ -1,10 +1,10 @@
-"""An inspection service: POST a disk's name, read its progress and the result as server-sent events.
+"""An inspection service: POST a disk's name, read the progress and the result as server-sent events.
 
     GUESTKIT_DISKS=/var/lib/images uvicorn --host 127.0.0.1 --port 8000 fastapi_service:app
     curl -N --json '{"disk": "debian.qcow2"}' http://127.0.0.1:8000/inspections
 
-Closing the connection cancels the inspection and ends its appliance. Who can reach the service can read the
-names of the disks' systems: it listens on the loopback alone, and takes disks from one folder alone.
+Closing the connection cancels the inspection and ends its appliance. Whoever can reach the service can read
+the names of the disks' systems: it listens only on the loopback, and takes disks only from one folder.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from guestkit import AsyncGuestfs, Error
 
 FOLDER = Path(os.environ.get("GUESTKIT_DISKS", ".")).resolve()
 
-#: Each appliance takes some hundred MB.
+#: Limits the appliances that run at once: each takes some hundred MB of memory.
 appliances = asyncio.Semaphore(4)
 
-#: What runs, so that it is neither forgotten nor left behind.
+#: The running inspections: asyncio itself keeps no strong reference, and the shutdown cancels them.
 running: set[asyncio.Task[None]] = set()
 
 
@@ -60,7 +60,7 @@ async def count() -> dict[str, int]:
 
 
 async def messages(disk: Path) -> AsyncGenerator[str]:
-    """Yield what happens to the disk. When the connection closes, this ends, and the work with it."""
+    """Yield the events of an inspection. When the connection closes, this ends, and the work with it."""
     queue: asyncio.Queue[str] = asyncio.Queue()
     task = asyncio.create_task(work(disk, queue))
     running.add(task)
@@ -83,9 +83,9 @@ async def work(disk: Path, queue: asyncio.Queue[str]) -> None:
 
     try:
         async with appliances, AsyncGuestfs() as g:
-            await g.open_disk(disk)  # somebody else's: what it refers to outside itself is refused
+            await g.open_disk(disk)  # refuses a disk that refers to other files
             tell("progress", step="launch")
-            await g.launch(progress=launching)  # tells of a launch that takes longer than five seconds
+            await g.launch(progress=launching)  # called if the launch takes longer than five seconds
             tell("progress", step="inspect")
             systems = [
                 {"root": root, "name": await g.inspect_get_product_name(root)}

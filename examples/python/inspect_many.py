@@ -1,4 +1,4 @@
-"""Say what is on many disks, several at a time, as the answers come: inspect_many.py FORMAT DISK…"""
+"""Report what is on many disks, several at a time, as results arrive: inspect_many.py FORMAT DISK…"""
 
 from __future__ import annotations
 

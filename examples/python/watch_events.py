@@ -8,9 +8,9 @@ from guestkit import Error, Event, Guestfs
 from guestkit.cli.text import printable
 
 
-# Callbacks run on the thread of the call, inside the call: be short.
+# Callbacks run inside the call, on its thread: be brief.
 def console(event: Event, number: int, text: str, numbers: list[int]) -> None:
-    # The appliance runs what the guest's disk has: hostile text.
+    # A guest's disk can influence this: hostile text.
     print(printable(text), file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""What bounds the event loop and the errors: four handles at work, and QEMU killed at any moment."""
+"""Bounds of the event loop's lag with four handles at work, and of the errors when QEMU is killed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from guestkit import ApplianceCrashed, AsyncGuestfs, Error, LaunchError, LaunchI
 
 MEGABYTE = 1 << 20
 
-#: Long enough for anything that does not hang, in seconds.
+#: Seconds; only something that hangs takes longer.
 PATIENCE = 60
 
 PHASES = ("launch", "inspect", "download", "close")
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def hypervisors() -> set[int]:
-    """The QEMUs that run for this process' handles."""
+    """Return the process ids of the QEMUs of this process' handles."""
     found = set()
     for task in Path("/proc/self/task").iterdir():
         with contextlib.suppress(OSError):  # the thread has ended
@@ -40,7 +40,7 @@ def hypervisors() -> set[int]:
 
 
 class Work:
-    """What a program does with a guest, and which phase of it has been reached."""
+    """A program's work with a guest, and the phase that it has reached."""
 
     def __init__(self, disks: list[Path], pool: ThreadPoolExecutor | None = None) -> None:
         self.phase = ""
@@ -71,7 +71,7 @@ class Work:
                 assert await self._g.inspect_get_mountpoints(root)
             self._reach("download")
             await self._g.download((await self._g.list_devices())[-1], "/dev/null")
-            if self.killed_in is not None:  # when all of the download was on its way already
+            if self.killed_in is not None:  # a kill after the last byte fails only the next call
                 await self._g.list_devices()
         finally:
             self._reach("close")
@@ -79,7 +79,7 @@ class Work:
             self._reach("end")
 
     async def kill_in(self, phase: str, delay: float) -> None:
-        """Kill QEMU that long after the phase has begun, or as soon as there is one."""
+        """Kill QEMU that many seconds after the phase has begun, or once it runs."""
         while self.phase != phase:
             self.changed.clear()
             await self.changed.wait()
@@ -95,14 +95,14 @@ class Work:
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[ThreadPoolExecutor]:
-    """One thread: a call that kept it would stop all that follow."""
+    """A pool of one thread: a call that failed to give it back would block all later ones."""
     with ThreadPoolExecutor(1) as pool:
         yield pool
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def spans(demo_guest: Path) -> AsyncIterator[dict[str, float]]:
-    """How long each phase takes when nobody is killed."""
+    """Measure how long each phase takes when QEMU is not killed."""
     work = Work([demo_guest])
     await work.run()
     yield work.spans
@@ -123,9 +123,9 @@ async def test_qemu_killed_at_any_moment_is_one_error_and_leaves_nothing(
     except Error as caught:
         error = caught
     await killer
-    if work.killed_in in (None, "close"):  # close() has nothing to tell
+    if work.killed_in in (None, "close"):  # close() reports no crash
         assert error is None
-    elif work.killed_in == "launch" and work.launch is not None:  # a restore that fails is repeated as a boot
+    elif work.killed_in == "launch" and work.launch is not None:  # a failed restore is repeated as a boot
         assert error is None
         assert work.launch.reason.startswith("the warm appliance failed: ")
     elif work.killed_in == "launch":
@@ -140,7 +140,7 @@ async def test_qemu_killed_at_any_moment_is_one_error_and_leaves_nothing(
 async def test_four_handles_at_work_leave_the_loop_alone(demo_guest: Path, tmp_path: Path) -> None:
     big = tmp_path / "big.img"
     big.write_bytes(os.urandom(MEGABYTE) * 200)
-    # What other programs do on the machine is not counted: this thread goes before them.
+    # Run this thread ahead of other programs, whose load is not to be measured.
     with contextlib.suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
     tick = 0.005

@@ -1,4 +1,4 @@
-"""AsyncGuestfs with a real appliance: cancel, time-outs, streams, progress, death."""
+"""AsyncGuestfs with a real appliance: cancelling, time-outs, streams, progress, crashes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from guestkit import ApplianceCrashed, ApplianceKilled, AsyncGuestfs, CallTimeou
 
 MEGABYTE = 1024 * 1024
 
-#: Long enough for anything that does not hang, in seconds.
+#: Seconds; only something that hangs takes longer.
 PATIENCE = 60
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -53,7 +53,7 @@ class Fifo:
         self.descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
 
     async def filled(self) -> None:
-        """Wait until the download waits."""
+        """Wait until the FIFO is full, so that the download blocks."""
         readable = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.add_reader(self.descriptor, readable.set)
@@ -108,7 +108,7 @@ async def test_a_download_that_takes_too_long_is_stopped_and_the_handle_goes_on(
             await task
         reader[0].join()
         assert await limited.filesize("/big") == 400 * MEGABYTE
-        # The appliance hangs: nothing but its end can stop the call.
+        # Make the appliance hang: only killing it can stop the call.
         pid = await limited.get_pid()
         os.kill(pid, signal.SIGSTOP)
         with pytest.raises(CallTimeout, match="the appliance was killed, open a new handle") as caught:
@@ -174,7 +174,7 @@ async def test_progress_comes_on_the_loop_and_what_it_raises_is_logged(
             raise LookupError("progress")
 
     task = asyncio.ensure_future(g.download("/big", fifo.path, progress=progress))
-    while not enough.is_set() and not task.done():  # slowly: the daemon says nothing in the first seconds
+    while not enough.is_set() and not task.done():  # slowly: the first seconds bring no progress
         with contextlib.suppress(BlockingIOError):
             os.read(fifo.descriptor, MEGABYTE)
         with contextlib.suppress(TimeoutError):
@@ -219,7 +219,7 @@ async def test_a_reader_that_waits_holds_the_transfer_back(g: AsyncGuestfs) -> N
         received += len(chunk)
         if received < 4 * MEGABYTE:
             await asyncio.sleep(0.05)
-            assert g._running is not None  # the transfer waits: all of it would be in memory otherwise
+            assert g._running is not None  # the transfer waits, rather than fill the memory
     assert received == 400 * MEGABYTE
 
 
@@ -267,7 +267,7 @@ async def test_archives_stream_both_ways(g: AsyncGuestfs) -> None:
     assert await g.read_file("/copy/deep/leaf") == b"leaf"
 
 
-# ---- the forms that users write
+# ---- common forms of user code
 
 
 async def inspect_multiple(disks: list[Path]) -> list[list[str]]:

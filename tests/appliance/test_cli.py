@@ -1,4 +1,4 @@
-"""The commands with real appliances. What can, shares one that has a hostile guest mounted."""
+"""The commands with real appliances. Most share one in which a hostile guest is mounted."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def mounted(disk: Path) -> Iterator[Guestfs]:
 
 @pytest.fixture
 def shared(mounted: Guestfs, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Give the command a guest that is already mounted; return the options it asked to open it with."""
+    """Give the command a guest that is already mounted; return the options with which it opened it."""
     asked: dict[str, Any] = {}
 
     @contextmanager
@@ -149,7 +149,7 @@ def test_xml_and_json_stay_what_they_are(disk: Path, capsys: pytest.CaptureFixtu
     assert "<script" not in out
 
 
-# The same in a terminal.
+# The same guest, in a terminal.
 
 
 @pytest.mark.parametrize(
@@ -169,12 +169,12 @@ def test_a_guest_does_not_reach_the_terminal(disk: Path, words: list[str], shown
         assert b"\x1b]" not in terminal.raw
 
 
-# Both ways, by the command itself.
+# Copying both ways, with the command's own appliance.
 
 
 @pytest.fixture
 def copy(demo_guest: Path, tmp_path: Path) -> Path:
-    """A disk to write to."""
+    """A disk that tests may write to."""
     path = tmp_path / "disk.qcow2"
     command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(demo_guest), "-F", "raw", str(path)]
     subprocess.run(command, check=True)
@@ -212,7 +212,7 @@ def test_df_tells_how_full_it_is(demo_guest: Path, capsys: pytest.CaptureFixture
     assert 0 < root["used"] < root["size"] <= 64 << 20
 
 
-# Ending.
+# Interruptions.
 
 
 def processes_of(mark: str) -> set[str]:
@@ -250,7 +250,7 @@ def test_a_signal_ends_it_says_so_and_leaves_no_qemu(
     ) as process:
         deadline = time.monotonic() + PATIENCE
         while not any(name.startswith("qemu") for name in processes_of(mark)):
-            assert process.poll() is None, "it ended before there was a QEMU"
+            assert process.poll() is None, "the command ended before QEMU started"
             assert time.monotonic() < deadline
         process.send_signal(number)
         out, err = process.communicate(timeout=PATIENCE)
@@ -263,7 +263,7 @@ def test_a_signal_ends_it_says_so_and_leaves_no_qemu(
 
 
 def test_ctrl_c_removes_what_was_half_copied(demo_guest: Path, tmp_path: Path) -> None:
-    """At whatever point it comes: the target is whole or not there."""
+    """Whenever Ctrl-C comes, the target is complete or absent."""
     target = tmp_path / "target"
     target.mkdir()
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""First launches, when libguestfs has to build its appliance first."""
+"""First launches, for which libguestfs has to build its appliance."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ with guestkit.Guestfs(appliance="system") as g:
 
 @pytest.mark.parametrize("processes", [3, pytest.param(10, marks=pytest.mark.full)])
 def test_first_launches_at_once_with_a_cold_cache_all_succeed(tmp_path: Path, processes: int) -> None:
-    # Away from the log of the tests: each writes what went wrong to its own file.
+    # Each process has its own log file, so that their messages do not mix.
     running = []
     for number in range(processes):
         with (tmp_path / f"log-{number}").open("wb") as log:

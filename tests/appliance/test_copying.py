@@ -1,4 +1,4 @@
-"""A guest's files listed, read and copied both ways; all in one appliance with a disk that is written to."""
+"""Listing, reading and copying a guest's files, both ways, in one appliance with a writable disk."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ def test_what_could_hang_the_appliance_is_not_read(g: Guestfs) -> None:
         list(read_chunks(g, "/nope"))
 
 
-# Out.
+# Copying out of the guest.
 
 
 def test_files_go_into_a_directory_under_their_names(g: Guestfs, tmp_path: Path) -> None:
     copied = copy_out(g, ["/etc/hosts", "/etc/../etc/os-release"], tmp_path)
     assert (copied.files, copied.skipped) == (2, ())
     assert (tmp_path / "hosts").read_text() == "127.0.0.1 localhost\n"
-    assert hostile.ATTACK in (tmp_path / "os-release").read_text()  # a symlink that is named is followed
+    assert hostile.ATTACK in (tmp_path / "os-release").read_text()  # a symlink named by the user is followed
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hosts", "os-release"]
 
 
@@ -152,7 +152,7 @@ def test_a_device_is_refused_and_leaves_nothing(g: Guestfs, tmp_path: Path) -> N
         copy_out(g, ["/nope"], tmp_path)
 
 
-# In.
+# Copying into the guest.
 
 
 def test_a_tree_goes_in_and_belongs_to_root(g: Guestfs, tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_what_cannot_go_in_is_said_before_anything_is_written(g: Guestfs, tmp_pa
 def test_a_directory_behind_an_absolute_link_is_the_guests_and_not_the_appliances(
     g: Guestfs, tmp_path: Path
 ) -> None:
-    """The copy went to the appliance's own directory of that name."""
+    """Regression: the copy went to the appliance's own directory of that name."""
     source = tmp_path / "umount"
     source.write_bytes(b"copied")
     g.ln_s("/usr/local", "/srv/inside")
@@ -232,7 +232,7 @@ def test_a_disk_that_is_full_says_so(g: Guestfs, tmp_path: Path) -> None:
     g.rm_f("/usr/local/large")
 
 
-# Mounting. The last one: it mounts anew.
+# Mounting. This test comes last, because it changes what is mounted.
 
 
 def test_a_guest_is_mounted_by_its_root_or_by_any_filesystem(g: Guestfs) -> None:

@@ -28,7 +28,7 @@ def both_ways(image: Image, path: Path) -> Report:
 
 @pytest.fixture(scope="module")
 def reports(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Report]]]:
-    """The reports of the guests that this run looks at, as they come, by name."""
+    """Start inspecting the guests of the selected tests; yield their pending reports by name."""
     items = [item for item in request.session.items if isinstance(item, pytest.Function)]
     names = [str(item.callspec.params["name"]) for item in items if item.path == request.path]
     paths = images(tuple(names))
@@ -72,7 +72,7 @@ def test_both_ways_say_the_same_and_it_is_right(name: str, reports: dict[str, Fu
 
 
 def test_a_guest_on_which_inspect_os_fails_is_reported_all_the_same() -> None:
-    """One odd line of fstab cost everything, down to the partitions."""
+    """Regression: one odd line in fstab lost the whole report, even the partitions."""
     (path,) = images(["odd lines"]).values()
     found = guestkit.inspect(path, mode="libguestfs")
     assert found.provenance.way == "rescue"
@@ -124,7 +124,7 @@ def test_a_guest_behind_luks_says_which_key_it_wants_and_opens_with_it(
     assert (layer.kind, layer.members) == ("luks", ("/dev/sda1",))
     assert layer.devices == (f"/dev/mapper/luks-{shut.uuid}",)
     told = caplog.text + repr(found)
-    assert "cryptsetup_open" in told  # the trace was there to be looked at
+    assert "cryptsetup_open" in told  # there is a trace that could hold a secret
     for secret in (PASSPHRASE, "wrong key"):
         assert secret not in told
 
@@ -142,7 +142,7 @@ def test_a_key_opens_the_volumes_inside_too() -> None:
     assert (lvm.kind, lvm.members) == ("lvm", luks.devices)
 
 
-# Files, on the guest whose files are hostile.
+# Files of a guest whose files are hostile.
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The lean appliance does what libguestfs' own does, and is not used when anything about it is wrong."""
+"""The lean appliance behaves like libguestfs' own, and is not used if anything about it is wrong."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def lvm_on_md(g: Guestfs) -> None:
 
 
 def found(g: Guestfs) -> object:
-    """What a handle sees of its disks."""
+    """Return what a handle sees of its disks."""
     filesystems = g.list_filesystems()
     mountable = [name for name, kind in filesystems.items() if kind in ("ext4", "vfat")]
     for name in mountable:
@@ -254,7 +254,7 @@ def test_a_damaged_appliance_that_was_asked_for_is_an_error(lean: Appliance, tmp
 
 
 def copy_of(source: Appliance, place: Path) -> Path:
-    """A good appliance for a test to damage: the manifest, and sparse copies with the same times."""
+    """Copy a good appliance, sparse and with the same times, for a test to damage."""
     subprocess.run(["cp", "-a", "--sparse=always", source.directory, place], check=True)
     assert appliance.check(place) == ""
     return place
@@ -348,7 +348,7 @@ def test_a_cache_that_cannot_be_written_is_an_error_of_guestkit(monkeypatch: pyt
             appliance.build()
 
 
-# supermin's own directory lay in /tmp, where nothing ever removed it.
+# Regression: supermin's temporary directory was in /tmp, where nothing ever removed it.
 def test_a_build_that_is_killed_leaves_nothing_after_the_next_one(tmp_path: Path) -> None:
     tools, temporary, cache = (tmp_path / name for name in ("tools", "tmp", "cache"))
     for directory in (tools, temporary):
@@ -366,11 +366,11 @@ def test_a_build_that_is_killed_leaves_nothing_after_the_next_one(tmp_path: Path
     slow = {**environment, "PATH": f"{tools}:{os.environ['PATH']}"}
     program = [sys.executable, "-c", "from guestkit import appliance; appliance.build(warm=False)"]
     with subprocess.Popen(program, env=slow) as build, started.open() as told:
-        assert told.read() == "\n"  # to close it earlier would end the script by a SIGPIPE
+        assert told.read() == "\n"  # closing it earlier would kill the script by SIGPIPE
         build.kill()
-    supermin.write_text("#!/bin/sh\nexit 1\n")  # the next one fails, and sweeps first
+    supermin.write_text("#!/bin/sh\nexit 1\n")  # the next build sweeps, then fails
     with subprocess.Popen(program, env=slow, stderr=subprocess.DEVNULL) as build:
-        released.write_text("\n")  # what the first one started goes on until now
+        released.write_text("\n")  # the first build's supermin, which still runs, goes on
         assert build.wait() == 1
     assert list(temporary.iterdir()) == []
     assert [path.name for path in cache.iterdir()] == ["lock"]

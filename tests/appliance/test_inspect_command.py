@@ -1,4 +1,4 @@
-"""`guestkit inspect` with real appliances: one run on good and bad disks at once, looked at by every test."""
+"""`guestkit inspect` with real appliances: every test examines one run on good and bad disks at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MARK = "GUESTKIT_TEST_RUN"
 
 @dataclass
 class Run:
-    """What the command did. `disks` are by their role; `reports` what it printed."""
+    """What the command did. `disks` are by their role; `reports` are what it printed."""
 
     disks: dict[str, Path]
     reports: dict[str, dict[str, Any]]
@@ -34,7 +34,7 @@ class Run:
 
 
 def processes_of(mark: str) -> set[str]:
-    """The names of the living processes whose environment has the mark: the command's and its children's."""
+    """Return the names of the running processes with the mark: the command and its children."""
     names = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -90,7 +90,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, demo_guest: Path) -> Run:
     grace = time.monotonic() + 3
     while (left := processes_of(mark)) and time.monotonic() < grace:
         time.sleep(0.1)
-    reports = json.loads(out)  # the report alone: nothing else is on stdout
+    reports = json.loads(out)  # stdout holds nothing but the report
     assert [report["disk"] for report in reports] == [str(disk) for disk in disks.values()]
     return Run(
         disks=disks,
@@ -145,7 +145,7 @@ def test_the_status_tells_that_a_disk_failed_and_nothing_looks_like_a_crash(run:
 
 
 def test_no_process_is_left_behind(run: Run) -> None:
-    assert run.hypervisors_seen, "the search must have been able to find one"
+    assert run.hypervisors_seen, "the search found none even while the command ran"
     assert run.left_behind == set()
 
 

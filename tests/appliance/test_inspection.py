@@ -1,4 +1,4 @@
-"""Inspection with real appliances: against virt-inspector, one disk at a time, and fleets elsewhere."""
+"""Inspection with real appliances: compared with virt-inspector, of one disk, and of fleets on executors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from guestkit.inspection import ALL_PARTS
 
 
 def shape(element: ElementTree.Element) -> object:
-    """An element without the spaces between its children."""
+    """Return an element as a value, without the whitespace between its children."""
     return (element.tag, element.attrib, (element.text or "").strip(), [shape(child) for child in element])
 
 
@@ -32,7 +32,7 @@ def test_the_xml_is_virt_inspectors_for_the_same_guest(demo_guest: Path) -> None
     xml = guestkit.inspect(demo_guest, step=steps.append).to_xml()
     theirs = subprocess.run(
         ["virt-inspector", "--format=raw", "-a", demo_guest],
-        env=os.environ | {"LIBGUESTFS_BACKEND_SETTINGS": "force_tcg"},  # it does not notice a broken KVM
+        env=os.environ | {"LIBGUESTFS_BACKEND_SETTINGS": "force_tcg"},  # it does not detect a broken KVM
         capture_output=True,
         check=True,
         timeout=300,
@@ -113,7 +113,7 @@ def test_a_launch_waits_for_the_place_of_another_and_says_so(demo_guest: Path) -
             assert caught.value.clock == "admission_timeout"
             first.close()
             second.launch()
-            # A hypervisor that dies gives its place back when that is seen.
+            # The place of a dead hypervisor is free once its death is noticed.
             os.kill(second.get_pid(), signal.SIGKILL)
             with pytest.raises(ApplianceCrashed):
                 second.list_devices()
@@ -139,7 +139,7 @@ def test_a_handle_that_runs_tells_everything(demo_guest: Path, tmp_path: Path) -
 
 
 def hypervisors_of(disk: Path) -> list[int]:
-    """The QEMU processes that have this disk open."""
+    """Return the ids of the QEMU processes that have this disk open."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -162,7 +162,7 @@ def test_a_hang_a_dead_qemu_and_a_bad_disk_cost_no_other(demo_guest: Path, tmp_p
     lock = threading.Lock()
 
     def progress(now: FleetProgress) -> None:
-        """Once its appliance is up, and so while it is inspected."""
+        """Send the signal once the appliance is up, and so during the inspection."""
         for disk, step in now.steps.items():
             with lock:
                 what = signals.pop(disk, None) if step == "looking for operating systems" else None

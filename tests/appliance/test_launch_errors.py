@@ -27,7 +27,7 @@ def disk(tmp_path: Path) -> Path:
 
 @contextmanager
 def locked(disk: Path) -> Iterator[None]:
-    """Another process has the disk open for writing."""
+    """Have another process keep the disk open for writing."""
     with subprocess.Popen(
         ["qemu-io", "-f", "raw", disk], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
@@ -108,7 +108,7 @@ def test_a_fixed_appliance_with_a_damaged_root_crashed_the_process(
 
 
 def test_verbose_lines_still_come_out_on_stderr(disk: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """guestkit listens to them itself, and libguestfs prints only where nobody listens."""
+    """guestkit subscribes to these events, and libguestfs prints only those without a subscriber."""
     with Guestfs() as g:
         g.add_drive(disk, format="raw")
         g.set_hv("/nonexistent/qemu")
@@ -120,7 +120,7 @@ def test_verbose_lines_still_come_out_on_stderr(disk: Path, capfd: pytest.Captur
         assert capfd.readouterr().err == ""
 
 
-# Every later call took the appliance for crashed.
+# Regression: every later call reported that the appliance had crashed.
 def test_a_shutdown_during_another_threads_launch_is_no_crash(disk: Path) -> None:
     with Guestfs(accel="tcg") as g, ThreadPoolExecutor(2) as threads:
         g.add_drive(disk, format="raw", readonly=True)

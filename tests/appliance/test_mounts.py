@@ -1,4 +1,4 @@
-"""What is mounted where: by an inspection, mount_guest and open_guest, and never outside of the guest."""
+"""What an inspection, mount_guest and open_guest mount, and where: never outside the guest."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def launched(name: str) -> Iterator[Guestfs]:
 
 
 def outside(g: Guestfs) -> set[str]:
-    """Where something is mounted in the appliance, but for the guest's own root."""
+    """Return the mountpoints in the appliance that are not below the guest's root."""
     lines = g.debug("sh", ["cat /proc/mounts"]).splitlines()
     places = {line.split()[1] for line in lines}
     return {place for place in places if place != "/sysroot" and not place.startswith("/sysroot/")}
 
 
 def has_run(g: Guestfs) -> bool:
-    """Whether the guest's program was run outside of the guest: the appliance then has a directory /owned."""
+    """Return whether the guest's program ran outside the guest: it makes /owned in the appliance."""
     return g.debug("sh", ["ls -d /owned 2>/dev/null | wc -l"]).strip() == "1"
 
 
 def test_a_guest_mounts_nothing_outside_of_its_root_and_runs_no_program() -> None:
-    """fstab's `/../usr/bin` hid the appliance's programs: the guest's own `umount` ran as root."""
+    """Regression: fstab's `/../usr/bin` hid the appliance's programs: the guest's `umount` ran as root."""
     with launched("attack") as g:
         before = outside(g)
         modes: tuple[Mode, ...] = ("auto", "libguestfs")
@@ -50,7 +50,7 @@ def test_a_guest_mounts_nothing_outside_of_its_root_and_runs_no_program() -> Non
         for root in (None, "/dev/sda1"):
             mounted = mount_guest(g, root=root)
             assert dict(mounted.mountpoints) == {"/": "/dev/sda1", "/safe": "/dev/sda2"}
-            assert g.exists("/safe/umount")  # what may be mounted is
+            assert g.exists("/safe/umount")  # an allowed mountpoint is mounted
             told = " ".join(failure.message for failure in mounted.failures)
             assert all(f'is not mounted on "{place}": ' in told for place in ATTACKED)
             assert outside(g) == before
@@ -58,7 +58,7 @@ def test_a_guest_mounts_nothing_outside_of_its_root_and_runs_no_program() -> Non
         assert outside(g) == before
         assert not has_run(g)
 
-        # What this test looks for can be seen: libguestfs itself mounts there, the program leaves its mark.
+        # The checks above can fail: libguestfs itself does mount there, and the program does leave its mark.
         g.mount_ro("/dev/sda2", "/")
         g.mount_ro("/dev/sda1", "/../usr/share")
         assert outside(g) == before | {"/usr/share"}
@@ -67,7 +67,7 @@ def test_a_guest_mounts_nothing_outside_of_its_root_and_runs_no_program() -> Non
 
 
 def test_a_chosen_root_is_looked_at_alone(caplog: pytest.LogCaptureFixture) -> None:
-    """One odd line of fstab kept everybody from looking at the file, `--root` or not."""
+    """Regression: one odd line in fstab made the guest's files inaccessible, with or without `--root`."""
     with launched("odd lines") as g:
         calls: list[str] = []
         g.set_event_callback(lambda event, handle, text, numbers: calls.append(str(text)), Event.TRACE)
@@ -99,7 +99,7 @@ def test_a_chosen_root_is_looked_at_alone(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_what_cannot_be_mounted_is_not_said_to_be() -> None:
-    """`mountpoints` named what fstab has, whether or not it could be mounted."""
+    """Regression: `mountpoints` listed all of fstab, even what could not be mounted."""
     with launched("broken beside") as g:
         for root in (None, "/dev/sda1"):
             mounted = mount_guest(g, root=root)
@@ -112,7 +112,7 @@ def test_what_cannot_be_mounted_is_not_said_to_be() -> None:
 
 
 def test_fstab_may_name_a_root_that_is_not_there(caplog: pytest.LogCaptureFixture) -> None:
-    """inspect() worked, and ls, cat, cp and open_guest failed, with an explicit root too."""
+    """Regression: inspect() worked, but ls, cat, cp and open_guest failed, even with an explicit root."""
     caplog.set_level(logging.WARNING, "guestkit")
     (path,) = images(["root not there"]).values()
     for root in (None, "/dev/sda1"):

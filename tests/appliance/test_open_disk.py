@@ -30,7 +30,7 @@ def qemu_img(*words: str | Path) -> None:
 
 
 def test_every_format_is_opened_and_inspected(demo_guest: Path, tmp_path: Path) -> None:
-    """All in one appliance, with a chain, a snapshot and a disk that is exchanged before the launch."""
+    """In one appliance, with a chain and a snapshot; the files are replaced between open_disk and launch."""
     with Guestfs() as g:
         for name, words in FORMATS.items():
             image = tmp_path / name
@@ -54,7 +54,7 @@ def test_every_format_is_opened_and_inspected(demo_guest: Path, tmp_path: Path) 
         roots = g.inspect_os()
         assert roots == [f"{disk}1" for disk in disks]
         assert {g.inspect_get_hostname(root) for root in roots} == {"guestkit-demo"}
-        # What was needed for the start only is gone, and the guest's writes go nowhere.
+        # File descriptors for the launch are closed, and the guest's writes do not reach the image.
         held = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
         assert not [name for name in held if str(tmp_path) in name]
         g.mount(roots[0], "/")
@@ -70,7 +70,7 @@ def test_a_disk_that_is_written_to_and_one_that_is_exchanged(tmp_path: Path) -> 
             g.disk_create(path, "qcow2", 1 << 20)
         g.open_disk(disk, readonly=False, format="qcow2")
         g.open_disk(other, readonly=False, format="qcow2")
-        other.rename(tmp_path / "moved")  # found by what it is, not by its name
+        other.rename(tmp_path / "moved")  # found by its identity, not by its name
         other.write_bytes(b"not a disk")
         g.launch()
         for device in g.list_devices():
@@ -89,7 +89,7 @@ def test_a_disk_that_is_written_to_and_one_that_is_exchanged(tmp_path: Path) -> 
 
 
 def test_disks_in_use_are_inspected(demo_guest: Path, tmp_path: Path) -> None:
-    """The appliance did not start: QEMU found that others write to the disk, to its base or to an extent."""
+    """Regression: QEMU refused to start while others wrote to the disk, to its base or to an extent."""
     kinds = {
         "raw": ["-O", "raw"],
         "qcow2": ["-O", "qcow2"],
@@ -122,7 +122,7 @@ def test_disks_in_use_are_inspected(demo_guest: Path, tmp_path: Path) -> None:
             assert (len(g.list_devices()), names) == (len(kinds) + 1, {"guestkit-demo"})
         (system,) = inspect(tmp_path / "qcow2").operating_systems
         assert system.hostname == "guestkit-demo"
-        with Guestfs() as g:  # libguestfs takes no lock on the disk, but on what is beneath
+        with Guestfs() as g:  # libguestfs does not lock the disk, but its backing file
             g.add_drive(tmp_path / "top", readonly=True, format="qcow2")
             with pytest.raises(LaunchError, match="lock") as caught:
                 g.launch()
@@ -133,7 +133,7 @@ def test_disks_in_use_are_inspected(demo_guest: Path, tmp_path: Path) -> None:
 def test_a_disk_with_sectors_of_4096_bytes(
     demo_guest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`info` said gpt, and `inspect` found one device that it did not know."""
+    """Regression: `info` reported gpt, but `inspect` found only one unknown device."""
     disk = tmp_path / "disk.img"
     with Guestfs() as g:
         g.disk_create(disk, "raw", 128 << 20)
@@ -160,7 +160,7 @@ def test_a_disk_with_sectors_of_4096_bytes(
         found = inspect(image)
         assert [(one.device, one.label) for one in found.filesystems] == [("/dev/sda1", "demo-root")]
         assert [system.hostname for system in found.operating_systems] == ["guestkit-demo"]
-    # As it is stated: the partition table is not found then.
+    # A stated size is used even if it is wrong: then no partition table is found.
     assert not inspect(disk, blocksize=512).operating_systems
     assert main(["ls", "--blocksize", "4096", str(disk), "/etc/hostname"]) == 0
     assert capsys.readouterr().out == "/etc/hostname\n"

@@ -1,4 +1,4 @@
-"""Launches that guestkit's appliance must not be in the way of: libvirt's, and virt-rescue's."""
+"""Launches that guestkit's appliance must not break: libvirt's, and virt-rescue's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from guestkit.appliance import Appliance
 
 pytestmark = pytest.mark.full
 
-#: Long enough for anything that does not hang, in seconds.
+#: Seconds; only something that hangs takes longer.
 PATIENCE = 300
 
 
@@ -31,7 +31,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
         yield appliance.build()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root becomes an ordinary user, who has a libvirt of his own")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become a user with a separate libvirt")
 def test_libvirt_starts_libguestfs_own_appliance(open_checkout: None) -> None:
     program = (
         "import sys; from guestkit import Guestfs, appliance; appliance.build()\n"
@@ -53,7 +53,7 @@ def test_libvirt_starts_libguestfs_own_appliance(open_checkout: None) -> None:
         )  # fmt: skip
         assert done.stdout == "system; libguestfs' backend is not direct; ['/dev/sda']\n", done.stderr
     finally:
-        for daemon in home.glob("libvirt/*.pid"):  # it would wait for others for a while
+        for daemon in home.glob("libvirt/*.pid"):  # it would stay for a while, to serve other clients
             os.kill(int(daemon.read_text()), signal.SIGTERM)
         shutil.rmtree(home, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""Disks that are compressed or in an archive, in real appliances: a guest of two disks that needs both."""
+"""Disks that are compressed or in an archive, in real appliances; one guest spans two disks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def as_vmdk(disk: Path) -> bytes:
 
 @pytest.fixture(scope="module")
 def appliance_of_two_disks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An OVA whose second disk comes first, and whose first one is compressed and in chunks, with an ISO."""
+    """An OVA with an ISO, whose second disk comes first, and whose first disk is compressed and in chunks."""
     folder = tmp_path_factory.mktemp("ova")
     disks = [folder / "first", folder / "second"]
     fill(disks, folder)

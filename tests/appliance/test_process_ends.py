@@ -1,4 +1,4 @@
-"""However a process with a running appliance ends: no crash, no hang, no QEMU left, no file left behind."""
+"""A process with a running appliance ends without a crash or hang, and leaves no QEMU and no files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from guestkit import Guestfs
 
-PATIENCE = 120  # seconds, a launch included
+PATIENCE = 120  # seconds, including a launch
 
 #: Launches with a callback, prints QEMU's process id, then ends in the requested way.
 PROGRAM = """
@@ -60,7 +60,7 @@ def runs(pid: int) -> bool:
 
 @pytest.fixture
 def ended(tmp_path: Path) -> Iterator[Callable[[str], tuple[int, int]]]:
-    """Run the program to its end; its exit status and QEMU's number."""
+    """Run the program to its end; return its exit status and QEMU's process id."""
     pids: list[int] = []
 
     def ended(how: str) -> tuple[int, int]:
@@ -72,7 +72,7 @@ def ended(tmp_path: Path) -> Iterator[Callable[[str], tuple[int, int]]]:
             check=False,
             timeout=PATIENCE,
         )
-        assert "ApplianceKilled" not in done.stderr  # of a daemon thread
+        assert "ApplianceKilled" not in done.stderr  # as a daemon thread might print
         pids.append(int(done.stdout))
         return done.returncode, pids[0]
 
@@ -83,12 +83,12 @@ def ended(tmp_path: Path) -> Iterator[Callable[[str], tuple[int, int]]]:
 
 
 def wait_until_gone(pid: int) -> None:
-    """QEMU has a second process that looks after its parent every two seconds."""
+    """Wait for QEMU to end: a second process checks every two seconds whether QEMU's parent still runs."""
     subprocess.run(
         ["timeout", "20", "tail", "--pid", str(pid), "-s", "0.1", "-f", "/dev/null"],
         check=False,
     )
-    assert not runs(pid), "QEMU is still there"
+    assert not runs(pid), "QEMU still runs"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_no_qemu_stays_when_the_process_ends(
 
 
 def sockets(scratch: Path) -> list[Path]:
-    """The directories that libguestfs has made for the sockets of that process' handles."""
+    """Return the directories that libguestfs made for the sockets of that process' handles."""
     return [Path(note.read_text()) for note in scratch.glob("sockets-of-*")]
 
 
@@ -138,6 +138,6 @@ def test_the_directory_of_a_living_appliance_s_socket_is_not_swept(tmp_path: Pat
         subprocess.run([sys.executable, "-c", program], env=environment, check=True)
         g.shutdown()
         g.add_drive_scratch(1 << 20)
-        g.launch()  # in the same directory
+        g.launch()  # which uses the same directory
         assert sockets(mine) == [directory]
     assert not directory.exists()

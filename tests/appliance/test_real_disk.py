@@ -116,7 +116,7 @@ def test_a_cancelled_download_raises_eintr_and_the_handle_lives(g: Guestfs, tmp_
     returned = threading.Event()
 
     def keep_cancelling() -> None:
-        # One that comes before the transfer begins is lost.
+        # A cancel that comes before the transfer begins has no effect, so repeat it.
         while not returned.wait(0.03):
             g.user_cancel()
 
@@ -132,7 +132,7 @@ def test_a_cancelled_download_raises_eintr_and_the_handle_lives(g: Guestfs, tmp_
 
 
 def test_a_getter_waits_in_its_own_thread_only(g: Guestfs) -> None:
-    """Upstream's binding keeps the GIL in getters: one beside a long call froze the whole interpreter."""
+    """Upstream's binding keeps the GIL in getters: one beside a long call freezes the whole interpreter."""
     done = threading.Event()
 
     def long_call() -> None:
@@ -148,7 +148,7 @@ def test_a_getter_waits_in_its_own_thread_only(g: Guestfs) -> None:
         turns += 1
     caller.join()
     getter.join()
-    assert turns > 50  # this thread had its turns all the while
+    assert turns > 50  # this thread ran all the while
 
 
 def test_the_appliance_dying_is_an_error_of_its_own(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_the_appliance_dying_is_an_error_of_its_own(tmp_path: Path) -> None:
         with pytest.raises(ApplianceCrashed) as caught:
             handle.list_devices()
         assert caught.value.op == "list_devices"
-        # The handle is back at its beginning, so this is no crash any more.
+        # The handle is back in its initial state, so this is not reported as a crash any more.
         with pytest.raises(Error, match="launch") as later:
             handle.list_devices()
         assert not isinstance(later.value, ApplianceCrashed)

@@ -1,4 +1,4 @@
-"""The recipes for remote disks in docs/images.md, as far as a server can be had here."""
+"""The recipes for remote disks in docs/images.md for which a server can run here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PATIENCE = 60
 
 
 def recipe(*words: str) -> str:
-    """Return the one command of the document that has all these words; a NUL stands for its end."""
+    """Return the one command in the document that contains all these words; a NUL matches its end."""
     commands = [line.strip() for line in RECIPES if line.startswith("    ")]
     (found,) = [line for line in commands if all(word in f"{line}\0" for word in words)]
     return found
@@ -34,7 +34,7 @@ def recipe(*words: str) -> str:
 
 @asynccontextmanager
 async def serving(command: str, socket: Path) -> AsyncIterator[None]:
-    """Run a recipe in the foreground; go on when it listens."""
+    """Run a recipe's server in the foreground; yield once it listens."""
     words = shlex.split(command)
     foreground = ["-f"] if words[0] == "nbdkit" else []
     server = await asyncio.create_subprocess_exec(words[0], *foreground, *words[1:])
@@ -84,7 +84,7 @@ async def test_an_image_of_your_own_behind_qemu_nbd(demo_guest: Path, tmp_path: 
 
 
 async def test_what_is_told_to_type_for_a_url_works(demo_guest: Path, tmp_path: Path) -> None:
-    """`guestkit inspect https://…` said that there was no such file."""
+    """Regression: `guestkit inspect https://…` reported that there was no such file."""
 
     async def shell(command: str) -> tuple[int | None, str, str]:
         words = shlex.split(command.replace("guestkit ", f"{sys.executable} -m guestkit ", 1))
@@ -101,7 +101,7 @@ async def test_what_is_told_to_type_for_a_url_works(demo_guest: Path, tmp_path: 
     async with TestServer(site) as server:
         status, output, errors = await shell(f"guestkit ls {server.make_url('/disk.img')}")
         assert (status, output) == (1, "")
-        said = re.search(r"\((nbdkit .*?)\) and type: (guestkit .*)", errors)
+        said = re.search(r"\((nbdkit .*?)\); then type: (guestkit .*)", errors)
         assert said is not None
         serve, inspect = (each.replace("/tmp/disk.sock", str(socket)) for each in said.groups())
         async with serving(serve, socket):

@@ -1,4 +1,4 @@
-"""libguestfs' own tests of its Python binding, run against guestkit.compat, from its own source package."""
+"""Run libguestfs' own tests of its Python binding, from its source package, against guestkit.compat."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 
 pytestmark = pytest.mark.full
 
-#: What a difference in docs/coming-from-python-guestfs.md makes fail, and what it says then.
-DIFFERENT = {"test_rhbz1406906": "UnicodeDecodeError not raised"}  # names that are not UTF-8 come as str
-#: Upstream's tests leave themselves out without libvirt-python, or without libvirt as the backend.
+#: Tests that fail because of a difference in docs/coming-from-python-guestfs.md, and their messages.
+DIFFERENT = {"test_rhbz1406906": "UnicodeDecodeError not raised"}  # such names are returned as str
+#: Tests that skip themselves without libvirt-python, or without libvirt as the backend.
 NEED_LIBVIRT = {"test_libvirt", "test_rhbz912499"}
 
 RUNNER = """
@@ -52,7 +52,7 @@ def no_source(reason: str) -> NoReturn:
 
 
 def fetch(folder: Path) -> Path:
-    """Have apt fetch the source of the installed libguestfs; all of its files are in the folder."""
+    """Have apt fetch the source of the installed libguestfs, and write nothing outside the folder."""
     policy = command(["apt-cache", "policy", "libguestfs0"], folder)
     origins = sorted(
         set(re.findall(r"^ +\d+ (https?://\S+) (\S+)/(\S+) \S+ Packages$", policy, re.MULTILINE))
@@ -95,7 +95,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """Where `import guestfs` is guestkit.compat, and a disk for the guests of libvirt's test driver."""
+    """An environment where `import guestfs` imports guestkit.compat and libvirt's test driver has a disk."""
     modules, guests = tmp_path / "modules", tmp_path / "guests"
     modules.mkdir()
     guests.mkdir()
@@ -108,7 +108,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 def test_upstream_s_python_tests_pass(source: Path, environment: dict[str, str], tmp_path: Path) -> None:
-    # Copies: beside them upstream's own guestfs.py would be the one that is imported.
+    # Run copies of the tests: beside the originals, they would import upstream's own guestfs.py.
     folder = tmp_path / "python"
     (folder / "t").mkdir(parents=True)
     for path in (source / "python" / "t").glob("*.py"):

@@ -1,4 +1,4 @@
-"""`guestkit inspect --xml` beside virt-inspector, byte for byte, on guests of the corpus."""
+"""`guestkit inspect --xml` compared with virt-inspector, byte for byte, on guests of the corpus."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import pytest
 from guestkit import appliance
 from tests.images.corpus import images
 
-# Guests of which libguestfs says nothing that is known to be wrong: guestkit corrects the rest.
+# Guests of which libguestfs reports nothing wrong. Of others, guestkit corrects the report, and so differs.
 SHORT = ["debian"]
 LONG = [
     "alpine", "arch", "coreos", "freebsd", "lvm", "no fstab", "raid", "real debian", "separate var",
     "windows",
 ]  # fmt: skip
-#: libguestfs 1.48 cannot read their packages here, and virt-inspector then gives up.
+#: Guests whose packages libguestfs 1.48 cannot read here; virt-inspector then gives up.
 WITHOUT_PACKAGES = ["btrfs", "fedora", "leap"]
 
 
 def virt_inspector(disk: Path, *words: str) -> bytes:
-    """What it writes, but for characters that XML cannot have: it writes a guest's as they are.
+    """Return its output, except that characters XML forbids, which it copies from the guest, are replaced.
 
-    It does not notice a broken KVM, and is faster with an appliance of ours.
+    Forces TCG, because virt-inspector does not notice a broken KVM, and takes guestkit's faster appliance.
     """
     settings = {"LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_BACKEND_SETTINGS": "force_tcg"}
     for one in appliance.appliances():

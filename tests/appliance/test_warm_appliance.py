@@ -69,7 +69,7 @@ def shell(g: Guestfs, command: str) -> str:
 
 
 def content(directory: Path) -> dict[str, str]:
-    """The files of a template, by checksum."""
+    """Return the checksums of a template's files, by name."""
     sums = subprocess.run(
         ["sha256sum", *(path for path in sorted(directory.iterdir()) if path.is_file())],
         capture_output=True, text=True, check=True,
@@ -78,7 +78,7 @@ def content(directory: Path) -> dict[str, str]:
 
 
 def make_storage(g: Guestfs) -> None:
-    """One of each that init has to look for, on /dev/sda to /dev/sdd."""
+    """Make one of each kind of storage that init has to find, on /dev/sda to /dev/sdd."""
     g.part_disk("/dev/sda", "gpt")
     g.pvcreate("/dev/sda1")
     g.vgcreate("vg", ["/dev/sda1"])
@@ -228,7 +228,7 @@ def test_the_inspection_appliance_gives_the_same_answers(warm: Appliance, demo_g
     assert len(answers[0]) == 1
 
 
-# ---- each of its own
+# ---- separate appliances
 
 
 def test_two_at_once_share_nothing_that_must_differ(warm: Appliance, disk: Path) -> None:
@@ -246,7 +246,7 @@ def test_two_at_once_share_nothing_that_must_differ(warm: Appliance, disk: Path)
         for g in (one, other):
             before = time.time()
             clock = float(shell(g, "date +%s.%N"))
-            assert before - 2 < clock < time.time() + 1  # the machine's clock tells whole seconds
+            assert before - 2 < clock < time.time() + 1  # the machine's clock counts whole seconds
             g.mkfs("ext4", "/dev/sda")
         assert one.vfs_uuid("/dev/sda") != other.vfs_uuid("/dev/sda")
         assert not [
@@ -293,7 +293,7 @@ def wait_for_end(pidfd: int) -> bool:
     return bool(ready)
 
 
-# ---- what it does not fit
+# ---- launches that the template does not fit
 
 
 def test_what_the_template_does_not_fit_is_a_normal_boot(warm: Appliance, disk: Path) -> None:
@@ -350,13 +350,13 @@ def restoring_qemu() -> int:
     """Wait for the restored QEMU of this process."""
     while True:
         for children in Path("/proc/self/task").glob("*/children"):
-            with contextlib.suppress(OSError):  # a thread or a program has ended meanwhile
+            with contextlib.suppress(OSError):  # a thread or a program has ended in between
                 for child in children.read_text().split():
                     if b"\0-incoming\0" in Path(f"/proc/{child}/cmdline").read_bytes():
                         return int(child)
 
 
-# It gave up after half a minute and booted, which loaded a busy host even more.
+# Regression: the restore gave up after half a minute and booted, which loaded a busy host even more.
 @pytest.mark.full
 def test_a_restore_that_the_host_holds_up_is_waited_for(warm: Appliance, disk: Path) -> None:
     with Guestfs(accel="tcg") as g, ThreadPoolExecutor(1) as threads:
@@ -364,14 +364,14 @@ def test_a_restore_that_the_host_holds_up_is_waited_for(warm: Appliance, disk: P
         launch = threads.submit(g.launch)
         qemu = restoring_qemu()
         os.kill(qemu, signal.SIGSTOP)
-        ended = wait([launch], timeout=40).done  # a restore is given less, while it can run
+        ended = wait([launch], timeout=40).done  # longer than the limit for a restore that can run
         os.kill(qemu, signal.SIGCONT)
         assert not ended
         launch.result()
         assert (how(g).mode, how(g).reason) == ("warm", "")
 
 
-# ---- templates that are not good
+# ---- damaged templates
 
 
 @pytest.fixture
@@ -464,7 +464,7 @@ def test_a_restore_that_fails_is_repeated_as_a_boot_with_all_that_was_set(
         assert (g.get_identifier(), g.get_autosync(), g.get_program()) == ("mine", False, "test")
         g.shutdown()
         assert "CLOSE" not in events
-        # Disks that were added before are not there again.
+        # The disks of the first launch are not added again.
         g.add_drive(disk, format="raw", readonly=True)
         g.launch()
         assert "the warm appliance failed" in how(g).reason
@@ -532,7 +532,7 @@ LAUNCH = (
 def as_an_ordinary_user(program: str, disk: Path, cache: Path) -> subprocess.CompletedProcess[str]:
     for name in Path("/boot").glob("vmlinu*"):
         if not name.stat().st_mode & 0o004:
-            pytest.skip("this distribution keeps the kernel from users")
+            pytest.skip("only root can read this distribution's kernel")
     return subprocess.run(
         ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", sys.executable, "-c", program, disk],
         env={**os.environ, "GUESTKIT_CACHEDIR": str(cache), "HOME": str(disk.parent)},
@@ -549,7 +549,7 @@ def user_s_home() -> Iterator[Path]:
 
 
 @pytest.mark.full
-@pytest.mark.skipif(os.geteuid() != 0, reason="root becomes an ordinary user")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become an ordinary user")
 def test_an_ordinary_user_builds_and_uses_one(open_checkout: None, user_s_home: Path) -> None:
     disk = blank(user_s_home / "disk.img")
     os.chown(disk, 12345, 12345)
@@ -559,7 +559,7 @@ def test_an_ordinary_user_builds_and_uses_one(open_checkout: None, user_s_home: 
 
 
 @pytest.mark.full
-@pytest.mark.skipif(os.geteuid() != 0, reason="root becomes an ordinary user")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become an ordinary user")
 def test_what_root_has_built_for_all_serves_an_ordinary_user(
     open_checkout: None, user_s_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ EXPECTED = "direct 777\n"
 
 
 def run(*command: str | Path, environment: dict[str, str] | None = None) -> str:
-    """Run a command; return what it printed; on failure show all of it."""
+    """Run a command; return what it printed, or fail with all its output."""
     done = subprocess.run(
         [str(word) for word in command],
         env={**os.environ, **(environment or {})},
@@ -31,13 +31,13 @@ def run(*command: str | Path, environment: dict[str, str] | None = None) -> str:
     return done.stdout
 
 
-#: Without the paths that `./run` sets: a stranger's machine.
+#: Unsets the paths that `./run` sets, as on a user's machine.
 NOTHING_OF_OURS = {"PKG_CONFIG_PATH": "", "CPLUS_INCLUDE_PATH": ""}
 
 
 @pytest.fixture(scope="module")
 def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where guestkit is installed."""
+    """Install guestkit; return the prefix."""
     folder = tmp_path_factory.mktemp("installed")
     build = folder / "build"
     options = ("-Dpython=disabled", "-Dtests=disabled")
@@ -47,7 +47,7 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def repository(folder: Path) -> Path:
-    """A git repository with what this one would commit, tagged as docs/guestkit.wrap has it."""
+    """Make a git repository of this checkout's files, with the tag that docs/guestkit.wrap names."""
     names = run("git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in filter(None, names.split("\0")):
         if (ROOT / name).is_file():
@@ -76,7 +76,7 @@ def test_a_foreign_meson_project_takes_guestkit_as_a_subproject(tmp_path: Path) 
     run("meson", "compile", "-C", build)
     assert run(build / "program") == run(build / "compiled") == EXPECTED
     assert run(build / "futures") == "778\n"
-    # None of our tests in somebody else's project, nothing of ours installed with it, none of our arguments.
+    # guestkit adds no tests to the other project, installs nothing with it, and sets no compiler arguments.
     targets = json.loads(run("meson", "introspect", "--targets", build))
     parameters = {target["name"]: target["target_sources"][0]["parameters"] for target in targets}
     assert list(parameters) == ["guestkit", "program", "compiled", "futures"]
@@ -173,7 +173,7 @@ def test_a_wheel_holds_all_that_the_package_needs(tmp_path: Path) -> None:
     program = (
         "import guestkit, guestkit.appliance as a; print(guestkit.Guestfs().get_memsize(), a._programs())"
     )
-    # Without the path hook of the tests' environment, which would find the checkout.
+    # The base interpreter lacks the path hook of the tests' environment, which would find the checkout.
     base = Path(sys.base_prefix, "bin", "python3.11")
     told = run(base, "-P", "-c", program, environment={"PYTHONPATH": str(tmp_path / "site")})
     assert told == f"1280 {tmp_path / 'site' / 'guestkit'}\n"

@@ -30,7 +30,7 @@ struct pretended_handle {
   Guestfs g = {};
 };
 
-/// A guest without an appliance: whatever a test does not provide fails, as on a handle that was not
+/// A guest without an appliance: actions that a test does not provide fail, as on a handle that was not
 /// launched.
 struct pretended_actions : pretended_handle, guest_actions {
   pretended_actions() : guest_actions(state_of(g)) {}
@@ -38,7 +38,8 @@ struct pretended_actions : pretended_handle, guest_actions {
 
 /// The actions that examine and read files. Links are followed inside the guest.
 struct pretended_files : pretended_actions {
-  // "d", "p", "l" and the target, "-" and the content; "!" cannot be looked at, "?" not be read
+  // By path. "d": a directory; "p": a FIFO; "l" with a target: a symlink; "-" with content: a file; "!":
+  // cannot be examined; "?": cannot be read.
   std::map<std::string, std::string> files{{"/", "d"}};
   std::map<std::string, std::int64_t> sizes = {};
 
@@ -50,7 +51,7 @@ struct pretended_files : pretended_actions {
     }
   }
 
-  /// Without links on the way, and that of the last name if it is to be followed.
+  /// The path with its symlinks resolved; a symlink in its last part only if `follow` is set.
   std::string resolved(const std::string& path, bool follow, int depth = 0) const {
     if (depth > 8) throw Error("stat", "Too many levels of symbolic links", ELOOP);
     std::string plain;
@@ -106,7 +107,7 @@ struct pretended_files : pretended_actions {
       if (path.size() > real.size() && path.starts_with(real) &&
           path.find('/', real.size()) == std::string::npos) {
         Dirent entry{};
-        entry.ftyp = 'u';  // as on a filesystem that does not keep it
+        entry.ftyp = 'u';  // as on a filesystem that does not store the type
         entry.name = path.substr(real.size());
         all.push_back(entry);
       }

@@ -1,4 +1,4 @@
-// What several tests need. Include it after BOOST_TEST_MODULE is defined.
+// Shared by several tests. Include it after BOOST_TEST_MODULE is defined.
 #pragma once
 
 #include <fcntl.h>
@@ -37,7 +37,7 @@ inline void write_appliance(const std::filesystem::path& folder) {
   std::ofstream(folder / "root") << root;
 }
 
-/// A folder that is removed with all that is in it.
+/// A folder that is removed at the end, with all its content.
 struct temporary_folder {
   temporary_folder() {
     std::string name = (std::filesystem::temp_directory_path() / "guestkit-test-XXXXXX").string();
@@ -50,7 +50,7 @@ struct temporary_folder {
   std::filesystem::path path;
 };
 
-/// A folder with programs that write their process number to `started` and then wait for ever.
+/// A folder with programs that write their process id to `started` and then wait for ever.
 class stuck_programs : private temporary_folder {
  public:
   stuck_programs() {
@@ -83,7 +83,7 @@ class stuck_programs : private temporary_folder {
     g.add_drive(folder / "disk", {.format = "raw"});
   }
 
-  /// Waits until one of the programs runs and returns its number.
+  /// Waits until one of the programs runs; returns its process id.
   pid_t wait_until_started() const {
     std::string digits;
     for (char c = 0; ::read(started_, &c, 1) == 1 && c != '\n';) digits += c;
@@ -96,7 +96,7 @@ class stuck_programs : private temporary_folder {
   int started_;
 };
 
-/// Whether a process has ended; one that nobody has waited for yet has.
+/// Whether a process has ended; a zombie counts as ended.
 inline bool is_gone(pid_t process) {
   const std::string stat = guestkit::detail::file_of(process, "stat");
   return stat.empty() || stat.find(") Z ") != std::string::npos;
@@ -138,7 +138,7 @@ inline std::string in_child(const std::function<std::string()>& says) {
   return text;
 }
 
-/// What is written to file descriptor 2 while this lives.
+/// Captures what is written to file descriptor 2 while this lives.
 class captured_stderr {
  public:
   captured_stderr() : saved_(::dup(STDERR_FILENO)), file_(::memfd_create("stderr", MFD_CLOEXEC)) {
@@ -153,7 +153,7 @@ class captured_stderr {
     ::close(file_);
   }
 
-  /// Gives stderr back and returns what was written.
+  /// Restores stderr, and returns what was written.
   std::string end() {
     if (saved_ == -1) return text_;
     std::fflush(stderr);
@@ -170,7 +170,7 @@ class captured_stderr {
   std::string text_;
 };
 
-/// A call that another thread makes and that stays inside the handle, in an event callback, until release().
+/// A call on another thread that stays inside the handle, in an event callback, until release().
 class held_call {
  public:
   explicit held_call(guestkit::Guestfs& g, std::function<void()> at_end = {})
@@ -203,7 +203,7 @@ class held_call {
   std::thread caller_;
 };
 
-/// Makes internal_test calls and reads what libguestfs received.
+/// Makes internal_test calls, and reads what libguestfs received.
 class recorder {
  public:
   recorder() { g.internal_test_set_output(file_); }
@@ -223,7 +223,7 @@ class recorder {
   std::filesystem::path file_ = folder_.path / "received";
 };
 
-/// The environment variable PATH with another folder in front while this lives.
+/// Puts another folder in front of the environment variable PATH while this lives.
 class first_in_path {
  public:
   explicit first_in_path(const std::filesystem::path& folder) : before_(std::getenv("PATH")) {

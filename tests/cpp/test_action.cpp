@@ -1,4 +1,4 @@
-// action.hpp: what guestkit knows of an action by its name, when the program is compiled.
+// action.hpp: what guestkit derives from an action's name at compile time.
 #include <guestkit/detail/call/action.hpp>
 #include <string_view>
 

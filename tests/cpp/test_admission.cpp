@@ -76,7 +76,7 @@ BOOST_AUTO_TEST_CASE(those_that_start_keep_their_memory_reserved) {
   auto first = all.take(400 * mb, Seconds(0), nobody_looks);
   auto second = all.take(400 * mb, Seconds(0), nobody_looks);
   BOOST_CHECK_THROW(all.take(400 * mb, Seconds(0), nobody_looks), CallTimeout);
-  first.started();  // its memory is no longer among the available
+  first.started();  // the kernel no longer counts its memory as available, so the reservation ends
   const auto third = all.take(400 * mb, Seconds(0), nobody_looks);
   BOOST_TEST(all.running() == 3U);
   second.give_back();

@@ -1,4 +1,4 @@
-// appliance.hpp and appliance_fault.hpp: which appliance a launch takes, and which it must not.
+// appliance.hpp and appliance_fault.hpp: which appliance a launch uses, and which ones it must refuse.
 #define BOOST_TEST_MODULE appliance
 #include <pwd.h>
 #include <sys/stat.h>
@@ -25,7 +25,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A cache with one appliance whose files are a few bytes.
+/// A cache with one appliance, whose files are a few bytes each.
 struct Cache : private support::temporary_folder {
   const fs::path& cache = path;
   fs::path folder, input;
@@ -101,7 +101,7 @@ BOOST_FIXTURE_TEST_CASE(what_others_can_write_is_refused, Cache) {
 
 namespace {
 
-/// What another user sees of it, by a child that becomes that user. Root alone can.
+/// What another user sees, from a child that becomes that user. Only root can do that.
 std::string as_another_user(const std::function<std::string()>& look) {
   return support::in_child([&] { return ::setuid(12345) == 0 ? look() : "setuid failed"; });
 }
@@ -117,7 +117,7 @@ BOOST_FIXTURE_TEST_CASE(what_root_lets_others_read_is_used_by_them_unless_they_c
   BOOST_TEST(as_another_user(look) != folder.string());  // 0700
   ::chmod(folder.c_str(), 0755);
   BOOST_TEST(as_another_user(look) == folder.string());
-  BOOST_TEST(look() == folder.string());  // by root too
+  BOOST_TEST(look() == folder.string());  // root uses it, too
   ::chmod((folder / "kernel").c_str(), 0664);
   BOOST_TEST(as_another_user(look).ends_with("kernel is not a file that only root can write"));
   ::chmod((folder / "kernel").c_str(), 0644);
@@ -130,7 +130,7 @@ BOOST_FIXTURE_TEST_CASE(what_root_lets_others_read_is_used_by_them_unless_they_c
 
 namespace {
 
-/// The environment variables that say where appliances lie; they come back at the end.
+/// Sets the environment variables that say where appliances are kept; restores them at the end.
 struct Environment {
   std::map<std::string, std::optional<std::string>> before;
 
@@ -185,7 +185,7 @@ BOOST_FIXTURE_TEST_CASE(without_home_the_user_database_says_where_it_is, Environ
   BOOST_TEST(cache_directory() == place);
 }
 
-// HOME is left from root: su -p, containers that run as another user.
+// HOME may still be root's: after su -p, or in containers that run as another user.
 BOOST_FIXTURE_TEST_CASE(a_home_that_the_user_cannot_enter_is_as_none, Environment) {
   if (::geteuid() != 0) return;
   const support::temporary_folder home;  // 0700
@@ -228,7 +228,7 @@ BOOST_AUTO_TEST_CASE(kernel_arguments_are_for_emulation_and_acpi_off_for_the_mac
 
 namespace {
 
-/// A lean appliance with one template whose files are a few bytes.
+/// A lean appliance with one template, whose files are a few bytes each.
 struct Template : Cache {
   fs::path place;
 

@@ -1,5 +1,4 @@
-// async.hpp: what AsyncGuestfs promises, without an appliance. run() puts functions that block into its
-// queue.
+// async.hpp: what AsyncGuestfs promises, without an appliance: run() queues functions that block.
 #define BOOST_TEST_MODULE async
 #include <signal.h>
 #include <sys/wait.h>
@@ -38,7 +37,7 @@ namespace {
 
 const HandleOptions plain{.environment = false, .accel = guestkit::Accel::tcg};
 
-/// A function for run() that says when it has begun and ends when it is opened.
+/// A function for run() that signals when it has begun, and ends when it is opened.
 class gate {
  public:
   auto body() {
@@ -143,7 +142,7 @@ BOOST_AUTO_TEST_CASE(errors_come_out_of_the_future_as_they_are, PATIENCE) {
   BOOST_TEST(g.get_memsize().get() == 1280);
 }
 
-// Guestfs restores the user's settings, while libguestfs works with something else.
+// libguestfs launches with other settings than the user's, which Guestfs then restores.
 BOOST_AUTO_TEST_CASE(what_guestfs_does_by_itself_is_done_here_too, PATIENCE) {
   AsyncGuestfs g(plain);
   g.set_tmpdir("/var/tmp");
@@ -363,7 +362,7 @@ BOOST_AUTO_TEST_CASE(a_call_that_waits_too_long_for_its_turn_never_runs, PATIENC
   });
   BOOST_CHECK_THROW(later.get(), CallTimeout);
   first.open();
-  BOOST_TEST(running.get() == 1280);  // what runs is left alone
+  BOOST_TEST(running.get() == 1280);  // a running call is left alone
   BOOST_TEST(g.get_memsize().get() == 1280);
 }
 

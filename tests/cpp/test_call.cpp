@@ -1,5 +1,5 @@
-// call.hpp: the one way into libguestfs. Errors are those of this call and this thread, nothing is printed,
-// a handle that is closed or moved from says so.
+// call.hpp: the one way into libguestfs. Errors belong to this call and thread, nothing is printed, and a
+// handle that is closed or moved from says so.
 #define BOOST_TEST_MODULE call
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -33,7 +33,7 @@ using support::held_call;
 
 namespace {
 
-/// Gives the test the one function through which every method goes.
+/// Exposes to the test the function that every method calls.
 struct opened : Guestfs {
   opened() : Guestfs({.environment = false}) {}
   using Guestfs::invoke;
@@ -47,7 +47,7 @@ std::string message_for(const std::string& file) {
   return file + ": No such file or directory";
 }
 
-/// Results as C returned them, owned: what a core of one's own can make of the actions.
+/// A custom core, which returns results as C made them, but owned.
 class raw_core : public guestkit::detail::handle {
  public:
   using guestkit::detail::handle::handle;
@@ -78,7 +78,7 @@ BOOST_AUTO_TEST_CASE(a_failed_call_throws_its_op_message_and_errno) {
 BOOST_AUTO_TEST_CASE(a_failure_without_a_reason_does_not_tell_that_of_an_earlier_call) {
   Guestfs g({.environment = false});
   BOOST_CHECK_THROW(fail_on(g, "/nonexistent"), Error);
-  // libguestfs returns -1 here, which means an error, and sets none.
+  // libguestfs returns -1 here, which means an error, but sets no message.
   BOOST_CHECK_EXCEPTION(g.internal_test_rint("-1"), Error, [](const Error& e) {
     BOOST_TEST(e.message() == "the call failed and libguestfs gave no reason");
     return e.error_number() == 0;
@@ -112,7 +112,7 @@ BOOST_AUTO_TEST_CASE(failures_leave_no_call_behind) {
 BOOST_AUTO_TEST_CASE(an_error_in_a_callback_does_not_replace_that_of_the_call) {
   Guestfs g({.environment = false});
   std::string inner;
-  // This event comes when the call has failed and has not returned yet.
+  // This event comes after the call has failed, but before it returns.
   const auto subscription = g.set_event_callback(Event::trace, [&](const guestkit::EventMessage& event) {
     if (!event.text.starts_with("internal_test_rinterr =")) return;
     try {
@@ -209,7 +209,7 @@ BOOST_AUTO_TEST_CASE(threads_that_fail_at_once_on_their_own_handles_get_their_ow
                  [&](int thread) -> Guestfs& { return handles.at(static_cast<std::size_t>(thread)); }) == 0);
 }
 
-// libguestfs waits for programs by select(), whose FD_SET aborts from descriptor 1024 on.
+// libguestfs waits for programs with select(), and FD_SET aborts the process for descriptors above 1023.
 BOOST_AUTO_TEST_CASE(a_process_with_too_many_files_open_is_told_and_not_aborted) {
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
@@ -286,7 +286,7 @@ BOOST_AUTO_TEST_CASE(failures_on_handles_in_turn_print_nothing) {
 
 BOOST_AUTO_TEST_CASE(a_failure_on_a_handle_made_after_a_closed_one_prints_nothing) {
   captured_stderr output;
-  for (int i = 0; i < 10; ++i) {  // at the address of the closed one, as likely as not
+  for (int i = 0; i < 10; ++i) {  // probably at the address of the closed handle
     Guestfs g({.environment = false});
     BOOST_CHECK_THROW(g.internal_test_rinterr(), Error);
   }
@@ -316,7 +316,7 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(closed)
 
-/// Whether each way into the handle says HandleClosed, with its own name and EBADF.
+/// Checks that each way into the handle throws HandleClosed, with its own name and EBADF.
 void check_refusals(Guestfs& g) {
   const std::vector<std::pair<std::string, std::function<void()>>> ways{
       {"get_memsize", [&] { g.get_memsize(); }},
@@ -345,7 +345,7 @@ BOOST_AUTO_TEST_CASE(a_closed_handle_refuses_everything) {
 BOOST_AUTO_TEST_CASE(a_handle_that_was_moved_from_refuses_everything) {
   Guestfs g({.environment = false});
   const Guestfs other = std::move(g);
-  check_refusals(g);  // NOLINT: that is the test
+  check_refusals(g);  // NOLINT: use after move is the test
   BOOST_TEST(!g.is_idle());
   BOOST_TEST(other.is_open());
 }
@@ -353,14 +353,14 @@ BOOST_AUTO_TEST_CASE(a_handle_that_was_moved_from_refuses_everything) {
 BOOST_AUTO_TEST_CASE(a_moved_from_handle_says_that_it_was_moved_from) {
   Guestfs g({.environment = false});
   const Guestfs other = std::move(g);
-  BOOST_CHECK_EXCEPTION(g.get_memsize(), HandleClosed,  // NOLINT: that is the test
+  BOOST_CHECK_EXCEPTION(g.get_memsize(), HandleClosed,  // NOLINT: use after move is the test
                         [](const Error& e) { return e.message() == "the handle was moved from"; });
 }
 
 BOOST_AUTO_TEST_CASE(a_call_that_comes_while_the_handle_is_closing_is_refused, PATIENCE) {
   Guestfs g({.environment = false});
   bool refused = false;
-  held_call call(g, [&] {  // also from inside the call for which close() waits
+  held_call call(g, [&] {  // refused even inside the call that close() waits for
     try {
       g.get_memsize();
     } catch (const HandleClosed&) {

@@ -119,7 +119,7 @@ BOOST_AUTO_TEST_CASE(the_restored_machine_has_the_launch_s_disks_where_a_boot_ha
   BOOST_TEST(at("file=/x,,id=appliance,,b.img,format=raw,id=hd0,if=none") < size);
   BOOST_TEST(at("scsi-hd,drive=appliance") == size);
   BOOST_TEST(at("accel=tcg,memory-backend=guestkit.ram") < size);
-  BOOST_TEST(at("panic=1 root=UUID=1 quiet TERM=xterm") < size);  // fw_cfg's size is a part of the state
+  BOOST_TEST(at("panic=1 root=UUID=1 quiet TERM=xterm") < size);  // the template's: fw_cfg's size is saved
   BOOST_TEST(at("file=/t,,1/root,id=appliance,cache=unsafe,if=none,format=qcow2,snapshot=on") < size);
   BOOST_TEST(at("memory-backend-file,id=guestkit.ram,size=1342177280,mem-path=/proc/self/fd/4,share=off") <
              size);

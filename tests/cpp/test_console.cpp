@@ -1,4 +1,4 @@
-// console.hpp: the last lines, bounded.
+// console.hpp: the last lines of the console, within bounds.
 #define BOOST_TEST_MODULE console
 #include <boost/test/unit_test.hpp>
 #include <guestkit/detail/launch/console.hpp>

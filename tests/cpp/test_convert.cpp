@@ -1,5 +1,5 @@
-// convert.hpp: every kind of argument and every kind of result, there and back. libguestfs' internal_test
-// calls write down what they received and return what they were asked for; no appliance is needed.
+// convert.hpp: every kind of argument and of result, in both directions. libguestfs' internal_test calls
+// write what they received to a file, and return what they were asked for; they need no appliance.
 #define BOOST_TEST_MODULE convert
 #include <unistd.h>
 
@@ -40,10 +40,10 @@ using support::recorder;
 
 namespace {
 
-/// Where internal_test writes which argument.
+/// The line of internal_test's output for each argument.
 enum line { str, optstr, strlist, boolean, integer, integer64, filein, fileout, bufferin };
 
-/// What libguestfs received for one argument; the others have values of no interest.
+/// What libguestfs received for one argument; the values of the others do not matter.
 std::string received_str(cstr value) {
   recorder r;
   r.g.internal_test(value, std::nullopt, {}, false, 0, 0, "", "", "");
@@ -90,7 +90,7 @@ std::string received_bufferin(buffer_view value) {
   return r.lines().at(bufferin);
 }
 
-/// How libguestfs writes a buffer down.
+/// A buffer in internal_test's output.
 std::string written(std::string_view bytes) {
   std::string text;
   for (const char byte : bytes) {
@@ -107,7 +107,7 @@ std::string every_byte(int first) {
   return bytes;
 }
 
-/// Gives the test the one function through which every method goes.
+/// Exposes to the test the function that every method calls.
 struct opened : Guestfs {
   opened() : Guestfs({.environment = false}) {}
   using Guestfs::invoke;
@@ -210,7 +210,7 @@ BOOST_AUTO_TEST_CASE(an_empty_list_arrives) {
 
 BOOST_AUTO_TEST_CASE(a_list_of_anything_that_is_text_arrives) {
   BOOST_TEST(received_strlist({"a"}) == R"(["a"])");
-  BOOST_TEST(received_strlist({"a", "b"}) == R"(["a", "b"])");  // not two iterators
+  BOOST_TEST(received_strlist({"a", "b"}) == R"(["a", "b"])");  // not a pair of iterators
   BOOST_TEST(received_strlist({"a", "b"s, std::filesystem::path("/c"), ""}) == R"(["a", "b", "/c", ""])");
 }
 
@@ -409,7 +409,7 @@ BOOST_FIXTURE_TEST_CASE(a_hashtable_from_none_to_many, handle) {
   FAILS(internal_test_rhashtableerr);
 }
 
-BOOST_AUTO_TEST_CASE(a_hashtable_takes_keys_and_values_in_turn) {  // internal_test makes them equal
+BOOST_AUTO_TEST_CASE(a_hashtable_takes_keys_and_values_in_turn) {  // internal_test's are equal
   opened g;
   const auto table = g.invoke<guestkit::hashtable>(
                           "fake",
@@ -427,7 +427,7 @@ BOOST_FIXTURE_TEST_CASE(a_struct_with_every_column, handle) {
   static_assert(std::is_same_v<decltype(g.internal_test_rstruct("")), PV>);
   const PV pv = g.internal_test_rstruct("");
   BOOST_TEST(pv.pv_name == "pv0");
-  BOOST_TEST(pv.pv_uuid == "12345678901234567890123456789012");  // 32 bytes and no NUL behind them
+  BOOST_TEST(pv.pv_uuid == "12345678901234567890123456789012");  // 32 bytes without a NUL after them
   BOOST_TEST(pv.pv_fmt == "unknown");
   BOOST_TEST(pv.pv_size == 0U);
   BOOST_TEST(pv.pv_attr == "attr0");
@@ -523,7 +523,7 @@ BOOST_AUTO_TEST_CASE(a_buffer_that_was_moved_from_is_empty) {
   Guestfs g({.environment = false});
   buffer first = g.internal_test_rbufferout("abc");
   const buffer second = std::move(first);
-  BOOST_TEST(first.size() == 0U);  // NOLINT: that is the test
+  BOOST_TEST(first.size() == 0U);  // NOLINT: use after move is the test
   BOOST_TEST(first.empty());
   BOOST_CHECK(first.begin() == first.end());
 }
@@ -535,7 +535,7 @@ BOOST_AUTO_TEST_CASE(a_buffer_of_nothing_is_empty) {
   BOOST_TEST(bytes.bytes().empty());
 }
 
-BOOST_AUTO_TEST_CASE(a_result_that_nobody_converts_is_freed) {  // the sanitizer and valgrind tell if not
+BOOST_AUTO_TEST_CASE(a_result_that_nobody_converts_is_freed) {  // or sanitizers and valgrind report it
   opened g;
   const cstr five("5");
   g.invoke<std::string>("x", guestfs_internal_test_rstring, five);
@@ -568,7 +568,7 @@ BOOST_AUTO_TEST_SUITE_END()
 BOOST_AUTO_TEST_SUITE(fields,
                       *boost::unit_test::description("kinds of columns that internal_test does not return"))
 
-BOOST_AUTO_TEST_CASE(each_column_comes_from_its_own) {  // internal_test gives several the same value
+BOOST_AUTO_TEST_CASE(each_column_comes_from_its_own) {  // internal_test sets several to the same value
   std::string name = "name", fmt = "fmt", attr = "attr", tags = "tags";
   guestfs_lvm_pv c{};
   c.pv_name = name.data();

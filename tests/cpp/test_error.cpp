@@ -1,4 +1,4 @@
-// error.hpp: what an Error says, and which class says it.
+// error.hpp: the text of an Error, and the class that each failure throws.
 #define BOOST_TEST_MODULE error
 #include <boost/test/unit_test.hpp>
 #include <cerrno>
@@ -21,7 +21,7 @@ using guestkit::LaunchError;
 
 namespace {
 
-/// A directory that looks like an appliance, a disk, and a hypervisor that only fails: launching takes
+/// A directory that passes for an appliance, a disk, and a hypervisor that fails at once: a launch takes
 /// milliseconds.
 struct fake_appliance : private support::temporary_folder {
   const std::filesystem::path& dir = path;
@@ -44,7 +44,7 @@ struct fake_appliance : private support::temporary_folder {
   }
 };
 
-/// A handle that takes its appliance for launched.
+/// A handle that believes that its appliance runs.
 struct believed_up : Guestfs {
   believed_up() : Guestfs({.environment = false}) { state()->turns->launched = true; }
 };
@@ -97,7 +97,7 @@ BOOST_AUTO_TEST_CASE(an_empty_message_without_errno_says_that_there_is_no_reason
   BOOST_TEST(e.error_number() == 0);
 }
 
-// The daemon sends this when a command of the guest failed and said nothing.
+// The daemon sends this if a command in the guest fails without a message.
 BOOST_AUTO_TEST_CASE(a_message_that_is_only_the_op_counts_as_empty) {
   BOOST_TEST(Error("sh", "sh: ", ENOENT).message() == std::strerror(ENOENT));
   BOOST_TEST(Error("sh", "sh: ").what() == "sh: the call failed and libguestfs gave no reason");
@@ -115,7 +115,7 @@ BOOST_AUTO_TEST_CASE(the_bytes_of_a_message_are_kept) {
 
 BOOST_AUTO_TEST_CASE(a_copy_says_the_same) {
   const Error e = [] { return Error(Error("mount", "busy", EBUSY)); }();
-  const Error copy = e;  // NOLINT: the copy is the test
+  const Error copy = e;  // NOLINT: copying is the test
   BOOST_TEST(copy.what() == "mount: busy");
   BOOST_TEST(copy.op() == "mount");
   BOOST_TEST(copy.message() == "busy");

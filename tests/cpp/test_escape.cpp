@@ -1,4 +1,4 @@
-// escape.hpp: a guest's text, fit for a terminal.
+// escape.hpp: makes a guest's text safe for a terminal.
 #define BOOST_TEST_MODULE escape
 #include <boost/test/unit_test.hpp>
 #include <guestkit/detail/base/escape.hpp>

@@ -60,7 +60,7 @@ using support::captured_stderr;
 
 namespace {
 
-/// A handle whose log lines are kept.
+/// A handle that collects its log lines.
 struct logged_handle {
   Lines log;
   Guestfs g{HandleOptions{.environment = false, .log = [this](LogLevel level, const std::string& line) {
@@ -144,7 +144,7 @@ BOOST_FIXTURE_TEST_CASE(several_flags_are_one_registration_and_each_message_has_
 BOOST_FIXTURE_TEST_CASE(an_event_that_was_not_asked_for_does_not_come, plain_handle) {
   int events = 0;
   const auto subscription = g.set_event_callback(Event::trace, [&](const EventMessage&) { ++events; });
-  g.get_memsize();  // an enter event, no trace
+  g.get_memsize();  // sends an enter event, but no trace event
   BOOST_TEST(events == 0);
 }
 
@@ -178,7 +178,7 @@ BOOST_FIXTURE_TEST_CASE(an_event_comes_on_the_thread_of_the_call, plain_handle) 
   BOOST_CHECK(seen == expected);
 }
 
-// Only an appliance sends progress, so libguestfs' side is played here.
+// Only an appliance sends progress, so this test plays the part of libguestfs.
 BOOST_AUTO_TEST_CASE(a_progress_event_has_numbers_and_no_text) {
   const auto state = std::make_shared<guestkit::detail::handle_state>();
   const std::array<std::uint64_t, 4> progress{1, 2, 30, std::uint64_t{1} << 40};
@@ -288,7 +288,7 @@ BOOST_FIXTURE_TEST_CASE(a_moved_one_keeps_the_registration, plain_handle) {
       g.set_event_callback(Event::enter, [&](const EventMessage&) { ++events; }));
   const int number = first->number();
   Subscription second = std::move(*first);
-  BOOST_TEST(first->number() == -1);  // NOLINT: that is the test
+  BOOST_TEST(first->number() == -1);  // NOLINT: use after move is the test
   BOOST_TEST(second.number() == number);
   first.reset();
   g.get_memsize();
@@ -338,7 +338,7 @@ BOOST_FIXTURE_TEST_CASE(it_may_end_itself_inside_its_own_callback, plain_handle)
   ending = g.set_event_callback(Event::enter, [&, token](const EventMessage&) {
     ++events;
     ending.reset();
-    seen = *token;  // what the callback owns lives until it returns
+    seen = *token;  // what the callback owns lives until the callback returns
   });
   g.get_memsize();
   g.get_memsize();
@@ -368,7 +368,7 @@ BOOST_FIXTURE_TEST_CASE(its_end_waits_for_a_callback_that_runs, plain_handle, PA
   auto ending = g.set_event_callback(Event::enter, [&](const EventMessage&) {
     inside.count_down();
     ending_begins.wait();
-    for (int i = 0; i < 1000; ++i) std::this_thread::yield();  // time for an end that does not wait
+    for (int i = 0; i < 1000; ++i) std::this_thread::yield();  // lets an end that does not wait return
     over = true;
   });
   std::jthread caller([&] { g.get_memsize(); });
@@ -388,7 +388,7 @@ BOOST_FIXTURE_TEST_CASE(neither_its_beginning_nor_its_end_waits_for_a_call_that_
   BOOST_TEST(!g.is_idle());
 }
 
-// A callback that another one ends before its turn does not come any more.
+// A callback whose subscription another one ends before its turn is not called any more.
 BOOST_FIXTURE_TEST_CASE(a_callback_may_end_the_next_one, plain_handle) {
   int events = 0;
   Subscription second;
@@ -407,7 +407,7 @@ BOOST_FIXTURE_TEST_CASE(a_callback_may_own_its_own_registration, plain_handle) {
   BOOST_TEST(alive.expired());
 }
 
-// libguestfs has 1000 places for callbacks and takes back only the last one.
+// Regression: libguestfs has 1000 places for callbacks, and frees only the last one.
 BOOST_FIXTURE_TEST_CASE(registrations_used_up_the_places_that_libguestfs_has, plain_handle) {
   int events = 0;
   const auto token = std::make_shared<int>(0);
@@ -434,7 +434,7 @@ BOOST_FIXTURE_TEST_CASE(their_numbers_count_from_0, plain_handle) {
   BOOST_TEST(second.number() == 1);
 }
 
-// ThreadSanitizer watches this one: listeners_mutex of the handle is what it is about.
+// For ThreadSanitizer: the handle's listeners_mutex must guard all of this.
 BOOST_FIXTURE_TEST_CASE(threads_may_begin_and_end_them_at_once, plain_handle, PATIENCE) {
   constexpr int threads = 4;
   std::atomic<int> wrong{0};

@@ -1,4 +1,4 @@
-// given_time.hpp: what counts of the time that goes by while a process works.
+// given_time.hpp: how much of the elapsed time counts as time that a process was given.
 #define BOOST_TEST_MODULE given_time
 #include <signal.h>
 #include <sys/wait.h>
@@ -13,7 +13,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// A /proc with one process, whose threads are as a test says.
+/// A fake /proc with one process, whose threads the test defines.
 struct Kernel : private support::temporary_folder {
   given_time::clock::time_point now = given_time::clock::now();
 
@@ -30,7 +30,7 @@ struct Kernel : private support::temporary_folder {
   void end() const { fs::remove_all(path / "7"); }
   given_time watch() const { return {7, now, path.string()}; }
 
-  /// After a tenth of a second.
+  /// Looks again after a tenth of a second.
   std::chrono::milliseconds look(given_time& time) {
     now += 100ms;
     return std::chrono::duration_cast<std::chrono::milliseconds>(time.look(now));
@@ -54,7 +54,7 @@ BOOST_FIXTURE_TEST_CASE(time_in_which_a_thread_waits_for_a_processor_does_not, K
   auto time = watch();
   thread(8, 'R', 5s + 10ms, 9s + 90ms);
   BOOST_TEST(look(time) == 10ms);
-  BOOST_TEST(look(time) == 10ms);  // ready, and has not run at all since: the kernel counts it later
+  BOOST_TEST(look(time) == 10ms);  // still waits: the kernel adds a wait only when it ends
   thread(8, 'S', 5s + 20ms, 9s + 290ms);
   BOOST_TEST(look(time) == 20ms);
 }
@@ -76,7 +76,7 @@ BOOST_FIXTURE_TEST_CASE(what_passes_while_nobody_looks_counts_little, Kernel) {
   BOOST_TEST(look(time) <= 200ms);
   thread(7, 'S', 9s, 9s);
   now += 5s;
-  BOOST_TEST(look(time) >= 4000ms);  // it ran meanwhile
+  BOOST_TEST(look(time) >= 4000ms);  // it has run since the last look
 }
 
 BOOST_FIXTURE_TEST_CASE(who_looks_all_the_time_sees_the_same, Kernel) {
@@ -92,7 +92,7 @@ BOOST_FIXTURE_TEST_CASE(threads_that_come_and_go_and_the_end_of_the_process_are_
   auto time = watch();
   thread(9, 'R', 20ms, 40ms);
   BOOST_TEST(look(time) == 60ms);
-  thread(9, 'R', 10ms, 0ms);  // another one with the same number
+  thread(9, 'R', 10ms, 0ms);  // a new thread with the same number
   BOOST_TEST(look(time) == 160ms);
   end();
   BOOST_TEST(look(time) == 260ms);

@@ -1,4 +1,4 @@
-// handle.hpp: creating, moving, closing, forking, and how many handles there may be.
+// handle.hpp: creating, moving, closing and forking, and the limit on the number of handles.
 #define BOOST_TEST_MODULE handle
 #include <fcntl.h>
 #include <poll.h>
@@ -52,7 +52,7 @@ using support::in_child;
 
 namespace {
 
-/// The tests decide what LIBGUESTFS_* are, not the shell that runs them.
+/// Removes LIBGUESTFS_* of the shell that runs the tests: they set their own.
 struct clean_environment {
   clean_environment() {
     Lines names;
@@ -64,7 +64,7 @@ struct clean_environment {
 };
 BOOST_TEST_GLOBAL_FIXTURE(clean_environment);
 
-/// An environment variable, as long as this lives.
+/// Sets an environment variable while this lives.
 class variable {
  public:
   variable(const char* name, const char* value) : name_(name) {
@@ -85,7 +85,7 @@ class variable {
   std::optional<std::string> before_;
 };
 
-/// Something that runs in a thread of its own and may have to wait there.
+/// Work on another thread that may have to wait there.
 class other_thread {
  public:
   explicit other_thread(std::function<void()> work)
@@ -114,7 +114,7 @@ class other_thread {
   std::jthread thread_;
 };
 
-/// What happened, in order, from any thread.
+/// Records what happened, in order, on any thread.
 class history {
  public:
   void add(const std::string& line) {
@@ -161,7 +161,7 @@ class stuck_appliance : private support::temporary_folder {
   stuck_appliance& operator=(const stuck_appliance&) = delete;
   ~stuck_appliance() { ::close(started_); }
 
-  /// Whether the hypervisor has come to run; waits for it.
+  /// Waits for the hypervisor to start; returns whether it did in time.
   bool runs() const {
     pollfd waiting{.fd = started_, .events = POLLIN, .revents = 0};
     return ::poll(&waiting, 1, 30'000) == 1 && (waiting.revents & POLLIN) != 0;
@@ -283,7 +283,7 @@ BOOST_AUTO_TEST_CASE(a_moved_handle_is_the_same_handle) {
 BOOST_AUTO_TEST_CASE(a_handle_that_was_moved_from_is_closed_and_can_be_destroyed_closed_and_filled_again) {
   Guestfs first({.environment = false});
   { const Guestfs second = std::move(first); }
-  BOOST_TEST(!first.is_open());  // NOLINT: that is the test
+  BOOST_TEST(!first.is_open());  // NOLINT: use after move is the test
   BOOST_CHECK(first.native() == nullptr);
   BOOST_CHECK_THROW(first.get_memsize(), HandleClosed);
   BOOST_CHECK_NO_THROW(first.close());
@@ -622,7 +622,7 @@ BOOST_AUTO_TEST_SUITE(how_many)
 BOOST_AUTO_TEST_CASE(the_handle_after_the_thousandth_is_refused_until_one_is_closed) {
   std::vector<Guestfs> open;
   for (int i = 0; i < guestkit::max_handles; ++i) open.emplace_back(HandleOptions{.environment = false});
-  for (int i = 0; i < 2; ++i)  // a refusal takes no place
+  for (int i = 0; i < 2; ++i)  // a refused handle does not count
     BOOST_CHECK_EXCEPTION(Guestfs({.environment = false}), Error, [](const Error& e) {
       BOOST_TEST(e.op() == "create");
       BOOST_TEST(e.message().find("1000 handles are open") != std::string::npos);

@@ -1,4 +1,4 @@
-// host_files.hpp: what is read of this host.
+// host_files.hpp: reading files of this host.
 #define BOOST_TEST_MODULE host_files
 #include <boost/test/unit_test.hpp>
 #include <filesystem>

@@ -1,5 +1,5 @@
-// image.hpp: truncated, contradictory or absurd headers. That valid ones are read as qemu-img reads them is
-// tested in tests/python/test_images.py.
+// image.hpp: truncated, contradictory or absurd headers. tests/python/test_images.py compares the reading of
+// valid ones with qemu-img.
 #define BOOST_TEST_MODULE image
 #include <sys/mman.h>
 #include <unistd.h>
@@ -236,7 +236,7 @@ BOOST_AUTO_TEST_CASE(names_in_a_qcow2) {
               i.be(at, 4, 0x44415441).be(at + 4, 4, 4).put(at + 8, "data");
           },
           invalid("qcow2", "a header extension of this type was there before (at offset 120)")}});
-  // A data file that the features do not ask for is a reference all the same.
+  // A data file counts as a reference even if the feature bits do not announce it.
   const auto both = probe(good().be(104, 4, 0x44415441).be(108, 4, 4).put(112, "data"));
   BOOST_REQUIRE(both.references.size() == 2U);
   BOOST_TEST(both.references[1].name == "data");
@@ -310,17 +310,17 @@ BOOST_AUTO_TEST_CASE(a_vmdk_descriptor_names_every_file_that_qemu_would_open) {
   is("RW 10 FLAT \"/etc/passwd\" 0\n", {"/etc/passwd"});
   is("RW 10 SPARSE \"a\"\nRDONLY 10 SPARSE \"b\"\n", {"a", "b"});
   is("  RW\t+10  VMFS  \"nbd:host:1\"", {"nbd:host:1"});
-  is("RW\n10\nFLAT\n\"a\" 0", {"a"});                 // scanf takes a line's end for space
-  is("RW 10 FLAT \"never closed", {"never closed"});  // nor does it mind a missing closing mark
+  is("RW\n10\nFLAT\n\"a\" 0", {"a"});                 // to scanf, a newline is a space
+  is("RW 10 FLAT \"never closed", {"never closed"});  // nor does it mind a missing closing quote
   is("RW 10 FLAT \"a\" 0\nparentFileNameHint=\"up\"\n", {"up", "a"});
   is("RW 10 FLAT \"a\" 0\n#parentFileNameHint=\"up\"\n", {"up", "a"});
-  // The whole descriptor may hide in a sparse file's header that says: no capacity.
+  // The whole descriptor may hide in a sparse file, if its header states a capacity of 0.
   auto hidden = sparse_vmdk().le(12, 8, 0).put(512, descriptor("RW 10 FLAT \"/etc/passwd\" 0\n").bytes);
   BOOST_TEST(names(hidden) == Names{"/etc/passwd"}, boost::test_tools::per_element());
-  // QEMU reads the parent from behind the header, whatever the header says.
+  // QEMU reads the parent's name after the header, whatever the header says.
   auto parent = sparse_vmdk().le(28, 8, 40).put(512, "parentFileNameHint=\"/etc/passwd\"\n");
   BOOST_TEST(names(parent) == Names{"/etc/passwd"}, boost::test_tools::per_element());
-  // With the format stated no magic is needed.
+  // A stated format needs no magic number.
   auto bare = image().put(0, "createType=\"vmfs\"\nRW 1 VMFS \"x\"\n");
   BOOST_TEST(names(bare, "vmdk") == Names{"x"}, boost::test_tools::per_element());
   BOOST_TEST(

@@ -67,7 +67,7 @@ std::string elf_program(unsigned char width, unsigned char order, unsigned char 
   return header;
 }
 
-/// A disk that is a physical volume with a thin pool, in an appliance whose kernel calls the disk sdb.
+/// A disk with a physical volume and a thin pool, in an appliance whose kernel names the disk sdb.
 struct thin_volume : pretended_actions {
   string_list list_devices() override { return {"/dev/sda"}; }
   string_list list_partitions() override { return {"/dev/sda1"}; }
@@ -101,7 +101,7 @@ struct thin_volume : pretended_actions {
   StatVFS statvfs(const std::string& /*path*/) override { return {}; }
 };
 
-/// The same with one of two disks, so that LVM has opened nothing.
+/// The same volume group with one of its two disks missing, so that LVM has activated nothing.
 struct half_a_group : thin_volume {
   string_list lvs() override { return activated ? string_list{"/dev/vg-a/root"} : string_list{}; }
   hashtable blkid(const std::string& device) override {
@@ -122,7 +122,7 @@ struct half_a_group : thin_volume {
   bool activated = false;
 };
 
-/// A disk whose partitions are reported in the form of blkid -o export.
+/// A disk whose partitions are reported with the escapes of blkid -o export.
 struct escaped_disk : thin_volume {
   string_list list_partitions() override { return {"/dev/sda1", "/dev/sda2", "/dev/sda3"}; }
   string_list list_dm_devices() override { return {}; }
@@ -146,12 +146,11 @@ std::string md_superblock_bytes(std::uint8_t level, std::uint8_t devices, const 
   return bytes;
 }
 
-/// A guest of one filesystem or two, in memory. What it does not have fails, as on a handle without an
-/// appliance.
+/// A guest with one or two filesystems, in memory. Other actions fail, as on a handle without an appliance.
 struct pretended_guest : pretended_files {
   string_list parts{"/dev/sda1"};
   std::vector<std::string> mounted = {};  // "device mountpoint"
-  bool is_dead = false;                   // as far as devices are concerned
+  bool is_dead = false;                   // actions on devices fail
 
   string_list list_devices() override {
     if (is_dead) throw Error("list_devices", "Input/output error", EIO);
@@ -175,7 +174,7 @@ struct pretended_guest : pretended_files {
   StatVFS statvfs(const std::string& /*path*/) override { return {}; }
 
   guest_tree tree() { return {*this}; }
-  /// What keeps inspect_os from being asked.
+  /// Why inspect_os must not be called.
   std::string fault() {
     layout known(*this);
     own_inspection own(*this, known);
@@ -190,7 +189,7 @@ struct pretended {
 
 }  // namespace
 
-// What blkid writes.
+// The output of blkid.
 
 BOOST_AUTO_TEST_CASE(a_label_with_a_blank_came_back_with_a_backslash) {
   BOOST_TEST(without_backslashes("data\\ disk") == "data disk");
@@ -212,7 +211,7 @@ BOOST_AUTO_TEST_CASE(the_name_of_a_partition_is_what_gpt_has) {
   for (const char* hostile : {"\\", "M-\\", "M-^", "M-CM-", "M-~M-~M-~M-~"}) partition_name(hostile);
 }
 
-// What libguestfs takes from a text.
+// Parsing texts like libguestfs.
 
 BOOST_AUTO_TEST_CASE(a_version_is_the_first_two_numbers_with_a_dot_between) {
   BOOST_CHECK((version_in("12") == version_number{12, 0}));
@@ -294,13 +293,13 @@ BOOST_AUTO_TEST_CASE(packages_of_pacman_are_a_file_each) {
   BOOST_TEST(apps[0].epoch == 1);
   BOOST_TEST(apps[0].version == "5.2");
   BOOST_TEST(apps[0].release == "1");
-  BOOST_TEST(apps[0].url == "%ARCH%");  // as libguestfs takes it
+  BOOST_TEST(apps[0].url == "%ARCH%");  // like libguestfs
   BOOST_TEST(read("%NAME%\na\n\n%VERSION%\n1\n\n%ARCH%\nany\n").empty());
   BOOST_TEST(read("").empty());
   BOOST_TEST(doubts([&] { read("%VERSION%\nx:1-1\n"); }));
 }
 
-// What guestkit itself takes from a text.
+// Parsing texts by guestkit's own rules.
 
 BOOST_FIXTURE_TEST_CASE(what_os_release_says_is_reported_as_it_says_it, pretended) {
   InspectedSystem system{.distro = "unknown", .product_name = "unknown"};
@@ -484,7 +483,7 @@ BOOST_AUTO_TEST_CASE(what_differs_is_escaped) {
              boost::test_tools::per_element());
 }
 
-// What could make other programs hang.
+// Files that could make libguestfs or its programs hang.
 
 BOOST_FIXTURE_TEST_CASE(a_windows_is_looked_for_where_libguestfs_looks, pretended) {
   guest.add({{"/WinNT/System32/Config/SOFTWARE", "-hive"}, {"/WinNT/System32/Config/system", "-hive"}});
@@ -602,7 +601,7 @@ BOOST_FIXTURE_TEST_CASE(a_fifo_where_a_part_has_its_file_is_told_in_that_part, p
              "locale: /etc/locale.conf is a directory\nmachine_id: /etc/machine-id is a FIFO\n");
 }
 
-// libguestfs takes Devuan for Debian, by /etc/debian_version, and AlmaLinux for a redhat-based one.
+// libguestfs takes Devuan for Debian, because of /etc/debian_version, and AlmaLinux for "redhat-based".
 BOOST_FIXTURE_TEST_CASE(a_derivative_is_none_of_its_family_where_os_release_names_it, pretended) {
   struct {
     const char *family, *id, *distro;
@@ -679,7 +678,7 @@ BOOST_FIXTURE_TEST_CASE(a_chosen_root_is_read_as_one_that_was_found, pretended) 
   }
 }
 
-// guestkit's own rules reported 12.0, where libguestfs and the fast way say 12.5.
+// Regression: without an answer from libguestfs, guestkit reported 12.0 instead of 12.5.
 BOOST_FIXTURE_TEST_CASE(debian_has_its_minor_version_where_libguestfs_has_no_answer, pretended) {
   struct {
     const char *text, *release;
@@ -705,7 +704,7 @@ BOOST_FIXTURE_TEST_CASE(usr_alone_is_mounted_once, pretended) {
   BOOST_TEST(has(text(mounted.failures), "only /usr was found"));
 }
 
-// The parts, each in its share of the time.
+// The parts of an inspection, each within its share of the time.
 
 BOOST_AUTO_TEST_CASE(a_part_that_takes_too_long_costs_itself, PATIENCE) {
   const support::stuck_programs programs;

@@ -110,7 +110,7 @@ BOOST_FIXTURE_TEST_CASE(a_kvm_that_hangs_costs_its_seconds_in_one_process_only, 
   qemu_does("echo run >>" + (folder / "runs").string() + "; exec sleep 60");
   const auto first = probe();
   BOOST_TEST(contains(first.reason, "within 300 ms"));
-  BOOST_TEST(runs() == 2);  // it was confirmed
+  BOOST_TEST(runs() == 2);  // a second run confirmed the hang
   BOOST_TEST(probe().reason == first.reason);
   BOOST_TEST(runs() == 2);
   probe("other key");
@@ -170,7 +170,7 @@ BOOST_FIXTURE_TEST_CASE(what_has_worked_in_this_boot_is_never_said_to_hang, Host
 }
 
 BOOST_FIXTURE_TEST_CASE(a_qemu_whose_end_a_forked_child_hides_is_not_waited_for, Host, PATIENCE) {
-  // The child keeps the pipe open that closes with the program, as one that another thread forks does.
+  // The child inherits the pipe that closes when the program ends, like a child that another thread forks.
   qemu_does("sleep 1000 & echo $! >" + (folder / "pid").string() + "; exit 33");
   BOOST_TEST(probe_kvm(device, qemu, {.given = 1h, .in_all = 1h}).usable);
   pid_t pid = 0;
@@ -262,7 +262,7 @@ BOOST_FIXTURE_TEST_CASE(a_host_that_is_too_busy_to_tell_is_asked_again_half_a_mi
   BOOST_TEST(probes == 2);
 }
 
-// Each of eight launches on a busy host probed for itself, one after the other: the last began minutes later.
+// Regression: eight launches on a busy host probed one after the other, so the last began minutes later.
 BOOST_FIXTURE_TEST_CASE(who_asks_while_another_thread_probes_takes_its_verdict, Known, PATIENCE) {
   std::latch asked(8);
   std::atomic<int> answers{0};

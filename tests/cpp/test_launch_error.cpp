@@ -1,5 +1,5 @@
-// launch_error.hpp: from what was written to why it failed. The logs are QEMU 7.2's, supermin 5.2's and
-// Linux 6.1's, with the names of disks and directories shortened.
+// launch_error.hpp: finding the cause of a failed launch in its logs, which are from QEMU 7.2, supermin 5.2
+// and Linux 6.1, with the names of disks and directories shortened.
 #define BOOST_TEST_MODULE launch_error
 #include <boost/test/unit_test.hpp>
 #include <guestkit/launch_error.hpp>

@@ -1,4 +1,4 @@
-// What a guest's fstab says, which devices it names, and where nothing is ever mounted.
+// How a guest's fstab is read, which devices it names, and where nothing must ever be mounted.
 #define BOOST_TEST_MODULE mounts
 #include <boost/test/unit_test.hpp>
 #include <cerrno>
@@ -28,7 +28,7 @@ using namespace support;
 
 namespace {
 
-/// A guest in memory: disks, what blkid says of them, and the files of what is mounted at /.
+/// A guest in memory: its disks, what blkid reports about them, and the files of the filesystem at /.
 struct pretended_guest : pretended_files {
   string_list disks{"/dev/sda"};
   string_list parts{"/dev/sda1", "/dev/sda2", "/dev/sda3"};
@@ -39,7 +39,7 @@ struct pretended_guest : pretended_files {
                                          {"/dev/sda2", {{"TYPE", "ext4"}, {"LABEL", "data disk"}}},
                                          {"/dev/sda3", {{"TYPE", "swap"}}}};
   std::vector<std::string> mounted = {};  // "device mountpoint"
-  std::string damaged = {};               // cannot be mounted
+  std::string damaged = {};               // a device that cannot be mounted
 
   pretended_guest() { add({{"/etc", "d"}, {"/data", "d"}}); }
 
@@ -102,7 +102,7 @@ std::string text(const mountpoint_list& mountpoints) {
 
 }  // namespace
 
-// The text.
+// The text of fstab.
 
 BOOST_AUTO_TEST_CASE(one_odd_line_costs_only_itself_and_is_told_with_its_number) {
   const auto read = fstab_of(
@@ -191,9 +191,9 @@ BOOST_AUTO_TEST_CASE(a_filesystem_is_found_by_what_is_on_it) {
       {{"UUID", "1234-ABCD"}, {"PART_ENTRY_UUID", "0fc63daf-01"}, {"PART_ENTRY_NAME", "my part/ition"}});
   BOOST_TEST(guest.device("UUID=aaaa-1111") == "/dev/sda1");
   BOOST_TEST(guest.device("UUID=\"aaaa-1111\"") == "/dev/sda1");
-  BOOST_TEST(guest.device("UUID=1234-abcd") == "/dev/sda2");  // libblkid: without regard to case
+  BOOST_TEST(guest.device("UUID=1234-abcd") == "/dev/sda2");  // like libblkid, ignores case
   BOOST_TEST(guest.device("LABEL=data disk") == "/dev/sda2");
-  BOOST_TEST(has(guest.device("LABEL=Data disk"), "none: "));  // labels are bytes
+  BOOST_TEST(has(guest.device("LABEL=Data disk"), "none: "));  // a label is compared byte by byte
   BOOST_TEST(guest.device("PARTUUID=0FC63DAF-01") == "/dev/sda2");
   BOOST_TEST(guest.device("PARTLABEL='my part/ition'") == "/dev/sda2");
   BOOST_TEST(guest.device("/dev/disk/by-uuid/aaaa-1111") == "/dev/sda1");
@@ -271,7 +271,7 @@ BOOST_AUTO_TEST_CASE(a_crypttab_that_explains_a_name_by_itself_ends) {
   BOOST_TEST(has(text(plan.failures), "it is in /dev/sda2, which was not opened"));
 }
 
-// The plan.
+// The plan of mounts.
 
 BOOST_AUTO_TEST_CASE(the_root_that_was_found_wins_over_a_device_that_is_not_there_or_another_one) {
   pretended_guest guest;
@@ -366,7 +366,7 @@ BOOST_AUTO_TEST_CASE(an_fstab_that_is_no_file_or_has_no_end_is_told) {
   guest.files["/etc/fstab"] = "p";
   layout known(guest);
   BOOST_TEST(has(text(plan_mounts(guest, known, "/dev/sda1").failures), "/etc/fstab: not a regular file"));
-  // A megabyte of one line cost the lines that follow it.
+  // Regression: a line of a megabyte made the lines after it disappear.
   const auto whole = guest.plan("UUID=aaaa-1111 / ext4 defaults 0 1\n" + std::string(1U << 20U, 'x') +
                                 "\n/dev/sda2 /data ext4 defaults 0 2\n");
   BOOST_TEST(text(whole.mountpoints) == "/=/dev/sda1 /data=/dev/sda2 ");

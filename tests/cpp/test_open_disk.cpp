@@ -1,4 +1,4 @@
-// open_disk.hpp from C++. What is refused, and what QEMU then reads, is tests/python/test_open_disk.py.
+// open_disk.hpp. tests/python/test_open_disk.py tests what is refused, and what QEMU then reads.
 #define BOOST_TEST_MODULE open_disk
 #include <fcntl.h>
 #include <unistd.h>
@@ -124,7 +124,7 @@ BOOST_FIXTURE_TEST_CASE(add_drive_warns_once, Disks) {
 
 BOOST_FIXTURE_TEST_CASE(a_disk_in_use_is_read_with_a_warning_or_refused, Disks) {
   const detail::unique_fd writer(::open(base.c_str(), O_RDWR | O_CLOEXEC));
-  struct flock lock {};  // as QEMU takes it to write
+  struct flock lock {};  // the lock that QEMU takes to write
   lock.l_type = F_RDLCK;
   lock.l_start = 101;
   lock.l_len = 1;

@@ -1,4 +1,4 @@
-// Optional arguments: what is given arrives, what is not given stays unset.
+// Optional arguments: those that are given arrive, the others stay unset.
 #define BOOST_TEST_MODULE options
 #include <unistd.h>
 
@@ -34,7 +34,7 @@ using support::recorder;
 
 namespace {
 
-/// What libguestfs received as options: a line for each of the five.
+/// The options that libguestfs received: a line for each of the five.
 Lines received(const Options& options) {
   recorder r;
   r.g.internal_test("", std::nullopt, {}, false, 0, 0, "", "", "", options);
@@ -45,7 +45,7 @@ Lines received(const Options& options) {
 
 const Lines unset{"obool: unset", "oint: unset", "oint64: unset", "ostring: unset", "ostringlist: unset"};
 
-/// The five lines if one option alone is given.
+/// The five lines if only one option is given.
 Lines only(std::size_t number, const std::string& line) {
   Lines lines = unset;
   lines.at(number) = line;
@@ -149,7 +149,7 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(sixty_three)
 
-/// Gives the options for which wanted(number) is true, each its own number as value.
+/// Passes the options for which wanted(number) is true, each with its number as value.
 Lines received_where(auto wanted) {
   Options63 options;
   int number = 0;

@@ -1,5 +1,5 @@
-// processes.hpp: what a forked child must not share with its parent. Finding and ending programs is tested in
-// test_turns.cpp.
+// processes.hpp: what a forked child must not share with its parent. test_turns.cpp tests finding and ending
+// programs.
 #define BOOST_TEST_MODULE processes
 #include <sys/stat.h>
 
@@ -30,7 +30,7 @@ BOOST_AUTO_TEST_CASE(all_threads_of_a_process_share_one_and_a_child_has_its_own)
   shared_thing& mine = all.get();
   mine.value = 1;
   BOOST_TEST(std::async(std::launch::async, [] { return &all.get(); }).get() == &mine);
-  const std::lock_guard lock(mine.mutex);  // as another thread would hold it during the fork
+  const std::lock_guard lock(mine.mutex);  // as another thread might hold it during the fork
   BOOST_TEST(in_child([] {
                if (all.existing() != nullptr) return std::string("the parent's");
                const std::lock_guard own(all.get().mutex);
@@ -51,9 +51,9 @@ BOOST_AUTO_TEST_CASE(threads_that_ask_first_at_once_get_the_same) {
   for (auto& each : asked) BOOST_TEST(each.get() == &all.get());
 }
 
-// A sanitizer's own allocator is locked in such a child.
+// With a sanitizer, the child would inherit the locked allocator of the sanitizer itself.
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-// 8 of 12 such children waited for ever for a lock that only the parent's other thread could have given back.
+// Regression: such a child waited for ever for a lock that only another thread of its parent could release.
 BOOST_AUTO_TEST_CASE(a_child_forked_while_other_threads_work_can_use_guestkit, PATIENCE) {
   const support::temporary_folder folder;
   std::atomic<bool> done{false};
@@ -79,7 +79,7 @@ BOOST_AUTO_TEST_CASE(a_child_forked_while_other_threads_work_can_use_guestkit, P
 }
 #endif
 
-// The probe takes seconds where KVM hangs, and the lock is held all the while.
+// Where KVM hangs, the probe takes seconds, and holds the lock all the while.
 BOOST_AUTO_TEST_CASE(a_child_forked_while_another_thread_probes_kvm_probes_for_itself, PATIENCE) {
   const support::temporary_folder folder;
   const auto program = [&](const char* name, const std::string& script) {
@@ -93,7 +93,7 @@ BOOST_AUTO_TEST_CASE(a_child_forked_while_another_thread_probes_kvm_probes_for_i
   const std::string stuck =
       program("stuck", "cd '" + folder.path.string() + "'; echo >started; read line <'go on'");
   const std::string quick = program("quick", "exit 3");
-  if (::access("/dev/kvm", R_OK | W_OK) != 0) return;  // then nothing is run
+  if (::access("/dev/kvm", R_OK | W_OK) != 0) return;  // without it, there is no probe
   auto probe = std::async(std::launch::async, [&] { return guestkit::detail::kvm_status(stuck); });
   std::ifstream(folder.path / "started").get();
   BOOST_TEST(

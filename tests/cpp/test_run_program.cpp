@@ -1,4 +1,4 @@
-// run_program.hpp: helper programs.
+// run_program.hpp: running helper programs.
 #define BOOST_TEST_MODULE run_program
 #include <sys/wait.h>
 
@@ -61,7 +61,7 @@ BOOST_AUTO_TEST_CASE(a_program_that_takes_too_long_is_killed) {
 BOOST_AUTO_TEST_CASE(what_the_look_throws_ends_the_program) {
   BOOST_CHECK_THROW(shell("exec sleep 100", {.look = [] { throw std::runtime_error("enough"); }}),
                     std::runtime_error);
-  BOOST_TEST(::waitpid(-1, nullptr, WNOHANG) == -1);  // it was killed and waited for
+  BOOST_TEST(::waitpid(-1, nullptr, WNOHANG) == -1);  // it was killed and reaped
   BOOST_TEST(errno == ECHILD);
 }
 

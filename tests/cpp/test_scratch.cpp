@@ -1,4 +1,4 @@
-// scratch.hpp: the private temporary directory, and what is swept.
+// scratch.hpp: the private temporary directory, and the removal of those that dead processes left.
 #define BOOST_TEST_MODULE scratch
 #include <signal.h>
 #include <sys/socket.h>
@@ -21,7 +21,7 @@ struct base_directory : support::temporary_folder {
   }
 };
 
-/// A child that has a private directory there, with a file in it, until it is killed.
+/// A child that keeps a private directory there, with a file in it, until it is killed.
 class owner {
  public:
   explicit owner(const fs::path& base) {
@@ -73,7 +73,7 @@ BOOST_FIXTURE_TEST_CASE(what_a_killed_process_left_is_swept_and_what_a_live_one_
   BOOST_TEST(entries() == 2U);
   dead.kill();
   const auto mine = scratch::beneath(path);
-  BOOST_TEST(entries() == 2U);  // the living one's and ours
+  BOOST_TEST(entries() == 2U);  // the running child's and ours
 }
 
 BOOST_FIXTURE_TEST_CASE(a_sweep_follows_no_link_and_touches_nothing_else, base_directory) {
@@ -99,7 +99,7 @@ BOOST_FIXTURE_TEST_CASE(a_forked_child_leaves_its_parent_s_directory_alone, base
   const auto mine = scratch::beneath(path);
   const pid_t child = ::fork();
   if (child == 0) {
-    scratch copy(path);  // ends here, and must be the only one that does
+    scratch copy(path);  // the only directory that this child may remove
     const_cast<std::shared_ptr<scratch>&>(mine).reset();
     ::_exit(scratch::beneath(path)->path() == copy.path() ? 1 : 0);
   }
@@ -119,7 +119,7 @@ BOOST_FIXTURE_TEST_CASE(sockets_of_dead_processes_are_swept, base_directory) {
     BOOST_REQUIRE(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
     return fd;
   };
-  bound("libguestfsdead00");  // closed at once: the file stays
+  bound("libguestfsdead00");  // closed at once, as by a dead process; the file stays
   const unique_fd alive = bound("libguestfslive00");
   fs::create_directory(path / "libguestfs-docs");
   scratch::sweep_sockets(path);

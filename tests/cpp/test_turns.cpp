@@ -35,7 +35,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// A launch on another thread. Boost.Test's macros are the main thread's alone: it is asked afterwards.
+/// A launch on another thread. Only the main thread may use Boost.Test's macros, so it asks for the outcome.
 class background_launch {
  public:
   explicit background_launch(Guestfs& g)
@@ -47,7 +47,7 @@ class background_launch {
           }
         }) {}
 
-  /// Waits for its end; the message of the ApplianceKilled that it threw, or nothing.
+  /// Waits for its end; returns the message of the ApplianceKilled that it threw, or nothing.
   std::string killed() {
     thread_.join();
     return killed_;
@@ -55,10 +55,10 @@ class background_launch {
 
  private:
   std::string killed_;
-  std::jthread thread_;  // last: it uses the other
+  std::jthread thread_;  // last, since it uses the other member
 };
 
-/// Has a system call fail in this thread from now on, and in those that it starts. Returns whether it will.
+/// Makes system calls fail from now on in this thread and those that it starts. Returns whether that worked.
 bool forbid(std::initializer_list<unsigned> calls, unsigned error) {
   std::vector<sock_filter> filter{BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr))};
   for (const unsigned call : calls) {
@@ -136,7 +136,7 @@ BOOST_AUTO_TEST_CASE(the_limit_of_a_call_does_not_count_the_wait_for_memory, PAT
   const auto look = [&] { state->turns->throw_if_stopped("inspect", "", 0, {}); };
   state->turns->off_the_clock([] { std::this_thread::sleep_for(300ms); });
   look();
-  BOOST_CHECK_THROW(for (;;) look(), CallTimeout);  // then it goes on
+  BOOST_CHECK_THROW(for (;;) look(), CallTimeout);  // the clock runs again
 }
 
 BOOST_AUTO_TEST_CASE(what_was_done_before_a_call_counts_for_its_limit, PATIENCE) {
@@ -150,7 +150,7 @@ BOOST_AUTO_TEST_CASE(what_was_done_before_a_call_counts_for_its_limit, PATIENCE)
     state->turns->count_too(Seconds(1800));
     BOOST_CHECK_THROW(for (;;) look(), CallTimeout);
   }
-  const guestkit::detail::call_scope next(state, "inspect");  // has its whole time
+  const guestkit::detail::call_scope next(state, "inspect");  // has its full time
   look();
 }
 
@@ -171,7 +171,7 @@ BOOST_AUTO_TEST_CASE(a_launch_that_is_cancelled_ends_at_once, PATIENCE) {
 
 // Regression: the search for KVM went on for a minute after the launch had ended for its user.
 BOOST_AUTO_TEST_CASE(a_launch_that_is_stopped_while_it_looks_for_kvm_ends_at_once, PATIENCE) {
-  if (::access("/dev/kvm", R_OK | W_OK) != 0) return;  // then nothing is looked for
+  if (::access("/dev/kvm", R_OK | W_OK) != 0) return;  // without it, there is no search
   for (const auto end : {&Guestfs::cancel, &Guestfs::terminate}) {
     const stuck_programs programs;
     Guestfs g({.environment = false});
@@ -263,7 +263,7 @@ BOOST_AUTO_TEST_CASE(terminate_ends_close_too, PATIENCE) {
 
 BOOST_AUTO_TEST_CASE(only_the_handles_own_programs_are_killed, PATIENCE) {
   const stuck_programs programs;
-  const pid_t own = ::fork();  // a qemu-img of the user's, started by the very thread that calls
+  const pid_t own = ::fork();  // the user's own qemu-img, started by the thread that makes the call
   if (own == 0) {
     ::execl("/bin/sleep", "qemu-img", "1000", nullptr);
     ::_exit(1);
@@ -286,14 +286,15 @@ BOOST_AUTO_TEST_CASE(only_the_handles_own_programs_are_killed, PATIENCE) {
   ::waitpid(own, nullptr, 0);
 }
 
-// Kernels before 5.3, some sandboxes, and valgrind. Regression: there nothing was killed, and the call hung.
+// Regression: without pidfd_open (in kernels before 5.3, some sandboxes, valgrind), nothing was killed, and
+// the call hung.
 BOOST_AUTO_TEST_CASE(a_program_is_killed_where_there_are_no_descriptors_of_processes, PATIENCE) {
   const pid_t tester = ::fork();
   if (tester == 0) {
     if (!forbid({SYS_pidfd_open}, ENOSYS)) ::_exit(2);
     const pid_t busy = ::fork();
     if (busy == 0) {
-      ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // it does not outlive a test that fails
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // so that it does not outlive a failed test
       for (;;) ::pause();
     }
     const guestkit::detail::program held(busy, true);
@@ -336,19 +337,19 @@ BOOST_AUTO_TEST_CASE(a_program_that_is_to_end_starts_nothing_any_more, PATIENCE)
     BOOST_TEST(found.size() == 1);
     BOOST_TEST(status_of(busy).state == 'T');
   }
-  while (status_of(busy).state == 'T') std::this_thread::yield();  // it was not killed, so it goes on
+  while (status_of(busy).state == 'T') std::this_thread::yield();  // not killed, so it continues
   ::kill(busy, SIGKILL);
   ::waitpid(busy, nullptr, 0);
 }
 
 BOOST_AUTO_TEST_CASE(a_process_that_ended_while_it_was_looked_at_ended_the_program) {
-  // Reading a directory fails as reading of an ended process does: after it could be opened.
+  // Reading a directory fails like reading the file of a process that ended: only after it was opened.
   BOOST_TEST(guestkit::detail::file_of(::getpid(), "task").empty());
 }
 
 BOOST_AUTO_TEST_SUITE_END()
 
-// As with RLIMIT_NPROC or pids.max, which do not hold for root.
+// As under RLIMIT_NPROC or pids.max, which do not apply to root.
 BOOST_AUTO_TEST_SUITE(without_threads)
 
 namespace {
@@ -383,7 +384,7 @@ BOOST_AUTO_TEST_CASE(a_call_that_cannot_be_watched_says_so_and_leaves_the_handle
              }) == "closed");
 }
 
-// std::logic_error: a launch had put kernel arguments in the place of none.
+// Regression: std::logic_error, if a launch had set kernel arguments where the user had none.
 BOOST_AUTO_TEST_CASE(the_users_kernel_arguments_are_told_when_a_launch_has_put_others_in_their_place,
                      PATIENCE) {
   BOOST_TEST(in_child([] {
@@ -421,7 +422,7 @@ BOOST_AUTO_TEST_CASE(a_handle_that_cannot_be_watched_is_not_made_and_leaves_its_
              }) == "refused");
 }
 
-// Regression: it threw before it killed.
+// Regression: they threw before they killed.
 BOOST_AUTO_TEST_CASE(terminate_and_cancel_end_a_launch_all_the_same, PATIENCE) {
   for (const auto end : {&Guestfs::terminate, &Guestfs::cancel})
     BOOST_TEST(in_child([&] {
@@ -442,7 +443,8 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(forking)
 
-// A condition variable that a thread waits on cannot be destroyed where that thread is not.
+// The child lacks the watching thread, so it cannot destroy the condition variable on which that thread
+// waits.
 BOOST_AUTO_TEST_CASE(a_forked_child_can_drop_a_handle_that_is_being_watched, PATIENCE) {
   auto g = std::make_unique<Guestfs>(HandleOptions{.environment = false, .limits = {.call = Seconds(60)}});
   g->get_memsize();

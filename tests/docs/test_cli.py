@@ -1,4 +1,4 @@
-"""The examples of every command's --help, which are those of docs/cli.md, run as they stand there."""
+"""The examples in every command's --help, which are those in docs/cli.md, run unchanged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXAMPLES = [example for command in COMMANDS for example in load(command).EXAMPLE
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, demo_guest: Path) -> Path:
-    """What the examples expect to find."""
+    """A directory with the files that the examples expect."""
     path = tmp_path_factory.mktemp("examples")
 
     def qemu_img(*words: str) -> None:
@@ -53,7 +53,7 @@ def test_an_example_runs(
         done = run(example, folder)
         assert done.returncode == 0, done.stdout + done.stderr
         return
-    monkeypatch.chdir(folder)  # in this process: a new one costs as much as its launch
+    monkeypatch.chdir(folder)  # in this process: starting a new one takes as long as its launch
     assert main(shlex.split(example)[1:]) == 0, capfd.readouterr()
 
 

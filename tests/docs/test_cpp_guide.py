@@ -1,4 +1,4 @@
-"""What docs/cpp.md shows compiles, and its reference has every action."""
+"""The code in docs/cpp.md compiles, and its reference has every action."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The programs in docs/images.md run as they stand there."""
+"""The programs in docs/images.md run unchanged."""
 
 from __future__ import annotations
 

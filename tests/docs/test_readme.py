@@ -1,4 +1,4 @@
-"""The programs in README.md and docs/ run as they stand there."""
+"""The programs in README.md and docs/ run unchanged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def snippet(language: str, marker: str) -> str:
-    """Return the one block of that language that holds the marker."""
+    """Return the one block in that language that contains the marker."""
     blocks = re.findall(rf"^```{re.escape(language)}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     (block,) = [block for block in blocks if marker in block]
     return str(block)
@@ -24,7 +24,7 @@ def snippet(language: str, marker: str) -> str:
 
 @pytest.fixture
 def here(tmp_path: Path, demo_guest: Path) -> Path:
-    """A directory with a disk.qcow2, as the programs expect."""
+    """A directory with the disk.qcow2 that the programs expect."""
     command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(demo_guest), "-F", "raw"]
     subprocess.run([*command, str(tmp_path / "disk.qcow2")], check=True)
     return tmp_path
@@ -66,7 +66,7 @@ def test_the_commands_are_those_of_run() -> None:
 
 
 def program(name: str, marker: str) -> str:
-    """Return the one Python program of that page that holds the marker."""
+    """Return the one Python program on that page that contains the marker."""
     text = (ROOT / "docs" / name).read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     (found,) = [block for block in blocks if marker in block]

@@ -1,4 +1,4 @@
-"""What the guides for developers and the documents' links name is there."""
+"""The files that the guides for developers name exist, and the documents' links lead somewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The asynchronous examples, and programs in the forms in which people write them."""
+"""The asynchronous examples, and common forms of user programs."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from guestkit.demo import DEMO_SYSTEM
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "python"
 
-#: Long enough for anything that does not hang, in seconds.
+#: Seconds; only something that hangs takes longer.
 PATIENCE = 300
 
 
 def hypervisors(process: int) -> list[int]:
-    """Return the processes of QEMU that a process has started."""
+    """Return the ids of the QEMU processes that a process has started."""
     lists = [path.read_text() for path in Path(f"/proc/{process}/task").glob("*/children")]
     numbers = [int(number) for text in lists for number in text.split()]
     return [number for number in numbers if Path(f"/proc/{number}/comm").read_text().startswith("qemu")]
 
 
 async def first_hypervisors(process: int) -> list[int]:
-    """Wait until the process has started QEMU."""
+    """Wait until the process has started QEMU; return the process ids."""
     async with asyncio.timeout(PATIENCE):
-        while not (found := hypervisors(process)):  # noqa: ASYNC110 - of another process: nobody signals it
+        while not (found := hypervisors(process)):  # noqa: ASYNC110 - another process sends no signal
             await asyncio.sleep(0.01)
     return found
 
@@ -119,7 +119,7 @@ with Pool(4) as pool:
     ids=["threads", "forked", "spawned"],
 )
 def test_a_pool_maps_a_function_of_the_blocking_handle(here: Path, start: str, form: str) -> None:
-    # A handle has been used before the fork: what the parent holds must not hold up the children.
+    # The parent has used a handle before the fork: its locks must not block the children.
     lines = [
         f"multiprocessing.set_start_method('{start}')",
         "Guestfs().get_memsize()",
@@ -134,14 +134,14 @@ def test_a_pool_maps_a_function_of_the_blocking_handle(here: Path, start: str, f
 
 
 class Service:
-    """The example service on a port of its own, and a client of it."""
+    """The example service on its own port, and a client."""
 
     def __init__(self, process: asyncio.subprocess.Process, client: httpx.AsyncClient) -> None:
         self.process = process
         self.client = client
 
     async def idle(self) -> None:
-        """Wait until no inspection runs."""
+        """Wait until the service reports that no inspection runs."""
         async with asyncio.timeout(PATIENCE):
             while (await self.client.get("/inspections")).json() != {"running": 0}:
                 pass
@@ -215,7 +215,7 @@ async def test_the_service_says_what_is_wrong_with_a_disk(service: Service, here
 
 async def test_ending_the_service_ends_what_it_inspects(service: Service) -> None:
     async with service.client.stream("POST", "/inspections", json={"disk": "empty.img"}) as response:
-        received = messages(response)  # kept: httpx closes the connection with it
+        received = messages(response)  # keeps the generator alive: httpx closes the connection with it
         await anext(received)
         (qemu,) = map(os.pidfd_open, await first_hypervisors(service.process.pid))
         service.process.terminate()

@@ -1,4 +1,4 @@
-"""Each example runs, and says the same in C++ as in Python."""
+"""Each example runs, and prints the same in C++ as in Python."""
 
 from __future__ import annotations
 

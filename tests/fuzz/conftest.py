@@ -1,4 +1,4 @@
-"""How long a fuzzer runs."""
+"""The option that sets how long the fuzzer runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make corpus/ anew: what is no hole in the first 4 MiB of small images by qemu-img."""
+"""Rebuild corpus/ from the non-zero bytes in the first 4 MiB of small images made by qemu-img."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ BLOCK, LARGEST, MOST = 128, 4 << 20, 24
 
 
 def pack(image: bytes) -> bytes:
-    """Return the image as probe.cpp reads it: only what is not zero, and the end."""
-    pieces = bytearray(b"\0")  # no format stated
+    """Return the image in the form that probe.cpp reads: its non-zero blocks, and its last byte."""
+    pieces = bytearray(b"\0")  # states no format
     image = image[:LARGEST]
     starts = [at for at in range(0, len(image), BLOCK) if image[at : at + BLOCK].strip(b"\0")][:MOST]
     for at in starts:
@@ -38,7 +38,7 @@ def pack(image: bytes) -> bytes:
 
 
 def main() -> None:
-    """Write the corpus anew."""
+    """Rebuild the corpus."""
     CORPUS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "base").write_bytes(bytes(1 << 20))

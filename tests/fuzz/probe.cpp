@@ -1,8 +1,8 @@
 // A fuzzer of image.hpp, for clang's libFuzzer.
 //
-// Most of an image is holes, so an input tells what stands where: a byte for the stated format (0: none),
-// then pieces, each a place of 4 bytes and a length of 2 (little endian) and that many bytes; the last one
-// may be cut.
+// Images consist mostly of holes, so an input holds only the rest: a byte for the stated format (0: none),
+// then pieces, each an offset of 4 bytes, a length of 2 (both little endian) and that many bytes. The last
+// piece may be truncated.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -24,7 +24,7 @@ namespace detail = guestkit::detail;
 
 namespace {
 
-/// Makes the checksums right: a fuzzer would never find them.
+/// Corrects the checksums: the fuzzer would never guess them.
 void repair(std::string& image) {
   constexpr std::size_t kib = 1024;
   const auto put = [&](std::size_t at, std::uint32_t value, bool big) {
@@ -81,10 +81,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const detail::image_file opened("probe", detail::unique_fd(::dup(file)), "image");
     const auto info = detail::read_image(
         opened, stated == 0 ? std::nullopt : std::optional<std::string_view>(formats.at(stated - 1)));
-    // Whatever QEMU would open is among the references.
+    // The references must include every file that QEMU would open.
     const auto named = (info.backing_file ? 1U : 0U) + (info.data_file ? 1U : 0U) + info.extents.size();
     if (info.references.size() < named || info.virtual_size > INT64_MAX) std::abort();
-    // What open_disk() reads besides.
+    // open_disk() also describes content that is not a disk.
     if (const auto* kind = detail::foreign_kind_of(info.content))
       if (detail::described(*kind, opened.read_some(0, 8192)).size() > 1000) std::abort();
     if (info.format == "qcow2") detail::qcow2::needs_data_file(opened);

@@ -1,4 +1,4 @@
-"""The reader of image headers, fuzzed: `./run test fuzz -- --fuzz-seconds 3600` for the hour."""
+"""Fuzzes the reader of image headers: for an hour by `./run test fuzz -- --fuzz-seconds 3600`."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(fuzzer: Path, *words: str | Path, cwd: Path) -> str:
-    """Return what the fuzzer wrote; its last lines hold the input that crashed it, in Base64."""
-    # By a shell, which forks: a child of this process would inherit the peak of its memory as its own.
+    """Run the fuzzer; return its output, whose last lines hold an input that crashed it, in Base64."""
+    # A shell forks the fuzzer: a child of this process would inherit the peak of its memory use.
     done = subprocess.run(
         ["sh", "-c", '"$@"; exit $?', "sh", fuzzer, *words],
         cwd=cwd, capture_output=True, text=True, errors="replace", check=False,
@@ -43,7 +43,7 @@ def test_the_corpus_crashes_nothing(fuzzer: Path, tmp_path: Path) -> None:
 
 @pytest.mark.timeout(0)
 def test_no_header_crashes_hangs_or_takes_memory(fuzzer: Path, tmp_path: Path, seconds: int) -> None:
-    shutil.copytree(HERE / "corpus", tmp_path / "corpus")  # what it finds stays out of the tree
+    shutil.copytree(HERE / "corpus", tmp_path / "corpus")  # keeps new inputs out of the tree
     output = run(
         fuzzer, f"-max_total_time={seconds}", "-max_len=8192", "-timeout=10", "-rss_limit_mb=1024",
         "-malloc_limit_mb=256", tmp_path / "corpus", cwd=tmp_path,

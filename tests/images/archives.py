@@ -1,4 +1,4 @@
-"""Archives of disks as people have them, and such as attackers make."""
+"""Archives of disks: ordinary ones, and those of attackers."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _ENVELOPE = """<?xml version="1.0"?>
 
 @dataclass(frozen=True)
 class Drive:
-    """A drive of a virtual machine, on the controller 3 or 4. `file`: "": a disk that is to be made."""
+    """A drive of a virtual machine, on controller 3 or 4. Without a `file` it is a new, empty disk."""
 
     file: str
     parent: int = 3
     address: int = 0
     type: int = 17  # 15: a CD-ROM drive
-    attributes: str = ""  # of the file
+    attributes: str = ""  # of the File element
 
 
 def ovf(drives: Sequence[Drive], listed: Sequence[str] = ()) -> bytes:
-    """Make a descriptor; its files and disks are listed by name unless in that order."""
+    """Make a descriptor that lists its files and disks in the given order, or else by name."""
     order = listed or sorted(drive.file for drive in drives if drive.file)
     by_file = {drive.file: drive for drive in drives}
     files = [f'<File ovf:id="f-{name}" ovf:href="{name}" {by_file[name].attributes}/>' for name in order]
@@ -70,9 +70,9 @@ def tar(members: Mapping[str, bytes]) -> bytes:
 
 
 def header(name: bytes, size: int, kind: bytes = b"0", more: Mapping[int, bytes] | None = None) -> bytes:
-    """Make a header alone, of any type.
+    """Make a header of any type, without content.
 
-    more: what stands where in it besides
+    more: other bytes of the header, by offset
     """
     block = bytearray(512)
     for place, text in {
@@ -90,7 +90,7 @@ def header(name: bytes, size: int, kind: bytes = b"0", more: Mapping[int, bytes]
 
 
 def padded(content: bytes) -> bytes:
-    """Fill the last block."""
+    """Pad the content to whole blocks."""
     return content + bytes(-len(content) % 512)
 
 
@@ -104,6 +104,6 @@ def _record(key: str, value: str) -> bytes:
 
 
 def extended(**values: str) -> bytes:
-    """Make an extended header: what it says of the next one, by key with _ for a point."""
+    """Make an extended header, whose values describe the next file; a _ in a key stands for a dot."""
     records = b"".join(_record(key.replace("_", "."), value) for key, value in values.items())
     return header(b"x", len(records), b"x") + padded(records)

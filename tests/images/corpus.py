@@ -1,7 +1,7 @@
 """Guests to inspect, made by recipe and kept below build/: each image is the smallest of its kind.
 
-Filesystems are filled by mke2fs itself; what needs a kernel (LVM, LUKS, RAID, btrfs, NTFS) is made by
-guestkit, in one appliance for all of them. Nothing here needs root.
+mke2fs itself fills most filesystems; guestkit makes those that need a kernel (LVM, LUKS, RAID, btrfs, NTFS),
+all in one appliance. Nothing here needs root.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ PASSPHRASE = "open sesame"
 
 @dataclass(frozen=True)
 class Part:
-    """A partition: its filesystem, made on the host, and the files in it."""
+    """A partition: its filesystem, which is made on the host, and the files in it."""
 
     tree: Tree | None = None
     type: str = "ext4"
     label: str = ""
     uuid: str = ""
     size: int = 24 * MB
-    spoil: Sequence[tuple[int, bytes]] = ()  # bytes to put somewhere afterwards
+    spoil: Sequence[tuple[int, bytes]] = ()  # bytes to overwrite in the end, with their offsets
 
 
 @dataclass(frozen=True)
 class Image:
-    """A guest and what is expected of inspecting it.
+    """A guest, and what an inspection is expected to find.
 
     Attributes:
         build: fills the disk of that name in a running appliance, instead of parts
-        size: of the disk that build fills
-        fast: whether guestkit's own rules may decide; of packages they know all but rpm's
-        systems: distribution, version and host name of each operating system found
-        way: how the answer is to be found, where it is verified: "rescue" where inspect_os fails
-        corrections: the facts of which libguestfs' answer is known to be wrong, or none
-        undecided: whether it is wrong at times only
-        failures: what each message of the first system's failures has, in their order
-        error: what inspect_os says, where it fails though guestkit's own rules may decide
-        told: what the failures say
-        cut: how many bytes are missing at the disk's end
+        size: size of the disk that build fills
+        fast: whether guestkit's own rules may decide; they know the packages of all formats but rpm
+        systems: distribution, version and host name of each operating system
+        way: "rescue" if inspect_os fails, so that the verified answer has to do without it
+        corrections: the facts that libguestfs is known to get wrong
+        undecided: whether it gets them wrong only at times
+        failures: a part of the message of each failure of the first system, in order
+        error: the error of inspect_os, if it fails although guestkit's own rules may decide
+        told: texts, each of which a failure's message must contain
+        cut: how many bytes are missing at the end of the disk
     """
 
     parts: Sequence[Part] = ()
@@ -76,12 +76,12 @@ class Image:
 
     @property
     def applications(self) -> bool:
-        """Whether to ask for the packages too."""
+        """Whether to ask for the packages, too."""
         return not self.fast or self.systems[0][0] in ("debian", "ubuntu", "alpinelinux", "archlinux")
 
 
 def _pack(g: Guestfs, tree: Tree) -> None:
-    """Write the files into what is mounted, and unmount it."""
+    """Write the files into the mounted filesystem, and unmount it."""
     _write(g, tree)
     g.umount_all()
 
@@ -134,7 +134,7 @@ def luks(g: Guestfs, disk: str) -> None:
 
 
 def in_appliance(g: Guestfs, *command: str) -> str:
-    """What libguestfs has no action for."""
+    """Run a command in the appliance, for things that libguestfs has no action for."""
     return g.debug("sh", list(command))
 
 
@@ -161,7 +161,7 @@ def lvm_in_luks(g: Guestfs, disk: str) -> None:
 
 
 def old_raid(g: Guestfs, disk: str) -> None:
-    """Its superblock is the one of 2002, at the end of each member."""
+    """RAID with the superblock format of 2002 (0.90), at the end of each member."""
     _two_partitions(g, disk)
     members = [f"/dev/disk/by-partuuid/{g.blkid(disk + number)['PART_ENTRY_UUID']}" for number in "12"]
     in_appliance(g, "mdadm -q --create /dev/md90 --run --metadata=0.90 --level=1 -n 2", *members, "2>&1")
@@ -170,7 +170,7 @@ def old_raid(g: Guestfs, disk: str) -> None:
 
 
 def dirty(g: Guestfs, disk: str) -> None:
-    """A guest that lost its power: its journal waits to be replayed."""
+    """A guest that lost power: its journal is yet to be replayed."""
     _two_partitions(g, disk)
     g.mke2fs(f"{disk}1", fstype="ext4", blocksize=1024, label="root")
     g.mount(f"{disk}1", "/")
@@ -183,7 +183,7 @@ def dirty(g: Guestfs, disk: str) -> None:
 
 
 def btrfs_default(g: Guestfs, disk: str) -> None:
-    """The root is the default subvolume, and not the top one."""
+    """The root is the default subvolume, which is not the top-level one."""
     device = _partition(g, disk)
     g.mkfs_btrfs([device], label="root")
     g.mount(device, "/")
@@ -201,7 +201,7 @@ def btrfs_default(g: Guestfs, disk: str) -> None:
 
 
 def snapper(g: Guestfs, disk: str) -> None:
-    """As openSUSE installs it: the root is a snapshot, and there is another."""
+    """As openSUSE installs it: the root is one of two snapshots."""
     device = _partition(g, disk)
     g.mkfs_btrfs([device], label="root")
     g.mount(device, "/")
@@ -239,7 +239,7 @@ def btrfs(g: Guestfs, disk: str) -> None:
 
 
 def xfs(g: Guestfs, disk: str) -> None:
-    """As the installer of RHEL 9 lays it out: /boot, and the rest in LVM."""
+    """The layout of RHEL 9's installer: /boot, and the rest in LVM."""
     name = f"rhel{disk[-1]}"
     g.part_init(disk, "gpt")
     g.part_add(disk, "p", 2048, 320 * MB // 512 - 1)
@@ -277,7 +277,7 @@ def raid(g: Guestfs, disk: str) -> None:
 
 
 def half_an_array(g: Guestfs, disk: str) -> None:
-    """RAID 0 of two partitions, of which one was wiped."""
+    """RAID 0 of two partitions, one of which was wiped."""
     _two_partitions(g, disk)
     g.md_create(f"half{disk[-1]}", [f"{disk}1", f"{disk}2"], level="raid0")
     (array,) = (md for md in g.list_md_devices() if g.md_detail(md)["name"].endswith(f"half{disk[-1]}"))
@@ -286,7 +286,7 @@ def half_an_array(g: Guestfs, disk: str) -> None:
 
 
 def half_a_volume_group(g: Guestfs, disk: str) -> None:
-    """Of two physical volumes one was wiped, as if its disk had not been given."""
+    """One of two physical volumes was wiped, as if its disk were missing."""
     _two_partitions(g, disk)
     name = f"half{disk[-1]}"
     g.pvcreate(f"{disk}1")
@@ -300,7 +300,7 @@ def half_a_volume_group(g: Guestfs, disk: str) -> None:
 
 
 def ubuntu_cloud(g: Guestfs, disk: str) -> None:
-    """As Canonical publishes it: the root is the first partition, behind those that start it."""
+    """As Canonical publishes it: the root is partition 1, but lies behind those that boot it."""
     g.part_init(disk, "gpt")
     g.part_add(disk, "p", 16384, 16384 + 81920 - 1)
     g.part_add(disk, "p", 2048, 4095)
@@ -320,7 +320,7 @@ def ubuntu_cloud(g: Guestfs, disk: str) -> None:
 
 
 def real_debian(g: Guestfs, disk: str) -> None:
-    """What a user has, by mmdebstrap, with a kernel to boot: some 200 packages."""
+    """A bootable Debian made by mmdebstrap, with some 200 packages, like a user's."""
     g.part_disk(disk, "gpt")
     g.mkfs("ext4", f"{disk}1", label="root")
     g.mount(f"{disk}1", "/")
@@ -340,7 +340,7 @@ def real_debian(g: Guestfs, disk: str) -> None:
         g.tar_in(archive, "/", xattrs=True)
     g.write("/etc/fstab", b"LABEL=root / ext4 errors=remount-ro 0 1\n")
     g.write("/etc/hostname", b"real\n")
-    g.write("/etc/debian_version", b"12.8\n")  # whichever the mirror has
+    g.write("/etc/debian_version", b"12.8\n")  # whichever version the mirror has
     g.umount_all()
 
 
@@ -368,7 +368,7 @@ HOSTILE: dict[str, File] = {
     "etc/network/interfaces": "iface\niface \xff\x00\n" * 100,
 }
 
-#: Mountpoints that lead out of the guest, to where the appliance has its programs; / is the first partition.
+#: Mountpoints that lead out of the guest, to the appliance's own programs.
 ATTACKED = (
     "/../usr/bin",
     "/../../../../tmp",
@@ -396,7 +396,7 @@ _ROOT, _USR = trees.without_usr(
 
 
 def named(g: Guestfs, disk: str) -> None:
-    """Filesystems with blanks in their names, and names that libguestfs 1.48 does not know."""
+    """Filesystems whose labels have spaces, with names in fstab that libguestfs 1.48 does not know."""
     g.part_init(disk, "gpt")
     for number, name in enumerate(("root", "data", "spool"), 1):
         g.part_add(disk, "p", 2048 + (number - 1) * 65536, 2047 + number * 65536)
@@ -429,7 +429,7 @@ ODD_FILES: dict[str, tuple[File, str]] = {
     "link round": (Link("status"), "is a loop of symlinks"),
 }
 
-#: By name. The first ones are looked at in every run.
+#: By name. Every run inspects those before "fedora".
 CORPUS: dict[str, Image] = {
     "debian": Image(
         [Part(trees.debian(), uuid=ROOT_UUID), Part(type="swap")],
@@ -519,7 +519,7 @@ CORPUS: dict[str, Image] = {
             "locale": "en_US.UTF-8",
         },
     ),
-    # From here on in the long form.
+    # Those from here on are for --full.
     "fedora": Image(
         [
             Part(
@@ -1060,7 +1060,7 @@ CORPUS: dict[str, Image] = {
     "two systems": Image(
         [Part(trees.debian(), uuid=ROOT_UUID), Part(trees.alpine())],
         systems=[("debian", 12, 5, "debian12"), ("alpinelinux", 3, 19, "alpine")],
-        corrections=["mountpoints", "filesystems"],  # Alpine's fstab has / on /dev/sda1, which is Debian's
+        corrections=["mountpoints", "filesystems"],  # Alpine's fstab names Debian's root
     ),
     "no system": Image([Part({"photos/1.jpg": b"jpeg"})]),
     "duplicate uuid": Image(
@@ -1110,7 +1110,7 @@ CORPUS: dict[str, Image] = {
     ),
     "blank": Image([Part(type="none")], unopened=["unknown"]),
     "btrfs": Image(build=btrfs, systems=[("fedora", 39, 0, "fedora")]),
-    # Its fstab names the array as the guest did: the root is mounted all the same.
+    # fstab has the array's name in the guest, not in the appliance; the root is mounted all the same.
     "raid": Image(
         build=raid,
         systems=[("debian", 12, 5, "debian12")],
@@ -1157,7 +1157,7 @@ SHORT = tuple(CORPUS)[: tuple(CORPUS).index("fedora")]
 
 
 def images(names: Sequence[str]) -> dict[str, Path]:
-    """The disks of these guests; those that are not there yet, or of another recipe, are made."""
+    """Return the disks of these guests; make those that do not exist yet or whose recipe has changed."""
     recipe = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
     directory = BUILD / hashlib.sha256(recipe).hexdigest()[:16]
     directory.mkdir(parents=True, exist_ok=True)
@@ -1171,7 +1171,7 @@ def images(names: Sequence[str]) -> dict[str, Path]:
                 os.truncate(path, path.stat().st_size - CORPUS[name].cut)
         _make_in_appliance({name: path for name, path in made.items() if CORPUS[name].build is not None})
         for name, path in made.items():
-            os.replace(path, paths[name])  # whole or not there
+            os.replace(path, paths[name])  # complete or absent
     return paths
 
 

@@ -1,4 +1,4 @@
-"""Images with LUKS, which qemu-img does not always manage to make."""
+"""Images with LUKS, which qemu-img sometimes fails to make."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def patiently(make: Callable[[], T]) -> T:
-    """Call `make` until it succeeds: for LUKS, qemu-img measures the processor, in vain on a busy one."""
+    """Call `make` until it succeeds: for LUKS, qemu-img times the processor, which fails on a busy one."""
     for _ in range(20):
         with suppress(subprocess.CalledProcessError):
             return make()

@@ -8,15 +8,15 @@ from . import trees
 from .corpus import ROOT_UUID, Part, _make
 from .trees import File, Link, Tree
 
-#: It sets a terminal's title, clears it, and is a script, and rich's markup.
+#: Sets a terminal's title, clears the screen, and contains a script and rich's markup.
 ATTACK = "\x1b]0;owned\x07\x1b[2J<script>alert(1)</script>[red]"
 
-#: As people are to see it.
+#: What people are to see instead.
 ESCAPED = r"\x1b]0;owned\x07\x1b[2J<script>alert(1)</script>[red]"
 
 _NAME = ATTACK.replace("/", "\u2044")
 
-#: Below /srv: names of files.
+#: Files below /srv, with hostile names.
 FILES: dict[str, File] = {
     f"srv/{_NAME}": b"content\n",
     "srv/\udcff\u202e.txt": b"bytes that are no text: \xff\xfe\n",
@@ -29,7 +29,7 @@ FILES: dict[str, File] = {
 
 
 def tree() -> Tree:
-    """The guest's files."""
+    """Return the guest's files."""
     status = f"Package: {ATTACK}\nStatus: install ok installed\nVersion: {ATTACK}\nArchitecture: {ATTACK}\n\n"
     return trees.debian(
         **{

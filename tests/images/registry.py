@@ -50,13 +50,13 @@ def windows() -> Tree:
 
 
 def program() -> bytes:
-    """The headers of a 64-bit program for Windows."""
+    """Return the headers of a 64-bit program for Windows."""
     coff = struct.pack("<4sHHIIIHH", b"PE\0\0", 0x8664, 0, 0, 0, 0, 240, 0x22)
     return b"MZ".ljust(60, b"\0") + struct.pack("<I", 64) + coff + struct.pack("<H", 0x20B).ljust(240, b"\0")
 
 
 def hive(registry: str) -> bytes:
-    """A hive with these keys."""
+    """Return a hive with these keys."""
     with tempfile.TemporaryDirectory() as directory:
         path, text = Path(directory, "hive"), Path(directory, "text.reg")
         path.write_bytes(empty_hive())
@@ -66,7 +66,7 @@ def hive(registry: str) -> bytes:
 
 
 def with_parents(registry: str) -> str:
-    """The text with every key's parents before it, which hivexregedit does not make."""
+    """Add every key's parents before it, since hivexregedit does not create them."""
     lines: list[str] = []
     known: set[str] = set()
     for line in registry.splitlines():
@@ -82,7 +82,7 @@ def with_parents(registry: str) -> str:
 
 
 def empty_hive() -> bytes:
-    """A header, and one block with nothing but a root key and its security."""
+    """Return a header, and one block with only a root key and its security key."""
     name = b"$$$PROTO.HIV"
     key = struct.pack(
         "<2sHQIIIIIIIIIIIIIIIHH",
@@ -105,6 +105,6 @@ def empty_hive() -> bytes:
 
 
 def _cell(content: bytes) -> bytes:
-    """A cell that is in use: its size is negative."""
+    """Return a cell that is in use, which a negative size marks."""
     size = (len(content) + 4 + 7) // 8 * 8
     return struct.pack("<i", -size) + content.ljust(size - 4, b"\0")

@@ -1,4 +1,4 @@
-"""The files of guests: small, but laid out as the real distributions lay them out."""
+"""The files of guests: few, but in the layout of the real distributions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Link:
 
 
 class Fifo:
-    """A FIFO, which nobody may wait for."""
+    """A FIFO, on which no reader may block."""
 
 
 File = str | bytes | Link | Fifo | None  # None: a directory
@@ -27,7 +27,7 @@ X86_64, I386, AARCH64 = (2, 62), (1, 3), (2, 183)
 
 
 def elf(machine: tuple[int, int] = X86_64) -> bytes:
-    """The header of an ELF program, and nothing behind it."""
+    """Return the header of an ELF program, without the rest."""
     width, number = machine
     identity = b"\x7fELF" + bytes([width, 1, 1]) + bytes(9)
     if width == 1:
@@ -36,7 +36,7 @@ def elf(machine: tuple[int, int] = X86_64) -> bytes:
 
 
 def marker(path: str) -> bytes:
-    """A static program for x86-64 that makes the directory `path`: whether somebody ran it can be seen."""
+    """Return a static x86-64 program that makes the directory `path`, which shows whether it was run."""
     code = (
         b"\xb8\x53\x00\x00\x00"  # mov $83 (mkdir), %eax
         b"\x48\x8d\x3d\x10\x00\x00\x00"  # lea path(%rip), %rdi
@@ -54,7 +54,7 @@ def marker(path: str) -> bytes:
 
 
 def linux(machine: tuple[int, int] = X86_64, *, merged: bool = True) -> dict[str, File]:
-    """What every Linux has. merged: /bin is a link to usr/bin."""
+    """Return the files of every Linux. merged: /bin is a link to usr/bin."""
     programs = "usr/bin" if merged else "bin"
     tree: dict[str, File] = {
         f"{programs}/bash": elf(machine),
@@ -78,12 +78,12 @@ def linux(machine: tuple[int, int] = X86_64, *, merged: bool = True) -> dict[str
 
 
 def release(**values: str) -> dict[str, str]:
-    """An os-release."""
+    """Return an os-release file."""
     return {"usr/lib/os-release": "".join(f'{key}="{value}"\n' for key, value in values.items())}
 
 
 def dpkg_status(count: int = 40) -> str:
-    """A package database with everything that is odd about real ones."""
+    """Return a package database with the oddities of real ones."""
     stanzas = [
         f"Package: package{number:03}\nStatus: install ok installed\nPriority: optional\n"
         f"Maintainer: Nobody <nobody@example.org>\nArchitecture: {'all' if number % 3 else 'amd64'}\n"
@@ -104,12 +104,12 @@ def dpkg_status(count: int = 40) -> str:
         f"Package: nasty\nStatus: install ok installed\nVersion: 4\nDepends: {'x' * 1014}Package: evil\n",
         "Package: escape\x1b[31m\nStatus: install ok installed\nVersion: 5\nDescription: \xff\n \n no dot\n",
     ]
-    # The last one has no empty line behind it.
+    # No empty line follows the last stanza.
     return "\n".join(stanzas) + "\nPackage: last\nStatus: install ok installed\nVersion: 1\n"
 
 
 def apk_installed() -> str:
-    """Alpine's package database."""
+    """Return Alpine's package database."""
     return "".join(
         f"C:Q1abc=\nP:{name}\nV:{version}\nA:x86_64\nS:1\nT:the {name}\nU:https://{name}.example\no:{name}\n"
         f"F:usr/bin\nR:{name}\n\n"
@@ -118,7 +118,7 @@ def apk_installed() -> str:
 
 
 def debian(**changes: File) -> Tree:
-    """Debian 12: os-release has the major version alone."""
+    """Debian 12, whose os-release has only the major version."""
     return {
         **linux(),
         **release(PRETTY_NAME="Debian GNU/Linux 12 (bookworm)", NAME="Debian", VERSION_ID="12", ID="debian"),
@@ -136,7 +136,7 @@ def debian(**changes: File) -> Tree:
 
 
 def ubuntu() -> Tree:
-    """Ubuntu 22.04 with /boot and an EFI partition of their own."""
+    """Ubuntu 22.04 with separate partitions for /boot and EFI."""
     return {
         **linux(),
         **release(
@@ -160,7 +160,7 @@ def ubuntu() -> Tree:
 
 
 def without_usr(tree: Tree) -> tuple[Tree, Tree]:
-    """The tree as a root and the /usr that belongs to it, each of them a filesystem of its own."""
+    """Split the tree into the filesystem of the root and that of /usr."""
     root = {name: file for name, file in tree.items() if not name.startswith("usr/")}
     return {**root, "usr": None}, {
         name.removeprefix("usr/"): file for name, file in tree.items() if name.startswith("usr/")
@@ -168,7 +168,7 @@ def without_usr(tree: Tree) -> tuple[Tree, Tree]:
 
 
 def red_hat(identity: str, name: str, version: str, line: str, file: str, **more: File) -> Tree:
-    """One of the family: its release file has that line."""
+    """A distribution of Red Hat's family, whose release file has that line."""
     return {
         **linux(),
         **release(
@@ -280,7 +280,7 @@ def neon() -> Tree:
 
 
 def nixos() -> Tree:
-    """Everything is a link into the store, fstab and hosts too."""
+    """NixOS, where everything is a link into the store, even fstab and hosts."""
     names = ("os-release", "fstab", "hosts", "hostname")
     return {
         "bin/sh": Link("/nix/store/bash/bin/sh"),
@@ -302,7 +302,7 @@ def nixos() -> Tree:
 def ostree(boot: str = "boot/") -> Tree:
     """Fedora Silverblue: two deployments, of which the boot loader takes the one that sorts first.
 
-    boot: where the boot loader's entries are; "": on another filesystem
+    boot: the directory of the boot loader's entries; "" if they are on another filesystem
     """
     deploy = "ostree/deploy/fedora/deploy"
     tree: dict[str, File] = {
@@ -324,7 +324,7 @@ def ostree(boot: str = "boot/") -> Tree:
 
 
 def boot_entries(directory: str = "") -> Tree:
-    """The entries that ostree writes: the one with the higher version is the default."""
+    """Return the boot loader entries that ostree writes: the one with the higher version is the default."""
     return {
         f"{directory}loader/entries/ostree-{2 - number}-fedora.conf": (
             f"title Fedora\nversion {2 - number}\nlinux /vmlinuz\n"
@@ -343,7 +343,7 @@ def flatcar_usr(version: str) -> Tree:
 
 
 def write(tree: Tree, directory: Path) -> None:
-    """Write the files below the directory, with nobody's time and owner in them."""
+    """Write the files below the directory, independent of the current time and user."""
     for name, content in tree.items():
         path = directory / name
         if content is None:

@@ -32,7 +32,7 @@ def read_by_a_guest(disk: Path) -> Iterator[int]:
 
 @contextmanager
 def _daemon(words: Sequence[str]) -> Iterator[int]:
-    """Run what goes to the background when the disk is open, with a file for its number as last argument."""
+    """Run a program that daemonizes once the disk is open; a file for its process id is its last argument."""
     with tempfile.TemporaryDirectory() as folder:
         number = Path(folder, "pid")
         subprocess.run([*words, str(number)], check=True)
@@ -42,5 +42,5 @@ def _daemon(words: Sequence[str]) -> Iterator[int]:
             yield process
         finally:
             signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-            select.select([descriptor], [], [])  # has ended, and holds no lock any more
+            select.select([descriptor], [], [])  # has ended, and so released its locks
             os.close(descriptor)

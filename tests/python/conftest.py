@@ -1,4 +1,4 @@
-"""Shared by the tests of the Python class: the facts, an echo of arguments, a hypervisor that hangs."""
+"""Shared by the Python tests: the facts, an echo of arguments, a hypervisor that hangs, and more."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from guestkit import AsyncGuestfs, Guestfs
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: Long enough for anything that does not hang, in seconds.
+#: Seconds; only something that hangs takes longer.
 PATIENCE = 20
 
-#: What these assert of the blocking handle holds of the async one, too.
+#: Modules whose tests run on the async handle, too.
 ALSO_ASYNC = {"test_values", "test_arguments", "test_errors", "test_memoryview"}
 
 T = TypeVar("T")
@@ -97,7 +97,7 @@ def guestfs_h() -> str:
 
 
 class ThroughAsync:
-    """The blocking handle's methods, made and awaited on an AsyncGuestfs whose loop another thread runs."""
+    """The blocking handle's methods, awaited on an AsyncGuestfs whose loop runs on another thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -135,14 +135,14 @@ def g(request: pytest.FixtureRequest) -> Iterator[Guestfs]:
 
 
 class Echo:
-    """What libguestfs receives when it is given these arguments, as it writes it down."""
+    """Calls internal_test, and returns the arguments as libguestfs received and printed them."""
 
     def __init__(self, handle: Guestfs, path: Path) -> None:
         self.handle = handle
         self._path = path
 
     def __call__(self, *positional: Any, **given: Any) -> dict[str, bytes]:
-        """Call internal_test with these arguments, others being empty; return its lines by argument."""
+        """Call internal_test with these arguments, the others empty; return its lines by argument."""
         empty: dict[str, Any] = {
             "str": "", "optstr": None, "strlist": [], "b": False, "integer": 0, "integer64": 0,
             "filein": "", "fileout": "", "bufferin": b"",
@@ -222,7 +222,7 @@ class Background(Generic[T]):
 
 @pytest.fixture(scope="session")
 def stderr(request: pytest.FixtureRequest) -> Iterator[int]:
-    """The stderr of the test run itself, behind pytest's capturing."""
+    """The stderr of the test run itself, which pytest does not capture."""
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         descriptor = os.dup(2)
     yield descriptor
@@ -231,7 +231,7 @@ def stderr(request: pytest.FixtureRequest) -> Iterator[int]:
 
 @pytest.fixture
 def watchdog(stderr: int) -> Iterator[None]:
-    """End the test run, with a traceback, if the test hangs with the GIL held: nothing in Python could."""
+    """End the test run with a traceback if a test hangs with the GIL held, when no Python code can run."""
     faulthandler.dump_traceback_later(3 * PATIENCE, exit=True, file=stderr)
     yield
     faulthandler.cancel_dump_traceback_later()
@@ -244,7 +244,7 @@ def background(watchdog: None) -> Callable[[Callable[[], T]], Background[T]]:
 
 # ---- a hypervisor that hangs
 
-# It gives up by itself, so that a test that froze the interpreter fails instead of hanging.
+# It gives up by itself, so that a test whose interpreter freezes fails instead of hanging.
 _HYPERVISOR = f"""#!/bin/sh
 echo $$ > '{{folder}}/started'
 [ -p '{{folder}}/released' ] && timeout {PATIENCE} head -n 1 '{{folder}}/released'
@@ -253,7 +253,7 @@ exit 1
 
 
 def make_appliance(folder: Path) -> None:
-    """Make what guestkit and libguestfs take for a fixed appliance, until it is to boot."""
+    """Make a directory that guestkit and libguestfs take for a fixed appliance, until it has to boot."""
     for name in ("kernel", "initrd", "README.fixed"):
         (folder / name).write_text("not empty\n")
     root = bytearray(4096)
@@ -279,7 +279,7 @@ class Hypervisor:
         self.path = folder / "hypervisor"
         self.path.write_text(_HYPERVISOR.format(folder=folder))
         self.path.chmod(0o755)
-        # An appliance that is there already: else launch would have supermin build one first.
+        # An existing appliance: otherwise launch would have supermin build one first.
         self.appliance = folder / "appliance"
         self.appliance.mkdir()
         make_appliance(self.appliance)
@@ -323,7 +323,7 @@ class Hypervisor:
     def wait_until_started(self) -> None:
         """Wait until a launch has started the hypervisor, or has failed before that."""
         ready, _, _ = select.select([self._started], [], [], PATIENCE)
-        assert ready, "the launch has not come to the hypervisor"
+        assert ready, "the launch has not started the hypervisor"
         self.pid = int(os.read(self._started, 100).split()[0])
 
     def release(self) -> None:

@@ -17,7 +17,7 @@ from guestkit.handle import Accel
 
 @pytest.fixture
 def no_qemu(tmp_path: Path) -> Path:
-    """A hypervisor that fails at once: it proves no KVM and no launch succeeds with it."""
+    """A hypervisor that fails at once: with it, KVM is not proved to work, and no launch succeeds."""
     path = tmp_path / "qemu"
     path.write_text("#!/bin/sh\nexit 1\n")
     path.chmod(0o755)
@@ -101,7 +101,7 @@ for _ in range(2):
 def test_a_hypervisor_with_a_long_name_does_not_make_libguestfs_write_beyond_its_memory(
     appliance: Path,
 ) -> None:
-    """valgrind sees it; without, the process ends later, or does not."""
+    """Under valgrind, which reports the write; without it, the process may or may not crash later."""
     program = (
         "import os, sys; from guestkit import Guestfs, LaunchError\n"
         "folder, *hypervisors = sys.argv[1:]\n"
@@ -133,13 +133,13 @@ SLOW = """
 import logging, sys, tempfile, guestkit
 logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(name)s %(levelname)s %(message)s")
 options, path = eval(sys.argv[1]), sys.argv[2]
-for level in (logging.ERROR, logging.WARNING, logging.WARNING):  # who wants no warnings costs nobody theirs
+for level in (logging.ERROR, logging.WARNING, logging.WARNING):  # the first must not use up the warning
     logging.getLogger("guestkit").setLevel(level)
     with guestkit.Guestfs(**options) as g:
         if path:
             g.set_path(path)
         g.add_drive_scratch(1 << 20)
-        with tempfile.TemporaryDirectory() as gone:  # libguestfs' part of the launch fails at once
+        with tempfile.TemporaryDirectory() as gone:  # makes libguestfs' part of the launch fail at once
             g.set_cachedir(gone)
         try:
             g.launch()
@@ -174,4 +174,4 @@ def test_a_launch_that_could_be_ten_times_as_fast_said_nothing(
         f"guestkit WARNING launch: no appliance has been built in {cache}, so launches take up to ten times"
         " as long; to build one: guestkit appliance build\n"
     )
-    assert done.stdout == (line if said else "")  # once a process
+    assert done.stdout == (line if said else "")  # once per process

@@ -30,7 +30,7 @@ SUMMARIES: dict[str, str] = json.loads(
     (Path(__file__).parents[2] / "api" / "summaries.json").read_text(encoding="utf-8")
 )
 
-#: Where each kind of argument and option goes in internal_test.
+#: The arguments and options of internal_test, by kind.
 TEXTS = ["str", "optstr", "filein", "fileout", "ostring"]
 LISTS = ["strlist", "ostringlist"]
 INTS = {"integer": 31, "oint": 31, "integer64": 63, "oint64": 63}  # bits
@@ -38,7 +38,7 @@ BOOLS = ["b", "obool"]
 
 
 class PathLike:
-    """An os.PathLike that is no pathlib.Path."""
+    """An os.PathLike that is not a pathlib.Path."""
 
     def __init__(self, path: str | bytes) -> None:
         self.path = path
@@ -48,7 +48,7 @@ class PathLike:
 
 
 class Index:
-    """An integer that is no int."""
+    """An integer that is not an int."""
 
     def __init__(self, value: int) -> None:
         self.value = value
@@ -91,7 +91,7 @@ class RefusingInt(int):
 
 
 def listed(texts: list[bytes]) -> bytes:
-    """Return how internal_test writes a list."""
+    """Return a list in the form that internal_test prints."""
     return b"[" + b", ".join(b'"' + text + b'"' for text in texts) + b"]"
 
 
@@ -192,7 +192,7 @@ def test_a_surrogate_that_stands_for_no_byte_is_refused(g: Guestfs, argument: st
     ids=lambda value: type(value).__name__,
 )
 def test_a_list_is_any_iterable_of_texts(echo: Echo, argument: str, value: Any) -> None:
-    if isinstance(value, map):  # a parameter is used by several tests: an iterator only once
+    if isinstance(value, map):  # several tests share the parameter, and an iterator serves only once
         value = map(str, range(1, 6))
     elif not isinstance(value, list | tuple | dict):
         value = (text for text in ["1", "2", "3", "4", "5"])
@@ -274,7 +274,7 @@ def test_an_int_is_nothing_else(g: Guestfs, argument: str, value: object) -> Non
 
 @pytest.mark.parametrize("argument", BOOLS)
 def test_a_flag_is_a_bool_or_an_int(echo: Echo, argument: str) -> None:
-    # ints, since upstream's binding took them.
+    # ints, too, since upstream's binding accepts them.
     for value in (True, 1, -1, 2, 2**100):
         assert echo(**{argument: value})[argument] == b"true"
     for value in (False, 0):
@@ -320,7 +320,7 @@ EVERY_BYTE = bytes(range(256))
 
 
 def dumped(data: bytes) -> bytes:
-    """Return how internal_test writes a buffer: C's char is signed."""
+    """Return a buffer in the form that internal_test prints: C's char is signed."""
     return b"".join(b"<%02x>" % (byte if byte < 128 else byte | 0xFFFFFF00) for byte in data)
 
 
@@ -371,7 +371,7 @@ def test_a_buffer_that_is_closed_is_refused_by_its_own_exception(g: Guestfs) -> 
         Empty(g)(bufferin=mapping)
 
 
-# ---- what is kept, and for how long
+# ---- the lifetime of arguments
 
 
 @pytest.mark.blocking_handle
@@ -390,7 +390,7 @@ def test_arguments_are_let_go(g: Guestfs, echo: Echo) -> None:
             Empty(g)(str=text, filein=path, strlist=texts, bufferin=buffer, ostring=text, ostringlist=1)
         gc.collect(0)
     assert references() == before
-    buffer.extend(b"def")  # impossible while somebody views it
+    buffer.extend(b"def")  # raises while a view of it exists
 
 
 @pytest.mark.blocking_handle
@@ -400,7 +400,7 @@ def test_arguments_may_change_during_the_call(
     hypervisor: Hypervisor,
     background: Callable[[Callable[[], object]], Background[Any]],
 ) -> None:
-    """The call waits for the handle, which is launching; meanwhile its arguments are taken away."""
+    """While the call waits for the handle, which is launching, its arguments are changed."""
     strlist = [f"strlist {n}" for n in range(1000)]
     ostringlist: list[Any] = [f"ostringlist {n}" for n in range(1000)]
     buffer = bytearray(b"buffer")
@@ -409,7 +409,7 @@ def test_arguments_may_change_during_the_call(
 
     class Last:
         def __fspath__(self) -> str:
-            converted.set()  # the last argument: the others have been converted
+            converted.set()  # the last argument, so the others have been converted
             return "last"
 
     ostringlist.append(Last())
@@ -423,7 +423,7 @@ def test_arguments_may_change_during_the_call(
     ostringlist.clear()
     with pytest.raises(BufferError):
         buffer.clear()
-    buffer[:] = b"BUFFER"  # the caller's own risk, but no crash
+    buffer[:] = b"BUFFER"  # at the caller's own risk, but it must not crash
     gc.collect()
     overwrite = [f"garbage {n}" for n in range(10_000)]
     assert launch.running
@@ -446,7 +446,7 @@ def test_arguments_may_change_during_the_call(
 
 
 class Empty:
-    """internal_test with these arguments, the others being empty; typed so that wrong ones can be given."""
+    """internal_test with these arguments, the others empty; typed to accept wrong ones."""
 
     def __init__(self, handle: Guestfs) -> None:
         self._call: Any = handle.internal_test
@@ -502,7 +502,7 @@ def test_an_empty_option_is_not_an_absent_one(echo: Echo) -> None:
 
 
 def test_63_options_reach_their_own_places(capfd: pytest.CaptureFixture[str], g: Guestfs) -> None:
-    # This one of libguestfs' tests writes to stdout alone.
+    # This test action of libguestfs can only write to stdout.
     names = [f"opt{n}" for n in range(1, 64)]
     odd: dict[str, int] = {name: 100 + n for n, name in enumerate(names) if n % 2 == 0}
     g.internal_test_63_optargs(**odd)
@@ -578,7 +578,7 @@ def test_a_domain_is_one_of_libvirt(g: Guestfs, value: Any) -> None:
 
 
 def test_a_capsule_of_something_else_is_no_domain(closed: Guestfs) -> None:
-    # Closed, so that it is not followed if it is accepted.
+    # On a closed handle, so that the pointer is not followed even if it is accepted.
     for name in (None, b"something else"):
         capsule = make_capsule(16, name, None)
         for value in (capsule, type("Fake", (), {"_o": capsule})()):
@@ -615,7 +615,7 @@ WRONG: dict[str, list[Any]] = {
 
 @pytest.fixture(scope="module")
 def closed() -> Guestfs:
-    """A handle on which whatever is called fails, after its arguments were converted."""
+    """A closed handle: every call on it converts its arguments, then fails."""
     handle = Guestfs(environment=False)
     handle.close()
     return handle

@@ -1,4 +1,4 @@
-"""What AsyncGuestfs promises, without an appliance: `run()` puts functions that block into its queue."""
+"""What AsyncGuestfs promises, without an appliance: `run()` queues functions that block."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ import pytest
 from guestkit import AsyncGuestfs, Error, Event, Guestfs, HandleClosed
 from guestkit.aio.executor import MAX_THREADS, set_executor, shared_executor
 
-#: Long enough for anything that does not hang, in seconds.
+#: Seconds; only something that hangs takes longer.
 PATIENCE = 20
 
 
 class Gate:
-    """A function for `run()` that says when it has begun and ends when it is opened."""
+    """A function for `run()` that signals when it has begun, and ends when it is opened."""
 
     def __init__(self) -> None:
         self.opened = threading.Event()
@@ -166,7 +166,7 @@ async def test_a_task_cancelled_before_its_first_step_takes_its_call_out_of_the_
         first = g.run(gate)
         await gate.begun.wait()
         task = asyncio.create_task(g.run(lambda handle: ran.append(1)))
-        task.cancel()  # before the loop has given it a step
+        task.cancel()  # before the loop runs its first step
         with pytest.raises(asyncio.CancelledError):
             await task
         gate.opened.set()
@@ -181,7 +181,7 @@ async def test_a_cancel_of_a_running_call_waits_until_it_has_ended() -> None:
         await gate.begun.wait()
         task.cancel()
         await asyncio.sleep(0)
-        task.cancel()  # a second one does not lose the wait
+        task.cancel()  # a second cancel does not end the wait
         done, _ = await asyncio.wait([task], timeout=0.1)
         assert not done
         gate.opened.set()
@@ -313,7 +313,7 @@ async def test_an_exception_in_the_body_wins_and_cancels_what_waits() -> None:
 
 
 async def test_a_handle_dropped_unclosed_warns_and_is_closed() -> None:
-    # A thread of the executor may hold the handle a moment longer than the call lasts: this one ends.
+    # An executor's thread may refer to the handle for a moment after the call, so end the executor first.
     with ThreadPoolExecutor(1) as executor:
         g = AsyncGuestfs(executor=executor)
         await g.get_memsize()

@@ -30,7 +30,7 @@ from guestkit import (
 )
 from guestkit.aio import executor
 
-#: Long enough for anything that does not hang, in seconds.
+#: Seconds; only something that hangs takes longer.
 PATIENCE = 20
 
 
@@ -155,7 +155,7 @@ async def test_a_call_that_waits_longer_than_the_queue_timeout_never_runs() -> N
 async def test_launches_that_wait_for_memory_leave_other_handles_their_threads(
     hypervisor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise 64 launches occupy every thread, and the handles that could free memory get none."""
+    """Regression: 64 waiting launches occupied every thread; handles that could free memory had none."""
     monkeypatch.setattr(executor, "MAX_THREADS", 1)
     monkeypatch.setattr(executor, "_own", {})
     with Guestfs(environment=False, accel="tcg") as running:
@@ -331,7 +331,7 @@ async def main():
     await g.run(serve)
     launch = g.launch()
     def started():
-        # For writing, too: the number may be there already, and whoever wrote it gone.
+        # Also for writing: opening it only to read blocks if the writer has already gone.
         with open(folder + "/started", "r+b", buffering=0) as fifo:
             return int(fifo.read(100))
     print(await asyncio.to_thread(started), flush=True)
@@ -379,7 +379,8 @@ def test_a_program_ends_while_a_launch_hangs(
 async def test_debug_mode_of_the_loop_finds_nothing(
     hypervisor: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # It finds calls of the loop from a wrong thread; that the loop is slow, a busy machine makes it say, too.
+    # Debug mode finds calls to the loop from a wrong thread. Its reports of slow steps are ignored: they only
+    # show that the machine is busy.
     asyncio.get_running_loop().set_debug(True)
     with caplog.at_level(logging.WARNING, logger="asyncio"):
         async with AsyncGuestfs(environment=False, accel="tcg") as g:
@@ -393,7 +394,7 @@ async def test_debug_mode_of_the_loop_finds_nothing(
 
 async def test_a_checker_finds_no_blocking_call_on_the_loop(hypervisor: Any) -> None:
     with blockbuster_ctx() as checker:
-        checker.functions["os.stat"].deactivate()  # by the import system, the first time that something runs
+        checker.functions["os.stat"].deactivate()  # the import system calls it when code first runs
         async with AsyncGuestfs(environment=False, accel="tcg") as g:
             events = g.events(Event.CLOSE)
             await asyncio.gather(*(g.get_memsize() for _ in range(100)))

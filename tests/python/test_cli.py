@@ -105,7 +105,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
         def inspect_many(disks: Iterable[str], **options: Any) -> Iterator[Report]:
             assert list(disks) == [report.disk for report in reports]
             given.update(options)
-            for report in reversed(reports):  # they come as they are ready
+            for report in reversed(reports):  # in the order in which they are ready
                 yield report
                 if error is not None:
                     raise error
@@ -116,7 +116,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
     return serve
 
 
-# Text.
+# The text of reports.
 
 TEXT = """\
 web.img
@@ -163,7 +163,7 @@ def test_what_could_not_be_found_out_says_why() -> None:
 
 
 def test_a_long_part_has_a_blank_before_what_it_lacks() -> None:
-    """It was printed as "operating_systemsincomplete: …"."""
+    """Regression: it was printed as "operating_systemsincomplete: …"."""
     found = PartFailure(part="operating_systems", message="no time", op="", errno=0)
     assert "\n  operating_systems incomplete: no time\n" in render_reports([report("d", failures=(found,))])
 
@@ -345,7 +345,7 @@ def test_ctrl_c_and_sigterm_tell_what_was_done_until_then(
 def test_wrong_usage_is_a_sentence_and_one_line_of_usage(
     arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The sentence stood below ten lines of usage."""
+    """Regression: the sentence came after ten lines of usage."""
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
@@ -384,7 +384,7 @@ def run(*arguments: str | bytes, **options: Any) -> subprocess.CompletedProcess[
 def test_a_reader_that_went_away_is_no_error_message() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    # Unbuffered, the interpreter has nothing left to flush at its end: the trap is in the buffered form.
+    # Buffered, because only then does the interpreter flush at its end, which fails again.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with os.fdopen(writer, "wb") as pipe:
         done = run("inspect", "/nonexistent", stdout=pipe, env=environment)
@@ -409,7 +409,7 @@ def test_a_disk_whose_name_is_not_utf8(tmp_path: Path) -> None:
     assert report["error"] == error | {"cause": "unknown", "hint": ""}
 
 
-# What is asked for.
+# What the options ask for.
 
 
 @pytest.mark.parametrize(
@@ -453,7 +453,7 @@ def test_xml_is_virt_inspectors(serve: Serve, capsys: pytest.CaptureFixture[str]
 
 
 def test_xml_is_utf_8_where_stdout_is_not(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It had Python's escapes in the place of letters."""
+    """Regression: it had Python's escapes instead of letters."""
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
     serve(report("web.img", system(hostname="bücher")))
@@ -649,7 +649,7 @@ def test_info_names_the_disks_in_an_archive_and_unpacks_nothing(
     assert "  holds           is an archive without a disk: it holds 'readme'\n" in out
     assert "  holds           a disk, perhaps, that is compressed\n" in out
     assert "virtual size" not in out
-    assert "sectors" not in out  # those of the archive are none of the disk's
+    assert "sectors" not in out  # the archive's sectors are not the disk's
     assert main(["info", "--json", "two.ova", "none.tar", "disk.gz"]) == 0
     two, none, packed = json.loads(capsys.readouterr().out)
     assert (two["content"], none["content"], packed["content"]) == ("tar", "tar", "gzip")
@@ -773,7 +773,7 @@ def test_every_command_has_an_example_and_tells_its_exit_statuses(capsys: pytest
 def test_a_path_in_the_guest_behind_the_disk_s_name_is_told_apart(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`guestkit ls disk:/etc` said that there was no such file."""
+    """Regression: `guestkit ls disk:/etc` reported that there was no such file."""
     disk = tmp_path / "a disk"
     disk.write_bytes(bytes(4096))
     for command in ("ls", "inspect", "df", "info"):
@@ -783,7 +783,7 @@ def test_a_path_in_the_guest_behind_the_disk_s_name_is_told_apart(
 
 
 def test_an_empty_tmpdir_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """supermin took it for a directory, and no appliance could be built."""
+    """Regression: supermin took it for a directory, and no appliance could be built."""
     monkeypatch.setenv("TMPDIR", "")
     assert main(["info", os.devnull]) == 1
     assert "TMPDIR" not in os.environ
@@ -792,7 +792,7 @@ def test_an_empty_tmpdir_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_limit_that_ran_out_has_the_option_s_name(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It was called call_timeout, and spoke of a handle."""
+    """Regression: the message called it call_timeout, and spoke of a handle."""
 
     def late(*_: object, **__: object) -> NoReturn:
         raise CallTimeout("inspect", "took longer than 4 s (call_timeout); the handle can be used", 0, 4.0)
@@ -803,7 +803,7 @@ def test_a_limit_that_ran_out_has_the_option_s_name(
     assert capsys.readouterr().err == message
 
 
-def test_an_nbd_server_is_for_who_types_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_nbd_url_that_the_user_types_is_permitted(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ls", "nbd://localhost/x"]) == 1
     assert "; state --format raw, and have the server" in capsys.readouterr().err
 
@@ -946,7 +946,7 @@ def test_a_conversion_that_is_interrupted_says_what_is_left(
 
 
 class Guest:
-    """What cp asks of a guest before it copies."""
+    """Answers the calls that cp makes before it copies."""
 
     def is_dir(self, path: str, followsymlinks: bool = False) -> bool:
         return path == "/srv"
@@ -962,7 +962,7 @@ class Guest:
 
 @pytest.fixture
 def cp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
-    """Runs the command in an empty directory; Ctrl-C comes at the second file."""
+    """Run the command in a directory with three files; Ctrl-C comes at the second one."""
 
     @contextmanager
     def opened(disk: str, **options: Any) -> Iterator[Guest]:
@@ -1004,7 +1004,7 @@ def test_a_copy_into_a_guest_that_is_interrupted_says_what_may_be_there(
 def test_an_interruption_after_the_copying_does_not_say_that_nothing_was_written(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Shutting the guest down takes a moment, too."""
+    """Ctrl-C comes while the guest shuts down, which takes a moment."""
 
     @contextmanager
     def opened(disk: str, **options: Any) -> Iterator[Guest]:
@@ -1037,7 +1037,7 @@ def test_what_an_interrupted_command_says_of_its_output(done: int, total: int, s
 
 
 def test_a_terminal_that_is_gone_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGHUP comes when it closes; then stderr cannot be written."""
+    """A closing terminal sends SIGHUP, and then stderr cannot be written."""
 
     class Gone(io.StringIO):
         def write(self, text: str) -> int:

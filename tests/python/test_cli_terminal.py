@@ -1,6 +1,6 @@
 """What a person sees in a terminal: golden screens, without an appliance.
 
-A program of the test stands in for the appliances: it is told by a FIFO when to go on.
+A program of the test stands in for the appliances; it waits at a FIFO until the test lets it go on.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ sys.exit(main({words!r}))
 
 
 class StandIn(Terminal):
-    """`guestkit inspect`, whose reports come when `go` is called."""
+    """`guestkit inspect`, whose reports arrive when `go` is called."""
 
     def __init__(
         self, folder: Path, words: Sequence[str], *, step: str = "opening", **environment: str
@@ -70,7 +70,7 @@ class StandIn(Terminal):
 
 
 def golden(name: str, screen: str) -> None:
-    """Compare with the screen that is kept; GUESTKIT_WRITE_SCREENS=1 writes it anew, to be looked at."""
+    """Compare with the golden screen; GUESTKIT_WRITE_SCREENS=1 overwrites it instead, for you to check."""
     path = SCREENS / f"{name}.txt"
     screen = re.sub(r"[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏]", "⠋", screen)
     screen = re.sub(r"\d:\d\d:\d\d|-:--:--", "0:00:00", screen)
@@ -129,7 +129,7 @@ def test_json_lines_and_progress_do_not_disturb_each_other(tmp_path: Path) -> No
 
 
 def colours(raw: bytes) -> set[bytes]:
-    """The colours of letters and backgrounds that were set."""
+    """Return the foreground and background colours that were set."""
     return {
         part
         for sequence in re.findall(rb"\x1b\[([\d;]*)m", raw)

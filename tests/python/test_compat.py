@@ -1,4 +1,4 @@
-"""guestkit.compat beside libguestfs' own module: both do the same in one process."""
+"""guestkit.compat and libguestfs' own module, in one process, behave the same."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RENAMED = {"app2_spare1": "app2_class"}
 
 
 def load_peer() -> ModuleType:
-    """libguestfs' own module, from the system's Python."""
+    """Import libguestfs' own module, from the system's Python."""
     sys.path.append("/usr/lib/python3/dist-packages")
     try:
         return importlib.import_module("guestfs")
@@ -75,7 +75,7 @@ def test_a_failure_is_a_runtime_error_on_both(name: str) -> None:
             getattr(module.GuestFS(), name)()
 
 
-#: The calls of upstream's bindtests, in our own order: every argument kind, options one by one.
+#: The calls of upstream's bindtests, in another order: every kind of argument, options one by one.
 ARGUMENTS: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
     (("abc", "def", [], False, 0, 0, "123", "456", b"abc\0abc"), {"obool": 1}),
     (("abc", "def", [], False, 0, 0, "123", "456", b"abc\0abc"), {"oint": 1}),
@@ -112,7 +112,7 @@ def test_arguments_reach_libguestfs_as_they_do_from_upstream(tmp_path: Path) -> 
 
 
 def test_nul_inside_a_text_is_as_the_document_says(tmp_path: Path) -> None:
-    """It said that upstream cuts every text off there."""
+    """Regression: the document said that upstream truncates every text at the NUL."""
     for number, changed, options in (
         (0, "a\0b", {}),
         (1, "a\0b", {}),
@@ -135,7 +135,7 @@ def test_nul_inside_a_text_is_as_the_document_says(tmp_path: Path) -> None:
 
 
 def test_text_for_bytes_was_refused(tmp_path: Path) -> None:
-    """Upstream's own bindtests give it, and g.write("/file", "text") is the usual thing."""
+    """Upstream accepts text: its own bindtests pass it, and g.write("/file", "text") is common."""
     g: Any = guestkit.compat.GuestFS()
     g.internal_test_set_output(str(tmp_path / "received"))
     g.internal_test("", None, [], False, 0, 0, "", "", "\udcff\0é")
@@ -161,7 +161,7 @@ def methods_of_upstream() -> list[str]:
 
 
 def parameters(method: Callable[..., object]) -> list[str]:
-    """Return what can be given by position: what can only be named, such as memoryview, is guestkit's own."""
+    """Return the positional parameters: keyword-only ones, such as memoryview, are guestkit's own."""
     given = inspect.signature(method).parameters.values()
     return [parameter.name for parameter in given if parameter.kind != parameter.KEYWORD_ONLY]
 
@@ -210,7 +210,7 @@ def events(module: ModuleType) -> list[tuple[Any, ...]]:
     g.get_memsize()
     g.set_trace(0)
     g.delete_event_callback(number)
-    g.delete_event_callback(number)  # a second time is harmless
+    g.delete_event_callback(number)  # deleting it twice is harmless
     g.get_memsize()
     g.set_event_callback(lambda *event: seen.append(event), module.EVENT_CLOSE)
     g.close()
@@ -231,7 +231,7 @@ def test_events_have_upstream_s_names(mask: int) -> None:
 
 @pytest.mark.parametrize("module", BOTH)
 def test_a_callback_is_let_go_with_its_handle(module: ModuleType) -> None:
-    """Upstream's bug 811650: the callback was freed while the handle still had it."""
+    """Upstream's bug 811650: the callback was freed while the handle still used it."""
     g = module.GuestFS()
     seen: list[int] = []
     g.set_event_callback(lambda event, *_: seen.append(event), module.EVENT_CLOSE)
@@ -246,9 +246,9 @@ def test_structs_have_upstream_s_columns() -> None:
     assert not set(RENAMED) & columns
 
 
-# Whole programs, as they are written for libguestfs' own module.
+# Whole programs, as users write them for libguestfs' own module.
 
-#: The program, its status, and how many close events it sees.
+#: By name: the program, its exit status, and the number of its close events.
 PROGRAMS = {
     "a handle that is closed": (
         """
@@ -289,7 +289,7 @@ watch(h)
 def end_the_other(*_):
     try:
         h.close()
-    except guestfs.ClosedHandle:  # it was the first
+    except guestfs.ClosedHandle:  # h was closed first
         pass
 g.set_event_callback(end_the_other, guestfs.EVENT_CLOSE)
 """,
@@ -404,7 +404,7 @@ def watch(g):
 def test_a_program_ended_with_a_traceback_and_without_its_close_events(
     program: str, status: int, closed: int, python: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    """Closed handles stayed registered for the end, and refused to be closed a second time."""
+    """Regression: closed handles stayed registered to be closed at exit, and refused a second close."""
     done = python(PROLOGUE + program)
     assert (done.returncode, done.stdout, done.stderr) == (status, "closed\n" * closed, "")
 

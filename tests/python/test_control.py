@@ -16,7 +16,7 @@ import pytest
 
 from guestkit import ApplianceKilled, CallTimeout, Error, Guestfs
 
-#: Long enough for anything that does not hang, in seconds.
+#: Seconds; only something that hangs takes longer.
 PATIENCE = 20
 
 
@@ -99,7 +99,7 @@ def test_the_errors_of_work_that_was_ended_can_be_pickled(error: Error) -> None:
     assert copy.console == ("line",)
 
 
-# ---- signals, in an interpreter of its own: pytest's main thread is no place for them
+# ---- signals, in a separate interpreter, because pytest needs its own main thread
 
 PROGRAM = """
 import os, signal, sys, threading
@@ -173,7 +173,7 @@ def test_a_signal_handler_that_exits_ends_the_call(hypervisor: Any) -> None:
 
 
 def test_a_keyboard_interrupt_in_an_event_callback_ends_the_call(hypervisor: Any) -> None:
-    hypervisor.release()  # it fails soon
+    hypervisor.release()  # the launch fails soon
     _, output = interrupted(hypervisor, "callback", None)
     assert output.splitlines()[0] == "KeyboardInterrupt"
 
@@ -194,8 +194,8 @@ def test_calls_of_other_threads_go_on_when_the_main_thread_is_interrupted(hyperv
             launch.result()
 
 
-# The first call raised a plain RuntimeError and kept the handle's turn; close() said EDEADLK.
-@pytest.mark.skipif(os.geteuid() != 0, reason="root becomes a user who may have one thread")
+# Regression: the first call raised a plain RuntimeError and kept the handle's turn; close() raised EDEADLK.
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become a user who may have one thread")
 def test_where_no_thread_can_be_started_calls_say_so_and_close_works(open_checkout: None) -> None:
     program = """
 import asyncio, errno, os, resource
@@ -207,7 +207,7 @@ def said(error):
     return error.errno == errno.EAGAIN and "no thread can be started" in error.message
 g.add_drive("/dev/null", format="raw", readonly=True)
 try:
-    g.launch()  # it has a limit, which a thread would keep
+    g.launch()  # its time limit needs a thread
 except Error as error:
     print("launch", said(error))
 print(g.get_memsize() > 0, g.is_idle())

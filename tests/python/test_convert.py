@@ -19,7 +19,7 @@ CONTENT = b"what stands on the disk".ljust(MIB, b",")
 
 
 class Sync:
-    """The async converter, called as the blocking one."""
+    """The async converter, called like the blocking one."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         return lambda *given, **named: asyncio.run(getattr(AsyncDiskConverter(), name)(*given, **named))
@@ -237,9 +237,9 @@ def test_check(converter: Any, tmp_path: Path, source: Path) -> None:
     assert converter.check(path, "qcow2")["clean"] is True
     content = bytearray(path.read_bytes())
     content += bytes(-len(content) % 65536 + 65536)
-    block = int.from_bytes(content[65536 : 65536 + 8], "big")  # the first block of reference counts
+    block = int.from_bytes(content[65536 : 65536 + 8], "big")  # of the first block of reference counts
     last = len(content) // 65536 - 1
-    content[block + 2 * last : block + 2 * last + 2] = b"\0\1"  # a cluster that nobody uses
+    content[block + 2 * last : block + 2 * last + 2] = b"\0\1"  # a leaked cluster
     path.write_bytes(content)
     found = converter.check(path, "qcow2")
     assert (found["clean"], found["leaks"], found["filename"]) == (False, 1, str(path))

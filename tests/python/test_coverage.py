@@ -1,4 +1,4 @@
-"""Every documented action of the installed libguestfs is there, on every surface."""
+"""Every surface has every documented action of the installed libguestfs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def stub_methods(name: str, class_name: str) -> set[str]:
 
 
 def declared(guestfs_h: str) -> set[str]:
-    """The functions that the header declares, without their variadic forms."""
+    """Return the functions that the header declares, without their variadic forms."""
     names = set(re.findall(r"^extern GUESTFS_DLL_PUBLIC .*?\bguestfs_(\w+) \(", guestfs_h, re.MULTILINE))
     return {re.sub(r"_(va|argv)$", "", name) for name in names}
 
@@ -51,7 +51,7 @@ def test_the_header_declares_no_documented_function_that_the_facts_do_not_know(
     assert unknown == set()
 
 
-#: What is no action: the handle, errors, events, and the structs' own functions.
+#: Functions that are not actions: those of handles, errors, events and structs.
 HELPERS = r"""(?x) (create|close|last_err|(set|get|push|pop)_error_handler|.*_memory_handler
     |(set|delete)_event_callback|event_to_string|set_.*_callback|(set|get|first|next)_private|(free|compare|copy)_
     |internal_)"""

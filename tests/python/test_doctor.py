@@ -24,7 +24,7 @@ def finding(name: str) -> Finding:
 
 
 def test_this_host_can_launch() -> None:
-    """Whoever runs the tests launches appliances."""
+    """The other tests launch appliances, so the doctor must find no error."""
     findings = diagnose()
     assert [one for one in findings if one.level == "error"] == []
     names = [one.name for one in findings]
@@ -89,7 +89,7 @@ def test_a_home_that_cannot_be_written_is_no_place_for_an_appliance(
 
 
 def test_a_home_that_the_user_cannot_enter_is_as_none() -> None:
-    """HOME is left from root: `su -p`, containers that run as another user."""
+    """HOME may still be root's: after `su -p`, or in containers that run as another user."""
     if os.geteuid() != 0:
         pytest.skip("needs root, to become another user")
     reader, writer = os.pipe()

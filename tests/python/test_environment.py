@@ -1,4 +1,4 @@
-"""What the environment does to a handle."""
+"""The effect of the environment on a handle."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_an_empty_or_stale_directory_variable_stopped_every_handle(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     monkeypatch.setenv(variable, value)
-    monkeypatch.setenv("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg")  # libguestfs reads it later than TMPDIR
+    monkeypatch.setenv("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg")  # libguestfs reads it after TMPDIR
     with Guestfs() as g:
         assert g.get_backend_settings() == ["force_tcg"]
 
@@ -88,7 +88,7 @@ def settings() -> dict[str, object]:
 
 @pytest.mark.parametrize("variable", VARIABLES)
 def test_an_empty_variable_ended_everything(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
-    """LIBGUESTFS_DEBUG= was "non-boolean value"; an empty one is an unset one."""
+    """Regression: LIBGUESTFS_DEBUG= was a "non-boolean value". Empty variables count as unset."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     unset = settings()

@@ -1,4 +1,4 @@
-"""What goes wrong: the tree of exceptions, and what they say."""
+"""The tree of exceptions, and their messages."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_each_kind_of_result_can_fail(g: Guestfs, op: str) -> None:
 
 def test_every_failing_test_action_is_covered(api: dict[str, Any]) -> None:
     names = {action["name"] for action in api["actions"] if action["name"].startswith("internal_test_r")}
-    # This kind cannot fail: an absent text is None.
+    # This kind cannot fail: NULL means that the text is absent, which is None.
     assert {name for name in names if name.endswith("err")} == {*FAILING, "internal_test_rconstoptstringerr"}
 
 
@@ -219,7 +219,7 @@ def test_the_call_is_named_once_also_where_libguestfs_names_it(g: Guestfs) -> No
 
 @pytest.mark.parametrize("op", ["internal_test_rint", "internal_test_rint64"])
 def test_a_failure_without_a_reason_says_so_and_not_success(g: Guestfs, op: str) -> None:
-    # These return what they are given, and -1 is C's failure: there is neither message nor errno.
+    # These return their argument, and in C -1 means failure, here without a message or an errno.
     with pytest.raises(Error) as caught:
         getattr(g, op)("-1")
     assert caught.value.errno == 0
@@ -280,7 +280,7 @@ def test_a_closed_handle_takes_no_event_callback() -> None:
     with pytest.raises(HandleClosed) as caught:
         g.set_event_callback(print)
     assert caught.value.op == "set_event_callback"
-    with contextlib.suppress(HandleClosed):  # it went with the handle: nothing is left to do
+    with contextlib.suppress(HandleClosed):  # closing the handle has already removed it
         g.delete_event_callback(number)
 
 

@@ -28,7 +28,7 @@ class Delivery(NamedTuple):
 
 
 class Recorder(list[Delivery]):
-    """A callback that keeps what it gets."""
+    """A callback that records its arguments."""
 
     def __call__(self, event: Event, number: int, text: str, numbers: list[int]) -> None:
         self.append(Delivery(event, number, text, numbers))
@@ -42,7 +42,7 @@ class Recorder(list[Delivery]):
 
 @pytest.fixture
 def unraisable(monkeypatch: pytest.MonkeyPatch) -> list[BaseException | None]:
-    """Collect what goes to sys.unraisablehook."""
+    """Collect the exceptions that reach sys.unraisablehook."""
     caught: list[BaseException | None] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: caught.append(unraisable.exc_value))
     return caught
@@ -82,7 +82,7 @@ def test_flags_combine_to_flags() -> None:
     assert both in Event.ALL
 
 
-# ---- what a callback gets
+# ---- the arguments of a callback
 
 
 def test_a_callback_gets_the_event_its_number_a_text_and_numbers(traced: Guestfs) -> None:
@@ -227,7 +227,7 @@ def test_other_threads_run_while_a_launch_sends_events(traced: Guestfs, hypervis
     hypervisor.release()
     with pytest.raises(LaunchError):
         launch.result()
-    said = [text for text in recorder.texts if not text.startswith("set_")]  # guestkit puts settings back
+    said = [text for text in recorder.texts if not text.startswith("set_")]  # guestkit restores the settings
     assert said[-1] == "launch = -1 (error)"
 
 

@@ -1,8 +1,8 @@
-"""What froze programs with libguestfs' own module does not freeze them here: each is shown with both.
+"""Calls that freeze programs with libguestfs' own module do not freeze them here: the tests run both.
 
-A thread sits in a launch whose hypervisor waits, or in add_drive whose qemu-img waits, until the test lets it
-go. Meanwhile a second thread of the program makes a call, and a third one prints ticks. An interpreter whose
-GIL is held prints none.
+A thread of a program launches with a hypervisor that waits, or calls add_drive with a qemu-img that waits,
+until the test releases it. Meanwhile a second thread makes a call, and a third one prints ticks; it prints
+none while the GIL is held.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import pytest
 
 from guestkit import Error, Event, Guestfs
 
-PATIENCE = 20  # seconds for what must come
-FROZEN = 1.5  # seconds without a tick, where there are a hundred in one otherwise
+PATIENCE = 20  # seconds to wait for expected output
+FROZEN = 1.5  # seconds without a tick that count as frozen; normally there are a hundred per second
 
 PROGRAM = """
 import sys, threading, time
@@ -47,7 +47,7 @@ g.set_path(appliance)
 if scenario == "getter with a callback":
     g.set_event_callback(lambda *event: None, guestfs.EVENT_ALL)
 if scenario == "add_drive":
-    blocking = lambda: g.add_drive_ro(disk)  # has qemu-img make an overlay
+    blocking = lambda: g.add_drive_ro(disk)  # makes qemu-img create an overlay
 else:
     g.add_drive(disk, format="raw")
     blocking = g.launch
@@ -85,7 +85,7 @@ say("end")
 
 
 class Program:
-    """The program, its output line by line, and the thing that it waits for."""
+    """The program, its output line by line, and the FIFOs of the process that it waits for."""
 
     def __init__(self, kind: str, scenario: str, folder: Path, appliance: Path) -> None:
         self.started, self.released = folder / "started", folder / "released"
@@ -129,11 +129,11 @@ class Program:
 
     def wait_for(self, word: str) -> None:
         while (line := self.line(PATIENCE)) != word:
-            assert line is not None, f"the program does not come to {word!r}"
+            assert line is not None, f"the program has not printed {word!r}"
 
     def wait_until_blocked(self) -> None:
         ready, _, _ = select.select([self._started], [], [], PATIENCE)
-        assert ready, "the call has not come to the program that it waits for"
+        assert ready, "the call has not started the program that it waits for"
 
     def go_on(self) -> None:
         assert self.process.stdin is not None
@@ -207,7 +207,7 @@ def test_add_drive_runs_qemu_img_without_the_gil(program: Program, freezes: bool
 
 
 def test_eight_threads_on_four_handles_with_callbacks(watchdog: None) -> None:
-    """Calls, events and the ends of registrations and handles, all at once."""
+    """Make calls, deliver events, and end registrations and handles, all at once."""
     handles = [Guestfs(environment=False) for _ in range(4)]
     calls, told = 2000, [0] * 4
 

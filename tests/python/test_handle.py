@@ -1,4 +1,4 @@
-"""The life of a handle: creating, closing, threads, forks, and the end of the interpreter."""
+"""The life of a handle: creating, closing, threads, forks, and the interpreter's exit."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_a_copy_of_a_handle_that_would_be_a_second_owner_is_refused(
 
 
 def test_handles_come_and_go() -> None:
-    # More than may be open at once.
+    # More handles than may be open at once.
     for _ in range(1100):
         with Guestfs(environment=False) as g:
             assert g.get_memsize() == 1280
@@ -206,7 +206,7 @@ def test_a_subclass_may_add_state_and_methods() -> None:
 
 
 class Unmade(Guestfs):
-    """One that forgets its base's __init__."""
+    """A subclass that forgets its base's __init__."""
 
     def __init__(self) -> None:
         pass
@@ -259,7 +259,7 @@ def test_initialising_twice_does_no_harm() -> None:
 
 
 class PingPong:
-    """Has the interpreter change threads, again and again."""
+    """Makes the interpreter switch between two threads, again and again."""
 
     def __init__(self, rounds: int = 50) -> None:
         self._rounds = rounds
@@ -371,7 +371,7 @@ def test_closing_waits_for_the_call_that_is_running_and_lets_no_other_in(
     launch = hypervisor.launch(g)
     closing = background(g.close)
     PingPong()()
-    while g.is_open():  # until the other thread has come to it
+    while g.is_open():  # until the other thread has begun to close
         PingPong(1)()
     with pytest.raises(HandleClosed):
         g.get_path()
@@ -444,11 +444,11 @@ def test_calls_race_with_close(background: InBackground) -> None:
 def test_failing_calls_print_nothing_on_any_thread(
     capfd: pytest.CaptureFixture[str], background: InBackground
 ) -> None:
-    """libguestfs prints the errors of a thread and handle that set no error handler."""
+    """libguestfs prints the errors of a handle on each thread that has set no error handler for it."""
     first, second = Guestfs(environment=False), Guestfs(environment=False)
 
     def fail() -> None:
-        # From one handle to the other and back, and to a new one at the address of an old one.
+        # From one handle to the other and back, then to a new one that may have the address of an old one.
         for g in (first, second, first, second):
             with pytest.raises(Error):
                 g.internal_test_rinterr()
@@ -638,7 +638,7 @@ guestkit.kept = guestkit.Guestfs()
 def test_the_interpreter_ends_with_a_handle_that_is_not_to_be_closed(python: Python) -> None:
     program = """
 import atexit
-atexit.register(lambda: print("end", g.is_open()))  # before guestkit's own: runs after it
+atexit.register(lambda: print("end", g.is_open()))  # registered before guestkit's own, so runs after it
 import guestkit
 g = guestkit.Guestfs(close_on_exit=False)
 other = guestkit.Guestfs()
@@ -653,7 +653,7 @@ atexit.register(lambda: print("begin", other.is_open()))
 def test_a_handle_is_closed_at_exit_while_callbacks_can_still_run(python: Python) -> None:
     program = """
 import atexit
-atexit.register(lambda: print("end", g.is_open()))  # before guestkit's own: runs after it
+atexit.register(lambda: print("end", g.is_open()))  # registered before guestkit's own, so runs after it
 import guestkit
 g = guestkit.Guestfs()
 g.set_event_callback(lambda event, *_: print(event.name, flush=True), guestkit.Event.CLOSE)
@@ -667,7 +667,7 @@ def test_the_hypervisor_of_a_daemon_thread_that_launches_ends_with_the_interpret
 ) -> None:
     seen = """
 import atexit, os, select
-def look():  # runs after guestkit's own, which is registered later
+def look():  # registered before guestkit's own, so runs after it
     print("hypervisor gone:", bool(select.select([process], [], [], 10)[0]))
 atexit.register(look)
 """
@@ -675,8 +675,8 @@ atexit.register(look)
     assert (done.returncode, done.stdout, done.stderr) == (0, "end\nhypervisor gone: True\n", "")
 
 
-# When the interpreter is being torn down, a daemon thread that comes back from C is ended where it stands: in
-# a frame of C++, with the handle's lock held. Its last steps are watched from an object that lives that long.
+# While the interpreter finalizes, a daemon thread that returns from C is ended at once: in a frame of C++,
+# with the handle's lock held. An object that lives long enough watches the thread's last steps.
 LATE = """
 class Late:
     def __init__(self, thread, let_go):
@@ -775,7 +775,7 @@ for _ in range(3):
     threading.Thread(target=call, daemon=True).start()
 begun.wait()
 """
-    # It goes wrong in two of three runs if it can go wrong.
+    # A bug here shows in about two of three runs, so repeat the program.
     runs = [
         background(lambda kind=kind: python(program, kind))  # type: ignore[misc]  # mypy 17294
         for kind in ["with a callback"] * 4 + ["without"] * 2

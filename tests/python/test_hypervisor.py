@@ -1,4 +1,4 @@
-"""What libguestfs runs in place of QEMU, with a QEMU that only writes down which files it was left open."""
+"""The program that libguestfs runs in place of QEMU, with a fake QEMU that only lists its open files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MACHINE = (
 
 
 class Template:
-    """A template of a machine with 1 MB of memory, whose other files are a few bytes."""
+    """A template of a machine with 1 MB of memory, whose other files are a few bytes each."""
 
     def __init__(self, folder: Path) -> None:
         self.directory = folder / "warm-1"
@@ -54,7 +54,7 @@ class Template:
         appliance._write_manifest(self.directory, [], files)
 
     def run(self, *arguments: str, most_files: int | None = None) -> tuple[str, list[str]]:
-        """Run it as libguestfs does. Return what it said, and the files that QEMU was left open."""
+        """Run the program as libguestfs does; return its messages, and the files that are open in QEMU."""
 
         def limit() -> None:
             if most_files is not None:

@@ -1,4 +1,4 @@
-"""probe() beside `qemu-img info`, on images of every format and option that qemu-img can make."""
+"""probe() compared with `qemu-img info`, on images of every format and option that qemu-img can make."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def specific(path: Path, format: str) -> dict[str, Any]:
 
 
 def same(path: Path, format: str) -> ImageInfo:
-    """Return the probe, which says what qemu-img says, whether the format is stated or not."""
+    """Check that probe() agrees with qemu-img, with and without a stated format; return its result."""
     found = probe(path)
     theirs = info_of(path, format)
     assert probe(path, format) == found
@@ -126,7 +126,7 @@ def test_a_backing_chain(make: Make, tmp_path: Path, compat: str, stated: bool) 
     path = tmp_path / "top"
     qemu_img("create", "-q", "-u", "-f", "qcow2", "-o", f"compat={compat}", "-b", "base", "-F", "qcow2",
              path, "64M")  # fmt: skip
-    if not stated:  # as older tools left it; the extension gets a type that nobody knows
+    if not stated:  # like older tools: turn the header extension into an unknown one
         path.write_bytes(path.read_bytes().replace(b"\xe2\x79\x2a\xca", b"none", 1))
     found = same(path, "qcow2")
     (reference,) = found.references
@@ -174,7 +174,7 @@ def test_a_qcow_with_a_backing_file(make: Make) -> None:
     base = make("raw", name="base")
     path = make("qcow", backing_file=str(base), backing_fmt="raw")
     found = probe(path)
-    # What QEMU will open as a format that it guesses; its own name for it is not in the image.
+    # A qcow states no format for its backing file: QEMU guesses one.
     assert [(r.kind, r.name, r.format) for r in found.references] == [("backing", str(base), None)]
     assert found.backing_file == info_of(path, "qcow")["backing-filename"]
 
@@ -309,7 +309,7 @@ FOREIGN = [
 
 @pytest.mark.parametrize(("start", "content"), FOREIGN, ids=[content for _, content in FOREIGN])
 def test_what_is_plainly_no_disk(tmp_path: Path, start: bytes, content: str) -> None:
-    """An HTML page named disk.qcow2 was a disk without an operating system."""
+    """Regression: an HTML page named disk.qcow2 was reported as a disk without an operating system."""
     path = tmp_path / "disk.qcow2"
     path.write_bytes(start)
     assert probe(path).content == content
@@ -321,7 +321,7 @@ def test_what_is_plainly_no_disk(tmp_path: Path, start: bytes, content: str) -> 
         assert g.open_disk(path, format="raw").content == content
     with pytest.raises(Error, match="is no valid qcow2 image: it is an? "):
         probe(path, "qcow2")
-    # Whatever a disk begins with: the first bytes of many are free.
+    # With a partition table it is a disk, whatever its first bytes: boot code may be anything.
     for sector, mark in ((512, b"EFI PART"), (4096, b"EFI PART"), (510, b"\x55\xaa")):
         disk = bytearray(start.ljust(8192, b"\0"))
         disk[sector : sector + len(mark)] = mark
@@ -510,7 +510,7 @@ SECTORS: dict[str, tuple[list[tuple[int, bytes]], int]] = {
 
 @pytest.fixture(params=SECTORS)
 def partitioned(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, int]:
-    """A raw disk and the size of its sectors."""
+    """A raw disk, and the size of its sectors."""
     path = tmp_path / "disk"
     pieces, expected = SECTORS[request.param]
     with path.open("wb") as file:
@@ -527,10 +527,10 @@ def test_the_partition_table_shows_the_size_of_sectors(
     path, expected = partitioned
     assert probe(path).blocksize == expected
     image = tmp_path / "image"
-    for plain in ([], ["-o", "cluster_size=512"], ["-o", "cluster_size=2M"]):  # which guestkit reads itself
+    for plain in ([], ["-o", "cluster_size=512"], ["-o", "cluster_size=2M"]):  # guestkit itself reads these
         qemu_img("convert", "-f", "raw", "-O", "qcow2", *plain, path, image)
         assert probe(image).blocksize == expected
-    for kind, *options in (["qcow2", "-c"], ["vmdk"], ["qcow2", "-o", "extended_l2=on"]):  # and by QEMU
+    for kind, *options in (["qcow2", "-c"], ["vmdk"], ["qcow2", "-o", "extended_l2=on"]):  # QEMU reads these
         qemu_img("convert", "-f", "raw", "-O", kind, *options, path, image)
         assert probe(image).blocksize is None or (kind == "qcow2" and expected == 512)
         assert g.open_disk(image, format=kind).blocksize == expected

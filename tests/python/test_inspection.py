@@ -1,4 +1,4 @@
-"""Inspection without an appliance: values and their JSON, XML, keys, and what a fleet does with bad disks."""
+"""Inspection without an appliance: values and their JSON, XML, keys, and fleets with bad disks."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_every_value_is_in_the_json_and_the_schema_allows_no_other_form() -> Non
             jsonschema.validate(found | wrong, json_schema())
 
 
-#: The dataclasses of guestkit.inspection that no report has.
+#: The dataclasses of guestkit.inspection that are never part of a report.
 WHAT_IS_ASKED = {"InspectOptions", "Key", "OpenDiskOptions"}
 
 
@@ -249,7 +249,7 @@ def test_an_image_that_needs_another_file_is_refused(tmp_path: Path) -> None:
         guestkit.inspect(tmp_path / "top.qcow2")
 
 
-# Fleets: what comes of each disk is decided here.
+# Fleets: the tests decide the outcome of each disk.
 
 Outcome = Callable[[str], Inspection]
 
@@ -270,7 +270,7 @@ def outcome(monkeypatch: pytest.MonkeyPatch) -> Callable[[Outcome], None]:
 
 
 class Fleet:
-    """The same fleet, blocking and async."""
+    """A fleet, in its blocking or its async form."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

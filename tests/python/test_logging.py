@@ -1,4 +1,4 @@
-"""Reports of the logger "guestkit": launches, closes, and at DEBUG lines of libguestfs and the appliance."""
+"""The logger "guestkit": launches, closes, and at DEBUG the messages of libguestfs and the appliance."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Failing = Callable[[str], Guestfs]
 
 @pytest.fixture
 def failing(tmp_path: Path, appliance: Path) -> Failing:
-    """A handle whose hypervisor answers libguestfs' questions and, when it is to run, does that and fails."""
+    """A handle whose hypervisor answers libguestfs' questions; at the launch, it runs a command and fails."""
 
     def failing(command: str) -> Guestfs:
         with Guestfs(environment=False) as g:

@@ -37,13 +37,13 @@ from tests.leaks import CALLS, COUNTED, Call, leaks
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick_collections() -> Iterator[None]:
-    """Leave what was there before out of the collections: with it they take most of the time."""
+    """Exclude objects that exist already from garbage collections, which would take most of the time."""
     gc.freeze()
     yield
     gc.unfreeze()
 
 
-# ---- the measure itself
+# ---- the measurement itself
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
@@ -58,7 +58,7 @@ def leak_pages() -> None:
     libc.mmap(None, mmap.PAGESIZE, READ_WRITE, ANONYMOUS, -1, 0)
 
 
-@pytest.mark.skipif(not COUNTED, reason="nothing is counted")
+@pytest.mark.skipif(not COUNTED, reason="under valgrind or a sanitizer, nothing is counted")
 @pytest.mark.parametrize(
     ("leak", "counter", "calls"),
     [
@@ -79,7 +79,7 @@ def test_a_leak_is_seen(leak: Call, counter: str, calls: int) -> None:
 
 
 def failing(call: Call, error: type[Exception] = Error) -> Call:
-    """The same call, which is to fail."""
+    """Return a call that makes this one, and expects it to fail."""
 
     def fail() -> None:
         try:
@@ -93,7 +93,7 @@ def failing(call: Call, error: type[Exception] = Error) -> Call:
 
 @pytest.fixture
 def sink(g: Guestfs) -> Guestfs:
-    """A handle whose internal_test may write what it received."""
+    """A handle whose internal_test writes what it received to /dev/null."""
     g.internal_test_set_output("/dev/null")
     return g
 
@@ -239,7 +239,7 @@ def test_calls_on_a_closed_handle(g: Guestfs) -> None:
 
 def test_launches_that_fail(g: Guestfs, tmp_path: Path) -> None:
     for name in ("kernel", "initrd", "root", "README.fixed"):
-        (tmp_path / name).write_bytes(b"")  # damaged: refused before anything is started
+        (tmp_path / name).write_bytes(b"")  # damaged, so that launch fails before it starts a program
     g.set_path(tmp_path)
     assert leaks(failing(g.launch)) == {}
 
@@ -266,7 +266,7 @@ def test_inspection_and_files(g: Guestfs) -> None:
     assert leaks(failing(lambda: g._inspect_disks([1], InspectOptions()), TypeError)) == {}  # type: ignore[list-item]
     assert leaks(failing(lambda: g.read_small("/etc/hosts"))) == {}
     assert leaks(failing(lambda: g.read_small("/etc/hosts", limit=-1), OverflowError)) == {}
-    assert leaks(lambda: g.read_files(["/etc/hosts", b"\xff", TEXT])) == {}  # an error for each
+    assert leaks(lambda: g.read_files(["/etc/hosts", b"\xff", TEXT])) == {}  # fails for each
     assert leaks(failing(lambda: g.walk("/"))) == {}
     assert leaks(failing(lambda: g.extract("/etc", "/"))) == {}
     assert leaks(lambda: set_appliance_limit(None)) == {}
@@ -286,7 +286,7 @@ def handle() -> Guestfs:
 
 def closed_with_a_callback() -> None:
     g = handle()
-    g.set_event_callback(lambda *event: g, Event.ALL)  # a cycle until it is closed
+    g.set_event_callback(lambda *event: g, Event.ALL)  # a reference cycle, until the handle is closed
     g.close()
 
 
@@ -306,7 +306,7 @@ HANDLES: dict[str, Call] = {
 
 @pytest.mark.parametrize("kind", HANDLES)
 def test_handles(kind: str) -> None:
-    # A handle costs as much as a hundred calls, and two thousand show a leak of eight bytes each as well.
+    # A handle takes as long as a hundred calls; two thousand are enough to show a leak of eight bytes each.
     assert leaks(HANDLES[kind], calls=min(CALLS, 2000)) == {}
 
 
@@ -365,7 +365,7 @@ def test_callbacks_that_are_refused(g: Guestfs) -> None:
 
 
 def test_threads() -> None:
-    # libguestfs keeps some hundred bytes for each thread that called, until the handle is closed.
+    # A new handle in each round: libguestfs keeps some hundred bytes per thread until it is closed.
     def both() -> None:
         with handle() as g:
 

@@ -35,7 +35,7 @@ def test_a_keyword_alone_asks_for_it(g: Guestfs) -> None:
 
 @pytest.mark.parametrize("wrong", [None, "yes", 1.0, object()])
 def test_it_is_a_bool_and_wrong_before_the_call(g: Guestfs, wrong: Any) -> None:
-    method: Any = g.internal_test_rbufferouterr  # fails when it is called
+    method: Any = g.internal_test_rbufferouterr  # always fails, if libguestfs is called
     with pytest.raises(
         TypeError, match=r"^internal_test_rbufferouterr\(\) argument 'memoryview' must be bool"
     ):
@@ -79,7 +79,7 @@ def test_nothing_is_copied(g: Guestfs) -> None:
     finally:
         tracemalloc.stop()
     assert view == copy
-    assert as_view < 10_000  # Python's allocators gave out the view, not what is in it
+    assert as_view < 10_000  # Python allocated the view, but not its content
     assert as_bytes > 2**22
 
 
@@ -106,7 +106,7 @@ def test_it_outlives_the_handle_and_the_first_view() -> None:
 def test_it_goes_in_as_bytes_again(g: Guestfs) -> None:
     view = g.internal_test_rbufferout(BYTES, memoryview=True)
     assert b"".join([view, view]) == 2 * BYTES
-    with pytest.raises(Error, match="launch"):  # taken, and the call made
+    with pytest.raises(Error, match="launch"):  # the argument was accepted, and the call was made
         g.write("/file", view)
 
 

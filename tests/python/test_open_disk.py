@@ -1,4 +1,4 @@
-"""open_disk() refuses what would read other files of the host; plain add_drive is shown to read them."""
+"""open_disk() refuses images that would make QEMU read other files of the host; add_drive lets it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def private(g: Guestfs, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def read(private: Path, tmp_path: Path) -> Callable[[], bytes]:
-    """Return what QEMU reads from the disk that was added last, through the overlay that it is to open."""
+    """Return what QEMU reads from the disk that was added last, through guestkit's overlay."""
 
     def read() -> bytes:
         overlays = [*private.rglob("overlay*"), *private.rglob("disk-*")]
@@ -67,11 +67,11 @@ def plain(tmp_path: Path) -> Path:
 
 
 def overlay(path: Path, backing: str | bytes | Path, format: str | None = "raw") -> Path:
-    """Make a qcow2 that names this backing file; nobody looks for it."""
+    """Make a qcow2 that names this backing file, which need not exist."""
     stated = ["-F", "raw" if format is None else format]
     qemu_img("create", "-q", "-u", "-f", "qcow2", path, "1M")
     qemu_img("rebase", "-u", "-f", "qcow2", "-b", os.fspath(backing), *stated, path)
-    if format is None:  # as older tools left it; the extension gets a type that nobody knows
+    if format is None:  # like older tools: turn the header extension into an unknown one
         path.write_bytes(path.read_bytes().replace(b"\xe2\x79\x2a\xca", b"none", 1))
     return path
 
@@ -193,7 +193,7 @@ def test_a_backing_file_that_is_no_file(g: Guestfs, tmp_path: Path, name: str) -
 def test_what_a_guessed_backing_file_may_be(
     g: Guestfs, read: Callable[[], bytes], tmp_path: Path, secret: Path
 ) -> None:
-    # The format of the middle one is not stated: QEMU would guess what its guest made of it.
+    # The middle image's format is not stated: QEMU would guess it from bytes that a guest can write.
     middle = overlay(tmp_path / "middle", secret)
     image = overlay(tmp_path / "disk", middle, None)
     g.add_drive(image, readonly=True)
@@ -201,7 +201,7 @@ def test_what_a_guessed_backing_file_may_be(
     for backing in ("allow", under(tmp_path)):
         with pytest.raises(Error, match=f"{middle}: refers to another file .* nobody stated the format"):
             g.open_disk(image, format="qcow2", backing=backing)
-    # One that states a format that QEMU has and guestkit has not.
+    # The stated format is one that QEMU knows, but guestkit does not.
     for other in ("vvfat", "qed", "nbd"):
         with pytest.raises(Error, match="does not read the format"):
             g.open_disk(overlay(tmp_path / "disk", middle, other), format="qcow2", backing="allow")
@@ -341,7 +341,7 @@ def test_a_backing_file_that_is_exchanged_after_the_check(
 def test_a_header_that_is_exchanged_after_the_check(
     g: Guestfs, read: Callable[[], bytes], tmp_path: Path, secret: Path
 ) -> None:
-    """Whoever can write into the file itself cannot name a backing file any more."""
+    """A backing file that is written into the header after the check is ignored."""
     image = tmp_path / "disk"
     qemu_img("create", "-q", "-f", "qcow2", image, "1M")
     g.open_disk(image)
@@ -513,7 +513,7 @@ def test_a_snapshot_s_copy_ends_when_it_is_cancelled(
     async def run() -> None:
         async with AsyncGuestfs() as g:
             call = asyncio.create_task(_await(g.open_disk(image, snapshot="one")))
-            await asyncio.to_thread((tmp_path / "started").read_bytes)  # a FIFO
+            await asyncio.to_thread((tmp_path / "started").read_bytes)  # a FIFO: returns once qemu-img runs
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call
@@ -589,7 +589,7 @@ def test_a_disk_that_is_not_there_may_have_been_meant_otherwise(
         assert caught.value.message.endswith(meant)
         assert caught.value.errno in (errno.ENOENT, errno.ENOTDIR)
         assert (caught.value.cause == "path_appended") == ("there is the disk" in meant)
-    # What a stranger's image names does not make the host tell what lies there.
+    # A name inside an untrusted image must not make the error reveal which files the host has.
     with pytest.raises(Error, match="no such file$"):
         g.open_disk(overlay(tmp_path / "disk", tmp_path / "plain.raw"), format="qcow2", backing="allow")
 
@@ -716,7 +716,7 @@ def test_who_refuses_disks_in_use_keeps_writers_out(
     assert reads(strict)
     g.open_disk(plain)
     (lenient,) = set(private.rglob("disk-*")) - {strict}
-    with written_to(plain, "raw"):  # began after the check
+    with written_to(plain, "raw"):  # begins after the check
         assert reads(lenient)
         assert not reads(strict)
 

@@ -1,4 +1,4 @@
-"""Archives of disks: which files are the guest's disks, in which order."""
+"""Archives of disks: which files are the guest's disks, and their order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ISO = bytes(32768) + b"\1CD001" + b"x" * 1000
 
 @contextmanager
 def opened(path: Path, limits: UnpackLimits = UNPACK) -> Iterator[Mapping[str, bytes]]:
-    """Unpack; yield what the disks hold, by what messages call them, in order."""
+    """Unpack; yield the content of the disks in order, by their names in messages."""
     folder = path.parent
     with unpacked(path, packed_by, folder, limits, lambda: None, op="open_disk", one=False) as disks:
         yield {disk.inside: Path(disk.path).read_bytes() for disk in disks}
@@ -95,7 +95,7 @@ def test_a_disk_in_chunks(tmp_path: Path, named: bool, pack: type[bytes]) -> Non
     assert list(disks_of(tmp_path, tar(members)).values()) == [plain]
 
     for missing in range(3):
-        if missing == 2 and not named:  # nobody can know
+        if missing == 2 and not named:  # nothing shows that the last one is missing
             continue
         left = {name: text for name, text in members.items() if name != f"d.vmdk.{missing:09d}"}
         what = "the last chunks of 'd.vmdk'" if missing == 2 else f"'d.vmdk.{missing:09d}'"
@@ -123,7 +123,7 @@ def test_what_macos_puts_beside_a_file_is_no_disk(tmp_path: Path) -> None:
 
 
 def test_a_compressed_archive(tmp_path: Path) -> None:
-    """As Google's cloud and Vagrant have them."""
+    """As in Google's cloud, and in Vagrant."""
     assert disks_of(tmp_path, gzip.compress(tar({"disk.raw": A}))) == {"'disk.raw'": A}
     box = {"metadata.json": b"{}", "Vagrantfile": b"", "box.img": A}
     assert disks_of(tmp_path, gzip.compress(tar(box))) == {"'box.img'": A}
@@ -275,7 +275,7 @@ def test_the_size_is_that_of_all_disks_together(two_disks: Path, g: Guestfs) -> 
 
 
 def test_an_archive_is_not_said_to_be_a_disk(two_disks: Path, g: Guestfs) -> None:
-    """Whoever follows the hint for a .gz would look into the archive itself."""
+    """The hint for a .gz, format=raw, would make users open the archive itself."""
     with pytest.raises(Error, match=r"is no disk but an archive \(tar\): unpack the disk that is in it") as e:
         g.open_disks(two_disks, unpack=None)
     assert "format=raw" not in e.value.message
@@ -301,7 +301,7 @@ def test_a_packed_disk_is_converted(two_disks: Path, tmp_path: Path) -> None:
 
 
 def test_headers_of_other_makers(tmp_path: Path) -> None:
-    """A number in binary, values for all that follows, links and devices in between."""
+    """A binary number, values for all later files, and links and devices in between."""
     size = {124: b"\x80" + len(A).to_bytes(11, "big")}
     content = (
         header(b"g", len(b"18 comment=abcdef\n"), b"g")
@@ -320,7 +320,7 @@ def test_headers_of_other_makers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_damaged_archive_is_an_error_or_a_disk(tmp_path: Path, seed: int) -> None:
-    """Whatever the bytes are: nothing else is raised, and no more comes out than was allowed."""
+    """Whatever the bytes are, no other exception is raised, and the output stays within the limit."""
     random = Random(seed)
     sparse = tmp_path / "disk.raw"
     with sparse.open("wb") as file:
@@ -341,7 +341,7 @@ def test_a_damaged_archive_is_an_error_or_a_disk(tmp_path: Path, seed: int) -> N
         for _ in range(random.randint(1, 4)):
             place = random.randrange(min(len(content), 3072))
             content[place] = random.choice((random.randrange(256), random.choice(digits)))
-        for block in range(0, min(len(content), 3072), 512):  # else the sum is all that is looked at
+        for block in range(0, min(len(content), 3072), 512):  # or only the checksum would be checked
             if content[block + 257 : block + 262] == b"ustar":
                 content[block + 148 : block + 156] = b" " * 8
                 content[block + 148 : block + 156] = b"%06o\0 " % sum(content[block : block + 512])

@@ -1,4 +1,4 @@
-"""What `import guestkit` and `guestkit --help` do not load, since every program waits for it."""
+"""Modules that `import guestkit` and `guestkit --help` must not load, since every program would wait."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def loaded(program: str) -> set[str]:
     return set(done.stderr.split())
 
 
-#: What costs more than what a blocking program or --help does.
+#: Modules that take longer to load than what a blocking program or --help needs.
 HEAVY = {"asyncio", "bz2", "lzma", "rich", "ssl", "subprocess", "tempfile", "xml.etree.ElementTree"}
 
 
@@ -69,7 +69,7 @@ def test_importing_guestkit_loads_what_is_asynchronous_when_it_is_used() -> None
 def test_what_is_loaded_later_is_there_by_its_documented_name(use: str, module: str) -> None:
     modules = loaded(f"import guestkit\n{use}")
     assert module in modules
-    if module == "guestkit.convert":  # the blocking one needs no event loop
+    if module == "guestkit.convert":  # the blocking converter needs no event loop
         assert "asyncio" not in modules
 
 
@@ -92,7 +92,7 @@ def test_the_help_of_all_commands_loads_none_of_them() -> None:
     modules = loaded(COMMAND.format(["--help"]))
     cli = {name for name in modules if name.startswith("guestkit.cli")}
     assert cli == {"guestkit.cli", "guestkit.cli.common", "guestkit.cli.parser", "guestkit.cli.text"}
-    assert modules & HEAVY <= {"bz2", "lzma"}  # which argparse has loaded
+    assert modules & HEAVY <= {"bz2", "lzma"}  # argparse loads these
 
 
 def test_a_command_loads_no_other() -> None:

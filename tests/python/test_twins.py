@@ -19,7 +19,7 @@ from guestkit.inspection import InspectOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: What ends a handle or its calls, and so has no turn that a cancel could end.
+#: Methods that end a handle or its calls, and so take no turn that a cancel could end.
 WITHOUT_TURN = {"close", "terminate", "user_cancel"}
 
 TWINS = sorted(
@@ -30,7 +30,7 @@ TWINS = sorted(
 
 
 def parameters(function: Callable[..., Any]) -> list[tuple[str, Any, Any, Any]]:
-    """Names, kinds, defaults, and types as they are written, without self."""
+    """Return the names, kinds, defaults and annotations of the parameters, without self."""
     _, *rest = inspect.signature(function).parameters.values()
     return [(one.name, one.kind, one.default, one.annotation) for one in rest]
 

@@ -95,7 +95,7 @@ def test_a_compressed_disk(
         info = g.open_disk(path)
         assert (info.format, info.virtual_size) == (image_format, 3 * MIB)
         assert read() == PLAIN
-    # Nothing of it has a name, and a stated format means the file itself.
+    # The unpacked disk has no name in the directory, and a stated format means the packed file itself.
     assert {path.name for path in tmp_path.iterdir()} <= {
         "private",
         "source",
@@ -242,11 +242,11 @@ def test_another_backend_is_told_that_it_cannot_have_what_was_unpacked(g: Guestf
         g.open_disk(tmp_path / "disk.xz")
 
 
-# ---- attacks: what keeps a reader busy without anything coming out
+# ---- attacks that keep a reader busy without any output
 
 
 def _endless(kind: str) -> bytes:
-    """Make some megabytes that hold nothing; the standard library's readers go through all of them."""
+    """Make megabytes that unpack to nothing, but which the standard library's readers read to the end."""
     if kind == "a gzip whose file name has no end":
         return b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * (8 * MIB)
     if kind == "a gzip whose comment has no end":
@@ -276,7 +276,7 @@ ENDLESS = [
 def test_a_file_that_yields_nothing_is_looked_at_where_it_is_read(
     tmp_path: Path, kind: str, layers: int
 ) -> None:
-    """The limits and a cancel are asked for at every step, and a step reads little."""
+    """Every step checks the limits and for a cancel, and a step reads little."""
     content = _endless(kind)
     (tmp_path / "disk").write_bytes(content if layers == 1 else gzip.compress(content, 1))
 
@@ -392,7 +392,7 @@ def test_ctrl_c_ends_the_unpacking(
     monkeypatch.setattr(Meter, "look", look_and_interrupt)
     output = [str(tmp_path / "new.raw")] if words == ["convert"] else []
     assert main([*words, str(tmp_path / "disk"), *output]) == 130
-    assert 3 <= looks < 100_000  # of more than 200,000
+    assert 3 <= looks < 100_000  # a whole run takes more than 200,000
     assert not (tmp_path / "new.raw").exists()
 
 
@@ -435,7 +435,7 @@ def test_leaving_a_fleet_ends_the_unpacking(tmp_path: Path) -> None:
         reports = guestkit.inspect_many([tmp_path / "short", tmp_path / "disk"], concurrency=2)
         assert next(reports).error is not None
         reports.close()
-    assert looks < 100_000  # of more than 200,000
+    assert looks < 100_000  # a whole run takes more than 200,000
 
 
 def test_a_conversion_that_unpacks_is_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -466,7 +466,7 @@ def test_a_conversion_that_unpacks_is_cancelled(tmp_path: Path, monkeypatch: pyt
 
 
 def _map_that_goes_on(blocks: int) -> bytes:
-    """Make a file with holes whose map, of one part after the other, is longer than anybody needs."""
+    """Make a sparse file whose map has many more parts than any real file."""
     entry = b"00000000001\x0000000000000\0"
     return header(b"disk.img", 0, b"S", {386: entry * 4, 482: b"\1", 483: b"00000000001\0"}) + (
         padded(entry * 21 + b"\1") * blocks
@@ -525,7 +525,7 @@ def test_all_that_is_read_counts(g: Guestfs, tmp_path: Path) -> None:
 
 
 def test_a_zst_that_becomes_much_at_once(g: Guestfs, tmp_path: Path) -> None:
-    """256 blocks of four bytes make 32 MiB: what one step of zstd returns has no limit."""
+    """One step of zstd may return any amount: here 256 blocks of four bytes become 32 MiB."""
     size = 1 << 30
     (tmp_path / "disk.zst").write_bytes(zstandard.compress(bytes(size)))
     before = os.statvfs(tmp_path)

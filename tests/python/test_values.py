@@ -14,7 +14,7 @@ from guestkit import Error, Guestfs, structs
 if TYPE_CHECKING:
     from tests.python.conftest import Echo
 
-UUID = "12345678901234567890123456789012"  # as long as its C array: no NUL behind it
+UUID = "12345678901234567890123456789012"  # as long as its C array, so that no NUL follows
 
 
 def pv(n: int) -> structs.PV:
@@ -75,7 +75,7 @@ def test_string(g: Guestfs, value: str) -> None:
 
 
 def test_const_string(g: Guestfs) -> None:
-    # libguestfs' memory: freeing it would crash, so ask more than once.
+    # The memory is libguestfs': freeing it would crash a later call.
     for _ in range(10):
         result = g.internal_test_rconststring("ignored")
         assert result == "static string"

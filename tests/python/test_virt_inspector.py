@@ -1,4 +1,4 @@
-"""`Inspection.to_xml`: the bytes that virt-inspector writes. Whole guests are in tests/appliance."""
+"""`Inspection.to_xml` writes the bytes of virt-inspector. tests/appliance compares whole guests."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def xml(*systems: OperatingSystem, filesystems: tuple[Filesystem, ...] = ()) -> 
     return replace(NOTHING_FOUND, filesystems=filesystems, operating_systems=systems).to_xml()
 
 
-# ---- libxml2 itself, which libguestfs needs, through ctypes
+# ---- libxml2 itself, through ctypes: libguestfs needs it, so it is installed
 
 
 class LibXml:
-    """Writes elements as virt-inspector has libxml2 write them."""
+    """Writes elements with libxml2, in the same way as virt-inspector."""
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL("libxml2.so.2")
@@ -71,7 +71,7 @@ class LibXml:
 
 
 def document_of(mountpoint: str, device: str) -> str:
-    """What libxml2 writes for the mountpoints of a system."""
+    """Return what libxml2 writes for the mountpoints of a system."""
     libxml = LibXml()
     with libxml.element(b"mountpoints"), libxml.element(b"mountpoint", dev=device):
         libxml.text(mountpoint)
@@ -79,7 +79,7 @@ def document_of(mountpoint: str, device: str) -> str:
 
 
 def block(name: str, document: str) -> list[str]:
-    """The lines of an element of the document, without their indent."""
+    """Return the lines of an element of the document, without their indentation."""
     lines = [line.strip(" ") for line in document.split("\n")]
     return lines[lines.index(f"<{name}>") : lines.index(f"</{name}>") + 1]
 
@@ -237,14 +237,14 @@ def test_everything_that_virt_inspector_can_say() -> None:
 
 
 def test_packages_that_nobody_asked_for_are_left_out_and_unreadable_ones_are_not() -> None:
-    """As virt-inspector does: with --no-applications, and for a database that libguestfs cannot read."""
+    """Like virt-inspector, with --no-applications and with a database that libguestfs cannot read."""
     unasked = replace(BARE, applications_complete=False)
     assert "applications" not in xml(unasked)
     failure = PartFailure(part="applications", message="no", op="", errno=0)
     assert xml(replace(unasked, failures=(failure,))) == BARE_XML
 
 
-# ---- its characters
+# ---- characters
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is written of the command line is what its parser says."""
+"""The documents about the command line match its parser."""
 
 from __future__ import annotations
 

@@ -16,13 +16,13 @@ LIBRARY = sorted(h for h in (INCLUDE / "guestkit").rglob("*.?pp") if h.parent.na
 HEADERS = [path for path in LIBRARY if path.suffix == ".hpp"]
 PUBLIC = [path for path in HEADERS if "detail" not in path.parts]
 COMPILED = ROOT / "src" / "guestkit.cpp"
-#: What needs Boost.Thread, which the compiled library does without: its bodies are inline in both forms.
+#: Bodies that need Boost.Thread, which the compiled library does without: they are inline in both forms.
 INLINE = {"guestkit/detail/inspect/inspect_many.ipp", "guestkit/detail/turn/call_queue.ipp"}
 BINDINGS = sorted((ROOT / "bindings").glob("*.?pp"))
 APPLIANCE = sorted((ROOT / "appliance").glob("*.?pp"))
-#: Without `./run`'s path, which makes our headers a system's: compilers and linters say nothing about those.
+#: Without `./run`'s include path, which makes ours system headers: compilers and linters ignore those.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "CPLUS_INCLUDE_PATH"}
-#: What the dependency guestkit-async brings.
+#: The argument that the dependency guestkit-async adds.
 BOOST = "-DBOOST_THREAD_VERSION=5"
 WARNINGS = [
     "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror",
@@ -52,7 +52,7 @@ def test_clang_format() -> None:
 
 
 def test_clang_tidy(tmp_path: Path) -> None:
-    """The headers as a program sees them."""
+    """Check the headers as a program includes them."""
     program = tmp_path / "program.cpp"
     program.write_text(
         "#include <guestkit/inspect_many.hpp>\n"
@@ -130,7 +130,7 @@ def test_boosts_version_must_come_before_its_headers(tmp_path: Path) -> None:
 
 
 def test_an_action_that_an_older_libguestfs_lacks_is_left_out(tmp_path: Path) -> None:
-    """Every other GUESTFS_HAVE macro taken away: the headers still compile."""
+    """The headers compile without every other GUESTFS_HAVE macro."""
     source = tmp_path / "older.cpp"
     macros = subprocess.run(
         ["g++", "-dM", "-E", "-include", "guestfs.h", "-x", "c++", "/dev/null"],
@@ -151,7 +151,7 @@ def test_an_action_that_an_older_libguestfs_lacks_is_left_out(tmp_path: Path) ->
     assert len(removed) > 250
 
 
-#: What guestkit itself calls, in every libguestfs since 1.22.
+#: The actions that guestkit itself calls, which every libguestfs since 1.22 has.
 NEEDED = [
     "CREATE_FLAGS",
     "ADD_DRIVE",

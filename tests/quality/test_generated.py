@@ -1,4 +1,4 @@
-"""What is generated is what the facts say."""
+"""The generated files match the facts."""
 
 from __future__ import annotations
 

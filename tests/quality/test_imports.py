@@ -1,6 +1,6 @@
-"""guestkit's modules import each other in one direction.
+"""guestkit's modules import each other in one direction only.
 
-An import inside a function counts: it hides a circle and does not break it. One for type checkers does not.
+An import inside a function counts: it hides a cycle without breaking it. One for type checkers does not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def modules(root: Path) -> dict[str, Path]:
-    """The modules of the package guestkit below root, by name."""
+    """Return the modules of the package guestkit below root, by name."""
     found = {}
     for path in (root / "guestkit").rglob("*.py"):
         name = ".".join(path.relative_to(root).with_suffix("").parts)
@@ -40,7 +40,7 @@ def imported(node: ast.AST) -> Iterator[str]:
 
 
 def graph(root: Path) -> Mapping[str, set[str]]:
-    """What each module imports of the package."""
+    """Return the modules of the package that each module imports."""
     written = modules(root)
     known = {*written, "guestkit._native"}
     edges: dict[str, set[str]] = {}

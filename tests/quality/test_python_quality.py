@@ -1,4 +1,4 @@
-"""The Python files pass the linter, the formatter, the type checker, and the stubs fit the extension."""
+"""The Python files pass the linter, the formatter and the type checker; the stubs fit the extension."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def test_mypy_strict() -> None:
 
 
 def test_the_stubs_fit_the_extension(tmp_path: Path) -> None:
-    # The stubs know every action and option, the extension those of the libguestfs that it was built with.
+    # The stubs have every action and option, the extension only those of the libguestfs it was built with.
     header = Path("/usr/include/guestfs.h").read_text(encoding="utf-8")
     allowed = [
         # Boost.Python's metaclass has no name that a stub could give.
         r"guestkit\._native\.Handle",
         r"guestkit\.handle\.Guestfs",
         r"guestkit\.compat\.GuestFS(\.\w+_opts)?",  # the aliases come from a table
-        # stubtest takes a Literal for a Union
+        # stubtest mistakes a Literal for a Union
         r"guestkit\.(handle\.(Accel|Tuning)|aio(\.call)?\.OnCancel|convert\.Preallocation)",
         r"guestkit\.(generated\.values\.(ApplianceMode|FileKind)|inspection\.(Mode|Part)|doctor\.Level|images\.InUse)",
     ]
@@ -51,4 +51,4 @@ def test_the_stubs_fit_the_extension(tmp_path: Path) -> None:
         "mypy.stubtest", "guestkit", "--mypy-config-file", "pyproject.toml",
         "--allowlist", str(newer), "--ignore-unused-allowlist",
     )  # fmt: skip
-    assert len(allowed) < 40  # nearly everything was compared
+    assert len(allowed) < 40  # nearly everything is compared

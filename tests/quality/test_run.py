@@ -23,7 +23,7 @@ def run(*words: str | Path, cwd: Path = ROOT, stdin: str = "") -> subprocess.Com
 
 
 class Fresh(Protocol):
-    """Runs the command in a tree where nothing was set up, and could not be: there is not even a program."""
+    """Runs the command in a tree without a set-up, and with an empty PATH, so that no set-up can happen."""
 
     def __call__(self, *words: str) -> subprocess.CompletedProcess[str]: ...
 
@@ -106,11 +106,11 @@ def test_help_did_minutes_of_set_up_first(words: tuple[str, ...], told: str, fre
 @pytest.mark.parametrize("words", [("exec", "tool", "--help"), ("test", "--", "--help")])
 def test_help_of_another_program_is_left_to_it(words: tuple[str, ...], fresh: Fresh) -> None:
     done = fresh(*words)
-    assert (done.returncode, done.stdout) == (127, "")  # the set-up has begun, and misses its first program
+    assert (done.returncode, done.stdout) == (127, "")  # the set-up has begun, and lacks its first program
 
 
 def test_the_first_set_up_printed_tracebacks(tmp_path: Path) -> None:
-    """Python imported a module that was not written yet, four times."""
+    """Regression: Python tried to import a module that was not written yet, four times."""
     site = tmp_path / "build" / "venv" / "lib" / "python3.11" / "site-packages"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "build" / "venv"], check=True)
     script, begin = RUN.read_text(encoding="utf-8"), "no_install=\ncommand=\n"
@@ -138,7 +138,7 @@ def test_the_built_package_is_imported_from_everywhere(place: Path) -> None:
 
 
 def test_a_second_command_does_not_take_the_package_away_from_programs_that_start_meanwhile() -> None:
-    """It wrote the file by which Python finds it anew, each time."""
+    """Regression: each command rewrote the file by which Python finds the package."""
     found_by = [*(ROOT / "build" / "venv").glob("lib/*/site-packages/guestkit_checkout.*")]
     assert len(found_by) == 2
     before = [(path.stat().st_ino, path.stat().st_mtime_ns) for path in found_by]
@@ -161,7 +161,7 @@ def test_inspect_prints_the_report_alone_to_stdout(tmp_path: Path) -> None:
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(tmp_path: Path) -> None:
-    """In a copy whose list of packages holds one that nobody has."""
+    """Test a copy of `run` whose list of packages has one that does not exist."""
     script = RUN.read_text(encoding="utf-8").replace("packages=(g++", "packages=(guestkit-absent g++", 1)
     copy = tmp_path / "run"
     copy.write_text(script, encoding="utf-8")
@@ -174,7 +174,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(tmp_path: 
 
 
 def test_disks_of_tests_that_passed_are_not_left_in_tmp(tmp_path: Path) -> None:
-    """Three runs left 45 GB there, and the disk was full."""
+    """Regression: three runs left 45 GB there, which filled the disk."""
     module = tmp_path / "test_disk.py"
     module.write_text(
         "def test_disk(tmp_path, tmp_path_factory):\n"

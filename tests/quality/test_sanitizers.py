@@ -1,4 +1,4 @@
-"""The C++ tests and the Python tests once more, so that faults of memory and threads show."""
+"""Run the C++ and Python tests under sanitizers and valgrind, which show faults of memory and threads."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ COMMON = [
     "-std=c++20", "-g", "-DGUESTFS_PRIVATE=1", "-DBOOST_TEST_DYN_LINK", "-DBOOST_THREAD_VERSION=5",
     f"-I{ROOT / 'include'}",
 ]  # fmt: skip
-#: What reads bytes that a guest or a file's author has written: these run in the short form too.
+#: Tests of code that reads a guest's or a file's hostile bytes: these run without --full, too.
 HOSTILE = {"test_image", "test_inspect", "test_mounts"}
-#: Without `./run`'s path, which makes our headers a system's: compilers say nothing about those.
+#: Without `./run`'s include path, which makes ours system headers: compilers ignore those.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "CPLUS_INCLUDE_PATH"}
-#: What links with Boost.Thread's library, whose objects hold containers: those of the debug mode are larger.
+#: Programs that link with Boost.Thread, whose objects hold containers, which are larger in the debug mode.
 BOOST_THREAD = {"test_async", "test_inspect_many"}
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
 LIBRARIES = ["-lboost_unit_test_framework", "-lboost_thread", "-lguestfs", "-lpthread"]
@@ -33,7 +33,7 @@ VALGRIND = [
 
 
 def run(command: list[str], **environment: str) -> str:
-    """Run the command in the repository; return what it wrote if it succeeds."""
+    """Run the command in the repository; return its output, or fail with it."""
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -93,7 +93,7 @@ def test_other_compilers_and_modes(source: Path, compiler: list[str], tmp_path: 
 @pytest.mark.full
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 def test_threads(source: Path, tmp_path: Path) -> None:
-    # Without random addresses: on kernels that spread them widely the sanitizer of g++ 12 does not start.
+    # Without address randomisation: with the wide range of newer kernels, g++ 12's sanitizer does not start.
     compiler = ["g++", "-O1", "-fsanitize=thread"]
     build_and_run(source, tmp_path, compiler, "setarch", "-R", TSAN_OPTIONS="die_after_fork=0")
 
@@ -102,10 +102,10 @@ def test_threads(source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 def test_valgrind(source: Path, tmp_path: Path) -> None:
     left_out = {
-        # valgrind makes a fork of every vfork, so posix_spawn does not learn that there is no such program.
+        # valgrind turns vfork into fork, so that posix_spawn does not notice that a program is missing.
         "test_kvm": ["--run_test=!a_missing_qemu_is_told"],
         "test_run_program": ["--run_test=!a_program_that_is_not_there_is_an_error"],
-        # A forked child leaves what is its parent's alone, for ever: lost memory to valgrind.
+        # A forked child never frees what belongs to its parent, which valgrind reports as a leak.
         "test_async": ["--run_test=!closing/a_forked_child_leaves_the_handle_alone_and_can_open_its_own"],
         "test_turns": ["--run_test=!forking/a_forked_child_can_drop_a_handle_that_is_being_watched"],
         "test_inspect_many": ["--run_test=!a_forked_child_leaves_the_fleet_alone"],
@@ -119,18 +119,18 @@ PYTHON_TESTS = [
     f"tests/python/test_{name}.py"
     for name in ("arguments", "errors", "events", "handle", "memory", "memoryview", "values")
 ]
-#: pytest's own handler of crashes would hide the tool's report.
+#: pytest's own crash handler would hide the tool's report.
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:faulthandler"]
 
 
 def sanitized_extension() -> Path:
-    """Return the folder of an extension with sanitizers, built as far as it is out of date."""
+    """Build what is out of date of an extension with sanitizers; return its folder."""
     folder = ROOT / "build" / "sanitized"
     if not (folder / "build.ninja").exists():
         shutil.rmtree(folder, ignore_errors=True)
-        # Without two checks. null: a thread's forced unwinding arrives at our catch as a null reference, that
-        # is how g++ does it, and what follows a null pointer crashes anyhow. vptr: destructors then wipe the
-        # object's type, and Boost.Python 1.74 asks for it afterwards, to know what memory to give back.
+        # Without two checks. null: g++ passes a thread's forced unwinding to a catch as a null reference, and
+        # a null pointer crashes anyway. vptr: with it, destructors erase the object's type, which
+        # Boost.Python 1.74 still needs to free the memory.
         run([
             "meson", "setup", str(folder), "-Dpython=enabled", f"-Dpython_command={sys.executable}",
             "-Dbuildtype=debug", "-Doptimization=1", "-Db_sanitize=address,undefined", "-Db_lundef=false",
@@ -153,23 +153,23 @@ def test_the_extension_with_sanitizers(tmp_path: Path) -> None:
     )
     environment = {
         "PYTHONPATH": str(tmp_path),
-        "PYTHONMALLOC": "malloc",  # else Python's small blocks are out of sight
+        "PYTHONMALLOC": "malloc",  # otherwise the tool does not see Python's small blocks
         "GUESTKIT_MEMORY_CALLS": "100",
-        # Python itself leaves memory behind at its end; leaks are valgrind's and test_memory.py's.
+        # Python itself does not free all memory at exit; valgrind and test_memory.py look for leaks.
         "ASAN_OPTIONS": "detect_leaks=0",
-        # The sanitizer looks up at the start what it intercepts: exceptions and XDR, which come with the
-        # extension only.
+        # The sanitizer looks up at the start the functions that it intercepts. Those for exceptions and XDR
+        # are in libraries that only the extension would load, later.
         "LD_PRELOAD": " ".join([library("libasan.so"), "libstdc++.so.6", "libtirpc.so.3"]),
     }
     used = run([sys.executable, "-c", "import guestkit; print(guestkit._native.__file__)"], **environment)
     assert used.startswith(str(extension))
-    # Not captured by pytest (-s): the report of a crash would go with it.
+    # -s, because output that pytest has captured is lost in a crash, with the report.
     run([*PYTEST, "-s", *PYTHON_TESTS], **environment)
 
 
 @pytest.mark.full
 def test_python_under_valgrind() -> None:
-    # Not what starts other programs, nor tracemalloc, which leaks by itself.
+    # Leave out tests that start other programs, and tracemalloc, which itself leaks.
     left_out = ("arguments", "handle")
     tests = [test for test in PYTHON_TESTS if not any(name in test for name in left_out)]
     suppressions = f"--suppressions={ROOT / 'tests' / 'quality' / 'python.supp'}"

@@ -1,1 +1,1 @@
-"""The parts of tools/generate.py: the facts, and one module a language they are written in."""
+"""The parts of tools/generate.py: the facts, and the modules that write them in each language."""

@@ -1,4 +1,4 @@
-"""The table of methods of the Python extension: one file, since methods of a signature share their code."""
+"""The method table of the Python extension: one file, since methods with the same signature share code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def files(api: Api) -> dict[str, str]:
 
 
 def docstring(action: Action) -> str:
-    """The documentation of an action for Python: help() and the stubs show it."""
+    """Return the documentation of an action for Python, which help() and the stubs show."""
     lines = [action.summary]
     described = [*action.arguments, *action.options]
     if described:

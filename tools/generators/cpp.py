@@ -208,7 +208,7 @@ def _action(api: Api, action: Action) -> list[str]:
         parameters.append(f"const {action.option_struct}& options = {{}}")
         passed.append("options")
     call = ", ".join([f'"{action.name}"', action.c_function, *passed])
-    # What the machine is given before its launch is kept, to give it to a fresh handle too.
+    # What a machine gets before its launch is kept, so that a fresh handle can get it, too.
     how = "give" if action.name.startswith("add_") or action.name == "config" else "call"
     lines += [
         f"  result<{returned}> {action.name}({', '.join(parameters)}) {{",

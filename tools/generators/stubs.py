@@ -1,4 +1,4 @@
-"""What Python's type checkers read: stubs of the extension and of the async class, and the TypedDicts."""
+"""What type checkers read: the stubs of the extension and of the async class, and the TypedDicts."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ RESULTS = {
     "string_list": "list[str]",
     "hashtable": "dict[str, str]",
 }
-#: What every awaited call takes besides.
+#: The additional parameter of every awaited call.
 ON_CANCEL = 'on_cancel: Literal["end", "wait"] = "end"'
-#: A result of bytes, by what the caller asks for.
+#: The type of a result of bytes, by the parameter that chooses it.
 MEMORYVIEW = {
     "memoryview: Literal[False] = False": "bytes",
     "memoryview: Literal[True]": "memoryview",

@@ -1,8 +1,8 @@
-"""guestkit's own values, from api/guestkit.json: C++ structs, Python's dataclasses and the JSON schema.
+"""guestkit's own values, from api/guestkit.json: C++ structs, Python dataclasses and the JSON schema.
 
-A field's type is that of an item ("string", "int32", …, the name of a struct or an enumeration), perhaps with
-"?" behind it for one that may be missing or "[]" for a list; or "map" (text to text, sorted) or "pairs"
-(text to text, in an order that means something).
+A field's type is that of an item ("string", "int32", …, or the name of a struct or an enumeration), followed
+by "?" if the item may be missing or by "[]" for a list; or it is "map" (text to text, sorted) or "pairs"
+(text to text, in a significant order).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .facts import FORM, NAMESPACE, NOTICE
 
 WIDTH = 105
 
-#: An item's type in C++ with its initial value, in Python and in JSON.
+#: An item's type in C++, its initial value there, and its types in Python and JSON.
 ITEMS = {
     "string": ("std::string", "{}", "str", "string"),
     "bytes": ("std::vector<std::byte>", "{}", "bytes", "string"),
@@ -30,7 +30,7 @@ ITEMS = {
     "map": ("std::map<std::string, std::string>", "{}", "Mapping[str, str]", "object"),
     "pairs": ("std::vector<std::pair<std::string, std::string>>", "{}", "Mapping[str, str]", "object"),
 }
-#: What a C++ type needs to be included.
+#: The headers that declare the C++ types.
 INCLUDES = {
     "std::byte": "cstddef",
     "std::int": "cstdint",
@@ -45,11 +45,11 @@ INCLUDES = {
 
 @dataclass(frozen=True)
 class Field:
-    name: str  # as Python and JSON have it
+    name: str  # in Python and JSON
     type: str
     about: str = ""
-    cpp: str = ""  # where C++ cannot have that name
-    later: bool = False  # added after a release: programs that make the value do without it
+    cpp: str = ""  # the name in C++, where it has to differ
+    later: bool = False  # added after a release: has a default, for programs that do not set it
 
     @property
     def item(self) -> str:
@@ -72,10 +72,10 @@ class Struct:
 
 @dataclass(frozen=True)
 class Value:
-    """One of an enumeration."""
+    """A value of an enumeration."""
 
     name: str
-    value: str  # as Python has it; a single character is C++'s too
+    value: str  # in Python, and in C++ if it is a single character
     about: str = ""
 
 
@@ -273,7 +273,7 @@ def _python_class(values: Values, struct: Struct) -> list[str]:
 
 
 def _python_value(values: Values, each: Field) -> str:
-    """The expression that makes a field of what the extension has found."""
+    """Return the expression that makes a field from what the extension returns."""
     inner = values.structs[each.item]
     deeper = any(one.item in values.structs for one in inner.fields)
     made = f"{inner.python}.from_native({{}})" if deeper else f"{inner.python}(**{{}})"
@@ -288,7 +288,7 @@ def _python_value(values: Values, each: Field) -> str:
 
 
 def _reached(values: Values, struct: Struct) -> list[Field]:
-    """The fields of the struct and of all that are in it."""
+    """Return the fields of the struct and of all structs inside it."""
     inner = (values.structs[each.item] for each in struct.fields if each.item in values.structs)
     return [*struct.fields, *(each for one in inner for each in _reached(values, one))]
 

@@ -1,4 +1,4 @@
-// A second unit with the same header: it must link.
+// A second translation unit with the same header: the program must still link.
 #include <guestkit/guestkit.hpp>
 
 std::string backend(guestkit::Guestfs& g) {
