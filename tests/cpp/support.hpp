@@ -26,7 +26,29 @@
 // A test that waits for an event that never comes fails after this many seconds.
 #define PATIENCE *boost::unit_test::timeout(60)
 
+// A test that shows nothing on a host without these is skipped there, and Boost.Test says so.
+#define WHERE_KVM *boost::unit_test::precondition(support::has_kvm)
+#define WHERE_ROOT *boost::unit_test::precondition(support::is_root)
+#define WHERE_QEMU *boost::unit_test::precondition(support::has_qemu)
+
 namespace support {
+
+/// The answer to a precondition, with what is missing.
+inline boost::test_tools::assertion_result only_with(bool there, const char* what) {
+  boost::test_tools::assertion_result result(there);
+  if (!there) result.message() << "there is no " << what;
+  return result;
+}
+
+inline boost::test_tools::assertion_result has_kvm(boost::unit_test::test_unit_id) {
+  return only_with(::access("/dev/kvm", R_OK | W_OK) == 0, "/dev/kvm that this user can open");
+}
+inline boost::test_tools::assertion_result is_root(boost::unit_test::test_unit_id) {
+  return only_with(::geteuid() == 0, "root to become another user");
+}
+inline boost::test_tools::assertion_result has_qemu(boost::unit_test::test_unit_id) {
+  return only_with(::access("/usr/bin/qemu-system-x86_64", X_OK) == 0, "/usr/bin/qemu-system-x86_64");
+}
 
 /// Makes a directory that passes for a fixed appliance with guestkit and libguestfs, until it has to boot.
 inline void write_appliance(const std::filesystem::path& folder) {

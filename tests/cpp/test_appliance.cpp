@@ -108,8 +108,8 @@ std::string as_another_user(const std::function<std::string()>& look) {
 
 }  // namespace
 
-BOOST_FIXTURE_TEST_CASE(what_root_lets_others_read_is_used_by_them_unless_they_can_write_it, Cache) {
-  if (::geteuid() != 0) return;
+BOOST_FIXTURE_TEST_CASE(what_root_lets_others_read_is_used_by_them_unless_they_can_write_it, Cache,
+                        WHERE_ROOT) {
   ::chmod(cache.c_str(), 0755);
   for (const char* file : {"kernel", "initrd", "root", "README.fixed", "manifest"})
     ::chmod((folder / file).c_str(), 0644);
@@ -186,8 +186,7 @@ BOOST_FIXTURE_TEST_CASE(without_home_the_user_database_says_where_it_is, Environ
 }
 
 // HOME may still be root's: after su -p, or in containers that run as another user.
-BOOST_FIXTURE_TEST_CASE(a_home_that_the_user_cannot_enter_is_as_none, Environment) {
-  if (::geteuid() != 0) return;
+BOOST_FIXTURE_TEST_CASE(a_home_that_the_user_cannot_enter_is_as_none, Environment, WHERE_ROOT) {
   const support::temporary_folder home;  // 0700
   set("HOME", home.path);
   BOOST_TEST(!cache_directory().empty());

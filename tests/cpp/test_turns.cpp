@@ -170,8 +170,7 @@ BOOST_AUTO_TEST_CASE(a_launch_that_is_cancelled_ends_at_once, PATIENCE) {
 }
 
 // Regression: the search for KVM went on for a minute after the launch had ended for its user.
-BOOST_AUTO_TEST_CASE(a_launch_that_is_stopped_while_it_looks_for_kvm_ends_at_once, PATIENCE) {
-  if (::access("/dev/kvm", R_OK | W_OK) != 0) return;  // without it, there is no search
+BOOST_AUTO_TEST_CASE(a_launch_that_is_stopped_while_it_looks_for_kvm_ends_at_once, PATIENCE WHERE_KVM) {
   for (const auto end : {&Guestfs::cancel, &Guestfs::terminate}) {
     const stuck_programs programs;
     Guestfs g({.environment = false});
@@ -186,8 +185,7 @@ BOOST_AUTO_TEST_CASE(a_launch_that_is_stopped_while_it_looks_for_kvm_ends_at_onc
   }
 }
 
-BOOST_AUTO_TEST_CASE(the_limit_of_a_launch_holds_while_it_looks_for_kvm, PATIENCE) {
-  if (::access("/dev/kvm", R_OK | W_OK) != 0) return;
+BOOST_AUTO_TEST_CASE(the_limit_of_a_launch_holds_while_it_looks_for_kvm, PATIENCE WHERE_KVM) {
   const stuck_programs programs;
   Guestfs g({.environment = false, .limits = {.launch = Seconds(0.3)}});
   programs.prepare(g);
