@@ -46,7 +46,7 @@ def measure(choice: str | Path, disks: list[str]) -> tuple[float, int, int]:
         g.launch()
         seconds = time.perf_counter() - begun
         info = g.launch_info()
-        if info is None or info.reason != "demanded":
+        if info is None or info.reason != "asked for":
             sys.exit(f"another appliance was used: {info}")
         return seconds, *private_kilobytes(g.get_pid())
 

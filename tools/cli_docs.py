@@ -38,7 +38,7 @@ takes the colours away. What a guest says is escaped: control characters and byt
 `\\x1b`, in JSON as `\\u001b`.
 
 An error is a line on stderr that begins with `guestkit: error:`; a disk that failed is in the result too. In
-a pipe, what takes more than ten seconds is told once.
+a pipe, a step that takes more than ten seconds is reported once.
 
 ```text
 {status}

@@ -185,7 +185,7 @@ complete -c guestkit -n '_shtab_guestkit_using convert' -l log-json -d 'stderr a
 complete -c guestkit -n '_shtab_guestkit_using convert' -l debug -d 'a Python traceback with an error'
 complete -c guestkit -n '_shtab_guestkit_using convert; and test $_shtab_guestkit_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'a disk image or a block device; compressed, or an archive such as an OVA, too'
 complete -c guestkit -n '_shtab_guestkit_using convert; and test $_shtab_guestkit_npos -eq 1' -ka "(__fish_complete_path (commandline -ct))" -d 'the new image'
-complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -eq 0' -a doctor -d 'Look at everything that a launch needs: KVM, kernel, QEMU, libguestfs, the fast appliance, memory and control groups, places for temporary files. A line each: what was found, and the command that mends it. Nothing is changed.'
+complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -eq 0' -a doctor -d 'Look at everything that a launch needs: KVM, kernel, QEMU, libguestfs, the fast appliance, memory and control groups, places for temporary files. A line each: what was found, and the command that fixes it. Nothing is changed.'
 complete -c guestkit -n '_shtab_guestkit_using doctor' -s h -l help -d 'show this'
 complete -c guestkit -n '_shtab_guestkit_using doctor' -l json -d 'as a JSON list'
 complete -c guestkit -n '_shtab_guestkit_using doctor' -s q -l quiet -d 'no progress, no notes: errors alone'

@@ -14,7 +14,7 @@ from guestkit.doctor import Finding, diagnose
 
 DESCRIPTION = """\
 Look at everything that a launch needs: KVM, kernel, QEMU, libguestfs, the fast appliance, memory and control
-groups, places for temporary files. A line each: what was found, and the command that mends it. Nothing is
+groups, places for temporary files. A line each: what was found, and the command that fixes it. Nothing is
 changed.
 
 A warning costs speed or a feature, and the exit status is 0; with an error nothing can be launched, and it
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
 
 
 def _sentence(one: Finding) -> str:
-    return one.message + (f"; mend it: {one.remedy}" if one.remedy else "")
+    return one.message + (f"; to fix it: {one.remedy}" if one.remedy else "")
 
 
 def _table(findings: tuple[Finding, ...]) -> Table:

@@ -25,7 +25,7 @@ REMEDIES = {
     "already_exists": "--force replaces it",
     "backing_refused": "--backing DIRECTORY or --backing allow permits it",
     "disk_in_use": "shut its guest down, or end that in another way; --in-use allow opens it all the same,"
-    " and what is read may then change meanwhile",
+    " but what is read may be inconsistent",
     "disks_incomplete": "give the guest's other disks with --add",
     "disks_several": "choose one with --member",
     "format_unstated": "state what it is with --format",

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--json", action="store_true", help="the reports as a JSON list, at the end")
     output.add_argument("--jsonl", action="store_true", help="a JSON object a line, as the disks get ready")
     output.add_argument("--xml", action="store_true", help="of one guest, as virt-inspector writes it")
-    what = parser.add_argument_group("what is told")
+    what = parser.add_argument_group("what is reported")
     what.add_argument(
         "--only",
         metavar="PART,…",

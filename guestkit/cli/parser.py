@@ -22,7 +22,7 @@ COMMANDS = {
     "df": "tell how full guests' filesystems are",
     "info": "tell what disk images are, and what they refer to",
     "convert": "write a disk into a new image",
-    "doctor": "tell whether this host is fit, and what mends what is not",
+    "doctor": "check this host, and tell how to fix what is wrong with it",
     "appliance": "build, list, check or remove the fast appliance",
 }
 

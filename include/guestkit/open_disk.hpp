@@ -40,7 +40,7 @@ ImageInfo basic_guestfs<Core>::open_disk(const std::filesystem::path& path, cons
     }
     if (!disk.in_use.empty())
       detail::log(*state, LogLevel::warning,
-                  std::string(op) + ": " + disk.in_use + ": what is read may be in motion");
+                  std::string(op) + ": " + disk.in_use + ": what is read may be inconsistent");
     state->disks.push_back(std::make_shared<detail::opened_disk>(std::move(disk.kept)));
     return std::move(disk.info);
   } catch (const Error& e) {  // perhaps only because the stop of this call killed qemu-img

@@ -722,7 +722,7 @@ def test_doctor_has_a_line_for_each_finding(
     assert main(["doctor"]) == 1
     assert capsys.readouterr().out == (
         "ok     qemu    there\\x1b[2J\n"
-        "error  kernel  cannot be read; mend it: sudo chmod 0644 /boot/vmlinuz\n"
+        "error  kernel  cannot be read; to fix it: sudo chmod 0644 /boot/vmlinuz\n"
     )
     assert main(["doctor", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)[1] == {

@@ -117,7 +117,7 @@ GUESTKIT_INLINE void image_chain::look_for_users(const image_file& file) {
   const bool is_top = path_.size() == 1;
   if (!written && (readonly_ || !is_top || !is_held(file.descriptor(), qemu_lock::allows_no_writer))) return;
   const auto user = user_of(file.status());
-  const auto does = user + (written ? " writes to it" : " reads it, and bears nobody who writes");
+  const auto does = user + (written ? " writes to it" : " reads it, and does not allow others to write");
   if (!readonly_)
     file.refuse(
         "is in use: " + does, EBUSY,
@@ -126,7 +126,7 @@ GUESTKIT_INLINE void image_chain::look_for_users(const image_file& file) {
     file.refuse("is in use: " + does, EBUSY,
                 {Cause::disk_in_use,
                  "shut its guest down, or end that in another way; in_use=allow opens it all "
-                 "the same, and what is read may then change meanwhile"});
+                 "the same, but what is read may be inconsistent"});
   in_use_ += (in_use_.empty() ? "" : "; ") + shown(file.path()) + ": " + does;
 }
 
@@ -153,12 +153,12 @@ GUESTKIT_INLINE void image_chain::permit(const image_file& file, const ImageRefe
   const std::string what =
       "refers to another file of this host, " + in_quotes(reference.name) + " (" + reference.kind + ")";
   if (backing_.rule == Backing::Rule::refuse)
-    file.refuse(what + ": refused, for whoever made the image chose the name", EACCES,
+    file.refuse(what + ", a name that the maker of the image chose", EACCES,
                 {Cause::backing_refused, "backing=under(DIRECTORY) or backing=allow permits it"});
   if (!stated) {
     const auto format = guess_format(file, file.read_some(0, 8192));
-    file.refuse(what + ", and nobody stated the format of the image, which looks like " + format +
-                    ": the guest of a raw disk can write such a header",
+    file.refuse(what + ", and the format of the image was not stated: it looks like " + format +
+                    ", but the guest of a raw disk can write such a header",
                 EACCES, {Cause::format_unstated, "state format=" + format + " if that is what it is"});
   }
 }
