@@ -27,8 +27,8 @@ class raw_core : public detail::handle {
   }
 };
 
-/// The options that guestkit.Guestfs passes: `NativeHandleOptions` in guestkit/handle.py. Log lines go to
-/// Python's logger.
+/// The options that guestkit.Guestfs passes: `NativeHandleOptions` in guestkit/handle_options.py, which has
+/// checked them. Log lines go to Python's logger.
 HandleOptions handle_options_of(PyObject* tuple);
 
 /// guestkit._native.Handle.

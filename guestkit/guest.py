@@ -14,12 +14,13 @@ import posixpath
 import stat
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from guestkit.errors import Error
 from guestkit.files import FileKind, GuestFile
 from guestkit.generated.values import Mounted
 from guestkit.handle import Guestfs
+from guestkit.handle_options import INSPECTION, HandleKeywords
 from guestkit.images import Backing, InUse, OpenDiskOptions, add_disks
 from guestkit.inspection import Key, native_keys, path_list
 from guestkit.unpack import UNPACK, UnpackLimits
@@ -59,7 +60,7 @@ def open_guest(
     unpack: UnpackLimits | None = UNPACK,
     keys: Iterable[Key] = (),
     step: Callable[[str], object] | None = None,
-    **handle: Any,
+    **handle: Unpack[HandleKeywords],
 ) -> Generator[Guestfs, None, None]:
     """Launch an appliance with the disk or disks, and mount the filesystems of the guest's operating system.
 
@@ -69,10 +70,10 @@ def open_guest(
     root, keys: as in `mount_guest`
     readonly, format, backing, protocols, in_use, blocksize, unpack: as in `Guestfs.open_disks`
     step: called with what is being done
-    handle: options of `Guestfs`
+    handle: fields of `HandleOptions`
     """
     tell = step or (lambda text: None)
-    with Guestfs(**{"appliance": "inspection", **handle}) as g:
+    with Guestfs(INSPECTION, **handle) as g:
         opening = OpenDiskOptions(
             readonly=readonly,
             format=format,

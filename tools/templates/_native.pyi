@@ -7,7 +7,7 @@ from typing_extensions import deprecated
 from guestkit.errors import Error
 from guestkit.generated import structs
 from guestkit.generated.values import ApplianceMode
-from guestkit.handle import NativeHandleOptions
+from guestkit.handle_options import NativeHandleOptions
 from guestkit.images import NativeOpenDiskOptions
 
 def use_error_types(types: tuple[type[Error], ...]) -> None:
