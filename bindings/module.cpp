@@ -133,19 +133,13 @@ bp::object object_of(F&& make) {
   return translated([&] { return bp::object(bp::handle<>(make())); });
 }
 
-bp::object inspect_handle(const bp::object& self, const bp::object& disks, std::uint32_t parts,
-                          bool automatic, bool verify, const bp::tuple& keys, const bp::object& step,
-                          const bp::tuple& opening, double spent) {
-  return object_of([&] {
-    return inspect(self_of(self.ptr()), disks.ptr(), parts, automatic, verify, keys.ptr(), step.ptr(),
-                   opening.ptr(), Seconds(spent));
-  });
+bp::object inspect_handle(const bp::object& self, const bp::object& disks, const bp::object& options,
+                          double spent) {
+  return object_of([&] { return inspect(self_of(self.ptr()), disks.ptr(), options.ptr(), spent); });
 }
 
-bp::object mount_on_handle(const bp::object& self, const bp::object& root, bool readonly,
-                           const bp::tuple& keys, const bp::object& step) {
-  return object_of(
-      [&] { return mount_guest(self_of(self.ptr()), root.ptr(), readonly, keys.ptr(), step.ptr()); });
+bp::object mount_on_handle(const bp::object& self, const bp::object& options) {
+  return object_of([&] { return mount_guest(self_of(self.ptr()), options.ptr()); });
 }
 
 bp::object read_small_file(const bp::object& self, const bp::object& path, std::uint64_t limit) {

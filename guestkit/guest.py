@@ -22,13 +22,22 @@ from guestkit.generated.values import Mounted
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleKeywords
 from guestkit.images import Backing, InUse, OpenDiskOptions, add_disks
-from guestkit.inspection import Key, native_keys, path_list
+from guestkit.inspection import Key, NativeKey, native_keys, path_list
 from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
 
-__all__ = ["Mounted", "guest_path", "list_files", "mount_guest", "open_guest", "read_chunks", "status"]
+__all__ = [
+    "Mounted",
+    "NativeMountOptions",
+    "guest_path",
+    "list_files",
+    "mount_guest",
+    "open_guest",
+    "read_chunks",
+    "status",
+]
 
 _log = logging.getLogger("guestkit")
 
@@ -44,6 +53,10 @@ _KINDS: Mapping[int, FileKind] = {
     stat.S_IFIFO: "p",
     stat.S_IFSOCK: "s",
 }
+
+
+#: The arguments of `mount_guest` as C++ takes them: root, readonly, keys, step.
+NativeMountOptions = tuple[str | None, bool, tuple[NativeKey, ...], Callable[[str], object] | None]
 
 
 @contextmanager
@@ -113,7 +126,10 @@ def mount_guest(
         root of the only operating system, or the only filesystem
     keys: for encrypted disks
     """
-    mounted = Mounted.from_native(g._mount_guest(root, readonly, native_keys(keys), step))
+    if not isinstance(readonly, bool):
+        raise TypeError(f"mount_guest() argument 'readonly' must be bool, not {type(readonly).__name__}")
+    options: NativeMountOptions = (root, readonly, native_keys(keys), step)
+    mounted = Mounted.from_native(g._mount_guest(options))
     for failure in mounted.failures:
         _log.warning("%s", failure.message)
     return mounted

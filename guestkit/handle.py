@@ -212,7 +212,7 @@ class Guestfs(_native.Handle):
             for disk in plain:
                 names.enter_context(disk.named())
             spent = time.monotonic() - begun
-            found = super()._inspect([disk.path for disk in plain], *native, spent)
+            found = super()._inspect([disk.path for disk in plain], native, spent)
         return Inspection.from_native(found)
 
     def read_small(self, path: StrOrBytesPath, *, limit: int = SMALL_FILE) -> bytes:
