@@ -1,7 +1,9 @@
-// The handle as seen from Python: its options, and guestkit's log lines passed to Python's logging.
+// The handle as seen from Python: its options, its life, and guestkit's log lines for Python's logging.
 #include "handle.hpp"
 
 #include <algorithm>
+#include <boost/python/converter/from_python.hpp>
+#include <boost/python/converter/registered.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,6 +11,7 @@
 #include "convert.hpp"
 #include "gil.hpp"
 #include "signals.hpp"
+#include "value.hpp"
 
 namespace guestkit::python {
 
@@ -76,6 +79,26 @@ Handle::~Handle() {
 
 void Handle::close() {
   without_gil(*this, false, [&] { basic_guestfs<raw_core>::close(); });
+}
+
+std::shared_ptr<Handle> make_handle(PyObject* options) {
+  const auto native = handle_options_of(options);
+  const GilRelease released;
+  return std::make_shared<Handle>(native);
+}
+
+Handle& self_of(PyObject* object) {
+  namespace converter = boost::python::converter;
+  void* handle = converter::get_lvalue_from_python(object, converter::registered<Handle>::converters);
+  if (handle == nullptr) {
+    PyErr_SetString(PyExc_TypeError, "the handle was not made: __init__() of the base class was not called");
+    throw PythonError{};
+  }
+  return *static_cast<Handle*>(handle);
+}
+
+PyObject* last_launch(Handle& handle) {
+  return value(handle.launch_info());
 }
 
 }  // namespace guestkit::python
