@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from guestkit import Event, Guestfs, appliance
-from guestkit.handle import Tuning
+from guestkit.handle_options import Tuning
 
 #: The stages of a lean launch, and the console message that ends each.
 STAGES = (

@@ -1,16 +1,17 @@
-// The handle as seen from Python: its options, and guestkit's log lines passed to Python's logging.
+// The handle as seen from Python: its options, its life, and guestkit's log lines for Python's logging.
 #include "handle.hpp"
 
 #include <algorithm>
-#include <cstddef>
+#include <boost/python/converter/from_python.hpp>
+#include <boost/python/converter/registered.hpp>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 
 #include "convert.hpp"
 #include "gil.hpp"
 #include "signals.hpp"
+#include "value.hpp"
 
 namespace guestkit::python {
 
@@ -33,11 +34,9 @@ LogLevel level_of(int number) {
   return static_cast<LogLevel>(std::clamp((number + 9) / 10 - 1, 0, 3));
 }
 
+/// guestkit.HandleOptions knows no other names.
 Accel accel_of(std::string_view name) {
-  if (name == "auto") return Accel::automatic;
-  if (name == "kvm") return Accel::kvm;
-  if (name == "tcg") return Accel::tcg;
-  throw std::invalid_argument("accel must be \"auto\", \"kvm\" or \"tcg\"");
+  return name == "kvm" ? Accel::kvm : name == "tcg" ? Accel::tcg : Accel::automatic;
 }
 
 /// A launch without its own limit gets the default for its accelerator.
@@ -53,14 +52,13 @@ std::optional<Seconds> launch_limit(PyObject* seconds) {
 HandleOptions handle_options_of(PyObject* tuple) {
   int environment = 0, tuning = 0, log_level = 0;
   const char *accel = nullptr, *appliance = nullptr;
-  Py_ssize_t accel_size = 0;
   PyObject* launch = nullptr;
   double call = 0, close = 0, admission = 0, cancel_grace = 0, queue = 0;
-  if (PyArg_ParseTuple(tuple, "ps#pyiOddddd:Handle", &environment, &accel, &accel_size, &tuning, &appliance,
-                       &log_level, &launch, &call, &close, &admission, &cancel_grace, &queue) == 0)
+  if (PyArg_ParseTuple(tuple, "pspyiOddddd:Handle", &environment, &accel, &tuning, &appliance, &log_level,
+                       &launch, &call, &close, &admission, &cancel_grace, &queue) == 0)
     throw PythonError{};
   return {.environment = environment != 0,
-          .accel = accel_of({accel, static_cast<std::size_t>(accel_size)}),
+          .accel = accel_of(accel),
           .tuning = tuning != 0 ? Tuning::automatic : Tuning::none,
           .appliance = appliance,
           .log = [](LogLevel level,
@@ -81,6 +79,26 @@ Handle::~Handle() {
 
 void Handle::close() {
   without_gil(*this, false, [&] { basic_guestfs<raw_core>::close(); });
+}
+
+std::shared_ptr<Handle> make_handle(PyObject* options) {
+  const auto native = handle_options_of(options);
+  const GilRelease released;
+  return std::make_shared<Handle>(native);
+}
+
+Handle& self_of(PyObject* object) {
+  namespace converter = boost::python::converter;
+  void* handle = converter::get_lvalue_from_python(object, converter::registered<Handle>::converters);
+  if (handle == nullptr) {
+    PyErr_SetString(PyExc_TypeError, "the handle was not made: __init__() of the base class was not called");
+    throw PythonError{};
+  }
+  return *static_cast<Handle*>(handle);
+}
+
+PyObject* last_launch(Handle& handle) {
+  return value(handle.launch_info());
 }
 
 }  // namespace guestkit::python

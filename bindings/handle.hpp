@@ -2,6 +2,7 @@
 #pragma once
 
 #include <guestkit/guestkit.hpp>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -27,11 +28,11 @@ class raw_core : public detail::handle {
   }
 };
 
-/// The options that guestkit.Guestfs passes: `NativeHandleOptions` in guestkit/handle.py. Log lines go to
-/// Python's logger.
+/// The options that guestkit.Guestfs passes: `NativeHandleOptions` in guestkit/handle_options.py, which has
+/// checked them. Log lines go to Python's logger.
 HandleOptions handle_options_of(PyObject* tuple);
 
-/// guestkit._native.Handle.
+/// guestkit._native.Handle. Its own methods need no GIL, except those that take Python objects, and close().
 class Handle : public basic_guestfs<raw_core> {
  public:
   using basic_guestfs<raw_core>::basic_guestfs;
@@ -55,5 +56,14 @@ class Handle : public basic_guestfs<raw_core> {
   bool is_mine() const noexcept { return state()->turns->is_mine(); }
   bool has_appliance() const noexcept { return state()->turns->launched; }
 };
+
+/// A new handle. @param options  see handle_options_of()
+std::shared_ptr<Handle> make_handle(PyObject* options);
+
+/// The C++ object behind a Python one. TypeError if its __init__() never ran.
+Handle& self_of(PyObject* object);
+
+/// How the last successful launch went, as a dict, or None.
+PyObject* last_launch(Handle& handle);
 
 }  // namespace guestkit::python

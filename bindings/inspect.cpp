@@ -45,32 +45,51 @@ std::function<void(const char*)> step_of(PyObject* step) {
   };
 }
 
+/// `NativeInspectOptions` in guestkit/inspection.py.
+InspectOptions inspect_options_of(PyObject* tuple) {
+  unsigned parts = 0;
+  int automatic = 0, verify = 0;
+  PyObject *keys = nullptr, *step = nullptr, *opening = nullptr;
+  if (PyArg_ParseTuple(tuple, "IppO!OO", &parts, &automatic, &verify, &PyTuple_Type, &keys, &step,
+                       &opening) == 0)
+    throw PythonError{};
+  return {.parts = static_cast<InspectPart>(parts),
+          .mode = automatic != 0 ? InspectMode::automatic : InspectMode::libguestfs,
+          .verify = verify != 0,
+          .keys = keys_of(keys),
+          .disk = open_disk_options(opening, "inspect"),
+          .step = step_of(step)};
+}
+
+/// `NativeMountOptions` in guestkit/guest.py.
+MountOptions mount_options_of(PyObject* tuple) {
+  PyObject *root = nullptr, *keys = nullptr, *step = nullptr;
+  int readonly = 0;
+  if (PyArg_ParseTuple(tuple, "OpO!O", &root, &readonly, &PyTuple_Type, &keys, &step) == 0)
+    throw PythonError{};
+  return {.root = optional_text_of(root, "mount_guest", "root"),
+          .readonly = readonly != 0,
+          .keys = keys_of(keys),
+          .step = step_of(step)};
+}
+
 }  // namespace
 
-PyObject* inspect(Handle& handle, PyObject* disks, std::uint32_t parts, bool automatic, bool verify,
-                  PyObject* keys, PyObject* step, PyObject* opening, Seconds spent) {
+PyObject* inspect(Handle& handle, PyObject* disks, PyObject* options, double spent) {
   const Ref name(check(PyUnicode_InternFromString("disk")));
   const auto paths = TextList(disks, {"inspect", name.get()}).strings();
-  const InspectOptions options{.parts = static_cast<InspectPart>(parts),
-                               .mode = automatic ? InspectMode::automatic : InspectMode::libguestfs,
-                               .verify = verify,
-                               .keys = keys_of(keys),
-                               .disk = open_disk_options(opening, "inspect"),
-                               .step = step_of(step)};
+  const auto how = inspect_options_of(options);
   return value(on_guest(handle, "inspect", true, [&](detail::guest_actions& guest) {
-    handle.count_too(spent);
-    if (paths.empty()) return detail::inspect(guest, options);
-    return detail::inspect_disks(guest, paths, options, detail::opener_of(handle));
+    handle.count_too(Seconds(spent));
+    if (paths.empty()) return detail::inspect(guest, how);
+    return detail::inspect_disks(guest, paths, how, detail::opener_of(handle));
   }));
 }
 
-PyObject* mount_guest(Handle& handle, PyObject* root, bool readonly, PyObject* keys, PyObject* step) {
-  const MountOptions options{.root = optional_text_of(root, "mount_guest", "root"),
-                             .readonly = readonly,
-                             .keys = keys_of(keys),
-                             .step = step_of(step)};
-  return value(on_guest(handle, "mount_guest", true,
-                        [&](auto& guest) { return detail::mount_guest(guest, options); }));
+PyObject* mount_guest(Handle& handle, PyObject* options) {
+  const auto how = mount_options_of(options);
+  return value(
+      on_guest(handle, "mount_guest", true, [&](auto& guest) { return detail::mount_guest(guest, how); }));
 }
 
 }  // namespace guestkit::python

@@ -73,9 +73,6 @@ void fill(const Method& method, PyObject** slots, const Given& given);
 /// Runs the method; turns an exception into a Python one and returns null.
 PyObject* run(const Row& row, const Given& given) noexcept;
 
-/// The C++ object behind a Python one.
-Handle& self_of(PyObject* object);
-
 template <class A>
 using bare = std::remove_cvref_t<A>;
 

@@ -16,10 +16,10 @@ from guestkit.errors import (
 )
 from guestkit.events import Event
 from guestkit.fleet import FleetProgress, Report, inspect, inspect_many
-from guestkit.generated import structs
 from guestkit.generated.values import LaunchInfo
 from guestkit.guest import open_guest
 from guestkit.handle import Guestfs, set_appliance_limit
+from guestkit.handle_options import HandleOptions
 from guestkit.images import ImageInfo, probe, under
 from guestkit.inspection import Inspection, Key
 from guestkit.unpack import UnpackLimits
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from guestkit.aio import AsyncGuestfs, EventMessage, EventStream, set_executor
     from guestkit.aio.convert import AsyncDiskConverter
     from guestkit.convert import ConversionResult, DiskConverter
+    from guestkit.generated import structs
 
 __version__ = "0.4.0"
 
@@ -46,6 +47,7 @@ __all__ = [
     "FleetProgress",
     "Guestfs",
     "HandleClosed",
+    "HandleOptions",
     "ImageInfo",
     "Inspection",
     "Key",
@@ -75,11 +77,18 @@ _LATER = {
     "set_executor": "guestkit.aio",
 }
 
+#: The same for modules.
+_MODULES_LATER = {
+    "aio": "guestkit.aio",
+    "convert": "guestkit.convert",
+    "structs": "guestkit.generated.structs",
+}
+
 if not TYPE_CHECKING:  # with this __getattr__ a type checker would accept any name
 
     def __getattr__(name):
-        if name in ("aio", "convert"):
-            return import_module(f"guestkit.{name}")
+        if name in _MODULES_LATER:
+            return import_module(_MODULES_LATER[name])
         if name not in _LATER:
             raise AttributeError(f"module 'guestkit' has no attribute {name!r}")
         found = getattr(import_module(_LATER[name]), name)
@@ -87,4 +96,4 @@ if not TYPE_CHECKING:  # with this __getattr__ a type checker would accept any n
         return found
 
     def __dir__():
-        return sorted({*globals(), *_LATER, "aio", "convert"})
+        return sorted({*globals(), *_LATER, *_MODULES_LATER})

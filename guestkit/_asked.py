@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from inspect import signature
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar, Unpack
 
 from guestkit.handle import Guestfs
+from guestkit.handle_options import INSPECTION, HandleKeywords, HandleOptions
 from guestkit.images import Backing, InUse, OpenDiskOptions
 from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part, path_list
 from guestkit.unpack import UNPACK, UnpackLimits
@@ -44,24 +45,15 @@ class Job:
 
     Attributes:
         verify: whether to inspect with libguestfs too and compare, or the share of guests to do that for
-        timeout: for a guest, in seconds
-        handle: options of `Guestfs`
+        handle: options of the guest's handle
     """
 
     options: InspectOptions
     verify: bool | float
-    timeout: float | None
-    handle: Mapping[str, Any]
+    handle: HandleOptions
 
     def __post_init__(self) -> None:
         self.options.native()  # rejects wrong arguments before anything runs
-
-    def handle_options(self) -> dict[str, Any]:
-        """Return the options of a guest's handle. Its only call gets the guest's whole timeout.
-
-        The disks are only read, so nothing is lost if it is killed without grace.
-        """
-        return {"appliance": "inspection", **self.handle, "call_timeout": self.timeout, "cancel_grace": 0.0}
 
     def run(self, handle: Guestfs, guest: Guest, step: Callable[[str], object] | None = None) -> Inspection:
         # An ordinary random number will do: the sample needs no secrecy.
@@ -93,7 +85,7 @@ def one(
     blocksize: int | None = None,
     unpack: UnpackLimits | None = UNPACK,
     step: Callable[[str], object] | None = None,
-    **handle: Any,
+    **handle: Unpack[HandleKeywords],
 ) -> One:
     """Bundle the arguments of `inspect`."""
     opening = OpenDiskOptions(
@@ -110,7 +102,10 @@ def one(
         mode=mode,
         opening=opening,
     )
-    return One(disk, Job(options, verify, timeout, handle), step)
+    # The handle's only call gets the guest's whole timeout. The disks are only read, so nothing is lost if it
+    # is killed without grace.
+    of_handle = replace(replace(INSPECTION, **handle), call_timeout=timeout, cancel_grace=0.0)
+    return One(disk, Job(options, verify, of_handle), step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +144,7 @@ def many(
     unpack: UnpackLimits | None = UNPACK,
     progress: Callable[[FleetProgress], object] | None = None,
     jobs_executor: Executor | None = None,
-    **handle: Any,
+    **handle: Unpack[HandleKeywords],
 ) -> Many:
     """Bundle the arguments of `inspect_many`."""
     job = one(

@@ -8,8 +8,10 @@ from typing_extensions import deprecated
 from guestkit.errors import Error
 from guestkit.generated import structs
 from guestkit.generated.values import ApplianceMode
-from guestkit.handle import NativeHandleOptions
+from guestkit.guest import NativeMountOptions
+from guestkit.handle_options import NativeHandleOptions
 from guestkit.images import NativeOpenDiskOptions
+from guestkit.inspection import NativeInspectOptions
 
 def use_error_types(types: tuple[type[Error], ...]) -> None:
     """Have these raised: Error, HandleClosed, LaunchError, ApplianceCrashed, ApplianceKilled, CallTimeout."""
@@ -60,24 +62,8 @@ class Handle:
     def _begin_opening(self) -> None: ...
     def _check_turn(self) -> None: ...
     def _end_turn(self) -> None: ...
-    def _inspect(
-        self,
-        disks: Iterable[StrOrBytesPath],
-        parts: int,
-        automatic: bool,
-        verify: bool,
-        keys: tuple[tuple[bytes, bytes, bool], ...],
-        step: Callable[[str], object] | None,
-        opening: NativeOpenDiskOptions,
-        spent: float,
-    ) -> dict[str, Any]: ...
-    def _mount_guest(
-        self,
-        root: StrOrBytesPath | None,
-        readonly: bool,
-        keys: tuple[tuple[bytes, bytes, bool], ...],
-        step: Callable[[str], object] | None,
-    ) -> dict[str, Any]: ...
+    def _inspect(self, disks: Iterable[StrOrBytesPath], options: NativeInspectOptions, spent: float) -> dict[str, Any]: ...
+    def _mount_guest(self, options: NativeMountOptions) -> dict[str, Any]: ...
     def _read_small(self, path: StrOrBytesPath, limit: int) -> bytes: ...
     def _read_files(self, paths: Iterable[StrOrBytesPath], limit: int) -> dict[str, bytes | tuple[str, int]]: ...
     def _walk(self, directory: StrOrBytesPath, max_depth: int, max_entries: int) -> tuple[dict[str, Any], ...]: ...

@@ -11,7 +11,8 @@ import tarfile
 import tempfile
 from typing import TYPE_CHECKING, Literal
 
-from guestkit.handle import Accel, Guestfs
+from guestkit.handle import Guestfs
+from guestkit.handle_options import Accel
 from guestkit.inspection import Application, OperatingSystem
 
 if TYPE_CHECKING:

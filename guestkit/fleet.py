@@ -115,9 +115,9 @@ def inspect(asked: One) -> Inspection:
     timeout: for all of it, in seconds; then raises CallTimeout
     format, backing, protocols, in_use, blocksize, unpack: as in `Guestfs.open_disk`, for all the disks
     step: called with what is being done
-    handle: options of `Guestfs`
+    handle: fields of `HandleOptions`; timeout stands for call_timeout, and there is no cancel_grace
     """
-    with Guestfs(**asked.job.handle_options()) as g:
+    with Guestfs(asked.job.handle) as g:
         return asked.job.run(g, asked.guest, asked.step)
 
 
@@ -230,7 +230,7 @@ class _Local:
     def report(self, guest: Guest) -> Report:
         begun = time.monotonic()
         try:
-            with Guestfs(**self._job.handle_options()) as g:
+            with Guestfs(self._job.handle) as g:
                 try:
                     with self._lock:
                         self._handles.add(g)

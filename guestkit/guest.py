@@ -14,20 +14,30 @@ import posixpath
 import stat
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from guestkit.errors import Error
 from guestkit.files import FileKind, GuestFile
 from guestkit.generated.values import Mounted
 from guestkit.handle import Guestfs
+from guestkit.handle_options import INSPECTION, HandleKeywords
 from guestkit.images import Backing, InUse, OpenDiskOptions, add_disks
-from guestkit.inspection import Key, native_keys, path_list
+from guestkit.inspection import Key, NativeKey, native_keys, path_list
 from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
 
-__all__ = ["Mounted", "guest_path", "list_files", "mount_guest", "open_guest", "read_chunks", "status"]
+__all__ = [
+    "Mounted",
+    "NativeMountOptions",
+    "guest_path",
+    "list_files",
+    "mount_guest",
+    "open_guest",
+    "read_chunks",
+    "status",
+]
 
 _log = logging.getLogger("guestkit")
 
@@ -45,6 +55,10 @@ _KINDS: Mapping[int, FileKind] = {
 }
 
 
+#: The arguments of `mount_guest` as C++ takes them: root, readonly, keys, step.
+NativeMountOptions = tuple[str | None, bool, tuple[NativeKey, ...], Callable[[str], object] | None]
+
+
 @contextmanager
 def open_guest(
     disk: StrOrBytesPath | Sequence[StrOrBytesPath],
@@ -59,7 +73,7 @@ def open_guest(
     unpack: UnpackLimits | None = UNPACK,
     keys: Iterable[Key] = (),
     step: Callable[[str], object] | None = None,
-    **handle: Any,
+    **handle: Unpack[HandleKeywords],
 ) -> Generator[Guestfs, None, None]:
     """Launch an appliance with the disk or disks, and mount the filesystems of the guest's operating system.
 
@@ -69,10 +83,10 @@ def open_guest(
     root, keys: as in `mount_guest`
     readonly, format, backing, protocols, in_use, blocksize, unpack: as in `Guestfs.open_disks`
     step: called with what is being done
-    handle: options of `Guestfs`
+    handle: fields of `HandleOptions`
     """
     tell = step or (lambda text: None)
-    with Guestfs(**{"appliance": "inspection", **handle}) as g:
+    with Guestfs(INSPECTION, **handle) as g:
         opening = OpenDiskOptions(
             readonly=readonly,
             format=format,
@@ -112,7 +126,10 @@ def mount_guest(
         root of the only operating system, or the only filesystem
     keys: for encrypted disks
     """
-    mounted = Mounted.from_native(g._mount_guest(root, readonly, native_keys(keys), step))
+    if not isinstance(readonly, bool):
+        raise TypeError(f"mount_guest() argument 'readonly' must be bool, not {type(readonly).__name__}")
+    options: NativeMountOptions = (root, readonly, native_keys(keys), step)
+    mounted = Mounted.from_native(g._mount_guest(options))
     for failure in mounted.failures:
         _log.warning("%s", failure.message)
     return mounted

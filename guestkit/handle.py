@@ -4,38 +4,27 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import logging
-import math
 import operator
-import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn, Self, Unpack
 
 from guestkit import _native, images
 from guestkit.errors import ApplianceKilled, Error, HandleClosed
 from guestkit.events import Event, EventCallback
 from guestkit.files import SMALL_FILE, Extracted, GuestFile
 from guestkit.generated.values import LaunchInfo
+from guestkit.handle_options import HandleKeywords, HandleOptions, name_options_of, options_from
 from guestkit.images import Backing, ImageInfo, InUse, OpenDiskOptions
 from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part, path_list
 from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
-
-Accel = Literal["auto", "kvm", "tcg"]
-Tuning = Literal["auto", "none"]
-
-#: The options of a handle, as C++ takes them: environment, accel, whether tuning is automatic, appliance, the
-#: log's level, and the limits in seconds: launch, call, close, admission, cancel_grace, queue.
-NativeHandleOptions = tuple[bool, str, bool, bytes, int, float | None, float, float, float, float, float]
-
-_log = logging.getLogger("guestkit")
 
 
 class Guestfs(_native.Handle):
@@ -56,71 +45,15 @@ class Guestfs(_native.Handle):
     After `set_verbose(True)` it also gets libguestfs' debug messages.
     """
 
-    def __init__(
-        self,
-        *,
-        environment: bool = True,
-        close_on_exit: bool = True,
-        accel: Accel = "auto",
-        tuning: Tuning = "auto",
-        appliance: str | os.PathLike[str] = "auto",
-        launch_timeout: float | None = None,
-        call_timeout: float | None = None,
-        close_timeout: float | None = 60.0,
-        admission_timeout: float | None = 600.0,
-        cancel_grace: float = 2.0,
-        queue_timeout: float | None = None,
-    ) -> None:
+    def __init__(self, options: HandleOptions | None = None, /, **keywords: Unpack[HandleKeywords]) -> None:
         """Create a handle.
 
-        environment: take LIBGUESTFS_* and TMPDIR from the environment
-        close_on_exit: close the handle when the interpreter exits, if it is still open and idle
-        accel: how the appliance's processor runs: "kvm" (or the launch fails), "tcg" (emulation: works
-            everywhere, several times slower), "auto" (KVM where it works, else TCG, with a line in the log)
-        tuning: "auto": pass an emulated appliance kernel arguments that make it faster; "none": do not
-        appliance: "auto": the fastest one that `guestkit appliance build` has made, as long as it matches
-            what is installed and you set neither a search path nor a hypervisor; "inspection": like "auto",
-            but for inspection only: augeas then parses only the files that `inspect_os` reads; "system":
-            libguestfs' own; or the directory of a fixed appliance
-
-        Limits in seconds; a call that takes longer is stopped and raises CallTimeout:
-        launch_timeout: for `launch`; None: 60 with KVM, 300 where the processor is emulated
-        call_timeout: for every other call, from when it starts to run; None: no limit
-        close_timeout: for `close`; then the hypervisor is killed. None: no limit
-        admission_timeout: how long `launch` may wait for memory that this process' other appliances use;
-            launch_timeout starts only after that
-        cancel_grace: how long a call may go on after a cancel or timeout before the hypervisor is killed
-        queue_timeout: how long a call may wait for its turn while other threads' calls on the handle run;
-            after that it does not run at all. None: no limit
+        options: everything that can be chosen; None: the defaults
+        keywords: single fields of `HandleOptions`, which has what they mean; they win over options
         """
-        if not isinstance(environment, bool):
-            raise TypeError(
-                f"Guestfs() argument 'environment' must be bool, not {type(environment).__name__}"
-            )
-        if not isinstance(accel, str):
-            raise TypeError(f"Guestfs() argument 'accel' must be str, not {type(accel).__name__}")
-        if tuning not in ("auto", "none"):
-            raise ValueError(f'tuning must be "auto" or "none", not {tuning!r}')
-        directory = os.fsencode(appliance)
-        if b"\0" in directory or not directory:
-            raise ValueError(
-                f'appliance must be "auto", "inspection", "system" or a directory, not {appliance!r}'
-            )
-        options: NativeHandleOptions = (
-            environment,
-            accel,
-            tuning == "auto",
-            directory,
-            _log.getEffectiveLevel(),
-            None if launch_timeout is None else limit("Guestfs", "launch_timeout", launch_timeout),
-            limit("Guestfs", "call_timeout", call_timeout),
-            limit("Guestfs", "close_timeout", close_timeout),
-            limit("Guestfs", "admission_timeout", admission_timeout),
-            limit("Guestfs", "cancel_grace", cancel_grace),
-            limit("Guestfs", "queue_timeout", queue_timeout),
-        )
-        super().__init__(options)
-        if close_on_exit:
+        options = options_from(options, keywords)
+        super().__init__(options.native())
+        if options.close_on_exit:
             _open_handles.add(self)
 
     def __enter__(self) -> Self:
@@ -279,7 +212,7 @@ class Guestfs(_native.Handle):
             for disk in plain:
                 names.enter_context(disk.named())
             spent = time.monotonic() - begun
-            found = super()._inspect([disk.path for disk in plain], *native, spent)
+            found = super()._inspect([disk.path for disk in plain], native, spent)
         return Inspection.from_native(found)
 
     def read_small(self, path: StrOrBytesPath, *, limit: int = SMALL_FILE) -> bytes:
@@ -354,6 +287,9 @@ class Guestfs(_native.Handle):
         super().delete_event_callback(number)
 
 
+name_options_of(Guestfs.__init__)
+
+
 def set_appliance_limit(count: int | None) -> None:
     """Limit how many appliances this process runs at once, even if memory allows more.
 
@@ -372,19 +308,6 @@ def refuse_to_pickle(handle: object) -> NoReturn:
         f"a {type(handle).__name__} handle cannot be copied or pickled: its appliance belongs to this"
         " process; hand the other process the disk's path and let it open a handle of its own"
     )
-
-
-def limit(kind: str, name: str, given: float | None) -> float:
-    """Return the limit in seconds, infinite for None."""
-    if given is None:
-        return math.inf
-    if isinstance(given, bool) or not isinstance(given, (int, float)):
-        raise TypeError(
-            f"{kind}() argument '{name}' must be a number of seconds or None, not {type(given).__name__}"
-        )
-    if not given >= 0:
-        raise ValueError(f"{kind}() argument '{name}' must not be negative: {given}")
-    return float(given)
 
 
 _open_handles: weakref.WeakSet[Guestfs] = weakref.WeakSet()

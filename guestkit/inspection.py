@@ -43,6 +43,8 @@ __all__ = [
     "Key",
     "Layer",
     "Mode",
+    "NativeInspectOptions",
+    "NativeKey",
     "NetworkInterface",
     "OperatingSystem",
     "Part",
@@ -75,6 +77,10 @@ ALL_PARTS: Collection[Part] = get_args(Part)
 Mode = Literal["auto", "libguestfs"]
 
 
+#: A `Key` as C++ takes it: device, secret, and whether the secret is a file's name.
+NativeKey = tuple[bytes, bytes, bool]
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """A key for encrypted disks. Its repr, the logs and all errors leave the secret out.
@@ -93,7 +99,7 @@ class Key:
         if (self.passphrase is None) == (self.file is None):
             raise ValueError("a key is either a passphrase or a file")
 
-    def _native(self) -> tuple[bytes, bytes, bool]:
+    def _native(self) -> NativeKey:
         if self.file is not None:
             return os.fsencode(self.device), os.fsencode(self.file), True
         assert self.passphrase is not None
@@ -103,11 +109,11 @@ class Key:
 
 #: `InspectOptions` as C++ takes them: parts, whether guestkit's own rules may be used, verify, keys, step,
 #: opening.
-NativeOptions = tuple[
+NativeInspectOptions = tuple[
     int,
     bool,
     bool,
-    "tuple[tuple[bytes, bytes, bool], ...]",
+    "tuple[NativeKey, ...]",
     "Callable[[str], object] | None",
     NativeOpenDiskOptions,
 ]
@@ -124,8 +130,10 @@ class InspectOptions:
     step: Callable[[str], object] | None = None
     opening: OpenDiskOptions = field(default_factory=OpenDiskOptions)
 
-    def native(self) -> NativeOptions:
+    def native(self) -> NativeInspectOptions:
         """Return the options as C++ takes them; ValueError or TypeError names a wrong argument."""
+        if not isinstance(self.verify, bool):
+            raise TypeError(f"inspect() argument 'verify' must be bool, not {type(self.verify).__name__}")
         return (
             _parts_number(self.parts),
             _is_automatic(self.mode),
@@ -172,7 +180,7 @@ def _parts_number(parts: Iterable[str]) -> int:
     return number
 
 
-def native_keys(keys: Iterable[Key]) -> tuple[tuple[bytes, bytes, bool], ...]:
+def native_keys(keys: Iterable[Key]) -> tuple[NativeKey, ...]:
     """Return the keys as the bindings take them."""
     return tuple(key._native() for key in keys)
 

@@ -25,7 +25,7 @@ async def inspect(asked: One) -> Inspection:
 
 async def _inspect(job: Job, guest: Guest, step: Callable[[str], object] | None) -> Inspection:
     follow = None if step is None else on_loop("inspect", "step", step)
-    async with AsyncGuestfs(**job.handle_options()) as g:
+    async with AsyncGuestfs(job.handle) as g:
         return await g._submit("inspect_disks", lambda handle: job.run(handle, guest, follow))
 
 

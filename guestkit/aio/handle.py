@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import functools
 import logging
 import os
 import threading
@@ -19,8 +18,9 @@ import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, Unpack
 
 from guestkit.aio import streams
 from guestkit.aio.actions import AsyncActions
@@ -31,7 +31,8 @@ from guestkit.errors import CallTimeout, Error, HandleClosed
 from guestkit.events import Event, EventCallback
 from guestkit.files import SMALL_FILE, Extracted, GuestFile
 from guestkit.generated.values import LaunchInfo
-from guestkit.handle import Accel, Guestfs, Tuning, limit, refuse_to_pickle
+from guestkit.handle import Guestfs, refuse_to_pickle
+from guestkit.handle_options import HandleKeywords, HandleOptions, name_options_of, options_from
 from guestkit.images import Backing, ImageInfo, InUse, OpenDiskOptions, add_disks
 from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part, path_list
 from guestkit.unpack import UNPACK, UnpackLimits
@@ -63,41 +64,20 @@ class AsyncGuestfs(AsyncActions):
 
     def __init__(
         self,
+        options: HandleOptions | None = None,
+        /,
         *,
-        environment: bool = True,
-        accel: Accel = "auto",
-        tuning: Tuning = "auto",
-        appliance: str | os.PathLike[str] = "auto",
-        launch_timeout: float | None = None,
-        call_timeout: float | None = None,
-        close_timeout: float | None = 60.0,
-        admission_timeout: float | None = 600.0,
-        cancel_grace: float = 2.0,
-        queue_timeout: float | None = None,
         executor: Executor | None = None,
+        **keywords: Unpack[HandleKeywords],
     ) -> None:
         """Prepare a handle; the underlying libguestfs handle is created by the first call.
 
-        environment, accel, tuning, appliance: as in `Guestfs`
-        launch_timeout, call_timeout, close_timeout, admission_timeout, cancel_grace: as in `Guestfs`
-        queue_timeout: how long a call may wait for its turn, in seconds; then it raises CallTimeout and does
-            not run. None: no limit
+        options, keywords: as in `Guestfs`
         executor: run this handle's calls there instead of on the process' executor (`set_executor`)
         """
-        limit("AsyncGuestfs", "queue_timeout", queue_timeout)
-        self._make = functools.partial(
-            Guestfs,
-            environment=environment,
-            accel=accel,
-            tuning=tuning,
-            appliance=appliance,
-            launch_timeout=launch_timeout,
-            call_timeout=call_timeout,
-            close_timeout=close_timeout,
-            admission_timeout=admission_timeout,
-            cancel_grace=cancel_grace,
-        )
-        self._queue_timeout = queue_timeout
+        options = options_from(options, keywords)
+        self._queue_timeout = options.queue_timeout  # the queue is here: the inner handle has none
+        self._options = replace(options, queue_timeout=None)
         self._executor = executor if executor is None else thread_based(executor)
         self._pid = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -505,7 +485,7 @@ class AsyncGuestfs(AsyncActions):
             handle._end_turn()
 
     def _create(self) -> Guestfs:
-        handle = self._make()
+        handle = Guestfs(self._options)
         with self._lock:
             self._handle = handle
             if self._terminated:
@@ -601,6 +581,8 @@ class AsyncGuestfs(AsyncActions):
 
         outcome.add_done_callback(finished)
 
+
+name_options_of(AsyncGuestfs.__init__)
 
 #: The calls that start an appliance. `inspect` is not among them: it uses one that already runs, and must not
 #: wait for launches.

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from guestkit import Guestfs, LaunchError
-from guestkit.handle import Accel
+from guestkit.handle_options import Accel
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from guestkit import AsyncGuestfs, Error, Event, Guestfs, HandleClosed
+from guestkit import AsyncGuestfs, Error, Event, Guestfs, HandleClosed, HandleOptions
 from guestkit.aio.executor import MAX_THREADS, set_executor, shared_executor
 
 #: Seconds; only something that hangs takes longer.
@@ -120,9 +120,9 @@ async def test_the_libguestfs_handle_is_created_off_the_thread_of_the_loop(
     threads: list[threading.Thread] = []
     original = Guestfs.__init__
 
-    def init(self: Guestfs, **options: Any) -> None:
+    def init(self: Guestfs, *options: Any) -> None:
         threads.append(threading.current_thread())
-        original(self, **options)
+        original(self, *options)
 
     monkeypatch.setattr(Guestfs, "__init__", init)
     async with AsyncGuestfs() as g:
@@ -392,6 +392,15 @@ async def test_more_handles_than_threads_get_their_turn() -> None:
         assert await asyncio.gather(*(g.get_memsize() for g in handles)) == [1280] * 20
         await asyncio.gather(*(g.close() for g in handles))
     assert MAX_THREADS >= 20
+
+
+async def test_options_are_a_value_that_both_classes_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIBGUESTFS_MEMSIZE", "777")
+    options = HandleOptions(environment=False)
+    async with AsyncGuestfs(options) as g, AsyncGuestfs(options, environment=True) as other:
+        assert (await g.get_memsize(), await other.get_memsize()) == (1280, 777)
+    with Guestfs(options) as blocking:
+        assert blocking.get_memsize() == 1280
 
 
 @pytest.mark.parametrize("name", ["open_disk", "open_disks"])

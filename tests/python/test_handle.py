@@ -12,13 +12,25 @@ import subprocess
 import threading
 import weakref
 from collections.abc import Callable
+from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import pytest
 
-from guestkit import AsyncGuestfs, Error, Event, Guestfs, HandleClosed, LaunchError, _native
+import guestkit
+from guestkit import (
+    AsyncGuestfs,
+    Error,
+    Event,
+    Guestfs,
+    HandleClosed,
+    HandleOptions,
+    LaunchError,
+    _native,
+)
 from guestkit.compat import GuestFS
+from guestkit.handle_options import HandleKeywords
 
 if TYPE_CHECKING:
     from tests.python.conftest import Background, Hypervisor
@@ -67,9 +79,10 @@ def test_repr_tells_class_and_state() -> None:
     assert repr(Guestfs()) == "<guestkit.Guestfs open>"
 
 
-def test_the_arguments_are_keywords_alone() -> None:
-    parameters = inspect.signature(Guestfs).parameters.values()
-    assert [(p.name, p.default) for p in parameters] == [
+def test_the_arguments_are_options_as_a_value_or_keywords_alone() -> None:
+    options, *keywords = inspect.signature(Guestfs).parameters.values()
+    assert (options.name, options.default, options.kind) == ("options", None, options.POSITIONAL_ONLY)
+    assert [(p.name, p.default) for p in keywords] == [
         ("environment", True),
         ("close_on_exit", True),
         ("accel", "auto"),
@@ -82,12 +95,59 @@ def test_the_arguments_are_keywords_alone() -> None:
         ("cancel_grace", 2.0),
         ("queue_timeout", None),
     ]
-    assert {p.kind for p in parameters} == {inspect.Parameter.KEYWORD_ONLY}
+    assert {p.kind for p in keywords} == {inspect.Parameter.KEYWORD_ONLY}
     make: Any = Guestfs
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"Guestfs\(\) takes HandleOptions, not bool"):
         make(True)
     with pytest.raises(TypeError, match="unknown"):
         make(unknown=True)
+
+
+def test_type_checkers_see_the_keywords_that_the_options_have() -> None:
+    """The names stand twice, because no type checker derives a TypedDict from a dataclass."""
+    assert get_type_hints(HandleKeywords) == get_type_hints(HandleOptions)
+    assert list(get_type_hints(HandleKeywords)) == [field.name for field in fields(HandleOptions)]
+
+
+def test_a_type_checker_refuses_an_option_that_is_misspelt() -> None:
+    """`mypy --strict` fails for an ignore that nothing needs, so it is half of this test."""
+    with pytest.raises(TypeError, match="acel"):
+        Guestfs(acel="tcg")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="acel"):
+        AsyncGuestfs(acel="tcg")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="acel"), guestkit.open_guest("disk", acel="tcg"):  # type: ignore[call-arg]
+        pass
+    with pytest.raises(TypeError, match="acel"):
+        guestkit.inspect("disk", acel="tcg")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="acel"):
+        guestkit.inspect_many(["disk"], acel="tcg")  # type: ignore[call-arg]
+
+
+def test_options_are_a_value_that_serves_for_many_handles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIBGUESTFS_MEMSIZE", "777")
+    options = HandleOptions(environment=False)
+    for _ in range(2):
+        with Guestfs(options) as g:
+            assert g.get_memsize() == 1280
+    with Guestfs(options, environment=True) as g:
+        assert g.get_memsize() == 777
+    assert options == HandleOptions(environment=False)
+    with pytest.raises(FrozenInstanceError):
+        options.environment = True  # type: ignore[misc]
+    assert pickle.loads(pickle.dumps(options)) == options
+
+
+@pytest.mark.parametrize(
+    "make", [Guestfs, AsyncGuestfs, HandleOptions, guestkit.inspect, guestkit.inspect_many]
+)
+def test_wrong_options_are_refused_where_they_are_given(make: Callable[..., object]) -> None:
+    given = () if isinstance(make, type) else (["disk"],)
+    for name, wrong in (("accel", "tpg"), ("tuning", "fast"), ("appliance", ""), ("cancel_grace", -1)):
+        with pytest.raises(ValueError, match=name):
+            make(*given, **{name: wrong})
+    for name in ("environment", "close_on_exit", "accel", "launch_timeout"):
+        with pytest.raises(TypeError, match=rf"Guestfs\(\) argument '{name}' must be .*, not bytes"):
+            make(*given, **{name: b"no"})
 
 
 @pytest.mark.parametrize("wrong", ["tpg", "", "KVM", "kvm\0", "tcg "])

@@ -28,6 +28,7 @@ from guestkit import ApplianceCrashed, Error, Guestfs, Inspection, Key, LaunchEr
 from guestkit import inspection as values
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.fleet import FleetProgress
+from guestkit.guest import mount_guest
 from guestkit.inspection import (
     ALL_PARTS,
     Disk,
@@ -384,6 +385,14 @@ def test_a_wrong_concurrency_is_refused(fleet: Fleet, concurrency: Any, error: t
 def test_wrong_arguments_are_refused_by_the_call_itself(ask: Any, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=rf"inspect\(\) argument '{next(iter(wrong))}'"):
         ask(["disk"], **wrong)  # not awaited, not iterated
+
+
+def test_a_flag_that_is_no_bool_is_refused_by_name(g: Guestfs) -> None:
+    for wrong in (0.5, 1, "no", None):
+        with pytest.raises(TypeError, match=r"inspect\(\) argument 'verify' must be bool"):
+            g.inspect(verify=wrong)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"mount_guest\(\) argument 'readonly' must be bool"):
+            mount_guest(g, readonly=wrong)  # type: ignore[arg-type]
 
 
 def test_an_iterator_of_parts_or_keys_serves_for_every_guest(

@@ -1,0 +1,83 @@
+#include "host.hpp"
+
+#include <algorithm>
+#include <guestkit/appliance_limit.hpp>
+#include <guestkit/detail/launch/appliance.hpp>
+#include <guestkit/detail/launch/kvm.hpp>
+#include <guestkit/detail/turn/memory.hpp>
+#include <limits>
+#include <optional>
+#include <stdexcept>
+#include <string_view>
+
+#include "convert.hpp"
+#include "gil.hpp"
+#include "value.hpp"
+
+namespace guestkit::python {
+
+namespace {
+
+/// A path or a sentence with one, as os.fsdecode() makes it.
+PyObject* decoded(std::string_view bytes) {
+  return check(PyUnicode_DecodeFSDefaultAndSize(bytes.data(), std::ssize(bytes)));
+}
+
+std::string path_of(PyObject* path) {
+  PyObject* encoded = nullptr;
+  if (PyUnicode_FSConverter(path, &encoded) == 0) throw PythonError{};
+  const Ref bytes(encoded);
+  return {PyBytes_AS_STRING(encoded), static_cast<std::size_t>(PyBytes_GET_SIZE(encoded))};
+}
+
+}  // namespace
+
+PyObject* cache_directory() {
+  return decoded(detail::cache_directory());
+}
+
+PyObject* system_appliance_cache() {
+  return decoded(detail::system_appliance_cache);
+}
+
+PyObject* appliance_caches() {
+  return value(detail::appliance_caches());
+}
+
+PyObject* appliance_fault(PyObject* directory) {
+  return decoded(detail::appliance_fault(path_of(directory)));
+}
+
+PyObject* private_directory_fault(PyObject* directory) {
+  return decoded(detail::private_directory_fault(path_of(directory)));
+}
+
+PyObject* kvm_status(const std::string& qemu) {
+  const auto status = [&] {
+    const GilRelease released;  // it may take seconds
+    return detail::kvm_status(qemu);
+  }();
+  const Ref usable(value(status.usable)), reason(decoded(status.reason));
+  return check(PyTuple_Pack(2, usable.get(), reason.get()));
+}
+
+std::uint64_t available_memory() {
+  return detail::available_memory();
+}
+
+std::uint64_t appliance_memory(const std::string& mode) {
+  using enum ApplianceMode;
+  for (const auto each : {system, lean, warm, fixed})
+    if (mode == to_string(each)) return detail::appliance_memory(each);
+  throw std::invalid_argument("there is no such appliance mode: " + mode);
+}
+
+void set_appliance_limit(PyObject* limit) {
+  if (limit == Py_None) return guestkit::set_appliance_limit(std::nullopt);
+  const Ref name(check(PyUnicode_InternFromString("count")));
+  const auto count = Value<std::int64_t>(limit, {"set_appliance_limit", name.get()}).value;
+  guestkit::set_appliance_limit(
+      static_cast<unsigned>(std::clamp<std::int64_t>(count, 0, std::numeric_limits<unsigned>::max())));
+}
+
+}  // namespace guestkit::python

@@ -1,0 +1,25 @@
+// What guestkit knows about the host, for Python: where appliances are, whether KVM works, how much memory
+// there is. guestkit/_native.pyi says what each function tells.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "object.hpp"
+
+namespace guestkit::python {
+
+PyObject* cache_directory();
+PyObject* system_appliance_cache();
+PyObject* appliance_caches();
+PyObject* appliance_fault(PyObject* directory);
+PyObject* private_directory_fault(PyObject* directory);
+PyObject* kvm_status(const std::string& qemu);
+
+std::uint64_t available_memory();
+/// Throws std::invalid_argument if there is no such mode.
+std::uint64_t appliance_memory(const std::string& mode);
+/// @param limit  a number or None
+void set_appliance_limit(PyObject* limit);
+
+}  // namespace guestkit::python

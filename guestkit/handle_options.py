@@ -1,0 +1,156 @@
+"""`HandleOptions`: everything that can be chosen about a handle, as one value.
+
+It is checked here, once, and then travels whole: through whatever opens a handle, to `handle_options_of` in
+bindings/handle.cpp.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from inspect import Parameter, signature
+from typing import Literal, TypedDict, get_args
+
+#: How the appliance's processor runs.
+Accel = Literal["auto", "kvm", "tcg"]
+#: Whether an emulated appliance's kernel gets arguments that make it faster.
+Tuning = Literal["auto", "none"]
+
+#: `HandleOptions` as C++ takes them: environment, accel, whether tuning is automatic, appliance, the log's
+#: level, and the limits in seconds: launch, call, close, admission, cancel_grace, queue.
+NativeHandleOptions = tuple[bool, Accel, bool, bytes, int, float | None, float, float, float, float, float]
+
+_log = logging.getLogger("guestkit")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandleOptions:
+    """The options of a new handle: `Guestfs(options)`, or `Guestfs(accel="tcg")` for one or another.
+
+    The limits are in seconds; a call that takes longer is stopped and raises CallTimeout. None: no limit.
+    Raises TypeError or ValueError that names the wrong option.
+
+    Attributes:
+        environment: take LIBGUESTFS_* and TMPDIR from the environment
+        close_on_exit: close the handle when the interpreter exits, if it is still open and idle
+        accel: how the appliance's processor runs: "kvm" (or the launch fails), "tcg" (emulation: works
+            everywhere, several times slower), "auto" (KVM where it works, else TCG, with a line in the log)
+        tuning: "auto": pass an emulated appliance kernel arguments that make it faster; "none": do not
+        appliance: "auto": the fastest one that `guestkit appliance build` has made, as long as it matches
+            what is installed and you set neither a search path nor a hypervisor; "inspection": like "auto",
+            but for inspection only: augeas then parses only the files that `inspect_os` reads; "system":
+            libguestfs' own; or the directory of a fixed appliance
+        launch_timeout: for `launch`; None: 60 with KVM, 300 where the processor is emulated
+        call_timeout: for every other call, from when it starts to run
+        close_timeout: for `close`; then the hypervisor is killed
+        admission_timeout: how long `launch` may wait for memory that this process' other appliances use;
+            launch_timeout starts only after that
+        cancel_grace: how long a call may go on after a cancel or timeout before the hypervisor is killed
+        queue_timeout: how long a call may wait for its turn while the handle's earlier calls run; after that
+            it does not run at all
+    """
+
+    environment: bool = True
+    close_on_exit: bool = True
+    accel: Accel = "auto"
+    tuning: Tuning = "auto"
+    appliance: str | os.PathLike[str] = "auto"
+    launch_timeout: float | None = None
+    call_timeout: float | None = None
+    close_timeout: float | None = 60.0
+    admission_timeout: float | None = 600.0
+    cancel_grace: float = 2.0
+    queue_timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("environment", "close_on_exit"):
+            if not isinstance(given := getattr(self, name), bool):
+                raise TypeError(f"Guestfs() argument '{name}' must be bool, not {type(given).__name__}")
+        if not isinstance(self.accel, str):
+            raise TypeError(f"Guestfs() argument 'accel' must be str, not {type(self.accel).__name__}")
+        if self.accel not in get_args(Accel):
+            raise ValueError(f'accel must be "auto", "kvm" or "tcg", not {self.accel!r}')
+        if self.tuning not in get_args(Tuning):
+            raise ValueError(f'tuning must be "auto" or "none", not {self.tuning!r}')
+        directory = os.fsencode(self.appliance)
+        if b"\0" in directory or not directory:
+            raise ValueError(
+                f'appliance must be "auto", "inspection", "system" or a directory, not {self.appliance!r}'
+            )
+        for name in _LIMITS:
+            _check_limit(name, getattr(self, name))
+
+    def native(self) -> NativeHandleOptions:
+        """Return the options as C++ takes them, with the level that the log has now."""
+        return (
+            self.environment,
+            self.accel,
+            self.tuning == "auto",
+            os.fsencode(self.appliance),
+            _log.getEffectiveLevel(),
+            self.launch_timeout,  # None is not infinite: it depends on the accelerator
+            _seconds(self.call_timeout),
+            _seconds(self.close_timeout),
+            _seconds(self.admission_timeout),
+            _seconds(self.cancel_grace),
+            _seconds(self.queue_timeout),
+        )
+
+
+class HandleKeywords(TypedDict, total=False):
+    """The fields of `HandleOptions` as keyword arguments, for type checkers and editors."""
+
+    environment: bool
+    close_on_exit: bool
+    accel: Accel
+    tuning: Tuning
+    appliance: str | os.PathLike[str]
+    launch_timeout: float | None
+    call_timeout: float | None
+    close_timeout: float | None
+    admission_timeout: float | None
+    cancel_grace: float
+    queue_timeout: float | None
+
+
+def options_from(options: HandleOptions | None, keywords: HandleKeywords) -> HandleOptions:
+    """Return the options, None for the defaults, with the keywords in place of their fields."""
+    if options is None:
+        return HandleOptions(**keywords)
+    if not isinstance(options, HandleOptions):
+        raise TypeError(f"Guestfs() takes HandleOptions, not {type(options).__name__}")
+    return replace(options, **keywords)
+
+
+def name_options_of(function: Callable[..., object]) -> None:
+    """Have help() and `inspect.signature` name the options that the function takes as **keywords."""
+    of_function = signature(function)
+    own = [each for each in of_function.parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
+    options = signature(HandleOptions).parameters.values()
+    function.__signature__ = of_function.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+
+
+#: The fields that are limits, in seconds.
+_LIMITS = tuple(name for name in HandleOptions.__dataclass_fields__ if name.endswith(("_timeout", "_grace")))
+
+
+def _check_limit(name: str, given: float | None) -> None:
+    if given is None:
+        return
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
+        raise TypeError(
+            f"Guestfs() argument '{name}' must be a number of seconds or None, not {type(given).__name__}"
+        )
+    if not given >= 0:
+        raise ValueError(f"Guestfs() argument '{name}' must not be negative: {given}")
+
+
+def _seconds(given: float | None) -> float:
+    return math.inf if given is None else given
+
+
+#: For handles that inspect a guest.
+INSPECTION = HandleOptions(appliance="inspection")
