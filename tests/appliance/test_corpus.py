@@ -28,10 +28,13 @@ def both_ways(image: Image, path: Path) -> Report:
 
 @pytest.fixture(scope="module")
 def reports(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Report]]]:
-    """Start inspecting the guests of the selected tests; yield their pending reports by name."""
-    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
-    names = [str(item.callspec.params["name"]) for item in items if item.path == request.path]
-    paths = images(tuple(names))
+    """Start inspecting the guests of the short form and of the selected tests; yield the pending reports."""
+    selected = [
+        str(item.callspec.params["name"])
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.path == request.path and "name" in item.fixturenames
+    ]
+    paths = images(tuple(dict.fromkeys([*SHORT, *selected])))
     with ThreadPoolExecutor(2) as threads:
         yield {name: threads.submit(both_ways, CORPUS[name], path) for name, path in paths.items()}
         threads.shutdown(cancel_futures=True)
