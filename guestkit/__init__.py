@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from guestkit.aio.convert import AsyncDiskConverter
     from guestkit.convert import ConversionResult, DiskConverter
     from guestkit.generated import structs
+    from guestkit.generated.values import Cause
 
 __version__ = "0.4.0"
 
@@ -38,6 +39,7 @@ __all__ = [
     "AsyncDiskConverter",
     "AsyncGuestfs",
     "CallTimeout",
+    "Cause",
     "ConversionResult",
     "DiskConverter",
     "Error",
@@ -74,6 +76,7 @@ _LATER = {
     "DiskConverter": "guestkit.convert",
     "EventMessage": "guestkit.aio",
     "EventStream": "guestkit.aio",
+    "Cause": "guestkit.generated.values",
     "set_executor": "guestkit.aio",
 }
 

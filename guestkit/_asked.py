@@ -53,7 +53,16 @@ class Job:
     handle: HandleOptions
 
     def __post_init__(self) -> None:
-        self.options.native()  # rejects wrong arguments before anything runs
+        """Reject wrong arguments before anything runs."""
+        self.options.native()
+        if isinstance(self.verify, bool):
+            return
+        if not isinstance(self.verify, (int, float)):
+            raise TypeError(
+                f"verify must be a bool or a share of the guests, not {type(self.verify).__name__}"
+            )
+        if not 0 <= self.verify <= 1:
+            raise ValueError(f"verify must be a share of the guests, from 0 to 1, not {self.verify}")
 
     def run(self, handle: Guestfs, guest: Guest, step: Callable[[str], object] | None = None) -> Inspection:
         # An ordinary random number will do: the sample needs no secrecy.
@@ -102,6 +111,9 @@ def one(
         mode=mode,
         opening=opening,
     )
+    for name in ("call_timeout", "cancel_grace"):
+        if name in handle:
+            raise TypeError(f"{name} does not apply to an inspection: timeout= limits all of it")
     # The handle's only call gets the guest's whole timeout. The disks are only read, so nothing is lost if it
     # is killed without grace.
     of_handle = replace(replace(INSPECTION, **handle), call_timeout=timeout, cancel_grace=0.0)

@@ -146,7 +146,12 @@ class _Work:
                 continue
             space = os.fstatvfs(file.fileno())
             if space.f_bavail * space.f_frsize < _SPARE:
-                raise Error(self.op, "would fill the file system of temporary files (TMPDIR)", errno.ENOSPC)
+                raise Error(
+                    self.op,
+                    "would fill the file system of temporary files (TMPDIR)",
+                    errno.ENOSPC,
+                    "no_space",
+                )
             view = memoryview(piece)
             while view:
                 view = view[file.write(view) :]

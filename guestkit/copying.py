@@ -107,9 +107,13 @@ class _Tally:
             self.tell(self.done + more, self.total)
 
 
-def _replaceable(op: str, what: str) -> Error:
-    """Return the error for a target that is there, and that the caller has not permitted to replace."""
-    return Error(op, what, errno.EEXIST, "already_exists", "replace=True replaces it")
+def _is_there(op: str, message: str, hint: str = "") -> Error:
+    """Return the error for a target that is there already."""
+    return Error(op, message, errno.EEXIST, "already_exists", hint)
+
+
+#: The hint where the caller could have permitted to replace the target.
+_REPLACE = "replace=True replaces it"
 
 
 def _sum(parts: Sequence[Extracted]) -> Extracted:
@@ -148,7 +152,7 @@ class _Outgoing:
         name = posixpath.basename(path)
         if target.is_dir():
             if not name:
-                raise Error("copy_out", f"{target}: is there already: / needs a new name", errno.EEXIST)
+                raise _is_there("copy_out", f"{target}: is there already: / needs a new name")
             self.final = target / name
         elif only and target.parent.is_dir():
             self.final = target
@@ -160,9 +164,9 @@ class _Outgoing:
         if not os.path.lexists(self.final):
             return
         if self._is_directory or (self.final.is_dir() and not self.final.is_symlink()):
-            raise Error("copy_out", f"{self.final}: is there already", errno.EEXIST)
+            raise _is_there("copy_out", f"{self.final}: is there already")
         if not self._replace:
-            raise _replaceable("copy_out", f"{self.final}: is there already")
+            raise _is_there("copy_out", f"{self.final}: is there already", _REPLACE)
 
     def size(self) -> int:
         if not self._is_directory:
@@ -243,9 +247,9 @@ class _Incoming:
         final = posixpath.join(self.folder, self.name)
         if g.exists(final) or g.is_symlink(final):
             if stat.S_ISDIR(mode) or g.is_dir(final):
-                raise Error("copy_in", f"{final}: is there already in the guest", errno.EEXIST)
+                raise _is_there("copy_in", f"{final}: is there already in the guest")
             if not replace:
-                raise _replaceable("copy_in", f"{final}: is there already in the guest")
+                raise _is_there("copy_in", f"{final}: is there already in the guest", _REPLACE)
 
     def size(self) -> int:
         if not self.source.is_dir():
@@ -274,8 +278,10 @@ class _Incoming:
             g.tar_in(f"/proc/self/fd/{reader}", self.folder)
         except Error as error:
             full = g.is_open() and error.errno != errno.EINTR and g.statvfs(self.folder)["bavail"] == 0
-            why = "the guest's filesystem is full" if full else " ".join(error.message.split())
-            raise Error("copy_in", f"{self.source}: {why}", errno.ENOSPC if full else error.errno) from error
+            if full:
+                message = f"{self.source}: the guest's filesystem is full"
+                raise Error("copy_in", message, errno.ENOSPC, "no_space") from error
+            raise error.reworded(f"{self.source}: {' '.join(error.message.split())}") from error
         finally:
             os.close(reader)
             packing.join()

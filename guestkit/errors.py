@@ -7,12 +7,14 @@ arguments raise Python's own TypeError, ValueError or OverflowError.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from guestkit import _native
 
 if TYPE_CHECKING:
     from guestkit.generated.values import Cause
+
+Clock = Literal["launch_timeout", "call_timeout", "queue_timeout", "admission_timeout", "close_timeout"]
 
 
 class Error(RuntimeError):
@@ -22,8 +24,8 @@ class Error(RuntimeError):
         op: the libguestfs action, such as "mount"
         message: the reason, without the action's name in front
         errno: an errno value (module errno), 0 where libguestfs gave none
-        cause: one word for what is wrong, such as "disk_in_use" (`Cause` in guestkit/generated/values.py has
-            them all); "unknown" where errno and the message are all there is
+        cause: one word for what is wrong, such as "disk_in_use" (`guestkit.Cause` has them all); "unknown"
+            where errno and the message are all there is
         hint: how to fix it, in terms of this library; "" if guestkit does not know
     """
 
@@ -93,8 +95,7 @@ class CallTimeout(Error, TimeoutError):  # type: ignore[misc]  # OSError.errno m
 
     Attributes:
         seconds: the limit
-        clock: which limit it was: "launch_timeout", "call_timeout", "queue_timeout", "admission_timeout" or
-            "close_timeout"
+        clock: which limit it was, which is the cause, too
         console: the last lines that the appliance and libguestfs wrote: hostile text, escape it
     """
 
@@ -104,10 +105,10 @@ class CallTimeout(Error, TimeoutError):  # type: ignore[misc]  # OSError.errno m
         message: str,
         errno: int = 0,
         seconds: float = 0.0,
-        clock: str = "call_timeout",
+        clock: Clock = "call_timeout",
         console: Sequence[str] = (),
     ) -> None:
-        super().__init__(op, message, errno)
+        super().__init__(op, message, errno, clock)
         self.args = (op, message, errno, seconds, clock, tuple(console))
         self.seconds = seconds
         self.clock = clock

@@ -11,7 +11,7 @@ from guestkit.cli.text import printable
 def outcome(report: guestkit.Report) -> str:
     if report.inspection is None:
         assert report.error is not None
-        return printable(report.error.message)
+        return printable(str(report.error))
     systems = report.inspection.operating_systems
     names = ", ".join(printable(system.product_name) for system in systems) or "no operating system"
     return f"{printable(report.disk)}: {names}"

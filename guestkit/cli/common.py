@@ -217,6 +217,13 @@ def opening(arguments: argparse.Namespace) -> Opening:
     )
 
 
+def disks_of(arguments: argparse.Namespace) -> list[str]:
+    """Return the disks that the arguments of any command name, as they were typed."""
+    given = vars(arguments)
+    alone = [given[name] for name in ("disk", "source") if name in given]
+    return [*alone, *given.get("add", ()), *given.get("disks", ())]
+
+
 @contextlib.contextmanager
 def guest(
     arguments: argparse.Namespace, screen: Screen, *, readonly: bool = True
@@ -226,7 +233,7 @@ def guest(
         with screen.steps(arguments.disk) as step:
             g = stack.enter_context(
                 open_guest(
-                    [arguments.disk, *arguments.add],
+                    disks_of(arguments),
                     root=arguments.root,
                     readonly=readonly,
                     **opening(arguments),

@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 
-from guestkit.cli.common import DISK, FORMATS, UsageError, add_disk_options, opening
+from guestkit.cli.common import DISK, FORMATS, UsageError, add_disk_options, disks_of, opening
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import explained
 from guestkit.cli.screen import Screen
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         screen.write(json.dumps(result, indent=2) + "\n")
     elif result["error"] is not None:
         message = result["error"].removeprefix("convert: ")
-        screen.tell("error", explained(message, result["cause"], result["hint"], arguments.source))
+        screen.tell("error", explained(message, result["cause"], result["hint"], disks_of(arguments)))
     else:
         size = human_size(result["output_size"])
         screen.write(printable(f"{result['output_path']}: {kind}, {size}") + "\n")

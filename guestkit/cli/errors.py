@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from guestkit.appliance import ApplianceError
@@ -26,9 +27,12 @@ REMEDIES = {
     "backing_refused": "--backing DIRECTORY or --backing allow permits it",
     "disk_in_use": "shut its guest down, or end that in another way; --in-use allow opens it all the same,"
     " but what is read may be inconsistent",
+    "disk_locked": "shut its guest down, or end that in another way: a disk in use is not written to",
     "disks_incomplete": "give the guest's other disks with --add",
     "disks_several": "choose one with --member",
     "format_unstated": "state what it is with --format",
+    "key_needed": "give its key with --key",
+    "kvm": "unset LIBGUESTFS_BACKEND_SETTINGS to have the appliance emulated; guestkit doctor tells more",
     "network_format": "state --format raw, and have the server present the disk itself (qemu-nbd, nbdkit)",
     "not_a_disk": "if it is a disk after all, state --format raw",
     "root_unclear": "choose one of them with --root",
@@ -36,17 +40,17 @@ REMEDIES = {
 }
 
 
-def sentence(error: Exception, disk: str = "") -> str:
+def sentence(error: Exception, disks: Sequence[str] = ()) -> str:
     """Say what happened, why, and what to do, in the terms of the command line.
 
-    disk: the disk as the user typed it
+    disks: the disks as the user typed them
     """
     if isinstance(error, CallTimeout) and error.clock == "call_timeout":
         return f"{error.op}: took longer than --timeout {error.seconds:g}, and was stopped"
     if isinstance(error, Error):
         silent = error.op in _OWN | _LOOKS
         message = error.message if silent else f"{error.op}: {error.message}"
-        return explained(message, error.cause, error.hint, disk)
+        return explained(message, error.cause, error.hint, disks)
     if isinstance(error, OSError):
         return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else str(error)
     if isinstance(error, ApplianceError):
@@ -55,23 +59,27 @@ def sentence(error: Exception, disk: str = "") -> str:
     return f"this is a fault of guestkit: {kind}: {error}; with --debug it shows where: please report it"
 
 
-def explained(message: str, cause: str | None, hint: str, disk: str = "") -> str:
+def explained(message: str, cause: str | None, hint: str, disks: Sequence[str] = ()) -> str:
     """Return the message with what to do about it."""
-    remedy = _apart(disk) if cause == "path_appended" else REMEDIES.get(cause or "", hint)
+    remedy = _apart(disks) if cause == "path_appended" else REMEDIES.get(cause or "", hint)
     return f"{message}; {remedy}" if hint else message
 
 
 def of_failure(report: Report) -> str:
     """Return why a disk could not be inspected, and what to do about it; "" if it could."""
-    if report.error is None:
+    error = report.error
+    if error is None:
         return ""
-    return explained(report.error.message, report.error.cause, report.error.hint, report.disk)
+    if error.cause == "call_timeout":
+        return f"{report.disk}: took longer than --timeout, and was stopped"
+    return explained(error.message, error.cause, error.hint, report.disks)
 
 
-def _apart(name: str) -> str:
-    """Tell how to type DISK:/PATH, in the style of scp and rsync, if that is what the name is."""
-    for colon in re.finditer(":/", name):
-        disk, path = name[: colon.start()], name[colon.start() + 1 :]
-        if os.path.exists(disk) and not os.path.isdir(disk):
-            return f"type: guestkit ls {shlex.join([disk, path])}"
+def _apart(names: Sequence[str]) -> str:
+    """Tell how to type DISK:/PATH, in the style of scp and rsync, if one of the names is that."""
+    for name in names:
+        for colon in re.finditer(":/", name):
+            disk, path = name[: colon.start()], name[colon.start() + 1 :]
+            if os.path.exists(disk) and not os.path.isdir(disk):
+                return f"type: guestkit ls {shlex.join([disk, path])}"
     return "give the disk and the path in its guest as two arguments"

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             found.append((disk, probe(disk, arguments.format)))
         except Error as error:
             failed = True
-            screen.tell("error", explained(error.message, error.cause, error.hint, disk))
+            screen.tell("error", explained(error.message, error.cause, error.hint, [disk]))
     if arguments.json:
         told = [{"disk": disk, **info.to_dict(), **_inside(disk, info)} for disk, info in found]
         screen.write(json.dumps(told, indent=2) + "\n")
@@ -72,7 +72,7 @@ def _inside(disk: str, info: ImageInfo) -> dict[str, Any]:
     try:
         return {"inside": [{"name": name, "size": size} for name, size in listed(disk)]}
     except Error as error:
-        return {"inside": [], "inside_error": explained(error.message, error.cause, error.hint)}
+        return {"inside": [], "inside_error": error.message}
     except OSError as error:
         return {"inside": [], "inside_error": str(error)}
 

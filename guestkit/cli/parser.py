@@ -99,7 +99,8 @@ def _apart(command: str, given: Sequence[str]) -> str:
     """If an argument is DISK:/PATH in the style of scp, return how to type it here; otherwise ""."""
     for place, word in enumerate(given):
         disk, colon, path = word.partition(":/")
-        if not word.startswith("-") and disk and colon and not path.startswith("/"):
+        of_key = given[place - 1 : place] == ["--key"]  # --key ID:file:/PATH
+        if not word.startswith("-") and not of_key and disk and colon and not path.startswith("/"):
             path = f":/{path}" if command.endswith(" cp") else f"/{path}"
             words = [disk, *given[:place], path, *given[place + 1 :]]
             return f"; the disk comes first, apart from the path: type: {command} {shlex.join(words)}"

@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 
-from guestkit.cli.common import UsageError
+from guestkit.cli.common import UsageError, disks_of
 from guestkit.cli.ending import Terminated, ended_by_signals, notes
 from guestkit.cli.errors import sentence
 from guestkit.cli.screen import Screen, logging_to
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     except UsageError as error:
         arguments.parser.error(str(error))
     except Exception as error:
-        screen.tell("error", sentence(error, getattr(arguments, "disk", "")))
+        screen.tell("error", sentence(error, disks_of(arguments)))
         if arguments.debug:
             for line in "".join(traceback.format_exception(error)).splitlines():
                 print(printable(line), file=sys.stderr)

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 from guestkit._plain import plain
 
-#: What kind of failure it is. The first ones, up to no_space, keep an appliance from starting.
+#: What kind of failure it is.
 #:     "unknown": errno and the message say what it is
 #:     "kernel_unreadable": there is no kernel that this user can read
 #:     "kvm": KVM was asked for and does not work
@@ -32,8 +32,14 @@ from guestkit._plain import plain
 #:     "url": the disk at this URL must be downloaded or served first
 #:     "disks_incomplete": disks of the guest are missing
 #:     "disks_several": the archive holds several disks or guests
+#:     "key_needed": the guest is encrypted, and no key that was given opens it
 #:     "root_unclear": which filesystem is the guest's root must be stated
 #:     "already_exists": the target is there already
+#:     "launch_timeout": a launch took longer than permitted
+#:     "call_timeout": another call took longer than permitted
+#:     "close_timeout": a close took longer than permitted
+#:     "queue_timeout": a call waited longer for its turn than permitted
+#:     "admission_timeout": a launch waited longer for memory than permitted
 Cause = Literal[
     "unknown",
     "kernel_unreadable",
@@ -55,8 +61,14 @@ Cause = Literal[
     "url",
     "disks_incomplete",
     "disks_several",
+    "key_needed",
     "root_unclear",
     "already_exists",
+    "launch_timeout",
+    "call_timeout",
+    "close_timeout",
+    "queue_timeout",
+    "admission_timeout",
 ]
 
 #: What a file is, as `ls -l` shows it.
@@ -75,7 +87,7 @@ FileKind = Literal[
 #:     "system": libguestfs' own
 #:     "lean": guestkit's, booted
 #:     "warm": guestkit's, restored from a snapshot
-#:     "fixed": the user's: set_path(), LIBGUESTFS_PATH or HandleOptions::appliance
+#:     "fixed": the user's: set_path(), LIBGUESTFS_PATH or the handle's option appliance
 ApplianceMode = Literal[
     "system",
     "lean",

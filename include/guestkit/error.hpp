@@ -4,6 +4,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -89,7 +90,7 @@ class CallTimeout : public Error {
  public:
   CallTimeout(const std::string& op, const std::string& message, int error_number, double seconds,
               std::string clock, std::vector<std::string> console = {})
-      : Error(op, message, error_number),
+      : Error(op, message, error_number, {cause_of(clock)}),
         seconds_(seconds),
         clock_(std::move(clock)),
         console_(std::move(console)) {}
@@ -102,6 +103,8 @@ class CallTimeout : public Error {
   const std::vector<std::string>& console() const noexcept { return console_; }
 
  private:
+  static Cause cause_of(std::string_view clock) noexcept;
+
   double seconds_;
   std::string clock_;
   std::vector<std::string> console_;

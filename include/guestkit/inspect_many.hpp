@@ -26,8 +26,8 @@ struct InspectReport {
   string_list disks = {};  ///< the guest's disks
   std::optional<Inspection> inspection = {};
   std::exception_ptr error = {};  ///< what inspect() threw; null if there is an inspection
-  std::string message = {};       ///< the error in one line, beginning with the first disk's name
-  Seconds seconds{0};             ///< how long the inspection took
+  std::string message = {};  ///< the error in one line with its hint, beginning with the first disk's name
+  Seconds seconds{0};        ///< how long the inspection took
 };
 
 /// How far a fleet has come.

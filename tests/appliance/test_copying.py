@@ -245,6 +245,6 @@ def test_a_guest_is_mounted_by_its_root_or_by_any_filesystem(g: Guestfs) -> None
     assert alone.system.hostname == hostile.ATTACK
     assert mount_guest(g, root=f"UUID={ROOT_UUID}", readonly=False) == alone
     with fails(
-        errno.ENOENT, "/dev/sdz1: it is the guest's disk 26, and 1 was given: the filesystems are /dev/sda1"
+        errno.ENOENT, "/dev/sdz1: it is the guest's disk 26, and 1 was given; the filesystems are /dev/sda1"
     ):
         mount_guest(g, root="/dev/sdz1")

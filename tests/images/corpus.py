@@ -1049,7 +1049,7 @@ CORPUS: dict[str, Image] = {
     "half a volume group": Image(
         way="rescue",
         build=half_a_volume_group,
-        unopened=["unknown", "damaged"],
+        unopened=["unknown", "incomplete"],
         told=["/gone: No such file or directory"],
     ),
     "no fstab": Image(
@@ -1117,7 +1117,7 @@ CORPUS: dict[str, Image] = {
         corrections=["mountpoints", "filesystems"],
         facts={"applications_complete": True, "mountpoints": {"/": "/dev/md127"}},
     ),
-    "half an array": Image(build=half_an_array, unopened=["damaged", "unknown"]),
+    "half an array": Image(build=half_an_array, unopened=["incomplete", "unknown"]),
     "real debian": Image(build=real_debian, size=2 << 30, fast=True, systems=[("debian", 12, 8, "real")]),
     "thin lvm": Image(build=thin_lvm, fast=True, systems=[("debian", 12, 5, "debian12")]),
     "lvm in luks": Image(build=lvm_in_luks, unopened=["encrypted"]),

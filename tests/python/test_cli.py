@@ -30,7 +30,7 @@ import guestkit.copying
 from guestkit import CallTimeout, Error, Key, probe
 from guestkit.cli import main
 from guestkit.cli.ending import Terminated
-from guestkit.cli.errors import REMEDIES
+from guestkit.cli.errors import REMEDIES, of_failure
 from guestkit.cli.parser import COMMANDS
 from guestkit.cli.reports import render_reports, reported
 from guestkit.cli.screen import Screen
@@ -38,7 +38,7 @@ from guestkit.cli.text import columns, human_size, printable
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.doctor import Finding
 from guestkit.files import Extracted
-from guestkit.fleet import Failure, FleetProgress, Report
+from guestkit.fleet import Failure, FleetProgress, Report, failed
 from guestkit.generated.values import Cause
 from guestkit.inspection import (
     ALL_PARTS,
@@ -406,7 +406,7 @@ def test_a_disk_whose_name_is_not_utf8(tmp_path: Path) -> None:
     assert report["disk"] == "\udcff.img"
     message = "\udcff.img: no such file"
     error = {"kind": "Error", "message": message, "errno": 2, "op": "open_disk"}
-    assert report["error"] == error | {"cause": "unknown", "hint": ""}
+    assert report["error"] == error | {"cause": "disk_missing", "hint": ""}
 
 
 # What the options ask for.
@@ -493,6 +493,12 @@ def test_columns_of_nothing() -> None:
 # Messages.
 
 
+def test_the_file_of_a_key_is_not_taken_for_a_path_in_a_disk(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["cat", "--key", "all:file:/key", "web.qcow2"])
+    assert "type:" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -509,6 +515,11 @@ def test_columns_of_nothing() -> None:
         (["convert", "page.html:/etc/fstab", "new.raw"], "type: guestkit ls page.html /etc/fstab"),
         (["inspect", "overlay.qcow2"], "--backing DIRECTORY or --backing allow"),
         (["info", "page.html:/etc"], "type: guestkit ls page.html /etc"),
+        (["ls", "--add", "page.html:/x", "disk.img", "/"], "type: guestkit ls page.html /x"),
+        (["inspect", "--one-guest", "page.html:/x", "page.html"], "type: guestkit ls page.html /x"),
+        (["convert", "--format", "raw", "nbd://localhost/x", "new.raw"], "qemu-img does both"),
+        (["info", "nbd://localhost/x"], "qemu-img does both"),
+        (["inspect", "--backing", "/nowhere", "overlay.qcow2"], "directory of backing files is none"),
     ],
 )
 def test_an_error_speaks_of_options_and_not_of_arguments_in_python(
@@ -520,6 +531,7 @@ def test_an_error_speaks_of_options_and_not_of_arguments_in_python(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("page.html").write_text("<!DOCTYPE html><html><body>not found</body></html>")
+    Path("disk.img").write_bytes(bytes(1 << 20))
     command = [
         "qemu-img",
         "create",
@@ -541,7 +553,7 @@ def test_an_error_speaks_of_options_and_not_of_arguments_in_python(
         assert argument not in said
 
 
-def test_what_to_do_is_told_for_causes_that_there_are() -> None:
+def test_a_remedy_is_for_a_cause_that_there_is() -> None:
     assert set(REMEDIES) < set(get_args(Cause))
 
 
@@ -801,6 +813,9 @@ def test_a_limit_that_ran_out_has_the_option_s_name(
     assert main(["ls", "-q", "--timeout", "4", "disk"]) == 1
     message = "guestkit: error: inspect: took longer than --timeout 4, and was stopped\n"
     assert capsys.readouterr().err == message
+
+    report = failed("web.img", CallTimeout("inspect", "took longer than 4 s (call_timeout)", 0, 4.0), 4.0)
+    assert "web.img: took longer than --timeout, and was stopped" in of_failure(report)
 
 
 def test_an_nbd_url_that_the_user_types_is_permitted(capsys: pytest.CaptureFixture[str]) -> None:

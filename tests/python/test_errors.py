@@ -93,6 +93,8 @@ def test_what_a_launch_error_has_by_default() -> None:
 def test_what_a_timeout_has_by_default() -> None:
     error = CallTimeout("launch", "failed")
     assert (error.seconds, error.clock, error.console) == (0.0, "call_timeout", ())
+    assert error.cause == "call_timeout"
+    assert CallTimeout("launch", "failed", clock="queue_timeout").cause == "queue_timeout"
 
 
 # ---- text

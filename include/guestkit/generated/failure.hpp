@@ -6,7 +6,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM {
 
-/// What kind of failure it is. The first ones, up to no_space, keep an appliance from starting.
+/// What kind of failure it is.
 enum class Cause {
   unknown,  ///< errno and the message say what it is
   kernel_unreadable,  ///< there is no kernel that this user can read
@@ -28,8 +28,14 @@ enum class Cause {
   url,  ///< the disk at this URL must be downloaded or served first
   disks_incomplete,  ///< disks of the guest are missing
   disks_several,  ///< the archive holds several disks or guests
+  key_needed,  ///< the guest is encrypted, and no key that was given opens it
   root_unclear,  ///< which filesystem is the guest's root must be stated
   already_exists,  ///< the target is there already
+  launch_timeout,  ///< a launch took longer than permitted
+  call_timeout,  ///< another call took longer than permitted
+  close_timeout,  ///< a close took longer than permitted
+  queue_timeout,  ///< a call waited longer for its turn than permitted
+  admission_timeout,  ///< a launch waited longer for memory than permitted
 };
 
 /// The name that Python, JSON and the log have for it.
@@ -75,10 +81,22 @@ constexpr const char* to_string(Cause value) noexcept {
       return "disks_incomplete";
     case Cause::disks_several:
       return "disks_several";
+    case Cause::key_needed:
+      return "key_needed";
     case Cause::root_unclear:
       return "root_unclear";
     case Cause::already_exists:
       return "already_exists";
+    case Cause::launch_timeout:
+      return "launch_timeout";
+    case Cause::call_timeout:
+      return "call_timeout";
+    case Cause::close_timeout:
+      return "close_timeout";
+    case Cause::queue_timeout:
+      return "queue_timeout";
+    case Cause::admission_timeout:
+      return "admission_timeout";
   }
   return "";
 }

@@ -13,7 +13,7 @@ enum class ApplianceMode {
   system,  ///< libguestfs' own
   lean,  ///< guestkit's, booted
   warm,  ///< guestkit's, restored from a snapshot
-  fixed,  ///< the user's: set_path(), LIBGUESTFS_PATH or HandleOptions::appliance
+  fixed,  ///< the user's: set_path(), LIBGUESTFS_PATH or the handle's option appliance
 };
 
 /// The name that Python, JSON and the log have for it.

@@ -48,7 +48,7 @@ GUESTKIT_INLINE image_chain::image_chain(const char* op, const OpenDiskOptions& 
   std::error_code error;
   beneath_ = std::filesystem::canonical(backing_.directory, error);
   if (error || !std::filesystem::is_directory(beneath_, error))
-    throw Error(op, "backing=under(…): no such directory: " + backing_.directory.string(), ENOENT);
+    throw Error(op, "the directory of backing files is none: " + backing_.directory.string(), ENOENT);
 }
 
 GUESTKIT_INLINE ImageInfo image_chain::open(const std::string& path,
@@ -189,7 +189,7 @@ GUESTKIT_INLINE image_file image_chain::find(const image_file& file, const Image
     const auto [end, _] = std::mismatch(beneath_.begin(), beneath_.end(), real.begin(), real.end());
     if (end != beneath_.end())
       file.refuse("refers to " + in_quotes(reference.name) + ", which is not beneath " + beneath_.string(),
-                  EACCES);
+                  EACCES, {Cause::backing_refused});
   }
   return other;
 }

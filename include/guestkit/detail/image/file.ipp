@@ -71,14 +71,15 @@ GUESTKIT_INLINE image_block image_file::read(std::uint64_t offset, std::size_t s
 }
 
 GUESTKIT_INLINE void image_file::truncated(const char* format, const std::string& what) const {
-  refuse(std::string("is a truncated ") + format + " image: part of the file is missing: " + what, EINVAL);
+  refuse(std::string("is a truncated ") + format + " image: part of the file is missing: " + what, EINVAL,
+         {Cause::disk_unreadable});
 }
 
 GUESTKIT_INLINE void image_file::invalid(const char* format, const std::string& what,
                                          std::uint64_t offset) const {
   refuse(std::string("is no valid ") + format + " image: " + what + " (at offset " + std::to_string(offset) +
              ")",
-         EINVAL);
+         EINVAL, {Cause::disk_unreadable});
 }
 
 GUESTKIT_INLINE void image_file::refuse(const std::string& reason, int error_number,
@@ -88,7 +89,9 @@ GUESTKIT_INLINE void image_file::refuse(const std::string& reason, int error_num
 
 GUESTKIT_INLINE void image_file::refuse_errno() const {
   const int number = errno;
-  refuse(number == ENOENT ? "no such file" : std::strerror(number), number);
+  const bool missing = number == ENOENT || number == ENOTDIR;
+  refuse(number == ENOENT ? "no such file" : std::strerror(number), number,
+         {missing ? Cause::disk_missing : Cause::disk_unreadable});
 }
 
 GUESTKIT_INLINE void image_file::check_kind(const struct stat& s) const {

@@ -30,7 +30,7 @@ struct misnaming {
 };
 
 /// Explains how to open a disk at a URL. The tests try these commands.
-inline misnaming about_url(std::string_view url) {
+inline misnaming about_url(std::string_view op, std::string_view url) {
   constexpr auto npos = std::string_view::npos;
   const auto scheme = url.substr(0, url.find("://")), rest = url.substr(scheme.size() + 3);
   const std::string is_url = "is a URL, and guestkit opens files and NBD servers: ";
@@ -41,8 +41,12 @@ inline misnaming about_url(std::string_view url) {
         {Cause::url, "open nbd+unix:///?socket=/tmp/disk.sock with format=raw and protocols=nbd"}};
   };
   if (scheme == "file")
-    return {"is a URL: give the path alone, " +
-            shell_word(rest.substr(std::min(rest.find('/'), rest.size())))};
+    return {
+        "is a URL: give the path alone, " + shell_word(rest.substr(std::min(rest.find('/'), rest.size()))),
+        {Cause::url}};
+  if ((scheme == "nbd" || scheme == "nbd+unix") && op != "open_disk")
+    return {"is an NBD server, whose disk can be inspected, but not probed or converted: qemu-img does both",
+            {Cause::url}};
   if (scheme == "nbd" || scheme == "nbd+unix")
     return {"is an NBD server",
             {Cause::network_format, "state protocols=nbd, and format=raw for what it presents"}};
@@ -63,9 +67,10 @@ inline misnaming about_url(std::string_view url) {
     return serve("copy it (scp " + shell_word("scp://" + from + std::string(path)) + " .)",
                  "ssh host=" + shell_word(authority) + port + user + " " + shell_word(path));
   }
-  if (scheme == "s3") return {is_url + "copy it (aws s3 cp " + shell_word(url) + " .)"};
-  if (scheme == "gs") return {is_url + "copy it (gcloud storage cp " + shell_word(url) + " .)"};
-  return {is_url + "copy it, or have nbdkit or qemu-nbd serve it (docs/images.md has commands)"};
+  if (scheme == "s3") return {is_url + "copy it (aws s3 cp " + shell_word(url) + " .)", {Cause::url}};
+  if (scheme == "gs") return {is_url + "copy it (gcloud storage cp " + shell_word(url) + " .)", {Cause::url}};
+  return {is_url + "copy it, or have nbdkit or qemu-nbd serve it (docs/images.md has commands)",
+          {Cause::url}};
 }
 
 /// A file whose name differs from the missing one only in case or suffix; "" if there is none, or if the
@@ -92,11 +97,11 @@ inline std::string near_name(const std::filesystem::path& path) {
 }
 
 /// What is wrong with the name of a missing file; an empty message if nothing is known.
-inline misnaming what_was_meant(const std::string& path) {
+inline misnaming what_was_meant(const char* op, const std::string& path) {
   namespace fs = std::filesystem;
   std::error_code error;
   if (const auto end = path.find("://"); end != std::string::npos && end > 0 && path.find('/') > end)
-    return about_url(path);
+    return about_url(op, path);
   for (auto colon = path.find(":/"); colon != std::string::npos; colon = path.find(":/", colon + 1)) {
     const auto disk = path.substr(0, colon);
     const auto kind = fs::status(disk, error).type();
@@ -104,9 +109,10 @@ inline misnaming what_was_meant(const std::string& path) {
       return {"no such file, but there is the disk " + in_quotes(disk),
               {Cause::path_appended, "name the disk and the path in its guest apart"}};
   }
-  if (path.starts_with("~")) return {"no such file; it is shells that take ~ for a home directory"};
+  if (path.starts_with("~"))
+    return {"no such file; it is shells that take ~ for a home directory", {Cause::disk_missing}};
   if (const auto near = near_name(path); !near.empty())
-    return {"no such file, but there is " + in_quotes(near)};
+    return {"no such file, but there is " + in_quotes(near), {Cause::disk_missing}};
   return {};
 }
 
@@ -115,7 +121,7 @@ GUESTKIT_INLINE image_file open_named(const char* op, const std::string& path) {
     return {op, path};
   } catch (const Error& e) {
     const bool missing = e.error_number() == ENOENT || e.error_number() == ENOTDIR;
-    auto meant = missing ? what_was_meant(path) : misnaming{};
+    auto meant = missing ? what_was_meant(op, path) : misnaming{};
     if (meant.message.empty()) throw;
     throw Error(op, shown(path) + ": " + meant.message, e.error_number(), std::move(meant.diagnosis));
   }

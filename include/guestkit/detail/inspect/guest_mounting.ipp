@@ -63,7 +63,8 @@ class guest_mounting {
       return name;
     const auto found = device_names(g_, layout, {}).find(name);
     if (found.is_known()) return found.devices.front();
-    refuse(printable(name) + (found.why.empty() ? "" : ": " + found.why), described(layout));
+    refuse(printable(name) + ": " + (found.why.empty() ? "no such filesystem" : found.why),
+           described(layout));
   }
 
   MountedGuest mount_found() {
@@ -121,21 +122,22 @@ class guest_mounting {
 
   static Diagnosis root_unclear() { return {Cause::root_unclear, "choose one of them as the root"}; }
 
-  /// Throws an error that lists what could be mounted instead, and what cannot be opened.
+  /// Throws an error that lists what cannot be opened, and what could be mounted instead.
   [[noreturn]] static void refuse(std::string message, const Inspection& found) {
     std::string names;
     for (const auto& one : found.filesystems)
       if (one.type != "swap" && one.type != "unknown")
         names += (names.empty() ? "" : ", ") + printable(one.device) + " (" + printable(one.type) + ")";
-    message +=
-        names.empty() ? ": there is no filesystem that can be mounted" : ": the filesystems are " + names;
-    auto diagnosis = names.empty() ? Diagnosis{} : root_unclear();
+    Diagnosis diagnosis;
     for (const auto& one : found.unopened) {
       message += "; " + printable(one.device) + " is " + one.reason + ": " + printable(one.message);
+      if (one.reason == "encrypted") diagnosis = {Cause::key_needed, "give its key (keys)"};
       if (one.reason == "incomplete")
         diagnosis = {Cause::disks_incomplete, "give all disks of the guest together"};
     }
-    throw Error("mount_guest", message, ENOENT, std::move(diagnosis));
+    message +=
+        names.empty() ? "; there is no filesystem that can be mounted" : "; the filesystems are " + names;
+    throw Error("mount_guest", message, ENOENT, names.empty() ? std::move(diagnosis) : root_unclear());
   }
 
   guest_actions& g_;

@@ -40,6 +40,8 @@ inline constexpr std::size_t most_failures_of_a_kind = 20;
 class few_failures {
  public:
   explicit few_failures(std::vector<InspectFailure>& all) : all_(all) {}
+  few_failures(const few_failures&) = delete;
+  few_failures& operator=(const few_failures&) = delete;
 
   /// Returns whether the failure is reported, not only counted.
   bool add(InspectFailure one);

@@ -44,7 +44,7 @@ GUESTKIT_INLINE std::string private_directory_fault(const std::string& path) {
   if (!S_ISDIR(s.st_mode) || (!own && s.st_uid != 0) || (s.st_mode & forbidden) != 0)
     return path + (s.st_uid == 0 && !own
                        ? " is not a directory of root that only root can write"
-                       : " is not a directory of this user alone (chmod 700 mends its mode)");
+                       : " is not a directory of this user alone (chmod 700 repairs its mode)");
   return parents_fault(path);
 }
 

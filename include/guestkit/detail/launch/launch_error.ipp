@@ -38,12 +38,12 @@ inline constexpr std::array symptoms{
     symptom{"ioctl(KVM_CREATE_VM) failed", Cause::kvm,
             "another hypervisor has the processor, or memory is short: stop it, or use accel=tcg"},
     symptom{"cannot set up guest memory", Cause::memory,
-            "the host has too little memory: run fewer appliances at once, or lower set_memsize()"},
+            "the host has too little memory: run fewer appliances at once, or lower LIBGUESTFS_MEMSIZE"},
     symptom{"Cannot allocate memory", Cause::memory,
-            "the host has too little memory: run fewer appliances at once, or lower set_memsize()"},
-    symptom{"Out of memory", Cause::memory, "the appliance has too little memory: raise set_memsize()"},
+            "the host has too little memory: run fewer appliances at once, or lower LIBGUESTFS_MEMSIZE"},
+    symptom{"Out of memory", Cause::memory, "the appliance has too little memory: raise LIBGUESTFS_MEMSIZE"},
     symptom{"System is deadlocked on memory", Cause::memory,
-            "the appliance has too little memory: raise set_memsize()"},
+            "the appliance has too little memory: raise LIBGUESTFS_MEMSIZE"},
     symptom{"Failed to get \"write\" lock", Cause::disk_locked,
             "another process writes to the disk: shut its guest down, or open the disk read-only"},
     symptom{
@@ -56,8 +56,9 @@ inline constexpr std::array symptoms{
             "libguestfs could not build its appliance: run libguestfs-test-tool for the whole story"},
     symptom{"supermin:", Cause::appliance_build,
             "libguestfs could not build its appliance: run libguestfs-test-tool for the whole story"},
-    symptom{"cannot find any suitable libguestfs supermin", Cause::appliance_damaged,
-            "there is no appliance in the search path: unset LIBGUESTFS_PATH or correct set_path()"},
+    symptom{
+        "cannot find any suitable libguestfs supermin", Cause::appliance_damaged,
+        "there is no appliance in the search path: unset LIBGUESTFS_PATH, or correct the path that was set"},
     symptom{"the fixed appliance is damaged", Cause::appliance_damaged,
             "make it again with libguestfs-make-fixed-appliance, or unset LIBGUESTFS_PATH"},
     symptom{
@@ -108,12 +109,13 @@ inline Diagnosis diagnose(const std::string& message, int error_number,
       if (contains(line, symptom.text)) return {symptom.cause, std::string(symptom.hint)};
   for (const auto& line : lines)
     if (auto found = drive_complaint(line); found.cause != Cause::unknown) return found;
-  const bool starts_qemu = contains(message, "qemu");
+  const bool starts_qemu = contains(message, "qemu") || contains(message, "stat: ");  // of the hypervisor
   if (contains(message, "error status 126") || contains(message, "error status 127") ||
       (starts_qemu && (error_number == ENOENT || error_number == EACCES)))
-    return {Cause::qemu_missing,
-            "the hypervisor cannot be run: sudo apt-get install qemu-system-x86, or correct LIBGUESTFS_HV or "
-            "set_hv()"};
+    return {
+        Cause::qemu_missing,
+        "the hypervisor cannot be run: sudo apt-get install qemu-system-x86, or correct LIBGUESTFS_HV, or "
+        "the hypervisor that was set"};
   return {Cause::unknown, ""};
 }
 

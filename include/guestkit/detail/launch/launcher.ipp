@@ -88,7 +88,9 @@ GUESTKIT_INLINE void launcher::emulate_without_kvm() {
   const auto kvm = kvm_status(invoke<std::string>(guestfs_get_hv), [this] { end_if_over(); });
   if (kvm.usable) return;
   static std::atomic_flag said = ATOMIC_FLAG_INIT;
-  warn_once(*state_, said, "KVM cannot be used, the appliance is emulated (TCG, slow): " + kvm.reason);
+  warn_once(*state_, said,
+            "KVM cannot be used, so the appliance is emulated, which is slower: guestkit doctor tells why");
+  log(*state_, LogLevel::info, "KVM: " + kvm.reason);
   invoke<void>(guestfs_set_backend_setting, cstr("force_tcg"), cstr("1"));
 }
 
