@@ -59,6 +59,14 @@ inline void write_appliance(const std::filesystem::path& folder) {
   std::ofstream(folder / "root") << root;
 }
 
+/// This process' name as /proc has it: under valgrind it is valgrind's.
+inline std::string own_name() {
+  std::ifstream file("/proc/self/comm");
+  std::string name;
+  std::getline(file, name);
+  return name;
+}
+
 /// A folder that is removed at the end, with all its content.
 struct temporary_folder {
   temporary_folder() {

@@ -136,7 +136,7 @@ BOOST_FIXTURE_TEST_CASE(a_disk_in_use_is_read_with_a_warning_or_refused, Disks) 
   BOOST_TEST(refusal(base, {.blocksize = 1000}).starts_with("the sectors of a disk have 512 or 4096 bytes"));
   support::captured_stderr output;
   BOOST_TEST(g.open_disk(overlay, {.format = "qcow2", .backing = backing::allow}).in_use);
-  const auto said = "guestkit: open_disk: " + base.string() + ": test_open_disk (process " +
+  const auto said = "guestkit: open_disk: " + base.string() + ": " + support::own_name() + " (process " +
                     std::to_string(::getpid()) + ") writes to it: what is read may be inconsistent\n";
   BOOST_TEST(output.end() == said);
 }

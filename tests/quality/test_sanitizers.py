@@ -27,8 +27,9 @@ WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werr
 LIBRARIES = ["-lboost_unit_test_framework", "-lboost_thread", "-lguestfs", "-lpthread"]
 
 VALGRIND = [
-    "valgrind", "--quiet", "--error-exitcode=9", "--child-silent-after-fork=yes", "--num-callers=20",
-    "--leak-check=full", "--show-leak-kinds=definite", "--errors-for-leak-kinds=definite",
+    # Without fair scheduling, threads that never wait starve the one that forks.
+    "valgrind", "--quiet", "--fair-sched=yes", "--error-exitcode=9", "--child-silent-after-fork=yes",
+    "--num-callers=20", "--leak-check=full", "--show-leak-kinds=definite", "--errors-for-leak-kinds=definite",
 ]  # fmt: skip
 
 
