@@ -142,12 +142,24 @@ def test_options_are_a_value_that_serves_for_many_handles(monkeypatch: pytest.Mo
 )
 def test_wrong_options_are_refused_where_they_are_given(make: Callable[..., object]) -> None:
     given = () if isinstance(make, type) else (["disk"],)
-    for name, wrong in (("accel", "tpg"), ("tuning", "fast"), ("appliance", ""), ("cancel_grace", -1)):
+    for name, wrong in (("accel", "tpg"), ("tuning", "fast"), ("appliance", ""), ("admission_timeout", -1)):
         with pytest.raises(ValueError, match=name):
             make(*given, **{name: wrong})
     for name in ("environment", "close_on_exit", "accel", "launch_timeout"):
         with pytest.raises(TypeError, match=rf"Guestfs\(\) argument '{name}' must be .*, not bytes"):
             make(*given, **{name: b"no"})
+
+
+@pytest.mark.parametrize("inspect", [guestkit.inspect, guestkit.inspect_many])
+def test_what_does_not_apply_to_an_inspection_is_refused(inspect: Callable[..., object]) -> None:
+    """Regression: these were accepted and had no effect, and a wrong share failed in every report."""
+    for name in ("call_timeout", "cancel_grace"):
+        with pytest.raises(TypeError, match=f"{name} does not apply to an inspection"):
+            inspect(["disk"], **{name: 1})
+    with pytest.raises(TypeError, match="verify must be a bool or a share of the guests, not str"):
+        inspect(["disk"], verify="x")
+    with pytest.raises(ValueError, match="verify must be a share of the guests, from 0 to 1, not 2"):
+        inspect(["disk"], verify=2)
 
 
 @pytest.mark.parametrize("wrong", ["tpg", "", "KVM", "kvm\0", "tcg "])
