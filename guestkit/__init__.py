@@ -72,11 +72,11 @@ __all__ = [
 _LATER = {
     "AsyncDiskConverter": "guestkit.aio.convert",
     "AsyncGuestfs": "guestkit.aio",
+    "Cause": "guestkit.generated.values",
     "ConversionResult": "guestkit.convert",
     "DiskConverter": "guestkit.convert",
     "EventMessage": "guestkit.aio",
     "EventStream": "guestkit.aio",
-    "Cause": "guestkit.generated.values",
     "set_executor": "guestkit.aio",
 }
 

@@ -519,7 +519,7 @@ def test_the_file_of_a_key_is_not_taken_for_a_path_in_a_disk(capsys: pytest.Capt
         (["inspect", "--one-guest", "page.html:/x", "page.html"], "type: guestkit ls page.html /x"),
         (["convert", "--format", "raw", "nbd://localhost/x", "new.raw"], "qemu-img does both"),
         (["info", "nbd://localhost/x"], "qemu-img does both"),
-        (["inspect", "--backing", "/nowhere", "overlay.qcow2"], "directory of backing files is none"),
+        (["inspect", "--backing", "/nowhere", "overlay.qcow2"], "no such directory for backing files"),
     ],
 )
 def test_an_error_speaks_of_options_and_not_of_arguments_in_python(

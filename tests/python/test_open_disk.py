@@ -540,7 +540,7 @@ def test_wrong_arguments_are_python_s_own_errors(g: Guestfs, plain: Path) -> Non
             g.open_disk(plain, **options)
     with pytest.raises(TypeError):
         under(1)  # type: ignore[arg-type]
-    with pytest.raises(Error, match="the directory of backing files is none: /nowhere"):
+    with pytest.raises(Error, match="no such directory for backing files: /nowhere"):
         g.open_disk(plain, backing=under("/nowhere"))
 
 

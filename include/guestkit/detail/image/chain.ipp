@@ -48,7 +48,7 @@ GUESTKIT_INLINE image_chain::image_chain(const char* op, const OpenDiskOptions& 
   std::error_code error;
   beneath_ = std::filesystem::canonical(backing_.directory, error);
   if (error || !std::filesystem::is_directory(beneath_, error))
-    throw Error(op, "the directory of backing files is none: " + backing_.directory.string(), ENOENT);
+    throw Error(op, "no such directory for backing files: " + backing_.directory.string(), ENOENT);
 }
 
 GUESTKIT_INLINE ImageInfo image_chain::open(const std::string& path,
