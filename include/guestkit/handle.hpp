@@ -81,7 +81,7 @@ class handle {
     else
       given.repeat = [fn, kept = std::tuple(detail::keep(arguments)...)](guestfs_h* h) {
         return std::apply(
-            [&](const auto&... a) { return !c_result<R>::failed(fn(h, lower(detail::view(a))...)); }, kept);
+            [&](const auto&... a) { return !c_result<R>::failed(fn(h, lower(static_cast<A>(a))...)); }, kept);
       };
     state_->remember(std::move(given));
     return result;

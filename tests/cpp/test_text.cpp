@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE text
 #include <boost/test/unit_test.hpp>
 #include <cstdint>
+#include <guestkit/detail/base/lines.hpp>
 #include <guestkit/detail/base/text.hpp>
 #include <string>
 #include <string_view>

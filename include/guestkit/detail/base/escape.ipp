@@ -1,7 +1,5 @@
 #pragma once
 
-#include <algorithm>
-
 #include "guestkit/detail/base/escape.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM {
@@ -37,7 +35,9 @@ GUESTKIT_INLINE std::string in_quotes(std::string_view text) {
 
 GUESTKIT_INLINE std::string shown(const std::string& path) {
   if (path.empty()) return "''";
-  return std::any_of(path.begin(), path.end(), is_control) ? in_quotes(path) : path;
+  for (const char c : path)
+    if (is_control(c)) return in_quotes(path);
+  return path;
 }
 
 }  // namespace detail

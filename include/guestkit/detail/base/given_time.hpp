@@ -5,8 +5,8 @@
 
 #include <chrono>
 #include <cstdint>
-#include <map>
 #include <string>
+#include <vector>
 
 #include "guestkit/detail/base/form.hpp"
 
@@ -29,13 +29,14 @@ class given_time {
 
  private:
   struct thread {
+    std::string number = {};
     char state = 0;
     std::uint64_t ran = 0, waited = 0;  // in nanoseconds, since its start
   };
-  using threads = std::map<std::string, thread>;
+  using threads = std::vector<thread>;
 
   threads look_at_threads() const;
-  thread thread_of(const std::string& name) const;
+  thread look_at_thread(const std::string& number) const;
   clock::duration given(const threads& before, clock::duration passed) const;
 
   std::string tasks_;

@@ -24,16 +24,16 @@ GUESTKIT_INLINE given_time::clock::duration given_time::look(clock::time_point n
 
 GUESTKIT_INLINE given_time::threads given_time::look_at_threads() const {
   threads found;
-  for (const auto& name : names_in(tasks_)) found.emplace(name, thread_of(name));
+  for (const auto& number : names_in(tasks_)) found.push_back(look_at_thread(number));
   return found;
 }
 
-GUESTKIT_INLINE given_time::thread given_time::thread_of(const std::string& name) const {
-  thread found;
-  const std::string stat = read_text(tasks_ + '/' + name + "/stat");  // NUMBER (NAME) STATE …
+GUESTKIT_INLINE given_time::thread given_time::look_at_thread(const std::string& number) const {
+  thread found{.number = number};
+  const std::string stat = read_text(tasks_ + '/' + number + "/stat");  // NUMBER (NAME) STATE …
   if (const auto end = stat.rfind(") "); end != std::string::npos && end + 2 < stat.size())
     found.state = stat[end + 2];
-  const std::string times = read_text(tasks_ + '/' + name + "/schedstat");
+  const std::string times = read_text(tasks_ + '/' + number + "/schedstat");
   std::string_view fields = times;
   if (!read_number(take_word(fields), found.ran) || !read_number(take_word(fields), found.waited))
     found.ran = found.waited = 0;
@@ -45,10 +45,10 @@ GUESTKIT_INLINE given_time::clock::duration given_time::given(const threads& bef
   using std::chrono::nanoseconds;
   nanoseconds ran{}, waited{};
   bool held = false;
-  for (const auto& [name, now] : threads_) {
-    const auto known = before.find(name);
-    const bool same = known != before.end() && known->second.ran <= now.ran;
-    const thread then = same ? known->second : thread{};
+  for (const auto& now : threads_) {
+    thread then;
+    for (const auto& earlier : before)
+      if (earlier.number == now.number && earlier.ran <= now.ran) then = earlier;
     const nanoseconds ran_now(now.ran - then.ran), waited_now(now.waited - then.waited);
     ran = std::max(ran, ran_now);
     waited = std::max(waited, waited_now);

@@ -1,8 +1,8 @@
 // Files and directories of this host, read as far as possible.
 #pragma once
 
+#include <set>
 #include <string>
-#include <vector>
 
 #include "guestkit/detail/base/form.hpp"
 
@@ -12,8 +12,8 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 /// process ends meanwhile.
 std::string read_text(const std::string& path);
 
-/// The names of a directory's entries, sorted; none if it cannot be listed.
-std::vector<std::string> names_in(const std::string& directory);
+/// The names of a directory's entries; none if it cannot be listed.
+std::set<std::string> names_in(const std::string& directory);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <filesystem>
@@ -29,12 +28,11 @@ GUESTKIT_INLINE std::string read_text(const std::string& path) {
   }
 }
 
-GUESTKIT_INLINE std::vector<std::string> names_in(const std::string& directory) {
-  std::vector<std::string> names;
+GUESTKIT_INLINE std::set<std::string> names_in(const std::string& directory) {
+  std::set<std::string> names;
   std::error_code error;  // a directory that cannot be read any further ends here
   for (std::filesystem::directory_iterator entry(directory, error), end; entry != end; entry.increment(error))
-    names.push_back(entry->path().filename().native());
-  std::sort(names.begin(), names.end());
+    names.insert(entry->path().filename().native());
   return names;
 }
 

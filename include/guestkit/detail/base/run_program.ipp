@@ -14,6 +14,7 @@
 #include "guestkit/detail/base/given_time.hpp"
 #include "guestkit/detail/base/run_program.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
+#include "guestkit/values.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
@@ -54,10 +55,7 @@ class child_process {
 /// Starts the program with stderr, and stdout if it is captured, going to that descriptor. Returns 0 or
 /// errno.
 inline int spawn(const std::vector<std::string>& command, int output, bool takes_stdout, pid_t& child) {
-  std::vector<char*> arguments;
-  arguments.reserve(command.size() + 1);
-  for (const auto& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
-  arguments.push_back(nullptr);
+  const cstr_list words(command);
 
   posix_spawn_file_actions_t files;
   ::posix_spawn_file_actions_init(&files);
@@ -77,7 +75,8 @@ inline int spawn(const std::vector<std::string>& command, int output, bool takes
   ::posix_spawnattr_setsigdefault(&attributes, &signals);
   ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 
-  const int error = ::posix_spawnp(&child, arguments[0], &files, &attributes, arguments.data(), environ);
+  const int error =
+      ::posix_spawnp(&child, command.front().c_str(), &files, &attributes, words.c_strv(), environ);
   ::posix_spawnattr_destroy(&attributes);
   ::posix_spawn_file_actions_destroy(&files);
   return error;

@@ -85,7 +85,7 @@ class async_core {
   template <class R, class C, class... P, class... A>
   future<R> call(const char* op, R (C::*method)(P...), const A&... arguments) {
     return add(op, [method, kept = std::tuple(keep(arguments)...)](Guestfs& g) {
-      return std::apply([&](const auto&... a) { return (g.*method)(view(a)...); }, kept);
+      return std::apply([&](const auto&... a) { return (g.*method)(a...); }, kept);
     });
   }
 

@@ -82,40 +82,19 @@ c_options<O> lower(const O& options) {
   return c_options<O>(options);
 }
 
-// ---- arguments that outlive the caller's, in the form that the calls expect
-
-inline std::string keep(cstr text) {
-  return text.c_str();
-}
-inline std::optional<std::string> keep(const std::optional<cstr>& text) {
-  return text ? std::optional(keep(*text)) : std::nullopt;
-}
-inline string_list keep(const cstr_list& list) {
-  return {list.c_strv(), list.c_strv() + list.size()};
-}
-inline std::vector<char> keep(const buffer_view& bytes) {
-  return {bytes.data(), bytes.data() + bytes.size()};
-}
+/// A copy of an argument that outlives what the argument is a view of, and that converts to its type.
 template <class A>
-requires(std::is_arithmetic_v<A> || std::is_pointer_v<A> || Options<A>) A keep(const A& argument) {
-  return argument;
-}
-
-inline cstr view(const std::string& text) {
-  return text;
-}
-inline std::optional<cstr> view(const std::optional<std::string>& text) {
-  return text ? std::optional<cstr>(*text) : std::nullopt;
-}
-inline cstr_list view(const string_list& list) {
-  return list;
-}
-inline buffer_view view(const std::vector<char>& bytes) {
-  return bytes;
-}
-template <class A>
-const A& view(const A& argument) {
-  return argument;
+auto keep(const A& argument) {
+  if constexpr (std::is_same_v<A, cstr>)
+    return std::string(argument.c_str());
+  else if constexpr (std::is_same_v<A, std::optional<cstr>>)
+    return argument ? std::optional<std::string>(argument->c_str()) : std::nullopt;
+  else if constexpr (std::is_same_v<A, cstr_list>)
+    return string_list(argument.c_strv(), argument.c_strv() + argument.size());
+  else if constexpr (std::is_same_v<A, buffer_view>)
+    return std::string(argument.data(), argument.size());
+  else
+    return argument;
 }
 
 // ---- results: C -> C++
@@ -173,6 +152,8 @@ using c_owner = std::unique_ptr<C, c_release<R>>;
 
 /// The result of a C function, owned. failed() says whether C's value means an error; lift() makes the C++
 /// value.
+///
+/// The specialisations are templates, so that a program compiles only those that it uses.
 template <class R>
 class c_result;
 
@@ -199,8 +180,8 @@ class c_result<N> {
   N value_;
 };
 
-template <>
-class c_result<std::string> {
+template <std::same_as<std::string> Text>
+class c_result<Text> {
  public:
   static bool failed(const char* c) noexcept { return c == nullptr; }
   explicit c_result(char* c) noexcept : text_(c) {}
@@ -209,28 +190,28 @@ class c_result<std::string> {
     if (text_.get() == nullptr) throw std::bad_alloc();
   }
   const char* c_str() const noexcept { return text_.get(); }
-  std::string lift() const { return text_.get(); }
+  Text lift() const { return text_.get(); }
 
  private:
-  c_owner<std::string, char> text_;
+  c_owner<Text, char> text_;
 };
 
-template <>
-class c_result<std::optional<std::string>> {
+template <std::same_as<std::string> Text>
+class c_result<std::optional<Text>> {
  public:
   static bool failed(const char*) noexcept { return false; }
   explicit c_result(const char* c) {
     if (c != nullptr) text_ = c;
   }
-  const std::optional<std::string>& get() const noexcept { return text_; }
-  std::optional<std::string> lift() && { return std::move(text_); }
+  const std::optional<Text>& get() const noexcept { return text_; }
+  std::optional<Text> lift() && { return std::move(text_); }
 
  private:
-  std::optional<std::string> text_;
+  std::optional<Text> text_;
 };
 
-template <>
-class c_result<string_list> {
+template <std::same_as<std::string> Text>
+class c_result<std::vector<Text>> {
  public:
   static bool failed(char** c) noexcept { return c == nullptr; }
   explicit c_result(char** c) noexcept : list_(c) {}
@@ -239,26 +220,26 @@ class c_result<string_list> {
     while (list_.get()[size] != nullptr) ++size;
     return {list_.get(), size};
   }
-  string_list lift() const {
+  std::vector<Text> lift() const {
     const auto texts = get();
     return {texts.begin(), texts.end()};
   }
 
  private:
-  c_owner<string_list, char*> list_;
+  c_owner<std::vector<Text>, char*> list_;
 };
 
 /// In C a hashtable is a flat list: key, value, key, value.
-template <>
-class c_result<hashtable> : private c_result<string_list> {
-  using list = c_result<string_list>;
+template <std::same_as<std::string> Text>
+class c_result<std::map<Text, Text>> : private c_result<std::vector<Text>> {
+  using list = c_result<std::vector<Text>>;
 
  public:
   using list::failed;
   using list::get;
   using list::list;
-  hashtable lift() const {
-    hashtable table;
+  std::map<Text, Text> lift() const {
+    std::map<Text, Text> table;
     const auto texts = get();
     for (std::size_t i = 0; i + 1 < texts.size(); i += 2) table.emplace(texts[i], texts[i + 1]);
     return table;

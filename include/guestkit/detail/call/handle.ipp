@@ -113,8 +113,8 @@ GUESTKIT_INLINE void handle::finish() noexcept {
 
 /// The environment without the values at which libguestfs stops reading it: empty variables, which count as
 /// unset, and a runtime directory that does not exist, as after su or in a container.
-inline std::vector<cstr> environment() {
-  std::vector<cstr> variables;
+inline string_list environment() {
+  string_list variables;
   for (char** variable = environ; variable != nullptr && *variable != nullptr; ++variable) {
     const std::string_view text = *variable;
     constexpr std::string_view runtime = "XDG_RUNTIME_DIR=";
@@ -129,8 +129,8 @@ inline std::vector<cstr> environment() {
 /// variable's name: libguestfs' own message names only the value, only the variable, or neither.
 GUESTKIT_INLINE void handle::read_environment() {
   const auto variables = environment();
-  const auto read = [&](const std::vector<cstr>& some) {
-    invoke<void>("parse_environment", guestfs_parse_environment_list, cstr_list(some));
+  const auto read = [&](const cstr_list& some) {
+    invoke<void>("parse_environment", guestfs_parse_environment_list, some);
   };
   try {
     read(variables);
@@ -138,9 +138,8 @@ GUESTKIT_INLINE void handle::read_environment() {
     for (const auto& variable : variables) try {
         read({variable});
       } catch (const Error& e) {
-        const std::string text = variable.c_str();
-        if (e.message().starts_with(text)) throw;
-        throw Error(e.op(), text + ": " + e.message(), e.error_number());
+        if (e.message().starts_with(variable)) throw;
+        throw Error(e.op(), variable + ": " + e.message(), e.error_number());
       }
     throw;
   }

@@ -6,7 +6,6 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -111,8 +110,8 @@ struct handle_state {
 
   // The listeners for its events
   std::mutex listeners_mutex;  // guards the next two; never held while a callback runs or is destroyed
-  std::map<int, std::shared_ptr<listener>> listeners;  // by number, which is the order of registration
-  std::atomic<std::uint64_t> listened{0};              // the events that have a listener
+  std::vector<std::shared_ptr<listener>> listeners;  // in the order of their numbers and registrations
+  std::atomic<std::uint64_t> listened{0};            // the events that have a listener
 };
 
 /// Writes a line to the handle's log. Without a log, warnings and errors go to stderr.

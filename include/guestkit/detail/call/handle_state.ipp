@@ -40,7 +40,12 @@ GUESTKIT_INLINE void handle_state::refuse_fork(const char* op) const {
 }
 
 GUESTKIT_INLINE void handle_state::remember(addition given) {
-  if (disks_gone.exchange(false)) std::erase_if(additions, [](const auto& earlier) { return earlier.disk; });
+  if (disks_gone.exchange(false)) {
+    std::vector<addition> still_there;
+    for (auto& earlier : additions)
+      if (!earlier.disk) still_there.push_back(std::move(earlier));
+    additions = std::move(still_there);
+  }
   additions.push_back(std::move(given));
 }
 

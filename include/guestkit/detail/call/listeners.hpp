@@ -23,6 +23,7 @@ namespace detail {
 
 /// A registered callback.
 struct listener {
+  int number = 0;
   Event events{};
   EventCallback callback;
   std::recursive_mutex running;  // held while the callback runs, which may end its own registration

@@ -3,7 +3,6 @@
 #include <exception>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -59,24 +58,42 @@ GUESTKIT_INLINE int listen(const std::shared_ptr<handle_state>& state, Event eve
   added->events = events;
   added->callback = std::move(callback);
   const std::lock_guard lock(state->listeners_mutex);
-  const int number = state->listeners.empty() ? 0 : state->listeners.rbegin()->first + 1;
-  state->listeners.emplace(number, added);
+  if (!state->listeners.empty()) added->number = state->listeners.back()->number + 1;
+  state->listeners.push_back(added);
   state->listened |= static_cast<std::uint64_t>(events);
-  return number;
+  return added->number;
 }
 
 GUESTKIT_INLINE bool end_listening(handle_state& state, int number) {
   if (!state.is_ours()) return false;  // after a fork the mutexes may be locked for ever
-  std::unique_lock lock(state.listeners_mutex);
-  const auto node = state.listeners.extract(number);
-  if (node.empty()) return false;
-  std::uint64_t left = 0;
-  for (const auto& [_, other] : state.listeners) left |= static_cast<std::uint64_t>(other->events);
-  state.listened = left;
-  lock.unlock();
-  const std::lock_guard over(node.mapped()->running);
-  node.mapped()->ended = true;
+  std::shared_ptr<listener> ended;
+  {
+    const std::lock_guard lock(state.listeners_mutex);
+    std::vector<std::shared_ptr<listener>> others;
+    std::uint64_t listened = 0;
+    for (const auto& each : state.listeners) {
+      if (each->number == number) {
+        ended = each;
+        continue;
+      }
+      others.push_back(each);
+      listened |= static_cast<std::uint64_t>(each->events);
+    }
+    state.listeners.swap(others);
+    state.listened = listened;
+  }
+  if (!ended) return false;
+  const std::lock_guard over(ended->running);
+  ended->ended = true;
   return true;
+}
+
+/// The first listener whose number is at least that; null if there is none.
+inline std::shared_ptr<listener> listener_from(handle_state& state, int number) {
+  const std::lock_guard lock(state.listeners_mutex);
+  for (const auto& each : state.listeners)
+    if (each->number >= number) return each;
+  return nullptr;
 }
 
 GUESTKIT_INLINE void deliver(guestfs_h*, void* opaque, std::uint64_t event, int, int, const char* text,
@@ -87,18 +104,13 @@ GUESTKIT_INLINE void deliver(guestfs_h*, void* opaque, std::uint64_t event, int,
   constexpr auto console =
       GUESTFS_EVENT_APPLIANCE | GUESTFS_EVENT_LIBRARY | GUESTFS_EVENT_TRACE | GUESTFS_EVENT_WARNING;
   if ((event & console) != 0) keep_console(state, event, {text, size}, listened);
-  for (int number = -1; listened;) {  // one at a time: a callback may begin and end registrations
-    std::shared_ptr<listener> next;
-    {
-      const std::lock_guard lock(state.listeners_mutex);
-      const auto found = state.listeners.upper_bound(number);
-      if (found == state.listeners.end()) return;
-      std::tie(number, next) = *found;
-    }
+  if (!listened) return;
+  // One at a time: a callback may begin and end registrations.
+  for (auto next = listener_from(state, 0); next; next = listener_from(state, next->number + 1)) {
     const std::lock_guard running(next->running);
     if (next->ended || (next->events & static_cast<Event>(event)) == Event{}) continue;
     try {
-      next->callback({static_cast<Event>(event), number, {text, size}, {numbers, count}});
+      next->callback({static_cast<Event>(event), next->number, {text, size}, {numbers, count}});
     } catch (const std::exception& e) {
       log(state, LogLevel::error, std::string("an event callback threw: ") + e.what());
     } catch (...) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/base/lines.hpp"
 #include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/inspect/fstab.hpp"
 #include "guestkit/detail/inspect/report.hpp"

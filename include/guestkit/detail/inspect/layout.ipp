@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "guestkit/detail/base/escape.hpp"
-#include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/inspect/attempt.hpp"
 #include "guestkit/detail/inspect/blkid.hpp"
 #include "guestkit/detail/inspect/layout.hpp"

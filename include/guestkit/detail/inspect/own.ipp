@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/base/lines.hpp"
 #include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/inspect/attempt.hpp"
 #include "guestkit/detail/inspect/augeas.hpp"

@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "guestkit/detail/base/lines.hpp"
 #include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/inspect/package_rules.hpp"
 #include "guestkit/detail/inspect/rules.hpp"

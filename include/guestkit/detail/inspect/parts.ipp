@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "guestkit/detail/base/escape.hpp"
-#include "guestkit/detail/base/text.hpp"
+#include "guestkit/detail/base/lines.hpp"
 #include "guestkit/detail/inspect/attempt.hpp"
 #include "guestkit/detail/inspect/configuration.hpp"
 #include "guestkit/detail/inspect/parts.hpp"

@@ -3,7 +3,7 @@
 #include <optional>
 #include <string_view>
 
-#include "guestkit/detail/base/text.hpp"
+#include "guestkit/detail/base/lines.hpp"
 #include "guestkit/detail/inspect/packages.hpp"
 #include "guestkit/detail/inspect/release.hpp"
 #include "guestkit/detail/inspect/rules.hpp"

@@ -3,7 +3,7 @@
 #include <string_view>
 #include <utility>
 
-#include "guestkit/detail/base/text.hpp"
+#include "guestkit/detail/base/lines.hpp"
 #include "guestkit/detail/inspect/report.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {

@@ -7,6 +7,7 @@
 #include <map>
 #include <utility>
 
+#include "guestkit/detail/base/lines.hpp"
 #include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/inspect/rules.hpp"
 

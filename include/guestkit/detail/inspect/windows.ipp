@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <utility>
 
-#include "guestkit/detail/base/text.hpp"
+#include "guestkit/detail/base/lines.hpp"
 #include "guestkit/detail/inspect/attempt.hpp"
 #include "guestkit/detail/inspect/reading.hpp"
 #include "guestkit/detail/inspect/tree.hpp"

@@ -85,12 +85,13 @@ GUESTKIT_INLINE ApplianceChoice template_in(const std::string& directory) {
 GUESTKIT_INLINE ApplianceChoice find_template(const std::string& lean) {
   ApplianceChoice choice{
       .mode = ApplianceMode::lean, .directory = lean, .reason = "no template has been built"};
-  const auto names = names_in(lean);
-  for (auto name = names.rbegin(); name != names.rend(); ++name) {
-    if (!name->starts_with("warm-")) continue;
-    const auto directory = lean + '/' + *name, fault = template_fault(directory);
-    if (fault.empty()) return template_in(directory);
-    choice.reason = *name + ": " + fault;
+  for (const auto& name : names_in(lean)) {  // the newest last
+    if (!name.starts_with("warm-")) continue;
+    const auto directory = lean + '/' + name, fault = template_fault(directory);
+    if (fault.empty())
+      choice = template_in(directory);
+    else if (choice.mode == ApplianceMode::lean)
+      choice.reason = name + ": " + fault;
   }
   return choice;
 }

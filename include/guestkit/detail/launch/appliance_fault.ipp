@@ -10,9 +10,10 @@
 #include <cstring>
 #include <ctime>
 #include <filesystem>
+#include <set>
+#include <string>
 #include <string_view>
 #include <system_error>
-#include <vector>
 
 #include "guestkit/detail/base/host_files.hpp"
 #include "guestkit/detail/base/text.hpp"
@@ -67,7 +68,7 @@ inline std::string file_fault(const std::string& path, bool own, uid_t owner, st
 /// Why a directory must not be trusted, or does not match its manifest, or was made from files that have
 /// changed since. A row of the manifest: "file" or "input", size, time of the last change in ns, name.
 /// @param needed  the files that the directory must have
-inline std::string manifest_fault(const std::string& directory, std::vector<std::string_view> needed) {
+inline std::string manifest_fault(const std::string& directory, std::set<std::string> needed) {
   if (auto fault = private_directory_fault(directory); !fault.empty()) return fault;
   struct stat folder {};
   if (::lstat(directory.c_str(), &folder) != 0) return directory + ": " + std::strerror(errno);
@@ -86,9 +87,9 @@ inline std::string manifest_fault(const std::string& directory, std::vector<std:
     const std::string name(row.substr(1));
     auto fault = file_fault(own ? directory + '/' + name : name, own, folder.st_uid, size, changed);
     if (!fault.empty()) return fault;
-    if (own) std::erase(needed, name);
+    if (own) needed.erase(name);
   }
-  return needed.empty() ? "" : "its manifest lacks " + std::string(needed.front());
+  return needed.empty() ? "" : "its manifest lacks " + *needed.begin();
 }
 
 GUESTKIT_INLINE std::string appliance_fault(const std::string& directory) {

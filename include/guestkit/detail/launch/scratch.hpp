@@ -47,6 +47,7 @@ class scratch {
 
  private:
   const pid_t owner_;
+  const std::string base_;
   std::string path_;
   unique_fd lock_;
 };

@@ -10,11 +10,12 @@
 #include <exception>
 #include <filesystem>
 #include <functional>
-#include <map>
 #include <mutex>
+#include <set>
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "guestkit/detail/base/host_files.hpp"
 #include "guestkit/detail/launch/processes.hpp"
@@ -62,7 +63,7 @@ inline void each_own_directory(const std::string& base, const std::string& begin
 } catch (const std::exception&) {  // no memory: the next process sweeps
 }
 
-GUESTKIT_INLINE scratch::scratch(const std::string& base) : owner_(::getpid()) {
+GUESTKIT_INLINE scratch::scratch(const std::string& base) : owner_(::getpid()), base_(base) {
   for (;;) {
     std::string name = base + '/' + scratch_prefix() + "XXXXXX";
     if (::mkdtemp(name.data()) == nullptr) throw std::system_error(errno, std::generic_category(), base);
@@ -93,15 +94,22 @@ GUESTKIT_INLINE void scratch::note_sockets(std::uint64_t handle, const std::stri
 GUESTKIT_INLINE std::shared_ptr<scratch> scratch::beneath(const std::string& base) {
   struct directories {
     std::mutex mutex;
-    std::map<std::string, std::weak_ptr<scratch>> known;
+    std::set<std::string> swept;  // bases
+    std::vector<std::weak_ptr<scratch>> known;
   };
   static constinit of_process<directories> all;
-  auto& [mutex, known] = all.get();
+  auto& [mutex, swept, known] = all.get();
   const std::lock_guard lock(mutex);
-  const auto [entry, first] = known.try_emplace(base);
-  if (first) sweep(base);
-  auto directory = entry->second.lock();
-  if (!directory) entry->second = directory = std::make_shared<scratch>(base);
+  if (swept.insert(base).second) sweep(base);
+  std::vector<std::weak_ptr<scratch>> in_use;
+  for (const auto& each : known)
+    if (auto directory = each.lock()) {
+      if (directory->base_ == base) return directory;
+      in_use.push_back(each);
+    }
+  auto directory = std::make_shared<scratch>(base);
+  in_use.push_back(directory);
+  known.swap(in_use);
   return directory;
 }
 

@@ -1,0 +1,38 @@
+// Reads whole texts: lists of lines and words, and configuration files of KEY=value lines. Like the readers
+// of text.hpp, these take what they understand and skip the rest.
+//
+// A returned string_view points into the text that was passed.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "guestkit/detail/base/form.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+std::vector<std::string_view> lines_of(std::string_view text);
+std::vector<std::string> words_of(std::string_view text);
+
+/// Without surrounding quotes, and without the backslashes that escape characters in double quotes.
+std::string unquoted(std::string_view text);
+
+/// The first line that is neither blank nor a comment.
+std::string first_line(std::string_view text);
+
+/// KEY=value lines, as in os-release(5), locale.conf(5) and Red Hat's ifcfg files. The last value of a key
+/// wins.
+std::map<std::string, std::string> assignments(std::string_view text);
+
+std::string value_or_empty(const std::map<std::string, std::string>& values, const std::string& key);
+
+/// The sections of an ini file; a repeated key keeps all its values.
+std::map<std::string, std::multimap<std::string, std::string>> sections(std::string_view text);
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail
+
+#ifndef GUESTKIT_COMPILED
+#include "guestkit/detail/base/lines.ipp"
+#endif

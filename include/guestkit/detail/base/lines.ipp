@@ -1,0 +1,72 @@
+#pragma once
+
+#include "guestkit/detail/base/lines.hpp"
+#include "guestkit/detail/base/text.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+GUESTKIT_INLINE std::vector<std::string_view> lines_of(std::string_view text) {
+  std::vector<std::string_view> lines;
+  while (!text.empty()) lines.push_back(take_until(text, '\n'));
+  return lines;
+}
+
+GUESTKIT_INLINE std::vector<std::string> words_of(std::string_view text) {
+  std::vector<std::string> words;
+  for (auto word = take_word(text); !word.empty(); word = take_word(text)) words.emplace_back(word);
+  return words;
+}
+
+GUESTKIT_INLINE std::string unquoted(std::string_view text) {
+  if (text.size() < 2 || (text.front() != '"' && text.front() != '\'') || text.back() != text.front())
+    return std::string(text);
+  const bool escapes = text.front() == '"';
+  std::string plain;
+  for (std::size_t i = 1; i + 1 < text.size(); ++i) {
+    if (escapes && text[i] == '\\' && i + 2 < text.size()) ++i;
+    plain += text[i];
+  }
+  return plain;
+}
+
+GUESTKIT_INLINE std::string first_line(std::string_view text) {
+  for (const auto line : lines_of(text))
+    if (const auto said = trimmed(line); !said.empty() && said.front() != '#') return std::string(said);
+  return {};
+}
+
+GUESTKIT_INLINE std::map<std::string, std::string> assignments(std::string_view text) {
+  std::map<std::string, std::string> values;
+  for (auto line : lines_of(text)) {
+    line = trimmed(line);
+    if (line.empty() || line.front() == '#' || line.find('=') == std::string_view::npos) continue;
+    const auto key = take_until(line, '=');
+    values.insert_or_assign(std::string(trimmed(key)), unquoted(trimmed(line)));
+  }
+  return values;
+}
+
+GUESTKIT_INLINE std::string value_or_empty(const std::map<std::string, std::string>& values,
+                                           const std::string& key) {
+  const auto found = values.find(key);
+  return found == values.end() ? std::string() : found->second;
+}
+
+GUESTKIT_INLINE std::map<std::string, std::multimap<std::string, std::string>> sections(
+    std::string_view text) {
+  std::map<std::string, std::multimap<std::string, std::string>> all;
+  std::string section;
+  for (auto line : lines_of(text)) {
+    line = trimmed(line);
+    if (line.empty() || line.front() == '#' || line.front() == ';') continue;
+    if (line.front() == '[' && line.back() == ']') {
+      section = std::string(line.substr(1, line.size() - 2));
+    } else if (line.find('=') != std::string_view::npos) {
+      const auto key = take_until(line, '=');
+      all[section].emplace(trimmed(key), trimmed(line));
+    }
+  }
+  return all;
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail
