@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from guestkit import __version__, _native
+from guestkit._system import install_command
 from guestkit._template import TemplateError, build_template
 from guestkit.errors import Error
 from guestkit.generated.values import ApplianceMode
@@ -51,7 +52,17 @@ FILES = ("kernel", "initrd", "root", "README.fixed")
 
 #: supermin copies files from installed packages, so the appliance is rebuilt when one of these changes.
 PACKAGE_DATABASES = tuple(
-    map(Path, ("/var/lib/dpkg/status", "/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite"))
+    map(
+        Path,
+        (
+            "/var/lib/dpkg/status",
+            "/var/lib/rpm/rpmdb.sqlite",
+            "/usr/lib/sysimage/rpm/rpmdb.sqlite",
+            "/usr/lib/sysimage/rpm/Packages.db",  # openSUSE
+            "/var/lib/pacman/local",
+            "/lib/apk/db/installed",
+        ),
+    )
 )
 
 #: The modules for mounting the root disk and talking to the host; udev and modprobe load the rest from there.
@@ -235,19 +246,30 @@ def _supermin_directory() -> Path:
     raise ApplianceError(f"libguestfs' supermin.d was not found in {search}")
 
 
+def kernels() -> list[Path]:
+    """Return the kernels of which supermin may choose, readable or not."""
+    # Fedora's packages put it beside its modules; in a container nothing copies it to /boot.
+    return sorted([*Path("/lib/modules").glob("*/vmlinuz"), *Path("/boot").glob("vmlinu*")])
+
+
+def _install(thing: str) -> str:
+    command = install_command(thing)
+    return f": {command}" if command else ""
+
+
 def _inputs() -> list[Path]:
     supermin = _supermin_directory()
     programs = _programs()
-    kernels = sorted(Path("/boot").glob("vmlinu*"))
-    for kernel in kernels:
+    found = kernels()
+    for kernel in found:
         if not os.access(kernel, os.R_OK):
             raise ApplianceError(f"{kernel} is not readable: sudo chmod 0644 {kernel}")
-    if not kernels:
-        raise ApplianceError("there is no kernel in /boot (Debian: apt install linux-image-cloud-amd64)")
+    if not found:
+        raise ApplianceError(f"there is no kernel in /boot or /lib/modules{_install('kernel')}")
     with Guestfs(environment=False) as g:
         qemu = Path(g.get_hv())
     packages = [path for path in PACKAGE_DATABASES if path.exists()]
-    return [*kernels, qemu, *packages, *sorted(supermin.iterdir()), programs / "appliance-init",
+    return [*found, qemu, *packages, *sorted(supermin.iterdir()), programs / "appliance-init",
             programs / "appliance-settle"]  # fmt: skip
 
 
@@ -466,7 +488,7 @@ def _replace_programs(root: Path, scratch: Path, lock: int) -> None:
     environment = {**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"}
     tool = shutil.which("debugfs", path=environment["PATH"])
     if tool is None:
-        raise ApplianceError("debugfs was not found (Debian: apt install e2fsprogs)")
+        raise ApplianceError(f"debugfs was not found{_install('debugfs')}")
     _run(tool, "-w", "-f", str(script), str(root), temporary=str(scratch), lock=lock)
     for _, name, _ in replaced:  # debugfs reports failures only on stdout
         if not (scratch / name).exists() or not (scratch / name).stat().st_size:

@@ -73,6 +73,7 @@
 #include "guestkit/detail/launch/console.ipp"
 #include "guestkit/detail/launch/copy_settings.ipp"
 #include "guestkit/detail/launch/hypervisor_name.ipp"
+#include "guestkit/detail/launch/install_command.ipp"
 #include "guestkit/detail/launch/kvm.ipp"
 #include "guestkit/detail/launch/kvm_probe.ipp"
 #include "guestkit/detail/launch/launch_error.ipp"
