@@ -217,12 +217,15 @@ BOOST_FIXTURE_TEST_CASE(a_damaged_manifest_is_refused, Cache) {
 }
 
 BOOST_AUTO_TEST_CASE(kernel_arguments_are_for_emulation_and_acpi_off_for_the_machine_pc) {
-  BOOST_TEST(tuning_arguments(false, true) == "");
-#if defined(__x86_64__)
-  BOOST_TEST(tuning_arguments(true, true) ==
+  BOOST_TEST(tuning_arguments("x86_64", false, true) == "");
+  BOOST_TEST(tuning_arguments("x86_64", true, true) ==
              "acpi=off pci=nomsi norandmaps clearcpuid=297,580 init_on_alloc=0");
-  BOOST_TEST(tuning_arguments(true, false) == "norandmaps clearcpuid=297,580 init_on_alloc=0");
-#endif
+  BOOST_TEST(tuning_arguments("x86_64", true, false) == "norandmaps clearcpuid=297,580 init_on_alloc=0");
+}
+
+BOOST_AUTO_TEST_CASE(arguments_for_x86_are_given_to_no_other_kernel) {
+  for (const char* other : {"aarch64", "ppc64le", "s390x", "riscv64", ""})
+    BOOST_TEST(tuning_arguments(other, true, true) == "");
 }
 
 namespace {

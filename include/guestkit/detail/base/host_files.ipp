@@ -1,6 +1,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -36,6 +37,12 @@ GUESTKIT_INLINE std::vector<std::string> names_in(const std::string& directory) 
     names.push_back(entry->path().filename().native());
   std::sort(names.begin(), names.end());
   return names;
+}
+
+GUESTKIT_INLINE std::string host_architecture() {
+  utsname host{};
+  ::uname(&host);
+  return host.machine;
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -51,9 +50,7 @@ GUESTKIT_INLINE std::string install_command(std::string_view thing, std::string_
 GUESTKIT_INLINE std::string install_command(std::string_view thing) {
   std::string os_release = read_text("/etc/os-release");
   if (os_release.empty()) os_release = read_text("/usr/lib/os-release");
-  utsname host{};
-  ::uname(&host);
-  return install_command(thing, os_release, host.machine, ::geteuid() == 0);
+  return install_command(thing, os_release, host_architecture(), ::geteuid() == 0);
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
