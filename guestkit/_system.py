@@ -9,7 +9,7 @@ import os
 import platform
 from pathlib import Path
 
-__all__ = ["install_command"]
+__all__ = ["hint", "install_command"]
 
 TABLE = Path(__file__).with_name("system_packages.txt")
 
@@ -17,7 +17,8 @@ TABLE = Path(__file__).with_name("system_packages.txt")
 def install_command(*things: str, sudo: bool | None = None) -> str:
     """Return the command that installs the things, such as "sudo dnf install qemu-img"; "" if none is known.
 
-    None is known for a distribution that system_packages.txt lacks, or that has no package of a thing.
+    None is known for a distribution that system_packages.txt lacks, that has no package of a thing, or that
+    has it in another package.
 
     Args:
         things: names of rows of system_packages.txt, such as "libguestfs", "qemu" or "kernel"
@@ -38,8 +39,16 @@ def install_command(*things: str, sudo: bool | None = None) -> str:
         if names == "-":
             return ""
         packages += [name for name in names.split(",") if name != "." and name not in packages]
+    if not packages:
+        return ""
     words = ["sudo"] if (os.geteuid() != 0 if sudo is None else sudo) else []
     return " ".join([*words, *rows["installs"][column].split("_"), *packages])
+
+
+def hint(thing: str) -> str:
+    """Return ": COMMAND" for the end of a message about a missing thing; "" if no command is known."""
+    command = install_command(thing)
+    return f": {command}" if command else ""
 
 
 def _rows() -> dict[str, list[str]]:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from guestkit import __version__, _native
-from guestkit._system import install_command
+from guestkit._system import hint
 from guestkit._template import TemplateError, build_template
 from guestkit.errors import Error
 from guestkit.generated.values import ApplianceMode
@@ -47,7 +47,7 @@ __all__ = [
 #: Where root may keep appliances for every user of the host.
 SYSTEM_CACHE = Path(_native.system_appliance_cache())
 
-FORMAT = "guestkit-appliance 1"
+FORMAT = "guestkit-appliance 2"
 FILES = ("kernel", "initrd", "root", "README.fixed")
 
 #: supermin copies files from installed packages, so the appliance is rebuilt when one of these changes.
@@ -252,11 +252,6 @@ def kernels() -> list[Path]:
     return sorted([*Path("/lib/modules").glob("*/vmlinuz"), *Path("/boot").glob("vmlinu*")])
 
 
-def _install(thing: str) -> str:
-    command = install_command(thing)
-    return f": {command}" if command else ""
-
-
 def _inputs() -> list[Path]:
     supermin = _supermin_directory()
     programs = _programs()
@@ -265,7 +260,7 @@ def _inputs() -> list[Path]:
         if not os.access(kernel, os.R_OK):
             raise ApplianceError(f"{kernel} is not readable: sudo chmod 0644 {kernel}")
     if not found:
-        raise ApplianceError(f"there is no kernel in /boot or /lib/modules{_install('kernel')}")
+        raise ApplianceError(f"there is no kernel in /boot or /lib/modules{hint('kernel')}")
     with Guestfs(environment=False) as g:
         qemu = Path(g.get_hv())
     packages = [path for path in PACKAGE_DATABASES if path.exists()]
@@ -275,7 +270,8 @@ def _inputs() -> list[Path]:
 
 def _row(kind: str, path: Path, name: str) -> str:
     seen = path.stat()
-    return f"{kind} {seen.st_size} {seen.st_mtime_ns} {name}"
+    # In whole seconds: the layers of a container's image, tar and rsync keep no more.
+    return f"{kind} {seen.st_size} {seen.st_mtime_ns // 10**9} {name}"
 
 
 def _write_manifest(made: Path, inputs: Iterable[Path], files: Iterable[str]) -> None:
@@ -327,7 +323,8 @@ def _run(*command: str, temporary: str, lock: int) -> None:
             env={**os.environ, "TMPDIR": temporary}, pass_fds=(lock,),
         )  # fmt: skip
     except OSError as error:
-        raise ApplianceError(f"{command[0]} cannot be run: {error.strerror}") from error
+        how = hint("supermin") if command[0] == "supermin" else ""
+        raise ApplianceError(f"{command[0]} cannot be run ({error.strerror}){how}") from error
     if done.returncode != 0:
         raise ApplianceError(f"{command[0]} failed: {done.stderr.strip()[-500:]}")
 
@@ -488,7 +485,7 @@ def _replace_programs(root: Path, scratch: Path, lock: int) -> None:
     environment = {**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"}
     tool = shutil.which("debugfs", path=environment["PATH"])
     if tool is None:
-        raise ApplianceError(f"debugfs was not found{_install('debugfs')}")
+        raise ApplianceError(f"debugfs was not found{hint('debugfs')}")
     _run(tool, "-w", "-f", str(script), str(root), temporary=str(scratch), lock=lock)
     for _, name, _ in replaced:  # debugfs reports failures only on stdout
         if not (scratch / name).exists() or not (scratch / name).stat().st_size:

@@ -4,7 +4,7 @@
 
 #include <boost/test/unit_test.hpp>
 #include <guestkit/detail/base/host_files.hpp>
-#include <guestkit/detail/launch/install_command.hpp>
+#include <guestkit/detail/base/install_command.hpp>
 #include <guestkit/launch_error.hpp>
 #include <string>
 

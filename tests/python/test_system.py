@@ -14,7 +14,7 @@ from guestkit import _system, appliance, doctor
 from guestkit._system import install_command
 from guestkit.handle import Guestfs
 
-RELEASES = Path(__file__).parents[1] / "os_release"
+RELEASES = Path(__file__).parent / "os_release"
 
 
 def be(monkeypatch: pytest.MonkeyPatch, release: str, machine: str = "x86_64") -> None:
@@ -77,6 +77,14 @@ def test_root_needs_no_sudo_and_no_package_is_named_twice(monkeypatch: pytest.Mo
     be(monkeypatch, "fedora-41")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert install_command("boost-thread", "boost-test", "python-venv") == "dnf install boost-devel"
+
+
+def test_what_comes_with_another_package_has_no_command_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    be(monkeypatch, "arch")
+    assert install_command("supermin") == ""
+    assert install_command("supermin", "qemu-img") == "sudo pacman -S qemu-img"
+    assert _system.hint("supermin") == ""
+    assert _system.hint("qemu-img") == ": sudo pacman -S qemu-img"
 
 
 def test_a_system_without_os_release_has_no_command(monkeypatch: pytest.MonkeyPatch) -> None:

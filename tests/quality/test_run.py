@@ -214,7 +214,7 @@ def elsewhere(tmp_path: Path) -> Elsewhere:
             program.chmod(0o755)
         environment = {
             "PATH": str(tmp_path / "bin"),
-            "RELEASE": str(ROOT / "tests" / "os_release" / release),
+            "RELEASE": str(ROOT / "tests" / "python" / "os_release" / release),
             "LEVEL": level,
         }
         return subprocess.run(

@@ -7,7 +7,7 @@ from pathlib import Path
 from .facts import FORM, NAMESPACE
 
 #: The rows that hints of the C++ headers name, with their forms for one machine.
-THINGS = ("ids", "installs", "qemu", "kernel")
+THINGS = ("ids", "installs", "qemu", "qemu-img", "kernel")
 
 
 def files(table: Path) -> dict[str, str]:

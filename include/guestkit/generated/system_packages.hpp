@@ -14,7 +14,7 @@ struct package_row {
   std::array<std::string_view, 7> columns;
 };
 
-inline constexpr std::array<package_row, 8> system_packages{{
+inline constexpr std::array<package_row, 9> system_packages{{
     {"ids",
      {"debian", "ubuntu", "fedora", "rhel,centos,ol", "suse,opensuse,sles", "arch,archarm", "alpine"}},
     {"installs",
@@ -25,6 +25,8 @@ inline constexpr std::array<package_row, 8> system_packages{{
      {"qemu-system-x86", "qemu-system-x86", "qemu-kvm", "qemu-kvm", "qemu-x86", "qemu-system-x86", "qemu-system-x86_64"}},
     {"qemu:aarch64",
      {"qemu-system-arm", "qemu-system-arm", "qemu-kvm", "qemu-kvm", "qemu-arm", "qemu-system-aarch64", "qemu-system-aarch64"}},
+    {"qemu-img",
+     {"qemu-utils", "qemu-utils", "qemu-img", "qemu-img", "qemu-tools", "qemu-img", "qemu-img"}},
     {"kernel",
      {"-", "linux-image-generic", "kernel", "kernel", "kernel-default", "linux", "-"}},
     {"kernel:x86_64",

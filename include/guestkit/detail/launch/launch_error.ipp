@@ -6,7 +6,7 @@
 #include <string_view>
 #include <utility>
 
-#include "guestkit/detail/launch/install_command.hpp"
+#include "guestkit/detail/base/install_command.hpp"
 #include "guestkit/launch_error.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM {

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "guestkit/detail/base/host_files.hpp"
+#include "guestkit/detail/base/install_command.hpp"
 #include "guestkit/detail/base/text.hpp"
-#include "guestkit/detail/launch/install_command.hpp"
 #include "guestkit/generated/system_packages.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {

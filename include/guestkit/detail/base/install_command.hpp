@@ -22,5 +22,5 @@ std::string install_command(std::string_view thing, std::string_view os_release,
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 
 #ifndef GUESTKIT_COMPILED
-#include "guestkit/detail/launch/install_command.ipp"
+#include "guestkit/detail/base/install_command.ipp"
 #endif
