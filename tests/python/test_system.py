@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from guestkit import _system, appliance, doctor
+from guestkit import _system, appliance, convert, doctor
 from guestkit._system import install_command
+from guestkit.errors import Error
 from guestkit.handle import Guestfs
 
 RELEASES = Path(__file__).parent / "os_release"
@@ -123,6 +124,19 @@ def test_doctor_told_fedora_to_use_apt(monkeypatch: pytest.MonkeyPatch) -> None:
         appliance.ApplianceError, match="no kernel in /boot or /lib/modules: sudo dnf install"
     ):
         appliance._inputs()
+
+
+def test_who_lacks_qemu_img_was_told_debians_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By Python, and by C++, which copies a snapshot."""
+    image = tmp_path / "disk.qcow2"
+    for words in (["create", "-q", "-f", "qcow2", str(image), "1M"], ["snapshot", "-c", "one", str(image)]):
+        subprocess.run(["qemu-img", *words], check=True)
+    monkeypatch.setenv("PATH", "/nonexistent")
+    expected = f"qemu-img cannot be run: {install_command('qemu-img')}"
+    assert convert.DiskConverter().convert(image, tmp_path / "copy")["error"] == f"convert: {expected}"
+    with Guestfs() as g, pytest.raises(Error) as caught:
+        g.open_disk(image, snapshot="one")
+    assert caught.value.message == expected
 
 
 def test_a_kernel_beside_its_modules_was_not_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
