@@ -22,6 +22,7 @@ int main() { std::cout << guestkit::Guestfs().version().major << '\\n'; }
 def installed(builder: System) -> System:
     packages = sorted(path.name for path in (builder.root / "src").glob("*.deb") if "dbgsym" not in path.name)
     assert [name.split("_")[0] for name in packages] == ["libguestkit-dev", "python3-guestkit"]
+    builder.must("apt-get", "update")
     builder.must(
         "apt-get", "install", "-y", "--no-install-recommends", *[f"/src/{name}" for name in packages]
     )
@@ -59,9 +60,12 @@ def test_the_tools_of_rpm_accept_the_spec(builder: System, tmp_path: Path) -> No
         "--transform s,^guestkit,guestkit-0.4.0, guestkit", folder="/src", environment={"HOME": "/root"},
     )  # fmt: skip
     spec = "/src/guestkit/packaging/guestkit.spec"
-    builder.must("rpmbuild", "--nobuild", "--nodeps", "-bb", spec, environment={"HOME": "/root"})
+    builder.must("rpmbuild", "--nobuild", "--nodeps", "-bc", spec, environment={"HOME": "/root"})
     said = builder.must("rpmlint", spec)
-    assert " 0 errors, 0 warnings" in said, said
+    assert "1 specfiles checked; 0 errors" in said, said
+    # Nobody has published an archive, and no rpm of today wants a BuildRoot.
+    warned = [line.split(" W: ")[1] for line in said.splitlines() if " W: " in line]
+    assert warned == ["no-buildroot-tag", "invalid-url Source0: guestkit-0.4.0.tar.gz"]
 
 
 def test_every_package_has_the_version_of_the_release() -> None:
