@@ -40,6 +40,7 @@
 #include <fstream>
 #include <functional>
 #include <guestkit/detail/base/given_time.hpp>
+#include <guestkit/detail/base/host_files.hpp>
 #include <guestkit/detail/base/unique_fd.hpp>
 #include <guestkit/detail/launch/appliance_fault.hpp>
 #include <guestkit/detail/launch/verdict.hpp>
@@ -298,7 +299,8 @@ string restore(const string& directory, const Words& recorded, const Words& give
 int main(int argc, char** argv) {
   const string directory = own_directory();
   const Words recorded = words_of(directory + "/command");
-  const string qemu = recorded.empty() ? "qemu-system-x86_64" : recorded.front();
+  const string qemu =
+      recorded.empty() ? "qemu-system-" + guestkit::detail::host_architecture() : recorded.front();
   const Words given(argv + 1, argv + argc);
   if (argc == 4 && given[0] == "--template" && recorded.size() > 1) {
     const bool shared = ::access((directory + "/mem").c_str(), F_OK) == 0;

@@ -1,12 +1,13 @@
 """Launches of libguestfs' own, the lean and the warm appliance: seconds, memory, build time, size.
 
-`./run bench launch [ROUNDS]` alternates the appliances, so that all meet the same load of the host. It prints
-medians, with their ratio to libguestfs' own appliance without guestkit's tuning, then where the time of a
-lean launch goes.
+`./run bench launch [ROUNDS] [--accel kvm]` alternates the appliances, so that all meet the same load of the
+host. It prints medians, with their ratio to libguestfs' own appliance without guestkit's tuning, then where
+the time of a lean launch goes. Guests are emulated by default; with KVM there is no warm appliance.
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import shutil
 import statistics
@@ -16,7 +17,7 @@ import time
 from pathlib import Path
 
 from guestkit import Event, Guestfs, appliance
-from guestkit.handle_options import Tuning
+from guestkit.handle_options import Accel, Tuning
 
 #: The stages of a lean launch, and the console message that ends each.
 STAGES = (
@@ -37,9 +38,9 @@ def private_kilobytes(pid: int) -> tuple[int, int]:
     return rows["Pss"], rows["Private_Clean"] + rows["Private_Dirty"]
 
 
-def measure(choice: str | Path, disks: list[str]) -> tuple[float, int, int]:
+def measure(accel: Accel, choice: str | Path, disks: list[str]) -> tuple[float, int, int]:
     tuning: Tuning = "none" if choice == "system" else "auto"
-    with Guestfs(accel="tcg", environment=False, appliance=choice, tuning=tuning) as g:
+    with Guestfs(accel=accel, environment=False, appliance=choice, tuning=tuning) as g:
         for disk in disks:
             g.add_drive(disk, format="raw", readonly=True)
         begun = time.perf_counter()
@@ -51,11 +52,11 @@ def measure(choice: str | Path, disks: list[str]) -> tuple[float, int, int]:
         return seconds, *private_kilobytes(g.get_pid())
 
 
-def stages(lean: Path, disk: str) -> list[float]:
+def stages(accel: Accel, lean: Path, disk: str) -> list[float]:
     """Return the seconds of each stage; the messages that mark the stages add a little."""
     said = list[tuple[float, str]]()
     text = ""
-    with Guestfs(accel="tcg", environment=False, appliance=lean) as g:
+    with Guestfs(accel=accel, environment=False, appliance=lean) as g:
         g.set_verbose(True)
 
         def hear(_event: Event, _handle: int, message: str, _numbers: list[int]) -> None:
@@ -82,11 +83,18 @@ def build(*, warm: bool) -> Path:
 
 
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    parser = argparse.ArgumentParser(prog="./run bench launch")
+    parser.add_argument("rounds", type=int, nargs="?", default=5)
+    parser.add_argument("--accel", choices=("tcg", "kvm"), default="tcg")
+    arguments = parser.parse_args()
+    rounds: int = arguments.rounds
+    accel: Accel = arguments.accel
     lean = build(warm=False)
-    for template in lean.glob("warm-*"):
-        shutil.rmtree(template)
-    choices: dict[str, str | Path] = {"plain": "system", "lean": lean, "warm": build(warm=True)}
+    choices: dict[str, str | Path] = {"plain": "system", "lean": lean}
+    if accel == "tcg":
+        for template in lean.glob("warm-*"):
+            shutil.rmtree(template)
+        choices["warm"] = build(warm=True)
     with tempfile.TemporaryDirectory() as folder:
         disks = [f"{folder}/{number}.img" for number in range(20)]
         for disk in disks:
@@ -96,7 +104,7 @@ def main() -> None:
             runs: dict[str, list[tuple[float, int, int]]] = {name: [] for name in choices}
             for _ in range(rounds):
                 for name, choice in choices.items():
-                    runs[name].append(measure(choice, disks[:count]))
+                    runs[name].append(measure(accel, choice, disks[:count]))
             plain = [statistics.median(column) for column in zip(*runs["plain"], strict=True)]
             for name, results in runs.items():
                 seconds, shared, private = (
@@ -107,7 +115,7 @@ def main() -> None:
                     f"PSS {shared / 1024:.0f} MB ({shared / plain[1]:.2f}), "
                     f"private {private / 1024:.0f} MB ({private / plain[2]:.2f})"
                 )
-        profile = zip(*(stages(lean, disks[0]) for _ in range(rounds)), strict=True)
+        profile = zip(*(stages(accel, lean, disks[0]) for _ in range(rounds)), strict=True)
         for (name, _), seconds in zip(STAGES, profile, strict=True):
             print(f"lean, {name}: {statistics.median(seconds):.2f} s")
 

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from guestkit import __version__, _native
+from guestkit._system import hint
 from guestkit._template import TemplateError, build_template
 from guestkit.errors import Error
 from guestkit.generated.values import ApplianceMode
@@ -46,12 +47,22 @@ __all__ = [
 #: Where root may keep appliances for every user of the host.
 SYSTEM_CACHE = Path(_native.system_appliance_cache())
 
-FORMAT = "guestkit-appliance 1"
+FORMAT = "guestkit-appliance 2"
 FILES = ("kernel", "initrd", "root", "README.fixed")
 
 #: supermin copies files from installed packages, so the appliance is rebuilt when one of these changes.
 PACKAGE_DATABASES = tuple(
-    map(Path, ("/var/lib/dpkg/status", "/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite"))
+    map(
+        Path,
+        (
+            "/var/lib/dpkg/status",
+            "/var/lib/rpm/rpmdb.sqlite",
+            "/usr/lib/sysimage/rpm/rpmdb.sqlite",
+            "/usr/lib/sysimage/rpm/Packages.db",  # openSUSE
+            "/var/lib/pacman/local",
+            "/lib/apk/db/installed",
+        ),
+    )
 )
 
 #: The modules for mounting the root disk and talking to the host; udev and modprobe load the rest from there.
@@ -235,25 +246,32 @@ def _supermin_directory() -> Path:
     raise ApplianceError(f"libguestfs' supermin.d was not found in {search}")
 
 
+def kernels() -> list[Path]:
+    """Return the kernels of which supermin may choose, readable or not."""
+    # Fedora's packages put it beside its modules; in a container nothing copies it to /boot.
+    return sorted([*Path("/lib/modules").glob("*/vmlinuz"), *Path("/boot").glob("vmlinu*")])
+
+
 def _inputs() -> list[Path]:
     supermin = _supermin_directory()
     programs = _programs()
-    kernels = sorted(Path("/boot").glob("vmlinu*"))
-    for kernel in kernels:
+    found = kernels()
+    for kernel in found:
         if not os.access(kernel, os.R_OK):
             raise ApplianceError(f"{kernel} is not readable: sudo chmod 0644 {kernel}")
-    if not kernels:
-        raise ApplianceError("there is no kernel in /boot (Debian: apt install linux-image-cloud-amd64)")
+    if not found:
+        raise ApplianceError(f"there is no kernel in /boot or /lib/modules{hint('kernel')}")
     with Guestfs(environment=False) as g:
         qemu = Path(g.get_hv())
     packages = [path for path in PACKAGE_DATABASES if path.exists()]
-    return [*kernels, qemu, *packages, *sorted(supermin.iterdir()), programs / "appliance-init",
+    return [*found, qemu, *packages, *sorted(supermin.iterdir()), programs / "appliance-init",
             programs / "appliance-settle"]  # fmt: skip
 
 
 def _row(kind: str, path: Path, name: str) -> str:
     seen = path.stat()
-    return f"{kind} {seen.st_size} {seen.st_mtime_ns} {name}"
+    # In whole seconds: the layers of a container's image, tar and rsync keep no more.
+    return f"{kind} {seen.st_size} {seen.st_mtime_ns // 10**9} {name}"
 
 
 def _write_manifest(made: Path, inputs: Iterable[Path], files: Iterable[str]) -> None:
@@ -305,7 +323,8 @@ def _run(*command: str, temporary: str, lock: int) -> None:
             env={**os.environ, "TMPDIR": temporary}, pass_fds=(lock,),
         )  # fmt: skip
     except OSError as error:
-        raise ApplianceError(f"{command[0]} cannot be run: {error.strerror}") from error
+        how = hint("supermin") if command[0] == "supermin" else ""
+        raise ApplianceError(f"{command[0]} cannot be run ({error.strerror}){how}") from error
     if done.returncode != 0:
         raise ApplianceError(f"{command[0]} failed: {done.stderr.strip()[-500:]}")
 
@@ -466,7 +485,7 @@ def _replace_programs(root: Path, scratch: Path, lock: int) -> None:
     environment = {**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"}
     tool = shutil.which("debugfs", path=environment["PATH"])
     if tool is None:
-        raise ApplianceError("debugfs was not found (Debian: apt install e2fsprogs)")
+        raise ApplianceError(f"debugfs was not found{hint('debugfs')}")
     _run(tool, "-w", "-f", str(script), str(root), temporary=str(scratch), lock=lock)
     for _, name, _ in replaced:  # debugfs reports failures only on stdout
         if not (scratch / name).exists() or not (scratch / name).stat().st_size:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from guestkit import _native
+from guestkit._system import hint
 from guestkit.errors import Error
 from guestkit.images import Backing, ImageInfo, InUse, OpenDiskOptions, plain_disks, probe
 from guestkit.unpack import UNPACK, UnpackLimits
@@ -247,9 +248,7 @@ class Job:
                         ["qemu-img", *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
                     )
                 except FileNotFoundError:
-                    raise Error(
-                        self._op, "qemu-img cannot be run: install qemu-utils", errno.ENOENT
-                    ) from None
+                    raise Error(self._op, "qemu-img cannot be run" + hint("qemu-img"), errno.ENOENT) from None
             try:
                 output = self._read(process, progress)
                 code = process.wait()

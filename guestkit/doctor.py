@@ -7,7 +7,6 @@ for finding in diagnose():
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from guestkit import _native, appliance
+from guestkit._system import install_command
 from guestkit.errors import Error
 from guestkit.generated.values import ApplianceMode
 from guestkit.handle import Guestfs
@@ -96,7 +96,7 @@ def _libguestfs(g: Guestfs) -> Iterator[Finding]:
 
 def _qemu(g: Guestfs) -> Iterator[Finding]:
     path = g.get_hv()
-    install = f"apt install qemu-system-{_qemu_package()}"
+    install = install_command("qemu")
     if shutil.which(path) is None:
         yield Finding(name="qemu", level="error", message=f"{path} cannot be run", remedy=install)
     else:
@@ -112,12 +112,8 @@ def _qemu(g: Guestfs) -> Iterator[Finding]:
             name="qemu-img",
             level="warning",
             message="qemu-img cannot be run: no disk can be converted, none be opened for writing",
-            remedy="apt install qemu-utils",
+            remedy=install_command("qemu-img"),
         )
-
-
-def _qemu_package() -> str:
-    return {"x86_64": "x86", "aarch64": "arm", "ppc64le": "ppc"}.get(platform.machine(), "misc")
 
 
 def _kvm(g: Guestfs) -> Iterator[Finding]:
@@ -133,14 +129,14 @@ def _kvm(g: Guestfs) -> Iterator[Finding]:
 
 
 def _kernel(g: Guestfs) -> Iterator[Finding]:
-    kernels = sorted(Path("/boot").glob("vmlinu*"))
+    kernels = appliance.kernels()
     shut = [kernel for kernel in kernels if not os.access(kernel, os.R_OK)]
     if not kernels:
         yield Finding(
             name="kernel",
             level="error",
-            message="there is no kernel in /boot, of which the appliance is made",
-            remedy="apt install linux-image-cloud-amd64",
+            message="there is no kernel in /boot or /lib/modules, of which the appliance is made",
+            remedy=install_command("kernel"),
         )
     elif shut:
         names = " ".join(map(str, shut))

@@ -9,6 +9,7 @@
 #include "guestkit/detail/base/escape.ipp"
 #include "guestkit/detail/base/given_time.ipp"
 #include "guestkit/detail/base/host_files.ipp"
+#include "guestkit/detail/base/install_command.ipp"
 #include "guestkit/detail/base/lines.ipp"
 #include "guestkit/detail/base/run_program.ipp"
 #include "guestkit/detail/base/text.ipp"

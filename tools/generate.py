@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from generators import bindings, cpp, facts, stubs, values
+from generators import bindings, cpp, facts, stubs, system_packages, values
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,6 +27,7 @@ def main() -> int:
         **bindings.files(api),
         **stubs.files(api, ROOT / "tools" / "templates"),
         **values.files(values.load(ROOT / "api")),
+        **system_packages.files(ROOT / "guestkit" / "system_packages.txt"),
     }
     stale = [name for name, text in files.items() if not same(ROOT / name, text)]
     known = {ROOT / name for name in files}

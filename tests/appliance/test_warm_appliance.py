@@ -406,7 +406,7 @@ def keep_times(path: Path, change: Callable[[], object]) -> None:
         (lambda d: (d / "mem").chmod(0o666), "only this user can write"),
         (lambda d: d.chmod(0o775), "not a directory of this user alone"),
         (lambda d: (d / "manifest").unlink(), "manifest cannot be read"),
-        (lambda d: (d / "manifest").write_text("guestkit-appliance 1\n"), "manifest lacks"),
+        (lambda d: (d / "manifest").write_text("guestkit-appliance 2\n"), "manifest lacks"),
         (lambda d: os.utime(d / "manifest", (0, 0)), "older than a day"),
         (lambda d: (d / "hypervisor").chmod(0o600), "nothing can be executed"),
         (lambda d: os.chown(d / "mem", 12345, -1), "only this user can write"),

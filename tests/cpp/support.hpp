@@ -29,6 +29,7 @@
 // A test that shows nothing on a host without these is skipped there, and Boost.Test says so.
 #define WHERE_KVM *boost::unit_test::precondition(support::has_kvm)
 #define WHERE_ROOT *boost::unit_test::precondition(support::is_root)
+#define WHERE_QEMU_ARM *boost::unit_test::precondition(support::has_qemu_arm)
 #define WHERE_QEMU *boost::unit_test::precondition(support::has_qemu)
 
 namespace support {
@@ -48,6 +49,9 @@ inline boost::test_tools::assertion_result is_root(boost::unit_test::test_unit_i
 }
 inline boost::test_tools::assertion_result has_qemu(boost::unit_test::test_unit_id) {
   return only_with(::access("/usr/bin/qemu-system-x86_64", X_OK) == 0, "/usr/bin/qemu-system-x86_64");
+}
+inline boost::test_tools::assertion_result has_qemu_arm(boost::unit_test::test_unit_id) {
+  return only_with(::access("/usr/bin/qemu-system-aarch64", X_OK) == 0, "/usr/bin/qemu-system-aarch64");
 }
 
 /// Makes a directory that passes for a fixed appliance with guestkit and libguestfs, until it has to boot.

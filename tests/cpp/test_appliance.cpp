@@ -42,14 +42,14 @@ struct Cache : private support::temporary_folder {
       ::chmod((folder / file).c_str(), 0600);
       rows += row("file", folder / file, file);
     }
-    manifest("guestkit-appliance 1\n" + rows);
+    manifest("guestkit-appliance 2\n" + rows);
   }
 
   static std::string row(const std::string& kind, const fs::path& file, const std::string& name) {
     struct stat s {};
     ::stat(file.c_str(), &s);
-    return kind + ' ' + std::to_string(s.st_size) + ' ' +
-           std::to_string(s.st_mtim.tv_sec * 1000000000LL + s.st_mtim.tv_nsec) + ' ' + name + '\n';
+    return kind + ' ' + std::to_string(s.st_size) + ' ' + std::to_string(s.st_mtim.tv_sec) + ' ' + name +
+           '\n';
   }
   void manifest(const std::string& text) const { std::ofstream(folder / "manifest") << text; }
 
@@ -207,22 +207,37 @@ BOOST_FIXTURE_TEST_CASE(a_link_in_place_of_a_file_is_refused, Cache) {
   BOOST_TEST(refused("root"));
 }
 
+// Regression: an appliance in a container's image was never used, since layers keep times in seconds.
+BOOST_FIXTURE_TEST_CASE(times_may_have_lost_their_fractions, Cache) {
+  for (const auto& file : {folder / "kernel", input}) {
+    const auto time = fs::last_write_time(file);
+    fs::last_write_time(file, std::chrono::floor<std::chrono::seconds>(time));
+    BOOST_TEST((found().mode == ApplianceMode::lean));
+    fs::last_write_time(file, time - std::chrono::seconds(1));
+    BOOST_TEST(refused("has changed since the appliance was built"));
+    fs::last_write_time(file, time);
+  }
+}
+
 BOOST_FIXTURE_TEST_CASE(a_damaged_manifest_is_refused, Cache) {
-  manifest("guestkit-appliance 1\nfile x\n");
+  manifest("guestkit-appliance 2\nfile x\n");
   BOOST_TEST(refused("manifest is damaged"));
-  manifest("guestkit-appliance 1\n");
+  manifest("guestkit-appliance 2\n");
   BOOST_TEST(refused("manifest lacks"));
   manifest("guestkit-appliance 0\n");
   BOOST_TEST(refused("another version"));
 }
 
 BOOST_AUTO_TEST_CASE(kernel_arguments_are_for_emulation_and_acpi_off_for_the_machine_pc) {
-  BOOST_TEST(tuning_arguments(false, true) == "");
-#if defined(__x86_64__)
-  BOOST_TEST(tuning_arguments(true, true) ==
+  BOOST_TEST(tuning_arguments("x86_64", false, true) == "");
+  BOOST_TEST(tuning_arguments("x86_64", true, true) ==
              "acpi=off pci=nomsi norandmaps clearcpuid=297,580 init_on_alloc=0");
-  BOOST_TEST(tuning_arguments(true, false) == "norandmaps clearcpuid=297,580 init_on_alloc=0");
-#endif
+  BOOST_TEST(tuning_arguments("x86_64", true, false) == "norandmaps clearcpuid=297,580 init_on_alloc=0");
+}
+
+BOOST_AUTO_TEST_CASE(arguments_for_x86_are_given_to_no_other_kernel) {
+  for (const char* other : {"aarch64", "ppc64le", "s390x", "riscv64", ""})
+    BOOST_TEST(tuning_arguments(other, true, true) == "");
 }
 
 namespace {
@@ -241,7 +256,7 @@ struct Template : Cache {
       ::chmod((place / file).c_str(), 0700);
       rows += row("file", place / file, file);
     }
-    std::ofstream(place / "manifest") << "guestkit-appliance 1\n" + rows;
+    std::ofstream(place / "manifest") << "guestkit-appliance 2\n" + rows;
   }
 
   bool refused(const std::string& why) const {

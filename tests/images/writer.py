@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import select
 import signal
 import subprocess
@@ -25,8 +26,10 @@ def written_to(disk: Path, format: str) -> Iterator[int]:
 def read_by_a_guest(disk: Path) -> Iterator[int]:
     """Attach a raw disk to a machine, read-only."""
     drive = f"if=virtio,format=raw,readonly=on,file={disk}"
-    machine = ["-machine", "q35,accel=tcg", "-S", "-display", "none", "-monitor", "none"]
-    with _daemon(["qemu-system-x86_64", *machine, "-drive", drive, "-daemonize", "-pidfile"]) as process:
+    host = platform.machine()
+    board = {"x86_64": "q35"}.get(host, "virt")
+    machine = ["-machine", f"{board},accel=tcg", "-S", "-display", "none", "-monitor", "none"]
+    with _daemon([f"qemu-system-{host}", *machine, "-drive", drive, "-daemonize", "-pidfile"]) as process:
         yield process
 
 

@@ -161,16 +161,129 @@ def test_inspect_prints_the_report_alone_to_stdout(tmp_path: Path) -> None:
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(tmp_path: Path) -> None:
-    """Test a copy of `run` whose list of packages has one that does not exist."""
-    script = RUN.read_text(encoding="utf-8").replace("packages=(g++", "packages=(guestkit-absent g++", 1)
-    copy = tmp_path / "run"
-    copy.write_text(script, encoding="utf-8")
-    copy.chmod(0o755)
+    """Test a copy of `run` whose table has a package that does not exist."""
+    table = (ROOT / "guestkit" / "system_packages.txt").read_text(encoding="utf-8")
+    (tmp_path / "guestkit").mkdir()
+    (tmp_path / "guestkit" / "system_packages.txt").write_text(
+        table.replace(" g++ ", " guestkit-absent "), encoding="utf-8"
+    )
+    shutil.copy(RUN, tmp_path)
     done = subprocess.run(
-        [copy, "--no-install", "exec", "true"], capture_output=True, text=True, timeout=60, check=False
+        [tmp_path / "run", "--no-install", "exec", "true"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert "sudo apt-get install -y --no-install-recommends guestkit-absent\n" in done.stderr
+
+
+class Elsewhere(Protocol):
+    """Runs the set-up's first step on another distribution, which has only these programs."""
+
+    def __call__(self, release: str, *tools: str, level: str = ...) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Elsewhere:
+    """Each package manager writes what it was called with to `calls`; nothing is installed before."""
+    (tmp_path / "guestkit").mkdir()
+    shutil.copy(ROOT / "guestkit" / "system_packages.txt", tmp_path / "guestkit")
+    (tmp_path / "build" / "log").mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    for name in ("env", "tail"):
+        (tmp_path / "bin" / name).symlink_to(f"/usr/bin/{name}")
+    script = RUN.read_text(encoding="utf-8")
+    for line, other in (
+        ("no_install=\ncommand=\n", "no_install=${NO-} level=$LEVEL; system_packages; exit\n"),
+        ("os_release=/etc/os-release\n", "os_release=$RELEASE HOSTTYPE=${MACHINE-x86_64}\n"),
+        ("EUID != 0", "0"),
+    ):
+        assert line in script
+        script = script.replace(line, other, 1)
+    (tmp_path / "run").write_text(script, encoding="utf-8")
+
+    def elsewhere(release: str, *tools: str, level: str = "base") -> subprocess.CompletedProcess[str]:
+        for tool in tools:
+            # pacman -T and the like ask whether a package is installed.
+            asks = '[ "$1" = -T ] && exit 127\n' if tool == "pacman" else '[ "$1" = info ] && exit 1\n'
+            asks = "exit 1\n" if tool in ("rpm", "dpkg-query") else asks
+            program = tmp_path / "bin" / tool
+            program.write_text(f'#!/bin/sh\n{asks}echo "{tool} $*" >>{tmp_path}/calls\n', encoding="utf-8")
+            program.chmod(0o755)
+        environment = {
+            "PATH": str(tmp_path / "bin"),
+            "RELEASE": str(ROOT / "tests" / "python" / "os_release" / release),
+            "LEVEL": level,
+        }
+        return subprocess.run(
+            ["/bin/bash", tmp_path / "run"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return elsewhere
+
+
+@pytest.mark.parametrize(
+    ("release", "tools", "begin", "packages"),
+    [
+        (
+            "debian-12",
+            ["apt-get", "dpkg-query"],
+            "apt-get install -y --no-install-recommends",
+            "g++ libguestfs-dev",
+        ),
+        ("fedora-41", ["dnf", "rpm"], "dnf install -y", "gcc-c++ libguestfs-devel boost-python3-devel"),
+        ("rocky-9", ["dnf", "rpm"], "dnf install -y", "gcc-c++ libguestfs-devel boost-devel"),
+        (
+            "opensuse-tumbleweed",
+            ["zypper", "rpm"],
+            "zypper --non-interactive install",
+            "libboost_python3-devel",
+        ),
+        ("arch", ["pacman"], "pacman -S --noconfirm", "gcc libguestfs boost qemu-system-x86"),
+        ("manjaro", ["pacman"], "pacman -S --noconfirm", "gcc libguestfs boost"),
+        ("alpine-3.20", ["apk"], "apk add", "libguestfs-dev boost-dev boost-python3"),
+        ("nixos-24.11", ["dnf", "rpm"], "dnf install -y", "libguestfs-devel"),  # by what is there
+    ],
+)
+def test_a_system_without_apt_was_told_to_install_by_hand(
+    elsewhere: Elsewhere, tmp_path: Path, release: str, tools: list[str], begin: str, packages: str
+) -> None:
+    done = elsewhere(release, *tools)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    *_, installed = (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
+    assert installed.startswith(f"{begin} ")
+    words = installed.split()
+    assert set(packages.split()) <= set(words)
+    assert not {"-", ".", "clang"} & set(words)
+    assert len(words) == len(set(words))
+
+
+def test_what_a_distribution_lacks_is_said_and_not_installed(elsewhere: Elsewhere, tmp_path: Path) -> None:
+    done = elsewhere("fedora-41", "dnf", "rpm", level="test")
+    assert "guestkit: this system has no package of: mmdebstrap\n" in done.stderr
+    assert "clang-tools-extra" in (tmp_path / "calls").read_text(encoding="utf-8")
+
+
+def test_a_system_whose_package_manager_is_missing_is_told(elsewhere: Elsewhere) -> None:
+    done = elsewhere("fedora-41", "rpm")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert (
+        done.stderr
+        == "guestkit: this system has no dnf, by which Fedora Linux 41 (Forty One) installs packages\n"
+    )
+
+
+def test_an_unknown_system_is_told_what_is_needed(elsewhere: Elsewhere) -> None:
+    done = elsewhere("nixos-24.11")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "install libguestfs, QEMU, Boost.Python" in done.stderr
 
 
 def test_disks_of_tests_that_passed_are_not_left_in_tmp(tmp_path: Path) -> None:

@@ -15,6 +15,9 @@ std::string read_text(const std::string& path);
 /// The names of a directory's entries; none if it cannot be listed.
 std::set<std::string> names_in(const std::string& directory);
 
+/// This host's architecture, as uname -m names it, such as x86_64 or aarch64.
+std::string host_architecture();
+
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 
 #ifndef GUESTKIT_COMPILED

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -34,6 +35,12 @@ GUESTKIT_INLINE std::set<std::string> names_in(const std::string& directory) {
   for (std::filesystem::directory_iterator entry(directory, error), end; entry != end; entry.increment(error))
     names.insert(entry->path().filename().native());
   return names;
+}
+
+GUESTKIT_INLINE std::string host_architecture() {
+  utsname host{};
+  ::uname(&host);
+  return host.machine;
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

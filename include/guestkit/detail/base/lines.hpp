@@ -16,9 +16,6 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 std::vector<std::string_view> lines_of(std::string_view text);
 std::vector<std::string> words_of(std::string_view text);
 
-/// Without surrounding quotes, and without the backslashes that escape characters in double quotes.
-std::string unquoted(std::string_view text);
-
 /// The first line that is neither blank nor a comment.
 std::string first_line(std::string_view text);
 

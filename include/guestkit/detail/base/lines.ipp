@@ -17,18 +17,6 @@ GUESTKIT_INLINE std::vector<std::string> words_of(std::string_view text) {
   return words;
 }
 
-GUESTKIT_INLINE std::string unquoted(std::string_view text) {
-  if (text.size() < 2 || (text.front() != '"' && text.front() != '\'') || text.back() != text.front())
-    return std::string(text);
-  const bool escapes = text.front() == '"';
-  std::string plain;
-  for (std::size_t i = 1; i + 1 < text.size(); ++i) {
-    if (escapes && text[i] == '\\' && i + 2 < text.size()) ++i;
-    plain += text[i];
-  }
-  return plain;
-}
-
 GUESTKIT_INLINE std::string first_line(std::string_view text) {
   for (const auto line : lines_of(text))
     if (const auto said = trimmed(line); !said.empty() && said.front() != '#') return std::string(said);

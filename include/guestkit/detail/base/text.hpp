@@ -30,6 +30,9 @@ bool read_number(std::string_view text, std::uint64_t& number);
 /// The whole text as a number, which may be negative.
 std::optional<std::int64_t> number_of(std::string_view text);
 
+/// Without surrounding quotes, and without the backslashes that escape characters in double quotes.
+std::string unquoted(std::string_view text);
+
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 
 #ifndef GUESTKIT_COMPILED

@@ -54,4 +54,16 @@ GUESTKIT_INLINE std::optional<std::int64_t> number_of(std::string_view text) {
   return number;
 }
 
+GUESTKIT_INLINE std::string unquoted(std::string_view text) {
+  if (text.size() < 2 || (text.front() != '"' && text.front() != '\'') || text.back() != text.front())
+    return std::string(text);
+  const bool escapes = text.front() == '"';
+  std::string plain;
+  for (std::size_t i = 1; i + 1 < text.size(); ++i) {
+    if (escapes && text[i] == '\\' && i + 2 < text.size()) ++i;
+    plain += text[i];
+  }
+  return plain;
+}
+
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/base/install_command.hpp"
 #include "guestkit/detail/base/run_program.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
 #include "guestkit/detail/image/private_file.hpp"
@@ -29,7 +30,10 @@ inline qemu_img_result run_qemu_img(const char* op, std::vector<std::string> arg
   const auto end = run_program(arguments, {.takes_stdout = true});
   if (end.error == ECHILD)
     throw Error(op, "it is not known how qemu-img ended: this process ignores SIGCHLD", ECHILD);
-  if (end.error != 0) throw Error(op, "qemu-img cannot be run: install qemu-utils", end.error);
+  if (end.error != 0) {
+    const auto command = install_command("qemu-img");
+    throw Error(op, "qemu-img cannot be run" + (command.empty() ? "" : ": " + command), end.error);
+  }
   constexpr std::size_t longest = 1000;
   auto output = end.output.size() > longest ? end.output.substr(end.output.size() - longest) : end.output;
   while (output.ends_with('\n')) output.pop_back();

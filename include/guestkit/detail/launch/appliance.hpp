@@ -47,7 +47,7 @@ ApplianceChoice find_template(const std::string& lean);
 ApplianceChoice template_in(const std::string& directory);
 
 /// Kernel arguments that make an emulated appliance faster; empty if there is nothing to gain.
-std::string tuning_arguments(bool emulated, bool machine_pc);
+std::string tuning_arguments(std::string_view architecture, bool emulated, bool machine_pc);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 

@@ -14,18 +14,13 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Only under TCG, because norandmaps weakens address randomisation for the programs inside the appliance.
-/// 297 and 580 are the rep-string instructions (ERMS, FSRM), which are slow when emulated. acpi=off is only
-/// for the machine type pc, and hides all processors but one.
-GUESTKIT_INLINE std::string tuning_arguments(bool emulated, bool machine_pc) {
-#if defined(__x86_64__)
-  if (!emulated) return "";
+/// Only for x86 under TCG, because norandmaps weakens address randomisation for the programs inside the
+/// appliance. 297 and 580 are the rep-string instructions (ERMS, FSRM), which are slow when emulated.
+/// acpi=off is only for the machine type pc, and hides all processors but one.
+GUESTKIT_INLINE std::string tuning_arguments(std::string_view architecture, bool emulated, bool machine_pc) {
+  if (architecture != "x86_64" || !emulated) return "";
   return std::string(machine_pc ? "acpi=off pci=nomsi " : "") +
          "norandmaps clearcpuid=297,580 init_on_alloc=0";
-#else
-  (void)emulated, (void)machine_pc;
-  return "";
-#endif
 }
 
 inline std::string environment_variable(const char* name) {

@@ -58,7 +58,7 @@ inline std::string file_fault(const std::string& path, bool own, uid_t owner, st
   if ((own ? ::lstat(path.c_str(), &s) : ::stat(path.c_str(), &s)) != 0)
     return path + ": " + std::strerror(errno);
   if (static_cast<std::uint64_t>(s.st_size) != size ||
-      static_cast<std::uint64_t>(s.st_mtim.tv_sec * 1000000000LL + s.st_mtim.tv_nsec) != changed)
+      static_cast<std::uint64_t>(s.st_mtim.tv_sec) != changed)
     return path + " has changed since the appliance was built";
   if (own && (!S_ISREG(s.st_mode) || s.st_uid != owner || (s.st_mode & 022) != 0))
     return path + " is not a file that only " + (owner == ::geteuid() ? "this user" : "root") + " can write";
@@ -66,7 +66,8 @@ inline std::string file_fault(const std::string& path, bool own, uid_t owner, st
 }
 
 /// Why a directory must not be trusted, or does not match its manifest, or was made from files that have
-/// changed since. A row of the manifest: "file" or "input", size, time of the last change in ns, name.
+/// changed since. A row of the manifest: "file" or "input", size, time of the last change in seconds, which
+/// is what the layers of a container's image keep, name.
 /// @param needed  the files that the directory must have
 inline std::string manifest_fault(const std::string& directory, std::set<std::string> needed) {
   if (auto fault = private_directory_fault(directory); !fault.empty()) return fault;
@@ -76,7 +77,7 @@ inline std::string manifest_fault(const std::string& directory, std::set<std::st
   if (::access(file.c_str(), R_OK) != 0) return file + " cannot be read";
   const std::string text = read_text(file);
   std::string_view rows = text;
-  if (take_until(rows, '\n') != "guestkit-appliance 1") return "made by another version of guestkit";
+  if (take_until(rows, '\n') != "guestkit-appliance 2") return "made by another version of guestkit";
   while (!rows.empty()) {
     auto row = take_until(rows, '\n');
     const bool own = take_word(row) == "file";

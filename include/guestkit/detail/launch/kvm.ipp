@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <ctime>
 #include <filesystem>
 #include <memory>
 #include <system_error>
@@ -21,7 +20,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// How long a hang is believed. If the verdict is wrong, every launch takes several times as long.
+/// How long a process believes a hang without a look at what is kept, which the user may have removed.
 inline constexpr std::chrono::minutes hang_lifetime{10};
 /// How long a host counts as too busy to tell. Every probe would add to its load.
 inline constexpr std::chrono::seconds busy_lifetime{30};
@@ -30,7 +29,9 @@ GUESTKIT_INLINE kvm_verdicts::kvm_verdicts(std::string folder) : folder_(std::mo
 
 GUESTKIT_INLINE std::string kvm_verdicts::hang(const std::string& key) const {
   if (!content("kvm-works", key).empty()) return "";
-  return content("kvm-hangs", key, hang_lifetime);
+  const auto reason = content("kvm-hangs", key);
+  if (reason.empty()) return "";
+  return reason + " (found since the host was started; to try again: rm " + folder_ + "/kvm-hangs)";
 }
 
 GUESTKIT_INLINE void kvm_verdicts::keep_hang(const std::string& key, const std::string& reason) const {
@@ -41,14 +42,13 @@ GUESTKIT_INLINE void kvm_verdicts::keep_success(const std::string& key) const {
   if (content("kvm-works", key).empty()) keep("kvm-works", key, "it works");
 }
 
-GUESTKIT_INLINE std::string kvm_verdicts::content(const char* name, const std::string& key,
-                                                  std::chrono::seconds oldest) const {
+GUESTKIT_INLINE std::string kvm_verdicts::content(const char* name, const std::string& key) const {
   if (folder_.empty()) return "";
   const std::string path = folder_ + '/' + name;
   const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   struct stat s {};
   if (file.get() < 0 || ::fstat(file.get(), &s) != 0 || !S_ISREG(s.st_mode) || s.st_uid != ::geteuid() ||
-      (s.st_mode & 022) != 0 || std::time(nullptr) - s.st_mtim.tv_sec > oldest.count())
+      (s.st_mode & 022) != 0)
     return "";
   std::string text(4096, '\0');
   const ssize_t size = ::read(file.get(), text.data(), text.size());
@@ -72,14 +72,15 @@ GUESTKIT_INLINE void kvm_verdicts::keep(const char* name, const std::string& key
 }
 
 GUESTKIT_INLINE KvmStatus remembered_probe(const std::string& device, const std::string& qemu,
-                                           const std::string& key, const kvm_verdicts& verdicts,
-                                           const program_limit& limit, const std::function<void()>& look) {
+                                           const kvm_probe& probe, const std::string& key,
+                                           const kvm_verdicts& verdicts, const program_limit& limit,
+                                           const std::function<void()>& look) {
   const std::string boot = read_text("/proc/sys/kernel/random/boot_id");
   const std::string whole = boot.substr(0, boot.find('\n')) + ' ' + key;
   if (auto reason = verdicts.hang(whole); !reason.empty())
     return {.reason = std::move(reason), .hangs = true};
-  auto status = probe_kvm(device, qemu, limit, look);
-  if (status.hangs || !status.settled) status = probe_kvm(device, qemu, limit, look);
+  auto status = probe_kvm(device, qemu, probe, limit, look);
+  if (status.hangs || !status.settled) status = probe_kvm(device, qemu, probe, limit, look);
   if (status.hangs) verdicts.keep_hang(whole, status.reason);
   if (status.usable) verdicts.keep_success(whole);
   return status;
@@ -136,10 +137,12 @@ inline std::string file_key(const std::string& path) {
 GUESTKIT_INLINE KvmStatus kvm_status(const std::string& qemu, const std::function<void()>& look) {
   static constinit of_process<known_kvm> all;
   constexpr auto device = "/dev/kvm";
-  constexpr program_limit limit{.given = std::chrono::seconds(3), .in_all = std::chrono::seconds(5)};
+  // A second probe has to confirm a hang: together not quite 2 s.
+  constexpr program_limit limit{.given = std::chrono::milliseconds(900), .in_all = std::chrono::seconds(3)};
   const std::string key = qemu + ' ' + file_key(qemu) + file_key(device) + std::to_string(::geteuid());
   const auto probe = [&] {
-    return remembered_probe(device, qemu, key, kvm_verdicts(cache_directory()), limit, look);
+    return remembered_probe(device, qemu, probe_for(host_architecture()), key,
+                            kvm_verdicts(cache_directory()), limit, look);
   };
   return all.get().ask(key, probe, look);
 }

@@ -3,6 +3,8 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/base/run_program.hpp"
@@ -17,13 +19,21 @@ struct KvmStatus {
   bool settled = true;  ///< false: the host was too busy to find out
 };
 
-/// QEMU's exit status once the guest of the probe has run.
-inline constexpr int probe_exit_status = (0x10 << 1) | 1;
+/// How a guest of one architecture says that it runs.
+struct kvm_probe {
+  std::vector<std::string> options;     ///< QEMU's, for its machine and for what hears the guest
+  std::vector<unsigned char> firmware;  ///< the guest; empty: none, QEMU itself has to start and end
+  int exit_status = 0;                  ///< QEMU's, once the guest has spoken
+  std::string word;                     ///< what the guest writes to QEMU's stdout
+};
+
+/// @param accelerator   kvm, or tcg to try the guest out where there is no KVM
+kvm_probe probe_for(std::string_view architecture, const std::string& accelerator = "kvm");
 
 /// Asks the kernel and QEMU; remembers nothing. Runs QEMU for about 0.1 s if the device can be opened.
 /// @param look  called several times a second meanwhile; if it throws, the probe ends
-KvmStatus probe_kvm(const std::string& device, const std::string& qemu, const program_limit& limit,
-                    const std::function<void()>& look = {});
+KvmStatus probe_kvm(const std::string& device, const std::string& qemu, const kvm_probe& probe,
+                    const program_limit& limit, const std::function<void()>& look = {});
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 

@@ -7,8 +7,9 @@
 
 #include <array>
 #include <cerrno>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
-#include <vector>
 
 #include "guestkit/detail/base/unique_fd.hpp"
 #include "guestkit/detail/launch/kvm_probe.hpp"
@@ -27,10 +28,10 @@ inline std::string last_line(const std::string& output) {
   return line;
 }
 
-/// A firmware that reports, through the isa-debug-exit device and thus QEMU's exit status, that guest code
-/// has run in long mode. Real mode would prove nothing: on some hosts KVM runs it and hangs at the first
-/// instruction after it. If no firmware can be made, returns no descriptor and sets errno.
-inline unique_fd probe_firmware() {
+/// A firmware for x86-64 that reports, through the isa-debug-exit device and thus QEMU's exit status, that
+/// guest code has run in long mode. Real mode would prove nothing: on some hosts KVM runs it and hangs at the
+/// first instruction after it.
+inline std::vector<unsigned char> x86_firmware() {
   std::vector<unsigned char> image(65536, 0xf4);  // hlt
   // cli; lgdt; cr0 |= PE; far jump; ds = 16; page tables for the first 2 MB at 0x1000, 0x2000, 0x3000;
   // cr4 = PAE; cr3 = 0x1000; EFER |= LME; cr0 |= PG; far jump; mov al, 0x10; out 0xf4, al; hlt; the GDT
@@ -48,7 +49,44 @@ inline unique_fd probe_firmware() {
   std::memcpy(image.data(), code.data(), code.size());
   constexpr std::array<unsigned char, 3> reset{0xe9, 0x0d, 0x00};  // at the reset vector: jump to the start
   std::memcpy(image.data() + 0xfff0, reset.data(), reset.size());
-  unique_fd file(::memfd_create("guestkit-kvm-probe", 0));  // QEMU inherits it and opens it by its number
+  return image;
+}
+
+/// A firmware for QEMU's aarch64 machine virt that writes "ok" to its serial port and turns the machine off.
+inline std::vector<unsigned char> aarch64_firmware() {
+  // mov x0, 0x9000000, the PL011; then for each character: mov w1, it; str w1, [x0]
+  // mov w0, 0x84000008, PSCI's SYSTEM_OFF; hvc 0; b .
+  constexpr std::array<std::uint32_t, 11> code{0xd2a12000, 0x52800de1, 0xb9000001, 0x52800d61,
+                                               0xb9000001, 0x52800141, 0xb9000001, 0x52800100,
+                                               0x72b08000, 0xd4000002, 0x14000000};
+  std::vector<unsigned char> image(4096);
+  for (std::size_t i = 0; i < code.size(); ++i)
+    for (std::size_t byte = 0; byte < 4; ++byte)
+      image[4 * i + byte] = static_cast<unsigned char>(code[i] >> (8 * byte));
+  return image;
+}
+
+GUESTKIT_INLINE kvm_probe probe_for(std::string_view architecture, const std::string& accelerator) {
+  if (architecture == "x86_64")  // q35: some QEMUs have no pc
+    return {.options = {"-machine", "q35,accel=" + accelerator, "-cpu", "max", "-m", "16", "-device",
+                        "isa-debug-exit,iobase=0xf4,iosize=4"},
+            .firmware = x86_firmware(),
+            .exit_status = (0x10 << 1) | 1,
+            .word = ""};
+  if (architecture == "aarch64")
+    return {.options = {"-machine", "virt,gic-version=max,accel=" + accelerator, "-cpu", "max", "-m", "16",
+                        "-serial", "stdio"},
+            .firmware = aarch64_firmware(),
+            .word = "ok"};
+  // There QEMU must at least start, and end when it reads the end of its stdin.
+  return {
+      .options = {"-machine", "none,accel=" + accelerator, "-monitor", "stdio"}, .firmware = {}, .word = ""};
+}
+
+/// A file with the firmware, for QEMU to inherit and to open by its number. If it cannot be made, returns no
+/// descriptor and sets errno.
+inline unique_fd firmware_file(const std::vector<unsigned char>& image) {
+  unique_fd file(::memfd_create("guestkit-kvm-probe", 0));
   if (file.get() >= 0 &&
       ::write(file.get(), image.data(), image.size()) != static_cast<ssize_t>(image.size()))
     return unique_fd();
@@ -56,7 +94,8 @@ inline unique_fd probe_firmware() {
 }
 
 GUESTKIT_INLINE KvmStatus probe_kvm(const std::string& device, const std::string& qemu,
-                                    const program_limit& limit, const std::function<void()>& look) {
+                                    const kvm_probe& probe, const program_limit& limit,
+                                    const std::function<void()>& look) {
   const unique_fd kvm(::open(device.c_str(), O_RDWR | O_CLOEXEC));
   if (kvm.get() < 0) {
     if (errno == ENOENT)
@@ -66,23 +105,18 @@ GUESTKIT_INLINE KvmStatus probe_kvm(const std::string& device, const std::string
       return {false, device + " cannot be opened by this user: add the user to the group kvm"};
     return {false, device + " cannot be opened: " + std::strerror(errno)};
   }
-#if defined(__x86_64__)
-  const unique_fd firmware = probe_firmware();
-  if (firmware.get() < 0)
-    return {false, std::string("a probe of KVM could not be made: ") + std::strerror(errno)};
-  const auto end =
-      run_program({qemu, "-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc,accel=kvm",
-                   "-cpu", "max", "-m", "16", "-bios", "/proc/self/fd/" + std::to_string(firmware.get()),
-                   "-device", "isa-debug-exit,iobase=0xf4,iosize=4"},
-                  {.limit = limit, .look = look});
-  const bool proved = WIFEXITED(end.status) && WEXITSTATUS(end.status) == probe_exit_status;
-#else
-  // There is no such tiny firmware for other architectures: there QEMU must at least start with KVM.
-  const auto end = run_program({qemu, "-nodefaults", "-no-user-config", "-display", "none", "-machine",
-                                "none,accel=kvm", "-monitor", "stdio"},
-                               {.limit = limit, .look = look});
-  const bool proved = WIFEXITED(end.status) && WEXITSTATUS(end.status) == 0;
-#endif
+  std::vector<std::string> command{qemu, "-nodefaults", "-no-user-config", "-display", "none"};
+  command.insert(command.end(), probe.options.begin(), probe.options.end());
+  unique_fd firmware;
+  if (!probe.firmware.empty()) {
+    firmware = firmware_file(probe.firmware);
+    if (firmware.get() < 0)
+      return {false, std::string("a probe of KVM could not be made: ") + std::strerror(errno)};
+    command.insert(command.end(), {"-bios", "/proc/self/fd/" + std::to_string(firmware.get())});
+  }
+  const auto end = run_program(command, {.limit = limit, .look = look, .takes_stdout = !probe.word.empty()});
+  const bool proved = WIFEXITED(end.status) && WEXITSTATUS(end.status) == probe.exit_status &&
+                      end.output.find(probe.word) != std::string::npos;
   if (end.error != 0) return {false, qemu + " cannot be run: " + std::strerror(end.error)};
   if (end.timed_out && !end.had_time)
     return {.reason = "this host is too busy to find out whether " + qemu + " runs guests with " + device,

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "guestkit/detail/base/install_command.hpp"
 #include "guestkit/launch_error.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM {
@@ -15,7 +16,7 @@ namespace detail {
 struct symptom {
   std::string_view text;  // to be found in the message or the console
   Cause cause;
-  std::string_view hint;
+  std::string_view hint;  // where it says {qemu} or {kernel}, the command that installs that is told
 };
 
 /// In order of certainty: a definite cause comes before what may only be its consequence.
@@ -25,10 +26,9 @@ inline constexpr std::array symptoms{
         "free space in TMPDIR and in the cache directory, or set LIBGUESTFS_TMPDIR and LIBGUESTFS_CACHEDIR "
         "to directories with some GB free"},
     symptom{"Disk quota exceeded", Cause::no_space, "raise the quota, or set LIBGUESTFS_CACHEDIR elsewhere"},
-    symptom{
-        "failed to find a suitable kernel", Cause::kernel_unreadable,
-        "install a kernel (sudo apt-get install linux-image-cloud-amd64), and if there is one in /boot, let "
-        "users read it: sudo chmod 0644 /boot/vmlinuz-*"},
+    symptom{"failed to find a suitable kernel", Cause::kernel_unreadable,
+            "install a kernel{kernel}, and if there is one in /boot, let users read it: "
+            "sudo chmod 0644 /boot/vmlinuz-*"},
     symptom{"kvm_buf_set_msrs", Cause::kvm, "KVM does not work on this host: use accel=tcg"},
     symptom{"failed to initialize kvm", Cause::kvm,
             "let this user open /dev/kvm (sudo usermod -aG kvm USER), or use accel=tcg"},
@@ -76,6 +76,15 @@ inline constexpr std::array symptoms{
             "which"},
 };
 
+/// The hint with what it says in braces replaced by " (sudo dnf install kernel)", or by nothing.
+inline std::string completed(std::string_view hint) {
+  std::string text(hint);
+  const auto begin = text.find('{'), end = text.find('}');
+  if (begin == std::string::npos || end == std::string::npos) return text;
+  const auto command = install_command(text.substr(begin + 1, end - begin - 1));
+  return text.replace(begin, end - begin + 1, command.empty() ? "" : " (" + command + ')');
+}
+
 inline bool contains(const std::string& line, std::string_view text) {
   return line.find(text) != std::string::npos;
 }
@@ -106,16 +115,15 @@ inline Diagnosis diagnose(const std::string& message, int error_number,
       return {Cause::kernel_unreadable, "let users read the kernel: sudo chmod 0644 /boot/vmlinuz-*"};
   for (const auto& symptom : symptoms)
     for (const auto& line : lines)
-      if (contains(line, symptom.text)) return {symptom.cause, std::string(symptom.hint)};
+      if (contains(line, symptom.text)) return {symptom.cause, completed(symptom.hint)};
   for (const auto& line : lines)
     if (auto found = drive_complaint(line); found.cause != Cause::unknown) return found;
   const bool starts_qemu = contains(message, "qemu") || contains(message, "stat: ");  // of the hypervisor
   if (contains(message, "error status 126") || contains(message, "error status 127") ||
       (starts_qemu && (error_number == ENOENT || error_number == EACCES)))
-    return {
-        Cause::qemu_missing,
-        "the hypervisor cannot be run: sudo apt-get install qemu-system-x86, or correct LIBGUESTFS_HV, or "
-        "the hypervisor that was set"};
+    return {Cause::qemu_missing,
+            completed("the hypervisor cannot be run: install QEMU{qemu}, or correct LIBGUESTFS_HV, or the "
+                      "hypervisor that was set")};
   return {Cause::unknown, ""};
 }
 

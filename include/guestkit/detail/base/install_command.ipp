@@ -1,0 +1,79 @@
+#pragma once
+
+#include <unistd.h>
+
+#include <cstddef>
+
+#include "guestkit/detail/base/host_files.hpp"
+#include "guestkit/detail/base/install_command.hpp"
+#include "guestkit/detail/base/text.hpp"
+#include "guestkit/generated/system_packages.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+using package_columns = decltype(package_row::columns);
+
+/// The columns of a thing, preferably those for the machine; empty texts if there is no such row.
+inline package_columns package_columns_of(std::string_view thing, std::string_view machine = "") {
+  const std::string exact = std::string(thing) + ':' + std::string(machine);
+  package_columns columns;
+  for (const auto& row : system_packages) {
+    if (row.thing == exact) return row.columns;
+    if (row.thing == thing) columns = row.columns;
+  }
+  return columns;
+}
+
+/// Whether a list such as "rhel,centos,ol" contains that word.
+inline bool has_word(std::string_view list, std::string_view word) {
+  while (!list.empty())
+    if (take_until(list, ',') == word) return true;
+  return false;
+}
+
+/// The value of a variable in the text of an os-release(5).
+inline std::string os_release_value(std::string_view text, std::string_view key) {
+  std::string value;
+  while (!text.empty()) {
+    auto line = take_until(text, '\n');
+    if (trimmed(take_until(line, '=')) == key) value = unquoted(trimmed(line));
+  }
+  return value;
+}
+
+/// The number of the column for a host with that os-release: by its ID, else by the first of ID_LIKE that is
+/// known. How many columns there are if none is.
+inline std::size_t package_column(std::string_view os_release) {
+  const auto known = package_columns_of("ids");
+  const std::string ids = os_release_value(os_release, "ID") + ' ' + os_release_value(os_release, "ID_LIKE");
+  std::string_view rest = ids;
+  for (auto id = take_word(rest); !id.empty(); id = take_word(rest))
+    for (std::size_t column = 0; column < known.size(); ++column)
+      if (has_word(known[column], id)) return column;
+  return known.size();
+}
+
+/// A cell of the table with blanks for that character, which stands for them there.
+inline std::string spaced(std::string_view cell, char blank) {
+  std::string text(cell);
+  for (char& c : text)
+    if (c == blank) c = ' ';
+  return text;
+}
+
+GUESTKIT_INLINE std::string install_command(std::string_view thing, std::string_view os_release,
+                                            std::string_view machine, bool is_root) {
+  const auto packages = package_columns_of(thing, machine);
+  const auto column = package_column(os_release);
+  if (column == packages.size() || packages[column] == "-") return "";
+  const auto install = package_columns_of("installs")[column];
+  return (is_root ? "" : "sudo ") + spaced(install, '_') + ' ' + spaced(packages[column], ',');
+}
+
+GUESTKIT_INLINE std::string install_command(std::string_view thing) {
+  std::string os_release = read_text("/etc/os-release");
+  if (os_release.empty()) os_release = read_text("/usr/lib/os-release");
+  return install_command(thing, os_release, host_architecture(), ::geteuid() == 0);
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

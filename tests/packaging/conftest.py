@@ -1,0 +1,29 @@
+"""A Debian system in which the packages were built."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.packaging.system import ROOT, System, build_dependencies
+
+
+@pytest.fixture(scope="session")
+def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A system with the source in /src/guestkit, in which the packages were built."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, for a system in a folder")
+    place = tmp_path_factory.mktemp("builder")
+    system = System(place / "root", ["build-essential", *build_dependencies(), "rpm", "rpmlint"])
+    try:
+        source = system.root / "src" / "guestkit"
+        shutil.copytree(
+            ROOT, source, ignore=shutil.ignore_patterns("build", ".git", "__pycache__"), symlinks=True
+        )
+        system.must("dpkg-buildpackage", "-us", "-uc", "-b", folder="/src/guestkit")
+        yield system
+    finally:
+        shutil.rmtree(place)
