@@ -48,6 +48,10 @@ PyObject* appliance_fault(PyObject* directory) {
   return decoded(detail::appliance_fault(path_of(directory)));
 }
 
+PyObject* template_reason(PyObject* lean) {
+  return decoded(detail::find_template(path_of(lean)).reason);
+}
+
 PyObject* private_directory_fault(PyObject* directory) {
   return decoded(detail::private_directory_fault(path_of(directory)));
 }

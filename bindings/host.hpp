@@ -13,6 +13,7 @@ PyObject* cache_directory();
 PyObject* system_appliance_cache();
 PyObject* appliance_caches();
 PyObject* appliance_fault(PyObject* directory);
+PyObject* template_reason(PyObject* lean);
 PyObject* private_directory_fault(PyObject* directory);
 PyObject* kvm_status(const std::string& qemu);
 

@@ -157,8 +157,13 @@ def _kernel(g: Guestfs) -> Iterator[Finding]:
 def _appliance(g: Guestfs) -> Iterator[Finding]:
     found = appliance.appliances()
     if ready := _best(found):
-        message = f"a {ready[0]} appliance is ready: {ready[1].directory}"
-        yield Finding(name="appliance", level="ok", message=message)
+        mode, directory = ready[0], ready[1].directory
+        reason = "" if _native.kvm_status(g.get_hv())[0] else _native.template_reason(directory)
+        if mode == "warm" or not reason:
+            yield Finding(name="appliance", level="ok", message=f"a {mode} appliance is ready: {directory}")
+        else:
+            message = f"a lean appliance is ready, but no warm one, which halves a launch: {reason}"
+            yield Finding(name="appliance", level="warning", message=message, remedy=_building())
         return
     places = " or ".join(map(str, appliance.search_path()))
     fault = f"{found[-1].directory}: {found[-1].fault}" if found else f"none has been built in {places}"
