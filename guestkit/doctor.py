@@ -64,6 +64,7 @@ def diagnose() -> tuple[Finding, ...]:
             _kvm,
             _kernel,
             _appliance,
+            _inspection,
             _memory,
             _places,
             _container,
@@ -169,6 +170,16 @@ def _appliance(g: Guestfs) -> Iterator[Finding]:
     fault = f"{found[-1].directory}: {found[-1].fault}" if found else f"none has been built in {places}"
     message = f"there is no fast appliance, launches take 3 to 10 times as long: {fault}"
     yield Finding(name="appliance", level="warning", message=message, remedy=_building())
+
+
+def _inspection(g: Guestfs) -> Iterator[Finding]:
+    seen = g.version()
+    if unknown := _native.unknown_rules(seen["major"], seen["minor"], seen["release"], seen["extra"]):
+        message = f"libguestfs inspects every guest, several times slower: {unknown}"
+        yield Finding(name="inspection", level="warning", message=message)
+    else:
+        message = "guestkit's own rules are those of this libguestfs"
+        yield Finding(name="inspection", level="ok", message=message)
 
 
 def _best(found: list[appliance.Appliance]) -> tuple[ApplianceMode, appliance.Appliance] | None:
