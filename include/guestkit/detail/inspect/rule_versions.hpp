@@ -6,7 +6,7 @@
 #pragma once
 
 #include <array>
-#include <compare>
+#include <cstdint>
 #include <string>
 
 #include "guestkit/detail/base/form.hpp"
@@ -14,14 +14,8 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// A version of libguestfs.
-struct libguestfs_version {
-  int major = 0;
-  int minor = 0;
-  int release = 0;
-
-  auto operator<=>(const libguestfs_version&) const = default;
-};
+/// A version of libguestfs: major, minor, release.
+using libguestfs_version = std::array<std::int64_t, 3>;
 
 /// Versions that have the same rules.
 struct proven_versions {

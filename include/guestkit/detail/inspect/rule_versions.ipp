@@ -7,8 +7,7 @@
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 GUESTKIT_INLINE libguestfs_version numbers_of(const Version& version) {
-  return {static_cast<int>(version.major), static_cast<int>(version.minor),
-          static_cast<int>(version.release)};
+  return {version.major, version.minor, version.release};
 }
 
 GUESTKIT_INLINE bool has_known_rules(const Version& version) {
@@ -22,7 +21,7 @@ GUESTKIT_INLINE std::string unknown_rules(const Version& version) {
   if (has_known_rules(version)) return "";
   std::string proven;
   for (const auto& [from, before] : all_proven_versions)
-    proven += (proven.empty() ? "" : " and ") + std::to_string(from.major) + '.' + std::to_string(from.minor);
+    proven += (proven.empty() ? "" : " and ") + std::to_string(from[0]) + '.' + std::to_string(from[1]);
   return "guestkit's rules of inspection are those of libguestfs " + proven + ", not of " +
          std::to_string(version.major) + '.' + std::to_string(version.minor) + '.' +
          std::to_string(version.release) + version.extra;
