@@ -702,7 +702,7 @@ guestkit.kept = guestkit.Guestfs()
     if stderr.startswith("Key"):
         assert done.stderr.startswith("Traceback ")
         assert done.stderr.endswith(stderr)
-        assert done.stderr.count("Error") == stderr.count("Error")
+        assert done.stderr.count("Error:") == stderr.count("Error:")
     else:
         assert done.stderr == stderr
 
