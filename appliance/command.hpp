@@ -211,6 +211,13 @@ inline std::string escaped(const std::string& text) {
   return all;
 }
 
+/// Whether it is a default that libguestfs gives virtio-blk devices, of which it has none itself. QEMU 10 no
+/// longer knows that property, and ends as soon as there is such a device: ours.
+inline bool is_former_default(const Option& option) {
+  const std::string_view value = option.value ? std::string_view(*option.value) : "";
+  return option.name == "-global" && value.starts_with("virtio-blk-") && value.ends_with(".scsi=off");
+}
+
 /// @param given  the launch that provides the disks, channel and name; null for the template
 inline Words command(const std::vector<Option>& recorded, const std::vector<Option>* given,
                      const Machine& machine) {
@@ -229,7 +236,7 @@ inline Words command(const std::vector<Option>& recorded, const std::vector<Opti
       // In the place of the disks, so that they get the same addresses as in a boot.
       for (const auto& disk : given == nullptr ? std::vector<Option>{} : *given)
         if (is_disk(disk)) add(disk.name, disk.value);
-    } else if (is_disk(option) || option.is("-device", "drive", "appliance")) {
+    } else if (is_disk(option) || option.is("-device", "drive", "appliance") || is_former_default(option)) {
       continue;
     } else if (option.name == "-machine" && !machine.memory.empty()) {
       add(option.name, option.value.value_or("") + ",memory-backend=guestkit.ram");

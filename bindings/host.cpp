@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <guestkit/appliance_limit.hpp>
+#include <guestkit/detail/inspect/rule_versions.hpp>
 #include <guestkit/detail/launch/appliance.hpp>
 #include <guestkit/detail/launch/kvm.hpp>
 #include <guestkit/detail/turn/memory.hpp>
@@ -48,8 +49,17 @@ PyObject* appliance_fault(PyObject* directory) {
   return decoded(detail::appliance_fault(path_of(directory)));
 }
 
+PyObject* template_reason(PyObject* lean) {
+  return decoded(detail::find_template(path_of(lean)).reason);
+}
+
 PyObject* private_directory_fault(PyObject* directory) {
   return decoded(detail::private_directory_fault(path_of(directory)));
+}
+
+PyObject* unknown_rules(std::int64_t major, std::int64_t minor, std::int64_t release,
+                        const std::string& extra) {
+  return decoded(detail::unknown_rules({.major = major, .minor = minor, .release = release, .extra = extra}));
 }
 
 PyObject* kvm_status(const std::string& qemu) {

@@ -13,7 +13,10 @@ PyObject* cache_directory();
 PyObject* system_appliance_cache();
 PyObject* appliance_caches();
 PyObject* appliance_fault(PyObject* directory);
+PyObject* template_reason(PyObject* lean);
 PyObject* private_directory_fault(PyObject* directory);
+PyObject* unknown_rules(std::int64_t major, std::int64_t minor, std::int64_t release,
+                        const std::string& extra);
 PyObject* kvm_status(const std::string& qemu);
 
 std::uint64_t available_memory();

@@ -30,9 +30,9 @@ void define(PyTypeObject* type, Row& row, const Description& description) {
   }
   method->doc = text + ")\n--\n\n" + description.doc;
 
-  auto* definition =
-      new PyMethodDef{method->name.c_str(), reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(row.entry)),
-                      METH_FASTCALL | METH_KEYWORDS, method->doc.c_str()};
+  auto* definition = new PyMethodDef{method->name.c_str(),
+                                     reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(row.entry)),
+                                     METH_FASTCALL | METH_KEYWORDS, method->doc.c_str()};
   const Ref descriptor(check(PyDescr_NewMethod(type, definition)));
   if (PyObject_SetAttrString(reinterpret_cast<PyObject*>(type), definition->ml_name, descriptor.get()) != 0)
     throw PythonError{};

@@ -73,6 +73,8 @@ BOOST_PYTHON_MODULE(_native) {
   bp::def("appliance_caches", function(&appliance_caches));
   bp::def("system_appliance_cache", function(&system_appliance_cache));
   bp::def("appliance_fault", function(&appliance_fault));
+  bp::def("template_reason", function(&template_reason));
+  bp::def("unknown_rules", function(&unknown_rules));
   bp::def("kvm_status", function(&kvm_status));
   bp::def("available_memory", function(&available_memory));
   bp::def("appliance_memory", function(&appliance_memory));

@@ -37,6 +37,12 @@ def system_appliance_cache() -> str:
 def appliance_fault(directory: StrOrBytesPath) -> str:
     """Tell why an appliance must not be used. guestkit.appliance.check is the function to use."""
 
+def template_reason(lean: StrOrBytesPath) -> str:
+    """Tell why a launch boots this lean appliance instead of restoring a warm one; "" if it restores one."""
+
+def unknown_rules(major: int, minor: int, release: int, extra: str) -> str:
+    """Tell why an inspection asks libguestfs of that version about every guest; "" if it need not."""
+
 def kvm_status(qemu: str) -> tuple[bool, str]:
     """Tell whether KVM works with that QEMU, and if not, why. guestkit.doctor tells it with the rest."""
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from guestkit.handle import Guestfs
 
-__all__ = ["TemplateError", "build_template"]
+__all__ = ["NotEmulated", "TemplateError", "build_template"]
 
 #: The timeout for booting to the pause and saving it, in seconds.
 PATIENCE = 180
@@ -34,6 +34,10 @@ FIRMWARE = (
 
 class TemplateError(Exception):
     """The snapshot could not be made; the text says why."""
+
+
+class NotEmulated(TemplateError):
+    """KVM works here, with which no appliance is restored."""
 
 
 def build_template(lean: Path, hypervisor: Path) -> tuple[Path, list[Path]]:
@@ -77,7 +81,7 @@ def _command(lean: Path) -> list[bytes]:
         g.launch()
         info = g.launch_info()
         if info is None or info.accelerator != "tcg":
-            raise TemplateError("it is used where the appliance is emulated, not with KVM")
+            raise NotEmulated("with KVM no appliance is restored")
         words = Path(f"/proc/{g.get_pid()}/cmdline").read_bytes().split(b"\0")
         return [os.fsencode(g.get_hv()), *words[1:-1]]
 

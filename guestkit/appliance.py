@@ -27,7 +27,7 @@ from pathlib import Path
 
 from guestkit import __version__, _native
 from guestkit._system import hint
-from guestkit._template import TemplateError, build_template
+from guestkit._template import NotEmulated, TemplateError, build_template
 from guestkit.errors import Error
 from guestkit.generated.values import ApplianceMode
 from guestkit.handle import Guestfs
@@ -72,6 +72,9 @@ MODULES = (
 )  # fmt: skip
 NOT_NEEDED = ("crc-itu-t", "crc7")
 
+#: The file in a lean appliance's directory that says why no warm one could be made of it: launches tell it.
+FAILURE = "no-warm-appliance"
+
 
 _log = logging.getLogger("guestkit")
 
@@ -115,8 +118,9 @@ def search_path() -> list[Path]:
 def build(*, force: bool = False, warm: bool = True, system: bool = False) -> Appliance:
     """Build the best appliance for what is installed now, unless it exists; takes some seconds.
 
-    That is a warm one if appliances are emulated and the snapshot works, otherwise a lean one, with a warning
-    in the log. With warm=False it is always a lean one. A warm one is renewed when it is a day old.
+    That is a warm one if appliances are emulated, and a lean one with KVM. If no warm one can be made, it is
+    the lean one too; a warning in the log says why, and so does `launch_info().reason`. With warm=False it is
+    always a lean one. A warm one is renewed when it is a day old.
 
     system=True builds for all users of the host, in `SYSTEM_CACHE`, and needs root. A $GUESTKIT_CACHEDIR that
     belongs to root and is readable by others serves them in the same way.
@@ -330,17 +334,20 @@ def _run(*command: str, temporary: str, lock: int) -> None:
 
 
 def _warm_up(lean: Path, force: bool) -> Appliance | None:
-    """Return a good warm appliance, building it if necessary; if that fails, log a warning."""
+    """Return a good warm appliance, building it if necessary; if that fails, log a warning and note it."""
     present = sorted(lean.glob("warm-*"))
     good = [path for path in present if not check(path)]
     if good and not force:
         return Appliance(good[-1], "")
     for path in {*present} - {*good}:
         shutil.rmtree(path, ignore_errors=True)
+    (lean / FAILURE).unlink(missing_ok=True)
     try:
         made, inputs = build_template(lean, _programs() / "appliance-hypervisor")
+    except NotEmulated:
+        return None
     except (TemplateError, OSError, Error, subprocess.CalledProcessError) as error:
-        _log.warning("there is no warm appliance: %s", error)
+        _note_failure(lean, error)
         return None
     try:
         modes = _modes(lean)
@@ -353,12 +360,24 @@ def _warm_up(lean: Path, force: bool) -> Appliance | None:
         target = lean / f"warm-{time.time_ns()}"
         made.rename(target)
     except (ApplianceError, Error, OSError) as error:
-        _log.warning("there is no warm appliance: %s", error)
         shutil.rmtree(made, ignore_errors=True)
+        _note_failure(lean, error)
         return None
     for path in present:  # appliances restored from them keep the files open
         shutil.rmtree(path, ignore_errors=True)
     return Appliance(target, "")
+
+
+def _note_failure(lean: Path, error: Exception) -> None:
+    """Log why there is no warm appliance, and keep it for those who launch the lean one."""
+    said = error.stderr if isinstance(error, subprocess.CalledProcessError) else b""
+    text = f"{error}: {os.fsdecode(said or b'')}" if said else str(error)
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    _log.warning("there is no warm appliance: %s", line)
+    with suppress(OSError):  # a full disk may be the very reason
+        note = lean / FAILURE
+        note.write_text(line, encoding="utf-8", errors="backslashreplace")
+        note.chmod(0o644 & _modes(lean))
 
 
 def _try_out(made: Path, mode: ApplianceMode, disks: int = 1) -> None:

@@ -34,9 +34,9 @@ EVENT_ALL = int(Event.ALL)
 
 ClosedHandle = HandleClosed
 
-EventCallback = Callable[[int, int, "str | None", list[int]], object]
+EventCallback = Callable[[int, int, Any, list[int]], object]
 
-#: The events with a text; for all others upstream passes None.
+#: The events with a text, bytes since libguestfs 1.52 and str before; for all others upstream passes None.
 _WITH_TEXT = EVENT_APPLIANCE | EVENT_LIBRARY | EVENT_TRACE | EVENT_ENTER | EVENT_LIBVIRT_AUTH | EVENT_WARNING
 
 
@@ -62,6 +62,8 @@ class GuestFS(Guestfs):
         """
         super().__init__(environment=bool(environment), close_on_exit=bool(close_on_exit))
         self._python_return_dict = python_return_dict
+        version = self.version()
+        self._texts_as_bytes = (version["major"], version["minor"]) >= (1, 52)
         # Otherwise traces and temporary files would carry the name "python".
         self.set_program(os.path.basename(sys.argv[0]) if sys.argv else "python")
 
@@ -82,8 +84,11 @@ class GuestFS(Guestfs):
         if not callable(cb):
             raise TypeError("callback parameter is not callable")
 
+        as_bytes = self._texts_as_bytes  # the callback must not keep the handle
+
         def deliver(event: int, number: int, text: str, numbers: list[int]) -> None:
-            cb(event, number, text if event & _WITH_TEXT else None, numbers)
+            shown = text.encode(errors="surrogateescape") if as_bytes else text
+            cb(event, number, shown if event & _WITH_TEXT else None, numbers)
 
         return self.add_event_callback(deliver, operator.index(event_bitmask))
 

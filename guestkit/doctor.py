@@ -64,6 +64,7 @@ def diagnose() -> tuple[Finding, ...]:
             _kvm,
             _kernel,
             _appliance,
+            _inspection,
             _memory,
             _places,
             _container,
@@ -153,13 +154,28 @@ def _kernel(g: Guestfs) -> Iterator[Finding]:
 def _appliance(g: Guestfs) -> Iterator[Finding]:
     found = appliance.appliances()
     if ready := _best(found):
-        message = f"a {ready[0]} appliance is ready: {ready[1].directory}"
-        yield Finding(name="appliance", level="ok", message=message)
+        mode, directory = ready[0], ready[1].directory
+        reason = "" if _native.kvm_status(g.get_hv())[0] else _native.template_reason(directory)
+        if mode == "warm" or not reason:
+            yield Finding(name="appliance", level="ok", message=f"a {mode} appliance is ready: {directory}")
+        else:
+            message = f"a lean appliance is ready, but no warm one, which halves a launch: {reason}"
+            yield Finding(name="appliance", level="warning", message=message, remedy=_building())
         return
     places = " or ".join(map(str, appliance.search_path()))
     fault = f"{found[-1].directory}: {found[-1].fault}" if found else f"none has been built in {places}"
     message = f"there is no fast appliance, launches take 3 to 10 times as long: {fault}"
     yield Finding(name="appliance", level="warning", message=message, remedy=_building())
+
+
+def _inspection(g: Guestfs) -> Iterator[Finding]:
+    seen = g.version()
+    if unknown := _native.unknown_rules(seen["major"], seen["minor"], seen["release"], seen["extra"]):
+        message = f"libguestfs inspects every guest, several times slower: {unknown}"
+        yield Finding(name="inspection", level="warning", message=message)
+    else:
+        message = "guestkit's own rules are those of this libguestfs"
+        yield Finding(name="inspection", level="ok", message=message)
 
 
 def _best(found: list[appliance.Appliance]) -> tuple[ApplianceMode, appliance.Appliance] | None:

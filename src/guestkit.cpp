@@ -64,6 +64,7 @@
 #include "guestkit/detail/inspect/reading.ipp"
 #include "guestkit/detail/inspect/release.ipp"
 #include "guestkit/detail/inspect/report.ipp"
+#include "guestkit/detail/inspect/rule_versions.ipp"
 #include "guestkit/detail/inspect/rules.ipp"
 #include "guestkit/detail/inspect/share.ipp"
 #include "guestkit/detail/inspect/system.ipp"

@@ -22,7 +22,8 @@ from guestkit import Error, Guestfs, HandleClosed
 COUNTED = "GUESTKIT_MEMORY_CALLS" not in os.environ
 CALLS = int(os.environ.get("GUESTKIT_MEMORY_CALLS", "10000"))
 
-#: Immortal objects that conversions return.
+#: Objects that conversions return and that live as long as the interpreter. Since Python 3.12 the constants
+#: among them have no count: nobody can take too few or too many references to them.
 ETERNAL = (None, True, False, 0, 1, "", b"", (), Error, HandleClosed, Guestfs, memoryview)
 
 Call = Callable[[], object]

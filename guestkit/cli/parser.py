@@ -30,7 +30,16 @@ _DESCRIPTION = "Look inside virtual-machine disk images, and copy, convert and m
 
 
 class Help(argparse.HelpFormatter):
-    """Wraps paragraphs to the terminal's width, except those with indented lines."""
+    """Wraps paragraphs to the terminal's width, except those with indented lines.
+
+    Every name of an option is followed by its value, as Python itself did it until 3.12.
+    """
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        value = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return ", ".join(f"{option} {value}" for option in action.option_strings)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         paragraphs = text.split("\n\n")

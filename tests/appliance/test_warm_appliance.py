@@ -21,8 +21,9 @@ from typing import Any
 
 import pytest
 
-from guestkit import Guestfs, LaunchError, LaunchInfo, _template, appliance
+from guestkit import Guestfs, LaunchError, LaunchInfo, _native, _template, appliance
 from guestkit.appliance import Appliance
+from guestkit.doctor import diagnose
 
 MEGABYTE = 1 << 20
 
@@ -500,6 +501,27 @@ def test_a_template_is_renewed_when_it_is_old(copy: Path, monkeypatch: pytest.Mo
     os.utime(copy / "manifest", (0, 0))
     assert appliance.build().directory == copy.parent
     assert made == [copy.parent]
+
+
+def test_why_there_is_no_warm_appliance_stood_only_in_the_log_of_its_build(
+    copy: Path, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: with QEMU 10 none could be made, and launches took twice as long without a word."""
+
+    def fail(lean: Path, hypervisor: Path) -> Any:
+        raise _template.TemplateError("QEMU ends:\n\x1b[31mno such property")
+
+    shutil.rmtree(copy)
+    with monkeypatch.context() as qemu:
+        qemu.setattr(appliance, "build_template", fail)
+        assert appliance.build().directory == copy.parent
+    reason = "the warm appliance could not be built: QEMU ends: [31mno such property"
+    with launched(disk, readonly=True) as g:
+        assert (how(g).mode, how(g).reason) == ("lean", reason)
+    monkeypatch.setattr(_native, "kvm_status", lambda qemu: (False, "not here"))
+    (told,) = [one for one in diagnose() if one.name == "appliance"]
+    assert (told.level, told.remedy) == ("warning", "guestkit appliance build")
+    assert told.message.endswith(reason)
 
 
 @pytest.mark.full

@@ -289,6 +289,13 @@ BOOST_FIXTURE_TEST_CASE(a_template_that_is_not_good_leaves_the_lean_appliance, T
   BOOST_TEST(refused("no template has been built"));
 }
 
+BOOST_FIXTURE_TEST_CASE(why_no_template_could_be_built_stood_in_a_log_that_nobody_reads, Template) {
+  std::ofstream(folder / template_failure) << "QEMU has no such option";
+  BOOST_TEST(find_template(folder.string()).reason == "");  // there is one meanwhile
+  fs::remove_all(place);
+  BOOST_TEST(refused("the warm appliance could not be built: QEMU has no such option"));
+}
+
 namespace {
 
 /// A directory that looks like a fixed appliance.

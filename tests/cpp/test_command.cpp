@@ -125,3 +125,19 @@ BOOST_AUTO_TEST_CASE(the_restored_machine_has_the_launch_s_disks_where_a_boot_ha
              size);
   BOOST_TEST(words.back() == "defer");
 }
+
+BOOST_AUTO_TEST_CASE(qemu_10_ended_because_it_no_longer_knows_a_default_of_libguestfs) {
+  auto recorded = launch();
+  recorded.insert(recorded.begin(),
+                  {"-global", "virtio-blk-pci.scsi=off", "-global", "kvm-pit.lost=discard"});
+  const auto options = guestkit::detail::warm::options(recorded);
+  const auto fit = guestkit::detail::warm::difference(options, options);
+  BOOST_TEST(fit == "");
+  for (const auto* given : {static_cast<decltype(&options)>(nullptr), &options}) {
+    const auto words =
+        guestkit::detail::warm::command(options, given, {.root = "/r", .memory = "", .qmp = 5, .port = 6});
+    BOOST_TEST(std::count(words.begin(), words.end(), "virtio-blk-pci.scsi=off") == 0);
+    BOOST_TEST(std::count(words.begin(), words.end(), "-global") == 1);
+    BOOST_TEST(std::count(words.begin(), words.end(), "kvm-pit.lost=discard") == 1);
+  }
+}

@@ -233,6 +233,38 @@ BOOST_AUTO_TEST_CASE(os_release_is_read_where_no_shell_would_have_to_think) {
     BOOST_TEST(doubts([&] { os_release_of(odd); }), odd);
 }
 
+// Regression: the rules were those of 1.48.6 alone, so that inspections on Debian 13 took four times as long.
+BOOST_AUTO_TEST_CASE(the_rules_are_known_for_the_versions_that_were_compared) {
+  const auto known = [](std::int64_t minor, std::int64_t release, const char* extra = "") {
+    return unknown_rules({.major = 1, .minor = minor, .release = release, .extra = extra}).empty();
+  };
+  BOOST_TEST(known(48, 6));
+  BOOST_TEST(known(54, 1));
+  BOOST_TEST(known(54, 2));
+  BOOST_TEST(!known(48, 5));
+  BOOST_TEST(!known(49, 1));
+  BOOST_TEST(!known(52, 0));
+  BOOST_TEST(!known(54, 0));
+  BOOST_TEST(!known(55, 1));
+  BOOST_TEST(!known(54, 1, "rhel=10,release=1.el10"));
+  BOOST_TEST(unknown_rules({.major = 1, .minor = 52, .release = 0, .extra = ""}) ==
+             "guestkit's rules of inspection are those of libguestfs 1.48 and 1.54, not of 1.52.0");
+}
+
+BOOST_AUTO_TEST_CASE(a_distribution_is_one_row) {
+  const auto* suse = distribution_of("opensuse-tumbleweed");
+  BOOST_REQUIRE(suse != nullptr);
+  BOOST_TEST(package_management_of(*suse, 15, true) == "zypper");
+  const auto* circle = distribution_of("circle");
+  BOOST_REQUIRE(circle != nullptr);
+  BOOST_TEST((circle->since > libguestfs_version{1, 48, 6}));
+  BOOST_TEST(package_management_of(*circle, 7, true) == "yum");
+  BOOST_TEST(osinfo_of("circle", {9, 3}) == "circle9");
+  BOOST_TEST(distro_of("openEuler") == "openeuler");
+  BOOST_TEST(distro_of("openeuler") == "");
+  BOOST_TEST(distro_of("sles_sap") == "");
+}
+
 BOOST_AUTO_TEST_CASE(a_volume_has_its_dashes_doubled_below_dev_mapper) {
   BOOST_TEST(mapper_name("/dev/vg-0/root") == "/dev/mapper/vg--0-root");
 }

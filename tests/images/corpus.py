@@ -21,6 +21,13 @@ from guestkit import Guestfs
 from . import registry, trees
 from .trees import Fifo, File, Link, Tree
 
+with Guestfs(environment=False) as _handle:
+    _version = _handle.version()
+#: The installed libguestfs: what it is expected to say of some guests.
+LIBGUESTFS = (_version["major"], _version["minor"])
+#: Whether it knows what libguestfs has learnt since Debian 12.
+KNOWS_NEWER = LIBGUESTFS >= (1, 54)
+
 BUILD = Path(__file__).parents[2] / "build" / "corpus"
 
 MB = 1 << 20
@@ -414,6 +421,18 @@ def named(g: Guestfs, disk: str) -> None:
     _root(g, f"{disk}1", trees.debian(**changes))
 
 
+def tagged(g: Guestfs, disk: str) -> None:
+    """Filesystems that fstab names by what GPT says of their partitions."""
+    g.part_init(disk, "gpt")
+    for number, name in enumerate(("root", "data"), 1):
+        g.part_add(disk, "p", 2048 + (number - 1) * 65536, 2047 + number * 65536)
+        g.part_set_name(disk, number, name)
+    g.mke2fs(f"{disk}2", fstype="ext4")
+    identity = g.blkid(f"{disk}1")["PART_ENTRY_UUID"]
+    fstab = f"PARTUUID={identity} / ext4 defaults 0 1\nPARTLABEL=data /srv ext4 defaults 0 2\n"
+    _root(g, f"{disk}1", trees.debian(**{"etc/fstab": fstab, "srv": None}))
+
+
 _ENDLESS_MACROS: dict[str, File] = {
     "var/lib/rpm/rpmdb.sqlite": b"no database",
     "usr/lib/rpm/macros": Fifo(),
@@ -740,6 +759,13 @@ CORPUS: dict[str, Image] = {
             }
         },
     ),
+    "partition tags": Image(
+        build=tagged,
+        fast=True,
+        systems=[("debian", 12, 5, "debian12")],
+        corrections=[] if KNOWS_NEWER else ["mountpoints", "filesystems"],
+        facts={"mountpoints": {"/": "/dev/sda1", "/srv": "/dev/sda2"}},
+    ),
     "other bus": Image(
         [
             Part(
@@ -862,9 +888,31 @@ CORPUS: dict[str, Image] = {
     ),
     "openeuler": Image(
         [Part(trees.unknown("openEuler", "openEuler", "22.03"), label="root")],
-        systems=[("openEuler", 22, 3, "openEuler")],
-        corrections=["distro"],
-        told=["there is no package database"],
+        fast=KNOWS_NEWER,
+        systems=[("openeuler", 22, 3, "openEuler")],
+        corrections=[] if KNOWS_NEWER else ["distro"],
+        told=[] if KNOWS_NEWER else ["there is no package database"],
+    ),
+    "opencloudos": Image(
+        [Part(trees.unknown("opencloudos", "OpenCloudOS", "9.0"), label="root")],
+        fast=KNOWS_NEWER,
+        systems=[("opencloudos", 9, 0, "opencloudos")],
+        corrections=[] if KNOWS_NEWER else ["distro"],
+        told=[] if KNOWS_NEWER else ["there is no package database"],
+    ),
+    "circle": Image(
+        [
+            Part(
+                trees.red_hat(
+                    "circle", "Circle Linux", "9", "Circle Linux release 9.3 (Hexadecagon)", "circle-release"
+                ),
+                label="root",
+            )
+        ],
+        fast=KNOWS_NEWER,
+        systems=[("circle", 9, 3, "circle")],
+        corrections=[] if KNOWS_NEWER else ["distro", "product_name", "osinfo"],
+        facts={"osinfo": "circle9"} if KNOWS_NEWER else {},
     ),
     "amazon 2023": Image(
         [

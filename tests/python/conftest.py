@@ -29,6 +29,9 @@ PATIENCE = 20
 #: Modules whose tests run on the async handle, too.
 ALSO_ASYNC = {"test_values", "test_arguments", "test_errors", "test_memoryview"}
 
+#: Since Python 3.12 each fork of a process with threads warns, and guestkit has some.
+WITHOUT_WARNING = ("-W", "ignore:This process:DeprecationWarning")
+
 T = TypeVar("T")
 
 # ---- the facts
@@ -359,7 +362,7 @@ def python() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def python(program: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", program, *map(str, arguments)],
+            [sys.executable, *WITHOUT_WARNING, "-c", program, *map(str, arguments)],
             env=os.environ | environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -224,6 +224,17 @@ def test_events_are_the_same_arguments_of_the_same_types() -> None:
     assert len(actual) > 5
 
 
+@pytest.mark.parametrize(("minor", "kind"), [(48, str), (51, str), (52, bytes), (54, bytes), (60, bytes)])
+def test_texts_of_events_were_str_where_upstream_s_are_bytes(
+    minor: int, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = {"major": 1, "minor": minor, "release": 1, "extra": ""}
+    monkeypatch.setattr(guestkit.compat.GuestFS, "version", lambda self: version)
+    texts = [event[2] for event in events(guestkit.compat)]
+    assert {type(text) for text in texts} == {kind, type(None)}
+    assert ("get_memsize" if kind is str else b"get_memsize") in texts
+
+
 @pytest.mark.parametrize("mask", [0, 1, 2, 3, 0x3FF, 0x200, 1 << 40])
 def test_events_have_upstream_s_names(mask: int) -> None:
     assert guestkit.compat.event_to_string(mask) == PEER.event_to_string(mask)

@@ -10,7 +10,7 @@ from typing import cast, get_args
 
 import pytest
 
-from guestkit import _native, appliance, doctor
+from guestkit import Guestfs, _native, appliance, doctor
 from guestkit._system import install_command
 from guestkit.appliance import Appliance
 from guestkit.doctor import Finding, diagnose
@@ -50,6 +50,16 @@ def test_qemu_img_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     real = shutil.which
     monkeypatch.setattr(shutil, "which", lambda name: None if name == "qemu-img" else real(name))
     assert finding("qemu-img").remedy == install_command("qemu-img") != ""
+
+
+def test_that_libguestfs_inspects_every_guest_was_not_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: the fast inspection was off on Debian 13, and nothing told it."""
+    assert finding("inspection").level == "ok"
+    version = {"major": 1, "minor": 52, "release": 0, "extra": "ubuntu"}
+    monkeypatch.setattr(Guestfs, "version", lambda self: version)
+    found = finding("inspection")
+    assert found.level == "warning"
+    assert found.message.endswith("those of libguestfs 1.48 and 1.54, not of 1.52.0ubuntu")
 
 
 def test_without_an_appliance_it_says_how_to_build_one(

@@ -64,15 +64,22 @@ def leak_pages() -> None:
     [
         (lambda: libc.malloc(16), "C bytes", CALLS),
         (lambda: kept.append(object()), "Python blocks", CALLS),
-        (lambda: ctypes.pythonapi.Py_IncRef(ctypes.py_object(None)), "references", 100),
-        (lambda: ctypes.pythonapi.Py_DecRef(ctypes.py_object(None)), "references", 100),
+        (lambda: ctypes.pythonapi.Py_IncRef(ctypes.py_object(Error)), "references", 100),
+        (lambda: ctypes.pythonapi.Py_DecRef(ctypes.py_object(Error)), "references", 100),
         (leak_pages, "resident bytes", 1000),
     ],
     ids=["16 bytes", "an object", "a reference", "a reference too few", "a page"],
 )
 def test_a_leak_is_seen(leak: Call, counter: str, calls: int) -> None:
+    spare = [Error] * 10_000  # so that the class outlives the test
+    before = sys.getrefcount(Error)
     assert counter in leaks(leak, calls)
     kept.clear()
+    excess = sys.getrefcount(Error) - before
+    put_right = ctypes.pythonapi.Py_DecRef if excess > 0 else ctypes.pythonapi.Py_IncRef
+    for _ in range(abs(excess)):
+        put_right(ctypes.py_object(Error))
+    del spare
 
 
 # ---- every kind of call

@@ -125,6 +125,31 @@ def test_the_first_set_up_printed_tracebacks(tmp_path: Path) -> None:
         }, number
 
 
+@pytest.mark.parametrize("failure", ["QEMU ends: no such property", ""])
+def test_why_the_fastest_appliance_is_missing_stood_in_a_log_that_nobody_reads(
+    failure: str, tmp_path: Path
+) -> None:
+    """Test a copy of `run` whose python pretends to have built a lean appliance."""
+    program = tmp_path / "build" / "venv" / "bin" / "python"
+    lean = tmp_path / "build" / "appliance" / "lean-1"
+    for folder in (program.parent, lean, tmp_path / "build" / "log"):
+        folder.mkdir(parents=True)
+    program.write_text("#!/bin/sh\necho built; echo 'guestkit: warning: unread' >&2\n", encoding="utf-8")
+    program.chmod(0o755)
+    if failure:
+        (lean / "no-warm-appliance").write_text(failure, encoding="utf-8")
+    script, begin = RUN.read_text(encoding="utf-8"), "no_install=\ncommand=\n"
+    (tmp_path / "run").write_text(script.replace(begin, "appliance; exit\n"), encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if name != "GUESTKIT_CACHEDIR"}
+    done = subprocess.run(
+        ["bash", tmp_path / "run"], capture_output=True, text=True, check=False, env=environment
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+    said = done.stderr.splitlines()
+    assert said[0] == "guestkit: building the fast appliance …"
+    assert [line.rpartition(": ")[2] for line in said[1:]] == [failure.rpartition(": ")[2]] * bool(failure)
+
+
 def test_exec_keeps_directory_stdin_and_status(tmp_path: Path) -> None:
     done = run("exec", "sh", "-c", "pwd; cat; exit 7", cwd=tmp_path, stdin="through\n")
     assert (done.returncode, done.stdout, done.stderr) == (7, f"{tmp_path}\nthrough\n", "")

@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
@@ -21,13 +22,11 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Whether this version of libguestfs has the rules that the differential test has compared with ours.
-bool has_known_rules(const std::string& libguestfs);
-
 /// Reads a guest's only operating system by guestkit's own rules.
 class fast_inspection {
  public:
-  fast_inspection(guest_actions& g, layout& layout) : g_(g), layout_(layout) {}
+  fast_inspection(guest_actions& g, layout& layout)
+      : g_(g), layout_(layout), libguestfs_(numbers_of(g.version())) {}
 
   /// The only operating system, which stays mounted; throws doubt.
   InspectedSystem run();
@@ -85,16 +84,16 @@ class fast_inspection {
   void read_release();
 
   /// Throws doubt if there are files that libguestfs would prefer to this one.
-  void refuse_earlier(const std::string& file);
+  void refuse_earlier(std::string_view file);
 
-  std::string first_line_of(const std::string& file);
-  void read_debian_version(version_number& version);
-  void read_release_file(const std::string& file, const char* product, version_number& version);
+  /// Takes product and version from the file that has the exact version.
+  void read_release_file(const distribution& distro, version_number& version);
   void read_architecture();
   void read_hostname();
 
   guest_actions& g_;
   layout& layout_;
+  libguestfs_version libguestfs_;
   std::vector<std::string> filesystems_, usr_like_, corrections_;
   std::set<std::string> etc_;
   mountpoint_list behind_root_;

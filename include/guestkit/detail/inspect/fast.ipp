@@ -15,10 +15,6 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-GUESTKIT_INLINE bool has_known_rules(const std::string& libguestfs) {
-  return libguestfs == "1.48.6";
-}
-
 GUESTKIT_INLINE InspectedSystem fast_inspection::run() {
   if (layout_.has_dynamic_disk()) throw doubt{"a dynamic disk"};
   for (const auto& device : layout_.candidates()) check_type(device);
@@ -226,52 +222,43 @@ GUESTKIT_INLINE void fast_inspection::read_release() {
   const auto release = os_release_of(*text);
   if (release.has_carriage_returns)
     corrections_.emplace_back("distro, version: the lines of os-release end in CRLF");
-  system_.distro = distro_of(release.id);
-  if (system_.distro.empty()) throw doubt{"a distribution whose rules guestkit does not know"};
+  const auto* distro = distribution_of(release.id);
+  if (distro == nullptr || libguestfs_ < distro->since)
+    throw doubt{"a distribution whose rules guestkit does not know"};
+  system_.distro = distro->name;
   if (release.pretty_name.empty()) throw doubt{"os-release without PRETTY_NAME"};
   if (release.version_id.starts_with('V')) throw doubt{"an odd VERSION_ID"};
   system_.product_name = release.pretty_name;
   auto version = version_in(release.version_id);
   if (!version && system_.distro == "archlinux") version.emplace();
   if (!version) throw doubt{"os-release without a version"};
-  if (version->minor == 0) {
-    if (system_.distro == "debian") read_debian_version(*version);
-    if (system_.distro == "centos") read_release_file("centos-release", "CentOS", *version);
-    if (system_.distro == "rocky") read_release_file("rocky-release", "Rocky Linux", *version);
-  }
+  if (version->minor == 0 && !distro->release_file.empty()) read_release_file(*distro, *version);
   system_.major_version = version->major;
   system_.minor_version = version->minor;
-  system_.package_format = package_format_of(system_.distro);
-  system_.package_management = package_management_of(system_.distro, version->major,
-                                                     system_.distro == "fedora" && is_file("/usr/bin/dnf"));
+  system_.package_format = distro->package_format;
+  system_.package_management =
+      package_management_of(*distro, version->major, distro->name == "fedora" && is_file("/usr/bin/dnf"));
   system_.osinfo = osinfo_of(system_.distro, *version);
 }
 
-GUESTKIT_INLINE void fast_inspection::refuse_earlier(const std::string& file) {
-  for (const auto* name : {"lsb-release", "openmandriva-release", "oracle-release", "centos-release",
-                           "rocky-release", "altlinux-release", "redhat-release"}) {
+GUESTKIT_INLINE void fast_inspection::refuse_earlier(std::string_view file) {
+  for (const auto& [name, since] : release_files) {
     if (file == name) return;
-    if (etc_.contains(name)) throw doubt{"/etc/" + std::string(name)};
+    if (libguestfs_ >= since && etc_.contains(std::string(name))) throw doubt{"/etc/" + std::string(name)};
   }
 }
 
-GUESTKIT_INLINE std::string fast_inspection::first_line_of(const std::string& file) {
-  refuse_earlier(file);
-  const auto text = text_of("/etc/" + file);
+GUESTKIT_INLINE void fast_inspection::read_release_file(const distribution& distro, version_number& version) {
+  refuse_earlier(distro.release_file);
+  const auto file = "/etc/" + std::string(distro.release_file);
+  const auto text = text_of(file);
   auto line = text ? text->substr(0, text->find('\n')) : std::string();
-  if (line.empty() || line.size() > 200) throw doubt{"no line in /etc/" + file};
-  return line;
-}
-
-GUESTKIT_INLINE void fast_inspection::read_debian_version(version_number& version) {
-  system_.product_name = first_line_of("debian_version");
-  if (const auto better = version_in(system_.product_name)) version = *better;
-}
-
-GUESTKIT_INLINE void fast_inspection::read_release_file(const std::string& file, const char* product,
-                                                        version_number& version) {
-  system_.product_name = first_line_of(file);
-  version = release_version(system_.product_name, product);
+  if (line.empty() || line.size() > 200) throw doubt{"no line in " + file};
+  if (!distro.release_name.empty())
+    version = release_version(line, distro.release_name);
+  else if (const auto better = version_in(line))
+    version = *better;
+  system_.product_name = std::move(line);
 }
 
 GUESTKIT_INLINE void fast_inspection::read_architecture() {

@@ -141,7 +141,7 @@ class inspection {
     std::optional<InspectedSystem> system;
     std::vector<InspectFailure> failures;
     try {
-      if (!has_known_rules(found_.provenance.libguestfs)) throw doubt{"rules of another libguestfs"};
+      if (const auto unknown = unknown_rules(g_.version()); !unknown.empty()) throw doubt{unknown};
       if (wants(InspectPart::icon)) throw doubt{"an icon is wanted"};
       fast_inspection fast(g_, layout_);
       if (run_(failures, systems_part, [&] { system = fast.run(); })) {

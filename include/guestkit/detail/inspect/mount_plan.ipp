@@ -11,6 +11,7 @@
 #include "guestkit/detail/inspect/mount_plan.hpp"
 #include "guestkit/detail/inspect/reading.hpp"
 #include "guestkit/detail/inspect/report.hpp"
+#include "guestkit/detail/inspect/rules.hpp"
 #include "guestkit/error.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -165,7 +166,7 @@ class mount_planner {
       correct("/etc/fstab, line " + std::to_string(entry.line) + ": libguestfs may read it otherwise");
   }
 
-  /// Whether every version of libguestfs, even an old one, is sure to read the line as guestkit does.
+  /// Whether the installed libguestfs is sure to read the line as guestkit does.
   bool is_certain(const fstab_entry& entry, const std::string& device) {
     const auto& spec = entry.spec;
     if (!entry.plain || plain_path(entry.file) != entry.file) return false;
@@ -173,6 +174,10 @@ class mount_planner {
       return false;
     if (spec.starts_with("UUID="))
       return device.starts_with("btrfsvol:") || layout_.fact(device, "UUID") == spec.substr(5);
+    if (numbers_of(g_.version()) >= finds_partitions_by_tag) {
+      if (spec.starts_with("PARTUUID=")) return layout_.fact(device, "PART_ENTRY_UUID") == spec.substr(9);
+      if (spec.starts_with("PARTLABEL=")) return layout_.fact(device, "PART_ENTRY_NAME") == spec.substr(10);
+    }
     if (spec.starts_with("LABEL=") || spec == "/dev/root") return true;
     if (const auto name = bus_name_of(spec)) return name->bus.ends_with("d") && !name->partition.empty();
     return spec.starts_with("/dev/") && !spec.starts_with("/dev/disk/") && !spec.starts_with("/dev/md");

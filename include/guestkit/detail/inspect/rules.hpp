@@ -2,11 +2,13 @@
 // doubt, and libguestfs itself is asked.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/inspect/rule_versions.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
@@ -35,13 +37,50 @@ struct os_release_facts {
 
 os_release_facts os_release_of(std::string_view text);
 
+/// What libguestfs says of a distribution.
+struct distribution {
+  std::string_view id;  ///< in os-release
+  std::string_view name;
+  std::string_view package_format;
+  std::string_view package_management = {};  ///< empty: dnf, or its predecessors in old versions
+
+  /// The file in /etc that libguestfs reads if os-release has no minor version, and what precedes the version
+  /// there. Empty: os-release is enough.
+  std::string_view release_file = {};
+  std::string_view release_name = {};
+
+  libguestfs_version since = {};  ///< the first version with known rules that has it
+};
+
+/// The distribution of that ID, as the newest libguestfs describes it; null if guestkit does not know its
+/// rules.
+const distribution* distribution_of(std::string_view id);
+
 /// libguestfs' name for a distribution whose rules guestkit knows, by os-release's ID; empty for others.
 std::string distro_of(std::string_view id);
 
-std::string package_format_of(std::string_view distro);
+/// A file in /etc that tells the distribution.
+struct release_file {
+  std::string_view name;
+  libguestfs_version since = {};
+};
+
+/// Those that libguestfs looks for after os-release, and takes the first.
+inline constexpr std::array<release_file, 9> release_files{{{"lsb-release"},
+                                                            {"openmandriva-release"},
+                                                            {"opencloudos-release", {1, 54, 1}},
+                                                            {"oracle-release"},
+                                                            {"centos-release"},
+                                                            {"circle-release", {1, 54, 1}},
+                                                            {"rocky-release"},
+                                                            {"altlinux-release"},
+                                                            {"redhat-release"}}};
+
+/// The first version with known rules that finds the devices of PARTUUID= and PARTLABEL= in fstab.
+inline constexpr libguestfs_version finds_partitions_by_tag{1, 54, 1};
 
 /// @param has_dnf  whether the guest has /usr/bin/dnf
-std::string package_management_of(std::string_view distro, int major, bool has_dnf);
+std::string package_management_of(const distribution& distro, int major, bool has_dnf);
 
 std::string osinfo_of(const std::string& distro, version_number version);
 

@@ -76,36 +76,35 @@ GUESTKIT_INLINE os_release_facts os_release_of(std::string_view text) {
   return {get("ID"), get("PRETTY_NAME"), get("VERSION_ID"), has_carriage_returns};
 }
 
+inline constexpr std::array<distribution, 13> distributions{
+    {{"alpine", "alpinelinux", "apk", "apk"},
+     {"arch", "archlinux", "pacman", "pacman"},
+     {"centos", "centos", "rpm", "", "centos-release", "CentOS"},
+     {"circle", "circle", "rpm", "", "circle-release", "Circle Linux", {1, 54, 1}},
+     {"debian", "debian", "deb", "apt", "debian_version"},
+     {"fedora", "fedora", "rpm"},
+     {"openEuler", "openeuler", "rpm", "dnf", "", "", {1, 54, 1}},
+     {"opencloudos", "opencloudos", "rpm", "dnf", "", "", {1, 54, 1}},
+     {"opensuse", "opensuse", "rpm", "zypper"},  // and each ID that begins with "opensuse-"
+     {"rhel", "rhel", "rpm"},
+     {"rocky", "rocky", "rpm", "", "rocky-release", "Rocky Linux"},
+     {"sles", "sles", "rpm", "zypper"},
+     {"ubuntu", "ubuntu", "deb", "apt"}}};
+
+GUESTKIT_INLINE const distribution* distribution_of(std::string_view id) {
+  if (id.starts_with("opensuse-")) id = "opensuse";
+  const auto found = std::ranges::find(distributions, id, &distribution::id);
+  return found == distributions.end() ? nullptr : &*found;
+}
+
 GUESTKIT_INLINE std::string distro_of(std::string_view id) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 10> known{{{"debian", "debian"},
-                                                                                 {"ubuntu", "ubuntu"},
-                                                                                 {"fedora", "fedora"},
-                                                                                 {"rhel", "rhel"},
-                                                                                 {"rocky", "rocky"},
-                                                                                 {"centos", "centos"},
-                                                                                 {"opensuse", "opensuse"},
-                                                                                 {"sles", "sles"},
-                                                                                 {"alpine", "alpinelinux"},
-                                                                                 {"arch", "archlinux"}}};
-  if (id.starts_with("opensuse-")) return "opensuse";
-  for (const auto& [name, distro] : known)
-    if (id == name) return std::string(distro);
-  return {};
+  const auto* known = distribution_of(id);
+  return known == nullptr ? "" : std::string(known->name);
 }
 
-GUESTKIT_INLINE std::string package_format_of(std::string_view distro) {
-  if (distro == "debian" || distro == "ubuntu") return "deb";
-  if (distro == "alpinelinux") return "apk";
-  if (distro == "archlinux") return "pacman";
-  return "rpm";
-}
-
-GUESTKIT_INLINE std::string package_management_of(std::string_view distro, int major, bool has_dnf) {
-  if (distro == "debian" || distro == "ubuntu") return "apt";
-  if (distro == "alpinelinux") return "apk";
-  if (distro == "archlinux") return "pacman";
-  if (distro == "opensuse" || distro == "sles") return "zypper";
-  if (distro == "fedora") return major >= 22 && has_dnf ? "dnf" : major >= 1 ? "yum" : "unknown";
+GUESTKIT_INLINE std::string package_management_of(const distribution& distro, int major, bool has_dnf) {
+  if (!distro.package_management.empty()) return std::string(distro.package_management);
+  if (distro.name == "fedora") return major >= 22 && has_dnf ? "dnf" : major >= 1 ? "yum" : "unknown";
   return major >= 8 ? "dnf" : major >= 5 ? "yum" : major >= 2 ? "up2date" : "unknown";
 }
 
@@ -113,7 +112,7 @@ GUESTKIT_INLINE std::string osinfo_of(const std::string& distro, version_number 
   const auto major = std::to_string(version.major), minor = std::to_string(version.minor);
   if (distro == "centos" && version.major >= 8) return distro + major;
   if (distro == "centos" && version.major == 7) return distro + "7.0";
-  if (distro == "rocky" && version.major >= 8) return distro + major;
+  if ((distro == "circle" || distro == "rocky") && version.major >= 8) return distro + major;
   if (distro == "debian" && version.major >= 4) return distro + major;
   if (distro == "fedora") return distro + major;
   if (distro == "sles") return distro + major + (version.minor == 0 ? "" : "sp" + minor);

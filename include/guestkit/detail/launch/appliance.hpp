@@ -38,6 +38,9 @@ std::vector<std::string> appliance_caches();
 /// The best appliance in a cache directory. If none is usable: libguestfs' own, and the reason.
 ApplianceChoice find_appliance(const std::string& cache);
 
+/// A file in a lean appliance's directory: why the last attempt to make a template failed, in one line.
+inline constexpr std::string_view template_failure = "no-warm-appliance";
+
 /// The newest usable template of a lean appliance. If there is none: the lean appliance itself, and the
 /// reason.
 ApplianceChoice find_template(const std::string& lean);

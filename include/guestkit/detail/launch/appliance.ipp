@@ -88,6 +88,8 @@ GUESTKIT_INLINE ApplianceChoice find_template(const std::string& lean) {
     else if (choice.mode == ApplianceMode::lean)
       choice.reason = name + ": " + fault;
   }
+  if (const auto failure = read_text(lean + '/' + std::string(template_failure)); !failure.empty())
+    choice.reason = "the warm appliance could not be built: " + failure;
   return choice;
 }
 
