@@ -113,6 +113,8 @@ def test_the_first_set_up_printed_tracebacks(tmp_path: Path) -> None:
     """Regression: Python tried to import a module that was not written yet, four times."""
     site = tmp_path / "build" / "venv" / "lib" / "python3.11" / "site-packages"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "build" / "venv"], check=True)
+    (tmp_path / "tools").mkdir()
+    shutil.copy(ROOT / "tools" / "editable.py", tmp_path / "tools")
     script, begin = RUN.read_text(encoding="utf-8"), "no_install=\ncommand=\n"
     assert begin in script
     for number in range(2):
