@@ -21,13 +21,9 @@ import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import mesonpy  # type: ignore[import-not-found]  # only builds have it
 from editable import finder
-from mesonpy import (  # type: ignore[import-not-found]  # only builds have it
-    build_sdist,
-    build_wheel,
-    get_requires_for_build_sdist,
-)
-from mesonpy import get_requires_for_build_wheel as _meson_python_requires
+from mesonpy import build_sdist, build_wheel
 
 __all__ = [
     "build_editable",
@@ -42,14 +38,25 @@ Settings = dict[str, str | list[str]] | None
 
 ROOT = Path(__file__).resolve().parent.parent
 
+#: boost/meson.build knows which of its libraries this release needs.
+_PYPIS_BOOST = "cmeel-boost ~= 1.90.0"
+
 
 def get_requires_for_build_wheel(config_settings: Settings = None) -> list[str]:
     """Return what the build needs beside pyproject.toml's requirements."""
-    boost = [] if _has_boost(str(config_settings)) else ["cmeel-boost >= 1.90"]
-    return [*_meson_python_requires(config_settings), *boost]
+    return [*mesonpy.get_requires_for_build_wheel(config_settings), *_boost(config_settings)]
+
+
+def get_requires_for_build_sdist(config_settings: Settings = None) -> list[str]:
+    """Return the same for a source distribution: Meson, which makes it, configures the build."""
+    return [*mesonpy.get_requires_for_build_sdist(config_settings), *_boost(config_settings)]
 
 
 get_requires_for_build_editable = get_requires_for_build_wheel
+
+
+def _boost(settings: Settings) -> list[str]:
+    return [] if _has_boost(str(settings)) else [_PYPIS_BOOST]
 
 
 def _has_boost(settings: str) -> bool:

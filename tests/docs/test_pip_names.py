@@ -35,6 +35,15 @@ def test_no_text_has_users_install_somebody_elses_package() -> None:
             assert not re.search(r"pip3? (install|download) [^`\n]*(?<![\w./-])guestkit\b(?!/)", text), name
 
 
+def test_run_and_pip_take_the_same_boost() -> None:
+    (pinned,) = re.findall(
+        r"^cmeel-boost==([\d.]+)$", (ROOT / "requirements-boost.txt").read_text(), re.MULTILINE
+    )
+    assert f'"cmeel-boost ~= {pinned}"' in (ROOT / "tools" / "build_backend.py").read_text(encoding="utf-8")
+    wrap = (ROOT / "subprojects" / "boost-python.wrap").read_text(encoding="utf-8")
+    assert f"boost_{pinned.replace('.', '_')}.tar.bz2" in wrap
+
+
 def test_the_distribution_has_our_own_name() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["name"] == "libguestkit"
