@@ -12,7 +12,7 @@ import pytest
 from guestkit.demo import DEMO_SYSTEM
 from tests.chroot import PLACE, Chroot, chroot
 from tests.consumer.test_consumers import run
-from tests.consumer.test_pythons import PROGRAM, pythons
+from tests.consumer.test_pythons import PROGRAM, PYTHONS
 
 pytestmark = [
     pytest.mark.full,
@@ -106,7 +106,7 @@ def test_a_module_built_with_a_newer_libguestfs_could_not_be_loaded_with_an_olde
     ("release", "python"),
     [
         (release, python)
-        for python in pythons()
+        for python in PYTHONS
         for release, version in (("trixie", "python3.13"), ("testing", "python3.14"))
         if python.name == version
     ],

@@ -23,12 +23,15 @@ print(json.dumps([guestkit.__file__, guestkit._native.__file__, found[0].product
 """
 
 
-def pythons() -> Iterator[Path]:
-    """Find the Pythons to build for: one of each version, the system's or pyenv's."""
+def found() -> Iterator[Path]:
     for minor in (11, 12, 13, 14):
         name = f"python3.{minor}"
         places = [Path("/usr/bin", name), *Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/{name}")]
         yield from [place for place in places if place.exists()][:1]
+
+
+#: The Pythons to build for: one of each version, the system's or pyenv's.
+PYTHONS = [*found()]
 
 
 def look(python: Path, disk: Path) -> tuple[Path, Path]:
@@ -39,7 +42,7 @@ def look(python: Path, disk: Path) -> tuple[Path, Path]:
     return Path(package).parent, Path(module).parent
 
 
-@pytest.mark.parametrize("python", pythons(), ids=lambda path: path.name)
+@pytest.mark.parametrize("python", PYTHONS, ids=lambda path: path.name)
 def test_a_wheel_with_boost_from_pypi(python: Path, demo_guest: Path, tmp_path: Path) -> None:
     for name in ("builder", "user"):
         run(python, "-m", "venv", tmp_path / name)
