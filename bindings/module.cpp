@@ -5,6 +5,7 @@
 #include <boost/python/docstring_options.hpp>
 #include <boost/python/make_constructor.hpp>
 #include <boost/python/module.hpp>
+#include <boost/python/scope.hpp>
 #include <memory>
 
 #include "error.hpp"
@@ -65,6 +66,7 @@ BOOST_PYTHON_MODULE(_native) {
       .def("_extract", method(&extract))
       .def("add_event_callback", method(&Handle::add_event_callback))
       .def("delete_event_callback", method(&Handle::delete_event_callback));
+  bp::scope().attr("LIBGUESTFS") = GUESTKIT_LIBGUESTFS;
   bp::def("use_error_types", function(&use_types));
   bp::def("probe", function(&probe));
   bp::def("set_appliance_limit", function(&set_appliance_limit));

@@ -6,7 +6,14 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+try:
+    from guestkit import _native  # noqa: F401
+except ImportError as _error:
+    from guestkit._not_loaded import explained
+
+    raise explained(_error) from _error
 from guestkit.errors import (
+    ActionMissing,
     ApplianceCrashed,
     ApplianceKilled,
     CallTimeout,
@@ -34,6 +41,7 @@ if TYPE_CHECKING:
 __version__ = "0.4.0"
 
 __all__ = [
+    "ActionMissing",
     "ApplianceCrashed",
     "ApplianceKilled",
     "AsyncDiskConverter",

@@ -52,6 +52,10 @@ class HandleClosed(Error, ValueError):
     """The handle is closed or being closed, or belongs to the parent process before a fork."""
 
 
+class ActionMissing(Error, AttributeError):
+    """libguestfs is older than the action, or guestkit was built for one that is: `hasattr` returns False."""
+
+
 class LaunchError(Error):
     """The appliance did not start.
 

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self, Unpack
 
 from guestkit import _native, images
+from guestkit._missing import no_attribute
 from guestkit.errors import ApplianceKilled, Error, HandleClosed
 from guestkit.events import Event, EventCallback
 from guestkit.files import SMALL_FILE, Extracted, GuestFile
@@ -63,6 +64,11 @@ class Guestfs(_native.Handle):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    if not TYPE_CHECKING:  # to a type checker every name would exist
+
+        def __getattr__(self, name):
+            raise no_attribute(self, name)
 
     def __repr__(self) -> str:
         return f"<guestkit.{type(self).__name__} {'open' if self.is_open() else 'closed'}>"

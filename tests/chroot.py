@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -34,10 +35,14 @@ exec chroot "$root" "$@"
 
 
 def packages_of_run() -> list[str]:
-    """Return the packages that `./run` installs for the commands and the tests."""
+    """Return the packages that `./run` installs on Debian for the commands and the tests."""
     script = (ROOT / "run").read_text(encoding="utf-8")
     lists = re.findall(r"^(?:test_)?packages=\(([^)]*)\)", script, re.MULTILINE)
-    return [package for words in lists for package in words.split()]
+    table = (ROOT / "guestkit" / "system_packages.txt").read_text(encoding="utf-8")
+    debian = {row[0]: row[1] for row in map(str.split, table.splitlines()) if row and row[0] != "#"}
+    machine = platform.machine()
+    names = [debian.get(f"{thing}:{machine}", debian[thing]) for words in lists for thing in words.split()]
+    return [package for name in names for package in name.split(",") if package not in "-."]
 
 
 @dataclass(frozen=True)
@@ -100,21 +105,23 @@ def chroot(
     packages: Sequence[str] | None = None,
     apt_options: Sequence[str] = (),
     variables: Mapping[str, str] | None = None,
+    kept_in: Path = PLACE,
 ) -> Chroot:
     """Return a Debian of that release; make it, which takes minutes, unless there is one with these packages.
 
     packages: besides `BASE`; by default those that `./run` installs
     apt_options: for releases whose archive needs some
     variables: for the environment of what runs there
+    kept_in: a directory that keeps one of each release
     """
     wanted = sorted({*BASE, *(packages_of_run() if packages is None else packages)})
     key = hashlib.sha256("\n".join([release, *wanted, *apt_options]).encode()).hexdigest()[:12]
-    place = PLACE / f"{release}-{key}"
+    place = kept_in / f"{release}-{key}"
     if not place.exists():
-        PLACE.mkdir(parents=True, exist_ok=True)
-        for former in PLACE.glob(f"{release}-*"):
+        kept_in.mkdir(parents=True, exist_ok=True)
+        for former in kept_in.glob(f"{release}-*"):
             shutil.rmtree(former)
-        with tempfile.TemporaryDirectory(prefix="new-", dir=PLACE) as folder:
+        with tempfile.TemporaryDirectory(prefix="new-", dir=kept_in) as folder:
             made = Path(folder) / "root"
             done = subprocess.run(
                 [

@@ -5,11 +5,15 @@ import inspect
 import types
 
 from guestkit import _native
+from guestkit._missing import no_attribute
 from guestkit.generated.progress import PROGRESS
 
 
 class AsyncActions:
     """Base of AsyncGuestfs: every libguestfs action as a method that returns a coroutine."""
+
+    def __getattr__(self, name):
+        raise no_attribute(self, name)
 
 
 def _keywords(name):

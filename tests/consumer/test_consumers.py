@@ -174,7 +174,7 @@ def test_a_wheel_holds_all_that_the_package_needs(tmp_path: Path) -> None:
         "import guestkit, guestkit.appliance as a; print(guestkit.Guestfs().get_memsize(), a._programs())"
     )
     # The base interpreter lacks the path hook of the tests' environment, which would find the checkout.
-    base = Path(sys.base_prefix, "bin", "python3.11")
+    base = Path(sys.base_prefix, "bin", f"python3.{sys.version_info.minor}")
     told = run(base, "-P", "-c", program, environment={"PYTHONPATH": str(tmp_path / "site")})
     assert told == f"1280 {tmp_path / 'site' / 'guestkit'}\n"
     (shared,) = (tmp_path / "site").glob("libguestkit-*.data/data/share")
@@ -184,3 +184,18 @@ def test_a_wheel_holds_all_that_the_package_needs(tmp_path: Path) -> None:
         "zsh/site-functions/_guestkit",
     ):
         assert (shared / name).is_file()
+    # For other machines, Boost goes into the wheel, and libguestfs stays out.
+    tools = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    repair = (sys.executable, "-m", "auditwheel", "repair", "--exclude", "libguestfs.so.0")
+    run(*repair, "--wheel-dir", tmp_path / "repaired", wheel, environment=tools)
+    (repaired,) = (tmp_path / "repaired").glob("libguestkit-*manylinux*.whl")
+    shutil.unpack_archive(repaired, tmp_path / "moved", "zip")
+    inside = [path.name for path in (tmp_path / "moved").rglob("lib*.so*")]
+    assert any(name.startswith("libboost_python3") for name in inside)
+    assert not any(name.startswith("libguestfs") for name in inside)
+    module = next((tmp_path / "moved" / "guestkit").glob("_native.*.so"))
+    boost = re.findall(r"libboost_python\S+ => (\S+)", run("ldd", module))
+    assert len(boost) == 1
+    assert Path(boost[0]).is_relative_to(tmp_path / "moved")
+    told = run(base, "-P", "-c", program, environment={"PYTHONPATH": str(tmp_path / "moved")})
+    assert told == f"1280 {tmp_path / 'moved' / 'guestkit'}\n"

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import guestkit
-from guestkit import ApplianceCrashed, ApplianceKilled, CallTimeout, Error, Guestfs, HandleClosed, LaunchError
+from guestkit import (
+    ActionMissing,
+    ApplianceCrashed,
+    ApplianceKilled,
+    CallTimeout,
+    Error,
+    Guestfs,
+    HandleClosed,
+    LaunchError,
+)
 
 if TYPE_CHECKING:
     from tests.python.conftest import Hypervisor
@@ -21,6 +30,7 @@ if TYPE_CHECKING:
 BASES: dict[type[Error], tuple[type[BaseException], ...]] = {
     Error: (RuntimeError,),
     HandleClosed: (Error, ValueError),
+    ActionMissing: (Error, AttributeError),
     LaunchError: (Error,),
     ApplianceCrashed: (Error,),
     ApplianceKilled: (ApplianceCrashed,),
@@ -31,6 +41,7 @@ BASES: dict[type[Error], tuple[type[BaseException], ...]] = {
 SAMPLES: list[tuple[Error, dict[str, object]]] = [
     (Error("mount", "no such device", errno.ENODEV), {}),
     (HandleClosed("mount", "the handle is closed", errno.EBADF), {}),
+    (ActionMissing("sh_out", "libguestfs lacks this action", errno.ENOSYS), {}),
     (ApplianceCrashed("mount", "the appliance is gone", errno.EPIPE), {}),
     (ApplianceKilled("mount", "cancelled", errno.EINTR), {}),
     (

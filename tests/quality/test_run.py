@@ -113,6 +113,8 @@ def test_the_first_set_up_printed_tracebacks(tmp_path: Path) -> None:
     """Regression: Python tried to import a module that was not written yet, four times."""
     site = tmp_path / "build" / "venv" / "lib" / "python3.11" / "site-packages"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "build" / "venv"], check=True)
+    (tmp_path / "tools").mkdir()
+    shutil.copy(ROOT / "tools" / "editable.py", tmp_path / "tools")
     script, begin = RUN.read_text(encoding="utf-8"), "no_install=\ncommand=\n"
     assert begin in script
     for number in range(2):
@@ -148,6 +150,49 @@ def test_why_the_fastest_appliance_is_missing_stood_in_a_log_that_nobody_reads(
     said = done.stderr.splitlines()
     assert said[0] == "guestkit: building the fast appliance …"
     assert [line.rpartition(": ")[2] for line in said[1:]] == [failure.rpartition(": ")[2]] * bool(failure)
+
+
+@pytest.mark.parametrize(
+    ("pythons", "boost", "expected"),
+    [
+        ({"python3": "3.13", "python3.11": "3.11"}, ["311"], "python3.11 3.11"),
+        ({"python3": "3.13", "python3.14": "3.14"}, ["313", "314"], "python3 3.13"),
+        ({"python3": "3.13", "python3.14": "3.14"}, [], "python3 3.13"),
+        (
+            {"python3": "", "python3.12": "3.12"},
+            ["39"],
+            "python3.12 3.12",
+        ),  # python3 is too old, or has no headers
+        ({"python3": ""}, ["39"], ""),
+    ],
+)
+def test_only_the_python_of_the_systems_boost_was_taken(
+    pythons: dict[str, str], boost: list[str], expected: str, tmp_path: Path
+) -> None:
+    """Regression: without Boost.Python for it, a system's Python was of no use."""
+    for folder in ("bin", "lib/machine"):
+        (tmp_path / folder).mkdir(parents=True)
+    for version in boost:
+        (tmp_path / "lib" / "machine" / f"libboost_python{version}.so").touch()
+    for name, version in pythons.items():
+        python = tmp_path / "bin" / name
+        python.write_text(f"#!/bin/sh\n{f'echo {version}' if version else 'exit 1'}\n", encoding="utf-8")
+        python.chmod(0o755)
+    script, begin = RUN.read_text(encoding="utf-8"), "no_install=\ncommand=\n"
+    for old, new in (("/usr/lib", f"{tmp_path}/lib"), ("/usr/bin/$name", f"{tmp_path}/bin/$name")):
+        assert old in script
+        script = script.replace(old, new)
+    (tmp_path / "run").write_text(script.replace(begin, "find_python; exit\n"), encoding="utf-8")
+    done = subprocess.run(
+        ["/bin/bash", tmp_path / "run"],
+        env={"PATH": "/nonexistent"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.replace(f"{tmp_path}/bin/", "").strip() == expected
+    assert done.returncode == (0 if expected else 1)
+    assert expected or "there is no CPython 3.11 to 3.14 with headers" in done.stderr
 
 
 def test_exec_keeps_directory_stdin_and_status(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ def _table(actions: tuple[Action, ...]) -> str:
         f"// {NOTICE}",
         '#include "../method.hpp"',
         "",
+        *_weak(actions),
         "namespace guestkit::python {",
         "",
         "void add_methods(PyTypeObject* type) {",
@@ -35,8 +36,19 @@ def _table(actions: tuple[Action, ...]) -> str:
         replaced = f'"{action.deprecation}"' if action.deprecated else "nullptr"
         lines += [
             action.condition,
+            *([f"  if ({action.c_function} != nullptr)"] if action.may_be_missing else []),
             f'  define(type, row<&Handle::{action.name}>, {{"{action.name}", {names}, {replaced},',
             f'      "{text}"}});',
             "#endif",
         ]
     return "\n".join([*lines, "}", "", "}  // namespace guestkit::python", ""])
+
+
+def _weak(actions: tuple[Action, ...]) -> list[str]:
+    lines = [
+        "// A libguestfs older than that of the build lacks them, and the module can be loaded all the same."
+    ]
+    for action in actions:
+        if action.may_be_missing:
+            lines += [action.condition, f"#pragma weak {action.c_function}", "#endif"]
+    return [*lines, ""]

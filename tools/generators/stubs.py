@@ -55,6 +55,7 @@ def files(api: Api, templates: Path) -> dict[str, str]:
         "guestkit/generated/structs.py": _structs(api),
         "guestkit/generated/former.py": _former(api),
         "guestkit/generated/progress.py": _progress(api),
+        "guestkit/generated/since.py": _since(api),
     }
 
 
@@ -115,6 +116,16 @@ PROGRESS = frozenset(
     (
 {textwrap.indent(names, "    ")}    )
 )
+'''
+
+
+def _since(api: Api) -> str:
+    lines = "".join(f'    "{a.name}": "{a.since}",\n' for a in api.actions if a.may_be_missing)
+    return f'''"""{NOTICE}"""
+
+#: The actions that the installed libguestfs may lack, and the release that each came with.
+SINCE = {{
+{lines}}}
 '''
 
 

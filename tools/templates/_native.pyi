@@ -12,6 +12,8 @@ from guestkit.handle_options import NativeHandleOptions
 from guestkit.images import NativeOpenDiskOptions
 from guestkit.inspection import NativeInspectOptions
 
+LIBGUESTFS: str  # the release that the module was built for
+
 def use_error_types(types: tuple[type[Error], ...]) -> None:
     """Have these raised: Error, HandleClosed, LaunchError, ApplianceCrashed, ApplianceKilled, CallTimeout."""
 

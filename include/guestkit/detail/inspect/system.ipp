@@ -12,6 +12,10 @@
 #include "guestkit/detail/inspect/report.hpp"
 #include "guestkit/detail/inspect/system.hpp"
 
+#ifdef GUESTFS_HAVE_INSPECT_GET_BUILD_ID
+#pragma weak guestfs_inspect_get_build_id  // a libguestfs older than that of the build lacks it
+#endif
+
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 GUESTKIT_INLINE InspectedSystem system_at(guest_actions& g, const std::string& root) {
@@ -39,7 +43,8 @@ GUESTKIT_INLINE InspectedSystem system_at(guest_actions& g, const std::string& r
   attempt([&] { windows.system_hive = g.inspect_get_windows_system_hive(root); });
   attempt([&] { windows.current_control_set = g.inspect_get_windows_current_control_set(root); });
 #ifdef GUESTFS_HAVE_INSPECT_GET_BUILD_ID
-  attempt([&] { system.build_id = g.inspect_get_build_id(root); });
+  if (guestfs_inspect_get_build_id != nullptr)
+    attempt([&] { system.build_id = g.inspect_get_build_id(root); });
 #endif
   return system;
 }

@@ -1,0 +1,124 @@
+"""pip installs guestkit with a C++ compiler and libguestfs' headers alone, on other Debian releases."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from guestkit.demo import DEMO_SYSTEM
+from tests.chroot import PLACE, Chroot, chroot
+from tests.consumer.test_consumers import run
+from tests.consumer.test_pythons import PROGRAM, PYTHONS
+
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.timeout(3600),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make another Debian and to enter it"),
+]
+
+#: Nothing of Boost, Meson or Ninja; what follows g++ and the headers is for an inspection.
+PACKAGES = (
+    *("g++", "libguestfs-dev", "pkg-config", "python3-dev", "python3-venv"),
+    *("e2fsprogs", "libguestfs-tools", "qemu-system-x86", "qemu-utils", "supermin"),
+)
+WORK = "/srv/guestkit"
+
+
+def bare(release: str) -> Chroot:
+    """Return that Debian, with the checkout in WORK."""
+    options = ('Acquire::Check-Valid-Until "false"',)  # testing's list may be older than it may be
+    return chroot(release, packages=PACKAGES, apt_options=options, kept_in=PLACE / "bare")
+
+
+def told(there: Chroot, *command: str, place: str = WORK) -> str:
+    done = there.run(*command, directory=place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module", params=["trixie", "testing"])
+def debian(request: pytest.FixtureRequest) -> Chroot:
+    """A Debian in which pip has built guestkit, in WORK/venv."""
+    there = bare(request.param)
+    there.clone(WORK)
+    told(there, "python3", "-m", "venv", "venv")
+    told(there, "venv/bin/pip", "install", ".")
+    return there
+
+
+def inspect(there: Chroot, disk: Path, place: str = WORK) -> None:
+    shutil.copy(disk, there.root / place[1:] / "disk.img")
+    line = told(there, "venv/bin/python", "-Pc", PROGRAM, "disk.img", place=place).splitlines()[-1]
+    package, module, product = json.loads(line)
+    assert Path(package).is_relative_to(Path(place, "venv"))
+    assert Path(module).parent == Path(package).parent
+    assert product == DEMO_SYSTEM.product_name
+
+
+def test_what_pip_built_inspects_a_guest(debian: Chroot, demo_guest: Path) -> None:
+    inspect(debian, demo_guest)
+
+
+#: Has the module refer to actions that no libguestfs has, as where it is older than that of the build.
+OLDER = """\
+import pathlib, shutil, sys
+from importlib.util import find_spec
+there = pathlib.Path(find_spec("guestkit").origin).parent
+older = pathlib.Path("older/guestkit")
+shutil.copytree(there, older)
+(module,) = older.glob("_native.*.so")
+content, gone = module.read_bytes(), []
+sys.path.insert(0, "tools")
+from generators.facts import load
+for action in load(pathlib.Path("api")).actions:
+    name = b"\\0" + action.c_function.encode() + b"\\0"
+    if action.may_be_missing and name in content:
+        content = content.replace(name, b"\\0none" + name[5:])
+        gone.append(action.name)
+module.write_bytes(content)
+sys.path.insert(0, "older")
+import guestkit
+assert guestkit.__file__.endswith("older/guestkit/__init__.py")
+assert len(gone) >= 6, gone
+with guestkit.Guestfs() as g:
+    assert g.get_memsize() == 1280
+    for name in gone:
+        assert not hasattr(g, name), name
+        try:
+            getattr(g, name)
+        except guestkit.ActionMissing as error:
+            print(error)
+"""
+
+
+def test_a_module_built_with_a_newer_libguestfs_could_not_be_loaded_with_an_older(debian: Chroot) -> None:
+    """Regression: the linker did not find the actions that the older one lacks."""
+    lines = told(debian, "venv/bin/python", "-Pc", OLDER).splitlines()
+    assert len(lines) >= 6
+    assert all("this guestkit was built for libguestfs 1." in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("release", "python"),
+    [
+        (release, python)
+        for python in PYTHONS
+        for release, version in (("trixie", "python3.13"), ("testing", "python3.14"))
+        if python.name == version
+    ],
+)
+def test_a_wheel_of_this_machine_works_with_a_newer_libguestfs(
+    release: str, python: Path, demo_guest: Path, tmp_path: Path
+) -> None:
+    there = bare(release)
+    place = there.clone("/srv/other")
+    run(python, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", tmp_path, there.root / place[1:])
+    (wheel,) = tmp_path.glob("libguestkit-*.whl")
+    shutil.copy(wheel, there.root / place[1:])
+    told(there, "python3", "-m", "venv", "venv", place=place)
+    told(there, "venv/bin/pip", "install", wheel.name, place=place)
+    inspect(there, demo_guest, place)
