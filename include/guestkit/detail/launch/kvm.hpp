@@ -4,9 +4,9 @@
 #include <chrono>
 #include <condition_variable>
 #include <functional>
-#include <map>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/launch/kvm_probe.hpp"
@@ -67,18 +67,22 @@ class known_kvm {
 
  private:
   struct verdict {
+    std::string key;
     KvmStatus status;
     clock::time_point found;
   };
 
   bool is_valid(const verdict& known) const;
+  /// With the mutex locked. Null: not known, or no longer.
+  const verdict* find(const std::string& key) const;
+  void keep(const std::string& key, const KvmStatus& status);
   void end_probe() noexcept;
 
   const std::function<clock::time_point()> now_;
   std::mutex mutex_;
   std::condition_variable changed_;  // a probe is done or was given up
   bool busy_ = false;                // a thread is probing
-  std::map<std::string, verdict> known_;
+  std::vector<verdict> known_;
 };
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
-#include <memory>
 #include <system_error>
 #include <utility>
 
@@ -93,8 +92,7 @@ GUESTKIT_INLINE KvmStatus known_kvm::ask(const std::string& key, const std::func
   constexpr std::chrono::milliseconds interval{50};
   std::unique_lock lock(mutex_);
   for (;;) {
-    if (const auto found = known_.find(key); found != known_.end() && is_valid(found->second))
-      return found->second.status;
+    if (const auto* found = find(key)) return found->status;
     if (!std::exchange(busy_, true)) break;
     changed_.wait_for(lock, interval);
     lock.unlock();
@@ -102,12 +100,29 @@ GUESTKIT_INLINE KvmStatus known_kvm::ask(const std::string& key, const std::func
     lock.lock();
   }
   lock.unlock();
-  const auto end = [](known_kvm* all) { all->end_probe(); };
-  const std::unique_ptr<known_kvm, decltype(end)> probing(this, end);  // whether it returns or throws
-  auto status = probe();
-  const std::lock_guard keeping(mutex_);
-  known_[key] = {status, now_()};
-  return status;
+  try {
+    auto status = probe();
+    keep(key, status);
+    end_probe();
+    return status;
+  } catch (...) {
+    end_probe();
+    throw;
+  }
+}
+
+GUESTKIT_INLINE const known_kvm::verdict* known_kvm::find(const std::string& key) const {
+  for (const auto& each : known_)
+    if (each.key == key && is_valid(each)) return &each;
+  return nullptr;
+}
+
+GUESTKIT_INLINE void known_kvm::keep(const std::string& key, const KvmStatus& status) {
+  const std::lock_guard lock(mutex_);
+  std::vector<verdict> all{{key, status, now_()}};
+  for (auto& each : known_)
+    if (each.key != key) all.push_back(std::move(each));
+  known_.swap(all);
 }
 
 GUESTKIT_INLINE void known_kvm::end_probe() noexcept {
