@@ -22,7 +22,7 @@ from guestkit._plain import plain
 #:     "disk_missing": a disk or its backing file is missing
 #:     "disk_locked": another process uses the disk, which was to be written
 #:     "disk_unreadable": this user may not read or write a disk, or the disk is damaged
-#:     "no_space": a file system is full
+#:     "no_space": a file system is full, or temporary files cannot be written
 #:     "backing_refused": the image refers to another file of the host
 #:     "disk_in_use": another process writes to the disk, and in_use refuses that
 #:     "format_unstated": the image's format must be stated

@@ -131,6 +131,13 @@ const std::vector<Case> cases{
       "supermin: cp -p '/boot/vmlinuz-6.1.0-cloud-amd64' '/c/appliance.d.x/kernel': command failed, see "
       "earlier "
       "errors"}},
+    {"a read-only /var/tmp, where TMPDIR=/tmp did not help",
+     Cause::no_space,
+     failed,
+     0,
+     {"qemu-system-x86_64: -drive file=/a/root,snapshot=on,id=appliance,cache=unsafe,if=none,format=raw: "
+      "Could "
+      "not open temporary file '/var/tmp/vl.CIDIZ3': Read-only file system"}},
     {"package database busy",
      Cause::appliance_build,
      supermin,

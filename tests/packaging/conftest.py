@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.packaging.system import ROOT, System, build_dependencies
+from tests.chroot import Chroot
+from tests.packaging.system import System, build_dependencies
 
 
 @pytest.fixture(scope="session")
@@ -19,10 +20,7 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     place = tmp_path_factory.mktemp("builder")
     system = System(place / "root", ["build-essential", *build_dependencies(), "rpm", "rpmlint"])
     try:
-        source = system.root / "src" / "guestkit"
-        shutil.copytree(
-            ROOT, source, ignore=shutil.ignore_patterns("build", ".git", "__pycache__"), symlinks=True
-        )
+        Chroot(system.root).clone("/src/guestkit")
         system.must("dpkg-buildpackage", "-us", "-uc", "-b", folder="/src/guestkit")
         yield system
     finally:

@@ -106,13 +106,14 @@ GUESTKIT_INLINE KvmStatus probe_kvm(const std::string& device, const std::string
     return {false, device + " cannot be opened: " + std::strerror(errno)};
   }
   std::vector<std::string> command{qemu, "-nodefaults", "-no-user-config", "-display", "none"};
-  command.insert(command.end(), probe.options.begin(), probe.options.end());
+  for (const auto& word : probe.options) command.push_back(word);
   unique_fd firmware;
   if (!probe.firmware.empty()) {
     firmware = firmware_file(probe.firmware);
     if (firmware.get() < 0)
       return {false, std::string("a probe of KVM could not be made: ") + std::strerror(errno)};
-    command.insert(command.end(), {"-bios", "/proc/self/fd/" + std::to_string(firmware.get())});
+    command.emplace_back("-bios");
+    command.push_back("/proc/self/fd/" + std::to_string(firmware.get()));
   }
   const auto end = run_program(command, {.limit = limit, .look = look, .takes_stdout = !probe.word.empty()});
   const bool proved = WIFEXITED(end.status) && WEXITSTATUS(end.status) == probe.exit_status &&
