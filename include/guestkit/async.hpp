@@ -10,12 +10,12 @@
 #error "guestkit/async.hpp needs BOOST_THREAD_VERSION=5 before any Boost header: build with guestkit-async"
 #endif
 
-#include <boost/thread/future.hpp>
 #include <cerrno>
 #include <filesystem>
 #include <optional>
 #include <utility>
 
+#include "guestkit/detail/base/boost_future.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/call/async_core.hpp"
 #include "guestkit/executor.hpp"

@@ -58,6 +58,12 @@ def test_the_fast_paths_were_off_and_nothing_told_it(trixie: Chroot) -> None:
     assert found["inspection"]["level"] == "ok"
 
 
+def test_clang_19_refused_boost_s_futures(trixie: Chroot) -> None:
+    (trixie.root / "tmp/program.cpp").write_text("#include <guestkit/inspect_many.hpp>\nint main() {}\n")
+    options = ("-std=c++20", "-DBOOST_THREAD_VERSION=5", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
+    run(trixie, "exec", "clang++", *options, "-fsyntax-only", "/tmp/program.cpp")
+
+
 def test_the_suites_pass(trixie: Chroot) -> None:
     assert passed(run(trixie, "test", "python", "cpp", "appliance")) > 4000
 

@@ -3,7 +3,6 @@
 
 #include <boost/exception_ptr.hpp>
 #include <boost/make_shared.hpp>
-#include <boost/thread/future.hpp>
 #include <cerrno>
 #include <exception>
 #include <memory>
@@ -13,6 +12,7 @@
 #include <utility>
 #include <variant>
 
+#include "guestkit/detail/base/boost_future.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/call/convert.hpp"
 #include "guestkit/detail/turn/call_queue.hpp"

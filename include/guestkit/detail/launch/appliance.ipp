@@ -88,6 +88,7 @@ GUESTKIT_INLINE ApplianceChoice find_template(const std::string& lean) {
     else if (choice.mode == ApplianceMode::lean)
       choice.reason = name + ": " + fault;
   }
+  if (choice.mode == ApplianceMode::warm) return choice;
   if (const auto failure = read_text(lean + '/' + std::string(template_failure)); !failure.empty())
     choice.reason = "the warm appliance could not be built: " + failure;
   return choice;

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <atomic>
-#include <boost/thread/future.hpp>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -13,6 +12,7 @@
 #include <memory>
 #include <mutex>
 
+#include "guestkit/detail/base/boost_future.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/executor.hpp"
 #include "guestkit/guestfs.hpp"
