@@ -18,6 +18,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from importlib.metadata import distribution
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -40,6 +41,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 #: boost/meson.build knows which of its libraries this release needs.
 _PYPIS_BOOST = "cmeel-boost ~= 1.90.0"
+
+
+# Without isolation, the environment need not be activated, and PATH may lead to an older Meson of the
+# system, whose list of what to install meson-python does not understand.
+for _file in distribution("meson").files or ():
+    if _file.parts[-2:] == ("bin", "meson"):
+        _tools = os.path.dirname(os.path.normpath(_file.locate()))
+        os.environ["PATH"] = os.pathsep.join([_tools, os.environ.get("PATH", os.defpath)])
 
 
 def get_requires_for_build_wheel(config_settings: Settings = None) -> list[str]:
