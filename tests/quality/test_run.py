@@ -152,17 +152,32 @@ def test_why_the_fastest_appliance_is_missing_stood_in_a_log_that_nobody_reads(
     assert [line.rpartition(": ")[2] for line in said[1:]] == [failure.rpartition(": ")[2]] * bool(failure)
 
 
+def find_python(folder: Path, path: str = "/nonexistent") -> subprocess.CompletedProcess[str]:
+    """Have a copy of `run` look for a Python in the folder's bin/ and in PATH."""
+    script, begin = RUN.read_text(encoding="utf-8"), "no_install=\ncommand=\n"
+    for old, new in (("/usr/lib", f"{folder}/lib"), ("/usr/bin/$name", f"{folder}/bin/$name")):
+        assert old in script
+        script = script.replace(old, new)
+    (folder / "run").write_text(script.replace(begin, "find_python; exit\n"), encoding="utf-8")
+    return subprocess.run(
+        ["/bin/bash", folder / "run"], env={"PATH": path}, capture_output=True, text=True, check=False
+    )
+
+
+def pretend(python: Path, version: str) -> None:
+    """Make a Python that says it is this version, or that it is of no use."""
+    python.write_text(f"#!/bin/sh\n{f'echo {version}' if version else 'exit 1'}\n", encoding="utf-8")
+    python.chmod(0o755)
+
+
 @pytest.mark.parametrize(
     ("pythons", "boost", "expected"),
     [
         ({"python3": "3.13", "python3.11": "3.11"}, ["311"], "python3.11 3.11"),
         ({"python3": "3.13", "python3.14": "3.14"}, ["313", "314"], "python3 3.13"),
         ({"python3": "3.13", "python3.14": "3.14"}, [], "python3 3.13"),
-        (
-            {"python3": "", "python3.12": "3.12"},
-            ["39"],
-            "python3.12 3.12",
-        ),  # python3 is too old, or has no headers
+        # python3 is too old, or has no headers
+        ({"python3": "", "python3.12": "3.12"}, ["39"], "python3.12 3.12"),
         ({"python3": ""}, ["39"], ""),
     ],
 )
@@ -175,24 +190,25 @@ def test_only_the_python_of_the_systems_boost_was_taken(
     for version in boost:
         (tmp_path / "lib" / "machine" / f"libboost_python{version}.so").touch()
     for name, version in pythons.items():
-        python = tmp_path / "bin" / name
-        python.write_text(f"#!/bin/sh\n{f'echo {version}' if version else 'exit 1'}\n", encoding="utf-8")
-        python.chmod(0o755)
-    script, begin = RUN.read_text(encoding="utf-8"), "no_install=\ncommand=\n"
-    for old, new in (("/usr/lib", f"{tmp_path}/lib"), ("/usr/bin/$name", f"{tmp_path}/bin/$name")):
-        assert old in script
-        script = script.replace(old, new)
-    (tmp_path / "run").write_text(script.replace(begin, "find_python; exit\n"), encoding="utf-8")
-    done = subprocess.run(
-        ["/bin/bash", tmp_path / "run"],
-        env={"PATH": "/nonexistent"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+        pretend(tmp_path / "bin" / name, version)
+    done = find_python(tmp_path)
     assert done.stdout.replace(f"{tmp_path}/bin/", "").strip() == expected
     assert done.returncode == (0 if expected else 1)
     assert expected or "there is no CPython 3.11 to 3.14 with headers" in done.stderr
+
+
+def test_in_run_exec_the_virtual_environment_was_made_anew_with_its_own_python(tmp_path: Path) -> None:
+    """Regression: --clear removed that Python, where the system's is of no use and PATH leads to this one."""
+    programs = tmp_path / "build" / "venv" / "bin"
+    programs.mkdir(parents=True)
+    pretend(programs / "python3", "3.12")
+    done = find_python(tmp_path, str(programs))
+    assert (done.returncode, done.stdout) == (1, "")
+    pyenv = tmp_path / "pyenv"
+    pyenv.mkdir()
+    pretend(pyenv / "python3", "3.12")
+    done = find_python(tmp_path, f"{programs}:{pyenv}")
+    assert (done.returncode, done.stdout) == (0, f"{pyenv}/python3 3.12\n")
 
 
 def test_exec_keeps_directory_stdin_and_status(tmp_path: Path) -> None:
