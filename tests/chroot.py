@@ -6,7 +6,6 @@ their own for mounts and process numbers: what a test mounts, starts or forgets 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import platform
@@ -21,8 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = ROOT / "build" / "chroots"
 
-#: Besides what `./run` installs: the kernel for the appliance, and what a user's machine has.
-BASE = ("ca-certificates", "git", "linux-image-cloud-amd64", "procps")
+#: Besides what `./run` installs: what a user's machine has. The kernel for the appliance is added, too.
+BASE = ("ca-certificates", "git", "procps")
 
 #: Binds what programs expect, then becomes the program.
 ENTER = """
@@ -38,10 +37,15 @@ def packages_of_run() -> list[str]:
     """Return the packages that `./run` installs on Debian for the commands and the tests."""
     script = (ROOT / "run").read_text(encoding="utf-8")
     lists = re.findall(r"^(?:test_)?packages=\(([^)]*)\)", script, re.MULTILINE)
+    return debian_packages(*(thing for words in lists for thing in words.split()))
+
+
+def debian_packages(*things: str) -> list[str]:
+    """Return Debian's packages of these rows of guestkit/system_packages.txt, for this machine."""
     table = (ROOT / "guestkit" / "system_packages.txt").read_text(encoding="utf-8")
     debian = {row[0]: row[1] for row in map(str.split, table.splitlines()) if row and row[0] != "#"}
     machine = platform.machine()
-    names = [debian.get(f"{thing}:{machine}", debian[thing]) for words in lists for thing in words.split()]
+    names = [debian.get(f"{thing}:{machine}", debian[thing]) for thing in things]
     return [package for name in names for package in name.split(",") if package not in "-."]
 
 
@@ -55,7 +59,7 @@ class Chroot:
     def run(
         self, *command: str, directory: str = "/", timeout: float | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command there, as root; return it with its output. Nothing of it is left afterwards."""
+        """Run a command there, as root; return it with its output. No process and no mount of it is left."""
         shutil.copy("/etc/resolv.conf", self.root / "etc/resolv.conf")
         variables = {
             "HOME": "/root",
@@ -109,12 +113,13 @@ def chroot(
 ) -> Chroot:
     """Return a Debian of that release; make it, which takes minutes, unless there is one with these packages.
 
-    packages: besides `BASE`; by default those that `./run` installs
+    packages: besides `BASE` and a kernel; by default those that `./run` installs
     apt_options: for releases whose archive needs some
     variables: for the environment of what runs there
     kept_in: a directory that keeps one of each release
     """
-    wanted = sorted({*BASE, *(packages_of_run() if packages is None else packages)})
+    kernel = debian_packages("kernel")
+    wanted = sorted({*BASE, *kernel, *(packages_of_run() if packages is None else packages)})
     key = hashlib.sha256("\n".join([release, *wanted, *apt_options]).encode()).hexdigest()[:12]
     place = kept_in / f"{release}-{key}"
     if not place.exists():
@@ -132,6 +137,10 @@ def chroot(
                 stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
             )  # fmt: skip
             assert done.returncode == 0, done.stderr[-4000:]
-            with contextlib.suppress(FileExistsError):  # another process was faster
+            try:
                 made.rename(place)
+            except OSError:
+                if not place.exists():
+                    raise
+                # Another process was faster: a directory that is not empty cannot be replaced.
     return Chroot(place, variables or {})
