@@ -24,8 +24,7 @@ def no_attribute(owner: object, name: str) -> AttributeError:
     else:
         reason = (
             f"this guestkit was built for libguestfs {_native.LIBGUESTFS}, and the action came with "
-            f"{SINCE[name]}: "
-            f"build it anew for libguestfs {_text(here)}, which is installed"
+            f"{SINCE[name]}: build it anew for libguestfs {_text(here)}, which is installed"
         )
     return ActionMissing(name, reason, errno.ENOSYS)
 
