@@ -30,11 +30,8 @@ inline constexpr std::array<proven_versions, 2> all_proven_versions{{{{1, 48, 6}
 /// The version in numbers, without what a distribution adds.
 libguestfs_version numbers_of(const Version& version);
 
-/// Whether this version's rules are known. A build whose version a distribution has extended may have other
-/// rules.
-bool has_known_rules(const Version& version);
-
-/// Why guestkit's rules must not decide with this version: empty if they may.
+/// Why guestkit's rules must not decide with this version; empty if they may. A build whose version a
+/// distribution has extended may have other rules.
 std::string unknown_rules(const Version& version);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
