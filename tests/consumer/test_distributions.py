@@ -30,7 +30,7 @@ WORK = "/srv/guestkit"
 
 def bare(release: str) -> Chroot:
     """Return that Debian, with the checkout in WORK."""
-    options = ('Acquire::Check-Valid-Until "false"',)  # testing's list may be older than it may be
+    options = ('Acquire::Check-Valid-Until "false"',)  # testing's package lists may be past their date
     return chroot(release, packages=PACKAGES, apt_options=options, kept_in=PLACE / "bare")
 
 

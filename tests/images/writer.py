@@ -27,7 +27,7 @@ def read_by_a_guest(disk: Path) -> Iterator[int]:
     """Attach a raw disk to a machine, read-only."""
     drive = f"if=virtio,format=raw,readonly=on,file={disk}"
     host = platform.machine()
-    board = {"x86_64": "q35"}.get(host, "virt")
+    board = "q35" if host == "x86_64" else "virt"
     machine = ["-machine", f"{board},accel=tcg", "-S", "-display", "none", "-monitor", "none"]
     with _daemon([f"qemu-system-{host}", *machine, "-drive", drive, "-daemonize", "-pidfile"]) as process:
         yield process
