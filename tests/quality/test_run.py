@@ -282,8 +282,8 @@ def elsewhere(tmp_path: Path) -> Elsewhere:
         (tmp_path / "bin" / name).symlink_to(f"/usr/bin/{name}")
     script = RUN.read_text(encoding="utf-8")
     for line, other in (
-        ("no_install=\ncommand=\n", "no_install=${NO-} level=$LEVEL; system_packages; exit\n"),
-        ("os_release=/etc/os-release\n", "os_release=$RELEASE HOSTTYPE=${MACHINE-x86_64}\n"),
+        ("no_install=\ncommand=\n", "no_install= level=$LEVEL; system_packages; exit\n"),
+        ("os_release=/etc/os-release\n", "os_release=$RELEASE HOSTTYPE=x86_64\n"),
         ("EUID != 0", "0"),
     ):
         assert line in script
