@@ -372,7 +372,7 @@ def _note_failure(lean: Path, error: Exception) -> None:
     """Log why there is no warm appliance, and keep it for those who launch the lean one."""
     said = error.stderr if isinstance(error, subprocess.CalledProcessError) else b""
     text = f"{error}: {os.fsdecode(said or b'')}" if said else str(error)
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    line = " ".join("".join(char if char.isprintable() else " " for char in text[-1000:]).split())
     _log.warning("there is no warm appliance: %s", line)
     with suppress(OSError):  # a full disk may be the very reason
         note = lean / FAILURE

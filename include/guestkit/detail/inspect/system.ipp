@@ -12,11 +12,21 @@
 #include "guestkit/detail/inspect/report.hpp"
 #include "guestkit/detail/inspect/system.hpp"
 
-#ifdef GUESTFS_HAVE_INSPECT_GET_BUILD_ID
-#pragma weak guestfs_inspect_get_build_id  // a libguestfs older than that of the build lacks it
+// A libguestfs older than that of the build lacks it. Only in the compiled form: header-only, a program's own
+// calls of it would lose the loader's error, too.
+#if defined(GUESTFS_HAVE_INSPECT_GET_BUILD_ID) && defined(GUESTKIT_COMPILED)
+#pragma weak guestfs_inspect_get_build_id
 #endif
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
+
+inline bool has_build_ids() noexcept {
+#if defined(GUESTFS_HAVE_INSPECT_GET_BUILD_ID) && defined(GUESTKIT_COMPILED)
+  return guestfs_inspect_get_build_id != nullptr;
+#else
+  return true;
+#endif
+}
 
 GUESTKIT_INLINE InspectedSystem system_at(guest_actions& g, const std::string& root) {
   InspectedSystem system{.root = root};
@@ -43,8 +53,7 @@ GUESTKIT_INLINE InspectedSystem system_at(guest_actions& g, const std::string& r
   attempt([&] { windows.system_hive = g.inspect_get_windows_system_hive(root); });
   attempt([&] { windows.current_control_set = g.inspect_get_windows_current_control_set(root); });
 #ifdef GUESTFS_HAVE_INSPECT_GET_BUILD_ID
-  if (guestfs_inspect_get_build_id != nullptr)
-    attempt([&] { system.build_id = g.inspect_get_build_id(root); });
+  if (has_build_ids()) attempt([&] { system.build_id = g.inspect_get_build_id(root); });
 #endif
   return system;
 }

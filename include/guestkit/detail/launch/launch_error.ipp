@@ -27,8 +27,7 @@ inline constexpr std::array symptoms{
         "to directories with some GB free"},
     symptom{"Could not open temporary file", Cause::no_space,
             "QEMU's temporary files cannot be written: set TMPDIR to a directory that this user can write, "
-            "but not "
-            "to /tmp by that name, for which QEMU takes /var/tmp (TMPDIR=/tmp/. is /tmp)"},
+            "but not to /tmp by that name, for which QEMU takes /var/tmp (TMPDIR=/tmp/. is /tmp)"},
     symptom{"Disk quota exceeded", Cause::no_space, "raise the quota, or set LIBGUESTFS_CACHEDIR elsewhere"},
     symptom{"failed to find a suitable kernel", Cause::kernel_unreadable,
             "install a kernel{kernel}, and if there is one in /boot, let users read it: "
