@@ -15,7 +15,7 @@ def printed(program: str) -> str:
 
 
 def test_importing_guestkit_makes_no_asynchronous_action_before_it_is_used() -> None:
-    made = "sum(inspect.isfunction(each) for each in vars(AsyncActions).values())"
+    made = "sum(inspect.isfunction(each) for name, each in vars(AsyncActions).items() if name[0] != '_')"
     program = (
         "import inspect, guestkit\n"
         "from guestkit.aio.actions import AsyncActions\n"
