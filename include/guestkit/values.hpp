@@ -116,5 +116,5 @@ class buffer {
 }  // namespace guestkit::inline GUESTKIT_FORM
 
 #ifndef GUESTKIT_COMPILED
-#include "guestkit/detail/call/values.ipp"
+#include "guestkit/detail/base/values.ipp"
 #endif
