@@ -135,7 +135,8 @@ def test_a_guest_behind_luks_says_which_key_it_wants_and_opens_with_it(
 @pytest.mark.full
 def test_a_key_opens_the_volumes_inside_too() -> None:
     (path,) = images(["lvm in luks"]).values()
-    found = guestkit.inspect(path, keys=[Key(PASSPHRASE)])
+    found = guestkit.inspect(path, keys=[Key(PASSPHRASE)], verify=True)
+    assert (found.provenance.verified, found.provenance.differences) == (True, ())
     assert [(system.distro, system.hostname) for system in found.operating_systems] == [
         ("debian", "debian12")
     ]

@@ -245,6 +245,38 @@ def btrfs(g: Guestfs, disk: str) -> None:
     )
 
 
+def whole_disk(g: Guestfs, disk: str) -> None:
+    """A cloud's volume: a filesystem without a partition table around it."""
+    g.mke2fs(disk, fstype="ext4", blocksize=1024, label="whole", forcecreate=True)
+    g.mount(disk, "/")
+    _pack(g, trees.debian(**{"etc/fstab": "LABEL=whole / ext4 defaults 0 1\n"}))
+
+
+def whole_btrfs(g: Guestfs, disk: str) -> None:
+    """Debian's subvolume, another by its number, one whose name mount(8) cannot take, and one below another."""
+    g.mkfs_btrfs([disk], label="whole")
+    g.mount(disk, "/")
+    for name in ("@rootfs", "@home", "a,b", "@home/etc"):
+        g.btrfs_subvolume_create(f"/{name}")
+    home = next(v for v in g.btrfs_subvolume_list("/") if v["btrfssubvolume_path"] == "@home")
+    g.umount_all()
+    g.mount(f"btrfsvol:{disk}/@rootfs", "/")
+    fstab = (
+        "LABEL=whole / btrfs subvol=@rootfs 0 0\n"
+        f"LABEL=whole /home btrfs subvol=@home,subvolid={home['btrfssubvolume_id']} 0 0\n"
+    )
+    _pack(g, trees.debian(**{"etc/fstab": fstab, "home": None}))
+
+
+def partitioned_array(g: Guestfs, disk: str) -> None:
+    _two_partitions(g, disk)
+    g.md_create(f"parts{disk[-1]}", [f"{disk}1", f"{disk}2"], level="raid1")
+    (array,) = (md for md in g.list_md_devices() if g.md_detail(md)["name"].endswith(f"parts{disk[-1]}"))
+    g.part_disk(array, "gpt")
+    _root(g, f"{array}p1", trees.debian(**{"etc/fstab": "# none\n"}))
+    g.md_stop(array)
+
+
 def xfs(g: Guestfs, disk: str) -> None:
     """The layout of RHEL 9's installer: /boot, and the rest in LVM."""
     name = f"rhel{disk[-1]}"
@@ -1108,6 +1140,7 @@ CORPUS: dict[str, Image] = {
     ),
     "two systems": Image(
         [Part(trees.debian(), uuid=ROOT_UUID), Part(trees.alpine())],
+        fast=True,
         systems=[("debian", 12, 5, "debian12"), ("alpinelinux", 3, 19, "alpine")],
         corrections=["mountpoints", "filesystems"],  # Alpine's fstab names Debian's root
     ),
@@ -1158,10 +1191,24 @@ CORPUS: dict[str, Image] = {
         [Part(trees.coreos_root()), Part(trees.coreos_usr())], systems=[("coreos", 1688, 5, "coreos")]
     ),
     "blank": Image([Part(type="none")], unopened=["unknown"]),
-    "btrfs": Image(build=btrfs, systems=[("fedora", 39, 0, "fedora")]),
+    "btrfs": Image(build=btrfs, fast=True, systems=[("fedora", 39, 0, "fedora")]),
+    "subvolumes on a whole disk": Image(
+        build=whole_btrfs,
+        fast=True,
+        systems=[("debian", 12, 5, "debian12")],
+        facts={"root": "btrfsvol:/dev/sda/@rootfs", "applications_complete": True},
+    ),
+    "whole disk": Image(
+        build=whole_disk,
+        fast=True,
+        systems=[("debian", 12, 5, "debian12")],
+        facts={"root": "/dev/sda", "applications_complete": True},
+    ),
+    "partitions of an array": Image(build=partitioned_array, systems=[("debian", 12, 5, "debian12")]),
     # fstab has the array's name in the guest, not in the appliance; the root is mounted all the same.
     "raid": Image(
         build=raid,
+        fast=True,
         systems=[("debian", 12, 5, "debian12")],
         corrections=["mountpoints", "filesystems"],
         facts={"applications_complete": True, "mountpoints": {"/": "/dev/md127"}},
@@ -1172,13 +1219,17 @@ CORPUS: dict[str, Image] = {
     "lvm in luks": Image(build=lvm_in_luks, unopened=["encrypted"]),
     "old raid": Image(
         build=old_raid,
+        fast=True,
         systems=[("debian", 12, 5, "debian12")],
         corrections=["mountpoints", "filesystems"],
     ),
     "dirty": Image(build=dirty, fast=True, systems=[("debian", 12, 5, "debian12")]),
-    "btrfs default": Image(build=btrfs_default, systems=[("opensuse", 15, 5, "opensuse-leap")]),
+    "btrfs default": Image(
+        build=btrfs_default, fast=True, systems=[("opensuse", 15, 5, "opensuse-leap")]
+    ),
     "snapper": Image(
         build=snapper,
+        fast=True,
         systems=[("opensuse", 15, 5, "opensuse-leap")] * 2,
         corrections=["mountpoints", "filesystems"],
     ),

@@ -2,8 +2,8 @@
 // recognizes with certainty. Everything else, and every doubt, is left to libguestfs.
 //
 // Why it is certain: each of libguestfs' ways to recognize a root needs certain names in the top directory,
-// and a filesystem without any of them cannot be a root. Exactly one filesystem has them, and it is a Linux
-// whose distribution and files are covered by rules.hpp, which says what libguestfs does with them.
+// and a filesystem without any of them cannot be a root. Each that has them must be a Linux whose
+// distribution and files are covered by rules.hpp, which says what libguestfs does with them.
 #pragma once
 
 #include <cstddef>
@@ -22,14 +22,17 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Reads a guest's only operating system by guestkit's own rules.
+/// Reads a guest's operating systems by guestkit's own rules.
 class fast_inspection {
  public:
   fast_inspection(guest_actions& g, layout& layout)
       : g_(g), layout_(layout), libguestfs_(numbers_of(g.version())) {}
 
-  /// The only operating system, which stays mounted; throws doubt.
-  InspectedSystem run();
+  /// The filesystems with an operating system, in the order of the devices; throws doubt.
+  string_list find_roots();
+
+  /// The operating system on one of them, which stays mounted; throws doubt.
+  InspectedSystem read(const std::string& root);
 
   /// The facts known to differ from libguestfs' answer, and why.
   const std::vector<std::string>& corrections() const noexcept { return corrections_; }
@@ -52,13 +55,20 @@ class fast_inspection {
   /// and skips it if that fails.
   void check_unknown(const std::string& device);
 
-  /// Mounts each filesystem in turn and looks for the one that may be a root.
-  void find_root();
+  /// Mounts a filesystem and looks for what may be a root on it.
+  void look_at(const std::string& device);
+
+  /// Looks at every subvolume of a btrfs filesystem, as libguestfs does, but mounts it only once.
+  void look_at_volumes(const std::string& device);
+
+  /// Looks at what a mount of that device or subvolume would show, which is in a directory now.
+  void look_at_directory(const std::string& device, const std::string& directory);
 
   /// Whether it is one of the names of which every kind of root or /usr needs at least one.
   static bool is_signature(const std::string& name);
 
-  void mount_root();
+  /// Mounts a filesystem alone, at /.
+  void mount_alone(const std::string& device);
 
   /// The kind of a file; unknown if it does not exist or cannot be examined.
   FileKind kind(const std::string& directory, const std::string& name);
@@ -94,10 +104,11 @@ class fast_inspection {
   guest_actions& g_;
   layout& layout_;
   libguestfs_version libguestfs_;
-  std::vector<std::string> filesystems_, usr_like_, corrections_;
+  std::vector<std::string> filesystems_, roots_, usr_like_, corrections_;
   std::set<std::string> etc_;
   mountpoint_list behind_root_;
-  std::string root_, mounted_;
+  std::string root_;
+  std::string mounted_;  // what is mounted at /, if nothing else is mounted
   InspectedSystem system_;
 };
 

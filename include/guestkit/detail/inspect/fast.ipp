@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cstdint>
+#include <limits>
 #include <utility>
 
 #include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/inspect/attempt.hpp"
 #include "guestkit/detail/inspect/fast.hpp"
 #include "guestkit/detail/inspect/mounts.hpp"
@@ -15,16 +18,28 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-GUESTKIT_INLINE InspectedSystem fast_inspection::run() {
+GUESTKIT_INLINE string_list fast_inspection::find_roots() {
   if (layout_.has_dynamic_disk()) throw doubt{"a dynamic disk"};
-  for (const auto& device : layout_.candidates()) check_type(device);
-  for (const auto& disk : layout_.disks())
-    if (!layout_.is_partitioned(disk) && !layout_.fact(disk, "TYPE").empty())
-      throw doubt{"a disk without partitions"};
-  find_root();
-  mount_root();
+  if (layout_.has_partitioned_array()) throw doubt{"an array with partitions"};
+  const auto devices = layout_.candidates();
+  for (const auto& device : devices) check_type(device);
+  // The largest one last: it is the likeliest root, and then it is mounted already when its files are read.
+  const auto size = [&](const auto& device) {
+    return number_of(layout_.fact(device, "PART_ENTRY_SIZE"))
+        .value_or(std::numeric_limits<std::int64_t>::max());
+  };
+  std::ranges::stable_sort(filesystems_, {}, size);
+  for (const auto& device : filesystems_) look_at(device);
+  if (roots_.empty()) throw doubt{"no filesystem that looks like a root"};
+  return roots_;
+}
+
+GUESTKIT_INLINE InspectedSystem fast_inspection::read(const std::string& root) {
+  root_ = root;
+  etc_.clear();
+  mount_alone(root);
   read_root();
-  return std::move(system_);
+  return std::exchange(system_, {});
 }
 
 GUESTKIT_INLINE std::optional<InspectedSystem> fast_inspection::read_alone(const std::string& root,
@@ -75,13 +90,11 @@ GUESTKIT_INLINE void fast_inspection::correct(InspectedSystem& theirs,
 }
 
 GUESTKIT_INLINE void fast_inspection::check_type(const std::string& device) {
-  constexpr std::array known{"ext2", "ext3", "ext4", "xfs", "vfat", "swap", "LVM2_member", "crypto_LUKS"};
+  constexpr std::array known{"btrfs", "ext2", "ext3", "ext4", "vfat", "xfs"};
   const auto type = layout_.fact(device, "TYPE");
   if (type.empty()) return check_unknown(device);
+  if (type.ends_with("_member") || type == "crypto_LUKS" || type == "BitLocker" || type == "swap") return;
   if (std::find(known.begin(), known.end(), type) == known.end()) throw doubt{"a " + type + " filesystem"};
-  if (device.starts_with("/dev/md") || device.starts_with("/dev/mapper/") || device.starts_with("/dev/dm-"))
-    throw doubt{"an array or an opened device"};
-  if (type == "LVM2_member" || type == "crypto_LUKS" || type == "swap") return;
   const auto scheme = layout_.fact(device, "PART_ENTRY_SCHEME");
   if (scheme != "gpt" && scheme != "dos" && !scheme.empty())
     throw doubt{"partitions of the scheme " + scheme};
@@ -89,36 +102,67 @@ GUESTKIT_INLINE void fast_inspection::check_type(const std::string& device) {
 }
 
 GUESTKIT_INLINE void fast_inspection::check_unknown(const std::string& device) {
+  if (layout_.holds_no_filesystem(device)) return;
   g_.umount_all();
   if (!attempt([&] { mount_at(g_, device, "/", true); })) throw doubt{"a device of unknown content"};
 }
 
-GUESTKIT_INLINE void fast_inspection::find_root() {
-  for (const auto& device : filesystems_) {
-    g_.umount_all();
-    if (attempt([&] { mount_at(g_, device, "/", true); })) throw doubt{"a filesystem that cannot be mounted"};
+GUESTKIT_INLINE void fast_inspection::look_at(const std::string& device) {
+  if (layout_.fact(device, "TYPE") == "btrfs") return look_at_volumes(device);
+  if (attempt([&] { mount_alone(device); })) throw doubt{"a filesystem that cannot be mounted"};
+  layout_.measure_mounted(device, "/");
+  look_at_directory(device, "/");
+}
+
+GUESTKIT_INLINE void fast_inspection::look_at_volumes(const std::string& device) {
+  constexpr std::size_t most = 1000;
+  mounted_.clear();
+  g_.umount_all();
+  const auto top = "ro,subvolid=" + std::to_string(layout::btrfs_top);
+  if (attempt([&] { g_.mount_options(top, device, "/"); }))
+    throw doubt{"a filesystem that cannot be mounted"};
+  layout_.measure_mounted(device, "/");
+  const auto& volumes = layout_.subvolumes(device, "/");
+  if (volumes.size() > most) throw doubt{"more than " + std::to_string(most) + " subvolumes"};
+  const auto usual = layout_.default_subvolume(device, "/");
+  const auto is_usual = [&](const auto& volume) {
+    return static_cast<std::int64_t>(volume.btrfssubvolume_id) == usual;
+  };
+  if (usual == layout::btrfs_top) {
     mounted_ = device;
-    layout_.measure_mounted(device, "/");
-    std::set<std::string> names;
-    for (const auto& name : names_in(g_, "/")) {
-      std::string folded;
-      for (const char c : name) folded += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-      if (folded != name && is_signature(folded)) throw doubt{"a name in capitals"};
-      names.insert(folded);
-    }
-    if (std::none_of(names.begin(), names.end(), is_signature)) continue;
-    for (const auto* other :
-         {"hurd", "service", "netbsd", "bsd", "grub", "grub2", "windows", "winnt", "win32", "win", "reactos",
-          "boot.ini", "fdos", "dos", "system volume information"})
-      if (names.contains(other)) throw doubt{"the root has a " + std::string(other)};
-    if (!names.contains("etc")) {  // it may be the /usr of the root
-      usr_like_.push_back(device);
-      continue;
-    }
-    if (!root_.empty()) throw doubt{"two filesystems that look like roots"};
-    root_ = device;
+    look_at_directory(device, "/");
+  } else {
+    const auto its = std::ranges::find_if(volumes, is_usual);
+    if (its == volumes.end()) throw doubt{"a default subvolume that is not there"};
+    look_at_directory(device, "/" + its->btrfssubvolume_path);
   }
-  if (root_.empty()) throw doubt{"no filesystem that looks like a root"};
+  for (const auto& volume : volumes) {
+    const auto& path = volume.btrfssubvolume_path;
+    if (is_usual(volume) || path.find(',') != std::string::npos) continue;  // which mount(8) cannot name
+    look_at_directory("btrfsvol:" + device + "/" + path, "/" + path);
+  }
+}
+
+GUESTKIT_INLINE void fast_inspection::look_at_directory(const std::string& device,
+                                                        const std::string& directory) {
+  constexpr std::size_t most_roots = 64;
+  std::set<std::string> names;
+  for (const auto& name : names_in(g_, directory)) {
+    std::string folded;
+    for (const char c : name) folded += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    if (folded != name && is_signature(folded)) throw doubt{"a name in capitals"};
+    names.insert(folded);
+  }
+  if (std::none_of(names.begin(), names.end(), is_signature)) return;
+  for (const auto* other : {"hurd", "service", "netbsd", "bsd", "grub", "grub2", "windows", "winnt", "win32",
+                            "win", "reactos", "boot.ini", "fdos", "dos", "system volume information"})
+    if (names.contains(other)) throw doubt{"the root has a " + std::string(other)};
+  const auto has = [&](const char* name) { return names.contains(name); };
+  // Every kind of root with /etc has /bin, too; all but CoreOS' root.
+  if (has("etc") && !has("bin") && !(has("usr") && has("home") && has("root"))) return;
+  // Without /etc, it may be the /usr of a root.
+  (has("etc") ? roots_ : usr_like_).push_back(device);
+  if (roots_.size() > most_roots) throw doubt{"more than " + std::to_string(most_roots) + " roots"};
 }
 
 GUESTKIT_INLINE bool fast_inspection::is_signature(const std::string& name) {
@@ -127,11 +171,12 @@ GUESTKIT_INLINE bool fast_inspection::is_signature(const std::string& name) {
   return std::find(all.begin(), all.end(), name) != all.end();
 }
 
-GUESTKIT_INLINE void fast_inspection::mount_root() {
-  if (mounted_ == root_) return;
+GUESTKIT_INLINE void fast_inspection::mount_alone(const std::string& device) {
+  if (mounted_ == device) return;
+  mounted_.clear();
   g_.umount_all();
-  mount_at(g_, root_, "/", true);
-  mounted_ = root_;
+  mount_at(g_, device, "/", true);
+  mounted_ = device;
 }
 
 GUESTKIT_INLINE FileKind fast_inspection::kind(const std::string& directory, const std::string& name) {
@@ -179,9 +224,7 @@ GUESTKIT_INLINE void fast_inspection::read_root() {
   if (const auto reason = no_linux_root()) throw doubt{*reason};
   for (const auto* other : {"freebsd-update.conf", "release"})
     if (etc_.contains(other)) throw doubt{"/etc/" + std::string(other)};
-  system_.root = root_;
-  system_.type = "linux";
-  system_.product_variant = "unknown";
+  system_ = {.root = root_, .type = "linux", .product_variant = "unknown"};
   mount_others(true);
   check_others();
   read_release();
@@ -194,8 +237,9 @@ GUESTKIT_INLINE void fast_inspection::mount_others(bool readonly) {
   system_.mountpoints = std::move(plan.mountpoints);
   system_.filesystems = std::move(plan.filesystems);
   system_.failures = std::move(plan.failures);
-  corrections_ = std::move(plan.corrections);
+  corrections_.insert(corrections_.end(), plan.corrections.begin(), plan.corrections.end());
   const auto planned = system_.mountpoints.size();
+  mounted_.clear();
   behind_root_ = mount_behind_root(g_, system_.mountpoints, readonly, system_.failures);
   if (system_.mountpoints.size() != planned)
     corrections_.emplace_back("mountpoints: those on which nothing may be mounted are left out");
@@ -209,7 +253,7 @@ GUESTKIT_INLINE void fast_inspection::check_others() {
       throw doubt{mountpoint + " is a filesystem of its own"};
   }
   for (const auto& device : usr_like_)
-    if (device != usr) throw doubt{"two filesystems that look like roots"};
+    if (device != usr) throw doubt{"a filesystem that looks like the /usr of another system"};
   if (!usr.empty())
     corrections_.emplace_back(
         "distro, version, arch: /usr is a filesystem of its own, without which"

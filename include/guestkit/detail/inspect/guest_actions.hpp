@@ -59,11 +59,14 @@ class guest_actions : public actions<borrowed_core> {
   virtual void vg_activate(bool activate, const string_list& groups);
   virtual string_list lvs();
   virtual std::string lvuuid(const std::string& volume);
-  virtual std::vector<BTRFSSubvolume> btrfs_subvolume_list(const std::string& device);
+  virtual std::vector<BTRFSSubvolume> btrfs_subvolume_list(const std::string& device_or_path);
+  virtual std::int64_t btrfs_subvolume_get_default(const std::string& device_or_path);
 
   // Mounts.
   virtual void mount(const std::string& device, const std::string& mountpoint);
   virtual void mount_ro(const std::string& device, const std::string& mountpoint);
+  virtual void mount_options(const std::string& options, const std::string& device,
+                             const std::string& mountpoint);
   virtual void umount_all();
   virtual StatVFS statvfs(const std::string& path);
 

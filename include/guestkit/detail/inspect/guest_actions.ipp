@@ -68,8 +68,13 @@ GUESTKIT_INLINE std::string guest_actions::lvuuid(const std::string& volume) {
   return actions::lvuuid(volume);
 }
 
-GUESTKIT_INLINE std::vector<BTRFSSubvolume> guest_actions::btrfs_subvolume_list(const std::string& device) {
-  return actions::btrfs_subvolume_list(device);
+GUESTKIT_INLINE std::vector<BTRFSSubvolume> guest_actions::btrfs_subvolume_list(
+    const std::string& device_or_path) {
+  return actions::btrfs_subvolume_list(device_or_path);
+}
+
+GUESTKIT_INLINE std::int64_t guest_actions::btrfs_subvolume_get_default(const std::string& device_or_path) {
+  return actions::btrfs_subvolume_get_default(device_or_path);
 }
 
 GUESTKIT_INLINE void guest_actions::mount(const std::string& device, const std::string& mountpoint) {
@@ -78,6 +83,11 @@ GUESTKIT_INLINE void guest_actions::mount(const std::string& device, const std::
 
 GUESTKIT_INLINE void guest_actions::mount_ro(const std::string& device, const std::string& mountpoint) {
   actions::mount_ro(device, mountpoint);
+}
+
+GUESTKIT_INLINE void guest_actions::mount_options(const std::string& options, const std::string& device,
+                                                  const std::string& mountpoint) {
+  actions::mount_options(options, device, mountpoint);
 }
 
 GUESTKIT_INLINE void guest_actions::umount_all() {

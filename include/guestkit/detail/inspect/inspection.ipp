@@ -87,45 +87,50 @@ class inspection {
 
   void find_systems() {
     auto& provenance = found_.provenance;
-    std::optional<InspectedSystem> fast;
+    std::vector<InspectedSystem> fast;
     if (options_.mode == InspectMode::libguestfs)
       provenance.reason = "asked for";
     else
       fast = ask_ourselves();
-    if (fast && (!options_.verify || !run_.is_alive())) {
+    if (!fast.empty() && (!options_.verify || !run_.is_alive())) {
       provenance.way = "fast";
       provenance.corrections = std::move(corrections_);
-      found_.operating_systems.push_back(std::move(*fast));
+      found_.operating_systems = std::move(fast);
       return;
     }
     provenance.way = "libguestfs";
     if (!run_.is_alive()) return;
     const bool asked = ask_libguestfs();
-    if (!asked && fast) return settle_alone(std::move(*fast));
+    if (!asked && !fast.empty()) return settle_alone(std::move(fast));
     if (!asked) tell_of_rescue();
     add_own(asked);
-    if (fast) compare(*fast);
+    if (!fast.empty()) compare(fast);
   }
 
   /// Both guestkit and libguestfs have an answer. Where guestkit knew beforehand that libguestfs errs, it is
   /// a correction, not a difference.
-  void compare(const InspectedSystem& fast) {
+  void compare(const std::vector<InspectedSystem>& fast) {
     auto& provenance = found_.provenance;
+    const auto& theirs = found_.operating_systems;
     provenance.reason = "verified";
     provenance.verified = true;
-    if (found_.operating_systems.size() != 1) {
-      provenance.differences.push_back(std::to_string(found_.operating_systems.size()) +
-                                       " operating systems");
-      return;
+    if (theirs.size() != fast.size())
+      provenance.differences.push_back("operating_systems: " + std::to_string(fast.size()) + " instead of " +
+                                       std::to_string(theirs.size()));
+    for (const auto& system : fast) {
+      const auto same = std::ranges::find(theirs, system.root, &InspectedSystem::root);
+      if (same == theirs.end())
+        provenance.differences.push_back("operating_systems: one on " + printable(system.root));
+      else
+        std::ranges::move(differences(system, *same), std::back_inserter(provenance.differences));
     }
-    provenance.differences = differences(fast, found_.operating_systems.front());
     if (corrections_.empty())
       provenance.differences.insert(provenance.differences.end(), provenance.corrections.begin(),
                                     provenance.corrections.end());
   }
 
-  /// guestkit's own rules found a system and libguestfs did not.
-  void settle_alone(InspectedSystem fast) {
+  /// guestkit's own rules found systems and libguestfs did not.
+  void settle_alone(std::vector<InspectedSystem> fast) {
     auto& provenance = found_.provenance;
     provenance.way = "fast";
     provenance.verified = true;
@@ -133,32 +138,37 @@ class inspection {
     found_.failures.pop_back();
     (corrections_.empty() ? provenance.differences : provenance.corrections).push_back(said);
     provenance.corrections.insert(provenance.corrections.end(), corrections_.begin(), corrections_.end());
-    found_.operating_systems.push_back(std::move(fast));
+    found_.operating_systems = std::move(fast);
   }
 
-  /// The system according to guestkit's own rules; nothing if they must not decide.
-  std::optional<InspectedSystem> ask_ourselves() {
-    std::optional<InspectedSystem> system;
+  /// The systems according to guestkit's own rules; none if they must not decide.
+  std::vector<InspectedSystem> ask_ourselves() {
+    std::vector<InspectedSystem> systems;
     std::vector<InspectFailure> failures;
     try {
       if (const auto unknown = unknown_rules(g_.version()); !unknown.empty()) throw doubt{unknown};
       if (wants(InspectPart::icon)) throw doubt{"an icon is wanted"};
       fast_inspection fast(g_, layout_);
-      if (run_(failures, systems_part, [&] { system = fast.run(); })) {
+      string_list roots;
+      run_(failures, systems_part, [&] { roots = fast.find_roots(); });
+      for (const auto& root : roots) {
+        if (!run_(failures, systems_part, [&] { systems.push_back(fast.read(root)); })) break;
         step("reading the guest's files");
-        gather(*system, std::nullopt);
-        corrections_ = fast.corrections();
-      } else if (run_.is_alive()) {
-        found_.provenance.reason = failures.front().message;
-      } else {
-        std::ranges::move(failures, std::back_inserter(found_.failures));
+        gather(systems.back(), std::nullopt);
       }
+      corrections_ = fast.corrections();
     } catch (const doubt& reason) {
       found_.provenance.reason = reason.reason;
-      system.reset();
+      systems.clear();
+    }
+    if (!failures.empty() && run_.is_alive()) {
+      found_.provenance.reason = failures.front().message;
+      systems.clear();
+    } else {
+      std::ranges::move(failures, std::back_inserter(found_.failures));
     }
     unmount();
-    return system;
+    return systems;
   }
 
   /// Adds the systems that inspect_os finds. Returns whether it answered; if not, the last failure says why.

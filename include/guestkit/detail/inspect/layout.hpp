@@ -54,8 +54,28 @@ class layout {
   bool is_partitioned(const std::string& disk);
   std::string disk_of(const std::string& partition);
 
+  /// Whether it is a partition that firmware and boot loaders use directly: nobody expects a filesystem
+  /// there.
+  bool holds_no_filesystem(const std::string& partition);
+
+  /// Whether an array has partitions.
+  bool has_partitioned_array();
+
   /// Whether libguestfs may find volumes of Windows' Logical Disk Manager.
   bool has_dynamic_disk();
+
+  /// The ID of a btrfs filesystem's top level.
+  static constexpr std::int64_t btrfs_top = 5;
+
+  /// The subvolumes of a btrfs filesystem.
+  /// @param where  the device; or where it is mounted, which saves libguestfs a mount of its own
+  const std::vector<BTRFSSubvolume>& subvolumes(const std::string& device, const std::string& where);
+  const std::vector<BTRFSSubvolume>& subvolumes(const std::string& device) {
+    return subvolumes(device, device);
+  }
+
+  /// The ID of the subvolume that a mount of the device shows.
+  std::int64_t default_subvolume(const std::string& device, const std::string& where);
 
   /// Opens whatever the keys open; they come from readable_keys().
   void unlock(const std::vector<InspectKey>& keys);
@@ -99,6 +119,8 @@ class layout {
   std::optional<string_list> disks_, partitions_, arrays_, mapped_, volumes_;
   std::optional<std::vector<VG>> groups_;
   std::map<std::string, hashtable> facts_;
+  std::map<std::string, std::vector<BTRFSSubvolume>> subvolumes_;  // by device
+  std::map<std::string, std::int64_t> default_subvolume_;
   std::map<std::string, std::string> opened_;  // the device on top, by the encrypted one
   std::map<std::string, int> tried_;           // keys, by the encrypted device
 };

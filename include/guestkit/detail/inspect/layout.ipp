@@ -64,6 +64,25 @@ GUESTKIT_INLINE bool layout::has_dynamic_disk() {
   });
 }
 
+GUESTKIT_INLINE bool layout::holds_no_filesystem(const std::string& partition) {
+  constexpr std::array types{"21686148-6449-6e6f-744e-656564454649",   // BIOS boot
+                             "9e1a2d38-c612-4316-aa26-8b49521e5a8b",   // PReP boot
+                             "0x41",                                   // the same
+                             "8da63339-0007-60c0-c436-083ac8230908",   // reserved by Linux
+                             "c95dc21a-df0e-4340-8d7b-26cbfa9a03e0",   // reserved by CoreOS
+                             "fe3a2a5d-4f32-41a7-b725-accc3285a309",   // a kernel of ChromeOS
+                             "2e0a753d-9e48-43b0-8337-b15192cb1b5e"};  // reserved by ChromeOS
+  const auto type = fact(partition, "PART_ENTRY_TYPE");
+  return std::find(types.begin(), types.end(), type) != types.end();
+}
+
+GUESTKIT_INLINE bool layout::has_partitioned_array() {
+  return std::ranges::any_of(partitions(), [&](const auto& partition) {
+    return std::ranges::any_of(arrays(),
+                               [&](const auto& array) { return partition.starts_with(array + "p"); });
+  });
+}
+
 GUESTKIT_INLINE std::string layout::disk_of(const std::string& partition) {
   std::string longest;
   for (const auto& disk : disks())
@@ -75,6 +94,19 @@ GUESTKIT_INLINE string_list layout::candidates() {
   auto all = physical();
   all.insert(all.end(), volumes().begin(), volumes().end());
   return all;
+}
+
+GUESTKIT_INLINE const std::vector<BTRFSSubvolume>& layout::subvolumes(const std::string& device,
+                                                                      const std::string& where) {
+  const auto known = subvolumes_.find(device);
+  if (known != subvolumes_.end()) return known->second;
+  return subvolumes_.emplace(device, g_.btrfs_subvolume_list(where)).first->second;
+}
+
+GUESTKIT_INLINE std::int64_t layout::default_subvolume(const std::string& device, const std::string& where) {
+  const auto known = default_subvolume_.find(device);
+  if (known != default_subvolume_.end()) return known->second;
+  return default_subvolume_.emplace(device, g_.btrfs_subvolume_get_default(where)).first->second;
 }
 
 GUESTKIT_INLINE void layout::unlock(const std::vector<InspectKey>& keys) {

@@ -152,25 +152,12 @@ class layout_description {
                                  .type = type.empty() ? "unknown" : type,
                                  .label = layout_.fact(device, "LABEL"),
                                  .uuid = uuid});
-    if (!type.empty() || holds_no_filesystem(device)) return;
+    if (!type.empty() || layout_.holds_no_filesystem(device)) return;
     const auto missing = missing_of(device);
     found.unopened.push_back({.device = device,
                               .type = "unknown",
                               .reason = missing.empty() ? "unknown" : "incomplete",
                               .message = missing.empty() ? "no filesystem that blkid knows" : missing});
-  }
-
-  /// Partitions that firmware and boot loaders use directly: nobody expects a filesystem there.
-  bool holds_no_filesystem(const std::string& partition) {
-    constexpr std::array types{"21686148-6449-6e6f-744e-656564454649",   // BIOS boot
-                               "9e1a2d38-c612-4316-aa26-8b49521e5a8b",   // PReP boot
-                               "0x41",                                   // the same
-                               "8da63339-0007-60c0-c436-083ac8230908",   // reserved by Linux
-                               "c95dc21a-df0e-4340-8d7b-26cbfa9a03e0",   // reserved by CoreOS
-                               "fe3a2a5d-4f32-41a7-b725-accc3285a309",   // a kernel of ChromeOS
-                               "2e0a753d-9e48-43b0-8337-b15192cb1b5e"};  // reserved by ChromeOS
-    const auto type = layout_.fact(partition, "PART_ENTRY_TYPE");
-    return std::find(types.begin(), types.end(), type) != types.end();
   }
 
   /// Describes an array that cannot be assembled, from what a member records about it.
@@ -219,7 +206,7 @@ class layout_description {
   std::size_t add_subvolumes(std::size_t whole, Inspection& found) {
     std::vector<InspectedFilesystem> volumes;
     attempt([&] {
-      for (const auto& volume : g_.btrfs_subvolume_list(found.filesystems[whole].device)) {
+      for (const auto& volume : layout_.subvolumes(found.filesystems[whole].device)) {
         auto filesystem = found.filesystems[whole];
         filesystem.device = "btrfsvol:" + filesystem.device + "/" + volume.btrfssubvolume_path;
         filesystem.size = filesystem.used = std::nullopt;

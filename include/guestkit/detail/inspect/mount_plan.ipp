@@ -194,7 +194,7 @@ class mount_planner {
     if (!number || number_of(*number) == 5 || number_of(*number) == 0) return device;
     std::optional<std::string> found;
     attempt([&] {
-      for (const auto& volume : g_.btrfs_subvolume_list(device))
+      for (const auto& volume : layout_.subvolumes(device))
         if (std::to_string(volume.btrfssubvolume_id) == *number)
           found = "btrfsvol:" + device + "/" + volume.btrfssubvolume_path;
     });

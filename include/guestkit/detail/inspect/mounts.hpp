@@ -18,7 +18,7 @@
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// Every filesystem that may be examined, including btrfs subvolumes other than the default one.
-string_list mountable_filesystems(guest_actions& g, layout& layout);
+string_list mountable_filesystems(layout& layout);
 
 /// Why nothing may be mounted at this path of the guest, where libguestfs would follow symlinks out of the
 /// guest; nothing if it is safe.

@@ -14,7 +14,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-GUESTKIT_INLINE string_list mountable_filesystems(guest_actions& g, layout& layout) {
+GUESTKIT_INLINE string_list mountable_filesystems(layout& layout) {
   constexpr std::size_t most_subvolumes = 64;
   string_list all;
   for (const auto& device : layout.candidates()) {
@@ -26,8 +26,8 @@ GUESTKIT_INLINE string_list mountable_filesystems(guest_actions& g, layout& layo
     if (type != "btrfs") continue;
     attempt([&] {
       std::size_t count = 0;
-      const auto usual = g.btrfs_subvolume_get_default(device);
-      for (const auto& volume : g.btrfs_subvolume_list(device))
+      const auto usual = layout.default_subvolume(device, device);
+      for (const auto& volume : layout.subvolumes(device))
         if (static_cast<std::int64_t>(volume.btrfssubvolume_id) != usual && ++count <= most_subvolumes &&
             volume.btrfssubvolume_path.find(',') == std::string::npos)
           all.push_back("btrfsvol:" + device + "/" + volume.btrfssubvolume_path);

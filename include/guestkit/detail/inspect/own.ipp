@@ -36,7 +36,7 @@ GUESTKIT_INLINE std::optional<ostree_entry> ostree_entry_in(std::string_view tex
 }
 
 GUESTKIT_INLINE void own_inspection::look_around() {
-  for (const auto& device : mountable_filesystems(g_, layout_))
+  for (const auto& device : mountable_filesystems(layout_))
     if (mount(device)) look_at(device);
   g_.umount_all();
 }
