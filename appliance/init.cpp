@@ -358,13 +358,17 @@ string pause_port() {
   return "";
 }
 
-/// Reads files that will be needed later into the page cache, which the snapshot preserves.
+/// Loads what an inspection will need, for the snapshot to keep: modules, and the pages of programs.
 void prepare() {
-  run({"modprobe", "dm_mod"});
+  // Each is loaded by itself: one that this kernel has built in, or lacks, is an error for modprobe.
+  for (const char* module : {"btrfs", "dm_crypt", "dm_mod", "fuse", "nls_ascii", "nls_cp437", "nls_utf8",
+                             "raid0", "raid1", "raid456", "vfat", "xfs"})
+    run({"modprobe", "--quiet", module});
   run({"guestfsd", "--help"});
   run({"lvm", "pvscan", "--cache", "--activate", "ay"});
-  for (const char* program : {"/bin/mount", "/bin/umount", "/sbin/blkid", "/sbin/blockdev", "/sbin/mdadm",
-                              "/sbin/e2fsck", "/bin/cp", "/bin/tar"})
+  for (const char* program : {"btrfs", "cryptsetup", "mdadm", "ntfs-3g"}) run({program, "--version"});
+  for (const char* program : {"/bin/mount", "/bin/umount", "/sbin/blkid", "/sbin/blockdev", "/sbin/e2fsck",
+                              "/bin/cp", "/bin/tar"})
     read_file(program, 2 << 20);
 }
 

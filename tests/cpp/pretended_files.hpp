@@ -12,6 +12,7 @@
 #include <guestkit/detail/inspect/attempt.hpp>
 #include <guestkit/detail/inspect/guest_actions.hpp>
 #include <guestkit/detail/inspect/reading.hpp>
+#include <guestkit/generated/inspection.hpp>
 #include <guestkit/guestkit.hpp>
 #include <initializer_list>
 #include <map>

@@ -67,7 +67,7 @@ class guest_actions : public actions<borrowed_core> {
   virtual void mount_ro(const std::string& device, const std::string& mountpoint);
   virtual void mount_options(const std::string& options, const std::string& device,
                              const std::string& mountpoint);
-  virtual void umount_all();
+  virtual void umount_all();  ///< no message if nothing was mounted since the last one
   virtual StatVFS statvfs(const std::string& path);
 
   // Files.
@@ -78,6 +78,9 @@ class guest_actions : public actions<borrowed_core> {
   virtual std::vector<Dirent> readdir(const std::string& directory);
   virtual std::string case_sensitive_path(const std::string& path);
   virtual buffer pread(const std::string& path, int count, std::int64_t offset);
+
+ private:
+  bool is_clear_ = false;  // nothing is mounted
 };
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

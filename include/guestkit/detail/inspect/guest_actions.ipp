@@ -78,20 +78,25 @@ GUESTKIT_INLINE std::int64_t guest_actions::btrfs_subvolume_get_default(const st
 }
 
 GUESTKIT_INLINE void guest_actions::mount(const std::string& device, const std::string& mountpoint) {
+  is_clear_ = false;
   actions::mount(device, mountpoint);
 }
 
 GUESTKIT_INLINE void guest_actions::mount_ro(const std::string& device, const std::string& mountpoint) {
+  is_clear_ = false;
   actions::mount_ro(device, mountpoint);
 }
 
 GUESTKIT_INLINE void guest_actions::mount_options(const std::string& options, const std::string& device,
                                                   const std::string& mountpoint) {
+  is_clear_ = false;
   actions::mount_options(options, device, mountpoint);
 }
 
 GUESTKIT_INLINE void guest_actions::umount_all() {
+  if (is_clear_) return;
   actions::umount_all();
+  is_clear_ = true;
 }
 
 GUESTKIT_INLINE StatVFS guest_actions::statvfs(const std::string& path) {

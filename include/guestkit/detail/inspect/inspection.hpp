@@ -15,7 +15,8 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// Reports what is on the disks of a launched appliance. Everything mounted is unmounted, before and
 /// afterwards.
-/// @param known  what is already known about the disks, in the order in which they were added
+/// @param known  what is already known about the disks, in the order in which they were added; only if the
+///     appliance was launched for this
 Inspection inspect(guest_actions& g, const InspectOptions& options, std::vector<InspectedDisk> known = {});
 
 /// The operations that an inspection of disks needs on the handle itself, whose results may not be values.

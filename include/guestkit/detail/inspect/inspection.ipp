@@ -32,8 +32,9 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 /// An inspection in progress. Whatever it has found stays in the report, even if a later step fails.
 class inspection {
  public:
-  inspection(guest_actions& g, const InspectOptions& options)
-      : g_(g), options_(options), layout_(g), own_(g, layout_), run_(g.state()) {}
+  /// @param is_new  see layout
+  inspection(guest_actions& g, const InspectOptions& options, bool is_new)
+      : g_(g), options_(options), layout_(g, is_new), own_(g, layout_), run_(g.state()) {}
 
   /// @param disks  what is already known about them, in the order in which they were added
   Inspection run(std::vector<InspectedDisk> disks) {
@@ -266,7 +267,8 @@ class inspection {
 
 GUESTKIT_INLINE Inspection inspect(guest_actions& g, const InspectOptions& options,
                                    std::vector<InspectedDisk> known) {
-  return inspection(g, options).run(std::move(known));
+  const bool is_new = !known.empty();
+  return inspection(g, options, is_new).run(std::move(known));
 }
 
 GUESTKIT_INLINE Inspection inspect_disks(guest_actions& g, const string_list& disks,

@@ -11,6 +11,7 @@
 
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/inspect/guest_actions.hpp"
+#include "guestkit/detail/inspect/lvm_metadata.hpp"
 #include "guestkit/inspect_options.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -27,7 +28,8 @@ class layout {
     std::uint64_t used = 0;
   };
 
-  explicit layout(guest_actions& g) : g_(g) {}
+  /// @param is_new  whether nobody else has had the appliance, so that no other keys have opened anything
+  explicit layout(guest_actions& g, bool is_new = false) : g_(g), is_new_(is_new) {}
 
   const string_list& disks();
   const string_list& partitions();
@@ -35,11 +37,10 @@ class layout {
   const string_list& volumes();
 
   /// LVM's volume groups; none if there is no physical volume.
-  const std::vector<VG>& groups();
-  bool has_physical_volume();
+  const std::vector<volume_group>& groups();
 
-  /// Whether a part of the volume group is missing.
-  static bool is_incomplete(const VG& group);
+  /// The physical volumes of LVM, by device.
+  string_list physical_volumes();
 
   /// Every block device with possible content except for logical volumes: disks without partitions,
   /// partitions, arrays, opened devices.
@@ -105,6 +106,9 @@ class layout {
 
   const string_list& once(std::optional<string_list>& known, const std::function<string_list()>& list);
 
+  /// The groups according to LVM's commands, without their volumes.
+  std::vector<volume_group> asked_groups();
+
   /// LVM does not automatically activate the intact volumes of a group with a missing part, so this does.
   void open_incomplete_groups();
 
@@ -115,9 +119,11 @@ class layout {
   static std::string mapped_name(const std::string& type, const std::string& uuid, const std::string& device);
 
   guest_actions& g_;
+  bool is_new_;
+  bool are_read_ = false;              // the volume groups, from their metadata
   std::map<std::string, fill> usage_;  // by device
   std::optional<string_list> disks_, partitions_, arrays_, mapped_, volumes_;
-  std::optional<std::vector<VG>> groups_;
+  std::optional<std::vector<volume_group>> groups_;
   std::map<std::string, hashtable> facts_;
   std::map<std::string, std::vector<BTRFSSubvolume>> subvolumes_;  // by device
   std::map<std::string, std::int64_t> default_subvolume_;

@@ -125,7 +125,11 @@ GUESTKIT_INLINE void layout::unlock(const std::vector<InspectKey>& keys) {
 
 GUESTKIT_INLINE const string_list& layout::volumes() {
   return once(volumes_, [&] {
-    if (!has_physical_volume()) return string_list();
+    if (physical_volumes().empty()) return string_list();
+    string_list all;
+    for (const auto& group : groups())
+      for (const auto& volume : group.volumes) all.push_back("/dev/" + group.name + '/' + volume);
+    if (are_read_) return all;
     open_incomplete_groups();
     return g_.lvs();
   });
@@ -148,10 +152,10 @@ GUESTKIT_INLINE string_list layout::physical() {
   return all;
 }
 
-GUESTKIT_INLINE bool layout::has_physical_volume() {
-  const auto all = physical();
-  return std::any_of(all.begin(), all.end(),
-                     [&](const auto& device) { return fact(device, "TYPE") == "LVM2_member"; });
+GUESTKIT_INLINE string_list layout::physical_volumes() {
+  auto all = physical();
+  std::erase_if(all, [&](const auto& device) { return fact(device, "TYPE") != "LVM2_member"; });
+  return all;
 }
 
 GUESTKIT_INLINE bool layout::is_no_container(const std::string& partition) {
@@ -173,7 +177,12 @@ GUESTKIT_INLINE const string_list& layout::arrays() {
 
 GUESTKIT_INLINE const string_list& layout::mapped() {
   return once(mapped_, [&] {
-    auto all = g_.list_dm_devices();
+    string_list all;
+    if (is_new_ && !has_dynamic_disk()) {
+      for (const auto& [beneath, device] : opened_) all.push_back(device);
+      return all;
+    }
+    all = g_.list_dm_devices();
     string_list groups;
     if (!all.empty()) attempt([&] { groups = g_.vgs(); });
     std::erase_if(all, [&](const auto& device) {
@@ -201,23 +210,34 @@ GUESTKIT_INLINE const string_list& layout::once(std::optional<string_list>& know
   return *known;
 }
 
-GUESTKIT_INLINE const std::vector<VG>& layout::groups() {
-  if (!groups_) {
-    groups_.emplace();
-    attempt([&] {
-      if (has_physical_volume()) *groups_ = g_.vgs_full();
-    });
-  }
+GUESTKIT_INLINE const std::vector<volume_group>& layout::groups() {
+  if (groups_) return *groups_;
+  groups_.emplace();
+  attempt([&] {
+    const auto devices = physical_volumes();
+    string_list uuids;
+    for (const auto& device : devices) uuids.push_back(fact(device, "UUID"));
+    auto read = read_volume_groups(g_, devices, uuids);
+    are_read_ = read.has_value();
+    groups_ = std::move(read);
+  });
+  if (!are_read_) attempt([&] { groups_ = asked_groups(); });
   return *groups_;
 }
 
-GUESTKIT_INLINE bool layout::is_incomplete(const VG& group) {
-  return group.vg_attr.size() > 3 && group.vg_attr[3] == 'p';
+GUESTKIT_INLINE std::vector<volume_group> layout::asked_groups() {
+  std::vector<volume_group> all;
+  for (const auto& group : g_.vgs_full())
+    all.push_back({.name = group.vg_name,
+                   .uuid = group.vg_uuid,
+                   .members = g_.vgpvuuids(group.vg_name),
+                   .is_incomplete = group.vg_attr.size() > 3 && group.vg_attr[3] == 'p'});
+  return all;
 }
 
 GUESTKIT_INLINE void layout::open_incomplete_groups() {
   for (const auto& group : groups())
-    if (is_incomplete(group)) attempt([&] { g_.vg_activate(true, string_list{group.vg_name}); });
+    if (group.is_incomplete) attempt([&] { g_.vg_activate(true, string_list{group.name}); });
 }
 
 GUESTKIT_INLINE void layout::unlock_volumes(const std::vector<InspectKey>& keys) {

@@ -118,30 +118,25 @@ class layout_description {
   }
 
   void describe_volume_groups(Inspection& found) {
-    if (!layout_.has_physical_volume()) return;
-    attempt([&] {
-      // By UUID, because pvs_full uses the names of the appliance's kernel, which may call the first disk
-      // sdb.
-      std::map<std::string, std::string> members;
-      for (const auto& device : layout_.physical())
-        if (layout_.fact(device, "TYPE") == "LVM2_member")
-          members[bare_uuid(layout_.fact(device, "UUID"))] = device;
-      for (const auto& vg : layout_.groups()) {
-        auto& group = layer(found, "lvm", vg.vg_uuid);
-        group.name = vg.vg_name;
-        string_list missing;
-        const auto all = g_.vgpvuuids(vg.vg_name);
-        for (const auto& uuid : all)
-          if (const auto pv = members.find(bare_uuid(uuid)); pv != members.end())
-            group.members.push_back(pv->second);
-          else
-            missing.push_back(uuid);
-        if (layout::is_incomplete(vg) && !missing.empty())
-          incomplete_[vg.vg_name] = told_missing(vg.vg_name, all.size(), missing);
-        for (const auto& volume : layout_.volumes())
-          if (volume.starts_with("/dev/" + vg.vg_name + "/")) group.devices.push_back(volume);
-      }
-    });
+    // By UUID, because pvs_full uses the names of the appliance's kernel, which may call the first disk sdb.
+    std::map<std::string, std::string> members;
+    for (const auto& device : layout_.physical_volumes())
+      members[bare_uuid(layout_.fact(device, "UUID"))] = device;
+    if (members.empty()) return;
+    for (const auto& known : layout_.groups()) {
+      auto& group = layer(found, "lvm", known.uuid);
+      group.name = known.name;
+      string_list missing;
+      for (const auto& uuid : known.members)
+        if (const auto pv = members.find(bare_uuid(uuid)); pv != members.end())
+          group.members.push_back(pv->second);
+        else
+          missing.push_back(uuid);
+      if (known.is_incomplete && !missing.empty())
+        incomplete_[known.name] = told_missing(known.name, known.members.size(), missing);
+      for (const auto& volume : layout_.volumes())
+        if (volume.starts_with("/dev/" + known.name + "/")) group.devices.push_back(volume);
+    }
   }
 
   void describe_content(const std::string& device, Inspection& found) {
