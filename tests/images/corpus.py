@@ -18,7 +18,7 @@ from typing import Any
 
 from guestkit import Guestfs
 
-from . import registry, trees
+from . import registry, rpm, trees
 from .trees import Fifo, File, Link, Tree
 
 with Guestfs(environment=False) as _handle:
@@ -55,7 +55,7 @@ class Image:
     Attributes:
         build: fills the disk of that name in a running appliance, instead of parts
         size: size of the disk that build fills
-        fast: whether guestkit's own rules may decide; they know the packages of all formats but rpm
+        fast: whether guestkit's own rules may decide
         systems: distribution, version and host name of each operating system
         way: "rescue" if inspect_os fails, so that the verified answer has to do without it
         corrections: the facts that libguestfs is known to get wrong
@@ -64,6 +64,7 @@ class Image:
         error: the error of inspect_os, if it fails although guestkit's own rules may decide
         told: texts, each of which a failure's message must contain
         cut: how many bytes are missing at the end of the disk
+        packages: how many the first system has, where that was counted
     """
 
     parts: Sequence[Part] = ()
@@ -79,12 +80,8 @@ class Image:
     told: Sequence[str] = ()
     cut: int = 0
     unopened: Sequence[str] = ()
+    packages: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def applications(self) -> bool:
-        """Whether to ask for the packages, too."""
-        return not self.fast or self.systems[0][0] in ("debian", "ubuntu", "alpinelinux", "archlinux")
 
 
 def _pack(g: Guestfs, tree: Tree) -> None:
@@ -465,6 +462,16 @@ def tagged(g: Guestfs, disk: str) -> None:
     _root(g, f"{disk}1", trees.debian(**{"etc/fstab": fstab, "srv": None}))
 
 
+_PACKAGES = rpm.packages()
+_LOGGED = rpm.sqlite(_PACKAGES[:30])
+
+
+def _rocky(database: bytes, **how: Any) -> Tree:
+    line = "Rocky Linux release 9.3 (Blue Onyx)"
+    tree = trees.red_hat("rocky", "Rocky Linux", "9", line, "rocky-release")
+    return {**tree, **rpm.installed("var/lib/rpm", "rpmdb.sqlite", database, **how)}
+
+
 _ENDLESS_MACROS: dict[str, File] = {
     "var/lib/rpm/rpmdb.sqlite": b"no database",
     "usr/lib/rpm/macros": Fifo(),
@@ -557,11 +564,18 @@ CORPUS: dict[str, Image] = {
         told=["/var/lib/dpkg/status is a FIFO"],
         facts={"applications_complete": False, "applications": ()},
     ),
+    "rocky with packages": Image(
+        [Part(_rocky(rpm.sqlite(_PACKAGES, wal=False)), label="root")],
+        fast=True,
+        systems=[("rocky", 9, 3, "rocky")],
+        packages=len(_PACKAGES),
+        facts={"applications_complete": True, "failures": ()},
+    ),
     "silverblue": Image(
         [Part(trees.ostree(), label="root", size=32 * MB)],
         systems=[("fedora", 40, 0, "silverblue40")],
         corrections=["operating_systems"],
-        told=["/usr/share/rpm/rpmdb.sqlite was not read", "is a deployment of ostree"],
+        told=["/usr/share/rpm/rpmdb.sqlite has no header of SQLite", "is a deployment of ostree"],
         facts={
             "root_directory": "/ostree/deploy/fedora/deploy/aaaa.0",
             "product_name": "Fedora Linux 40",
@@ -650,6 +664,39 @@ CORPUS: dict[str, Image] = {
         fast=True,
         systems=[("rocky", 9, 3, "rocky")],
     ),
+    # librpm, which libguestfs runs, does not open a database with a log in a filesystem that is read-only.
+    "rocky closed properly": Image(
+        [Part(_rocky(rpm.sqlite(_PACKAGES)), label="root")],
+        fast=True,
+        systems=[("rocky", 9, 3, "rocky")],
+        corrections=["applications"],
+        packages=len(_PACKAGES),
+        facts={"applications_complete": True, "failures": ()},
+    ),
+    "rocky with a log": Image(
+        [Part(_rocky(_LOGGED, log=rpm.logged(_LOGGED, _PACKAGES[30:])), label="root")],
+        fast=True,
+        systems=[("rocky", 9, 3, "rocky")],
+        corrections=["applications"],
+        packages=len(_PACKAGES),
+        facts={"applications_complete": True, "failures": ()},
+    ),
+    "rocky without rpm": Image(
+        [Part(_rocky(rpm.sqlite(_PACKAGES), settings=False), label="root")],
+        fast=True,
+        systems=[("rocky", 9, 3, "rocky")],
+        corrections=["applications"],
+        packages=len(_PACKAGES),
+        facts={"applications_complete": True, "failures": ()},
+    ),
+    "rocky cut off": Image(
+        [Part(_rocky(rpm.sqlite(_PACKAGES, wal=False)[:400_000]), label="root")],
+        fast=True,
+        systems=[("rocky", 9, 3, "rocky")],
+        corrections=["applications"],
+        told=["packages were left out ("],
+        facts={"applications_complete": False},
+    ),
     "centos stream": Image(
         [
             Part(
@@ -663,15 +710,23 @@ CORPUS: dict[str, Image] = {
     "centos 7": Image(
         [
             Part(
-                trees.red_hat(
-                    "centos", "CentOS Linux", "7", "CentOS Linux release 7.9.2009 (Core)", "centos-release"
-                ),
+                {
+                    **trees.red_hat(
+                        "centos",
+                        "CentOS Linux",
+                        "7",
+                        "CentOS Linux release 7.9.2009 (Core)",
+                        "centos-release",
+                    ),
+                    **rpm.installed("var/lib/rpm", "Packages", rpm.bdb(_PACKAGES)),
+                },
                 label="root",
             )
         ],
         fast=True,
         systems=[("centos", 7, 9, "centos")],
-        facts={"osinfo": "centos7.0", "package_management": "yum"},
+        packages=len(_PACKAGES),
+        facts={"osinfo": "centos7.0", "package_management": "yum", "applications_complete": True},
     ),
     "alma": Image(
         [
@@ -691,10 +746,22 @@ CORPUS: dict[str, Image] = {
         systems=[("opensuse", 15, 5, "opensuse-leap")],
     ),
     "sles": Image(
-        [Part(trees.suse("sles", "SUSE Linux Enterprise Server", "15.5"), label="root")],
+        [
+            Part(
+                {
+                    **trees.suse("sles", "SUSE Linux Enterprise Server", "15.5"),
+                    **rpm.installed("usr/lib/sysimage/rpm", "Packages.db", rpm.ndb(_PACKAGES)),
+                },
+                label="root",
+            )
+        ],
         fast=True,
         systems=[("sles", 15, 5, "sles")],
-        facts={"osinfo": "sles15sp5"},
+        # Debian 12's librpm does not know this format; later ones want an index.
+        corrections=["applications"],
+        undecided=True,
+        packages=len(_PACKAGES),
+        facts={"osinfo": "sles15sp5", "applications_complete": True},
     ),
     "alpine": ALPINE,
     "arch": Image([Part(trees.arch(), label="root")], fast=True, systems=[("archlinux", 0, 0, "arch")]),
@@ -893,7 +960,7 @@ CORPUS: dict[str, Image] = {
         ],
         way="rescue",
         systems=[("fedora", 39, 0, "fedora")],
-        failures=["line 2: cannot be read", "only libguestfs reads packages of the format rpm"],
+        failures=["line 2: cannot be read", "rpmdb.sqlite has no header of SQLite"],
     ),
     "nixos": Image(
         [Part(trees.nixos(), label="root")],
@@ -909,15 +976,20 @@ CORPUS: dict[str, Image] = {
                     "photon",
                     "VMware Photon OS",
                     "4.0",
-                    **{"var/lib/rpm/rpmdb.sqlite": b"no database", "usr/bin/tdnf": trees.elf()},
+                    **{"var/lib/rpm/rpmdb.sqlite": rpm.sqlite(_PACKAGES), "usr/bin/tdnf": trees.elf()},
                 ),
                 label="root",
             )
         ],
         systems=[("photon", 4, 0, "photon")],
         corrections=["distro", "package_format", "package_management"],
-        told=["/var/lib/rpm/rpmdb.sqlite was not read"],
-        facts={"product_name": "VMware Photon OS 4.0", "package_format": "rpm", "package_management": "tdnf"},
+        packages=len(_PACKAGES),
+        facts={
+            "product_name": "VMware Photon OS 4.0",
+            "package_format": "rpm",
+            "package_management": "tdnf",
+            "applications_complete": True,
+        },
     ),
     "openeuler": Image(
         [Part(trees.unknown("openEuler", "openEuler", "22.03"), label="root")],

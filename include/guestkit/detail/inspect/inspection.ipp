@@ -109,7 +109,7 @@ class inspection {
   }
 
   /// Both guestkit and libguestfs have an answer. Where guestkit knew beforehand that libguestfs errs, it is
-  /// a correction, not a difference.
+  /// a correction, not a difference; nor are packages that libguestfs did not find at all.
   void compare(const std::vector<InspectedSystem>& fast) {
     auto& provenance = found_.provenance;
     const auto& theirs = found_.operating_systems;
@@ -126,8 +126,8 @@ class inspection {
         std::ranges::move(differences(system, *same), std::back_inserter(provenance.differences));
     }
     if (corrections_.empty())
-      provenance.differences.insert(provenance.differences.end(), provenance.corrections.begin(),
-                                    provenance.corrections.end());
+      std::ranges::copy_if(provenance.corrections, std::back_inserter(provenance.differences),
+                           [](const auto& one) { return !one.starts_with("applications: "); });
   }
 
   /// guestkit's own rules found systems and libguestfs did not.
@@ -247,7 +247,8 @@ class inspection {
       });
     add_parts(files, options_.parts, system, run_);
     if (wants(InspectPart::applications))
-      run_(system.failures, "applications", [&] { add_applications(files, system, of_libguestfs); });
+      run_(system.failures, "applications",
+           [&] { add_applications(files, system, of_libguestfs, found_.provenance.corrections); });
   }
 
   std::string version() {

@@ -2,6 +2,8 @@
 // differently is a doubt.
 #pragma once
 
+#include <cstddef>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -9,6 +11,15 @@
 #include "guestkit/generated/inspection.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
+
+/// Packages, and what is missing among them.
+struct package_list {
+  std::vector<InspectedApplication> packages = {};
+  std::size_t left_out = 0;
+  std::string reason = {};  ///< of the first one that was left out
+
+  void leave_out(const std::string& why);
+};
 
 void sort_by_name(std::vector<InspectedApplication>& all);
 

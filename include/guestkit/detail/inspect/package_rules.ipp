@@ -31,6 +31,10 @@ inline void set_version(InspectedApplication& app, std::string_view text) {
   app.release = dash == std::string_view::npos ? "" : text.substr(dash + 1);
 }
 
+GUESTKIT_INLINE void package_list::leave_out(const std::string& why) {
+  if (left_out++ == 0) reason = why;
+}
+
 GUESTKIT_INLINE void sort_by_name(std::vector<InspectedApplication>& all) {
   std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
 }

@@ -4,7 +4,6 @@
 // first.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/inspect/package_rules.hpp"
 #include "guestkit/detail/inspect/tree.hpp"
 #include "guestkit/generated/guest_files.hpp"
 #include "guestkit/generated/inspection.hpp"
@@ -33,20 +33,12 @@ std::uint64_t most_bytes_of(std::string_view format) noexcept;
 struct found_database {
   package_database database;
   std::string path;
-  std::string obstacle;
+  std::uint64_t size = 0;
+  std::string obstacle = {};
 };
 
 /// The guest's database: of that format if there is one, otherwise any other.
 std::optional<found_database> find_database(const guest_tree& files, std::string_view format);
-
-/// Packages, and what is missing among them.
-struct package_list {
-  std::vector<InspectedApplication> packages = {};
-  std::size_t left_out = 0;
-  std::string reason = {};  ///< of the first one that was left out
-
-  void leave_out(const std::string& why);
-};
 
 /// The packages of a database with a directory or file for each. Unreadable ones are left out.
 package_list packages_below(const guest_tree& files, const std::string& end,
@@ -59,8 +51,9 @@ std::string rpm_obstacle(const guest_tree& files);
 /// Lists the packages and reports whether the list is complete.
 /// @param of_libguestfs  the format in which libguestfs lists this root's packages, "unknown" for none; no
 ///     value: libguestfs must not be asked, and what guestkit does not read itself is a doubt
+/// @param corrections  gets what guestkit reads although libguestfs, when it was asked, did not
 void add_applications(const guest_tree& files, InspectedSystem& system,
-                      const std::optional<std::string>& of_libguestfs);
+                      const std::optional<std::string>& of_libguestfs, string_list& corrections);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 

@@ -9,7 +9,10 @@
 #include "guestkit/detail/inspect/attempt.hpp"
 #include "guestkit/detail/inspect/package_rules.hpp"
 #include "guestkit/detail/inspect/packages.hpp"
+#include "guestkit/detail/inspect/partial_file.hpp"
 #include "guestkit/detail/inspect/reading.hpp"
+#include "guestkit/detail/inspect/report.hpp"
+#include "guestkit/detail/inspect/rpm_database.hpp"
 #include "guestkit/detail/inspect/rules.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -51,7 +54,8 @@ GUESTKIT_INLINE std::optional<found_database> find_database(const guest_tree& fi
       if ((database.format == format) != own) continue;
       const std::string path(database.path);
       auto found = files.look(path, most_bytes_of(database.format), database.kind);
-      if (found.there) return found_database{database, files.path(path), std::move(found.obstacle)};
+      if (found.there)
+        return found_database{database, files.path(path), found.size, std::move(found.obstacle)};
     }
   return std::nullopt;
 }
@@ -60,10 +64,6 @@ GUESTKIT_INLINE std::optional<found_database> find_database(const guest_tree& fi
 inline bool is_usual(const package_database& database) {
   const auto* first = std::ranges::find(package_databases, database.format, &package_database::format);
   return first->path == database.path;
-}
-
-GUESTKIT_INLINE void package_list::leave_out(const std::string& why) {
-  if (left_out++ == 0) reason = why;
 }
 
 GUESTKIT_INLINE package_list
@@ -102,17 +102,51 @@ packages_below(const guest_tree& files, const std::string& end,
   return all;
 }
 
+/// The packages of rpm. Throws Error, and doubt if it is no such database.
+inline package_list own_rpm_packages(guest_actions& g, const found_database& found) {
+  constexpr std::uint64_t most = std::uint64_t{1} << 30U;  // a quarter of the largest database
+  const auto& path = found.path;
+  const auto fetching = [&g](const std::string& file) {
+    return [&g, file](std::uint64_t at, std::size_t count) {
+      const buffer part = g.pread(file, static_cast<int>(count), static_cast<std::int64_t>(at));
+      return std::string(part.view());
+    };
+  };
+  const auto size_beside = [&](const char* end) {
+    const auto file = guest_tree{g}.look(path + end, most_bytes_of("rpm"));
+    if (!file.obstacle.empty()) throw doubt{"a file beside it that cannot be read: " + file.obstacle};
+    return file.size;
+  };
+  rpm_packages all;
+  partial_file database(found.size, most, fetching(path));
+  if (path.ends_with(".sqlite")) {
+    if (size_beside("-journal") > 0) throw doubt{"a transaction that was not finished"};
+    std::optional<partial_file> log;
+    if (const auto size = size_beside("-wal")) log.emplace(size, most, fetching(path + "-wal"));
+    read_rpm_sqlite(database, log ? &*log : nullptr, all);
+  } else if (path.ends_with("/Packages.db")) {
+    read_rpm_ndb(database, all);
+  } else if (path.ends_with("/Packages")) {
+    read_rpm_bdb(database, all);
+  } else {
+    throw doubt{"an index alone, without the packages"};
+  }
+  return all.sorted();
+}
+
 /// The packages as read by guestkit itself. Throws Error, and doubt if libguestfs might read a file
 /// differently.
 inline package_list own_packages(guest_actions& g, const found_database& found) {
   const guest_tree below{g, found.path};
-  if (found.database.format == "pacman") return packages_below(below, "/desc", pacman_applications);
+  const auto& format = found.database.format;
+  if (format == "rpm") return own_rpm_packages(g, found);
+  if (format == "pacman") return packages_below(below, "/desc", pacman_applications);
   if (found.database.kind == FileKind::directory)  // Debian without dpkg: a stanza in each file
     return packages_below(below, "", [](const std::string& text) {
       return dpkg_applications("Status: installed\n" + text + "\n\n");
     });
-  const auto text = read_small(g, found.path, most_bytes_of(found.database.format));
-  return {found.database.format == "deb" ? dpkg_applications(text) : apk_applications(text)};
+  const auto text = read_small(g, found.path, most_bytes_of(format));
+  return {format == "deb" ? dpkg_applications(text) : apk_applications(text)};
 }
 
 inline InspectedApplication application(const Application2& app) {
@@ -201,7 +235,8 @@ GUESTKIT_INLINE std::string rpm_obstacle(const guest_tree& files) {
 }
 
 GUESTKIT_INLINE void add_applications(const guest_tree& files, InspectedSystem& system,
-                                      const std::optional<std::string>& of_libguestfs) {
+                                      const std::optional<std::string>& of_libguestfs,
+                                      string_list& corrections) {
   auto& g = files.g;
   const auto incomplete = [&](const std::string& why) {
     system.applications_complete = false;
@@ -229,33 +264,40 @@ GUESTKIT_INLINE void add_applications(const guest_tree& files, InspectedSystem& 
   }
   if (!found->obstacle.empty()) return incomplete("the package database cannot be read: " + found->obstacle);
   const auto& format = found->database.format;
-  if (format == "rpm") {
-    if (!of_libguestfs) throw doubt{"packages of the format rpm"};
-    if (format != *of_libguestfs)
-      return incomplete(
-          "the package database " + printable(found->path) +
-          " was not read: only libguestfs reads packages of the format rpm, and it does not know this "
-          "system");
+  const bool is_theirs = of_libguestfs && format == *of_libguestfs && format != "pacman";
+  std::string no_answer;  // of libguestfs, and why
+  if (is_theirs && format == "rpm") {
     if (const auto why = rpm_obstacle(files); !why.empty())
-      return incomplete("the package database was not read: librpm would find no end, since " + why);
-    ask_libguestfs();
-  } else if (of_libguestfs && format == *of_libguestfs && is_usual(found->database) && format != "pacman") {
-    ask_libguestfs();
-  } else {
-    try {
-      auto list = own_packages(g, *found);
-      system.applications = std::move(list.packages);
-      system.applications_complete = list.left_out == 0;
-      if (list.left_out != 0)
-        return incomplete("packages were left out (" + std::to_string(list.left_out) + "): " + list.reason);
-    } catch (const doubt& reason) {
-      if (!of_libguestfs) throw;
-      return incomplete("the package database " + printable(found->path) + " has " + reason.reason);
-    }
+      no_answer = "libguestfs was not asked: librpm would find no end, since " + why;
+    else if (const auto error = attempt(ask_libguestfs))
+      no_answer = "libguestfs failed: " + one_line(error->message());
+    else if (system.applications.empty())
+      no_answer = "libguestfs found none";
+    else
+      return;
+  } else if (is_theirs && is_usual(found->database)) {
+    return ask_libguestfs();
+  }
+  const auto with_theirs = [&](const std::string& why) {
+    return no_answer.empty() ? why : why + "; " + no_answer;
+  };
+  try {
+    auto list = own_packages(g, *found);
+    system.applications = std::move(list.packages);
+    system.applications_complete = list.left_out == 0;
+    if (!no_answer.empty() && !system.applications.empty())
+      corrections.push_back("applications: " + no_answer);
+    if (list.left_out != 0)
+      return incomplete("packages were left out (" + std::to_string(list.left_out) + "): " + list.reason);
+  } catch (const doubt& reason) {
+    if (!of_libguestfs && format == "rpm") throw doubt{"packages of the format rpm: " + reason.reason};
+    if (!of_libguestfs) throw;
+    return incomplete(
+        with_theirs("the package database " + printable(found->path) + " has " + reason.reason));
   }
   if (system.applications.empty())
-    incomplete("the package database " + printable(found->path) +
-               " is there, but no package could be read from it");
+    incomplete(with_theirs("the package database " + printable(found->path) +
+                           " is there, but no package could be read from it"));
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -17,7 +17,8 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 struct found_file {
   bool there = false;
   FileKind kind = FileKind::unknown;  ///< of what a link leads to
-  std::string obstacle = {};          ///< why it must not be opened; empty if it may be
+  std::uint64_t size = 0;
+  std::string obstacle = {};  ///< why it must not be opened; empty if it may be
 
   bool is_usable() const noexcept { return there && obstacle.empty(); }
 };

@@ -61,8 +61,8 @@ GUESTKIT_INLINE found_file guest_tree::look(const std::string& below, std::uint6
     if (attempt([&] { g.lstatns(file); })) return {};
     return {.there = true, .obstacle = shown + " is a symlink to nothing in the guest"};
   }
-  found_file found{.there = true, .kind = kind_of(status->st_mode)};
   const auto size = static_cast<std::uint64_t>(status->st_size);
+  found_file found{.there = true, .kind = kind_of(status->st_mode), .size = size};
   if (found.kind != wanted)
     found.obstacle = shown + " is " + told_kind(found.kind);
   else if (found.kind == FileKind::regular && size > limit)

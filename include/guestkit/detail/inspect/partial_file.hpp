@@ -1,0 +1,56 @@
+// Reads parts of a large file of a guest with few messages: each costs about as much as 100 KB of content.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <string>
+#include <utility>
+
+#include "guestkit/detail/base/form.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+/// Fetches what is asked for and a piece behind it, which grows as long as the reader goes on from there.
+class partial_file {
+ public:
+  /// Returns these bytes of the file, or fewer at its end.
+  using fetcher = std::function<std::string(std::uint64_t at, std::size_t count)>;
+
+  /// @param most  how many bytes may be fetched altogether, and how many may be read, again and again
+  partial_file(std::uint64_t size, std::uint64_t most, fetcher fetch)
+      : size_(size), most_(most), fetch_(std::move(fetch)) {}
+  partial_file(const partial_file&) = delete;
+  partial_file& operator=(const partial_file&) = delete;
+
+  std::uint64_t size() const noexcept { return size_; }
+
+  /// Exactly these bytes; throws doubt if they are not all in the file.
+  std::string bytes(std::uint64_t at, std::size_t count);
+
+ private:
+  struct piece {
+    std::uint64_t at;
+    std::string bytes;
+
+    std::uint64_t end() const noexcept { return at + bytes.size(); }
+  };
+
+  void spend(std::uint64_t& spent, std::size_t count) const;
+
+  /// The piece with that byte.
+  const piece& piece_at(std::uint64_t at);
+  std::size_t size_of_piece_at(std::uint64_t at) const;
+
+  std::uint64_t size_, most_;
+  fetcher fetch_;
+  std::uint64_t fetched_ = 0, read_ = 0;
+  std::list<piece> pieces_ = {};  ///< the one used last comes first
+};
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail
+
+#ifndef GUESTKIT_COMPILED
+#include "guestkit/detail/inspect/partial_file.ipp"
+#endif

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <algorithm>
+#include <utility>
+
+#include "guestkit/detail/inspect/partial_file.hpp"
+#include "guestkit/detail/inspect/reading.hpp"
+#include "guestkit/detail/inspect/rules.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+GUESTKIT_INLINE std::string partial_file::bytes(std::uint64_t at, std::size_t count) {
+  if (at > size_ || count > size_ - at) throw doubt{"content beyond the end of the file"};
+  spend(read_, count);
+  std::string all;
+  all.reserve(count);
+  while (all.size() < count) {
+    const auto here = at + all.size();
+    const auto& found = piece_at(here);
+    all.append(found.bytes, static_cast<std::size_t>(here - found.at), count - all.size());
+  }
+  return all;
+}
+
+GUESTKIT_INLINE void partial_file::spend(std::uint64_t& spent, std::size_t count) const {
+  if (count > most_ - spent)
+    throw doubt{"more content than the " + std::to_string(most_) + " bytes that are read"};
+  spent += count;
+}
+
+GUESTKIT_INLINE const partial_file::piece& partial_file::piece_at(std::uint64_t at) {
+  constexpr std::size_t most_pieces = 8;
+  const auto found =
+      std::ranges::find_if(pieces_, [at](const auto& one) { return one.at <= at && at < one.end(); });
+  if (found != pieces_.end()) {
+    pieces_.splice(pieces_.begin(), pieces_, found);
+    return pieces_.front();
+  }
+  const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(size_of_piece_at(at), size_ - at));
+  spend(fetched_, count);
+  auto content = fetch_(at, count);
+  if (content.empty()) throw doubt{"less content than its size tells"};
+  pieces_.push_front({.at = at, .bytes = std::move(content)});
+  if (pieces_.size() > most_pieces) pieces_.pop_back();
+  return pieces_.front();
+}
+
+GUESTKIT_INLINE std::size_t partial_file::size_of_piece_at(std::uint64_t at) const {
+  constexpr std::size_t least = std::size_t{64} << 10U;
+  constexpr std::uint64_t skipped = std::uint64_t{256} << 10U;
+  for (const auto& one : pieces_)
+    if (at >= one.end() && at - one.end() <= skipped)
+      return std::clamp(2 * one.bytes.size(), least, pread_most);
+  return least;
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <algorithm>
+#include <utility>
+
+#include "guestkit/detail/inspect/attempt.hpp"
+#include "guestkit/detail/inspect/rpm_database.hpp"
+#include "guestkit/detail/inspect/rpm_header.hpp"
+#include "guestkit/detail/inspect/rules.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+GUESTKIT_INLINE void rpm_packages::add(const rpm_blob& blob) {
+  constexpr std::size_t usual = 8192;  // is enough for nearly all
+  if (found_.size() >= most_rpm_packages)
+    return list_.leave_out("the database has more than " + std::to_string(most_rpm_packages) + " packages");
+  read("package " + std::to_string(blob.place), [&] {
+    auto start = blob.start(usual);
+    for (;;) {
+      const auto needed = rpm_bytes_needed(start, blob.size);
+      if (needed <= start.size()) break;
+      start = blob.start(needed);
+      if (start.size() < needed) throw doubt{"a header that is cut off"};
+    }
+    found_.push_back({.place = blob.place, .package = rpm_application(start, blob.size)});
+  });
+}
+
+GUESTKIT_INLINE void rpm_packages::read(const std::string& name, const std::function<void()>& body) {
+  const auto error = attempt([&] {
+    try {
+      body();
+    } catch (const doubt& reason) {
+      list_.leave_out(name + " has " + reason.reason);
+    }
+  });
+  if (error) list_.leave_out(name + " cannot be read: " + error->message());
+}
+
+GUESTKIT_INLINE package_list rpm_packages::sorted() {
+  std::ranges::stable_sort(found_, std::ranges::greater{}, &found::place);
+  list_.packages.reserve(found_.size());
+  for (auto& one : found_) list_.packages.push_back(std::move(one.package));
+  found_.clear();
+  sort_by_name(list_.packages);
+  return std::move(list_);
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail
