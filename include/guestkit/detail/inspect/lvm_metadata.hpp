@@ -17,10 +17,10 @@
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 struct volume_group {
-  std::string name;
-  std::string uuid;     ///< without dashes, as libguestfs has it
-  string_list members;  ///< the UUIDs of its physical volumes, likewise
-  string_list volumes;  ///< the names of its logical volumes
+  std::string name = {};
+  std::string uuid = {};     ///< without dashes, as libguestfs has it
+  string_list members = {};  ///< the UUIDs of its physical volumes, likewise
+  string_list volumes = {};  ///< the names of its logical volumes
   bool is_incomplete = false;
   std::int64_t version = 0;  ///< grows with each change
 };

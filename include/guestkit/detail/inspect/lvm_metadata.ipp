@@ -10,9 +10,9 @@
 #include <utility>
 
 #include "guestkit/detail/base/text.hpp"
-#include "guestkit/detail/image/file.hpp"
 #include "guestkit/detail/inspect/lvm_metadata.hpp"
 #include "guestkit/detail/inspect/rules.hpp"
+#include "guestkit/detail/inspect/untrusted_bytes.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
@@ -197,16 +197,16 @@ inline std::optional<std::string> lvm_text_on(guest_actions& g, const std::strin
     if (bytes.view().size() != size) throw doubt{"a physical volume that ends early"};
     return std::string(bytes.view());
   };
-  const image_block start(read(0, start_size), 0);
+  const untrusted_bytes start(read(0, start_size));
   if (start.bytes(sector, 8) != "LABELONE" || start.bytes(sector + 24, 8) != "LVM2 001" ||
       start.bytes(header_at + 4, 16) != std::string_view(" LVM2 x[5A%r0N*>") ||
-      start.le64(header_at + 24) != header_at)
+      start.little(header_at + 24, 8) != header_at)
     throw doubt{"a physical volume of an unusual form"};
   if (lvm_checksum(start.bytes(sector + 20, sector - 20)) != start.le32(sector + 16) ||
       lvm_checksum(start.bytes(header_at + 4, sector - 4)) != start.le32(header_at))
     throw doubt{"damaged LVM metadata"};
-  const auto area = start.le64(header_at + 32);
-  const auto offset = start.le64(header_at + 40), size = start.le64(header_at + 48);
+  const auto area = start.little(header_at + 32, 8);
+  const auto offset = start.little(header_at + 40, 8), size = start.little(header_at + 48, 8);
   if (offset == 0) return std::nullopt;
   if (area > most || offset < sector || offset >= area || size > area - sector)
     throw doubt{"a physical volume of an unusual form"};
