@@ -1,4 +1,7 @@
-"""Rebuild corpus/ from the non-zero bytes in the first 4 MiB of small images made by qemu-img."""
+"""Rebuild corpus/ and corpus-rpm/: `python -m tests.fuzz.make_corpus`.
+
+An image is the non-zero bytes in the first 4 MiB of a small one made by qemu-img.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import struct
 import subprocess
 import tempfile
 from pathlib import Path
+
+from tests.images import rpm
 
 CORPUS = Path(__file__).parent / "corpus"
 IMAGES = {
@@ -23,6 +28,7 @@ IMAGES = {
     "vhdx": ("vhdx", "subformat=dynamic"),
     "vdi": ("vdi", ""),
 }
+RPM_CORPUS = CORPUS.with_name("corpus-rpm")
 BLOCK, LARGEST, MOST = 128, 4 << 20, 24
 
 
@@ -71,6 +77,32 @@ def main() -> None:
         words = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-o", "cluster_size=4k", "raw", "qcow2"]
         subprocess.run(words, cwd=folder, check=True)
         (CORPUS / "qcow2-mbr").write_bytes(pack((Path(folder) / "qcow2").read_bytes()))
+    make_rpm_corpus()
+
+
+def make_rpm_corpus() -> None:
+    """Rebuild the databases of rpm, in the form that rpm.cpp reads."""
+    RPM_CORPUS.mkdir(exist_ok=True)
+    small = [
+        rpm.package("bash", "5.2", epoch=1, arch="x86_64", url="u", summary=["a", "b"], description="c"),
+        rpm.package("zlib", "1", padding=600),
+    ]
+    many = [rpm.package(f"package{number}", "1") for number in range(20)]
+    bare = rpm.sqlite(small, page_size=512, indexes=())
+    log = rpm.logged(bare, many[:2])[:6000]
+    databases = {
+        "header": b"h" + small[0],
+        "header-v3": b"h" + rpm.header({rpm.NAME: (rpm.STRING, "old")}, region=False),
+        "sqlite": b"s" + bare,
+        "sqlite-tree": b"s" + rpm.sqlite(many, page_size=512, indexes=("Name",)),
+        "sqlite-log": b"l" + struct.pack("<H", len(bare)) + bare + log,
+        "ndb": b"n" + rpm.ndb(small),
+        "bdb": b"b" + rpm.bdb(small, page_size=512, buckets=2),
+        "bdb-big-endian": b"b" + rpm.bdb(many, page_size=1024, order=">"),
+    }
+    for name, content in databases.items():
+        assert len(content) <= 16384, f"{name}: the fuzzer cuts it off"
+        (RPM_CORPUS / name).write_bytes(content)
 
 
 if __name__ == "__main__":

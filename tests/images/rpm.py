@@ -147,7 +147,9 @@ def installed(directory: str, name: str, database: bytes, *, log: bytes = b"", s
     return files
 
 
-def sqlite(headers: Sequence[bytes], *, page_size: int = 4096, wal: bool = True) -> bytes:
+def sqlite(
+    headers: Sequence[bytes], *, page_size: int = 4096, wal: bool = True, indexes: Sequence[str] = INDEXES
+) -> bytes:
     """Return rpmdb.sqlite. wal: with the journal mode that rpm sets, after the last program has closed it."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "rpmdb.sqlite")
@@ -158,7 +160,7 @@ def sqlite(headers: Sequence[bytes], *, page_size: int = 4096, wal: bool = True)
         database.execute(
             "CREATE TABLE 'Packages' (hnum INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB NOT NULL)"
         )
-        for index in INDEXES:
+        for index in indexes:
             database.execute(
                 f"CREATE TABLE '{index}' (key 'TEXT' NOT NULL, hnum INTEGER NOT NULL, idx INTEGER NOT NULL, "
                 "FOREIGN KEY (hnum) REFERENCES 'Packages'(hnum))"
@@ -179,6 +181,7 @@ def logged(database: bytes, headers: Sequence[bytes]) -> bytes:
         path.write_bytes(database)
         adding = sqlite3.connect(path, isolation_level=None)
         adding.execute("PRAGMA journal_mode = WAL")
+        adding.execute("PRAGMA wal_autocheckpoint = 0")  # leaves the database as it was
         adding.execute("BEGIN")
         adding.executemany("INSERT INTO Packages (blob) VALUES (?)", [(blob,) for blob in headers])
         adding.execute("COMMIT")
