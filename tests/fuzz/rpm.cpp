@@ -1,7 +1,7 @@
 // A fuzzer of the readers of rpm's databases, for clang's libFuzzer.
 //
-// An input is a letter for the format (s, n or b as of packages_in(); h: a header alone; l: SQLite with a log,
-// which begins after as many bytes as the next two say, little endian), then the file.
+// An input is a letter for the format (s, n or b as of packages_in(); h: a header alone; l: SQLite with a
+// log, which begins after as many bytes as the next two say, little endian), then the file.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

@@ -270,7 +270,7 @@ GUESTKIT_INLINE void add_applications(const guest_tree& files, InspectedSystem& 
     if (const auto why = rpm_obstacle(files); !why.empty())
       no_answer = "libguestfs was not asked: librpm would find no end, since " + why;
     else if (const auto error = attempt(ask_libguestfs))
-      no_answer = "libguestfs failed: " + one_line(error->message());
+      no_answer = "libguestfs failed: " + printable(one_line(error->message()));
     else if (system.applications.empty())
       no_answer = "libguestfs found none";
     else

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/inspect/attempt.hpp"
 #include "guestkit/detail/inspect/rpm_database.hpp"
 #include "guestkit/detail/inspect/rpm_header.hpp"
@@ -34,7 +35,7 @@ GUESTKIT_INLINE void rpm_packages::read(const std::string& name, const std::func
       list_.leave_out(name + " has " + reason.reason);
     }
   });
-  if (error) list_.leave_out(name + " cannot be read: " + error->message());
+  if (error) list_.leave_out(name + " cannot be read: " + printable(error->message()));
 }
 
 GUESTKIT_INLINE package_list rpm_packages::sorted() {
