@@ -1,20 +1,21 @@
-"""Another Debian in a directory, in which the long tests run the checkout as on a machine of its own.
+"""Another Debian in a directory, in which the long tests work as on a machine of its own.
 
-A release is made once, by mmdebstrap, and kept below build/chroots. The processes in it have a namespace of
-their own for mounts and process numbers: what a test mounts, starts or forgets there ends with it.
+`make` makes one by mmdebstrap; `kept` makes a release once, and keeps it below build/chroots. The processes
+in it have a namespace of their own for mounts and process numbers: what a test mounts, starts or forgets
+there ends with it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import platform
 import re
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,21 +24,38 @@ PLACE = ROOT / "build" / "chroots"
 #: Besides what `./run` installs: what a user's machine has. The kernel for the appliance is added, too.
 BASE = ("ca-certificates", "git", "procps")
 
-#: Binds what programs expect, then becomes the program.
+#: Mounts below $1 what programs expect, then becomes the program. $2 is "read-only" or empty, $3 "private"
+#: for a /dev without the host's devices, such as /dev/kvm, $4 the number of the user.
 ENTER = """
-root=$1; shift
-for place in dev sys; do mount --rbind "/$place" "$root/$place"; done
+root=$1 read_only=$2 dev=$3 user=$4; shift 4
+if [ "$read_only" ]; then
+  mount --bind "$root" "$root"; mount -o remount,ro,bind "$root"
+  mount -t tmpfs -o mode=1777 tmp "$root/tmp"
+fi
 mount -t proc proc "$root/proc"
-if [ -d /etc/ssl/certs ]; then mount --bind /etc/ssl/certs "$root/etc/ssl/certs"; fi
-exec chroot "$root" "$@"
+if [ "$dev" = private ]; then
+  mount -t tmpfs -o mode=755 dev "$root/dev"
+  for device in null zero full random urandom tty; do
+    touch "$root/dev/$device"; mount --bind "/dev/$device" "$root/dev/$device"
+  done
+  ln -s /proc/self/fd "$root/dev/fd"
+  mkdir "$root/dev/shm"; mount -t tmpfs -o mode=1777 shm "$root/dev/shm"
+else
+  mount --rbind /dev "$root/dev"
+  mount --rbind /sys "$root/sys"
+fi
+if [ -d /etc/ssl/certs ] && [ -d "$root/etc/ssl/certs" ]; then
+  mount --bind /etc/ssl/certs "$root/etc/ssl/certs"
+fi
+exec chroot --userspec="$user:$user" "$root" "$@"
 """
 
 
 def packages_of_run() -> list[str]:
     """Return the packages that `./run` installs on Debian for the commands and the tests."""
     script = (ROOT / "run").read_text(encoding="utf-8")
-    lists = re.findall(r"^(?:test_)?packages=\(([^)]*)\)", script, re.MULTILINE)
-    return debian_packages(*(thing for words in lists for thing in words.split()))
+    lists = re.findall(r"^(?:test_packages|packages|own_programs)=\(([^)]*)\)", script, re.MULTILINE)
+    return debian_packages(*(thing for words in lists for thing in words.split() if thing[0] != '"'))
 
 
 def debian_packages(*things: str) -> list[str]:
@@ -54,28 +72,40 @@ class Chroot:
     """A Debian below `root`; needs root to make and to enter."""
 
     root: Path
-    variables: Mapping[str, str] = field(default_factory=dict)
 
     def run(
-        self, *command: str, directory: str = "/", timeout: float | None = None
+        self,
+        *command: str,
+        directory: str = "/",
+        environment: Mapping[str, str] | None = None,
+        user: int = 0,
+        read_only: bool = False,
+        private_dev: bool = False,
+        timeout: float | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command there, as root; return it with its output. No process and no mount of it is left."""
+        """Run a command there; return it with its output. No process and no mount of it is left.
+
+        environment: variables besides those that each command gets
+        user: the number of the user and of the group
+        read_only: all but /tmp can only be read, as in `podman run --read-only --tmpfs /tmp`
+        private_dev: /dev has what every container has, and no device of the host, such as /dev/kvm
+        """
         shutil.copy("/etc/resolv.conf", self.root / "etc/resolv.conf")
         variables = {
-            "HOME": "/root",
             "LANG": "C.UTF-8",
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            **({} if user else {"HOME": "/root"}),
             **{
                 name: value
                 for name, value in os.environ.items()
                 if name.lower().endswith("_proxy") or name in ("PIP_CERT", "PIP_INDEX_URL")
             },
-            **self.variables,
+            **(environment or {}),
         }
         return subprocess.run(
             [
-                "unshare", "--mount", "--pid", "--fork", "--kill-child",
-                "sh", "-euc", ENTER, "sh", self.root,
+                "unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-euc", ENTER, "sh",
+                self.root, "read-only" if read_only else "", "private" if private_dev else "", str(user),
                 "env", "-i", f"--chdir={directory}",
                 *(f"{name}={value}" for name, value in variables.items()),
                 *command,
@@ -83,6 +113,18 @@ class Chroot:
             stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
             timeout=timeout,
         )  # fmt: skip
+
+    def must(
+        self,
+        *command: str,
+        directory: str = "/",
+        environment: Mapping[str, str] | None = None,
+        private_dev: bool = False,
+    ) -> str:
+        """Run a command as root, which must succeed; return what it wrote to stdout."""
+        done = self.run(*command, directory=directory, environment=environment, private_dev=private_dev)
+        assert done.returncode == 0, (done.stdout + done.stderr)[-10000:]
+        return done.stdout
 
     def clone(self, directory: str = "/srv/guestkit") -> str:
         """Put the checkout there, with its uncommitted changes and without what was built; return where."""
@@ -103,44 +145,56 @@ class Chroot:
         return directory
 
 
-def chroot(
+def make(
+    root: Path,
+    release: str,
+    packages: Iterable[str],
+    *,
+    variant: str = "apt",
+    apt_options: Iterable[str] = (),
+) -> Chroot:
+    """Make a Debian of that release in `root`, which takes minutes.
+
+    variant: what there is besides the packages: mmdebstrap's "apt" is next to nothing, as in a container;
+        "important" is what a machine has
+    apt_options: for releases whose archive needs some
+    """
+    done = subprocess.run(
+        [
+            "mmdebstrap", "--quiet", "--mode=root", f"--variant={variant}",
+            f"--include={','.join(packages)}", "--aptopt=APT::Install-Recommends \"false\"",
+            *(f"--aptopt={option}" for option in apt_options), release, root,
+        ],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    return Chroot(root)
+
+
+def kept(
     release: str,
     *,
-    packages: Sequence[str] | None = None,
+    packages: Iterable[str] | None = None,
     apt_options: Sequence[str] = (),
-    variables: Mapping[str, str] | None = None,
-    kept_in: Path = PLACE,
+    place: Path = PLACE,
 ) -> Chroot:
-    """Return a Debian of that release; make it, which takes minutes, unless there is one with these packages.
+    """Return a Debian of that release; make it unless there is one with these packages.
 
     packages: besides `BASE` and a kernel; by default those that `./run` installs
-    apt_options: for releases whose archive needs some
-    variables: for the environment of what runs there
-    kept_in: a directory that keeps one of each release
+    place: a directory that keeps one of each release
     """
     kernel = debian_packages("kernel")
     wanted = sorted({*BASE, *kernel, *(packages_of_run() if packages is None else packages)})
     key = hashlib.sha256("\n".join([release, *wanted, *apt_options]).encode()).hexdigest()[:12]
-    place = kept_in / f"{release}-{key}"
-    if not place.exists():
-        kept_in.mkdir(parents=True, exist_ok=True)
-        for former in kept_in.glob(f"{release}-*"):
-            shutil.rmtree(former)
-        with tempfile.TemporaryDirectory(prefix="new-", dir=kept_in) as folder:
-            made = Path(folder) / "root"
-            done = subprocess.run(
-                [
-                    "mmdebstrap", "--quiet", "--mode=root", "--variant=important",
-                    f"--include={','.join(wanted)}", "--aptopt=APT::Install-Recommends \"false\"",
-                    *(f"--aptopt={option}" for option in apt_options), release, made,
-                ],
-                stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-            )  # fmt: skip
-            assert done.returncode == 0, done.stderr[-4000:]
-            try:
-                made.rename(place)
-            except OSError:
-                if not place.exists():
-                    raise
-                # Another process was faster: a directory that is not empty cannot be replaced.
-    return Chroot(place, variables or {})
+    root = place / f"{release}-{key}"
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one maker at a time; the others find it made
+        for former in [*place.glob("new-*"), *place.glob(f"{release}-*")]:
+            if former != root:  # another list of packages, or an attempt that was broken off
+                shutil.rmtree(former)
+        if not root.exists():
+            attempt = place / f"new-{release}"
+            make(attempt, release, wanted, variant="important", apt_options=apt_options)
+            attempt.rename(root)
+    return Chroot(root)

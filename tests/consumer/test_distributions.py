@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from guestkit.demo import DEMO_SYSTEM
-from tests.chroot import PLACE, Chroot, chroot
+from tests.chroot import PLACE, Chroot, kept
 from tests.consumer.test_consumers import run
 from tests.consumer.test_pythons import PROGRAM, PYTHONS
 
@@ -31,13 +31,7 @@ WORK = "/srv/guestkit"
 def bare(release: str) -> Chroot:
     """Return that Debian, with the checkout in WORK."""
     options = ('Acquire::Check-Valid-Until "false"',)  # testing's package lists may be past their date
-    return chroot(release, packages=PACKAGES, apt_options=options, kept_in=PLACE / "bare")
-
-
-def told(there: Chroot, *command: str, place: str = WORK) -> str:
-    done = there.run(*command, directory=place)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return kept(release, packages=PACKAGES, apt_options=options, place=PLACE / "bare")
 
 
 @pytest.fixture(scope="module", params=["trixie", "testing"])
@@ -45,14 +39,14 @@ def debian(request: pytest.FixtureRequest) -> Chroot:
     """A Debian in which pip has built guestkit, in WORK/venv."""
     there = bare(request.param)
     there.clone(WORK)
-    told(there, "python3", "-m", "venv", "venv")
-    told(there, "venv/bin/pip", "install", ".")
+    there.must("python3", "-m", "venv", "venv", directory=WORK)
+    there.must("venv/bin/pip", "install", ".", directory=WORK)
     return there
 
 
 def inspect(there: Chroot, disk: Path, place: str = WORK) -> None:
     shutil.copy(disk, there.root / place[1:] / "disk.img")
-    line = told(there, "venv/bin/python", "-Pc", PROGRAM, "disk.img", place=place).splitlines()[-1]
+    line = there.must("venv/bin/python", "-Pc", PROGRAM, "disk.img", directory=place).splitlines()[-1]
     package, module, product = json.loads(line)
     assert Path(package).is_relative_to(Path(place, "venv"))
     assert Path(module).parent == Path(package).parent
@@ -97,7 +91,7 @@ with guestkit.Guestfs() as g:
 
 def test_a_module_built_with_a_newer_libguestfs_could_not_be_loaded_with_an_older(debian: Chroot) -> None:
     """Regression: the linker did not find the actions that the older one lacks."""
-    lines = told(debian, "venv/bin/python", "-Pc", OLDER).splitlines()
+    lines = debian.must("venv/bin/python", "-Pc", OLDER, directory=WORK).splitlines()
     assert len(lines) >= 6
     assert all("this guestkit was built for libguestfs 1." in line for line in lines)
 
@@ -119,6 +113,6 @@ def test_a_wheel_of_this_machine_works_with_a_newer_libguestfs(
     run(python, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", tmp_path, there.root / place[1:])
     (wheel,) = tmp_path.glob("libguestkit-*.whl")
     shutil.copy(wheel, there.root / place[1:])
-    told(there, "python3", "-m", "venv", "venv", place=place)
-    told(there, "venv/bin/pip", "install", wheel.name, place=place)
+    there.must("python3", "-m", "venv", "venv", directory=place)
+    there.must("venv/bin/pip", "install", wheel.name, directory=place)
     inspect(there, demo_guest, place)

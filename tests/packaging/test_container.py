@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from guestkit import demo
-from tests.packaging.system import ROOT, System
+from tests.chroot import ROOT, Chroot, make
 
 pytestmark = pytest.mark.timeout(3600)
 
@@ -32,7 +32,7 @@ def steps() -> list[list[tuple[str, str]]]:
 class Image:
     """What the last stage makes of a system, and how its container is run."""
 
-    def __init__(self, system: System, built: System) -> None:
+    def __init__(self, system: Chroot, built: Chroot) -> None:
         self.system, self.user, self.folder, self.environment = system, 0, "/", dict[str, str]()
         self.entry: list[str] = []
         for word, rest in steps()[-1]:
@@ -43,7 +43,10 @@ class Image:
                     for path in built.root.glob(pattern.lstrip("/")):
                         shutil.copy(path, system.root / target.lstrip("/"))
                 case "RUN":
-                    system.must("sh", "-euc", rest, folder=self.folder, environment=self.environment)
+                    system.must(
+                        "sh", "-euc", rest,
+                        directory=self.folder, environment=self.environment, private_dev=True,
+                    )  # fmt: skip
                 case "ENV":
                     self.environment |= dict(each.split("=", 1) for each in rest.split())
                 case "USER":
@@ -58,10 +61,10 @@ class Image:
 
 
 @pytest.fixture(scope="module")
-def image(builder: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+def image(builder: Chroot, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     place = tmp_path_factory.mktemp("container")
     try:
-        yield Image(System(place / "root", ["ca-certificates"]), builder)
+        yield Image(make(place / "root", "bookworm", ["ca-certificates"]), builder)
     finally:
         shutil.rmtree(place)
 
@@ -82,7 +85,8 @@ def test_it_inspects_a_disk_as_nobody_in_a_read_only_root_without_kvm(image: Ima
     assert image.user != 0
     done = image.system.run(
         *image.entry, "--json", "-v", "disk.qcow2",
-        user=image.user, folder=image.folder, environment=image.environment, read_only=True,
+        user=image.user, directory=image.folder, environment=image.environment,
+        read_only=True, private_dev=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (report,) = json.loads(done.stdout)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.system import ROOT, System
+from tests.chroot import ROOT, Chroot
 
 pytestmark = pytest.mark.timeout(3600)
 
@@ -19,7 +19,7 @@ int main() { std::cout << guestkit::Guestfs().version().major << '\\n'; }
 
 
 @pytest.fixture(scope="module")
-def installed(builder: System) -> System:
+def installed(builder: Chroot) -> Chroot:
     packages = sorted(path.name for path in (builder.root / "src").glob("*.deb") if "dbgsym" not in path.name)
     assert [name.split("_")[0] for name in packages] == ["libguestkit-dev", "python3-guestkit"]
     builder.must("apt-get", "update")
@@ -30,7 +30,7 @@ def installed(builder: System) -> System:
 
 
 @pytest.mark.full
-def test_the_python_package_brings_all_that_it_needs(installed: System) -> None:
+def test_the_python_package_brings_all_that_it_needs(installed: Chroot) -> None:
     program = "import guestkit; print(guestkit.__file__); print(guestkit.Guestfs().version()['major'])"
     done = installed.run("python3", "-c", program, user=10001)
     assert (done.returncode, done.stdout) == (
@@ -46,18 +46,18 @@ def test_the_python_package_brings_all_that_it_needs(installed: System) -> None:
 
 @pytest.mark.full
 @pytest.mark.parametrize("package", ["guestkit", "guestkit-compiled", "guestkit-async"])
-def test_the_headers_bring_all_that_a_program_needs(installed: System, package: str) -> None:
+def test_the_headers_bring_all_that_a_program_needs(installed: Chroot, package: str) -> None:
     (installed.root / "src" / "program.cpp").write_text(PROGRAM, encoding="utf-8")
     build = f"g++ -std=c++20 -o program program.cpp $(pkg-config --cflags --libs {package})"
-    installed.must("sh", "-euc", build, folder="/src")
+    installed.must("sh", "-euc", build, directory="/src")
     assert installed.must("/src/program") == "1\n"
 
 
 @pytest.mark.full
-def test_the_tools_of_rpm_accept_the_spec(builder: System, tmp_path: Path) -> None:
+def test_the_tools_of_rpm_accept_the_spec(builder: Chroot, tmp_path: Path) -> None:
     builder.must(
         "sh", "-euc", "mkdir -p ~/rpmbuild/SOURCES; tar czf ~/rpmbuild/SOURCES/guestkit-0.4.0.tar.gz "
-        "--transform s,^guestkit,guestkit-0.4.0, guestkit", folder="/src", environment={"HOME": "/root"},
+        "--transform s,^guestkit,guestkit-0.4.0, guestkit", directory="/src", environment={"HOME": "/root"},
     )  # fmt: skip
     spec = "/src/guestkit/packaging/guestkit.spec"
     builder.must("rpmbuild", "--nobuild", "--nodeps", "-bc", spec, environment={"HOME": "/root"})

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from tests.chroot import Chroot, chroot
+from tests.chroot import Chroot, kept
 
 pytestmark = [
     pytest.mark.full,
@@ -21,14 +21,19 @@ CLONE = "/srv/guestkit"
 
 @pytest.fixture(scope="module")
 def trixie() -> Chroot:
-    debian = chroot("trixie")
+    debian = kept("trixie")
     debian.clone(CLONE)
     return debian
 
 
+#: What the last command has written so far, in the chroot: the suites take an hour.
+LOG = "/srv/log"
+
+
 def run(debian: Chroot, *words: str) -> str:
     """Run one of the checkout's commands; return what it wrote to stdout."""
-    done = debian.run("./run", *words, directory=CLONE)
+    command = ("bash", "-o", "pipefail", "-c", f'./run "$@" | tee {LOG}', "run")
+    done = debian.run(*command, *words, directory=CLONE)
     assert done.returncode == 0, (done.stdout + done.stderr)[-10000:]
     assert "is missing" not in done.stderr
     return done.stdout
@@ -65,9 +70,9 @@ def test_clang_19_refused_boost_s_futures(trixie: Chroot) -> None:
 
 
 def test_the_suites_pass(trixie: Chroot) -> None:
-    assert passed(run(trixie, "test", "python", "cpp", "appliance")) > 4000
+    assert passed(run(trixie, "test", "python", "cpp", "appliance", "--", "-v")) > 4000
 
 
 def test_the_corpus_and_appliances_of_ordinary_users(trixie: Chroot) -> None:
-    words = ("--full", "appliance", "--", "-k", "corpus or ordinary_user")
+    words = ("--full", "appliance", "--", "-v", "-k", "corpus or ordinary_user")
     assert passed(run(trixie, "test", *words)) > 90
