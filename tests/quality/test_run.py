@@ -173,11 +173,11 @@ def pretend(python: Path, version: str) -> None:
 @pytest.mark.parametrize(
     ("pythons", "boost", "expected"),
     [
-        ({"python3": "3.13", "python3.11": "3.11"}, ["311"], "python3.11 3.11"),
-        ({"python3": "3.13", "python3.14": "3.14"}, ["313", "314"], "python3 3.13"),
-        ({"python3": "3.13", "python3.14": "3.14"}, [], "python3 3.13"),
+        ({"python3": "3.13", "python3.11": "3.11"}, ["311"], "3.11 python3.11"),
+        ({"python3": "3.13", "python3.14": "3.14"}, ["313", "314"], "3.13 python3"),
+        ({"python3": "3.13", "python3.14": "3.14"}, [], "3.13 python3"),
         # python3 is too old, or has no headers
-        ({"python3": "", "python3.12": "3.12"}, ["39"], "python3.12 3.12"),
+        ({"python3": "", "python3.12": "3.12"}, ["39"], "3.12 python3.12"),
         ({"python3": ""}, ["39"], ""),
     ],
 )
@@ -208,7 +208,28 @@ def test_in_run_exec_the_virtual_environment_was_made_anew_with_its_own_python(t
     pyenv.mkdir()
     pretend(pyenv / "python3", "3.12")
     done = find_python(tmp_path, f"{programs}:{pyenv}")
-    assert (done.returncode, done.stdout) == (0, f"{pyenv}/python3 3.12\n")
+    assert (done.returncode, done.stdout) == (0, f"3.12 {pyenv}/python3\n")
+
+
+def test_a_python_below_a_folder_with_blanks_in_its_name_was_not_found(tmp_path: Path) -> None:
+    """Regression: its path was split at each blank."""
+    folder = tmp_path / "Jane  Doe's programs"
+    folder.mkdir()
+    pretend(folder / "python3", "3.12")
+    done = find_python(tmp_path, str(folder))
+    assert (done.returncode, done.stdout) == (0, f"3.12 {folder}/python3\n")
+    # And it is the one that the virtual environment is made with.
+    begin = "find_python; exit\n"
+    script = (tmp_path / "run").read_text(encoding="utf-8")
+    (tmp_path / "run").write_text(
+        script.replace(begin, 'step() { printf "%s\\n" "${@:3}"; exit; }\npython_environment\n'),
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        ["/bin/bash", tmp_path / "run"],
+        env={"PATH": f"{folder}:/usr/bin:/bin"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[0] == f"{folder}/python3", done.stderr
 
 
 def test_exec_keeps_directory_stdin_and_status(tmp_path: Path) -> None:
@@ -355,6 +376,61 @@ def test_a_system_without_apt_was_told_to_install_by_hand(
     assert set(packages.split()) <= set(words)
     assert not {"-", ".", "clang"} & set(words)
     assert len(words) == len(set(words))
+
+
+@pytest.fixture
+def set_up_before(tmp_path: Path) -> Path:
+    """Return a tree that is set up, with a `run` that says which steps it would take."""
+    for name in ("build", "bin", "tools"):
+        (tmp_path / name).mkdir()
+    script, begin = RUN.read_text(encoding="utf-8"), "no_install=\ncommand=\n"
+    assert begin in script
+    # What changes the machine is left out: it prints its name.
+    steps = ("system_packages", "python_environment", "compile", "appliance")
+    pretended = "".join(f"{name}() {{ say {name}; }}\n" for name in steps)
+    script = script.replace(begin, f"{pretended}package_databases=() inputs=(run) level=base; set_up; exit\n")
+    (tmp_path / "run").write_text(script, encoding="utf-8")
+    (tmp_path / "build" / "appliance").mkdir()
+    (tmp_path / "build" / "stamp-base").write_text(f"{tmp_path}\n", encoding="utf-8")
+    for name in ("cat", "cmp", "cp", "find", "flock", "mkdir", "mv", "touch"):
+        (tmp_path / "bin" / name).symlink_to(f"/usr/bin/{name}")
+    return tmp_path
+
+
+def set_up(tree: Path) -> tuple[int, list[str]]:
+    """Run it; return its status and what it said it does."""
+    done = subprocess.run(
+        ["/bin/bash", tree / "run"],
+        env={"PATH": str(tree / "bin")}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout == ""
+    return done.returncode, [line.removeprefix("guestkit: ") for line in done.stderr.splitlines()]
+
+
+def test_a_change_leads_to_a_set_up_and_nothing_else_does(set_up_before: Path) -> None:
+    assert set_up(set_up_before) == (0, [])
+    os.utime(set_up_before / "build" / "stamp-base", (0, 0))
+    everything = ["system_packages", "python_environment", "compile", "appliance"]
+    assert set_up(set_up_before) == (0, everything)
+    assert set_up(set_up_before) == (0, [])
+
+
+@pytest.mark.parametrize("name", ["cmp", "find", "flock"])
+def test_without_find_a_stale_set_up_counted_as_up_to_date(name: str, set_up_before: Path) -> None:
+    """Regression: it printed nothing, as where nothing has changed. Without flock, `run` ended at once."""
+    (set_up_before / "bin" / name).unlink()
+    status, (first, last) = set_up(set_up_before)
+    assert (status, first) == (1, "system_packages")
+    assert last.startswith("the set-up needs cmp find flock, and PATH lacks one: ")
+    # Where the packages bring it, the set-up goes on.
+    script = (set_up_before / "run").read_text(encoding="utf-8")
+    brings = f"system_packages() {{ say system_packages; /bin/ln -sf /usr/bin/{name} {set_up_before}/bin; }}"
+    script = script.replace("system_packages() { say system_packages; }", brings)
+    (set_up_before / "run").write_text(script, encoding="utf-8")
+    assert set_up(set_up_before) == (
+        0,
+        ["system_packages", "system_packages", "python_environment", "compile", "appliance"],
+    )
 
 
 def test_what_a_distribution_lacks_is_said_and_not_installed(elsewhere: Elsewhere, tmp_path: Path) -> None:
