@@ -327,7 +327,8 @@ def _run(*command: str, temporary: str, lock: int) -> None:
             env={**os.environ, "TMPDIR": temporary}, pass_fds=(lock,),
         )  # fmt: skip
     except OSError as error:
-        how = hint("supermin") if command[0] == "supermin" else ""
+        missing = isinstance(error, FileNotFoundError) and command[0] == "supermin"
+        how = hint("supermin") if missing else ""
         raise ApplianceError(f"{command[0]} cannot be run ({error.strerror}){how}") from error
     if done.returncode != 0:
         raise ApplianceError(f"{command[0]} failed: {done.stderr.strip()[-500:]}")

@@ -9,6 +9,8 @@
 #include <string>
 
 using guestkit::detail::install_command;
+using guestkit::detail::install_hint;
+using guestkit::detail::package_names;
 
 BOOST_AUTO_TEST_CASE(every_hint_named_debians_command_and_packages) {
   const auto command = [](const char* release) { return install_command("qemu", release, "x86_64", false); };
@@ -36,6 +38,15 @@ BOOST_AUTO_TEST_CASE(no_command_is_better_than_a_wrong_one) {
        {"", "ID=nixos\n", "ID=\nID_LIKE=\n", "no os-release\n", "ID=deb\n", "ID=debian,ubuntu\n"})
     BOOST_TEST(install_command("qemu", release, "x86_64", true) == "");
   BOOST_TEST(install_command("kernel", "ID=alpine\n", "x86_64", true) == "");
+}
+
+/// Regression: the command ended without a package, and with "." it installed a thing of that name.
+BOOST_AUTO_TEST_CASE(what_is_not_in_the_table_was_installed_by_an_empty_name) {
+  for (const char* thing : {"", "unknown", "qemu-"})
+    BOOST_TEST(install_command(thing, "ID=debian\n", "x86_64", true) == "");
+  BOOST_TEST(install_hint("unknown") == "");
+  for (const char* cell : {"", ".", "-"}) BOOST_TEST(package_names(cell) == "");
+  BOOST_TEST(package_names("a,.,b") == " a b");
 }
 
 BOOST_AUTO_TEST_CASE(a_launch_that_lacks_its_hypervisor_names_the_command) {

@@ -85,7 +85,7 @@ def test_what_comes_with_another_package_has_no_command_of_its_own(monkeypatch: 
     assert install_command("supermin") == ""
     assert install_command("supermin", "qemu-img") == "sudo pacman -S qemu-img"
     assert _system.hint("supermin") == ""
-    assert _system.hint("qemu-img") == ": sudo pacman -S qemu-img"
+    assert _system.hint("qemu-img") == "; install it with: sudo pacman -S qemu-img"
 
 
 def test_a_system_without_os_release_has_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +121,8 @@ def test_doctor_told_fedora_to_use_apt(monkeypatch: pytest.MonkeyPatch) -> None:
         (found,) = doctor._kernel(g)
     assert (found.level, found.remedy) == ("error", "sudo dnf install kernel")
     with pytest.raises(
-        appliance.ApplianceError, match="no kernel in /boot or /lib/modules: sudo dnf install"
+        appliance.ApplianceError,
+        match="no kernel in /boot or /lib/modules; install it with: sudo dnf install",
     ):
         appliance._inputs()
 
@@ -132,7 +133,7 @@ def test_who_lacks_qemu_img_was_told_debians_package(monkeypatch: pytest.MonkeyP
     for words in (["create", "-q", "-f", "qcow2", str(image), "1M"], ["snapshot", "-c", "one", str(image)]):
         subprocess.run(["qemu-img", *words], check=True)
     monkeypatch.setenv("PATH", "/nonexistent")
-    expected = f"qemu-img cannot be run: {install_command('qemu-img')}"
+    expected = f"qemu-img cannot be run; install it with: {install_command('qemu-img')}"
     assert convert.DiskConverter().convert(image, tmp_path / "copy")["error"] == f"convert: {expected}"
     with Guestfs() as g, pytest.raises(Error) as caught:
         g.open_disk(image, snapshot="one")

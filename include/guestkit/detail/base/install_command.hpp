@@ -9,7 +9,7 @@
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// The command that installs a thing on this host, such as "sudo dnf install qemu-kvm"; empty if none is
-/// known for its distribution.
+/// known for its distribution, or if it has no package of its own for that.
 /// @param thing  a row of generated/system_packages.hpp, such as "qemu" or "kernel"
 std::string install_command(std::string_view thing);
 
@@ -18,6 +18,13 @@ std::string install_command(std::string_view thing);
 /// @param machine     its architecture, as uname -m names it
 std::string install_command(std::string_view thing, std::string_view os_release, std::string_view machine,
                             bool is_root);
+
+/// The packages in a cell of system_packages.txt, a blank before each; empty if the thing comes with another
+/// package, or if there is none.
+std::string package_names(std::string_view cell);
+
+/// "; install it with: COMMAND" for the end of a message about a missing thing; empty if no command is known.
+std::string install_hint(std::string_view thing);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 

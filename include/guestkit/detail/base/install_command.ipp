@@ -53,27 +53,40 @@ inline std::size_t package_column(std::string_view os_release) {
   return known.size();
 }
 
-/// A cell of the table with blanks for that character, which stands for them there.
-inline std::string spaced(std::string_view cell, char blank) {
+/// The words of a command, for which the table has "apt-get_install".
+inline std::string spaced(std::string_view cell) {
   std::string text(cell);
   for (char& c : text)
-    if (c == blank) c = ' ';
+    if (c == '_') c = ' ';
   return text;
+}
+
+GUESTKIT_INLINE std::string package_names(std::string_view cell) {
+  std::string names;
+  while (!cell.empty())
+    if (const auto name = take_until(cell, ','); name != "." && name != "-") names += ' ' + std::string(name);
+  return names;
 }
 
 GUESTKIT_INLINE std::string install_command(std::string_view thing, std::string_view os_release,
                                             std::string_view machine, bool is_root) {
-  const auto packages = package_columns_of(thing, machine);
+  const auto columns = package_columns_of(thing, machine);
   const auto column = package_column(os_release);
-  if (column == packages.size() || packages[column] == "-") return "";
-  const auto install = package_columns_of("installs")[column];
-  return (is_root ? "" : "sudo ") + spaced(install, '_') + ' ' + spaced(packages[column], ',');
+  if (column == columns.size()) return "";
+  const auto packages = package_names(columns[column]);
+  if (packages.empty()) return "";
+  return (is_root ? "" : "sudo ") + spaced(package_columns_of("installs")[column]) + packages;
 }
 
 GUESTKIT_INLINE std::string install_command(std::string_view thing) {
   std::string os_release = read_text("/etc/os-release");
   if (os_release.empty()) os_release = read_text("/usr/lib/os-release");
   return install_command(thing, os_release, host_architecture(), ::geteuid() == 0);
+}
+
+GUESTKIT_INLINE std::string install_hint(std::string_view thing) {
+  const auto command = install_command(thing);
+  return command.empty() ? "" : "; install it with: " + command;
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -30,10 +30,9 @@ inline qemu_img_result run_qemu_img(const char* op, std::vector<std::string> arg
   const auto end = run_program(arguments, {.takes_stdout = true});
   if (end.error == ECHILD)
     throw Error(op, "it is not known how qemu-img ended: this process ignores SIGCHLD", ECHILD);
-  if (end.error != 0) {
-    const auto command = install_command("qemu-img");
-    throw Error(op, "qemu-img cannot be run" + (command.empty() ? "" : ": " + command), end.error);
-  }
+  if (end.error != 0)
+    throw Error(op, "qemu-img cannot be run" + (end.error == ENOENT ? install_hint("qemu-img") : ""),
+                end.error);
   constexpr std::size_t longest = 1000;
   auto output = end.output.size() > longest ? end.output.substr(end.output.size() - longest) : end.output;
   while (output.ends_with('\n')) output.pop_back();
