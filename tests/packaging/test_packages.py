@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,19 @@ def test_the_tools_of_rpm_accept_the_spec(builder: Chroot, tmp_path: Path) -> No
     # Nobody has published an archive, and no rpm of today wants a BuildRoot.
     warned = [line.split(" W: ")[1] for line in said.splitlines() if " W: " in line]
     assert warned == ["no-buildroot-tag", "invalid-url Source0: guestkit-0.4.0.tar.gz"]
+
+
+def test_an_installed_manual_page_had_no_command() -> None:
+    """Regression: only Debian's package and RPM's had one, a file of Debian's."""
+    build = ROOT / "build" / "meson"
+    listed = subprocess.run(
+        ["meson", "introspect", "--installed", build], capture_output=True, text=True, check=True
+    )
+    installed = {target: Path(source) for source, target in json.loads(listed.stdout).items()}
+    assert any(target.endswith("/man1/guestkit.1") for target in installed)
+    (command,) = [source for target, source in installed.items() if target.endswith("/bin/guestkit")]
+    done = subprocess.run([command, "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()[0]) == (0, "guestkit"), done.stderr
 
 
 def test_every_package_has_the_version_of_the_release() -> None:
