@@ -57,6 +57,7 @@ def test_the_headers_bring_all_that_a_program_needs(installed: Chroot, package: 
 
 @pytest.mark.full
 def test_the_tools_of_rpm_accept_the_spec(builder: Chroot, tmp_path: Path) -> None:
+    builder.must("apt-get", "install", "-y", "--no-install-recommends", "rpm", "rpmlint")
     builder.must(
         "sh", "-euc", "mkdir -p ~/rpmbuild/SOURCES; tar czf ~/rpmbuild/SOURCES/guestkit-0.4.0.tar.gz "
         "--transform s,^guestkit,guestkit-0.4.0, guestkit", directory="/src", environment={"HOME": "/root"},
