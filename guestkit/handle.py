@@ -39,7 +39,8 @@ class Guestfs(_native.Handle):
 
     The methods have libguestfs' own names, so guestfs(3) is their manual. They take str, bytes and
     os.PathLike for text, raise `guestkit.Error`, and release the GIL while they run. Any thread may call at
-    any time; the calls on one handle run one after the other. After a fork the handle belongs to the parent.
+    any time; the calls on one handle run one after the other. After a fork the handle belongs to the parent;
+    since Python 3.12 the fork itself warns of threads, of which guestkit has some.
 
     The logger "guestkit" reports launches at INFO. If its level is DEBUG when the handle is created, it also
     reports closes, every call (libguestfs' trace) and the appliance's output, with secrets replaced by ***.

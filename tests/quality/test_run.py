@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+
+from guestkit.appliance import PACKAGE_DATABASES
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = ROOT / "run"
@@ -265,6 +268,12 @@ def test_inspect_prints_the_report_alone_to_stdout(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stdout.startswith("[\n")
     assert done.stdout.endswith("]\n")
+
+
+def test_run_and_the_package_look_at_the_same_package_databases() -> None:
+    script = RUN.read_text(encoding="utf-8")
+    (listed,) = re.findall(r"^package_databases=\((.*?)\)$", script, re.MULTILINE | re.DOTALL)
+    assert listed.split() == [str(path) for path in PACKAGE_DATABASES]
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(tmp_path: Path) -> None:
