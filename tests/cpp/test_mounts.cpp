@@ -40,9 +40,11 @@ struct pretended_guest : pretended_files {
                                          {"/dev/sda3", {{"TYPE", "swap"}}}};
   std::vector<std::string> mounted = {};  // "device mountpoint"
   std::string damaged = {};               // a device that cannot be mounted
+  Version seen = {.major = 1, .minor = 48, .release = 6, .extra = ""};
 
   pretended_guest() { add({{"/etc", "d"}, {"/data", "d"}}); }
 
+  Version version() override { return seen; }
   string_list list_devices() override { return disks; }
   string_list list_partitions() override { return parts; }
   string_list list_md_devices() override { return arrays; }
@@ -285,6 +287,27 @@ BOOST_AUTO_TEST_CASE(the_root_that_was_found_wins_over_a_device_that_is_not_ther
     const auto plan = guest.plan(std::string(name) + " / ext4 defaults 0 1\n");
     BOOST_TEST(text(plan.mountpoints) == "/=/dev/sda1 ", name);
     BOOST_TEST(text(plan.failures) == "", name);
+  }
+}
+
+// Which lines the installed libguestfs is sure to read in the same way: all others are corrections.
+BOOST_AUTO_TEST_CASE(a_newer_libguestfs_follows_the_links_below_by_uuid_and_reads_crypttab) {
+  pretended_guest guest;
+  guest.facts["/dev/sda3"] = {{"TYPE", "LVM2_member"}};
+  guest.volumes = {"/dev/vg/home", "/dev/vg/opened"};
+  guest.files["/etc/crypttab"] = "-vg-opened UUID=bbbb-2222 none luks\n";
+  const auto corrected = [&](std::int64_t minor, const std::string& fstab) {
+    guest.seen = {.major = 1, .minor = minor, .release = 9, .extra = ""};
+    return !guest.plan(fstab).corrections.empty();
+  };
+  const std::string root = "UUID=aaaa-1111 / ext4 defaults\n";
+  for (const std::int64_t minor : {48, 54, 60}) {
+    BOOST_TEST(!corrected(minor, root));
+    BOOST_TEST(!corrected(minor, root + "/dev/mapper/vg-home /home ext4 defaults\n"));
+    BOOST_TEST(corrected(minor, root + "/dev/disk/by-path/x /data ext4 defaults\n"));
+    BOOST_TEST(corrected(minor, "/dev/disk/by-uuid/aaaa-1111 / ext4 defaults\n") == (minor < 60));
+    BOOST_TEST(corrected(minor, "/dev/disk/by-uuid/AAAA-1111 / ext4 defaults\n"));
+    BOOST_TEST(corrected(minor, root + "/dev/mapper/vg-opened /data ext4 defaults\n") == (minor == 60));
   }
 }
 

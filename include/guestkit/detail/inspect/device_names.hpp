@@ -50,6 +50,11 @@ class device_names {
   /// Learns from crypttab(5) how the guest names the devices that it opens.
   void read_crypttab(std::string_view text) { crypttab_ = crypttab_of(text); }
 
+  /// Whether crypttab has the last part of that path as a name.
+  bool is_in_crypttab(std::string_view path) const {
+    return crypttab_.contains(std::string(path.substr(path.rfind('/') + 1)));
+  }
+
   /// Learns which buses' names the guest uses and, from the name of /, the order of its disks.
   void learn(const std::string& spec, bool is_root);
 

@@ -41,6 +41,8 @@ class guest_actions : public actions<borrowed_core> {
   guest_actions& operator=(const guest_actions&) = delete;
   virtual ~guest_actions() = default;
 
+  virtual Version version();
+
   // Devices.
   virtual string_list list_devices();
   virtual string_list list_partitions();

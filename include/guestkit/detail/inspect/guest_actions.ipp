@@ -7,6 +7,10 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 GUESTKIT_INLINE guest_actions::guest_actions(std::shared_ptr<handle_state> state)
     : actions(std::move(state)) {}
 
+GUESTKIT_INLINE Version guest_actions::version() {
+  return actions::version();
+}
+
 GUESTKIT_INLINE string_list guest_actions::list_devices() {
   return actions::list_devices();
 }

@@ -174,7 +174,13 @@ class mount_planner {
       return false;
     if (spec.starts_with("UUID="))
       return device.starts_with("btrfsvol:") || layout_.fact(device, "UUID") == spec.substr(5);
-    if (numbers_of(g_.version()) >= finds_partitions_by_tag) {
+    const auto version = numbers_of(g_.version());
+    if (version >= follows_links_to_devices) {
+      constexpr std::string_view links = "/dev/disk/by-uuid/";
+      if (spec.starts_with(links)) return layout_.fact(device, "UUID") == spec.substr(links.size());
+      if (spec.starts_with("/dev/mapper/") && names_.is_in_crypttab(spec)) return false;
+    }
+    if (version >= finds_partitions_by_tag) {
       if (spec.starts_with("PARTUUID=")) return layout_.fact(device, "PART_ENTRY_UUID") == spec.substr(9);
       if (spec.starts_with("PARTLABEL=")) return layout_.fact(device, "PART_ENTRY_NAME") == spec.substr(10);
     }

@@ -66,18 +66,23 @@ struct release_file {
 };
 
 /// Those that libguestfs looks for after os-release, and takes the first.
-inline constexpr std::array<release_file, 9> release_files{{{"lsb-release"},
-                                                            {"openmandriva-release"},
-                                                            {"opencloudos-release", {1, 54, 1}},
-                                                            {"oracle-release"},
-                                                            {"centos-release"},
-                                                            {"circle-release", {1, 54, 1}},
-                                                            {"rocky-release"},
-                                                            {"altlinux-release"},
-                                                            {"redhat-release"}}};
+inline constexpr std::array<release_file, 10> release_files{{{"lsb-release"},
+                                                             {"openmandriva-release"},
+                                                             {"tencentos-release", {1, 60, 1}},
+                                                             {"opencloudos-release", {1, 54, 1}},
+                                                             {"oracle-release"},
+                                                             {"centos-release"},
+                                                             {"circle-release", {1, 54, 1}},
+                                                             {"rocky-release"},
+                                                             {"altlinux-release"},
+                                                             {"redhat-release"}}};
 
 /// The first version with known rules that finds the devices of PARTUUID= and PARTLABEL= in fstab.
 inline constexpr libguestfs_version finds_partitions_by_tag{1, 54, 1};
+
+/// The first one that follows /dev/disk/by-uuid/ in fstab, and that looks names in /dev/mapper up in
+/// crypttab.
+inline constexpr libguestfs_version follows_links_to_devices{1, 60, 1};
 
 /// @param has_dnf  whether the guest has /usr/bin/dnf
 std::string package_management_of(const distribution& distro, int major, bool has_dnf);
