@@ -266,9 +266,12 @@ def _inputs() -> list[Path]:
     if not found:
         raise ApplianceError(f"there is no kernel in /boot or /lib/modules{hint('kernel')}")
     with Guestfs(environment=False) as g:
-        qemu = Path(g.get_hv())
+        name = g.get_hv()  # since libguestfs 1.60 without its directory
+    qemu = shutil.which(name)
+    if qemu is None:
+        raise ApplianceError(f"{name} was not found{hint('qemu')}")
     packages = [path for path in PACKAGE_DATABASES if path.exists()]
-    return [*found, qemu, *packages, *sorted(supermin.iterdir()), programs / "appliance-init",
+    return [*found, Path(qemu), *packages, *sorted(supermin.iterdir()), programs / "appliance-init",
             programs / "appliance-settle"]  # fmt: skip
 
 

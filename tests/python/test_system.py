@@ -127,6 +127,20 @@ def test_doctor_told_fedora_to_use_apt(monkeypatch: pytest.MonkeyPatch) -> None:
         appliance._inputs()
 
 
+def test_a_hypervisor_without_its_directory_was_no_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: with libguestfs 1.60, whose get_hv tells a name to look for in PATH, none was built."""
+    path = Path(sys.executable)
+    monkeypatch.setenv("PATH", str(path.parent), prepend=os.pathsep)
+    monkeypatch.setattr(Guestfs, "get_hv", lambda _: path.name)
+    assert path in appliance._inputs()
+    monkeypatch.setattr(Guestfs, "get_hv", lambda _: "qemu-that-nobody-has")
+    be(monkeypatch, "fedora-41")
+    with pytest.raises(
+        appliance.ApplianceError, match="^qemu-that-nobody-has was not found; install it with: sudo dnf"
+    ):
+        appliance._inputs()
+
+
 def test_who_lacks_qemu_img_was_told_debians_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """By Python, and by C++, which copies a snapshot."""
     image = tmp_path / "disk.qcow2"
