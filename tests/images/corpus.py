@@ -27,8 +27,8 @@ with Guestfs(environment=False) as _handle:
 LIBGUESTFS = (_version["major"], _version["minor"])
 #: Whether it knows what libguestfs has learnt since Debian 12.
 KNOWS_NEWER = LIBGUESTFS >= (1, 54)
-#: Whether it merges a /usr of its own, and follows the links below /dev/disk/by-uuid.
-MERGES_USR = LIBGUESTFS >= (1, 56)
+#: Whether it follows the links below /dev/disk/by-uuid.
+FOLLOWS_LINKS = LIBGUESTFS >= (1, 56)
 
 BUILD = Path(__file__).parents[2] / "build" / "corpus"
 
@@ -838,7 +838,7 @@ CORPUS: dict[str, Image] = {
         ],
         fast=True,
         systems=[("ubuntu", 22, 4, "ubuntu")],
-        corrections=[] if MERGES_USR else ["product_name", "distro", "osinfo"],
+        corrections=["product_name", "distro", "osinfo"],
         facts={
             "mountpoints": {"/": "/dev/sda1", "/usr": "/dev/sda2"},
             "arch": "x86_64",
@@ -1245,7 +1245,7 @@ CORPUS: dict[str, Image] = {
             )
         ],
         fast=True,
-        corrections=[] if MERGES_USR else ["mountpoints", "filesystems"],
+        corrections=[] if FOLLOWS_LINKS else ["mountpoints", "filesystems"],
         facts={"mountpoints": {"/": "/dev/sda1"}},
         systems=[("debian", 12, 5, "debian12")],
     ),
