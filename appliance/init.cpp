@@ -367,8 +367,8 @@ void prepare() {
   run({"guestfsd", "--help"});
   run({"lvm", "pvscan", "--cache", "--activate", "ay"});
   for (const char* program : {"btrfs", "cryptsetup", "mdadm", "ntfs-3g"}) run({program, "--version"});
-  for (const char* program : {"/bin/mount", "/bin/umount", "/sbin/blkid", "/sbin/blockdev", "/sbin/e2fsck",
-                              "/bin/cp", "/bin/tar"})
+  for (const char* program :
+       {"/bin/mount", "/bin/umount", "/sbin/blkid", "/sbin/blockdev", "/sbin/e2fsck", "/bin/cp", "/bin/tar"})
     read_file(program, 2 << 20);
 }
 

@@ -252,7 +252,7 @@ def whole_disk(g: Guestfs, disk: str) -> None:
 
 
 def whole_btrfs(g: Guestfs, disk: str) -> None:
-    """Debian's subvolume, another by its number, one whose name mount(8) cannot take, and one below another."""
+    """Debian's subvolume, one by its number, one whose name mount(8) cannot take, one below another."""
     g.mkfs_btrfs([disk], label="whole")
     g.mount(disk, "/")
     for name in ("@rootfs", "@home", "a,b", "@home/etc"):
@@ -1298,9 +1298,7 @@ CORPUS: dict[str, Image] = {
         corrections=["mountpoints", "filesystems"],
     ),
     "dirty": Image(build=dirty, fast=True, systems=[("debian", 12, 5, "debian12")]),
-    "btrfs default": Image(
-        build=btrfs_default, fast=True, systems=[("opensuse", 15, 5, "opensuse-leap")]
-    ),
+    "btrfs default": Image(build=btrfs_default, fast=True, systems=[("opensuse", 15, 5, "opensuse-leap")]),
     "snapper": Image(
         build=snapper,
         fast=True,
