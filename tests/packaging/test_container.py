@@ -41,7 +41,7 @@ def test_it_inspects_a_disk_as_nobody_in_a_read_only_root_without_kvm(image: Ima
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (report,) = json.loads(done.stdout)
-    assert report["inspection"]["systems"][0]["hostname"] == "guestkit-demo"
+    assert report["inspection"]["operating_systems"][0]["hostname"] == "guestkit-demo"
     assert "lean" in done.stderr
 
 
