@@ -123,6 +123,19 @@ def test_a_fast_answer_says_so_and_is_the_same(reports: dict[str, Future[Report]
     assert found.filesystems == verified.filesystems
 
 
+def test_volume_groups_were_known_after_a_second_of_commands(caplog: pytest.LogCaptureFixture) -> None:
+    """Regression: vgs, lvs, pvs and dmsetup took longer than all the rest of an inspection."""
+    caplog.set_level(logging.DEBUG, "guestkit")
+    (path,) = images(["lvm"]).values()
+    found = guestkit.inspect(path)
+    (group,) = found.layers
+    assert group.devices == (f"/dev/{group.name}/ro-ot", f"/dev/{group.name}/var")
+    assert group.members == ("/dev/sda1",)
+    calls = {line.split(": trace: ")[1].split()[0] for line in caplog.messages if ": trace: " in line}
+    assert "pread_device" in calls
+    assert calls.isdisjoint({"vgs", "vgs_full", "vgpvuuids", "lvs", "pvs", "list_dm_devices"})
+
+
 def test_a_guest_behind_luks_says_which_key_it_wants_and_opens_with_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -586,6 +586,12 @@ CORPUS: dict[str, Image] = {
             "locale": "en_US.UTF-8",
         },
     ),
+    "subvolumes on a whole disk": Image(
+        build=whole_btrfs,
+        fast=True,
+        systems=[("debian", 12, 5, "debian12")],
+        facts={"root": "btrfsvol:/dev/sda/@rootfs", "applications_complete": True},
+    ),
     # Those from here on are for --full.
     "fedora": Image(
         [
@@ -1266,12 +1272,6 @@ CORPUS: dict[str, Image] = {
     ),
     "blank": Image([Part(type="none")], unopened=["unknown"]),
     "btrfs": Image(build=btrfs, fast=True, systems=[("fedora", 39, 0, "fedora")]),
-    "subvolumes on a whole disk": Image(
-        build=whole_btrfs,
-        fast=True,
-        systems=[("debian", 12, 5, "debian12")],
-        facts={"root": "btrfsvol:/dev/sda/@rootfs", "applications_complete": True},
-    ),
     "whole disk": Image(
         build=whole_disk,
         fast=True,

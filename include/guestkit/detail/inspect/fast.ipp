@@ -31,6 +31,13 @@ GUESTKIT_INLINE string_list fast_inspection::find_roots() {
   std::ranges::stable_sort(filesystems_, {}, size);
   for (const auto& device : filesystems_) look_at(device);
   if (roots_.empty()) throw doubt{"no filesystem that looks like a root"};
+  std::ranges::stable_sort(roots_, {}, [&](const auto& root) {
+    return std::ranges::find_if(devices,
+                                [&](const auto& device) {
+                                  return root == device || root.starts_with("btrfsvol:" + device + "/");
+                                }) -
+           devices.begin();
+  });
   return roots_;
 }
 
@@ -116,6 +123,11 @@ GUESTKIT_INLINE void fast_inspection::look_at(const std::string& device) {
 
 GUESTKIT_INLINE void fast_inspection::look_at_volumes(const std::string& device) {
   constexpr std::size_t most = 1000;
+  const auto has_same_uuid = [&](const auto& other) {
+    return layout_.fact(other, "UUID") == layout_.fact(device, "UUID");
+  };
+  if (std::ranges::count_if(filesystems_, has_same_uuid) != 1)
+    throw doubt{"a btrfs filesystem on several devices"};
   mounted_.clear();
   g_.umount_all();
   const auto top = "ro,subvolid=" + std::to_string(layout::btrfs_top);
