@@ -1278,7 +1278,9 @@ CORPUS: dict[str, Image] = {
         systems=[("debian", 12, 5, "debian12")],
         facts={"root": "/dev/sda", "applications_complete": True},
     ),
-    "partitions of an array": Image(build=partitioned_array, systems=[("debian", 12, 5, "debian12")]),
+    "partitions of an array": Image(
+        build=partitioned_array, fast=True, systems=[("debian", 12, 5, "debian12")]
+    ),
     # fstab has the array's name in the guest, not in the appliance; the root is mounted all the same.
     "raid": Image(
         build=raid,

@@ -20,7 +20,6 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 
 GUESTKIT_INLINE string_list fast_inspection::find_roots() {
   if (layout_.has_dynamic_disk()) throw doubt{"a dynamic disk"};
-  if (layout_.has_partitioned_array()) throw doubt{"an array with partitions"};
   const auto devices = layout_.candidates();
   for (const auto& device : devices) check_type(device);
   // The largest one last: it is the likeliest root, and then it is mounted already when its files are read.
@@ -130,9 +129,7 @@ GUESTKIT_INLINE void fast_inspection::look_at_volumes(const std::string& device)
     throw doubt{"a btrfs filesystem on several devices"};
   mounted_.clear();
   g_.umount_all();
-  const auto top = "ro,subvolid=" + std::to_string(layout::btrfs_top);
-  if (attempt([&] { g_.mount_options(top, device, "/"); }))
-    throw doubt{"a filesystem that cannot be mounted"};
+  if (attempt([&] { mount_top(g_, device); })) throw doubt{"a filesystem that cannot be mounted"};
   layout_.measure_mounted(device, "/");
   const auto& volumes = layout_.subvolumes(device, "/");
   if (volumes.size() > most) throw doubt{"more than " + std::to_string(most) + " subvolumes"};

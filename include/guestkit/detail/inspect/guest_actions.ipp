@@ -81,6 +81,11 @@ GUESTKIT_INLINE std::int64_t guest_actions::btrfs_subvolume_get_default(const st
   return actions::btrfs_subvolume_get_default(device_or_path);
 }
 
+GUESTKIT_INLINE string_list guest_actions::inspect_os() {
+  is_clear_ = false;
+  return actions::inspect_os();
+}
+
 GUESTKIT_INLINE void guest_actions::mount(const std::string& device, const std::string& mountpoint) {
   is_clear_ = false;
   actions::mount(device, mountpoint);

@@ -52,15 +52,14 @@ class layout {
   const hashtable& facts(const std::string& device);
   std::string fact(const std::string& device, const char* key);
 
+  /// @param disk  a disk or an array
   bool is_partitioned(const std::string& disk);
+  /// The disk or array that has the partition.
   std::string disk_of(const std::string& partition);
 
   /// Whether it is a partition that firmware and boot loaders use directly: nobody expects a filesystem
   /// there.
   bool holds_no_filesystem(const std::string& partition);
-
-  /// Whether an array has partitions.
-  bool has_partitioned_array();
 
   /// Whether libguestfs may find volumes of Windows' Logical Disk Manager.
   bool has_dynamic_disk();

@@ -76,17 +76,11 @@ GUESTKIT_INLINE bool layout::holds_no_filesystem(const std::string& partition) {
   return std::find(types.begin(), types.end(), type) != types.end();
 }
 
-GUESTKIT_INLINE bool layout::has_partitioned_array() {
-  return std::ranges::any_of(partitions(), [&](const auto& partition) {
-    return std::ranges::any_of(arrays(),
-                               [&](const auto& array) { return partition.starts_with(array + "p"); });
-  });
-}
-
 GUESTKIT_INLINE std::string layout::disk_of(const std::string& partition) {
   std::string longest;
-  for (const auto& disk : disks())
-    if (partition.starts_with(disk) && disk.size() > longest.size()) longest = disk;
+  for (const auto* list : {&disks(), &arrays()})
+    for (const auto& disk : *list)
+      if (partition.starts_with(disk) && disk.size() > longest.size()) longest = disk;
   return longest;
 }
 
@@ -148,7 +142,9 @@ GUESTKIT_INLINE string_list layout::physical() {
     if (!is_partitioned(disk)) all.push_back(disk);
   for (const auto& partition : partitions())
     if (!is_no_container(partition)) all.push_back(partition);
-  for (const auto* list : {&arrays(), &mapped()}) all.insert(all.end(), list->begin(), list->end());
+  for (const auto& array : arrays())
+    if (!is_partitioned(array)) all.push_back(array);
+  all.insert(all.end(), mapped().begin(), mapped().end());
   return all;
 }
 

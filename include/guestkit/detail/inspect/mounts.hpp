@@ -24,10 +24,13 @@ string_list mountable_filesystems(layout& layout);
 /// guest; nothing if it is safe.
 std::optional<path_fault> fault_of_mountpoint(guest_actions& g, const std::string& mountpoint);
 
-/// Mounts a filesystem whose name a guest may have chosen; the only place in guestkit that does. A
-/// subvolume's name becomes an option of mount(8).
+/// Mounts a filesystem whose name a guest may have chosen; the only place in guestkit that does, beside the
+/// next function. A subvolume's name becomes an option of mount(8).
 /// @param path  / or a path for which fault_of_mountpoint() finds no fault
 void mount_at(guest_actions& g, const std::string& device, const std::string& path, bool readonly);
+
+/// Mounts the top level of a btrfs filesystem read-only at /, with every subvolume in its place.
+void mount_top(guest_actions& g, const std::string& device);
 
 /// Mounts at the guest's mountpoints, below the root, which must be mounted; the only place in guestkit that
 /// mounts at a path chosen by a guest. Returns what is mounted now, without the root. The rest is listed in

@@ -53,6 +53,10 @@ GUESTKIT_INLINE void mount_at(guest_actions& g, const std::string& device, const
   readonly ? g.mount_ro(device, path) : g.mount(device, path);
 }
 
+GUESTKIT_INLINE void mount_top(guest_actions& g, const std::string& device) {
+  g.mount_options("ro,subvolid=" + std::to_string(layout::btrfs_top), device, "/");
+}
+
 GUESTKIT_INLINE mountpoint_list mount_behind_root(guest_actions& g, mountpoint_list& mountpoints,
                                                   bool readonly, std::vector<InspectFailure>& failures) {
   constexpr std::size_t most = 100;
