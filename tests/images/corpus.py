@@ -18,7 +18,7 @@ from typing import Any
 
 from guestkit import Guestfs
 
-from . import registry, rpm, trees
+from . import hives, registry, rpm, trees
 from .trees import Fifo, File, Link, Tree
 
 with Guestfs(environment=False) as _handle:
@@ -387,6 +387,93 @@ def windows(g: Guestfs, disk: str) -> None:
     g.mkfs("ntfs", device)
     g.mount(device, "/")
     _pack(g, registry.windows())
+
+
+def _ntfs(g: Guestfs, device: str, tree: Tree, label: str = "") -> None:
+    g.mkfs("ntfs", device, label=label or None)
+    g.mount(device, "/")
+    _pack(g, tree)
+
+
+def windows_10(g: Guestfs, disk: str) -> None:
+    """GPT: the system, a data volume with programs, and the small partitions that Windows makes."""
+    g.part_init(disk, "gpt")
+    for start, end in ((2048, 34815), (34816, 67583), (67584, 198655), (198656, 264191), (264192, 296959)):
+        g.part_add(disk, "p", start, end)
+    kinds = (
+        "C12A7328-F81F-11D2-BA4B-00A0C93EC93B",
+        "E3C9E316-0B5C-4DB8-817D-F92DF00215AE",
+        *["EBD0A0A2-B9E5-4433-87C0-68B6B72699C7"] * 2,
+        "DE94BBA4-06D1-4D40-A16A-BFD50179D6AC",
+    )
+    for number, kind in enumerate(kinds, 1):
+        g.part_set_gpt_type(disk, number, kind)
+    g.mkfs("vfat", f"{disk}1")
+    drives = {
+        letter: registry.mounted_in_gpt(g.part_get_gpt_guid(disk, number))
+        for letter, number in (("C", 3), ("D", 4))
+    }
+    tree = registry.windows_10(hives.write(registry.software()), hives.write(registry.system(drives)))
+    _ntfs(g, f"{disk}3", tree, "Windows")
+    data: Tree = {"System Volume Information": None, "Program Files/app/app.exe": "", "Windows/old.log": ""}
+    _ntfs(g, f"{disk}4", data, "Daten")
+    _ntfs(g, f"{disk}5", {"Recovery/WindowsRE/winre.wim": "", "System Volume Information": None})
+
+
+def _windows_in_mbr(g: Guestfs, disk: str, tree: Tree, **files: bytes) -> None:
+    config = "Windows/System32/config"
+    drives = {
+        "C": registry.mounted_in_mbr(b"WIN\xff", 2048 * 512),
+        "E": registry.mounted_in_mbr(b"WIN\xff", 512),
+    }
+    g.part_init(disk, "mbr")
+    g.part_add(disk, "p", 2048, 100351)
+    g.part_add(disk, "p", 100352, -1)
+    g.part_set_mbr_id(disk, 1, 7)
+    g.pwrite_device(disk, b"WIN\xff", 0x1B8)
+    windows = registry.windows_10(
+        hives.write(registry.software()), hives.write(registry.system(drives, "TWO"))
+    )
+    _ntfs(
+        g, f"{disk}1", windows | {f"{config}/{name}": content for name, content in files.items()}, "Windows"
+    )
+    _root(g, f"{disk}2", tree, label="debian")
+
+
+def dual_boot(g: Guestfs, disk: str) -> None:
+    fstab = "LABEL=debian / ext4 defaults 0 1\nLABEL=Windows /mnt ntfs ro 0 0\n"
+    _windows_in_mbr(g, disk, trees.debian(**{"etc/fstab": fstab, "mnt": None}))
+
+
+def damaged_hive(g: Guestfs, disk: str) -> None:
+    """A hive in which the key of the version has become free space."""
+    hive = bytearray(hives.write(registry.software()))
+    place = hive.index(b"CurrentVersion") - 80
+    hive[place : place + 4] = struct.pack("<i", -struct.unpack_from("<i", hive, place)[0])
+    _windows_in_mbr(g, disk, {"data": ""}, SOFTWARE=bytes(hive))
+
+
+def windows_2003(g: Guestfs, disk: str) -> None:
+    """A server of 32 bits with boot.ini, in /WINNT, the only partition of a disk with an MBR."""
+    root = hives.Key()
+    root.at(r"Microsoft\Windows NT\CurrentVersion").values = hives.texts(
+        {"ProductName": "Microsoft Windows Server 2003 R2", "CurrentVersion": "5.2"}
+    )
+    root.at(registry.UNINSTALL).at("KB1").values = hives.texts({"DisplayName": "Hotfix"})
+    config = "WINNT/system32/config"
+    g.part_disk(disk, "mbr")
+    _ntfs(
+        g,
+        f"{disk}1",
+        {
+            f"{config}/software": hives.write(root),
+            f"{config}/system": hives.write(registry.system({}, "OLDSERVER")),
+            "WINNT/system32/CMD.EXE": registry.program_of_32_bits(),
+            "boot.ini": "[boot loader]\r\n[operating systems]\r\n"
+            "multi(0)disk(0)rdisk(0)partition(1)\\WINNT=Server\r\n",
+            "System Volume Information": None,
+        },
+    )
 
 
 def hibernated_windows(g: Guestfs, disk: str) -> None:
@@ -1319,9 +1406,38 @@ CORPUS: dict[str, Image] = {
         systems=[("amzn", 2, 0, "amzn")],
         corrections=["distro", "product_name", "osinfo"],
     ),
-    "hibernated windows": Image(build=hibernated_windows, systems=[("windows", 6, 1, "WINGUEST")]),
+    "hibernated windows": Image(build=hibernated_windows, fast=True, systems=[("windows", 6, 1, "WINGUEST")]),
+    "windows 10": Image(
+        build=windows_10,
+        fast=True,
+        systems=[("windows", 10, 0, "DESKTOP-ÄÖ")],
+        facts={
+            "product_name": "Windows 10 Pro",
+            "osinfo": "win10",
+            "build_id": "19045" if KNOWS_NEWER else "",
+            "drive_mappings": {"C": "/dev/sda3", "D": "/dev/sda4"},
+        },
+        packages=7,
+    ),
+    "windows and debian": Image(
+        build=dual_boot,
+        fast=True,
+        systems=[("windows", 10, 0, "TWO"), ("debian", 12, 5, "debian12")],
+        facts={"drive_mappings": {"C": "/dev/sda1"}},
+    ),
+    "windows with a damaged hive": Image(
+        build=damaged_hive, way="rescue", told=["inspect_os: unhandled exception thrown: Hivex.Error"]
+    ),
+    "windows 2003": Image(
+        build=windows_2003,
+        fast=True,
+        systems=[("windows", 5, 2, "OLDSERVER")],
+        facts={"osinfo": "win2k3r2", "arch": "i386", "product_variant": "unknown"},
+        packages=1,
+    ),
     "windows": Image(
         build=windows,
+        fast=True,
         systems=[("windows", 6, 1, "WINGUEST")],
         facts={"product_name": "Windows 7 Professional", "osinfo": "win7", "arch": "x86_64"},
     ),

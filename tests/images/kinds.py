@@ -17,7 +17,7 @@ from pathlib import Path
 
 from guestkit import Guestfs
 
-from . import corpus, rpm, trees
+from . import corpus, hives, registry, rpm, trees
 from .corpus import BUILD, MB, PASSPHRASE, in_appliance
 from .trees import Tree
 
@@ -247,7 +247,11 @@ def luks(g: Guestfs, disks: Sequence[str]) -> None:
 
 
 def windows(g: Guestfs, disks: Sequence[str]) -> None:
-    corpus.windows(g, disks[0])
+    """Windows 10 after years of use: a registry of 60 MB, and as many files in a directory."""
+    device = corpus._partition(g, disks[0])
+    software = registry.with_filling(registry.software(), 60, 150)
+    system = registry.system({"C": registry.mounted_in_gpt(g.part_get_gpt_guid(disks[0], 1))})
+    corpus._ntfs(g, device, registry.windows_10(hives.write(software), hives.write(system), files=4000))
 
 
 KINDS: dict[str, Kind] = {
@@ -266,7 +270,8 @@ KINDS: dict[str, Kind] = {
 def disks() -> dict[str, list[Path]]:
     """Return each kind's disks; make those that do not exist yet or whose recipe has changed."""
     recipe = b"".join(
-        Path(module.__file__ or "").read_bytes() for module in (sys.modules[__name__], rpm, trees)
+        Path(module.__file__ or "").read_bytes()
+        for module in (sys.modules[__name__], hives, registry, rpm, trees)
     )
     directory = BUILD / f"kinds-{hashlib.sha256(recipe).hexdigest()[:16]}"
     directory.mkdir(parents=True, exist_ok=True)

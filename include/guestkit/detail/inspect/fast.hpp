@@ -3,10 +3,12 @@
 //
 // Why it is certain: each of libguestfs' ways to recognize a root needs certain names in the top directory,
 // and a filesystem without any of them cannot be a root. Each that has them must be a Linux whose
-// distribution and files are covered by rules.hpp, which says what libguestfs does with them.
+// distribution and files are covered by rules.hpp, which says what libguestfs does with them, or a Windows
+// covered by windows_rules.hpp.
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -17,6 +19,7 @@
 #include "guestkit/detail/inspect/layout.hpp"
 #include "guestkit/detail/inspect/mount_plan.hpp"
 #include "guestkit/detail/inspect/rules.hpp"
+#include "guestkit/detail/inspect/windows_rules.hpp"
 #include "guestkit/generated/guest_files.hpp"
 #include "guestkit/generated/inspection.hpp"
 
@@ -64,7 +67,7 @@ class fast_inspection {
   /// Looks at what a mount of that device or subvolume would show, which is in a directory now.
   void look_at_directory(const std::string& device, const std::string& directory);
 
-  /// Whether it is one of the names of which every kind of root or /usr needs at least one.
+  /// Whether it is one of the names of which every kind of root or /usr but a Windows needs at least one.
   static bool is_signature(const std::string& name);
 
   /// Mounts a filesystem alone, at /.
@@ -105,6 +108,7 @@ class fast_inspection {
   layout& layout_;
   libguestfs_version libguestfs_;
   std::vector<std::string> filesystems_, roots_, usr_like_, corrections_;
+  std::map<std::string, windows_place> windows_;  // by filesystem
   std::set<std::string> etc_;
   mountpoint_list behind_root_;
   std::string root_;

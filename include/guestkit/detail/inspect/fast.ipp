@@ -41,9 +41,11 @@ GUESTKIT_INLINE string_list fast_inspection::find_roots() {
 }
 
 GUESTKIT_INLINE InspectedSystem fast_inspection::read(const std::string& root) {
+  mount_alone(root);
+  if (const auto windows = windows_.find(root); windows != windows_.end())
+    return read_windows(g_, layout_, root, windows->second, libguestfs_);
   root_ = root;
   etc_.clear();
-  mount_alone(root);
   read_root();
   return std::exchange(system_, {});
 }
@@ -96,7 +98,7 @@ GUESTKIT_INLINE void fast_inspection::correct(InspectedSystem& theirs,
 }
 
 GUESTKIT_INLINE void fast_inspection::check_type(const std::string& device) {
-  constexpr std::array known{"btrfs", "ext2", "ext3", "ext4", "vfat", "xfs"};
+  constexpr std::array known{"btrfs", "ext2", "ext3", "ext4", "ntfs", "vfat", "xfs"};
   const auto type = layout_.fact(device, "TYPE");
   if (type.empty()) return check_unknown(device);
   if (type.ends_with("_member") || type == "crypto_LUKS" || type == "BitLocker" || type == "swap") return;
@@ -162,11 +164,21 @@ GUESTKIT_INLINE void fast_inspection::look_at_directory(const std::string& devic
     if (folded != name && is_signature(folded)) throw doubt{"a name in capitals"};
     names.insert(folded);
   }
-  if (std::none_of(names.begin(), names.end(), is_signature)) return;
-  for (const auto* other : {"hurd", "service", "netbsd", "bsd", "grub", "grub2", "windows", "winnt", "win32",
-                            "win", "reactos", "boot.ini", "fdos", "dos", "system volume information"})
-    if (names.contains(other)) throw doubt{"the root has a " + std::string(other)};
   const auto has = [&](const char* name) { return names.contains(name); };
+  const bool has_signature = std::any_of(names.begin(), names.end(), is_signature);
+  const bool is_like_windows = may_be_windows(names);
+  if (!has_signature && !is_like_windows) return;
+  for (const auto* other : {"hurd", "service", "netbsd", "bsd", "grub", "grub2", "fdos", "dos"})
+    if (has(other)) throw doubt{"the root has a " + std::string(other)};
+  if (is_like_windows) {
+    const bool is_like_var = has("log") && has("run") && has("spool");
+    if (has_signature || is_like_var || directory != "/") throw doubt{"what may be a Windows among others"};
+    if (auto windows = find_windows(g_, names)) {
+      windows_.emplace(device, *std::move(windows));
+      roots_.push_back(device);
+    }
+    return;
+  }
   // Every kind of root with /etc has /bin, too; all but CoreOS' root.
   if (has("etc") && !has("bin") && !(has("usr") && has("home") && has("root"))) return;
   // Without /etc, it may be the /usr of a root.
@@ -175,8 +187,7 @@ GUESTKIT_INLINE void fast_inspection::look_at_directory(const std::string& devic
 }
 
 GUESTKIT_INLINE bool fast_inspection::is_signature(const std::string& name) {
-  constexpr std::array all{"etc", "bin",     "hurd",     "windows", "winnt", "win32",
-                           "win", "reactos", "boot.ini", "fdos",    "dos"};
+  constexpr std::array all{"etc", "bin", "hurd", "fdos", "dos"};
   return std::find(all.begin(), all.end(), name) != all.end();
 }
 
@@ -348,6 +359,12 @@ GUESTKIT_INLINE std::vector<std::string> differences(const InspectedSystem& fast
   compare("mountpoints", fast.mountpoints, theirs.mountpoints);
   compare("filesystems", fast.filesystems, theirs.filesystems);
   compare("drive_mappings", fast.drive_mappings, theirs.drive_mappings);
+  const InspectedWindows none, &windows = fast.windows ? *fast.windows : none,
+                               &others = theirs.windows ? *theirs.windows : none;
+  InspectedWindows::each([&](const char* name, auto member) {
+    if (windows.*member != others.*member)
+      all.push_back(name + (": " + printable(windows.*member)) + " instead of " + printable(others.*member));
+  });
   if (fast.applications != theirs.applications || fast.applications_complete != theirs.applications_complete)
     all.emplace_back("applications");
   if (fast.failures.size() != theirs.failures.size()) all.emplace_back("failures");

@@ -14,6 +14,7 @@
 #include "guestkit/detail/inspect/report.hpp"
 #include "guestkit/detail/inspect/rpm_database.hpp"
 #include "guestkit/detail/inspect/rules.hpp"
+#include "guestkit/detail/inspect/windows_rules.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
@@ -106,23 +107,17 @@ packages_below(const guest_tree& files, const std::string& end,
 inline package_list own_rpm_packages(guest_actions& g, const found_database& found) {
   constexpr std::uint64_t most = std::uint64_t{1} << 30U;  // a quarter of the largest database
   const auto& path = found.path;
-  const auto fetching = [&g](const std::string& file) {
-    return [&g, file](std::uint64_t at, std::size_t count) {
-      const buffer part = g.pread(file, static_cast<int>(count), static_cast<std::int64_t>(at));
-      return std::string(part.view());
-    };
-  };
   const auto size_beside = [&](const char* end) {
     const auto file = guest_tree{g}.look(path + end, most_bytes_of("rpm"));
     if (!file.obstacle.empty()) throw doubt{"a file beside it that cannot be read: " + file.obstacle};
     return file.size;
   };
   rpm_packages all;
-  partial_file database(found.size, most, fetching(path));
+  partial_file database(found.size, most, fetcher_of(g, path));
   if (path.ends_with(".sqlite")) {
     if (size_beside("-journal") > 0) throw doubt{"a transaction that was not finished"};
     std::optional<partial_file> log;
-    if (const auto size = size_beside("-wal")) log.emplace(size, most, fetching(path + "-wal"));
+    if (const auto size = size_beside("-wal")) log.emplace(size, most, fetcher_of(g, path + "-wal"));
     read_rpm_sqlite(database, log ? &*log : nullptr, all);
   } else if (path.ends_with("/Packages.db")) {
     read_rpm_ndb(database, all);
@@ -252,7 +247,10 @@ GUESTKIT_INLINE void add_applications(const guest_tree& files, InspectedSystem& 
     // libguestfs opens it from outside the guest.
     if (const auto fault = hive.empty() ? std::nullopt : fault_of_path(g, hive, FileKind::regular))
       return incomplete(fault->why);
-    return ask_libguestfs();
+    if (of_libguestfs) return ask_libguestfs();
+    system.applications = windows_applications(g, hive);
+    system.applications_complete = true;
+    return;
   }
   const auto found = find_database(files, system.package_format);
   if (!found) {

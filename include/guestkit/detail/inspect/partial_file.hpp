@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/inspect/guest_actions.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
@@ -48,6 +49,9 @@ class partial_file {
   std::uint64_t fetched_ = 0, read_ = 0;
   std::list<piece> pieces_ = {};  ///< the one used last comes first
 };
+
+/// Fetches from a guest's file, which must be known to be a regular one.
+partial_file::fetcher fetcher_of(guest_actions& g, const std::string& path);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 

@@ -11,6 +11,9 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
+/// Resolves a path without regard to case, as libguestfs does; nothing if it does not exist.
+std::optional<std::string> as_windows_has_it(guest_actions& g, const std::string& path);
+
 /// Where boot.ini places a Windows. In doubt this returns more places than libguestfs examines.
 std::vector<std::string> systemroots_in(std::string_view text);
 

@@ -13,8 +13,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Resolves a path without regard to case, as libguestfs does; nothing if it does not exist.
-inline std::optional<std::string> as_windows_has_it(guest_actions& g, const std::string& path) {
+GUESTKIT_INLINE std::optional<std::string> as_windows_has_it(guest_actions& g, const std::string& path) {
   std::optional<std::string> found;
   attempt([&] {
     auto real = g.case_sensitive_path(path);

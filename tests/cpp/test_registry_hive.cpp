@@ -1,0 +1,356 @@
+// Windows' registry from hives in memory, and what is concluded from it. tests/images has whole guests.
+#define BOOST_TEST_MODULE registry_hive
+#include <boost/test/unit_test.hpp>
+#include <cstdint>
+#include <functional>
+#include <guestkit/detail/inspect/fast.hpp>
+#include <guestkit/detail/inspect/layout.hpp>
+#include <guestkit/detail/inspect/partial_file.hpp>
+#include <guestkit/detail/inspect/registry_hive.hpp>
+#include <guestkit/detail/inspect/rules.hpp>
+#include <guestkit/detail/inspect/windows_rules.hpp>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "hive_maker.hpp"
+#include "pretended_files.hpp"
+#include "support.hpp"
+
+using namespace guestkit;
+using namespace guestkit::detail;
+using namespace support;
+
+namespace {
+
+constexpr libguestfs_version older{1, 48, 6}, newer{1, 54, 1};
+
+std::string doubt_in(const std::function<void()>& body) {
+  try {
+    body();
+    return {};
+  } catch (const doubt& reason) {
+    return reason.reason;
+  }
+}
+
+/// A hive in memory, and how often something was fetched from it.
+struct opened_hive {
+  explicit opened_hive(std::string content) : bytes(std::move(content)) {}
+
+  std::string bytes;
+  int fetches = 0;
+  partial_file file{bytes.size(), most_of_hive, [this](std::uint64_t at, std::size_t count) {
+                      ++fetches;
+                      return bytes.substr(static_cast<std::size_t>(at), count);
+                    }};
+  registry_hive hive{file};
+};
+
+std::string software(const std::vector<std::pair<std::string, std::string>>& version,
+                     const std::map<std::string, std::string>& programs = {}) {
+  hive_maker m;
+  std::vector<std::uint32_t> values, keys;
+  for (const auto& [name, content] : version) values.push_back(m.text(name, content));
+  for (const auto& [name, shown] : programs) keys.push_back(m.key(name, {m.text("DISPLAYNAME", shown)}));
+  const auto uninstall = m.parent("Uninstall", keys);
+  const auto windows = m.parent("Windows", {m.parent("CurrentVersion", {uninstall})});
+  const auto nt = m.parent("Windows NT", {m.key("CurrentVersion", values)});
+  return m.hive(m.parent("ROOT", {m.parent("Microsoft", {windows, nt})}));
+}
+
+const std::vector<std::pair<std::string, std::string>> windows_7{{"ProductName", "Windows 7"},
+                                                                 {"CurrentVersion", "6.1"},
+                                                                 {"InstallationType", "Client"},
+                                                                 {"CurrentBuildNumber", "7601"}};
+
+std::string settings(const std::string& drive_data) {
+  hive_maker m;
+  const auto drives =
+      m.key("MountedDevices",
+            {m.value("\\DosDevices\\C:", 3, drive_data), m.value("\\DosDevices\\D", 3, drive_data),
+             m.value("\\DosDevices\\1:", 3, drive_data), m.value("\\DosDevices\\F:", 1, drive_data),
+             m.value("\\dosdevices\\g:rest", 3, std::string(12, 'x'))});
+  const auto select = m.key("Select", {m.value("current", 4, little_endian(1, 4))});
+  const auto parameters = m.key("Parameters", {m.text("hostname", "WRONG"), m.text("Hostname", "PC")});
+  const auto set = m.parent("ControlSet001", {m.parent("Services", {m.parent("Tcpip", {parameters})})});
+  return m.hive(m.parent("ROOT", {set, drives, select}));
+}
+
+std::string windows_program(std::uint16_t magic) {
+  auto bytes = std::string("MZ") + std::string(22, '\0') + little_endian(64, 2);
+  bytes.resize(60);
+  bytes += little_endian(64, 4) + std::string("PE\0\0", 4) + std::string(20, '\0') + little_endian(magic, 2);
+  return bytes + std::string(500, '\0');
+}
+
+/// A Windows on the second partition of a disk with an MBR.
+struct pretended_windows : pretended_files {
+  pretended_windows() {
+    add({{"/Windows/System32/config/SOFTWARE", "-" + software(windows_7)},
+         {"/Windows/System32/config/SYSTEM", "-" + settings("SIGN" + little_endian(2048 * 512, 8))},
+         {"/Windows/System32/cmd.exe", "-" + windows_program(0x20B)}});
+  }
+  std::string scheme = "dos";
+  string_list list_devices() override { return {"/dev/sda"}; }
+  string_list list_partitions() override { return {"/dev/sda1", "/dev/sda2"}; }
+  hashtable blkid(const std::string& device) override {
+    const bool is_first = device == "/dev/sda1";
+    return {{"PART_ENTRY_SCHEME", scheme},
+            {"PART_ENTRY_OFFSET", is_first ? "63" : "2048"},
+            {"PART_ENTRY_UUID", is_first ? "04030201-0605-0807-090a-0b0c0d0e0f10" : "other"}};
+  }
+  buffer pread_device(const std::string&, int, std::int64_t) override {
+    files["/signature"] = "-SIGN";
+    return pread("/signature", 4, 0);
+  }
+};
+
+InspectedSystem read_from(pretended_windows& g, const libguestfs_version& version = newer) {
+  layout devices(g);
+  const auto place = find_windows(g, {"windows"});
+  BOOST_REQUIRE(place);
+  return read_windows(g, devices, "/dev/sda2", *place, version);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(keys_are_found_by_their_names_in_any_case_and_in_every_kind_of_list) {
+  for (const std::string form : {"lf", "lh", "li"}) {
+    hive_maker m;
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> listed;
+    for (const auto* name : {"Alpha", "ALSO", "be", "Beta"}) listed.emplace_back(m.key(name), 0x1234U);
+    listed[3].second = form == "lf" ? 0x41544542U : 66U * 50653U + 69U * 1369U + 84U * 37U + 65U;
+    const auto one = m.list(form, {listed[0], listed[1]}), other = m.list(form, {listed[2], listed[3]});
+    const auto below = m.key("below", {}, 4, m.list("ri", {{one, 0}, {other, 0}}));
+    opened_hive opened(m.hive(m.parent("ROOT", {below})));
+    auto& hive = opened.hive;
+    BOOST_TEST(hive.root().name == "ROOT");
+    BOOST_TEST(hive.find({"BELOW", "beta"}).value().name == "Beta");
+    BOOST_TEST(hive.find({"below", "alpha"}).value().name == "Alpha");  // its hint is wrong
+    BOOST_TEST(hive.find({"below", "BE"}).value().name == "be");
+    BOOST_TEST(!hive.find({"below", "bet"}));
+    BOOST_TEST(!hive.find({"nothing", "below"}));
+    std::string names;
+    hive.each_child(*hive.find({"below"}), [&](const registry_key& key) { names += key.name + ' '; });
+    BOOST_TEST(names == "Alpha ALSO be Beta ");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(texts_end_where_hivex_ends_them) {
+  hive_maker m;
+  const std::vector<std::pair<std::string, std::string>> texts{
+      {wide("whole"), "whole"},
+      {std::string("a\0b\0", 4),
+       "a"
+       "b"},
+      {std::string("a\0b\0c", 5), "ab"},
+      {std::string("a\0\0\0\0\xd8", 6), "a"},
+      {"", ""},
+      {std::string("\xe9\0\x3a\x26\x3d\xd8\xe6\xdc", 8), "\u00e9\u263a\U0001f4e6"}};
+  std::vector<std::uint32_t> values;
+  for (const auto& [data, content] : texts) values.push_back(m.value("v", 1, data));
+  const std::vector<std::pair<std::uint32_t, std::string>> bad{{1, std::string("a\0\0\xd8", 4)},
+                                                               {1, std::string("\0\xdc", 2)},
+                                                               {2, std::string("\0\xd8z\0", 4)},
+                                                               {3, wide("x")},
+                                                               {4, wide("x")},
+                                                               {7, wide("x")}};
+  for (const auto& [type, data] : bad) values.push_back(m.value("v", type, data));
+  opened_hive opened(m.hive(m.key("ROOT", values)));
+  const auto found = opened.hive.values(opened.hive.root());
+  BOOST_REQUIRE(found.size() == texts.size() + bad.size());
+  for (std::size_t i = 0; i < texts.size(); ++i)
+    BOOST_TEST(opened.hive.text(found[i]).value() == texts[i].second);
+  for (std::size_t i = texts.size(); i < found.size(); ++i) BOOST_TEST(!opened.hive.text(found[i]));
+}
+
+BOOST_AUTO_TEST_CASE(numbers_have_both_orders_of_bytes) {
+  hive_maker m;
+  opened_hive opened(m.hive(m.key(
+      "ROOT",
+      {m.value("little", 4, little_endian(10, 4)), m.value("big", 5, std::string("\0\0\1\2", 4)),
+       m.value("long", 4, little_endian(7, 8)), m.value("short", 4, "\1"), m.value("other", 3, "1234")})));
+  const auto values = opened.hive.values(opened.hive.root());
+  const auto number = [&](const char* name) { return opened.hive.number(*value_named(values, name)); };
+  BOOST_TEST(number("little").value() == 10U);
+  BOOST_TEST(number("big").value() == 258U);
+  BOOST_TEST(number("long").value() == 7U);
+  BOOST_TEST(!number("short"));
+  BOOST_TEST(!number("other"));
+  BOOST_TEST(value_named(values, "LITTLE") == nullptr);
+  BOOST_TEST(value_named(values, "LITTLE", true) == &values[0]);
+}
+
+BOOST_AUTO_TEST_CASE(a_damaged_hive_is_a_doubt) {
+  const auto doubt_at = [](const std::function<std::uint32_t(hive_maker&)>& make) {
+    hive_maker m;
+    const auto root = make(m);
+    return doubt_in([&] {
+      opened_hive opened(m.hive(root));
+      for (const auto& value : opened.hive.values(opened.hive.root())) opened.hive.data(value);
+      opened.hive.each_child(opened.hive.root(), [](const registry_key&) {});
+    });
+  };
+  BOOST_TEST(doubt_at([](auto& m) { return m.key("fine", {m.text("a", "long text")}); }).empty());
+  BOOST_TEST(doubt_at([](auto& m) { return m.cell("vk"); }) == "a registry with links to what is no key");
+  BOOST_TEST(doubt_at([](auto&) { return 0x10000U; }) == "a registry with links that lead out of it");
+  BOOST_TEST(doubt_at([](auto& m) { return m.key("x") + 2; }) == "a registry with links that lead out of it");
+  BOOST_TEST(doubt_at([](auto& m) { return m.key("x", {0xFFFFFFF0U}); }) ==
+             "a registry with links that lead out of it");
+  BOOST_TEST(doubt_at([](auto& m) { return m.key("x", {m.key("y")}); }) ==
+             "a registry with links to what is no value");
+  BOOST_TEST(doubt_at([](auto& m) {
+               return m.key("x", {}, 2, m.list("lh", {{m.key("y"), 0}}));
+             }) == "a registry whose lists of keys have another length");
+  BOOST_TEST(doubt_at([](auto& m) { return m.key("x", {}, 1, m.key("y")); }) ==
+             "a registry with an unknown list of keys");
+  BOOST_TEST(doubt_at([](auto& m) {
+               const auto list = m.list("lh", {{m.key("y"), 0}});
+               return m.key("x", {}, 1, m.list("ri", {{m.list("ri", {{list, 0}}), 0}}));
+             }) == "a registry with an unknown list of keys");
+  BOOST_TEST(doubt_at([](auto& m) { return m.key("x", {}, 4'000'000'000U, m.list("lh", {})); }) ==
+             "a registry with 4000000000 keys in one");
+  BOOST_TEST(doubt_at([](auto& m) {
+               return m.key("x", {m.cell("vk" + little_endian(0, 2) + little_endian(50'000, 4) +
+                                         little_endian(m.cell("db"), 4) + std::string(8, '\0'))});
+             }) == "a registry with a value in several parts");
+  BOOST_TEST(doubt_at([](auto& m) {
+               return m.key("x", {m.cell("vk" + little_endian(900, 2) + std::string(16, '\0'))});
+             }) == "links that lead out of it");
+}
+
+BOOST_AUTO_TEST_CASE(a_damaged_header_is_a_doubt) {
+  const auto whole = software(windows_7);
+  const auto doubt_of = [](const std::string& bytes) { return doubt_in([&] { opened_hive opened(bytes); }); };
+  BOOST_TEST(doubt_of(whole).empty());
+  BOOST_TEST(doubt_of(whole.substr(0, 5000)) == "a registry that is too small");
+  auto changed = whole;
+  changed[100] = 1;
+  BOOST_TEST(doubt_of(changed) == "a registry with a wrong checksum");
+  changed = whole;
+  changed[20] = 2;
+  BOOST_TEST(doubt_of(hive_maker::with_checksum(changed)) == "a registry of an unknown form");
+}
+
+BOOST_AUTO_TEST_CASE(no_change_of_a_hive_makes_its_reader_fail_otherwise_than_by_doubt) {
+  const auto whole = software(windows_7, {{"one", "One"}, {"two", "Two"}});
+  std::size_t read = 0, doubted = 0;
+  for (std::size_t at = 0; at < whole.size(); at += 2) {
+    if (at > 512 && at < 4096) continue;
+    for (const std::string& word : {std::string(2, '\0'), std::string(2, '\xff'), std::string("\x20\x01")}) {
+      auto changed = whole;
+      changed.replace(at, 2, word);
+      const auto why = doubt_in([&] {
+        opened_hive opened(hive_maker::with_checksum(std::move(changed)));
+        windows_applications(opened.hive);
+      });
+      ++(why.empty() ? read : doubted);
+    }
+  }
+  BOOST_TEST(read > 1000U);
+  BOOST_TEST(doubted > 300U);
+}
+
+BOOST_AUTO_TEST_CASE(a_value_that_many_keys_share_is_not_read_without_end) {
+  hive_maker m;
+  const auto shared = m.value("DisplayName", 1, std::string(900'000, 'x'));
+  std::vector<std::uint32_t> keys(9000, m.key("app", {shared}));
+  const auto current = m.parent("CurrentVersion", {m.parent("Uninstall", keys)});
+  opened_hive opened(m.hive(m.parent("ROOT", {m.parent("Microsoft", {m.parent("Windows", {current})})})));
+  BOOST_TEST(has(doubt_in([&] { windows_applications(opened.hive); }), "more content than the"));
+}
+
+BOOST_AUTO_TEST_CASE(programs_are_listed_by_the_names_of_their_keys) {
+  opened_hive opened(software(windows_7, {{"b", "First"}, {"a", "Second"}, {"B", "Third"}}));
+  std::string all;
+  for (const auto& app : windows_applications(opened.hive)) all += app.name + '=' + app.display_name + ' ';
+  BOOST_TEST(all == "B=Third a=Second b=First ");
+}
+
+BOOST_AUTO_TEST_CASE(the_architecture_is_that_of_cmd_exe) {
+  BOOST_TEST(pe_architecture(windows_program(0x10B)) == "i386");
+  BOOST_TEST(pe_architecture(windows_program(0x20B)) == "x86_64");
+  BOOST_TEST(!doubt_in([] { pe_architecture(windows_program(0x107)); }).empty());
+  BOOST_TEST(!doubt_in([] { pe_architecture("MZ"); }).empty());
+  auto far = windows_program(0x20B);
+  far.replace(60, 4, "\xff\xff\xff\xff");
+  BOOST_TEST(!doubt_in([&] { pe_architecture(far); }).empty());
+  auto of_dos = windows_program(0x20B);
+  of_dos[24] = 28;
+  BOOST_TEST(!doubt_in([&] { pe_architecture(of_dos); }).empty());
+}
+
+BOOST_AUTO_TEST_CASE(osinfo_names_a_windows_as_the_installed_libguestfs_does) {
+  const auto named = [](int major, int minor, const char* product, const char* variant, const char* build,
+                        const libguestfs_version& version) {
+    return windows_osinfo({.product_name = product,
+                           .product_variant = variant,
+                           .major_version = major,
+                           .minor_version = minor,
+                           .build_id = build},
+                          version);
+  };
+  BOOST_TEST(named(5, 2, "Microsoft Windows XP", "unknown", "", older) == "winxp");
+  BOOST_TEST(named(5, 2, "Microsoft Windows Server 2003", "unknown", "", older) == "win2k3");
+  BOOST_TEST(named(6, 3, "Windows Server 2012 R2", "Server Core", "", older) == "win2k12r2");
+  BOOST_TEST(named(10, 0, "Windows Server 2025", "Server", "26100", older) == "win2k16");
+  BOOST_TEST(named(10, 0, "Windows Server 2025", "Server", "26100", newer) == "win2k25");
+  BOOST_TEST(named(10, 0, "Windows 10 Pro", "Client", "22631", older) == "win10");
+  BOOST_TEST(named(10, 0, "Windows 10 Pro", "Client", "22631", newer) == "win11");
+  BOOST_TEST(named(10, 0, "Windows 10 Pro", "Client", "19045", newer) == "win10");
+  BOOST_TEST(named(4, 0, "Windows NT", "unknown", "", older) == "unknown");
+  BOOST_TEST(!doubt_in([&] { named(10, 0, "Windows 10", "Client", "unknown", newer); }).empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_windows_is_read_from_its_registry) {
+  pretended_windows g;
+  auto found = read_from(g);
+  BOOST_TEST((found.windows == InspectedWindows{"/Windows", "/Windows/System32/config/SOFTWARE",
+                                                "/Windows/System32/config/SYSTEM", "ControlSet001"}));
+  BOOST_TEST(found.product_name == "Windows 7");
+  BOOST_TEST(found.product_variant == "Client");
+  BOOST_TEST(found.osinfo == "win7");
+  BOOST_TEST(found.arch == "x86_64");
+  BOOST_TEST(found.hostname == "PC");
+  BOOST_TEST(found.build_id == "7601");
+  BOOST_TEST((found.drive_mappings == std::map<std::string, std::string>{{"C", "/dev/sda2"}}));
+  BOOST_TEST(read_from(g, older).build_id.empty());
+  g.scheme = "gpt";
+  std::string blob = "DMIO:ID:";
+  for (char byte = 1; byte <= 16; ++byte) blob += byte;
+  g.files["/Windows/System32/config/SYSTEM"] = "-" + settings(blob);
+  found = read_from(g);
+  BOOST_TEST((found.drive_mappings == std::map<std::string, std::string>{{"C", "/dev/sda1"}}));
+}
+
+BOOST_AUTO_TEST_CASE(a_registry_without_what_libguestfs_needs_is_a_doubt) {
+  const auto doubt_of = [](const std::string& hive) {
+    pretended_windows g;
+    g.files["/Windows/System32/config/SOFTWARE"] = hive;
+    return doubt_in([&] { read_from(g); });
+  };
+  BOOST_TEST(has(doubt_of("-" + software({{"ProductName", "Windows"}})), "without a version"));
+  BOOST_TEST(has(doubt_of("-" + software({{"CurrentVersion", "new"}})), "without a version"));
+  BOOST_TEST(has(doubt_of("p"), "no regular file"));
+  BOOST_TEST(has(doubt_of("d"), "no regular file"));
+  BOOST_TEST(has(doubt_of("l/etc/passwd"), "no regular file"));
+  BOOST_TEST(has(doubt_of("-short"), "too small"));
+}
+
+BOOST_AUTO_TEST_CASE(only_a_directory_with_a_system_is_the_root_of_a_windows) {
+  pretended_windows g;
+  const auto root_of = [&](const std::set<std::string>& names) {
+    const auto place = find_windows(g, names);
+    return place ? place->systemroot : "none";
+  };
+  BOOST_TEST(root_of({"windows", "boot.ini"}) == "/Windows");
+  BOOST_TEST(root_of({"users"}) == "none");
+  BOOST_TEST(has(doubt_in([&] { root_of({"boot.ini"}); }), "boot.ini"));
+  g.add({{"/WINNT/old.log", "-"}});
+  BOOST_TEST(root_of({"winnt"}) == "none");
+  g.add({{"/reactos/system32", "l/Windows/System32"}});
+  BOOST_TEST(has(doubt_in([&] { root_of({"reactos"}); }), "is a symlink"));
+}
