@@ -9,6 +9,7 @@
 #include <guestkit/detail/inspect/registry_hive.hpp>
 #include <guestkit/detail/inspect/rules.hpp>
 #include <guestkit/detail/inspect/windows_rules.hpp>
+#include <initializer_list>
 #include <map>
 #include <set>
 #include <string>
@@ -42,10 +43,12 @@ struct opened_hive {
 
   std::string bytes;
   int fetches = 0;
-  partial_file file{bytes.size(), most_of_hive, [this](std::uint64_t at, std::size_t count) {
+  partial_file file{bytes.size(), most_of_hive,
+                    [this](std::uint64_t at, std::size_t count) {
                       ++fetches;
                       return bytes.substr(static_cast<std::size_t>(at), count);
-                    }};
+                    },
+                    part_of_hive};
   registry_hive hive{file};
 };
 
@@ -105,6 +108,44 @@ struct pretended_windows : pretended_files {
   buffer pread_device(const std::string&, int, std::int64_t) override {
     files["/signature"] = "-SIGN";
     return pread("/signature", 4, 0);
+  }
+};
+
+/// The same with a filesystem on the first partition, too: what is mounted is what `files` has.
+struct pretended_disk : pretended_windows {
+  using tree = std::map<std::string, std::string>;
+
+  explicit pretended_disk(std::initializer_list<std::pair<const std::string, std::string>> first) {
+    trees["/dev/sda2"] = files;
+    files = {{"/", "d"}};
+    add(first);
+    trees["/dev/sda1"] = std::exchange(files, tree());
+  }
+  std::map<std::string, tree> trees = {};
+  Version version() override { return {.major = 1, .minor = 54, .release = 1, .extra = ""}; }
+  string_list list_md_devices() override { return {}; }
+  string_list list_dm_devices() override { return {}; }
+  hashtable blkid(const std::string& device) override {
+    auto facts = pretended_windows::blkid(device);
+    facts["TYPE"] = "ntfs";
+    return facts;
+  }
+  void umount_all() override {}
+  void mount_ro(const std::string& device, const std::string&) override { files = trees.at(device); }
+  StatVFS statvfs(const std::string&) override { return {}; }
+
+  /// What guestkit's own rules find.
+  std::string roots() {
+    layout devices(*this);
+    fast_inspection fast(*this, devices);
+    std::string found;
+    const auto why = doubt_in([&] {
+      for (const auto& root : fast.find_roots()) {
+        const auto system = fast.read(root);
+        found += root + ": " + system.product_name + " " + system.windows->systemroot;
+      }
+    });
+    return why.empty() ? found : why;
   }
 };
 
@@ -263,6 +304,23 @@ BOOST_AUTO_TEST_CASE(a_value_that_many_keys_share_is_not_read_without_end) {
   BOOST_TEST(has(doubt_in([&] { windows_applications(opened.hive); }), "more content than the"));
 }
 
+BOOST_AUTO_TEST_CASE(a_large_hive_is_fetched_in_few_parts) {
+  hive_maker m;
+  std::vector<std::uint32_t> keys, others;
+  for (int program = 0; program < 100; ++program) {
+    std::vector<std::uint32_t> values;
+    for (int i = 0; i < 9; ++i) values.push_back(m.text("Value" + std::to_string(i), "some text"));
+    values.push_back(m.text("DisplayName", "Program " + std::to_string(program)));
+    keys.push_back(m.key("program" + std::to_string(program), values));
+    others.push_back(m.key("other", {m.value("data", 3, std::string(500'000, 'x'))}));
+  }
+  const auto current = m.parent("CurrentVersion", {m.parent("Uninstall", keys), m.parent("Other", others)});
+  opened_hive opened(m.hive(m.parent("ROOT", {m.parent("Microsoft", {m.parent("Windows", {current})})})));
+  BOOST_TEST(windows_applications(opened.hive).size() == 100U);
+  BOOST_TEST(opened.fetches < 130);
+  BOOST_TEST(opened.bytes.size() > 50'000'000U);
+}
+
 BOOST_AUTO_TEST_CASE(programs_are_listed_by_the_names_of_their_keys) {
   opened_hive opened(software(windows_7, {{"b", "First"}, {"a", "Second"}, {"B", "Third"}}));
   std::string all;
@@ -353,4 +411,39 @@ BOOST_AUTO_TEST_CASE(only_a_directory_with_a_system_is_the_root_of_a_windows) {
   BOOST_TEST(root_of({"winnt"}) == "none");
   g.add({{"/reactos/system32", "l/Windows/System32"}});
   BOOST_TEST(has(doubt_in([&] { root_of({"reactos"}); }), "is a symlink"));
+}
+
+BOOST_AUTO_TEST_CASE(a_volume_of_windows_without_a_system_is_no_root) {
+  const auto with = [](std::initializer_list<std::pair<const std::string, std::string>> files) {
+    return pretended_disk(files).roots();
+  };
+  const std::string alone = "/dev/sda2: Windows 7 /Windows";
+  BOOST_TEST(with({{"/System Volume Information/x", "-"}, {"/Program Files/app.exe", "-"}}) == alone);
+  BOOST_TEST(with({{"/System Volume Information/x", "-"}, {"/WINDOWS/old.log", "-"}}) == alone);
+  BOOST_TEST(with({{"/Boot/BCD", "-"}, {"/bootmgr", "-"}}) == alone);
+  BOOST_TEST(with({{"/reactos/system32/config/software", "-"}}) == alone);
+  BOOST_TEST(has(with({{"/boot.ini", "-"}}), "boot.ini"));
+}
+
+BOOST_AUTO_TEST_CASE(what_libguestfs_may_take_for_another_system_before_a_windows_is_a_doubt) {
+  const auto with = [](const char* file) {
+    return pretended_disk({{"/Windows/old.log", "-"}, {file, "-"}}).roots();
+  };
+  for (const auto* file : {"/etc/hosts", "/bin/ls", "/hurd/null"})
+    BOOST_TEST_CONTEXT(file) BOOST_TEST(with(file) != "/dev/sda2: Windows 7 /Windows");
+  BOOST_TEST(with("/grub/menu.lst") == "the root has a grub");
+  BOOST_TEST(with("/FDOS/FREEDOS.BSS") == "a name in capitals");
+  BOOST_TEST(with("/dos/COMMAND.COM") == "the root has a dos");
+  pretended_disk var({{"/log/a", "-"}, {"/run/a", "-"}, {"/spool/a", "-"}, {"/win/a", "-"}});
+  BOOST_TEST(var.roots() == "what may be a Windows among others");
+}
+
+BOOST_AUTO_TEST_CASE(two_hives_of_one_name_are_a_doubt) {
+  pretended_windows g;
+  g.add({{"/Windows/System32/config/software", "-" + software(windows_7)}});
+  BOOST_TEST(doubt_in([&] { read_from(g); }) == "a Windows without one software");
+  g.files.erase("/Windows/System32/config/software");
+  BOOST_TEST(doubt_in([&] { read_from(g); }).empty());
+  g.files.erase("/Windows/System32/config/SYSTEM");
+  BOOST_TEST(doubt_in([&] { read_from(g); }) == "a Windows without one system");
 }

@@ -1,4 +1,4 @@
-"""Rebuild corpus/ and corpus-rpm/: `python -m tests.fuzz.make_corpus`.
+"""Rebuild corpus/, corpus-rpm/ and corpus-registry/: `python -m tests.fuzz.make_corpus`.
 
 An image is the non-zero bytes in the first 4 MiB of a small one made by qemu-img.
 """
@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.images import rpm
+from tests.images import hives, registry, rpm
 
 CORPUS = Path(__file__).parent / "corpus"
 IMAGES = {
@@ -29,6 +29,7 @@ IMAGES = {
     "vdi": ("vdi", ""),
 }
 RPM_CORPUS = CORPUS.with_name("corpus-rpm")
+REGISTRY_CORPUS = Path(__file__).parent / "corpus-registry"
 BLOCK, LARGEST, MOST = 128, 4 << 20, 24
 
 
@@ -78,6 +79,7 @@ def main() -> None:
         subprocess.run(words, cwd=folder, check=True)
         (CORPUS / "qcow2-mbr").write_bytes(pack((Path(folder) / "qcow2").read_bytes()))
     make_rpm_corpus()
+    make_registry_corpus()
 
 
 def make_rpm_corpus() -> None:
@@ -103,6 +105,28 @@ def make_rpm_corpus() -> None:
     for name, content in databases.items():
         assert len(content) <= 16384, f"{name}: the fuzzer cuts it off"
         (RPM_CORPUS / name).write_bytes(content)
+
+
+def make_registry_corpus() -> None:
+    """Rebuild the hives and programs of Windows, in the form that registry.cpp reads."""
+    REGISTRY_CORPUS.mkdir(exist_ok=True)
+    drives = {
+        "C": registry.mounted_in_gpt("01234567-89ab-cdef-0123-456789abcdef"),
+        "D": registry.mounted_in_mbr(b"SIGN", 1 << 20),
+    }
+    hives_by_name = {
+        "software": hives.write(registry.software()),
+        "software-lists": hives.write(registry.software(), list_size=3),
+        "software-hivex": registry.hive(registry.SOFTWARE),
+        "system": hives.write(registry.system(drives)),
+        "system-hivex": registry.hive(registry.SYSTEM),
+    }
+    inputs = {name: b"h" + hive[36:40] + hive[4096:] for name, hive in hives_by_name.items()}
+    inputs["program"] = b"p" + registry.program()
+    inputs["program-32"] = b"p" + registry.program_of_32_bits()
+    for name, content in inputs.items():
+        assert len(content) <= 16384, f"{name}: the fuzzer cuts it off"
+        (REGISTRY_CORPUS / name).write_bytes(content)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fuzzes the readers of images and of rpm: for an hour by `./run test fuzz -- --fuzz-seconds 3600`."""
+"""Fuzzes the readers of images, rpm and registries: longer by `./run test fuzz -- --fuzz-seconds 3600`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ HERE = Path(__file__).resolve().parent
 INCLUDE = HERE.parents[1] / "include"
 SANITIZERS = "fuzzer,address,undefined"
 #: What is fuzzed, by the file of its fuzzer, and where its first inputs are.
-SEEDS = {"probe": HERE / "corpus", "rpm": HERE / "corpus-rpm"}
+SEEDS = {
+    "probe": HERE / "corpus",
+    "rpm": HERE / "corpus-rpm",
+    "registry": HERE / "corpus-registry",
+}
 
 
 @pytest.fixture(scope="module", params=SEEDS)

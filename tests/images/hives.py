@@ -67,8 +67,13 @@ class _Cells:
             self.bytes += struct.pack("<i", free).ljust(free, b"\0")
 
 
-def write(root: Key) -> bytes:
-    """Return the hive with that root."""
+def write(root: Key, list_size: int = 500) -> bytes:
+    """Return the hive with that root.
+
+    Args:
+        root: its name is of no importance
+        list_size: how many keys there may be in a list before there is a list of lists
+    """
     cells = _Cells()
     places: dict[int, int] = {}
     for name, key in sorted(_all("ROOT", root), key=lambda one: one[1].when):
@@ -78,7 +83,7 @@ def write(root: Key) -> bytes:
         for child in key.keys.values():
             struct.pack_into("<I", cells.bytes, places[id(child)] + 20, place)
         if key.keys:
-            struct.pack_into("<I", cells.bytes, place + 32, _write_list(cells, key, places))
+            struct.pack_into("<I", cells.bytes, place + 32, _write_list(cells, key, places, list_size))
     top = places[id(root)]
     security = cells.add(
         struct.pack("<2sHIIII", b"sk", 0, len(cells.bytes), len(cells.bytes), 1, 20) + bytes(20)
@@ -139,15 +144,14 @@ def _write_value(cells: _Cells, name: str, value: tuple[int, bytes]) -> int:
     )
 
 
-def _write_list(cells: _Cells, key: Key, places: Mapping[int, int]) -> int:
-    most = 500
+def _write_list(cells: _Cells, key: Key, places: Mapping[int, int], size: int) -> int:
     names = sorted(key.keys, key=str.upper)
     lists = [
         cells.add(
             struct.pack("<2sH", b"lh", len(part))
             + b"".join(struct.pack("<II", places[id(key.keys[name])], _hash(name)) for name in part)
         )
-        for part in (names[i : i + most] for i in range(0, len(names), most))
+        for part in (names[i : i + size] for i in range(0, len(names), size))
     ]
     if len(lists) == 1:
         return lists[0]

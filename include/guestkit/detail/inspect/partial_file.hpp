@@ -20,8 +20,10 @@ class partial_file {
   using fetcher = std::function<std::string(std::uint64_t at, std::size_t count)>;
 
   /// @param most  how many bytes may be fetched altogether, and how many may be read, again and again
-  partial_file(std::uint64_t size, std::uint64_t most, fetcher fetch)
-      : size_(size), most_(most), fetch_(std::move(fetch)) {}
+  /// @param least  how many bytes are fetched where the reader has not been before
+  partial_file(std::uint64_t size, std::uint64_t most, fetcher fetch,
+               std::size_t least = std::size_t{64} << 10U)
+      : size_(size), most_(most), fetch_(std::move(fetch)), least_(least) {}
   partial_file(const partial_file&) = delete;
   partial_file& operator=(const partial_file&) = delete;
 
@@ -31,6 +33,8 @@ class partial_file {
   std::string bytes(std::uint64_t at, std::size_t count);
 
  private:
+  static constexpr std::uint64_t most_kept = std::uint64_t{16} << 20U;
+
   struct piece {
     std::uint64_t at;
     std::string bytes;
@@ -46,7 +50,8 @@ class partial_file {
 
   std::uint64_t size_, most_;
   fetcher fetch_;
-  std::uint64_t fetched_ = 0, read_ = 0;
+  std::size_t least_;
+  std::uint64_t fetched_ = 0, read_ = 0, kept_ = 0;
   std::list<piece> pieces_ = {};  ///< the one used last comes first
 };
 

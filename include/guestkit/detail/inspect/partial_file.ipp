@@ -29,29 +29,32 @@ GUESTKIT_INLINE void partial_file::spend(std::uint64_t& spent, std::size_t count
 }
 
 GUESTKIT_INLINE const partial_file::piece& partial_file::piece_at(std::uint64_t at) {
-  constexpr std::size_t most_pieces = 8;
+  constexpr std::uint64_t page = 4096;  // of most formats: what belongs together may also be before
   const auto found =
       std::ranges::find_if(pieces_, [at](const auto& one) { return one.at <= at && at < one.end(); });
   if (found != pieces_.end()) {
     pieces_.splice(pieces_.begin(), pieces_, found);
     return pieces_.front();
   }
-  const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(size_of_piece_at(at), size_ - at));
+  auto from = at - at % page;
+  for (const auto& one : pieces_)
+    if (one.end() <= at) from = std::max(from, one.end());
+  const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(size_of_piece_at(at), size_ - from));
   spend(fetched_, count);
-  auto content = fetch_(at, count);
-  if (content.empty()) throw doubt{"less content than its size tells"};
-  pieces_.push_front({.at = at, .bytes = std::move(content)});
-  if (pieces_.size() > most_pieces) pieces_.pop_back();
+  auto content = fetch_(from, count);
+  if (content.size() <= at - from) throw doubt{"less content than its size tells"};
+  kept_ += content.size();
+  pieces_.push_front({.at = from, .bytes = std::move(content)});
+  for (; kept_ > most_kept && pieces_.size() > 1; pieces_.pop_back()) kept_ -= pieces_.back().bytes.size();
   return pieces_.front();
 }
 
 GUESTKIT_INLINE std::size_t partial_file::size_of_piece_at(std::uint64_t at) const {
-  constexpr std::size_t least = std::size_t{64} << 10U;
   constexpr std::uint64_t skipped = std::uint64_t{256} << 10U;
   for (const auto& one : pieces_)
     if (at >= one.end() && at - one.end() <= skipped)
-      return std::clamp(2 * one.bytes.size(), least, pread_most);
-  return least;
+      return std::clamp(2 * one.bytes.size(), least_, pread_most);
+  return least_;
 }
 
 GUESTKIT_INLINE partial_file::fetcher fetcher_of(guest_actions& g, const std::string& path) {

@@ -22,6 +22,9 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 /// How many bytes of a hive may be fetched.
 inline constexpr std::uint64_t most_of_hive = std::uint64_t{64} << 20U;
 
+/// How many bytes are fetched at once: a key's values are near it, other keys are not.
+inline constexpr std::size_t part_of_hive = std::size_t{16} << 10U;
+
 /// A value's type and where its data are.
 struct registry_value {
   static constexpr std::uint32_t text = 1, expandable_text = 2, binary = 3, number = 4, big_endian_number = 5,

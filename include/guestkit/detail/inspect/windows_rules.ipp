@@ -100,7 +100,7 @@ GUESTKIT_INLINE std::string guid_in_mounted_device(std::string_view data) {
 class hive_file {
  public:
   hive_file(guest_actions& g, const std::string& path)
-      : file_(size_of(g, path), most_of_hive, fetcher_of(g, path)), hive_(file_) {}
+      : file_(size_of(g, path), most_of_hive, fetcher_of(g, path), part_of_hive), hive_(file_) {}
 
   registry_hive& hive() noexcept { return hive_; }
 
