@@ -23,16 +23,22 @@ inline std::string wide(std::string_view text) {
   return bytes + std::string(2, '\0');
 }
 
-/// A hive with one page. Cells are made from the leaves to the root, which comes last.
+/// Cells are made from the leaves to the root, which comes last.
 class hive_maker {
  public:
   /// Returns its place.
   std::uint32_t cell(const std::string& content) {
-    const auto place = static_cast<std::uint32_t>(32 + cells_.size());
     const auto size = (content.size() + 4 + 7) / 8 * 8;
-    cells_ += little_endian(0 - size, 4) + content;
-    cells_.resize(place - 32 + size);
-    return place;
+    if (size > end_ - pages_.size()) {
+      pages_ += free_space();
+      const auto page = (32 + size + 4095) / 4096 * 4096;
+      pages_ += "hbin" + little_endian(end_, 4) + little_endian(page, 4) + std::string(20, '\0');
+      end_ += page;
+    }
+    const auto place = pages_.size();
+    pages_ += little_endian(0 - size, 4) + content;
+    pages_.resize(place + size);
+    return static_cast<std::uint32_t>(place);
   }
 
   std::uint32_t value(const std::string& name, std::uint32_t type, const std::string& data) {
@@ -79,16 +85,11 @@ class hive_maker {
   }
 
   std::string hive(std::uint32_t root) const {
-    auto page =
-        std::string("hbin") + little_endian(0, 4) + little_endian(0, 4) + std::string(20, '\0') + cells_;
-    const auto rest = 4096 - page.size() % 4096;
-    page += little_endian(rest, 4) + std::string(rest - 4, '\0');
-    page.replace(8, 4, little_endian(page.size(), 4));
     auto header = "regf" + little_endian(3, 4) + little_endian(2, 4) + std::string(8, '\0') +
                   little_endian(1, 4) + little_endian(5, 4) + little_endian(0, 4) + little_endian(1, 4) +
-                  little_endian(root, 4) + little_endian(page.size(), 4);
+                  little_endian(root, 4) + little_endian(end_, 4);
     header.resize(4096);
-    return with_checksum(header + page);
+    return with_checksum(header + pages_ + free_space());
   }
 
   static std::string with_checksum(std::string hive) {
@@ -101,7 +102,14 @@ class hive_maker {
   }
 
  private:
-  std::string cells_;
+  /// The rest of the last page.
+  std::string free_space() const {
+    const auto size = end_ - pages_.size();
+    return size == 0 ? std::string() : little_endian(size, 4) + std::string(size - 4, '\0');
+  }
+
+  std::string pages_;
+  std::size_t end_ = 0;  // of the last page
 };
 
 }  // namespace support

@@ -29,14 +29,13 @@ GUESTKIT_INLINE void partial_file::spend(std::uint64_t& spent, std::size_t count
 }
 
 GUESTKIT_INLINE const partial_file::piece& partial_file::piece_at(std::uint64_t at) {
-  constexpr std::uint64_t page = 4096;  // of most formats: what belongs together may also be before
   const auto found =
       std::ranges::find_if(pieces_, [at](const auto& one) { return one.at <= at && at < one.end(); });
   if (found != pieces_.end()) {
     pieces_.splice(pieces_.begin(), pieces_, found);
     return pieces_.front();
   }
-  auto from = at - at % page;
+  auto from = at - at % least_;  // what belongs together may also be before
   for (const auto& one : pieces_)
     if (one.end() <= at) from = std::max(from, one.end());
   const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(size_of_piece_at(at), size_ - from));

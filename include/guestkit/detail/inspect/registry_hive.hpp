@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -81,6 +82,16 @@ class registry_hive {
     char kind = 0;  ///< 'h': the hint is a hash of the name; 'f': its first letters; 'i': there is none
   };
 
+  /// A page: its end, and where its cells begin.
+  struct page {
+    std::uint64_t end = 0;
+    std::vector<std::uint32_t> cells = {};
+  };
+
+  /// The page around a cell: a cell is one only if those before it in the page lead to it.
+  const page& page_of(std::uint32_t place);
+  page page_at(std::uint32_t place);
+
   /// A part of the hive that is in use, with the four bytes of its size.
   untrusted_bytes cell(std::uint32_t place);
   registry_key key_at(std::uint32_t place);
@@ -92,6 +103,7 @@ class registry_hive {
 
   partial_file& file_;
   std::uint64_t end_ = 0;
+  std::map<std::uint32_t, page> pages_ = {};  // by where they begin
   registry_key root_;
 };
 

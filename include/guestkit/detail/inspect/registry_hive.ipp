@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
 
 #include "guestkit/detail/inspect/registry_hive.hpp"
@@ -85,12 +86,45 @@ GUESTKIT_INLINE registry_hive::registry_hive(partial_file& file) : file_(file) {
   root_ = key_at(header.le32(36));
 }
 
+GUESTKIT_INLINE const registry_hive::page& registry_hive::page_of(std::uint32_t place) {
+  constexpr std::size_t most_pages = 1024;
+  if (const auto after = pages_.upper_bound(place); after != pages_.begin()) {
+    const auto before = std::prev(after);
+    if (place < before->second.end) return before->second;
+  }
+  if (pages_.size() >= most_pages) pages_.clear();
+  constexpr std::uint32_t unit = 4096, farthest = std::uint32_t{2} << 20U;
+  for (auto begin = place - place % unit; place - begin < farthest; begin -= unit) {
+    const untrusted_bytes head(file_.bytes(hive_header_size + begin, 8));
+    if (head.bytes(0, 4) == "hbin" && head.le32(4) == begin)
+      return pages_.insert_or_assign(begin, page_at(begin)).first->second;
+    if (begin == 0) break;
+  }
+  throw doubt{"a registry with a damaged page"};
+}
+
+GUESTKIT_INLINE registry_hive::page registry_hive::page_at(std::uint32_t place) {
+  constexpr std::uint32_t unit = 4096, head = 32, largest = std::uint32_t{4} << 20U;
+  const auto at = hive_header_size + place;
+  const auto size = untrusted_bytes(file_.bytes(at, head)).le32(8);
+  if (size == 0 || size % unit != 0 || size > largest || size > file_.size() - at)
+    throw doubt{"a registry with a page of " + std::to_string(size) + " bytes"};
+  page found{.end = std::uint64_t{place} + size};
+  for (std::uint32_t here = head, length = 0; here < size; here += length) {
+    found.cells.push_back(place + here);
+    length = untrusted_bytes(file_.bytes(at + here, 4)).le32(0);
+    if (length >= 0x80000000U) length = 0U - length;
+    if (length <= 4 || length % 4 != 0 || length > size - here) break;
+  }
+  return found;
+}
+
 GUESTKIT_INLINE untrusted_bytes registry_hive::cell(std::uint32_t place) {
-  constexpr std::uint32_t first = 32;  // what precedes it is the head of the first page
   constexpr std::uint32_t largest = std::uint32_t{1} << 20U;
   const auto at = hive_header_size + place;
-  if (place % 4 != 0 || place < first || at > end_ || end_ - at < 8)
-    throw doubt{"a registry with links that lead out of it"};
+  if (place % 4 != 0 || at > end_ || end_ - at < 8) throw doubt{"a registry with links that lead out of it"};
+  if (const auto& cells = page_of(place).cells; !std::ranges::binary_search(cells, place))
+    throw doubt{"a registry with links to what is no cell"};
   const auto used = untrusted_bytes(file_.bytes(at, 4)).le32(0);
   const auto size = 0U - used;  // the size of a cell in use is negative
   if (used < 0x80000000U) throw doubt{"a registry with links to unused space"};
