@@ -435,7 +435,10 @@ def _windows_in_mbr(g: Guestfs, disk: str, tree: Tree, **files: bytes) -> None:
         hives.write(registry.software()), hives.write(registry.system(drives, "TWO"))
     )
     _ntfs(
-        g, f"{disk}1", windows | {f"{config}/{name}": content for name, content in files.items()}, "Windows"
+        g,
+        f"{disk}1",
+        {**windows, **{f"{config}/{name}": content for name, content in files.items()}},
+        "Windows",
     )
     _root(g, f"{disk}2", tree, label="debian")
 
