@@ -56,6 +56,9 @@ std::string physical_volume(const std::string& text, std::size_t offset = 512, s
   std::string disk(4096 + area, '\0');
   disk.replace(512, 8, "LABELONE");
   disk.replace(512 + 24, 8, "LVM2 001");
+  disk.replace(512 + 20, 4, little(32, 4));
+  disk.replace(512 + 72, 8, little(1U << 20U, 8));                     // the data
+  disk.replace(512 + 72 + 32, 16, little(4096, 8) + little(area, 8));  // the metadata
   disk.replace(4096 + 4, 16, " LVM2 x[5A%r0N*>");
   disk.replace(4096 + 24, 8, little(4096, 8));
   disk.replace(4096 + 32, 8, little(area, 8));
@@ -162,6 +165,35 @@ BOOST_AUTO_TEST_CASE(of_several_texts_the_newest_counts) {
   const auto groups = guest.read({"/dev/sda", "/dev/sdb"}, {pv_uuid, "other"});
   BOOST_REQUIRE(groups.has_value());
   BOOST_TEST(groups->at(0).volumes == (string_list{"home", "new"}), boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(metadata_that_lvm_itself_ignores_is_left_to_lvm) {
+  pretended_volumes guest;
+  const auto whole = physical_volume(metadata());
+  struct change {
+    std::size_t at;
+    std::string bytes;
+  };
+  for (const auto& [at, bytes] : {change{512 + 72 + 32, little(0, 8)},          // it has no area of metadata
+                                  change{512 + 72 + 48, little(1U << 30U, 8)},  // it has two
+                                  change{4096 + 60, little(1, 4)},              // the area is to be ignored
+                                  change{0, "LABELONE"}, change{1024, "LABELONE"}}) {
+    auto& disk = guest.disks["/dev/sda"] = whole;
+    disk.replace(at, bytes.size(), bytes);
+    disk.replace(512 + 16, 4, little(lvm_checksum(disk.substr(512 + 20, 492)), 4));
+    disk.replace(4096, 4, little(lvm_checksum(disk.substr(4096 + 4, 508)), 4));
+    BOOST_TEST(!guest.read({"/dev/sda"}, {pv_uuid}).has_value(), at);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(an_old_name_or_another_text_of_the_same_version_is_left_to_lvm) {
+  pretended_volumes guest;
+  guest.disks["/dev/sda"] = physical_volume(metadata({.name = "before"}));
+  guest.disks["/dev/sdb"] = physical_volume(metadata({.name = "after"}));
+  BOOST_TEST(!guest.read({"/dev/sda", "/dev/sdb"}, {pv_uuid, "other"}).has_value());
+  guest.disks["/dev/sda"] = physical_volume(metadata({.volume = "one"}));
+  guest.disks["/dev/sdb"] = physical_volume(metadata({.volume = "another"}));
+  BOOST_TEST(!guest.read({"/dev/sda", "/dev/sdb"}, {pv_uuid, "other"}).has_value());
 }
 
 BOOST_AUTO_TEST_CASE(a_physical_volume_of_no_group_belongs_to_none) {

@@ -326,6 +326,34 @@ BOOST_AUTO_TEST_CASE(only_a_table_called_packages_has_packages) {
   BOOST_TEST(doubt_in([&] { packages_in('s', odd); }) == "pages of 1792 bytes");
 }
 
+BOOST_AUTO_TEST_CASE(a_row_that_a_page_names_again_and_again_filled_the_memory) {
+  const auto cell = row(1, package("same"));
+  constexpr std::size_t count = 100;
+  std::string pointers;
+  for (std::size_t i = 0; i < count; ++i) pointers += big(512 - cell.size(), 2);
+  const auto start = '\x0d' + big(0, 2) + big(count, 2) + big(0, 2) + '\0' + pointers;
+  const auto list = packages_in('s', sqlite(start + at_end(cell, 512 - start.size())));
+  BOOST_TEST(list.packages.size() < 512 / cell.size() + 1);
+  BOOST_TEST(list.left_out == 1U);
+  BOOST_TEST(list.reason.find("rows that overlap") != std::string::npos, list.reason);
+}
+
+BOOST_AUTO_TEST_CASE(texts_that_many_packages_share_filled_the_memory) {
+  constexpr std::size_t size = std::size_t{1} << 20U, count = 100;
+  std::string index;
+  for (const std::uint32_t tag : {1000, 1001, 1002, 1004, 1005, 1020, 1022})
+    index += big(tag, 4) + big(6, 4) + big(0, 4) + big(1, 4);
+  const auto blob = big(7, 4) + big(size + 1, 4) + index + std::string(size, 'x') + '\0';
+  rpm_packages all;
+  for (std::size_t i = 0; i < count; ++i)
+    all.add({.place = static_cast<std::int64_t>(i), .size = blob.size(), .start = [&](std::size_t wanted) {
+               return blob.substr(0, wanted);
+             }});
+  const auto list = all.sorted();
+  BOOST_TEST(list.packages.size() < count / 4);
+  BOOST_TEST(list.packages.size() + list.left_out == count);
+}
+
 BOOST_AUTO_TEST_CASE(a_tree_that_links_to_itself_has_an_end) {
   const auto inner = '\x05' + big(0, 2) + big(1, 2) + big(0, 2) + '\0' + big(3, 4) + big(500, 2);
   const auto to_itself = inner + at_end(big(2, 4) + '\1', 512 - inner.size());

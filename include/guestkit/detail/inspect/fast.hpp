@@ -31,7 +31,7 @@ class fast_inspection {
   fast_inspection(guest_actions& g, layout& layout)
       : g_(g), layout_(layout), libguestfs_(numbers_of(g.version())) {}
 
-  /// The filesystems with an operating system, in the order of the devices; throws doubt.
+  /// The filesystems with an operating system, in libguestfs' order; throws doubt.
   string_list find_roots();
 
   /// The operating system on one of them, which stays mounted; throws doubt.
@@ -66,6 +66,9 @@ class fast_inspection {
 
   /// Looks at what a mount of that device or subvolume would show, which is in a directory now.
   void look_at_directory(const std::string& device, const std::string& directory);
+
+  /// The names in a directory; none if it is not there. Throws doubt if it cannot be read.
+  string_list all_names_in(const std::string& directory);
 
   /// Whether it is one of the names of which every kind of root or /usr but a Windows needs at least one.
   static bool is_signature(const std::string& name);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cerrno>
 #include <cstdint>
 #include <limits>
 #include <utility>
@@ -20,7 +21,8 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 
 GUESTKIT_INLINE string_list fast_inspection::find_roots() {
   if (layout_.has_dynamic_disk()) throw doubt{"a dynamic disk"};
-  const auto devices = layout_.candidates();
+  auto devices = layout_.candidates();
+  if (layout_.is_uncertain()) throw doubt{"devices that cannot be listed"};
   for (const auto& device : devices) check_type(device);
   // The largest one last: it is the likeliest root, and then it is mounted already when its files are read.
   const auto size = [&](const auto& device) {
@@ -30,6 +32,13 @@ GUESTKIT_INLINE string_list fast_inspection::find_roots() {
   std::ranges::stable_sort(filesystems_, {}, size);
   for (const auto& device : filesystems_) look_at(device);
   if (roots_.empty()) throw doubt{"no filesystem that looks like a root"};
+  // libguestfs lists disks, then opened devices by their names, then the others.
+  const auto& disks = layout_.disks();
+  std::ranges::stable_sort(devices, {}, [&](const auto& device) {
+    const bool is_opened = device.starts_with("/dev/mapper/");
+    const int rank = is_opened ? 1 : std::ranges::find(disks, device) != disks.end() ? 0 : 2;
+    return std::pair(rank, is_opened ? device : std::string());
+  });
   std::ranges::stable_sort(roots_, {}, [&](const auto& root) {
     return std::ranges::find_if(devices,
                                 [&](const auto& device) {
@@ -149,7 +158,12 @@ GUESTKIT_INLINE void fast_inspection::look_at_volumes(const std::string& device)
   }
   for (const auto& volume : volumes) {
     const auto& path = volume.btrfssubvolume_path;
-    if (is_usual(volume) || path.find(',') != std::string::npos) continue;  // which mount(8) cannot name
+    if (is_usual(volume)) continue;
+    if (path.find(',') != std::string::npos) {  // libguestfs passes what follows to mount(8) as options
+      corrections_.push_back("operating_systems: not looked for in the subvolume " + excerpt(path) +
+                             ", for the comma in its name");
+      continue;
+    }
     look_at_directory("btrfsvol:" + device + "/" + path, "/" + path);
   }
 }
@@ -158,7 +172,7 @@ GUESTKIT_INLINE void fast_inspection::look_at_directory(const std::string& devic
                                                         const std::string& directory) {
   constexpr std::size_t most_roots = 64;
   std::set<std::string> names;
-  for (const auto& name : names_in(g_, directory)) {
+  for (const auto& name : all_names_in(directory)) {
     std::string folded;
     for (const char c : name) folded += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     if (folded != name && is_signature(folded)) throw doubt{"a name in capitals"};
@@ -184,6 +198,16 @@ GUESTKIT_INLINE void fast_inspection::look_at_directory(const std::string& devic
   // Without /etc, it may be the /usr of a root.
   (has("etc") ? roots_ : usr_like_).push_back(device);
   if (roots_.size() > most_roots) throw doubt{"more than " + std::to_string(most_roots) + " roots"};
+}
+
+GUESTKIT_INLINE string_list fast_inspection::all_names_in(const std::string& directory) {
+  string_list names;
+  const auto error = attempt([&] {
+    check_names_of(g_, directory);
+    for (auto& entry : g_.readdir(directory)) names.push_back(std::move(entry.name));
+  });
+  if (error && error->error_number() != ENOENT) throw doubt{"a directory that cannot be read"};
+  return names;
 }
 
 GUESTKIT_INLINE bool fast_inspection::is_signature(const std::string& name) {
@@ -242,6 +266,7 @@ GUESTKIT_INLINE std::optional<std::string> fast_inspection::no_linux_root() {
 
 GUESTKIT_INLINE void fast_inspection::read_root() {
   if (const auto reason = no_linux_root()) throw doubt{*reason};
+  if (etc_.empty()) throw doubt{"an /etc that cannot be read"};
   for (const auto* other : {"freebsd-update.conf", "release"})
     if (etc_.contains(other)) throw doubt{"/etc/" + std::string(other)};
   system_ = {.root = root_, .type = "linux", .product_variant = "unknown"};

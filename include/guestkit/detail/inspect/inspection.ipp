@@ -118,6 +118,13 @@ class inspection {
     if (theirs.size() != fast.size())
       provenance.differences.push_back("operating_systems: " + std::to_string(fast.size()) + " instead of " +
                                        std::to_string(theirs.size()));
+    const auto has = [](const auto& all, const auto& system) {
+      return std::ranges::find(all, system.root, &InspectedSystem::root) != all.end();
+    };
+    if (theirs.size() == fast.size() &&
+        std::ranges::all_of(fast, [&](const auto& system) { return has(theirs, system); }) &&
+        !std::ranges::equal(fast, theirs, {}, &InspectedSystem::root, &InspectedSystem::root))
+      provenance.differences.emplace_back("operating_systems: in another order");
     for (const auto& system : fast) {
       const auto same = std::ranges::find(theirs, system.root, &InspectedSystem::root);
       if (same == theirs.end())

@@ -42,6 +42,9 @@ class layout {
   /// The physical volumes of LVM, by device.
   string_list physical_volumes();
 
+  /// Whether devices may be missing here, because libguestfs failed to list them.
+  bool is_uncertain() const noexcept { return is_uncertain_; }
+
   /// Every block device with possible content except for logical volumes: disks without partitions,
   /// partitions, arrays, opened devices.
   string_list physical();
@@ -120,6 +123,7 @@ class layout {
   guest_actions& g_;
   bool is_new_;
   bool are_read_ = false;              // the volume groups, from their metadata
+  bool is_uncertain_ = false;          // some list of devices failed
   std::map<std::string, fill> usage_;  // by device
   std::optional<string_list> disks_, partitions_, arrays_, mapped_, volumes_;
   std::optional<std::vector<volume_group>> groups_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cerrno>
 #include <utility>
 
 #include "guestkit/detail/base/escape.hpp"
@@ -123,6 +124,7 @@ GUESTKIT_INLINE const string_list& layout::volumes() {
     string_list all;
     for (const auto& group : groups())
       for (const auto& volume : group.volumes) all.push_back("/dev/" + group.name + '/' + volume);
+    std::ranges::sort(all);  // by the whole names, as libguestfs does
     if (are_read_) return all;
     open_incomplete_groups();
     return g_.lvs();
@@ -150,6 +152,8 @@ GUESTKIT_INLINE string_list layout::physical() {
 
 GUESTKIT_INLINE string_list layout::physical_volumes() {
   auto all = physical();
+  for (const auto& partition : partitions())  // LVM looks at all of them
+    if (is_no_container(partition)) all.push_back(partition);
   std::erase_if(all, [&](const auto& device) { return fact(device, "TYPE") != "LVM2_member"; });
   return all;
 }
@@ -201,7 +205,9 @@ GUESTKIT_INLINE const string_list& layout::once(std::optional<string_list>& know
                                                 const std::function<string_list()>& list) {
   if (!known) {
     known.emplace();
-    attempt([&] { *known = list(); });  // an appliance without LVM or MD
+    const auto error = attempt([&] { *known = list(); });
+    // An appliance may lack LVM.
+    if (error && error->error_number() != ENOTSUP) is_uncertain_ = true;
   }
   return *known;
 }
@@ -209,6 +215,7 @@ GUESTKIT_INLINE const string_list& layout::once(std::optional<string_list>& know
 GUESTKIT_INLINE const std::vector<volume_group>& layout::groups() {
   if (groups_) return *groups_;
   groups_.emplace();
+  are_read_ = false;
   attempt([&] {
     const auto devices = physical_volumes();
     string_list uuids;

@@ -191,7 +191,7 @@ GUESTKIT_INLINE std::uint32_t lvm_checksum(std::string_view text) noexcept {
 /// is.
 inline std::optional<std::string> lvm_text_on(guest_actions& g, const std::string& device) {
   constexpr std::size_t start_size = 8192, sector = 512, header_at = 4096;
-  constexpr std::uint64_t most = std::uint64_t{4} << 20U;
+  constexpr std::uint64_t most_area = std::uint64_t{4} << 20U, most_text = std::uint64_t{512} << 10U;
   const auto read = [&](std::uint64_t at, std::uint64_t size) {
     const buffer bytes = g.pread_device(device, static_cast<int>(size), static_cast<std::int64_t>(at));
     if (bytes.view().size() != size) throw doubt{"a physical volume that ends early"};
@@ -205,10 +205,21 @@ inline std::optional<std::string> lvm_text_on(guest_actions& g, const std::strin
   if (lvm_checksum(start.bytes(sector + 20, sector - 20)) != start.le32(sector + 16) ||
       lvm_checksum(start.bytes(header_at + 4, sector - 4)) != start.le32(header_at))
     throw doubt{"damaged LVM metadata"};
+  for (const std::size_t other : {0, 2, 3})
+    if (start.bytes(other * sector, 8) == "LABELONE") throw doubt{"a physical volume with several labels"};
   const auto area = start.little(header_at + 32, 8);
+  // The one area must be where the physical volume says that it is, and in use. What it says begins with its
+  // UUID and size; then come the places of its data, and those of its metadata, each list with a zero behind.
+  constexpr std::size_t places = sector + 32 + 32 + 8, place_size = 16;
+  std::size_t at = places;
+  while (start.little(at, 8) != 0) at += place_size;
+  at += place_size;
+  if (start.le32(sector + 20) != 32 || start.little(at, 8) != header_at || start.little(at + 8, 8) != area ||
+      start.little(at + place_size, 8) != 0 || start.le32(header_at + 60) != 0)
+    throw doubt{"a physical volume of an unusual form"};
   const auto offset = start.little(header_at + 40, 8), size = start.little(header_at + 48, 8);
   if (offset == 0) return std::nullopt;
-  if (area > most || offset < sector || offset >= area || size > area - sector)
+  if (area > most_area || size > most_text || offset < sector || offset >= area || size > area - sector)
     throw doubt{"a physical volume of an unusual form"};
   // The area is a ring behind its header.
   const auto first = std::min(size, area - offset);
@@ -231,16 +242,19 @@ GUESTKIT_INLINE std::optional<std::vector<volume_group>> read_volume_groups(gues
       if (!text) continue;
       auto group = volume_group_in(*text);
       auto& known = by_name.emplace(group.name, group).first->second;
-      if (known.uuid != group.uuid) return std::nullopt;
+      const bool is_same = known.members == group.members && known.volumes == group.volumes;
+      if (known.uuid != group.uuid || (known.version == group.version && !is_same)) return std::nullopt;
       if (known.version < group.version) known = std::move(group);
     }
   } catch (const doubt&) {
     return std::nullopt;
   }
   std::vector<volume_group> all;
+  std::set<std::string> taken;  // the UUIDs of groups and members: an old name or an old member may remain
   for (auto& [name, group] : by_name) {
-    if (!std::ranges::all_of(group.members, [&](const auto& uuid) { return here.contains(uuid); }))
-      return std::nullopt;
+    if (!taken.insert(group.uuid).second) return std::nullopt;
+    for (const auto& member : group.members)
+      if (!here.contains(member) || !taken.insert(member).second) return std::nullopt;
     all.push_back(std::move(group));
   }
   return all;

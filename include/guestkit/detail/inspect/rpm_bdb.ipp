@@ -35,7 +35,7 @@ class rpm_bdb {
   }
 
   void read() {
-    for (std::uint32_t bucket = 0; bucket <= last_bucket_; ++bucket) {
+    for (std::uint32_t bucket = 0; bucket <= last_bucket_ && !all_.is_full(); ++bucket) {
       const auto group = static_cast<std::size_t>(std::bit_width(bucket));
       all_.read("bucket " + std::to_string(bucket), [&] { read_chain(bucket + spares_.at(group)); });
     }

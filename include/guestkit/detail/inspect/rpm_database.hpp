@@ -30,6 +30,9 @@ class rpm_packages {
   /// Adds the package with that header.
   void add(const rpm_blob& blob);
 
+  /// Whether there is more than is read: a hostile database can name the same packages again and again.
+  bool is_full() const noexcept { return found_.size() + list_.left_out > most_rpm_packages; }
+
   /// Runs what reads one piece of the database.
   /// @param name  of the piece, for the message
   void read(const std::string& name, const std::function<void()>& body);
@@ -45,6 +48,7 @@ class rpm_packages {
 
   package_list list_;
   std::vector<found> found_;
+  std::uint64_t text_ = 0;  // bytes in them
 };
 
 /// rpmdb.sqlite: pages of a tree, whose leaves have the beginnings of the rows, and chains of pages for the

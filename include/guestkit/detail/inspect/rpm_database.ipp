@@ -12,9 +12,12 @@
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 GUESTKIT_INLINE void rpm_packages::add(const rpm_blob& blob) {
-  constexpr std::size_t usual = 8192;  // is enough for nearly all
+  constexpr std::size_t usual = 8192;                             // is enough for nearly all
+  constexpr std::uint64_t most_text = std::uint64_t{128} << 20U;  // several times that of a large system
   if (found_.size() >= most_rpm_packages)
     return list_.leave_out("the database has more than " + std::to_string(most_rpm_packages) + " packages");
+  if (text_ > most_text)
+    return list_.leave_out("the packages' texts take more than " + std::to_string(most_text) + " bytes");
   read("package " + std::to_string(blob.place), [&] {
     auto start = blob.start(usual);
     for (;;) {
@@ -23,7 +26,11 @@ GUESTKIT_INLINE void rpm_packages::add(const rpm_blob& blob) {
       start = blob.start(needed);
       if (start.size() < needed) throw doubt{"a header that is cut off"};
     }
-    found_.push_back({.place = blob.place, .package = rpm_application(start, blob.size)});
+    auto package = rpm_application(start, blob.size);
+    for (const auto* text : {&package.name, &package.version, &package.release, &package.arch, &package.url,
+                             &package.summary, &package.description})
+      text_ += text->size();
+    found_.push_back({.place = blob.place, .package = std::move(package)});
   });
 }
 

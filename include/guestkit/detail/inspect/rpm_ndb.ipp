@@ -33,7 +33,8 @@ GUESTKIT_INLINE void read_rpm_ndb(partial_file& file, rpm_packages& all) {
                       .package = slots.le32(at + 4)});
   }
   std::ranges::stable_sort(places, {}, &place::at);  // rpm does so, too
-  for (const auto& one : places)
+  for (const auto& one : places) {
+    if (all.is_full()) return;
     all.read("package " + std::to_string(one.package), [&] {
       const untrusted_bytes begin(file.bytes(one.at, head));
       if (begin.bytes(0, 4) != "BlbS" || begin.le32(4) != one.package)
@@ -45,6 +46,7 @@ GUESTKIT_INLINE void read_rpm_ndb(partial_file& file, rpm_packages& all) {
                                    static_cast<std::size_t>(std::min<std::uint64_t>(count, size)));
                }});
     });
+  }
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -90,7 +90,8 @@ class rpm_sqlite {
       if (depth > deepest) throw doubt{"a tree that is too deep"};
       std::ranges::sort(level);
       std::vector<std::uint32_t> below;
-      for (const auto number : level)
+      for (const auto number : level) {
+        if (all_.is_full()) return;
         all_.read("page " + std::to_string(number), [&] {
           if (!seen_.insert(number).second) throw doubt{"two links to it"};
           const untrusted_bytes here(page(number));
@@ -106,6 +107,7 @@ class rpm_sqlite {
               throw doubt{"another type than a table's pages"};
           }
         });
+      }
       level = std::move(below);
     }
   }
@@ -121,12 +123,15 @@ class rpm_sqlite {
   template <class F>
   void for_each_row(const untrusted_bytes& leaf, std::size_t head, F&& visit) {
     const std::size_t cells = leaf.be16(head + 3);
-    for (std::size_t i = 0; i < cells; ++i) {
+    std::size_t together = 0;
+    for (std::size_t i = 0; i < cells && !all_.is_full(); ++i) {
       std::size_t at = leaf.be16(head + 8 + 2 * i);
       row one;
       one.size = varint(leaf, at);
       one.number = static_cast<std::int64_t>(varint(leaf, at));
       const auto here = size_in_leaf(one.size);
+      together += here;
+      if (together > page_size_) throw doubt{"rows that overlap"};
       one.start = leaf.bytes(at, here);
       if (here < one.size) one.rest = leaf.be32(at + here);
       all_.read("row " + std::to_string(one.number), [&] { visit(one); });
