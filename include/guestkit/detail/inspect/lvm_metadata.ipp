@@ -205,7 +205,7 @@ inline std::optional<std::string> lvm_text_on(guest_actions& g, const std::strin
   if (lvm_checksum(start.bytes(sector + 20, sector - 20)) != start.le32(sector + 16) ||
       lvm_checksum(start.bytes(header_at + 4, sector - 4)) != start.le32(header_at))
     throw doubt{"damaged LVM metadata"};
-  for (const std::size_t other : {0, 2, 3})
+  for (const std::size_t other : {std::size_t{0}, std::size_t{2}, std::size_t{3}})
     if (start.bytes(other * sector, 8) == "LABELONE") throw doubt{"a physical volume with several labels"};
   const auto area = start.little(header_at + 32, 8);
   // The one area must be where the physical volume says that it is, and in use. What it says begins with its
