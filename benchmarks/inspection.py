@@ -166,7 +166,7 @@ def compare_kinds(rounds: int) -> None:
             }
             if len(disks) == 1 and not kind.key:
                 ways["dissect.target"] = [str(python), "-c", PEER, str(disks[0])]
-            best = interleaved(ways, rounds)
+            best, failed = interleaved(ways, rounds)
             report = guestkit.inspect(disks, keys=[guestkit.Key(kind.key)] if kind.key else [])
         ours = best["guestkit"]
         print(
@@ -175,6 +175,7 @@ def compare_kinds(rounds: int) -> None:
             if len(best) > 2
             else f"{'-':>17}",
             f" {report.provenance.way} {report.provenance.reason}".rstrip(),
+            *(f"; {name} fails" for name in sorted(failed)),
             flush=True,
         )
     guests = [disks for name, disks in made.items() if not kinds.KINDS[name].key]
@@ -188,20 +189,21 @@ def compare_kinds(rounds: int) -> None:
     print(f"a fleet of {len(guests)}: {ours:.1f} s; the loop: {theirs:.1f} s, {theirs / ours:.1f} times that")
 
 
-def interleaved(ways: Mapping[str, list[str]], rounds: int) -> dict[str, float]:
-    """Return the shortest time of each command that does not fail."""
-    best: dict[str, float] = {}
+def interleaved(ways: Mapping[str, list[str]], rounds: int) -> tuple[dict[str, float], set[str]]:
+    """Return each command's shortest time, and which of them fail: peers have no answer for some kinds."""
+    best = dict.fromkeys(ways, float("inf"))
+    failed: set[str] = set()
     for _ in range(rounds):
         for name, command in ways.items():
             begun = time.perf_counter()
             try:
                 run(command)
             except subprocess.CalledProcessError:
-                if name != "dissect.target":  # which has no answer for some kinds
+                if name == "guestkit":
                     raise
-            else:
-                best[name] = min(best.get(name, float("inf")), time.perf_counter() - begun)
-    return best
+                failed.add(name)
+            best[name] = min(best[name], time.perf_counter() - begun)
+    return best, failed
 
 
 def peer() -> Path:
