@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "doubts.hpp"
 #include "hive_maker.hpp"
 #include "pretended_files.hpp"
 #include "support.hpp"
@@ -27,15 +28,6 @@ using namespace support;
 namespace {
 
 constexpr libguestfs_version older{1, 48, 6}, newer{1, 54, 1};
-
-std::string doubt_in(const std::function<void()>& body) {
-  try {
-    body();
-    return {};
-  } catch (const doubt& reason) {
-    return reason.reason;
-  }
-}
 
 /// A hive in memory, and how often something was fetched from it.
 struct opened_hive {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "../fuzz/rpm_packages.hpp"
+#include "doubts.hpp"
 #include "pretended_files.hpp"
 #include "support.hpp"
 
@@ -70,16 +71,6 @@ std::string package(const std::string& name, const std::string& version = "1") {
 
 InspectedApplication application_in(const std::string& blob) {
   return rpm_application(blob, blob.size());
-}
-
-/// What is wrong; nothing if it is read.
-std::string doubt_in(const std::function<void()>& body) {
-  try {
-    body();
-    return {};
-  } catch (const doubt& reason) {
-    return reason.reason;
-  }
 }
 
 std::string names_in(const package_list& list) {

@@ -17,7 +17,7 @@ namespace detail = guestkit::detail;
 namespace {
 
 void check(const detail::package_list& list) {
-  if (list.packages.size() > detail::most_rpm_packages || (list.left_out == 0) != list.reason.empty())
+  if (list.packages.size() > detail::most_packages || (list.left_out == 0) != list.reason.empty())
     std::abort();
 }
 

@@ -86,7 +86,7 @@ class Image:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _pack(g: Guestfs, tree: Tree) -> None:
+def pack(g: Guestfs, tree: Tree) -> None:
     """Write the files into the mounted filesystem, and unmount it."""
     _write(g, tree)
     g.umount_all()
@@ -102,7 +102,7 @@ def _write(g: Guestfs, tree: Tree) -> None:
         g.tar_in(archive, "/")
 
 
-def _partition(g: Guestfs, disk: str) -> str:
+def partition(g: Guestfs, disk: str) -> str:
     g.part_disk(disk, "gpt")
     return f"{disk}1"
 
@@ -116,12 +116,12 @@ def _two_partitions(g: Guestfs, disk: str) -> None:
 def _root(g: Guestfs, device: str, tree: Tree, **options: Any) -> None:
     g.mke2fs(device, fstype="ext4", blocksize=1024, **options)
     g.mount(device, "/")
-    _pack(g, tree)
+    pack(g, tree)
 
 
 def lvm(g: Guestfs, disk: str) -> None:
     name = f"vg-{disk[-3:]}"
-    g.pvcreate(_partition(g, disk))
+    g.pvcreate(partition(g, disk))
     g.vgcreate(name, [f"{disk}1"])
     g.lvcreate("ro-ot", name, 24)
     g.lvcreate("var", name, 8)
@@ -132,7 +132,7 @@ def lvm(g: Guestfs, disk: str) -> None:
 
 
 def luks(g: Guestfs, disk: str) -> None:
-    device = _partition(g, disk)
+    device = partition(g, disk)
     g.luks_format(device, PASSPHRASE, 0)
     g.cryptsetup_open(device, PASSPHRASE, f"corpus{disk[-1]}")
     _root(g, f"/dev/mapper/corpus{disk[-1]}", trees.debian(**{"etc/fstab": "# none\n"}))
@@ -146,14 +146,14 @@ def in_appliance(g: Guestfs, *command: str) -> str:
 
 def thin_lvm(g: Guestfs, disk: str) -> None:
     name = f"thin{disk[-1]}"
-    g.pvcreate(_partition(g, disk))
+    g.pvcreate(partition(g, disk))
     g.vgcreate(name, [f"{disk}1"])
     in_appliance(g, f"lvm lvcreate -q -L 32M -V 24M -T {name}/pool -n root 2>&1")
     _root(g, f"/dev/{name}/root", trees.debian(**{"etc/fstab": f"/dev/{name}/root / ext4 defaults 0 1\n"}))
 
 
 def lvm_in_luks(g: Guestfs, disk: str) -> None:
-    device, name = _partition(g, disk), f"shut{disk[-1]}"
+    device, name = partition(g, disk), f"shut{disk[-1]}"
     g.luks_format(device, PASSPHRASE, 0)
     g.cryptsetup_open(device, PASSPHRASE, name)
     g.pvcreate(f"/dev/mapper/{name}")
@@ -190,7 +190,7 @@ def dirty(g: Guestfs, disk: str) -> None:
 
 def btrfs_default(g: Guestfs, disk: str) -> None:
     """The root is the default subvolume, which is not the top-level one."""
-    device = _partition(g, disk)
+    device = partition(g, disk)
     g.mkfs_btrfs([device], label="root")
     g.mount(device, "/")
     g.btrfs_subvolume_create("/@")
@@ -198,7 +198,7 @@ def btrfs_default(g: Guestfs, disk: str) -> None:
     g.btrfs_subvolume_set_default(made["btrfssubvolume_id"], "/")
     g.umount_all()
     g.mount(device, "/")
-    _pack(
+    pack(
         g,
         trees.suse(
             "opensuse-leap", "openSUSE Leap", "15.5", **{"etc/fstab": "LABEL=root / btrfs defaults 0 0\n"}
@@ -208,7 +208,7 @@ def btrfs_default(g: Guestfs, disk: str) -> None:
 
 def snapper(g: Guestfs, disk: str) -> None:
     """As openSUSE installs it: the root is one of two snapshots."""
-    device = _partition(g, disk)
+    device = partition(g, disk)
     g.mkfs_btrfs([device], label="root")
     g.mount(device, "/")
     g.btrfs_subvolume_create("/@")
@@ -220,7 +220,7 @@ def snapper(g: Guestfs, disk: str) -> None:
     g.umount_all()
     g.mount(device, "/")
     fstab = "LABEL=root / btrfs defaults 0 0\nLABEL=root /.snapshots btrfs subvol=/@/.snapshots 0 0\n"
-    _pack(g, trees.suse("opensuse-leap", "openSUSE Leap", "15.5", **{"etc/fstab": fstab}))
+    pack(g, trees.suse("opensuse-leap", "openSUSE Leap", "15.5", **{"etc/fstab": fstab}))
     g.mount(f"btrfsvol:{device}/@", "/")
     g.mkdir("/.snapshots/2")
     g.btrfs_subvolume_snapshot("/.snapshots/1/snapshot", "/.snapshots/2/snapshot", ro=True)
@@ -228,7 +228,7 @@ def snapper(g: Guestfs, disk: str) -> None:
 
 
 def btrfs(g: Guestfs, disk: str) -> None:
-    device = _partition(g, disk)
+    device = partition(g, disk)
     g.mkfs_btrfs([device], label="root")
     g.mount(device, "/")
     g.btrfs_subvolume_create("/root")
@@ -236,7 +236,7 @@ def btrfs(g: Guestfs, disk: str) -> None:
     g.umount_all()
     g.mount(f"btrfsvol:{device}/root", "/")
     fstab = "LABEL=root / btrfs subvol=root 0 0\nLABEL=root /home btrfs subvol=home 0 0\n"
-    _pack(
+    pack(
         g,
         trees.red_hat(
             "fedora", "Fedora Linux", "39", "Fedora release 39", "fedora-release", **{"etc/fstab": fstab}
@@ -248,7 +248,7 @@ def whole_disk(g: Guestfs, disk: str) -> None:
     """A cloud's volume: a filesystem without a partition table around it."""
     g.mke2fs(disk, fstype="ext4", blocksize=1024, label="whole", forcecreate=True)
     g.mount(disk, "/")
-    _pack(g, trees.debian(**{"etc/fstab": "LABEL=whole / ext4 defaults 0 1\n"}))
+    pack(g, trees.debian(**{"etc/fstab": "LABEL=whole / ext4 defaults 0 1\n"}))
 
 
 def whole_btrfs(g: Guestfs, disk: str) -> None:
@@ -264,7 +264,7 @@ def whole_btrfs(g: Guestfs, disk: str) -> None:
         "LABEL=whole / btrfs subvol=@rootfs 0 0\n"
         f"LABEL=whole /home btrfs subvol=@home,subvolid={home['btrfssubvolume_id']} 0 0\n"
     )
-    _pack(g, trees.debian(**{"etc/fstab": fstab, "home": None}))
+    pack(g, trees.debian(**{"etc/fstab": fstab, "home": None}))
 
 
 def partitioned_array(g: Guestfs, disk: str) -> None:
@@ -289,7 +289,7 @@ def xfs(g: Guestfs, disk: str) -> None:
     g.mkswap(f"/dev/{name}/swap")
     g.mkfs("xfs", f"{disk}1")
     g.mount(f"{disk}1", "/")
-    _pack(g, {"vmlinuz-5.14.0": b"kernel", "grub2/grub.cfg": ""})
+    pack(g, {"vmlinuz-5.14.0": b"kernel", "grub2/grub.cfg": ""})
     g.mkfs("xfs", f"/dev/{name}/root", label="root")
     g.mount(f"/dev/{name}/root", "/")
     fstab = (
@@ -298,7 +298,7 @@ def xfs(g: Guestfs, disk: str) -> None:
         f"/dev/mapper/{name}-swap none swap defaults 0 0\n"
     )
     line = "Red Hat Enterprise Linux release 9.3 (Plow)"
-    _pack(
+    pack(
         g,
         trees.red_hat(
             "rhel", "Red Hat Enterprise Linux", "9.3", line, "redhat-release", **{"etc/fstab": fstab}
@@ -383,16 +383,16 @@ def real_debian(g: Guestfs, disk: str) -> None:
 
 
 def windows(g: Guestfs, disk: str) -> None:
-    device = _partition(g, disk)
+    device = partition(g, disk)
     g.mkfs("ntfs", device)
     g.mount(device, "/")
-    _pack(g, registry.windows())
+    pack(g, registry.windows())
 
 
-def _ntfs(g: Guestfs, device: str, tree: Tree, label: str = "") -> None:
+def ntfs(g: Guestfs, device: str, tree: Tree, label: str = "") -> None:
     g.mkfs("ntfs", device, label=label or None)
     g.mount(device, "/")
-    _pack(g, tree)
+    pack(g, tree)
 
 
 def windows_10(g: Guestfs, disk: str) -> None:
@@ -414,10 +414,10 @@ def windows_10(g: Guestfs, disk: str) -> None:
         for letter, number in (("C", 3), ("D", 4))
     }
     tree = registry.windows_10(hives.write(registry.software()), hives.write(registry.system(drives)))
-    _ntfs(g, f"{disk}3", tree, "Windows")
+    ntfs(g, f"{disk}3", tree, "Windows")
     data: Tree = {"System Volume Information": None, "Program Files/app/app.exe": "", "Windows/old.log": ""}
-    _ntfs(g, f"{disk}4", data, "Daten")
-    _ntfs(g, f"{disk}5", {"Recovery/WindowsRE/winre.wim": "", "System Volume Information": None})
+    ntfs(g, f"{disk}4", data, "Daten")
+    ntfs(g, f"{disk}5", {"Recovery/WindowsRE/winre.wim": "", "System Volume Information": None})
 
 
 def _windows_in_mbr(g: Guestfs, disk: str, tree: Tree, **files: bytes) -> None:
@@ -434,7 +434,7 @@ def _windows_in_mbr(g: Guestfs, disk: str, tree: Tree, **files: bytes) -> None:
     windows = registry.windows_10(
         hives.write(registry.software()), hives.write(registry.system(drives, "TWO"))
     )
-    _ntfs(
+    ntfs(
         g,
         f"{disk}1",
         {**windows, **{f"{config}/{name}": content for name, content in files.items()}},
@@ -465,7 +465,7 @@ def windows_2003(g: Guestfs, disk: str) -> None:
     root.at(registry.UNINSTALL).at("KB1").values = hives.texts({"DisplayName": "Hotfix"})
     config = "WINNT/system32/config"
     g.part_disk(disk, "mbr")
-    _ntfs(
+    ntfs(
         g,
         f"{disk}1",
         {

@@ -51,10 +51,12 @@ def archive() -> Path:
     return path
 
 
-def _install(g: Guestfs, fstab: str, changes: Tree) -> None:
+def _install(g: Guestfs, fstab: str, changes: Tree, *, dpkg: bool = True) -> None:
     """Write a Debian with these changes into what is mounted, and unmount it."""
     g.tar_in(archive(), "/", xattrs=True)
-    corpus._pack(g, {"etc/fstab": fstab, "etc/hostname": "kind\n", **changes})
+    if not dpkg:
+        g.rm_rf("/var/lib/dpkg")
+    corpus.pack(g, {"etc/fstab": fstab, "etc/hostname": "kind\n", **changes})
 
 
 DEBIAN: Tree = {"etc/debian_version": "12.8\n"}  # whichever version the mirror has
@@ -66,6 +68,14 @@ def gpt_ext4(g: Guestfs, disks: Sequence[str]) -> None:
     g.mkfs("ext4", f"{disk}1", label="root")
     g.mount(f"{disk}1", "/")
     _install(g, "LABEL=root / ext4 errors=remount-ro 0 1\n", DEBIAN)
+
+
+def _boot_and_rest(g: Guestfs, disk: str, scheme: str, megabytes: int) -> None:
+    """Make a partition of that size for /boot, and one of the rest."""
+    rest = 2048 + megabytes * MB // 512
+    g.part_init(disk, scheme)
+    g.part_add(disk, "p", 2048, rest - 1)
+    g.part_add(disk, "p", rest, -40)
 
 
 def _root_in_lvm(g: Guestfs, beneath: str, group: str) -> str:
@@ -82,13 +92,10 @@ def _root_in_lvm(g: Guestfs, beneath: str, group: str) -> str:
 
 def mbr_lvm(g: Guestfs, disks: Sequence[str]) -> None:
     (disk,) = disks
-    boot = 2048 + 256 * MB // 512
-    g.part_init(disk, "mbr")
-    g.part_add(disk, "p", 2048, boot - 1)
-    g.part_add(disk, "p", boot, -1)
+    _boot_and_rest(g, disk, "mbr", 256)
     g.mkfs("ext4", f"{disk}1")
     g.mount(f"{disk}1", "/")
-    corpus._pack(g, {"vmlinuz-6.1.0": b"kernel", "grub/grub.cfg": ""})
+    corpus.pack(g, {"vmlinuz-6.1.0": b"kernel", "grub/grub.cfg": ""})
     fstab = _root_in_lvm(g, f"{disk}2", f"debian{disk[-1]}")
     _install(g, f"UUID={g.vfs_uuid(f'{disk}1')} /boot ext4 defaults 0 2\n{fstab}", DEBIAN)
 
@@ -127,7 +134,7 @@ def cloud(g: Guestfs, disks: Sequence[str]) -> None:
     g.mkfs("vfat", f"{disk}15", label="UEFI")
     g.mkfs("ext4", f"{disk}16", label="BOOT")
     g.mount(f"{disk}16", "/")
-    corpus._pack(g, {"vmlinuz-6.8.0": b"kernel", "grub/grub.cfg": ""})
+    corpus.pack(g, {"vmlinuz-6.8.0": b"kernel", "grub/grub.cfg": ""})
     g.mkfs("ext4", f"{disk}1", label="cloudimg-rootfs")
     g.mount(f"{disk}1", "/")
     fstab = (
@@ -170,12 +177,6 @@ RHEL: Tree = {
 }
 
 
-def _install_rpm(g: Guestfs, fstab: str, changes: Tree) -> None:
-    g.tar_in(archive(), "/", xattrs=True)
-    g.rm_rf("/var/lib/dpkg")
-    corpus._pack(g, {"etc/fstab": fstab, "etc/hostname": "kind\n", **changes})
-
-
 def fedora(g: Guestfs, disks: Sequence[str]) -> None:
     (disk,) = disks
     g.part_init(disk, "gpt")
@@ -187,7 +188,7 @@ def fedora(g: Guestfs, disks: Sequence[str]) -> None:
     g.mkfs("vfat", f"{disk}2", label="EFI")
     g.mkfs("ext4", f"{disk}3", label="boot")
     g.mount(f"{disk}3", "/")
-    corpus._pack(g, {"vmlinuz-6.11.4": b"kernel", "loader/entries/one.conf": "title Fedora\n"})
+    corpus.pack(g, {"vmlinuz-6.11.4": b"kernel", "loader/entries/one.conf": "title Fedora\n"})
     device = f"{disk}4"
     g.mkfs_btrfs([device], label="fedora")
     g.mount(device, "/")
@@ -201,21 +202,18 @@ def fedora(g: Guestfs, disks: Sequence[str]) -> None:
         for place, name in (("/", "root"), ("/home", "home"))
     )
     fstab += "LABEL=boot /boot ext4 defaults 1 2\nLABEL=EFI /boot/efi vfat umask=0077 0 2\n"
-    _install_rpm(g, fstab, {**FEDORA, **_rpm("usr/lib/sysimage/rpm", 900, 50)})
+    _install(g, fstab, {**FEDORA, **_rpm("usr/lib/sysimage/rpm", 900, 50)}, dpkg=False)
 
 
 def rhel(g: Guestfs, disks: Sequence[str]) -> None:
     (disk,) = disks
-    boot = 2048 + 512 * MB // 512
-    g.part_init(disk, "gpt")
-    g.part_add(disk, "p", 2048, boot - 1)
-    g.part_add(disk, "p", boot, -40)
+    _boot_and_rest(g, disk, "gpt", 512)
     g.mkfs("xfs", f"{disk}1")
     g.mount(f"{disk}1", "/")
-    corpus._pack(g, {"vmlinuz-5.14.0": b"kernel", "grub2/grub.cfg": ""})
+    corpus.pack(g, {"vmlinuz-5.14.0": b"kernel", "grub2/grub.cfg": ""})
     fstab = _root_in_lvm(g, f"{disk}2", f"rhel{disk[-1]}")
     boot_line = f"UUID={g.vfs_uuid(f'{disk}1')} /boot xfs defaults 0 0\n"
-    _install_rpm(g, fstab + boot_line, {**RHEL, **_rpm("var/lib/rpm", 500, 60)})
+    _install(g, fstab + boot_line, {**RHEL, **_rpm("var/lib/rpm", 500, 60)}, dpkg=False)
 
 
 def raid(g: Guestfs, disks: Sequence[str]) -> None:
@@ -232,10 +230,7 @@ def raid(g: Guestfs, disks: Sequence[str]) -> None:
 
 def luks(g: Guestfs, disks: Sequence[str]) -> None:
     (disk,) = disks
-    boot = 2048 + 256 * MB // 512
-    g.part_init(disk, "gpt")
-    g.part_add(disk, "p", 2048, boot - 1)
-    g.part_add(disk, "p", boot, -40)
+    _boot_and_rest(g, disk, "gpt", 256)
     g.mkfs("ext4", f"{disk}1", label="boot")
     g.luks_format(f"{disk}2", PASSPHRASE, 0)
     name = f"kind{disk[-1]}"
@@ -248,10 +243,10 @@ def luks(g: Guestfs, disks: Sequence[str]) -> None:
 
 def windows(g: Guestfs, disks: Sequence[str]) -> None:
     """Windows 10 after years of use: a registry of 60 MB, and as many files in a directory."""
-    device = corpus._partition(g, disks[0])
+    device = corpus.partition(g, disks[0])
     software = registry.with_filling(registry.software(), 60, 150)
     system = registry.system({"C": registry.mounted_in_gpt(g.part_get_gpt_guid(disks[0], 1))})
-    corpus._ntfs(g, device, registry.windows_10(hives.write(software), hives.write(system), files=4000))
+    corpus.ntfs(g, device, registry.windows_10(hives.write(software), hives.write(system), files=4000))
 
 
 KINDS: dict[str, Kind] = {

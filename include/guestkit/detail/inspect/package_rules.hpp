@@ -1,5 +1,5 @@
-// Reads the package databases of dpkg, apk and pacman as libguestfs does. What libguestfs might read
-// differently is a doubt.
+// Lists of packages, and the databases of dpkg, apk and pacman read as libguestfs does. What libguestfs might
+// read differently is a doubt.
 #pragma once
 
 #include <cstddef>
@@ -11,6 +11,9 @@
 #include "guestkit/generated/inspection.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
+
+/// How many packages are read of a database.
+inline constexpr std::size_t most_packages = 100'000;
 
 /// Packages, and what is missing among them.
 struct package_list {

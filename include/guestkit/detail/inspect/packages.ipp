@@ -70,7 +70,6 @@ inline bool is_usual(const package_database& database) {
 GUESTKIT_INLINE package_list
 packages_below(const guest_tree& files, const std::string& end,
                const std::function<std::vector<InspectedApplication>(const std::string&)>& read) {
-  constexpr std::size_t most_packages = 100'000;
   constexpr std::uint64_t most_bytes = std::uint64_t{1} << 20U;
   package_list all;
   const auto names = files.names("");

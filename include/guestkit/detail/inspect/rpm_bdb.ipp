@@ -101,7 +101,7 @@ class rpm_bdb {
           one.copy = here.bytes(at + 1, end - at - 1);
           one.size = one.copy.size();
         }
-        if (headers_.size() > most_rpm_packages) throw doubt{"packages beyond the number that is read"};
+        if (headers_.size() > most_packages) throw doubt{"packages beyond the number that is read"};
         headers_.push_back(std::move(one));
       }
       end = at;

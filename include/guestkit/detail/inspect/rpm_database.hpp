@@ -14,9 +14,6 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// How many packages are read of a database.
-inline constexpr std::size_t most_rpm_packages = 100'000;
-
 /// A header in a database.
 struct rpm_blob {
   std::int64_t place = 0;  ///< rpm finds packages in the order of these
@@ -31,7 +28,7 @@ class rpm_packages {
   void add(const rpm_blob& blob);
 
   /// Whether there is more than is read: a hostile database can name the same packages again and again.
-  bool is_full() const noexcept { return found_.size() + list_.left_out > most_rpm_packages; }
+  bool is_full() const noexcept { return found_.size() + list_.left_out > most_packages; }
 
   /// Runs what reads one piece of the database.
   /// @param name  of the piece, for the message

@@ -14,8 +14,8 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 GUESTKIT_INLINE void rpm_packages::add(const rpm_blob& blob) {
   constexpr std::size_t usual = 8192;                             // is enough for nearly all
   constexpr std::uint64_t most_text = std::uint64_t{128} << 20U;  // several times that of a large system
-  if (found_.size() >= most_rpm_packages)
-    return list_.leave_out("the database has more than " + std::to_string(most_rpm_packages) + " packages");
+  if (found_.size() >= most_packages)
+    return list_.leave_out("the database has more than " + std::to_string(most_packages) + " packages");
   if (text_ > most_text)
     return list_.leave_out("the packages' texts take more than " + std::to_string(most_text) + " bytes");
   read("package " + std::to_string(blob.place), [&] {

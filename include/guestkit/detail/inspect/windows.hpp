@@ -1,6 +1,7 @@
 // Reasons not to let libguestfs' inspection open the files of a Windows.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,6 +11,9 @@
 #include "guestkit/detail/inspect/guest_actions.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
+
+/// Where libguestfs looks for a Windows, in this order, without regard to case.
+inline constexpr std::array systemroots{"windows", "winnt", "win32", "win", "reactos"};
 
 /// Resolves a path without regard to case, as libguestfs does; nothing if it does not exist.
 std::optional<std::string> as_windows_has_it(guest_actions& g, const std::string& path);

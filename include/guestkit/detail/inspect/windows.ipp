@@ -54,8 +54,8 @@ GUESTKIT_INLINE std::vector<std::string> systemroots_in(std::string_view text) {
 }
 
 GUESTKIT_INLINE std::optional<std::string> fault_for_registry(guest_actions& g) {
-  for (const auto* root : {"/windows", "/winnt", "/win32", "/win", "/reactos"})
-    if (auto fault = fault_of_hives(g, root)) return fault;
+  for (const std::string root : systemroots)
+    if (auto fault = fault_of_hives(g, "/" + root)) return fault;
   const auto file = as_windows_has_it(g, "/boot.ini");
   if (!file) return std::nullopt;
   const guest_tree files{g};

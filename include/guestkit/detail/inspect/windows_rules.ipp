@@ -21,8 +21,6 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 /// The first version with known rules that tells the build, and Windows 11 and Server 2025 by it.
 inline constexpr libguestfs_version tells_windows_builds{1, 54, 1};
 
-inline constexpr std::array systemroots{"windows", "winnt", "win32", "win", "reactos"};
-
 GUESTKIT_INLINE bool may_be_windows(const std::set<std::string>& names) {
   return names.contains("boot.ini") ||
          std::ranges::any_of(systemroots, [&](const auto* name) { return names.contains(name); });
