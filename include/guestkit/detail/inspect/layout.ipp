@@ -123,7 +123,7 @@ GUESTKIT_INLINE const string_list& layout::volumes() {
     if (physical_volumes().empty()) return string_list();
     string_list all;
     for (const auto& group : groups())
-      for (const auto& volume : group.volumes) all.push_back("/dev/" + group.name + '/' + volume);
+      for (const auto& volume : group.volumes) all.push_back("/dev/" + group.name + '/' + volume.name);
     std::ranges::sort(all);  // by the whole names, as libguestfs does
     if (are_read_) return all;
     open_incomplete_groups();
@@ -217,10 +217,13 @@ GUESTKIT_INLINE const std::vector<volume_group>& layout::groups() {
   groups_.emplace();
   are_read_ = false;
   attempt([&] {
-    const auto devices = physical_volumes();
-    string_list uuids;
-    for (const auto& device : devices) uuids.push_back(fact(device, "UUID"));
-    auto read = read_volume_groups(g_, devices, uuids);
+    std::vector<device_reader> readers;
+    for (const auto& device : physical_volumes())
+      readers.emplace_back([this, device](std::uint64_t at, std::size_t size) {
+        const auto bytes = g_.pread_device(device, static_cast<int>(size), static_cast<std::int64_t>(at));
+        return std::string(bytes.view());
+      });
+    auto read = read_volume_groups(readers);
     are_read_ = read.has_value();
     groups_ = std::move(read);
   });
@@ -230,11 +233,12 @@ GUESTKIT_INLINE const std::vector<volume_group>& layout::groups() {
 
 GUESTKIT_INLINE std::vector<volume_group> layout::asked_groups() {
   std::vector<volume_group> all;
-  for (const auto& group : g_.vgs_full())
+  for (const auto& group : g_.vgs_full()) {
     all.push_back({.name = group.vg_name,
                    .uuid = group.vg_uuid,
-                   .members = g_.vgpvuuids(group.vg_name),
                    .is_incomplete = group.vg_attr.size() > 3 && group.vg_attr[3] == 'p'});
+    for (const auto& uuid : g_.vgpvuuids(group.vg_name)) all.back().members.push_back({.uuid = uuid});
+  }
   return all;
 }
 

@@ -127,11 +127,11 @@ class layout_description {
       auto& group = layer(found, "lvm", known.uuid);
       group.name = known.name;
       string_list missing;
-      for (const auto& uuid : known.members)
-        if (const auto pv = members.find(bare_uuid(uuid)); pv != members.end())
+      for (const auto& member : known.members)
+        if (const auto pv = members.find(bare_uuid(member.uuid)); pv != members.end())
           group.members.push_back(pv->second);
         else
-          missing.push_back(uuid);
+          missing.push_back(member.uuid);
       if (known.is_incomplete && !missing.empty())
         incomplete_[known.name] = told_missing(known.name, known.members.size(), missing);
       for (const auto& volume : layout_.volumes())

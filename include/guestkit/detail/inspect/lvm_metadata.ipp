@@ -2,27 +2,27 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cstddef>
-#include <functional>
 #include <initializer_list>
 #include <map>
 #include <set>
 #include <utility>
 
 #include "guestkit/detail/base/text.hpp"
+#include "guestkit/detail/inspect/doubt.hpp"
 #include "guestkit/detail/inspect/lvm_metadata.hpp"
-#include "guestkit/detail/inspect/rules.hpp"
 #include "guestkit/detail/inspect/untrusted_bytes.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// A section of the text, such as physical_volumes. A value is a list; most have one element.
 struct lvm_section {
-  std::map<std::string, string_list, std::less<>> values = {};
+  using words = std::vector<std::string>;
+
+  std::map<std::string, words, std::less<>> values = {};
   std::map<std::string, lvm_section, std::less<>> sections = {};
 
-  const string_list& list(std::string_view name) const {
-    static const string_list none;
+  const words& list(std::string_view name) const {
+    static const words none;
     const auto found = values.find(name);
     return found == values.end() ? none : found->second;
   }
@@ -30,6 +30,7 @@ struct lvm_section {
     const auto& all = list(name);
     return all.size() == 1 ? all.front() : std::string();
   }
+  std::int64_t number(std::string_view name) const { return number_of(text(name)).value_or(0); }
   const lvm_section& section(std::string_view name) const {
     static const lvm_section none;
     const auto found = sections.find(name);
@@ -66,10 +67,10 @@ class lvm_parser {
     return read;
   }
 
-  string_list value() {
+  lvm_section::words value() {
     auto first = token();
     if (first != "[") return {element(std::move(first))};
-    string_list all;
+    lvm_section::words all;
     for (auto next = token(); next != "]"; next = token())
       if (next != ",") all.push_back(element(std::move(next)));
     return all;
@@ -143,14 +144,31 @@ inline void check_lvm_state(const lvm_section& thing, std::initializer_list<std:
     throw doubt{"LVM volumes in an unusual state"};
 }
 
-inline void check_logical_volume(const lvm_section& volume) {
-  check_lvm_state(volume, {"READ", "WRITE", "VISIBLE", "FIXED_MINOR"});
-  if (std::ranges::find(volume.list("status"), "VISIBLE") == volume.list("status").end() ||
-      volume.sections.empty())
-    throw doubt{"a hidden LVM volume"};
-  for (const auto& [name, segment] : volume.sections)
-    if (const auto type = segment.text("type"); type != "striped" && type != "linear")
-      throw doubt{"an LVM volume of the type " + type};
+inline lvm_segment segment_in(const lvm_section& section) {
+  if (const auto type = section.text("type"); type != "striped" && type != "linear")
+    throw doubt{"an LVM volume of the type " + type};
+  lvm_segment segment{.first_extent = section.number("start_extent"),
+                      .extents = section.number("extent_count"),
+                      .stripe_sectors = section.number("stripe_size")};
+  const auto& stripes = section.list("stripes");
+  if (stripes.empty() || stripes.size() % 2 != 0) throw doubt{"LVM metadata of an unusual form"};
+  for (std::size_t i = 0; i < stripes.size(); i += 2)
+    segment.places.push_back({.member = stripes[i], .extent = number_of(stripes[i + 1]).value_or(-1)});
+  return segment;
+}
+
+inline lvm_volume volume_in(const std::string& name, const lvm_section& section) {
+  if (!is_lvm_name(name)) throw doubt{"LVM metadata of an unusual form"};
+  check_lvm_state(section, {"READ", "WRITE", "VISIBLE", "FIXED_MINOR"});
+  const auto is = [&](std::string_view state) {
+    return std::ranges::find(section.list("status"), state) != section.list("status").end();
+  };
+  if (!is("VISIBLE") || section.sections.empty()) throw doubt{"a hidden LVM volume"};
+  lvm_volume volume{
+      .name = name, .uuid = without_dashes(section.text("id")), .is_writable = is("WRITE"), .segments = {}};
+  for (const auto& [key, segment] : section.sections) volume.segments.push_back(segment_in(segment));
+  std::ranges::sort(volume.segments, {}, &lvm_segment::first_extent);
+  return volume;
 }
 
 GUESTKIT_INLINE volume_group volume_group_in(std::string_view text) {
@@ -164,17 +182,18 @@ GUESTKIT_INLINE volume_group volume_group_in(std::string_view text) {
     throw doubt{"an LVM volume group of another host"};
   volume_group group{.name = name,
                      .uuid = without_dashes(section.text("id")),
-                     .version = number_of(section.text("seqno")).value_or(0)};
+                     .extent_sectors = section.number("extent_size"),
+                     .version = section.number("seqno")};
   if (!is_lvm_name(name) || group.uuid.empty()) throw doubt{"LVM metadata of an unusual form"};
   for (const auto& [key, member] : section.section("physical_volumes").sections) {
     check_lvm_state(member, {"ALLOCATABLE"});
-    group.members.push_back(without_dashes(member.text("id")));
+    group.members.push_back({.uuid = without_dashes(member.text("id")),
+                             .name = key,
+                             .first_sector = member.number("pe_start"),
+                             .extents = member.number("pe_count")});
   }
-  for (const auto& [key, volume] : section.section("logical_volumes").sections) {
-    if (!is_lvm_name(key)) throw doubt{"LVM metadata of an unusual form"};
-    check_logical_volume(volume);
-    group.volumes.push_back(key);
-  }
+  for (const auto& [key, volume] : section.section("logical_volumes").sections)
+    group.volumes.push_back(volume_in(key, volume));
   return group;
 }
 
@@ -187,15 +206,20 @@ GUESTKIT_INLINE std::uint32_t lvm_checksum(std::string_view text) noexcept {
   return sum;
 }
 
-/// The text on a physical volume; nothing if it has none. Throws doubt if it is not found where it usually
-/// is.
-inline std::optional<std::string> lvm_text_on(guest_actions& g, const std::string& device) {
+/// What a physical volume tells.
+struct lvm_label {
+  std::string uuid;                 ///< without dashes
+  std::optional<std::string> text;  ///< the metadata; nothing if it belongs to no group
+};
+
+/// Throws doubt if something is not found where it usually is.
+inline lvm_label label_of(const device_reader& read_part) {
   constexpr std::size_t start_size = 8192, sector = 512, header_at = 4096;
   constexpr std::uint64_t most_area = std::uint64_t{4} << 20U, most_text = std::uint64_t{512} << 10U;
   const auto read = [&](std::uint64_t at, std::uint64_t size) {
-    const buffer bytes = g.pread_device(device, static_cast<int>(size), static_cast<std::int64_t>(at));
-    if (bytes.view().size() != size) throw doubt{"a physical volume that ends early"};
-    return std::string(bytes.view());
+    auto bytes = read_part(at, static_cast<std::size_t>(size));
+    if (bytes.size() != size) throw doubt{"a physical volume that ends early"};
+    return bytes;
   };
   const untrusted_bytes start(read(0, start_size));
   if (start.bytes(sector, 8) != "LABELONE" || start.bytes(sector + 24, 8) != "LVM2 001" ||
@@ -218,7 +242,8 @@ inline std::optional<std::string> lvm_text_on(guest_actions& g, const std::strin
       start.little(at + place_size, 8) != 0 || start.le32(header_at + 60) != 0)
     throw doubt{"a physical volume of an unusual form"};
   const auto offset = start.little(header_at + 40, 8), size = start.little(header_at + 48, 8);
-  if (offset == 0) return std::nullopt;
+  lvm_label label{.uuid = std::string(start.bytes(sector + 32, 32)), .text = std::nullopt};
+  if (offset == 0) return label;
   if (area > most_area || size > most_text || offset < sector || offset >= area || size > area - sector)
     throw doubt{"a physical volume of an unusual form"};
   // The area is a ring behind its header.
@@ -226,21 +251,20 @@ inline std::optional<std::string> lvm_text_on(guest_actions& g, const std::strin
   auto text = read(header_at + offset, first);
   if (first < size) text += read(header_at + sector, size - first);
   if (lvm_checksum(text) != start.le32(header_at + 56)) throw doubt{"damaged LVM metadata"};
-  return text;
+  label.text = std::move(text);
+  return label;
 }
 
-GUESTKIT_INLINE std::optional<std::vector<volume_group>> read_volume_groups(guest_actions& g,
-                                                                            const string_list& devices,
-                                                                            const string_list& uuids) {
+GUESTKIT_INLINE std::optional<std::vector<volume_group>> read_volume_groups(
+    const std::vector<device_reader>& devices) {
   std::map<std::string, volume_group> by_name;
-  std::set<std::string> here;
+  std::map<std::string, std::size_t> here;  // UUID and device
   try {
-    for (const auto& uuid : uuids)
-      if (!here.insert(without_dashes(uuid)).second) return std::nullopt;
-    for (const auto& device : devices) {
-      const auto text = lvm_text_on(g, device);
-      if (!text) continue;
-      auto group = volume_group_in(*text);
+    for (std::size_t i = 0; i < devices.size(); ++i) {
+      const auto label = label_of(devices[i]);
+      if (!here.emplace(label.uuid, i).second) return std::nullopt;
+      if (!label.text) continue;
+      auto group = volume_group_in(*label.text);
       auto& known = by_name.emplace(group.name, group).first->second;
       const bool is_same = known.members == group.members && known.volumes == group.volumes;
       if (known.uuid != group.uuid || (known.version == group.version && !is_same)) return std::nullopt;
@@ -253,8 +277,11 @@ GUESTKIT_INLINE std::optional<std::vector<volume_group>> read_volume_groups(gues
   std::set<std::string> taken;  // the UUIDs of groups and members: an old name or an old member may remain
   for (auto& [name, group] : by_name) {
     if (!taken.insert(group.uuid).second) return std::nullopt;
-    for (const auto& member : group.members)
-      if (!here.contains(member) || !taken.insert(member).second) return std::nullopt;
+    for (auto& member : group.members) {
+      const auto device = here.find(member.uuid);
+      if (device == here.end() || !taken.insert(member.uuid).second) return std::nullopt;
+      member.device = device->second;
+    }
     all.push_back(std::move(group));
   }
   return all;

@@ -8,14 +8,10 @@
 #include <string_view>
 
 #include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/inspect/doubt.hpp"
 #include "guestkit/detail/inspect/rule_versions.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
-
-/// Why guestkit's own rules must not decide about a guest.
-struct doubt {
-  std::string reason;
-};
 
 struct version_number {
   int major = 0;
