@@ -2,14 +2,18 @@
 // a device; here that costs next to nothing. Everything else, including udevd, is passed to the original,
 // kept as /bin/udevadm.stock.
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
+
+#include "asleep.hpp"
 
 namespace {
 
@@ -24,6 +28,29 @@ struct Message {
 };
 constexpr int end_messages = 0;
 constexpr int ping = 7;
+
+/// Whether nothing has happened for which udevd must be woken.
+bool nothing_happened() {
+  constexpr int most_tries = 1000;
+  for (int tries = 0;; ++tries) {
+    unsigned long long seen = 0;
+    unsigned long long last = 0;
+    int process = 0;
+    std::FILE* file = std::fopen(appliance::asleep, "re");
+    if (file == nullptr) return false;
+    const bool is_told = std::fscanf(file, "%llu %d", &seen, &process) == 2;
+    std::fclose(file);
+    file = std::fopen(appliance::kernel_events, "re");
+    const bool is_known = file != nullptr && std::fscanf(file, "%llu", &last) == 1;
+    if (file != nullptr) std::fclose(file);
+    if (is_told && is_known && last <= seen) return true;
+    if (tries == most_tries) {  // the process that watches is gone
+      if (process > 1) ::kill(process, SIGCONT);
+      return false;
+    }
+    ::usleep(1000);  // it is about to see the last event
+  }
+}
 
 /// Whether udevd has answered: then all events that the kernel sent earlier are in its queue.
 bool answered(int timeout_ms) {
@@ -70,6 +97,7 @@ Request parse(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   const Request request = parse(argc, argv);
+  if (request.known && nothing_happened()) return 0;
   const auto deadline = clock_type::now() + std::chrono::seconds(request.timeout);
   if (request.known && answered(5000)) {
     for (;;) {

@@ -232,13 +232,17 @@ def _locked(cache: Path) -> Iterator[int]:
 # ---- the inputs
 
 
+#: What goes into the root image.
+PROGRAMS = ("appliance-init", "appliance-settle", "appliance-pause.so")
+
+
 def _programs() -> Path:
-    """Return the directory where appliance-init and appliance-settle were built or installed."""
+    """Return the directory where `PROGRAMS` were built or installed."""
     extension = Path(_native.__file__).resolve().parent
     for place in (extension, extension.parent / "appliance"):
         if (place / "appliance-init").exists():
             return place
-    raise ApplianceError("guestkit's appliance programs (appliance-init, appliance-settle) are not installed")
+    raise ApplianceError(f"guestkit's appliance programs ({', '.join(PROGRAMS)}) are not installed")
 
 
 def _supermin_directory() -> Path:
@@ -271,8 +275,13 @@ def _inputs() -> list[Path]:
     if qemu is None:
         raise ApplianceError(f"{name} was not found{hint('qemu')}")
     packages = [path for path in PACKAGE_DATABASES if path.exists()]
-    return [*found, Path(qemu), *packages, *sorted(supermin.iterdir()), programs / "appliance-init",
-            programs / "appliance-settle"]  # fmt: skip
+    return [
+        *found,
+        Path(qemu),
+        *packages,
+        *sorted(supermin.iterdir()),
+        *(programs / name for name in PROGRAMS),
+    ]
 
 
 def _row(kind: str, path: Path, name: str) -> str:
@@ -490,7 +499,7 @@ def _cpio_entry(name: str, mode: int, data: bytes) -> bytes:
 
 
 def _replace_programs(root: Path, scratch: Path, lock: int) -> None:
-    """Put our init and settle into the root image, and keep the originals beside them.
+    """Put our programs into the root image; keep the originals of those that replace one beside them.
 
     The path is /bin/. because /bin is a symbolic link, and debugfs does not follow one.
     """
@@ -503,6 +512,7 @@ def _replace_programs(root: Path, scratch: Path, lock: int) -> None:
         commands += [f'write "{original}" {name}.stock', f'write "{programs / program}" {name}']
         for written in (name, f"{name}.stock"):
             commands += [f"sif {written} mode 0100755", f"sif {written} uid 0", f"sif {written} gid 0"]
+    commands += ["cd /", f'write "{programs / "appliance-pause.so"}" guestkit-pause.so']
     script = scratch / "debugfs"
     script.write_text("\n".join(commands) + "\n")
     environment = {**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"}

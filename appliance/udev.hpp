@@ -1,0 +1,67 @@
+// udev, and the disks that it links.
+//
+// udevd runs a process for each event and a dozen programs for each disk, which takes half a second under
+// emulation, for links and records that few calls ever use. In a restored machine it therefore sleeps until
+// the kernel tells of a block device that was not there at the launch, or until somebody asks it to settle.
+// Only the links that libguestfs' daemon reads at its start are made here, with the names that udev's rules
+// give them; udevd, once awake, makes them again with all others.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace appliance {
+
+/// What the kernel tells of a device.
+struct KernelEvent {
+  std::string action;     ///< such as add
+  std::string subsystem;  ///< such as block
+  std::string type;       ///< such as disk or partition
+  std::string name;       ///< such as sda1
+  std::uint64_t number = 0;
+};
+
+/// The kernel's events since this was made.
+class KernelEvents {
+ public:
+  KernelEvents();
+  KernelEvents(const KernelEvents&) = delete;
+  KernelEvents& operator=(const KernelEvents&) = delete;
+  ~KernelEvents();
+
+  /// The next event; nothing if none comes in that time (-1: there is no limit), or if some were lost.
+  std::optional<KernelEvent> next(int milliseconds) const;
+
+ private:
+  int socket_;
+};
+
+class Udev {
+ public:
+  /// Starts it and lets it see the disks and ports that are there.
+  void start();
+
+  /// Lets it sleep from now on: what the kernel tells waits in its queue.
+  void sleep();
+
+  bool is_asleep() const { return process_ != 0; }
+
+  /// Wakes it, and waits until it has seen and linked all disks.
+  bool wake();
+
+  /// If it sleeps, wakes it as soon as the kernel tells of a block device: as a process of its own.
+  void wake_when_needed(const KernelEvents& events);
+
+ private:
+  int process_ = 0;  ///< if it sleeps
+};
+
+/// Waits for so many disks at the addresses that the host always uses, and links them.
+bool find_disks(std::size_t count, Udev& udev, const KernelEvents& events);
+
+/// Sets how long the kernel waits for a disk.
+void tune_disks();
+
+}  // namespace appliance
