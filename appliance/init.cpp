@@ -218,10 +218,11 @@ void prepare() {
                              "raid0", "raid1", "raid456", "sg", "vfat", "xfs"})
     run({"modprobe", "--quiet", module});
   run({"lvm", "pvscan", "--cache", "--activate", "ay"});
-  for (const char* program : {"btrfs", "cryptsetup", "mdadm", "ntfs-3g"}) run({program, "--version"});
-  for (const char* program :
-       {"/bin/mount", "/bin/umount", "/sbin/blkid", "/sbin/blockdev", "/sbin/e2fsck", "/bin/cp", "/bin/tar"})
-    read_file(program, 2 << 20);
+  run({"ls", "-1v", "/dev/disk/by-path"});  // the daemon's first step
+  for (const char* program : {"blkid", "blockdev", "btrfs", "cryptsetup", "dmsetup", "mdadm", "mount",
+                              "ntfs-3g", "umount"})
+    run({program, "--version"});
+  for (const char* program : {"/sbin/e2fsck", "/bin/cp", "/bin/tar"}) read_file(program, 2 << 20);
 }
 
 /// The host's message after the snapshot has been restored: lines of a word and a value, with "go" at the
