@@ -36,7 +36,7 @@ void Daemon::prepare(const DaemonOptions& options) {
   ::fcntl(ends[0], F_SETFD, FD_CLOEXEC);
   ::setenv("LD_PRELOAD", library, 1);
   ::setenv("GUESTKIT_PAUSE", std::to_string(ends[1]).c_str(), 1);
-  process_ = start(command_of(options));
+  process_ = appliance::start(command_of(options));
   for (const char* name : {"LD_PRELOAD", "GUESTKIT_PAUSE"}) ::unsetenv(name);
   ::close(ends[1]);
   resume_ = ends[0];
@@ -50,11 +50,11 @@ void Daemon::prepare(const DaemonOptions& options) {
   process_ = 0;
 }
 
-void Daemon::run(const DaemonOptions& options) {
+int Daemon::start(const DaemonOptions& options) {
   const bool is_ready = process_ > 0 && options == prepared_with_ && ::write(resume_, "g", 1) == 1;
   ::close(resume_);  // one that is not used ends by that
   if (options.verbose) std::fprintf(stderr, "init: starting guestfsd\n");
-  wait_for_end(is_ready ? process_ : start(command_of(options)));
+  return is_ready ? process_ : appliance::start(command_of(options));
 }
 
 }  // namespace appliance

@@ -17,8 +17,8 @@ class Daemon {
   /// Starts it up to where it needs the disks. See pause.cpp.
   void prepare(const DaemonOptions& options);
 
-  /// Runs it to its end: the prepared one, if it was prepared with these options.
-  void run(const DaemonOptions& options);
+  /// Starts it, or the prepared one if it was prepared with these options. Returns its process.
+  int start(const DaemonOptions& options);
 
  private:
   DaemonOptions prepared_with_;

@@ -101,6 +101,7 @@ void mount_the_rest(const CommandLine& line) {
   }
 }
 
+/// In memory: to write to the root disk takes 30 ms.
 void make_machine_id() {
   const string random = read_file("/dev/urandom", 16);
   string text;
@@ -109,7 +110,7 @@ void make_machine_id() {
     std::snprintf(hex, sizeof hex, "%02x", static_cast<unsigned char>(byte));
     text += hex;
   }
-  write_file("/etc/machine-id", text + "\n");
+  write_file("/run/machine-id", text + "\n");
 }
 
 /// Device nodes whose first use loads their module: /dev/fuse, /dev/mapper/control, /dev/loop-control…
@@ -219,8 +220,8 @@ void prepare() {
     run({"modprobe", "--quiet", module});
   run({"lvm", "pvscan", "--cache", "--activate", "ay"});
   run({"ls", "-1v", "/dev/disk/by-path"});  // the daemon's first step
-  for (const char* program : {"blkid", "blockdev", "btrfs", "cryptsetup", "dmsetup", "mdadm", "mount",
-                              "ntfs-3g", "umount"})
+  for (const char* program :
+       {"blkid", "blockdev", "btrfs", "cryptsetup", "dmsetup", "mdadm", "mount", "ntfs-3g", "umount"})
     run({program, "--version"});
   for (const char* program : {"/sbin/e2fsck", "/bin/cp", "/bin/tar"}) read_file(program, 2 << 20);
 }
@@ -277,12 +278,18 @@ bool set_clock(const string& text) {
   return ::clock_settime(CLOCK_REALTIME, &now) == 0;
 }
 
-/// The kernel generates the id when it is first read, which may have been before the pause.
+const char* const boot_id = "/proc/sys/kernel/random/boot_id";
+
+/// Puts a file of ours in the place of the boot's id. The kernel generates it only once, before the pause.
+void replace_boot_id() {
+  write_file("/run/boot_id", "");
+  ::mount("/run/boot_id", boot_id, nullptr, MS_BIND, nullptr);
+}
+
 bool renew_boot_id() {
-  string id = read_file("/proc/sys/kernel/random/uuid", 64);
-  write_file("/run/boot_id", id);
-  const char* place = "/proc/sys/kernel/random/boot_id";
-  return ::mount("/run/boot_id", place, nullptr, MS_BIND, nullptr) == 0 && read_file(place, 64) == id;
+  const string id = read_file("/proc/sys/kernel/random/uuid", 64);
+  tell("/run/boot_id", id);
+  return !id.empty() && read_file(boot_id, 64) == id;
 }
 
 DaemonOptions daemon_options(const CommandLine& line) {
@@ -294,6 +301,7 @@ DaemonOptions daemon_options(const CommandLine& line) {
 string pause_for_snapshot(const string& path, const string& booted_with, Daemon& daemon, Udev& udev,
                           const KernelEvents& events) {
   prepare();
+  replace_boot_id();
   daemon.prepare(daemon_options(CommandLine(booted_with)));
   udev.sleep();
   const int port = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
@@ -342,6 +350,8 @@ int main() {
     ::execl("/init.stock", "/init.stock", nullptr);
   }
   mount_the_rest(line);
+  ::unlink("/etc/machine-id");
+  make_link("/run/machine-id", "/etc/machine-id");
   make_machine_id();
   make_static_nodes();
   bring_up_loopback();
@@ -354,9 +364,9 @@ int main() {
     line = CommandLine(pause_for_snapshot(port, booted_with, daemon, udev, events));
   tune_disks();
   activate_storage(udev);
-  udev.wake_when_needed(events);
+  udev.announce_sleep(events);
   if (line.value("guestkit_lenses") == "few") keep_few_lenses();
-  daemon.run(daemon_options(line));
+  udev.guard(daemon.start(daemon_options(line)), events);
   ::sync();
   if (!line.flag("guestfs_noreboot")) ::reboot(RB_AUTOBOOT);
   for (;;) ::pause();

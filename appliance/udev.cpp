@@ -3,7 +3,9 @@
 #include <linux/netlink.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -191,19 +193,38 @@ bool Udev::wake() {
   return wait_for_links();
 }
 
-void Udev::wake_when_needed(const KernelEvents& events) {
+void Udev::announce_sleep(const KernelEvents& events) const {
   if (process_ == 0) return;
   std::uint64_t last = std::strtoull(read_line(kernel_events).c_str(), nullptr, 10);
   while (const auto event = events.next(0)) last = std::max(last, event->number);
   note_asleep(last, process_);
-  if (::fork() != 0) return;
-  while (const auto event = events.next(-1)) {
-    if (event->subsystem == "block") break;
-    note_asleep(event->number, process_);
+}
+
+void Udev::guard(int process, const KernelEvents& events) {
+  sigset_t child;
+  ::sigemptyset(&child);
+  ::sigaddset(&child, SIGCHLD);
+  ::sigprocmask(SIG_BLOCK, &child, nullptr);
+  const int ends = ::signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+  while (process_ != 0 && ::waitpid(process, nullptr, WNOHANG) == 0) {
+    std::array<pollfd, 2> waiting{{{.fd = events.descriptor(), .events = POLLIN, .revents = 0},
+                                   {.fd = ends, .events = POLLIN, .revents = 0}}};
+    ::poll(waiting.data(), waiting.size(), -1);
+    signalfd_siginfo end;
+    while (::read(ends, &end, sizeof end) > 0) {
+    }
+    if (waiting[0].revents == 0) continue;
+    const auto event = events.next(0);
+    if (event && event->subsystem != "block") {
+      note_asleep(event->number, process_);
+      continue;
+    }
+    ::unlink(asleep);
+    ::kill(process_, SIGCONT);
+    process_ = 0;
   }
-  ::unlink(asleep);
-  ::kill(process_, SIGCONT);
-  ::_exit(0);
+  ::close(ends);
+  wait_for_end(process);
 }
 
 bool find_disks(std::size_t count, Udev& udev, const KernelEvents& events) {

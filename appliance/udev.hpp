@@ -34,6 +34,9 @@ class KernelEvents {
   /// The next event; nothing if none comes in that time (-1: there is no limit), or if some were lost.
   std::optional<KernelEvent> next(int milliseconds) const;
 
+  /// What poll(2) can wait for.
+  int descriptor() const { return socket_; }
+
  private:
   int socket_;
 };
@@ -51,8 +54,11 @@ class Udev {
   /// Wakes it, and waits until it has seen and linked all disks.
   bool wake();
 
-  /// If it sleeps, wakes it as soon as the kernel tells of a block device: as a process of its own.
-  void wake_when_needed(const KernelEvents& events);
+  /// Tells `udevadm settle` that it sleeps, and that what the kernel has told until now need not wake it.
+  void announce_sleep(const KernelEvents& events) const;
+
+  /// Waits for that process's end. Meanwhile, wakes udev as soon as the kernel tells of a block device.
+  void guard(int process, const KernelEvents& events);
 
  private:
   int process_ = 0;  ///< if it sleeps

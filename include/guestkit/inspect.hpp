@@ -22,7 +22,8 @@ Inspection inspect(Guestfs& g, const InspectOptions& options = {});
 
 /// Reports what is on the disks of one guest. The handle must have no disks and not be launched: this adds
 /// the disks read-only, launches and inspects. Limits::call bounds all of it, including the launch. A
-/// compressed disk or an archive (OVA) is an Error: unpack it first.
+/// compressed disk or an archive (OVA) is an Error: unpack it first. Filesystems may stay mounted: close the
+/// handle, or begin with umount_all().
 Inspection inspect_disks(Guestfs& g, const string_list& disks, const InspectOptions& options = {});
 
 /// Options for handles that only inspect: the inspection appliance, ten minutes per guest, and no grace

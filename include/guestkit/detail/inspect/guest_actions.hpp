@@ -71,6 +71,7 @@ class guest_actions : public actions<borrowed_core> {
   virtual void mount_options(const std::string& options, const std::string& device,
                              const std::string& mountpoint);
   virtual void umount_all();  ///< no message if nothing was mounted since the last one
+  void note_nothing_is_mounted() noexcept { is_clear_ = true; }
   virtual StatVFS statvfs(const std::string& path);
 
   // Files.

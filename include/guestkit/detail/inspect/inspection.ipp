@@ -34,12 +34,20 @@ class inspection {
  public:
   /// @param is_new  see layout
   inspection(guest_actions& g, const InspectOptions& options, bool is_new)
-      : g_(g), options_(options), layout_(g, is_new), own_(g, layout_), run_(g.state()) {}
+      : g_(g),
+        options_(options),
+        is_new_(is_new),
+        layout_(g, is_new),
+        own_(g, layout_),
+        run_(g.state()) {}
 
   /// @param disks  what is already known about them, in the order in which they were added
   Inspection run(std::vector<InspectedDisk> disks) {
     step("looking at the disks");
-    g_.umount_all();
+    if (is_new_)
+      g_.note_nothing_is_mounted();
+    else
+      g_.umount_all();
     found_.disks = std::move(disks);
     const auto keys = readable_keys(g_, options_.keys);
     told("disks", [&] { name_disks(); });
@@ -56,6 +64,7 @@ class inspection {
       step("looking at the filesystems");
       run_(found_.failures, "filesystems", [&] { measure_filesystems(g_, layout_, found_); });
     }
+    if (!is_new_) unmount();  // whoever opened it for this will close it
     return std::move(found_);
   }
 
@@ -175,7 +184,6 @@ class inspection {
     } else {
       std::ranges::move(failures, std::back_inserter(found_.failures));
     }
-    unmount();
     return systems;
   }
 
@@ -204,7 +212,6 @@ class inspection {
       gather(system, system.package_format);
       if (wants(InspectPart::icon)) run_(system.failures, "icon", [&] { add_icon(g_, system); });
     }
-    unmount();
     return asked;
   }
 
@@ -234,7 +241,6 @@ class inspection {
                                                 printable(system->root));
       found_.operating_systems.push_back(std::move(*system));
     }
-    unmount();
   }
 
   void unmount() {
@@ -266,6 +272,7 @@ class inspection {
 
   guest_actions& g_;
   const InspectOptions& options_;
+  bool is_new_;
   layout layout_;
   own_inspection own_;
   part_runner run_;

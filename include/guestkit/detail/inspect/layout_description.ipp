@@ -216,10 +216,10 @@ class layout_description {
   void try_mount(const std::string& device, const std::string& type, const std::string& uuid,
                  Inspection& found) {
     const auto error = attempt([&] {
+      g_.umount_all();
       g_.mount_ro(device, "/");
       layout_.measure_mounted(device, "/");
     });
-    g_.umount_all();
     if (!error) return;
     const auto message = one_line(error->message());
     const bool hibernated = type == "swsuspend" || message.find("hibernat") != std::string::npos;
