@@ -480,6 +480,24 @@ BOOST_AUTO_TEST_CASE(a_volume_group_with_a_missing_disk_says_which_and_what_to_d
              "of the 2 physical volumes of the volume group vg-a, 1 is missing (1QqrCs-eheq-6C2p)");
 }
 
+// Regression: for UUIDs that differ in capitals alone, the disk that is here was taken for the missing one.
+BOOST_AUTO_TEST_CASE(capitals_matter_in_the_uuids_of_lvm_and_in_no_others) {
+  struct : half_a_group {
+    string_list vgpvuuids(const std::string& /*group*/) override {
+      return {"B5dZqq-n9ae-53OM", "b5dZqq-n9ae-53OM"};
+    }
+  } guest;
+  Inspection found;
+  layout known(guest);
+  describe_layout(guest, known, found);
+  BOOST_REQUIRE_EQUAL(found.layers.size(), 1U);
+  BOOST_TEST(found.layers[0].members == string_list{"/dev/sda1"}, boost::test_tools::per_element());
+  BOOST_REQUIRE_EQUAL(found.unopened.size(), 1U);
+  BOOST_TEST(has(found.unopened[0].message, "1 is missing (b5dZqq-n9ae-53OM)"), found.unopened[0].message);
+  BOOST_TEST(bare_uuid("6F1C2A54-2f0e") == bare_uuid("6f1c2a542f0e"));
+  BOOST_TEST(bare_uuid("A1B2:C3D4") == bare_uuid("a1b2c3d4"));
+}
+
 BOOST_AUTO_TEST_CASE(a_member_of_an_array_knows_how_many_there_are) {
   const auto block = md_superblock_in(md_superblock_bytes(5, 3, "host:data"));
   BOOST_REQUIRE(block);

@@ -254,7 +254,7 @@ BOOST_AUTO_TEST_CASE(a_damaged_hive_is_a_doubt) {
              }) == "a registry with a value in several parts");
   BOOST_TEST(doubt_at([](auto& m) {
                return m.key("x", {m.cell("vk" + little_endian(900, 2) + std::string(16, '\0'))});
-             }) == "links that lead out of it");
+             }) == "a structure that ends too early");
 }
 
 BOOST_AUTO_TEST_CASE(a_cell_to_which_those_before_it_do_not_lead_is_a_doubt) {

@@ -16,7 +16,8 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// A UUID in a form for comparison, whether LVM, mdadm, cryptsetup or a person wrote it.
+/// A UUID in a form for comparison, whether LVM, mdadm, cryptsetup or a person wrote it. Capitals matter only
+/// in those of LVM, which consist of any letters.
 std::string bare_uuid(std::string_view uuid);
 
 /// The block devices of an appliance and blkid's facts about them. Examines each only once.

@@ -15,9 +15,12 @@
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 GUESTKIT_INLINE std::string bare_uuid(std::string_view uuid) {
-  std::string bare;
-  for (const char c : uuid)
-    if (c != '-' && c != ':') bare += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  std::string bare(uuid);
+  std::erase_if(bare, [](char c) { return c == '-' || c == ':'; });
+  const auto code = [](char c) { return static_cast<unsigned char>(c); };
+  const bool is_hexadecimal = std::ranges::all_of(bare, [&](char c) { return std::isxdigit(code(c)) != 0; });
+  if (is_hexadecimal)
+    for (char& c : bare) c = static_cast<char>(std::tolower(code(c)));
   return bare;
 }
 
