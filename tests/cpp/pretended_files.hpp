@@ -37,6 +37,13 @@ struct pretended_actions : pretended_handle, guest_actions {
   pretended_actions() : guest_actions(state_of(g)) {}
 };
 
+/// What an action that reads content returns.
+inline buffer buffer_of(std::string_view bytes) {
+  std::unique_ptr<char, c_free> memory(static_cast<char*>(std::malloc(bytes.size() + 1)));
+  std::memcpy(memory.get(), bytes.data(), bytes.size());
+  return {std::move(memory), bytes.size()};
+}
+
 /// The actions that examine and read files. Links are followed inside the guest.
 struct pretended_files : pretended_actions {
   // By path. "d": a directory; "p": a FIFO; "l" with a target: a symlink; "-" with content: a file; "!":
@@ -132,9 +139,7 @@ struct pretended_files : pretended_actions {
     const auto& file = files.at(resolved(path, true));
     if (file[0] == '?') throw Error("pread", path + ": Input/output error", EIO);
     const auto part = file.substr(static_cast<std::size_t>(offset) + 1, static_cast<std::size_t>(count));
-    std::unique_ptr<char, c_free> memory(static_cast<char*>(std::malloc(part.size() + 1)));
-    std::memcpy(memory.get(), part.c_str(), part.size() + 1);
-    return {std::move(memory), part.size()};
+    return buffer_of(part);
   }
 };
 

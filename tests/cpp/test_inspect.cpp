@@ -1,8 +1,6 @@
 #define BOOST_TEST_MODULE inspect
 #include <boost/algorithm/string/predicate.hpp>
 #include <boost/test/unit_test.hpp>
-#include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <guestkit/detail/inspect/blkid.hpp>
@@ -30,7 +28,6 @@
 #include <guestkit/inspect.hpp>
 #include <initializer_list>
 #include <map>
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -515,10 +512,7 @@ BOOST_AUTO_TEST_CASE(the_name_of_an_array_reaches_no_terminal) {
       return {{"TYPE", "linux_raid_member"}, {"VERSION", "1.2"}, {"UUID", "u"}};
     }
     buffer pread_device(const std::string& /*device*/, int /*count*/, std::int64_t /*offset*/) override {
-      const auto bytes = md_superblock_bytes(1, 2, "\x1b[2Jevil");
-      std::unique_ptr<char, c_free> memory(static_cast<char*>(std::malloc(bytes.size())));
-      std::memcpy(memory.get(), bytes.data(), bytes.size());
-      return {std::move(memory), bytes.size()};
+      return buffer_of(md_superblock_bytes(1, 2, "\x1b[2Jevil"));
     }
   } guest;
   Inspection found;

@@ -1,4 +1,4 @@
-"""Fuzzes the readers of images, rpm and registries: longer by `./run test fuzz -- --fuzz-seconds 3600`."""
+"""Fuzzes the readers of images, rpm, registries, LVM; longer: `./run test fuzz -- --fuzz-seconds 3600`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ SEEDS = {
     "probe": HERE / "corpus",
     "rpm": HERE / "corpus-rpm",
     "registry": HERE / "corpus-registry",
+    "lvm": HERE / "corpus-lvm",
 }
 
 
