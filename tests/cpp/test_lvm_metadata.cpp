@@ -27,11 +27,13 @@ struct changes {
   std::string volume = "root";
   std::string volume_status = R"(["READ", "WRITE", "VISIBLE"])";
   std::string type = "striped";
+  std::string uuid = "6dq8OB-4ehs";
+  std::string member = pv_uuid;
 };
 
 std::string metadata(const changes& c = {}) {
-  return c.name + " {\nid = \"6dq8OB-4ehs\"\nseqno = " + c.version + "\nstatus = " + c.group_status +
-         "\nflags = []\n" + c.more + "physical_volumes {\n\npv0 {\nid = \"" + pv_uuid +
+  return c.name + " {\nid = \"" + c.uuid + "\"\nseqno = " + c.version + "\nstatus = " + c.group_status +
+         "\nflags = []\n" + c.more + "physical_volumes {\n\npv0 {\nid = \"" + c.member +
          "\"\ndevice = \"/dev/sda2\"\t# Hint only\n\nstatus = [\"ALLOCATABLE\"]\nflags = " + c.flags +
          "\n}\n}\n\nlogical_volumes {\n\n" + c.volume + " {\nid = \"x\"\nstatus = " + c.volume_status +
          "\nflags = []\nsegment_count = 1\n\nsegment1 {\ntype = \"" + c.type +
@@ -113,12 +115,15 @@ BOOST_AUTO_TEST_CASE(a_physical_volume_is_read_wherever_its_ring_stands) {
 }
 
 BOOST_AUTO_TEST_CASE(of_several_texts_the_newest_counts) {
-  const auto groups =
-      read_volumes({physical_volume(metadata({.version = "9", .volume = "new"}), 512, another),
-                    physical_volume(metadata({.version = "8", .volume = "old"}))});
-  BOOST_REQUIRE(groups.has_value());
-  BOOST_TEST(groups->at(0).volumes.at(1).name == "new");
-  BOOST_TEST(groups->at(0).members.at(0).device == 1U);
+  const auto newer = metadata({.version = "9", .volume = "new"}),
+             older = metadata({.version = "8", .volume = "old"});
+  for (const bool comes_first : {true, false}) {
+    const auto groups = read_volumes({physical_volume(comes_first ? newer : older, 512, another),
+                                      physical_volume(comes_first ? older : newer)});
+    BOOST_REQUIRE(groups.has_value());
+    BOOST_TEST(groups->at(0).volumes.at(1).name == "new");
+    BOOST_TEST(groups->at(0).members.at(0).device == 1U);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(metadata_that_lvm_itself_ignores_is_left_to_lvm) {
@@ -138,12 +143,18 @@ BOOST_AUTO_TEST_CASE(metadata_that_lvm_itself_ignores_is_left_to_lvm) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(an_old_name_or_another_text_of_the_same_version_is_left_to_lvm) {
-  const auto both = [](const changes& one, const changes& two) {
-    return read_volumes({physical_volume(metadata(one)), physical_volume(metadata(two), 512, another)});
+BOOST_AUTO_TEST_CASE(texts_that_contradict_each_other_are_left_to_lvm) {
+  const auto are_read = [](const changes& one, const changes& other) {
+    return read_volumes({physical_volume(metadata(one)), physical_volume(metadata(other), 512, another)})
+        .has_value();
   };
-  BOOST_TEST(!both({.name = "before"}, {.name = "after"}).has_value());
-  BOOST_TEST(!both({.volume = "one"}, {.volume = "another"}).has_value());
+  BOOST_TEST(are_read({}, {}));
+  BOOST_TEST(are_read({}, {.name = "data", .uuid = "other", .member = another}));
+  // A group that was renamed, a member that went to another group, and two groups of one name.
+  BOOST_TEST(!are_read({.name = "before"}, {.name = "after", .member = another}));
+  BOOST_TEST(!are_read({.name = "before"}, {.name = "after", .uuid = "other"}));
+  BOOST_TEST(!are_read({}, {.uuid = "other"}));
+  BOOST_TEST(!are_read({.volume = "one"}, {.volume = "another"}));  // of one version
 }
 
 BOOST_AUTO_TEST_CASE(a_physical_volume_of_no_group_belongs_to_none) {
@@ -158,7 +169,7 @@ BOOST_AUTO_TEST_CASE(what_is_missing_twice_there_or_damaged_is_left_to_lvm) {
   BOOST_TEST(!read_volumes({physical_volume(metadata(), 512, another)}).has_value());
   BOOST_TEST(!read_volumes({whole, whole}).has_value());
   for (const std::size_t at :
-       {512, 540, 4100, 4096 + 24, 4096 + 33, 4096 + 41, 4096 + 50, 4096 + 56, 4096 + 700}) {
+       {512, 540, 592, 4100, 4096 + 24, 4096 + 33, 4096 + 41, 4096 + 50, 4096 + 56, 4096 + 700}) {
     auto damaged = whole;
     damaged[at] = static_cast<char>(damaged[at] ^ 0x55);
     BOOST_TEST(!read_volumes({damaged}).has_value(), at);
