@@ -5,6 +5,7 @@
 #include <cctype>
 #include <cerrno>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -39,14 +40,11 @@ GUESTKIT_INLINE string_list fast_inspection::find_roots() {
     const int rank = is_opened ? 1 : std::ranges::find(disks, device) != disks.end() ? 0 : 2;
     return std::pair(rank, is_opened ? device : std::string());
   });
-  std::ranges::stable_sort(roots_, {}, [&](const auto& root) {
-    return std::ranges::find_if(devices,
-                                [&](const auto& device) {
-                                  return root == device || root.starts_with("btrfsvol:" + device + "/");
-                                }) -
-           devices.begin();
-  });
-  return roots_;
+  string_list ordered;
+  for (const auto& device : devices)
+    std::ranges::copy_if(roots_, std::back_inserter(ordered),
+                         [&](const auto& root) { return is_on(root, device); });
+  return ordered;
 }
 
 GUESTKIT_INLINE InspectedSystem fast_inspection::read(const std::string& root) {

@@ -20,6 +20,9 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 /// in those of LVM, which consist of any letters.
 std::string bare_uuid(std::string_view uuid);
 
+/// Whether a filesystem, by libguestfs' name, is on that device: alone, or as a btrfs subvolume.
+bool is_on(const std::string& filesystem, const std::string& device);
+
 /// The block devices of an appliance and blkid's facts about them. Examines each only once.
 class layout {
  public:

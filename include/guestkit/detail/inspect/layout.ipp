@@ -24,6 +24,10 @@ GUESTKIT_INLINE std::string bare_uuid(std::string_view uuid) {
   return bare;
 }
 
+GUESTKIT_INLINE bool is_on(const std::string& filesystem, const std::string& device) {
+  return filesystem == device || filesystem.starts_with("btrfsvol:" + device + "/");
+}
+
 GUESTKIT_INLINE const string_list& layout::disks() {
   if (!disks_) disks_ = g_.list_devices();
   return *disks_;

@@ -154,9 +154,8 @@ class mount_planner {
     auto candidates = found.devices;
     if (found.is_known())
       if (const auto volume = volume_of(found.devices.front(), entry)) candidates = {*volume};
-    const bool fits = std::any_of(candidates.begin(), candidates.end(), [&](const auto& device) {
-      return device == root_ || root_.starts_with("btrfsvol:" + device + "/");
-    });
+    const bool fits = std::any_of(candidates.begin(), candidates.end(),
+                                  [&](const auto& device) { return is_on(root_, device); });
     if (!fits) {
       const auto why = found.is_known() ? "that is " + printable(candidates.front()) : found.why;
       return tell(entry, "/ is to be " + excerpt(entry.spec) + (why.empty() ? "" : ": " + why) + "; " +

@@ -91,9 +91,8 @@ GUESTKIT_INLINE void mount_system(guest_actions& g, InspectedSystem& system, lay
     const std::string &mountpoint = place.first, &device = place.second;
     const auto path = plain_path(mountpoint);
     if (!path || *path == "/" || plan.named.contains(*path)) continue;
-    const bool is_there = std::any_of(devices.begin(), devices.end(), [&](const auto& known) {
-      return device == known || device.starts_with("btrfsvol:" + known + "/");
-    });
+    const bool is_there =
+        std::ranges::any_of(devices, [&](const auto& known) { return is_on(device, known); });
     if (is_there) {
       plan.named.insert(*path);
       plan.mountpoints.emplace_back(*path, device);

@@ -1,0 +1,143 @@
+// Which filesystems are roots, and in which order: that of libguestfs.
+#define BOOST_TEST_MODULE fast
+#include <boost/test/unit_test.hpp>
+#include <cerrno>
+#include <cstdint>
+#include <guestkit/detail/inspect/fast.hpp>
+#include <guestkit/detail/inspect/layout.hpp>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "doubts.hpp"
+#include "pretended_files.hpp"
+
+using namespace guestkit;
+using namespace guestkit::detail;
+using namespace support;
+
+namespace {
+
+/// A filesystem's type and its size in sectors; none: it is no partition.
+struct pretended_device {
+  std::string type = "ext4";
+  std::string size = {};
+};
+
+/// A guest in which every device has the same files. Those of a subvolume are below its path.
+struct pretended_devices : pretended_files {
+  string_list disks{"/dev/sda"}, partitions = {}, arrays = {}, opened = {}, volumes = {};
+  std::map<std::string, pretended_device> devices = {};
+  std::vector<BTRFSSubvolume> subvolumes = {};
+  std::int64_t usual = layout::btrfs_top;
+  std::string unreadable = {};  // a directory
+
+  string_list list_devices() override { return disks; }
+  string_list list_partitions() override { return partitions; }
+  string_list list_md_devices() override { return arrays; }
+  string_list list_dm_devices() override { return opened; }
+  string_list vgs() override { return {}; }
+  std::vector<VG> vgs_full() override { return {}; }
+  string_list lvs() override { return volumes; }
+  buffer pread_device(const std::string&, int, std::int64_t) override { return buffer_of(""); }
+  hashtable blkid(const std::string& device) override {
+    const auto found = devices.find(device);
+    if (found == devices.end()) return {{"TYPE", "ext4"}, {"UUID", device}};
+    return {{"TYPE", found->second.type}, {"UUID", device}, {"PART_ENTRY_SIZE", found->second.size}};
+  }
+  std::vector<BTRFSSubvolume> btrfs_subvolume_list(const std::string&) override { return subvolumes; }
+  std::int64_t btrfs_subvolume_get_default(const std::string&) override { return usual; }
+  void umount_all() override {}
+  void mount_ro(const std::string&, const std::string&) override {}
+  void mount_options(const std::string&, const std::string&, const std::string&) override {}
+  StatVFS statvfs(const std::string&) override { return {}; }
+  std::vector<Dirent> readdir(const std::string& directory) override {
+    if (directory == unreadable) throw Error("readdir", directory + ": Input/output error", EIO);
+    return pretended_files::readdir(directory);
+  }
+
+  void add_root(const std::string& top) { add({{top + "/etc/fstab", "-"}, {top + "/bin/sh", "-"}}); }
+  void add_subvolume(std::uint64_t id, const std::string& path) {
+    BTRFSSubvolume volume;
+    volume.btrfssubvolume_id = id;
+    volume.btrfssubvolume_path = path;
+    subvolumes.push_back(volume);
+  }
+  string_list roots() {
+    layout known(*this);
+    return fast_inspection(*this, known).find_roots();
+  }
+  std::string doubt() {
+    return doubt_in([&] { roots(); });
+  }
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(several_systems_come_as_libguestfs_lists_their_devices) {
+  pretended_devices guest;
+  guest.disks = {"/dev/sda", "/dev/sdb", "/dev/sdc"};
+  guest.partitions = {"/dev/sdb1", "/dev/sdb2", "/dev/sdb3"};
+  guest.arrays = {"/dev/md127"};
+  guest.opened = {"/dev/mapper/luks-b", "/dev/mapper/luks-a"};
+  guest.volumes = {"/dev/vg/a", "/dev/vg/b"};
+  guest.devices["/dev/sdb1"].size = "900";  // the largest one is looked at last
+  guest.devices["/dev/sdb2"].size = "100";
+  guest.devices["/dev/sdb3"] = {.type = "LVM2_member", .size = "500"};
+  guest.add_root("");
+  const string_list expected{"/dev/sda",           "/dev/sdc",  "/dev/mapper/luks-a",
+                             "/dev/mapper/luks-b", "/dev/sdb1", "/dev/sdb2",
+                             "/dev/md127",         "/dev/vg/a", "/dev/vg/b"};
+  BOOST_TEST(guest.roots() == expected, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(the_default_subvolume_comes_before_its_snapshots_where_its_device_is) {
+  pretended_devices guest;
+  guest.partitions = {"/dev/sda1", "/dev/sda10", "/dev/sda2"};
+  guest.devices["/dev/sda1"].size = "500";
+  guest.devices["/dev/sda10"] = {.type = "btrfs", .size = "900"};
+  guest.devices["/dev/sda2"].size = "100";
+  guest.add_root("");
+  for (const std::string path : {"/snapshots/2", "/@", "/snapshots/1"}) guest.add_root(path);
+  guest.add_subvolume(300, "snapshots/2");
+  guest.add_subvolume(256, "@");
+  guest.add_subvolume(299, "snapshots/1");
+  guest.add_subvolume(301, "data");
+  guest.usual = 256;
+  const string_list expected{"/dev/sda1", "/dev/sda10", "btrfsvol:/dev/sda10/snapshots/2",
+                             "btrfsvol:/dev/sda10/snapshots/1", "/dev/sda2"};
+  BOOST_TEST(guest.roots() == expected, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_directory_that_cannot_be_read_is_a_doubt_and_a_missing_one_is_none) {
+  pretended_devices guest;
+  guest.partitions = {"/dev/sda1"};
+  guest.add_root("");
+  BOOST_TEST(guest.doubt() == "");
+  guest.unreadable = "/";
+  BOOST_TEST(guest.doubt() == "a directory that cannot be read");
+  guest.unreadable.clear();
+  guest.sizes["/"] = std::int64_t{17} << 20U;
+  BOOST_TEST(guest.doubt() == "a directory that cannot be read");
+  guest.sizes.clear();
+
+  guest.devices["/dev/sda1"].type = "btrfs";
+  guest.add_subvolume(256, "home");
+  BOOST_TEST(guest.doubt() == "");  // a subvolume below one that is not mounted
+  guest.add({{"/home/etc", "d"}});
+  guest.unreadable = "/home";
+  BOOST_TEST(guest.doubt() == "a directory that cannot be read");
+}
+
+BOOST_AUTO_TEST_CASE(a_disk_without_a_root_or_with_too_many_is_a_doubt) {
+  pretended_devices guest;
+  guest.partitions = {"/dev/sda1"};
+  guest.add({{"/data", "d"}});
+  BOOST_TEST(guest.doubt() == "no filesystem that looks like a root");
+  guest.add_root("");
+  guest.partitions.clear();
+  for (int i = 1; i <= 64; ++i) guest.partitions.push_back("/dev/sda" + std::to_string(i));
+  BOOST_TEST(guest.roots().size() == 64U);
+  guest.partitions.push_back("/dev/sda65");
+  BOOST_TEST(guest.doubt() == "more than 64 roots");
+}
