@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <guestkit/detail/inspect/fast.hpp>
+#include <guestkit/detail/inspect/inspection.hpp>
 #include <guestkit/detail/inspect/layout.hpp>
 #include <guestkit/detail/inspect/partial_file.hpp>
 #include <guestkit/detail/inspect/registry_hive.hpp>
@@ -459,4 +460,91 @@ BOOST_AUTO_TEST_CASE(two_hives_of_one_name_are_a_doubt) {
   BOOST_TEST(doubt_in([&] { read_from(g); }).empty());
   g.files.erase("/Windows/System32/config/SYSTEM");
   BOOST_TEST(doubt_in([&] { read_from(g); }) == "a Windows without one system");
+}
+
+// Regression: inspect_os fails on a damaged hive, and then no Windows was reported at all.
+BOOST_AUTO_TEST_CASE(a_damaged_hive_cost_the_whole_windows) {
+  const auto windows_with = [](std::initializer_list<std::pair<const std::string, std::string>> files) {
+    pretended_disk g({{"/data", "d"}});
+    for (const auto& [path, content] : files) g.trees["/dev/sda2"][path] = content;
+    const auto found = detail::inspect(g, {});  // on the handle of this guest, inspect_os always fails
+    BOOST_TEST(found.provenance.way == "rescue");
+    BOOST_TEST(has(text(found.failures), "guestkit's own rules, which know Linux and Windows"));
+    BOOST_REQUIRE_EQUAL(found.operating_systems.size(), 1U);
+    const auto& system = found.operating_systems[0];
+    BOOST_TEST(system.type == "windows");
+    BOOST_TEST(system.root == "/dev/sda2");
+    BOOST_TEST((system.mountpoints == mountpoint_list{{"/", "/dev/sda2"}}));
+    BOOST_TEST(system.windows.value().systemroot == "/Windows");
+    return system;
+  };
+  const std::string remedy = "; restore it from a backup, or let Windows repair it when it boots\n",
+                    config = "\"/Windows/System32/config/";
+  auto torn = software(windows_7, {{"one", "One"}});
+  torn[100] = 1;
+  const std::string checksum =
+      "\" is damaged or unusual: a registry with a wrong checksum; it has what is not"
+      " told here of ";
+
+  auto system = windows_with({{"/Windows/System32/config/SOFTWARE", "-" + torn}});
+  BOOST_TEST(system.product_name == "unknown");
+  BOOST_TEST(system.osinfo == "unknown");
+  BOOST_TEST(system.arch == "x86_64");
+  BOOST_TEST(system.hostname == "PC");
+  BOOST_TEST((system.drive_mappings == std::map<std::string, std::string>{{"C", "/dev/sda2"}}));
+  BOOST_TEST(!system.applications_complete);
+  BOOST_TEST(text(system.failures) == "product_name: " + config + "SOFTWARE" + checksum +
+                                          "product and version" + remedy + "applications: " + config +
+                                          "SOFTWARE" + checksum + "the programs" + remedy);
+
+  torn = settings("SIGN" + little_endian(2048 * 512, 8));
+  torn[100] = 1;
+  system = windows_with({{"/Windows/System32/config/SYSTEM", "-" + torn}});
+  BOOST_TEST(system.product_name == "Windows 7");
+  BOOST_TEST(system.osinfo == "win7");
+  BOOST_TEST(system.hostname == "unknown");
+  BOOST_TEST(system.applications_complete);
+  BOOST_TEST(text(system.failures) ==
+             "hostname: " + config + "SYSTEM" + checksum + "host name and drive letters" + remedy);
+
+  // One value, which costs itself.
+  hive_maker m;
+  const auto letter = m.value("\\DosDevices\\C:", 3, "SIGN" + little_endian(2048 * 512, 8));
+  const auto parameters = m.parent("Tcpip", {m.key("Parameters", {m.text("Hostname", "PC")})});
+  const auto twice =
+      m.hive(m.parent("ROOT", {m.key("MountedDevices", {letter, letter}),
+                               m.key("Select", {m.value("Current", 4, little_endian(1, 4))}),
+                               m.parent("ControlSet001", {m.parent("Services", {parameters})})}));
+  system = windows_with({{"/Windows/System32/config/SYSTEM", "-" + twice}});
+  BOOST_TEST(system.hostname == "PC");
+  BOOST_TEST(has(text(system.failures), "drive_mappings: " + config + "SYSTEM\""), text(system.failures));
+
+  system = windows_with({{"/Windows/System32/config/SYSTEM", "p"},
+                         {"/Windows/System32/config/software", "-"},
+                         {"/Windows/System32/cmd.exe", "-MZ"}});
+  BOOST_TEST(system.arch == "unknown");
+  const auto told = text(system.failures);
+  BOOST_TEST(has(told, "arch: \"/Windows/System32/cmd.exe\" is damaged or unusual: a structure that ends"),
+             told);
+  BOOST_TEST(has(told, "product_name: " + config + "software\" is damaged or unusual: a Windows without one"),
+             told);
+  BOOST_TEST(
+      has(told, "hostname: " + config + "SYSTEM\" is damaged or unusual: a registry that is no regular"),
+      told);
+  BOOST_TEST(has(told, "applications: there is no hive that lists the programs"), told);
+}
+
+BOOST_AUTO_TEST_CASE(a_file_that_cannot_be_read_costs_what_it_has) {
+  pretended_windows g;
+  g.files["/Windows/System32/cmd.exe"] = "?";
+  g.files["/Windows/System32/config/SOFTWARE"] = "?" + software(windows_7);
+  layout devices(g);
+  const auto system =
+      read_windows_alone(g, devices, "/dev/sda2", find_windows(g, {"windows"}).value(), newer);
+  BOOST_TEST(system.hostname == "PC");
+  BOOST_TEST(has(text(system.failures),
+                 "arch: \"/Windows/System32/cmd.exe\" is damaged or unusual: "
+                 "/Windows/System32/cmd.exe: Input/output error; it has"),
+             text(system.failures));
+  BOOST_TEST(system.failures.size() == 2U);
 }

@@ -21,6 +21,10 @@ BOOST_AUTO_TEST_CASE(lines_and_words_are_taken_away_from_a_text) {
   BOOST_TEST(text.empty());
 }
 
+BOOST_AUTO_TEST_CASE(only_ascii_has_capitals) {
+  BOOST_TEST(in_lower_case("AZ@[`{ \xc4\xdcz") == "az@[`{ \xc4\xdcz");
+}
+
 BOOST_AUTO_TEST_CASE(a_number_is_digits_and_fits) {
   std::uint64_t number = 1;
   BOOST_TEST((read_number("0", number) && number == 0U));

@@ -1429,7 +1429,19 @@ CORPUS: dict[str, Image] = {
         facts={"drive_mappings": {"C": "/dev/sda1"}},
     ),
     "windows with a damaged hive": Image(
-        build=damaged_hive, way="rescue", told=["inspect_os: unhandled exception thrown: Hivex.Error"]
+        build=damaged_hive,
+        way="rescue",
+        systems=[("windows", 0, 0, "TWO")],
+        facts={
+            "product_name": "unknown",
+            "arch": "x86_64",
+            "mountpoints": {"/": "/dev/sda1"},
+            "drive_mappings": {"C": "/dev/sda1"},
+        },
+        told=[
+            "inspect_os: unhandled exception thrown: Hivex.Error",
+            'SOFTWARE" is damaged or unusual: a registry with links to unused space',
+        ],
     ),
     "windows 2003": Image(
         build=windows_2003,

@@ -16,6 +16,12 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 /// Without leading and trailing blanks and line breaks.
 std::string_view trimmed(std::string_view text);
 
+/// An ASCII letter in lower case, whatever the locale; any other byte as it is.
+constexpr char lower_case(char c) noexcept {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+std::string in_lower_case(std::string text);
+
 /// Removes the text up to and including the first of the separators and returns it without the separator;
 /// takes all of it if there is none.
 std::string_view take_until(std::string_view& text, std::string_view separators);

@@ -15,6 +15,11 @@ GUESTKIT_INLINE std::string_view trimmed(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(white_space) - begin + 1);
 }
 
+GUESTKIT_INLINE std::string in_lower_case(std::string text) {
+  for (char& c : text) c = lower_case(c);
+  return text;
+}
+
 GUESTKIT_INLINE std::string_view take_until(std::string_view& text, std::string_view separators) {
   const auto end = text.find_first_of(separators);
   const auto part = text.substr(0, end);

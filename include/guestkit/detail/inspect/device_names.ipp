@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <utility>
 
 #include "guestkit/detail/base/escape.hpp"
@@ -78,7 +77,7 @@ GUESTKIT_INLINE std::optional<bus_name> bus_name_of(std::string_view name) {
 GUESTKIT_INLINE std::string without_hex_escapes(std::string_view text) {
   const auto value = [](char c) -> int {
     if (c >= '0' && c <= '9') return c - '0';
-    const char lower = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    const char lower = lower_case(c);
     return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
   };
   std::string plain;
@@ -129,9 +128,7 @@ GUESTKIT_INLINE std::string device_names::without_quotes(const std::string& text
 
 GUESTKIT_INLINE named_device device_names::tagged(std::string_view fact, const std::string& value) {
   const auto folded = [&](std::string text) {
-    if (fact.ends_with("UUID"))
-      for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    return text;
+    return fact.ends_with("UUID") ? in_lower_case(std::move(text)) : text;
   };
   named_device found;
   bool btrfs = true;

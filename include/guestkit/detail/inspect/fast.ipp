@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cerrno>
 #include <cstdint>
 #include <iterator>
@@ -171,8 +170,7 @@ GUESTKIT_INLINE void fast_inspection::look_at_directory(const std::string& devic
   constexpr std::size_t most_roots = 64;
   std::set<std::string> names;
   for (const auto& name : all_names_in(directory)) {
-    std::string folded;
-    for (const char c : name) folded += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    const auto folded = in_lower_case(name);
     if (folded != name && is_signature(folded)) throw doubt{"a name in capitals"};
     names.insert(folded);
   }

@@ -209,7 +209,7 @@ class inspection {
       if (system.type == "linux")
         run_(system.failures, "os_release",
              [&] { fast_inspection(g_, layout_).correct(system, corrections); });
-      gather(system, system.package_format);
+      gather(system, system.type == "windows" ? "registry" : system.package_format);
       if (wants(InspectPart::icon)) run_(system.failures, "icon", [&] { add_icon(g_, system); });
     }
     return asked;
@@ -224,7 +224,7 @@ class inspection {
     const auto why = failed.op + ": " + failed.message;
     provenance.reason = provenance.reason.empty() ? why : provenance.reason + "; " + why;
     if (run_.is_alive())
-      failed.message += "; what is told was found by guestkit's own rules, which know Linux alone";
+      failed.message += "; what is told was found by guestkit's own rules, which know Linux and Windows";
   }
 
   /// Adds the systems that libguestfs does not find.

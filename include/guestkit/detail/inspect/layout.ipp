@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/inspect/attempt.hpp"
 #include "guestkit/detail/inspect/blkid.hpp"
 #include "guestkit/detail/inspect/layout.hpp"
@@ -17,11 +18,8 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 GUESTKIT_INLINE std::string bare_uuid(std::string_view uuid) {
   std::string bare(uuid);
   std::erase_if(bare, [](char c) { return c == '-' || c == ':'; });
-  const auto code = [](char c) { return static_cast<unsigned char>(c); };
-  const bool is_hexadecimal = std::ranges::all_of(bare, [&](char c) { return std::isxdigit(code(c)) != 0; });
-  if (is_hexadecimal)
-    for (char& c : bare) c = static_cast<char>(std::tolower(code(c)));
-  return bare;
+  const bool is_hexadecimal = bare.find_first_not_of("0123456789abcdefABCDEF") == std::string::npos;
+  return is_hexadecimal ? in_lower_case(std::move(bare)) : bare;
 }
 
 GUESTKIT_INLINE bool is_on(const std::string& filesystem, const std::string& device) {

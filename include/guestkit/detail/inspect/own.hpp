@@ -12,6 +12,7 @@
 #include "guestkit/detail/inspect/layout.hpp"
 #include "guestkit/detail/inspect/mount_plan.hpp"
 #include "guestkit/detail/inspect/tree.hpp"
+#include "guestkit/detail/inspect/windows_rules.hpp"
 #include "guestkit/generated/inspection.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -32,6 +33,7 @@ class own_inspection {
     std::string device;
     bool is_ostree = false;
     bool is_usr = false;
+    std::optional<windows_place> windows = {};
   };
 
   own_inspection(guest_actions& g, layout& layout) : g_(g), layout_(layout) {}
@@ -62,6 +64,8 @@ class own_inspection {
 
   bool mount(const std::string& device);
   void look_at(const std::string& device);
+  /// The Windows on the filesystem at /, as far as guestkit's rules know where it is.
+  std::optional<windows_place> windows_here();
   static bool is_root_label(const std::string& label);
   bool has_release(const std::string& top);
   void object(const std::string& device, const std::string& why);

@@ -63,6 +63,8 @@ GUESTKIT_INLINE std::vector<own_inspection::place> own_inspection::places(
 GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::read(const place& where) {
   if (where.is_usr) return system_of_usr();
   if (!mount(where.device)) return std::nullopt;
+  if (where.windows)
+    return read_windows_alone(g_, layout_, where.device, *where.windows, numbers_of(g_.version()));
   return where.is_ostree ? deployed_on(where.device) : read_mounted(where.device);
 }
 
@@ -110,10 +112,24 @@ GUESTKIT_INLINE void own_inspection::look_at(const std::string& device) {
   });
   if (has_etc && has_release("")) {
     places_.push_back({.device = device});
+  } else if (auto windows = windows_here()) {
+    places_.push_back({.device = device, .windows = std::move(windows)});
   } else if (files().has_directory("/bin") && files().has_file("/lib/os-release")) {
     usrs_.push_back(device);
   } else if (has_etc || is_root_label(layout_.fact(device, "LABEL"))) {
     bare_roots_.push_back(device);
+  }
+}
+
+GUESTKIT_INLINE std::optional<windows_place> own_inspection::windows_here() {
+  std::set<std::string> names;
+  attempt([&] {  // a directory with too many names counts as empty
+    for (auto& name : names_in(g_, "/")) names.insert(in_lower_case(std::move(name)));
+  });
+  try {
+    return find_windows(g_, names);
+  } catch (const doubt&) {
+    return std::nullopt;
   }
 }
 

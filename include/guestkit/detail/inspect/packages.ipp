@@ -246,9 +246,15 @@ GUESTKIT_INLINE void add_applications(const guest_tree& files, InspectedSystem& 
     // libguestfs opens it from outside the guest.
     if (const auto fault = hive.empty() ? std::nullopt : fault_of_path(g, hive, FileKind::regular))
       return incomplete(fault->why);
-    if (of_libguestfs) return ask_libguestfs();
-    system.applications = windows_applications(g, hive);
-    system.applications_complete = true;
+    if (of_libguestfs == "registry") return ask_libguestfs();
+    if (hive.empty()) return incomplete("there is no hive that lists the programs");
+    try {
+      system.applications = windows_applications(g, hive);
+      system.applications_complete = true;
+    } catch (const doubt& reason) {
+      if (!of_libguestfs) throw;
+      incomplete(told_damage(hive, reason.reason, "the programs"));
+    }
     return;
   }
   const auto found = find_database(files, system.package_format);

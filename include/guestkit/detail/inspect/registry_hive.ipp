@@ -5,6 +5,7 @@
 #include <iterator>
 #include <utility>
 
+#include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/inspect/registry_hive.hpp"
 #include "guestkit/detail/inspect/rules.hpp"
 
@@ -12,13 +13,8 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 
 inline constexpr std::uint64_t hive_header_size = 4096;
 
-/// Without regard to the locale; other letters are compared as they are.
-inline char in_lower_case(char c) noexcept {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
 GUESTKIT_INLINE bool is_same_name(std::string_view one, std::string_view other) noexcept {
-  return std::ranges::equal(one, other, {}, in_lower_case, in_lower_case);
+  return std::ranges::equal(one, other, {}, lower_case, lower_case);
 }
 
 inline void append_utf8(std::string& text, std::uint32_t point) {
@@ -179,13 +175,13 @@ GUESTKIT_INLINE bool registry_hive::may_be(const listed_key& key, std::string_vi
   if (key.kind == 'f') {
     for (std::size_t i = 0; i < 4; ++i) {
       const auto letter = static_cast<char>(key.hint >> (8 * i) & 0xFFU);
-      if (in_lower_case(letter) != (i < name.size() ? in_lower_case(name[i]) : '\0')) return false;
+      if (lower_case(letter) != (i < name.size() ? lower_case(name[i]) : '\0')) return false;
     }
     return true;
   }
   std::uint32_t hash = 0;
   for (const char c : name) {
-    const auto folded = in_lower_case(c);
+    const auto folded = lower_case(c);
     const auto letter = folded >= 'a' && folded <= 'z' ? folded - 'a' + 'A' : folded;
     hash = 37 * hash + static_cast<std::uint8_t>(letter);
   }

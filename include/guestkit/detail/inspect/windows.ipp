@@ -1,11 +1,11 @@
 #pragma once
 
 #include <algorithm>
-#include <cctype>
 #include <cstddef>
 #include <utility>
 
 #include "guestkit/detail/base/lines.hpp"
+#include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/inspect/attempt.hpp"
 #include "guestkit/detail/inspect/reading.hpp"
 #include "guestkit/detail/inspect/tree.hpp"
@@ -40,8 +40,7 @@ GUESTKIT_INLINE std::vector<std::string> systemroots_in(std::string_view text) {
   constexpr std::size_t most = 100, longest = 4096;
   std::vector<std::string> roots;
   for (auto line : lines_of(text)) {
-    std::string folded;
-    for (const char c : line) folded += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    const auto folded = in_lower_case(std::string(line));
     const auto partition = folded.find("partition(");
     const auto begin = partition == std::string::npos ? partition : folded.find(')', partition);
     if (begin == std::string::npos) continue;

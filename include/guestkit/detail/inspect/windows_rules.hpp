@@ -35,6 +35,14 @@ std::optional<windows_place> find_windows(guest_actions& g, const std::set<std::
 InspectedSystem read_windows(guest_actions& g, layout& layout, const std::string& root,
                              const windows_place& place, const libguestfs_version& libguestfs);
 
+/// The same as far as these rules go. What they do not cover, such as a damaged hive, is listed in the
+/// failures.
+InspectedSystem read_windows_alone(guest_actions& g, layout& layout, const std::string& root,
+                                   const windows_place& place, const libguestfs_version& libguestfs);
+
+/// What a failure says of a damaged file of a Windows: which one, why, what it costs, and what to do.
+std::string told_damage(const std::string& file, const std::string& reason, const std::string& cost);
+
 /// The installed programs, from the registry in that file. Throws doubt.
 std::vector<InspectedApplication> windows_applications(guest_actions& g, const std::string& software);
 

@@ -6,10 +6,12 @@
 #include <cstdint>
 #include <utility>
 
+#include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/inspect/attempt.hpp"
 #include "guestkit/detail/inspect/package_rules.hpp"
 #include "guestkit/detail/inspect/reading.hpp"
+#include "guestkit/detail/inspect/report.hpp"
 #include "guestkit/detail/inspect/rules.hpp"
 #include "guestkit/detail/inspect/tree.hpp"
 #include "guestkit/detail/inspect/untrusted_bytes.hpp"
@@ -142,8 +144,7 @@ class windows_reader {
     system_.osinfo = windows_osinfo(system_, libguestfs_);
   }
 
-  void read_system(registry_hive& hive) {
-    read_drives(hive);
+  void read_host(registry_hive& hive) {
     const auto select = hive.find({"Select"});
     const auto values = select ? hive.values(*select) : std::vector<registry_value>();
     const auto* current = value_named(values, "Current", true);
@@ -153,22 +154,6 @@ class windows_reader {
     system_.windows->current_control_set = set;
     if (const auto key = hive.find({set, "Services", "Tcpip", "Parameters"}))
       system_.hostname = text(hive, hive.values(*key), "Hostname");
-  }
-
- private:
-  static std::string text(registry_hive& hive, const std::vector<registry_value>& values,
-                          std::string_view name) {
-    const auto* value = value_named(values, name);
-    if (value == nullptr) return "unknown";
-    if (auto found = hive.text(*value)) return *found;
-    throw doubt{"a registry whose " + std::string(name) + " is no text"};
-  }
-
-  static int number(registry_hive& hive, const registry_value& value) {
-    constexpr std::uint32_t most = 1'000'000;
-    const auto found = hive.number(value);
-    if (!found || *found > most) throw doubt{"a registry whose " + value.name + " is no usual number"};
-    return static_cast<int>(*found);
   }
 
   void read_drives(registry_hive& hive) {
@@ -192,6 +177,22 @@ class windows_reader {
       if (!device.empty() && !system_.drive_mappings.emplace(std::string(1, letter), device).second)
         throw doubt{"a registry with a drive letter twice"};
     }
+  }
+
+ private:
+  static std::string text(registry_hive& hive, const std::vector<registry_value>& values,
+                          std::string_view name) {
+    const auto* value = value_named(values, name);
+    if (value == nullptr) return "unknown";
+    if (auto found = hive.text(*value)) return *found;
+    throw doubt{"a registry whose " + std::string(name) + " is no text"};
+  }
+
+  static int number(registry_hive& hive, const registry_value& value) {
+    constexpr std::uint32_t most = 1'000'000;
+    const auto found = hive.number(value);
+    if (!found || *found > most) throw doubt{"a registry whose " + value.name + " is no usual number"};
+    return static_cast<int>(*found);
   }
 
   std::string gpt_partition(const std::string& guid) {
@@ -227,26 +228,78 @@ class windows_reader {
   libguestfs_version libguestfs_;
 };
 
+GUESTKIT_INLINE std::string told_damage(const std::string& file, const std::string& reason,
+                                        const std::string& cost) {
+  return excerpt(file) + " is damaged or unusual: " + reason + "; it has what is not told here of " + cost +
+         "; restore it from a backup, or let Windows repair it when it boots";
+}
+
+/// @param part  is called with what reads a part of the system: the part's name, the file, what else is lost
+///     without it, and the function
+template <class Part>
+InspectedSystem windows_by_parts(guest_actions& g, layout& layout, const std::string& root,
+                                 const windows_place& place, const libguestfs_version& libguestfs,
+                                 const Part& part) {
+  constexpr int longest_head = 4096;
+  InspectedSystem system{.root = root, .type = "windows", .distro = "windows"};
+  for (auto* fact : {&system.product_name, &system.product_variant, &system.arch, &system.hostname,
+                     &system.package_format, &system.package_management, &system.osinfo})
+    *fact = "unknown";
+  system.mountpoints = {{"/", root}};
+  system.filesystems = {root};
+  system.windows = {.systemroot = place.systemroot};
+  std::optional<string_list> names;
+  const auto hive = [&](std::string_view wanted) {
+    const auto is_it = [&](const auto& name) { return is_same_name(name, wanted); };
+    if (!names) names = names_in(g, place.registry);
+    if (std::ranges::count_if(*names, is_it) != 1)
+      throw doubt{"a Windows without one " + std::string(wanted)};
+    return joined(place.registry, *std::ranges::find_if(*names, is_it));
+  };
+  windows_reader reader(g, layout, system, libguestfs);
+  part("arch", place.program, "the architecture",
+       [&] { system.arch = pe_architecture(g.pread(place.program, longest_head, 0).view()); });
+  auto file = joined(place.registry, "software");
+  part("product_name", file, "product and version", [&] {
+    file = system.windows->software_hive = hive("software");
+    reader.read_software(hive_file(g, file).hive());
+  });
+  file = joined(place.registry, "system");
+  part("hostname", file, "host name and drive letters", [&] {
+    file = system.windows->system_hive = hive("system");
+    hive_file opened(g, file);
+    part("drive_mappings", file, "the drive letters", [&] { reader.read_drives(opened.hive()); });
+    reader.read_host(opened.hive());
+  });
+  return system;
+}
+
 GUESTKIT_INLINE InspectedSystem read_windows(guest_actions& g, layout& layout, const std::string& root,
                                              const windows_place& place,
                                              const libguestfs_version& libguestfs) {
-  constexpr int longest_head = 4096;
-  InspectedSystem system{.root = root, .type = "windows", .distro = "windows"};
-  for (auto* fact : {&system.hostname, &system.package_format, &system.package_management}) *fact = "unknown";
-  system.mountpoints = {{"/", root}};
-  system.filesystems = {root};
-  const auto names = names_in(g, place.registry);
-  const auto hive = [&](std::string_view wanted) {
-    const auto is_it = [&](const auto& name) { return is_same_name(name, wanted); };
-    if (std::ranges::count_if(names, is_it) != 1) throw doubt{"a Windows without one " + std::string(wanted)};
-    return place.registry + '/' + *std::ranges::find_if(names, is_it);
+  const auto at_once = [](const char*, const std::string&, const char*, auto&& read) { read(); };
+  return windows_by_parts(g, layout, root, place, libguestfs, at_once);
+}
+
+GUESTKIT_INLINE InspectedSystem read_windows_alone(guest_actions& g, layout& layout, const std::string& root,
+                                                   const windows_place& place,
+                                                   const libguestfs_version& libguestfs) {
+  std::vector<InspectFailure> failures;
+  const auto as_far_as_possible = [&](const char* name, const std::string& file, const char* cost,
+                                      auto&& read) {
+    const auto error = attempt([&] {
+      try {
+        read();
+      } catch (const doubt& reason) {
+        failures.push_back({.part = name, .message = told_damage(file, reason.reason, cost)});
+      }
+    });
+    if (!error) return;
+    failures.push_back(failure(name, *error));
+    failures.back().message = told_damage(file, failures.back().message, cost);
   };
-  system.arch = pe_architecture(g.pread(place.program, longest_head, 0).view());
-  system.windows = {
-      .systemroot = place.systemroot, .software_hive = hive("software"), .system_hive = hive("system")};
-  windows_reader reader(g, layout, system, libguestfs);
-  reader.read_software(hive_file(g, system.windows->software_hive).hive());
-  reader.read_system(hive_file(g, system.windows->system_hive).hive());
+  auto system = windows_by_parts(g, layout, root, place, libguestfs, as_far_as_possible);
+  system.failures = std::move(failures);
   return system;
 }
 
