@@ -534,7 +534,8 @@ class Provenance:
         guestkit: the version
         libguestfs: the version
         verified: whether it was inspected both ways, by guestkit's rules and by libguestfs
-        differences: where they differ; then libguestfs' answer is the one reported
+        differences: where they differ; then libguestfs' answer is the one reported. With several
+            systems, each says of which one it is, as in corrections
         corrections: facts for which guestkit's own answer is given, because libguestfs' is known to be
             wrong or missing, each with the reason
     """

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <guestkit/detail/inspect/fast.hpp>
+#include <guestkit/detail/inspect/inspection.hpp>
 #include <guestkit/detail/inspect/layout.hpp>
 #include <map>
 #include <string>
@@ -26,6 +27,9 @@ struct pretended_device {
 
 /// A guest in which every device has the same files. Those of a subvolume are below its path.
 struct pretended_devices : pretended_files {
+  Version version() override { return {.major = 1, .minor = 54, .release = 1, .extra = ""}; }
+  std::int64_t blockdev_getsize64(const std::string&) override { return 1 << 30U; }
+
   string_list disks{"/dev/sda"}, partitions = {}, arrays = {}, opened = {}, volumes = {};
   std::map<std::string, pretended_device> devices = {};
   std::vector<BTRFSSubvolume> subvolumes = {};
@@ -140,4 +144,27 @@ BOOST_AUTO_TEST_CASE(a_disk_without_a_root_or_with_too_many_is_a_doubt) {
   BOOST_TEST(guest.roots().size() == 64U);
   guest.partitions.push_back("/dev/sda65");
   BOOST_TEST(guest.doubt() == "more than 64 roots");
+}
+
+// Regression: with several systems nothing said which one a correction was of.
+BOOST_AUTO_TEST_CASE(of_several_systems_a_correction_says_of_which_one_it_is) {
+  pretended_devices guest;
+  guest.add_root("");
+  guest.add({{"/bin/sh", "d"},
+             {"/etc/os-release", "-ID=debian\nPRETTY_NAME=\"Debian\"\nVERSION_ID=12.5\r\n"},
+             {"/etc/hostname", "-web\n"},
+             {"/var/lib/dpkg/status", "-Package: a\nStatus: installed\nVersion: 1\n\n"}});
+  const auto corrections = [&] {
+    const auto found = detail::inspect(guest, {});
+    BOOST_TEST(found.provenance.way == "fast", found.provenance.reason);
+    BOOST_TEST(found.operating_systems.size() == guest.partitions.size());
+    return found.provenance.corrections;
+  };
+  const std::string why = "distro, version: the lines of os-release end in CRLF";
+  guest.partitions = {"/dev/sda1"};
+  BOOST_TEST(corrections() == string_list{why}, boost::test_tools::per_element());
+  guest.partitions = {"/dev/sda1", "/dev/sda2"};
+  const auto of = [&](const char* root) { return why + "; in the system on " + root; };
+  BOOST_TEST(corrections() == (string_list{of("/dev/sda1"), of("/dev/sda2")}),
+             boost::test_tools::per_element());
 }

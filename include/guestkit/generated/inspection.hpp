@@ -329,7 +329,8 @@ struct InspectProvenance {
   std::string guestkit = {};  ///< the version
   std::string libguestfs = {};  ///< the version
   bool verified = false;  ///< whether it was inspected both ways, by guestkit's rules and by libguestfs
-  /// where they differ; then libguestfs' answer is the one reported
+  /// where they differ; then libguestfs' answer is the one reported. With several systems, each says of
+  /// which one it is, as in corrections
   std::vector<std::string> differences = {};
   /// facts for which guestkit's own answer is given, because libguestfs' is known to be wrong or
   /// missing, each with the reason

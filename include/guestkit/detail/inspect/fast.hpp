@@ -13,6 +13,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
@@ -37,8 +38,8 @@ class fast_inspection {
   /// The operating system on one of them, which stays mounted; throws doubt.
   InspectedSystem read(const std::string& root);
 
-  /// The facts known to differ from libguestfs' answer, and why.
-  const std::vector<std::string>& corrections() const noexcept { return corrections_; }
+  /// The facts known to differ from libguestfs' answer, and why: those found since the last call.
+  std::vector<std::string> take_corrections() { return std::exchange(corrections_, {}); }
 
   /// The filesystems mounted besides the root.
   const mountpoint_list& mounted() const noexcept { return behind_root_; }

@@ -60,6 +60,9 @@ class inspection {
     step("looking for operating systems");
     if (wants(InspectPart::filesystems)) told("filesystems", [&] { describe_layout(g_, layout_, found_); });
     find_systems();
+    const bool several = found_.operating_systems.size() > 1;
+    found_.provenance.corrections = corrections_.told(several);
+    found_.provenance.differences = differences_.told(several);
     if (wants(InspectPart::filesystems)) {
       step("looking at the filesystems");
       run_(found_.failures, "filesystems", [&] { measure_filesystems(g_, layout_, found_); });
@@ -104,7 +107,7 @@ class inspection {
       fast = ask_ourselves();
     if (!fast.empty() && (!options_.verify || !run_.is_alive())) {
       provenance.way = "fast";
-      provenance.corrections = std::move(corrections_);
+      corrections_ = std::move(ours_);
       found_.operating_systems = std::move(fast);
       return;
     }
@@ -125,25 +128,23 @@ class inspection {
     provenance.reason = "verified";
     provenance.verified = true;
     if (theirs.size() != fast.size())
-      provenance.differences.push_back("operating_systems: " + std::to_string(fast.size()) + " instead of " +
-                                       std::to_string(theirs.size()));
+      differences_.add("", {"operating_systems: " + std::to_string(fast.size()) + " instead of " +
+                            std::to_string(theirs.size())});
     const auto has = [](const auto& all, const auto& system) {
       return std::ranges::find(all, system.root, &InspectedSystem::root) != all.end();
     };
     if (theirs.size() == fast.size() &&
         std::ranges::all_of(fast, [&](const auto& system) { return has(theirs, system); }) &&
         !std::ranges::equal(fast, theirs, {}, &InspectedSystem::root, &InspectedSystem::root))
-      provenance.differences.emplace_back("operating_systems: in another order");
+      differences_.add("", {"operating_systems: in another order"});
     for (const auto& system : fast) {
       const auto same = std::ranges::find(theirs, system.root, &InspectedSystem::root);
       if (same == theirs.end())
-        provenance.differences.push_back("operating_systems: one on " + printable(system.root));
+        differences_.add("", {"operating_systems: one on " + printable(system.root)});
       else
-        std::ranges::move(differences(system, *same), std::back_inserter(provenance.differences));
+        differences_.add(system.root, differences(system, *same));
     }
-    if (corrections_.empty())
-      std::ranges::copy_if(provenance.corrections, std::back_inserter(provenance.differences),
-                           [](const auto& one) { return !one.starts_with("applications: "); });
+    if (ours_.empty()) differences_.add(corrections_.without("applications"));
   }
 
   /// guestkit's own rules found systems and libguestfs did not.
@@ -153,8 +154,8 @@ class inspection {
     provenance.verified = true;
     const auto said = "operating_systems: no answer from libguestfs: " + found_.failures.back().message;
     found_.failures.pop_back();
-    (corrections_.empty() ? provenance.differences : provenance.corrections).push_back(said);
-    provenance.corrections.insert(provenance.corrections.end(), corrections_.begin(), corrections_.end());
+    (ours_.empty() ? differences_ : corrections_).add("", {said});
+    corrections_.add(ours_);
     found_.operating_systems = std::move(fast);
   }
 
@@ -168,19 +169,23 @@ class inspection {
       fast_inspection fast(g_, layout_);
       string_list roots;
       run_(failures, systems_part, [&] { roots = fast.find_roots(); });
+      ours_.add("", fast.take_corrections());
       for (const auto& root : roots) {
         if (!run_(failures, systems_part, [&] { systems.push_back(fast.read(root)); })) break;
         step("reading the guest's files");
-        gather(systems.back(), std::nullopt);
+        auto corrections = fast.take_corrections();
+        gather(systems.back(), std::nullopt, corrections);
+        ours_.add(root, corrections);
       }
-      corrections_ = fast.corrections();
     } catch (const doubt& reason) {
       found_.provenance.reason = reason.reason;
       systems.clear();
+      ours_ = {};
     }
     if (!failures.empty() && run_.is_alive()) {
       found_.provenance.reason = failures.front().message;
       systems.clear();
+      ours_ = {};
     } else {
       std::ranges::move(failures, std::back_inserter(found_.failures));
     }
@@ -190,7 +195,6 @@ class inspection {
   /// Adds the systems that inspect_os finds. Returns whether it answered; if not, the last failure says why.
   bool ask_libguestfs() {
     auto& systems = found_.operating_systems;
-    auto& corrections = found_.provenance.corrections;
     const bool asked = run_(
         found_.failures, systems_part,
         [&] {
@@ -201,6 +205,7 @@ class inspection {
         share_of_systems);
     for (auto& system : systems) {
       step("reading the guest's files");
+      string_list corrections;
       const bool mounted = run_(system.failures, "mountpoints", [&] {
         g_.umount_all();
         mount_system(g_, system, layout_, corrections);
@@ -209,7 +214,8 @@ class inspection {
       if (system.type == "linux")
         run_(system.failures, "os_release",
              [&] { fast_inspection(g_, layout_).correct(system, corrections); });
-      gather(system, system.type == "windows" ? "registry" : system.package_format);
+      gather(system, system.type == "windows" ? "registry" : system.package_format, corrections);
+      corrections_.add(system.root, corrections);
       if (wants(InspectPart::icon)) run_(system.failures, "icon", [&] { add_icon(g_, system); });
     }
     return asked;
@@ -235,10 +241,12 @@ class inspection {
       run_(found_.failures, systems_part, [&] { system = own_.read(place); });
       if (!system) continue;
       step("reading the guest's files");
-      gather(*system, "unknown");
+      string_list corrections;
+      gather(*system, "unknown", corrections);
+      corrections_.add(system->root, corrections);
       if (asked)
-        found_.provenance.corrections.push_back("operating_systems: libguestfs does not find the one on " +
-                                                printable(system->root));
+        corrections_.add(
+            "", {"operating_systems: libguestfs does not find the one on " + printable(system->root)});
       found_.operating_systems.push_back(std::move(*system));
     }
   }
@@ -249,19 +257,19 @@ class inspection {
   }
 
   /// Adds the requested parts of a mounted system. The slow ones come last.
-  /// @param of_libguestfs  see add_applications
-  void gather(InspectedSystem& system, const std::optional<std::string>& of_libguestfs) {
+  /// @param of_libguestfs  see add_applications, and so for the corrections
+  void gather(InspectedSystem& system, const std::optional<std::string>& of_libguestfs,
+              string_list& corrections) {
     const guest_tree files{g_, system.root_directory};
     if (system.type != "windows" && system.type != "dos")
       run_(system.failures, "os_release", [&] {
         if (system.os_release.empty()) add_os_release(files, system);
-        for (auto& change : fill_in(files, system))
-          found_.provenance.corrections.push_back(std::move(change));
+        std::ranges::move(fill_in(files, system), std::back_inserter(corrections));
       });
     add_parts(files, options_.parts, system, run_);
     if (wants(InspectPart::applications))
       run_(system.failures, "applications",
-           [&] { add_applications(files, system, of_libguestfs, found_.provenance.corrections); });
+           [&] { add_applications(files, system, of_libguestfs, corrections); });
   }
 
   std::string version() {
@@ -276,7 +284,9 @@ class inspection {
   layout layout_;
   own_inspection own_;
   part_runner run_;
-  std::vector<std::string> corrections_;  // that our own answer makes to libguestfs'
+  remarks ours_;         // the corrections that guestkit's own answer makes to libguestfs'
+  remarks corrections_;  // those of the answer that is reported
+  remarks differences_;
   Inspection found_;
 };
 

@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "guestkit/detail/base/escape.hpp"
@@ -28,6 +30,28 @@ std::string listed(const List& list) {
   }
   return text.empty() ? "nothing" : text;
 }
+
+/// What is said about the systems on some disks.
+class remarks {
+ public:
+  /// @param root  the system's; empty for what is said about no single one
+  void add(const std::string& root, const std::vector<std::string>& texts) {
+    for (const auto& text : texts) all_.emplace_back(root, text);
+  }
+  void add(const remarks& others) { all_.insert(all_.end(), others.all_.begin(), others.all_.end()); }
+
+  bool empty() const noexcept { return all_.empty(); }
+
+  /// Those that are not about this part.
+  remarks without(std::string_view part) const;
+
+  /// As sentences.
+  /// @param several  whether there are several systems, so that each must say about which one it is
+  std::vector<std::string> told(bool several) const;
+
+ private:
+  std::vector<std::pair<std::string, std::string>> all_;
+};
 
 /// The failure of a part of the report.
 InspectFailure failure(const char* part, const Error& error);

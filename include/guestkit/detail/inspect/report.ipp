@@ -20,6 +20,20 @@ GUESTKIT_INLINE std::string one_line(std::string text) {
   return line;
 }
 
+GUESTKIT_INLINE remarks remarks::without(std::string_view part) const {
+  remarks others;
+  for (const auto& [root, text] : all_)
+    if (!text.starts_with(std::string(part) + ": ")) others.all_.emplace_back(root, text);
+  return others;
+}
+
+GUESTKIT_INLINE std::vector<std::string> remarks::told(bool several) const {
+  std::vector<std::string> sentences;
+  for (const auto& [root, text] : all_)
+    sentences.push_back(several && !root.empty() ? text + "; in the system on " + printable(root) : text);
+  return sentences;
+}
+
 GUESTKIT_INLINE InspectFailure failure(const char* part, const Error& error) {
   return {part, one_line(error.message()), error.op(), error.error_number()};
 }
