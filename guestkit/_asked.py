@@ -12,7 +12,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar, Unpack
 
 from guestkit.handle import Guestfs
-from guestkit.handle_options import INSPECTION, HandleKeywords, HandleOptions
+from guestkit.handle_options import INSPECTION, HandleKeywords, HandleOptions, check_limit
 from guestkit.images import Backing, InUse, OpenDiskOptions
 from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part, path_list
 from guestkit.unpack import UNPACK, UnpackLimits
@@ -114,6 +114,7 @@ def one(
     for name in ("call_timeout", "cancel_grace"):
         if name in handle:
             raise TypeError(f"{name} does not apply to an inspection: timeout= limits all of it")
+    check_limit("inspect", "timeout", timeout)
     # The handle's only call gets the guest's whole timeout. The disks are only read, so nothing is lost if it
     # is killed without grace.
     of_handle = replace(replace(INSPECTION, **handle), call_timeout=timeout, cancel_grace=0.0)

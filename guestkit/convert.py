@@ -83,6 +83,7 @@ class DiskConverter:
         backing: Backing = "refuse",
         in_use: InUse = "refuse",
         unpack: UnpackLimits | None = UNPACK,
+        replace: bool = True,
     ) -> ConversionResult:
         """Write the disk into a new image. Problems with the images are reported in the result.
 
@@ -96,10 +97,13 @@ class DiskConverter:
         backing, unpack: as in `Guestfs.open_disk`; choose one disk of an archive with several
         in_use: as in `Guestfs.open_disk`; a copy of a disk that is being written to mixes states from
             different moments
+        replace: False: an output that is there already is an error
         """
         opening = OpenDiskOptions(format=source_format, backing=backing, in_use=in_use, unpack=unpack)
         job = self._begin("convert")
-        return job.convert(source, output, format, compress, flatten, self._telling(progress), opening)
+        return job.convert(
+            source, output, format, compress, flatten, self._telling(progress), opening, replace
+        )
 
     def detect_format(self, image: StrOrBytesPath) -> str:
         """Return QEMU's name of the format, judged by the start of the file."""
@@ -289,6 +293,7 @@ class Job:
         flatten: bool,
         progress: Progress | None,
         opening: OpenDiskOptions,
+        replace: bool,
     ) -> ConversionResult:
         begin = time.monotonic()
         result = ConversionResult(
@@ -306,6 +311,8 @@ class Job:
         target = Path(os.path.abspath(os.fsdecode(output)))
         words = ["convert", "-O", format, *(["-c"] if compress else []), *(["-p"] if progress else [])]
         try:
+            if not replace and os.path.lexists(target):  # before the work
+                raise _is_there(target)
             with (
                 self.checked(source, opening) as disk,
                 _beside("convert", target) as new,
@@ -317,7 +324,7 @@ class Job:
                     name, kind = _backing_of(source, disk.info)
                     words += ["-B", name, "-F", kind]
                 self.run([*words, disk.node, new], progress)
-                result["output_size"] = _settle(new, target)
+                result["output_size"] = _settle("convert", new, target, replace=replace)
             result["success"] = True
         except Error as error:
             if error.errno == errno.EINTR and self._cancelled:
@@ -356,7 +363,7 @@ class Job:
         target = Path(os.path.abspath(os.fsdecode(path)))
         with _beside("create_disk", target) as new:
             self.run([*words, new, str(_size("create_disk", size))])
-            _settle(new, target, replace=False)
+            _settle("create_disk", new, target, replace=False)
         return probe(path, format)
 
 
@@ -389,7 +396,12 @@ def _beside(op: str, target: Path) -> Iterator[Path]:
         yield Path(name, "disk")
 
 
-def _settle(new: Path, target: Path, *, replace: bool = True) -> int:
+def _is_there(target: Path) -> Error:
+    message = f"{target}: is there already"
+    return Error("convert", message, errno.EEXIST, "already_exists", "replace=True replaces it")
+
+
+def _settle(op: str, new: Path, target: Path, *, replace: bool) -> int:
     """Sync the finished file and move it into place; return its size."""
     _sync(new)
     size = new.stat().st_size
@@ -399,7 +411,9 @@ def _settle(new: Path, target: Path, *, replace: bool = True) -> int:
         else:
             os.link(new, target)
     except OSError as error:
-        raise Error("create_disk", f"{target}: {error.strerror}", error.errno or 0) from error
+        if op == "convert" and error.errno == errno.EEXIST:
+            raise _is_there(target) from error
+        raise Error(op, f"{target}: {error.strerror}", error.errno or 0) from error
     _sync(target.parent)
     return size
 

@@ -81,7 +81,7 @@ class HandleOptions:
                 f'appliance must be "auto", "inspection", "system" or a directory, not {self.appliance!r}'
             )
         for name in _LIMITS:
-            _check_limit(name, getattr(self, name))
+            check_limit("Guestfs", name, getattr(self, name))
 
     def native(self) -> NativeHandleOptions:
         """Return the options as C++ takes them, with the level that the log has now."""
@@ -137,15 +137,16 @@ def name_options_of(function: Callable[..., object]) -> None:
 _LIMITS = tuple(name for name in HandleOptions.__dataclass_fields__ if name.endswith(("_timeout", "_grace")))
 
 
-def _check_limit(name: str, given: float | None) -> None:
+def check_limit(op: str, name: str, given: float | None) -> None:
+    """Raise TypeError or ValueError, naming the argument of op, if this is no limit."""
     if given is None:
         return
     if isinstance(given, bool) or not isinstance(given, (int, float)):
         raise TypeError(
-            f"Guestfs() argument '{name}' must be a number of seconds or None, not {type(given).__name__}"
+            f"{op}() argument '{name}' must be a number of seconds or None, not {type(given).__name__}"
         )
     if not given >= 0:
-        raise ValueError(f"Guestfs() argument '{name}' must not be negative: {given}")
+        raise ValueError(f"{op}() argument '{name}' must not be negative: {given}")
 
 
 def _seconds(given: float | None) -> float:

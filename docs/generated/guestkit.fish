@@ -161,7 +161,7 @@ complete -c guestkit -n '_shtab_guestkit_using df; and test $_shtab_guestkit_npo
 complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -eq 0' -a info -d 'Tell the format of disk images, their size, and everything outside of the file that they refer to. The header is read; no other file is opened, no other program is run.'
 complete -c guestkit -n '_shtab_guestkit_using info' -s h -l help -d 'show this'
 complete -c guestkit -n '_shtab_guestkit_using info' -l format -xka "raw qcow2 qcow vmdk vdi vhdx vpc" -d 'what it is; default: by what it begins with'
-complete -c guestkit -n '_shtab_guestkit_using info' -l json -d 'everything known, as a JSON list'
+complete -c guestkit -n '_shtab_guestkit_using info' -l json -d 'everything known, as a JSON list; of a disk that failed, the error'
 complete -c guestkit -n '_shtab_guestkit_using info' -s q -l quiet -d 'no progress, no notes: errors alone'
 complete -c guestkit -n '_shtab_guestkit_using info' -s v -l verbose -d 'tell of launches; -vv: of every call of libguestfs'
 complete -c guestkit -n '_shtab_guestkit_using info' -l log-json -d 'stderr as JSON, an object a line'

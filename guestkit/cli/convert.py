@@ -8,7 +8,7 @@ import os
 
 from guestkit.cli.common import DISK, FORMATS, UsageError, add_disk_options, disks_of, opening
 from guestkit.cli.ending import noting
-from guestkit.cli.errors import explained
+from guestkit.cli.errors import joined, remedy
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable
 from guestkit.convert import DiskConverter
@@ -55,8 +55,6 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     kind = arguments.to or _SUFFIXES.get(os.path.splitext(arguments.output)[1].lower())
     if kind is None:
         raise UsageError(f"the name {arguments.output!r} does not tell its format: state it with --to")
-    if os.path.lexists(arguments.output) and not arguments.force:
-        raise UsageError(f"{arguments.output!r} is there already: --force replaces it")
     how = opening(arguments)
     with (
         noting(f"{arguments.output} is not written; what was unfinished is removed"),
@@ -73,13 +71,14 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             backing=how["backing"],
             in_use=how["in_use"],
             unpack=how["unpack"],
+            replace=arguments.force,
         )
+    result["hint"] = remedy(result["cause"], result["hint"], disks_of(arguments))
+    if result["error"] is not None:
+        screen.tell("error", joined(result["error"].removeprefix("convert: "), result["hint"]))
     if arguments.json:
         screen.write(json.dumps(result, indent=2) + "\n")
-    elif result["error"] is not None:
-        message = result["error"].removeprefix("convert: ")
-        screen.tell("error", explained(message, result["cause"], result["hint"], disks_of(arguments)))
-    else:
+    elif result["success"]:
         size = human_size(result["output_size"])
         screen.write(printable(f"{result['output_path']}: {kind}, {size}") + "\n")
     return 0 if result["success"] else 1

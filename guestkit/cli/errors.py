@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from guestkit.appliance import ApplianceError
 from guestkit.errors import CallTimeout, Error
@@ -61,8 +61,19 @@ def sentence(error: Exception, disks: Sequence[str] = ()) -> str:
 
 def explained(message: str, cause: str | None, hint: str, disks: Sequence[str] = ()) -> str:
     """Return the message with what to do about it."""
-    remedy = _apart(disks) if cause == "path_appended" else REMEDIES.get(cause or "", hint)
-    return f"{message}; {remedy}" if hint else message
+    return joined(message, remedy(cause, hint, disks))
+
+
+def remedy(cause: str | None, hint: str, disks: Sequence[str] = ()) -> str:
+    """Return what to do, in the terms of the command line; "" if guestkit does not know."""
+    if not hint:
+        return ""
+    return _apart(disks) if cause == "path_appended" else REMEDIES.get(cause or "", hint)
+
+
+def joined(message: str, what_to_do: str) -> str:
+    """Return the message with what to do, if that is known."""
+    return f"{message}; {what_to_do}" if what_to_do else message
 
 
 def of_failure(report: Report) -> str:
@@ -73,6 +84,14 @@ def of_failure(report: Report) -> str:
     if error.cause == "call_timeout":
         return f"{report.disk}: took longer than --timeout, and was stopped"
     return explained(error.message, error.cause, error.hint, report.disks)
+
+
+def told(report: Report) -> dict[str, Any]:
+    """Return the report for JSON; what to do is in the terms of the command line."""
+    all_of_it = report.to_dict()
+    if report.error is not None:
+        all_of_it["error"]["hint"] = remedy(report.error.cause, report.error.hint, report.disks)
+    return all_of_it
 
 
 def _apart(names: Sequence[str]) -> str:

@@ -12,11 +12,12 @@ from rich.text import Text
 
 from guestkit._unpacking import listed
 from guestkit.cli.common import FORMATS
-from guestkit.cli.errors import explained
+from guestkit.cli.errors import of_failure, told
 from guestkit.cli.facts import Fact, fact_grid, fact_lines
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable
 from guestkit.errors import Error
+from guestkit.fleet import Report, failed
 from guestkit.images import ImageInfo, ImageReference, probe
 from guestkit.unpack import PACKED
 
@@ -40,29 +41,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `info` takes."""
     parser.add_argument("disks", metavar="DISK", nargs="+", help="a disk image")
     parser.add_argument("--format", choices=FORMATS, help="what it is; default: by what it begins with")
-    parser.add_argument("--json", action="store_true", help="everything known, as a JSON list")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="everything known, as a JSON list; of a disk that failed, the error",
+    )
 
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
-    found, failed = [], False
+    found: list[tuple[str, ImageInfo | Report]] = []
     for disk in arguments.disks:
         try:
             found.append((disk, probe(disk, arguments.format)))
         except Error as error:
-            failed = True
-            screen.tell("error", explained(error.message, error.cause, error.hint, [disk]))
+            report = failed(disk, error, 0.0)
+            found.append((disk, report))
+            screen.tell("error", of_failure(report))
+    infos = [(disk, info) for disk, info in found if isinstance(info, ImageInfo)]
+    status = int(len(infos) < len(found))
     if arguments.json:
-        told = [{"disk": disk, **info.to_dict(), **_inside(disk, info)} for disk, info in found]
-        screen.write(json.dumps(told, indent=2) + "\n")
-        return int(failed)
-    for number, (disk, info) in enumerate(found):
+        screen.write(json.dumps([_row(disk, result) for disk, result in found], indent=2) + "\n")
+        return status
+    for number, (disk, info) in enumerate(infos):
         if screen.is_terminal:
             screen.show(Group(Text(printable(disk), style="bold"), fact_grid(_facts(disk, info))))
         else:
             lines = "".join(f"{line}\n" for line in fact_lines(_facts(disk, info)))
             screen.write(("\n" if number else "") + f"{printable(disk)}\n{lines}")
-    return int(failed)
+    return status
+
+
+def _row(disk: str, result: ImageInfo | Report) -> dict[str, Any]:
+    """Return what JSON has of a disk."""
+    if isinstance(result, ImageInfo):
+        return {"disk": disk, **result.to_dict(), **_inside(disk, result)}
+    return {"disk": disk, "error": told(result)["error"]}
 
 
 def _inside(disk: str, info: ImageInfo) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from guestkit.cli.common import (
     seconds,
 )
 from guestkit.cli.ending import noting
-from guestkit.cli.errors import of_failure
+from guestkit.cli.errors import of_failure, told
 from guestkit.cli.reports import render_reports, reported, tree
 from guestkit.cli.screen import Screen
 from guestkit.demo import make_demo_guest
@@ -155,7 +155,7 @@ class _Output:
         self.failed |= found is None or bool(found.failures and not found.operating_systems)
         if self._arguments.jsonl:
             self._tell_error(report)
-            self._screen.write(json.dumps(report.to_dict()) + "\n")
+            self._screen.write(json.dumps(told(report)) + "\n")
             self.written += 1
             return
         self._ready.append(report)
@@ -179,7 +179,7 @@ class _Output:
             for report in rest:
                 self._tell_error(report)
             # ASCII, json's default: it keeps names that are not UTF-8 exact, and is safe for terminals.
-            self._screen.write(json.dumps([report.to_dict() for report in rest], indent=2) + "\n")
+            self._screen.write(json.dumps([told(report) for report in rest], indent=2) + "\n")
             self.written = len(rest)
         elif self._arguments.xml:
             for report in rest:

@@ -703,14 +703,59 @@ def test_convert_takes_the_format_from_the_suffix_and_replaces_only_by_force(
     assert main(["convert", str(disk), str(output)]) == 0
     assert capsys.readouterr().out.startswith(f"{output}: vmdk, ")
     assert probe(output).format == "vmdk"
-    with pytest.raises(SystemExit):
-        main(["convert", str(disk), str(output)])
-    assert "--force replaces it" in capsys.readouterr().err
+    # Regression: it was a wrong usage (2), but for `cp` an error (1), and had no result in JSON.
+    told = f"guestkit: error: {output}: is there already; --force replaces it\n"
+    assert main(["convert", str(disk), str(output)]) == 1
+    assert capsys.readouterr() == ("", told)
+    assert main(["convert", "--json", str(disk), str(output)]) == 1
+    out, err = capsys.readouterr()
+    assert err == told
+    result = json.loads(out)
+    assert (result["success"], result["cause"]) == (False, "already_exists")
+    assert result["hint"] == "--force replaces it"
+    assert probe(output).format == "vmdk"
     assert main(["convert", "--force", "--to", "raw", str(disk), str(output)]) == 0
     assert output.stat().st_size == 16 << 20
     with pytest.raises(SystemExit):
         main(["convert", str(disk), str(disk.with_name("disk.unknown"))])
     assert "--to" in capsys.readouterr().err
+
+
+def test_json_told_what_to_do_in_the_terms_of_python(
+    serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Regression: the hints in JSON named arguments of functions, such as format=raw."""
+    page, base, overlay = (str(tmp_path / name) for name in ("page.html", "base", "overlay.qcow2"))
+    Path(page).write_text("<html>")
+    Path(base).write_bytes(bytes(1 << 20))
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", overlay]
+    subprocess.run(command, check=True)
+
+    assert main(["info", "--json", base, tmp_path.as_posix()]) == 1
+    out, err = capsys.readouterr()
+    whole, failed = json.loads(out)
+    assert (whole["disk"], whole["format"], "error" in whole) == (base, "raw", False)
+    assert failed["disk"] == str(tmp_path)
+    assert err == f"guestkit: error: {failed['error']['message']}\n"
+
+    assert main(["convert", "--json", overlay, str(tmp_path / "new.raw")]) == 1
+    out, err = capsys.readouterr()
+    result = json.loads(out)
+    assert result["cause"] == "backing_refused"
+    assert result["hint"] == REMEDIES["backing_refused"]
+    assert err.endswith(f"; {result['hint']}\n")
+
+    hint = "if it is a disk after all, state format=raw"
+    failure = Failure(
+        kind="Error", message="page: is HTML", errno=22, op="open_disk", cause="not_a_disk", hint=hint
+    )
+    serve(replace(BAD, error=failure))
+    for option in ("--json", "--jsonl"):
+        assert main(["inspect", option, "bad.img"]) == 1
+        told = json.loads(capsys.readouterr().out)
+        told = told[0] if option == "--json" else told
+        assert told["error"]["hint"] == REMEDIES["not_a_disk"]
+    assert failure.hint == hint
 
 
 def test_a_conversion_that_failed_leaves_nothing(disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -947,7 +992,7 @@ def test_the_appliance_of_all_users_is_built_and_removed(monkeypatch: pytest.Mon
 def test_a_conversion_that_is_interrupted_says_what_is_left(
     disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def end(*arguments: Any) -> None:
+    def end(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(guestkit.convert, "_settle", end)

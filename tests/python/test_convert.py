@@ -150,6 +150,28 @@ def stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return started
 
 
+def test_replace_false_keeps_what_is_there_even_if_it_came_meanwhile(
+    converter: Any, tmp_path: Path, source: Path
+) -> None:
+    output = tmp_path / "output"
+
+    def other_program(part: float) -> None:
+        output.write_text("of another program")
+
+    for progress in (other_program, None):  # during the conversion, and before it
+        result = converter.convert(source, output, replace=False, progress=progress)
+        assert (result["success"], result["cause"]) == (False, "already_exists")
+        assert result["error"] == f"convert: {output}: is there already"
+        assert result["hint"] == "replace=True replaces it"
+        assert output.read_text() == "of another program"
+    output.unlink()
+    output.symlink_to("nowhere")
+    assert converter.convert(source, output, replace=False)["cause"] == "already_exists"
+    output.unlink()
+    assert converter.convert(source, output, replace=False)["success"]
+    assert left_in(tmp_path) == {source.name, output.name}
+
+
 def test_a_cancel_removes_the_half_written_file(tmp_path: Path, source: Path, stuck: Path) -> None:
     async def run() -> None:
         call = asyncio.create_task(AsyncDiskConverter().convert(source, tmp_path / "output"))

@@ -387,6 +387,15 @@ def test_wrong_arguments_are_refused_by_the_call_itself(ask: Any, wrong: dict[st
         ask(["disk"], **wrong)  # not awaited, not iterated
 
 
+@pytest.mark.parametrize("ask", [guestkit.inspect, guestkit.inspect_many, aio.inspect, aio.inspect_many])
+@pytest.mark.parametrize(
+    ("wrong", "error"), [("x", TypeError), (True, TypeError), (-1, ValueError), (float("nan"), ValueError)]
+)
+def test_a_wrong_timeout_was_said_to_be_a_call_timeout(ask: Any, wrong: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"^inspect\(\) argument 'timeout' must"):
+        ask(["disk"], timeout=wrong)
+
+
 def test_a_flag_that_is_no_bool_is_refused_by_name(g: Guestfs) -> None:
     for wrong in (0.5, 1, "no", None):
         with pytest.raises(TypeError, match=r"inspect\(\) argument 'verify' must be bool"):
