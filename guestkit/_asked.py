@@ -12,7 +12,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar, Unpack
 
 from guestkit.handle import Guestfs
-from guestkit.handle_options import INSPECTION, HandleKeywords, HandleOptions, check_limit
+from guestkit.handle_options import INSPECTION, HandleKeywords, HandleOptions, check_limit, options_from
 from guestkit.images import Backing, InUse, OpenDiskOptions
 from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part, path_list
 from guestkit.unpack import UNPACK, UnpackLimits
@@ -81,6 +81,7 @@ class One:
 
 def one(
     disk: StrOrBytesPath | Sequence[StrOrBytesPath],
+    options: HandleOptions | None = None,
     *,
     parts: Collection[Part] = DEFAULT_PARTS,
     keys: Iterable[Key] = (),
@@ -105,20 +106,21 @@ def one(
         blocksize=blocksize,
         unpack=unpack,
     )
-    options = InspectOptions(
+    asked = InspectOptions(
         parts=parts if isinstance(parts, Collection) else tuple(parts),  # an iterator serves one guest only
         keys=tuple(keys),
         mode=mode,
         opening=opening,
     )
+    of_handle = options_from(options, handle, INSPECTION, "inspect")
     for name in ("call_timeout", "cancel_grace"):
-        if name in handle:
+        if name in handle or getattr(of_handle, name) != getattr(INSPECTION, name):
             raise TypeError(f"{name} does not apply to an inspection: timeout= limits all of it")
     check_limit("inspect", "timeout", timeout)
     # The handle's only call gets the guest's whole timeout. The disks are only read, so nothing is lost if it
     # is killed without grace.
-    of_handle = replace(replace(INSPECTION, **handle), call_timeout=timeout, cancel_grace=0.0)
-    return One(disk, Job(options, verify, of_handle), step)
+    of_handle = replace(of_handle, call_timeout=timeout, cancel_grace=0.0)
+    return One(disk, Job(asked, verify, of_handle), step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ class Many:
 
 def many(
     disks: Iterable[StrOrBytesPath | Sequence[StrOrBytesPath]],
+    options: HandleOptions | None = None,
     *,
     concurrency: int | Literal["auto"] = "auto",
     parts: Collection[Part] = DEFAULT_PARTS,
@@ -162,6 +165,7 @@ def many(
     """Bundle the arguments of `inspect_many`."""
     job = one(
         (),
+        options,
         parts=parts,
         keys=keys,
         mode=mode,

@@ -115,7 +115,9 @@ def inspect(asked: One) -> Inspection:
     timeout: for all of it, in seconds; then raises CallTimeout
     format, backing, protocols, in_use, blocksize, unpack: as in `Guestfs.open_disk`, for all the disks
     step: called with what is being done
-    handle: fields of `HandleOptions`; timeout stands for call_timeout, and there is no cancel_grace
+    options: the handle's, as one value; None: those for inspection, `HandleOptions(appliance="inspection")`
+    handle: single fields of `HandleOptions`; they win over options. timeout stands for call_timeout, and
+        there is no cancel_grace
     """
     with Guestfs(asked.job.handle) as g:
         return asked.job.run(g, asked.guest, asked.step)
@@ -133,8 +135,8 @@ def inspect_many(asked: Many) -> Generator[Report, None, None]:
     jobs_executor: inspect the guests there instead of on threads of this process: a ProcessPoolExecutor,
         Dask's `Client.get_executor()`, any `concurrent.futures.Executor`. Jobs and reports are pickled. If
         you leave the loop early, jobs that run there go on until they finish or time out
-    parts, keys, mode, verify, handle: as in `inspect`; so are format, backing, protocols, in_use, blocksize,
-        unpack
+    options, parts, keys, mode, verify, handle: as in `inspect`; so are format, backing, protocols, in_use,
+        blocksize, unpack
     """
     tally = Tally(asked.progress)
     if asked.executor is not None:

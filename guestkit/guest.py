@@ -20,7 +20,7 @@ from guestkit.errors import Error
 from guestkit.files import FileKind, GuestFile
 from guestkit.generated.values import Mounted
 from guestkit.handle import Guestfs
-from guestkit.handle_options import INSPECTION, HandleKeywords
+from guestkit.handle_options import INSPECTION, HandleKeywords, HandleOptions, options_from
 from guestkit.images import Backing, InUse, OpenDiskOptions, add_disks
 from guestkit.inspection import Key, NativeKey, native_keys, path_list
 from guestkit.unpack import UNPACK, UnpackLimits
@@ -62,6 +62,7 @@ NativeMountOptions = tuple[str | None, bool, tuple[NativeKey, ...], Callable[[st
 @contextmanager
 def open_guest(
     disk: StrOrBytesPath | Sequence[StrOrBytesPath],
+    options: HandleOptions | None = None,
     *,
     root: str | None = None,
     readonly: bool = True,
@@ -83,10 +84,11 @@ def open_guest(
     root, keys: as in `mount_guest`
     readonly, format, backing, protocols, in_use, blocksize, unpack: as in `Guestfs.open_disks`
     step: called with what is being done
-    handle: fields of `HandleOptions`
+    options: the handle's, as one value; None: those for inspection, `HandleOptions(appliance="inspection")`
+    handle: single fields of `HandleOptions`; they win over options
     """
     tell = step or (lambda text: None)
-    with Guestfs(INSPECTION, **handle) as g:
+    with Guestfs(options_from(options, handle, INSPECTION, "open_guest")) as g:
         opening = OpenDiskOptions(
             readonly=readonly,
             format=format,

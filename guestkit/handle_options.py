@@ -116,12 +116,17 @@ class HandleKeywords(TypedDict, total=False):
     queue_timeout: float | None
 
 
-def options_from(options: HandleOptions | None, keywords: HandleKeywords) -> HandleOptions:
-    """Return the options, None for the defaults, with the keywords in place of their fields."""
+def options_from(
+    options: HandleOptions | None,
+    keywords: HandleKeywords,
+    default: HandleOptions | None = None,
+    op: str = "Guestfs",
+) -> HandleOptions:
+    """Return the options of op, None for the default, with the keywords in place of their fields."""
     if options is None:
-        return HandleOptions(**keywords)
+        options = default or HandleOptions()
     if not isinstance(options, HandleOptions):
-        raise TypeError(f"Guestfs() takes HandleOptions, not {type(options).__name__}")
+        raise TypeError(f"{op}() takes HandleOptions, not {type(options).__name__}")
     return replace(options, **keywords)
 
 

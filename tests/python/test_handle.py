@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, NoReturn, get_type_hints
 
 import pytest
 
@@ -135,6 +135,43 @@ def test_options_are_a_value_that_serves_for_many_handles(monkeypatch: pytest.Mo
     with pytest.raises(FrozenInstanceError):
         options.environment = True  # type: ignore[misc]
     assert pickle.loads(pickle.dumps(options)) == options
+
+
+def test_the_value_serves_for_what_opens_a_handle_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: inspect, inspect_many and open_guest took the options as single keywords only."""
+    seen: list[int] = []
+
+    def look(g: Guestfs, *_: object, **__: object) -> NoReturn:
+        seen.append(g.get_memsize())
+        raise ZeroDivisionError
+
+    monkeypatch.setenv("LIBGUESTFS_MEMSIZE", "777")
+    monkeypatch.setattr(Guestfs, "_inspect_disks", look)
+    monkeypatch.setattr(guestkit.guest, "add_disks", look)
+    options = HandleOptions(environment=False)
+
+    def ask(*more: HandleOptions, **single: bool) -> None:
+        with pytest.raises(ZeroDivisionError):
+            guestkit.inspect("disk", *more, **single)  # type: ignore[arg-type]
+        (report,) = guestkit.inspect_many(["disk"], *more, **single)  # type: ignore[arg-type]
+        assert report.error is not None
+        with pytest.raises(ZeroDivisionError), guestkit.open_guest("disk", *more, **single):  # type: ignore[arg-type]
+            pass
+
+    ask()
+    ask(options)
+    ask(options, environment=True)
+    assert seen == [777] * 3 + [1280] * 3 + [777] * 3
+    wrong: Any = {"accel": "tcg"}
+    with pytest.raises(TypeError, match=r"inspect\(\) takes HandleOptions, not dict"):
+        guestkit.inspect("disk", wrong)
+    with (
+        pytest.raises(TypeError, match=r"open_guest\(\) takes HandleOptions"),
+        guestkit.open_guest("disk", wrong),
+    ):
+        pass
+    with pytest.raises(TypeError, match="call_timeout does not apply"):
+        guestkit.inspect("disk", HandleOptions(call_timeout=5))
 
 
 @pytest.mark.parametrize(
