@@ -478,13 +478,13 @@ BOOST_AUTO_TEST_CASE(a_damaged_hive_cost_the_whole_windows) {
     BOOST_TEST(system.windows.value().systemroot == "/Windows");
     return system;
   };
-  const std::string remedy = "; restore it from a backup, or let Windows repair it when it boots\n",
-                    config = "\"/Windows/System32/config/";
+  const std::string remedy = "; restore the file from a backup, or let Windows repair it when it boots\n",
+                    config = "\"/Windows/System32/config/",
+                    damage =
+                        "\" is damaged or unusual (a registry with a wrong checksum), which costs what is"
+                        " unknown here of ";
   auto torn = software(windows_7, {{"one", "One"}});
   torn[100] = 1;
-  const std::string checksum =
-      "\" is damaged or unusual: a registry with a wrong checksum; it has what is not"
-      " told here of ";
 
   auto system = windows_with({{"/Windows/System32/config/SOFTWARE", "-" + torn}});
   BOOST_TEST(system.product_name == "unknown");
@@ -493,9 +493,9 @@ BOOST_AUTO_TEST_CASE(a_damaged_hive_cost_the_whole_windows) {
   BOOST_TEST(system.hostname == "PC");
   BOOST_TEST((system.drive_mappings == std::map<std::string, std::string>{{"C", "/dev/sda2"}}));
   BOOST_TEST(!system.applications_complete);
-  BOOST_TEST(text(system.failures) == "product_name: " + config + "SOFTWARE" + checksum +
+  BOOST_TEST(text(system.failures) == "product_name: " + config + "SOFTWARE" + damage +
                                           "product and version" + remedy + "applications: " + config +
-                                          "SOFTWARE" + checksum + "the programs" + remedy);
+                                          "SOFTWARE" + damage + "the programs" + remedy);
 
   torn = settings("SIGN" + little_endian(2048 * 512, 8));
   torn[100] = 1;
@@ -505,7 +505,7 @@ BOOST_AUTO_TEST_CASE(a_damaged_hive_cost_the_whole_windows) {
   BOOST_TEST(system.hostname == "unknown");
   BOOST_TEST(system.applications_complete);
   BOOST_TEST(text(system.failures) ==
-             "hostname: " + config + "SYSTEM" + checksum + "host name and drive letters" + remedy);
+             "hostname: " + config + "SYSTEM" + damage + "host name and drive letters" + remedy);
 
   // One value, which costs itself.
   hive_maker m;
@@ -524,12 +524,12 @@ BOOST_AUTO_TEST_CASE(a_damaged_hive_cost_the_whole_windows) {
                          {"/Windows/System32/cmd.exe", "-MZ"}});
   BOOST_TEST(system.arch == "unknown");
   const auto told = text(system.failures);
-  BOOST_TEST(has(told, "arch: \"/Windows/System32/cmd.exe\" is damaged or unusual: a structure that ends"),
+  BOOST_TEST(has(told, "arch: \"/Windows/System32/cmd.exe\" is damaged or unusual (a structure that ends"),
              told);
-  BOOST_TEST(has(told, "product_name: " + config + "software\" is damaged or unusual: a Windows without one"),
+  BOOST_TEST(has(told, "product_name: " + config + "software\" is damaged or unusual (a Windows without one"),
              told);
   BOOST_TEST(
-      has(told, "hostname: " + config + "SYSTEM\" is damaged or unusual: a registry that is no regular"),
+      has(told, "hostname: " + config + "SYSTEM\" is damaged or unusual (a registry that is no regular"),
       told);
   BOOST_TEST(has(told, "applications: there is no hive that lists the programs"), told);
 }
@@ -543,8 +543,8 @@ BOOST_AUTO_TEST_CASE(a_file_that_cannot_be_read_costs_what_it_has) {
       read_windows_alone(g, devices, "/dev/sda2", find_windows(g, {"windows"}).value(), newer);
   BOOST_TEST(system.hostname == "PC");
   BOOST_TEST(has(text(system.failures),
-                 "arch: \"/Windows/System32/cmd.exe\" is damaged or unusual: "
-                 "/Windows/System32/cmd.exe: Input/output error; it has"),
+                 "arch: \"/Windows/System32/cmd.exe\" is damaged or unusual ("
+                 "/Windows/System32/cmd.exe: Input/output error), which"),
              text(system.failures));
   BOOST_TEST(system.failures.size() == 2U);
 }

@@ -1440,7 +1440,7 @@ CORPUS: dict[str, Image] = {
         },
         told=[
             "inspect_os: unhandled exception thrown: Hivex.Error",
-            'SOFTWARE" is damaged or unusual: a registry with links to unused space',
+            'SOFTWARE" is damaged or unusual (a registry with links to unused space)',
         ],
     ),
     "windows 2003": Image(

@@ -29,6 +29,7 @@ GUESTKIT_INLINE remarks remarks::without(std::string_view part) const {
 
 GUESTKIT_INLINE std::vector<std::string> remarks::told(bool several) const {
   std::vector<std::string> sentences;
+  sentences.reserve(all_.size());
   for (const auto& [root, text] : all_)
     sentences.push_back(several && !root.empty() ? text + "; in the system on " + printable(root) : text);
   return sentences;

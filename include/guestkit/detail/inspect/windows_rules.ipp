@@ -230,8 +230,8 @@ class windows_reader {
 
 GUESTKIT_INLINE std::string told_damage(const std::string& file, const std::string& reason,
                                         const std::string& cost) {
-  return excerpt(file) + " is damaged or unusual: " + reason + "; it has what is not told here of " + cost +
-         "; restore it from a backup, or let Windows repair it when it boots";
+  return excerpt(file) + " is damaged or unusual (" + reason + "), which costs what is unknown here of " +
+         cost + "; restore the file from a backup, or let Windows repair it when it boots";
 }
 
 /// @param part  is called with what reads a part of the system: the part's name, the file, what else is lost
