@@ -20,7 +20,7 @@ from typing import Any
 
 from guestkit.handle import Guestfs
 
-__all__ = ["NotEmulated", "TemplateError", "build_template"]
+__all__ = ["NotEmulated", "TemplateError", "build_template", "hypervisor_file"]
 
 #: The timeout for booting to the pause and saving it, in seconds.
 PATIENCE = 180
@@ -83,7 +83,16 @@ def _command(lean: Path) -> list[bytes]:
         if info is None or info.accelerator != "tcg":
             raise NotEmulated("with KVM no appliance is restored")
         words = Path(f"/proc/{g.get_pid()}/cmdline").read_bytes().split(b"\0")
-        return [os.fsencode(g.get_hv()), *words[1:-1]]
+        return [os.fsencode(hypervisor_file(g) or g.get_hv()), *words[1:-1]]
+
+
+def hypervisor_file(g: Guestfs) -> Path | None:
+    """Return the program that the handle runs as its hypervisor; None if there is none.
+
+    Since libguestfs 1.60, `get_hv` may return a name to look for in PATH.
+    """
+    found = shutil.which(g.get_hv())
+    return None if found is None else Path(found).absolute()
 
 
 def _firmware(qemu: Path) -> list[Path]:

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from guestkit import __version__, _native
 from guestkit._system import hint
-from guestkit._template import NotEmulated, TemplateError, build_template
+from guestkit._template import NotEmulated, TemplateError, build_template, hypervisor_file
 from guestkit.errors import Error
 from guestkit.generated.values import ApplianceMode
 from guestkit.handle import Guestfs
@@ -270,14 +270,13 @@ def _inputs() -> list[Path]:
     if not found:
         raise ApplianceError(f"there is no kernel in /boot or /lib/modules{hint('kernel')}")
     with Guestfs(environment=False) as g:
-        name = g.get_hv()  # since libguestfs 1.60 without its directory
-    qemu = shutil.which(name)
+        name, qemu = g.get_hv(), hypervisor_file(g)
     if qemu is None:
         raise ApplianceError(f"{name} was not found{hint('qemu')}")
     packages = [path for path in PACKAGE_DATABASES if path.exists()]
     return [
         *found,
-        Path(qemu),
+        qemu,
         *packages,
         *sorted(supermin.iterdir()),
         *(programs / name for name in PROGRAMS),

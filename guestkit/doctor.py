@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from guestkit import _native, appliance
 from guestkit._system import install_command
+from guestkit._template import hypervisor_file
 from guestkit.errors import Error
 from guestkit.generated.values import ApplianceMode
 from guestkit.handle import Guestfs
@@ -96,10 +97,10 @@ def _libguestfs(g: Guestfs) -> Iterator[Finding]:
 
 
 def _qemu(g: Guestfs) -> Iterator[Finding]:
-    path = g.get_hv()
+    path = hypervisor_file(g)
     install = install_command("qemu")
-    if shutil.which(path) is None:
-        yield Finding(name="qemu", level="error", message=f"{path} cannot be run", remedy=install)
+    if path is None:
+        yield Finding(name="qemu", level="error", message=f"{g.get_hv()} cannot be run", remedy=install)
     else:
         said = subprocess.run([path, "--version"], capture_output=True, check=False, timeout=30)
         line = os.fsdecode(said.stdout.partition(b"\n")[0])

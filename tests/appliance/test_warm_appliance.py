@@ -527,6 +527,17 @@ def test_why_there_is_no_warm_appliance_stood_only_in_the_log_of_its_build(
     assert told.message.endswith(reason)
 
 
+def test_no_template_was_made_with_a_hypervisor_without_its_directory(
+    warm: Appliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: with libguestfs 1.60, whose get_hv tells a name to look for in PATH, it was no input."""
+    with Guestfs(environment=False) as g:
+        path = Path(g.get_hv())
+    monkeypatch.setattr(Guestfs, "get_hv", lambda _: path.name)
+    command = _template._command(warm.directory.parent)
+    assert Path(os.fsdecode(command[0])) == _template.hypervisor_file(g) == Path(shutil.which(path) or "")
+
+
 @pytest.mark.full
 def test_without_shared_memory_the_state_holds_it(
     warm: Appliance, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

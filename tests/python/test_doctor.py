@@ -46,6 +46,20 @@ def test_a_qemu_that_is_missing_or_broken(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert finding("qemu").message == f"{broken} --version ends with 3"
 
 
+def test_a_qemu_that_libguestfs_tells_without_its_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As libguestfs 1.60 does."""
+    qemu = tmp_path / "qemu-of-path"
+    qemu.write_text("#!/bin/sh\necho QEMU 9\n")
+    qemu.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(Guestfs, "get_hv", lambda _: qemu.name)
+    assert finding("qemu").message == f"{qemu}: QEMU 9"
+    qemu.unlink()
+    assert finding("qemu").message == f"{qemu.name} cannot be run"
+
+
 def test_qemu_img_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     real = shutil.which
     monkeypatch.setattr(shutil, "which", lambda name: None if name == "qemu-img" else real(name))

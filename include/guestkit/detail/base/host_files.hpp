@@ -15,6 +15,10 @@ std::string read_text(const std::string& path);
 /// The names of a directory's entries; none if it cannot be listed.
 std::set<std::string> names_in(const std::string& directory);
 
+/// The file of a program, which is searched for in PATH unless the name has a slash; the name as it is if
+/// there is none.
+std::string program_file(const std::string& name);
+
 /// This host's architecture, as uname -m names it, such as x86_64 or aarch64.
 std::string host_architecture();
 

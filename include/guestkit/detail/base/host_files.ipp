@@ -4,9 +4,12 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
+#include <cstdlib>
 #include <filesystem>
+#include <string_view>
 #include <system_error>
 
 #include "guestkit/detail/base/host_files.hpp"
@@ -35,6 +38,21 @@ GUESTKIT_INLINE std::set<std::string> names_in(const std::string& directory) {
   for (std::filesystem::directory_iterator entry(directory, error), end; entry != end; entry.increment(error))
     names.insert(entry->path().filename().native());
   return names;
+}
+
+GUESTKIT_INLINE std::string program_file(const std::string& name) {
+  if (name.empty() || name.find('/') != std::string::npos) return name;
+  const char* given = std::getenv("PATH");
+  const std::string_view path = given == nullptr ? "/bin:/usr/bin" : given;  // as execvp(3) does
+  for (std::size_t begin = 0; begin <= path.size();) {
+    const auto end = std::min(path.find(':', begin), path.size());
+    const std::string folder(path.substr(begin, end - begin));
+    const std::string file = (folder.empty() ? "." : folder) + '/' + name;
+    std::error_code error;
+    if (std::filesystem::is_regular_file(file, error) && ::access(file.c_str(), X_OK) == 0) return file;
+    begin = end + 1;
+  }
+  return name;
 }
 
 GUESTKIT_INLINE std::string host_architecture() {

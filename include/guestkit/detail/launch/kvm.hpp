@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,38 +15,41 @@
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// Whether KVM works with this QEMU. Found out once per process for each QEMU, user and state of /dev/kvm;
-/// that takes about 0.1 s, and nothing if there is no /dev/kvm. If KVM hangs, it takes not quite 2 s, and the
-/// verdict is also kept for other processes, until the host is started again.
+/// that takes about 0.1 s, and nothing if there is no /dev/kvm. If QEMU hangs, which takes not quite 2 s, or
+/// crashes, the verdict is also kept for other processes, until the host is started again; if KVM works, for
+/// ten minutes.
 ///
 /// Only starting a guest proves it: on some hosts /dev/kvm opens, and then QEMU aborts or hangs. If the host
 /// is too busy to tell, the probe gives up after 6 s and the next one is made half a minute later. Threads:
 /// any; if several ask at once, one probes and the others wait for its verdict.
+/// @param qemu  as libguestfs names it: a path, or a name to look for in PATH
 /// @param look  called several times a second meanwhile, on this thread; if it throws, the wait ends
 KvmStatus kvm_status(const std::string& qemu, const std::function<void()>& look = {});
 
 /// What this user's processes have found out about KVM since the host was started. Two files in the cache,
-/// kvm-works and kvm-hangs, each valid for the boot, the QEMU, the user and the /dev/kvm of its key. Once KVM
-/// has worked, it is never declared to hang.
+/// kvm-works and kvm-broken, each valid for the boot, the QEMU, the user and the /dev/kvm of its key. Once
+/// KVM has worked, it is never declared to be broken.
 class kvm_verdicts {
  public:
   /// @param folder  empty: nothing is kept
   explicit kvm_verdicts(std::string folder);
 
-  /// Why KVM hangs, and which file to remove so that it is found out again; empty if no process has found so.
-  std::string hang(const std::string& key) const;
-  void keep_hang(const std::string& key, const std::string& reason) const;
-  void keep_success(const std::string& key) const;
+  /// What need not be found out again. If KVM is broken, the reason tells which file to remove so that it is.
+  std::optional<KvmStatus> find(const std::string& key) const;
+  void keep(const std::string& key, const KvmStatus& status) const;
 
  private:
   /// The text after the key; empty if the file is not this user's or is for another key.
-  std::string content(const char* name, const std::string& key) const;
+  /// @param lifetime  how long the file is believed
+  std::string content(const char* name, const std::string& key,
+                      std::chrono::seconds lifetime = std::chrono::seconds::max()) const;
   /// Writes the file atomically. Without a cache, the next process has to find out again.
-  void keep(const char* name, const std::string& key, const std::string& verdict) const;
+  void write(const char* name, const std::string& key, const std::string& verdict) const;
 
   std::string folder_;
 };
 
-/// Finds out whether KVM works, unless it is known to hang. A second probe has to confirm a hang, since the
+/// Finds out whether KVM works, unless that is known. A second probe has to confirm that KVM is broken: the
 /// first may have been slow because QEMU was read from the disk.
 KvmStatus remembered_probe(const std::string& device, const std::string& qemu, const kvm_probe& probe,
                            const std::string& key, const kvm_verdicts& verdicts, const program_limit& limit,

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -19,29 +20,33 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// How long a process believes a hang without a look at what is kept, which the user may have removed.
-inline constexpr std::chrono::minutes hang_lifetime{10};
+/// How long a process believes that KVM is broken without a look at what is kept, which the user may have
+/// removed.
+inline constexpr std::chrono::minutes broken_lifetime{10};
+/// How long other processes believe that KVM works: a virtual machine may have moved to another host.
+inline constexpr std::chrono::minutes works_lifetime{10};
 /// How long a host counts as too busy to tell. Every probe would add to its load.
 inline constexpr std::chrono::seconds busy_lifetime{30};
 
 GUESTKIT_INLINE kvm_verdicts::kvm_verdicts(std::string folder) : folder_(std::move(folder)) {}
 
-GUESTKIT_INLINE std::string kvm_verdicts::hang(const std::string& key) const {
-  if (!content("kvm-works", key).empty()) return "";
-  const auto reason = content("kvm-hangs", key);
-  if (reason.empty()) return "";
-  return reason + " (found since the host was started; to try again: rm " + folder_ + "/kvm-hangs)";
+GUESTKIT_INLINE std::optional<KvmStatus> kvm_verdicts::find(const std::string& key) const {
+  if (!content("kvm-works", key, works_lifetime).empty()) return KvmStatus{.usable = true, .reason = ""};
+  if (!content("kvm-works", key).empty()) return std::nullopt;
+  const auto reason = content("kvm-broken", key);
+  if (reason.empty()) return std::nullopt;
+  return KvmStatus{
+      .reason = reason + " (found since the host was started; to try again: rm " + folder_ + "/kvm-broken)",
+      .broken = true};
 }
 
-GUESTKIT_INLINE void kvm_verdicts::keep_hang(const std::string& key, const std::string& reason) const {
-  if (content("kvm-works", key).empty()) keep("kvm-hangs", key, reason);
+GUESTKIT_INLINE void kvm_verdicts::keep(const std::string& key, const KvmStatus& status) const {
+  if (status.usable) write("kvm-works", key, "it works");
+  if (status.broken && content("kvm-works", key).empty()) write("kvm-broken", key, status.reason);
 }
 
-GUESTKIT_INLINE void kvm_verdicts::keep_success(const std::string& key) const {
-  if (content("kvm-works", key).empty()) keep("kvm-works", key, "it works");
-}
-
-GUESTKIT_INLINE std::string kvm_verdicts::content(const char* name, const std::string& key) const {
+GUESTKIT_INLINE std::string kvm_verdicts::content(const char* name, const std::string& key,
+                                                  std::chrono::seconds lifetime) const {
   if (folder_.empty()) return "";
   const std::string path = folder_ + '/' + name;
   const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
@@ -49,14 +54,16 @@ GUESTKIT_INLINE std::string kvm_verdicts::content(const char* name, const std::s
   if (file.get() < 0 || ::fstat(file.get(), &s) != 0 || !S_ISREG(s.st_mode) || s.st_uid != ::geteuid() ||
       (s.st_mode & 022) != 0)
     return "";
+  const std::chrono::seconds age(std::time(nullptr) - s.st_mtim.tv_sec);
+  if (lifetime != std::chrono::seconds::max() && (age.count() < 0 || age >= lifetime)) return "";
   std::string text(4096, '\0');
   const ssize_t size = ::read(file.get(), text.data(), text.size());
   text.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
   return text.starts_with(key + '\n') ? text.substr(key.size() + 1) : "";
 }
 
-GUESTKIT_INLINE void kvm_verdicts::keep(const char* name, const std::string& key,
-                                        const std::string& verdict) const {
+GUESTKIT_INLINE void kvm_verdicts::write(const char* name, const std::string& key,
+                                         const std::string& verdict) const {
   if (folder_.empty()) return;
   if (std::error_code failed; std::filesystem::create_directories(folder_, failed))
     ::chmod(folder_.c_str(), 0700);
@@ -76,12 +83,10 @@ GUESTKIT_INLINE KvmStatus remembered_probe(const std::string& device, const std:
                                            const std::function<void()>& look) {
   const std::string boot = read_text("/proc/sys/kernel/random/boot_id");
   const std::string whole = boot.substr(0, boot.find('\n')) + ' ' + key;
-  if (auto reason = verdicts.hang(whole); !reason.empty())
-    return {.reason = std::move(reason), .hangs = true};
+  if (auto known = verdicts.find(whole)) return *known;
   auto status = probe_kvm(device, qemu, probe, limit, look);
-  if (status.hangs || !status.settled) status = probe_kvm(device, qemu, probe, limit, look);
-  if (status.hangs) verdicts.keep_hang(whole, status.reason);
-  if (status.usable) verdicts.keep_success(whole);
+  if (status.broken || !status.settled) status = probe_kvm(device, qemu, probe, limit, look);
+  verdicts.keep(whole, status);
   return status;
 }
 
@@ -134,7 +139,7 @@ GUESTKIT_INLINE void known_kvm::end_probe() noexcept {
 GUESTKIT_INLINE bool known_kvm::is_valid(const verdict& known) const {
   const auto age = now_() - known.found;
   if (!known.status.settled) return age < busy_lifetime;
-  return !known.status.hangs || age < hang_lifetime;
+  return !known.status.broken || age < broken_lifetime;
 }
 
 /// Changes when the file does.
@@ -154,9 +159,10 @@ GUESTKIT_INLINE KvmStatus kvm_status(const std::string& qemu, const std::functio
   constexpr auto device = "/dev/kvm";
   // A second probe has to confirm a hang: together not quite 2 s.
   constexpr program_limit limit{.given = std::chrono::milliseconds(900), .in_all = std::chrono::seconds(3)};
-  const std::string key = qemu + ' ' + file_key(qemu) + file_key(device) + std::to_string(::geteuid());
+  const std::string program = program_file(qemu);
+  const std::string key = program + ' ' + file_key(program) + file_key(device) + std::to_string(::geteuid());
   const auto probe = [&] {
-    return remembered_probe(device, qemu, probe_for(host_architecture()), key,
+    return remembered_probe(device, program, probe_for(host_architecture()), key,
                             kvm_verdicts(cache_directory()), limit, look);
   };
   return all.get().ask(key, probe, look);

@@ -15,7 +15,7 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 struct KvmStatus {
   bool usable = false;
   std::string reason;
-  bool hangs = false;   ///< no guest code came to run; believed until the host is started again
+  bool broken = false;  ///< QEMU hung or crashed, which lasts until the host is started again
   bool settled = true;  ///< false: the host was too busy to find out
 };
 

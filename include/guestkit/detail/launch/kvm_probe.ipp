@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -83,6 +84,13 @@ GUESTKIT_INLINE kvm_probe probe_for(std::string_view architecture, const std::st
       .options = {"-machine", "none,accel=" + accelerator, "-monitor", "stdio"}, .firmware = {}, .word = ""};
 }
 
+/// Whether a program ended by a fault of its own. One that was killed may have been in the way.
+inline bool crashed(int status) {
+  if (!WIFSIGNALED(status)) return false;
+  const int signal = WTERMSIG(status);
+  return signal == SIGABRT || signal == SIGSEGV || signal == SIGBUS || signal == SIGILL || signal == SIGFPE;
+}
+
 /// A file with the firmware, for QEMU to inherit and to open by its number. If it cannot be made, returns no
 /// descriptor and sets errno.
 inline unique_fd firmware_file(const std::vector<unsigned char>& image) {
@@ -125,11 +133,12 @@ GUESTKIT_INLINE KvmStatus probe_kvm(const std::string& device, const std::string
   if (end.timed_out)
     return {.reason = qemu + " runs no guest code with " + device + " within " +
                       std::to_string(limit.given.count()) + " ms: virtualisation is broken on this host",
-            .hangs = true};
+            .broken = true};
   if (proved) return {true, ""};
   const std::string line = last_line(end.output);
-  return {false, qemu + " fails with " + device + (line.empty() ? "" : " (" + line + ")") +
-                     ": virtualisation is broken on this host"};
+  return {.reason = qemu + " fails with " + device + (line.empty() ? "" : " (" + line + ")") +
+                    ": virtualisation is broken on this host",
+          .broken = crashed(end.status)};
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
