@@ -30,10 +30,13 @@ class ByModule(LoadScopeScheduling):  # type: ignore[misc]
     """
 
     SPREAD = ("test_sanitizers.py", "test_cpp_quality.py")
+    #: Folders whose modules share what takes minutes to make, in one process, too.
+    TOGETHER = ("tests/packaging",)
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
-        return nodeid if module.endswith(self.SPREAD) else module
+        folder = module.rpartition("/")[0]
+        return nodeid if module.endswith(self.SPREAD) else folder if folder in self.TOGETHER else module
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
