@@ -184,6 +184,57 @@ struct pretended {
   pretended_guest guest;
 };
 
+/// A btrfs whose subvolume 1 is mounted by default; 2 has the same system, 3 another version of it.
+struct with_snapshots : pretended_guest {
+  explicit with_snapshots(std::int64_t minor) : minor_(minor) {}
+
+  Version version() override { return {.major = 1, .minor = minor_, .release = 1, .extra = ""}; }
+  string_list list_md_devices() override { return {}; }
+  string_list list_dm_devices() override { return {}; }
+  hashtable blkid(const std::string& device) override {
+    return {{"TYPE", "btrfs"}, {"UUID", "u"}, {"PART_ENTRY_SCHEME", "gpt"}, {"DEVNAME", device}};
+  }
+  std::vector<BTRFSSubvolume> btrfs_subvolume_list(const std::string& /*path*/) override {
+    std::vector<BTRFSSubvolume> all(3);
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      all[i].btrfssubvolume_id = 256 + i;
+      all[i].btrfssubvolume_path = std::to_string(i + 1);
+    }
+    return all;
+  }
+  std::int64_t btrfs_subvolume_get_default(const std::string& /*path*/) override { return 256; }
+  void mount_options(const std::string& /*options*/, const std::string& /*device*/,
+                     const std::string& /*mountpoint*/) override {
+    files = {{"/", "d"}};
+    for (const char number : {'1', '2', '3'}) add_system(std::string("/") + number, number);
+  }
+  void mount_ro(const std::string& device, const std::string& mountpoint) override {
+    if (mountpoint != "/") return;
+    files = {{"/", "d"}};
+    add_system("", device.starts_with("btrfsvol:") ? device.back() : '1');
+  }
+
+  std::string roots() {
+    layout known(*this);
+    fast_inspection fast(*this, known);
+    std::string all;
+    for (const auto& root : fast.find_roots())
+      if (const auto system = fast.read(root)) all += system->root + ' ';
+    return all + std::to_string(fast.corrections().size());
+  }
+
+ private:
+  void add_system(const std::string& top, char number) {
+    const std::string release = number == '3' ? "15.6" : "15.5";
+    add({{top + "/etc/os-release",
+          "-ID=opensuse-leap\nPRETTY_NAME=\"openSUSE Leap\"\nVERSION_ID=" + release + "\n"},
+         {top + "/etc/fstab", "-UUID=u / btrfs defaults 0 0\n"},
+         {top + "/etc/hostname", "-host\n"},
+         {top + "/bin/ls", '-' + elf_program(2, 1, 3, 62)}});
+  }
+  std::int64_t minor_;
+};
+
 }  // namespace
 
 // The output of blkid.
@@ -261,6 +312,18 @@ BOOST_AUTO_TEST_CASE(a_distribution_is_one_row) {
   BOOST_TEST(distro_of("openEuler") == "openeuler");
   BOOST_TEST(distro_of("openeuler") == "");
   BOOST_TEST(distro_of("sles_sap") == "");
+  const auto* tencent = distribution_of("tencentos");
+  BOOST_REQUIRE(tencent != nullptr);
+  BOOST_TEST((tencent->since > libguestfs_version{1, 54, 9}));
+  BOOST_TEST(package_management_of(*tencent, 2, false) == "dnf");
+  BOOST_TEST(osinfo_of("tencentos", {4, 0}) == "tencentos4.0");
+}
+
+BOOST_AUTO_TEST_CASE(a_newer_libguestfs_leaves_out_the_snapshots_of_a_root) {
+  // Those whose fstab names another root than themselves are corrections.
+  const std::string usual = "/dev/sda1 ", same = "btrfsvol:/dev/sda1/2 ", other = "btrfsvol:/dev/sda1/3 ";
+  BOOST_TEST(with_snapshots(54).roots() == usual + same + other + "2");
+  BOOST_TEST(with_snapshots(60).roots() == usual + other + "1");
 }
 
 BOOST_AUTO_TEST_CASE(a_volume_has_its_dashes_doubled_below_dev_mapper) {

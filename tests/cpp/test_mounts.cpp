@@ -308,6 +308,11 @@ BOOST_AUTO_TEST_CASE(a_newer_libguestfs_follows_the_links_below_by_uuid_and_read
     BOOST_TEST(corrected(minor, "/dev/disk/by-uuid/aaaa-1111 / ext4 defaults\n") == (minor < 60));
     BOOST_TEST(corrected(minor, "/dev/disk/by-uuid/AAAA-1111 / ext4 defaults\n"));
     BOOST_TEST(corrected(minor, root + "/dev/mapper/vg-opened /data ext4 defaults\n") == (minor == 60));
+    BOOST_TEST(corrected(minor, root + root) == (minor < 60));
+    BOOST_TEST(corrected(minor, root + "LABEL=data\\040disk / ext4 defaults\n") == (minor < 60));
+    BOOST_TEST(corrected(minor, "LABEL=data\\040disk / ext4 defaults\n" + root));
+    BOOST_TEST(
+        corrected(minor, root + "UUID=aaaa-1111 /data ext4 defaults\nUUID=aaaa-1111 /data ext4 defaults\n"));
   }
 }
 

@@ -28,7 +28,7 @@ using namespace support;
 
 namespace {
 
-constexpr libguestfs_version older{1, 48, 6}, newer{1, 54, 1};
+constexpr libguestfs_version older{1, 48, 6}, newer{1, 54, 1}, newest{1, 60, 1};
 
 /// A hive in memory, and how often something was fetched from it.
 struct opened_hive {
@@ -135,7 +135,7 @@ struct pretended_disk : pretended_windows {
     const auto why = doubt_in([&] {
       for (const auto& root : fast.find_roots()) {
         const auto system = fast.read(root);
-        found += root + ": " + system.product_name + " " + system.windows->systemroot;
+        found += root + ": " + system->product_name + " " + system->windows->systemroot;
       }
     });
     return why.empty() ? found : why;
@@ -299,7 +299,7 @@ BOOST_AUTO_TEST_CASE(no_change_of_a_hive_makes_its_reader_fail_otherwise_than_by
       changed.replace(at, 2, word);
       const auto why = doubt_in([&] {
         opened_hive opened(hive_maker::with_checksum(std::move(changed)));
-        windows_applications(opened.hive);
+        windows_applications(opened.hive, newer);
       });
       ++(why.empty() ? read : doubted);
     }
@@ -314,7 +314,7 @@ BOOST_AUTO_TEST_CASE(a_value_that_many_keys_share_is_not_read_without_end) {
   std::vector<std::uint32_t> keys(9000, m.key("app", {shared}));
   const auto current = m.parent("CurrentVersion", {m.parent("Uninstall", keys)});
   opened_hive opened(m.hive(m.parent("ROOT", {m.parent("Microsoft", {m.parent("Windows", {current})})})));
-  BOOST_TEST(has(doubt_in([&] { windows_applications(opened.hive); }), "more content than the"));
+  BOOST_TEST(has(doubt_in([&] { windows_applications(opened.hive, newer); }), "more content than the"));
 }
 
 BOOST_AUTO_TEST_CASE(a_large_hive_is_fetched_in_few_parts) {
@@ -330,7 +330,7 @@ BOOST_AUTO_TEST_CASE(a_large_hive_is_fetched_in_few_parts) {
   }
   const auto current = m.parent("CurrentVersion", {m.parent("Uninstall", keys), m.parent("Other", others)});
   opened_hive opened(m.hive(m.parent("ROOT", {m.parent("Microsoft", {m.parent("Windows", {current})})})));
-  BOOST_TEST(windows_applications(opened.hive).size() == 100U);
+  BOOST_TEST(windows_applications(opened.hive, newer).size() == 100U);
   BOOST_TEST(opened.fetches < 230);
   BOOST_TEST(opened.bytes.size() > 48'000'000U);
 }
@@ -338,8 +338,40 @@ BOOST_AUTO_TEST_CASE(a_large_hive_is_fetched_in_few_parts) {
 BOOST_AUTO_TEST_CASE(programs_are_listed_by_the_names_of_their_keys) {
   opened_hive opened(software(windows_7, {{"b", "First"}, {"a", "Second"}, {"B", "Third"}}));
   std::string all;
-  for (const auto& app : windows_applications(opened.hive)) all += app.name + '=' + app.display_name + ' ';
+  for (const auto& app : windows_applications(opened.hive, newer))
+    all += app.name + '=' + app.display_name + ' ';
   BOOST_TEST(all == "B=Third a=Second b=First ");
+}
+
+BOOST_AUTO_TEST_CASE(a_newer_libguestfs_lists_windows_own_antivirus_unless_it_is_off) {
+  const auto listed = [](const libguestfs_version& version,
+                         const std::function<std::vector<std::uint32_t>(hive_maker&)>& values) {
+    hive_maker m;
+    const auto programs = m.parent("Uninstall", {m.key("Zip", {m.text("DisplayName", "Z")}),
+                                                 m.key("App", {m.text("DisplayName", "A")})});
+    const auto windows = m.parent("Windows", {m.parent("CurrentVersion", {programs})});
+    const auto defender = m.key("windows defender", values(m));
+    opened_hive opened(m.hive(m.parent("ROOT", {m.parent("Microsoft", {windows, defender})})));
+    std::string all;
+    for (const auto& app : windows_applications(opened.hive, version))
+      all += app.name + '=' + app.display_name + '/' + app.publisher + ' ';
+    return all;
+  };
+  const auto with = [&](std::uint32_t type, const std::string& data) {
+    return listed(newest, [&](auto& m) { return std::vector{m.value("disableantivirus", type, data)}; });
+  };
+  const auto none = [](auto&) { return std::vector<std::uint32_t>(); };
+  const std::string without = "App=A/ Zip=Z/ ";
+  const std::string there = "App=A/ WinDefend=Microsoft Defender Antivirus/Microsoft Corporation Zip=Z/ ";
+  BOOST_TEST(listed(newer, none) == without);
+  BOOST_TEST(listed(newest, none) == there);
+  BOOST_TEST(with(4, little_endian(1, 4)) == without);
+  BOOST_TEST(with(3, little_endian(1, 8)) == without);  // libguestfs looks at no type
+  BOOST_TEST(with(4, little_endian(0, 4)) == there);
+  BOOST_TEST(with(4, little_endian(257, 4)) == there);
+  BOOST_TEST(with(3, little_endian(1, 3)) == there);
+  opened_hive opened(software(windows_7, {{"Zip", "Z"}}));
+  BOOST_TEST(windows_applications(opened.hive, newest).size() == 1U);
 }
 
 BOOST_AUTO_TEST_CASE(the_architecture_is_that_of_cmd_exe) {
@@ -396,6 +428,24 @@ BOOST_AUTO_TEST_CASE(a_windows_is_read_from_its_registry) {
   g.files["/Windows/System32/config/SYSTEM"] = "-" + settings(blob);
   found = read_from(g);
   BOOST_TEST((found.drive_mappings == std::map<std::string, std::string>{{"C", "/dev/sda1"}}));
+}
+
+// Before, parted fails on it, and so does inspect_os.
+BOOST_AUTO_TEST_CASE(a_newer_libguestfs_passes_a_disk_without_partitions_when_it_looks_for_a_drive) {
+  struct : pretended_windows {
+    string_list list_devices() override { return {"/dev/sdb", "/dev/sda"}; }
+    buffer pread_device(const std::string& disk, int count, std::int64_t offset) override {
+      if (disk == "/dev/sda") return pretended_windows::pread_device(disk, count, offset);
+      files["/blank"] = '-' + blank;
+      return pread("/blank", 4, 0);
+    }
+    std::string blank = std::string(4, '\0');
+  } g;
+  const std::map<std::string, std::string> drives{{"C", "/dev/sda2"}};
+  BOOST_TEST(has(doubt_in([&] { read_from(g, newer); }), "a disk without partitions"));
+  BOOST_TEST((read_from(g, newest).drive_mappings == drives));
+  g.blank = "SIGN";  // where libguestfs finds that disk, and no partition on it
+  BOOST_TEST(has(doubt_in([&] { read_from(g, newest); }), "a disk without partitions"));
 }
 
 BOOST_AUTO_TEST_CASE(a_registry_without_what_libguestfs_needs_is_a_doubt) {

@@ -38,7 +38,7 @@ void read_hive(const std::string& input) {
   read_all(hive, hive.root());
   hive.each_child(hive.root(), [&](const auto& key) { read_all(hive, key); });
   if (const auto key = hive.find({"ControlSet002", "Services", "Tcpip", "Parameters"})) read_all(hive, *key);
-  for (const auto& app : detail::windows_applications(hive))
+  for (const auto& app : detail::windows_applications(hive, {1, 60, 1}))
     if (app.name.find('\0') != std::string::npos || app.version.find('\0') != std::string::npos) std::abort();
 }
 

@@ -30,6 +30,9 @@ KNOWS_NEWER = LIBGUESTFS >= (1, 54)
 #: Whether it follows the links below /dev/disk/by-uuid.
 FOLLOWS_LINKS = LIBGUESTFS >= (1, 56)
 
+#: Whether it leaves out the snapshots of a root.
+LEAVES_OUT_SNAPSHOTS = LIBGUESTFS >= (1, 60)
+
 BUILD = Path(__file__).parents[2] / "build" / "corpus"
 
 MB = 1 << 20
@@ -1103,6 +1106,13 @@ CORPUS: dict[str, Image] = {
         corrections=[] if KNOWS_NEWER else ["distro"],
         told=[] if KNOWS_NEWER else ["there is no package database"],
     ),
+    "tencentos": Image(
+        [Part(trees.unknown("tencentos", "TencentOS Server", "3.1"), label="root")],
+        fast=LIBGUESTFS >= (1, 60),
+        systems=[("tencentos", 3, 1, "tencentos3.1")],
+        corrections=[] if LIBGUESTFS >= (1, 56) else ["distro"],
+        told=[] if LIBGUESTFS >= (1, 56) else ["there is no package database"],
+    ),
     "circle": Image(
         [
             Part(
@@ -1394,8 +1404,8 @@ CORPUS: dict[str, Image] = {
     "snapper": Image(
         build=snapper,
         fast=True,
-        systems=[("opensuse", 15, 5, "opensuse-leap")] * 2,
-        corrections=["mountpoints", "filesystems"],
+        systems=[("opensuse", 15, 5, "opensuse-leap")] * (1 if LEAVES_OUT_SNAPSHOTS else 2),
+        corrections=[] if LEAVES_OUT_SNAPSHOTS else ["mountpoints", "filesystems"],
     ),
     "amazon": Image(
         [

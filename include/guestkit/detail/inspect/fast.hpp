@@ -35,8 +35,9 @@ class fast_inspection {
   /// The filesystems with an operating system, in libguestfs' order; throws doubt.
   string_list find_roots();
 
-  /// The operating system on one of them, which stays mounted; throws doubt.
-  InspectedSystem read(const std::string& root);
+  /// The operating system on one of them, which stays mounted; nothing if libguestfs takes it for a snapshot
+  /// of one that was read before. Throws doubt.
+  std::optional<InspectedSystem> read(const std::string& root);
 
   /// The facts known to differ from libguestfs' answer, and why: those found since the last call.
   std::vector<std::string> take_corrections() { return std::exchange(corrections_, {}); }
@@ -92,6 +93,9 @@ class fast_inspection {
 
   void read_root();
 
+  /// Whether libguestfs leaves the system out for another one on the same device, of which it is a snapshot.
+  bool is_snapshot(const InspectedSystem& system) const;
+
   /// Mounts the filesystems in fstab, and records what libguestfs reads differently.
   void mount_others(bool readonly);
 
@@ -118,6 +122,7 @@ class fast_inspection {
   std::string root_;
   std::string mounted_;  // what is mounted at /, if nothing else is mounted
   InspectedSystem system_;
+  std::vector<InspectedSystem> seen_;  // the Linuxes that were read
 };
 
 /// The differences between two answers, each as a sentence.

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <iterator>
 #include <limits>
+#include <tuple>
 #include <utility>
 
 #include "guestkit/detail/base/escape.hpp"
@@ -46,14 +47,29 @@ GUESTKIT_INLINE string_list fast_inspection::find_roots() {
   return ordered;
 }
 
-GUESTKIT_INLINE InspectedSystem fast_inspection::read(const std::string& root) {
+GUESTKIT_INLINE std::optional<InspectedSystem> fast_inspection::read(const std::string& root) {
   mount_alone(root);
   if (const auto windows = windows_.find(root); windows != windows_.end())
     return read_windows(g_, layout_, root, windows->second, libguestfs_);
   root_ = root;
   etc_.clear();
+  const auto corrected = corrections_.size();
   read_root();
+  if (is_snapshot(system_)) {
+    corrections_.resize(corrected);
+    return std::nullopt;
+  }
+  seen_.push_back(system_);
   return std::exchange(system_, {});
+}
+
+GUESTKIT_INLINE bool fast_inspection::is_snapshot(const InspectedSystem& system) const {
+  const auto facts = [](const InspectedSystem& one) {
+    return std::tie(one.type, one.distro, one.product_name, one.major_version, one.minor_version);
+  };
+  return libguestfs_ >= leaves_out_snapshots && std::ranges::any_of(seen_, [&](const auto& other) {
+           return system.root.starts_with("btrfsvol:" + other.root + "/") && facts(system) == facts(other);
+         });
 }
 
 GUESTKIT_INLINE std::optional<InspectedSystem> fast_inspection::read_alone(const std::string& root,

@@ -171,10 +171,12 @@ class inspection {
       run_(failures, systems_part, [&] { roots = fast.find_roots(); });
       ours_.add("", fast.take_corrections());
       for (const auto& root : roots) {
-        if (!run_(failures, systems_part, [&] { systems.push_back(fast.read(root)); })) break;
+        std::optional<InspectedSystem> system;
+        if (!run_(failures, systems_part, [&] { system = fast.read(root); })) break;
+        if (!system) continue;
         step("reading the guest's files");
         auto corrections = fast.take_corrections();
-        gather(systems.back(), std::nullopt, corrections);
+        gather(systems.emplace_back(*std::move(system)), std::nullopt, corrections);
         ours_.add(root, corrections);
       }
     } catch (const doubt& reason) {

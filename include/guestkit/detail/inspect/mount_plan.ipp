@@ -109,8 +109,9 @@ class mount_planner {
 
   void correct(const std::string& why) { plan_.corrections.push_back("mountpoints: " + why); }
 
-  void tell(const fstab_entry& entry, const std::string& why) {
-    if (unmounted_.add(line_failure(entry.line, why))) correct(plan_.failures.back().message);
+  /// @param is_theirs  whether the installed libguestfs leaves the line out, too
+  void tell(const fstab_entry& entry, const std::string& why, bool is_theirs = false) {
+    if (unmounted_.add(line_failure(entry.line, why)) && !is_theirs) correct(plan_.failures.back().message);
   }
 
   void add(const fstab_entry& written) {
@@ -149,7 +150,8 @@ class mount_planner {
   /// The line for / should name the given root; if it does not, that is a failure in the report.
   void add_root(const fstab_entry& entry, const named_device& found) {
     plan_.named.insert("/");
-    if (std::exchange(rooted_, true)) return tell(entry, "another line has that mountpoint");
+    if (std::exchange(rooted_, true))
+      return tell(entry, "another line has that mountpoint", numbers_of(g_.version()) >= takes_first_root);
     plan_.filesystems.push_back(root_);
     auto candidates = found.devices;
     if (found.is_known())

@@ -80,6 +80,13 @@ inline constexpr libguestfs_version finds_partitions_by_tag{1, 54, 1};
 /// crypttab.
 inline constexpr libguestfs_version follows_links_to_devices{1, 60, 1};
 
+/// The first one that takes the first line of fstab for / where there are several.
+inline constexpr libguestfs_version takes_first_root{1, 60, 1};
+
+/// The first one that leaves out a btrfs subvolume with the same system as the one that is mounted by
+/// default.
+inline constexpr libguestfs_version leaves_out_snapshots{1, 60, 1};
+
 /// @param has_dnf  whether the guest has /usr/bin/dnf
 std::string package_management_of(const distribution& distro, int major, bool has_dnf);
 

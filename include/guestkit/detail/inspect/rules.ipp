@@ -76,7 +76,7 @@ GUESTKIT_INLINE os_release_facts os_release_of(std::string_view text) {
   return {get("ID"), get("PRETTY_NAME"), get("VERSION_ID"), has_carriage_returns};
 }
 
-inline constexpr std::array<distribution, 13> distributions{
+inline constexpr std::array<distribution, 14> distributions{
     {{"alpine", "alpinelinux", "apk", "apk"},
      {"arch", "archlinux", "pacman", "pacman"},
      {"centos", "centos", "rpm", "", "centos-release", "CentOS"},
@@ -89,6 +89,7 @@ inline constexpr std::array<distribution, 13> distributions{
      {"rhel", "rhel", "rpm"},
      {"rocky", "rocky", "rpm", "", "rocky-release", "Rocky Linux"},
      {"sles", "sles", "rpm", "zypper"},
+     {"tencentos", "tencentos", "rpm", "dnf", "", "", {1, 60, 1}},
      {"ubuntu", "ubuntu", "deb", "apt"}}};
 
 GUESTKIT_INLINE const distribution* distribution_of(std::string_view id) {

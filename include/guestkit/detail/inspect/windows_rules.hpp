@@ -47,7 +47,8 @@ std::string told_damage(const std::string& file, const std::string& reason, cons
 std::vector<InspectedApplication> windows_applications(guest_actions& g, const std::string& software);
 
 /// The same, from an opened registry.
-std::vector<InspectedApplication> windows_applications(registry_hive& software);
+std::vector<InspectedApplication> windows_applications(registry_hive& software,
+                                                       const libguestfs_version& libguestfs);
 
 /// The architecture that file(1) and libguestfs derive from the first bytes of a program.
 std::string pe_architecture(std::string_view start);

@@ -23,6 +23,12 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 /// The first version with known rules that tells the build, and Windows 11 and Server 2025 by it.
 inline constexpr libguestfs_version tells_windows_builds{1, 54, 1};
 
+/// The first one that does not fail on a disk without a partition table when it looks for that of a drive.
+inline constexpr libguestfs_version passes_blank_disks{1, 60, 1};
+
+/// The first one that lists Windows' own antivirus among the programs.
+inline constexpr libguestfs_version lists_defender{1, 60, 1};
+
 GUESTKIT_INLINE bool may_be_windows(const std::set<std::string>& names) {
   return names.contains("boot.ini") ||
          std::ranges::any_of(systemroots, [&](const auto* name) { return names.contains(name); });
@@ -206,8 +212,15 @@ class windows_reader {
   std::string mbr_partition(const std::string& data) {
     constexpr std::int64_t signature_at = 0x1B8, sector = 512;
     const untrusted_bytes bytes(data);
+    const auto is_signed = [&](const std::string& disk) {
+      return g_.pread_device(disk, 4, signature_at).view() == bytes.bytes(0, 4);
+    };
     for (const auto& disk : layout_.disks()) {
-      if (!layout_.is_partitioned(disk)) throw doubt{"drive letters, and a disk without partitions"};
+      if (!layout_.is_partitioned(disk)) {
+        if (libguestfs_ < passes_blank_disks || is_signed(disk))
+          throw doubt{"drive letters, and a disk without partitions"};
+        continue;
+      }
       std::string found;
       bool has_mbr = true;
       for (const auto& partition : layout_.partitions()) {
@@ -217,7 +230,7 @@ class windows_reader {
         if (found.empty() && start && static_cast<std::uint64_t>(*start * sector) == bytes.little(4, 8))
           found = partition;
       }
-      if (has_mbr && g_.pread_device(disk, 4, signature_at).view() == bytes.bytes(0, 4)) return found;
+      if (has_mbr && is_signed(disk)) return found;
     }
     return "";
   }
@@ -303,7 +316,17 @@ GUESTKIT_INLINE InspectedSystem read_windows_alone(guest_actions& g, layout& lay
   return system;
 }
 
-GUESTKIT_INLINE std::vector<InspectedApplication> windows_applications(registry_hive& software) {
+/// Whether the registry has Windows' own antivirus, and does not say that it is switched off.
+inline bool has_defender(registry_hive& software) {
+  const auto key = software.find({"Microsoft", "Windows Defender"});
+  if (!key) return false;
+  const auto values = software.values(*key);
+  const auto* off = value_named(values, "DisableAntiVirus", true);
+  return off == nullptr || !software.data(*off).starts_with(std::string_view("\1\0\0\0", 4));
+}
+
+GUESTKIT_INLINE std::vector<InspectedApplication> windows_applications(registry_hive& software,
+                                                                       const libguestfs_version& libguestfs) {
   constexpr std::size_t most = 10'000;
   std::vector<InspectedApplication> all;
   const auto add = [&](const std::optional<registry_key>& uninstall) {
@@ -328,6 +351,10 @@ GUESTKIT_INLINE std::vector<InspectedApplication> windows_applications(registry_
   };
   add(software.find({"Microsoft", "Windows", "CurrentVersion", "Uninstall"}));
   add(software.find({"WOW6432node", "Microsoft", "Windows", "CurrentVersion", "Uninstall"}));
+  if (libguestfs >= lists_defender && has_defender(software))
+    all.push_back({.name = "WinDefend",
+                   .display_name = "Microsoft Defender Antivirus",
+                   .publisher = "Microsoft Corporation"});
   sort_by_name(all);
   return all;
 }
@@ -335,7 +362,7 @@ GUESTKIT_INLINE std::vector<InspectedApplication> windows_applications(registry_
 GUESTKIT_INLINE std::vector<InspectedApplication> windows_applications(guest_actions& g,
                                                                        const std::string& software) {
   hive_file file(g, software);
-  return windows_applications(file.hive());
+  return windows_applications(file.hive(), numbers_of(g.version()));
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
