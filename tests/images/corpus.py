@@ -1109,7 +1109,7 @@ CORPUS: dict[str, Image] = {
     "tencentos": Image(
         [Part(trees.unknown("tencentos", "TencentOS Server", "3.1"), label="root")],
         fast=LIBGUESTFS >= (1, 60),
-        systems=[("tencentos", 3, 1, "tencentos3.1")],
+        systems=[("tencentos", 3, 1, "tencentos")],
         corrections=[] if LIBGUESTFS >= (1, 56) else ["distro"],
         told=[] if LIBGUESTFS >= (1, 56) else ["there is no package database"],
     ),
@@ -1430,7 +1430,7 @@ CORPUS: dict[str, Image] = {
             "build_id": "19045" if KNOWS_NEWER else "",
             "drive_mappings": {"C": "/dev/sda3", "D": "/dev/sda4"},
         },
-        packages=7,
+        packages=8 if LIBGUESTFS >= (1, 60) else 7,  # with Windows' own antivirus
     ),
     "windows and debian": Image(
         build=dual_boot,

@@ -114,6 +114,7 @@ def software(product: str = "Windows 10 Pro", build: str = "19045") -> Key:
     apps.at("AddressBook")
     apps.at("Nameless").values = hives.texts({"DisplayVersion": "1"})
     apps.at("Numbered").values = {"DisplayName": hives.number(1)}
+    root.at(r"Microsoft\Windows Defender").values = {"DisableAntiVirus": hives.number(0)}
     others = root.at(UNINSTALL_32)
     others.at("Shared").values = hives.texts({"DisplayName": "Shared (32-bit)"})
     others.at("Viewer").values = hives.texts({"DisplayName": "A Viewer", "DisplayVersion": "4.0"})
