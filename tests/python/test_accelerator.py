@@ -104,11 +104,11 @@ def test_a_hypervisor_with_a_long_name_does_not_make_libguestfs_write_beyond_its
 ) -> None:
     """Under valgrind, which reports the write; without it, the process may or may not crash later."""
     program = (
-        "import os, sys; from guestkit import Guestfs, LaunchError\n"
+        "import os, shutil, sys; from guestkit import Guestfs, LaunchError\n"
         "folder, *hypervisors = sys.argv[1:]\n"
         "for hypervisor in hypervisors:\n"
         "    g = Guestfs(environment=False, accel='tcg')\n"
-        "    os.symlink(g.get_hv(), hypervisor)\n"
+        "    os.symlink(shutil.which(g.get_hv()), hypervisor)\n"
         "    g.set_hv(hypervisor); g.set_path(folder); g.set_cachedir(folder)\n"
         "    g.add_drive('/dev/null', format='raw')\n"
         "    try: g.launch()\n"
