@@ -1,10 +1,7 @@
 // Replaces udevadm inside the appliance. libguestfs' daemon runs `udevadm settle` in every call that touches
 // a device; here that costs next to nothing. Everything else, including udevd, is passed to the original,
 // kept as /bin/udevadm.stock.
-#include <poll.h>
 #include <signal.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -14,20 +11,11 @@
 #include <string_view>
 
 #include "asleep.hpp"
+#include "udevd_socket.hpp"
 
 namespace {
 
 using clock_type = std::chrono::steady_clock;
-
-/// systemd's struct udev_ctrl_msg_wire, the same since 2008.
-struct Message {
-  char version[16] = "udev-guestkit";
-  unsigned magic = 0xdead1dea;
-  int type = 0;
-  char value[256] = {};
-};
-constexpr int end_messages = 0;
-constexpr int ping = 7;
 
 /// Whether nothing has happened for which udevd must be woken.
 bool nothing_happened() {
@@ -50,23 +38,6 @@ bool nothing_happened() {
     }
     ::usleep(1000);  // it is about to see the last event
   }
-}
-
-/// Whether udevd has answered: then all events that the kernel sent earlier are in its queue.
-bool answered(int timeout_ms) {
-  const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-  if (fd < 0) return false;
-  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = "/run/udev/control"};
-  bool done = ::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
-  for (const int type : {ping, end_messages}) {
-    Message message;
-    message.type = type;
-    done = done && ::send(fd, &message, sizeof message, MSG_NOSIGNAL) == sizeof message;
-  }
-  pollfd hangup{.fd = fd, .events = POLLIN, .revents = 0};
-  done = done && ::poll(&hangup, 1, timeout_ms) == 1;
-  ::close(fd);
-  return done;
 }
 
 struct Request {
@@ -99,7 +70,7 @@ int main(int argc, char** argv) {
   const Request request = parse(argc, argv);
   if (request.known && nothing_happened()) return 0;
   const auto deadline = clock_type::now() + std::chrono::seconds(request.timeout);
-  if (request.known && answered(5000)) {
+  if (request.known && appliance::udevd_answers("/run/udev", 5000)) {
     for (;;) {
       if (request.file != nullptr && ::access(request.file, F_OK) == 0) return 0;
       if (::access("/run/udev/queue", F_OK) != 0) return 0;

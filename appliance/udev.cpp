@@ -19,6 +19,7 @@
 
 #include "asleep.hpp"
 #include "system.hpp"
+#include "udevd_socket.hpp"
 
 namespace appliance {
 
@@ -171,6 +172,8 @@ void Udev::start() {
                             "/lib/udev/udevd", "/usr/lib/udev/udevd"})
     if (exists(udevd)) {
       run({udevd, "--daemon"});
+      // Since version 260 of systemd, or a little earlier, it begins to listen to the kernel only afterwards.
+      wait_for("udevd", [] { return udevd_answers("/run/udev", 1000); });
       break;
     }
   wait_for_disks();
