@@ -220,7 +220,7 @@ struct with_snapshots : pretended_guest {
     std::string all;
     for (const auto& root : fast.find_roots())
       if (const auto system = fast.read(root)) all += system->root + ' ';
-    return all + std::to_string(fast.corrections().size());
+    return all + std::to_string(fast.take_corrections().size());
   }
 
  private:

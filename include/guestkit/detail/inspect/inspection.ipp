@@ -34,12 +34,7 @@ class inspection {
  public:
   /// @param is_new  see layout
   inspection(guest_actions& g, const InspectOptions& options, bool is_new)
-      : g_(g),
-        options_(options),
-        is_new_(is_new),
-        layout_(g, is_new),
-        own_(g, layout_),
-        run_(g.state()) {}
+      : g_(g), options_(options), is_new_(is_new), layout_(g, is_new), own_(g, layout_), run_(g.state()) {}
 
   /// @param disks  what is already known about them, in the order in which they were added
   Inspection run(std::vector<InspectedDisk> disks) {
