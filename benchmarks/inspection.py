@@ -59,7 +59,10 @@ def inspect(disks):
         for fact in FACTS:
             found.append(getattr(g, "inspect_get_" + fact)(root))
         for mountpoint, device in sorted(g.inspect_get_mountpoints(root).items(), key=lambda m: len(m[0])):
-            g.mount_ro(device, mountpoint)
+            try:
+                g.mount_ro(device, mountpoint)
+            except RuntimeError:  # a mountpoint may be a link, or missing
+                continue
             found.append(g.statvfs(mountpoint))
         try:
             found.append(g.inspect_list_applications2(root))
