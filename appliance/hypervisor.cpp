@@ -144,16 +144,15 @@ class Watch {
       : qemu_(qemu),
         qmp_(qmp),
         port_(port),
+        state_(state),
         disks_(disks),
         writable_(std::move(writable)),
         append_(std::move(append)) {
     qmp_.send(R"({"execute": "qmp_capabilities"})"
               R"({"execute": "migrate-set-capabilities", "arguments": {"capabilities": [)"
               R"({"capability": "events", "state": true}, {"capability": "x-ignore-shared", "state": )" +
-              string(shared ? "true" : "false") +
-              R"(}]}})"
-              R"({"execute": "migrate-incoming", "arguments": {"uri": "fd:)" +
-              std::to_string(state) + R"("}})");
+              string(shared ? "true" : "false") + R"(}]}})");
+    load("file:/proc/self/fd/");
   }
 
   string follow() {
@@ -187,10 +186,20 @@ class Watch {
     return size > 0;
   }
 
+  void load(const string& from) const {
+    qmp_.send(R"({"execute": "migrate-incoming", "arguments": {"uri": ")" + from + std::to_string(state_) +
+              R"("}})");
+  }
+
   string after_event() {
     const auto told = [&](const char* text) { return said_.find(text) != string::npos; };
-    if (told(R"("error")"))
-      return "QEMU does not know a command: " + said_.substr(said_.find(R"("error")"), 200);
+    if (told(R"("error")")) {
+      if (!refused_.empty()) return "QEMU does not know a command: " + refused_;
+      refused_ = said_.substr(said_.find(R"("error")"), 200);
+      said_.clear();
+      load("fd:");  // before version 8.2 QEMU knows files as descriptors only, and since 11.1 by names only
+      return "";
+    }
     if (released_ || !told(R"("completed")")) return "";
     // QEMU stays paused if it cannot open a disk in the required mode, and only complains if another process
     // is writing to one. The guest has not touched any disk yet.
@@ -216,6 +225,8 @@ class Watch {
   pid_t qemu_;
   const Link& qmp_;
   const Link& port_;
+  int state_;
+  string refused_;  // the first error
   size_t disks_;
   Words writable_;
   string append_;

@@ -219,10 +219,10 @@ void prepare() {
                              "raid0", "raid1", "raid456", "sg", "vfat", "xfs"})
     run({"modprobe", "--quiet", module});
   run({"lvm", "pvscan", "--cache", "--activate", "ay"});
-  run({"ls", "-1v", "/dev/disk/by-path"});  // the daemon's first step
+  run({"ls", "-1v", "/dev/disk/by-path"}, Output::none);  // the daemon's first step
   for (const char* program :
        {"blkid", "blockdev", "btrfs", "cryptsetup", "dmsetup", "mdadm", "mount", "ntfs-3g", "umount"})
-    run({program, "--version"});
+    run({program, "--version"}, Output::none);
   for (const char* program : {"/sbin/e2fsck", "/bin/cp", "/bin/tar"}) read_file(program, 2 << 20);
 }
 

@@ -83,13 +83,18 @@ std::string link_target(const std::string& path) {
   return {target.data(), size < 0 ? 0 : static_cast<size_t>(size)};
 }
 
-int start(const std::vector<std::string>& command) {
+int start(const std::vector<std::string>& command, Output output) {
   std::vector<char*> argv;
   argv.reserve(command.size() + 1);
   for (const auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  if (output == Output::none)
+    ::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
   pid_t child = 0;
-  const int error = ::posix_spawnp(&child, argv[0], nullptr, nullptr, argv.data(), environ);
+  const int error = ::posix_spawnp(&child, argv[0], &actions, nullptr, argv.data(), environ);
+  ::posix_spawn_file_actions_destroy(&actions);
   if (error == 0) return child;
   std::fprintf(stderr, "init: %s: %s\n", argv[0], std::strerror(error));
   return 0;
@@ -100,8 +105,8 @@ void wait_for_end(int process) {
   }
 }
 
-void run(const std::vector<std::string>& command) {
-  wait_for_end(start(command));
+void run(const std::vector<std::string>& command, Output output) {
+  wait_for_end(start(command, output));
 }
 
 bool wait_for(const std::string& what, const std::function<bool()>& holds) {

@@ -31,13 +31,15 @@ void make_link(const std::string& target, const std::string& path);
 /// The target of a symbolic link; empty if there is none.
 std::string link_target(const std::string& path);
 
+enum class Output { console, none };
+
 /// Starts a program; returns its process, or 0 if that failed, which it says.
-int start(const std::vector<std::string>& command);
+int start(const std::vector<std::string>& command, Output output = Output::console);
 
 void wait_for_end(int process);
 
 /// Runs a program to its end.
-void run(const std::vector<std::string>& command);
+void run(const std::vector<std::string>& command, Output output = Output::console);
 
 /// Waits until a condition holds; if it never does, says so and returns false.
 bool wait_for(const std::string& what, const std::function<bool()>& holds);

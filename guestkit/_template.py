@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from guestkit.handle import Guestfs
 
@@ -126,7 +126,7 @@ def _snapshot(made: Path, lean: Path, memory: int, *, shared: bool) -> None:
             deadline = time.monotonic() + PATIENCE
             if _line(port, deadline) != b"ready\n":
                 raise TemplateError("the appliance did not come to its pause")
-            _save(qmp, state.fileno(), shared, deadline)
+            _save(qmp, state, shared, deadline)
         except (TemplateError, OSError, ValueError) as error:
             console.seek(0)
             last = console.read().decode(errors="replace").strip()[-500:]
@@ -148,7 +148,7 @@ def _line(end: socket.socket, deadline: float) -> bytes:
     return line
 
 
-def _save(qmp: socket.socket, state: int, shared: bool, deadline: float) -> None:
+def _save(qmp: socket.socket, state: BinaryIO, shared: bool, deadline: float) -> None:
     """Save the running machine, as a migration to a file."""
     capabilities = [
         {"capability": "events", "state": True},
@@ -159,16 +159,24 @@ def _save(qmp: socket.socket, state: int, shared: bool, deadline: float) -> None
         {"execute": "migrate-set-capabilities", "arguments": {"capabilities": capabilities}},
         {"execute": "migrate-set-parameters", "arguments": {"max-bandwidth": 1 << 40}},
         {"execute": "getfd", "arguments": {"fdname": "state"}},
-        {"execute": "migrate", "arguments": {"uri": "fd:state"}},
+        {"execute": "migrate", "arguments": {"uri": f"file:{state.name}"}, "id": "by name"},
     ]
-    socket.send_fds(qmp, [json.dumps(command).encode() for command in commands], [state])
+    socket.send_fds(qmp, [json.dumps(command).encode() for command in commands], [state.fileno()])
+    begun, status = False, None
     while line := _line(qmp, deadline):
         answer = json.loads(line)
-        if "error" in answer:
+        if "error" in answer and answer.get("id") == "by name":
+            # Before version 8.2 QEMU knows files as descriptors only, and since 11.1 by their names only.
+            again = {"execute": "migrate", "arguments": {"uri": "fd:state"}, "id": "by descriptor"}
+            qmp.sendall(json.dumps(again).encode())
+            status = None
+        elif "error" in answer:
             raise TemplateError(f"QEMU: {answer['error'].get('desc')}")
-        status = answer.get("data", {}).get("status") if answer.get("event") == "MIGRATION" else None
-        if status == "completed":
+        begun |= "return" in answer and "id" in answer
+        if answer.get("event") == "MIGRATION":
+            status = answer["data"].get("status")
+        if begun and status == "completed":
             return
-        if status in ("failed", "cancelled"):
+        if begun and status in ("failed", "cancelled"):
             break
     raise TemplateError("the state cannot be saved")
