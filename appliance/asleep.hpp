@@ -16,13 +16,14 @@ inline constexpr const char* asleep = "/run/udev.asleep";
 /// The number of the kernel's last event.
 inline constexpr const char* kernel_events = "/sys/kernel/uevent_seqnum";
 
-inline void note_asleep(std::uint64_t number, int process) {
+/// Returns whether it is noted. If not, udevd must be woken.
+inline bool note_asleep(std::uint64_t number, int process) {
   constexpr const char* draft = "/run/udev.asleep.new";
   std::FILE* file = std::fopen(draft, "we");
-  if (file == nullptr) return;
-  std::fprintf(file, "%llu %d\n", static_cast<unsigned long long>(number), process);
-  std::fclose(file);
-  std::rename(draft, asleep);
+  if (file == nullptr) return false;
+  const bool is_written =
+      std::fprintf(file, "%llu %d\n", static_cast<unsigned long long>(number), process) > 0;
+  return std::fclose(file) == 0 && is_written && std::rename(draft, asleep) == 0;
 }
 
 }  // namespace appliance

@@ -165,9 +165,13 @@ void assemble_arrays(const Udev& udev, const char* degraded) {
 
 void activate_groups(const std::vector<BlockDevice>& devices, Udev& udev) {
   std::vector<string> names;
-  for (const auto& device : devices)
-    if (device.contents.lvm) names.push_back(device.name);
-  if (udev.is_asleep() && activate_ordinary_groups(names)) return;
+  bool is_plain = true;
+  for (const auto& [name, contents] : devices)
+    if (contents.lvm) {
+      names.push_back(name);
+      is_plain = is_plain && !contents.md && !contents.table;  // LVM may know better what the label is worth
+    }
+  if (is_plain && udev.is_asleep() && activate_ordinary_groups(names)) return;
   udev.wake();
   run({"modprobe", "dm_mod"});
   run({"lvm", "pvscan", "--cache", "--activate", "ay"});
@@ -179,7 +183,6 @@ void activate_storage(Udev& udev) {
   const auto has = [&](bool Contents::*kind) {
     return std::ranges::any_of(devices, [&](const auto& device) { return device.contents.*kind; });
   };
-  if (has(&Contents::ldm)) udev.wake();
   if (has(&Contents::md)) {
     assemble_arrays(udev, "--no-degraded");
     devices = block_devices();
@@ -194,6 +197,7 @@ void activate_storage(Udev& udev) {
     devices = block_devices();
   }
   if (has(&Contents::ldm)) {
+    udev.wake();  // ldmtool waits for it
     run({"modprobe", "dm_mod"});
     run({"ldmtool", "create", "all"});
     devices = block_devices();
@@ -364,7 +368,10 @@ int main() {
     line = CommandLine(pause_for_snapshot(port, booted_with, daemon, udev, events));
   tune_disks();
   activate_storage(udev);
-  udev.announce_sleep(events);
+  if (line.value("guestkit_lenses") == "few")
+    udev.announce_sleep(events);
+  else
+    udev.resume();  // programs of the guest may look for its links; the daemon waits until they are there
   if (line.value("guestkit_lenses") == "few") keep_few_lenses();
   udev.guard(daemon.start(daemon_options(line)), events);
   ::sync();

@@ -17,6 +17,21 @@ namespace {
 
 using clock_type = std::chrono::steady_clock;
 
+void wake(int process) {
+  ::unlink(appliance::asleep);
+  if (process > 1) ::kill(process, SIGCONT);
+}
+
+/// The process of udevd if it sleeps; else 0.
+int sleeping_process() {
+  int process = 0;
+  std::FILE* file = std::fopen(appliance::asleep, "re");
+  if (file == nullptr) return 0;
+  if (std::fscanf(file, "%*u %d", &process) != 1) process = 0;
+  std::fclose(file);
+  return process;
+}
+
 /// Whether nothing has happened for which udevd must be woken.
 bool nothing_happened() {
   constexpr int most_tries = 1000;
@@ -32,8 +47,8 @@ bool nothing_happened() {
     const bool is_known = file != nullptr && std::fscanf(file, "%llu", &last) == 1;
     if (file != nullptr) std::fclose(file);
     if (is_told && is_known && last <= seen) return true;
-    if (tries == most_tries) {  // the process that watches is gone
-      if (process > 1) ::kill(process, SIGCONT);
+    if (tries == most_tries) {  // init does not see it
+      wake(process);
       return false;
     }
     ::usleep(1000);  // it is about to see the last event
@@ -69,6 +84,7 @@ Request parse(int argc, char** argv) {
 int main(int argc, char** argv) {
   const Request request = parse(argc, argv);
   if (request.known && nothing_happened()) return 0;
+  if (!request.known) wake(sleeping_process());  // the original talks to it
   const auto deadline = clock_type::now() + std::chrono::seconds(request.timeout);
   if (request.known && appliance::udevd_answers("/run/udev", 5000)) {
     for (;;) {

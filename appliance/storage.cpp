@@ -55,11 +55,18 @@ bool is_array_member(const Ends& device, std::uint64_t size) {
          device.has_before_end(2 * sector, intel) || device.has_before_end(std::uint64_t{2} * 4096, intel);
 }
 
-bool is_dynamic_disk(std::string_view start) {
+/// Whether there is an MBR that has an entry of such a type.
+template <class Predicate>
+bool has_entry(std::string_view start, Predicate is_wanted) {
   constexpr std::size_t first_entry = 446, entry_size = 16, type_at = 4, signature_at = 510;
-  if (start.substr(0, signature_at + 2).ends_with("\x55\xaa"))
-    for (std::size_t at = first_entry; at < signature_at; at += entry_size)
-      if (start[at + type_at] == '\x42') return true;
+  if (start.size() < sector || start.substr(signature_at, 2) != "\x55\xaa") return false;
+  for (std::size_t at = first_entry; at < signature_at; at += entry_size)
+    if (is_wanted(start[at + type_at])) return true;
+  return false;
+}
+
+bool is_dynamic_disk(std::string_view start) {
+  if (has_entry(start, [](char type) { return type == '\x42'; })) return true;
   constexpr std::size_t table_size = std::size_t{6} * 4096;  // of GPT, for the largest sectors
   constexpr std::string_view data("\xa0\x60\x9b\xaf\x31\x14\x62\x4f\xbc\x68\x33\x11\x71\x4a\x69\xad", 16),
       metadata("\xaa\xc8\x08\x58\x8f\x7e\xe0\x42\x85\xd2\xe1\xe9\x04\x34\xcf\xb3", 16);
@@ -82,6 +89,8 @@ Contents contents_of(const std::string& name) {
   const off_t end_at = size < static_cast<off_t>(end_size) ? 0 : size - static_cast<off_t>(end_size);
   const std::string end = read(end_at, static_cast<std::size_t>(size - end_at));
   ::close(fd);
+  if (end_at + static_cast<off_t>(end.size()) != size)
+    return contents_in(start, "", static_cast<std::uint64_t>(size));
   return contents_in(start, end, static_cast<std::uint64_t>(size));
 }
 
@@ -92,16 +101,20 @@ Contents contents_in(std::string_view start, std::string_view end, std::uint64_t
   if (size < smallest || end.size() > size) return {};
   const Ends device(start, end, size);
   constexpr std::uint64_t superblock = (64 << 10) + 64;
-  if (is_array_member(device, size)) return {.md = true};
-  return {.lvm = is_physical_volume(device),
+  return {.md = is_array_member(device, size),
+          .lvm = is_physical_volume(device),
           .ldm = is_dynamic_disk(start),
-          .btrfs = device.has(superblock, "_BHRfS_M")};
+          .btrfs = device.has(superblock, "_BHRfS_M"),
+          .table = has_entry(start, [](char type) { return type != 0; })};
 }
 
 std::vector<BlockDevice> block_devices() {
   std::vector<BlockDevice> all;
   for (const auto& name : entries("/sys/class/block"))
-    if (!name.starts_with("loop") && !name.starts_with("ram")) all.push_back({name, contents_of(name)});
+    if (!name.starts_with("loop") && !name.starts_with("ram")) {
+      all.push_back({name, contents_of(name)});
+      if (all.back().contents.md && is_assembled(all.back())) all.back().contents = {.md = true};
+    }
   return all;
 }
 

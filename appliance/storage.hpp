@@ -9,10 +9,11 @@
 namespace appliance {
 
 struct Contents {
-  bool md = false;     ///< a member of an array: of Linux, DDF or Intel's firmware; all else is the array's
+  bool md = false;     ///< a member of an array: of Linux, DDF or Intel's firmware
   bool lvm = false;    ///< a physical volume
   bool ldm = false;    ///< a dynamic disk of Windows
   bool btrfs = false;  ///< it may be one of several devices of a filesystem
+  bool table = false;  ///< a table of partitions, for which LVM passes a device
 };
 
 /// Looks for the signatures where the programs that assemble such things look for them. Rather too much than
@@ -25,7 +26,8 @@ struct BlockDevice {
   Contents contents;
 };
 
-/// All block devices but those that are always there.
+/// All block devices but those that are always there. What lies on a member of an assembled array is the
+/// array's.
 std::vector<BlockDevice> block_devices();
 
 /// Whether an array with this member is assembled, be it started or not.

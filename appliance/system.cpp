@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 
@@ -110,8 +111,10 @@ void run(const std::vector<std::string>& command, Output output) {
 }
 
 bool wait_for(const std::string& what, const std::function<bool()>& holds) {
-  for (int tries = 0; !holds(); ++tries) {
-    if (tries == 10000) {
+  constexpr std::chrono::seconds patience{20};
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() > deadline) {
       std::fprintf(stderr, "init: %s did not appear\n", what.c_str());
       return false;
     }

@@ -188,22 +188,26 @@ void Udev::sleep() {
   if (process_ != 0) ::kill(process_, SIGSTOP);
 }
 
-bool Udev::wake() {
-  if (process_ == 0) return true;
-  ::kill(process_, SIGCONT);
+void Udev::resume() {
+  if (process_ != 0) ::kill(process_, SIGCONT);
   process_ = 0;
+}
+
+bool Udev::wake() {
+  resume();
   settle();
   return wait_for_links();
 }
 
-void Udev::announce_sleep(const KernelEvents& events) const {
+void Udev::announce_sleep(const KernelEvents& events) {
   if (process_ == 0) return;
-  std::uint64_t last = std::strtoull(read_line(kernel_events).c_str(), nullptr, 10);
-  while (const auto event = events.next(0)) last = std::max(last, event->number);
-  note_asleep(last, process_);
+  last_ = std::strtoull(read_line(kernel_events).c_str(), nullptr, 10);
+  while (const auto event = events.next(0)) last_ = std::max(last_, event->number);
+  if (!note_asleep(last_, process_)) resume();
 }
 
 void Udev::guard(int process, const KernelEvents& events) {
+  if (process <= 0) return;
   sigset_t child;
   ::sigemptyset(&child);
   ::sigaddset(&child, SIGCHLD);
@@ -218,13 +222,11 @@ void Udev::guard(int process, const KernelEvents& events) {
     }
     if (waiting[0].revents == 0) continue;
     const auto event = events.next(0);
-    if (event && event->subsystem != "block") {
-      note_asleep(event->number, process_);
+    // Newer kernels may deliver events out of order: behind a gap there may be one of a block device.
+    if (event && event->subsystem != "block" && event->number == last_ + 1 && note_asleep(++last_, process_))
       continue;
-    }
     ::unlink(asleep);
-    ::kill(process_, SIGCONT);
-    process_ = 0;
+    resume();
   }
   ::close(ends);
   wait_for_end(process);
@@ -243,7 +245,7 @@ bool find_disks(std::size_t count, Udev& udev, const KernelEvents& events) {
     if (!event) return false;
     if (event->action == "add" && event->type == "disk" && is_scsi_disk(event->name)) ++found;
   }
-  return link_disks() || udev.wake();
+  return (udev.is_asleep() && link_disks()) || udev.wake();
 }
 
 void tune_disks() {

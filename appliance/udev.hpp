@@ -1,10 +1,10 @@
 // udev, and the disks that it links.
 //
 // udevd runs a process for each event and a dozen programs for each disk, which takes half a second under
-// emulation, for links and records that few calls ever use. In a restored machine it therefore sleeps until
-// the kernel tells of a block device that was not there at the launch, or until somebody asks it to settle.
-// Only the links that libguestfs' daemon reads at its start are made here, with the names that udev's rules
-// give them; udevd, once awake, makes them again with all others.
+// emulation, for links and records that inspections never use. In a restored machine it sleeps until the
+// disks are there, and in one that only inspects until the kernel tells of a block device that is new since
+// then. Only the links that libguestfs' daemon reads at its start are made here, with the names that udev's
+// rules give them; udevd, once awake, makes them again with all others.
 #pragma once
 
 #include <cstddef>
@@ -51,17 +51,20 @@ class Udev {
 
   bool is_asleep() const { return process_ != 0; }
 
-  /// Wakes it, and waits until it has seen and linked all disks.
+  void resume();
+
+  /// Resumes it, and waits until it has seen and linked all disks.
   bool wake();
 
   /// Tells `udevadm settle` that it sleeps, and that what the kernel has told until now need not wake it.
-  void announce_sleep(const KernelEvents& events) const;
+  void announce_sleep(const KernelEvents& events);
 
   /// Waits for that process's end. Meanwhile, wakes udev as soon as the kernel tells of a block device.
   void guard(int process, const KernelEvents& events);
 
  private:
-  int process_ = 0;  ///< if it sleeps
+  int process_ = 0;         ///< if it sleeps
+  std::uint64_t last_ = 0;  ///< the last event that need not wake it
 };
 
 /// Waits for so many disks at the addresses that the host always uses, and links them.

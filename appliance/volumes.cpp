@@ -16,6 +16,7 @@
 #include <guestkit/detail/inspect/lvm_metadata.hpp>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "storage.hpp"
@@ -91,6 +92,23 @@ bool is_sound(const volume_group& group, const std::vector<Device>& devices) {
                   member.first_sector + member.extents * group.extent_sectors <=
                       devices[member.device].sectors;
          });
+}
+
+/// Whether two volumes, or two parts of one, lie on the same extents, which LVM refuses.
+bool has_shared_extents(const volume_group& group) {
+  std::vector<std::tuple<std::string, std::int64_t, std::int64_t>>
+      spans;  // member, first and behind the last
+  for (const auto& volume : group.volumes)
+    for (const auto& segment : volume.segments) {
+      const auto count = segment.extents / static_cast<std::int64_t>(segment.places.size());
+      for (const auto& place : segment.places)
+        spans.emplace_back(place.member, place.extent, place.extent + count);
+    }
+  std::ranges::sort(spans);
+  const auto overlaps = [](const auto& one, const auto& next) {
+    return std::get<0>(one) == std::get<0>(next) && std::get<2>(one) > std::get<1>(next);
+  };
+  return std::ranges::adjacent_find(spans, overlaps) != spans.end();
 }
 
 std::optional<Mapping> mapping_of(const lvm_volume& volume, const volume_group& group,
@@ -232,7 +250,7 @@ bool activate_ordinary_groups(const std::vector<std::string>& names) {
   if (!groups) return false;
   std::vector<Mapping> mappings;
   for (const auto& group : *groups) {
-    if (!is_sound(group, devices) || exists("/dev/" + group.name)) return false;
+    if (!is_sound(group, devices) || has_shared_extents(group) || exists("/dev/" + group.name)) return false;
     for (const auto& volume : group.volumes) {
       auto mapping = mapping_of(volume, group, devices);
       if (!mapping) return false;

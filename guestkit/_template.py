@@ -120,7 +120,7 @@ def _snapshot(made: Path, lean: Path, memory: int, *, shared: bool) -> None:
             ends = (its_qmp.fileno(), its_port.fileno())
             machine = subprocess.Popen(
                 [made / "hypervisor", "--template", *map(str, ends)],
-                pass_fds=ends, stdin=subprocess.DEVNULL, stdout=console, stderr=console,
+                pass_fds=(*ends, state.fileno()), stdin=subprocess.DEVNULL, stdout=console, stderr=console,
             )  # fmt: skip
         try:
             deadline = time.monotonic() + PATIENCE
@@ -159,7 +159,7 @@ def _save(qmp: socket.socket, state: BinaryIO, shared: bool, deadline: float) ->
         {"execute": "migrate-set-capabilities", "arguments": {"capabilities": capabilities}},
         {"execute": "migrate-set-parameters", "arguments": {"max-bandwidth": 1 << 40}},
         {"execute": "getfd", "arguments": {"fdname": "state"}},
-        {"execute": "migrate", "arguments": {"uri": f"file:{state.name}"}, "id": "by name"},
+        {"execute": "migrate", "arguments": {"uri": f"file:/proc/self/fd/{state.fileno()}"}, "id": "by name"},
     ]
     socket.send_fds(qmp, [json.dumps(command).encode() for command in commands], [state.fileno()])
     begun, status = False, None

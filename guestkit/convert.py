@@ -409,13 +409,25 @@ def _settle(op: str, new: Path, target: Path, *, replace: bool) -> int:
         if replace:
             new.replace(target)
         else:
-            os.link(new, target)
+            _put(new, target)
     except OSError as error:
         if op == "convert" and error.errno == errno.EEXIST:
             raise _is_there(target) from error
         raise Error(op, f"{target}: {error.strerror}", error.errno or 0) from error
     _sync(target.parent)
     return size
+
+
+def _put(new: Path, target: Path) -> None:
+    """Give the file its name, which must be free."""
+    try:
+        os.link(new, target)
+    except OSError as error:
+        # FAT and many network filesystems have no hard links.
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            raise
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC))
+        new.replace(target)
 
 
 def _sync(path: Path) -> None:

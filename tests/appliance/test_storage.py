@@ -1,4 +1,4 @@
-"""A restored appliance finds storage without udev and LVM's programs, and answers as they would."""
+"""A restored appliance that inspects finds storage without udev and LVM's programs, as they would."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="not trie
 
 @contextmanager
 def launched(*disks: Path, readonly: bool = False) -> Iterator[Guestfs]:
-    with Guestfs() as g:
+    with Guestfs(appliance="inspection") as g:
         for path in disks:
             if not path.exists():
                 with path.open("wb") as file:
@@ -227,3 +227,46 @@ def make_array(g: Guestfs, version: str, members: str) -> None:
         g,
         f"mdadm --create /dev/md/named --metadata={version} --level=1 --raid-devices={count} --run {members}",
     )
+
+
+def test_programs_of_a_guest_saw_no_links_by_uuid(tmp_path: Path) -> None:
+    """Regression: update-grub writes root=/dev/sda1 if /dev/disk/by-uuid does not have the root."""
+    disks = names(1, tmp_path)
+    with launched(*disks) as g:
+        g.part_disk("/dev/sda", "gpt")
+        g.mkfs("ext4", "/dev/sda1")
+        uuid = g.vfs_uuid("/dev/sda1")
+        g.shutdown()
+    with Guestfs() as g:
+        g.add_drive(disks[0], format="raw")
+        g.launch()
+        assert shell(g, f"ls /dev/disk/by-uuid/{uuid}; test -e {ASLEEP} || echo awake").endswith("awake")
+
+
+def test_a_label_below_a_newer_table_of_partitions_is_passed_as_lvm_passes_it(tmp_path: Path) -> None:
+    disks = names(1, tmp_path)
+    with launched(*disks) as g:
+        g.vgcreate("old", ["/dev/sda"])
+        g.lvcreate("lv", "old", 8)
+        g.vg_activate_all(False)
+        entry = b"\x80\0\0\0\x83\0\0\0" + (4096).to_bytes(4, "little") + (65536).to_bytes(4, "little")
+        g.pwrite_device("/dev/sda", entry, 446)  # parted would remove the label
+        g.pwrite_device("/dev/sda", b"\x55\xaa", 510)
+        g.shutdown()
+    with launched(*disks) as g:
+        assert g.list_partitions() == ["/dev/sda1"]
+        assert shell(g, "dmsetup table") == "No devices found"
+        g.mkfs("ext4", "/dev/sda1")
+
+
+def test_what_looks_like_a_member_but_is_none_hides_no_group(tmp_path: Path) -> None:
+    disks = names(1, tmp_path)
+    with launched(*disks) as g:
+        g.vgcreate("vg", ["/dev/sda"])
+        g.lvcreate("lv", "vg", 8)
+        g.vg_activate_all(False)
+        g.pwrite_device("/dev/sda", b"\xde\x11\xde\x11", 64 * MEGABYTE - 512)  # what is left of a DDF array
+        g.shutdown()
+    with launched(*disks) as g:
+        assert not is_asleep(g)
+        assert shell(g, "dmsetup table").startswith("vg-lv: ")

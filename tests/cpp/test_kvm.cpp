@@ -70,6 +70,15 @@ bool contains(const std::string& text, const std::string& part) {
 
 }  // namespace
 
+BOOST_FIXTURE_TEST_CASE(a_kvm_that_worked_was_believed_by_a_process_that_may_not_open_it, Host) {
+  qemu_does("exit 33");
+  BOOST_TEST(probe().usable);
+  std::filesystem::remove(device);
+  const auto status = probe();
+  BOOST_TEST(!status.usable);
+  BOOST_TEST(contains(status.reason, "is missing"));
+}
+
 BOOST_FIXTURE_TEST_CASE(a_missing_device_is_told_and_runs_nothing, Host) {
   qemu_does("touch " + (folder / "ran").string());
   const auto status = probe_kvm((folder / "absent").string(), qemu, x86, patience);

@@ -528,7 +528,7 @@ BOOST_AUTO_TEST_CASE(a_damaged_hive_cost_the_whole_windows) {
     BOOST_TEST(system.windows.value().systemroot == "/Windows");
     return system;
   };
-  const std::string remedy = "; restore the file from a backup, or let Windows repair it when it boots\n",
+  const std::string remedy = "; if Windows does not start either, restore the file from a backup\n",
                     config = "\"/Windows/System32/config/",
                     damage =
                         "\" is damaged or unusual (a registry with a wrong checksum), which costs what is"

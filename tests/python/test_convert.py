@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import subprocess
@@ -148,6 +149,20 @@ def stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(folder), prepend=":")
     return started
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_filesystem_without_hard_links_lost_a_finished_image(
+    number: int, tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", refuse)
+    output = tmp_path / "output"
+    assert DiskConverter().convert(source, output, replace=False)["success"]
+    assert DiskConverter().convert(source, output, replace=False)["cause"] == "already_exists"
+    assert left_in(tmp_path) == {source.name, output.name}
 
 
 def test_replace_false_keeps_what_is_there_even_if_it_came_meanwhile(

@@ -65,11 +65,12 @@ def save(known: str, path: Path) -> list[str]:
 
 def test_a_qemu_that_knows_files_by_name_only_had_no_warm_appliance(tmp_path: Path) -> None:
     """Regression: QEMU 11.1 refuses a file as a descriptor."""
-    assert save("file:", tmp_path / "state") == [f"file:{tmp_path}/state"]
+    (tried,) = save("file:", tmp_path / "state")
+    assert tried.startswith("file:/proc/self/fd/")
 
 
 def test_a_qemu_that_knows_no_files_by_name_gets_a_descriptor(tmp_path: Path) -> None:
-    assert save("fd:", tmp_path / "state") == [f"file:{tmp_path}/state", "fd:state"]
+    assert save("fd:", tmp_path / "state")[1:] == ["fd:state"]
 
 
 def test_a_qemu_that_refuses_both_is_told_with_its_words(tmp_path: Path) -> None:

@@ -200,6 +200,7 @@ class layout_description {
   /// Inserts the subvolumes after their filesystem; returns how many.
   std::size_t add_subvolumes(std::size_t whole, Inspection& found) {
     std::vector<InspectedFilesystem> volumes;
+    g_.umount_all();  // the daemon mounts it itself
     attempt([&] {
       for (const auto& volume : layout_.subvolumes(found.filesystems[whole].device)) {
         auto filesystem = found.filesystems[whole];
@@ -215,8 +216,8 @@ class layout_description {
 
   void try_mount(const std::string& device, const std::string& type, const std::string& uuid,
                  Inspection& found) {
+    g_.umount_all();
     const auto error = attempt([&] {
-      g_.umount_all();
       g_.mount_ro(device, "/");
       layout_.measure_mounted(device, "/");
     });

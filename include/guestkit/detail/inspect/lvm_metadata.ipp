@@ -159,7 +159,7 @@ inline lvm_segment segment_in(const lvm_section& section) {
 
 inline lvm_volume volume_in(const std::string& name, const lvm_section& section) {
   if (!is_lvm_name(name)) throw doubt{"LVM metadata of an unusual form"};
-  check_lvm_state(section, {"READ", "WRITE", "VISIBLE", "FIXED_MINOR"});
+  check_lvm_state(section, {"READ", "WRITE", "VISIBLE"});
   const auto is = [&](std::string_view state) {
     return std::ranges::find(section.list("status"), state) != section.list("status").end();
   };
@@ -178,7 +178,8 @@ GUESTKIT_INLINE volume_group volume_group_in(std::string_view text) {
   const auto& [name, section] = *whole.sections.begin();
   check_lvm_state(section, {"RESIZEABLE", "READ", "WRITE"});
   const auto lock = section.text("lock_type");
-  if (!section.text("system_id").empty() || (!lock.empty() && lock != "none"))
+  if (section.list("system_id").size() > 1 || !section.text("system_id").empty() ||
+      (!lock.empty() && lock != "none"))
     throw doubt{"an LVM volume group of another host"};
   volume_group group{.name = name,
                      .uuid = without_dashes(section.text("id")),
@@ -266,7 +267,8 @@ GUESTKIT_INLINE std::optional<std::vector<volume_group>> read_volume_groups(
       if (!label.text) continue;
       auto group = volume_group_in(*label.text);
       auto& known = by_name.emplace(group.name, group).first->second;
-      const bool is_same = known.members == group.members && known.volumes == group.volumes;
+      const bool is_same = known.members == group.members && known.volumes == group.volumes &&
+                           known.extent_sectors == group.extent_sectors;
       if (known.uuid != group.uuid || (known.version == group.version && !is_same)) return std::nullopt;
       if (known.version < group.version) known = std::move(group);
     }

@@ -36,6 +36,7 @@ GUESTKIT_INLINE std::optional<ostree_entry> ostree_entry_in(std::string_view tex
 }
 
 GUESTKIT_INLINE void own_inspection::look_around() {
+  g_.umount_all();  // before the daemon mounts filesystems of btrfs itself, for their subvolumes
   for (const auto& device : mountable_filesystems(layout_))
     if (mount(device)) look_at(device);
   g_.umount_all();

@@ -49,10 +49,9 @@ package_list packages_below(const guest_tree& files, const std::string& end,
 std::string rpm_obstacle(const guest_tree& files);
 
 /// Lists the packages and reports whether the list is complete.
-/// @param of_libguestfs  the format in which libguestfs lists this root's packages, "registry" for those of a
-/// Windows,
-///     "unknown" for none; no value: libguestfs must not be asked, and what guestkit does not read itself is
-///     a doubt
+/// @param of_libguestfs  the format in which libguestfs lists this root's packages: "registry" for those of
+///     a Windows, "unknown" for none; no value: libguestfs must not be asked, and what guestkit does not read
+///     itself is a doubt
 /// @param corrections  gets what guestkit reads although libguestfs, when it was asked, did not
 void add_applications(const guest_tree& files, InspectedSystem& system,
                       const std::optional<std::string>& of_libguestfs, string_list& corrections);

@@ -244,7 +244,7 @@ class windows_reader {
 GUESTKIT_INLINE std::string told_damage(const std::string& file, const std::string& reason,
                                         const std::string& cost) {
   return excerpt(file) + " is damaged or unusual (" + reason + "), which costs what is unknown here of " +
-         cost + "; restore the file from a backup, or let Windows repair it when it boots";
+         cost + "; if Windows does not start either, restore the file from a backup";
 }
 
 /// @param part  is called with what reads a part of the system: the part's name, the file, what else is lost
@@ -311,7 +311,9 @@ GUESTKIT_INLINE InspectedSystem read_windows_alone(guest_actions& g, layout& lay
     failures.push_back(failure(name, *error));
     failures.back().message = told_damage(file, failures.back().message, cost);
   };
-  auto system = windows_by_parts(g, layout, root, place, libguestfs, as_far_as_possible);
+  // What older versions of libguestfs refuse need not be refused here: they have no answer.
+  const auto rules = std::max(libguestfs, passes_blank_disks);
+  auto system = windows_by_parts(g, layout, root, place, rules, as_far_as_possible);
   system.failures = std::move(failures);
   return system;
 }

@@ -83,6 +83,8 @@ GUESTKIT_INLINE KvmStatus remembered_probe(const std::string& device, const std:
                                            const std::function<void()>& look) {
   const std::string boot = read_text("/proc/sys/kernel/random/boot_id");
   const std::string whole = boot.substr(0, boot.find('\n')) + ' ' + key;
+  // Groups, access lists and control groups of this process decide, so each one tries for itself.
+  if (auto refused = refused_kvm(device)) return *std::move(refused);
   if (auto known = verdicts.find(whole)) return *known;
   auto status = probe_kvm(device, qemu, probe, limit, look);
   if (status.broken || !status.settled) status = probe_kvm(device, qemu, probe, limit, look);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +30,9 @@ struct kvm_probe {
 
 /// @param accelerator   kvm, or tcg to try the guest out where there is no KVM
 kvm_probe probe_for(std::string_view architecture, const std::string& accelerator = "kvm");
+
+/// Why this process may not even open the device; nothing if it may.
+std::optional<KvmStatus> refused_kvm(const std::string& device);
 
 /// Asks the kernel and QEMU; remembers nothing. Runs QEMU for about 0.1 s if the device can be opened.
 /// @param look  called several times a second meanwhile; if it throws, the probe ends

@@ -101,18 +101,21 @@ inline unique_fd firmware_file(const std::vector<unsigned char>& image) {
   return file;
 }
 
+GUESTKIT_INLINE std::optional<KvmStatus> refused_kvm(const std::string& device) {
+  const unique_fd kvm(::open(device.c_str(), O_RDWR | O_CLOEXEC));
+  if (kvm.get() >= 0) return std::nullopt;
+  if (errno == ENOENT)
+    return KvmStatus{
+        false, device + " is missing: the processor or the cloud offers no (nested) virtualisation here"};
+  if (errno == EACCES)
+    return KvmStatus{false, device + " cannot be opened by this user: add the user to the group kvm"};
+  return KvmStatus{false, device + " cannot be opened: " + std::strerror(errno)};
+}
+
 GUESTKIT_INLINE KvmStatus probe_kvm(const std::string& device, const std::string& qemu,
                                     const kvm_probe& probe, const program_limit& limit,
                                     const std::function<void()>& look) {
-  const unique_fd kvm(::open(device.c_str(), O_RDWR | O_CLOEXEC));
-  if (kvm.get() < 0) {
-    if (errno == ENOENT)
-      return {false,
-              device + " is missing: the processor or the cloud offers no (nested) virtualisation here"};
-    if (errno == EACCES)
-      return {false, device + " cannot be opened by this user: add the user to the group kvm"};
-    return {false, device + " cannot be opened: " + std::strerror(errno)};
-  }
+  if (auto refused = refused_kvm(device)) return *std::move(refused);
   std::vector<std::string> command{qemu, "-nodefaults", "-no-user-config", "-display", "none"};
   for (const auto& word : probe.options) command.push_back(word);
   unique_fd firmware;
