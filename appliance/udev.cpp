@@ -223,8 +223,11 @@ void Udev::guard(int process, const KernelEvents& events) {
     if (waiting[0].revents == 0) continue;
     const auto event = events.next(0);
     // Newer kernels may deliver events out of order: behind a gap there may be one of a block device.
-    if (event && event->subsystem != "block" && event->number == last_ + 1 && note_asleep(++last_, process_))
+    const bool is_next = event && event->subsystem != "block" && event->number == last_ + 1;
+    if (is_next && note_asleep(event->number, process_)) {
+      last_ = event->number;
       continue;
+    }
     ::unlink(asleep);
     resume();
   }
