@@ -44,13 +44,19 @@ def names(count: int, folder: Path) -> list[Path]:
     return [folder / f"{number}.img" for number in range(count)]
 
 
+def kernel_s_name(disk: int, partition: str = "") -> str:
+    """Return what a shell finds the disk by, for the kernel may call the first one sdb."""
+    return f"$(readlink -f /dev/disk/by-path/*-scsi-0:0:{disk}:0{partition})"
+
+
+ONE, TWO, THREE = kernel_s_name(0, "-part1"), kernel_s_name(0, "-part2"), kernel_s_name(1)
 VOLUMES = (
-    "vgcreate --physicalextentsize 1m a-b+c.d_e /dev/sda1 /dev/sda2 /dev/sdb",
-    "lvcreate --name one-two --extents 7 a-b+c.d_e /dev/sda2",
-    "lvcreate --name striped --extents 8 --stripes 2 --stripesize 16k a-b+c.d_e /dev/sda1 /dev/sdb",
-    "lvextend --extents +3 a-b+c.d_e/one-two /dev/sdb",
+    f"vgcreate --physicalextentsize 1m a-b+c.d_e {ONE} {TWO} {THREE}",
+    f"lvcreate --name one-two --extents 7 a-b+c.d_e {TWO}",
+    f"lvcreate --name striped --extents 8 --stripes 2 --stripesize 16k a-b+c.d_e {ONE} {THREE}",
+    f"lvextend --extents +3 a-b+c.d_e/one-two {THREE}",
     "lvcreate --name readonly --permission r --extents 2 --zero n a-b+c.d_e",
-    "vgcreate second /dev/sdc",
+    f"vgcreate second {kernel_s_name(2)}",
     "lvcreate --name one --extents 1 second",
 )
 
