@@ -16,6 +16,20 @@ inline constexpr const char* asleep = "/run/udev.asleep";
 /// The number of the kernel's last event.
 inline constexpr const char* kernel_events = "/sys/kernel/uevent_seqnum";
 
+struct Asleep {
+  unsigned long long number = 0;
+  int process = 0;
+};
+
+/// Returns false if udevd is awake.
+inline bool read_asleep(Asleep& found) {
+  std::FILE* file = std::fopen(asleep, "re");
+  if (file == nullptr) return false;
+  const bool is_whole = std::fscanf(file, "%llu %d", &found.number, &found.process) == 2;
+  std::fclose(file);
+  return is_whole;
+}
+
 /// Returns whether it is noted. If not, udevd must be woken.
 inline bool note_asleep(std::uint64_t number, int process) {
   constexpr const char* draft = "/run/udev.asleep.new";

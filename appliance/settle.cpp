@@ -22,37 +22,23 @@ void wake(int process) {
   if (process > 1) ::kill(process, SIGCONT);
 }
 
-/// The process of udevd if it sleeps; else 0.
-int sleeping_process() {
-  int process = 0;
-  std::FILE* file = std::fopen(appliance::asleep, "re");
-  if (file == nullptr) return 0;
-  if (std::fscanf(file, "%*u %d", &process) != 1) process = 0;
-  std::fclose(file);
-  return process;
-}
-
 /// Whether nothing has happened for which udevd must be woken.
 bool nothing_happened() {
   constexpr int most_tries = 1000;
-  for (int tries = 0;; ++tries) {
-    unsigned long long seen = 0;
+  appliance::Asleep note;
+  for (int tries = 0; appliance::read_asleep(note); ++tries) {
     unsigned long long last = 0;
-    int process = 0;
-    std::FILE* file = std::fopen(appliance::asleep, "re");
-    if (file == nullptr) return false;
-    const bool is_told = std::fscanf(file, "%llu %d", &seen, &process) == 2;
-    std::fclose(file);
-    file = std::fopen(appliance::kernel_events, "re");
+    std::FILE* file = std::fopen(appliance::kernel_events, "re");
     const bool is_known = file != nullptr && std::fscanf(file, "%llu", &last) == 1;
     if (file != nullptr) std::fclose(file);
-    if (is_told && is_known && last <= seen) return true;
+    if (is_known && last <= note.number) return true;
     if (tries == most_tries) {  // init does not see it
-      wake(process);
+      wake(note.process);
       return false;
     }
-    ::usleep(1000);  // it is about to see the last event
+    ::usleep(1000);  // init is about to see the last event
   }
+  return false;
 }
 
 struct Request {
@@ -84,7 +70,8 @@ Request parse(int argc, char** argv) {
 int main(int argc, char** argv) {
   const Request request = parse(argc, argv);
   if (request.known && nothing_happened()) return 0;
-  if (!request.known) wake(sleeping_process());  // the original talks to it
+  appliance::Asleep note;
+  if (!request.known && appliance::read_asleep(note)) wake(note.process);  // the original talks to it
   const auto deadline = clock_type::now() + std::chrono::seconds(request.timeout);
   if (request.known && appliance::udevd_answers("/run/udev", 5000)) {
     for (;;) {

@@ -87,10 +87,9 @@ Contents contents_of(const std::string& name) {
   };
   const std::string start = read(0, start_size);
   const off_t end_at = size < static_cast<off_t>(end_size) ? 0 : size - static_cast<off_t>(end_size);
-  const std::string end = read(end_at, static_cast<std::size_t>(size - end_at));
+  std::string end = read(end_at, static_cast<std::size_t>(size - end_at));
   ::close(fd);
-  if (end_at + static_cast<off_t>(end.size()) != size)
-    return contents_in(start, "", static_cast<std::uint64_t>(size));
+  if (end_at + static_cast<off_t>(end.size()) != size) end.clear();  // its places are counted from the end
   return contents_in(start, end, static_cast<std::uint64_t>(size));
 }
 

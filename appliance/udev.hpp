@@ -51,6 +51,7 @@ class Udev {
 
   bool is_asleep() const { return process_ != 0; }
 
+  /// Lets it go on; what it has missed it does beside everything else.
   void resume();
 
   /// Resumes it, and waits until it has seen and linked all disks.

@@ -84,8 +84,9 @@ std::optional<Target> target_of(const lvm_segment& segment, const volume_group& 
 }
 
 /// Numbers so large that sectors could overflow are none of an ordinary group.
+constexpr std::int64_t most = std::int64_t{1} << 31;
+
 bool is_sound(const volume_group& group, const std::vector<Device>& devices) {
-  constexpr std::int64_t most = std::int64_t{1} << 31;
   const auto fits = [](std::int64_t number) { return number > 0 && number < most; };
   return fits(group.extent_sectors) && std::ranges::all_of(group.members, [&](const auto& member) {
            return fits(member.first_sector) && fits(member.extents) &&
@@ -95,9 +96,10 @@ bool is_sound(const volume_group& group, const std::vector<Device>& devices) {
 }
 
 /// Whether two volumes, or two parts of one, lie on the same extents, which LVM refuses.
+/// @param group  whose volumes can all be mapped, so that the numbers are small
 bool has_shared_extents(const volume_group& group) {
-  std::vector<std::tuple<std::string, std::int64_t, std::int64_t>>
-      spans;  // member, first and behind the last
+  // A member, its first extent, and the one behind its last.
+  std::vector<std::tuple<std::string, std::int64_t, std::int64_t>> spans;
   for (const auto& volume : group.volumes)
     for (const auto& segment : volume.segments) {
       const auto count = segment.extents / static_cast<std::int64_t>(segment.places.size());
@@ -122,7 +124,6 @@ std::optional<Mapping> mapping_of(const lvm_volume& volume, const volume_group& 
   if (mapping.name.size() >= DM_NAME_LEN || mapping.uuid.size() != 4 + 64) return std::nullopt;
   std::int64_t next = 0;
   for (const auto& segment : volume.segments) {
-    constexpr std::int64_t most = std::int64_t{1} << 31;
     if (segment.first_extent != next || segment.extents <= 0 || segment.extents >= most) return std::nullopt;
     next += segment.extents;
     const auto target = target_of(segment, group, devices);
@@ -250,12 +251,13 @@ bool activate_ordinary_groups(const std::vector<std::string>& names) {
   if (!groups) return false;
   std::vector<Mapping> mappings;
   for (const auto& group : *groups) {
-    if (!is_sound(group, devices) || has_shared_extents(group) || exists("/dev/" + group.name)) return false;
+    if (!is_sound(group, devices) || exists("/dev/" + group.name)) return false;
     for (const auto& volume : group.volumes) {
       auto mapping = mapping_of(volume, group, devices);
       if (!mapping) return false;
       mappings.push_back(std::move(*mapping));
     }
+    if (has_shared_extents(group)) return false;
   }
   return map_all(mappings);
 }

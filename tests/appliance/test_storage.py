@@ -207,6 +207,7 @@ def test_an_array_on_volumes_is_assembled(tmp_path: Path) -> None:
         g.mkfs("ext4", g.list_md_devices()[0], label="on-both")
         g.shutdown()
     with launched(*disks, readonly=True) as g:
+        assert is_asleep(g)
         (array,) = g.list_md_devices()
         assert g.vfs_label(array) == "on-both"
 
@@ -225,6 +226,7 @@ def test_an_array_without_a_member_is_what_it_is_to_libguestfs(tmp_path: Path) -
             state = shell(g, "cat /sys/block/md127/md/array_state /sys/block/md127/md/raid_disks")
             seen.append((g.list_md_devices(), g.list_filesystems(), state))
     assert seen[0] == seen[1]
+    assert seen[0][2] == "inactive"
 
 
 def make_array(g: Guestfs, version: str, members: str) -> None:
@@ -249,12 +251,17 @@ def test_programs_of_a_guest_saw_no_links_by_uuid(tmp_path: Path) -> None:
         assert shell(g, f"ls /dev/disk/by-uuid/{uuid}; test -e {ASLEEP} || echo awake").endswith("awake")
 
 
+def make_group(g: Guestfs) -> None:
+    """Make an ordinary group on the whole first disk, and leave it inactive."""
+    g.vgcreate("vg", ["/dev/sda"])
+    g.lvcreate("lv", "vg", 8)
+    g.vg_activate_all(False)
+
+
 def test_a_label_below_a_newer_table_of_partitions_is_passed_as_lvm_passes_it(tmp_path: Path) -> None:
     disks = names(1, tmp_path)
     with launched(*disks) as g:
-        g.vgcreate("old", ["/dev/sda"])
-        g.lvcreate("lv", "old", 8)
-        g.vg_activate_all(False)
+        make_group(g)
         entry = b"\x80\0\0\0\x83\0\0\0" + (4096).to_bytes(4, "little") + (65536).to_bytes(4, "little")
         g.pwrite_device("/dev/sda", entry, 446)  # parted would remove the label
         g.pwrite_device("/dev/sda", b"\x55\xaa", 510)
@@ -268,9 +275,7 @@ def test_a_label_below_a_newer_table_of_partitions_is_passed_as_lvm_passes_it(tm
 def test_what_looks_like_a_member_but_is_none_hides_no_group(tmp_path: Path) -> None:
     disks = names(1, tmp_path)
     with launched(*disks) as g:
-        g.vgcreate("vg", ["/dev/sda"])
-        g.lvcreate("lv", "vg", 8)
-        g.vg_activate_all(False)
+        make_group(g)
         g.pwrite_device("/dev/sda", b"\xde\x11\xde\x11", 64 * MEGABYTE - 512)  # what is left of a DDF array
         g.shutdown()
     with launched(*disks) as g:
