@@ -294,10 +294,13 @@ BOOST_AUTO_TEST_CASE(the_rules_are_known_for_the_versions_that_were_compared) {
   BOOST_TEST(!known(52, 0));
   BOOST_TEST(!known(54, 0));
   BOOST_TEST(!known(55, 1));
+  BOOST_TEST(known(60, 1));
+  BOOST_TEST(!known(60, 0));
+  BOOST_TEST(!known(61, 1));
   BOOST_TEST(!known(54, 1, "rhel=10,release=1.el10"));
   BOOST_TEST(unknown_rules({.major = 1, .minor = 52, .release = 0, .extra = ""}) ==
              "guestkit's rules of inspection are those of libguestfs 1.48.6 to 1.48.x, 1.54.1 to 1.54.x, "
-             "not of 1.52.0");
+             "1.60.1 to 1.60.x, not of 1.52.0");
 }
 
 BOOST_AUTO_TEST_CASE(a_distribution_is_one_row) {
@@ -308,7 +311,7 @@ BOOST_AUTO_TEST_CASE(a_distribution_is_one_row) {
   BOOST_REQUIRE(circle != nullptr);
   BOOST_TEST((circle->since > libguestfs_version{1, 48, 6}));
   BOOST_TEST(package_management_of(*circle, 7, true) == "yum");
-  BOOST_TEST(osinfo_of("circle", {9, 3}) == "circle9");
+  BOOST_TEST(osinfo_of("circle", {9, 3}, {1, 54, 1}) == "circle9");
   BOOST_TEST(distro_of("openEuler") == "openeuler");
   BOOST_TEST(distro_of("openeuler") == "");
   BOOST_TEST(distro_of("sles_sap") == "");
@@ -316,7 +319,15 @@ BOOST_AUTO_TEST_CASE(a_distribution_is_one_row) {
   BOOST_REQUIRE(tencent != nullptr);
   BOOST_TEST((tencent->since > libguestfs_version{1, 54, 9}));
   BOOST_TEST(package_management_of(*tencent, 2, false) == "dnf");
-  BOOST_TEST(osinfo_of("tencentos", {4, 0}) == "tencentos4.0");
+  BOOST_TEST(osinfo_of("tencentos", {4, 0}, {1, 60, 1}) == "tencentos4.0");
+}
+
+// Regression: an inspection with libguestfs 1.60 said sles15sp5, where libguestfs says sle15sp5.
+BOOST_AUTO_TEST_CASE(sles_has_osinfos_name_of_each_libguestfs) {
+  BOOST_TEST(osinfo_of("sles", {15, 5}, {1, 54, 1}) == "sles15sp5");
+  BOOST_TEST(osinfo_of("sles", {15, 5}, {1, 60, 1}) == "sle15sp5");
+  BOOST_TEST(osinfo_of("sles", {16, 0}, {1, 60, 1}) == "sle16");
+  BOOST_TEST(osinfo_of("sles", {12, 5}, {1, 60, 1}) == "sles12sp5");
 }
 
 BOOST_AUTO_TEST_CASE(a_newer_libguestfs_leaves_out_the_snapshots_of_a_root) {

@@ -862,7 +862,7 @@ CORPUS: dict[str, Image] = {
         corrections=["applications"],
         undecided=True,
         packages=len(_PACKAGES),
-        facts={"osinfo": "sles15sp5", "applications_complete": True},
+        facts={"osinfo": "sle15sp5" if LIBGUESTFS >= (1, 60) else "sles15sp5", "applications_complete": True},
     ),
     "alpine": ALPINE,
     "arch": Image([Part(trees.arch(), label="root")], fast=True, systems=[("archlinux", 0, 0, "arch")]),

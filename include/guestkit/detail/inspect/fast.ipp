@@ -339,7 +339,7 @@ GUESTKIT_INLINE void fast_inspection::read_release() {
   system_.package_format = distro->package_format;
   system_.package_management =
       package_management_of(*distro, version->major, distro->name == "fedora" && is_file("/usr/bin/dnf"));
-  system_.osinfo = osinfo_of(system_.distro, *version);
+  system_.osinfo = osinfo_of(system_.distro, *version, libguestfs_);
 }
 
 GUESTKIT_INLINE void fast_inspection::refuse_earlier(std::string_view file) {

@@ -24,8 +24,10 @@ struct proven_versions {
 };
 
 /// Another row needs a run of the corpus, in its long form, with that version installed.
-inline constexpr std::array<proven_versions, 2> all_proven_versions{{{{1, 48, 6}, {1, 49, 0}},    // Debian 12
-                                                                     {{1, 54, 1}, {1, 55, 0}}}};  // Debian 13
+inline constexpr std::array<proven_versions, 3> all_proven_versions{
+    {{{1, 48, 6}, {1, 49, 0}},    // Debian 12
+     {{1, 54, 1}, {1, 55, 0}},    // Debian 13
+     {{1, 60, 1}, {1, 61, 0}}}};  // its successor
 
 /// The version in numbers, without what a distribution adds.
 libguestfs_version numbers_of(const Version& version);

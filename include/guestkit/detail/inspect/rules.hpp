@@ -87,10 +87,14 @@ inline constexpr libguestfs_version takes_first_root{1, 60, 1};
 /// default.
 inline constexpr libguestfs_version leaves_out_snapshots{1, 60, 1};
 
+/// The first one that knows SLES 15 and newer as osinfo does, as "sle15".
+inline constexpr libguestfs_version shortens_sles{1, 60, 1};
+
 /// @param has_dnf  whether the guest has /usr/bin/dnf
 std::string package_management_of(const distribution& distro, int major, bool has_dnf);
 
-std::string osinfo_of(const std::string& distro, version_number version);
+std::string osinfo_of(const std::string& distro, version_number version,
+                      const libguestfs_version& libguestfs);
 
 /// The version in the first line of a file such as centos-release.
 version_number release_version(std::string_view line, std::string_view product);

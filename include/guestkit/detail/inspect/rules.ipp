@@ -109,14 +109,18 @@ GUESTKIT_INLINE std::string package_management_of(const distribution& distro, in
   return major >= 8 ? "dnf" : major >= 5 ? "yum" : major >= 2 ? "up2date" : "unknown";
 }
 
-GUESTKIT_INLINE std::string osinfo_of(const std::string& distro, version_number version) {
+GUESTKIT_INLINE std::string osinfo_of(const std::string& distro, version_number version,
+                                      const libguestfs_version& libguestfs) {
   const auto major = std::to_string(version.major), minor = std::to_string(version.minor);
   if (distro == "centos" && version.major >= 8) return distro + major;
   if (distro == "centos" && version.major == 7) return distro + "7.0";
   if ((distro == "circle" || distro == "rocky") && version.major >= 8) return distro + major;
   if (distro == "debian" && version.major >= 4) return distro + major;
   if (distro == "fedora") return distro + major;
-  if (distro == "sles") return distro + major + (version.minor == 0 ? "" : "sp" + minor);
+  if (distro == "sles") {
+    const bool is_short = version.major >= 15 && libguestfs >= shortens_sles;
+    return (is_short ? "sle" : "sles") + major + (version.minor == 0 ? "" : "sp" + minor);
+  }
   if (distro == "ubuntu") return distro + major + '.' + (version.minor < 10 ? "0" : "") + minor;
   if (distro == "archlinux") return distro;
   if (version.major > 0 || version.minor > 0) return distro + major + '.' + minor;
