@@ -15,9 +15,8 @@
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// Whether KVM works with this QEMU. Found out once per process for each QEMU, user and state of /dev/kvm;
-/// that takes about 0.1 s, and nothing if there is no /dev/kvm. If QEMU hangs, which takes not quite 2 s, or
-/// crashes, the verdict is also kept for other processes, until the host is started again; if KVM works, for
-/// ten minutes.
+/// that takes about 0.1 s, and nothing if there is no /dev/kvm. Every verdict holds for ten minutes, in other
+/// processes, too; that QEMU hangs, which takes not quite 2 s to find out, until the host is started again.
 ///
 /// Only starting a guest proves it: on some hosts /dev/kvm opens, and then QEMU aborts or hangs. If the host
 /// is too busy to tell, the probe gives up after 6 s and the next one is made half a minute later. Threads:
@@ -26,30 +25,31 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 /// @param look  called several times a second meanwhile, on this thread; if it throws, the wait ends
 KvmStatus kvm_status(const std::string& qemu, const std::function<void()>& look = {});
 
-/// What this user's processes have found out about KVM since the host was started. Two files in the cache,
-/// kvm-works and kvm-broken, each valid for the boot, the QEMU, the user and the /dev/kvm of its key. Once
-/// KVM has worked, it is never declared to be broken.
+/// What this user's processes have found out about KVM since the host was started: the files kvm-works,
+/// kvm-crashed and kvm-hangs in the cache, each valid for the boot, the QEMU, the user and the /dev/kvm of its
+/// key. Where KVM has worked, a hang is believed no longer than a crash.
 class kvm_verdicts {
  public:
   /// @param folder  empty: nothing is kept
   explicit kvm_verdicts(std::string folder);
 
-  /// What need not be found out again. If KVM is broken, the reason tells which file to remove so that it is.
+  /// What need not be found out again. If KVM does not work, the reason tells which file to remove so that it
+  /// is.
   std::optional<KvmStatus> find(const std::string& key) const;
   void keep(const std::string& key, const KvmStatus& status) const;
 
  private:
   /// The text after the key; empty if the file is not this user's or is for another key.
   /// @param lifetime  how long the file is believed
-  std::string content(const char* name, const std::string& key,
+  std::string content(const std::string& name, const std::string& key,
                       std::chrono::seconds lifetime = std::chrono::seconds::max()) const;
   /// Writes the file atomically. Without a cache, the next process has to find out again.
-  void write(const char* name, const std::string& key, const std::string& verdict) const;
+  void write(const std::string& name, const std::string& key, const std::string& verdict) const;
 
   std::string folder_;
 };
 
-/// Finds out whether KVM works, unless that is known. A second probe has to confirm that KVM is broken: the
+/// Finds out whether KVM works, unless that is known. A second probe has to confirm a hang or a crash: the
 /// first may have been slow because QEMU was read from the disk.
 KvmStatus remembered_probe(const std::string& device, const std::string& qemu, const kvm_probe& probe,
                            const std::string& key, const kvm_verdicts& verdicts, const program_limit& limit,

@@ -20,32 +20,37 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// How long a process believes that KVM is broken without a look at what is kept, which the user may have
-/// removed.
-inline constexpr std::chrono::minutes broken_lifetime{10};
-/// How long other processes believe that KVM works: a virtual machine may have moved to another host.
-inline constexpr std::chrono::minutes works_lifetime{10};
+/// How long a verdict is believed: a virtual machine may move to another host, and a user may remove what is
+/// kept.
+inline constexpr std::chrono::minutes verdict_lifetime{10};
 /// How long a host counts as too busy to tell. Every probe would add to its load.
 inline constexpr std::chrono::seconds busy_lifetime{30};
 
 GUESTKIT_INLINE kvm_verdicts::kvm_verdicts(std::string folder) : folder_(std::move(folder)) {}
 
 GUESTKIT_INLINE std::optional<KvmStatus> kvm_verdicts::find(const std::string& key) const {
-  if (!content("kvm-works", key, works_lifetime).empty()) return KvmStatus{.usable = true, .reason = ""};
-  if (!content("kvm-works", key).empty()) return std::nullopt;
-  const auto reason = content("kvm-broken", key);
-  if (reason.empty()) return std::nullopt;
-  return KvmStatus{
-      .reason = reason + " (found since the host was started; to try again: rm " + folder_ + "/kvm-broken)",
-      .broken = true};
+  if (!content("kvm-works", key, verdict_lifetime).empty()) return KvmStatus{.usable = true, .reason = ""};
+  const auto told = [&](const std::string& reason, const std::string& since, const std::string& file) {
+    return reason + " (found " + since + "; to try again: rm " + folder_ + '/' + file + ')';
+  };
+  if (const auto reason = content("kvm-crashed", key, verdict_lifetime); !reason.empty())
+    return KvmStatus{.reason = told(reason, "in the last ten minutes", "kvm-crashed"), .crashed = true};
+  if (const auto reason = content("kvm-hangs", key); !reason.empty())
+    return KvmStatus{.reason = told(reason, "since the host was started", "kvm-hangs"), .hangs = true};
+  return std::nullopt;
 }
 
 GUESTKIT_INLINE void kvm_verdicts::keep(const std::string& key, const KvmStatus& status) const {
-  if (status.usable) write("kvm-works", key, "it works");
-  if (status.broken && content("kvm-works", key).empty()) write("kvm-broken", key, status.reason);
+  const bool has_worked = !content("kvm-works", key).empty();
+  if (status.usable)
+    write("kvm-works", key, "it works");
+  else if (status.crashed || (status.hangs && has_worked))
+    write("kvm-crashed", key, status.reason);
+  else if (status.hangs)
+    write("kvm-hangs", key, status.reason);
 }
 
-GUESTKIT_INLINE std::string kvm_verdicts::content(const char* name, const std::string& key,
+GUESTKIT_INLINE std::string kvm_verdicts::content(const std::string& name, const std::string& key,
                                                   std::chrono::seconds lifetime) const {
   if (folder_.empty()) return "";
   const std::string path = folder_ + '/' + name;
@@ -62,7 +67,7 @@ GUESTKIT_INLINE std::string kvm_verdicts::content(const char* name, const std::s
   return text.starts_with(key + '\n') ? text.substr(key.size() + 1) : "";
 }
 
-GUESTKIT_INLINE void kvm_verdicts::write(const char* name, const std::string& key,
+GUESTKIT_INLINE void kvm_verdicts::write(const std::string& name, const std::string& key,
                                          const std::string& verdict) const {
   if (folder_.empty()) return;
   if (std::error_code failed; std::filesystem::create_directories(folder_, failed))
@@ -87,9 +92,10 @@ GUESTKIT_INLINE KvmStatus remembered_probe(const std::string& device, const std:
   if (auto refused = refused_kvm(device)) return *std::move(refused);
   if (auto known = verdicts.find(whole)) return *known;
   auto status = probe_kvm(device, qemu, probe, limit, look);
-  if (status.broken || !status.settled) status = probe_kvm(device, qemu, probe, limit, look);
+  if (status.hangs || status.crashed || !status.settled)
+    status = probe_kvm(device, qemu, probe, limit, look);
   verdicts.keep(whole, status);
-  return status;
+  return verdicts.find(whole).value_or(std::move(status));
 }
 
 GUESTKIT_INLINE known_kvm::known_kvm(std::function<clock::time_point()> now) : now_(std::move(now)) {}
@@ -139,9 +145,8 @@ GUESTKIT_INLINE void known_kvm::end_probe() noexcept {
 }
 
 GUESTKIT_INLINE bool known_kvm::is_valid(const verdict& known) const {
-  const auto age = now_() - known.found;
-  if (!known.status.settled) return age < busy_lifetime;
-  return !known.status.broken || age < broken_lifetime;
+  const std::chrono::seconds lifetime = known.status.settled ? verdict_lifetime : busy_lifetime;
+  return now_() - known.found < lifetime;
 }
 
 /// Changes when the file does.

@@ -16,8 +16,9 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 struct KvmStatus {
   bool usable = false;
   std::string reason;
-  bool broken = false;  ///< QEMU hung or crashed, which lasts until the host is started again
-  bool settled = true;  ///< false: the host was too busy to find out
+  bool hangs = false;    ///< no guest code ran, which lasts until the host is started again
+  bool crashed = false;  ///< QEMU did, which may pass: perhaps the host had no memory or processes left
+  bool settled = true;   ///< false: the host was too busy to find out
 };
 
 /// How a guest of one architecture says that it runs.

@@ -136,12 +136,12 @@ GUESTKIT_INLINE KvmStatus probe_kvm(const std::string& device, const std::string
   if (end.timed_out)
     return {.reason = qemu + " runs no guest code with " + device + " within " +
                       std::to_string(limit.given.count()) + " ms: virtualisation is broken on this host",
-            .broken = true};
+            .hangs = true};
   if (proved) return {true, ""};
   const std::string line = last_line(end.output);
   return {.reason = qemu + " fails with " + device + (line.empty() ? "" : " (" + line + ")") +
                     ": virtualisation is broken on this host",
-          .broken = crashed(end.status)};
+          .crashed = crashed(end.status)};
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
