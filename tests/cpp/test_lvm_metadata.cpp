@@ -86,6 +86,15 @@ BOOST_AUTO_TEST_CASE(a_name_that_leads_elsewhere_below_dev_is_refused) {
   }
 }
 
+// Regression: device mapper got any bytes as a UUID, those of escape sequences, too.
+BOOST_AUTO_TEST_CASE(a_uuid_had_letters_that_lvm_refuses) {
+  for (const std::string uuid : {"6dq8OB 4ehs", "6dq8\033[31m", "../../sda", "\xc3\xa9"}) {
+    BOOST_TEST(is_unusual({.uuid = uuid}), uuid);
+    BOOST_TEST(is_unusual({.member = uuid}), uuid);
+  }
+  BOOST_TEST(!is_unusual({.uuid = "6dq!OB-4e#s"}));
+}
+
 BOOST_AUTO_TEST_CASE(a_text_that_ends_anywhere_is_refused_and_never_read_beyond) {
   const auto text = metadata();
   const auto last = text.find("contents");

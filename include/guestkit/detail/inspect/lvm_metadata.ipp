@@ -126,9 +126,12 @@ class lvm_parser {
   std::string_view rest_;
 };
 
-inline std::string without_dashes(std::string text) {
-  std::erase(text, '-');
-  return text;
+/// Throws doubt if a letter is none of LVM's, which takes no such group.
+inline std::string without_dashes(std::string uuid) {
+  std::erase(uuid, '-');
+  const auto is_usual = [](unsigned char c) { return std::isalnum(c) != 0 || c == '!' || c == '#'; };
+  if (!std::ranges::all_of(uuid, is_usual)) throw doubt{"a UUID of LVM with other letters"};
+  return uuid;
 }
 
 /// Whether LVM takes it for a name: it becomes part of a path below /dev.
