@@ -125,7 +125,7 @@ def add_key_option(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_guest_options(parser: argparse.ArgumentParser) -> None:
+def add_guest_options(parser: argparse.ArgumentParser, *, timeout: bool = True) -> None:
     """Add the options for reaching a guest's files."""
     add_disk_options(parser)
     group = parser.add_argument_group("the guest")
@@ -144,7 +144,8 @@ def add_guest_options(parser: argparse.ArgumentParser) -> None:
         " and what its fstab names; default: that of the only operating system, else the only filesystem",
     )
     add_key_option(group)
-    add_timeout_option(group)
+    if timeout:
+        add_timeout_option(group)
 
 
 def add_timeout_option(parser: argparse._ActionsContainer) -> None:
@@ -239,7 +240,7 @@ def guest(
                     **opening(arguments),
                     keys=arguments.keys,
                     step=step,
-                    call_timeout=arguments.timeout,
+                    call_timeout=getattr(arguments, "timeout", None),
                     cancel_grace=GRACE,
                 )
             )

@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from guestkit.fleet import Report
 
 #: guestkit's own functions: their errors name the file or disk, which libguestfs' actions do not always do.
-_OWN = {"convert", "copy_in", "copy_out", "mount_guest", "open_disk", "probe", "read_chunks"}
+_OWN = {
+    "convert",
+    "copy_in",
+    "copy_out",
+    "mount_guest",
+    "open_disk",
+    "probe",
+    "read_chunks",
+    "serve",
+    "unmount",
+}
 
 #: Actions that the commands use internally to look at a file. The user did not type their names, and their
 #: errors name the file, so the action's name is left out.

@@ -19,6 +19,8 @@ COMMANDS = {
     "ls": "list a guest's files",
     "cat": "write a guest's files to stdout",
     "cp": "copy files out of a guest or into it",
+    "mount": "show a guest's files in a directory of this host",
+    "unmount": "unmount such a directory",
     "df": "tell how full guests' filesystems are",
     "info": "tell what disk images are, and what they refer to",
     "convert": "write a disk into a new image",

@@ -1,0 +1,90 @@
+"""The command `mount`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from guestkit import fuse
+from guestkit.cli.common import DISK, UsageError, add_guest_options, guest
+from guestkit.cli.screen import Screen
+from guestkit.cli.text import printable
+
+DESCRIPTION = """\
+Show a guest's files in a directory of this host, for any program, without root. The command returns when the
+directory can be used, and goes on in the background; `guestkit unmount` ends it.
+
+The host follows the guest's symlinks: an absolute one leads to this host's files. Keep programs that read a
+stranger's disk inside of the directory, as by a container."""
+EXAMPLES = (
+    "guestkit mount web.qcow2 mnt",
+    "guestkit mount --root LABEL=data web.qcow2 mnt",
+    "guestkit mount --rw --format qcow2 web.qcow2 mnt",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser what `mount` takes."""
+    parser.add_argument("disk", metavar="DISK", help=DISK)
+    parser.add_argument("directory", metavar="DIRECTORY", help="an empty directory of this host")
+    parser.add_argument("--rw", action="store_true", help="programs may write; needs --format")
+    parser.add_argument(
+        "--foreground", action="store_true", help="stay until it is unmounted; Ctrl-C unmounts it"
+    )
+    parser.add_argument(
+        "--allow-other", action="store_true", help="other users may look; /etc/fuse.conf has to permit it"
+    )
+    add_guest_options(parser, timeout=False)  # the whole time of the mount is one call
+
+
+def run(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Do what the arguments say; return the exit status."""
+    if arguments.rw and arguments.format is None:
+        raise UsageError("to write to a disk its --format has to be stated: guestkit info tells it")
+    fuse.mountpoint(arguments.directory)  # before the launch
+    if arguments.foreground:
+        return _serve(arguments, screen, -1)
+    ready, told = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    server = os.fork()  # no other thread is running yet
+    if server == 0:
+        os.close(ready)
+        return _serve(arguments, screen, told)
+    os.close(told)
+    try:
+        if os.read(ready, 1):
+            return 0
+    finally:
+        os.close(ready)
+    return os.waitstatus_to_exitcode(os.waitpid(server, 0)[1])  # it has said why
+
+
+def _serve(arguments: argparse.Namespace, screen: Screen, told: int) -> int:
+    """Serve until it is unmounted.
+
+    Args:
+        told: to which a byte is written when the directory can be used; -1: stay in the foreground
+    """
+
+    def ready() -> None:
+        if told < 0:
+            screen.note(f"{printable(arguments.directory)} has the files of {printable(arguments.disk)}")
+            return
+        os.setsid()
+        with open(os.devnull, "r+b") as nothing:
+            for stream in (0, 1, 2):
+                os.dup2(nothing.fileno(), stream)
+        os.write(told, b"1")
+        os.close(told)
+
+    with guest(arguments, screen, readonly=not arguments.rw) as g:
+        fuse.serve(
+            g,
+            arguments.directory,
+            readonly=not arguments.rw,
+            allow_other=arguments.allow_other,
+            ready=ready,
+        )
+    return 0

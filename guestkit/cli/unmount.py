@@ -1,0 +1,25 @@
+"""The command `unmount`."""
+
+from __future__ import annotations
+
+import argparse
+
+from guestkit import fuse
+from guestkit.cli.screen import Screen
+
+DESCRIPTION = """\
+Unmount directories that `guestkit mount` mounted. The command returns when the disk is free again."""
+EXAMPLES = ("guestkit unmount mnt",)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser what `unmount` takes."""
+    parser.add_argument("directories", metavar="DIRECTORY", nargs="+", help="where a guest is mounted")
+    parser.add_argument("-f", "--force", action="store_true", help="although programs use it")
+
+
+def run(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Do what the arguments say; return the exit status."""
+    for directory in arguments.directories:
+        fuse.unmount(directory, force=arguments.force)
+    return 0

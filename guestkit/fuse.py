@@ -1,0 +1,248 @@
+"""A guest's files in a directory of this host, by FUSE: for tools that read files and know nothing of disks.
+
+The host's kernel follows symlinks itself, so that an absolute one of the guest's leads to this host's files.
+A program that reads a stranger's disk has to be kept inside of the directory, as by a container or chroot(2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from guestkit.errors import Error
+from guestkit.handle import Guestfs
+
+#: What the kernel calls the source of a mount: this and the number of the process that serves it.
+_SOURCE = "guestkit-"
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A directory at which a guest's files are.
+
+    Attributes:
+        server: the process that serves them; None if it is none of guestkit's
+    """
+
+    directory: str
+    server: int | None
+
+
+def mountpoint(directory: str) -> str:
+    """Return the directory's absolute path; raise Error if no guest can be mounted there."""
+    path = os.path.realpath(directory)
+    try:
+        if os.path.ismount(path) or mount_at(path):
+            raise _error(f"{directory}: something is mounted there already", errno.EBUSY)
+        with os.scandir(path) as entries:
+            if next(entries, None) is not None:
+                raise _error(f"{directory}: is not empty: what is in it would be hidden", errno.ENOTEMPTY)
+    except OSError as error:
+        raise _error(f"{directory}: {error.strerror}", error.errno or 0) from error
+    if not os.access(path, os.W_OK):
+        raise _error(f"{directory}: only who may write to a directory may mount there", errno.EACCES)
+    return path
+
+
+def serve(
+    g: Guestfs,
+    directory: str,
+    *,
+    readonly: bool = True,
+    allow_other: bool = False,
+    ready: Callable[[], object] = lambda: None,
+) -> None:
+    """Serve the filesystems that are mounted in the handle at the directory, until it is unmounted.
+
+    For a handle that no other thread uses. Returns when the directory was unmounted, by whomever. An
+    exception in this thread, as by Ctrl-C, unmounts it, although programs may still use it: their next access
+    fails; what they have written is on the disk. If the process is killed, the directory is unmounted, too.
+
+    Args:
+        allow_other: other users may look, too; for a user who is not root /etc/fuse.conf has to permit it
+        ready: called when the directory can be used
+
+    Raises:
+        Error: it cannot be mounted, or no filesystem is mounted in the handle
+
+    C: guestfs_mount_local(3), guestfs_mount_local_run(3).
+    """
+    path = mountpoint(directory)
+    if not shutil.which("fusermount") and not shutil.which("fusermount3"):
+        raise _error(
+            "fusermount is missing, which mounts for users", errno.ENOENT, "install the package fuse3 or fuse"
+        )
+    options = ["auto_unmount", f"fsname={_SOURCE}{os.getpid()}", "subtype=guestkit"]
+    options += ["allow_other"] if allow_other else []
+    g.is_dir("/")  # fails if no filesystem is mounted in the handle
+    before = _connections()
+    with _stderr_kept() as said:
+        try:
+            g.mount_local(path, readonly=readonly, options=",".join(["ro" if readonly else "rw", *options]))
+        except Error as error:
+            raise _error(f"{directory}: {said() or error.message}", error.errno) from error
+    failures: list[Error] = []
+    server = threading.Thread(target=_run, args=(g, failures), name="guestkit-fuse")
+    server.start()
+    try:
+        os.statvfs(path)  # answered by the server
+        ready()
+        server.join()
+    except BaseException:
+        if _fusermount("-u", path).returncode != 0 and mount_at(path):
+            _cut_off(_connections() - before, path)
+        server.join()
+        raise
+    if failures:
+        raise failures[0]
+
+
+def _connections() -> set[int]:
+    """Return this process's connections to the kernel's FUSE."""
+    found = set()
+    for file in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{file}") == "/dev/fuse":
+                found.add(int(file))
+    return found
+
+
+def _cut_off(connections: set[int], path: str) -> None:
+    """End the server although programs use the directory.
+
+    Only root can have the kernel do that. So the server gets a connection that has ended in place of its own,
+    and a last request that wakes it; the kernel notices that nobody serves the old one.
+    """
+    with open(os.devnull, "r+b") as ended:
+        for connection in connections:
+            os.dup2(ended.fileno(), connection, inheritable=False)
+    with contextlib.suppress(OSError):
+        os.lstat(f"{path}/.guestkit-{os.getpid()}")
+
+
+def _run(g: Guestfs, failures: list[Error]) -> None:
+    try:
+        g.mount_local_run()
+    except Error as error:
+        failures.append(error)
+
+
+def unmount(directory: str, *, force: bool = False, timeout: float = 60) -> None:
+    """Unmount a guest's files, and return when the hypervisor has let go of the disk.
+
+    Args:
+        force: although programs use the directory: their next access fails
+        timeout: seconds to wait for the end of the process that served the files
+
+    Raises:
+        Error: nothing of guestkit's is mounted there, or programs use it (errno.EBUSY)
+    """
+    mount = mount_at(os.path.realpath(directory))
+    if mount is None or mount.server is None:
+        raise Error("unmount", f"{directory}: no guest is mounted there", errno.EINVAL)
+    with contextlib.ExitStack() as stack:
+        server = None
+        with contextlib.suppress(OSError):  # the process has ended, or belongs to another container
+            server = os.pidfd_open(mount.server)
+            stack.callback(os.close, server)
+        if force and server is not None:
+            signal.pidfd_send_signal(server, signal.SIGTERM)
+        else:
+            done = _fusermount("-u", *(["-z"] if force else []), mount.directory)
+            if done.returncode != 0 and mount_at(mount.directory):
+                _fail_to_unmount(directory, mount, done.stderr.strip())
+        if server is not None and not select.select([server], [], [], timeout)[0]:
+            raise Error(
+                "unmount",
+                f"{directory}: after {timeout:g} s process {mount.server} still has the disk",
+                errno.ETIMEDOUT,
+            )
+
+
+def _fail_to_unmount(directory: str, mount: Mount, said: str) -> None:
+    users = ", ".join(_users(mount.directory))
+    if users or "busy" in said:
+        raise Error(
+            "unmount",
+            f"{directory}: is in use{f' by {users}' if users else ''}",
+            errno.EBUSY,
+            "unknown",
+            "end these programs, or unmount by force",
+        )
+    raise Error("unmount", f"{directory}: {said}", errno.EPERM)
+
+
+def mount_at(path: str) -> Mount | None:
+    """Return what FUSE has mounted there last; None: nothing. The path is absolute and without symlinks."""
+    found = None
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        for line in table:  # see proc_pid_mountinfo(5)
+            before, _, after = line.rstrip("\n").partition(" - ")
+            kind, source = after.split(" ")[:2]
+            if _unescaped(before.split(" ")[4]) == path and kind.startswith("fuse"):
+                server = re.fullmatch(f"{_SOURCE}([0-9]{{1,10}})", source, re.ASCII)
+                found = Mount(path, int(server[1]) if server else None)
+    return found
+
+
+def _unescaped(text: str) -> str:
+    whole = re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m[1], 8)]), os.fsencode(text))
+    return os.fsdecode(whole)
+
+
+def _users(directory: str) -> Iterator[str]:
+    """Yield the visible programs that have the directory or a file in it open, as "NAME (PID)"."""
+    below = directory.rstrip("/") + "/"
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            links = [process / "cwd", process / "root", *(process / "fd").iterdir()]
+            if any((os.readlink(link) + "/").startswith(below) for link in links):
+                yield f"{(process / 'comm').read_text().strip()} ({process.name})"
+
+
+def _fusermount(*arguments: str) -> subprocess.CompletedProcess[str]:
+    program = shutil.which("fusermount3") or shutil.which("fusermount") or "fusermount3"
+    try:
+        return subprocess.run(
+            [program, *arguments], capture_output=True, text=True, errors="replace", check=False
+        )
+    except OSError as error:
+        return subprocess.CompletedProcess(program, 127, "", f"{program}: {error.strerror}")
+
+
+@contextlib.contextmanager
+def _stderr_kept() -> Generator[Callable[[], str], None, None]:
+    """Keep what libfuse and its fusermount write to stderr: yields what returns the last line of it.
+
+    That fusermount lives as long as the mount, and would tell the terminal at its end that nothing is there.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as kept:
+        before = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield lambda: _last_line(kept.fileno())
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+
+
+def _last_line(file: int) -> str:
+    lines = os.pread(file, 65536, 0).decode(errors="replace").splitlines()
+    return lines[-1].removeprefix("fuse: ").removeprefix("fusermount: ") if lines else ""
+
+
+def _error(message: str, number: int, hint: str = "") -> Error:
+    return Error("serve", message, number, "unknown", hint)

@@ -1,0 +1,197 @@
+"""A guest's files in a directory of this host: `guestkit mount` and `guestkit unmount`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from guestkit import fuse, open_guest
+
+GUESTKIT = [sys.executable, "-m", "guestkit"]
+PATIENCE = 60
+
+pytestmark = pytest.mark.skipif(not os.access("/dev/fuse", os.W_OK), reason="this host has no /dev/fuse")
+
+
+def guestkit(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*GUESTKIT, *map(str, words)], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+
+
+def wait_until_gone(server: int, number: int) -> None:
+    assert select.select([server], [], [], PATIENCE)[0], f"process {number} goes on"
+
+
+@contextlib.contextmanager
+def sitting_in(directory: Path) -> Iterator[int]:
+    """A program whose current directory that is; yields its number."""
+    with subprocess.Popen(["sleep", "1000"], cwd=directory) as program:
+        try:
+            yield program.pid
+        finally:
+            program.kill()
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "a directory"
+    path.mkdir()
+    yield path
+    if fuse.mount_at(str(path)):
+        fuse.unmount(str(path), force=True)
+
+
+@pytest.fixture
+def mounted(demo_guest: Path, directory: Path) -> Path:
+    done = guestkit("mount", demo_guest, directory)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    return directory
+
+
+def server_of(directory: Path) -> int:
+    mount = fuse.mount_at(str(directory))
+    assert mount is not None
+    assert mount.server is not None
+    return mount.server
+
+
+def hypervisor_of(server: int) -> int:
+    children = Path(f"/proc/{server}/task/{server}/children").read_text(encoding="ascii").split()
+    children += [
+        child
+        for task in Path(f"/proc/{server}/task").iterdir()
+        for child in (task / "children").read_text(encoding="ascii").split()
+    ]
+    for child in children:
+        if "qemu" in os.readlink(f"/proc/{child}/exe"):
+            return int(child)
+    raise AssertionError(f"no hypervisor among {children}")
+
+
+def test_any_program_reads_a_guests_files(mounted: Path, demo_guest: Path) -> None:
+    assert {"etc", "usr", "var"} <= set(os.listdir(mounted))
+    with open_guest(demo_guest) as g:
+        release = g.read_file("/etc/os-release")
+    assert (mounted / "etc/os-release").read_bytes() == release
+    assert subprocess.run(["cp", mounted / "etc/fstab", mounted / "etc/copy"], check=False).returncode != 0
+    with pytest.raises(OSError, match="Read-only"):
+        (mounted / "new").touch()
+
+
+def test_the_disk_is_free_when_unmount_returns(mounted: Path) -> None:
+    server = server_of(mounted)
+    gone, hypervisor = os.pidfd_open(server), os.pidfd_open(hypervisor_of(server))
+    done = guestkit("unmount", mounted)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert select.select([hypervisor], [], [], 0)[0], "the hypervisor goes on"
+    os.close(hypervisor)
+    assert select.select([gone], [], [], 0)[0], "the server goes on"
+    os.close(gone)
+    assert os.listdir(mounted) == []
+
+
+def test_a_directory_in_use_is_told_with_the_program_and_can_be_forced(mounted: Path) -> None:
+    with sitting_in(mounted / "etc") as program:
+        done = guestkit("unmount", mounted)
+        assert done.returncode == 1
+        assert f"is in use by sleep ({program}); end these programs, or unmount by force" in done.stderr
+        assert "etc" in os.listdir(mounted)
+        server = server_of(mounted)
+        gone = os.pidfd_open(server)
+        assert guestkit("unmount", "--force", mounted).returncode == 0
+        assert os.listdir(mounted) == []
+        wait_until_gone(gone, server)
+    os.close(gone)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_foreground_even_if_a_program_sits_in_the_directory(
+    demo_guest: Path, directory: Path, number: signal.Signals
+) -> None:
+    with subprocess.Popen(
+        [*GUESTKIT, "mount", "--foreground", demo_guest, directory], stderr=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stderr is not None
+        for line in server.stderr:
+            if "has the files of" in line:
+                break
+        with sitting_in(directory / "etc"):
+            server.send_signal(number)
+            assert server.wait(PATIENCE) == 128 + number
+            assert os.listdir(directory) == []
+
+
+def test_a_killed_server_leaves_no_dead_directory(mounted: Path) -> None:
+    server = server_of(mounted)
+    hypervisor = os.pidfd_open(hypervisor_of(server))
+    os.kill(server, signal.SIGKILL)
+    assert select.select([hypervisor], [], [], PATIENCE)[0]
+    os.close(hypervisor)
+    with pytest.raises(StopIteration):  # its fusermount unmounts a moment later
+        for _ in iter(lambda: fuse.mount_at(str(mounted)), None):
+            os.sched_yield()
+        raise StopIteration
+    assert os.listdir(mounted) == []
+
+
+def test_a_killed_hypervisor_is_an_error_and_no_deadlock(mounted: Path) -> None:
+    os.kill(hypervisor_of(server_of(mounted)), signal.SIGKILL)
+    with pytest.raises(OSError, match="Invalid argument|Input/output error"):
+        (mounted / "etc/hosts").read_bytes()
+    assert guestkit("unmount", mounted).returncode == 0
+
+
+def test_what_is_written_is_on_the_disk_when_unmount_returns(
+    demo_guest: Path, directory: Path, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk.img"
+    shutil.copy(demo_guest, disk)
+    assert "--format has to be stated" in guestkit("mount", "--rw", disk, directory).stderr
+    assert guestkit("mount", "--rw", "--format", "raw", disk, directory).returncode == 0
+    (directory / "etc/motd").write_text("hello\n")
+    assert guestkit("unmount", directory).returncode == 0
+    with open_guest(disk) as g:
+        assert g.read_file("/etc/motd") == b"hello\n"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "No such file or directory"),
+        (lambda path: path.write_text(""), "Not a directory"),
+        (lambda path: (path / "file").mkdir(parents=True), "is not empty: what is in it would be hidden"),
+    ],
+)
+def test_a_bad_directory_is_refused_before_the_launch(make, message: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    make(tmp_path / "mnt")
+    done = guestkit("mount", "/there/is/no/disk", tmp_path / "mnt")
+    assert (done.returncode, done.stderr) == (1, f"guestkit: error: {tmp_path / 'mnt'}: {message}\n")
+
+
+def test_a_mounted_directory_is_no_place_for_another_guest(mounted: Path, demo_guest: Path) -> None:
+    done = guestkit("mount", demo_guest, mounted)
+    assert done.returncode == 1
+    assert "something is mounted there already" in done.stderr
+
+
+def test_a_disk_that_cannot_be_opened_is_told_and_nothing_stays(directory: Path) -> None:
+    done = guestkit("mount", "/there/is/no/disk", directory)
+    assert done.returncode == 1
+    assert re.search(r"guestkit: error: /there/is/no/disk: no such file", done.stderr)
+    assert fuse.mount_at(str(directory)) is None
+
+
+def test_unmount_leaves_alone_what_guestkit_did_not_mount(tmp_path: Path) -> None:
+    done = guestkit("unmount", tmp_path, "/proc")
+    assert (done.returncode, done.stderr) == (1, f"guestkit: error: {tmp_path}: no guest is mounted there\n")
