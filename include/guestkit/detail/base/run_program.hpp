@@ -33,6 +33,8 @@ struct program_end {
   std::string output = {};  ///< the last 4 KiB that it wrote
 
   bool succeeded() const noexcept { return error == 0 && status == 0; }
+  /// The last line of the output, safe to print.
+  std::string last_line() const;
 };
 
 /// Runs a program until it ends; kills it when its time is up or `look` throws. There is no shell; stdin is

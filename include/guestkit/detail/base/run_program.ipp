@@ -82,6 +82,17 @@ inline int spawn(const std::vector<std::string>& command, int output, bool takes
   return error;
 }
 
+GUESTKIT_INLINE std::string program_end::last_line() const {
+  const auto end = output.find_last_not_of(" \r\n");
+  if (end == std::string::npos) return "";
+  const auto before = output.find_last_of('\n', end);
+  const auto begin = before == std::string::npos ? 0 : before + 1;
+  std::string line = output.substr(begin, end - begin + 1);
+  for (char& c : line)
+    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = '?';
+  return line;
+}
+
 GUESTKIT_INLINE program_end run_program(const std::vector<std::string>& command,
                                         const program_options& options) {
   std::array<int, 2> ends{};

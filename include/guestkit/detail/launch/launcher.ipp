@@ -8,12 +8,14 @@
 #include <string_view>
 #include <utility>
 
+#include "guestkit/detail/base/host_files.hpp"
 #include "guestkit/detail/call/call.hpp"
 #include "guestkit/detail/call/listeners.hpp"
 #include "guestkit/detail/launch/copy_settings.hpp"
 #include "guestkit/detail/launch/hypervisor_name.hpp"
 #include "guestkit/detail/launch/kvm.hpp"
 #include "guestkit/detail/launch/launcher.hpp"
+#include "guestkit/detail/launch/sandbox.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
@@ -29,12 +31,14 @@ GUESTKIT_INLINE void launcher::launch() {
     put_settings_back();
     refuse_damaged_appliance();
     choose_accelerator();
+    choose_sandbox();
     auto choice = choose_appliance();
     advise(choice);
     wait_for_memory(choice.mode);
     cover_settings(choice);
     limit_time();
     name_hypervisor();
+    confine_hypervisor();
     start(choice);
     info_.mode = choice.mode;
     info_.reason = choice.reason;
@@ -82,6 +86,37 @@ GUESTKIT_INLINE void launcher::choose_accelerator() {
                  cstr("1"));
   }
   info_.accelerator = accelerator();
+}
+
+/// Whether the user has chosen the hypervisor. Only while no setting is covered.
+GUESTKIT_INLINE bool launcher::own_hypervisor() const {
+  const auto& wishes = state_->wishes;
+  return wishes.hypervisor_given || invoke<std::string>(guestfs_get_hv) != wishes.hypervisor;
+}
+
+/// Decides whether QEMU filters its system calls.
+GUESTKIT_INLINE void launcher::choose_sandbox() {
+  const auto qemu = invoke<std::string>(guestfs_get_hv);
+  auto& reason = info_.sandbox_reason;
+  if (state_->is_sandboxed)  // libguestfs forgets no parameter of QEMU's
+    info_.sandbox = "seccomp";
+  else if (state_->wishes.sandbox == Sandbox::none)
+    reason = "asked for";
+  else if (info_.accelerator.empty())
+    reason = "libguestfs' backend is not direct";
+  else if (own_hypervisor() && is_script(program_file(qemu)))
+    reason = "the hypervisor is a script of the user's";
+  else
+    ask_for_sandbox(qemu);
+}
+
+GUESTKIT_INLINE void launcher::ask_for_sandbox(const std::string& qemu) {
+  auto status = sandbox_status(qemu, [this] { end_if_over(); });
+  if (status.usable)
+    info_.sandbox = "seccomp";
+  else
+    log(*state_, LogLevel::info, "launch: QEMU's system calls are not filtered: " + status.reason);
+  info_.sandbox_reason = std::move(status.reason);
 }
 
 GUESTKIT_INLINE void launcher::emulate_without_kvm() {
@@ -135,8 +170,6 @@ inline ApplianceChoice given_appliance(const std::string& directory) {
 GUESTKIT_INLINE ApplianceChoice launcher::choose_appliance() {
   const auto& wishes = state_->wishes;
   const bool own_path = wishes.path_given || invoke<std::string>(guestfs_get_path) != wishes.path;
-  const bool own_hypervisor =
-      wishes.hypervisor_given || invoke<std::string>(guestfs_get_hv) != wishes.hypervisor;
   const bool inspection = wishes.appliance == "inspection";
   const bool automatic = wishes.appliance == "auto" || inspection;
   const bool directory = !automatic && wishes.appliance != "system";
@@ -147,13 +180,13 @@ GUESTKIT_INLINE ApplianceChoice launcher::choose_appliance() {
     choice = given_appliance(wishes.appliance);
   else if (own_path)
     choice = {.mode = ApplianceMode::fixed, .reason = "the search path is the user's"};
-  else if (own_hypervisor)
+  else if (own_hypervisor())
     choice.reason = "the hypervisor is the user's";
   else if (wishes.appliance == "system")
     choice.reason = "asked for";
   else
     choice = best_appliance();
-  if (!info_.accelerator.empty() && !own_hypervisor && wishes.tuning == Tuning::automatic)
+  if (!info_.accelerator.empty() && !own_hypervisor() && wishes.tuning == Tuning::automatic)
     choice.append = tuning_arguments(host_architecture(), info_.accelerator == "tcg", acpi_is_spare());
   const bool ours = choice.mode == ApplianceMode::lean || choice.mode == ApplianceMode::warm;
   if (inspection && ours) choice.append += " guestkit_lenses=few";
@@ -290,6 +323,12 @@ GUESTKIT_INLINE void launcher::name_hypervisor() {
   invoke<int>(guestfs_config, cstr("-name"), std::optional(cstr(name)));
 }
 
+/// Has QEMU give up the system calls that no appliance needs.
+GUESTKIT_INLINE void launcher::confine_hypervisor() {
+  if (info_.sandbox.empty() || std::exchange(state_->is_sandboxed, true)) return;
+  invoke<int>(guestfs_config, cstr("-sandbox"), std::optional(cstr(sandbox_rules)));
+}
+
 // ---- starting
 
 /// Starts the appliance. If a restore fails, boots instead, once. Updates the choice to the appliance that
@@ -325,6 +364,7 @@ GUESTKIT_INLINE bool launcher::boot_instead(ApplianceChoice& choice, const Launc
   state_->console.clear();
   cover_settings(choice);
   name_hypervisor();
+  confine_hypervisor();
   invoke<void>(guestfs_launch);
   return true;
 }
@@ -349,6 +389,7 @@ GUESTKIT_INLINE bool launcher::renew() {
   state_->h = fresh;
   state_->serial = next_serial();
   state_->disks_gone = false;
+  state_->is_sandboxed = false;
   state_->turns->replace(fresh);
   guestfs_close(old);
   return true;
