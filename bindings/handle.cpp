@@ -36,7 +36,7 @@ LogLevel level_of(int number) {
 
 /// guestkit.HandleOptions knows no other names, here and below.
 Sandbox sandbox_of(std::string_view name) {
-  return name == "none" ? Sandbox::none : Sandbox::automatic;
+  return name == "strict" ? Sandbox::strict : name == "none" ? Sandbox::none : Sandbox::automatic;
 }
 
 Accel accel_of(std::string_view name) {

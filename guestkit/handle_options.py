@@ -20,7 +20,7 @@ Accel = Literal["auto", "kvm", "tcg"]
 Tuning = Literal["auto", "none"]
 
 #: How far QEMU is confined.
-Sandbox = Literal["auto", "none"]
+Sandbox = Literal["auto", "strict", "none"]
 
 #: `HandleOptions` as C++ takes them: environment, accel, whether tuning is automatic, sandbox, appliance, the
 #: log's level, and the limits in seconds: launch, call, close, admission, cancel_grace, queue.
@@ -45,8 +45,9 @@ class HandleOptions:
             everywhere, several times slower), "auto" (KVM where it works, else TCG, with a line in the log)
         tuning: "auto": pass an emulated appliance kernel arguments that make it faster; "none": do not
         sandbox: how far QEMU, which runs as your user, is confined in case a disk takes it over: "auto": it
-            filters its system calls (seccomp) where it can, which `launch_info().sandbox` tells; "none": not
-            at all, as parameters of `config` by which QEMU runs programs need it
+            filters its system calls (seccomp) where it can, which `launch_info().sandbox` tells; "strict":
+            it does, and reaches no files but the disks and what it is made of (Landlock), or the launch
+            fails; "none": not at all, as parameters of `config` by which QEMU runs programs need it
         appliance: "auto": the fastest one that `guestkit appliance build` has made, as long as it matches
             what is installed and you set neither a search path nor a hypervisor; "inspection": like "auto",
             but for inspection only: augeas then parses only the files that `inspect_os` reads; "system":
@@ -85,7 +86,7 @@ class HandleOptions:
         if self.tuning not in get_args(Tuning):
             raise ValueError(f'tuning must be "auto" or "none", not {self.tuning!r}')
         if self.sandbox not in get_args(Sandbox):
-            raise ValueError(f'sandbox must be "auto" or "none", not {self.sandbox!r}')
+            raise ValueError(f'sandbox must be "auto", "strict" or "none", not {self.sandbox!r}')
         directory = os.fsencode(self.appliance)
         if b"\0" in directory or not directory:
             raise ValueError(

@@ -223,7 +223,7 @@ def test_an_accelerator_that_is_no_str_is_refused_by_name(wrong: Any) -> None:
     [
         ({"tuning": "fast"}, "tuning"),
         ({"tuning": None}, "tuning"),
-        ({"sandbox": "on"}, 'sandbox must be "auto" or "none"'),
+        ({"sandbox": "on"}, 'sandbox must be "auto", "strict" or "none"'),
         ({"sandbox": None}, "sandbox"),
         ({"appliance": ""}, "appliance"),
     ],

@@ -38,7 +38,8 @@ struct LaunchInfo {
   std::string accelerator = {};
   double seconds = 0;  ///< how long it took
   std::string reason = {};  ///< why nothing faster was used; empty for the fastest
-  /// what confines QEMU: "seccomp", its filter of system calls; empty if nothing does
+  /// what confines QEMU: "seccomp", its filter of system calls; "seccomp, landlock": and it reaches no
+  /// files but the disks; empty: nothing
   std::string sandbox = {};
   std::string sandbox_reason = {};  ///< why QEMU is not confined; empty if it is
 

@@ -22,7 +22,8 @@ struct program_options {
   std::optional<program_limit> limit = {};
   /// Called several times a second while the program runs; if it throws, the program is killed.
   std::function<void()> look = {};
-  bool takes_stdout = false;  ///< whether `output` holds stdout too, rather than stderr alone
+  std::vector<int> inherited = {};  ///< descriptors that the program gets under the same numbers
+  bool takes_stdout = false;        ///< whether `output` holds stdout too, rather than stderr alone
 };
 
 struct program_end {

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
+#include <cstring>
 #include <mutex>
 #include <string_view>
 #include <utility>
@@ -14,6 +16,7 @@
 #include "guestkit/detail/launch/copy_settings.hpp"
 #include "guestkit/detail/launch/hypervisor_name.hpp"
 #include "guestkit/detail/launch/kvm.hpp"
+#include "guestkit/detail/launch/landlock.hpp"
 #include "guestkit/detail/launch/launcher.hpp"
 #include "guestkit/detail/launch/sandbox.hpp"
 
@@ -33,6 +36,7 @@ GUESTKIT_INLINE void launcher::launch() {
     choose_accelerator();
     choose_sandbox();
     auto choice = choose_appliance();
+    choose_cage(choice);
     advise(choice);
     wait_for_memory(choice.mode);
     cover_settings(choice);
@@ -117,6 +121,31 @@ GUESTKIT_INLINE void launcher::ask_for_sandbox(const std::string& qemu) {
   else
     log(*state_, LogLevel::info, "launch: QEMU's system calls are not filtered: " + status.reason);
   info_.sandbox_reason = std::move(status.reason);
+}
+
+/// The lean appliance, booted by the program that shuts QEMU in.
+inline ApplianceChoice caged(ApplianceChoice lean) {
+  lean.hypervisor = lean.directory + "/cage";
+  if (const auto probes = lean.directory + "/probes"; ::access(probes.c_str(), W_OK) == 0)
+    lean.cache = probes;
+  return lean;
+}
+
+/// Has the launch shut QEMU in, if that was asked for. Throws LaunchError if it cannot.
+GUESTKIT_INLINE void launcher::choose_cage(ApplianceChoice& choice) {
+  if (!is_strict()) return;
+  const auto refuse = [](const std::string& reason) {
+    throw LaunchError("launch", "sandbox=strict: " + reason, ENOTSUP);
+  };
+  if (info_.sandbox.empty()) refuse(info_.sandbox_reason);
+  if (landlock::version() == 0)
+    refuse("this kernel has no Landlock, or has it switched off (see its argument lsm=)");
+  if (!state_->temporary) refuse("there is no private directory for temporary files in " + state_->tmpdir);
+  if (choice.mode == ApplianceMode::lean) choice = caged(std::move(choice));
+  if (choice.hypervisor.empty() || ::access(choice.hypervisor.c_str(), X_OK) != 0)
+    refuse("it needs an appliance that guestkit has built (guestkit appliance build)" +
+           (choice.reason.empty() ? "" : ": " + choice.reason));
+  info_.sandbox += ", landlock";
 }
 
 GUESTKIT_INLINE void launcher::emulate_without_kvm() {
@@ -323,10 +352,21 @@ GUESTKIT_INLINE void launcher::name_hypervisor() {
   invoke<int>(guestfs_config, cstr("-name"), std::optional(cstr(name)));
 }
 
-/// Has QEMU give up the system calls that no appliance needs.
+/// Has QEMU give up the system calls that no appliance needs, and the files.
 GUESTKIT_INLINE void launcher::confine_hypervisor() {
+  if (is_strict()) invoke<int>(guestfs_config, cstr("-guestkit-cage"), std::optional(cstr(cage())));
   if (info_.sandbox.empty() || std::exchange(state_->is_sandboxed, true)) return;
   invoke<int>(guestfs_config, cstr("-sandbox"), std::optional(cstr(sandbox_rules)));
+}
+
+/// What QEMU will be able to open, as appliance/cage.hpp wants it.
+GUESTKIT_INLINE std::string launcher::cage() const {
+  const std::string directory = state_->temporary->path() + "/cage-" + std::to_string(state_->serial);
+  if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
+    throw LaunchError("launch", "sandbox=strict: " + directory + ": " + std::strerror(errno), errno);
+  std::string files;
+  for (const int file : state_->disk_files) files += (files.empty() ? "" : ",") + std::to_string(file);
+  return std::to_string(::getpid()) + ':' + files + ':' + directory;
 }
 
 // ---- starting
@@ -360,6 +400,7 @@ GUESTKIT_INLINE bool launcher::boot_instead(ApplianceChoice& choice, const Launc
   choice.mode = ApplianceMode::lean;
   choice.hypervisor.clear();
   choice.cache.clear();
+  if (is_strict()) choice = caged(std::move(choice));
   if (!renew()) return false;
   state_->console.clear();
   cover_settings(choice);
@@ -424,6 +465,7 @@ GUESTKIT_INLINE void launcher::note_success() {
   state_->memory.started();
   state_->turns->launched = true;
   state_->disks.clear();  // QEMU has opened them
+  state_->disk_files.clear();
   {
     const std::lock_guard lock(state_->launch_mutex);
     state_->launch = info_;
