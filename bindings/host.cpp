@@ -5,6 +5,7 @@
 #include <guestkit/detail/inspect/rule_versions.hpp>
 #include <guestkit/detail/launch/appliance.hpp>
 #include <guestkit/detail/launch/kvm.hpp>
+#include <guestkit/detail/launch/landlock.hpp>
 #include <guestkit/detail/launch/sandbox.hpp>
 #include <guestkit/detail/turn/memory.hpp>
 #include <limits>
@@ -80,6 +81,10 @@ PyObject* kvm_status(const std::string& qemu) {
 
 PyObject* sandbox_status(const std::string& qemu) {
   return status_of([&] { return detail::sandbox_status(qemu); });
+}
+
+int landlock_version() {
+  return detail::landlock::version();
 }
 
 std::uint64_t available_memory() {

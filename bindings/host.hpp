@@ -19,6 +19,7 @@ PyObject* unknown_rules(std::int64_t major, std::int64_t minor, std::int64_t rel
                         const std::string& extra);
 PyObject* kvm_status(const std::string& qemu);
 PyObject* sandbox_status(const std::string& qemu);
+int landlock_version();
 
 std::uint64_t available_memory();
 /// Throws std::invalid_argument if there is no such mode.

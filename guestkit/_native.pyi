@@ -51,6 +51,9 @@ def kvm_status(qemu: str) -> tuple[bool, str]:
 def sandbox_status(qemu: str) -> tuple[bool, str]:
     """Tell whether that QEMU can filter its system calls, and if not, why; as kvm_status."""
 
+def landlock_version() -> int:
+    """Return the version of the kernel's Landlock, which sandbox="strict" needs; 0 if there is none."""
+
 def available_memory() -> int:
     """Return how much memory this process may still take, in bytes, its control groups' limits included."""
 

@@ -124,7 +124,8 @@ def _sandbox(g: Guestfs) -> Iterator[Finding]:
         return
     usable, reason = _native.sandbox_status(g.get_hv())
     if usable:
-        message = "QEMU filters its system calls (seccomp)"
+        strict = "can be" if _native.landlock_version() else "cannot be, without Landlock in this kernel,"
+        message = f"QEMU filters its system calls (seccomp), and {strict} shut in (sandbox=strict)"
         yield Finding(name="sandbox", level="ok", message=message)
     else:
         message = f"a disk that takes QEMU over can run programs as this user: {reason}"

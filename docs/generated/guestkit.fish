@@ -51,7 +51,7 @@ function _shtab_guestkit_using
 end
 
 set -g _shtab_guestkit_commands inspect ls cat cp df info convert doctor appliance
-set -g _shtab_guestkit_opts_with_value --add --backing --blocksize --concurrency --format --in-use --key --member --mode --only --root --timeout --to -a
+set -g _shtab_guestkit_opts_with_value --add --backing --blocksize --concurrency --format --in-use --key --member --mode --only --root --sandbox --timeout --to -a
 
 complete -c guestkit -e
 complete -c guestkit -f
@@ -74,6 +74,7 @@ complete -c guestkit -n '_shtab_guestkit_using inspect' -l member -x -d 'the one
 complete -c guestkit -n '_shtab_guestkit_using inspect' -l no-unpack -d 'refuse disks that are compressed, and archives, which need room in TMPDIR'
 complete -c guestkit -n '_shtab_guestkit_using inspect' -l one-guest -d 'the disks are those of one guest'
 complete -c guestkit -n '_shtab_guestkit_using inspect' -l key -x -d 'the file that begins with the key of an encrypted device: its name, its UUID, or all; DEVICE:key:TEXT is the key itself, which other users can see in the list of processes'
+complete -c guestkit -n '_shtab_guestkit_using inspect' -l sandbox -xka "auto strict none" -d 'how far QEMU is confined: auto: it filters its system calls where it can; strict: it also reaches no files but the disks, or nothing is launched (default: auto)'
 complete -c guestkit -n '_shtab_guestkit_using inspect' -l concurrency -x -d 'disks at once; default: one a processor'
 complete -c guestkit -n '_shtab_guestkit_using inspect' -l timeout -x -d 'for a disk (default: 600)'
 complete -c guestkit -n '_shtab_guestkit_using inspect' -s q -l quiet -d 'no progress, no notes: errors alone'
@@ -96,6 +97,7 @@ complete -c guestkit -n '_shtab_guestkit_using ls' -l no-unpack -d 'refuse disks
 complete -c guestkit -n '_shtab_guestkit_using ls' -s a -l add -xka "(__fish_complete_path (commandline -ct))" -d 'another disk of the same guest, as where a volume group lies on several'
 complete -c guestkit -n '_shtab_guestkit_using ls' -l root -x -d 'the filesystem that is /, by its device or a name such as LABEL=root: it alone is looked at, and what its fstab names; default: that of the only operating system, else the only filesystem'
 complete -c guestkit -n '_shtab_guestkit_using ls' -l key -x -d 'the file that begins with the key of an encrypted device: its name, its UUID, or all; DEVICE:key:TEXT is the key itself, which other users can see in the list of processes'
+complete -c guestkit -n '_shtab_guestkit_using ls' -l sandbox -xka "auto strict none" -d 'how far QEMU is confined: auto: it filters its system calls where it can; strict: it also reaches no files but the disks, or nothing is launched (default: auto)'
 complete -c guestkit -n '_shtab_guestkit_using ls' -l timeout -x -d 'how long a call of libguestfs may take'
 complete -c guestkit -n '_shtab_guestkit_using ls' -s q -l quiet -d 'no progress, no notes: errors alone'
 complete -c guestkit -n '_shtab_guestkit_using ls' -s v -l verbose -d 'tell of launches; -vv: of every call of libguestfs'
@@ -113,6 +115,7 @@ complete -c guestkit -n '_shtab_guestkit_using cat' -l no-unpack -d 'refuse disk
 complete -c guestkit -n '_shtab_guestkit_using cat' -s a -l add -xka "(__fish_complete_path (commandline -ct))" -d 'another disk of the same guest, as where a volume group lies on several'
 complete -c guestkit -n '_shtab_guestkit_using cat' -l root -x -d 'the filesystem that is /, by its device or a name such as LABEL=root: it alone is looked at, and what its fstab names; default: that of the only operating system, else the only filesystem'
 complete -c guestkit -n '_shtab_guestkit_using cat' -l key -x -d 'the file that begins with the key of an encrypted device: its name, its UUID, or all; DEVICE:key:TEXT is the key itself, which other users can see in the list of processes'
+complete -c guestkit -n '_shtab_guestkit_using cat' -l sandbox -xka "auto strict none" -d 'how far QEMU is confined: auto: it filters its system calls where it can; strict: it also reaches no files but the disks, or nothing is launched (default: auto)'
 complete -c guestkit -n '_shtab_guestkit_using cat' -l timeout -x -d 'how long a call of libguestfs may take'
 complete -c guestkit -n '_shtab_guestkit_using cat' -s q -l quiet -d 'no progress, no notes: errors alone'
 complete -c guestkit -n '_shtab_guestkit_using cat' -s v -l verbose -d 'tell of launches; -vv: of every call of libguestfs'
@@ -132,6 +135,7 @@ complete -c guestkit -n '_shtab_guestkit_using cp' -l no-unpack -d 'refuse disks
 complete -c guestkit -n '_shtab_guestkit_using cp' -s a -l add -xka "(__fish_complete_path (commandline -ct))" -d 'another disk of the same guest, as where a volume group lies on several'
 complete -c guestkit -n '_shtab_guestkit_using cp' -l root -x -d 'the filesystem that is /, by its device or a name such as LABEL=root: it alone is looked at, and what its fstab names; default: that of the only operating system, else the only filesystem'
 complete -c guestkit -n '_shtab_guestkit_using cp' -l key -x -d 'the file that begins with the key of an encrypted device: its name, its UUID, or all; DEVICE:key:TEXT is the key itself, which other users can see in the list of processes'
+complete -c guestkit -n '_shtab_guestkit_using cp' -l sandbox -xka "auto strict none" -d 'how far QEMU is confined: auto: it filters its system calls where it can; strict: it also reaches no files but the disks, or nothing is launched (default: auto)'
 complete -c guestkit -n '_shtab_guestkit_using cp' -l timeout -x -d 'how long a call of libguestfs may take'
 complete -c guestkit -n '_shtab_guestkit_using cp' -s q -l quiet -d 'no progress, no notes: errors alone'
 complete -c guestkit -n '_shtab_guestkit_using cp' -s v -l verbose -d 'tell of launches; -vv: of every call of libguestfs'
@@ -151,6 +155,7 @@ complete -c guestkit -n '_shtab_guestkit_using df' -l blocksize -xka "512 4096" 
 complete -c guestkit -n '_shtab_guestkit_using df' -l member -x -d 'the one disk of an archive that is wanted; default: all of its guest'
 complete -c guestkit -n '_shtab_guestkit_using df' -l no-unpack -d 'refuse disks that are compressed, and archives, which need room in TMPDIR'
 complete -c guestkit -n '_shtab_guestkit_using df' -l key -x -d 'the file that begins with the key of an encrypted device: its name, its UUID, or all; DEVICE:key:TEXT is the key itself, which other users can see in the list of processes'
+complete -c guestkit -n '_shtab_guestkit_using df' -l sandbox -xka "auto strict none" -d 'how far QEMU is confined: auto: it filters its system calls where it can; strict: it also reaches no files but the disks, or nothing is launched (default: auto)'
 complete -c guestkit -n '_shtab_guestkit_using df' -l concurrency -x -d 'disks at once'
 complete -c guestkit -n '_shtab_guestkit_using df' -l timeout -x -d 'for a disk (default: 600)'
 complete -c guestkit -n '_shtab_guestkit_using df' -s q -l quiet -d 'no progress, no notes: errors alone'
