@@ -189,10 +189,16 @@ def test_a_snapshot_of_a_disk_is_read_by_a_qemu_that_is_shut_in(lean: Path, tmp_
     disk = tmp_path / "disk.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "1M"], check=True)
     subprocess.run(["qemu-img", "snapshot", "-c", "one", disk], check=True)
-    with Guestfs(accel="tcg", sandbox="strict") as g:
-        g.open_disk(disk, format="qcow2", snapshot="one")
-        g.launch()
-        assert g.blockdev_getsize64("/dev/sda") == 1 << 20
+    with Guestfs() as other:
+        other.set_tmpdir(tmp_path)
+        with Guestfs(accel="tcg", sandbox="strict") as g:
+            g.set_tmpdir(tmp_path)
+            g.open_disk(disk, format="qcow2", snapshot="one")
+            g.launch()
+            assert g.blockdev_getsize64("/dev/sda") == 1 << 20
+            (private,) = tmp_path.glob("guestkit-*")
+            assert list(private.glob("cage-*"))
+        assert list(private.iterdir()) == []
 
 
 @pytest.mark.parametrize("sandbox", ["strict", "auto"])

@@ -103,6 +103,7 @@ struct handle_state {
   std::shared_ptr<scratch> temporary;        // where libguestfs creates its own directory
   std::vector<std::shared_ptr<void>> disks;  // what QEMU opens when it starts; likewise
   std::vector<int> disk_files;               // the descriptors among them
+  std::string cage;                          // the directory of a QEMU that is shut in; likewise
   std::vector<addition> additions;           // for the thread that has the turn
   std::atomic<bool> disks_gone{false};       // libguestfs no longer has the disks among the additions
   bool is_sandboxed = false;                 // the C handle has QEMU's option; for the thread with the turn

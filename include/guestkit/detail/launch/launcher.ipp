@@ -361,7 +361,8 @@ GUESTKIT_INLINE void launcher::confine_hypervisor() {
 
 /// What QEMU will be able to open, as appliance/cage.hpp wants it.
 GUESTKIT_INLINE std::string launcher::cage() const {
-  const std::string directory = state_->temporary->path() + "/cage-" + std::to_string(state_->serial);
+  auto& directory = state_->cage;
+  if (directory.empty()) directory = state_->temporary->path() + "/cage-" + std::to_string(state_->serial);
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
     throw LaunchError("launch", "sandbox=strict: " + directory + ": " + std::strerror(errno), errno);
   std::string files;
