@@ -147,6 +147,11 @@ inline bool is_channel(const Option& option) {
          Parameters(*option.value).has_only(std::to_array<std::string_view>({"", "path", "id"}));
 }
 
+/// How far QEMU is confined: of the launch, not of the machine.
+inline bool is_sandbox(const Option& option) {
+  return option.name == "-sandbox";
+}
+
 /// The option without the parts that differ from launch to launch.
 inline std::string constant_part(const Option& option) {
   if (is_our_name(option)) return "-name";
@@ -170,10 +175,11 @@ inline std::string difference(const std::vector<Option>& recorded, const std::ve
   std::vector<std::string> wanted;
   std::vector<std::string> found;
   for (const auto& option : recorded)
-    if (!is_disk(option)) wanted.push_back(constant_part(option));
+    if (!is_disk(option) && !is_sandbox(option)) wanted.push_back(constant_part(option));
   std::size_t drives = 0;
   std::size_t devices = 0;
   for (const auto& option : given) {
+    if (is_sandbox(option)) continue;
     if (!is_disk(option)) {
       found.push_back(constant_part(option));
       if (std::find(wanted.begin(), wanted.end(), found.back()) == wanted.end())
@@ -236,7 +242,8 @@ inline Words command(const std::vector<Option>& recorded, const std::vector<Opti
       // In the place of the disks, so that they get the same addresses as in a boot.
       for (const auto& disk : given == nullptr ? std::vector<Option>{} : *given)
         if (is_disk(disk)) add(disk.name, disk.value);
-    } else if (is_disk(option) || option.is("-device", "drive", "appliance") || is_former_default(option)) {
+    } else if (is_disk(option) || option.is("-device", "drive", "appliance") || is_former_default(option) ||
+               is_sandbox(option)) {
       continue;
     } else if (option.name == "-machine" && !machine.memory.empty()) {
       add(option.name, option.value.value_or("") + ",memory-backend=guestkit.ram");
@@ -262,6 +269,8 @@ inline Words command(const std::vector<Option>& recorded, const std::vector<Opti
   add("-device", "virtio-blk-pci,drive=appliance");
   chardev("guestkit.qmp", machine.qmp);
   add("-mon", "chardev=guestkit.qmp,mode=control");
+  for (const auto& option : given == nullptr ? recorded : *given)
+    if (is_sandbox(option)) add(option.name, option.value);
   if (given != nullptr) add("-incoming", "defer");
   return words;
 }

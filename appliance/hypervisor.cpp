@@ -16,6 +16,9 @@
 // host even more.
 //
 //   hypervisor --template QMP PORT    is the template's QEMU; the two are descriptors
+//
+// In a lean appliance's directory it is called "cage", and `command` there has only the real QEMU: it then
+// boots a machine that is shut in (cage.hpp), and without -guestkit-cage is QEMU.
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -44,10 +47,12 @@
 #include <guestkit/detail/base/unique_fd.hpp>
 #include <guestkit/detail/launch/appliance_fault.hpp>
 #include <guestkit/detail/launch/verdict.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "cage.hpp"
 #include "command.hpp"
 
 namespace {
@@ -88,6 +93,19 @@ Words words_of(const string& path) {
   ::execvp(program.c_str(), argv.data());
   say(program + ": " + std::strerror(errno));
   ::_exit(127);
+}
+
+/// Becomes QEMU, in the cage if there is one.
+/// @param writable  descriptors of files of the template that QEMU opens again to write
+[[noreturn]] void become_machine(const std::optional<appliance::Cage>& cage, const string& qemu,
+                                 const Words& arguments, const std::vector<int>& writable = {}) {
+  if (cage)
+    if (const string fault = appliance::enter_cage(*cage, qemu, arguments, {own_directory()}, writable);
+        !fault.empty()) {
+      say("QEMU cannot be shut in: " + fault);
+      ::_exit(127);
+    }
+  become(qemu, arguments);
 }
 
 /// Opens a file of the template. QEMU inherits it only after inherit().
@@ -256,7 +274,8 @@ bool start_watching(const std::function<string()>& follow) {
 }
 
 /// Becomes the restored QEMU, or returns why it cannot.
-string restore(const string& directory, const Words& recorded, const Words& given) {
+string restore(const string& directory, const Words& recorded, const Words& given,
+               const std::optional<appliance::Cage>& cage) {
   if (recorded.size() < 2) return "the template's command cannot be read";
   if (string fault = guestkit::detail::template_fault(directory); !fault.empty()) return fault;
   const auto machine = warm::options({recorded.begin() + 1, recorded.end()});
@@ -302,7 +321,7 @@ string restore(const string& directory, const Words& recorded, const Words& give
   });
   if (!watched) return "no process can be started";
   say(string(warm::restoring));
-  become(recorded.front(), arguments);
+  become_machine(cage, recorded.front(), arguments, shared ? std::vector{memory.get()} : std::vector<int>{});
 }
 
 }  // namespace
@@ -312,7 +331,7 @@ int main(int argc, char** argv) {
   const Words recorded = words_of(directory + "/command");
   const string qemu =
       recorded.empty() ? "qemu-system-" + guestkit::detail::host_architecture() : recorded.front();
-  const Words given(argv + 1, argv + argc);
+  Words given(argv + 1, argv + argc);
   if (argc == 4 && given[0] == "--template" && recorded.size() > 1) {
     const bool shared = ::access((directory + "/mem").c_str(), F_OK) == 0;
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // so that it does not outlive a build that is killed
@@ -323,8 +342,15 @@ int main(int argc, char** argv) {
                                 .qmp = std::atoi(argv[2]),
                                 .port = std::atoi(argv[3])}));
   }
+  const auto cage = appliance::take_cage(given);
+  if (cage)
+    if (const string fault = appliance::take_files(*cage); !fault.empty()) {
+      say("a disk cannot be taken into QEMU's cage: " + fault);
+      return 127;
+    }
   // libguestfs also runs QEMU to query its features.
   const bool launch = std::find(given.begin(), given.end(), "-kernel") != given.end();
-  if (launch) say(string(warm::normal_boot) + restore(directory, recorded, given));
-  become(qemu, given);
+  if (launch && recorded.size() != 1)
+    say(string(warm::normal_boot) + restore(directory, recorded, given, cage));
+  become_machine(cage, qemu, given);
 }

@@ -34,7 +34,11 @@ LogLevel level_of(int number) {
   return static_cast<LogLevel>(std::clamp((number + 9) / 10 - 1, 0, 3));
 }
 
-/// guestkit.HandleOptions knows no other names.
+/// guestkit.HandleOptions knows no other names, here and below.
+Sandbox sandbox_of(std::string_view name) {
+  return name == "strict" ? Sandbox::strict : name == "none" ? Sandbox::none : Sandbox::automatic;
+}
+
 Accel accel_of(std::string_view name) {
   return name == "kvm" ? Accel::kvm : name == "tcg" ? Accel::tcg : Accel::automatic;
 }
@@ -51,15 +55,16 @@ std::optional<Seconds> launch_limit(PyObject* seconds) {
 
 HandleOptions handle_options_of(PyObject* tuple) {
   int environment = 0, tuning = 0, log_level = 0;
-  const char *accel = nullptr, *appliance = nullptr;
+  const char *accel = nullptr, *sandbox = nullptr, *appliance = nullptr;
   PyObject* launch = nullptr;
   double call = 0, close = 0, admission = 0, cancel_grace = 0, queue = 0;
-  if (PyArg_ParseTuple(tuple, "pspyiOddddd:Handle", &environment, &accel, &tuning, &appliance, &log_level,
-                       &launch, &call, &close, &admission, &cancel_grace, &queue) == 0)
+  if (PyArg_ParseTuple(tuple, "pspsyiOddddd:Handle", &environment, &accel, &tuning, &sandbox, &appliance,
+                       &log_level, &launch, &call, &close, &admission, &cancel_grace, &queue) == 0)
     throw PythonError{};
   return {.environment = environment != 0,
           .accel = accel_of(accel),
           .tuning = tuning != 0 ? Tuning::automatic : Tuning::none,
+          .sandbox = sandbox_of(sandbox),
           .appliance = appliance,
           .log = [](LogLevel level,
                     const std::string& line) { on_calling_thread([&] { log_to_python(level, line); }); },

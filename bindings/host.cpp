@@ -5,6 +5,8 @@
 #include <guestkit/detail/inspect/rule_versions.hpp>
 #include <guestkit/detail/launch/appliance.hpp>
 #include <guestkit/detail/launch/kvm.hpp>
+#include <guestkit/detail/launch/landlock.hpp>
+#include <guestkit/detail/launch/sandbox.hpp>
 #include <guestkit/detail/turn/memory.hpp>
 #include <limits>
 #include <optional>
@@ -29,6 +31,17 @@ std::string path_of(PyObject* path) {
   if (PyUnicode_FSConverter(path, &encoded) == 0) throw PythonError{};
   const Ref bytes(encoded);
   return {PyBytes_AS_STRING(encoded), static_cast<std::size_t>(PyBytes_GET_SIZE(encoded))};
+}
+
+/// Finds out whether something is usable, and why not. It may take seconds.
+template <class Find>
+PyObject* status_of(const Find& find) {
+  const auto status = [&] {
+    const GilRelease released;
+    return find();
+  }();
+  const Ref usable(value(status.usable)), reason(decoded(status.reason));
+  return check(PyTuple_Pack(2, usable.get(), reason.get()));
 }
 
 }  // namespace
@@ -63,12 +76,15 @@ PyObject* unknown_rules(std::int64_t major, std::int64_t minor, std::int64_t rel
 }
 
 PyObject* kvm_status(const std::string& qemu) {
-  const auto status = [&] {
-    const GilRelease released;  // it may take seconds
-    return detail::kvm_status(qemu);
-  }();
-  const Ref usable(value(status.usable)), reason(decoded(status.reason));
-  return check(PyTuple_Pack(2, usable.get(), reason.get()));
+  return status_of([&] { return detail::kvm_status(qemu); });
+}
+
+PyObject* sandbox_status(const std::string& qemu) {
+  return status_of([&] { return detail::sandbox_status(qemu); });
+}
+
+int landlock_version() {
+  return detail::landlock::version();
 }
 
 std::uint64_t available_memory() {

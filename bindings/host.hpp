@@ -1,5 +1,5 @@
-// What guestkit knows about the host, for Python: where appliances are, whether KVM works, how much memory
-// there is. guestkit/_native.pyi says what each function tells.
+// What guestkit knows about the host, for Python: where appliances are, whether KVM and QEMU's filter work,
+// how much memory there is. guestkit/_native.pyi says what each function tells.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,8 @@ PyObject* private_directory_fault(PyObject* directory);
 PyObject* unknown_rules(std::int64_t major, std::int64_t minor, std::int64_t release,
                         const std::string& extra);
 PyObject* kvm_status(const std::string& qemu);
+PyObject* sandbox_status(const std::string& qemu);
+int landlock_version();
 
 std::uint64_t available_memory();
 /// Throws std::invalid_argument if there is no such mode.

@@ -48,6 +48,12 @@ def unknown_rules(major: int, minor: int, release: int, extra: str) -> str:
 def kvm_status(qemu: str) -> tuple[bool, str]:
     """Tell whether KVM works with that QEMU, and if not, why. guestkit.doctor tells it with the rest."""
 
+def sandbox_status(qemu: str) -> tuple[bool, str]:
+    """Tell whether that QEMU can filter its system calls, and if not, why; as kvm_status."""
+
+def landlock_version() -> int:
+    """Return the version of the kernel's Landlock, which sandbox="strict" needs; 0 if there is none."""
+
 def available_memory() -> int:
     """Return how much memory this process may still take, in bytes, its control groups' limits included."""
 

@@ -48,7 +48,8 @@ __all__ = [
 SYSTEM_CACHE = Path(_native.system_appliance_cache())
 
 FORMAT = "guestkit-appliance 2"
-FILES = ("kernel", "initrd", "root", "README.fixed")
+#: Those of a fixed appliance, and what shuts QEMU in where that is asked for: a program and what it runs.
+FILES = ("kernel", "initrd", "root", "README.fixed", "cage", "command")
 
 #: supermin copies files from installed packages, so the appliance is rebuilt when one of these changes.
 PACKAGE_DATABASES = tuple(
@@ -234,6 +235,8 @@ def _locked(cache: Path) -> Iterator[int]:
 
 #: What goes into the root image.
 PROGRAMS = ("appliance-init", "appliance-settle", "appliance-pause.so")
+#: What runs in the place of QEMU.
+HYPERVISOR = "appliance-hypervisor"
 
 
 def _programs() -> Path:
@@ -269,18 +272,22 @@ def _inputs() -> list[Path]:
             raise ApplianceError(f"{kernel} is not readable: sudo chmod 0644 {kernel}")
     if not found:
         raise ApplianceError(f"there is no kernel in /boot or /lib/modules{hint('kernel')}")
+    packages = [path for path in PACKAGE_DATABASES if path.exists()]
+    return [
+        *found,
+        _qemu(),
+        *packages,
+        *sorted(supermin.iterdir()),
+        *(programs / name for name in (*PROGRAMS, HYPERVISOR)),
+    ]
+
+
+def _qemu() -> Path:
     with Guestfs(environment=False) as g:
         name, qemu = g.get_hv(), hypervisor_file(g)
     if qemu is None:
         raise ApplianceError(f"{name} was not found{hint('qemu')}")
-    packages = [path for path in PACKAGE_DATABASES if path.exists()]
-    return [
-        *found,
-        qemu,
-        *packages,
-        *sorted(supermin.iterdir()),
-        *(programs / name for name in PROGRAMS),
-    ]
+    return qemu
 
 
 def _row(kind: str, path: Path, name: str) -> str:
@@ -322,8 +329,12 @@ def _build_into(target: Path, inputs: list[Path], lock: int) -> None:
         (made / "README.fixed").write_text(
             "guestkit's lean appliance: see libguestfs-make-fixed-appliance(1)\n"
         )
+        shutil.copyfile(_programs() / HYPERVISOR, made / "cage")
+        (made / "command").write_bytes(os.fsencode(_qemu()) + b"\0")
+        (made / "probes").mkdir()
+        (made / "probes").chmod(0o700)
         for name in FILES:
-            (made / name).chmod(0o644 & modes)
+            (made / name).chmod((0o755 if name == "cage" else 0o644) & modes)
         _write_manifest(made, inputs, FILES)
         _try_out(made, "lean")
         shutil.rmtree(target, ignore_errors=True)
@@ -355,7 +366,7 @@ def _warm_up(lean: Path, force: bool) -> Appliance | None:
         shutil.rmtree(path, ignore_errors=True)
     (lean / FAILURE).unlink(missing_ok=True)
     try:
-        made, inputs = build_template(lean, _programs() / "appliance-hypervisor")
+        made, inputs = build_template(lean, _programs() / HYPERVISOR)
     except NotEmulated:
         return None
     except (TemplateError, OSError, Error, subprocess.CalledProcessError) as error:

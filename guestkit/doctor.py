@@ -62,6 +62,7 @@ def diagnose() -> tuple[Finding, ...]:
         looks: tuple[Callable[[Guestfs], Iterator[Finding]], ...] = (
             _libguestfs,
             _qemu,
+            _sandbox,
             _kvm,
             _kernel,
             _appliance,
@@ -116,6 +117,19 @@ def _qemu(g: Guestfs) -> Iterator[Finding]:
             message="qemu-img cannot be run: no disk can be converted, none be opened for writing",
             remedy=install_command("qemu-img"),
         )
+
+
+def _sandbox(g: Guestfs) -> Iterator[Finding]:
+    if hypervisor_file(g) is None:  # _qemu reports it
+        return
+    usable, reason = _native.sandbox_status(g.get_hv())
+    if usable:
+        strict = "can be" if _native.landlock_version() else "cannot be, without Landlock in this kernel,"
+        message = f"QEMU filters its system calls (seccomp), and {strict} shut in (sandbox=strict)"
+        yield Finding(name="sandbox", level="ok", message=message)
+    else:
+        message = f"a disk that takes QEMU over can run programs as this user: {reason}"
+        yield Finding(name="sandbox", level="warning", message=message)
 
 
 def _kvm(g: Guestfs) -> Iterator[Finding]:

@@ -19,9 +19,14 @@ Accel = Literal["auto", "kvm", "tcg"]
 #: Whether an emulated appliance's kernel gets arguments that make it faster.
 Tuning = Literal["auto", "none"]
 
-#: `HandleOptions` as C++ takes them: environment, accel, whether tuning is automatic, appliance, the log's
-#: level, and the limits in seconds: launch, call, close, admission, cancel_grace, queue.
-NativeHandleOptions = tuple[bool, Accel, bool, bytes, int, float | None, float, float, float, float, float]
+#: How far QEMU is confined.
+Sandbox = Literal["auto", "strict", "none"]
+
+#: `HandleOptions` as C++ takes them: environment, accel, whether tuning is automatic, sandbox, appliance, the
+#: log's level, and the limits in seconds: launch, call, close, admission, cancel_grace, queue.
+NativeHandleOptions = tuple[
+    bool, Accel, bool, Sandbox, bytes, int, float | None, float, float, float, float, float
+]
 
 _log = logging.getLogger("guestkit")
 
@@ -39,6 +44,10 @@ class HandleOptions:
         accel: how the appliance's processor runs: "kvm" (or the launch fails), "tcg" (emulation: works
             everywhere, several times slower), "auto" (KVM where it works, else TCG, with a line in the log)
         tuning: "auto": pass an emulated appliance kernel arguments that make it faster; "none": do not
+        sandbox: how far QEMU, which runs as your user, is confined in case a disk takes it over: "auto": it
+            filters its system calls (seccomp) where it can, which `launch_info().sandbox` tells; "strict":
+            it does, and reaches no files but the disks and what it is made of (Landlock), or the launch
+            fails; "none": not at all, as parameters of `config` by which QEMU runs programs need it
         appliance: "auto": the fastest one that `guestkit appliance build` has made, as long as it matches
             what is installed and you set neither a search path nor a hypervisor; "inspection": like "auto",
             but for inspection only: augeas then parses only the files that `inspect_os` reads; "system":
@@ -57,6 +66,7 @@ class HandleOptions:
     close_on_exit: bool = True
     accel: Accel = "auto"
     tuning: Tuning = "auto"
+    sandbox: Sandbox = "auto"
     appliance: str | os.PathLike[str] = "auto"
     launch_timeout: float | None = None
     call_timeout: float | None = None
@@ -75,6 +85,8 @@ class HandleOptions:
             raise ValueError(f'accel must be "auto", "kvm" or "tcg", not {self.accel!r}')
         if self.tuning not in get_args(Tuning):
             raise ValueError(f'tuning must be "auto" or "none", not {self.tuning!r}')
+        if self.sandbox not in get_args(Sandbox):
+            raise ValueError(f'sandbox must be "auto", "strict" or "none", not {self.sandbox!r}')
         directory = os.fsencode(self.appliance)
         if b"\0" in directory or not directory:
             raise ValueError(
@@ -89,6 +101,7 @@ class HandleOptions:
             self.environment,
             self.accel,
             self.tuning == "auto",
+            self.sandbox,
             os.fsencode(self.appliance),
             _log.getEffectiveLevel(),
             self.launch_timeout,  # None is not infinite: it depends on the accelerator
@@ -107,6 +120,7 @@ class HandleKeywords(TypedDict, total=False):
     close_on_exit: bool
     accel: Accel
     tuning: Tuning
+    sandbox: Sandbox
     appliance: str | os.PathLike[str]
     launch_timeout: float | None
     call_timeout: float | None

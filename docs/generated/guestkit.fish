@@ -50,8 +50,8 @@ function _shtab_guestkit_using
   test "$_shtab_guestkit_cmdpath" = "$argv"
 end
 
-set -g _shtab_guestkit_commands inspect ls cat cp mount unmount df info convert doctor appliance
-set -g _shtab_guestkit_opts_with_value --add --backing --blocksize --concurrency --format --in-use --key --member --mode --only --root --timeout --to -a
+set -g _shtab_guestkit_commands inspect ls cat cp df info convert doctor appliance
+set -g _shtab_guestkit_opts_with_value --add --backing --blocksize --concurrency --format --in-use --key --member --mode --only --root --sandbox --timeout --to -a
 
 complete -c guestkit -e
 complete -c guestkit -f
@@ -74,6 +74,7 @@ complete -c guestkit -n '_shtab_guestkit_using inspect' -l member -x -d 'the one
 complete -c guestkit -n '_shtab_guestkit_using inspect' -l no-unpack -d 'refuse disks that are compressed, and archives, which need room in TMPDIR'
 complete -c guestkit -n '_shtab_guestkit_using inspect' -l one-guest -d 'the disks are those of one guest'
 complete -c guestkit -n '_shtab_guestkit_using inspect' -l key -x -d 'the file that begins with the key of an encrypted device: its name, its UUID, or all; DEVICE:key:TEXT is the key itself, which other users can see in the list of processes'
+complete -c guestkit -n '_shtab_guestkit_using inspect' -l sandbox -xka "auto strict none" -d 'how far QEMU is confined: auto: it filters its system calls where it can; strict: it also reaches no files but the disks, or nothing is launched (default: auto)'
 complete -c guestkit -n '_shtab_guestkit_using inspect' -l concurrency -x -d 'disks at once; default: one a processor'
 complete -c guestkit -n '_shtab_guestkit_using inspect' -l timeout -x -d 'for a disk (default: 600)'
 complete -c guestkit -n '_shtab_guestkit_using inspect' -s q -l quiet -d 'no progress, no notes: errors alone'
@@ -96,6 +97,7 @@ complete -c guestkit -n '_shtab_guestkit_using ls' -l no-unpack -d 'refuse disks
 complete -c guestkit -n '_shtab_guestkit_using ls' -s a -l add -xka "(__fish_complete_path (commandline -ct))" -d 'another disk of the same guest, as where a volume group lies on several'
 complete -c guestkit -n '_shtab_guestkit_using ls' -l root -x -d 'the filesystem that is /, by its device or a name such as LABEL=root: it alone is looked at, and what its fstab names; default: that of the only operating system, else the only filesystem'
 complete -c guestkit -n '_shtab_guestkit_using ls' -l key -x -d 'the file that begins with the key of an encrypted device: its name, its UUID, or all; DEVICE:key:TEXT is the key itself, which other users can see in the list of processes'
+complete -c guestkit -n '_shtab_guestkit_using ls' -l sandbox -xka "auto strict none" -d 'how far QEMU is confined: auto: it filters its system calls where it can; strict: it also reaches no files but the disks, or nothing is launched (default: auto)'
 complete -c guestkit -n '_shtab_guestkit_using ls' -l timeout -x -d 'how long a call of libguestfs may take'
 complete -c guestkit -n '_shtab_guestkit_using ls' -s q -l quiet -d 'no progress, no notes: errors alone'
 complete -c guestkit -n '_shtab_guestkit_using ls' -s v -l verbose -d 'tell of launches; -vv: of every call of libguestfs'
@@ -113,6 +115,7 @@ complete -c guestkit -n '_shtab_guestkit_using cat' -l no-unpack -d 'refuse disk
 complete -c guestkit -n '_shtab_guestkit_using cat' -s a -l add -xka "(__fish_complete_path (commandline -ct))" -d 'another disk of the same guest, as where a volume group lies on several'
 complete -c guestkit -n '_shtab_guestkit_using cat' -l root -x -d 'the filesystem that is /, by its device or a name such as LABEL=root: it alone is looked at, and what its fstab names; default: that of the only operating system, else the only filesystem'
 complete -c guestkit -n '_shtab_guestkit_using cat' -l key -x -d 'the file that begins with the key of an encrypted device: its name, its UUID, or all; DEVICE:key:TEXT is the key itself, which other users can see in the list of processes'
+complete -c guestkit -n '_shtab_guestkit_using cat' -l sandbox -xka "auto strict none" -d 'how far QEMU is confined: auto: it filters its system calls where it can; strict: it also reaches no files but the disks, or nothing is launched (default: auto)'
 complete -c guestkit -n '_shtab_guestkit_using cat' -l timeout -x -d 'how long a call of libguestfs may take'
 complete -c guestkit -n '_shtab_guestkit_using cat' -s q -l quiet -d 'no progress, no notes: errors alone'
 complete -c guestkit -n '_shtab_guestkit_using cat' -s v -l verbose -d 'tell of launches; -vv: of every call of libguestfs'
@@ -132,6 +135,7 @@ complete -c guestkit -n '_shtab_guestkit_using cp' -l no-unpack -d 'refuse disks
 complete -c guestkit -n '_shtab_guestkit_using cp' -s a -l add -xka "(__fish_complete_path (commandline -ct))" -d 'another disk of the same guest, as where a volume group lies on several'
 complete -c guestkit -n '_shtab_guestkit_using cp' -l root -x -d 'the filesystem that is /, by its device or a name such as LABEL=root: it alone is looked at, and what its fstab names; default: that of the only operating system, else the only filesystem'
 complete -c guestkit -n '_shtab_guestkit_using cp' -l key -x -d 'the file that begins with the key of an encrypted device: its name, its UUID, or all; DEVICE:key:TEXT is the key itself, which other users can see in the list of processes'
+complete -c guestkit -n '_shtab_guestkit_using cp' -l sandbox -xka "auto strict none" -d 'how far QEMU is confined: auto: it filters its system calls where it can; strict: it also reaches no files but the disks, or nothing is launched (default: auto)'
 complete -c guestkit -n '_shtab_guestkit_using cp' -l timeout -x -d 'how long a call of libguestfs may take'
 complete -c guestkit -n '_shtab_guestkit_using cp' -s q -l quiet -d 'no progress, no notes: errors alone'
 complete -c guestkit -n '_shtab_guestkit_using cp' -s v -l verbose -d 'tell of launches; -vv: of every call of libguestfs'
@@ -140,34 +144,6 @@ complete -c guestkit -n '_shtab_guestkit_using cp' -l debug -d 'a Python traceba
 complete -c guestkit -n '_shtab_guestkit_using cp; and test $_shtab_guestkit_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'a disk image or a block device; compressed, or an archive such as an OVA, too'
 complete -c guestkit -n '_shtab_guestkit_using cp; and test $_shtab_guestkit_npos -ge 1' -ka "(__fish_complete_path (commandline -ct))" -d 'what to copy; :PATH is in the guest'
 complete -c guestkit -n '_shtab_guestkit_using cp; and test $_shtab_guestkit_npos -ge 1' -ka "(__fish_complete_path (commandline -ct))" -d 'where to; :PATH is in the guest'
-complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -eq 0' -a mount -d 'Show a guest'"'"'s files in a directory of this host, for any program, without root. The command returns when the directory can be used, and goes on in the background; `guestkit unmount` ends it.'
-complete -c guestkit -n '_shtab_guestkit_using mount' -s h -l help -d 'show this'
-complete -c guestkit -n '_shtab_guestkit_using mount' -l rw -d 'programs may write; needs --format'
-complete -c guestkit -n '_shtab_guestkit_using mount' -l foreground -d 'stay until it is unmounted; Ctrl-C unmounts it'
-complete -c guestkit -n '_shtab_guestkit_using mount' -l allow-other -d 'other users may look; /etc/fuse.conf has to permit it'
-complete -c guestkit -n '_shtab_guestkit_using mount' -l format -xka "raw qcow2 qcow vmdk vdi vhdx vpc" -d 'what the disk is; default: by what it begins with, which a guest can choose'
-complete -c guestkit -n '_shtab_guestkit_using mount' -l backing -xka "(__fish_complete_path (commandline -ct))" -d 'open other files that the disk names, such as a backing file, if they lie beneath that directory; "allow": wherever they lie, for disks that nobody else made. Needs --format'
-complete -c guestkit -n '_shtab_guestkit_using mount' -l in-use -xka "allow refuse" -d 'what becomes of a disk to which another program writes, such as that of a running guest: it is read as it is at that moment, with a warning, or not at all (default: allow)'
-complete -c guestkit -n '_shtab_guestkit_using mount' -l blocksize -xka "512 4096" -d 'bytes in a sector of the disk; default: by its partition table, else 512'
-complete -c guestkit -n '_shtab_guestkit_using mount' -l member -x -d 'the one disk of an archive that is wanted; default: all of its guest'
-complete -c guestkit -n '_shtab_guestkit_using mount' -l no-unpack -d 'refuse disks that are compressed, and archives, which need room in TMPDIR'
-complete -c guestkit -n '_shtab_guestkit_using mount' -s a -l add -xka "(__fish_complete_path (commandline -ct))" -d 'another disk of the same guest, as where a volume group lies on several'
-complete -c guestkit -n '_shtab_guestkit_using mount' -l root -x -d 'the filesystem that is /, by its device or a name such as LABEL=root: it alone is looked at, and what its fstab names; default: that of the only operating system, else the only filesystem'
-complete -c guestkit -n '_shtab_guestkit_using mount' -l key -x -d 'the file that begins with the key of an encrypted device: its name, its UUID, or all; DEVICE:key:TEXT is the key itself, which other users can see in the list of processes'
-complete -c guestkit -n '_shtab_guestkit_using mount' -s q -l quiet -d 'no progress, no notes: errors alone'
-complete -c guestkit -n '_shtab_guestkit_using mount' -s v -l verbose -d 'tell of launches; -vv: of every call of libguestfs'
-complete -c guestkit -n '_shtab_guestkit_using mount' -l log-json -d 'stderr as JSON, an object a line'
-complete -c guestkit -n '_shtab_guestkit_using mount' -l debug -d 'a Python traceback with an error'
-complete -c guestkit -n '_shtab_guestkit_using mount; and test $_shtab_guestkit_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'a disk image or a block device; compressed, or an archive such as an OVA, too'
-complete -c guestkit -n '_shtab_guestkit_using mount; and test $_shtab_guestkit_npos -eq 1' -ka "(__fish_complete_path (commandline -ct))" -d 'an empty directory of this host'
-complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -eq 0' -a unmount -d 'Unmount directories that `guestkit mount` mounted. The command returns when the disk is free again.'
-complete -c guestkit -n '_shtab_guestkit_using unmount' -s h -l help -d 'show this'
-complete -c guestkit -n '_shtab_guestkit_using unmount' -s f -l force -d 'although programs use it'
-complete -c guestkit -n '_shtab_guestkit_using unmount' -s q -l quiet -d 'no progress, no notes: errors alone'
-complete -c guestkit -n '_shtab_guestkit_using unmount' -s v -l verbose -d 'tell of launches; -vv: of every call of libguestfs'
-complete -c guestkit -n '_shtab_guestkit_using unmount' -l log-json -d 'stderr as JSON, an object a line'
-complete -c guestkit -n '_shtab_guestkit_using unmount' -l debug -d 'a Python traceback with an error'
-complete -c guestkit -n '_shtab_guestkit_using unmount; and test $_shtab_guestkit_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'where a guest is mounted'
 complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -eq 0' -a df -d 'Tell the size of each filesystem of guests, and how much of it is used.'
 complete -c guestkit -n '_shtab_guestkit_using df' -l help -d 'show this'
 complete -c guestkit -n '_shtab_guestkit_using df' -s h -l human -d 'sizes such as 1.5M instead of bytes'
@@ -179,6 +155,7 @@ complete -c guestkit -n '_shtab_guestkit_using df' -l blocksize -xka "512 4096" 
 complete -c guestkit -n '_shtab_guestkit_using df' -l member -x -d 'the one disk of an archive that is wanted; default: all of its guest'
 complete -c guestkit -n '_shtab_guestkit_using df' -l no-unpack -d 'refuse disks that are compressed, and archives, which need room in TMPDIR'
 complete -c guestkit -n '_shtab_guestkit_using df' -l key -x -d 'the file that begins with the key of an encrypted device: its name, its UUID, or all; DEVICE:key:TEXT is the key itself, which other users can see in the list of processes'
+complete -c guestkit -n '_shtab_guestkit_using df' -l sandbox -xka "auto strict none" -d 'how far QEMU is confined: auto: it filters its system calls where it can; strict: it also reaches no files but the disks, or nothing is launched (default: auto)'
 complete -c guestkit -n '_shtab_guestkit_using df' -l concurrency -x -d 'disks at once'
 complete -c guestkit -n '_shtab_guestkit_using df' -l timeout -x -d 'for a disk (default: 600)'
 complete -c guestkit -n '_shtab_guestkit_using df' -s q -l quiet -d 'no progress, no notes: errors alone'

@@ -7,10 +7,11 @@ import contextlib
 import math
 from collections.abc import Generator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict, get_args
 
 from guestkit.guest import guest_path, open_guest
 from guestkit.handle import Guestfs
+from guestkit.handle_options import Sandbox
 from guestkit.images import Backing, InUse, under
 from guestkit.inspection import Key
 from guestkit.unpack import UNPACK, UnpackLimits
@@ -144,8 +145,20 @@ def add_guest_options(parser: argparse.ArgumentParser, *, timeout: bool = True) 
         " and what its fstab names; default: that of the only operating system, else the only filesystem",
     )
     add_key_option(group)
+    add_sandbox_option(group)
     if timeout:
         add_timeout_option(group)
+
+
+def add_sandbox_option(parser: argparse._ActionsContainer) -> None:
+    """Add --sandbox."""
+    parser.add_argument(
+        "--sandbox",
+        choices=get_args(Sandbox),
+        default="auto",
+        help="how far QEMU is confined: auto: it filters its system calls where it can; strict: it also"
+        " reaches no files but the disks, or nothing is launched (default: %(default)s)",
+    )
 
 
 def add_timeout_option(parser: argparse._ActionsContainer) -> None:
@@ -241,6 +254,7 @@ def guest(
                     keys=arguments.keys,
                     step=step,
                     call_timeout=getattr(arguments, "timeout", None),
+                    sandbox=arguments.sandbox,
                     cancel_grace=GRACE,
                 )
             )

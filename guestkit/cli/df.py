@@ -10,7 +10,15 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from guestkit.cli.common import DISK, add_disk_options, add_key_option, opening, positive, seconds
+from guestkit.cli.common import (
+    DISK,
+    add_disk_options,
+    add_key_option,
+    add_sandbox_option,
+    opening,
+    positive,
+    seconds,
+)
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure
 from guestkit.cli.reports import reported
@@ -36,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="as a JSON list; sizes in bytes")
     add_disk_options(parser)
     add_key_option(parser)
+    add_sandbox_option(parser)
     parser.add_argument("--concurrency", metavar="N", type=positive, help="disks at once")
     parser.add_argument(
         "--timeout",
@@ -56,6 +65,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             parts=_PARTS,
             keys=arguments.keys,
             timeout=arguments.timeout,
+            sandbox=arguments.sandbox,
             **opening(arguments),
             progress=progress,
         )

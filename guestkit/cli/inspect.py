@@ -14,6 +14,7 @@ from guestkit.cli.common import (
     UsageError,
     add_disk_options,
     add_key_option,
+    add_sandbox_option,
     opening,
     positive,
     seconds,
@@ -68,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how")
     how.add_argument("--one-guest", action="store_true", help="the disks are those of one guest")
     add_key_option(how)
+    add_sandbox_option(how)
     how.add_argument(
         "--concurrency", metavar="N", type=positive, help="disks at once; default: one a processor"
     )
@@ -104,6 +106,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
                 keys=arguments.keys,
                 mode=arguments.mode,
                 timeout=arguments.timeout,
+                sandbox=arguments.sandbox,
                 **opening(arguments),
                 progress=progress,
             )

@@ -631,9 +631,14 @@ class LaunchInfo:
         accelerator: how the processor ran: "kvm" or "tcg"; empty if a backend other than direct decides
         seconds: how long it took
         reason: why nothing faster was used; empty for the fastest
+        sandbox: what confines QEMU: "seccomp", its filter of system calls; "seccomp, landlock": and it
+            reaches no files but the disks; empty: nothing
+        sandbox_reason: why QEMU is not confined; empty if it is
     """
 
     mode: ApplianceMode
     accelerator: str
     seconds: float
     reason: str
+    sandbox: str
+    sandbox_reason: str

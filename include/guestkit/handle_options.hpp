@@ -26,6 +26,13 @@ enum class Tuning {
   none,       ///< never
 };
 
+/// How far QEMU, which runs as your user, is confined in case a disk takes it over; see SECURITY.md.
+enum class Sandbox {
+  automatic,  ///< QEMU filters its system calls (seccomp) where it can, which LaunchInfo::sandbox tells
+  strict,     ///< and it reaches no file but the disks, for which Landlock is needed, or the launch fails
+  none,       ///< not at all, as some of config()'s parameters need: those by which QEMU runs programs
+};
+
 enum class LogLevel { debug, info, warning, error };
 
 /// Receives guestkit's own log lines, on the thread that caused them; it must not throw.
@@ -38,6 +45,7 @@ struct HandleOptions {
   bool environment = true;
   Accel accel = Accel::automatic;
   Tuning tuning = Tuning::automatic;
+  Sandbox sandbox = Sandbox::automatic;
   /// Which appliance to use. "auto": the fastest one that guestkit has built, if it still fits what is
   /// installed. "system": libguestfs' own. "inspection": like "auto", but for inspection only, since its
   /// augeas knows only the files that inspect_os reads. Anything else: the directory of an appliance, which

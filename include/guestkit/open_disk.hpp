@@ -26,7 +26,8 @@ ImageInfo basic_guestfs<Core>::open_disk(const std::filesystem::path& path, cons
   try {
     const bool direct = this->template invoke<std::string>(op, guestfs_get_backend).lift() == "direct";
     const auto directory = state->temporary ? state->temporary : detail::scratch::beneath(this->tmpdir());
-    auto disk = detail::check_disk(op, path.native(), options, direct, directory);
+    auto disk = detail::check_disk(op, path.native(), options, direct, directory,
+                                   state->wishes.sandbox == Sandbox::strict);
     try {
       actions::add_drive(disk.filename, disk.options);
     } catch (const Error& e) {
@@ -41,6 +42,7 @@ ImageInfo basic_guestfs<Core>::open_disk(const std::filesystem::path& path, cons
     if (!disk.in_use.empty())
       detail::log(*state, LogLevel::warning,
                   std::string(op) + ": " + disk.in_use + ": what is read may be inconsistent");
+    for (const auto& file : disk.kept.files) state->disk_files.push_back(file.get());
     state->disks.push_back(std::make_shared<detail::opened_disk>(std::move(disk.kept)));
     return std::move(disk.info);
   } catch (const Error& e) {  // perhaps only because the stop of this call killed qemu-img

@@ -85,6 +85,32 @@ BOOST_AUTO_TEST_CASE(anything_else_does_not) {
   BOOST_TEST(differs(fewer));
 }
 
+BOOST_AUTO_TEST_CASE(how_far_qemu_is_confined_is_the_launch_s_and_not_the_template_s) {
+  const auto with = [](const std::string& rules) {
+    auto words = launch();
+    words.insert(words.end(), {"-sandbox", rules});
+    return words;
+  };
+  BOOST_TEST(difference(with("on")) == "");
+  const auto plain = guestkit::detail::warm::options(launch());
+  for (const auto& recorded : {launch(), with("on,spawn=allow")}) {
+    const auto machine = guestkit::detail::warm::options(recorded);
+    const auto fault = guestkit::detail::warm::difference(machine, plain);
+    BOOST_TEST(fault == "");
+    const auto rules = [&](const std::vector<guestkit::detail::warm::Option>* given) {
+      const auto words =
+          guestkit::detail::warm::command(machine, given, {.root = "/r", .memory = "", .qmp = 5, .port = 6});
+      const auto at = std::find(words.begin(), words.end(), "-sandbox");
+      BOOST_TEST(std::count(words.begin(), words.end(), "-sandbox") <= 1);
+      return at == words.end() ? "" : *(at + 1);
+    };
+    const auto confined = guestkit::detail::warm::options(with("on,spawn=deny"));
+    BOOST_TEST(rules(&plain) == "");
+    BOOST_TEST(rules(&confined) == "on,spawn=deny");
+    BOOST_TEST(rules(nullptr) == (recorded == launch() ? "" : "on,spawn=allow"));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(only_files_and_devices_of_the_host_can_be_given) {
   const auto fits = [](const std::string& drive, const std::string& device = "scsi-hd,drive=hd0") {
     return difference(launch(disk(drive, device))).empty();

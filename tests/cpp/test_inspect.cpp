@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE inspect
 #include <boost/algorithm/string/predicate.hpp>
 #include <boost/test/unit_test.hpp>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <guestkit/detail/inspect/blkid.hpp>
@@ -379,6 +380,17 @@ BOOST_AUTO_TEST_CASE(a_long_line_of_dpkg_is_cut_as_libguestfs_cuts_it) {
   const auto apps =
       dpkg_applications("Package: a\nStatus: installed\nVersion: 1\n" + cut + "Package: evil\n\n");
   BOOST_TEST(apps.at(0).name == "evil");
+}
+
+BOOST_AUTO_TEST_CASE(a_description_of_many_lines_took_dpkg_s_reader_hours) {
+  std::string text = "Package: a\nStatus: installed\nVersion: 1\nDescription: d\n";
+  constexpr std::size_t lines = 1'000'000;
+  for (std::size_t i = 0; i < lines; ++i) text += " \n";
+  const auto begin = std::clock();
+  const auto apps = dpkg_applications(text + "\n");
+  const auto seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+  BOOST_TEST(apps.at(0).description.size() == lines - 1);
+  BOOST_TEST(seconds < 10);
 }
 
 BOOST_AUTO_TEST_CASE(alpine_packages) {

@@ -5,12 +5,18 @@ An image is the non-zero bytes in the first 4 MiB of a small one made by qemu-im
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import struct
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
-from tests.images import hives, registry, rpm
+import zstandard
+
+from tests.images import archives, hives, registry, rpm
 
 CORPUS = Path(__file__).parent / "corpus"
 IMAGES = {
@@ -31,6 +37,8 @@ IMAGES = {
 RPM_CORPUS = CORPUS.with_name("corpus-rpm")
 REGISTRY_CORPUS = CORPUS.with_name("corpus-registry")
 LVM_CORPUS = CORPUS.with_name("corpus-lvm")
+TEXTS_CORPUS = CORPUS.with_name("corpus-texts")
+PYTHON_CORPUS = CORPUS.with_name("corpus-untrusted")
 BLOCK, LARGEST, MOST = 128, 4 << 20, 24
 
 
@@ -82,6 +90,8 @@ def main() -> None:
     make_rpm_corpus()
     make_registry_corpus()
     make_lvm_corpus()
+    make_texts_corpus()
+    make_untrusted_corpus()
 
 
 def make_rpm_corpus() -> None:
@@ -180,6 +190,96 @@ def make_lvm_corpus() -> None:
     for name, content in inputs.items():
         assert len(content) <= 16384, f"{name}: the fuzzer cuts it off"
         (LVM_CORPUS / name).write_bytes(content)
+
+
+def make_texts_corpus() -> None:
+    """Rebuild the small texts and structures, in the form that texts.cpp reads."""
+    sector = b"\0" * 510 + b"\x55\xaa"
+    md = struct.pack("<II", 0xA92B4EFC, 1).ljust(32, b"\0") + b"host:0".ljust(40, b"\0")
+    qemu = (
+        b"-machine", b"accel=tcg", b"-m", b"1280", b"-device", b"virtio-scsi-pci,id=scsi",
+        b"-drive", b"file=/a/root,snapshot=on,id=appliance,cache=unsafe,if=none,format=raw",
+        b"-device", b"scsi-hd,drive=appliance", b"-chardev", b"socket,path=/tmp/1/g.sock,id=channel0",
+        b"-append", b"panic=1 root=UUID=1 quiet TERM=xterm", b"-name", b"guestkit-1-1",
+        b"-sandbox", b"on,spawn=deny",
+    )  # fmt: skip
+    disk = (b"-drive", b"file=/x,,id=b.img,format=qcow2,id=hd0,if=none", b"-device", b"scsi-hd,drive=hd0")
+    overlay = b"file.file.filename=/o,file.driver=qcow2,file.backing.file.locking=off,id=hd1,if=none"
+    command = b"\0".join(qemu)
+    write_corpus(
+        TEXTS_CORPUS,
+        {
+            "os-release": b'oPRETTY_NAME="Debian GNU/Linux 12"\nID=debian\nVERSION_ID="12"\n'
+            b"# x\nHOME_URL='u'\n",
+            "os-release-crlf": b"oID=ubuntu\r\nVERSION_ID=22.04\r\n",
+            "release-file": b"rCentOS Linux release 7.9.2009 (Core)\n",
+            "hostname": b"r# a comment\nweb.example\n",
+            "fstab": b"fUUID=1-2 / ext4 defaults,subvol=@ 0 1\n/dev/sda1\t/b\\040c auto ro\n"
+            b"LABEL=x none swap sw 0 0\r\n",
+            "fstab-odd": b"f/dev/nvme0n1p2 /../x/./y xfs a 0 x\n/dev/mapper/a-b /a//b\n#\n\0 / a\n",
+            "dpkg": b"dPackage: a\nStatus: install ok installed\nVersion: 1:2-3\nArchitecture: amd64\n"
+            b"Homepage: h\nSource: s (1)\nDescription: d\n one\n two\n\nPackage: b\nVersion: 1\n\n",
+            "apk": b"aC:Q1=\nP:musl\nV:1.2-r3\nA:x86_64\nT:the libc\nU:https://x\n\n",
+            "pacman": b"p%NAME%\nbash\n\n%VERSION%\n1:5.2-1\n\n%DESC%\nthe shell\n%ARCH%\nx86_64\n",
+            "ifupdown": b"nauto lo\niface eth0 inet static\n address 1.2.3.4/24\n gateway 1.2.3.1\n"
+            b" hwaddress ether 02:00\n dns-nameservers 1.1.1.1 ::1\n",
+            "ifcfg": b"nDEVICE=eth0\nBOOTPROTO=none\nIPADDR=1.2.3.4\nPREFIX=24\nDNS1='9.9.9.9'\n"
+            b"HWADDR=02:00\n",
+            "networkd": b"n[Match]\nName=en*\n[Network]\nDHCP=yes\nDNS=1.1.1.1 ::1\nAddress=1.2.3.4/24\n",
+            "network-manager": b"n[connection]\nid=a\ninterface-name=eth0\n[ipv4]\nmethod=manual\n"
+            b"address1=1.2.3.4/24,1.2.3.1\ndns=9.9.9.9;8.8.8.8;\n[ethernet]\nmac-address=02:00\n",
+            "passwd": b"nroot:x:0:0:root,,,:/root:/bin/bash\nd:x:-1:65534::/:\n",
+            "blkid": b"broot\\ part M-CM-$M-^@^A M-\\ \\\\",
+            "md": b"s" + md + struct.pack("<iQII", 1, 2048, 0, 0).ljust(40, b"\0") + bytes(32),
+            "elf": b"s\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\0\x3e\0",
+            "console": b"m\x20[    0.1] Kernel panic - secret\r\n\x1b[2J secr\netsecret\n" + b"x" * 300,
+            "command": b"q" + command + b"\0\0" + command + b"\0" + b"\0".join(disk),
+            "command-overlay": b"q" + command + b"\0\0" + command + b"\0-drive\0" + overlay + b"\0-device\0"
+            b"scsi-hd,drive=hd1,serial=s,physical_block_size=4096",
+            "device": b"e" + struct.pack("<QH", 1 << 20, 1024) + sector + b"LABELONE" + md,
+            "device-end": b"e" + struct.pack("<QH", 1 << 20, 0) + (b"\xfc\x4e\x2b\xa9" + bytes(508)) * 16,
+        },
+    )
+
+
+def make_untrusted_corpus() -> None:
+    """Rebuild what Python reads, in the form that untrusted.py reads."""
+    drives = [archives.Drive("a.vmdk"), archives.Drive("b.vmdk", address=1), archives.Drive("c.iso", type=15)]
+    ova = archives.tar({"m.ovf": archives.ovf(drives[:1]), "a.vmdk": b"KDMV" + bytes(600)})
+    sparse = archives.extended(GNU_sparse_size="4096", GNU_sparse_map="0,512,2048,512", path="s.img")
+    old = archives.header(b"o.img", 512, b"S", {386: b"%011o\0%011o\0" % (0, 512), 483: b"%011o\0" % 2048})
+    write_corpus(
+        PYTHON_CORPUS,
+        {
+            "tar": b"t" + archives.tar({"disk.img": b"content", "./b/x.vmdk": b"1"}),
+            "tar-long": b"t"
+            + archives.extended(path="n" * 300)
+            + archives.header(b"n", 1)
+            + archives.padded(b"x"),
+            "tar-sparse": b"t" + sparse + archives.header(b"s", 1024) + bytes(1024),
+            "tar-sparse-old": b"t" + old + bytes(512),
+            "ova": b"t" + ova,
+            "ovf": b"v" + archives.ovf(drives),
+            "gzip": b"g" + gzip.compress(b"content" * 99, mtime=0),
+            "bzip2": b"b" + bz2.compress(b"content" * 99),
+            "xz": b"x" + lzma.compress(b"content" * 99),
+            "zstd": b"z" + zstandard.compress(b"content" * 99),
+            "ova-packed": b"w" + gzip.compress(ova, mtime=0),
+            "disk-packed": b"w" + lzma.compress(bytes(5000) + b"x"),
+            "key": b"aall:file:/k",
+            "path": b"a/etc/../x//y",
+            "number": b"a1e3",
+            "text": "cü\x1b[2J\u202e\tx\ny".encode() + b"\xff",
+            "report": "r/dev/sda1\nwéb\x1b\t<&>\"'\r".encode() + b"\xff",
+        },
+    )
+
+
+def write_corpus(folder: Path, inputs: Mapping[str, bytes]) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, content in inputs.items():
+        assert len(content) <= 16384, f"{name}: the fuzzer cuts it off"
+        (folder / name).write_bytes(content)
 
 
 if __name__ == "__main__":

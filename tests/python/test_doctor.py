@@ -29,7 +29,7 @@ def test_this_host_can_launch() -> None:
     findings = diagnose()
     assert [one for one in findings if one.level == "error"] == []
     names = [one.name for one in findings]
-    assert names[:3] == ["libguestfs", "qemu", "kvm"]
+    assert names[:4] == ["libguestfs", "qemu", "sandbox", "kvm"]
     assert {"kernel", "appliance", "memory", "temporary files", "libguestfs' cache"} <= set(names)
     assert all(one.message and "\n" not in one.message for one in findings)
 
@@ -44,6 +44,17 @@ def test_a_qemu_that_is_missing_or_broken(monkeypatch: pytest.MonkeyPatch, tmp_p
     broken.chmod(0o755)
     monkeypatch.setenv("LIBGUESTFS_HV", str(broken))
     assert finding("qemu").message == f"{broken} --version ends with 3"
+
+
+def test_a_qemu_that_cannot_be_confined_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert finding("sandbox").level == "ok"
+    qemu = tmp_path / "qemu"
+    qemu.write_text("#!/bin/sh\necho no such option >&2; exit 1\n")
+    qemu.chmod(0o755)
+    monkeypatch.setenv("LIBGUESTFS_HV", str(qemu))
+    found = finding("sandbox")
+    assert found.level == "warning"
+    assert f"{qemu} cannot filter system calls (no such option)" in found.message
 
 
 def test_a_qemu_that_libguestfs_tells_without_its_directory(

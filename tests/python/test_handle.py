@@ -87,6 +87,7 @@ def test_the_arguments_are_options_as_a_value_or_keywords_alone() -> None:
         ("close_on_exit", True),
         ("accel", "auto"),
         ("tuning", "auto"),
+        ("sandbox", "auto"),
         ("appliance", "auto"),
         ("launch_timeout", None),
         ("call_timeout", None),
@@ -179,7 +180,13 @@ def test_the_value_serves_for_what_opens_a_handle_of_its_own(monkeypatch: pytest
 )
 def test_wrong_options_are_refused_where_they_are_given(make: Callable[..., object]) -> None:
     given = () if isinstance(make, type) else (["disk"],)
-    for name, wrong in (("accel", "tpg"), ("tuning", "fast"), ("appliance", ""), ("admission_timeout", -1)):
+    for name, wrong in (
+        ("accel", "tpg"),
+        ("tuning", "fast"),
+        ("sandbox", "on"),
+        ("appliance", ""),
+        ("admission_timeout", -1),
+    ):
         with pytest.raises(ValueError, match=name):
             make(*given, **{name: wrong})
     for name in ("environment", "close_on_exit", "accel", "launch_timeout"):
@@ -213,7 +220,13 @@ def test_an_accelerator_that_is_no_str_is_refused_by_name(wrong: Any) -> None:
 
 @pytest.mark.parametrize(
     ("options", "name"),
-    [({"tuning": "fast"}, "tuning"), ({"tuning": None}, "tuning"), ({"appliance": ""}, "appliance")],
+    [
+        ({"tuning": "fast"}, "tuning"),
+        ({"tuning": None}, "tuning"),
+        ({"sandbox": "on"}, 'sandbox must be "auto", "strict" or "none"'),
+        ({"sandbox": None}, "sandbox"),
+        ({"appliance": ""}, "appliance"),
+    ],
 )
 def test_a_wish_for_the_launch_that_is_unknown_is_refused(options: dict[str, Any], name: str) -> None:
     with pytest.raises(ValueError, match=name):

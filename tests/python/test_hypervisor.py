@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from guestkit import appliance
+from guestkit import _native, appliance
 
 MACHINE = (
     "-nodefaults", "-machine", "accel=tcg", "-m", "1", "-kernel", "/a/kernel",
@@ -119,3 +121,110 @@ def test_a_restored_qemu_has_the_state_the_memory_and_two_sockets_open(template:
 def test_a_qemu_that_is_asked_what_it_can_do_has_nothing_open(template: Template) -> None:
     said, files = template.run("-version")
     assert (said, files) == ("", [])
+
+
+# ---- the cage: what a QEMU that is shut in can still do
+
+
+#: A QEMU that tries one thing after the other, and says as JSON what it could.
+TRIES = """
+import json, os, socket, sys
+given = json.loads(os.environ["TRIES"])
+def tried(what):
+    try:
+        return what()
+    except OSError as error:
+        return error.strerror
+def read(path):
+    with open(path) as file:
+        return file.read(7)
+def write(path):
+    with open(path, "a") as file:
+        return file.write("x")
+def connect():
+    with socket.create_connection(("127.0.0.1", given["port"])):
+        return "connected"
+print(json.dumps({
+    "words": sys.argv[1:],
+    "the disk": tried(lambda: read(f"/proc/self/fd/{given['disk']}")),
+    "to write to the disk": tried(lambda: write(f"/proc/self/fd/{given['disk']}")),
+    "the disk that is written to": tried(lambda: write(given["written"])),
+    "another file": tried(lambda: read(given["secret"])),
+    "the descriptors of another process": tried(lambda: os.listdir(f"/proc/{os.getppid()}/fd")),
+    "a temporary file": tried(lambda: write(os.environ["TMPDIR"] + "/file")),
+    "a new file beside the disk": tried(lambda: write(given["secret"] + "2")),
+    "TCP": tried(connect),
+    "a signal": tried(lambda: os.kill(os.getppid(), 0)),
+}))
+"""
+
+
+def caged(folder: Path, *more: str, owner: int | None = None) -> tuple[dict[str, object], str]:
+    """Run a QEMU in a cage; return what it could do, and its messages."""
+    qemu = folder / "qemu"
+    qemu.write_text(f"#!{os.path.realpath(sys.executable)} -ISs\n{TRIES}")
+    qemu.chmod(0o700)
+    program = folder / "lean" / "cage"
+    program.parent.mkdir()
+    shutil.copy(appliance._programs() / appliance.HYPERVISOR, program)
+    program.with_name("command").write_bytes(os.fsencode(qemu) + b"\0")
+    for name in ("disk", "written", "secret"):
+        (folder / name).write_text(f"{name} content")
+    (folder / "private").mkdir()
+    with (folder / "disk").open() as disk, socket.create_server(("127.0.0.1", 0)) as server:
+        given = {
+            "disk": disk.fileno(),
+            "port": server.getsockname()[1],
+            "written": str(folder / "written"),
+            "secret": str(folder / "secret"),
+        }
+        cage = f"{owner or os.getpid()}:{disk.fileno()}:{folder}/private"
+        drive = f"file={folder}/written,format=raw,id=hd0,if=none"
+        words = ["-kernel", f"{folder}/kernel/vmlinuz", "-drive", drive, "-guestkit-cage", cage, *more]
+        done = subprocess.run(
+            [program, *words],
+            env={**os.environ, "TRIES": json.dumps(given)},
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    return json.loads(done.stdout or "{}"), done.stderr
+
+
+@pytest.fixture
+def landlock() -> None:
+    if not _native.landlock_version():
+        pytest.skip("this kernel has no Landlock")
+
+
+def test_a_qemu_that_is_shut_in_reaches_its_disks_and_nothing_else(landlock: None, tmp_path: Path) -> None:
+    could, said = caged(tmp_path)
+    assert said == ""
+    words = could.pop("words")
+    assert isinstance(words, list)
+    assert [word for word in words if "cage" in word.replace(str(tmp_path), "")] == []
+    denied = "Permission denied"
+    no_tcp = denied if _native.landlock_version() >= 4 else "connected"
+    no_signal = "Operation not permitted" if _native.landlock_version() >= 6 else None
+    assert could == {
+        "the disk": "disk co",
+        "to write to the disk": denied,
+        "the disk that is written to": 1,
+        "another file": denied,
+        "the descriptors of another process": denied,
+        "a temporary file": 1,
+        "a new file beside the disk": denied,
+        "TCP": no_tcp,
+        "a signal": no_signal,
+    }
+
+
+def test_a_network_card_that_was_asked_for_has_its_network(landlock: None, tmp_path: Path) -> None:
+    could, _ = caged(tmp_path, "-netdev", "user,id=usernet")
+    assert could["TCP"] == "connected"
+
+
+def test_a_disk_whose_owner_is_gone_is_told_and_qemu_does_not_run(landlock: None, tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    could, said = caged(tmp_path, owner=ended.pid)
+    assert could == {}
+    assert said.startswith("guestkit: a disk cannot be taken into QEMU's cage: /proc/")

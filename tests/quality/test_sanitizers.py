@@ -145,15 +145,18 @@ def library(name: str) -> str:
     return run(["g++", f"-print-file-name={name}"]).strip()
 
 
-@pytest.mark.full
-def test_the_extension_with_sanitizers(tmp_path: Path) -> None:
+def sanitized_python(folder: Path) -> dict[str, str]:
+    """Return the environment in which Python imports the extension with sanitizers: for any tests of it.
+
+    folder: for a file that Python reads when it starts
+    """
     extension = sanitized_extension()
-    (tmp_path / "sitecustomize.py").write_text(
+    (folder / "sitecustomize.py").write_text(
         f"import guestkit_checkout\nguestkit_checkout.Finder.extension = {str(extension)!r}\n",
         encoding="utf-8",
     )
     environment = {
-        "PYTHONPATH": str(tmp_path),
+        "PYTHONPATH": str(folder),
         "PYTHONMALLOC": "malloc",  # otherwise the tool does not see Python's small blocks
         "GUESTKIT_MEMORY_CALLS": "100",
         # Python itself does not free all memory at exit; valgrind and test_memory.py look for leaks.
@@ -164,8 +167,13 @@ def test_the_extension_with_sanitizers(tmp_path: Path) -> None:
     }
     used = run([sys.executable, "-c", "import guestkit; print(guestkit._native.__file__)"], **environment)
     assert used.startswith(str(extension))
+    return environment
+
+
+@pytest.mark.full
+def test_the_extension_with_sanitizers(tmp_path: Path) -> None:
     # -s, because output that pytest has captured is lost in a crash, with the report.
-    run([*PYTEST, "-s", *PYTHON_TESTS], **environment)
+    run([*PYTEST, "-s", *PYTHON_TESTS], **sanitized_python(tmp_path))
 
 
 @pytest.mark.full

@@ -38,6 +38,10 @@ struct LaunchInfo {
   std::string accelerator = {};
   double seconds = 0;  ///< how long it took
   std::string reason = {};  ///< why nothing faster was used; empty for the fastest
+  /// what confines QEMU: "seccomp", its filter of system calls; "seccomp, landlock": and it reaches no
+  /// files but the disks; empty: nothing
+  std::string sandbox = {};
+  std::string sandbox_reason = {};  ///< why QEMU is not confined; empty if it is
 
   /// Calls f(name, pointer to member) for each field, in this order.
   static constexpr void each(auto&& f) {
@@ -45,6 +49,8 @@ struct LaunchInfo {
     f("accelerator", &LaunchInfo::accelerator);
     f("seconds", &LaunchInfo::seconds);
     f("reason", &LaunchInfo::reason);
+    f("sandbox", &LaunchInfo::sandbox);
+    f("sandbox_reason", &LaunchInfo::sandbox_reason);
   }
   bool operator==(const LaunchInfo&) const = default;
 };

@@ -22,7 +22,8 @@ struct program_options {
   std::optional<program_limit> limit = {};
   /// Called several times a second while the program runs; if it throws, the program is killed.
   std::function<void()> look = {};
-  bool takes_stdout = false;  ///< whether `output` holds stdout too, rather than stderr alone
+  std::vector<int> inherited = {};  ///< descriptors that the program gets under the same numbers
+  bool takes_stdout = false;        ///< whether `output` holds stdout too, rather than stderr alone
 };
 
 struct program_end {
@@ -33,6 +34,8 @@ struct program_end {
   std::string output = {};  ///< the last 4 KiB that it wrote
 
   bool succeeded() const noexcept { return error == 0 && status == 0; }
+  /// The last line of the output, safe to print.
+  std::string last_line() const;
 };
 
 /// Runs a program until it ends; kills it when its time is up or `look` throws. There is no shell; stdin is

@@ -54,17 +54,20 @@ class child_process {
 
 /// Starts the program with stderr, and stdout if it is captured, going to that descriptor. Returns 0 or
 /// errno.
-inline int spawn(const std::vector<std::string>& command, int output, bool takes_stdout, pid_t& child) {
+inline int spawn(const std::vector<std::string>& command, int output, const program_options& options,
+                 pid_t& child) {
   const cstr_list words(command);
 
   posix_spawn_file_actions_t files;
   ::posix_spawn_file_actions_init(&files);
   ::posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  if (takes_stdout)
+  if (options.takes_stdout)
     ::posix_spawn_file_actions_adddup2(&files, output, STDOUT_FILENO);
   else
     ::posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
   ::posix_spawn_file_actions_adddup2(&files, output, STDERR_FILENO);
+  for (const int file : options.inherited)  // does away with close-on-exec
+    ::posix_spawn_file_actions_adddup2(&files, file, file);
 
   posix_spawnattr_t attributes;
   ::posix_spawnattr_init(&attributes);
@@ -82,6 +85,17 @@ inline int spawn(const std::vector<std::string>& command, int output, bool takes
   return error;
 }
 
+GUESTKIT_INLINE std::string program_end::last_line() const {
+  const auto end = output.find_last_not_of(" \r\n");
+  if (end == std::string::npos) return "";
+  const auto before = output.find_last_of('\n', end);
+  const auto begin = before == std::string::npos ? 0 : before + 1;
+  std::string line = output.substr(begin, end - begin + 1);
+  for (char& c : line)
+    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = '?';
+  return line;
+}
+
 GUESTKIT_INLINE program_end run_program(const std::vector<std::string>& command,
                                         const program_options& options) {
   std::array<int, 2> ends{};
@@ -89,8 +103,7 @@ GUESTKIT_INLINE program_end run_program(const std::vector<std::string>& command,
   const unique_fd reader(ends[0]);
   unique_fd writer(ends[1]);
   pid_t number = -1;
-  if (const int error = spawn(command, writer.get(), options.takes_stdout, number); error != 0)
-    return {.error = error};
+  if (const int error = spawn(command, writer.get(), options, number); error != 0) return {.error = error};
   constexpr rlimit no_core{};  // QEMU aborts when KVM is broken
   ::prlimit(number, RLIMIT_CORE, &no_core, nullptr);
   writer = unique_fd();

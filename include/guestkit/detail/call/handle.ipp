@@ -29,6 +29,7 @@ GUESTKIT_INLINE handle::handle(const HandleOptions& options) : state_(std::make_
   state.wishes = {
       .accel = options.accel,
       .tuning = options.tuning,
+      .sandbox = options.sandbox,
       .appliance = options.appliance,
       .path = invoke<std::string>("create", guestfs_get_path).lift(),
       .hypervisor = invoke<std::string>("create", guestfs_get_hv).lift(),

@@ -48,6 +48,7 @@ class handle_place {
 struct launch_wishes {
   Accel accel = Accel::automatic;
   Tuning tuning = Tuning::automatic;
+  Sandbox sandbox = Sandbox::automatic;
   std::string appliance = "auto";
   std::string path = {}, hypervisor = {};             // libguestfs' defaults
   bool path_given = false, hypervisor_given = false;  // by the environment
@@ -101,8 +102,11 @@ struct handle_state {
   std::string tmpdir;                        // as the user sees it; for the thread that has the turn
   std::shared_ptr<scratch> temporary;        // where libguestfs creates its own directory
   std::vector<std::shared_ptr<void>> disks;  // what QEMU opens when it starts; likewise
+  std::vector<int> disk_files;               // the descriptors among them
+  std::string cage;                          // the directory of a QEMU that is shut in; likewise
   std::vector<addition> additions;           // for the thread that has the turn
   std::atomic<bool> disks_gone{false};       // libguestfs no longer has the disks among the additions
+  bool is_sandboxed = false;                 // the C handle has QEMU's option; for the thread with the turn
   std::atomic<bool> native_given{false};     // native() was called: the C handle must not be replaced
   std::mutex launch_mutex;                   // guards the next two
   std::optional<LaunchInfo> launch;          // the last successful one

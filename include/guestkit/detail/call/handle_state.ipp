@@ -2,6 +2,8 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "guestkit/detail/call/handle_state.hpp"
@@ -60,6 +62,8 @@ GUESTKIT_INLINE void handle_state::end() noexcept {
     ended.swap(listeners);
   }
   disks.clear();
+  std::error_code failed;
+  if (!cage.empty()) std::filesystem::remove_all(cage, failed);
   if (temporary) temporary->note_sockets(serial, "");
   temporary.reset();
   place.give_back();

@@ -36,7 +36,9 @@ class image_chain {
   /// @param op, options  kept by reference, not copied
   /// @param by_name      QEMU will follow the names itself, so an image that makes it guess a format is
   ///     refused
-  image_chain(const char* op, const OpenDiskOptions& options, bool by_name);
+  /// @param inherited    QEMU will have the files open under the same numbers as this process, of which it
+  ///     cannot reach any
+  image_chain(const char* op, const OpenDiskOptions& options, bool by_name, bool inherited = false);
 
   /// Opens the disk and every file that it refers to.
   ImageInfo open(const std::string& path, const std::optional<std::string>& format);
@@ -50,6 +52,8 @@ class image_chain {
   int descriptor() const noexcept { return files_.front().get(); }
   /// Every file that QEMU is to open; keep them open until it has.
   std::vector<unique_fd> release() noexcept { return std::move(files_); }
+  /// The files' numbers, where QEMU's programs inherit them; otherwise none.
+  std::vector<int> inherited() const;
 
  private:
   struct opened {
@@ -60,6 +64,9 @@ class image_chain {
 
   /// Opens the files that this one refers to, and keeps all of them.
   opened add(image_file file, const std::optional<std::string>& format);
+
+  /// The path by which QEMU opens a file that is open here.
+  std::string path_of(int fd) const;
 
   /// Adds this file to path_, unless it is already in the chain or the chain is too long.
   void enter(const image_file& file);
@@ -95,7 +102,7 @@ class image_chain {
 
   const char* op_;
   const Backing& backing_;
-  const bool readonly_, locks_, by_name_;
+  const bool readonly_, locks_, by_name_, inherited_;
   std::string in_use_;
   std::filesystem::path beneath_;
   std::vector<std::pair<dev_t, ino_t>> path_;  // from the disk to where we are

@@ -27,10 +27,6 @@ inline std::string_view protocol_in(std::string_view name) {
   return end != std::string_view::npos && name[end] == ':' ? name.substr(0, end) : std::string_view();
 }
 
-inline std::string path_of(int fd) {
-  return "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(fd);
-}
-
 inline std::string real_path(const image_file& file) {
   std::error_code error;
   auto path = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(file.descriptor()), error);
@@ -38,17 +34,31 @@ inline std::string real_path(const image_file& file) {
   return path.string();
 }
 
-GUESTKIT_INLINE image_chain::image_chain(const char* op, const OpenDiskOptions& options, bool by_name)
+GUESTKIT_INLINE image_chain::image_chain(const char* op, const OpenDiskOptions& options, bool by_name,
+                                         bool inherited)
     : op_(op),
       backing_(options.backing),
       readonly_(options.readonly),
       locks_(!options.readonly || options.in_use == InUse::refuse),
-      by_name_(by_name) {
+      by_name_(by_name),
+      inherited_(inherited) {
   if (backing_.rule != Backing::Rule::under) return;
   std::error_code error;
   beneath_ = std::filesystem::canonical(backing_.directory, error);
   if (error || !std::filesystem::is_directory(beneath_, error))
     throw Error(op, "no such directory for backing files: " + backing_.directory.string(), ENOENT);
+}
+
+GUESTKIT_INLINE std::vector<int> image_chain::inherited() const {
+  std::vector<int> numbers;
+  if (inherited_)
+    for (const auto& file : files_) numbers.push_back(file.get());
+  return numbers;
+}
+
+GUESTKIT_INLINE std::string image_chain::path_of(int fd) const {
+  const std::string process = inherited_ ? "self" : std::to_string(::getpid());
+  return "/proc/" + process + "/fd/" + std::to_string(fd);
 }
 
 GUESTKIT_INLINE ImageInfo image_chain::open(const std::string& path,

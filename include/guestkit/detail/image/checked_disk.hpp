@@ -40,8 +40,9 @@ struct checked_disk {
 /// @param path    a file's name, or the URI of an NBD server
 /// @param direct  whether libguestfs itself starts QEMU, as this user
 /// @param directory  for private files
+/// @param caged   whether QEMU will be shut in, so that it has to inherit the files
 checked_disk check_disk(const char* op, const std::string& path, const OpenDiskOptions& options, bool direct,
-                        const std::shared_ptr<scratch>& directory);
+                        const std::shared_ptr<scratch>& directory, bool caged = false);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/launch/scratch.hpp"
@@ -11,19 +12,24 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
+/// An image for qemu-img.
+struct described_image {
+  std::string json;            ///< as QEMU's JSON describes it
+  std::vector<int> inherited;  ///< the descriptors that qemu-img needs for that
+};
+
 /// Copies a snapshot out of the image, including the data in its backing files; returns its size.
 /// @param op    the call that needs the copy
 /// @param path  of the image, for messages
 /// @param name  of the snapshot, or its id
-/// @param node  the image, as QEMU's JSON describes it
 std::uint64_t copy_snapshot(const char* op, const std::string& path, const ImageInfo& info,
-                            const std::string& name, const std::string& node, const std::string& target);
+                            const std::string& name, const described_image& image, const std::string& target);
 
 /// The sector size of a disk that guestkit does not read itself. 512 if QEMU cannot read it either: then the
 /// launch fails and reports why.
 /// @param disk       its size in bytes
 /// @param directory  for private files
-int sector_size_by_qemu(const char* op, const std::string& node, std::uint64_t disk,
+int sector_size_by_qemu(const char* op, const described_image& image, std::uint64_t disk,
                         const std::shared_ptr<scratch>& directory);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

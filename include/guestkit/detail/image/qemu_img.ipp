@@ -25,9 +25,10 @@ struct qemu_img_result {
 };
 
 /// Runs qemu-img and waits for it. Throws Error if it cannot be started.
-inline qemu_img_result run_qemu_img(const char* op, std::vector<std::string> arguments) {
+inline qemu_img_result run_qemu_img(const char* op, std::vector<std::string> arguments,
+                                    const std::vector<int>& inherited) {
   arguments.insert(arguments.begin(), "qemu-img");
-  const auto end = run_program(arguments, {.takes_stdout = true});
+  const auto end = run_program(arguments, {.inherited = inherited, .takes_stdout = true});
   if (end.error == ECHILD)
     throw Error(op, "it is not known how qemu-img ended: this process ignores SIGCHLD", ECHILD);
   if (end.error != 0)
@@ -47,7 +48,7 @@ inline std::string escape_commas(std::string_view value) {
 }
 
 GUESTKIT_INLINE std::uint64_t copy_snapshot(const char* op, const std::string& path, const ImageInfo& info,
-                                            const std::string& name, const std::string& node,
+                                            const std::string& name, const described_image& image,
                                             const std::string& target) {
   const ImageSnapshot* found = nullptr;
   std::string known;
@@ -68,13 +69,14 @@ GUESTKIT_INLINE std::uint64_t copy_snapshot(const char* op, const std::string& p
       "snapshot.id=" + escape_commas(found->id) + ",snapshot.name=" + escape_commas(found->name);
   // After a crash of the host nobody needs the copy, so it is not synced to the disk.
   const auto result =
-      run_qemu_img(op, {"convert", "-t", "unsafe", "-l", which, "-O", "qcow2", "json:" + node, target});
+      run_qemu_img(op, {"convert", "-t", "unsafe", "-l", which, "-O", "qcow2", "json:" + image.json, target},
+                   image.inherited);
   if (!result.succeeded)
     throw Error(op, shown(path) + ": the snapshot cannot be copied: " + in_quotes(result.output), EIO);
   return found->virtual_size;
 }
 
-GUESTKIT_INLINE int sector_size_by_qemu(const char* op, const std::string& node, std::uint64_t disk,
+GUESTKIT_INLINE int sector_size_by_qemu(const char* op, const described_image& image, std::uint64_t disk,
                                         const std::shared_ptr<scratch>& directory) {
   constexpr std::uint64_t block = 65536, blocks = 18;  // including the usual first partition, at 1 MiB
   std::uint64_t window_begin = 0;
@@ -84,8 +86,10 @@ GUESTKIT_INLINE int sector_size_by_qemu(const char* op, const std::string& node,
     if (!window || offset < window_begin || offset + size > window_begin + block * blocks) {
       const private_file copy(directory);
       const auto result = run_qemu_img(
-          op, {"dd", "-O", "raw", "bs=" + std::to_string(block), "skip=" + std::to_string(offset / block),
-               "count=" + std::to_string(blocks), "if=json:" + node, "of=" + copy.path()});
+          op,
+          {"dd", "-O", "raw", "bs=" + std::to_string(block), "skip=" + std::to_string(offset / block),
+           "count=" + std::to_string(blocks), "if=json:" + image.json, "of=" + copy.path()},
+          image.inherited);
       if (!result.succeeded) return std::nullopt;
       window_begin = offset / block * block;
       const unique_fd written(::open(copy.path().c_str(), O_RDONLY | O_CLOEXEC));

@@ -57,7 +57,9 @@ GUESTKIT_INLINE std::vector<InspectedApplication> dpkg_applications(std::string_
       return true;
     };
     if (in_description && line.starts_with(' ')) {
-      description = (description ? *description + '\n' : "") + std::string(line.substr(1));
+      if (description) *description += '\n';
+      if (!description) description.emplace();
+      description->append(line.substr(1));
       continue;
     }
     in_description = false;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/launch/kept_verdicts.hpp"
 #include "guestkit/detail/launch/kvm_probe.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -26,8 +27,8 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 KvmStatus kvm_status(const std::string& qemu, const std::function<void()>& look = {});
 
 /// What this user's processes have found out about KVM since the host was started: the files kvm-works,
-/// kvm-crashed and kvm-hangs in the cache, each valid for the boot, the QEMU, the user and the /dev/kvm of its
-/// key. Where KVM has worked, a hang is believed no longer than a crash.
+/// kvm-crashed and kvm-hangs in the cache, each valid for the boot, the QEMU, the user and the /dev/kvm of
+/// its key. Where KVM has worked, a hang is believed no longer than a crash.
 class kvm_verdicts {
  public:
   /// @param folder  empty: nothing is kept
@@ -39,14 +40,7 @@ class kvm_verdicts {
   void keep(const std::string& key, const KvmStatus& status) const;
 
  private:
-  /// The text after the key; empty if the file is not this user's or is for another key.
-  /// @param lifetime  how long the file is believed
-  std::string content(const std::string& name, const std::string& key,
-                      std::chrono::seconds lifetime = std::chrono::seconds::max()) const;
-  /// Writes the file atomically. Without a cache, the next process has to find out again.
-  void write(const std::string& name, const std::string& key, const std::string& verdict) const;
-
-  std::string folder_;
+  kept_verdicts kept_;
 };
 
 /// Finds out whether KVM works, unless that is known. A second probe has to confirm a hang or a crash: the

@@ -1,19 +1,11 @@
 #pragma once
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstddef>
-#include <cstdint>
-#include <cstdlib>
-#include <ctime>
-#include <filesystem>
-#include <system_error>
 #include <utility>
 
 #include "guestkit/detail/base/host_files.hpp"
-#include "guestkit/detail/base/unique_fd.hpp"
 #include "guestkit/detail/launch/appliance.hpp"
 #include "guestkit/detail/launch/kvm.hpp"
 #include "guestkit/detail/launch/processes.hpp"
@@ -26,74 +18,40 @@ inline constexpr std::chrono::minutes verdict_lifetime{10};
 /// How long a host counts as too busy to tell. Every probe would add to its load.
 inline constexpr std::chrono::seconds busy_lifetime{30};
 
-GUESTKIT_INLINE kvm_verdicts::kvm_verdicts(std::string folder) : folder_(std::move(folder)) {}
+GUESTKIT_INLINE kvm_verdicts::kvm_verdicts(std::string folder) : kept_(std::move(folder)) {}
 
 GUESTKIT_INLINE std::optional<KvmStatus> kvm_verdicts::find(const std::string& key) const {
-  if (!content("kvm-works", key, verdict_lifetime).empty()) return KvmStatus{.usable = true, .reason = ""};
+  if (!kept_.find("kvm-works", key, verdict_lifetime).empty()) return KvmStatus{.usable = true, .reason = ""};
   const auto told = [&](const std::string& reason, const std::string& since, const std::string& file) {
-    return reason + " (found " + since + "; to try again: rm " + folder_ + '/' + file + ')';
+    return reason + " (found " + since + "; to try again: rm " + kept_.folder() + '/' + file + ')';
   };
-  if (const auto reason = content("kvm-crashed", key, verdict_lifetime); !reason.empty())
+  if (const auto reason = kept_.find("kvm-crashed", key, verdict_lifetime); !reason.empty())
     return KvmStatus{.reason = told(reason, "in the last ten minutes", "kvm-crashed"), .crashed = true};
-  if (const auto reason = content("kvm-hangs", key); !reason.empty())
+  if (const auto reason = kept_.find("kvm-hangs", key); !reason.empty())
     return KvmStatus{.reason = told(reason, "since the host was started", "kvm-hangs"), .hangs = true};
   return std::nullopt;
 }
 
 GUESTKIT_INLINE void kvm_verdicts::keep(const std::string& key, const KvmStatus& status) const {
-  const bool has_worked = !content("kvm-works", key).empty();
+  const bool has_worked = !kept_.find("kvm-works", key).empty();
   if (status.usable)
-    write("kvm-works", key, "it works");
+    kept_.keep("kvm-works", key, "it works");
   else if (status.crashed || (status.hangs && has_worked))
-    write("kvm-crashed", key, status.reason);
+    kept_.keep("kvm-crashed", key, status.reason);
   else if (status.hangs)
-    write("kvm-hangs", key, status.reason);
-}
-
-GUESTKIT_INLINE std::string kvm_verdicts::content(const std::string& name, const std::string& key,
-                                                  std::chrono::seconds lifetime) const {
-  if (folder_.empty()) return "";
-  const std::string path = folder_ + '/' + name;
-  const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  struct stat s {};
-  if (file.get() < 0 || ::fstat(file.get(), &s) != 0 || !S_ISREG(s.st_mode) || s.st_uid != ::geteuid() ||
-      (s.st_mode & 022) != 0)
-    return "";
-  const std::chrono::seconds age(std::time(nullptr) - s.st_mtim.tv_sec);
-  if (lifetime != std::chrono::seconds::max() && (age.count() < 0 || age >= lifetime)) return "";
-  std::string text(4096, '\0');
-  const ssize_t size = ::read(file.get(), text.data(), text.size());
-  text.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
-  return text.starts_with(key + '\n') ? text.substr(key.size() + 1) : "";
-}
-
-GUESTKIT_INLINE void kvm_verdicts::write(const std::string& name, const std::string& key,
-                                         const std::string& verdict) const {
-  if (folder_.empty()) return;
-  if (std::error_code failed; std::filesystem::create_directories(folder_, failed))
-    ::chmod(folder_.c_str(), 0700);
-  const std::string path = folder_ + '/' + name;
-  std::string written = path + ".XXXXXX";
-  const unique_fd file(::mkostemp(written.data(), O_CLOEXEC));
-  const std::string text = key + '\n' + verdict;
-  if (file.get() < 0) return;
-  if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
-      ::rename(written.c_str(), path.c_str()) != 0)
-    ::unlink(written.c_str());
+    kept_.keep("kvm-hangs", key, status.reason);
 }
 
 GUESTKIT_INLINE KvmStatus remembered_probe(const std::string& device, const std::string& qemu,
                                            const kvm_probe& probe, const std::string& key,
                                            const kvm_verdicts& verdicts, const program_limit& limit,
                                            const std::function<void()>& look) {
-  const std::string boot = read_text("/proc/sys/kernel/random/boot_id");
-  const std::string whole = boot.substr(0, boot.find('\n')) + ' ' + key;
+  const std::string whole = boot_key() + ' ' + key;
   // Groups, access lists and control groups of this process decide, so each one tries for itself.
   if (auto refused = refused_kvm(device)) return *std::move(refused);
   if (auto known = verdicts.find(whole)) return *known;
   auto status = probe_kvm(device, qemu, probe, limit, look);
-  if (status.hangs || status.crashed || !status.settled)
-    status = probe_kvm(device, qemu, probe, limit, look);
+  if (status.hangs || status.crashed || !status.settled) status = probe_kvm(device, qemu, probe, limit, look);
   verdicts.keep(whole, status);
   return verdicts.find(whole).value_or(std::move(status));
 }
@@ -147,18 +105,6 @@ GUESTKIT_INLINE void known_kvm::end_probe() noexcept {
 GUESTKIT_INLINE bool known_kvm::is_valid(const verdict& known) const {
   const std::chrono::seconds lifetime = known.status.settled ? verdict_lifetime : busy_lifetime;
   return now_() - known.found < lifetime;
-}
-
-/// Changes when the file does.
-inline std::string file_key(const std::string& path) {
-  struct stat s {};
-  if (::stat(path.c_str(), &s) != 0) return "-";
-  std::string key;
-  for (const auto part : {static_cast<std::int64_t>(s.st_dev), static_cast<std::int64_t>(s.st_ino),
-                          static_cast<std::int64_t>(s.st_size), static_cast<std::int64_t>(s.st_mtim.tv_sec),
-                          static_cast<std::int64_t>(s.st_mtim.tv_nsec), static_cast<std::int64_t>(s.st_mode)})
-    key += std::to_string(part) + ' ';
-  return key;
 }
 
 GUESTKIT_INLINE KvmStatus kvm_status(const std::string& qemu, const std::function<void()>& look) {

@@ -17,18 +17,6 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// The last line of a program's output, safe to print.
-inline std::string last_line(const std::string& output) {
-  const auto end = output.find_last_not_of(" \r\n");
-  if (end == std::string::npos) return "";
-  const auto before = output.find_last_of('\n', end);
-  const auto begin = before == std::string::npos ? 0 : before + 1;
-  std::string line = output.substr(begin, end - begin + 1);
-  for (char& c : line)
-    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = '?';
-  return line;
-}
-
 /// A firmware for x86-64 that reports, through the isa-debug-exit device and thus QEMU's exit status, that
 /// guest code has run in long mode. Real mode would prove nothing: on some hosts KVM runs it and hangs at the
 /// first instruction after it.
@@ -138,7 +126,7 @@ GUESTKIT_INLINE KvmStatus probe_kvm(const std::string& device, const std::string
                       std::to_string(limit.given.count()) + " ms: virtualisation is broken on this host",
             .hangs = true};
   if (proved) return {true, ""};
-  const std::string line = last_line(end.output);
+  const std::string line = end.last_line();
   return {.reason = qemu + " fails with " + device + (line.empty() ? "" : " (" + line + ")") +
                     ": virtualisation is broken on this host",
           .crashed = crashed(end.status)};

@@ -29,17 +29,24 @@ class launcher {
   // The steps, in order.
   void refuse_damaged_appliance();
   void choose_accelerator();
+  void choose_sandbox();
   ApplianceChoice choose_appliance();
+  void choose_cage(ApplianceChoice& choice);
   void advise(const ApplianceChoice& choice) const;
   void wait_for_memory(ApplianceMode mode);
   void cover_settings(const ApplianceChoice& choice);
   void limit_time();
   void name_hypervisor();
+  void confine_hypervisor();
   void start(ApplianceChoice& choice);
   void note_sockets();
   void note_success();
 
   // Choosing.
+  bool own_hypervisor() const;
+  void ask_for_sandbox(const std::string& qemu);
+  bool is_strict() const { return state_->wishes.sandbox == Sandbox::strict; }
+  std::string cage() const;
   void emulate_without_kvm();
   std::string accelerator() const;
   ApplianceChoice best_appliance() const;

@@ -1,19 +1,24 @@
 #pragma once
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
+#include <cstring>
 #include <mutex>
 #include <string_view>
 #include <utility>
 
+#include "guestkit/detail/base/host_files.hpp"
 #include "guestkit/detail/call/call.hpp"
 #include "guestkit/detail/call/listeners.hpp"
 #include "guestkit/detail/launch/copy_settings.hpp"
 #include "guestkit/detail/launch/hypervisor_name.hpp"
 #include "guestkit/detail/launch/kvm.hpp"
+#include "guestkit/detail/launch/landlock.hpp"
 #include "guestkit/detail/launch/launcher.hpp"
+#include "guestkit/detail/launch/sandbox.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
@@ -29,12 +34,15 @@ GUESTKIT_INLINE void launcher::launch() {
     put_settings_back();
     refuse_damaged_appliance();
     choose_accelerator();
+    choose_sandbox();
     auto choice = choose_appliance();
+    choose_cage(choice);
     advise(choice);
     wait_for_memory(choice.mode);
     cover_settings(choice);
     limit_time();
     name_hypervisor();
+    confine_hypervisor();
     start(choice);
     info_.mode = choice.mode;
     info_.reason = choice.reason;
@@ -82,6 +90,62 @@ GUESTKIT_INLINE void launcher::choose_accelerator() {
                  cstr("1"));
   }
   info_.accelerator = accelerator();
+}
+
+/// Whether the user has chosen the hypervisor. Only while no setting is covered.
+GUESTKIT_INLINE bool launcher::own_hypervisor() const {
+  const auto& wishes = state_->wishes;
+  return wishes.hypervisor_given || invoke<std::string>(guestfs_get_hv) != wishes.hypervisor;
+}
+
+/// Decides whether QEMU filters its system calls.
+GUESTKIT_INLINE void launcher::choose_sandbox() {
+  const auto qemu = invoke<std::string>(guestfs_get_hv);
+  auto& reason = info_.sandbox_reason;
+  if (state_->is_sandboxed)  // libguestfs forgets no parameter of QEMU's
+    info_.sandbox = "seccomp";
+  else if (state_->wishes.sandbox == Sandbox::none)
+    reason = "asked for";
+  else if (info_.accelerator.empty())
+    reason = "libguestfs' backend is not direct";
+  else if (own_hypervisor() && is_script(program_file(qemu)))
+    reason = "the hypervisor is a script of the user's";
+  else
+    ask_for_sandbox(qemu);
+}
+
+GUESTKIT_INLINE void launcher::ask_for_sandbox(const std::string& qemu) {
+  auto status = sandbox_status(qemu, [this] { end_if_over(); });
+  if (status.usable)
+    info_.sandbox = "seccomp";
+  else
+    log(*state_, LogLevel::info, "launch: QEMU's system calls are not filtered: " + status.reason);
+  info_.sandbox_reason = std::move(status.reason);
+}
+
+/// The lean appliance, booted by the program that shuts QEMU in.
+inline ApplianceChoice caged(ApplianceChoice lean) {
+  lean.hypervisor = lean.directory + "/cage";
+  if (const auto probes = lean.directory + "/probes"; ::access(probes.c_str(), W_OK) == 0)
+    lean.cache = probes;
+  return lean;
+}
+
+/// Has the launch shut QEMU in, if that was asked for. Throws LaunchError if it cannot.
+GUESTKIT_INLINE void launcher::choose_cage(ApplianceChoice& choice) {
+  if (!is_strict()) return;
+  const auto refuse = [](const std::string& reason) {
+    throw LaunchError("launch", "sandbox=strict: " + reason, ENOTSUP);
+  };
+  if (info_.sandbox.empty()) refuse(info_.sandbox_reason);
+  if (landlock::version() == 0)
+    refuse("this kernel has no Landlock, or has it switched off (see its argument lsm=)");
+  if (!state_->temporary) refuse("there is no private directory for temporary files in " + state_->tmpdir);
+  if (choice.mode == ApplianceMode::lean) choice = caged(std::move(choice));
+  if (choice.hypervisor.empty() || ::access(choice.hypervisor.c_str(), X_OK) != 0)
+    refuse("it needs an appliance that guestkit has built (guestkit appliance build)" +
+           (choice.reason.empty() ? "" : ": " + choice.reason));
+  info_.sandbox += ", landlock";
 }
 
 GUESTKIT_INLINE void launcher::emulate_without_kvm() {
@@ -135,8 +199,6 @@ inline ApplianceChoice given_appliance(const std::string& directory) {
 GUESTKIT_INLINE ApplianceChoice launcher::choose_appliance() {
   const auto& wishes = state_->wishes;
   const bool own_path = wishes.path_given || invoke<std::string>(guestfs_get_path) != wishes.path;
-  const bool own_hypervisor =
-      wishes.hypervisor_given || invoke<std::string>(guestfs_get_hv) != wishes.hypervisor;
   const bool inspection = wishes.appliance == "inspection";
   const bool automatic = wishes.appliance == "auto" || inspection;
   const bool directory = !automatic && wishes.appliance != "system";
@@ -147,13 +209,13 @@ GUESTKIT_INLINE ApplianceChoice launcher::choose_appliance() {
     choice = given_appliance(wishes.appliance);
   else if (own_path)
     choice = {.mode = ApplianceMode::fixed, .reason = "the search path is the user's"};
-  else if (own_hypervisor)
+  else if (own_hypervisor())
     choice.reason = "the hypervisor is the user's";
   else if (wishes.appliance == "system")
     choice.reason = "asked for";
   else
     choice = best_appliance();
-  if (!info_.accelerator.empty() && !own_hypervisor && wishes.tuning == Tuning::automatic)
+  if (!info_.accelerator.empty() && !own_hypervisor() && wishes.tuning == Tuning::automatic)
     choice.append = tuning_arguments(host_architecture(), info_.accelerator == "tcg", acpi_is_spare());
   const bool ours = choice.mode == ApplianceMode::lean || choice.mode == ApplianceMode::warm;
   if (inspection && ours) choice.append += " guestkit_lenses=few";
@@ -290,6 +352,24 @@ GUESTKIT_INLINE void launcher::name_hypervisor() {
   invoke<int>(guestfs_config, cstr("-name"), std::optional(cstr(name)));
 }
 
+/// Has QEMU give up the system calls that no appliance needs, and the files.
+GUESTKIT_INLINE void launcher::confine_hypervisor() {
+  if (is_strict()) invoke<int>(guestfs_config, cstr("-guestkit-cage"), std::optional(cstr(cage())));
+  if (info_.sandbox.empty() || std::exchange(state_->is_sandboxed, true)) return;
+  invoke<int>(guestfs_config, cstr("-sandbox"), std::optional(cstr(sandbox_rules)));
+}
+
+/// What QEMU will be able to open, as appliance/cage.hpp wants it.
+GUESTKIT_INLINE std::string launcher::cage() const {
+  auto& directory = state_->cage;
+  if (directory.empty()) directory = state_->temporary->path() + "/cage-" + std::to_string(state_->serial);
+  if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
+    throw LaunchError("launch", "sandbox=strict: " + directory + ": " + std::strerror(errno), errno);
+  std::string files;
+  for (const int file : state_->disk_files) files += (files.empty() ? "" : ",") + std::to_string(file);
+  return std::to_string(::getpid()) + ':' + files + ':' + directory;
+}
+
 // ---- starting
 
 /// Starts the appliance. If a restore fails, boots instead, once. Updates the choice to the appliance that
@@ -321,10 +401,12 @@ GUESTKIT_INLINE bool launcher::boot_instead(ApplianceChoice& choice, const Launc
   choice.mode = ApplianceMode::lean;
   choice.hypervisor.clear();
   choice.cache.clear();
+  if (is_strict()) choice = caged(std::move(choice));
   if (!renew()) return false;
   state_->console.clear();
   cover_settings(choice);
   name_hypervisor();
+  confine_hypervisor();
   invoke<void>(guestfs_launch);
   return true;
 }
@@ -349,6 +431,7 @@ GUESTKIT_INLINE bool launcher::renew() {
   state_->h = fresh;
   state_->serial = next_serial();
   state_->disks_gone = false;
+  state_->is_sandboxed = false;
   state_->turns->replace(fresh);
   guestfs_close(old);
   return true;
@@ -383,6 +466,7 @@ GUESTKIT_INLINE void launcher::note_success() {
   state_->memory.started();
   state_->turns->launched = true;
   state_->disks.clear();  // QEMU has opened them
+  state_->disk_files.clear();
   {
     const std::lock_guard lock(state_->launch_mutex);
     state_->launch = info_;

@@ -1,0 +1,156 @@
+#include "cage.hpp"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <guestkit/detail/base/unique_fd.hpp>
+#include <guestkit/detail/launch/landlock.hpp>
+#include <string_view>
+
+namespace appliance {
+
+namespace {
+
+using guestkit::detail::unique_fd;
+using guestkit::detail::warm::Option;
+using guestkit::detail::warm::Parameters;
+namespace landlock = guestkit::detail::landlock;
+
+constexpr std::string_view option_name = "-guestkit-cage";
+
+/// A set of rules of Landlock, while it is made.
+class Rules {
+ public:
+  /// @param network  whether TCP stays allowed
+  explicit Rules(bool network) : version_(landlock::version()), set_(landlock::create(version_, network)) {}
+
+  bool are_made() const { return set_.get() >= 0; }
+
+  /// Allows that on a file, or on all that lies beneath a directory. What is not there needs no rule.
+  void allow(const std::string& path, std::uint64_t rights) {
+    const unique_fd file(::open(path.c_str(), O_PATH | O_CLOEXEC));
+    if (file.get() >= 0) allow(file.get(), rights);
+  }
+  void allow(int file, std::uint64_t rights) {
+    struct stat s {};
+    if (::fstat(file, &s) != 0) return;
+    if (!S_ISDIR(s.st_mode)) rights &= landlock::of_files;
+    landlock::add(set_.get(), file, rights & landlock::handled(version_));
+  }
+
+  bool enforce() const {
+    return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && landlock::restrict_self(set_.get());
+  }
+
+ private:
+  int version_;
+  unique_fd set_;
+};
+
+std::string directory_of(const std::string& path) {
+  return path.substr(0, path.rfind('/'));
+}
+
+/// The name of the backing file in the header of a qcow2; empty if it has none.
+std::string backing_of(const std::string& image) {
+  const unique_fd file(::open(image.c_str(), O_RDONLY | O_CLOEXEC));
+  std::array<unsigned char, 20> header{};
+  if (::pread(file.get(), header.data(), header.size(), 0) != static_cast<ssize_t>(header.size())) return "";
+  const auto number = [&](std::size_t at, std::size_t count) {
+    std::uint64_t value = 0;
+    for (std::size_t i = at; i < at + count; ++i) value = value << 8U | header[i];
+    return value;
+  };
+  constexpr std::size_t longest = 1023;
+  if (std::memcmp(header.data(), "QFI\xfb", 4) != 0 || number(16, 4) > longest) return "";
+  std::string name(number(16, 4), '\0');
+  const auto got = ::pread(file.get(), name.data(), name.size(), static_cast<off_t>(number(8, 8)));
+  name.resize(got < 0 ? 0 : static_cast<std::size_t>(got));
+  return name;
+}
+
+bool is_on_network(const Option& option) {
+  if (option.name != "-drive") return option.name.starts_with("-net") || option.name == "-nic";
+  const Parameters given(option.value.value_or(""));
+  const std::string overlay = given["file.file.filename"];
+  return !(overlay.empty() ? given["file"] : backing_of(overlay)).starts_with('/');
+}
+
+}  // namespace
+
+std::optional<Cage> take_cage(Words& words) {
+  std::optional<Cage> found;
+  for (auto at = words.begin(); (at = std::find(at, words.end(), option_name)) != words.end();) {
+    if (at + 1 == words.end()) return std::nullopt;
+    const std::string value = *(at + 1);
+    at = words.erase(at, at + 2);
+    const auto colon = value.find(':'), second = value.find(':', colon + 1);
+    if (colon == std::string::npos || second == std::string::npos) continue;
+    found = Cage{std::atoi(value.c_str()), {}, value.substr(second + 1)};
+    for (auto begin = colon + 1; begin < second;) {
+      found->files.push_back(std::atoi(value.c_str() + begin));
+      begin = std::min(value.find(',', begin), second) + 1;
+    }
+  }
+  return found;
+}
+
+std::string take_files(const Cage& cage) {
+  for (const int number : cage.files) {
+    const std::string path = "/proc/" + std::to_string(cage.owner) + "/fd/" + std::to_string(number);
+    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (file < 0) return path + ": " + std::strerror(errno);
+    if (file == number) {
+      ::fcntl(file, F_SETFD, 0);
+      continue;
+    }
+    const bool done = ::dup2(file, number) == number;
+    const int error = errno;
+    ::close(file);
+    if (!done) return path + ": " + std::strerror(error);
+  }
+  return "";
+}
+
+std::string enter_cage(const Cage& cage, const std::string& qemu, const Words& arguments,
+                       const std::vector<std::string>& readable, const std::vector<int>& writable) {
+  const auto options = guestkit::detail::warm::options(arguments);
+  Rules rules(std::any_of(options.begin(), options.end(), is_on_network));
+  if (!rules.are_made()) return std::string("Landlock: ") + std::strerror(errno);
+  constexpr auto reads = landlock::read_file | landlock::read_directory,
+                 writes = reads | landlock::write_file | landlock::truncate | landlock::device;
+  for (const char* const system : {"/usr", "/lib", "/lib64", "/lib32", "/bin", "/nix/store", "/gnu/store"})
+    rules.allow(system, reads | landlock::execute);
+  rules.allow(qemu, reads | landlock::execute);
+  for (const char* const file : {"/etc/ld.so.cache", "/etc/ld.so.preload", "/etc/localtime", "/proc/cpuinfo",
+                                 "/proc/meminfo", "/sys/devices/system", "/sys/kernel/mm"})
+    rules.allow(file, reads);
+  for (const char* const file : {"/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/kvm"})
+    rules.allow(file, writes);
+  for (const auto& directory : readable) rules.allow(directory, reads);
+  for (const int file : cage.files) rules.allow(file, reads | landlock::device);
+  for (const int file : writable) rules.allow(file, writes);
+  rules.allow(cage.directory, writes | landlock::make_file | landlock::remove_file);
+  for (const auto& option : options) {
+    if (option.name == "-kernel" && option.value) rules.allow(directory_of(*option.value), reads);
+    if (option.name != "-drive" || !guestkit::detail::warm::is_disk(option)) continue;
+    const Parameters given(*option.value);
+    const std::string overlay = given["file.file.filename"];  // libguestfs' own, of a disk that is only read
+    rules.allow(overlay.empty() ? given["file"] : overlay, writes);
+    if (!overlay.empty()) rules.allow(backing_of(overlay), reads | landlock::device);
+  }
+  if (::setenv("TMPDIR", cage.directory.c_str(), 1) != 0 || !rules.enforce())
+    return std::string("Landlock: ") + std::strerror(errno);
+  return "";
+}
+
+}  // namespace appliance

@@ -1,0 +1,39 @@
+// The cage of a QEMU that is launched with sandbox=strict: the files of the host that it can open, by
+// Landlock.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "command.hpp"
+
+namespace appliance {
+
+using guestkit::detail::warm::Words;
+
+/// What the launch says of the cage, in the value of -guestkit-cage: PID:N,N:/DIRECTORY. The option is for
+/// the program that libguestfs runs in place of QEMU, never for QEMU.
+struct Cage {
+  pid_t owner = 0;         ///< the process that has the disks open
+  std::vector<int> files;  ///< its descriptors of them
+  std::string directory;   ///< for QEMU's temporary files
+};
+
+/// Takes the option out of the words; the last one counts. Nothing if there is none.
+std::optional<Cage> take_cage(Words& words);
+
+/// Opens the files under the same numbers as in the process that has them, for QEMU to inherit: a process in
+/// a cage cannot reach another one's. Call it before anything else is opened. Returns why it cannot.
+std::string take_files(const Cage& cage);
+
+/// Shuts this process in for ever. Returns why it cannot; it is then as free as before.
+/// @param qemu, arguments  what will be run
+/// @param readable  more directories to read from
+/// @param writable  descriptors of more files to read and write
+std::string enter_cage(const Cage& cage, const std::string& qemu, const Words& arguments,
+                       const std::vector<std::string>& readable, const std::vector<int>& writable);
+
+}  // namespace appliance

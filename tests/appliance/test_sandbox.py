@@ -1,0 +1,235 @@
+"""How far QEMU is confined: what SECURITY.md promises of a QEMU that a disk has taken over."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guestkit import Guestfs, LaunchError, LaunchInfo, appliance, under
+
+
+@pytest.fixture(scope="module")
+def lean() -> Path:
+    """The lean appliance, with a warm one in it."""
+    built = appliance.build().directory
+    assert built.name.startswith("warm-"), "there is no warm appliance: the log says why"
+    return built.parent
+
+
+@contextmanager
+def launched(folder: Path, hypervisor: Path | None = None, **options: Any) -> Iterator[Guestfs]:
+    disk = folder / "disk.img"
+    with disk.open("wb") as file:
+        file.truncate(64 << 20)
+    with Guestfs(accel="tcg", **options) as g:
+        if hypervisor is not None:
+            g.set_hv(hypervisor)
+        g.add_drive(disk, format="raw", readonly=True)
+        g.launch()
+        yield g
+
+
+def how(g: Guestfs) -> LaunchInfo:
+    info = g.launch_info()
+    assert info
+    return info
+
+
+def status(pid: int, field: str) -> set[str]:
+    """Return what the kernel says of each of the process' threads."""
+    texts = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status")]
+    return {line.split()[1] for text in texts for line in text.splitlines() if line.startswith(f"{field}:")}
+
+
+@pytest.mark.parametrize("choice", ["warm", "lean", pytest.param("system", marks=pytest.mark.full)])
+def test_qemu_filters_its_system_calls(choice: str, lean: Path, tmp_path: Path) -> None:
+    named = {"warm": "auto", "lean": lean, "system": "system"}[choice]
+    with launched(tmp_path, appliance=named) as g:
+        assert (how(g).mode, how(g).sandbox, how(g).sandbox_reason) == (choice, "seccomp", "")
+        assert status(g.get_pid(), "Seccomp") == {"2"}
+        assert status(g.get_pid(), "NoNewPrivs") == {"1"}
+        g.mkfs("ext4", "/dev/sda")  # it works all the same
+        assert g.vfs_type("/dev/sda") == "ext4"
+
+
+def test_it_does_not_if_that_is_not_wanted(lean: Path, tmp_path: Path) -> None:
+    with launched(tmp_path, sandbox="none") as g:
+        assert (how(g).mode, how(g).sandbox, how(g).sandbox_reason) == ("warm", "", "asked for")
+        assert status(g.get_pid(), "Seccomp") == {"0"}
+
+
+@contextmanager
+def monitored(g: Guestfs, folder: Path) -> Iterator[socket.socket]:
+    """Launch with a connection to QEMU's monitor."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "qmp"))
+        listener.listen()
+        g.config("-qmp", f"unix:{folder}/qmp")
+        g.launch()
+        monitor, _ = listener.accept()
+    with monitor:
+        monitor.settimeout(60)
+        greeting = b""
+        while not greeting.endswith(b"\n"):
+            greeting += monitor.recv(4096)
+        says(monitor, "qmp_capabilities")
+        yield monitor
+
+
+def says(monitor: socket.socket, command: str, **arguments: str) -> bytes:
+    """Return QEMU's next line after the command; nothing if it is gone."""
+    said = b""
+    try:
+        monitor.sendall(json.dumps({"execute": command, "arguments": arguments}).encode())
+        while not said.endswith(b"\n") and (more := monitor.recv(4096)):
+            said += more
+        return said
+    except (BrokenPipeError, ConnectionResetError):
+        return b""
+
+
+@pytest.mark.parametrize("sandbox", ["auto", "none"])
+def test_a_qemu_that_was_taken_over_starts_no_program(sandbox: Any, lean: Path, tmp_path: Path) -> None:
+    """QEMU's own command that runs a program stands for code that a disk has QEMU run."""
+    with Guestfs(accel="tcg", appliance=lean, sandbox=sandbox) as g:
+        g.add_drive_scratch(1 << 20)
+        with monitored(g, tmp_path) as monitor:
+            proof = tmp_path / "proof"
+            says(monitor, "migrate", uri=f"exec:cat >{proof}")
+            while says(monitor, "query-status") and not proof.exists():
+                pass
+    assert proof.exists() == (sandbox == "none")
+
+
+def test_a_qemu_without_seccomp_launches_and_that_is_told(lean: Path, tmp_path: Path) -> None:
+    with Guestfs() as g:
+        qemu = g.get_hv()
+    source = tmp_path / "qemu.c"
+    source.write_text(
+        "#include <stdio.h>\n#include <string.h>\n#include <unistd.h>\n"
+        "int main(int count, char** words) {\n"
+        "  for (int i = 1; i < count; ++i)\n"
+        '    if (strcmp(words[i], "-sandbox") == 0) return fputs("no such option\\n", stderr), 1;\n'
+        f'  return execv("{qemu}", words);\n'
+        "}\n"
+    )
+    program = tmp_path / "qemu"
+    subprocess.run(["cc", source, "-o", program], check=True)
+    with launched(tmp_path, program, appliance=lean) as g:
+        assert how(g).sandbox == ""
+        assert how(g).sandbox_reason == f"{program} cannot filter system calls (no such option)"
+        assert status(g.get_pid(), "Seccomp") == {"0"}
+
+
+def test_a_script_in_the_place_of_qemu_gets_no_option_that_it_may_not_know(
+    lean: Path, tmp_path: Path
+) -> None:
+    with Guestfs() as g:
+        qemu = g.get_hv()
+    script = tmp_path / "qemu"
+    script.write_text(f'#!/bin/sh\nexec {qemu} "$@"\n')
+    script.chmod(0o755)
+    with launched(tmp_path, script, appliance=lean) as g:
+        assert (how(g).sandbox, how(g).sandbox_reason) == ("", "the hypervisor is a script of the user's")
+
+
+def test_an_appliance_has_no_network_unless_it_is_asked_for(lean: Path, tmp_path: Path) -> None:
+    with launched(tmp_path) as g:
+        assert not g.get_network()
+        words = Path(f"/proc/{g.get_pid()}/cmdline").read_bytes().split(b"\0")
+        assert not [word for word in words if word.startswith((b"-net", b"-nic"))]
+        assert not [word for word in words if b"virtio-net" in word or b"e1000" in word]
+        assert b"-nodefaults" in words  # else QEMU would add a network card of its own
+        assert g.debug("sh", ["ls /sys/class/net"]).split() == ["lo"]
+
+
+# ---- strict: no files but the disks
+
+
+@pytest.mark.parametrize("choice", ["warm", "lean"])
+def test_a_qemu_that_is_shut_in_has_its_disks(choice: str, lean: Path, tmp_path: Path) -> None:
+    base, top, flat = tmp_path / "base.img", tmp_path / "top.qcow2", tmp_path / "flat.vmdk"
+    with base.open("wb") as file:
+        file.write(b"from the base")
+        file.truncate(1 << 20)
+    make = ("qemu-img", "create", "-q", "-f")
+    subprocess.run([*make, "qcow2", "-b", base, "-F", "raw", top], check=True)
+    subprocess.run([*make, "vmdk", "-o", "subformat=monolithicFlat", flat, "2M"], check=True)
+    with (tmp_path / "written.img").open("wb") as file:
+        file.truncate(64 << 20)
+    named: dict[str, Any] = {"appliance": lean} if choice == "lean" else {}
+    with Guestfs(accel="tcg", sandbox="strict", **named) as g:
+        g.open_disk(top, format="qcow2", backing=under(tmp_path))
+        g.open_disk(flat, format="vmdk", backing=under(tmp_path))
+        g.open_disk(tmp_path / "written.img", format="raw", readonly=False)
+        g.add_drive(base, format="raw", readonly=True)
+        g.launch()
+        assert (how(g).mode, how(g).sandbox, how(g).sandbox_reason) == (choice, "seccomp, landlock", "")
+        assert g.pread_device("/dev/sda", 13, 0) == g.pread_device("/dev/sdd", 13, 0) == b"from the base"
+        assert g.blockdev_getsize64("/dev/sdb") == 2 << 20
+        g.mkfs("ext4", "/dev/sdc")
+        g.mount("/dev/sdc", "/")
+        g.write("/file", b"content")
+        g.shutdown()
+    with Guestfs(accel="tcg") as g:
+        g.open_disk(tmp_path / "written.img", format="raw")
+        g.launch()
+        g.mount_ro("/dev/sda", "/")
+        assert g.read_file("/file") == b"content"
+
+
+def test_a_snapshot_of_a_disk_is_read_by_a_qemu_that_is_shut_in(lean: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "1M"], check=True)
+    subprocess.run(["qemu-img", "snapshot", "-c", "one", disk], check=True)
+    with Guestfs() as other:
+        other.set_tmpdir(tmp_path)
+        with Guestfs(accel="tcg", sandbox="strict") as g:
+            g.set_tmpdir(tmp_path)
+            g.open_disk(disk, format="qcow2", snapshot="one")
+            g.launch()
+            assert g.blockdev_getsize64("/dev/sda") == 1 << 20
+            (private,) = tmp_path.glob("guestkit-*")
+            assert list(private.glob("cage-*"))
+        assert list(private.iterdir()) == []
+
+
+@pytest.mark.parametrize("sandbox", ["strict", "auto"])
+def test_a_qemu_that_was_taken_over_reads_no_other_file(sandbox: Any, lean: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"secret".ljust(512, b"\0"))
+    with Guestfs(accel="tcg", appliance=lean, sandbox=sandbox) as g:
+        g.add_drive_scratch(1 << 20)
+        with monitored(g, tmp_path) as monitor:
+            secret = {"node-name": "secret", "filename": str(tmp_path / "secret")}
+            said = says(monitor, "blockdev-add", driver="file", **secret)
+    assert (b"Permission denied" in said) == (sandbox == "strict"), said
+
+
+@pytest.mark.parametrize("sandbox", ["strict", "auto"])
+def test_a_backing_file_that_nobody_permitted_is_not_read(sandbox: Any, lean: Path, tmp_path: Path) -> None:
+    """By add_drive, which follows what the image names."""
+    secret, disk = tmp_path / "secret", tmp_path / "disk.qcow2"
+    secret.write_bytes(bytes(1 << 20))
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(secret), "-F", "raw", str(disk)]
+    subprocess.run(command, check=True)
+    with Guestfs(accel="tcg", sandbox=sandbox) as g:
+        g.add_drive(disk, format="qcow2", readonly=True)
+        if sandbox == "auto":
+            g.launch()
+            return
+        with pytest.raises(LaunchError, match="secret.*Permission denied"):
+            g.launch()
+
+
+def test_an_appliance_that_guestkit_has_not_built_is_not_shut_in(tmp_path: Path) -> None:
+    with Guestfs(accel="tcg", appliance="system", sandbox="strict") as g:
+        g.add_drive_scratch(1 << 20)
+        with pytest.raises(LaunchError, match=r"sandbox=strict: it needs .*guestkit appliance build"):
+            g.launch()
