@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from guestkit.convert import ConversionResult, DiskConverter
     from guestkit.generated import structs
     from guestkit.generated.values import Cause
+    from guestkit.sboms import Sbom, sbom
 
 __version__ = "0.4.0"
 
@@ -64,11 +65,13 @@ __all__ = [
     "LaunchError",
     "LaunchInfo",
     "Report",
+    "Sbom",
     "UnpackLimits",
     "inspect",
     "inspect_many",
     "open_guest",
     "probe",
+    "sbom",
     "set_appliance_limit",
     "set_executor",
     "structs",
@@ -85,6 +88,8 @@ _LATER = {
     "DiskConverter": "guestkit.convert",
     "EventMessage": "guestkit.aio",
     "EventStream": "guestkit.aio",
+    "Sbom": "guestkit.sboms",
+    "sbom": "guestkit.sboms",
     "set_executor": "guestkit.aio",
 }
 

@@ -5,13 +5,14 @@
 #    source ~/.local/share/bash_completion/guestkit
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_guestkit_subparsers=(inspect ls cat cp df info convert doctor appliance)
+_shtab_guestkit_subparsers=(inspect ls cat cp df sbom info convert doctor appliance)
 
 _shtab_guestkit_inspect_option_strings=(-h --help --json --jsonl --xml --only --applications --no-applications --mode --format --backing --in-use --blocksize --member --no-unpack --one-guest --key --concurrency --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_ls_option_strings=(--help -l --long -R --recursive -h --human --json --format --backing --in-use --blocksize --member --no-unpack -a --add --root --key --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_cat_option_strings=(-h --help --format --backing --in-use --blocksize --member --no-unpack -a --add --root --key --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_cp_option_strings=(-h --help -r --recursive -f --force --format --backing --in-use --blocksize --member --no-unpack -a --add --root --key --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_df_option_strings=(--help -h --human --json --format --backing --in-use --blocksize --member --no-unpack --key --concurrency --timeout -q --quiet -v --verbose --log-json --debug)
+_shtab_guestkit_sbom_option_strings=(-h --help --format -o --output --hashes --disk-format --backing --in-use --blocksize --member --no-unpack --one-guest --key --concurrency --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_info_option_strings=(-h --help --format --json -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_convert_option_strings=(-h --help --to --compress --keep-backing -f --force --json --format --backing --in-use --member --no-unpack -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_doctor_option_strings=(-h --help --json -q --quiet -v --verbose --log-json --debug)
@@ -36,6 +37,10 @@ _shtab_guestkit_cp__a_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_cp___add_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_df_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_df___backing_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_sbom_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_sbom__o_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_sbom___output_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_sbom___backing_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_info_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_convert_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_convert_pos_1_COMPGEN=_shtab_compgen_files
@@ -58,12 +63,16 @@ _shtab_guestkit_cp___blocksize_choices=(512 4096)
 _shtab_guestkit_df___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_df___in_use_choices=(allow refuse)
 _shtab_guestkit_df___blocksize_choices=(512 4096)
+_shtab_guestkit_sbom___format_choices=(cyclonedx spdx)
+_shtab_guestkit_sbom___disk_format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
+_shtab_guestkit_sbom___in_use_choices=(allow refuse)
+_shtab_guestkit_sbom___blocksize_choices=(512 4096)
 _shtab_guestkit_info___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_convert___to_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_convert___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_convert___in_use_choices=(allow refuse)
 _shtab_guestkit_appliance_pos_0_choices=(build list check remove)
-_shtab_guestkit_pos_0_choices=(inspect ls cat cp df info convert doctor appliance)
+_shtab_guestkit_pos_0_choices=(inspect ls cat cp df sbom info convert doctor appliance)
 
 _shtab_guestkit_inspect_pos_0_nargs='*'
 _shtab_guestkit_inspect__h_nargs=0
@@ -133,6 +142,18 @@ _shtab_guestkit_df__v_nargs=0
 _shtab_guestkit_df___verbose_nargs=0
 _shtab_guestkit_df___log_json_nargs=0
 _shtab_guestkit_df___debug_nargs=0
+_shtab_guestkit_sbom_pos_0_nargs=+
+_shtab_guestkit_sbom__h_nargs=0
+_shtab_guestkit_sbom___help_nargs=0
+_shtab_guestkit_sbom___hashes_nargs=0
+_shtab_guestkit_sbom___no_unpack_nargs=0
+_shtab_guestkit_sbom___one_guest_nargs=0
+_shtab_guestkit_sbom__q_nargs=0
+_shtab_guestkit_sbom___quiet_nargs=0
+_shtab_guestkit_sbom__v_nargs=0
+_shtab_guestkit_sbom___verbose_nargs=0
+_shtab_guestkit_sbom___log_json_nargs=0
+_shtab_guestkit_sbom___debug_nargs=0
 _shtab_guestkit_info_pos_0_nargs=+
 _shtab_guestkit_info__h_nargs=0
 _shtab_guestkit_info___help_nargs=0

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
+from guestkit.fleet import TIMEOUT
 from guestkit.guest import guest_path, open_guest
 from guestkit.handle import Guestfs
 from guestkit.images import Backing, InUse, under
@@ -69,12 +70,17 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_disk_options(
-    parser: argparse.ArgumentParser, *, in_use: InUse = "allow", blocksize: bool = True
+    parser: argparse.ArgumentParser,
+    *,
+    in_use: InUse = "allow",
+    blocksize: bool = True,
+    format_option: str = "--format",
 ) -> None:
     """Add the options for opening a disk, which `opening` reads."""
     group = parser.add_argument_group("opening the disk")
     group.add_argument(
-        "--format",
+        format_option,
+        dest="format",
         choices=FORMATS,
         help="what the disk is; default: by what it begins with, which a guest can choose",
     )
@@ -82,7 +88,7 @@ def add_disk_options(
         "--backing",
         metavar="DIRECTORY",
         help="open other files that the disk names, such as a backing file, if they lie beneath that"
-        ' directory; "allow": wherever they lie, for disks that nobody else made. Needs --format',
+        f' directory; "allow": wherever they lie, for disks that nobody else made. Needs {format_option}',
     )
     group.add_argument(
         "--in-use",
@@ -122,6 +128,20 @@ def add_key_option(parser: argparse._ActionsContainer) -> None:
         default=[],
         help="the file that begins with the key of an encrypted device: its name, its UUID, or all;"
         " DEVICE:key:TEXT is the key itself, which other users can see in the list of processes",
+    )
+
+
+def add_fleet_options(parser: argparse._ActionsContainer) -> None:
+    """Add the options for inspecting many disks."""
+    parser.add_argument(
+        "--concurrency", metavar="N", type=positive, help="disks at once; default: one a processor"
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=TIMEOUT,
+        help="for a disk (default: %(default)g)",
     )
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from guestkit.fleet import Report
 
 #: guestkit's own functions: their errors name the file or disk, which libguestfs' actions do not always do.
-_OWN = {"convert", "copy_in", "copy_out", "mount_guest", "open_disk", "probe", "read_chunks"}
+_OWN = {"convert", "copy_in", "copy_out", "mount_guest", "open_disk", "probe", "read_chunks", "sbom"}
 
 #: Actions that the commands use internally to look at a file. The user did not type their names, and their
 #: errors name the file, so the action's name is left out.
@@ -76,14 +76,18 @@ def joined(message: str, what_to_do: str) -> str:
     return f"{message}; {what_to_do}" if what_to_do else message
 
 
-def of_failure(report: Report) -> str:
-    """Return why a disk could not be inspected, and what to do about it; "" if it could."""
+def of_failure(report: Report, *, format_option: str = "--format") -> str:
+    """Return why a disk could not be inspected, and what to do about it; "" if it could.
+
+    format_option: the command's option for the disk's format
+    """
     error = report.error
     if error is None:
         return ""
     if error.cause == "call_timeout":
         return f"{report.disk}: took longer than --timeout, and was stopped"
-    return explained(error.message, error.cause, error.hint, report.disks)
+    what_to_do = remedy(error.cause, error.hint, report.disks).replace("--format", format_option)
+    return joined(error.message, what_to_do)
 
 
 def told(report: Report) -> dict[str, Any]:

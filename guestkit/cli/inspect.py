@@ -13,17 +13,16 @@ from guestkit.cli.common import (
     DISK,
     UsageError,
     add_disk_options,
+    add_fleet_options,
     add_key_option,
     opening,
-    positive,
-    seconds,
 )
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure, told
 from guestkit.cli.reports import render_reports, reported, tree
 from guestkit.cli.screen import Screen
 from guestkit.demo import make_demo_guest
-from guestkit.fleet import TIMEOUT, Report, inspect_many
+from guestkit.fleet import Report, inspect_many
 from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Part
 
 DESCRIPTION = """\
@@ -68,16 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how")
     how.add_argument("--one-guest", action="store_true", help="the disks are those of one guest")
     add_key_option(how)
-    how.add_argument(
-        "--concurrency", metavar="N", type=positive, help="disks at once; default: one a processor"
-    )
-    how.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=seconds,
-        default=TIMEOUT,
-        help="for a disk (default: %(default)g)",
-    )
+    add_fleet_options(how)
 
 
 def _parts(text: str) -> tuple[Part, ...]:

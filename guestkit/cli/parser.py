@@ -20,6 +20,7 @@ COMMANDS = {
     "cat": "write a guest's files to stdout",
     "cp": "copy files out of a guest or into it",
     "df": "tell how full guests' filesystems are",
+    "sbom": "write bills of materials: which packages are on disks",
     "info": "tell what disk images are, and what they refer to",
     "convert": "write a disk into a new image",
     "doctor": "check this host, and tell how to fix what is wrong with it",
