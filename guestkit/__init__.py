@@ -34,6 +34,7 @@ from guestkit.unpack import UnpackLimits
 if TYPE_CHECKING:
     from guestkit.aio import AsyncGuestfs, EventMessage, EventStream, set_executor
     from guestkit.aio.convert import AsyncDiskConverter
+    from guestkit.comparison import Comparison, diff
     from guestkit.convert import ConversionResult, DiskConverter
     from guestkit.generated import structs
     from guestkit.generated.values import Cause
@@ -49,6 +50,7 @@ __all__ = [
     "AsyncGuestfs",
     "CallTimeout",
     "Cause",
+    "Comparison",
     "ConversionResult",
     "DiskConverter",
     "Error",
@@ -67,6 +69,7 @@ __all__ = [
     "Report",
     "Sbom",
     "UnpackLimits",
+    "diff",
     "inspect",
     "inspect_many",
     "open_guest",
@@ -84,11 +87,13 @@ _LATER = {
     "AsyncDiskConverter": "guestkit.aio.convert",
     "AsyncGuestfs": "guestkit.aio",
     "Cause": "guestkit.generated.values",
+    "Comparison": "guestkit.comparison",
     "ConversionResult": "guestkit.convert",
     "DiskConverter": "guestkit.convert",
     "EventMessage": "guestkit.aio",
     "EventStream": "guestkit.aio",
     "Sbom": "guestkit.sboms",
+    "diff": "guestkit.comparison",
     "sbom": "guestkit.sboms",
     "set_executor": "guestkit.aio",
 }

@@ -5,7 +5,7 @@
 #    source ~/.local/share/bash_completion/guestkit
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_guestkit_subparsers=(inspect ls cat cp df sbom info convert doctor appliance)
+_shtab_guestkit_subparsers=(inspect ls cat cp df sbom diff info convert doctor appliance)
 
 _shtab_guestkit_inspect_option_strings=(-h --help --json --jsonl --xml --only --applications --no-applications --mode --format --backing --in-use --blocksize --member --no-unpack --one-guest --key --concurrency --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_ls_option_strings=(--help -l --long -R --recursive -h --human --json --format --backing --in-use --blocksize --member --no-unpack -a --add --root --key --timeout -q --quiet -v --verbose --log-json --debug)
@@ -13,6 +13,7 @@ _shtab_guestkit_cat_option_strings=(-h --help --format --backing --in-use --bloc
 _shtab_guestkit_cp_option_strings=(-h --help -r --recursive -f --force --format --backing --in-use --blocksize --member --no-unpack -a --add --root --key --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_df_option_strings=(--help -h --human --json --format --backing --in-use --blocksize --member --no-unpack --key --concurrency --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_sbom_option_strings=(-h --help --format -o --output --hashes --disk-format --backing --in-use --blocksize --member --no-unpack --one-guest --key --concurrency --timeout -q --quiet -v --verbose --log-json --debug)
+_shtab_guestkit_diff_option_strings=(-h --help --json --only --format --backing --in-use --blocksize --member --no-unpack --key --concurrency --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_info_option_strings=(-h --help --format --json -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_convert_option_strings=(-h --help --to --compress --keep-backing -f --force --json --format --backing --in-use --member --no-unpack -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_doctor_option_strings=(-h --help --json -q --quiet -v --verbose --log-json --debug)
@@ -41,6 +42,8 @@ _shtab_guestkit_sbom_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_sbom__o_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_sbom___output_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_sbom___backing_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_diff_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_diff___backing_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_info_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_convert_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_convert_pos_1_COMPGEN=_shtab_compgen_files
@@ -67,12 +70,15 @@ _shtab_guestkit_sbom___format_choices=(cyclonedx spdx)
 _shtab_guestkit_sbom___disk_format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_sbom___in_use_choices=(allow refuse)
 _shtab_guestkit_sbom___blocksize_choices=(512 4096)
+_shtab_guestkit_diff___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
+_shtab_guestkit_diff___in_use_choices=(allow refuse)
+_shtab_guestkit_diff___blocksize_choices=(512 4096)
 _shtab_guestkit_info___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_convert___to_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_convert___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_convert___in_use_choices=(allow refuse)
 _shtab_guestkit_appliance_pos_0_choices=(build list check remove)
-_shtab_guestkit_pos_0_choices=(inspect ls cat cp df sbom info convert doctor appliance)
+_shtab_guestkit_pos_0_choices=(inspect ls cat cp df sbom diff info convert doctor appliance)
 
 _shtab_guestkit_inspect_pos_0_nargs='*'
 _shtab_guestkit_inspect__h_nargs=0
@@ -154,6 +160,17 @@ _shtab_guestkit_sbom__v_nargs=0
 _shtab_guestkit_sbom___verbose_nargs=0
 _shtab_guestkit_sbom___log_json_nargs=0
 _shtab_guestkit_sbom___debug_nargs=0
+_shtab_guestkit_diff_pos_0_nargs=2
+_shtab_guestkit_diff__h_nargs=0
+_shtab_guestkit_diff___help_nargs=0
+_shtab_guestkit_diff___json_nargs=0
+_shtab_guestkit_diff___no_unpack_nargs=0
+_shtab_guestkit_diff__q_nargs=0
+_shtab_guestkit_diff___quiet_nargs=0
+_shtab_guestkit_diff__v_nargs=0
+_shtab_guestkit_diff___verbose_nargs=0
+_shtab_guestkit_diff___log_json_nargs=0
+_shtab_guestkit_diff___debug_nargs=0
 _shtab_guestkit_info_pos_0_nargs=+
 _shtab_guestkit_info__h_nargs=0
 _shtab_guestkit_info___help_nargs=0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
@@ -13,7 +13,7 @@ from guestkit.fleet import TIMEOUT
 from guestkit.guest import guest_path, open_guest
 from guestkit.handle import Guestfs
 from guestkit.images import Backing, InUse, under
-from guestkit.inspection import Key
+from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Key, Part
 from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
@@ -143,6 +143,29 @@ def add_fleet_options(parser: argparse._ActionsContainer) -> None:
         default=TIMEOUT,
         help="for a disk (default: %(default)g)",
     )
+
+
+def add_only_option(
+    parser: argparse._ActionsContainer, what: str, default: Collection[Part] = DEFAULT_PARTS
+) -> None:
+    """Add --only, which chooses parts of an inspection."""
+    left_out = [part for part in ALL_PARTS if part not in default]
+    shown = f"all but {','.join(left_out)}" if len(left_out) < len(default) else ",".join(default)
+    parser.add_argument(
+        "--only",
+        metavar="PART,…",
+        type=_parts,
+        help=f"{what}: {', '.join(ALL_PARTS)}, or all (default: {shown})",
+    )
+
+
+def _parts(text: str) -> tuple[Part, ...]:
+    if text == "all":
+        return tuple(ALL_PARTS)
+    chosen = tuple(part for part in ALL_PARTS if part in text.split(","))
+    if unknown := set(text.split(",")) - set(chosen):
+        raise argparse.ArgumentTypeError(f"no part {min(unknown)!r}; there are: {', '.join(ALL_PARTS)}")
+    return chosen
 
 
 def add_guest_options(parser: argparse.ArgumentParser) -> None:

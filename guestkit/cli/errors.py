@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from guestkit.fleet import Report
 
 #: guestkit's own functions: their errors name the file or disk, which libguestfs' actions do not always do.
-_OWN = {"convert", "copy_in", "copy_out", "mount_guest", "open_disk", "probe", "read_chunks", "sbom"}
+_OWN = {"sbom", "diff", "convert", "copy_in", "copy_out", "mount_guest", "open_disk", "probe", "read_chunks"}
 
 #: Actions that the commands use internally to look at a file. The user did not type their names, and their
 #: errors name the file, so the action's name is left out.

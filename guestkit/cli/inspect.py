@@ -15,6 +15,7 @@ from guestkit.cli.common import (
     add_disk_options,
     add_fleet_options,
     add_key_option,
+    add_only_option,
     opening,
 )
 from guestkit.cli.ending import noting
@@ -45,13 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--jsonl", action="store_true", help="a JSON object a line, as the disks get ready")
     output.add_argument("--xml", action="store_true", help="of one guest, as virt-inspector writes it")
     what = parser.add_argument_group("what is reported")
-    what.add_argument(
-        "--only",
-        metavar="PART,…",
-        type=_parts,
-        help=f"beside the operating systems: {', '.join(ALL_PARTS)}, or all"
-        f" (default: {','.join(DEFAULT_PARTS)})",
-    )
+    add_only_option(what, "beside the operating systems")
     what.add_argument(
         "--applications",
         action=argparse.BooleanOptionalAction,
@@ -68,15 +63,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--one-guest", action="store_true", help="the disks are those of one guest")
     add_key_option(how)
     add_fleet_options(how)
-
-
-def _parts(text: str) -> tuple[Part, ...]:
-    if text == "all":
-        return tuple(ALL_PARTS)
-    chosen = tuple(part for part in ALL_PARTS if part in text.split(","))
-    if unknown := set(text.split(",")) - set(chosen):
-        raise argparse.ArgumentTypeError(f"no part {min(unknown)!r}; there are: {', '.join(ALL_PARTS)}")
-    return chosen
 
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:

@@ -68,8 +68,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     disks: Sequence[str] = arguments.disks
     guests: Sequence[Sequence[str]] = [disks] if arguments.one_guest else [[disk] for disk in disks]
-    paths = _paths([guest[0] for guest in guests], arguments)
     require(arguments.kind)  # before the work
+    paths = _paths([guest[0] for guest in guests], arguments)
     hashes = {disk: _hash(disk, screen) for disk in disks} if arguments.hashes else {}
     failed = done = 0
     with screen.fleet(len(guests)) as progress:

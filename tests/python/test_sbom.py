@@ -512,6 +512,21 @@ def test_a_disk_that_fails_costs_its_own_bill(
     assert written == ["web.img-2.cdx.json", "web.img.cdx.json"]
 
 
+def test_the_disks_of_one_guest_have_one_bill(
+    serve: Serve, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    serve(Report(disk="a", disks=("a", "b"), inspection=GOOD))
+    assert main(["sbom", "--one-guest", "--hashes", "a", "b"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    disks = document["metadata"]["component"]["components"]
+    assert [(one["name"], one["type"]) for one in disks] == [("a", "file"), ("b", "file")]
+    assert [one["hashes"][0]["content"] for one in disks] == [
+        hashlib.sha256(name).hexdigest() for name in (b"a", b"b")
+    ]
+
+
 def test_the_remedy_names_the_option_of_this_command(
     serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
