@@ -142,7 +142,7 @@ def _write(
         screen.write(bill.to_json())
     else:
         try:
-            write(bill, path)
+            write(bill, path, through=path == arguments.output)
         except OSError as error:
             screen.tell("error", f"{path}: {error.strerror}")
             return False

@@ -99,12 +99,13 @@ def sbom(
 
 
 def require(format: SbomFormat) -> tuple[Any, Any]:
-    """Load what writes that format. Raise Error (ENOSYS) if its library is not installed.
+    """Load what writes that format, and raise Error as `sbom` would.
 
-    `sbom` does that by itself; call it before work that would be in vain without.
+    `sbom` does that by itself; call it before work that would be in vain.
     """
     if format not in get_args(SbomFormat):
         raise ValueError(f'sbom() argument \'format\' must be "cyclonedx" or "spdx", not {format!r}')
+    _source_date()
     try:
         from guestkit.sboms.contents import contents_of
 

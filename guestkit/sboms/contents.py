@@ -155,9 +155,8 @@ def _system(system: OperatingSystem) -> System:
 def _item(app: Application, system: OperatingSystem, distribution: Distribution) -> Item:
     said = _Texts()
     is_program = system.type == "windows"
-    release = app.release if app.release != _NONE else ""
     joint = "-r" if distribution.type == "apk" else "-"
-    version = f"{app.version}{joint}{release}" if release else app.version
+    version = joint.join(filter(None, (_known(app.version), _known(app.release))))
     epoch = app.epoch % (1 << 32)  # rpm's have no sign
     fields = {
         "name": (app.display_name if is_program else "") or app.name,
@@ -169,9 +168,9 @@ def _item(app: Application, system: OperatingSystem, distribution: Distribution)
         "source": app.source_package,
         "sourceVersion": app.source_version,
     }
-    texts = {field: said.take(field, "" if text == _NONE else text) for field, text in fields.items()}
+    texts = {field: said.take(field, _known(text)) for field, text in fields.items()}
     url = app.url if len(app.url) <= LONGEST and _URL.fullmatch(app.url) else ""
-    if app.url not in ("", _NONE, url):
+    if not url and _known(app.url):
         said.leave_out("url")
     purl = ""
     if said.is_exact("name", "version", "arch", "source", "sourceVersion"):
@@ -193,6 +192,10 @@ def _item(app: Application, system: OperatingSystem, distribution: Distribution)
         is_program=is_program,
         notes=(*((note, text) for note, text in more.items() if text), *said.notes()),
     )
+
+
+def _known(text: str) -> str:
+    return "" if text == _NONE else text
 
 
 def _upstream(texts: dict[str, str]) -> str:

@@ -42,13 +42,16 @@ def _safe(disk: str) -> str:
     return re.sub(r"^[.-]", "_", stem) or "disk"
 
 
-def write(bill: Sbom, path: str) -> None:
-    """Write the bill to that file. A file that is there is replaced when the new one is complete."""
-    with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISREG(os.lstat(path).st_mode):  # such as /dev/stdout or a FIFO
-            with open(path, "w", encoding="ascii") as file:
-                file.write(bill.to_json())
-            return
+def write(bill: Sbom, path: str, *, through: bool = False) -> None:
+    """Write the bill to that file. What is there is replaced when the new one is complete.
+
+    through: write through a link or into a device or FIFO, such as /dev/stdout, if the path is one: for paths
+        that the user has chosen. In a directory, who may write there may have put a link.
+    """
+    if through and os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        with open(path, "w", encoding="ascii") as file:
+            file.write(bill.to_json())
+        return
     new = os.path.join(os.path.dirname(path), f".guestkit-{secrets.token_hex(8)}")
     try:
         with open(new, "x", encoding="ascii") as file:

@@ -572,6 +572,27 @@ def test_an_output_that_is_no_file_is_written_to_and_not_replaced(serve: Serve, 
     assert json.loads((tmp_path / "real.json").read_text())["bomFormat"] == "CycloneDX"
 
 
+def test_in_a_directory_a_link_is_replaced(serve: Serve, tmp_path: Path) -> None:
+    """Who else may write there could have it lead anywhere."""
+    (tmp_path / "bills").mkdir()
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "bills" / "web.img.cdx.json").symlink_to(tmp_path / "precious")
+    serve(report("web.img"))
+    assert main(["sbom", "-o", "bills", "web.img"]) == 0
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert not (tmp_path / "bills" / "web.img.cdx.json").is_symlink()
+
+
+def test_a_wrong_date_is_told_before_the_work(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    monkeypatch.setattr(guestkit.cli.sbom, "inspect_many", None)
+    assert main(["sbom", "web.img"]) == 1
+    told = "guestkit: error: SOURCE_DATE_EPOCH must be a number of seconds since 1970, not 'yesterday'\n"
+    assert capsys.readouterr() == ("", told)
+
+
 def test_hashes_are_of_the_disks_that_were_given(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
     serve(report("web.img"))
     Path("web.img").write_bytes(b"disk")
