@@ -12,17 +12,18 @@ import errno
 import json
 import os
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 
 from guestkit.errors import Error
 from guestkit.sboms.hashes import DiskHash, hash_disks
 
 if TYPE_CHECKING:
     from guestkit.generated.values import Inspection
+    from guestkit.sboms.contents import Contents
 
 __all__ = ["FORMATS", "DiskHash", "Sbom", "SbomFormat", "hash_disks", "require", "sbom"]
 
@@ -89,7 +90,7 @@ def sbom(
     Raises:
         Error: the format's library is not installed (ENOSYS), or SOURCE_DATE_EPOCH is no number (EINVAL)
     """
-    contents_of, writer = require(format)
+    contents_of, writer = _load(format)
     when = _source_date()
     contents = contents_of(inspection, name, tuple(hashes))
     document = writer.document(contents, when or datetime.now(UTC).replace(microsecond=0))
@@ -98,18 +99,33 @@ def sbom(
     return Sbom(format=format, packages=contents.count, gaps=contents.gaps, document=document)
 
 
-def require(format: SbomFormat) -> tuple[Any, Any]:
+def require(format: SbomFormat) -> None:
     """Load what writes that format, and raise Error as `sbom` would.
 
     `sbom` does that by itself; call it before work that would be in vain.
     """
+    _source_date()
+    _load(format)
+
+
+class _Writer(Protocol):
+    """The interface of a format's module."""
+
+    def document(self, contents: Contents, created: datetime) -> dict[str, Any]:
+        """Return the document, without a number of its own."""
+
+    def number(self, document: dict[str, Any], serial: uuid.UUID) -> None:
+        """Give the document its number."""
+
+
+def _load(format: SbomFormat) -> tuple[Callable[[Inspection, str, tuple[DiskHash, ...]], Contents], _Writer]:
+    """Return what gathers the contents of a bill, and what writes them."""
     if format not in get_args(SbomFormat):
         raise ValueError(f'sbom() argument \'format\' must be "cyclonedx" or "spdx", not {format!r}')
-    _source_date()
     try:
         from guestkit.sboms.contents import contents_of
 
-        return contents_of, import_module(f"guestkit.sboms.as_{format}")
+        return contents_of, cast(_Writer, import_module(f"guestkit.sboms.as_{format}"))
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "guestkit":
             raise

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -47,10 +48,9 @@ def document(contents: Contents, created: datetime) -> dict[str, Any]:
     # The library has no compositions.
     parts = [_composition(_GUEST, not contents.gaps)]
     for reference, system in zip(systems, contents.systems, strict=True):
-        items = [_item(item, names) for item in system.items]
-        components += _written_components([_system(system, reference)])
-        components += _written_components(items)
-        depends.append(_depends(reference, [str(item.bom_ref) for item in items]))
+        items = list(_written_components(_item(item, names) for item in system.items))
+        components += [*_written_components([_system(system, reference)]), *items]
+        depends.append(_depends(reference, [item["bom-ref"] for item in items]))
         parts.append(_composition(reference, system.complete))
     return {**written, "components": components, "dependencies": depends, "compositions": parts}
 
@@ -60,10 +60,11 @@ def _written(bom: Bom) -> dict[str, Any]:
     return written
 
 
-def _written_components(components: Sequence[Component]) -> Iterator[dict[str, Any]]:
+def _written_components(components: Iterable[Component]) -> Iterator[dict[str, Any]]:
     """Write components in groups: the library compares every one of a document with every other."""
-    for start in range(0, len(components), _GROUP):
-        yield from _written(Bom(components=components[start : start + _GROUP]))["components"]
+    rest = iter(components)
+    while group := list(islice(rest, _GROUP)):
+        yield from _written(Bom(components=group))["components"]
 
 
 def _depends(reference: str, others: Iterable[str]) -> dict[str, Any]:
