@@ -34,9 +34,11 @@ from guestkit.unpack import UnpackLimits
 if TYPE_CHECKING:
     from guestkit.aio import AsyncGuestfs, EventMessage, EventStream, set_executor
     from guestkit.aio.convert import AsyncDiskConverter
+    from guestkit.comparison import Comparison, diff
     from guestkit.convert import ConversionResult, DiskConverter
     from guestkit.generated import structs
     from guestkit.generated.values import Cause
+    from guestkit.sboms import Sbom, sbom
 
 __version__ = "0.4.0"
 
@@ -48,6 +50,7 @@ __all__ = [
     "AsyncGuestfs",
     "CallTimeout",
     "Cause",
+    "Comparison",
     "ConversionResult",
     "DiskConverter",
     "Error",
@@ -64,11 +67,14 @@ __all__ = [
     "LaunchError",
     "LaunchInfo",
     "Report",
+    "Sbom",
     "UnpackLimits",
+    "diff",
     "inspect",
     "inspect_many",
     "open_guest",
     "probe",
+    "sbom",
     "set_appliance_limit",
     "set_executor",
     "structs",
@@ -81,10 +87,14 @@ _LATER = {
     "AsyncDiskConverter": "guestkit.aio.convert",
     "AsyncGuestfs": "guestkit.aio",
     "Cause": "guestkit.generated.values",
+    "Comparison": "guestkit.comparison",
     "ConversionResult": "guestkit.convert",
     "DiskConverter": "guestkit.convert",
     "EventMessage": "guestkit.aio",
     "EventStream": "guestkit.aio",
+    "Sbom": "guestkit.sboms",
+    "diff": "guestkit.comparison",
+    "sbom": "guestkit.sboms",
     "set_executor": "guestkit.aio",
 }
 

@@ -117,7 +117,7 @@ def _operating_system(xml: _Writer, inspection: Inspection, system: OperatingSys
         with xml.element("applications"):
             for app in system.applications:
                 with xml.element("application"):
-                    _application(xml, app)
+                    _application(xml, app, _unknown_to_libguestfs(system))
     if system.icon is not None:
         xml.base64("icon", system.icon)
 
@@ -146,7 +146,14 @@ def _filesystems(xml: _Writer, inspection: Inspection, system: OperatingSystem) 
                         xml.text(name, value)
 
 
-def _application(xml: _Writer, app: Application) -> None:
+def _unknown_to_libguestfs(system: OperatingSystem) -> set[str]:
+    """Return which facts about packages of that system only guestkit reads."""
+    if system.type == "windows":
+        return set()
+    return {"publisher"} if system.package_format == "deb" else {"publisher", "source_package"}
+
+
+def _application(xml: _Writer, app: Application, unknown: set[str]) -> None:
     for name in (
         "name",
         "display_name",
@@ -161,5 +168,5 @@ def _application(xml: _Writer, app: Application) -> None:
         "summary",
         "description",
     ):
-        if value := getattr(app, name):
+        if name not in unknown and (value := getattr(app, name)):
             xml.text(name, value)

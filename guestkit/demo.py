@@ -30,7 +30,7 @@ def _application(name: str, epoch: int, version: str, release: str, arch: str) -
         release=release,
         arch=arch,
         install_path="",
-        publisher="",
+        publisher="Nobody <nobody@example.org>",
         url="",
         source_package="",
         summary="part of guestkit's demo guest",
@@ -173,7 +173,7 @@ def _dpkg_status() -> str:
     return "".join(
         f"Package: {app.name}\n"
         f"Status: {'deinstall ok config-files' if app is removed else 'install ok installed'}\n"
-        "Maintainer: Nobody <nobody@example.org>\n"
+        f"Maintainer: {app.publisher}\n"
         f"Architecture: {app.arch}\n"
         f"Version: {_debian_version(app)}\n"
         f"Description: {app.summary}\n {app.description}\n\n"

@@ -94,10 +94,15 @@ class FleetProgress:
     Attributes:
         done: how many disks have been reported
         steps: the current step of each disk; empty if other processes do the work
+        mean: how long the inspection of a disk took so far, in seconds, without those that failed; None:
+            there was none
+        longest: the same of the one that took longest
     """
 
     done: int
     steps: Mapping[str, str]
+    mean: float | None = None
+    longest: float | None = None
 
 
 @taking(one)
@@ -190,6 +195,9 @@ class Tally:
         self._lock = threading.Lock()
         self._steps: dict[str, str] = {}
         self._done = 0
+        self._seconds = 0.0
+        self._inspected = 0
+        self._longest: float | None = None
 
     def following(self, guest: Guest) -> Callable[[str], object] | None:
         """Return the function to call with each step of the guest; None if nobody follows the progress."""
@@ -209,13 +217,22 @@ class Tally:
         """Count a report, and return it."""
         with self._lock:
             self._done += 1
+            if report.error is None:
+                self._inspected += 1
+                self._seconds += report.seconds
+                self._longest = max(self._longest or 0.0, report.seconds)
         self._tell()
         return report
 
     def _tell(self) -> None:
         if self._progress is not None:
             with self._lock:
-                progress = FleetProgress(done=self._done, steps=dict(self._steps))
+                progress = FleetProgress(
+                    done=self._done,
+                    steps=dict(self._steps),
+                    mean=self._seconds / self._inspected if self._inspected else None,
+                    longest=self._longest,
+                )
             self._progress(progress)
 
 

@@ -57,6 +57,7 @@ __all__ = [
     "json_schema",
     "native_keys",
     "path_list",
+    "pretty_name",
 ]
 
 #: What can be gathered beyond the operating systems themselves. Each costs time.
@@ -153,6 +154,19 @@ class Inspection(values.Inspection):
         from guestkit._virt_inspector import to_xml  # most programs need no XML: save them the import
 
         return to_xml(self)
+
+
+def pretty_name(system: OperatingSystem) -> str:
+    """Return what the system calls itself.
+
+    That is os-release's PRETTY_NAME. Where there is none, it is its NAME and VERSION, else libguestfs'
+    product name, such as that of a Windows, else the distribution.
+    """
+    release = system.os_release
+    version = release.get("VERSION") or release.get("VERSION_ID", "")
+    named = f"{release.get('NAME', '')} {version}".strip() if release.get("NAME") else ""
+    product = system.product_name if system.product_name != "unknown" else ""
+    return release.get("PRETTY_NAME") or named or product or system.distro
 
 
 def json_schema() -> Mapping[str, Any]:

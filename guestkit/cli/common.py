@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypedDict, get_args
 
+from guestkit.fleet import TIMEOUT
 from guestkit.guest import guest_path, open_guest
 from guestkit.handle import Guestfs
 from guestkit.handle_options import Sandbox
 from guestkit.images import Backing, InUse, under
-from guestkit.inspection import Key
+from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Key, Part
 from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
@@ -70,12 +71,17 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_disk_options(
-    parser: argparse.ArgumentParser, *, in_use: InUse = "allow", blocksize: bool = True
+    parser: argparse.ArgumentParser,
+    *,
+    in_use: InUse = "allow",
+    blocksize: bool = True,
+    format_option: str = "--format",
 ) -> None:
     """Add the options for opening a disk, which `opening` reads."""
     group = parser.add_argument_group("opening the disk")
     group.add_argument(
-        "--format",
+        format_option,
+        dest="format",
         choices=FORMATS,
         help="what the disk is; default: by what it begins with, which a guest can choose",
     )
@@ -83,7 +89,7 @@ def add_disk_options(
         "--backing",
         metavar="DIRECTORY",
         help="open other files that the disk names, such as a backing file, if they lie beneath that"
-        ' directory; "allow": wherever they lie, for disks that nobody else made. Needs --format',
+        f' directory; "allow": wherever they lie, for disks that nobody else made. Needs {format_option}',
     )
     group.add_argument(
         "--in-use",
@@ -124,6 +130,44 @@ def add_key_option(parser: argparse._ActionsContainer) -> None:
         help="the file that begins with the key of an encrypted device: its name, its UUID, or all;"
         " DEVICE:key:TEXT is the key itself, which other users can see in the list of processes",
     )
+
+
+def add_fleet_options(parser: argparse._ActionsContainer) -> None:
+    """Add the options for inspecting many disks."""
+    parser.add_argument(
+        "--concurrency", metavar="N", type=positive, help="disks at once; default: one a processor"
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=TIMEOUT,
+        help="for a disk (default: %(default)g)",
+    )
+    add_sandbox_option(parser)
+
+
+def add_only_option(
+    parser: argparse._ActionsContainer, what: str, default: Collection[Part] = DEFAULT_PARTS
+) -> None:
+    """Add --only, which chooses parts of an inspection."""
+    left_out = [part for part in ALL_PARTS if part not in default]
+    shown = f"all but {','.join(left_out)}" if len(left_out) < len(default) else ",".join(default)
+    parser.add_argument(
+        "--only",
+        metavar="PART,…",
+        type=_parts,
+        help=f"{what}: {', '.join(ALL_PARTS)}, or all (default: {shown})",
+    )
+
+
+def _parts(text: str) -> tuple[Part, ...]:
+    if text == "all":
+        return tuple(ALL_PARTS)
+    chosen = tuple(part for part in ALL_PARTS if part in text.split(","))
+    if unknown := set(text.split(",")) - set(chosen):
+        raise argparse.ArgumentTypeError(f"no part {min(unknown)!r}; there are: {', '.join(ALL_PARTS)}")
+    return chosen
 
 
 def add_guest_options(parser: argparse.ArgumentParser, *, timeout: bool = True) -> None:

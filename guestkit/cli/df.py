@@ -10,21 +10,13 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from guestkit.cli.common import (
-    DISK,
-    add_disk_options,
-    add_key_option,
-    add_sandbox_option,
-    opening,
-    positive,
-    seconds,
-)
+from guestkit.cli.common import DISK, add_disk_options, add_fleet_options, add_key_option, opening
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure
 from guestkit.cli.reports import reported
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, human_size, printable
-from guestkit.fleet import TIMEOUT, Report, inspect_many
+from guestkit.fleet import Report, inspect_many
 from guestkit.inspection import Filesystem, Part
 
 DESCRIPTION = "Tell the size of each filesystem of guests, and how much of it is used."
@@ -44,15 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="as a JSON list; sizes in bytes")
     add_disk_options(parser)
     add_key_option(parser)
-    add_sandbox_option(parser)
-    parser.add_argument("--concurrency", metavar="N", type=positive, help="disks at once")
-    parser.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=seconds,
-        default=TIMEOUT,
-        help="for a disk (default: %(default)g)",
-    )
+    add_fleet_options(parser)
 
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:

@@ -19,10 +19,12 @@ _OWN = {
     "convert",
     "copy_in",
     "copy_out",
+    "diff",
     "mount_guest",
     "open_disk",
     "probe",
     "read_chunks",
+    "sbom",
     "serve",
     "unmount",
 }
@@ -86,14 +88,18 @@ def joined(message: str, what_to_do: str) -> str:
     return f"{message}; {what_to_do}" if what_to_do else message
 
 
-def of_failure(report: Report) -> str:
-    """Return why a disk could not be inspected, and what to do about it; "" if it could."""
+def of_failure(report: Report, *, format_option: str = "--format") -> str:
+    """Return why a disk could not be inspected, and what to do about it; "" if it could.
+
+    format_option: the command's option for the disk's format
+    """
     error = report.error
     if error is None:
         return ""
     if error.cause == "call_timeout":
         return f"{report.disk}: took longer than --timeout, and was stopped"
-    return explained(error.message, error.cause, error.hint, report.disks)
+    what_to_do = remedy(error.cause, error.hint, report.disks).replace("--format", format_option)
+    return joined(error.message, what_to_do)
 
 
 def told(report: Report) -> dict[str, Any]:

@@ -13,18 +13,17 @@ from guestkit.cli.common import (
     DISK,
     UsageError,
     add_disk_options,
+    add_fleet_options,
     add_key_option,
-    add_sandbox_option,
+    add_only_option,
     opening,
-    positive,
-    seconds,
 )
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure, told
 from guestkit.cli.reports import render_reports, reported, tree
 from guestkit.cli.screen import Screen
 from guestkit.demo import make_demo_guest
-from guestkit.fleet import TIMEOUT, Report, inspect_many
+from guestkit.fleet import Report, inspect_many
 from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Part
 
 DESCRIPTION = """\
@@ -47,13 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--jsonl", action="store_true", help="a JSON object a line, as the disks get ready")
     output.add_argument("--xml", action="store_true", help="of one guest, as virt-inspector writes it")
     what = parser.add_argument_group("what is reported")
-    what.add_argument(
-        "--only",
-        metavar="PART,…",
-        type=_parts,
-        help=f"beside the operating systems: {', '.join(ALL_PARTS)}, or all"
-        f" (default: {','.join(DEFAULT_PARTS)})",
-    )
+    add_only_option(what, "beside the operating systems")
     what.add_argument(
         "--applications",
         action=argparse.BooleanOptionalAction,
@@ -69,26 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how")
     how.add_argument("--one-guest", action="store_true", help="the disks are those of one guest")
     add_key_option(how)
-    add_sandbox_option(how)
-    how.add_argument(
-        "--concurrency", metavar="N", type=positive, help="disks at once; default: one a processor"
-    )
-    how.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=seconds,
-        default=TIMEOUT,
-        help="for a disk (default: %(default)g)",
-    )
-
-
-def _parts(text: str) -> tuple[Part, ...]:
-    if text == "all":
-        return tuple(ALL_PARTS)
-    chosen = tuple(part for part in ALL_PARTS if part in text.split(","))
-    if unknown := set(text.split(",")) - set(chosen):
-        raise argparse.ArgumentTypeError(f"no part {min(unknown)!r}; there are: {', '.join(ALL_PARTS)}")
-    return chosen
+    add_fleet_options(how)
 
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:

@@ -22,6 +22,8 @@ COMMANDS = {
     "mount": "show a guest's files in a directory of this host",
     "unmount": "unmount such a directory",
     "df": "tell how full guests' filesystems are",
+    "sbom": "write bills of materials: which packages are on disks",
+    "diff": "tell how two guests differ",
     "info": "tell what disk images are, and what they refer to",
     "convert": "write a disk into a new image",
     "doctor": "check this host, and tell how to fix what is wrong with it",
@@ -163,4 +165,4 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _epilog(command: Command) -> str:
     examples = "".join(f"\n  {example}" for example in command.EXAMPLES)
-    return f"examples:{examples}\n\n{EXIT_STATUS}"
+    return f"examples:{examples}\n\n{getattr(command, 'EXIT_STATUS', EXIT_STATUS)}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from rich.console import Console, Group, RenderableType
 from rich.progress import (
@@ -14,6 +15,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -21,6 +23,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Column
+from rich.text import Text
 
 from guestkit.cli.text import printable
 from guestkit.fleet import FleetProgress
@@ -115,6 +118,42 @@ class Transfer:
         self._progress.update(self._task, completed=done, total=total)
 
 
+def seconds_left(ages: Collection[float], waiting: int, progress: FleetProgress) -> float | None:
+    """Estimate how long a fleet still takes. None: nobody can tell.
+
+    A disk is expected to take as long as those that were inspected did on average; one that already takes
+    longer, as long as the slowest of them. One that takes longer than any is of a kind that was not seen yet,
+    and so may be all that wait. Those that failed, mostly at once, say nothing about the others.
+
+    Args:
+        ages: how long each running inspection has taken so far, in seconds
+        waiting: how many have not begun
+    """
+    if progress.mean is None or progress.longest is None or not ages:
+        return None
+    if max(ages) >= progress.longest:
+        return None
+    left = [(progress.mean if age < progress.mean else progress.longest) - age for age in ages]
+    return max(*left, (sum(left) + waiting * progress.mean) / len(left))
+
+
+class _SecondsLeft(ProgressColumn):
+    """Shows "ETA 0:01:30"."""
+
+    max_refresh = 0.5
+
+    def __init__(self, estimate: Callable[[], float | None]) -> None:
+        super().__init__(table_column=Column(no_wrap=True))
+        self._estimate = estimate
+
+    def render(self, task: Task) -> Text:
+        left = self._estimate()
+        if left is None:
+            return Text("ETA -:--:--")
+        minutes, seconds = divmod(math.ceil(left), 60)
+        return Text(f"ETA {minutes // 60}:{minutes % 60:02}:{seconds:02}")
+
+
 class Fleet:
     """The progress of a fleet: a line for each disk in work, and one for all of them."""
 
@@ -124,11 +163,13 @@ class Fleet:
             _text("all"),
             BarColumn(),
             MofNCompleteColumn(),
-            _text("ETA"),
-            TimeRemainingColumn(),
+            _SecondsLeft(self._seconds_left),
             console=console,
         )
         self._total = self._all.add_task("", total=total)
+        self._count = total
+        self._seen = FleetProgress(done=0, steps={})
+        self._begun: dict[str, float] = {}
         self._tasks: dict[str, TaskID] = {}
         self._lock = threading.Lock()
         self.renderable: RenderableType = Group(self._disks, self._all) if total > 1 else self._disks
@@ -137,7 +178,16 @@ class Fleet:
         with self._lock:
             self._follow(progress)
 
+    def _seconds_left(self) -> float | None:
+        now = time.monotonic()
+        begun = tuple(self._begun.values())
+        waiting = self._count - self._seen.done - len(begun)
+        return seconds_left([now - one for one in begun], waiting, self._seen)
+
     def _follow(self, progress: FleetProgress) -> None:
+        now = time.monotonic()
+        self._begun = {disk: self._begun.get(disk, now) for disk in progress.steps}
+        self._seen = progress
         self._all.update(self._total, completed=progress.done)
         for disk in set(self._tasks) - set(progress.steps):
             self._disks.remove_task(self._tasks.pop(disk))

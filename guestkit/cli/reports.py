@@ -12,7 +12,14 @@ from guestkit.cli.errors import of_failure
 from guestkit.cli.facts import Fact, fact_grid, fact_lines
 from guestkit.cli.text import columns, human_size, printable
 from guestkit.fleet import Report
-from guestkit.inspection import Application, Inspection, OperatingSystem, PartFailure, UnopenedFilesystem
+from guestkit.inspection import (
+    Application,
+    Inspection,
+    OperatingSystem,
+    PartFailure,
+    UnopenedFilesystem,
+    pretty_name,
+)
 
 
 def reported(done: int, total: int) -> str:
@@ -61,7 +68,7 @@ def tree(report: Report, *, packages: bool) -> RenderableType:
         top.add(Text("no operating system found", style="yellow"))
     for system in report.inspection.operating_systems:
         heading = Text.assemble(
-            (printable(system.product_name), "bold green"), f" on {printable(system.root)}"
+            (printable(pretty_name(system)), "bold green"), f" on {printable(system.root)}"
         )
         listed = [Text(line) for line in _packages(system)] if packages else []
         top.add(Group(heading, fact_grid(_system_facts(system)), *listed))
@@ -111,6 +118,8 @@ def _system_facts(system: OperatingSystem) -> Iterator[Fact]:
         ("package manager", system.package_management),
     ):
         yield label, [printable(value)]
+    if system.os_release:
+        yield "os-release", columns(system.os_release.items())
     yield "mountpoints", columns(system.mountpoints.items())
     yield "filesystems", [printable(device) for device in system.filesystems]
     if system.drive_mappings:

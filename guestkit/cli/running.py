@@ -39,5 +39,5 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.debug:
             for line in "".join(traceback.format_exception(error)).splitlines():
                 print(printable(line), file=sys.stderr)
-        return 1
+        return int(getattr(arguments, "trouble", 1))  # of diff it is 2, as in diff(1)
     return status

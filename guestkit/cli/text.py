@@ -4,24 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from guestkit._text import printable as printable
+
 MAX_PADDING = 40  # one long name must not push every line off the screen
-
-
-def printable(text: str) -> str:
-    r"""Escape whatever is not a visible character or a space.
-
-    That covers control characters and escape sequences, bidirectional overrides, other invisible characters
-    and lone surrogates: "\x1b", "\u202e". A byte that was not UTF-8 is shown as that byte: "\xff".
-    """
-    return text if text.isprintable() else "".join(map(_escaped, text))
-
-
-def _escaped(character: str) -> str:
-    if character.isprintable():
-        return character
-    if "\udc80" <= character <= "\udcff":  # surrogateescape
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def one_line(text: str) -> str:

@@ -381,7 +381,15 @@ class UnopenedFilesystem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
-    """An installed package, in the terms of its package format."""
+    """An installed package, in the terms of its package format.
+
+    Attributes:
+        publisher: of Windows' programs; of rpm the vendor, of deb and apk the maintainer, of pacman the
+            packager
+        source_package: of deb, apk and pacman, where the database names it; empty for rpm
+        license: of rpm, apk and pacman, as the package words it
+        source_version: of the source package, where it differs from the package's
+    """
 
     name: str
     display_name: str
@@ -395,6 +403,8 @@ class Application:
     source_package: str
     summary: str
     description: str
+    license: str = ""
+    source_version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -149,6 +149,27 @@ def test_xml_and_json_stay_what_they_are(disk: Path, capsys: pytest.CaptureFixtu
     assert "<script" not in out
 
 
+@pytest.mark.parametrize("format", ["cyclonedx", "spdx"])
+def test_a_bill_of_materials_escapes_what_the_guest_says(
+    format: str, disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sbom", "--format", format, str(disk)]) == 0
+    out, err = capsys.readouterr()
+    assert out.isascii()
+    assert is_safe(out)
+    assert is_safe(err)
+    told = json.loads(out)
+    listed = told["components"] if format == "cyclonedx" else told["packages"]
+    assert hostile.ESCAPED in [one["name"] for one in listed]
+
+
+def test_a_hostile_guest_does_not_differ_from_itself(disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["diff", str(disk), str(disk)])
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert is_safe(err)
+
+
 # The same guest, in a terminal.
 
 

@@ -361,7 +361,8 @@ BOOST_AUTO_TEST_CASE(a_release_file_has_its_version_behind_one_word) {
 
 BOOST_AUTO_TEST_CASE(packages_are_those_with_an_empty_line_behind_them) {
   const auto apps = dpkg_applications(
-      "Package: b\nStatus: purge ok not-installed\nVersion: 1:2-3-4\nSource: s (1)\nDescription: d\n one\n "
+      "Package: b\nStatus: purge ok not-installed\nVersion: 1:2-3-4\nSource: s (1-3)\nMaintainer: A B <a@b>\n"
+      "Description: d\n one\n "
       ".\n"
       "Homepage: h\n\nPackage: a\nStatus: deinstall ok config-files\nVersion: 1\n\n"
       "Package: a\nVersion: 1\n\nPackage: last\nStatus: installed\nVersion: 1\n");
@@ -371,6 +372,8 @@ BOOST_AUTO_TEST_CASE(packages_are_those_with_an_empty_line_behind_them) {
   BOOST_TEST(apps[0].version == "2");
   BOOST_TEST(apps[0].release == "3-4");
   BOOST_TEST(apps[0].source_package == "s");
+  BOOST_TEST(apps[0].source_version == "1-3");
+  BOOST_TEST(apps[0].publisher == "A B <a@b>");
   BOOST_TEST(apps[0].description == "one\n.");
   BOOST_CHECK(doubts([] { dpkg_applications("Version: x:1\n"); }));
 }
@@ -394,10 +397,15 @@ BOOST_AUTO_TEST_CASE(a_description_of_many_lines_took_dpkg_s_reader_hours) {
 }
 
 BOOST_AUTO_TEST_CASE(alpine_packages) {
-  const auto apps = apk_applications("P:musl\nV:1.2-r3\nA:x86_64\nT:c library\nU:u\nF:lib\n\nP:half\n\n");
+  const auto apps = apk_applications(
+      "P:musl\nV:1.2-r3\nA:x86_64\nT:c library\nU:u\nL:MIT\no:musl-src\nm:A <a@b>\n"
+      "F:lib\n\nP:half\n\n");
   BOOST_TEST(apps.size() == 1U);
   BOOST_TEST(apps[0].release == "3");
   BOOST_TEST(apps[0].description == "c library");
+  BOOST_TEST(apps[0].license == "MIT");
+  BOOST_TEST(apps[0].source_package == "musl-src");
+  BOOST_TEST(apps[0].publisher == "A <a@b>");
 }
 
 BOOST_AUTO_TEST_CASE(packages_of_pacman_are_a_file_each) {
@@ -410,6 +418,13 @@ BOOST_AUTO_TEST_CASE(packages_of_pacman_are_a_file_each) {
   BOOST_TEST(apps[0].version == "5.2");
   BOOST_TEST(apps[0].release == "1");
   BOOST_TEST(apps[0].url == "%ARCH%");  // like libguestfs
+  const auto more = read(
+      "%NAME%\na\n\n%BASE%\nb\n\n%VERSION%\n1-1\n\n%ARCH%\nany\n\n%LICENSE%\nMIT\n%ZLIB%\n\n"
+      "%PACKAGER%\nA <a@b>\n");
+  BOOST_REQUIRE_EQUAL(more.size(), 1U);
+  BOOST_TEST(more[0].license == "MIT AND %ZLIB%");
+  BOOST_TEST(more[0].source_package == "b");
+  BOOST_TEST(more[0].publisher == "A <a@b>");
   BOOST_TEST(read("%NAME%\na\n\n%VERSION%\n1\n\n%ARCH%\nany\n").empty());
   BOOST_TEST(read("").empty());
   BOOST_TEST(doubts([&] { read("%VERSION%\nx:1-1\n"); }));

@@ -229,6 +229,29 @@ BOOST_AUTO_TEST_CASE(of_a_large_header_only_the_beginning_is_needed) {
   BOOST_TEST(rpm_application(blob.substr(0, 47), blob.size()).name == "kernel");
 }
 
+BOOST_AUTO_TEST_CASE(vendor_and_licence_cost_nothing_where_they_are_missing_or_odd) {
+  const tag name{1000, 6, text("bash")};
+  const auto app =
+      application_in(header({name, {1011, 6, text("GNU")}, {1014, 6, text("GPL-3.0-or-later")}}));
+  BOOST_TEST(app.publisher == "GNU");
+  BOOST_TEST(app.license == "GPL-3.0-or-later");
+  auto outside = header({name, {1014, 6, ""}});
+  outside.replace(8 + 16 + 8, 4, big(1U << 30U, 4));
+  for (const auto& blob :
+       {header({name}), header({name, {1014, 4, big(3, 4)}}), header({name, {1014, 6, "GPL"}}), outside}) {
+    const auto odd = application_in(blob);
+    BOOST_TEST(odd.name == "bash");
+    BOOST_TEST(odd.publisher.empty());
+    BOOST_TEST(odd.license.empty());
+  }
+  // It would have to be read for its own sake.
+  const auto late =
+      header({name, {1028, 4, std::string(1U << 20U, '\1'), 1U << 18U}, {1014, 6, text("GPL")}});
+  const auto needed = rpm_bytes_needed(late, late.size());
+  BOOST_TEST(needed < 100U);
+  BOOST_TEST(rpm_application(late.substr(0, needed), late.size()).license.empty());
+}
+
 BOOST_AUTO_TEST_CASE(a_damaged_header_is_a_doubt_wherever_it_is_cut_or_changed) {
   const auto blob = header({{1000, 6, text("bash")}, {1003, 4, big(3, 4)}, {1004, 9, text("x")}});
   for (std::size_t size = 0; size < blob.size(); ++size)

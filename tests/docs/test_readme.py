@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -79,10 +80,22 @@ def test_the_programs_about_inspection(demo_guest: Path, tmp_path: Path) -> None
     assert printed == f"{DEMO_SYSTEM.product_name} {DEMO_SYSTEM.hostname} 5 packages\n"
     printed = output([sys.executable, "-c", program("inspection.md", "Key(") + "print(keys)"], tmp_path)
     assert "the passphrase" not in printed
+    assert output([sys.executable, "-c", program("inspection.md", "diff(")], tmp_path) == "0 differences\n"
     printed = output([sys.executable, "-c", program("inspection.md", "open_guest")], tmp_path)
     assert printed == f"{DEMO_SYSTEM.hostname}\n\n"
     assert (tmp_path / "fstab").read_text().startswith("LABEL=demo-root / ext4 ")
     assert (tmp_path / "var" / "lib" / "dpkg" / "status").exists()
+
+
+def test_the_programs_about_bills_of_materials(demo_guest: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk.qcow2").symlink_to(demo_guest)
+    printed = output([sys.executable, "-c", program("sbom.md", "to_json")], tmp_path)
+    assert printed == "5 packages; complete\n"
+    written = json.loads((tmp_path / "disk.cdx.json").read_text())
+    assert "pkg:deb/debian/bash@5.2.15-2%2Bb2?arch=amd64&distro=debian-12.5" in [
+        one.get("purl") for one in written["components"]
+    ]
+    assert output([sys.executable, "-c", program("sbom.md", "hash_disks")], tmp_path) == "True\n"
 
 
 def test_the_programs_about_fleets(demo_guest: Path, tmp_path: Path) -> None:

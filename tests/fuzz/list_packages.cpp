@@ -28,7 +28,7 @@ int main(int count, char** arguments) {
     const auto list = support::packages_in(*arguments[1], content(arguments[2]), log);
     for (const auto& app : list.packages)
       for (const auto& value : {app.name, std::to_string(app.epoch), app.version, app.release, app.arch,
-                                app.url, app.summary, app.description})
+                                app.url, app.summary, app.description, app.publisher, app.license})
         std::cout << value << '\0';
     if (list.left_out != 0) std::cerr << list.left_out << " left out: " << list.reason << '\n';
   } catch (const guestkit::detail::doubt& reason) {

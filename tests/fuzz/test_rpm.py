@@ -31,7 +31,7 @@ def listed(reader: Path, folder: Path, format: str, database: bytes, log: bytes 
     done = subprocess.run([reader, format, *files], capture_output=True, check=True)
     assert not done.stderr
     values = done.stdout.decode(errors="surrogateescape").split("\0")[:-1]
-    return [values[at : at + 8] for at in range(0, len(values), 8)]
+    return [values[at : at + 10] for at in range(0, len(values), 10)]
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +45,11 @@ def expected(reader: Path, tmp_path_factory: pytest.TempPathFactory) -> list[lis
 def test_the_values_are_those_that_were_written(expected: list[list[str]]) -> None:
     by_name = {values[0]: values[1:] for values in expected}
     none = "(none)"
-    assert by_name["zlib"] == ["1", "1.2", "1", "x86_64", none, "the C one", none]
-    assert by_name["bare"] == ["0", "1", "1", none, none, none, none]
+    assert by_name["zlib"] == ["1", "1.2", "1", "x86_64", none, "the C one", none, "Zlib Makers", "Zlib"]
+    assert by_name["bare"] == ["0", "1", "1", none, none, none, none, "", "none"]
     assert by_name["epoch"][0] == str(5 - 2**31)
-    assert by_name["large"][-1] == "y" * 20_000
-    assert by_name["utf"][-2:] == ["ü’x", "\udcff no UTF-8"]
+    assert by_name["large"][-3] == "y" * 20_000
+    assert by_name["utf"][-4:-2] == ["ü’x", "\udcff no UTF-8"]
     assert [values[2] for values in expected if values[0] == "gpg-pubkey"] == ["5a6340b3", "fd431d51"]
 
 

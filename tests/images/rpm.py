@@ -13,7 +13,8 @@ from .trees import Tree
 
 CHAR, INT8, INT16, INT32, INT64, STRING, BINARY, STRINGS, TRANSLATED = range(1, 10)
 NAME, VERSION, RELEASE, EPOCH, SUMMARY, DESCRIPTION = range(1000, 1006)
-LICENSE, GROUP, URL, OS, ARCH, FILE_SIZES, CHANGES, BASE_NAMES = (
+VENDOR, LICENSE, GROUP, URL, OS, ARCH, FILE_SIZES, CHANGES, BASE_NAMES = (
+    1011,
     1014,
     1016,
     1020,
@@ -89,6 +90,8 @@ def package(
         "epoch": (EPOCH, INT32),
         "arch": (ARCH, STRING),
         "url": (URL, STRING),
+        "vendor": (VENDOR, STRING),
+        "license": (LICENSE, STRING),
         "summary": (SUMMARY, TRANSLATED),
         "description": (DESCRIPTION, TRANSLATED),
     }
@@ -114,7 +117,15 @@ def packages() -> list[bytes]:
     ]  # fmt: skip
     return [
         *many,
-        package("zlib", "1.2", epoch=1, arch="x86_64", summary=["the C one", "die deutsche"]),
+        package(
+            "zlib",
+            "1.2",
+            epoch=1,
+            arch="x86_64",
+            summary=["the C one", "die deutsche"],
+            vendor="Zlib Makers",
+            license="Zlib",
+        ),
         package("gpg-pubkey", "fd431d51", "4ae0493b", summary="gpg(Red Hat)", description="-----BEGIN"),
         package("gpg-pubkey", "5a6340b3", "6229229e", summary="gpg(Other)", description="-----BEGIN"),
         package("bare", "1"),

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 import pytest
+from rich.console import Console
 
 import guestkit.appliance
 import guestkit.cli.common
@@ -32,7 +33,7 @@ from guestkit.cli import main
 from guestkit.cli.ending import Terminated
 from guestkit.cli.errors import REMEDIES, of_failure
 from guestkit.cli.parser import COMMANDS
-from guestkit.cli.reports import render_reports, reported
+from guestkit.cli.reports import render_reports, reported, tree
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, human_size, printable
 from guestkit.demo import DEMO_SYSTEM
@@ -48,6 +49,7 @@ from guestkit.inspection import (
     PartFailure,
     UnopenedFilesystem,
     User,
+    pretty_name,
 )
 from guestkit.unpack import UNPACK, UnpackLimits
 from tests.images.archives import Drive, ovf, tar
@@ -131,6 +133,10 @@ web.img
     hostname        web
     package format  deb
     package manager apt
+    os-release      PRETTY_NAME  Debian GNU/Linux 12
+                    NAME         Debian GNU/Linux
+                    VERSION_ID   12.5
+                    ID           debian
     mountpoints     /     /dev/sda1
                     /var  /dev/sda2
     filesystems     /dev/sda1
@@ -175,6 +181,50 @@ def test_a_long_name_does_not_push_the_others_away() -> None:
     assert len(text.splitlines()[-1]) < 60
 
 
+def test_a_terminal_shows_the_name_that_the_system_has_for_itself() -> None:
+    """Regression: the heading was libguestfs' product name, which is "12.15" for a Debian 12."""
+    release = {"PRETTY_NAME": "Debian GNU/Linux 12 (bookworm)\x1b[2J", "ID": "debian"}
+    shown = Console(width=100, file=io.StringIO())
+    shown.print(tree(report("d", system(product_name="12.15", os_release=release)), packages=False))
+    assert isinstance(shown.file, io.StringIO)
+    assert "└── Debian GNU/Linux 12 (bookworm)\\x1b[2J on /dev/sda1\n" in shown.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("release", "product", "name"),
+    [
+        ({"PRETTY_NAME": "Arch Linux", "NAME": "Arch"}, "unknown", "Arch Linux"),
+        ({"NAME": "Alpine", "VERSION": "3.20 (x)", "VERSION_ID": "3.20.1"}, "unknown", "Alpine 3.20 (x)"),
+        ({"NAME": "Void", "PRETTY_NAME": ""}, "unknown", "Void"),
+        ({"VERSION_ID": "7"}, "Fedora release 7", "Fedora release 7"),
+        ({}, "Windows 10 Pro", "Windows 10 Pro"),
+        ({}, "unknown", "debian"),
+    ],
+)
+def test_a_system_has_a_name(release: dict[str, str], product: str, name: str) -> None:
+    assert pretty_name(system(os_release=release, product_name=product)) == name
+
+
+@pytest.mark.parametrize(
+    ("ages", "waiting", "mean", "longest", "left"),
+    [
+        ([0.0, 0.0], 16, None, None, None),  # nothing was inspected yet
+        ([0.0, 0.0], 16, 2.0, 2.0, 18.0),
+        ([1.0], 0, 2.0, 2.0, 1.0),
+        ([1.0, 5.0], 0, 2.0, 6.0, 1.0),
+        ([3.0, 0.0], 0, 2.0, 6.0, 3.0),  # longer than most: of the slow kind
+        ([0.0, 7.0], 16, 2.0, 6.0, None),  # longer than any: of a kind that nobody has seen
+        ([], 16, 2.0, 2.0, None),  # other processes do the work
+    ],
+)
+def test_what_a_fleet_still_takes(
+    ages: list[float], waiting: int, mean: float | None, longest: float | None, left: float | None
+) -> None:
+    """Regression: it said one second for the last 16 disks."""
+    seen = FleetProgress(done=4, steps={}, mean=mean, longest=longest)
+    assert guestkit.cli.progress.seconds_left(ages, waiting, seen) == left
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -205,6 +255,7 @@ def test_no_field_reaches_the_terminal_unescaped() -> None:
         hostname=evil,
         package_format=evil,
         package_management=evil,
+        os_release={evil: evil, "PRETTY_NAME": evil},
         mountpoints={evil: evil},
         filesystems=(evil,),
         applications=(application(evil, 0, evil, evil, evil),),
@@ -225,8 +276,8 @@ def test_no_field_reaches_the_terminal_unescaped() -> None:
     )
     lines = text.split("\n")
     assert all(line.isprintable() for line in lines)
-    assert len(lines) == 22
-    assert text.count(r"\x1b[31m\n\u202e\xff") == 24
+    assert len(lines) == 24
+    assert text.count(r"\x1b[31m\n\u202e\xff") == 27
 
 
 # The command.

@@ -354,6 +354,25 @@ def test_progress_tells_steps_and_counts_to_the_end(outcome: Any, fleet: Fleet) 
     }
 
 
+def test_progress_tells_how_long_inspections_take_without_those_that_failed(
+    outcome: Any, fleet: Fleet
+) -> None:
+    told: list[FleetProgress] = []
+
+    def decide(disk: str) -> Inspection:
+        if disk == "bad":
+            raise Error("inspect", "no", 0)
+        return FULL
+
+    outcome(decide)
+    fleet.run(["bad"], concurrency=1, progress=told.append)
+    assert {(one.mean, one.longest) for one in told} == {(None, None)}
+    reports = fleet.run(["a", "bad", "b"], concurrency=1, progress=told.append)
+    seconds = [report.seconds for report in reports if report.error is None]
+    assert told[-1].mean == pytest.approx(sum(seconds) / 2)
+    assert told[-1].longest == max(seconds)
+
+
 def test_a_fleet_on_an_executor(outcome: Any, fleet: Fleet) -> None:
     told: list[int] = []
     outcome(lambda disk: FULL)

@@ -285,3 +285,17 @@ def test_what_nobody_sees_reaches_no_terminal_and_means_the_same(text: str) -> N
 def test_what_xml_cannot_have_is_replaced() -> None:
     top = ElementTree.fromstring(xml(replace(BARE, hostname="\x00\x1b\udcff\ud800\uffff!")))
     assert top.findtext("operatingsystem/hostname") == "\ufffd" * 5 + "!"
+
+
+def test_what_libguestfs_does_not_tell_of_a_package_is_not_in_the_xml() -> None:
+    """virt-inspector does not write it: libguestfs knows no maintainer, and few source packages."""
+    more = replace(
+        DEMO_SYSTEM.applications[0],
+        publisher="maintainer",
+        source_package="source",
+        license="MIT",
+        source_version="9",
+    )
+    for kind, told in (("deb", {"source"}), ("rpm", set()), ("apk", set()), ("pacman", set())):
+        text = xml(replace(DEMO_SYSTEM, package_format=kind, applications=(more,)))
+        assert {one for one in ("maintainer", "source", "MIT") if f">{one}<" in text} == told

@@ -63,11 +63,25 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 def test_the_manual_page_names_every_command() -> None:
     text = (GENERATED / "guestkit.1").read_text(encoding="utf-8")
     assert text.startswith('.TH GUESTKIT "1"')
-    for name in ("inspect", "ls", "cat", "cp", "df", "info", "convert", "doctor", "appliance"):
+    for name in (
+        "inspect",
+        "ls",
+        "cat",
+        "cp",
+        "df",
+        "sbom",
+        "diff",
+        "info",
+        "convert",
+        "doctor",
+        "appliance",
+    ):
         assert f"guestkit {name}" in text
 
 
 def test_what_run_installs_is_what_the_package_needs() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     pinned = re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
-    assert [re.split(r"[<>=!~]", needed)[0] for needed in project["dependencies"]] == pinned
+    extras = project["optional-dependencies"]
+    needed = [*project["dependencies"], *extras["diff"], *extras["sbom"]]
+    assert [re.split(r"[<>=!~]", one)[0] for one in needed] == pinned

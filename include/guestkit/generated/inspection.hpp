@@ -146,11 +146,14 @@ struct InspectedApplication {
   std::string release = {};
   std::string arch = {};
   std::string install_path = {};
+  /// of Windows' programs; of rpm the vendor, of deb and apk the maintainer, of pacman the packager
   std::string publisher = {};
   std::string url = {};
-  std::string source_package = {};
+  std::string source_package = {};  ///< of deb, apk and pacman, where the database names it; empty for rpm
   std::string summary = {};
   std::string description = {};
+  std::string license = {};  ///< of rpm, apk and pacman, as the package words it
+  std::string source_version = {};  ///< of the source package, where it differs from the package's
 
   /// Calls f(name, pointer to member) for each field, in this order.
   static constexpr void each(auto&& f) {
@@ -166,6 +169,8 @@ struct InspectedApplication {
     f("source_package", &InspectedApplication::source_package);
     f("summary", &InspectedApplication::summary);
     f("description", &InspectedApplication::description);
+    f("license", &InspectedApplication::license);
+    f("source_version", &InspectedApplication::source_version);
   }
   bool operator==(const InspectedApplication&) const = default;
 };

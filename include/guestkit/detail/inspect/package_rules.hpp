@@ -27,7 +27,8 @@ struct package_list {
 void sort_by_name(std::vector<InspectedApplication>& all);
 
 /// dpkg's status file as libguestfs reads it: in pieces of at most 1023 bytes, each treated as a line, and
-/// without the last package if no empty line follows it.
+/// without the last package if no empty line follows it. Here and below, with what libguestfs leaves out:
+/// publisher, licence and source.
 std::vector<InspectedApplication> dpkg_applications(std::string_view text);
 
 /// apk's database of installed packages, likewise.

@@ -81,8 +81,13 @@ GUESTKIT_INLINE std::vector<InspectedApplication> dpkg_applications(std::string_
       app.arch = line;
     } else if (field("Homepage: ")) {
       app.url = line;
-    } else if (field("Source: ")) {
+    } else if (field("Maintainer: ")) {
+      app.publisher = line;
+    } else if (field("Source: ")) {  // name, or name (version)
       app.source_package = line.substr(0, line.find(' '));
+      const auto begin = line.find(" (");
+      if (begin != std::string_view::npos && line.ends_with(')'))
+        app.source_version = line.substr(begin + 2, line.size() - begin - 3);
     } else if (field("Description: ")) {
       app.summary = line;
       in_description = true;
@@ -111,6 +116,9 @@ GUESTKIT_INLINE std::vector<InspectedApplication> apk_applications(std::string_v
       case 'A':
         app.arch = value;
         break;
+      case 'L':
+        app.license = value;
+        break;
       case 'P':
         app.name = value;
         named = true;
@@ -126,6 +134,12 @@ GUESTKIT_INLINE std::vector<InspectedApplication> apk_applications(std::string_v
         if (app.release.starts_with('r')) app.release.erase(0, 1);
         versioned = true;
         break;
+      case 'm':
+        app.publisher = value;
+        break;
+      case 'o':
+        app.source_package = value;
+        break;
       default:
         break;
     }
@@ -138,17 +152,27 @@ GUESTKIT_INLINE std::vector<InspectedApplication> pacman_applications(std::strin
   if (text.find('\0') != std::string_view::npos) throw doubt{"a package database with NUL bytes"};
   std::map<std::string, std::string, std::less<>> values;
   std::string_view key;
+  std::string licenses;  // the only list: a line each
+  bool in_licenses = false;
   for (const auto line : lines_of(text)) {
+    in_licenses = in_licenses && !line.empty();
+    if (in_licenses) licenses += (licenses.empty() ? "" : " AND ") + std::string(line);
     if (!line.empty() && !key.empty()) values.insert_or_assign(std::string(key), std::string(line));
     const bool begins = key.empty() && line.size() > 2 && line.front() == '%' && line.back() == '%';
     key = begins ? line : std::string_view();
+    in_licenses = in_licenses || key == "%LICENSE%";
   }
   const auto get = [&](std::string_view name) {
     const auto found = values.find(name);
     return found == values.end() ? std::string() : found->second;
   };
-  InspectedApplication app{
-      .name = get("%NAME%"), .arch = get("%ARCH%"), .url = get("%URL%"), .description = get("%DESC%")};
+  InspectedApplication app{.name = get("%NAME%"),
+                           .arch = get("%ARCH%"),
+                           .publisher = get("%PACKAGER%"),
+                           .url = get("%URL%"),
+                           .source_package = get("%BASE%"),
+                           .description = get("%DESC%"),
+                           .license = std::move(licenses)};
   set_version(app, get("%VERSION%"));
   if (app.name.empty() || app.arch.empty() || app.version.empty() || app.release.empty()) return {};
   return {std::move(app)};

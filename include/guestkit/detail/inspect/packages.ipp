@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <map>
+#include <tuple>
 #include <utility>
 
 #include "guestkit/detail/base/escape.hpp"
@@ -158,6 +160,31 @@ inline InspectedApplication application(const Application2& app) {
           .description = app.app2_description};
 }
 
+/// Adds to libguestfs' list what only the database tells. What cannot be read is left as it is.
+inline void add_what_libguestfs_leaves_out(guest_actions& g, const found_database& found,
+                                           std::vector<InspectedApplication>& list) {
+  const auto identity = [](const InspectedApplication& app) {
+    return std::tie(app.name, app.epoch, app.version, app.release, app.arch);
+  };
+  package_list own;
+  attempt([&] {
+    try {
+      own = own_packages(g, found);
+    } catch (const doubt&) {
+    }
+  });
+  std::map<decltype(identity(list.front())), const InspectedApplication*> known;
+  for (const auto& app : own.packages) known.emplace(identity(app), &app);
+  for (auto& app : list) {
+    const auto same = known.find(identity(app));
+    if (same == known.end()) continue;
+    app.publisher = same->second->publisher;
+    app.source_package = same->second->source_package;
+    app.license = same->second->license;
+    app.source_version = same->second->source_version;
+  }
+}
+
 class rpm_obstacles {
  public:
   explicit rpm_obstacles(const guest_tree& files) : files_(files) {}
@@ -277,9 +304,10 @@ GUESTKIT_INLINE void add_applications(const guest_tree& files, InspectedSystem& 
     else if (system.applications.empty())
       no_answer = "libguestfs found none";
     else
-      return;
+      return add_what_libguestfs_leaves_out(g, *found, system.applications);
   } else if (is_theirs && is_usual(found->database)) {
-    return ask_libguestfs();
+    ask_libguestfs();
+    return add_what_libguestfs_leaves_out(g, *found, system.applications);
   }
   const auto with_theirs = [&](const std::string& why) {
     return no_answer.empty() ? why : why + "; " + no_answer;

@@ -27,8 +27,9 @@ GUESTKIT_INLINE void rpm_packages::add(const rpm_blob& blob) {
       if (start.size() < needed) throw doubt{"a header that is cut off"};
     }
     auto package = rpm_application(start, blob.size);
-    for (const auto* text : {&package.name, &package.version, &package.release, &package.arch, &package.url,
-                             &package.summary, &package.description})
+    for (const auto* text :
+         {&package.name, &package.version, &package.release, &package.arch, &package.publisher, &package.url,
+          &package.summary, &package.description, &package.license})
       text_ += text->size();
     found_.push_back({.place = blob.place, .package = std::move(package)});
   });

@@ -18,7 +18,8 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 std::size_t rpm_bytes_needed(std::string_view start, std::uint64_t size);
 
 /// A package from the first bytes of its header, with the values that librpm prints for libguestfs: "(none)"
-/// for a missing one, and of translated ones the first.
+/// for a missing one, and of translated ones the first. Vendor and licence, which libguestfs leaves out, are
+/// empty if they are missing.
 /// @param start  as many bytes as rpm_bytes_needed() wants
 InspectedApplication rpm_application(std::string_view start, std::uint64_t size);
 

@@ -19,6 +19,8 @@ enum class rpm_tag : std::uint32_t {
   epoch = 1003,
   summary = 1004,
   description = 1005,
+  vendor = 1011,
+  license = 1014,
   url = 1020,
   arch = 1022,
 };
@@ -55,6 +57,8 @@ class rpm_header {
     app.url = text(rpm_tag::url);
     app.summary = text(rpm_tag::summary);
     app.description = text(rpm_tag::description);
+    app.publisher = text_if_read(find(all, rpm_tag::vendor));
+    app.license = text_if_read(find(all, rpm_tag::license));
     if (find(all, rpm_tag::name) == nullptr) throw doubt{"a header without a name"};
     if (const auto* epoch = find(all, rpm_tag::epoch)) {
       if (epoch->type != int32) throw doubt{"a header with an odd epoch"};
@@ -118,6 +122,14 @@ class rpm_header {
     const auto end = text.find('\0');
     if (end == std::string_view::npos) throw doubt{"a header with a text without an end"};
     return std::string(text.substr(0, end));
+  }
+
+  /// Of a value that costs nothing if it is missing or odd. It lies among those that are needed.
+  std::string text_if_read(const value* one) const {
+    if (one == nullptr || one->type != string || one->end > bytes_.size()) return "";
+    const auto text = bytes_.bytes(one->start, one->end - one->start);
+    const auto end = text.find('\0');
+    return end == std::string_view::npos ? "" : std::string(text.substr(0, end));
   }
 
   untrusted_bytes bytes_;

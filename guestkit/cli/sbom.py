@@ -1,0 +1,156 @@
+"""The command `sbom`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+
+from guestkit.cli.common import (
+    DISK,
+    UsageError,
+    add_disk_options,
+    add_fleet_options,
+    add_key_option,
+    opening,
+)
+from guestkit.cli.ending import noting
+from guestkit.cli.errors import of_failure
+from guestkit.cli.reports import reported
+from guestkit.cli.screen import Screen
+from guestkit.fleet import Report, inspect_many
+from guestkit.sboms import FORMATS, DiskHash, Sbom, hash_disks, require, sbom
+from guestkit.sboms.files import file_names, write
+
+DESCRIPTION = """\
+Write software bills of materials: which packages are on disks, for programs that look for known
+vulnerabilities or check licences. The disks are only read.
+
+Where a list of packages may be incomplete, the bill says so, and the exit status is 1. With SOURCE_DATE_EPOCH
+in the environment, the same disk gives the same bytes."""
+EXAMPLES = (
+    "guestkit sbom web.qcow2 > web.cdx.json",
+    "guestkit sbom --format spdx --hashes -o web.spdx.json web.qcow2",
+    "guestkit sbom -o sboms/ web.qcow2 db.img",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser what `sbom` takes."""
+    parser.add_argument("disks", metavar="DISK", nargs="+", help=DISK)
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--format",
+        dest="kind",
+        choices=tuple(FORMATS),
+        default="cyclonedx",
+        help="CycloneDX 1.6 or SPDX 2.3, both as JSON (default: %(default)s)",
+    )
+    output.add_argument(
+        "-o",
+        "--output",
+        metavar="OUTPUT",
+        help="a file; or a directory (it ends in /, or exists) that gets a file for each guest, named after"
+        " its disk; files of that name are replaced. Several guests need a directory. Default: stdout",
+    )
+    output.add_argument(
+        "--hashes", action="store_true", help="with the SHA-256 of each disk, as it lies here"
+    )
+    add_disk_options(parser, format_option="--disk-format")
+    how = parser.add_argument_group("how")
+    how.add_argument("--one-guest", action="store_true", help="the disks are those of one guest")
+    add_key_option(how)
+    add_fleet_options(how)
+
+
+def run(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Do what the arguments say; return the exit status."""
+    disks: Sequence[str] = arguments.disks
+    guests: Sequence[Sequence[str]] = [disks] if arguments.one_guest else [[disk] for disk in disks]
+    require(arguments.kind)  # before the work
+    paths = _paths([guest[0] for guest in guests], arguments)
+    hashes = {disk: _hash(disk, screen) for disk in disks} if arguments.hashes else {}
+    failed = done = 0
+    with screen.fleet(len(guests)) as progress:
+        reports = inspect_many(
+            guests,
+            concurrency=arguments.concurrency or "auto",
+            keys=arguments.keys,
+            timeout=arguments.timeout,
+            sandbox=arguments.sandbox,
+            **opening(arguments),
+            progress=progress,
+        )
+        waiting = list(zip(guests, paths, strict=True))
+        with noting(lambda: reported(done, len(guests))), contextlib.closing(reports):
+            for report in reports:
+                place = next(i for i, (guest, _) in enumerate(waiting) if list(report.disks) == list(guest))
+                _, path = waiting.pop(place)
+                failed += not _write(report, path, hashes, arguments, screen)
+                done += 1
+    return 1 if failed else 0
+
+
+def _paths(firsts: Sequence[str], arguments: argparse.Namespace) -> list[str | None]:
+    """Return where each guest's bill goes; None: to stdout."""
+    output: str | None = arguments.output
+    if output is None:
+        if len(firsts) > 1:
+            raise UsageError("several guests need a directory: -o DIRECTORY/")
+        return [None]
+    if not output.endswith("/") and not os.path.isdir(output):
+        if len(firsts) > 1 and os.path.lexists(output):
+            raise UsageError(f"several guests need a directory, and {output!r} is none")
+        if len(firsts) == 1:
+            _check_is_no_disk(output, arguments.disks)
+            return [output]
+    os.makedirs(output, exist_ok=True)
+    paths = [os.path.join(output, name) for name in file_names(firsts, arguments.kind)]
+    for path in paths:
+        _check_is_no_disk(path, arguments.disks)
+    return list(paths)
+
+
+def _check_is_no_disk(path: str, disks: Sequence[str]) -> None:
+    for disk in disks:
+        if os.path.exists(path) and os.path.exists(disk) and os.path.samefile(path, disk):
+            raise UsageError(f"the output {path!r} is the disk {disk!r}")
+
+
+def _hash(disk: str, screen: Screen) -> DiskHash:
+    size = os.path.getsize(disk) if os.path.isfile(disk) else 0
+    with noting("nothing is written"), screen.transfer(f"hashing {os.path.basename(disk)}") as tell:
+        (found,) = hash_disks([disk], lambda done: tell(done, max(size, done)))
+    return found
+
+
+def _write(
+    report: Report,
+    path: str | None,
+    hashes: Mapping[str, DiskHash],
+    arguments: argparse.Namespace,
+    screen: Screen,
+) -> bool:
+    """Write the bill of one guest; return whether it is all there."""
+    if report.inspection is None:
+        screen.tell("error", of_failure(report, format_option="--disk-format"))
+        return False
+    name = os.path.basename(report.disk) or report.disk
+    of_disks = [hashes[disk] for disk in report.disks if disk in hashes]
+    bill = sbom(report.inspection, format=arguments.kind, name=name, hashes=of_disks)
+    if path is None:
+        screen.write(bill.to_json())
+    else:
+        try:
+            write(bill, path, through=path == arguments.output)
+        except OSError as error:
+            screen.tell("error", f"{path}: {error.strerror}")
+            return False
+    _tell_gaps(report.disk, bill, screen)
+    return bill.complete
+
+
+def _tell_gaps(disk: str, bill: Sbom, screen: Screen) -> None:
+    for gap in bill.gaps:
+        screen.tell("error", f"{disk}: the bill of materials may be incomplete: {gap}")

@@ -1,0 +1,66 @@
+"""Package URLs: the names by which scanners look packages up."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from packageurl import PackageURL
+
+from guestkit.generated.values import OperatingSystem
+
+#: The types of package URLs by libguestfs' package formats.
+_TYPES = {"deb": "deb", "rpm": "rpm", "apk": "apk", "pacman": "alpm"}
+
+#: os-release's ID by libguestfs' name of a distribution, where a guest has no os-release.
+_IDS = {"alpinelinux": "alpine", "archlinux": "arch"}
+
+#: The vendors by os-release's ID, where the two differ.
+_VENDORS = {"rhel": "redhat", "opensuse-leap": "opensuse", "opensuse-tumbleweed": "opensuse"}
+
+_WORD = re.compile(r"[A-Za-z0-9._+~-]{1,100}")
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Where packages come from: the parts of a package URL that all packages of a system share."""
+
+    type: str
+    vendor: str
+    release: str
+
+
+def distribution_of(system: OperatingSystem) -> Distribution:
+    """Return the system's distribution; "generic" where its packages are of no format with package URLs."""
+    kind = _TYPES.get(system.package_format, "generic")
+    named = system.os_release.get("ID") or _IDS.get(system.distro, system.distro)
+    if kind == "generic" or named == "unknown" or not _WORD.fullmatch(named):
+        return Distribution(kind, "", "")
+    version = system.os_release.get("VERSION_ID", "")
+    release = f"{named}-{version}" if _WORD.fullmatch(version) else named
+    return Distribution(kind, _VENDORS.get(named, named), release)
+
+
+def purl_of(distribution: Distribution, name: str, version: str, epoch: int, arch: str, upstream: str) -> str:
+    """Return the package URL; "" if the name cannot be in one.
+
+    upstream: the source package as scanners expect it; "" if it has the same name
+    """
+    kind = distribution.type
+    if name != name.strip():  # which PackageURL would remove
+        return ""
+    qualifiers = {"arch": arch, "distro": distribution.release, "upstream": upstream}
+    if epoch and kind == "rpm":
+        qualifiers["epoch"] = str(epoch)
+    elif epoch:
+        version = f"{epoch}:{version}"
+    try:
+        return PackageURL(
+            type=kind,
+            namespace=distribution.vendor or None,
+            name=name,
+            version=version or None,
+            qualifiers={key: value for key, value in qualifiers.items() if value},
+        ).to_string()
+    except ValueError:
+        return ""

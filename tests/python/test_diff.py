@@ -1,0 +1,301 @@
+"""Two guests compared, of inspections made by hand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+import guestkit
+import guestkit.cli.diff
+from guestkit import Inspection, Report
+from guestkit.cli import main
+from guestkit.comparison import Change, json_schema
+from guestkit.demo import DEMO_SYSTEM
+from guestkit.fleet import Failure
+from guestkit.inspection import (
+    Application,
+    Filesystem,
+    Kernel,
+    NetworkInterface,
+    OperatingSystem,
+    PartFailure,
+    User,
+)
+from tests.inspections import NOTHING_FOUND
+
+NETWORK = NetworkInterface(
+    name="eth0", method="dhcp", addresses=(), gateway="", dns=("::1", "::2"), mac="", source="/f"
+)
+ROOT = User(name="root", uid=0, gid=0, full_name="", home="/root", shell="/bin/sh")
+KERNEL = Kernel(version="6.1", image="/boot/vmlinuz-6.1", initrd="", modules=True)
+DISK = Filesystem(device="/dev/sda1", type="ext4", label="root", uuid="u", size=1 << 30, used=5)
+
+
+def system(**more: Any) -> OperatingSystem:
+    return replace(DEMO_SYSTEM, **more)
+
+
+def found(*systems: OperatingSystem, **more: Any) -> Inspection:
+    return replace(NOTHING_FOUND, operating_systems=systems, **more)
+
+
+def application(name: str, version: str, release: str = "", epoch: int = 0, arch: str = "") -> Application:
+    return replace(
+        DEMO_SYSTEM.applications[0], name=name, version=version, release=release, epoch=epoch, arch=arch
+    )
+
+
+def packages(kind: str, *apps: Application) -> Inspection:
+    return found(system(package_format=kind, applications=apps))
+
+
+def changes(a: Inspection, b: Inspection) -> list[tuple[str, str, str | None, str | None, str]]:
+    return [(one.part, one.name, one.before, one.after, one.order) for one in guestkit.diff(a, b).changes]
+
+
+def test_a_guest_does_not_differ_from_itself() -> None:
+    whole = found(
+        system(users=(ROOT, ROOT), kernels=(KERNEL,), network=(NETWORK,), services=("ssh",)),
+        filesystems=(DISK,),
+    )
+    same = guestkit.diff(whole, whole)
+    assert (same.changes, same.unknown) == ((), ())
+
+
+def test_each_part_says_what_differs() -> None:
+    before = found(
+        system(
+            users=(ROOT, replace(ROOT, name="old", uid=1000)),
+            kernels=(KERNEL,),
+            network=(NETWORK,),
+            services=("cron", "ssh"),
+            hostname="web",
+        ),
+        filesystems=(DISK,),
+    )
+    after = found(
+        system(
+            users=(replace(ROOT, shell="/bin/bash"), replace(ROOT, name="new", uid=1001)),
+            kernels=(KERNEL, replace(KERNEL, version="6.2")),
+            network=(replace(NETWORK, dns=("::1",)),),
+            services=("cron", "nginx"),
+            hostname="db",
+            mountpoints={"/": "/dev/sda1", "/srv": "/dev/sdb1"},
+            os_release={**DEMO_SYSTEM.os_release, "VERSION_ID": "12.6"},
+        ),
+        filesystems=(replace(DISK, label="new", used=7),),
+    )
+    compared = guestkit.diff(before, after)
+    shown = [(one.part, one.name, one.field, one.before, one.after) for one in compared.changes]
+    assert shown == [
+        ("system", "hostname", "", "web", "db"),
+        ("os_release", "VERSION_ID", "", "12.5", "12.6"),
+        ("users", "new", "", None, "1001, 0, /root, /bin/sh"),
+        ("users", "old", "", "1000, 0, /root, /bin/sh", None),
+        ("users", "root", "shell", "/bin/sh", "/bin/bash"),
+        ("services", "nginx", "", None, ""),
+        ("services", "ssh", "", "", None),
+        ("kernels", "6.2", "", None, "/boot/vmlinuz-6.1, yes"),
+        ("network", "eth0", "dns", "::1 ::2", "::1"),
+        ("mountpoints", "/srv", "", None, "/dev/sdb1"),
+        ("mountpoints", "/var", "", "/dev/sda2", None),
+        ("filesystems", "/dev/sda1", "label", "root", "new"),
+    ]
+    told = json.loads(json.dumps(compared.to_dict()))
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+    jsonschema.validate(told, json_schema())
+    assert told["schema"] == "guestkit.diff/1"
+    assert {one.name for one in Change.__dataclass_fields__.values()} == set(told["changes"][0])
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after", "order"),
+    [
+        ("deb", ("1.0~rc1", "1"), ("1.0", "1"), "newer"),
+        ("deb", ("5.2", "2+b2"), ("5.2", "2"), "older"),
+        ("deb", ("9", "1", 0), ("1", "1", 1), "newer"),
+        ("rpm", ("1.9", "1.el9"), ("1.10", "1.el9"), "newer"),
+        ("rpm", ("1.0^git1", "1"), ("1.0", "1"), "older"),
+        ("rpm", ("1.0", "2"), ("0.9", "1", 3), "newer"),
+        ("apk", ("1.2.5_alpha2", "0"), ("1.2.5", "0"), "newer"),
+        ("apk", ("1.2.5", "9"), ("1.2.5", "10"), "newer"),
+        ("pacman", ("6.9.arch1", "1"), ("6.10.arch1", "1"), "newer"),
+        ("registry", ("1", ""), ("2", ""), ""),  # nobody knows the rules of its programs
+        ("deb", ("not a version", ""), ("2", ""), ""),
+        ("rpm", ("x:y:1", "\udcff"), ("2^\x00", ""), ""),
+        ("deb", ("1" * 100_000, ""), ("2" * 100_000, ""), ""),
+    ],
+)
+def test_versions_are_compared_as_the_distribution_does(
+    kind: str, before: tuple[Any, ...], after: tuple[Any, ...], order: str
+) -> None:
+    ((_, name, _, _, seen),) = changes(
+        packages(kind, application("a", *before)), packages(kind, application("a", *after))
+    )
+    assert (name, seen) == ("a", order)
+
+
+def test_a_package_can_have_several_versions_and_architectures() -> None:
+    kernels = [application("kernel", version, "1.fc41") for version in ("6.1", "6.2", "6.3")]
+    assert changes(packages("rpm", *kernels[:2]), packages("rpm", *kernels[1:])) == [
+        ("packages", "kernel", "6.1-1.fc41", "6.3-1.fc41", "newer")
+    ]
+    assert changes(packages("rpm", *kernels[:1]), packages("rpm", *kernels)) == [
+        ("packages", "kernel", None, "6.2-1.fc41", ""),
+        ("packages", "kernel", None, "6.3-1.fc41", ""),
+    ]
+    amd64, i386 = (application("libc6", "2.36", "9", arch=arch) for arch in ("amd64", "i386"))
+    assert changes(packages("deb", amd64), packages("deb", amd64, i386)) == [
+        ("packages", "libc6:i386", None, "2.36-9", "")
+    ]
+    alpine = packages("apk", application("musl", "1.2", "0"))
+    assert changes(alpine, packages("apk")) == [("packages", "musl", "1.2-r0", None, "")]
+
+
+# What is not known.
+
+LOST = PartFailure(part="applications", message="the database is a FIFO", op="", errno=0)
+
+
+def test_what_one_of_the_guests_does_not_tell_is_no_difference() -> None:
+    lost = found(system(applications=(), applications_complete=False, failures=(LOST,)))
+    compared = guestkit.diff(lost, found(system()))
+    assert compared.changes == ()
+    assert compared.unknown == ("first: applications: the database is a FIFO",)
+    unasked = found(system(applications=(), applications_complete=False))
+    assert guestkit.diff(unasked, unasked).unknown == ()
+    compared = guestkit.diff(found(system()), unasked)
+    assert compared.changes == ()
+    assert compared.unknown == ("applications: only one of the two inspections was asked for them",)
+    users = found(system(failures=(replace(LOST, part="users"),)))
+    assert guestkit.diff(users, found(system(users=(ROOT,)))).changes == ()
+    disks = found(system(), failures=(replace(LOST, part="filesystems"),))
+    compared = guestkit.diff(disks, found(system(), filesystems=(DISK,)))
+    assert (compared.changes, len(compared.unknown)) == ((), 1)
+
+
+def test_several_systems_are_compared_by_their_places() -> None:
+    one, two = system(root="/dev/sda1", hostname="one"), system(root="/dev/sdb1", hostname="two")
+    compared = guestkit.diff(found(one, two), found(two, replace(one, hostname="ONE")))
+    assert [(change.system, change.after) for change in compared.changes] == [("/dev/sda1", "ONE")]
+    compared = guestkit.diff(found(one), found(one, two))
+    assert [(change.part, change.name, change.before) for change in compared.changes] == [
+        ("operating_systems", "/dev/sdb1", None)
+    ]
+    moved = guestkit.diff(found(one), found(replace(one, root="/dev/vg/root")))
+    assert moved.changes == ()
+
+
+def test_without_the_library_the_error_says_what_to_install() -> None:
+    program = """
+import sys
+sys.modules["univers"] = None
+import guestkit
+from tests.inspections import NOTHING_FOUND
+try:
+    guestkit.diff(NOTHING_FOUND, NOTHING_FOUND)
+except guestkit.Error as error:
+    print(error)
+"""
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == (
+        "diff: univers is not installed, which compares versions: pip install 'libguestkit[diff]'\n"
+    )
+
+
+# The command.
+
+Serve = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
+    """Feed the command these two guests, the second one first; return what it asked for."""
+    given: dict[str, Any] = {}
+
+    def serve(*guests: Inspection | Failure) -> dict[str, Any]:
+        def inspect_many(disks: Sequence[str], **options: Any) -> Iterator[Report]:
+            given.update(options)
+            for disk, guest in reversed(list(zip(disks, guests, strict=True))):
+                if isinstance(guest, Failure):
+                    yield Report(disk=disk, disks=(disk,), error=guest)
+                else:
+                    yield Report(disk=disk, disks=(disk,), inspection=guest)
+
+        monkeypatch.setattr(guestkit.cli.diff, "inspect_many", inspect_many)
+        return given
+
+    return serve
+
+
+TEXT = """\
+CHANGE  PART      NAME         BEFORE   AFTER
+older   packages  bash         5.2-2    5.2-1
+added   packages  evil\\x1b[2J           1
+newer   packages  vim          2:9-1    2:10-1
+removed users     root         0, 0, /root, /bin/sh
+"""
+
+
+def test_the_status_is_that_of_diff(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    same = packages("deb", application("bash", "5.2", "2"), application("vim", "9", "1", 2))
+    asked = serve(same, same)
+    assert main(["diff", "a", "b"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert set(asked["parts"]) == set(guestkit.inspection.ALL_PARTS) - {"icon"}
+    other = packages(
+        "deb",
+        application("bash", "5.2", "1"),
+        application("vim", "10", "1", 2),
+        application("evil\x1b[2J", "1"),
+    )
+    serve(replace(same, operating_systems=[replace(same.operating_systems[0], users=(ROOT,))]), other)
+    assert main(["diff", "a", "b"]) == 1
+    out, err = capsys.readouterr()
+    assert [line.split() for line in out.splitlines()] == [line.split() for line in TEXT.splitlines()]
+    assert err == ""
+
+
+def test_json_is_the_comparison(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    before, after = packages("deb", application("a", "1")), packages("deb")
+    serve(before, after)
+    assert main(["diff", "--json", "a", "b"]) == 1
+    out, _ = capsys.readouterr()
+    assert json.loads(out) == json.loads(json.dumps(guestkit.diff(before, after).to_dict()))
+
+
+def test_trouble_has_a_status_of_its_own(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = found(system())
+    serve(whole, Failure(kind="Error", message="b: is empty", errno=22, op="probe"))
+    assert main(["diff", "a", "b"]) == 2
+    assert capsys.readouterr() == ("", "guestkit: error: b: is empty\n")
+    serve(whole, found(system(applications=(), applications_complete=False, failures=(LOST,))))
+    assert main(["diff", "a", "b"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "guestkit: error: not compared: second: applications: the database is a FIFO\n",
+    )
+
+
+def test_an_error_of_the_command_is_trouble(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was status 1, which would tell of differences."""
+
+    def require() -> None:
+        raise guestkit.Error("diff", "univers is not installed", 38)
+
+    monkeypatch.setattr(guestkit.cli.diff, "require", require)
+    assert main(["diff", "a", "b"]) == 2
+    assert capsys.readouterr() == ("", "guestkit: error: univers is not installed\n")
