@@ -11,7 +11,7 @@ import posixpath
 import re
 import secrets
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from glob import has_magic
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, cast
@@ -73,8 +73,8 @@ def _named(options: dict[str, Any]) -> dict[str, Any]:
     options.pop("target_options", None)
     if isinstance(backing := options.get("backing"), Under):
         options["backing"] = Under(os.path.abspath(os.fsdecode(backing.directory)))
-    if options.get("keys"):
-        options["keys"] = _Keys(options["keys"])
+    if keys := tuple(options.pop("keys", ())):
+        options["keys"] = _Keys(keys)
     return options
 
 
@@ -95,14 +95,21 @@ def _disks(given: Any, protocol: str | None) -> tuple[str, ...]:
     return tuple(name if "://" in name else os.path.abspath(name) for name in names)
 
 
-class _Keys(tuple[Key, ...]):
+class _Keys:
     """Keys whose text differs where they do, though it does not tell them: see `_Shared`."""
 
     _SALT = secrets.token_bytes(16)
 
+    def __init__(self, keys: Iterable[Key]) -> None:
+        self._keys = tuple(keys)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._keys)
+
     def __repr__(self) -> str:
-        text = repr([key._native() for key in self]).encode()
-        return f"<{len(self)} keys {hashlib.blake2b(text, key=self._SALT, digest_size=16).hexdigest()}>"
+        text = repr([key._native() for key in self._keys]).encode()
+        digest = hashlib.blake2b(text, key=self._SALT, digest_size=16).hexdigest()
+        return f"<{len(self._keys)} keys {digest}>"
 
 
 # ---- the filesystem

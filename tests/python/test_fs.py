@@ -83,7 +83,7 @@ def test_other_keys_are_another_filesystem() -> None:
     assert one is GuestFileSystem("disk", keys=(Key("first"),))
     assert "first" not in repr(one.storage_options)
     assert pickle.loads(pickle.dumps(one)) is one
-    assert one.storage_options["keys"][0].passphrase == "first"
+    assert [key.passphrase for key in one._disk.keys] == ["first"]
 
 
 def test_a_directory_for_backing_files_has_its_full_name(
