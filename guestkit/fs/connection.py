@@ -61,13 +61,20 @@ class Connection:
             try:
                 # A cancel may end in a killed appliance, which loses what was written.
                 return await g.run(function, on_cancel="end" if self._disk.opening.readonly else "wait")
-            except (ApplianceCrashed, CallTimeout, HandleClosed):
-                if self._opening is opening:
-                    self.reap()
+            except CallTimeout as error:
+                if error.clock == "call_timeout":  # else it waited for its turn, and other calls go on
+                    self._drop(opening)
+                raise
+            except (ApplianceCrashed, HandleClosed):
+                self._drop(opening)
                 raise
         finally:
             self._running -= 1
             self._used = time.monotonic()
+
+    def _drop(self, opening: asyncio.Task[AsyncGuestfs]) -> None:
+        if self._opening is opening:
+            self.reap()
 
     async def close(self) -> None:
         """Shut the appliance down; raise Error if a last write to the disk failed."""

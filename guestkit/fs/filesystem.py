@@ -10,6 +10,7 @@ import os
 import posixpath
 import re
 import secrets
+import stat
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -42,6 +43,9 @@ _log = logging.getLogger("guestkit")
 
 #: What `walk` and `find` do with a directory that cannot be read.
 OnError = Literal["omit", "raise"] | Callable[[OSError], object]
+
+#: How many parts of files are read in one turn of the handle, at most.
+_TURN = 64
 
 #: How many files the listings may have that are remembered, all together.
 _REMEMBERED = 200_000
@@ -305,15 +309,12 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
             self.dircache.clear()
             self._remembered = len(entries)
         if len(entries) <= _REMEMBERED:
-            self.dircache[directory] = entries
+            self.dircache[directory] = {entry["name"]: entry for entry in entries}
 
     def _known(self, path: str) -> Entry | None:
         """Return what is remembered of a file. Its symlinks were not followed, so those do not count."""
-        for entry in self.dircache.get(posixpath.dirname(path), ()):
-            if entry["name"] == path and entry["type"] != "link":
-                known: Entry = entry
-                return known
-        return None
+        known: Entry | None = self.dircache.get(posixpath.dirname(path), {}).get(path)
+        return None if known is None or known["type"] == "link" else known
 
     async def _info(self, path: str, **kwargs: Any) -> Entry:
         path = self._strip_protocol(path)
@@ -322,8 +323,10 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
 
     async def _ls(self, path: str, detail: bool = True, refresh: bool = False, **kwargs: Any) -> list[Any]:
         path = self._strip_protocol(path)
-        entries: list[Entry] | None = None if refresh else self.dircache.get(path)
-        if entries is None:
+        known = None if refresh else self.dircache.get(path)
+        if known is not None:
+            entries: list[Entry] = list(known.values())
+        else:
             entries = await self._run(operations.listing, path, self.max_entries)
             if [entry["name"] for entry in entries] != [path]:  # not the file itself
                 self._remember(path, entries)
@@ -485,6 +488,53 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
     ) -> bytes:
         return await self._run(operations.read, self._strip_protocol(path), start, end, self.max_bytes)
 
+    async def _cat_ranges(
+        self,
+        paths: list[Any],
+        starts: Any,
+        ends: Any,
+        max_gap: int | None = None,
+        batch_size: int | None = None,
+        on_error: str = "return",
+        **kwargs: Any,
+    ) -> list[bytes | OSError]:
+        """Read parts of many files, many in one turn: it costs more than the calls for a small file."""
+        if max_gap is not None:
+            raise NotImplementedError("max_gap: ranges are read as they are")
+        if not isinstance(paths, list):
+            raise TypeError(f"cat_ranges() argument 'paths' must be a list, not {type(paths).__name__}")
+        count = len(paths)
+        firsts, lasts = ([at] * count if at is None or isinstance(at, int) else at for at in (starts, ends))
+        wanted = list(zip(self._strip_protocol(paths), firsts, lasts, strict=True))
+        found: list[bytes | OSError] = []
+        for begin in range(0, count, _TURN):
+            found += await self._run(operations.read_each, wanted[begin : begin + _TURN], self.max_bytes)
+        if on_error != "return":
+            for one in found:
+                if isinstance(one, OSError):
+                    raise one
+        return found
+
+    async def _cat(
+        self,
+        path: Any,
+        recursive: bool = False,
+        on_error: Literal["raise", "omit", "return"] = "raise",
+        batch_size: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Return the content of a file; of several, and of all below directories, by their paths."""
+        paths = await self._expand_path(path, recursive=recursive)
+        found = dict(zip(paths, await self._cat_ranges(paths, None, None), strict=True))
+        if recursive:
+            found = {name: data for name, data in found.items() if not isinstance(data, IsADirectoryError)}
+        failures = [data for data in found.values() if isinstance(data, OSError)]
+        if failures and on_error == "raise":
+            raise failures[0]
+        if not isinstance(path, (list, tuple)) and list(found) == [self._strip_protocol(path)]:
+            return found[paths[0]]
+        return {name: data for name, data in found.items() if on_error != "omit" or isinstance(data, bytes)}
+
     async def _read(self, path: str, start: int, end: int) -> bytes:
         """Return a part of an open file, whose own `read` has bounded it."""
         return await self._run(operations.read, path, start, end, end - start)
@@ -513,14 +563,16 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
         rpath: str,
         lpath: Any,
         callback: Callback = DEFAULT_CALLBACK,
+        outfile: Any = None,
         below: frozenset[str] = frozenset(),
         **kwargs: Any,
     ) -> None:
         """Copy a file, and a directory as an empty one.
 
+        outfile: an open file to copy to, as lpath may be
         below: the directories whose content is copied; what was found there only warns if it is no file
         """
-        rpath = self._strip_protocol(rpath)
+        rpath, lpath = self._strip_protocol(rpath), lpath if outfile is None else outfile
         found = bool(below) and rpath not in below
         try:
             known = await self._info(rpath)
@@ -533,20 +585,24 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
             if known["size"] > self.max_get:
                 raise failure(errno.EFBIG, rpath, f"has {known['size']} bytes, more than max_get permits")
         except OSError as error:
-            if not found or isinstance(error, TimeoutError):
+            if not found or isinstance(error, (TimeoutError, InterruptedError)):
                 raise
             _log.warning("%r: not copied: %s", rpath, error.strerror)
             return
-        callback.set_size(known["size"])
+        size = known["size"]
+        callback.set_size(size)
         if isfilelike(lpath):
-            await self._save(rpath, lpath, False, callback)
-            return
-        with await asyncio.to_thread(open, lpath, "wb") as file:
-            await self._save(rpath, file, file.seekable(), callback)
+            await self._save(rpath, size, lpath, False, callback)
+        elif size <= CHUNK:
+            await self._run(operations.save_whole, rpath, size, lpath)
+            callback.relative_update(size)
+        else:
+            with await asyncio.to_thread(open, lpath, "wb") as file:
+                await self._save(rpath, size, file, file.seekable(), callback)
 
-    async def _save(self, path: str, file: Any, holes: bool, callback: Callback) -> None:
+    async def _save(self, path: str, size: int, file: Any, holes: bool, callback: Callback) -> None:
         offset = 0
-        while count := await self._run(operations.save, path, offset, file, holes):
+        while offset < size and (count := await self._run(operations.save, path, offset, file, holes)):
             offset += count
             callback.relative_update(count)
         if holes:
@@ -594,7 +650,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
         try:
             return await self._run(function, path, *arguments)
         finally:
-            self.invalidate_cache(path)
+            self.invalidate_cache()  # of all: by symlinks, a directory has many names
 
     async def _pipe_file(
         self, path: str, value: ReadableBuffer, mode: str = "overwrite", **kwargs: Any
@@ -611,16 +667,19 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         rpath = self._strip_protocol(rpath)
-        if await asyncio.to_thread(os.path.isdir, lpath):
+        seen = await asyncio.to_thread(os.stat, lpath)
+        if stat.S_ISDIR(seen.st_mode):
             await self._makedirs(rpath, exist_ok=True)
             return
+        how = "x" if mode == "create" else "w"
+        callback.set_size(seen.st_size)
         with await asyncio.to_thread(open, lpath, "rb") as file:
-            callback.set_size(os.fstat(file.fileno()).st_size)
-            how = "x" if mode == "create" else "w"
-            place = await self._change(operations.begin, rpath, how, False, self.auto_mkdir)
-            offset = 0
-            while data := await asyncio.to_thread(file.read, CHUNK):
-                await self._write(place.path, data, offset)
+            data = await asyncio.to_thread(file.read, CHUNK)
+            await self._change(operations.put, rpath, data, how, self.auto_mkdir)
+            offset = len(data)
+            callback.relative_update(offset)
+            while len(data) == CHUNK and (data := await asyncio.to_thread(file.read, CHUNK)):
+                await self._write(rpath, data, offset)
                 offset += len(data)
                 callback.relative_update(len(data))
 
@@ -673,8 +732,6 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
             return
         for one in await self._expand_path(path):
             await self._change(operations.remove, one, recursive)
-        if recursive:
-            self.invalidate_cache()
 
     async def _cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
         old, new = self._strip_protocol(path1), self._strip_protocol(path2)
@@ -701,7 +758,6 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
     async def _move(self, path1: str, path2: str) -> None:
         old, new, into = self._strip_protocol(path1), self._strip_protocol(path2), path2.endswith("/")
         await self._change(lambda g, path: operations.move(g, old, path, into, self.auto_mkdir), new)
-        self.invalidate_cache()
 
 
 def _check_depth(maxdepth: int | None) -> None:

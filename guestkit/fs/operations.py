@@ -11,7 +11,7 @@ import errno
 import posixpath
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -21,7 +21,7 @@ from guestkit.fs.errors import NOT_THERE, about, check_regular, failure, is_abou
 from guestkit.handle import Guestfs
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+    from _typeshed import ReadableBuffer, StrOrBytesPath
 
     from guestkit.generated.structs import StatNS
 
@@ -195,6 +195,28 @@ def read(g: Guestfs, path: str, start: int | None, end: int | None, most: int) -
             parts.append(part)
             first += len(part)
     return b"".join(parts)
+
+
+def read_each(
+    g: Guestfs, wanted: Iterable[tuple[str, int | None, int | None]], most: int
+) -> list[bytes | OSError]:
+    """Return parts of many files, each of at most that size, or why one cannot be read."""
+    found: list[bytes | OSError] = []
+    for path, start, end in wanted:
+        try:
+            found.append(read(g, path, start, end, most))
+        except OSError as error:
+            if isinstance(error, (Error, InterruptedError)):
+                raise
+            found.append(error)
+    return found
+
+
+def save_whole(g: Guestfs, path: str, size: int, target: StrOrBytesPath) -> None:
+    """Copy a regular file of at most `CHUNK` to the host."""
+    with open(target, "wb") as file:
+        if size:
+            save(g, path, 0, file, False)
 
 
 def save(g: Guestfs, path: str, offset: int, file: BinaryIO, holes: bool) -> int:

@@ -24,6 +24,7 @@ import fsspec  # type: ignore[import-untyped]
 import pytest
 from fsspec.asyn import sync  # type: ignore[import-untyped]
 from fsspec.callbacks import Callback  # type: ignore[import-untyped]
+from upath import UPath
 
 from guestkit import (
     ApplianceCrashed,
@@ -109,8 +110,19 @@ def test_other_tools_read_through_it(disk: Path, fs: GuestFileSystem) -> None:
     )
     assert rows.map(int).sum().compute(scheduler="synchronous") == 10
     assert fs.get_mapper("/data/tree/3")["3.csv"] == b"3\n"
-    copied = fsspec.filesystem("dir", path="/data/tree", fs=fs)
-    assert copied.ls("1", detail=False) == ["1/1.csv"]
+    below = fsspec.filesystem("dir", path="/data/tree", fs=fs)
+    assert below.ls("1", detail=False) == ["1/1.csv"]
+
+
+@pytest.mark.filterwarnings("ignore:UPath 'guestkit' filesystem not explicitly implemented:UserWarning")
+def test_paths_of_universal_pathlib(disk: Path, fs: GuestFileSystem) -> None:
+    for tree in (UPath("guestkit:///data/tree", fo=disk), UPath(f"guestkit:///data/tree::file://{disk}")):
+        assert [path.name for path in tree.iterdir()] == ["0", "1", "2", "3", "4"]
+        assert (tree / "3" / "3.csv").read_text() == "3\n"
+        assert (tree / "3").is_dir()
+        assert not (tree / "nope").exists()
+        assert (tree / "4" / "4.csv").stat().st_size == 2
+        assert sorted(path.name for path in tree.glob("*/*.csv")) == [f"{number}.csv" for number in range(5)]
 
 
 # ---- looking
@@ -294,7 +306,25 @@ def test_many_ranges_at_once(fs: GuestFileSystem) -> None:
     letters, large, nothing = fs.cat_ranges(paths, [1, 3 << 20, 0], [3, (3 << 20) + 4, 1])
     assert (letters, large) == (b"bc", b"\0\1\2\3")
     assert isinstance(nothing, FileNotFoundError)
-    assert fs.cat(["/data/letters", "/data/lines.txt"])["/data/letters"] == b"abcdefghij"
+    with fails(FileNotFoundError, errno.ENOENT, "/nope"):
+        fs.cat_ranges(paths, 0, 1, on_error="raise")
+    with pytest.raises(ValueError, match="shorter"):
+        fs.cat_ranges(paths, [0], 1)
+
+
+def test_many_files_at_once(fs: GuestFileSystem) -> None:
+    csv = {f"/data/tree/{number}/{number}.csv": f"{number}\n".encode() for number in range(5)}
+    assert fs.cat(list(csv)) == fs.cat("/data/tree/*/*") == fs.cat("/data/tree", recursive=True) == csv
+    assert fs.cat("/data/letters") == b"abcdefghij"
+    assert fs.cat(["/data/letters"]) == {"/data/letters": b"abcdefghij"}
+    with_missing = ["/data/letters", "/nope"]
+    with fails(FileNotFoundError, errno.ENOENT, "/nope"):
+        fs.cat(with_missing)
+    assert list(fs.cat(with_missing, on_error="omit")) == ["/data/letters"]
+    assert isinstance(fs.cat(with_missing, on_error="return")["/nope"], FileNotFoundError)
+    many = [f"/data/many/{number:03}" for number in range(500)]
+    assert fs.cat(many) == dict.fromkeys(many, b"")
+    assert calls(fs, lambda: fs.cat(list(csv))) == ["statns", "pread"] * 5
 
 
 def test_an_open_file_is_read_at_random_and_in_lines(fs: GuestFileSystem) -> None:

@@ -77,7 +77,8 @@ class GuestFixtures(contract.AbstractFixtures):  # type: ignore[misc]
 
 
 class TestCopy(contract.AbstractCopyTests, GuestFixtures):  # type: ignore[misc]
-    pass
+    # The same patterns as for get, thirty times.
+    test_copy_glob_edge_cases = pytest.mark.full(contract.AbstractCopyTests.test_copy_glob_edge_cases)
 
 
 class TestGet(contract.AbstractGetTests, GuestFixtures):  # type: ignore[misc]
@@ -85,7 +86,7 @@ class TestGet(contract.AbstractGetTests, GuestFixtures):  # type: ignore[misc]
 
 
 class TestPut(contract.AbstractPutTests, GuestFixtures):  # type: ignore[misc]
-    pass
+    test_put_glob_edge_cases = pytest.mark.full(contract.AbstractPutTests.test_put_glob_edge_cases)
 
 
 class TestPipe(contract.AbstractPipeTests, GuestFixtures):  # type: ignore[misc]
