@@ -81,6 +81,7 @@ class AsyncGuestfs(AsyncActions):
         self._executor = executor if executor is None else thread_based(executor)
         self._pid = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None  # the loop's
         self._queue: deque[Call[Any]] = deque()
         self._running: Call[Any] | None = None
         self._closed: asyncio.Future[None] | None = None
@@ -113,10 +114,18 @@ class AsyncGuestfs(AsyncActions):
             log.warning("closing a handle failed while an exception was on its way", exc_info=True)
 
     def __del__(self) -> None:
-        handle = self._handle
+        if self._handle is not None and self._handle.is_open():
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2, source=self)
+            self._reap()
+
+    def _reap(self) -> None:
+        """Close a handle that has no calls and will get none, on a thread of its own; return at once.
+
+        For whoever drops a handle on purpose: any thread may call it, even the garbage collector's.
+        """
+        handle, self._handle = self._handle, None
         if handle is None or not handle.is_open():
             return
-        warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2, source=self)
         # Closing waits for the hypervisor, so it must not run in the garbage collector, which may use any
         # thread. No thread can start while the interpreter exits; then the handle's exit function closes it.
         with contextlib.suppress(RuntimeError):
@@ -447,6 +456,7 @@ class AsyncGuestfs(AsyncActions):
             )
         if self._loop is None:
             self._loop = loop
+            self._thread = threading.current_thread()
         if self._loop is not loop:
             raise RuntimeError(f"AsyncGuestfs.{name}(): the handle belongs to another event loop")
         return loop
@@ -592,15 +602,18 @@ _handles: weakref.WeakSet[AsyncGuestfs] = weakref.WeakSet()
 
 
 def _end_forgotten() -> None:
-    """Kill the hypervisors of handles whose loop is gone: nobody can wait for their calls any more.
+    """Kill the hypervisors of handles that nobody can wait for any more.
 
-    The interpreter joins the executor's threads before it runs any other exit function, and such a thread may
-    be in a call that never ends.
+    Their loop is gone, or runs in a daemon thread, which ends with the process. The interpreter joins the
+    executor's threads before it runs any other exit function, and such a thread may be in a call that never
+    ends.
     """
     for handle in list(_handles):
-        loop = handle._loop
-        if loop is not None and not loop.is_running() and handle._handle is not None:
-            handle._handle.terminate()
+        loop, inner = handle._loop, handle._handle
+        if loop is None or handle._thread is None or inner is None or not inner.is_open():
+            continue
+        if not loop.is_running() or (handle._thread.daemon and not inner.is_idle()):
+            inner.terminate()
 
 
 # The only hook that runs before threads are joined is the one concurrent.futures uses: private, but unchanged

@@ -341,8 +341,16 @@ async def main():
         raise LookupError
     if how == "exit":
         sys.exit(3)
+    launching.set()
     await launch
-asyncio.run(main())
+launching = threading.Event()
+if how == "daemon thread":
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    asyncio.run_coroutine_threadsafe(main(), loop)
+    launching.wait()
+else:
+    asyncio.run(main())
 """
 
 
@@ -354,6 +362,7 @@ asyncio.run(main())
         ("exit", None),
         ("ctrl-c", signal.SIGINT),
         ("sigterm", signal.SIGTERM),
+        ("daemon thread", None),
     ],
 )
 def test_a_program_ends_while_a_launch_hangs(
@@ -371,7 +380,8 @@ def test_a_program_ends_while_a_launch_hangs(
             _, errors = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
-    assert process.returncode == {"forgotten": 0, "exception": 1, "exit": 3, "ctrl-c": -2, "sigterm": 1}[how]
+    status = {"exception": 1, "exit": 3, "ctrl-c": -2, "sigterm": 1}
+    assert process.returncode == status.get(how, 0)
     assert is_gone(pid), errors
     assert ("Traceback" in errors) == (how in ("exception", "ctrl-c", "sigterm"))
 

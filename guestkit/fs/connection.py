@@ -1,0 +1,212 @@
+"""The appliance behind a filesystem: launched by the first call, closed and launched again as need be."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from guestkit.aio import AsyncGuestfs
+from guestkit.aio.call import until_done
+from guestkit.aio.executor import run_in_executor, shared_executor
+from guestkit.errors import ApplianceCrashed, CallTimeout, HandleClosed
+from guestkit.guest import mount_guest
+from guestkit.handle import Guestfs
+from guestkit.handle_options import HandleOptions
+from guestkit.images import OpenDiskOptions
+from guestkit.inspection import Key
+
+T = TypeVar("T")
+
+_log = logging.getLogger("guestkit")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """The disks of a guest, and how to open them: what `open_guest` takes."""
+
+    paths: tuple[str, ...]
+    root: str | None
+    keys: tuple[Key, ...]
+    opening: OpenDiskOptions
+    handle: HandleOptions
+
+
+class Connection:
+    """An appliance with a guest's filesystems mounted. It belongs to the event loop that uses it."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self._opening: asyncio.Task[AsyncGuestfs] | None = None
+        self._running = 0
+        self._used = 0.0
+        self._process = os.getpid()
+
+    async def run(self, function: Callable[[Guestfs], T]) -> T:
+        """Run a function with the blocking handle as one turn, after those asked for before.
+
+        If the appliance dies, or is killed because the call took too long, the next call launches another.
+        """
+        self._running += 1
+        try:
+            opening = self._open()
+            g = await asyncio.shield(opening)
+            try:
+                # A cancel may end in a killed appliance, which loses what was written.
+                return await g.run(function, on_cancel="end" if self._disk.opening.readonly else "wait")
+            except CallTimeout as error:
+                if error.clock == "call_timeout":  # else it waited for its turn, and other calls go on
+                    self._drop(opening)
+                raise
+            except (ApplianceCrashed, HandleClosed):
+                self._drop(opening)
+                raise
+        finally:
+            self._running -= 1
+            self._used = time.monotonic()
+
+    def _drop(self, opening: asyncio.Task[AsyncGuestfs]) -> None:
+        if self._opening is opening:
+            self.reap()
+
+    async def close(self) -> None:
+        """Shut the appliance down; raise Error if a last write to the disk failed."""
+        opening, self._opening = self._opening, None
+        if opening is None:
+            return
+        g = await asyncio.shield(opening)
+        async with g:
+            if not self._disk.opening.readonly:
+                await g.run(_finish, on_cancel="wait")
+
+    def reap(self) -> None:
+        """Close the appliance on a thread of its own, without waiting: nobody uses it any more."""
+        opening, self._opening = self._opening, None
+        if opening is None or self._process != os.getpid():  # a forked child leaves the parent's alone
+            return
+        if not opening.done():
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and has cancelled it
+                opening.get_loop().call_soon_threadsafe(opening.cancel)
+        elif not opening.cancelled() and opening.exception() is None:
+            opening.result()._reap()
+
+    def _open(self) -> asyncio.Task[AsyncGuestfs]:
+        loop = asyncio.get_running_loop()
+        if self._opening is not None and (other := self._opening.get_loop()) is not loop:
+            if not other.is_closed():
+                raise RuntimeError("the filesystem belongs to another event loop: make one for each loop")
+            self.reap()
+        if self._opening is None:
+            # A task of its own: if one caller is cancelled, the launch goes on for the others.
+            self._opening = loop.create_task(self._launched(), name="guestkit-fs-open")
+            self._opening.add_done_callback(self._opened)
+            _connections.add(self)
+        return self._opening
+
+    def _opened(self, opening: asyncio.Task[AsyncGuestfs]) -> None:
+        failed = opening.cancelled() or opening.exception() is not None
+        if failed and self._opening is opening:  # the next call tries again
+            self._opening = None
+
+    async def _launched(self) -> AsyncGuestfs:
+        """Open the disks. Where memory is short, first close filesystems that nobody uses at the moment."""
+        patient = self._disk.handle
+        hasty = replace(patient, admission_timeout=0.0)
+        while True:
+            options = patient if self._idle() is None else hasty
+            try:
+                return await self._attempt(options)
+            except CallTimeout as error:
+                if options is patient or error.clock != "admission_timeout":
+                    raise
+            if (idle := self._idle()) is not None:
+                _log.info("closing the appliance of a filesystem that is not in use, for its memory")
+                await idle.close()
+
+    async def _attempt(self, options: HandleOptions) -> AsyncGuestfs:
+        disk, opening = self._disk, self._disk.opening
+        async with AsyncExitStack() as stack:
+            g = await stack.enter_async_context(AsyncGuestfs(options))
+            await g.open_disks(
+                disk.paths,
+                readonly=opening.readonly,
+                format=opening.format,
+                backing=opening.backing,
+                protocols=opening.protocols,
+                in_use=opening.in_use,
+                blocksize=opening.blocksize,
+                unpack=opening.unpack,
+            )
+            await g.launch()
+            await g.run(
+                lambda handle: mount_guest(handle, root=disk.root, readonly=opening.readonly, keys=disk.keys)
+            )
+            stack.pop_all()
+            return g
+
+    def _idle(self) -> Connection | None:
+        """Return the read-only connection of this loop that has not been used for the longest time."""
+        loop = asyncio.get_running_loop()
+        unused = [
+            other
+            for other in _connections
+            if other is not self
+            and other._process == os.getpid()
+            and other._running == 0
+            and other._disk.opening.readonly
+            and other._opening is not None
+            and other._opening.get_loop() is loop
+        ]
+        return min(unused, key=lambda other: other._used, default=None)
+
+
+class Lent:
+    """A launched handle of the caller's, whose filesystems are mounted. It is never closed here."""
+
+    def __init__(self, handle: Guestfs | AsyncGuestfs) -> None:
+        if not isinstance(handle, (Guestfs, AsyncGuestfs)):
+            raise TypeError(
+                f"GuestFileSystem() argument 'handle' must be Guestfs or AsyncGuestfs, not "
+                f"{type(handle).__name__}"
+            )
+        self.handle = handle
+        self._turn = asyncio.Lock()  # so that the calls that wait take no threads
+
+    async def run(self, function: Callable[[Guestfs], T]) -> T:
+        """Run a function with the blocking handle; a cancel waits for its end."""
+        if isinstance(self.handle, AsyncGuestfs):
+            return await self.handle.run(function, on_cancel="wait")
+        async with self._turn:
+            outcome = run_in_executor(asyncio.get_running_loop(), shared_executor(), function, self.handle)
+            await until_done(outcome, lambda: None)
+            return outcome.result()
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+    def reap(self) -> None:
+        """Do nothing."""
+
+
+def _finish(g: Guestfs) -> None:
+    """Have everything written to the disk; close() does not tell of errors."""
+    g.umount_all()
+    g.shutdown()
+
+
+_connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+
+def _forget() -> None:
+    global _connections
+    _connections = weakref.WeakSet()
+
+
+os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,96 @@
+"""Open files: read with read-ahead, or written in blocks."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any
+
+from fsspec.asyn import AbstractAsyncStreamedFile  # type: ignore[import-untyped]
+from fsspec.spec import AbstractBufferedFile  # type: ignore[import-untyped]
+
+from guestkit.fs.errors import failure
+from guestkit.fs.operations import CHUNK, Entry, Place
+
+if TYPE_CHECKING:
+    from guestkit.fs.filesystem import GuestFileSystem
+
+#: How much a file reads ahead, and gathers before it is written, in bytes.
+BLOCK = 2 * CHUNK
+
+
+class _GuestFile(AbstractBufferedFile):  # type: ignore[misc]
+    """What the two kinds of open files have in common."""
+
+    DEFAULT_BLOCK_SIZE = BLOCK
+    _place: Place
+
+    def __init__(
+        self,
+        fs: GuestFileSystem,
+        path: str,
+        mode: str,
+        block_size: int | str | None,
+        opened: Entry | Place,
+        **kwargs: Any,
+    ) -> None:
+        if isinstance(opened, Place):
+            self._place = opened
+        else:
+            self.details = opened
+            kwargs["size"] = opened["size"]
+        super().__init__(fs, path, mode, block_size, **kwargs)
+        if isinstance(opened, Place):
+            self.loc = opened.offset
+
+    def _check_length(self, length: int | None) -> None:
+        left = max(0, self.size - self.loc)
+        wanted = left if length is None or length < 0 else min(length, left)
+        if wanted > self.fs.max_bytes:
+            reason = f"{wanted} bytes at once are more than the {self.fs.max_bytes} of max_bytes: read parts"
+            raise failure(errno.EFBIG, self.path, reason)
+
+
+class BufferedGuestFile(_GuestFile):
+    """A file of a guest as Python's own open files are: what `GuestFileSystem.open` returns."""
+
+    def read(self, length: int | None = -1) -> bytes:
+        """Return the next bytes; None or a negative length: all that are left."""
+        if self.mode == "rb":
+            self._check_length(length)
+        data: bytes = super().read(length)
+        return data
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        found: bytes = self.fs._fetch(self.path, start, end)
+        return found
+
+    def _upload_chunk(self, final: bool = False) -> bool:
+        self.fs._store(self._place.path, self.buffer.getvalue(), self._place.offset + self.offset)
+        return True
+
+    def commit(self) -> None:
+        """Put what was written in the place of the file; the transaction calls it."""
+        self.fs._settle(self._place, keep=True)
+
+    def discard(self) -> None:
+        """Drop what was written; the transaction calls it."""
+        self.fs._settle(self._place, keep=False)
+
+
+class StreamedGuestFile(_GuestFile, AbstractAsyncStreamedFile):  # type: ignore[misc]
+    """A file of a guest whose reads and writes are awaited: what `GuestFileSystem.open_async` returns."""
+
+    async def read(self, length: int | None = -1) -> bytes:
+        """Return the next bytes; None or a negative length: all that are left."""
+        if self.mode == "rb":
+            self._check_length(length)
+        data: bytes = await super().read(length)
+        return data
+
+    async def _fetch_range(self, start: int, end: int) -> bytes:
+        found: bytes = await self.fs._read(self.path, start, end)
+        return found
+
+    async def _upload_chunk(self, final: bool = False) -> bool:
+        await self.fs._write(self._place.path, self.buffer.getvalue(), self._place.offset + self.offset)
+        return True

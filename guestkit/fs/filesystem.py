@@ -1,0 +1,772 @@
+"""`GuestFileSystem`: a guest's files as a filesystem of fsspec."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import logging
+import os
+import posixpath
+import re
+import secrets
+import stat
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from glob import has_magic
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, cast
+
+from fsspec.asyn import AsyncFileSystem, get_loop, sync_wrapper  # type: ignore[import-untyped]
+from fsspec.callbacks import DEFAULT_CALLBACK, Callback  # type: ignore[import-untyped]
+from fsspec.utils import isfilelike, stringify_path  # type: ignore[import-untyped]
+
+from guestkit.fs import operations
+from guestkit.fs.connection import Connection, Disk, Lent
+from guestkit.fs.errors import NOT_THERE, check_regular, failure, is_about_a_file
+from guestkit.fs.file import BufferedGuestFile, StreamedGuestFile
+from guestkit.fs.operations import CHUNK, Entry, Place
+from guestkit.handle import Guestfs
+from guestkit.handle_options import INSPECTION, HandleKeywords, HandleOptions, options_from
+from guestkit.images import Backing, InUse, OpenDiskOptions, Under
+from guestkit.inspection import Key
+from guestkit.unpack import UNPACK, UnpackLimits
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, StrOrBytesPath
+
+    from guestkit.aio import AsyncGuestfs
+
+T = TypeVar("T")
+
+_log = logging.getLogger("guestkit")
+
+#: What `walk` and `find` do with a directory that cannot be read.
+OnError = Literal["omit", "raise"] | Callable[[OSError], object]
+
+#: How many parts of files are read in one turn of the handle, at most.
+_TURN = 64
+
+#: How many files the listings may have that are remembered, all together.
+_REMEMBERED = 200_000
+
+
+# ---- which instances are the same
+
+
+class _Shared(type(AsyncFileSystem)):  # type: ignore[misc]
+    """Names the same disk in the same way: fsspec compares the text of the options to share instances."""
+
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        if len(args) > 1:
+            raise TypeError(f"GuestFileSystem() takes one disk, or a sequence of disks, not {len(args)}")
+        if args and options.setdefault("fo", args[0]) is not args[0]:
+            raise TypeError("GuestFileSystem() got its disk twice, by its place and as 'fo'")
+        return super().__call__(**dict(sorted(_named(options).items())))
+
+
+def _named(options: dict[str, Any]) -> dict[str, Any]:
+    if options.get("handle") is not None:
+        if options.get("fo") is not None:
+            raise TypeError("GuestFileSystem() takes a disk or a handle, not both")
+        if not isinstance(options["handle"], Lent):
+            options["handle"] = Lent(options["handle"])
+        options["skip_instance_cache"] = True  # the cache would keep the caller's handle for ever
+        return options
+    options["fo"] = _disks(options.get("fo"), options.pop("target_protocol", None))
+    options.pop("target_options", None)
+    if isinstance(backing := options.get("backing"), Under):
+        options["backing"] = Under(os.path.abspath(os.fsdecode(backing.directory)))
+    if keys := tuple(options.pop("keys", ())):
+        options["keys"] = _Keys(keys)
+    return options
+
+
+def _disks(given: Any, protocol: str | None) -> tuple[str, ...]:
+    """Return the names of the disks, in full: a process with another current directory may open them."""
+    if protocol not in (None, "file", "local"):
+        raise ValueError(
+            f"guestkit opens no disks by {protocol}://: copy the disk to this host, or let fsspec do it: "
+            f'GuestFileSystem(fsspec.open_local("simplecache::{protocol}://…"))'
+        )
+    several = [given] if isinstance(given, (str, bytes, os.PathLike)) else given
+    if not isinstance(several, Sequence) or not several:
+        raise TypeError(
+            "GuestFileSystem() needs the path of a disk, as in guestkit:///etc/hosts::file:///images/web.qcow2"
+            f' or GuestFileSystem("web.qcow2"), not {given!r}'
+        )
+    names = [re.sub("^(file|local)://", "", os.fsdecode(one)) for one in several]
+    return tuple(name if "://" in name else os.path.abspath(name) for name in names)
+
+
+class _Keys:
+    """Keys whose text differs where they do, though it does not tell them: see `_Shared`."""
+
+    _SALT = secrets.token_bytes(16)
+
+    def __init__(self, keys: Iterable[Key]) -> None:
+        self._keys = tuple(keys)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._keys)
+
+    def __repr__(self) -> str:
+        text = repr([key._native() for key in self._keys]).encode()
+        digest = hashlib.blake2b(text, key=self._SALT, digest_size=16).hexdigest()
+        return f"<{len(self._keys)} keys {digest}>"
+
+
+# ---- the filesystem
+
+
+class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
+    """A guest's files, by fsspec's interface: blocking, or awaited where `asynchronous=True`.
+
+        fs = GuestFileSystem("web.qcow2")
+        fs.ls("/etc", detail=False)
+        with fs.open("/var/log/syslog", "rb") as log:
+            ...
+
+    The first call launches an appliance, and mounts the guest's filesystems as its own operating system
+    would. Instances with the same arguments are one instance, as in all of fsspec, with one appliance, in
+    which calls run in the order in which they were made. `close` ends it; the next call launches another. A
+    pickled filesystem opens its disk anew, and so does one after a fork.
+
+    Paths are absolute; names that are no UTF-8 have surrogates, as in `os.fsdecode`. Symlinks are followed in
+    the guest. FIFOs, sockets and devices are never opened. What is wrong with a file raises OSError of the
+    kind that Python's own functions raise, with guestkit's Error as cause; what is wrong with the disk or the
+    appliance raises guestkit's Error.
+    """
+
+    protocol = "guestkit"
+    root_marker = "/"
+
+    _pid: int  # of the process that it belongs to
+
+    def __init__(
+        self,
+        fo: StrOrBytesPath | Sequence[StrOrBytesPath] | None = None,
+        *,
+        handle: Guestfs | AsyncGuestfs | None = None,
+        root: str | None = None,
+        readonly: bool = True,
+        format: str | None = None,
+        backing: Backing = "refuse",
+        protocols: Iterable[str] = ("file",),
+        in_use: InUse = "allow",
+        blocksize: int | None = None,
+        unpack: UnpackLimits | None = UNPACK,
+        keys: Iterable[Key] = (),
+        options: HandleOptions | None = None,
+        auto_mkdir: bool = False,
+        max_bytes: int = 1 << 30,
+        max_get: int = 16 << 30,
+        max_entries: int = 1_000_000,
+        use_listings_cache: bool | None = None,
+        listings_expiry_time: float | None = None,
+        max_paths: int | None = None,
+        asynchronous: bool = False,
+        loop: asyncio.AbstractEventLoop | None = None,
+        batch_size: int | None = None,
+        skip_instance_cache: bool = False,
+        **keywords: Unpack[HandleKeywords],
+    ) -> None:
+        """Prepare a filesystem; its first call opens the disk.
+
+        fo: the disk, or all disks of the guest: what stands behind :: in a chained URL
+        handle: instead of a disk, a launched handle whose filesystems are mounted. It stays the caller's
+        root, format, backing, protocols, in_use, blocksize, unpack, keys: as in `open_guest`
+        readonly: False: files can be written; the format must be stated
+        options, keywords: the handle's, as in `open_guest`
+        auto_mkdir: make missing directories above a file that is written
+        max_bytes: the most that one call returns of a file; more raises OSError with EFBIG
+        max_get: the largest file that `get` copies, in bytes; a guest's sparse file may claim any size
+        max_entries: the most files that one listing or `find` returns
+        use_listings_cache: remember listings; None: only of a disk that is opened here, read-only
+        listings_expiry_time, max_paths: for how many seconds, and how many; None: without such a limit
+        asynchronous, loop, batch_size, skip_instance_cache: as in all of fsspec's filesystems
+        """
+        if use_listings_cache is None:
+            use_listings_cache = handle is None and readonly
+        super().__init__(
+            asynchronous=asynchronous,
+            loop=loop,
+            batch_size=batch_size,
+            use_listings_cache=use_listings_cache,
+            listings_expiry_time=listings_expiry_time,
+            max_paths=max_paths,
+        )
+        self.readonly = readonly
+        self.auto_mkdir = auto_mkdir
+        self.max_bytes = max_bytes
+        self.max_get = max_get
+        self.max_entries = max_entries
+        self._remembered = 0
+        self._lent = cast("Lent | None", handle)  # see _named
+        if handle is None:
+            opening = OpenDiskOptions(
+                readonly=readonly,
+                format=format,
+                backing=backing,
+                protocols=protocols if isinstance(protocols, str) else tuple(protocols),
+                in_use=in_use,
+                blocksize=blocksize,
+                unpack=unpack,
+            )
+            opening.native("GuestFileSystem")  # raises for a wrong one
+            self._disk = Disk(
+                paths=_disks(fo, None),
+                root=root,
+                keys=tuple(keys),
+                opening=opening,
+                handle=options_from(options, keywords, INSPECTION, "GuestFileSystem"),
+            )
+        self._connect()
+
+    def _connect(self) -> None:
+        self._guest = Connection(self._disk) if self._lent is None else Lent(self._lent.handle)
+        self._finalizer = weakref.finalize(self, self._guest.reap)
+        self._finalizer.atexit = False  # a handle that is open then closes itself
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that the blocking calls run on."""
+        self._leave_parent()
+        return self._loop
+
+    def _leave_parent(self) -> None:
+        """After a fork, leave the appliance to the parent process, and open the disk anew."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._loop = None if self.asynchronous else get_loop()
+            self._finalizer.detach()
+            self._connect()
+
+    async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run one of the operations as one turn of the handle."""
+        self._leave_parent()
+        return await self._guest.run(lambda g: function(g, *arguments))
+
+    # ---- its life
+
+    async def _close(self) -> None:
+        """Shut the appliance down: `close`, awaited."""
+        self._leave_parent()
+        self.dircache.clear()
+        await self._guest.close()
+
+    close = sync_wrapper(_close)
+    close.__doc__ = """Shut the appliance down; the next call launches another one.
+
+        Raises Error if a last write to the disk failed. All instances with the same arguments are one: this
+        ends the appliance for all. A handle that was given stays open.
+        """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._close()
+
+    def __reduce__(self) -> Any:
+        if self._lent is not None:
+            raise TypeError(
+                "a GuestFileSystem with a handle cannot be pickled: its appliance belongs to this process;"
+                " make it with the path of the disk"
+            )
+        return super().__reduce__()
+
+    # ---- paths and listings
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        """Return the path in the guest: absolute, without . and .. and double slashes."""
+        if isinstance(path, (list, tuple)):
+            return [cls._strip_protocol(one) for one in path]
+        text = os.fsdecode(stringify_path(path))
+        text = text.removeprefix("guestkit://").removeprefix("guestkit::")
+        return posixpath.normpath("/" + text.lstrip("/"))
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Forget what is remembered of a directory and of the one above it; None: of all."""
+        super().invalidate_cache(path)
+        if path is None:
+            self.dircache.clear()
+        else:
+            path = self._strip_protocol(path)
+            for directory in (path, posixpath.dirname(path)):
+                self.dircache.pop(directory, None)
+
+    def _remember(self, directory: str, entries: list[Entry]) -> None:
+        self._remembered += len(entries)
+        if self._remembered > _REMEMBERED:
+            self.dircache.clear()
+            self._remembered = len(entries)
+        if len(entries) <= _REMEMBERED:
+            self.dircache[directory] = {entry["name"]: entry for entry in entries}
+
+    def _known(self, path: str) -> Entry | None:
+        """Return what is remembered of a file. Its symlinks were not followed, so those do not count."""
+        known: Entry | None = self.dircache.get(posixpath.dirname(path), {}).get(path)
+        return None if known is None or known["type"] == "link" else known
+
+    async def _info(self, path: str, **kwargs: Any) -> Entry:
+        path = self._strip_protocol(path)
+        known = self._known(path)
+        return await self._run(operations.info, path) if known is None else dict(known)
+
+    async def _ls(self, path: str, detail: bool = True, refresh: bool = False, **kwargs: Any) -> list[Any]:
+        path = self._strip_protocol(path)
+        known = None if refresh else self.dircache.get(path)
+        if known is not None:
+            entries: list[Entry] = list(known.values())
+        else:
+            entries = await self._run(operations.listing, path, self.max_entries)
+            if [entry["name"] for entry in entries] != [path]:  # not the file itself
+                self._remember(path, entries)
+        return [dict(entry) for entry in entries] if detail else [entry["name"] for entry in entries]
+
+    async def _walk(
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        topdown: bool = True,
+        on_error: OnError = "omit",
+        **kwargs: Any,
+    ) -> AsyncIterator[tuple[str, Any, Any]]:
+        """Walk without recursion: a guest's tree may be deeper than Python's stack."""
+        _check_depth(maxdepth)
+        detail = kwargs.pop("detail", False)
+        waiting: list[tuple[str, int, tuple[Any, Any] | None]] = [(self._strip_protocol(path), 1, None)]
+        while waiting:
+            directory, level, visited = waiting.pop()
+            if visited is not None:
+                yield directory, *visited
+                continue
+            try:
+                listed = await self._ls(directory, **kwargs)
+            except OSError as error:
+                if not is_about_a_file(error):
+                    raise
+                _tell(error, on_error)
+                listed = []
+            dirs: Any = {}
+            files: Any = {}
+            for entry in listed:
+                name = "" if entry["name"] == directory else posixpath.basename(entry["name"])
+                (dirs if entry["type"] == "directory" else files)[name] = entry
+            if not detail:
+                dirs, files = list(dirs), list(files)
+            if topdown:
+                yield directory, dirs, files  # the caller may take some of dirs away
+            else:
+                waiting.append((directory, level, (dirs, files)))
+            if maxdepth is None or level < maxdepth:
+                waiting += [
+                    (posixpath.join(directory, name), level + 1, None) for name in reversed(list(dirs))
+                ]
+
+    async def _find(
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        withdirs: bool = False,
+        *,
+        detail: bool = False,
+        prefix: str = "",
+        on_error: OnError = "omit",
+        **kwargs: Any,
+    ) -> Any:
+        """Find all files in one turn; what is remembered serves where one directory is asked for."""
+        _check_depth(maxdepth)
+        path = self._strip_protocol(path)
+        found: dict[str, Entry] = {}
+        try:
+            known = await self._info(path)
+            if known["type"] != "directory":
+                return {path: known} if detail else [path]
+            if maxdepth == 1:
+                listings = {path: await self._ls(path)}
+                listings[path] = [
+                    entry for entry in listings[path] if posixpath.basename(entry["name"]).startswith(prefix)
+                ]
+            else:
+                listings = await self._tree(path, maxdepth, prefix, on_error)
+        except OSError as error:
+            if not is_about_a_file(error):
+                raise
+            _tell(error, on_error)
+            return {} if detail else []
+        if withdirs:
+            found[path] = known
+        for entries in listings.values():
+            found |= {entry["name"]: entry for entry in entries if withdirs or entry["type"] != "directory"}
+        names = sorted(found)
+        return {name: dict(found[name]) for name in names} if detail else names
+
+    async def _tree(
+        self, path: str, maxdepth: int | None, prefix: str, on_error: OnError
+    ) -> dict[str, list[Entry]]:
+        failed: list[OSError] = []
+
+        def walk(g: Guestfs) -> dict[str, list[Entry]]:
+            return operations.tree(
+                g, path, depth=maxdepth, prefix=prefix, most=self.max_entries, failed=failed.append
+            )
+
+        listings = await self._run(walk)
+        for error in failed:
+            _tell(error, on_error)
+        for directory, entries in listings.items():
+            if directory != path or not prefix:
+                self._remember(directory, entries)
+        return listings
+
+    async def _du(
+        self,
+        path: str,
+        total: bool = True,
+        maxdepth: int | None = None,
+        withdirs: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        found = await self._find(path, maxdepth=maxdepth, withdirs=withdirs, detail=True, **kwargs)
+        sizes = {name: entry["size"] for name, entry in found.items()}
+        return sum(sizes.values()) if total else sizes
+
+    async def _exists(self, path: str, **kwargs: Any) -> bool:
+        return await self._kind(path) is not None
+
+    async def _isfile(self, path: str) -> bool:
+        return await self._kind(path) == "file"
+
+    async def _isdir(self, path: str) -> bool:
+        return await self._kind(path) == "directory"
+
+    async def _kind(self, path: str) -> str | None:
+        """Return the type of a file, None if there is none; what else is wrong is raised."""
+        try:
+            kind: str = (await self._info(path))["type"]
+        except OSError as error:
+            if error.errno not in NOT_THERE:
+                raise
+            return None
+        return kind
+
+    async def _lexists(self, path: str, **kwargs: Any) -> bool:
+        try:
+            await self._run(operations.check_there, self._strip_protocol(path))
+        except OSError as error:
+            if error.errno not in NOT_THERE:
+                raise
+            return False
+        return True
+
+    lexists = sync_wrapper(_lexists)
+    lexists.__doc__ = "Return whether there is such a name, even if it is a symlink that leads nowhere."
+
+    async def _modified(self, path: str) -> datetime:
+        seconds = (await self._info(path))["mtime"]
+        try:
+            return datetime.fromtimestamp(seconds, UTC)
+        except (OverflowError, ValueError, OSError):  # the guest may claim any number
+            raise failure(errno.EOVERFLOW, path, f"the time of its last change is {seconds}") from None
+
+    modified = sync_wrapper(_modified)
+    modified.__doc__ = "Return when the file was last changed, in UTC."
+
+    # ---- reading
+
+    async def _cat_file(
+        self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any
+    ) -> bytes:
+        return await self._run(operations.read, self._strip_protocol(path), start, end, self.max_bytes)
+
+    async def _cat_ranges(
+        self,
+        paths: list[Any],
+        starts: Any,
+        ends: Any,
+        max_gap: int | None = None,
+        batch_size: int | None = None,
+        on_error: str = "return",
+        **kwargs: Any,
+    ) -> list[bytes | OSError]:
+        """Read parts of many files, many in one turn: it costs more than the calls for a small file."""
+        if max_gap is not None:
+            raise NotImplementedError("max_gap: ranges are read as they are")
+        if not isinstance(paths, list):
+            raise TypeError(f"cat_ranges() argument 'paths' must be a list, not {type(paths).__name__}")
+        count = len(paths)
+        firsts, lasts = ([at] * count if at is None or isinstance(at, int) else at for at in (starts, ends))
+        wanted = list(zip(self._strip_protocol(paths), firsts, lasts, strict=True))
+        found: list[bytes | OSError] = []
+        for begin in range(0, count, _TURN):
+            found += await self._run(operations.read_each, wanted[begin : begin + _TURN], self.max_bytes)
+        if on_error != "return":
+            for one in found:
+                if isinstance(one, OSError):
+                    raise one
+        return found
+
+    async def _cat(
+        self,
+        path: Any,
+        recursive: bool = False,
+        on_error: Literal["raise", "omit", "return"] = "raise",
+        batch_size: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Return the content of a file; of several, and of all below directories, by their paths."""
+        paths = await self._expand_path(path, recursive=recursive)
+        found = dict(zip(paths, await self._cat_ranges(paths, None, None), strict=True))
+        if recursive:
+            found = {name: data for name, data in found.items() if not isinstance(data, IsADirectoryError)}
+        failures = [data for data in found.values() if isinstance(data, OSError)]
+        if failures and on_error == "raise":
+            raise failures[0]
+        if not isinstance(path, (list, tuple)) and list(found) == [self._strip_protocol(path)]:
+            return found[paths[0]]
+        return {name: data for name, data in found.items() if on_error != "omit" or isinstance(data, bytes)}
+
+    async def _read(self, path: str, start: int, end: int) -> bytes:
+        """Return a part of an open file, whose own `read` has bounded it."""
+        return await self._run(operations.read, path, start, end, end - start)
+
+    _fetch = sync_wrapper(_read)
+
+    async def _get(
+        self,
+        rpath: Any,
+        lpath: Any,
+        recursive: bool = False,
+        callback: Callback = DEFAULT_CALLBACK,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Copy files to the host. Below a directory, what is no file and leads to none is left out."""
+        if recursive:
+            named = rpath if isinstance(rpath, (list, tuple)) else [rpath]
+            kwargs["below"] = frozenset(self._strip_protocol(named))
+        return await super()._get(
+            rpath, lpath, recursive=recursive, callback=callback, maxdepth=maxdepth, **kwargs
+        )
+
+    async def _get_file(
+        self,
+        rpath: str,
+        lpath: Any,
+        callback: Callback = DEFAULT_CALLBACK,
+        outfile: Any = None,
+        below: frozenset[str] = frozenset(),
+        **kwargs: Any,
+    ) -> None:
+        """Copy a file, and a directory as an empty one.
+
+        outfile: an open file to copy to, as lpath may be
+        below: the directories whose content is copied; what was found there only warns if it is no file
+        """
+        rpath, lpath = self._strip_protocol(rpath), lpath if outfile is None else outfile
+        found = bool(below) and rpath not in below
+        try:
+            known = await self._info(rpath)
+            if known["type"] == "directory":
+                if not (found and known["islink"]):
+                    await asyncio.to_thread(os.makedirs, lpath, exist_ok=True)
+                    return
+                raise failure(errno.EISDIR, rpath, "a symlink to a directory")
+            check_regular(rpath, known["mode"])
+            if known["size"] > self.max_get:
+                raise failure(errno.EFBIG, rpath, f"has {known['size']} bytes, more than max_get permits")
+        except OSError as error:
+            if not found or isinstance(error, (TimeoutError, InterruptedError)):
+                raise
+            _log.warning("%r: not copied: %s", rpath, error.strerror)
+            return
+        size = known["size"]
+        callback.set_size(size)
+        if isfilelike(lpath):
+            await self._save(rpath, size, lpath, False, callback)
+        elif size <= CHUNK:
+            await self._run(operations.save_whole, rpath, size, lpath)
+            callback.relative_update(size)
+        else:
+            with await asyncio.to_thread(open, lpath, "wb") as file:
+                await self._save(rpath, size, file, file.seekable(), callback)
+
+    async def _save(self, path: str, size: int, file: Any, holes: bool, callback: Callback) -> None:
+        offset = 0
+        while offset < size and (count := await self._run(operations.save, path, offset, file, holes)):
+            offset += count
+            callback.relative_update(count)
+        if holes:
+            file.truncate(offset)
+
+    def _open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | str | None = None,
+        autocommit: bool = True,
+        cache_options: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> BufferedGuestFile:
+        path = self._strip_protocol(path)
+        opened = self._begin(path, mode, autocommit)
+        return BufferedGuestFile(
+            self, path, mode, block_size, opened, autocommit=autocommit, cache_options=cache_options, **kwargs
+        )
+
+    async def open_async(self, path: str, mode: str = "rb", **kwargs: Any) -> StreamedGuestFile:
+        """Open a file whose reads and writes are awaited; its reads take what was asked for, no more."""
+        path = self._strip_protocol(path)
+        opened = await self._opened(path, mode)
+        return StreamedGuestFile(self, path, mode, kwargs.pop("block_size", None), opened, **kwargs)
+
+    async def _opened(self, path: str, mode: str, autocommit: bool = True) -> Entry | Place:
+        if mode not in ("rb", "wb", "ab", "xb"):
+            raise NotImplementedError(f'a file is opened with "rb", "wb", "ab" or "xb", not {mode!r}')
+        if mode != "rb":
+            return await self._change(operations.begin, path, mode, not autocommit, self.auto_mkdir)
+        known = await self._info(path)
+        check_regular(path, known["mode"])
+        return known
+
+    _begin = sync_wrapper(_opened)
+
+    # ---- writing
+
+    async def _change(self, function: Callable[..., T], path: str, *arguments: Any) -> T:
+        """Run an operation that changes a file; raise PermissionError if the disk is opened read-only."""
+        if self.readonly:
+            reason = "opened read-only; readonly=False and the disk's format permit to write"
+            raise failure(errno.EROFS, path, reason)
+        try:
+            return await self._run(function, path, *arguments)
+        finally:
+            self.invalidate_cache()  # of all: by symlinks, a directory has many names
+
+    async def _pipe_file(
+        self, path: str, value: ReadableBuffer, mode: str = "overwrite", **kwargs: Any
+    ) -> None:
+        how = "x" if mode == "create" else "w"
+        await self._change(operations.put, self._strip_protocol(path), value, how, self.auto_mkdir)
+
+    async def _put_file(
+        self,
+        lpath: Any,
+        rpath: str,
+        callback: Callback = DEFAULT_CALLBACK,
+        mode: str = "overwrite",
+        **kwargs: Any,
+    ) -> None:
+        rpath = self._strip_protocol(rpath)
+        seen = await asyncio.to_thread(os.stat, lpath)
+        if stat.S_ISDIR(seen.st_mode):
+            await self._makedirs(rpath, exist_ok=True)
+            return
+        how = "x" if mode == "create" else "w"
+        callback.set_size(seen.st_size)
+        with await asyncio.to_thread(open, lpath, "rb") as file:
+            data = await asyncio.to_thread(file.read, CHUNK)
+            await self._change(operations.put, rpath, data, how, self.auto_mkdir)
+            offset = len(data)
+            callback.relative_update(offset)
+            while len(data) == CHUNK and (data := await asyncio.to_thread(file.read, CHUNK)):
+                await self._write(rpath, data, offset)
+                offset += len(data)
+                callback.relative_update(len(data))
+
+    async def _write(self, path: str, data: ReadableBuffer, offset: int) -> None:
+        await self._change(operations.write, path, data, offset)
+
+    _store = sync_wrapper(_write)
+
+    async def _settled(self, place: Place, *, keep: bool) -> None:
+        await self._change(lambda g, path: operations.settle(g, place, keep), place.final)
+
+    _settle = sync_wrapper(_settled)
+
+    async def _touch(self, path: str, truncate: bool = True, **kwargs: Any) -> None:
+        await self._change(operations.touch, self._strip_protocol(path), truncate, self.auto_mkdir)
+
+    touch = sync_wrapper(_touch)
+    touch.__doc__ = "Create an empty file, or empty it; without truncate, set the time of one that is there."
+
+    async def _mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:
+        await self._change(operations.mkdir, self._strip_protocol(path), create_parents)
+
+    async def _makedirs(self, path: str, exist_ok: bool = False) -> None:
+        path = self._strip_protocol(path)
+        if exist_ok:
+            await self._change(operations.makedirs, path)
+        else:
+            await self._change(operations.mkdir, path, True)
+
+    async def _rmdir(self, path: str) -> None:
+        await self._change(operations.rmdir, self._strip_protocol(path))
+
+    rmdir = sync_wrapper(_rmdir)
+    rmdir.__doc__ = "Remove an empty directory."
+
+    async def _rm_file(self, path: str, **kwargs: Any) -> None:
+        await self._change(operations.remove, self._strip_protocol(path), False)
+
+    async def _rm(
+        self,
+        path: Any,
+        recursive: bool = False,
+        batch_size: int | None = None,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Remove files; a whole directory by one call."""
+        if maxdepth is not None:
+            await super()._rm(path, recursive=recursive, batch_size=batch_size, maxdepth=maxdepth)
+            return
+        for one in await self._expand_path(path):
+            await self._change(operations.remove, one, recursive)
+
+    async def _cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
+        old, new = self._strip_protocol(path1), self._strip_protocol(path2)
+        await self._change(lambda g, path: operations.copy(g, old, path, self.auto_mkdir), new)
+
+    async def _mv_file(self, path1: str, path2: str) -> None:
+        await self._move(path1, path2)
+
+    async def _mv(
+        self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
+    ) -> None:
+        """Rename a file or a directory; many files are moved into a directory one by one."""
+        if isinstance(path1, str) and isinstance(path2, str) and not has_magic(path1):
+            await self._move(path1, path2)
+            return
+        olds = await self._expand_path(path1)
+        news = path2 if isinstance(path2, list) else [f"{path2.rstrip('/')}/"] * len(olds)
+        for old, new in zip(olds, news, strict=True):
+            await self._move(old, new)
+
+    mv = sync_wrapper(_mv)
+    mv.__doc__ = "Move a file or a whole directory, or several of them into a directory."
+
+    async def _move(self, path1: str, path2: str) -> None:
+        old, new, into = self._strip_protocol(path1), self._strip_protocol(path2), path2.endswith("/")
+        await self._change(lambda g, path: operations.move(g, old, path, into, self.auto_mkdir), new)
+
+
+def _check_depth(maxdepth: int | None) -> None:
+    if maxdepth is not None and maxdepth < 1:
+        raise ValueError("maxdepth must be at least 1")
+
+
+def _tell(error: OSError, on_error: OnError) -> None:
+    if on_error == "raise":
+        raise error
+    if callable(on_error):
+        on_error(error)

@@ -1,0 +1,472 @@
+"""What the filesystem does in a guest: each function is one turn of the handle.
+
+Names and links are the guest's. libguestfs resolves most paths in a chroot of the guest; for those actions
+that do not, the path is resolved in the guest before. What the appliance answers by a process of its own
+(`realpath`, `readlink`, `is_dir`, `is_symlink`) takes ten times as long as `statns`, so it is left alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import posixpath
+import secrets
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from guestkit.errors import Error
+from guestkit.files import GuestFile
+from guestkit.fs.errors import NOT_THERE, about, check_regular, failure, is_about_a_file
+from guestkit.handle import Guestfs
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, StrOrBytesPath
+
+    from guestkit.generated.structs import StatNS
+
+#: What fsspec calls the information about a file.
+Entry = dict[str, Any]
+
+#: The most that one message of libguestfs carries, in bytes.
+CHUNK = 2 << 20
+
+#: The size of a directory for each of its names, at most; one that is larger is not read.
+_NAME = 128
+
+_TYPES = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
+_MODES = {
+    "-": stat.S_IFREG,
+    "d": stat.S_IFDIR,
+    "l": stat.S_IFLNK,
+    "b": stat.S_IFBLK,
+    "c": stat.S_IFCHR,
+    "p": stat.S_IFIFO,
+    "s": stat.S_IFSOCK,
+}
+
+
+# ---- looking
+
+
+def info(g: Guestfs, path: str) -> Entry:
+    """Return what is known about a file; a symlink is followed, and its own target told too."""
+    with about(path):
+        seen = g.lstatns(path)
+        if not stat.S_ISLNK(seen["st_mode"]):
+            return _entry(path, seen)
+        directory, name = posixpath.split(path)
+        (target,) = g.readlinklist(directory, [name])
+        return _entry(path, g.statns(path), target)
+
+
+def check_there(g: Guestfs, path: str) -> None:
+    """Raise OSError if there is no such name; a symlink that leads nowhere is one."""
+    with about(path):
+        g.lstatns(path)
+
+
+def listing(g: Guestfs, path: str, most: int) -> list[Entry]:
+    """Return what is in a directory, or the file itself. Symlinks in the directory are not followed.
+
+    most: more entries raise OSError with EFBIG
+    """
+    with about(path):
+        seen = g.statns(path)
+    if not stat.S_ISDIR(seen["st_mode"]):
+        return [info(g, path)]
+    return _entries(g, path, seen["st_size"], most)
+
+
+def tree(
+    g: Guestfs,
+    path: str,
+    *,
+    depth: int | None,
+    prefix: str,
+    most: int,
+    failed: Callable[[OSError], object],
+) -> dict[str, list[Entry]]:
+    """Return the listings of a directory and of all below it. Symlinks are not followed.
+
+    depth: how many levels; None: all
+    prefix: what names in the first directory begin with
+    most: more entries, all together, raise OSError with EFBIG
+    failed: called for each directory below the first one that cannot be read
+    """
+    with about(path):
+        seen = g.statns(path)
+    top = _entries(g, path, seen["st_size"], most)
+    found = {path: [entry for entry in top if posixpath.basename(entry["name"]).startswith(prefix)]}
+    count = len(found[path])
+    waiting = [(entry, 1) for entry in reversed(found[path]) if entry["type"] == "directory"]
+    while waiting:
+        directory, level = waiting.pop()
+        if depth is not None and level >= depth:
+            continue
+        try:
+            below = _entries(g, directory["name"], directory["size"], most - count)
+        except OSError as error:
+            if not is_about_a_file(error):
+                raise
+            failed(error)
+            continue
+        count += len(below)
+        found[directory["name"]] = below
+        waiting += [(entry, level + 1) for entry in reversed(below) if entry["type"] == "directory"]
+    return found
+
+
+def _entries(g: Guestfs, path: str, size: int, most: int) -> list[Entry]:
+    too_many = failure(errno.EFBIG, path, "more files than the limit (max_entries)")
+    if size > max(_NAME * most, CHUNK):
+        raise too_many
+    try:
+        files = g.walk(path, max_depth=0, max_entries=most)
+    except Error as error:
+        if error.errno == errno.EFBIG:
+            raise too_many from error
+        with about(path):
+            raise
+    start = len(path.rstrip("/")) + 1
+    # A corrupt filesystem may have names that are no names, and the host's paths are made from these.
+    return [_listed(file) for file in files if "/" not in file.path[start:]]
+
+
+def _entry(path: str, seen: StatNS, target: str | None = None) -> Entry:
+    """Return the information about a file with this status. target: of the symlink that led there."""
+    mode = seen["st_mode"]
+    known: Entry = {
+        "name": path,
+        "size": seen["st_size"],
+        "type": _TYPES.get(stat.S_IFMT(mode), "other"),
+        "mode": mode,
+        "uid": seen["st_uid"],
+        "gid": seen["st_gid"],
+        "mtime": seen["st_mtime_sec"],
+        "islink": target is not None,
+    }
+    if target is not None:
+        known["destination"] = target
+    return known
+
+
+def _listed(file: GuestFile) -> Entry:
+    """Return the same of a file in a listing, in which symlinks are not followed."""
+    mode = _MODES.get(file.kind, 0) | file.mode
+    known: Entry = {
+        "name": file.path,
+        "size": file.size,
+        "type": _TYPES.get(stat.S_IFMT(mode), "other"),
+        "mode": mode,
+        "uid": file.uid,
+        "gid": file.gid,
+        "mtime": file.mtime,
+        "islink": file.kind == "l",
+    }
+    if known["islink"]:
+        known["destination"] = file.target
+    return known
+
+
+# ---- reading
+
+
+def read(g: Guestfs, path: str, start: int | None, end: int | None, most: int) -> bytes:
+    """Return a part of a regular file, as a slice.
+
+    most: a larger part raises OSError with EFBIG
+    """
+    with about(path):
+        seen = g.statns(path)
+        check_regular(path, seen["st_mode"])
+        first, last, _ = slice(start, end).indices(seen["st_size"])
+        if last - first > most:
+            raise failure(
+                errno.EFBIG,
+                path,
+                f"{last - first} bytes at once are more than the {most} of max_bytes: read it in parts",
+            )
+        parts: list[memoryview] = []
+        while first < last:
+            part = g.pread(path, min(CHUNK, last - first), first, memoryview=True)
+            if not part:
+                break
+            parts.append(part)
+            first += len(part)
+    return b"".join(parts)
+
+
+def read_each(
+    g: Guestfs, wanted: Iterable[tuple[str, int | None, int | None]], most: int
+) -> list[bytes | OSError]:
+    """Return parts of many files, each of at most that size, or why one cannot be read."""
+    found: list[bytes | OSError] = []
+    for path, start, end in wanted:
+        try:
+            found.append(read(g, path, start, end, most))
+        except OSError as error:
+            if isinstance(error, (Error, InterruptedError)):
+                raise
+            found.append(error)
+    return found
+
+
+def save_whole(g: Guestfs, path: str, size: int, target: StrOrBytesPath) -> None:
+    """Copy a regular file of at most `CHUNK` to the host."""
+    with open(target, "wb") as file:
+        if size:
+            save(g, path, 0, file, False)
+
+
+def save(g: Guestfs, path: str, offset: int, file: BinaryIO, holes: bool) -> int:
+    """Copy the next part of a regular file into a file on the host; return its size, 0 at the end.
+
+    holes: leave a hole for a part of zeros; the caller sets the file's size in the end
+    """
+    with about(path):
+        part = g.pread(path, CHUNK, offset, memoryview=True)
+    if holes and part == bytes(len(part)):
+        file.seek(len(part), 1)
+    else:
+        file.write(part)
+    return len(part)
+
+
+# ---- writing
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an open file is written.
+
+    Attributes:
+        path: the file
+        offset: where in it
+        final: whose place it takes in the end; "": it is that file itself
+    """
+
+    path: str
+    offset: int
+    final: str = ""
+
+
+def begin(g: Guestfs, path: str, mode: str, aside: bool, parents: bool) -> Place:
+    """Create a file, empty it, or find its end, as `mode` says: with "w", "x" or "a".
+
+    aside: write another file, which `settle` puts in its place
+    """
+    with about(path):
+        size = _look(g, path, exclusive="x" in mode, parents=parents)
+        offset = size if size is not None and "a" in mode else 0
+        if aside:
+            final = path if size is None else _resolved(g, path)
+            path = posixpath.join(posixpath.dirname(final), f".guestkit-{secrets.token_hex(8)}")
+            if offset:
+                _copy(g, final, path, offset)
+            else:
+                g.write(path, b"")
+            return Place(path, offset, final)
+        if not offset:
+            g.write(path, b"")
+        return Place(path, offset)
+
+
+def settle(g: Guestfs, place: Place, keep: bool) -> None:
+    """Put the file in its place, with the owner and the permissions of what was there; or remove it."""
+    with about(place.final):
+        if not keep:
+            return g.rm(place.path)
+        old = _seen(g.statns, place.final)
+        if old is not None:
+            g.chmod(stat.S_IMODE(old["st_mode"]), place.path)
+            g.chown(old["st_uid"], old["st_gid"], place.path)
+        return g.rename(place.path, place.final)
+
+
+def write(g: Guestfs, path: str, data: ReadableBuffer, offset: int) -> None:
+    """Write into a file that is there."""
+    rest = memoryview(data).cast("B")
+    with about(path):
+        while rest:
+            written = g.pwrite(path, rest[:CHUNK], offset)
+            if not written:
+                raise failure(errno.EIO, path)
+            rest = rest[written:]
+            offset += written
+
+
+def put(g: Guestfs, path: str, data: ReadableBuffer, mode: str, parents: bool) -> None:
+    """Make the data the content of a file: two calls for a small one."""
+    whole = memoryview(data).cast("B")
+    with about(path):
+        _look(g, path, exclusive="x" in mode, parents=parents)
+        g.write(path, whole[:CHUNK])
+    write(g, path, whole[CHUNK:], CHUNK)
+
+
+def touch(g: Guestfs, path: str, truncate: bool, parents: bool) -> None:
+    """Create an empty file, or empty it, or only set its time."""
+    with about(path):
+        size = _look(g, path, exclusive=False, parents=parents)
+        if truncate or size is None:
+            g.write(path, b"")
+        else:
+            g.touch(_resolved(g, path))  # which refuses a symlink
+
+
+def mkdir(g: Guestfs, path: str, parents: bool) -> None:
+    """Make a directory. parents: and those above it that are missing."""
+    with about(path):
+        if parents:
+            _make_directories(g, posixpath.dirname(path))
+        g.mkdir(path)
+
+
+def makedirs(g: Guestfs, path: str) -> None:
+    """Make a directory and all above it, as far as they are missing."""
+    with about(path):
+        seen = _seen(g.statns, path)
+        if seen is not None and not stat.S_ISDIR(seen["st_mode"]):
+            raise failure(errno.EEXIST, path)
+        _make_directories(g, path)
+
+
+def _make_directories(g: Guestfs, path: str) -> None:
+    try:
+        g.mkdir_p(path)
+    except Error as error:
+        if error.errno:
+            raise
+        raise failure(errno.ENOTDIR, path) from error  # the one failure that libguestfs finds by itself
+
+
+def rmdir(g: Guestfs, path: str) -> None:
+    """Remove an empty directory."""
+    with about(path):
+        g.rmdir(path)
+
+
+def remove(g: Guestfs, path: str, recursive: bool) -> None:
+    """Remove a file, or a symlink itself. recursive: or a directory with all that is in it."""
+    with about(path):
+        if not stat.S_ISDIR(g.lstatns(path)["st_mode"]):
+            g.rm(path)
+        elif not recursive:
+            raise failure(errno.EISDIR, path, "a directory, which only recursive=True removes")
+        else:
+            _remove_tree(g, path)
+
+
+def copy(g: Guestfs, old: str, new: str, parents: bool) -> None:
+    """Copy the content of a file to another one in the guest, or make a directory as the first one is."""
+    with about(old):
+        seen = g.statns(old)
+        if stat.S_ISDIR(seen["st_mode"]):
+            return makedirs(g, new)
+        check_regular(old, seen["st_mode"])
+    with about(new):
+        if _look(g, new, exclusive=False, parents=parents) is not None:
+            there = g.statns(new)
+            if (seen["st_dev"], seen["st_ino"]) == (there["st_dev"], there["st_ino"]):
+                raise failure(errno.EINVAL, new, "the same file as the one that is to be copied")
+        _copy(g, old, new, seen["st_size"])
+    return None
+
+
+def _copy(g: Guestfs, old: str, new: str, size: int) -> None:
+    """Copy a regular file. The other one is not a directory, a FIFO or a device."""
+    if size <= CHUNK:
+        g.write(new, g.pread(old, size, 0) if size else b"")
+        return
+    g.write(new, b"")  # creates it where a symlink leads to, in the guest
+    g.copy_file_to_file(_resolved(g, old), _resolved(g, new))
+
+
+def move(g: Guestfs, old: str, new: str, into: bool, parents: bool) -> None:
+    """Rename a file or a directory, if need be from one filesystem of the guest to another one.
+
+    into: new is a directory
+    """
+    with about(old):
+        g.lstatns(old)
+    with about(new):
+        if into or _is_directory(g, new):
+            new = posixpath.join(new, posixpath.basename(old))
+    if new == old:
+        return
+    with about(new):
+        if parents:
+            _make_directories(g, posixpath.dirname(new))
+        try:
+            g.rename(old, new)
+        except Error as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _move_across(g, old, new)
+
+
+def _move_across(g: Guestfs, old: str, new: str) -> None:
+    old, new = _beside_links(g, old), _beside_links(g, new)
+    there = _seen(g.lstatns, new)
+    if there is not None:  # as rename(2): a file replaces a file, a directory an empty one
+        is_directory = stat.S_ISDIR(there["st_mode"])
+        if is_directory != stat.S_ISDIR(g.lstatns(old)["st_mode"]):
+            raise failure(errno.EISDIR if is_directory else errno.ENOTDIR, new)
+        (g.rmdir if is_directory else g.rm)(new)
+    g.cp_a(old, new)
+    _remove_tree(g, old)
+
+
+def _remove_tree(g: Guestfs, path: str) -> None:
+    if path == "/":
+        raise failure(errno.EPERM, path, "the root of the guest is not removed")
+    g.rm_rf(_beside_links(g, path))
+
+
+def _beside_links(g: Guestfs, path: str) -> str:
+    """Return the path with its directory resolved: `rm_rf` and `cp_a` would follow links out of the guest."""
+    directory, name = posixpath.split(path)
+    return posixpath.join(_resolved(g, directory), name)
+
+
+def _resolved(g: Guestfs, path: str) -> str:
+    """Return the path without symlinks: `realpath`, but faster where there are none."""
+    part = path
+    while part != "/":
+        if stat.S_ISLNK(g.lstatns(part)["st_mode"]):
+            return g.realpath(path)
+        part = posixpath.dirname(part)
+    return path
+
+
+def _seen(call: Callable[[str], StatNS], path: str) -> StatNS | None:
+    """Return what statns or lstatns says, None if there is no such file."""
+    try:
+        return call(path)
+    except Error as error:
+        if error.errno not in NOT_THERE:
+            raise
+        return None
+
+
+def _is_directory(g: Guestfs, path: str) -> bool:
+    seen = _seen(g.statns, path)
+    return seen is not None and stat.S_ISDIR(seen["st_mode"])
+
+
+def _look(g: Guestfs, path: str, *, exclusive: bool, parents: bool) -> int | None:
+    """Return the size of the file that is to be written, None if there is none yet; raise OSError.
+
+    exclusive: raise FileExistsError for any that is there
+    parents: make the directories above it
+    """
+    seen = _seen(g.statns, path)
+    if exclusive and (seen or _seen(g.lstatns, path)):
+        raise failure(errno.EEXIST, path)
+    if seen is None:
+        if parents:
+            _make_directories(g, posixpath.dirname(path))
+        return None
+    check_regular(path, seen["st_mode"])
+    return seen["st_size"]

@@ -1,0 +1,40 @@
+"""The programs in docs/files.md run unchanged."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from guestkit.demo import DEMO_SYSTEM
+
+TEXT = (Path(__file__).resolve().parents[2] / "docs" / "files.md").read_text(encoding="utf-8")
+
+#: What each program prints.
+PRINTED = (
+    f'PRETTY_NAME="{DEMO_SYSTEM.product_name}"\n\n',
+    "['/etc/debian_version', '/etc/fstab', '/etc/hostname', '/etc/hosts', '/etc/os-release', '/etc/passwd']\n"
+    "b'LABEL=demo'\n[] ['/etc/os-release']\n",
+    "",
+    "44 73\nb'LABEL=demo'\n",
+)
+
+
+PROGRAMS = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("program", "printed"),
+    list(zip(PROGRAMS, PRINTED, strict=True)),
+    ids=("url", "direct", "writing", "async"),
+)
+def test_a_python_program(demo_guest: Path, tmp_path: Path, program: str, printed: str) -> None:
+    command = ["qemu-img", "convert", "-q", "-f", "raw", "-O", "qcow2", str(demo_guest), "disk.qcow2"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    command = [sys.executable, "-W", "error", "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == printed

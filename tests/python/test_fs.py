@@ -1,0 +1,194 @@
+"""GuestFileSystem without an appliance: its options, its instances, its errors."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import fsspec  # type: ignore[import-untyped]
+import pytest
+
+from guestkit import Error, Guestfs, HandleOptions, Key, under
+from guestkit.fs import GuestFileSystem
+from guestkit.fs.errors import about
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> Any:
+    yield
+    GuestFileSystem.clear_instance_cache()
+
+
+# ---- names
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ("guestkit:///etc/hosts", "/etc/hosts"),
+        ("guestkit://etc/hosts", "/etc/hosts"),
+        ("guestkit://", "/"),
+        ("guestkit::/etc", "/etc"),
+        ("etc/", "/etc"),
+        ("", "/"),
+        ("//etc/./ssh/../hosts//", "/etc/hosts"),
+        ("/../../etc", "/etc"),
+        (Path("/etc/hosts"), "/etc/hosts"),
+        (b"/\xff", "/\udcff"),
+        (["/a/", "b"], ["/a", "/b"]),
+    ],
+)
+def test_paths_in_the_guest_are_absolute(given: Any, path: Any) -> None:
+    assert GuestFileSystem._strip_protocol(given) == path
+
+
+def test_a_url_names_the_path_and_the_disk(tmp_path: Path) -> None:
+    fs, path = fsspec.url_to_fs(f"guestkit:///etc/os-release::file://{tmp_path}/web.qcow2")
+    assert (type(fs), path) == (GuestFileSystem, "/etc/os-release")
+    assert fs._disk.paths == (f"{tmp_path}/web.qcow2",)
+    assert fs.unstrip_protocol(path) == "guestkit:///etc/os-release"
+    fs, _ = fsspec.url_to_fs("guestkit:///x", fo="nbd://host/export", protocols=["nbd"])
+    assert fs._disk.paths == ("nbd://host/export",)
+
+
+def test_one_disk_by_many_names_is_one_filesystem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    one = GuestFileSystem("web.qcow2", root="/dev/sda1", in_use="refuse")
+    assert one is GuestFileSystem(tmp_path / "web.qcow2", in_use="refuse", root="/dev/sda1")
+    assert one is GuestFileSystem([b"web.qcow2"], root="/dev/sda1", in_use="refuse")
+    assert one is GuestFileSystem(f"file://{tmp_path}/web.qcow2", root="/dev/sda1", in_use="refuse")
+    assert one is not GuestFileSystem("web.qcow2", root="/dev/sda2", in_use="refuse")
+    assert one is not GuestFileSystem(["web.qcow2", "data.qcow2"], root="/dev/sda1", in_use="refuse")
+    assert one is not GuestFileSystem(
+        "web.qcow2", root="/dev/sda1", in_use="refuse", skip_instance_cache=True
+    )
+    monkeypatch.chdir("/")
+    assert pickle.loads(pickle.dumps(one)) is one
+    assert GuestFileSystem.from_json(one.to_json()) is one
+    assert json.loads(one.to_json())["fo"] == [f"{tmp_path}/web.qcow2"]
+
+
+def test_other_keys_are_another_filesystem() -> None:
+    """Regression: the text of a key hides it, and by their texts fsspec tells options apart."""
+    one = GuestFileSystem("disk", keys=[Key("first")])
+    other = GuestFileSystem("disk", keys=[Key("second")])
+    assert one is not other
+    assert one != other
+    assert one is GuestFileSystem("disk", keys=(Key("first"),))
+    assert "first" not in repr(one.storage_options)
+    assert pickle.loads(pickle.dumps(one)) is one
+    assert [key.passphrase for key in one._disk.keys] == ["first"]
+
+
+def test_a_directory_for_backing_files_has_its_full_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fs = GuestFileSystem("disk", format="qcow2", backing=under("images"))
+    assert fs._disk.opening.backing == under(str(tmp_path / "images"))
+
+
+def test_two_handles_are_two_filesystems() -> None:
+    with Guestfs() as one, Guestfs() as other:
+        first, second = GuestFileSystem(handle=one), GuestFileSystem(handle=other)
+        assert first != second
+        assert first is not GuestFileSystem(handle=one)
+        assert not GuestFileSystem._cache
+        with pytest.raises(TypeError, match="with a handle cannot be pickled"):
+            pickle.dumps(first)
+        first.close()
+        assert one.is_open()
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "kind", "text"),
+    [
+        ((), {}, TypeError, "needs the path of a disk, as in guestkit:///etc/hosts::file:///"),
+        (([],), {}, TypeError, "needs the path of a disk"),
+        ((3,), {}, TypeError, "needs the path of a disk"),
+        (("a", "b"), {}, TypeError, "takes one disk, or a sequence of disks"),
+        (("a",), {"fo": "b"}, TypeError, "twice"),
+        (("a",), {"handle": object()}, TypeError, "a disk or a handle"),
+        ((), {"handle": object()}, TypeError, "must be Guestfs or AsyncGuestfs, not object"),
+        (("a",), {"redonly": False}, TypeError, "redonly"),
+        (("a",), {"readonly": 0}, TypeError, "'readonly' must be bool"),
+        (("a",), {"in_use": "maybe"}, ValueError, "in_use"),
+        (("a",), {"backing": "maybe"}, ValueError, "backing"),
+        (("a",), {"accel": "fast"}, ValueError, "accel"),
+        (("a",), {"options": "fast"}, TypeError, "GuestFileSystem.. takes HandleOptions"),
+    ],
+)
+def test_wrong_arguments_are_refused_at_once(
+    arguments: tuple[Any, ...], options: dict[str, Any], kind: type[Exception], text: str
+) -> None:
+    with pytest.raises(kind, match=text):
+        GuestFileSystem(*arguments, **options)
+
+
+def test_a_disk_behind_another_protocol_is_refused_with_a_way_out() -> None:
+    with pytest.raises(ValueError, match=r"no disks by memory://.*open_local\(.simplecache::memory://"):
+        fsspec.open("guestkit:///etc/hosts::memory://web.qcow2")
+
+
+def test_a_disk_that_cannot_be_opened_is_no_missing_file(tmp_path: Path) -> None:
+    """Regression: fsspec takes FileNotFoundError for an answer, and finds nothing on a missing disk."""
+    fs = GuestFileSystem(tmp_path / "nope.qcow2")
+    for use in (fs.exists, fs.isfile, fs.isdir, fs.find, fs.ls, lambda path: list(fs.walk(path))):
+        with pytest.raises(Error, match=r"nope\.qcow2: no such file") as caught:
+            use("/etc")
+        assert not isinstance(caught.value, OSError)
+
+
+def test_options_of_the_handle_are_passed_on(tmp_path: Path) -> None:
+    fs = GuestFileSystem("disk", options=HandleOptions(accel="tcg"), call_timeout=5)
+    assert (fs._disk.handle.accel, fs._disk.handle.call_timeout) == ("tcg", 5)
+    assert GuestFileSystem("disk")._disk.handle.appliance == "inspection"
+
+
+# ---- errors
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.ENOENT, FileNotFoundError),
+        (errno.EEXIST, FileExistsError),
+        (errno.EISDIR, IsADirectoryError),
+        (errno.ENOTDIR, NotADirectoryError),
+        (errno.EACCES, PermissionError),
+        (errno.EROFS, PermissionError),
+        (errno.ENOSPC, OSError),
+        (0, OSError),
+    ],
+)
+def test_an_error_becomes_that_of_python(number: int, kind: type[OSError]) -> None:
+    error = Error("statns", "/x: \x1b]hostile", number)
+    with pytest.raises(kind) as caught, about("/x"):
+        raise error
+    assert type(caught.value) is kind
+    assert caught.value.errno == (number or errno.EIO)
+    assert caught.value.filename == "/x"
+    assert caught.value.__cause__ is error
+    assert "\x1b" not in str(caught.value)
+
+
+def test_without_fsspec_the_error_says_what_to_install() -> None:
+    program = "import sys; sys.modules['fsspec'] = None; import guestkit, guestkit.fs"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == (
+        "ImportError: guestkit.fs needs fsspec; install it with: pip install 'libguestkit[fs]'"
+    )
+
+
+def test_guestkit_itself_does_not_load_fsspec() -> None:
+    program = "import sys, guestkit, guestkit.aio; assert 'fsspec' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True, env=os.environ)
