@@ -1,8 +1,8 @@
 """./run soak: an hour of abuse. Each case is a random attempt to have guestkit crash, hang, leak or tell.
 
-A case is determined by its section, the seed and its number. The sections take turns, so that each has the
-same time. What goes wrong is kept with the command that repeats it. A soak that was ended goes on where it
-was.
+A case is determined by its section, the seed and its number. The sections take turns, so that each has its
+share of the time. What goes wrong is kept with the command that repeats it. A soak that was ended goes on
+where it was.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from tests.soak.case import SECTIONS, section
 from tests.soak.running import ROOT, Outcome, run_case
 
 ASIDE = ("planted",)
+#: How much more time a section gets than the others.
+SHARES = {"guests": 3, "attacks": 2}
 DIRECTORY = ROOT / "build" / "soak"
 
 
@@ -122,13 +124,13 @@ class Soak:
         self.here = {name: Tally() for name in self.names}
 
     def turns(self) -> Iterator[str]:
-        """Yield the section whose turn it is: the one that has had the least time."""
+        """Yield the section whose turn it is: the one that has had the least of its share of the time."""
         end = time.monotonic() + 60 * self._minutes
         while True:
             left = [name for name in self.names if self._has_more(name)]
             if not left or (self._cases is None and time.monotonic() > end):
                 return
-            yield min(left, key=lambda name: self.here[name].seconds)
+            yield min(left, key=lambda name: self.here[name].seconds / SHARES.get(name, 1))
 
     def _has_more(self, name: str) -> bool:
         return self._cases is None or self._state.tally(self.seed, name).next < self._cases

@@ -6,14 +6,18 @@ import json
 import re
 import shlex
 import signal
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
 
+from tests.soak import mutate
 from tests.soak.__main__ import ASIDE, parser
-from tests.soak.case import SECTIONS
+from tests.soak.attacks import Watch
+from tests.soak.case import SECTIONS, Case
 from tests.soak.running import ROOT
 
 
@@ -107,6 +111,53 @@ def test_a_soak_goes_on_where_it_was_ended(tmp_path: Path, number: signal.Signal
     tally = json.loads((tmp_path / "state.json").read_text(encoding="utf-8"))["5"]["planted"]
     assert (tally["next"], tally["good"], tally["found"]) == (5, 1, 4)
     assert len(list((tmp_path / "findings").iterdir())) == 4
+
+
+def case(section: str, number: int, folder: Path) -> Case:
+    return Case(section, 1, number, folder, 1.0)
+
+
+def test_a_case_has_the_same_random_numbers_each_time_and_other_ones_than_its_neighbours(
+    tmp_path: Path,
+) -> None:
+    numbers = [case("guests", number, tmp_path).random.random() for number in (1, 1, 2)]
+    numbers.append(case("attacks", 1, tmp_path).random.random())
+    assert numbers[0] == numbers[1]
+    assert len(set(numbers)) == 3
+    content = b"ID=debian\nVERSION=12\n" * 20
+    for change in (mutate.text, mutate.bits):
+        changed = [
+            change(case("guests", number, tmp_path).random, content) for number in (1, 1, *range(2, 20))
+        ]
+        assert changed[0] == changed[1]
+        assert len({after for after, _ in changed}) > 15
+
+
+def test_a_changed_gpt_has_the_right_checksums(tmp_path: Path) -> None:
+    """Otherwise no reader would look at what was changed."""
+    made = bytearray(64 << 10)
+    struct.pack_into("<8sII", made, 512, b"EFI PART", 0x10000, 92)
+    struct.pack_into("<II", made, 512 + 80, 128, 128)  # entries, and the size of each
+    changed = 0
+    for number in range(20):
+        disk = bytearray(made)
+        mutate.gpt(case("guests", number, tmp_path).random, disk)
+        changed += disk != made
+        header = disk[512 : 512 + 92]
+        (told,) = struct.unpack_from("<I", header, 16)
+        struct.pack_into("<I", header, 16, 0)
+        assert told == zlib.crc32(header)
+    assert changed == 20  # the checksums themselves, at least
+
+
+def test_an_opened_file_is_noticed(tmp_path: Path) -> None:
+    for opens in (False, True):
+        file = tmp_path / "file"
+        file.write_bytes(b"content")
+        watch = Watch(file)
+        if opens:
+            file.read_bytes()
+        assert watch.close() == opens
 
 
 def test_wrong_arguments_end_with_2(tmp_path: Path) -> None:
