@@ -153,7 +153,10 @@ class Soak:
         seconds = min(max(60 * self._minutes / 20, 10.0), section(name).LIMIT / 3)
         outcome = run_case(name, self.seed, number, folder, seconds, self._cgroup)
         result = {"good": "ok", "found": "FOUND", "skipped": "skipped: " + outcome.happened}[outcome.kind]
-        print(printable(f"{name} {number}: {outcome.tried}: {result}, {outcome.seconds:.1f} s"), flush=True)
+        tried = (
+            outcome.tried if len(outcome.tried) < 500 else f"{outcome.tried[:330]} … {outcome.tried[-150:]}"
+        )
+        print(printable(f"{name} {number}: {tried}: {result}, {outcome.seconds:.1f} s"), flush=True)
         if outcome.kind == "found":
             self._keep(name, number, folder, outcome)
         shutil.rmtree(folder, ignore_errors=True)

@@ -10,6 +10,7 @@ import time
 import unicodedata
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import jsonschema
@@ -234,14 +235,21 @@ def _contain(case: Case, disk: Path) -> Path:
     made = disk.with_suffix(f".{kind}")
     subprocess.run(["qemu-img", "convert", "-q", "-f", "raw", "-O", kind, disk, made], check=True)
     disk.unlink()
-    with made.open("r+b") as file:
-        size = case.random.choice((512, 4096, 1 << 16, 1 << 20))
+    size = case.random.choice((512, 4096, 1 << 16, 1 << 20))
+    with made.open("r+b") as file, Guestfs() as g:
+        at = 0
         if case.random.random() < 0.1:
-            file.seek(max(0, made.stat().st_size - size))  # VHD and VMDK have a footer
-        at = file.tell()
-        changed, how = mutate.bits(case.random, file.read(size))
+            at = max(0, made.stat().st_size - size)  # VHD and VMDK have a footer
         file.seek(at)
-        file.write(changed)
+        content = file.read(size)
+        for _ in range(15):  # only the last one is launched
+            changed, how = mutate.bits(case.random, content)
+            file.seek(at)
+            file.write(changed.ljust(len(content), b"\0"))
+            file.flush()
+            for stated in (kind, None):
+                with suppress(Error):
+                    g.open_disk(made, format=stated)
     case.tried(f"{kind}, {how}")
     return made
 
