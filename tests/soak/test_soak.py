@@ -176,9 +176,9 @@ def test_the_help_of_run_names_every_option() -> None:
     assert all(name in told for name in SECTIONS if name not in ASIDE)
 
 
-#: Sections, seeds and how many cases: those that take some seconds each, of guests that other tests need, too.
+#: Sections, seeds and how many cases: those that take some seconds each, of guests that others need too.
 SHORT = [
-    ("guests", 273, 3),
+    ("guests", 273, 2),
     ("kills", 6, 3),
     ("storms", 1, 2),
     ("load", 0, 1),
