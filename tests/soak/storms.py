@@ -251,7 +251,7 @@ def _exit(case: Case, disk: Path) -> None:
         took = time.monotonic() - begun
         program.kill()
         errors = program.communicate()[1]
-    expect(bool(line), "the program runs", errors)
+    expect(bool(line), "the program runs", f"status {program.returncode}: {errors}")
     expect(ended, "the program ends", f"it went on for a minute: {errors[-2000:]}")
     case.tried(f"status {program.returncode} after {took:.1f} s")
     expected = 3 if delay > 3 else 1 if delay > 2 else -signal.SIGINT if delay > 1 else 0
