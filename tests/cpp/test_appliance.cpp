@@ -51,7 +51,10 @@ struct Cache : private support::temporary_folder {
     return kind + ' ' + std::to_string(s.st_size) + ' ' + std::to_string(s.st_mtim.tv_sec) + ' ' + name +
            '\n';
   }
-  void manifest(const std::string& text) const { std::ofstream(folder / "manifest") << text; }
+  void manifest(const std::string& text) const {
+    std::ofstream(folder / "manifest") << text;
+    ::chmod((folder / "manifest").c_str(), 0600);
+  }
 
   ApplianceChoice found() const { return find_appliance(cache.string()); }
   bool refused(const std::string& why) const {
@@ -217,6 +220,23 @@ BOOST_FIXTURE_TEST_CASE(times_may_have_lost_their_fractions, Cache) {
     BOOST_TEST(refused("has changed since the appliance was built"));
     fs::last_write_time(file, time);
   }
+}
+
+BOOST_FIXTURE_TEST_CASE(every_launch_hung_on_a_manifest_that_is_a_fifo, Cache) {
+  const auto file = folder / "manifest";
+  fs::remove(file);
+  BOOST_REQUIRE(::mkfifo(file.c_str(), 0600) == 0);
+  BOOST_TEST(refused("manifest is not a file that only this user can write"));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_manifest_that_another_user_can_write_or_put_there_was_believed, Cache) {
+  const auto file = folder / "manifest";
+  ::chmod(file.c_str(), 0666);
+  BOOST_TEST(refused("manifest is not a file that only this user can write"));
+  ::chmod(file.c_str(), 0600);
+  fs::rename(file, cache / "manifest");
+  fs::create_symlink(cache / "manifest", file);
+  BOOST_TEST(refused("manifest is not a file that only this user can write"));
 }
 
 BOOST_FIXTURE_TEST_CASE(a_damaged_manifest_is_refused, Cache) {

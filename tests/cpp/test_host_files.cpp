@@ -24,6 +24,15 @@ BOOST_FIXTURE_TEST_CASE(a_file_is_read_whole_and_what_cannot_be_read_is_empty, t
   BOOST_TEST(read_text(path).empty());  // a directory
 }
 
+BOOST_FIXTURE_TEST_CASE(whoever_read_a_fifo_waited_without_end, temporary_folder) {
+  const auto fifo = (path / "fifo").string();
+  BOOST_REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
+  fs::create_symlink("fifo", path / "link");
+  fs::create_symlink("/dev/zero", path / "endless");
+  for (const char* name : {"fifo", "link", "endless"}) BOOST_TEST(read_text(path / name).empty());
+  BOOST_TEST(!read_text("/proc/self/stat").empty());
+}
+
 BOOST_FIXTURE_TEST_CASE(the_names_in_a_directory_without_itself_and_the_one_above, temporary_folder) {
   std::ofstream(path / "last") << "x";
   std::ofstream(path / ".hidden") << "x";

@@ -16,17 +16,22 @@ import pytest
 from guestkit import AsyncGuestfs, DiskConverter, Error, Guestfs, probe, under
 from guestkit.images import OpenDiskOptions
 from tests.images.encrypted import patiently
+from tests.images.naming import (
+    HOSTILE,
+    Make,
+    as_json,
+    format_of,
+    overlay,
+    qemu_img,
+    with_data_file,
+    with_extent,
+)
 from tests.images.writer import read_by_a_guest, written_to
 
 MIB = 1 << 20
-Make = Callable[[Path, Path], Path]
 
 SECRET = b"\0a secret of the host".ljust(MIB, b".")
 PLAIN = b"\0what stands on the disk".ljust(MIB, b",")
-
-
-def qemu_img(*words: str | bytes | Path, cwd: Path | None = None) -> None:
-    subprocess.run(["qemu-img", *words], check=True, cwd=cwd, stdout=subprocess.DEVNULL)
 
 
 @pytest.fixture
@@ -64,72 +69,6 @@ def plain(tmp_path: Path) -> Path:
     path = tmp_path / "plain.img"
     path.write_bytes(PLAIN)
     return path
-
-
-def overlay(path: Path, backing: str | bytes | Path, format: str | None = "raw") -> Path:
-    """Make a qcow2 that names this backing file, which need not exist."""
-    stated = ["-F", "raw" if format is None else format]
-    qemu_img("create", "-q", "-u", "-f", "qcow2", path, "1M")
-    qemu_img("rebase", "-u", "-f", "qcow2", "-b", os.fspath(backing), *stated, path)
-    if format is None:  # like older tools: turn the header extension into an unknown one
-        path.write_bytes(path.read_bytes().replace(b"\xe2\x79\x2a\xca", b"none", 1))
-    return path
-
-
-def with_data_file(path: Path, secret: Path) -> Path:
-    keep = secret.read_bytes()
-    qemu_img("create", "-q", "-f", "qcow2", "-o", f"data_file={secret},data_file_raw=on", path, "1M")
-    secret.write_bytes(keep)
-    return path
-
-
-def with_extent(path: Path, secret: Path) -> Path:
-    path.write_text(
-        "# Disk DescriptorFile\nversion=1\nCID=1234abcd\nparentCID=ffffffff\n"
-        f'createType="monolithicFlat"\nRW 2048 FLAT "{secret}" 0\n'
-    )
-    return path
-
-
-def with_parent(path: Path, secret: Path) -> Path:
-    parent = path.with_name("parent.vmdk")
-    qemu_img("convert", "-f", "raw", "-O", "vmdk", secret, parent)
-    qemu_img("create", "-q", "-f", "vmdk", "-b", parent, "-F", "vmdk", path)
-    return path
-
-
-def as_qcow(path: Path, secret: Path) -> Path:
-    qemu_img("create", "-q", "-f", "qcow", "-b", secret, "-F", "raw", path)
-    return path
-
-
-def as_json(path: Path, secret: Path) -> Path:
-    return overlay(path, f'json:{{"driver":"raw","file":{{"driver":"file","filename":"{secret}"}}}}')
-
-
-def by_link(path: Path, secret: Path) -> Path:
-    path.with_name("link").symlink_to(secret)
-    return overlay(path, "link")
-
-
-def as_a_protocol(path: Path, secret: Path) -> Path:
-    return overlay(path, f"file:{secret}", None)
-
-
-HOSTILE = [
-    overlay,
-    with_data_file,
-    with_extent,
-    with_parent,
-    as_qcow,
-    as_json,
-    by_link,
-    as_a_protocol,
-]
-
-
-def format_of(make: Make) -> str:
-    return "vmdk" if make in (with_extent, with_parent) else "qcow" if make is as_qcow else "qcow2"
 
 
 @pytest.mark.parametrize("make", HOSTILE)

@@ -8,8 +8,8 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// The content of a file; empty or partial if there is no file or reading fails, as it does in /proc when the
-/// process ends meanwhile.
+/// The content of a regular file; empty or partial if there is none or reading fails, as it does in /proc
+/// when the process ends meanwhile. It neither waits for a FIFO nor reads a device, which has no end.
 std::string read_text(const std::string& path);
 
 /// The names of a directory's entries; none if it cannot be listed.

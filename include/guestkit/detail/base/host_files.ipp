@@ -1,6 +1,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -21,8 +22,9 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 /// inherit the file.
 GUESTKIT_INLINE std::string read_text(const std::string& path) {
   std::string text;
-  const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.get() < 0) return text;
+  const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat s {};
+  if (file.get() < 0 || ::fstat(file.get(), &s) != 0 || !S_ISREG(s.st_mode)) return text;
   for (;;) {
     char chunk[4096];
     const ssize_t size = ::read(file.get(), chunk, sizeof chunk);

@@ -49,6 +49,13 @@ GUESTKIT_INLINE std::string private_directory_fault(const std::string& path) {
   return parents_fault(path);
 }
 
+/// Why a file of the appliance must not be trusted: it is no plain file, or somebody else can write it.
+/// @param owner  of the appliance
+inline std::string plain_file_fault(const std::string& path, const struct stat& s, uid_t owner) {
+  if (S_ISREG(s.st_mode) && s.st_uid == owner && (s.st_mode & 022) == 0) return "";
+  return path + " is not a file that only " + (owner == ::geteuid() ? "this user" : "root") + " can write";
+}
+
 /// Why a file does not match its row in the manifest; empty if it does.
 /// @param own    whether it is part of the appliance: then it must be a plain file that nobody else can write
 /// @param owner  of the appliance
@@ -60,9 +67,7 @@ inline std::string file_fault(const std::string& path, bool own, uid_t owner, st
   if (static_cast<std::uint64_t>(s.st_size) != size ||
       static_cast<std::uint64_t>(s.st_mtim.tv_sec) != changed)
     return path + " has changed since the appliance was built";
-  if (own && (!S_ISREG(s.st_mode) || s.st_uid != owner || (s.st_mode & 022) != 0))
-    return path + " is not a file that only " + (owner == ::geteuid() ? "this user" : "root") + " can write";
-  return "";
+  return own ? plain_file_fault(path, s, owner) : "";
 }
 
 /// Why a directory must not be trusted, or does not match its manifest, or was made from files that have
@@ -71,10 +76,12 @@ inline std::string file_fault(const std::string& path, bool own, uid_t owner, st
 /// @param needed  the files that the directory must have
 inline std::string manifest_fault(const std::string& directory, std::set<std::string> needed) {
   if (auto fault = private_directory_fault(directory); !fault.empty()) return fault;
-  struct stat folder {};
+  struct stat folder {
+  }, seen{};
   if (::lstat(directory.c_str(), &folder) != 0) return directory + ": " + std::strerror(errno);
   const std::string file = directory + "/manifest";
-  if (::access(file.c_str(), R_OK) != 0) return file + " cannot be read";
+  if (::lstat(file.c_str(), &seen) != 0 || ::access(file.c_str(), R_OK) != 0) return file + " cannot be read";
+  if (auto fault = plain_file_fault(file, seen, folder.st_uid); !fault.empty()) return fault;
   const std::string text = read_text(file);
   std::string_view rows = text;
   if (take_until(rows, '\n') != "guestkit-appliance 2") return "made by another version of guestkit";

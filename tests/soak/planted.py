@@ -1,0 +1,64 @@
+"""Cases with planted faults, for the tests of the soak itself. They touch no disk."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from tests.soak.case import Case, Found, Skipped
+
+ABOUT = "planted faults, to test the soak"
+LIMIT = 10.0
+
+
+def _nothing(case: Case) -> None:
+    pass
+
+
+def _finding(case: Case) -> None:
+    (case.input / "number").write_text(f"{case.random.random()}\n")
+    raise Found("the number is none", (case.input / "number").read_text().strip())
+
+
+def _exception(case: Case) -> None:
+    raise ValueError("no error of guestkit")
+
+
+def _crash(case: Case) -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def _process(case: Case) -> None:
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+
+
+def _file(case: Case) -> None:
+    directory = os.environ.get("TMPDIR", "/tmp")
+    with open(f"{directory}/left", "w", encoding="utf-8") as file:
+        file.write("content")
+
+
+def _secret(case: Case) -> None:
+    print(case.secret())
+
+
+def _skipped(case: Case) -> None:
+    raise Skipped("no host has that")
+
+
+def _hang(case: Case) -> None:
+    time.sleep(600)
+
+
+#: By the case's number.
+FAULTS = (_nothing, _finding, _exception, _crash, _file, _secret, _skipped, _process, _hang)
+
+
+def run(case: Case) -> None:
+    """Have the fault of that number, or none."""
+    fault = FAULTS[case.number] if case.number < len(FAULTS) else _nothing
+    case.tried(fault.__name__.lstrip("_"))
+    fault(case)
