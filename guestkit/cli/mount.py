@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 
 from guestkit import fuse
@@ -19,7 +20,6 @@ The host follows the guest's symlinks: an absolute one leads to this host's file
 stranger's disk inside of the directory, as by a container."""
 EXAMPLES = (
     "guestkit mount web.qcow2 mnt",
-    "guestkit mount --root LABEL=data web.qcow2 mnt",
     "guestkit mount --rw --format qcow2 web.qcow2 mnt",
 )
 
@@ -35,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-other", action="store_true", help="other users may look; /etc/fuse.conf has to permit it"
     )
+    # The pipe of the command that waits until the directory can be used.
+    parser.add_argument("--ready", type=int, help=argparse.SUPPRESS)
     add_guest_options(parser, timeout=False)  # the whole time of the mount is one call
 
 
@@ -43,41 +45,29 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     if arguments.rw and arguments.format is None:
         raise UsageError("to write to a disk its --format has to be stated: guestkit info tells it")
     fuse.mountpoint(arguments.directory)  # before the launch
-    if arguments.foreground:
-        return _serve(arguments, screen, -1)
+    if arguments.foreground or arguments.ready is not None:
+        return _serve(arguments, screen)
     ready, told = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    server = os.fork()  # no other thread is running yet
-    if server == 0:
-        os.close(ready)
-        return _serve(arguments, screen, told)
-    os.close(told)
-    try:
-        if os.read(ready, 1):
-            return 0
-    finally:
-        os.close(ready)
-    return os.waitstatus_to_exitcode(os.waitpid(server, 0)[1])  # it has said why
+    command = [sys.executable, "-m", "guestkit", "mount", "--ready", str(told), *arguments.parser.given]
+    with open(ready, "rb") as answer:
+        with subprocess.Popen(command, pass_fds=[told]) as server:
+            os.close(told)
+            if answer.read(1):
+                server.returncode = 0  # it goes on
+            return server.wait()  # else it has said why
 
 
-def _serve(arguments: argparse.Namespace, screen: Screen, told: int) -> int:
-    """Serve until it is unmounted.
-
-    Args:
-        told: to which a byte is written when the directory can be used; -1: stay in the foreground
-    """
-
+def _serve(arguments: argparse.Namespace, screen: Screen) -> int:
     def ready() -> None:
-        if told < 0:
+        if arguments.ready is None:
             screen.note(f"{printable(arguments.directory)} has the files of {printable(arguments.disk)}")
             return
-        os.setsid()
+        os.setsid()  # the terminal's Ctrl-C and end are not for this process
         with open(os.devnull, "r+b") as nothing:
             for stream in (0, 1, 2):
                 os.dup2(nothing.fileno(), stream)
-        os.write(told, b"1")
-        os.close(told)
+        os.write(arguments.ready, b"1")
+        os.close(arguments.ready)
 
     with guest(arguments, screen, readonly=not arguments.rw) as g:
         fuse.serve(

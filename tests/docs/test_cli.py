@@ -18,6 +18,13 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = [example for command in COMMANDS for example in load(command).EXAMPLES]
 
 
+#: What belongs before and after the examples of a command.
+AROUND = {
+    "mount": ("mkdir -p mnt", "guestkit unmount mnt"),
+    "unmount": ("mkdir -p mnt; guestkit mount web.qcow2 mnt", "rmdir mnt"),
+}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, demo_guest: Path) -> Path:
     """A directory with the files that the examples expect."""
@@ -49,8 +56,9 @@ def run(example: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_an_example_runs(
     example: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    if set("|>") & set(example):
-        done = run(example, folder)
+    before, after = AROUND.get(example.split()[1], ("", ""))
+    if before or set("|>") & set(example):
+        done = run("\n".join([before, example, after]), folder)
         assert done.returncode == 0, done.stdout + done.stderr
         return
     monkeypatch.chdir(folder)  # in this process: starting a new one takes as long as its launch

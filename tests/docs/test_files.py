@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -38,3 +39,19 @@ def test_a_python_program(demo_guest: Path, tmp_path: Path, program: str, printe
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == printed
+
+
+def test_the_commands_that_mount(demo_guest: Path, tmp_path: Path) -> None:
+    (commands,) = re.findall(r"^```sh\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    command = ["qemu-img", "convert", "-q", "-f", "raw", "-O", "qcow2", str(demo_guest), "web.qcow2"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    places = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-e", "-c", commands],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": places},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, f'PRETTY_NAME="{DEMO_SYSTEM.product_name}"\n'), done.stderr
