@@ -49,12 +49,11 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         return _serve(arguments, screen)
     ready, told = os.pipe()
     command = [sys.executable, "-m", "guestkit", "mount", "--ready", str(told), *arguments.parser.given]
-    with open(ready, "rb") as answer:
-        with subprocess.Popen(command, pass_fds=[told]) as server:
-            os.close(told)
-            if answer.read(1):
-                server.returncode = 0  # it goes on
-            return server.wait()  # else it has said why
+    with open(ready, "rb") as answer, subprocess.Popen(command, pass_fds=[told]) as server:
+        os.close(told)
+        if answer.read(1):
+            server.returncode = 0  # it goes on
+        return server.wait()  # else it has said why
 
 
 def _serve(arguments: argparse.Namespace, screen: Screen) -> int:
