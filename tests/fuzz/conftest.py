@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 #: How long all fuzzers together run by default, so that a new one makes the suite no longer.
-TOGETHER = 240
+TOGETHER = 120
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
