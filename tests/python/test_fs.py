@@ -13,6 +13,7 @@ from typing import Any
 
 import fsspec  # type: ignore[import-untyped]
 import pytest
+from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
 from guestkit import Error, Guestfs, HandleOptions, Key, under
 from guestkit.fs import GuestFileSystem
@@ -49,11 +50,11 @@ def test_paths_in_the_guest_are_absolute(given: Any, path: Any) -> None:
 
 
 def test_a_url_names_the_path_and_the_disk(tmp_path: Path) -> None:
-    fs, path = fsspec.url_to_fs(f"guestkit:///etc/os-release::file://{tmp_path}/web.qcow2")
+    fs, path = url_to_fs(f"guestkit:///etc/os-release::file://{tmp_path}/web.qcow2")
     assert (type(fs), path) == (GuestFileSystem, "/etc/os-release")
     assert fs._disk.paths == (f"{tmp_path}/web.qcow2",)
     assert fs.unstrip_protocol(path) == "guestkit:///etc/os-release"
-    fs, _ = fsspec.url_to_fs("guestkit:///x", fo="nbd://host/export", protocols=["nbd"])
+    fs, _ = url_to_fs("guestkit:///x", fo="nbd://host/export", protocols=["nbd"])
     assert fs._disk.paths == ("nbd://host/export",)
 
 
