@@ -8,6 +8,8 @@ import os
 import pickle
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 from guestkit import Error, Guestfs, HandleOptions, Key, under
 from guestkit.fs import GuestFileSystem
 from guestkit.fs.errors import about
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +109,14 @@ def test_two_handles_are_two_filesystems() -> None:
             pickle.dumps(first)
         first.close()
         assert one.is_open()
+
+
+def test_the_package_tells_fsspec_where_the_protocol_is() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    told = EntryPoint("guestkit", project["entry-points"]["fsspec.specs"]["guestkit"], "fsspec.specs")
+    assert told.load() is GuestFileSystem
+    assert [line for line in project["optional-dependencies"]["fs"] if line.startswith("fsspec")]
+    assert fsspec.get_filesystem_class("guestkit") is GuestFileSystem
 
 
 # ---- what is refused
