@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from glob import has_magic
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, cast
 
-from fsspec.asyn import AsyncFileSystem, get_loop, sync_wrapper  # type: ignore[import-untyped]
+from fsspec.asyn import AsyncFileSystem, get_loop, reset_lock, sync, sync_wrapper  # type: ignore[import-untyped]
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback  # type: ignore[import-untyped]
 from fsspec.utils import isfilelike, stringify_path  # type: ignore[import-untyped]
 
@@ -371,6 +371,15 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
                 waiting += [
                     (posixpath.join(directory, name), level + 1, None) for name in reversed(list(dirs))
                 ]
+
+    def walk(self, path: str, *arguments: Any, **kwargs: Any) -> Iterator[tuple[str, Any, Any]]:
+        """Walk a tree as `os.walk` does, without following symlinks."""
+        found = self._walk(path, *arguments, **kwargs)
+        while True:  # before 2026, fsspec makes none of these from an asynchronous generator
+            try:
+                yield sync(self.loop, found.__anext__)
+            except StopAsyncIteration:
+                return
 
     async def _find(
         self,
@@ -758,6 +767,10 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
     async def _move(self, path1: str, path2: str) -> None:
         old, new, into = self._strip_protocol(path1), self._strip_protocol(path2), path2.endswith("/")
         await self._change(lambda g, path: operations.move(g, old, path, into, self.auto_mkdir), new)
+
+
+# Older releases of fsspec keep the loop of the parent process, whose thread a forked child does not have.
+os.register_at_fork(after_in_child=reset_lock)
 
 
 def _check_depth(maxdepth: int | None) -> None:

@@ -8,15 +8,20 @@ import os
 import pickle
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import fsspec  # type: ignore[import-untyped]
 import pytest
+from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
 from guestkit import Error, Guestfs, HandleOptions, Key, under
 from guestkit.fs import GuestFileSystem
 from guestkit.fs.errors import about
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -49,11 +54,11 @@ def test_paths_in_the_guest_are_absolute(given: Any, path: Any) -> None:
 
 
 def test_a_url_names_the_path_and_the_disk(tmp_path: Path) -> None:
-    fs, path = fsspec.url_to_fs(f"guestkit:///etc/os-release::file://{tmp_path}/web.qcow2")
+    fs, path = url_to_fs(f"guestkit:///etc/os-release::file://{tmp_path}/web.qcow2")
     assert (type(fs), path) == (GuestFileSystem, "/etc/os-release")
     assert fs._disk.paths == (f"{tmp_path}/web.qcow2",)
     assert fs.unstrip_protocol(path) == "guestkit:///etc/os-release"
-    fs, _ = fsspec.url_to_fs("guestkit:///x", fo="nbd://host/export", protocols=["nbd"])
+    fs, _ = url_to_fs("guestkit:///x", fo="nbd://host/export", protocols=["nbd"])
     assert fs._disk.paths == ("nbd://host/export",)
 
 
@@ -104,6 +109,14 @@ def test_two_handles_are_two_filesystems() -> None:
             pickle.dumps(first)
         first.close()
         assert one.is_open()
+
+
+def test_the_package_tells_fsspec_where_the_protocol_is() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    told = EntryPoint("guestkit", project["entry-points"]["fsspec.specs"]["guestkit"], "fsspec.specs")
+    assert told.load() is GuestFileSystem
+    assert [line for line in project["optional-dependencies"]["fs"] if line.startswith("fsspec")]
+    assert fsspec.get_filesystem_class("guestkit") is GuestFileSystem
 
 
 # ---- what is refused

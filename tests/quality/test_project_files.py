@@ -103,7 +103,7 @@ def test_files_are_as_editors_are_told() -> None:
     wrong = []
     for path in tracked():
         data = path.read_bytes()
-        if b"\0" in data or "screens" in path.parts or "corpus" in path.parts:
+        if b"\0" in data or "screens" in path.parts or path.parent.name.startswith("corpus"):
             continue
         if not data.endswith(b"\n") and data:
             wrong.append(f"{path}: no newline at its end")
