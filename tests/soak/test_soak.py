@@ -84,7 +84,9 @@ def test_the_printed_command_repeats_a_finding(
     number = (kept / "input" / "number").read_text(encoding="utf-8")
     (command,) = [line for line in done.stdout.splitlines() if re.search("repeat it: .*--case 1 ", line)]
     state = (folder / "state.json").read_text(encoding="utf-8")
-    again = shlex.split(command.partition("repeat it: ")[2])
+    run, name, *words = shlex.split(command.partition("repeat it: ")[2])
+    assert (run, name) == ("./run", "soak")
+    again = [sys.executable, "-m", "tests.soak", *words]  # what ./run does after its set-up
     assert subprocess.run(again, cwd=ROOT, capture_output=True, check=False).returncode == 1
     assert (kept / "input" / "number").read_text(encoding="utf-8") == number
     assert (folder / "state.json").read_text(encoding="utf-8") == state
