@@ -30,6 +30,15 @@ BOOST_AUTO_TEST_CASE(a_guest_that_writes_without_end_fills_no_memory) {
   BOOST_TEST(ring.lines().back() == "999");
 }
 
+BOOST_AUTO_TEST_CASE(the_beginning_of_a_line_was_one_more_than_the_most) {
+  console_ring ring;
+  for (int i = 0; i < 1000; ++i) ring.add_line(std::to_string(i));
+  ring.add("1000 and");
+  BOOST_TEST(ring.lines().size() == console_ring::most_lines);
+  BOOST_TEST(ring.lines().front() == "801");
+  BOOST_TEST(ring.lines().back() == "1000 and");
+}
+
 BOOST_AUTO_TEST_CASE(a_secret_is_in_no_line_however_it_comes) {
   console_ring ring;
   ring.hide("p/w d");

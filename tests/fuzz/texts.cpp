@@ -108,9 +108,10 @@ void packages(const std::vector<guestkit::InspectedApplication>& all, std::strin
   for (const auto& app : all) {
     require(app.epoch >= 0);
     size += app.name.size() + app.version.size() + app.release.size() + app.arch.size() + app.url.size() +
-            app.summary.size() + app.description.size() + app.source_package.size();
+            app.summary.size() + app.description.size() + app.source_package.size() +
+            app.source_version.size() + app.publisher.size() + app.license.size();
   }
-  require(size <= text.size());
+  require(size <= 6 * text.size());  // pacman's licences get " AND " between them
   require(std::ranges::is_sorted(all, {}, &guestkit::InspectedApplication::name));
 }
 

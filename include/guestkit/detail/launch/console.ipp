@@ -57,7 +57,9 @@ GUESTKIT_INLINE std::string console_ring::redacted(std::string line) const {
 GUESTKIT_INLINE std::vector<std::string> console_ring::lines() const {
   const std::lock_guard lock(mutex_);
   auto all = lines_;
-  if (!partial_.empty()) all.push_back(without_secrets(partial_));
+  if (partial_.empty()) return all;
+  if (all.size() == most_lines) all.erase(all.begin());
+  all.push_back(without_secrets(partial_));
   return all;
 }
 
