@@ -86,7 +86,7 @@ def test_that_libguestfs_inspects_every_guest_was_not_said(monkeypatch: pytest.M
     found = finding("inspection")
     assert found.level == "warning"
     proven, other = found.message.split(", not of ")
-    assert proven.endswith("libguestfs 1.48.6 to 1.48.x, 1.54.1 to 1.54.x")
+    assert proven.endswith("libguestfs 1.48.6 to 1.48.x, 1.54.1 to 1.54.x, 1.60.1 to 1.60.x")
     assert other == "1.52.2ubuntu, which its distribution has changed"
 
 
