@@ -24,6 +24,9 @@ from pathlib import Path
 from guestkit.errors import Error
 from guestkit.handle import Guestfs
 
+#: How long a call in the guest may still take when a mount is ended by force, in seconds.
+_GRACE = 10
+
 #: What the kernel calls the source of a mount: this and the number of the process that serves it.
 _SOURCE = "guestkit-"
 
@@ -33,11 +36,14 @@ class Mount:
     """A directory at which a guest's files are.
 
     Attributes:
-        server: the process that serves them; None if it is none of guestkit's
+        server: the process that serves them, as it says itself; None if it is none of guestkit's
+        user: who mounted it
     """
 
     directory: str
     server: int | None
+    user: int
+    readonly: bool
 
 
 def mountpoint(directory: str) -> str:
@@ -103,10 +109,18 @@ def serve(
     except BaseException:
         if _fusermount("-u", path).returncode != 0 and mount_at(path):
             _cut_off(_connections() - before, path)
+        server.join(_GRACE)
+        if readonly or server.is_alive():  # nothing can be lost, or the guest does not answer
+            g.terminate()
         server.join()
         raise
     if failures:
         raise failures[0]
+    if not readonly:
+        try:
+            g.sync()
+        except Error as error:
+            raise _lost(directory) from error
 
 
 def _connections() -> set[int]:
@@ -128,8 +142,29 @@ def _cut_off(connections: set[int], path: str) -> None:
     with open(os.devnull, "r+b") as ended:
         for connection in connections:
             os.dup2(ended.fileno(), connection, inheritable=False)
-    with contextlib.suppress(OSError):
-        os.lstat(f"{path}/.guestkit-{os.getpid()}")
+    _look(f"{path}/.guestkit-{os.getpid()}", 0)
+
+
+def _look(path: str, patience: float) -> OSError | None:
+    """Look at a file; return what is wrong. It may be the server that hangs, so wait for so many seconds."""
+    wrong: list[OSError] = []
+
+    def look() -> None:
+        try:
+            os.statvfs(path)
+        except OSError as error:
+            wrong.append(error)
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    looking.join(patience)
+    return wrong[0] if wrong else None
+
+
+def _lost(directory: str) -> Error:
+    return Error(
+        "serve", f"{directory}: the hypervisor has ended: what was written last may be lost", errno.EIO
+    )
 
 
 def _run(g: Guestfs, failures: list[Error]) -> None:
@@ -143,32 +178,64 @@ def unmount(directory: str, *, force: bool = False, timeout: float = 60) -> None
     """Unmount a guest's files, and return when the hypervisor has let go of the disk.
 
     Args:
-        force: although programs use the directory: their next access fails
+        force: although programs use the directory: their next access fails. If the guest does not answer, its
+            hypervisor is killed
         timeout: seconds to wait for the end of the process that served the files
 
     Raises:
-        Error: nothing of guestkit's is mounted there, or programs use it (errno.EBUSY)
+        Error: nothing of guestkit's is mounted there, or programs use it (errno.EBUSY); or it is unmounted,
+            but the process still has the disk (ETIMEDOUT), or what was written last may be lost (EIO)
     """
-    mount = mount_at(os.path.realpath(directory))
-    if mount is None or mount.server is None:
-        raise Error("unmount", f"{directory}: no guest is mounted there", errno.EINVAL)
+    mount = _guest_at(directory)
     with contextlib.ExitStack() as stack:
-        server = None
-        with contextlib.suppress(OSError):  # the process has ended, or belongs to another container
-            server = os.pidfd_open(mount.server)
-            stack.callback(os.close, server)
+        server = _server(mount, stack)
+        wrong = None if mount.readonly else _look(mount.directory, _GRACE)
         if force and server is not None:
             signal.pidfd_send_signal(server, signal.SIGTERM)
+            if not _has_ended(server, 2 * _GRACE):
+                signal.pidfd_send_signal(server, signal.SIGKILL)
         else:
             done = _fusermount("-u", *(["-z"] if force else []), mount.directory)
             if done.returncode != 0 and mount_at(mount.directory):
                 _fail_to_unmount(directory, mount, done.stderr.strip())
-        if server is not None and not select.select([server], [], [], timeout)[0]:
+        if server is not None and not _has_ended(server, timeout):
             raise Error(
                 "unmount",
                 f"{directory}: after {timeout:g} s process {mount.server} still has the disk",
                 errno.ETIMEDOUT,
+                "unknown",
+                "end that process" if force else "",
             )
+        if wrong is not None:
+            raise _lost(directory)
+
+
+def _guest_at(directory: str) -> Mount:
+    # The directory itself is not looked at, since its server may hang, unless it is a symlink to it.
+    above, name = os.path.split(os.path.abspath(directory))
+    mount = mount_at(os.path.join(os.path.realpath(above), name)) or mount_at(os.path.realpath(directory))
+    if mount is None or mount.server is None:
+        raise Error("unmount", f"{directory}: no guest is mounted there", errno.EINVAL)
+    return mount
+
+
+def _server(mount: Mount, stack: contextlib.ExitStack) -> int | None:
+    """Open the process that serves the mount; None: it has ended, or cannot be seen from here."""
+    assert mount.server is not None
+    with contextlib.suppress(OSError):
+        process = os.pidfd_open(mount.server)
+        stack.callback(os.close, process)
+        # Whoever mounts chooses the number: it has to be a process of the same user's that serves something.
+        place = Path("/proc", str(mount.server))
+        if place.stat().st_uid == mount.user and any(
+            os.readlink(file) == "/dev/fuse" for file in (place / "fd").iterdir()
+        ):
+            return process
+    return None
+
+
+def _has_ended(process: int, timeout: float) -> bool:
+    return bool(select.select([process], [], [], timeout)[0])
 
 
 def _fail_to_unmount(directory: str, mount: Mount, said: str) -> None:
@@ -179,7 +246,7 @@ def _fail_to_unmount(directory: str, mount: Mount, said: str) -> None:
             f"{directory}: is in use{f' by {users}' if users else ''}",
             errno.EBUSY,
             "unknown",
-            "end these programs, or unmount by force",
+            "end these programs; force=True unmounts it all the same",
         )
     raise Error("unmount", f"{directory}: {said}", errno.EPERM)
 
@@ -190,10 +257,13 @@ def mount_at(path: str) -> Mount | None:
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
         for line in table:  # see proc_pid_mountinfo(5)
             before, _, after = line.rstrip("\n").partition(" - ")
-            kind, source = after.split(" ")[:2]
-            if _unescaped(before.split(" ")[4]) == path and kind.startswith("fuse"):
-                server = re.fullmatch(f"{_SOURCE}([0-9]{{1,10}})", source, re.ASCII)
-                found = Mount(path, int(server[1]) if server else None)
+            kind, source, options = after.split(" ", 2)
+            if _unescaped(before.split(" ")[4]) != path or not kind.startswith("fuse"):
+                continue
+            server = re.fullmatch(f"{_SOURCE}([0-9]{{1,9}})", source) if kind == "fuse.guestkit" else None
+            user = re.search(r"\buser_id=([0-9]+)", options)
+            readonly = "ro" in before.split(" ")[5].split(",")
+            found = Mount(path, int(server[1]) if server else None, int(user[1]) if user else -1, readonly)
     return found
 
 

@@ -48,12 +48,21 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     if arguments.foreground or arguments.ready is not None:
         return _serve(arguments, screen)
     ready, told = os.pipe()
-    command = [sys.executable, "-m", "guestkit", "mount", "--ready", str(told), *arguments.parser.given]
-    with open(ready, "rb") as answer, subprocess.Popen(command, pass_fds=[told]) as server:
+    # -P: nothing is imported from the current directory, which may be a guest's.
+    command = [sys.executable, "-P", "-m", "guestkit", "mount", "--ready", str(told), *arguments.parser.given]
+    with (
+        open(ready, "rb") as answer,
+        # In a session of its own: the terminal's Ctrl-C and end are not for what goes on in the background.
+        subprocess.Popen(command, pass_fds=[told], start_new_session=True) as server,
+    ):
         os.close(told)
-        if answer.read(1):
-            server.returncode = 0  # it goes on
-        return server.wait()  # else it has said why
+        try:
+            if answer.read(1):
+                server.returncode = 0  # it goes on
+            return server.wait()  # else it has said why
+        except BaseException:
+            server.terminate()
+            raise
 
 
 def _serve(arguments: argparse.Namespace, screen: Screen) -> int:
@@ -61,7 +70,7 @@ def _serve(arguments: argparse.Namespace, screen: Screen) -> int:
         if arguments.ready is None:
             screen.note(f"{printable(arguments.directory)} has the files of {printable(arguments.disk)}")
             return
-        os.setsid()  # the terminal's Ctrl-C and end are not for this process
+        os.chdir("/")  # else the filesystem of the current directory would be in use
         with open(os.devnull, "r+b") as nothing:
             for stream in (0, 1, 2):
                 os.dup2(nothing.fileno(), stream)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from errno import EBUSY
 
 from guestkit import fuse
+from guestkit.cli.errors import joined, sentence
 from guestkit.cli.screen import Screen
+from guestkit.errors import Error
 
 DESCRIPTION = """\
 Unmount directories that `guestkit mount` mounted. The command returns when the disk is free again."""
@@ -20,6 +23,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
+    status = 0
     for directory in arguments.directories:
-        fuse.unmount(directory, force=arguments.force)
-    return 0
+        try:
+            fuse.unmount(directory, force=arguments.force)
+        except Error as error:
+            told = (
+                joined(error.message, "end these programs, or --force")
+                if error.errno == EBUSY
+                else sentence(error)
+            )
+            screen.tell("error", told)
+            status = 1
+    return status

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,10 @@ GUESTKIT = [sys.executable, "-m", "guestkit"]
 PATIENCE = 60
 
 pytestmark = pytest.mark.skipif(not os.access("/dev/fuse", os.W_OK), reason="this host has no /dev/fuse")
+
+
+def long_form(value: object) -> object:
+    return pytest.param(value, marks=pytest.mark.full)
 
 
 def guestkit(*words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -105,7 +110,7 @@ def test_a_directory_in_use_is_told_with_the_program_and_can_be_forced(mounted: 
     with sitting_in(mounted / "etc") as program:
         done = guestkit("unmount", mounted)
         assert done.returncode == 1
-        assert f"is in use by sleep ({program}); end these programs, or unmount by force" in done.stderr
+        assert f"is in use by sleep ({program}); end these programs, or --force" in done.stderr
         assert "etc" in os.listdir(mounted)
         server = server_of(mounted)
         gone = os.pidfd_open(server)
@@ -115,7 +120,7 @@ def test_a_directory_in_use_is_told_with_the_program_and_can_be_forced(mounted: 
     os.close(gone)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [long_form(signal.SIGINT), signal.SIGTERM, long_form(signal.SIGHUP)])
 def test_a_signal_ends_the_foreground_even_if_a_program_sits_in_the_directory(
     demo_guest: Path, directory: Path, number: signal.Signals
 ) -> None:
@@ -138,10 +143,9 @@ def test_a_killed_server_leaves_no_dead_directory(mounted: Path) -> None:
     os.kill(server, signal.SIGKILL)
     assert select.select([hypervisor], [], [], PATIENCE)[0]
     os.close(hypervisor)
-    with pytest.raises(StopIteration):  # its fusermount unmounts a moment later
-        for _ in iter(lambda: fuse.mount_at(str(mounted)), None):
-            os.sched_yield()
-        raise StopIteration
+    patience = time.monotonic() + PATIENCE
+    while fuse.mount_at(str(mounted)):  # its fusermount unmounts a moment later
+        assert time.monotonic() < patience
     assert os.listdir(mounted) == []
 
 
@@ -192,6 +196,78 @@ def test_a_disk_that_cannot_be_opened_is_told_and_nothing_stays(directory: Path)
     assert fuse.mount_at(str(directory)) is None
 
 
-def test_unmount_leaves_alone_what_guestkit_did_not_mount(tmp_path: Path) -> None:
-    done = guestkit("unmount", tmp_path, "/proc")
-    assert (done.returncode, done.stderr) == (1, f"guestkit: error: {tmp_path}: no guest is mounted there\n")
+def test_unmount_leaves_alone_what_guestkit_did_not_mount_and_goes_on(mounted: Path, tmp_path: Path) -> None:
+    """Regression: the first directory that could not be unmounted kept the others mounted."""
+    done = guestkit("unmount", tmp_path, "/proc", mounted)
+    told = [f"guestkit: error: {place}: no guest is mounted there\n" for place in (tmp_path, "/proc")]
+    assert (done.returncode, done.stderr) == (1, "".join(told))
+    assert os.listdir(mounted) == []
+
+
+@pytest.mark.parametrize("force", [long_form(True), False], ids=["unmount --force", "Ctrl-C"])
+def test_a_guest_that_does_not_answer_held_its_mount(demo_guest: Path, directory: Path, force: bool) -> None:
+    """Regression: unmount waited for the guest, and only SIGKILL ended it."""
+    with subprocess.Popen(
+        [*GUESTKIT, "mount", "--foreground", demo_guest, directory], stderr=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stderr is not None
+        for line in server.stderr:
+            if "has the files of" in line:
+                break
+        os.kill(hypervisor_of(server.pid), signal.SIGSTOP)
+        with subprocess.Popen(["cat", directory / "etc/passwd"], stderr=subprocess.DEVNULL) as reader:
+            if force:
+                assert guestkit("unmount", "--force", directory).returncode == 0
+            else:
+                server.send_signal(signal.SIGINT)
+            assert server.wait(PATIENCE) != 0
+            assert reader.wait(PATIENCE) != 0
+    assert os.listdir(directory) == []
+
+
+@pytest.mark.parametrize("number", [long_form(signal.SIGINT), signal.SIGTERM])
+def test_a_signal_to_the_command_alone_left_the_guest_mounted(
+    demo_guest: Path, directory: Path, number: signal.Signals
+) -> None:
+    with subprocess.Popen(
+        [*GUESTKIT, "mount", "-v", demo_guest, directory],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as command:
+        assert command.stderr is not None
+        command.stderr.readline()  # of the launch
+        command.send_signal(number)
+        assert command.wait(PATIENCE) == 128 + number
+    assert fuse.mount_at(str(directory)) is None
+
+
+def test_a_module_in_the_current_directory_was_imported(
+    demo_guest: Path, directory: Path, tmp_path: Path
+) -> None:
+    """Regression: the server ran what a guest had in the directory where it was started."""
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "argparse.py").write_text("raise SystemExit('PWNED')\n")
+    program = "import sys; sys.path.pop(0); from guestkit.cli import main; sys.exit(main())"
+    words = [sys.executable, "-P", "-c", program, "mount", str(demo_guest), str(directory)]
+    done = subprocess.run(words, cwd=here, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_lost_writes_are_told(demo_guest: Path, directory: Path, tmp_path: Path) -> None:
+    """Regression: unmount said that all was well after the hypervisor had died."""
+    disk = tmp_path / "disk.img"
+    shutil.copy(demo_guest, disk)
+    assert guestkit("mount", "--rw", "--format", "raw", disk, directory).returncode == 0
+    (directory / "etc/motd").write_text("hello\n")
+    os.kill(hypervisor_of(server_of(directory)), signal.SIGKILL)
+    done = guestkit("unmount", directory)
+    assert done.returncode == 1
+    assert "the hypervisor has ended: what was written last may be lost" in done.stderr
+    assert os.listdir(directory) == []
+
+
+def test_a_mount_that_names_a_process_of_others_does_not_end_it(directory: Path) -> None:
+    mount = fuse.Mount(str(directory), os.getpid(), os.getuid(), True)
+    with contextlib.ExitStack() as stack:
+        assert fuse._server(mount, stack) is None  # this process serves nothing
