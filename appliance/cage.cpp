@@ -122,7 +122,7 @@ std::string take_files(const Cage& cage) {
 }
 
 std::string enter_cage(const Cage& cage, const std::string& qemu, const Words& arguments,
-                       const std::vector<std::string>& readable, const std::vector<int>& writable) {
+                       const std::vector<std::string>& readable) {
   const auto options = guestkit::detail::warm::options(arguments);
   Rules rules(std::any_of(options.begin(), options.end(), is_on_network));
   if (!rules.are_made()) return std::string("Landlock: ") + std::strerror(errno);
@@ -138,7 +138,6 @@ std::string enter_cage(const Cage& cage, const std::string& qemu, const Words& a
     rules.allow(file, writes);
   for (const auto& directory : readable) rules.allow(directory, reads);
   for (const int file : cage.files) rules.allow(file, reads | landlock::device);
-  for (const int file : writable) rules.allow(file, writes);
   rules.allow(cage.directory, writes | landlock::make_file | landlock::remove_file);
   for (const auto& option : options) {
     if (option.name == "-kernel" && option.value) rules.allow(directory_of(*option.value), reads);

@@ -32,8 +32,7 @@ std::string take_files(const Cage& cage);
 /// Shuts this process in for ever. Returns why it cannot; it is then as free as before.
 /// @param qemu, arguments  what will be run
 /// @param readable  more directories to read from
-/// @param writable  descriptors of more files to read and write
 std::string enter_cage(const Cage& cage, const std::string& qemu, const Words& arguments,
-                       const std::vector<std::string>& readable, const std::vector<int>& writable);
+                       const std::vector<std::string>& readable);
 
 }  // namespace appliance

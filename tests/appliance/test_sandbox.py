@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -153,8 +154,22 @@ def test_an_appliance_has_no_network_unless_it_is_asked_for(lean: Path, tmp_path
 # ---- strict: no files but the disks
 
 
-@pytest.mark.parametrize("choice", ["warm", "lean"])
+def writable(pid: int, folder: Path) -> set[str]:
+    """Return the files beneath the folder that the process has open to write."""
+    found = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        name = os.readlink(link)
+        about = dict(
+            line.split(":", 1) for line in Path(f"/proc/{pid}/fdinfo/{link.name}").read_text().splitlines()
+        )
+        if int(about["flags"], 8) & os.O_ACCMODE != os.O_RDONLY and Path(name).is_relative_to(folder):
+            found.add(name)
+    return found
+
+
+@pytest.mark.parametrize("choice", ["auto", "lean", "warm"])
 def test_a_qemu_that_is_shut_in_has_its_disks(choice: str, lean: Path, tmp_path: Path) -> None:
+    warm = sorted(lean.glob("warm-*"))[-1]
     base, top, flat = tmp_path / "base.img", tmp_path / "top.qcow2", tmp_path / "flat.vmdk"
     with base.open("wb") as file:
         file.write(b"from the base")
@@ -164,14 +179,18 @@ def test_a_qemu_that_is_shut_in_has_its_disks(choice: str, lean: Path, tmp_path:
     subprocess.run([*make, "vmdk", "-o", "subformat=monolithicFlat", flat, "2M"], check=True)
     with (tmp_path / "written.img").open("wb") as file:
         file.truncate(64 << 20)
-    named: dict[str, Any] = {"appliance": lean} if choice == "lean" else {}
+    named: dict[str, Any] = {"lean": {"appliance": lean}, "warm": {"appliance": warm}, "auto": {}}[choice]
     with Guestfs(accel="tcg", sandbox="strict", **named) as g:
         g.open_disk(top, format="qcow2", backing=under(tmp_path))
         g.open_disk(flat, format="vmdk", backing=under(tmp_path))
         g.open_disk(tmp_path / "written.img", format="raw", readonly=False)
         g.add_drive(base, format="raw", readonly=True)
         g.launch()
-        assert (how(g).mode, how(g).sandbox, how(g).sandbox_reason) == (choice, "seccomp, landlock", "")
+        assert (how(g).mode, how(g).sandbox, how(g).sandbox_reason) == ("lean", "seccomp, landlock", "")
+        assert how(g).reason == (
+            "asked for" if choice == "lean" else "sandbox=strict shares no memory with other appliances"
+        )
+        assert writable(g.get_pid(), lean) == set()
         assert g.pread_device("/dev/sda", 13, 0) == g.pread_device("/dev/sdd", 13, 0) == b"from the base"
         assert g.blockdev_getsize64("/dev/sdb") == 2 << 20
         g.mkfs("ext4", "/dev/sdc")

@@ -32,11 +32,11 @@ class Template:
         self._open_files = folder / "open-files"
         qemu = folder / "qemu"
         qemu.write_text(
-            f"#!{sys.executable} -ISs\n"
+            f"#!{os.path.realpath(sys.executable)} -ISs\n"
             f"import os\n"
             f"found = []\n"
-            f"for number in os.listdir('/proc/self/fd'):\n"
-            f"    try: found.append(os.readlink('/proc/self/fd/' + number))\n"
+            f"for number in range(64):\n"
+            f"    try: found.append(os.readlink(f'/proc/self/fd/{{number}}'))\n"
             f"    except OSError: pass\n"
             f"open({str(self._open_files)!r}, 'w').write('\\n'.join(found))\n"
         )
@@ -70,6 +70,12 @@ class Template:
         mine = ("/dev/null", "pipe:", "/proc/")
         files = self._open_files.read_text().splitlines()
         return ended.stderr, sorted(file for file in files if not file.startswith(mine))
+
+
+@pytest.fixture
+def landlock() -> None:
+    if not _native.landlock_version():
+        pytest.skip("this kernel has no Landlock")
 
 
 @pytest.fixture
@@ -116,6 +122,13 @@ def test_a_restored_qemu_has_the_state_the_memory_and_two_sockets_open(template:
     assert [file for file in files if file not in sockets] == [
         str(template.directory / name) for name in ("mem", "state")
     ]
+
+
+def test_a_qemu_that_is_shut_in_could_write_the_memory_of_others(landlock: None, template: Template) -> None:
+    cage = f"{os.getpid()}::{template.directory.parent}"
+    said, files = template.run(*MACHINE, "-guestkit-cage", cage)
+    assert said == "guestkit: normal boot: a QEMU that is shut in shares no memory with others\n"
+    assert files == []
 
 
 def test_a_qemu_that_is_asked_what_it_can_do_has_nothing_open(template: Template) -> None:
@@ -187,12 +200,6 @@ def caged(folder: Path, *more: str, owner: int | None = None) -> tuple[dict[str,
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
     return json.loads(done.stdout or "{}"), done.stderr
-
-
-@pytest.fixture
-def landlock() -> None:
-    if not _native.landlock_version():
-        pytest.skip("this kernel has no Landlock")
 
 
 def test_a_qemu_that_is_shut_in_reaches_its_disks_and_nothing_else(landlock: None, tmp_path: Path) -> None:

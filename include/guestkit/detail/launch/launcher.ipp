@@ -131,6 +131,16 @@ inline ApplianceChoice caged(ApplianceChoice lean) {
   return lean;
 }
 
+/// The lean appliance in the place of a warm one. Restored machines map one file with the memory, and QEMU
+/// opens it to write: one that was taken over could change the memory of every other.
+inline ApplianceChoice unshared(ApplianceChoice choice) {
+  if (choice.mode != ApplianceMode::warm) return choice;
+  return {.mode = ApplianceMode::lean,
+          .directory = std::move(choice.directory),
+          .append = std::move(choice.append),
+          .reason = "sandbox=strict shares no memory with other appliances"};
+}
+
 /// Has the launch shut QEMU in, if that was asked for. Throws LaunchError if it cannot.
 GUESTKIT_INLINE void launcher::choose_cage(ApplianceChoice& choice) {
   if (!is_strict()) return;
@@ -141,6 +151,7 @@ GUESTKIT_INLINE void launcher::choose_cage(ApplianceChoice& choice) {
   if (landlock::version() == 0)
     refuse("this kernel has no Landlock, or has it switched off (see its argument lsm=)");
   if (!state_->temporary) refuse("there is no private directory for temporary files in " + state_->tmpdir);
+  choice = unshared(std::move(choice));
   if (choice.mode == ApplianceMode::lean) choice = caged(std::move(choice));
   if (choice.hypervisor.empty() || ::access(choice.hypervisor.c_str(), X_OK) != 0)
     refuse("it needs an appliance that guestkit has built (guestkit appliance build)" +
@@ -401,7 +412,6 @@ GUESTKIT_INLINE bool launcher::boot_instead(ApplianceChoice& choice, const Launc
   choice.mode = ApplianceMode::lean;
   choice.hypervisor.clear();
   choice.cache.clear();
-  if (is_strict()) choice = caged(std::move(choice));
   if (!renew()) return false;
   state_->console.clear();
   cover_settings(choice);
