@@ -9,12 +9,14 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <guestkit/detail/base/unique_fd.hpp>
 #include <guestkit/detail/launch/landlock.hpp>
 #include <string_view>
+#include <system_error>
 
 namespace appliance {
 
@@ -78,6 +80,29 @@ std::string backing_of(const std::string& image) {
   return name;
 }
 
+/// Takes a number from the front of the text. Returns whether there is one, and one of these characters after
+/// it.
+bool take_number(std::string_view& text, int& number, std::string_view ends) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  return error == std::errc() && number >= 0 && !text.empty() &&
+         ends.find(text.front()) != std::string_view::npos;
+}
+
+/// What the option's value says. Nothing if it is not understood.
+std::optional<Cage> cage_of(std::string_view value) {
+  Cage cage;
+  if (!take_number(value, cage.owner, ":") || cage.owner == 0) return std::nullopt;
+  bool more = !value.starts_with("::");
+  for (value.remove_prefix(1); more; value.remove_prefix(more ? 1 : 0)) {
+    if (!take_number(value, cage.files.emplace_back(), ",:")) return std::nullopt;
+    more = value.front() == ',';
+  }
+  cage.directory = value.substr(1);
+  if (!cage.directory.starts_with('/')) return std::nullopt;
+  return cage;
+}
+
 bool is_on_network(const Option& option) {
   if (option.name != "-drive") return option.name.starts_with("-net") || option.name == "-nic";
   const Parameters given(option.value.value_or(""));
@@ -87,21 +112,14 @@ bool is_on_network(const Option& option) {
 
 }  // namespace
 
-std::optional<Cage> take_cage(Words& words) {
-  std::optional<Cage> found;
+std::string take_cage(Words& words, std::optional<Cage>& cage) {
   for (auto at = words.begin(); (at = std::find(at, words.end(), option_name)) != words.end();) {
-    if (at + 1 == words.end()) return std::nullopt;
-    const std::string value = *(at + 1);
+    if (at + 1 == words.end()) return std::string(option_name) + " has no value";
+    cage = cage_of(*(at + 1));
+    if (!cage) return "the value of " + std::string(option_name) + " is not understood: " + *(at + 1);
     at = words.erase(at, at + 2);
-    const auto colon = value.find(':'), second = value.find(':', colon + 1);
-    if (colon == std::string::npos || second == std::string::npos) continue;
-    found = Cage{std::atoi(value.c_str()), {}, value.substr(second + 1)};
-    for (auto begin = colon + 1; begin < second;) {
-      found->files.push_back(std::atoi(value.c_str() + begin));
-      begin = std::min(value.find(',', begin), second) + 1;
-    }
   }
-  return found;
+  return "";
 }
 
 std::string take_files(const Cage& cage) {

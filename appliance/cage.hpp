@@ -22,8 +22,9 @@ struct Cage {
   std::string directory;   ///< for QEMU's temporary files
 };
 
-/// Takes the option out of the words; the last one counts. Nothing if there is none.
-std::optional<Cage> take_cage(Words& words);
+/// Takes the option out of the words; the last one counts. No cage if there is none. Returns why one is not
+/// understood: QEMU must not run free then.
+std::string take_cage(Words& words, std::optional<Cage>& cage);
 
 /// Opens the files under the same numbers as in the process that has them, for QEMU to inherit: a process in
 /// a cage cannot reach another one's. Call it before anything else is opened. Returns why it cannot.

@@ -340,7 +340,11 @@ int main(int argc, char** argv) {
                                 .qmp = std::atoi(argv[2]),
                                 .port = std::atoi(argv[3])}));
   }
-  const auto cage = appliance::take_cage(given);
+  std::optional<appliance::Cage> cage;
+  if (const string fault = appliance::take_cage(given, cage); !fault.empty()) {
+    say("QEMU cannot be shut in: " + fault);
+    return 127;
+  }
   if (cage)
     if (const string fault = appliance::take_files(*cage); !fault.empty()) {
       say("a disk cannot be taken into QEMU's cage: " + fault);

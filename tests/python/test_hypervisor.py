@@ -172,7 +172,9 @@ print(json.dumps({
 """
 
 
-def caged(folder: Path, *more: str, owner: int | None = None) -> tuple[dict[str, object], str]:
+def caged(
+    folder: Path, *more: str, owner: int | None = None, value: str | None = None
+) -> tuple[dict[str, object], str]:
     """Run a QEMU in a cage; return what it could do, and its messages."""
     qemu = folder / "qemu"
     qemu.write_text(f"#!{os.path.realpath(sys.executable)} -ISs\n{TRIES}")
@@ -191,7 +193,7 @@ def caged(folder: Path, *more: str, owner: int | None = None) -> tuple[dict[str,
             "written": str(folder / "written"),
             "secret": str(folder / "secret"),
         }
-        cage = f"{owner or os.getpid()}:{disk.fileno()}:{folder}/private"
+        cage = value if value is not None else f"{owner or os.getpid()}:{disk.fileno()}:{folder}/private"
         drive = f"file={folder}/written,format=raw,id=hd0,if=none"
         words = ["-kernel", f"{folder}/kernel/vmlinuz", "-drive", drive, "-guestkit-cage", cage, *more]
         done = subprocess.run(
@@ -235,3 +237,22 @@ def test_a_disk_whose_owner_is_gone_is_told_and_qemu_does_not_run(landlock: None
     could, said = caged(tmp_path, owner=ended.pid)
     assert could == {}
     assert said.startswith("guestkit: a disk cannot be taken into QEMU's cage: /proc/")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "1", "1:2", "1::", "1::relative", "x:3:/tmp", "0:3:/tmp", "-1:3:/tmp", "1:3x:/tmp", "1:3,:/tmp",
+     "1:,3:/tmp", "1:-3:/tmp", "1:99999999999:/tmp", " 1:3:/tmp"],
+)  # fmt: skip
+def test_a_cage_that_is_not_understood_left_qemu_free(tmp_path: Path, value: str) -> None:
+    could, said = caged(tmp_path, value=value)
+    assert could == {}
+    assert (
+        said == f"guestkit: QEMU cannot be shut in: the value of -guestkit-cage is not understood: {value}\n"
+    )
+
+
+def test_a_cage_without_a_value_left_qemu_free(landlock: None, tmp_path: Path) -> None:
+    could, said = caged(tmp_path, "-guestkit-cage")
+    assert could == {}
+    assert said == "guestkit: QEMU cannot be shut in: -guestkit-cage has no value\n"
