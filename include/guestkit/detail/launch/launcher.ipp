@@ -148,6 +148,11 @@ GUESTKIT_INLINE void launcher::choose_cage(ApplianceChoice& choice) {
     throw LaunchError("launch", "sandbox=strict: " + reason, ENOTSUP);
   };
   if (info_.sandbox.empty()) refuse(info_.sandbox_reason);
+  if (own_hypervisor())
+    refuse(
+        "the hypervisor is the user's, and what shuts QEMU in runs the one of the appliance that guestkit "
+        "has built; "
+        "leave set_hv and LIBGUESTFS_HV alone");
   if (landlock::version() == 0)
     refuse("this kernel has no Landlock, or has it switched off (see its argument lsm=)");
   if (!state_->temporary) refuse("there is no private directory for temporary files in " + state_->tmpdir);
