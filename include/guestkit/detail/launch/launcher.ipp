@@ -116,10 +116,13 @@ GUESTKIT_INLINE void launcher::choose_sandbox() {
 
 GUESTKIT_INLINE void launcher::ask_for_sandbox(const std::string& qemu) {
   auto status = sandbox_status(qemu, [this] { end_if_over(); });
-  if (status.usable)
+  if (status.usable) {
     info_.sandbox = "seccomp";
-  else
+  } else {
+    static std::atomic_flag said = ATOMIC_FLAG_INIT;
+    warn_once(*state_, said, "QEMU's system calls are not filtered: guestkit doctor tells why");
     log(*state_, LogLevel::info, "launch: QEMU's system calls are not filtered: " + status.reason);
+  }
   info_.sandbox_reason = std::move(status.reason);
 }
 
