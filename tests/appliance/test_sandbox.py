@@ -246,8 +246,10 @@ def test_a_backing_file_that_nobody_permitted_is_not_read(sandbox: Any, lean: Pa
         if sandbox == "auto":
             g.launch()
             return
-        with pytest.raises(LaunchError, match="secret.*Permission denied"):
+        with pytest.raises(LaunchError, match="secret.*Permission denied.*shut in .*strict") as caught:
             g.launch()
+        assert caught.value.cause == "disk_unreadable"
+        assert "backing=under(" in caught.value.hint
 
 
 @pytest.mark.parametrize("choice", ["auto", "lean"])

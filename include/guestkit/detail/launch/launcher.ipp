@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -25,6 +26,13 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 template <class R, class F, class... A>
 R launcher::invoke(F fn, const A&... arguments) const {
   return call<R>(state_, "launch", fn, arguments...).lift();
+}
+
+/// Whether QEMU was not allowed to open a file.
+inline bool is_refused(const LaunchError& failure) {
+  const auto tells = [](const std::string& line) { return contains(line, "Permission denied"); };
+  const auto& console = failure.console();
+  return tells(failure.message()) || std::any_of(console.begin(), console.end(), tells);
 }
 
 GUESTKIT_INLINE void launcher::launch() {
@@ -50,6 +58,8 @@ GUESTKIT_INLINE void launcher::launch() {
     put_settings_back();
     state_->memory.give_back();
     say(std::string("failed (") + to_string(e.cause()) + ")");
+    if (is_strict() && is_refused(e))
+      throw LaunchError(e.op(), e.message() + "; " + std::string(shut_in), e.error_number(), e.console());
     throw;
   } catch (const Error& e) {  // ended early: the handle is dead
     state_->memory.give_back();
@@ -67,6 +77,9 @@ GUESTKIT_INLINE void launcher::say(const std::string& what) const {
 }
 
 // ---- choosing
+
+/// The reason for what the user has chosen.
+inline constexpr const char* asked_for = "asked for";
 
 GUESTKIT_INLINE void launcher::refuse_damaged_appliance() {
   if (const auto fault = damaged_appliance(invoke<std::string>(guestfs_get_path)); !fault.empty())
@@ -105,7 +118,7 @@ GUESTKIT_INLINE void launcher::choose_sandbox() {
   if (state_->is_sandboxed)  // libguestfs forgets no parameter of QEMU's
     info_.sandbox = "seccomp";
   else if (state_->wishes.sandbox == Sandbox::none)
-    reason = "asked for";
+    reason = asked_for;
   else if (info_.accelerator.empty())
     reason = "libguestfs' backend is not direct";
   else if (own_hypervisor() && is_script(program_file(qemu)))
@@ -157,13 +170,14 @@ GUESTKIT_INLINE void launcher::choose_cage(ApplianceChoice& choice) {
         "has built; "
         "leave set_hv and LIBGUESTFS_HV alone");
   if (landlock::version() == 0)
-    refuse("this kernel has no Landlock, or has it switched off (see its argument lsm=)");
+    refuse(errno == EPERM ? "something forbids the kernel's Landlock, such as a container's seccomp profile"
+                          : "this kernel has no Landlock, or has it switched off (see its argument lsm=)");
   if (!state_->temporary) refuse("there is no private directory for temporary files in " + state_->tmpdir);
   choice = unshared(std::move(choice));
   if (choice.mode == ApplianceMode::lean) choice = caged(std::move(choice));
   if (choice.hypervisor.empty() || ::access(choice.hypervisor.c_str(), X_OK) != 0)
     refuse("it needs an appliance that guestkit has built (guestkit appliance build)" +
-           (choice.reason.empty() ? "" : ": " + choice.reason));
+           (choice.reason.empty() || choice.reason == asked_for ? "" : ": " + choice.reason));
   info_.sandbox += ", landlock";
 }
 
@@ -210,7 +224,7 @@ inline ApplianceChoice given_appliance(const std::string& directory) {
     fault = damaged_appliance(directory);
   }
   if (!fault.empty()) throw LaunchError("launch", "the fixed appliance is damaged: " + fault, 0);
-  choice.reason = "asked for";
+  choice.reason = asked_for;
   return choice;
 }
 
@@ -231,7 +245,7 @@ GUESTKIT_INLINE ApplianceChoice launcher::choose_appliance() {
   else if (own_hypervisor())
     choice.reason = "the hypervisor is the user's";
   else if (wishes.appliance == "system")
-    choice.reason = "asked for";
+    choice.reason = asked_for;
   else
     choice = best_appliance();
   if (!info_.accelerator.empty() && !own_hypervisor() && wishes.tuning == Tuning::automatic)
