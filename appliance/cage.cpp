@@ -110,6 +110,20 @@ bool is_on_network(const Option& option) {
   return !(overlay.empty() ? given["file"] : backing_of(overlay)).starts_with('/');
 }
 
+/// Leaves QEMU of the environment what it needs: the rest holds tokens, and names the user's sockets.
+/// @param network  whether it keeps its proxies too
+void clear_environment(bool network) {
+  std::vector<std::string> others;
+  for (char** each = environ; *each != nullptr; ++each) {
+    const std::string_view text = *each, name = text.substr(0, text.find('='));
+    const bool proxy = name.ends_with("_proxy") || name.ends_with("_PROXY");
+    if (name != "PATH" && name != "HOME" && name != "LANG" && name != "TMPDIR" && !name.starts_with("LC_") &&
+        !(network && proxy))
+      others.emplace_back(name);
+  }
+  for (const auto& name : others) ::unsetenv(name.c_str());
+}
+
 }  // namespace
 
 std::string take_cage(Words& words, std::optional<Cage>& cage) {
@@ -142,7 +156,8 @@ std::string take_files(const Cage& cage) {
 std::string enter_cage(const Cage& cage, const std::string& qemu, const Words& arguments,
                        const std::vector<std::string>& readable) {
   const auto options = guestkit::detail::warm::options(arguments);
-  Rules rules(std::any_of(options.begin(), options.end(), is_on_network));
+  const bool network = std::any_of(options.begin(), options.end(), is_on_network);
+  Rules rules(network);
   if (!rules.are_made()) return std::string("Landlock: ") + std::strerror(errno);
   constexpr auto reads = landlock::read_file | landlock::read_directory,
                  writes = reads | landlock::write_file | landlock::truncate | landlock::device;
@@ -165,6 +180,7 @@ std::string enter_cage(const Cage& cage, const std::string& qemu, const Words& a
     rules.allow(overlay.empty() ? given["file"] : overlay, writes);
     if (!overlay.empty()) rules.allow(backing_of(overlay), reads | landlock::device);
   }
+  clear_environment(network);
   if (::setenv("TMPDIR", cage.directory.c_str(), 1) != 0 || !rules.enforce())
     return std::string("Landlock: ") + std::strerror(errno);
   return "";

@@ -30,7 +30,8 @@ std::string take_cage(Words& words, std::optional<Cage>& cage);
 /// a cage cannot reach another one's. Call it before anything else is opened. Returns why it cannot.
 std::string take_files(const Cage& cage);
 
-/// Shuts this process in for ever. Returns why it cannot; it is then as free as before.
+/// Shuts this process in for ever, and drops what QEMU does not need of the environment. Returns why it
+/// cannot; it must not become QEMU then.
 /// @param qemu, arguments  what will be run
 /// @param readable  more directories to read from
 std::string enter_cage(const Cage& cage, const std::string& qemu, const Words& arguments,

@@ -142,7 +142,7 @@ def test_a_qemu_that_is_asked_what_it_can_do_has_nothing_open(template: Template
 #: A QEMU that tries one thing after the other, and says as JSON what it could.
 TRIES = """
 import json, os, socket, sys
-given = json.loads(os.environ["TRIES"])
+environment = sorted(os.environ)
 def tried(what):
     try:
         return what()
@@ -159,6 +159,7 @@ def connect():
         return "connected"
 print(json.dumps({
     "words": sys.argv[1:],
+    "the environment": environment,
     "the disk": tried(lambda: read(f"/proc/self/fd/{given['disk']}")),
     "to write to the disk": tried(lambda: write(f"/proc/self/fd/{given['disk']}")),
     "the disk that is written to": tried(lambda: write(given["written"])),
@@ -172,13 +173,15 @@ print(json.dumps({
 """
 
 
+#: What a QEMU that is shut in keeps.
+ENVIRONMENT = {"HOME": "/", "LANG": "C.UTF-8", "LC_TIME": "C", "PATH": "/usr/bin:/bin"}
+
+
 def caged(
     folder: Path, *more: str, owner: int | None = None, value: str | None = None
 ) -> tuple[dict[str, object], str]:
     """Run a QEMU in a cage; return what it could do, and its messages."""
     qemu = folder / "qemu"
-    qemu.write_text(f"#!{os.path.realpath(sys.executable)} -ISs\n{TRIES}")
-    qemu.chmod(0o700)
     program = folder / "lean" / "cage"
     program.parent.mkdir()
     shutil.copy(appliance._programs() / appliance.HYPERVISOR, program)
@@ -193,12 +196,14 @@ def caged(
             "written": str(folder / "written"),
             "secret": str(folder / "secret"),
         }
+        qemu.write_text(f"#!{os.path.realpath(sys.executable)} -ISs\ngiven = {given!r}\n{TRIES}")
+        qemu.chmod(0o700)
         cage = value if value is not None else f"{owner or os.getpid()}:{disk.fileno()}:{folder}/private"
         drive = f"file={folder}/written,format=raw,id=hd0,if=none"
         words = ["-kernel", f"{folder}/kernel/vmlinuz", "-drive", drive, "-guestkit-cage", cage, *more]
         done = subprocess.run(
             [program, *words],
-            env={**os.environ, "TRIES": json.dumps(given)},
+            env={**ENVIRONMENT, "SSH_AUTH_SOCK": "/run/agent", "XDG_RUNTIME_DIR": "/run", "TOKEN": "x", "http_proxy": "p"},
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
     return json.loads(done.stdout or "{}"), done.stderr
@@ -214,6 +219,7 @@ def test_a_qemu_that_is_shut_in_reaches_its_disks_and_nothing_else(landlock: Non
     no_tcp = denied if _native.landlock_version() >= 4 else "connected"
     no_signal = "Operation not permitted" if _native.landlock_version() >= 6 else None
     assert could == {
+        "the environment": sorted([*ENVIRONMENT, "TMPDIR"]),
         "the disk": "disk co",
         "to write to the disk": denied,
         "the disk that is written to": 1,
@@ -229,6 +235,7 @@ def test_a_qemu_that_is_shut_in_reaches_its_disks_and_nothing_else(landlock: Non
 def test_a_network_card_that_was_asked_for_has_its_network(landlock: None, tmp_path: Path) -> None:
     could, _ = caged(tmp_path, "-netdev", "user,id=usernet")
     assert could["TCP"] == "connected"
+    assert could["the environment"] == sorted([*ENVIRONMENT, "TMPDIR", "http_proxy"])
 
 
 def test_a_disk_whose_owner_is_gone_is_told_and_qemu_does_not_run(landlock: None, tmp_path: Path) -> None:
