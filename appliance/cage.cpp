@@ -103,10 +103,27 @@ std::optional<Cage> cage_of(std::string_view value) {
   return cage;
 }
 
-bool is_on_network(const Option& option) {
+/// Whether it is one of the files that libguestfs makes for a launch.
+bool is_made_by_libguestfs(const std::string& path, const Cage& cage) {
+  return path.starts_with(directory_of(cage.directory) + '/') && path.find("/../") == std::string::npos;
+}
+
+/// libguestfs' own image over a disk that is only read; empty if this is another one.
+std::string overlay_of(const Parameters& drive, const Cage& cage) {
+  std::string named =
+      drive["file.file.filename"];  // over a file; over what a server has, it is plainly the file
+  if (!named.empty()) return named;
+  named = drive["file"];
+  const auto name = named.substr(named.rfind('/') + 1);
+  const bool is_one =
+      is_made_by_libguestfs(named, cage) && name.starts_with("overlay") && name.ends_with(".qcow2");
+  return is_one ? named : "";
+}
+
+bool is_on_network(const Option& option, const Cage& cage) {
   if (option.name != "-drive") return option.name.starts_with("-net") || option.name == "-nic";
   const Parameters given(option.value.value_or(""));
-  const std::string overlay = given["file.file.filename"];
+  const std::string overlay = overlay_of(given, cage);
   return !(overlay.empty() ? given["file"] : backing_of(overlay)).starts_with('/');
 }
 
@@ -156,7 +173,8 @@ std::string take_files(const Cage& cage) {
 std::string enter_cage(const Cage& cage, const std::string& qemu, const Words& arguments,
                        const std::vector<std::string>& readable) {
   const auto options = guestkit::detail::warm::options(arguments);
-  const bool network = std::any_of(options.begin(), options.end(), is_on_network);
+  const bool network = std::any_of(options.begin(), options.end(),
+                                   [&](const Option& option) { return is_on_network(option, cage); });
   Rules rules(network);
   if (!rules.are_made()) return std::string("Landlock: ") + std::strerror(errno);
   constexpr auto reads = landlock::read_file | landlock::read_directory,
@@ -169,15 +187,24 @@ std::string enter_cage(const Cage& cage, const std::string& qemu, const Words& a
     rules.allow(file, reads);
   for (const char* const file : {"/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/kvm"})
     rules.allow(file, writes);
+  if (network)  // to find a server by its name, and to trust it
+    for (const char* const file :
+         {"/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf",
+          "/etc/services", "/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs",
+          "/etc/pki/tls/cert.pem", "/etc/pki/ca-trust", "/etc/ca-certificates", "/etc/crypto-policies"})
+      rules.allow(file, reads);
   for (const auto& directory : readable) rules.allow(directory, reads);
   for (const int file : cage.files) rules.allow(file, reads | landlock::device);
   rules.allow(cage.directory, writes | landlock::make_file | landlock::remove_file);
   for (const auto& option : options) {
     if (option.name == "-kernel" && option.value) rules.allow(directory_of(*option.value), reads);
-    if (option.name != "-drive" || !guestkit::detail::warm::is_disk(option)) continue;
+    if (option.name != "-drive" || !option.value) continue;
     const Parameters given(*option.value);
-    const std::string overlay = given["file.file.filename"];  // libguestfs' own, of a disk that is only read
-    rules.allow(overlay.empty() ? given["file"] : overlay, writes);
+    const std::string overlay = overlay_of(given, cage), file = overlay.empty() ? given["file"] : overlay;
+    // Other drives are the appliance's root, and what the firmware keeps (UEFI), of which libguestfs makes a
+    // copy.
+    if (guestkit::detail::warm::is_disk(option) || is_made_by_libguestfs(file, cage))
+      rules.allow(file, writes);
     if (!overlay.empty()) rules.allow(backing_of(overlay), reads | landlock::device);
   }
   clear_environment(network);

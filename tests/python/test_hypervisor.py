@@ -162,6 +162,8 @@ print(json.dumps({
     "the environment": environment,
     "the disk": tried(lambda: read(f"/proc/self/fd/{given['disk']}")),
     "to write to the disk": tried(lambda: write(f"/proc/self/fd/{given['disk']}")),
+    "the variables of the firmware": tried(lambda: write(given["written"][:-7] + "libguestfs1/vars.fd")),
+    "a host's name": tried(lambda: read("/etc/hosts")) != "Permission denied",
     "the disk that is written to": tried(lambda: write(given["written"])),
     "another file": tried(lambda: read(given["secret"])),
     "the descriptors of another process": tried(lambda: os.listdir(f"/proc/{os.getppid()}/fd")),
@@ -189,6 +191,8 @@ def caged(
     for name in ("disk", "written", "secret"):
         (folder / name).write_text(f"{name} content")
     (folder / "private").mkdir()
+    (folder / "libguestfs1").mkdir()
+    (folder / "libguestfs1" / "vars.fd").write_text("")
     with (folder / "disk").open() as disk, socket.create_server(("127.0.0.1", 0)) as server:
         given = {
             "disk": disk.fileno(),
@@ -200,7 +204,14 @@ def caged(
         qemu.chmod(0o700)
         cage = value if value is not None else f"{owner or os.getpid()}:{disk.fileno()}:{folder}/private"
         drive = f"file={folder}/written,format=raw,id=hd0,if=none"
-        words = ["-kernel", f"{folder}/kernel/vmlinuz", "-drive", drive, "-guestkit-cage", cage, *more]
+        words = ["-kernel", f"{folder}/kernel/vmlinuz", "-drive", drive]
+        words += [
+            "-drive",
+            f"if=pflash,format=raw,file={folder}/libguestfs1/vars.fd",
+            "-guestkit-cage",
+            cage,
+            *more,
+        ]
         done = subprocess.run(
             [program, *words],
             env={**ENVIRONMENT, "SSH_AUTH_SOCK": "/run/agent", "XDG_RUNTIME_DIR": "/run", "TOKEN": "x", "http_proxy": "p"},
@@ -223,6 +234,8 @@ def test_a_qemu_that_is_shut_in_reaches_its_disks_and_nothing_else(landlock: Non
         "the disk": "disk co",
         "to write to the disk": denied,
         "the disk that is written to": 1,
+        "the variables of the firmware": 1,
+        "a host's name": False,
         "another file": denied,
         "the descriptors of another process": denied,
         "a temporary file": 1,
@@ -235,6 +248,7 @@ def test_a_qemu_that_is_shut_in_reaches_its_disks_and_nothing_else(landlock: Non
 def test_a_network_card_that_was_asked_for_has_its_network(landlock: None, tmp_path: Path) -> None:
     could, _ = caged(tmp_path, "-netdev", "user,id=usernet")
     assert could["TCP"] == "connected"
+    assert could["a host's name"]
     assert could["the environment"] == sorted([*ENVIRONMENT, "TMPDIR", "http_proxy"])
 
 
@@ -263,3 +277,59 @@ def test_a_cage_without_a_value_left_qemu_free(landlock: None, tmp_path: Path) -
     could, said = caged(tmp_path, "-guestkit-cage")
     assert could == {}
     assert said == "guestkit: QEMU cannot be shut in: -guestkit-cage has no value\n"
+
+
+@pytest.mark.parametrize("name", ["file", "file.file.filename"])
+@pytest.mark.parametrize("server", [True, False])
+def test_a_disk_on_a_server_could_not_be_reached(
+    landlock: None, tmp_path: Path, name: str, server: bool
+) -> None:
+    """libguestfs lays an image of its own over a disk that is only read."""
+    overlay = tmp_path / "libguestfs2" / "overlay1.qcow2"
+    overlay.parent.mkdir()
+    backing = "nbd:localhost:10809" if server else str(tmp_path / "secret")
+    if not server:
+        (tmp_path / "secret").write_text("")
+    command = [
+        "qemu-img",
+        "create",
+        "-q",
+        "-u",
+        "-f",
+        "qcow2",
+        "-b",
+        backing,
+        "-F",
+        "raw",
+        str(overlay),
+        "1M",
+    ]
+    subprocess.run(command, check=True)
+    could, _ = caged(tmp_path, "-drive", f"{name}={overlay},format=qcow2,id=hd1,if=none")
+    refused = "Permission denied" if _native.landlock_version() >= 4 else "connected"
+    assert could["TCP"] == ("connected" if server else refused)
+    assert could["another file"] == ("Permission denied" if server else "secret ")
+
+
+def test_a_disk_that_has_an_overlays_name_gets_no_network(landlock: None, tmp_path: Path) -> None:
+    """Its guest may have written into its header what it likes."""
+    disk = tmp_path / "overlay1.qcow2"
+    other = tmp_path / "case"
+    other.mkdir()
+    command = [
+        "qemu-img",
+        "create",
+        "-q",
+        "-u",
+        "-f",
+        "qcow2",
+        "-b",
+        "nbd:localhost:1",
+        "-F",
+        "raw",
+        str(disk),
+        "1M",
+    ]
+    subprocess.run(command, check=True)
+    could, _ = caged(other, "-drive", f"file={disk},format=qcow2,id=hd1,if=none")
+    assert could["TCP"] == ("Permission denied" if _native.landlock_version() >= 4 else "connected")
