@@ -190,6 +190,8 @@ class Watch {
         if (answer_.ends_with('\n'))
           return answer_ == "up\n" ? "" : "the guest says " + answer_.substr(0, answer_.size() - 1);
       }
+      if (std::max(said_.size(), answer_.size()) > longest_) return "what it says has no end";
+      if (released_) said_.clear();
       if (time.look(Clock::now()) >= limit)  // checked even if output keeps arriving
         return released_ ? "the guest does not answer" : "the state is not loaded in time";
     }
@@ -238,6 +240,8 @@ class Watch {
     lock.l_len = 1;
     return opened.get() < 0 || ::fcntl(opened.get(), F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
   }
+
+  static constexpr size_t longest_ = 64 * 1024;
 
   pid_t qemu_;
   const Link& qmp_;
