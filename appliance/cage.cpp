@@ -95,7 +95,10 @@ std::optional<Cage> cage_of(std::string_view value) {
   if (!take_number(value, cage.owner, ":") || cage.owner == 0) return std::nullopt;
   bool more = !value.starts_with("::");
   for (value.remove_prefix(1); more; value.remove_prefix(more ? 1 : 0)) {
-    if (!take_number(value, cage.files.emplace_back(), ",:")) return std::nullopt;
+    auto& file = cage.files.emplace_back();
+    if (!take_number(value, file.number, "w,:")) return std::nullopt;
+    if (file.writes = value.front() == 'w'; file.writes) value.remove_prefix(1);
+    if (!value.starts_with(',') && !value.starts_with(':')) return std::nullopt;
     more = value.front() == ',';
   }
   cage.directory = value.substr(1);
@@ -154,7 +157,7 @@ std::string take_cage(Words& words, std::optional<Cage>& cage) {
 }
 
 std::string take_files(const Cage& cage) {
-  for (const int number : cage.files) {
+  for (const auto& [number, writes] : cage.files) {
     const std::string path = "/proc/" + std::to_string(cage.owner) + "/fd/" + std::to_string(number);
     const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (file < 0) return path + ": " + std::strerror(errno);
@@ -194,7 +197,8 @@ std::string enter_cage(const Cage& cage, const std::string& qemu, const Words& a
           "/etc/pki/tls/cert.pem", "/etc/pki/ca-trust", "/etc/ca-certificates", "/etc/crypto-policies"})
       rules.allow(file, reads);
   for (const auto& directory : readable) rules.allow(directory, reads);
-  for (const int file : cage.files) rules.allow(file, reads | landlock::device);
+  for (const auto& file : cage.files)
+    rules.allow(file.number, file.writes ? writes : reads | landlock::device);
   rules.allow(cage.directory, writes | landlock::make_file | landlock::remove_file);
   for (const auto& option : options) {
     if (option.name == "-kernel" && option.value) rules.allow(directory_of(*option.value), reads);

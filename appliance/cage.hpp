@@ -14,12 +14,17 @@ namespace appliance {
 
 using guestkit::detail::warm::Words;
 
-/// What the launch says of the cage, in the value of -guestkit-cage: PID:N,N:/DIRECTORY. The option is for
+/// What the launch says of the cage, in the value of -guestkit-cage: PID:N,Nw:/DIRECTORY. The option is for
 /// the program that libguestfs runs in place of QEMU, never for QEMU.
 struct Cage {
-  pid_t owner = 0;         ///< the process that has the disks open
-  std::vector<int> files;  ///< its descriptors of them
-  std::string directory;   ///< for QEMU's temporary files
+  struct File {
+    int number = -1;      ///< the owner's descriptor
+    bool writes = false;  ///< QEMU writes to the file, by its name
+  };
+
+  pid_t owner = 0;          ///< the process that has the disks open
+  std::vector<File> files;  ///< the disks and what they are made of
+  std::string directory;    ///< for QEMU's temporary files
 };
 
 /// Takes the option out of the words; the last one counts. No cage if there is none. Returns why one is not

@@ -207,6 +207,22 @@ def test_a_qemu_that_is_shut_in_has_its_disks(choice: str, lean: Path, tmp_path:
         assert g.read_file("/file") == b"content"
 
 
+@pytest.mark.parametrize("kind", ["vmdk", "qcow2"])
+def test_a_disk_of_several_files_could_not_be_written_to(kind: str, lean: Path, tmp_path: Path) -> None:
+    disk = tmp_path / f"disk.{kind}"
+    more = {"vmdk": ["subformat=monolithicFlat"], "qcow2": [f"data_file={tmp_path}/data", "data_file_raw=on"]}
+    subprocess.run(["qemu-img", "create", "-q", "-f", kind, "-o", *more[kind], disk, "64M"], check=True)
+    with Guestfs(accel="tcg", sandbox="strict") as g:
+        g.open_disk(disk, format=kind, readonly=False, backing=under(tmp_path))
+        g.launch()
+        g.pwrite_device("/dev/sda", b"content", 512)
+        g.sync()
+        assert g.pread_device("/dev/sda", 7, 512) == b"content"
+        g.shutdown()
+    name = {"vmdk": "disk-flat.vmdk", "qcow2": "data"}[kind]
+    assert (tmp_path / name).read_bytes()[512:519] == b"content"
+
+
 def test_a_snapshot_of_a_disk_is_read_by_a_qemu_that_is_shut_in(lean: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "1M"], check=True)

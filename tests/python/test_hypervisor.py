@@ -262,7 +262,7 @@ def test_a_disk_whose_owner_is_gone_is_told_and_qemu_does_not_run(landlock: None
 
 @pytest.mark.parametrize(
     "value",
-    ["", "1", "1:2", "1::", "1::relative", "x:3:/tmp", "0:3:/tmp", "-1:3:/tmp", "1:3x:/tmp", "1:3,:/tmp",
+    ["", "1", "1:2", "1::", "1::relative", "x:3:/tmp", "0:3:/tmp", "-1:3:/tmp", "1:3x:/tmp", "1:3,:/tmp", "1:3wx:/tmp", "1:w:/tmp",
      "1:,3:/tmp", "1:-3:/tmp", "1:99999999999:/tmp", " 1:3:/tmp"],
 )  # fmt: skip
 def test_a_cage_that_is_not_understood_left_qemu_free(tmp_path: Path, value: str) -> None:

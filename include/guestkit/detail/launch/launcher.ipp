@@ -1,5 +1,6 @@
 #pragma once
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -399,7 +400,10 @@ GUESTKIT_INLINE std::string launcher::cage() const {
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
     throw LaunchError("launch", "sandbox=strict: " + directory + ": " + std::strerror(errno), errno);
   std::string files;
-  for (const int file : state_->disk_files) files += (files.empty() ? "" : ",") + std::to_string(file);
+  for (const int file : state_->disk_files) {
+    const bool writes = (::fcntl(file, F_GETFL) & O_ACCMODE) == O_RDWR;
+    files += (files.empty() ? "" : ",") + std::to_string(file) + (writes ? "w" : "");
+  }
   return std::to_string(::getpid()) + ':' + files + ':' + directory;
 }
 
