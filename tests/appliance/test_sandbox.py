@@ -223,6 +223,26 @@ def test_a_disk_of_several_files_could_not_be_written_to(kind: str, lean: Path, 
     assert (tmp_path / name).read_bytes()[512:519] == b"content"
 
 
+def test_a_disk_on_a_server_could_not_be_opened_by_a_qemu_that_is_shut_in(lean: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    ready, disk = tmp_path / "ready", tmp_path / "disk.img"
+    disk.write_bytes(b"content".ljust(1 << 20, b"\0"))
+    listen = ["-i", "127.0.0.1", "-p", str(port), "-P", str(ready)]
+    command = ["nbdkit", "-f", "-r", *listen, "file", str(disk)]
+    with subprocess.Popen(command) as server:
+        try:
+            while not ready.exists():
+                assert server.poll() is None, "nbdkit has ended"
+            with Guestfs(accel="tcg", sandbox="strict") as g:
+                g.open_disk(f"nbd://localhost:{port}", protocols={"nbd"})
+                g.launch()
+                assert how(g).sandbox == "seccomp, landlock"
+                assert g.pread_device("/dev/sda", 7, 0) == b"content"
+        finally:
+            server.terminate()
+
+
 def test_a_snapshot_of_a_disk_is_read_by_a_qemu_that_is_shut_in(lean: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "1M"], check=True)
