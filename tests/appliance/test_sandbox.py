@@ -112,7 +112,8 @@ def test_a_qemu_that_was_taken_over_starts_no_program(sandbox: Any, lean: Path, 
     assert proof.exists() == (sandbox == "none")
 
 
-def test_a_qemu_without_seccomp_launches_and_that_is_told(lean: Path, tmp_path: Path) -> None:
+def without_seccomp(tmp_path: Path) -> Path:
+    """A QEMU that has no filter."""
     with Guestfs() as g:
         qemu = g.get_hv()
     source = tmp_path / "qemu.c"
@@ -126,6 +127,11 @@ def test_a_qemu_without_seccomp_launches_and_that_is_told(lean: Path, tmp_path: 
     )
     program = tmp_path / "qemu"
     subprocess.run(["cc", source, "-o", program], check=True)
+    return program
+
+
+def test_a_qemu_without_seccomp_launches_and_that_is_told(lean: Path, tmp_path: Path) -> None:
+    program = without_seccomp(tmp_path)
     with launched(tmp_path, program, appliance=lean) as g:
         assert how(g).sandbox == ""
         assert how(g).sandbox_reason == f"{program} cannot filter system calls (no such option)"
@@ -299,6 +305,14 @@ def test_a_hypervisor_of_the_users_was_ignored_by_a_launch_that_is_shut_in(
         g.set_hv(tmp_path / "qemu")
         g.add_drive_scratch(1 << 20)
         with pytest.raises(LaunchError, match="sandbox=strict: the hypervisor is the user's"):
+            g.launch()
+
+
+def test_a_qemu_without_seccomp_is_not_shut_in(lean: Path, tmp_path: Path) -> None:
+    with Guestfs(accel="tcg", sandbox="strict", appliance=lean) as g:
+        g.set_hv(without_seccomp(tmp_path))
+        g.add_drive_scratch(1 << 20)
+        with pytest.raises(LaunchError, match="sandbox=strict: .* cannot filter system calls"):
             g.launch()
 
 

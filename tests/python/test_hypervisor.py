@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -131,6 +132,25 @@ def test_a_qemu_that_is_shut_in_could_write_the_memory_of_others(landlock: None,
     assert files == []
 
 
+@pytest.mark.parametrize("link", ["qmp", "warm"])
+def test_a_restore_that_talks_without_end_filled_the_watchers_memory(template: Template, link: str) -> None:
+    (template.directory.parent / "qemu").write_text(
+        f"#!{sys.executable} -ISs\n"
+        f"import os, re, sys\n"
+        f"number = int(re.search(r'id=guestkit.{link},fd=([0-9]+)', ' '.join(sys.argv))[1])\n"
+        f"while True: os.write(number, b'x' * 4096)\n"
+    )
+    ended = subprocess.run(
+        [template.directory / "hypervisor", *MACHINE],
+        check=False,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == -signal.SIGKILL
+    assert ended.stderr.endswith("guestkit: restore failed: what it says has no end\n")
+
+
 def test_a_qemu_that_is_asked_what_it_can_do_has_nothing_open(template: Template) -> None:
     said, files = template.run("-version")
     assert (said, files) == ("", [])
@@ -214,7 +234,8 @@ def caged(
         ]
         done = subprocess.run(
             [program, *words],
-            env={**ENVIRONMENT, "SSH_AUTH_SOCK": "/run/agent", "XDG_RUNTIME_DIR": "/run", "TOKEN": "x", "http_proxy": "p"},
+            env={**ENVIRONMENT, "SSH_AUTH_SOCK": "/run/agent", "XDG_RUNTIME_DIR": "/run", "TOKEN": "x",
+                 "http_proxy": "p"},
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
     return json.loads(done.stdout or "{}"), done.stderr
@@ -262,7 +283,8 @@ def test_a_disk_whose_owner_is_gone_is_told_and_qemu_does_not_run(landlock: None
 
 @pytest.mark.parametrize(
     "value",
-    ["", "1", "1:2", "1::", "1::relative", "x:3:/tmp", "0:3:/tmp", "-1:3:/tmp", "1:3x:/tmp", "1:3,:/tmp", "1:3wx:/tmp", "1:w:/tmp",
+    ["", "1", "1:2", "1::", "1::relative", "x:3:/tmp", "0:3:/tmp", "-1:3:/tmp", "1:3x:/tmp", "1:3,:/tmp",
+     "1:3wx:/tmp", "1:w:/tmp",
      "1:,3:/tmp", "1:-3:/tmp", "1:99999999999:/tmp", " 1:3:/tmp"],
 )  # fmt: skip
 def test_a_cage_that_is_not_understood_left_qemu_free(tmp_path: Path, value: str) -> None:
