@@ -216,8 +216,8 @@ def test_a_qemu_that_is_shut_in_has_its_disks(choice: str, lean: Path, tmp_path:
 @pytest.mark.parametrize("kind", ["vmdk", "qcow2"])
 def test_a_disk_of_several_files_could_not_be_written_to(kind: str, lean: Path, tmp_path: Path) -> None:
     disk = tmp_path / f"disk.{kind}"
-    more = {"vmdk": ["subformat=monolithicFlat"], "qcow2": [f"data_file={tmp_path}/data", "data_file_raw=on"]}
-    subprocess.run(["qemu-img", "create", "-q", "-f", kind, "-o", *more[kind], disk, "64M"], check=True)
+    more = {"vmdk": "subformat=monolithicFlat", "qcow2": f"data_file={tmp_path}/data,data_file_raw=on"}
+    subprocess.run(["qemu-img", "create", "-q", "-f", kind, "-o", more[kind], disk, "64M"], check=True)
     with Guestfs(accel="tcg", sandbox="strict") as g:
         g.open_disk(disk, format=kind, readonly=False, backing=under(tmp_path))
         g.launch()
@@ -241,7 +241,7 @@ def test_a_disk_on_a_server_could_not_be_opened_by_a_qemu_that_is_shut_in(lean: 
             while not ready.exists():
                 assert server.poll() is None, "nbdkit has ended"
             with Guestfs(accel="tcg", sandbox="strict") as g:
-                g.open_disk(f"nbd://localhost:{port}", protocols={"nbd"})
+                g.open_disk(f"nbd://localhost:{port}", format="raw", protocols={"nbd"})
                 g.launch()
                 assert how(g).sandbox == "seccomp, landlock"
                 assert g.pread_device("/dev/sda", 7, 0) == b"content"
