@@ -9,12 +9,14 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <guestkit/detail/base/unique_fd.hpp>
 #include <guestkit/detail/launch/landlock.hpp>
 #include <string_view>
+#include <system_error>
 
 namespace appliance {
 
@@ -78,34 +80,84 @@ std::string backing_of(const std::string& image) {
   return name;
 }
 
-bool is_on_network(const Option& option) {
+/// Takes a number from the front of the text. Returns whether there is one, and one of these characters after
+/// it.
+bool take_number(std::string_view& text, int& number, std::string_view ends) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  return error == std::errc() && number >= 0 && !text.empty() &&
+         ends.find(text.front()) != std::string_view::npos;
+}
+
+/// What the option's value says. Nothing if it is not understood.
+std::optional<Cage> cage_of(std::string_view value) {
+  Cage cage;
+  if (!take_number(value, cage.owner, ":") || cage.owner == 0) return std::nullopt;
+  bool more = !value.starts_with("::");
+  for (value.remove_prefix(1); more; value.remove_prefix(more ? 1 : 0)) {
+    auto& file = cage.files.emplace_back();
+    if (!take_number(value, file.number, "w,:")) return std::nullopt;
+    if (file.writes = value.front() == 'w'; file.writes) value.remove_prefix(1);
+    if (!value.starts_with(',') && !value.starts_with(':')) return std::nullopt;
+    more = value.front() == ',';
+  }
+  cage.directory = value.substr(1);
+  if (!cage.directory.starts_with('/')) return std::nullopt;
+  return cage;
+}
+
+/// Whether it is one of the files that libguestfs makes for a launch.
+bool is_made_by_libguestfs(const std::string& path, const Cage& cage) {
+  return path.starts_with(directory_of(cage.directory) + '/') && path.find("/../") == std::string::npos;
+}
+
+/// libguestfs' own image over a disk that is only read; empty if this is another one.
+std::string overlay_of(const Parameters& drive, const Cage& cage) {
+  std::string named =
+      drive["file.file.filename"];  // over a file; over what a server has, it is plainly the file
+  if (!named.empty()) return named;
+  named = drive["file"];
+  const auto name = named.substr(named.rfind('/') + 1);
+  const bool is_one =
+      is_made_by_libguestfs(named, cage) && name.starts_with("overlay") && name.ends_with(".qcow2");
+  return is_one ? named : "";
+}
+
+bool is_on_network(const Option& option, const Cage& cage) {
   if (option.name != "-drive") return option.name.starts_with("-net") || option.name == "-nic";
   const Parameters given(option.value.value_or(""));
-  const std::string overlay = given["file.file.filename"];
+  const std::string overlay = overlay_of(given, cage);
   return !(overlay.empty() ? given["file"] : backing_of(overlay)).starts_with('/');
+}
+
+/// Leaves QEMU of the environment what it needs: the rest holds tokens, and names the user's sockets.
+/// @param network  whether it keeps its proxies too
+void clear_environment(bool network) {
+  std::vector<std::string> others;
+  for (char** each = environ; *each != nullptr; ++each) {
+    const std::string_view text = *each, name = text.substr(0, text.find('='));
+    const bool proxy = name.ends_with("_proxy") || name.ends_with("_PROXY");
+    if (name != "PATH" && name != "HOME" && name != "LANG" && name != "TMPDIR" && !name.starts_with("LC_") &&
+        !(network && proxy))
+      others.emplace_back(name);
+  }
+  for (const auto& name : others) ::unsetenv(name.c_str());
 }
 
 }  // namespace
 
-std::optional<Cage> take_cage(Words& words) {
-  std::optional<Cage> found;
+std::string take_cage(Words& words, std::optional<Cage>& cage) {
   for (auto at = words.begin(); (at = std::find(at, words.end(), option_name)) != words.end();) {
-    if (at + 1 == words.end()) return std::nullopt;
-    const std::string value = *(at + 1);
+    if (at + 1 == words.end()) return std::string(option_name) + " has no value";
+    cage = cage_of(*(at + 1));
+    if (!cage) return "the value of " + std::string(option_name) + " is not understood: " + *(at + 1);
     at = words.erase(at, at + 2);
-    const auto colon = value.find(':'), second = value.find(':', colon + 1);
-    if (colon == std::string::npos || second == std::string::npos) continue;
-    found = Cage{std::atoi(value.c_str()), {}, value.substr(second + 1)};
-    for (auto begin = colon + 1; begin < second;) {
-      found->files.push_back(std::atoi(value.c_str() + begin));
-      begin = std::min(value.find(',', begin), second) + 1;
-    }
   }
-  return found;
+  return "";
 }
 
 std::string take_files(const Cage& cage) {
-  for (const int number : cage.files) {
+  for (const auto& [number, writes] : cage.files) {
     const std::string path = "/proc/" + std::to_string(cage.owner) + "/fd/" + std::to_string(number);
     const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (file < 0) return path + ": " + std::strerror(errno);
@@ -122,9 +174,11 @@ std::string take_files(const Cage& cage) {
 }
 
 std::string enter_cage(const Cage& cage, const std::string& qemu, const Words& arguments,
-                       const std::vector<std::string>& readable, const std::vector<int>& writable) {
+                       const std::vector<std::string>& readable) {
   const auto options = guestkit::detail::warm::options(arguments);
-  Rules rules(std::any_of(options.begin(), options.end(), is_on_network));
+  const bool network = std::any_of(options.begin(), options.end(),
+                                   [&](const Option& option) { return is_on_network(option, cage); });
+  Rules rules(network);
   if (!rules.are_made()) return std::string("Landlock: ") + std::strerror(errno);
   constexpr auto reads = landlock::read_file | landlock::read_directory,
                  writes = reads | landlock::write_file | landlock::truncate | landlock::device;
@@ -136,18 +190,28 @@ std::string enter_cage(const Cage& cage, const std::string& qemu, const Words& a
     rules.allow(file, reads);
   for (const char* const file : {"/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/kvm"})
     rules.allow(file, writes);
+  if (network)  // to find a server by its name, and to trust it
+    for (const char* const file :
+         {"/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf",
+          "/etc/services", "/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs",
+          "/etc/pki/tls/cert.pem", "/etc/pki/ca-trust", "/etc/ca-certificates", "/etc/crypto-policies"})
+      rules.allow(file, reads);
   for (const auto& directory : readable) rules.allow(directory, reads);
-  for (const int file : cage.files) rules.allow(file, reads | landlock::device);
-  for (const int file : writable) rules.allow(file, writes);
+  for (const auto& file : cage.files)
+    rules.allow(file.number, file.writes ? writes : reads | landlock::device);
   rules.allow(cage.directory, writes | landlock::make_file | landlock::remove_file);
   for (const auto& option : options) {
     if (option.name == "-kernel" && option.value) rules.allow(directory_of(*option.value), reads);
-    if (option.name != "-drive" || !guestkit::detail::warm::is_disk(option)) continue;
+    if (option.name != "-drive" || !option.value) continue;
     const Parameters given(*option.value);
-    const std::string overlay = given["file.file.filename"];  // libguestfs' own, of a disk that is only read
-    rules.allow(overlay.empty() ? given["file"] : overlay, writes);
+    const std::string overlay = overlay_of(given, cage), file = overlay.empty() ? given["file"] : overlay;
+    // Other drives are the appliance's root, and what the firmware keeps (UEFI), of which libguestfs makes a
+    // copy.
+    if (guestkit::detail::warm::is_disk(option) || is_made_by_libguestfs(file, cage))
+      rules.allow(file, writes);
     if (!overlay.empty()) rules.allow(backing_of(overlay), reads | landlock::device);
   }
+  clear_environment(network);
   if (::setenv("TMPDIR", cage.directory.c_str(), 1) != 0 || !rules.enforce())
     return std::string("Landlock: ") + std::strerror(errno);
   return "";

@@ -14,26 +14,32 @@ namespace appliance {
 
 using guestkit::detail::warm::Words;
 
-/// What the launch says of the cage, in the value of -guestkit-cage: PID:N,N:/DIRECTORY. The option is for
+/// What the launch says of the cage, in the value of -guestkit-cage: PID:N,Nw:/DIRECTORY. The option is for
 /// the program that libguestfs runs in place of QEMU, never for QEMU.
 struct Cage {
-  pid_t owner = 0;         ///< the process that has the disks open
-  std::vector<int> files;  ///< its descriptors of them
-  std::string directory;   ///< for QEMU's temporary files
+  struct File {
+    int number = -1;      ///< the owner's descriptor
+    bool writes = false;  ///< QEMU writes to the file, by its name
+  };
+
+  pid_t owner = 0;          ///< the process that has the disks open
+  std::vector<File> files;  ///< the disks and what they are made of
+  std::string directory;    ///< for QEMU's temporary files
 };
 
-/// Takes the option out of the words; the last one counts. Nothing if there is none.
-std::optional<Cage> take_cage(Words& words);
+/// Takes the option out of the words; the last one counts. No cage if there is none. Returns why one is not
+/// understood: QEMU must not run free then.
+std::string take_cage(Words& words, std::optional<Cage>& cage);
 
 /// Opens the files under the same numbers as in the process that has them, for QEMU to inherit: a process in
 /// a cage cannot reach another one's. Call it before anything else is opened. Returns why it cannot.
 std::string take_files(const Cage& cage);
 
-/// Shuts this process in for ever. Returns why it cannot; it is then as free as before.
+/// Shuts this process in for ever, and drops what QEMU does not need of the environment. Returns why it
+/// cannot; it must not become QEMU then.
 /// @param qemu, arguments  what will be run
 /// @param readable  more directories to read from
-/// @param writable  descriptors of more files to read and write
 std::string enter_cage(const Cage& cage, const std::string& qemu, const Words& arguments,
-                       const std::vector<std::string>& readable, const std::vector<int>& writable);
+                       const std::vector<std::string>& readable);
 
 }  // namespace appliance

@@ -96,11 +96,10 @@ Words words_of(const string& path) {
 }
 
 /// Becomes QEMU, in the cage if there is one.
-/// @param writable  descriptors of files of the template that QEMU opens again to write
 [[noreturn]] void become_machine(const std::optional<appliance::Cage>& cage, const string& qemu,
-                                 const Words& arguments, const std::vector<int>& writable = {}) {
+                                 const Words& arguments) {
   if (cage)
-    if (const string fault = appliance::enter_cage(*cage, qemu, arguments, {own_directory()}, writable);
+    if (const string fault = appliance::enter_cage(*cage, qemu, arguments, {own_directory()});
         !fault.empty()) {
       say("QEMU cannot be shut in: " + fault);
       ::_exit(127);
@@ -191,6 +190,8 @@ class Watch {
         if (answer_.ends_with('\n'))
           return answer_ == "up\n" ? "" : "the guest says " + answer_.substr(0, answer_.size() - 1);
       }
+      if (std::max(said_.size(), answer_.size()) > longest_) return "what it says has no end";
+      if (released_) said_.clear();
       if (time.look(Clock::now()) >= limit)  // checked even if output keeps arriving
         return released_ ? "the guest does not answer" : "the state is not loaded in time";
     }
@@ -240,6 +241,8 @@ class Watch {
     return opened.get() < 0 || ::fcntl(opened.get(), F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
   }
 
+  static constexpr size_t longest_ = 64 * 1024;
+
   pid_t qemu_;
   const Link& qmp_;
   const Link& port_;
@@ -274,8 +277,7 @@ bool start_watching(const std::function<string()>& follow) {
 }
 
 /// Becomes the restored QEMU, or returns why it cannot.
-string restore(const string& directory, const Words& recorded, const Words& given,
-               const std::optional<appliance::Cage>& cage) {
+string restore(const string& directory, const Words& recorded, const Words& given) {
   if (recorded.size() < 2) return "the template's command cannot be read";
   if (string fault = guestkit::detail::template_fault(directory); !fault.empty()) return fault;
   const auto machine = warm::options({recorded.begin() + 1, recorded.end()});
@@ -321,7 +323,7 @@ string restore(const string& directory, const Words& recorded, const Words& give
   });
   if (!watched) return "no process can be started";
   say(string(warm::restoring));
-  become_machine(cage, recorded.front(), arguments, shared ? std::vector{memory.get()} : std::vector<int>{});
+  become(recorded.front(), arguments);
 }
 
 }  // namespace
@@ -342,7 +344,11 @@ int main(int argc, char** argv) {
                                 .qmp = std::atoi(argv[2]),
                                 .port = std::atoi(argv[3])}));
   }
-  const auto cage = appliance::take_cage(given);
+  std::optional<appliance::Cage> cage;
+  if (const string fault = appliance::take_cage(given, cage); !fault.empty()) {
+    say("QEMU cannot be shut in: " + fault);
+    return 127;
+  }
   if (cage)
     if (const string fault = appliance::take_files(*cage); !fault.empty()) {
       say("a disk cannot be taken into QEMU's cage: " + fault);
@@ -351,6 +357,7 @@ int main(int argc, char** argv) {
   // libguestfs also runs QEMU to query its features.
   const bool launch = std::find(given.begin(), given.end(), "-kernel") != given.end();
   if (launch && recorded.size() != 1)
-    say(string(warm::normal_boot) + restore(directory, recorded, given, cage));
+    say(string(warm::normal_boot) +
+        (cage ? "a QEMU that is shut in shares no memory with others" : restore(directory, recorded, given)));
   become_machine(cage, qemu, given);
 }

@@ -201,7 +201,7 @@ def add_sandbox_option(parser: argparse._ActionsContainer) -> None:
         choices=get_args(Sandbox),
         default="auto",
         help="how far QEMU is confined: auto: it filters its system calls where it can; strict: it also"
-        " reaches no files but the disks, or nothing is launched (default: %(default)s)",
+        " opens no files but the disks, or nothing is launched (default: %(default)s)",
     )
 
 

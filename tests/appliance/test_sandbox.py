@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,13 +104,16 @@ def test_a_qemu_that_was_taken_over_starts_no_program(sandbox: Any, lean: Path, 
         g.add_drive_scratch(1 << 20)
         with monitored(g, tmp_path) as monitor:
             proof = tmp_path / "proof"
-            says(monitor, "migrate", uri=f"exec:cat >{proof}")
-            while says(monitor, "query-status") and not proof.exists():
-                pass
+            said = says(monitor, "migrate", uri=f"exec:cat >{proof}")
+            limit = time.monotonic() + 60
+            while said and b'"error"' not in said and b'"failed"' not in said and not proof.exists():
+                assert time.monotonic() < limit, "QEMU neither starts the program nor says that it cannot"
+                said = says(monitor, "query-migrate")
     assert proof.exists() == (sandbox == "none")
 
 
-def test_a_qemu_without_seccomp_launches_and_that_is_told(lean: Path, tmp_path: Path) -> None:
+def without_seccomp(tmp_path: Path) -> Path:
+    """A QEMU that has no filter."""
     with Guestfs() as g:
         qemu = g.get_hv()
     source = tmp_path / "qemu.c"
@@ -122,6 +127,11 @@ def test_a_qemu_without_seccomp_launches_and_that_is_told(lean: Path, tmp_path: 
     )
     program = tmp_path / "qemu"
     subprocess.run(["cc", source, "-o", program], check=True)
+    return program
+
+
+def test_a_qemu_without_seccomp_launches_and_that_is_told(lean: Path, tmp_path: Path) -> None:
+    program = without_seccomp(tmp_path)
     with launched(tmp_path, program, appliance=lean) as g:
         assert how(g).sandbox == ""
         assert how(g).sandbox_reason == f"{program} cannot filter system calls (no such option)"
@@ -153,8 +163,22 @@ def test_an_appliance_has_no_network_unless_it_is_asked_for(lean: Path, tmp_path
 # ---- strict: no files but the disks
 
 
-@pytest.mark.parametrize("choice", ["warm", "lean"])
+def writable(pid: int, folder: Path) -> set[str]:
+    """Return the files beneath the folder that the process has open to write."""
+    found = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        name = os.readlink(link)
+        about = dict(
+            line.split(":", 1) for line in Path(f"/proc/{pid}/fdinfo/{link.name}").read_text().splitlines()
+        )
+        if int(about["flags"], 8) & os.O_ACCMODE != os.O_RDONLY and Path(name).is_relative_to(folder):
+            found.add(name)
+    return found
+
+
+@pytest.mark.parametrize("choice", ["auto", "lean", "warm"])
 def test_a_qemu_that_is_shut_in_has_its_disks(choice: str, lean: Path, tmp_path: Path) -> None:
+    warm = sorted(lean.glob("warm-*"))[-1]
     base, top, flat = tmp_path / "base.img", tmp_path / "top.qcow2", tmp_path / "flat.vmdk"
     with base.open("wb") as file:
         file.write(b"from the base")
@@ -164,14 +188,18 @@ def test_a_qemu_that_is_shut_in_has_its_disks(choice: str, lean: Path, tmp_path:
     subprocess.run([*make, "vmdk", "-o", "subformat=monolithicFlat", flat, "2M"], check=True)
     with (tmp_path / "written.img").open("wb") as file:
         file.truncate(64 << 20)
-    named: dict[str, Any] = {"appliance": lean} if choice == "lean" else {}
+    named: dict[str, Any] = {"lean": {"appliance": lean}, "warm": {"appliance": warm}, "auto": {}}[choice]
     with Guestfs(accel="tcg", sandbox="strict", **named) as g:
         g.open_disk(top, format="qcow2", backing=under(tmp_path))
         g.open_disk(flat, format="vmdk", backing=under(tmp_path))
         g.open_disk(tmp_path / "written.img", format="raw", readonly=False)
         g.add_drive(base, format="raw", readonly=True)
         g.launch()
-        assert (how(g).mode, how(g).sandbox, how(g).sandbox_reason) == (choice, "seccomp, landlock", "")
+        assert (how(g).mode, how(g).sandbox, how(g).sandbox_reason) == ("lean", "seccomp, landlock", "")
+        assert how(g).reason == (
+            "asked for" if choice == "lean" else "sandbox=strict shares no memory with other appliances"
+        )
+        assert writable(g.get_pid(), lean) == set()
         assert g.pread_device("/dev/sda", 13, 0) == g.pread_device("/dev/sdd", 13, 0) == b"from the base"
         assert g.blockdev_getsize64("/dev/sdb") == 2 << 20
         g.mkfs("ext4", "/dev/sdc")
@@ -183,6 +211,42 @@ def test_a_qemu_that_is_shut_in_has_its_disks(choice: str, lean: Path, tmp_path:
         g.launch()
         g.mount_ro("/dev/sda", "/")
         assert g.read_file("/file") == b"content"
+
+
+@pytest.mark.parametrize("kind", ["vmdk", "qcow2"])
+def test_a_disk_of_several_files_could_not_be_written_to(kind: str, lean: Path, tmp_path: Path) -> None:
+    disk = tmp_path / f"disk.{kind}"
+    more = {"vmdk": "subformat=monolithicFlat", "qcow2": f"data_file={tmp_path}/data,data_file_raw=on"}
+    subprocess.run(["qemu-img", "create", "-q", "-f", kind, "-o", more[kind], disk, "64M"], check=True)
+    with Guestfs(accel="tcg", sandbox="strict") as g:
+        g.open_disk(disk, format=kind, readonly=False, backing=under(tmp_path))
+        g.launch()
+        g.pwrite_device("/dev/sda", b"content", 512)
+        g.sync()
+        assert g.pread_device("/dev/sda", 7, 512) == b"content"
+        g.shutdown()
+    name = {"vmdk": "disk-flat.vmdk", "qcow2": "data"}[kind]
+    assert (tmp_path / name).read_bytes()[512:519] == b"content"
+
+
+def test_a_disk_on_a_server_could_not_be_opened_by_a_qemu_that_is_shut_in(lean: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    ready, disk = tmp_path / "ready", tmp_path / "disk.img"
+    disk.write_bytes(b"content".ljust(1 << 20, b"\0"))
+    listen = ["-i", "127.0.0.1", "-p", str(port), "-P", str(ready)]
+    command = ["nbdkit", "-f", "-r", *listen, "file", str(disk)]
+    with subprocess.Popen(command) as server:
+        try:
+            while not ready.exists():
+                assert server.poll() is None, "nbdkit has ended"
+            with Guestfs(accel="tcg", sandbox="strict") as g:
+                g.open_disk(f"nbd://localhost:{port}", format="raw", protocols={"nbd"})
+                g.launch()
+                assert how(g).sandbox == "seccomp, landlock"
+                assert g.pread_device("/dev/sda", 7, 0) == b"content"
+        finally:
+            server.terminate()
 
 
 def test_a_snapshot_of_a_disk_is_read_by_a_qemu_that_is_shut_in(lean: Path, tmp_path: Path) -> None:
@@ -224,7 +288,42 @@ def test_a_backing_file_that_nobody_permitted_is_not_read(sandbox: Any, lean: Pa
         if sandbox == "auto":
             g.launch()
             return
-        with pytest.raises(LaunchError, match="secret.*Permission denied"):
+        with pytest.raises(LaunchError, match="secret.*Permission denied.*shut in .*strict") as caught:
+            g.launch()
+        assert caught.value.cause == "disk_unreadable"
+        assert "backing=under(" in caught.value.hint
+
+
+@pytest.mark.parametrize("choice", ["auto", "lean"])
+def test_a_hypervisor_of_the_users_was_ignored_by_a_launch_that_is_shut_in(
+    choice: str, lean: Path, tmp_path: Path
+) -> None:
+    with Guestfs() as g:
+        qemu = g.get_hv()
+    (tmp_path / "qemu").symlink_to(qemu)
+    with Guestfs(accel="tcg", sandbox="strict", appliance=lean if choice == "lean" else "auto") as g:
+        g.set_hv(tmp_path / "qemu")
+        g.add_drive_scratch(1 << 20)
+        with pytest.raises(LaunchError, match="sandbox=strict: the hypervisor is the user's"):
+            g.launch()
+
+
+def test_a_qemu_without_seccomp_is_not_shut_in(lean: Path, tmp_path: Path) -> None:
+    with Guestfs(accel="tcg", sandbox="strict", appliance=lean) as g:
+        g.set_hv(without_seccomp(tmp_path))
+        g.add_drive_scratch(1 << 20)
+        with pytest.raises(LaunchError, match="sandbox=strict: .* cannot filter system calls"):
+            g.launch()
+
+
+def test_a_script_in_the_place_of_qemu_is_not_shut_in(lean: Path, tmp_path: Path) -> None:
+    script = tmp_path / "qemu"
+    script.write_text('#!/bin/sh\nexec qemu-system-x86_64 "$@"\n')
+    script.chmod(0o755)
+    with Guestfs(accel="tcg", sandbox="strict", appliance=lean) as g:
+        g.set_hv(script)
+        g.add_drive_scratch(1 << 20)
+        with pytest.raises(LaunchError, match="sandbox=strict: the hypervisor is a script of the user's"):
             g.launch()
 
 

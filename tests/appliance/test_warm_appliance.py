@@ -485,18 +485,6 @@ def test_a_hypervisor_that_dies_in_the_restore_leaves_no_process(unloadable: Non
     assert processes() == set()
 
 
-def test_a_qemu_that_is_to_be_shut_in_is_when_the_restore_has_failed(unloadable: None, disk: Path) -> None:
-    with Guestfs(accel="tcg", sandbox="strict") as g:
-        g.open_disk(disk, format="raw")
-        g.launch()
-        assert (how(g).mode, how(g).sandbox) == ("lean", "seccomp, landlock")
-        assert "warm appliance failed" in how(g).reason
-        assert g.blockdev_getsize64("/dev/sda") == 64 * MEGABYTE
-        words = Path(f"/proc/{g.get_pid()}/cmdline").read_bytes().split(b"\0")
-        assert b"-sandbox" in words
-        assert b"-guestkit-cage" not in words  # the program that shuts QEMU in has taken it
-
-
 # ---- the cache
 
 

@@ -68,6 +68,28 @@ BOOST_FIXTURE_TEST_CASE(a_qemu_that_its_own_filter_ends_cannot_filter, Host) {
   BOOST_TEST(!probe_sandbox(qemu, patience).usable);
 }
 
+BOOST_FIXTURE_TEST_CASE(one_that_was_killed_once_launched_without_its_filter_for_ever, Host) {
+  for (const std::string signal : {"KILL", "TERM", "SEGV"}) {
+    qemu_does("kill -" + signal + " $$");
+    const auto status = probe_sandbox(qemu, patience);
+    BOOST_TEST(!status.usable);
+    BOOST_TEST(!status.settled, signal);
+    BOOST_TEST(contains(status.reason, "was killed"), status.reason);
+  }
+  BOOST_TEST(!sandbox_status(qemu).usable);
+  const auto once = runs();
+  BOOST_TEST(!sandbox_status(qemu).usable);
+  BOOST_TEST(runs() != once);
+}
+
+BOOST_FIXTURE_TEST_CASE(what_qemu_itself_says_settles_it, Host) {
+  BOOST_TEST(probe_sandbox(qemu, patience).settled);  // there is none
+  for (const std::string end : {"exit 1", "kill -SYS $$"}) {
+    qemu_does(end);
+    BOOST_TEST(probe_sandbox(qemu, patience).settled, end);
+  }
+}
+
 BOOST_FIXTURE_TEST_CASE(a_missing_qemu_is_told, Host) {
   BOOST_TEST(contains(probe_sandbox(qemu, patience).reason, "cannot be run: No such file"));
 }

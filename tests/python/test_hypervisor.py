@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -32,11 +33,11 @@ class Template:
         self._open_files = folder / "open-files"
         qemu = folder / "qemu"
         qemu.write_text(
-            f"#!{sys.executable} -ISs\n"
+            f"#!{os.path.realpath(sys.executable)} -ISs\n"
             f"import os\n"
             f"found = []\n"
-            f"for number in os.listdir('/proc/self/fd'):\n"
-            f"    try: found.append(os.readlink('/proc/self/fd/' + number))\n"
+            f"for number in range(64):\n"
+            f"    try: found.append(os.readlink(f'/proc/self/fd/{{number}}'))\n"
             f"    except OSError: pass\n"
             f"open({str(self._open_files)!r}, 'w').write('\\n'.join(found))\n"
         )
@@ -70,6 +71,12 @@ class Template:
         mine = ("/dev/null", "pipe:", "/proc/")
         files = self._open_files.read_text().splitlines()
         return ended.stderr, sorted(file for file in files if not file.startswith(mine))
+
+
+@pytest.fixture
+def landlock() -> None:
+    if not _native.landlock_version():
+        pytest.skip("this kernel has no Landlock")
 
 
 @pytest.fixture
@@ -118,6 +125,32 @@ def test_a_restored_qemu_has_the_state_the_memory_and_two_sockets_open(template:
     ]
 
 
+def test_a_qemu_that_is_shut_in_could_write_the_memory_of_others(landlock: None, template: Template) -> None:
+    cage = f"{os.getpid()}::{template.directory.parent}"
+    said, files = template.run(*MACHINE, "-guestkit-cage", cage)
+    assert said == "guestkit: normal boot: a QEMU that is shut in shares no memory with others\n"
+    assert files == []
+
+
+@pytest.mark.parametrize("link", ["qmp", "warm"])
+def test_a_restore_that_talks_without_end_filled_the_watchers_memory(template: Template, link: str) -> None:
+    (template.directory.parent / "qemu").write_text(
+        f"#!{sys.executable} -ISs\n"
+        f"import os, re, sys\n"
+        f"number = int(re.search(r'id=guestkit.{link},fd=([0-9]+)', ' '.join(sys.argv))[1])\n"
+        f"while True: os.write(number, b'x' * 4096)\n"
+    )
+    ended = subprocess.run(
+        [template.directory / "hypervisor", *MACHINE],
+        check=False,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == -signal.SIGKILL
+    assert ended.stderr.endswith("guestkit: restore failed: what it says has no end\n")
+
+
 def test_a_qemu_that_is_asked_what_it_can_do_has_nothing_open(template: Template) -> None:
     said, files = template.run("-version")
     assert (said, files) == ("", [])
@@ -129,7 +162,7 @@ def test_a_qemu_that_is_asked_what_it_can_do_has_nothing_open(template: Template
 #: A QEMU that tries one thing after the other, and says as JSON what it could.
 TRIES = """
 import json, os, socket, sys
-given = json.loads(os.environ["TRIES"])
+environment = sorted(os.environ)
 def tried(what):
     try:
         return what()
@@ -146,8 +179,11 @@ def connect():
         return "connected"
 print(json.dumps({
     "words": sys.argv[1:],
+    "the environment": environment,
     "the disk": tried(lambda: read(f"/proc/self/fd/{given['disk']}")),
     "to write to the disk": tried(lambda: write(f"/proc/self/fd/{given['disk']}")),
+    "the variables of the firmware": tried(lambda: write(given["written"][:-7] + "libguestfs1/vars.fd")),
+    "a host's name": tried(lambda: read("/etc/hosts")) != "Permission denied",
     "the disk that is written to": tried(lambda: write(given["written"])),
     "another file": tried(lambda: read(given["secret"])),
     "the descriptors of another process": tried(lambda: os.listdir(f"/proc/{os.getppid()}/fd")),
@@ -159,11 +195,15 @@ print(json.dumps({
 """
 
 
-def caged(folder: Path, *more: str, owner: int | None = None) -> tuple[dict[str, object], str]:
+#: What a QEMU that is shut in keeps.
+ENVIRONMENT = {"HOME": "/", "LANG": "C.UTF-8", "LC_TIME": "C", "PATH": "/usr/bin:/bin"}
+
+
+def caged(
+    folder: Path, *more: str, owner: int | None = None, value: str | None = None
+) -> tuple[dict[str, object], str]:
     """Run a QEMU in a cage; return what it could do, and its messages."""
     qemu = folder / "qemu"
-    qemu.write_text(f"#!{os.path.realpath(sys.executable)} -ISs\n{TRIES}")
-    qemu.chmod(0o700)
     program = folder / "lean" / "cage"
     program.parent.mkdir()
     shutil.copy(appliance._programs() / appliance.HYPERVISOR, program)
@@ -171,6 +211,8 @@ def caged(folder: Path, *more: str, owner: int | None = None) -> tuple[dict[str,
     for name in ("disk", "written", "secret"):
         (folder / name).write_text(f"{name} content")
     (folder / "private").mkdir()
+    (folder / "libguestfs1").mkdir()
+    (folder / "libguestfs1" / "vars.fd").write_text("")
     with (folder / "disk").open() as disk, socket.create_server(("127.0.0.1", 0)) as server:
         given = {
             "disk": disk.fileno(),
@@ -178,21 +220,25 @@ def caged(folder: Path, *more: str, owner: int | None = None) -> tuple[dict[str,
             "written": str(folder / "written"),
             "secret": str(folder / "secret"),
         }
-        cage = f"{owner or os.getpid()}:{disk.fileno()}:{folder}/private"
+        qemu.write_text(f"#!{os.path.realpath(sys.executable)} -ISs\ngiven = {given!r}\n{TRIES}")
+        qemu.chmod(0o700)
+        cage = value if value is not None else f"{owner or os.getpid()}:{disk.fileno()}:{folder}/private"
         drive = f"file={folder}/written,format=raw,id=hd0,if=none"
-        words = ["-kernel", f"{folder}/kernel/vmlinuz", "-drive", drive, "-guestkit-cage", cage, *more]
+        words = ["-kernel", f"{folder}/kernel/vmlinuz", "-drive", drive]
+        words += [
+            "-drive",
+            f"if=pflash,format=raw,file={folder}/libguestfs1/vars.fd",
+            "-guestkit-cage",
+            cage,
+            *more,
+        ]
         done = subprocess.run(
             [program, *words],
-            env={**os.environ, "TRIES": json.dumps(given)},
+            env={**ENVIRONMENT, "SSH_AUTH_SOCK": "/run/agent", "XDG_RUNTIME_DIR": "/run", "TOKEN": "x",
+                 "http_proxy": "p"},
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
     return json.loads(done.stdout or "{}"), done.stderr
-
-
-@pytest.fixture
-def landlock() -> None:
-    if not _native.landlock_version():
-        pytest.skip("this kernel has no Landlock")
 
 
 def test_a_qemu_that_is_shut_in_reaches_its_disks_and_nothing_else(landlock: None, tmp_path: Path) -> None:
@@ -205,9 +251,12 @@ def test_a_qemu_that_is_shut_in_reaches_its_disks_and_nothing_else(landlock: Non
     no_tcp = denied if _native.landlock_version() >= 4 else "connected"
     no_signal = "Operation not permitted" if _native.landlock_version() >= 6 else None
     assert could == {
+        "the environment": sorted([*ENVIRONMENT, "TMPDIR"]),
         "the disk": "disk co",
         "to write to the disk": denied,
         "the disk that is written to": 1,
+        "the variables of the firmware": 1,
+        "a host's name": False,
         "another file": denied,
         "the descriptors of another process": denied,
         "a temporary file": 1,
@@ -220,6 +269,8 @@ def test_a_qemu_that_is_shut_in_reaches_its_disks_and_nothing_else(landlock: Non
 def test_a_network_card_that_was_asked_for_has_its_network(landlock: None, tmp_path: Path) -> None:
     could, _ = caged(tmp_path, "-netdev", "user,id=usernet")
     assert could["TCP"] == "connected"
+    assert could["a host's name"]
+    assert could["the environment"] == sorted([*ENVIRONMENT, "TMPDIR", "http_proxy"])
 
 
 def test_a_disk_whose_owner_is_gone_is_told_and_qemu_does_not_run(landlock: None, tmp_path: Path) -> None:
@@ -228,3 +279,79 @@ def test_a_disk_whose_owner_is_gone_is_told_and_qemu_does_not_run(landlock: None
     could, said = caged(tmp_path, owner=ended.pid)
     assert could == {}
     assert said.startswith("guestkit: a disk cannot be taken into QEMU's cage: /proc/")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "1", "1:2", "1::", "1::relative", "x:3:/tmp", "0:3:/tmp", "-1:3:/tmp", "1:3x:/tmp", "1:3,:/tmp",
+     "1:3wx:/tmp", "1:w:/tmp",
+     "1:,3:/tmp", "1:-3:/tmp", "1:99999999999:/tmp", " 1:3:/tmp"],
+)  # fmt: skip
+def test_a_cage_that_is_not_understood_left_qemu_free(tmp_path: Path, value: str) -> None:
+    could, said = caged(tmp_path, value=value)
+    assert could == {}
+    assert (
+        said == f"guestkit: QEMU cannot be shut in: the value of -guestkit-cage is not understood: {value}\n"
+    )
+
+
+def test_a_cage_without_a_value_left_qemu_free(landlock: None, tmp_path: Path) -> None:
+    could, said = caged(tmp_path, "-guestkit-cage")
+    assert could == {}
+    assert said == "guestkit: QEMU cannot be shut in: -guestkit-cage has no value\n"
+
+
+@pytest.mark.parametrize("name", ["file", "file.file.filename"])
+@pytest.mark.parametrize("server", [True, False])
+def test_a_disk_on_a_server_could_not_be_reached(
+    landlock: None, tmp_path: Path, name: str, server: bool
+) -> None:
+    """libguestfs lays an image of its own over a disk that is only read."""
+    overlay = tmp_path / "libguestfs2" / "overlay1.qcow2"
+    overlay.parent.mkdir()
+    backing = "nbd:localhost:10809" if server else str(tmp_path / "secret")
+    if not server:
+        (tmp_path / "secret").write_text("")
+    command = [
+        "qemu-img",
+        "create",
+        "-q",
+        "-u",
+        "-f",
+        "qcow2",
+        "-b",
+        backing,
+        "-F",
+        "raw",
+        str(overlay),
+        "1M",
+    ]
+    subprocess.run(command, check=True)
+    could, _ = caged(tmp_path, "-drive", f"{name}={overlay},format=qcow2,id=hd1,if=none")
+    refused = "Permission denied" if _native.landlock_version() >= 4 else "connected"
+    assert could["TCP"] == ("connected" if server else refused)
+    assert could["another file"] == ("Permission denied" if server else "secret ")
+
+
+def test_a_disk_that_has_an_overlays_name_gets_no_network(landlock: None, tmp_path: Path) -> None:
+    """Its guest may have written into its header what it likes."""
+    disk = tmp_path / "overlay1.qcow2"
+    other = tmp_path / "case"
+    other.mkdir()
+    command = [
+        "qemu-img",
+        "create",
+        "-q",
+        "-u",
+        "-f",
+        "qcow2",
+        "-b",
+        "nbd:localhost:1",
+        "-F",
+        "raw",
+        str(disk),
+        "1M",
+    ]
+    subprocess.run(command, check=True)
+    could, _ = caged(other, "-drive", f"file={disk},format=qcow2,id=hd1,if=none")
+    assert could["TCP"] == ("Permission denied" if _native.landlock_version() >= 4 else "connected")

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <string_view>
 #include <system_error>
 
@@ -140,6 +142,15 @@ GUESTKIT_INLINE void image_chain::look_for_users(const image_file& file) {
   in_use_ += (in_use_.empty() ? "" : "; ") + shown(file.path()) + ": " + does;
 }
 
+/// Opens a part of a disk that is written to again, as QEMU will; which files are open to write tells the
+/// launch which ones a QEMU that is shut in may write to.
+inline image_file opened_to_write(const image_file& part) {
+  const auto path = "/proc/self/fd/" + std::to_string(part.descriptor());
+  unique_fd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  if (fd.get() < 0) part.refuse(std::string("cannot be written to: ") + std::strerror(errno), errno);
+  return {part.op(), std::move(fd), part.path()};
+}
+
 GUESTKIT_INLINE std::string image_chain::follow(const image_file& file, const ImageInfo& info, bool stated) {
   constexpr std::array<std::string_view, 3> with_backing{"qcow", "qcow2", "vmdk"};
   std::string backing =
@@ -149,7 +160,9 @@ GUESTKIT_INLINE std::string image_chain::follow(const image_file& file, const Im
     permit(file, reference, stated);
     if (reference.kind == "parent") file.refuse("is a differencing disk, which QEMU cannot read", ENOTSUP);
     if (reference.kind == "extent") continue;
-    auto other = add(find(file, reference), format_of(file, reference));
+    auto referenced = find(file, reference);
+    if (reference.kind == "data" && !readonly_ && path_.size() == 1) referenced = opened_to_write(referenced);
+    auto other = add(std::move(referenced), format_of(file, reference));
     if (reference.kind == "backing") backing = std::move(other.node.json);
     // Only the file: QEMU itself opens it as raw.
     if (reference.kind == "data" && qcow2::needs_data_file(file))
@@ -213,7 +226,9 @@ GUESTKIT_INLINE sparse_file image_chain::describe_extents(const image_file& file
       "# Disk DescriptorFile\nversion=1\n" + vmdk::identity(file) + "createType=\"" + info.subformat + "\"\n";
   for (const auto& extent : info.extents) {
     const ImageReference reference = vmdk::reference_to(extent);
-    auto other = add(find(file, reference), reference.format);
+    auto part = find(file, reference);
+    if (!readonly_ && path_.size() == 1 && extent.access == "RW") part = opened_to_write(part);
+    auto other = add(std::move(part), reference.format);
     if (extent.access != "RW" || extent.size == 0) continue;  // QEMU skips it
     if (!other.info.references.empty())
       file.refuse("its extent " + in_quotes(extent.name) + " refers to further files", EACCES);

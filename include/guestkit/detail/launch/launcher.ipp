@@ -1,8 +1,10 @@
 #pragma once
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -25,6 +27,13 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 template <class R, class F, class... A>
 R launcher::invoke(F fn, const A&... arguments) const {
   return call<R>(state_, "launch", fn, arguments...).lift();
+}
+
+/// Whether QEMU was not allowed to open a file.
+inline bool is_refused(const LaunchError& failure) {
+  const auto tells = [](const std::string& line) { return contains(line, "Permission denied"); };
+  const auto& console = failure.console();
+  return tells(failure.message()) || std::any_of(console.begin(), console.end(), tells);
 }
 
 GUESTKIT_INLINE void launcher::launch() {
@@ -50,6 +59,8 @@ GUESTKIT_INLINE void launcher::launch() {
     put_settings_back();
     state_->memory.give_back();
     say(std::string("failed (") + to_string(e.cause()) + ")");
+    if (is_strict() && is_refused(e))
+      throw LaunchError(e.op(), e.message() + "; " + std::string(shut_in), e.error_number(), e.console());
     throw;
   } catch (const Error& e) {  // ended early: the handle is dead
     state_->memory.give_back();
@@ -67,6 +78,9 @@ GUESTKIT_INLINE void launcher::say(const std::string& what) const {
 }
 
 // ---- choosing
+
+/// The reason for what the user has chosen.
+inline constexpr const char* asked_for = "asked for";
 
 GUESTKIT_INLINE void launcher::refuse_damaged_appliance() {
   if (const auto fault = damaged_appliance(invoke<std::string>(guestfs_get_path)); !fault.empty())
@@ -105,7 +119,7 @@ GUESTKIT_INLINE void launcher::choose_sandbox() {
   if (state_->is_sandboxed)  // libguestfs forgets no parameter of QEMU's
     info_.sandbox = "seccomp";
   else if (state_->wishes.sandbox == Sandbox::none)
-    reason = "asked for";
+    reason = asked_for;
   else if (info_.accelerator.empty())
     reason = "libguestfs' backend is not direct";
   else if (own_hypervisor() && is_script(program_file(qemu)))
@@ -116,10 +130,13 @@ GUESTKIT_INLINE void launcher::choose_sandbox() {
 
 GUESTKIT_INLINE void launcher::ask_for_sandbox(const std::string& qemu) {
   auto status = sandbox_status(qemu, [this] { end_if_over(); });
-  if (status.usable)
+  if (status.usable) {
     info_.sandbox = "seccomp";
-  else
+  } else {
+    static std::atomic_flag said = ATOMIC_FLAG_INIT;
+    warn_once(*state_, said, "QEMU's system calls are not filtered: guestkit doctor tells why");
     log(*state_, LogLevel::info, "launch: QEMU's system calls are not filtered: " + status.reason);
+  }
   info_.sandbox_reason = std::move(status.reason);
 }
 
@@ -131,6 +148,16 @@ inline ApplianceChoice caged(ApplianceChoice lean) {
   return lean;
 }
 
+/// The lean appliance in the place of a warm one. Restored machines map one file with the memory, and QEMU
+/// opens it to write: one that was taken over could change the memory of every other.
+inline ApplianceChoice unshared(ApplianceChoice choice) {
+  if (choice.mode != ApplianceMode::warm) return choice;
+  return {.mode = ApplianceMode::lean,
+          .directory = std::move(choice.directory),
+          .append = std::move(choice.append),
+          .reason = "sandbox=strict shares no memory with other appliances"};
+}
+
 /// Has the launch shut QEMU in, if that was asked for. Throws LaunchError if it cannot.
 GUESTKIT_INLINE void launcher::choose_cage(ApplianceChoice& choice) {
   if (!is_strict()) return;
@@ -138,13 +165,20 @@ GUESTKIT_INLINE void launcher::choose_cage(ApplianceChoice& choice) {
     throw LaunchError("launch", "sandbox=strict: " + reason, ENOTSUP);
   };
   if (info_.sandbox.empty()) refuse(info_.sandbox_reason);
+  if (own_hypervisor())
+    refuse(
+        "the hypervisor is the user's, and what shuts QEMU in runs the one of the appliance that guestkit "
+        "has built; "
+        "leave set_hv and LIBGUESTFS_HV alone");
   if (landlock::version() == 0)
-    refuse("this kernel has no Landlock, or has it switched off (see its argument lsm=)");
+    refuse(errno == EPERM ? "something forbids the kernel's Landlock, such as a container's seccomp profile"
+                          : "this kernel has no Landlock, or has it switched off (see its argument lsm=)");
   if (!state_->temporary) refuse("there is no private directory for temporary files in " + state_->tmpdir);
+  choice = unshared(std::move(choice));
   if (choice.mode == ApplianceMode::lean) choice = caged(std::move(choice));
   if (choice.hypervisor.empty() || ::access(choice.hypervisor.c_str(), X_OK) != 0)
     refuse("it needs an appliance that guestkit has built (guestkit appliance build)" +
-           (choice.reason.empty() ? "" : ": " + choice.reason));
+           (choice.reason.empty() || choice.reason == asked_for ? "" : ": " + choice.reason));
   info_.sandbox += ", landlock";
 }
 
@@ -191,7 +225,7 @@ inline ApplianceChoice given_appliance(const std::string& directory) {
     fault = damaged_appliance(directory);
   }
   if (!fault.empty()) throw LaunchError("launch", "the fixed appliance is damaged: " + fault, 0);
-  choice.reason = "asked for";
+  choice.reason = asked_for;
   return choice;
 }
 
@@ -212,7 +246,7 @@ GUESTKIT_INLINE ApplianceChoice launcher::choose_appliance() {
   else if (own_hypervisor())
     choice.reason = "the hypervisor is the user's";
   else if (wishes.appliance == "system")
-    choice.reason = "asked for";
+    choice.reason = asked_for;
   else
     choice = best_appliance();
   if (!info_.accelerator.empty() && !own_hypervisor() && wishes.tuning == Tuning::automatic)
@@ -366,7 +400,10 @@ GUESTKIT_INLINE std::string launcher::cage() const {
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
     throw LaunchError("launch", "sandbox=strict: " + directory + ": " + std::strerror(errno), errno);
   std::string files;
-  for (const int file : state_->disk_files) files += (files.empty() ? "" : ",") + std::to_string(file);
+  for (const int file : state_->disk_files) {
+    const bool writes = (::fcntl(file, F_GETFL) & O_ACCMODE) == O_RDWR;
+    files += (files.empty() ? "" : ",") + std::to_string(file) + (writes ? "w" : "");
+  }
   return std::to_string(::getpid()) + ':' + files + ':' + directory;
 }
 
@@ -401,7 +438,6 @@ GUESTKIT_INLINE bool launcher::boot_instead(ApplianceChoice& choice, const Launc
   choice.mode = ApplianceMode::lean;
   choice.hypervisor.clear();
   choice.cache.clear();
-  if (is_strict()) choice = caged(std::move(choice));
   if (!renew()) return false;
   state_->console.clear();
   cover_settings(choice);

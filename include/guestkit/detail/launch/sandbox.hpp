@@ -20,7 +20,7 @@ inline constexpr const char* sandbox_rules =
 struct SandboxStatus {
   bool usable = false;
   std::string reason;
-  bool settled = true;  ///< false: QEMU did not answer in time, so the next launch asks again
+  bool settled = true;  ///< false: QEMU gave no answer, so the next launch asks again
 };
 
 /// Whether this QEMU filters its system calls on this host. Found out by running it for some 50 ms, once per

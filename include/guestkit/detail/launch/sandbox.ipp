@@ -1,7 +1,11 @@
 #pragma once
 
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <map>
@@ -25,9 +29,16 @@ GUESTKIT_INLINE SandboxStatus probe_sandbox(const std::string& qemu, const progr
                                          "none",        "-machine",        "help"};
   const auto end = run_program(command, {.limit = limit, .look = look});
   if (end.succeeded()) return {.usable = true, .reason = ""};
-  if (end.error != 0) return {.reason = qemu + " cannot be run: " + std::strerror(end.error)};
+  if (end.error != 0)
+    return {.reason = qemu + " cannot be run: " + std::strerror(end.error),
+            .settled = end.error == ENOENT || end.error == EACCES};
   if (end.timed_out)
     return {.reason = qemu + " does not answer whether it can filter system calls", .settled = false};
+  // Its filter, or the kernel when memory is short. Only the first says anything of the next launch.
+  if (WIFSIGNALED(end.status) && WTERMSIG(end.status) != SIGSYS)
+    return {.reason = qemu + " was killed (" + ::strsignal(WTERMSIG(end.status)) +
+                      ") when asked whether it can filter system calls",
+            .settled = false};
   const std::string line = end.last_line();
   return {.reason = qemu + " cannot filter system calls" + (line.empty() ? "" : " (" + line + ")")};
 }
