@@ -10,7 +10,7 @@ Versions are compared by univers, which knows each distribution's rules: `pip in
 from __future__ import annotations
 
 import errno
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
@@ -263,12 +263,15 @@ def _values(values: Mapping[str, Any]) -> Things:
 
 def _listed(rows: Iterable[tuple[str, object, Sequence[str]]]) -> Things:
     """Return the things by name; a second one of the same name gets a number."""
+    listed = list(rows)
+    names = {name for name, _, _ in listed}
+    numbers: Counter[str] = Counter()  # a guest may have 100,000 users of one name
     things: dict[str, dict[str, str]] = {}
-    for name, thing, facts in rows:
-        number, key = 1, name
-        while key in things:
-            number += 1
-            key = f"{name} #{number}"
+    for name, thing, facts in listed:
+        key = name
+        while key in things or (key != name and key in names):
+            numbers[name] += 1
+            key = f"{name} #{numbers[name] + 1}"
         things[key] = {fact: _text(getattr(thing, fact)) for fact in facts}
     return things
 

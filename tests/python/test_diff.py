@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +69,17 @@ def test_a_guest_does_not_differ_from_itself() -> None:
     )
     same = guestkit.diff(whole, whole)
     assert (same.changes, same.unknown) == ((), ())
+
+
+def test_many_users_of_one_name_do_not_hold_the_comparison() -> None:
+    """It took minutes: the number of each was sought from 1 on."""
+    users = [replace(ROOT, name="a")] * 100_000 + [replace(ROOT, name=f"a #{n}") for n in range(2, 1000)]
+    before, after = found(system(users=users)), found(system(users=[*users, ROOT]))
+    began = time.process_time()
+    assert changes(before, after) == [("users", "root", None, "0, 0, /root, /bin/sh", "")]
+    assert time.process_time() - began < 20
+    twins = found(system(users=[replace(ROOT, name=name) for name in ("a", "a", "a #2", "a")]))
+    assert [name for _, name, *_ in changes(found(system(users=())), twins)] == ["a", "a #2", "a #3", "a #4"]
 
 
 def test_each_part_says_what_differs() -> None:
