@@ -17,6 +17,7 @@ from itertools import zip_longest
 from typing import Any, Literal
 
 from guestkit._plain import plain
+from guestkit._versions import full_version
 from guestkit.errors import Error
 from guestkit.generated.values import Application, Inspection, OperatingSystem
 from guestkit.inspection import pretty_name
@@ -303,19 +304,15 @@ def _summary(facts: Mapping[str, str] | None) -> str | None:
 
 
 def _packages(before: OperatingSystem, after: OperatingSystem) -> Iterator[Change]:
-    several = {
-        name
-        for system in (before, after)
-        for name, arches in _arches(system.applications).items()
-        if len(arches) > 1
-    }
+    several = _of_several_arches([*before.applications, *after.applications])
     mine, other = (_versions(system, several) for system in (before, after))
+    same_rules = before.package_format == after.package_format
     for name in sorted({*mine, *other}):
         # Without their order and what both have.
-        removed = sorted(mine.get(name, frozenset()) - other.get(name, frozenset()))
-        added = sorted(other.get(name, frozenset()) - mine.get(name, frozenset()))
+        removed = sorted((mine[name] - other[name]).elements())
+        added = sorted((other[name] - mine[name]).elements())
         if len(removed) == len(added) == 1:
-            order = _order(after.package_format, removed[0], added[0])
+            order = _order(after.package_format, removed[0], added[0]) if same_rules else ""
             yield Change(part="packages", name=name, before=removed[0], after=added[0], order=order)
             continue
         for version in removed:
@@ -324,34 +321,30 @@ def _packages(before: OperatingSystem, after: OperatingSystem) -> Iterator[Chang
             yield Change(part="packages", name=name, before=None, after=version)
 
 
-def _arches(applications: Iterable[Application]) -> Mapping[str, set[str]]:
+def _of_several_arches(applications: Iterable[Application]) -> Container[str]:
+    """Return the names of packages of several architectures, which are in one guest or differ in two."""
     arches: defaultdict[str, set[str]] = defaultdict(set)
     for app in applications:
-        arches[_name(app)].add(app.arch)
-    return arches
+        if app.arch:
+            arches[_name(app)].add(app.arch)
+    return {name for name, known in arches.items() if len(known) > 1}
 
 
-def _versions(system: OperatingSystem, several: Container[str]) -> Mapping[str, set[str]]:
-    """Return the versions of each package; a kernel has several.
+def _versions(system: OperatingSystem, several: Container[str]) -> defaultdict[str, Counter[str]]:
+    """Return how often each package has each version; a kernel has several.
 
     several: names that packages of several architectures have: of these it is part of the name
     """
-    versions: defaultdict[str, set[str]] = defaultdict(set)
+    versions: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for app in system.applications:
         name = _name(app)
-        key = f"{name}:{app.arch}" if name in several else name
-        versions[key].add(_version(app, system.package_format))
+        key = f"{name}:{app.arch}" if app.arch and name in several else name
+        versions[key][full_version(app, system.package_format)] += 1
     return versions
 
 
 def _name(app: Application) -> str:
     return app.display_name or app.name
-
-
-def _version(app: Application, format: str) -> str:
-    epoch = f"{app.epoch}:" if app.epoch else ""
-    joint = "-r" if format == "apk" else "-"
-    return f"{epoch}{app.version}{joint}{app.release}" if app.release else f"{epoch}{app.version}"
 
 
 def _order(format: str, before: str, after: str) -> Order:

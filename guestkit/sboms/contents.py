@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from guestkit._text import printable
+from guestkit._versions import epoch_and_version, full_version, known
 from guestkit.generated.values import Application, Inspection, OperatingSystem
 from guestkit.inspection import pretty_name
 from guestkit.sboms.hashes import DiskHash
@@ -26,9 +27,6 @@ _URL = re.compile(
 _CPE = re.compile(
     r"cpe:(/[aho](:[A-Za-z0-9._~%-]*){0,6}|2\.3:[aho](:([A-Za-z0-9._*?-]|\\[!-/:-@\[-`{-~])+){10})"
 )
-
-#: What librpm prints for a value that a package lacks.
-_NONE = "(none)"
 
 #: Why a filesystem that was not opened may hold packages: see `UnopenedFilesystem.reason`.
 _SHUT = ("encrypted", "hibernated", "incomplete", "damaged")
@@ -128,7 +126,7 @@ def _system(system: OperatingSystem) -> System:
     distribution = distribution_of(system)
     url, cpe = release.get("HOME_URL", ""), release.get("CPE_NAME", "")
     number = "" if system.major_version == 0 else f"{system.major_version}.{system.minor_version}"
-    known = {"arch": system.arch, "variant": system.product_variant, "build": system.build_id}
+    stated = {"arch": system.arch, "variant": system.product_variant, "build": system.build_id}
     fields = {
         "name": release.get("ID") or system.distro,
         "version": release.get("VERSION_ID") or number,
@@ -146,7 +144,7 @@ def _system(system: OperatingSystem) -> System:
         notes=(
             ("root", said.take("root", system.root)),
             ("packagesComplete", "true" if system.applications_complete else "false"),
-            *((note, said.take(note, text)) for note, text in known.items() if text not in ("", "unknown")),
+            *((note, said.take(note, text)) for note, text in stated.items() if text not in ("", "unknown")),
             *said.notes(),
         ),
     )
@@ -155,12 +153,10 @@ def _system(system: OperatingSystem) -> System:
 def _item(app: Application, system: OperatingSystem, distribution: Distribution) -> Item:
     said = _Texts()
     is_program = system.type == "windows"
-    joint = "-r" if distribution.type == "apk" else "-"
-    version = joint.join(filter(None, (_known(app.version), _known(app.release))))
-    epoch = app.epoch % (1 << 32)  # rpm's have no sign
+    epoch, version = epoch_and_version(app, system.package_format)
     fields = {
         "name": (app.display_name if is_program else "") or app.name,
-        "version": f"{epoch}:{version}" if epoch else version,
+        "version": full_version(app, system.package_format),
         "summary": " ".join(app.summary.split()),
         "publisher": app.publisher,
         "license": app.license,
@@ -168,9 +164,9 @@ def _item(app: Application, system: OperatingSystem, distribution: Distribution)
         "source": app.source_package,
         "sourceVersion": app.source_version,
     }
-    texts = {field: said.take(field, _known(text)) for field, text in fields.items()}
+    texts = {field: said.take(field, known(text)) for field, text in fields.items()}
     url = app.url if len(app.url) <= LONGEST and _URL.fullmatch(app.url) else ""
-    if not url and _known(app.url):
+    if not url and known(app.url):
         said.leave_out("url")
     purl = ""
     if said.is_exact("name", "version", "arch", "source", "sourceVersion"):
@@ -192,10 +188,6 @@ def _item(app: Application, system: OperatingSystem, distribution: Distribution)
         is_program=is_program,
         notes=(*((note, text) for note, text in more.items() if text), *said.notes()),
     )
-
-
-def _known(text: str) -> str:
-    return "" if text == _NONE else text
 
 
 def _upstream(texts: dict[str, str]) -> str:

@@ -172,6 +172,50 @@ def test_a_package_can_have_several_versions_and_architectures() -> None:
     assert changes(alpine, packages("apk")) == [("packages", "musl", "1.2-r0", None, "")]
 
 
+def test_a_package_of_another_architecture_is_a_difference() -> None:
+    """Each guest had one architecture, so that it was no part of the name."""
+    amd64, i386, unknown = (application("libc6", "2.36", "9", arch=arch) for arch in ("amd64", "i386", ""))
+    assert changes(packages("deb", amd64), packages("deb", i386)) == [
+        ("packages", "libc6:amd64", "2.36-9", None, ""),
+        ("packages", "libc6:i386", None, "2.36-9", ""),
+    ]
+    assert changes(packages("deb", unknown), packages("deb", amd64)) == []
+
+
+def test_one_of_two_programs_of_one_name_and_version_is_removed() -> None:
+    """Versions were a set."""
+    twins = [replace(application(key, "1.0"), display_name="Runtime") for key in ("{1}", "{2}")]
+    assert changes(packages("unknown", *twins), packages("unknown", twins[0])) == [
+        ("packages", "Runtime", "1.0", None, "")
+    ]
+
+
+def test_versions_of_different_package_managers_have_no_order() -> None:
+    assert changes(packages("deb", application("a", "1")), packages("rpm", application("a", "2"))) == [
+        ("system", "package_format", "deb", "rpm", ""),
+        ("packages", "a", "1", "2", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts", "shown"),
+    [
+        ("rpm", ("5.2", "(none)", -5), "4294967291:5.2"),
+        ("rpm", ("(none)", "1", 0), "1"),
+        ("apk", ("5.2", "3", 0), "5.2-r3"),
+    ],
+)
+def test_a_version_is_written_as_in_a_bill_of_materials(
+    kind: str, parts: tuple[Any, ...], shown: str
+) -> None:
+    """rpm's epoch -5 without a release was "-5:5.2-(none)" in one of the two."""
+    guest = packages(kind, application("a", *parts))
+    ((*_, seen, _),) = changes(packages(kind), guest)
+    assert seen == shown
+    components = guestkit.sbom(guest).document["components"]
+    assert [one["version"] for one in components if one["name"] == "a"] == [shown]
+
+
 # What is not known.
 
 LOST = PartFailure(part="applications", message="the database is a FIFO", op="", errno=0)
