@@ -366,6 +366,22 @@ def test_the_same_package_twice_is_two_components(tmp_path: Path) -> None:
     assert len(set(references)) == 6
 
 
+def test_a_guest_cannot_choose_the_reference_of_another_component(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """References were made of names and versions: the second one's was that of the last one."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    apps = [application("x\x01", "1")] * 2
+    near = found(linux("deb", *apps, application("x\x01", "1#2"), ID="debian"))
+    others = [application(f"other{n}", "1") for n in range(150)]
+    far = found(linux("deb", *apps, *others, application("x\x01", "1#2"), ID="debian"))
+    for inspection in (near, far):
+        bill = guestkit.sbom(inspection)
+        check(bill, tmp_path)
+        assert len({one["bom-ref"] for one in components(bill)}) == bill.packages
+        assert bill.to_json() == guestkit.sbom(inspection).to_json()
+
+
 # The same bytes.
 
 
