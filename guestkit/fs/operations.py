@@ -279,8 +279,8 @@ def settle(g: Guestfs, place: Place, keep: bool) -> None:
             return g.rm(place.path)
         old = _seen(g.statns, place.final)
         if old is not None:
+            g.chown(old["st_uid"], old["st_gid"], place.path)  # first: it takes setuid and setgid away
             g.chmod(stat.S_IMODE(old["st_mode"]), place.path)
-            g.chown(old["st_uid"], old["st_gid"], place.path)
         return g.rename(place.path, place.final)
 
 

@@ -166,6 +166,17 @@ def test_a_transaction_keeps_owner_and_mode_or_leaves_all_as_it_was(
     assert fs.ls(place, detail=False) == [f"{place}/{name}" for name in ("at-once", "link", "new", "old")]
 
 
+def test_a_transaction_keeps_setuid_and_setgid(g: Guestfs, fs: GuestFileSystem, place: str) -> None:
+    """The owner was set after the mode, which took them away."""
+    fs.pipe_file(f"{place}/sudo", b"old")
+    g.chown(7, 8, f"{place}/sudo")
+    g.chmod(0o6755, f"{place}/sudo")
+    with fs.transaction, fs.open(f"{place}/sudo", "wb") as file:
+        file.write(b"new")
+    assert fs.cat_file(f"{place}/sudo") == b"new"
+    assert stat.S_IMODE(g.statns(f"{place}/sudo")["st_mode"]) == 0o6755
+
+
 async def test_an_awaited_file_is_written(g: Guestfs, place: str) -> None:
     fs = GuestFileSystem(handle=g, readonly=False, asynchronous=True)
     async with await fs.open_async(f"{place}/file", "wb") as file:
