@@ -323,6 +323,43 @@ def test_the_status_is_that_of_diff(serve: Serve, capsys: pytest.CaptureFixture[
     assert err == ""
 
 
+@pytest.mark.parametrize(
+    ("only", "parts"),
+    [
+        ("users", {"users"}),
+        ("applications,locale", {"packages", "system"}),
+        ("machine_id", set()),
+        ("all", {"users", "packages", "system", "os_release", "mountpoints"}),
+    ],
+)
+def test_only_what_was_chosen_is_compared(
+    only: str, parts: set[str], serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--only users told of mountpoints, too."""
+    before = system(users=(ROOT,), timezone="UTC", hostname="web", mountpoints={"/": "/dev/sda1"})
+    after = system(applications=(), timezone="CET", hostname="db", mountpoints={}, os_release={})
+    serve(found(before), found(after))
+    assert main(["diff", "--json", "--only", only, "a", "b"]) == bool(parts)
+    told = json.loads(capsys.readouterr().out)["changes"]
+    assert {change["part"] for change in told} == parts
+    if only == "applications,locale":
+        assert [change["name"] for change in told if change["part"] == "system"] == ["timezone"]
+
+
+def test_an_icon_is_not_offered(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["diff", "--only", "icon", "a", "b"])
+    assert "no part 'icon'" in capsys.readouterr().err
+
+
+def test_one_disk_is_too_few_and_the_usage_names_both(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["diff", "a"])
+    err = capsys.readouterr().err
+    assert "BEFORE AFTER" in err
+    assert "required: AFTER" in err
+
+
 def test_json_is_the_comparison(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
     before, after = packages("deb", application("a", "1")), packages("deb")
     serve(before, after)
