@@ -28,9 +28,6 @@ _CPE = re.compile(
     r"cpe:(/[aho](:[A-Za-z0-9._~%-]*){0,6}|2\.3:[aho](:([A-Za-z0-9._*?-]|\\[!-/:-@\[-`{-~])+){10})"
 )
 
-#: Why a filesystem that was not opened may hold packages: see `UnopenedFilesystem.reason`.
-_SHUT = ("encrypted", "hibernated", "incomplete", "damaged")
-
 #: A property: its name without the prefix, and its value.
 Note = tuple[str, str]
 
@@ -106,9 +103,8 @@ def _gaps(inspection: Inspection, hashes: tuple[DiskHash, ...]) -> Iterator[str]
         yield f"{failure.part}: {failure.message}"
     if not systems:
         yield "no operating system was found"
-    for one in inspection.unopened:
-        if one.reason in _SHUT:
-            yield f"{one.device} was not opened: {one.message or one.reason}"
+    for one in inspection.unopened:  # whatever the reason, packages may be there
+        yield f"{one.device} was not opened: {one.message or one.reason}"
     for system in systems:
         where = f"the system on {system.root}: " if len(systems) > 1 else ""
         for failure in system.failures:
@@ -124,7 +120,8 @@ def _system(system: OperatingSystem) -> System:
     said = _Texts()
     release = system.os_release
     distribution = distribution_of(system)
-    url, cpe = release.get("HOME_URL", ""), release.get("CPE_NAME", "")
+    url = said.take_url("url", release.get("HOME_URL", ""), _URL)
+    cpe = said.take_url("cpe", release.get("CPE_NAME", ""), _CPE)
     number = "" if system.major_version == 0 else f"{system.major_version}.{system.minor_version}"
     stated = {"arch": system.arch, "variant": system.product_variant, "build": system.build_id}
     fields = {
@@ -137,8 +134,8 @@ def _system(system: OperatingSystem) -> System:
         name=texts["name"] or "unknown",
         version=texts["version"],
         title=texts["title"],
-        url=url if len(url) <= LONGEST and _URL.fullmatch(url) else "",
-        cpe=cpe if len(cpe) <= LONGEST and _CPE.fullmatch(cpe) else "",
+        url=url,
+        cpe=cpe,
         items=tuple(_item(app, system, distribution) for app in system.applications),
         complete=system.applications_complete and not system.failures,
         notes=(
@@ -165,9 +162,7 @@ def _item(app: Application, system: OperatingSystem, distribution: Distribution)
         "sourceVersion": app.source_version,
     }
     texts = {field: said.take(field, known(text)) for field, text in fields.items()}
-    url = app.url if len(app.url) <= LONGEST and _URL.fullmatch(app.url) else ""
-    if not url and known(app.url):
-        said.leave_out("url")
+    url = said.take_url("url", known(app.url), _URL)
     purl = ""
     if said.is_exact("name", "version", "arch", "source", "sourceVersion"):
         purl = purl_of(distribution, texts["name"], version, epoch, texts["arch"], _upstream(texts))
@@ -210,6 +205,13 @@ class _Texts:
         if not is_exact:
             self._altered.append(field)
         return shown
+
+    def take_url(self, field: str, text: str, valid: re.Pattern[str]) -> str:
+        if len(text) <= LONGEST and valid.fullmatch(text):
+            return text
+        if text:
+            self.leave_out(field)
+        return ""
 
     def leave_out(self, field: str) -> None:
         self._left_out.append(field)

@@ -254,6 +254,10 @@ INCOMPLETE = {
         "filesystems: the database is a FIFO",
     ),
     "key": (found(DEBIAN, unopened=(SHUT,)), "/dev/sda2 was not opened: needs a key"),
+    "noise": (
+        found(DEBIAN, unopened=(replace(SHUT, reason="unknown", message="no filesystem that blkid knows"),)),
+        "/dev/sda2 was not opened: no filesystem that blkid knows",
+    ),
     "one of two": (
         found(DEBIAN, replace(FEDORA, root="/dev/sdb1", applications_complete=False)),
         "the system on /dev/sdb1: applications: they are not listed",
@@ -354,6 +358,15 @@ def test_what_is_altered_is_named() -> None:
     said = properties(component)
     assert said["guestkit:escapedOrCut"] == "name,version,arch"
     assert said["guestkit:leftOut"] == "url,purl"
+
+
+def test_what_is_left_out_of_a_system_is_named() -> None:
+    """It was of packages alone."""
+    bill = guestkit.sbom(found(linux("deb", ID="debian", HOME_URL="javascript:alert(1)", CPE_NAME="cpe:x")))
+    (system,) = components(bill, "operating-system")
+    assert "cpe" not in system
+    assert "externalReferences" not in system
+    assert properties(system)["guestkit:leftOut"] == "url,cpe"
 
 
 def test_the_same_package_twice_is_two_components(tmp_path: Path) -> None:
