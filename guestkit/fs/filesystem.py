@@ -179,7 +179,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
         readonly: False: files can be written; the format must be stated
         options, keywords: the handle's, as in `open_guest`
         auto_mkdir: make missing directories above a file that is written
-        max_bytes: the most that one call returns of a file; more raises OSError with EFBIG
+        max_bytes: the most that one call returns, of all its files together; more raises OSError with EFBIG
         max_get: the largest file that `get` copies, in bytes; a guest's sparse file may claim any size
         max_entries: the most files that one listing or `find` returns
         use_listings_cache: remember listings; None: only of a disk that is opened here, read-only
@@ -516,8 +516,11 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
         firsts, lasts = ([at] * count if at is None or isinstance(at, int) else at for at in (starts, ends))
         wanted = list(zip(self._strip_protocol(paths), firsts, lasts, strict=True))
         found: list[bytes | OSError] = []
+        left = self.max_bytes
         for begin in range(0, count, _TURN):
-            found += await self._run(operations.read_each, wanted[begin : begin + _TURN], self.max_bytes)
+            turn = await self._run(operations.read_each, wanted[begin : begin + _TURN], left)
+            left -= sum(len(one) for one in turn if isinstance(one, bytes))
+            found += turn
         if on_error != "return":
             for one in found:
                 if isinstance(one, OSError):
