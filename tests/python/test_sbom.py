@@ -572,6 +572,9 @@ def test_the_remedy_names_the_option_of_this_command(
     [
         (["a", "b"], "several guests need a directory: -o DIRECTORY/"),
         (["-o", "file", "a", "b"], "several guests need a directory, and 'file' is none"),
+        (["-o", "x.json", "a", "b"], "and 'x.json' is not there: one that ends in / is made"),
+        (["-o", "missing/x.json", "a"], "there is no directory for the output 'missing/x.json'"),
+        (["-o", "file/x.json", "a"], "there is no directory for the output 'file/x.json'"),
         (["-o", "file", "file"], "the output 'file' is the disk 'file'"),
         (["--format", "qcow2", "a"], "invalid choice: 'qcow2'"),
     ],
@@ -584,12 +587,14 @@ def test_wrong_usage(serve: Serve, capsys: pytest.CaptureFixture[str], words: li
     assert ended.value.code == 2
     assert told in capsys.readouterr().err
     assert Path("file").read_text() == "a disk"
+    assert os.listdir() == ["file"]
 
 
 def test_a_file_that_cannot_be_written_is_named(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
     serve(report("web.img"))
-    assert main(["sbom", "-o", "missing/web.json", "web.img"]) == 1
-    assert "missing/web.json: No such file or directory" in capsys.readouterr().err
+    name = "x" * 300
+    assert main(["sbom", "-o", name, "web.img"]) == 1
+    assert f"{name}: File name too long" in capsys.readouterr().err
 
 
 def test_an_output_that_is_no_file_is_written_to_and_not_replaced(serve: Serve, tmp_path: Path) -> None:
