@@ -20,7 +20,7 @@ from packageurl import PackageURL
 
 from guestkit import __version__
 from guestkit.sboms.contents import PREFIX, Contents, Item, Note, System
-from guestkit.sboms.licenses import spdx_expression
+from guestkit.sboms.licenses import Expressions
 
 #: The reference of the guest.
 _GUEST = "guest"
@@ -41,6 +41,7 @@ def document(contents: Contents, created: datetime) -> dict[str, Any]:
         serial_number=UUID(int=0),
     )
     written = _written(bom)
+    expressions = Expressions()
     systems = [f"os-{place}" for place in range(1, len(contents.systems) + 1)]
     components: list[dict[str, Any]] = []
     depends = [_depends(_GUEST, systems)]
@@ -49,7 +50,8 @@ def document(contents: Contents, created: datetime) -> dict[str, Any]:
     for place, (reference, system) in enumerate(zip(systems, contents.systems, strict=True), 1):
         items = list(
             _written_components(
-                _item(item, f"package-{place}-{number}") for number, item in enumerate(system.items, 1)
+                _item(item, f"package-{place}-{number}", expressions)
+                for number, item in enumerate(system.items, 1)
             )
         )
         components += [*_written_components([_system(system, reference)]), *items]
@@ -106,7 +108,7 @@ def _system(system: System, reference: str) -> Component:
     )
 
 
-def _item(item: Item, reference: str) -> Component:
+def _item(item: Item, reference: str, expressions: Expressions) -> Component:
     return Component(
         name=item.name,
         version=item.version or None,
@@ -115,17 +117,17 @@ def _item(item: Item, reference: str) -> Component:
         type=ComponentType.APPLICATION if item.is_program else ComponentType.LIBRARY,
         bom_ref=reference,
         purl=PackageURL.from_string(item.purl) if item.purl else None,
-        licenses=_licenses(item.license),
+        licenses=_licenses(item.license, expressions),
         external_references=_websites(item.url),
         properties=_properties(item.notes),
     )
 
 
-def _licenses(text: str) -> list[License]:
+def _licenses(text: str, expressions: Expressions) -> list[License]:
     declared = LicenseAcknowledgement.DECLARED
     if not text:
         return []
-    expression = spdx_expression(text)
+    expression = expressions.of(text)
     if not expression:
         return [DisjunctiveLicense(name=text, acknowledgement=declared)]
     if is_supported_id(expression):

@@ -347,6 +347,34 @@ def hostile(base: OperatingSystem, text: str) -> OperatingSystem:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_many_different_licences_do_not_hold_a_bill(
+    format: SbomFormat, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each was parsed: 100,000 took 20 minutes and more."""
+    parsed: list[str] = []
+
+    def count(text: str) -> str:
+        parsed.append(text)
+        return spdx_expression(text)
+
+    monkeypatch.setattr("guestkit.sboms.licenses.MOST", 2)
+    monkeypatch.setattr("guestkit.sboms.licenses.spdx_expression", count)
+    texts = ["MIT", "Zlib", "MIT", "ISC", "0BSD", "ISC", "Zlib"]
+    apps = [application(f"a{number}", "1", license=text) for number, text in enumerate(texts)]
+    bill = guestkit.sbom(found(linux("rpm", *apps, ID="fedora")), format=format)
+    assert parsed == ["MIT", "Zlib"]
+    check(bill, tmp_path)
+    assert '"Zlib"' in bill.to_json()
+    if format == "spdx":
+        others = [one["extractedText"] for one in bill.document["hasExtractedLicensingInfos"]]
+        assert others == ["ISC", "0BSD"]
+    else:
+        named = [one["licenses"][0]["license"] for one in components(bill)]
+        assert [one.get("id") or one["name"] for one in named] == texts
+        assert ["id" in one for one in named] == [True, True, True, False, False, False, True]
+
+
 def test_what_is_altered_is_named() -> None:
     odd = application("a\x1b", "1" * 2000, url="javascript:alert(1)", arch="x\udcff")
     bill = guestkit.sbom(found(linux("deb", odd, ID="debian")))
