@@ -284,6 +284,21 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
 
     # ---- paths and listings
 
+    async def _expand_path(self, path: Any, *arguments: Any, **kwargs: Any) -> Any:
+        return await super()._expand_path(_as_text(path), *arguments, **kwargs)
+
+    async def _glob(self, path: Any, *arguments: Any, **kwargs: Any) -> Any:
+        return await super()._glob(_as_text(path), *arguments, **kwargs)
+
+    async def _copy(self, path1: Any, path2: Any, *arguments: Any, **kwargs: Any) -> Any:
+        return await super()._copy(_as_text(path1), _as_text(path2), *arguments, **kwargs)
+
+    async def _pipe(self, path: Any, value: ReadableBuffer | None = None, **kwargs: Any) -> Any:
+        return await super()._pipe(path if isinstance(path, Mapping) else {path: value}, **kwargs)
+
+    async def _put(self, lpath: Any, rpath: Any, *arguments: Any, **kwargs: Any) -> Any:
+        return await super()._put(lpath, _as_text(rpath), *arguments, **kwargs)
+
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
         """Return the path in the guest: absolute, without . and .. and double slashes."""
@@ -563,6 +578,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
         **kwargs: Any,
     ) -> Any:
         """Copy files to the host. Below a directory, what is no file and leads to none is left out."""
+        rpath = _as_text(rpath)
         if recursive:
             named = rpath if isinstance(rpath, (list, tuple)) else [rpath]
             kwargs["below"] = frozenset(self._strip_protocol(named))
@@ -756,6 +772,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
         self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
     ) -> None:
         """Rename a file or a directory; many files are moved into a directory one by one."""
+        path1, path2 = _as_text(path1), _as_text(path2)
         if isinstance(path1, str) and isinstance(path2, str) and not has_magic(path1):
             await self._move(path1, path2)
             return
@@ -774,6 +791,13 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
 
 # Older releases of fsspec keep the loop of the parent process, whose thread a forked child does not have.
 os.register_at_fork(after_in_child=reset_lock)
+
+
+def _as_text(path: Any) -> Any:
+    """Return a path, or each of several, as fsspec takes it: its own methods know no bytes."""
+    if isinstance(path, (str, bytes, os.PathLike)):
+        return os.fsdecode(stringify_path(path))
+    return [_as_text(one) for one in path]
 
 
 def _check_depth(maxdepth: int | None) -> None:
