@@ -10,13 +10,14 @@ Versions are compared by univers, which knows each distribution's rules: `pip in
 from __future__ import annotations
 
 import errno
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any, Literal
 
 from guestkit._plain import plain
+from guestkit._versions import full_version
 from guestkit.errors import Error
 from guestkit.generated.values import Application, Inspection, OperatingSystem
 from guestkit.inspection import pretty_name
@@ -263,12 +264,15 @@ def _values(values: Mapping[str, Any]) -> Things:
 
 def _listed(rows: Iterable[tuple[str, object, Sequence[str]]]) -> Things:
     """Return the things by name; a second one of the same name gets a number."""
+    listed = list(rows)
+    names = {name for name, _, _ in listed}
+    numbers: Counter[str] = Counter()  # a guest may have 100,000 users of one name
     things: dict[str, dict[str, str]] = {}
-    for name, thing, facts in rows:
-        number, key = 1, name
-        while key in things:
-            number += 1
-            key = f"{name} #{number}"
+    for name, thing, facts in listed:
+        key = name
+        while key in things or (key != name and key in names):
+            numbers[name] += 1
+            key = f"{name} #{numbers[name] + 1}"
         things[key] = {fact: _text(getattr(thing, fact)) for fact in facts}
     return things
 
@@ -300,19 +304,15 @@ def _summary(facts: Mapping[str, str] | None) -> str | None:
 
 
 def _packages(before: OperatingSystem, after: OperatingSystem) -> Iterator[Change]:
-    several = {
-        name
-        for system in (before, after)
-        for name, arches in _arches(system.applications).items()
-        if len(arches) > 1
-    }
+    several = _of_several_arches([*before.applications, *after.applications])
     mine, other = (_versions(system, several) for system in (before, after))
+    same_rules = before.package_format == after.package_format
     for name in sorted({*mine, *other}):
         # Without their order and what both have.
-        removed = sorted(mine.get(name, frozenset()) - other.get(name, frozenset()))
-        added = sorted(other.get(name, frozenset()) - mine.get(name, frozenset()))
+        removed = sorted((mine[name] - other[name]).elements())
+        added = sorted((other[name] - mine[name]).elements())
         if len(removed) == len(added) == 1:
-            order = _order(after.package_format, removed[0], added[0])
+            order = _order(after.package_format, removed[0], added[0]) if same_rules else ""
             yield Change(part="packages", name=name, before=removed[0], after=added[0], order=order)
             continue
         for version in removed:
@@ -321,34 +321,30 @@ def _packages(before: OperatingSystem, after: OperatingSystem) -> Iterator[Chang
             yield Change(part="packages", name=name, before=None, after=version)
 
 
-def _arches(applications: Iterable[Application]) -> Mapping[str, set[str]]:
+def _of_several_arches(applications: Iterable[Application]) -> Container[str]:
+    """Return the names of packages of several architectures, which are in one guest or differ in two."""
     arches: defaultdict[str, set[str]] = defaultdict(set)
     for app in applications:
-        arches[_name(app)].add(app.arch)
-    return arches
+        if app.arch:
+            arches[_name(app)].add(app.arch)
+    return {name for name, known in arches.items() if len(known) > 1}
 
 
-def _versions(system: OperatingSystem, several: Container[str]) -> Mapping[str, set[str]]:
-    """Return the versions of each package; a kernel has several.
+def _versions(system: OperatingSystem, several: Container[str]) -> defaultdict[str, Counter[str]]:
+    """Return how often each package has each version; a kernel has several.
 
     several: names that packages of several architectures have: of these it is part of the name
     """
-    versions: defaultdict[str, set[str]] = defaultdict(set)
+    versions: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for app in system.applications:
         name = _name(app)
-        key = f"{name}:{app.arch}" if name in several else name
-        versions[key].add(_version(app, system.package_format))
+        key = f"{name}:{app.arch}" if app.arch and name in several else name
+        versions[key][full_version(app, system.package_format)] += 1
     return versions
 
 
 def _name(app: Application) -> str:
     return app.display_name or app.name
-
-
-def _version(app: Application, format: str) -> str:
-    epoch = f"{app.epoch}:" if app.epoch else ""
-    joint = "-r" if format == "apk" else "-"
-    return f"{epoch}{app.version}{joint}{app.release}" if app.release else f"{epoch}{app.version}"
 
 
 def _order(format: str, before: str, after: str) -> Order:

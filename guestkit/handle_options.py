@@ -141,6 +141,8 @@ def options_from(
         options = default or HandleOptions()
     if not isinstance(options, HandleOptions):
         raise TypeError(f"{op}() takes HandleOptions, not {type(options).__name__}")
+    if unknown := set(keywords) - set(HandleOptions.__dataclass_fields__):
+        raise TypeError(f"{op}() got an unexpected keyword argument {min(unknown)!r}")
     return replace(options, **keywords)
 
 

@@ -25,7 +25,7 @@ from guestkit.cli.parser import COMMANDS, make_parser
 ROOT = Path(__file__).resolve().parent.parent
 
 #: Arguments that name files on this host, so that shells complete them.
-FILES = {"DISK", "DIRECTORY", "OUTPUT", "SOURCE", "TARGET"}
+FILES = {"DISK", "BEFORE", "AFTER", "DIRECTORY", "OUTPUT", "SOURCE", "TARGET"}
 
 HEAD = """\
 # The command line

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypedDict, get_args
 
 from guestkit.fleet import TIMEOUT
@@ -148,25 +149,27 @@ def add_fleet_options(parser: argparse._ActionsContainer) -> None:
 
 
 def add_only_option(
-    parser: argparse._ActionsContainer, what: str, default: Collection[Part] = DEFAULT_PARTS
+    parser: argparse._ActionsContainer,
+    what: str,
+    offered: Collection[Part] = ALL_PARTS,
+    default: Collection[Part] = DEFAULT_PARTS,
 ) -> None:
-    """Add --only, which chooses parts of an inspection."""
-    left_out = [part for part in ALL_PARTS if part not in default]
-    shown = f"all but {','.join(left_out)}" if len(left_out) < len(default) else ",".join(default)
+    """Add --only, which chooses from the offered parts of an inspection."""
+    shown = "all" if default == offered else ",".join(default)
     parser.add_argument(
         "--only",
         metavar="PART,…",
-        type=_parts,
-        help=f"{what}: {', '.join(ALL_PARTS)}, or all (default: {shown})",
+        type=partial(_parts, tuple(offered)),
+        help=f"{what}: {', '.join(offered)}, or all (default: {shown})",
     )
 
 
-def _parts(text: str) -> tuple[Part, ...]:
+def _parts(offered: Sequence[Part], text: str) -> Sequence[Part]:
     if text == "all":
-        return tuple(ALL_PARTS)
-    chosen = tuple(part for part in ALL_PARTS if part in text.split(","))
+        return offered
+    chosen = tuple(part for part in offered if part in text.split(","))
     if unknown := set(text.split(",")) - set(chosen):
-        raise argparse.ArgumentTypeError(f"no part {min(unknown)!r}; there are: {', '.join(ALL_PARTS)}")
+        raise argparse.ArgumentTypeError(f"no part {min(unknown)!r}; there are: {', '.join(offered)}")
     return chosen
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rich.table import Table
 from rich.text import Text
@@ -46,15 +47,20 @@ TROUBLE = 2
 #: What costs time, and is no difference that anybody asks for.
 _PARTS: tuple[Part, ...] = tuple(part for part in ALL_PARTS if part != "icon")
 
+#: The parts of an inspection that have another name in a comparison, and those that are facts about a system.
+_SHOWN: Mapping[Part, str] = {"applications": "packages"}
+_FACTS: Mapping[Part, Sequence[str]] = {"locale": ("locale", "timezone"), "machine_id": ("machine_id",)}
+
 _HEAD = ("CHANGE", "PART", "NAME", "BEFORE", "AFTER")
 _STYLES = {"added": "green", "removed": "red", "newer": "cyan", "older": "magenta", "changed": "yellow"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `diff` takes."""
-    parser.add_argument("disks", metavar="DISK", nargs=2, help=DISK)
+    parser.add_argument("before", metavar="BEFORE", help=DISK)
+    parser.add_argument("after", metavar="AFTER", help="the same of the other guest")
     parser.add_argument("--json", action="store_true", help="as JSON")
-    add_only_option(parser, "what is compared", _PARTS)
+    add_only_option(parser, "compare nothing but these", _PARTS, _PARTS)
     add_disk_options(parser)
     add_key_option(parser)
     add_fleet_options(parser)
@@ -64,10 +70,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     require()  # before the work
+    disks: Sequence[str] = (arguments.before, arguments.after)
     found: dict[str, Report] = {}
-    with screen.fleet(len(arguments.disks)) as progress, noting("nothing is compared"):
+    with screen.fleet(len(disks)) as progress, noting("nothing is compared"):
         reports = inspect_many(
-            arguments.disks,
+            disks,
             concurrency=arguments.concurrency or "auto",
             parts=arguments.only or _PARTS,
             keys=arguments.keys,
@@ -78,13 +85,15 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         )
         with contextlib.closing(reports):
             found.update((report.disk, report) for report in reports)
-    before, after = (found[disk] for disk in arguments.disks)
+    before, after = (found[disk] for disk in disks)
     for report in found.values():
         if report.error is not None:
             screen.tell("error", of_failure(report))
     if before.inspection is None or after.inspection is None:
         return TROUBLE
     compared = diff(before.inspection, after.inspection)
+    if set(arguments.only or _PARTS) != set(_PARTS):
+        compared = _only(compared, arguments.only)
     if arguments.json:
         screen.write(json.dumps(compared.to_dict(), indent=2) + "\n")
     else:
@@ -92,6 +101,19 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     for one in compared.unknown:
         screen.tell("error", f"not compared: {one}")
     return TROUBLE if compared.unknown else 1 if compared.changes else 0
+
+
+def _only(compared: Comparison, parts: Sequence[Part]) -> Comparison:
+    """Leave out what an inspection has beside the parts that were asked for."""
+
+    def is_wanted(change: Change) -> bool:
+        if change.part == "system":
+            return any(change.name in _FACTS.get(part, ()) for part in parts)
+        return change.part == "operating_systems" or any(
+            change.part == _SHOWN.get(part, part) for part in parts
+        )
+
+    return replace(compared, changes=tuple(filter(is_wanted, compared.changes)))
 
 
 def _show(compared: Comparison, screen: Screen) -> None:

@@ -100,11 +100,13 @@ def _paths(firsts: Sequence[str], arguments: argparse.Namespace) -> list[str | N
             raise UsageError("several guests need a directory: -o DIRECTORY/")
         return [None]
     if not output.endswith("/") and not os.path.isdir(output):
-        if len(firsts) > 1 and os.path.lexists(output):
-            raise UsageError(f"several guests need a directory, and {output!r} is none")
-        if len(firsts) == 1:
-            _check_is_no_disk(output, arguments.disks)
-            return [output]
+        if len(firsts) > 1:
+            said = "is none" if os.path.lexists(output) else "is not there: one that ends in / is made"
+            raise UsageError(f"several guests need a directory, and {output!r} {said}")
+        if not os.path.isdir(os.path.dirname(output) or "."):
+            raise UsageError(f"there is no directory for the output {output!r}")
+        _check_is_no_disk(output, arguments.disks)
+        return [output]
     os.makedirs(output, exist_ok=True)
     paths = [os.path.join(output, name) for name in file_names(firsts, arguments.kind)]
     for path in paths:

@@ -13,10 +13,11 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from guestkit._text import printable
 from guestkit.aio import AsyncGuestfs
 from guestkit.aio.call import until_done
 from guestkit.aio.executor import run_in_executor, shared_executor
-from guestkit.errors import ApplianceCrashed, CallTimeout, HandleClosed
+from guestkit.errors import ApplianceCrashed, CallTimeout, Error, HandleClosed
 from guestkit.guest import mount_guest
 from guestkit.handle import Guestfs
 from guestkit.handle_options import HandleOptions
@@ -128,7 +129,10 @@ class Connection:
                     raise
             if (idle := self._idle()) is not None:
                 _log.info("closing the appliance of a filesystem that is not in use, for its memory")
-                await idle.close()
+                try:
+                    await idle.close()
+                except Error as error:  # of another disk, which may still have been opening
+                    _log.info("that appliance could not be closed: %s", printable(str(error)))
 
     async def _attempt(self, options: HandleOptions) -> AsyncGuestfs:
         disk, opening = self._disk, self._disk.opening

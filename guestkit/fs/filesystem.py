@@ -179,7 +179,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
         readonly: False: files can be written; the format must be stated
         options, keywords: the handle's, as in `open_guest`
         auto_mkdir: make missing directories above a file that is written
-        max_bytes: the most that one call returns of a file; more raises OSError with EFBIG
+        max_bytes: the most that one call returns, of all its files together; more raises OSError with EFBIG
         max_get: the largest file that `get` copies, in bytes; a guest's sparse file may claim any size
         max_entries: the most files that one listing or `find` returns
         use_listings_cache: remember listings; None: only of a disk that is opened here, read-only
@@ -283,6 +283,21 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
         return super().__reduce__()
 
     # ---- paths and listings
+
+    async def _expand_path(self, path: Any, *arguments: Any, **kwargs: Any) -> Any:
+        return await super()._expand_path(_as_text(path), *arguments, **kwargs)
+
+    async def _glob(self, path: Any, *arguments: Any, **kwargs: Any) -> Any:
+        return await super()._glob(_as_text(path), *arguments, **kwargs)
+
+    async def _copy(self, path1: Any, path2: Any, *arguments: Any, **kwargs: Any) -> Any:
+        return await super()._copy(_as_text(path1), _as_text(path2), *arguments, **kwargs)
+
+    async def _pipe(self, path: Any, value: ReadableBuffer | None = None, **kwargs: Any) -> Any:
+        return await super()._pipe(path if isinstance(path, Mapping) else {path: value}, **kwargs)
+
+    async def _put(self, lpath: Any, rpath: Any, *arguments: Any, **kwargs: Any) -> Any:
+        return await super()._put(lpath, _as_text(rpath), *arguments, **kwargs)
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
@@ -516,8 +531,11 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
         firsts, lasts = ([at] * count if at is None or isinstance(at, int) else at for at in (starts, ends))
         wanted = list(zip(self._strip_protocol(paths), firsts, lasts, strict=True))
         found: list[bytes | OSError] = []
+        left = self.max_bytes
         for begin in range(0, count, _TURN):
-            found += await self._run(operations.read_each, wanted[begin : begin + _TURN], self.max_bytes)
+            turn = await self._run(operations.read_each, wanted[begin : begin + _TURN], left)
+            left -= sum(len(one) for one in turn if isinstance(one, bytes))
+            found += turn
         if on_error != "return":
             for one in found:
                 if isinstance(one, OSError):
@@ -560,6 +578,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
         **kwargs: Any,
     ) -> Any:
         """Copy files to the host. Below a directory, what is no file and leads to none is left out."""
+        rpath = _as_text(rpath)
         if recursive:
             named = rpath if isinstance(rpath, (list, tuple)) else [rpath]
             kwargs["below"] = frozenset(self._strip_protocol(named))
@@ -753,6 +772,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
         self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
     ) -> None:
         """Rename a file or a directory; many files are moved into a directory one by one."""
+        path1, path2 = _as_text(path1), _as_text(path2)
         if isinstance(path1, str) and isinstance(path2, str) and not has_magic(path1):
             await self._move(path1, path2)
             return
@@ -771,6 +791,13 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
 
 # Older releases of fsspec keep the loop of the parent process, whose thread a forked child does not have.
 os.register_at_fork(after_in_child=reset_lock)
+
+
+def _as_text(path: Any) -> Any:
+    """Return a path, or each of several, as fsspec takes it: its own methods know no bytes."""
+    if isinstance(path, (str, bytes, os.PathLike)):
+        return os.fsdecode(stringify_path(path))
+    return [_as_text(one) for one in path]
 
 
 def _check_depth(maxdepth: int | None) -> None:

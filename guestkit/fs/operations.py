@@ -175,7 +175,7 @@ def _listed(file: GuestFile) -> Entry:
 def read(g: Guestfs, path: str, start: int | None, end: int | None, most: int) -> bytes:
     """Return a part of a regular file, as a slice.
 
-    most: a larger part raises OSError with EFBIG
+    most: a larger part raises OSError with EFBIG; it is what is left of max_bytes
     """
     with about(path):
         seen = g.statns(path)
@@ -185,7 +185,8 @@ def read(g: Guestfs, path: str, start: int | None, end: int | None, most: int) -
             raise failure(
                 errno.EFBIG,
                 path,
-                f"{last - first} bytes at once are more than the {most} of max_bytes: read it in parts",
+                f"{last - first} bytes are more than the {most} that max_bytes leaves to this call:"
+                " read parts, or fewer files at once",
             )
         parts: list[memoryview] = []
         while first < last:
@@ -200,11 +201,13 @@ def read(g: Guestfs, path: str, start: int | None, end: int | None, most: int) -
 def read_each(
     g: Guestfs, wanted: Iterable[tuple[str, int | None, int | None]], most: int
 ) -> list[bytes | OSError]:
-    """Return parts of many files, each of at most that size, or why one cannot be read."""
+    """Return parts of many files, all together of at most that size, or why one cannot be read."""
     found: list[bytes | OSError] = []
     for path, start, end in wanted:
         try:
-            found.append(read(g, path, start, end, most))
+            data = read(g, path, start, end, most)
+            found.append(data)
+            most -= len(data)
         except OSError as error:
             if isinstance(error, (Error, InterruptedError)):
                 raise
@@ -279,8 +282,8 @@ def settle(g: Guestfs, place: Place, keep: bool) -> None:
             return g.rm(place.path)
         old = _seen(g.statns, place.final)
         if old is not None:
+            g.chown(old["st_uid"], old["st_gid"], place.path)  # first: it takes setuid and setgid away
             g.chmod(stat.S_IMODE(old["st_mode"]), place.path)
-            g.chown(old["st_uid"], old["st_gid"], place.path)
         return g.rename(place.path, place.final)
 
 

@@ -20,7 +20,7 @@ from packageurl import PackageURL
 
 from guestkit import __version__
 from guestkit.sboms.contents import PREFIX, Contents, Item, Note, System
-from guestkit.sboms.licenses import spdx_expression
+from guestkit.sboms.licenses import Expressions
 
 #: The reference of the guest.
 _GUEST = "guest"
@@ -31,7 +31,6 @@ _GROUP = 100
 
 def document(contents: Contents, created: datetime) -> dict[str, Any]:
     """Return the document, whose serial number `number` sets."""
-    names = _Names()
     bom = Bom(
         metadata=BomMetaData(
             component=_guest(contents),
@@ -42,13 +41,19 @@ def document(contents: Contents, created: datetime) -> dict[str, Any]:
         serial_number=UUID(int=0),
     )
     written = _written(bom)
+    expressions = Expressions()
     systems = [f"os-{place}" for place in range(1, len(contents.systems) + 1)]
     components: list[dict[str, Any]] = []
     depends = [_depends(_GUEST, systems)]
     # The library has no compositions.
     parts = [_composition(_GUEST, not contents.gaps)]
-    for reference, system in zip(systems, contents.systems, strict=True):
-        items = list(_written_components(_item(item, names) for item in system.items))
+    for place, (reference, system) in enumerate(zip(systems, contents.systems, strict=True), 1):
+        items = list(
+            _written_components(
+                _item(item, f"package-{place}-{number}", expressions)
+                for number, item in enumerate(system.items, 1)
+            )
+        )
         components += [*_written_components([_system(system, reference)]), *items]
         depends.append(_depends(reference, [item["bom-ref"] for item in items]))
         parts.append(_composition(reference, system.complete))
@@ -74,18 +79,6 @@ def _depends(reference: str, others: Iterable[str]) -> dict[str, Any]:
 def number(document: dict[str, Any], serial: UUID) -> None:
     """Set the serial number."""
     document["serialNumber"] = serial.urn
-
-
-class _Names:
-    """Makes references to components, each of which is there once."""
-
-    def __init__(self) -> None:
-        self._taken: dict[str, int] = {}
-
-    def of(self, item: Item) -> str:
-        name = item.purl or f"{item.name}@{item.version}"
-        count = self._taken[name] = self._taken.get(name, 0) + 1
-        return name if count == 1 else f"{name}#{count}"
 
 
 def _tool() -> Component:
@@ -115,26 +108,26 @@ def _system(system: System, reference: str) -> Component:
     )
 
 
-def _item(item: Item, names: _Names) -> Component:
+def _item(item: Item, reference: str, expressions: Expressions) -> Component:
     return Component(
         name=item.name,
         version=item.version or None,
         description=item.summary or None,
         publisher=item.publisher or None,
         type=ComponentType.APPLICATION if item.is_program else ComponentType.LIBRARY,
-        bom_ref=names.of(item),
+        bom_ref=reference,
         purl=PackageURL.from_string(item.purl) if item.purl else None,
-        licenses=_licenses(item.license),
+        licenses=_licenses(item.license, expressions),
         external_references=_websites(item.url),
         properties=_properties(item.notes),
     )
 
 
-def _licenses(text: str) -> list[License]:
+def _licenses(text: str, expressions: Expressions) -> list[License]:
     declared = LicenseAcknowledgement.DECLARED
     if not text:
         return []
-    expression = spdx_expression(text)
+    expression = expressions.of(text)
     if not expression:
         return [DisjunctiveLicense(name=text, acknowledgement=declared)]
     if is_supported_id(expression):

@@ -11,7 +11,7 @@ from email.utils import parseaddr
 from typing import Any
 from uuid import UUID
 
-from license_expression import get_spdx_licensing  # type: ignore[import-untyped]
+from license_expression import LicenseSymbol, get_spdx_licensing  # type: ignore[import-untyped]
 from spdx_tools.spdx.model import (
     Actor,
     ActorType,
@@ -32,7 +32,7 @@ from spdx_tools.spdx.writer.json.json_writer import write_document_to_stream
 
 from guestkit import __version__
 from guestkit.sboms.contents import PREFIX, Contents, Item, Note, System
-from guestkit.sboms.licenses import spdx_expression
+from guestkit.sboms.licenses import Expressions
 
 _DOCUMENT, _GUEST = "SPDXRef-DOCUMENT", "SPDXRef-Guest"
 
@@ -93,15 +93,17 @@ class _Licenses:
     def __init__(self) -> None:
         self.other: list[ExtractedLicensingInfo] = []
         self._known: dict[str, Any] = {"": SpdxNoAssertion()}
+        self._expressions = Expressions()
         self._parser = get_spdx_licensing()
 
     def of(self, text: str) -> Any:
         if text not in self._known:
-            expression = spdx_expression(text)
-            if not expression:
-                expression = f"LicenseRef-{len(self.other) + 1}"
-                self.other.append(ExtractedLicensingInfo(expression, text, license_name=text))
-            self._known[text] = self._parser.parse(expression)
+            if expression := self._expressions.of(text):
+                self._known[text] = self._parser.parse(expression)
+            else:
+                reference = f"LicenseRef-{len(self.other) + 1}"
+                self.other.append(ExtractedLicensingInfo(reference, text, license_name=text))
+                self._known[text] = LicenseSymbol(reference)
         return self._known[text]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from guestkit._text import printable
+from guestkit._versions import epoch_and_version, full_version, known
 from guestkit.generated.values import Application, Inspection, OperatingSystem
 from guestkit.inspection import pretty_name
 from guestkit.sboms.hashes import DiskHash
@@ -26,12 +27,6 @@ _URL = re.compile(
 _CPE = re.compile(
     r"cpe:(/[aho](:[A-Za-z0-9._~%-]*){0,6}|2\.3:[aho](:([A-Za-z0-9._*?-]|\\[!-/:-@\[-`{-~])+){10})"
 )
-
-#: What librpm prints for a value that a package lacks.
-_NONE = "(none)"
-
-#: Why a filesystem that was not opened may hold packages: see `UnopenedFilesystem.reason`.
-_SHUT = ("encrypted", "hibernated", "incomplete", "damaged")
 
 #: A property: its name without the prefix, and its value.
 Note = tuple[str, str]
@@ -108,9 +103,8 @@ def _gaps(inspection: Inspection, hashes: tuple[DiskHash, ...]) -> Iterator[str]
         yield f"{failure.part}: {failure.message}"
     if not systems:
         yield "no operating system was found"
-    for one in inspection.unopened:
-        if one.reason in _SHUT:
-            yield f"{one.device} was not opened: {one.message or one.reason}"
+    for one in inspection.unopened:  # whatever the reason, packages may be there
+        yield f"{one.device} was not opened: {one.message or one.reason}"
     for system in systems:
         where = f"the system on {system.root}: " if len(systems) > 1 else ""
         for failure in system.failures:
@@ -126,9 +120,10 @@ def _system(system: OperatingSystem) -> System:
     said = _Texts()
     release = system.os_release
     distribution = distribution_of(system)
-    url, cpe = release.get("HOME_URL", ""), release.get("CPE_NAME", "")
+    url = said.take_url("url", release.get("HOME_URL", ""), _URL)
+    cpe = said.take_url("cpe", release.get("CPE_NAME", ""), _CPE)
     number = "" if system.major_version == 0 else f"{system.major_version}.{system.minor_version}"
-    known = {"arch": system.arch, "variant": system.product_variant, "build": system.build_id}
+    stated = {"arch": system.arch, "variant": system.product_variant, "build": system.build_id}
     fields = {
         "name": release.get("ID") or system.distro,
         "version": release.get("VERSION_ID") or number,
@@ -139,14 +134,14 @@ def _system(system: OperatingSystem) -> System:
         name=texts["name"] or "unknown",
         version=texts["version"],
         title=texts["title"],
-        url=url if len(url) <= LONGEST and _URL.fullmatch(url) else "",
-        cpe=cpe if len(cpe) <= LONGEST and _CPE.fullmatch(cpe) else "",
+        url=url,
+        cpe=cpe,
         items=tuple(_item(app, system, distribution) for app in system.applications),
         complete=system.applications_complete and not system.failures,
         notes=(
             ("root", said.take("root", system.root)),
             ("packagesComplete", "true" if system.applications_complete else "false"),
-            *((note, said.take(note, text)) for note, text in known.items() if text not in ("", "unknown")),
+            *((note, said.take(note, text)) for note, text in stated.items() if text not in ("", "unknown")),
             *said.notes(),
         ),
     )
@@ -155,12 +150,10 @@ def _system(system: OperatingSystem) -> System:
 def _item(app: Application, system: OperatingSystem, distribution: Distribution) -> Item:
     said = _Texts()
     is_program = system.type == "windows"
-    joint = "-r" if distribution.type == "apk" else "-"
-    version = joint.join(filter(None, (_known(app.version), _known(app.release))))
-    epoch = app.epoch % (1 << 32)  # rpm's have no sign
+    epoch, version = epoch_and_version(app, system.package_format)
     fields = {
         "name": (app.display_name if is_program else "") or app.name,
-        "version": f"{epoch}:{version}" if epoch else version,
+        "version": full_version(app, system.package_format),
         "summary": " ".join(app.summary.split()),
         "publisher": app.publisher,
         "license": app.license,
@@ -168,10 +161,8 @@ def _item(app: Application, system: OperatingSystem, distribution: Distribution)
         "source": app.source_package,
         "sourceVersion": app.source_version,
     }
-    texts = {field: said.take(field, _known(text)) for field, text in fields.items()}
-    url = app.url if len(app.url) <= LONGEST and _URL.fullmatch(app.url) else ""
-    if not url and _known(app.url):
-        said.leave_out("url")
+    texts = {field: said.take(field, known(text)) for field, text in fields.items()}
+    url = said.take_url("url", known(app.url), _URL)
     purl = ""
     if said.is_exact("name", "version", "arch", "source", "sourceVersion"):
         purl = purl_of(distribution, texts["name"], version, epoch, texts["arch"], _upstream(texts))
@@ -194,10 +185,6 @@ def _item(app: Application, system: OperatingSystem, distribution: Distribution)
     )
 
 
-def _known(text: str) -> str:
-    return "" if text == _NONE else text
-
-
 def _upstream(texts: dict[str, str]) -> str:
     """Return the source package as scanners look for it in a package URL: "name" or "name@version"."""
     source, version = texts["source"], texts["sourceVersion"]
@@ -218,6 +205,13 @@ class _Texts:
         if not is_exact:
             self._altered.append(field)
         return shown
+
+    def take_url(self, field: str, text: str, valid: re.Pattern[str]) -> str:
+        if len(text) <= LONGEST and valid.fullmatch(text):
+            return text
+        if text:
+            self.leave_out(field)
+        return ""
 
     def leave_out(self, field: str) -> None:
         self._left_out.append(field)

@@ -12,7 +12,26 @@ _USUAL = re.compile(r"[A-Za-z0-9 ().+:_-]{1,500}")
 #: GNU licences in SPDX's words of old, which stand for those of today.
 _GNU = re.compile(r"((?:[al]?gpl|gfdl)-[\d.]+)(\+?)")
 
+#: How many different licences of a guest are looked at, some milliseconds each; a distribution has hundreds.
+MOST = 2000
+
 _LICENSING = get_spdx_licensing()
+
+
+class Expressions:
+    """The licences of one guest as expressions."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def of(self, text: str) -> str:
+        """Return `spdx_expression` of the text; "" if MOST others were asked for before."""
+        known = self._known.get(text)
+        if known is None:
+            if len(self._known) == MOST:
+                return ""
+            known = self._known[text] = spdx_expression(text)
+        return known
 
 
 def spdx_expression(text: str) -> str:

@@ -164,7 +164,7 @@ def test_a_bill_of_materials_escapes_what_the_guest_says(
 
 
 def test_a_hostile_guest_does_not_differ_from_itself(disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["diff", str(disk), str(disk)])
+    assert main(["diff", str(disk), str(disk)]) == 0
     out, err = capsys.readouterr()
     assert out == ""
     assert is_safe(err)

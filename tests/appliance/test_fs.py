@@ -367,6 +367,19 @@ def test_what_is_read_at_once_is_bounded(fs: GuestFileSystem, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_many_files_at_once_are_bounded_together(fs: GuestFileSystem) -> None:
+    """Only each of them was bounded: 1000 sparse files of max_bytes each filled the host's memory."""
+    few = GuestFileSystem(handle=handle_of(fs), max_bytes=25)
+    paths = ["/data/letters"] * 100
+    found = few.cat_ranges(paths, None, None)
+    assert found[:2] == [b"abcdefghij"] * 2
+    assert {one.errno for one in found[2:]} == {errno.EFBIG}
+    csv = [f"/data/tree/{number}/{number}.csv" for number in range(5)]
+    assert len(few.cat([*csv, "/data/letters"])) == 6
+    with fails(OSError, errno.EFBIG, "/data/tree/2/2.csv"):
+        GuestFileSystem(handle=handle_of(fs), max_bytes=15).cat([*csv, "/data/letters"])
+
+
 @pytest.mark.parametrize("path", ["/data/fifo", "/data/to-fifo"])
 def test_a_fifo_is_never_opened(fs: GuestFileSystem, path: str, tmp_path: Path) -> None:
     for use in (fs.open, fs.cat_file, lambda name: fs.get_file(name, str(tmp_path / "copy"))):

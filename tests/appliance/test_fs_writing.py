@@ -166,6 +166,40 @@ def test_a_transaction_keeps_owner_and_mode_or_leaves_all_as_it_was(
     assert fs.ls(place, detail=False) == [f"{place}/{name}" for name in ("at-once", "link", "new", "old")]
 
 
+def test_every_method_takes_bytes(fs: GuestFileSystem, place: str, tmp_path: Path) -> None:
+    """Some raised TypeError: those that fsspec gives patterns and lists of paths to."""
+    top = os.fsencode(place)
+    old, text = top + b"/\xff", f"{place}/\udcff"
+    fs.pipe(old, b"content")
+    assert fs.cat(old) == b"content"
+    assert fs.cat([old]) == {text: b"content"}
+    assert fs.glob(top + b"/\xff*") == fs.expand_path(top + b"/*") == [text]
+    assert fs.find(top) == [text]
+    assert fs.isfile(old)
+    fs.cp(old, top + b"/copy")
+    fs.mv(old, top + b"/moved")
+    fs.mv([top + b"/moved"], top)
+    fs.get(top + b"/moved", str(tmp_path / "got"))
+    fs.put(str(tmp_path / "got"), top + b"/put\xff")
+    assert fs.cat(top + b"/put\xff") == b"content"
+    fs.rm([top + b"/moved", top + b"/copy"])
+    fs.rm(top + b"/put*")
+    fs.cp(Path(place), Path(f"{place}-copy"), recursive=True)
+    fs.rm(Path(f"{place}-copy"), recursive=True)
+    assert fs.ls(top) == []
+
+
+def test_a_transaction_keeps_setuid_and_setgid(g: Guestfs, fs: GuestFileSystem, place: str) -> None:
+    """The owner was set after the mode, which took them away."""
+    fs.pipe_file(f"{place}/sudo", b"old")
+    g.chown(7, 8, f"{place}/sudo")
+    g.chmod(0o6755, f"{place}/sudo")
+    with fs.transaction, fs.open(f"{place}/sudo", "wb") as file:
+        file.write(b"new")
+    assert fs.cat_file(f"{place}/sudo") == b"new"
+    assert stat.S_IMODE(g.statns(f"{place}/sudo")["st_mode"]) == 0o6755
+
+
 async def test_an_awaited_file_is_written(g: Guestfs, place: str) -> None:
     fs = GuestFileSystem(handle=g, readonly=False, asynchronous=True)
     async with await fs.open_async(f"{place}/file", "wb") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +69,17 @@ def test_a_guest_does_not_differ_from_itself() -> None:
     )
     same = guestkit.diff(whole, whole)
     assert (same.changes, same.unknown) == ((), ())
+
+
+def test_many_users_of_one_name_do_not_hold_the_comparison() -> None:
+    """It took minutes: the number of each was sought from 1 on."""
+    users = [replace(ROOT, name="a")] * 100_000 + [replace(ROOT, name=f"a #{n}") for n in range(2, 1000)]
+    before, after = found(system(users=users)), found(system(users=[*users, ROOT]))
+    began = time.process_time()
+    assert changes(before, after) == [("users", "root", None, "0, 0, /root, /bin/sh", "")]
+    assert time.process_time() - began < 20
+    twins = found(system(users=[replace(ROOT, name=name) for name in ("a", "a", "a #2", "a")]))
+    assert [name for _, name, *_ in changes(found(system(users=())), twins)] == ["a", "a #2", "a #3", "a #4"]
 
 
 def test_each_part_says_what_differs() -> None:
@@ -158,6 +170,50 @@ def test_a_package_can_have_several_versions_and_architectures() -> None:
     ]
     alpine = packages("apk", application("musl", "1.2", "0"))
     assert changes(alpine, packages("apk")) == [("packages", "musl", "1.2-r0", None, "")]
+
+
+def test_a_package_of_another_architecture_is_a_difference() -> None:
+    """Each guest had one architecture, so that it was no part of the name."""
+    amd64, i386, unknown = (application("libc6", "2.36", "9", arch=arch) for arch in ("amd64", "i386", ""))
+    assert changes(packages("deb", amd64), packages("deb", i386)) == [
+        ("packages", "libc6:amd64", "2.36-9", None, ""),
+        ("packages", "libc6:i386", None, "2.36-9", ""),
+    ]
+    assert changes(packages("deb", unknown), packages("deb", amd64)) == []
+
+
+def test_one_of_two_programs_of_one_name_and_version_is_removed() -> None:
+    """Versions were a set."""
+    twins = [replace(application(key, "1.0"), display_name="Runtime") for key in ("{1}", "{2}")]
+    assert changes(packages("unknown", *twins), packages("unknown", twins[0])) == [
+        ("packages", "Runtime", "1.0", None, "")
+    ]
+
+
+def test_versions_of_different_package_managers_have_no_order() -> None:
+    assert changes(packages("deb", application("a", "1")), packages("rpm", application("a", "2"))) == [
+        ("system", "package_format", "deb", "rpm", ""),
+        ("packages", "a", "1", "2", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts", "shown"),
+    [
+        ("rpm", ("5.2", "(none)", -5), "4294967291:5.2"),
+        ("rpm", ("(none)", "1", 0), "1"),
+        ("apk", ("5.2", "3", 0), "5.2-r3"),
+    ],
+)
+def test_a_version_is_written_as_in_a_bill_of_materials(
+    kind: str, parts: tuple[Any, ...], shown: str
+) -> None:
+    """rpm's epoch -5 without a release was "-5:5.2-(none)" in one of the two."""
+    guest = packages(kind, application("a", *parts))
+    ((*_, seen, _),) = changes(packages(kind), guest)
+    assert seen == shown
+    components = guestkit.sbom(guest).document["components"]
+    assert [one["version"] for one in components if one["name"] == "a"] == [shown]
 
 
 # What is not known.
@@ -265,6 +321,43 @@ def test_the_status_is_that_of_diff(serve: Serve, capsys: pytest.CaptureFixture[
     out, err = capsys.readouterr()
     assert [line.split() for line in out.splitlines()] == [line.split() for line in TEXT.splitlines()]
     assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("only", "parts"),
+    [
+        ("users", {"users"}),
+        ("applications,locale", {"packages", "system"}),
+        ("machine_id", set()),
+        ("all", {"users", "packages", "system", "os_release", "mountpoints"}),
+    ],
+)
+def test_only_what_was_chosen_is_compared(
+    only: str, parts: set[str], serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--only users told of mountpoints, too."""
+    before = system(users=(ROOT,), timezone="UTC", hostname="web", mountpoints={"/": "/dev/sda1"})
+    after = system(applications=(), timezone="CET", hostname="db", mountpoints={}, os_release={})
+    serve(found(before), found(after))
+    assert main(["diff", "--json", "--only", only, "a", "b"]) == bool(parts)
+    told = json.loads(capsys.readouterr().out)["changes"]
+    assert {change["part"] for change in told} == parts
+    if only == "applications,locale":
+        assert [change["name"] for change in told if change["part"] == "system"] == ["timezone"]
+
+
+def test_an_icon_is_not_offered(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["diff", "--only", "icon", "a", "b"])
+    assert "no part 'icon'" in capsys.readouterr().err
+
+
+def test_one_disk_is_too_few_and_the_usage_names_both(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["diff", "a"])
+    err = capsys.readouterr().err
+    assert "BEFORE AFTER" in err
+    assert "required: AFTER" in err
 
 
 def test_json_is_the_comparison(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:

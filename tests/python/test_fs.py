@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
+import logging
 import os
 import pickle
 import subprocess
@@ -17,8 +19,9 @@ import fsspec  # type: ignore[import-untyped]
 import pytest
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
-from guestkit import Error, Guestfs, HandleOptions, Key, under
+from guestkit import CallTimeout, Error, Guestfs, HandleOptions, Key, under
 from guestkit.fs import GuestFileSystem
+from guestkit.fs.connection import Connection
 from guestkit.fs.errors import about
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,7 +135,7 @@ def test_the_package_tells_fsspec_where_the_protocol_is() -> None:
         (("a",), {"fo": "b"}, TypeError, "twice"),
         (("a",), {"handle": object()}, TypeError, "a disk or a handle"),
         ((), {"handle": object()}, TypeError, "must be Guestfs or AsyncGuestfs, not object"),
-        (("a",), {"redonly": False}, TypeError, "redonly"),
+        (("a",), {"redonly": False}, TypeError, "^GuestFileSystem.. got an unexpected keyword.*'redonly'$"),
         (("a",), {"readonly": 0}, TypeError, "'readonly' must be bool"),
         (("a",), {"in_use": "maybe"}, ValueError, "in_use"),
         (("a",), {"backing": "maybe"}, ValueError, "backing"),
@@ -165,6 +168,40 @@ def test_options_of_the_handle_are_passed_on(tmp_path: Path) -> None:
     fs = GuestFileSystem("disk", options=HandleOptions(accel="tcg"), call_timeout=5)
     assert (fs._disk.handle.accel, fs._disk.handle.call_timeout) == ("tcg", 5)
     assert GuestFileSystem("disk")._disk.handle.appliance == "inspection"
+
+
+# ---- launches
+
+
+async def test_a_launch_does_not_fail_with_the_error_of_another_disk(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Regression: it closed a filesystem whose caller had gone while it opened, and raised its error."""
+    disks = [GuestFileSystem(name, asynchronous=True)._disk for name in ("unused", "wanted")]
+    unused, wanted = map(Connection, disks)
+    began, closing, launched = asyncio.Event(), asyncio.Event(), object()
+
+    async def fail(options: HandleOptions) -> Any:
+        began.set()
+        await closing.wait()
+        raise Error("open_disks", "unused: is empty", errno.EINVAL)
+
+    async def launch(options: HandleOptions) -> Any:
+        if options.admission_timeout == 0:
+            raise CallTimeout("launch", "no memory", errno.ETIMEDOUT, clock="admission_timeout")
+        return launched
+
+    monkeypatch.setattr(unused, "_attempt", fail)
+    monkeypatch.setattr(wanted, "_attempt", launch)
+    caller = asyncio.create_task(unused.run(lambda g: None))
+    await began.wait()
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    caplog.set_level(logging.INFO, "guestkit")
+    asyncio.get_running_loop().call_soon(closing.set)
+    assert await wanted._launched() is launched
+    assert "unused: is empty" in caplog.text
 
 
 # ---- errors

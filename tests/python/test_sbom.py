@@ -254,6 +254,10 @@ INCOMPLETE = {
         "filesystems: the database is a FIFO",
     ),
     "key": (found(DEBIAN, unopened=(SHUT,)), "/dev/sda2 was not opened: needs a key"),
+    "noise": (
+        found(DEBIAN, unopened=(replace(SHUT, reason="unknown", message="no filesystem that blkid knows"),)),
+        "/dev/sda2 was not opened: no filesystem that blkid knows",
+    ),
     "one of two": (
         found(DEBIAN, replace(FEDORA, root="/dev/sdb1", applications_complete=False)),
         "the system on /dev/sdb1: applications: they are not listed",
@@ -343,6 +347,34 @@ def hostile(base: OperatingSystem, text: str) -> OperatingSystem:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_many_different_licences_do_not_hold_a_bill(
+    format: SbomFormat, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each was parsed: 100,000 took 20 minutes and more."""
+    parsed: list[str] = []
+
+    def count(text: str) -> str:
+        parsed.append(text)
+        return spdx_expression(text)
+
+    monkeypatch.setattr("guestkit.sboms.licenses.MOST", 2)
+    monkeypatch.setattr("guestkit.sboms.licenses.spdx_expression", count)
+    texts = ["MIT", "Zlib", "MIT", "ISC", "0BSD", "ISC", "Zlib"]
+    apps = [application(f"a{number}", "1", license=text) for number, text in enumerate(texts)]
+    bill = guestkit.sbom(found(linux("rpm", *apps, ID="fedora")), format=format)
+    assert parsed == ["MIT", "Zlib"]
+    check(bill, tmp_path)
+    assert '"Zlib"' in bill.to_json()
+    if format == "spdx":
+        others = [one["extractedText"] for one in bill.document["hasExtractedLicensingInfos"]]
+        assert others == ["ISC", "0BSD"]
+    else:
+        named = [one["licenses"][0]["license"] for one in components(bill)]
+        assert [one.get("id") or one["name"] for one in named] == texts
+        assert ["id" in one for one in named] == [True, True, True, False, False, False, True]
+
+
 def test_what_is_altered_is_named() -> None:
     odd = application("a\x1b", "1" * 2000, url="javascript:alert(1)", arch="x\udcff")
     bill = guestkit.sbom(found(linux("deb", odd, ID="debian")))
@@ -356,6 +388,15 @@ def test_what_is_altered_is_named() -> None:
     assert said["guestkit:leftOut"] == "url,purl"
 
 
+def test_what_is_left_out_of_a_system_is_named() -> None:
+    """It was of packages alone."""
+    bill = guestkit.sbom(found(linux("deb", ID="debian", HOME_URL="javascript:alert(1)", CPE_NAME="cpe:x")))
+    (system,) = components(bill, "operating-system")
+    assert "cpe" not in system
+    assert "externalReferences" not in system
+    assert properties(system)["guestkit:leftOut"] == "url,cpe"
+
+
 def test_the_same_package_twice_is_two_components(tmp_path: Path) -> None:
     twice = replace(DEBIAN, applications=[DEBIAN.applications[0]] * 3)
     for kind in FORMATS:
@@ -364,6 +405,22 @@ def test_the_same_package_twice_is_two_components(tmp_path: Path) -> None:
         check(bill, tmp_path)
     references = [one["bom-ref"] for one in components(guestkit.sbom(found(twice, twice)))]
     assert len(set(references)) == 6
+
+
+def test_a_guest_cannot_choose_the_reference_of_another_component(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """References were made of names and versions: the second one's was that of the last one."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    apps = [application("x\x01", "1")] * 2
+    near = found(linux("deb", *apps, application("x\x01", "1#2"), ID="debian"))
+    others = [application(f"other{n}", "1") for n in range(150)]
+    far = found(linux("deb", *apps, *others, application("x\x01", "1#2"), ID="debian"))
+    for inspection in (near, far):
+        bill = guestkit.sbom(inspection)
+        check(bill, tmp_path)
+        assert len({one["bom-ref"] for one in components(bill)}) == bill.packages
+        assert bill.to_json() == guestkit.sbom(inspection).to_json()
 
 
 # The same bytes.
@@ -543,6 +600,9 @@ def test_the_remedy_names_the_option_of_this_command(
     [
         (["a", "b"], "several guests need a directory: -o DIRECTORY/"),
         (["-o", "file", "a", "b"], "several guests need a directory, and 'file' is none"),
+        (["-o", "x.json", "a", "b"], "and 'x.json' is not there: one that ends in / is made"),
+        (["-o", "missing/x.json", "a"], "there is no directory for the output 'missing/x.json'"),
+        (["-o", "file/x.json", "a"], "there is no directory for the output 'file/x.json'"),
         (["-o", "file", "file"], "the output 'file' is the disk 'file'"),
         (["--format", "qcow2", "a"], "invalid choice: 'qcow2'"),
     ],
@@ -555,12 +615,14 @@ def test_wrong_usage(serve: Serve, capsys: pytest.CaptureFixture[str], words: li
     assert ended.value.code == 2
     assert told in capsys.readouterr().err
     assert Path("file").read_text() == "a disk"
+    assert os.listdir() == ["file"]
 
 
 def test_a_file_that_cannot_be_written_is_named(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
     serve(report("web.img"))
-    assert main(["sbom", "-o", "missing/web.json", "web.img"]) == 1
-    assert "missing/web.json: No such file or directory" in capsys.readouterr().err
+    name = "x" * 300
+    assert main(["sbom", "-o", name, "web.img"]) == 1
+    assert f"{name}: File name too long" in capsys.readouterr().err
 
 
 def test_an_output_that_is_no_file_is_written_to_and_not_replaced(serve: Serve, tmp_path: Path) -> None:
