@@ -53,8 +53,25 @@ def _hang(case: Case) -> None:
     time.sleep(600)
 
 
+def left_by_a_killed_program(case: Case) -> None:
+    """Leave a file that the next program should sweep."""
+    case.will_kill()
+    _file(case)
+
+
 #: By the case's number.
-FAULTS = (_nothing, _finding, _exception, _crash, _file, _secret, _skipped, _process, _hang)
+FAULTS = (
+    _nothing,
+    _finding,
+    _exception,
+    _crash,
+    _file,
+    _secret,
+    _skipped,
+    _process,
+    _hang,
+    left_by_a_killed_program,
+)
 
 
 def run(case: Case) -> None:

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 #: Sweeps what killed processes have left, as the next program does that opens a handle.
 SWEEP = "import guestkit; guestkit.Guestfs().close()"
+SWEEP_LIMIT = 120.0
 
 
 @dataclass(frozen=True)
@@ -127,14 +128,31 @@ def _run(command: list[str], folder: Path, limit: float) -> Reason | None:
     return EXPECTED, f"the process ended with {how}\n{end}"
 
 
+def _sweep(folder: Path) -> list[Reason]:
+    """Have the next program open a handle, which sweeps; return what goes wrong with that."""
+    command = _inside(folder, [sys.executable, "-c", SWEEP])
+    expected = f"the next program sweeps, within {SWEEP_LIMIT:g} s"
+    said = folder / "output" / "sweep"
+    with said.open("wb") as output:
+        try:
+            status = subprocess.run(
+                command, cwd=ROOT, env=_environment(folder), stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, check=False, timeout=SWEEP_LIMIT,
+            ).returncode  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return [(expected, "it went on")]
+    if status == 0:
+        return []
+    return [(expected, f"status {status}: {said.read_bytes()[-2000:].decode(errors='backslashreplace')}")]
+
+
 def _left(folder: Path) -> list[Reason]:
     reasons: list[Reason] = []
     if processes := leftovers.left_processes(folder):
         reasons.append(("no process stays", "\n".join(processes)))
     tmp = folder / "tmp"
     if leftovers.left_files(tmp) and (folder / "kills").exists():
-        sweep = _inside(folder, [sys.executable, "-c", SWEEP])
-        subprocess.run(sweep, cwd=ROOT, env=_environment(folder), check=True, timeout=120)
+        reasons += _sweep(folder)
     if files := leftovers.left_files(tmp):
         reasons.append(("no temporary file stays", ", ".join(files)))
     if mounts := leftovers.left_mounts(folder):

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.soak import mutate
+from tests.soak import mutate, running
 from tests.soak.__main__ import ASIDE, parser
 from tests.soak.attacks import Watch
 from tests.soak.case import SECTIONS, Case
+from tests.soak.planted import FAULTS, left_by_a_killed_program
 from tests.soak.running import ROOT
 
 
@@ -160,6 +161,24 @@ def test_an_opened_file_is_noticed(tmp_path: Path) -> None:
         if opens:
             file.read_bytes()
         assert watch.close() == opens
+
+
+@pytest.mark.parametrize(
+    ("sweep", "happened"),
+    [
+        ("raise SystemExit('no handle')", "status 1: no handle"),
+        ("import time; time.sleep(600)", "it went on"),
+    ],
+)
+def test_a_sweep_that_fails_or_hangs_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sweep: str, happened: str
+) -> None:
+    monkeypatch.setattr(running, "SWEEP", sweep)
+    monkeypatch.setattr(running, "SWEEP_LIMIT", 5.0)
+    outcome = running.run_case("planted", 5, FAULTS.index(left_by_a_killed_program), tmp_path, 1.0, "")
+    assert outcome.kind == "found"
+    assert outcome.expected == "the next program sweeps, within 5 s / no temporary file stays"
+    assert outcome.happened.split() == f"{happened} / left".split()
 
 
 def test_wrong_arguments_end_with_2(tmp_path: Path) -> None:
