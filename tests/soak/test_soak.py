@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import zlib
 from pathlib import Path
 
 import pytest
 
-from tests.soak import mutate, running
+from guestkit import UnpackLimits
+from tests.soak import attacks, mutate, running
 from tests.soak.__main__ import ASIDE, parser
 from tests.soak.attacks import Watch
-from tests.soak.case import SECTIONS, Case
+from tests.soak.case import SECTIONS, Case, Found
 from tests.soak.planted import FAULTS, left_by_a_killed_program
 from tests.soak.running import ROOT
 
@@ -179,6 +182,24 @@ def test_a_sweep_that_fails_or_hangs_is_a_finding(
     assert outcome.kind == "found"
     assert outcome.expected == "the next program sweeps, within 5 s / no temporary file stays"
     assert outcome.happened.split() == f"{happened} / left".split()
+
+
+def test_a_broken_limit_on_bombs_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "input").mkdir()
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    one = case("attacks", 1, tmp_path)
+    attacks.set_off(one, "gz")
+    with (
+        tempfile.TemporaryFile(dir=tmp_path / "tmp") as file,
+        pytest.raises(Found, match="at most 64 MB of room"),
+        attacks.bounded(one, 64 << 20, 20.0),
+    ):
+        os.posix_fallocate(file.fileno(), 0, 100 << 20)
+    none = UnpackLimits(size=2048 << 20, seconds=20.0)
+    monkeypatch.setattr(attacks, "UnpackLimits", lambda **_: none)
+    with pytest.raises(Found, match="MB of room|becomes larger"):
+        attacks.set_off(one, "gz")
 
 
 def test_wrong_arguments_end_with_2(tmp_path: Path) -> None:
