@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from guestkit import UnpackLimits
-from tests.soak import attacks, mutate, running
+from guestkit import ApplianceCrashed, CallTimeout, Error, Guestfs, UnpackLimits
+from tests.soak import attacks, guests, mutate, running
 from tests.soak.__main__ import ASIDE, parser
 from tests.soak.attacks import Watch
 from tests.soak.case import SECTIONS, Case, Found
@@ -200,6 +200,22 @@ def test_a_broken_limit_on_bombs_is_found(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(attacks, "UnpackLimits", lambda **_: none)
     with pytest.raises(Found, match="MB of room|becomes larger"):
         attacks.set_off(one, "gz")
+
+
+@pytest.mark.parametrize(
+    "error", [ApplianceCrashed("inspect", "it died"), CallTimeout("inspect", "it waits")]
+)
+def test_a_crash_or_delay_without_a_damaged_filesystem_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Error
+) -> None:
+    def fail(*_: object) -> Guestfs:
+        raise error
+
+    monkeypatch.setattr(guests, "Guestfs", fail)
+    one = case("guests", 1, tmp_path)
+    guests.examine(one, tmp_path / "disk", "raw", [], damaged=True)
+    with pytest.raises(Found, match=error.message):
+        guests.examine(one, tmp_path / "disk", "raw", [], damaged=False)
 
 
 def test_wrong_arguments_end_with_2(tmp_path: Path) -> None:
