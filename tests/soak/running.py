@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from tests.soak import leftovers
-from tests.soak.case import EXPECTED, section
+from tests.soak.case import EXPECTED
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -70,19 +70,25 @@ def _environment(folder: Path) -> dict[str, str]:
     return kept if _own_tmp(folder) else kept | {"TMPDIR": str(folder / "tmp")}
 
 
-def run_case(name: str, seed: int, number: int, folder: Path, seconds: float, cgroup: str) -> Outcome:
-    """Run the case in that folder, which then has all that it made."""
+def run_case(
+    name: str, seed: int, number: int, folder: Path, seconds: float, limit: float, cgroup: str
+) -> Outcome:
+    """Run the case in that folder, which then has all that it made.
+
+    seconds: how long a case goes on that repeats something
+    limit: how many seconds it may take
+    """
     leftovers.end_processes(folder)  # of a soak that was killed
     shutil.rmtree(folder, ignore_errors=True)
     for directory in ("input", "output", "tmp"):
         (folder / directory).mkdir(parents=True)
     if _own_tmp(folder):
         (folder / "tmp").chmod(0o1777)
-    words = [name, str(seed), str(number), str(folder), str(seconds), cgroup]
+    words = [name, str(seed), str(number), str(folder), str(seconds), str(limit), cgroup]
     command = _inside(folder, [sys.executable, "-m", "tests.soak.attempt", *words])
     begun = time.monotonic()
     try:
-        wrong = _run(command, folder, section(name).LIMIT)
+        wrong = _run(command, folder, limit)
         took = time.monotonic() - begun
         reasons = [] if wrong is None else [wrong]
         reasons += _left(folder)
