@@ -86,6 +86,8 @@ def parser() -> argparse.ArgumentParser:
                       help="this section; may be given again")  # fmt: skip
     made.add_argument("--case", metavar="N", type=int, help="repeat this case; needs one --only")
     made.add_argument("--cases", metavar="N", type=int, help="instead of --minutes: each section's first N")
+    made.add_argument("--limit", metavar="SECONDS", type=_positive,
+                      help="how long a case may take (default: what its section says)")  # fmt: skip
     made.add_argument("--fresh", action="store_true", help="begin with the seed's first case again")
     made.add_argument("--cgroup", metavar="DIR", default="",
                       help="a control group of memory that is yours, to limit some cases")  # fmt: skip
@@ -108,6 +110,7 @@ class Soak:
         today = datetime.date.today()
         self.seed: int = arguments.seed if arguments.seed is not None else int(f"{today:%Y%m%d}")
         self._minutes: float = arguments.minutes
+        self._limit: float | None = arguments.limit
         self._cgroup: str = arguments.cgroup
         self._directory: Path = arguments.directory.resolve()
         self._cases: int | None = arguments.cases
@@ -150,8 +153,9 @@ class Soak:
         """Run a case, print what came of it, and keep it if it is a finding."""
         folder = self._directory / "work" / f"{name}-{self.seed}-{number}"
         # A case that repeats something takes its share of the time, within reason.
-        seconds = min(max(60 * self._minutes / 20, 10.0), section(name).LIMIT / 3)
-        outcome = run_case(name, self.seed, number, folder, seconds, self._cgroup)
+        limit = self._limit or section(name).LIMIT
+        seconds = min(max(60 * self._minutes / 20, 5.0), limit / 3)
+        outcome = run_case(name, self.seed, number, folder, seconds, limit, self._cgroup)
         result = {"good": "ok", "found": "FOUND", "skipped": "skipped: " + outcome.happened}[outcome.kind]
         tried = (
             outcome.tried if len(outcome.tried) < 500 else f"{outcome.tried[:330]} … {outcome.tried[-150:]}"
@@ -172,6 +176,8 @@ class Soak:
             again += f" --minutes {self._minutes:g}"
         if self._directory != DIRECTORY:
             again += f" --directory {shlex.quote(str(self._directory))}"
+        if self._limit:
+            again += f" --limit {self._limit:g}"
         if self._cgroup:
             again += f" --cgroup {self._cgroup}"
         text = (

@@ -101,13 +101,14 @@ def left_processes(folder: Path) -> list[str]:
     return [] if within(PATIENCE, lambda: not processes(folder)) else end_processes(folder)
 
 
-def descriptors_below(folder: Path) -> list[str]:
-    """Return the files below the folder that this process has open."""
+def descriptors_below(*folders: Path) -> list[str]:
+    """Return the files below the folders that this process has open."""
+    beginnings = tuple(f"{folder}/" for folder in folders)
     found = []
     for descriptor in os.listdir("/proc/self/fd"):
         with suppress(OSError):
             target = os.readlink(f"/proc/self/fd/{descriptor}")
-            if target.startswith(f"{folder}/"):
+            if target.startswith(beginnings):
                 found.append(target)
     return found
 

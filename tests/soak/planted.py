@@ -1,4 +1,4 @@
-"""Cases with planted faults, for the tests of the soak itself. They touch no disk."""
+"""Cases with planted faults, for the tests of the soak itself. They launch nothing."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import subprocess
 import sys
 import time
 
+from tests.images.corpus import images
+from tests.soak import leftovers
 from tests.soak.case import Case, Found, Skipped
 
 ABOUT = "planted faults, to test the soak"
 LIMIT = 10.0
+KEPT: list[int] = []
 
 
 def _nothing(case: Case) -> None:
@@ -53,8 +56,33 @@ def _hang(case: Case) -> None:
     time.sleep(600)
 
 
+def left_by_a_killed_program(case: Case) -> None:
+    """Leave a file that the next program should sweep."""
+    case.will_kill()
+    _file(case)
+
+
+def disk_left_open(case: Case) -> None:
+    """Keep a disk of the corpus open, as a handle would that is never closed."""
+    (disk,) = images(["debian"]).values()
+    leftovers.PATIENCE = 0.1  # it is in vain
+    KEPT.append(os.open(disk, os.O_RDONLY))
+
+
 #: By the case's number.
-FAULTS = (_nothing, _finding, _exception, _crash, _file, _secret, _skipped, _process, _hang)
+FAULTS = (
+    _nothing,
+    _finding,
+    _exception,
+    _crash,
+    _file,
+    _secret,
+    _skipped,
+    _process,
+    _hang,
+    left_by_a_killed_program,
+    disk_left_open,
+)
 
 
 def run(case: Case) -> None:

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Literal
 
 from tests.soak import leftovers
-from tests.soak.case import EXPECTED, section
+from tests.soak.case import EXPECTED
 
 ROOT = Path(__file__).resolve().parents[2]
 
 #: Sweeps what killed processes have left, as the next program does that opens a handle.
 SWEEP = "import guestkit; guestkit.Guestfs().close()"
+SWEEP_LIMIT = 120.0
 
 
 @dataclass(frozen=True)
@@ -69,19 +70,25 @@ def _environment(folder: Path) -> dict[str, str]:
     return kept if _own_tmp(folder) else kept | {"TMPDIR": str(folder / "tmp")}
 
 
-def run_case(name: str, seed: int, number: int, folder: Path, seconds: float, cgroup: str) -> Outcome:
-    """Run the case in that folder, which then has all that it made."""
+def run_case(
+    name: str, seed: int, number: int, folder: Path, seconds: float, limit: float, cgroup: str
+) -> Outcome:
+    """Run the case in that folder, which then has all that it made.
+
+    seconds: how long a case goes on that repeats something
+    limit: how many seconds it may take
+    """
     leftovers.end_processes(folder)  # of a soak that was killed
     shutil.rmtree(folder, ignore_errors=True)
     for directory in ("input", "output", "tmp"):
         (folder / directory).mkdir(parents=True)
     if _own_tmp(folder):
         (folder / "tmp").chmod(0o1777)
-    words = [name, str(seed), str(number), str(folder), str(seconds), cgroup]
+    words = [name, str(seed), str(number), str(folder), str(seconds), str(limit), cgroup]
     command = _inside(folder, [sys.executable, "-m", "tests.soak.attempt", *words])
     begun = time.monotonic()
     try:
-        wrong = _run(command, folder, section(name).LIMIT)
+        wrong = _run(command, folder, limit)
         took = time.monotonic() - begun
         reasons = [] if wrong is None else [wrong]
         reasons += _left(folder)
@@ -127,14 +134,31 @@ def _run(command: list[str], folder: Path, limit: float) -> Reason | None:
     return EXPECTED, f"the process ended with {how}\n{end}"
 
 
+def _sweep(folder: Path) -> list[Reason]:
+    """Have the next program open a handle, which sweeps; return what goes wrong with that."""
+    command = _inside(folder, [sys.executable, "-c", SWEEP])
+    expected = f"the next program sweeps, within {SWEEP_LIMIT:g} s"
+    said = folder / "output" / "sweep"
+    with said.open("wb") as output:
+        try:
+            status = subprocess.run(
+                command, cwd=ROOT, env=_environment(folder), stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, check=False, timeout=SWEEP_LIMIT,
+            ).returncode  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return [(expected, "it went on")]
+    if status == 0:
+        return []
+    return [(expected, f"status {status}: {said.read_bytes()[-2000:].decode(errors='backslashreplace')}")]
+
+
 def _left(folder: Path) -> list[Reason]:
     reasons: list[Reason] = []
     if processes := leftovers.left_processes(folder):
         reasons.append(("no process stays", "\n".join(processes)))
     tmp = folder / "tmp"
     if leftovers.left_files(tmp) and (folder / "kills").exists():
-        sweep = _inside(folder, [sys.executable, "-c", SWEEP])
-        subprocess.run(sweep, cwd=ROOT, env=_environment(folder), check=True, timeout=120)
+        reasons += _sweep(folder)
     if files := leftovers.left_files(tmp):
         reasons.append(("no temporary file stays", ", ".join(files)))
     if mounts := leftovers.left_mounts(folder):

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.soak import mutate
+from guestkit import ApplianceCrashed, CallTimeout, Error, Guestfs, HandleOptions, UnpackLimits
+from tests.images.corpus import images
+from tests.soak import attacks, guests, mutate, running, storms
 from tests.soak.__main__ import ASIDE, parser
 from tests.soak.attacks import Watch
-from tests.soak.case import SECTIONS, Case
+from tests.soak.case import SECTIONS, Case, Found
+from tests.soak.planted import FAULTS, disk_left_open, left_by_a_killed_program
 from tests.soak.running import ROOT
 
 
@@ -55,9 +61,9 @@ def test_a_planted_fault_is_found_and_kept(
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("number", "happened"), [(7, "no process stays"), (8, "the case ends within 10 s")])
+@pytest.mark.parametrize(("number", "happened"), [(7, "no process stays"), (8, "the case ends within 8 s")])
 def test_what_does_not_end_is_found_and_ended(tmp_path: Path, number: int, happened: str) -> None:
-    done = soak(tmp_path, "--only", "planted", "--seed", 5, "--case", number)
+    done = soak(tmp_path, "--only", "planted", "--seed", 5, "--case", number, "--limit", 8)
     assert done.returncode == 1
     assert happened in finding(tmp_path, number)
     commands = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True).stdout
@@ -162,6 +168,73 @@ def test_an_opened_file_is_noticed(tmp_path: Path) -> None:
         assert watch.close() == opens
 
 
+@pytest.mark.parametrize(
+    ("sweep", "limit", "happened"),
+    [
+        ("raise SystemExit('no handle')", 60.0, "status 1: no handle"),
+        ("import time; time.sleep(600)", 1.0, "it went on"),
+    ],
+)
+def test_a_sweep_that_fails_or_hangs_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sweep: str, limit: float, happened: str
+) -> None:
+    monkeypatch.setattr(running, "SWEEP", sweep)
+    monkeypatch.setattr(running, "SWEEP_LIMIT", limit)
+    number = FAULTS.index(left_by_a_killed_program)
+    outcome = running.run_case("planted", 5, number, tmp_path, 1.0, 60.0, "")
+    assert outcome.kind == "found"
+    assert outcome.expected == f"the next program sweeps, within {limit:g} s / no temporary file stays"
+    assert outcome.happened.split() == f"{happened} / left".split()
+
+
+def test_a_broken_limit_on_bombs_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "input").mkdir()
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    one = case("attacks", 1, tmp_path)
+    with (
+        tempfile.TemporaryFile(dir=tmp_path / "tmp") as file,
+        pytest.raises(Found, match="at most 64 MB of room"),
+        attacks.bounded(one, 64 << 20, 20.0),
+    ):
+        os.posix_fallocate(file.fileno(), 0, 100 << 20)
+    none = UnpackLimits(size=2048 << 20, seconds=20.0)
+    monkeypatch.setattr(attacks, "UnpackLimits", lambda **_: none)
+    with pytest.raises(Found, match="MB of room|becomes larger"):
+        attacks.set_off(one, "gz")
+
+
+@pytest.mark.parametrize(
+    "error", [ApplianceCrashed("inspect", "it died"), CallTimeout("inspect", "it waits")]
+)
+def test_a_crash_or_delay_without_a_damaged_filesystem_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Error
+) -> None:
+    def fail(*_: object) -> Guestfs:
+        raise error
+
+    monkeypatch.setattr(guests, "Guestfs", fail)
+    one = case("guests", 1, tmp_path)
+    guests.examine(one, tmp_path / "disk", "raw", [], damaged=True)
+    with pytest.raises(Found, match=error.message):
+        guests.examine(one, tmp_path / "disk", "raw", [], damaged=False)
+
+
+def test_a_disk_of_the_corpus_that_stays_open_is_found(tmp_path: Path) -> None:
+    outcome = running.run_case("planted", 5, FAULTS.index(disk_left_open), tmp_path, 1.0, 60.0, "")
+    assert (outcome.kind, outcome.expected) == ("found", "every file of the case is closed")
+
+
+@pytest.mark.parametrize("storm", [storms.waits, storms.groups])
+def test_storms_in_which_no_launch_succeeds_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storm: Callable[[Case, Path], None]
+) -> None:
+    (disk,) = images(["debian"]).values()
+    monkeypatch.setattr(storms, "LIMITS", HandleOptions(appliance=str(tmp_path)))
+    with pytest.raises((Found, Error, ExceptionGroup)):
+        storm(case("storms", 1, tmp_path), disk)
+
+
 def test_wrong_arguments_end_with_2(tmp_path: Path) -> None:
     for words in (["--case", "1"], ["--only", "nothing"], ["--minutes", "-1"]):
         assert soak(tmp_path, *words).returncode == 2
@@ -191,8 +264,12 @@ SHORT = [
 
 @pytest.mark.parametrize(("section", "seed", "cases"), SHORT)
 def test_a_short_soak_finds_nothing(section: str, seed: int, cases: int, tmp_path: Path) -> None:
-    done = soak(tmp_path, "--only", section, "--seed", seed, "--cases", cases, "--minutes", 1)
+    limit = 500 // cases  # below pytest's own, so that the soak tells what did not end
+    words = ("--only", section, "--seed", seed, "--cases", cases, "--minutes", 1, "--limit", limit)
+    done = soak(tmp_path, *words)
     assert done.returncode == 0, done.stdout + done.stderr
+    tally = json.loads((tmp_path / "state.json").read_text(encoding="utf-8"))[str(seed)][section]
+    assert tally["good"] == cases, done.stdout  # none is skipped
 
 
 @pytest.mark.full
