@@ -9,6 +9,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
+from guestkit import _native
+from guestkit.handle_options import Sandbox
+
 #: The sections, in the order of `--help`. `planted` tests the soak itself and runs only when it is named.
 SECTIONS = {
     "guests": "tests.soak.guests",
@@ -77,6 +80,16 @@ class Case:
     @cached_property
     def random(self) -> random.Random:
         return random.Random(f"{self.section} {self.seed} {self.number}")
+
+    @cached_property
+    def sandbox(self) -> Sandbox:
+        """How far QEMU is confined; drawn by itself, so that the case's other numbers do not depend on it."""
+        chance = random.Random(f"sandbox {self.section} {self.seed} {self.number}")
+        drawn: Sandbox = chance.choice(("auto", "strict", "strict", "none"))
+        if drawn == "strict" and not _native.landlock_version():
+            drawn = "auto"
+        self.tried(f"sandbox {drawn}")
+        return drawn
 
     @property
     def input(self) -> Path:

@@ -23,6 +23,7 @@ from guestkit import (
     HandleOptions,
     Inspection,
     Key,
+    LaunchError,
     Report,
     open_guest,
 )
@@ -264,9 +265,14 @@ def examine(case: Case, disk: Path, image_format: str | None, keys: list[Key], *
     """
     expected = "neither a file nor an image's header crashes or delays the appliance"
     try:
-        with Guestfs(HandleOptions(appliance="inspection", call_timeout=TIMEOUT, cancel_grace=0.0)) as g:
+        with Guestfs(
+            HandleOptions(
+                appliance="inspection", call_timeout=TIMEOUT, cancel_grace=0.0, sandbox=case.sandbox
+            )
+        ) as g:
             g.open_disk(disk, format=image_format)
             g.launch()
+            check_sandbox(case, g)
             outside = _mounts_outside(g)
             for mode in ("auto", "libguestfs"):
                 _inspect(case, g, keys, mode)
@@ -278,6 +284,15 @@ def examine(case: Case, disk: Path, image_format: str | None, keys: list[Key], *
         expect(damaged, expected, f"{type(error).__name__}: {error.message}")
     except Error as error:
         case.tried(f"{error.op}: {error.message[:100]}")
+        plain = disk.suffix == ".img"  # no other format, whose headers are changed
+        expect(not (plain and isinstance(error, LaunchError)), "a raw disk is launched", error.message)
+
+
+def check_sandbox(case: Case, g: Guestfs) -> None:
+    info = g.launch_info()
+    assert info is not None
+    shut_in = "landlock" in info.sandbox
+    expect(shut_in == (case.sandbox == "strict"), f"QEMU is confined as {case.sandbox!r} says", info.sandbox)
 
 
 def _inspect(case: Case, g: Guestfs, keys: list[Key], mode: Mode) -> None:

@@ -37,7 +37,7 @@ def run(case: Case) -> None:
     with ExitStack() as stack:
         if how == "served":
             _serve(case, disk, stack)
-        words = [sys.executable, "-m", "tests.soak.work", how, str(disk), str(case.input)]
+        words = [sys.executable, "-m", "tests.soak.work", how, str(disk), str(case.input), case.sandbox]
         if how == "cpp":
             if not CPP.exists():
                 raise Skipped("the C++ examples are not built")

@@ -28,7 +28,7 @@ import sys
 try:
     from guestkit import Error, HandleOptions, inspect
     try:
-        found = inspect(sys.argv[1], timeout=100.0, launch_timeout=100.0)
+        found = inspect(sys.argv[1], timeout=100.0, launch_timeout=100.0, sandbox=sys.argv[2])
         print("inspected", len(found.operating_systems), len(found.failures))
     except Error as error:
         print(type(error).__name__, error.cause, str(error)[:300])
@@ -62,7 +62,8 @@ def _use(
 ) -> str:
     """Run the program; it ends with what it prints, whatever it lacks. Return that."""
     done = subprocess.run(
-        [*before, sys.executable, "-c", PROGRAM, str(disk)], cwd=ROOT, env={**os.environ, **environment},
+        [*before, sys.executable, "-c", PROGRAM, str(disk), case.sandbox], cwd=ROOT,
+        env={**os.environ, **environment},
         stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="backslashreplace", check=False,
         preexec_fn=limit, timeout=LIMIT / 2,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Programs that use guestkit in each way, to be killed: `python -m tests.soak.work HOW DISK FOLDER`.
+"""Programs that use guestkit in each way, to be killed: `python -m tests.soak.work HOW DISK FOLDER SANDBOX`.
 
 Each ends with status 0 whether guestkit's calls succeed or raise its errors; it prints which.
 """
@@ -12,12 +12,16 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import cast
 
 from guestkit import AsyncGuestfs, DiskConverter, Error, Guestfs, HandleOptions, inspect_many
 from guestkit.guest import mount_guest
+from guestkit.handle_options import Sandbox
+
+SANDBOX = cast("Sandbox", sys.argv[4])
 
 #: A stopped QEMU is waited for that long, in seconds.
-LIMITS = HandleOptions(launch_timeout=60, call_timeout=30, close_timeout=30)
+LIMITS = HandleOptions(launch_timeout=60, call_timeout=30, close_timeout=30, sandbox=SANDBOX)
 
 
 def _blocking(disk: Path, folder: Path) -> None:
@@ -66,7 +70,7 @@ async def _awaited(disk: Path, folder: Path) -> None:
 
 def _pool(disk: Path, folder: Path) -> None:
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        for report in inspect_many([disk] * 3, jobs_executor=pool, timeout=60.0):
+        for report in inspect_many([disk] * 3, jobs_executor=pool, timeout=60.0, sandbox=SANDBOX):
             print("pool", report.error.kind if report.error else "inspected", flush=True)
 
 
@@ -100,7 +104,7 @@ WAYS: dict[str, Callable[[Path, Path], None]] = {
 
 def main() -> None:
     """Run the program."""
-    how, disk, folder = sys.argv[1:]
+    how, disk, folder, _ = sys.argv[1:]
     try:
         WAYS[how](Path(disk), Path(folder))
     except Error as error:
