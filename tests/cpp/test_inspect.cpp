@@ -704,6 +704,17 @@ BOOST_FIXTURE_TEST_CASE(a_directory_of_millions_of_names_costs_its_part, pretend
              "services: 5 or more were left out: more than 10000 are not told\n");
 }
 
+BOOST_FIXTURE_TEST_CASE(a_hundred_thousand_users_held_the_readers_of_a_report, pretended) {
+  std::string users;
+  for (int i = 0; i < 10'005; ++i) users += "a::0:0:::\n";
+  guest.add({{"/etc/passwd", "-" + users}});
+  InspectedSystem system{.type = "linux"};
+  part_runner run(guest.state());
+  add_parts(guest.tree(), InspectPart::users, system, run);
+  BOOST_TEST(system.users.size() == 10'000U);
+  BOOST_TEST(text(system.failures) == "users: 5 or more were left out: more than 10000 are not told\n");
+}
+
 BOOST_FIXTURE_TEST_CASE(links_to_one_file_made_a_report_without_an_end, pretended) {
   std::string interfaces;
   for (int i = 0; i < 6000; ++i) interfaces += "iface a\n";

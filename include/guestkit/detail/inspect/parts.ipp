@@ -33,10 +33,6 @@ inline std::optional<std::string> text_for(const char* part, const guest_tree& f
   return std::nullopt;
 }
 
-inline void add_users(const guest_tree& files, InspectedSystem& system) {
-  system.users = users_of(read_small(files.g, files.path("/etc/passwd")));
-}
-
 /// How much the report contains of a list that a guest can make arbitrarily long. A reader may stop after
 /// that.
 inline constexpr std::size_t most_told = 10'000;
@@ -49,6 +45,11 @@ void cut_short(List& list, const char* part, InspectedSystem& system) {
                                         " or more were left out: more than " + std::to_string(most_told) +
                                         " are not told"});
   list.resize(most_told);
+}
+
+inline void add_users(const guest_tree& files, InspectedSystem& system) {
+  system.users = users_of(read_small(files.g, files.path("/etc/passwd")));
+  cut_short(system.users, "users", system);
 }
 
 inline void add_kernels(const guest_tree& files, InspectedSystem& system) {
