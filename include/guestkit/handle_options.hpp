@@ -29,7 +29,7 @@ enum class Tuning {
 /// How far QEMU, which runs as your user, is confined in case a disk takes it over; see SECURITY.md.
 enum class Sandbox {
   automatic,  ///< QEMU filters its system calls (seccomp) where it can, which LaunchInfo::sandbox tells
-  strict,     ///< and it reaches no file but the disks, for which Landlock is needed, or the launch fails
+  strict,     ///< and it opens no file but the disks, for which Landlock is needed, or the launch fails
   none,       ///< not at all, as some of config()'s parameters need: those by which QEMU runs programs
 };
 
