@@ -402,7 +402,9 @@ GUESTKIT_INLINE std::string launcher::cage() const {
   std::string files;
   for (const int file : state_->disk_files) {
     const bool writes = (::fcntl(file, F_GETFL) & O_ACCMODE) == O_RDWR;
-    files += (files.empty() ? "" : ",") + std::to_string(file) + (writes ? "w" : "");
+    if (!files.empty()) files += ',';
+    files += std::to_string(file);
+    if (writes) files += 'w';
   }
   return std::to_string(::getpid()) + ':' + files + ':' + directory;
 }
