@@ -383,8 +383,8 @@ def copy(warm: Appliance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     cache.mkdir(mode=0o700)
     place = cache / lean.name
     place.mkdir(mode=0o700)
-    for name in ("README.fixed", "initrd", "kernel", "root", "manifest"):
-        subprocess.run(["cp", "-a", "--sparse=always", lean / name, place / name], check=True)
+    for file in filter(Path.is_file, lean.iterdir()):
+        subprocess.run(["cp", "-a", "--sparse=always", file, place / file.name], check=True)
     subprocess.run(["cp", "-a", "--sparse=always", warm.directory, place / warm.directory.name], check=True)
     monkeypatch.setenv("GUESTKIT_CACHEDIR", str(cache))
     template = place / warm.directory.name
