@@ -241,7 +241,7 @@ class Watch {
     return opened.get() < 0 || ::fcntl(opened.get(), F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
   }
 
-  static constexpr size_t longest_ = 64 * 1024;
+  static constexpr size_t longest_ = 65536;
 
   pid_t qemu_;
   const Link& qmp_;
