@@ -86,7 +86,7 @@ def serve(
     C: guestfs_mount_local(3), guestfs_mount_local_run(3).
     """
     path = mountpoint(directory)
-    if not shutil.which("fusermount") and not shutil.which("fusermount3"):
+    if _program() is None:
         raise _error(
             "fusermount is missing, which mounts for users", errno.ENOENT, "install the package fuse3 or fuse"
         )
@@ -146,7 +146,7 @@ def _cut_off(connections: set[int], path: str) -> None:
 
 
 def _look(path: str, patience: float) -> OSError | None:
-    """Look at a file; return what is wrong. It may be the server that hangs, so wait for so many seconds."""
+    """Look at a file; return what is wrong: TimeoutError, if nobody answers within the seconds."""
     wrong: list[OSError] = []
 
     def look() -> None:
@@ -158,6 +158,8 @@ def _look(path: str, patience: float) -> OSError | None:
     looking = threading.Thread(target=look, daemon=True)
     looking.start()
     looking.join(patience)
+    if looking.is_alive():
+        return TimeoutError()
     return wrong[0] if wrong else None
 
 
@@ -191,9 +193,7 @@ def unmount(directory: str, *, force: bool = False, timeout: float = 60) -> None
         server = _server(mount, stack)
         wrong = None if mount.readonly else _look(mount.directory, _GRACE)
         if force and server is not None:
-            signal.pidfd_send_signal(server, signal.SIGTERM)
-            if not _has_ended(server, 2 * _GRACE):
-                signal.pidfd_send_signal(server, signal.SIGKILL)
+            _end(server)
         else:
             done = _fusermount("-u", *(["-z"] if force else []), mount.directory)
             if done.returncode != 0 and mount_at(mount.directory):
@@ -206,8 +206,18 @@ def unmount(directory: str, *, force: bool = False, timeout: float = 60) -> None
                 "unknown",
                 "end that process" if force else "",
             )
-        if wrong is not None:
+        if force and mount_at(mount.directory):  # of a killed server
+            _fusermount("-u", "-z", mount.directory)
+        # Without force, a guest that was slow to answer has written all that it had.
+        if wrong is not None and (force or not isinstance(wrong, TimeoutError)):
             raise _lost(directory)
+
+
+def _end(server: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+        signal.pidfd_send_signal(server, signal.SIGTERM)
+        if not _has_ended(server, 2 * _GRACE):
+            signal.pidfd_send_signal(server, signal.SIGKILL)
 
 
 def _guest_at(directory: str) -> Mount:
@@ -279,11 +289,15 @@ def _users(directory: str) -> Iterator[str]:
         with contextlib.suppress(OSError):
             links = [process / "cwd", process / "root", *(process / "fd").iterdir()]
             if any((os.readlink(link) + "/").startswith(below) for link in links):
-                yield f"{(process / 'comm').read_text().strip()} ({process.name})"
+                yield f"{(process / 'comm').read_text(errors='replace').strip()} ({process.name})"
+
+
+def _program() -> str | None:
+    return shutil.which("fusermount3") or shutil.which("fusermount")
 
 
 def _fusermount(*arguments: str) -> subprocess.CompletedProcess[str]:
-    program = shutil.which("fusermount3") or shutil.which("fusermount") or "fusermount3"
+    program = _program() or "fusermount3"
     try:
         return subprocess.run(
             [program, *arguments], capture_output=True, text=True, errors="replace", check=False

@@ -14,7 +14,7 @@ from rich.text import Text
 from guestkit.cli.common import DISK, add_guest_options, guest, path_in_guest
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable
-from guestkit.files import GuestFile
+from guestkit.files import GuestFile, mode_of
 from guestkit.guest import list_files
 
 DESCRIPTION = """\
@@ -25,16 +25,6 @@ EXAMPLES = (
     "guestkit ls -lhR web.qcow2 /var/lib",
     "guestkit ls --json web.qcow2 /etc/os-release /etc/fstab",
 )
-
-_KINDS = {
-    "-": stat.S_IFREG,
-    "d": stat.S_IFDIR,
-    "l": stat.S_IFLNK,
-    "b": stat.S_IFBLK,
-    "c": stat.S_IFCHR,
-    "p": stat.S_IFIFO,
-    "s": stat.S_IFSOCK,
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +68,7 @@ def _lines(path: str, files: Sequence[GuestFile], arguments: argparse.Namespace)
     owners = [f"{file.uid} {file.gid}" for file in files]
     width, owner_width = max(map(len, sizes), default=0), max(map(len, owners), default=0)
     for file, name, size, owner in zip(files, names, sizes, owners, strict=True):
-        mode = stat.filemode(_KINDS.get(file.kind, 0) | file.mode)
+        mode = stat.filemode(mode_of(file))
         target = f" -> {printable(file.target)}" if file.kind == "l" else ""
         about = f"{mode} {owner:<{owner_width}} {size:>{width}} {_time(file.mtime)} "
         yield Text.assemble(about, name, target)

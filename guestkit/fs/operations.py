@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from guestkit.errors import Error
-from guestkit.files import GuestFile
+from guestkit.files import GuestFile, mode_of
 from guestkit.fs.errors import NOT_THERE, about, check_regular, failure, is_about_a_file
 from guestkit.handle import Guestfs
 
@@ -35,16 +35,6 @@ CHUNK = 2 << 20
 _NAME = 128
 
 _TYPES = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
-_MODES = {
-    "-": stat.S_IFREG,
-    "d": stat.S_IFDIR,
-    "l": stat.S_IFLNK,
-    "b": stat.S_IFBLK,
-    "c": stat.S_IFCHR,
-    "p": stat.S_IFIFO,
-    "s": stat.S_IFSOCK,
-}
-
 
 # ---- looking
 
@@ -153,7 +143,7 @@ def _entry(path: str, seen: StatNS, target: str | None = None) -> Entry:
 
 def _listed(file: GuestFile) -> Entry:
     """Return the same of a file in a listing, in which symlinks are not followed."""
-    mode = _MODES.get(file.kind, 0) | file.mode
+    mode = mode_of(file)
     known: Entry = {
         "name": file.path,
         "size": file.size,

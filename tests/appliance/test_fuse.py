@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from guestkit import fuse, open_guest
+from guestkit import Error, fuse, open_guest
 
 GUESTKIT = [sys.executable, "-m", "guestkit"]
 PATIENCE = 60
@@ -46,6 +46,20 @@ def sitting_in(directory: Path) -> Iterator[int]:
             yield program.pid
         finally:
             program.kill()
+
+
+@contextlib.contextmanager
+def foreground(disk: Path, directory: Path) -> Iterator[subprocess.Popen[str]]:
+    """`guestkit mount --foreground`, once the directory can be used."""
+    with subprocess.Popen(
+        [*GUESTKIT, "mount", "--foreground", disk, directory], stderr=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            assert server.stderr is not None
+            assert any("has the files of" in line for line in server.stderr)
+            yield server
+        finally:
+            server.kill()
 
 
 @pytest.fixture
@@ -124,17 +138,10 @@ def test_a_directory_in_use_is_told_with_the_program_and_can_be_forced(mounted: 
 def test_a_signal_ends_the_foreground_even_if_a_program_sits_in_the_directory(
     demo_guest: Path, directory: Path, number: signal.Signals
 ) -> None:
-    with subprocess.Popen(
-        [*GUESTKIT, "mount", "--foreground", demo_guest, directory], stderr=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stderr is not None
-        for line in server.stderr:
-            if "has the files of" in line:
-                break
-        with sitting_in(directory / "etc"):
-            server.send_signal(number)
-            assert server.wait(PATIENCE) == 128 + number
-            assert os.listdir(directory) == []
+    with foreground(demo_guest, directory) as server, sitting_in(directory / "etc"):
+        server.send_signal(number)
+        assert server.wait(PATIENCE) == 128 + number
+        assert os.listdir(directory) == []
 
 
 def test_a_killed_server_leaves_no_dead_directory(mounted: Path) -> None:
@@ -207,13 +214,7 @@ def test_unmount_leaves_alone_what_guestkit_did_not_mount_and_goes_on(mounted: P
 @pytest.mark.parametrize("force", [long_form(True), False], ids=["unmount --force", "Ctrl-C"])
 def test_a_guest_that_does_not_answer_held_its_mount(demo_guest: Path, directory: Path, force: bool) -> None:
     """Regression: unmount waited for the guest, and only SIGKILL ended it."""
-    with subprocess.Popen(
-        [*GUESTKIT, "mount", "--foreground", demo_guest, directory], stderr=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stderr is not None
-        for line in server.stderr:
-            if "has the files of" in line:
-                break
+    with foreground(demo_guest, directory) as server:
         os.kill(hypervisor_of(server.pid), signal.SIGSTOP)
         with subprocess.Popen(["cat", directory / "etc/passwd"], stderr=subprocess.DEVNULL) as reader:
             if force:
@@ -264,6 +265,20 @@ def test_lost_writes_are_told(demo_guest: Path, directory: Path, tmp_path: Path)
     done = guestkit("unmount", directory)
     assert done.returncode == 1
     assert "the hypervisor has ended: what was written last may be lost" in done.stderr
+    assert os.listdir(directory) == []
+
+
+def test_lost_writes_of_a_guest_that_does_not_answer_are_told(
+    demo_guest: Path, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: unmounting by force killed the hypervisor and said nothing."""
+    monkeypatch.setattr(fuse, "_GRACE", 1)
+    disk = tmp_path / "disk.img"
+    shutil.copy(demo_guest, disk)
+    assert guestkit("mount", "--rw", "--format", "raw", disk, directory).returncode == 0
+    os.kill(hypervisor_of(server_of(directory)), signal.SIGSTOP)
+    with pytest.raises(Error, match="what was written last may be lost"):
+        fuse.unmount(str(directory), force=True)
     assert os.listdir(directory) == []
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from guestkit import _native, appliance
+from tests.images import naming
 
 MACHINE = (
     "-nodefaults", "-machine", "accel=tcg", "-m", "1", "-kernel", "/a/kernel",
@@ -312,21 +313,7 @@ def test_a_disk_on_a_server_could_not_be_reached(
     backing = "nbd:localhost:10809" if server else str(tmp_path / "secret")
     if not server:
         (tmp_path / "secret").write_text("")
-    command = [
-        "qemu-img",
-        "create",
-        "-q",
-        "-u",
-        "-f",
-        "qcow2",
-        "-b",
-        backing,
-        "-F",
-        "raw",
-        str(overlay),
-        "1M",
-    ]
-    subprocess.run(command, check=True)
+    naming.overlay(overlay, backing)
     could, _ = caged(tmp_path, "-drive", f"{name}={overlay},format=qcow2,id=hd1,if=none")
     refused = "Permission denied" if _native.landlock_version() >= 4 else "connected"
     assert could["TCP"] == ("connected" if server else refused)
@@ -338,20 +325,6 @@ def test_a_disk_that_has_an_overlays_name_gets_no_network(landlock: None, tmp_pa
     disk = tmp_path / "overlay1.qcow2"
     other = tmp_path / "case"
     other.mkdir()
-    command = [
-        "qemu-img",
-        "create",
-        "-q",
-        "-u",
-        "-f",
-        "qcow2",
-        "-b",
-        "nbd:localhost:1",
-        "-F",
-        "raw",
-        str(disk),
-        "1M",
-    ]
-    subprocess.run(command, check=True)
+    naming.overlay(disk, "nbd:localhost:1")
     could, _ = caged(other, "-drive", f"file={disk},format=qcow2,id=hd1,if=none")
     assert could["TCP"] == ("Permission denied" if _native.landlock_version() >= 4 else "connected")

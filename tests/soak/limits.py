@@ -8,14 +8,14 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.images.corpus import images
 from tests.images.writer import read_by_a_guest, written_to
 from tests.soak.case import Case, Skipped, expect
+from tests.soak.leftovers import within
 from tests.soak.running import ROOT, own_mounts
 
 ABOUT = "little memory, few descriptors, full and read-only directories; disks that vanish or change"
@@ -212,13 +212,13 @@ def _memory(case: Case, disk: Path) -> None:
 
 def _remove(group: Path) -> None:
     """Remove a control group once its last process is gone."""
-    for _ in range(600):
-        try:
+
+    def is_removed() -> bool:
+        with suppress(OSError):
             group.rmdir()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
+        return not group.exists()
+
+    expect(within(60, is_removed), f"{group} is removed", "it still has processes")
 
 
 # ---- disks that do not keep still
