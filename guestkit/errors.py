@@ -103,6 +103,9 @@ class CallTimeout(Error, TimeoutError):  # type: ignore[misc]  # OSError.errno m
         console: the last lines that the appliance and libguestfs wrote: hostile text, escape it
     """
 
+    # Whoever makes errors by hand, as Dask's workers do, would find RuntimeError's, which refuses this class.
+    __new__ = TimeoutError.__new__
+
     def __init__(
         self,
         op: str,

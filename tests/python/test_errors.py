@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tblib import pickling_support
 
 import guestkit
 from guestkit import (
@@ -162,6 +163,17 @@ def test_a_copy_has_everything(
     assert {attribute: getattr(again, attribute) for attribute in extra} == extra
     assert str(again) == str(error)
     assert again.__notes__ == error.__notes__
+
+
+@pytest.mark.parametrize(("error", "extra"), SAMPLES, ids=name)
+def test_an_error_crosses_dasks_processes(error: Error, extra: dict[str, object]) -> None:
+    """Regression: once Dask's tblib was imported, no CallTimeout could be unpickled."""
+    rebuild, arguments, *_ = pickling_support.pickle_exception(error)
+    again = rebuild(*pickle.loads(pickle.dumps(arguments)))
+    assert type(again) is type(error)
+    assert (again.op, again.message, again.errno) == (error.op, error.message, error.errno)
+    assert {attribute: getattr(again, attribute) for attribute in extra} == extra
+    assert str(again) == str(error)
 
 
 @pytest.mark.parametrize("kind", BASES, ids=name)
