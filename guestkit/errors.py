@@ -104,7 +104,7 @@ class CallTimeout(Error, TimeoutError):  # type: ignore[misc]  # OSError.errno m
     """
 
     # Whoever makes errors by hand, as Dask's workers do, would find RuntimeError's, which refuses this class.
-    __new__ = TimeoutError.__new__
+    __new__ = TimeoutError.__new__  # type: ignore[assignment]
 
     def __init__(
         self,
