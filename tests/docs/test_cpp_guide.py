@@ -1,12 +1,10 @@
-"""The code in docs/cpp.md compiles, and its reference has every action."""
+"""The code in docs/cpp.md compiles."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 from pathlib import Path
-
-from generators import facts
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs" / "cpp.md").read_text(encoding="utf-8")
@@ -50,11 +48,3 @@ def test_the_lines_for_build_systems_are_those_that_the_consumer_tests_build() -
         shown = [line for block in blocks(language) for line in block.splitlines()]
         assert shown
         assert set(shown) <= set(lines)
-
-
-def test_the_reference_has_every_action() -> None:
-    run("mkdir", "-p", "build/docs")
-    run("doxygen", "docs/Doxyfile")
-    page = (ROOT / "build" / "docs" / "html" / "classguestkit_1_1basic__guestfs.html").read_text("utf-8")
-    missing = [a.name for a in facts.load(ROOT / "api").actions if not re.search(rf"\b{a.name}\b", page)]
-    assert missing == []

@@ -118,6 +118,12 @@ def test_the_programs_about_asyncio(here: Path) -> None:
     assert streaming == [r"b'one\ntwo\n'"]
 
 
+def test_the_program_of_those_who_come_from_guestfish(demo_guest: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk.qcow2").symlink_to(demo_guest)
+    printed = output([sys.executable, "-c", program("coming-from-virt-tools.md", "open_guest")], tmp_path)
+    assert printed.splitlines()[0] == DEMO_SYSTEM.hostname
+
+
 def test_the_drop_in_program() -> None:
     drop_in = program("coming-from-python-guestfs.md", "set_memsize")
     assert output([sys.executable, "-c", drop_in], ROOT) == "1024\n"

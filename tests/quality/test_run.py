@@ -95,7 +95,7 @@ def test_wrong_usage_ends_with_2_and_says_why_on_stderr(words: tuple[str, ...], 
         (("test", "--no-install", "-h"), "-- goes to pytest"),
         (("bench", "--help"), "NAME is one of: async calls "),
         (("bench", "calls", "--help"), "./run bench calls\n"),
-        (("docs", "--help"), "build/docs/html"),
+        (("docs", "--help"), "build/docs/site"),
         (("exec", "--help"), "./run exec CMD"),
     ],
 )

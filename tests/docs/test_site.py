@@ -1,0 +1,57 @@
+"""The documentation becomes a site without a warning, with every action, and loads nothing from elsewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from generators import facts
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(place)]
+    told = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=told, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return place
+
+
+@pytest.mark.parametrize(
+    ("page", "anchor"),
+    [("headers/classguestkit_1_1basic__guestfs.html", r"\b{}\b"), ("actions.html", r'id="{}"')],
+    ids=["C++", "Python"],
+)
+def test_the_references_have_every_action(site: Path, page: str, anchor: str) -> None:
+    text = (site / "reference" / page).read_text(encoding="utf-8")
+    names = [action.name for action in facts.load(ROOT / "api").actions]
+    assert [name for name in names if not re.search(anchor.format(name), text)] == []
+
+
+def test_the_reference_has_what_python_programs_use(site: Path) -> None:
+    text = (site / "reference" / "python.html").read_text(encoding="utf-8")
+    for name in ("Guestfs.open_disk", "inspect_many", "open_guest", "GuestFileSystem", "CallTimeout"):
+        assert re.search(rf'id="guestkit\.[\w.]*{re.escape(name)}"', text), name
+
+
+def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
+    pages = [page for page in site.rglob("*.html") if "headers" not in page.parts]
+    assert len(pages) > 20
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        loaded = re.findall(r"<(?:script|img|iframe)[^>]*\ssrc=\"?(https?:[^\s\">]+)", text)
+        loaded += re.findall(r"<link[^>]*rel=\"?stylesheet[^>]*href=\"?(https?:[^\s\">]+)", text)
+        assert loaded == [], page
+
+
+def test_what_readme_links_to_is_there(site: Path) -> None:
+    for link in ("fast-launch.html", "cli.html", "source/benchmarks/kvm.sh", "source/examples/index.html"):
+        assert f'href="{link}' in (site / "index.html").read_text(encoding="utf-8")
+        assert (site / link).exists()
