@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""Run long forms of the tests, which `./run test` leaves to `--full`: part by part, while there is time.
+
+Each day begins with the next part, so that each has its turn. A part that is stopped because the time is over
+has not failed.
+
+tools/long_forms.py --minutes N    the time for all of it
+tools/long_forms.py --list         the parts, in today's order
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parents[1]
+SANITIZERS = "tests/quality/test_sanitizers.py"
+OTHERS = "compiles or tidy or other_compilers"
+#: What each part gives to pytest. tests/trixie is not among them: it takes hours.
+PARTS = {
+    "packages": ["tests/packaging", "tests/consumer", "tests/quality/test_long_forms.py"],
+    "valgrind": [SANITIZERS, "-k", "test_valgrind"],
+    "appliances": ["tests/appliance", "--deselect", "tests/appliance/test_corpus.py"],
+    "Python under tools": [SANITIZERS, "-k", "test_the_extension or test_python"],
+    "corpus": ["tests/appliance/test_corpus.py"],
+    "addresses": [SANITIZERS, "-k", "addresses"],
+    "other compilers": [SANITIZERS, "tests/quality/test_cpp_quality.py", "-k", OTHERS],
+    "threads": [SANITIZERS, "-k", "test_threads"],
+    "soak": ["tests/soak"],
+}
+
+
+def rotation(today: datetime.date) -> list[str]:
+    """Return the parts' names, in the order of that day."""
+    names = list(PARTS)
+    first = today.toordinal() % len(names)
+    return names[first:] + names[:first]
+
+
+def run_part(name: str, seconds: float) -> str:
+    """Return how that part ended: "passed", "failed", or, nothing having failed until then, "stopped"."""
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder) / "results.xml"
+        command = [sys.executable, "-m", "pytest", "--full", "-m", "full", "-q", "-n", "auto"]
+        with subprocess.Popen([*command, f"--junitxml={results}", *PARTS[name]], cwd=ROOT) as tests:
+            try:
+                return "passed" if tests.wait(seconds) == 0 else "failed"
+            except subprocess.TimeoutExpired:
+                tests.send_signal(signal.SIGINT)
+        # pytest's status says that it was interrupted, whatever had failed before.
+        (suite,) = ElementTree.parse(results).getroot().iter("testsuite")
+        return "stopped" if suite.get("failures") == suite.get("errors") == "0" else "failed"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--list", action="store_true")
+    arguments = parser.parse_args()
+    order = rotation(datetime.datetime.now(datetime.UTC).date())
+    print(f"long forms, in today's order: {', '.join(order)}", flush=True)
+    if arguments.list:
+        return 0
+    end = time.monotonic() + 60 * arguments.minutes
+    ended = {}
+    for name in order:
+        left = end - time.monotonic()
+        if left < 60:
+            print(f"long forms: {name}: not begun, the time is over", flush=True)
+            continue
+        print(f"long forms: {name}, for at most {left / 60:.0f} minutes", flush=True)
+        ended[name] = run_part(name, left)
+        print(f"long forms: {name}: {ended[name]}", flush=True)
+    return 1 if "failed" in ended.values() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
