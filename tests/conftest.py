@@ -43,7 +43,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
     return ByModule(config, log)
 
 
+#: Suites whose few tests take minutes begin, so that at the end no process waits for the other.
+FIRST = ("tests/packaging", "tests/consumer", "tests/fuzz", "tests/soak", "tests/quality", "tests/appliance")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    places = {suite: place for place, suite in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get("/".join(item.nodeid.split("/")[:2]), len(FIRST)))
     if config.getoption("--full"):
         return
     long_forms = [item for item in items if item.get_closest_marker("full")]
