@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 from pathlib import Path
 
@@ -82,17 +81,3 @@ def test_an_installed_manual_page_had_no_command() -> None:
     (command,) = [source for target, source in installed.items() if target.endswith("/bin/guestkit")]
     done = subprocess.run([command, "--version"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()[0]) == (0, "guestkit"), done.stderr
-
-
-def test_every_package_has_the_version_of_the_release() -> None:
-    version = "([0-9.]+)"
-    found = {
-        name: re.findall(pattern, (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)[0]
-        for name, pattern in {
-            "meson.build": rf"^  version: '{version}'",
-            "pyproject.toml": rf'^version = "{version}"',
-            "debian/changelog": rf"^guestkit \({version}\)",
-            "packaging/guestkit.spec": rf"^Version: +{version}$",
-        }.items()
-    }
-    assert len(set(found.values())) == 1, found

@@ -1,0 +1,75 @@
+"""What makes a release: it tells what is not ready, and what it would do."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import release
+
+from tests.consumer.test_consumers import repository
+
+
+def test_every_file_has_the_version_of_the_release() -> None:
+    assert set(release.versions().values()) == {release.versions()["meson.build"]}
+
+
+@pytest.fixture
+def ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout that can be released."""
+    root = repository(tmp_path / "sources")
+    monkeypatch.setattr(release, "ROOT", root)
+    for name, before, after in (
+        ("CHANGELOG.md", "## [0.4.0] - unreleased", "## [0.4.0] - 2026-12-01"),
+        ("debian/changelog", "UNRELEASED", "unstable"),
+    ):
+        path = root / name
+        path.write_text(path.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
+    commit(root)
+    subprocess.run(["git", "tag", "--delete", "v0.4.0"], cwd=root, check=True, stdout=subprocess.DEVNULL)
+    return root
+
+
+def commit(root: Path) -> None:
+    who = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.org"]
+    subprocess.run(["git", *who, "commit", "--quiet", "--all", "--message", "Release"], cwd=root, check=True)
+
+
+def test_a_dry_run_tells_each_command(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert release.main(["--dry-run"]) == 0
+    told = capsys.readouterr()
+    assert told.err == ""
+    for part in ("--sdist", "--python 3.11", "--python 3.14", "auditwheel", "dpkg-buildpackage", "rpmbuild",
+                 "podman build", "SHA256SUMS", "git tag --sign", "twine upload"):  # fmt: skip
+        assert part in told.out
+    assert not (ready / "build").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "told"),
+    [
+        ("CHANGELOG.md", "2026-12-01", "unreleased", "CHANGELOG.md: needs the day of the release"),
+        ("debian/changelog", "unstable", "UNRELEASED", "debian/changelog: still says UNRELEASED"),
+        ("pyproject.toml", '"0.4.0"', '"0.4.1"', "pyproject.toml: has version 0.4.1, and meson.build 0.4.0"),
+    ],
+)
+def test_what_is_not_ready_is_told_and_nothing_is_made(
+    name: str, before: str, after: str, told: str, ready: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = ready / name
+    path.write_text(path.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
+    assert release.main([]) == 1
+    said = capsys.readouterr().err
+    assert told in said
+    assert "the checkout: has changes that are not committed" in said
+    commit(ready)
+    assert release.main([]) == 1
+    assert capsys.readouterr().err == f"release: {told}" + said.partition(told)[2].partition("\n")[0] + "\n"
+    assert not (ready / "build").exists()
+
+
+def test_a_version_is_released_once(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    subprocess.run(["git", "tag", "v0.4.0"], cwd=ready, check=True)
+    assert release.main([]) == 1
+    assert "v0.4.0: is released already" in capsys.readouterr().err
