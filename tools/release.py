@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make a release of what is committed: archives, wheels, packages, an image, and how to sign and publish them.
+"""Make a release of what is committed: archives, wheels, packages, an image.
 
 tools/release.py               make all of it in build/release/
 tools/release.py --dry-run     print the commands, and what keeps this commit from being a release
@@ -64,21 +64,14 @@ def commands(version: str) -> list[list[str]]:
     """Return what makes the release, to be run in the root of a fresh clone below build/release."""
     name = f"guestkit-{version}"
     wheels = [["uv", "build", "--wheel", "--python", python, "--out-dir", "../plain"] for python in PYTHONS]
+    rpm = '--define "_sourcedir $PWD/.." --define "_srcrpmdir $PWD/.."'
     return [
         ["git", "archive", f"--prefix={name}/", f"--output=../{name}.tar.gz", "HEAD"],
         ["uv", "build", "--sdist", "--out-dir", ".."],
         *wheels,
         ["sh", "-c", "auditwheel repair --exclude libguestfs.so.0 --wheel-dir .. ../plain/*.whl"],
         ["dpkg-buildpackage", "--build=binary", "--no-sign"],
-        [
-            "rpmbuild",
-            "-bs",
-            "--define",
-            "_sourcedir ..",
-            "--define",
-            "_srcrpmdir ..",
-            "packaging/guestkit.spec",
-        ],
+        ["sh", "-c", f"rpmbuild -bs {rpm} packaging/guestkit.spec"],
         ["podman", "build", "--tag", f"guestkit:{version}", "."],
         ["sh", "-c", "cd .. && sha256sum -- *.* > SHA256SUMS"],
     ]
