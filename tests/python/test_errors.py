@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tblib import pickling_support
+from tblib import pickling_support  # type: ignore[import-untyped]
 
 import guestkit
 from guestkit import (
