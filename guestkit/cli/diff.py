@@ -79,6 +79,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             parts=arguments.only or _PARTS,
             keys=arguments.keys,
             timeout=arguments.timeout,
+            cache=arguments.cache,
             sandbox=arguments.sandbox,
             **opening(arguments),
             progress=progress,

@@ -78,6 +78,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             concurrency=arguments.concurrency or "auto",
             keys=arguments.keys,
             timeout=arguments.timeout,
+            cache=arguments.cache,
             sandbox=arguments.sandbox,
             **opening(arguments),
             progress=progress,

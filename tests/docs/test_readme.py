@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -31,8 +34,8 @@ def here(tmp_path: Path, demo_guest: Path) -> Path:
     return tmp_path
 
 
-def output(command: list[str], here: Path) -> str:
-    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+def output(command: list[str], here: Path, environment: Mapping[str, str] | None = None) -> str:
+    done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -85,6 +88,22 @@ def test_the_programs_about_inspection(demo_guest: Path, tmp_path: Path) -> None
     assert printed == f"{DEMO_SYSTEM.hostname}\n\n"
     assert (tmp_path / "fstab").read_text().startswith("LABEL=demo-root / ext4 ")
     assert (tmp_path / "var" / "lib" / "dpkg" / "status").exists()
+
+
+def test_the_programs_about_results_that_are_kept(demo_guest: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk.qcow2").symlink_to(demo_guest)
+    while time.time_ns() - demo_guest.stat().st_ctime_ns < 2e9:  # younger disks are not kept
+        time.sleep(0.1)
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "caches")}
+    printed = output([sys.executable, "-c", program("cache.md", "cached")], tmp_path, environment)
+    assert printed == "True True\n"
+    (commands,) = re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs" / "cache.md").read_text(), re.M | re.S)
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    output(["sh", "-ec", commands], tmp_path, environment)
+    for name in ("first", "second"):  # what Python has kept, the command knows
+        report = json.loads((tmp_path / f"{name}.jsonl").read_text())
+        assert report["inspection"]["provenance"]["cached"]
+        assert report["inspection"]["operating_systems"][0]["hostname"] == DEMO_SYSTEM.hostname
 
 
 def test_the_programs_about_bills_of_materials(demo_guest: Path, tmp_path: Path) -> None:
