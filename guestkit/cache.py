@@ -21,7 +21,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import guestkit
 from guestkit import _native
 from guestkit._identity import Unidentified, identify
 from guestkit._private import make_private
@@ -102,12 +101,12 @@ def _question(handle: Guestfs, options: InspectOptions, appliance: StrOrBytesPat
 
     That is decided anew each time, when the disks are identified.
     """
-    module = os.stat(_native.__file__)  # it holds guestkit's rules
+    module = os.stat(_native.__file__)  # guestkit's version and rules are compiled into it
     opening = options.opening
     return repr(
         (
             _FORM,
-            (guestkit.__version__, module.st_size, module.st_mtime_ns),
+            (module.st_size, module.st_mtime_ns, module.st_ctime_ns),
             sorted(handle.version().items()),
             (os.fsencode(appliance), handle.get_path()),
             (sorted(options.parts), options.mode),

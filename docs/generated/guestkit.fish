@@ -51,7 +51,7 @@ function _shtab_guestkit_using
 end
 
 set -g _shtab_guestkit_commands inspect ls cat cp mount unmount df sbom diff info convert doctor appliance
-set -g _shtab_guestkit_opts_with_value --add --backing --blocksize --concurrency --disk-format --format --in-use --key --member --mode --only --output --root --sandbox --timeout --to -a -o
+set -g _shtab_guestkit_opts_with_value --add --backing --before-format --blocksize --concurrency --disk-format --files --format --in-use --key --member --mode --only --output --root --sandbox --timeout --to -a -o
 
 complete -c guestkit -e
 complete -c guestkit -f
@@ -216,16 +216,20 @@ complete -c guestkit -n '_shtab_guestkit_using sbom' -s v -l verbose -d 'tell of
 complete -c guestkit -n '_shtab_guestkit_using sbom' -l log-json -d 'stderr as JSON, an object a line'
 complete -c guestkit -n '_shtab_guestkit_using sbom' -l debug -d 'a Python traceback with an error'
 complete -c guestkit -n '_shtab_guestkit_using sbom; and test $_shtab_guestkit_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'a disk image or a block device; compressed, or an archive such as an OVA, too'
-complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -eq 0' -a diff -d 'Tell how two guests differ, such as one before and after an upgrade: packages, with which version is newer by the distribution'"'"'s own rules, users, services, kernels, network, mountpoints, settings. The disks are only read.'
+complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -eq 0' -a diff -d 'Tell how two guests differ, such as one before and after an upgrade: packages, with which version is newer by the distribution'"'"'s own rules, users, services, kernels, network, mountpoints, settings; or their files. The disks are only read.'
 complete -c guestkit -n '_shtab_guestkit_using diff' -s h -l help -d 'show this'
 complete -c guestkit -n '_shtab_guestkit_using diff' -l json -d 'as JSON'
 complete -c guestkit -n '_shtab_guestkit_using diff' -l only -x -d 'compare nothing but these: filesystems, applications, users, kernels, services, network, locale, machine_id, or all (default: all)'
+complete -c guestkit -n '_shtab_guestkit_using diff' -l files -x -d 'compare the files instead, or those whose path matches, such as '"'"'/etc/*'"'"', where * matches / as well: type, mode, owner, size, target, content; not the times'
+complete -c guestkit -n '_shtab_guestkit_using diff' -l text -d 'with --files: the lines in which texts up to 1 MiB differ'
+complete -c guestkit -n '_shtab_guestkit_using diff' -l root -x -d 'with --files: the filesystem that is / in both; default: that of the only operating system'
 complete -c guestkit -n '_shtab_guestkit_using diff' -l format -xka "raw qcow2 qcow vmdk vdi vhdx vpc" -d 'what the disk is; default: by what it begins with, which a guest can choose'
 complete -c guestkit -n '_shtab_guestkit_using diff' -l backing -xka "(__fish_complete_path (commandline -ct))" -d 'open other files that the disk names, such as a backing file, if they lie beneath that directory; "allow": wherever they lie, for disks that nobody else made. Needs --format'
 complete -c guestkit -n '_shtab_guestkit_using diff' -l in-use -xka "allow refuse" -d 'what becomes of a disk to which another program writes, such as that of a running guest: it is read as it is at that moment, with a warning, or not at all (default: allow)'
 complete -c guestkit -n '_shtab_guestkit_using diff' -l blocksize -xka "512 4096" -d 'bytes in a sector of the disk; default: by its partition table, else 512'
 complete -c guestkit -n '_shtab_guestkit_using diff' -l member -x -d 'the one disk of an archive that is wanted; default: all of its guest'
 complete -c guestkit -n '_shtab_guestkit_using diff' -l no-unpack -d 'refuse disks that are compressed, and archives, which need room in TMPDIR'
+complete -c guestkit -n '_shtab_guestkit_using diff' -l before-format -xka "raw qcow2 qcow vmdk vdi vhdx vpc" -d 'what BEFORE is, where --format is of AFTER alone'
 complete -c guestkit -n '_shtab_guestkit_using diff' -l key -x -d 'the file that begins with the key of an encrypted device: its name, its UUID, or all; DEVICE:key:TEXT is the key itself, which other users can see in the list of processes'
 complete -c guestkit -n '_shtab_guestkit_using diff' -l concurrency -x -d 'disks at once; default: one a processor'
 complete -c guestkit -n '_shtab_guestkit_using diff' -l timeout -x -d 'for a disk (default: 600)'

@@ -83,11 +83,22 @@ def test_the_programs_about_inspection(demo_guest: Path, tmp_path: Path) -> None
     assert printed == f"{DEMO_SYSTEM.product_name} {DEMO_SYSTEM.hostname} 5 packages\n"
     printed = output([sys.executable, "-c", program("inspection.md", "Key(") + "print(keys)"], tmp_path)
     assert "the passphrase" not in printed
-    assert output([sys.executable, "-c", program("inspection.md", "diff(")], tmp_path) == "0 differences\n"
+    assert output([sys.executable, "-c", program("diff.md", "diff(")], tmp_path) == "0 differences\n"
     printed = output([sys.executable, "-c", program("inspection.md", "open_guest")], tmp_path)
     assert printed == f"{DEMO_SYSTEM.hostname}\n\n"
     assert (tmp_path / "fstab").read_text().startswith("LABEL=demo-root / ext4 ")
     assert (tmp_path / "var" / "lib" / "dpkg" / "status").exists()
+
+
+@pytest.mark.full
+def test_the_programs_about_files_that_differ(demo_guest: Path, here: Path) -> None:
+    (here / "base.img").symlink_to(demo_guest)
+    (here / "disk.qcow2").rename(here / "overlay.qcow2")
+    (here / "disk.qcow2").symlink_to(demo_guest)
+    assert output([sys.executable, "-c", program("diff.md", "diff_files")], here) == "0 differences\n"
+    (commands,) = re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs" / "diff.md").read_text(), re.M | re.S)
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    assert output(["sh", "-ec", commands.replace("--backing .", "--backing /")], here, environment) == ""
 
 
 def test_the_programs_about_results_that_are_kept(demo_guest: Path, tmp_path: Path) -> None:
