@@ -40,8 +40,7 @@ the distribution's own rules, users, services, kernels, network, mountpoints, se
 disks are only read."""
 EXAMPLES = (
     "guestkit diff web.qcow2 db.img",
-    "guestkit diff --json --only applications,users web.qcow2 db.img",
-    "guestkit diff --files='/etc/*' --text web.qcow2 db.img",
+    "guestkit diff --files='/etc/passwd*' --text web.qcow2 db.img",
 )
 EXIT_STATUS = """\
 exit status, as that of diff(1):

@@ -128,6 +128,13 @@ def test_the_programs_about_bills_of_materials(demo_guest: Path, tmp_path: Path)
     assert output([sys.executable, "-c", program("sbom.md", "hash_disks")], tmp_path) == "True\n"
 
 
+@pytest.mark.full
+def test_the_program_about_packages_of_languages(demo_guest: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk.qcow2").symlink_to(demo_guest)
+    printed = output([sys.executable, "-c", program("sbom.md", "find_packages")], tmp_path)
+    assert printed == "0 packages of languages, 5 in all\n"
+
+
 def test_the_programs_about_fleets(demo_guest: Path, tmp_path: Path) -> None:
     (tmp_path / "disk.qcow2").symlink_to(demo_guest)
     printed = output([sys.executable, "-c", program("fleet.md", "asyncio.run")], tmp_path)
