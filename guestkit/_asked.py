@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import random
@@ -12,6 +13,7 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar, Unpack
 
+from guestkit.errors import Error
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleKeywords, HandleOptions, check_limit, options_from
 from guestkit.images import Backing, InUse, OpenDiskOptions
@@ -43,13 +45,12 @@ def _cache_directory(asked: Cache) -> Path | None:
     """Return where results of inspections are kept; None: they are not.
 
     GUESTKIT_INSPECTION_CACHE turns that on, with "1" or with a directory. The usual one is
-    guestkit/inspections in $XDG_CACHE_HOME or in ~/.cache. Raises ValueError if the variable is wrong.
+    guestkit/inspections in $XDG_CACHE_HOME or in ~/.cache. Raises Error (EINVAL) if the variable is wrong.
     """
     stated = os.environ.get("GUESTKIT_INSPECTION_CACHE", "")
     if stated not in ("", "0", "1") and not stated.startswith("/"):
-        raise ValueError(
-            f"GUESTKIT_INSPECTION_CACHE must be 1, 0 or a directory that begins with /, not {stated!r}"
-        )
+        message = f"GUESTKIT_INSPECTION_CACHE must be 1, 0 or a directory that begins with /, not {stated!r}"
+        raise Error("inspect", message, errno.EINVAL)
     if asked is None:
         asked = stated not in ("", "0")
     if not isinstance(asked, bool):

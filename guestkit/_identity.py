@@ -86,26 +86,30 @@ def _files(disk: StrOrBytesPath, opening: OpenDiskOptions) -> list[tuple[os.stat
     try:
         if info["in_use"]:
             raise Unidentified(f"{name}: another program writes to it")
-        return [(os.fstat(one), _header(one)) for one in descriptors if not _is_of_guestkit(one, name)]
+        others = (one for one in descriptors[1:] if not _is_of_guestkit(one))
+        files = [descriptors[0], *others]  # the first one is the disk's own
+        for one in files:
+            _check(one, name)
+        return [(os.fstat(one), _header(one)) for one in files]
     finally:
         for one in descriptors:
             os.close(one)
 
 
-def _is_of_guestkit(descriptor: int, disk: str) -> bool:
-    """Return whether the file is one without a name, which guestkit made of the others.
+def _is_of_guestkit(descriptor: int) -> bool:
+    """Return whether the file is one without a name, in which `check_disk` describes the others."""
+    named = os.readlink(f"/proc/self/fd/{descriptor}") == "/memfd:guestkit (deleted)"
+    return named and os.fstat(descriptor).st_dev == _device_of_nameless_files()
 
-    Raises Unidentified if it is neither that nor a file with a reliable ctime.
-    """
-    if os.fstat(descriptor).st_dev == _device_of_nameless_files():
-        return True
+
+def _check(descriptor: int, disk: str) -> None:
+    """Raise Unidentified if this is no file with a reliable ctime, or if somebody writes to it."""
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise Unidentified(f"{disk}: is no regular file")
     if (filesystem := _filesystem(descriptor)) not in _RELIABLE:
         raise Unidentified(f"{disk}: lies on {filesystem}, which does not tell reliably when a file changed")
     if _has_writer(descriptor):
         raise Unidentified(f"{disk}: another program has it open for writing")
-    return False
 
 
 def _device_of_nameless_files() -> int:
@@ -117,7 +121,10 @@ def _device_of_nameless_files() -> int:
 
 
 def _filesystem(descriptor: int) -> str:
-    """Return the type of the filesystem that the file lies on; by its mount, as btrfs has no st_dev there."""
+    """Return the type of the filesystem that the file lies on.
+
+    It is found by the mount: a file's st_dev on btrfs is not that of the mount.
+    """
     found = re.search(r"^mnt_id:\s*(\d+)$", Path(f"/proc/self/fdinfo/{descriptor}").read_text(), re.MULTILINE)
     with open("/proc/self/mountinfo", "rb") as table:
         for line in table:

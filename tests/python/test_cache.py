@@ -132,7 +132,7 @@ def test_the_environment_and_the_argument_say_where(
 
 def test_a_wrong_environment_is_told(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GUESTKIT_INSPECTION_CACHE", "yes")
-    with pytest.raises(ValueError, match="GUESTKIT_INSPECTION_CACHE must be 1, 0 or a directory"):
+    with pytest.raises(guestkit.Error, match="GUESTKIT_INSPECTION_CACHE must be 1, 0 or a directory"):
         guestkit.inspect(disk)
 
 
@@ -455,6 +455,13 @@ def test_network_disks_and_devices(ran: Inspections, kept: Path) -> None:
         assert not is_kept(device, kept)
     with pytest.raises(_identity.Unidentified):
         _identity.identify(["/dev/null"], OpenDiskOptions())
+
+
+def test_a_disk_in_memory_was_taken_for_a_file_of_guestkits_own(ran: Inspections, kept: Path) -> None:
+    memory = os.memfd_create("guestkit")
+    os.truncate(memory, SIZE)
+    assert not is_kept(f"/proc/self/fd/{memory}", kept)
+    os.close(memory)
 
 
 # ---- the directory
