@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from guestkit.aio.convert import AsyncDiskConverter
     from guestkit.comparison import Comparison, diff
     from guestkit.convert import ConversionResult, DiskConverter
+    from guestkit.file_comparison import diff_files
     from guestkit.generated import structs
     from guestkit.generated.values import Cause
     from guestkit.sboms import Sbom, sbom
@@ -70,6 +71,7 @@ __all__ = [
     "Sbom",
     "UnpackLimits",
     "diff",
+    "diff_files",
     "inspect",
     "inspect_many",
     "open_guest",
@@ -94,6 +96,7 @@ _LATER = {
     "EventStream": "guestkit.aio",
     "Sbom": "guestkit.sboms",
     "diff": "guestkit.comparison",
+    "diff_files": "guestkit.file_comparison",
     "sbom": "guestkit.sboms",
     "set_executor": "guestkit.aio",
 }

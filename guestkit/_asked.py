@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import random
@@ -9,8 +10,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from inspect import signature
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar, Unpack
 
+from guestkit.errors import Error
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleKeywords, HandleOptions, check_limit, options_from
 from guestkit.images import Backing, InUse, OpenDiskOptions
@@ -32,6 +35,32 @@ Guest = _Disk | Sequence[_Disk]
 
 #: The default timeout of a disk, in seconds: enough for an emulated launch and inspect_os of a large guest.
 TIMEOUT = 600.0
+
+
+#: Whether results are kept: a directory for them, or True for the usual one; None: as the environment says.
+Cache = bool | str | os.PathLike[str] | None
+
+
+def _cache_directory(asked: Cache) -> Path | None:
+    """Return where results of inspections are kept; None: they are not.
+
+    GUESTKIT_INSPECTION_CACHE turns that on, with "1" or with a directory. The usual one is
+    guestkit/inspections in $XDG_CACHE_HOME or in ~/.cache. Raises Error (EINVAL) if the variable is wrong.
+    """
+    stated = os.environ.get("GUESTKIT_INSPECTION_CACHE", "")
+    if stated not in ("", "0", "1") and not stated.startswith("/"):
+        message = f"GUESTKIT_INSPECTION_CACHE must be 1, 0 or a directory that begins with /, not {stated!r}"
+        raise Error("inspect", message, errno.EINVAL)
+    if asked is None:
+        asked = stated not in ("", "0")
+    if not isinstance(asked, bool):
+        return Path(os.path.abspath(asked))
+    if not asked:
+        return None
+    if stated.startswith("/"):
+        return Path(stated)
+    caches = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(caches) if caches.startswith("/") else Path.home() / ".cache") / "guestkit" / "inspections"
 
 
 def names_of(guest: Guest) -> tuple[str, ...]:
@@ -67,7 +96,15 @@ class Job:
     def run(self, handle: Guestfs, guest: Guest, step: Callable[[str], object] | None = None) -> Inspection:
         # An ordinary random number will do: the sample needs no secrecy.
         verify = self.verify if isinstance(self.verify, bool) else random.random() < self.verify
-        return handle._inspect_disks(path_list(guest), replace(self.options, verify=verify, step=step))
+        options = replace(self.options, verify=verify, step=step)
+        disks = path_list(guest)
+        if options.cache is None or options.keys or verify:
+            return handle._inspect_disks(disks, options)
+        from guestkit.cache import cached  # only those who want it pay for this import
+
+        return cached(
+            handle, disks, options, self.handle.appliance, lambda: handle._inspect_disks(disks, options)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +131,7 @@ def one(
     in_use: InUse = "allow",
     blocksize: int | None = None,
     unpack: UnpackLimits | None = UNPACK,
+    cache: Cache = None,
     step: Callable[[str], object] | None = None,
     **handle: Unpack[HandleKeywords],
 ) -> One:
@@ -111,6 +149,7 @@ def one(
         keys=tuple(keys),
         mode=mode,
         opening=opening,
+        cache=_cache_directory(cache),
     )
     of_handle = options_from(options, handle, INSPECTION, "inspect")
     for name in ("call_timeout", "cancel_grace"):
@@ -158,6 +197,7 @@ def many(
     in_use: InUse = "allow",
     blocksize: int | None = None,
     unpack: UnpackLimits | None = UNPACK,
+    cache: Cache = None,
     progress: Callable[[FleetProgress], object] | None = None,
     jobs_executor: Executor | None = None,
     **handle: Unpack[HandleKeywords],
@@ -177,6 +217,7 @@ def many(
         in_use=in_use,
         blocksize=blocksize,
         unpack=unpack,
+        cache=cache,
         **handle,
     ).job
     at_once = None if jobs_executor is not None and concurrency == "auto" else _number(concurrency)

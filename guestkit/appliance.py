@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from guestkit import __version__, _native
+from guestkit._private import make_private
 from guestkit._system import hint
 from guestkit._template import NotEmulated, TemplateError, build_template, hypervisor_file
 from guestkit.errors import Error
@@ -199,18 +200,8 @@ def _writable(directory: Path, mode: int) -> Path:
 
     Raises ApplianceError if another user could change it.
     """
-    try:
-        for folder in reversed((directory, *directory.parents)):
-            if not folder.is_dir():
-                with suppress(FileExistsError):  # another process was faster
-                    folder.mkdir(mode)
-                    folder.chmod(mode)  # regardless of the umask
-    except OSError as error:
-        raise ApplianceError(f"{directory} cannot be made: {error.strerror}") from error
-    if fault := _native.private_directory_fault(directory):
+    if fault := make_private(directory, mode):
         raise ApplianceError(fault)
-    if not os.access(directory, os.W_OK):
-        raise ApplianceError(f"{directory} cannot be written by this user")
     return directory
 
 

@@ -74,7 +74,7 @@ class Change:
 
     Attributes:
         part: "system", "os_release", "packages", "users", "services", "kernels", "network", "mountpoints",
-            "drives", "filesystems" or "operating_systems"
+            "drives", "filesystems" or "operating_systems"; "files" of `diff_files`
         name: of what differs, such as a package or a user
         field: in which fact, such as "shell"; "": as a whole
         before: what the first guest has; None: it lacks the thing
@@ -82,6 +82,7 @@ class Change:
         order: of a package that is "newer" or "older" in the second guest, by its distribution's own rules;
             "": that is no question, or nobody can tell
         system: the root of the operating system, where a guest has several; else ""
+        text: the lines of a unified diff without its head, of a text file's size or content, on request
     """
 
     part: str
@@ -91,6 +92,7 @@ class Change:
     after: str | None
     order: Order = ""
     system: str = ""
+    text: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +162,7 @@ def json_schema() -> Mapping[str, Any]:
         "after": value,
         "order": {"enum": ["newer", "older", ""]},
         "system": text,
+        "text": {"type": "array", "items": text},
     }
     properties = {
         "schema": {"const": SCHEMA},

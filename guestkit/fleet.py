@@ -119,6 +119,9 @@ def inspect(asked: One) -> Inspection:
     verify: inspect both ways and report the differences: True, or the share of disks to verify, such as 0.01
     timeout: for all of it, in seconds; then raises CallTimeout
     format, backing, protocols, in_use, blocksize, unpack: as in `Guestfs.open_disk`, for all the disks
+    cache: keep the result, and return it again while the disks do not change, with `provenance.cached` set:
+        True, or a private directory for it; None: if GUESTKIT_INSPECTION_CACHE says so. docs/cache.md says
+        what is never kept, such as what keys opened
     step: called with what is being done
     options: the handle's, as one value; None: those for inspection, `HandleOptions(appliance="inspection")`
     handle: single fields of `HandleOptions`; they win over options. timeout stands for call_timeout, and
@@ -141,7 +144,7 @@ def inspect_many(asked: Many) -> Generator[Report, None, None]:
         Dask's `Client.get_executor()`, any `concurrent.futures.Executor`. Jobs and reports are pickled. If
         you leave the loop early, jobs that run there go on until they finish or time out
     options, parts, keys, mode, verify, handle: as in `inspect`; so are format, backing, protocols, in_use,
-        blocksize, unpack
+        blocksize, unpack, cache
     """
     tally = Tally(asked.progress)
     if asked.executor is not None:

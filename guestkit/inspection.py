@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from guestkit.generated import values
@@ -122,7 +123,11 @@ NativeInspectOptions = tuple[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectOptions:
-    """What to find out, with which keys, and how to open the disks: the arguments of `guestkit.inspect`."""
+    """What to find out, with which keys, and how to open the disks: the arguments of `guestkit.inspect`.
+
+    Attributes:
+        cache: the directory where results are kept; None: they are not
+    """
 
     parts: Collection[Part] = DEFAULT_PARTS
     keys: Iterable[Key] = ()
@@ -130,6 +135,7 @@ class InspectOptions:
     verify: bool = False
     step: Callable[[str], object] | None = None
     opening: OpenDiskOptions = field(default_factory=OpenDiskOptions)
+    cache: Path | None = None
 
     def native(self) -> NativeInspectOptions:
         """Return the options as C++ takes them; ValueError or TypeError names a wrong argument."""

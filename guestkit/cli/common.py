@@ -145,6 +145,12 @@ def add_fleet_options(parser: argparse._ActionsContainer) -> None:
         default=TIMEOUT,
         help="for a disk (default: %(default)g)",
     )
+    parser.add_argument(
+        "--cache",
+        action=argparse.BooleanOptionalAction,
+        help="keep the results, and take them from there for disks that have not changed since (default: if"
+        " GUESTKIT_INSPECTION_CACHE says so)",
+    )
     add_sandbox_option(parser)
 
 

@@ -49,6 +49,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             parts=_PARTS,
             keys=arguments.keys,
             timeout=arguments.timeout,
+            cache=arguments.cache,
             sandbox=arguments.sandbox,
             **opening(arguments),
             progress=progress,

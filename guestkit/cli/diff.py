@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from rich.table import Table
@@ -13,6 +13,10 @@ from rich.text import Text
 
 from guestkit.cli.common import (
     DISK,
+    FORMATS,
+    GRACE,
+    Opening,
+    UsageError,
     add_disk_options,
     add_fleet_options,
     add_key_option,
@@ -24,16 +28,19 @@ from guestkit.cli.errors import of_failure
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, printable
 from guestkit.comparison import Change, Comparison, diff, require
+from guestkit.file_comparison import diff_files
 from guestkit.fleet import Report, inspect_many
+from guestkit.guest import mount_guest
+from guestkit.handle import Guestfs
 from guestkit.inspection import ALL_PARTS, Part
 
 DESCRIPTION = """\
 Tell how two guests differ, such as one before and after an upgrade: packages, with which version is newer by
-the distribution's own rules, users, services, kernels, network, mountpoints, settings. The disks are only
-read."""
+the distribution's own rules, users, services, kernels, network, mountpoints, settings; or their files. The
+disks are only read."""
 EXAMPLES = (
     "guestkit diff web.qcow2 db.img",
-    "guestkit diff --json --only applications,users web.qcow2 db.img",
+    "guestkit diff --files='/etc/passwd*' --text web.qcow2 db.img",
 )
 EXIT_STATUS = """\
 exit status, as that of diff(1):
@@ -53,6 +60,7 @@ _FACTS: Mapping[Part, Sequence[str]] = {"locale": ("locale", "timezone"), "machi
 
 _HEAD = ("CHANGE", "PART", "NAME", "BEFORE", "AFTER")
 _STYLES = {"added": "green", "removed": "red", "newer": "cyan", "older": "magenta", "changed": "yellow"}
+_LINES = {"+": "green", "-": "red", "@": "cyan"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +69,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("after", metavar="AFTER", help="the same of the other guest")
     parser.add_argument("--json", action="store_true", help="as JSON")
     add_only_option(parser, "compare nothing but these", _PARTS, _PARTS)
+    files = parser.add_argument_group("files")
+    files.add_argument(
+        "--files",
+        metavar="GLOB",
+        nargs="?",
+        help="compare the files instead, or those whose path matches, such as '/etc/*', where * matches / as"
+        " well: type, mode, owner, size, target, content; not the times",
+    )
+    files.add_argument(
+        "--text", action="store_true", help="with --files: the lines in which texts up to 1 MiB differ"
+    )
+    files.add_argument(
+        "--root",
+        metavar="DEVICE",
+        help="with --files: the filesystem that is / in both; default: that of the only operating system",
+    )
     add_disk_options(parser)
+    parser.add_argument(
+        "--before-format", choices=FORMATS, help="what BEFORE is, where --format is of AFTER alone"
+    )
     add_key_option(parser)
     add_fleet_options(parser)
     parser.set_defaults(trouble=TROUBLE)
@@ -69,31 +96,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
-    require()  # before the work
-    disks: Sequence[str] = (arguments.before, arguments.after)
-    found: dict[str, Report] = {}
-    with screen.fleet(len(disks)) as progress, noting("nothing is compared"):
-        reports = inspect_many(
-            disks,
-            concurrency=arguments.concurrency or "auto",
-            parts=arguments.only or _PARTS,
-            keys=arguments.keys,
-            timeout=arguments.timeout,
-            sandbox=arguments.sandbox,
-            **opening(arguments),
-            progress=progress,
-        )
-        with contextlib.closing(reports):
-            found.update((report.disk, report) for report in reports)
-    before, after = (found[disk] for disk in disks)
-    for report in found.values():
-        if report.error is not None:
-            screen.tell("error", of_failure(report))
-    if before.inspection is None or after.inspection is None:
+    if arguments.files is None and (arguments.text or arguments.root):
+        raise UsageError("--text and --root are for --files")
+    if arguments.files is not None and arguments.only:
+        raise UsageError("--only is of an inspection, --files of files: give one of them")
+    compared = _inspected(arguments, screen) if arguments.files is None else _files(arguments, screen)
+    if compared is None:
         return TROUBLE
-    compared = diff(before.inspection, after.inspection)
-    if set(arguments.only or _PARTS) != set(_PARTS):
-        compared = _only(compared, arguments.only)
     if arguments.json:
         screen.write(json.dumps(compared.to_dict(), indent=2) + "\n")
     else:
@@ -101,6 +110,73 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     for one in compared.unknown:
         screen.tell("error", f"not compared: {one}")
     return TROUBLE if compared.unknown else 1 if compared.changes else 0
+
+
+def _disks(arguments: argparse.Namespace) -> Sequence[tuple[str, Opening]]:
+    """Return the two disks, and how to open each."""
+    after = opening(arguments)
+    before = after.copy()
+    if arguments.before_format:
+        before["format"] = arguments.before_format
+    return (arguments.before, before), (arguments.after, after)
+
+
+def _inspected(arguments: argparse.Namespace, screen: Screen) -> Comparison | None:
+    """Compare what inspections say; None if one fails, which is told."""
+    require()  # before the work
+    found: list[Report] = []
+    disks = _disks(arguments)
+    (before, how), (after, how_after) = disks
+    groups = [([before, after], how)] if how == how_after else [([disk], options) for disk, options in disks]
+    with screen.fleet(len(disks)) as progress, noting("nothing is compared"):
+        for group, options in groups:
+            reports = inspect_many(
+                group,
+                concurrency=arguments.concurrency or "auto",
+                parts=arguments.only or _PARTS,
+                keys=arguments.keys,
+                timeout=arguments.timeout,
+                cache=arguments.cache,
+                sandbox=arguments.sandbox,
+                **options,
+                progress=progress,
+            )
+            with contextlib.closing(reports):
+                found.extend(reports)
+    for report in found:
+        if report.error is not None:
+            screen.tell("error", of_failure(report))
+    by_disk = {report.disk: report.inspection for report in found}
+    first, second = by_disk[before], by_disk[after]
+    if first is None or second is None:
+        return None
+    compared = diff(first, second)
+    if set(arguments.only or _PARTS) != set(_PARTS):
+        compared = _only(compared, arguments.only)
+    return compared
+
+
+def _files(arguments: argparse.Namespace, screen: Screen) -> Comparison:
+    guests: list[Guestfs] = []
+    unknown: list[str] = []
+    with contextlib.ExitStack() as stack, noting("nothing is compared"):
+        for side, (disk, how) in zip(("first", "second"), _disks(arguments), strict=True):
+            g = Guestfs(
+                appliance="inspection",
+                call_timeout=arguments.timeout,
+                sandbox=arguments.sandbox,
+                cancel_grace=GRACE,
+            )
+            guests.append(stack.enter_context(g))
+            with screen.steps(disk) as step:
+                g.open_disks(disk, **how)
+                step("starting the appliance")
+                g.launch()
+                mounted = mount_guest(g, root=arguments.root, keys=arguments.keys, step=step)
+            unknown += (f"{side}: {failure.part}: {failure.message}" for failure in mounted.failures)
+        with screen.steps("comparing the files"):
+            compared = diff_files(*guests, glob=arguments.files or "*", text=arguments.text)
+    return replace(compared, unknown=(*unknown, *compared.unknown))
 
 
 def _only(compared: Comparison, parts: Sequence[Part]) -> Comparison:
@@ -126,11 +202,27 @@ def _show(compared: Comparison, screen: Screen) -> None:
         screen.show(_table(head, rows))
     else:
         screen.show(Text("no difference", style="dim"))
+    for change in compared.changes:
+        if change.text:
+            screen.show_lines(_text(change))
+
+
+def _text(change: Change) -> Iterator[Text]:
+    """Yield the lines in which a file differs, as diff(1) writes them."""
+    yield Text("")
+    yield Text(f"--- {printable(change.name)}", style="bold")
+    yield Text(f"+++ {printable(change.name)}", style="bold")
+    for line in change.text:
+        shown = "\t".join(map(printable, line.split("\t")))
+        yield Text(shown, style=_LINES.get(line[:1], ""))
 
 
 def _cells(change: Change) -> tuple[str, ...]:
     name = f"{change.name}: {change.field}" if change.field else change.name
-    return (_kind(change), change.part, name, change.before or "", change.after or "", change.system)
+    values = [change.before or "", change.after or ""]
+    if change.field == "content":  # a few digits of a checksum tell as much
+        values = [value[:12] for value in values]
+    return (_kind(change), change.part, name, *values, change.system)
 
 
 def _kind(change: Change) -> str:

@@ -80,6 +80,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
                 keys=arguments.keys,
                 mode=arguments.mode,
                 timeout=arguments.timeout,
+                cache=arguments.cache,
                 sandbox=arguments.sandbox,
                 **opening(arguments),
                 progress=progress,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 from collections.abc import Collection, Sequence
@@ -42,8 +43,14 @@ class Help(argparse.HelpFormatter):
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings or action.nargs == 0:
             return super()._format_action_invocation(action)
+        if action.nargs == "?":
+            return ", ".join(f"{option}[={action.metavar}]" for option in action.option_strings)
         value = self._format_args(action, self._get_default_metavar_for_optional(action))
         return ", ".join(f"{option} {value}" for option in action.option_strings)
+
+    def _format_usage(self, *arguments: Any) -> str:
+        usage = super()._format_usage(*arguments)
+        return re.sub(r"(--[\w-]+) \[(\w+)\]", r"\1[=\2]", usage)  # such an option takes no word after it
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         paragraphs = text.split("\n\n")
@@ -62,7 +69,17 @@ class Parser(argparse.ArgumentParser):
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parse, and keep the arguments for error messages."""
         self.given = sys.argv[1:] if args is None else args
-        return super().parse_known_args(args, namespace)
+        return super().parse_known_args(self._with_values(), namespace)
+
+    def _with_values(self) -> list[str]:
+        """Return the arguments, with an empty value for an option that may go without.
+
+        Such an option takes a value by = alone: the word after it, such as a disk, is another argument.
+        """
+        end = self.given.index("--") if "--" in self.given else len(self.given)
+        may_go_without = [one for one, action in self._option_string_actions.items() if action.nargs == "?"]
+        options = (f"{one}=" if one in may_go_without else one for one in self.given[:end])
+        return [*options, *self.given[end:]]
 
     @property
     def options(self) -> Collection[str]:

@@ -59,7 +59,7 @@ def tree(report: Report, *, packages: bool) -> RenderableType:
     """
     if report.error is not None:  # the message itself goes to stderr, on the same terminal
         return Text.assemble(("✗ ", "red"), (printable(", ".join(report.disks)), "bold"), "  not inspected")
-    title = Text.assemble((printable(", ".join(report.disks)), "bold"), (f"  {report.seconds:.1f} s", "dim"))
+    title = Text.assemble((printable(", ".join(report.disks)), "bold"), (f"  {_taken(report)}", "dim"))
     top = Tree(title, guide_style="dim")
     if report.inspection is None:
         return top
@@ -73,6 +73,11 @@ def tree(report: Report, *, packages: bool) -> RenderableType:
         listed = [Text(line) for line in _packages(system)] if packages else []
         top.add(Group(heading, fact_grid(_system_facts(system)), *listed))
     return top
+
+
+def _taken(report: Report) -> str:
+    kept = report.inspection is not None and report.inspection.provenance.cached
+    return "from the cache" if kept else f"{report.seconds:.1f} s"
 
 
 # ---- the facts

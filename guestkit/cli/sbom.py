@@ -6,9 +6,11 @@ import argparse
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from guestkit.cli.common import (
     DISK,
+    GRACE,
     UsageError,
     add_disk_options,
     add_fleet_options,
@@ -19,7 +21,11 @@ from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure
 from guestkit.cli.reports import reported
 from guestkit.cli.screen import Screen
+from guestkit.errors import Error
 from guestkit.fleet import Report, inspect_many
+from guestkit.guest import mount_guest
+from guestkit.handle import Guestfs
+from guestkit.languages import LanguagePackages, find_packages
 from guestkit.sboms import FORMATS, DiskHash, Sbom, hash_disks, require, sbom
 from guestkit.sboms.files import file_names, write
 
@@ -32,7 +38,7 @@ in the environment, the same disk gives the same bytes."""
 EXAMPLES = (
     "guestkit sbom web.qcow2 > web.cdx.json",
     "guestkit sbom --format spdx --hashes -o web.spdx.json web.qcow2",
-    "guestkit sbom -o sboms/ web.qcow2 db.img",
+    "guestkit sbom --languages -o sboms/ web.qcow2",
 )
 
 
@@ -57,6 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--hashes", action="store_true", help="with the SHA-256 of each disk, as it lies here"
     )
+    output.add_argument(
+        "--languages",
+        action="store_true",
+        help="with the packages of Python, npm and Java among the files, which takes another launch",
+    )
     add_disk_options(parser, format_option="--disk-format")
     how = parser.add_argument_group("how")
     how.add_argument("--one-guest", action="store_true", help="the disks are those of one guest")
@@ -78,6 +89,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             concurrency=arguments.concurrency or "auto",
             keys=arguments.keys,
             timeout=arguments.timeout,
+            cache=arguments.cache,
             sandbox=arguments.sandbox,
             **opening(arguments),
             progress=progress,
@@ -140,7 +152,8 @@ def _write(
         return False
     name = os.path.basename(report.disk) or report.disk
     of_disks = [hashes[disk] for disk in report.disks if disk in hashes]
-    bill = sbom(report.inspection, format=arguments.kind, name=name, hashes=of_disks)
+    languages = _languages(report, arguments) if arguments.languages else []
+    bill = sbom(report.inspection, format=arguments.kind, name=name, hashes=of_disks, languages=languages)
     if path is None:
         screen.write(bill.to_json())
     else:
@@ -151,6 +164,30 @@ def _write(
             return False
     _tell_gaps(report.disk, bill, screen)
     return bill.complete
+
+
+def _languages(report: Report, arguments: argparse.Namespace) -> Sequence[LanguagePackages]:
+    """Return the packages of programming languages of each system; if that fails, a gap that says why."""
+    assert report.inspection is not None
+    found: list[LanguagePackages] = []
+    handle = Guestfs(
+        appliance="inspection",
+        call_timeout=arguments.timeout,
+        sandbox=arguments.sandbox,
+        cancel_grace=GRACE,
+    )
+    try:
+        with noting("the bill of this guest is not written"), handle as g:
+            g.open_disks(report.disks, **opening(arguments))
+            g.launch()
+            for system in report.inspection.operating_systems:
+                mounted = mount_guest(g, root=system.root, keys=arguments.keys)
+                packages = find_packages(g, root=system.root)
+                gaps = (*(failure.message for failure in mounted.failures), *packages.gaps)
+                found.append(replace(packages, gaps=gaps))
+    except Error as error:
+        found.append(LanguagePackages(packages=(), gaps=(str(error),)))
+    return found
 
 
 def _tell_gaps(disk: str, bill: Sbom, screen: Screen) -> None:

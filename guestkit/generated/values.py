@@ -548,6 +548,8 @@ class Provenance:
             systems, each says of which one it is, as in corrections
         corrections: facts for which guestkit's own answer is given, because libguestfs' is known to be
             wrong or missing, each with the reason
+        cached: whether it is a result that was kept: that of an earlier inspection of the same,
+            unchanged disks
     """
 
     way: str
@@ -557,6 +559,7 @@ class Provenance:
     verified: bool
     differences: Sequence[str]
     corrections: Sequence[str] = ()
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from guestkit.sboms.hashes import DiskHash, hash_disks
 
 if TYPE_CHECKING:
     from guestkit.generated.values import Inspection
+    from guestkit.languages import LanguagePackages
     from guestkit.sboms.contents import Contents
 
 __all__ = ["FORMATS", "DiskHash", "Sbom", "SbomFormat", "hash_disks", "require", "sbom"]
@@ -71,6 +72,7 @@ def sbom(
     format: SbomFormat = "cyclonedx",
     name: str = "guest",
     hashes: Iterable[DiskHash] = (),
+    languages: Iterable[LanguagePackages] = (),
 ) -> Sbom:
     """Return the bill of materials of a guest that was inspected, with the part "applications".
 
@@ -87,12 +89,13 @@ def sbom(
         format: "cyclonedx" or "spdx"
         name: of the guest, such as the name of its disk
         hashes: of its disks, by `hash_disks`
+        languages: packages of programming languages, by `guestkit.languages.find_packages`
     Raises:
         Error: the format's library is not installed (ENOSYS), or SOURCE_DATE_EPOCH is no number (EINVAL)
     """
     contents_of, writer = _load(format)
     when = _source_date()
-    contents = contents_of(inspection, name, tuple(hashes))
+    contents = contents_of(inspection, name, tuple(hashes), tuple(languages))
     document = writer.document(contents, when or datetime.now(UTC).replace(microsecond=0))
     serial = uuid.uuid4() if when is None else uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(document))
     writer.number(document, serial)
@@ -118,7 +121,7 @@ class _Writer(Protocol):
         """Give the document its number."""
 
 
-def _load(format: SbomFormat) -> tuple[Callable[[Inspection, str, tuple[DiskHash, ...]], Contents], _Writer]:
+def _load(format: SbomFormat) -> tuple[Callable[..., Contents], _Writer]:
     """Return what gathers the contents of a bill, and what writes them."""
     if format not in get_args(SbomFormat):
         raise ValueError(f'sbom() argument \'format\' must be "cyclonedx" or "spdx", not {format!r}')

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +14,7 @@ from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.model.license import DisjunctiveLicense, License, LicenseAcknowledgement, LicenseExpression
 from cyclonedx.model.tool import ToolRepository
 from cyclonedx.output.json import JsonV1Dot6
+from cyclonedx.schema.schema import SchemaVersion1Dot6
 from cyclonedx.spdx import is_supported_id
 from packageurl import PackageURL
 
@@ -24,9 +24,6 @@ from guestkit.sboms.licenses import Expressions
 
 #: The reference of the guest.
 _GUEST = "guest"
-
-#: How many components are written at once.
-_GROUP = 100
 
 
 def document(contents: Contents, created: datetime) -> dict[str, Any]:
@@ -40,7 +37,7 @@ def document(contents: Contents, created: datetime) -> dict[str, Any]:
         ),
         serial_number=UUID(int=0),
     )
-    written = _written(bom)
+    written: dict[str, Any] = json.loads(JsonV1Dot6(bom).output_as_string())
     expressions = Expressions()
     systems = [f"os-{place}" for place in range(1, len(contents.systems) + 1)]
     components: list[dict[str, Any]] = []
@@ -48,28 +45,20 @@ def document(contents: Contents, created: datetime) -> dict[str, Any]:
     # The library has no compositions.
     parts = [_composition(_GUEST, not contents.gaps)]
     for place, (reference, system) in enumerate(zip(systems, contents.systems, strict=True), 1):
-        items = list(
-            _written_components(
-                _item(item, f"package-{place}-{number}", expressions)
-                for number, item in enumerate(system.items, 1)
-            )
-        )
-        components += [*_written_components([_system(system, reference)]), *items]
+        items = [
+            _written(_item(item, f"package-{place}-{number}", expressions))
+            for number, item in enumerate(system.items, 1)
+        ]
+        components += [_written(_system(system, reference)), *items]
         depends.append(_depends(reference, [item["bom-ref"] for item in items]))
         parts.append(_composition(reference, system.complete))
     return {**written, "components": components, "dependencies": depends, "compositions": parts}
 
 
-def _written(bom: Bom) -> dict[str, Any]:
-    written: dict[str, Any] = json.loads(JsonV1Dot6(bom).output_as_string())
+def _written(component: Component) -> dict[str, Any]:
+    """Write one component: the library would compare every one of a document with many others."""
+    written: dict[str, Any] = json.loads(component.as_json(SchemaVersion1Dot6))  # type: ignore[attr-defined]
     return written
-
-
-def _written_components(components: Iterable[Component]) -> Iterator[dict[str, Any]]:
-    """Write components in groups: the library compares every one of a document with every other."""
-    rest = iter(components)
-    while group := list(islice(rest, _GROUP)):
-        yield from _written(Bom(components=group))["components"]
 
 
 def _depends(reference: str, others: Iterable[str]) -> dict[str, Any]:

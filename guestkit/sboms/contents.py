@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from guestkit._text import printable
 from guestkit._versions import epoch_and_version, full_version, known
 from guestkit.generated.values import Application, Inspection, OperatingSystem
 from guestkit.inspection import pretty_name
+from guestkit.languages import LanguagePackage, LanguagePackages
 from guestkit.sboms.hashes import DiskHash
-from guestkit.sboms.purls import Distribution, distribution_of, purl_of
+from guestkit.sboms.purls import Distribution, distribution_of, purl_of, purl_of_language
 
 #: How many characters of one text of the guest's are kept; CycloneDX permits 1024 of a version.
 LONGEST = 1000
@@ -77,17 +78,25 @@ class Contents:
         return sum(len(system.items) for system in self.systems)
 
 
-def contents_of(inspection: Inspection, name: str, hashes: tuple[DiskHash, ...]) -> Contents:
+def contents_of(
+    inspection: Inspection,
+    name: str,
+    hashes: tuple[DiskHash, ...],
+    languages: tuple[LanguagePackages, ...] = (),
+) -> Contents:
     """Return what the bill of materials of that guest says."""
     said = _Texts()
-    gaps = tuple(_expressible(gap)[0] for gap in _gaps(inspection, hashes))
+    gaps = tuple(_expressible(gap)[0] for gap in _gaps(inspection, hashes, languages))
     shown = said.take("name", name) or "guest"
     return Contents(
         name=shown,
         hashes=tuple(
             DiskHash(name=_expressible(one.name)[0], sha256=one.sha256) for one in hashes if one.sha256
         ),
-        systems=tuple(map(_system, inspection.operating_systems)),
+        systems=tuple(
+            _system(system, [one for one in languages if one.root in ("", system.root)])
+            for system in inspection.operating_systems
+        ),
         gaps=gaps,
         notes=(
             ("complete", "false" if gaps else "true"),
@@ -97,7 +106,9 @@ def contents_of(inspection: Inspection, name: str, hashes: tuple[DiskHash, ...])
     )
 
 
-def _gaps(inspection: Inspection, hashes: tuple[DiskHash, ...]) -> Iterator[str]:
+def _gaps(
+    inspection: Inspection, hashes: tuple[DiskHash, ...], languages: tuple[LanguagePackages, ...]
+) -> Iterator[str]:
     systems = inspection.operating_systems
     for failure in inspection.failures:
         yield f"{failure.part}: {failure.message}"
@@ -114,9 +125,11 @@ def _gaps(inspection: Inspection, hashes: tuple[DiskHash, ...]) -> Iterator[str]
     for disk in hashes:
         if disk.failure:
             yield f"{disk.name} has no hash: {disk.failure}"
+    for found in languages:
+        yield from (f"languages: {gap}" for gap in found.gaps)
 
 
-def _system(system: OperatingSystem) -> System:
+def _system(system: OperatingSystem, languages: Sequence[LanguagePackages]) -> System:
     said = _Texts()
     release = system.os_release
     distribution = distribution_of(system)
@@ -136,7 +149,10 @@ def _system(system: OperatingSystem) -> System:
         title=texts["title"],
         url=url,
         cpe=cpe,
-        items=tuple(_item(app, system, distribution) for app in system.applications),
+        items=(
+            *(_item(app, system, distribution) for app in system.applications),
+            *(_language_item(package) for found in languages for package in found.packages),
+        ),
         complete=system.applications_complete and not system.failures,
         notes=(
             ("root", said.take("root", system.root)),
@@ -182,6 +198,27 @@ def _item(app: Application, system: OperatingSystem, distribution: Distribution)
         purl=purl,
         is_program=is_program,
         notes=(*((note, text) for note, text in more.items() if text), *said.notes()),
+    )
+
+
+def _language_item(package: LanguagePackage) -> Item:
+    said = _Texts()
+    fields = ("name", "group", "version", "license", "path")
+    texts = {field: said.take(field, getattr(package, field)) for field in fields}
+    summary = said.take("summary", " ".join(package.summary.split()))
+    purl = purl_of_language(package) if said.is_exact("name", "group", "version") else ""
+    if not purl:
+        said.leave_out("purl")
+    return Item(
+        name="/".join(filter(None, (texts["group"], texts["name"]))) or "unnamed",
+        version=texts["version"],
+        summary=summary,
+        publisher="",
+        license=texts["license"],
+        url="",
+        purl=purl,
+        is_program=False,
+        notes=(("language", package.kind), ("path", texts["path"]), *said.notes()),
     )
 
 

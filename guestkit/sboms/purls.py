@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from packageurl import PackageURL
 
 from guestkit.generated.values import OperatingSystem
+from guestkit.languages import LanguagePackage
 
 #: The types of package URLs by libguestfs' package formats.
 _TYPES = {"deb": "deb", "rpm": "rpm", "apk": "apk", "pacman": "alpm"}
@@ -39,6 +40,21 @@ def distribution_of(system: OperatingSystem) -> Distribution:
     version = system.os_release.get("VERSION_ID", "")
     release = f"{named}-{version}" if _WORD.fullmatch(version) else named
     return Distribution(kind, _VENDORS.get(named, named), release)
+
+
+def purl_of_language(package: LanguagePackage) -> str:
+    """Return the package URL; "" if there is none, as for a package of Maven without its group."""
+    if package.kind == "maven" and not package.group:
+        return ""
+    try:
+        return PackageURL(
+            type=package.kind,
+            namespace=package.group or None,
+            name=package.name,
+            version=package.version or None,
+        ).to_string()
+    except ValueError:
+        return ""
 
 
 def purl_of(distribution: Distribution, name: str, version: str, epoch: int, arch: str, upstream: str) -> str:

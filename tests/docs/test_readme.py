@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -31,8 +34,8 @@ def here(tmp_path: Path, demo_guest: Path) -> Path:
     return tmp_path
 
 
-def output(command: list[str], here: Path) -> str:
-    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+def output(command: list[str], here: Path, environment: Mapping[str, str] | None = None) -> str:
+    done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -80,11 +83,38 @@ def test_the_programs_about_inspection(demo_guest: Path, tmp_path: Path) -> None
     assert printed == f"{DEMO_SYSTEM.product_name} {DEMO_SYSTEM.hostname} 5 packages\n"
     printed = output([sys.executable, "-c", program("inspection.md", "Key(") + "print(keys)"], tmp_path)
     assert "the passphrase" not in printed
-    assert output([sys.executable, "-c", program("inspection.md", "diff(")], tmp_path) == "0 differences\n"
+    assert output([sys.executable, "-c", program("diff.md", "diff(")], tmp_path) == "0 differences\n"
     printed = output([sys.executable, "-c", program("inspection.md", "open_guest")], tmp_path)
     assert printed == f"{DEMO_SYSTEM.hostname}\n\n"
     assert (tmp_path / "fstab").read_text().startswith("LABEL=demo-root / ext4 ")
     assert (tmp_path / "var" / "lib" / "dpkg" / "status").exists()
+
+
+@pytest.mark.full
+def test_the_programs_about_files_that_differ(demo_guest: Path, here: Path) -> None:
+    (here / "base.img").symlink_to(demo_guest)
+    (here / "disk.qcow2").rename(here / "overlay.qcow2")
+    (here / "disk.qcow2").symlink_to(demo_guest)
+    assert output([sys.executable, "-c", program("diff.md", "diff_files")], here) == "0 differences\n"
+    (commands,) = re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs" / "diff.md").read_text(), re.M | re.S)
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    assert output(["sh", "-ec", commands.replace("--backing .", "--backing /")], here, environment) == ""
+
+
+def test_the_programs_about_results_that_are_kept(demo_guest: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk.qcow2").symlink_to(demo_guest)
+    while time.time_ns() - demo_guest.stat().st_ctime_ns < 2e9:  # younger disks are not kept
+        time.sleep(0.1)
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "caches")}
+    printed = output([sys.executable, "-c", program("cache.md", "cached")], tmp_path, environment)
+    assert printed == "True True\n"
+    (commands,) = re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs" / "cache.md").read_text(), re.M | re.S)
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    output(["sh", "-ec", commands], tmp_path, environment)
+    for name in ("first", "second"):  # what Python has kept, the command knows
+        report = json.loads((tmp_path / f"{name}.jsonl").read_text())
+        assert report["inspection"]["provenance"]["cached"]
+        assert report["inspection"]["operating_systems"][0]["hostname"] == DEMO_SYSTEM.hostname
 
 
 def test_the_programs_about_bills_of_materials(demo_guest: Path, tmp_path: Path) -> None:
@@ -96,6 +126,13 @@ def test_the_programs_about_bills_of_materials(demo_guest: Path, tmp_path: Path)
         one.get("purl") for one in written["components"]
     ]
     assert output([sys.executable, "-c", program("sbom.md", "hash_disks")], tmp_path) == "True\n"
+
+
+@pytest.mark.full
+def test_the_program_about_packages_of_languages(demo_guest: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk.qcow2").symlink_to(demo_guest)
+    printed = output([sys.executable, "-c", program("sbom.md", "find_packages")], tmp_path)
+    assert printed == "0 packages of languages, 5 in all\n"
 
 
 def test_the_programs_about_fleets(demo_guest: Path, tmp_path: Path) -> None:

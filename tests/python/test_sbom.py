@@ -228,7 +228,7 @@ def test_a_licence_is_taken_literally_or_by_its_name(text: str, expression: str)
 
 
 def test_source_package_publisher_and_website_are_there() -> None:
-    libc6, vim = components(guestkit.sbom(found(DEBIAN)))
+    vim, libc6 = components(guestkit.sbom(found(DEBIAN)))
     assert properties(libc6)["guestkit:sourcePackage"] == "glibc"
     assert properties(vim)["guestkit:sourceVersion"] == "2:9.0.1378-2"
     assert vim["publisher"] == "Debian Vim <vim@example.org>"

@@ -50,6 +50,7 @@ class Field:
     about: str = ""
     cpp: str = ""  # the name in C++, where it has to differ
     later: bool = False  # added after a release: has a default, for programs that do not set it
+    python_only: bool = False  # C++ does not have it, so it needs a default
 
     @property
     def item(self) -> str:
@@ -170,8 +171,9 @@ def _cpp_enum(enum: Enumeration) -> list[str]:
 
 
 def _cpp_struct(values: Values, struct: Struct) -> list[str]:
+    fields = [each for each in struct.fields if not each.python_only]
     lines = [*_comment(struct.about, ""), f"struct {struct.name} {{"]
-    for each in struct.fields:
+    for each in fields:
         member = f"  {_cpp_type(each)} {each.member} = {_cpp_initial(values, each)};"
         if each.about and len(member) + len(each.about) < WIDTH:
             lines.append(f"{member}  ///< {each.about}")
@@ -179,7 +181,7 @@ def _cpp_struct(values: Values, struct: Struct) -> list[str]:
             lines += [*_comment(each.about, "  "), member]
     lines += ["", "  /// Calls f(name, pointer to member) for each field, in this order."]
     lines += ["  static constexpr void each(auto&& f) {"]
-    lines += [f'    f("{each.name}", &{struct.name}::{each.member});' for each in struct.fields]
+    lines += [f'    f("{each.name}", &{struct.name}::{each.member});' for each in fields]
     return [*lines, "  }", f"  bool operator==(const {struct.name}&) const = default;", "};"]
 
 
@@ -252,7 +254,7 @@ def _python_class(values: Values, struct: Struct) -> list[str]:
     if struct.schema:
         lines.append(f'    schema: str = field(default="{struct.schema}", init=False)')
     for each in struct.fields:
-        default = "" if not each.later else " = ()" if each.type.endswith("[]") else ' = ""'
+        default = _python_default(each) if each.later or each.python_only else ""
         lines.append(f"    {each.name}: {_python_type(values, each)}{default}")
     nested = [each for each in struct.fields if each.item in values.structs]
     if nested:
@@ -270,6 +272,12 @@ def _python_class(values: Values, struct: Struct) -> list[str]:
             lines += ["", "        Bytes are in base64."]
         lines += ['        """', "        return plain(self)"]
     return lines
+
+
+def _python_default(each: Field) -> str:
+    if each.type.endswith("[]"):
+        return " = ()"
+    return " = False" if each.type == "bool" else ' = ""'
 
 
 def _python_value(values: Values, each: Field) -> str:

@@ -1,0 +1,298 @@
+"""Compare the files of two guests.
+
+    with open_guest("before.qcow2") as a, open_guest("after.qcow2") as b:
+        for change in diff_files(a, b, glob="/etc/*", text=True).changes:
+            print(change.name, change.field, change.before, change.after, *change.text)
+
+Contents are compared by their SHA-256, which the appliance computes. All names, targets and texts come from
+the guests: treat them as hostile.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import os
+import posixpath
+import re
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import replace
+
+from guestkit.comparison import Change, Comparison
+from guestkit.errors import Error
+from guestkit.files import GuestFile
+from guestkit.handle import Guestfs
+
+__all__ = ["diff_files"]
+
+#: Larger files of the same size are not read, in bytes: a sparse file can claim any size.
+LARGEST_FILE = 4 << 30
+#: How much is read of each guest, in bytes.
+MOST_READ = 64 << 30
+#: How many files are read one by one, where a whole directory cannot be.
+MOST_ALONE = 10_000
+
+#: The largest file that is compared line by line, and how much is read of each guest for that, in bytes.
+LARGEST_TEXT = 1 << 20
+MOST_TEXT = 32 << 20
+#: How many lines there may be from the first that differs to the last: difflib's time grows with their cube.
+MOST_LINES = 1000
+_CONTEXT = 3
+
+_KINDS = {
+    "-": "file",
+    "d": "directory",
+    "l": "symlink",
+    "b": "block device",
+    "c": "character device",
+    "p": "FIFO",
+    "s": "socket",
+}
+
+#: Files by their paths.
+Files = Mapping[str, GuestFile]
+
+
+def diff_files(a: Guestfs, b: Guestfs, *, glob: str = "*", text: bool = False) -> Comparison:
+    """Return how the files of b differ from those of a: in type, mode, owner, size, target or content.
+
+    Both handles are launched and have the guest's filesystems mounted, as by `open_guest`. No symlink is
+    followed, and times are not compared. A content is read only where the sizes are the same: where they are
+    not, that is the difference. What is not read, as it fails or is beyond 4 GiB a file or 64 GiB a guest, is
+    in `unknown`.
+
+    glob: of the paths to compare, such as "/etc/*.conf"; * and ? stand for / as well
+    text: tell the lines that differ, of files of UTF-8 up to 1 MiB, up to 1000 lines each
+
+    Raises Error, such as EFBIG where there are more than a million files.
+    """
+    chosen = re.compile(fnmatch.translate(glob))
+    all_files = [_below(g, _base(glob)) for g in (a, b)]
+    before, after = ({path: each[path] for path in each if chosen.match(path)} for each in all_files)
+    alike = [path for path in before if path in after and _may_be_the_same(before[path], after[path])]
+    unknown: list[str] = []
+    wanted = _readable(alike, before, unknown)
+    mine, others = (
+        _Reader(g, files, side, unknown).digests(_base(glob), wanted)
+        for g, files, side in zip((a, b), all_files, ("first", "second"), strict=True)
+    )
+    changes = [
+        change
+        for path in sorted({*before, *after})
+        for change in _changes(
+            path, before.get(path), after.get(path), mine.get(path, ""), others.get(path, "")
+        )
+    ]
+    if text:
+        changes = list(_with_texts(changes, (a, b), (before, after)))
+    return Comparison(changes=tuple(changes), unknown=tuple(unknown))
+
+
+def _base(glob: str) -> str:
+    """Return the directory beneath which all paths lie that match."""
+    literal = re.split(r"[*?[]", glob, maxsplit=1)[0]
+    return posixpath.dirname(literal) if literal.startswith("/") else "/"
+
+
+def _below(g: Guestfs, directory: str) -> Files:
+    return {file.path: file for file in g.walk(directory)} if g.is_dir(directory) else {}
+
+
+# ---- what lstat tells
+
+
+def _changes(
+    path: str, before: GuestFile | None, after: GuestFile | None, digest: str, other_digest: str
+) -> Iterator[Change]:
+    if before is None or after is None:
+        yield Change(part="files", name=path, before=_summary(before), after=_summary(after))
+        return
+    mine, other = _facts(before), _facts(after)
+    if digest and other_digest:
+        mine["content"], other["content"] = digest, other_digest
+    for field, value in mine.items():
+        if value != other.get(field, ""):
+            yield Change(part="files", name=path, field=field, before=value, after=other.get(field, ""))
+        if before.kind != after.kind:  # the other facts are of another sort
+            return
+
+
+def _facts(file: GuestFile) -> dict[str, str]:
+    facts = {
+        "type": _KINDS.get(file.kind, "unknown"),
+        "mode": f"{file.mode:04o}",
+        "owner": f"{file.uid}:{file.gid}",
+    }
+    if file.kind == "-":
+        facts["size"] = str(file.size)
+    if file.kind == "l":
+        facts["target"] = file.target
+    return facts
+
+
+def _summary(file: GuestFile | None) -> str | None:
+    return None if file is None else ", ".join(_facts(file).values())
+
+
+# ---- contents
+
+
+def _may_be_the_same(before: GuestFile, after: GuestFile) -> bool:
+    """Return whether only the contents can tell."""
+    return before.kind == after.kind == "-" and before.size == after.size > 0
+
+
+def _readable(paths: Sequence[str], files: Files, unknown: list[str]) -> set[str]:
+    """Return the paths whose contents are compared; say which are not."""
+    left = MOST_READ
+    wanted = set()
+    for path in paths:
+        size = files[path].size
+        if size > min(LARGEST_FILE, left):
+            unknown.append(f"{path}: its content, {size} bytes, is too large to be read")
+        else:
+            wanted.add(path)
+            left -= size
+    return wanted
+
+
+class _Reader:
+    """Has a guest's appliance compute checksums: by few calls, for each one costs as much as a small file."""
+
+    def __init__(self, g: Guestfs, files: Files, side: str, unknown: list[str]) -> None:
+        self._g = g
+        self._files = files
+        self._side = side
+        self._unknown = unknown
+        self._failed: dict[str, str] = {}
+        self._alone = 0
+
+    def digests(self, base: str, wanted: Set[str]) -> dict[str, str]:
+        """Return the SHA-256 of the wanted files by path; say which cannot be read."""
+        sizes: Counter[str] = Counter()  # of all files below each directory, and of those that are wanted
+        wanted_sizes: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
+        inside: defaultdict[str, list[str]] = defaultdict(list)
+        for path, file in self._files.items():
+            inside[posixpath.dirname(path)].append(path)
+            for directory in _parents(path, base) if file.kind == "-" else ():
+                sizes[directory] += file.size
+                if path in wanted:
+                    wanted_sizes[directory] += file.size
+                    counts[directory] += 1
+        found: dict[str, str] = {}
+        waiting = [base]
+        while waiting:
+            directory = waiting.pop()
+            pays = counts[directory] > 4 and sizes[directory] <= 2 * wanted_sizes[directory] + (16 << 20)
+            if pays and (whole := self._of_directory(directory)) is not None:
+                found.update(whole)
+                continue
+            for path in inside[directory]:
+                if path in wanted:
+                    found |= self._of_file(path)
+                elif counts[path]:
+                    waiting.append(path)
+        for path in sorted(wanted - found.keys()):
+            reason = self._failed.get(path, "the appliance tells no checksum")
+            self._unknown.append(f"{self._side}: {path}: its content is not compared: {reason}")
+        return {path: found[path] for path in wanted & found.keys()}
+
+    def _of_directory(self, directory: str) -> dict[str, str] | None:
+        """Return the checksums of all files below the directory; None if one of them cannot be read."""
+        with tempfile.NamedTemporaryFile(prefix="guestkit-") as sums:
+            try:
+                self._g.checksums_out("sha256", directory, sums.name)
+            except Error as error:
+                if type(error) is not Error:  # the call was ended, or the appliance is gone
+                    raise
+                return None
+            return dict(_sum_in(line.rstrip(b"\n"), directory) for line in sums)
+
+    def _of_file(self, path: str) -> dict[str, str]:
+        self._alone += 1
+        if self._alone > MOST_ALONE:
+            self._failed[path] = f"more than {MOST_ALONE} files would have to be read one by one"
+            return {}
+        try:
+            return {path: self._g.checksum("sha256", path)}
+        except Error as error:
+            if type(error) is not Error:
+                raise
+            self._failed[path] = error.message
+            return {}
+
+
+def _parents(path: str, base: str) -> Iterator[str]:
+    """Yield the directories above the path, up to the base."""
+    while path != base:
+        path = posixpath.dirname(path)
+        yield path
+
+
+def _sum_in(line: bytes, directory: str) -> tuple[str, str]:
+    """Return the path and the checksum of a line of sha256sum, which escapes some names."""
+    escaped = line.startswith(b"\\")
+    digest, _, name = line.removeprefix(b"\\").partition(b"  ./")
+    if escaped:
+        plain = {b"\\n": b"\n", b"\\r": b"\r", b"\\\\": b"\\"}
+        name = re.sub(rb"\\[nr\\]", lambda found: plain[found[0]], name)
+    return posixpath.join(directory, os.fsdecode(name)), digest.decode("ascii")
+
+
+# ---- lines
+
+
+def _with_texts(
+    changes: Sequence[Change], guests: tuple[Guestfs, Guestfs], files: tuple[Files, Files]
+) -> Iterator[Change]:
+    left = MOST_TEXT
+    paths: list[str] = []
+    for change in changes:
+        if change.field in ("size", "content") and change.name not in paths[-1:]:
+            largest = max(each[change.name].size for each in files)
+            if largest <= min(LARGEST_TEXT, left):
+                paths.append(change.name)
+                left -= largest
+    before, after = (g.read_files(paths, limit=LARGEST_TEXT) for g in guests)
+    for change in changes:
+        lines: Sequence[str] = ()
+        if change.field in ("size", "content"):
+            lines = _diff_of(before.get(change.name, b"\0"), after.get(change.name, b"\0"))
+        yield replace(change, text=lines)
+
+
+def _diff_of(before: bytes | Error, after: bytes | Error) -> tuple[str, ...]:
+    """Return the lines of a unified diff; none if one of the two is no text, or too much differs."""
+    if isinstance(before, Error) or isinstance(after, Error) or b"\0" in before + after:
+        return ()
+    try:
+        mine, other = _lines(before), _lines(after)
+    except UnicodeDecodeError:
+        return ()
+    same = _same_at_start(mine, other)
+    first = max(same - _CONTEXT, 0)
+    left_out = max(_same_at_start(mine[same:][::-1], other[same:][::-1]) - _CONTEXT, 0)
+    mine, other = mine[first : len(mine) - left_out], other[first : len(other) - left_out]
+    if max(len(mine), len(other)) > MOST_LINES:
+        return ()
+
+    def moved(line: str) -> str:  # a line that begins with @@ has the numbers of lines
+        return re.sub(r"(?<=[-+])\d+", lambda number: str(int(number[0]) + first), line)
+
+    diff = difflib.unified_diff(mine, other, lineterm="", n=_CONTEXT)
+    lines = (moved(line) if line.startswith("@@") else line for line in diff)
+    return tuple(part for line in list(lines)[2:] for part in line.split("\n"))
+
+
+def _same_at_start(mine: Sequence[str], other: Sequence[str]) -> int:
+    pairs = enumerate(zip(mine, other, strict=False))
+    return next((number for number, (a, b) in pairs if a != b), min(len(mine), len(other)))
+
+
+def _lines(content: bytes) -> list[str]:
+    """Return the lines of UTF-8 text; one without an end has the mark that diff(1) puts beneath it."""
+    *lines, last = content.decode().split("\n")
+    return [*lines, f"{last}\n\\ No newline at end of file"] if last else lines

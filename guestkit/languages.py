@@ -1,0 +1,249 @@
+"""The packages of programming languages among a guest's files: Python's, npm's, and those in Java's archives.
+
+    with open_guest("web.qcow2") as g:
+        found = find_packages(g)
+    print(guestkit.sbom(guestkit.inspect("web.qcow2"), languages=[found]).to_json())
+
+Whoever wrote the files chose all the texts: treat them as hostile.
+"""
+
+from __future__ import annotations
+
+import email
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from guestkit.errors import Error
+from guestkit.handle import Guestfs
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = ["LanguagePackage", "LanguagePackages", "find_packages"]
+
+#: By the types of package URLs.
+Kind = Literal["pypi", "npm", "maven"]
+
+#: How many files of each kind are read, and how much of each one, in bytes.
+MOST_FILES = 20_000
+LARGEST_FILE = 1 << 20
+#: How much of an archive is read: the list of its files, and what describes it.
+MOST_OF_ARCHIVE = 8 << 20
+LARGEST_MEMBER = 64 << 10
+
+_BATCH = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguagePackage:
+    """A package of a programming language. A text is "" where it is unknown.
+
+    Attributes:
+        kind: "pypi", "npm" or "maven", the type of its package URL
+        group: Maven's groupId, or npm's scope with its @
+        path: of the file that describes it
+    """
+
+    kind: Kind
+    group: str = ""
+    name: str
+    version: str
+    license: str = ""
+    summary: str = ""
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguagePackages:
+    """The packages of an operating system.
+
+    Attributes:
+        root: the filesystem that holds the system, as in `OperatingSystem.root`; "": of the only system
+        gaps: what was not read, a sentence each
+    """
+
+    root: str = ""
+    packages: Sequence[LanguagePackage]
+    gaps: Sequence[str] = ()
+
+
+def find_packages(g: Guestfs, *, root: str = "") -> LanguagePackages:
+    """Return the packages among the files that are mounted, as by `open_guest`.
+
+    These are directories *.dist-info and *.egg-info of Python, package.json in node_modules, and jar, war and
+    ear by the pom.properties in them, else by their manifest. Archives within archives are not opened.
+
+    root: for the result
+    Raises Error, such as EFBIG where there are more than a million files.
+    """
+    paths: dict[str, list[str]] = {name: [] for name in _PATTERNS}
+    gaps: list[str] = []
+    for file in g.walk("/"):
+        for name, pattern in _PATTERNS.items():
+            if file.kind == "-" and pattern.search(file.path):
+                paths[name].append(file.path)
+    for name, found in paths.items():
+        if len(found) > MOST_FILES:
+            gaps.append(f"{name}: only {MOST_FILES} of {len(found)} packages are looked at")
+            del found[MOST_FILES:]
+    packages = [
+        *_described(g, paths["Python"], _of_python, gaps),
+        *_described(g, paths["npm"], _of_npm, gaps),
+        *_archives(g, paths["Java"], gaps),
+    ]
+    return LanguagePackages(root=root, packages=tuple(packages), gaps=tuple(gaps))
+
+
+_PATTERNS = {
+    "Python": re.compile(r"\.dist-info/METADATA\Z|\.egg-info(/PKG-INFO)?\Z"),
+    "npm": re.compile(r"/node_modules/(@[^/]+/)?[^/@][^/]*/package\.json\Z"),
+    "Java": re.compile(r"\.[jwe]ar\Z"),
+}
+
+
+def _described(
+    g: Guestfs, paths: Sequence[str], read: Callable[[str, bytes], LanguagePackage], gaps: list[str]
+) -> Iterator[LanguagePackage]:
+    for begin in range(0, len(paths), _BATCH):
+        contents = g.read_files(paths[begin : begin + _BATCH], limit=LARGEST_FILE)
+        for path, content in contents.items():
+            if isinstance(content, Error):
+                gaps.append(f"{path}: {content.message}")
+                continue
+            try:
+                yield read(path, content)
+            except (ValueError, RecursionError) as error:
+                gaps.append(f"{path}: describes no package: {error}")
+
+
+def _of_python(path: str, content: bytes) -> LanguagePackage:
+    head = content.replace(b"\r\n", b"\n").split(b"\n\n")[0].decode(errors="replace")
+    fields = email.message_from_string(head)
+    terms = _text(fields["License-Expression"]) or _text(fields["License"])
+    return LanguagePackage(
+        kind="pypi",
+        name=_name(fields["Name"]),
+        version=_text(fields["Version"]),
+        license="" if terms == "UNKNOWN" else terms.partition("\n")[0],
+        summary=_text(fields["Summary"]),
+        path=path,
+    )
+
+
+def _of_npm(path: str, content: bytes) -> LanguagePackage:
+    found = json.loads(content)
+    if not isinstance(found, dict):
+        raise ValueError("it is no object")
+    scope, _, name = _name(found.get("name")).rpartition("/")
+    terms = found.get("license")
+    return LanguagePackage(
+        kind="npm",
+        group=scope,
+        name=name,
+        version=_text(found.get("version")),
+        license=_text(terms.get("type") if isinstance(terms, dict) else terms),
+        summary=_text(found.get("description")),
+        path=path,
+    )
+
+
+def _name(value: object) -> str:
+    if not (name := _text(value)):
+        raise ValueError("it has no name")
+    return name
+
+
+def _text(value: object) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+# ---- Java
+
+
+def _archives(g: Guestfs, paths: Iterable[str], gaps: list[str]) -> Iterator[LanguagePackage]:
+    for path in paths:
+        try:
+            with zipfile.ZipFile(io.BufferedReader(_InGuest(g, path), 64 << 10)) as archive:
+                yield from list(_of_archive(path, archive))
+        except Exception as error:  # zipfile raises a dozen kinds for an archive that is damaged
+            if isinstance(error, Error) and type(error) is not Error:  # the call was ended
+                raise
+            gaps.append(f"{path}: is not read: {error}")
+
+
+def _of_archive(path: str, archive: zipfile.ZipFile) -> Iterator[LanguagePackage]:
+    names = [name for name in archive.namelist() if _POM.fullmatch(name)]
+    for name in names[:_BATCH]:
+        fields = _fields(archive, name, "=")
+        yield LanguagePackage(
+            kind="maven",
+            group=fields.get("groupId", ""),
+            name=_name(fields.get("artifactId")),
+            version=fields.get("version", ""),
+            path=path,
+        )
+    if names or "META-INF/MANIFEST.MF" not in archive.namelist():
+        return
+    fields = _fields(archive, "META-INF/MANIFEST.MF", ":")
+    name = fields.get("Implementation-Title") or fields.get("Bundle-SymbolicName", "").partition(";")[0]
+    if name:
+        yield LanguagePackage(
+            kind="maven",
+            group=fields.get("Implementation-Vendor-Id", ""),
+            name=name,
+            version=fields.get("Implementation-Version") or fields.get("Bundle-Version", ""),
+            license=fields.get("Bundle-License", ""),
+            path=path,
+        )
+
+
+_POM = re.compile(r"META-INF/maven/[^/]+/[^/]+/pom\.properties")
+
+
+def _fields(archive: zipfile.ZipFile, name: str, separator: str) -> Mapping[str, str]:
+    with archive.open(name) as member:
+        text = member.read(LARGEST_MEMBER).decode(errors="replace")
+    lines = text.replace("\r\n", "\n").replace("\n ", "").split("\n")  # a manifest folds long lines
+    parts = (line.partition(separator) for line in lines if not line.startswith("#"))
+    return {key.strip(): value.strip() for key, _, value in parts}
+
+
+class _InGuest(io.RawIOBase):
+    """A guest's file, for zipfile, which may read a bounded part of it."""
+
+    def __init__(self, g: Guestfs, path: str) -> None:
+        super().__init__()
+        self._g = g
+        self._path = path
+        self._size: int = g.statns(path)["st_size"]
+        self._offset = 0
+        self._left = MOST_OF_ARCHIVE
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._offset
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        begin = {io.SEEK_SET: 0, io.SEEK_CUR: self._offset, io.SEEK_END: self._size}[whence]
+        self._offset = max(begin + offset, 0)
+        return self._offset
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view: Any = memoryview(buffer).cast("B")
+        content = self._g.pread(self._path, min(len(view), 1 << 20), self._offset)
+        self._left -= len(content)
+        if self._left < 0:
+            raise OSError(f"more than {MOST_OF_ARCHIVE} bytes would have to be read")
+        view[: len(content)] = content
+        self._offset += len(content)
+        return len(content)

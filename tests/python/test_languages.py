@@ -1,0 +1,211 @@
+"""Packages of programming languages among the files of a guest, which is a dictionary here."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import guestkit
+import guestkit.cli.sbom
+from guestkit import ApplianceKilled, Error, languages
+from guestkit.cli import main
+from guestkit.demo import DEMO_SYSTEM
+from guestkit.files import GuestFile
+from guestkit.languages import LanguagePackage, LanguagePackages, find_packages
+from tests.inspections import NOTHING_FOUND
+
+
+class Guest:
+    """A guest with these files."""
+
+    def __init__(self, files: Mapping[str, bytes], kind: Any = "-") -> None:
+        self.files = files
+        self.kind = kind
+
+    def walk(self, directory: str) -> list[GuestFile]:
+        facts: dict[str, Any] = {
+            "mode": 0o644,
+            "uid": 0,
+            "gid": 0,
+            "mtime": 0,
+            "target": "",
+            "kind": self.kind,
+        }
+        return [GuestFile(path=path, size=len(text), **facts) for path, text in self.files.items()]
+
+    def read_files(self, paths: Iterable[str], *, limit: int) -> dict[str, bytes | Error]:
+        large = Error("read_small", "is too large", 27)
+        return {path: self.files[path] if len(self.files[path]) <= limit else large for path in paths}
+
+    def statns(self, path: str) -> dict[str, int]:
+        return {"st_size": len(self.files[path])}
+
+    def pread(self, path: str, count: int, offset: int) -> bytes:
+        return self.files[path][offset : offset + count]
+
+
+def found(files: Mapping[str, bytes], **options: Any) -> LanguagePackages:
+    guest: Any = Guest(files, **options)
+    return find_packages(guest, root="/dev/sda1")
+
+
+def archive(files: Mapping[str, str]) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as written:
+        for name, text in files.items():
+            written.writestr(name, text)
+    return content.getvalue()
+
+
+POM = "#Generated\ngroupId=org.apache.logging.log4j\nartifactId=log4j-core\nversion=2.14.1\n"
+MANIFEST = (
+    "Manifest-Version: 1.0\r\nImplementation-Title: my-\r\n app\r\nImplementation-Version: 1.2\r\n"
+    "Implementation-Vendor-Id: org.example\r\n"
+)
+FILES = {
+    "/usr/lib/python3/dist-packages/Foo_Bar-1.0.dist-info/METADATA": (
+        b"Name: Foo_Bar\nVersion: 1.0\nSummary: does \xff\n  things\nLicense: MIT\n\nName: no\n"
+    ),
+    "/usr/lib/python3/dist-packages/old.egg-info": b"Name: old\r\nVersion: 0.1\r\nLicense: UNKNOWN\r\n",
+    "/srv/node_modules/left-pad/package.json": json.dumps(
+        {"name": "left-pad", "version": "1.3.0", "license": "WTFPL"}
+    ).encode(),
+    "/srv/node_modules/@babel/core/package.json": json.dumps(
+        {"name": "@babel/core", "version": "7.0.0", "license": {"type": "MIT"}}
+    ).encode(),
+    "/srv/node_modules/left-pad/test/package.json": b'{"name": "none of them"}',
+    "/srv/package.json": b'{"name": "the program itself"}',
+    "/opt/log4j.jar": archive({"META-INF/maven/a/b/pom.properties": POM, "META-INF/MANIFEST.MF": MANIFEST}),
+    "/opt/app.war": archive({"META-INF/MANIFEST.MF": MANIFEST}),
+    "/opt/classes.jar": archive({"A.class": ""}),
+}
+PURLS = {
+    "pkg:pypi/foo-bar@1.0",
+    "pkg:pypi/old@0.1",
+    "pkg:npm/left-pad@1.3.0",
+    "pkg:npm/%40babel/core@7.0.0",
+    "pkg:maven/org.apache.logging.log4j/log4j-core@2.14.1",
+    "pkg:maven/org.example/my-app@1.2",
+}
+
+
+def test_packages_of_each_language() -> None:
+    packages = found(FILES)
+    assert packages.root == "/dev/sda1"
+    assert packages.gaps == ()
+    assert packages.packages[0] == LanguagePackage(
+        kind="pypi",
+        name="Foo_Bar",
+        version="1.0",
+        license="MIT",
+        summary="does \ufffd\n  things",
+        path="/usr/lib/python3/dist-packages/Foo_Bar-1.0.dist-info/METADATA",
+    )
+    assert [(one.name, one.license) for one in packages.packages[1:4]] == [
+        ("old", ""),
+        ("left-pad", "WTFPL"),
+        ("core", "MIT"),
+    ]
+
+
+@pytest.mark.parametrize("format", ["cyclonedx", "spdx"])
+def test_a_bill_of_materials_has_them(format: Any) -> None:
+    guest = replace(NOTHING_FOUND, operating_systems=(replace(DEMO_SYSTEM, root="/dev/sda1"),))
+    bill = guestkit.sbom(guest, format=format, languages=[found(FILES)])
+    assert bill.complete
+    assert bill.packages == len(DEMO_SYSTEM.applications) + len(PURLS)
+    text = bill.to_json()
+    assert all(f'"{purl}"' in text for purl in PURLS)
+    assert "guestkit:path" in text
+    elsewhere = guestkit.sbom(guest, format=format, languages=[replace(found(FILES), root="/dev/sdb1")])
+    assert elsewhere.packages == len(DEMO_SYSTEM.applications)
+
+
+def test_what_is_hostile_has_no_package_url() -> None:
+    packages = found(
+        {
+            "/a/node_modules/x/package.json": json.dumps({"name": "x\x1b[2J", "version": "1"}).encode(),
+            "/b/y.jar": archive({"META-INF/MANIFEST.MF": "Implementation-Title: y\n"}),
+        }
+    )
+    guest = replace(
+        NOTHING_FOUND, operating_systems=(replace(DEMO_SYSTEM, root="/dev/sda1", applications=()),)
+    )
+    document = guestkit.sbom(guest, languages=[packages]).to_dict()
+    written = {one["name"]: one for one in document["components"][1:]}
+    assert set(written) == {"x\\x1b[2J", "y"}
+    assert not any("purl" in one for one in written.values())
+
+
+BAD = {
+    "METADATA without a name": ("/x.dist-info/METADATA", b"Version: 1\n"),
+    "no JSON": ("/node_modules/x/package.json", b"{"),
+    "a list": ("/node_modules/x/package.json", b"[]"),
+    "a number": ("/node_modules/x/package.json", b'{"name": 5}'),
+    "deep": ("/node_modules/x/package.json", b"[" * 200_000),
+    "too large": ("/node_modules/x/package.json", b" " * (2 << 20)),
+    "no archive": ("/x.jar", b"PK"),
+    "half an archive": ("/x.jar", FILES["/opt/log4j.jar"][:200]),
+    "damaged": ("/x.jar", FILES["/opt/log4j.jar"].replace(b"\x03\x04", b"\x03\x05")),
+    "a pom without a name": ("/x.jar", archive({"META-INF/maven/a/b/pom.properties": ""})),
+}
+
+
+@pytest.mark.parametrize(("path", "content"), BAD.values(), ids=BAD)
+def test_what_cannot_be_read_is_a_gap(path: str, content: bytes) -> None:
+    packages = found({path: content, "/good.egg-info": b"Name: good\nVersion: 1\n"})
+    assert [one.name for one in packages.packages] == ["good"]
+    (gap,) = packages.gaps
+    assert gap.startswith(f"{path}: ")
+
+
+def test_a_fifo_or_a_directory_is_not_read() -> None:
+    for kind in ("p", "d", "l"):
+        assert found(FILES, kind=kind) == LanguagePackages(root="/dev/sda1", packages=())
+
+
+def test_reading_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = archive({"META-INF/maven/a/b/pom.properties": POM + "\0" * (16 << 20)})
+    (package,) = found({"/bomb.jar": bomb}).packages
+    assert package.name == "log4j-core"
+    monkeypatch.setattr(languages, "MOST_OF_ARCHIVE", 100)
+    (gap,) = found({"/large.jar": FILES["/opt/log4j.jar"]}).gaps
+    assert "more than 100 bytes would have to be read" in gap
+    monkeypatch.setattr(languages, "MOST_FILES", 2)
+    many = found({f"/{number}.egg-info": b"Name: a\n" for number in range(5)})
+    assert len(many.packages) == 2
+    assert many.gaps == ("Python: only 2 of 5 packages are looked at",)
+
+
+def test_the_end_of_the_appliance_is_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pread(guest: Guest, *arguments: object) -> bytes:
+        raise ApplianceKilled("pread", "the appliance was killed")
+
+    monkeypatch.setattr(Guest, "pread", pread)
+    with pytest.raises(ApplianceKilled):
+        found(FILES)
+
+
+def test_the_command_tells_why_there_are_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = guestkit.Report(
+        disk="/nowhere.img",
+        disks=("/nowhere.img",),
+        inspection=replace(NOTHING_FOUND, operating_systems=(DEMO_SYSTEM,)),
+    )
+    monkeypatch.setattr(guestkit.cli.sbom, "inspect_many", lambda *given, **options: iter_of(report))
+    assert main(["sbom", "--languages", "/nowhere.img"]) == 1
+    out, err = capsys.readouterr()
+    assert "languages: open_disk: /nowhere.img: no such file" in err
+    assert json.loads(out)["compositions"][0]["aggregate"] == "incomplete"
+
+
+def iter_of(report: guestkit.Report) -> Any:
+    yield report
