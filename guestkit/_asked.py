@@ -5,38 +5,27 @@ from __future__ import annotations
 import functools
 import os
 import random
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from inspect import signature
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar, Unpack
 
+from guestkit.disks import Guest
 from guestkit.handle import Guestfs
-from guestkit.handle_options import INSPECTION, HandleKeywords, HandleOptions, check_limit, options_from
-from guestkit.images import Backing, InUse, OpenDiskOptions
-from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part, path_list
-from guestkit.unpack import UNPACK, UnpackLimits
+from guestkit.handle_options import INSPECTION, HandleOptions, check_limit, name_options_of, options_from
+from guestkit.images import InspectKeywords, OpenDiskOptions, opening_from, parted
+from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part
 
 if TYPE_CHECKING:
-    from _typeshed import StrOrBytesPath
-
     from guestkit.fleet import FleetProgress
 
 P = ParamSpec("P")
 A = TypeVar("A")
 T = TypeVar("T")
 
-_Disk = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-#: All disks of a guest.
-Guest = _Disk | Sequence[_Disk]
-
 #: The default timeout of a disk, in seconds: enough for an emulated launch and inspect_os of a large guest.
 TIMEOUT = 600.0
-
-
-def names_of(guest: Guest) -> tuple[str, ...]:
-    """Return the names of the guest's disks."""
-    return tuple(os.fsdecode(disk) for disk in path_list(guest)) or ("",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +56,7 @@ class Job:
     def run(self, handle: Guestfs, guest: Guest, step: Callable[[str], object] | None = None) -> Inspection:
         # An ordinary random number will do: the sample needs no secrecy.
         verify = self.verify if isinstance(self.verify, bool) else random.random() < self.verify
-        return handle._inspect_disks(path_list(guest), replace(self.options, verify=verify, step=step))
+        return handle._inspect_disks(guest, replace(self.options, verify=verify, step=step))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +69,7 @@ class One:
 
 
 def one(
-    disk: StrOrBytesPath | Sequence[StrOrBytesPath],
+    disk: Guest,
     options: HandleOptions | None = None,
     *,
     parts: Collection[Part] = DEFAULT_PARTS,
@@ -88,29 +77,16 @@ def one(
     mode: Mode = "auto",
     verify: bool | float = False,
     timeout: float | None = TIMEOUT,
-    format: str | None = None,
-    backing: Backing = "refuse",
-    protocols: Iterable[str] = ("file",),
-    in_use: InUse = "allow",
-    blocksize: int | None = None,
-    unpack: UnpackLimits | None = UNPACK,
     step: Callable[[str], object] | None = None,
-    **handle: Unpack[HandleKeywords],
+    **keywords: Unpack[InspectKeywords],
 ) -> One:
     """Bundle the arguments of `inspect`."""
-    opening = OpenDiskOptions(
-        format=format,
-        backing=backing,
-        protocols=protocols if isinstance(protocols, str) else tuple(protocols),
-        in_use=in_use,
-        blocksize=blocksize,
-        unpack=unpack,
-    )
+    of_disks, handle = parted(keywords)
     asked = InspectOptions(
         parts=parts if isinstance(parts, Collection) else tuple(parts),  # an iterator serves one guest only
         keys=tuple(keys),
         mode=mode,
-        opening=opening,
+        opening=opening_from("inspect", of_disks),
     )
     of_handle = options_from(options, handle, INSPECTION, "inspect")
     for name in ("call_timeout", "cancel_grace"):
@@ -143,7 +119,7 @@ class Many:
 
 
 def many(
-    disks: Iterable[StrOrBytesPath | Sequence[StrOrBytesPath]],
+    disks: Iterable[Guest],
     options: HandleOptions | None = None,
     *,
     concurrency: int | Literal["auto"] = "auto",
@@ -152,15 +128,9 @@ def many(
     mode: Mode = "auto",
     verify: bool | float = False,
     timeout: float | None = TIMEOUT,
-    format: str | None = None,
-    backing: Backing = "refuse",
-    protocols: Iterable[str] = ("file",),
-    in_use: InUse = "allow",
-    blocksize: int | None = None,
-    unpack: UnpackLimits | None = UNPACK,
     progress: Callable[[FleetProgress], object] | None = None,
     jobs_executor: Executor | None = None,
-    **handle: Unpack[HandleKeywords],
+    **keywords: Unpack[InspectKeywords],
 ) -> Many:
     """Bundle the arguments of `inspect_many`."""
     job = one(
@@ -171,16 +141,17 @@ def many(
         mode=mode,
         verify=verify,
         timeout=timeout,
-        format=format,
-        backing=backing,
-        protocols=protocols,
-        in_use=in_use,
-        blocksize=blocksize,
-        unpack=unpack,
-        **handle,
+        **keywords,
     ).job
     at_once = None if jobs_executor is not None and concurrency == "auto" else _number(concurrency)
     return Many(disks, job, at_once, progress, jobs_executor)
+
+
+#: The fields that an inspection does not take: it only reads, and its timeout stands for the limits of calls.
+_WITHOUT = ("readonly", "call_timeout", "cancel_grace")
+
+name_options_of(one, OpenDiskOptions, HandleOptions, without=_WITHOUT)
+name_options_of(many, OpenDiskOptions, HandleOptions, without=_WITHOUT)
 
 
 def _number(concurrency: int | Literal["auto"]) -> int:

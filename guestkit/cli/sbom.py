@@ -8,17 +8,20 @@ import os
 from collections.abc import Mapping, Sequence
 
 from guestkit.cli.common import (
-    DISK,
     UsageError,
     add_disk_options,
+    add_disks_argument,
+    add_domain_options,
     add_fleet_options,
     add_key_option,
+    guests_of,
     opening,
 )
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure
 from guestkit.cli.reports import reported
 from guestkit.cli.screen import Screen
+from guestkit.disks import names_of
 from guestkit.fleet import Report, inspect_many
 from guestkit.sboms import FORMATS, DiskHash, Sbom, hash_disks, require, sbom
 from guestkit.sboms.files import file_names, write
@@ -38,7 +41,7 @@ EXAMPLES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `sbom` takes."""
-    parser.add_argument("disks", metavar="DISK", nargs="+", help=DISK)
+    add_disks_argument(parser)
     output = parser.add_argument_group("output")
     output.add_argument(
         "--format",
@@ -57,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--hashes", action="store_true", help="with the SHA-256 of each disk, as it lies here"
     )
+    add_domain_options(parser, several=True)
     add_disk_options(parser, format_option="--disk-format")
     how = parser.add_argument_group("how")
     how.add_argument("--one-guest", action="store_true", help="the disks are those of one guest")
@@ -67,9 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     disks: Sequence[str] = arguments.disks
-    guests: Sequence[Sequence[str]] = [disks] if arguments.one_guest else [[disk] for disk in disks]
+    guests = guests_of(arguments, one=arguments.one_guest)
+    if arguments.hashes and arguments.domains:
+        raise UsageError("--hashes is of disks that are named: it does not go with -d")
     require(arguments.kind)  # before the work
-    paths = _paths([guest[0] for guest in guests], arguments)
+    paths = _paths([names_of(guest)[0] for guest in guests], arguments)
     hashes = {disk: _hash(disk, screen) for disk in disks} if arguments.hashes else {}
     failed = done = 0
     with screen.fleet(len(guests)) as progress:
@@ -85,7 +91,9 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         waiting = list(zip(guests, paths, strict=True))
         with noting(lambda: reported(done, len(guests))), contextlib.closing(reports):
             for report in reports:
-                place = next(i for i, (guest, _) in enumerate(waiting) if list(report.disks) == list(guest))
+                place = next(
+                    i for i, (guest, _) in enumerate(waiting) if tuple(report.disks) == names_of(guest)
+                )
                 _, path = waiting.pop(place)
                 failed += not _write(report, path, hashes, arguments, screen)
                 done += 1
