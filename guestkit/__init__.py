@@ -12,6 +12,7 @@ except ImportError as _error:
     from guestkit._not_loaded import explained
 
     raise explained(_error) from _error
+from guestkit.disks import Domain
 from guestkit.errors import (
     ActionMissing,
     ApplianceCrashed,
@@ -54,6 +55,7 @@ __all__ = [
     "Comparison",
     "ConversionResult",
     "DiskConverter",
+    "Domain",
     "Error",
     "Event",
     "EventMessage",

@@ -6,32 +6,26 @@ import errno
 import functools
 import os
 import random
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar, Unpack
 
+from guestkit.disks import Guest, named_disks
 from guestkit.errors import Error
 from guestkit.handle import Guestfs
-from guestkit.handle_options import INSPECTION, HandleKeywords, HandleOptions, check_limit, options_from
-from guestkit.images import Backing, InUse, OpenDiskOptions
-from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part, path_list
-from guestkit.unpack import UNPACK, UnpackLimits
+from guestkit.handle_options import INSPECTION, HandleOptions, check_limit, name_options_of, options_from
+from guestkit.images import InspectKeywords, OpenDiskOptions, opening_from, parted
+from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part
 
 if TYPE_CHECKING:
-    from _typeshed import StrOrBytesPath
-
     from guestkit.fleet import FleetProgress
 
 P = ParamSpec("P")
 A = TypeVar("A")
 T = TypeVar("T")
-
-_Disk = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-#: All disks of a guest.
-Guest = _Disk | Sequence[_Disk]
 
 #: The default timeout of a disk, in seconds: enough for an emulated launch and inspect_os of a large guest.
 TIMEOUT = 600.0
@@ -63,11 +57,6 @@ def _cache_directory(asked: Cache) -> Path | None:
     return (Path(caches) if caches.startswith("/") else Path.home() / ".cache") / "guestkit" / "inspections"
 
 
-def names_of(guest: Guest) -> tuple[str, ...]:
-    """Return the names of the guest's disks."""
-    return tuple(os.fsdecode(disk) for disk in path_list(guest)) or ("",)
-
-
 @dataclass(frozen=True, slots=True)
 class Job:
     """How to inspect a guest; can be pickled for other processes.
@@ -97,13 +86,13 @@ class Job:
         # An ordinary random number will do: the sample needs no secrecy.
         verify = self.verify if isinstance(self.verify, bool) else random.random() < self.verify
         options = replace(self.options, verify=verify, step=step)
-        disks = path_list(guest)
         if options.cache is None or options.keys or verify:
-            return handle._inspect_disks(disks, options)
+            return handle._inspect_disks(guest, options)
         from guestkit.cache import cached  # only those who want it pay for this import
 
+        disks = named_disks("inspect", guest, options.opening)
         return cached(
-            handle, disks, options, self.handle.appliance, lambda: handle._inspect_disks(disks, options)
+            handle, disks, options, self.handle.appliance, lambda: handle._inspect_disks(guest, options)
         )
 
 
@@ -117,7 +106,7 @@ class One:
 
 
 def one(
-    disk: StrOrBytesPath | Sequence[StrOrBytesPath],
+    disk: Guest,
     options: HandleOptions | None = None,
     *,
     parts: Collection[Part] = DEFAULT_PARTS,
@@ -125,30 +114,17 @@ def one(
     mode: Mode = "auto",
     verify: bool | float = False,
     timeout: float | None = TIMEOUT,
-    format: str | None = None,
-    backing: Backing = "refuse",
-    protocols: Iterable[str] = ("file",),
-    in_use: InUse = "allow",
-    blocksize: int | None = None,
-    unpack: UnpackLimits | None = UNPACK,
     cache: Cache = None,
     step: Callable[[str], object] | None = None,
-    **handle: Unpack[HandleKeywords],
+    **keywords: Unpack[InspectKeywords],
 ) -> One:
     """Bundle the arguments of `inspect`."""
-    opening = OpenDiskOptions(
-        format=format,
-        backing=backing,
-        protocols=protocols if isinstance(protocols, str) else tuple(protocols),
-        in_use=in_use,
-        blocksize=blocksize,
-        unpack=unpack,
-    )
+    of_disks, handle = parted(keywords)
     asked = InspectOptions(
         parts=parts if isinstance(parts, Collection) else tuple(parts),  # an iterator serves one guest only
         keys=tuple(keys),
         mode=mode,
-        opening=opening,
+        opening=opening_from("inspect", of_disks),
         cache=_cache_directory(cache),
     )
     of_handle = options_from(options, handle, INSPECTION, "inspect")
@@ -182,7 +158,7 @@ class Many:
 
 
 def many(
-    disks: Iterable[StrOrBytesPath | Sequence[StrOrBytesPath]],
+    disks: Iterable[Guest],
     options: HandleOptions | None = None,
     *,
     concurrency: int | Literal["auto"] = "auto",
@@ -191,16 +167,10 @@ def many(
     mode: Mode = "auto",
     verify: bool | float = False,
     timeout: float | None = TIMEOUT,
-    format: str | None = None,
-    backing: Backing = "refuse",
-    protocols: Iterable[str] = ("file",),
-    in_use: InUse = "allow",
-    blocksize: int | None = None,
-    unpack: UnpackLimits | None = UNPACK,
     cache: Cache = None,
     progress: Callable[[FleetProgress], object] | None = None,
     jobs_executor: Executor | None = None,
-    **handle: Unpack[HandleKeywords],
+    **keywords: Unpack[InspectKeywords],
 ) -> Many:
     """Bundle the arguments of `inspect_many`."""
     job = one(
@@ -211,17 +181,18 @@ def many(
         mode=mode,
         verify=verify,
         timeout=timeout,
-        format=format,
-        backing=backing,
-        protocols=protocols,
-        in_use=in_use,
-        blocksize=blocksize,
-        unpack=unpack,
         cache=cache,
-        **handle,
+        **keywords,
     ).job
     at_once = None if jobs_executor is not None and concurrency == "auto" else _number(concurrency)
     return Many(disks, job, at_once, progress, jobs_executor)
+
+
+#: The fields that an inspection does not take: it only reads, and its timeout stands for the limits of calls.
+_WITHOUT = ("readonly", "call_timeout", "cancel_grace")
+
+name_options_of(one, OpenDiskOptions, HandleOptions, without=_WITHOUT)
+name_options_of(many, OpenDiskOptions, HandleOptions, without=_WITHOUT)
 
 
 def _number(concurrency: int | Literal["auto"]) -> int:

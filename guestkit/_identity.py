@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guestkit import _native
+from guestkit.disks import PlainDisk
 from guestkit.errors import Error
 from guestkit.images import OpenDiskOptions
 
@@ -54,7 +55,7 @@ class Identity:
     young: str
 
 
-def identify(disks: Sequence[StrOrBytesPath], opening: OpenDiskOptions) -> Identity:
+def identify(disks: Sequence[PlainDisk]) -> Identity:
     """Return the identity of a guest's disks, with every file that they refer to.
 
     Raises Unidentified if they have none, or if the options do not permit to open them.
@@ -62,11 +63,11 @@ def identify(disks: Sequence[StrOrBytesPath], opening: OpenDiskOptions) -> Ident
     now = time.time_ns()
     files, young = [], ""
     for disk in disks:
-        name = os.fsdecode(disk)
-        if name.startswith(("nbd://", "nbd+unix://")):
+        name = os.fsdecode(disk.path)
+        if "://" in name:
             raise Unidentified(f"{name}: is reached through the network")
-        files.append(os.path.abspath(name))
-        for status, header in _files(disk, opening):
+        files.append(f"{os.path.abspath(name)} {disk.options.format!r}")
+        for status, header in _files(disk.path, disk.options):
             if now - status.st_ctime_ns < _MOMENT:
                 young = f"{name}: has changed a moment ago"
             seen = ("dev", "ino", "size", "mtime_ns", "ctime_ns")
@@ -77,6 +78,7 @@ def identify(disks: Sequence[StrOrBytesPath], opening: OpenDiskOptions) -> Ident
 def _files(disk: StrOrBytesPath, opening: OpenDiskOptions) -> list[tuple[os.stat_result, str]]:
     """Return the status and the hash of the header of each file that an inspection would open."""
     name = os.fsdecode(disk)
+    opening = replace(opening, snapshot=None)  # all of them lie in the same files
     if opening.finds_packed(disk):  # the bytes that are unpacked
         opening = replace(opening, format="raw", unpack=None)
     try:

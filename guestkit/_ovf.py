@@ -10,19 +10,17 @@ import errno
 import posixpath
 import re
 import xml.etree.ElementTree as ET
-import xml.parsers.expat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from guestkit._archive import Damaged, Member, members
 from guestkit._decompress import Source
+from guestkit._xml import parsed
 from guestkit.errors import Error
 
 _DISKS = (".vmdk", ".vhd", ".vhdx", ".vdi", ".qcow2", ".img", ".raw")
 _LONGEST_DESCRIPTOR = 1 << 20  # bytes; real ones have some 20,000
-_MOST_ELEMENTS = 20_000
-_DEEPEST = 50
 _MOST_DISKS = 256
 _CHUNK = re.compile(rb"\.[0-9]{9}")
 _NUMBER = re.compile("[0-9]{1,18}")
@@ -158,7 +156,10 @@ def _named_by(op: str, source: Source, descriptor: Member) -> Sequence[tuple[byt
     if descriptor.size > _LONGEST_DESCRIPTOR:
         raise Damaged(f"the descriptor {shown(descriptor.name)} is longer than {_LONGEST_DESCRIPTOR} bytes")
     text = b"".join(bytes(piece) if isinstance(piece, int) else piece for piece in descriptor.content(source))
-    envelope = _parse(text)
+    try:
+        envelope = parsed(text, "the descriptor")
+    except ValueError as error:
+        raise Damaged(str(error)) from error
     guests = list(envelope.iter("VirtualSystem"))
     if len(guests) > 1:
         names = _list([guest.get("id", "").encode("utf-8", "surrogateescape") for guest in guests])
@@ -214,46 +215,3 @@ def _attached(envelope: ET.Element, disks: Mapping[str, ET.Element]) -> Sequence
         elif kind == "file":
             found.append(("", name))
     return found or [(disk_id, "") for disk_id in disks]
-
-
-def _parse(text: bytes) -> ET.Element:
-    """Parse the document; strip the namespaces from the names of elements and attributes.
-
-    A document type is refused, and with it all entities: nothing is expanded, no other file is read.
-    """
-    builder = ET.TreeBuilder()
-    depth = elements = 0
-
-    def start(name: str, attributes: dict[str, str]) -> None:
-        nonlocal depth, elements
-        depth += 1
-        elements += 1
-        if depth > _DEEPEST or elements > _MOST_ELEMENTS:
-            raise Damaged("the descriptor is too large")
-        builder.start(_local(name), {_local(key): value for key, value in attributes.items()})
-
-    def end(name: str) -> None:
-        nonlocal depth
-        depth -= 1
-        builder.end(_local(name))
-
-    def refuse(*_given: object) -> None:
-        raise Damaged("the descriptor has a document type")
-
-    parser = xml.parsers.expat.ParserCreate()
-    parser.buffer_text = True
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = builder.data
-    parser.StartDoctypeDeclHandler = refuse
-    try:
-        parser.Parse(text, True)
-    except (xml.parsers.expat.ExpatError, LookupError, ValueError) as error:
-        if isinstance(error, Damaged):
-            raise
-        raise Damaged(f"the descriptor is no XML: {error}") from error
-    return builder.close()
-
-
-def _local(name: str) -> str:
-    return name.rpartition(":")[2]

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from guestkit import _native
 from guestkit._identity import Unidentified, identify
 from guestkit._private import make_private
+from guestkit.disks import PlainDisk
 from guestkit.errors import Error
 from guestkit.inspection import Inspection, InspectOptions
 
@@ -45,7 +46,7 @@ _log = logging.getLogger("guestkit")
 
 def cached(
     handle: Guestfs,
-    disks: Sequence[StrOrBytesPath],
+    disks: Sequence[PlainDisk],
     options: InspectOptions,
     appliance: StrOrBytesPath,
     inspect: Callable[[], Inspection],
@@ -61,7 +62,7 @@ def cached(
     assert options.cache is not None
     store = _Store(options.cache)
     try:
-        before = identify(disks, options.opening)
+        before = identify(disks)
     except Unidentified as error:
         return _unkept(inspect(), str(error))
     question = _question(handle, options, appliance)
@@ -72,11 +73,11 @@ def cached(
     if reason := before.young or _doubt(result):
         return _unkept(result, reason)
     try:
-        changed = identify(disks, options.opening) != before
+        changed = identify(disks) != before
     except Unidentified as error:
         return _unkept(result, str(error))
     if changed:
-        return _unkept(result, f"{os.fsdecode(disks[0])}: has changed meanwhile")
+        return _unkept(result, f"{os.fsdecode(disks[0].path)}: has changed meanwhile")
     store.put(key, result)
     return result
 
@@ -110,7 +111,7 @@ def _question(handle: Guestfs, options: InspectOptions, appliance: StrOrBytesPat
             sorted(handle.version().items()),
             (os.fsencode(appliance), handle.get_path()),
             (sorted(options.parts), options.mode),
-            (opening.format, opening.blocksize, opening.unpack),
+            (opening.format, opening.snapshot, opening.blocksize, opening.unpack),
         )
     )
 

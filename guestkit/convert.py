@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from guestkit import _native
 from guestkit._system import hint
+from guestkit.disks import PlainDisk, plain_disks
 from guestkit.errors import Error
-from guestkit.images import Backing, ImageInfo, InUse, OpenDiskOptions, plain_disks, probe
+from guestkit.images import Backing, ImageInfo, InUse, OpenDiskOptions, probe
 from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ class Job:
     def checked(self, path: StrOrBytesPath, opening: OpenDiskOptions) -> Iterator[_Disk]:
         """Unpack the disk if it is packed, check it, and hold it open."""
         folder = tempfile.gettempdir()
-        with plain_disks(self._op, [path], opening, folder, self._go_on, one=True) as (plain,):
+        with plain_disks(self._op, [PlainDisk(path, opening)], folder, self._go_on, one=True) as (plain,):
             with plain.named():
                 found, node, descriptors = _native.check_disk(self._op, plain.path, opening.native(self._op))
             try:

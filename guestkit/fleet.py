@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from guestkit._asked import TIMEOUT, Guest, Job, Many, One, many, names_of, one, taking
+from guestkit._asked import TIMEOUT, Job, Many, One, many, one, taking
+from guestkit.disks import Guest, names_of
 from guestkit.errors import Error
 from guestkit.handle import Guestfs
 from guestkit.inspection import Inspection

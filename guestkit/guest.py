@@ -12,27 +12,25 @@ import errno
 import logging
 import posixpath
 import stat
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 
+from guestkit.disks import Guest, add_disks
 from guestkit.errors import Error
 from guestkit.files import FileKind, GuestFile
 from guestkit.generated.values import Mounted
 from guestkit.handle import Guestfs
-from guestkit.handle_options import INSPECTION, HandleKeywords, HandleOptions, options_from
-from guestkit.images import Backing, InUse, OpenDiskOptions, add_disks
-from guestkit.inspection import Key, NativeKey, native_keys, path_list
-from guestkit.unpack import UNPACK, UnpackLimits
-
-if TYPE_CHECKING:
-    from _typeshed import StrOrBytesPath
+from guestkit.handle_options import INSPECTION, HandleOptions, name_options_of, options_from
+from guestkit.images import GuestKeywords, OpenDiskOptions, opening_from, parted
+from guestkit.inspection import Key, NativeKey, native_keys
 
 __all__ = [
     "Mounted",
     "NativeMountOptions",
     "guest_path",
     "list_files",
+    "mount_asked",
     "mount_guest",
     "open_guest",
     "read_chunks",
@@ -61,47 +59,36 @@ NativeMountOptions = tuple[str | None, bool, tuple[NativeKey, ...], Callable[[st
 
 @contextmanager
 def open_guest(
-    disk: StrOrBytesPath | Sequence[StrOrBytesPath],
+    disk: Guest,
     options: HandleOptions | None = None,
     *,
     root: str | None = None,
+    mounts: Mapping[str, str] | None = None,
     readonly: bool = True,
-    format: str | None = None,
-    backing: Backing = "refuse",
-    protocols: Iterable[str] = ("file",),
-    in_use: InUse = "allow",
-    blocksize: int | None = None,
-    unpack: UnpackLimits | None = UNPACK,
     keys: Iterable[Key] = (),
     step: Callable[[str], object] | None = None,
-    **handle: Unpack[HandleKeywords],
+    **keywords: Unpack[GuestKeywords],
 ) -> Generator[Guestfs, None, None]:
     """Launch an appliance with the disk or disks, and mount the filesystems of the guest's operating system.
 
-    When the context ends without an exception, everything the block wrote is on the disk. If that fails, the
-    end of the context raises Error.
+    A `guestkit.Domain` in place of the disk is a guest of libvirt. When the context ends without an
+    exception, everything the block wrote is on the disk. If that fails, the end of the context raises Error.
 
-    root, keys: as in `mount_guest`
-    readonly, format, backing, protocols, in_use, blocksize, unpack: as in `Guestfs.open_disks`
+    root, mounts, keys: as in `mount_guest`
+    readonly, format, backing, protocols, snapshot, in_use, blocksize, unpack: as in `Guestfs.open_disk`, for
+        all the disks
     step: called with what is being done
-    options: the handle's, as one value; None: those for inspection, `HandleOptions(appliance="inspection")`
-    handle: single fields of `HandleOptions`; they win over options
+    options: the handle's, as one value; None: those for inspection, `HandleOptions(appliance="inspection")`.
+        Keywords that are fields of `HandleOptions` win over it
     """
     tell = step or (lambda text: None)
-    with Guestfs(options_from(options, handle, INSPECTION, "open_guest")) as g:
-        opening = OpenDiskOptions(
-            readonly=readonly,
-            format=format,
-            backing=backing,
-            protocols=protocols,
-            in_use=in_use,
-            blocksize=blocksize,
-            unpack=unpack,
-        )
-        add_disks(g, path_list(disk), opening, step=step)
+    of_disks, of_handle = parted(keywords)
+    with Guestfs(options_from(options, of_handle, INSPECTION, "open_guest")) as g:
+        opening = opening_from("open_guest", of_disks, readonly=readonly)
+        add_disks(g, disk, opening, step=step)
         tell("starting the appliance")
         g.launch()
-        mount_guest(g, root=root, readonly=readonly, keys=keys, step=step)
+        mount_guest(g, root=root, mounts=mounts, readonly=readonly, keys=keys, step=step)
         yield g
         if not readonly:
             tell("writing to the disk")
@@ -109,10 +96,14 @@ def open_guest(
             g.shutdown()
 
 
+name_options_of(open_guest, OpenDiskOptions, HandleOptions)
+
+
 def mount_guest(
     g: Guestfs,
     *,
     root: str | None = None,
+    mounts: Mapping[str, str] | None = None,
     readonly: bool = True,
     keys: Iterable[Key] = (),
     step: Callable[[str], object] | None = None,
@@ -121,20 +112,92 @@ def mount_guest(
 
     Filesystems other than / that cannot be mounted are reported in the result and in the log. No mountpoint
     leads out of the guest: one with ".." or with a symlink in its path is not mounted. If the choice is not
-    clear, raises Error that names the candidates. It is one call: `call_timeout` covers all of it.
+    clear, raises Error that names the candidates. It is one call, unless mounts are given: `call_timeout`
+    covers all of it.
 
-    root: the filesystem that becomes /, or a name for it such as UUID=…; nothing is examined but that
-        filesystem and those in its fstab. If it holds no operating system, it is mounted alone. None: the
-        root of the only operating system, or the only filesystem
+    root: the filesystem that becomes /: its device, such as "/dev/sda2" or "sda2", or another name for it
+        such as "LABEL=root"; nothing is examined but that filesystem and those in its fstab. If it holds no
+        operating system, it is mounted alone. None: the root of the only operating system, or the only
+        filesystem
+    mounts: instead of a root, the filesystems to mount, by mountpoint, named as a root is, and no others:
+        {"/": "sda2", "/boot": "sda1"}; each is mounted or raises Error
     keys: for encrypted disks
     """
     if not isinstance(readonly, bool):
         raise TypeError(f"mount_guest() argument 'readonly' must be bool, not {type(readonly).__name__}")
-    options: NativeMountOptions = (root, readonly, native_keys(keys), step)
+    known = native_keys(keys)
+    if mounts is not None:
+        if root is not None:
+            raise TypeError("mount_guest() takes a root, whose fstab names the others, or mounts, not both")
+        return _mount_exactly(g, mounts, readonly, known, step)
+    options: NativeMountOptions = (None if root is None else _device(root), readonly, known, step)
     mounted = Mounted.from_native(g._mount_guest(options))
     for failure in mounted.failures:
         _log.warning("%s", failure.message)
     return mounted
+
+
+def _mount_exactly(
+    g: Guestfs,
+    mounts: Mapping[str, str],
+    readonly: bool,
+    keys: tuple[NativeKey, ...],
+    step: Callable[[str], object] | None,
+) -> Mounted:
+    places = {guest_path(mountpoint): device for mountpoint, device in mounts.items()}
+    if "/" not in places or len(places) < len(mounts):
+        raise ValueError("mount_guest() argument 'mounts' needs a filesystem for /, each place only once")
+    try:
+        return _mount_places(g, {path: _device(name) for path, name in places.items()}, readonly)
+    except Error as error:
+        # The appliance is gone, the call was ended, or it is the place that is wrong.
+        if type(error) is not Error or error.op == "mount_guest":
+            raise
+    # It is a name such as LABEL=data, is encrypted, or is not there. This finds it, or says what there is.
+    devices = {
+        path: Mounted.from_native(g._mount_guest((_device(name), True, keys, step))).root
+        for path, name in places.items()
+    }
+    return _mount_places(g, devices, readonly)
+
+
+def _mount_places(g: Guestfs, devices: Mapping[str, str], readonly: bool) -> Mounted:
+    g.umount_all()
+    for path, device in sorted(devices.items()):
+        if path != "/":
+            _check_place(g, path)
+        if "," in device:
+            reason = "a comma in its name would begin another option of mount(8)"
+            raise Error("mount_guest", f"{device}: {reason}", errno.EINVAL)
+        (g.mount_ro if readonly else g.mount)(device, path)
+    return Mounted(root=devices["/"], mountpoints=dict(sorted(devices.items())), system=None, failures=())
+
+
+def _check_place(g: Guestfs, path: str) -> None:
+    """Refuse a mountpoint that is not there, or that leads out of the guest."""
+    if not g.is_dir(path):
+        raise Error("mount_guest", f"{path}: there is no such directory to mount at", errno.ENOENT)
+    if g.realpath(path) != path:
+        reason = "is a symlink, or lies below one: nothing is mounted there"
+        raise Error("mount_guest", f"{path}: {reason}", errno.ELOOP)
+
+
+def _device(name: str) -> str:
+    """Return the full name: "/dev/sda2" for "sda2"."""
+    return name if not name or "=" in name or name.startswith(("/", "btrfsvol:")) else f"/dev/{name}"
+
+
+def mount_asked(text: str) -> tuple[str, str]:
+    """Return the mountpoint and the filesystem of DEVICE[:MOUNTPOINT]; without a mountpoint it is "/".
+
+    Raises ValueError.
+    """
+    device, colon, below = text.rpartition(":/")
+    if not colon or device == "btrfsvol":  # btrfsvol:/dev/sda2/home
+        device, below = text, ""
+    if not device:
+        raise ValueError(f"not DEVICE or DEVICE:MOUNTPOINT: {text!r}")
+    return guest_path(f"/{below}"), device
 
 
 def list_files(g: Guestfs, path: str, *, recursive: bool = False) -> list[GuestFile]:

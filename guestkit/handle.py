@@ -8,21 +8,22 @@ import operator
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self, Unpack
 
-from guestkit import _native, images
+from guestkit import _native
 from guestkit._missing import no_attribute
+from guestkit.disks import Guest, add_disks, disks_for, open_all
 from guestkit.errors import ApplianceKilled, Error, HandleClosed
 from guestkit.events import Event, EventCallback
 from guestkit.files import SMALL_FILE, Extracted, GuestFile
 from guestkit.generated.values import LaunchInfo
 from guestkit.handle_options import HandleKeywords, HandleOptions, name_options_of, options_from
-from guestkit.images import Backing, ImageInfo, InUse, OpenDiskOptions
-from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part, path_list
-from guestkit.unpack import UNPACK, UnpackLimits
+from guestkit.images import ImageInfo, OpenDiskOptions, OpeningKeywords, opening_from
+from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
@@ -46,6 +47,8 @@ class Guestfs(_native.Handle):
     reports closes, every call (libguestfs' trace) and the appliance's output, with secrets replaced by ***.
     After `set_verbose(True)` it also gets libguestfs' debug messages.
     """
+
+    _servers: ExitStack | None = None  # of disks at URLs
 
     def __init__(self, options: HandleOptions | None = None, /, **keywords: Unpack[HandleKeywords]) -> None:
         """Create a handle.
@@ -84,7 +87,11 @@ class Guestfs(_native.Handle):
         harmless. Errors in the guest's last writes are not reported here: if they matter, call `shutdown`
         first. guestfs_close(3).
         """
-        super().close()
+        try:
+            super().close()
+        finally:
+            if self._servers is not None:
+                self._servers.close()
 
     def cancel(self) -> None:
         """Cancel the call that another thread is running on the handle, if any; return at once.
@@ -113,13 +120,7 @@ class Guestfs(_native.Handle):
         path: StrOrBytesPath,
         *,
         readonly: bool = True,
-        format: StrOrBytesPath | None = None,
-        backing: Backing = "refuse",
-        protocols: Iterable[StrOrBytesPath] = ("file",),
-        snapshot: StrOrBytesPath | None = None,
-        in_use: InUse = "allow",
-        blocksize: int | None = None,
-        unpack: UnpackLimits | None = UNPACK,
+        **opening: Unpack[OpeningKeywords],
     ) -> ImageInfo:
         """Add an untrusted disk, before `launch`; return what it is.
 
@@ -133,8 +134,9 @@ class Guestfs(_native.Handle):
             forge. You must also state it for an image that names other files
         backing: how to treat an image that names other files, such as a backing file: "refuse" it;
             open only files that really lie `under(directory)`; "allow" it, for images you made yourself
-        protocols: how the disk may be reached: "file", and "nbd" for nbd://HOST:PORT/EXPORT and
-            nbd+unix:///EXPORT?socket=PATH
+        protocols: how the disk may be reached: "file"; "nbd" for nbd://HOST:PORT/EXPORT and
+            nbd+unix:///EXPORT?socket=PATH; "http", "https" and "ssh" for URLs of raw disks, read-only, which
+            nbdkit then reads as long as the handle is open
         snapshot: a snapshot inside a qcow2 image, by name or id; it is copied into a private file
         in_use: how to treat a disk that another program is writing to, according to QEMU's locks: "allow":
             read it as it is at that moment, with a line in the log; "refuse": do not open it, and keep any
@@ -145,45 +147,24 @@ class Guestfs(_native.Handle):
             disk is opened read-only and without a format. None: refuse packed disks. An OVA of several disks
             is always refused here: use `open_disks`
         """
-        options = OpenDiskOptions(
-            readonly=readonly,
-            format=format,
-            backing=backing,
-            protocols=protocols,
-            snapshot=snapshot,
-            in_use=in_use,
-            blocksize=blocksize,
-            unpack=unpack,
-        )
-        return images.add_disks(self, (path,), options, one=True)[0]
+        options = opening_from("open_disk", opening, readonly=readonly)
+        return add_disks(self, path, options, one=True)[0]
 
     def open_disks(
         self,
-        disks: StrOrBytesPath | Sequence[StrOrBytesPath],
+        disks: Guest,
         *,
         readonly: bool = True,
-        format: StrOrBytesPath | None = None,
-        backing: Backing = "refuse",
-        protocols: Iterable[StrOrBytesPath] = ("file",),
-        in_use: InUse = "allow",
-        blocksize: int | None = None,
-        unpack: UnpackLimits | None = UNPACK,
+        **opening: Unpack[OpeningKeywords],
     ) -> list[ImageInfo]:
         """Add all disks of a guest, before `launch`: a disk, a sequence of disks, or an OVA with several.
 
-        Returns what they are, in the order in which they were added. For an OVA that is the guest's own
-        order, if the OVA states it. The arguments are those of `open_disk`.
+        A `guestkit.Domain` stands for the disks of a guest of libvirt, which states their formats. Returns
+        what they are, in the order in which they were added. For an OVA that is the guest's own order, if the
+        OVA states it. The arguments are those of `open_disk`.
         """
-        options = OpenDiskOptions(
-            readonly=readonly,
-            format=format,
-            backing=backing,
-            protocols=protocols,
-            in_use=in_use,
-            blocksize=blocksize,
-            unpack=unpack,
-        )
-        return images.add_disks(self, path_list(disks), options)
+        options = opening_from("open_disks", opening, readonly=readonly)
+        return add_disks(self, disks, options)
 
     def launch_info(self) -> LaunchInfo | None:
         """Return how the last successful launch went; None before the first."""
@@ -208,18 +189,26 @@ class Guestfs(_native.Handle):
         options = InspectOptions(parts=parts, keys=keys, mode=mode, verify=verify, step=step)
         return self._inspect_disks((), options)
 
-    def _inspect_disks(self, disks: Sequence[StrOrBytesPath], options: InspectOptions) -> Inspection:
+    def _inspect_disks(self, guest: Guest, options: InspectOptions) -> Inspection:
         """Add the disks, launch and inspect; without disks, inspect the handle that is already launched."""
-        native = options.native()
+        options.native()  # a wrong one is refused before anything is done
         begun = time.monotonic()
         with (
-            images.disks_for(self, disks, options.opening, step=options.step) as plain,
+            disks_for(self, guest, options.opening, step=options.step) as disks,
             ExitStack() as names,
         ):
-            for disk in plain:
+            paths = [disk.path for disk in disks]
+            if any(disk.options != disks[0].options for disk in disks):
+                # Such as the raw and the qcow2 disk of one domain. The call below opens all disks alike.
+                open_all(self, disks)
+                self.launch()
+                paths = []
+            elif disks:
+                options = replace(options, opening=disks[0].options)
+            for disk in disks:
                 names.enter_context(disk.named())
             spent = time.monotonic() - begun
-            found = super()._inspect([disk.path for disk in plain], native, spent)
+            found = super()._inspect(paths, options.native(), spent)
         return Inspection.from_native(found)
 
     def read_small(self, path: StrOrBytesPath, *, limit: int = SMALL_FILE) -> bytes:
@@ -294,7 +283,9 @@ class Guestfs(_native.Handle):
         super().delete_event_callback(number)
 
 
-name_options_of(Guestfs.__init__)
+name_options_of(Guestfs.__init__, HandleOptions)
+name_options_of(Guestfs.open_disk, OpenDiskOptions)
+name_options_of(Guestfs.open_disks, OpenDiskOptions)
 
 
 def set_appliance_limit(count: int | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from inspect import Parameter, signature
 from typing import Literal, TypedDict, get_args
@@ -113,8 +113,8 @@ class HandleOptions:
         )
 
 
-class HandleKeywords(TypedDict, total=False):
-    """The fields of `HandleOptions` as keyword arguments, for type checkers and editors."""
+class LaunchKeywords(TypedDict, total=False):
+    """The fields of `HandleOptions` as keyword arguments, without those about single calls."""
 
     environment: bool
     close_on_exit: bool
@@ -123,11 +123,16 @@ class HandleKeywords(TypedDict, total=False):
     sandbox: Sandbox
     appliance: str | os.PathLike[str]
     launch_timeout: float | None
-    call_timeout: float | None
     close_timeout: float | None
     admission_timeout: float | None
-    cancel_grace: float
     queue_timeout: float | None
+
+
+class HandleKeywords(LaunchKeywords, total=False):
+    """The fields of `HandleOptions` as keyword arguments, for type checkers and editors."""
+
+    call_timeout: float | None
+    cancel_grace: float
 
 
 def options_from(
@@ -146,12 +151,21 @@ def options_from(
     return replace(options, **keywords)
 
 
-def name_options_of(function: Callable[..., object]) -> None:
-    """Have help() and `inspect.signature` name the options that the function takes as **keywords."""
+def name_options_of(
+    function: Callable[..., object], *kinds: Callable[..., object], without: Collection[str] = ()
+) -> None:
+    """Have help() and `inspect.signature` name the options that the function takes as **keywords.
+
+    kinds: the classes whose fields the options are
+    without: fields that it does not take
+    """
     of_function = signature(function)
     own = [each for each in of_function.parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
-    options = signature(HandleOptions).parameters.values()
-    function.__signature__ = of_function.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+    known = {*of_function.parameters, *without}
+    options = [each for kind in kinds for each in signature(kind).parameters.values()]
+    all_of_them = [*own, *(each for each in options if each.name not in known)]
+    all_of_them.sort(key=lambda each: each.name == "on_cancel")  # last, as everywhere
+    function.__signature__ = of_function.replace(parameters=all_of_them)  # type: ignore[attr-defined]
 
 
 #: The fields that are limits, in seconds.

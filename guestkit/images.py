@@ -11,36 +11,37 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypedDict, cast
 
 from guestkit import _native
 from guestkit.errors import Error
 from guestkit.generated.values import ImageExtent, ImageInfo, ImageReference, ImageSnapshot
+from guestkit.handle_options import HandleKeywords, LaunchKeywords
 from guestkit.unpack import PACKED, UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
 
-    from guestkit.handle import Guestfs
 
 __all__ = [
+    "SERVED",
     "Backing",
+    "GuestKeywords",
     "ImageExtent",
     "ImageInfo",
     "ImageReference",
     "ImageSnapshot",
     "InUse",
+    "InspectKeywords",
     "NativeOpenDiskOptions",
     "OpenDiskOptions",
-    "PlainDisk",
+    "OpeningKeywords",
     "Under",
-    "add_disks",
-    "disks_for",
+    "opening_from",
     "packed_by",
-    "plain_disks",
+    "parted",
     "policy_of",
     "probe",
     "under",
@@ -91,6 +92,9 @@ def policy_of(op: str, backing: Backing) -> tuple[str, StrOrBytesPath | None]:
 #: How to treat a disk that another program is writing to, such as that of a running guest.
 InUse = Literal["allow", "refuse"]
 
+#: The protocols of URLs that nbdkit serves, which guestkit starts for them.
+SERVED = ("http", "https", "ssh")
+
 #: `OpenDiskOptions` as C++ takes them: readonly, format, the backing rule and its directory, protocols,
 #: snapshot, whether to refuse a disk in use, blocksize.
 NativeOpenDiskOptions = tuple[
@@ -118,6 +122,10 @@ class OpenDiskOptions:
     blocksize: int | None = None
     unpack: UnpackLimits | None = UNPACK
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.protocols, (str, bytes, tuple)):  # an iterator would serve one disk only
+            object.__setattr__(self, "protocols", tuple(self.protocols))
+
     def native(self, op: str) -> NativeOpenDiskOptions:
         """Return the options as C++ takes them; ValueError or TypeError names a wrong argument of op."""
         if not isinstance(self.readonly, bool):
@@ -127,8 +135,10 @@ class OpenDiskOptions:
         if self.blocksize not in (None, 512, 4096):
             raise ValueError(f"{op}() argument 'blocksize' must be 512, 4096 or None, not {self.blocksize!r}")
         rule, directory = policy_of(op, self.backing)
-        protocols = self.protocols if isinstance(self.protocols, (str, bytes)) else tuple(self.protocols)
         refuse = self.in_use == "refuse"
+        protocols = self.protocols
+        if not isinstance(protocols, (str, bytes)):
+            protocols = tuple(each for each in protocols if each not in SERVED)  # C++ has no part in them
         return (
             self.readonly,
             self.format,
@@ -152,121 +162,39 @@ class OpenDiskOptions:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class PlainDisk:
-    """A disk ready to be opened: the file that was given, or a private one with its unpacked content.
+class OpeningKeywords(TypedDict, total=False):
+    """The fields of `OpenDiskOptions` but readonly, as keywords, for type checkers and editors."""
 
-    Attributes:
-        path: valid in this process
-        name: for messages; "": use the path
-    """
-
-    path: StrOrBytesPath
-    name: str = ""
-
-    @contextmanager
-    def named(self) -> Iterator[None]:
-        """Make errors name the disk that was given: the path of a private file would tell a user nothing."""
-        try:
-            yield
-        except Error as error:
-            unknown = f"{os.fsdecode(self.path)}: "
-            if not self.name or type(error) is not Error or not error.message.startswith(unknown):
-                raise
-            raise error.reworded(f"{self.name}: {error.message.removeprefix(unknown)}") from error
+    format: StrOrBytesPath | None
+    backing: Backing
+    protocols: Iterable[StrOrBytesPath]
+    snapshot: StrOrBytesPath | None
+    in_use: InUse
+    blocksize: int | None
+    unpack: UnpackLimits | None
 
 
-@contextmanager
-def plain_disks(
-    op: str,
-    paths: Iterable[StrOrBytesPath],
-    options: OpenDiskOptions,
-    folder: StrOrBytesPath,
-    beat: Callable[[], object],
-    *,
-    one: bool = False,
-) -> Iterator[Sequence[PlainDisk]]:
-    """Unpack what is packed; yield the disks of the guest. The private files last as long as the context.
-
-    op: the operation that errors name
-    folder, beat, one: as in `unpacked`
-    """
-    with ExitStack() as stack:
-        disks = []
-        for path in paths:
-            if options.unpack is None or not options.finds_packed(path):
-                disks.append(PlainDisk(path))
-                continue
-            from guestkit._unpacking import unpacked  # only packed disks pay for this import
-
-            name = os.fsdecode(path)
-            try:
-                found = stack.enter_context(
-                    unpacked(path, packed_by, folder, options.unpack, beat, op=op, one=one)
-                )
-            except Error as error:
-                if type(error) is not Error:  # the call was ended: that is no fault of this disk
-                    raise
-                raise error.reworded(f"{name}: {error.message}") from error
-            except OSError as error:
-                raise Error(op, f"{name}: {error.strerror}", error.errno or 0) from error
-            disks += [PlainDisk(each.path, f"{name} ({each.inside})") for each in found]
-        yield disks
+class GuestKeywords(OpeningKeywords, HandleKeywords, total=False):
+    """How to open disks, and the options of their handle, as keywords."""
 
 
-@contextmanager
-def disks_for(
-    handle: Guestfs,
-    paths: Sequence[StrOrBytesPath],
-    options: OpenDiskOptions,
-    *,
-    step: Callable[[str], object] | None = None,
-    one: bool = False,
-) -> Iterator[Sequence[PlainDisk]]:
-    """Yield the disks in a form that the handle can open. Unpacking counts as a call: its limits apply.
-
-    step: called when unpacking starts
-    """
-    if not (packed := [path for path in paths if options.finds_packed(path)]):
-        yield [PlainDisk(path) for path in paths]
-        return
-    if (backend := handle.get_backend()) != "direct":
-        reason = f"the backend {backend!r} cannot be given a file without a name"
-        name = os.fsdecode(packed[0])
-        raise Error("open_disk", f"{name}: is packed, and {reason}: unpack it first", errno.ENOTSUP)
-    if step is not None:
-        step("unpacking")
-    folder = handle.get_tmpdir()
-    with ExitStack() as stack:
-        handle._begin_opening()
-        try:
-            disks = stack.enter_context(
-                plain_disks("open_disk", paths, options, folder, handle._check_turn, one=one)
-            )
-        finally:
-            handle._end_turn()
-        yield disks
+class InspectKeywords(OpeningKeywords, LaunchKeywords, total=False):
+    """The same for an inspection, whose `timeout` stands for the limits of calls."""
 
 
-def add_disks(
-    handle: Guestfs,
-    paths: Sequence[StrOrBytesPath],
-    options: OpenDiskOptions,
-    *,
-    step: Callable[[str], object] | None = None,
-    one: bool = False,
-) -> list[ImageInfo]:
-    """Implement `Guestfs.open_disks`, or, if `one` is set, `Guestfs.open_disk`."""
-    if not isinstance(options.protocols, (str, bytes)):
-        options = replace(options, protocols=tuple(options.protocols))
-    native = options.native("open_disk")
+def opening_from(op: str, keywords: OpeningKeywords, *, readonly: bool = True) -> OpenDiskOptions:
+    """Return the options that were given to op."""
+    if unknown := set(keywords) - set(OpeningKeywords.__annotations__):
+        raise TypeError(f"{op}() got an unexpected keyword argument {min(unknown)!r}")
+    return OpenDiskOptions(readonly=readonly, **keywords)
 
-    def add(disk: PlainDisk) -> ImageInfo:
-        with disk.named():
-            return ImageInfo.from_native(handle._open_disk(disk.path, native))
 
-    with disks_for(handle, paths, options, step=step, one=one) as disks:
-        return [add(disk) for disk in disks]
+def parted(keywords: GuestKeywords | InspectKeywords) -> tuple[OpeningKeywords, HandleKeywords]:
+    """Return the keywords of the disks, and all others, which are those of the handle."""
+    given: Mapping[str, object] = {**keywords}
+    of_disks = {name: value for name, value in given.items() if name in OpeningKeywords.__annotations__}
+    of_handle = {name: value for name, value in given.items() if name not in of_disks}
+    return cast(OpeningKeywords, of_disks), cast(HandleKeywords, of_handle)
 
 
 def packed_by(path: StrOrBytesPath) -> str:

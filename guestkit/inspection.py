@@ -6,7 +6,7 @@ Every string in it comes from the guest: treat it as hostile.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -30,7 +30,7 @@ from guestkit.generated.values import (
 from guestkit.images import NativeOpenDiskOptions, OpenDiskOptions
 
 if TYPE_CHECKING:
-    from _typeshed import StrOrBytesPath
+    pass
 
 __all__ = [
     "ALL_PARTS",
@@ -57,7 +57,6 @@ __all__ = [
     "WindowsFacts",
     "json_schema",
     "native_keys",
-    "path_list",
     "pretty_name",
 ]
 
@@ -210,8 +209,3 @@ def _is_automatic(mode: str) -> bool:
     if mode not in get_args(Mode):
         raise ValueError(f'inspect() argument \'mode\' must be "auto" or "libguestfs", not {mode!r}')
     return mode == "auto"
-
-
-def path_list(disk: StrOrBytesPath | Sequence[StrOrBytesPath]) -> tuple[StrOrBytesPath, ...]:
-    """Return the disks of one guest: a path, or a sequence of them."""
-    return (disk,) if isinstance(disk, (str, bytes, os.PathLike)) else tuple(disk)

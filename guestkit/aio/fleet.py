@@ -7,9 +7,10 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from itertools import islice
 
-from guestkit._asked import Guest, Job, Many, One, many, one, taking
+from guestkit._asked import Job, Many, One, many, one, taking
 from guestkit.aio.events import on_loop
 from guestkit.aio.handle import AsyncGuestfs
+from guestkit.disks import Guest
 from guestkit.fleet import Report, Tally, elsewhere, failed, succeeded
 from guestkit.inspection import Inspection
 

@@ -16,7 +16,7 @@ import threading
 import warnings
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from concurrent.futures import Executor
 from dataclasses import replace
 from types import TracebackType
@@ -27,15 +27,15 @@ from guestkit.aio.actions import AsyncActions
 from guestkit.aio.call import Call, OnCancel, until_done
 from guestkit.aio.events import EventStream, on_loop
 from guestkit.aio.executor import refusal, run_in_executor, run_in_thread, shared_executor, thread_based
+from guestkit.disks import Guest, add_disks
 from guestkit.errors import CallTimeout, Error, HandleClosed
 from guestkit.events import Event, EventCallback
 from guestkit.files import SMALL_FILE, Extracted, GuestFile
 from guestkit.generated.values import LaunchInfo
 from guestkit.handle import Guestfs, refuse_to_pickle
 from guestkit.handle_options import HandleKeywords, HandleOptions, name_options_of, options_from
-from guestkit.images import Backing, ImageInfo, InUse, OpenDiskOptions, add_disks
-from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part, path_list
-from guestkit.unpack import UNPACK, UnpackLimits
+from guestkit.images import ImageInfo, OpenDiskOptions, OpeningKeywords, opening_from
+from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
@@ -165,55 +165,27 @@ class AsyncGuestfs(AsyncActions):
         path: StrOrBytesPath,
         *,
         readonly: bool = True,
-        format: StrOrBytesPath | None = None,
-        backing: Backing = "refuse",
-        protocols: Iterable[StrOrBytesPath] = ("file",),
-        snapshot: StrOrBytesPath | None = None,
-        in_use: InUse = "allow",
-        blocksize: int | None = None,
-        unpack: UnpackLimits | None = UNPACK,
         on_cancel: OnCancel = "end",
+        **opening: Unpack[OpeningKeywords],
     ) -> Call[ImageInfo]:
         """Add an untrusted disk, before `launch`: as `Guestfs.open_disk`."""
-        options = OpenDiskOptions(
-            readonly=readonly,
-            format=format,
-            backing=backing,
-            protocols=protocols,
-            snapshot=snapshot,
-            in_use=in_use,
-            blocksize=blocksize,
-            unpack=unpack,
-        )
+        options = opening_from("open_disk", opening, readonly=readonly)
         return self._submit(
-            "open_disk", lambda handle: add_disks(handle, (path,), options, one=True)[0], on_cancel=on_cancel
+            "open_disk", lambda handle: add_disks(handle, path, options, one=True)[0], on_cancel=on_cancel
         )
 
     def open_disks(
         self,
-        disks: StrOrBytesPath | Sequence[StrOrBytesPath],
+        disks: Guest,
         *,
         readonly: bool = True,
-        format: StrOrBytesPath | None = None,
-        backing: Backing = "refuse",
-        protocols: Iterable[StrOrBytesPath] = ("file",),
-        in_use: InUse = "allow",
-        blocksize: int | None = None,
-        unpack: UnpackLimits | None = UNPACK,
         on_cancel: OnCancel = "end",
+        **opening: Unpack[OpeningKeywords],
     ) -> Call[list[ImageInfo]]:
         """Add all disks of a guest, before `launch`: as `Guestfs.open_disks`."""
-        options = OpenDiskOptions(
-            readonly=readonly,
-            format=format,
-            backing=backing,
-            protocols=protocols,
-            in_use=in_use,
-            blocksize=blocksize,
-            unpack=unpack,
-        )
+        options = opening_from("open_disks", opening, readonly=readonly)
         return self._submit(
-            "open_disks", lambda handle: add_disks(handle, path_list(disks), options), on_cancel=on_cancel
+            "open_disks", lambda handle: add_disks(handle, disks, options), on_cancel=on_cancel
         )
 
     def launch_info(self, *, on_cancel: OnCancel = "end") -> Call[LaunchInfo | None]:
@@ -592,7 +564,9 @@ class AsyncGuestfs(AsyncActions):
         outcome.add_done_callback(finished)
 
 
-name_options_of(AsyncGuestfs.__init__)
+name_options_of(AsyncGuestfs.__init__, HandleOptions)
+name_options_of(AsyncGuestfs.open_disk, OpenDiskOptions)
+name_options_of(AsyncGuestfs.open_disks, OpenDiskOptions)
 
 #: The calls that start an appliance. `inspect` is not among them: it uses one that already runs, and must not
 #: wait for launches.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import codecs
 
-from guestkit.cli.common import DISK, add_guest_options, guest, path_in_guest
+from guestkit.cli.common import add_disk_argument, add_guest_options, guest, path_in_guest
 from guestkit.cli.ending import noting
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import printable
@@ -16,13 +16,14 @@ DESCRIPTION = """\
 Write files of a guest to stdout: exactly to a pipe or file; on a terminal what is not visible is escaped."""
 EXAMPLES = (
     "guestkit cat web.qcow2 /etc/fstab",
+    "guestkit cat -d web /etc/fstab",
     "guestkit cat web.qcow2 /var/lib/dpkg/status | grep ^Package:",
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `cat` takes."""
-    parser.add_argument("disk", metavar="DISK", help=DISK)
+    add_disk_argument(parser)
     parser.add_argument("paths", metavar="PATH", type=path_in_guest, nargs="+", help="in the guest")
     add_guest_options(parser)
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import math
 from collections.abc import Collection, Generator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypedDict, get_args
+from typing import TYPE_CHECKING, Protocol, get_args
 
+from guestkit.disks import Domain, Guest
 from guestkit.fleet import TIMEOUT
-from guestkit.guest import guest_path, open_guest
+from guestkit.guest import guest_path, mount_asked, open_guest
 from guestkit.handle import Guestfs
 from guestkit.handle_options import Sandbox
-from guestkit.images import Backing, InUse, under
+from guestkit.images import SERVED, Backing, InUse, OpeningKeywords, under
 from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Key, Part
-from guestkit.unpack import UNPACK, UnpackLimits
+from guestkit.unpack import UNPACK
 
 if TYPE_CHECKING:
     from guestkit.cli.screen import Screen
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
 #: QEMU's names of the formats that guestkit reads and writes.
 FORMATS = ("raw", "qcow2", "qcow", "vmdk", "vdi", "vhdx", "vpc")
 
-#: The help of an argument.
-DISK = "a disk image or a block device; compressed, or an archive such as an OVA, too"
+#: The help of arguments.
+FILE = "a disk image or a block device; compressed, or an archive such as an OVA, too"
+DISK = f"{FILE}; or the URL of a raw disk: http, https, ssh, nbd"
 
 #: How long a call may still run after Ctrl-C, in seconds.
 GRACE = 0.3
@@ -76,6 +79,7 @@ def add_disk_options(
     *,
     in_use: InUse = "allow",
     blocksize: bool = True,
+    snapshot: bool = True,
     format_option: str = "--format",
 ) -> None:
     """Add the options for opening a disk, which `opening` reads."""
@@ -105,6 +109,13 @@ def add_disk_options(
             choices=(512, 4096),
             type=int,
             help="bytes in a sector of the disk; default: by its partition table, else 512",
+        )
+    if snapshot:
+        group.add_argument(
+            "--snapshot",
+            metavar="NAME",
+            help="what the disks held at that snapshot inside of them (qcow2), by its name or number, which"
+            " guestkit info tells",
         )
     group.add_argument(
         "--member",
@@ -179,8 +190,56 @@ def _parts(offered: Sequence[Part], text: str) -> Sequence[Part]:
     return chosen
 
 
+def add_disk_argument(parser: argparse.ArgumentParser) -> None:
+    """Add DISK, the one of a guest; with -d DOMAIN there is none."""
+    if not names_domain(parser):
+        parser.add_argument("disk", metavar="DISK", help=DISK)
+
+
+def add_disks_argument(parser: argparse.ArgumentParser, *, needed: bool = True) -> None:
+    """Add the DISKs of several guests, some of which may be given by -d DOMAIN.
+
+    needed: at least one guest
+    """
+    needed = needed and not names_domain(parser)
+    parser.add_argument("disks", metavar="DISK", nargs="+" if needed else "*", help=DISK)
+
+
+def names_domain(parser: argparse.ArgumentParser) -> bool:
+    """Return whether the arguments to be parsed have -d or --domain, whose guest needs no DISK."""
+    given: Sequence[str] = getattr(parser, "given", ())
+    words = itertools.takewhile(lambda word: word != "--", given)
+    return any(word == "--domain" or word.startswith(("--domain=", "-d")) for word in words)
+
+
+def add_domain_options(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Add the options for guests of libvirt.
+
+    several: any number of them, beside disks
+    """
+    group = parser.add_argument_group("guests of libvirt")
+    group.add_argument(
+        "-d",
+        "--domain",
+        dest="domains",
+        metavar="DOMAIN",
+        action="append",
+        default=[],
+        help=("a guest beside the DISKs" if several else "the guest, in place of DISK")
+        + ", by its name or UUID; libvirt tells its disks and their formats. One that runs is read as it is"
+        " at that moment, and never written to",
+    )
+    group.add_argument(
+        "--connect",
+        metavar="URI",
+        default="",
+        help="which libvirt, such as qemu:///system; default: LIBVIRT_DEFAULT_URI, else libvirt's own choice",
+    )
+
+
 def add_guest_options(parser: argparse.ArgumentParser, *, timeout: bool = True) -> None:
     """Add the options for reaching a guest's files."""
+    add_domain_options(parser)
     add_disk_options(parser)
     group = parser.add_argument_group("the guest")
     group.add_argument(
@@ -196,6 +255,16 @@ def add_guest_options(parser: argparse.ArgumentParser, *, timeout: bool = True) 
         metavar="DEVICE",
         help="the filesystem that is /, by its device or a name such as LABEL=root: it alone is looked at,"
         " and what its fstab names; default: that of the only operating system, else the only filesystem",
+    )
+    group.add_argument(
+        "-m",
+        "--mount",
+        dest="mounts",
+        metavar="DEVICE[:MOUNTPOINT]",
+        type=_mount,
+        action="append",
+        help="look at that filesystem and no other, such as sda2 or LABEL=data; at more of them where places"
+        " are given: -m sda2 -m sda1:/boot. guestkit df tells which there are",
     )
     add_key_option(group)
     add_sandbox_option(group)
@@ -247,6 +316,13 @@ def _key(text: str) -> Key:
     raise argparse.ArgumentTypeError("not DEVICE:file:FILE or DEVICE:key:TEXT")
 
 
+def _mount(text: str) -> tuple[str, str]:
+    try:
+        return mount_asked(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def path_in_guest(text: str) -> str:
     """A type of arguments."""
     try:
@@ -255,29 +331,19 @@ def path_in_guest(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-class Opening(TypedDict):
-    """How to open a disk, as keyword arguments."""
-
-    format: str | None
-    backing: Backing
-    protocols: tuple[str, ...]
-    in_use: InUse
-    blocksize: int | None
-    unpack: UnpackLimits | None
-
-
-def opening(arguments: argparse.Namespace) -> Opening:
-    """Return the options of `add_disk_options`. nbd is always permitted: the user typed the nbd:// name."""
+def opening(arguments: argparse.Namespace) -> OpeningKeywords:
+    """Return the options of `add_disk_options`. All protocols are permitted: the user typed the URL."""
     if arguments.member is not None and not arguments.unpack:
         raise UsageError("--member is of an archive, which --no-unpack refuses")
     backing: Backing = "refuse"
     if arguments.backing is not None:
         backing = "allow" if arguments.backing == "allow" else under(arguments.backing)
     unpack = replace(UNPACK, member=arguments.member) if arguments.unpack else None
-    return Opening(
+    return OpeningKeywords(
         format=arguments.format,
         backing=backing,
-        protocols=("file", "nbd"),
+        protocols=("file", "nbd", *SERVED),
+        snapshot=arguments.snapshot,
         in_use=arguments.in_use,
         blocksize=arguments.blocksize,
         unpack=unpack,
@@ -285,10 +351,50 @@ def opening(arguments: argparse.Namespace) -> Opening:
 
 
 def disks_of(arguments: argparse.Namespace) -> list[str]:
-    """Return the disks that the arguments of any command name, as they were typed."""
+    """Return the disks and domains that the arguments of any command name, as they were typed."""
     given = vars(arguments)
     alone = [given[name] for name in ("disk", "source") if name in given]
-    return [*alone, *given.get("add", ()), *given.get("disks", ())]
+    return [*alone, *given.get("add", ()), *given.get("disks", ()), *given.get("domains", ())]
+
+
+def guests_of(arguments: argparse.Namespace, *, one: bool = False) -> list[Guest]:
+    """Return the guests that the arguments name: the one of `add_disk_argument`, or several.
+
+    one: several DISKs are one guest's
+    """
+    domains = [Domain(name, arguments.connect) for name in arguments.domains]
+    if domains and arguments.member is not None:
+        raise UsageError("--member is of an archive: it does not go with -d")
+    if "disks" in vars(arguments):
+        if domains and one:
+            raise UsageError("-d names all disks of a guest: --one-guest does not go with it")
+        return [tuple(arguments.disks), *domains] if one else [*arguments.disks, *domains]
+    if not domains:
+        return [disks_of(arguments)]
+    if "disk" in vars(arguments):  # as in -ld DOMAIN, which `names_domain` does not see
+        raise UsageError("write -d DOMAIN apart from other options")
+    if arguments.add or len(domains) > 1:
+        other = "--add" if arguments.add else "a second -d"
+        raise UsageError(f"-d names all disks of the guest: {other} does not go with it")
+    return [*domains]
+
+
+def check_format_is_stated(arguments: argparse.Namespace) -> None:
+    """Refuse to write to a disk whose format nobody has stated; libvirt states those of a domain."""
+    if arguments.format is None and not arguments.domains:
+        raise UsageError("to write to a disk its --format has to be stated: guestkit info tells it")
+
+
+def _mounts(arguments: argparse.Namespace) -> dict[str, str] | None:
+    given: Sequence[tuple[str, str]] | None = arguments.mounts
+    if given is None:
+        return None
+    if arguments.root is not None:
+        raise UsageError("--root mounts what its fstab names, and --mount what you name: give one of them")
+    mounts = dict(given)
+    if len(mounts) < len(given) or "/" not in mounts:
+        raise UsageError("one filesystem goes to /, each other to its own place: -m sda2 -m sda1:/boot")
+    return mounts
 
 
 @contextlib.contextmanager
@@ -297,11 +403,14 @@ def guest(
 ) -> Generator[Guestfs, None, None]:
     """Open the guest that the arguments name, and show the progress meanwhile."""
     with contextlib.ExitStack() as stack:
-        with screen.steps(arguments.disk) as step:
+        (wanted,) = guests_of(arguments)
+        mounts = _mounts(arguments)
+        with screen.steps(disks_of(arguments)[0]) as step:
             g = stack.enter_context(
                 open_guest(
-                    disks_of(arguments),
+                    wanted,
                     root=arguments.root,
+                    mounts=mounts,
                     readonly=readonly,
                     **opening(arguments),
                     keys=arguments.keys,

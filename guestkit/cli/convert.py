@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 
-from guestkit.cli.common import DISK, FORMATS, UsageError, add_disk_options, disks_of, opening
+from guestkit.cli.common import FORMATS, UsageError, add_disk_options, disks_of, opening
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import joined, remedy
 from guestkit.cli.screen import Screen
@@ -35,7 +35,11 @@ _SUFFIXES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `convert` takes."""
-    parser.add_argument("source", metavar="SOURCE", help=DISK)
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a disk image or a block device; compressed, or an archive such as an OVA, too",
+    )
     parser.add_argument("output", metavar="OUTPUT", help="the new image")
     parser.add_argument("--to", choices=FORMATS, help="its format; default: by its suffix, such as .vmdk")
     parser.add_argument("--compress", action="store_true", help="compress it, where the format can")
@@ -46,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-f", "--force", action="store_true", help="replace an OUTPUT that is there already")
     parser.add_argument("--json", action="store_true", help="what came of it, as JSON")
-    add_disk_options(parser, in_use="refuse", blocksize=False)
-    parser.set_defaults(blocksize=None)
+    add_disk_options(parser, in_use="refuse", blocksize=False, snapshot=False)
+    parser.set_defaults(blocksize=None, snapshot=None)
 
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
@@ -67,7 +71,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             arguments.compress,
             not arguments.keep_backing,
             (lambda part: tell(part, 1.0)) if screen.shows_progress else None,
-            source_format=how["format"],
+            source_format=arguments.format,
             backing=how["backing"],
             in_use=how["in_use"],
             unpack=how["unpack"],

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from guestkit.cli.common import DISK, UsageError, add_guest_options, guest
+from guestkit.cli.common import (
+    UsageError,
+    add_disk_argument,
+    add_guest_options,
+    check_format_is_stated,
+    guest,
+)
 from guestkit.cli.ending import noting
 from guestkit.cli.screen import Screen
 from guestkit.copying import copy_in, copy_out
@@ -25,7 +31,7 @@ EXAMPLES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `cp` takes."""
-    parser.add_argument("disk", metavar="DISK", help=DISK)
+    add_disk_argument(parser)
     parser.add_argument("sources", metavar="SOURCE", nargs="+", help="what to copy; :PATH is in the guest")
     parser.add_argument("target", metavar="TARGET", help="where to; :PATH is in the guest")
     parser.add_argument("-r", "--recursive", action="store_true", help="directories too")
@@ -42,8 +48,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         not path.startswith(":/") for path in [*arguments.sources, arguments.target] if path.startswith(":")
     ):
         raise UsageError("a path in the guest begins with :/ (a file of this host that begins so: ./:name)")
-    if goes_in and arguments.format is None:
-        raise UsageError("to write to a disk its --format has to be stated: guestkit info tells it")
+    if goes_in:
+        check_format_is_stated(arguments)
     copied = None
 
     def written() -> str:  # for an interruption outside the copying, which adds a more exact note itself

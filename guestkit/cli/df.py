@@ -10,7 +10,16 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from guestkit.cli.common import DISK, add_disk_options, add_fleet_options, add_key_option, opening
+from guestkit.cli.common import (
+    add_disk_options,
+    add_disks_argument,
+    add_domain_options,
+    add_fleet_options,
+    add_key_option,
+    disks_of,
+    guests_of,
+    opening,
+)
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure
 from guestkit.cli.reports import reported
@@ -31,9 +40,10 @@ _HEAD = ("DISK", "DEVICE", "TYPE", "SIZE", "USED", "USE%", "MOUNTED ON")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `df` takes."""
-    parser.add_argument("disks", metavar="DISK", nargs="+", help=DISK)
+    add_disks_argument(parser)
     parser.add_argument("-h", "--human", action="store_true", help="sizes such as 1.5M instead of bytes")
     parser.add_argument("--json", action="store_true", help="as a JSON list; sizes in bytes")
+    add_domain_options(parser, several=True)
     add_disk_options(parser)
     add_key_option(parser)
     add_fleet_options(parser)
@@ -42,9 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     found: list[Report] = []
-    with screen.fleet(len(arguments.disks)) as progress:
+    guests = guests_of(arguments)
+    with screen.fleet(len(guests)) as progress:
         reports = inspect_many(
-            arguments.disks,
+            guests,
             concurrency=arguments.concurrency or "auto",
             parts=_PARTS,
             keys=arguments.keys,
@@ -54,7 +65,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             **opening(arguments),
             progress=progress,
         )
-        with noting(lambda: reported(len(found), len(arguments.disks))):
+        with noting(lambda: reported(len(found), len(guests))):
             try:
                 with contextlib.closing(reports):
                     found.extend(reports)
@@ -64,7 +75,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
 
 
 def _tell(reports: Sequence[Report], arguments: argparse.Namespace, screen: Screen) -> None:
-    order = {disk: number for number, disk in enumerate(arguments.disks)}
+    order = {disk: number for number, disk in enumerate(disks_of(arguments))}
     found = sorted(reports, key=lambda report: order[report.disk])
     if arguments.json:
         rows = [row for report in found for row in _values(report)]

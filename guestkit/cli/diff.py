@@ -15,7 +15,6 @@ from guestkit.cli.common import (
     DISK,
     FORMATS,
     GRACE,
-    Opening,
     UsageError,
     add_disk_options,
     add_fleet_options,
@@ -32,6 +31,7 @@ from guestkit.file_comparison import diff_files
 from guestkit.fleet import Report, inspect_many
 from guestkit.guest import mount_guest
 from guestkit.handle import Guestfs
+from guestkit.images import OpeningKeywords
 from guestkit.inspection import ALL_PARTS, Part
 
 DESCRIPTION = """\
@@ -89,6 +89,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--before-format", choices=FORMATS, help="what BEFORE is, where --format is of AFTER alone"
     )
+    parser.add_argument(
+        "--before-snapshot",
+        metavar="NAME",
+        help="that snapshot in BEFORE, where --snapshot is of AFTER alone",
+    )
     add_key_option(parser)
     add_fleet_options(parser)
     parser.set_defaults(trouble=TROUBLE)
@@ -112,19 +117,21 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     return TROUBLE if compared.unknown else 1 if compared.changes else 0
 
 
-def _disks(arguments: argparse.Namespace) -> Sequence[tuple[str, Opening]]:
+def _disks(arguments: argparse.Namespace) -> Sequence[tuple[str, OpeningKeywords]]:
     """Return the two disks, and how to open each."""
     after = opening(arguments)
     before = after.copy()
     if arguments.before_format:
         before["format"] = arguments.before_format
+    if arguments.before_snapshot:
+        before["snapshot"] = arguments.before_snapshot
     return (arguments.before, before), (arguments.after, after)
 
 
 def _inspected(arguments: argparse.Namespace, screen: Screen) -> Comparison | None:
     """Compare what inspections say; None if one fails, which is told."""
     require()  # before the work
-    found: list[Report] = []
+    of_groups: list[Mapping[str, Report]] = []
     disks = _disks(arguments)
     (before, how), (after, how_after) = disks
     groups = [([before, after], how)] if how == how_after else [([disk], options) for disk, options in disks]
@@ -142,12 +149,12 @@ def _inspected(arguments: argparse.Namespace, screen: Screen) -> Comparison | No
                 progress=progress,
             )
             with contextlib.closing(reports):
-                found.extend(reports)
+                of_groups.append({report.disk: report for report in reports})
+    found = of_groups[0][before], of_groups[-1][after]
     for report in found:
         if report.error is not None:
             screen.tell("error", of_failure(report))
-    by_disk = {report.disk: report.inspection for report in found}
-    first, second = by_disk[before], by_disk[after]
+    first, second = (report.inspection for report in found)
     if first is None or second is None:
         return None
     compared = diff(first, second)

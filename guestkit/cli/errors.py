@@ -47,7 +47,7 @@ REMEDIES = {
     "kvm": "unset LIBGUESTFS_BACKEND_SETTINGS to have the appliance emulated; guestkit doctor tells more",
     "network_format": "state --format raw, and have the server present the disk itself (qemu-nbd, nbdkit)",
     "not_a_disk": "if it is a disk after all, state --format raw",
-    "root_unclear": "choose one of them with --root",
+    "root_unclear": "choose one of them with --root, or with --mount",
     "url": "then type: guestkit inspect --format raw 'nbd+unix:///?socket=/tmp/disk.sock'",
 }
 

@@ -10,12 +10,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 
 from guestkit.cli.common import (
-    DISK,
     UsageError,
     add_disk_options,
+    add_disks_argument,
+    add_domain_options,
     add_fleet_options,
     add_key_option,
     add_only_option,
+    disks_of,
+    guests_of,
     opening,
 )
 from guestkit.cli.ending import noting
@@ -23,6 +26,7 @@ from guestkit.cli.errors import of_failure, told
 from guestkit.cli.reports import render_reports, reported, tree
 from guestkit.cli.screen import Screen
 from guestkit.demo import make_demo_guest
+from guestkit.disks import Guest, names_of
 from guestkit.fleet import Report, inspect_many
 from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Part
 
@@ -40,7 +44,7 @@ EXAMPLES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `inspect` takes."""
-    parser.add_argument("disks", metavar="DISK", nargs="*", help=DISK)
+    add_disks_argument(parser, needed=False)
     output = parser.add_argument_group("output").add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="the reports as a JSON list, at the end")
     output.add_argument("--jsonl", action="store_true", help="a JSON object a line, as the disks get ready")
@@ -58,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="libguestfs: by its own inspection alone, which is slower",
     )
+    add_domain_options(parser, several=True)
     add_disk_options(parser)
     how = parser.add_argument_group("how")
     how.add_argument("--one-guest", action="store_true", help="the disks are those of one guest")
@@ -67,11 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
-    if arguments.xml and len(arguments.disks) > 1 and not arguments.one_guest:
+    given = guests_of(arguments, one=arguments.one_guest) if disks_of(arguments) else []
+    if arguments.xml and len(given) > 1:
         raise UsageError("--xml is for one guest: one DISK, or --one-guest")
-    with _disks(arguments.disks, screen) as disks:
-        guests: Sequence[str | Sequence[str]] = [tuple(disks)] if arguments.one_guest else disks
-        output = _Output(arguments, screen, [disks[0]] if arguments.one_guest else disks)
+    with _guests(given, screen) as guests:
+        output = _Output(arguments, screen, [names_of(guest)[0] for guest in guests])
         with screen.fleet(len(guests)) as progress:
             reports = inspect_many(
                 guests,
@@ -96,7 +101,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
 
 
 @contextlib.contextmanager
-def _disks(given: Sequence[str], screen: Screen) -> Iterator[Sequence[str]]:
+def _guests(given: Sequence[Guest], screen: Screen) -> Iterator[Sequence[Guest]]:
     if given:
         yield given
         return

@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 from rich.text import Text
 
-from guestkit.cli.common import DISK, add_guest_options, guest, path_in_guest
+from guestkit.cli.common import add_disk_argument, add_guest_options, guest, path_in_guest
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable
 from guestkit.files import GuestFile, mode_of
@@ -23,13 +23,14 @@ guest."""
 EXAMPLES = (
     "guestkit ls web.qcow2 /etc",
     "guestkit ls -lhR web.qcow2 /var/lib",
+    "guestkit ls -m sda2 web.qcow2",
     "guestkit ls --json web.qcow2 /etc/os-release /etc/fstab",
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `ls` takes."""
-    parser.add_argument("disk", metavar="DISK", help=DISK)
+    add_disk_argument(parser)
     parser.add_argument(
         "paths",
         metavar="PATH",

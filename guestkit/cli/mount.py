@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from guestkit import fuse
-from guestkit.cli.common import DISK, UsageError, add_guest_options, guest
+from guestkit.cli.common import add_disk_argument, add_guest_options, check_format_is_stated, disks_of, guest
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import printable
 
@@ -26,7 +26,7 @@ EXAMPLES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `mount` takes."""
-    parser.add_argument("disk", metavar="DISK", help=DISK)
+    add_disk_argument(parser)
     parser.add_argument("directory", metavar="DIRECTORY", help="an empty directory of this host")
     parser.add_argument("--rw", action="store_true", help="programs may write; needs --format")
     parser.add_argument(
@@ -42,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
-    if arguments.rw and arguments.format is None:
-        raise UsageError("to write to a disk its --format has to be stated: guestkit info tells it")
+    if arguments.rw:
+        check_format_is_stated(arguments)
     fuse.mountpoint(arguments.directory)  # before the launch
     if arguments.foreground or arguments.ready is not None:
         return _serve(arguments, screen)
@@ -68,7 +68,9 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
 def _serve(arguments: argparse.Namespace, screen: Screen) -> int:
     def ready() -> None:
         if arguments.ready is None:
-            screen.note(f"{printable(arguments.directory)} has the files of {printable(arguments.disk)}")
+            screen.note(
+                f"{printable(arguments.directory)} has the files of {printable(disks_of(arguments)[0])}"
+            )
             return
         os.chdir("/")  # else the filesystem of the current directory would be in use
         with open(os.devnull, "r+b") as nothing:

@@ -107,6 +107,7 @@ class CommandParser(Parser):
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Add the command's arguments, then parse."""
+        self.given = sys.argv[1:] if args is None else args  # some commands take others with -d DOMAIN
         self.complete()
         return super().parse_known_args(args, namespace)
 

@@ -9,22 +9,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from guestkit.cli.common import (
-    DISK,
     GRACE,
     UsageError,
     add_disk_options,
+    add_disks_argument,
+    add_domain_options,
     add_fleet_options,
     add_key_option,
+    guests_of,
     opening,
 )
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure
 from guestkit.cli.reports import reported
 from guestkit.cli.screen import Screen
+from guestkit.disks import Guest, names_of
 from guestkit.errors import Error
 from guestkit.fleet import Report, inspect_many
 from guestkit.guest import mount_guest
 from guestkit.handle import Guestfs
+from guestkit.inspection import Inspection
 from guestkit.languages import LanguagePackages, find_packages
 from guestkit.sboms import FORMATS, DiskHash, Sbom, hash_disks, require, sbom
 from guestkit.sboms.files import file_names, write
@@ -44,7 +48,7 @@ EXAMPLES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `sbom` takes."""
-    parser.add_argument("disks", metavar="DISK", nargs="+", help=DISK)
+    add_disks_argument(parser)
     output = parser.add_argument_group("output")
     output.add_argument(
         "--format",
@@ -68,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with the packages of Python, npm and Java among the files, which takes another launch",
     )
+    add_domain_options(parser, several=True)
     add_disk_options(parser, format_option="--disk-format")
     how = parser.add_argument_group("how")
     how.add_argument("--one-guest", action="store_true", help="the disks are those of one guest")
@@ -78,9 +83,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     disks: Sequence[str] = arguments.disks
-    guests: Sequence[Sequence[str]] = [disks] if arguments.one_guest else [[disk] for disk in disks]
+    guests = guests_of(arguments, one=arguments.one_guest)
+    if arguments.hashes and arguments.domains:
+        raise UsageError("--hashes is of disks that are named: it does not go with -d")
     require(arguments.kind)  # before the work
-    paths = _paths([guest[0] for guest in guests], arguments)
+    paths = _paths([names_of(guest)[0] for guest in guests], arguments)
     hashes = {disk: _hash(disk, screen) for disk in disks} if arguments.hashes else {}
     failed = done = 0
     with screen.fleet(len(guests)) as progress:
@@ -97,9 +104,11 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         waiting = list(zip(guests, paths, strict=True))
         with noting(lambda: reported(done, len(guests))), contextlib.closing(reports):
             for report in reports:
-                place = next(i for i, (guest, _) in enumerate(waiting) if list(report.disks) == list(guest))
-                _, path = waiting.pop(place)
-                failed += not _write(report, path, hashes, arguments, screen)
+                place = next(
+                    i for i, (guest, _) in enumerate(waiting) if tuple(report.disks) == names_of(guest)
+                )
+                guest, path = waiting.pop(place)
+                failed += not _write(report, guest, path, hashes, arguments, screen)
                 done += 1
     return 1 if failed else 0
 
@@ -141,6 +150,7 @@ def _hash(disk: str, screen: Screen) -> DiskHash:
 
 def _write(
     report: Report,
+    guest: Guest,
     path: str | None,
     hashes: Mapping[str, DiskHash],
     arguments: argparse.Namespace,
@@ -152,7 +162,7 @@ def _write(
         return False
     name = os.path.basename(report.disk) or report.disk
     of_disks = [hashes[disk] for disk in report.disks if disk in hashes]
-    languages = _languages(report, arguments) if arguments.languages else []
+    languages = _languages(report.inspection, guest, arguments) if arguments.languages else []
     bill = sbom(report.inspection, format=arguments.kind, name=name, hashes=of_disks, languages=languages)
     if path is None:
         screen.write(bill.to_json())
@@ -166,9 +176,10 @@ def _write(
     return bill.complete
 
 
-def _languages(report: Report, arguments: argparse.Namespace) -> Sequence[LanguagePackages]:
+def _languages(
+    inspection: Inspection, guest: Guest, arguments: argparse.Namespace
+) -> Sequence[LanguagePackages]:
     """Return the packages of programming languages of each system; if that fails, a gap that says why."""
-    assert report.inspection is not None
     found: list[LanguagePackages] = []
     handle = Guestfs(
         appliance="inspection",
@@ -178,9 +189,9 @@ def _languages(report: Report, arguments: argparse.Namespace) -> Sequence[Langua
     )
     try:
         with noting("the bill of this guest is not written"), handle as g:
-            g.open_disks(report.disks, **opening(arguments))
+            g.open_disks(guest, **opening(arguments))
             g.launch()
-            for system in report.inspection.operating_systems:
+            for system in inspection.operating_systems:
                 mounted = mount_guest(g, root=system.root, keys=arguments.keys)
                 packages = find_packages(g, root=system.root)
                 gaps = (*(failure.message for failure in mounted.failures), *packages.gaps)

@@ -8,7 +8,7 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -17,6 +17,7 @@ from guestkit._text import printable
 from guestkit.aio import AsyncGuestfs
 from guestkit.aio.call import until_done
 from guestkit.aio.executor import run_in_executor, shared_executor
+from guestkit.disks import Guest, add_disks
 from guestkit.errors import ApplianceCrashed, CallTimeout, Error, HandleClosed
 from guestkit.guest import mount_guest
 from guestkit.handle import Guestfs
@@ -33,8 +34,9 @@ _log = logging.getLogger("guestkit")
 class Disk:
     """The disks of a guest, and how to open them: what `open_guest` takes."""
 
-    paths: tuple[str, ...]
+    guest: Guest
     root: str | None
+    mounts: Mapping[str, str] | None
     keys: tuple[Key, ...]
     opening: OpenDiskOptions
     handle: HandleOptions
@@ -138,19 +140,12 @@ class Connection:
         disk, opening = self._disk, self._disk.opening
         async with AsyncExitStack() as stack:
             g = await stack.enter_async_context(AsyncGuestfs(options))
-            await g.open_disks(
-                disk.paths,
-                readonly=opening.readonly,
-                format=opening.format,
-                backing=opening.backing,
-                protocols=opening.protocols,
-                in_use=opening.in_use,
-                blocksize=opening.blocksize,
-                unpack=opening.unpack,
-            )
+            await g.run(lambda handle: add_disks(handle, disk.guest, opening))
             await g.launch()
             await g.run(
-                lambda handle: mount_guest(handle, root=disk.root, readonly=opening.readonly, keys=disk.keys)
+                lambda handle: mount_guest(
+                    handle, root=disk.root, mounts=disk.mounts, readonly=opening.readonly, keys=disk.keys
+                )
             )
             stack.pop_all()
             return g

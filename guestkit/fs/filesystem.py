@@ -21,19 +21,19 @@ from fsspec.asyn import AsyncFileSystem, get_loop, reset_lock, sync, sync_wrappe
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback  # type: ignore[import-untyped]
 from fsspec.utils import isfilelike, stringify_path  # type: ignore[import-untyped]
 
+from guestkit.disks import Domain, Guest
 from guestkit.fs import operations
 from guestkit.fs.connection import Connection, Disk, Lent
 from guestkit.fs.errors import NOT_THERE, check_regular, failure, is_about_a_file
 from guestkit.fs.file import BufferedGuestFile, StreamedGuestFile
 from guestkit.fs.operations import CHUNK, Entry, Place
 from guestkit.handle import Guestfs
-from guestkit.handle_options import INSPECTION, HandleKeywords, HandleOptions, options_from
-from guestkit.images import Backing, InUse, OpenDiskOptions, Under
+from guestkit.handle_options import INSPECTION, HandleOptions, name_options_of, options_from
+from guestkit.images import GuestKeywords, OpenDiskOptions, Under, opening_from, parted
 from guestkit.inspection import Key
-from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer, StrOrBytesPath
+    from _typeshed import ReadableBuffer
 
     from guestkit.aio import AsyncGuestfs
 
@@ -82,8 +82,10 @@ def _named(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _disks(given: Any, protocol: str | None) -> tuple[str, ...]:
+def _disks(given: Any, protocol: str | None) -> Guest:
     """Return the names of the disks, in full: a process with another current directory may open them."""
+    if isinstance(given, Domain):
+        return given
     if protocol not in (None, "file", "local"):
         raise ValueError(
             f"guestkit opens no disks by {protocol}://: copy the disk to this host, or let fsspec do it: "
@@ -145,17 +147,12 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
 
     def __init__(
         self,
-        fo: StrOrBytesPath | Sequence[StrOrBytesPath] | None = None,
+        fo: Guest | None = None,
         *,
         handle: Guestfs | AsyncGuestfs | None = None,
         root: str | None = None,
+        mounts: Mapping[str, str] | None = None,
         readonly: bool = True,
-        format: str | None = None,
-        backing: Backing = "refuse",
-        protocols: Iterable[str] = ("file",),
-        in_use: InUse = "allow",
-        blocksize: int | None = None,
-        unpack: UnpackLimits | None = UNPACK,
         keys: Iterable[Key] = (),
         options: HandleOptions | None = None,
         auto_mkdir: bool = False,
@@ -169,15 +166,16 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
         loop: asyncio.AbstractEventLoop | None = None,
         batch_size: int | None = None,
         skip_instance_cache: bool = False,
-        **keywords: Unpack[HandleKeywords],
+        **keywords: Unpack[GuestKeywords],
     ) -> None:
         """Prepare a filesystem; its first call opens the disk.
 
         fo: the disk, or all disks of the guest: what stands behind :: in a chained URL
         handle: instead of a disk, a launched handle whose filesystems are mounted. It stays the caller's
-        root, format, backing, protocols, in_use, blocksize, unpack, keys: as in `open_guest`
+        root, mounts, keys, format, backing, protocols, snapshot, in_use, blocksize, unpack: as in
+            `open_guest`
         readonly: False: files can be written; the format must be stated
-        options, keywords: the handle's, as in `open_guest`
+        options, and each of its fields: the handle's, as in `open_guest`
         auto_mkdir: make missing directories above a file that is written
         max_bytes: the most that one call returns, of all its files together; more raises OSError with EFBIG
         max_get: the largest file that `get` copies, in bytes; a guest's sparse file may claim any size
@@ -204,22 +202,16 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
         self._remembered = 0
         self._lent = cast("Lent | None", handle)  # see _named
         if handle is None:
-            opening = OpenDiskOptions(
-                readonly=readonly,
-                format=format,
-                backing=backing,
-                protocols=protocols if isinstance(protocols, str) else tuple(protocols),
-                in_use=in_use,
-                blocksize=blocksize,
-                unpack=unpack,
-            )
+            of_disks, of_handle = parted(keywords)
+            opening = opening_from("GuestFileSystem", of_disks, readonly=readonly)
             opening.native("GuestFileSystem")  # raises for a wrong one
             self._disk = Disk(
-                paths=_disks(fo, None),
+                guest=_disks(fo, None),
                 root=root,
+                mounts=mounts,
                 keys=tuple(keys),
                 opening=opening,
-                handle=options_from(options, keywords, INSPECTION, "GuestFileSystem"),
+                handle=options_from(options, of_handle, INSPECTION, "GuestFileSystem"),
             )
         self._connect()
 
@@ -787,6 +779,9 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
     async def _move(self, path1: str, path2: str) -> None:
         old, new, into = self._strip_protocol(path1), self._strip_protocol(path2), path2.endswith("/")
         await self._change(lambda g, path: operations.move(g, old, path, into, self.auto_mkdir), new)
+
+
+name_options_of(GuestFileSystem.__init__, OpenDiskOptions, HandleOptions)
 
 
 # Older releases of fsspec keep the loop of the parent process, whose thread a forked child does not have.

@@ -1,22 +1,27 @@
-"""The recipes for remote disks in docs/images.md for which a server can run here."""
+"""Disks at URLs, and the recipes for remote disks in docs/images.md for which a server can run here."""
 
 from __future__ import annotations
 
 import asyncio
+import glob
 import lzma
+import os
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import BaseTestServer, TestServer
 
-from guestkit import AsyncDiskConverter, AsyncGuestfs
+from guestkit import AsyncDiskConverter, AsyncGuestfs, Error
 from guestkit.demo import DEMO_SYSTEM
+from guestkit.guest import mount_guest
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = (ROOT / "docs" / "images.md").read_text(encoding="utf-8").splitlines()
@@ -58,21 +63,117 @@ async def hostname(socket: Path) -> str:
         return await g.inspect_get_hostname(root)
 
 
-@pytest.mark.parametrize("packed", [False, pytest.param(True, marks=pytest.mark.full)], ids=["plain", "xz"])
-async def test_a_disk_behind_a_web_server(demo_guest: Path, tmp_path: Path, packed: bool) -> None:
-    if packed:
-        (tmp_path / "disk.img.xz").write_bytes(lzma.compress(demo_guest.read_bytes(), preset=0))
-        command = recipe("curl", "--filter=xz")
-    else:
-        (tmp_path / "disk.img").hardlink_to(demo_guest)
-        command = recipe("curl", "disk.img\0")
-    site = web.Application()
-    site.router.add_static("/", tmp_path)
+@pytest.fixture
+async def site(demo_guest: Path, tmp_path: Path) -> AsyncIterator[BaseTestServer]:
+    """A web server that has the demo guest, a qcow2, and a redirection to a file of this host."""
+
+    async def moved(request: web.Request) -> web.Response:
+        raise web.HTTPFound("file:///etc/passwd")
+
+    (tmp_path / "disk.img").hardlink_to(demo_guest)
+    (tmp_path / "disk.qcow2").write_bytes(b"QFI\xfb\0\0\0\x03".ljust(1 << 16, b"\0"))
+    (tmp_path / "page.html").write_bytes(b"<html>" + b"<p>\n" * 4096)
+    application = web.Application()
+    application.router.add_get("/moved", moved)
+    application.router.add_static("/", tmp_path)
+    async with TestServer(application) as server:
+        yield server
+
+
+def nbdkits() -> list[str]:
+    """Return the servers that this process has started and that still run."""
+    command = ["ps", "--ppid", str(os.getpid()), "-o", "comm="]
+    names = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+    return [name for name in names if name == "nbdkit"]
+
+
+async def test_a_disk_behind_a_web_server(site: BaseTestServer) -> None:
+    async with AsyncGuestfs() as g:
+        await g.open_disk(str(site.make_url("/disk.img")), protocols=("http",))
+        await g.launch()
+        await g.run(mount_guest)
+        assert await g.read_file("/etc/hostname") == f"{DEMO_SYSTEM.hostname}\n".encode()
+        assert len(nbdkits()) == 1
+    assert nbdkits() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        ("/disk.img", {"protocols": ("file",)}, r'is a URL, .* or state protocols=\("http",\), and guestkit'),
+        ("/disk.qcow2", {}, "/disk.qcow2: is no raw disk, and .*: a file may have any format"),
+        ("/disk.qcow2", {"format": "qcow2"}, "/disk.qcow2: the header of any format but raw"),
+        ("/page.html", {}, "/page.html: is no disk but html"),
+        ("/disk.img", {"snapshot": "x"}, "/disk.img: a snapshot can be opened in a local file only"),
+        ("/disk.img", {"readonly": False, "format": "raw"}, "is opened read-only"),
+        ("/nothing", {}, "/nothing: cannot be read: .* 404"),
+        ("/moved", {}, '/moved: cannot be read: .*rotocol "file" not supported'),
+    ],
+)
+async def test_a_url_that_is_refused(
+    site: BaseTestServer, name: str, options: dict[str, Any], reason: str
+) -> None:
+    async with AsyncGuestfs() as g:
+        with pytest.raises(Error, match=reason):
+            await g.open_disk(str(site.make_url(name)), **{"protocols": ("http",), **options})
+        await g.add_drive_scratch(1 << 20)  # the handle stays usable
+    assert nbdkits() == []
+
+
+async def test_a_password_in_a_url_is_not_shown(
+    site: BaseTestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    popen = subprocess.Popen
+
+    def spy(command: list[str], **options: Any) -> Any:
+        started.append(command)
+        return popen(command, **options)
+
+    monkeypatch.setattr("guestkit._nbdkit.subprocess.Popen", spy)
+    url = site.make_url("/nothing").with_user("me").with_password("s3cret")
+    async with AsyncGuestfs() as g:
+        with pytest.raises(Error) as caught:
+            await g.open_disk(str(url), protocols=("http",))
+    assert "s3cret" not in str(caught.value) + str(started)
+    assert "user=me" in started[0]
+
+
+async def test_an_open_that_waits_for_a_server_can_be_cancelled() -> None:
+    """A server that accepts the connection, and never answers."""
+    before = set(glob.glob("/tmp/nbdkit*"))
+    asked, ended = asyncio.Event(), asyncio.Event()
+
+    async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        ended.set()
+
+    async with await asyncio.start_server(accepted, "127.0.0.1", 0) as server, AsyncGuestfs() as g:
+        port = server.sockets[0].getsockname()[1]
+        opening = asyncio.ensure_future(g.open_disk(f"http://127.0.0.1:{port}/x", protocols=("http",)))
+        await asyncio.wait_for(asked.wait(), PATIENCE)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(opening, PATIENCE)
+        await asyncio.wait_for(ended.wait(), PATIENCE)
+        assert nbdkits() == []
+    assert set(glob.glob("/tmp/nbdkit*")) <= before
+
+
+@pytest.mark.full
+async def test_a_packed_disk_behind_a_web_server(
+    demo_guest: Path, site: BaseTestServer, tmp_path: Path
+) -> None:
+    (tmp_path / "disk.img.xz").write_bytes(lzma.compress(demo_guest.read_bytes(), preset=0))
     socket = tmp_path / "disk.sock"
-    async with TestServer(site) as server:
-        command = command.replace("https://example.com", str(server.make_url("/")).rstrip("/"))
-        async with serving(command.replace("/tmp/disk.sock", str(socket)), socket):
-            assert await hostname(socket) == DEMO_SYSTEM.hostname
+    command = recipe("curl", "--filter=xz").replace(
+        "https://example.com", str(site.make_url("/")).rstrip("/")
+    )
+    async with serving(command.replace("/tmp/disk.sock", str(socket)), socket):
+        assert await hostname(socket) == DEMO_SYSTEM.hostname
 
 
 async def test_an_image_of_your_own_behind_qemu_nbd(demo_guest: Path, tmp_path: Path) -> None:
@@ -83,7 +184,7 @@ async def test_an_image_of_your_own_behind_qemu_nbd(demo_guest: Path, tmp_path: 
         assert await hostname(socket) == DEMO_SYSTEM.hostname
 
 
-async def test_what_is_told_to_type_for_a_url_works(demo_guest: Path, tmp_path: Path) -> None:
+async def test_what_is_told_to_type_for_a_url_works(site: BaseTestServer, tmp_path: Path) -> None:
     """Regression: `guestkit inspect https://…` reported that there was no such file."""
 
     async def shell(command: str) -> tuple[int | None, str, str]:
@@ -94,17 +195,13 @@ async def test_what_is_told_to_type_for_a_url_works(demo_guest: Path, tmp_path: 
         output, errors = await process.communicate()
         return process.returncode, output.decode(), errors.decode()
 
-    (tmp_path / "disk.img").hardlink_to(demo_guest)
-    site = web.Application()
-    site.router.add_static("/", tmp_path)
     socket = tmp_path / "disk.sock"
-    async with TestServer(site) as server:
-        status, output, errors = await shell(f"guestkit ls {server.make_url('/disk.img')}")
-        assert (status, output) == (1, "")
-        said = re.search(r"\((nbdkit .*?)\); then type: (guestkit .*)", errors)
-        assert said is not None
-        serve, inspect = (each.replace("/tmp/disk.sock", str(socket)) for each in said.groups())
-        async with serving(serve, socket):
-            status, output, errors = await shell(inspect)
-        assert status == 0, errors
-        assert DEMO_SYSTEM.hostname in output
+    status, output, errors = await shell(f"guestkit convert {site.make_url('/disk.img')} {tmp_path}/new.img")
+    assert (status, output) == (1, "")
+    said = re.search(r"\((nbdkit .*?)\); then type: (guestkit .*)", errors)
+    assert said is not None, errors
+    serve, inspect = (each.replace("/tmp/disk.sock", str(socket)) for each in said.groups())
+    async with serving(serve, socket):
+        status, output, errors = await shell(inspect)
+    assert status == 0, errors
+    assert DEMO_SYSTEM.hostname in output

@@ -13,6 +13,7 @@ import pytest
 
 from guestkit.cli import main
 from guestkit.cli.parser import COMMANDS, load
+from tests import domains
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = [example for command in COMMANDS for example in load(command).EXAMPLES]
@@ -37,6 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, demo_guest: Path) -> Path:
     qemu_img("create", "-q", "-f", "qcow2", "-b", "web.qcow2", "-F", "qcow2", "overlay.qcow2")
     shutil.copyfile(demo_guest, path / "db.img")
     (path / "motd").write_text("hello\n")
+    domains.write(path / "libvirt.xml", domains.domain("web", domains.disk(path / "web.qcow2")))
     return path
 
 
@@ -61,6 +63,7 @@ def test_an_example_runs(
         done = run("\n".join([before, example, after]), folder)
         assert done.returncode == 0, done.stdout + done.stderr
         return
+    monkeypatch.setenv("LIBVIRT_DEFAULT_URI", f"test://{folder}/libvirt.xml")
     monkeypatch.chdir(folder)  # in this process: starting a new one takes as long as its launch
     assert main(shlex.split(example)[1:]) == 0, capfd.readouterr()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import domains
 from tests.images.archives import Drive, ovf, tar
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +22,7 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Path:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def qemu_img(*words: str) -> None:
         subprocess.run(["qemu-img", *words], check=True, cwd=tmp_path, stdout=subprocess.DEVNULL)
 
@@ -29,6 +30,8 @@ def here(tmp_path: Path) -> Path:
     qemu_img("snapshot", "-c", "before", "disk.qcow2")
     qemu_img("create", "-q", "-f", "qcow2", "-b", "disk.qcow2", "-F", "qcow2", "overlay.qcow2")
     qemu_img("create", "-q", "-f", "vmdk", "disk.vmdk", "1M")
+    web = domains.domain("web", domains.disk(tmp_path / "disk.qcow2"))
+    monkeypatch.setenv("LIBVIRT_DEFAULT_URI", domains.write(tmp_path / "libvirt.xml", web))
     (tmp_path / "packed.img.xz").write_bytes(lzma.compress(bytes(1 << 20)))
     disks = {f"disk{number}.vmdk": (tmp_path / "disk.vmdk").read_bytes() for number in (1, 2)}
     drives = [Drive(name, address=number) for number, name in enumerate(disks)]

@@ -22,6 +22,7 @@ import guestkit
 from guestkit import Guestfs, Inspection, Key, _identity, _native, cache, under
 from guestkit.cli import main
 from guestkit.demo import DEMO_SYSTEM
+from guestkit.disks import PlainDisk
 from guestkit.images import OpenDiskOptions
 from guestkit.inspection import Layer, PartFailure, UnopenedFilesystem, json_schema
 from tests.images.naming import overlay, with_data_file, with_extent
@@ -454,7 +455,7 @@ def test_network_disks_and_devices(ran: Inspections, kept: Path) -> None:
     if device is not None:
         assert not is_kept(device, kept)
     with pytest.raises(_identity.Unidentified):
-        _identity.identify(["/dev/null"], OpenDiskOptions())
+        _identity.identify([PlainDisk("/dev/null", OpenDiskOptions())])
 
 
 def test_a_disk_in_memory_was_taken_for_a_file_of_guestkits_own(ran: Inspections, kept: Path) -> None:

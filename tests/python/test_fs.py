@@ -59,10 +59,10 @@ def test_paths_in_the_guest_are_absolute(given: Any, path: Any) -> None:
 def test_a_url_names_the_path_and_the_disk(tmp_path: Path) -> None:
     fs, path = url_to_fs(f"guestkit:///etc/os-release::file://{tmp_path}/web.qcow2")
     assert (type(fs), path) == (GuestFileSystem, "/etc/os-release")
-    assert fs._disk.paths == (f"{tmp_path}/web.qcow2",)
+    assert fs._disk.guest == (f"{tmp_path}/web.qcow2",)
     assert fs.unstrip_protocol(path) == "guestkit:///etc/os-release"
     fs, _ = url_to_fs("guestkit:///x", fo="nbd://host/export", protocols=["nbd"])
-    assert fs._disk.paths == ("nbd://host/export",)
+    assert fs._disk.guest == ("nbd://host/export",)
 
 
 def test_one_disk_by_many_names_is_one_filesystem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

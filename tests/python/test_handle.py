@@ -31,6 +31,7 @@ from guestkit import (
 )
 from guestkit.compat import GuestFS
 from guestkit.handle_options import HandleKeywords
+from guestkit.images import OpenDiskOptions, OpeningKeywords
 
 if TYPE_CHECKING:
     from tests.python.conftest import Background, Hypervisor
@@ -107,7 +108,7 @@ def test_the_arguments_are_options_as_a_value_or_keywords_alone() -> None:
 def test_type_checkers_see_the_keywords_that_the_options_have() -> None:
     """The names stand twice, because no type checker derives a TypedDict from a dataclass."""
     assert get_type_hints(HandleKeywords) == get_type_hints(HandleOptions)
-    assert list(get_type_hints(HandleKeywords)) == [field.name for field in fields(HandleOptions)]
+    assert ["readonly", *OpeningKeywords.__annotations__] == [each.name for each in fields(OpenDiskOptions)]
 
 
 def test_a_type_checker_refuses_an_option_that_is_misspelt() -> None:

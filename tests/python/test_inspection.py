@@ -27,6 +27,7 @@ import guestkit
 from guestkit import ApplianceCrashed, Error, Guestfs, Inspection, Key, LaunchError, Report, aio
 from guestkit import inspection as values
 from guestkit.demo import DEMO_SYSTEM
+from guestkit.disks import names_of
 from guestkit.fleet import FleetProgress
 from guestkit.guest import mount_guest
 from guestkit.inspection import (
@@ -263,7 +264,7 @@ def outcome(monkeypatch: pytest.MonkeyPatch) -> Callable[[Outcome], None]:
         def inspect_disks(self: Guestfs, disks: Any, options: InspectOptions) -> Inspection:
             if options.step is not None:
                 options.step("inspecting")
-            return decide(os.fsdecode(disks[0]))
+            return decide(names_of(disks)[0])
 
         monkeypatch.setattr(Guestfs, "_inspect_disks", inspect_disks)
 

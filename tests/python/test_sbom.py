@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -27,6 +27,7 @@ import guestkit.cli.sbom
 from guestkit import Error, Inspection, Report, Sbom
 from guestkit.cli import main
 from guestkit.demo import DEMO_SYSTEM
+from guestkit.disks import Guest, names_of
 from guestkit.fleet import Failure
 from guestkit.inspection import Application, OperatingSystem, PartFailure, UnopenedFilesystem
 from guestkit.sboms import DiskHash, SbomFormat, hash_disks
@@ -526,8 +527,8 @@ def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Serve:
     monkeypatch.chdir(tmp_path)
 
     def serve(*reports: Report) -> None:
-        def inspect_many(guests: Iterable[Sequence[str]], **options: Any) -> Iterator[Report]:
-            assert [tuple(guest) for guest in guests] == [tuple(report.disks) for report in reports]
+        def inspect_many(guests: Iterable[Guest], **options: Any) -> Iterator[Report]:
+            assert [names_of(guest) for guest in guests] == [tuple(report.disks) for report in reports]
             yield from reversed(reports)
 
         monkeypatch.setattr(guestkit.cli.sbom, "inspect_many", inspect_many)

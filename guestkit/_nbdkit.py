@@ -1,0 +1,167 @@
+"""Disks on HTTP and SSH servers: nbdkit presents each as an NBD server, on a private socket of this host."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import BinaryIO
+from urllib.parse import unquote, urlsplit
+
+from guestkit._system import hint
+from guestkit._text import printable
+from guestkit.errors import Error
+
+_START = 30.0  # seconds, and for each answer of the other host
+_STEP = 0.1  # seconds
+_END = 1.0  # seconds
+_BEGINNING = 1 << 20  # bytes
+_MOST_SAID = 1 << 14  # bytes
+
+#: The command that nbdkit runs, and with which it ends: when this process closes the pipe, or dies.
+_LIFE = 'printf "%s\\n" "$unixsocket"; exec cat >/dev/null'
+
+
+@contextmanager
+def serving(op: str, url: str, folder: str, beat: Callable[[], object]) -> Iterator[Server]:
+    """Serve the disk at the URL, read-only, as long as the context lasts.
+
+    folder: where temporary files go
+    beat: called many times a second while nbdkit starts; an exception from it ends that
+    """
+    name, words, secret = _asked(op, url)
+    with ExitStack() as stack:
+        said = stack.enter_context(tempfile.TemporaryFile(dir=folder))
+        if secret is not None:
+            private = stack.enter_context(tempfile.NamedTemporaryFile(dir=folder))
+            private.write(os.fsencode(secret))
+            private.flush()
+            words.append(f"password=+{private.name}")
+        # What has been read is kept in a file: one request for 64 KiB, not one for each sector.
+        command = ["nbdkit", "-r", "-U", "-", "--filter=cache", *words, "cache-on-read=true"]
+        try:
+            process = subprocess.Popen(
+                [*command, "--run", _LIFE],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                env={**os.environ, "TMPDIR": folder},
+                start_new_session=True,  # Ctrl-C is not for it: the handle ends it
+            )
+        except FileNotFoundError:
+            message = f"{name}: nbdkit, which opens it, is not installed"
+            raise Error(op, message, errno.ENOENT, "url", hint("nbdkit").removeprefix("; ")) from None
+        socket = ""
+        try:
+            socket = _socket(process, beat)
+            server = Server(op, name, socket, said)
+            if not socket:
+                raise server.failed("nbdkit does not start")
+            yield server
+        finally:
+            _end(process, socket)
+
+
+class Server:
+    """A disk that nbdkit serves."""
+
+    def __init__(self, op: str, name: str, socket: str, said: BinaryIO) -> None:
+        self.name = name
+        self.socket = socket
+        self._op = op
+        self._said = said
+
+    @property
+    def uri(self) -> str:
+        return f"nbd+unix:///?socket={self.socket}"
+
+    @contextmanager
+    def beginning(self, folder: str, beat: Callable[[], object]) -> Iterator[str]:
+        """Yield the path of a file with the disk's first MiB. Raises Error if the disk is not there."""
+        with tempfile.NamedTemporaryFile(dir=folder) as file:
+            command = ["qemu-img", "dd", "-f", "raw", "-O", "raw", "bs=65536", f"count={_BEGINNING >> 16}"]
+            with subprocess.Popen(
+                [*command, f"if={self.uri}", f"of={file.name}"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            ) as process:
+                try:
+                    while (status := _status(process, _STEP)) is None:
+                        beat()
+                finally:
+                    process.kill()
+            if status != 0:
+                raise self.failed("cannot be read")
+            yield file.name
+
+    def failed(self, what: str) -> Error:
+        """Return the error for what failed, with the reason that nbdkit gave."""
+        size = os.fstat(self._said.fileno()).st_size
+        text = os.pread(self._said.fileno(), _MOST_SAID, max(0, size - _MOST_SAID))
+        lines = text.decode("utf-8", "surrogateescape").splitlines()
+        reasons = [line.partition("error: ")[2] for line in lines if "error: " in line]
+        reason = f": {printable(reasons[0])[:300]}" if reasons else ""
+        return Error(self._op, f"{self.name}: {what}{reason}", errno.EIO, "disk_missing")
+
+
+def _asked(op: str, url: str) -> tuple[str, list[str], str | None]:
+    """Return the disk's name for messages, the words that nbdkit takes, and the password."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise Error(op, f"{printable(url)}: is no URL: {error}", errno.EINVAL, "url") from None
+    host = parts.netloc.rpartition("@")[2]
+    name = printable(parts._replace(netloc=host).geturl())
+    if not parts.hostname or not url.isprintable() or " " in url:
+        raise Error(op, f"{name}: is no URL of a disk: SCHEME://HOST/PATH", errno.EINVAL, "url")
+    user = [] if parts.username is None else [f"user={unquote(parts.username)}"]
+    password = None if parts.password is None else unquote(parts.password)
+    patience = f"timeout={_START:g}"
+    if parts.scheme == "ssh":
+        where = [f"host={parts.hostname}", f"path={unquote(parts.path)}"]
+        return name, ["ssh", *where, patience, *user, *([] if port is None else [f"port={port}"])], password
+    plain = parts._replace(netloc=host).geturl()
+    # protocols: a redirection, too, leads to nothing but such servers.
+    return name, ["curl", f"url={plain}", "protocols=http,https", patience, *user], password
+
+
+def _socket(process: subprocess.Popen[bytes], beat: Callable[[], object]) -> str:
+    """Wait until nbdkit listens; return its socket, "" if it has ended."""
+    assert process.stdout is not None
+    line = b""
+    for _ in range(int(_START / _STEP)):
+        beat()
+        if not select.select([process.stdout], [], [], _STEP)[0]:
+            continue
+        piece = os.read(process.stdout.fileno(), 4096)
+        line += piece
+        if not piece or line.endswith(b"\n"):
+            break
+    return os.fsdecode(line[:-1]) if line.endswith(b"\n") else ""
+
+
+def _end(process: subprocess.Popen[bytes], socket: str) -> None:
+    for pipe in (process.stdin, process.stdout):
+        assert pipe is not None
+        pipe.close()
+    if _status(process, _END) is None:  # it waits for an answer of the other host
+        process.kill()
+        process.wait()
+        if socket:
+            shutil.rmtree(os.path.dirname(socket), ignore_errors=True)
+
+
+def _status(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """Return the exit status; None: it still runs after those seconds."""
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None

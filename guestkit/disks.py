@@ -1,0 +1,263 @@
+"""The disks of a guest, by whatever a user calls them, made ready to be opened.
+
+A disk is a file, a block device, a packed file, or a URL; a `Domain` stands for all disks of a guest of
+libvirt. What opens disks takes them through `disks_for`, in Python as on the command line.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from guestkit.errors import Error
+from guestkit.images import SERVED, ImageInfo, OpenDiskOptions, packed_by, probe
+
+if TYPE_CHECKING:
+    from _typeshed import StrOrBytesPath
+
+    from guestkit.handle import Guestfs
+
+__all__ = [
+    "Domain",
+    "Guest",
+    "PlainDisk",
+    "add_disks",
+    "disks_for",
+    "named_disks",
+    "names_of",
+    "open_all",
+    "plain_disks",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A guest of libvirt, given in place of its disks: `inspect(Domain("web"))`.
+
+    libvirt tells which disks it has, and of which format; they are opened as all others, read-only as long as
+    the guest runs. virsh is asked.
+
+    Attributes:
+        name: its name, or its UUID
+        uri: which libvirt, such as "qemu:///system"; "": LIBVIRT_DEFAULT_URI, else libvirt's own default
+    """
+
+    name: str
+    uri: str = ""
+
+
+_Disk = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+#: All disks of a guest.
+Guest = _Disk | Sequence[_Disk] | Domain
+
+
+@dataclass(frozen=True, slots=True)
+class PlainDisk:
+    """A disk ready to be opened: what was given, a private file with its unpacked content, or its server.
+
+    Attributes:
+        path: valid in this process
+        options: how to open it
+        name: for messages; "": use the path
+    """
+
+    path: StrOrBytesPath
+    options: OpenDiskOptions
+    name: str = ""
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Make errors name the disk that was given: the path of a private file would tell a user nothing."""
+        try:
+            yield
+        except Error as error:
+            unknown = f"{os.fsdecode(self.path)}: "
+            scheme = _scheme(self.path)
+            if error.cause == "url" and scheme in SERVED:
+                hint = f'{error.hint}, or state protocols=("{scheme}",), and guestkit starts nbdkit for it'
+                raise Error(error.op, error.message, error.errno, error.cause, hint) from error
+            if not self.name or type(error) is not Error or not error.message.startswith(unknown):
+                raise
+            raise error.reworded(f"{self.name}: {error.message.removeprefix(unknown)}") from error
+
+
+def names_of(guest: Guest) -> tuple[str, ...]:
+    """Return the names of the guest's disks, or that of the domain."""
+    if isinstance(guest, Domain):
+        return (guest.name,)
+    return tuple(os.fsdecode(disk) for disk in _paths(guest)) or ("",)
+
+
+def named_disks(op: str, guest: Guest, options: OpenDiskOptions) -> Sequence[PlainDisk]:
+    """Return the guest's disks as they are named, each with how it is to be opened.
+
+    op: the operation that errors name
+    """
+    if not isinstance(guest, Domain):
+        return [PlainDisk(path, options) for path in _paths(guest)]
+    from guestkit._libvirt import disks_of_domain  # only domains pay for this import
+
+    return [
+        PlainDisk(path, replace(options, format=options.format or stated))
+        for path, stated in disks_of_domain(op, guest.name, guest.uri, readonly=options.readonly)
+    ]
+
+
+def _paths(guest: _Disk | Sequence[_Disk]) -> Sequence[_Disk]:
+    return [guest] if isinstance(guest, (str, bytes, os.PathLike)) else list(guest)
+
+
+@contextmanager
+def plain_disks(
+    op: str,
+    disks: Sequence[PlainDisk],
+    folder: StrOrBytesPath,
+    beat: Callable[[], object],
+    *,
+    one: bool = False,
+) -> Iterator[Sequence[PlainDisk]]:
+    """Unpack what is packed; yield the disks of the guest. The private files last as long as the context.
+
+    op: the operation that errors name
+    folder, beat, one: as in `unpacked`
+    """
+    with ExitStack() as stack:
+        ready: list[PlainDisk] = []
+        for disk in disks:
+            limits = disk.options.unpack
+            if limits is None or not disk.options.finds_packed(disk.path):
+                ready.append(disk)
+                continue
+            from guestkit._unpacking import unpacked  # only packed disks pay for this import
+
+            name = os.fsdecode(disk.path)
+            try:
+                found = stack.enter_context(
+                    unpacked(disk.path, packed_by, folder, limits, beat, op=op, one=one)
+                )
+            except Error as error:
+                if type(error) is not Error:  # the call was ended: that is no fault of this disk
+                    raise
+                raise error.reworded(f"{name}: {error.message}") from error
+            except OSError as error:
+                raise Error(op, f"{name}: {error.strerror}", error.errno or 0) from error
+            ready += [PlainDisk(each.path, disk.options, f"{name} ({each.inside})") for each in found]
+        yield ready
+
+
+@contextmanager
+def disks_for(
+    handle: Guestfs,
+    guest: Guest,
+    options: OpenDiskOptions,
+    *,
+    step: Callable[[str], object] | None = None,
+    one: bool = False,
+) -> Iterator[Sequence[PlainDisk]]:
+    """Yield the disks in a form that the handle can open.
+
+    Unpacking, and starting the server of a URL, count as a call: its limits apply. A server lasts as long as
+    the handle.
+
+    step: called when that starts
+    """
+    disks = named_disks("open_disk", guest, options)
+    if one and len(disks) != 1:
+        raise Error(
+            "open_disk", f"{names_of(guest)[0]}: has {len(disks)} disks: use open_disks()", errno.EINVAL
+        )
+    packed = [disk.path for disk in disks if disk.options.finds_packed(disk.path)]
+    served = [disk.path for disk in disks if _is_served(disk)]
+    if not packed and not served:
+        yield disks
+        return
+    if (backend := handle.get_backend()) != "direct":
+        name = os.fsdecode([*packed, *served][0])
+        what, remedy = ("is packed", "unpack it first") if packed else ("is a URL", "download it first")
+        reason = f"the backend {backend!r} cannot be given what is private to this process"
+        raise Error("open_disk", f"{name}: {what}, and {reason}: {remedy}", errno.ENOTSUP)
+    if step is not None:
+        step("unpacking" if packed else "connecting")
+    folder = handle.get_tmpdir()
+    with ExitStack() as stack:
+        handle._begin_opening()
+        try:
+            disks = [_served(handle, disk, folder) if _is_served(disk) else disk for disk in disks]
+            ready = stack.enter_context(plain_disks("open_disk", disks, folder, handle._check_turn, one=one))
+        finally:
+            handle._end_turn()
+        yield ready
+
+
+def _is_served(disk: PlainDisk) -> bool:
+    """Return whether it is a URL that nbdkit is to open."""
+    scheme = _scheme(disk.path)
+    return scheme in SERVED and scheme in disk.options.protocols
+
+
+def _scheme(path: StrOrBytesPath) -> str:
+    scheme, colon, _ = os.fsdecode(path).partition("://")
+    return scheme if colon else ""
+
+
+def _served(handle: Guestfs, disk: PlainDisk, folder: str) -> PlainDisk:
+    from guestkit._nbdkit import serving  # only URLs pay for this import
+
+    options = disk.options
+    with ExitStack() as stack:
+        server = stack.enter_context(serving("open_disk", os.fsdecode(disk.path), folder, handle._check_turn))
+        if not options.readonly:
+            raise Error("open_disk", f"{server.name}: a disk at a URL is opened read-only", errno.EROFS)
+        with server.beginning(folder, handle._check_turn) as beginning:
+            if options.format is None and (kind := _kind(beginning)):
+                raise Error(
+                    "open_disk",
+                    f"{server.name}: is {kind}, and through the network only raw disks can be checked",
+                    errno.EINVAL,
+                    hint="download it first: a file may have any format",
+                )
+        if handle._servers is None:
+            handle._servers = ExitStack()
+        handle._servers.enter_context(stack.pop_all())
+    options = replace(options, format=options.format or "raw", protocols=(*options.protocols, "nbd"))
+    return PlainDisk(server.uri, options, server.name)
+
+
+def _kind(path: str) -> str:
+    """Return what the file with a disk's beginning is, if that is anything but a raw disk."""
+    try:
+        info = probe(path)
+    except Error:  # such as that it is cut off, which no raw disk is
+        return "no raw disk"
+    if info.format != "raw":
+        return f"a disk in the format {info.format}"
+    return "" if info.content in ("", "mbr", "gpt", "luks") else f"no disk but {info.content}"
+
+
+def add_disks(
+    handle: Guestfs,
+    guest: Guest,
+    options: OpenDiskOptions,
+    *,
+    step: Callable[[str], object] | None = None,
+    one: bool = False,
+) -> list[ImageInfo]:
+    """Implement `Guestfs.open_disks`, or, if `one` is set, `Guestfs.open_disk`."""
+    options.native("open_disk")  # a wrong one is refused before anything is done
+    with disks_for(handle, guest, options, step=step, one=one) as disks:
+        return open_all(handle, disks)
+
+
+def open_all(handle: Guestfs, disks: Sequence[PlainDisk]) -> list[ImageInfo]:
+    """Add disks that are ready."""
+
+    def add(disk: PlainDisk) -> ImageInfo:
+        with disk.named():
+            native = disk.options.native("open_disk")
+            return ImageInfo.from_native(handle._open_disk(disk.path, native))
+
+    return [add(disk) for disk in disks]

@@ -1,0 +1,342 @@
+"""What users name a guest by: disks with snapshots, guests of libvirt, URLs; and single filesystems."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import guestkit
+from guestkit import Domain, Error, Guestfs, open_guest
+from guestkit._libvirt import disks_of_domain
+from guestkit.cli import main
+from guestkit.disks import names_of
+from guestkit.fs import GuestFileSystem
+from guestkit.guest import mount_asked, mount_guest
+from tests import domains
+
+
+def qemu_img(*words: str | Path) -> None:
+    subprocess.run(["qemu-img", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """A qcow2 with a snapshot."""
+    path = tmp_path / "web.qcow2"
+    qemu_img("create", "-q", "-f", "qcow2", path, "1M")
+    qemu_img("snapshot", "-c", "before", path)
+    return path
+
+
+# ---- single filesystems
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guestfs]:
+    """A launched handle with two filesystems, and no operating system."""
+    folder = tmp_path_factory.mktemp("two")
+    size = 4 << 20
+    disk = bytearray(1 << 20)
+    for number, label in enumerate(["one", "two"]):
+        root = folder / label
+        (root / "boot" / "efi").mkdir(parents=True)
+        (root / label).touch()
+        (root / "link").symlink_to("boot")
+        part = folder / f"{label}.img"
+        words = ["mke2fs", "-q", "-t", "ext2", "-L", label, "-d", str(root), str(part), f"{size >> 10}k"]
+        subprocess.run(words, check=True)
+        place = (len(disk) >> 9, size >> 9)
+        disk[446 + 16 * number : 462 + 16 * number] = struct.pack("<8xII", *place)
+        disk[450 + 16 * number] = 0x83
+        disk += part.read_bytes()
+    disk[510:512] = b"\x55\xaa"
+    (folder / "two.img").write_bytes(disk)
+    with Guestfs() as g:
+        g.open_disk(folder / "two.img")
+        g.launch()
+        yield g
+
+
+def test_one_filesystem_where_there_is_no_operating_system(two: Guestfs) -> None:
+    for name in ("sda2", "LABEL=two"):
+        mounted = mount_guest(two, mounts={"/": name})
+        assert (mounted.root, mounted.mountpoints) == ("/dev/sda2", {"/": "/dev/sda2"})
+        assert two.exists("/two")
+    assert mount_guest(two, root="sda1").root == "/dev/sda1"
+
+
+def test_filesystems_are_mounted_where_it_is_said(two: Guestfs) -> None:
+    mounted = mount_guest(two, mounts={"/boot/": "sda1", "/": "sda2"})
+    assert mounted.mountpoints == {"/": "/dev/sda2", "/boot": "/dev/sda1"}
+    assert two.exists("/boot/one")
+    assert two.mountpoints() == {"/dev/sda2": "/", "/dev/sda1": "/boot"}
+
+
+@pytest.mark.parametrize(
+    ("mounts", "kind", "reason"),
+    [
+        ({"/": "sda9"}, Error, r"has no partition 9; the filesystems are /dev/sda1 \(ext2\), /dev/sda2"),
+        ({"/": "sda1", "/link": "sda2"}, Error, "/link: there is no such directory"),
+        ({"/": "sda1", "/link/efi": "sda2"}, Error, "/link/efi: is a symlink, or lies below one"),
+        ({"/boot": "sda1"}, ValueError, "needs a filesystem for /"),
+        ({"/": "sda1", "/boot": "sda2", "/boot/": "sda2"}, ValueError, "each place only once"),
+        ({"boot": "sda1"}, ValueError, "begins with /"),
+    ],
+)
+def test_what_cannot_be_mounted_is_refused(
+    two: Guestfs, mounts: dict[str, str], kind: type[Exception], reason: str
+) -> None:
+    with pytest.raises(kind, match=reason):
+        mount_guest(two, mounts=mounts)
+
+
+def test_a_root_and_mounts_do_not_go_together(two: Guestfs) -> None:
+    with pytest.raises(TypeError, match="not both"):
+        mount_guest(two, root="sda1", mounts={"/": "sda1"})
+
+
+def test_how_a_mount_is_typed() -> None:
+    assert mount_asked("sda2") == ("/", "sda2")
+    assert mount_asked("/dev/vg/lv:/srv//data/") == ("/srv/data", "/dev/vg/lv")
+    assert mount_asked("LABEL=a:b:/boot") == ("/boot", "LABEL=a:b")
+    assert mount_asked("btrfsvol:/dev/sda2/home") == ("/", "btrfsvol:/dev/sda2/home")
+    assert mount_asked("btrfsvol:/dev/sda2/home:/home") == ("/home", "btrfsvol:/dev/sda2/home")
+    with pytest.raises(ValueError, match="DEVICE:MOUNTPOINT"):
+        mount_asked(":/boot")
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["-m", "sda1", "-m", "sda2"], "one filesystem goes to /"),
+        (["-m", "sda1:/boot"], "one filesystem goes to /"),
+        (["-m", ":/boot"], "not DEVICE or DEVICE:MOUNTPOINT"),
+        (["-m", "sda1", "--root", "sda2"], "give one of them"),
+    ],
+)
+def test_wrong_mounts_are_wrong_usage(
+    words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["ls", *words, "disk.img"])
+    assert reason in capsys.readouterr().err
+
+
+# ---- snapshots
+
+
+def test_an_unknown_snapshot_is_told_with_those_that_there_are(
+    image: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reason = 'has no snapshot "after", but "before"'
+    with pytest.raises(Error, match=reason), open_guest(image, snapshot="after"):
+        pass
+    with pytest.raises(Error, match=reason):
+        guestkit.inspect(image, snapshot="after")
+    for words in (["ls", "--snapshot", "after", str(image)], ["inspect", "--snapshot", "after", str(image)]):
+        assert main(words) == 1
+        assert reason in capsys.readouterr().err
+
+
+def test_an_unknown_option_is_refused(image: Path) -> None:
+    calls: list[Callable[..., object]] = [
+        guestkit.inspect,
+        guestkit.inspect_many,
+        Guestfs().open_disk,
+        GuestFileSystem,
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match=r"\(\) got an unexpected keyword argument 'snapshots'"):
+            call(image, snapshots="before")
+
+
+# ---- guests of libvirt
+
+
+@pytest.fixture
+def libvirt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    def make(*given: str) -> str:
+        uri = domains.write(tmp_path / "libvirt.xml", *given)
+        monkeypatch.setenv("LIBVIRT_DEFAULT_URI", uri)
+        return uri
+
+    return make
+
+
+def test_a_running_guest_of_libvirt_at_a_snapshot(image: Path, libvirt: Callable[..., str]) -> None:
+    libvirt(domains.domain("web", domains.disk(image), runs=True))
+    qemu_img("resize", "-q", image, "2M")
+    with Guestfs() as g:
+        found = [*g.open_disks(Domain("web")), *g.open_disks(Domain("web"), snapshot="before")]
+    assert [(info.format, info.virtual_size) for info in found] == [("qcow2", 2 << 20), ("qcow2", 1 << 20)]
+    with Guestfs() as g, pytest.raises(Error, match='has no snapshot "after", but "before"'):
+        g.open_disks(Domain("web"), snapshot="after")
+
+
+def test_a_domain_s_disks_may_have_different_formats(
+    demo_guest: Path, tmp_path: Path, libvirt: Callable[..., str]
+) -> None:
+    qemu_img("create", "-q", "-f", "qcow2", tmp_path / "data.qcow2", "1M")
+    disks = (
+        domains.disk(demo_guest, "raw"),
+        domains.disk(tmp_path / "data.qcow2", target="vdb"),
+        domains.disk(tmp_path / "cd.iso", "raw", "cdrom", "hda"),
+        domains.disk(None, "raw", "cdrom", "hdb"),
+    )
+    libvirt(domains.domain("web", *disks))
+    (report,) = guestkit.inspect_many([Domain("web")])
+    assert report.inspection is not None, report.error
+    assert (report.disk, len(report.inspection.disks)) == ("web", 2)
+    assert report.inspection.operating_systems[0].hostname == "guestkit-demo"
+
+
+@pytest.mark.parametrize(
+    ("disks", "readonly", "state", "reason"),
+    [
+        (["raw"], False, {"runs": True}, "runs: its disks are only read meanwhile"),
+        (["raw"], False, {"saved": True}, "has a saved state"),
+        ([], True, {}, "has no disk"),
+        (["rbd"], True, {}, "has a disk vdb on rbd, which guestkit does not open"),
+    ],
+)
+def test_a_domain_that_is_not_opened(
+    disks: list[str], readonly: bool, state: dict[str, bool], reason: str, libvirt: Callable[..., str]
+) -> None:
+    kinds = {
+        "raw": domains.disk(Path("/disk.img"), "raw"),
+        "rbd": domains.network_disk("rbd", "pool/image", "<host name='h' port='6789'/>"),
+    }
+    libvirt(domains.domain("web", *(kinds[kind] for kind in disks), **state))
+    with pytest.raises(Error, match=f"the domain 'web' {reason}") as caught:
+        Guestfs().open_disks(Domain("web"), readonly=readonly)
+    assert caught.value.op == "open_disk"
+
+
+def test_the_disks_of_a_domain(libvirt: Callable[..., str]) -> None:
+    socket = "<host transport='unix' socket='/run/x'/>"
+    uri = libvirt(
+        domains.domain(
+            "a b",
+            domains.disk(Path("/images/a'b.img"), None),
+            domains.network_disk("nbd", "export", "<host name='h' port='10809'/>"),
+            domains.network_disk("nbd", "", socket).replace("vdb", "vdc"),
+            domains.network_disk("https", "/a b.img", "<host name='h' port='443'/>").replace("vdb", "vdd"),
+        )
+    )
+    assert list(disks_of_domain("op", "a b", uri, readonly=False)) == [
+        ("/images/a'b.img", "raw"),  # as libvirt takes a disk whose format is not stated
+        ("nbd://h:10809/export", "raw"),
+        ("nbd+unix:///?socket=/run/x", "raw"),
+        ("https://h:443/a%20b.img", "raw"),
+    ]
+    libvirt(domains.domain("nbd", domains.network_disk("nbd", "x", "<host name='h' port='1'/>")))
+    with pytest.raises(Error, match="state protocols=nbd"):  # the policy holds for domains, too
+        Guestfs().open_disks(Domain("nbd"))
+    with pytest.raises(Error, match="'no' is unknown to libvirt; there are: nbd"):
+        disks_of_domain("op", "no", uri, readonly=True)
+    with pytest.raises(Error, match="'--all' is unknown"):
+        disks_of_domain("op", "--all", uri, readonly=True)
+
+
+def test_a_libvirt_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(Error, match=r"is on another host, qemu\+ssh://h/system"):
+        disks_of_domain("op", "web", "qemu+ssh://h/system", readonly=True)
+    with pytest.raises(Error, match="'web' cannot be asked about: .*; start libvirt, or name the guest's"):
+        disks_of_domain("op", "web", "test:///nowhere.xml", readonly=True)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Error, match="virsh is not installed"):
+        disks_of_domain("op", "web", "", readonly=True)
+
+
+@pytest.mark.parametrize(
+    ("definition", "reason"),
+    [
+        ("<!DOCTYPE d [<!ENTITY a 'b'>]><domain/>", "has a document type"),
+        ("<domain>", "is no XML"),
+        ("<domain>" + " " * (4 << 20) + "</domain>", "of more than 4194304 bytes"),
+        ("<domain>" + "<a/>" * 20_001 + "</domain>", "is too large"),
+    ],
+)
+def test_a_definition_that_is_not_read(
+    definition: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "definition").write_text(definition)
+    virsh = tmp_path / "virsh"
+    virsh.write_text(f"#!/bin/sh\nexec cat {tmp_path}/definition\n")
+    virsh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(Error, match=reason):
+        disks_of_domain("op", "web", "test:///default", readonly=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["ls", "-d", "web", "-d", "db"], "a second -d does not go with it"),
+        (["ls", "-d", "web", "--add", "x"], "--add does not go with it"),
+        (["ls", "--domain=web", "--member", "x"], "does not go with -d"),
+        (["inspect", "--one-guest", "-d", "web"], "--one-guest does not go with it"),
+        (["sbom", "--hashes", "-dweb"], "does not go with -d"),
+        (["cat", "-d", "web"], "arguments are required: PATH"),
+        (["ls", "-ld", "web", "/etc"], "write -d DOMAIN apart"),
+        (["cat", "--", "-d", "web"], ""),
+    ],
+)
+def test_what_does_not_go_with_a_domain(
+    words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not reason:  # behind -- there are no options: the disk is "-d"
+        assert main([*words[:-1], "/x"]) == 1
+        assert "-d: no such file" in capsys.readouterr().err
+        return
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    assert reason in capsys.readouterr().err
+
+
+def test_a_guest_that_runs_is_not_written_to(
+    libvirt: Callable[..., str], image: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    libvirt(domains.domain("web", domains.disk(image), runs=True))
+    assert main(["cp", "-d", "web", __file__, ":/tmp/x"]) == 1
+    assert "the domain 'web' runs" in capsys.readouterr().err
+
+
+def test_names() -> None:
+    assert names_of(Domain("web")) == ("web",)
+    assert names_of(["a", b"b", Path("c")]) == ("a", "b", "c")
+    assert GuestFileSystem(Domain("web")) is GuestFileSystem(Domain("web"))
+    assert GuestFileSystem(Domain("web")) is not GuestFileSystem(Domain("web", "qemu:///session"))
+
+
+# ---- URLs
+
+
+@pytest.mark.parametrize(
+    "url", ["http:///a", "http://h/a b", "http://h/\x1b[2J", "https://h:x/a", "https://[h/a"]
+)
+def test_what_is_no_url_of_a_disk(url: str) -> None:
+    with pytest.raises(Error, match="is no URL") as caught:
+        Guestfs().open_disk(url, protocols=("http", "https"))
+    assert "\x1b" not in str(caught.value)
+
+
+def test_nbdkit_reads_a_disk_by_ssh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    nbdkit = tmp_path / "nbdkit"
+    nbdkit.write_text(
+        f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/words\necho "nbdkit: error: no host" >&2\n'
+    )
+    nbdkit.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(Error, match="ssh://h:2022/a%20b: nbdkit does not start: no host"):
+        Guestfs().open_disk("ssh://me@h:2022/a%20b", protocols=("ssh",))
+    words = (tmp_path / "words").read_text().splitlines()
+    assert {"-r", "ssh", "host=h", "path=/a b", "user=me", "port=2022"} <= set(words)
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    with pytest.raises(Error, match="nbdkit, which opens it, is not installed"):
+        Guestfs().open_disk("ssh://h/a", protocols=("ssh",))
