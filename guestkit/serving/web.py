@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from aiohttp import web
 from aiohttp.client_exceptions import ClientPayloadError
+from aiohttp.http_exceptions import HttpProcessingError
 
 from guestkit.fs import operations
 from guestkit.fs.errors import NOT_THERE, check_regular, failure
@@ -28,6 +29,15 @@ if TYPE_CHECKING:
     from guestkit.handle import Guestfs
 
 _log = logging.getLogger("guestkit")
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Return whether an error is worth a line: anybody can send what is no HTTP, and aiohttp tells of it."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_errors = logging.getLogger("guestkit.serving")
+_errors.addFilter(_is_ours)
 
 #: How much of an upload is written in one turn, and of a page sent at once.
 _BLOCK = 1 << 20
@@ -55,7 +65,7 @@ _STATUS = {
 
 async def listen(place: socket.socket, guest: Guest, gate: Gate) -> web.ServerRunner:
     """Serve HTTP on the socket; the runner's `cleanup` ends it."""
-    server = web.Server(Site(guest, gate).answer, access_log=None)
+    server = web.Server(Site(guest, gate).answer, access_log=None, logger=_errors)
     runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=0.5)
     await runner.setup()
     await web.SockSite(runner, place).start()
@@ -102,7 +112,9 @@ class Site:
             return await method(request, path_of(unquote_to_bytes(request.rel_url.raw_path)))
         except Refused as refused:
             return _failed(request, refused.status, refused.reason, refused.headers)
-        except (ConnectionError, ClientPayloadError):  # the client has gone
+        except ClientPayloadError:
+            return _failed(request, HTTPStatus.BAD_REQUEST, "the request broke off")
+        except ConnectionError:  # the client has gone
             raise
         except OSError as error:
             status = _STATUS.get(error.errno or 0, HTTPStatus.INTERNAL_SERVER_ERROR)

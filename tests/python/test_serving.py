@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import stat
 import subprocess
@@ -12,10 +13,11 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from guestkit import Error
+from guestkit import ApplianceCrashed, CallTimeout, Error, Guestfs, HandleClosed
+from guestkit.cli import main
 from guestkit.serving import ServeOptions, gate, pages, sftp, web
 from guestkit.serving.gate import Gate
-from guestkit.serving.guest import path_of
+from guestkit.serving.guest import Guest, path_of, reason
 from guestkit.serving.host_key import host_key
 
 # ---- options
@@ -110,6 +112,38 @@ def test_ranges(text: str, found: tuple[int, int] | None) -> None:
 def test_ranges_beyond_the_end(text: str) -> None:
     with pytest.raises(web.Refused, match="the file has 10 bytes"):
         web._range(text, 10)
+
+
+# ---- errors
+
+
+@pytest.mark.parametrize(
+    ("error", "number", "lost", "status"),
+    [
+        (CallTimeout("pread", "too long"), errno.ETIMEDOUT, False, 504),
+        (ApplianceCrashed("pread", "\x1b[31mhostile"), errno.EIO, True, 500),
+        (HandleClosed("pread", "closed"), errno.EIO, True, 500),
+        (Error("walk", "\x1b[31mhostile"), errno.EIO, False, 500),
+        (OSError(errno.ENOSPC, "no space", "/x"), errno.ENOSPC, False, 507),
+        (OSError(errno.EBUSY, "busy", "/x"), errno.EBUSY, False, 423),
+    ],
+)
+async def test_what_is_wrong_is_told_without_the_guests_words(
+    error: Exception, number: int, lost: bool, status: int
+) -> None:
+    def fail(g: Guestfs) -> None:
+        raise error
+
+    with Guestfs() as g:
+        guest = Guest(g, readonly=True)
+        with pytest.raises(OSError, match=r"^\[Errno") as told:
+            await guest.look(fail)
+        assert told.value.errno == number
+        assert "\x1b" not in reason(told.value)
+        assert guest.lost.is_set() == lost
+        assert web._STATUS.get(number, 500) == status
+        with pytest.raises(PermissionError, match="served read-only"):
+            await guest.change(fail, "/x")
 
 
 # ---- who is admitted
@@ -227,9 +261,12 @@ def test_no_method_of_asyncsshs_own_server_reaches_this_hosts_files() -> None:
 # ---- the libraries, and the command
 
 
-@pytest.mark.parametrize("library", ["aiohttp", "asyncssh", "fsspec"])
+@pytest.mark.parametrize(
+    "library",
+    ["asyncssh", *(pytest.param(other, marks=pytest.mark.full) for other in ("aiohttp", "fsspec"))],
+)
 def test_a_missing_library_is_told_with_the_extra(
-    python: Callable[..., subprocess.CompletedProcess[str]], library: str, tmp_path: Path
+    python: Callable[..., subprocess.CompletedProcess[str]], library: str
 ) -> None:
     program = (
         f"import sys; sys.modules[{library!r}] = None\n"
@@ -252,13 +289,11 @@ def test_a_missing_library_is_told_with_the_extra(
         (["--password", "secret"], "there is no option '--password'"),
     ],
 )
-def test_wrong_usage(
-    python: Callable[..., subprocess.CompletedProcess[str]], words: list[str], text: str
-) -> None:
-    program = "import sys; from guestkit.cli import main; sys.exit(main(sys.argv[1:]))"
-    done = python(program, "serve", *words, "no-disk")
-    assert done.returncode == 2
-    assert text in done.stderr
+def test_wrong_usage(capsys: pytest.CaptureFixture[str], words: list[str], text: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", *words, "no-disk"])
+    assert ended.value.code == 2
+    assert text in capsys.readouterr().err
 
 
 def test_the_password_comes_from_a_file_or_the_environment(
