@@ -9,7 +9,6 @@ from dataclasses import asdict
 
 from guestkit.cli.common import DISK, UsageError, add_guest_options, guest
 from guestkit.cli.screen import Screen
-from guestkit.cli.text import printable
 from guestkit.serving import Served, ServeOptions, require, serve
 
 DESCRIPTION = """\
@@ -81,7 +80,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     def ready(served: Served) -> None:
         screen.write(_told(served, arguments.json, given is None))
         what = "to be read and written" if arguments.rw else "to be read"
-        screen.note(f"{printable(arguments.disk)} is served {what}; Ctrl-C ends it")
+        screen.note(f"{arguments.disk} is served {what}; Ctrl-C ends it")
 
     with guest(arguments, screen, readonly=not arguments.rw) as g:
         serve(g, options, ready=ready)
@@ -106,9 +105,10 @@ def _told(served: Served, as_json: bool, with_password: bool) -> str:
 
 def _password(path: str | None) -> str | None:
     """Return the password that the user gives; None: none."""
+    given = os.environ.pop(VARIABLE, "")  # not for the programs that are started
     if path is None:
-        return os.environ.pop(VARIABLE, None)  # not for the programs that are started
-    with open(path, encoding="utf-8") as file:
+        return given or None
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
         return file.readline(4096).rstrip("\r\n")
 
 

@@ -13,10 +13,11 @@ library for them, has a thread wait for each client, and takes names for text.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING
 
 from guestkit.errors import Error
@@ -68,12 +69,14 @@ def serve(
     from guestkit.serving.server import Server
 
     options = options or ServeOptions()
-    begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[None] | None]] = Future()
+    begun: Future[Callable[[], object]] = Future()
     served: Future[Served] = Future()
     ended: Future[None] = Future()
 
     async def until_the_end() -> None:
-        begun.set_result((asyncio.get_running_loop(), asyncio.current_task()))
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        begun.set_result(lambda: loop.call_soon_threadsafe(task.cancel))
         async with Server(g, options) as server:
             served.set_result(server.served)
             await server.ended()
@@ -82,6 +85,7 @@ def serve(
         try:
             asyncio.run(until_the_end())
         except BaseException as error:
+            begun.cancel()  # if there was no loop to be had
             (ended if served.done() else served).set_exception(error)
 
     # On a thread of its own, so that a signal's exception reaches this one, and no callback of the loop.
@@ -90,15 +94,14 @@ def serve(
     try:
         ready(served.result())
         ended.result()  # which it has only by an exception
-    except BaseException:
-        loop, task = begun.result()
-        if thread.is_alive() and task is not None:
-            loop.call_soon_threadsafe(task.cancel)
+    except BaseException as error:
+        with contextlib.suppress(CancelledError, RuntimeError):  # it has ended by itself
+            begun.result()()
         thread.join(_GRACE)
         if thread.is_alive():  # the guest does not answer
             g.terminate()
             thread.join()
-        elif not options.readonly and g.is_open():
+        if not options.readonly and not isinstance(error, Error):
             _keep(g)
         raise
 
@@ -108,7 +111,7 @@ def _keep(g: Guestfs) -> None:
     try:
         g.sync()
     except Error as error:
-        message = "the disk could not be written: what was written last may be lost"
+        message = "the guest does not answer any more: what was written last may be lost"
         raise Error("serve", message, errno.EIO) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import stat
 import tempfile
@@ -13,18 +14,28 @@ import asyncssh
 from guestkit.appliance import ApplianceError, own_cache
 from guestkit.errors import Error
 
+_log = logging.getLogger("guestkit")
+
+_KIND = "ssh-ed25519"
 _NAME = "ssh_host_ed25519_key"
 
 
 def host_key() -> asyncssh.SSHKey:
-    """Return the key in guestkit's cache, which only this user can read; made when it is first needed."""
+    """Return the key in guestkit's cache, which only this user can read; made when it is first needed.
+
+    Where there is no cache that no other user can change, it is a new one each time, with a warning.
+    """
     try:
         path = own_cache() / _NAME
+    except ApplianceError as error:
+        _log.warning("SFTP's host key is not kept, so clients will not know it again: %s", error)
+        return asyncssh.generate_private_key(_KIND)
+    try:
         with contextlib.suppress(FileNotFoundError):
             return _read(path)
         _make(path)
         return _read(path)
-    except (ApplianceError, OSError, asyncssh.KeyImportError) as error:
+    except (OSError, asyncssh.KeyImportError) as error:
         raise Error("serve", f"SFTP has no host key: {error}") from error
 
 
@@ -38,7 +49,7 @@ def _read(path: Path) -> asyncssh.SSHKey:
 
 
 def _make(path: Path) -> None:
-    key = asyncssh.generate_private_key("ssh-ed25519").export_private_key()
+    key = asyncssh.generate_private_key(_KIND).export_private_key()
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix="new-", delete=True) as file:  # with 0600
         file.write(key)
         file.flush()

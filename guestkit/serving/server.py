@@ -12,6 +12,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
+from urllib.parse import quote
 
 from guestkit.errors import Error
 from guestkit.fs.connection import Lent
@@ -66,7 +67,7 @@ class Server:
                     fingerprint = key.get_fingerprint()
                     listener = await sftp.listen(place, self._guest, gate, key)
                     stack.push_async_callback(listener.close)
-                    found[protocol] = f"sftp://{options.user}@{shown}:{port}/"
+                    found[protocol] = f"sftp://{quote(options.user, safe='')}@{shown}:{port}/"
                 else:
                     runner = await web.listen(place, self._guest, gate)
                     stack.push_async_callback(runner.cleanup)

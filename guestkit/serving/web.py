@@ -65,7 +65,7 @@ _STATUS = {
 
 async def listen(place: socket.socket, guest: Guest, gate: Gate) -> web.ServerRunner:
     """Serve HTTP on the socket; the runner's `cleanup` ends it."""
-    server = web.Server(Site(guest, gate).answer, access_log=None, logger=_errors)
+    server = web.Server(Site(guest, gate).answer, access_log=None, logger=_errors, auto_decompress=False)
     runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=0.5)
     await runner.setup()
     await web.SockSite(runner, place).start()
