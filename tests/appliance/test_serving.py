@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -73,17 +74,19 @@ def g(disk: Path) -> Iterator[Guestfs]:
 
 
 class Serving:
-    """The guest, served to be read, and to be written, on a loop of its own."""
+    """The guest, served to be read, or to be written, on a loop of its own."""
 
     def __init__(self, g: Guestfs, readonly: bool) -> None:
-        self.server = Server(g, ServeOptions(readonly=readonly, password=PASSWORD))
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._begun: Future[tuple[Server, Callable[[], object]]] = Future()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(g, readonly)))
         self._thread.start()
-        self._await(self.server.__aenter__())
+        self.server, self._stop = self._begun.result(PATIENCE)
 
-    def _await(self, what: Any) -> None:
-        asyncio.run_coroutine_threadsafe(what, self._loop).result(PATIENCE)
+    async def _serve(self, g: Guestfs, readonly: bool) -> None:
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        async with Server(g, ServeOptions(readonly=readonly, password=PASSWORD)) as server:
+            self._begun.set_result((server, lambda: loop.call_soon_threadsafe(stop.set)))
+            await stop.wait()
 
     @property
     def served(self) -> Served:
@@ -94,10 +97,8 @@ class Serving:
         return int(self.served.sftp.rstrip("/").rpartition(":")[2])
 
     def end(self) -> None:
-        self._await(self.server.__aexit__())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._stop()
+        self._thread.join(PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -498,6 +499,8 @@ def test_curl_writes_by_webdav(writing: Serving, g: Guestfs, tmp_path: Path) -> 
     assert asked("new/dav/file", "-T", tmp_path / "file") == 204
     assert g.read_file("/new/dav/file") == b"shorter"
     assert stat.S_IMODE(g.statns("/new/dav/file")["st_mode"]) == 0o640
+    assert asked("new/dav/file", "-T", tmp_path / "file", "-H", "Content-Encoding: gzip") == 204
+    assert g.read_file("/new/dav/file") == b"shorter"  # stored as it came, and never unpacked here
     assert asked("new/no/file", "-T", tmp_path / "file") == 409
     assert asked("data/fifo", "-T", tmp_path / "file") == 403
     to = ("-H", f"Destination: {url}new/dav/{quote('ü')}")
@@ -534,11 +537,16 @@ def test_openssh_writes(
     file.write_bytes(LARGE[: 1 << 20])
     file.chmod(0o751)
     os.utime(file, (1_000_000_000, 1_000_000_000))
+    (tmp_path / "directory").mkdir(0o700)
+    shutil.copy2(file, tmp_path / "directory")
     place = f"scp://guest@127.0.0.1:{writing.sftp_port}/"
     assert openssh("scp", "-p", file, f"{place}new/copied").returncode == 0
     assert g.read_file("/new/copied") == LARGE[: 1 << 20]
     seen = g.statns("/new/copied")
     assert (stat.S_IMODE(seen["st_mode"]), seen["st_mtime_sec"]) == (0o751, 1_000_000_000)
+    assert openssh("scp", "-rp", tmp_path / "directory", f"{place}new/tree").returncode == 0
+    assert stat.S_IMODE(g.statns("/new/tree")["st_mode"]) == 0o700
+    assert g.statns("/new/tree/file")["st_mtime_sec"] == 1_000_000_000
     batch = f"""
         mkdir /new/sftp
         put {file} /new/sftp/a
@@ -559,6 +567,7 @@ def test_openssh_writes(
     seen = g.statns("/new/sftp/b")
     assert (stat.S_IMODE(seen["st_mode"]), seen["st_uid"]) == (0o600, 7)
     assert not g.exists("/new/copied")
+    g.rm_rf("/new/tree")
 
 
 async def test_open_files_are_written_as_their_modes_say(writing: Serving, g: Guestfs) -> None:
