@@ -128,10 +128,12 @@ def _protocols(options: ServeOptions, address: tuple[socket.AddressFamily, str])
 @contextlib.contextmanager
 def _bound(address: tuple[socket.AddressFamily, str], port: int) -> Iterator[socket.socket]:
     family, host = address
+    if port > 65535:  # the one after the last
+        raise Error("serve", f"{host}: there is no port {port}", errno.EADDRNOTAVAIL)
     try:
         place = socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", "") or "no such port"
-        raise Error("serve", f"{host}, port {port}: {reason}", getattr(error, "errno", 0) or 0) from error
+    except OSError as error:
+        number = error.errno or 0  # create_server's own text has the address, too
+        raise Error("serve", f"{host}, port {port}: {os.strerror(number)}", number) from error
     with place:
         yield place
