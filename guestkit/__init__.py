@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from guestkit.generated import structs
     from guestkit.generated.values import Cause
     from guestkit.sboms import Sbom, sbom
+    from guestkit.serving import serve
 
 __version__ = "0.4.0"
 
@@ -79,6 +80,7 @@ __all__ = [
     "open_guest",
     "probe",
     "sbom",
+    "serve",
     "set_appliance_limit",
     "set_executor",
     "structs",
@@ -100,6 +102,7 @@ _LATER = {
     "diff": "guestkit.comparison",
     "diff_files": "guestkit.file_comparison",
     "sbom": "guestkit.sboms",
+    "serve": "guestkit.serving",
     "set_executor": "guestkit.aio",
 }
 

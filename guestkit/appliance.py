@@ -41,6 +41,7 @@ __all__ = [
     "build",
     "cache_directory",
     "check",
+    "own_cache",
     "remove",
     "search_path",
 ]
@@ -109,6 +110,11 @@ def cache_directory() -> Path:
     return Path(place)
 
 
+def own_cache() -> Path:
+    """Return `cache_directory()`, made if need be; raise ApplianceError if another user could change it."""
+    return _writable(cache_directory(), 0o700)
+
+
 def search_path() -> list[Path]:
     """Return the directories where a launch looks for appliances, in order.
 
@@ -130,7 +136,7 @@ def build(*, force: bool = False, warm: bool = True, system: bool = False) -> Ap
     Any number of processes may call this at once: one builds, the others wait and take its result. Appliances
     built for an earlier state of the host are removed.
     """
-    cache = _writable(SYSTEM_CACHE, 0o755) if system else _writable(cache_directory(), 0o700)
+    cache = _writable(SYSTEM_CACHE, 0o755) if system else own_cache()
     with _locked(cache) as lock:
         for left in (*cache.glob("new-*"), *cache.glob("lean-*/new-*")):  # leftovers of a killed build
             shutil.rmtree(left, ignore_errors=True)

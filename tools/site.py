@@ -36,7 +36,8 @@ PYTHON = (
         (
             "guestkit.handle.Guestfs", "guestkit.handle_options.HandleOptions", "guestkit.guest",
             "guestkit.fleet", "guestkit.inspection", "guestkit.comparison", "guestkit.sboms",
-            "guestkit.fs", "guestkit.files", "guestkit.disks.Domain", "guestkit.images", "guestkit.unpack",
+            "guestkit.fs", "guestkit.serving", "guestkit.files", "guestkit.disks.Domain", "guestkit.images",
+            "guestkit.unpack",
             "guestkit.convert", "guestkit.appliance", "guestkit.events", "guestkit.errors",
             "guestkit.generated.values",
         ),

@@ -5,7 +5,7 @@
 #    source ~/.local/share/bash_completion/guestkit
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_guestkit_subparsers=(inspect ls cat cp mount unmount df sbom diff info convert doctor appliance)
+_shtab_guestkit_subparsers=(inspect ls cat cp mount unmount serve df sbom diff info convert doctor appliance)
 
 _shtab_guestkit_inspect_option_strings=(-h --help --json --jsonl --xml --only --applications --no-applications --mode -d --domain --connect --format --backing --in-use --blocksize --snapshot --member --no-unpack --one-guest --key --concurrency --timeout --cache --no-cache --sandbox -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_ls_option_strings=(--help -l --long -R --recursive -h --human --json -d --domain --connect --format --backing --in-use --blocksize --snapshot --member --no-unpack -a --add --root -m --mount --key --sandbox --timeout -q --quiet -v --verbose --log-json --debug)
@@ -13,6 +13,7 @@ _shtab_guestkit_cat_option_strings=(-h --help -d --domain --connect --format --b
 _shtab_guestkit_cp_option_strings=(-h --help -r --recursive -f --force -d --domain --connect --format --backing --in-use --blocksize --snapshot --member --no-unpack -a --add --root -m --mount --key --sandbox --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_mount_option_strings=(-h --help --rw --foreground --allow-other -d --domain --connect --format --backing --in-use --blocksize --snapshot --member --no-unpack -a --add --root -m --mount --key --sandbox -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_unmount_option_strings=(-h --help -f --force -q --quiet -v --verbose --log-json --debug)
+_shtab_guestkit_serve_option_strings=(-h --help --rw --json --protocol --listen --port --user --password-file -d --domain --connect --format --backing --in-use --blocksize --snapshot --member --no-unpack -a --add --root -m --mount --key --sandbox --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_df_option_strings=(--help -h --human --json -d --domain --connect --format --backing --in-use --blocksize --snapshot --member --no-unpack --key --concurrency --timeout --cache --no-cache --sandbox -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_sbom_option_strings=(-h --help --format -o --output --hashes --languages -d --domain --connect --disk-format --backing --in-use --blocksize --snapshot --member --no-unpack --one-guest --key --concurrency --timeout --cache --no-cache --sandbox -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_diff_option_strings=(-h --help --json --only --files --text --root --format --backing --in-use --blocksize --snapshot --member --no-unpack --before-format --before-snapshot --key --concurrency --timeout --cache --no-cache --sandbox -q --quiet -v --verbose --log-json --debug)
@@ -44,6 +45,10 @@ _shtab_guestkit_mount___backing_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_mount__a_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_mount___add_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_unmount_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_serve_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_serve___backing_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_serve__a_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_serve___add_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_df_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_df___backing_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_sbom_pos_0_COMPGEN=_shtab_compgen_files
@@ -80,6 +85,11 @@ _shtab_guestkit_mount___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_mount___in_use_choices=(allow refuse)
 _shtab_guestkit_mount___blocksize_choices=(512 4096)
 _shtab_guestkit_mount___sandbox_choices=(auto strict none)
+_shtab_guestkit_serve___protocol_choices=(sftp http)
+_shtab_guestkit_serve___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
+_shtab_guestkit_serve___in_use_choices=(allow refuse)
+_shtab_guestkit_serve___blocksize_choices=(512 4096)
+_shtab_guestkit_serve___sandbox_choices=(auto strict none)
 _shtab_guestkit_df___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_df___in_use_choices=(allow refuse)
 _shtab_guestkit_df___blocksize_choices=(512 4096)
@@ -99,7 +109,7 @@ _shtab_guestkit_convert___to_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_convert___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_convert___in_use_choices=(allow refuse)
 _shtab_guestkit_appliance_pos_0_choices=(build list check remove)
-_shtab_guestkit_pos_0_choices=(inspect ls cat cp mount unmount df sbom diff info convert doctor appliance)
+_shtab_guestkit_pos_0_choices=(inspect ls cat cp mount unmount serve df sbom diff info convert doctor appliance)
 
 _shtab_guestkit_inspect_pos_0_nargs='*'
 _shtab_guestkit_inspect__h_nargs=0
@@ -182,6 +192,17 @@ _shtab_guestkit_unmount__v_nargs=0
 _shtab_guestkit_unmount___verbose_nargs=0
 _shtab_guestkit_unmount___log_json_nargs=0
 _shtab_guestkit_unmount___debug_nargs=0
+_shtab_guestkit_serve__h_nargs=0
+_shtab_guestkit_serve___help_nargs=0
+_shtab_guestkit_serve___rw_nargs=0
+_shtab_guestkit_serve___json_nargs=0
+_shtab_guestkit_serve___no_unpack_nargs=0
+_shtab_guestkit_serve__q_nargs=0
+_shtab_guestkit_serve___quiet_nargs=0
+_shtab_guestkit_serve__v_nargs=0
+_shtab_guestkit_serve___verbose_nargs=0
+_shtab_guestkit_serve___log_json_nargs=0
+_shtab_guestkit_serve___debug_nargs=0
 _shtab_guestkit_df_pos_0_nargs=+
 _shtab_guestkit_df___help_nargs=0
 _shtab_guestkit_df__h_nargs=0

@@ -50,8 +50,8 @@ function _shtab_guestkit_using
   test "$_shtab_guestkit_cmdpath" = "$argv"
 end
 
-set -g _shtab_guestkit_commands inspect ls cat cp mount unmount df sbom diff info convert doctor appliance
-set -g _shtab_guestkit_opts_with_value --add --backing --before-format --before-snapshot --blocksize --concurrency --connect --disk-format --domain --files --format --in-use --key --member --mode --mount --only --output --root --sandbox --snapshot --timeout --to -a -d -m -o
+set -g _shtab_guestkit_commands inspect ls cat cp mount unmount serve df sbom diff info convert doctor appliance
+set -g _shtab_guestkit_opts_with_value --add --backing --before-format --before-snapshot --blocksize --concurrency --connect --disk-format --domain --files --format --in-use --key --listen --member --mode --mount --only --output --password-file --port --protocol --root --sandbox --snapshot --timeout --to --user -a -d -m -o
 
 complete -c guestkit -e
 complete -c guestkit -f
@@ -193,6 +193,35 @@ complete -c guestkit -n '_shtab_guestkit_using unmount' -s v -l verbose -d 'tell
 complete -c guestkit -n '_shtab_guestkit_using unmount' -l log-json -d 'stderr as JSON, an object a line'
 complete -c guestkit -n '_shtab_guestkit_using unmount' -l debug -d 'a Python traceback with an error'
 complete -c guestkit -n '_shtab_guestkit_using unmount; and test $_shtab_guestkit_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'where a guest is mounted'
+complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -eq 0' -a serve -d 'Serve a guest'"'"'s files by SFTP, and by HTTP to browsers and WebDAV clients, until Ctrl-C. It needs neither root nor FUSE. Clients on this host can connect, with a random password, which is printed once.'
+complete -c guestkit -n '_shtab_guestkit_using serve' -s h -l help -d 'show this'
+complete -c guestkit -n '_shtab_guestkit_using serve' -l rw -d 'clients may write; needs --format'
+complete -c guestkit -n '_shtab_guestkit_using serve' -l json -d 'tell the addresses as JSON, in one line'
+complete -c guestkit -n '_shtab_guestkit_using serve' -l protocol -xka "sftp http" -d 'only that one (default: both; SFTP alone where other hosts can connect: HTTP is not encrypted)'
+complete -c guestkit -n '_shtab_guestkit_using serve' -l listen -x -d 'the address of this host that clients connect to (default: 127.0.0.1)'
+complete -c guestkit -n '_shtab_guestkit_using serve' -l port -x -d 'of SFTP, and HTTP has the next one; with --protocol, of that one (default: any that are free)'
+complete -c guestkit -n '_shtab_guestkit_using serve' -l user -x -d 'the name that clients log in with (default: guest)'
+complete -c guestkit -n '_shtab_guestkit_using serve' -l password-file -x -d 'its first line is the password; else GUESTKIT_SERVE_PASSWORD in the environment is (default: a random one)'
+complete -c guestkit -n '_shtab_guestkit_using serve' -s d -l domain -x -d 'the guest, in place of DISK, by its name or UUID; libvirt tells its disks and their formats. One that runs is read as it is at that moment, and never written to'
+complete -c guestkit -n '_shtab_guestkit_using serve' -l connect -x -d 'which libvirt, such as qemu:///system; default: LIBVIRT_DEFAULT_URI, else libvirt'"'"'s own choice'
+complete -c guestkit -n '_shtab_guestkit_using serve' -l format -xka "raw qcow2 qcow vmdk vdi vhdx vpc" -d 'what the disk is; default: by what it begins with, which a guest can choose'
+complete -c guestkit -n '_shtab_guestkit_using serve' -l backing -xka "(__fish_complete_path (commandline -ct))" -d 'open other files that the disk names, such as a backing file, if they lie beneath that directory; "allow": wherever they lie, for disks that nobody else made. Needs --format'
+complete -c guestkit -n '_shtab_guestkit_using serve' -l in-use -xka "allow refuse" -d 'what becomes of a disk to which another program writes, such as that of a running guest: it is read as it is at that moment, with a warning, or not at all (default: allow)'
+complete -c guestkit -n '_shtab_guestkit_using serve' -l blocksize -xka "512 4096" -d 'bytes in a sector of the disk; default: by its partition table, else 512'
+complete -c guestkit -n '_shtab_guestkit_using serve' -l snapshot -x -d 'what the disks held at that snapshot inside of them (qcow2), by its name or number, which guestkit info tells'
+complete -c guestkit -n '_shtab_guestkit_using serve' -l member -x -d 'the one disk of an archive that is wanted; default: all of its guest'
+complete -c guestkit -n '_shtab_guestkit_using serve' -l no-unpack -d 'refuse disks that are compressed, and archives, which need room in TMPDIR'
+complete -c guestkit -n '_shtab_guestkit_using serve' -s a -l add -xka "(__fish_complete_path (commandline -ct))" -d 'another disk of the same guest, as where a volume group lies on several'
+complete -c guestkit -n '_shtab_guestkit_using serve' -l root -x -d 'the filesystem that is /, by its device or a name such as LABEL=root: it alone is looked at, and what its fstab names; default: that of the only operating system, else the only filesystem'
+complete -c guestkit -n '_shtab_guestkit_using serve' -s m -l mount -x -d 'look at that filesystem and no other, such as sda2 or LABEL=data; at more of them where places are given: -m sda2 -m sda1:/boot. guestkit df tells which there are'
+complete -c guestkit -n '_shtab_guestkit_using serve' -l key -x -d 'the file that begins with the key of an encrypted device: its name, its UUID, or all; DEVICE:key:TEXT is the key itself, which other users can see in the list of processes'
+complete -c guestkit -n '_shtab_guestkit_using serve' -l sandbox -xka "auto strict none" -d 'how far QEMU is confined: auto: it filters its system calls where it can; strict: it also opens no files but the disks, or nothing is launched (default: auto)'
+complete -c guestkit -n '_shtab_guestkit_using serve' -l timeout -x -d 'how long a call of libguestfs may take'
+complete -c guestkit -n '_shtab_guestkit_using serve' -s q -l quiet -d 'no progress, no notes: errors alone'
+complete -c guestkit -n '_shtab_guestkit_using serve' -s v -l verbose -d 'tell of launches; -vv: of every call of libguestfs'
+complete -c guestkit -n '_shtab_guestkit_using serve' -l log-json -d 'stderr as JSON, an object a line'
+complete -c guestkit -n '_shtab_guestkit_using serve' -l debug -d 'a Python traceback with an error'
+complete -c guestkit -n '_shtab_guestkit_using serve; and test $_shtab_guestkit_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'a disk image or a block device; compressed, or an archive such as an OVA, too; or the URL of a raw disk: http, https, ssh, nbd'
 complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -eq 0' -a df -d 'Tell the size of each filesystem of guests, and how much of it is used.'
 complete -c guestkit -n '_shtab_guestkit_using df' -l help -d 'show this'
 complete -c guestkit -n '_shtab_guestkit_using df' -s h -l human -d 'sizes such as 1.5M instead of bytes'

@@ -22,6 +22,7 @@ COMMANDS = {
     "cp": "copy files out of a guest or into it",
     "mount": "show a guest's files in a directory of this host",
     "unmount": "unmount such a directory",
+    "serve": "serve a guest's files by SFTP, and by HTTP to browsers and WebDAV clients",
     "df": "tell how full guests' filesystems are",
     "sbom": "write bills of materials: which packages are on disks",
     "diff": "tell how two guests differ",

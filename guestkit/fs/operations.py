@@ -50,6 +50,21 @@ def info(g: Guestfs, path: str) -> Entry:
         return _entry(path, g.statns(path), target)
 
 
+def status(g: Guestfs, path: str, follow: bool) -> StatNS:
+    """Return the whole status of a file. follow: of the one that a symlink leads to."""
+    with about(path):
+        return g.statns(path) if follow else g.lstatns(path)
+
+
+def target(g: Guestfs, path: str) -> str:
+    """Return what a symlink says."""
+    with about(path):
+        if not stat.S_ISLNK(g.lstatns(path)["st_mode"]):
+            raise failure(errno.EINVAL, path, "no symlink")
+        directory, name = posixpath.split(path)
+        return g.readlinklist(directory, [name])[0]
+
+
 def check_there(g: Guestfs, path: str) -> None:
     """Raise OSError if there is no such name; a symlink that leads nowhere is one."""
     with about(path):
@@ -281,6 +296,8 @@ def write(g: Guestfs, path: str, data: ReadableBuffer, offset: int) -> None:
     """Write into a file that is there."""
     rest = memoryview(data).cast("B")
     with about(path):
+        if rest:  # the name may meanwhile be another file's
+            check_regular(path, g.statns(path)["st_mode"])
         while rest:
             written = g.pwrite(path, rest[:CHUNK], offset)
             if not written:
@@ -296,6 +313,13 @@ def put(g: Guestfs, path: str, data: ReadableBuffer, mode: str, parents: bool) -
         _look(g, path, exclusive="x" in mode, parents=parents)
         g.write(path, whole[:CHUNK])
     write(g, path, whole[CHUNK:], CHUNK)
+
+
+def append(g: Guestfs, path: str, data: ReadableBuffer) -> None:
+    """Write at the end of a file that is there."""
+    with about(path):
+        end = g.statns(path)["st_size"]
+    write(g, path, data, end)
 
 
 def touch(g: Guestfs, path: str, truncate: bool, parents: bool) -> None:
@@ -391,12 +415,68 @@ def move(g: Guestfs, old: str, new: str, into: bool, parents: bool) -> None:
     with about(new):
         if parents:
             _make_directories(g, posixpath.dirname(new))
-        try:
-            g.rename(old, new)
-        except Error as error:
-            if error.errno != errno.EXDEV:
-                raise
-            _move_across(g, old, new)
+        _rename(g, old, new)
+
+
+def rename(g: Guestfs, old: str, new: str, replace: bool) -> None:
+    """Rename a file or a directory to exactly that name. replace: as rename(2) replaces what is there."""
+    with about(old):
+        g.lstatns(old)
+    with about(new):
+        if not replace and _seen(g.lstatns, new) is not None:
+            raise failure(errno.EEXIST, new)
+        _rename(g, old, new)
+
+
+def _rename(g: Guestfs, old: str, new: str) -> None:
+    try:
+        g.rename(old, new)
+    except Error as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _move_across(g, old, new)
+
+
+def symlink(g: Guestfs, path: str, target: str) -> None:
+    """Make a symlink; its target may be any text."""
+    with about(path):
+        if _seen(g.lstatns, path) is not None:
+            raise failure(errno.EEXIST, path)
+        g.ln_s(target, _beside_links(g, path))
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What is to change of a file; None: stays as it is.
+
+    Attributes:
+        size: in bytes
+        permissions: as in chmod(2)
+        owner: user and group
+        times: of the last access and the last change, in seconds since 1970
+    """
+
+    size: int | None = None
+    permissions: int | None = None
+    owner: tuple[int, int] | None = None
+    times: tuple[int, int] | None = None
+
+
+def change(g: Guestfs, path: str, wanted: Attributes) -> None:
+    """Change the attributes of a file; a symlink is followed in the guest."""
+    with about(path):
+        mode = g.statns(path)["st_mode"]
+        if not stat.S_ISDIR(mode) or wanted.size is not None:
+            check_regular(path, mode)
+        if wanted.size is not None:
+            g.truncate_size(path, wanted.size)
+        if wanted.owner is not None:  # before the permissions: it takes setuid and setgid away
+            g.chown(*wanted.owner, path)
+        if wanted.permissions is not None:
+            g.chmod(wanted.permissions, path)
+        if wanted.times is not None:
+            accessed, changed = wanted.times
+            g.utimens(path, accessed, 0, changed, 0)
 
 
 def _move_across(g: Guestfs, old: str, new: str) -> None:

@@ -230,6 +230,12 @@ def test_the_two_disks_may_have_two_formats(served: Any) -> None:
     assert [served[disk]["format"] for disk in "ab"] == ["raw", "qcow2"]
 
 
+def test_two_snapshots_of_one_image(served: Any) -> None:
+    words = ["--snapshot", "after", "--before-snapshot", "before"]
+    assert main(["diff", "--files=/same/[0-9]", *words, "a", "b"]) == 0
+    assert [served[disk]["snapshot"] for disk in "ab"] == ["before", "after"]
+
+
 def test_a_filesystem_that_is_not_mounted_is_trouble(served: Any, capsys: pytest.CaptureFixture[str]) -> None:
     served["failures"] = (PartFailure(part="mountpoints", message="/home: it broke", op="", errno=0),)
     assert main(["diff", "--files=/same/[0-9]", "a", "b"]) == 2

@@ -25,6 +25,16 @@ AROUND = {
     "unmount": ("mkdir -p mnt; guestkit mount web.qcow2 mnt", "rmdir mnt"),
 }
 
+#: How a command is run that goes on until Ctrl-C: it is ended when it has said that it is ready.
+ENDED = """\
+rm -f told; mkfifo told
+echo secret >password
+{example} >told &
+read ready <told
+kill $!
+wait $! || [ $? = 143 ]
+"""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, demo_guest: Path) -> Path:
@@ -54,10 +64,17 @@ def run(example: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize(
+    "example",
+    [pytest.param(one, marks=[pytest.mark.full] * one.startswith("guestkit serve --")) for one in EXAMPLES],
+)
 def test_an_example_runs(
     example: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    if example.split()[1] == "serve":
+        done = run(ENDED.format(example=example), folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return
     before, after = AROUND.get(example.split()[1], ("", ""))
     if before or set("|>") & set(example):
         done = run("\n".join([before, example, after]), folder)

@@ -1,0 +1,119 @@
+"""The command `serve`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from dataclasses import asdict
+
+from guestkit.cli.common import DISK, UsageError, add_guest_options, guest
+from guestkit.cli.screen import Screen
+from guestkit.serving import Served, ServeOptions, require, serve
+
+DESCRIPTION = """\
+Serve a guest's files by SFTP, and by HTTP to browsers and WebDAV clients, until Ctrl-C. It needs neither root
+nor FUSE. Clients on this host can connect, with a random password, which is printed once.
+
+Symlinks are the guest's and never lead to this host's files. FIFOs and devices are not opened."""
+EXAMPLES = (
+    "guestkit serve web.qcow2",
+    "guestkit serve --rw --format qcow2 --password-file password web.qcow2",
+)
+
+#: The variable that has the password.
+VARIABLE = "GUESTKIT_SERVE_PASSWORD"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser what `serve` takes."""
+    parser.add_argument("disk", metavar="DISK", help=DISK)
+    parser.add_argument("--rw", action="store_true", help="clients may write; needs --format")
+    parser.add_argument("--json", action="store_true", help="tell the addresses as JSON, in one line")
+    group = parser.add_argument_group("serving")
+    group.add_argument(
+        "--protocol",
+        choices=("sftp", "http"),
+        help="only that one (default: both; SFTP alone where other hosts can connect: HTTP is not encrypted)",
+    )
+    group.add_argument(
+        "--listen",
+        metavar="ADDRESS",
+        default=ServeOptions.listen,
+        help="the address of this host that clients connect to (default: %(default)s)",
+    )
+    group.add_argument(
+        "--port",
+        type=_port,
+        default=0,
+        help="of SFTP, and HTTP has the next one; with --protocol, of that one (default: any that are free)",
+    )
+    group.add_argument(
+        "--user", default=ServeOptions.user, help="the name that clients log in with (default: %(default)s)"
+    )
+    group.add_argument(
+        "--password-file",
+        metavar="FILE",
+        help=f"its first line is the password; else {VARIABLE} in the environment is (default: a random one)",
+    )
+    add_guest_options(parser)
+
+
+def run(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Do what the arguments say; return the exit status."""
+    if arguments.rw and arguments.format is None:
+        raise UsageError("to write to a disk its --format has to be stated: guestkit info tells it")
+    require()  # before the launch, as the next one
+    given = _password(arguments.password_file)
+    try:
+        options = ServeOptions(
+            readonly=not arguments.rw,
+            protocols=None if arguments.protocol is None else (arguments.protocol,),
+            listen=arguments.listen,
+            port=arguments.port,
+            user=arguments.user,
+            **({} if given is None else {"password": given}),
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+    def ready(served: Served) -> None:
+        screen.write(_told(served, arguments.json, given is None))
+        what = "to be read and written" if arguments.rw else "to be read"
+        screen.note(f"{arguments.disk} is served {what}; Ctrl-C ends it")
+
+    with guest(arguments, screen, readonly=not arguments.rw) as g:
+        serve(g, options, ready=ready)
+    return 0
+
+
+def _told(served: Served, as_json: bool, with_password: bool) -> str:
+    if as_json:
+        told = asdict(served)
+        if not with_password:
+            del told["password"]
+        return json.dumps(told) + "\n"
+    rows = (
+        ("SFTP", served.sftp),
+        ("host key", served.host_key),
+        ("HTTP", served.http),
+        ("user", served.user),
+        ("password", served.password if with_password else ""),
+    )
+    return "".join(f"{name + ':':<10} {value}\n" for name, value in rows if value)
+
+
+def _password(path: str | None) -> str | None:
+    """Return the password that the user gives; None: none."""
+    given = os.environ.pop(VARIABLE, "")  # not for the programs that are started
+    if path is None:
+        return given or None
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        return file.readline(4096).rstrip("\r\n")
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 < port <= 65535:
+        raise argparse.ArgumentTypeError(f"not a port: {text!r}")
+    return port

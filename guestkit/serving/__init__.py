@@ -1,0 +1,126 @@
+"""A guest's files for SFTP and WebDAV clients and browsers: no FUSE, no privilege.
+
+    with open_guest("web.qcow2") as g:
+        serve(g, ready=print)
+
+The names here are public; the modules of this package are not.
+
+asyncssh speaks SFTP, and aiohttp HTTP, both on the event loop on which the guest's calls take turns: no
+thread waits for a slow client. The few methods of WebDAV are guestkit's own, and parse no XML. wsgidav, the
+library for them, has a thread wait for each client, and takes names for text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from typing import TYPE_CHECKING
+
+from guestkit.errors import Error
+from guestkit.handle import Guestfs
+from guestkit.serving.options import Protocol, Served, ServeOptions
+
+if TYPE_CHECKING:
+    from guestkit.serving.server import Server
+
+__all__ = ["Protocol", "ServeOptions", "Served", "Server", "require", "serve"]
+
+#: How long a call in the guest may still take when the server is ended, in seconds.
+_GRACE = 10
+
+
+def require() -> None:
+    """Load what speaks the protocols; raise Error with ENOSYS if it is not installed.
+
+    `serve` does that by itself; call it before work that would be in vain.
+    """
+    try:
+        import guestkit.serving.server  # noqa: F401
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("aiohttp", "asyncssh", "fsspec"):
+            raise
+        message = f"{error.name} is not installed, which serving needs: pip install 'libguestkit[serve]'"
+        raise Error("serve", message, errno.ENOSYS) from None
+
+
+def serve(
+    g: Guestfs,
+    options: ServeOptions | None = None,
+    *,
+    ready: Callable[[Served], object] = lambda served: None,
+) -> None:
+    """Serve the filesystems that are mounted in the handle, until an exception in this thread, as by Ctrl-C.
+
+    For a handle that no other thread uses. When it raises, all clients are cut off, and what they have
+    written is on the disk. `Server` is the same for asyncio.
+
+    Args:
+        ready: called with the addresses and the password when clients can connect
+
+    Raises:
+        Error: no filesystem is mounted in the handle, the address cannot be used, a library is missing
+            (ENOSYS), or the hypervisor has ended (EIO)
+    """
+    require()
+    from guestkit.serving.server import Server
+
+    options = options or ServeOptions()
+    begun: Future[Callable[[], object]] = Future()
+    served: Future[Served] = Future()
+    ended: Future[None] = Future()
+
+    async def until_the_end() -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        begun.set_result(lambda: loop.call_soon_threadsafe(task.cancel))
+        async with Server(g, options) as server:
+            served.set_result(server.served)
+            await server.ended()
+
+    def work() -> None:
+        try:
+            asyncio.run(until_the_end())
+        except BaseException as error:
+            begun.cancel()  # if there was no loop to be had
+            (ended if served.done() else served).set_exception(error)
+
+    # On a thread of its own, so that a signal's exception reaches this one, and no callback of the loop.
+    thread = threading.Thread(target=work, name="guestkit-serve")
+    thread.start()
+    try:
+        ready(served.result())
+        ended.result()  # which it has only by an exception
+    except BaseException as error:
+        with contextlib.suppress(CancelledError, RuntimeError):  # it has ended by itself
+            begun.result()()
+        thread.join(_GRACE)
+        if thread.is_alive():  # the guest does not answer
+            g.terminate()
+            thread.join()
+        if not options.readonly and not isinstance(error, Error):
+            _keep(g)
+        raise
+
+
+def _keep(g: Guestfs) -> None:
+    """Have everything written to the disk: the end of the handle does not tell of errors."""
+    try:
+        g.sync()
+    except Error as error:
+        message = "the guest does not answer any more: what was written last may be lost"
+        raise Error("serve", message, errno.EIO) from error
+
+
+if not TYPE_CHECKING:  # with this __getattr__ a type checker would accept any name
+
+    def __getattr__(name):
+        if name != "Server":  # which needs the libraries
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        require()
+        from guestkit.serving.server import Server
+
+        return Server

@@ -1,0 +1,107 @@
+"""The guest's files as both protocols see them."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import posixpath
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from guestkit.errors import ApplianceCrashed, CallTimeout, Error, HandleClosed
+from guestkit.fs import operations
+from guestkit.fs.connection import Lent
+from guestkit.fs.errors import failure
+from guestkit.fs.operations import CHUNK, Entry
+from guestkit.handle import Guestfs
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+    from guestkit.aio import AsyncGuestfs
+
+T = TypeVar("T")
+
+#: The most files of a directory that is listed; one with more is an error.
+MOST = 200_000
+
+
+class Guest:
+    """The guest's files, for all clients. Their calls take turns, in the order in which they were made.
+
+    All that is wrong is raised as OSError, whose `strerror` holds no text of the guest's.
+
+    Attributes:
+        lost: whether the hypervisor has ended
+        changes: how many there were: what was read before may be another's by now
+    """
+
+    def __init__(self, handle: Guestfs | AsyncGuestfs, *, readonly: bool) -> None:
+        self._lent = Lent(handle)
+        self.readonly = readonly
+        self.lost = asyncio.Event()
+        self.changes = 0
+
+    async def look(self, function: Callable[..., T], *arguments: object) -> T:
+        """Run one of the operations as one turn."""
+        try:
+            return await self._lent.run(lambda g: function(g, *arguments))
+        except CallTimeout as error:
+            raise OSError(errno.ETIMEDOUT, "the guest took too long") from error
+        except (ApplianceCrashed, HandleClosed) as error:
+            self.lost.set()
+            raise OSError(errno.EIO, "the hypervisor has ended") from error
+        except Error as error:
+            raise OSError(errno.EIO, "the guest does not answer") from error
+
+    async def change(self, function: Callable[..., T], path: str, *arguments: object) -> T:
+        """Run an operation that changes a file; raise PermissionError if all is served read-only."""
+        if self.readonly:
+            raise failure(errno.EACCES, path, "served read-only")
+        try:
+            return await self.look(function, path, *arguments)
+        finally:
+            self.changes += 1
+
+    async def parts(self, path: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """Yield a part of a regular file, in pieces, between which other clients have their turns."""
+        while start < end:
+            piece = await self.look(operations.read, path, start, min(end, start + CHUNK), CHUNK)
+            if not piece:
+                raise failure(errno.EIO, path, "the file has become shorter")
+            yield piece
+            start += len(piece)
+
+    async def store(self, path: str, parts: AsyncIterator[ReadableBuffer]) -> None:
+        """Make the parts the content of a file, which has its old one until all are there."""
+        place = await self.change(operations.begin, path, "w", True, False)
+        keep = False
+        try:
+            offset = 0
+            async for part in parts:
+                await self.change(operations.write, place.path, part, offset)
+                offset += len(memoryview(part).cast("B"))
+            keep = True
+        finally:
+            await asyncio.shield(self.change(lambda g, _: operations.settle(g, place, keep), path))
+
+    async def entries(self, path: str) -> list[Entry]:
+        """Return what is in a directory, sorted by name; symlinks are not followed."""
+        known = await self.look(operations.info, path)
+        if known["type"] != "directory":
+            raise failure(errno.ENOTDIR, path)
+        found = await self.look(operations.listing, path, MOST)
+        return sorted(found, key=lambda entry: os.fsencode(entry["name"]))
+
+
+def path_of(name: bytes) -> str:
+    """Return the path in the guest that a client names: absolute, and without "..", so that none leaves."""
+    if b"\0" in name:
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    return posixpath.normpath("/" + os.fsdecode(name).lstrip("/"))
+
+
+def reason(error: OSError) -> str:
+    """Return a short reason for a client."""
+    return error.strerror or os.strerror(errno.EIO)

@@ -1,0 +1,57 @@
+"""The host key of SFTP: one for this user, kept, so that clients recognise it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+import asyncssh
+
+from guestkit.appliance import ApplianceError, own_cache
+from guestkit.errors import Error
+
+_log = logging.getLogger("guestkit")
+
+_KIND = "ssh-ed25519"
+_NAME = "ssh_host_ed25519_key"
+
+
+def host_key() -> asyncssh.SSHKey:
+    """Return the key in guestkit's cache, which only this user can read; made when it is first needed.
+
+    Where there is no cache that no other user can change, it is a new one each time, with a warning.
+    """
+    try:
+        path = own_cache() / _NAME
+    except ApplianceError as error:
+        _log.warning("SFTP's host key is not kept, so clients will not know it again: %s", error)
+        return asyncssh.generate_private_key(_KIND)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            return _read(path)
+        _make(path)
+        return _read(path)
+    except (OSError, asyncssh.KeyImportError) as error:
+        raise Error("serve", f"SFTP has no host key: {error}") from error
+
+
+def _read(path: Path) -> asyncssh.SSHKey:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    with open(descriptor, "rb") as file:
+        seen = os.fstat(file.fileno())
+        if not stat.S_ISREG(seen.st_mode) or seen.st_uid != os.geteuid() or seen.st_mode & 0o077:
+            raise PermissionError(0, "others may read or write it: remove it, and another one is made", path)
+        return asyncssh.import_private_key(file.read(65536))
+
+
+def _make(path: Path) -> None:
+    key = asyncssh.generate_private_key(_KIND).export_private_key()
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix="new-", delete=True) as file:  # with 0600
+        file.write(key)
+        file.flush()
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            os.link(file.name, path)

@@ -1,0 +1,368 @@
+"""HTTP for browsers and other readers, and WebDAV without locks, by aiohttp."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import logging
+import os
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from aiohttp import web
+from aiohttp.client_exceptions import ClientPayloadError
+from aiohttp.http_exceptions import HttpProcessingError
+
+from guestkit.fs import operations
+from guestkit.fs.errors import NOT_THERE, check_regular, failure
+from guestkit.fs.operations import Entry
+from guestkit.serving import pages
+from guestkit.serving.gate import Gate
+from guestkit.serving.guest import Guest, path_of, reason
+
+if TYPE_CHECKING:
+    import socket
+
+    from guestkit.handle import Guestfs
+
+_log = logging.getLogger("guestkit")
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Return whether an error is worth a line: anybody can send what is no HTTP, and aiohttp tells of it."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_errors = logging.getLogger("guestkit.serving")
+_errors.addFilter(_is_ours)
+
+#: How much of an upload is written in one turn, and of a page sent at once.
+_BLOCK = 1 << 20
+
+#: How many symlinks are followed in one turn.
+_LINKS = 64
+
+_READING = ("GET", "HEAD", "OPTIONS", "PROPFIND")
+_WRITING = ("COPY", "DELETE", "MKCOL", "MOVE", "PUT")
+
+#: What HTTP calls an error of a file; all others are the server's.
+_STATUS = {
+    **dict.fromkeys(NOT_THERE, HTTPStatus.NOT_FOUND),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL), HTTPStatus.FORBIDDEN),
+    **dict.fromkeys((errno.EISDIR, errno.ENOTEMPTY, errno.EXDEV), HTTPStatus.CONFLICT),
+    errno.EEXIST: HTTPStatus.PRECONDITION_FAILED,
+    errno.EBUSY: HTTPStatus.LOCKED,
+    errno.ETXTBSY: HTTPStatus.LOCKED,
+    errno.EFBIG: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errno.ENOSPC: HTTPStatus.INSUFFICIENT_STORAGE,
+    errno.EDQUOT: HTTPStatus.INSUFFICIENT_STORAGE,
+    errno.ETIMEDOUT: HTTPStatus.GATEWAY_TIMEOUT,
+}
+
+
+async def listen(place: socket.socket, guest: Guest, gate: Gate) -> web.ServerRunner:
+    """Serve HTTP on the socket; the runner's `cleanup` ends it."""
+    server = web.Server(Site(guest, gate).answer, access_log=None, logger=_errors, auto_decompress=False)
+    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=0.5)
+    await runner.setup()
+    await web.SockSite(runner, place).start()
+    return runner
+
+
+class Refused(Exception):
+    """A request that HTTP itself has an answer for."""
+
+    def __init__(self, status: HTTPStatus, reason: str, **headers: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+
+
+class Site:
+    """Answers requests."""
+
+    def __init__(self, guest: Guest, gate: Gate) -> None:
+        self._guest = guest
+        self._gate = gate
+        self._methods: dict[str, Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]] = {
+            "COPY": self._copy,
+            "DELETE": self._delete,
+            "GET": self._get,
+            "HEAD": self._get,
+            "MKCOL": self._mkcol,
+            "MOVE": self._move,
+            "OPTIONS": self._options,
+            "PROPFIND": self._propfind,
+            "PUT": self._put,
+        }
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer a request, whatever it is."""
+        try:
+            await self._admit(request)
+            method = self._methods.get(request.method)
+            if method is None:
+                raise Refused(
+                    HTTPStatus.METHOD_NOT_ALLOWED, "there is no such method here", Allow=self._allowed
+                )
+            return await method(request, path_of(unquote_to_bytes(request.rel_url.raw_path)))
+        except Refused as refused:
+            return _failed(request, refused.status, refused.reason, refused.headers)
+        except ClientPayloadError:
+            return _failed(request, HTTPStatus.BAD_REQUEST, "the request broke off")
+        except ConnectionError:  # the client has gone
+            raise
+        except OSError as error:
+            status = _STATUS.get(error.errno or 0, HTTPStatus.INTERNAL_SERVER_ERROR)
+            return _failed(request, status, reason(error))
+
+    async def _admit(self, request: web.BaseRequest) -> None:
+        challenge = {"WWW-Authenticate": 'Basic realm="guestkit", charset="UTF-8"'}
+        try:
+            kind, _, given = request.headers["Authorization"].partition(" ")
+            user, colon, password = base64.b64decode(given, validate=True).decode().partition(":")
+        except (KeyError, ValueError):
+            kind = colon = ""
+        if not colon or kind.lower() != "basic":
+            raise Refused(HTTPStatus.UNAUTHORIZED, "a user and a password are needed", **challenge)
+        if not await self._gate.admits(request.remote or "", user, password):
+            raise Refused(HTTPStatus.UNAUTHORIZED, "a wrong user or password", **challenge)
+
+    @property
+    def _allowed(self) -> str:
+        return ", ".join(_READING if self._guest.readonly else sorted(_READING + _WRITING))
+
+    # ---- reading
+
+    async def _options(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        return _done(HTTPStatus.OK, Allow=self._allowed, DAV="1")
+
+    async def _get(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        known = await self._guest.look(operations.info, path)
+        if known["type"] == "directory":
+            if not request.rel_url.raw_path.endswith("/"):
+                return _done(HTTPStatus.MOVED_PERMANENTLY, Location=pages.link(path, directory=True))
+            entries = await self._guest.entries(path)
+            headers = {
+                "Content-Type": "text/html; charset=utf-8",
+                "Content-Security-Policy": pages.PAGE_POLICY,
+            }
+            return await _send(request, HTTPStatus.OK, headers, pages.page(path, entries))
+        check_regular(path, known["mode"])
+        return await self._get_file(request, path, known)
+
+    async def _get_file(self, request: web.BaseRequest, path: str, known: Entry) -> web.StreamResponse:
+        size = known["size"]
+        response = web.StreamResponse(
+            headers={
+                **pages.HEADERS,
+                "Accept-Ranges": "bytes",
+                # Never shown: a page or a picture of the guest's would be one of this server's.
+                "Content-Type": "application/octet-stream",
+                "Content-Disposition": "attachment",
+                "Content-Security-Policy": pages.FILE_POLICY,
+            }
+        )
+        changed = pages.http_date(known["mtime"])
+        if changed:
+            response.headers["Last-Modified"] = changed
+        if self._guest.readonly:  # else one second has many states
+            response.headers["ETag"] = f'"{known["mtime"]:x}-{size:x}"'
+        start, end = 0, size
+        same = request.headers.get("If-Range", "")
+        if not same or (self._guest.readonly and same in (response.headers["ETag"], changed)):
+            wanted = _range(request.headers.get("Range", ""), size)
+            if wanted is not None:
+                start, end = wanted
+                response.set_status(HTTPStatus.PARTIAL_CONTENT)
+                response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+        response.content_length = end - start
+        await response.prepare(request)
+        if request.method == "GET":
+            try:
+                async for part in self._guest.parts(path, start, end):
+                    await response.write(part)
+            except ConnectionError:
+                raise
+            except OSError as error:
+                _log.warning("a download was broken off: %s", reason(error))
+                if request.transport is not None:  # too late for a status: the client misses the rest
+                    request.transport.abort()
+                return response
+        await response.write_eof()
+        return response
+
+    async def _propfind(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        depth = request.headers.get("Depth", "infinity")
+        if depth not in ("0", "1"):
+            raise Refused(HTTPStatus.FORBIDDEN, "a depth of 0 or 1 is answered, no whole tree")
+        known = await self._guest.look(operations.info, path)
+        if known["type"] != "directory":
+            check_regular(path, known["mode"])
+        found = [(path, known)]
+        if depth == "1" and known["type"] == "directory":
+            found += await self._followed(await self._guest.entries(path))
+        headers = {"Content-Type": "application/xml; charset=utf-8"}
+        return await _send(request, HTTPStatus.MULTI_STATUS, headers, pages.multistatus(found))
+
+    async def _followed(self, entries: list[Entry]) -> list[tuple[str, Entry]]:
+        """Return the files and directories, with what symlinks lead to: WebDAV knows nothing else."""
+        links = [entry["name"] for entry in entries if entry["type"] == "link"]
+        known = {entry["name"]: entry for entry in entries}
+        for begin in range(0, len(links), _LINKS):
+            known |= await self._guest.look(_behind, links[begin : begin + _LINKS])
+        return [(path, entry) for path, entry in known.items() if entry["type"] in ("file", "directory")]
+
+    # ---- changing
+
+    async def _put(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        if "Content-Range" in request.headers:
+            raise Refused(HTTPStatus.BAD_REQUEST, "a file is stored as a whole")
+        created = await self._prepare(path)
+        await self._guest.store(path, _blocks(request))
+        return _done(HTTPStatus.CREATED if created else HTTPStatus.NO_CONTENT)
+
+    async def _copy(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        known = await self._guest.look(operations.info, path)
+        if known["type"] == "directory":
+            raise Refused(HTTPStatus.FORBIDDEN, "only files are copied")
+        check_regular(path, known["mode"])
+        new = _destination(request)
+        created = await self._prepare(new, request)
+        await self._guest.store(new, self._guest.parts(path, 0, known["size"]))
+        return _done(HTTPStatus.CREATED if created else HTTPStatus.NO_CONTENT)
+
+    async def _move(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        new = _destination(request)
+        created = await self._prepare(new, request)
+        await self._guest.change(operations.rename, path, new, True)
+        return _done(HTTPStatus.CREATED if created else HTTPStatus.NO_CONTENT)
+
+    async def _delete(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        await self._guest.change(operations.remove, path, True)
+        return _done(HTTPStatus.NO_CONTENT)
+
+    async def _mkcol(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        if request.body_exists:
+            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a new directory has no content")
+        if not await self._prepare(path):
+            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "it is there already", Allow=self._allowed)
+        await self._guest.change(operations.mkdir, path, False)
+        return _done(HTTPStatus.CREATED)
+
+    async def _prepare(self, path: str, request: web.BaseRequest | None = None) -> bool:
+        """Return whether a file will be new; raise if it has no place, or must not be replaced."""
+        if self._guest.readonly:
+            raise failure(errno.EACCES, path, "served read-only")
+        if not await self._is_there(path):
+            if not await self._is_there(os.path.dirname(path)):
+                raise Refused(HTTPStatus.CONFLICT, "there is no directory for it")
+            return True
+        if request is not None and request.headers.get("Overwrite", "T") == "F":
+            raise Refused(HTTPStatus.PRECONDITION_FAILED, "it is there already")
+        return False
+
+    async def _is_there(self, path: str) -> bool:
+        try:
+            await self._guest.look(operations.check_there, path)
+        except OSError as error:
+            if error.errno not in NOT_THERE:
+                raise
+            return False
+        return True
+
+
+def _behind(g: Guestfs, links: list[str]) -> dict[str, Entry]:
+    """Return what symlinks lead to, as far as they lead to something."""
+    found: dict[str, Entry] = {}
+    for path in links:
+        try:
+            found[path] = operations.info(g, path)
+        except OSError as error:
+            if error.errno not in NOT_THERE:
+                raise
+    return found
+
+
+def _range(text: str, size: int) -> tuple[int, int] | None:
+    """Return where the wanted range begins and ends; None: all, as for several ranges."""
+    found = re.fullmatch(r"bytes=([0-9]{0,19})-([0-9]{0,19})", text.replace(" ", ""))
+    if found is None or not any(found.groups()):
+        return None
+    first, last = found.groups()
+    if first:
+        start, end = int(first), min(int(last) + 1 if last else size, size)
+        if last and int(last) < int(first):
+            return None
+    else:
+        start, end = max(0, size - int(last)), size
+    if start >= end:
+        raise Refused(
+            HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+            f"the file has {size} bytes",
+            **{"Content-Range": f"bytes */{size}"},
+        )
+    return start, end
+
+
+def _destination(request: web.BaseRequest) -> str:
+    url = urlsplit(request.headers.get("Destination", ""))
+    if not url.path.startswith("/"):
+        raise Refused(HTTPStatus.BAD_REQUEST, "the header Destination is no URL of a file")
+    if url.netloc and url.netloc.rpartition("@")[2] != request.host:
+        raise Refused(HTTPStatus.BAD_GATEWAY, "the destination is another server's")
+    return path_of(unquote_to_bytes(url.path))
+
+
+async def _blocks(request: web.BaseRequest) -> AsyncIterator[bytes]:
+    """Yield what a client sends, in blocks: each takes a turn."""
+    block = bytearray()
+    async for piece in request.content.iter_any():
+        block += piece
+        if len(block) >= _BLOCK:
+            yield bytes(block)
+            block.clear()
+    if block:
+        yield bytes(block)
+
+
+async def _send(
+    request: web.BaseRequest, status: HTTPStatus, headers: dict[str, str], lines: Iterator[str]
+) -> web.StreamResponse:
+    """Send a text of any length."""
+    response = web.StreamResponse(status=status, headers={**pages.HEADERS, **headers})
+    await response.prepare(request)
+    if request.method != "HEAD":
+        block = ""
+        for line in lines:
+            block += line
+            if len(block) >= _BLOCK:
+                await response.write(block.encode())
+                block = ""
+        if block:
+            await response.write(block.encode())
+    await response.write_eof()
+    return response
+
+
+def _done(status: HTTPStatus, **headers: str) -> web.Response:
+    return web.Response(status=status, headers={**pages.HEADERS, **headers})
+
+
+def _failed(
+    request: web.BaseRequest, status: HTTPStatus, reason: str, headers: dict[str, str] | None = None
+) -> web.Response:
+    response = web.Response(
+        status=status,
+        headers={**pages.HEADERS, "Content-Security-Policy": pages.FILE_POLICY, **(headers or {})},
+        text=pages.error(f"{status.value} {status.phrase}", reason),
+        content_type="text/html",
+        charset="utf-8",
+    )
+    if request.can_read_body:  # what a refused client still sends is not read
+        response.force_close()
+    return response
