@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from guestkit.convert import ConversionResult, DiskConverter
     from guestkit.generated import structs
     from guestkit.generated.values import Cause
+    from guestkit.reports import report
     from guestkit.sboms import Sbom, sbom
 
 __version__ = "0.4.0"
@@ -74,6 +75,7 @@ __all__ = [
     "inspect_many",
     "open_guest",
     "probe",
+    "report",
     "sbom",
     "set_appliance_limit",
     "set_executor",
@@ -94,6 +96,7 @@ _LATER = {
     "EventStream": "guestkit.aio",
     "Sbom": "guestkit.sboms",
     "diff": "guestkit.comparison",
+    "report": "guestkit.reports",
     "sbom": "guestkit.sboms",
     "set_executor": "guestkit.aio",
 }

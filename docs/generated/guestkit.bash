@@ -5,7 +5,7 @@
 #    source ~/.local/share/bash_completion/guestkit
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_guestkit_subparsers=(inspect ls cat cp mount unmount df sbom diff info convert doctor appliance)
+_shtab_guestkit_subparsers=(inspect ls cat cp mount unmount df report sbom diff info convert doctor appliance)
 
 _shtab_guestkit_inspect_option_strings=(-h --help --json --jsonl --xml --only --applications --no-applications --mode --format --backing --in-use --blocksize --member --no-unpack --one-guest --key --concurrency --timeout --sandbox -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_ls_option_strings=(--help -l --long -R --recursive -h --human --json --format --backing --in-use --blocksize --member --no-unpack -a --add --root --key --sandbox --timeout -q --quiet -v --verbose --log-json --debug)
@@ -14,6 +14,7 @@ _shtab_guestkit_cp_option_strings=(-h --help -r --recursive -f --force --format 
 _shtab_guestkit_mount_option_strings=(-h --help --rw --foreground --allow-other --format --backing --in-use --blocksize --member --no-unpack -a --add --root --key --sandbox -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_unmount_option_strings=(-h --help -f --force -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_df_option_strings=(--help -h --human --json --format --backing --in-use --blocksize --member --no-unpack --key --concurrency --timeout --sandbox -q --quiet -v --verbose --log-json --debug)
+_shtab_guestkit_report_option_strings=(-h --help -o --output --title --from --format --backing --in-use --blocksize --member --no-unpack --one-guest --key --concurrency --timeout --sandbox -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_sbom_option_strings=(-h --help --format -o --output --hashes --disk-format --backing --in-use --blocksize --member --no-unpack --one-guest --key --concurrency --timeout --sandbox -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_diff_option_strings=(-h --help --json --only --format --backing --in-use --blocksize --member --no-unpack --key --concurrency --timeout --sandbox -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_info_option_strings=(-h --help --format --json -q --quiet -v --verbose --log-json --debug)
@@ -46,6 +47,10 @@ _shtab_guestkit_mount___add_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_unmount_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_df_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_df___backing_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_report_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_report__o_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_report___output_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_report___backing_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_sbom_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_sbom__o_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_sbom___output_COMPGEN=_shtab_compgen_files
@@ -84,6 +89,10 @@ _shtab_guestkit_df___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_df___in_use_choices=(allow refuse)
 _shtab_guestkit_df___blocksize_choices=(512 4096)
 _shtab_guestkit_df___sandbox_choices=(auto strict none)
+_shtab_guestkit_report___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
+_shtab_guestkit_report___in_use_choices=(allow refuse)
+_shtab_guestkit_report___blocksize_choices=(512 4096)
+_shtab_guestkit_report___sandbox_choices=(auto strict none)
 _shtab_guestkit_sbom___format_choices=(cyclonedx spdx)
 _shtab_guestkit_sbom___disk_format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_sbom___in_use_choices=(allow refuse)
@@ -98,7 +107,7 @@ _shtab_guestkit_convert___to_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_convert___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_convert___in_use_choices=(allow refuse)
 _shtab_guestkit_appliance_pos_0_choices=(build list check remove)
-_shtab_guestkit_pos_0_choices=(inspect ls cat cp mount unmount df sbom diff info convert doctor appliance)
+_shtab_guestkit_pos_0_choices=(inspect ls cat cp mount unmount df report sbom diff info convert doctor appliance)
 
 _shtab_guestkit_inspect_pos_0_nargs='*'
 _shtab_guestkit_inspect__h_nargs=0
@@ -191,6 +200,17 @@ _shtab_guestkit_df__v_nargs=0
 _shtab_guestkit_df___verbose_nargs=0
 _shtab_guestkit_df___log_json_nargs=0
 _shtab_guestkit_df___debug_nargs=0
+_shtab_guestkit_report_pos_0_nargs='*'
+_shtab_guestkit_report__h_nargs=0
+_shtab_guestkit_report___help_nargs=0
+_shtab_guestkit_report___no_unpack_nargs=0
+_shtab_guestkit_report___one_guest_nargs=0
+_shtab_guestkit_report__q_nargs=0
+_shtab_guestkit_report___quiet_nargs=0
+_shtab_guestkit_report__v_nargs=0
+_shtab_guestkit_report___verbose_nargs=0
+_shtab_guestkit_report___log_json_nargs=0
+_shtab_guestkit_report___debug_nargs=0
 _shtab_guestkit_sbom_pos_0_nargs=+
 _shtab_guestkit_sbom__h_nargs=0
 _shtab_guestkit_sbom___help_nargs=0

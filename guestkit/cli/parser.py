@@ -22,6 +22,7 @@ COMMANDS = {
     "mount": "show a guest's files in a directory of this host",
     "unmount": "unmount such a directory",
     "df": "tell how full guests' filesystems are",
+    "report": "write a page of HTML about disks, for people",
     "sbom": "write bills of materials: which packages are on disks",
     "diff": "tell how two guests differ",
     "info": "tell what disk images are, and what they refer to",
