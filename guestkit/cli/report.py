@@ -30,7 +30,7 @@ Write a page of HTML about disks, for people: what failed and why, systems and u
 updates, how the disks are divided and how full they are, and packages, which can be searched across all
 disks. The page is one file that loads nothing. The disks are only read."""
 EXAMPLES = (
-    "guestkit report -o report.html web.qcow2 db.img",
+    "guestkit report -o report.html web.qcow2",
     "guestkit report -o report.html --from report.json",
 )
 

@@ -14,6 +14,7 @@ from guestkit.fleet import Failure, Report
 from guestkit.inspection import Filesystem, Inspection, OperatingSystem, pretty_name
 from guestkit.reports.drawings import MOST_BARS, Bar, bars, used_share
 from guestkit.reports.end_of_life import State, Support, support_of
+from guestkit.reports.texts import named
 
 #: How many rows a table about one guest gets: a guest can have any number of filesystems and failures.
 MOST_ROWS = 300
@@ -134,7 +135,7 @@ def guest_of(report: Report, today: date) -> Guest:
     found = report.inspection
     problems = tuple(islice(_problems(report.error, found), MOST_ROWS + 1))
     return Guest(
-        name=os.path.basename(report.disk.rstrip("/")) or report.disk,
+        name=named(os.path.basename(report.disk.rstrip("/")) or report.disk),
         path=report.disk,
         disks=tuple(report.disks[:MOST_ROWS]),
         state="failed" if found is None else "incomplete" if problems else "whole",
@@ -193,7 +194,7 @@ def _system(system: OperatingSystem, today: date) -> System:
     release = system.os_release
     number = f"{system.major_version}.{system.minor_version}" if system.major_version else ""
     return System(
-        name=pretty_name(system),
+        name=named(pretty_name(system)),
         version=release.get("VERSION_ID") or system.build_id or number,
         hostname="" if system.hostname == "unknown" else system.hostname,
         arch="" if system.arch == "unknown" else system.arch,
@@ -213,12 +214,12 @@ def _devices(found: Inspection) -> Iterator[Device]:
                 where.setdefault(device, []).append(mountpoint)
     for one in found.filesystems:
         yield Device(
-            name=one.device, type=one.type, label=one.label, where=", ".join(where.get(one.device, ())),
-            size=one.size, used=one.used, share=used_share(one),
+            name=named(one.device), type=one.type, label=one.label,
+            where=", ".join(where.get(one.device, ())), size=one.size, used=one.used, share=used_share(one),
         )  # fmt: skip
     for shut in found.unopened:
         yield Device(
-            name=shut.device, type=shut.type, label=f"not opened: {shut.reason}", where="",
+            name=named(shut.device), type=shut.type, label=f"not opened: {shut.reason}", where="",
             size=None, used=None, share=None,
         )  # fmt: skip
 

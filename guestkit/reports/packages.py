@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from guestkit._versions import full_version, known
 from guestkit.inspection import OperatingSystem
-from guestkit.reports.texts import shown
+from guestkit.reports.texts import named, shown
 
 #: How many packages of one guest are indexed: it can name any number.
 MOST = 20_000
@@ -23,7 +23,7 @@ class PackageIndex:
         """Add the packages of the guest with that number."""
         packages = [(system, package) for system in systems for package in system.applications]
         for system, package in packages[:MOST]:
-            name = shown((package.display_name if system.type == "windows" else "") or package.name)
+            name = shown(named((package.display_name if system.type == "windows" else "") or package.name))
             version = f"{full_version(package, system.package_format)} {known(package.arch)}"
             guests = self._names.setdefault(name, {}).setdefault(shown(version.strip()), [])
             if not guests or guests[-1] != number:

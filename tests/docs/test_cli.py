@@ -37,6 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, demo_guest: Path) -> Path:
     qemu_img("create", "-q", "-f", "qcow2", "-b", "web.qcow2", "-F", "qcow2", "overlay.qcow2")
     shutil.copyfile(demo_guest, path / "db.img")
     (path / "motd").write_text("hello\n")
+    (path / "report.json").write_text("[]")
     return path
 
 

@@ -397,14 +397,14 @@ def shape(page: Element) -> set[tuple[str, str]]:
 
 
 def test_a_guest_cannot_add_to_the_page() -> None:
-    page = guestkit.report(hostile_fleet(), today=TODAY, title=EVIL[1])
+    page = guestkit.report(hostile_fleet()[::3], today=TODAY, title=EVIL[1])
     read_page = Reader(page).top
     assert shape(read_page) == shape(read(fleet(50, packages=2)))
     assert len(list(read_page.all("script"))) == 2
     links = {link["href"] for link in read_page.all("a")}
     assert all(re.fullmatch(r"#[a-z]+\d*", link) for link in links)
     assert not re.search(r"[^\n -~–’→×▲▼✓…]", page)  # all else is escaped: no guest's text is that exotic
-    assert len(page.encode()) < 3_500_000
+    assert len(page.encode()) < 1_500_000
     script = read_page.one("script", id="data").text
     assert "<" not in script
     assert "\\\\x1b]0;owned\\\\x07" in script
