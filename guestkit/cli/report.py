@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     _check(arguments, screen)
     require()  # before the work
-    failed: list[Report] = []
+    failed: list[str] = []
     with noting("nothing is written"):
         results = _watched(_results(arguments, screen), failed, screen)
         page = report(results, title=arguments.title)
@@ -119,11 +119,11 @@ def _in_terms_of_the_command(result: Report) -> Report:
     return replace(result, error=replace(error, hint=remedy(error.cause, error.hint, result.disks)))
 
 
-def _watched(results: Iterable[Report], failed: list[Report], screen: Screen) -> Iterator[Report]:
-    """Pass the reports on; tell of those that failed, and keep them."""
+def _watched(results: Iterable[Report], failed: list[str], screen: Screen) -> Iterator[Report]:
+    """Pass the reports on; tell of those that failed, and keep their disks' names."""
     for result in results:
         if result.error is not None:
             screen.tell("error", of_failure(result))
         if is_failed(result):
-            failed.append(result)
+            failed.append(result.disk)
         yield result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from guestkit.inspection import Filesystem, Inspection, Layer
 
@@ -50,7 +51,7 @@ class Bar:
 
 def bars(inspection: Inspection) -> tuple[Bar, ...]:
     """Return the bars of a guest: its disks, then what lies on them. What has no known size has no bar."""
-    drawn = list(_Drawing(inspection).bars())[:MOST_BARS]
+    drawn = list(islice(_Drawing(inspection).bars(), MOST_BARS))
     largest = max((size for _, size, _ in drawn), default=0)
     return tuple(
         Bar(title=title, size=size, share=size / largest, pieces=tuple(pieces[:MOST_PIECES]))

@@ -416,6 +416,14 @@ def test_text_that_is_only_foreign_stays_readable() -> None:
     assert page.one("h1").text == "привет.img"
 
 
+def test_what_has_no_name_can_still_be_clicked() -> None:
+    """A link without a text is none for a screen reader."""
+    blank = replace(DEMO_SYSTEM, os_release={}, product_name=" ", distro="")
+    page = read([inspected(blank, disk=name) for name in ("", "a.img")])
+    assert [row[0] for row in page.one("table", id="guest-table").rows()] == ["unnamed", "a.img"]
+    assert [row[0] for row in page.one("section", id="systems").rows()] == ["unnamed"]
+
+
 def test_a_guest_with_more_than_anybody_reads_makes_no_endless_page() -> None:
     disks = tuple(Disk(device=f"/dev/sd{number}", format="raw", virtual_size=GB) for number in range(1000))
     parts = tuple(part("/dev/sd0", number, number * MB, MB) for number in range(1000))
