@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from guestkit.file_comparison import diff_files
     from guestkit.generated import structs
     from guestkit.generated.values import Cause
+    from guestkit.reports import report
     from guestkit.sboms import Sbom, sbom
     from guestkit.serving import serve
 
@@ -79,6 +80,7 @@ __all__ = [
     "inspect_many",
     "open_guest",
     "probe",
+    "report",
     "sbom",
     "serve",
     "set_appliance_limit",
@@ -101,6 +103,7 @@ _LATER = {
     "Sbom": "guestkit.sboms",
     "diff": "guestkit.comparison",
     "diff_files": "guestkit.file_comparison",
+    "report": "guestkit.reports",
     "sbom": "guestkit.sboms",
     "serve": "guestkit.serving",
     "set_executor": "guestkit.aio",

@@ -1,4 +1,4 @@
-"""What a guest says, escaped."""
+"""Text for people: what a guest says, escaped, and sizes."""
 
 from __future__ import annotations
 
@@ -18,3 +18,15 @@ def _escaped(character: str) -> str:
     if "\udc80" <= character <= "\udcff":  # surrogateescape
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")
+
+
+def human_size(size: int) -> str:
+    """Write a number of bytes as `ls -h` does: "1.5M"."""
+    if size < 1024:
+        return str(size)
+    value = float(size)
+    for unit in "KMGTPE":
+        value /= 1024
+        if value < 999.5 or unit == "E":
+            break
+    return f"{value:.1f}{unit}" if value < 9.95 else f"{value:.0f}{unit}"

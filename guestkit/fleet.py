@@ -18,16 +18,14 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from guestkit._asked import TIMEOUT, Job, Many, One, many, one, taking
 from guestkit.disks import Guest, names_of
 from guestkit.errors import Error
+from guestkit.generated.values import Cause
 from guestkit.handle import Guestfs
 from guestkit.inspection import Inspection
-
-if TYPE_CHECKING:
-    from guestkit.generated.values import Cause
 
 __all__ = ["TIMEOUT", "Failure", "FleetProgress", "Report", "inspect", "inspect_many"]
 

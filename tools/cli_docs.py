@@ -46,7 +46,8 @@ a pipe, a step that takes more than ten seconds is reported once.
 ```
 
 Ctrl-C and SIGTERM end what runs, and leave no QEMU behind. The last line then says "interrupted" and what
-was done; `inspect` and `df` tell of the disks that they have, and `sbom` has written their bills.
+was done; `inspect` and `df` tell of the disks that they have, `sbom` has written their bills, and `report`
+writes no page.
 
 A variable of the environment that is empty counts as unset. Launches are fast with the appliance that
 `guestkit appliance build` makes: see [fast launch](fast-launch.md).

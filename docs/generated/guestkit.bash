@@ -5,7 +5,7 @@
 #    source ~/.local/share/bash_completion/guestkit
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_guestkit_subparsers=(inspect ls cat cp mount unmount serve df sbom diff info convert doctor appliance)
+_shtab_guestkit_subparsers=(inspect ls cat cp mount unmount serve df report sbom diff info convert doctor appliance)
 
 _shtab_guestkit_inspect_option_strings=(-h --help --json --jsonl --xml --only --applications --no-applications --mode -d --domain --connect --format --backing --in-use --blocksize --snapshot --member --no-unpack --one-guest --key --concurrency --timeout --cache --no-cache --sandbox -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_ls_option_strings=(--help -l --long -R --recursive -h --human --json -d --domain --connect --format --backing --in-use --blocksize --snapshot --member --no-unpack -a --add --root -m --mount --key --sandbox --timeout -q --quiet -v --verbose --log-json --debug)
@@ -15,6 +15,7 @@ _shtab_guestkit_mount_option_strings=(-h --help --rw --foreground --allow-other 
 _shtab_guestkit_unmount_option_strings=(-h --help -f --force -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_serve_option_strings=(-h --help --rw --json --protocol --listen --port --user --password-file -d --domain --connect --format --backing --in-use --blocksize --snapshot --member --no-unpack -a --add --root -m --mount --key --sandbox --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_df_option_strings=(--help -h --human --json -d --domain --connect --format --backing --in-use --blocksize --snapshot --member --no-unpack --key --concurrency --timeout --cache --no-cache --sandbox -q --quiet -v --verbose --log-json --debug)
+_shtab_guestkit_report_option_strings=(-h --help -o --output --title --from -d --domain --connect --format --backing --in-use --blocksize --snapshot --member --no-unpack --one-guest --key --concurrency --timeout --cache --no-cache --sandbox -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_sbom_option_strings=(-h --help --format -o --output --hashes --languages -d --domain --connect --disk-format --backing --in-use --blocksize --snapshot --member --no-unpack --one-guest --key --concurrency --timeout --cache --no-cache --sandbox -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_diff_option_strings=(-h --help --json --only --files --text --root --format --backing --in-use --blocksize --snapshot --member --no-unpack --before-format --before-snapshot --key --concurrency --timeout --cache --no-cache --sandbox -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_info_option_strings=(-h --help --format --json -q --quiet -v --verbose --log-json --debug)
@@ -51,6 +52,10 @@ _shtab_guestkit_serve__a_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_serve___add_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_df_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_df___backing_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_report_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_report__o_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_report___output_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_report___backing_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_sbom_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_sbom__o_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_sbom___output_COMPGEN=_shtab_compgen_files
@@ -94,6 +99,10 @@ _shtab_guestkit_df___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_df___in_use_choices=(allow refuse)
 _shtab_guestkit_df___blocksize_choices=(512 4096)
 _shtab_guestkit_df___sandbox_choices=(auto strict none)
+_shtab_guestkit_report___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
+_shtab_guestkit_report___in_use_choices=(allow refuse)
+_shtab_guestkit_report___blocksize_choices=(512 4096)
+_shtab_guestkit_report___sandbox_choices=(auto strict none)
 _shtab_guestkit_sbom___format_choices=(cyclonedx spdx)
 _shtab_guestkit_sbom___disk_format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_sbom___in_use_choices=(allow refuse)
@@ -109,7 +118,7 @@ _shtab_guestkit_convert___to_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_convert___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_convert___in_use_choices=(allow refuse)
 _shtab_guestkit_appliance_pos_0_choices=(build list check remove)
-_shtab_guestkit_pos_0_choices=(inspect ls cat cp mount unmount serve df sbom diff info convert doctor appliance)
+_shtab_guestkit_pos_0_choices=(inspect ls cat cp mount unmount serve df report sbom diff info convert doctor appliance)
 
 _shtab_guestkit_inspect_pos_0_nargs='*'
 _shtab_guestkit_inspect__h_nargs=0
@@ -217,6 +226,19 @@ _shtab_guestkit_df__v_nargs=0
 _shtab_guestkit_df___verbose_nargs=0
 _shtab_guestkit_df___log_json_nargs=0
 _shtab_guestkit_df___debug_nargs=0
+_shtab_guestkit_report_pos_0_nargs='*'
+_shtab_guestkit_report__h_nargs=0
+_shtab_guestkit_report___help_nargs=0
+_shtab_guestkit_report___no_unpack_nargs=0
+_shtab_guestkit_report___one_guest_nargs=0
+_shtab_guestkit_report___cache_nargs=0
+_shtab_guestkit_report___no_cache_nargs=0
+_shtab_guestkit_report__q_nargs=0
+_shtab_guestkit_report___quiet_nargs=0
+_shtab_guestkit_report__v_nargs=0
+_shtab_guestkit_report___verbose_nargs=0
+_shtab_guestkit_report___log_json_nargs=0
+_shtab_guestkit_report___debug_nargs=0
 _shtab_guestkit_sbom_pos_0_nargs=+
 _shtab_guestkit_sbom__h_nargs=0
 _shtab_guestkit_sbom___help_nargs=0

@@ -50,8 +50,8 @@ function _shtab_guestkit_using
   test "$_shtab_guestkit_cmdpath" = "$argv"
 end
 
-set -g _shtab_guestkit_commands inspect ls cat cp mount unmount serve df sbom diff info convert doctor appliance
-set -g _shtab_guestkit_opts_with_value --add --backing --before-format --before-snapshot --blocksize --concurrency --connect --disk-format --domain --files --format --in-use --key --listen --member --mode --mount --only --output --password-file --port --protocol --root --sandbox --snapshot --timeout --to --user -a -d -m -o
+set -g _shtab_guestkit_commands inspect ls cat cp mount unmount serve df report sbom diff info convert doctor appliance
+set -g _shtab_guestkit_opts_with_value --add --backing --before-format --before-snapshot --blocksize --concurrency --connect --disk-format --domain --files --format --from --in-use --key --listen --member --mode --mount --only --output --password-file --port --protocol --root --sandbox --snapshot --timeout --title --to --user -a -d -m -o
 
 complete -c guestkit -e
 complete -c guestkit -f
@@ -245,6 +245,31 @@ complete -c guestkit -n '_shtab_guestkit_using df' -s v -l verbose -d 'tell of l
 complete -c guestkit -n '_shtab_guestkit_using df' -l log-json -d 'stderr as JSON, an object a line'
 complete -c guestkit -n '_shtab_guestkit_using df' -l debug -d 'a Python traceback with an error'
 complete -c guestkit -n '_shtab_guestkit_using df; and test $_shtab_guestkit_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'a disk image or a block device; compressed, or an archive such as an OVA, too; or the URL of a raw disk: http, https, ssh, nbd'
+complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -eq 0' -a report -d 'Write a page of HTML about disks, for people: what failed and why, systems and until when they get security updates, how the disks are divided and how full they are, and packages, which can be searched across all disks. The page is one file that loads nothing. The disks are only read.'
+complete -c guestkit -n '_shtab_guestkit_using report' -s h -l help -d 'show this'
+complete -c guestkit -n '_shtab_guestkit_using report' -s o -l output -xka "(__fish_complete_path (commandline -ct))" -d 'a file, which is replaced if it is there; default: stdout'
+complete -c guestkit -n '_shtab_guestkit_using report' -l title -x -d 'the title of the page'
+complete -c guestkit -n '_shtab_guestkit_using report' -l from -x -d 'what guestkit inspect --json or --jsonl has written, instead of disks, or beside them'
+complete -c guestkit -n '_shtab_guestkit_using report' -s d -l domain -x -d 'a guest beside the DISKs, by its name or UUID; libvirt tells its disks and their formats. One that runs is read as it is at that moment, and never written to'
+complete -c guestkit -n '_shtab_guestkit_using report' -l connect -x -d 'which libvirt, such as qemu:///system; default: LIBVIRT_DEFAULT_URI, else libvirt'"'"'s own choice'
+complete -c guestkit -n '_shtab_guestkit_using report' -l format -xka "raw qcow2 qcow vmdk vdi vhdx vpc" -d 'what the disk is; default: by what it begins with, which a guest can choose'
+complete -c guestkit -n '_shtab_guestkit_using report' -l backing -xka "(__fish_complete_path (commandline -ct))" -d 'open other files that the disk names, such as a backing file, if they lie beneath that directory; "allow": wherever they lie, for disks that nobody else made. Needs --format'
+complete -c guestkit -n '_shtab_guestkit_using report' -l in-use -xka "allow refuse" -d 'what becomes of a disk to which another program writes, such as that of a running guest: it is read as it is at that moment, with a warning, or not at all (default: allow)'
+complete -c guestkit -n '_shtab_guestkit_using report' -l blocksize -xka "512 4096" -d 'bytes in a sector of the disk; default: by its partition table, else 512'
+complete -c guestkit -n '_shtab_guestkit_using report' -l snapshot -x -d 'what the disks held at that snapshot inside of them (qcow2), by its name or number, which guestkit info tells'
+complete -c guestkit -n '_shtab_guestkit_using report' -l member -x -d 'the one disk of an archive that is wanted; default: all of its guest'
+complete -c guestkit -n '_shtab_guestkit_using report' -l no-unpack -d 'refuse disks that are compressed, and archives, which need room in TMPDIR'
+complete -c guestkit -n '_shtab_guestkit_using report' -l one-guest -d 'the disks are those of one guest'
+complete -c guestkit -n '_shtab_guestkit_using report' -l key -x -d 'the file that begins with the key of an encrypted device: its name, its UUID, or all; DEVICE:key:TEXT is the key itself, which other users can see in the list of processes'
+complete -c guestkit -n '_shtab_guestkit_using report' -l concurrency -x -d 'disks at once; default: one a processor'
+complete -c guestkit -n '_shtab_guestkit_using report' -l timeout -x -d 'for a disk (default: 600)'
+complete -c guestkit -n '_shtab_guestkit_using report' -l cache -l no-cache -d 'keep the results, and take them from there for disks that have not changed since (default: if GUESTKIT_INSPECTION_CACHE says so)'
+complete -c guestkit -n '_shtab_guestkit_using report' -l sandbox -xka "auto strict none" -d 'how far QEMU is confined: auto: it filters its system calls where it can; strict: it also opens no files but the disks, or nothing is launched (default: auto)'
+complete -c guestkit -n '_shtab_guestkit_using report' -s q -l quiet -d 'no progress, no notes: errors alone'
+complete -c guestkit -n '_shtab_guestkit_using report' -s v -l verbose -d 'tell of launches; -vv: of every call of libguestfs'
+complete -c guestkit -n '_shtab_guestkit_using report' -l log-json -d 'stderr as JSON, an object a line'
+complete -c guestkit -n '_shtab_guestkit_using report' -l debug -d 'a Python traceback with an error'
+complete -c guestkit -n '_shtab_guestkit_using report; and test $_shtab_guestkit_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'a disk image or a block device; compressed, or an archive such as an OVA, too; or the URL of a raw disk: http, https, ssh, nbd'
 complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -eq 0' -a sbom -d 'Write software bills of materials: which packages are on disks, for programs that look for known vulnerabilities or check licences. The disks are only read.'
 complete -c guestkit -n '_shtab_guestkit_using sbom' -s h -l help -d 'show this'
 complete -c guestkit -n '_shtab_guestkit_using sbom' -l format -xka "cyclonedx spdx" -d 'CycloneDX 1.6 or SPDX 2.3, both as JSON (default: cyclonedx)'

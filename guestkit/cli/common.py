@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import itertools
 import math
+import os
 from collections.abc import Collection, Generator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -348,6 +349,20 @@ def opening(arguments: argparse.Namespace) -> OpeningKeywords:
         blocksize=arguments.blocksize,
         unpack=unpack,
     )
+
+
+def check_output(path: str, disks: Sequence[str]) -> None:
+    """Raise UsageError if there is no directory for an output, or if it is one of the disks."""
+    if not os.path.isdir(os.path.dirname(path) or "."):
+        raise UsageError(f"there is no directory for the output {path!r}")
+    for disk in disks:
+        if is_same_file(path, disk):
+            raise UsageError(f"the output {path!r} is the disk {disk!r}")
+
+
+def is_same_file(path: str, other: str) -> bool:
+    """Return whether both are there, and one file."""
+    return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
 
 
 def disks_of(arguments: argparse.Namespace) -> list[str]:

@@ -24,6 +24,7 @@ _OWN = {
     "open_disk",
     "probe",
     "read_chunks",
+    "report",
     "sbom",
     "serve",
     "unmount",

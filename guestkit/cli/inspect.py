@@ -23,7 +23,7 @@ from guestkit.cli.common import (
 )
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure, told
-from guestkit.cli.reports import render_reports, reported, tree
+from guestkit.cli.reports import is_failed, render_reports, reported, tree
 from guestkit.cli.screen import Screen
 from guestkit.demo import make_demo_guest
 from guestkit.disks import Guest, names_of
@@ -134,8 +134,7 @@ class _Output:
         self.failed = False
 
     def add(self, report: Report) -> None:
-        found = report.inspection
-        self.failed |= found is None or bool(found.failures and not found.operating_systems)
+        self.failed |= is_failed(report)
         if self._arguments.jsonl:
             self._tell_error(report)
             self._screen.write(json.dumps(told(report)) + "\n")

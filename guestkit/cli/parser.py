@@ -24,6 +24,7 @@ COMMANDS = {
     "unmount": "unmount such a directory",
     "serve": "serve a guest's files by SFTP, and by HTTP to browsers and WebDAV clients",
     "df": "tell how full guests' filesystems are",
+    "report": "write a page of HTML about disks, for people",
     "sbom": "write bills of materials: which packages are on disks",
     "diff": "tell how two guests differ",
     "info": "tell what disk images are, and what they refer to",

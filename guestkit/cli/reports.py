@@ -29,6 +29,12 @@ def reported(done: int, total: int) -> str:
     return "all is reported" if done == total else f"{done} of {total} disks are reported"
 
 
+def is_failed(report: Report) -> bool:
+    """Return whether a report makes for exit status 1."""
+    found = report.inspection
+    return found is None or bool(found.failures and not found.operating_systems)
+
+
 def render_reports(reports: Iterable[Report]) -> str:
     """Return the reports as text, one block each, with an empty line between them."""
     return "\n".join("".join(f"{line}\n" for line in _lines(report)) for report in reports)

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from guestkit._writing import write
 from guestkit.cli.common import (
     GRACE,
     UsageError,
@@ -16,6 +17,7 @@ from guestkit.cli.common import (
     add_domain_options,
     add_fleet_options,
     add_key_option,
+    check_output,
     guests_of,
     opening,
 )
@@ -31,7 +33,7 @@ from guestkit.handle import Guestfs
 from guestkit.inspection import Inspection
 from guestkit.languages import LanguagePackages, find_packages
 from guestkit.sboms import FORMATS, DiskHash, Sbom, hash_disks, require, sbom
-from guestkit.sboms.files import file_names, write
+from guestkit.sboms.files import file_names
 
 DESCRIPTION = """\
 Write software bills of materials: which packages are on disks, for programs that look for known
@@ -124,21 +126,13 @@ def _paths(firsts: Sequence[str], arguments: argparse.Namespace) -> list[str | N
         if len(firsts) > 1:
             said = "is none" if os.path.lexists(output) else "is not there: one that ends in / is made"
             raise UsageError(f"several guests need a directory, and {output!r} {said}")
-        if not os.path.isdir(os.path.dirname(output) or "."):
-            raise UsageError(f"there is no directory for the output {output!r}")
-        _check_is_no_disk(output, arguments.disks)
+        check_output(output, arguments.disks)
         return [output]
     os.makedirs(output, exist_ok=True)
     paths = [os.path.join(output, name) for name in file_names(firsts, arguments.kind)]
     for path in paths:
-        _check_is_no_disk(path, arguments.disks)
+        check_output(path, arguments.disks)
     return list(paths)
-
-
-def _check_is_no_disk(path: str, disks: Sequence[str]) -> None:
-    for disk in disks:
-        if os.path.exists(path) and os.path.exists(disk) and os.path.samefile(path, disk):
-            raise UsageError(f"the output {path!r} is the disk {disk!r}")
 
 
 def _hash(disk: str, screen: Screen) -> DiskHash:
@@ -168,7 +162,7 @@ def _write(
         screen.write(bill.to_json())
     else:
         try:
-            write(bill, path, through=path == arguments.output)
+            write(bill.to_json(), path, through=path == arguments.output)
         except OSError as error:
             screen.tell("error", f"{path}: {error.strerror}")
             return False

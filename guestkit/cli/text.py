@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from guestkit._text import human_size as human_size
 from guestkit._text import printable as printable
 
 MAX_PADDING = 40  # one long name must not push every line off the screen
@@ -22,15 +23,3 @@ def columns(rows: Iterable[tuple[str, ...]]) -> list[str]:
         "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in cells
     ]
-
-
-def human_size(size: int) -> str:
-    """Write a number of bytes as `ls -h` does: "1.5M"."""
-    if size < 1024:
-        return str(size)
-    value = float(size)
-    for unit in "KMGTPE":
-        value /= 1024
-        if value < 999.5 or unit == "E":
-            break
-    return f"{value:.1f}{unit}" if value < 9.95 else f"{value:.0f}{unit}"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 
+from guestkit._source_date import source_date
 from guestkit.errors import Error
 from guestkit.sboms.hashes import DiskHash, hash_disks
 
@@ -94,7 +94,7 @@ def sbom(
         Error: the format's library is not installed (ENOSYS), or SOURCE_DATE_EPOCH is no number (EINVAL)
     """
     contents_of, writer = _load(format)
-    when = _source_date()
+    when = source_date("sbom")
     contents = contents_of(inspection, name, tuple(hashes), tuple(languages))
     document = writer.document(contents, when or datetime.now(UTC).replace(microsecond=0))
     serial = uuid.uuid4() if when is None else uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(document))
@@ -107,7 +107,7 @@ def require(format: SbomFormat) -> None:
 
     `sbom` does that by itself; call it before work that would be in vain.
     """
-    _source_date()
+    source_date("sbom")
     _load(format)
 
 
@@ -134,15 +134,3 @@ def _load(format: SbomFormat) -> tuple[Callable[..., Contents], _Writer]:
             raise
         message = f"{error.name} is not installed, which SBOMs need: pip install 'libguestkit[sbom]'"
         raise Error("sbom", message, errno.ENOSYS) from None
-
-
-def _source_date() -> datetime | None:
-    """Return the time that SOURCE_DATE_EPOCH states; None if it is unset or empty."""
-    stated = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if not stated:
-        return None
-    try:
-        return datetime.fromtimestamp(int(stated), UTC)
-    except (ValueError, OverflowError, OSError):
-        message = f"SOURCE_DATE_EPOCH must be a number of seconds since 1970, not {stated!r}"
-        raise Error("sbom", message, errno.EINVAL) from None

@@ -49,6 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, demo_guest: Path) -> Path:
     shutil.copyfile(demo_guest, path / "db.img")
     (path / "motd").write_text("hello\n")
     domains.write(path / "libvirt.xml", domains.domain("web", domains.disk(path / "web.qcow2")))
+    (path / "report.json").write_text("[]")
     return path
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from guestkit.demo import DEMO_SYSTEM
+from tests.fleets import fleet
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -133,6 +134,15 @@ def test_the_program_about_packages_of_languages(demo_guest: Path, tmp_path: Pat
     (tmp_path / "disk.qcow2").symlink_to(demo_guest)
     printed = output([sys.executable, "-c", program("sbom.md", "find_packages")], tmp_path)
     assert printed == "0 packages of languages, 5 in all\n"
+
+
+def test_the_programs_about_reports(demo_guest: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk.qcow2").symlink_to(demo_guest)
+    assert output([sys.executable, "-c", program("report.md", "Friday")], tmp_path) == ""
+    assert "<h1>Friday</h1>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    (tmp_path / "fleet.jsonl").write_text(json.dumps(fleet(1)[0].to_dict()))
+    printed = output([sys.executable, "-c", program("report.md", "load(")], tmp_path)
+    assert re.fullmatch(r"\d{5,} characters of HTML\n", printed)
 
 
 def test_the_programs_about_fleets(demo_guest: Path, tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ def test_the_manual_page_names_every_command() -> None:
         "cat",
         "cp",
         "df",
+        "report",
         "sbom",
         "diff",
         "info",
@@ -83,5 +84,5 @@ def test_what_run_installs_is_what_the_package_needs() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     pinned = re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
     extras = project["optional-dependencies"]
-    needed = [*project["dependencies"], *extras["diff"], *extras["sbom"]]
+    needed = [*project["dependencies"], *extras["diff"], *extras["sbom"], *extras["report"]]
     assert [re.split(r"[<>=!~]", one)[0] for one in needed] == pinned

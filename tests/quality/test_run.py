@@ -448,6 +448,16 @@ def test_what_a_distribution_lacks_is_said_and_not_installed(elsewhere: Elsewher
     assert "compiler-rt" in (tmp_path / "calls").read_text(encoding="utf-8")
 
 
+def test_a_browser_is_installed_for_the_long_forms_alone(elsewhere: Elsewhere, tmp_path: Path) -> None:
+    calls = []
+    for level in ("test", "full"):
+        elsewhere("fedora-41", "dnf", "rpm", level=level)
+        calls.append((tmp_path / "calls").read_text(encoding="utf-8").splitlines()[-1].split())
+    usual, full = map(set, calls)
+    assert full - usual == {"chromium"}
+    assert "doxygen" in usual
+
+
 def test_a_system_whose_package_manager_is_missing_is_told(elsewhere: Elsewhere) -> None:
     done = elsewhere("fedora-41", "rpm")
     assert (done.returncode, done.stdout) == (1, "")

@@ -1,0 +1,132 @@
+"""The command `report`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from guestkit._writing import write
+from guestkit.cli.common import (
+    UsageError,
+    add_disk_options,
+    add_disks_argument,
+    add_domain_options,
+    add_fleet_options,
+    add_key_option,
+    check_output,
+    disks_of,
+    guests_of,
+    is_same_file,
+    opening,
+)
+from guestkit.cli.ending import noting
+from guestkit.cli.errors import of_failure, remedy
+from guestkit.cli.reports import is_failed
+from guestkit.cli.screen import Screen
+from guestkit.fleet import Report, inspect_many
+from guestkit.reports import load, report, require
+
+DESCRIPTION = """\
+Write a page of HTML about disks, for people: what failed and why, systems and until when they get security
+updates, how the disks are divided and how full they are, and packages, which can be searched across all
+disks. The page is one file that loads nothing. The disks are only read."""
+EXAMPLES = (
+    "guestkit report -o report.html web.qcow2",
+    "guestkit report -o report.html --from report.json",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser what `report` takes."""
+    add_disks_argument(parser, needed=False)
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "-o", "--output", metavar="OUTPUT", help="a file, which is replaced if it is there; default: stdout"
+    )
+    output.add_argument("--title", metavar="TEXT", default="", help="the title of the page")
+    parser.add_argument(
+        "--from",
+        dest="saved",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="what guestkit inspect --json or --jsonl has written, instead of disks, or beside them",
+    )
+    add_domain_options(parser, several=True)
+    add_disk_options(parser)
+    how = parser.add_argument_group("how")
+    how.add_argument("--one-guest", action="store_true", help="the disks are those of one guest")
+    add_key_option(how)
+    add_fleet_options(how)
+
+
+def run(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Do what the arguments say; return the exit status."""
+    _check(arguments, screen)
+    require()  # before the work
+    failed: list[str] = []
+    with noting("nothing is written"):
+        results = _watched(_results(arguments, screen), failed, screen)
+        page = report(results, title=arguments.title)
+    if arguments.output is None:
+        screen.write_bytes(page.encode())
+        return 1 if failed else 0
+    try:
+        write(page, arguments.output, through=True)
+    except OSError as error:
+        screen.tell("error", f"{arguments.output}: {error.strerror}")
+        return 1
+    return 1 if failed else 0
+
+
+def _check(arguments: argparse.Namespace, screen: Screen) -> None:
+    if not (disks_of(arguments) or arguments.saved):
+        raise UsageError("give a DISK, or --from FILE")
+    if arguments.output is not None:
+        check_output(arguments.output, arguments.disks)
+        if any(is_same_file(arguments.output, path) for path in arguments.saved):
+            raise UsageError(f"the output {arguments.output!r} is what --from reads")
+    elif screen.is_terminal:
+        raise UsageError("a page of HTML is nothing for a terminal: -o FILE")
+
+
+def _results(arguments: argparse.Namespace, screen: Screen) -> Iterator[Report]:
+    for path in arguments.saved:
+        yield from load(path)
+    if not disks_of(arguments):
+        return
+    guests = guests_of(arguments, one=arguments.one_guest)
+    with screen.fleet(len(guests)) as progress:
+        reports = inspect_many(
+            guests,
+            concurrency=arguments.concurrency or "auto",
+            keys=arguments.keys,
+            timeout=arguments.timeout,
+            cache=arguments.cache,
+            sandbox=arguments.sandbox,
+            **opening(arguments),
+            progress=progress,
+        )
+        with contextlib.closing(reports):
+            for one in reports:
+                yield _in_terms_of_the_command(one)
+
+
+def _in_terms_of_the_command(result: Report) -> Report:
+    """Return the report with what to do as the command line has it."""
+    error = result.error
+    if error is None:
+        return result
+    return replace(result, error=replace(error, hint=remedy(error.cause, error.hint, result.disks)))
+
+
+def _watched(results: Iterable[Report], failed: list[str], screen: Screen) -> Iterator[Report]:
+    """Pass the reports on; tell of those that failed, and keep their disks' names."""
+    for result in results:
+        if result.error is not None:
+            screen.tell("error", of_failure(result))
+        if is_failed(result):
+            failed.append(result.disk)
+        yield result

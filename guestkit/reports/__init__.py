@@ -1,0 +1,82 @@
+"""Reports for people: one page of HTML about a guest, or about a thousand.
+
+    page = guestkit.report(guestkit.inspect_many(Path("/srv/images").glob("*.qcow2")))
+    Path("report.html").write_text(page, encoding="utf-8")
+
+The page is one file that loads nothing. jinja2 fills in its template, and cattrs reads reports that were
+saved; both come with `pip install libguestkit[report]`.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from guestkit._source_date import source_date
+from guestkit.errors import Error
+
+if TYPE_CHECKING:
+    from guestkit.fleet import Report
+
+__all__ = ["load", "report", "require"]
+
+
+def report(results: Iterable[Report], *, title: str = "", today: date | None = None) -> str:
+    """Return a page of HTML about guests that were inspected, for a file in UTF-8.
+
+    It shows failures first, then systems, until when each gets security updates, how the disks are divided
+    and how full they are, and packages, which can be searched across all guests. Take the parts "filesystems"
+    and "applications", which are the default of an inspection.
+
+    What the guests say is hostile. It is escaped, cut where it is long, and no script but the page's own
+    runs.
+
+    Args:
+        results: the reports of `inspect_many`; each is let go of as soon as it is read
+        title: the page's title; "": what it is about
+        today: the day as of which support is told; None: that of SOURCE_DATE_EPOCH in the environment, else
+            the present one, in UTC
+    Raises:
+        Error: jinja2 is not installed (ENOSYS), or SOURCE_DATE_EPOCH is no number (EINVAL)
+    """
+    require()
+    from guestkit.reports.page import page
+
+    return page(results, title, today or _today())
+
+
+def load(path: str) -> Iterator[Report]:
+    """Yield the reports that `guestkit inspect --json` or `--jsonl` has written to a file, one by one.
+
+    Raises:
+        OSError: the file cannot be read
+        Error: it is something else (EINVAL), or cattrs is not installed (ENOSYS)
+    """
+    _need("cattrs")
+    from guestkit.reports import saved
+
+    return saved.load(path)
+
+
+def require() -> None:
+    """Load what makes the page, and raise Error as `report` would.
+
+    `report` does that by itself; call it before work that would be in vain.
+    """
+    _today()
+    _need("jinja2")
+
+
+def _need(library: str) -> None:
+    try:
+        import_module(library)
+    except ModuleNotFoundError as error:
+        message = f"{error.name} is not installed, which reports need: pip install 'libguestkit[report]'"
+        raise Error("report", message, errno.ENOSYS) from None
+
+
+def _today() -> date:
+    return (source_date("report") or datetime.now(UTC)).date()
