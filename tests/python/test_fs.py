@@ -22,7 +22,7 @@ from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 from guestkit import CallTimeout, Error, Guestfs, HandleOptions, Key, under
 from guestkit.fs import GuestFileSystem
 from guestkit.fs.connection import Connection
-from guestkit.fs.errors import about
+from guestkit._file_errors import about
 
 ROOT = Path(__file__).resolve().parents[2]
 
