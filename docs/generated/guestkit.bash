@@ -5,12 +5,13 @@
 #    source ~/.local/share/bash_completion/guestkit
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_guestkit_subparsers=(inspect ls cat cp mount unmount df sbom diff info convert doctor appliance)
+_shtab_guestkit_subparsers=(inspect ls cat cp shell mount unmount df sbom diff info convert doctor appliance)
 
 _shtab_guestkit_inspect_option_strings=(-h --help --json --jsonl --xml --only --applications --no-applications --mode --format --backing --in-use --blocksize --member --no-unpack --one-guest --key --concurrency --timeout --sandbox -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_ls_option_strings=(--help -l --long -R --recursive -h --human --json --format --backing --in-use --blocksize --member --no-unpack -a --add --root --key --sandbox --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_cat_option_strings=(-h --help --format --backing --in-use --blocksize --member --no-unpack -a --add --root --key --sandbox --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_cp_option_strings=(-h --help -r --recursive -f --force --format --backing --in-use --blocksize --member --no-unpack -a --add --root --key --sandbox --timeout -q --quiet -v --verbose --log-json --debug)
+_shtab_guestkit_shell_option_strings=(-h --help -c --keep-going --rw --format --backing --in-use --blocksize --member --no-unpack -a --add --root --key --sandbox --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_mount_option_strings=(-h --help --rw --foreground --allow-other --format --backing --in-use --blocksize --member --no-unpack -a --add --root --key --sandbox -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_unmount_option_strings=(-h --help -f --force -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_df_option_strings=(--help -h --human --json --format --backing --in-use --blocksize --member --no-unpack --key --concurrency --timeout --sandbox -q --quiet -v --verbose --log-json --debug)
@@ -38,6 +39,10 @@ _shtab_guestkit_cp_pos_2_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_cp___backing_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_cp__a_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_cp___add_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_shell_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_shell___backing_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_shell__a_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_shell___add_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_mount_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_mount_pos_1_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_mount___backing_COMPGEN=_shtab_compgen_files
@@ -76,6 +81,10 @@ _shtab_guestkit_cp___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_cp___in_use_choices=(allow refuse)
 _shtab_guestkit_cp___blocksize_choices=(512 4096)
 _shtab_guestkit_cp___sandbox_choices=(auto strict none)
+_shtab_guestkit_shell___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
+_shtab_guestkit_shell___in_use_choices=(allow refuse)
+_shtab_guestkit_shell___blocksize_choices=(512 4096)
+_shtab_guestkit_shell___sandbox_choices=(auto strict none)
 _shtab_guestkit_mount___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_mount___in_use_choices=(allow refuse)
 _shtab_guestkit_mount___blocksize_choices=(512 4096)
@@ -98,7 +107,7 @@ _shtab_guestkit_convert___to_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_convert___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_convert___in_use_choices=(allow refuse)
 _shtab_guestkit_appliance_pos_0_choices=(build list check remove)
-_shtab_guestkit_pos_0_choices=(inspect ls cat cp mount unmount df sbom diff info convert doctor appliance)
+_shtab_guestkit_pos_0_choices=(inspect ls cat cp shell mount unmount df sbom diff info convert doctor appliance)
 
 _shtab_guestkit_inspect_pos_0_nargs='*'
 _shtab_guestkit_inspect__h_nargs=0
@@ -156,6 +165,17 @@ _shtab_guestkit_cp__v_nargs=0
 _shtab_guestkit_cp___verbose_nargs=0
 _shtab_guestkit_cp___log_json_nargs=0
 _shtab_guestkit_cp___debug_nargs=0
+_shtab_guestkit_shell__h_nargs=0
+_shtab_guestkit_shell___help_nargs=0
+_shtab_guestkit_shell___keep_going_nargs=0
+_shtab_guestkit_shell___rw_nargs=0
+_shtab_guestkit_shell___no_unpack_nargs=0
+_shtab_guestkit_shell__q_nargs=0
+_shtab_guestkit_shell___quiet_nargs=0
+_shtab_guestkit_shell__v_nargs=0
+_shtab_guestkit_shell___verbose_nargs=0
+_shtab_guestkit_shell___log_json_nargs=0
+_shtab_guestkit_shell___debug_nargs=0
 _shtab_guestkit_mount__h_nargs=0
 _shtab_guestkit_mount___help_nargs=0
 _shtab_guestkit_mount___rw_nargs=0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+import os
 from collections.abc import Collection, Generator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypedDict, get_args
 from guestkit.fleet import TIMEOUT
 from guestkit.guest import guest_path, open_guest
 from guestkit.handle import Guestfs
-from guestkit.handle_options import Sandbox
+from guestkit.handle_options import INSPECTION, Sandbox
 from guestkit.images import Backing, InUse, under
 from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Key, Part
 from guestkit.unpack import UNPACK, UnpackLimits
@@ -287,9 +288,17 @@ def disks_of(arguments: argparse.Namespace) -> list[str]:
 
 @contextlib.contextmanager
 def guest(
-    arguments: argparse.Namespace, screen: Screen, *, readonly: bool = True
+    arguments: argparse.Namespace,
+    screen: Screen,
+    *,
+    readonly: bool = True,
+    appliance: str | os.PathLike[str] = INSPECTION.appliance,
+    cancel_grace: float = GRACE,
 ) -> Generator[Guestfs, None, None]:
-    """Open the guest that the arguments name, and show the progress meanwhile."""
+    """Open the guest that the arguments name, and show the progress meanwhile.
+
+    appliance, cancel_grace: as in `HandleOptions`
+    """
     with contextlib.ExitStack() as stack:
         with screen.steps(arguments.disk) as step:
             g = stack.enter_context(
@@ -302,7 +311,8 @@ def guest(
                     step=step,
                     call_timeout=getattr(arguments, "timeout", None),
                     sandbox=arguments.sandbox,
-                    cancel_grace=GRACE,
+                    appliance=appliance,
+                    cancel_grace=cancel_grace,
                 )
             )
         yield g

@@ -26,6 +26,7 @@ _OWN = {
     "read_chunks",
     "sbom",
     "serve",
+    "shell",
     "unmount",
 }
 
