@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 
 from guestkit.cli.common import DISK, UsageError, add_guest_options, guest
@@ -59,8 +58,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         interactive=typed,
         script_on_stdin=arguments.commands is None and not typed,
     )
-    with contextlib.closing(session):
-        session.open()
+    with session:
         if typed:
             return converse(session, arguments.disk)
         if arguments.commands is not None:

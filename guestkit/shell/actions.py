@@ -122,7 +122,10 @@ def _argument(session: Session, action: str, name: str, kind: str, word: Word) -
     if kind in ("filein", "fileout"):
         return host_path(word)
     if kind == "key" and word == "-":
-        return getpass(f"{name}: ")
+        try:
+            return getpass(f"{name}: ")
+        except EOFError:
+            raise UsageError(f"{action}: {name}: nobody has typed it") from None
     return _text(session, kind, word)
 
 

@@ -16,6 +16,10 @@ IN_GUEST = ("PATH", "DIRECTORY", "FROM", "TO")
 ON_HOST = ("HOST",)
 
 
+class Leave(Exception):
+    """The shell is to end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """A command of the shell.
@@ -67,7 +71,7 @@ class Parser(argparse.ArgumentParser):
 
     def flag(self, letter: str, name: str, help: str) -> None:
         """Add an option without a value."""
-        self.add_argument(f"-{letter}", dest=name, action="store_true", help=help)
+        self.add_argument(f"-{letter}", f"--{name}", action="store_true", help=help)
 
     def operands(self) -> Sequence[argparse.Action]:
         """Return the arguments that are no options."""

@@ -9,7 +9,7 @@ from guestkit.cli.text import columns
 from guestkit.generated.arguments import ARGUMENTS
 from guestkit.shell import actions
 from guestkit.shell.changing import CHANGING
-from guestkit.shell.command import Command, Parser
+from guestkit.shell.command import Command, Leave, Parser
 from guestkit.shell.looking import LOOKING
 from guestkit.shell.session import Session
 
@@ -75,7 +75,7 @@ def _call_arguments(parser: Parser) -> None:
 
 
 def _exit(session: Session, given: argparse.Namespace) -> None:
-    raise EOFError
+    raise Leave
 
 
 HELPING = (

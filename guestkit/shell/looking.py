@@ -62,10 +62,14 @@ def _cat(session: Session, given: argparse.Namespace) -> None:
         with about(path):
             seen = session.g.statns(path)
         check_regular(path, seen["st_mode"])
-        if session.interactive and session.screen.is_terminal and seen["st_size"] > LONG_FILE:
+        size = seen["st_size"]
+        read_by_a_person = session.interactive and session.screen.is_terminal
+        if read_by_a_person and size > LONG_FILE:
             page(session, path)
-        else:
-            cat.write(session.g, path, session.screen)
+            continue
+        cat.write(session.g, path, session.screen)
+        if read_by_a_person and size and session.g.pread(path, 1, size - 1) != b"\n":
+            session.screen.write("\n")  # else the prompt would stand behind it
 
 
 def _less(session: Session, given: argparse.Namespace) -> None:

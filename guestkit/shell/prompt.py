@@ -15,6 +15,7 @@ from types import FrameType
 from guestkit.cli.text import printable
 from guestkit.errors import Error
 from guestkit.shell.actions import takes_key
+from guestkit.shell.command import Leave
 from guestkit.shell.completion import candidates
 from guestkit.shell.parsing import Unfinished, commands
 from guestkit.shell.running import run_line
@@ -64,7 +65,7 @@ def converse(session: Session, disk: str) -> int:
             line = asking.prompt(f"{name}:{printable(session.cwd)}{'#' if session.writable else '>'} ")
             with _told_of_patience(session):
                 run_line(session, line)
-        except EOFError:  # Ctrl-D, exit
+        except (EOFError, Leave):  # Ctrl-D, exit
             return 0
         except KeyboardInterrupt as ended:
             if type(ended) is not KeyboardInterrupt:  # a signal that ends the program

@@ -8,6 +8,7 @@ from guestkit.cli.common import UsageError
 from guestkit.cli.ending import notes
 from guestkit.cli.errors import sentence
 from guestkit.shell import actions
+from guestkit.shell.command import Leave
 from guestkit.shell.helping import COMMANDS, manual
 from guestkit.shell.parsing import Unfinished, Word, commands
 from guestkit.shell.session import Session
@@ -26,17 +27,27 @@ def run_script(session: Session, lines: Iterable[str], *, keep_going: bool = Fal
     try:
         for line in lines:
             for words in _words(session, line):
-                status = 2 if words is None else run(session, words)
+                status = 2 if words is None else _run_in_script(session, words)
                 failed = failed or status
                 if failed and not keep_going:
                     return failed
-    except EOFError:  # exit
+    except Leave:
         pass
     return failed
 
 
+def _run_in_script(session: Session, words: Sequence[Word]) -> int:
+    try:
+        return run(session, words)
+    except KeyboardInterrupt as ended:
+        lost = session.lost(ended) and session.writable
+        if not notes(ended):
+            ended.add_note(f"{words[0]} is not finished{LOST if lost else ''}")
+        raise
+
+
 def run_line(session: Session, line: str) -> None:
-    """Run what a person has typed, until a command fails or Ctrl-C ends it. Raise EOFError at `exit`."""
+    """Run what a person has typed, until a command fails or Ctrl-C ends it. Raise Leave at `exit`."""
     try:
         for words in _words(session, line):
             if words is None or run(session, words) != 0:
@@ -61,9 +72,7 @@ def run(session: Session, words: Sequence[Word]) -> int:
     """Run one command; tell what went wrong and return the exit status: 1, or 2 for wrong usage."""
     try:
         return _run(session, words)
-    except BrokenPipeError:  # nobody reads what is written
-        raise
-    except EOFError:
+    except (Leave, BrokenPipeError):  # nobody reads what is written
         raise
     except UsageError as error:
         session.screen.tell("error", str(error))

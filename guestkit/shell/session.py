@@ -9,6 +9,8 @@ import posixpath
 import stat
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Self
 
 from guestkit._file_errors import about, failure
 from guestkit.cli.common import UsageError
@@ -61,20 +63,30 @@ class Session:
         self.handle = self._stack.enter_context(self._open())
         return self.handle
 
-    def close(self) -> None:
-        """End the appliance; everything that was written is on the disk, or Error is raised."""
-        self.handle = None
-        self._stack.close()
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the appliance. Without an error before, all is on the disk, or Error is raised."""
+        if not self.lost(error or Error("shell", "the appliance has ended")):
+            self.handle = None
+            self._stack.__exit__(kind, error, traceback)
 
     def lost(self, reason: BaseException) -> bool:
-        """Return whether the appliance has ended; `g` then opens another one."""
+        """Return whether the appliance has ended, and give it up; `g` then opens another one.
+
+        reason: why it may have ended
+        """
         if self.handle is None:
             return False
         with contextlib.suppress(Error):
             if self.handle.is_ready():
                 return False
         self.handle = None
-        with contextlib.suppress(Error, type(reason)):
+        with contextlib.suppress(Error, type(reason)):  # what is wrong with it is known
             self._stack.__exit__(type(reason), reason, reason.__traceback__)
         self._stack = contextlib.ExitStack()
         return True

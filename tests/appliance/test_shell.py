@@ -111,18 +111,13 @@ def test_stat_and_df(shell: Shell) -> None:
 
 HOSTILE_ANSWERS = (
     "ls -lR /srv",
-    "find /srv",
     "stat /srv/*",
-    "df",
     "readdir /srv",
     "lstatnslist /srv 'link out'",
     "readlink /srv/link",
     "read-file /srv/text",
-    "read-lines /srv/text",
-    "strings /srv/text",
     "cd /srv/*owned*",
     "vfs_label /dev/sda1",
-    "list-filesystems",
     "call ls /srv",
 )
 
@@ -167,8 +162,7 @@ def test_a_long_file_is_shown_by_the_pager_in_parts(
     pager.chmod(0o755)
     monkeypatch.setenv("PAGER", str(pager))
     monkeypatch.setattr(Screen, "is_terminal", property(lambda screen: True))
-    session.g.fill_pattern("text ", 3 << 20, "/data/long")
-    session.g.pwrite("/data/long", hostile.ATTACK.encode(), 0)
+    session.g.write("/data/long", hostile.ATTACK.encode() + b"text " * (1 << 19))
     session.g.truncate_size("/data/long", 1 << 40)
     run_line(session, "cat /data/long")
     out = capfd.readouterr().out

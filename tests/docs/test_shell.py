@@ -1,15 +1,22 @@
-"""What docs/shell.md shows is what the shell does: in one appliance each, the session and the script."""
+"""What docs/shell.md shows is what the shell does; the session and the script share an appliance."""
 
 from __future__ import annotations
 
-import os
+import io
 import re
-import subprocess
+import shlex
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import guestkit.cli.common
+from guestkit import Guestfs, open_guest
+from guestkit.cli import main
 from guestkit.generated.arguments import ARGUMENTS
 from guestkit.shell.helping import COMMANDS
 
@@ -21,40 +28,53 @@ def block(kind: str) -> str:
     return str(found)
 
 
-@pytest.fixture
-def folder(demo_guest: Path, tmp_path: Path) -> Path:
-    command = ["qemu-img", "convert", "-q", "-f", "raw", "-O", "qcow2", str(demo_guest), "web.qcow2"]
-    subprocess.run(command, cwd=tmp_path, check=True)
+@pytest.fixture(scope="module")
+def g(demo_guest: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guestfs]:
+    disk = tmp_path_factory.mktemp("docs") / "disk.img"
+    shutil.copyfile(demo_guest, disk)
+    with open_guest(disk, readonly=False, format="raw") as handle:
+        yield handle
+
+
+@pytest.fixture(autouse=True)
+def place(g: Guestfs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current directory, in which any disk is that guest."""
+
+    @contextmanager
+    def opened(disk: list[str], **options: Any) -> Iterator[Guestfs]:
+        yield g
+
+    monkeypatch.setattr(guestkit.cli.common, "open_guest", opened)
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def run(command: list[str], folder: Path, text: str = "") -> str:
-    places = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=os.environ | {"PATH": places},
-        input=text,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def run(command: str, text: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run a command with this text on stdin."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    program, *words = shlex.split(command)
+    assert program == "guestkit"
+    return main(words)
 
 
-def test_the_session_that_is_shown(folder: Path) -> None:
+def test_the_session_that_is_shown(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     command, *lines = block("console").splitlines()
     typed = [line.partition("> ")[2] for line in lines if line.startswith("web.qcow2:")]
     answers = [line for line in lines if not line.startswith("web.qcow2:")]
-    assert run(command.removeprefix("$ ").split(), folder, "\n".join(typed)).splitlines() == answers
-    assert (folder / "hosts").read_text().startswith("127.0.0.1")
+    assert run(command.removeprefix("$ "), "\n".join(typed), monkeypatch) == 0
+    assert capfd.readouterr().out.splitlines() == answers
+    assert (place / "hosts").read_text().startswith("127.0.0.1")
 
 
-def test_the_script_that_is_shown(folder: Path) -> None:
-    (folder / "hosts").write_text("127.0.0.1 localhost\n")
-    said = run(["sh", "-e", "-c", block("sh")], folder)
-    assert re.fullmatch(r"-rw-r--r-- 0 0 20 \d{4}-\d\d-\d\d \d\d:\d\d hosts\n", said)
+def test_the_script_that_is_shown(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (place / "hosts").write_text("127.0.0.1 localhost\n")
+    command, _, script = block("sh").partition(" <<'END'\n")
+    assert run(command, script.removesuffix("END\n"), monkeypatch) == 0
+    assert re.fullmatch(r"-rw-r--r-- 0 0 20 \d{4}-\d\d-\d\d \d\d:\d\d hosts\n", capfd.readouterr().out)
 
 
 def test_every_command_is_named_and_every_named_action_is_there() -> None:

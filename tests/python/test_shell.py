@@ -153,6 +153,9 @@ class Guest:
         self.ready = False
         raise KeyboardInterrupt
 
+    def shutdown(self) -> None:
+        self.ready = False
+
     def __getattr__(self, name: str) -> Any:
         if name not in ARGUMENTS:
             raise AttributeError(name)
@@ -188,7 +191,7 @@ def test_commands_and_actions_are_completed(session: Session) -> None:
     assert completed(session, "help chm") == ["chmod "]
     assert completed(session, "ls; call mount_l") == ["mount_local ", "mount_local_run ", "mount_loop "]
     assert completed(session, "ls --") == ["--long ", "--recursive ", "--human "]
-    assert completed(session, "rm -") == ["-r ", "-f "]
+    assert completed(session, "rm -") == ["-r ", "--recursive ", "-f ", "--force "]
 
 
 def test_paths_of_the_guest_are_completed_as_they_have_to_be_typed(session: Session) -> None:
@@ -463,6 +466,31 @@ def test_a_script_ends_at_the_first_failure_with_its_status(
     assert main(["shell", "--keep-going", "disk", "-c", "cd /none; nonsense; pwd"]) == 1
     assert capsys.readouterr().out == "/\n"
     assert (opened["readonly"], opened["cancel_grace"]) == (True, 1.0)
+
+
+def test_ctrl_c_ends_a_script(opened: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["shell", "--keep-going", "disk", "-c", "sleep 9; pwd"]) == 130
+    assert capsys.readouterr() == ("", "guestkit: interrupted: sleep is not finished\n")
+
+
+def test_the_end_of_stdin_is_no_key(
+    opened: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was taken for `exit`, and the script for a success."""
+
+    def ended(prompt: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr(actions, "getpass", ended)
+    assert main(["shell", "disk", "-c", "luks_open /dev/sda - name"]) == 2
+    assert "key: nobody has typed it" in capsys.readouterr().err
+
+
+def test_an_appliance_that_was_shut_down_by_hand_is_no_error(
+    opened: dict[str, Any], guest: Guest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["shell", "disk", "-c", "shutdown"]) == 0
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_script_on_stdin(
