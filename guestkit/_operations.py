@@ -492,6 +492,7 @@ def names(g: Guestfs, path: str) -> int:
 
 
 def is_directory(g: Guestfs, path: str) -> bool:
+    """Return whether the path is, or leads to, a directory."""
     seen = _seen(g.statns, path)
     return seen is not None and stat.S_ISDIR(seen["st_mode"])
 

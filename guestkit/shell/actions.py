@@ -16,7 +16,7 @@ from guestkit.cli.common import UsageError
 from guestkit.cli.text import columns, printable
 from guestkit.generated.arguments import ARGUMENTS
 from guestkit.handle import Guestfs
-from guestkit.shell.parsing import Word, commands
+from guestkit.shell.parsing import Word, words_in
 from guestkit.shell.session import Session, host_path
 
 #: Actions that return a whole file: of one larger than this, in bytes, a part has to be asked for.
@@ -108,7 +108,7 @@ def _argument(session: Session, action: str, name: str, kind: str, word: Word) -
     """Return the argument that a word means."""
     if kind.startswith("list"):
         _, _, of = kind.partition(" of ")
-        return [_argument(session, action, name, of or "plain", one) for one in _list(word)]
+        return [_argument(session, action, name, of or "plain", one) for one in words_in(word)]
     if kind in ("int", "int64"):
         return _number(action, name, word)
     if kind == "bool":
@@ -137,11 +137,6 @@ def _text(session: Session, kind: str, word: Word) -> str:
 
 def _is_device(word: str) -> bool:
     return word.startswith(("/dev/", "btrfsvol:"))
-
-
-def _list(word: Word) -> list[Word]:
-    """Return the words within a word: "a 'b c'" is two."""
-    return [one for command in commands(word) for one in command]
 
 
 def _number(action: str, name: str, word: str) -> int:

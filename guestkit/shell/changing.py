@@ -124,7 +124,13 @@ def _ln(session: Session, given: argparse.Namespace) -> None:
     operations.link(session.g, target, name, symbolic=given.symbolic, replace=given.force)
 
 
+#: Where the permissions of the user, the group and the others are in a mode.
+_SHIFTS = {"u": 6, "g": 3, "o": 0}
+_PERMISSIONS = {"r": 4, "w": 2, "x": 1}
+
+
 def _chmod_arguments(parser: Parser) -> None:
+    parser.prefix_chars = "\0"  # -x is a mode
     parser.add_argument("mode", metavar="MODE", help="octal, as 0644, or letters, as u+x,go-w")
     parser.path()
 
@@ -152,15 +158,12 @@ def mode_change(text: str) -> Callable[[int], int]:
             who = "ugo" if not who or "a" in who else who
             if "X" in what and (stat.S_ISDIR(mode) or changed & 0o111):
                 what += "x"
-            bits = sum(
-                sum({"r": 4, "w": 2, "x": 1}.get(letter, 0) for letter in set(what))
-                << {"u": 6, "g": 3, "o": 0}[one]
-                for one in set(who)
-            )
+            permissions = sum(_PERMISSIONS.get(letter, 0) for letter in set(what))
+            bits = sum(permissions << _SHIFTS[one] for one in set(who))
             special = (0o4000 if "u" in who else 0) | (0o2000 if "g" in who else 0)
             bits |= (special if "s" in what else 0) | (0o1000 if "t" in what else 0)
             if how == "=":
-                changed &= ~sum(7 << {"u": 6, "g": 3, "o": 0}[one] for one in set(who)) & ~special
+                changed &= ~sum(7 << _SHIFTS[one] for one in set(who)) & ~special
             changed = changed & ~bits if how == "-" else changed | bits
         return changed
 

@@ -45,7 +45,7 @@ class Word(str):
 
 
 class Unfinished(ValueError):
-    """A quote is not closed."""
+    """What is typed ends too early: a quote is not closed."""
 
 
 class Typed(NamedTuple):
@@ -82,6 +82,16 @@ def commands(text: str) -> list[list[Word]]:
     return [words for words in found if words]
 
 
+def words_in(text: str) -> list[Word]:
+    """Return the words of a list. Raise Unfinished: a ; or a line break in it has to be quoted, too."""
+    found: list[Word] = []
+    for token in _tokens(text, comments=False):
+        if token.word is None or not token.closed:
+            raise Unfinished("in a list, a quote is not closed, or a ; or line break is not quoted")
+        found.append(token.word)
+    return found
+
+
 def typed(text: str) -> Typed:
     """Return what is typed so far, for completions; a quote may still be open."""
     words: list[Word] = []
@@ -95,10 +105,10 @@ def typed(text: str) -> Typed:
     return Typed(words, Word(), len(text))
 
 
-def _tokens(text: str) -> Iterator[_Token]:
+def _tokens(text: str, *, comments: bool = True) -> Iterator[_Token]:
     place = 0
     while place < len(text):
-        if text[place] == "#":
+        if text[place] == "#" and comments:
             comment = _COMMENT.match(text, place)
             assert comment is not None
             place = comment.end()

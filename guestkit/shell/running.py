@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from guestkit.cli.common import UsageError
 from guestkit.cli.ending import notes
 from guestkit.cli.errors import sentence
+from guestkit.errors import Error
 from guestkit.shell import actions
 from guestkit.shell.command import Leave
 from guestkit.shell.helping import COMMANDS, manual
@@ -74,15 +75,21 @@ def run(session: Session, words: Sequence[Word]) -> int:
         return _run(session, words)
     except (Leave, BrokenPipeError):  # nobody reads what is written
         raise
-    except UsageError as error:
+    except (UsageError, Unfinished) as error:
         session.screen.tell("error", str(error))
         return 2
     except Exception as error:
-        text = sentence(error)
+        text = sentence(_cause(error))
         name = words[0] if words[0] in COMMANDS else ""
         session.screen.tell("error", ": ".join(filter(None, [name, text, *notes(error)])))
         _tell_if_lost(session, error)
         return 1
+
+
+def _cause(error: Exception) -> Exception:
+    """Return what is worth telling: what a program in the appliance said has no number, but a text."""
+    cause = error.__cause__
+    return cause if isinstance(error, OSError) and isinstance(cause, Error) and not cause.errno else error
 
 
 def _run(session: Session, words: Sequence[Word]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -239,7 +240,8 @@ def test_a_link_is_made_in_the_guest_whatever_symlinks_say(shell: Shell, g: Gues
 def test_owners_are_numbers_or_the_guests_names(shell: Shell, g: Guestfs) -> None:
     said = shell(
         "write /etc/passwd $'root:x:0:0::/:\\nweb:x:33:34::/:\\n'; write /etc/group $'staff:x:50:\\n';"
-        "write /data/f x; chown web:staff /data/f; chmod u+s,g-r /data/f; chown :7 /data/f; stat /data/f"
+        "write /data/f x; chown web:staff /data/f; chmod u+s,g-r /data/f; chmod -x /data/f;"
+        "chown :7 /data/f; stat /data/f"
     )
     assert "owner     33:7\n" in said.out
     seen = g.statns("/data/f")
@@ -346,19 +348,52 @@ def test_what_cannot_be_written_back_stays_on_this_host(
 # ---- a terminal
 
 
+@contextmanager
+def typing(folder: Path, *words: str) -> Iterator[Terminal]:
+    """A shell in a terminal that tells of every call when it begins."""
+    with Terminal(
+        ["-m", "guestkit", "shell", "-vv", *words],
+        cwd=folder,
+        environment={"XDG_STATE_HOME": str(folder)},
+    ) as terminal:
+        terminal.until("disk.img:/")
+        terminal.until("Ctrl-D leaves")
+        yield terminal
+
+
 @pytest.mark.full
 def test_ctrl_c_ends_the_call_and_not_the_shell(demo_guest: Path, tmp_path: Path) -> None:
-    with Terminal(
-        ["-m", "guestkit", "shell", str(demo_guest)],
-        cwd=tmp_path,
-        environment={"XDG_STATE_HOME": str(tmp_path)},
-    ) as terminal:
-        terminal.until("demo.img:/>")
-        terminal.send("cd etc\rsleep 900\r")
-        terminal.until("sleep 900\n")
+    shutil.copyfile(demo_guest, tmp_path / "disk.img")
+    with typing(tmp_path, "disk.img") as terminal:
+        terminal.send("cd etc; sleep 900\r")
+        terminal.until("guestkit: debug: sleep 900")
         terminal.send("\x03")
         terminal.until("the next command opens the disk anew")
         terminal.send("cat hostname\r")
         terminal.until("\nguestkit-demo\n")
         terminal.send("\x04")
         assert terminal.end() == 0
+
+
+@pytest.mark.full
+def test_ctrl_c_ends_a_transfer_alone_and_a_writers_call_at_the_second_time(
+    demo_guest: Path, tmp_path: Path
+) -> None:
+    shutil.copyfile(demo_guest, tmp_path / "disk.img")
+    with typing(tmp_path, "--rw", "--format", "raw", "disk.img") as terminal:
+        terminal.send("mkdir /new; write /new/long ''; truncate_size /new/long 1T; get /new/long long\r")
+        terminal.until("guestkit: debug: pread ")
+        terminal.send("\x03")
+        terminal.until("guestkit: interrupted")
+        assert "opens the disk anew" not in terminal.screen()
+        terminal.send("rm /new/long; sync; sleep 900\r")
+        terminal.until("guestkit: debug: sleep 900")
+        terminal.send("\x03")
+        terminal.until("Ctrl-C again kills the appliance")
+        terminal.send("\x03")
+        terminal.until("what the guest had not yet written to the disk is lost")
+        terminal.send("ls -l / \r")
+        terminal.until(" new\n")
+        terminal.send("exit\r")
+        assert terminal.end() == 0
+    assert not (tmp_path / "long").exists()

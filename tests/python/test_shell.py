@@ -245,7 +245,7 @@ def test_arguments_are_taken_by_their_types(session: Session, guest: Guest) -> N
         "pread hosts 0x10 1K",
         "touch $'\\xff'",
         "write hosts 'a b'",
-        "command 'echo \"a b\" c'",
+        "command 'echo \"a b\" #c'",
         "mkswap /dev/sda label=swap",
         "ntfsclone_in x /dev/sda; set_verbose yes",
         "upload ~ /etc/x",
@@ -260,7 +260,7 @@ def test_arguments_are_taken_by_their_types(session: Session, guest: Guest) -> N
         ("pread", "/etc/hosts", 16, 1024, {}),
         ("touch", "/etc/\udcff", {}),
         ("write", "/etc/hosts", b"a b", {}),
-        ("command", ["echo", "a b", "c"], {}),
+        ("command", ["echo", "a b", "#c"], {}),
         ("mkswap", "/dev/sda", {"label": "swap"}),
         ("ntfsclone_in", "x", "/dev/sda", {}),
         ("set_verbose", True, {}),
@@ -285,6 +285,10 @@ def test_arguments_are_taken_by_their_types(session: Session, guest: Guest) -> N
         ("ls -x", "ls: unrecognized arguments: -x; usage: ls"),
         ("rm /etc/hosts", "rm: the disk is opened read-only: guestkit shell --rw --format FORMAT writes"),
         ("call", "call: name an action, as in call ls /etc"),
+        ("command 'echo \"a'", "in a list, a quote is not closed"),
+        ("command 'echo a;b'", "a ; or line break is not quoted"),
+        ("chmod -x /none", "chmod: the disk is opened read-only"),
+        ("chmod u+z", "chmod: the following arguments are required: PATH"),
         ("help nonsense", "help: 'nonsense' is no command, and no action tells of it"),
         ("cd hosts", "cd: /hosts: No such file or directory"),
         ("cd /etc/hosts", "cd: /etc/hosts: Not a directory"),
@@ -397,6 +401,20 @@ def test_what_may_be_lost_is_told_where_the_guest_is_written_to(
     session.writable = True
     run(session, "sleep 9")
     assert "what the guest had not yet written to the disk is lost" in capsys.readouterr().err
+
+
+def test_what_a_program_in_the_guest_says_is_told(
+    session: Session, guest: Guest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was called an input/output error, as libguestfs gives no number for it."""
+
+    def full(old: str, new: str) -> None:
+        raise Error("cp_a", "cp: No space left on device\x1b", 0)
+
+    monkeypatch.setattr(guest, "cp_a", full, raising=False)
+    session.writable = True
+    run(session, "cp -r /etc/hosts /copy")
+    assert capsys.readouterr().err == "guestkit: error: cp: cp_a: cp: No space left on device\\x1b\n"
 
 
 # ---- history
