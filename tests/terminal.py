@@ -88,6 +88,10 @@ class Terminal:
         """Type the keys."""
         self._process.send(keys)
 
+    def kill(self, number: int) -> None:
+        """Send the program a signal."""
+        self._process.kill(number)
+
     def end(self) -> int:
         """Wait until the program has ended; return its exit status, or the negated number of a signal."""
         while self._read():

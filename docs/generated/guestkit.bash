@@ -5,12 +5,13 @@
 #    source ~/.local/share/bash_completion/guestkit
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_guestkit_subparsers=(inspect ls cat cp mount unmount serve df report sbom diff info convert doctor appliance)
+_shtab_guestkit_subparsers=(inspect ls cat cp shell mount unmount serve df report sbom diff info convert doctor appliance)
 
 _shtab_guestkit_inspect_option_strings=(-h --help --json --jsonl --xml --only --applications --no-applications --mode -d --domain --connect --format --backing --in-use --blocksize --snapshot --member --no-unpack --one-guest --key --concurrency --timeout --cache --no-cache --sandbox -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_ls_option_strings=(--help -l --long -R --recursive -h --human --json -d --domain --connect --format --backing --in-use --blocksize --snapshot --member --no-unpack -a --add --root -m --mount --key --sandbox --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_cat_option_strings=(-h --help -d --domain --connect --format --backing --in-use --blocksize --snapshot --member --no-unpack -a --add --root -m --mount --key --sandbox --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_cp_option_strings=(-h --help -r --recursive -f --force -d --domain --connect --format --backing --in-use --blocksize --snapshot --member --no-unpack -a --add --root -m --mount --key --sandbox --timeout -q --quiet -v --verbose --log-json --debug)
+_shtab_guestkit_shell_option_strings=(-h --help -c --keep-going --rw -d --domain --connect --format --backing --in-use --blocksize --snapshot --member --no-unpack -a --add --root -m --mount --key --sandbox --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_mount_option_strings=(-h --help --rw --foreground --allow-other -d --domain --connect --format --backing --in-use --blocksize --snapshot --member --no-unpack -a --add --root -m --mount --key --sandbox -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_unmount_option_strings=(-h --help -f --force -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_serve_option_strings=(-h --help --rw --json --protocol --listen --port --user --password-file -d --domain --connect --format --backing --in-use --blocksize --snapshot --member --no-unpack -a --add --root -m --mount --key --sandbox --timeout -q --quiet -v --verbose --log-json --debug)
@@ -40,6 +41,10 @@ _shtab_guestkit_cp_pos_2_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_cp___backing_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_cp__a_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_cp___add_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_shell_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_shell___backing_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_shell__a_COMPGEN=_shtab_compgen_files
+_shtab_guestkit_shell___add_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_mount_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_mount_pos_1_COMPGEN=_shtab_compgen_files
 _shtab_guestkit_mount___backing_COMPGEN=_shtab_compgen_files
@@ -86,6 +91,10 @@ _shtab_guestkit_cp___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_cp___in_use_choices=(allow refuse)
 _shtab_guestkit_cp___blocksize_choices=(512 4096)
 _shtab_guestkit_cp___sandbox_choices=(auto strict none)
+_shtab_guestkit_shell___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
+_shtab_guestkit_shell___in_use_choices=(allow refuse)
+_shtab_guestkit_shell___blocksize_choices=(512 4096)
+_shtab_guestkit_shell___sandbox_choices=(auto strict none)
 _shtab_guestkit_mount___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_mount___in_use_choices=(allow refuse)
 _shtab_guestkit_mount___blocksize_choices=(512 4096)
@@ -118,7 +127,7 @@ _shtab_guestkit_convert___to_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_convert___format_choices=(raw qcow2 qcow vmdk vdi vhdx vpc)
 _shtab_guestkit_convert___in_use_choices=(allow refuse)
 _shtab_guestkit_appliance_pos_0_choices=(build list check remove)
-_shtab_guestkit_pos_0_choices=(inspect ls cat cp mount unmount serve df report sbom diff info convert doctor appliance)
+_shtab_guestkit_pos_0_choices=(inspect ls cat cp shell mount unmount serve df report sbom diff info convert doctor appliance)
 
 _shtab_guestkit_inspect_pos_0_nargs='*'
 _shtab_guestkit_inspect__h_nargs=0
@@ -178,6 +187,17 @@ _shtab_guestkit_cp__v_nargs=0
 _shtab_guestkit_cp___verbose_nargs=0
 _shtab_guestkit_cp___log_json_nargs=0
 _shtab_guestkit_cp___debug_nargs=0
+_shtab_guestkit_shell__h_nargs=0
+_shtab_guestkit_shell___help_nargs=0
+_shtab_guestkit_shell___keep_going_nargs=0
+_shtab_guestkit_shell___rw_nargs=0
+_shtab_guestkit_shell___no_unpack_nargs=0
+_shtab_guestkit_shell__q_nargs=0
+_shtab_guestkit_shell___quiet_nargs=0
+_shtab_guestkit_shell__v_nargs=0
+_shtab_guestkit_shell___verbose_nargs=0
+_shtab_guestkit_shell___log_json_nargs=0
+_shtab_guestkit_shell___debug_nargs=0
 _shtab_guestkit_mount__h_nargs=0
 _shtab_guestkit_mount___help_nargs=0
 _shtab_guestkit_mount___rw_nargs=0

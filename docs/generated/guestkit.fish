@@ -50,8 +50,8 @@ function _shtab_guestkit_using
   test "$_shtab_guestkit_cmdpath" = "$argv"
 end
 
-set -g _shtab_guestkit_commands inspect ls cat cp mount unmount serve df report sbom diff info convert doctor appliance
-set -g _shtab_guestkit_opts_with_value --add --backing --before-format --before-snapshot --blocksize --concurrency --connect --disk-format --domain --files --format --from --in-use --key --listen --member --mode --mount --only --output --password-file --port --protocol --root --sandbox --snapshot --timeout --title --to --user -a -d -m -o
+set -g _shtab_guestkit_commands inspect ls cat cp shell mount unmount serve df report sbom diff info convert doctor appliance
+set -g _shtab_guestkit_opts_with_value --add --backing --before-format --before-snapshot --blocksize --concurrency --connect --disk-format --domain --files --format --from --in-use --key --listen --member --mode --mount --only --output --password-file --port --protocol --root --sandbox --snapshot --timeout --title --to --user -a -c -d -m -o
 
 complete -c guestkit -e
 complete -c guestkit -f
@@ -160,6 +160,31 @@ complete -c guestkit -n '_shtab_guestkit_using cp' -l debug -d 'a Python traceba
 complete -c guestkit -n '_shtab_guestkit_using cp; and test $_shtab_guestkit_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'a disk image or a block device; compressed, or an archive such as an OVA, too; or the URL of a raw disk: http, https, ssh, nbd'
 complete -c guestkit -n '_shtab_guestkit_using cp; and test $_shtab_guestkit_npos -ge 1' -ka "(__fish_complete_path (commandline -ct))" -d 'what to copy; :PATH is in the guest'
 complete -c guestkit -n '_shtab_guestkit_using cp; and test $_shtab_guestkit_npos -ge 1' -ka "(__fish_complete_path (commandline -ct))" -d 'where to; :PATH is in the guest'
+complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -eq 0' -a shell -d 'Look around in a guest and change it, by commands that are typed, given with -c, or read from stdin. `help` tells which there are: ls, cat, less, find, get and the like, and every action of libguestfs.'
+complete -c guestkit -n '_shtab_guestkit_using shell' -s h -l help -d 'show this'
+complete -c guestkit -n '_shtab_guestkit_using shell' -s c -x -d 'run these, separated by semicolons, and end'
+complete -c guestkit -n '_shtab_guestkit_using shell' -l keep-going -d 'go on after a command that fails'
+complete -c guestkit -n '_shtab_guestkit_using shell' -l rw -d 'commands may change the guest; needs --format'
+complete -c guestkit -n '_shtab_guestkit_using shell' -s d -l domain -x -d 'the guest, in place of DISK, by its name or UUID; libvirt tells its disks and their formats. One that runs is read as it is at that moment, and never written to'
+complete -c guestkit -n '_shtab_guestkit_using shell' -l connect -x -d 'which libvirt, such as qemu:///system; default: LIBVIRT_DEFAULT_URI, else libvirt'"'"'s own choice'
+complete -c guestkit -n '_shtab_guestkit_using shell' -l format -xka "raw qcow2 qcow vmdk vdi vhdx vpc" -d 'what the disk is; default: by what it begins with, which a guest can choose'
+complete -c guestkit -n '_shtab_guestkit_using shell' -l backing -xka "(__fish_complete_path (commandline -ct))" -d 'open other files that the disk names, such as a backing file, if they lie beneath that directory; "allow": wherever they lie, for disks that nobody else made. Needs --format'
+complete -c guestkit -n '_shtab_guestkit_using shell' -l in-use -xka "allow refuse" -d 'what becomes of a disk to which another program writes, such as that of a running guest: it is read as it is at that moment, with a warning, or not at all (default: allow)'
+complete -c guestkit -n '_shtab_guestkit_using shell' -l blocksize -xka "512 4096" -d 'bytes in a sector of the disk; default: by its partition table, else 512'
+complete -c guestkit -n '_shtab_guestkit_using shell' -l snapshot -x -d 'what the disks held at that snapshot inside of them (qcow2), by its name or number, which guestkit info tells'
+complete -c guestkit -n '_shtab_guestkit_using shell' -l member -x -d 'the one disk of an archive that is wanted; default: all of its guest'
+complete -c guestkit -n '_shtab_guestkit_using shell' -l no-unpack -d 'refuse disks that are compressed, and archives, which need room in TMPDIR'
+complete -c guestkit -n '_shtab_guestkit_using shell' -s a -l add -xka "(__fish_complete_path (commandline -ct))" -d 'another disk of the same guest, as where a volume group lies on several'
+complete -c guestkit -n '_shtab_guestkit_using shell' -l root -x -d 'the filesystem that is /, by its device or a name such as LABEL=root: it alone is looked at, and what its fstab names; default: that of the only operating system, else the only filesystem'
+complete -c guestkit -n '_shtab_guestkit_using shell' -s m -l mount -x -d 'look at that filesystem and no other, such as sda2 or LABEL=data; at more of them where places are given: -m sda2 -m sda1:/boot. guestkit df tells which there are'
+complete -c guestkit -n '_shtab_guestkit_using shell' -l key -x -d 'the file that begins with the key of an encrypted device: its name, its UUID, or all; DEVICE:key:TEXT is the key itself, which other users can see in the list of processes'
+complete -c guestkit -n '_shtab_guestkit_using shell' -l sandbox -xka "auto strict none" -d 'how far QEMU is confined: auto: it filters its system calls where it can; strict: it also opens no files but the disks, or nothing is launched (default: auto)'
+complete -c guestkit -n '_shtab_guestkit_using shell' -l timeout -x -d 'how long a call of libguestfs may take'
+complete -c guestkit -n '_shtab_guestkit_using shell' -s q -l quiet -d 'no progress, no notes: errors alone'
+complete -c guestkit -n '_shtab_guestkit_using shell' -s v -l verbose -d 'tell of launches; -vv: of every call of libguestfs'
+complete -c guestkit -n '_shtab_guestkit_using shell' -l log-json -d 'stderr as JSON, an object a line'
+complete -c guestkit -n '_shtab_guestkit_using shell' -l debug -d 'a Python traceback with an error'
+complete -c guestkit -n '_shtab_guestkit_using shell; and test $_shtab_guestkit_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'a disk image or a block device; compressed, or an archive such as an OVA, too; or the URL of a raw disk: http, https, ssh, nbd'
 complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -eq 0' -a mount -d 'Show a guest'"'"'s files in a directory of this host, for any program, without root. The command returns when the directory can be used, and goes on in the background; `guestkit unmount` ends it.'
 complete -c guestkit -n '_shtab_guestkit_using mount' -s h -l help -d 'show this'
 complete -c guestkit -n '_shtab_guestkit_using mount' -l rw -d 'programs may write; needs --format'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import codecs
+from collections.abc import Iterator
 
 from guestkit.cli.common import add_disk_argument, add_guest_options, guest, path_in_guest
 from guestkit.cli.ending import noting
@@ -33,19 +34,26 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     with guest(arguments, screen) as g:
         for path in arguments.paths:
             with noting(f"{path} is not complete"):
-                _write(g, path, screen)
+                write(g, path, screen)
     return 0
 
 
-def _write(g: Guestfs, path: str, screen: Screen) -> None:
+def write(g: Guestfs, path: str, screen: Screen) -> None:
+    """Write a file to stdout."""
+    if not screen.is_terminal:
+        for chunk in read_chunks(g, path):
+            screen.write_bytes(chunk)
+        return
+    for shown in visible_chunks(g, path):
+        screen.write(shown)
+
+
+def visible_chunks(g: Guestfs, path: str) -> Iterator[str]:
+    """Yield the content of a regular file of any size as a terminal may show it."""
     text = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     for chunk in read_chunks(g, path):
-        if screen.is_terminal:
-            screen.write(visible(text.decode(chunk)))
-        else:
-            screen.write_bytes(chunk)
-    if screen.is_terminal:
-        screen.write(visible(text.decode(b"", final=True)))
+        yield visible(text.decode(chunk))
+    yield visible(text.decode(b"", final=True))
 
 
 def visible(text: str) -> str:

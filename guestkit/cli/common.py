@@ -16,7 +16,7 @@ from guestkit.disks import Domain, Guest
 from guestkit.fleet import TIMEOUT
 from guestkit.guest import guest_path, mount_asked, open_guest
 from guestkit.handle import Guestfs
-from guestkit.handle_options import Sandbox
+from guestkit.handle_options import INSPECTION, Sandbox
 from guestkit.images import SERVED, Backing, InUse, OpeningKeywords, under
 from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Key, Part
 from guestkit.unpack import UNPACK
@@ -414,9 +414,17 @@ def _mounts(arguments: argparse.Namespace) -> dict[str, str] | None:
 
 @contextlib.contextmanager
 def guest(
-    arguments: argparse.Namespace, screen: Screen, *, readonly: bool = True
+    arguments: argparse.Namespace,
+    screen: Screen,
+    *,
+    readonly: bool = True,
+    appliance: str | os.PathLike[str] = INSPECTION.appliance,
+    cancel_grace: float = GRACE,
 ) -> Generator[Guestfs, None, None]:
-    """Open the guest that the arguments name, and show the progress meanwhile."""
+    """Open the guest that the arguments name, and show the progress meanwhile.
+
+    appliance, cancel_grace: as in `HandleOptions`
+    """
     with contextlib.ExitStack() as stack:
         (wanted,) = guests_of(arguments)
         mounts = _mounts(arguments)
@@ -432,7 +440,8 @@ def guest(
                     step=step,
                     call_timeout=getattr(arguments, "timeout", None),
                     sandbox=arguments.sandbox,
-                    cancel_grace=GRACE,
+                    appliance=appliance,
+                    cancel_grace=cancel_grace,
                 )
             )
         yield g

@@ -27,6 +27,7 @@ _OWN = {
     "report",
     "sbom",
     "serve",
+    "shell",
     "unmount",
 }
 

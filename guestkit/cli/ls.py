@@ -39,9 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=["/"],
         help="in the guest (default: /)",
     )
-    parser.add_argument("-l", "--long", action="store_true", help="permissions, owner, size and time too")
-    parser.add_argument("-R", "--recursive", action="store_true", help="directories with all that is below")
-    parser.add_argument("-h", "--human", action="store_true", help="sizes such as 1.5M")
+    add_form_options(parser)
     parser.add_argument("--json", action="store_true", help="a JSON list of everything known about each file")
     add_guest_options(parser)
 
@@ -55,11 +53,19 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         screen.write(json.dumps(files, indent=2) + "\n")
         return 0
     for path, files_below in found:
-        screen.show_lines(_lines(path, files_below, arguments))
+        screen.show_lines(lines(path, files_below, arguments))
     return 0
 
 
-def _lines(path: str, files: Sequence[GuestFile], arguments: argparse.Namespace) -> Iterator[Text]:
+def add_form_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for how files are listed, which `lines` reads."""
+    parser.add_argument("-l", "--long", action="store_true", help="permissions, owner, size and time too")
+    parser.add_argument("-R", "--recursive", action="store_true", help="directories with all that is below")
+    parser.add_argument("-h", "--human", action="store_true", help="sizes such as 1.5M")
+
+
+def lines(path: str, files: Sequence[GuestFile], arguments: argparse.Namespace) -> Iterator[Text]:
+    """Return the lines of a listing of `path`."""
     top = path.rstrip("/") + "/"
     names = [Text(printable(file.path.removeprefix(top)), style=_style(file)) for file in files]
     if not arguments.long:
@@ -71,7 +77,7 @@ def _lines(path: str, files: Sequence[GuestFile], arguments: argparse.Namespace)
     for file, name, size, owner in zip(files, names, sizes, owners, strict=True):
         mode = stat.filemode(mode_of(file))
         target = f" -> {printable(file.target)}" if file.kind == "l" else ""
-        about = f"{mode} {owner:<{owner_width}} {size:>{width}} {_time(file.mtime)} "
+        about = f"{mode} {owner:<{owner_width}} {size:>{width}} {utc(file.mtime)} "
         yield Text.assemble(about, name, target)
 
 
@@ -81,7 +87,7 @@ def _style(file: GuestFile) -> str:
     return {"d": "bold blue", "l": "cyan"}.get(file.kind, "yellow")
 
 
-def _time(seconds: int) -> str:
+def utc(seconds: int) -> str:
     """Format the time in UTC, because the guest's timezone may differ from the host's."""
     try:
         return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))

@@ -20,6 +20,7 @@ COMMANDS = {
     "ls": "list a guest's files",
     "cat": "write a guest's files to stdout",
     "cp": "copy files out of a guest or into it",
+    "shell": "look around in a guest, and change it, by typing commands",
     "mount": "show a guest's files in a directory of this host",
     "unmount": "unmount such a directory",
     "serve": "serve a guest's files by SFTP, and by HTTP to browsers and WebDAV clients",

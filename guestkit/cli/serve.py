@@ -7,8 +7,16 @@ import json
 import os
 from dataclasses import asdict
 
-from guestkit.cli.common import DISK, UsageError, add_guest_options, guest
+from guestkit.cli.common import (
+    UsageError,
+    add_disk_argument,
+    add_guest_options,
+    check_format_is_stated,
+    disks_of,
+    guest,
+)
 from guestkit.cli.screen import Screen
+from guestkit.cli.text import printable
 from guestkit.serving import Served, ServeOptions, require, serve
 
 DESCRIPTION = """\
@@ -27,7 +35,7 @@ VARIABLE = "GUESTKIT_SERVE_PASSWORD"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `serve` takes."""
-    parser.add_argument("disk", metavar="DISK", help=DISK)
+    add_disk_argument(parser)
     parser.add_argument("--rw", action="store_true", help="clients may write; needs --format")
     parser.add_argument("--json", action="store_true", help="tell the addresses as JSON, in one line")
     group = parser.add_argument_group("serving")
@@ -61,8 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
-    if arguments.rw and arguments.format is None:
-        raise UsageError("to write to a disk its --format has to be stated: guestkit info tells it")
+    if arguments.rw:
+        check_format_is_stated(arguments)
     require()  # before the launch, as the next one
     given = _password(arguments.password_file)
     try:
@@ -80,7 +88,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     def ready(served: Served) -> None:
         screen.write(_told(served, arguments.json, given is None))
         what = "to be read and written" if arguments.rw else "to be read"
-        screen.note(f"{arguments.disk} is served {what}; Ctrl-C ends it")
+        screen.note(f"{printable(disks_of(arguments)[0])} is served {what}; Ctrl-C ends it")
 
     with guest(arguments, screen, readonly=not arguments.rw) as g:
         serve(g, options, ready=ready)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from fsspec.asyn import AbstractAsyncStreamedFile  # type: ignore[import-untyped]
 from fsspec.spec import AbstractBufferedFile  # type: ignore[import-untyped]
 
-from guestkit.fs.errors import failure
-from guestkit.fs.operations import CHUNK, Entry, Place
+from guestkit._file_errors import failure
+from guestkit._operations import CHUNK, Entry, Place
 
 if TYPE_CHECKING:
     from guestkit.fs.filesystem import GuestFileSystem

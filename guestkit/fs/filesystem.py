@@ -21,12 +21,12 @@ from fsspec.asyn import AsyncFileSystem, get_loop, reset_lock, sync, sync_wrappe
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback  # type: ignore[import-untyped]
 from fsspec.utils import isfilelike, stringify_path  # type: ignore[import-untyped]
 
+from guestkit import _operations as operations
+from guestkit._file_errors import NOT_THERE, check_regular, failure, is_about_a_file
+from guestkit._operations import CHUNK, Entry, Place
 from guestkit.disks import Domain, Guest
-from guestkit.fs import operations
 from guestkit.fs.connection import Connection, Disk, Lent
-from guestkit.fs.errors import NOT_THERE, check_regular, failure, is_about_a_file
 from guestkit.fs.file import BufferedGuestFile, StreamedGuestFile
-from guestkit.fs.operations import CHUNK, Entry, Place
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleOptions, name_options_of, options_from
 from guestkit.images import GuestKeywords, OpenDiskOptions, Under, opening_from, parted

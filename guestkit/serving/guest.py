@@ -9,11 +9,11 @@ import posixpath
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from guestkit import _operations as operations
+from guestkit._file_errors import failure
+from guestkit._operations import CHUNK, Entry
 from guestkit.errors import ApplianceCrashed, CallTimeout, Error, HandleClosed
-from guestkit.fs import operations
 from guestkit.fs.connection import Lent
-from guestkit.fs.errors import failure
-from guestkit.fs.operations import CHUNK, Entry
 from guestkit.handle import Guestfs
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from email.utils import formatdate
 from html import escape
 from urllib.parse import quote
 
+from guestkit._operations import Entry
 from guestkit._text import printable
-from guestkit.fs.operations import Entry
 
 _STYLE = (
     "body{font:14px/1.5 sans-serif;margin:2em;color:#222;background:#fff}"

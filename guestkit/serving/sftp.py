@@ -27,10 +27,10 @@ from asyncssh import (
     SFTPVFSAttrs,
 )
 
+from guestkit import _operations as operations
+from guestkit._file_errors import check_regular, failure
+from guestkit._operations import Attributes, Entry
 from guestkit._text import printable
-from guestkit.fs import operations
-from guestkit.fs.errors import check_regular, failure
-from guestkit.fs.operations import Attributes, Entry
 from guestkit.serving.gate import Gate
 from guestkit.serving.guest import Guest, path_of
 

@@ -16,9 +16,9 @@ from aiohttp import web
 from aiohttp.client_exceptions import ClientPayloadError
 from aiohttp.http_exceptions import HttpProcessingError
 
-from guestkit.fs import operations
-from guestkit.fs.errors import NOT_THERE, check_regular, failure
-from guestkit.fs.operations import Entry
+from guestkit import _operations as operations
+from guestkit._file_errors import NOT_THERE, check_regular, failure
+from guestkit._operations import Entry
 from guestkit.serving import pages
 from guestkit.serving.gate import Gate
 from guestkit.serving.guest import Guest, path_of, reason

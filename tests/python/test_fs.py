@@ -20,9 +20,9 @@ import pytest
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
 from guestkit import CallTimeout, Error, Guestfs, HandleOptions, Key, under
+from guestkit._file_errors import about
 from guestkit.fs import GuestFileSystem
 from guestkit.fs.connection import Connection
-from guestkit.fs.errors import about
 
 ROOT = Path(__file__).resolve().parents[2]
 

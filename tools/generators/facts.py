@@ -42,6 +42,7 @@ FLAVOURS = {
 class Argument:
     name: str
     type: str  # string opt_string string_list buffer_in bool int int64 pointer
+    flavour: str  # what a text means: one of FLAVOURS, or "plain"
     about: str
 
 
@@ -157,10 +158,11 @@ def _action(a: dict[str, Any], summary: str) -> Action:
 
 
 def _argument(x: dict[str, Any]) -> Argument:
-    about = FLAVOURS.get(x.get("flavour") or "plain", "")
+    flavour = x.get("flavour") or "plain"
+    about = FLAVOURS.get(flavour, "")
     if x["type"] == "string_list" and about:
         about = "list, each: " + about
-    return Argument(x["name"], x["type"], about or _plain(x))
+    return Argument(x["name"], x["type"], flavour, about or _plain(x))
 
 
 def _plain(x: dict[str, Any]) -> str:

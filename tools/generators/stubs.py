@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 
 from .bindings import docstring
-from .facts import NOTICE, Action, Api
+from .facts import NOTICE, Action, Api, Argument
 
 ARGUMENTS = {
     "string": "StrOrBytesPath",
@@ -56,6 +56,7 @@ def files(api: Api, templates: Path) -> dict[str, str]:
         "guestkit/generated/former.py": _former(api),
         "guestkit/generated/progress.py": _progress(api),
         "guestkit/generated/since.py": _since(api),
+        "guestkit/generated/arguments.py": _arguments(api),
     }
 
 
@@ -127,6 +128,36 @@ def _since(api: Api) -> str:
 SINCE = {{
 {lines}}}
 '''
+
+
+def _arguments(api: Api) -> str:
+    """Return what a program has to know that takes the arguments of actions as text."""
+
+    def kinds(arguments: tuple[Argument, ...]) -> str:
+        pairs = "".join(f'"{one.name}": "{_kind(one)}", ' for one in arguments).removesuffix(", ")
+        return f"{{{pairs}}}"
+
+    lines = "".join(
+        f'    "{action.name}": ({kinds(action.arguments)}, {kinds(action.options)}),\n'
+        for action in api.actions
+        if not action.name.startswith(("internal_", "debug"))
+        and all(argument.type != "pointer" for argument in action.arguments)
+    )
+    return f'''"""{NOTICE}"""
+
+#: Of each action the arguments it needs, and its options, by name: of texts what they mean ("plain": nothing
+#: special), of others their type. Without what takes no text, and what is for libguestfs' own tests.
+ARGUMENTS: dict[str, tuple[dict[str, str], dict[str, str]]] = {{
+{lines}}}
+'''
+
+
+def _kind(argument: Argument) -> str:
+    if argument.type == "string":
+        return argument.flavour
+    if argument.type == "string_list":
+        return "list" if argument.flavour == "plain" else f"list of {argument.flavour}"
+    return argument.type
 
 
 def _stub(api: Api, template: Path, *, awaited: bool) -> str:

@@ -1,4 +1,4 @@
-"""What the filesystem does in a guest: each function is one turn of the handle.
+"""What guestkit's filesystem and shell do with files in a guest: each function is one turn of the handle.
 
 Names and links are the guest's. libguestfs resolves most paths in a chroot of the guest; for those actions
 that do not, the path is resolved in the guest before. What the appliance answers by a process of its own
@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from guestkit._file_errors import NOT_THERE, about, check_regular, failure, is_about_a_file
 from guestkit.errors import Error
 from guestkit.files import GuestFile, mode_of
-from guestkit.fs.errors import NOT_THERE, about, check_regular, failure, is_about_a_file
 from guestkit.handle import Guestfs
 
 if TYPE_CHECKING:
@@ -281,7 +281,7 @@ def begin(g: Guestfs, path: str, mode: str, aside: bool, parents: bool) -> Place
 
 
 def settle(g: Guestfs, place: Place, keep: bool) -> None:
-    """Put the file in its place, with the owner and the permissions of what was there; or remove it."""
+    """Put the file in its place, with owner, permissions and labels of what was there; or remove it."""
     with about(place.final):
         if not keep:
             return g.rm(place.path)
@@ -289,6 +289,11 @@ def settle(g: Guestfs, place: Place, keep: bool) -> None:
         if old is not None:
             g.chown(old["st_uid"], old["st_gid"], place.path)  # first: it takes setuid and setgid away
             g.chmod(stat.S_IMODE(old["st_mode"]), place.path)
+            try:
+                g.copy_attributes(place.final, place.path, xattributes=True)
+            except Error as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):  # a filesystem without labels
+                    raise
         return g.rename(place.path, place.final)
 
 
@@ -391,6 +396,43 @@ def copy(g: Guestfs, old: str, new: str, parents: bool) -> None:
     return None
 
 
+def copy_tree(g: Guestfs, old: str, new: str) -> None:
+    """Copy a directory with all that is in it, or another file, with owners, permissions and times.
+
+    new: its new name, which is not there yet
+    """
+    with about(new):
+        if _seen(g.lstatns, new) is not None:
+            raise failure(errno.EEXIST, new)
+        new = _beside_links(g, new)
+    with about(old):
+        old = _beside_links(g, old)
+        if new.startswith(f"{old.rstrip('/')}/"):
+            raise failure(errno.EINVAL, old, "a directory is not copied into itself")
+        g.cp_a(old, new)
+
+
+def link(g: Guestfs, target: str, name: str, *, symbolic: bool, replace: bool) -> None:
+    """Make a link, which is a name of the same file.
+
+    symbolic: or a symlink with that text as its target, which need not be there
+    replace: remove the file that has the name
+    """
+    if not symbolic:
+        with about(target):
+            target = _beside_links(g, target)
+            if stat.S_ISDIR(g.lstatns(target)["st_mode"]):
+                raise failure(errno.EPERM, target, "a directory has one name; a symlink can lead to it")
+    with about(name):
+        there = _seen(g.lstatns, name)
+        if there is not None and (not replace or stat.S_ISDIR(there["st_mode"])):
+            raise failure(errno.EEXIST, name)
+        name = _beside_links(g, name)
+        if there is not None:
+            g.rm(name)
+        (g.ln_s if symbolic else g.ln)(target, name)
+
+
 def _copy(g: Guestfs, old: str, new: str, size: int) -> None:
     """Copy a regular file. The other one is not a directory, a FIFO or a device."""
     if size <= CHUNK:
@@ -408,7 +450,7 @@ def move(g: Guestfs, old: str, new: str, into: bool, parents: bool) -> None:
     with about(old):
         g.lstatns(old)
     with about(new):
-        if into or _is_directory(g, new):
+        if into or is_directory(g, new):
             new = posixpath.join(new, posixpath.basename(old))
     if new == old:
         return
@@ -483,10 +525,10 @@ def _move_across(g: Guestfs, old: str, new: str) -> None:
     old, new = _beside_links(g, old), _beside_links(g, new)
     there = _seen(g.lstatns, new)
     if there is not None:  # as rename(2): a file replaces a file, a directory an empty one
-        is_directory = stat.S_ISDIR(there["st_mode"])
-        if is_directory != stat.S_ISDIR(g.lstatns(old)["st_mode"]):
-            raise failure(errno.EISDIR if is_directory else errno.ENOTDIR, new)
-        (g.rmdir if is_directory else g.rm)(new)
+        for_directory = stat.S_ISDIR(there["st_mode"])
+        if for_directory != stat.S_ISDIR(g.lstatns(old)["st_mode"]):
+            raise failure(errno.EISDIR if for_directory else errno.ENOTDIR, new)
+        (g.rmdir if for_directory else g.rm)(new)
     g.cp_a(old, new)
     _remove_tree(g, old)
 
@@ -523,7 +565,14 @@ def _seen(call: Callable[[str], StatNS], path: str) -> StatNS | None:
         return None
 
 
-def _is_directory(g: Guestfs, path: str) -> bool:
+def names(g: Guestfs, path: str) -> int:
+    """Return how many names a file has, 0 if there is none."""
+    seen = _seen(g.statns, path)
+    return 0 if seen is None else seen["st_nlink"]
+
+
+def is_directory(g: Guestfs, path: str) -> bool:
+    """Return whether the path is, or leads to, a directory."""
     seen = _seen(g.statns, path)
     return seen is not None and stat.S_ISDIR(seen["st_mode"])
 

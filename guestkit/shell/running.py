@@ -1,0 +1,118 @@
+"""Commands from their text to an exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from guestkit.cli.common import UsageError
+from guestkit.cli.ending import notes
+from guestkit.cli.errors import sentence
+from guestkit.errors import Error
+from guestkit.shell import actions
+from guestkit.shell.command import Leave
+from guestkit.shell.helping import COMMANDS, manual
+from guestkit.shell.parsing import Unfinished, Word, commands
+from guestkit.shell.session import Session
+
+#: What became of a session whose appliance has ended.
+ANEW = "the appliance has ended; the next command opens the disk anew, without what was mounted by hand"
+LOST = "; what the guest had not yet written to the disk is lost"
+
+
+def run_script(session: Session, lines: Iterable[str], *, keep_going: bool = False) -> int:
+    """Run commands until one fails or `exit`; return the exit status of the first that failed, else 0.
+
+    keep_going: run those after a failed one, too
+    """
+    failed = 0
+    try:
+        for line in lines:
+            for words in _words(session, line):
+                status = 2 if words is None else _run_in_script(session, words)
+                failed = failed or status
+                if failed and not keep_going:
+                    return failed
+    except Leave:
+        pass
+    return failed
+
+
+def _run_in_script(session: Session, words: Sequence[Word]) -> int:
+    try:
+        return run(session, words)
+    except KeyboardInterrupt as ended:
+        lost = session.lost(ended) and session.writable
+        if not notes(ended):
+            ended.add_note(f"{words[0]} is not finished{LOST if lost else ''}")
+        raise
+
+
+def run_line(session: Session, line: str) -> None:
+    """Run what a person has typed, until a command fails or Ctrl-C ends it. Raise Leave at `exit`."""
+    try:
+        for words in _words(session, line):
+            if words is None or run(session, words) != 0:
+                return
+    except KeyboardInterrupt as ended:
+        if type(ended) is not KeyboardInterrupt:  # a signal that ends the program
+            raise
+        session.screen.tell("info", ": ".join(["interrupted", *notes(ended)]))
+        _tell_if_lost(session, ended)
+
+
+def _words(session: Session, line: str) -> Sequence[list[Word] | None]:
+    """Return the commands of a line; None alone if it cannot be understood, which is told."""
+    try:
+        return commands(line)
+    except Unfinished as error:
+        session.screen.tell("error", str(error))
+        return [None]
+
+
+def run(session: Session, words: Sequence[Word]) -> int:
+    """Run one command; tell what went wrong and return the exit status: 1, or 2 for wrong usage."""
+    try:
+        return _run(session, words)
+    except (Leave, BrokenPipeError):  # nobody reads what is written
+        raise
+    except (UsageError, Unfinished) as error:
+        session.screen.tell("error", str(error))
+        return 2
+    except Exception as error:
+        text = sentence(_cause(error))
+        name = words[0] if words[0] in COMMANDS else ""
+        session.screen.tell("error", ": ".join(filter(None, [name, text, *notes(error)])))
+        _tell_if_lost(session, error)
+        return 1
+
+
+def _cause(error: Exception) -> Exception:
+    """Return what is worth telling: what a program in the appliance said has no number, but a text."""
+    cause = error.__cause__
+    return cause if isinstance(error, OSError) and isinstance(cause, Error) and not cause.errno else error
+
+
+def _run(session: Session, words: Sequence[Word]) -> int:
+    name, *rest = words
+    command = COMMANDS.get(name)
+    if command is None:
+        action = actions.action_named(name)
+        if not action:
+            raise UsageError(f"there is no command {name!r}{actions.similar(name, list(COMMANDS))}")
+        if rest == ["--help"]:
+            session.screen.write(manual(action))
+        else:
+            actions.call(session, action, rest)
+        return 0
+    if rest == ["--help"]:
+        session.screen.write(manual(name))
+        return 0
+    given = command.parser().parse_words(rest)
+    if command.changes:
+        session.check_writable(name)
+    return command.run(session, given) or 0
+
+
+def _tell_if_lost(session: Session, reason: BaseException) -> None:
+    if session.lost(reason):
+        session.screen.tell("warning", ANEW + (LOST if session.writable else ""))

@@ -1,0 +1,100 @@
+"""The shell's prompt in a terminal. The guest is the one that tests/python/test_shell.py knows."""
+
+from __future__ import annotations
+
+import signal
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.terminal import Terminal
+
+ROOT = Path(__file__).resolve().parents[2]
+
+STAND_IN = f"""
+import contextlib, sys, time
+sys.path[:0] = [{str(ROOT)!r}]
+from tests.python.test_shell import Guest
+import guestkit.cli.common
+from guestkit.cli import main
+
+class Slow(Guest):
+    def sleep(self, secs):
+        print("asleep", flush=True)
+        try:
+            time.sleep(secs)
+        finally:
+            self.ready = False
+
+@contextlib.contextmanager
+def opened(disks, **options):
+    print("opened", flush=True)
+    yield Slow()
+    print("closed", flush=True)
+
+guestkit.cli.common.open_guest = opened
+sys.exit(main(["shell", "web.img"]))
+"""
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    with Terminal(
+        ["-c", STAND_IN],
+        cwd=tmp_path,
+        environment={"XDG_STATE_HOME": str(tmp_path)},
+    ) as terminal:
+        terminal.until("web.img:/>")
+        yield terminal
+
+
+def test_a_session(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.send("cd et\t")
+    terminal.until("cd etc/")
+    terminal.send("\r")
+    terminal.until("web.img:/etc>")
+    terminal.send("ls; pwd\r")
+    assert "\nhost name\n\\x1b[31m\n" in terminal.until("\n/etc\n")
+    terminal.send("\x1b[A\x1b[A")  # the line before the last one
+    terminal.until("web.img:/etc> cd etc/")
+    terminal.send("\x03")  # gives the line up
+    terminal.send("nonsense\r")
+    terminal.until("there is no command 'nonsense'")
+    terminal.send("\x04")
+    assert terminal.end() == 0
+    assert "closed" in terminal.screen()
+    history = tmp_path / "guestkit" / "shell_history"
+    assert stat.S_IMODE(history.stat().st_mode) == 0o600
+    assert "+ls; pwd\n" in history.read_text()
+
+
+def test_names_with_escape_sequences_do_nothing_in_completions(terminal: Terminal) -> None:
+    terminal.send("cat /etc/\t")
+    screen = terminal.until("\\x1b[31m")
+    assert "host name" in screen
+    assert ".hidden" not in screen
+    terminal.send("$\t")
+    terminal.send("\x03exit\r")
+    assert terminal.end() == 0
+
+
+def test_ctrl_c_ends_the_command_and_not_the_shell(terminal: Terminal) -> None:
+    terminal.send("sleep 900; pwd\r")
+    terminal.until("asleep")
+    terminal.send("\x03")
+    screen = terminal.until("the next command opens the disk anew")
+    assert "guestkit: interrupted" in screen
+    terminal.send("cd etc\r")
+    terminal.until("web.img:/etc>")
+    assert terminal.screen().count("opened") == 2
+    terminal.send("exit\r")
+    assert terminal.end() == 0
+
+
+def test_a_signal_ends_the_shell_and_closes_the_guest(terminal: Terminal) -> None:
+    terminal.kill(signal.SIGTERM)
+    assert terminal.end() == 143
+    assert "guestkit: interrupted" in terminal.screen()
+    assert terminal.has_cursor
