@@ -21,11 +21,11 @@ _OWN = {
     "copy_out",
     "diff",
     "mount_guest",
+    "mounted",
     "open_disk",
     "probe",
     "read_chunks",
     "sbom",
-    "serve",
     "unmount",
 }
 

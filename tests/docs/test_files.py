@@ -21,6 +21,8 @@ PRINTED = (
     "b'LABEL=demo'\n[] ['/etc/os-release']\n",
     "",
     "44 73\nb'LABEL=demo'\n",
+    "guestkit-demo\n",
+    "",
 )
 
 
@@ -30,7 +32,7 @@ PROGRAMS = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 @pytest.mark.parametrize(
     ("program", "printed"),
     list(zip(PROGRAMS, PRINTED, strict=True)),
-    ids=("url", "direct", "writing", "async"),
+    ids=("url", "direct", "writing", "async", "mounted", "mounted by asyncio"),
 )
 def test_a_python_program(demo_guest: Path, tmp_path: Path, program: str, printed: str) -> None:
     command = ["qemu-img", "convert", "-q", "-f", "raw", "-O", "qcow2", str(demo_guest), "disk.qcow2"]
