@@ -2,6 +2,7 @@
 #pragma once
 
 #include <guestkit/guestkit.hpp>
+#include <guestkit/mounted.hpp>
 #include <memory>
 #include <string>
 #include <utility>
@@ -55,6 +56,8 @@ class Handle : public basic_guestfs<raw_core> {
   void count_too(Seconds spent) { state()->turns->count_too(spent); }
   bool is_mine() const noexcept { return state()->turns->is_mine(); }
   bool has_appliance() const noexcept { return state()->turns->launched; }
+
+  std::shared_ptr<Mounted> shown;  // guarded by the GIL
 };
 
 /// A new handle. @param options  see handle_options_of()

@@ -16,6 +16,7 @@
 #include "image.hpp"
 #include "inspect.hpp"
 #include "method.hpp"
+#include "mounted.hpp"
 
 namespace guestkit::python {
 namespace {
@@ -60,6 +61,9 @@ BOOST_PYTHON_MODULE(_native) {
       .def("last_launch", method(&last_launch))
       .def("_inspect", method(&inspect))
       .def("_mount_guest", method(&mount_guest))
+      .def("_mount", method(&mount))
+      .def("_await_unmount", method(&await_unmount))
+      .def("_unmount", method(&unmount))
       .def("_read_small", method(&read_small))
       .def("_read_files", method(&read_files))
       .def("_walk", method(&walk))
@@ -71,6 +75,7 @@ BOOST_PYTHON_MODULE(_native) {
   bp::def("probe", function(&probe));
   bp::def("set_appliance_limit", function(&set_appliance_limit));
   bp::def("check_disk", function(&check_disk));
+  bp::def("mountpoint", function(&mountpoint));
   bp::def("cache_directory", function(&cache_directory));
   bp::def("appliance_caches", function(&appliance_caches));
   bp::def("system_appliance_cache", function(&system_appliance_cache));

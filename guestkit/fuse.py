@@ -14,21 +14,24 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from guestkit import _native
 from guestkit.errors import Error
 from guestkit.handle import Guestfs
+
+if TYPE_CHECKING:
+    from _typeshed import StrOrBytesPath
 
 #: How long a call in the guest may still take when a mount is ended by force, in seconds.
 _GRACE = 10
 
-#: What the kernel calls the source of a mount: this and the number of the process that serves it.
-_SOURCE = "guestkit-"
+#: What the kernel calls the source of a mount: it has the number of the process that serves it.
+_SOURCE = re.compile(r"guestkit-(in-)?([0-9]{1,9})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,34 +40,25 @@ class Mount:
 
     Attributes:
         server: the process that serves them, as it says itself; None if it is none of guestkit's
+        dedicated: whether that process does nothing else
         user: who mounted it
     """
 
     directory: str
     server: int | None
+    dedicated: bool
     user: int
     readonly: bool
 
 
-def mountpoint(directory: str) -> str:
+def mountpoint(directory: StrOrBytesPath) -> str:
     """Return the directory's absolute path; raise Error if no guest can be mounted there."""
-    path = os.path.realpath(directory)
-    try:
-        if os.path.ismount(path) or mount_at(path):
-            raise _error(f"{directory}: something is mounted there already", errno.EBUSY)
-        with os.scandir(path) as entries:
-            if next(entries, None) is not None:
-                raise _error(f"{directory}: is not empty: what is in it would be hidden", errno.ENOTEMPTY)
-    except OSError as error:
-        raise _error(f"{directory}: {error.strerror}", error.errno or 0) from error
-    if not os.access(path, os.W_OK):
-        raise _error(f"{directory}: only who may write to a directory may mount there", errno.EACCES)
-    return path
+    return _native.mountpoint(directory)
 
 
 def serve(
     g: Guestfs,
-    directory: str,
+    directory: StrOrBytesPath,
     *,
     readonly: bool = True,
     allow_other: bool = False,
@@ -72,77 +66,23 @@ def serve(
 ) -> None:
     """Serve the filesystems that are mounted in the handle at the directory, until it is unmounted.
 
-    For a handle that no other thread uses. Returns when the directory was unmounted, by whomever. An
-    exception in this thread, as by Ctrl-C, unmounts it, although programs may still use it: their next access
-    fails; what they have written is on the disk. If the process is killed, the directory is unmounted, too.
+    For a process that does nothing else: `unmount` waits for its end, and ends it if it is forced to.
+    Other programs use `Guestfs.mounted`. Returns when the directory was unmounted, by whomever. An exception
+    in this thread, as by Ctrl-C, unmounts it.
 
     Args:
         allow_other: other users may look, too; for a user who is not root /etc/fuse.conf has to permit it
         ready: called when the directory can be used
 
     Raises:
-        Error: it cannot be mounted, or no filesystem is mounted in the handle
-
-    C: guestfs_mount_local(3), guestfs_mount_local_run(3).
+        Error: as `Guestfs.mounted` does
     """
-    path = mountpoint(directory)
-    if _program() is None:
-        raise _error(
-            "fusermount is missing, which mounts for users", errno.ENOENT, "install the package fuse3 or fuse"
-        )
-    options = ["auto_unmount", f"fsname={_SOURCE}{os.getpid()}", "subtype=guestkit"]
-    options += ["allow_other"] if allow_other else []
-    g.is_dir("/")  # fails if no filesystem is mounted in the handle
-    before = _connections()
-    with _stderr_kept() as said:
-        try:
-            g.mount_local(path, readonly=readonly, options=",".join(["ro" if readonly else "rw", *options]))
-        except Error as error:
-            raise _error(f"{directory}: {said() or error.message}", error.errno) from error
-    failures: list[Error] = []
-    server = threading.Thread(target=_run, args=(g, failures), name="guestkit-fuse")
-    server.start()
+    g._mount(directory, readonly, allow_other, True)
     try:
-        os.statvfs(path)  # answered by the server
         ready()
-        server.join()
-    except BaseException:
-        if _fusermount("-u", path).returncode != 0 and mount_at(path):
-            _cut_off(_connections() - before, path)
-        server.join(_GRACE)
-        if readonly or server.is_alive():  # nothing can be lost, or the guest does not answer
-            g.terminate()
-        server.join()
-        raise
-    if failures:
-        raise failures[0]
-    if not readonly:
-        try:
-            g.sync()
-        except Error as error:
-            raise _lost(directory) from error
-
-
-def _connections() -> set[int]:
-    """Return this process's connections to the kernel's FUSE."""
-    found = set()
-    for file in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):
-            if os.readlink(f"/proc/self/fd/{file}") == "/dev/fuse":
-                found.add(int(file))
-    return found
-
-
-def _cut_off(connections: set[int], path: str) -> None:
-    """End the server although programs use the directory.
-
-    Only root can have the kernel do that. So the server gets a connection that has ended in place of its own,
-    and a last request that wakes it; the kernel notices that nobody serves the old one.
-    """
-    with open(os.devnull, "r+b") as ended:
-        for connection in connections:
-            os.dup2(ended.fileno(), connection, inheritable=False)
-    _look(f"{path}/.guestkit-{os.getpid()}", 0)
+        g._await_unmount()
+    finally:
+        g._unmount()
 
 
 def _look(path: str, patience: float) -> OSError | None:
@@ -165,23 +105,19 @@ def _look(path: str, patience: float) -> OSError | None:
 
 def _lost(directory: str) -> Error:
     return Error(
-        "serve", f"{directory}: the hypervisor has ended: what was written last may be lost", errno.EIO
+        "unmount", f"{directory}: the hypervisor has ended: what was written last may be lost", errno.EIO
     )
-
-
-def _run(g: Guestfs, failures: list[Error]) -> None:
-    try:
-        g.mount_local_run()
-    except Error as error:
-        failures.append(error)
 
 
 def unmount(directory: str, *, force: bool = False, timeout: float = 60) -> None:
     """Unmount a guest's files, and return when the hypervisor has let go of the disk.
 
+    What a program of yours mounted by `Guestfs.mounted` is unmounted, too, but the program keeps its disk. A
+    directory whose server was killed is unmounted although programs sit in it.
+
     Args:
         force: although programs use the directory: their next access fails. If the guest does not answer, its
-            hypervisor is killed
+            hypervisor is killed. Programs in a directory of `Guestfs.mounted` can use it until that ends
         timeout: seconds to wait for the end of the process that served the files
 
     Raises:
@@ -190,12 +126,13 @@ def unmount(directory: str, *, force: bool = False, timeout: float = 60) -> None
     """
     mount = _guest_at(directory)
     with contextlib.ExitStack() as stack:
-        server = _server(mount, stack)
-        wrong = None if mount.readonly else _look(mount.directory, _GRACE)
+        server = _server(mount, stack) if mount.dedicated else None
+        wrong = None if mount.readonly and server is not None else _look(mount.directory, _GRACE)
+        dead = wrong is not None and wrong.errno == errno.ENOTCONN
         if force and server is not None:
             _end(server)
         else:
-            done = _fusermount("-u", *(["-z"] if force else []), mount.directory)
+            done = _fusermount("-u", *(["-z"] if force or dead else []), mount.directory)
             if done.returncode != 0 and mount_at(mount.directory):
                 _fail_to_unmount(directory, mount, done.stderr.strip())
         if server is not None and not _has_ended(server, timeout):
@@ -209,7 +146,7 @@ def unmount(directory: str, *, force: bool = False, timeout: float = 60) -> None
         if force and mount_at(mount.directory):  # of a killed server
             _fusermount("-u", "-z", mount.directory)
         # Without force, a guest that was slow to answer has written all that it had.
-        if wrong is not None and (force or not isinstance(wrong, TimeoutError)):
+        if wrong is not None and not mount.readonly and (force or not isinstance(wrong, TimeoutError)):
             raise _lost(directory)
 
 
@@ -270,10 +207,16 @@ def mount_at(path: str) -> Mount | None:
             kind, source, options = after.split(" ", 2)
             if _unescaped(before.split(" ")[4]) != path or not kind.startswith("fuse"):
                 continue
-            server = re.fullmatch(f"{_SOURCE}([0-9]{{1,9}})", source) if kind == "fuse.guestkit" else None
+            named = _SOURCE.fullmatch(source) if kind == "fuse.guestkit" else None
             user = re.search(r"\buser_id=([0-9]+)", options)
             readonly = "ro" in before.split(" ")[5].split(",")
-            found = Mount(path, int(server[1]) if server else None, int(user[1]) if user else -1, readonly)
+            found = Mount(
+                directory=path,
+                server=int(named[2]) if named else None,
+                dedicated=named is not None and not named[1],
+                user=int(user[1]) if user else -1,
+                readonly=readonly,
+            )
     return found
 
 
@@ -304,29 +247,3 @@ def _fusermount(*arguments: str) -> subprocess.CompletedProcess[str]:
         )
     except OSError as error:
         return subprocess.CompletedProcess(program, 127, "", f"{program}: {error.strerror}")
-
-
-@contextlib.contextmanager
-def _stderr_kept() -> Generator[Callable[[], str], None, None]:
-    """Keep what libfuse and its fusermount write to stderr: yields what returns the last line of it.
-
-    That fusermount lives as long as the mount, and would tell the terminal at its end that nothing is there.
-    """
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as kept:
-        before = os.dup(2)
-        os.dup2(kept.fileno(), 2)
-        try:
-            yield lambda: _last_line(kept.fileno())
-        finally:
-            os.dup2(before, 2)
-            os.close(before)
-
-
-def _last_line(file: int) -> str:
-    lines = os.pread(file, 65536, 0).decode(errors="replace").splitlines()
-    return lines[-1].removeprefix("fuse: ").removeprefix("fusermount: ") if lines else ""
-
-
-def _error(message: str, number: int, hint: str = "") -> Error:
-    return Error("serve", message, number, "unknown", hint)

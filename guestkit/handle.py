@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import operator
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self, Unpack
 
@@ -81,7 +83,7 @@ class Guestfs(_native.Handle):
         refuse_to_pickle(self)
 
     def close(self) -> None:
-        """Shut the appliance down and free the handle.
+        """Shut the appliance down and free the handle; unmount what it shows in a directory before.
 
         Waits for calls that other threads have made on it; later calls raise HandleClosed. Closing twice is
         harmless. Errors in the guest's last writes are not reported here: if they matter, call `shutdown`
@@ -259,6 +261,41 @@ class Guestfs(_native.Handle):
         """
         return Extracted.from_native(super()._extract(path, host_directory, max_bytes, max_entries, progress))
 
+    @contextlib.contextmanager
+    def mounted(
+        self, directory: StrOrBytesPath, *, readonly: bool = True, allow_other: bool = False
+    ) -> Iterator[Path]:
+        """Show what is mounted in the handle in an empty directory of this host, by FUSE.
+
+            with g.mounted("mnt") as path:
+                print((path / "etc/os-release").read_text())
+
+        For programs that know nothing of disks. Needs /dev/fuse and fusermount, not root. Yields the
+        directory's absolute path. At the end it is unmounted, although programs may still use it: their next
+        access fails; what they have written is on the disk. A guest that does not answer for ten seconds is
+        given up, and its hypervisor killed. If this process is killed, the directory is unmounted, too.
+
+        Meanwhile every other call of the handle raises Error with the cause "mounted" at once, and `close`
+        and `cancel` unmount it. Event callbacks run on a thread of their own, a moment later; they may use
+        the directory, and at most 1000 wait, more are dropped. No call_timeout ends it.
+
+        The host's kernel follows symlinks itself: an absolute one of the guest's leads to this host's files.
+        A program that reads a stranger's disk has to be kept inside of the directory, as by a container.
+
+        readonly: False: programs may write, if the handle may
+        allow_other: other users may look, too; for a user who is not root /etc/fuse.conf has to permit it
+
+        Raises Error if it cannot be mounted, if nothing is mounted in the handle, or from inside a callback;
+        at the end, with errno EIO, if what was written last may be lost, because the hypervisor has ended.
+        """
+        path = Path(super()._mount(directory, readonly, allow_other, False))
+        try:
+            yield path
+        except BaseException:  # the block's own exception wins
+            end_mount(self)
+            raise
+        super()._unmount()
+
     def set_event_callback(self, callback: EventCallback, events: Event | int = Event.ALL) -> int:
         """Run the callback at each of these events; return the registration number.
 
@@ -308,6 +345,8 @@ def refuse_to_pickle(handle: object) -> NoReturn:
     )
 
 
+log = logging.getLogger("guestkit")
+
 _open_handles: weakref.WeakSet[Guestfs] = weakref.WeakSet()
 
 
@@ -334,9 +373,18 @@ def _close_open_handles() -> None:
             ends.callback(_end, handle)
 
 
+def end_mount(handle: Guestfs) -> None:
+    """Unmount what the handle shows in a directory, where nobody is to get an exception: log it."""
+    try:
+        handle._unmount()
+    except Error as error:
+        log.warning("%s", error)
+
+
 def _end(handle: Guestfs) -> None:
     if not handle.is_open():  # a subclass' close() may refuse to close twice
         return
+    end_mount(handle)
     if not handle.is_idle():
         _quieten_daemon_threads()
         handle.terminate()  # a daemon thread dies with the process, but its hypervisor would live on

@@ -35,6 +35,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         cancel: Callable[[Call[Any]], object],
         progress: Callable[[int, int], object] | None = None,
         on_cancel: OnCancel = "end",
+        alone: bool = True,
     ) -> None:
         if on_cancel not in ("end", "wait"):
             raise ValueError(f'{name}() argument \'on_cancel\' must be "end" or "wait", not {on_cancel!r}')
@@ -45,6 +46,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         self._end = cancel
         self._function = function
         self._on_cancel = on_cancel
+        self._alone = alone
         self._context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
         self._progress = None if progress is None else Progress(loop, contextvars.copy_context(), progress)
@@ -73,6 +75,10 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         if value is None and traceback is None:
             return self._waiting.throw(kind)
         return self._waiting.throw(kind, value, traceback)
+
+    def succeeded(self) -> bool:
+        """Return whether the call has returned, even if who awaited it was cancelled."""
+        return self._future.done() and not self._future.cancelled() and self._future.exception() is None
 
     def close(self) -> None:
         if self._waiting is not None:

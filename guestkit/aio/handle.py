@@ -19,6 +19,8 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, Unpack
 
@@ -32,7 +34,7 @@ from guestkit.errors import CallTimeout, Error, HandleClosed
 from guestkit.events import Event, EventCallback
 from guestkit.files import SMALL_FILE, Extracted, GuestFile
 from guestkit.generated.values import LaunchInfo
-from guestkit.handle import Guestfs, refuse_to_pickle
+from guestkit.handle import Guestfs, end_mount, refuse_to_pickle
 from guestkit.handle_options import HandleKeywords, HandleOptions, name_options_of, options_from
 from guestkit.images import ImageInfo, OpenDiskOptions, OpeningKeywords, opening_from
 from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part
@@ -261,6 +263,37 @@ class AsyncGuestfs(AsyncActions):
 
         return self._submit("extract", extract, on_cancel=on_cancel)
 
+    @contextlib.asynccontextmanager
+    async def mounted(
+        self, directory: StrOrBytesPath, *, readonly: bool = True, allow_other: bool = False
+    ) -> AsyncGenerator[Path, None]:
+        """Show what is mounted in the handle in an empty directory of this host: as `Guestfs.mounted`.
+
+            async with g.mounted("mnt") as path:
+                await asyncio.create_subprocess_exec("cp", "-a", path / "etc", "backup")
+
+        Keep the directory off the event loop's own thread, which would wait for the guest. Calls of the
+        handle raise Error meanwhile. A cancel unmounts it.
+        """
+        call = self._submit(
+            "mounted", lambda handle: handle._mount(directory, readonly, allow_other, False), alone=False
+        )
+        try:
+            yield Path(await call)
+        except BaseException:  # the block's own exception wins
+            if call.succeeded():
+                await self._apart(end_mount)
+            raise
+        await self._apart(Guestfs._unmount)
+
+    async def _apart(self, function: Callable[[Guestfs], T]) -> T:
+        """Run a function that needs no turn on a thread of its own; a cancel does not stop it."""
+        assert self._loop is not None
+        assert self._handle is not None
+        outcome = run_in_thread(self._loop, partial(function, self._handle))
+        await until_done(outcome, lambda: None)
+        return outcome.result()
+
     def events(self, events: Event | int = Event.ALL, *, maxsize: int = 1000) -> EventStream:
         """Iterate over these events as they come, from now until the handle is closed.
 
@@ -403,12 +436,18 @@ class AsyncGuestfs(AsyncActions):
         function: Callable[[Guestfs], T],
         progress: Callable[[int, int], object] | None = None,
         on_cancel: OnCancel = "end",
+        alone: bool = True,
     ) -> Call[T]:
+        """Queue a call.
+
+        alone: whether the thread that runs the function has the handle's turn, so that a cancel ends whatever
+            the function does
+        """
         loop = self._bind(name)
         if self._closed is not None or self._terminated:
             state = "terminated" if self._closed is None else "closed"
             raise HandleClosed(name, f"the handle is {state}", errno.EBADF)
-        call = Call(name, function, self._cancel, progress, on_cancel)
+        call = Call(name, function, self._cancel, progress, on_cancel, alone)
         self._queue.append(call)
         if self._queue_timeout is not None:
             call._timer = loop.call_later(self._queue_timeout, self._expire, call)
@@ -442,7 +481,9 @@ class AsyncGuestfs(AsyncActions):
                 self._finish(self._closed)
             return
         assert self._loop is not None
-        self._running = call = self._queue.popleft()
+        call = self._queue.popleft()
+        if call.__name__ != _SERVING:
+            self._running = call
         executor = self._executor or shared_executor(launches=call.__name__ in _LAUNCHES)
         try:
             outcome = run_in_executor(self._loop, executor, call._context.run, self._work, call)
@@ -450,11 +491,14 @@ class AsyncGuestfs(AsyncActions):
             outcome = self._loop.create_future()
             outcome.set_exception(refusal(call.__name__, error))
         outcome.add_done_callback(lambda outcome: self._ended(call, outcome))
+        if self._running is None:
+            self._next()
 
     def _work(self, call: Call[T]) -> T:
         """Run the call on a thread of the executor; one call per handle at a time."""
         handle = self._handle or self._create()
-        handle._begin_turn(call.__name__)
+        if call._alone:
+            handle._begin_turn(call.__name__)
         try:
             with self._lock:
                 if call._cancelled:  # cancelled while it waited for a thread
@@ -464,7 +508,8 @@ class AsyncGuestfs(AsyncActions):
         finally:
             with self._lock:
                 call._ended = True
-            handle._end_turn()
+            if call._alone:
+                handle._end_turn()
 
     def _create(self) -> Guestfs:
         handle = Guestfs(self._options)
@@ -478,7 +523,8 @@ class AsyncGuestfs(AsyncActions):
         return handle
 
     def _ended(self, call: Call[T], outcome: asyncio.Future[T]) -> None:
-        self._running = None
+        if self._running is call:
+            self._running = None
         if call._timer is not None:
             call._timer.cancel()
         if call._future.done():  # it hit the queue timeout while it waited for a thread
@@ -495,7 +541,7 @@ class AsyncGuestfs(AsyncActions):
         """Remove a waiting call from the queue, or end it if it is running."""
         if self._withdraw(call):
             call._future.cancel()
-        elif call is self._running and call._on_cancel == "end":
+        elif not call._future.done() and call._on_cancel == "end":
             with self._lock:
                 call._cancelled = True
                 # Never after the call has ended: that would cancel the next one.
@@ -572,6 +618,10 @@ name_options_of(AsyncGuestfs.open_disks, OpenDiskOptions)
 #: wait for launches.
 _LAUNCHES = frozenset({"launch", "inspect_disks"})
 
+#: The call that lasts until somebody unmounts a directory. It does not hold up the queue: the handle refuses
+#: the calls behind it, which would wait for ever, and closing it unmounts the directory.
+_SERVING = "mount_local_run"
+
 _handles: weakref.WeakSet[AsyncGuestfs] = weakref.WeakSet()
 
 
@@ -587,6 +637,7 @@ def _end_forgotten() -> None:
         if loop is None or handle._thread is None or inner is None or not inner.is_open():
             continue
         if not loop.is_running() or (handle._thread.daemon and not inner.is_idle()):
+            end_mount(inner)
             inner.terminate()
 
 

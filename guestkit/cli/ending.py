@@ -33,6 +33,11 @@ def noting(done: str | Callable[[], str]) -> Generator[None, None, None]:
         raise
 
 
+def status_of(ended: KeyboardInterrupt) -> int:
+    """Return the exit status of a command that a signal has ended."""
+    return 128 + (ended.signal if isinstance(ended, Terminated) else signal.SIGINT)
+
+
 def notes(ended: BaseException) -> list[str]:
     """Return the notes of the exception."""
     return list(getattr(ended, "__notes__", []))

@@ -21,6 +21,7 @@ _OWN = {
     "copy_out",
     "diff",
     "mount_guest",
+    "mounted",
     "open_disk",
     "probe",
     "read_chunks",

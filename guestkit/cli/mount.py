@@ -9,6 +9,7 @@ import sys
 
 from guestkit import fuse
 from guestkit.cli.common import add_disk_argument, add_guest_options, check_format_is_stated, disks_of, guest
+from guestkit.cli.ending import status_of
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import printable
 
@@ -45,8 +46,13 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     if arguments.rw:
         check_format_is_stated(arguments)
     fuse.mountpoint(arguments.directory)  # before the launch
-    if arguments.foreground or arguments.ready is not None:
+    if arguments.foreground:
         return _serve(arguments, screen)
+    if arguments.ready is not None:
+        try:
+            return _serve(arguments, screen)
+        except KeyboardInterrupt as ended:
+            return status_of(ended)  # the command that waits for this process has said so
     ready, told = os.pipe()
     # -P: nothing is imported from the current directory, which may be a guest's.
     command = [sys.executable, "-P", "-m", "guestkit", "mount", "--ready", str(told), *arguments.parser.given]

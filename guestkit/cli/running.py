@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import signal
 import sys
 import traceback
 
 from guestkit.cli.common import UsageError, disks_of
-from guestkit.cli.ending import Terminated, ended_by_signals, notes
+from guestkit.cli.ending import ended_by_signals, notes, status_of
 from guestkit.cli.errors import sentence
 from guestkit.cli.screen import Screen, logging_to
 from guestkit.cli.text import printable
@@ -27,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt as ended:
         with contextlib.suppress(OSError):  # the terminal may be gone
             screen.tell("info", ": ".join(["interrupted", *notes(ended)]))
-        return 128 + (ended.signal if isinstance(ended, Terminated) else signal.SIGINT)
+        return status_of(ended)
     except BrokenPipeError:
         # The interpreter flushes once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

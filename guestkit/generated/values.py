@@ -34,6 +34,7 @@ from guestkit._plain import plain
 #:     "disks_several": the archive holds several disks or guests
 #:     "key_needed": the guest is encrypted, and no key that was given opens it
 #:     "root_unclear": which filesystem is the guest's root must be stated
+#:     "mounted": the handle serves a directory of this host until that is unmounted
 #:     "already_exists": the target is there already
 #:     "launch_timeout": a launch took longer than permitted
 #:     "call_timeout": another call took longer than permitted
@@ -63,6 +64,7 @@ Cause = Literal[
     "disks_several",
     "key_needed",
     "root_unclear",
+    "mounted",
     "already_exists",
     "launch_timeout",
     "call_timeout",

@@ -10,12 +10,16 @@
 
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/launch/launcher.hpp"
+#include "guestkit/detail/mount/local_mount.hpp"
 #include "guestkit/generated/actions.hpp"
 #include "guestkit/generated/image_info.hpp"
 #include "guestkit/handle.hpp"
+#include "guestkit/mounted_options.hpp"
 #include "guestkit/open_disk_options.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM {
+
+class Mounted;  // mounted.hpp
 
 namespace detail {
 
@@ -104,6 +108,37 @@ class basic_guestfs : public detail::actions<Core> {
   result<void> add_drive_ro(cstr filename) {
     warn_of_add_drive("add_drive_ro", std::nullopt);
     return actions::add_drive_ro(filename);
+  }
+
+  /// Shows what is mounted in the handle in an empty directory of this host, by FUSE, until the returned
+  /// object is destroyed; read-only unless the options say otherwise. Needs /dev/fuse and fusermount, not
+  /// root. Meanwhile the handle takes no other calls. Throws Error if it cannot be mounted, or nothing is
+  /// mounted in the handle. Include <guestkit/mounted.hpp>, which describes it.
+  Mounted mounted(const std::filesystem::path& directory, const MountedOptions& options = {});
+
+  /// Export the guest's filesystem to a directory of the host, by FUSE; mounted() also serves and unmounts
+  /// it. C: guestfs_mount_local(3), since 1.17.22.
+  result<void> mount_local(cstr localmountpoint, const MountLocalOptions& options = {}) {
+    const auto state = this->state();
+    const detail::turn mine(state, "mount_local");
+    detail::mount_locally(*state, localmountpoint.c_str(), {},
+                          [&] { actions::mount_local(localmountpoint, options); });
+    return result<void>(0);
+  }
+
+  /// Serve the exported filesystem until it is unmounted. No limit ends it; meanwhile every other call of the
+  /// handle throws an Error with Cause::mounted, and close() and cancel() unmount the directory. C:
+  /// guestfs_mount_local_run(3), since 1.17.22.
+  result<void> mount_local_run() {
+    const auto state = this->state();
+    const detail::turn mine(state, "mount_local_run");
+    const detail::serving shown(state);
+    try {
+      return actions::mount_local_run();
+    } catch (const Error&) {
+      if (!shown.was_cut_off()) throw;
+      return result<void>(0);
+    }
   }
 
   /// Start the appliance; add the disks first. Takes seconds.

@@ -28,10 +28,10 @@ class handle {
   handle& operator=(handle&& other) noexcept;
   ~handle() { finish(); }
 
-  /// Ends the appliance and frees the handle. Waits for calls that other threads have in progress; later
-  /// calls throw HandleClosed. Closing twice is harmless. It does not report failures of the guest's last
-  /// writes: if they matter, call shutdown() first. Throws Error if called from one of the handle's own
-  /// callbacks.
+  /// Unmounts what the handle shows in a directory of the host, ends the appliance and frees the handle.
+  /// Waits for calls that other threads have in progress; later calls throw HandleClosed. Closing twice is
+  /// harmless. It does not report failures of the guest's last writes: if they matter, call shutdown() first.
+  /// Throws Error if called from one of the handle's own callbacks.
   void close();
 
   /// Ends the call that another thread is running on the handle, if there is one. Returns at once.
@@ -39,6 +39,7 @@ class handle {
   /// A transfer stops and the handle stays usable, as after user_cancel(), but a cancel is never lost. A call
   /// that has not stopped after Limits::cancel_grace is ended by killing the hypervisor; a launch is killed
   /// at once. The call throws Error with EINTR, or ApplianceKilled, which every later call then throws too.
+  /// What ends mount_local_run() and a Mounted is that the directory is unmounted, which is no error.
   void cancel();
 
   /// Kills whatever runs for the handle: its hypervisor, or the programs that a launch starts before it.

@@ -10,8 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -85,17 +84,34 @@ def server_of(directory: Path) -> int:
     return mount.server
 
 
-def hypervisor_of(server: int) -> int:
-    children = Path(f"/proc/{server}/task/{server}/children").read_text(encoding="ascii").split()
-    children += [
+def child_of(server: int, is_it: Callable[[str], bool]) -> int:
+    children = [
         child
         for task in Path(f"/proc/{server}/task").iterdir()
         for child in (task / "children").read_text(encoding="ascii").split()
     ]
     for child in children:
-        if "qemu" in os.readlink(f"/proc/{child}/exe"):
+        if is_it(child):
             return int(child)
-    raise AssertionError(f"no hypervisor among {children}")
+    raise AssertionError(f"it is not among {children}")
+
+
+def hypervisor_of(server: int) -> int:
+    return child_of(server, lambda child: "qemu" in os.readlink(f"/proc/{child}/exe"))
+
+
+def watcher_of(server: int) -> int:
+    """The process that unmounts the directory if the server is killed."""
+    return child_of(server, lambda child: "guestkit-unmount" in Path(f"/proc/{child}/cmdline").read_text())
+
+
+def wait_until_unmounted(directory: Path) -> None:
+    """Wait, as long as patience lasts; the kernel tells by poll(2) when the mounts change."""
+    with open("/proc/self/mountinfo", "rb") as table:
+        changes = select.poll()
+        changes.register(table, select.POLLPRI | select.POLLERR)
+        while fuse.mount_at(str(directory)):
+            assert changes.poll(PATIENCE * 1000), "it is still mounted"
 
 
 def test_any_program_reads_a_guests_files(mounted: Path, demo_guest: Path) -> None:
@@ -150,10 +166,31 @@ def test_a_killed_server_leaves_no_dead_directory(mounted: Path) -> None:
     os.kill(server, signal.SIGKILL)
     assert select.select([hypervisor], [], [], PATIENCE)[0]
     os.close(hypervisor)
-    patience = time.monotonic() + PATIENCE
-    while fuse.mount_at(str(mounted)):  # its fusermount unmounts a moment later
-        assert time.monotonic() < patience
+    wait_until_unmounted(mounted)
     assert os.listdir(mounted) == []
+
+
+def test_a_killed_server_left_a_directory_that_somebody_looked_at(mounted: Path) -> None:
+    """Regression: libfuse's auto_unmount tries once, and gives up if the directory is in use."""
+    with sitting_in(mounted / "etc"):
+        os.kill(server_of(mounted), signal.SIGKILL)
+        wait_until_unmounted(mounted)
+        assert os.listdir(mounted) == []
+
+
+def test_unmount_clears_a_dead_directory_although_a_program_sits_in_it(mounted: Path) -> None:
+    server = server_of(mounted)
+    os.kill(watcher_of(server), signal.SIGKILL)
+    with sitting_in(mounted / "etc"):
+        gone = os.pidfd_open(server)
+        os.kill(server, signal.SIGKILL)
+        wait_until_gone(gone, server)
+        os.close(gone)
+        with pytest.raises(OSError, match="not connected"):
+            os.listdir(mounted)
+        done = guestkit("unmount", mounted)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert os.listdir(mounted) == []
 
 
 def test_a_killed_hypervisor_is_an_error_and_no_deadlock(mounted: Path) -> None:
@@ -238,7 +275,9 @@ def test_a_signal_to_the_command_alone_left_the_guest_mounted(
         assert command.stderr is not None
         command.stderr.readline()  # of the launch
         command.send_signal(number)
+        told = command.stderr.read()  # of its server, too
         assert command.wait(PATIENCE) == 128 + number
+        assert told.count("interrupted") == 1
     assert fuse.mount_at(str(directory)) is None
 
 
@@ -283,6 +322,6 @@ def test_lost_writes_of_a_guest_that_does_not_answer_are_told(
 
 
 def test_a_mount_that_names_a_process_of_others_does_not_end_it(directory: Path) -> None:
-    mount = fuse.Mount(str(directory), os.getpid(), os.getuid(), True)
+    mount = fuse.Mount(str(directory), os.getpid(), True, os.getuid(), True)
     with contextlib.ExitStack() as stack:
         assert fuse._server(mount, stack) is None  # this process serves nothing

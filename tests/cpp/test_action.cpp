@@ -31,3 +31,8 @@ BOOST_AUTO_TEST_CASE(only_what_asks_or_tells_the_handle_surely_runs_no_program) 
                             action("add_drive")})
     BOOST_TEST(slow.may_run_programs, slow.name);
 }
+
+BOOST_AUTO_TEST_CASE(only_what_lasts_until_a_directory_is_unmounted_serves) {
+  static_assert(action("mount_local_run").serves);
+  static_assert(!action("mount_local").serves && !action("umount_local").serves);
+}

@@ -154,6 +154,32 @@ BOOST_AUTO_TEST_CASE(what_was_done_before_a_call_counts_for_its_limit, PATIENCE)
   look();
 }
 
+/// Regression: calls waited for ever while libguestfs' mount_local_run() ran.
+BOOST_AUTO_TEST_CASE(a_call_that_waits_for_a_handle_that_serves_a_directory_is_refused, PATIENCE) {
+  guestkit::detail::turns turns;
+  turns.limits.call = Seconds(0);  // does not apply
+  turns.take_turn("mounted");
+  auto refused = std::async(std::launch::async, [&]() -> std::string {
+    try {
+      turns.enter("ls");
+      return "";
+    } catch (const Error& e) {
+      return e.cause() == guestkit::Cause::mounted ? e.what() : "";
+    }
+  });
+  turns.serves_at("/mnt");
+  turns.enter("mount_local_run");
+  BOOST_TEST(turns.is_serving());
+  BOOST_TEST(
+      refused.get() ==
+      "ls: the handle serves /mnt until that is unmounted; use the files there, or open the disk with a "
+      "second handle");
+  turns.throw_if_stopped("mount_local_run", "", 0, {});
+  turns.leave();
+  BOOST_TEST(!turns.is_serving());
+  turns.leave();
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(cancelling)

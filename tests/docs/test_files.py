@@ -21,6 +21,8 @@ PRINTED = (
     "b'LABEL=demo'\n[] ['/etc/os-release']\n",
     "",
     "44 73\nb'LABEL=demo'\n",
+    "guestkit-demo\n",
+    "",
     "['/etc/os-release']\n",
 )
 
@@ -33,7 +35,10 @@ PROGRAMS = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     [
         pytest.param(program, printed, id=name, marks=[pytest.mark.full] * (name == "served"))
         for name, program, printed in zip(
-            ("url", "direct", "writing", "async", "served"), PROGRAMS, PRINTED, strict=True
+            ("url", "direct", "writing", "async", "mounted", "mounted by asyncio", "served"),
+            PROGRAMS,
+            PRINTED,
+            strict=True,
         )
     ],
 )

@@ -19,8 +19,8 @@ from guestkit.inspection import InspectOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: Methods that end a handle or its calls, and so take no turn that a cancel could end.
-WITHOUT_TURN = {"close", "terminate", "user_cancel"}
+#: Methods whose turn a cancel cannot end: those that end a handle or its calls, and a context manager.
+WITHOUT_TURN = {"close", "mounted", "terminate", "user_cancel"}
 
 TWINS = sorted(
     name

@@ -30,6 +30,7 @@ enum class Cause {
   disks_several,  ///< the archive holds several disks or guests
   key_needed,  ///< the guest is encrypted, and no key that was given opens it
   root_unclear,  ///< which filesystem is the guest's root must be stated
+  mounted,  ///< the handle serves a directory of this host until that is unmounted
   already_exists,  ///< the target is there already
   launch_timeout,  ///< a launch took longer than permitted
   call_timeout,  ///< another call took longer than permitted
@@ -85,6 +86,8 @@ constexpr const char* to_string(Cause value) noexcept {
       return "key_needed";
     case Cause::root_unclear:
       return "root_unclear";
+    case Cause::mounted:
+      return "mounted";
     case Cause::already_exists:
       return "already_exists";
     case Cause::launch_timeout:

@@ -14,12 +14,14 @@ struct action {
         is_launch(view() == "launch"),
         waits_for_programs(is_launch || begins_with("add_") || begins_with("disk_") ||
                            begins_with("inspect_list_applications") || view() == "inspect_get_icon"),
+        serves(view() == "mount_local_run"),
         may_run_programs(!(begins_with("get_") || begins_with("set_") || begins_with("is_") ||
                            begins_with("internal_test") || view() == "version")) {}
 
   const char* name;
   bool is_launch;
   bool waits_for_programs;  // libguestfs runs programs of the host and waits for their output with select()
+  bool serves;              // it has the handle until somebody unmounts a directory of the host
   bool may_run_programs;    // libguestfs may run any program of the host
 
  private:

@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "guestkit/detail/call/listeners.hpp"
+#include "guestkit/detail/launch/processes.hpp"
+#include "guestkit/detail/mount/local_mount.hpp"
 #include "guestkit/handle.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -62,14 +64,22 @@ GUESTKIT_INLINE void handle::close() {
     throw Error("close",
                 "called from inside a call on this handle, by an event callback; close it afterwards",
                 EDEADLK);
-  if (!state->turns->begin_close()) return;
+  end_mount(*state);
+  if (!state->turns->begin_close([&] { end_mount(*state); })) return;
   state->end();
   if (state->wants(LogLevel::debug)) log(*state, LogLevel::debug, "close: the handle is closed");
   state->turns->end_close();
 }
 
 GUESTKIT_INLINE void handle::cancel() {
-  if (is_ours()) state_->turns->cancel();
+  if (!is_ours()) return;
+  if (!state_->turns->is_serving()) return state_->turns->cancel();
+  const auto unmount = [state = state_] { end_mount(*state); };
+  try {
+    start_thread("cancel", unmount);
+  } catch (const Error&) {  // no thread can be started
+    unmount();
+  }
 }
 
 GUESTKIT_INLINE void handle::terminate() {

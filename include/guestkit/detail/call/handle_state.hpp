@@ -23,7 +23,8 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-struct listener;  // listeners.hpp
+struct listener;    // listeners.hpp
+class local_mount;  // local_mount.hpp
 
 std::uint64_t next_serial() noexcept;
 
@@ -111,6 +112,9 @@ struct handle_state {
   std::mutex launch_mutex;                   // guards the next two
   std::optional<LaunchInfo> launch;          // the last successful one
   std::string verdict;                       // what a template's hypervisor said about this launch
+
+  std::mutex mount_mutex;              // guards the next
+  std::shared_ptr<local_mount> mount;  // the last that mount_local() made
 
   // The listeners for its events
   std::mutex listeners_mutex;  // guards the next two; never held while a callback runs or is destroyed

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <exception>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "guestkit/detail/call/call.hpp"
+#include "guestkit/detail/call/event_relay.hpp"
 #include "guestkit/detail/call/listeners.hpp"
 #include "guestkit/detail/launch/appliance.hpp"
 #include "guestkit/event.hpp"
@@ -19,6 +21,9 @@ inline std::string hide_credential(std::string_view line) {
   const bool call = line.starts_with(action) && !line.starts_with(std::string(action) + "= ");
   return call ? std::string(action) + "***" : std::string(line);
 }
+
+inline constexpr std::uint64_t console_events =
+    GUESTFS_EVENT_APPLIANCE | GUESTFS_EVENT_LIBRARY | GUESTFS_EVENT_TRACE | GUESTFS_EVENT_WARNING;
 
 /// Keeps the output of the appliance and libguestfs for error reports and passes it on: to guestkit's log if
 /// that accepts debug lines; otherwise, if nobody listens, to stderr as libguestfs would have done.
@@ -96,26 +101,37 @@ inline std::shared_ptr<listener> listener_from(handle_state& state, int number) 
   return nullptr;
 }
 
-GUESTKIT_INLINE void deliver(guestfs_h*, void* opaque, std::uint64_t event, int, int, const char* text,
-                             std::size_t size, const std::uint64_t* numbers, std::size_t count) noexcept {
-  auto& state = *static_cast<handle_state*>(opaque);
+/// Passes an event on to the console, the log and the listeners.
+inline void pass_on(handle_state& state, std::uint64_t event, std::string_view text,
+                    std::span<const std::uint64_t> numbers) noexcept {
   const bool listened = (state.listened & event) != 0;
-  if (event == GUESTFS_EVENT_SUBPROCESS_QUIT) state.disks_gone = true;
-  constexpr auto console =
-      GUESTFS_EVENT_APPLIANCE | GUESTFS_EVENT_LIBRARY | GUESTFS_EVENT_TRACE | GUESTFS_EVENT_WARNING;
-  if ((event & console) != 0) keep_console(state, event, {text, size}, listened);
+  if ((event & console_events) != 0) keep_console(state, event, text, listened);
   if (!listened) return;
   // One at a time: a callback may begin and end registrations.
   for (auto next = listener_from(state, 0); next; next = listener_from(state, next->number + 1)) {
     const std::lock_guard running(next->running);
     if (next->ended || (next->events & static_cast<Event>(event)) == Event{}) continue;
     try {
-      next->callback({static_cast<Event>(event), next->number, {text, size}, {numbers, count}});
+      next->callback({static_cast<Event>(event), next->number, text, numbers});
     } catch (const std::exception& e) {
       log(state, LogLevel::error, std::string("an event callback threw: ") + e.what());
     } catch (...) {
       log(state, LogLevel::error, "an event callback threw something that is no std::exception");
     }
+  }
+}
+
+GUESTKIT_INLINE void deliver(guestfs_h*, void* opaque, std::uint64_t event, int, int, const char* text,
+                             std::size_t size, const std::uint64_t* numbers, std::size_t count) noexcept {
+  auto& state = *static_cast<handle_state*>(opaque);
+  if (event == GUESTFS_EVENT_SUBPROCESS_QUIT) state.disks_gone = true;
+  const auto* const relay = event_relay::of_this_thread();
+  if (relay == nullptr) return pass_on(state, event, {text, size}, {numbers, count});
+  if ((state.listened & event) == 0 && (event & console_events) == 0) return;
+  try {
+    relay->post([event, message = std::string(text, size), kept = std::vector(numbers, numbers + count)](
+                    handle_state& same) { pass_on(same, event, message, kept); });
+  } catch (...) {  // no memory or no thread: the event is lost
   }
 }
 

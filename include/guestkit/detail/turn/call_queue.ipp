@@ -11,6 +11,9 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
+/// Lasts until somebody unmounts a directory, which closing the handle does.
+inline constexpr std::string_view serving_call = "mount_local_run";
+
 inline call_queue::call_queue(const HandleOptions& options, executor& pool)
     : g(options),
       limit_(options.limits.queue),
@@ -19,6 +22,7 @@ inline call_queue::call_queue(const HandleOptions& options, executor& pool)
 
 inline void call_queue::add(std::unique_ptr<queued_call> call) {
   g.state()->refuse_fork(call->op);
+  g.state()->turns->refuse_if_serving(call->op);
   {
     const std::lock_guard lock(mutex_);
     if (terminated_) throw HandleClosed(call->op, "the handle is terminated", EBADF);
@@ -61,6 +65,7 @@ inline boost::shared_future<void> call_queue::close() {
   {
     const std::lock_guard lock(mutex_);
     closing_ = true;
+    if (running_ && running_->begun && running_->op == serving_call) g.cancel();
   }
   start_next();
   return closed_;
@@ -179,6 +184,7 @@ inline void call_queue::run(queued_call& call) {
 inline void call_queue::begin(queued_call& call) {
   const std::lock_guard lock(mutex_);
   if (call.cancelled) throw Error(call.op, "cancelled", EINTR);
+  if (closing_ && call.op == serving_call) throw HandleClosed(call.op, "the handle is closed", EBADF);
   call.begun = true;
 }
 

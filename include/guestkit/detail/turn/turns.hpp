@@ -46,8 +46,9 @@ class turns {
   ~turns();
 
   /// Takes the turn for the calling thread, waiting while another thread has it. A thread may take it
-  /// recursively. Throws HandleClosed, ApplianceKilled, CallTimeout after Limits::queue, and, if the turn
-  /// that this one is nested in was stopped, the reason for that.
+  /// recursively. Throws HandleClosed, ApplianceKilled, CallTimeout after Limits::queue, an Error if the
+  /// other thread serves a mounted directory, and, if the turn that this one is nested in was stopped, the
+  /// reason for that.
   void take_turn(const char* op);
   /// Begins a call, in a turn of its own if the thread has none.
   void enter(const action& op);
@@ -83,9 +84,17 @@ class turns {
   bool is_idle() const noexcept { return inside_ == 0 || closing_; }
   bool is_open() const noexcept;
 
+  /// The directory that mount_local_run() will serve.
+  void serves_at(const std::string& directory);
+  /// Throws the Error of calls that are made meanwhile.
+  void refuse_if_serving(const char* op) const;
+  /// Whether a thread is in mount_local_run(), which ends when somebody unmounts the directory.
+  bool is_serving() const noexcept;
+
   /// Refuses new calls and waits for those inside. Returns false if another thread has already closed the
   /// handle.
-  bool begin_close();
+  /// @param unmount  ends mount_local_run()
+  bool begin_close(const std::function<void()>& unmount);
   void end_close() noexcept;
 
   /// Stops the transfer, if one is running.
@@ -118,12 +127,14 @@ class turns {
 
   // With the lock held.
   void begin(Seconds limit, const char* clock_name);
+  void begin_serving() noexcept;
   void take_turn(lock& held, const char* op);
   void wait_for_turn(lock& held, const char* op);
   void leave_turn() noexcept;
   void leave_locked() noexcept;
   void count(int change) noexcept;
 
+  [[noreturn]] void refuse_while_serving(const char* op) const;
   void refuse_if_over(const char* op, bool killed_too = true) const;
   void refuse_if_killed(const char* op) const;
   [[noreturn]] void fail(const char* op, const std::string& message, int number,
@@ -148,6 +159,8 @@ class turns {
   std::condition_variable watched_;  // wakes the watching thread
   std::atomic<bool> closing_{false};
   bool closed_ = false;
+  bool serving_ = false;   // mount_local_run() runs
+  std::string served_at_;  // where
   bool watching_ = false;
   bool stopping_ = false;
   std::string killed_;          // why the hypervisor was killed; empty if it was not

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <exception>
 
+#include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/turn/turns.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -55,6 +56,8 @@ GUESTKIT_INLINE void turns::enter(const action& op) {
   try {
     if (op.is_launch)
       begin(limits.launch.value_or(no_limit), "launch_timeout");
+    else if (op.serves)
+      begin_serving();
     else
       begin(limits.call, "call_timeout");
   } catch (...) {  // no thread can be started to enforce the limit
@@ -130,13 +133,35 @@ GUESTKIT_INLINE bool turns::is_open() const noexcept {
   return !closing_;
 }
 
-GUESTKIT_INLINE bool turns::begin_close() {
+GUESTKIT_INLINE void turns::serves_at(const std::string& directory) {
+  const lock held(mutex_);
+  served_at_ = directory;
+}
+
+GUESTKIT_INLINE void turns::refuse_if_serving(const char* op) const {
+  const lock held(mutex_);
+  if (serving_) refuse_while_serving(op);
+}
+
+GUESTKIT_INLINE bool turns::is_serving() const noexcept {
+  const lock held(mutex_);
+  return serving_;
+}
+
+GUESTKIT_INLINE bool turns::begin_close(const std::function<void()>& unmount) {
   lock held(mutex_);
   if (closing_.exchange(true)) {
     changed_.wait(held, [&] { return closed_; });
     return false;
   }
-  changed_.wait(held, [&] { return inside_ == 0; });
+  while (inside_ != 0) {
+    changed_.wait(held, [&] { return inside_ == 0 || serving_; });
+    if (!serving_) continue;
+    held.unlock();
+    unmount();
+    held.lock();
+    changed_.wait(held, [&] { return !serving_; });
+  }
   op_ = "close";
   owner_ = thread_id();
   ending_ = ending::none;
@@ -203,6 +228,12 @@ GUESTKIT_INLINE void turns::begin(Seconds limit, const char* clock_name) {
   if (limit != no_limit) watch(clock::now() + to_clock(limit));
 }
 
+/// Without a limit: it lasts as long as the user wants. Those who wait for their turn are refused.
+GUESTKIT_INLINE void turns::begin_serving() noexcept {
+  serving_ = true;
+  changed_.notify_all();
+}
+
 GUESTKIT_INLINE void turns::take_turn(lock& held, const char* op) {
   refuse_if_over(op);
   count(+1);
@@ -223,16 +254,23 @@ GUESTKIT_INLINE void turns::take_turn(lock& held, const char* op) {
 }
 
 GUESTKIT_INLINE void turns::wait_for_turn(lock& held, const char* op) {
-  const auto free = [&] { return owner_ == 0; };
+  const auto free = [&] { return owner_ == 0 || serving_; };
   if (limits.queue == no_limit)
     changed_.wait(held, free);
   else if (!changed_.wait_until(held, clock::now() + to_clock(limits.queue), free))
     throw waited_too_long(op, limits.queue);
+  if (serving_) refuse_while_serving(op);
+}
+
+GUESTKIT_INLINE void turns::refuse_while_serving(const char* op) const {
+  throw Error(op, "the handle serves " + shown(served_at_) + " until that is unmounted", EBUSY,
+              {Cause::mounted, "use the files there, or open the disk with a second handle"});
 }
 
 GUESTKIT_INLINE void turns::leave_turn() noexcept {
   if (op_ != nullptr && op_depth_ == depth_) {
     op_ = nullptr;
+    serving_ = false;
     deadline_.reset();
   }
   if (--depth_ == 0) owner_ = 0;

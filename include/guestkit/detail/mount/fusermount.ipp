@@ -1,0 +1,115 @@
+#pragma once
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <system_error>
+
+#include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/mount/fusermount.hpp"
+#include "guestkit/error.hpp"
+#include "guestkit/values.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM::detail {
+
+GUESTKIT_INLINE std::string mountpoint(const char* op, const std::string& directory) {
+  namespace fs = std::filesystem;
+  const auto refuse = [&](const std::string& why, int number, const std::string& hint = "") {
+    throw Error(op, shown(directory) + ": " + why, number, {Cause::unknown, hint});
+  };
+  const auto check = [&](const std::error_code& error) {
+    if (error.value() == ENOTCONN)
+      refuse("what was mounted there is dead", ENOTCONN, "unmount it: guestkit unmount");
+    if (error) refuse(error.message(), error.value());
+  };
+  std::error_code error;
+  const auto path = fs::canonical(directory, error);
+  check(error);
+  if (is_mountpoint(path)) refuse("something is mounted there already", EBUSY);
+  const fs::directory_iterator entries(path, error);
+  check(error);
+  if (entries != fs::directory_iterator()) refuse("is not empty: what is in it would be hidden", ENOTEMPTY);
+  if (::access(path.c_str(), W_OK) != 0) refuse("only who may write to a directory may mount there", EACCES);
+  return path;
+}
+
+GUESTKIT_INLINE std::string fusermount(const char* op) {
+  const char* const given = std::getenv("PATH");
+  std::istringstream path(given != nullptr ? given : "/usr/bin:/bin");
+  for (std::string folder; std::getline(path, folder, ':');)
+    for (const char* name : {"/fusermount3", "/fusermount"})
+      if (folder.starts_with('/') && ::access((folder + name).c_str(), X_OK) == 0) return folder + name;
+  throw Error(op, "fusermount is missing, which mounts for users", ENOENT,
+              {Cause::unknown, "install the package fuse3 or fuse"});
+}
+
+GUESTKIT_INLINE void refuse_allow_other(const char* op) {
+  if (::geteuid() == 0) return;
+  std::ifstream configuration("/etc/fuse.conf");
+  for (std::string line; std::getline(configuration, line);) {
+    const auto end = line.find_last_not_of(" \t\r");
+    if (end != std::string::npos && line.substr(0, end + 1) == "user_allow_other") return;
+  }
+  throw Error(op, "this host does not let users show a mount to others", EPERM,
+              {Cause::unknown, "have an administrator put user_allow_other into /etc/fuse.conf"});
+}
+
+GUESTKIT_INLINE bool is_mountpoint(const std::string& path) noexcept {
+  struct statx found {};
+  constexpr int without_asking = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+  return ::statx(AT_FDCWD, path.c_str(), without_asking, 0, &found) == 0 &&
+         (found.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+GUESTKIT_INLINE mount_watcher::mount_watcher(const char* op, const std::string& directory,
+                                             const std::string& source) {
+  // Its end of the line sees whether this process says that all is well before it goes.
+  constexpr const char* script =
+      "read -r over && exit; while read -r line; do case $line in *\" fuse.guestkit $1 \"*) exec \"$2\" -u "
+      "-z "
+      "\"$3\" ;; esac; done </proc/self/mountinfo";
+  const string_list command{"sh", "-c", script, "guestkit-unmount", source, fusermount(op), directory};
+  const cstr_list words(command);
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) throw Error(op, "", errno);
+  line_ = unique_fd(ends[0]);
+  const unique_fd theirs(ends[1]);
+
+  posix_spawn_file_actions_t files;
+  ::posix_spawn_file_actions_init(&files);
+  ::posix_spawn_file_actions_adddup2(&files, theirs.get(), STDIN_FILENO);
+  for (const int output : {STDOUT_FILENO, STDERR_FILENO})
+    ::posix_spawn_file_actions_addopen(&files, output, "/dev/null", O_WRONLY, 0);
+  // Nothing of this process's stays open in it, or in use by it.
+  ::posix_spawn_file_actions_addclosefrom_np(&files, STDERR_FILENO + 1);
+  ::posix_spawn_file_actions_addchdir_np(&files, "/");
+  posix_spawnattr_t attributes;
+  ::posix_spawnattr_init(&attributes);
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  ::posix_spawnattr_setsigmask(&attributes, &signals);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
+  const int error = ::posix_spawn(&number_, "/bin/sh", &files, &attributes, words.c_strv(), environ);
+  ::posix_spawnattr_destroy(&attributes);
+  ::posix_spawn_file_actions_destroy(&files);
+  if (error != 0) throw Error(op, "", error);
+}
+
+GUESTKIT_INLINE mount_watcher::~mount_watcher() {
+  ::send(line_.get(), "\n", 1, MSG_NOSIGNAL);
+  while (::waitpid(number_, nullptr, 0) < 0 && errno == EINTR) {
+  }
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM::detail

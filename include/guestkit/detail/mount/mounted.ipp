@@ -1,0 +1,141 @@
+#pragma once
+
+#include <cerrno>
+#include <exception>
+#include <future>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/call/event_relay.hpp"
+#include "guestkit/detail/inspect/guest_actions.hpp"
+#include "guestkit/detail/launch/processes.hpp"
+#include "guestkit/detail/mount/fusermount.hpp"
+#include "guestkit/error.hpp"
+#include "guestkit/mounted.hpp"
+
+namespace guestkit::inline GUESTKIT_FORM {
+
+namespace detail {
+
+/// The thread that mounts and serves a directory.
+struct mount_server {
+  std::shared_ptr<handle_state> state;
+  std::string directory;
+  MountLocalOptions options;
+  std::unique_ptr<mount_watcher> watcher;
+  std::promise<std::shared_ptr<local_mount>> mounted = {};
+  std::promise<void> served = {};
+
+  void run() noexcept {
+    std::shared_ptr<local_mount> mount;
+    try {
+      const turn mine(state, "mounted");
+      const event_relay events(state);
+      guest_actions guest(state);
+      guest.is_dir("/");  // fails if no filesystem is mounted in the handle
+      mount = mount_locally(*state, directory, served.get_future().share(),
+                            [&] { guest.mount_local(directory, options); });
+      mounted.set_value(mount);
+      serve(*mount, guest);
+      if (options.readonly == false) write_all(guest);
+      watcher.reset();
+      served.set_value();
+    } catch (...) {
+      watcher.reset();
+      mount ? served.set_exception(std::current_exception())
+            : mounted.set_exception(std::current_exception());
+    }
+  }
+
+ private:
+  void serve(local_mount& mount, guest_actions& guest) {
+    const serving shown(state);
+    try {
+      guest.mount_local_run();
+    } catch (const Error&) {
+      if (mount.was_cut_off()) return;
+      mount.unmount();
+      throw;
+    }
+  }
+
+  void write_all(guest_actions& guest) {
+    try {
+      guest.sync();
+    } catch (const HandleClosed&) {  // closing the handle does it, too
+    } catch (const Error& e) {
+      throw Error("mounted",
+                  detail::shown(directory) + ": the hypervisor has ended: what was written last may be lost",
+                  EIO);
+    }
+  }
+};
+
+inline std::shared_ptr<local_mount> serve_at(const std::shared_ptr<handle_state>& state,
+                                             const std::filesystem::path& directory,
+                                             const MountedOptions& options) {
+  constexpr auto op = "mounted";
+  { const call_scope open(state, op, false); }  // refuses a closed handle
+  if (state->turns->is_mine())
+    throw Error(op,
+                "called from inside a call on this handle, whose thread cannot serve the directory; call it "
+                "afterwards",
+                EDEADLK);
+  const auto path = mountpoint(op, directory.native());
+  if (options.allow_other) refuse_allow_other(op);
+  const auto source = (options.dedicated ? "guestkit-" : "guestkit-in-") + std::to_string(::getpid());
+  const std::shared_ptr<mount_server> server(new mount_server{
+      .state = state,
+      .directory = path,
+      .options = {.readonly = options.readonly,
+                  .options = (options.readonly ? "ro" : "rw") + (",subtype=guestkit,fsname=" + source) +
+                             (options.allow_other ? ",allow_other" : "")},
+      .watcher = std::make_unique<mount_watcher>(op, path, source)});
+  auto mounted = server->mounted.get_future();
+  start_thread(op, [server] { server->run(); });
+  return mounted.get();
+}
+
+}  // namespace detail
+
+GUESTKIT_INLINE Mounted::Mounted(std::shared_ptr<detail::handle_state> state,
+                                 const std::filesystem::path& directory, const MountedOptions& options)
+    : state_(std::move(state)),
+      mount_(detail::serve_at(state_, directory, options)),
+      path_(mount_->directory) {}
+
+GUESTKIT_INLINE Mounted& Mounted::operator=(Mounted&& other) noexcept {
+  if (this != &other) {
+    finish();
+    state_ = std::move(other.state_);
+    mount_ = std::move(other.mount_);
+    path_ = std::move(other.path_);
+  }
+  return *this;
+}
+
+GUESTKIT_INLINE Mounted::~Mounted() {
+  finish();
+}
+
+GUESTKIT_INLINE void Mounted::wait() const {
+  if (mount_) mount_->tell();
+}
+
+GUESTKIT_INLINE void Mounted::unmount() {
+  if (!mount_ || !state_->is_ours()) return;
+  detail::end_mount(*state_, *mount_);
+  mount_->tell();
+}
+
+GUESTKIT_INLINE void Mounted::finish() noexcept {
+  try {
+    unmount();
+  } catch (const std::exception& e) {
+    detail::log(*state_, LogLevel::error, e.what());
+  }
+}
+
+}  // namespace guestkit::inline GUESTKIT_FORM
