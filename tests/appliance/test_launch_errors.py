@@ -65,6 +65,26 @@ def test_a_disk_that_is_gone_when_it_is_opened(disk: Path) -> None:
     assert str(disk) in str(error)
 
 
+def test_a_cache_that_cannot_be_written_was_told_as_a_missing_hypervisor(disk: Path) -> None:
+    with Guestfs(appliance="system") as g:
+        g.set_cachedir("/proc")  # where not even root can make a file
+        g.add_drive(disk, format="raw", readonly=True)
+        error = failure(g)
+    assert error.cause == "no_space"
+    assert "set LIBGUESTFS_CACHEDIR" in error.hint
+
+
+@pytest.mark.parametrize("add", [Guestfs.add_drive, Guestfs.open_disk])
+def test_temporary_files_that_cannot_be_written(
+    disk: Path, add: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", "/proc")  # where not even root can make a file
+    with Guestfs() as g, pytest.raises(Error) as caught:
+        add(g, disk, format="raw", readonly=True)
+    assert caught.value.cause == "no_space"
+    assert "set TMPDIR" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("spoil", "cause"),
     [

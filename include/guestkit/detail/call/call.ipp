@@ -94,7 +94,7 @@ GUESTKIT_INLINE void call_scope::fail() const {
     state_->memory.give_back();
     throw ApplianceCrashed(op_.name, message_, number_, console);
   }
-  throw Error(op_.name, message_, number_);
+  throw Error(op_.name, message_, number_, place_complaint(message_));
 }
 
 /// libguestfs keeps one error handler per thread and prints to stderr in a thread that has set none. Ours
