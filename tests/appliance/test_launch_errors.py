@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -72,6 +73,21 @@ def test_a_cache_that_cannot_be_written_was_told_as_a_missing_hypervisor(disk: P
         error = failure(g)
     assert error.cause == "no_space"
     assert "set LIBGUESTFS_CACHEDIR" in error.hint
+
+
+@pytest.mark.parametrize("most", [9, 15])
+def test_a_launch_with_nine_descriptors_crashed_the_process(disk: Path, most: int) -> None:
+    program = (
+        "import resource, sys\n"
+        "from guestkit import Error, inspect\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]),) * 2)\n"
+        "try: inspect(sys.argv[1], format='raw')\n"
+        "except Error as error: print(error.errno == 24, error)\n"
+    )
+    command = [sys.executable, "-c", program, str(disk), str(most)]
+    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=100).stdout
+    assert said.startswith("True ")
+    assert "raise the limit (ulimit -n)" in said
 
 
 @pytest.mark.parametrize("add", [Guestfs.add_drive, Guestfs.open_disk])
