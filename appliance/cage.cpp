@@ -1,15 +1,18 @@
 #include "cage.hpp"
 
+#include <elf.h>
 #include <fcntl.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <climits>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -17,6 +20,8 @@
 #include <guestkit/detail/launch/landlock.hpp>
 #include <string_view>
 #include <system_error>
+
+#include "filter.hpp"
 
 namespace appliance {
 
@@ -57,6 +62,18 @@ class Rules {
   int version_;
   unique_fd set_;
 };
+
+/// Whether it has QEMU connect to a Unix socket: libguestfs' own, and that of a network card's helper. One
+/// with settings of its own, which the user gave, is left as it is.
+bool is_socket(const Option& option) {
+  const Parameters given(option.value.value_or(""));
+  if (given["server"] != "" && given["server"] != "off") return false;
+  if (option.name == "-chardev")
+    return given[""] == "socket" && !given["path"].empty() &&
+           given.has_only(std::to_array<std::string_view>({"", "id", "path", "server"}));
+  return option.name == "-netdev" && given[""] == "stream" && given["addr.type"] == "unix" &&
+         given.has_only(std::to_array<std::string_view>({"", "id", "server", "addr.type", "addr.path"}));
+}
 
 std::string directory_of(const std::string& path) {
   return path.substr(0, path.rfind('/'));
@@ -123,11 +140,57 @@ std::string overlay_of(const Parameters& drive, const Cage& cage) {
   return is_one ? named : "";
 }
 
-bool is_on_network(const Option& option, const Cage& cage) {
-  if (option.name != "-drive") return option.name.starts_with("-net") || option.name == "-nic";
+/// The sockets that QEMU has to make for this option. What connect_sockets() has connected is none of them.
+Sockets sockets_for(const Option& option, const Cage& cage) {
   const Parameters given(option.value.value_or(""));
+  if (option.name != "-drive")
+    return {.network =
+                (option.name.starts_with("-net") || option.name == "-nic") && given["addr.type"] != "fd"};
   const std::string overlay = overlay_of(given, cage);
-  return !(overlay.empty() ? given["file"] : backing_of(overlay)).starts_with('/');
+  const std::string disk = overlay.empty() ? given["file"] : backing_of(overlay);
+  const bool local = disk.starts_with("nbd:unix:");
+  return {.network = !local && !disk.starts_with('/'), .local = local};
+}
+
+/// Connects to the Unix socket of that name. If that fails, the descriptor is -1, and errno is set.
+unique_fd connected(const std::string& path) {
+  unique_fd socket(::socket(AF_UNIX, SOCK_STREAM, 0));
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  if (path.size() >= sizeof address.sun_path) {
+    errno = ENAMETOOLONG;
+    return unique_fd();
+  }
+  path.copy(static_cast<char*>(address.sun_path), path.size());
+  const auto* const name = reinterpret_cast<const sockaddr*>(&address);
+  return ::connect(socket.get(), name, sizeof address) == 0 ? std::move(socket) : unique_fd();
+}
+
+/// The program that the kernel starts to start this one: a script's, or the loader of libraries. Empty if
+/// there is none.
+std::string starter_of(const std::string& program) {
+  const unique_fd file(::open(program.c_str(), O_RDONLY | O_CLOEXEC));
+  const auto text = [&](std::uint64_t at, std::size_t size) {
+    std::string read(std::min<std::size_t>(size, PATH_MAX), '\0');
+    const auto got = ::pread(file.get(), read.data(), read.size(), static_cast<off_t>(at));
+    read.resize(got < 0 ? 0 : static_cast<std::size_t>(got));
+    return read;
+  };
+  if (const auto line = text(0, PATH_MAX); line.starts_with("#!")) {
+    const auto begin = line.find_first_not_of(" \t", 2);
+    return begin == std::string::npos ? "" : line.substr(begin, line.find_first_of(" \t\n", begin) - begin);
+  }
+  Elf64_Ehdr header{};
+  if (::pread(file.get(), &header, sizeof header, 0) != sizeof header ||
+      std::memcmp(static_cast<const unsigned char*>(header.e_ident), ELFMAG, SELFMAG) != 0)
+    return "";
+  for (unsigned i = 0; i < header.e_phnum; ++i) {
+    Elf64_Phdr part{};
+    if (::pread(file.get(), &part, sizeof part, static_cast<off_t>(header.e_phoff + i * sizeof part)) !=
+        sizeof part)
+      return "";
+    if (part.p_type == PT_INTERP) return text(part.p_offset, part.p_filesz).c_str();  // up to its NUL
+  }
+  return "";
 }
 
 /// Leaves QEMU of the environment what it needs: the rest holds tokens, and names the user's sockets.
@@ -173,18 +236,41 @@ std::string take_files(const Cage& cage) {
   return "";
 }
 
+std::string connect_sockets(Words& words) {
+  for (std::size_t i = 1; i < words.size(); ++i) {
+    const Option option{words[i - 1], words[i]};
+    if (!is_socket(option)) continue;
+    Parameters given(words[i]);
+    const bool card = option.name == "-netdev";
+    const std::string path = given[card ? "addr.path" : "path"];
+    unique_fd socket = connected(path);
+    if (socket.get() < 0) return path + ": " + std::strerror(errno);
+    const std::string number = std::to_string(socket.release());
+    if (card) given.replace("addr.type", "addr.type", "fd");
+    given.replace(card ? "addr.path" : "path", card ? "addr.str" : "fd", number);
+    words[i] = given.text();
+  }
+  return "";
+}
+
 std::string enter_cage(const Cage& cage, const std::string& qemu, const Words& arguments,
                        const std::vector<std::string>& readable) {
   const auto options = guestkit::detail::warm::options(arguments);
-  const bool network = std::any_of(options.begin(), options.end(),
-                                   [&](const Option& option) { return is_on_network(option, cage); });
+  Sockets sockets;
+  for (const auto& option : options) {
+    const auto needed = sockets_for(option, cage);
+    sockets = {.network = sockets.network || needed.network, .local = sockets.local || needed.local};
+  }
+  const bool network = sockets.network;
   Rules rules(network);
   if (!rules.are_made()) return std::string("Landlock: ") + std::strerror(errno);
   constexpr auto reads = landlock::read_file | landlock::read_directory,
                  writes = reads | landlock::write_file | landlock::truncate | landlock::device;
   for (const char* const system : {"/usr", "/lib", "/lib64", "/lib32", "/bin", "/nix/store", "/gnu/store"})
-    rules.allow(system, reads | landlock::execute);
-  rules.allow(qemu, reads | landlock::execute);
+    rules.allow(system, reads);
+  int depth = 0;
+  for (std::string program = qemu; !program.empty() && depth < 5; program = starter_of(program), ++depth)
+    rules.allow(program, reads | landlock::execute);
   for (const char* const file : {"/etc/ld.so.cache", "/etc/ld.so.preload", "/etc/localtime", "/proc/cpuinfo",
                                  "/proc/meminfo", "/sys/devices/system", "/sys/kernel/mm"})
     rules.allow(file, reads);
@@ -212,9 +298,11 @@ std::string enter_cage(const Cage& cage, const std::string& qemu, const Words& a
     if (!overlay.empty()) rules.allow(backing_of(overlay), reads | landlock::device);
   }
   clear_environment(network);
-  if (::setenv("TMPDIR", cage.directory.c_str(), 1) != 0 || !rules.enforce())
-    return std::string("Landlock: ") + std::strerror(errno);
-  return "";
+  const auto fault = [](const char* what) { return std::string(what) + ": " + std::strerror(errno); };
+  if (::setenv("TMPDIR", cage.directory.c_str(), 1) != 0) return fault("TMPDIR");
+  if (!rules.enforce()) return fault("Landlock");
+  if (!drop_capabilities()) return fault("capabilities");
+  return filter_calls(sockets) ? "" : fault("seccomp");
 }
 
 }  // namespace appliance

@@ -1,5 +1,5 @@
 // The cage of a QEMU that is launched with sandbox=strict: the files of the host that it can open, by
-// Landlock.
+// Landlock, and what it can ask of the kernel (filter.hpp).
 #pragma once
 
 #include <sys/types.h>
@@ -34,6 +34,10 @@ std::string take_cage(Words& words, std::optional<Cage>& cage);
 /// Opens the files under the same numbers as in the process that has them, for QEMU to inherit: a process in
 /// a cage cannot reach another one's. Call it before anything else is opened. Returns why it cannot.
 std::string take_files(const Cage& cage);
+
+/// Connects to the Unix sockets that QEMU is to connect to, and names the connections in their place: a
+/// process in a cage makes no sockets. Returns why it cannot.
+std::string connect_sockets(Words& words);
 
 /// Shuts this process in for ever, and drops what QEMU does not need of the environment. Returns why it
 /// cannot; it must not become QEMU then.

@@ -18,6 +18,13 @@ namespace guestkit::inline GUESTKIT_FORM::detail::warm {
 
 using Words = std::vector<std::string>;
 
+/// A value as it stands in an option's text, where commas part items.
+inline std::string escaped(const std::string& text) {
+  std::string all;
+  for (const char c : text) all += c == ',' ? ",," : std::string(1, c);
+  return all;
+}
+
 /// The value of one of QEMU's options: key=value,key=value. A doubled comma stands for one comma in a value.
 /// The first item may have no key; its key is then "".
 class Parameters {
@@ -43,6 +50,20 @@ class Parameters {
     for (const auto& [name, value] : items_)
       if (name == key) return value;
     return "";
+  }
+
+  /// Puts one in the place of another.
+  void replace(std::string_view key, std::string_view other, std::string_view value) {
+    for (auto& item : items_)
+      if (item.first == key) item = std::pair<std::string, std::string>(other, value);
+  }
+
+  /// As QEMU wants it.
+  std::string text() const {
+    std::string all;
+    for (const auto& [name, value] : items_)
+      all += (all.empty() ? "" : ",") + name + (name.empty() ? "" : "=") + escaped(value);
+    return all;
   }
 
   /// Whether it has only these keys, each at most once.
@@ -210,12 +231,6 @@ struct Machine {
   int qmp = -1;         // descriptors
   int port = -1;
 };
-
-inline std::string escaped(const std::string& text) {
-  std::string all;
-  for (const char c : text) all += c == ',' ? ",," : std::string(1, c);
-  return all;
-}
 
 /// Whether it is a default that libguestfs gives virtio-blk devices, of which it has none itself. QEMU 10 no
 /// longer knows that property, and ends as soon as there is such a device: ours.

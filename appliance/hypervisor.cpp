@@ -19,6 +19,8 @@
 //
 // In a lean appliance's directory it is called "cage", and `command` there has only the real QEMU: it then
 // boots a machine that is shut in (cage.hpp), and without -guestkit-cage is QEMU.
+//
+//   cage -guestkit-cage … -guestkit-program QEMU-IMG ARGUMENTS    is a tool of QEMU's that is shut in
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -97,13 +99,15 @@ Words words_of(const string& path) {
 
 /// Becomes QEMU, in the cage if there is one.
 [[noreturn]] void become_machine(const std::optional<appliance::Cage>& cage, const string& qemu,
-                                 const Words& arguments) {
-  if (cage)
-    if (const string fault = appliance::enter_cage(*cage, qemu, arguments, {own_directory()});
-        !fault.empty()) {
+                                 Words arguments) {
+  if (cage) {
+    string fault = appliance::connect_sockets(arguments);
+    if (fault.empty()) fault = appliance::enter_cage(*cage, qemu, arguments, {own_directory()});
+    if (!fault.empty()) {
       say("QEMU cannot be shut in: " + fault);
       ::_exit(127);
     }
+  }
   become(qemu, arguments);
 }
 
@@ -331,8 +335,7 @@ string restore(const string& directory, const Words& recorded, const Words& give
 int main(int argc, char** argv) {
   const string directory = own_directory();
   const Words recorded = words_of(directory + "/command");
-  const string qemu =
-      recorded.empty() ? "qemu-system-" + guestkit::detail::host_architecture() : recorded.front();
+  string qemu = recorded.empty() ? "qemu-system-" + guestkit::detail::host_architecture() : recorded.front();
   Words given(argv + 1, argv + argc);
   if (argc == 4 && given[0] == "--template" && recorded.size() > 1) {
     const bool shared = ::access((directory + "/mem").c_str(), F_OK) == 0;
@@ -345,6 +348,10 @@ int main(int argc, char** argv) {
                                 .port = std::atoi(argv[3])}));
   }
   std::optional<appliance::Cage> cage;
+  if (given.size() > 3 && given[2] == "-guestkit-program") {
+    qemu = given[3];
+    given.erase(given.begin() + 2, given.begin() + 4);
+  }
   if (const string fault = appliance::take_cage(given, cage); !fault.empty()) {
     say("QEMU cannot be shut in: " + fault);
     return 127;

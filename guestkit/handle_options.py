@@ -46,7 +46,7 @@ class HandleOptions:
         tuning: "auto": pass an emulated appliance kernel arguments that make it faster; "none": do not
         sandbox: how far QEMU, which runs as your user, is confined in case a disk takes it over: "auto": it
             filters its system calls (seccomp) where it can, which `launch_info().sandbox` tells; "strict":
-            it does, and opens no files but the disks and what it is made of (Landlock), or the launch
+            it does, and reaches of what is yours no more than its disks (SECURITY.md), or the launch
             fails; "none": not at all, as parameters of `config` by which QEMU runs programs need it
         appliance: "auto": the fastest one that `guestkit appliance build` has made, as long as it matches
             what is installed and you set neither a search path nor a hypervisor; "inspection": like "auto",

@@ -23,6 +23,11 @@ class LaunchError : public Error {
   std::vector<std::string> console_;
 };
 
+namespace detail {
+/// What is behind libguestfs' complaint that it cannot write its own files; unknown if it is another one.
+Diagnosis place_complaint(const std::string& message);
+}  // namespace detail
+
 }  // namespace guestkit::inline GUESTKIT_FORM
 
 #ifndef GUESTKIT_COMPILED

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/image/checked_disk.hpp"
+#include "guestkit/detail/launch/appliance.hpp"
 #include "guestkit/detail/launch/scratch.hpp"
 #include "guestkit/generated/image_info.hpp"
 #include "guestkit/guestfs.hpp"
@@ -26,8 +28,10 @@ ImageInfo basic_guestfs<Core>::open_disk(const std::filesystem::path& path, cons
   try {
     const bool direct = this->template invoke<std::string>(op, guestfs_get_backend).lift() == "direct";
     const auto directory = state->temporary ? state->temporary : detail::scratch::beneath(this->tmpdir());
-    auto disk = detail::check_disk(op, path.native(), options, direct, directory,
-                                   state->wishes.sandbox == Sandbox::strict);
+    const auto cage = state->wishes.sandbox == Sandbox::strict
+                          ? std::optional(detail::cage_program(state->wishes.appliance))
+                          : std::nullopt;
+    auto disk = detail::check_disk(op, path.native(), options, direct, directory, cage);
     try {
       actions::add_drive(disk.filename, disk.options);
     } catch (const Error& e) {
@@ -49,7 +53,8 @@ ImageInfo basic_guestfs<Core>::open_disk(const std::filesystem::path& path, cons
     state->turns->throw_if_stopped(op, e.message(), e.error_number(), {});
     throw;
   } catch (const std::system_error& e) {
-    throw Error(op, std::string("no private file: ") + e.what(), e.code().value());
+    throw Error(op, std::string("no private file: ") + e.what(), e.code().value(),
+                {Cause::no_space, std::string(detail::no_temporary_files)});
   }
 }
 

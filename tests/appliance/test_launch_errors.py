@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -63,6 +64,41 @@ def test_a_disk_that_is_gone_when_it_is_opened(disk: Path) -> None:
         error = failure(g)
     assert error.cause == "disk_missing"
     assert str(disk) in str(error)
+
+
+def test_a_cache_that_cannot_be_written_was_told_as_a_missing_hypervisor(disk: Path) -> None:
+    with Guestfs(appliance="system") as g:
+        g.set_cachedir("/proc")  # where not even root can make a file
+        g.add_drive(disk, format="raw", readonly=True)
+        error = failure(g)
+    assert error.cause == "no_space"
+    assert "set LIBGUESTFS_CACHEDIR" in error.hint
+
+
+@pytest.mark.parametrize("most", [9, 15])
+def test_a_launch_with_nine_descriptors_crashed_the_process(disk: Path, most: int) -> None:
+    program = (
+        "import resource, sys\n"
+        "from guestkit import Error, inspect\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]),) * 2)\n"
+        "try: inspect(sys.argv[1], format='raw')\n"
+        "except Error as error: print(error.errno == 24, error)\n"
+    )
+    command = [sys.executable, "-c", program, str(disk), str(most)]
+    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=100).stdout
+    assert said.startswith("True ")
+    assert "raise the limit (ulimit -n)" in said
+
+
+@pytest.mark.parametrize("add", [Guestfs.add_drive, Guestfs.open_disk])
+def test_temporary_files_that_cannot_be_written(
+    disk: Path, add: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", "/proc")  # where not even root can make a file
+    with Guestfs() as g, pytest.raises(Error) as caught:
+        add(g, disk, format="raw", readonly=True)
+    assert caught.value.cause == "no_space"
+    assert "set TMPDIR" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from guestkit import Guestfs, LaunchError, LaunchInfo, appliance, under
+from guestkit import Error, Guestfs, LaunchError, LaunchInfo, appliance, under
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,8 @@ def monitored(g: Guestfs, folder: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "qmp"))
         listener.listen()
-        g.config("-qmp", f"unix:{folder}/qmp")
+        g.config("-chardev", f"socket,id=monitor,path={folder}/qmp")
+        g.config("-mon", "chardev=monitor,mode=control")
         g.launch()
         monitor, _ = listener.accept()
     with monitor:
@@ -229,20 +232,26 @@ def test_a_disk_of_several_files_could_not_be_written_to(kind: str, lean: Path, 
     assert (tmp_path / name).read_bytes()[512:519] == b"content"
 
 
-def test_a_disk_on_a_server_could_not_be_opened_by_a_qemu_that_is_shut_in(lean: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("local", [False, True], ids=["TCP", "a Unix socket"])
+def test_a_disk_on_a_server_could_not_be_opened_by_a_qemu_that_is_shut_in(
+    lean: Path, tmp_path: Path, local: bool
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     ready, disk = tmp_path / "ready", tmp_path / "disk.img"
     disk.write_bytes(b"content".ljust(1 << 20, b"\0"))
-    listen = ["-i", "127.0.0.1", "-p", str(port), "-P", str(ready)]
-    command = ["nbdkit", "-f", "-r", *listen, "file", str(disk)]
+    listen = ["-U", f"{tmp_path}/nbd"] if local else ["-i", "127.0.0.1", "-p", str(port)]
+    name = f"nbd+unix:///?socket={tmp_path}/nbd" if local else f"nbd://localhost:{port}"
+    command = ["nbdkit", "-f", "-r", *listen, "-P", str(ready), "file", str(disk)]
     with subprocess.Popen(command) as server:
         try:
             while not ready.exists():
                 assert server.poll() is None, "nbdkit has ended"
             with Guestfs(accel="tcg", sandbox="strict") as g:
-                g.open_disk(f"nbd://localhost:{port}", format="raw", protocols={"nbd"})
+                g.open_disk(name, format="raw", protocols={"nbd"})
+                g.set_network(local)  # a card of its own, in the same launch
                 g.launch()
+                assert (b"-netdev" in Path(f"/proc/{g.get_pid()}/cmdline").read_bytes()) == local
                 assert how(g).sandbox == "seccomp, landlock"
                 assert g.pread_device("/dev/sda", 7, 0) == b"content"
         finally:
@@ -263,6 +272,55 @@ def test_a_snapshot_of_a_disk_is_read_by_a_qemu_that_is_shut_in(lean: Path, tmp_
             (private,) = tmp_path.glob("guestkit-*")
             assert list(private.glob("cage-*"))
         assert list(private.iterdir()) == []
+
+
+def test_a_qemu_that_is_shut_in_has_no_rights_of_its_users(lean: Path, tmp_path: Path) -> None:
+    with launched(tmp_path, sandbox="strict") as g:
+        kept = "6" if os.geteuid() == 0 else "0"  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        for field in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+            (rights,) = status(g.get_pid(), field)
+            assert rights.lstrip("0") == (kept if field in ("CapPrm", "CapEff") else "0").lstrip("0"), field
+        assert status(g.get_pid(), "Seccomp_filters") == {"2"}  # QEMU's, and the cage's
+
+
+def test_the_sockets_of_a_killed_process_were_not_found_if_its_qemu_was_shut_in(
+    lean: Path, tmp_path: Path
+) -> None:
+    """QEMU's command line then does not name the socket."""
+    with Guestfs(accel="tcg", sandbox="strict") as g:
+        g.set_tmpdir(tmp_path)
+        g.add_drive_scratch(1 << 20)
+        g.launch()
+        (note,) = tmp_path.glob("guestkit-*/sockets-of-*")
+        assert note.read_text().startswith(f"{g.get_sockdir()}/libguestfs")
+
+
+@pytest.mark.parametrize("sandbox", ["strict", "auto"])
+def test_a_qemu_img_that_was_taken_over_reads_no_other_file(
+    sandbox: Any, lean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program in its place stands for code that a disk has it run."""
+    disk, secret, program = tmp_path / "disk.qcow2", tmp_path / "secret", tmp_path / "bin" / "qemu-img"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "1M"], check=True)
+    subprocess.run(["qemu-img", "snapshot", "-c", "one", disk], check=True)
+    secret.write_text("it is read")
+    program.parent.mkdir()
+    program.write_text(
+        f"#!{os.path.realpath(sys.executable)} -ISs\n"
+        "import socket, sys\n"
+        "for attempt in (lambda: open(sys.argv[-1], 'r+b').write(b'x') and 'written',\n"
+        f"                lambda: open({str(secret)!r}).read(),\n"
+        "                lambda: socket.socket(socket.AF_UNIX) and 'made'):\n"
+        "    try: print(attempt())\n"
+        "    except OSError as error: print(error.strerror)\n"
+        "sys.exit(1)\n"
+    )
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    with Guestfs(sandbox=sandbox) as g, pytest.raises(Error, match="cannot be copied") as caught:
+        g.open_disk(disk, format="qcow2", snapshot="one")
+    told = ("it is read", "made") if sandbox == "auto" else ("Permission denied",) * 2
+    assert "\\x0a".join(("written", *told)) in caught.value.message
 
 
 @pytest.mark.parametrize("sandbox", ["strict", "auto"])
@@ -306,6 +364,44 @@ def test_a_hypervisor_of_the_users_was_ignored_by_a_launch_that_is_shut_in(
         g.add_drive_scratch(1 << 20)
         with pytest.raises(LaunchError, match="sandbox=strict: the hypervisor is the user's"):
             g.launch()
+
+
+def test_a_hypervisor_of_the_users_was_ignored_by_a_warm_appliance_that_was_named(
+    lean: Path, tmp_path: Path
+) -> None:
+    with Guestfs() as g:
+        qemu = Path(g.get_hv())
+    (tmp_path / "qemu").symlink_to(qemu)
+    with launched(tmp_path, tmp_path / "qemu", appliance=sorted(lean.glob("warm-*"))[-1]) as g:
+        assert (how(g).mode, how(g).reason) == ("lean", "the hypervisor is the user's")
+        assert Path(f"/proc/{g.get_pid()}/cmdline").read_bytes().startswith(f"{tmp_path}/qemu\0".encode())
+
+
+def test_a_kernel_without_landlock_shuts_nobody_in_and_that_is_told(lean: Path) -> None:
+    program = (
+        "import guestkit, sys\n"
+        "with guestkit.Guestfs(accel='tcg', sandbox='strict') as g:\n"
+        "    g.add_drive_scratch(1 << 20)\n"
+        "    try: g.launch()\n"
+        "    except guestkit.LaunchError as error: print(error)\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", WITHOUT_LANDLOCK.format(error=errno.ENOSYS) + program],
+        capture_output=True, text=True, check=True, timeout=100,
+    ).stdout  # fmt: skip
+    assert "sandbox=strict: this kernel has no Landlock" in said
+
+
+#: Has the kernel answer that it has no Landlock: a filter of system calls that does nothing else.
+WITHOUT_LANDLOCK = """
+import ctypes, struct
+code = [(0x20, 0, 0, 0), (0x15, 0, 1, 444), (0x06, 0, 0, 0x00050000 | {error}), (0x06, 0, 0, 0x7fff0000)]
+filter = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in code))
+libc = ctypes.CDLL(None)
+no_new_privs, seccomp = 38, 22
+assert libc.prctl(no_new_privs, 1, 0, 0, 0) == 0
+assert libc.prctl(seccomp, 2, struct.pack("HxxxxxxP", len(code), ctypes.addressof(filter)), 0, 0) == 0
+"""
 
 
 def test_a_qemu_without_seccomp_is_not_shut_in(lean: Path, tmp_path: Path) -> None:

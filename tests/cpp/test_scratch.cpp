@@ -150,13 +150,20 @@ BOOST_FIXTURE_TEST_CASE(the_directory_of_a_dead_appliance_s_socket_is_swept_by_i
   BOOST_TEST(entries() == 1U);
 }
 
-BOOST_AUTO_TEST_CASE(the_directory_of_the_socket_is_told_by_the_command_line_of_qemu) {
+BOOST_FIXTURE_TEST_CASE(the_directory_of_the_socket_was_told_by_the_command_line_of_qemu, base_directory) {
   using guestkit::detail::socket_directory;
-  using namespace std::string_literals;
-  BOOST_TEST(socket_directory("qemu\0-chardev\0socket,path=/run/a,,b/guestfsd.sock,id=channel0\0-x\0"s) ==
-             "/run/a,b");
-  BOOST_TEST(socket_directory("qemu\0-drive\0path=/a\0-chardev\0null\0"s) == "");
-  BOOST_TEST(socket_directory("") == "");
+  const auto name = (path / "guestfsd.sock").string();
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  name.copy(static_cast<char*>(address.sun_path), sizeof address.sun_path - 1);
+  const auto* const to = reinterpret_cast<const sockaddr*>(&address);
+  const unique_fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const unique_fd other(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  BOOST_REQUIRE(::bind(listener.get(), to, sizeof address) == 0 && ::listen(listener.get(), 1) == 0);
+  BOOST_REQUIRE(::connect(other.get(), to, sizeof address) == 0);
+  BOOST_TEST(socket_directory(::getppid()) == "");
+  const unique_fd connection(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  BOOST_TEST(socket_directory(::getpid()) == path.string());
+  BOOST_TEST(socket_directory(::getppid()) == "");
 }
 
 BOOST_FIXTURE_TEST_CASE(a_handle_s_files_are_private_and_get_tmpdir_says_what_was_set, base_directory) {

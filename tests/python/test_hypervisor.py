@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -40,7 +41,7 @@ class Template:
             f"for number in range(64):\n"
             f"    try: found.append(os.readlink(f'/proc/self/fd/{{number}}'))\n"
             f"    except OSError: pass\n"
-            f"open({str(self._open_files)!r}, 'w').write('\\n'.join(found))\n"
+            f"open({str(self._open_files)!r}, 'a').write('\\n'.join(found))\n"
         )
         qemu.chmod(0o700)
         shutil.copy(appliance._programs() / "appliance-hypervisor", self.directory / "hypervisor")
@@ -162,13 +163,33 @@ def test_a_qemu_that_is_asked_what_it_can_do_has_nothing_open(template: Template
 
 #: A QEMU that tries one thing after the other, and says as JSON what it could.
 TRIES = """
-import json, os, socket, sys
+import ctypes, fcntl, json, os, resource, signal, socket, struct, sys
 environment = sorted(os.environ)
 def tried(what):
     try:
         return what()
     except OSError as error:
         return error.strerror
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number, *arguments):
+    if libc.syscall(number, *arguments) < 0:
+        return os.strerror(ctypes.get_errno())
+    return "done"
+def made(family, kind=socket.SOCK_STREAM):
+    with socket.socket(family, kind):
+        return "made"
+def paired(kind):
+    for each in socket.socketpair(socket.AF_UNIX, kind):
+        each.close()
+    return "made"
+def capabilities():
+    header, sets = struct.pack("Ii", 0x20080522, 0), ctypes.create_string_buffer(24)
+    libc.capget(header, sets)
+    effective, permitted, inheritable = struct.unpack("III", sets.raw[:12])
+    bounds, has_bound = 0, 23
+    for each in range(41):
+        bounds |= libc.prctl(has_bound, each, 0, 0, 0) << each
+    return [effective, permitted, inheritable, any(sets.raw[12:]), bounds]
 def read(path):
     with open(path) as file:
         return file.read(7)
@@ -179,7 +200,6 @@ def connect():
     with socket.create_connection(("127.0.0.1", given["port"])):
         return "connected"
 print(json.dumps({
-    "words": sys.argv[1:],
     "the environment": environment,
     "the disk": tried(lambda: read(f"/proc/self/fd/{given['disk']}")),
     "to write to the disk": tried(lambda: write(f"/proc/self/fd/{given['disk']}")),
@@ -192,9 +212,51 @@ print(json.dumps({
     "a new file beside the disk": tried(lambda: write(given["secret"] + "2")),
     "TCP": tried(connect),
     "a signal": tried(lambda: os.kill(os.getppid(), 0)),
+    "a signal by the kernel": tried(lambda: fcntl.fcntl(given["disk"], fcntl.F_SETOWN, os.getppid())),
+    "its own signal": tried(lambda: signal.raise_signal(signal.SIGCONT)),
+    "the limits of others": tried(lambda: resource.prlimit(os.getppid(), resource.RLIMIT_CORE)),
+    "its own limits": tried(lambda: resource.prlimit(0, resource.RLIMIT_NPROC))[0] != 0,
+    "the mode of its disk": tried(lambda: os.chmod(given["written"], 0o600)),
+    "the mode of a file": tried(lambda: os.chmod(given["secret"], 0o777)),
+    "the owner of a file": tried(lambda: os.chown(given["secret"], os.getuid(), os.getgid())),
+    "the times of a file": tried(lambda: os.utime(given["secret"])),
+    "to set an attribute": tried(lambda: os.setxattr(given["secret"], "user.x", b"x")),
+    "to read an attribute": tried(lambda: os.getxattr(given["secret"], "user.y")),
+    "to list the attributes": tried(lambda: os.listxattr(given["secret"])),
+    "to shorten a file by name": tried(lambda: os.truncate(given["secret"], 1)),
+    "to shorten a file": tried(lambda: os.open(given["secret"], os.O_RDONLY | os.O_TRUNC)),
+    "sockets": {
+        name: tried(lambda: made(getattr(socket, name), kind))
+        for name, kind in (("AF_UNIX", 1), ("AF_INET", 2), ("AF_INET6", 1), ("AF_VSOCK", 1),
+                           ("AF_NETLINK", 2), ("AF_PACKET", 2), ("AF_ALG", 5))
+    },
+    "a pair of sockets": tried(lambda: paired(socket.SOCK_STREAM)),
+    "a pair of sockets that send to any name": tried(lambda: paired(socket.SOCK_DGRAM)),
+    "calls": {name: call(number, 0, 0, 0, 0, 0) for name, number in given["calls"].items()},
+    "a new namespace": call(given["clone"], 0x10000000 | 17, 0, 0, 0, 0),
+    "what a filter cannot see": [call(435, 0, 0), call(437, -100, 0, 0, 0)],
+    "a program": tried(lambda: os.posix_spawn("/bin/true", ["true"], {})),
+    "capabilities": capabilities(),
+    "words": sys.argv[1:],
 }))
 """
 
+
+#: Calls that are refused whatever their arguments are, and clone: their numbers on x86-64, and on aarch64.
+CALLS = {
+    "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218), "bpf": (321, 280),
+    "perf_event_open": (298, 241), "userfaultfd": (323, 282), "ptrace": (101, 117),
+    "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "mount": (165, 40), "umount2": (166, 39),
+    "pivot_root": (155, 41), "open_tree": (428, 428), "unshare": (272, 97), "setns": (308, 268),
+    "personality": (135, 92), "kexec_load": (246, 104), "init_module": (175, 105), "finit_module": (313, 273),
+    "shmget": (29, 194), "msgget": (68, 186), "mq_open": (240, 180), "clock_settime": (227, 112),
+    "io_uring_setup": (425, 425), "pidfd_open": (434, 434), "pidfd_getfd": (438, 438),
+    "fchmodat2": (452, 452), "setxattrat": (463, 463), "inotify_add_watch": (254, 27),
+    "open_by_handle_at": (304, 265),
+    "ioprio_set": (251, 30), "rt_sigqueueinfo": (129, 138), "tkill": (200, 130),
+}  # fmt: skip
+CLONE = (56, 220)
+ARM = os.uname().machine == "aarch64"
 
 #: What a QEMU that is shut in keeps.
 ENVIRONMENT = {"HOME": "/", "LANG": "C.UTF-8", "LC_TIME": "C", "PATH": "/usr/bin:/bin"}
@@ -220,6 +282,8 @@ def caged(
             "port": server.getsockname()[1],
             "written": str(folder / "written"),
             "secret": str(folder / "secret"),
+            "calls": {name: numbers[ARM] for name, numbers in CALLS.items()},
+            "clone": CLONE[ARM],
         }
         qemu.write_text(f"#!{os.path.realpath(sys.executable)} -ISs\ngiven = {given!r}\n{TRIES}")
         qemu.chmod(0o700)
@@ -249,8 +313,15 @@ def test_a_qemu_that_is_shut_in_reaches_its_disks_and_nothing_else(landlock: Non
     assert isinstance(words, list)
     assert [word for word in words if "cage" in word.replace(str(tmp_path), "")] == []
     denied = "Permission denied"
-    no_tcp = denied if _native.landlock_version() >= 4 else "connected"
-    no_signal = "Operation not permitted" if _native.landlock_version() >= 6 else None
+    kept = 0b110 if os.geteuid() == 0 else 0  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    capabilities = could.pop("capabilities")
+    assert isinstance(capabilities, list)
+    assert capabilities[:4] == [kept, kept, 0, False]
+    assert os.geteuid() != 0 or capabilities[4] == kept
+    assert could.pop("sockets") == dict.fromkeys(
+        ("AF_UNIX", "AF_INET", "AF_INET6", "AF_VSOCK", "AF_NETLINK", "AF_PACKET", "AF_ALG"), denied
+    )
+    assert could.pop("calls") == dict.fromkeys(CALLS, denied)
     assert could == {
         "the environment": sorted([*ENVIRONMENT, "TMPDIR"]),
         "the disk": "disk co",
@@ -262,15 +333,78 @@ def test_a_qemu_that_is_shut_in_reaches_its_disks_and_nothing_else(landlock: Non
         "the descriptors of another process": denied,
         "a temporary file": 1,
         "a new file beside the disk": denied,
-        "TCP": no_tcp,
-        "a signal": no_signal,
+        "TCP": denied,
+        "a signal": denied,
+        "a signal by the kernel": denied,
+        "its own signal": None,
+        "the limits of others": denied,
+        "its own limits": True,
+        "the mode of its disk": denied,
+        "the mode of a file": denied,
+        "the owner of a file": denied,
+        "the times of a file": denied,
+        "to set an attribute": denied,
+        "to read an attribute": denied,
+        "to list the attributes": denied,
+        "to shorten a file by name": denied,
+        "to shorten a file": denied,
+        "a pair of sockets": "made",
+        "a pair of sockets that send to any name": denied,
+        "a new namespace": denied,
+        "what a filter cannot see": ["Function not implemented"] * 2,
+        "a program": denied,
     }
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "taken"),
+    [
+        ("-chardev", "socket,path={},id=channel0", "socket,fd=(\\d+),id=channel0"),
+        (
+            "-netdev",
+            "stream,id=usernet,addr.type=unix,addr.path={}",
+            "stream,id=usernet,addr.type=fd,addr.str=(\\d+)",
+        ),
+    ],
+    ids=["the guest's", "passt's"],
+)
+def test_a_unix_socket_of_its_own_is_given_to_qemu_as_a_connection(
+    landlock: None, tmp_path: Path, option: str, given: str, taken: str
+) -> None:
+    path = tmp_path / "a,b.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        could, said = caged(tmp_path, option, given.format(str(path).replace(",", ",,")))
+        listener.settimeout(1)
+        listener.accept()[0].close()
+    assert said == ""
+    assert isinstance(could["words"], list)
+    assert re.fullmatch(taken, could["words"][-1])
+    assert could["sockets"]["AF_UNIX"] == could["sockets"]["AF_INET"] == "Permission denied"  # type: ignore[index]
+
+
+def test_a_socket_that_nobody_listens_to_is_told(landlock: None, tmp_path: Path) -> None:
+    could, said = caged(tmp_path, "-chardev", f"socket,path={tmp_path}/no,id=channel0")
+    assert could == {}
+    assert said == f"guestkit: QEMU cannot be shut in: {tmp_path}/no: No such file or directory\n"
+
+
+def test_a_disk_behind_a_unix_socket_gets_unix_sockets_alone(landlock: None, tmp_path: Path) -> None:
+    could, _ = caged(tmp_path, "-drive", "file=nbd:unix:/run/nbd.sock:exportname=x,format=raw,id=hd1,if=none")
+    sockets = could["sockets"]
+    assert isinstance(sockets, dict)
+    assert [name for name, result in sockets.items() if result == "made"] == ["AF_UNIX"]
+    assert could["TCP"] == "Permission denied"
 
 
 def test_a_network_card_that_was_asked_for_has_its_network(landlock: None, tmp_path: Path) -> None:
     could, _ = caged(tmp_path, "-netdev", "user,id=usernet")
     assert could["TCP"] == "connected"
     assert could["a host's name"]
+    sockets = could["sockets"]
+    assert isinstance(sockets, dict)
+    assert [name for name, result in sockets.items() if result == "made"] == ["AF_INET", "AF_INET6"]
     assert could["the environment"] == sorted([*ENVIRONMENT, "TMPDIR", "http_proxy"])
 
 
@@ -315,8 +449,7 @@ def test_a_disk_on_a_server_could_not_be_reached(
         (tmp_path / "secret").write_text("")
     naming.overlay(overlay, backing)
     could, _ = caged(tmp_path, "-drive", f"{name}={overlay},format=qcow2,id=hd1,if=none")
-    refused = "Permission denied" if _native.landlock_version() >= 4 else "connected"
-    assert could["TCP"] == ("connected" if server else refused)
+    assert could["TCP"] == ("connected" if server else "Permission denied")
     assert could["another file"] == ("Permission denied" if server else "secret ")
 
 
@@ -327,4 +460,4 @@ def test_a_disk_that_has_an_overlays_name_gets_no_network(landlock: None, tmp_pa
     other.mkdir()
     naming.overlay(disk, "nbd:localhost:1")
     could, _ = caged(other, "-drive", f"file={disk},format=qcow2,id=hd1,if=none")
-    assert could["TCP"] == ("Permission denied" if _native.landlock_version() >= 4 else "connected")
+    assert could["TCP"] == "Permission denied"

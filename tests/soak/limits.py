@@ -22,13 +22,17 @@ ABOUT = "little memory, few descriptors, full and read-only directories; disks t
 LIMIT = 900.0
 MIB = 1 << 20
 
+#: How long guestkit may take, in seconds: long enough for a busy host, where a result is expected.
+PATIENCE = LIMIT / 3
+
 #: Inspects, and prints how that ended: a result, an error of guestkit, or Python's own for lack of memory.
 PROGRAM = """
 import sys
 try:
     from guestkit import Error, HandleOptions, inspect
     try:
-        found = inspect(sys.argv[1], timeout=100.0, launch_timeout=100.0, sandbox=sys.argv[2])
+        limit = float(sys.argv[3])
+        found = inspect(sys.argv[1], timeout=limit, launch_timeout=limit, sandbox=sys.argv[2])
         print("inspected", len(found.operating_systems), len(found.failures))
     except Error as error:
         print(type(error).__name__, error.cause, str(error)[:300])
@@ -61,11 +65,12 @@ def _use(
     environment: Mapping[str, str] = {},
 ) -> str:
     """Run the program; it ends with what it prints, whatever it lacks. Return that."""
+    program = ["-X", "faulthandler", "-c", PROGRAM, str(disk), case.sandbox, str(PATIENCE)]
     done = subprocess.run(
-        [*before, sys.executable, "-c", PROGRAM, str(disk), case.sandbox], cwd=ROOT,
+        [*before, sys.executable, *program], cwd=ROOT,
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="backslashreplace", check=False,
-        preexec_fn=limit, timeout=LIMIT / 2,
+        preexec_fn=limit, timeout=LIMIT * 0.9,
     )  # fmt: skip
     (case.output / "program").write_text(
         done.stdout + done.stderr, encoding="utf-8", errors="backslashreplace"

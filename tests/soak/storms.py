@@ -253,7 +253,7 @@ def _exit(case: Case, disk: Path) -> None:
     chance = case.random
     how, delay = chance.choice(("launch", "busy", "stopped")), chance.uniform(0, 4)
     case.tried(f"{how} {delay:.1f}")
-    words = [sys.executable, "-W", "ignore", "-c", PROGRAM, str(disk), how, str(delay)]
+    words = [sys.executable, "-X", "faulthandler", "-W", "ignore", "-c", PROGRAM, str(disk), how, str(delay)]
     with subprocess.Popen(
         words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as program:

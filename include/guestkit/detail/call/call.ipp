@@ -58,23 +58,27 @@ GUESTKIT_INLINE call_scope::~call_scope() {
     state_->turns->leave_passing();
 }
 
-/// Whether the next files that this process opens get descriptors that select() can handle.
-inline bool low_descriptors_are_free() noexcept {
+/// Why libguestfs cannot run programs now; null if it can: select() must be able to handle the descriptors
+/// that this process gets next.
+inline const char* descriptor_fault() noexcept {
   constexpr std::size_t needed = 16;  // more than such an action opens, because other threads open files too
   std::array<unique_fd, needed> next;
   for (auto& each : next) {
     each = unique_fd(::eventfd(0, EFD_CLOEXEC));
-    if (each.get() >= FD_SETSIZE) return false;
+    if (each.get() < 0)
+      return "this process may not open 16 more files, and with fewer libguestfs crashes when it runs a "
+             "program. "
+             "Close some, or raise the limit (ulimit -n)";
+    if (each.get() >= FD_SETSIZE)
+      return "1000 files are open in this process: with more, libguestfs aborts it when it runs a program. "
+             "Close some, or use a process of its own for disks";
   }
-  return true;
+  return nullptr;
 }
 
 GUESTKIT_INLINE void call_scope::refuse_high_descriptors() {
-  if (op_.waits_for_programs && !low_descriptors_are_free())
-    fail(
-        "1000 files are open in this process: with more, libguestfs aborts it when it runs a program. "
-        "Close some, or use a process of its own for disks",
-        EMFILE);
+  if (!op_.waits_for_programs) return;
+  if (const char* const fault = descriptor_fault()) fail(fault, EMFILE);
 }
 
 GUESTKIT_INLINE void call_scope::fail(const char* message, int number) {
@@ -94,7 +98,7 @@ GUESTKIT_INLINE void call_scope::fail() const {
     state_->memory.give_back();
     throw ApplianceCrashed(op_.name, message_, number_, console);
   }
-  throw Error(op_.name, message_, number_);
+  throw Error(op_.name, message_, number_, place_complaint(message_));
 }
 
 /// libguestfs keeps one error handler per thread and prints to stderr in a thread that has set none. Ours

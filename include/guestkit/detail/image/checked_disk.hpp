@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,9 +41,10 @@ struct checked_disk {
 /// @param path    a file's name, or the URI of an NBD server
 /// @param direct  whether libguestfs itself starts QEMU, as this user
 /// @param directory  for private files
-/// @param caged   whether QEMU will be shut in, so that it has to inherit the files
+/// @param cage    as described_image's. If there is one, QEMU will be shut in, and has to inherit the files
 checked_disk check_disk(const char* op, const std::string& path, const OpenDiskOptions& options, bool direct,
-                        const std::shared_ptr<scratch>& directory, bool caged = false);
+                        const std::shared_ptr<scratch>& directory,
+                        const std::optional<std::string>& cage = {});
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 

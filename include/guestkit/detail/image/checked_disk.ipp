@@ -83,14 +83,15 @@ inline void check_file_options(const char* op, const std::string& path, const Op
 
 GUESTKIT_INLINE checked_disk check_disk(const char* op, const std::string& path,
                                         const OpenDiskOptions& options, bool direct,
-                                        const std::shared_ptr<scratch>& directory, bool caged) {
+                                        const std::shared_ptr<scratch>& directory,
+                                        const std::optional<std::string>& cage) {
   check_options(op, options);
   if (options.protocols.contains("nbd") && (path.starts_with("nbd://") || path.starts_with("nbd+unix://")))
     return nbd_disk(op, path, options);
   check_file_options(op, path, options);
 
   const bool by_name = !options.snapshot && (!options.readonly || !direct);
-  image_chain chain(op, options, by_name, caged);
+  image_chain chain(op, options, by_name, cage.has_value());
   checked_disk disk;
   disk.info = chain.open(path, options.format);
   disk.in_use = chain.in_use();
@@ -106,8 +107,8 @@ GUESTKIT_INLINE checked_disk check_disk(const char* op, const std::string& path,
     disk.kept.overlay = std::make_shared<private_file>(directory);
     if (options.snapshot)
       disk.info.virtual_size =
-          copy_snapshot(op, path, disk.info, *options.snapshot, {chain.node().json, chain.inherited()},
-                        disk.kept.overlay->path());
+          copy_snapshot(op, path, disk.info, *options.snapshot, {chain.node().json, chain.inherited(), cage},
+                        *disk.kept.overlay);
     else
       write_sparse(disk.kept.overlay->descriptor(), chain.node().overlay(disk.info.virtual_size));
     disk.filename = disk.kept.overlay->path();
@@ -120,8 +121,8 @@ GUESTKIT_INLINE checked_disk check_disk(const char* op, const std::string& path,
   else if (options.snapshot)  // a snapshot may have another partition table
     blocksize = read_image(image_file(op, disk.filename), "qcow2").blocksize;
   else if (!blocksize)
-    blocksize =
-        sector_size_by_qemu(op, {chain.node().json, chain.inherited()}, disk.info.virtual_size, directory);
+    blocksize = sector_size_by_qemu(op, {chain.node().json, chain.inherited(), cage}, disk.info.virtual_size,
+                                    directory);
   if (options.blocksize || blocksize == 4096) disk.options.blocksize = blocksize;
   disk.kept.files = chain.release();
   return disk;

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/image/private_file.hpp"
 #include "guestkit/detail/launch/scratch.hpp"
 #include "guestkit/generated/image_info.hpp"
 
@@ -16,6 +18,9 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 struct described_image {
   std::string json;            ///< as QEMU's JSON describes it
   std::vector<int> inherited;  ///< the descriptors that qemu-img needs for that
+  /// The program that shuts qemu-img in, so that it reaches these descriptors and its output alone; empty:
+  /// there is none, so qemu-img does not run. Nothing: it runs free.
+  std::optional<std::string> cage = {};
 };
 
 /// Copies a snapshot out of the image, including the data in its backing files; returns its size.
@@ -23,7 +28,8 @@ struct described_image {
 /// @param path  of the image, for messages
 /// @param name  of the snapshot, or its id
 std::uint64_t copy_snapshot(const char* op, const std::string& path, const ImageInfo& info,
-                            const std::string& name, const described_image& image, const std::string& target);
+                            const std::string& name, const described_image& image,
+                            const private_file& target);
 
 /// The sector size of a disk that guestkit does not read itself. 512 if QEMU cannot read it either: then the
 /// launch fails and reports why.

@@ -1,14 +1,19 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
+#include <filesystem>
 #include <optional>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/base/host_files.hpp"
 #include "guestkit/detail/base/install_command.hpp"
 #include "guestkit/detail/base/run_program.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
@@ -24,11 +29,39 @@ struct qemu_img_result {
   std::string output;  // the end of its output, at most 1000 bytes
 };
 
+/// Where a qemu-img that is shut in may put temporary files.
+inline std::string temporary_of(const private_file& target) {
+  return target.path() + ".d";
+}
+
+/// The command of a qemu-img that is shut in, without its arguments. The options are as appliance/cage.hpp
+/// wants them.
+inline std::vector<std::string> caged_qemu_img(const char* op, const described_image& image,
+                                               const private_file& target) {
+  if (image.cage->empty())
+    throw Error(op,
+                "sandbox=strict: what shuts qemu-img in is part of an appliance that guestkit has built "
+                "(guestkit appliance build)",
+                ENOTSUP);
+  const auto directory = temporary_of(target);
+  if (::mkdir(directory.c_str(), 0700) != 0)
+    throw Error(op, "sandbox=strict: " + directory + ": " + std::strerror(errno), errno);
+  std::string files;
+  for (const int file : image.inherited) files += std::to_string(file) + ',';
+  files += std::to_string(target.descriptor()) + 'w';
+  return {*image.cage, "-guestkit-cage", std::to_string(::getpid()) + ':' + files + ':' + directory,
+          "-guestkit-program", program_file("qemu-img")};
+}
+
 /// Runs qemu-img and waits for it. Throws Error if it cannot be started.
-inline qemu_img_result run_qemu_img(const char* op, std::vector<std::string> arguments,
-                                    const std::vector<int>& inherited) {
-  arguments.insert(arguments.begin(), "qemu-img");
-  const auto end = run_program(arguments, {.inherited = inherited, .takes_stdout = true});
+/// @param target  what it writes to
+inline qemu_img_result run_qemu_img(const char* op, const std::vector<std::string>& arguments,
+                                    const described_image& image, const private_file& target) {
+  auto command = image.cage ? caged_qemu_img(op, image, target) : std::vector<std::string>{"qemu-img"};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  const auto end = run_program(
+      command, {.inherited = image.cage ? std::vector<int>{} : image.inherited, .takes_stdout = true});
+  if (std::error_code error; image.cage) std::filesystem::remove_all(temporary_of(target), error);
   if (end.error == ECHILD)
     throw Error(op, "it is not known how qemu-img ended: this process ignores SIGCHLD", ECHILD);
   if (end.error != 0)
@@ -49,7 +82,7 @@ inline std::string escape_commas(std::string_view value) {
 
 GUESTKIT_INLINE std::uint64_t copy_snapshot(const char* op, const std::string& path, const ImageInfo& info,
                                             const std::string& name, const described_image& image,
-                                            const std::string& target) {
+                                            const private_file& target) {
   const ImageSnapshot* found = nullptr;
   std::string known;
   for (const auto& snapshot : info.snapshots) {
@@ -68,9 +101,9 @@ GUESTKIT_INLINE std::uint64_t copy_snapshot(const char* op, const std::string& p
   const std::string which =
       "snapshot.id=" + escape_commas(found->id) + ",snapshot.name=" + escape_commas(found->name);
   // After a crash of the host nobody needs the copy, so it is not synced to the disk.
-  const auto result =
-      run_qemu_img(op, {"convert", "-t", "unsafe", "-l", which, "-O", "qcow2", "json:" + image.json, target},
-                   image.inherited);
+  const auto result = run_qemu_img(
+      op, {"convert", "-t", "unsafe", "-l", which, "-O", "qcow2", "json:" + image.json, target.path()}, image,
+      target);
   if (!result.succeeded)
     throw Error(op, shown(path) + ": the snapshot cannot be copied: " + in_quotes(result.output), EIO);
   return found->virtual_size;
@@ -89,7 +122,7 @@ GUESTKIT_INLINE int sector_size_by_qemu(const char* op, const described_image& i
           op,
           {"dd", "-O", "raw", "bs=" + std::to_string(block), "skip=" + std::to_string(offset / block),
            "count=" + std::to_string(blocks), "if=json:" + image.json, "of=" + copy.path()},
-          image.inherited);
+          image, copy);
       if (!result.succeeded) return std::nullopt;
       window_begin = offset / block * block;
       const unique_fd written(::open(copy.path().c_str(), O_RDONLY | O_CLOEXEC));

@@ -38,6 +38,10 @@ std::vector<std::string> appliance_caches();
 /// The best appliance in a cache directory. If none is usable: libguestfs' own, and the reason.
 ApplianceChoice find_appliance(const std::string& cache);
 
+/// The program of an appliance that shuts QEMU and its tools in; empty if there is no such appliance.
+/// @param appliance  as in HandleOptions
+std::string cage_program(const std::string& appliance);
+
 /// A file in a lean appliance's directory: why the last attempt to make a template failed, in one line.
 inline constexpr std::string_view template_failure = "no-warm-appliance";
 

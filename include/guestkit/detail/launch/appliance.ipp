@@ -106,4 +106,17 @@ GUESTKIT_INLINE ApplianceChoice find_appliance(const std::string& cache) {
   return choice;
 }
 
+GUESTKIT_INLINE std::string cage_program(const std::string& appliance) {
+  std::string lean;
+  if (appliance == "auto" || appliance == "inspection") {
+    for (const auto& cache : appliance_caches())
+      if (lean.empty()) lean = find_appliance(cache).directory;
+  } else if (appliance != "system" && appliance_fault(appliance).empty()) {
+    const bool warm = ::access((appliance + "/hypervisor").c_str(), F_OK) == 0;
+    lean = warm ? template_in(appliance).directory : appliance;
+  }
+  const std::string program = lean + "/cage";
+  return !lean.empty() && ::access(program.c_str(), X_OK) == 0 ? program : "";
+}
+
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "guestkit/detail/base/install_command.hpp"
+#include "guestkit/detail/launch/scratch.hpp"
 #include "guestkit/launch_error.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM {
@@ -104,6 +105,17 @@ inline bool kernel_unreadable(const std::string& line) {
   return contains(line, "/boot/") && contains(line, "Permission denied");
 }
 
+GUESTKIT_INLINE Diagnosis place_complaint(const std::string& message) {
+  // libguestfs looks at the cache directory that it could not make, and tells the error of that alone.
+  const bool cache = message.starts_with("stat: ") && contains(message, "/.guestfs-");
+  if (!cache && !contains(message, "cannot create temporary directory")) return {};
+  if (!cache) return {Cause::no_space, std::string(no_temporary_files)};
+  return {
+      Cause::no_space,
+      "libguestfs' appliance cannot be written: set LIBGUESTFS_CACHEDIR to a directory that this user can "
+      "write, with some GB free"};
+}
+
 /// QEMU's complaint about a drive: "Could not open 'NAME': REASON".
 inline Diagnosis drive_complaint(const std::string& line) {
   if (!contains(line, "Could not open '")) return {Cause::unknown, ""};
@@ -123,6 +135,7 @@ inline Diagnosis diagnose(const std::string& message, int error_number,
   for (const auto& line : lines)
     if (kernel_unreadable(line))
       return {Cause::kernel_unreadable, "let users read the kernel: sudo chmod 0644 /boot/vmlinuz-*"};
+  if (auto found = place_complaint(message); found.cause != Cause::unknown) return found;
   for (const auto& symptom : symptoms)
     for (const auto& line : lines)
       if (contains(line, symptom.text)) return {symptom.cause, completed(symptom.hint)};

@@ -148,14 +148,13 @@ inline ApplianceChoice caged(ApplianceChoice lean) {
   return lean;
 }
 
-/// The lean appliance in the place of a warm one. Restored machines map one file with the memory, and QEMU
-/// opens it to write: one that was taken over could change the memory of every other.
-inline ApplianceChoice unshared(ApplianceChoice choice) {
+/// The lean appliance in the place of a warm one.
+inline ApplianceChoice booted(ApplianceChoice choice, std::string reason) {
   if (choice.mode != ApplianceMode::warm) return choice;
   return {.mode = ApplianceMode::lean,
           .directory = std::move(choice.directory),
           .append = std::move(choice.append),
-          .reason = "sandbox=strict shares no memory with other appliances"};
+          .reason = std::move(reason)};
 }
 
 /// Has the launch shut QEMU in, if that was asked for. Throws LaunchError if it cannot.
@@ -174,7 +173,9 @@ GUESTKIT_INLINE void launcher::choose_cage(ApplianceChoice& choice) {
     refuse(errno == EPERM ? "something forbids the kernel's Landlock, such as a container's seccomp profile"
                           : "this kernel has no Landlock, or has it switched off (see its argument lsm=)");
   if (!state_->temporary) refuse("there is no private directory for temporary files in " + state_->tmpdir);
-  choice = unshared(std::move(choice));
+  // Restored machines map one file with the memory, and QEMU opens it to write: one that was taken over could
+  // change the memory of every other.
+  choice = booted(std::move(choice), "sandbox=strict shares no memory with other appliances");
   if (choice.mode == ApplianceMode::lean) choice = caged(std::move(choice));
   if (choice.hypervisor.empty() || ::access(choice.hypervisor.c_str(), X_OK) != 0)
     refuse("it needs an appliance that guestkit has built (guestkit appliance build)" +
@@ -239,6 +240,8 @@ GUESTKIT_INLINE ApplianceChoice launcher::choose_appliance() {
   ApplianceChoice choice;
   if (info_.accelerator.empty())
     choice.reason = "libguestfs' backend is not direct";
+  else if (directory && own_hypervisor())  // a restore runs the one that the appliance was made with
+    choice = booted(given_appliance(wishes.appliance), "the hypervisor is the user's");
   else if (directory)
     choice = given_appliance(wishes.appliance);
   else if (own_path)
@@ -490,13 +493,10 @@ GUESTKIT_INLINE void launcher::set_verdict(const std::string& text) {
 /// Records the directory of the appliance's socket, so that a sweep finds it if this process is killed.
 GUESTKIT_INLINE void launcher::note_sockets() {
   if (!state_->temporary) return;
-  std::string command;
   try {
-    command = file_of(invoke<int>(guestfs_get_pid), "cmdline");
-  } catch (const Error&) {  // not every backend supports it
-    return;
+    state_->temporary->note_sockets(state_->serial, socket_directory(invoke<int>(guestfs_get_pid)));
+  } catch (const Error&) {  // not every backend has a process of its own
   }
-  state_->temporary->note_sockets(state_->serial, socket_directory(command));
 }
 
 GUESTKIT_INLINE void launcher::note_success() {

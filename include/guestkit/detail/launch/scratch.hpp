@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
@@ -52,9 +53,13 @@ class scratch {
   unique_fd lock_;
 };
 
-/// The directory of the socket to which libguestfs has the guest connect, from QEMU's command line, in which
-/// commas are doubled; empty if it cannot be told.
-std::string socket_directory(const std::string& command);
+/// The remedy for a TMPDIR that cannot be written.
+inline constexpr std::string_view no_temporary_files =
+    "temporary files cannot be written: set TMPDIR to a directory that this user can write, with some GB "
+    "free";
+
+/// The directory of the socket by which this process talks to a hypervisor; empty if there is none.
+std::string socket_directory(pid_t hypervisor);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 

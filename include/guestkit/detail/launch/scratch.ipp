@@ -2,10 +2,14 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
@@ -142,16 +146,22 @@ GUESTKIT_INLINE void scratch::sweep_sockets(const std::string& base) noexcept {
   });
 }
 
-GUESTKIT_INLINE std::string socket_directory(const std::string& command) {
-  const auto end = command.find("/guestfsd.sock");
-  const auto word = end == std::string::npos ? end : command.rfind("path=", end);
-  if (word == std::string::npos) return "";
-  std::string directory;
-  for (auto at = word + 5; at < end; ++at) {
-    directory += command[at];
-    if (command.compare(at, 2, ",,") == 0) ++at;
+GUESTKIT_INLINE std::string socket_directory(pid_t hypervisor) {
+  constexpr std::string_view name = "/guestfsd.sock";
+  for (const auto& entry : names_in("/proc/self/fd")) {
+    const int number = std::atoi(entry.c_str());
+    sockaddr_un own{};
+    ucred peer{};
+    socklen_t own_size = sizeof own, peer_size = sizeof peer;
+    if (::getsockopt(number, SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) != 0 || peer.pid != hypervisor ||
+        ::getsockname(number, reinterpret_cast<sockaddr*>(&own), &own_size) != 0 || own.sun_family != AF_UNIX)
+      continue;
+    const auto begin = offsetof(sockaddr_un, sun_path);
+    std::string path(static_cast<const char*>(own.sun_path), std::max<std::size_t>(own_size, begin) - begin);
+    path.resize(std::min(path.find('\0'), path.size()));
+    if (path.ends_with(name)) return path.substr(0, path.size() - name.size());
   }
-  return directory;
+  return "";
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
