@@ -64,8 +64,8 @@ struct mount_server {
   void write_all(guest_actions& guest) {
     try {
       guest.sync();
-    } catch (const HandleClosed&) {  // closing the handle does it, too
-    } catch (const Error& e) {
+    } catch (const HandleClosed&) {  // closing the handle does it too
+    } catch (const Error&) {
       throw Error("mounted",
                   detail::shown(directory) + ": the hypervisor has ended: what was written last may be lost",
                   EIO);
