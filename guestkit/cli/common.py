@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection, Generator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, get_args
 
 from guestkit.disks import Domain, Guest
 from guestkit.fleet import TIMEOUT
@@ -164,6 +164,27 @@ def add_fleet_options(parser: argparse._ActionsContainer) -> None:
         " GUESTKIT_INSPECTION_CACHE says so)",
     )
     add_sandbox_option(parser)
+
+
+class FleetKeywords(TypedDict):
+    """Arguments of `inspect_many`."""
+
+    concurrency: int | Literal["auto"]
+    timeout: float | None
+    cache: bool | None
+    sandbox: Sandbox
+    keys: Sequence[Key]
+
+
+def fleet(arguments: argparse.Namespace) -> FleetKeywords:
+    """Return the options of `add_fleet_options` and `add_key_option`."""
+    return FleetKeywords(
+        concurrency=arguments.concurrency or "auto",
+        timeout=arguments.timeout,
+        cache=arguments.cache,
+        sandbox=arguments.sandbox,
+        keys=arguments.keys,
+    )
 
 
 def add_only_option(

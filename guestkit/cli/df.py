@@ -17,6 +17,7 @@ from guestkit.cli.common import (
     add_fleet_options,
     add_key_option,
     disks_of,
+    fleet,
     guests_of,
     opening,
 )
@@ -56,12 +57,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     with screen.fleet(len(guests)) as progress:
         reports = inspect_many(
             guests,
-            concurrency=arguments.concurrency or "auto",
             parts=_PARTS,
-            keys=arguments.keys,
-            timeout=arguments.timeout,
-            cache=arguments.cache,
-            sandbox=arguments.sandbox,
+            **fleet(arguments),
             **opening(arguments),
             progress=progress,
         )

@@ -20,6 +20,7 @@ from guestkit.cli.common import (
     add_fleet_options,
     add_key_option,
     add_only_option,
+    fleet,
     opening,
 )
 from guestkit.cli.ending import noting
@@ -139,12 +140,8 @@ def _inspected(arguments: argparse.Namespace, screen: Screen) -> Comparison | No
         for group, options in groups:
             reports = inspect_many(
                 group,
-                concurrency=arguments.concurrency or "auto",
                 parts=arguments.only or _PARTS,
-                keys=arguments.keys,
-                timeout=arguments.timeout,
-                cache=arguments.cache,
-                sandbox=arguments.sandbox,
+                **fleet(arguments),
                 **options,
                 progress=progress,
             )

@@ -18,6 +18,7 @@ from guestkit.cli.common import (
     add_key_option,
     add_only_option,
     disks_of,
+    fleet,
     guests_of,
     opening,
 )
@@ -80,13 +81,9 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         with screen.fleet(len(guests)) as progress:
             reports = inspect_many(
                 guests,
-                concurrency=arguments.concurrency or "auto",
                 parts=_wanted(arguments, screen),
-                keys=arguments.keys,
                 mode=arguments.mode,
-                timeout=arguments.timeout,
-                cache=arguments.cache,
-                sandbox=arguments.sandbox,
+                **fleet(arguments),
                 **opening(arguments),
                 progress=progress,
             )

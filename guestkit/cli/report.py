@@ -17,6 +17,7 @@ from guestkit.cli.common import (
     add_key_option,
     check_output,
     disks_of,
+    fleet,
     guests_of,
     is_same_file,
     opening,
@@ -101,11 +102,7 @@ def _results(arguments: argparse.Namespace, screen: Screen) -> Iterator[Report]:
     with screen.fleet(len(guests)) as progress:
         reports = inspect_many(
             guests,
-            concurrency=arguments.concurrency or "auto",
-            keys=arguments.keys,
-            timeout=arguments.timeout,
-            cache=arguments.cache,
-            sandbox=arguments.sandbox,
+            **fleet(arguments),
             **opening(arguments),
             progress=progress,
         )

@@ -18,6 +18,7 @@ from guestkit.cli.common import (
     add_fleet_options,
     add_key_option,
     check_output,
+    fleet,
     guests_of,
     opening,
 )
@@ -95,11 +96,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     with screen.fleet(len(guests)) as progress:
         reports = inspect_many(
             guests,
-            concurrency=arguments.concurrency or "auto",
-            keys=arguments.keys,
-            timeout=arguments.timeout,
-            cache=arguments.cache,
-            sandbox=arguments.sandbox,
+            **fleet(arguments),
             **opening(arguments),
             progress=progress,
         )
