@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import date
 from html.parser import HTMLParser
@@ -24,6 +24,7 @@ import guestkit.cli.report
 from guestkit import Error, Report
 from guestkit.cli import main
 from guestkit.demo import DEMO_SYSTEM
+from guestkit.disks import Guest, names_of
 from guestkit.fleet import Failure
 from guestkit.inspection import Application, Disk, Layer, OperatingSystem, PartFailure
 from guestkit.reports import load
@@ -594,8 +595,8 @@ def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Serve:
     monkeypatch.chdir(tmp_path)
 
     def serve(*reports: Report) -> None:
-        def inspect_many(guests: Iterable[Sequence[str]], **options: Any) -> Iterator[Report]:
-            assert [tuple(guest) for guest in guests] == [tuple(report.disks) for report in reports]
+        def inspect_many(guests: Iterable[Guest], **options: Any) -> Iterator[Report]:
+            assert [names_of(guest) for guest in guests] == [tuple(report.disks) for report in reports]
             yield from reversed(reports)
 
         monkeypatch.setattr(guestkit.cli.report, "inspect_many", inspect_many)
