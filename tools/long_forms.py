@@ -25,15 +25,16 @@ SANITIZERS = "tests/quality/test_sanitizers.py"
 OTHERS = "compiles or tidy or other_compilers"
 #: What each part gives to pytest. tests/trixie is not among them: it takes hours.
 PARTS = {
+    "threads": [SANITIZERS, "-k", "test_threads"],
+    "other compilers": [SANITIZERS, "tests/quality/test_cpp_quality.py", "-k", OTHERS],
     "packages": ["tests/packaging", "tests/consumer", "tests/quality/test_long_forms.py"],
     "valgrind": [SANITIZERS, "-k", "test_valgrind"],
     "appliances": ["tests/appliance", "--deselect", "tests/appliance/test_corpus.py"],
-    "Python under tools": [SANITIZERS, "-k", "test_the_extension or test_python"],
+    "commands and pages": ["tests/python", "tests/docs"],
     "corpus": ["tests/appliance/test_corpus.py"],
-    "addresses": [SANITIZERS, "-k", "addresses"],
-    "other compilers": [SANITIZERS, "tests/quality/test_cpp_quality.py", "-k", OTHERS],
-    "threads": [SANITIZERS, "-k", "test_threads"],
+    "Python under tools": [SANITIZERS, "-k", "test_the_extension or test_python"],
     "soak": ["tests/soak"],
+    "addresses": [SANITIZERS, "-k", "addresses"],
 }
 
 
