@@ -90,9 +90,12 @@ class Job:
             return handle._inspect_disks(guest, options)
         from guestkit.cache import cached  # only those who want it pay for this import
 
-        disks = named_disks("inspect", guest, options.opening)
         return cached(
-            handle, disks, options, self.handle.appliance, lambda: handle._inspect_disks(guest, options)
+            handle,
+            lambda: named_disks("inspect", guest, options.opening),
+            options,
+            self.handle.appliance,
+            lambda: handle._inspect_disks(guest, options),
         )
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guestkit import _native
+from guestkit._text import without_userinfo
 from guestkit.disks import PlainDisk
 from guestkit.errors import Error
 from guestkit.images import OpenDiskOptions
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 #: Filesystems of this host's own kernel that set ctime at each change, in parts of a second. On others, such
 #: as NFS, SMB, FUSE or FAT, another host or a program decides what ctime is.
-_RELIABLE = frozenset(("ext2", "ext3", "ext4", "xfs", "btrfs", "bcachefs", "f2fs", "zfs", "tmpfs", "overlay"))
+_RELIABLE = frozenset(("ext2", "ext3", "ext4", "xfs", "btrfs", "bcachefs", "f2fs", "zfs", "tmpfs"))
 
 #: A file that changed less than this ago, in nanoseconds, can change again with the same ctime.
 _MOMENT = 2_000_000_000
@@ -65,7 +66,7 @@ def identify(disks: Sequence[PlainDisk]) -> Identity:
     for disk in disks:
         name = os.fsdecode(disk.path)
         if "://" in name:
-            raise Unidentified(f"{name}: is reached through the network")
+            raise Unidentified(f"{without_userinfo(name)}: is reached through the network")
         files.append(f"{os.path.abspath(name)} {disk.options.format!r}")
         for status, header in _files(disk.path, disk.options):
             if now - status.st_ctime_ns < _MOMENT:

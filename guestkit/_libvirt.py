@@ -175,9 +175,10 @@ def _url(source: ET.Element) -> str:
         if source.get("tls") == "yes":
             protocol = "nbds"  # which guestkit refuses
         if host.get("transport") == "unix":
-            return f"{protocol}+unix:///{name}?socket={host.get('socket', '')}"
+            return f"{protocol}+unix:///{name}?socket={quote(host.get('socket', ''))}"
     port = host.get("port", "")
-    where = host.get("name", "") + (f":{port}" if port else "")
+    address = host.get("name", "")
+    where = (f"[{address}]" if ":" in address else address) + (f":{port}" if port else "")
     query = source.get("query", "")
     path = name if protocol == "nbd" else quote(name.lstrip("/"))
     return f"{protocol}://{where}/{path}" + (f"?{query}" if query else "")

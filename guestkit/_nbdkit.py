@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from guestkit._system import hint
-from guestkit._text import printable
+from guestkit._text import printable, without_userinfo
 from guestkit.errors import Error
 
 _START = 30.0  # seconds, and for each answer of the other host
@@ -117,7 +118,8 @@ def _asked(op: str, url: str) -> tuple[str, list[str], str | None]:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise Error(op, f"{printable(url)}: is no URL: {error}", errno.EINVAL, "url") from None
+        message = f"{printable(without_userinfo(url))}: is no URL: {error}"
+        raise Error(op, message, errno.EINVAL, "url") from None
     host = parts.netloc.rpartition("@")[2]
     name = printable(parts._replace(netloc=host).geturl())
     if not parts.hostname or not url.isprintable() or " " in url:
@@ -129,8 +131,9 @@ def _asked(op: str, url: str) -> tuple[str, list[str], str | None]:
         where = [f"host={parts.hostname}", f"path={unquote(parts.path)}"]
         return name, ["ssh", *where, patience, *user, *([] if port is None else [f"port={port}"])], password
     plain = parts._replace(netloc=host).geturl()
-    # protocols: a redirection, too, leads to nothing but such servers.
-    return name, ["curl", f"url={plain}", "protocols=http,https", patience, *user], password
+    # A redirection, too, leads to nothing but such servers, and never out of TLS.
+    protocols = "https" if parts.scheme == "https" else "http,https"
+    return name, ["curl", f"url={plain}", f"protocols={protocols}", patience, *user], password
 
 
 def _socket(process: subprocess.Popen[bytes], beat: Callable[[], object]) -> str:
@@ -155,7 +158,7 @@ def _end(process: subprocess.Popen[bytes], socket: str) -> None:
     if _status(process, _END) is None:  # it waits for an answer of the other host
         process.kill()
         process.wait()
-        if socket:
+        if re.fullmatch(r"/.*/nbdkit\w{6}/socket", socket):  # as nbdkit makes it: the text is a program's
             shutil.rmtree(os.path.dirname(socket), ignore_errors=True)
 
 

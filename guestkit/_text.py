@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def printable(text: str) -> str:
     r"""Escape whatever is not a visible character or a space.
@@ -18,6 +20,20 @@ def _escaped(character: str) -> str:
     if "\udc80" <= character <= "\udcff":  # surrogateescape
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")
+
+
+def without_userinfo(name: str) -> str:
+    """Return the name of a disk without what a URL has before its host, such as "me:secret@".
+
+    By its text alone: one with a wrong port is no URL, and has a password all the same.
+    """
+    return name.replace(userinfo(name), "", 1)
+
+
+def userinfo(name: str) -> str:
+    """Return what a URL has before its host, with the @; "": nothing."""
+    found = re.search(r"://([^/?#]*@)", name)
+    return found[1] if found else ""
 
 
 def human_size(size: int) -> str:

@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import tempfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -38,6 +39,10 @@ __all__ = ["LARGEST", "cached"]
 #: How much room all results may take, in bytes.
 LARGEST = 256 << 20
 
+#: What the names of all files end with.
+_SUFFIX = ".inspection"
+_OURS = re.compile(rf"(new-\w+|[0-9a-f]{{64}}){re.escape(_SUFFIX)}")
+
 #: The form of what is kept.
 _FORM = "guestkit-inspections 1"
 
@@ -46,7 +51,7 @@ _log = logging.getLogger("guestkit")
 
 def cached(
     handle: Guestfs,
-    disks: Sequence[PlainDisk],
+    find_disks: Callable[[], Sequence[PlainDisk]],
     options: InspectOptions,
     appliance: StrOrBytesPath,
     inspect: Callable[[], Inspection],
@@ -57,11 +62,13 @@ def cached(
     alone.
 
     handle: not launched; it tells which libguestfs there is
+    find_disks: tells which disks the guest has at that moment
     appliance: which one the handle would launch
     """
     assert options.cache is not None
     store = _Store(options.cache)
     try:
+        disks = find_disks()
         before = identify(disks)
     except Unidentified as error:
         return _unkept(inspect(), str(error))
@@ -73,7 +80,7 @@ def cached(
     if reason := before.young or _doubt(result):
         return _unkept(result, reason)
     try:
-        changed = identify(disks) != before
+        changed = identify(find_disks()) != before  # libvirt may call other disks the guest's by now
     except Unidentified as error:
         return _unkept(result, str(error))
     if changed:
@@ -131,7 +138,7 @@ class _Store:
     def get(self, key: str) -> Inspection | None:
         """Return what is kept; None if nothing is, or if it is damaged."""
         try:
-            with open(self._directory / key, "rb") as file:
+            with open(self._directory / f"{key}{_SUFFIX}", "rb") as file:
                 found = _revived(gzip.decompress(file.read()))
                 os.utime(file.fileno())  # for `_make_room`: it was used
                 return found
@@ -145,11 +152,11 @@ class _Store:
         """Keep the result. If that fails, such as on a full disk, say so in the log."""
         text = json.dumps(result.to_dict(), separators=(",", ":"))
         try:
-            descriptor, name = tempfile.mkstemp(prefix="new-", dir=self._directory)
+            descriptor, name = tempfile.mkstemp(prefix="new-", suffix=_SUFFIX, dir=self._directory)
             try:
                 with open(descriptor, "wb") as file:
                     file.write(gzip.compress(text.encode(), 1))
-                os.replace(name, self._directory / key)
+                os.replace(name, self._directory / f"{key}{_SUFFIX}")
             except BaseException:
                 with suppress(FileNotFoundError):  # another process has made room
                     os.unlink(name)
@@ -166,6 +173,8 @@ class _Store:
         with os.scandir(self._directory) as entries:
             for entry in entries:
                 with suppress(FileNotFoundError):  # another process makes room as well
+                    if not _OURS.fullmatch(entry.name):  # the user may have named any directory
+                        continue
                     seen = entry.stat(follow_symlinks=False)
                     kept.append((seen.st_mtime_ns, seen.st_blocks * 512, entry.path))
         left = sum(size for _, size, _ in kept)

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from guestkit._text import userinfo, without_userinfo
 from guestkit.errors import Error
 from guestkit.images import SERVED, ImageInfo, OpenDiskOptions, packed_by, probe
 
@@ -75,21 +76,38 @@ class PlainDisk:
         try:
             yield
         except Error as error:
-            unknown = f"{os.fsdecode(self.path)}: "
-            scheme = _scheme(self.path)
-            if error.cause == "url" and scheme in SERVED:
-                hint = f'{error.hint}, or state protocols=("{scheme}",), and guestkit starts nbdkit for it'
-                raise Error(error.op, error.message, error.errno, error.cause, hint) from error
-            if not self.name or type(error) is not Error or not error.message.startswith(unknown):
+            told = self._told(error)
+            if told is error:
                 raise
-            raise error.reworded(f"{self.name}: {error.message.removeprefix(unknown)}") from error
+            raise told from None  # the text of the other one may have a password
+
+    def _told(self, error: Error) -> Error:
+        """Return the error in terms of the disk that was given, without what a URL has before its host."""
+        if type(error) is not Error:
+            return error
+        if secret := userinfo(os.fsdecode(self.path)):
+            message, hint = (text.replace(secret, "") for text in (error.message, error.hint))
+            error = Error(error.op, message, error.errno, error.cause, hint)
+        scheme = _scheme(self.path)
+        if error.cause == "url" and scheme in SERVED:
+            hint = f'{error.hint}, or state protocols=("{scheme}",), and guestkit starts nbdkit for it'
+            return Error(error.op, error.message, error.errno, error.cause, hint)
+        unknown = f"{_name(self.path)}: "
+        if self.name and error.message.startswith(unknown):
+            return error.reworded(f"{self.name}: {error.message.removeprefix(unknown)}")
+        return error
 
 
 def names_of(guest: Guest) -> tuple[str, ...]:
     """Return the names of the guest's disks, or that of the domain."""
     if isinstance(guest, Domain):
         return (guest.name,)
-    return tuple(os.fsdecode(disk) for disk in _paths(guest)) or ("",)
+    return tuple(_name(disk) for disk in _paths(guest)) or ("",)
+
+
+def _name(path: StrOrBytesPath) -> str:
+    """Return what the disk is called in messages: a URL may have a password."""
+    return without_userinfo(os.fsdecode(path))
 
 
 def named_disks(op: str, guest: Guest, options: OpenDiskOptions) -> Sequence[PlainDisk]:
@@ -176,7 +194,7 @@ def disks_for(
         yield disks
         return
     if (backend := handle.get_backend()) != "direct":
-        name = os.fsdecode([*packed, *served][0])
+        name = _name([*packed, *served][0])
         what, remedy = ("is packed", "unpack it first") if packed else ("is a URL", "download it first")
         reason = f"the backend {backend!r} cannot be given what is private to this process"
         raise Error("open_disk", f"{name}: {what}, and {reason}: {remedy}", errno.ENOTSUP)

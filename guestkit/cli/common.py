@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, get_args
 
-from guestkit.disks import Domain, Guest
+from guestkit.disks import Domain, Guest, names_of
 from guestkit.fleet import TIMEOUT
 from guestkit.guest import guest_path, mount_asked, open_guest
 from guestkit.handle import Guestfs
@@ -449,7 +449,7 @@ def guest(
     with contextlib.ExitStack() as stack:
         (wanted,) = guests_of(arguments)
         mounts = _mounts(arguments)
-        with screen.steps(disks_of(arguments)[0]) as step:
+        with screen.steps(names_of(wanted)[0]) as step:
             g = stack.enter_context(
                 open_guest(
                     wanted,

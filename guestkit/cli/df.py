@@ -16,7 +16,6 @@ from guestkit.cli.common import (
     add_domain_options,
     add_fleet_options,
     add_key_option,
-    disks_of,
     fleet,
     guests_of,
     opening,
@@ -26,6 +25,7 @@ from guestkit.cli.errors import of_failure
 from guestkit.cli.reports import reported
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, human_size, printable
+from guestkit.disks import Guest, names_of
 from guestkit.fleet import Report, inspect_many
 from guestkit.inspection import Filesystem, Part
 
@@ -67,12 +67,14 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
                 with contextlib.closing(reports):
                     found.extend(reports)
             finally:  # even after Ctrl-C, show what is finished
-                _tell(found, arguments, screen)
+                _tell(found, guests, arguments, screen)
     return 1 if any(report.error is not None for report in found) else 0
 
 
-def _tell(reports: Sequence[Report], arguments: argparse.Namespace, screen: Screen) -> None:
-    order = {disk: number for number, disk in enumerate(disks_of(arguments))}
+def _tell(
+    reports: Sequence[Report], guests: Sequence[Guest], arguments: argparse.Namespace, screen: Screen
+) -> None:
+    order = {name: number for number, guest in enumerate(guests) for name in names_of(guest)}
     found = sorted(reports, key=lambda report: order[report.disk])
     if arguments.json:
         rows = [row for report in found for row in _values(report)]

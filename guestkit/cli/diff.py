@@ -28,6 +28,7 @@ from guestkit.cli.errors import of_failure
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, printable
 from guestkit.comparison import Change, Comparison, diff, require
+from guestkit.disks import names_of
 from guestkit.file_comparison import diff_files
 from guestkit.fleet import Report, inspect_many
 from guestkit.guest import mount_guest
@@ -147,7 +148,7 @@ def _inspected(arguments: argparse.Namespace, screen: Screen) -> Comparison | No
             )
             with contextlib.closing(reports):
                 of_groups.append({report.disk: report for report in reports})
-    found = of_groups[0][before], of_groups[-1][after]
+    found = of_groups[0][names_of(before)[0]], of_groups[-1][names_of(after)[0]]
     for report in found:
         if report.error is not None:
             screen.tell("error", of_failure(report))

@@ -8,10 +8,11 @@ import subprocess
 import sys
 
 from guestkit import fuse
-from guestkit.cli.common import add_disk_argument, add_guest_options, check_format_is_stated, disks_of, guest
+from guestkit.cli.common import add_disk_argument, add_guest_options, check_format_is_stated, guest, guests_of
 from guestkit.cli.ending import status_of
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import printable
+from guestkit.disks import names_of
 
 DESCRIPTION = """\
 Show a guest's files in a directory of this host, for any program, without root. The command returns when the
@@ -74,9 +75,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
 def _serve(arguments: argparse.Namespace, screen: Screen) -> int:
     def ready() -> None:
         if arguments.ready is None:
-            screen.note(
-                f"{printable(arguments.directory)} has the files of {printable(disks_of(arguments)[0])}"
-            )
+            disk = names_of(guests_of(arguments)[0])[0]
+            screen.note(f"{printable(arguments.directory)} has the files of {printable(disk)}")
             return
         os.chdir("/")  # else the filesystem of the current directory would be in use
         with open(os.devnull, "r+b") as nothing:

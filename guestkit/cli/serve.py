@@ -12,11 +12,12 @@ from guestkit.cli.common import (
     add_disk_argument,
     add_guest_options,
     check_format_is_stated,
-    disks_of,
     guest,
+    guests_of,
 )
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import printable
+from guestkit.disks import names_of
 from guestkit.serving import Served, ServeOptions, require, serve
 
 DESCRIPTION = """\
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     def ready(served: Served) -> None:
         screen.write(_told(served, arguments.json, given is None))
         what = "to be read and written" if arguments.rw else "to be read"
-        screen.note(f"{printable(disks_of(arguments)[0])} is served {what}; Ctrl-C ends it")
+        screen.note(f"{printable(names_of(guests_of(arguments)[0])[0])} is served {what}; Ctrl-C ends it")
 
     with guest(arguments, screen, readonly=not arguments.rw) as g:
         serve(g, options, ready=ready)

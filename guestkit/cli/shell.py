@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from guestkit.cli.common import add_disk_argument, add_guest_options, check_format_is_stated, disks_of, guest
+from guestkit.cli.common import add_disk_argument, add_guest_options, check_format_is_stated, guest, guests_of
 from guestkit.cli.screen import Screen
+from guestkit.disks import names_of
 from guestkit.shell.running import run_script
 from guestkit.shell.session import Session
 
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     )
     with session:
         if typed:
-            return converse(session, disks_of(arguments)[0])
+            return converse(session, names_of(guests_of(arguments)[0])[0])
         if arguments.commands is not None:
             lines = iter([arguments.commands])
         else:

@@ -19,7 +19,7 @@ import jsonschema
 import pytest
 
 import guestkit
-from guestkit import Guestfs, Inspection, Key, _identity, _native, cache, under
+from guestkit import Domain, Guestfs, Inspection, Key, _identity, _native, cache, under
 from guestkit.cli import main
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.disks import PlainDisk
@@ -530,16 +530,42 @@ def test_what_was_not_used_for_longest_makes_room(
             guestkit.inspect(disk, cache=kept)
     for age, entry in enumerate(sorted(kept.iterdir(), key=lambda one: one.stat().st_mtime_ns)):
         os.utime(entry, (1000 + age, 1000 + age))
-    (kept / "new-left").write_bytes(b"x")  # of a process that was killed
-    os.utime(kept / "new-left", (1, 1))
+    (kept / "new-left.inspection").write_bytes(b"x")  # of a process that was killed
+    os.utime(kept / "new-left.inspection", (1, 1))
     assert guestkit.inspect(disks[0], cache=kept).provenance.cached  # now the one that was used last
     size = sum(one.stat().st_blocks * 512 for one in kept.glob("[0-9a-f]*"))
     monkeypatch.setattr(cache, "LARGEST", size)
     guestkit.inspect(disks[3], cache=kept)
-    assert not (kept / "new-left").exists()
+    assert not (kept / "new-left.inspection").exists()
     assert sum(one.stat().st_blocks * 512 for one in kept.iterdir()) <= size
     left = [guestkit.inspect(disks[number], cache=kept).provenance.cached for number in (0, 2, 3, 1)]
     assert left == [True, True, True, False]
+
+
+def test_room_was_made_by_removing_files_of_the_users(
+    ran: Inspections, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: any private directory can be named, and whatever was oldest in it was removed."""
+    home = tmp_path / "home"
+    (home / "sub").mkdir(parents=True, mode=0o700)
+    home.chmod(0o700)
+    (home / "thesis.txt").write_bytes(bytes(1 << 16))
+    os.utime(home / "thesis.txt", (1, 1))
+    monkeypatch.setattr(cache, "LARGEST", 0)
+    guestkit.inspect(disk, cache=home)
+    assert sorted(os.listdir(home)) == ["sub", "thesis.txt"]
+
+
+def test_what_libvirt_calls_the_disks_meanwhile_was_taken_for_the_same(
+    ran: Inspections, disk: Path, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: the result of the new disks was kept for the old ones."""
+    other = tmp_path / "other.img"
+    other.write_bytes(os.urandom(SIZE))
+    told = iter([disk, other])
+    monkeypatch.setattr("guestkit._libvirt.disks_of_domain", lambda *_, **__: [(str(next(told)), "raw")])
+    guestkit.inspect(Domain("web"), cache=kept)
+    assert list(kept.iterdir()) == []
 
 
 def test_a_full_disk_costs_the_entry_alone(
@@ -564,7 +590,7 @@ def test_ten_processes_at_once(kept: Path) -> None:
         "cache.LARGEST = 12 << 10\n"
         "store = cache._Store(Path(sys.argv[1]))\n"
         "for turn in range(40):\n"
-        "    key = str(turn % 5)\n"
+        "    key = f'{turn % 5:064x}'\n"
         "    found = store.get(key)\n"
         "    assert found is None or found.provenance.cached\n"
         "    store.put(key, NOTHING_FOUND)"

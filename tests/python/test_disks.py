@@ -340,3 +340,38 @@ def test_nbdkit_reads_a_disk_by_ssh(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
     with pytest.raises(Error, match="nbdkit, which opens it, is not installed"):
         Guestfs().open_disk("ssh://h/a", protocols=("ssh",))
+
+
+URLS = (
+    "https://bob:s3cret@localhost:99999/x",
+    "https://bob:s3cret@localhost:p/x",
+    "https://bob:s3cret@[::1/x",
+    "https://bob:s3@cret@localhost/x",
+)
+
+
+@pytest.mark.parametrize("url", URLS)
+@pytest.mark.parametrize("protocols", [("file",), ("https",)], ids=["refused", "permitted"])
+def test_a_password_in_a_url_was_told(
+    url: str, protocols: tuple[str, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Regression: in errors, their hints, the log of the cache and the names of a fleet's reports."""
+    caplog.set_level("INFO")
+    steps: list[object] = []
+    (report,) = guestkit.inspect_many(
+        [url], protocols=protocols, cache=tmp_path / "kept", progress=steps.append, timeout=20
+    )
+    assert report.error is not None
+    with Guestfs() as g, pytest.raises(Error) as caught:
+        g.open_disk(url, protocols=protocols)
+    told = repr([report, steps, caught.value, caplog.text])
+    assert not any(part in told for part in ("s3cret", "cret@", "bob"))
+    assert caught.value.__cause__ is None
+
+
+def test_a_password_in_a_url_was_told_where_another_backend_cannot_open_it() -> None:
+    with Guestfs() as g:
+        g.set_backend("libvirt")
+        with pytest.raises(Error, match="https://localhost/x: is a URL, and the backend") as caught:
+            g.open_disk("https://bob:s3cret@localhost/x", protocols=("https",))
+    assert "s3cret" not in str(caught.value)
