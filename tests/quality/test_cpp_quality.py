@@ -161,4 +161,7 @@ NEEDED = [
     "SHUTDOWN",
     "KILL_SUBPROCESS",
     "USER_CANCEL",
+    "MOUNT_LOCAL",
+    "MOUNT_LOCAL_RUN",
+    "UMOUNT_LOCAL",
 ]
