@@ -48,7 +48,10 @@ def _cache_directory(asked: Cache) -> Path | None:
     if asked is None:
         asked = stated not in ("", "0")
     if not isinstance(asked, bool):
-        return Path(os.path.abspath(asked))
+        if not os.path.isabs(asked):  # "auto" and the like are no directories
+            message = f"cache must be True, False, None or a directory that begins with /, not {asked!r}"
+            raise Error("inspect", message, errno.EINVAL)
+        return Path(asked)
     if not asked:
         return None
     if stated.startswith("/"):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import logging
 import posixpath
+import re
 import stat
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
@@ -195,6 +196,8 @@ def mount_asked(text: str) -> tuple[str, str]:
     device, colon, below = text.rpartition(":/")
     if not colon or device == "btrfsvol":  # btrfsvol:/dev/sda2/home
         device, below = text, ""
+    if re.fullmatch(r"(/dev/)?[a-z]+[0-9]*:[^/].*", device):
+        raise ValueError(f"a mountpoint begins with /: {text!r}")
     if not device:
         raise ValueError(f"not DEVICE or DEVICE:MOUNTPOINT: {text!r}")
     return guest_path(f"/{below}"), device

@@ -373,9 +373,14 @@ def opening(arguments: argparse.Namespace) -> OpeningKeywords:
 
 
 def check_output(path: str, disks: Sequence[str]) -> None:
-    """Raise UsageError if there is no directory for an output, or if it is one of the disks."""
-    if not os.path.isdir(os.path.dirname(path) or "."):
+    """Raise UsageError if an output cannot be written there, or is one of the disks."""
+    directory = os.path.dirname(path) or "."
+    if not os.path.isdir(directory):
         raise UsageError(f"there is no directory for the output {path!r}")
+    if os.path.isdir(path):
+        raise UsageError(f"the output {path!r} is a directory: give the name of a file")
+    if not os.access(directory, os.W_OK) and not os.path.exists(path):
+        raise UsageError(f"you may not write to the directory of the output {path!r}")
     for disk in disks:
         if is_same_file(path, disk):
             raise UsageError(f"the output {path!r} is the disk {disk!r}")

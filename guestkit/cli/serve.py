@@ -122,7 +122,6 @@ def _password(path: str | None) -> str | None:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 < port <= 65535:
+    if not (text.isdecimal() and 0 < int(text) <= 65535):
         raise argparse.ArgumentTypeError(f"not a port: {text!r}")
-    return port
+    return int(text)

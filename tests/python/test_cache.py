@@ -19,7 +19,7 @@ import jsonschema
 import pytest
 
 import guestkit
-from guestkit import Domain, Guestfs, Inspection, Key, _identity, _native, cache, under
+from guestkit import Domain, Error, Guestfs, Inspection, Key, _identity, _native, cache, under
 from guestkit.cli import main
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.disks import PlainDisk
@@ -90,6 +90,11 @@ def test_an_unchanged_disk_is_inspected_once(ran: Inspections, disk: Path, kept:
     jsonschema.validate(json.loads(json.dumps(second.to_dict())), json_schema())
 
 
+def test_a_word_was_taken_for_a_directory(ran: Inspections, disk: Path) -> None:
+    with pytest.raises(Error, match="a directory that begins with /, not 'auto'"):
+        guestkit.inspect(disk, cache="auto")
+
+
 def test_off_by_default(
     ran: Inspections, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,7 +112,7 @@ def test_off_by_default(
         ("1", None, "home/guestkit/inspections"),
         ("DIR/stated", None, "stated"),
         ("DIR/stated", True, "stated"),
-        ("DIR/stated", "given", "given"),
+        ("DIR/stated", "DIR/given", "given"),
         ("DIR/stated", False, None),
         ("0", None, None),
     ],
@@ -124,7 +129,7 @@ def test_the_environment_and_the_argument_say_where(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("GUESTKIT_INSPECTION_CACHE", stated.replace("DIR", str(tmp_path)))
-    guestkit.inspect(disk, cache=asked)
+    guestkit.inspect(disk, cache=asked.replace("DIR", str(tmp_path)) if isinstance(asked, str) else asked)
     made = {one for one in ("home/guestkit/inspections", "stated", "given") if (tmp_path / one).exists()}
     assert made == ({place} if place else set())
     if place:

@@ -106,6 +106,9 @@ def test_how_a_mount_is_typed() -> None:
     assert mount_asked("LABEL=a:b:/boot") == ("/boot", "LABEL=a:b")
     assert mount_asked("btrfsvol:/dev/sda2/home") == ("/", "btrfsvol:/dev/sda2/home")
     assert mount_asked("btrfsvol:/dev/sda2/home:/home") == ("/home", "btrfsvol:/dev/sda2/home")
+    for text in ("sda1:boot", "/dev/sda1:boot"):
+        with pytest.raises(ValueError, match="a mountpoint begins with /"):
+            mount_asked(text)
     with pytest.raises(ValueError, match="DEVICE:MOUNTPOINT"):
         mount_asked(":/boot")
 

@@ -653,6 +653,7 @@ def test_a_saved_file_that_is_none_leaves_no_page(serve: Serve, capsys: pytest.C
         ([], "give a DISK, or --from FILE"),
         (["-o", "missing/x.html", "a"], "there is no directory for the output 'missing/x.html'"),
         (["-o", "file", "file"], "the output 'file' is the disk 'file'"),
+        (["-o", ".", "file"], "the output '.' is a directory: give the name of a file"),
         (["-o", "file", "--from", "file"], "the output 'file' is what --from reads"),
     ],
 )

@@ -33,8 +33,11 @@ struct misnaming {
 inline misnaming about_url(std::string_view op, std::string_view url) {
   constexpr auto npos = std::string_view::npos;
   const auto scheme = url.substr(0, url.find("://")), rest = url.substr(scheme.size() + 3);
-  const std::string is_url = "is a URL, and guestkit opens files and NBD servers: ";
+  const bool takes_servers = op == "open_disk";
+  const std::string is_url = takes_servers ? "is a URL, and guestkit opens files and NBD servers: "
+                                           : "is a URL, and this takes files: ";
   const auto serve = [&](const std::string& download, const std::string& plugin) {
+    if (!takes_servers) return misnaming{is_url + download, {Cause::url}};
     return misnaming{
         is_url + download + ", or have nbdkit serve it if it is a raw disk (nbdkit -r -U /tmp/disk.sock " +
             plugin + ")",
@@ -44,7 +47,7 @@ inline misnaming about_url(std::string_view op, std::string_view url) {
     return {
         "is a URL: give the path alone, " + shell_word(rest.substr(std::min(rest.find('/'), rest.size()))),
         {Cause::url}};
-  if ((scheme == "nbd" || scheme == "nbd+unix") && op != "open_disk")
+  if ((scheme == "nbd" || scheme == "nbd+unix") && !takes_servers)
     return {"is an NBD server, whose disk can be inspected, but not probed or converted: qemu-img does both",
             {Cause::url}};
   if (scheme == "nbd" || scheme == "nbd+unix")
@@ -69,8 +72,8 @@ inline misnaming about_url(std::string_view op, std::string_view url) {
   }
   if (scheme == "s3") return {is_url + "copy it (aws s3 cp " + shell_word(url) + " .)", {Cause::url}};
   if (scheme == "gs") return {is_url + "copy it (gcloud storage cp " + shell_word(url) + " .)", {Cause::url}};
-  return {is_url + "copy it, or have nbdkit or qemu-nbd serve it (docs/images.md has commands)",
-          {Cause::url}};
+  if (!takes_servers) return {is_url + "copy it", {Cause::url}};
+  return {is_url + "copy it, or have nbdkit or qemu-nbd serve it as nbd://", {Cause::url}};
 }
 
 /// A file whose name differs from the missing one only in case or suffix; "" if there is none, or if the
