@@ -140,16 +140,19 @@ std::string overlay_of(const Parameters& drive, const Cage& cage) {
   return is_one ? named : "";
 }
 
-/// The sockets that QEMU has to make for this option. What connect_sockets() has connected is none of them.
-Sockets sockets_for(const Option& option, const Cage& cage) {
+/// What QEMU opens for a drive: a file, or what a server has.
+std::string disk_of(const Parameters& drive, const Cage& cage) {
+  const std::string overlay = overlay_of(drive, cage);
+  return overlay.empty() ? drive["file"] : backing_of(overlay);
+}
+
+/// Whether QEMU has to use the network for this option. What connect_sockets() has connected needs none.
+bool needs_network(const Option& option, const Cage& cage) {
   const Parameters given(option.value.value_or(""));
   if (option.name != "-drive")
-    return {.network =
-                (option.name.starts_with("-net") || option.name == "-nic") && given["addr.type"] != "fd"};
-  const std::string overlay = overlay_of(given, cage);
-  const std::string disk = overlay.empty() ? given["file"] : backing_of(overlay);
-  const bool local = disk.starts_with("nbd:unix:");
-  return {.network = !local && !disk.starts_with('/'), .local = local};
+    return (option.name.starts_with("-net") || option.name == "-nic") && given["addr.type"] != "fd";
+  const bool is_connected = given["file.server.type"] == "fd" || !given["backing"].empty();
+  return !is_connected && !disk_of(given, cage).starts_with('/');
 }
 
 /// Connects to the Unix socket of that name. If that fails, the descriptor is -1, and errno is set.
@@ -163,6 +166,43 @@ unique_fd connected(const std::string& path) {
   path.copy(static_cast<char*>(address.sun_path), path.size());
   const auto* const name = reinterpret_cast<const sockaddr*>(&address);
   return ::connect(socket.get(), name, sizeof address) == 0 ? std::move(socket) : unique_fd();
+}
+
+/// What an NBD server has behind a Unix socket.
+struct Export {
+  std::string socket;
+  std::string name;  ///< empty: the server's only one
+};
+
+/// That of a drive: nbd:unix:SOCKET:exportname=NAME, as libguestfs writes it.
+std::optional<Export> export_of(const Option& option, const Cage& cage) {
+  if (option.name != "-drive" || !option.value) return std::nullopt;
+  constexpr std::string_view kind = "nbd:unix:", mark = ":exportname=";
+  const std::string disk = disk_of(Parameters(*option.value), cage);
+  if (!disk.starts_with(kind)) return std::nullopt;
+  const auto end = disk.find(mark);
+  return Export{.socket = disk.substr(kind.size(), end - kind.size()),
+                .name = end == std::string::npos ? "" : disk.substr(end + mark.size())};
+}
+
+/// Has the drive use the connection to its server.
+/// @param more  gets the options that QEMU needs for that besides
+void use_connection(std::string& drive, const Export& served, const std::string& number, const Cage& cage,
+                    Words& more) {
+  using guestkit::detail::warm::escaped;
+  const auto server = [&](const std::string& prefix) {
+    const std::string name = served.name.empty() ? "" : ',' + prefix + "export=" + escaped(served.name);
+    return prefix + "driver=nbd," + prefix + "server.type=fd," + prefix + "server.str=" + number + name;
+  };
+  Parameters given(drive);
+  if (overlay_of(given, cage).empty()) {
+    given.remove("file");
+    drive = given.text() + ',' + server("file.");
+    return;
+  }
+  const std::string node = "guestkit-nbd" + number;  // in place of what the overlay names
+  drive += ",backing=" + node;
+  more.insert(more.end(), {"-blockdev", server("") + ",read-only=on,node-name=" + node});
 }
 
 /// The program that the kernel starts to start this one: a script's, or the loader of libraries. Empty if
@@ -236,32 +276,35 @@ std::string take_files(const Cage& cage) {
   return "";
 }
 
-std::string connect_sockets(Words& words) {
+std::string connect_sockets(const Cage& cage, Words& words) {
+  Words more;
   for (std::size_t i = 1; i < words.size(); ++i) {
     const Option option{words[i - 1], words[i]};
-    if (!is_socket(option)) continue;
+    const auto served = export_of(option, cage);
+    if (!served && !is_socket(option)) continue;
     Parameters given(words[i]);
     const bool card = option.name == "-netdev";
-    const std::string path = given[card ? "addr.path" : "path"];
+    const std::string path = served ? served->socket : given[card ? "addr.path" : "path"];
     unique_fd socket = connected(path);
     if (socket.get() < 0) return path + ": " + std::strerror(errno);
     const std::string number = std::to_string(socket.release());
+    if (served) {
+      use_connection(words[i], *served, number, cage, more);
+      continue;
+    }
     if (card) given.replace("addr.type", "addr.type", "fd");
     given.replace(card ? "addr.path" : "path", card ? "addr.str" : "fd", number);
     words[i] = given.text();
   }
+  words.insert(words.end(), more.begin(), more.end());
   return "";
 }
 
 std::string enter_cage(const Cage& cage, const std::string& qemu, const Words& arguments,
                        const std::vector<std::string>& readable) {
   const auto options = guestkit::detail::warm::options(arguments);
-  Sockets sockets;
-  for (const auto& option : options) {
-    const auto needed = sockets_for(option, cage);
-    sockets = {.network = sockets.network || needed.network, .local = sockets.local || needed.local};
-  }
-  const bool network = sockets.network;
+  const bool network = std::any_of(options.begin(), options.end(),
+                                   [&](const auto& option) { return needs_network(option, cage); });
   Rules rules(network);
   if (!rules.are_made()) return std::string("Landlock: ") + std::strerror(errno);
   constexpr auto reads = landlock::read_file | landlock::read_directory,
@@ -302,7 +345,7 @@ std::string enter_cage(const Cage& cage, const std::string& qemu, const Words& a
   if (::setenv("TMPDIR", cage.directory.c_str(), 1) != 0) return fault("TMPDIR");
   if (!rules.enforce()) return fault("Landlock");
   if (!drop_capabilities()) return fault("capabilities");
-  return filter_calls(sockets) ? "" : fault("seccomp");
+  return filter_calls(network) ? "" : fault("seccomp");
 }
 
 }  // namespace appliance

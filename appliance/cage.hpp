@@ -35,9 +35,9 @@ std::string take_cage(Words& words, std::optional<Cage>& cage);
 /// a cage cannot reach another one's. Call it before anything else is opened. Returns why it cannot.
 std::string take_files(const Cage& cage);
 
-/// Connects to the Unix sockets that QEMU is to connect to, and names the connections in their place: a
-/// process in a cage makes no sockets. Returns why it cannot.
-std::string connect_sockets(Words& words);
+/// Connects to the Unix sockets that QEMU is to connect to, its disks' servers among them, and names the
+/// connections in their place: a process in a cage makes no such sockets. Returns why it cannot.
+std::string connect_sockets(const Cage& cage, Words& words);
 
 /// Shuts this process in for ever, and drops what QEMU does not need of the environment. Returns why it
 /// cannot; it must not become QEMU then.

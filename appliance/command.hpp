@@ -58,6 +58,10 @@ class Parameters {
       if (item.first == key) item = std::pair<std::string, std::string>(other, value);
   }
 
+  void remove(std::string_view key) {
+    std::erase_if(items_, [&](const auto& item) { return item.first == key; });
+  }
+
   /// As QEMU wants it.
   std::string text() const {
     std::string all;

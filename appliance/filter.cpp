@@ -36,7 +36,7 @@ constexpr std::uint32_t architecture = 0;  // nobody has looked at its calls
 // Younger than the headers of some systems. These numbers are the same for all architectures.
 constexpr int quotactl_fd = 443, process_mrelease = 448, fchmodat2 = 452, setxattrat = 463, getxattrat = 464,
               listxattrat = 465, removexattrat = 466, open_tree_attr = 467, file_getattr = 468,
-              file_setattr = 469;
+              file_setattr = 469, set_delegation = 1040;
 
 // clang-format off
 
@@ -61,7 +61,8 @@ constexpr auto refused = std::to_array<int>({
     // other processes, and what all processes of a user share
     SYS_kill, SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo, SYS_pidfd_open, SYS_pidfd_getfd,
     SYS_pidfd_send_signal, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_process_madvise,
-    process_mrelease, SYS_kcmp, SYS_move_pages, SYS_migrate_pages, SYS_ioprio_set, SYS_shmget, SYS_shmat,
+    process_mrelease, SYS_kcmp, SYS_move_pages, SYS_migrate_pages, SYS_ioprio_set, SYS_setpriority,
+    SYS_sched_setattr, SYS_sched_setparam, SYS_sched_setscheduler, SYS_sched_setaffinity, SYS_shmget, SYS_shmat,
     SYS_shmctl, SYS_semget, SYS_semop, SYS_semtimedop, SYS_semctl, SYS_msgget, SYS_msgsnd, SYS_msgrcv,
     SYS_msgctl, SYS_mq_open, SYS_mq_unlink,
 #ifdef __GLIBC__  // musl sends a program's own threads signals by it
@@ -87,6 +88,20 @@ constexpr auto refused = std::to_array<int>({
 /// Their arguments lie in memory, where no filter sees them. To programs the kernel does not know these
 /// calls, so that they make older ones.
 constexpr auto unknown = std::to_array<int>({SYS_clone3, SYS_openat2});
+
+/// The types of the requests of ioctl(2) that are allowed. None is a filesystem's: those change a file's
+/// attributes, or make a disk immutable, and many need no more than a file that is open to be read.
+constexpr auto request_types = std::to_array<std::uint32_t>({
+    0xAE00,  // KVM
+    0x1200,  // block devices
+    0x5300,  // CD-ROM
+    0x5400,  // terminals, and all descriptors: FIONBIO
+    0x8900,  // sockets
+});
+constexpr std::uint32_t request_type = 0xFF00;
+
+/// The request of XFS, and of what else has it, for the alignment of direct reads.
+constexpr std::uint32_t direct_alignment = _IOC(_IOC_READ, 'X', 30, 3 * sizeof(std::uint32_t));
 
 constexpr std::uint32_t namespaces =
     CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
@@ -129,6 +144,19 @@ class Filter {
       jump(BPF_JEQ, value, 0, 1);
       end(denied);
     }
+    load(offsetof(seccomp_data, nr));
+  }
+
+  /// Refuses the call unless its argument is one of these, or has one of the kinds in the bits for it.
+  void allow_kinds(int call, unsigned argument, std::span<const std::uint32_t> values, std::uint32_t bits,
+                   std::span<const std::uint32_t> kinds) {
+    look_at(call, argument, values.size() + kinds.size() + 2);
+    for (std::size_t left = values.size(); left > 0; --left)
+      jump(BPF_JEQ, values[values.size() - left], left + kinds.size() + 1, 0);
+    code_.push_back(BPF_STMT(BPF_ALU | BPF_AND | BPF_K, bits));
+    for (std::size_t left = kinds.size(); left > 0; --left)
+      jump(BPF_JEQ, kinds[kinds.size() - left], left, 0);
+    end(denied);
     load(offsetof(seccomp_data, nr));
   }
 
@@ -179,7 +207,7 @@ using Values = std::vector<std::uint32_t>;
 
 }  // namespace
 
-bool filter_calls(const Sockets& sockets) {
+bool filter_calls(bool network) {
   if (architecture == 0) {
     errno = ENOSYS;
     return false;
@@ -195,14 +223,14 @@ bool filter_calls(const Sockets& sockets) {
 #ifdef SYS_open
   filter.refuse_bits(SYS_open, 1, O_TRUNC);
 #endif
-  // to have the kernel signal another process, to type into a terminal, and to change a file's attributes
-  filter.refuse_values(SYS_fcntl, 1, Values{F_SETOWN, F_SETOWN_EX, F_SETSIG});
-  filter.refuse_values(SYS_ioctl, 1,
-                       Values{FIOSETOWN, SIOCSPGRP, TIOCSTI, TIOCLINUX, FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR});
-  Values families;
-  if (sockets.network) families = {AF_INET, AF_INET6};
-  if (sockets.local) families.push_back(AF_UNIX);
-  filter.allow_values(SYS_socket, 0, families);
+  // to have the kernel signal another process, to make others wait for a file, and to watch it
+  filter.refuse_values(SYS_fcntl, 1,
+                       Values{F_SETOWN, F_SETOWN_EX, F_SETSIG, F_SETLEASE, set_delegation, F_NOTIFY});
+  // to have the kernel signal another process, and to type into a terminal
+  filter.refuse_values(SYS_ioctl, 1, Values{FIOSETOWN, SIOCSPGRP, TIOCSTI, TIOCLINUX});
+  filter.allow_kinds(SYS_ioctl, 1, Values{FICLONE, FICLONERANGE, direct_alignment}, request_type,
+                     request_types);
+  filter.allow_values(SYS_socket, 0, network ? Values{AF_INET, AF_INET6} : Values{});
   // One for datagrams sends them to any name.
   filter.allow_values(SYS_socketpair, 1,
                       Values{SOCK_STREAM, SOCK_STREAM | SOCK_CLOEXEC, SOCK_STREAM | SOCK_NONBLOCK,

@@ -4,15 +4,10 @@
 
 namespace appliance {
 
-/// The sockets that QEMU may make. It keeps those that it inherits.
-struct Sockets {
-  bool network = false;  ///< IPv4 and IPv6
-  bool local = false;    ///< Unix sockets that have a name
-};
-
 /// Has the kernel refuse the system calls, with EACCES, to this process and to all that it becomes or starts.
 /// The process must have no_new_privs, and keep its number. Returns whether that is done; if not, sets errno.
-bool filter_calls(const Sockets& sockets);
+/// @param network  whether it may make sockets of IPv4 and IPv6. It keeps those that it inherits.
+bool filter_calls(bool network);
 
 /// Gives up every capability for ever but those to open what belongs to others, as root's disks may. Returns
 /// whether that is done; if not, sets errno.

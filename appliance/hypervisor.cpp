@@ -101,7 +101,7 @@ Words words_of(const string& path) {
 [[noreturn]] void become_machine(const std::optional<appliance::Cage>& cage, const string& qemu,
                                  Words arguments) {
   if (cage) {
-    string fault = appliance::connect_sockets(arguments);
+    string fault = appliance::connect_sockets(*cage, arguments);
     if (fault.empty()) fault = appliance::enter_cage(*cage, qemu, arguments, {own_directory()});
     if (!fault.empty()) {
       say("QEMU cannot be shut in: " + fault);

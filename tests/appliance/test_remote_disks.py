@@ -19,7 +19,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import BaseTestServer, TestServer
 
-from guestkit import AsyncDiskConverter, AsyncGuestfs, Error
+from guestkit import AsyncDiskConverter, AsyncGuestfs, Error, appliance
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.guest import mount_guest
 
@@ -87,10 +87,15 @@ def nbdkits() -> list[str]:
     return [name for name in names if name == "nbdkit"]
 
 
-async def test_a_disk_behind_a_web_server(site: BaseTestServer) -> None:
-    async with AsyncGuestfs() as g:
+@pytest.mark.parametrize("sandbox", ["auto", "strict"])
+async def test_a_disk_behind_a_web_server(sandbox: Any, site: BaseTestServer) -> None:
+    if sandbox == "strict":
+        await asyncio.to_thread(appliance.build)
+    async with AsyncGuestfs(sandbox=sandbox) as g:
         await g.open_disk(str(site.make_url("/disk.img")), protocols=("http",))
         await g.launch()
+        words = Path(f"/proc/{await g.get_pid()}/cmdline").read_bytes()
+        assert (b"driver=nbd,server.type=fd" in words) == (sandbox == "strict")
         await g.run(mount_guest)
         assert await g.read_file("/etc/hostname") == f"{DEMO_SYSTEM.hostname}\n".encode()
         assert len(nbdkits()) == 1

@@ -20,7 +20,7 @@ def test_each_test_that_is_named_is_there() -> None:
         assert named, row
         for path, name in named:
             source = (ROOT / path).read_text(encoding="utf-8")
-            form = rf"^def {name}\(" if path.endswith(".py") else rf"TEST_CASE\({name}\b"
+            form = rf"^(async )?def {name}\(" if path.endswith(".py") else rf"TEST_CASE\({name}\b"
             assert re.search(form, source, re.MULTILINE), f"{path}::{name}"
 
 

@@ -196,6 +196,8 @@ def read(path):
 def write(path):
     with open(path, "a") as file:
         return file.write("x")
+def request(number, size=4096):
+    return fcntl.ioctl(given["disk"], number, bytearray(size)) and "done"
 def connect():
     with socket.create_connection(("127.0.0.1", given["port"])):
         return "connected"
@@ -213,6 +215,16 @@ print(json.dumps({
     "TCP": tried(connect),
     "a signal": tried(lambda: os.kill(os.getppid(), 0)),
     "a signal by the kernel": tried(lambda: fcntl.fcntl(given["disk"], fcntl.F_SETOWN, os.getppid())),
+    "a lease of its disk": tried(lambda: fcntl.fcntl(given["disk"], 1024, fcntl.F_RDLCK)),
+    "a delegation of its disk": tried(lambda: fcntl.fcntl(given["disk"], 1040, bytes(8))),
+    "to watch a directory": tried(
+        lambda: fcntl.fcntl(os.open(os.environ["TMPDIR"], os.O_RDONLY), fcntl.F_NOTIFY, fcntl.DN_CREATE)
+    ),
+    "requests": {name: tried(lambda: request(number)) for name, number in given["requests"].items()},
+    "its own requests": [
+        name for name, number in given["needed"].items()
+        if tried(lambda: request(number)) == "Permission denied"
+    ],
     "its own signal": tried(lambda: signal.raise_signal(signal.SIGCONT)),
     "the limits of others": tried(lambda: resource.prlimit(os.getppid(), resource.RLIMIT_CORE)),
     "its own limits": tried(lambda: resource.prlimit(0, resource.RLIMIT_NPROC))[0] != 0,
@@ -253,10 +265,28 @@ CALLS = {
     "io_uring_setup": (425, 425), "pidfd_open": (434, 434), "pidfd_getfd": (438, 438),
     "fchmodat2": (452, 452), "setxattrat": (463, 463), "inotify_add_watch": (254, 27),
     "open_by_handle_at": (304, 265),
+    "setpriority": (141, 140), "sched_setattr": (314, 274), "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119), "sched_setaffinity": (203, 122),
     "ioprio_set": (251, 30), "rt_sigqueueinfo": (129, 138), "tkill": (200, 130),
 }  # fmt: skip
 CLONE = (56, 220)
 ARM = os.uname().machine == "aarch64"
+
+#: Requests of ioctl(2) that change a file or its filesystem, many through a descriptor to read alone.
+REQUESTS = {
+    "FS_IOC_SETFLAGS": 0x40086602, "FS_IOC_FSSETXATTR": 0x401C5820, "FS_IOC_SETVERSION": 0x40087602,
+    "EXT4_IOC_SETVERSION": 0x40086604, "FS_IOC_ENABLE_VERITY": 0x40806685,
+    "FS_IOC_ADD_ENCRYPTION_KEY": 0xC0506617, "FS_IOC_SET_ENCRYPTION_POLICY": 0x800C6613,
+    "FAT_IOCTL_SET_ATTRIBUTES": 0x40047211, "BTRFS_IOC_SUBVOL_CREATE": 0x5000940E,
+    "F2FS_IOC_SET_PIN_FILE": 0x4004F50D, "SG_IO": 0x2285, "IOC_PR_RESERVE": 0x401070C9,
+    "TIOCSTI": 0x5412, "TIOCLINUX": 0x541C, "FIOSETOWN": 0x8901, "SIOCSPGRP": 0x8902,
+}  # fmt: skip
+#: Requests that QEMU has for KVM, for disks and for its descriptors.
+NEEDED = {
+    "KVM_GET_API_VERSION": 0xAE00, "BLKGETSIZE64": 0x80081272, "BLKSSZGET": 0x1268,
+    "CDROM_DRIVE_STATUS": 0x5326, "FIONREAD": 0x541B, "FIONBIO": 0x5421,
+    "XFS_IOC_DIOINFO": 0x800C581E, "FICLONE": 0x40049409, "FICLONERANGE": 0x4020940D,
+}  # fmt: skip
 
 #: What a QEMU that is shut in keeps.
 ENVIRONMENT = {"HOME": "/", "LANG": "C.UTF-8", "LC_TIME": "C", "PATH": "/usr/bin:/bin"}
@@ -284,6 +314,8 @@ def caged(
             "secret": str(folder / "secret"),
             "calls": {name: numbers[ARM] for name, numbers in CALLS.items()},
             "clone": CLONE[ARM],
+            "requests": REQUESTS,
+            "needed": NEEDED,
         }
         qemu.write_text(f"#!{os.path.realpath(sys.executable)} -ISs\ngiven = {given!r}\n{TRIES}")
         qemu.chmod(0o700)
@@ -322,6 +354,7 @@ def test_a_qemu_that_is_shut_in_reaches_its_disks_and_nothing_else(landlock: Non
         ("AF_UNIX", "AF_INET", "AF_INET6", "AF_VSOCK", "AF_NETLINK", "AF_PACKET", "AF_ALG"), denied
     )
     assert could.pop("calls") == dict.fromkeys(CALLS, denied)
+    assert could.pop("requests") == dict.fromkeys(REQUESTS, denied)
     assert could == {
         "the environment": sorted([*ENVIRONMENT, "TMPDIR"]),
         "the disk": "disk co",
@@ -336,6 +369,10 @@ def test_a_qemu_that_is_shut_in_reaches_its_disks_and_nothing_else(landlock: Non
         "TCP": denied,
         "a signal": denied,
         "a signal by the kernel": denied,
+        "a lease of its disk": denied,
+        "a delegation of its disk": denied,
+        "to watch a directory": denied,
+        "its own requests": [],
         "its own signal": None,
         "the limits of others": denied,
         "its own limits": True,
@@ -390,12 +427,48 @@ def test_a_socket_that_nobody_listens_to_is_told(landlock: None, tmp_path: Path)
     assert said == f"guestkit: QEMU cannot be shut in: {tmp_path}/no: No such file or directory\n"
 
 
-def test_a_disk_behind_a_unix_socket_gets_unix_sockets_alone(landlock: None, tmp_path: Path) -> None:
-    could, _ = caged(tmp_path, "-drive", "file=nbd:unix:/run/nbd.sock:exportname=x,format=raw,id=hd1,if=none")
-    sockets = could["sockets"]
-    assert isinstance(sockets, dict)
-    assert [name for name, result in sockets.items() if result == "made"] == ["AF_UNIX"]
-    assert could["TCP"] == "Permission denied"
+@pytest.mark.parametrize("readonly", [True, False])
+@pytest.mark.parametrize("name", ["", "a,b"])
+def test_a_disk_behind_a_unix_socket_gave_qemu_every_socket_of_the_user(
+    landlock: None, tmp_path: Path, readonly: bool, name: str
+) -> None:
+    path = tmp_path / "nbd.sock"
+    disk = f"nbd:unix:{path}" + (f":exportname={name}" if name else "")
+    if readonly:  # libguestfs lays an image of its own over it
+        overlay = tmp_path / "libguestfs2" / "overlay1.qcow2"
+        overlay.parent.mkdir()
+        naming.overlay(overlay, disk)
+        drive = f"file={overlay},format=qcow2,id=hd1,if=none"
+    else:
+        drive = f"file={disk.replace(',', ',,')},format=raw,id=hd1,if=none"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        could, said = caged(tmp_path, "-drive", drive)
+        listener.settimeout(1)
+        listener.accept()[0].close()
+    assert said == ""
+    assert set(could["sockets"].values()) == {"Permission denied"}  # type: ignore[attr-defined]
+    words = could["words"]
+    assert isinstance(words, list)
+    export = ",{}export=a,,b" if name else ""
+    if readonly:
+        number = re.search("server.str=([0-9]+)", words[-1])[1]  # type: ignore[index]
+        assert words[-3] == f"{drive},backing=guestkit-nbd{number}"
+        assert words[-2:] == [
+            "-blockdev",
+            f"driver=nbd,server.type=fd,server.str={number}{export.format('')},read-only=on,"
+            f"node-name=guestkit-nbd{number}",
+        ]
+    else:
+        server = r"file\.driver=nbd,file\.server\.type=fd,file\.server\.str=\d+"
+        assert re.fullmatch(f"format=raw,id=hd1,if=none,{server}{export.format('file.')}", words[-1])
+
+
+def test_a_disk_whose_server_has_gone_is_told(landlock: None, tmp_path: Path) -> None:
+    could, said = caged(tmp_path, "-drive", f"file=nbd:unix:{tmp_path}/no,format=raw,id=hd1,if=none")
+    assert could == {}
+    assert said == f"guestkit: QEMU cannot be shut in: {tmp_path}/no: No such file or directory\n"
 
 
 def test_a_network_card_that_was_asked_for_has_its_network(landlock: None, tmp_path: Path) -> None:
