@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import posixpath
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from guestkit import _operations as operations
 from guestkit._file_errors import failure
-from guestkit._operations import CHUNK, Entry
+from guestkit._operations import CHUNK, Entry, Place
+from guestkit.aio.call import until_done
 from guestkit.errors import ApplianceCrashed, CallTimeout, Error, HandleClosed
 from guestkit.fs.connection import Lent
 from guestkit.handle import Guestfs
+from guestkit.serving.limits import MOST, NAMES
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -22,9 +25,6 @@ if TYPE_CHECKING:
     from guestkit.aio import AsyncGuestfs
 
 T = TypeVar("T")
-
-#: The most files of a directory that is listed; one with more is an error.
-MOST = 200_000
 
 
 class Guest:
@@ -42,6 +42,15 @@ class Guest:
         self.readonly = readonly
         self.lost = asyncio.Event()
         self.changes = 0
+        self._names = 0
+        self._storing: set[asyncio.Task[object]] = set()
+
+    async def close(self) -> None:
+        """Break off the uploads that still run, and wait until nothing of them is left."""
+        for task in self._storing:
+            task.cancel()
+        if self._storing:
+            await asyncio.wait(self._storing)
 
     async def look(self, function: Callable[..., T], *arguments: object) -> T:
         """Run one of the operations as one turn."""
@@ -75,24 +84,48 @@ class Guest:
 
     async def store(self, path: str, parts: AsyncIterator[ReadableBuffer]) -> None:
         """Make the parts the content of a file, which has its old one until all are there."""
-        place = await self.change(operations.begin, path, "w", True, False)
+        task = asyncio.current_task()
+        assert task is not None
+        self._storing.add(task)
+        try:
+            await self._store(path, parts)
+        finally:
+            self._storing.discard(task)
+
+    async def _store(self, path: str, parts: AsyncIterator[ReadableBuffer]) -> None:
+        begun: list[Place] = []  # although a cancel loses what `change` returns
         keep = False
         try:
-            offset = 0
+            await self.change(lambda g, _: begun.append(operations.begin(g, path, "w", True, False)), path)
+            place, offset = begun[0], 0
             async for part in parts:
                 await self.change(operations.write, place.path, part, offset)
                 offset += len(memoryview(part).cast("B"))
             keep = True
         finally:
-            await asyncio.shield(self.change(lambda g, _: operations.settle(g, place, keep), path))
+            if begun:
+                change = self.change(lambda g, _: operations.settle(g, begun[0], keep), path)
+                settling = asyncio.ensure_future(change)
+                await until_done(settling, lambda: None)
+                settling.result()
 
-    async def entries(self, path: str) -> list[Entry]:
-        """Return what is in a directory, sorted by name; symlinks are not followed."""
+    @contextlib.asynccontextmanager
+    async def entries(self, path: str) -> AsyncIterator[list[Entry]]:
+        """Give what is in a directory, sorted by name; symlinks are not followed.
+
+        They count as names that are held until the context ends.
+        """
         known = await self.look(operations.info, path)
         if known["type"] != "directory":
             raise failure(errno.ENOTDIR, path)
         found = await self.look(operations.listing, path, MOST)
-        return sorted(found, key=lambda entry: os.fsencode(entry["name"]))
+        if self._names + len(found) > NAMES:
+            raise failure(errno.ENFILE, path, "too many large directories are being listed")
+        self._names += len(found)
+        try:
+            yield sorted(found, key=lambda entry: os.fsencode(entry["name"]))
+        finally:
+            self._names -= len(found)
 
 
 def path_of(name: bytes) -> str:

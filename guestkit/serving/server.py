@@ -54,6 +54,7 @@ class Server:
         self._guest = Guest(self._handle, readonly=options.readonly)
         async with AsyncExitStack() as stack:
             await self._watch(stack)
+            stack.push_async_callback(self._guest.close)
             gate = Gate(options.user, options.password)
             address = await _resolved(options.listen)
             found: dict[Protocol, str] = {}

@@ -10,9 +10,10 @@ import asyncio
 import errno
 import os
 import stat
+import weakref
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
 import asyncssh
 from asyncssh import (
@@ -26,6 +27,9 @@ from asyncssh import (
     SFTPOpUnsupported,
     SFTPVFSAttrs,
 )
+from asyncssh.packet import SSHPacket
+from asyncssh.sftp import SFTPServerHandler
+from asyncssh.stream import SSHReader, SSHServerStreamSession, SSHWriter
 
 from guestkit import _operations as operations
 from guestkit._file_errors import check_regular, failure
@@ -33,6 +37,7 @@ from guestkit._operations import Attributes, Entry
 from guestkit._text import printable
 from guestkit.serving.gate import Gate
 from guestkit.serving.guest import Guest, path_of
+from guestkit.serving.limits import AHEAD, CONNECTIONS, LOGIN, OPEN, OPEN_BY_ALL, SESSIONS
 
 if TYPE_CHECKING:
     import socket
@@ -40,11 +45,7 @@ if TYPE_CHECKING:
     from guestkit.generated.structs import StatNS
     from guestkit.handle import Guestfs
 
-#: The most that is read ahead for an open file, in bytes, and the most of a write in one turn.
-AHEAD = 1 << 20
-
-#: The most files that a client may have open.
-OPEN = 128
+T = TypeVar("T")
 
 _WORD = 0xFFFFFFFF
 _FAR = 0xFFFFFFFFFFFFFFFF
@@ -55,14 +56,12 @@ _PERMISSIONS = 0o7777
 
 async def listen(place: socket.socket, guest: Guest, gate: Gate, key: asyncssh.SSHKey) -> Listener:
     """Serve SFTP, and nothing else of SSH, on the socket."""
-    clients: set[asyncssh.SSHServerConnection] = set()
+    clients = _Clients(guest)
     acceptor = await asyncssh.listen(
         sock=place,
         config=[],
-        server_factory=partial(_Client, gate, clients),
+        server_factory=partial(_Client, gate, clients),  # and it makes the sessions
         server_host_keys=[key],
-        sftp_factory=partial(Files, guest=guest),
-        sftp_version=3,
         encoding=None,
         password_auth=True,
         public_key_auth=False,
@@ -72,10 +71,10 @@ async def listen(place: socket.socket, guest: Guest, gate: Gate, key: asyncssh.S
         allow_pty=False,
         agent_forwarding=False,
         x11_forwarding=False,
-        login_timeout=60,
+        login_timeout=LOGIN,
         server_version="guestkit",
     )
-    return Listener(acceptor, clients)
+    return Listener(acceptor, clients.connections)
 
 
 class Listener:
@@ -94,19 +93,55 @@ class Listener:
         await asyncio.gather(self._acceptor.wait_closed(), *(client.wait_closed() for client in clients))
 
 
+class _Clients:
+    """All clients of a server.
+
+    Attributes:
+        opened: files and directories, as long as a session has them
+    """
+
+    def __init__(self, guest: Guest) -> None:
+        self.guest = guest
+        self.connections: set[asyncssh.SSHServerConnection] = set()
+        self.sessions: set[_Session] = set()
+        self.opened: weakref.WeakSet[object] = weakref.WeakSet()
+
+
 class _Client(asyncssh.SSHServer):
     """One connection."""
 
-    def __init__(self, gate: Gate, clients: set[asyncssh.SSHServerConnection]) -> None:
+    def __init__(self, gate: Gate, clients: _Clients) -> None:
         self._gate = gate
         self._clients = clients
+        self._writable = asyncio.Event()
+        self._writable.set()
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
-        self._clients.add(conn)
+        # What the event loop calls when what is to be sent piles up; asyncssh's own do nothing.
+        vars(conn).update(pause_writing=self._writable.clear, resume_writing=self._writable.set)
+        self._clients.connections.add(conn)
+        if len(self._clients.connections) > CONNECTIONS:
+            conn.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._clients.discard(self._connection)
+        self._writable.set()
+        self._clients.connections.discard(self._connection)
+        self._clients.sessions -= {session for session in self._clients.sessions if session.client is self}
+
+    def session_requested(self) -> bool | tuple[asyncssh.SSHServerChannel[bytes], _Session]:
+        if len(self._clients.sessions) >= SESSIONS:
+            return False
+        session = _Session(self, self._clients)
+        self._clients.sessions.add(session)
+        return self._connection.create_server_channel(), session
+
+    async def sent(self) -> None:
+        """Wait until most of what is to be sent is on its way."""
+        await self._writable.wait()
+        # Nothing tells when new keys have been agreed on, for which a client can take its time.
+        while self._connection._deferred_packets and not self._connection.is_closed():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
 
     def password_auth_supported(self) -> bool:
         return True
@@ -114,6 +149,48 @@ class _Client(asyncssh.SSHServer):
     async def validate_password(self, username: str, password: str) -> bool:
         address = self._connection.get_extra_info("peername")[0]
         return await self._gate.admits(address, username, password)
+
+
+class _Session(SSHServerStreamSession[bytes]):
+    """A channel for SFTP."""
+
+    def __init__(self, client: _Client, clients: _Clients) -> None:
+        super().__init__(None, partial(Files, clients=clients), 3)
+        self.client = client
+        self._clients = clients
+
+    def session_started(self) -> None:
+        channel, connection = self._chan, self._conn
+        assert channel is not None
+        assert connection is not None
+        files = cast(Files, self._init_sftp_server())
+        reader, writer = SSHReader[bytes](self, channel), SSHWriter[bytes](self, channel)
+        connection.create_task(_Handler(self.client, files, reader, writer).run(), reader.logger)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._clients.sessions.discard(self)
+
+
+class _Handler(SFTPServerHandler):
+    """Answers a request when the client has taken the answers before: asyncssh's own keeps them in memory.
+
+    It has no copy-data: a file that is copied into itself has no end, also when the client has gone.
+    """
+
+    def __init__(
+        self, client: _Client, files: Files, reader: SSHReader[bytes], writer: SSHWriter[bytes]
+    ) -> None:
+        super().__init__(files, reader, writer, 3)
+        self._client = client
+        self._extensions = [known for known in self._extensions if known[0] != b"copy-data"]
+        self._packet_handlers = {**self._packet_handlers, b"copy-data": None}
+
+    async def _process_packet(self, pkttype: int, pktid: int, packet: SSHPacket) -> None:
+        if self._writer is not None:
+            await self._writer.drain()
+        await self._client.sent()
+        await super()._process_packet(pkttype, pktid, packet)
 
 
 class OpenFile:
@@ -168,12 +245,21 @@ class OpenFile:
 
 
 class Files(asyncssh.SFTPServer):
-    """The guest's files for one client."""
+    """The guest's files for one session."""
 
-    def __init__(self, chan: asyncssh.SSHServerChannel[bytes], *, guest: Guest) -> None:
+    def __init__(self, chan: asyncssh.SSHServerChannel[bytes], *, clients: _Clients) -> None:
         super().__init__(chan)
-        self._guest = guest
-        self._open = 0
+        self._guest = clients.guest
+        self._opened: weakref.WeakSet[object] = weakref.WeakSet()
+        self._opened_by_all = clients.opened
+
+    def _counted(self, path: str, opened: T) -> T:
+        """Return what a client opens; it counts until asyncssh forgets it, when the client closes it."""
+        if len(self._opened) >= OPEN or len(self._opened_by_all) >= OPEN_BY_ALL:
+            raise failure(errno.EMFILE, path)
+        self._opened.add(opened)
+        self._opened_by_all.add(opened)
+        return opened
 
     def map_path(self, path: bytes) -> NoReturn:
         """Refuse: asyncssh's own methods would open a file of this host."""
@@ -198,9 +284,15 @@ class Files(asyncssh.SFTPServer):
         super().format_longname(shown)
         name.longname = shown.longname
 
-    async def scandir(self, path: bytes) -> AsyncIterator[SFTPName]:
-        for entry in await self._guest.entries(path_of(path)):
-            yield SFTPName(os.fsencode(os.path.basename(entry["name"])), attrs=_attributes_of_entry(entry))
+    def scandir(self, path: bytes) -> AsyncIterator[SFTPName]:
+        name = path_of(path)
+        return self._counted(name, self._listing(name))
+
+    async def _listing(self, path: str) -> AsyncIterator[SFTPName]:
+        async with self._guest.entries(path) as entries:
+            for entry in entries:
+                name = os.fsencode(os.path.basename(entry["name"]))
+                yield SFTPName(name, attrs=_attributes_of_entry(entry))
 
     async def stat(self, path: bytes) -> SFTPAttrs:
         return _attributes(await self._guest.look(operations.status, path_of(path), True))
@@ -228,25 +320,19 @@ class Files(asyncssh.SFTPServer):
 
     async def open(self, path: bytes, pflags: int, attrs: SFTPAttrs) -> OpenFile:
         name = path_of(path)
-        if self._open >= OPEN:
-            raise failure(errno.EMFILE, name)
-        self._open += 1
-        try:
-            if pflags & (FXF_WRITE | FXF_APPEND):
-                await self._guest.change(_open_to_write, name, pflags, attrs.permissions)
-            else:
-                seen = await self._guest.look(operations.status, name, True)
-                check_regular(name, seen["st_mode"])
-        except BaseException:
-            self._open -= 1
-            raise
-        return OpenFile(self._guest, name, pflags)
+        file = self._counted(name, OpenFile(self._guest, name, pflags))
+        if pflags & (FXF_WRITE | FXF_APPEND):
+            await self._guest.change(_open_to_write, name, pflags, attrs.permissions)
+        else:
+            seen = await self._guest.look(operations.status, name, True)
+            check_regular(name, seen["st_mode"])
+        return file
 
     async def open56(self, path: bytes, desired_access: int, flags: int, attrs: SFTPAttrs) -> NoReturn:
         raise SFTPOpUnsupported("not supported")  # of later versions of the protocol
 
     async def close(self, file_obj: object) -> None:
-        self._open -= 1
+        """Do nothing: `_counted` sees it go."""
 
     async def read(self, file_obj: object, offset: int, size: int) -> bytes:
         return await cast(OpenFile, file_obj).read(offset, size)

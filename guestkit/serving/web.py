@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import errno
 import logging
 import os
 import re
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -22,6 +25,7 @@ from guestkit._operations import Entry
 from guestkit.serving import pages
 from guestkit.serving.gate import Gate
 from guestkit.serving.guest import Guest, path_of, reason
+from guestkit.serving.limits import CONNECTIONS, IDLE
 
 if TYPE_CHECKING:
     import socket
@@ -55,6 +59,7 @@ _STATUS = {
     **dict.fromkeys((errno.EISDIR, errno.ENOTEMPTY, errno.EXDEV), HTTPStatus.CONFLICT),
     errno.EEXIST: HTTPStatus.PRECONDITION_FAILED,
     errno.EBUSY: HTTPStatus.LOCKED,
+    errno.ENFILE: HTTPStatus.SERVICE_UNAVAILABLE,
     errno.ETXTBSY: HTTPStatus.LOCKED,
     errno.EFBIG: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errno.ENOSPC: HTTPStatus.INSUFFICIENT_STORAGE,
@@ -65,11 +70,26 @@ _STATUS = {
 
 async def listen(place: socket.socket, guest: Guest, gate: Gate) -> web.ServerRunner:
     """Serve HTTP on the socket; the runner's `cleanup` ends it."""
-    server = web.Server(Site(guest, gate).answer, access_log=None, logger=_errors, auto_decompress=False)
+    server = _Server(
+        Site(guest, gate).answer,
+        access_log=None,
+        logger=_errors,
+        auto_decompress=False,
+        keepalive_timeout=IDLE,
+    )
     runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=0.5)
     await runner.setup()
     await web.SockSite(runner, place).start()
     return runner
+
+
+class _Server(web.Server):
+    """aiohttp's, with a limit of connections."""
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        if len(self.connections) > CONNECTIONS:
+            asyncio.get_running_loop().call_soon(transport.abort)  # aiohttp is just beginning with it
 
 
 class Refused(Exception):
@@ -88,6 +108,7 @@ class Site:
     def __init__(self, guest: Guest, gate: Gate) -> None:
         self._guest = guest
         self._gate = gate
+        self._admitted: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
         self._methods: dict[str, Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]] = {
             "COPY": self._copy,
             "DELETE": self._delete,
@@ -119,6 +140,11 @@ class Site:
         except OSError as error:
             status = _STATUS.get(error.errno or 0, HTTPStatus.INTERNAL_SERVER_ERROR)
             return _failed(request, status, reason(error))
+        except Exception:  # a fault of this program
+            if request.writer.output_size:  # too late for a status
+                raise
+            _errors.exception("a request failed")
+            return _failed(request, HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed")
 
     async def _admit(self, request: web.BaseRequest) -> None:
         challenge = {"WWW-Authenticate": 'Basic realm="guestkit", charset="UTF-8"'}
@@ -129,8 +155,13 @@ class Site:
             kind = colon = ""
         if not colon or kind.lower() != "basic":
             raise Refused(HTTPStatus.UNAUTHORIZED, "a user and a password are needed", **challenge)
+        connection = request.transport
+        if connection in self._admitted and self._gate.is_right(user, password):
+            return  # whatever others guess meanwhile
         if not await self._gate.admits(request.remote or "", user, password):
             raise Refused(HTTPStatus.UNAUTHORIZED, "a wrong user or password", **challenge)
+        if connection is not None:
+            self._admitted.add(connection)
 
     @property
     def _allowed(self) -> str:
@@ -146,12 +177,12 @@ class Site:
         if known["type"] == "directory":
             if not request.rel_url.raw_path.endswith("/"):
                 return _done(HTTPStatus.MOVED_PERMANENTLY, Location=pages.link(path, directory=True))
-            entries = await self._guest.entries(path)
             headers = {
                 "Content-Type": "text/html; charset=utf-8",
                 "Content-Security-Policy": pages.PAGE_POLICY,
             }
-            return await _send(request, HTTPStatus.OK, headers, pages.page(path, entries))
+            async with self._guest.entries(path) as entries:
+                return await _send(request, HTTPStatus.OK, headers, pages.page(path, entries))
         check_regular(path, known["mode"])
         return await self._get_file(request, path, known)
 
@@ -204,10 +235,11 @@ class Site:
         if known["type"] != "directory":
             check_regular(path, known["mode"])
         found = [(path, known)]
-        if depth == "1" and known["type"] == "directory":
-            found += await self._followed(await self._guest.entries(path))
         headers = {"Content-Type": "application/xml; charset=utf-8"}
-        return await _send(request, HTTPStatus.MULTI_STATUS, headers, pages.multistatus(found))
+        async with contextlib.AsyncExitStack() as stack:
+            if depth == "1" and known["type"] == "directory":
+                found += await self._followed(await stack.enter_async_context(self._guest.entries(path)))
+            return await _send(request, HTTPStatus.MULTI_STATUS, headers, pages.multistatus(found))
 
     async def _followed(self, entries: list[Entry]) -> list[tuple[str, Entry]]:
         """Return the files and directories, with what symlinks lead to: WebDAV knows nothing else."""
@@ -310,12 +342,16 @@ def _range(text: str, size: int) -> tuple[int, int] | None:
 
 
 def _destination(request: web.BaseRequest) -> str:
-    url = urlsplit(request.headers.get("Destination", ""))
-    if not url.path.startswith("/"):
+    try:
+        url = urlsplit(request.headers.get("Destination", ""))
+        path = unquote_to_bytes(url.path) if url.path.startswith("/") else b""
+    except ValueError:  # brackets that are none of an address, bytes that are no text
+        path = b""
+    if not path:
         raise Refused(HTTPStatus.BAD_REQUEST, "the header Destination is no URL of a file")
     if url.netloc and url.netloc.rpartition("@")[2] != request.host:
         raise Refused(HTTPStatus.BAD_GATEWAY, "the destination is another server's")
-    return path_of(unquote_to_bytes(url.path))
+    return path_of(path)
 
 
 async def _blocks(request: web.BaseRequest) -> AsyncIterator[bytes]:

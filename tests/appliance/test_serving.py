@@ -11,6 +11,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -451,10 +452,10 @@ async def test_another_client_sees_names_as_bytes_and_symlinks_as_such(reading: 
 
 
 async def test_one_client_has_not_all_the_files_open(reading: Serving) -> None:
-    from guestkit.serving import sftp
+    from guestkit.serving import limits
 
     async with sftp_client(reading) as client:
-        files = [await client.open(b"/data/letters", "rb") for _ in range(sftp.OPEN)]
+        files = [await client.open(b"/data/letters", "rb") for _ in range(limits.OPEN)]
         with pytest.raises(asyncssh.SFTPFailure, match="Too many open files"):
             await client.open(b"/data/letters", "rb")
         await files[0].close()
@@ -666,12 +667,19 @@ def test_the_end_of_serving_cuts_off_and_keeps_what_was_written(g: Guestfs) -> N
     def ready(served: Served) -> None:
         told.append(served)
         assert curl(f"{served.http}new/last", "-X", "PUT", "-d", "x", password=served.password).status == 201
+        login = base64.b64encode(f"guest:{served.password}".encode()).decode()
+        head = ("PUT /new/half HTTP/1.1", "Host: x", f"Authorization: Basic {login}", "Content-Length: 9")
+        client.connect(("127.0.0.1", int(served.http.rstrip("/").rpartition(":")[2])))
+        client.sendall("\r\n".join([*head, "", "half"]).encode())
+        while b".guestkit-" not in curl(f"{served.http}new/", password=served.password).body:
+            pass  # until the upload has begun
         raise Stop
 
     told: list[Served] = []
-    with pytest.raises(Stop):
+    with socket.socket() as client, pytest.raises(Stop):
         serve(g, ServeOptions(readonly=False), ready=ready)
     assert g.read_file("/new/last") == b"x"
+    assert not [name for name in g.ls("/new") if name.startswith(".guestkit-") or name == "half"]
     refused = subprocess.run(["curl", "-sS", told[0].http], capture_output=True, text=True, check=False)
     assert "onnect" in refused.stderr
     assert not [thread for thread in threading.enumerate() if thread.name == "guestkit-serve"]

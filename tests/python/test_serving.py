@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import errno
 import os
+import socket
 import stat
+import struct
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import asyncssh
 import pytest
 
 from guestkit import ApplianceCrashed, CallTimeout, Error, Guestfs, HandleClosed
+from guestkit import _operations as operations
 from guestkit.cli import main
-from guestkit.serving import ServeOptions, gate, pages, sftp, web
+from guestkit.serving import ServeOptions, gate, guest, pages, sftp, web
 from guestkit.serving.gate import Gate
 from guestkit.serving.guest import Guest, path_of, reason
 from guestkit.serving.host_key import host_key
@@ -203,6 +211,23 @@ async def test_too_many_guesses_are_refused_unheard(monkeypatch: pytest.MonkeyPa
     assert await door.admits("1.2.3.4", "guest", "right")
 
 
+async def test_a_local_guesser_had_as_many_turns_as_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    for one, other, third in [
+        ("127.0.0.1", "127.9.8.7", "127.9.8.7"),
+        ("127.0.0.1", "::1", "::ffff:127.0.0.2"),
+        ("2001:db8::1", "2001:db8::f:1", "2001:db8::2%eth0"),
+    ]:
+        clock, door = Clock(monkeypatch), Gate("guest", "right")
+        guesses = [asyncio.create_task(door.admits(address, "guest", "x")) for address in (one, other, third)]
+        await _turns()
+        assert len(clock.waiting) == 1
+        assert await door.admits("2001:db8:0:1::1", "guest", "right")  # another network
+        for _ in guesses:
+            clock.tick()
+            await _turns()
+        assert await asyncio.gather(*guesses) == [False] * 3
+
+
 async def test_names_and_passwords_are_not_one_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "DELAY", 0)
     door = Gate("guest", "p\u00fc")
@@ -260,6 +285,336 @@ def test_no_method_of_asyncsshs_own_server_reaches_this_hosts_files() -> None:
     for method in (files.map_path, files.reverse_map_path):
         with pytest.raises(asyncssh.SFTPOpUnsupported):
             method(b"/etc/passwd")
+
+
+# ---- what clients may take of this host
+
+
+class Disk(Guest):
+    """A guest of directories, all alike, and one large file, which is read to be told how often."""
+
+    def __init__(self, handle: Guestfs, *, readonly: bool = True) -> None:
+        super().__init__(handle, readonly=readonly)
+        self.reads = 0
+
+    async def look(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        if function is operations.read:
+            self.reads += 1
+            return bytes(arguments[2] - arguments[1])
+        if function is operations.listing:
+            return [_entry(f"/{number}") for number in range(200)]
+        if function is operations.status:
+            names = ("size", "uid", "gid", "atime_sec", "mtime_sec", "nlink")
+            return {"st_mode": 0o100644, **{f"st_{name}": 0 for name in names}}
+        if function is operations.info:
+            return _entry(arguments[0], "file" if arguments[0] == "/x" else "directory")
+        raise RuntimeError("a fault of this program")
+
+
+def _entry(name: str, kind: str = "file") -> dict[str, object]:
+    return {"name": name, "type": kind, "mode": 0o100644, "size": 3, "mtime": 0, "uid": 0, "gid": 0}
+
+
+@pytest.fixture
+def disk() -> Iterator[Disk]:
+    with Guestfs() as g:
+        yield Disk(g)
+
+
+@contextlib.asynccontextmanager
+async def by_sftp(disk: Guest) -> AsyncIterator[Callable[[], Any]]:
+    place = socket.create_server(("127.0.0.1", 0))
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    listener = await sftp.listen(place, disk, Gate("guest", "right"), key)
+    try:
+        yield lambda: asyncssh.connect(
+            *place.getsockname(), username="guest", password="right", known_hosts=None, config=None
+        )
+    finally:
+        await listener.close()
+
+
+@contextlib.asynccontextmanager
+async def by_http(disk: Guest, door: Gate) -> AsyncIterator[tuple[str, int]]:
+    place = socket.create_server(("127.0.0.1", 0))
+    runner = await web.listen(place, disk, door)
+    try:
+        yield place.getsockname()
+    finally:
+        await runner.cleanup()
+
+
+def _packet(kind: int, *parts: bytes) -> bytes:
+    body = bytes([kind]) + b"".join(parts)
+    return struct.pack(">I", len(body)) + body
+
+
+class Unread(asyncssh.SSHClientSession[bytes]):
+    """Takes answers, and tells how many bytes they were."""
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        self.size = 0
+        self.wanted = asyncio.Event()
+        self.enough = 0
+
+    def data_received(self, data: bytes, datatype: object) -> None:
+        self.size += len(data)
+        if self.size >= self.enough:
+            self.wanted.set()
+
+    async def until(self, size: int) -> None:
+        self.wanted.clear()
+        self.enough = size
+        if self.size < size:
+            await self.wanted.wait()
+
+
+@pytest.mark.parametrize("window", [1 << 16, 1 << 31])
+async def test_a_client_that_takes_no_answers_had_them_all_in_the_hosts_memory(
+    disk: Disk, window: int
+) -> None:
+    asked = 64
+    async with asyncio.timeout(60), by_sftp(disk) as connect, connect() as lazy, connect() as other:
+        channel, session = await lazy.create_session(Unread, subsystem="sftp", encoding=None, window=window)
+        string = struct.pack(">I2s", 2, b"/x")
+        channel.write(_packet(1, struct.pack(">I", 3)))
+        await session.until(1)
+        known = session.size
+        channel.write(_packet(3, struct.pack(">I", 1), string, struct.pack(">II", 1, 0)))
+        await session.until(known + 1)
+        begun = session.size
+        lazy._transport.pause_reading() if window > 1 << 20 else channel.pause_reading()
+        for number in range(asked):
+            place = struct.pack(">QI", number << 20, 1 << 20)
+            channel.write(_packet(5, struct.pack(">II4s", number, 4, bytes(4)), place))
+        async with other.start_sftp_client() as client:
+            for _ in range(2 * asked):  # which gives the server time to answer all
+                await client.stat(b"/x")
+        assert 0 < disk.reads < asked / 2
+        lazy._transport.resume_reading() if window > 1 << 20 else channel.resume_reading()
+        await session.until(begun + (asked << 20))
+        assert disk.reads == asked
+
+
+async def test_directories_that_a_client_never_closes_were_not_counted(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sftp, "OPEN", 3)
+    async with by_sftp(disk) as connect, connect() as connection, connection.start_sftp_client() as client:
+        handler = client._handler
+        opened = [await handler.opendir(b"/") for _ in range(2)]
+        await client.open(b"/x", "rb")
+        with pytest.raises(asyncssh.SFTPFailure, match="Too many open files"):
+            await handler.opendir(b"/")
+        with pytest.raises(asyncssh.SFTPFailure, match="Too many open files"):
+            await client.open(b"/x", "rb")
+        await handler.close(opened.pop())
+        await handler.close(await handler.opendir(b"/"))
+        monkeypatch.setattr(sftp, "OPEN_BY_ALL", 2)
+        async with connection.start_sftp_client() as second:
+            with pytest.raises(asyncssh.SFTPFailure, match="Too many open files"):
+                await second.open(b"/x", "rb")
+            await handler.close(opened.pop())
+            await second.open(b"/x", "rb")
+
+
+async def test_large_directories_that_clients_do_not_finish_had_the_hosts_memory(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guest, "NAMES", 500)
+    async with by_sftp(disk) as connect, connect() as connection, connection.start_sftp_client() as client:
+        handler = client._handler
+        first, second, third = [await handler.opendir(b"/") for _ in range(3)]
+        for directory in (first, second):
+            assert len((await handler.readdir(directory))[0]) == 128
+        with pytest.raises(asyncssh.SFTPFailure, match="too many large directories"):
+            await handler.readdir(third)
+        await handler.close(first)
+        assert len(await client.listdir(b"/")) == 200
+        assert disk._names == 200
+
+
+async def test_sessions_and_connections_of_one_client_were_without_end(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sftp, "SESSIONS", 2)
+    monkeypatch.setattr(sftp, "CONNECTIONS", 2)
+    async with asyncio.timeout(60), by_sftp(disk) as connect, connect() as one:
+        async with connect() as other:
+            with pytest.raises((asyncssh.ConnectionLost, ConnectionResetError)):
+                await connect()
+            clients = [await connection.start_sftp_client() for connection in (one, other)]
+            with pytest.raises(asyncssh.ChannelOpenError):
+                await one.start_sftp_client()
+            clients[0].exit()
+            await clients[0].wait_closed()
+            clients[0] = await one.start_sftp_client()
+        await other.wait_closed()
+        async with connect() as other, other.start_sftp_client() as client:
+            await client.stat(b"/x")
+
+
+async def test_a_copy_of_a_file_into_itself_never_ended(disk: Disk) -> None:
+    async with by_sftp(disk) as connect, connect() as connection, connection.start_sftp_client() as client:
+        handler = client._handler
+        assert not client.supports_remote_copy
+        handler._supports_copy_data = True  # a client that asks all the same
+        file = await client.open(b"/x", "rb")
+        with pytest.raises(asyncssh.SFTPOpUnsupported):
+            await handler.copy_data(file._handle, 0, 0, file._handle, 1 << 18)
+        assert disk.reads == 0
+
+
+async def test_an_admitted_client_was_refused_while_others_guessed(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, door = Clock(monkeypatch), Gate("guest", "right")
+    right, wrong = ({"Authorization": _login(password)} for password in ("right", "x"))
+    async with by_http(disk, door) as (host, port), aiohttp.ClientSession(f"http://{host}:{port}") as session:
+
+        async def status(headers: dict[str, str]) -> int:
+            async with session.get("/x", headers=headers) as answer:
+                await answer.read()
+                return answer.status
+
+        assert await status(right) == 200
+        guesses = [asyncio.create_task(door.admits(host, "guest", "x")) for _ in range(gate.WAITING)]
+        await _turns()
+        assert await status(right) == 200
+        assert await status(wrong) == 401  # on the connection that was admitted
+        async with aiohttp.ClientSession(f"http://{host}:{port}") as new:
+            assert (await new.get("/x", headers=right)).status == 401
+        for _ in guesses:
+            clock.tick()
+            await _turns()
+        assert await asyncio.gather(*guesses) == [False] * gate.WAITING
+        monkeypatch.undo()  # the server's end waits for its turns by this name, too
+
+
+async def test_idle_connections_without_a_password_kept_others_out(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "CONNECTIONS", 2)
+    async with asyncio.timeout(60), by_http(disk, Gate("guest", "right")) as address:
+        (_, one), (_, other) = [await asyncio.open_connection(*address) for _ in range(2)]
+        await _is_closed(address)
+        one.close()
+        answer = b""
+        while not answer:  # until the server has noticed
+            with contextlib.suppress(ConnectionResetError):
+                answer = await _asked(address, "GET")
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        other.close()
+    monkeypatch.setattr(web, "IDLE", 0.05)
+    async with asyncio.timeout(60), by_http(disk, Gate("guest", "right")) as address:
+        await _is_closed(address)
+
+
+async def _is_closed(address: tuple[str, int]) -> None:
+    """Connect, and wait until the server hangs up."""
+    reader, writer = await asyncio.open_connection(*address)
+    with contextlib.suppress(ConnectionResetError):
+        assert await reader.read() == b""
+    writer.close()
+
+
+def _login(password: str) -> str:
+    return f"Basic {base64.b64encode(f'guest:{password}'.encode()).decode()}"
+
+
+async def _asked(address: tuple[str, int], method: str, *headers: str) -> bytes:
+    reader, writer = await asyncio.open_connection(*address)
+    known = ("Host: x", f"Authorization: {_login('right')}", "Connection: close")
+    head = (f"{method} /x HTTP/1.1", *known, *headers)
+    writer.write("\r\n".join([*head, "", ""]).encode(errors="surrogateescape"))
+    try:
+        return await reader.read()
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("destination", ["http://[x/", "/\udcff", "//["])
+async def test_a_malformed_destination_was_a_traceback(
+    disk: Disk, destination: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with by_http(disk, Gate("guest", "right")) as address:
+        answer = await _asked(address, "COPY", f"Destination: {destination}")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"nosniff" in answer
+    assert not caplog.records
+
+
+async def test_a_fault_was_answered_without_the_sites_headers(
+    disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk.readonly = False
+    async with by_http(disk, Gate("guest", "right")) as address:
+        answer = await _asked(address, "DELETE")
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert b"nosniff" in answer
+    assert b"Content-Security-Policy: default-src 'none'" in answer
+    assert b"a fault" not in answer
+    assert "a fault of this program" in caplog.text
+
+
+# ---- uploads that break off
+
+
+class Uploads:
+    """In place of what `store` calls: waits in `begin` until it may go on, and tells what was settled."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+        self.settled: list[tuple[str, bool]] = []
+        monkeypatch.setattr(operations, "begin", self._begin)
+        monkeypatch.setattr(operations, "settle", self._settle)
+
+    def _begin(self, g: Guestfs, path: str, *_: object) -> operations.Place:
+        self.begun.set()
+        assert self.go.wait(60)
+        return operations.Place("/.guestkit-0", 0, path)
+
+    def _settle(self, g: Guestfs, place: operations.Place, keep: bool) -> None:
+        self.settled.append((place.path, keep))
+
+
+async def _endless(sent: asyncio.Event) -> AsyncIterator[bytes]:
+    sent.set()
+    await asyncio.Event().wait()
+    yield b""
+
+
+async def test_an_upload_that_was_cut_off_as_it_began_left_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    uploads = Uploads(monkeypatch)
+    with Guestfs() as g:
+        task = asyncio.create_task(Guest(g, readonly=False).store("/x", _endless(asyncio.Event())))
+        assert await asyncio.to_thread(uploads.begun.wait, 60)
+        task.cancel()
+        uploads.go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert uploads.settled == [("/.guestkit-0", False)]
+
+
+async def test_the_end_of_the_server_left_the_files_of_uploads(monkeypatch: pytest.MonkeyPatch) -> None:
+    uploads = Uploads(monkeypatch)
+    uploads.go.set()
+    with Guestfs() as g:
+        served = Guest(g, readonly=False)
+        sent, turn = asyncio.Event(), threading.Event()
+        task = asyncio.create_task(served.store("/x", _endless(sent)))
+        await sent.wait()
+        other = asyncio.create_task(served.look(lambda g: turn.wait(60)))  # which has the turn
+        closing = asyncio.create_task(served.close())
+        await _turns()
+        task.cancel()  # as the end of the loop does
+        await _turns()
+        assert not uploads.settled
+        turn.set()
+        await closing
+        assert uploads.settled == [("/.guestkit-0", False)]
+        assert task.cancelled()
+        assert await other
 
 
 # ---- the libraries, and the command
