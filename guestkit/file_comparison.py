@@ -61,7 +61,7 @@ def diff_files(a: Guestfs, b: Guestfs, *, glob: str = "*", text: bool = False) -
     Both handles are launched and have the guest's filesystems mounted, as by `open_guest`. No symlink is
     followed, and times are not compared. A content is read only where the sizes are the same: where they are
     not, that is the difference. What is not read, as it fails or is beyond 4 GiB a file or 64 GiB a guest, is
-    in `unknown`.
+    in `unknown`; so is a glob that no file matches.
 
     glob: of the paths to compare, such as "/etc/*.conf"; * and ? stand for / as well
     text: tell the lines that differ, of files of UTF-8 up to 1 MiB, up to 1000 lines each
@@ -73,6 +73,8 @@ def diff_files(a: Guestfs, b: Guestfs, *, glob: str = "*", text: bool = False) -
     before, after = ({path: each[path] for path in each if chosen.match(path)} for each in all_files)
     alike = [path for path in before if path in after and _may_be_the_same(before[path], after[path])]
     unknown: list[str] = []
+    if glob != "*" and not (before or after):  # mistyped, it would look like no difference
+        unknown.append(f"no file of either guest matches {glob!r}: it is of whole paths, which begin with /")
     wanted = _readable(alike, before, unknown)
     mine, others = (
         _Reader(g, files, side, unknown).digests(_base(glob), wanted)

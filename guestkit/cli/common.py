@@ -278,20 +278,27 @@ def add_guest_options(parser: argparse.ArgumentParser, *, timeout: bool = True) 
         help="the filesystem that is /, by its device or a name such as LABEL=root: it alone is looked at,"
         " and what its fstab names; default: that of the only operating system, else the only filesystem",
     )
-    group.add_argument(
+    add_mount_option(group)
+    add_key_option(group)
+    add_sandbox_option(group)
+    if timeout:
+        add_timeout_option(group)
+
+
+def add_mount_option(
+    parser: argparse._ActionsContainer, what: str = "look at that filesystem and no other"
+) -> None:
+    """Add -m."""
+    parser.add_argument(
         "-m",
         "--mount",
         dest="mounts",
         metavar="DEVICE[:MOUNTPOINT]",
         type=_mount,
         action="append",
-        help="look at that filesystem and no other, such as sda2 or LABEL=data; at more of them where places"
-        " are given: -m sda2 -m sda1:/boot. guestkit df tells which there are",
+        help=f"{what}, such as sda2 or LABEL=data; at more of them where places are given: -m sda2"
+        " -m sda1:/boot. guestkit df tells which there are",
     )
-    add_key_option(group)
-    add_sandbox_option(group)
-    if timeout:
-        add_timeout_option(group)
 
 
 def add_sandbox_option(parser: argparse._ActionsContainer) -> None:
@@ -426,7 +433,8 @@ def check_format_is_stated(arguments: argparse.Namespace) -> None:
         raise UsageError("to write to a disk its --format has to be stated: guestkit info tells it")
 
 
-def _mounts(arguments: argparse.Namespace) -> dict[str, str] | None:
+def mounts_of(arguments: argparse.Namespace) -> dict[str, str] | None:
+    """Return the filesystems to mount, by mountpoint; None: those that the guest's fstab names."""
     given: Sequence[tuple[str, str]] | None = arguments.mounts
     if given is None:
         return None
@@ -453,7 +461,7 @@ def guest(
     """
     with contextlib.ExitStack() as stack:
         (wanted,) = guests_of(arguments)
-        mounts = _mounts(arguments)
+        mounts = mounts_of(arguments)
         with screen.steps(names_of(wanted)[0]) as step:
             g = stack.enter_context(
                 open_guest(

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from guestkit._usage import percent, share_of
 from guestkit.cli.common import (
     add_disk_options,
     add_disks_argument,
@@ -27,9 +28,11 @@ from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, human_size, printable
 from guestkit.disks import Guest, names_of
 from guestkit.fleet import Report, inspect_many
-from guestkit.inspection import Filesystem, Part
+from guestkit.inspection import Part
 
-DESCRIPTION = "Tell the size of each filesystem of guests, and how much of it is used."
+DESCRIPTION = """\
+Tell the size of each filesystem of guests, and how much of it is used. USE% counts space that is kept for
+root as free. df(1), and df in guestkit shell, do not, and tell somewhat more."""
 EXAMPLES = (
     "guestkit df -h web.qcow2 db.img",
     "guestkit df --json web.qcow2",
@@ -101,13 +104,9 @@ def _values(report: Report) -> Iterator[dict[str, object]]:
             "type": one.type,
             "size": one.size,
             "used": one.used,
-            "use": _use(one),
+            "use": None if (share := share_of(one)) is None else percent(share),
             "mountpoint": where.get(one.device, ""),
         }
-
-
-def _use(one: Filesystem) -> int | None:
-    return None if not one.size or one.used is None else -(-100 * one.used // one.size)
 
 
 def _cells(row: dict[str, object], human: bool) -> tuple[str, ...]:

@@ -19,8 +19,10 @@ from guestkit.cli.common import (
     add_disk_options,
     add_fleet_options,
     add_key_option,
+    add_mount_option,
     add_only_option,
     fleet,
+    mounts_of,
     opening,
 )
 from guestkit.cli.ending import noting
@@ -87,6 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DEVICE",
         help="with --files: the filesystem that is / in both; default: that of the only operating system",
     )
+    add_mount_option(files, "with --files: in both guests look at that filesystem and no other")
     add_disk_options(parser)
     parser.add_argument(
         "--before-format", choices=FORMATS, help="what BEFORE is, where --format is of AFTER alone"
@@ -103,10 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
-    if arguments.files is None and (arguments.text or arguments.root):
-        raise UsageError("--text and --root are for --files")
-    if arguments.files is not None and arguments.only:
-        raise UsageError("--only is of an inspection, --files of files: give one of them")
+    _check(arguments)
     compared = _inspected(arguments, screen) if arguments.files is None else _files(arguments, screen)
     if compared is None:
         return TROUBLE
@@ -117,6 +117,22 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     for one in compared.unknown:
         screen.tell("error", f"not compared: {one}")
     return TROUBLE if compared.unknown else 1 if compared.changes else 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse options that would have no effect."""
+    if arguments.files is None:
+        if arguments.text or arguments.root or arguments.mounts:
+            raise UsageError("--text, --root and --mount are for --files")
+        return
+    of_inspections = {
+        "--only": arguments.only,
+        "--cache": arguments.cache,
+        "--concurrency": arguments.concurrency,
+    }
+    for option, given in of_inspections.items():
+        if given:
+            raise UsageError(f"{option} is of an inspection, --files of files: give one of them")
 
 
 def _disks(arguments: argparse.Namespace) -> Sequence[tuple[str, OpeningKeywords]]:
@@ -162,6 +178,7 @@ def _inspected(arguments: argparse.Namespace, screen: Screen) -> Comparison | No
 
 
 def _files(arguments: argparse.Namespace, screen: Screen) -> Comparison:
+    mounts = mounts_of(arguments)
     guests: list[Guestfs] = []
     unknown: list[str] = []
     with contextlib.ExitStack() as stack, noting("nothing is compared"):
@@ -177,7 +194,7 @@ def _files(arguments: argparse.Namespace, screen: Screen) -> Comparison:
                 g.open_disks(disk, **how)
                 step("starting the appliance")
                 g.launch()
-                mounted = mount_guest(g, root=arguments.root, keys=arguments.keys, step=step)
+                mounted = mount_guest(g, root=arguments.root, mounts=mounts, keys=arguments.keys, step=step)
             unknown += (f"{side}: {failure.part}: {failure.message}" for failure in mounted.failures)
         with screen.steps("comparing the files"):
             compared = diff_files(*guests, glob=arguments.files or "*", text=arguments.text)

@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Collection, Sequence
 from importlib import import_module
+from itertools import pairwise
 from typing import Any, NoReturn, cast
 
 import guestkit
@@ -83,6 +84,14 @@ class Parser(argparse.ArgumentParser):
         may_go_without = [one for one, action in self._option_string_actions.items() if action.nargs == "?"]
         options = (f"{one}=" if one in may_go_without else one for one in self.given[:end])
         return [*options, *self.given[end:]]
+
+    def joined(self) -> str:
+        """If an option that takes its value by = has a word after it, return how to join the two; else ""."""
+        for option, word in pairwise(self.given):
+            action = self._option_string_actions.get(option)
+            if action is not None and action.nargs == "?" and not word.startswith("-"):
+                return f"; {option} takes its {action.metavar} by =: {option}={shlex.quote(word)}"
+        return ""
 
     @property
     def options(self) -> Collection[str]:
@@ -161,8 +170,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
             arguments.parser.error(
                 f"options come after the command, as in {arguments.parser.prog} {unknown[0]}"
             )
-        what = "option" if unknown[0].startswith("-") else "argument"
-        arguments.parser.error(f"there is no {what} {unknown[0]!r}")
+        if unknown[0].startswith("-"):
+            arguments.parser.error(f"there is no option {unknown[0]!r}")
+        arguments.parser.error(f"there is no argument {unknown[0]!r}{arguments.parser.joined()}")
     return arguments
 
 

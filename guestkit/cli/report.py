@@ -53,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="what guestkit inspect --json or --jsonl has written, instead of disks, or beside them",
+        help="what guestkit inspect --json or --jsonl has written, instead of disks, or beside them;"
+        " - is stdin",
     )
     add_domain_options(parser, several=True)
     add_disk_options(parser)

@@ -31,6 +31,8 @@ class Screen:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # escape what the encoding cannot represent
                 stream.reconfigure(errors="backslashreplace")
+        #: What a script is at, such as "line 7: ", before each message.
+        self.place = ""
         self._quiet = quiet
         self._json = log_json
         self._out = Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
@@ -83,6 +85,7 @@ class Screen:
 
     def tell(self, level: str, text: str) -> None:
         """Write a line to stderr: "debug", "info", "warning", "error"; the text is escaped here."""
+        text = self.place + text
         if self._json:
             now = time.time()
             when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03}Z"

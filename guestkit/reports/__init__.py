@@ -40,17 +40,35 @@ def report(results: Iterable[Report], *, title: str = "", today: date | None = N
         today: the day as of which support is told; None: that of SOURCE_DATE_EPOCH in the environment, else
             the present one, in UTC
     Raises:
+        TypeError: the results are something else, such as an Inspection
         Error: jinja2 is not installed (ENOSYS), or SOURCE_DATE_EPOCH is no number (EINVAL)
     """
     require()
     from guestkit.reports.page import page
 
-    return page(results, title, today or _today())
+    return page(_checked(results), title, today or _today())
+
+
+def _checked(results: Iterable[Report]) -> Iterator[Report]:
+    """Yield the reports; refuse what else is at hand: an inspection, a disk's name, what is awaited."""
+    from guestkit.fleet import Report
+
+    takes = "report() takes an iterable of Report, as inspect_many([disk]) returns it, not"
+    if not isinstance(results, Iterable):
+        raise TypeError(f"{takes} {type(results).__name__}")
+    for one in results:
+        if not isinstance(one, Report):
+            raise TypeError(f"{takes} of {type(one).__name__}")
+        yield one
 
 
 def load(path: str) -> Iterator[Report]:
     """Yield the reports that `guestkit inspect --json` or `--jsonl` has written to a file, one by one.
 
+    A last line that is not finished, as of a run that was killed, is left out, with a warning in the log.
+
+    Args:
+        path: of the file; "-": stdin
     Raises:
         OSError: the file cannot be read
         Error: it is something else (EINVAL), or cattrs is not installed (ENOSYS)

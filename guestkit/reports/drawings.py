@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from guestkit._usage import share_of
 from guestkit.inspection import Filesystem, Inspection, Layer
 
 #: How many bars a guest gets, and how many pieces a bar.
@@ -109,7 +110,7 @@ class _Drawing:
         if filesystem is not None:
             return Piece(
                 start=start, size=size, device=device, label=_said(filesystem), kind=_kind(filesystem),
-                used=used_share(filesystem),
+                used=share_of(filesystem),
             )  # fmt: skip
         closed = self._closed.get(device)
         if closed is not None:
@@ -138,13 +139,6 @@ class _Drawing:
         if place < capacity:
             label = ", ".join([*unsized[:MOST_PIECES], "rest"])
             yield Piece(start=place, size=capacity - place, device="", label=label, kind="rest")
-
-
-def used_share(filesystem: Filesystem) -> float | None:
-    """Return which share of a filesystem is used, from 0 to 1; None if that is not known."""
-    if not filesystem.size or filesystem.used is None:
-        return None
-    return min(max(filesystem.used / filesystem.size, 0.0), 1.0)
 
 
 def _title(layer: Layer) -> str:

@@ -10,9 +10,10 @@ from datetime import date
 from itertools import islice
 from typing import Literal
 
+from guestkit._usage import share_of
 from guestkit.fleet import Failure, Report
 from guestkit.inspection import Filesystem, Inspection, OperatingSystem, pretty_name
-from guestkit.reports.drawings import MOST_BARS, Bar, bars, used_share
+from guestkit.reports.drawings import MOST_BARS, Bar, bars
 from guestkit.reports.end_of_life import State, Support, support_of
 from guestkit.reports.texts import named
 
@@ -215,7 +216,7 @@ def _devices(found: Inspection) -> Iterator[Device]:
     for one in found.filesystems:
         yield Device(
             name=named(one.device), type=one.type, label=one.label,
-            where=", ".join(where.get(one.device, ())), size=one.size, used=one.used, share=used_share(one),
+            where=", ".join(where.get(one.device, ())), size=one.size, used=one.used, share=share_of(one),
         )  # fmt: skip
     for shut in found.unopened:
         yield Device(
@@ -229,7 +230,7 @@ def _with_colons(drives: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _fullest(found: Inspection) -> float | None:
-    shares = map(used_share, found.filesystems)
+    shares = map(share_of, found.filesystems)
     return max((share for share in shares if share is not None), default=None)
 
 

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from guestkit import __version__
 from guestkit._text import human_size
+from guestkit._usage import percent
 from guestkit.fleet import Report
 from guestkit.reports.end_of_life import TABLE, Support
 from guestkit.reports.guests import FULL, URGENCY, Guest, guest_of, natural
@@ -106,6 +107,7 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters["size"] = _size
+    environment.filters["percent"] = percent
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     return environment.from_string(_read("page.html"))
 

@@ -6,6 +6,8 @@ import base64
 import binascii
 import errno
 import json
+import logging
+import sys
 import typing
 from collections.abc import Iterator
 from typing import Any, TextIO
@@ -16,29 +18,44 @@ from cattrs.errors import BaseValidationError
 from guestkit.errors import Error
 from guestkit.fleet import Report
 
+_log = logging.getLogger("guestkit")
+
 
 def load(path: str) -> Iterator[Report]:
     """Yield the reports in a file, one by one; what a later version has added to them is left out."""
     done = 0
-    with open(path, encoding="utf-8") as file:
+    name = "stdin" if path == "-" else path
+    with _opened(path) as file:
         try:
-            for document in _documents(file):
+            for document in _documents(file, name):
                 yield _CONVERTER.structure(document, Report)
                 done += 1
         except (ValueError, TypeError, RecursionError, BaseValidationError) as error:
             reason = cattrs.transform_error(error)[0] if isinstance(error, BaseValidationError) else error
-            message = f"{path}: its report {done + 1} is not what guestkit inspect --json or --jsonl writes"
+            message = f"{name}: its report {done + 1} is not what guestkit inspect --json or --jsonl writes"
             raise Error("report", f"{message}: {reason}", errno.EINVAL) from error
 
 
-def _documents(file: TextIO) -> Iterator[Any]:
+def _opened(path: str) -> TextIO:
+    if path == "-":
+        return open(sys.stdin.fileno(), encoding="utf-8", closefd=False)
+    return open(path, encoding="utf-8")
+
+
+def _documents(file: TextIO, name: str) -> Iterator[Any]:
     """Yield the elements of a list, or what each line holds."""
     first = file.readline()
     if first.startswith("["):
         yield from json.loads(first + file.read())
         return
     yield json.loads(first)
-    yield from map(json.loads, file)
+    for line in file:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            if line.endswith("\n"):
+                raise
+            _log.warning("%s: its last line is not finished and is left out: a guest may be missing", name)
 
 
 def _converter() -> cattrs.Converter:

@@ -44,7 +44,7 @@ def action_named(word: str) -> str:
 
 def similar(word: str, names: Sequence[str]) -> str:
     """Return what the user may have meant, as the end of a sentence."""
-    close = difflib.get_close_matches(word.replace("-", "_"), {*names, *ARGUMENTS}, n=3)
+    close = difflib.get_close_matches(word.replace("-", "_"), {*names, *ARGUMENTS}, cutoff=0.75)
     return f": did you mean {', '.join(close)}?" if close else ": help lists what there is"
 
 

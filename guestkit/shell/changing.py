@@ -215,8 +215,16 @@ CHANGING: Sequence[Command] = (
         _put_arguments,
         changes=True,
     ),
-    Command("cp", "Copy files within the guest.", _cp, _cp_arguments, changes=True),
-    Command("mv", "Move or rename files.", _mv, _from_to, changes=True),
+    Command(
+        "cp",
+        "Copy files within the guest; one that has the new name is replaced.",
+        _cp,
+        _cp_arguments,
+        changes=True,
+    ),
+    Command(
+        "mv", "Move or rename files; one that has the new name is replaced.", _mv, _from_to, changes=True
+    ),
     Command(
         "edit",
         "Edit files by $VISUAL or $EDITOR; owner and permissions stay.",

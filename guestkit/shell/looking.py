@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 
 from guestkit._file_errors import about, check_regular
+from guestkit._usage import percent, used_share
 from guestkit.cli import cat, ls
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, human_size, printable
@@ -131,7 +132,8 @@ def _df(session: Session, given: argparse.Namespace) -> None:
             seen = session.g.statvfs(mountpoint)
             size, free, usable = (seen["frsize"] * seen[name] for name in ("blocks", "bfree", "bavail"))
             used = size - free
-            use = "-" if used + usable <= 0 else f"{-(-100 * used // (used + usable))}%"
+            share = used_share(used, usable)
+            use = "-" if share is None else f"{percent(share)}%"
             sizes = [human_size(one) if given.human else str(one) for one in (size, used, usable)]
             yield (device, *sizes, use, mountpoint)
 

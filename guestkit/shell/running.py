@@ -22,11 +22,14 @@ LOST = "; what the guest had not yet written to the disk is lost"
 def run_script(session: Session, lines: Iterable[str], *, keep_going: bool = False) -> int:
     """Run commands until one fails or `exit`; return the exit status of the first that failed, else 0.
 
+    Messages about a script on stdin tell its line: with --rw, how far it came matters.
+
     keep_going: run those after a failed one, too
     """
     failed = 0
     try:
-        for line in lines:
+        for number, line in enumerate(lines, 1):
+            session.screen.place = f"line {number}: " if session.script_on_stdin else ""
             for words in _words(session, line):
                 status = 2 if words is None else _run_in_script(session, words)
                 failed = failed or status
@@ -34,6 +37,8 @@ def run_script(session: Session, lines: Iterable[str], *, keep_going: bool = Fal
                     return failed
     except Leave:
         pass
+    finally:
+        session.screen.place = ""
     return failed
 
 
@@ -43,7 +48,7 @@ def _run_in_script(session: Session, words: Sequence[Word]) -> int:
     except KeyboardInterrupt as ended:
         lost = session.lost(ended) and session.writable
         if not notes(ended):
-            ended.add_note(f"{words[0]} is not finished{LOST if lost else ''}")
+            ended.add_note(f"{session.screen.place}{words[0]} is not finished{LOST if lost else ''}")
         raise
 
 

@@ -93,7 +93,6 @@ LARGE = "/same/large: its content, 5368709120 bytes, is too large to be read"
         ("/other/mod?", {"/other/mode"}),
         ("/other/mode", {"/other/mode"}),
         ("*/mode", {"/other/mode"}),
-        ("/nowhere/*", set()),
         ("/same/[0-9]", set()),
         ("/oth*/new\nline", {"/other/new\nline"}),
     ],
@@ -102,6 +101,18 @@ def test_a_glob_chooses(guests: tuple[Guestfs, Guestfs], glob: str, names: set[s
     compared = diff_files(*guests, glob=glob)
     assert {change.name for change in compared.changes} == names
     assert compared.unknown == ()
+
+
+def test_a_glob_that_matches_nothing_does_not_look_like_no_difference(
+    served: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["diff", "--files=other/*", "a", "b"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        "guestkit: error: not compared: no file of either guest matches 'other/*': it is of whole paths,"
+        " which begin with /\n"
+    )
 
 
 def test_lines_of_text(guests: tuple[Guestfs, Guestfs], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,6 +198,7 @@ def served(guests: tuple[Guestfs, Guestfs], monkeypatch: pytest.MonkeyPatch) -> 
         def __exit__(self, *error: object) -> None: ...
 
     def mount(g: object, **how: Any) -> Any:
+        asked["mounts"] = how["mounts"]
         return SimpleNamespace(failures=asked["failures"])
 
     monkeypatch.setattr(guestkit.cli.diff, "Guestfs", Served)
@@ -236,6 +248,12 @@ def test_two_snapshots_of_one_image(served: Any) -> None:
     assert [served[disk]["snapshot"] for disk in "ab"] == ["before", "after"]
 
 
+def test_single_filesystems_are_compared(served: Any) -> None:
+    words = ["-m", "sda2", "-m", "sda1:/boot"]
+    assert main(["diff", "--files=/same/[0-9]", *words, "a", "b"]) == 0
+    assert served["mounts"] == {"/": "sda2", "/boot": "sda1"}
+
+
 def test_a_filesystem_that_is_not_mounted_is_trouble(served: Any, capsys: pytest.CaptureFixture[str]) -> None:
     served["failures"] = (PartFailure(part="mountpoints", message="/home: it broke", op="", errno=0),)
     assert main(["diff", "--files=/same/[0-9]", "a", "b"]) == 2
@@ -243,7 +261,17 @@ def test_a_filesystem_that_is_not_mounted_is_trouble(served: Any, capsys: pytest
 
 
 @pytest.mark.parametrize(
-    "words", [["--text"], ["--root", "/dev/sda1"], ["--files", "--only", "users"], ["--files", "--", "a"]]
+    "words",
+    [
+        ["--text"],
+        ["--root", "/dev/sda1"],
+        ["-m", "sda1"],
+        ["--files", "--only", "users"],
+        ["--files", "--cache"],  # this and the next had no effect
+        ["--files", "--concurrency", "3"],
+        ["--files", "-m", "sda1", "--root", "sda1"],
+        ["--files", "--", "a"],
+    ],
 )
 def test_wrong_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -29,6 +29,7 @@ import guestkit.cli.progress
 import guestkit.convert
 import guestkit.copying
 from guestkit import CallTimeout, Error, Key, probe
+from guestkit._usage import percent, share_of
 from guestkit.cli import main
 from guestkit.cli.ending import Terminated
 from guestkit.cli.errors import REMEDIES, of_failure
@@ -379,6 +380,7 @@ def test_ctrl_c_and_sigterm_tell_what_was_done_until_then(
         (["inspect", "--unknown"], "there is no option '--unknown'"),
         (["inspect", "--js", "disk"], "there is no option '--js'"),
         (["doctor", "web.qcow2"], "there is no argument 'web.qcow2'"),
+        (["diff", "--files", "/etc/*", "a", "b"], "'b'; --files takes its GLOB by =: --files='/etc/*'"),
         (["convert", "web.qcow2"], "OUTPUT"),
         (["inspect", "--format", "iso", "disk"], "'iso'"),
         (["inspect", "--timeout", "soon", "disk"], "'soon'"),
@@ -867,6 +869,15 @@ def test_df_has_a_row_for_each_filesystem(
         "use": 25,
         "mountpoint": "/",
     }
+
+
+@pytest.mark.parametrize(
+    ("used", "use"), [(0, 0), (1, 1), (7 << 20, 7), ((7 << 20) + 1, 8), (101 << 20, 100)]
+)
+def test_all_round_the_share_in_use_alike(used: int, use: int) -> None:
+    share = share_of(replace(filesystem("/dev/sda1", "ext4"), size=100 << 20, used=used))
+    assert share is not None
+    assert percent(share) == use
 
 
 def test_every_command_has_an_example_and_tells_its_exit_statuses(capsys: pytest.CaptureFixture[str]) -> None:

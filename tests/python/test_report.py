@@ -162,7 +162,7 @@ def test_each_guest_has_a_row_and_a_part_of_its_own(fifty: Element) -> None:
     assert names == sorted(names, key=natural)
     assert rows[names.index("web-1.qcow2")][1:] == [
         "Debian GNU/Linux 12 (bookworm)", "web1.example.org", "ended 2026-07-11; LTS until 2028-06-30",
-        "10 GiB", "2.3 GiB", "28 %", "300",
+        "10 GiB", "2.3 GiB", "29 %", "300",
     ]  # fmt: skip
     parts = list(fifty.all("details", class_="guest"))
     assert [part["data-number"] for part in parts] == [str(number) for number in range(50)]
@@ -539,6 +539,8 @@ def test_ranges_tell_which_guests_have_a_package() -> None:
 
 # Reports that were saved.
 
+GOOD = inspected(replace(DEMO_SYSTEM, os_release={"ID": "debian", "VERSION_ID": "13"}), disk="a.img")
+
 
 def test_saved_reports_are_read_as_they_were_written(tmp_path: Path) -> None:
     written = [*fleet(30, packages=3), inspected(replace(DEMO_SYSTEM, icon=b"\x89PNG"))]
@@ -571,10 +573,39 @@ def test_another_file_is_told_from_saved_reports(tmp_path: Path, text: str) -> N
         list(load(str(saved)))
 
 
+def test_a_run_that_was_killed_leaves_reports_that_can_be_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line that was cut off cost the reports of all guests before it."""
+    lines = [json.dumps(one.to_dict()) for one in fleet(3)]
+    saved = tmp_path / "killed.jsonl"
+    saved.write_text("\n".join([*lines, lines[0][:50]]))
+    assert list(load(str(saved))) == list(fleet(3))
+    assert f"{saved}: its last line is not finished and is left out" in caplog.text
+    saved.write_text("\n".join([lines[0], lines[1][:50], lines[2]]))  # this is another matter
+    with pytest.raises(Error, match="its report 2 is not"):
+        list(load(str(saved)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind"),
+    [
+        (GOOD.inspection, "Inspection"),
+        ([GOOD.inspection], "of Inspection"),
+        (["web.img"], "of str"),
+        (GOOD, "Report"),
+        (None, "NoneType"),
+    ],
+)
+def test_an_inspection_is_told_from_a_report(wrong: Any, kind: str) -> None:
+    """The error spoke of an attribute that nobody had asked for."""
+    with pytest.raises(TypeError, match=rf"as inspect_many\(\[disk\]\) returns it, not {kind}$"):
+        guestkit.report(wrong)
+
+
 # The command.
 
 Serve = Callable[..., None]
-GOOD = inspected(replace(DEMO_SYSTEM, os_release={"ID": "debian", "VERSION_ID": "13"}), disk="a.img")
 BAD = Report(
     disk="b.img",
     disks=("b.img",),
@@ -634,6 +665,16 @@ def test_saved_reports_and_disks_are_on_one_page(serve: Serve) -> None:
     assert main(words) == 0
     page = Reader(Path("report.html").read_text(encoding="utf-8")).top
     assert data(page)["guests"] == ["a.img", "c"]
+
+
+def test_saved_reports_are_read_from_stdin(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was taken for a file named -."""
+    Path("saved.jsonl").write_text(json.dumps(GOOD.to_dict()))
+    with open("saved.jsonl") as stream:
+        monkeypatch.setattr(sys, "stdin", stream)
+        assert main(["report", "-o", "report.html", "--from", "-"]) == 0
+    page = Reader(Path("report.html").read_text(encoding="utf-8")).top
+    assert data(page)["guests"] == ["a.img"]
 
 
 def test_a_saved_file_that_is_none_leaves_no_page(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:

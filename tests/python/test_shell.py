@@ -289,6 +289,7 @@ def test_arguments_are_taken_by_their_types(session: Session, guest: Guest) -> N
         ("command 'echo a;b'", "a ; or line break is not quoted"),
         ("chmod -x /none", "chmod: the disk is opened read-only"),
         ("chmod u+z", "chmod: the following arguments are required: PATH"),
+        ("nosuch", "there is no command 'nosuch': help lists what there is"),  # it was not meant for touch
         ("help nonsense", "help: 'nonsense' is no command, and no action tells of it"),
         ("cd hosts", "cd: /hosts: No such file or directory"),
         ("cd /etc/hosts", "cd: /etc/hosts: Not a directory"),
@@ -519,6 +520,42 @@ def test_a_script_on_stdin(
     told = capsys.readouterr()
     assert told.out == "/etc\n"
     assert r"cat: /etc/\xff: No such file or directory" in told.err
+
+
+def test_what_goes_wrong_in_a_script_on_stdin_tells_its_line(
+    opened: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a script of 200 lines that had changed half the guest nobody knew how far it had come."""
+    stdin(monkeypatch, b"# a comment\ncd etc\n\ncat none; nosuch\npwd; pwd 'a\n")
+    assert main(["shell", "--keep-going", "disk"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "guestkit: error: line 4: cat: /etc/none: No such file or directory",
+        "guestkit: error: line 4: there is no command 'nosuch': help lists what there is",
+        "guestkit: error: line 5: a quote is not closed",
+    ]
+    stdin(monkeypatch, b"pwd\nsleep 9\n")
+    assert main(["shell", "disk"]) == 130
+    assert capsys.readouterr().err == "guestkit: interrupted: line 2: sleep is not finished\n"
+    assert main(["shell", "disk", "-c", "nosuch"]) == 2
+    assert capsys.readouterr().err.startswith("guestkit: error: there is no command")
+
+
+def test_the_shells_df_counts_as_df_does(
+    session: Session, guest: Guest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = {"frsize": 1024, "blocks": 100, "bfree": 25, "bavail": 17}
+    monkey: Any = guest
+    monkey.mountpoints = lambda: {"/dev/sda1": "/"}
+    monkey.statvfs = lambda path: full
+    run(session, "df")
+    assert capsys.readouterr().out.splitlines()[1].split() == [
+        "/dev/sda1", "102400", "76800", "17408", "82%", "/",
+    ]  # fmt: skip
+
+
+def test_help_says_that_a_file_is_replaced() -> None:
+    for name in ("cp", "mv"):
+        assert "one that has the new name is replaced" in " ".join(manual(name).split())
 
 
 def test_writing_has_to_be_asked_for_with_the_format(
