@@ -16,7 +16,8 @@ from pathlib import Path
 @contextmanager
 def written_to(disk: Path, format: str) -> Iterator[int]:
     """Open the disk for writing in another process; yield the process id."""
-    with tempfile.TemporaryDirectory() as folder:
+    # Below /tmp itself: the path of a socket has at most 107 characters.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         words = ["qemu-nbd", "--fork", "-t", "-k", f"{folder}/socket", "-f", format, str(disk)]
         with _daemon([*words, "--pid-file"]) as process:
             yield process

@@ -21,6 +21,7 @@ import pytest
 
 from guestkit import ApplianceCrashed, CallTimeout, Error, Guestfs, HandleOptions, UnpackLimits
 from tests.images.corpus import images
+from tests.images.writer import written_to
 from tests.soak import attacks, guests, mutate, running, storms
 from tests.soak.__main__ import ASIDE, parser
 from tests.soak.attacks import Watch
@@ -285,6 +286,19 @@ def test_a_short_soak_finds_nothing(section: str, seed: int, cases: int, tmp_pat
     assert done.returncode == 0, done.stdout + done.stderr
     tally = json.loads((tmp_path / "state.json").read_text(encoding="utf-8"))[str(seed)][section]
     assert tally["good"] == cases, done.stdout  # none is skipped
+
+
+def test_a_disk_could_not_be_locked_in_a_folder_with_a_long_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: depending on where the tests ran, the writer's socket had too long a name."""
+    folder = tmp_path / ("long" * 20)
+    folder.mkdir()
+    disk = folder / "disk.img"
+    disk.write_bytes(bytes(1 << 20))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    with written_to(disk, "raw") as process:
+        os.kill(process, 0)
 
 
 @pytest.mark.full
