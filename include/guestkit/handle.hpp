@@ -31,7 +31,8 @@ class handle {
   /// Unmounts what the handle shows in a directory of the host, ends the appliance and frees the handle.
   /// Waits for calls that other threads have in progress; later calls throw HandleClosed. Closing twice is
   /// harmless. It does not report failures of the guest's last writes: if they matter, call shutdown() first.
-  /// Throws Error if called from one of the handle's own callbacks.
+  /// Throws Error if called from one of the handle's own callbacks, and, after about a minute, if the
+  /// directory cannot be unmounted; the handle stays open then.
   void close();
 
   /// Ends the call that another thread is running on the handle, if there is one. Returns at once.

@@ -97,11 +97,8 @@ def test_programs_read_the_directory_and_the_handle_refuses_calls_until_it_is_un
 
 
 def test_a_call_that_waits_when_the_mount_begins_is_refused(g: Guestfs, directory: Path) -> None:
-    entered, refused = threading.Event(), []
-
-    def hold(*event: object) -> None:
-        entered.set()
-        waits.wait(PATIENCE)
+    """The hypervisor stands still meanwhile, so that the mount has the turn and does not yet serve."""
+    has_turn, refused = threading.Event(), []
 
     def call() -> None:
         try:
@@ -109,24 +106,25 @@ def test_a_call_that_waits_when_the_mount_begins_is_refused(g: Guestfs, director
         except Error as error:
             refused.append(error.cause)
 
-    waits = threading.Event()
-    number = g.set_event_callback(hold, Event.ENTER)
-    holder = threading.Thread(target=g.ls, args=["/"])
-    holder.start()
-    assert entered.wait(PATIENCE)
+    hypervisor = g.get_pid()
+    number = g.set_event_callback(lambda *event: has_turn.set(), Event.ENTER)
     mounting = contextlib.ExitStack()
     first = threading.Thread(target=lambda: mounting.enter_context(g.mounted(directory)))
-    first.start()
     callers = [threading.Thread(target=call) for _ in range(5)]
-    for caller in callers:
-        caller.start()
-    waits.set()
-    for thread in (holder, first, *callers):
+    os.kill(hypervisor, signal.SIGSTOP)
+    try:
+        first.start()
+        assert has_turn.wait(PATIENCE)
+        for caller in callers:
+            caller.start()
+    finally:
+        os.kill(hypervisor, signal.SIGCONT)
+    for thread in (first, *callers):
         thread.join(PATIENCE)
         assert not thread.is_alive()
     mounting.close()
     g.delete_event_callback(number)
-    assert set(refused) <= {"mounted"}
+    assert refused == ["mounted"] * 5
 
 
 @pytest.mark.parametrize("by", ["the end", "another program"])
@@ -196,6 +194,48 @@ def test_cancel_ends_what_libguestfs_own_calls_serve(g: Guestfs, directory: Path
     assert g.is_dir("/etc")
 
 
+def test_a_connection_that_ended_meanwhile_hid_the_mounts_own(g: Guestfs, directory: Path) -> None:
+    """Regression: descriptors were told apart by number; nothing ended such a mount while it was in use."""
+    others = [os.open("/dev/fuse", os.O_RDWR) for _ in range(4)]  # as of a handle whose mount ends
+
+    def end_others(*event: object) -> None:
+        while others and event[2] in (b"mount_local", "mount_local"):
+            numbers.append(others[0])
+            os.close(others.pop(0))
+
+    numbers: list[int] = []
+    callback = g.set_event_callback(end_others, Event.ENTER)
+    g.mount_local(directory, readonly=True)
+    g.delete_event_callback(callback)
+    assert "/dev/fuse" in [os.readlink(f"/proc/self/fd/{n}") for n in numbers if is_open(n)]
+    serving = threading.Thread(target=g.mount_local_run, daemon=True)
+    serving.start()
+    with sitting_in(directory / "etc"):
+        g.cancel()
+        serving.join(PATIENCE)
+        assert not serving.is_alive()
+    assert g.is_dir("/etc")
+
+
+def is_open(number: int) -> bool:
+    return os.path.lexists(f"/proc/self/fd/{number}")
+
+
+def test_a_block_whose_program_lost_its_path_never_ended(
+    g: Guestfs, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: fusermount was looked up at the end, and who did not find it waited for ever."""
+
+    def mount() -> None:
+        with g.mounted(directory) as path:
+            stays.enter_context(sitting_in(path / "etc"))
+            monkeypatch.setenv("PATH", "/nonexistent")
+
+    with contextlib.ExitStack() as stays:
+        ends(mount)
+    assert g.is_dir("/etc")
+
+
 def test_ctrl_c_ends_the_block_and_unmounts(g: Guestfs, directory: Path) -> None:
     with pytest.raises(KeyboardInterrupt), g.mounted(directory) as path, (path / "etc/hosts").open():
         signal.raise_signal(signal.SIGINT)
@@ -260,12 +300,23 @@ if how == "close":
 elif how == "collected":
     del block, g
     gc.collect()
+elif how == "no descriptors":
+    sit()
+    spare = []
+    try:
+        while True:
+            spare.append(os.dup(1))
+    except OSError:
+        pass
+    g.close()
+    for number in spare:
+        os.close(number)
 elif how == "exit in use":
     sit()
 elif how == "killed":
     sit()
     os.kill(os.getpid(), signal.SIGKILL)
-if how in ("close", "collected"):
+if how in ("close", "collected", "no descriptors"):
     print(fuse.mount_at(directory), os.listdir(directory))
 """
 
@@ -275,7 +326,7 @@ def long_form(value: object) -> object:
 
 
 @pytest.mark.parametrize(
-    "how", [long_form("close"), long_form("collected"), "exit in use", long_form("killed")]
+    "how", [long_form("close"), long_form("collected"), "no descriptors", "exit in use", long_form("killed")]
 )
 def test_a_program_that_ends_while_it_is_mounted(demo_guest: Path, directory: Path, how: str) -> None:
     done = subprocess.run(
@@ -285,10 +336,22 @@ def test_a_program_that_ends_while_it_is_mounted(demo_guest: Path, directory: Pa
         timeout=PATIENCE,
         check=False,
     )
-    told = "True\nNone []\n" if how in ("close", "collected") else "True\n"
+    told = "True\nNone []\n" if how in ("close", "collected", "no descriptors") else "True\n"
     assert (done.stdout, done.returncode) == (told, -signal.SIGKILL if how == "killed" else 0), done.stderr
     wait_until_unmounted(directory)
     assert os.listdir(directory) == []
+
+
+def test_closing_a_handle_unmounted_what_another_had_mounted_there_since(
+    g: Guestfs, demo_guest: Path, directory: Path
+) -> None:
+    """Regression: only the directory's name was known of a mount."""
+    with open_guest(demo_guest) as first:
+        first.mount_local(directory, readonly=True)
+        subprocess.run(["fusermount", "-u", directory], check=True)
+        with g.mounted(directory) as path:
+            first.close()
+            assert "etc" in os.listdir(path)
 
 
 def wait_until_unmounted(directory: Path) -> None:

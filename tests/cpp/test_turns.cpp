@@ -180,6 +180,20 @@ BOOST_AUTO_TEST_CASE(a_call_that_waits_for_a_handle_that_serves_a_directory_is_r
   turns.leave();
 }
 
+/// Regression: close() waited without limit if the directory could not be unmounted.
+BOOST_AUTO_TEST_CASE(a_close_waited_for_ever_for_a_handle_that_serves_a_directory, PATIENCE) {
+  guestkit::detail::turns turns;
+  turns.serves_at("/mnt");
+  turns.enter("mount_local_run");
+  const auto close = [&] { return turns.begin_close([] {}); };
+  const auto says_who = [](const Error& e) { return e.message() == "/mnt: who serves it does not end"; };
+  BOOST_CHECK_EXCEPTION(std::async(std::launch::async, close).get(), Error, says_who);
+  BOOST_TEST(turns.is_open());
+  turns.leave();
+  BOOST_TEST(close());
+  turns.end_close();
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(cancelling)

@@ -4,6 +4,7 @@
 #include <spawn.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,7 +37,7 @@ GUESTKIT_INLINE std::string mountpoint(const char* op, const std::string& direct
   std::error_code error;
   const auto path = fs::canonical(directory, error);
   check(error);
-  if (is_mountpoint(path)) refuse("something is mounted there already", EBUSY);
+  if (mounted_device(path)) refuse("something is mounted there already", EBUSY);
   const fs::directory_iterator entries(path, error);
   check(error);
   if (entries != fs::directory_iterator()) refuse("is not empty: what is in it would be hidden", ENOTEMPTY);
@@ -44,12 +45,17 @@ GUESTKIT_INLINE std::string mountpoint(const char* op, const std::string& direct
   return path;
 }
 
-GUESTKIT_INLINE std::string fusermount(const char* op) {
+GUESTKIT_INLINE std::string find_fusermount() {
   const char* const given = std::getenv("PATH");
   std::istringstream path(given != nullptr ? given : "/usr/bin:/bin");
   for (std::string folder; std::getline(path, folder, ':');)
     for (const char* name : {"/fusermount3", "/fusermount"})
       if (folder.starts_with('/') && ::access((folder + name).c_str(), X_OK) == 0) return folder + name;
+  return "";
+}
+
+GUESTKIT_INLINE std::string fusermount(const char* op) {
+  if (auto found = find_fusermount(); !found.empty()) return found;
   throw Error(op, "fusermount is missing, which mounts for users", ENOENT,
               {Cause::unknown, "install the package fuse3 or fuse"});
 }
@@ -65,21 +71,45 @@ GUESTKIT_INLINE void refuse_allow_other(const char* op) {
               {Cause::unknown, "have an administrator put user_allow_other into /etc/fuse.conf"});
 }
 
-GUESTKIT_INLINE bool is_mountpoint(const std::string& path) noexcept {
+GUESTKIT_INLINE std::optional<std::uint64_t> mounted_device(const std::string& path) noexcept {
   struct statx found {};
   constexpr int without_asking = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
-  return ::statx(AT_FDCWD, path.c_str(), without_asking, 0, &found) == 0 &&
-         (found.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+  if (::statx(AT_FDCWD, path.c_str(), without_asking, 0, &found) != 0 ||
+      (found.stx_attributes & STATX_ATTR_MOUNT_ROOT) == 0)
+    return std::nullopt;
+  return makedev(found.stx_dev_major, found.stx_dev_minor);
+}
+
+/// The path as /proc/self/mountinfo shows it.
+inline std::string in_mountinfo(const std::string& path) {
+  std::string text;
+  for (const char c : path) switch (c) {
+      case ' ':
+        text += "\\040";
+        break;
+      case '\t':
+        text += "\\011";
+        break;
+      case '\n':
+        text += "\\012";
+        break;
+      case '\\':
+        text += "\\134";
+        break;
+      default:
+        text += c;
+    }
+  return text;
 }
 
 GUESTKIT_INLINE mount_watcher::mount_watcher(const char* op, const std::string& directory,
                                              const std::string& source) {
   // Its end of the line sees whether this process says that all is well before it goes.
   constexpr const char* script =
-      "read -r over && exit; while read -r line; do case $line in *\" fuse.guestkit $1 \"*) exec \"$2\" -u "
-      "-z "
-      "\"$3\" ;; esac; done </proc/self/mountinfo";
-  const string_list command{"sh", "-c", script, "guestkit-unmount", source, fusermount(op), directory};
+      "read -r over && exit; while read -r line; do case $line in *\" $4 \"*\" fuse.guestkit $1 \"*) "
+      "exec \"$2\" -u -z \"$3\" ;; esac; done </proc/self/mountinfo";
+  const string_list command{"sh",   "-c",           script,    "guestkit-unmount",
+                            source, fusermount(op), directory, in_mountinfo(directory)};
   const cstr_list words(command);
   std::array<int, 2> ends{};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) throw Error(op, "", errno);
@@ -106,8 +136,12 @@ GUESTKIT_INLINE mount_watcher::mount_watcher(const char* op, const std::string& 
   if (error != 0) throw Error(op, "", error);
 }
 
-GUESTKIT_INLINE mount_watcher::~mount_watcher() {
+GUESTKIT_INLINE void mount_watcher::release() noexcept {
   ::send(line_.get(), "\n", 1, MSG_NOSIGNAL);
+}
+
+GUESTKIT_INLINE mount_watcher::~mount_watcher() {
+  ::shutdown(line_.get(), SHUT_RDWR);  // rather than close it: a forked child may have it, too
   while (::waitpid(number_, nullptr, 0) < 0 && errno == EINTR) {
   }
 }

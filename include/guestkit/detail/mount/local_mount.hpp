@@ -5,14 +5,17 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <future>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/base/unique_fd.hpp"
 #include "guestkit/detail/call/handle_state.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -25,8 +28,11 @@ class local_mount {
               const std::function<void()>& mount_local);
 
   /// Unmounts it, although programs may still use it: their next access fails. mount_local_run() returns when
-  /// it has answered the request that it works on.
+  /// it has answered the request that it works on. What cannot be done, for want of a program or of
+  /// descriptors, is left out: the connection is ended all the same.
   void unmount();
+  /// Whether it is mounted: it, and not what somebody else has mounted there since.
+  bool is_mounted() const noexcept;
 
   /// mount_local_run() has returned.
   void is_over() noexcept;
@@ -41,12 +47,18 @@ class local_mount {
   const std::shared_future<void> served;
 
  private:
+  bool run_fusermount(const std::vector<std::string>& options);
+  /// It is unmounted.
+  void forget() noexcept;
   void cut_off();
 
   std::mutex unmounting_;  // held while one thread unmounts it
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<int> connections_;  // to the kernel; libfuse owns them
+  const std::string fusermount_;         // empty: there is none
+  unique_fd nobody_;                     // a socket at whose other end nobody is
+  unique_fd connection_;                 // to the kernel: a second descriptor of libfuse's file
+  std::optional<std::uint64_t> device_;  // the mount's; nothing once it is unmounted
   bool over_ = false;
   bool cut_off_ = false;
   std::atomic<bool> told_{false};
@@ -71,7 +83,8 @@ class serving {
   std::shared_ptr<local_mount> mount_;
 };
 
-/// Unmounts it and waits until nobody serves it any more. A guest that does not answer is killed.
+/// Unmounts it and waits until nobody serves it any more. A guest that does not answer is killed. Throws
+/// Error if its server goes on all the same.
 void end_mount(handle_state& state, local_mount& mount);
 /// Unmounts what the handle shows at this moment, if anything; does not throw.
 void end_mount(handle_state& state) noexcept;

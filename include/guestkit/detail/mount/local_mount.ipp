@@ -1,17 +1,20 @@
 #pragma once
 
+#include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <system_error>
 #include <utility>
 
+#include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/run_program.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
 #include "guestkit/detail/launch/processes.hpp"
@@ -23,6 +26,11 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// How long a request in the guest may still take when its mount ends.
 inline constexpr std::chrono::seconds mount_grace{10};
+/// How long fusermount may wait while the guest gets what programs have written to mapped files; then the
+/// connection is cut off, and it has a moment more. Until then it cannot even be killed.
+inline constexpr std::chrono::seconds fusermount_grace{60};
+inline constexpr program_limit fusermount_limit{.given = fusermount_grace + mount_grace,
+                                                .in_all = 2 * fusermount_grace};
 
 inline bool is_connection(int file) {
   std::error_code failed;
@@ -39,46 +47,101 @@ inline std::vector<int> fuse_connections() {
   return found;
 }
 
+/// A connection's mark stays with the open file, whereas libfuse closes descriptors at any time and the
+/// kernel gives the same number to the next one. It is the signal that would tell of input if anybody had
+/// asked to be told (O_ASYNC); kcmp(2), which compares open files, is forbidden in many containers.
+enum class mark : int { known = SIGIO, cut_off = SIGURG };
+
+inline void set_mark(int file, mark what) noexcept {
+  ::fcntl(file, F_SETSIG, static_cast<int>(what));
+}
+
+inline bool has_mark(int file, mark what) noexcept {
+  return ::fcntl(file, F_GETSIG) == static_cast<int>(what);
+}
+
+/// Returns a socket at whose other end nobody is.
+inline unique_fd socket_to_nobody() {
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()) != 0)
+    throw Error("mount_local", "", errno);
+  const unique_fd other(ends[1]);
+  return unique_fd(ends[0]);
+}
+
 GUESTKIT_INLINE local_mount::local_mount(std::string path, std::shared_future<void> end,
                                          const std::function<void()>& mount_local)
-    : directory(std::move(path)), served(std::move(end)) {
+    : directory(std::move(path)),
+      served(std::move(end)),
+      fusermount_(find_fusermount()),
+      nobody_(socket_to_nobody()),
+      connection_(socket_to_nobody()) {                   // so that there is room for it
   static constinit of_process<std::mutex> one_at_a_time;  // or its connection could be another handle's
   const std::lock_guard mine(one_at_a_time.get());
-  const auto before = fuse_connections();
+  for (const int file : fuse_connections()) set_mark(file, mark::known);
   mount_local();
-  for (const int file : fuse_connections())
-    if (std::find(before.begin(), before.end(), file) == before.end()) connections_.push_back(file);
+  device_ = mounted_device(directory);
+  connection_ = unique_fd();
+  for (const int file : fuse_connections()) {
+    if (has_mark(file, mark::known) || has_mark(file, mark::cut_off)) continue;
+    set_mark(file, mark::known);
+    connection_ = unique_fd(::fcntl(file, F_DUPFD_CLOEXEC, 0));
+  }
 }
 
 GUESTKIT_INLINE void local_mount::unmount() {
   const std::lock_guard mine(unmounting_);
   if (ends_within({})) return;
-  const auto run = [&](std::vector<std::string> command) {
-    command.insert(command.begin(), fusermount("unmount"));
-    command.push_back(directory);
-    return run_program(command, {}).succeeded();
-  };
-  if (run({"-u"})) return;
-  // Somebody else may have unmounted it.
-  if (!is_mountpoint(directory) && ends_within(std::chrono::seconds(1))) return;
+  if (run_fusermount({"-u"})) return;
+  if (!is_mounted()) {  // somebody else has unmounted it, and may have mounted something else there
+    forget();
+    if (ends_within(std::chrono::seconds(1))) return;
+  }
   cut_off();
-  run({"-u", "-z"});
+  run_fusermount({"-u", "-z"});
+}
+
+GUESTKIT_INLINE bool local_mount::is_mounted() const noexcept {
+  const std::lock_guard lock(mutex_);
+  // The kernel may give the device's number to another mount, but not while the connection lives.
+  pollfd connection{.fd = connection_.get(), .events = 0, .revents = 0};
+  const bool is_dead = ::poll(&connection, 1, 0) > 0;
+  return device_ && !is_dead && mounted_device(directory) == device_;
+}
+
+/// Returns whether it is unmounted now.
+GUESTKIT_INLINE bool local_mount::run_fusermount(const std::vector<std::string>& options) {
+  if (fusermount_.empty() || !is_mounted()) return false;
+  std::vector<std::string> command{fusermount_};
+  command.insert(command.end(), options.begin(), options.end());
+  command.push_back(directory);
+  const auto too_late = std::chrono::steady_clock::now() + fusermount_grace;
+  const auto look = [&] {
+    if (std::chrono::steady_clock::now() > too_late) cut_off();
+  };
+  if (!run_program(command, {.limit = fusermount_limit, .look = look}).succeeded()) return false;
+  forget();
+  return true;
+}
+
+GUESTKIT_INLINE void local_mount::forget() noexcept {
+  const std::lock_guard lock(mutex_);
+  device_.reset();
 }
 
 /// Only root can have the kernel end a connection that is in use. So the server gets one at whose other end
 /// nobody is, in place of its own; the kernel notices that nobody has the old one.
 GUESTKIT_INLINE void local_mount::cut_off() {
-  std::array<int, 2> ends{};
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()) != 0)
-    throw Error("unmount", "", errno);
-  const unique_fd one(ends[0]), other(ends[1]);
   {
     const std::lock_guard lock(mutex_);
-    if (over_) return;
+    if (over_ || cut_off_ || connection_.get() < 0) return;
     cut_off_ = true;
+    set_mark(connection_.get(), mark::cut_off);
+    connection_ = unique_fd();  // makes room for the listing, too, if no more files may be opened
   }
-  for (const int file : connections_)
-    if (is_connection(file)) ::dup3(one.get(), file, O_CLOEXEC);
+  for (const int file : fuse_connections())
+    if (has_mark(file, mark::cut_off)) ::dup3(nobody_.get(), file, O_CLOEXEC);
+  nobody_ = unique_fd();
   // The server waits in a read of the old one. Any signal makes it look again, and this, which changes
   // nothing, has the C library send one of its own to all threads.
   constexpr auto same = static_cast<uid_t>(-1);
@@ -88,6 +151,7 @@ GUESTKIT_INLINE void local_mount::cut_off() {
 GUESTKIT_INLINE void local_mount::is_over() noexcept {
   const std::lock_guard lock(mutex_);
   over_ = true;
+  connection_ = unique_fd();
   changed_.notify_all();
 }
 
@@ -131,13 +195,24 @@ GUESTKIT_INLINE serving::~serving() {
 
 GUESTKIT_INLINE void end_mount(handle_state& state, local_mount& mount) {
   if (!state.is_ours()) return;
+  const auto give_up = [&] {
+    throw Error("unmount", shown(mount.directory) + ": who serves it does not end", ETIMEDOUT,
+                {Cause::unknown, "end the programs that use it"});
+  };
   mount.unmount();
-  if (state.turns->is_serving() && !mount.ends_within(mount_grace)) state.turns->terminate();
+  if (state.turns->is_serving() && !mount.ends_within(mount_grace)) {
+    state.turns->terminate();
+    if (!mount.ends_within(mount_grace)) give_up();
+  }
   if (!mount.served.valid()) return;
   const auto patience = state.turns->limits.close;  // the guest writes what it has
-  if (patience != no_limit && mount.served.wait_for(patience) != std::future_status::ready)
-    state.turns->terminate();
-  mount.served.wait();
+  if (patience == no_limit) return mount.served.wait();
+  const auto is_served = [&](Seconds time) {
+    return mount.served.wait_for(time) == std::future_status::ready;
+  };
+  if (is_served(patience)) return;
+  state.turns->terminate();
+  if (!is_served(mount_grace)) give_up();
 }
 
 GUESTKIT_INLINE void end_mount(handle_state& state) noexcept {

@@ -40,16 +40,22 @@ struct mount_server {
       mounted.set_value(mount);
       serve(*mount, guest);
       if (options.readonly == false) write_all(guest);
-      watcher.reset();
+      end_watch(mount.get());
       served.set_value();
     } catch (...) {
-      watcher.reset();
+      end_watch(mount.get());
       mount ? served.set_exception(std::current_exception())
             : mounted.set_exception(std::current_exception());
     }
   }
 
  private:
+  /// Leaves what this process could not unmount to the watching one, which has all that it needs for it.
+  void end_watch(const local_mount* mount) noexcept {
+    if (mount == nullptr || !mount->is_mounted()) watcher->release();
+    watcher.reset();
+  }
+
   void serve(local_mount& mount, guest_actions& guest) {
     const serving shown(state);
     try {

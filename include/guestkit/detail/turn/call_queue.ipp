@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <boost/exception_ptr.hpp>
 #include <cerrno>
 #include <string_view>
 #include <utility>
@@ -200,8 +201,12 @@ inline std::unique_ptr<queued_call> call_queue::leave() {
 }
 
 inline void call_queue::finish() {
-  g.close();
-  closing_done_.set_value();
+  try {
+    g.close();
+    closing_done_.set_value();
+  } catch (const Error& e) {  // what it shows in a directory cannot be unmounted
+    closing_done_.set_exception(boost::copy_exception(e));
+  }
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -92,8 +92,8 @@ class turns {
   bool is_serving() const noexcept;
 
   /// Refuses new calls and waits for those inside. Returns false if another thread has already closed the
-  /// handle.
-  /// @param unmount  ends mount_local_run()
+  /// handle. Throws Error if mount_local_run() does not end; the handle stays open then.
+  /// @param unmount  ends mount_local_run(), and must not throw
   bool begin_close(const std::function<void()>& unmount);
   void end_close() noexcept;
 

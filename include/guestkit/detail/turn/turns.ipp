@@ -13,6 +13,8 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 inline constexpr std::chrono::milliseconds cancel_interval{30};
 /// The least grace period of a part: the rest of the call still needs the appliance.
 inline constexpr Seconds grace_of_part{2};
+/// How long mount_local_run() may still run when what ends it has been tried.
+inline constexpr std::chrono::seconds time_after_unmount{1};
 /// How long the watching thread stays when there is nothing to watch: calls tend to come in bursts.
 inline constexpr std::chrono::seconds idle_watching{1};
 
@@ -150,9 +152,9 @@ GUESTKIT_INLINE bool turns::is_serving() const noexcept {
 
 GUESTKIT_INLINE bool turns::begin_close(const std::function<void()>& unmount) {
   lock held(mutex_);
-  if (closing_.exchange(true)) {
-    changed_.wait(held, [&] { return closed_; });
-    return false;
+  while (closing_.exchange(true)) {
+    changed_.wait(held, [&] { return closed_ || !closing_; });
+    if (closed_) return false;
   }
   while (inside_ != 0) {
     changed_.wait(held, [&] { return inside_ == 0 || serving_; });
@@ -160,7 +162,11 @@ GUESTKIT_INLINE bool turns::begin_close(const std::function<void()>& unmount) {
     held.unlock();
     unmount();
     held.lock();
-    changed_.wait(held, [&] { return !serving_; });
+    if (changed_.wait_for(held, time_after_unmount, [&] { return !serving_; })) continue;
+    closing_ = false;
+    changed_.notify_all();
+    throw Error("close", shown(served_at_) + ": who serves it does not end", ETIMEDOUT,
+                {Cause::unknown, "end the programs that use it, then close the handle again"});
   }
   op_ = "close";
   owner_ = thread_id();
