@@ -89,7 +89,7 @@ class PlainDisk:
             message, hint = (text.replace(secret, "") for text in (error.message, error.hint))
             error = Error(error.op, message, error.errno, error.cause, hint)
         scheme = _scheme(self.path)
-        if error.cause == "url" and scheme in SERVED:
+        if error.cause == "url" and error.hint and scheme in SERVED:  # without a hint it takes files alone
             hint = f'{error.hint}, or state protocols=("{scheme}",), and guestkit starts nbdkit for it'
             return Error(error.op, error.message, error.errno, error.cause, hint)
         unknown = f"{_name(self.path)}: "

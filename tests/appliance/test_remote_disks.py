@@ -200,13 +200,19 @@ async def test_what_is_told_to_type_for_a_url_works(site: BaseTestServer, tmp_pa
         output, errors = await process.communicate()
         return process.returncode, output.decode(), errors.decode()
 
-    socket = tmp_path / "disk.sock"
-    status, output, errors = await shell(f"guestkit convert {site.make_url('/disk.img')} {tmp_path}/new.img")
+    url = site.make_url("/disk.img")
+    status, output, errors = await shell(f"guestkit convert {url} {tmp_path}/new.img")
     assert (status, output) == (1, "")
-    said = re.search(r"\((nbdkit .*?)\); then type: (guestkit .*)", errors)
-    assert said is not None, errors
-    serve, inspect = (each.replace("/tmp/disk.sock", str(socket)) for each in said.groups())
+    assert f"download it (curl -fLO {url})" in errors
+    assert "nbd" not in errors  # converting takes files alone
+    async with AsyncGuestfs() as g:
+        with pytest.raises(Error) as caught:
+            await g.open_disk(str(url))
+    said = re.search(r"\((nbdkit .*?)\); open (nbd\+unix:\S+) with format=raw", str(caught.value))
+    assert said is not None, caught.value
+    socket = tmp_path / "disk.sock"
+    serve, served = (each.replace("/tmp/disk.sock", str(socket)) for each in said.groups())
     async with serving(serve, socket):
-        status, output, errors = await shell(inspect)
+        status, output, errors = await shell(f"guestkit inspect --format raw {served}")
     assert status == 0, errors
     assert DEMO_SYSTEM.hostname in output
