@@ -96,6 +96,9 @@ def test_the_programs_about_files_that_differ(demo_guest: Path, here: Path) -> N
     (here / "base.img").symlink_to(demo_guest)
     (here / "disk.qcow2").rename(here / "overlay.qcow2")
     (here / "disk.qcow2").symlink_to(demo_guest)
+    output(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(demo_guest), "web.qcow2"], here)
+    for snapshot in ("before", "after"):
+        output(["qemu-img", "snapshot", "-c", snapshot, "web.qcow2"], here)
     assert output([sys.executable, "-c", program("diff.md", "diff_files")], here) == "0 differences\n"
     (commands,) = re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs" / "diff.md").read_text(), re.M | re.S)
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
