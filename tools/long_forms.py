@@ -55,6 +55,9 @@ def run_part(name: str, seconds: float) -> str:
                 return "passed" if tests.wait(seconds) == 0 else "failed"
             except subprocess.TimeoutExpired:
                 tests.send_signal(signal.SIGINT)
+            except BaseException:
+                tests.kill()
+                raise
         # pytest's status says that it was interrupted, whatever had failed before.
         (suite,) = ElementTree.parse(results).getroot().iter("testsuite")
         return "stopped" if suite.get("failures") == suite.get("errors") == "0" else "failed"

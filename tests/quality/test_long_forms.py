@@ -73,6 +73,7 @@ def test_a_part_that_fails_is_told_and_one_that_the_time_ends_is_none(
     takes_full = "def pytest_addoption(parser): parser.addoption('--full', action='store_true')\n"
     (tmp_path / "conftest.py").write_text(takes_full + (TELLS_OF_A_FAILURE if STAYS in tests else ""))
     (tmp_path / "test_it.py").write_text("import pytest\n" + "".join(functions))
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # ours; the part's processes have their own
     monkeypatch.setattr(long_forms, "ROOT", tmp_path)
     monkeypatch.setattr(subprocess, "Popen", UntilItGoesOn)
     monkeypatch.setitem(long_forms.PARTS, "soak", ["test_it.py", "--dist", "loadfile"])

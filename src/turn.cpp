@@ -1,0 +1,9 @@
+// The bodies of guestkit/detail/turn, compiled once: see guestkit/detail/base/form.hpp.
+#ifndef GUESTKIT_COMPILED
+#error "compile src/ with -DGUESTKIT_COMPILED, as all that includes guestkit's headers"
+#endif
+
+#include "guestkit/detail/turn/admission.ipp"
+#include "guestkit/detail/turn/appliance_limit.ipp"
+#include "guestkit/detail/turn/memory.ipp"
+#include "guestkit/detail/turn/turns.ipp"
