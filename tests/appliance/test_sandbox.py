@@ -374,7 +374,9 @@ def test_a_hypervisor_of_the_users_was_ignored_by_a_warm_appliance_that_was_name
     (tmp_path / "qemu").symlink_to(qemu)
     with launched(tmp_path, tmp_path / "qemu", appliance=sorted(lean.glob("warm-*"))[-1]) as g:
         assert (how(g).mode, how(g).reason) == ("lean", "the hypervisor is the user's")
-        assert Path(f"/proc/{g.get_pid()}/cmdline").read_bytes().startswith(f"{tmp_path}/qemu\0".encode())
+        run = Path(f"/proc/{g.get_pid()}/cmdline").read_bytes().split(b"\0")[0]
+        # guestkit puts more slashes in front of a long name, which libguestfs would write beyond its memory.
+        assert b"/" + run.lstrip(b"/") == bytes(tmp_path / "qemu")
 
 
 def test_a_kernel_without_landlock_shuts_nobody_in_and_that_is_told(lean: Path) -> None:

@@ -4,8 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -14,6 +16,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "support.hpp"
@@ -249,15 +252,36 @@ BOOST_FIXTURE_TEST_CASE(a_damaged_manifest_is_refused, Cache) {
 }
 
 BOOST_AUTO_TEST_CASE(kernel_arguments_are_for_emulation_and_acpi_off_for_the_machine_pc) {
-  BOOST_TEST(tuning_arguments("x86_64", false, true) == "");
-  BOOST_TEST(tuning_arguments("x86_64", true, true) ==
-             "acpi=off pci=nomsi norandmaps clearcpuid=297,580 init_on_alloc=0");
-  BOOST_TEST(tuning_arguments("x86_64", true, false) == "norandmaps clearcpuid=297,580 init_on_alloc=0");
+  BOOST_TEST(tuning_arguments("x86_64", false, true, 2596128) == "");
+  BOOST_TEST(tuning_arguments("x86_64", true, true, 2596128) ==
+             "acpi=off pci=nomsi norandmaps clearcpuid=297,580 init_on_alloc=0 tsc_early_khz=2596128");
+  BOOST_TEST(tuning_arguments("x86_64", true, false, 0) == "norandmaps clearcpuid=297,580 init_on_alloc=0");
 }
+
+#ifdef __x86_64__
+BOOST_AUTO_TEST_CASE(a_guest_that_measured_the_counter_on_a_busy_host_had_a_wrong_clock) {
+  std::atomic<bool> done = false;
+  std::vector<std::thread> busy;
+  for (unsigned n = 0; n < 2 * std::thread::hardware_concurrency(); ++n)
+    busy.emplace_back([&] {
+      while (!done) {
+      }
+    });
+  const auto begin = std::chrono::steady_clock::now();
+  const auto counted = __builtin_ia32_rdtsc();
+  std::vector<long> found;
+  for (int n = 0; n < 20; ++n) found.push_back(counter_khz());
+  const std::chrono::duration<double, std::milli> passed = std::chrono::steady_clock::now() - begin;
+  const double right = static_cast<double>(__builtin_ia32_rdtsc() - counted) / passed.count();
+  done = true;
+  for (auto& each : busy) each.join();
+  for (const long each : found) BOOST_TEST(std::abs(static_cast<double>(each) / right - 1) < 0.005);
+}
+#endif
 
 BOOST_AUTO_TEST_CASE(arguments_for_x86_are_given_to_no_other_kernel) {
   for (const char* other : {"aarch64", "ppc64le", "s390x", "riscv64", ""})
-    BOOST_TEST(tuning_arguments(other, true, true) == "");
+    BOOST_TEST(tuning_arguments(other, true, true, 1000000) == "");
 }
 
 namespace {

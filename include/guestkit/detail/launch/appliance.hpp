@@ -53,8 +53,12 @@ ApplianceChoice find_template(const std::string& lean);
 /// fit the template.
 ApplianceChoice template_in(const std::string& directory);
 
-/// Kernel arguments that make an emulated appliance faster; empty if there is nothing to gain.
-std::string tuning_arguments(std::string_view architecture, bool emulated, bool machine_pc);
+/// How fast this processor's time-stamp counter counts, in kHz; 0 if it has none. It takes 2 ms.
+long counter_khz();
+
+/// Kernel arguments that make an emulated appliance faster and its clock right; empty if there are none.
+/// @param counter  counter_khz() of the host
+std::string tuning_arguments(std::string_view architecture, bool emulated, bool machine_pc, long counter);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 

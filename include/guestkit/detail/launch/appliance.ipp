@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
+#include <limits>
 #include <system_error>
 #include <utility>
 
@@ -14,13 +16,51 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
+#ifdef __x86_64__
+struct Moment {
+  long long counter;
+  long long nanoseconds;
+};
+
+/// The counter and the clock at one moment: of some attempts, the one that was interrupted least.
+inline Moment this_moment() {
+  Moment best{};
+  long long shortest = std::numeric_limits<long long>::max();
+  for (int attempt = 0; attempt < 8; ++attempt) {
+    timespec clock{};
+    const auto before = static_cast<long long>(__builtin_ia32_rdtsc());
+    ::clock_gettime(CLOCK_MONOTONIC_RAW, &clock);
+    const auto took = static_cast<long long>(__builtin_ia32_rdtsc()) - before;
+    if (took >= shortest) continue;
+    shortest = took;
+    best = {before + took / 2, clock.tv_sec * 1'000'000'000LL + clock.tv_nsec};
+  }
+  return best;
+}
+#endif
+
+GUESTKIT_INLINE long counter_khz() {
+#ifdef __x86_64__
+  const auto begin = this_moment();
+  const timespec pause{0, 2'000'000};
+  ::nanosleep(&pause, nullptr);
+  const auto end = this_moment();
+  return static_cast<long>((end.counter - begin.counter) * 1'000'000 / (end.nanoseconds - begin.nanoseconds));
+#else
+  return 0;
+#endif
+}
+
 /// Only for x86 under TCG, because norandmaps weakens address randomisation for the programs inside the
 /// appliance. 297 and 580 are the rep-string instructions (ERMS, FSRM), which are slow when emulated.
-/// acpi=off is only for the machine type pc, and hides all processors but one.
-GUESTKIT_INLINE std::string tuning_arguments(std::string_view architecture, bool emulated, bool machine_pc) {
+/// acpi=off is only for the machine type pc, and hides all processors but one. The emulated counter is the
+/// host's. A kernel that boots on a busy host measures it wrongly, and its clock then runs too fast or slow.
+GUESTKIT_INLINE std::string tuning_arguments(std::string_view architecture, bool emulated, bool machine_pc,
+                                             long counter) {
   if (architecture != "x86_64" || !emulated) return "";
   return std::string(machine_pc ? "acpi=off pci=nomsi " : "") +
-         "norandmaps clearcpuid=297,580 init_on_alloc=0";
+         "norandmaps clearcpuid=297,580 init_on_alloc=0" +
+         (counter > 0 ? " tsc_early_khz=" + std::to_string(counter) : "");
 }
 
 inline std::string environment_variable(const char* name) {

@@ -253,7 +253,8 @@ GUESTKIT_INLINE ApplianceChoice launcher::choose_appliance() {
   else
     choice = best_appliance();
   if (!info_.accelerator.empty() && !own_hypervisor() && wishes.tuning == Tuning::automatic)
-    choice.append = tuning_arguments(host_architecture(), info_.accelerator == "tcg", acpi_is_spare());
+    choice.append =
+        tuning_arguments(host_architecture(), info_.accelerator == "tcg", acpi_is_spare(), counter_khz());
   const bool ours = choice.mode == ApplianceMode::lean || choice.mode == ApplianceMode::warm;
   if (inspection && ours) choice.append += " guestkit_lenses=few";
   return choice;
