@@ -34,6 +34,7 @@ PARTS = {
     "corpus": ["tests/appliance/test_corpus.py"],
     "Python under tools": [SANITIZERS, "-k", "test_the_extension or test_python"],
     "soak": ["tests/soak"],
+    "fuzzers": ["tests/fuzz", "--fuzz-seconds", "120"],
     "addresses": [SANITIZERS, "-k", "addresses"],
 }
 

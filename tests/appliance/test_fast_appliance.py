@@ -93,7 +93,7 @@ def found(g: Guestfs) -> object:
 
 TABLE = [
     pytest.param(ext4, 1, id="ext4"),
-    pytest.param(lvm, 2, id="lvm"),
+    pytest.param(lvm, 2, id="lvm", marks=pytest.mark.full),
     pytest.param(vfat, 1, id="whole-disk vfat", marks=pytest.mark.full),
     pytest.param(luks, 1, id="luks", marks=pytest.mark.full),
     pytest.param(md, 3, id="md", marks=pytest.mark.full),

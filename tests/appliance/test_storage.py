@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ MEGABYTE = 1 << 20
 ASLEEP = "/run/udev.asleep"
 
 pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="not tried on other processors")
+
+#: A case of the long form.
+full = partial(pytest.param, marks=pytest.mark.full)
 
 
 @contextmanager
@@ -96,11 +100,11 @@ def test_ordinary_volumes_are_mapped_as_lvm_maps_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        "lvcreate --type mirror --mirrors 1 --name odd --extents 4 --nosync vg",
+        full("lvcreate --type mirror --mirrors 1 --name odd --extents 4 --nosync vg"),
         "lvcreate --type thin-pool --name odd --extents 6 vg",
-        "lvcreate --name base --extents 4 vg && lvm lvcreate --snapshot --name odd --extents 2 vg/base",
-        "lvcreate --name odd --extents 4 --setactivationskip y vg",
-        "lvcreate --activate n --zero n --name odd --extents 2 vg && lvm vgexport vg",
+        full("lvcreate --name base --extents 4 vg && lvm lvcreate --snapshot --name odd --extents 2 vg/base"),
+        full("lvcreate --name odd --extents 4 --setactivationskip y vg"),
+        full("lvcreate --activate n --zero n --name odd --extents 2 vg && lvm vgexport vg"),
     ],
 )
 def test_unusual_volumes_are_left_to_lvm(command: str, tmp_path: Path) -> None:
@@ -148,6 +152,7 @@ def test_udev_sleeps_until_a_block_device_appears(tmp_path: Path) -> None:
         assert shell(g, "ls /run/udev/data").count("b8:") == 4
 
 
+@pytest.mark.full
 def test_what_is_opened_later_wakes_udev(tmp_path: Path) -> None:
     disks = names(2, tmp_path)
     with launched(*disks) as g:
@@ -181,7 +186,7 @@ def test_a_filesystem_of_several_devices_can_be_mounted(tmp_path: Path) -> None:
         assert g.read_file("/file") == b"on three"
 
 
-@pytest.mark.parametrize("version", ["0.90", "1.0", "1.1", "1.2"])
+@pytest.mark.parametrize("version", [full("0.90"), full("1.0"), full("1.1"), "1.2"])
 def test_a_group_on_an_array_is_found(version: str, tmp_path: Path) -> None:
     disks = names(2, tmp_path)
     with launched(*disks) as g:
@@ -212,6 +217,7 @@ def test_an_array_on_volumes_is_assembled(tmp_path: Path) -> None:
         assert g.vfs_label(array) == "on-both"
 
 
+@pytest.mark.full
 def test_an_array_without_a_member_is_what_it_is_to_libguestfs(tmp_path: Path) -> None:
     disks = names(3, tmp_path)
     with launched(*disks) as g:

@@ -109,6 +109,7 @@ def found(g: Guestfs) -> object:
 # ---- the same as a boot
 
 
+@pytest.mark.full
 def test_what_a_restored_appliance_writes_all_three_read(warm: Appliance, tmp_path: Path) -> None:
     disks = [blank(tmp_path / f"{number}.img", 64 + number) for number in range(3)]
     disks.append(tmp_path / "3.qcow2")
@@ -181,6 +182,7 @@ def test_every_disk_has_its_name(count: int, warm: Appliance, tmp_path: Path) ->
         )
 
 
+@pytest.mark.full
 def test_labels_and_sectors_of_4096_bytes(warm: Appliance, tmp_path: Path) -> None:
     path = blank(tmp_path / "disk.img")
     for choice in ("auto", "system"):

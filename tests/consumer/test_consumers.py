@@ -99,6 +99,7 @@ def test_an_option_of_the_foreign_project_decides_that_boost_is_not_asked_for(tm
     assert "boost (modules: thread) skipped" in told
 
 
+@pytest.mark.full
 def test_pkg_config_finds_an_installed_guestkit(prefix: Path, tmp_path: Path) -> None:
     (pc,) = prefix.rglob("guestkit.pc")
     for package, sources, expected in (
@@ -117,6 +118,7 @@ def test_pkg_config_finds_an_installed_guestkit(prefix: Path, tmp_path: Path) ->
         assert run(program) == expected
 
 
+@pytest.mark.full
 def test_cmake_finds_an_installed_guestkit(prefix: Path, tmp_path: Path) -> None:
     run("cmake", "-S", FOREIGN, "-B", tmp_path, f"-DCMAKE_PREFIX_PATH={prefix}", environment=NOTHING_OF_OURS)
     run("cmake", "--build", tmp_path, environment=NOTHING_OF_OURS)
@@ -124,6 +126,7 @@ def test_cmake_finds_an_installed_guestkit(prefix: Path, tmp_path: Path) -> None
     assert run(tmp_path / "futures") == "778\n"
 
 
+@pytest.mark.full
 def test_a_program_that_mixes_the_two_forms_does_not_link(prefix: Path, tmp_path: Path) -> None:
     part = tmp_path / "part.cpp"
     part.write_text(
@@ -156,6 +159,7 @@ def test_cmake_takes_a_copy_of_the_headers(tmp_path: Path) -> None:
     assert run(tmp_path / "program") == EXPECTED
 
 
+@pytest.mark.full
 def test_cmake_refuses_a_later_version(prefix: Path, tmp_path: Path) -> None:
     project = tmp_path / "CMakeLists.txt"
     project.write_text(
@@ -166,6 +170,7 @@ def test_cmake_refuses_a_later_version(prefix: Path, tmp_path: Path) -> None:
     run("cmake", "-S", tmp_path, "-B", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={prefix}")
 
 
+@pytest.mark.full
 def test_a_wheel_holds_all_that_the_package_needs(tmp_path: Path) -> None:
     run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT)
     (wheel,) = tmp_path.glob("libguestkit-*.whl")

@@ -1,4 +1,4 @@
-"""Fuzzes what reads hostile bytes; longer: `./run test fuzz -- --fuzz-seconds 3600`."""
+"""Fuzzes what reads hostile bytes; longer: `./run test --full fuzz -- --fuzz-seconds 3600`."""
 
 from __future__ import annotations
 
@@ -78,6 +78,7 @@ def test_the_corpus_crashes_nothing(fuzzer: Fuzzer, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(4 * 3600)
+@pytest.mark.full
 def test_no_input_crashes_hangs_or_takes_memory(fuzzer: Fuzzer, tmp_path: Path, seconds: int) -> None:
     shutil.copytree(fuzzer.seeds, tmp_path / "corpus")  # keeps new inputs out of the tree
     output = fuzzer.run(

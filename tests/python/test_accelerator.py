@@ -99,6 +99,7 @@ for _ in range(2):
     assert any(line.startswith("guestkit INFO KVM: ") and "/dev/kvm" in line for line in lines)
 
 
+@pytest.mark.full
 def test_a_hypervisor_with_a_long_name_does_not_make_libguestfs_write_beyond_its_memory(
     appliance: Path,
 ) -> None:

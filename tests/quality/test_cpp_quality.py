@@ -89,13 +89,13 @@ def test_clang_tidy_of_the_bindings() -> None:
 @pytest.mark.parametrize(
     ("compiler", "form", "headers"),
     [
-        ("g++", "-DGUESTKIT_COMPILED", HEADERS),
-        ("clang++", "-UGUESTKIT_COMPILED", PUBLIC),
+        ("g++", "-DGUESTKIT_COMPILED", PUBLIC),
+        pytest.param("g++", "-DGUESTKIT_COMPILED", HEADERS, marks=pytest.mark.full),
         pytest.param("g++", "-UGUESTKIT_COMPILED", HEADERS, marks=pytest.mark.full),
         pytest.param("clang++", "-DGUESTKIT_COMPILED", HEADERS, marks=pytest.mark.full),
         pytest.param("clang++", "-UGUESTKIT_COMPILED", HEADERS, marks=pytest.mark.full),
     ],
-    ids=["g++ compiled", "clang++ public", "g++", "clang++ compiled", "clang++"],
+    ids=["public", "g++ compiled", "g++", "clang++ compiled", "clang++"],
 )
 def test_each_header_compiles_alone_without_a_warning(
     compiler: str, form: str, headers: list[Path], tmp_path: Path

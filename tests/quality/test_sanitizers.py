@@ -17,8 +17,6 @@ COMMON = [
     "-std=c++20", "-g", "-DGUESTFS_PRIVATE=1", "-DBOOST_TEST_DYN_LINK", "-DBOOST_THREAD_VERSION=5",
     f"-I{ROOT / 'include'}",
 ]  # fmt: skip
-#: Tests of code that reads a guest's or a file's hostile bytes: these run without --full, too.
-HOSTILE = {"test_image", "test_inspect", "test_mounts"}
 #: Without `./run`'s include path, which makes ours system headers: compilers ignore those.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "CPLUS_INCLUDE_PATH"}
 #: Programs that link with Boost.Thread, whose objects hold containers, which are larger in the debug mode.
@@ -62,11 +60,8 @@ def build_and_run(
     run([*prefix, str(program), *arguments], **environment)
 
 
-@pytest.mark.parametrize(
-    "source",
-    [pytest.param(path, marks=() if path.stem in HOSTILE else pytest.mark.full) for path in SOURCES],
-    ids=lambda source: source.stem,
-)
+@pytest.mark.full
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 def test_addresses_and_undefined_behaviour(source: Path, tmp_path: Path) -> None:
     build_and_run(
         source, tmp_path, ["g++", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
