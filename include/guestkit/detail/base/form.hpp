@@ -1,6 +1,6 @@
 // The two forms of the library. Header-only is the default: every body is inline. A program that defines
-// GUESTKIT_COMPILED sees only declarations and links with the bodies, which src/ compiles once, a file for each
-// room of detail/.
+// GUESTKIT_COMPILED sees only declarations and links with the bodies, which src/ compiles once, a file for
+// each room of detail/.
 //
 // Each form has its own inline namespace, which users never write. A program that mixes the forms, with one
 // part calling the other, fails to link; without the namespaces it would violate the one-definition rule.
