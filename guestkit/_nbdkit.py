@@ -7,6 +7,7 @@ import os
 import re
 import select
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -156,7 +157,7 @@ def _end(process: subprocess.Popen[bytes], socket: str) -> None:
         assert pipe is not None
         pipe.close()
     if _status(process, _END) is None:  # it waits for an answer of the other host
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # what it has started, too: that is what serves the disk
         process.wait()
         if re.fullmatch(r"/.*/nbdkit\w{6}/socket", socket):  # as nbdkit makes it: the text is a program's
             shutil.rmtree(os.path.dirname(socket), ignore_errors=True)
