@@ -179,12 +179,10 @@ def causes() -> str:
     ]
     for one in cause["values"]:
         name, about = one["name"], one["about"]
-        parts += [
-            f"## {name} {{#{name}}}",
-            f"What is wrong: {about}.",
-            f"```text\n{one['message']}\n```",
-            one["remedy"],
-        ]
+        parts += [f"## {name} {{#{name}}}", f"What is wrong: {about}."]
+        if "message" in one:
+            parts.append(f"```text\n{one['message']}\n```")
+        parts.append(one["remedy"])
         if name in typed:
             parts.append(f"On the command line: {typed[name]}.")
     return "\n\n".join(parts)

@@ -22,9 +22,15 @@ GROUPS = json.loads((ROOT / "api" / "guestkit.json").read_text(encoding="utf-8")
 CAUSES: dict[str, Any] = {one["name"]: one for one in GROUPS[0]["enums"][0]["values"]}
 
 
+#: Known to the types alone: a close that takes too long ends without an error.
+NEVER_RAISED = {"close_timeout"}
+
+
 def test_each_cause_says_how_it_reads_and_what_to_do() -> None:
     for name, one in CAUSES.items():
-        assert re.match(r"\w+: \S", one["message"]), name
+        assert re.match(r"\w+: \S", one["message"]) if name not in NEVER_RAISED else "message" not in one, (
+            name
+        )
         assert one["remedy"].endswith("."), name
         assert one["remedy"].count("`") % 2 == 0, name
     assert set(REMEDIES) < set(CAUSES)
@@ -42,17 +48,18 @@ def told_by_python() -> Iterator[str]:
 
 
 def told_by_cpp() -> Iterator[str]:
-    """Yield the causes that are given to an exception in C++, and the limits that are begun."""
+    """Yield the causes that are given to an exception in C++, or that the end of a call's limit has."""
     for path in (ROOT / "include").rglob("*.ipp"):
         text = path.read_text(encoding="utf-8")
         if path.name != "error.ipp":  # it lists the limits
             yield from re.findall(r"\bCause::(\w+)", text)
-        yield from re.findall(r'(?:CallTimeout|begin)\([^;]*?"(\w+_timeout)"', text)
+        yield from re.findall(r'CallTimeout\([^;]*?"(\w+_timeout)"', text)
+        yield from re.findall(r'begin\(limits\.(?:launch|call)[^;]*?"(\w+_timeout)"', text)
 
 
 def test_each_cause_is_raised_somewhere() -> None:
     raised = {*told_by_python(), *told_by_cpp()}
-    assert [name for name in CAUSES if name not in raised] == []
+    assert {name for name in CAUSES if name not in raised} == NEVER_RAISED
 
 
 def test_what_a_failed_launch_writes_has_the_words_that_are_looked_for() -> None:
