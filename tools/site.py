@@ -167,8 +167,31 @@ def _about(method: ast.FunctionDef) -> str:
 
 
 def causes() -> str:
-    """Return a page of what `Error.cause` says."""
+    """Return a page of what `Error.cause` says: what is wrong, how it reads, and what to do."""
     groups = json.loads(_read("api/guestkit.json"))["groups"]
     (cause,) = [enum for group in groups for enum in group.get("enums", ()) if enum["name"] == "Cause"]
-    rows = "\n".join(f"| `{one['name']}` | {one['about']} |" for one in cause["values"])
-    return f"# Causes of errors\n\n| `cause` | what is wrong |\n|---|---|\n{rows}\n"
+    typed = _typed_remedies()
+    parts = [
+        "# Causes of errors",
+        "`Error.cause` is one word by which a program tells failures apart. `Error.hint`, with which the text"
+        " of an error ends, says what to do about that one; here is what to do about its kind. The command"
+        " line has words of its own for it.",
+    ]
+    for one in cause["values"]:
+        name, about = one["name"], one["about"]
+        parts += [f"## {name} {{#{name}}}", f"What is wrong: {about}."]
+        if "message" in one:
+            parts.append(f"```text\n{one['message']}\n```")
+        parts.append(one["remedy"])
+        if name in typed:
+            parts.append(f"On the command line: {typed[name]}.")
+    return "\n\n".join(parts)
+
+
+def _typed_remedies() -> dict[str, str]:
+    """Return what the command line says, by cause: its `REMEDIES`."""
+    for node in ast.parse(_read("guestkit/cli/errors.py")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "REMEDIES":
+            told: dict[str, str] = ast.literal_eval(node.value)
+            return told
+    raise PluginError("guestkit/cli/errors.py has no REMEDIES")

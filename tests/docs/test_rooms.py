@@ -43,3 +43,9 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
     links = re.findall(r"\]\((?!https?://)([^)#]+)", text)
     missing = [link for link in links if not (document.parent / link).exists()]
     assert missing == []
+
+
+def test_readme_leads_to_every_guide() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    guides = {path.name for path in (ROOT / "docs").glob("*.md")} - {"architecture.md"}
+    assert [name for name in sorted(guides) if f"docs/{name}" not in text] == []

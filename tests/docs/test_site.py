@@ -7,9 +7,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from generators import facts
+
+from guestkit.generated.values import Cause
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,6 +42,11 @@ def test_the_reference_has_what_python_programs_use(site: Path) -> None:
     text = (site / "reference" / "python.html").read_text(encoding="utf-8")
     for name in ("Guestfs.open_disk", "inspect_many", "open_guest", "GuestFileSystem", "CallTimeout"):
         assert re.search(rf'id="guestkit\.[\w.]*{re.escape(name)}"', text), name
+
+
+def test_the_catalogue_has_every_cause(site: Path) -> None:
+    text = (site / "reference" / "causes.html").read_text(encoding="utf-8")
+    assert [cause for cause in get_args(Cause) if f'id="{cause}"' not in text] == []
 
 
 def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:

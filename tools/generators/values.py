@@ -78,6 +78,8 @@ class Value:
     name: str
     value: str  # in Python, and in C++ if it is a single character
     about: str = ""
+    message: str = ""  # of a cause: how an error with it reads; for the documentation alone
+    remedy: str = ""  # of a cause: what to do; for the documentation alone
 
 
 @dataclass(frozen=True)
