@@ -136,6 +136,24 @@ def test_volume_groups_were_known_after_a_second_of_commands(caplog: pytest.LogC
     assert calls.isdisjoint({"vgs", "vgs_full", "vgpvuuids", "lvs", "pvs", "list_dm_devices"})
 
 
+@pytest.mark.full
+def test_the_right_key_was_called_wrong_where_it_wants_more_memory_than_there_is(tmp_path: Path) -> None:
+    disk = tmp_path / "disk.img"
+    with Guestfs() as g:
+        g.set_memsize(3072)
+        g.disk_create(disk, "raw", 64 << 20)
+        g.open_disk(disk, readonly=False, format="raw")
+        g.launch()
+        costs = "--pbkdf argon2id --pbkdf-memory 1048576 --pbkdf-force-iterations 4 --pbkdf-parallel 1"
+        g.debug("sh", [f"printf {PASSPHRASE} | cryptsetup luksFormat -q --type luks2 {costs} /dev/sda -"])
+        g.shutdown()
+    (shut,) = guestkit.inspect(disk, format="raw", keys=[Key(PASSPHRASE)]).unopened
+    assert shut.message == (
+        "none of the keys that were tried opens it (1); the appliance has too little memory to try them on"
+        f" /dev/sda or {shut.uuid}: give it more, such as LIBGUESTFS_MEMSIZE=4096"
+    )
+
+
 def test_a_guest_behind_luks_says_which_key_it_wants_and_opens_with_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -90,8 +90,12 @@ class layout {
   /// The devices that keys have opened, by the encrypted one.
   const std::map<std::string, std::string>& opened() const noexcept { return opened_; }
 
-  /// How many keys were tried on an encrypted device.
-  int keys_tried(const std::string& device) const;
+  /// What was done to open an encrypted device.
+  struct key_trials {
+    int keys = 0;                  ///< how many were tried
+    bool short_of_memory = false;  ///< whether one of them could not be tried
+  };
+  key_trials trials(const std::string& device) const;
 
   /// Measures a filesystem while it is mounted.
   void measure_mounted(const std::string& device, const std::string& mountpoint);
@@ -135,7 +139,7 @@ class layout {
   std::map<std::string, std::vector<BTRFSSubvolume>> subvolumes_;  // by device
   std::map<std::string, std::int64_t> default_subvolume_;
   std::map<std::string, std::string> opened_;  // the device on top, by the encrypted one
-  std::map<std::string, int> tried_;           // keys, by the encrypted device
+  std::map<std::string, key_trials> trials_;   // by the encrypted device
 };
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

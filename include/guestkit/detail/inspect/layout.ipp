@@ -265,9 +265,13 @@ GUESTKIT_INLINE bool layout::unlock_some(const string_list& devices, const std::
     for (const auto& key : keys) {
       if (opened_.contains(device)) break;
       if (!key.device.empty() && key.device != device && bare_uuid(key.device) != bare_uuid(uuid)) continue;
-      ++tried_[device];
+      auto& trials = trials_[device];
+      ++trials.keys;
       const auto name = mapped_name(type, uuid, device);
-      if (attempt([&] { g_.cryptsetup_open(device, key.secret, name); })) continue;
+      if (const auto error = attempt([&] { g_.cryptsetup_open(device, key.secret, name); })) {
+        if (error->message().find("available memory") != std::string::npos) trials.short_of_memory = true;
+        continue;
+      }
       opened_[device] = "/dev/mapper/" + name;
       opened = true;
     }
@@ -284,9 +288,9 @@ GUESTKIT_INLINE std::string layout::mapped_name(const std::string& type, const s
   return name;
 }
 
-GUESTKIT_INLINE int layout::keys_tried(const std::string& device) const {
-  const auto tried = tried_.find(device);
-  return tried == tried_.end() ? 0 : tried->second;
+GUESTKIT_INLINE layout::key_trials layout::trials(const std::string& device) const {
+  const auto found = trials_.find(device);
+  return found == trials_.end() ? key_trials() : found->second;
 }
 
 GUESTKIT_INLINE std::optional<layout::fill> layout::usage(const std::string& device) const {

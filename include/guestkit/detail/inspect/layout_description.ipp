@@ -239,16 +239,22 @@ class layout_description {
       encrypted.devices.push_back(opened->second);
       return;
     }
-    const auto tried = layout_.keys_tried(device);
-    const std::string names = device + (uuid.empty() ? "" : " or " + uuid);
     found.unopened.push_back({.device = device,
                               .type = type,
                               .uuid = uuid,
                               .reason = "encrypted",
-                              .message = tried == 0
-                                             ? "needs a key for " + names
-                                             : "none of the keys that were tried opens it (" +
-                                                   std::to_string(tried) + "); it needs one for " + names});
+                              .message = why_shut(device, uuid)});
+  }
+
+  std::string why_shut(const std::string& device, const std::string& uuid) const {
+    const auto done = layout_.trials(device);
+    const std::string names = device + (uuid.empty() ? "" : " or " + uuid);
+    if (done.keys == 0) return "needs a key for " + names;
+    const auto tried = "none of the keys that were tried opens it (" + std::to_string(done.keys) + "); ";
+    if (done.short_of_memory)
+      return tried + "the appliance has too little memory to try them on " + names +
+             ": give it more, such as LIBGUESTFS_MEMSIZE=4096";
+    return tried + "it needs one for " + names;
   }
 
   guest_actions& g_;
