@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.common.figures import Results, bullets, by_suite, save, table
+from benchmarks.common.record import PATIENCE
 
 #: Above this load before a run, the page says that other work slowed it down.
 QUIET = 0.5
@@ -117,8 +118,8 @@ def _parts(results: Results) -> Iterator[str]:
     yield _paragraph(
         "A cell has the median; behind ±, how far the other samples are from it, or, of five and more, the "
         "middle half of them; and in brackets, how many times the first column's figure it is. What is "
-        "without ± was measured once, as is all that takes longer than ten seconds. The programs that are "
-        "compared took turns. Everywhere, less is better."
+        f"without ± was measured once, as is all that takes longer than {PATIENCE:.0f} seconds. The programs "
+        "that are compared took turns. Everywhere, less is better."
     )
     if results.machine.load > QUIET:
         yield _paragraph(

@@ -13,7 +13,7 @@ from benchmarks.common.figures import Figure, Unit, shown
 
 T = TypeVar("T")
 
-PATIENCE = 10.0  # seconds: what takes longer is not repeated in the short form
+PATIENCE = 5.0  # seconds: what takes longer is not repeated in the short form
 
 
 class Record:

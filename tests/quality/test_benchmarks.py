@@ -243,12 +243,17 @@ Whole = Callable[..., tuple[int, Results]]
 
 
 @pytest.fixture
-def run_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Whole:
-    """Run two made-up benchmarks, of which the first fails after its first figure."""
+def failure() -> BaseException:
+    return RuntimeError("no more")
+
+
+@pytest.fixture
+def run_all(failure: BaseException, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Whole:
+    """Run two made-up benchmarks, of which the first ends so after its first figure."""
 
     def fails(record: Record) -> None:
         record.add("1 disk", "guestkit", 1.0)
-        raise RuntimeError("no more")
+        raise failure
 
     def works(record: Record) -> None:
         record.add("2 disks", "guestkit", 2.0, 2.1)
@@ -281,6 +286,14 @@ def test_a_benchmark_that_fails_costs_the_others_nothing(
     assert results.left_out == ("fails: failed, in part or at all",)
     assert "RuntimeError: no more" in told.err
     assert "| 2 disks | 2.05 s ±2 % |" in told.out
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt()])
+def test_an_interrupt_keeps_what_was_measured(run_all: Whole) -> None:
+    status, results = run_all()
+    assert status == 1
+    assert [one.what for one in results.figures] == ["1 disk"]
+    assert results.left_out == ("fails: interrupted", "works: the run was interrupted before")
 
 
 def test_the_page_is_written_with_its_pictures_and_figures(
