@@ -48,10 +48,8 @@ def commands(record: Record, key: Path) -> dict[tuple[str, str], list[str]]:
     for name, disks in kinds.disks().items():
         kind = kinds.KINDS[name]
         keys = ["--key", f"/dev/sda2:file:{key}"] if kind.key else []
-        program = [sys.executable, "-m", "guestkit"]
-        found[name, "guestkit"] = [
-            *program, "inspect", "--json", "--quiet", "--one-guest", *keys, *map(str, disks),
-        ]  # fmt: skip
+        options = ["--json", "--quiet", "--one-guest", *keys]
+        found[name, "guestkit"] = [sys.executable, "-m", "guestkit", "inspect", *options, *map(str, disks)]
         if record.short and name not in FEW:
             continue
         if has_inspector:

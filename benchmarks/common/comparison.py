@@ -37,8 +37,7 @@ def changes(then: Results, now: Results) -> list[Change]:
 
 
 def compared(then: Results, now: Results) -> str:
-    """Return a table of the figures that both have: then, now, the ratio, and what the spread does not "
-    "explain."""
+    """Return a table of the figures that both have, and in words what else differs."""
     found = changes(then, now)
     rows = [["benchmark", "what", "who", "then", "now", "ratio", "changed"]]
     for change in found:

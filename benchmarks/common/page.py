@@ -114,7 +114,8 @@ def _parts(results: Results) -> Iterator[str]:
         "figures](../benchmarks/figures.json) from which they are made: nothing here is typed by hand. "
         "`./run bench --against benchmarks/figures.json` compares a run with this one."
     )
-    yield bullets([f"{results.date}: `{results.command}`", *results.machine.lines()])
+    date = results.date.replace("T", " ").replace("+00:00", " UTC")
+    yield bullets([f"{date}: `{results.command}`", *results.machine.lines()])
     yield _paragraph(
         "A cell has the median; behind ±, how far the other samples are from it, or, of five and more, the "
         "middle half of them; and in brackets, how many times the first column's figure it is. What is "

@@ -49,7 +49,9 @@ def draw(figures: Sequence[Figure], section: Section) -> str:
         for number, who in enumerate(columns):
             mine = [(y, figure) for y, figure in bars if figure.who == who]
             values = [ratio(one, found[one.what, first]) if first else one.median for _, one in mine]
-            drawn = axes.barh([y for y, _ in mine], values, BAR * 0.9, label=who, color=COLOURS[number])
+            drawn = axes.barh(
+                [y for y, _ in mine], values, BAR * 0.9, label=who, color=COLOURS[number % len(COLOURS)]
+            )
             labels = [
                 ", ".join(filter(None, (three_digits(value) if first else shown(value, one.unit), one.note)))
                 for value, (_, one) in zip(values, mine, strict=True)

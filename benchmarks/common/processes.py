@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import psutil
 
-INTERVAL = 0.25  # seconds between two looks at the memory, which costs a hundredth of a processor
+INTERVAL = 0.25  # seconds between two looks at the memory
+LOOKS = 0.02  # the part of a processor that they may take
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ class Ran:
 
 def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Ran:
     """Run the command to its end."""
-    peak, before, begun = 0, _cpu(), time.perf_counter()
+    peak, pause, before, begun = 0, INTERVAL, _cpu(), time.perf_counter()
     with tempfile.TemporaryFile() as output:
         with subprocess.Popen(command, env=environment, stdout=output) as process:
             ended = os.pidfd_open(process.pid)
-            while not select.select([ended], [], [], INTERVAL)[0]:
+            while not select.select([ended], [], [], pause)[0]:
+                looked = time.thread_time()
                 peak = max(peak, memory(process.pid))
+                pause = max(INTERVAL, (time.thread_time() - looked) / LOOKS)
             os.close(ended)
             failed = process.wait() != 0
         seconds = time.perf_counter() - begun

@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks import __main__ as whole
 from benchmarks import calls, common, startup
-from benchmarks.common import page, peers, program
+from benchmarks.common import page, peers, processes, program
 from benchmarks.common import record as recording
 from benchmarks.common.comparison import changes
 from benchmarks.common.figures import Figure, Results, Unit, load, ratio, save, shown, table
@@ -209,6 +209,16 @@ def test_peers_that_are_not_installed_are_left_out_and_told_of(monkeypatch: pyte
         "startup: guestmount is not installed",
         f"startup: python3-guestfs is not installed for {sys.executable}",
     ]
+
+
+def test_what_a_command_takes_is_that_of_all_its_processes() -> None:
+    busy = "import time\nheld = b'x' * (64 << 20)\nwhile time.process_time() < 1: pass\nprint('done')"
+    command = f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', {busy!r}]) + 3)"
+    ran = processes.run([sys.executable, "-c", command])
+    assert (ran.failed, ran.output) == (True, b"done\n")
+    assert ran.cpu >= 1
+    assert ran.seconds >= 1
+    assert ran.peak > 64 << 20
 
 
 @pytest.fixture
