@@ -1,10 +1,10 @@
-#!/usr/bin/env python3
 """What AsyncGuestfs costs and how quickly its work ends, compared with libguestfs' own module in threads.
 
     ./run bench async [ROUNDS]
 
 Measures what a user notices: the lag of the event loop while handles work, and the wait after a cancel,
-after the appliance's death and at the program's end. Takes some minutes.
+after the appliance's death and at the program's end. Takes some minutes. The short form has two handles in
+place of four, and 50 MB to download in place of 200.
 """
 
 from __future__ import annotations
@@ -19,31 +19,22 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from benchmarks.common import peers, program
+from benchmarks.common.machine import accelerator
+from benchmarks.common.record import Record
 from guestkit import ApplianceCrashed, AsyncGuestfs, Guestfs, LaunchError
 from guestkit.demo import make_demo_guest
 
-sys.path.append("/usr/lib/python3/dist-packages")
-import guestfs  # type: ignore[import-not-found]
-
 MEGABYTE = 1 << 20
-HANDLES = 4
 TICK = 0.005  # seconds
 INSPECTION = ("inspect_get_type", "inspect_get_distro", "inspect_get_product_name", "inspect_get_mountpoints")
-
-
-def say(what: str, *figures: str) -> None:
-    print(f"{what:<52}" + "".join(f"{figure:>13}" for figure in figures), flush=True)
-
-
-def milliseconds(seconds: float) -> str:
-    return f"{seconds * 1e3:.1f} ms"
-
-
-def told(what: str, times: list[float]) -> None:
-    say(what, milliseconds(statistics.median(times)), milliseconds(max(times)))
+OURS, THEIRS = "guestkit", "python3-guestfs in threads"
 
 
 # ---- loop lag
@@ -74,84 +65,97 @@ def first_on_the_processor() -> Iterator[None]:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
-async def told_lag(what: str, work: Coroutine[Any, Any, object]) -> None:
+def add_times(record: Record, what: str, who: str, times: list[float]) -> None:
+    """Add what is to be known of a distribution of many times."""
+    p50, p99 = (statistics.quantiles(times, n=100)[number] for number in (49, 98))
+    for statistic, sample in (("p50", p50), ("p99", p99), ("max", max(times))):
+        record.add(f"{what}, {statistic}", who, sample)
+
+
+async def measure_lag(record: Record, what: str, who: str, work: Coroutine[Any, Any, object]) -> None:
     begun = time.perf_counter()
     with first_on_the_processor():
         late = await lags(work)
     seconds = time.perf_counter() - begun
-    p50, p99 = (statistics.quantiles(late, n=100)[number] for number in (49, 98))
-    say(what, milliseconds(p50), milliseconds(p99), milliseconds(max(late)), f"{seconds:.1f} s")
+    add_times(record, f"{what}: the loop's lag", who, late)
+    record.add(f"{what}: it took", who, seconds)
 
 
-async def guestkit_load(disks: list[Path]) -> str:
-    """Run the load on one handle; return the accelerator that it used."""
+async def guestkit_load(disks: list[Path]) -> None:
     async with AsyncGuestfs() as g:
-        for disk in disks:
-            await g.add_drive(disk, format="raw", readonly=True)
+        await add(g, disks)
         await g.launch()
         for root in await g.inspect_os():
             for name in INSPECTION:
                 await getattr(g, name)(root)
         await g.download("/dev/sdb", "/dev/null")
-        launch = await g.launch_info()
-        return launch.accelerator if launch else ""
-
-
-def upstream_handle(disks: list[Path], accelerator: str) -> Any:
-    g = guestfs.GuestFS(python_return_dict=True)
-    g.set_backend("direct")
-    if accelerator == "tcg":
-        g.set_backend_settings(["force_tcg"])
-    for disk in disks:
-        g.add_drive(str(disk), format="raw", readonly=True)
-    return g
-
-
-def upstream_load(disks: list[Path], accelerator: str) -> None:
-    g = upstream_handle(disks, accelerator)
-    g.launch()
-    for root in g.inspect_os():
-        for name in INSPECTION:
-            getattr(g, name)(root)
-    g.download("/dev/sdb", "/dev/null")
-    g.close()
 
 
 async def guestkit_getter(disks: list[Path]) -> None:
     """Call a getter while the handle launches."""
     async with AsyncGuestfs() as g:
-        for disk in disks:
-            await g.add_drive(disk, format="raw", readonly=True)
+        await add(g, disks)
         launch = g.launch()
         await asyncio.sleep(0.5)
         await g.get_memsize()
         await launch
 
 
-async def upstream_getter(disks: list[Path], accelerator: str) -> None:
-    g = upstream_handle(disks, accelerator)
-    launch = asyncio.ensure_future(asyncio.to_thread(g.launch))
-    await asyncio.sleep(0.5)
-    await asyncio.to_thread(g.get_memsize)
-    await launch
-    await asyncio.to_thread(g.close)
+async def add(g: AsyncGuestfs, disks: list[Path]) -> None:
+    for disk in disks:
+        await g.add_drive(disk, format="raw", readonly=True)
 
 
-async def loop_lag(disks: list[Path]) -> None:
-    say("the event loop's lag", "p50", "p99", "max", "work took")
-    accelerators: list[str] = []
+@dataclass(frozen=True)
+class Upstream:
+    """The same with python3-guestfs, each of whose calls runs in a thread."""
 
-    async def ours() -> None:
-        accelerators.extend(await asyncio.gather(*(guestkit_load(disks) for _ in range(HANDLES))))
+    module: Any
 
-    async def theirs() -> None:
-        loads = (asyncio.to_thread(upstream_load, disks, accelerators[0]) for _ in range(HANDLES))
-        await asyncio.gather(*loads)
+    def handle(self, disks: list[Path]) -> Any:
+        g = self.module.GuestFS(python_return_dict=True)
+        g.set_backend("direct")
+        if accelerator() == "tcg":
+            g.set_backend_settings(["force_tcg"])
+        for disk in disks:
+            g.add_drive(str(disk), format="raw", readonly=True)
+        return g
 
-    await told_lag(f"AsyncGuestfs: {HANDLES} handles at work", ours())
-    await told_lag(f"upstream in threads: {HANDLES} handles at work", theirs())
-    await told_lag("AsyncGuestfs: a getter beside a launch", guestkit_getter(disks))
-    await told_lag("upstream in threads: a getter beside a launch", upstream_getter(disks, accelerators[0]))
+    async def load(self, disks: list[Path]) -> None:
+        await asyncio.to_thread(self._load, disks)
+
+    def _load(self, disks: list[Path]) -> None:
+        g = self.handle(disks)
+        g.launch()
+        for root in g.inspect_os():
+            for name in INSPECTION:
+                getattr(g, name)(root)
+        g.download("/dev/sdb", "/dev/null")
+        g.close()
+
+    async def getter(self, disks: list[Path]) -> None:
+        g = self.handle(disks)
+        launch = asyncio.ensure_future(asyncio.to_thread(g.launch))
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(g.get_memsize)
+        await launch
+        await asyncio.to_thread(g.close)
+
+
+async def loop_lag(record: Record, disks: list[Path]) -> None:
+    loads, getters = {OURS: guestkit_load}, {OURS: guestkit_getter}
+    if module := peers.module(record):
+        upstream = Upstream(module)
+        loads[THEIRS], getters[THEIRS] = upstream.load, upstream.getter
+    handles = 2 if record.short else 4
+
+    async def at_once(load: Callable[[list[Path]], Awaitable[None]]) -> None:
+        await asyncio.gather(*(load(disks) for _ in range(handles)))
+
+    for who in record.turns(loads):
+        await measure_lag(record, f"{handles} handles at work", who, at_once(loads[who]))
+    for who in record.turns(getters):
+        await measure_lag(record, "a getter beside a launch", who, getters[who](disks))
 
 
 # ---- one handle beside another, and the ends of work
@@ -160,13 +164,12 @@ async def loop_lag(disks: list[Path]) -> None:
 @contextlib.asynccontextmanager
 async def launched(disks: list[Path]) -> AsyncIterator[AsyncGuestfs]:
     async with AsyncGuestfs() as g:
-        for disk in disks:
-            await g.add_drive(disk, format="raw", readonly=True)
+        await add(g, disks)
         await g.launch()
         yield g
 
 
-async def idle_beside_busy(disks: list[Path]) -> None:
+async def idle_beside_busy(record: Record, disks: list[Path]) -> None:
     async with launched(disks) as busy, AsyncGuestfs() as idle:
         await idle.get_memsize()
         calls = asyncio.gather(
@@ -180,13 +183,12 @@ async def idle_beside_busy(disks: list[Path]) -> None:
             await asyncio.sleep(TICK)
         busy.terminate()
         await calls
-        told("an idle handle's answer, another has 50 calls queued", times)
+        add_times(record, "an idle handle's answer beside 50 queued calls", OURS, times)
 
 
-async def cancel_to_usable(disks: list[Path], folder: Path, rounds: int) -> None:
-    times = []
+async def cancel_to_usable(record: Record, disks: list[Path], folder: Path) -> None:
     async with launched(disks) as g:
-        for number in range(rounds):
+        for number in range(record.rounds):
             target = folder / f"download-{number}"
             task = asyncio.ensure_future(g.download("/dev/sdb", target))
             await grown(target)
@@ -194,10 +196,10 @@ async def cancel_to_usable(disks: list[Path], folder: Path, rounds: int) -> None
             task.cancel()
             await asyncio.wait([task])
             assert await g.list_devices() == ["/dev/sda", "/dev/sdb"]
-            times.append(time.perf_counter() - begun)
+            seconds = time.perf_counter() - begun
+            record.add("a download is cancelled → its handle answers again", OURS, seconds)
             assert task.cancelled()
             os.unlink(target)
-    told("a download is cancelled → its handle answers again", times)
 
 
 async def grown(target: Path) -> None:
@@ -208,35 +210,32 @@ async def grown(target: Path) -> None:
         await asyncio.sleep(TICK)
 
 
-async def death_to_exception(disks: list[Path], folder: Path, rounds: int) -> None:
-    async def after_death(pid: int, task: asyncio.Future[Any]) -> float:
+async def death_to_exception(record: Record, disks: list[Path], folder: Path) -> None:
+    async def after_death(call: str, pid: int, task: asyncio.Future[Any]) -> None:
         begun = time.perf_counter()
         os.kill(pid, signal.SIGKILL)
         await asyncio.wait([task])
         seconds = time.perf_counter() - begun
         assert isinstance(task.exception(), ApplianceCrashed | LaunchError), task
-        return seconds
+        record.add(f"QEMU is killed during a {call} → the exception", OURS, seconds)
 
-    calls: dict[str, list[float]] = {"a checksum": [], "a download": [], "a launch": []}
-    for number in range(rounds):
+    for number in range(record.rounds):
         async with launched(disks) as g:
             pid = await g.get_pid()
             task: asyncio.Future[Any] = asyncio.ensure_future(g.checksum_device("md5", "/dev/sdb"))
             await asyncio.sleep(0.2)
-            calls["a checksum"].append(await after_death(pid, task))
+            await after_death("checksum", pid, task)
         async with launched(disks) as g:
             pid = await g.get_pid()
             target = folder / f"dying-{number}"
             task = asyncio.ensure_future(g.download("/dev/sdb", target))
             await grown(target)
-            calls["a download"].append(await after_death(pid, task))
+            await after_death("download", pid, task)
         async with AsyncGuestfs() as g:
             await g.set_memsize(1024)  # forces a boot: a killed restore would be repeated
             await g.add_drive(disks[0], format="raw", readonly=True)
             task = asyncio.ensure_future(g.launch())
-            calls["a launch"].append(await after_death(await hypervisor(), task))
-    for call, times in calls.items():
-        told(f"QEMU is killed during {call} → the exception", times)
+            await after_death("launch", await hypervisor(), task)
 
 
 async def hypervisor() -> int:
@@ -249,11 +248,10 @@ async def hypervisor() -> int:
 
 def hypervisors() -> list[int]:
     found = []
-    for task in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(OSError):  # the thread or the child has ended
-            for child in (task / "children").read_text().split():
-                if b"-name\0guestkit-" in Path(f"/proc/{child}/cmdline").read_bytes():
-                    found.append(int(child))
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended
+            if " -name guestkit-" in " ".join(child.cmdline()):
+                found.append(child.pid)
     return found
 
 
@@ -272,29 +270,26 @@ asyncio.run(main())
 """
 
 
-def exit_with_a_stuck_handle(disk: Path, rounds: int) -> None:
-    times = []
-    for _ in range(rounds):
+def exit_with_a_stuck_handle(record: Record, disk: Path) -> None:
+    for _ in range(record.rounds):
         with subprocess.Popen([sys.executable, "-c", STUCK, disk], stdout=subprocess.PIPE) as program:
             assert program.stdout is not None
             assert program.stdout.readline() == b"ends\n"
-            begun = time.perf_counter()
-            assert program.wait() == 0
-            times.append(time.perf_counter() - begun)
-    told("the exit of a program with a stuck handle", times)
+            with record.timed("the exit of a program with a stuck handle", OURS):
+                assert program.wait() == 0
 
 
 # ---- the hop
 
 
-async def hop() -> None:
-    async def seconds_a_call(work: Callable[[], Awaitable[object]], calls: int) -> float:
-        rounds = []
+async def hop(record: Record) -> None:
+    async def measure_calls(what: str, work: Callable[[], Awaitable[object]], calls: int) -> None:
+        samples = []
         for _ in range(7):
             begun = time.perf_counter()
             await work()
-            rounds.append((time.perf_counter() - begun) / calls)
-        return statistics.median(rounds)
+            samples.append((time.perf_counter() - begun) / calls)
+        record.add(what, OURS, *samples)
 
     def hundred(handle: Guestfs) -> None:
         for _ in range(100):
@@ -316,40 +311,39 @@ async def hop() -> None:
             for _ in range(10):
                 await g.run(hundred)
 
-        say("what a call costs", "each")
-        say("g.get_memsize()", f"{await seconds_a_call(in_line, 10_000) * 1e6:.2f} µs")
-        say("await g.get_memsize()", f"{await seconds_a_call(one_by_one, 1000) * 1e6:.2f} µs")
-        say("one of 100 in await g.run(function)", f"{await seconds_a_call(in_hundreds, 1000) * 1e6:.2f} µs")
+        await measure_calls("g.get_memsize()", in_line, 10_000)
+        await measure_calls("await g.get_memsize()", one_by_one, 1000)
+        await measure_calls("one of 100 in await g.run(function)", in_hundreds, 1000)
     blocking.close()
 
 
-def make_disks(folder: Path) -> list[Path]:
-    """Make the demo guest, and 200 MB of random data that no layer can compress."""
+def make_disks(folder: Path, megabytes: int) -> list[Path]:
+    """Make the demo guest, and random data that no layer can compress."""
     disks = [folder / "demo.img", folder / "big.img"]
     make_demo_guest(disks[0])
     with open(disks[1], "wb") as big:
-        for _ in range(200):
+        for _ in range(megabytes):
             big.write(os.urandom(MEGABYTE))
     return disks
 
 
-async def measure(disks: list[Path], folder: Path, rounds: int) -> None:
-    await loop_lag(disks)
-    print()
-    say(f"time, {rounds} rounds", "median", "max")
-    await idle_beside_busy(disks)
-    await cancel_to_usable(disks, folder, rounds)
-    await death_to_exception(disks, folder, rounds)
-    await asyncio.to_thread(exit_with_a_stuck_handle, disks[0], rounds)
-    print()
-    await hop()
+async def measure_in_loop(record: Record, disks: list[Path], folder: Path) -> None:
+    await loop_lag(record, disks)
+    await idle_beside_busy(record, disks)
+    await cancel_to_usable(record, disks, folder)
+    await death_to_exception(record, disks, folder)
+    await asyncio.to_thread(exit_with_a_stuck_handle, record, disks[0])
+    await hop(record)
+
+
+def measure(record: Record) -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        folder = Path(name)
+        asyncio.run(measure_in_loop(record, make_disks(folder, 50 if record.short else 200), folder))
 
 
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
-        folder = Path(name)
-        asyncio.run(measure(make_disks(folder), folder, rounds))
+    program.run("async", program.benchmark("async", __doc__, 5).parse_args(), measure)
 
 
 if __name__ == "__main__":

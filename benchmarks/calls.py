@@ -1,33 +1,32 @@
-#!/usr/bin/env python3
 """What a call of each kind of argument and result costs, compared with libguestfs' own Python module.
 
-    ./run bench calls
+    ./run bench calls [ROUNDS]
 
-Times both modules in one process, alternating in each round; a ratio below 1 means that guestkit is faster.
-No call needs an appliance. Exits 1 if a kind of argument or result is slower than upstream. Errors are shown
-but do not count: they are slower, but a C++ exception and an object with three attributes cost only 3 µs,
-while a message to the appliance costs 500 µs.
+Times both modules in one process, alternating in each of ROUNDS rounds (at least 15). No call needs an
+appliance. Exits 1 if a kind of argument or result is slower than upstream. Errors are shown but do not
+count: they are slower, but a C++ exception and an object with three attributes cost only 3 µs, while a
+message to the appliance costs 500 µs.
 """
 
 from __future__ import annotations
 
 import contextlib
-import statistics
 import sys
 import tempfile
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import guestkit
-
-sys.path.append("/usr/lib/python3/dist-packages")
-import guestfs  # type: ignore[import-not-found]
+from benchmarks.common import peers, program
+from benchmarks.common.figures import Figure, names, ratio
+from benchmarks.common.record import Record
 
 ROUNDS = 15
 SECONDS = 0.01  # per timing
 LIMIT = 1.02  # two runs of the same code may differ by this much
 
+OURS, THEIRS = "guestkit", "python3-guestfs"
 ERROR = "an error"
 INTERNAL = ("str", None, ["a", "b"], True, 1, 1 << 40, "in", "out", b"bytes")
 
@@ -65,27 +64,39 @@ def seconds_a_call(call: Callable[[], object], number: int) -> float:
     return timeit.timeit(call, number=number) / number
 
 
-def main() -> int:
-    ours, theirs = guestkit.Guestfs(), guestfs.GuestFS(python_return_dict=True)
+def measure(record: Record) -> None:
+    handles = {OURS: guestkit.Guestfs()}
+    if guestfs := peers.module(record):
+        handles[THEIRS] = guestfs.GuestFS(python_return_dict=True)
     with tempfile.NamedTemporaryFile() as sink:
-        for g in (ours, theirs):
+        for g in handles.values():
             g.internal_test_set_output(sink.name)
-        slower = []
-        print(f"{'kind':<22}{'guestkit':>12}{'upstream':>12}{'ratio':>8}   median of {ROUNDS} rounds")
-        pairs = zip(kinds(ours).items(), kinds(theirs).values(), strict=True)
-        for (kind, our_call), their_call in pairs:
-            number = max(1, int(SECONDS / seconds_a_call(their_call, 3)))
-            rounds = [
-                (seconds_a_call(our_call, number), seconds_a_call(their_call, number)) for _ in range(ROUNDS)
-            ]
-            mine, other = (statistics.median(times) for times in zip(*rounds, strict=True))
-            ratio = statistics.median(a / b for a, b in rounds)
-            print(f"{kind:<22}{mine * 1e9:>9.0f} ns{other * 1e9:>9.0f} ns{ratio:>8.2f}")
-            if ratio > LIMIT and kind != ERROR:
-                slower.append(kind)
-    for kind in slower:
+        calls = {who: kinds(g) for who, g in handles.items()}
+        for kind, call in calls[OURS].items():
+            seconds_a_call(call, 3)  # the first ones take longer
+            number = max(1, int(SECONDS / seconds_a_call(call, 10)))
+            samples: dict[str, list[float]] = {who: [] for who in calls}
+            for who in record.turns(calls, at_least=ROUNDS):
+                samples[who].append(seconds_a_call(calls[who][kind], number))
+            for who, times in samples.items():
+                record.add(kind, who, *times)
+
+
+def slower(figures: Iterable[Figure]) -> list[str]:
+    """Return the kinds that cost more than upstream, errors aside."""
+    found = {(figure.what, figure.who): figure for figure in figures}
+    return [
+        kind
+        for kind in names(found.values())[0]
+        if (kind, THEIRS) in found and kind != ERROR and ratio(found[kind, OURS], found[kind, THEIRS]) > LIMIT
+    ]
+
+
+def main() -> int:
+    kinds = slower(program.run("calls", program.benchmark("calls", __doc__).parse_args(), measure))
+    for kind in kinds:
         print(f"slower than upstream: {kind}", file=sys.stderr)
-    return 1 if slower else 0
+    return 1 if kinds else 0
 
 
 if __name__ == "__main__":

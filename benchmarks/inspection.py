@@ -1,82 +1,35 @@
-"""Inspect one disk and fleets by guestkit, virt-inspector and loops over python3-guestfs: seconds and CPU.
+"""Inspect each kind of disk by guestkit, virt-inspector and dissect.target: seconds of the whole command.
 
-`./run bench inspection [DISK [ROUNDS [LARGEST]]]`: DISK is a raw image, by default the real Debian of
-tests/images; LARGEST is the size of the largest fleet. Alternates the programs, and prints medians.
-
-`./run bench inspection --kinds [ROUNDS]`: each kind of disk in tests/images/kinds.py by guestkit,
-virt-inspector and dissect.target, which is installed from PyPI below build/: the best of the rounds; then a
-fleet of them.
+`./run bench inspection [ROUNDS]`: the kinds of tests/images/kinds.py; then a fleet of them, beside a loop
+over python3-guestfs. dissect.target is installed from PyPI below build/. In the short form guestkit inspects
+all kinds, the peers only some, and there is no fleet.
 
 `./run bench inspection --profile DISK…`: the calls of one inspection of one guest, with their times.
 """
 
 from __future__ import annotations
 
-import argparse
+import json
 import logging
-import os
-import resource
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import venv
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import guestkit
+from benchmarks import fleet
+from benchmarks.common import peers, processes, program
+from benchmarks.common.record import Record
 from tests.images import kinds
-from tests.images.corpus import images
+from tests.images.corpus import PASSPHRASE, images
 
-BUILD = Path(__file__).resolve().parents[1] / "build"
-FLEETS = (1, 2, 4, 8, 16)
-
-# What a user of python3-guestfs writes to get the same facts. It runs on the system's Python, which has it.
-LOOP = """
-import sys
-from concurrent.futures import ThreadPoolExecutor
-import guestfs
-
-FACTS = (
-    "type distro product_name product_variant major_version minor_version arch hostname package_format "
-    "package_management osinfo mountpoints filesystems"
-).split()
-
-def inspect(disks):
-    g = guestfs.GuestFS(python_return_dict=True)
-    g.set_backend_setting("force_tcg", "1")
-    for disk in disks.split(","):
-        g.add_drive_opts(disk, readonly=1, format="raw")
-    g.launch()
-    found = [g.list_devices(), g.list_partitions(), g.list_filesystems()]
-    for device in found[2]:
-        found += [g.vfs_label(device), g.vfs_uuid(device)]
-    for root in g.inspect_os():
-        for fact in FACTS:
-            found.append(getattr(g, "inspect_get_" + fact)(root))
-        for mountpoint, device in sorted(g.inspect_get_mountpoints(root).items(), key=lambda m: len(m[0])):
-            try:
-                g.mount_ro(device, mountpoint)
-            except RuntimeError:  # a mountpoint may be a link, or missing
-                continue
-            found.append(g.statvfs(mountpoint))
-        try:
-            found.append(g.inspect_list_applications2(root))
-        except RuntimeError:  # it cannot read some databases of real guests
-            pass
-        g.umount_all()
-    g.close()
-
-with ThreadPoolExecutor(int(sys.argv[1])) as threads:
-    list(threads.map(inspect, sys.argv[2:]))
-"""
+#: The kinds that peers inspect in the short form.
+FEW = ("Debian, GPT, ext4", "Debian, MBR, LVM, xfs and ext4", "Windows, ntfs")
 
 #: What a user of dissect.target writes for the facts of the default parts.
-PEER = """
+DISSECT = """
 import sys
 from dissect.target.target import Target
 
@@ -86,140 +39,63 @@ found += [(volume.name, volume.size, volume.fs and volume.fs.__type__) for volum
 if target.has_function("dpkg.status"):
     found += list(target.dpkg.status())
 """
-PEER_PACKAGE = "dissect.target[full]==3.25.1"
 
 
-def fleet(disk: str, count: int) -> None:
-    for report in guestkit.inspect_many([disk] * count):
-        assert report.inspection is not None, report.error
-
-
-def virt_inspector(disk: str, count: int) -> None:
-    for _ in range(count):
-        run(["virt-inspector", "--format=raw", "-a", disk])
-
-
-def loop(disk: str, count: int) -> None:
-    run(["/usr/bin/python3", "-c", LOOP, "1", *[disk] * count])
-
-
-def loop_with_threads(disk: str, count: int) -> None:
-    run(["/usr/bin/python3", "-c", LOOP, "2", *[disk] * count])
-
-
-def run(command: list[str]) -> None:
-    environment = os.environ | {"LIBGUESTFS_BACKEND_SETTINGS": "force_tcg"}
-    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
-
-
-def measure(work: Callable[[str, int], None], disk: str, count: int) -> tuple[float, float]:
-    """Return the wall-clock and the CPU seconds of the work, child processes included."""
-    before, begun = cpu(), time.perf_counter()
-    work(disk, count)
-    return time.perf_counter() - begun, cpu() - before
-
-
-def cpu() -> float:
-    return sum(
-        usage.ru_utime + usage.ru_stime
-        for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    )
-
-
-def compare(disk: str, rounds: int, largest: int) -> None:
-    ways = {
-        "guestkit": fleet,
-        "virt-inspector": virt_inspector,
-        "python3-guestfs": loop,
-        "the same, 2 threads": loop_with_threads,
-    }
-    fleet(disk, 1)  # warms the kernel's caches for all of them
-    for count in (count for count in FLEETS if count <= largest):
-        runs: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-        for _ in range(rounds):
-            for name, work in ways.items():
-                # Those that inspect one disk after the other take the same time for each: two are enough.
-                disks = count if work in (fleet, loop_with_threads) else min(count, 2)
-                seconds, busy = measure(work, disk, disks)
-                runs[name].append((seconds * count / disks, busy * count / disks))
-        ours = statistics.median(seconds for seconds, _ in runs["guestkit"])
-        for name, measured in runs.items():
-            seconds, busy = (statistics.median(column) for column in zip(*measured, strict=True))
-            times = f"{seconds:7.1f} s  CPU {busy:7.1f} s  {seconds / ours:5.1f} times guestkit"
-            print(f"{count:2} disks  {name:20} {times}", flush=True)
-
-
-def compare_kinds(rounds: int) -> None:
-    python = peer()
-    print(f"{'kind':38} {'guestkit':>9} {'virt-inspector':>16} {'dissect.target':>16}  way", flush=True)
-    made = kinds.disks()
-    for name, disks in made.items():
+def commands(record: Record, key: Path) -> dict[tuple[str, str], list[str]]:
+    """Return the command by which each program inspects each kind; the key opens what is encrypted."""
+    has_inspector, dissect = peers.program(record, "virt-inspector"), peers.dissect_target(record)
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, disks in kinds.disks().items():
         kind = kinds.KINDS[name]
-        with tempfile.NamedTemporaryFile("w", suffix=".key") as key:
-            key.write(kind.key)
-            key.flush()
-            ways = {
-                "guestkit": [
-                    *(sys.executable, "-m", "guestkit", "inspect", "--json", "--quiet", "--one-guest"),
-                    *(["--key", f"/dev/sda2:file:{key.name}"] if kind.key else []),
-                    *map(str, disks),
-                ],
-                "virt-inspector": [
-                    *("virt-inspector", "--format=raw"),
-                    *(["--key", f"/dev/sda2:file:{key.name}"] if kind.key else []),
-                    *(word for disk in disks for word in ("-a", str(disk))),
-                ],
-            }
-            if len(disks) == 1 and not kind.key:
-                ways["dissect.target"] = [str(python), "-c", PEER, str(disks[0])]
-            best, failed = interleaved(ways, rounds)
-            report = guestkit.inspect(disks, keys=[guestkit.Key(kind.key)] if kind.key else [])
-        ours = best["guestkit"]
-        print(
-            f"{name:38} {ours:7.2f} s {best['virt-inspector']:7.1f} s {best['virt-inspector'] / ours:5.1f} x",
-            f"{best['dissect.target']:7.2f} s {ours / best['dissect.target']:5.2f} x"
-            if len(best) > 2
-            else f"{'-':>17}",
-            f" {report.provenance.way} {report.provenance.reason}".rstrip(),
-            *(f"; {name} fails" for name in sorted(failed)),
-            flush=True,
-        )
-    guests = [disks for name, disks in made.items() if not kinds.KINDS[name].key]
-    begun = time.perf_counter()
-    for found in guestkit.inspect_many(guests):
-        assert found.inspection is not None, found.error
-    ours = time.perf_counter() - begun
-    begun = time.perf_counter()
-    run(["/usr/bin/python3", "-c", LOOP, "1", *(",".join(map(str, disks)) for disks in guests)])
-    theirs = time.perf_counter() - begun
-    print(f"a fleet of {len(guests)}: {ours:.1f} s; the loop: {theirs:.1f} s, {theirs / ours:.1f} times that")
+        keys = ["--key", f"/dev/sda2:file:{key}"] if kind.key else []
+        options = ["--json", "--quiet", "--one-guest", *keys]
+        found[name, "guestkit"] = [sys.executable, "-m", "guestkit", "inspect", *options, *map(str, disks)]
+        if record.short and name not in FEW:
+            continue
+        if has_inspector:
+            words = [word for disk in disks for word in ("-a", str(disk))]
+            found[name, "virt-inspector"] = ["virt-inspector", "--format=raw", *keys, *words]
+        if dissect and len(disks) == 1 and not kind.key:
+            found[name, "dissect.target"] = [dissect, "-c", DISSECT, str(disks[0])]
+    return found
 
 
-def interleaved(ways: Mapping[str, list[str]], rounds: int) -> tuple[dict[str, float], set[str]]:
-    """Return each command's shortest time, and which of them fail: peers have no answer for some kinds."""
-    best = dict.fromkeys(ways, float("inf"))
-    failed: set[str] = set()
-    for _ in range(rounds):
-        for name, command in ways.items():
-            begun = time.perf_counter()
-            try:
-                run(command)
-            except subprocess.CalledProcessError:
-                if name == "guestkit":
-                    raise
-                failed.add(name)
-            best[name] = min(best[name], time.perf_counter() - begun)
-    return best, failed
+def measure(record: Record) -> None:
+    with tempfile.NamedTemporaryFile("w") as key:
+        key.write(PASSPHRASE)
+        key.flush()
+        ways = commands(record, Path(key.name))
+        for name, who in record.turns(ways):
+            ran = processes.run(ways[name, who], peers.environment())
+            if who == "guestkit":
+                record.add(name, who, ran.seconds, note=way(ran))
+            else:  # peers have no answer for some kinds
+                record.add(name, who, ran.seconds, note="fails" if ran.failed else "")
+    if not record.short:
+        measure_together(record)
 
 
-def peer() -> Path:
-    """Return a Python that has dissect.target."""
-    directory = BUILD / "dissect"
-    if not (directory / "complete").exists():
-        venv.create(directory, clear=True, with_pip=True)
-        subprocess.run([directory / "bin/pip", "install", "--quiet", PEER_PACKAGE], check=True)
-        (directory / "complete").touch()
-    return directory / "bin/python"
+def way(ran: processes.Ran) -> str:
+    """Return how the answer came about, if not by guestkit's own rules."""
+    if ran.failed:
+        raise RuntimeError(f"guestkit fails: {ran.output.decode()}")
+    (report,) = json.loads(ran.output)
+    provenance = report["inspection"]["provenance"]
+    return "" if provenance["way"] == "fast" else f"{provenance['way']}: {provenance['reason']}"
+
+
+def measure_together(record: Record) -> None:
+    """Measure all kinds as a fleet, but for those that need a key."""
+    guests = [disks for name, disks in kinds.disks().items() if not kinds.KINDS[name].key]
+    what = f"all of these without a key: {len(guests)} guests"
+
+    with record.timed(what, "guestkit"):
+        for found in guestkit.inspect_many(guests):
+            assert found.inspection is not None, found.error
+    if peers.system_python(record):
+        joined = [",".join(map(str, disks)) for disks in guests]
+        ran = processes.run([*fleet.loop(1), *joined], peers.environment())
+        record.add(what, "python3-guestfs", ran.seconds, note="fails" if ran.failed else "")
 
 
 class Calls(logging.Handler):
@@ -265,20 +141,14 @@ def profile(disks: Sequence[str]) -> None:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    arguments.add_argument("--kinds", action="store_true")
-    arguments.add_argument("--profile", action="store_true")
-    arguments.add_argument("words", nargs="*", metavar="DISK, ROUNDS or LARGEST")
-    given = arguments.parse_args()
-    if given.kinds:
-        compare_kinds(int(given.words[0]) if given.words else 2)
-    elif given.profile:
-        profile(given.words or [str(images(["real debian"])["real debian"])])
+    parser = program.benchmark("inspection", __doc__, 2)
+    parser.add_argument("--profile", nargs="*", metavar="DISK")
+    given = parser.parse_args()
+    if given.profile is not None:
+        profile(given.profile or [str(images(["real debian"])["real debian"])])
     else:
-        disk, rounds, largest = (*given.words, *[""] * 3)[:3]
-        compare(disk or str(images(["real debian"])["real debian"]), int(rounds or 3), int(largest or 16))
+        program.run("inspection", given, measure)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,41 +1,47 @@
-#!/usr/bin/env python3
 """What compiling the Python module from scratch costs.
 
     ./run bench module_cost
 
-Builds only the extension, in a new folder, one file at a time. Exits 1 if that takes more CPU than budgeted.
+Builds only the extension, in a new folder, one file at a time, once. Exits 1 if that takes more CPU than
+budgeted: 60 s.
 """
 
 from __future__ import annotations
 
-import resource
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.common import processes, program
+from benchmarks.common.machine import ROOT
+from benchmarks.common.record import Record
+
 BUDGET = 60.0  # seconds of CPU
+WHAT, WHO = "from scratch: processor time", "the Python module"
 
 
-def cpu() -> float:
-    """Return the CPU seconds of the child processes that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def main() -> int:
+def measure(record: Record) -> None:
     with tempfile.TemporaryDirectory() as build:
         options = ["-Dpython=enabled", f"-Dpython_command={sys.executable}", "-Dasync=disabled"]
         subprocess.run(["meson", "setup", build, str(ROOT), *options], check=True, stdout=subprocess.DEVNULL)
         (module,) = (path for path in Path(build, "bindings").glob("_native*.p"))
-        before = cpu()
-        target = f"bindings/{module.name.removesuffix('.p')}"
-        subprocess.run(["ninja", "-C", build, "-j1", target], check=True, stdout=subprocess.DEVNULL)
-        cost = cpu() - before
-    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
-    print(f"the module   {cost:.1f} s of CPU (budget {BUDGET:.0f} s)")
-    print(f"peak memory  {memory:.0f} MB, for the file that needs most")
+        ran = processes.run(
+            ["ninja", "-C", build, "-j1", f"bindings/{module.name.removesuffix('.p')}"], os.environ
+        )
+    if ran.failed:
+        raise RuntimeError(ran.output.decode(errors="replace"))
+    record.add(WHAT, WHO, ran.cpu)
+    record.add("from scratch, one file at a time", WHO, ran.seconds)
+    record.add("memory at most", WHO, ran.peak, unit="B")
+
+
+def main() -> int:
+    figures = program.run("module_cost", program.benchmark("module_cost", __doc__, 1).parse_args(), measure)
+    (cost,) = (figure.median for figure in figures if figure.what == WHAT)
+    if cost > BUDGET:
+        print(f"more than the budget of {BUDGET:.0f} s", file=sys.stderr)
     return 0 if cost <= BUDGET else 1
 
 

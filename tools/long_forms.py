@@ -30,7 +30,7 @@ PARTS = {
     "packages": ["tests/packaging", "tests/consumer", "tests/quality/test_long_forms.py"],
     "valgrind": [SANITIZERS, "-k", "test_valgrind"],
     "appliances": ["tests/appliance", "--deselect", "tests/appliance/test_corpus.py"],
-    "commands and pages": ["tests/python", "tests/docs"],
+    "commands and pages": ["tests/python", "tests/docs", "tests/quality/test_benchmarks.py"],
     "corpus": ["tests/appliance/test_corpus.py"],
     "Python under tools": [SANITIZERS, "-k", "test_the_extension or test_python"],
     "soak": ["tests/soak"],

@@ -70,8 +70,10 @@ def test_help_goes_to_stdout_and_names_every_command() -> None:
         (),
         ("unknown",),
         ("exec",),
-        ("bench",),
         ("bench", "none"),
+        ("bench", "__main__"),
+        ("bench", "--unknown"),
+        ("bench", "--json"),
         ("test", "no-such-suite"),
         ("test", "../tests"),
         ("test", "--unknown"),
@@ -94,7 +96,9 @@ def test_wrong_usage_ends_with_2_and_says_why_on_stderr(words: tuple[str, ...], 
         (("--no-install", "test", "--full", "cpp", "--help"), "-- goes to pytest"),
         (("test", "--no-install", "-h"), "-- goes to pytest"),
         (("bench", "--help"), "NAME is one of: async calls "),
-        (("bench", "calls", "--help"), "./run bench calls\n"),
+        (("bench", "--help"), "  --against FILE "),
+        (("bench", "--write", "--help"), "docs/performance.md"),
+        (("bench", "calls", "--help"), "./run bench calls [ROUNDS]\n"),
         (("docs", "--help"), "build/docs/site"),
         (("exec", "--help"), "./run exec CMD"),
     ],
@@ -104,6 +108,44 @@ def test_help_did_minutes_of_set_up_first(words: tuple[str, ...], told: str, fre
     assert (done.returncode, done.stderr) == (0, "")
     assert told in done.stdout
     assert all(len(line) < 120 for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    "words", [("bench",), ("bench", "--rounds", "1", "--json=file"), ("bench", "calls", "1")]
+)
+def test_bench_without_a_name_was_wrong_usage(words: tuple[str, ...], fresh: Fresh) -> None:
+    done = fresh(*words)
+    assert (done.returncode, done.stdout) == (127, "")  # the set-up has begun, and lacks its first program
+
+
+@pytest.mark.parametrize(
+    ("words", "installed"),
+    [
+        (("bench", "calls"), ["requirements.txt", "requirements-dev.txt"]),
+        (("bench", "--rounds", "1"), ["requirements.txt", "requirements-dev.txt"]),
+        (("bench", "--write"), ["requirements.txt", "requirements-dev.txt", "requirements-bench.txt"]),
+    ],
+)
+def test_only_pictures_need_what_draws_them(
+    words: tuple[str, ...], installed: list[str], tmp_path: Path
+) -> None:
+    """Test a copy of `run` that only tells which packages it would install."""
+    for folder in ("benchmarks", "build/venv"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "benchmarks" / "calls.py").touch()
+    script, begin = RUN.read_text(encoding="utf-8"), "\nset_up\nuse_environment\n"
+    assert begin in script
+    stubs = "".join(f"{name}() {{ :; }}\n" for name in ("boost_python", "step", "checkout_finder", "chmod"))
+    stubs += (
+        "find_python() { echo 3.11 python; }\ninstall_python() { echo $1; }\nreplace() { cat >/dev/null; }\n"
+    )
+    (tmp_path / "run").write_text(
+        script.replace(begin, f"\n{stubs}python_environment; exit\n"), encoding="utf-8"
+    )
+    done = subprocess.run(
+        ["bash", tmp_path / "run", *words], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout.split()) == (0, installed), done.stderr
 
 
 @pytest.mark.parametrize("words", [("exec", "tool", "--help"), ("test", "--", "--help")])

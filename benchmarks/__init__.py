@@ -1,0 +1,1 @@
+"""Programs that measure guestkit, and what it is compared with: `./run bench`."""
