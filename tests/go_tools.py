@@ -13,7 +13,10 @@ import pytest
 PLACE = Path(__file__).resolve().parents[1] / "build" / "tools"
 
 #: Their modules, in the versions that the tests know.
-MODULES = {"syft": "github.com/anchore/syft/cmd/syft@v1.57.1"}
+MODULES = {
+    "grype": "github.com/anchore/grype/cmd/grype@v0.121.2",
+    "syft": "github.com/anchore/syft/cmd/syft@v1.57.1",
+}
 
 
 def go_tool(name: str) -> Path:

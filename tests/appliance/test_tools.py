@@ -1,4 +1,4 @@
-"""A scanner that nobody here wrote finds what guestkit finds: through a mount, and in bills of materials."""
+"""Scanners that nobody here wrote find what guestkit finds: through a mount, and in bills of materials."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from guestkit import Guestfs, Inspection
 from guestkit.languages import LanguagePackages, find_packages
 from guestkit.sboms import SbomFormat
 from tests.go_tools import go_tool
+from tests.grype_database import grype_database, matches
 from tests.images import corpus, kinds
 from tests.images.trees import Tree
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(3600)]  # syft may have to be built
+pytestmark = [pytest.mark.full, pytest.mark.timeout(3600)]  # they may have to be built
 
 #: Packages of languages, beside those of a real Debian.
 LANGUAGES: Tree = {
@@ -166,3 +167,17 @@ def test_a_scanner_reads_the_packages_in_a_bill_of_materials(
     command = [str(syft), "convert", str(bill), "-o", f"syft-json={tmp_path}/read.json"]
     subprocess.run(command, check=True, capture_output=True)
     assert packages_in(tmp_path / "read.json") == expected
+
+
+@pytest.mark.parametrize("format", get_args(SbomFormat))
+def test_grype_finds_in_a_bill_of_materials_what_was_built_from_a_vulnerable_source(
+    format: SbomFormat, known: tuple[Inspection, LanguagePackages], tmp_path: Path
+) -> None:
+    bill, _ = packages_of(known, tmp_path, format)
+    environment = os.environ | grype_database(tmp_path / "database", {"glibc": "99", "bash": "1"})
+    command = [str(go_tool("grype")), f"sbom:{bill}", "-o", f"json={tmp_path}/found.json"]
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    (system,) = known[0].operating_systems
+    built = {package.name for package in system.applications if package.source_package == "glibc"}
+    assert {"libc-bin", "libc6"} <= built
+    assert matches(tmp_path / "found.json") == {("CVE-glibc", name) for name in built}

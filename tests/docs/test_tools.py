@@ -15,6 +15,7 @@ import pytest
 
 from guestkit import fuse
 from tests.go_tools import go_tool
+from tests.grype_database import grype_database, matches
 from tests.images import trees
 from tests.images.corpus import ROOT_UUID, Part, _make
 from tests.images.trees import Fifo, File, Link
@@ -25,7 +26,8 @@ TEXT = (ROOT / "docs" / "tools.md").read_text(encoding="utf-8")
 #: Seconds; only something that hangs takes longer.
 PATIENCE = 120
 
-PACKAGES = {"bash": "5.2.15-2+b2", "vim": "2:9.0.1378-2"}
+PACKAGES = {"bash": "5.2.15-2+b2", "libc6": "2.36-9+deb12u4", "vim": "2:9.0.1378-2"}
+SOURCES = {"libc6": "glibc"}
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\n"
 #: The files in /srv that have a key; the name of one clears the screen.
 WITH_KEY = {"[a]*", "\x1b[2J", "key", "large"}
@@ -56,7 +58,8 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (here / "bin" / "caged").write_text(CAGED)
     (here / "bin" / "caged").chmod(0o755)
     status = "".join(
-        f"Package: {name}\nStatus: install ok installed\nArchitecture: amd64\nVersion: {version}\n\n"
+        f"Package: {name}\nStatus: install ok installed\nArchitecture: amd64\n"
+        f"Source: {SOURCES.get(name, name)}\nVersion: {version}\n\n"
         for name, version in PACKAGES.items()
     )
     with_keys: dict[str, File] = {f"srv/{name}": f"{KEY}of the guest\n" for name in WITH_KEY - {"large"}}
@@ -160,10 +163,17 @@ def test_rclone_restores_from_a_server(here: Path, run: Callable[[str], str]) ->
 
 
 @pytest.mark.full
-@pytest.mark.timeout(3600)  # it may have to be built
-def test_syft_reads_the_bill_of_a_guest(here: Path, run: Callable[[str], str]) -> None:
-    bill, _ = recipes("Vulnerable packages")
-    run(f"PATH={go_tool('syft').parent}:$PATH\n{bill}")
+@pytest.mark.timeout(3600)  # they may have to be built
+def test_grype_and_syft_read_the_bill_of_a_guest(
+    here: Path, run: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find, convert, _ = recipes("Vulnerable packages")
+    fixed = {"bash": PACKAGES["bash"], "glibc": "2.36-9+deb12u5", "vim": "3:1"}
+    for name, value in grype_database(here / "grype", fixed).items():
+        monkeypatch.setenv(name, value)
+    run(f"PATH={go_tool('grype').parent}:$PATH\n{find}")
+    assert matches(here / "vulnerable.json") == {("CVE-glibc", "libc6"), ("CVE-vim", "vim")}
+    run(f"PATH={go_tool('syft').parent}:$PATH\n{convert}")
     assert packages_in(here / "web.syft.json") == PACKAGES
 
 
@@ -174,7 +184,7 @@ def test_syft_reads_the_bill_of_a_guest(here: Path, run: Callable[[str], str]) -
 def test_syft_reads_the_files_of_a_guest_and_not_its_settings(
     mounted: Path, here: Path, run: Callable[[str], str]
 ) -> None:
-    _, scan = recipes("Vulnerable packages")
+    _, _, scan = recipes("Vulnerable packages")
     syft = go_tool("syft")
     run(f"PATH={syft.parent}:$PATH\n{scan}")
     assert packages_in(here / "mounted.syft.json") == PACKAGES
