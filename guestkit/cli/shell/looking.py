@@ -14,13 +14,13 @@ from guestkit._file_errors import about, check_regular
 from guestkit._usage import percent, used_share
 from guestkit.cli import cat, ls
 from guestkit.cli.screen import Screen
+from guestkit.cli.shell.command import Command, Parser
+from guestkit.cli.shell.paging import page
+from guestkit.cli.shell.session import Session, host_path
 from guestkit.cli.text import columns, human_size, printable
 from guestkit.copying import copy_out
 from guestkit.files import Extracted
 from guestkit.guest import list_files
-from guestkit.shell.command import Command, Parser
-from guestkit.shell.paging import page
-from guestkit.shell.session import Session, host_path
 
 #: A larger file is shown by the pager, if somebody reads it on a terminal; in bytes.
 LONG_FILE = 1 << 20
