@@ -166,6 +166,14 @@ def add_fleet_options(parser: argparse._ActionsContainer) -> None:
     add_sandbox_option(parser)
 
 
+def add_guests_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for inspecting the guests of `add_disks_argument`."""
+    how = parser.add_argument_group("how")
+    how.add_argument("--one-guest", action="store_true", help="the disks are those of one guest")
+    add_key_option(how)
+    add_fleet_options(how)
+
+
 class FleetKeywords(TypedDict):
     """Arguments of `inspect_many`."""
 

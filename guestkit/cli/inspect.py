@@ -14,8 +14,7 @@ from guestkit.cli.common import (
     add_disk_options,
     add_disks_argument,
     add_domain_options,
-    add_fleet_options,
-    add_key_option,
+    add_guests_options,
     add_only_option,
     disks_of,
     fleet,
@@ -65,10 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_domain_options(parser, several=True)
     add_disk_options(parser)
-    how = parser.add_argument_group("how")
-    how.add_argument("--one-guest", action="store_true", help="the disks are those of one guest")
-    add_key_option(how)
-    add_fleet_options(how)
+    add_guests_options(parser)
 
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
