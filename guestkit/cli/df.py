@@ -23,7 +23,7 @@ from guestkit.cli.common import (
 )
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure
-from guestkit.cli.reports import reported
+from guestkit.cli.inspection_text import reported
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, human_size, printable
 from guestkit.disks import Guest, names_of

@@ -23,7 +23,7 @@ from guestkit.cli.common import (
 )
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure, told
-from guestkit.cli.reports import is_failed, render_reports, reported, tree
+from guestkit.cli.inspection_text import is_failed, render_reports, reported, tree
 from guestkit.cli.screen import Screen
 from guestkit.demo import make_demo_guest
 from guestkit.disks import Guest, names_of

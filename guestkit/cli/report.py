@@ -23,7 +23,7 @@ from guestkit.cli.common import (
 )
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure, remedy
-from guestkit.cli.reports import is_failed
+from guestkit.cli.inspection_text import is_failed
 from guestkit.cli.screen import Screen
 from guestkit.fleet import Report, inspect_many
 from guestkit.reports import load, report, require
