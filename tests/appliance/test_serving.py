@@ -304,7 +304,7 @@ def test_a_page_permits_no_script_and_special_files_have_no_link(reading: Servin
     assert "sandbox allow-downloads" in policy
     page = Page(answer.body.decode())
     assert "fifo (FIFO)" in page.text
-    assert "device (device)" in page.text
+    assert "device (block device)" in page.text
     assert "/data/fifo" not in page.links
     assert "/data/device" not in page.links
     assert "/data/javascript%3Aalert%281%29" in page.links
