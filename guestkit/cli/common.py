@@ -242,6 +242,11 @@ def names_domain(parser: argparse.ArgumentParser) -> bool:
     return any(word == "--domain" or word.startswith(("--domain=", "-d")) for word in words)
 
 
+def in_place_of_disk(parser: argparse.ArgumentParser) -> str:
+    """If the guest is named by -d, return for an error about other arguments that none is a DISK; else ""."""
+    return "; -d DOMAIN stands in place of DISK" if names_domain(parser) else ""
+
+
 def add_domain_options(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     """Add the options for guests of libvirt.
 
@@ -360,12 +365,12 @@ def _mount(text: str) -> tuple[str, str]:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def path_in_guest(text: str) -> str:
+def path_in_guest(parser: argparse.ArgumentParser, text: str) -> str:
     """A type of arguments."""
     try:
         return guest_path(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise argparse.ArgumentTypeError(f"{error}{in_place_of_disk(parser)}") from None
 
 
 def opening(arguments: argparse.Namespace) -> OpeningKeywords:

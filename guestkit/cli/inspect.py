@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     given = guests_of(arguments, one=arguments.one_guest) if disks_of(arguments) else []
     if arguments.xml and len(given) > 1:
-        raise UsageError("--xml is for one guest: one DISK, or --one-guest")
+        raise UsageError("--xml is for one guest: one DISK, one -d DOMAIN, or --one-guest")
     with _guests(given, screen) as guests:
         output = _Output(arguments, screen, [names_of(guest)[0] for guest in guests])
         with screen.fleet(len(guests)) as progress:

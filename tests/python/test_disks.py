@@ -288,6 +288,7 @@ def test_a_definition_that_is_not_read(
         (["cat", "-d", "web"], "arguments are required: PATH"),
         (["ls", "-ld", "web", "/etc"], "write -d DOMAIN apart"),
         (["cat", "--", "-d", "web"], ""),
+        (["inspect", "--xml", "-d", "web", "disk.img"], "one DISK, one -d DOMAIN, or"),
     ],
 )
 def test_what_does_not_go_with_a_domain(
@@ -300,6 +301,27 @@ def test_what_does_not_go_with_a_domain(
     with pytest.raises(SystemExit, match="2"):
         main(words)
     assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["ls", "-d", "web", "disk.img"],
+        ["cat", "-d", "web", "disk.img", "/etc/fstab"],
+        ["cp", "-d", "web", "disk.img", ":/etc/fstab", "."],
+        ["mount", "-d", "web", "disk.img", "mnt"],
+        ["serve", "-d", "web", "disk.img"],
+        ["shell", "disk.img", "--domain=web"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_disk_beside_a_domain_was_taken_for_something_else(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The error was of a path, or of another word, and did not tell that no DISK is given."""
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    assert "; -d DOMAIN stands in place of DISK\n" in capsys.readouterr().err
 
 
 def test_a_guest_that_runs_is_not_written_to(
