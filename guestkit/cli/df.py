@@ -12,6 +12,7 @@ from rich.text import Text
 
 from guestkit._usage import percent, share_of
 from guestkit.cli.common import (
+    BESIDE,
     add_disk_options,
     add_disks_argument,
     add_domain_options,
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_disks_argument(parser)
     parser.add_argument("-h", "--human", action="store_true", help="sizes such as 1.5M instead of bytes")
     parser.add_argument("--json", action="store_true", help="as a JSON list; sizes in bytes")
-    add_domain_options(parser, several=True)
+    add_domain_options(parser, BESIDE)
     add_disk_options(parser)
     add_key_option(parser)
     add_fleet_options(parser)

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 
 from guestkit.cli.common import (
+    BESIDE,
     UsageError,
     add_disk_options,
     add_disks_argument,
@@ -62,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="libguestfs: by its own inspection alone, which is slower",
     )
-    add_domain_options(parser, several=True)
+    add_domain_options(parser, BESIDE)
     add_disk_options(parser)
     add_guests_options(parser)
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from guestkit._writing import write
 from guestkit.cli.common import (
+    BESIDE,
     UsageError,
     add_disk_options,
     add_disks_argument,
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what guestkit inspect --json or --jsonl has written, instead of disks, or beside them;"
         " - is stdin",
     )
-    add_domain_options(parser, several=True)
+    add_domain_options(parser, BESIDE)
     add_disk_options(parser)
     add_guests_options(parser)
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from guestkit._writing import write
 from guestkit.cli.common import (
+    BESIDE,
     GRACE,
     UsageError,
     add_disk_options,
@@ -74,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with the packages of Python, npm and Java among the files, which takes another launch",
     )
-    add_domain_options(parser, several=True)
+    add_domain_options(parser, BESIDE)
     add_disk_options(parser, format_option="--disk-format")
     add_guests_options(parser)
 
