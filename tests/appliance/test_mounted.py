@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from guestkit import AsyncGuestfs, Error, Event, Guestfs, HandleClosed, fuse, open_guest
+from guestkit.guest import mount_guest
 
 PATIENCE = 100
 
@@ -69,6 +70,22 @@ def ends(function: Callable[[], object]) -> None:
 
 def is_mounted(path: Path) -> bool:
     return fuse.mount_at(str(path)) is not None
+
+
+def test_a_handle_with_nothing_to_show_told_of_guestfish(g: Guestfs, directory: Path) -> None:
+    with (
+        Guestfs() as idle,
+        pytest.raises(Error, match=r"^mounted: the handle is not launched; launch it, then mount .*\)$"),
+        idle.mounted(directory),
+    ):
+        pass
+    g.umount_all()
+    with (
+        pytest.raises(Error, match=r"^mounted: no filesystem is mounted in the handle; mount one .*\)$"),
+        g.mounted(directory),
+    ):
+        pass
+    mount_guest(g)
 
 
 def test_programs_read_the_directory_and_the_handle_refuses_calls_until_it_is_unmounted(
