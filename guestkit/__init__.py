@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from guestkit.generated.values import Cause
     from guestkit.reports import report
     from guestkit.sboms import Sbom, sbom
-    from guestkit.serving import serve
+    from guestkit.serving import Served, ServeOptions, Server, serve
 
 __version__ = "0.4.0"
 
@@ -73,6 +73,9 @@ __all__ = [
     "LaunchInfo",
     "Report",
     "Sbom",
+    "ServeOptions",
+    "Served",
+    "Server",
     "UnpackLimits",
     "diff",
     "diff_files",
@@ -101,6 +104,9 @@ _LATER = {
     "EventMessage": "guestkit.aio",
     "EventStream": "guestkit.aio",
     "Sbom": "guestkit.sboms",
+    "ServeOptions": "guestkit.serving",
+    "Served": "guestkit.serving",
+    "Server": "guestkit.serving",
     "diff": "guestkit.comparison",
     "diff_files": "guestkit.file_comparison",
     "report": "guestkit.reports",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from guestkit.errors import Error
+from guestkit.files import kind_of, word_for
 
 
 @contextmanager
@@ -39,18 +39,12 @@ def is_about_a_file(error: OSError) -> bool:
 #: What `exists` answers with False.
 NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
-_SPECIAL = {
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFBLK: "a block device",
-    stat.S_IFCHR: "a character device",
-}
-
 
 def check_regular(path: str, mode: int) -> None:
     """Raise OSError if a file of that mode, as in stat, is not regular: opening a FIFO might never end."""
-    if stat.S_ISDIR(mode):
+    kind = kind_of(mode)
+    if kind == "d":
         raise failure(errno.EISDIR, path)
-    if not stat.S_ISREG(mode):
-        what = _SPECIAL.get(stat.S_IFMT(mode), "no regular file")
+    if kind != "-":
+        what = "no regular file" if kind == "?" else f"a {word_for(kind)}"
         raise failure(errno.EINVAL, path, f"{what}, which is not opened")

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import BinaryIO
@@ -19,7 +20,10 @@ from guestkit._system import hint
 from guestkit._text import printable, without_userinfo
 from guestkit.errors import Error
 
-_START = 30.0  # seconds, and for each answer of the other host
+_START = 30.0  # seconds
+#: How long the other host may say nothing: while the disk is opened, and later, when a guest's reads wait, in
+#: seconds.
+_ANSWER, _ANSWER_LATER = 20.0, 30.0
 _STEP = 0.1  # seconds
 _END = 1.0  # seconds
 _BEGINNING = 1 << 20  # bytes
@@ -84,7 +88,10 @@ class Server:
 
     @contextmanager
     def beginning(self, folder: str, beat: Callable[[], object]) -> Iterator[str]:
-        """Yield the path of a file with the disk's first MiB. Raises Error if the disk is not there."""
+        """Yield the path of a file with the disk's first MiB.
+
+        Raises Error if the disk is not there, or the other host does not answer (ETIMEDOUT).
+        """
         with tempfile.NamedTemporaryFile(dir=folder) as file:
             command = ["qemu-img", "dd", "-f", "raw", "-O", "raw", "bs=65536", f"count={_BEGINNING >> 16}"]
             with subprocess.Popen(
@@ -95,22 +102,28 @@ class Server:
                 start_new_session=True,
             ) as process:
                 try:
+                    written, deadline = 0, 0.0
                     while (status := _status(process, _STEP)) is None:
                         beat()
+                        if (latest := os.fstat(file.fileno()).st_mtime_ns) != written:
+                            written, deadline = latest, time.monotonic() + _ANSWER
+                        elif time.monotonic() > deadline:
+                            silence = f"the server has not answered for {_ANSWER:g} s"
+                            raise self.failed(silence, errno.ETIMEDOUT)
                 finally:
                     process.kill()
             if status != 0:
                 raise self.failed("cannot be read")
             yield file.name
 
-    def failed(self, what: str) -> Error:
+    def failed(self, what: str, number: int = errno.EIO) -> Error:
         """Return the error for what failed, with the reason that nbdkit gave."""
         size = os.fstat(self._said.fileno()).st_size
         text = os.pread(self._said.fileno(), _MOST_SAID, max(0, size - _MOST_SAID))
         lines = text.decode("utf-8", "surrogateescape").splitlines()
         reasons = [line.partition("error: ")[2] for line in lines if "error: " in line]
         reason = f": {printable(reasons[0])[:300]}" if reasons else ""
-        return Error(self._op, f"{self.name}: {what}{reason}", errno.EIO, "disk_missing")
+        return Error(self._op, f"{self.name}: {what}{reason}", number, "disk_missing")
 
 
 def _asked(op: str, url: str) -> tuple[str, list[str], str | None]:
@@ -127,7 +140,7 @@ def _asked(op: str, url: str) -> tuple[str, list[str], str | None]:
         raise Error(op, f"{name}: is no URL of a disk: SCHEME://HOST/PATH", errno.EINVAL, "url")
     user = [] if parts.username is None else [f"user={unquote(parts.username)}"]
     password = None if parts.password is None else unquote(parts.password)
-    patience = f"timeout={_START:g}"
+    patience = f"timeout={_ANSWER_LATER:g}"
     if parts.scheme == "ssh":
         where = [f"host={parts.hostname}", f"path={unquote(parts.path)}"]
         return name, ["ssh", *where, patience, *user, *([] if port is None else [f"port={port}"])], password

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from guestkit._file_errors import NOT_THERE, about, check_regular, failure, is_about_a_file
 from guestkit.errors import Error
-from guestkit.files import GuestFile, mode_of
+from guestkit.files import FileKind, GuestFile, kind_of, mode_of
 from guestkit.handle import Guestfs
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ CHUNK = 2 << 20
 #: The size of a directory for each of its names, at most; one that is larger is not read.
 _NAME = 128
 
-_TYPES = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
+#: What fsspec calls the kinds of files; the others are "other".
+_TYPES: dict[FileKind, str] = {"-": "file", "d": "directory", "l": "link"}
 
 # ---- looking
 
@@ -144,7 +145,7 @@ def _entry(path: str, seen: StatNS, target: str | None = None) -> Entry:
     known: Entry = {
         "name": path,
         "size": seen["st_size"],
-        "type": _TYPES.get(stat.S_IFMT(mode), "other"),
+        "type": _TYPES.get(kind_of(mode), "other"),
         "mode": mode,
         "uid": seen["st_uid"],
         "gid": seen["st_gid"],
@@ -158,12 +159,11 @@ def _entry(path: str, seen: StatNS, target: str | None = None) -> Entry:
 
 def _listed(file: GuestFile) -> Entry:
     """Return the same of a file in a listing, in which symlinks are not followed."""
-    mode = mode_of(file)
     known: Entry = {
         "name": file.path,
         "size": file.size,
-        "type": _TYPES.get(stat.S_IFMT(mode), "other"),
-        "mode": mode,
+        "type": _TYPES.get(file.kind, "other"),
+        "mode": mode_of(file),
         "uid": file.uid,
         "gid": file.gid,
         "mtime": file.mtime,

@@ -22,7 +22,7 @@ from dataclasses import replace
 
 from guestkit.comparison import Change, Comparison
 from guestkit.errors import Error
-from guestkit.files import GuestFile
+from guestkit.files import GuestFile, word_for
 from guestkit.handle import Guestfs
 
 __all__ = ["diff_files"]
@@ -40,16 +40,6 @@ MOST_TEXT = 32 << 20
 #: How many lines there may be from the first that differs to the last: difflib's time grows with their cube.
 MOST_LINES = 1000
 _CONTEXT = 3
-
-_KINDS = {
-    "-": "file",
-    "d": "directory",
-    "l": "symlink",
-    "b": "block device",
-    "c": "character device",
-    "p": "FIFO",
-    "s": "socket",
-}
 
 #: Files by their paths.
 Files = Mapping[str, GuestFile]
@@ -123,7 +113,7 @@ def _changes(
 
 def _facts(file: GuestFile) -> dict[str, str]:
     facts = {
-        "type": _KINDS.get(file.kind, "unknown"),
+        "type": word_for(file.kind),
         "mode": f"{file.mode:04o}",
         "owner": f"{file.uid}:{file.gid}",
     }

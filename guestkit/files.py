@@ -1,17 +1,27 @@
-"""A guest's files as values: what `Guestfs.walk` and `Guestfs.extract` return."""
+"""A guest's files as values: what `Guestfs.walk` and `Guestfs.extract` return, and what kinds there are."""
 
 from __future__ import annotations
 
 import stat
+from typing import cast
 
 from guestkit.generated.values import Extracted, FileKind, GuestFile, SkippedFile
 
-__all__ = ["SMALL_FILE", "Extracted", "FileKind", "GuestFile", "SkippedFile", "mode_of"]
+__all__ = [
+    "SMALL_FILE",
+    "Extracted",
+    "FileKind",
+    "GuestFile",
+    "SkippedFile",
+    "kind_of",
+    "mode_of",
+    "word_for",
+]
 
 #: The largest file that `read_small` and `read_files` read by default, in bytes.
 SMALL_FILE = 2 << 20
 
-_KINDS: dict[FileKind, int] = {
+_MODES: dict[FileKind, int] = {
     "-": stat.S_IFREG,
     "d": stat.S_IFDIR,
     "l": stat.S_IFLNK,
@@ -21,7 +31,28 @@ _KINDS: dict[FileKind, int] = {
     "s": stat.S_IFSOCK,
 }
 
+_WORDS: dict[FileKind, str] = {
+    "-": "file",
+    "d": "directory",
+    "l": "symlink",
+    "b": "block device",
+    "c": "character device",
+    "p": "FIFO",
+    "s": "socket",
+    "?": "unknown",
+}
+
 
 def mode_of(file: GuestFile) -> int:
     """Return the file's kind and permissions as in `st_mode`."""
-    return _KINDS.get(file.kind, 0) | file.mode
+    return _MODES.get(file.kind, 0) | file.mode
+
+
+def kind_of(mode: int) -> FileKind:
+    """Return the kind in an `st_mode`."""
+    return cast(FileKind, stat.filemode(mode)[0])
+
+
+def word_for(kind: FileKind) -> str:
+    """Return what people call such a file."""
+    return _WORDS[kind]

@@ -19,7 +19,7 @@ from typing import Unpack
 
 from guestkit.disks import Guest, add_disks
 from guestkit.errors import Error
-from guestkit.files import FileKind, GuestFile
+from guestkit.files import GuestFile, kind_of
 from guestkit.generated.values import Mounted
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleOptions, name_options_of, options_from
@@ -42,16 +42,6 @@ _log = logging.getLogger("guestkit")
 
 #: The most that one `pread` returns, in bytes.
 _CHUNK = 2 << 20
-
-_KINDS: Mapping[int, FileKind] = {
-    stat.S_IFREG: "-",
-    stat.S_IFDIR: "d",
-    stat.S_IFLNK: "l",
-    stat.S_IFBLK: "b",
-    stat.S_IFCHR: "c",
-    stat.S_IFIFO: "p",
-    stat.S_IFSOCK: "s",
-}
 
 
 #: The arguments of `mount_guest` as C++ takes them: root, readonly, keys, step.
@@ -216,7 +206,7 @@ def list_files(g: Guestfs, path: str, *, recursive: bool = False) -> list[GuestF
 def status(g: Guestfs, path: str) -> GuestFile:
     """Return a file as lstat sees it; raise Error with ENOENT if there is none."""
     seen = g.lstatns(path)
-    kind = _KINDS.get(stat.S_IFMT(seen["st_mode"]), "?")
+    kind = kind_of(seen["st_mode"])
     return GuestFile(
         path=path,
         kind=kind,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import codecs
 from collections.abc import Iterator
+from functools import partial
 
 from guestkit.cli.common import add_disk_argument, add_guest_options, guest, path_in_guest
 from guestkit.cli.ending import noting
@@ -25,7 +26,9 @@ EXAMPLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `cat` takes."""
     add_disk_argument(parser)
-    parser.add_argument("paths", metavar="PATH", type=path_in_guest, nargs="+", help="in the guest")
+    parser.add_argument(
+        "paths", metavar="PATH", type=partial(path_in_guest, parser), nargs="+", help="in the guest"
+    )
     add_guest_options(parser)
 
 

@@ -166,6 +166,14 @@ def add_fleet_options(parser: argparse._ActionsContainer) -> None:
     add_sandbox_option(parser)
 
 
+def add_guests_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for inspecting the guests of `add_disks_argument`."""
+    how = parser.add_argument_group("how")
+    how.add_argument("--one-guest", action="store_true", help="the disks are those of one guest")
+    add_key_option(how)
+    add_fleet_options(how)
+
+
 class FleetKeywords(TypedDict):
     """Arguments of `inspect_many`."""
 
@@ -214,7 +222,7 @@ def _parts(offered: Sequence[Part], text: str) -> Sequence[Part]:
 
 def add_disk_argument(parser: argparse.ArgumentParser) -> None:
     """Add DISK, the one of a guest; with -d DOMAIN there is none."""
-    if not names_domain(parser):
+    if not domains_named(parser):
         parser.add_argument("disk", metavar="DISK", help=DISK)
 
 
@@ -223,33 +231,45 @@ def add_disks_argument(parser: argparse.ArgumentParser, *, needed: bool = True) 
 
     needed: at least one guest
     """
-    needed = needed and not names_domain(parser)
+    needed = needed and not domains_named(parser)
     parser.add_argument("disks", metavar="DISK", nargs="+" if needed else "*", help=DISK)
 
 
-def names_domain(parser: argparse.ArgumentParser) -> bool:
-    """Return whether the arguments to be parsed have -d or --domain, whose guest needs no DISK."""
+def domains_named(parser: argparse.ArgumentParser) -> int:
+    """Return how often the arguments to be parsed have -d or --domain, whose guest needs no DISK."""
     given: Sequence[str] = getattr(parser, "given", ())
     words = itertools.takewhile(lambda word: word != "--", given)
-    return any(word == "--domain" or word.startswith(("--domain=", "-d")) for word in words)
+    return sum(word == "--domain" or word.startswith(("--domain=", "-d")) for word in words)
 
 
-def add_domain_options(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+def in_place_of_disk(parser: argparse.ArgumentParser) -> str:
+    """If the guest is named by -d, return for an error about other arguments that none is a DISK; else ""."""
+    return "; -d DOMAIN stands in place of DISK" if domains_named(parser) else ""
+
+
+#: What a guest of libvirt is to a command that takes several guests.
+BESIDE = "a guest beside the DISKs"
+
+
+def add_domain_options(
+    parser: argparse.ArgumentParser, what: str = "the guest, in place of DISK", *, dest: str = "domains"
+) -> None:
     """Add the options for guests of libvirt.
 
-    several: any number of them, beside disks
+    what: what such a guest is to the command
+    dest: the list of the arguments to which it is added
     """
     group = parser.add_argument_group("guests of libvirt")
     group.add_argument(
         "-d",
         "--domain",
-        dest="domains",
+        dest=dest,
         metavar="DOMAIN",
+        type=Domain,
         action="append",
         default=[],
-        help=("a guest beside the DISKs" if several else "the guest, in place of DISK")
-        + ", by its name or UUID; libvirt tells its disks and their formats. One that runs is read as it is"
-        " at that moment, and never written to",
+        help=f"{what}, by its name or UUID; libvirt tells its disks and their formats. One that runs is read"
+        " as it is at that moment, and never written to",
     )
     group.add_argument(
         "--connect",
@@ -352,12 +372,12 @@ def _mount(text: str) -> tuple[str, str]:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def path_in_guest(text: str) -> str:
+def path_in_guest(parser: argparse.ArgumentParser, text: str) -> str:
     """A type of arguments."""
     try:
         return guest_path(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise argparse.ArgumentTypeError(f"{error}{in_place_of_disk(parser)}") from None
 
 
 def opening(arguments: argparse.Namespace) -> OpeningKeywords:
@@ -402,7 +422,8 @@ def disks_of(arguments: argparse.Namespace) -> list[str]:
     """Return the disks and domains that the arguments of any command name, as they were typed."""
     given = vars(arguments)
     alone = [given[name] for name in ("disk", "source") if name in given]
-    return [*alone, *given.get("add", ()), *given.get("disks", ()), *given.get("domains", ())]
+    domains = [domain.name for domain in given.get("domains", ())]
+    return [*alone, *given.get("add", ()), *given.get("disks", ()), *domains]
 
 
 def guests_of(arguments: argparse.Namespace, *, one: bool = False) -> list[Guest]:
@@ -410,21 +431,26 @@ def guests_of(arguments: argparse.Namespace, *, one: bool = False) -> list[Guest
 
     one: several DISKs are one guest's
     """
-    domains = [Domain(name, arguments.connect) for name in arguments.domains]
-    if domains and arguments.member is not None:
-        raise UsageError("--member is of an archive: it does not go with -d")
+    domains = [located(domain, arguments) for domain in arguments.domains]
     if "disks" in vars(arguments):
         if domains and one:
             raise UsageError("-d names all disks of a guest: --one-guest does not go with it")
         return [tuple(arguments.disks), *domains] if one else [*arguments.disks, *domains]
     if not domains:
         return [disks_of(arguments)]
-    if "disk" in vars(arguments):  # as in -ld DOMAIN, which `names_domain` does not see
+    if "disk" in vars(arguments):  # as in -ld DOMAIN, which `domains_named` does not see
         raise UsageError("write -d DOMAIN apart from other options")
     if arguments.add or len(domains) > 1:
         other = "--add" if arguments.add else "a second -d"
         raise UsageError(f"-d names all disks of the guest: {other} does not go with it")
     return [*domains]
+
+
+def located(domain: Domain, arguments: argparse.Namespace) -> Domain:
+    """Return a domain of the arguments with the libvirt that they name."""
+    if arguments.member is not None:
+        raise UsageError("--member is of an archive: it does not go with -d")
+    return replace(domain, uri=arguments.connect)
 
 
 def check_format_is_stated(arguments: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ from guestkit.cli.common import (
     add_guest_options,
     check_format_is_stated,
     guest,
+    in_place_of_disk,
 )
 from guestkit.cli.ending import noting
 from guestkit.cli.screen import Screen
@@ -43,7 +44,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     goes_in = arguments.target.startswith(":")
     if any(source.startswith(":") == goes_in for source in arguments.sources):
-        raise UsageError("either SOURCE or TARGET is in the guest, and begins with a colon, as :/etc/hosts")
+        reason = "either SOURCE or TARGET is in the guest, and begins with a colon, as :/etc/hosts"
+        raise UsageError(reason + in_place_of_disk(arguments.parser))
     if any(
         not path.startswith(":/") for path in [*arguments.sources, arguments.target] if path.startswith(":")
     ):

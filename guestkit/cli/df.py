@@ -12,6 +12,7 @@ from rich.text import Text
 
 from guestkit._usage import percent, share_of
 from guestkit.cli.common import (
+    BESIDE,
     add_disk_options,
     add_disks_argument,
     add_domain_options,
@@ -23,7 +24,7 @@ from guestkit.cli.common import (
 )
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure
-from guestkit.cli.reports import reported
+from guestkit.cli.inspection_text import reported
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, human_size, printable
 from guestkit.disks import Guest, names_of
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_disks_argument(parser)
     parser.add_argument("-h", "--human", action="store_true", help="sizes such as 1.5M instead of bytes")
     parser.add_argument("--json", action="store_true", help="as a JSON list; sizes in bytes")
-    add_domain_options(parser, several=True)
+    add_domain_options(parser, BESIDE)
     add_disk_options(parser)
     add_key_option(parser)
     add_fleet_options(parser)

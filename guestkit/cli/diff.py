@@ -17,11 +17,14 @@ from guestkit.cli.common import (
     GRACE,
     UsageError,
     add_disk_options,
+    add_domain_options,
     add_fleet_options,
     add_key_option,
     add_mount_option,
     add_only_option,
+    domains_named,
     fleet,
+    located,
     mounts_of,
     opening,
 )
@@ -30,7 +33,7 @@ from guestkit.cli.errors import of_failure
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, printable
 from guestkit.comparison import Change, Comparison, diff, require
-from guestkit.disks import names_of
+from guestkit.disks import Domain, Guest, names_of
 from guestkit.file_comparison import diff_files
 from guestkit.fleet import Report, inspect_many
 from guestkit.guest import mount_guest
@@ -45,6 +48,7 @@ disks are only read."""
 EXAMPLES = (
     "guestkit diff web.qcow2 db.img",
     "guestkit diff --files='/etc/passwd*' --text web.qcow2 db.img",
+    "guestkit diff -d web db.img",
 )
 EXIT_STATUS = """\
 exit status, as that of diff(1):
@@ -69,8 +73,11 @@ _LINES = {"+": "green", "-": "red", "@": "cyan"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `diff` takes."""
-    parser.add_argument("before", metavar="BEFORE", help=DISK)
-    parser.add_argument("after", metavar="AFTER", help="the same of the other guest")
+    disks = {"BEFORE": DISK, "AFTER": "the same of the other guest"}
+    if domains := domains_named(parser):
+        disks = {"DISK": DISK} if domains == 1 else {}
+    for name, about in disks.items():  # -d appends to the same list, in the order in which all are given
+        parser.add_argument(dest="guests", metavar=name, action="append", help=about)
     parser.add_argument("--json", action="store_true", help="as JSON")
     add_only_option(parser, "compare nothing but these", _PARTS, _PARTS)
     files = parser.add_argument_group("files")
@@ -90,6 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --files: the filesystem that is / in both; default: that of the only operating system",
     )
     add_mount_option(files, "with --files: in both guests look at that filesystem and no other")
+    add_domain_options(parser, "a guest in place of BEFORE or AFTER", dest="guests")
     add_disk_options(parser)
     parser.add_argument(
         "--before-format", choices=FORMATS, help="what BEFORE is, where --format is of AFTER alone"
@@ -135,25 +143,31 @@ def _check(arguments: argparse.Namespace) -> None:
             raise UsageError(f"{option} is of an inspection, --files of files: give one of them")
 
 
-def _disks(arguments: argparse.Namespace) -> Sequence[tuple[str, OpeningKeywords]]:
-    """Return the two disks, and how to open each."""
+def _guests(arguments: argparse.Namespace) -> Sequence[tuple[Guest, OpeningKeywords]]:
+    """Return the two guests, and how to open the disks of each."""
+    given: Sequence[str | Domain] = arguments.guests
+    if len(given) != 2:
+        raise UsageError("two guests are compared, each of them a DISK or a -d DOMAIN")
+    guests = [located(one, arguments) if isinstance(one, Domain) else one for one in given]
     after = opening(arguments)
     before = after.copy()
     if arguments.before_format:
         before["format"] = arguments.before_format
     if arguments.before_snapshot:
         before["snapshot"] = arguments.before_snapshot
-    return (arguments.before, before), (arguments.after, after)
+    return [*zip(guests, (before, after), strict=True)]
 
 
 def _inspected(arguments: argparse.Namespace, screen: Screen) -> Comparison | None:
     """Compare what inspections say; None if one fails, which is told."""
     require()  # before the work
     of_groups: list[Mapping[str, Report]] = []
-    disks = _disks(arguments)
-    (before, how), (after, how_after) = disks
-    groups = [([before, after], how)] if how == how_after else [([disk], options) for disk, options in disks]
-    with screen.fleet(len(disks)) as progress, noting("nothing is compared"):
+    guests = _guests(arguments)
+    (before, how), (after, how_after) = guests
+    groups = [([guest], options) for guest, options in guests]
+    if how == how_after and type(before) is type(after):  # a disk may have the name of a domain
+        groups = [([before, after], how)]
+    with screen.fleet(len(guests)) as progress, noting("nothing is compared"):
         for group, options in groups:
             reports = inspect_many(
                 group,
@@ -179,10 +193,11 @@ def _inspected(arguments: argparse.Namespace, screen: Screen) -> Comparison | No
 
 def _files(arguments: argparse.Namespace, screen: Screen) -> Comparison:
     mounts = mounts_of(arguments)
+    wanted = _guests(arguments)
     guests: list[Guestfs] = []
     unknown: list[str] = []
     with contextlib.ExitStack() as stack, noting("nothing is compared"):
-        for side, (disk, how) in zip(("first", "second"), _disks(arguments), strict=True):
+        for side, (guest, how) in zip(("first", "second"), wanted, strict=True):
             g = Guestfs(
                 appliance="inspection",
                 call_timeout=arguments.timeout,
@@ -190,8 +205,8 @@ def _files(arguments: argparse.Namespace, screen: Screen) -> Comparison:
                 cancel_grace=GRACE,
             )
             guests.append(stack.enter_context(g))
-            with screen.steps(disk) as step:
-                g.open_disks(disk, **how)
+            with screen.steps(names_of(guest)[0]) as step:
+                g.open_disks(guest, **how)
                 step("starting the appliance")
                 g.launch()
                 mounted = mount_guest(g, root=arguments.root, mounts=mounts, keys=arguments.keys, step=step)

@@ -10,12 +10,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 
 from guestkit.cli.common import (
+    BESIDE,
     UsageError,
     add_disk_options,
     add_disks_argument,
     add_domain_options,
-    add_fleet_options,
-    add_key_option,
+    add_guests_options,
     add_only_option,
     disks_of,
     fleet,
@@ -24,7 +24,7 @@ from guestkit.cli.common import (
 )
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure, told
-from guestkit.cli.reports import is_failed, render_reports, reported, tree
+from guestkit.cli.inspection_text import is_failed, render_reports, reported, tree
 from guestkit.cli.screen import Screen
 from guestkit.demo import make_demo_guest
 from guestkit.disks import Guest, names_of
@@ -63,19 +63,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="libguestfs: by its own inspection alone, which is slower",
     )
-    add_domain_options(parser, several=True)
+    add_domain_options(parser, BESIDE)
     add_disk_options(parser)
-    how = parser.add_argument_group("how")
-    how.add_argument("--one-guest", action="store_true", help="the disks are those of one guest")
-    add_key_option(how)
-    add_fleet_options(how)
+    add_guests_options(parser)
 
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     given = guests_of(arguments, one=arguments.one_guest) if disks_of(arguments) else []
     if arguments.xml and len(given) > 1:
-        raise UsageError("--xml is for one guest: one DISK, or --one-guest")
+        raise UsageError("--xml is for one guest: one DISK, one -d DOMAIN, or --one-guest")
     with _guests(given, screen) as guests:
         output = _Output(arguments, screen, [names_of(guest)[0] for guest in guests])
         with screen.fleet(len(guests)) as progress:

@@ -8,6 +8,7 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 
 from rich.text import Text
 
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths",
         metavar="PATH",
-        type=path_in_guest,
+        type=partial(path_in_guest, parser),
         nargs="*",
         default=["/"],
         help="in the guest (default: /)",

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any, NoReturn, cast
 
 import guestkit
-from guestkit.cli.common import EXIT_STATUS, Command, add_output_options
+from guestkit.cli.common import EXIT_STATUS, Command, add_output_options, in_place_of_disk
 from guestkit.cli.text import printable
 
 #: The commands and their summaries. Each is a module of this package, loaded when the command is chosen.
@@ -172,7 +172,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
             )
         if unknown[0].startswith("-"):
             arguments.parser.error(f"there is no option {unknown[0]!r}")
-        arguments.parser.error(f"there is no argument {unknown[0]!r}{arguments.parser.joined()}")
+        beside = in_place_of_disk(arguments.parser) if "domains" in arguments else ""
+        arguments.parser.error(f"there is no argument {unknown[0]!r}{arguments.parser.joined() or beside}")
     return arguments
 
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from guestkit._writing import write
 from guestkit.cli.common import (
+    BESIDE,
     UsageError,
     add_disk_options,
     add_disks_argument,
     add_domain_options,
-    add_fleet_options,
-    add_key_option,
+    add_guests_options,
     check_output,
     disks_of,
     fleet,
@@ -24,7 +24,7 @@ from guestkit.cli.common import (
 )
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure, remedy
-from guestkit.cli.reports import is_failed
+from guestkit.cli.inspection_text import is_failed
 from guestkit.cli.screen import Screen
 from guestkit.fleet import Report, inspect_many
 from guestkit.reports import load, report, require
@@ -56,12 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what guestkit inspect --json or --jsonl has written, instead of disks, or beside them;"
         " - is stdin",
     )
-    add_domain_options(parser, several=True)
+    add_domain_options(parser, BESIDE)
     add_disk_options(parser)
-    how = parser.add_argument_group("how")
-    how.add_argument("--one-guest", action="store_true", help="the disks are those of one guest")
-    add_key_option(how)
-    add_fleet_options(how)
+    add_guests_options(parser)
 
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:

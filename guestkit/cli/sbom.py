@@ -10,13 +10,13 @@ from dataclasses import replace
 
 from guestkit._writing import write
 from guestkit.cli.common import (
+    BESIDE,
     GRACE,
     UsageError,
     add_disk_options,
     add_disks_argument,
     add_domain_options,
-    add_fleet_options,
-    add_key_option,
+    add_guests_options,
     check_output,
     fleet,
     guests_of,
@@ -24,7 +24,7 @@ from guestkit.cli.common import (
 )
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure
-from guestkit.cli.reports import reported
+from guestkit.cli.inspection_text import reported
 from guestkit.cli.screen import Screen
 from guestkit.disks import Guest, names_of
 from guestkit.errors import Error
@@ -75,12 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with the packages of Python, npm and Java among the files, which takes another launch",
     )
-    add_domain_options(parser, several=True)
+    add_domain_options(parser, BESIDE)
     add_disk_options(parser, format_option="--disk-format")
-    how = parser.add_argument_group("how")
-    how.add_argument("--one-guest", action="store_true", help="the disks are those of one guest")
-    add_key_option(how)
-    add_fleet_options(how)
+    add_guests_options(parser)
 
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:

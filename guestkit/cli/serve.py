@@ -18,7 +18,7 @@ from guestkit.cli.common import (
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import printable
 from guestkit.disks import names_of
-from guestkit.serving import Served, ServeOptions, require, serve
+from guestkit.serving import Served, ServeOptions, bind, require, serve
 
 DESCRIPTION = """\
 Serve a guest's files by SFTP, and by HTTP to browsers and WebDAV clients, until Ctrl-C. It needs neither root
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     if arguments.rw:
         check_format_is_stated(arguments)
-    require()  # before the launch, as the next one
+    require()  # before the launch, as what follows
     given = _password(arguments.password_file)
     try:
         options = ServeOptions(
@@ -91,8 +91,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         what = "to be read and written" if arguments.rw else "to be read"
         screen.note(f"{printable(names_of(guests_of(arguments)[0])[0])} is served {what}; Ctrl-C ends it")
 
-    with guest(arguments, screen, readonly=not arguments.rw) as g:
-        serve(g, options, ready=ready)
+    with bind(options) as bound, guest(arguments, screen, readonly=not arguments.rw) as g:
+        serve(g, bound, ready=ready)
     return 0
 
 

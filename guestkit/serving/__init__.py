@@ -18,38 +18,22 @@ import errno
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
-from typing import TYPE_CHECKING
 
 from guestkit.errors import Error
 from guestkit.handle import Guestfs
+from guestkit.serving.bound import Bound, bind
 from guestkit.serving.options import Protocol, Served, ServeOptions
+from guestkit.serving.server import Server, require
 
-if TYPE_CHECKING:
-    from guestkit.serving.server import Server
-
-__all__ = ["Protocol", "ServeOptions", "Served", "Server", "require", "serve"]
+__all__ = ["Bound", "Protocol", "ServeOptions", "Served", "Server", "bind", "require", "serve"]
 
 #: How long a call in the guest may still take when the server is ended, in seconds.
 _GRACE = 10
 
 
-def require() -> None:
-    """Load what speaks the protocols; raise Error with ENOSYS if it is not installed.
-
-    `serve` does that by itself; call it before work that would be in vain.
-    """
-    try:
-        import guestkit.serving.server  # noqa: F401
-    except ImportError as error:
-        if (error.name or "").partition(".")[0] not in ("aiohttp", "asyncssh", "fsspec"):
-            raise
-        message = f"{error.name} is not installed, which serving needs: pip install 'libguestkit[serve]'"
-        raise Error("serve", message, errno.ENOSYS) from None
-
-
 def serve(
     g: Guestfs,
-    options: ServeOptions | None = None,
+    options: ServeOptions | Bound | None = None,
     *,
     ready: Callable[[Served], object] = lambda served: None,
 ) -> None:
@@ -59,6 +43,7 @@ def serve(
     written is on the disk. `Server` is the same for asyncio.
 
     Args:
+        options: how to serve; of `bind`, to have taken the addresses before the launch
         ready: called with the addresses and the password when clients can connect
 
     Raises:
@@ -66,9 +51,7 @@ def serve(
             (ENOSYS), or the hypervisor has ended (EIO)
     """
     require()
-    from guestkit.serving.server import Server
-
-    options = options or ServeOptions()
+    bound = options if isinstance(options, Bound) else bind(options or ServeOptions())
     begun: Future[Callable[[], object]] = Future()
     served: Future[Served] = Future()
     ended: Future[None] = Future()
@@ -77,7 +60,7 @@ def serve(
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
         begun.set_result(lambda: loop.call_soon_threadsafe(task.cancel))
-        async with Server(g, options) as server:
+        async with Server(g, bound) as server:
             served.set_result(server.served)
             await server.ended()
 
@@ -101,7 +84,7 @@ def serve(
         if thread.is_alive():  # the guest does not answer
             g.terminate()
             thread.join()
-        if not options.readonly and not isinstance(error, Error):
+        if not bound.options.readonly and not isinstance(error, Error):
             _keep(g)
         raise
 
@@ -113,14 +96,3 @@ def _keep(g: Guestfs) -> None:
     except Error as error:
         message = "the guest does not answer any more: what was written last may be lost"
         raise Error("serve", message, errno.EIO) from error
-
-
-if not TYPE_CHECKING:  # with this __getattr__ a type checker would accept any name
-
-    def __getattr__(name):
-        if name != "Server":  # which needs the libraries
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        require()
-        from guestkit.serving.server import Server
-
-        return Server

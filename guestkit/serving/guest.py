@@ -14,8 +14,8 @@ from guestkit import _operations as operations
 from guestkit._file_errors import failure
 from guestkit._operations import CHUNK, Entry, Place
 from guestkit.aio.call import until_done
+from guestkit.aio.lent import Lent
 from guestkit.errors import ApplianceCrashed, CallTimeout, Error, HandleClosed
-from guestkit.fs.connection import Lent
 from guestkit.handle import Guestfs
 from guestkit.serving.limits import MOST, NAMES
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import formatdate
@@ -18,6 +17,7 @@ from urllib.parse import quote
 
 from guestkit._operations import Entry
 from guestkit._text import printable
+from guestkit.files import kind_of, word_for
 
 _STYLE = (
     "body{font:14px/1.5 sans-serif;margin:2em;color:#222;background:#fff}"
@@ -59,16 +59,13 @@ def _row(entry: Entry) -> str:
     if kind == "directory":
         shown = f'<a href="{link(entry["name"], directory=True)}">{name}/</a>'
     elif kind == "other":  # nobody opens it
-        shown = f"{name} ({_KINDS.get(stat.S_IFMT(entry['mode']), 'special file')})"
+        shown = f"{name} ({word_for(kind_of(entry['mode']))})"
     else:
         shown = f'<a href="{link(entry["name"])}">{name}</a>'
     if kind == "link":
         shown += f" → {escape(printable(entry['destination']))}"
     size = entry["size"] if kind == "file" else ""
     return f"<tr><td>{shown}</td><td>{size}</td><td>{_when(entry['mtime'])}</td></tr>\n"
-
-
-_KINDS = {stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket", stat.S_IFBLK: "device", stat.S_IFCHR: "device"}
 
 
 def _when(seconds: int) -> str:

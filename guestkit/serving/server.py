@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
-import ipaddress
-import logging
 import os
-import socket
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
+from guestkit.aio.lent import Lent
 from guestkit.errors import Error
-from guestkit.fs.connection import Lent
 from guestkit.handle import Guestfs
-from guestkit.serving import sftp, web
+from guestkit.serving.bound import Bound, bind_at, resolved
 from guestkit.serving.gate import Gate
 from guestkit.serving.guest import Guest
-from guestkit.serving.host_key import host_key
 from guestkit.serving.options import Protocol, Served, ServeOptions
 
 if TYPE_CHECKING:
     from guestkit.aio import AsyncGuestfs
 
-_log = logging.getLogger("guestkit")
+
+def require() -> None:
+    """Load what speaks the protocols; raise Error with ENOSYS if it is not installed.
+
+    `serve` does that by itself; call it before work that would be in vain.
+    """
+    try:
+        from guestkit.serving import host_key, sftp, web  # noqa: F401
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("aiohttp", "asyncssh"):
+            raise
+        message = f"{error.name} is not installed, which serving needs: pip install 'libguestkit[serve]'"
+        raise Error("serve", message, errno.ENOSYS) from None
 
 
 class Server:
@@ -37,7 +43,8 @@ class Server:
             await server.ended()
 
     The handle stays the caller's, who does not use it meanwhile. Entering raises Error: no filesystem is
-    mounted in the handle, or the address cannot be used.
+    mounted in the handle, the address cannot be used, or a library is missing (ENOSYS). With `bind` the
+    address is taken before the launch.
 
     Attributes:
         served: the addresses and the password
@@ -45,22 +52,27 @@ class Server:
 
     served: Served
 
-    def __init__(self, handle: Guestfs | AsyncGuestfs, options: ServeOptions | None = None) -> None:
+    def __init__(self, handle: Guestfs | AsyncGuestfs, options: ServeOptions | Bound | None = None) -> None:
         self._handle = handle
-        self._options = options or ServeOptions()
+        self._bound = options if isinstance(options, Bound) else None
+        self._options = options.options if isinstance(options, Bound) else options or ServeOptions()
 
     async def __aenter__(self) -> Self:
+        require()
+        from guestkit.serving import sftp, web
+        from guestkit.serving.host_key import host_key
+
         options = self._options
         self._guest = Guest(self._handle, readonly=options.readonly)
         async with AsyncExitStack() as stack:
+            bound = self._bound or bind_at(await asyncio.to_thread(resolved, options.listen), options)
+            stack.enter_context(bound)
             await self._watch(stack)
             stack.push_async_callback(self._guest.close)
             gate = Gate(options.user, options.password)
-            address = await _resolved(options.listen)
             found: dict[Protocol, str] = {}
             fingerprint = ""
-            for number, protocol in enumerate(_protocols(options, address)):
-                place = stack.enter_context(_bound(address, options.port + number if options.port else 0))
+            for protocol, place in bound.sockets.items():
                 host, port = place.getsockname()[:2]
                 shown = f"[{host}]" if ":" in host else host
                 if protocol == "sftp":
@@ -104,37 +116,3 @@ class Server:
         loop = asyncio.get_running_loop()
         loop.add_reader(process, self._guest.lost.set)
         stack.callback(loop.remove_reader, process)
-
-
-async def _resolved(name: str) -> tuple[socket.AddressFamily, str]:
-    try:
-        (family, _, _, _, address), *_ = await asyncio.get_running_loop().getaddrinfo(
-            name, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", "") or "no name of an address"
-        raise Error("serve", f"{name}: {reason}", errno.EADDRNOTAVAIL) from error
-    return family, str(address[0])
-
-
-def _protocols(options: ServeOptions, address: tuple[socket.AddressFamily, str]) -> tuple[Protocol, ...]:
-    private = ipaddress.ip_address(address[1].partition("%")[0]).is_loopback
-    if options.protocols is None:
-        return ("sftp", "http") if private else ("sftp",)
-    if "http" in options.protocols and not private:
-        _log.warning("HTTP is not encrypted: who is on the network can read the password and the files")
-    return options.protocols
-
-
-@contextlib.contextmanager
-def _bound(address: tuple[socket.AddressFamily, str], port: int) -> Iterator[socket.socket]:
-    family, host = address
-    if port > 65535:  # the one after the last
-        raise Error("serve", f"{host}: there is no port {port}", errno.EADDRNOTAVAIL)
-    try:
-        place = socket.create_server((host, port), family=family)
-    except OSError as error:
-        number = error.errno or 0  # create_server's own text has the address, too
-        raise Error("serve", f"{host}, port {port}: {os.strerror(number)}", number) from error
-    with place:
-        yield place

@@ -21,6 +21,7 @@
 #include "guestkit/executor.hpp"
 #include "guestkit/generated/async_actions.hpp"
 #include "guestkit/guestkit.hpp"
+#include "guestkit/mounted.hpp"
 #include "guestkit/open_disk.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM {
@@ -98,6 +99,16 @@ class basic_async_guestfs : public detail::async_actions<Core> {
     return this->add("open_disk", [path = std::move(path), options = std::move(options)](Guestfs& g) {
       return g.open_disk(path, options);
     });
+  }
+
+  /// Guestfs::mounted(). The future is ready when the directory can be used. From then on other calls throw,
+  /// as Mounted says, and cancel() and close() unmount it. Unmounting blocks, also in the destructor of a
+  /// Mounted that nobody takes from the future.
+  boost::future<Mounted> mounted(std::filesystem::path directory, MountedOptions options = {}) {
+    const auto mount = [directory = std::move(directory), options](Guestfs& g) {
+      return g.mounted(directory, options);
+    };
+    return this->add("mounted", mount, false);
   }
 
   /// Guestfs::user_cancel(), without queueing. It is lost if it arrives before the transfer begins; cancel()

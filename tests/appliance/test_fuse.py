@@ -10,12 +10,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from guestkit import Error, fuse, open_guest
+from guestkit.demo import DEMO_SYSTEM
 
 GUESTKIT = [sys.executable, "-m", "guestkit"]
 PATIENCE = 60
@@ -211,6 +213,38 @@ def test_what_is_written_is_on_the_disk_when_unmount_returns(
     assert guestkit("unmount", directory).returncode == 0
     with open_guest(disk) as g:
         assert g.read_file("/etc/motd") == b"hello\n"
+
+
+@pytest.mark.full
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become an ordinary user")
+def test_an_ordinary_user_mounts_and_nobody_else_looks(open_checkout: None, demo_guest: Path) -> None:
+    home = Path(tempfile.mkdtemp(prefix="guestkit-user-", dir="/var/tmp"))
+    disk, directory = home / "disk.img", home / "mnt"
+
+    def as_user(*words: str | Path) -> str:
+        done = subprocess.run(
+            ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *words],
+            cwd=home, env={**os.environ, "HOME": str(home)},
+            capture_output=True, text=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    try:
+        shutil.copy(demo_guest, disk)
+        directory.mkdir()
+        for path in (home, disk, directory):
+            shutil.chown(path, "nobody")
+        as_user(*GUESTKIT, "mount", disk, directory)
+        assert as_user("cat", directory / "etc/hostname") == f"{DEMO_SYSTEM.hostname}\n"
+        with pytest.raises(PermissionError):
+            os.listdir(directory)  # root neither
+        as_user(*GUESTKIT, "unmount", directory)
+        assert os.listdir(directory) == []
+    finally:
+        if fuse.mount_at(str(directory)):
+            fuse.unmount(str(directory), force=True)
+        shutil.rmtree(home)
 
 
 @pytest.mark.parametrize(

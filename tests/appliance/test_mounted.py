@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 
 from guestkit import AsyncGuestfs, Error, Event, Guestfs, HandleClosed, fuse, open_guest
+from guestkit.demo import DEMO_SYSTEM
+from guestkit.guest import mount_guest
 
 PATIENCE = 100
 
@@ -69,6 +71,22 @@ def ends(function: Callable[[], object]) -> None:
 
 def is_mounted(path: Path) -> bool:
     return fuse.mount_at(str(path)) is not None
+
+
+def test_a_handle_with_nothing_to_show_told_of_guestfish(g: Guestfs, directory: Path) -> None:
+    with (
+        Guestfs() as idle,
+        pytest.raises(Error, match=r"^mounted: the handle is not launched; launch it, then mount .*\)$"),
+        idle.mounted(directory),
+    ):
+        pass
+    g.umount_all()
+    with (
+        pytest.raises(Error, match=r"^mounted: no filesystem is mounted in the handle; mount one .*\)$"),
+        g.mounted(directory),
+    ):
+        pass
+    mount_guest(g)
 
 
 def test_programs_read_the_directory_and_the_handle_refuses_calls_until_it_is_unmounted(
@@ -463,3 +481,43 @@ print("not reached", flush=True)
             peer.kill()
             peer.wait()
             subprocess.run(["fusermount", "-u", "-z", directory], check=False)
+
+
+PROGRAM_IN_CPP = """
+#include <guestkit/async.hpp>
+#include <guestkit/guest.hpp>
+#include <fstream>
+#include <iostream>
+
+int main(int, char** argv) {
+  guestkit::AsyncGuestfs g;
+  g.open_disk(argv[1], {.format = "raw"});
+  g.launch();
+  g.run([](guestkit::Guestfs& handle) { guestkit::mount_guest(handle); });
+  auto shown = g.mounted(argv[2]).get();
+  std::cout << std::ifstream(shown.path() / "etc/hostname").rdbuf();
+  try {
+    g.is_dir("/etc");
+  } catch (const guestkit::Error& e) {
+    std::cout << (e.cause() == guestkit::Cause::mounted) << '\\n';
+  }
+  shown.unmount();
+  std::cout << g.is_dir("/etc").get() << '\\n';
+  auto again = g.mounted(argv[2]).get();
+  g.close().get();
+  std::cout << std::filesystem::is_empty(argv[2]) << '\\n';
+}
+"""
+
+
+@pytest.mark.full
+def test_a_c_plus_plus_program_that_does_not_block(demo_guest: Path, directory: Path, tmp_path: Path) -> None:
+    source, program = tmp_path / "program.cpp", tmp_path / "program"
+    source.write_text(PROGRAM_IN_CPP)
+    command = ["pkg-config", "--cflags", "--libs", "guestkit-async"]
+    flags = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    subprocess.run(["g++", "-std=c++20", source, *flags, "-o", program], check=True)
+    done = subprocess.run(
+        [program, demo_guest, directory], capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
+    assert done.stdout == f"{DEMO_SYSTEM.hostname}\n1\n1\n1\n"

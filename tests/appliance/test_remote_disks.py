@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import BaseTestServer, TestServer
+from aiohttp.typedefs import Handler
 
 from guestkit import AsyncDiskConverter, AsyncGuestfs, Error, appliance
 from guestkit.demo import DEMO_SYSTEM
@@ -166,6 +167,27 @@ async def test_an_open_that_waits_for_a_server_can_be_cancelled() -> None:
         await asyncio.wait_for(ended.wait(), 15)  # not when nbdkit gives up the server: after 30 seconds
         assert nbdkits() == []
     assert set(glob.glob("/tmp/nbdkit*")) <= before
+
+
+@pytest.mark.full
+async def test_a_server_that_is_slow_but_answers_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("guestkit._nbdkit._ANSWER", 5)
+
+    @web.middleware
+    async def slow(request: web.Request, handler: Handler) -> web.StreamResponse:
+        await asyncio.sleep(0.4)
+        return await handler(request)
+
+    (tmp_path / "disk.img").write_bytes(b"\xff" * (1 << 20))  # which takes 16 requests
+    application = web.Application(middlewares=[slow])
+    application.router.add_static("/", tmp_path)
+    loop = asyncio.get_running_loop()
+    async with TestServer(application) as server, AsyncGuestfs() as g:
+        began = loop.time()
+        await g.open_disk(str(server.make_url("/disk.img")), format="raw", protocols=("http",))
+        assert loop.time() - began > 5
 
 
 @pytest.mark.full

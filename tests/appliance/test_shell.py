@@ -17,10 +17,10 @@ import guestkit.cli.common
 from guestkit import Guestfs, open_guest
 from guestkit.cli import main
 from guestkit.cli.screen import Screen
+from guestkit.cli.shell.completion import candidates
+from guestkit.cli.shell.running import run_line
+from guestkit.cli.shell.session import Session
 from guestkit.guest import status
-from guestkit.shell.completion import candidates
-from guestkit.shell.running import run_line
-from guestkit.shell.session import Session
 from tests.images import hostile
 from tests.images.corpus import ROOT_UUID, Part, _make
 from tests.images.trees import Fifo

@@ -160,6 +160,17 @@ BOOST_AUTO_TEST_CASE(a_disk_is_opened_by_policy_too, PATIENCE) {
   BOOST_CHECK_EXCEPTION(opened.get(), Error, [](const Error& e) { return e.op() == "open_disk"; });
 }
 
+/// A thread that serves the directory needs the turn, which a queued call has otherwise.
+BOOST_AUTO_TEST_CASE(a_directory_could_not_be_mounted_from_the_queue, PATIENCE) {
+  AsyncGuestfs g(plain);
+  const support::temporary_folder here;
+  auto mounted = g.mounted(here.path);
+  BOOST_CHECK_EXCEPTION(mounted.get(), Error, [](const Error& e) {
+    return e.message() == "the handle is not launched" && e.error_number() == EINVAL;
+  });
+  BOOST_TEST(g.get_memsize().get() > 0);
+}
+
 BOOST_AUTO_TEST_CASE(events_are_delivered_on_the_thread_of_the_call, PATIENCE) {
   AsyncGuestfs g(plain);
   std::vector<std::string> entered;

@@ -17,8 +17,8 @@ import pytest
 import guestkit.cli.common
 from guestkit import Guestfs, open_guest
 from guestkit.cli import main
+from guestkit.cli.shell.helping import COMMANDS
 from guestkit.generated.arguments import ARGUMENTS
-from guestkit.shell.helping import COMMANDS
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "shell.md").read_text(encoding="utf-8")
 

@@ -14,6 +14,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import atheris  # type: ignore[import-untyped]
@@ -157,7 +158,7 @@ def packed_by(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
 def arguments(content: bytes) -> None:
     """What the command line gets either has a value or is refused in argparse's way."""
     text = os.fsdecode(content).replace("\0", "")
-    for take in (_key, path_in_guest, seconds, positive):
+    for take in (_key, partial(path_in_guest, argparse.ArgumentParser()), seconds, positive):
         with suppress(argparse.ArgumentTypeError, ValueError):
             take(text)
     if text.startswith("/"):

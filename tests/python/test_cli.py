@@ -33,8 +33,8 @@ from guestkit._usage import percent, share_of
 from guestkit.cli import main
 from guestkit.cli.ending import Terminated
 from guestkit.cli.errors import REMEDIES, of_failure
+from guestkit.cli.inspection_text import render_reports, reported, tree
 from guestkit.cli.parser import COMMANDS
-from guestkit.cli.reports import render_reports, reported, tree
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, human_size, printable
 from guestkit.demo import DEMO_SYSTEM

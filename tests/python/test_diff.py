@@ -16,10 +16,11 @@ import pytest
 
 import guestkit
 import guestkit.cli.diff
-from guestkit import Inspection, Report
+from guestkit import Domain, Inspection, Report
 from guestkit.cli import main
 from guestkit.comparison import Change, json_schema
 from guestkit.demo import DEMO_SYSTEM
+from guestkit.disks import Guest, names_of
 from guestkit.fleet import Failure
 from guestkit.inspection import (
     Application,
@@ -344,6 +345,51 @@ def test_only_what_was_chosen_is_compared(
     assert {change["part"] for change in told} == parts
     if only == "applications,locale":
         assert [change["name"] for change in told if change["part"] == "system"] == ["timezone"]
+
+
+@pytest.mark.parametrize(
+    ("words", "before", "after"),
+    [
+        (["-d", "web", "web"], Domain("web", "test:///x"), "web"),  # each has its own result
+        (["web", "-dweb"], "web", Domain("web", "test:///x")),
+        (["-d", "web", "--domain=db"], Domain("web", "test:///x"), Domain("db", "test:///x")),
+    ],
+)
+def test_a_guest_of_libvirt_could_not_be_compared(
+    words: list[str],
+    before: Guest,
+    after: Guest,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def inspect_many(guests: Sequence[Guest], **options: Any) -> Iterator[Report]:
+        for guest in reversed(guests):
+            yield Report(
+                disk=names_of(guest)[0], disks=names_of(guest), inspection=found(system(hostname=str(guest)))
+            )
+
+    monkeypatch.setattr(guestkit.cli.diff, "inspect_many", inspect_many)
+    assert main(["diff", "--json", "--connect", "test:///x", *words]) == 1
+    (change,) = json.loads(capsys.readouterr().out)["changes"]
+    assert (change["before"], change["after"]) == (str(before), str(after))
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["-d", "web"], "required: DISK"),
+        (["-d", "web", "a", "b"], "no argument 'b'"),
+        (["-d", "web", "-d", "db", "-d", "old"], "two guests are compared"),
+        (["--files", "a", "-qdweb", "b"], "two guests are compared"),
+        (["-d", "web", "a", "--member", "x"], "--member is of an archive"),
+    ],
+)
+def test_two_guests_are_compared_not_more_nor_less(
+    words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["diff", *words])
+    assert reason in capsys.readouterr().err
 
 
 def test_an_icon_is_not_offered(capsys: pytest.CaptureFixture[str]) -> None:

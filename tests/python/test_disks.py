@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import struct
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import guestkit
-from guestkit import Domain, Error, Guestfs, open_guest
+from guestkit import Domain, Error, Guestfs, _nbdkit, open_guest
 from guestkit._libvirt import disks_of_domain
 from guestkit.cli import main
 from guestkit.disks import names_of
@@ -288,6 +290,7 @@ def test_a_definition_that_is_not_read(
         (["cat", "-d", "web"], "arguments are required: PATH"),
         (["ls", "-ld", "web", "/etc"], "write -d DOMAIN apart"),
         (["cat", "--", "-d", "web"], ""),
+        (["inspect", "--xml", "-d", "web", "disk.img"], "one DISK, one -d DOMAIN, or"),
     ],
 )
 def test_what_does_not_go_with_a_domain(
@@ -300,6 +303,27 @@ def test_what_does_not_go_with_a_domain(
     with pytest.raises(SystemExit, match="2"):
         main(words)
     assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["ls", "-d", "web", "disk.img"],
+        ["cat", "-d", "web", "disk.img", "/etc/fstab"],
+        ["cp", "-d", "web", "disk.img", ":/etc/fstab", "."],
+        ["mount", "-d", "web", "disk.img", "mnt"],
+        ["serve", "-d", "web", "disk.img"],
+        ["shell", "disk.img", "--domain=web"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_disk_beside_a_domain_was_taken_for_something_else(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The error was of a path, or of another word, and did not tell that no DISK is given."""
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    assert "; -d DOMAIN stands in place of DISK\n" in capsys.readouterr().err
 
 
 def test_a_guest_that_runs_is_not_written_to(
@@ -343,6 +367,16 @@ def test_nbdkit_reads_a_disk_by_ssh(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
     with pytest.raises(Error, match="nbdkit, which opens it, is not installed"):
         Guestfs().open_disk("ssh://h/a", protocols=("ssh",))
+
+
+def test_a_server_that_says_nothing_was_waited_for_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_nbdkit, "_ANSWER", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent, Guestfs() as g:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/disk.img"
+        with pytest.raises(Error) as caught:
+            g.open_disk(url, protocols=("http",))
+    assert str(caught.value) == f"open_disk: {url}: the server has not answered for 0.5 s"
+    assert caught.value.errno == errno.ETIMEDOUT
 
 
 URLS = (

@@ -23,7 +23,7 @@ import pytest
 from guestkit import ApplianceCrashed, CallTimeout, Error, Guestfs, HandleClosed
 from guestkit import _operations as operations
 from guestkit.cli import main
-from guestkit.serving import ServeOptions, gate, guest, pages, sftp, web
+from guestkit.serving import ServeOptions, bind, gate, guest, pages, sftp, web
 from guestkit.serving.gate import Gate
 from guestkit.serving.guest import Guest, path_of, reason
 from guestkit.serving.host_key import host_key
@@ -622,7 +622,7 @@ async def test_the_end_of_the_server_left_the_files_of_uploads(monkeypatch: pyte
 
 @pytest.mark.parametrize(
     "library",
-    ["asyncssh", *(pytest.param(other, marks=pytest.mark.full) for other in ("aiohttp", "fsspec"))],
+    ["asyncssh", pytest.param("aiohttp", marks=pytest.mark.full)],
 )
 def test_a_missing_library_is_told_with_the_extra(
     python: Callable[..., subprocess.CompletedProcess[str]], library: str
@@ -636,6 +636,25 @@ def test_a_missing_library_is_told_with_the_extra(
     assert done.returncode == 1
     expected = f"{library} is not installed, which serving needs: pip install 'libguestkit[serve]'"
     assert done.stderr == f"guestkit: error: {expected}\n"
+
+
+def test_a_port_in_use_was_told_after_the_launch(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert main(["serve", "--port", str(port), "no-disk"]) == 1
+    told = f"guestkit: error: 127.0.0.1, port {port}: Address already in use; choose another port\n"
+    assert capsys.readouterr() == ("", told)  # nothing of the disk, which is not there
+
+
+def test_an_address_stays_taken_until_the_guest_is_served() -> None:
+    with bind(ServeOptions()) as bound:
+        (host, port), other = (each.getsockname() for each in bound.sockets.values())
+        for taken in (port, other[1]):
+            with pytest.raises(Error) as caught:
+                bind(ServeOptions(port=taken))
+            assert caught.value.errno == errno.EADDRINUSE
+    with bind(ServeOptions(port=port, protocols=("http",))) as again:
+        assert again.sockets["http"].getsockname() == (host, port)
 
 
 @pytest.mark.parametrize(

@@ -17,16 +17,16 @@ from guestkit import ApplianceKilled, Error, Guestfs
 from guestkit.cli import main
 from guestkit.cli.common import UsageError
 from guestkit.cli.screen import Screen
+from guestkit.cli.shell import actions
+from guestkit.cli.shell.changing import mode_change
+from guestkit.cli.shell.completion import candidates
+from guestkit.cli.shell.helping import COMMANDS, manual, overview
+from guestkit.cli.shell.parsing import Unfinished, commands, quote, typed
+from guestkit.cli.shell.prompt import history
+from guestkit.cli.shell.running import run_line
+from guestkit.cli.shell.session import Session
 from guestkit.files import GuestFile
 from guestkit.generated.arguments import ARGUMENTS
-from guestkit.shell import actions
-from guestkit.shell.changing import mode_change
-from guestkit.shell.completion import candidates
-from guestkit.shell.helping import COMMANDS, manual, overview
-from guestkit.shell.parsing import Unfinished, commands, quote, typed
-from guestkit.shell.prompt import history
-from guestkit.shell.running import run_line
-from guestkit.shell.session import Session
 
 # ---- words
 
@@ -575,7 +575,7 @@ def test_without_prompt_toolkit_scripts_run_and_the_prompt_names_the_extra(
 ) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "prompt_toolkit"]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, "guestkit.shell.prompt")
+    monkeypatch.delitem(sys.modules, "guestkit.cli.shell.prompt")
     monkeypatch.setitem(sys.modules, "prompt_toolkit", None)
     assert main(["shell", "disk", "-c", "pwd"]) == 0
     stdin(monkeypatch, b"pwd\n")

@@ -27,7 +27,7 @@ from guestkit import (
     Report,
     open_guest,
 )
-from guestkit.cli.reports import render_reports
+from guestkit.cli.inspection_text import render_reports
 from guestkit.guest import mount_guest
 from guestkit.inspection import ALL_PARTS, Mode, json_schema
 from tests.images.corpus import PASSPHRASE, images

@@ -34,7 +34,8 @@ struct carried_error : boost::exception_detail::clone_base {
 template <class R, class F>
 class future_call final : public queued_call {
  public:
-  future_call(const char* name, F function) : queued_call(name), function_(std::move(function)) {}
+  future_call(const char* name, F function, bool with_turn)
+      : queued_call(name, with_turn), function_(std::move(function)) {}
 
   boost::future<R> get_future() { return promise_.get_future(); }
 
@@ -89,11 +90,12 @@ class async_core {
     });
   }
 
+  /// @param with_turn  as in queued_call
   template <class F>
-  auto add(const char* op, F function) {
+  auto add(const char* op, F function, bool with_turn = true) {
     using R = std::decay_t<std::invoke_result_t<F&, queued_handle&>>;
     if (!queue_) throw HandleClosed(op, "the handle was moved from", EBADF);
-    auto call = std::make_unique<future_call<R, F>>(op, std::move(function));
+    auto call = std::make_unique<future_call<R, F>>(op, std::move(function), with_turn);
     auto outcome = call->get_future();
     queue_->add(std::move(call));
     return outcome;

@@ -34,7 +34,7 @@ struct mount_server {
       const turn mine(state, "mounted");
       const event_relay events(state);
       guest_actions guest(state);
-      guest.is_dir("/");  // fails if no filesystem is mounted in the handle
+      require_something_to_show(guest);
       mount = mount_locally(*state, directory, served.get_future().share(),
                             [&] { guest.mount_local(directory, options); });
       mounted.set_value(mount);
@@ -50,6 +50,16 @@ struct mount_server {
   }
 
  private:
+  /// libguestfs' own errors would speak of guestfish, and of another action.
+  void require_something_to_show(guest_actions& guest) const {
+    if (!state->turns->launched)
+      throw Error("mounted", "the handle is not launched", EINVAL,
+                  {Cause::unknown, "launch it, then mount its filesystems, by mount_guest() or mount()"});
+    if (guest.mountpoints().empty())
+      throw Error("mounted", "no filesystem is mounted in the handle", EINVAL,
+                  {Cause::unknown, "mount one first, by mount_guest() or mount()"});
+  }
+
   /// Leaves what this process could not unmount to the watching one, which has all that it needs for it.
   void end_watch(const local_mount* mount) noexcept {
     if (mount == nullptr || !mount->is_mounted()) watcher->release();

@@ -30,7 +30,8 @@ class queued_handle : public Guestfs {
 class queued_call {
  public:
   /// @param name  must live for ever
-  explicit queued_call(const char* name) noexcept : op(name) {}
+  /// @param with_turn  false: the turn is for a thread that the call starts and waits for
+  explicit queued_call(const char* name, bool with_turn = true) noexcept : op(name), takes_turn(with_turn) {}
   queued_call(const queued_call&) = delete;
   queued_call& operator=(const queued_call&) = delete;
   virtual ~queued_call() = default;
@@ -49,6 +50,7 @@ class queued_call {
   }
 
   const char* const op;
+  const bool takes_turn;
   std::chrono::steady_clock::time_point due;  // when it has waited too long; guarded by the queue's mutex,
   bool begun = false;                         // as the rest: it can be ended
   bool cancelled = false;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <boost/exception_ptr.hpp>
 #include <cerrno>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -171,7 +172,8 @@ inline void call_queue::work(const executor& pool) {
 }
 
 inline void call_queue::run(queued_call& call) {
-  const turn mine(g.state(), call.op);
+  std::optional<turn> mine;
+  if (call.takes_turn) mine.emplace(g.state(), call.op);
   begin(call);
   try {
     call.run(g);

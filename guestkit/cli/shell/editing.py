@@ -13,9 +13,9 @@ from pathlib import Path
 
 from guestkit import _operations as operations
 from guestkit._file_errors import about, check_regular, failure
+from guestkit.cli.shell import paging
+from guestkit.cli.shell.session import Session
 from guestkit.errors import Error
-from guestkit.shell import paging
-from guestkit.shell.session import Session
 
 #: The largest file that is edited, in bytes.
 LARGEST = 16 << 20

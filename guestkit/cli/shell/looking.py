@@ -14,26 +14,16 @@ from guestkit._file_errors import about, check_regular
 from guestkit._usage import percent, used_share
 from guestkit.cli import cat, ls
 from guestkit.cli.screen import Screen
+from guestkit.cli.shell.command import Command, Parser
+from guestkit.cli.shell.paging import page
+from guestkit.cli.shell.session import Session, host_path
 from guestkit.cli.text import columns, human_size, printable
 from guestkit.copying import copy_out
-from guestkit.files import Extracted
+from guestkit.files import Extracted, kind_of, word_for
 from guestkit.guest import list_files
-from guestkit.shell.command import Command, Parser
-from guestkit.shell.paging import page
-from guestkit.shell.session import Session, host_path
 
 #: A larger file is shown by the pager, if somebody reads it on a terminal; in bytes.
 LONG_FILE = 1 << 20
-
-_KINDS = {
-    stat.S_IFREG: "file",
-    stat.S_IFDIR: "directory",
-    stat.S_IFLNK: "symlink",
-    stat.S_IFBLK: "block device",
-    stat.S_IFCHR: "character device",
-    stat.S_IFIFO: "FIFO",
-    stat.S_IFSOCK: "socket",
-}
 
 
 def _cd(session: Session, given: argparse.Namespace) -> None:
@@ -108,7 +98,7 @@ def _stat(session: Session, given: argparse.Namespace) -> None:
         rows = [
             ("path", path),
             *([("target", target)] if target is not None else []),
-            ("type", _KINDS.get(stat.S_IFMT(mode), "unknown")),
+            ("type", word_for(kind_of(mode))),
             ("size", str(seen["st_size"])),
             ("mode", f"{stat.S_IMODE(mode):04o} {stat.filemode(mode)}"),
             ("owner", f"{seen['st_uid']}:{seen['st_gid']}"),

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from guestkit.cli.common import UsageError
 from guestkit.cli.ending import notes
 from guestkit.cli.errors import sentence
+from guestkit.cli.shell import actions
+from guestkit.cli.shell.command import Leave
+from guestkit.cli.shell.helping import COMMANDS, manual
+from guestkit.cli.shell.parsing import Unfinished, Word, commands
+from guestkit.cli.shell.session import Session
 from guestkit.errors import Error
-from guestkit.shell import actions
-from guestkit.shell.command import Leave
-from guestkit.shell.helping import COMMANDS, manual
-from guestkit.shell.parsing import Unfinished, Word, commands
-from guestkit.shell.session import Session
 
 #: What became of a session whose appliance has ended.
 ANEW = "the appliance has ended; the next command opens the disk anew, without what was mounted by hand"

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Generator, Sequence
 
 from guestkit.cli import cat
-from guestkit.shell.session import Session
+from guestkit.cli.shell.session import Session
 
 
 def program(variables: Sequence[str], default: str) -> list[str]:

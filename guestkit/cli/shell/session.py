@@ -15,10 +15,10 @@ from typing import Self
 from guestkit._file_errors import about, failure
 from guestkit.cli.common import UsageError
 from guestkit.cli.screen import Screen
+from guestkit.cli.shell.parsing import as_pattern
 from guestkit.errors import Error
 from guestkit.guest import guest_path
 from guestkit.handle import Guestfs
-from guestkit.shell.parsing import as_pattern
 
 
 class Session:

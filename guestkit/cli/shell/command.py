@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from guestkit.cli.common import UsageError
 from guestkit.cli.parser import Help
-from guestkit.shell.session import Session
+from guestkit.cli.shell.session import Session
 
 #: What the shell completes, by an argument's name in the usage: paths in the guest, or on this host.
 IN_GUEST = ("PATH", "DIRECTORY", "FROM", "TO")

@@ -12,14 +12,14 @@ from collections.abc import Generator, Iterable
 from pathlib import Path
 from types import FrameType
 
+from guestkit.cli.shell.actions import takes_key
+from guestkit.cli.shell.command import Leave
+from guestkit.cli.shell.completion import candidates
+from guestkit.cli.shell.parsing import Unfinished, commands
+from guestkit.cli.shell.running import run_line
+from guestkit.cli.shell.session import Session
 from guestkit.cli.text import printable
 from guestkit.errors import Error
-from guestkit.shell.actions import takes_key
-from guestkit.shell.command import Leave
-from guestkit.shell.completion import candidates
-from guestkit.shell.parsing import Unfinished, commands
-from guestkit.shell.running import run_line
-from guestkit.shell.session import Session
 
 try:
     from prompt_toolkit import PromptSession

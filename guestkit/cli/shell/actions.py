@@ -13,11 +13,11 @@ from typing import Any
 from guestkit._file_errors import about, check_regular, failure
 from guestkit.cli.cat import visible
 from guestkit.cli.common import UsageError
+from guestkit.cli.shell.parsing import Word, words_in
+from guestkit.cli.shell.session import Session, host_path
 from guestkit.cli.text import columns, printable
 from guestkit.generated.arguments import ARGUMENTS
 from guestkit.handle import Guestfs
-from guestkit.shell.parsing import Word, words_in
-from guestkit.shell.session import Session, host_path
 
 #: Actions that return a whole file: of one larger than this, in bytes, a part has to be asked for.
 LONGEST = 64 << 20

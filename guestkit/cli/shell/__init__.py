@@ -1,4 +1,4 @@
-"""The command `shell`."""
+"""The command `shell`: commands that look at a guest and change it, one after the other, on one appliance."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import sys
 
 from guestkit.cli.common import add_disk_argument, add_guest_options, check_format_is_stated, guest, guests_of
 from guestkit.cli.screen import Screen
+from guestkit.cli.shell.running import run_script
+from guestkit.cli.shell.session import Session
 from guestkit.disks import names_of
-from guestkit.shell.running import run_script
-from guestkit.shell.session import Session
 
 DESCRIPTION = """\
 Look around in a guest and change it, by commands that are typed, given with -c, or read from stdin. `help`
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         check_format_is_stated(arguments)
     typed = arguments.commands is None and sys.stdin.isatty() and screen.is_terminal
     if typed:
-        from guestkit.shell.prompt import converse  # before the launch: it may lack what it needs
+        from guestkit.cli.shell.prompt import converse  # before the launch: it may lack what it needs
     session = Session(
         lambda: guest(
             arguments,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 
 from guestkit.cli.common import UsageError
+from guestkit.cli.shell import actions
+from guestkit.cli.shell.changing import CHANGING
+from guestkit.cli.shell.command import Command, Leave, Parser
+from guestkit.cli.shell.looking import LOOKING
+from guestkit.cli.shell.session import Session
 from guestkit.cli.text import columns
 from guestkit.generated.arguments import ARGUMENTS
-from guestkit.shell import actions
-from guestkit.shell.changing import CHANGING
-from guestkit.shell.command import Command, Leave, Parser
-from guestkit.shell.looking import LOOKING
-from guestkit.shell.session import Session
 
 NOTES = """\
 Every action of libguestfs is a command, too: `mount /dev/sda2 /mnt`, `list-filesystems`, with options as

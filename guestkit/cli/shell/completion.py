@@ -8,15 +8,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from guestkit import _operations as operations
+from guestkit.cli.shell.actions import action_named
+from guestkit.cli.shell.command import IN_GUEST, ON_HOST, Command
+from guestkit.cli.shell.helping import COMMANDS
+from guestkit.cli.shell.parsing import quote, typed
+from guestkit.cli.shell.session import Session, host_path
 from guestkit.cli.text import printable
 from guestkit.errors import Error
 from guestkit.generated.arguments import ARGUMENTS
 from guestkit.handle import Guestfs
-from guestkit.shell.actions import action_named
-from guestkit.shell.command import IN_GUEST, ON_HOST, Command
-from guestkit.shell.helping import COMMANDS
-from guestkit.shell.parsing import quote, typed
-from guestkit.shell.session import Session, host_path
 
 #: In a larger directory names are not completed.
 MOST_NAMES = 10_000
