@@ -59,7 +59,7 @@ def main() -> int:
             left_out=(*results.left_out, *record.left_out),
         )
     program.finish(results, given)
-    if given.write:
+    if given.write and not interrupted:  # a page of some figures is not to replace one of all
         page.write(results, ROOT)
     return status
 

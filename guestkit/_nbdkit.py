@@ -108,22 +108,23 @@ class Server:
                         if (latest := os.fstat(file.fileno()).st_mtime_ns) != written:
                             written, deadline = latest, time.monotonic() + _ANSWER
                         elif time.monotonic() > deadline:
-                            silence = f"the server has not answered for {_ANSWER:g} s"
-                            raise self.failed(silence, errno.ETIMEDOUT)
+                            silence = f"{self.name}: the server has not answered for {_ANSWER:g} s"
+                            hint = "see whether it is up, and try again"
+                            raise Error(self._op, silence, errno.ETIMEDOUT, hint=hint)
                 finally:
                     process.kill()
             if status != 0:
                 raise self.failed("cannot be read")
             yield file.name
 
-    def failed(self, what: str, number: int = errno.EIO) -> Error:
+    def failed(self, what: str) -> Error:
         """Return the error for what failed, with the reason that nbdkit gave."""
         size = os.fstat(self._said.fileno()).st_size
         text = os.pread(self._said.fileno(), _MOST_SAID, max(0, size - _MOST_SAID))
         lines = text.decode("utf-8", "surrogateescape").splitlines()
         reasons = [line.partition("error: ")[2] for line in lines if "error: " in line]
         reason = f": {printable(reasons[0])[:300]}" if reasons else ""
-        return Error(self._op, f"{self.name}: {what}{reason}", number, "disk_missing")
+        return Error(self._op, f"{self.name}: {what}{reason}", errno.EIO, "disk_missing")
 
 
 def _asked(op: str, url: str) -> tuple[str, list[str], str | None]:

@@ -50,6 +50,7 @@ __all__ = [
 SYSTEM_CACHE = Path(_native.system_appliance_cache())
 
 FORMAT = "guestkit-appliance 2"
+HALF_A_DAY = 12 * 3600  # seconds
 #: Those of a fixed appliance, and what shuts QEMU in where that is asked for: a program and what it runs.
 FILES = ("kernel", "initrd", "root", "README.fixed", "cage", "command")
 
@@ -128,7 +129,7 @@ def build(*, force: bool = False, warm: bool = True, system: bool = False) -> Ap
 
     That is a warm one if appliances are emulated, and a lean one with KVM. If no warm one can be made, it is
     the lean one too; a warning in the log says why, and so does `launch_info().reason`. With warm=False it is
-    always a lean one. A warm one is renewed when it is a day old.
+    always a lean one. A warm one, which is used for a day, is renewed after half of that.
 
     system=True builds for all users of the host, in `SYSTEM_CACHE`, and needs root. A $GUESTKIT_CACHEDIR that
     belongs to root and is readable by others serves them in the same way.
@@ -354,11 +355,14 @@ def _run(*command: str, temporary: str, lock: int) -> None:
 
 
 def _warm_up(lean: Path, force: bool) -> Appliance | None:
-    """Return a good warm appliance, building it if necessary; if that fails, log a warning and note it."""
+    """Return a good warm appliance, built anew unless it is fresh; log and note if that fails."""
     present = sorted(lean.glob("warm-*"))
     good = [path for path in present if not check(path)]
-    if good and not force:
-        return Appliance(good[-1], "")
+    old = Appliance(good[-1], "") if good else None
+    # Who builds it every day must not find it good for the last minutes of its day.
+    fresh = [path for path in good if time.time() - (path / "manifest").stat().st_mtime < HALF_A_DAY]
+    if fresh and not force:
+        return Appliance(fresh[-1], "")
     for path in {*present} - {*good}:
         shutil.rmtree(path, ignore_errors=True)
     (lean / FAILURE).unlink(missing_ok=True)
@@ -368,7 +372,7 @@ def _warm_up(lean: Path, force: bool) -> Appliance | None:
         return None
     except (TemplateError, OSError, Error, subprocess.CalledProcessError) as error:
         _note_failure(lean, error)
-        return None
+        return old
     try:
         modes = _modes(lean)
         made.chmod(0o755 & modes)
@@ -382,7 +386,7 @@ def _warm_up(lean: Path, force: bool) -> Appliance | None:
     except (ApplianceError, Error, OSError) as error:
         shutil.rmtree(made, ignore_errors=True)
         _note_failure(lean, error)
-        return None
+        return old
     for path in present:  # appliances restored from them keep the files open
         shutil.rmtree(path, ignore_errors=True)
     return Appliance(target, "")

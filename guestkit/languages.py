@@ -79,6 +79,7 @@ def find_packages(g: Guestfs, *, root: str = "") -> LanguagePackages:
     ear by the pom.properties in them, else by their manifest. Archives within archives are not opened.
 
     root: for the result
+
     Raises Error, such as EFBIG where there are more than a million files.
     """
     paths: dict[str, list[str]] = {name: [] for name in _PATTERNS}

@@ -5,22 +5,21 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pytest_timeout import Settings  # type: ignore[import-untyped]
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from guestkit.demo import make_demo_guest
+from tests.watching import DEADLINE, ENDING, STDERR, watch
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the long forms, too")
-
-
-#: Where a hanging test's threads are shown: pytest captures standard error while a test runs.
-STDERR = pytest.StashKey[int]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -32,18 +31,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """End the process a minute after the test's time-out: native code that hangs hears no signal of pytest's.
+def pytest_timeout_set_timer(item: pytest.Item, settings: Settings) -> Iterator[None]:
+    item.config.stash[DEADLINE] = time.monotonic() + float(settings.timeout) + ENDING
+    watch(item.config)
+    return (yield)
 
-    pytest-xdist then tells which test it was, and goes on in a new process.
-    """
-    marker = item.get_closest_marker("timeout")
-    seconds = float(marker.args[0] if marker else item.config.getini("timeout"))
-    faulthandler.dump_traceback_later(seconds + 60, file=item.config.stash[STDERR], exit=True)
-    try:
-        return (yield)
-    finally:
-        faulthandler.cancel_dump_traceback_later()
+
+@pytest.hookimpl(wrapper=True)
+def pytest_timeout_cancel_timer(item: pytest.Item) -> Iterator[None]:
+    faulthandler.cancel_dump_traceback_later()
+    return (yield)
+
+
+def pytest_enter_pdb() -> None:
+    faulthandler.cancel_dump_traceback_later()
 
 
 class ByModule(LoadScopeScheduling):  # type: ignore[misc]

@@ -21,6 +21,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
+#: How long tests may take to end when they are interrupted, in seconds.
+PATIENCE = 120.0
 SANITIZERS = "tests/quality/test_sanitizers.py"
 OTHERS = "compiles or tidy or other_compilers"
 #: What each part gives to pytest. tests/trixie is not among them: it takes hours.
@@ -50,18 +52,33 @@ def run_part(name: str, seconds: float) -> str:
     """Return how that part ended: "passed", "failed", or, nothing having failed until then, "stopped"."""
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results.xml"
-        command = [sys.executable, "-m", "pytest", "--full", "-m", "full", "-q", "-n", "auto"]
+        command = [sys.executable, "-m", "pytest", "--full", "-m", "full", "-q"]
+        command += ["-n", "auto", "--maxprocesses", "4"]  # each appliance takes memory
         with subprocess.Popen([*command, f"--junitxml={results}", *PARTS[name]], cwd=ROOT) as tests:
             try:
                 return "passed" if tests.wait(seconds) == 0 else "failed"
             except subprocess.TimeoutExpired:
                 tests.send_signal(signal.SIGINT)
+                return "stopped" if _ends(tests) and not _failures(results) else "failed"
             except BaseException:
                 tests.kill()
                 raise
-        # pytest's status says that it was interrupted, whatever had failed before.
-        (suite,) = ElementTree.parse(results).getroot().iter("testsuite")
-        return "stopped" if suite.get("failures") == suite.get("errors") == "0" else "failed"
+
+
+def _ends(tests: subprocess.Popen[bytes]) -> bool:
+    """Wait for the end of tests that were interrupted; kill them if it does not come."""
+    try:
+        tests.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        tests.kill()
+        return False
+    return True
+
+
+def _failures(results: Path) -> bool:
+    """Return whether a test failed: the status says that the run was interrupted, whatever failed before."""
+    (suite,) = ElementTree.parse(results).getroot().iter("testsuite")
+    return not suite.get("failures") == suite.get("errors") == "0"
 
 
 def main() -> int:

@@ -45,7 +45,7 @@ class Machine:
     def lines(self) -> list[str]:
         """Return it for people to read."""
         return [
-            f"{self.processor}, {self.processors} processors, {self.memory / 2**30:.0f} GB of memory",
+            f"{self.processor}, {self.processors} processors, {self.memory / 2**30:.0f} GiB of memory",
             "with KVM" if self.kvm else "without KVM, so that guests are emulated",
             f"{self.system}, Linux {self.kernel}",
             ", ".join(f"{name} {version}" for name, version in self.versions.items()),
@@ -60,7 +60,7 @@ def describe() -> Machine:
         memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         kvm=not why_no_kvm(),
         system=platform.freedesktop_os_release().get("PRETTY_NAME", ""),
-        kernel=platform.release(),
+        kernel=platform.release().partition("-")[0],
         versions=_versions(),
         load=round(os.getloadavg()[0], 1),
     )

@@ -38,14 +38,16 @@ SECTIONS = {
         "From `launch()` to the first answer of the appliance, with read-only raw disks, and the memory of "
         "its QEMU. The columns are libguestfs' own appliance, without guestkit's kernel arguments, and "
         "guestkit's [lean and warm ones](fast-launch.md); with KVM there is no warm one. The stages are "
-        "those of a lean launch.",
+        "those of a lean launch. PSS counts memory that processes share once; private memory is what ends "
+        "with that QEMU.",
         r"\d+ disks?",
     ),
     "inspection": Section(
         "Inspection, by kind of guest",
         "The whole command, from its start to its end, for a disk of each kind: `guestkit inspect --json`, "
-        "virt-inspector, and a program for dissect.target, which reads disks in pure Python, without an "
-        "appliance. The peers inspect only some kinds here; `./run bench inspection` has them inspect all.",
+        "with the fastest appliance, virt-inspector, with libguestfs' own, and a program for dissect.target, "
+        "which reads disks in pure Python, without one. The peers inspect only some kinds here; `./run bench "
+        "inspection` has them inspect all.",
         ".*",
     ),
     "fleet": Section(
@@ -75,7 +77,7 @@ SECTIONS = {
         "Files of a guest",
         "A guest's files through the handle, used at its best, through [fsspec](files.md), through "
         "`guestkit mount`, and through libguestfs' guestmount and guestfish. Each opens the guest anew; "
-        "tar-out launches for what it does, which counts.",
+        "only tar-out's figure includes its launch.",
         ".*",
     ),
     "memory": Section(
@@ -117,15 +119,15 @@ def _parts(results: Results) -> Iterator[str]:
     date = results.date.replace("T", " ").replace("+00:00", " UTC")
     yield bullets([f"{date}: `{results.command}`", *results.machine.lines()])
     yield _paragraph(
-        "A cell has the median; behind ±, how far the other samples are from it, or, of five and more, the "
-        "middle half of them; and in brackets, how many times the first column's figure it is. What is "
-        f"without ± was measured once, as is all that takes longer than {PATIENCE:.0f} seconds. The programs "
-        "that are compared took turns. Everywhere, less is better."
+        "A cell has the median. Behind ±: how far the samples lie from it; of five and more, their middle "
+        "half. In brackets: how many times the first column's figure it is. What has no ± was measured once, "
+        f"as is all that takes longer than {PATIENCE:.0f} seconds. The programs that are compared took "
+        "turns. Everywhere, less is better."
     )
     if results.machine.load > QUIET:
         yield _paragraph(
             f"**Other programs ran on the machine** (its load was {results.machine.load} before the first "
-            "figure): all took longer than they need to. The ratios tell more than the seconds."
+            "figure), so the seconds are too many; the ratios tell more."
         )
     for suite, figures in by_suite(results.figures).items():
         section = SECTIONS[suite]

@@ -172,7 +172,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
             )
         if unknown[0].startswith("-"):
             arguments.parser.error(f"there is no option {unknown[0]!r}")
-        beside = in_place_of_disk(arguments.parser) if "domains" in arguments else ""
+        beside = in_place_of_disk(arguments.parser) if "connect" in arguments else ""
         arguments.parser.error(f"there is no argument {unknown[0]!r}{arguments.parser.joined() or beside}")
     return arguments
 

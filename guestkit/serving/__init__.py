@@ -43,7 +43,7 @@ def serve(
     written is on the disk. `Server` is the same for asyncio.
 
     Args:
-        options: how to serve; of `bind`, to have taken the addresses before the launch
+        options: how to serve, or what `bind` returned before the launch; its addresses are free at the end
         ready: called with the addresses and the password when clients can connect
 
     Raises:
@@ -51,7 +51,11 @@ def serve(
             (ENOSYS), or the hypervisor has ended (EIO)
     """
     require()
-    bound = options if isinstance(options, Bound) else bind(options or ServeOptions())
+    with options if isinstance(options, Bound) else bind(options or ServeOptions()) as bound:
+        _serve(g, bound, ready)
+
+
+def _serve(g: Guestfs, bound: Bound, ready: Callable[[Served], object]) -> None:
     begun: Future[Callable[[], object]] = Future()
     served: Future[Served] = Future()
     ended: Future[None] = Future()

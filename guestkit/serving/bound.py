@@ -22,7 +22,7 @@ _log = logging.getLogger("guestkit")
 class Bound:
     """How to serve, with the addresses already taken: `serve` and `Server` take it in place of the options.
 
-    A context: at its end the addresses are free.
+    A context: at its end the addresses are free. It serves once: so they are at the end of serving.
 
     Attributes:
         sockets: where clients can connect; they wait until the guest is served

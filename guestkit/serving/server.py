@@ -63,10 +63,12 @@ class Server:
         from guestkit.serving.host_key import host_key
 
         options = self._options
-        self._guest = Guest(self._handle, readonly=options.readonly)
         async with AsyncExitStack() as stack:
             bound = self._bound or bind_at(await asyncio.to_thread(resolved, options.listen), options)
             stack.enter_context(bound)
+            if any(each.fileno() < 0 for each in bound.sockets.values()):
+                raise Error("serve", "has served before, and its addresses are free: bind again", errno.EBADF)
+            self._guest = Guest(self._handle, readonly=options.readonly)
             await self._watch(stack)
             stack.push_async_callback(self._guest.close)
             gate = Gate(options.user, options.password)

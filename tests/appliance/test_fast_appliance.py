@@ -20,7 +20,7 @@ from guestkit.appliance import Appliance, ApplianceError
 MEGABYTE = 1 << 20
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # longer, and other modules would launch what is built here
 def lean(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("GUESTKIT_CACHEDIR", str(tmp_path_factory.mktemp("cache") / "appliance"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import re
 import select
 import shutil
@@ -218,12 +219,13 @@ def test_what_is_written_is_on_the_disk_when_unmount_returns(
 @pytest.mark.full
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become an ordinary user")
 def test_an_ordinary_user_mounts_and_nobody_else_looks(open_checkout: None, demo_guest: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
     home = Path(tempfile.mkdtemp(prefix="guestkit-user-", dir="/var/tmp"))
     disk, directory = home / "disk.img", home / "mnt"
 
     def as_user(*words: str | Path) -> str:
         done = subprocess.run(
-            ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *words],
+            ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups", *words],
             cwd=home, env={**os.environ, "HOME": str(home)},
             capture_output=True, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip

@@ -503,6 +503,10 @@ int main(int, char** argv) {
   }
   shown.unmount();
   std::cout << g.is_dir("/etc").get() << '\\n';
+  auto cancelled = g.mounted(argv[2]).get();
+  g.cancel();
+  cancelled.wait();
+  std::cout << std::filesystem::is_empty(argv[2]) << '\\n';
   auto again = g.mounted(argv[2]).get();
   g.close().get();
   std::cout << std::filesystem::is_empty(argv[2]) << '\\n';
@@ -520,4 +524,4 @@ def test_a_c_plus_plus_program_that_does_not_block(demo_guest: Path, directory: 
     done = subprocess.run(
         [program, demo_guest, directory], capture_output=True, text=True, timeout=PATIENCE, check=True
     )
-    assert done.stdout == f"{DEMO_SYSTEM.hostname}\n1\n1\n1\n"
+    assert done.stdout == f"{DEMO_SYSTEM.hostname}\n1\n1\n1\n1\n"

@@ -500,9 +500,14 @@ def test_a_template_is_renewed_when_it_is_old(copy: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(appliance, "build_template", fail)
     assert appliance.build().directory == copy
     assert made == []
+    # Regression: who built it each day found it good, and had none from some minutes later on.
+    half_a_day_ago = time.time() - 12.1 * 3600
+    os.utime(copy / "manifest", (half_a_day_ago, half_a_day_ago))
+    assert appliance.build().directory == copy
+    assert made == [copy.parent]
     os.utime(copy / "manifest", (0, 0))
     assert appliance.build().directory == copy.parent
-    assert made == [copy.parent]
+    assert made == [copy.parent] * 2
 
 
 def test_why_there_is_no_warm_appliance_stood_only_in_the_log_of_its_build(

@@ -20,6 +20,7 @@ import pytest
 import uvloop
 
 from guestkit import AsyncGuestfs, Guestfs
+from tests.watching import STDERR, watch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -223,21 +224,12 @@ class Background(Generic[T]):
         return self._result[0]
 
 
-@pytest.fixture(scope="session")
-def stderr(request: pytest.FixtureRequest) -> Iterator[int]:
-    """The stderr of the test run itself, which pytest does not capture."""
-    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        descriptor = os.dup(2)
-    yield descriptor
-    os.close(descriptor)
-
-
 @pytest.fixture
-def watchdog(stderr: int) -> Iterator[None]:
-    """End the test run with a traceback if a test hangs with the GIL held, when no Python code can run."""
-    faulthandler.dump_traceback_later(3 * PATIENCE, exit=True, file=stderr)
+def watchdog(pytestconfig: pytest.Config) -> Iterator[None]:
+    """End the process soon if a test hangs with the GIL held, when no Python code can run."""
+    faulthandler.dump_traceback_later(3 * PATIENCE, exit=True, file=pytestconfig.stash[STDERR])
     yield
-    faulthandler.cancel_dump_traceback_later()
+    watch(pytestconfig)
 
 
 @pytest.fixture

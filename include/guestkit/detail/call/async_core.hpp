@@ -45,7 +45,10 @@ class future_call final : public queued_call {
     else
       result_.emplace(function_(g));
   }
-  void fail(std::exception_ptr error) noexcept override { error_ = std::move(error); }
+  void fail(std::exception_ptr error) noexcept override {
+    result_.reset();
+    error_ = std::move(error);
+  }
   void settle() override {
     if (error_)
       promise_.set_exception(boost::exception_ptr(boost::make_shared<carried_error>(error_)));

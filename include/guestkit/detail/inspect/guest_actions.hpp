@@ -8,29 +8,10 @@
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/call/borrowed_core.hpp"
 #include "guestkit/generated/actions.hpp"
-#include "guestkit/handle.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
-
-/// Makes the calls on a handle owned by somebody else; results are values.
-class borrowed_core {
- public:
-  template <class R>
-  using result = R;
-
-  explicit borrowed_core(std::shared_ptr<handle_state> state) : state_(std::move(state)) {}
-  const std::shared_ptr<handle_state>& state() const noexcept { return state_; }
-
- protected:
-  template <class R, class F, class... A>
-  R call(const action& op, F fn, const A&... arguments) {
-    return detail::call<R>(state_, op, fn, arguments...).lift();
-  }
-
- private:
-  std::shared_ptr<handle_state> state_;
-};
 
 /// Every action of libguestfs. Those with which guestkit's own rules examine devices and files are virtual,
 /// so that a test can keep a guest in memory.

@@ -269,7 +269,9 @@ GUESTKIT_INLINE bool layout::unlock_some(const string_list& devices, const std::
       ++trials.keys;
       const auto name = mapped_name(type, uuid, device);
       if (const auto error = attempt([&] { g_.cryptsetup_open(device, key.secret, name); })) {
-        if (error->message().find("available memory") != std::string::npos) trials.short_of_memory = true;
+        // libguestfs hands on cryptsetup's words, and nothing else that tells this from a wrong key.
+        if (error->message().find("Not enough available memory") != std::string::npos)
+          trials.short_of_memory = true;
         continue;
       }
       opened_[device] = "/dev/mapper/" + name;

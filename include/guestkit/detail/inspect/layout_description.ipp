@@ -250,11 +250,11 @@ class layout_description {
     const auto done = layout_.trials(device);
     const std::string names = device + (uuid.empty() ? "" : " or " + uuid);
     if (done.keys == 0) return "needs a key for " + names;
-    const auto tried = "none of the keys that were tried opens it (" + std::to_string(done.keys) + "); ";
     if (done.short_of_memory)
-      return tried + "the appliance has too little memory to try them on " + names +
+      return "the appliance has too little memory to try a key on " + names +
              ": give it more, such as LIBGUESTFS_MEMSIZE=4096";
-    return tried + "it needs one for " + names;
+    return "none of the keys that were tried opens it (" + std::to_string(done.keys) +
+           "); it needs one for " + names;
   }
 
   guest_actions& g_;

@@ -41,10 +41,13 @@ inline Moment this_moment() {
 
 GUESTKIT_INLINE long counter_khz() {
 #ifdef __x86_64__
+  constexpr timespec pause{0, 2'000'000};
   const auto begin = this_moment();
-  const timespec pause{0, 2'000'000};
-  ::nanosleep(&pause, nullptr);
-  const auto end = this_moment();
+  Moment end{};
+  do {  // a signal ends the pause early
+    ::nanosleep(&pause, nullptr);
+    end = this_moment();
+  } while (end.nanoseconds - begin.nanoseconds < pause.tv_nsec);
   return static_cast<long>((end.counter - begin.counter) * 1'000'000 / (end.nanoseconds - begin.nanoseconds));
 #else
   return 0;

@@ -252,9 +252,11 @@ GUESTKIT_INLINE ApplianceChoice launcher::choose_appliance() {
     choice.reason = asked_for;
   else
     choice = best_appliance();
-  if (!info_.accelerator.empty() && !own_hypervisor() && wishes.tuning == Tuning::automatic)
+  if (!info_.accelerator.empty() && !own_hypervisor() && wishes.tuning == Tuning::automatic) {
+    const bool emulated = info_.accelerator == "tcg";
     choice.append =
-        tuning_arguments(host_architecture(), info_.accelerator == "tcg", acpi_is_spare(), counter_khz());
+        tuning_arguments(host_architecture(), emulated, acpi_is_spare(), emulated ? counter_khz() : 0);
+  }
   const bool ours = choice.mode == ApplianceMode::lean || choice.mode == ApplianceMode::warm;
   if (inspection && ours) choice.append += " guestkit_lenses=few";
   return choice;

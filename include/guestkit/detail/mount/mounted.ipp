@@ -8,11 +8,12 @@
 #include <utility>
 
 #include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/call/borrowed_core.hpp"
 #include "guestkit/detail/call/event_relay.hpp"
-#include "guestkit/detail/inspect/guest_actions.hpp"
 #include "guestkit/detail/launch/processes.hpp"
 #include "guestkit/detail/mount/fusermount.hpp"
 #include "guestkit/error.hpp"
+#include "guestkit/generated/actions.hpp"
 #include "guestkit/mounted.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM {
@@ -33,7 +34,7 @@ struct mount_server {
     try {
       const turn mine(state, "mounted");
       const event_relay events(state);
-      guest_actions guest(state);
+      actions<borrowed_core> guest(state);
       require_something_to_show(guest);
       mount = mount_locally(*state, directory, served.get_future().share(),
                             [&] { guest.mount_local(directory, options); });
@@ -51,7 +52,7 @@ struct mount_server {
 
  private:
   /// libguestfs' own errors would speak of guestfish, and of another action.
-  void require_something_to_show(guest_actions& guest) const {
+  void require_something_to_show(actions<borrowed_core>& guest) const {
     if (!state->turns->launched)
       throw Error("mounted", "the handle is not launched", EINVAL,
                   {Cause::unknown, "launch it, then mount its filesystems, by mount_guest() or mount()"});
@@ -66,7 +67,7 @@ struct mount_server {
     watcher.reset();
   }
 
-  void serve(local_mount& mount, guest_actions& guest) {
+  void serve(local_mount& mount, actions<borrowed_core>& guest) {
     const serving shown(state);
     try {
       guest.mount_local_run();
@@ -77,7 +78,7 @@ struct mount_server {
     }
   }
 
-  void write_all(guest_actions& guest) {
+  void write_all(actions<borrowed_core>& guest) {
     try {
       guest.sync();
     } catch (const HandleClosed&) {  // closing the handle does it too

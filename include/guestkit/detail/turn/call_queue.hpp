@@ -93,7 +93,7 @@ class call_queue : public std::enable_shared_from_this<call_queue> {
   void work(const executor& pool);
   void run(queued_call& call);
   void begin(queued_call& call);
-  void end(queued_call& call) noexcept;
+  bool end(queued_call& call) noexcept;
   std::unique_ptr<queued_call> leave();
   void finish();
 

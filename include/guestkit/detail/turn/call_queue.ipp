@@ -40,10 +40,9 @@ inline void call_queue::cancel() {
   {
     const std::lock_guard lock(mutex_);
     ended.swap(waiting_);
-    if (running_) {
-      running_->cancelled = true;
-      if (running_->begun) g.cancel();  // never once it has ended: that would hit the next call
-    }
+    if (running_) running_->cancelled = true;
+    // Not while a call ends: that would hit the next one. Without any call, a directory may be mounted.
+    if (!running_ || running_->begun) g.cancel();
   }
   for (const auto& call : ended) call->abandon(std::make_exception_ptr(Error(call->op, "cancelled", EINTR)));
   start_next();  // the queue may be empty now, and close() waiting for that
@@ -181,7 +180,8 @@ inline void call_queue::run(queued_call& call) {
     end(call);
     throw;
   }
-  end(call);
+  // The turn was another thread's, which may not have had it yet when the cancel came.
+  if (end(call) && !call.takes_turn) throw Error(call.op, "cancelled", EINTR);
 }
 
 inline void call_queue::begin(queued_call& call) {
@@ -191,9 +191,11 @@ inline void call_queue::begin(queued_call& call) {
   call.begun = true;
 }
 
-inline void call_queue::end(queued_call& call) noexcept {
+/// Returns whether the call was cancelled.
+inline bool call_queue::end(queued_call& call) noexcept {
   const std::lock_guard lock(mutex_);
   call.begun = false;
+  return call.cancelled;
 }
 
 inline std::unique_ptr<queued_call> call_queue::leave() {
