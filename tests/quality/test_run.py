@@ -282,6 +282,13 @@ def test_exec_keeps_directory_stdin_and_status(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (7, f"{tmp_path}\nthrough\n", "")
 
 
+def test_where_there_was_no_appliance_each_command_said_that_a_file_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUESTKIT_CACHEDIR", str(tmp_path / "none"))
+    assert run("exec", "true").stderr == ""
+
+
 @pytest.mark.parametrize("place", [ROOT, Path("/")])
 def test_the_built_package_is_imported_from_everywhere(place: Path) -> None:
     program = "import guestkit; print(guestkit.__file__); print(guestkit.Guestfs().version()['major'])"
