@@ -375,7 +375,8 @@ def test_a_server_that_says_nothing_was_waited_for_without_a_word(monkeypatch: p
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/disk.img"
         with pytest.raises(Error) as caught:
             g.open_disk(url, protocols=("http",))
-    assert str(caught.value) == f"open_disk: {url}: the server has not answered for 0.5 s"
+    silence = f"open_disk: {url}: the server has not answered for 0.5 s; see whether it is up, and try again"
+    assert str(caught.value) == silence
     assert caught.value.errno == errno.ETIMEDOUT
 
 
