@@ -13,6 +13,7 @@ import pytest
 from pytest_timeout import Settings  # type: ignore[import-untyped]
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 from guestkit.demo import make_demo_guest
 from tests.watching import DEADLINE, ENDING, STDERR, watch
@@ -61,6 +62,20 @@ class ByModule(LoadScopeScheduling):  # type: ignore[misc]
         module = nodeid.partition("::")[0]
         folder = module.rpartition("/")[0]
         return nodeid if module.endswith(self.SPREAD) else folder if folder in self.TOGETHER else module
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """Give what a process that ended has left to others, but not the test at which it ended.
+
+        pytest-xdist would run that one again, and so end one process after the other.
+        """
+        left = self.assigned_work[node]
+        running = next((each for unit in left.values() for each, done in unit.items() if not done), None)
+        if running is not None:
+            left[self._split_scope(running)][running] = True
+        for scope in [scope for scope, unit in left.items() if all(unit.values())]:
+            del left[scope]
+        super().remove_node(node)
+        return running
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:

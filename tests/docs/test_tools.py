@@ -98,25 +98,26 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return here
 
 
+def output(here: Path, *command: str | Path) -> str:
+    """Run a command where the disk is, with the cage and the guestkit under test; return what it prints."""
+    places = [here / "bin", Path(sys.executable).parent, os.environ["PATH"]]
+    done = subprocess.run(
+        command,
+        cwd=here,
+        env=os.environ | {"PATH": ":".join(map(str, places))},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
 def run(here: Path) -> Callable[[str], str]:
-    """Runs commands where the disk is; returns what they print."""
-
-    def run(commands: str) -> str:
-        places = [here / "bin", Path(sys.executable).parent, os.environ["PATH"]]
-        done = subprocess.run(
-            ["bash", "-ec", commands],
-            cwd=here,
-            env=os.environ | {"PATH": ":".join(map(str, places))},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run
+    """Runs the commands of a recipe."""
+    return lambda commands: output(here, "bash", "-ec", commands)
 
 
 @pytest.fixture(scope="module")
@@ -213,16 +214,7 @@ def packages_in(document: Path) -> dict[str, str]:
 
 
 def python(here: Path, program: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=here,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return output(here, sys.executable, "-c", program)
 
 
 @pytest.mark.full
