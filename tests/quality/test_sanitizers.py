@@ -89,8 +89,8 @@ def test_other_compilers_and_modes(source: Path, compiler: list[str], tmp_path: 
 @pytest.mark.full
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 def test_threads(source: Path, tmp_path: Path) -> None:
-    # Without address randomisation: with the wide range of newer kernels, g++ 12's sanitizer does not start.
     compiler = ["g++", "-O1", "-fsanitize=thread"]
+    # Without address randomisation: see START.
     build_and_run(source, tmp_path, compiler, "setarch", "-R", TSAN_OPTIONS="die_after_fork=0")
 
 
@@ -119,18 +119,42 @@ PYTHON_TESTS = [
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:faulthandler"]
 
 
-def sanitized_extension() -> Path:
-    """Build what is out of date of an extension with sanitizers; return its folder."""
-    folder = ROOT / "build" / "sanitized"
+#: By the kind of fault: what -fsanitize= takes, further arguments of g++, and the runtime library.
+SANITIZERS = {
+    # Without two checks. null: g++ passes a thread's forced unwinding to a catch as a null reference, and
+    # a null pointer crashes anyway. vptr: with it, destructors erase the object's type, which Boost.Python
+    # 1.74 still needs to free the memory.
+    "address": ("address,undefined", "-fno-sanitize=null,vptr -fno-sanitize-recover=undefined", "libasan.so"),
+    "thread": ("thread", "", "libtsan.so"),
+}
+#: The sanitizer looks up the functions that it intercepts at the start. Those for exceptions and XDR are in
+#: libraries that otherwise only the extension loads, later.
+LOADED = ["libstdc++.so.6", "libtirpc.so.3"]
+#: Without address randomisation: with the wide range of newer kernels, g++ 12's sanitizer does not start.
+START = """\
+#!/bin/sh
+exec setarch -R env LD_PRELOAD='{preload}' {python} "$@"
+"""
+#: Other programs, QEMU above all, must not load the sanitizer; a Python that this one starts must.
+CUSTOMIZE = """\
+import os, sys
+import guestkit_checkout
+guestkit_checkout.Finder.folders[1] = {extension!r}
+sys.executable = {start!r}
+os.environ.pop("LD_PRELOAD")
+"""
+
+
+def sanitized_extension(kind: str) -> Path:
+    """Build what is out of date of an extension with that sanitizer; return its folder."""
+    folder = ROOT / "build" / f"sanitized-{kind}"
+    sanitize, arguments, _ = SANITIZERS[kind]
     if not (folder / "build.ninja").exists():
         shutil.rmtree(folder, ignore_errors=True)
-        # Without two checks. null: g++ passes a thread's forced unwinding to a catch as a null reference, and
-        # a null pointer crashes anyway. vptr: with it, destructors erase the object's type, which
-        # Boost.Python 1.74 still needs to free the memory.
         run([
             "meson", "setup", str(folder), "-Dpython=enabled", f"-Dpython_command={sys.executable}",
-            "-Dbuildtype=debug", "-Doptimization=1", "-Db_sanitize=address,undefined", "-Db_lundef=false",
-            "-Dcpp_args=-fno-sanitize=null,vptr -fno-sanitize-recover=undefined",
+            "-Dbuildtype=debug", "-Doptimization=1", f"-Db_sanitize={sanitize}", "-Db_lundef=false",
+            f"-Dcpp_args={arguments}",
         ])  # fmt: skip
     run(["meson", "compile", "-C", str(folder)])
     return folder / "bindings"
@@ -140,35 +164,54 @@ def library(name: str) -> str:
     return run(["g++", f"-print-file-name={name}"]).strip()
 
 
-def sanitized_python(folder: Path) -> dict[str, str]:
-    """Return the environment in which Python imports the extension with sanitizers: for any tests of it.
+class SanitizedPython:
+    """A Python that imports the extension with a sanitizer, as do the Pythons that it starts."""
 
-    folder: for a file that Python reads when it starts
-    """
-    extension = sanitized_extension()
-    (folder / "sitecustomize.py").write_text(
-        f"import guestkit_checkout\nguestkit_checkout.Finder.extension = {str(extension)!r}\n",
-        encoding="utf-8",
-    )
-    environment = {
-        "PYTHONPATH": str(folder),
-        "PYTHONMALLOC": "malloc",  # otherwise the tool does not see Python's small blocks
-        "GUESTKIT_MEMORY_CALLS": "100",
-        # Python itself does not free all memory at exit; valgrind and test_memory.py look for leaks.
-        "ASAN_OPTIONS": "detect_leaks=0",
-        # The sanitizer looks up at the start the functions that it intercepts. Those for exceptions and XDR
-        # are in libraries that only the extension would load, later.
-        "LD_PRELOAD": " ".join([library("libasan.so"), "libstdc++.so.6", "libtirpc.so.3"]),
-    }
-    used = run([sys.executable, "-c", "import guestkit; print(guestkit._native.__file__)"], **environment)
-    assert used.startswith(str(extension))
-    return environment
+    def __init__(self, kind: str, folder: Path) -> None:
+        extension = sanitized_extension(kind)
+        self._reports = folder / "reports"
+        self._reports.mkdir()
+        self._start = folder / "python"
+        preload = " ".join([library(SANITIZERS[kind][2]), *LOADED])
+        self._start.write_text(START.format(preload=preload, python=sys.executable), encoding="utf-8")
+        self._start.chmod(0o755)
+        customize = CUSTOMIZE.format(extension=str(extension), start=str(self._start))
+        (folder / "sitecustomize.py").write_text(customize, encoding="utf-8")
+        written = f"log_path={self._reports}/report"
+        self._environment = {
+            "PYTHONPATH": str(folder),
+            "PYTHONMALLOC": "malloc",  # otherwise the tool does not see Python's small blocks
+            "GUESTKIT_MEMORY_CALLS": "100",
+            # Python itself does not free all memory at exit; valgrind and test_memory.py look for leaks.
+            "ASAN_OPTIONS": f"detect_leaks=0:{written}",
+            "UBSAN_OPTIONS": f"halt_on_error=1:print_stacktrace=1:{written}",
+            "TSAN_OPTIONS": f"die_after_fork=0:{written}",
+        }
+        used = self.run("-c", "import guestkit; print(guestkit._native.__file__)")
+        assert used.startswith(str(extension))
+
+    def run(self, *arguments: str) -> str:
+        """Run it with these arguments; fail with its output, or with what the sanitizer has found."""
+        output = run([str(self._start), *arguments], **self._environment)
+        reports = [path.read_text(errors="replace") for path in self._reports.iterdir()]
+        assert not reports, "\n".join(reports)
+        return output
 
 
 @pytest.mark.full
 def test_the_extension_with_sanitizers(tmp_path: Path) -> None:
     # -s, because output that pytest has captured is lost in a crash, with the report.
-    run([*PYTEST, "-s", *PYTHON_TESTS], **sanitized_python(tmp_path))
+    SanitizedPython("address", tmp_path).run(*PYTEST[1:], "-s", *PYTHON_TESTS)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("kind", SANITIZERS)
+def test_a_short_soak_with_sanitizers(kind: str, tmp_path: Path) -> None:
+    """All sections but `limits`: the tools themselves need more memory and descriptors than it leaves."""
+    sections = [f"--only={name}" for name in ("guests", "kills", "storms", "load", "attacks")]
+    directory = f"--directory={tmp_path / 'soak'}"
+    SanitizedPython(kind, tmp_path).run("-m", "tests.soak", "--seed=1", "--cases=2", directory, *sections)
 
 
 @pytest.mark.full

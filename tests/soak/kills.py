@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.images.corpus import images
 from tests.soak.case import Case, Skipped, expect
-from tests.soak.leftovers import arguments, children, command_line, parent, within
+from tests.soak.leftovers import arguments, children, command_line, parent, processes, within
 from tests.soak.running import ROOT
 
 ABOUT = "QEMU, supermin, qemu-img, nbdkit and the program itself killed and stopped at any moment"
@@ -60,6 +60,8 @@ def run(case: Case) -> None:
             expect(
                 False, "the program ends within its limits", f"it waits with {left}; it said: {said[-1500:]}"
             )
+    if how == "pool" and program.returncode < 0:
+        _end_workers(case)
     case.tried(" ".join(said.split()[-4:]) if how != "cpp" else f"status {program.returncode}")
     if not hit:
         good = GOOD.get(how, (0,))
@@ -70,6 +72,14 @@ def run(case: Case) -> None:
         "the program does not crash",
         f"{program.returncode}: {said[-3000:]}",
     )
+
+
+def _end_workers(case: Case) -> None:
+    """End a killed program's workers: those of concurrent.futures do not notice, and wait for ever."""
+    for pid in processes(case.folder):
+        if b"multiprocessing" in b" ".join(arguments(pid)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _serve(case: Case, disk: Path, stack: ExitStack) -> None:

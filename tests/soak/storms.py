@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from guestkit import (
@@ -140,7 +141,7 @@ def _queues(case: Case, disk: Path) -> None:
     chance = case.random
 
     async def storm() -> None:
-        async with AsyncGuestfs(LIMITS) as g:
+        async with AsyncGuestfs(replace(LIMITS, cancel_grace=60)) as g:  # transfers end, if slowly
             await g.open_disk(disk)
             await g.launch()
             for _ in range(chance.choice((5, 20))):
