@@ -268,16 +268,17 @@ bool start_watching(const std::function<string()>& follow) {
   const pid_t child = ::fork();
   if (child < 0) return false;
   if (child == 0) {
-    if (::fork() != 0) ::_exit(0);
+    if (const pid_t watcher = ::fork(); watcher != 0) ::_exit(watcher > 0 ? 0 : 1);
     if (const string fault = follow(); !fault.empty()) {
       say("restore failed: " + fault);
       ::syscall(SYS_pidfd_send_signal, self.get(), SIGKILL, nullptr, 0);
     }
     ::_exit(0);
   }
-  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
-  return true;
+  return status == 0;
 }
 
 /// Becomes the restored QEMU, or returns why it cannot.

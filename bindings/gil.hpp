@@ -37,9 +37,15 @@ template <class F>
 void with_gil(F&& body) {
   if (Py_IsInitialized() == 0) return;
   try {
-    const auto state = PyGILState_Ensure();
+    struct held {
+      PyGILState_STATE state = PyGILState_Ensure();
+      held() = default;
+      held(const held&) = delete;
+      held& operator=(const held&) = delete;
+      ~held() { PyGILState_Release(state); }
+    };
+    const held gil;
     body();
-    PyGILState_Release(state);
   } catch (const abi::__forced_unwind&) {  // also raised inside the body, wherever Python reacquires the GIL
     park();
   }

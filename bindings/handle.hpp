@@ -43,10 +43,14 @@ class Handle : public basic_guestfs<raw_core> {
   int add_event_callback(PyObject* callback, std::uint64_t events);
   void delete_event_callback(int number);
 
-  void begin_turn(const std::string& name) { state()->turns->take_turn(name.c_str()); }
+  void begin_turn(const std::string& name) {
+    state()->refuse_fork(name.c_str());
+    state()->turns->take_turn(name.c_str());
+  }
   /// Begins a turn that counts as a call for the limits: it covers what Python does before its disk is added.
   void begin_opening() {
     static constexpr detail::action open_disk{"open_disk"};
+    state()->refuse_fork(open_disk.name);
     state()->turns->enter(open_disk);
   }
   /// Throws the reason if the turn is to end.
@@ -54,7 +58,7 @@ class Handle : public basic_guestfs<raw_core> {
   void end_turn() noexcept { state()->turns->leave(); }
   /// Charges this time to the running call's limit, because its work began that long before the call.
   void count_too(Seconds spent) { state()->turns->count_too(spent); }
-  bool is_mine() const noexcept { return state()->turns->is_mine(); }
+  bool is_mine() const noexcept { return state()->is_ours() && state()->turns->is_mine(); }
   bool has_appliance() const noexcept { return state()->turns->launched; }
 
   std::shared_ptr<Mounted> shown;  // guarded by the GIL

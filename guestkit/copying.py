@@ -181,9 +181,10 @@ class _Outgoing:
             else:
                 made, into = folder / posixpath.basename(self._path), folder
             copied = self._g.extract(self._path, into, progress=lambda path, count: tally.now(count))
-            if not os.path.lexists(made):
+            if copied.skipped and not self._is_directory:
                 (skipped,) = copied.skipped
-                raise Error("copy_out", f"{skipped.path}: {skipped.reason}", errno.EINVAL)
+                number = errno.EIO if os.path.lexists(made) else errno.EINVAL
+                raise Error("copy_out", f"{skipped.path}: {skipped.reason}", number)
             self._look()
             made.rename(self.final)
         tally.done += copied.bytes

@@ -47,8 +47,9 @@ class value_core : public handle {
 /// Python module keeps what C returned.
 ///
 /// Ownership: move-only; closed by close() or the destructor. Errors: every method throws Error or a class
-/// derived from it. Threads: any thread may call at any time; calls on one handle run one after the other,
-/// and only user_cancel() does not wait. After fork() the handle belongs to the parent alone.
+/// derived from it, and std::invalid_argument for a text with a NUL. Threads: any thread may call at any
+/// time; calls on one handle run one after the other, and only user_cancel() does not wait. After fork() the
+/// handle belongs to the parent alone.
 ///
 /// Methods have libguestfs' own names, so guestfs(3) is their manual.
 template <class Core>
@@ -156,6 +157,7 @@ class basic_guestfs : public detail::actions<Core> {
   std::optional<LaunchInfo> launch_info() {
     const auto state = this->state();
     if (!state) return std::nullopt;
+    state->refuse_fork("launch_info");
     const std::lock_guard lock(state->launch_mutex);
     return state->launch;
   }

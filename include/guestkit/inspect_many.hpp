@@ -55,7 +55,7 @@ class fleet;
 ///
 /// Ownership: move-only. The destructor kills what still runs, waits for it to end, and resolves the
 /// outstanding futures with nothing. Threads: any thread may call next().
-class InspectMany {
+class [[nodiscard]] InspectMany {
  public:
   class iterator;
 

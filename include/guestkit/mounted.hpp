@@ -32,7 +32,7 @@ namespace guestkit::inline GUESTKIT_FORM {
 ///
 /// Ownership: move-only; it does not keep the handle open. Threads: any, but not from inside a call of the
 /// handle.
-class Mounted {
+class [[nodiscard]] Mounted {
  public:
   Mounted(Mounted&&) noexcept = default;
   Mounted& operator=(Mounted&& other) noexcept;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,6 +98,22 @@ def test_a_file_gets_a_new_name_and_replaces_only_when_told(g: Guestfs, tmp_path
         copy_out(g, ["/etc/debian_version"], target)
     copy_out(g, ["/etc/debian_version"], target, replace=True)
     assert target.read_text() == "12.5\n"
+
+
+def test_a_file_that_the_host_had_no_room_for_replaced_a_good_one(g: Guestfs, tmp_path: Path) -> None:
+    g.write("/etc/large", os.urandom(5000))
+    target = tmp_path / "mine"
+    target.write_text("good")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with fails(errno.EFBIG, "large"):
+            copy_out(g, ["/etc/large"], target, replace=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert target.read_text() == "good"
+    assert list(tmp_path.iterdir()) == [target]
+    g.rm("/etc/large")
 
 
 def test_a_link_of_the_host_is_replaced_and_not_followed(g: Guestfs, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 import pytest
 
 import guestkit
-from guestkit import ApplianceCrashed, CallTimeout, FleetProgress, Guestfs, Report, aio
+from guestkit import ApplianceCrashed, CallTimeout, FleetProgress, Guestfs, LaunchError, Report, aio
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.inspection import ALL_PARTS
 
@@ -124,6 +124,22 @@ def test_a_launch_waits_for_the_place_of_another_and_says_so(demo_guest: Path) -
                 second.list_devices()
             with make(admission_timeout=0.05) as third:
                 third.launch()
+    finally:
+        guestkit.set_appliance_limit(None)
+
+
+def test_a_second_launch_gave_the_place_of_the_running_appliance_away(demo_guest: Path) -> None:
+    guestkit.set_appliance_limit(1)
+    try:
+        with Guestfs() as first, Guestfs(admission_timeout=0.05) as second:
+            for g in (first, second):
+                g.add_drive(demo_guest, readonly=True, format="raw")
+            first.launch()
+            with pytest.raises(LaunchError):
+                first.launch()
+            assert first.list_devices() == ["/dev/sda"]
+            with pytest.raises(CallTimeout, match="runs 1 appliances"):
+                second.launch()
     finally:
         guestkit.set_appliance_limit(None)
 

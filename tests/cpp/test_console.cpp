@@ -50,3 +50,13 @@ BOOST_AUTO_TEST_CASE(a_secret_is_in_no_line_however_it_comes) {
              boost::test_tools::per_element());
   BOOST_TEST(ring.redacted("p/w d and p/w d") == "*** and ***");
 }
+
+BOOST_AUTO_TEST_CASE(the_beginning_of_a_secret_stayed_where_a_long_line_was_cut) {
+  console_ring ring;
+  ring.hide("secret");
+  const std::string before(console_ring::longest_line - 3, 'x');
+  ring.add(before + "secret and more");
+  BOOST_TEST(ring.lines() == Lines{before + "***"}, boost::test_tools::per_element());
+  ring.add("\n");
+  BOOST_TEST(ring.lines() == Lines{before + "***"}, boost::test_tools::per_element());
+}

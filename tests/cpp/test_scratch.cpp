@@ -1,6 +1,7 @@
 // scratch.hpp: the private temporary directory, and the removal of those that dead processes left.
 #define BOOST_TEST_MODULE scratch
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -183,6 +184,21 @@ BOOST_FIXTURE_TEST_CASE(a_handle_s_files_are_private_and_get_tmpdir_says_what_wa
     BOOST_TEST(overlays == 1U);
   }
   BOOST_TEST(entries() == 1U);  // the disk
+}
+
+BOOST_FIXTURE_TEST_CASE(a_process_without_descriptors_made_directories_for_ever, base_directory) {
+  const auto said = support::in_child([&]() -> std::string {
+    const rlimit none{.rlim_cur = 0, .rlim_max = 0};
+    ::setrlimit(RLIMIT_NOFILE, &none);
+    try {
+      scratch::beneath(path);
+    } catch (const std::system_error& e) {
+      return e.code() == std::errc::too_many_files_open ? "refused" : e.what();
+    }
+    return "made";
+  });
+  BOOST_TEST(said == "refused");
+  BOOST_TEST(entries() == 0U);
 }
 
 BOOST_AUTO_TEST_CASE(a_base_that_cannot_be_written_leaves_a_usable_handle) {

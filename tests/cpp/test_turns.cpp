@@ -139,6 +139,23 @@ BOOST_AUTO_TEST_CASE(the_limit_of_a_call_does_not_count_the_wait_for_memory, PAT
   BOOST_CHECK_THROW(for (;;) look(), CallTimeout);  // the clock runs again
 }
 
+BOOST_AUTO_TEST_CASE(each_call_of_a_launch_had_the_whole_limit_again, PATIENCE) {
+  static constexpr guestkit::detail::action launch{"launch"};
+  guestkit::detail::turns turns;
+  turns.limits.launch = Seconds(4);
+  turns.launch_begins();
+  const auto begin = std::chrono::steady_clock::now();
+  std::this_thread::sleep_until(begin + 4s);
+  turns.enter(launch);
+  for (bool goes_on = true; goes_on; std::this_thread::yield()) try {
+      turns.throw_if_stopped("launch", "", EINTR, {});
+    } catch (const CallTimeout&) {
+      goes_on = false;
+    }
+  BOOST_TEST((std::chrono::steady_clock::now() - begin < 8s));
+  turns.leave();
+}
+
 BOOST_AUTO_TEST_CASE(what_was_done_before_a_call_counts_for_its_limit, PATIENCE) {
   Guestfs g({.environment = false, .limits = {.call = Seconds(3600)}});
   const auto state = state_of(g);
@@ -322,6 +339,19 @@ BOOST_AUTO_TEST_CASE(only_the_handles_own_programs_are_killed, PATIENCE) {
   BOOST_TEST(!launch.killed().empty());
   ::kill(own, SIGKILL);
   ::waitpid(own, nullptr, 0);
+}
+
+BOOST_AUTO_TEST_CASE(ending_one_handle_ended_those_whose_names_begin_with_its_own, PATIENCE) {
+  const pid_t other = ::fork();
+  if (other == 0) {
+    ::execl("/bin/sleep", "guestkit-7-10", "1000", nullptr);
+    ::_exit(1);
+  }
+  while (guestkit::detail::programs_of("guestkit-7-10", {}).empty()) std::this_thread::yield();
+  BOOST_TEST(guestkit::detail::programs_of("guestkit-7-1", {}).empty());
+  BOOST_TEST(guestkit::detail::programs_of("uestkit-7-10", {}).empty());
+  ::kill(other, SIGKILL);
+  ::waitpid(other, nullptr, 0);
 }
 
 // Regression: without pidfd_open (in kernels before 5.3, some sandboxes, valgrind), nothing was killed, and

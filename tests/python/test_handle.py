@@ -637,7 +637,9 @@ number = g.set_event_callback(lambda *_: print("closed in", os.getpid(), flush=T
 parent = os.getpid()
 child = os.fork()
 if child == 0:
-    for call in (g.version, g.launch, lambda: g.set_event_callback(print)):
+    for call in (
+        g.version, g.launch, lambda: g.set_event_callback(print), g.launch_info, lambda: g.open_disk("x")
+    ):
         try:
             call()
         except guestkit.HandleClosed as error:
@@ -659,9 +661,7 @@ print("closed in", parent)
     assert (done.returncode, done.stderr) == (0, "")
     *child, closed, expected = done.stdout.splitlines()
     assert child == [
-        "HandleClosed True",
-        "HandleClosed True",
-        "HandleClosed True",
+        *["HandleClosed True"] * 5,
         "<guestkit.Guestfs closed>",
         "own <guestkit.Guestfs open>",
         "status 0 <guestkit.Guestfs open>",

@@ -129,6 +129,18 @@ def test_without_a_logger_at_debug_a_trace_goes_to_stderr(capfd: pytest.CaptureF
     ]
 
 
+def test_a_secret_was_in_the_trace_on_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    with Guestfs(environment=False) as g:
+        g.set_trace(True)
+        g.add_drive("/x", protocol="http", server=["h:1"], username="u", secret="Hush Hush", format="raw")
+        with pytest.raises(Error):
+            g.set_libvirt_requested_credential(0, b"Psst")
+    told = capfd.readouterr().err
+    assert 'trace: add_drive "/x"' in told
+    assert "Hush" not in told
+    assert "Psst" not in told
+
+
 def test_a_callback_of_trace_events_keeps_them_from_stderr(capfd: pytest.CaptureFixture[str]) -> None:
     seen: list[str] = []
     with Guestfs(environment=False) as g:

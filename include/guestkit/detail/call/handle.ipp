@@ -88,12 +88,14 @@ GUESTKIT_INLINE void handle::terminate() {
 
 GUESTKIT_INLINE guestfs_h* handle::native() const noexcept {
   if (!state_ || !is_open()) return nullptr;  // is_open() knows, but g++ 12 warns of a null pointer
+  const std::lock_guard lock(state_->launch_mutex);
   state_->native_given = true;
   return state_->h;
 }
 
 GUESTKIT_INLINE void handle::use_private_tmpdir() {
   state_->tmpdir = invoke<std::string>("get_tmpdir", guestfs_get_tmpdir).lift();
+  state_->cage.clear();  // it lies in the directory for temporary files
   try {
     state_->temporary = scratch::beneath(state_->tmpdir);
   } catch (const std::system_error& e) {  // libguestfs reports it if a call needs the directory

@@ -107,9 +107,10 @@ struct handle_state {
   std::string cage;                          // the directory of a QEMU that is shut in; likewise
   std::vector<addition> additions;           // for the thread that has the turn
   std::atomic<bool> disks_gone{false};       // libguestfs no longer has the disks among the additions
-  bool is_sandboxed = false;                 // the C handle has QEMU's option; for the thread with the turn
+  bool is_named = false;                     // the C handle has QEMU's -name; for the thread with the turn
+  bool is_sandboxed = false;                 // and its -sandbox; likewise
   std::atomic<bool> native_given{false};     // native() was called: the C handle must not be replaced
-  std::mutex launch_mutex;                   // guards the next two
+  std::mutex launch_mutex;                   // guards the next two, and replaces the C handle
   std::optional<LaunchInfo> launch;          // the last successful one
   std::string verdict;                       // what a template's hypervisor said about this launch
 

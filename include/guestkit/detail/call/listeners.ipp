@@ -52,7 +52,9 @@ inline void keep_console(handle_state& state, std::uint64_t event, std::string_v
       return;
     }
     if (event == GUESTFS_EVENT_TRACE ? !state.traces : !warning && !state.verbose) return;
-    if (!listened) print_event(event, text);
+    if (listened) return;
+    const bool trace = event == GUESTFS_EVENT_TRACE;
+    print_event(event, state.console.redacted(trace ? hide_credential(text) : std::string(text)));
   } catch (...) {  // no memory for the line: it is lost
   }
 }

@@ -157,16 +157,17 @@ class extraction {
         ::openat(host.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (made.get() < 0) fail(name);
     std::uint64_t at = 0;
-    const auto error = attempt([&] {
-      while (at < file.size) {
-        const auto wanted = std::min<std::uint64_t>(file.size - at, pread_most);
-        const buffer part = g_.pread(file.path, static_cast<int>(wanted), static_cast<std::int64_t>(at));
-        if (part.empty()) break;
-        write(made, part.view(), at, name);
-        at += part.size();
-        if (options_.progress) options_.progress(file, done_.bytes + at);
-      }
-    });
+    std::optional<Error> error;
+    while (at < file.size) {
+      const auto wanted = std::min<std::uint64_t>(file.size - at, pread_most);
+      buffer part;
+      error = attempt(
+          [&] { part = g_.pread(file.path, static_cast<int>(wanted), static_cast<std::int64_t>(at)); });
+      if (error || part.empty()) break;
+      write(made, part.view(), at, name);  // what the host refuses ends the extraction
+      at += part.size();
+      if (options_.progress) options_.progress(file, done_.bytes + at);
+    }
     if (::ftruncate(made.get(), static_cast<off_t>(at)) != 0) fail(name);
     done_.bytes += at;
     ++done_.files;

@@ -39,12 +39,14 @@ class console_ring {
  private:
   void add_secret(std::string form);
   void end_line(std::vector<std::string>& completed);
+  std::string shown(std::string line) const;
   std::string without_secrets(std::string line) const;
 
   mutable std::mutex mutex_;
   std::vector<std::string> lines_;
   std::string partial_;
   std::vector<std::string> secrets_;
+  std::size_t longest_secret_ = 0;
 };
 
 /// The prefix that libguestfs prints before an event's text on stderr.

@@ -2,6 +2,7 @@
 
 #include <guestfs.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <utility>
 
@@ -15,7 +16,7 @@ GUESTKIT_INLINE std::vector<std::string> console_ring::add(std::string_view text
   for (const char c : text) {
     if (c == '\n')
       end_line(completed);
-    else if (c != '\r' && partial_.size() < longest_line)
+    else if (c != '\r' && partial_.size() < longest_line + longest_secret_)
       partial_ += c;
   }
   return completed;
@@ -59,7 +60,7 @@ GUESTKIT_INLINE std::vector<std::string> console_ring::lines() const {
   auto all = lines_;
   if (partial_.empty()) return all;
   if (all.size() == most_lines) all.erase(all.begin());
-  all.push_back(without_secrets(partial_));
+  all.push_back(shown(partial_));
   return all;
 }
 
@@ -72,13 +73,14 @@ GUESTKIT_INLINE void console_ring::clear() {
 GUESTKIT_INLINE void console_ring::add_secret(std::string form) {
   for (const auto& known : secrets_)
     if (known == form) return;
+  longest_secret_ = std::max(longest_secret_, form.size());
   secrets_.push_back(std::move(form));
 }
 
 GUESTKIT_INLINE void console_ring::end_line(std::vector<std::string>& completed) {
   if (partial_.empty()) return;
   if (lines_.size() == most_lines) lines_.erase(lines_.begin());
-  completed.push_back(without_secrets(std::move(partial_)));
+  completed.push_back(shown(std::move(partial_)));
   lines_.push_back(completed.back());
   partial_.clear();
 }
@@ -88,6 +90,13 @@ GUESTKIT_INLINE std::string console_ring::without_secrets(std::string line) cons
     for (std::size_t at = 0; (at = line.find(secret, at)) != std::string::npos; at += 3)
       line.replace(at, secret.size(), "***");
   return line;
+}
+
+/// A secret is replaced as a whole before the line is cut: else its beginning would stay.
+GUESTKIT_INLINE std::string console_ring::shown(std::string line) const {
+  auto all = without_secrets(std::move(line));
+  if (all.size() > longest_line) all.resize(longest_line);
+  return all;
 }
 
 GUESTKIT_INLINE const char* event_prefix(std::uint64_t event) noexcept {

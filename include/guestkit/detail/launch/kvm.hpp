@@ -15,9 +15,10 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Whether KVM works with this QEMU. Found out once per process for each QEMU, user and state of /dev/kvm;
-/// that takes about 0.1 s, and nothing if there is no /dev/kvm. Every verdict holds for ten minutes, in other
-/// processes, too; that QEMU hangs, which takes not quite 2 s to find out, until the host is started again.
+/// Whether KVM works with this QEMU. To find that out takes about 0.1 s, and nothing if there is no /dev/kvm;
+/// the verdict then holds for ten minutes, in this user's other processes, too, for the same QEMU and state
+/// of /dev/kvm. That QEMU hangs, which takes not quite 2 s to find out, holds until the host is started
+/// again.
 ///
 /// Only starting a guest proves it: on some hosts /dev/kvm opens, and then QEMU aborts or hangs. If the host
 /// is too busy to tell, the probe gives up after 6 s and the next one is made half a minute later. Threads:

@@ -82,7 +82,7 @@ inline bool crashed(int status) {
 /// A file with the firmware, for QEMU to inherit and to open by its number. If it cannot be made, returns no
 /// descriptor and sets errno.
 inline unique_fd firmware_file(const std::vector<unsigned char>& image) {
-  unique_fd file(::memfd_create("guestkit-kvm-probe", 0));
+  unique_fd file(::memfd_create("guestkit-kvm-probe", MFD_CLOEXEC));
   if (file.get() >= 0 &&
       ::write(file.get(), image.data(), image.size()) != static_cast<ssize_t>(image.size()))
     return unique_fd();
@@ -114,7 +114,11 @@ GUESTKIT_INLINE KvmStatus probe_kvm(const std::string& device, const std::string
     command.emplace_back("-bios");
     command.push_back("/proc/self/fd/" + std::to_string(firmware.get()));
   }
-  const auto end = run_program(command, {.limit = limit, .look = look, .takes_stdout = !probe.word.empty()});
+  const auto end = run_program(
+      command, {.limit = limit,
+                .look = look,
+                .inherited = firmware.get() < 0 ? std::vector<int>{} : std::vector{firmware.get()},
+                .takes_stdout = !probe.word.empty()});
   const bool proved = WIFEXITED(end.status) && WEXITSTATUS(end.status) == probe.exit_status &&
                       end.output.find(probe.word) != std::string::npos;
   if (end.error != 0) return {false, qemu + " cannot be run: " + std::strerror(end.error)};

@@ -36,8 +36,23 @@ inline bool is_refused(const LaunchError& failure) {
   return tells(failure.message()) || std::any_of(console.begin(), console.end(), tells);
 }
 
+/// Has all calls of a launch share its limit.
+class launch_clock {
+ public:
+  explicit launch_clock(turns& of) noexcept : turns_(of) { turns_.launch_begins(); }
+  launch_clock(const launch_clock&) = delete;
+  launch_clock& operator=(const launch_clock&) = delete;
+  ~launch_clock() { turns_.launch_ends(); }
+
+ private:
+  turns& turns_;
+};
+
 GUESTKIT_INLINE void launcher::launch() {
   const turn mine(state_, "launch");
+  // libguestfs says so, and the appliance that runs keeps its place.
+  if (state_->turns->launched && invoke<bool>(guestfs_is_ready)) return invoke<void>(guestfs_launch);
+  const launch_clock shared(*state_->turns);
   state_->console.clear();
   try {
     put_settings_back();
@@ -385,11 +400,17 @@ GUESTKIT_INLINE void launcher::limit_time() {
 /// Gives the hypervisor a name, so that it can be found when it must be killed. The libvirt backend takes
 /// none.
 GUESTKIT_INLINE void launcher::name_hypervisor() {
-  state_->turns->hypervisor = invoke<std::string>(guestfs_get_hv);
-  auto& name = state_->turns->hypervisor_name;
-  if (!name.empty() || invoke<std::string>(guestfs_get_backend) != "direct") return;
-  name = "guestkit-" + std::to_string(::getpid()) + "-" + std::to_string(state_->serial);
-  invoke<int>(guestfs_config, cstr("-name"), std::optional(cstr(name)));
+  const auto file = invoke<std::string>(guestfs_get_hv);
+  std::string name;
+  if (invoke<std::string>(guestfs_get_backend) == "direct") {
+    // A process may hold several copies of this library, each of which counts its handles.
+    static const char copy = 0;
+    name = "guestkit-" + std::to_string(::getpid()) + "-" +
+           std::to_string(reinterpret_cast<std::uintptr_t>(&copy)) + "-" + std::to_string(state_->serial);
+    if (std::exchange(state_->is_named, true) == false)  // libguestfs forgets no parameter of QEMU's
+      invoke<int>(guestfs_config, cstr("-name"), std::optional(cstr(name)));
+  }
+  state_->turns->expect_hypervisor(file, name);
 }
 
 /// Has QEMU give up the system calls that no appliance needs, and the files.
@@ -468,14 +489,23 @@ GUESTKIT_INLINE bool launcher::renew() {
     guestfs_close(fresh);
     return false;
   }
+  {
+    const std::lock_guard lock(state_->launch_mutex);
+    same = !state_->native_given;  // an event's callback may have asked since the appliance was chosen
+    if (same) state_->h = fresh;
+  }
+  if (!same) {
+    guestfs_close(fresh);
+    return false;
+  }
   guestfs_delete_event_callback(old, 0);  // nobody is to be notified of its close
   guestfs_set_verbose(old, 0);
   guestfs_set_trace(old, 0);
   guestfs_set_event_callback(fresh, &deliver, GUESTFS_EVENT_ALL, 0, state_.get());
-  state_->h = fresh;
   state_->serial = next_serial();
   state_->disks_gone = false;
   state_->is_sandboxed = false;
+  state_->is_named = false;
   state_->turns->replace(fresh);
   guestfs_close(old);
   return true;

@@ -144,6 +144,13 @@ inline bool arguments_hold(pid_t process, std::string_view text) {
   return !text.empty() && file_of(process, "cmdline").find(text) != std::string::npos;
 }
 
+/// Whether one of the arguments of a program is that word.
+inline bool has_argument(pid_t process, std::string_view word) {
+  const std::string end(1, '\0');
+  return !word.empty() &&
+         (end + file_of(process, "cmdline")).find((end + std::string(word)) + end) != std::string::npos;
+}
+
 /// Whether this is a program, other than the hypervisor, that libguestfs runs and may wait for without end,
 /// or a fork of our own process that is about to run one through a shell.
 /// @param hypervisor  the program whose features libguestfs queries before the launch proper
@@ -189,10 +196,10 @@ GUESTKIT_INLINE std::vector<program> programs_of(std::string_view name, const ru
   std::vector<program> found;
   const pid_t self = ::getpid();
   for (const pid_t child : children_of(self))
-    if (arguments_hold(child, name)) add_program(found, child, self, 0, true);
+    if (has_argument(child, name)) add_program(found, child, self, 0, true);
   if (call.thread == 0) return found;
   for (const pid_t child : children_of(self, call.thread))
-    if (!arguments_hold(child, name) && is_tool(child, call.hypervisor))
+    if (!has_argument(child, name) && is_tool(child, call.hypervisor))
       add_program(found, child, self, call.since, false);
   return found;
 }

@@ -42,17 +42,25 @@ inline void remove_tree(const std::string& path) noexcept try {
 } catch (const std::exception&) {  // no memory
 }
 
-/// Opens and locks a directory. Returns no descriptor if another process holds the lock or has removed the
-/// directory meanwhile.
+/// Opens and locks a directory. Returns no descriptor and sets errno if that cannot be done: EWOULDBLOCK if
+/// another process holds the lock, ENOENT if one has removed the directory meanwhile.
 /// @param how  for flock(2)
 inline unique_fd open_locked(const std::string& path, int how) {
   unique_fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (directory.get() < 0) return directory;
+  int locked = -1;
+  do locked = ::flock(directory.get(), how);
+  while (locked != 0 && errno == EINTR);
   struct stat opened {
   }, named{};
-  const bool held = directory.get() >= 0 && ::flock(directory.get(), how) == 0 &&
-                    ::fstat(directory.get(), &opened) == 0 && ::lstat(path.c_str(), &named) == 0 &&
-                    opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;
-  return held ? std::move(directory) : unique_fd();
+  if (locked == 0 && ::fstat(directory.get(), &opened) == 0 && ::lstat(path.c_str(), &named) == 0) {
+    if (opened.st_ino == named.st_ino && opened.st_dev == named.st_dev) return directory;
+    errno = ENOENT;
+  }
+  const int why = errno;
+  directory = unique_fd();
+  errno = why;
+  return directory;
 }
 
 /// Calls visit with the path of every directory in base that belongs to this user and has that prefix.
@@ -73,7 +81,11 @@ GUESTKIT_INLINE scratch::scratch(const std::string& base) : owner_(::getpid()), 
     if (::mkdtemp(name.data()) == nullptr) throw std::system_error(errno, std::generic_category(), base);
     lock_ = open_locked(name, LOCK_EX);
     path_ = name;
-    if (lock_.get() >= 0) return;  // otherwise a sweep got the lock first
+    if (lock_.get() >= 0) return;
+    if (errno == ENOENT) continue;  // a sweep got the lock first
+    const int why = errno;
+    ::rmdir(name.c_str());
+    throw std::system_error(why, std::generic_category(), name);
   }
 }
 

@@ -138,7 +138,9 @@ GUESTKIT_INLINE Mounted::~Mounted() {
 }
 
 GUESTKIT_INLINE void Mounted::wait() const {
-  if (mount_) mount_->tell();
+  if (!mount_) return;
+  state_->refuse_fork("wait");
+  mount_->tell();
 }
 
 GUESTKIT_INLINE void Mounted::unmount() {

@@ -103,6 +103,13 @@ class turns {
   /// Replaces the C handle with another one. Only for the thread that has the turn.
   void replace(guestfs_h* fresh) noexcept;
 
+  /// Between these two, all calls of a launch share its limit. Only for the thread that has the turn.
+  void launch_begins() noexcept;
+  void launch_ends() noexcept;
+
+  /// Sets which hypervisor is started, and the argument of its -name, by which it is found.
+  void expect_hypervisor(std::string file, std::string name) noexcept;
+
   /// Ends the current turn, if any thread has it, in the two steps described above. Returns at once. If no
   /// thread can be started to wait out the grace period, there is none.
   void cancel();
@@ -116,8 +123,6 @@ class turns {
 
   guestfs_h* h = nullptr;
   Limits limits;
-  std::string hypervisor_name;        // the argument of its -name; written by launch() while it has the turn
-  std::string hypervisor;             // the hypervisor program; written likewise
   std::atomic<bool> launched{false};  // the appliance came up and no call has shut it down
 
  private:
@@ -126,7 +131,7 @@ class turns {
   enum class ending { none, cancelled, timed_out, terminated };
 
   // With the lock held.
-  void begin(Seconds limit, const char* clock_name);
+  void begin(Seconds limit, const char* clock_name, clock::time_point since);
   void begin_serving() noexcept;
   void take_turn(lock& held, const char* op);
   void wait_for_turn(lock& held, const char* op);
@@ -155,6 +160,8 @@ class turns {
   void press(lock& held);
 
   mutable std::mutex mutex_;
+  std::string hypervisor_;
+  std::string hypervisor_name_;
   std::condition_variable changed_;  // a turn, a call or the handle has ended
   std::condition_variable watched_;  // wakes the watching thread
   std::atomic<bool> closing_{false};
@@ -178,6 +185,7 @@ class turns {
     clock::time_point deadline;
     Seconds limit;
   };
+  std::optional<clock::time_point> launch_began_;
   std::optional<whole> part_;   // the call's own limit, while a part of the call runs
   clock::time_point wakes_at_;  // the watching thread; it is awake if this is past
   ending ending_ = ending::none;

@@ -57,11 +57,11 @@ GUESTKIT_INLINE void turns::enter(const action& op) {
   since_ = op.may_run_programs ? ticks_now() : 0;
   try {
     if (op.is_launch)
-      begin(limits.launch.value_or(no_limit), "launch_timeout");
+      begin(limits.launch.value_or(no_limit), "launch_timeout", launch_began_.value_or(clock::now()));
     else if (op.serves)
       begin_serving();
     else
-      begin(limits.call, "call_timeout");
+      begin(limits.call, "call_timeout", clock::now());
   } catch (...) {  // no thread can be started to enforce the limit
     leave_turn();
     throw;
@@ -93,8 +93,10 @@ GUESTKIT_INLINE void turns::off_the_clock(const std::function<void()>& wait) {
       deadline_.reset();
     }
   }
+  const auto begin = clock::now();
   wait();
   const lock held(mutex_);
+  if (launch_began_) *launch_began_ += clock::now() - begin;
   if (left && ending_ == ending::none) watch(clock::now() + *left);
 }
 
@@ -172,7 +174,7 @@ GUESTKIT_INLINE bool turns::begin_close(const std::function<void()>& unmount) {
   owner_ = thread_id();
   ending_ = ending::none;
   try {
-    begin(limits.close, "close_timeout");
+    begin(limits.close, "close_timeout", clock::now());
   } catch (const std::exception&) {  // no thread can be started: close without a limit
   }
   return true;
@@ -194,7 +196,23 @@ GUESTKIT_INLINE void turns::cancel_transfer() noexcept {
 GUESTKIT_INLINE void turns::replace(guestfs_h* fresh) noexcept {
   const lock held(mutex_);
   h = fresh;
-  hypervisor_name.clear();
+  hypervisor_name_.clear();
+}
+
+GUESTKIT_INLINE void turns::launch_begins() noexcept {
+  const lock held(mutex_);
+  launch_began_ = clock::now();
+}
+
+GUESTKIT_INLINE void turns::launch_ends() noexcept {
+  const lock held(mutex_);
+  launch_began_.reset();
+}
+
+GUESTKIT_INLINE void turns::expect_hypervisor(std::string file, std::string name) noexcept {
+  const lock held(mutex_);
+  hypervisor_ = std::move(file);
+  hypervisor_name_ = std::move(name);
 }
 
 GUESTKIT_INLINE void turns::cancel() {
@@ -204,7 +222,7 @@ GUESTKIT_INLINE void turns::cancel() {
     end_turn(ending::cancelled);
   } catch (const Error&) {
     guestfs_user_cancel(h);
-    kill_programs(programs_of(hypervisor_name, call()));
+    kill_programs(programs_of(hypervisor_name_, call()));
   }
 }
 
@@ -212,7 +230,7 @@ GUESTKIT_INLINE void turns::terminate() {
   const lock held(mutex_);
   if (closed_) return;
   if (killed_.empty()) killed_ = "terminate() was called";
-  kill_programs(programs_of(hypervisor_name, call()));
+  kill_programs(programs_of(hypervisor_name_, call()));
   if (op_ == nullptr) return;
   ending_ = ending::terminated;
   kill_at_ = {};
@@ -228,10 +246,10 @@ GUESTKIT_INLINE void turns::throw_if_stopped(const char* op, const std::string& 
   if (ending_ != ending::none || !killed_.empty()) fail(op, message, number, console);
 }
 
-GUESTKIT_INLINE void turns::begin(Seconds limit, const char* clock_name) {
+GUESTKIT_INLINE void turns::begin(Seconds limit, const char* clock_name, clock::time_point since) {
   limit_ = limit;
   clock_ = clock_name;
-  if (limit != no_limit) watch(clock::now() + to_clock(limit));
+  if (limit != no_limit) watch(since + to_clock(limit));
 }
 
 /// Without a limit: it lasts as long as the user wants. Those who wait for their turn are refused.
@@ -325,7 +343,7 @@ GUESTKIT_INLINE std::string turns::reason() const {
 }
 
 GUESTKIT_INLINE running_call turns::call() const {
-  return op_ == nullptr || since_ == 0 ? running_call{} : running_call{owner_, since_, hypervisor};
+  return op_ == nullptr || since_ == 0 ? running_call{} : running_call{owner_, since_, hypervisor_};
 }
 
 GUESTKIT_INLINE void turns::end_turn(ending how) {
@@ -385,7 +403,7 @@ GUESTKIT_INLINE void turns::press(lock& held) {
     return;
   }
   const auto turn = turn_;
-  const auto name = hypervisor_name;
+  const auto name = hypervisor_name_;
   const auto running = call();
   held.unlock();  // reading /proc takes a moment
   const auto programs = programs_of(name, running);
