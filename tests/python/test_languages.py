@@ -227,7 +227,10 @@ def nested(*levels: str) -> bytes:
     """Return a jar in an archive for each level, which has a package of its own besides."""
     content = poms(1)
     for number, name in enumerate(reversed(levels)):
-        files = {name: content, f"META-INF/maven/g/b{number}/pom.properties": pom(f"b{number}")}
+        files: dict[str, str | bytes] = {
+            name: content,
+            f"META-INF/maven/g/b{number}/pom.properties": pom(f"b{number}"),
+        }
         content = archive(files, zipfile.ZIP_STORED)
     return content
 
@@ -246,7 +249,7 @@ def test_archives_inside_of_archives_were_passed_over_in_silence() -> None:
     deep = found({"/deep.ear": nested("a.war", "b.jar", "c.jar")})
     assert [one.name for one in deep.packages] == ["b2", "b1", "b0"]
     assert deep.gaps == ("/deep.ear!/a.war!/b.jar: the 1 archives inside are too deep to be opened",)
-    damaged = found({"/app.jar": archive({"lib/bad.jar": "PK", "lib/good.jar": poms(1)})})
+    damaged = found({"/app.jar": archive({"lib/bad.jar": b"PK", "lib/good.jar": poms(1)})})
     assert [one.name for one in damaged.packages] == ["a0"]
     (gap,) = damaged.gaps
     assert gap.startswith("/app.jar!/lib/bad.jar: is not read: ")
@@ -273,7 +276,7 @@ def test_archives_inside_are_bounded(
 
 
 def test_an_archive_inside_that_unpacks_without_end_is_a_gap() -> None:
-    bomb = archive({"lib/bomb.jar": "\0" * (40 << 20), "lib/good.jar": poms(1)})
+    bomb = archive({"lib/bomb.jar": bytes(40 << 20), "lib/good.jar": poms(1)})
     packages = found({"/app.jar": bomb})
     assert [one.name for one in packages.packages] == ["a0"]
     assert "it has more than 33554432 bytes" in packages.gaps[0]
