@@ -17,7 +17,7 @@ from itertools import zip_longest
 from typing import Any, Literal
 
 from guestkit._plain import plain
-from guestkit._versions import full_version
+from guestkit._versions import full_version, shown_name
 from guestkit.errors import Error
 from guestkit.generated.values import Application, Inspection, OperatingSystem, PartFailure
 from guestkit.inspection import ALL_PARTS, pretty_name
@@ -422,7 +422,7 @@ def _of_several_arches(applications: Iterable[Application]) -> Container[str]:
     arches: defaultdict[str, set[str]] = defaultdict(set)
     for app in applications:
         if app.arch:
-            arches[_name(app)].add(app.arch)
+            arches[shown_name(app)].add(app.arch)
     return {name for name, known in arches.items() if len(known) > 1}
 
 
@@ -433,14 +433,10 @@ def _versions(system: OperatingSystem, several: Container[str]) -> defaultdict[s
     """
     versions: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for app in system.applications:
-        name = _name(app)
+        name = shown_name(app)
         key = f"{name}:{app.arch}" if app.arch and name in several else name
         versions[key][full_version(app, system.package_format)] += 1
     return versions
-
-
-def _name(app: Application) -> str:
-    return app.display_name or app.name
 
 
 def _order(format: str, before: str, after: str) -> Order:

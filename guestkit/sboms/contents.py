@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from guestkit._text import printable
-from guestkit._versions import epoch_and_version, full_version, known
+from guestkit._versions import epoch_and_version, full_version, known, shown_name
 from guestkit.generated.values import Application, Inspection, OperatingSystem
 from guestkit.inspection import pretty_name
 from guestkit.languages import LanguagePackage, LanguagePackages
@@ -183,7 +183,7 @@ def _item(app: Application, system: OperatingSystem, distribution: Distribution)
     is_program = system.type == "windows"
     epoch, version = epoch_and_version(app, system.package_format)
     fields = {
-        "name": (app.display_name if is_program else "") or app.name,
+        "name": shown_name(app),
         "version": full_version(app, system.package_format),
         "summary": " ".join(app.summary.split()),
         "publisher": app.publisher,
