@@ -281,6 +281,8 @@ def test_a_bill_that_may_lack_something_says_so(case: str, format: SbomFormat, t
         assert said["guestkit:complete"] == "false"
         assert said["guestkit:gap"].startswith(gap)
         whole = {one["assemblies"][0]: one["aggregate"] for one in document["compositions"]}
+        # Packages depend on their system: whether these are all was said of what lies in it alone.
+        assert all(one["dependencies"] == one["assemblies"] for one in document["compositions"])
         assert whole["guest"] == "incomplete"
         assert whole.get("os-1", "complete") == (
             "incomplete" if case in ("packages", "not asked") else "complete"
