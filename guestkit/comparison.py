@@ -62,7 +62,6 @@ _OF_RELEASE = ("distro", "product_name", "product_variant", "version", "build_id
 #: facts about a system.
 _LOST: Mapping[str, Sequence[str]] = {
     "filesystems": ("filesystems",),
-    "keys": ("filesystems",),
     "applications": ("packages",),
     "users": ("users",),
     "kernels": ("kernels",),
@@ -79,8 +78,8 @@ _LOST: Mapping[str, Sequence[str]] = {
     "drive_mappings": ("drives",),
 }
 
-#: In which part of an inspection a failure means that it may have missed operating systems.
-_OF_SYSTEMS = {"operating_systems", "disks", "keys"}
+#: Parts of an inspection in which a failure may have hidden operating systems and filesystems.
+_HIDING = ("operating_systems", "disks", "keys")
 
 #: What a part has: by the name of each thing, its facts.
 Things = Mapping[str, Mapping[str, str]]
@@ -147,9 +146,9 @@ def diff(a: Inspection, b: Inspection) -> Comparison:
         for side, found in (("first", a), ("second", b))
         for failure in found.failures
     ]
-    asked = _asked(a), _asked(b)
-    unknown += _asked_once(*asked)
-    lost = _named(part for part in ALL_PARTS if not all(part in parts for parts in asked))
+    asked, asked_after = _asked(a), _asked(b)
+    unknown += _asked_once(asked, asked_after)
+    lost = _named({*ALL_PARTS} - (asked & asked_after))
     several = len(a.operating_systems) > 1 or len(b.operating_systems) > 1
     for before, after in _pairs(a.operating_systems, b.operating_systems):
         if before is None or after is None:
@@ -237,7 +236,7 @@ def _asked_once(a: Set[str], b: Set[str]) -> Iterator[str]:
     for part in ALL_PARTS:
         if part in _LOST and (part in a) != (part in b):
             side = "first" if part in a else "second"
-            yield f"{part}: only the {side} inspection was asked for it, as far as is known"
+            yield f"{part}: only the {side} inspection was asked for this part, as far as is known"
 
 
 def _named(parts: Iterable[str]) -> Set[str]:
@@ -260,7 +259,7 @@ def _unread(system: OperatingSystem) -> Set[str]:
 
 def _hidden(found: Inspection, other: Inspection) -> Sequence[str]:
     """Return why the guest may have more systems and filesystems than were found; nothing: it has not."""
-    failures = [f"{one.part}: {one.message}" for one in found.failures if one.part in _OF_SYSTEMS]
+    failures = [f"{one.part}: {one.message}" for one in found.failures if one.part in _HIDING]
     opened = {one.device for one in other.unopened}
     unopened = [one for one in found.unopened if one.device not in opened]
     return failures + [f"{one.device} was not opened: {one.message or one.reason}" for one in unopened]
@@ -311,7 +310,7 @@ def _unknown(before: OperatingSystem, after: OperatingSystem) -> Iterator[str]:
             yield f"{side}: {failure.part}: {failure.message}"
         if unread := _unread(system):
             there = (part for part, things in _parts(other).items() if things and part in unread)
-            yield from (f"{side}: {part}: it is empty where not all is mounted" for part in there)
+            yield from (f"{side}: {part}: nothing was found where not all is mounted" for part in there)
 
 
 def _systems(before: OperatingSystem, after: OperatingSystem, lost: Set[str]) -> Iterator[Change]:
