@@ -12,7 +12,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, get_args
 
-from guestkit._writing import obstacle
 from guestkit.disks import Domain, Guest, names_of
 from guestkit.fleet import TIMEOUT
 from guestkit.guest import guest_path, mount_asked, open_guest
@@ -402,6 +401,8 @@ def opening(arguments: argparse.Namespace) -> OpeningKeywords:
 
 def check_output(path: str, disks: Sequence[str], *, through: bool = True) -> None:
     """Raise UsageError if `write` could not write an output there, or if that is one of the disks."""
+    from guestkit._writing import obstacle  # only commands with an output pay for this import
+
     directory = os.path.dirname(path) or "."
     if not os.path.isdir(directory):
         raise UsageError(f"there is no directory for the output {path!r}")
