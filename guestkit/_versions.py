@@ -1,4 +1,4 @@
-"""Versions of packages, as package managers write them."""
+"""Names and versions of packages, as people and package managers write them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from guestkit.generated.values import Application
 
 #: What librpm prints for a value that a package lacks.
 _NONE = "(none)"
+
+
+def shown_name(app: Application) -> str:
+    """Return a package's name; a program of Windows is known by another than the registry's key."""
+    return app.display_name or app.name
 
 
 def known(text: str) -> str:

@@ -14,7 +14,7 @@ def write(text: str, path: str, *, through: bool = False) -> None:
     through: write through a link or into a device or FIFO, such as /dev/stdout, if the path is one: for paths
         that the user has chosen. In a directory, who may write there may have put a link.
     """
-    if through and os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+    if through and _is_link_or_device(path):
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
         return
@@ -27,3 +27,20 @@ def write(text: str, path: str, *, through: bool = False) -> None:
         with contextlib.suppress(OSError):
             os.unlink(new)
         raise
+
+
+def obstacle(path: str, *, through: bool = False) -> str:
+    """Return the file or directory that `write` has to change and this user may not; "": there is none.
+
+    A regular file is replaced, so that its directory has to be written, and not the file.
+    """
+    wanted = os.path.dirname(path) or "."
+    if through and _is_link_or_device(path):
+        wanted = os.path.realpath(path)
+        if not os.path.exists(wanted):  # the link leads to what is to be made
+            wanted = os.path.dirname(wanted)
+    return "" if os.access(wanted, os.W_OK) else wanted
+
+
+def _is_link_or_device(path: str) -> bool:
+    return os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode)

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import errno
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any, Literal
 
 from guestkit._plain import plain
-from guestkit._versions import full_version
+from guestkit._versions import full_version, shown_name
 from guestkit.errors import Error
-from guestkit.generated.values import Application, Inspection, OperatingSystem
-from guestkit.inspection import pretty_name
+from guestkit.generated.values import Application, Inspection, OperatingSystem, PartFailure
+from guestkit.inspection import ALL_PARTS, pretty_name
 
 __all__ = ["Change", "Comparison", "diff", "json_schema", "require"]
 
@@ -55,14 +55,31 @@ _FACTS = (
     "machine_id",
 )
 
-#: Parts of which a failure leaves nothing to compare, by their names in an inspection.
-_LISTS = {
-    "applications": "packages",
-    "users": "users",
-    "kernels": "kernels",
-    "services": "services",
-    "network": "network",
+#: Facts that one file tells: os-release, or a hive of the registry.
+_OF_RELEASE = ("distro", "product_name", "product_variant", "version", "build_id")
+
+#: What is not known where an inspection was not asked for a part, or failed in it: parts of a comparison, and
+#: facts about a system.
+_LOST: Mapping[str, Sequence[str]] = {
+    "filesystems": ("filesystems",),
+    "applications": ("packages",),
+    "users": ("users",),
+    "kernels": ("kernels",),
+    "services": ("services",),
+    "network": ("network",),
+    "locale": ("locale", "timezone"),
+    "machine_id": ("machine_id",),
+    # Nobody asks for these: they are always looked for, and can fail.
+    "mountpoints": ("mountpoints",),
+    "os_release": ("os_release", *_OF_RELEASE, "package_format", "package_management"),
+    "product_name": _OF_RELEASE,
+    "arch": ("arch",),
+    "hostname": ("hostname", "drives"),  # of a Windows, both are in one file
+    "drive_mappings": ("drives",),
 }
+
+#: Parts of an inspection in which a failure may have hidden operating systems and filesystems.
+_HIDING = ("operating_systems", "disks", "keys")
 
 #: What a part has: by the name of each thing, its facts.
 Things = Mapping[str, Mapping[str, str]]
@@ -116,6 +133,9 @@ class Comparison:
 def diff(a: Inspection, b: Inspection) -> Comparison:
     """Return how b differs from a, in all that both inspections were asked for.
 
+    An inspection of an earlier version, such as one from a file, does not say what it was asked for: then
+    what it has is compared.
+
     Raises:
         Error: univers is not installed (ENOSYS)
     """
@@ -126,17 +146,27 @@ def diff(a: Inspection, b: Inspection) -> Comparison:
         for side, found in (("first", a), ("second", b))
         for failure in found.failures
     ]
+    asked, asked_after = _asked(a), _asked(b)
+    unknown += _asked_once(asked, asked_after)
+    lost = _named({*ALL_PARTS} - (asked & asked_after))
     several = len(a.operating_systems) > 1 or len(b.operating_systems) > 1
     for before, after in _pairs(a.operating_systems, b.operating_systems):
         if before is None or after is None:
             changes.append(_whole_system(before, after))
             continue
         where = after.root if several else ""
-        changes += (replace(change, system=where) for change in _systems(before, after))
+        changes += (replace(change, system=where) for change in _systems(before, after, lost))
         unknown += (f"{one}; in the system on {where}" if where else one for one in _unknown(before, after))
-    if all(failure.part != "filesystems" for found in (a, b) for failure in found.failures):
+    if "filesystems" not in lost | _failed(a.failures) | _failed(b.failures):
         changes += _things("filesystems", _filesystems(a), _filesystems(b))
-    return Comparison(changes=tuple(changes), unknown=tuple(unknown))
+    hidden = _hidden(a, b), _hidden(b, a)
+    sure: list[Change] = []
+    for change in changes:
+        if doubt := _doubt(change, *hidden):
+            unknown.append(doubt)
+        else:
+            sure.append(change)
+    return Comparison(changes=tuple(sure), unknown=tuple(unknown))
 
 
 def require() -> None:
@@ -182,6 +212,69 @@ def json_schema() -> Mapping[str, Any]:
     }
 
 
+# ---- what is not known
+
+
+def _asked(found: Inspection) -> Set[str]:
+    """Return which parts the inspection was asked for: as it says, else those of which it has something."""
+    if found.provenance.parts is not None:
+        return {*found.provenance.parts}
+    failures = [*found.failures, *(one for system in found.operating_systems for one in system.failures)]
+    asked = {failure.part for failure in failures}
+    if found.filesystems:
+        asked.add("filesystems")
+    for system in found.operating_systems:
+        if system.applications_complete:
+            asked.add("applications")
+        if system.timezone:
+            asked.add("locale")
+        asked.update(part for part in ALL_PARTS if part != "filesystems" and getattr(system, part))
+    return asked
+
+
+def _asked_once(a: Set[str], b: Set[str]) -> Iterator[str]:
+    for part in ALL_PARTS:
+        if part in _LOST and (part in a) != (part in b):
+            side = "first" if part in a else "second"
+            yield f"{part}: only the {side} inspection was asked for this part, as far as is known"
+
+
+def _named(parts: Iterable[str]) -> Set[str]:
+    """Return how a comparison names what is not known without these parts of an inspection."""
+    return {name for part in parts for name in _LOST.get(part, ())}
+
+
+def _failed(failures: Iterable[PartFailure]) -> Set[str]:
+    return _named(failure.part for failure in failures)
+
+
+def _unread(system: OperatingSystem) -> Set[str]:
+    """Return what is empty where a filesystem was not mounted, which may hold what tells it."""
+    if all(failure.part != "mountpoints" for failure in system.failures):
+        return set()
+    parts = _parts(system)
+    facts = {name for name, fact in parts["system"].items() if fact[""] in ("", "unknown")}
+    return facts | {part for part, things in parts.items() if not things} - {"packages", "mountpoints"}
+
+
+def _hidden(found: Inspection, other: Inspection) -> Sequence[str]:
+    """Return why the guest may have more systems and filesystems than were found; nothing: it has not."""
+    failures = [f"{one.part}: {one.message}" for one in found.failures if one.part in _HIDING]
+    opened = {one.device for one in other.unopened}
+    unopened = [one for one in found.unopened if one.device not in opened]
+    return failures + [f"{one.device} was not opened: {one.message or one.reason}" for one in unopened]
+
+
+def _doubt(change: Change, first: Sequence[str], second: Sequence[str]) -> str:
+    """Return why the guest that lacks the thing may have it after all; "": there is no reason."""
+    if change.part not in ("operating_systems", "filesystems"):
+        return ""
+    for side, value, reasons in (("first", change.before, first), ("second", change.after, second)):
+        if value is None and reasons:
+            return f"{side}: {change.part}: {change.name} may be there, too: {'; '.join(reasons)}"
+    return ""
+
+
 # ---- systems
 
 
@@ -212,28 +305,27 @@ def _whole_system(before: OperatingSystem | None, after: OperatingSystem | None)
 
 
 def _unknown(before: OperatingSystem, after: OperatingSystem) -> Iterator[str]:
-    for side, system in (("first", before), ("second", after)):
+    for side, system, other in (("first", before, after), ("second", after, before)):
         for failure in system.failures:
             yield f"{side}: {failure.part}: {failure.message}"
-    if _asked_for_applications(before) != _asked_for_applications(after):
-        yield "applications: only one of the two inspections was asked for them"
+        if unread := _unread(system):
+            there = (part for part, things in _parts(other).items() if things and part in unread)
+            yield from (f"{side}: {part}: nothing was found where not all is mounted" for part in there)
 
 
-def _asked_for_applications(system: OperatingSystem) -> bool:
-    return system.applications_complete or any(one.part == "applications" for one in system.failures)
-
-
-def _systems(before: OperatingSystem, after: OperatingSystem) -> Iterator[Change]:
-    failed = {failure.part for system in (before, after) for failure in system.failures}
+def _systems(before: OperatingSystem, after: OperatingSystem, lost: Set[str]) -> Iterator[Change]:
+    """Yield how two systems differ, without the parts and facts that are lost or that one could not tell."""
+    for system in (before, after):
+        lost = lost | _failed(system.failures) | _unread(system)
     if not (before.applications_complete and after.applications_complete):
-        failed.add("applications")
-    lost = {part for name, part in _LISTS.items() if name in failed}
+        lost = lost | {"packages"}
     mine, other = _parts(before), _parts(after)
     for part in mine:
         if part == "packages" and part not in lost:
             yield from _packages(before, after)
         elif part not in lost:
-            yield from _things(part, mine[part], other[part])
+            changes = _things(part, mine[part], other[part])
+            yield from (one for one in changes if part != "system" or one.name not in lost)
 
 
 def _parts(system: OperatingSystem) -> dict[str, Things]:
@@ -329,7 +421,7 @@ def _of_several_arches(applications: Iterable[Application]) -> Container[str]:
     arches: defaultdict[str, set[str]] = defaultdict(set)
     for app in applications:
         if app.arch:
-            arches[_name(app)].add(app.arch)
+            arches[shown_name(app)].add(app.arch)
     return {name for name, known in arches.items() if len(known) > 1}
 
 
@@ -340,14 +432,10 @@ def _versions(system: OperatingSystem, several: Container[str]) -> defaultdict[s
     """
     versions: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for app in system.applications:
-        name = _name(app)
+        name = shown_name(app)
         key = f"{name}:{app.arch}" if app.arch and name in several else name
         versions[key][full_version(app, system.package_format)] += 1
     return versions
-
-
-def _name(app: Application) -> str:
-    return app.display_name or app.name
 
 
 def _order(format: str, before: str, after: str) -> Order:

@@ -84,7 +84,7 @@ class DiskConverter:
         backing: Backing = "refuse",
         in_use: InUse = "refuse",
         unpack: UnpackLimits | None = UNPACK,
-        replace: bool = True,
+        replace: bool = False,
     ) -> ConversionResult:
         """Write the disk into a new image. Problems with the images are reported in the result.
 
@@ -98,7 +98,7 @@ class DiskConverter:
         backing, unpack: as in `Guestfs.open_disk`; choose one disk of an archive with several
         in_use: as in `Guestfs.open_disk`; a copy of a disk that is being written to mixes states from
             different moments
-        replace: False: an output that is there already is an error
+        replace: replace an output that is there already; otherwise that is an error
         """
         opening = OpenDiskOptions(format=source_format, backing=backing, in_use=in_use, unpack=unpack)
         job = self._begin("convert")

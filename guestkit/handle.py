@@ -25,7 +25,7 @@ from guestkit.files import SMALL_FILE, Extracted, GuestFile
 from guestkit.generated.values import LaunchInfo
 from guestkit.handle_options import HandleKeywords, HandleOptions, name_options_of, options_from
 from guestkit.images import ImageInfo, OpenDiskOptions, OpeningKeywords, opening_from
-from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part
+from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
@@ -211,6 +211,7 @@ class Guestfs(_native.Handle):
                 names.enter_context(disk.named())
             spent = time.monotonic() - begun
             found = super()._inspect(paths, options.native(), spent)
+        found["provenance"]["parts"] = tuple(part for part in ALL_PARTS if part in options.parts)
         return Inspection.from_native(found)
 
     def read_small(self, path: StrOrBytesPath, *, limit: int = SMALL_FILE) -> bytes:

@@ -14,8 +14,9 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from guestkit.errors import Error
@@ -35,7 +36,21 @@ LARGEST_FILE = 1 << 20
 #: How much of an archive is read: the list of its files, and what describes it.
 MOST_OF_ARCHIVE = 8 << 20
 LARGEST_MEMBER = 64 << 10
+MOST_POMS = 1000
+#: How large an archive inside of an archive may be, how many files it may have, and how much of its name is
+#: told.
+LARGEST_INSIDE = 32 << 20
+MOST_MEMBERS = 65_535
+LONGEST_NAME = 1000
+#: How many bytes all archives inside of a guest's archives may have together. Each counts as 64 KiB at least.
+MOST_INSIDE = 4 << 30
+SMALLEST_INSIDE = 64 << 10
+#: How many packages all of a guest's archives may have together.
+MOST_IN_ARCHIVES = 200_000
+#: How deep archives lie in each other: a jar in a war in an ear.
+DEEPEST = 3
 
+#: How many files are read by one call.
 _BATCH = 100
 
 
@@ -46,7 +61,7 @@ class LanguagePackage:
     Attributes:
         kind: "pypi", "npm" or "maven", the type of its package URL
         group: Maven's groupId, or npm's scope with its @
-        path: of the file that describes it
+        path: of the file that describes it; of an archive in an archive, "/srv/app.jar!/BOOT-INF/lib/a.jar"
     """
 
     kind: Kind
@@ -76,9 +91,10 @@ def find_packages(g: Guestfs, *, root: str = "") -> LanguagePackages:
     """Return the packages among the files that are mounted, as by `open_guest`.
 
     These are directories *.dist-info and *.egg-info of Python, package.json in node_modules, and jar, war and
-    ear by the pom.properties in them, else by their manifest. Archives within archives are not opened.
+    ear by the pom.properties in them, else by their manifest; so are archives within archives, whose path is
+    that of the outer one, "!/" and the name in it.
 
-    root: for the result
+    root: of which system these are, for the result: its `OperatingSystem.root`, where a guest has several
 
     Raises Error, such as EFBIG where there are more than a million files.
     """
@@ -95,8 +111,11 @@ def find_packages(g: Guestfs, *, root: str = "") -> LanguagePackages:
     packages = [
         *_described(g, paths["Python"], _of_python, gaps),
         *_described(g, paths["npm"], _of_npm, gaps),
-        *_archives(g, paths["Java"], gaps),
     ]
+    in_archives = chain.from_iterable(map(_Archives(g, gaps).read, paths["Java"]))
+    packages += islice(in_archives, MOST_IN_ARCHIVES)
+    if next(in_archives, None) is not None:
+        gaps.append(f"Java: only {MOST_IN_ARCHIVES} packages are told")
     return LanguagePackages(root=root, packages=tuple(packages), gaps=tuple(gaps))
 
 
@@ -166,20 +185,74 @@ def _text(value: object) -> str:
 # ---- Java
 
 
-def _archives(g: Guestfs, paths: Iterable[str], gaps: list[str]) -> Iterator[LanguagePackage]:
-    for path in paths:
+class _Archives:
+    """Reads archives, and those inside of them."""
+
+    def __init__(self, g: Guestfs, gaps: list[str]) -> None:
+        self._g = g
+        self._gaps = gaps
+        self._left = MOST_INSIDE
+
+    def read(self, path: str) -> Iterator[LanguagePackage]:
         try:
-            with zipfile.ZipFile(io.BufferedReader(_InGuest(g, path), 64 << 10)) as archive:
-                yield from list(_of_archive(path, archive))
-        except Exception as error:  # zipfile raises a dozen kinds for an archive that is damaged
-            if isinstance(error, Error) and type(error) is not Error:  # the call was ended
-                raise
-            gaps.append(f"{path}: is not read: {error}")
+            file = _InGuest(self._g, path)
+            with zipfile.ZipFile(io.BufferedReader(file, 64 << 10)) as archive:
+                yield from self._packages(path, archive, file, 1)
+        except Exception as error:
+            self._note(path, error)
+
+    def _packages(
+        self, path: str, archive: zipfile.ZipFile, file: _InGuest, level: int
+    ) -> Iterator[LanguagePackage]:
+        """Yield what the archive is, and what the archives inside are.
+
+        level: 1 is an archive that is a file of the guest, 2 is inside of it
+        """
+        try:
+            yield from [*_described_in(path, archive, self._gaps)]
+        except Exception as error:
+            self._note(path, error)
+        inside = [one for one in archive.infolist() if _PATTERNS["Java"].search(one.filename)]
+        if inside and level == DEEPEST:
+            self._gaps.append(f"{path}: the {len(inside)} archives inside are too deep to be opened")
+            return
+        for done, member in enumerate(inside):
+            if self._left <= 0:
+                self._gaps.append(f"{path}: {len(inside) - done} archives inside are not opened: too many")
+                return
+            name = f"{path}!/{member.filename[:LONGEST_NAME]}"
+            try:
+                content = self._content(archive, member, file)
+                with zipfile.ZipFile(io.BytesIO(content)) as opened:
+                    yield from self._packages(name, opened, file, level + 1)
+            except Exception as error:
+                self._note(name, error)
+
+    def _content(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: _InGuest) -> bytes:
+        """Return an archive that is a file in an archive. What its header says about sizes may be a lie."""
+        file.allow(min(member.compress_size, LARGEST_INSIDE) + MOST_OF_ARCHIVE)
+        self._left -= SMALLEST_INSIDE  # many small ones take time, too
+        with archive.open(member) as opened:
+            content = opened.read(LARGEST_INSIDE + 1)
+        self._left -= max(len(content) - SMALLEST_INSIDE, 0)
+        if len(content) > LARGEST_INSIDE:
+            raise ValueError(f"it has more than {LARGEST_INSIDE} bytes")
+        if content.count(b"PK\x01\x02") > MOST_MEMBERS:  # zipfile remembers each one
+            raise ValueError(f"it has more than {MOST_MEMBERS} files")
+        return content
+
+    def _note(self, path: str, error: Exception) -> None:
+        """Take the error for a gap: zipfile raises a dozen kinds for an archive that is damaged."""
+        if isinstance(error, Error) and type(error) is not Error:  # the call was ended
+            raise error
+        self._gaps.append(f"{path}: is not read: {error}")
 
 
-def _of_archive(path: str, archive: zipfile.ZipFile) -> Iterator[LanguagePackage]:
+def _described_in(path: str, archive: zipfile.ZipFile, gaps: list[str]) -> Iterator[LanguagePackage]:
     names = [name for name in archive.namelist() if _POM.fullmatch(name)]
-    for name in names[:_BATCH]:
+    if len(names) > MOST_POMS:
+        gaps.append(f"{path}: only {MOST_POMS} of {len(names)} packages inside are looked at")
+    for name in names[:MOST_POMS]:
         fields = _fields(archive, name, "=")
         yield LanguagePackage(
             kind="maven",
@@ -188,9 +261,9 @@ def _of_archive(path: str, archive: zipfile.ZipFile) -> Iterator[LanguagePackage
             version=fields.get("version", ""),
             path=path,
         )
-    if names or "META-INF/MANIFEST.MF" not in archive.namelist():
+    if names or _MANIFEST not in archive.namelist():
         return
-    fields = _fields(archive, "META-INF/MANIFEST.MF", ":")
+    fields = _fields(archive, _MANIFEST, ":")
     name = fields.get("Implementation-Title") or fields.get("Bundle-SymbolicName", "").partition(";")[0]
     if name:
         yield LanguagePackage(
@@ -203,14 +276,18 @@ def _of_archive(path: str, archive: zipfile.ZipFile) -> Iterator[LanguagePackage
         )
 
 
+_MANIFEST = "META-INF/MANIFEST.MF"
 _POM = re.compile(r"META-INF/maven/[^/]+/[^/]+/pom\.properties")
 
 
 def _fields(archive: zipfile.ZipFile, name: str, separator: str) -> Mapping[str, str]:
+    """Return the fields of pom.properties, or those of a manifest that are about the archive as a whole."""
     with archive.open(name) as member:
         text = member.read(LARGEST_MEMBER).decode(errors="replace")
-    lines = text.replace("\r\n", "\n").replace("\n ", "").split("\n")  # a manifest folds long lines
-    parts = (line.partition(separator) for line in lines if not line.startswith("#"))
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if name == _MANIFEST:  # what follows an empty line is about single entries; long lines are folded
+        text = text.partition("\n\n")[0].replace("\n ", "")
+    parts = (line.partition(separator) for line in text.split("\n") if not line.startswith("#"))
     return {key.strip(): value.strip() for key, _, value in parts}
 
 
@@ -224,6 +301,10 @@ class _InGuest(io.RawIOBase):
         self._size: int = g.statns(path)["st_size"]
         self._offset = 0
         self._left = MOST_OF_ARCHIVE
+
+    def allow(self, count: int) -> None:
+        """Permit to read as many bytes from now on."""
+        self._left = count
 
     def readable(self) -> bool:
         return True

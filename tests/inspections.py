@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from guestkit import Inspection
-from guestkit.inspection import Provenance
+from guestkit.inspection import ALL_PARTS, Provenance
 
 NOTHING_FOUND = Inspection(
     provenance=Provenance(
@@ -14,6 +14,7 @@ NOTHING_FOUND = Inspection(
         verified=False,
         differences=(),
         corrections=(),
+        parts=tuple(ALL_PARTS),
     ),
     disks=(),
     partitions=(),

@@ -8,12 +8,12 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
+from guestkit._versions import full_version, known, shown_name
 from guestkit.cli.errors import of_failure
 from guestkit.cli.facts import Fact, fact_grid, fact_lines
 from guestkit.cli.text import columns, human_size, printable
 from guestkit.fleet import Report
 from guestkit.inspection import (
-    Application,
     Inspection,
     OperatingSystem,
     PartFailure,
@@ -99,11 +99,11 @@ def _disk_facts(found: Inspection) -> Iterator[Fact]:
         layers = [(one.kind, one.name, " ".join(one.members), " ".join(one.devices)) for one in found.layers]
         yield "layers", columns(layers)
     if found.unopened:
-        yield "not opened", columns((one.device, one.reason, _unopened(one)) for one in found.unopened)
+        yield "not opened", columns((one.device, one.reason, remedy_of(one)) for one in found.unopened)
     yield from _incomplete(found.failures)
 
 
-def _unopened(filesystem: UnopenedFilesystem) -> str:
+def remedy_of(filesystem: UnopenedFilesystem) -> str:
     """Return why it was not opened, and what to do about it."""
     if filesystem.reason == "incomplete":
         return f"{filesystem.message}; give all disks of the guest together (--one-guest)"
@@ -156,10 +156,7 @@ def _system_facts(system: OperatingSystem) -> Iterator[Fact]:
 
 
 def _packages(system: OperatingSystem) -> list[str]:
-    return columns((app.name, _version(app), app.arch) for app in system.applications)
-
-
-def _version(app: Application) -> str:
-    epoch = f"{app.epoch}:" if app.epoch else ""
-    release = f"-{app.release}" if app.release else ""
-    return f"{epoch}{app.version}{release}"
+    return columns(
+        (shown_name(app), full_version(app, system.package_format), known(app.arch))
+        for app in system.applications
+    )

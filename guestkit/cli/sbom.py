@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         raise UsageError("--hashes is of disks that are named: it does not go with -d")
     require(arguments.kind)  # before the work
     paths = _paths([names_of(guest)[0] for guest in guests], arguments)
-    hashes = {disk: _hash(disk, screen) for disk in disks} if arguments.hashes else {}
+    hashes = {names_of(disk)[0]: _hash(disk, screen) for disk in disks} if arguments.hashes else {}
     failed = done = 0
     with screen.fleet(len(guests)) as progress:
         reports = inspect_many(
@@ -125,13 +125,16 @@ def _paths(firsts: Sequence[str], arguments: argparse.Namespace) -> list[str | N
     os.makedirs(output, exist_ok=True)
     paths = [os.path.join(output, name) for name in file_names(firsts, arguments.kind)]
     for path in paths:
-        check_output(path, arguments.disks)
+        check_output(path, arguments.disks, through=False)
     return list(paths)
 
 
 def _hash(disk: str, screen: Screen) -> DiskHash:
     size = os.path.getsize(disk) if os.path.isfile(disk) else 0
-    with noting("nothing is written"), screen.transfer(f"hashing {os.path.basename(disk)}") as tell:
+    with (
+        noting("nothing is written"),
+        screen.transfer(f"hashing {os.path.basename(names_of(disk)[0])}") as tell,
+    ):
         (found,) = hash_disks([disk], lambda done: tell(done, max(size, done)))
     return found
 

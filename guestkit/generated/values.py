@@ -552,6 +552,7 @@ class Provenance:
             wrong or missing, each with the reason
         cached: whether it is a result that was kept: that of an earlier inspection of the same,
             unchanged disks
+        parts: what the inspection was asked for; none: it does not say, as those of earlier versions
     """
 
     way: str
@@ -562,6 +563,7 @@ class Provenance:
     differences: Sequence[str]
     corrections: Sequence[str] = ()
     cached: bool = False
+    parts: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from guestkit._versions import full_version, known
+from guestkit._versions import full_version, known, shown_name
 from guestkit.inspection import OperatingSystem
 from guestkit.reports.texts import named, shown
 
@@ -23,7 +23,7 @@ class PackageIndex:
         """Add the packages of the guest with that number."""
         packages = [(system, package) for system in systems for package in system.applications]
         for system, package in packages[:MOST]:
-            name = shown(named((package.display_name if system.type == "windows" else "") or package.name))
+            name = shown(named(shown_name(package)))
             version = f"{full_version(package, system.package_format)} {known(package.arch)}"
             guests = self._names.setdefault(name, {}).setdefault(shown(version.strip()), [])
             if not guests or guests[-1] != number:

@@ -89,8 +89,10 @@ def sbom(
         format: "cyclonedx" or "spdx"
         name: of the guest, such as the name of its disk
         hashes: of its disks, by `hash_disks`
-        languages: packages of programming languages, by `guestkit.languages.find_packages`
+        languages: packages of programming languages, by `guestkit.languages.find_packages`. Where the guest
+            has several systems, each must say by its root whose they are
     Raises:
+        ValueError: packages of languages are of no system that the inspection has
         Error: the format's library is not installed (ENOSYS), or SOURCE_DATE_EPOCH is no number (EINVAL)
     """
     contents_of, writer = _load(format)

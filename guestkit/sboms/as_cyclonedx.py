@@ -134,4 +134,6 @@ def _properties(notes: Iterable[Note]) -> Iterator[Property]:
 
 
 def _composition(reference: str, complete: bool) -> dict[str, Any]:
-    return {"aggregate": "complete" if complete else "incomplete", "assemblies": [reference]}
+    """Say whether all is there that lies in the component, and all that it depends on: its packages."""
+    aggregate = "complete" if complete else "incomplete"
+    return {"aggregate": aggregate, "assemblies": [reference], "dependencies": [reference]}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from guestkit._text import printable
-from guestkit._versions import epoch_and_version, full_version, known
+from guestkit._versions import epoch_and_version, full_version, known, shown_name
 from guestkit.generated.values import Application, Inspection, OperatingSystem
 from guestkit.inspection import pretty_name
 from guestkit.languages import LanguagePackage, LanguagePackages
@@ -84,7 +84,12 @@ def contents_of(
     hashes: tuple[DiskHash, ...],
     languages: tuple[LanguagePackages, ...] = (),
 ) -> Contents:
-    """Return what the bill of materials of that guest says."""
+    """Return what the bill of materials of that guest says.
+
+    Raises ValueError if nobody can tell whose packages of languages these are.
+    """
+    roots = [system.root for system in inspection.operating_systems]
+    owned = [replace(one, root=_owner(one, roots)) for one in languages]
     said = _Texts()
     gaps = tuple(_expressible(gap)[0] for gap in _gaps(inspection, hashes, languages))
     shown = said.take("name", name) or "guest"
@@ -94,7 +99,7 @@ def contents_of(
             DiskHash(name=_expressible(one.name)[0], sha256=one.sha256) for one in hashes if one.sha256
         ),
         systems=tuple(
-            _system(system, [one for one in languages if one.root in ("", system.root)])
+            _system(system, [one for one in owned if one.root == system.root])
             for system in inspection.operating_systems
         ),
         gaps=gaps,
@@ -104,6 +109,16 @@ def contents_of(
             *said.notes(),
         ),
     )
+
+
+def _owner(languages: LanguagePackages, roots: Sequence[str]) -> str:
+    """Return the root of the system whose packages these are."""
+    if languages.root in roots or not languages.packages:
+        return languages.root
+    if not languages.root and len(roots) <= 1:
+        return "".join(roots)
+    has = f"the guest has {', '.join(map(repr, roots)) or 'no operating system'}"
+    raise ValueError(f"sbom() argument 'languages' has packages of the root {languages.root!r}, and {has}")
 
 
 def _gaps(
@@ -168,7 +183,7 @@ def _item(app: Application, system: OperatingSystem, distribution: Distribution)
     is_program = system.type == "windows"
     epoch, version = epoch_and_version(app, system.package_format)
     fields = {
-        "name": (app.display_name if is_program else "") or app.name,
+        "name": shown_name(app),
         "version": full_version(app, system.package_format),
         "summary": " ".join(app.summary.split()),
         "publisher": app.publisher,

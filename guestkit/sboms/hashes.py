@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from guestkit._text import without_userinfo
+
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
 
@@ -43,7 +45,8 @@ def hash_disks(
 
 
 def _hashed(disk: str, progress: Callable[[int], object] | None) -> DiskHash:
-    name = os.path.basename(disk) or disk
+    shown = without_userinfo(disk)
+    name = os.path.basename(shown) or shown
     try:
         return DiskHash(name=name, sha256=_sha256(disk, progress))
     except OSError as error:

@@ -182,6 +182,28 @@ def test_a_long_name_does_not_push_the_others_away() -> None:
     assert len(text.splitlines()[-1]) < 60
 
 
+def test_a_version_was_written_by_rules_of_its_own() -> None:
+    """And a program of Windows was called by its key in the registry."""
+    musl = system(package_format="apk", applications=(application("musl", 0, "1.2", "5", "x86_64"),))
+    rpm = system(
+        package_format="rpm",
+        applications=(
+            application("gpg-pubkey", 0, "1", "(none)", "(none)"),
+            application("odd", -5, "2", "1", "noarch"),
+        ),
+    )
+    program = replace(application("{26A24AE4}", 0, "115.0", "", ""), display_name="Mozilla Firefox")
+    windows = system(type="windows", package_format="registry", applications=(program,))
+    lines = render_reports([report("d", musl, rpm, windows)]).splitlines()
+    packages = [line.split() for line in lines if line.startswith("      ") and line[6] != " "]
+    assert packages == [
+        ["musl", "1.2-r5", "x86_64"],
+        ["gpg-pubkey", "1"],
+        ["odd", "4294967291:2-1", "noarch"],
+        ["Mozilla", "Firefox", "115.0"],
+    ]
+
+
 def test_a_terminal_shows_the_name_that_the_system_has_for_itself() -> None:
     """Regression: the heading was libguestfs' product name, which is "12.15" for a Debian 12."""
     release = {"PRETTY_NAME": "Debian GNU/Linux 12 (bookworm)\x1b[2J", "ID": "debian"}
@@ -869,6 +891,34 @@ def test_df_has_a_row_for_each_filesystem(
         "use": 25,
         "mountpoint": "/",
     }
+
+
+def test_df_hid_what_it_could_not_find_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    locked = UnopenedFilesystem(
+        device="/dev/sda2", type="crypto_LUKS", uuid="u", reason="encrypted", message="it wants a key\x1b"
+    )
+    lost = PartFailure(part="filesystems", message="took longer than 60 s", op="", errno=0)
+    line = PartFailure(part="mountpoints", message="/etc/fstab, line 3: no", op="", errno=0)
+    other = PartFailure(part="hostname", message="no", op="", errno=0)
+
+    def df(*found: Report) -> tuple[int, list[str]]:
+        monkeypatch.setattr(guestkit.cli.df, "inspect_many", lambda disks, **options: (yield from found))
+        status = main(["df", *(one.disk for one in found)])
+        return status, capsys.readouterr().err.splitlines()
+
+    assert df(report("a.img", system(failures=(other,)), unopened=(locked,))) == (
+        0,
+        ["guestkit: warning: a.img: /dev/sda2 was not opened: it wants a key\\x1b"],
+    )
+    assert df(report("a.img", failures=(lost,)), report("b.img", system(failures=(line,)))) == (
+        1,
+        [
+            "guestkit: error: a.img: filesystems: took longer than 60 s",
+            "guestkit: error: b.img: mountpoints: /etc/fstab, line 3: no",
+        ],
+    )
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_what_goes_wrong_is_told_in_the_result(converter: Any, tmp_path: Path, s
         ((source, source), "the output is the source"),
         (("/dev/zero", tmp_path / "there"), "is a character device"),
     ]:
-        result = converter.convert(*given)
+        result = converter.convert(*given, replace=True)
         assert (result["success"], result["output_size"]) == (False, 0)
         assert message in result["error"]
     assert (tmp_path / "there").read_bytes() == b"before"
@@ -128,7 +128,7 @@ def test_a_file_that_is_there_is_replaced_when_the_new_one_is_complete(
     converter: Any, tmp_path: Path, source: Path
 ) -> None:
     (tmp_path / "there").write_bytes(b"before")
-    assert converter.convert(source, tmp_path / "there")["success"]
+    assert converter.convert(source, tmp_path / "there", replace=True)["success"]
     assert raw(tmp_path / "there", "qcow2") == CONTENT
     umask = os.umask(0o022)
     os.umask(umask)
@@ -160,12 +160,12 @@ def test_a_filesystem_without_hard_links_lost_a_finished_image(
 
     monkeypatch.setattr(os, "link", refuse)
     output = tmp_path / "output"
-    assert DiskConverter().convert(source, output, replace=False)["success"]
-    assert DiskConverter().convert(source, output, replace=False)["cause"] == "already_exists"
+    assert DiskConverter().convert(source, output)["success"]
+    assert DiskConverter().convert(source, output)["cause"] == "already_exists"
     assert left_in(tmp_path) == {source.name, output.name}
 
 
-def test_replace_false_keeps_what_is_there_even_if_it_came_meanwhile(
+def test_an_image_that_was_there_was_replaced_unasked_even_if_it_came_meanwhile(
     converter: Any, tmp_path: Path, source: Path
 ) -> None:
     output = tmp_path / "output"
@@ -174,16 +174,16 @@ def test_replace_false_keeps_what_is_there_even_if_it_came_meanwhile(
         output.write_text("of another program")
 
     for progress in (other_program, None):  # during the conversion, and before it
-        result = converter.convert(source, output, replace=False, progress=progress)
+        result = converter.convert(source, output, progress=progress)
         assert (result["success"], result["cause"]) == (False, "already_exists")
         assert result["error"] == f"convert: {output}: is there already"
         assert result["hint"] == "replace=True replaces it"
         assert output.read_text() == "of another program"
     output.unlink()
     output.symlink_to("nowhere")
-    assert converter.convert(source, output, replace=False)["cause"] == "already_exists"
+    assert converter.convert(source, output)["cause"] == "already_exists"
     output.unlink()
-    assert converter.convert(source, output, replace=False)["success"]
+    assert converter.convert(source, output)["success"]
     assert left_in(tmp_path) == {source.name, output.name}
 
 

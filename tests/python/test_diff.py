@@ -23,12 +23,14 @@ from guestkit.demo import DEMO_SYSTEM
 from guestkit.disks import Guest, names_of
 from guestkit.fleet import Failure
 from guestkit.inspection import (
+    ALL_PARTS,
     Application,
     Filesystem,
     Kernel,
     NetworkInterface,
     OperatingSystem,
     PartFailure,
+    UnopenedFilesystem,
     User,
 )
 from tests.inspections import NOTHING_FOUND
@@ -227,16 +229,108 @@ def test_what_one_of_the_guests_does_not_tell_is_no_difference() -> None:
     compared = guestkit.diff(lost, found(system()))
     assert compared.changes == ()
     assert compared.unknown == ("first: applications: the database is a FIFO",)
-    unasked = found(system(applications=(), applications_complete=False))
-    assert guestkit.diff(unasked, unasked).unknown == ()
-    compared = guestkit.diff(found(system()), unasked)
-    assert compared.changes == ()
-    assert compared.unknown == ("applications: only one of the two inspections was asked for them",)
     users = found(system(failures=(replace(LOST, part="users"),)))
     assert guestkit.diff(users, found(system(users=(ROOT,)))).changes == ()
     disks = found(system(), failures=(replace(LOST, part="filesystems"),))
     compared = guestkit.diff(disks, found(system(), filesystems=(DISK,)))
     assert (compared.changes, len(compared.unknown)) == ((), 1)
+
+
+def asked_for(inspection: Inspection, *parts: str) -> Inspection:
+    return replace(inspection, provenance=replace(inspection.provenance, parts=parts))
+
+
+WHOLE = found(
+    system(
+        users=(ROOT,),
+        kernels=(KERNEL,),
+        network=(NETWORK,),
+        services=("ssh",),
+        timezone="CET",
+        locale="C",
+        machine_id="1",
+    ),
+    filesystems=(DISK,),
+)
+#: As `inspect` tells of the same guest without parts.
+BARE = asked_for(found(system(applications=(), applications_complete=False)))
+COMPARED = [part for part in ALL_PARTS if part != "icon"]
+
+
+def test_what_only_one_inspection_was_asked_for_was_reported_as_removed() -> None:
+    for a, b, side in ((WHOLE, BARE, "first"), (BARE, WHOLE, "second")):
+        compared = guestkit.diff(a, b)
+        assert compared.changes == ()
+        assert [one.split(":")[0] for one in compared.unknown] == COMPARED
+        assert all(f"only the {side} inspection was asked" in one for one in compared.unknown)
+    assert guestkit.diff(BARE, BARE).unknown == ()
+    users = asked_for(found(system(users=(ROOT,), applications=(), applications_complete=False)), "users")
+    compared = guestkit.diff(users, asked_for(found(system()), *COMPARED))
+    assert [(one.part, one.name) for one in compared.changes] == [("users", "root")]
+
+
+def test_an_inspection_of_an_earlier_version_does_not_say_what_it_was_asked_for() -> None:
+    def of_earlier(inspection: Inspection) -> Inspection:
+        told = json.loads(json.dumps(inspection.to_dict()))
+        del told["provenance"]["parts"], told["schema"]
+        return Inspection.from_native(told)
+
+    for a, b in ((of_earlier(WHOLE), BARE), (of_earlier(WHOLE), of_earlier(BARE)), (WHOLE, of_earlier(BARE))):
+        compared = guestkit.diff(a, b)
+        assert (compared.changes, len(compared.unknown)) == ((), len(COMPARED))
+    other = replace(WHOLE, operating_systems=[replace(WHOLE.operating_systems[0], users=(ROOT, ROOT))])
+    compared = guestkit.diff(of_earlier(WHOLE), of_earlier(other))
+    assert ([one.name for one in compared.changes], compared.unknown) == (["root #2"], ())
+
+
+@pytest.mark.parametrize(
+    ("part", "lost"),
+    [
+        ("mountpoints", {"mountpoints": {}}),
+        ("locale", {"locale": "", "timezone": ""}),
+        ("machine_id", {"machine_id": ""}),
+        ("os_release", {"os_release": {}, "distro": "unknown", "package_format": "unknown"}),
+        ("arch", {"arch": "unknown"}),
+        ("hostname", {"hostname": "unknown", "drive_mappings": {}}),
+        ("drive_mappings", {"drive_mappings": {}}),
+        ("product_name", {"product_name": "unknown", "major_version": 0, "minor_version": 0}),
+    ],
+)
+def test_what_one_inspection_failed_to_find_out_was_a_difference(part: str, lost: dict[str, Any]) -> None:
+    """One line of fstab that cannot be read removed its mountpoint."""
+    whole = replace(WHOLE.operating_systems[0], drive_mappings={"C": "/dev/sda1"})
+    failed = replace(whole, failures=(replace(LOST, part=part),), **lost)
+    compared = guestkit.diff(found(whole), found(failed))
+    assert compared.changes == ()
+    assert compared.unknown == (f"second: {part}: the database is a FIFO",)
+    assert guestkit.diff(found(replace(failed, failures=())), found(whole)).changes != ()
+
+
+def test_a_system_that_could_not_be_mounted_lost_all_its_files() -> None:
+    unread = replace(
+        BARE.operating_systems[0], os_release={}, failures=(replace(LOST, part="mountpoints", op="mount"),)
+    )
+    compared = guestkit.diff(found(unread), replace(WHOLE, filesystems=()))
+    assert compared.changes == ()
+    assert compared.unknown[0] == "first: mountpoints: the database is a FIFO"
+    empty = [one.split(":")[1].strip() for one in compared.unknown[1:]]
+    assert empty == ["os_release", "users", "services", "kernels", "network"]
+
+
+def test_a_system_behind_a_missing_key_was_removed() -> None:
+    locked = UnopenedFilesystem(
+        device="/dev/sda2", type="crypto_LUKS", uuid="u", reason="encrypted", message="it wants a key"
+    )
+    closed = found(unopened=(locked,))
+    compared = guestkit.diff(WHOLE, closed)
+    assert compared.changes == ()
+    assert compared.unknown == (
+        "second: operating_systems: /dev/sda1 may be there, too: /dev/sda2 was not opened: it wants a key",
+        "second: filesystems: /dev/sda1 may be there, too: /dev/sda2 was not opened: it wants a key",
+    )
+    assert len(guestkit.diff(closed, found(failures=(replace(LOST, part="operating_systems"),))).unknown) == 1
+    both = guestkit.diff(replace(WHOLE, unopened=(locked,)), closed)  # so it is not there
+    assert [one.part for one in both.changes] == ["operating_systems", "filesystems"]
 
 
 def test_several_systems_are_compared_by_their_places() -> None:

@@ -24,7 +24,7 @@ import jsonschema
 import pytest
 
 import guestkit
-from guestkit import ApplianceCrashed, Error, Guestfs, Inspection, Key, LaunchError, Report, aio
+from guestkit import ApplianceCrashed, Error, Guestfs, Inspection, Key, LaunchError, Report, _native, aio
 from guestkit import inspection as values
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.disks import names_of
@@ -46,6 +46,7 @@ from guestkit.inspection import (
     WindowsFacts,
     json_schema,
 )
+from tests.inspections import NOTHING_FOUND
 
 EVIL = "\x1b[31m<&\x00\udcff"
 
@@ -143,6 +144,20 @@ def test_the_schema_describes_each_field_of_each_value() -> None:
 
 def test_an_inspection_pickles() -> None:
     assert pickle.loads(pickle.dumps(FULL)) == FULL
+
+
+def test_an_inspection_did_not_say_what_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = NOTHING_FOUND.to_dict()
+    del found["schema"], found["provenance"]["cached"], found["provenance"]["parts"]
+    monkeypatch.setattr(_native.Handle, "_inspect", lambda *_: copy.deepcopy(found))
+    with Guestfs() as g:
+        assert g.inspect().provenance.parts == ("filesystems", "applications")
+        assert g.inspect(parts={"users", "network", "filesystems"}).provenance.parts == (
+            "filesystems",
+            "users",
+            "network",
+        )
+        assert g.inspect(parts=()).provenance.parts == ()
 
 
 def test_the_xml_is_well_formed_whatever_the_guest_says() -> None:

@@ -55,9 +55,9 @@ def found(files: Mapping[str, bytes], **options: Any) -> LanguagePackages:
     return find_packages(guest, root="/dev/sda1")
 
 
-def archive(files: Mapping[str, str]) -> bytes:
+def archive(files: Mapping[str, str | bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as written:
+    with zipfile.ZipFile(content, "w", method) as written:
         for name, text in files.items():
             written.writestr(name, text)
     return content.getvalue()
@@ -123,8 +123,23 @@ def test_a_bill_of_materials_has_them(format: Any) -> None:
     text = bill.to_json()
     assert all(f'"{purl}"' in text for purl in PURLS)
     assert "guestkit:path" in text
-    elsewhere = guestkit.sbom(guest, format=format, languages=[replace(found(FILES), root="/dev/sdb1")])
-    assert elsewhere.packages == len(DEMO_SYSTEM.applications)
+
+
+def test_packages_landed_on_the_wrong_system_or_vanished() -> None:
+    both = (replace(DEMO_SYSTEM, root="/dev/sda1"), replace(DEMO_SYSTEM, root="/dev/sdb1"))
+    one, two = (replace(NOTHING_FOUND, operating_systems=both[:count]) for count in (1, 2))
+    packages, of_distributions = found(FILES), len(DEMO_SYSTEM.applications)
+    for guest, systems in ((one, 1), (two, 2)):
+        bill = guestkit.sbom(guest, languages=[packages])
+        assert bill.packages == systems * of_distributions + len(PURLS)
+    assert guestkit.sbom(one, languages=[replace(packages, root="")]).packages == of_distributions + len(
+        PURLS
+    )
+    for guest, root in ((two, ""), (one, "/dev/sdb1"), (NOTHING_FOUND, "/dev/sda1")):
+        with pytest.raises(ValueError, match=f"'languages' has packages of the root '{root}', and the guest"):
+            guestkit.sbom(guest, languages=[replace(packages, root=root)])
+    failed = LanguagePackages(packages=(), gaps=("the appliance crashed",))
+    assert guestkit.sbom(two, languages=[failed]).gaps == ("languages: the appliance crashed",)
 
 
 def test_what_is_hostile_has_no_package_url() -> None:
@@ -181,6 +196,90 @@ def test_reading_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     many = found({f"/{number}.egg-info": b"Name: a\n" for number in range(5)})
     assert len(many.packages) == 2
     assert many.gaps == ("Python: only 2 of 5 packages are looked at",)
+
+
+def test_a_section_about_a_single_entry_named_the_package() -> None:
+    section = "Name: javax/servlet/\r\nImplementation-Title: servlet\r\nImplementation-Version: 3.0\r\n"
+    for newline in ("\r\n", "\n", "\r"):
+        manifest = f"{MANIFEST}\r\n{section}".replace("\r\n", newline)
+        (package,) = found({"/a.jar": archive({"META-INF/MANIFEST.MF": manifest})}).packages
+        assert (package.name, package.version) == ("my-app", "1.2")
+
+
+def pom(name: str) -> str:
+    return f"groupId=g\nartifactId={name}\nversion=1\n"
+
+
+def poms(count: int) -> bytes:
+    return archive({f"META-INF/maven/g/{n}/pom.properties": pom(f"a{n}") for n in range(count)})
+
+
+def test_the_hundredth_package_of_a_jar_was_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    all_of_them = found({"/uber.jar": poms(150)})
+    assert (len(all_of_them.packages), all_of_them.gaps) == (150, ())
+    monkeypatch.setattr(languages, "MOST_POMS", 149)
+    cut = found({"/uber.jar": poms(150)})
+    assert len(cut.packages) == 149
+    assert cut.gaps == ("/uber.jar: only 149 of 150 packages inside are looked at",)
+
+
+def nested(*levels: str) -> bytes:
+    """Return a jar in an archive for each level, which has a package of its own besides."""
+    content = poms(1)
+    for number, name in enumerate(reversed(levels)):
+        files: dict[str, str | bytes] = {
+            name: content,
+            f"META-INF/maven/g/b{number}/pom.properties": pom(f"b{number}"),
+        }
+        content = archive(files, zipfile.ZIP_STORED)
+    return content
+
+
+def test_archives_inside_of_archives_were_passed_over_in_silence() -> None:
+    guest = {"/app.jar": nested("BOOT-INF/lib/a.jar"), "/big.ear": nested("web.war", "WEB-INF/lib/a.jar")}
+    packages = found(guest)
+    assert [(one.name, one.path) for one in packages.packages] == [
+        ("b0", "/app.jar"),
+        ("a0", "/app.jar!/BOOT-INF/lib/a.jar"),
+        ("b1", "/big.ear"),
+        ("b0", "/big.ear!/web.war"),
+        ("a0", "/big.ear!/web.war!/WEB-INF/lib/a.jar"),
+    ]
+    assert packages.gaps == ()
+    deep = found({"/deep.ear": nested("a.war", "b.jar", "c.jar")})
+    assert [one.name for one in deep.packages] == ["b2", "b1", "b0"]
+    assert deep.gaps == ("/deep.ear!/a.war!/b.jar: the 1 archives inside are too deep to be opened",)
+    damaged = found({"/app.jar": archive({"lib/bad.jar": b"PK", "lib/good.jar": poms(1)})})
+    assert [one.name for one in damaged.packages] == ["a0"]
+    (gap,) = damaged.gaps
+    assert gap.startswith("/app.jar!/lib/bad.jar: is not read: ")
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "gap"),
+    [
+        ("LARGEST_INSIDE", 50, "/app.jar!/lib/0.jar: is not read: it has more than 50 bytes"),
+        ("MOST_MEMBERS", 1, "/app.jar!/lib/0.jar: is not read: it has more than 1 files"),
+        ("MOST_INSIDE", 1, "/app.jar: 2 archives inside are not opened: too many"),
+        ("MOST_IN_ARCHIVES", 2, "Java: only 2 packages are told"),
+    ],
+)
+def test_archives_inside_are_bounded(
+    limit: str, value: int, gap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jar = archive({f"lib/{number}.jar": poms(2) for number in range(3)})
+    assert len(found({"/app.jar": jar}).packages) == 6
+    monkeypatch.setattr(languages, limit, value)
+    cut = found({"/app.jar": jar})
+    assert len(cut.packages) < 6
+    assert gap in cut.gaps
+
+
+def test_an_archive_inside_that_unpacks_without_end_is_a_gap() -> None:
+    bomb = archive({"lib/bomb.jar": bytes(40 << 20), "lib/good.jar": poms(1)})
+    packages = found({"/app.jar": bomb})
+    assert [one.name for one in packages.packages] == ["a0"]
+    assert "it has more than 33554432 bytes" in packages.gaps[0]
 
 
 def test_the_end_of_the_appliance_is_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:

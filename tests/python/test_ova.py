@@ -289,14 +289,14 @@ def test_a_packed_disk_is_converted(two_disks: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "new.raw").exists()
     for name, content in (("a.vmdk", A), ("b.vmdk", B)):
         unpack = UnpackLimits(member=name)
-        result = converter.convert(two_disks, tmp_path / "new.raw", "raw", unpack=unpack)
+        result = converter.convert(two_disks, tmp_path / "new.raw", "raw", unpack=unpack, replace=True)
         assert (result["error"], result["source_path"]) == (None, str(two_disks))
         assert (tmp_path / "new.raw").read_bytes() == content
     (tmp_path / "c.gz").write_bytes(gzip.compress(C))
     assert converter.get_info(tmp_path / "c.gz")["virtual-size"] == len(C)
-    converter.convert(tmp_path / "c.gz", tmp_path / "new.raw", "raw")
+    converter.convert(tmp_path / "c.gz", tmp_path / "new.raw", "raw", replace=True)
     assert (tmp_path / "new.raw").read_bytes() == C
-    refused = converter.convert(tmp_path / "c.gz", tmp_path / "new.raw", "raw", unpack=None)
+    refused = converter.convert(tmp_path / "c.gz", tmp_path / "new.raw", "raw", unpack=None, replace=True)
     assert "is no disk but a file that gzip made" in (refused["error"] or "")
 
 

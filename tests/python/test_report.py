@@ -562,6 +562,16 @@ def test_what_a_later_version_has_added_is_left_out(tmp_path: Path) -> None:
     assert str(report.error.cause) == "gremlins"
 
 
+def test_what_an_earlier_version_did_not_write_is_not_missed(tmp_path: Path) -> None:
+    earlier = GOOD.to_dict()
+    del earlier["inspection"]["provenance"]["parts"]
+    saved = tmp_path / "earlier.json"
+    saved.write_text(json.dumps([earlier]))
+    (report,) = load(str(saved))
+    assert report.inspection is not None
+    assert report.inspection.provenance.parts is None
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[1]", "{}", '[{"disk": 1}]', "[" * 100_000, "<html>", "\udcff", '{"disk": "a", "disks": 5}'],

@@ -281,6 +281,8 @@ def test_a_bill_that_may_lack_something_says_so(case: str, format: SbomFormat, t
         assert said["guestkit:complete"] == "false"
         assert said["guestkit:gap"].startswith(gap)
         whole = {one["assemblies"][0]: one["aggregate"] for one in document["compositions"]}
+        # Packages depend on their system: whether these are all was said of what lies in it alone.
+        assert all(one["dependencies"] == one["assemblies"] for one in document["compositions"])
         assert whole["guest"] == "incomplete"
         assert whole.get("os-1", "complete") == (
             "incomplete" if case in ("packages", "not asked") else "complete"
@@ -646,6 +648,46 @@ def test_in_a_directory_a_link_is_replaced(serve: Serve, tmp_path: Path) -> None
     assert not (tmp_path / "bills" / "web.img.cdx.json").is_symlink()
 
 
+@pytest.mark.parametrize(
+    ("output", "denied", "refused"),
+    [
+        ("kept/bill.json", "kept", "kept"),  # it is there, but a new file takes its place
+        ("kept/new.json", "kept", "kept"),
+        ("link", "kept", ""),  # this is written through
+        ("link", "kept/bill.json", "kept/bill.json"),
+        ("dangling", "kept", "kept"),
+        ("/dev/null", "/dev", ""),
+        ("bills", "bills", "bills"),
+        ("web.json", ".", "."),
+    ],
+)
+def test_an_output_that_cannot_be_written_was_found_out_after_the_work(
+    output: str,
+    denied: str,
+    refused: str,
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    for directory in ("kept", "bills"):
+        (tmp_path / directory).mkdir()
+    (tmp_path / "kept" / "bill.json").write_text("old")
+    (tmp_path / "bills" / "web.img.cdx.json").symlink_to(tmp_path / "kept" / "bill.json")
+    (tmp_path / "link").symlink_to("kept/bill.json")
+    (tmp_path / "dangling").symlink_to("kept/none")
+    # Root, as whom the tests may run, may write everywhere.
+    monkeypatch.setattr(os, "access", lambda path, mode: os.path.realpath(path) != os.path.realpath(denied))
+    serve(report("web.img"))
+    if not refused:
+        assert main(["sbom", "-o", output, "web.img"]) == 0
+        return
+    with pytest.raises(SystemExit, match="2"):
+        main(["sbom", "-o", output, "web.img"])
+    place = repr(refused if output != "dangling" and output != "link" else str(tmp_path / refused))
+    assert f"you may not write to {place}, as the output '{output}" in capsys.readouterr().err
+
+
 def test_a_wrong_date_is_told_before_the_work(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -661,6 +703,18 @@ def test_hashes_are_of_the_disks_that_were_given(serve: Serve, capsys: pytest.Ca
     Path("web.img").write_bytes(b"disk")
     assert main(["sbom", "--hashes", "web.img"]) == 0
     assert hashlib.sha256(b"disk").hexdigest() in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", ["", "/", "/web.img"])
+def test_a_disk_at_a_url_with_a_password_left_no_gap_for_its_hash(
+    path: str, serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve(report(f"https://host{path}"))
+    assert main(["sbom", "--hashes", f"https://me:secret@host{path}"]) == 1
+    out, err = capsys.readouterr()
+    assert "has no hash: No such file or directory" in err
+    assert json.loads(out)["compositions"][0]["aggregate"] == "incomplete"
+    assert "secret" not in out + err
 
 
 @pytest.mark.parametrize(

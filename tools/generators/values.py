@@ -1,8 +1,8 @@
 """guestkit's own values, from api/guestkit.json: C++ structs, Python dataclasses and the JSON schema.
 
 A field's type is that of an item ("string", "int32", …, or the name of a struct or an enumeration), followed
-by "?" if the item may be missing or by "[]" for a list; or it is "map" (text to text, sorted) or "pairs"
-(text to text, in a significant order).
+by "[]" for a list, and by "?" if it may be missing (a list: in Python alone); or it is "map" (text to text,
+sorted) or "pairs" (text to text, in a significant order).
 """
 
 from __future__ import annotations
@@ -277,6 +277,8 @@ def _python_class(values: Values, struct: Struct) -> list[str]:
 
 
 def _python_default(each: Field) -> str:
+    if each.type.endswith("?"):
+        return " = None"
     if each.type.endswith("[]"):
         return " = ()"
     return " = False" if each.type == "bool" else ' = ""'
@@ -307,8 +309,8 @@ def _python_type(values: Values, each: Field) -> str:
     item = ITEMS[each.item][2] if each.item in ITEMS else each.item
     if each.item in values.structs:
         item = values.structs[each.item].python
-    if each.type.endswith("[]"):
-        return f"Sequence[{item}]"
+    if "[]" in each.type:
+        item = f"Sequence[{item}]"
     return f"{item} | None" if each.type.endswith("?") else item
 
 
@@ -345,8 +347,8 @@ def _json_object(values: Values, struct: Struct) -> dict[str, Any]:
 def _json_field(values: Values, each: Field) -> dict[str, Any]:
     described: dict[str, Any] = {"description": each.about} if each.about else {}
     item = _json_item(values, each.item)
-    if each.type.endswith("[]"):
-        return {**described, "type": "array", "items": item}
+    if "[]" in each.type:
+        item = {"type": "array", "items": item}
     if each.type.endswith("?"):
         return {**described, "anyOf": [item, {"type": "null"}]}
     return {**described, **item}
