@@ -23,7 +23,7 @@ import pytest
 from guestkit import ApplianceCrashed, CallTimeout, Error, Guestfs, HandleClosed
 from guestkit import _operations as operations
 from guestkit.cli import main
-from guestkit.serving import ServeOptions, bind, gate, guest, pages, sftp, web
+from guestkit.serving import ServeOptions, Server, bind, gate, guest, pages, sftp, web
 from guestkit.serving.gate import Gate
 from guestkit.serving.guest import Guest, path_of, reason
 from guestkit.serving.host_key import host_key
@@ -555,6 +555,34 @@ async def test_a_fault_was_answered_without_the_sites_headers(
     assert b"Content-Security-Policy: default-src 'none'" in answer
     assert b"a fault" not in answer
     assert "a fault of this program" in caplog.text
+
+
+# ---- the end of the hypervisor
+
+
+async def test_a_server_whose_hypervisor_had_ended_kept_the_loop_busy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    process = await asyncio.create_subprocess_exec("sleep", "infinity")
+    watched: list[int] = []
+    pidfd_open = os.pidfd_open
+
+    def opened(pid: int) -> int:
+        watched.append(pidfd_open(pid))
+        return watched[-1]
+
+    monkeypatch.setattr(os, "pidfd_open", opened)
+    monkeypatch.setattr(Guestfs, "is_dir", lambda g, path: True)
+    monkeypatch.setattr(Guestfs, "get_pid", lambda g: process.pid)
+    with Guestfs() as g:
+        async with Server(g, ServeOptions(protocols=("http",))) as server:
+            process.kill()
+            await process.wait()
+            async with asyncio.timeout(60):
+                await server._guest.lost.wait()
+            assert not asyncio.get_running_loop().remove_reader(watched[0])
+            with pytest.raises(Error, match="the hypervisor has ended"):
+                await server.ended()
 
 
 # ---- uploads that break off
