@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.client_exceptions import ClientPayloadError
 from aiohttp.http_exceptions import HttpProcessingError
 
@@ -125,6 +125,8 @@ class Site:
         """Answer a request, whatever it is."""
         try:
             await self._admit(request)
+            if request.headers.get("Expect", "100-continue").lower() != "100-continue":
+                raise Refused(HTTPStatus.EXPECTATION_FAILED, "no expectation is met but 100-continue")
             method = self._methods.get(request.method)
             if method is None:
                 raise Refused(
@@ -255,6 +257,7 @@ class Site:
         if "Content-Range" in request.headers:
             raise Refused(HTTPStatus.BAD_REQUEST, "a file is stored as a whole")
         created = await self._prepare(path)
+        await _go_on(request)
         await self._guest.store(path, _blocks(request))
         return _done(HTTPStatus.CREATED if created else HTTPStatus.NO_CONTENT)
 
@@ -352,6 +355,13 @@ def _destination(request: web.BaseRequest) -> str:
     if url.netloc and url.netloc.rpartition("@")[2] != request.host:
         raise Refused(HTTPStatus.BAD_GATEWAY, "the destination is another server's")
     return path_of(path)
+
+
+async def _go_on(request: web.BaseRequest) -> None:
+    """Tell a client that waits for it to send its content: aiohttp does so in applications alone."""
+    if "Expect" in request.headers and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer has not begun
 
 
 async def _blocks(request: web.BaseRequest) -> AsyncIterator[bytes]:

@@ -522,10 +522,10 @@ def _login(password: str) -> str:
     return f"Basic {base64.b64encode(f'guest:{password}'.encode()).decode()}"
 
 
-async def _asked(address: tuple[str, int], method: str, *headers: str) -> bytes:
+async def _asked(address: tuple[str, int], method: str, *headers: str, path: str = "/x") -> bytes:
     reader, writer = await asyncio.open_connection(*address)
     known = ("Host: x", f"Authorization: {_login('right')}", "Connection: close")
-    head = (f"{method} /x HTTP/1.1", *known, *headers)
+    head = (f"{method} {path} HTTP/1.1", *known, *headers)
     writer.write("\r\n".join([*head, "", ""]).encode(errors="surrogateescape"))
     try:
         return await reader.read()
@@ -555,6 +555,81 @@ async def test_a_fault_was_answered_without_the_sites_headers(
     assert b"Content-Security-Policy: default-src 'none'" in answer
     assert b"a fault" not in answer
     assert "a fault of this program" in caplog.text
+
+
+# ---- what WebDAV's clients ask for
+
+
+class Files(Guest):
+    """A guest whose files are those of a directory of this host."""
+
+    def __init__(self, handle: Guestfs, root: Path) -> None:
+        super().__init__(handle, readonly=False)
+        self._root = str(root)
+
+    async def look(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        path = self._root + arguments[0]
+        if function is operations.check_there:
+            return os.lstat(path)
+        if function is operations.info:
+            seen = os.stat(path)
+            return _entry(arguments[0], "directory" if stat.S_ISDIR(seen.st_mode) else "file")
+        if function is operations.rename:
+            return os.rename(path, self._root + arguments[1])
+        if function is operations.remove:
+            return os.unlink(path)
+        raise RuntimeError("a fault of this test")
+
+    async def store(self, path: str, parts: AsyncIterator[Any]) -> None:
+        content = b"".join([bytes(part) async for part in parts])
+        Path(self._root + path).write_bytes(content)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Iterator[Files]:
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_bytes(b"old")
+    with Guestfs() as g:
+        yield Files(g, tmp_path)
+
+
+@contextlib.asynccontextmanager
+async def announced(
+    files: Files, path: str, *headers: str
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Announce an upload of three bytes, and give the connection."""
+    async with asyncio.timeout(60), by_http(files, Gate("guest", "right")) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        known = ("Host: x", f"Authorization: {_login('right')}", "Content-Length: 3")
+        writer.write("\r\n".join([f"PUT {path} HTTP/1.1", *known, *headers, "", ""]).encode())
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+
+async def test_a_client_that_waits_for_100_continue_was_never_told(files: Files, tmp_path: Path) -> None:
+    async with announced(files, "/file", "Expect: 100-Continue") as (reader, writer):
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"new")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204 ")
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/none/file", ["Expect: 100-continue"], b"409"),
+        ("/file", ["Expect: 100-continue", "Content-Range: bytes 0-2/9"], b"400"),
+        ("/file", ["Expect: miracles"], b"417"),
+    ],
+)
+async def test_what_is_refused_need_not_be_sent(
+    files: Files, path: str, headers: list[str], status: bytes
+) -> None:
+    async with announced(files, path, *headers) as (reader, _):
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 " + status)
 
 
 # ---- the end of the hypervisor
