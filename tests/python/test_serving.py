@@ -573,11 +573,16 @@ class Files(Guest):
             return os.lstat(path)
         if function is operations.info:
             seen = os.stat(path)
-            return _entry(arguments[0], "directory" if stat.S_ISDIR(seen.st_mode) else "file")
+            kind = "directory" if stat.S_ISDIR(seen.st_mode) else "file"
+            return _entry(arguments[0], kind) | {"mtime": int(seen.st_mtime)}
         if function is operations.rename:
             return os.rename(path, self._root + arguments[1])
         if function is operations.remove:
             return os.unlink(path)
+        if function is operations.mkdir:
+            return os.mkdir(path)
+        if function is operations.read:
+            return Path(path).read_bytes()
         raise RuntimeError("a fault of this test")
 
     async def store(self, path: str, parts: AsyncIterator[Any]) -> None:
@@ -587,9 +592,11 @@ class Files(Guest):
 
 @pytest.fixture
 def files(tmp_path: Path) -> Iterator[Files]:
-    (tmp_path / "file").write_bytes(b"old")
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "file").write_bytes(b"old")
+    for name in ("full", "empty"):
+        (tmp_path / name).mkdir()
+    for name in ("file", "other", "full/file"):
+        (tmp_path / name).write_bytes(b"old")
+        os.utime(tmp_path / name, (1e9, 1e9))
     with Guestfs() as g:
         yield Files(g, tmp_path)
 
@@ -630,6 +637,76 @@ async def test_what_is_refused_need_not_be_sent(
 ) -> None:
     async with announced(files, path, *headers) as (reader, _):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 " + status)
+
+
+async def _status(files: Files, method: str, path: str, *headers: str) -> int:
+    async with asyncio.timeout(60), by_http(files, Gate("guest", "right")) as address:
+        return int((await _asked(address, method, *headers, path=path)).split()[1])
+
+
+THEN = "Sun, 09 Sep 2001 01:46:40 GMT"
+BEFORE = "Sun, 09 Sep 2001 01:46:39 GMT"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "condition", "status"),
+    [
+        ("PUT", "/file", "If-None-Match: *", 412),
+        ("PUT", "/new", "If-None-Match: *", 201),
+        ("PUT", "/file", 'If-None-Match: "x"', 204),
+        ("PUT", "/file", "If-Match: *", 204),
+        ("PUT", "/new", "If-Match: *", 412),
+        ("PUT", "/file", 'If-Match: "x"', 412),
+        ("PUT", "/file", f"If-Unmodified-Since: {THEN}", 204),
+        ("PUT", "/file", f"If-Unmodified-Since: {BEFORE}", 412),
+        ("PUT", "/file", "If-Unmodified-Since: nonsense", 204),
+        ("PUT", "/new", f"If-Unmodified-Since: {BEFORE}", 201),
+        ("PUT", "/none/new", "If-Match: *", 409),  # as without it
+        ("DELETE", "/file", f"If-Unmodified-Since: {BEFORE}", 412),
+        ("DELETE", "/file", f"If-Unmodified-Since: {THEN}", 204),
+        ("MOVE", "/file", 'If-Match: "x"', 412),
+        ("MOVE", "/file", "If-Match: *", 204),
+        ("COPY", "/file", f"If-Unmodified-Since: {BEFORE}", 412),
+        ("MKCOL", "/new", "If-Match: *", 412),
+    ],
+)
+async def test_a_client_overwrote_what_another_had_changed(
+    files: Files, tmp_path: Path, method: str, path: str, condition: str, status: int
+) -> None:
+    before = sorted(tmp_path.rglob("*")), (tmp_path / "file").read_bytes()
+    words = {"PUT": ["Content-Length: 0"], "MOVE": ["Destination: /other"], "COPY": ["Destination: /other"]}
+    assert await _status(files, method, path, condition, *words.get(method, [])) == status
+    if status >= 400:
+        assert (sorted(tmp_path.rglob("*")), (tmp_path / "file").read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "destination", "status"),
+    [
+        ("MOVE", "/file", "/full", 409),
+        ("MOVE", "/empty", "/full", 409),
+        ("MOVE", "/full", "/file", 409),
+        ("MOVE", "/file", "/other/below", 409),
+        ("COPY", "/file", "/other/below", 409),
+        ("PUT", "/file/below", "", 409),
+        ("PUT", "/" + 300 * "x", "", 409),
+        ("MKCOL", "/file/below", "", 409),
+        ("MOVE", "/file", "/file", 403),
+        ("COPY", "/file", "/full/../file", 403),
+        ("MOVE", "/none", "/new", 404),
+        ("MOVE", "/file/below", "/new", 404),
+        ("MOVE", "/full", "/empty", 204),
+        ("MOVE", "/file", "/other", 204),
+        ("MOVE", "/file", "/new", 201),
+    ],
+)
+async def test_the_status_of_a_request_told_of_the_wrong_file(
+    files: Files, method: str, path: str, destination: str, status: int
+) -> None:
+    words = ["Content-Length: 0"] if method == "PUT" else []
+    if destination:
+        words.append(f"Destination: {destination}")
+    assert await _status(files, method, path, *words) == status
 
 
 # ---- the end of the hypervisor
