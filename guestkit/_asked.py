@@ -30,6 +30,10 @@ T = TypeVar("T")
 #: The default timeout of a disk, in seconds: enough for an emulated launch and inspect_os of a large guest.
 TIMEOUT = 600.0
 
+#: How many guests wait or run on the program's own executor, which does not tell how many workers it has.
+#: Each is a report that may be held in memory.
+ON_EXECUTOR = 100
+
 
 #: Whether results are kept: a directory for them, or True for the usual one; None: as the environment says.
 Cache = bool | str | os.PathLike[str] | None
@@ -146,21 +150,13 @@ def one(
 
 @dataclass(frozen=True, slots=True)
 class Many:
-    """The arguments of `inspect_many`, here and in guestkit.aio.
-
-    Attributes:
-        at_once: how many; None: all
-    """
+    """The arguments of `inspect_many`, here and in guestkit.aio."""
 
     guests: Iterable[Guest]
     job: Job
-    at_once: int | None
+    at_once: int
     progress: Callable[[FleetProgress], object] | None
     executor: Executor | None
-
-    def room(self, running: int) -> int | None:
-        """Return how many more may start; None: all."""
-        return None if self.at_once is None else self.at_once - running
 
 
 def many(
@@ -190,8 +186,9 @@ def many(
         cache=cache,
         **keywords,
     ).job
-    at_once = None if jobs_executor is not None and concurrency == "auto" else _number(concurrency)
-    return Many(disks, job, at_once, progress, jobs_executor)
+    if concurrency == "auto" and jobs_executor is not None:
+        concurrency = ON_EXECUTOR
+    return Many(disks, job, _number(concurrency), progress, jobs_executor)
 
 
 #: The fields that an inspection does not take: it only reads, and its timeout stands for the limits of calls.

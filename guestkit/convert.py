@@ -155,8 +155,8 @@ class DiskConverter:
         """
         job = self._begin("resize")
         with job.checked(path, OpenDiskOptions(readonly=False, format=format, backing=backing)) as disk:
-            words = ["resize", "-q", "-f", disk.info.format, *(["--shrink"] if shrink else [])]
-            job.run([*words, disk.path, str(_size("resize", size))])
+            words = ["resize", "-q", *(["--shrink"] if shrink else [])]
+            job.run([*words, disk.node, str(_size("resize", size))])
         return probe(path, format)
 
     def check(
@@ -177,15 +177,9 @@ class DiskConverter:
         job = self._begin("check")
         opening = OpenDiskOptions(readonly=repair is None, format=format, backing=backing)
         with job.checked(path, opening) as disk:
-            words = [
-                "check",
-                "--output=json",
-                *(["-r", repair] if repair else ["-U"]),
-                "-f",
-                disk.info.format,
-            ]
+            words = ["check", "--output=json", *(["-r", repair] if repair else ["-U"])]
             # 2: corrupt, 3: clusters leaked
-            output = job.run([*words, disk.path], accept=(0, 2, 3))
+            output = job.run([*words, disk.node], accept=(0, 2, 3))
         found: dict[str, Any] = json.loads(output[output.index("{") :])
         left = ("corruptions", "leaks", "check-errors")
         fixed = {key: found.get(f"{key}-fixed", 0) for key in left}
@@ -239,6 +233,9 @@ class Job:
             output = self.run(["info", "-U", "--output=json", "-f", disk.info.format, disk.path])
             found: dict[str, Any] = json.loads(output)
             found.pop("children", None)
+            if "full-backing-filename" in found:  # a relative name is beside the image, not the descriptor
+                name = found["full-backing-filename"].removeprefix(f"{os.path.dirname(disk.path)}/")
+                found["full-backing-filename"] = os.path.join(_folder(image), name)
             return found | {"filename": os.fsdecode(image)}
 
     def run(
@@ -383,7 +380,12 @@ def _backing_of(source: StrOrBytesPath, info: ImageInfo) -> tuple[str, str]:
             "convert", "the source does not state its backing file's format: flatten it", errno.EINVAL
         )
     name = (info.backing_file or "").removeprefix("file:")
-    return os.path.join(os.path.dirname(os.path.realpath(os.fsdecode(source))), name), info.backing_format
+    return os.path.join(_folder(source), name), info.backing_format
+
+
+def _folder(image: StrOrBytesPath) -> str:
+    """Return the directory in which the other files are that an image names."""
+    return os.path.dirname(os.path.realpath(os.fsdecode(image)))
 
 
 @contextlib.contextmanager

@@ -136,7 +136,8 @@ def inspect_many(asked: Many) -> Generator[Report, None, None]:
 
     A guest is a disk, or a sequence of all its disks. Leaving the loop early stops the running inspections.
 
-    concurrency: how many at once; "auto": as many as there are processors. Launches also wait for memory
+    concurrency: how many at once; "auto": as many as there are processors, or 100 on a jobs_executor.
+        Launches also wait for memory
     timeout: for each guest, in seconds
     progress: called with a `FleetProgress` when something changes, on any thread
     jobs_executor: inspect the guests there instead of on threads of this process: a ProcessPoolExecutor,
@@ -164,7 +165,7 @@ def _on_executor(
     waiting = iter(asked.guests)
     try:
         while True:
-            for guest in islice(waiting, asked.room(len(running))):
+            for guest in islice(waiting, asked.at_once - len(running)):
                 running[_submitted(executor, report, guest)] = guest
             if not running:
                 return

@@ -342,7 +342,7 @@ complete -c guestkit -n '_shtab_guestkit_using diff' -l before-format -xka "raw 
 complete -c guestkit -n '_shtab_guestkit_using diff' -l before-snapshot -x -d 'that snapshot in BEFORE, where --snapshot is of AFTER alone'
 complete -c guestkit -n '_shtab_guestkit_using diff' -l key -x -d 'the file that begins with the key of an encrypted device: its name, its UUID, or all; DEVICE:key:TEXT is the key itself, which other users can see in the list of processes'
 complete -c guestkit -n '_shtab_guestkit_using diff' -l concurrency -x -d 'disks at once; default: one a processor'
-complete -c guestkit -n '_shtab_guestkit_using diff' -l timeout -x -d 'for a disk (default: 600)'
+complete -c guestkit -n '_shtab_guestkit_using diff' -l timeout -x -d 'for a disk (default: 600); with --files: for a call of libguestfs (default: none)'
 complete -c guestkit -n '_shtab_guestkit_using diff' -l cache -l no-cache -d 'keep the results, and take them from there for disks that have not changed since (default: if GUESTKIT_INSPECTION_CACHE says so)'
 complete -c guestkit -n '_shtab_guestkit_using diff' -l sandbox -xka "auto strict none" -d 'how far QEMU is confined: auto: it filters its system calls where it can; strict: it also opens no files but the disks, or nothing is launched (default: auto)'
 complete -c guestkit -n '_shtab_guestkit_using diff' -s q -l quiet -d 'no progress, no notes: errors alone'

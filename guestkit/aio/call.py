@@ -10,13 +10,15 @@ from types import TracebackType
 from typing import Any, Generic, Literal, TypeVar
 
 from guestkit.aio.events import Progress
+from guestkit.aio.executor import Errand
 from guestkit.errors import Error
 from guestkit.events import Event
 from guestkit.handle import Guestfs
 
 T = TypeVar("T")
 
-#: What a cancel does to a running call: "end" it, or "wait" until it finishes by itself.
+#: What a cancel does to a running call: "end" it, or "wait" until it finishes by itself. A call that no
+#: thread has begun never runs, either way.
 OnCancel = Literal["end", "wait"]
 
 
@@ -25,7 +27,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
 
     It is a coroutine: await it, or pass it to `asyncio.gather`, `create_task` or `wait_for`. It runs when its
     turn comes, whether it is awaited or not; if nobody awaits it, its exception is logged. Cancelling the
-    await removes a queued call from the queue. It ends a running call, and waits until that has ended.
+    await takes back a call that no thread has begun. It ends a running call, and waits until that has ended.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         self._progress = None if progress is None else Progress(loop, contextvars.copy_context(), progress)
         self._future: asyncio.Future[T] = loop.create_future()
         self._timer: asyncio.TimerHandle | None = None  # the queue timeout
+        self._errand: Errand[T] | None = None  # once it has left the handle's queue, until it has ended
         self._begun = False  # these three are guarded by the handle's _lock
         self._ended = False
         self._cancelled = False
@@ -85,14 +88,14 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
             self._waiting.close()
         elif not self._future.done():
             self._cancel()
-            self._future.add_done_callback(_take_notice)
+            self._future.add_done_callback(take_notice)
 
     async def _wait(self) -> T:
         await until_done(self._future, self._cancel)
         return self._future.result()
 
     def _cancel(self) -> None:
-        """Remove the call from the queue, or end it if it is running."""
+        """Take the call back, or end it if it is running."""
         self._end(self)
 
     def _run(self, handle: Guestfs) -> T:
@@ -120,16 +123,16 @@ async def until_done(future: asyncio.Future[Any], on_cancel: Callable[[], object
         except GeneratorExit:  # closed: nobody waits any more
             waiting.cancel()
             on_cancel()
-            future.add_done_callback(_take_notice)
+            future.add_done_callback(take_notice)
             raise
         except BaseException:  # the future's own exception: the caller gets it from future.result()
             break
     if cancelled is not None:
-        _take_notice(future)
+        take_notice(future)
         raise cancelled
 
 
-def _take_notice(future: asyncio.Future[Any]) -> None:
+def take_notice(future: asyncio.Future[Any]) -> None:
     """Mark the exception as retrieved: the error of a cancelled call is not worth a log line."""
     if not future.cancelled():
         future.exception()

@@ -9,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from guestkit.aio.call import until_done
 from guestkit.aio.events import posting
-from guestkit.aio.executor import run_in_executor, shared_executor
+from guestkit.aio.executor import Errand, shared_executor
 from guestkit.convert import DiskConverter, Job, Progress
 
 P = ParamSpec("P")
@@ -36,15 +36,23 @@ class _OneCall(DiskConverter):
 def _awaited(
     method: Callable[Concatenate[DiskConverter, P], T], *, to_its_end: bool = False
 ) -> Callable[Concatenate[AsyncDiskConverter, P], Coroutine[Any, Any, T]]:
-    """Run the method on guestkit's threads. A cancel ends it, unless to_its_end, and waits for its end."""
+    """Run the method on guestkit's threads. A cancel ends it, unless to_its_end, and waits for its end.
+
+    While it waits for a thread, a cancel always keeps it from running.
+    """
 
     @functools.wraps(method)
     async def call(self: AsyncDiskConverter, /, *arguments: P.args, **keywords: P.kwargs) -> T:
         one = _OneCall(method.__name__)
         work = functools.partial(method, one, *arguments, **keywords)
-        outcome = run_in_executor(asyncio.get_running_loop(), shared_executor(), work)
-        await until_done(outcome, (lambda: None) if to_its_end else one.cancel)
-        return outcome.result()
+        errand = Errand(asyncio.get_running_loop(), shared_executor(), work)
+
+        def cancel() -> None:
+            if not errand.withdraw() and not to_its_end:
+                one.cancel()
+
+        await until_done(errand.outcome, cancel)
+        return errand.outcome.result()
 
     call.__qualname__ = f"AsyncDiskConverter.{method.__name__}"
     return call
@@ -54,8 +62,8 @@ class AsyncDiskConverter:
     """`DiskConverter` for asyncio: every method is a coroutine function with the same arguments.
 
     A cancel kills qemu-img and removes what it has written; only then CancelledError is raised. `resize` and
-    `check` always run to completion, even if cancelled. The progress of `convert` is called on the loop's
-    thread.
+    `check`, once they run, run to completion, even if cancelled. The progress of `convert` is called on the
+    loop's thread.
     """
 
     convert = _awaited(DiskConverter.convert)

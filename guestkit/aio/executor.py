@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Generic, TypeVar
 
 from guestkit.errors import Error
 
@@ -54,28 +54,47 @@ def thread_based(executor: Executor) -> Executor:
     return executor
 
 
-def run_in_executor(
-    loop: asyncio.AbstractEventLoop, executor: Executor, function: Callable[..., T], *arguments: Any
-) -> asyncio.Future[T]:
-    """Like loop.run_in_executor, but quiet if the loop is closed before the function returns.
+class Errand(Generic[T]):
+    """A function that waits for a thread of an executor, and then runs there.
 
-    Before Python 3.12 loop.run_in_executor logs a traceback for every such call.
+    Unlike loop.run_in_executor it can be withdrawn while it waits, whatever the executor makes of a cancel,
+    and is quiet if the loop is closed before the function returns: before Python 3.12 asyncio logs a
+    traceback for every such call.
+
+    Attributes:
+        outcome: what the function returns or raises; cancelled if it was withdrawn
     """
-    outcome: asyncio.Future[T] = loop.create_future()
-    refused = False
 
-    def work() -> T:
-        if refused:
-            raise RuntimeError("no thread was to be had")
-        return function(*arguments)
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, executor: Executor, function: Callable[[], T]
+    ) -> None:
+        """Hand the function over. Raises RuntimeError if the executor takes none, or can start no thread."""
+        self.outcome: asyncio.Future[T] = loop.create_future()
+        self._lock = threading.Lock()
+        self._function: Callable[[], T] | None = function  # None: begun, or withdrawn
+        try:
+            done = executor.submit(self._work)
+        except RuntimeError:
+            self.withdraw()  # a pool that cannot start a thread has queued the work all the same
+            raise
+        done.add_done_callback(lambda done: pass_on(loop, done, self.outcome))
 
-    try:
-        done = executor.submit(work)
-    except RuntimeError:
-        refused = True  # a pool that cannot start a thread has queued the work all the same
-        raise
-    done.add_done_callback(lambda done: pass_on(loop, done, outcome))
-    return outcome
+    def withdraw(self) -> bool:
+        """Keep the function from running; return False if a thread has begun it. On the loop's thread."""
+        if self._take() is None:
+            return False
+        self.outcome.cancel()
+        return True
+
+    def _take(self) -> Callable[[], T] | None:
+        with self._lock:
+            function, self._function = self._function, None
+            return function
+
+    def _work(self) -> T:
+        if (function := self._take()) is None:
+            raise RuntimeError("withdrawn while it waited for a thread")
+        return function()
 
 
 def refusal(op: str, error: RuntimeError) -> RuntimeError:

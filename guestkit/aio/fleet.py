@@ -43,7 +43,7 @@ async def inspect_many(asked: Many) -> AsyncGenerator[Report, None]:
     waiting = iter(asked.guests)
     try:
         while True:
-            for guest in islice(waiting, asked.room(len(running))):
+            for guest in islice(waiting, asked.at_once - len(running)):
                 running.add(asyncio.create_task(_report(guest, asked, tally)))
             if not running:
                 return

@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, Unpack
 
 from guestkit.aio import streams
 from guestkit.aio.actions import AsyncActions
-from guestkit.aio.call import Call, OnCancel, until_done
+from guestkit.aio.call import Call, OnCancel, take_notice, until_done
 from guestkit.aio.events import EventStream, on_loop
-from guestkit.aio.executor import refusal, run_in_executor, run_in_thread, shared_executor, thread_based
+from guestkit.aio.executor import Errand, refusal, run_in_thread, shared_executor, thread_based
 from guestkit.disks import Guest, add_disks
 from guestkit.errors import CallTimeout, Error, HandleClosed
 from guestkit.events import Event, EventCallback
@@ -85,8 +85,10 @@ class AsyncGuestfs(AsyncActions):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None  # the loop's
         self._queue: deque[Call[Any]] = deque()
-        self._running: Call[Any] | None = None
+        self._sent: set[Call[Any]] = set()  # to the executor, where they wait for a thread, or run
+        self._running: Call[Any] | None = None  # the one of them that the queue waits for
         self._closed: asyncio.Future[None] | None = None
+        self._finishing = False
         self._terminated = False
         self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
         self._listeners: list[tuple[EventCallback, int]] = []  # to register when the handle is created
@@ -477,16 +479,19 @@ class AsyncGuestfs(AsyncActions):
         if self._running is not None:
             return
         if not self._queue:
-            if self._closed is not None:
+            if self._closed is not None and not self._finishing:
+                self._finishing = True
                 self._finish(self._closed)
             return
         assert self._loop is not None
         call = self._queue.popleft()
+        self._sent.add(call)
         if call.__name__ != _SERVING:
             self._running = call
         executor = self._executor or shared_executor(launches=call.__name__ in _LAUNCHES)
         try:
-            outcome = run_in_executor(self._loop, executor, call._context.run, self._work, call)
+            call._errand = Errand(self._loop, executor, partial(call._context.run, self._work, call))
+            outcome = call._errand.outcome
         except RuntimeError as error:  # the executor was shut down, or can start no thread
             outcome = self._loop.create_future()
             outcome.set_exception(refusal(call.__name__, error))
@@ -501,7 +506,7 @@ class AsyncGuestfs(AsyncActions):
             handle._begin_turn(call.__name__)
         try:
             with self._lock:
-                if call._cancelled:  # cancelled while it waited for a thread
+                if call._cancelled:  # since the thread took it
                     raise Error(call.__name__, "cancelled", errno.EINTR)
                 call._begun = True
             return call._run(handle)
@@ -523,12 +528,14 @@ class AsyncGuestfs(AsyncActions):
         return handle
 
     def _ended(self, call: Call[T], outcome: asyncio.Future[T]) -> None:
+        self._sent.discard(call)
         if self._running is call:
             self._running = None
+        call._errand = None  # which refers to the call
         if call._timer is not None:
             call._timer.cancel()
-        if call._future.done():  # it hit the queue timeout while it waited for a thread
-            outcome.exception()
+        if call._future.done():  # withdrawn
+            take_notice(outcome)
         elif outcome.cancelled():
             call._future.cancel()
         elif (error := outcome.exception()) is not None:
@@ -538,7 +545,7 @@ class AsyncGuestfs(AsyncActions):
         self._next()
 
     def _cancel(self, call: Call[Any]) -> None:
-        """Remove a waiting call from the queue, or end it if it is running."""
+        """Take a waiting call back, or end it if it is running."""
         if self._withdraw(call):
             call._future.cancel()
         elif not call._future.done() and call._on_cancel == "end":
@@ -549,9 +556,12 @@ class AsyncGuestfs(AsyncActions):
                     self._handle.cancel()
 
     def _withdraw(self, call: Call[Any]) -> bool:
-        """Remove the call from the queue; return whether it was there."""
+        """Take back a call that no thread has begun: waiting for a free one only to refuse it helps nobody.
+
+        Return whether that was so; then the call's future is left to settle.
+        """
         if call not in self._queue:
-            return False
+            return call._errand is not None and call._errand.withdraw()
         self._queue.remove(call)
         if call._timer is not None:
             call._timer.cancel()
@@ -559,27 +569,22 @@ class AsyncGuestfs(AsyncActions):
 
     def _expire(self, call: Call[Any]) -> None:
         """Fail the call, which has waited too long for its turn or for a thread."""
-        with self._lock:
-            if call._begun or call._future.done():
-                return
-            call._cancelled = True
-        self._withdraw(call)
+        if not self._withdraw(call):
+            return
         seconds = self._queue_timeout or 0.0
         message = f"waited longer than {seconds:g} s for its turn (queue_timeout); it did not run"
         error = CallTimeout(call.__name__, message, errno.ETIMEDOUT, seconds, "queue_timeout")
         call._future.set_exception(error)
 
     def _cancel_all(self) -> None:
-        for call in [*self._queue, *([self._running] if self._running is not None else [])]:
+        for call in [*self._queue, *self._sent]:
             self._cancel(call)
 
     def _abandon(self) -> None:
-        for call in list(self._queue):
-            self._withdraw(call)
-            error = HandleClosed(
-                call.__name__, "the handle was terminated before the call's turn", errno.EBADF
-            )
-            call._future.set_exception(error)
+        message = "the handle was terminated before the call's turn"
+        for call in [*self._queue, *self._sent]:
+            if self._withdraw(call):
+                call._future.set_exception(HandleClosed(call.__name__, message, errno.EBADF))
 
     def _finish(self, closed: asyncio.Future[None]) -> None:
         """Close the C handle on its own thread: it must not wait for a free one in the pool."""

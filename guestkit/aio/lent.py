@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from guestkit.aio.call import until_done
-from guestkit.aio.executor import run_in_executor, shared_executor
+from guestkit.aio.executor import Errand, shared_executor
 from guestkit.aio.handle import AsyncGuestfs
 from guestkit.handle import Guestfs
 
@@ -26,13 +27,13 @@ class Lent:
         self._turn = asyncio.Lock()  # so that the calls that wait take no threads
 
     async def run(self, function: Callable[[Guestfs], T]) -> T:
-        """Run a function with the blocking handle; a cancel waits for its end."""
+        """Run a function with the blocking handle; once it runs, a cancel waits for its end."""
         if isinstance(self.handle, AsyncGuestfs):
             return await self.handle.run(function, on_cancel="wait")
         async with self._turn:
-            outcome = run_in_executor(asyncio.get_running_loop(), shared_executor(), function, self.handle)
-            await until_done(outcome, lambda: None)
-            return outcome.result()
+            errand = Errand(asyncio.get_running_loop(), shared_executor(), partial(function, self.handle))
+            await until_done(errand.outcome, errand.withdraw)
+            return errand.outcome.result()
 
     async def close(self) -> None:
         """Do nothing."""

@@ -145,8 +145,11 @@ def add_key_option(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_fleet_options(parser: argparse._ActionsContainer) -> None:
-    """Add the options for inspecting many disks."""
+def add_fleet_options(parser: argparse._ActionsContainer, timeout: str = "") -> None:
+    """Add the options for inspecting many disks.
+
+    timeout: what else to tell about --timeout
+    """
     parser.add_argument(
         "--concurrency", metavar="N", type=positive, help="disks at once; default: one a processor"
     )
@@ -154,8 +157,7 @@ def add_fleet_options(parser: argparse._ActionsContainer) -> None:
         "--timeout",
         metavar="SECONDS",
         type=seconds,
-        default=TIMEOUT,
-        help="for a disk (default: %(default)g)",
+        help=f"for a disk (default: {TIMEOUT:g}){timeout}",
     )
     parser.add_argument(
         "--cache",
@@ -188,7 +190,7 @@ def fleet(arguments: argparse.Namespace) -> FleetKeywords:
     """Return the options of `add_fleet_options` and `add_key_option`."""
     return FleetKeywords(
         concurrency=arguments.concurrency or "auto",
-        timeout=arguments.timeout,
+        timeout=arguments.timeout or TIMEOUT,
         cache=arguments.cache,
         sandbox=arguments.sandbox,
         keys=arguments.keys,

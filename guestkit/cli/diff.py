@@ -108,7 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="that snapshot in BEFORE, where --snapshot is of AFTER alone",
     )
     add_key_option(parser)
-    add_fleet_options(parser)
+    add_fleet_options(parser, "; with --files: for a call of libguestfs (default: none)")
     parser.set_defaults(trouble=TROUBLE)
 
 
@@ -200,7 +200,7 @@ def _files(arguments: argparse.Namespace, screen: Screen) -> Comparison:
         for side, (guest, how) in zip(("first", "second"), wanted, strict=True):
             g = Guestfs(
                 appliance="inspection",
-                call_timeout=arguments.timeout,
+                call_timeout=arguments.timeout,  # one call may read all that a large guest has
                 sandbox=arguments.sandbox,
                 cancel_grace=GRACE,
             )

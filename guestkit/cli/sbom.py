@@ -174,7 +174,7 @@ def _languages(
     found: list[LanguagePackages] = []
     handle = Guestfs(
         appliance="inspection",
-        call_timeout=arguments.timeout,
+        call_timeout=fleet(arguments)["timeout"],
         sandbox=arguments.sandbox,
         cancel_grace=GRACE,
     )

@@ -116,5 +116,10 @@ class Server:
         process = await Lent(self._handle).run(mounted)
         stack.callback(os.close, process)
         loop = asyncio.get_running_loop()
-        loop.add_reader(process, self._guest.lost.set)
+
+        def ended() -> None:
+            loop.remove_reader(process)  # which stays readable: the loop would come back without end
+            self._guest.lost.set()
+
+        loop.add_reader(process, ended)
         stack.callback(loop.remove_reader, process)

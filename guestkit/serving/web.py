@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.client_exceptions import ClientPayloadError
 from aiohttp.http_exceptions import HttpProcessingError
 
@@ -125,6 +125,8 @@ class Site:
         """Answer a request, whatever it is."""
         try:
             await self._admit(request)
+            if request.headers.get("Expect", "100-continue").lower() != "100-continue":
+                raise Refused(HTTPStatus.EXPECTATION_FAILED, "no expectation is met but 100-continue")
             method = self._methods.get(request.method)
             if method is None:
                 raise Refused(
@@ -255,7 +257,10 @@ class Site:
         if "Content-Range" in request.headers:
             raise Refused(HTTPStatus.BAD_REQUEST, "a file is stored as a whole")
         created = await self._prepare(path)
-        await self._guest.store(path, _blocks(request))
+        await self._heed(request, path)
+        await _go_on(request)
+        with _about_its_place():
+            await self._guest.store(path, _blocks(request))
         return _done(HTTPStatus.CREATED if created else HTTPStatus.NO_CONTENT)
 
     async def _copy(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
@@ -263,18 +268,25 @@ class Site:
         if known["type"] == "directory":
             raise Refused(HTTPStatus.FORBIDDEN, "only files are copied")
         check_regular(path, known["mode"])
-        new = _destination(request)
+        new = _destination(request, path)
         created = await self._prepare(new, request)
-        await self._guest.store(new, self._guest.parts(path, 0, known["size"]))
+        await self._heed(request, path)
+        with _about_its_place():
+            await self._guest.store(new, self._guest.parts(path, 0, known["size"]))
         return _done(HTTPStatus.CREATED if created else HTTPStatus.NO_CONTENT)
 
     async def _move(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
-        new = _destination(request)
+        new = _destination(request, path)
+        await self._guest.look(operations.check_there, path)
         created = await self._prepare(new, request)
-        await self._guest.change(operations.rename, path, new, True)
+        await self._heed(request, path)
+        with _about_its_place():
+            await self._guest.change(operations.rename, path, new, True)
         return _done(HTTPStatus.CREATED if created else HTTPStatus.NO_CONTENT)
 
     async def _delete(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        if not self._guest.readonly:
+            await self._heed(request, path)
         await self._guest.change(operations.remove, path, True)
         return _done(HTTPStatus.NO_CONTENT)
 
@@ -283,7 +295,9 @@ class Site:
             raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a new directory has no content")
         if not await self._prepare(path):
             raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "it is there already", Allow=self._allowed)
-        await self._guest.change(operations.mkdir, path, False)
+        await self._heed(request, path)
+        with _about_its_place():
+            await self._guest.change(operations.mkdir, path, False)
         return _done(HTTPStatus.CREATED)
 
     async def _prepare(self, path: str, request: web.BaseRequest | None = None) -> bool:
@@ -291,12 +305,28 @@ class Site:
         if self._guest.readonly:
             raise failure(errno.EACCES, path, "served read-only")
         if not await self._is_there(path):
-            if not await self._is_there(os.path.dirname(path)):
+            with _about_its_place():
+                folder = await self._guest.look(operations.info, os.path.dirname(path))
+            if folder["type"] != "directory":
                 raise Refused(HTTPStatus.CONFLICT, "there is no directory for it")
             return True
         if request is not None and request.headers.get("Overwrite", "T") == "F":
             raise Refused(HTTPStatus.PRECONDITION_FAILED, "it is there already")
         return False
+
+    async def _heed(self, request: web.BaseRequest, path: str) -> None:
+        """Raise if the file is not as the request says that it is: another client may have changed it."""
+        is_as_said = True
+        if (wanted := request.headers.get("If-Match")) is not None:
+            # What can be changed has no ETag, so that no other value is one.
+            is_as_said = wanted.strip() == "*" and await self._is_there(path)
+        elif (since := request.if_unmodified_since) is not None and await self._is_there(path):
+            known = await self._guest.look(operations.info, path)
+            is_as_said = known["mtime"] <= since.timestamp()
+        if request.headers.get("If-None-Match", "").strip() == "*" and await self._is_there(path):
+            is_as_said = False
+        if not is_as_said:
+            raise Refused(HTTPStatus.PRECONDITION_FAILED, "it is not as the request says that it is")
 
     async def _is_there(self, path: str) -> bool:
         try:
@@ -306,6 +336,17 @@ class Site:
                 raise
             return False
         return True
+
+
+@contextlib.contextmanager
+def _about_its_place() -> Iterator[None]:
+    """Answer 409 if a new file cannot be where it is wanted: 404 would be about what is moved or copied."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NOT_THERE:
+            raise
+        raise Refused(HTTPStatus.CONFLICT, f"there is no place for it: {reason(error)}") from error
 
 
 def _behind(g: Guestfs, links: list[str]) -> dict[str, Entry]:
@@ -341,7 +382,7 @@ def _range(text: str, size: int) -> tuple[int, int] | None:
     return start, end
 
 
-def _destination(request: web.BaseRequest) -> str:
+def _destination(request: web.BaseRequest, source: str) -> str:
     try:
         url = urlsplit(request.headers.get("Destination", ""))
         path = unquote_to_bytes(url.path) if url.path.startswith("/") else b""
@@ -351,7 +392,16 @@ def _destination(request: web.BaseRequest) -> str:
         raise Refused(HTTPStatus.BAD_REQUEST, "the header Destination is no URL of a file")
     if url.netloc and url.netloc.rpartition("@")[2] != request.host:
         raise Refused(HTTPStatus.BAD_GATEWAY, "the destination is another server's")
-    return path_of(path)
+    if (new := path_of(path)) == source:
+        raise Refused(HTTPStatus.FORBIDDEN, "the destination is the file itself")
+    return new
+
+
+async def _go_on(request: web.BaseRequest) -> None:
+    """Tell a client that waits for it to send its content: aiohttp does so in applications alone."""
+    if "Expect" in request.headers and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer has not begun
 
 
 async def _blocks(request: web.BaseRequest) -> AsyncIterator[bytes]:

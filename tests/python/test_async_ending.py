@@ -10,15 +10,18 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from blockbuster import BlockingError, blockbuster_ctx
 
 from guestkit import (
     ApplianceKilled,
+    AsyncDiskConverter,
     AsyncGuestfs,
     CallTimeout,
     Error,
@@ -27,11 +30,16 @@ from guestkit import (
     HandleClosed,
     LaunchError,
     set_appliance_limit,
+    set_executor,
 )
 from guestkit.aio import executor
+from guestkit.aio.call import OnCancel
+from guestkit.aio.lent import Lent
 
 #: Seconds; only something that hangs takes longer.
 PATIENCE = 20
+
+T = TypeVar("T")
 
 
 def is_gone(process: int) -> bool:
@@ -187,6 +195,147 @@ async def test_the_queue_timeout_counts_the_wait_for_a_thread() -> None:
             opened.set()
             await first
             assert await idle.get_memsize() == 1280
+
+
+@contextmanager
+def full_pool() -> Iterator[ThreadPoolExecutor]:
+    """Yield a pool whose only thread is busy for as long as the block lasts."""
+    opened = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(opened.wait)
+        try:
+            yield pool
+        finally:
+            opened.set()
+
+
+async def ended(awaited: Coroutine[Any, Any, T] | asyncio.Future[T]) -> asyncio.Future[T]:
+    """Wait for the end of what must not wait for the pool, and return it."""
+    task = asyncio.ensure_future(awaited)
+    done, _ = await asyncio.wait([task], timeout=PATIENCE)
+    assert done, "it waits for a thread of the pool"
+    return task
+
+
+@pytest.mark.parametrize("on_cancel", ["end", "wait"])
+async def test_a_cancel_waited_for_a_free_thread(on_cancel: OnCancel) -> None:
+    ran: list[Guestfs] = []
+    with full_pool() as pool:
+        g = AsyncGuestfs(executor=pool)
+        task = asyncio.ensure_future(g.run(ran.append, on_cancel=on_cancel))
+        await asyncio.sleep(0)
+        task.cancel()
+        assert (await ended(task)).cancelled()
+        next_call = g.get_memsize()
+    assert await next_call == 1280
+    await g.close()
+    assert ran == []
+
+
+async def test_terminate_and_close_waited_for_a_free_thread() -> None:
+    ran: list[Guestfs] = []
+    with full_pool() as pool:
+        g = AsyncGuestfs(executor=pool)
+        calls = [g.run(ran.append), g.run(ran.append)]
+        g.terminate()
+        for call in calls:
+            with pytest.raises(HandleClosed, match="terminated before the call's turn"):
+                (await ended(call)).result()
+        (await ended(g.close())).result()
+    assert ran == []
+
+
+async def test_leaving_the_block_by_an_exception_waited_for_a_free_thread() -> None:
+    ran: list[Guestfs] = []
+
+    async def body(pool: ThreadPoolExecutor) -> None:
+        async with AsyncGuestfs(executor=pool) as g:
+            _ = g.run(ran.append), g.run(ran.append)
+            raise LookupError
+
+    with full_pool() as pool, pytest.raises(LookupError):
+        (await ended(body(pool))).result()
+    assert ran == []
+
+
+async def test_a_mount_that_waits_for_a_thread_is_withdrawn_with_the_others() -> None:
+    with full_pool() as pool:
+        g = AsyncGuestfs(executor=pool)
+        serving, call = g.mount_local_run(), g.get_memsize()
+        g.terminate()
+        for waiting in (serving, call):
+            with pytest.raises(HandleClosed):
+                (await ended(waiting)).result()
+        await g.close()
+
+
+async def test_close_waited_for_ever_for_an_executor_that_dropped_an_expired_call() -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+    with full_pool() as pool:
+        g = AsyncGuestfs(executor=pool, queue_timeout=0.01)
+        with pytest.raises(CallTimeout):
+            (await ended(g.get_memsize())).result()
+        closing = asyncio.ensure_future(g.close())
+        pool.shutdown(wait=False, cancel_futures=True)
+        (await ended(closing)).result()
+    assert complaints == []
+
+
+async def test_the_end_of_a_mount_closed_the_handle_a_second_time() -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+    begun, opened = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def serve(handle: Guestfs) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        opened.wait(PATIENCE)
+
+    g = AsyncGuestfs()
+    serving = g._submit("mount_local_run", serve)
+    await begun.wait()
+    closing = asyncio.ensure_future(g.close())
+    await asyncio.sleep(0)
+    opened.set()
+    await serving
+    await closing
+    for thread in threading.enumerate():
+        if thread.name == "guestkit-control":
+            await asyncio.to_thread(thread.join)
+    await asyncio.sleep(0)
+    assert complaints == []
+
+
+async def test_a_cancel_of_a_conversion_waited_for_a_free_thread(tmp_path: Path) -> None:
+    with full_pool() as pool:
+        set_executor(pool)
+        try:
+            for work in (
+                AsyncDiskConverter().create_disk(tmp_path / "disk", 1 << 20),
+                AsyncDiskConverter().check(tmp_path / "disk", "qcow2"),
+            ):
+                task = asyncio.ensure_future(work)
+                await asyncio.sleep(0)
+                task.cancel()
+                assert (await ended(task)).cancelled()
+        finally:
+            set_executor(None)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_cancel_on_a_borrowed_handle_waited_for_a_free_thread() -> None:
+    ran: list[Guestfs] = []
+    with full_pool() as pool, Guestfs() as g:
+        set_executor(pool)
+        try:
+            task = asyncio.ensure_future(Lent(g).run(ran.append))
+            await asyncio.sleep(0)
+            task.cancel()
+            assert (await ended(task)).cancelled()
+        finally:
+            set_executor(None)
+    assert ran == []
 
 
 async def test_the_calls_of_a_cancelled_function_are_refused() -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from guestkit import AsyncDiskConverter, DiskConverter, Error, probe, under
+from guestkit.convert import Job
 
 MIB = 1 << 20
 CONTENT = b"what stands on the disk".ljust(MIB, b",")
@@ -266,6 +268,53 @@ def test_an_overlay_is_resized_and_checked_where_that_is_permitted(
         converter.check(overlay, "qcow2")
     assert converter.resize(overlay, 2 * MIB, "qcow2", backing=under(tmp_path)).virtual_size == 2 * MIB
     assert converter.check(overlay, "qcow2", backing="allow")["clean"] is True
+
+
+@pytest.fixture
+def overlay(tmp_path: Path) -> Path:
+    """Return an overlay that names its backing file as it lies beside it."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for words in (["base.qcow2", str(MIB)], ["-b", "base.qcow2", "-F", "qcow2", "top.qcow2"]):
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *words], cwd=folder, check=True)
+    return folder / "top.qcow2"
+
+
+def test_an_overlay_of_a_relative_name_was_not_found_again(
+    converter: Any, overlay: Path, tmp_path: Path
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(overlay)
+    for path in (overlay, link):
+        assert converter.check(path, "qcow2", backing="allow")["clean"] is True
+        assert converter.check(path, "qcow2", backing="allow", repair="all")["clean"] is True
+        info = converter.get_info(path, "qcow2", backing="allow")
+        assert info["backing-filename"] == "base.qcow2"
+        assert info["full-backing-filename"] == str(overlay.with_name("base.qcow2"))
+    assert converter.resize(overlay, 2 * MIB, "qcow2", backing="allow").virtual_size == 2 * MIB
+    assert probe(overlay.with_name("base.qcow2")).virtual_size == MIB
+
+
+def test_qemu_img_opened_by_its_name_what_was_checked_as_a_descriptor(
+    overlay: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = overlay.with_name("base.qcow2")
+    checked = Job.checked
+
+    @contextlib.contextmanager
+    def swapped(job: Job, *arguments: Any) -> Iterator[Any]:
+        with checked(job, *arguments) as disk:
+            base.rename(tmp_path / "away")
+            base.write_bytes(b"not what was checked")
+            yield disk
+        (tmp_path / "away").rename(base)
+
+    monkeypatch.setattr(Job, "checked", swapped)
+    absolute = str(base)
+    command = ["qemu-img", "rebase", "-u", "-f", "qcow2", "-b", absolute, "-F", "qcow2", str(overlay)]
+    subprocess.run(command, check=True)
+    assert DiskConverter().check(overlay, "qcow2", backing="allow")["clean"] is True
+    assert DiskConverter().resize(overlay, 2 * MIB, "qcow2", backing="allow").virtual_size == 2 * MIB
 
 
 def test_check(converter: Any, tmp_path: Path, source: Path) -> None:

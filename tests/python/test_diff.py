@@ -16,7 +16,7 @@ import pytest
 
 import guestkit
 import guestkit.cli.diff
-from guestkit import Domain, Inspection, Report
+from guestkit import Domain, Error, Guestfs, Inspection, Report
 from guestkit.cli import main
 from guestkit.comparison import Change, json_schema
 from guestkit.demo import DEMO_SYSTEM
@@ -484,6 +484,35 @@ def test_two_guests_are_compared_not_more_nor_less(
     with pytest.raises(SystemExit, match="2"):
         main(["diff", *words])
     assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("words", "limit"), [([], None), (["--timeout", "5"], 5.0)])
+def test_the_files_of_large_guests_had_the_time_of_an_inspection(
+    words: list[str], limit: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def opened(**options: Any) -> Guestfs:
+        asked.append(options)
+        raise Error("launch", "that is enough", 0)
+
+    monkeypatch.setattr(guestkit.cli.diff, "Guestfs", opened)
+    assert main(["diff", "--files", *words, "a", "b"]) == 2
+    assert [options["call_timeout"] for options in asked] == [limit]
+
+
+def test_an_inspection_has_its_time_unless_another_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def inspect_many(guests: Sequence[Guest], **options: Any) -> Iterator[Report]:
+        asked.append(options)
+        for guest in guests:
+            yield Report(disk=names_of(guest)[0], disks=names_of(guest), inspection=found(system()))
+
+    monkeypatch.setattr(guestkit.cli.diff, "inspect_many", inspect_many)
+    assert main(["diff", "a", "b"]) == 0
+    assert main(["diff", "--timeout", "5", "a", "b"]) == 0
+    assert [options["timeout"] for options in asked] == [600.0, 5.0]
 
 
 def test_an_icon_is_not_offered(capsys: pytest.CaptureFixture[str]) -> None:

@@ -401,6 +401,29 @@ def test_a_fleet_on_an_executor(outcome: Any, fleet: Fleet) -> None:
     assert told[-1] == 3
 
 
+@pytest.mark.parametrize(("options", "most"), [({}, 100), ({"concurrency": 3}, 3)])
+def test_an_executor_was_given_the_whole_fleet_at_once(
+    outcome: Any, fleet: Fleet, options: Any, most: int
+) -> None:
+    done = 0
+    ahead: list[int] = []
+
+    def count(progress: FleetProgress) -> None:
+        nonlocal done
+        done = progress.done
+
+    def disks() -> Iterator[str]:
+        for number in range(150):
+            ahead.append(number + 1 - done)
+            yield str(number)
+
+    outcome(lambda disk: FULL)
+    with ThreadPoolExecutor(1) as executor:
+        reports = fleet.run(disks(), jobs_executor=executor, progress=count, **options)
+    assert len(reports) == 150
+    assert max(ahead) == most
+
+
 def test_an_executor_that_is_shut_down_gives_a_report_for_each_disk(fleet: Fleet) -> None:
     executor = ThreadPoolExecutor(1)
     executor.shutdown()

@@ -23,7 +23,7 @@ import pytest
 from guestkit import ApplianceCrashed, CallTimeout, Error, Guestfs, HandleClosed
 from guestkit import _operations as operations
 from guestkit.cli import main
-from guestkit.serving import ServeOptions, bind, gate, guest, pages, sftp, web
+from guestkit.serving import ServeOptions, Server, bind, gate, guest, pages, sftp, web
 from guestkit.serving.gate import Gate
 from guestkit.serving.guest import Guest, path_of, reason
 from guestkit.serving.host_key import host_key
@@ -522,10 +522,10 @@ def _login(password: str) -> str:
     return f"Basic {base64.b64encode(f'guest:{password}'.encode()).decode()}"
 
 
-async def _asked(address: tuple[str, int], method: str, *headers: str) -> bytes:
+async def _asked(address: tuple[str, int], method: str, *headers: str, path: str = "/x") -> bytes:
     reader, writer = await asyncio.open_connection(*address)
     known = ("Host: x", f"Authorization: {_login('right')}", "Connection: close")
-    head = (f"{method} /x HTTP/1.1", *known, *headers)
+    head = (f"{method} {path} HTTP/1.1", *known, *headers)
     writer.write("\r\n".join([*head, "", ""]).encode(errors="surrogateescape"))
     try:
         return await reader.read()
@@ -555,6 +555,186 @@ async def test_a_fault_was_answered_without_the_sites_headers(
     assert b"Content-Security-Policy: default-src 'none'" in answer
     assert b"a fault" not in answer
     assert "a fault of this program" in caplog.text
+
+
+# ---- what WebDAV's clients ask for
+
+
+class Files(Guest):
+    """A guest whose files are those of a directory of this host."""
+
+    def __init__(self, handle: Guestfs, root: Path) -> None:
+        super().__init__(handle, readonly=False)
+        self._root = str(root)
+
+    async def look(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        path = self._root + arguments[0]
+        if function is operations.check_there:
+            return os.lstat(path)
+        if function is operations.info:
+            seen = os.stat(path)
+            kind = "directory" if stat.S_ISDIR(seen.st_mode) else "file"
+            return _entry(arguments[0], kind) | {"mtime": int(seen.st_mtime)}
+        if function is operations.rename:
+            return os.rename(path, self._root + arguments[1])
+        if function is operations.remove:
+            return os.unlink(path)
+        if function is operations.mkdir:
+            return os.mkdir(path)
+        if function is operations.read:
+            return Path(path).read_bytes()
+        raise RuntimeError("a fault of this test")
+
+    async def store(self, path: str, parts: AsyncIterator[Any]) -> None:
+        content = b"".join([bytes(part) async for part in parts])
+        Path(self._root + path).write_bytes(content)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Iterator[Files]:
+    for name in ("full", "empty"):
+        (tmp_path / name).mkdir()
+    for name in ("file", "other", "full/file"):
+        (tmp_path / name).write_bytes(b"old")
+        os.utime(tmp_path / name, (1e9, 1e9))
+    with Guestfs() as g:
+        yield Files(g, tmp_path)
+
+
+@contextlib.asynccontextmanager
+async def announced(
+    files: Files, path: str, *headers: str
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Announce an upload of three bytes, and give the connection."""
+    async with asyncio.timeout(60), by_http(files, Gate("guest", "right")) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        known = ("Host: x", f"Authorization: {_login('right')}", "Content-Length: 3")
+        writer.write("\r\n".join([f"PUT {path} HTTP/1.1", *known, *headers, "", ""]).encode())
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+
+async def test_a_client_that_waits_for_100_continue_was_never_told(files: Files, tmp_path: Path) -> None:
+    async with announced(files, "/file", "Expect: 100-Continue") as (reader, writer):
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"new")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204 ")
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/none/file", ["Expect: 100-continue"], b"409"),
+        ("/file", ["Expect: 100-continue", "Content-Range: bytes 0-2/9"], b"400"),
+        ("/file", ["Expect: miracles"], b"417"),
+    ],
+)
+async def test_what_is_refused_need_not_be_sent(
+    files: Files, path: str, headers: list[str], status: bytes
+) -> None:
+    async with announced(files, path, *headers) as (reader, _):
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 " + status)
+
+
+async def _status(files: Files, method: str, path: str, *headers: str) -> int:
+    async with asyncio.timeout(60), by_http(files, Gate("guest", "right")) as address:
+        return int((await _asked(address, method, *headers, path=path)).split()[1])
+
+
+THEN = "Sun, 09 Sep 2001 01:46:40 GMT"
+BEFORE = "Sun, 09 Sep 2001 01:46:39 GMT"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "condition", "status"),
+    [
+        ("PUT", "/file", "If-None-Match: *", 412),
+        ("PUT", "/new", "If-None-Match: *", 201),
+        ("PUT", "/file", 'If-None-Match: "x"', 204),
+        ("PUT", "/file", "If-Match: *", 204),
+        ("PUT", "/new", "If-Match: *", 412),
+        ("PUT", "/file", 'If-Match: "x"', 412),
+        ("PUT", "/file", f"If-Unmodified-Since: {THEN}", 204),
+        ("PUT", "/file", f"If-Unmodified-Since: {BEFORE}", 412),
+        ("PUT", "/file", "If-Unmodified-Since: nonsense", 204),
+        ("PUT", "/new", f"If-Unmodified-Since: {BEFORE}", 201),
+        ("PUT", "/none/new", "If-Match: *", 409),  # as without it
+        ("DELETE", "/file", f"If-Unmodified-Since: {BEFORE}", 412),
+        ("DELETE", "/file", f"If-Unmodified-Since: {THEN}", 204),
+        ("MOVE", "/file", 'If-Match: "x"', 412),
+        ("MOVE", "/file", "If-Match: *", 204),
+        ("COPY", "/file", f"If-Unmodified-Since: {BEFORE}", 412),
+        ("MKCOL", "/new", "If-Match: *", 412),
+    ],
+)
+async def test_a_client_overwrote_what_another_had_changed(
+    files: Files, tmp_path: Path, method: str, path: str, condition: str, status: int
+) -> None:
+    before = sorted(tmp_path.rglob("*")), (tmp_path / "file").read_bytes()
+    words = {"PUT": ["Content-Length: 0"], "MOVE": ["Destination: /other"], "COPY": ["Destination: /other"]}
+    assert await _status(files, method, path, condition, *words.get(method, [])) == status
+    if status >= 400:
+        assert (sorted(tmp_path.rglob("*")), (tmp_path / "file").read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "destination", "status"),
+    [
+        ("MOVE", "/file", "/full", 409),
+        ("MOVE", "/empty", "/full", 409),
+        ("MOVE", "/full", "/file", 409),
+        ("MOVE", "/file", "/other/below", 409),
+        ("COPY", "/file", "/other/below", 409),
+        ("PUT", "/file/below", "", 409),
+        ("PUT", "/" + 300 * "x", "", 409),
+        ("MKCOL", "/file/below", "", 409),
+        ("MOVE", "/file", "/file", 403),
+        ("COPY", "/file", "/full/../file", 403),
+        ("MOVE", "/none", "/new", 404),
+        ("MOVE", "/file/below", "/new", 404),
+        ("MOVE", "/full", "/empty", 204),
+        ("MOVE", "/file", "/other", 204),
+        ("MOVE", "/file", "/new", 201),
+    ],
+)
+async def test_the_status_of_a_request_told_of_the_wrong_file(
+    files: Files, method: str, path: str, destination: str, status: int
+) -> None:
+    words = ["Content-Length: 0"] if method == "PUT" else []
+    if destination:
+        words.append(f"Destination: {destination}")
+    assert await _status(files, method, path, *words) == status
+
+
+# ---- the end of the hypervisor
+
+
+async def test_a_server_whose_hypervisor_had_ended_kept_the_loop_busy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    process = await asyncio.create_subprocess_exec("sleep", "infinity")
+    watched: list[int] = []
+    pidfd_open = os.pidfd_open
+
+    def opened(pid: int) -> int:
+        watched.append(pidfd_open(pid))
+        return watched[-1]
+
+    monkeypatch.setattr(os, "pidfd_open", opened)
+    monkeypatch.setattr(Guestfs, "is_dir", lambda g, path: True)
+    monkeypatch.setattr(Guestfs, "get_pid", lambda g: process.pid)
+    with Guestfs() as g:
+        async with Server(g, ServeOptions(protocols=("http",))) as server:
+            process.kill()
+            await process.wait()
+            async with asyncio.timeout(60):
+                await server._guest.lost.wait()
+            assert not asyncio.get_running_loop().remove_reader(watched[0])
+            with pytest.raises(Error, match="the hypervisor has ended"):
+                await server.ended()
 
 
 # ---- uploads that break off
