@@ -51,7 +51,7 @@ __all__ = [
 def probe(path: StrOrBytesPath, format: str | None = None) -> ImageInfo:
     """Find out what the disk image is, and everything outside the file that it refers to.
 
-    Reads the header and, of a qcow2, at most some 100 MB of tables; opens no other file and starts nothing.
+    Reads the header and, of a qcow2, at most 160 MiB of tables; opens no other file and starts nothing.
     Takes only regular files and block devices, so a FIFO cannot make it hang. Raises Error that says what is
     wrong with the image, and at which offset.
 

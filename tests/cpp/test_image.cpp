@@ -6,6 +6,7 @@
 
 #include <boost/test/unit_test.hpp>
 #include <cstdint>
+#include <ctime>
 #include <functional>
 #include <guestkit/detail/image/read.hpp>
 #include <guestkit/detail/image/vhd.hpp>
@@ -255,6 +256,19 @@ BOOST_AUTO_TEST_CASE(snapshots_and_tables_behind_the_end_of_the_file) {
   BOOST_TEST(probe(qcow2().be(3 * cluster, 8, 1ULL << 63U | 9 * cluster)).truncated);
 }
 
+// 65536 snapshots may each have an ID and a name of 65535 bytes.
+BOOST_AUTO_TEST_CASE(eight_gigabytes_of_snapshots_were_all_read) {
+  constexpr std::size_t table = 2 * cluster, each = 40 + 65535 + 65535 + 2;
+  const auto with = [&](std::size_t snapshots) {
+    image i = qcow2().be(60, 4, snapshots).be(64, 8, table);
+    for (std::size_t at = table; snapshots-- > 0; at += each) i.be(at + 12, 4, ~0U).be(at + each - 1, 1, 0);
+    return i;
+  };
+  BOOST_TEST(probe(with(511)).snapshots.size() == 511U);
+  BOOST_TEST(refusal(with(512)) ==
+             invalid("qcow2", "the snapshot table is longer than 64 MiB (at offset 67129304)"));
+}
+
 BOOST_AUTO_TEST_CASE(a_qcow_with_a_bad_header) {
   check(
       qcow1,
@@ -326,6 +340,28 @@ BOOST_AUTO_TEST_CASE(a_vmdk_descriptor_names_every_file_that_qemu_would_open) {
   BOOST_TEST(
       probe(image().put(0, "\r\n# a comment\nversion=1\ncreateType=\"vmfs\"\nRW 1 VMFS \"x\"\n")).format ==
       "vmdk");
+}
+
+// QEMU skips line ends in search of an extent, from each line anew.
+BOOST_AUTO_TEST_CASE(empty_lines_in_a_vmdk_descriptor_took_minutes) {
+  const std::string lines(1'000'000, '\n'), digits(500'000, '0');
+  const auto begin = std::clock();
+  const auto half = lines.substr(0, 500'000);
+  for (const auto& text : {lines, half + "RW " + digits, "RW" + half + "RW" + half})
+    BOOST_TEST(refusal(descriptor(text)) == invalid("vmdk", "the descriptor names no extent (at offset 0)"));
+  const auto seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+  BOOST_TEST(seconds < 10);
+}
+
+BOOST_AUTO_TEST_CASE(empty_lines_in_a_vmdk_descriptor_multiply_an_extent_as_in_qemu) {
+  const auto info = probe(descriptor("\n\nRW 2048 FLAT \"a\" 0\nRW 2048 FLAT \"b\" 0\n"));
+  BOOST_TEST(info.virtual_size == 4 * mib);  // what qemu-img info says
+  BOOST_REQUIRE(info.extents.size() == 4U);
+  BOOST_TEST((info.extents[2].name == "a" && info.extents[3].name == "b"));
+  BOOST_TEST(info.references.size() == 4U);
+  const auto line = "RW 1 FLAT \"" + std::string(511, 'a') + "\" 0\n";
+  BOOST_TEST(refusal(descriptor(std::string(1'000'000, '\n') + line)) ==
+             invalid("vmdk", "the descriptor names more than 32768 extents (at offset 32828)"));
 }
 
 BOOST_AUTO_TEST_CASE(a_bad_vmdk_descriptor) {
@@ -453,10 +489,36 @@ BOOST_AUTO_TEST_CASE(a_differencing_vhdx_names_its_parent) {
   BOOST_TEST(info.subformat == "differencing");
   BOOST_REQUIRE(info.references.size() == 1U);
   BOOST_TEST((info.references[0].kind == "parent" && info.references[0].name == "up"));
-  check(child, {{[&](image& i) { i.le(locator + 18, 2, 60000); },
-                 invalid("vhdx", "the parent locator reaches behind its end (at offset 1114372)")},
+  check(child, {{[&](image& i) { i.le(locator + 18, 2, 2).le(locator + 32, 4, ~0U); },
+                 invalid("vhdx", "the parent locator reaches behind its end (at offset 1114336)")},
                 {[&](image& i) { i.le(locator + 24, 4, ~0U); },
                  invalid("vhdx", "the parent locator reaches behind its end (at offset 1114324)")}});
+}
+
+// All of them may point at the same key and the same value.
+BOOST_AUTO_TEST_CASE(three_megabytes_of_vhdx_named_six_gigabytes_of_parents) {
+  constexpr std::size_t locator = mib + 64 * kib + 192, size = 900 * kib;
+  constexpr std::size_t key_at = 800 * kib, value_at = 801 * kib;
+  const auto child = [&](std::size_t entries, std::size_t value_size) {
+    image i =
+        vhdx().le(mib + 64 * kib + 4, 4, 2).le(mib + 32 + 96 + 20, 4, size).le(locator + 18, 2, entries);
+    const std::string_view key("v\0o\0l\0u\0m\0e\0_\0p\0a\0t\0h\0", 22);
+    i.put(locator + key_at, key).put(locator + value_at, std::string(value_size, '\x41'));
+    for (std::size_t at = locator + 20; entries-- > 0; at += 12)
+      i.le(at, 4, key_at).le(at + 4, 4, value_at).le(at + 8, 2, key.size()).le(at + 10, 2, value_size);
+    return i;
+  };
+  BOOST_TEST(refusal(child(65535, 65534)) ==
+             invalid("vhdx",
+                     "the number of entries in the parent locator is 65535, must be at most 16 (at "
+                     "offset 1114322)"));
+  BOOST_TEST(refusal(child(2, 100)) ==
+             invalid("vhdx", "a key of the parent locator is there twice (at offset 1114336)"));
+  BOOST_TEST(refusal(child(1, 65534)) ==
+             invalid("vhdx", "the parent's name is longer than 4095 bytes (at offset 1114328)"));
+  const auto info = probe(child(1, 2 * 1365));  // a name of 4095 bytes
+  BOOST_REQUIRE(info.references.size() == 1U);
+  BOOST_TEST(info.references[0].name.size() == 4095U);
 }
 
 BOOST_AUTO_TEST_CASE(a_short_file_is_raw) {

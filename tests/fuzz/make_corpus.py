@@ -68,6 +68,10 @@ def main() -> None:
             (CORPUS / name).write_bytes(pack((Path(folder) / name).read_bytes()))
     (CORPUS / "vmdk-parent").write_bytes(pack(b"# Disk DescriptorFile\ncreateType=\"vmfs\"\n"
                                               b'parentFileNameHint="up"\nRW 9 VMFS "a" 0\n'))  # fmt: skip
+    empty_lines = b'# Disk DescriptorFile\ncreateType="vmfs"\n' + b"\n" * 2000 + b'RW 9 VMFS "a" 0\n'
+    (CORPUS / "vmdk-empty-lines").write_bytes(pack(empty_lines))
+    (CORPUS / "qcow2-long-names").write_bytes(pack(qcow2_with_long_names()))
+    (CORPUS / "vhdx-parents").write_bytes(pack(vhdx_with_parents()))
 
     entry = b"\0\0\0\0\x83\0\0\0" + struct.pack("<II", 16, 64)
     mbr = bytes(446) + entry.ljust(64, b"\0") + b"\x55\xaa"
@@ -92,6 +96,54 @@ def main() -> None:
     make_lvm_corpus()
     make_texts_corpus()
     make_untrusted_corpus()
+
+
+def qcow2_with_long_names() -> bytes:
+    """Return a disk with snapshots whose IDs and names are as long as possible."""
+    snapshots = 12
+    header = struct.pack(">4sIQIIQIIQQIIQ", b"QFI\xfb", 2, 0, 0, 9, 512, 0, 1, 1024, 512, 1, snapshots, 2048)
+    snapshot = struct.pack(">QIHH", 1024, 1, 65535, 65535).ljust(40 + 2 * 65535 + 2, b"\0")
+    return header.ljust(2048, b"\0") + snapshot * snapshots
+
+
+def vhdx_with_parents() -> bytes:
+    """Return a differencing disk whose parent locator has one key in each of its entries."""
+    parameters, size, sector, parent = (
+        bytes.fromhex(guid)
+        for guid in (
+            "3767a1ca36fa434db3b633f0aa44e76b", "2442a52f1bcd7648b2115dbed83bf4b8",
+            "1dbf41816fa90947ba47f233a8faab5f", "2d5fd3a80bb34d45abf7d3d84834ab0c",
+        )
+    )  # fmt: skip
+    regions = (
+        bytes.fromhex("06a27c8b90479a4bb8fe575f050f886e"),
+        bytes.fromhex("6677c22d23f600429d64115e9bfd4a08"),
+    )
+    key, name = "volume_path".encode("utf-16-le"), "up".encode("utf-16-le")
+    entry = struct.pack("<IIHH", 212, 212 + len(key), len(key), len(name))
+    items = {
+        parameters: struct.pack("<II", 32 << 20, 2),
+        size: struct.pack("<Q", 1 << 20),
+        sector: struct.pack("<I", 512),
+        parent: struct.pack("<18xH", 16) + entry * 16 + key + name,
+    }
+    table, content = struct.pack("<8s2xH20x", b"metadata", len(items)), b""
+    for guid, item in items.items():
+        table += guid + struct.pack("<IIQ", 65536 + len(content), len(item), 0)
+        content += item.ljust(64, b"\0")
+    places = zip(regions, (1 << 20, 2 << 20), strict=True)
+    pieces = {
+        0: b"vhdxfile",
+        64 << 10: struct.pack("<4s4xQ50xH", b"head", 1, 1),
+        192 << 10: struct.pack("<4s4xII", b"regi", len(regions), 0)
+        + b"".join(guid + struct.pack("<QII", at, 1 << 20, 1) for guid, at in places),
+        1 << 20: table,
+        (1 << 20) + 65536: content,
+    }
+    image = bytearray(3 << 20)
+    for at, piece in pieces.items():
+        image[at : at + len(piece)] = piece
+    return bytes(image)
 
 
 def make_rpm_corpus() -> None:

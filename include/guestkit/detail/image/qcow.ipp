@@ -4,7 +4,6 @@
 #include <array>
 #include <cstdint>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -22,7 +21,8 @@ inline constexpr std::uint64_t reads_zero = 1;
 inline constexpr std::size_t max_l1_bytes = 32U << 20U;  // QEMU's limit
 inline constexpr std::size_t max_l2_bytes = 64U << 20U;  // to look through: those of a disk of 512 GB
 inline constexpr std::uint32_t max_snapshots = 65536;    // QEMU's limit
-inline constexpr std::uint64_t max_name = 1023;          // QEMU's limit for names of files
+inline constexpr std::uint64_t max_snapshot_bytes = 1024ULL * max_snapshots;  // QEMU's limit for all of them
+inline constexpr std::uint64_t max_name = 1023;  // QEMU's limit for names of files
 enum incompatible : std::uint64_t {
   dirty = 1,
   corrupt = 2,
@@ -170,10 +170,13 @@ inline void read_snapshots(const image_file& file, const header& head, ImageInfo
   for (std::uint32_t i = 0; i < head.snapshots; ++i) {
     const auto s = file.read(at, 40, format, "a snapshot");
     const std::size_t id_size = s.be16(12), name_size = s.be16(14), extra_size = s.be32(36);
+    const std::uint64_t before = at - head.snapshots_offset;
     require(extra_size <= 1024, file, format, must_be("extra_data_size", extra_size, "at most 1024"),
             at + 36);
     require(s.be32(8) <= max_l1_bytes / 8, file, format,
             must_be("the snapshot's l1_size", s.be32(8), "at most 4194304"), at + 8);
+    require(before + 40 + extra_size + id_size + name_size <= max_snapshot_bytes, file, format,
+            "the snapshot table is longer than 64 MiB", at);
     const auto rest = file.read(at + 40, extra_size + id_size + name_size, format, "a snapshot");
     ImageSnapshot snapshot{.id = std::string(rest.bytes(extra_size, id_size)),
                            .name = std::string(rest.bytes(extra_size + id_size, name_size)),
@@ -190,10 +193,12 @@ inline bool is_truncated(const image_file& file, const header& head) {
   const std::size_t l1_bytes = 8ULL * head.l1_entries;
   if (head.l1_offset > file.size() || l1_bytes > file.size() - head.l1_offset) return true;
   const auto l1 = file.read(head.l1_offset, l1_bytes, format, "the L1 table");
-  std::set<std::uint64_t> l2_offsets;
+  std::vector<std::uint64_t> l2_offsets;
   for (std::size_t i = 0; i < l1_bytes; i += 8)
-    if (const auto offset = l1.be64(i) & offset_mask; offset != 0) l2_offsets.insert(offset);
-  if (!l2_offsets.empty() && *l2_offsets.rbegin() + head.cluster() > file.size()) return true;
+    if (const auto offset = l1.be64(i) & offset_mask; offset != 0) l2_offsets.push_back(offset);
+  std::sort(l2_offsets.begin(), l2_offsets.end());
+  l2_offsets.erase(std::unique(l2_offsets.begin(), l2_offsets.end()), l2_offsets.end());
+  if (!l2_offsets.empty() && l2_offsets.back() + head.cluster() > file.size()) return true;
   if ((head.incompatible & (data_file | extended_l2)) != 0) return false;
   const std::uint64_t compressed_mask = (1ULL << (62 - (head.cluster_bits - 8))) - 1;
   std::size_t left = max_l2_bytes / head.cluster();

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <array>
+#include <climits>
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -16,6 +18,7 @@ namespace vhdx {
 
 inline constexpr auto format = "vhdx";
 inline constexpr std::uint64_t kib = 1024, mib = 1024 * kib;
+inline constexpr std::size_t max_parent_entries = 16;  // [MS-VHDX] knows five keys
 
 GUESTKIT_INLINE std::uint32_t checksum(const image_block& block) {
   static const auto table = [] {
@@ -113,6 +116,10 @@ inline const image_block& item(const image_file& file,
 /// The names in a differencing disk's parent locator; all of them if they contradict each other.
 inline void read_parent(const image_file& file, const image_block& locator, ImageInfo& info) {
   const std::size_t entries = locator.le16(18);
+  require(entries <= max_parent_entries, file, format,
+          must_be("the number of entries in the parent locator", entries, "at most 16"),
+          locator.offset() + 18);
+  std::set<std::string> keys;
   for (std::size_t i = 0; i < entries; ++i) {
     const std::size_t entry = 20 + 12 * i;
     require(entry + 12 <= locator.size(), file, format, "the parent locator is cut off",
@@ -123,8 +130,12 @@ inline void read_parent(const image_file& file, const image_block& locator, Imag
                 std::uint64_t{value_at} + value_size <= locator.size(),
             file, format, "the parent locator reaches behind its end", locator.offset() + entry);
     const auto key = utf16(locator, key_at, key_size, byte_order::little);
+    require(keys.insert(key).second, file, format, "a key of the parent locator is there twice",
+            locator.offset() + entry);
     if (key != "relative_path" && key != "volume_path" && key != "absolute_win32_path") continue;
     const auto name = utf16(locator, value_at, value_size, byte_order::little);
+    require(name.size() < PATH_MAX, file, format, "the parent's name is longer than 4095 bytes",
+            locator.offset() + entry + 4);
     if (!info.backing_file || key == "relative_path") info.backing_file = name;
     info.references.push_back({"parent", name, format});
   }

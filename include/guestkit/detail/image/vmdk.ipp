@@ -15,11 +15,14 @@ inline constexpr auto format = "vmdk";
 inline constexpr std::string_view sparse_magic = "KDMV", cowd_magic = "COWD";
 inline constexpr std::string_view sesparse_magic("\xbe\xba\xfe\xca\0\0\0\0", 8);
 inline constexpr std::size_t max_descriptor = (1U << 20U) - 1;  // QEMU's limit
+inline constexpr std::size_t max_extents = 32768;  // VMware's largest disk, 62 TB in files of 2 GB, has 31744
 inline constexpr std::uint64_t max_sectors = std::numeric_limits<std::int64_t>::max() / sector;
 
-/// Whether scanf treats it as white space.
+/// What scanf treats as white space.
+inline constexpr std::string_view space = " \t\n\v\f\r";
+
 inline bool is_space(char c) noexcept {
-  return c == ' ' || (c >= '\t' && c <= '\r');
+  return space.find(c) != std::string_view::npos;
 }
 
 /// Reads a descriptor as scanf would: words and numbers separated by white space or line ends.
@@ -146,13 +149,24 @@ inline void read_descriptor(const image_file& file, std::uint64_t at, ImageInfo&
   info.subformat = *type;
   info.virtual_size = 0;
   add_parent(file, text, at, info);
+  // QEMU reads an extent at each line, and line ends are space to it. So at an empty line it reads the extent
+  // behind it, and once more at that extent's own line. To read each only once keeps that from taking a time
+  // that grows with the square of the number of empty lines.
+  std::optional<ImageExtent> extent;
+  std::optional<std::size_t> word;  // where it was read
   for (std::size_t start = 0; start < text.size();) {
-    if (auto extent = read_extent(file, text.substr(start), at + start)) {
+    if (!word || *word < start) {
+      word = std::min(text.find_first_not_of(space, start), text.size());
+      extent = read_extent(file, text.substr(*word), at + *word);
+    }
+    if (extent) {
+      require(info.extents.size() < max_extents, file, format, "the descriptor names more than 32768 extents",
+              at + start);
       require(extent->size <= INT64_MAX - info.virtual_size, file, format, "the extents are too long",
               at + start);
       if (extent->access == "RW" && extent->kind != "ZERO") info.virtual_size += extent->size;
       info.references.push_back(reference_to(*extent));
-      info.extents.push_back(std::move(*extent));
+      info.extents.push_back(*extent);
     }
     const auto end = text.find('\n', start);
     if (end == std::string_view::npos) break;
