@@ -185,6 +185,11 @@ struct pretended {
   pretended_guest guest;
 };
 
+/// A partition that no key opens, since nothing is launched.
+struct with_luks : pretended_guest {
+  hashtable blkid(const std::string& /*device*/) override { return {{"TYPE", "crypto_LUKS"}, {"UUID", "u"}}; }
+};
+
 /// A btrfs whose subvolume 1 is mounted by default; 2 has the same system, 3 another version of it.
 struct with_snapshots : pretended_guest {
   explicit with_snapshots(std::int64_t minor) : minor_(minor) {}
@@ -505,6 +510,35 @@ BOOST_AUTO_TEST_CASE(a_key_file_gives_its_first_line_and_must_be_a_file) {
   std::filesystem::remove(path);
   BOOST_CHECK_THROW(passphrase_of({"", path.string(), InspectKey::Kind::file}), Error);
   BOOST_CHECK_THROW(passphrase_of({"", "/dev/zero", InspectKey::Kind::file}), Error);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_binary_key_file_ended_the_inspection, with_luks) {
+  const auto path = std::filesystem::temp_directory_path() / ("binary-key-" + std::to_string(::getpid()));
+  std::ofstream(path) << std::string("a\0b", 3);
+  InspectOptions options;
+  options.keys = {{"", path.string(), InspectKey::Kind::file},
+                  {"", "/nonexistent/key", InspectKey::Kind::file},
+                  {"", std::string("se\0cret", 7)},
+                  {"", "good"}};
+  const auto found = detail::inspect(*this, options, {});
+  const std::string why =
+      "it holds a NUL byte, and libguestfs hands on no such key: add a key of text to the device, with "
+      "cryptsetup luksAddKey\n";
+  BOOST_TEST(has(text(found.failures), "keys: the key file " + path.string() + " cannot be used: " + why +
+                                           "keys: the key file /nonexistent/key cannot be used: No such file "
+                                           "or directory\nkeys: a passphrase cannot be used: " +
+                                           why),
+             text(found.failures));
+  BOOST_REQUIRE_EQUAL(found.unopened.size(), 1U);
+  BOOST_TEST(has(found.unopened[0].message, "none of the keys that were tried opens it (1)"),
+             found.unopened[0].message);
+  for (const std::optional<std::string>& root : {std::optional<std::string>(), {"/dev/sda1"}})
+    BOOST_CHECK_EXCEPTION(detail::mount_guest(*this, {.root = root, .keys = options.keys}), Error,
+                          [&](const Error& error) { return has(error.message(), path.string()); });
+  // Only the first line is the key.
+  std::ofstream(path) << std::string("secret\n\0", 8);
+  BOOST_TEST(passphrase_of(options.keys[0]) == "secret");
+  std::filesystem::remove(path);
 }
 
 BOOST_AUTO_TEST_CASE(a_symlink_may_climb_only_the_directories_that_we_made) {

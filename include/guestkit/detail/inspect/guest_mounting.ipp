@@ -69,7 +69,7 @@ class guest_mounting {
 
   MountedGuest mount_found() {
     const InspectOptions finding{
-        .parts = InspectPart::filesystems, .keys = options_.keys, .step = options_.step};
+        .parts = InspectPart::filesystems, .keys = readable_keys(g_, options_.keys), .step = options_.step};
     auto found = inspect(g_, finding);
     auto& systems = found.operating_systems;
     if (systems.size() > 1) {

@@ -4,9 +4,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <utility>
 
 #include "guestkit/detail/base/unique_fd.hpp"
 #include "guestkit/detail/inspect/keys.hpp"
@@ -15,7 +17,14 @@
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 GUESTKIT_INLINE std::string passphrase_of(const InspectKey& key) {
-  if (key.kind == InspectKey::Kind::passphrase) return key.secret;
+  constexpr auto no_nul =
+      "it holds a NUL byte, and libguestfs hands on no such key: add a key of text to the device, with "
+      "cryptsetup luksAddKey";
+  if (key.kind == InspectKey::Kind::passphrase) {
+    if (key.secret.find('\0') != std::string::npos)
+      throw Error("inspect", std::string("a passphrase cannot be used: ") + no_nul, EINVAL);
+    return key.secret;
+  }
   constexpr std::size_t longest = 8192;  // as much as cryptsetup reads from a key file
   const auto refuse = [&](const std::string& why, int code) -> void {
     throw Error("inspect", "the key file " + key.secret + " cannot be used: " + why, code);
@@ -28,15 +37,20 @@ GUESTKIT_INLINE std::string passphrase_of(const InspectKey& key) {
   const auto size = ::read(file.get(), text.data(), text.size());
   if (size < 0) refuse(std::strerror(errno), errno);
   text.resize(static_cast<std::size_t>(size));
-  return text.substr(0, text.find('\n'));
+  text.resize(std::min(text.find('\n'), text.size()));
+  if (text.find('\0') != std::string::npos) refuse(no_nul, EINVAL);
+  return text;
+}
+
+GUESTKIT_INLINE InspectKey readable_key(guest_actions& g, InspectKey key) {
+  key.secret = passphrase_of(key);
+  key.kind = InspectKey::Kind::passphrase;
+  g.state()->console.hide(key.secret);
+  return key;
 }
 
 GUESTKIT_INLINE std::vector<InspectKey> readable_keys(guest_actions& g, std::vector<InspectKey> keys) {
-  for (auto& key : keys) {
-    key.secret = passphrase_of(key);
-    key.kind = InspectKey::Kind::passphrase;
-    g.state()->console.hide(key.secret);
-  }
+  for (auto& key : keys) key = readable_key(g, std::move(key));
   return keys;
 }
 
