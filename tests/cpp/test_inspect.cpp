@@ -695,6 +695,7 @@ BOOST_FIXTURE_TEST_CASE(boot_ini_names_any_directory, pretended) {
   for (const auto* odd :
        {"partition(", "partition(1)", "=partition()\\x", "partition(1)\\..\\..\\x=", "\xff"})
     systemroots_in(odd);
+  BOOST_TEST(systemroots_in(std::string("partition(1)\\own\0er=\"x\"", 22)) == string_list{"/own"});
 }
 
 BOOST_FIXTURE_TEST_CASE(librpm_reads_macros_in_many_places, pretended) {

@@ -149,6 +149,9 @@ BOOST_AUTO_TEST_CASE(a_nul_a_megabyte_in_one_line_and_escape_sequences_cost_thei
   BOOST_TEST(read.entries[0].line == 4U);
   BOOST_REQUIRE_EQUAL(read.failures.size(), 3U);
   BOOST_TEST(has(read.failures[0].message, "a NUL byte"));
+  const auto escaped = fstab_of("UUID=a /b\\000c ext4 defaults 0 2\n");
+  BOOST_TEST(escaped.entries.empty());
+  BOOST_TEST(has(text(escaped.failures), "has a NUL byte"));
   BOOST_TEST(has(read.failures[2].message, "\\x1b[2J\\xff"));
   for (const auto& failure : read.failures) BOOST_TEST(failure.message.size() < 700U);
 }

@@ -75,6 +75,8 @@ inline std::optional<std::string> fault_of_line(const std::vector<std::string>& 
   for (std::size_t i = 4; i < std::min<std::size_t>(words.size(), 6); ++i)
     if (!number_of(words[i]))
       return excerpt(words[i]) + " stands where a number belongs (a blank in a field is written \\040)";
+  for (const auto& word : words)
+    if (without_octal_escapes(word).find('\0') != std::string::npos) return "has a NUL byte";
   const auto file = without_octal_escapes(words[1]);
   if (!file.starts_with('/') && words[2] != "swap" && file != "none" && file != "swap" && file != "-")
     return "the mountpoint " + excerpt(file) + " is no absolute path";

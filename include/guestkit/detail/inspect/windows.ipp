@@ -40,6 +40,7 @@ GUESTKIT_INLINE std::vector<std::string> systemroots_in(std::string_view text) {
   constexpr std::size_t most = 100, longest = 4096;
   std::vector<std::string> roots;
   for (auto line : lines_of(text)) {
+    line = line.substr(0, line.find('\0'));  // what libguestfs has of it
     const auto folded = in_lower_case(std::string(line));
     const auto partition = folded.find("partition(");
     const auto begin = partition == std::string::npos ? partition : folded.find(')', partition);
