@@ -14,6 +14,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -211,6 +212,8 @@ def main() -> int:
     arguments = commands.parse_args()
     if arguments.case is not None and len(arguments.only) != 1:
         commands.error("--case needs one --only SECTION")
+    # Shells have what they start in the background ignore it, and so would all that the cases start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         soak = Soak(arguments)
         if arguments.case is not None:

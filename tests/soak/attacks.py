@@ -11,6 +11,7 @@ import lzma
 import os
 import resource
 import select
+import shutil
 import stat
 import struct
 import subprocess
@@ -420,7 +421,10 @@ def _tampered(case: Case, victim: Path, how: str) -> Iterator[None]:
         yield
     finally:
         if moved.exists():
-            victim.unlink(missing_ok=True)
+            if victim.is_dir() and not victim.is_symlink():  # a launch has made it anew
+                shutil.rmtree(victim)
+            else:
+                victim.unlink(missing_ok=True)
             moved.rename(victim)
         os.chown(victim, before.st_uid, before.st_gid)
         victim.chmod(before.st_mode & 0o7777)
