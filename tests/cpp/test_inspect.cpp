@@ -950,6 +950,26 @@ BOOST_FIXTURE_TEST_CASE(debian_has_its_minor_version_where_libguestfs_has_no_ans
   }
 }
 
+struct guest_without_memory : pretended_guest {
+  hashtable blkid(const std::string& /*device*/) override { return {{"TYPE", "crypto_LUKS"}, {"UUID", "u"}}; }
+  void cryptsetup_open(const std::string& /*device*/, const std::string& /*key*/,
+                       const std::string& /*mapname*/) override {
+    throw Error("cryptsetup_open", "Not enough available memory to open a keyslot.", 0);
+  }
+};
+
+// Regression: the hint was to give its key.
+BOOST_AUTO_TEST_CASE(a_key_was_asked_for_where_the_one_that_was_given_wants_more_memory) {
+  guest_without_memory guest;
+  try {
+    detail::mount_guest(guest, {.keys = {{.secret = "right"}}});
+    BOOST_ERROR("it was mounted");
+  } catch (const Error& e) {
+    BOOST_CHECK(e.cause() == Cause::memory);
+    BOOST_TEST(e.hint() == "give the appliance more memory: set_memsize, or LIBGUESTFS_MEMSIZE");
+  }
+}
+
 BOOST_FIXTURE_TEST_CASE(usr_alone_is_mounted_once, pretended) {
   guest.add({{"/bin", "d"}, {"/usr", "d"}, {"/lib/os-release", "-ID=fedora\nVERSION_ID=40\n"}});
   const MountOptions found;
