@@ -39,8 +39,8 @@ __all__ = [
 class Domain:
     """A guest of libvirt, given in place of its disks: `inspect(Domain("web"))`.
 
-    libvirt tells which disks it has, and of which format; they are opened as all others, read-only as long as
-    the guest runs. virsh is asked.
+    libvirt tells which disks it has, and of which format: `format` is for disks that are given themselves.
+    They are opened as all others, read-only as long as the guest runs. virsh is asked.
 
     Attributes:
         name: its name, or its UUID
@@ -120,7 +120,7 @@ def named_disks(op: str, guest: Guest, options: OpenDiskOptions) -> Sequence[Pla
     from guestkit._libvirt import disks_of_domain  # only domains pay for this import
 
     return [
-        PlainDisk(path, replace(options, format=options.format or stated))
+        PlainDisk(path, replace(options, format=stated))
         for path, stated in disks_of_domain(op, guest.name, guest.uri, readonly=options.readonly)
     ]
 

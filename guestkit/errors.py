@@ -14,7 +14,7 @@ from guestkit import _native
 if TYPE_CHECKING:
     from guestkit.generated.values import Cause
 
-Clock = Literal["launch_timeout", "call_timeout", "queue_timeout", "admission_timeout", "close_timeout"]
+Clock = Literal["launch_timeout", "call_timeout", "queue_timeout", "admission_timeout"]
 
 
 class Error(RuntimeError):

@@ -59,6 +59,16 @@ SECTIONS = {
         "multiplied. Processor time and memory are those of all processes together.",
         r"\d+ disks?",
     ),
+    "cache": Section(
+        "Kept results",
+        "How long a disk takes whose inspection was [kept](cache.md), where 50 of them are asked for by one "
+        "process, and by ten at once: the slowest counts. The disks are overlays of one image.",
+    ),
+    "report": Section(
+        "Reports",
+        "A [page](report.md) about that many guests with 300 packages each, which are inspected already, and "
+        "how soon a headless Chromium shows it. Its processor time is that of the process that renders.",
+    ),
     "async": Section(
         "asyncio",
         "The event loop's lag, by a ticker of 5 ms, while handles launch, inspect, download and close, and "

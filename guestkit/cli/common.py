@@ -454,6 +454,10 @@ def located(domain: Domain, arguments: argparse.Namespace) -> Domain:
     """Return a domain of the arguments with the libvirt that they name."""
     if arguments.member is not None:
         raise UsageError("--member is of an archive: it does not go with -d")
+    given = vars(arguments)
+    disks = given["disks"] if "disks" in given else given.get("guests", ())
+    if arguments.format is not None and all(isinstance(disk, Domain) for disk in disks):
+        raise UsageError("there is no DISK whose format is to be stated: libvirt states a domain's")
     return replace(domain, uri=arguments.connect)
 
 

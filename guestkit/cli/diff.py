@@ -149,6 +149,8 @@ def _guests(arguments: argparse.Namespace) -> Sequence[tuple[Guest, OpeningKeywo
     if len(given) != 2:
         raise UsageError("two guests are compared, each of them a DISK or a -d DOMAIN")
     guests = [located(one, arguments) if isinstance(one, Domain) else one for one in given]
+    if arguments.before_format and isinstance(guests[0], Domain):
+        raise UsageError("--before-format is of a DISK: libvirt states the formats of a domain's disks")
     after = opening(arguments)
     before = after.copy()
     if arguments.before_format:

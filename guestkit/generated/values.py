@@ -38,7 +38,6 @@ from guestkit._plain import plain
 #:     "already_exists": the target is there already
 #:     "launch_timeout": a launch took longer than permitted
 #:     "call_timeout": another call took longer than permitted
-#:     "close_timeout": a close took longer than permitted
 #:     "queue_timeout": a call waited longer for its turn than permitted
 #:     "admission_timeout": a launch waited longer for memory than permitted
 Cause = Literal[
@@ -68,7 +67,6 @@ Cause = Literal[
     "already_exists",
     "launch_timeout",
     "call_timeout",
-    "close_timeout",
     "queue_timeout",
     "admission_timeout",
 ]
@@ -369,8 +367,9 @@ class UnopenedFilesystem:
     Attributes:
         type: as far as known: "crypto_LUKS", "ntfs", …
         uuid: by which a key can be given
-        reason: "encrypted", "hibernated", "incomplete" (disks of the guest are missing: give all of them
-            together), "unknown" or "damaged"
+        reason: "encrypted", "short of memory" (a key was given that needs more to be tried),
+            "hibernated", "incomplete" (disks of the guest are missing: give all of them together),
+            "unknown" or "damaged"
         message: the same for people: which key it wants, what the kernel said
     """
 

@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 
 import guestkit
-from guestkit import Guestfs, Key, Report, _native
+from guestkit import Error, Guestfs, Key, Report, _native, open_guest
 from guestkit.inspection import ALL_PARTS, json_schema
 from tests.images.corpus import CORPUS, PASSPHRASE, SHORT, Image, images
 
@@ -149,10 +149,14 @@ def test_the_right_key_was_called_wrong_where_it_wants_more_memory_than_there_is
         g.debug("sh", [f"printf %s {PASSPHRASE!r} | {making}"])
         g.shutdown()
     (shut,) = guestkit.inspect(disk, format="raw", keys=[Key(PASSPHRASE)]).unopened
+    assert shut.reason == "short of memory"
     assert shut.message == (
         f"the appliance has too little memory to try a key on /dev/sda or {shut.uuid}:"
         " give it more, such as LIBGUESTFS_MEMSIZE=4096"
     )
+    with pytest.raises(Error) as caught, open_guest(disk, format="raw", keys=[Key(PASSPHRASE)]):
+        pass
+    assert (caught.value.cause, "set_memsize" in caught.value.hint) == ("memory", True)
 
 
 def test_a_guest_behind_luks_says_which_key_it_wants_and_opens_with_it(

@@ -19,7 +19,10 @@ import pytest
 import guestkit
 from guestkit import ApplianceCrashed, CallTimeout, FleetProgress, Guestfs, LaunchError, Report, aio
 from guestkit.demo import DEMO_SYSTEM
+from guestkit.guest import mount_guest
 from guestkit.inspection import ALL_PARTS
+
+MODES: tuple[Literal["auto", "libguestfs"], ...] = ("auto", "libguestfs")
 
 
 def shape(element: ElementTree.Element) -> object:
@@ -116,6 +119,11 @@ def test_a_launch_waits_for_the_place_of_another_and_says_so(demo_guest: Path) -
             with pytest.raises(CallTimeout, match="runs 1 appliances") as caught:
                 second.launch()
             assert caught.value.clock == "admission_timeout"
+            guestkit.set_appliance_limit(None)
+            with make(admission_timeout=0.05) as large, pytest.raises(CallTimeout, match="for memory"):
+                large.set_memsize(64_000_000)  # more than there is: it was not counted
+                large.launch()
+            guestkit.set_appliance_limit(1)
             first.close()
             second.launch()
             # The place of a dead hypervisor is free once its death is noticed.
@@ -142,6 +150,32 @@ def test_a_second_launch_gave_the_place_of_the_running_appliance_away(demo_guest
                 second.launch()
     finally:
         guestkit.set_appliance_limit(None)
+
+
+@pytest.mark.full
+def test_the_last_package_was_lost_and_the_list_called_complete(demo_guest: Path, tmp_path: Path) -> None:
+    """dpkg needs no empty line behind it, libguestfs does."""
+    disk = tmp_path / "disk.qcow2"
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(demo_guest), "-F", "raw", str(disk)]
+    subprocess.run(command, check=True)
+    one = "Package: a\nStatus: install ok installed\nVersion: 1\n\n"
+    two = "Package: b\nStatus: install ok installed\nVersion: 2\n"
+    with Guestfs() as g:
+        g.open_disk(disk, readonly=False, format="qcow2", backing="allow")
+        g.launch()
+        for text, names, complete in ((one + two, ["a", "b"], True), (one + two[:-1], ["a"], False)):
+            mount_guest(g, readonly=False)
+            g.write("/var/lib/dpkg/status", text.encode())
+            g.umount_all()
+            for mode in MODES:
+                found = g.inspect(mode=mode)
+                (system,) = found.operating_systems
+                assert found.provenance.way == ("fast" if mode == "auto" else mode)
+                assert [app.name for app in system.applications] == names
+                assert system.applications_complete == complete
+                assert [one.part for one in system.failures] == ["applications"] * (not complete)
+                corrected = any("applications" in one for one in found.provenance.corrections)
+                assert corrected == (complete and mode == "libguestfs")
 
 
 def test_a_handle_that_runs_tells_everything(demo_guest: Path, tmp_path: Path) -> None:

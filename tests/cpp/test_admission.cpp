@@ -11,6 +11,7 @@
 using guestkit::CallTimeout;
 using guestkit::Seconds;
 using guestkit::detail::admission;
+using guestkit::detail::appliance_memory;
 using guestkit::detail::available_memory;
 using guestkit::detail::memory_unknown;
 
@@ -63,6 +64,15 @@ BOOST_AUTO_TEST_CASE(a_container_whose_path_is_the_hosts_has_its_limit_at_the_to
   machine.write("sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes", std::to_string(50 * mb));
   machine.write("sys/fs/cgroup/memory/docker/abc/memory.usage_in_bytes", std::to_string(60 * mb));
   BOOST_TEST(machine.available() == 0U);
+}
+
+// Regression: it counted 448 MB whatever the user let it use.
+BOOST_AUTO_TEST_CASE(an_appliance_with_more_memory_was_counted_as_any_other) {
+  using guestkit::ApplianceMode;
+  BOOST_TEST(appliance_memory(ApplianceMode::lean) == 448 * mb);
+  BOOST_TEST(appliance_memory(ApplianceMode::lean, -1000) == 448 * mb);
+  BOOST_TEST(appliance_memory(ApplianceMode::lean, 2816) == (448 + 2816) * mb);
+  BOOST_TEST(appliance_memory(ApplianceMode::system, 64'000'000) == (768 + 64'000'000ULL) * mb);
 }
 
 BOOST_AUTO_TEST_CASE(the_first_is_admitted_whatever_there_is) {

@@ -364,14 +364,16 @@ BOOST_AUTO_TEST_CASE(a_release_file_has_its_version_behind_one_word) {
     BOOST_TEST(doubts([&] { release_version(odd, "CentOS"); }), odd);
 }
 
-BOOST_AUTO_TEST_CASE(packages_are_those_with_an_empty_line_behind_them) {
-  const auto apps = dpkg_applications(
+BOOST_AUTO_TEST_CASE(packages_of_dpkg) {
+  const auto list = dpkg_applications(
       "Package: b\nStatus: purge ok not-installed\nVersion: 1:2-3-4\nSource: s (1-3)\nMaintainer: A B <a@b>\n"
       "Description: d\n one\n "
       ".\n"
       "Homepage: h\n\nPackage: a\nStatus: deinstall ok config-files\nVersion: 1\n\n"
-      "Package: a\nVersion: 1\n\nPackage: last\nStatus: installed\nVersion: 1\n");
-  BOOST_TEST(apps.size() == 1U);
+      "Package: a\nVersion: 1\n\nPackage: n\nStatus: unknown ok not-installed\n\n");
+  BOOST_TEST(list.left_out == 0U);
+  const auto& apps = list.packages;
+  BOOST_REQUIRE_EQUAL(apps.size(), 1U);
   BOOST_TEST(apps[0].name == "b");
   BOOST_TEST(apps[0].epoch == 1);
   BOOST_TEST(apps[0].version == "2");
@@ -383,11 +385,71 @@ BOOST_AUTO_TEST_CASE(packages_are_those_with_an_empty_line_behind_them) {
   BOOST_CHECK(doubts([] { dpkg_applications("Version: x:1\n"); }));
 }
 
+// Regression: an SBOM lacked it, and called itself complete.
+BOOST_AUTO_TEST_CASE(the_last_package_was_lost_if_no_empty_line_followed_it) {
+  const std::string last = "Package: b\nStatus: install ok installed\nVersion: 2\nDescription: d\n more\n";
+  const auto list = dpkg_applications("Package: a\nStatus: install ok installed\nVersion: 1\n\n" + last);
+  BOOST_REQUIRE_EQUAL(list.packages.size(), 2U);
+  BOOST_TEST(list.packages[1].name == "b");
+  BOOST_TEST(list.packages[1].description == "more");
+  BOOST_TEST(list.left_out == 0U);
+  const auto removed = dpkg_applications("Package: a\nStatus: deinstall ok config-files\nVersion: 1\n");
+  BOOST_TEST(removed.packages.size() + removed.left_out == 0U);
+  const auto of_apk = apk_applications("P:a\nV:1-r0\n\nP:b\nV:2-r0\nF:bin\n");
+  BOOST_REQUIRE_EQUAL(of_apk.packages.size(), 2U);
+  BOOST_TEST(of_apk.packages[1].name == "b");
+  BOOST_TEST(of_apk.left_out == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(a_package_that_is_cut_off_was_not_missed) {
+  const std::string whole = "Package: a\nStatus: install ok installed\nVersion: 1\n\n";
+  const std::string cut = "Package: b\nStatus: install ok installed\nArchitecture: all\nVersion: 1.2.3\n";
+  for (const std::size_t size : {4, 11, 15, 40, 60, 71})  // in and behind lines
+    BOOST_TEST(dpkg_applications(whole + cut.substr(0, size)).left_out == 1U, size);
+  const auto list = dpkg_applications(whole + cut.substr(0, cut.size() - 1));
+  BOOST_TEST(list.packages.size() == 1U);
+  BOOST_TEST(list.reason == "the last one in the database is cut off");
+  for (const auto* text : {"P:a\nV:1-r0\n\nP:b\nV:2-r", "P:a\nV:1-r0\n\nP:b\n", "P:a\nV:1-r0\n\nP"}) {
+    const auto of_apk = apk_applications(text);
+    BOOST_TEST(of_apk.packages.size() == 1U, text);
+    BOOST_TEST(of_apk.left_out == 1U, text);
+  }
+  BOOST_TEST(pacman_applications("%NAME%\nbash\n\n%VERSION%\n5.2-1\n\n%ARC").left_out == 1U);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_list_of_packages_that_was_cut_off_was_called_complete, pretended) {
+  const auto told = [&](const char* format, const std::string& path, const std::string& text) {
+    guest.add({{path, "-" + text}});
+    InspectedSystem system{.root = "/dev/sda1", .type = "linux", .package_format = format};
+    string_list corrections;
+    add_applications(guest.tree(), system, "unknown", corrections);
+    BOOST_TEST(system.applications.size() == 1U);
+    BOOST_TEST(system.applications_complete == system.failures.empty());
+    return support::text(system.failures);
+  };
+  const std::string status = "/var/lib/dpkg/status";
+  const std::string one = "Package: a\nStatus: install ok installed\nVersion: 1\n";
+  BOOST_TEST(told("deb", status, one).empty());
+  BOOST_TEST(told("deb", status, one + "\nPackage: b\nSta") ==
+             "applications: packages were left out (1): the last one in the database is cut off\n");
+  guest.sizes[status] = 60'000'000;
+  InspectedSystem large{.root = "/dev/sda1", .type = "linux", .package_format = "deb"};
+  string_list corrections;
+  add_applications(guest.tree(), large, "unknown", corrections);
+  BOOST_TEST(!large.applications_complete);
+  BOOST_TEST(has(support::text(large.failures), "has 60000000 bytes, more than the 50000000 that are read"));
+  const std::string local = "/var/lib/pacman/local/";
+  guest.add({{local + "b/desc", "-%NAME%\nb\n"}});
+  guest.files.erase(status);
+  BOOST_TEST(has(told("pacman", local + "a/desc", "%NAME%\na\n\n%VERSION%\n1-1\n\n%ARCH%\nany\n"),
+                 "/var/lib/pacman/local/b/desc: has no name, version or architecture"));
+}
+
 BOOST_AUTO_TEST_CASE(a_long_line_of_dpkg_is_cut_as_libguestfs_cuts_it) {
   const auto cut = "Depends: " + std::string(1023 - 9, 'x');
   const auto apps =
       dpkg_applications("Package: a\nStatus: installed\nVersion: 1\n" + cut + "Package: evil\n\n");
-  BOOST_TEST(apps.at(0).name == "evil");
+  BOOST_TEST(apps.packages.at(0).name == "evil");
 }
 
 BOOST_AUTO_TEST_CASE(a_description_of_many_lines_took_dpkg_s_reader_hours) {
@@ -397,15 +459,17 @@ BOOST_AUTO_TEST_CASE(a_description_of_many_lines_took_dpkg_s_reader_hours) {
   const auto begin = std::clock();
   const auto apps = dpkg_applications(text + "\n");
   const auto seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
-  BOOST_TEST(apps.at(0).description.size() == lines - 1);
+  BOOST_TEST(apps.packages.at(0).description.size() == lines - 1);
   BOOST_TEST(seconds < 10);
 }
 
 BOOST_AUTO_TEST_CASE(alpine_packages) {
-  const auto apps = apk_applications(
+  const auto list = apk_applications(
       "P:musl\nV:1.2-r3\nA:x86_64\nT:c library\nU:u\nL:MIT\no:musl-src\nm:A <a@b>\n"
       "F:lib\n\nP:half\n\n");
-  BOOST_TEST(apps.size() == 1U);
+  BOOST_TEST(list.left_out == 0U);
+  const auto& apps = list.packages;
+  BOOST_REQUIRE_EQUAL(apps.size(), 1U);
   BOOST_TEST(apps[0].release == "3");
   BOOST_TEST(apps[0].description == "c library");
   BOOST_TEST(apps[0].license == "MIT");
@@ -414,7 +478,7 @@ BOOST_AUTO_TEST_CASE(alpine_packages) {
 }
 
 BOOST_AUTO_TEST_CASE(packages_of_pacman_are_a_file_each) {
-  const auto read = [](const char* text) { return pacman_applications(text); };
+  const auto read = [](const char* text) { return pacman_applications(text).packages; };
   const auto apps =
       read("%NAME%\nbash\n\n%VERSION%\n1:5.2-1\n\n%DESC%\nthe shell\n%URL%\n%ARCH%\n\n%ARCH%\nx86_64\n");
   BOOST_REQUIRE_EQUAL(apps.size(), 1U);
@@ -883,6 +947,26 @@ BOOST_FIXTURE_TEST_CASE(debian_has_its_minor_version_where_libguestfs_has_no_ans
     take_release(guest.tree(), system);
     BOOST_TEST(system.major_version == 12);
     BOOST_TEST(system.minor_version == one.minor, one.text);
+  }
+}
+
+struct guest_without_memory : pretended_guest {
+  hashtable blkid(const std::string& /*device*/) override { return {{"TYPE", "crypto_LUKS"}, {"UUID", "u"}}; }
+  void cryptsetup_open(const std::string& /*device*/, const std::string& /*key*/,
+                       const std::string& /*mapname*/) override {
+    throw Error("cryptsetup_open", "Not enough available memory to open a keyslot.", 0);
+  }
+};
+
+// Regression: the hint was to give its key.
+BOOST_AUTO_TEST_CASE(a_key_was_asked_for_where_the_one_that_was_given_wants_more_memory) {
+  guest_without_memory guest;
+  try {
+    detail::mount_guest(guest, {.keys = {{.secret = "right"}}});
+    BOOST_ERROR("it was mounted");
+  } catch (const Error& e) {
+    BOOST_CHECK(e.cause() == Cause::memory);
+    BOOST_TEST(e.hint() == "give the appliance more memory: set_memsize, or LIBGUESTFS_MEMSIZE");
   }
 }
 

@@ -1,4 +1,4 @@
-"""The code on a page of docs/, and how it is run."""
+"""The code on a page of docs/, or in README.md, and how it is run."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def blocks(page: str, language: str) -> list[str]:
     """Return the page's blocks of code in that language."""
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    folder = ROOT if page == "README.md" else ROOT / "docs"
+    text = (folder / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{re.escape(language)}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def block(page: str, language: str, marker: str = "") -> str:
@@ -30,9 +31,12 @@ def qcow2(disk: Path, copy: Path) -> Path:
     return copy
 
 
-def run_python(program: str, here: Path) -> str:
-    """Run a program in that directory, where a warning is an error; return what it prints."""
-    return _run([sys.executable, "-W", "error", "-c", program], here)
+def run_python(program: str, here: Path, *, quiet: bool = False) -> str:
+    """Run a program in that directory, where a warning is an error; return what it prints.
+
+    quiet: it must say nothing on stderr
+    """
+    return _run([sys.executable, "-W", "error", "-c", program], here, quiet=quiet)
 
 
 def run_shell(commands: str, here: Path) -> str:
@@ -40,10 +44,11 @@ def run_shell(commands: str, here: Path) -> str:
     return _run(["sh", "-e", "-c", commands], here)
 
 
-def _run(command: list[str], here: Path) -> str:
+def _run(command: list[str], here: Path, *, quiet: bool = False) -> str:
     places = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         command, cwd=here, env=os.environ | {"PATH": places}, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not quiet or done.stderr == ""
     return done.stdout

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +12,8 @@ import pytest
 from guestkit.cli import main
 from guestkit.cli.parser import COMMANDS, load
 from tests import domains
+from tests.docs.snippets import ROOT, qcow2, run_shell
 
-ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = [example for command in COMMANDS for example in load(command).EXAMPLES]
 
 
@@ -44,25 +42,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory, demo_guest: Path) -> Path:
     def qemu_img(*words: str) -> None:
         subprocess.run(["qemu-img", *words], check=True, cwd=path, stdout=subprocess.DEVNULL)
 
-    qemu_img("convert", "-f", "raw", "-O", "qcow2", str(demo_guest), "web.qcow2")
+    qcow2(demo_guest, path / "web.qcow2")
     qemu_img("create", "-q", "-f", "qcow2", "-b", "web.qcow2", "-F", "qcow2", "overlay.qcow2")
     shutil.copyfile(demo_guest, path / "db.img")
     (path / "motd").write_text("hello\n")
     domains.write(path / "libvirt.xml", domains.domain("web", domains.disk(path / "web.qcow2")))
     (path / "report.json").write_text("[]")
     return path
-
-
-def run(example: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    places = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return subprocess.run(
-        ["sh", "-c", f"set -e; {example}"],
-        cwd=folder,
-        env=os.environ | {"PATH": places},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.mark.parametrize(
@@ -73,13 +59,11 @@ def test_an_example_runs(
     example: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     if example.split()[1] == "serve":
-        done = run(ENDED.format(example=example), folder)
-        assert done.returncode == 0, done.stdout + done.stderr
+        run_shell(ENDED.format(example=example), folder)
         return
     before, after = AROUND.get(example.split()[1], ("", ""))
     if before or set("|>") & set(example):
-        done = run("\n".join([before, example, after]), folder)
-        assert done.returncode == 0, done.stdout + done.stderr
+        run_shell("\n".join([before, example, after]), folder)
         return
     monkeypatch.setenv("LIBVIRT_DEFAULT_URI", f"test://{folder}/libvirt.xml")
     monkeypatch.chdir(folder)  # in this process: starting a new one takes as long as its launch

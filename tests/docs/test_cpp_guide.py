@@ -6,13 +6,9 @@ import re
 import subprocess
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-GUIDE = (ROOT / "docs" / "cpp.md").read_text(encoding="utf-8")
+from tests.docs.snippets import ROOT, blocks
+
 FOREIGN = ROOT / "tests" / "consumer" / "foreign"
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
 
 
 def run(*command: str | Path) -> str:
@@ -24,7 +20,7 @@ def run(*command: str | Path) -> str:
 
 
 def test_the_snippets_compile_and_the_program_runs(tmp_path: Path) -> None:
-    parts = blocks("cpp")
+    parts = blocks("cpp.md", "cpp")
     (program,) = [part for part in parts if "int main" in part]
     snippets = [part for part in parts if part is not program]
     assert len(snippets) == 5
@@ -45,6 +41,6 @@ def test_the_snippets_compile_and_the_program_runs(tmp_path: Path) -> None:
 def test_the_lines_for_build_systems_are_those_that_the_consumer_tests_build() -> None:
     for language, used in (("meson", "meson.build"), ("cmake", "CMakeLists.txt")):
         lines = (FOREIGN / used).read_text(encoding="utf-8").splitlines()
-        shown = [line for block in blocks(language) for line in block.splitlines()]
+        shown = [line for block in blocks("cpp.md", language) for line in block.splitlines()]
         assert shown
         assert set(shown) <= set(lines)

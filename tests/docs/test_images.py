@@ -5,20 +5,13 @@ from __future__ import annotations
 import lzma
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests import domains
+from tests.docs.snippets import ROOT, block, blocks, run_python, run_shell
 from tests.images.archives import Drive, ovf, tar
-
-ROOT = Path(__file__).resolve().parents[2]
-TEXT = (ROOT / "docs" / "images.md").read_text(encoding="utf-8")
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -39,16 +32,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("program", blocks("python"), ids=lambda text: re.sub(r"\W+", "-", text[:40]))
+@pytest.mark.parametrize(
+    "program", blocks("images.md", "python"), ids=lambda text: re.sub(r"\W+", "-", text[:40])
+)
 def test_a_python_program(here: Path, program: str) -> None:
-    command = [sys.executable, "-W", "error", "-c", program]
-    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    run_python(program, here, quiet=True)
 
 
 def test_the_cpp_program(here: Path) -> None:
-    (program,) = blocks("cpp")
-    (here / "program.cpp").write_text(program)
-    command = ["g++", "-std=c++20", f"-I{ROOT / 'include'}", "program.cpp", "-lguestfs"]
-    subprocess.run(command, cwd=here, check=True)
-    subprocess.run(["./a.out"], cwd=here, check=True)
+    (here / "program.cpp").write_text(block("images.md", "cpp"))
+    run_shell(f"g++ -std=c++20 -I'{ROOT}/include' program.cpp -lguestfs\n./a.out", here)

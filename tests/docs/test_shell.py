@@ -19,13 +19,9 @@ from guestkit import Guestfs, open_guest
 from guestkit.cli import main
 from guestkit.cli.shell.helping import COMMANDS
 from guestkit.generated.arguments import ARGUMENTS
+from tests.docs.snippets import ROOT, block
 
-TEXT = (Path(__file__).resolve().parents[2] / "docs" / "shell.md").read_text(encoding="utf-8")
-
-
-def block(kind: str) -> str:
-    (found,) = re.findall(rf"^```{kind}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-    return str(found)
+TEXT = (ROOT / "docs" / "shell.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +56,7 @@ def run(command: str, text: str, monkeypatch: pytest.MonkeyPatch) -> int:
 def test_the_session_that_is_shown(
     place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    command, *lines = block("console").splitlines()
+    command, *lines = block("shell.md", "console").splitlines()
     typed = [line.partition("> ")[2] for line in lines if line.startswith("web.qcow2:")]
     answers = [line for line in lines if not line.startswith("web.qcow2:")]
     assert run(command.removeprefix("$ "), "\n".join(typed), monkeypatch) == 0
@@ -72,7 +68,7 @@ def test_the_script_that_is_shown(
     place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (place / "hosts").write_text("127.0.0.1 localhost\n")
-    command, _, script = block("sh").partition(" <<'END'\n")
+    command, _, script = block("shell.md", "sh").partition(" <<'END'\n")
     assert run(command, script.removesuffix("END\n"), monkeypatch) == 0
     assert re.fullmatch(r"-rw-r--r-- 0 0 20 \d{4}-\d\d-\d\d \d\d:\d\d hosts\n", capfd.readouterr().out)
 
@@ -80,6 +76,6 @@ def test_the_script_that_is_shown(
 def test_every_command_is_named_and_every_named_action_is_there() -> None:
     table = TEXT[TEXT.index("| look |") : TEXT.index("## Actions")]
     assert {word.split()[0] for word in re.findall("`([^`]*)`", table) if word != "--rw"} == set(COMMANDS)
-    names = [line.split()[0].replace("-", "_") for line in block("text").splitlines()]
+    names = [line.split()[0].replace("-", "_") for line in block("shell.md", "text").splitlines()]
     assert len(names) == 6
     assert [name for name in names if name not in ARGUMENTS] == ["call"]

@@ -225,13 +225,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         fstab(text);
         break;
       case 'd':
-        packages(detail::dpkg_applications(text), text);
+        packages(detail::dpkg_applications(text).packages, text);
         break;
       case 'a':
-        packages(detail::apk_applications(text), text);
+        packages(detail::apk_applications(text).packages, text);
         break;
       case 'p':
-        packages(detail::pacman_applications(text), text);
+        packages(detail::pacman_applications(text).packages, text);
         break;
       case 'n':
         network(text);

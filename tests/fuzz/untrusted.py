@@ -47,6 +47,8 @@ SYSTEM = OperatingSystem.from_native(
     )
     | {"windows": None, "icon": None, "applications_complete": True}
 )
+#: Made once: it takes longer than what it is needed for.
+PARSER = argparse.ArgumentParser()
 #: The most bytes that unpacking may yield here.
 MOST = 4 << 20
 #: Characters that XML cannot hold.
@@ -158,7 +160,7 @@ def packed_by(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
 def arguments(content: bytes) -> None:
     """What the command line gets either has a value or is refused in argparse's way."""
     text = os.fsdecode(content).replace("\0", "")
-    for take in (_key, partial(path_in_guest, argparse.ArgumentParser()), seconds, positive):
+    for take in (_key, partial(path_in_guest, PARSER), seconds, positive):
         with suppress(argparse.ArgumentTypeError, ValueError):
             take(text)
     if text.startswith("/"):

@@ -103,9 +103,9 @@ def dpkg_status(count: int = 40) -> str:
         f"Depends: {'x' * 1500}\nDescription: {'y' * 3000}\n",
         f"Package: nasty\nStatus: install ok installed\nVersion: 4\nDepends: {'x' * 1014}Package: evil\n",
         "Package: escape\x1b[31m\nStatus: install ok installed\nVersion: 5\nDescription: \xff\n \n no dot\n",
+        "",  # an empty line follows each
     ]
-    # No empty line follows the last stanza.
-    return "\n".join(stanzas) + "\nPackage: last\nStatus: install ok installed\nVersion: 1\n"
+    return "\n".join(stanzas)
 
 
 def apk_installed() -> str:

@@ -200,6 +200,17 @@ def test_a_domain_s_disks_may_have_different_formats(
     assert report.inspection.operating_systems[0].hostname == "guestkit-demo"
 
 
+def test_the_format_of_a_disk_was_taken_for_that_of_a_domain_s_disks(
+    demo_guest: Path, tmp_path: Path, libvirt: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A raw disk of libvirt's was opened as the qcow2 beside it."""
+    libvirt(domains.domain("web", domains.disk(demo_guest, "raw")))
+    disk = tmp_path / "db.qcow2"
+    qemu_img("create", "-q", "-f", "qcow2", "-b", demo_guest, "-F", "raw", disk)
+    words = ["--format", "qcow2", "--backing", str(demo_guest.parent), "-d", "web", str(disk)]
+    assert main(["diff", *words]) == 0, capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("disks", "readonly", "state", "reason"),
     [
@@ -287,6 +298,11 @@ def test_a_definition_that_is_not_read(
         (["ls", "--domain=web", "--member", "x"], "does not go with -d"),
         (["inspect", "--one-guest", "-d", "web"], "--one-guest does not go with it"),
         (["sbom", "--hashes", "-dweb"], "does not go with -d"),
+        (["ls", "-d", "web", "--format", "raw"], "there is no DISK whose format"),
+        (["report", "-o", "page.html", "-d", "web", "--format", "raw"], "there is no DISK whose format"),
+        (["sbom", "-d", "web", "--disk-format", "raw"], "there is no DISK whose format"),
+        (["diff", "-d", "web", "-d", "db", "--format", "raw"], "there is no DISK whose format"),
+        (["diff", "-d", "web", "disk.img", "--before-format", "raw"], "--before-format is of a DISK"),
         (["cat", "-d", "web"], "arguments are required: PATH"),
         (["ls", "-ld", "web", "/etc"], "write -d DOMAIN apart"),
         (["cat", "--", "-d", "web"], ""),

@@ -313,6 +313,12 @@ def test_the_table_of_ends_is_well_formed() -> None:
     assert set(TABLE.windows_builds.values()) <= set(TABLE.products["windows"].releases)
 
 
+def test_a_windows_ends_with_the_updates_of_a_second_tuesday() -> None:
+    for version, dates in TABLE.products["windows"].releases.items():
+        for day in map(date.fromisoformat, dates):
+            assert (day.weekday(), (day.day - 1) // 7) == (1, 1), (version, day)
+
+
 @pytest.mark.parametrize(
     ("release", "told"),
     [
@@ -320,6 +326,7 @@ def test_the_table_of_ends_is_well_formed() -> None:
         ({"ID": "debian", "VERSION_ID": "12.5"}, "ended 2026-07-11; LTS until 2028-06-30"),
         ({"ID": "ubuntu", "VERSION_ID": "18.10"}, "ended 2019-07-18"),
         ({"ID": "rhel", "VERSION_ID": "8.10"}, "supported until 2029-05-31"),
+        ({"ID": "rhel", "VERSION_ID": "7.9"}, "ended 2024-06-30; ELS until 2029-05-31"),
         ({"ID": "centos", "VERSION_ID": "8", "NAME": "CentOS Linux"}, "ended 2021-12-31"),
         ({"ID": "centos", "VERSION_ID": "8", "NAME": "CentOS Stream"}, "ended 2024-05-31"),
         ({"ID": "rocky", "VERSION_ID": "9.4"}, "supported until 2032-05-31"),
@@ -359,6 +366,7 @@ def test_support_without_os_release(distro: str, major: int, minor: int, told: s
     [
         ("Windows Server 2012 R2 Standard", "9600", "ended 2026-10-13"),
         ("Windows Server 2012 Datacenter", "9200", "ended 2026-10-13"),
+        ("Windows Server 2025 Standard", "26100", "supported until 2034-11-14"),
         ("Windows Server 2022 Standard", "20348", "supported until 2031-10-14"),
         ("Windows 10 Pro", "26200", "supported until 2027-10-12"),  # a Windows 11
         ("Windows 10 Enterprise LTSC 2019", "17763", "supported until 2029-01-09"),

@@ -28,7 +28,7 @@ def chromium() -> Iterator[Any]:
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         pytest.skip("there is no chromium on PATH: install it")
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install -r requirements-full.txt")
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install -r requirements-bench.txt")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=program)
         yield browser

@@ -45,6 +45,15 @@ def test_the_page_is_made_of_the_figures_in_the_tree() -> None:
     assert PAGE.read_text(encoding="utf-8") == page.page(load(FIGURES))
 
 
+def test_the_readme_claims_no_more_than_the_figures() -> None:
+    found = {one.key: one for one in load(FIGURES).figures}
+    own, warm = (found["launch", "1 disk", who] for who in ("libguestfs' own", "warm"))
+    assert ratio(warm, own) < 0.1
+    peers = [one for one in found.values() if (one.suite, one.who) == ("inspection", "virt-inspector")]
+    assert len(peers) >= 3
+    assert all(ratio(one, found["inspection", one.what, "guestkit"]) > 10 for one in peers)
+
+
 def test_the_pictures_are_those_that_the_page_shows_and_load_nothing() -> None:
     shown = re.findall(r"\]\(pictures/(performance-\w+\.svg)\)", PAGE.read_text(encoding="utf-8"))
     assert len(shown) > 5

@@ -34,7 +34,6 @@ enum class Cause {
   already_exists,  ///< the target is there already
   launch_timeout,  ///< a launch took longer than permitted
   call_timeout,  ///< another call took longer than permitted
-  close_timeout,  ///< a close took longer than permitted
   queue_timeout,  ///< a call waited longer for its turn than permitted
   admission_timeout,  ///< a launch waited longer for memory than permitted
 };
@@ -94,8 +93,6 @@ constexpr const char* to_string(Cause value) noexcept {
       return "launch_timeout";
     case Cause::call_timeout:
       return "call_timeout";
-    case Cause::close_timeout:
-      return "close_timeout";
     case Cause::queue_timeout:
       return "queue_timeout";
     case Cause::admission_timeout:

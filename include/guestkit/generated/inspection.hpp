@@ -121,8 +121,8 @@ struct UnopenedFilesystem {
   std::string device = {};
   std::string type = {};  ///< as far as known: "crypto_LUKS", "ntfs", …
   std::string uuid = {};  ///< by which a key can be given
-  /// "encrypted", "hibernated", "incomplete" (disks of the guest are missing: give all of them
-  /// together), "unknown" or "damaged"
+  /// "encrypted", "short of memory" (a key was given that needs more to be tried), "hibernated",
+  /// "incomplete" (disks of the guest are missing: give all of them together), "unknown" or "damaged"
   std::string reason = {};
   std::string message = {};  ///< the same for people: which key it wants, what the kernel said
 

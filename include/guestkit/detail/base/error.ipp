@@ -15,8 +15,8 @@ GUESTKIT_INLINE std::string Error::reason(const std::string& op, const std::stri
 }
 
 GUESTKIT_INLINE Cause CallTimeout::cause_of(std::string_view clock) noexcept {
-  for (const auto cause : {Cause::launch_timeout, Cause::call_timeout, Cause::close_timeout,
-                           Cause::queue_timeout, Cause::admission_timeout})
+  for (const auto cause :
+       {Cause::launch_timeout, Cause::call_timeout, Cause::queue_timeout, Cause::admission_timeout})
     if (clock == to_string(cause)) return cause;
   return Cause::unknown;
 }

@@ -35,6 +35,7 @@ GUESTKIT_INLINE handle::handle(const HandleOptions& options) : state_(std::make_
       .appliance = options.appliance,
       .path = invoke<std::string>("create", guestfs_get_path).lift(),
       .hypervisor = invoke<std::string>("create", guestfs_get_hv).lift(),
+      .memsize = invoke<int>("create", guestfs_get_memsize).lift(),
       .path_given = options.environment && is_set("LIBGUESTFS_PATH"),
       .hypervisor_given = options.environment && (is_set("LIBGUESTFS_HV") || is_set("LIBGUESTFS_QEMU"))};
   // Read the environment here: guestfs_create would only print a complaint about a bad variable to stderr.

@@ -52,6 +52,7 @@ struct launch_wishes {
   Sandbox sandbox = Sandbox::automatic;
   std::string appliance = "auto";
   std::string path = {}, hypervisor = {};             // libguestfs' defaults
+  int memsize = 0;                                    // likewise, in MB
   bool path_given = false, hypervisor_given = false;  // by the environment
 };
 

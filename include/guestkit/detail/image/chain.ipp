@@ -83,7 +83,8 @@ GUESTKIT_INLINE void image_chain::enter(const image_file& file) {
 GUESTKIT_INLINE void image_chain::refuse_what_is_no_disk(const image_file& file, const ImageInfo& info,
                                                          bool stated) const {
   if (info.format != "raw" && !info.encryption.empty())
-    file.refuse("is encrypted by QEMU (" + info.encryption + "), which libguestfs cannot open", ENOTSUP);
+    file.refuse("is encrypted by QEMU (" + info.encryption + "), which libguestfs cannot open", ENOTSUP,
+                {Cause::unknown, "decrypt it into another file by qemu-img: docs/keys.md has the command"});
   if (const auto* kind = foreign_kind_of(info.content); !stated && kind != nullptr) {
     const bool may_be_one = kind->what != foreign_kind::holds::several_files;
     file.refuse(

@@ -34,6 +34,7 @@ class guest_actions : public actions<borrowed_core> {
   virtual std::string vfs_label(const std::string& device);
   virtual buffer pread_device(const std::string& device, int count, std::int64_t offset);
   virtual hashtable md_detail(const std::string& array);
+  virtual void cryptsetup_open(const std::string& device, const std::string& key, const std::string& mapname);
 
   // LVM and btrfs.
   virtual string_list vgs();

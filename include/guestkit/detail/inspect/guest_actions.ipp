@@ -48,6 +48,11 @@ GUESTKIT_INLINE hashtable guest_actions::md_detail(const std::string& array) {
   return actions::md_detail(array);
 }
 
+GUESTKIT_INLINE void guest_actions::cryptsetup_open(const std::string& device, const std::string& key,
+                                                    const std::string& mapname) {
+  actions::cryptsetup_open(device, key, mapname);
+}
+
 GUESTKIT_INLINE string_list guest_actions::vgs() {
   return actions::vgs();
 }

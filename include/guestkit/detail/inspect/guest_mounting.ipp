@@ -132,6 +132,8 @@ class guest_mounting {
     for (const auto& one : found.unopened) {
       message += "; " + printable(one.device) + " is " + one.reason + ": " + printable(one.message);
       if (one.reason == "encrypted") diagnosis = {Cause::key_needed, "give its key (keys)"};
+      if (one.reason == "short of memory")
+        diagnosis = {Cause::memory, "give the appliance more memory: set_memsize, or LIBGUESTFS_MEMSIZE"};
       if (one.reason == "incomplete")
         diagnosis = {Cause::disks_incomplete, "give all disks of the guest together"};
     }

@@ -239,11 +239,12 @@ class layout_description {
       encrypted.devices.push_back(opened->second);
       return;
     }
-    found.unopened.push_back({.device = device,
-                              .type = type,
-                              .uuid = uuid,
-                              .reason = "encrypted",
-                              .message = why_shut(device, uuid)});
+    found.unopened.push_back(
+        {.device = device,
+         .type = type,
+         .uuid = uuid,
+         .reason = layout_.trials(device).short_of_memory ? "short of memory" : "encrypted",
+         .message = why_shut(device, uuid)});
   }
 
   std::string why_shut(const std::string& device, const std::string& uuid) const {

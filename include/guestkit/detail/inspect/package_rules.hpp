@@ -26,16 +26,17 @@ struct package_list {
 
 void sort_by_name(std::vector<InspectedApplication>& all);
 
-/// dpkg's status file as libguestfs reads it: in pieces of at most 1023 bytes, each treated as a line, and
-/// without the last package if no empty line follows it. Here and below, with what libguestfs leaves out:
+/// dpkg's status file as libguestfs reads it: in pieces of at most 1023 bytes, each treated as a line. But
+/// the last package needs no empty line behind it, as for dpkg. One that is cut off is left out: it lacks its
+/// version or status, or, as the last line, the end of it. Here and below, with what libguestfs leaves out:
 /// publisher, licence and source.
-std::vector<InspectedApplication> dpkg_applications(std::string_view text);
+package_list dpkg_applications(std::string_view text);
 
 /// apk's database of installed packages, likewise.
-std::vector<InspectedApplication> apk_applications(std::string_view text);
+package_list apk_applications(std::string_view text);
 
-/// A pacman package, from its own file; none if something is missing in the file.
-std::vector<InspectedApplication> pacman_applications(std::string_view text);
+/// A pacman package, from its own file; it is left out if something is missing in the file.
+package_list pacman_applications(std::string_view text);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 

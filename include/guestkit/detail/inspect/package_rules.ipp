@@ -39,13 +39,35 @@ GUESTKIT_INLINE void sort_by_name(std::vector<InspectedApplication>& all) {
   std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
 }
 
-GUESTKIT_INLINE std::vector<InspectedApplication> dpkg_applications(std::string_view text) {
+inline constexpr auto cut_off = "the last one in the database is cut off";
+
+/// The lines of a database that have their end. If the last one has none, the database was cut off.
+inline std::string_view whole_lines(std::string_view text) noexcept {
+  return text.substr(0, text.rfind('\n') + 1);
+}
+
+GUESTKIT_INLINE package_list dpkg_applications(std::string_view text) {
   constexpr std::size_t longest = 1023;
   if (text.find('\0') != std::string_view::npos) throw doubt{"a package database with NUL bytes"};
-  std::vector<InspectedApplication> all;
+  const bool is_whole = whole_lines(text) == text;
+  text = whole_lines(text);
+  package_list all;
   InspectedApplication app;
-  bool named = false, versioned = false, installed = false, in_description = false;
+  bool named = false, versioned = false, in_description = false;
+  std::optional<std::string_view> status;
   std::optional<std::string> description;
+  const auto take = [&](bool is_last) {
+    const bool is_installed = status && status->find("installed") != std::string_view::npos;
+    app.description = description.value_or("");
+    if (is_last && (!is_whole || (named && (!status || (is_installed && !versioned)))))
+      all.leave_out(cut_off);
+    else if (named && versioned && is_installed)
+      all.packages.push_back(app);
+    app = {};
+    description.reset();
+    status.reset();
+    named = versioned = false;
+  };
   while (!text.empty()) {
     auto line = text.substr(0, longest);
     const auto end = line.find('\n');
@@ -64,16 +86,12 @@ GUESTKIT_INLINE std::vector<InspectedApplication> dpkg_applications(std::string_
     }
     in_description = false;
     if (line.empty()) {
-      app.description = description.value_or("");
-      if (installed && named && versioned) all.push_back(app);
-      app = {};
-      description.reset();
-      named = versioned = installed = false;
+      take(false);
     } else if (field("Package: ")) {
       app.name = line;
       named = true;
     } else if (field("Status: ")) {
-      installed = line.find("installed") != std::string_view::npos;
+      status = line;
     } else if (field("Version: ")) {
       set_version(app, line);
       versioned = true;
@@ -93,20 +111,28 @@ GUESTKIT_INLINE std::vector<InspectedApplication> dpkg_applications(std::string_
       in_description = true;
     }
   }
-  sort_by_name(all);
+  take(true);
+  sort_by_name(all.packages);
   return all;
 }
 
-GUESTKIT_INLINE std::vector<InspectedApplication> apk_applications(std::string_view text) {
+GUESTKIT_INLINE package_list apk_applications(std::string_view text) {
   if (text.find('\0') != std::string_view::npos) throw doubt{"a package database with NUL bytes"};
-  std::vector<InspectedApplication> all;
+  const bool is_whole = whole_lines(text) == text;
+  package_list all;
   InspectedApplication app;
   bool named = false, versioned = false;
-  for (auto line : lines_of(text)) {
+  const auto take = [&](bool is_last) {
+    if (is_last && (!is_whole || (named && !versioned)))
+      all.leave_out(cut_off);
+    else if (named && versioned)
+      all.packages.push_back(app);
+    app = {};
+    named = versioned = false;
+  };
+  for (const auto line : lines_of(whole_lines(text))) {
     if (line.empty()) {
-      if (named && versioned) all.push_back(app);
-      app = {};
-      named = versioned = false;
+      take(false);
       continue;
     }
     if (line.size() == 1) throw doubt{"a package database with lines of one letter"};
@@ -144,11 +170,12 @@ GUESTKIT_INLINE std::vector<InspectedApplication> apk_applications(std::string_v
         break;
     }
   }
-  sort_by_name(all);
+  take(true);
+  sort_by_name(all.packages);
   return all;
 }
 
-GUESTKIT_INLINE std::vector<InspectedApplication> pacman_applications(std::string_view text) {
+GUESTKIT_INLINE package_list pacman_applications(std::string_view text) {
   if (text.find('\0') != std::string_view::npos) throw doubt{"a package database with NUL bytes"};
   std::map<std::string, std::string, std::less<>> values;
   std::string_view key;
@@ -174,8 +201,12 @@ GUESTKIT_INLINE std::vector<InspectedApplication> pacman_applications(std::strin
                            .description = get("%DESC%"),
                            .license = std::move(licenses)};
   set_version(app, get("%VERSION%"));
-  if (app.name.empty() || app.arch.empty() || app.version.empty() || app.release.empty()) return {};
-  return {std::move(app)};
+  package_list all;
+  if (app.name.empty() || app.arch.empty() || app.version.empty() || app.release.empty())
+    all.leave_out("has no name, version or architecture");
+  else
+    all.packages.push_back(std::move(app));
+  return all;
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -42,7 +42,7 @@ std::optional<found_database> find_database(const guest_tree& files, std::string
 
 /// The packages of a database with a directory or file for each. Unreadable ones are left out.
 package_list packages_below(const guest_tree& files, const std::string& end,
-                            const std::function<std::vector<InspectedApplication>(const std::string&)>& read);
+                            const std::function<package_list(const std::string&)>& read);
 
 /// What could make librpm hang; empty if nothing. libguestfs runs it in the guest's tree, where it reads any
 /// macros, settings and user names that it finds.

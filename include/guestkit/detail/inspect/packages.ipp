@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <map>
+#include <set>
 #include <tuple>
 #include <utility>
 
@@ -69,9 +70,8 @@ inline bool is_usual(const package_database& database) {
   return first->path == database.path;
 }
 
-GUESTKIT_INLINE package_list
-packages_below(const guest_tree& files, const std::string& end,
-               const std::function<std::vector<InspectedApplication>(const std::string&)>& read) {
+GUESTKIT_INLINE package_list packages_below(const guest_tree& files, const std::string& end,
+                                            const std::function<package_list(const std::string&)>& read) {
   constexpr std::uint64_t most_bytes = std::uint64_t{1} << 20U;
   package_list all;
   const auto names = files.names("");
@@ -89,7 +89,9 @@ packages_below(const guest_tree& files, const std::string& end,
     try {
       const auto text = read_small(files.g, files.path(file));
       bytes += text.size();
-      for (auto& app : read(text)) all.packages.push_back(std::move(app));
+      auto part = read(text);
+      for (auto& app : part.packages) all.packages.push_back(std::move(app));
+      if (part.left_out != 0) all.leave_out(printable(files.path(file)) + ": " + part.reason);
     } catch (const doubt& reason) {
       all.leave_out(printable(files.path(file)) + " has " + reason.reason);
     }
@@ -142,7 +144,7 @@ inline package_list own_packages(guest_actions& g, const found_database& found) 
       return dpkg_applications("Status: installed\n" + text + "\n\n");
     });
   const auto text = read_small(g, found.path, most_bytes_of(format));
-  return {format == "deb" ? dpkg_applications(text) : apk_applications(text)};
+  return format == "deb" ? dpkg_applications(text) : apk_applications(text);
 }
 
 inline InspectedApplication application(const Application2& app) {
@@ -160,9 +162,11 @@ inline InspectedApplication application(const Application2& app) {
           .description = app.app2_description};
 }
 
-/// Adds to libguestfs' list what only the database tells. What cannot be read is left as it is.
-inline void add_what_libguestfs_leaves_out(guest_actions& g, const found_database& found,
-                                           std::vector<InspectedApplication>& list) {
+/// Adds to libguestfs' list what only the database tells. What cannot be read is left as it is. Returns the
+/// packages that only guestkit found, if libguestfs' are all among those of guestkit, and what guestkit left
+/// out.
+inline package_list add_what_libguestfs_leaves_out(guest_actions& g, const found_database& found,
+                                                   std::vector<InspectedApplication>& list) {
   const auto identity = [](const InspectedApplication& app) {
     return std::tie(app.name, app.epoch, app.version, app.release, app.arch);
   };
@@ -175,7 +179,9 @@ inline void add_what_libguestfs_leaves_out(guest_actions& g, const found_databas
   });
   std::map<decltype(identity(list.front())), const InspectedApplication*> known;
   for (const auto& app : own.packages) known.emplace(identity(app), &app);
+  std::set<decltype(identity(list.front()))> theirs;
   for (auto& app : list) {
+    theirs.insert(identity(app));
     const auto same = known.find(identity(app));
     if (same == known.end()) continue;
     app.publisher = same->second->publisher;
@@ -183,6 +189,11 @@ inline void add_what_libguestfs_leaves_out(guest_actions& g, const found_databas
     app.license = same->second->license;
     app.source_version = same->second->source_version;
   }
+  package_list rest{.left_out = own.left_out, .reason = own.reason};
+  for (const auto& app : own.packages)
+    if (!theirs.contains(identity(app))) rest.packages.push_back(app);
+  if (rest.packages.size() + list.size() != own.packages.size()) rest.packages.clear();
+  return rest;
 }
 
 class rpm_obstacles {
@@ -295,19 +306,31 @@ GUESTKIT_INLINE void add_applications(const guest_tree& files, InspectedSystem& 
   if (!found->obstacle.empty()) return incomplete("the package database cannot be read: " + found->obstacle);
   const auto& format = found->database.format;
   const bool is_theirs = of_libguestfs && format == *of_libguestfs && format != "pacman";
+  const auto tell_left_out = [&](const package_list& list) {
+    if (list.left_out != 0)
+      incomplete("packages were left out (" + std::to_string(list.left_out) + "): " + list.reason);
+  };
   std::string no_answer;  // of libguestfs, and why
   if (is_theirs && format == "rpm") {
-    if (const auto why = rpm_obstacle(files); !why.empty())
+    if (const auto why = rpm_obstacle(files); !why.empty()) {
       no_answer = "libguestfs was not asked: librpm would find no end, since " + why;
-    else if (const auto error = attempt(ask_libguestfs))
+    } else if (const auto error = attempt(ask_libguestfs)) {
       no_answer = "libguestfs failed: " + printable(one_line(error->message()));
-    else if (system.applications.empty())
+    } else if (system.applications.empty()) {
       no_answer = "libguestfs found none";
-    else
-      return add_what_libguestfs_leaves_out(g, *found, system.applications);
+    } else {
+      add_what_libguestfs_leaves_out(g, *found, system.applications);
+      return;
+    }
   } else if (is_theirs && is_usual(found->database)) {
     ask_libguestfs();
-    return add_what_libguestfs_leaves_out(g, *found, system.applications);
+    const auto rest = add_what_libguestfs_leaves_out(g, *found, system.applications);
+    for (const auto& app : rest.packages) system.applications.push_back(app);
+    sort_by_name(system.applications);
+    if (!rest.packages.empty())
+      corrections.emplace_back(
+          "applications: libguestfs leaves out the last one if no empty line follows it");
+    return tell_left_out(rest);
   }
   const auto with_theirs = [&](const std::string& why) {
     return no_answer.empty() ? why : why + "; " + no_answer;
@@ -318,8 +341,7 @@ GUESTKIT_INLINE void add_applications(const guest_tree& files, InspectedSystem& 
     system.applications_complete = list.left_out == 0;
     if (!no_answer.empty() && !system.applications.empty())
       corrections.push_back("applications: " + no_answer);
-    if (list.left_out != 0)
-      return incomplete("packages were left out (" + std::to_string(list.left_out) + "): " + list.reason);
+    if (list.left_out != 0) return tell_left_out(list);
   } catch (const doubt& reason) {
     if (!of_libguestfs && format == "rpm") throw doubt{"packages of the format rpm: " + reason.reason};
     if (!of_libguestfs) throw;

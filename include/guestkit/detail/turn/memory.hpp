@@ -18,7 +18,9 @@ inline constexpr std::uint64_t memory_unknown = std::numeric_limits<std::uint64_
 std::uint64_t available_memory(const std::string& root = "");
 
 /// How much memory an appliance ends up using, in bytes: measured during inspections and rounded up.
-std::uint64_t appliance_memory(ApplianceMode mode) noexcept;
+/// @param raised  by how many MB its memsize is above libguestfs' own: who raises it has a use for all of
+/// that
+std::uint64_t appliance_memory(ApplianceMode mode, int raised = 0) noexcept;
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 

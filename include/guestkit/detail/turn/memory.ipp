@@ -62,9 +62,10 @@ GUESTKIT_INLINE std::uint64_t available_memory(const std::string& root) {
   return room;
 }
 
-GUESTKIT_INLINE std::uint64_t appliance_memory(ApplianceMode mode) noexcept {
+GUESTKIT_INLINE std::uint64_t appliance_memory(ApplianceMode mode, int raised) noexcept {
   constexpr std::uint64_t mb = 1U << 20U;
-  return mode == ApplianceMode::system || mode == ApplianceMode::fixed ? 768 * mb : 448 * mb;
+  const std::uint64_t usual = mode == ApplianceMode::system || mode == ApplianceMode::fixed ? 768 : 448;
+  return (usual + static_cast<std::uint64_t>(std::max(raised, 0))) * mb;
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
