@@ -159,7 +159,8 @@ def test_the_programs_about_asyncio(here: Path) -> None:
     text = (ROOT / "docs" / "async.md").read_text(encoding="utf-8")
     programs = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     inspecting, watching, streaming = [
-        output([sys.executable, "-c", program], here).splitlines() for program in programs
+        output([sys.executable, "-c", program, "disk.qcow2", "disk.qcow2"], here).splitlines()
+        for program in programs
     ]
     assert inspecting == [f"{[[DEMO_SYSTEM.product_name]] * 2}"]
     assert watching == ["True"]
