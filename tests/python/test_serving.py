@@ -19,6 +19,8 @@ from typing import Any
 import aiohttp
 import asyncssh
 import pytest
+from asyncssh.connection import SSHConnection
+from asyncssh.constants import MSG_IGNORE
 
 from guestkit import ApplianceCrashed, CallTimeout, Error, Guestfs, HandleClosed
 from guestkit import _operations as operations
@@ -505,6 +507,23 @@ async def test_a_small_file_took_a_turn_of_the_guest_for_each_request(disk: Disk
             assert await file.read() == bytes(6000)
             assert disk.reads > 1
         assert client.limits.max_read_len == limits.AHEAD
+
+
+async def test_each_answer_was_sent_with_a_packet_for_nothing(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: asyncssh sent one before each, and encrypted all in the slowest way that it has."""
+    ignored: list[bool] = []
+    handlers = {
+        **SSHConnection._packet_handlers,
+        MSG_IGNORE: lambda connection, *_: ignored.append(connection.is_client()),
+    }
+    monkeypatch.setattr(SSHConnection, "_packet_handlers", handlers)
+    async with by_sftp(disk) as connect, connect() as connection, connection.start_sftp_client() as client:
+        for _ in range(20):
+            await client.stat(b"/x")
+        assert connection.get_extra_info("recv_cipher") == "aes256-gcm@openssh.com"
+    assert set(ignored) == {False}  # asyncssh's client does it, too
 
 
 @pytest.mark.parametrize(("readonly", "at_once"), [(True, limits.AT_ONCE), (False, 1)])
