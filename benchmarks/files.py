@@ -1,26 +1,33 @@
-"""What a guest's files cost through fsspec and `guestkit mount`, compared with libguestfs' guestmount.
+"""What a guest's files cost through fsspec, a mount and SFTP, compared with libguestfs' guestmount.
 
     ./run bench files [ROUNDS]
 
 Opens the guest and reads a first small file, lists a directory of 10,000 files with their sizes, reads 2,000
 small files, and reads 200 MB in sequence; a quarter of each in the short form. The ways alternate in each
 round; each launches its own appliance for the first file, so that no cache of the guest's kernel helps. The
-ratios are to the plain handle, used at its best. guestmount, and guestfish's tar-out, of which virt-tar-out
-is a wrapper for disks with a system, run libguestfs' own appliance; they are left out where they are not
-installed, and mounts where the host has no FUSE. tar-out launches for what it does, which counts.
+ratios are to the plain handle, used at its best. SFTP is `guestkit serve`, which encrypts all that it sends,
+with asyncssh as its client, which has several requests on their way. guestmount, and guestfish's tar-out, of
+which virt-tar-out is a wrapper for disks with a system, run libguestfs' own appliance; they are left out
+where they are not installed, and mounts where the host has no FUSE. tar-out launches for what it does, which
+counts.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import select
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncssh
 
 from benchmarks.common import peers, program
 from benchmarks.common.record import Record
@@ -32,6 +39,7 @@ from tests.images.trees import File
 
 CHUNK = 1 << 20
 FIRST = "/small/0000"
+AT_ONCE = 16  # how many small files a program has on their way, where it can
 
 
 @dataclass(frozen=True)
@@ -132,6 +140,57 @@ def guestkit_mount(guest: Guest) -> Iterator[Work]:
 
 
 @contextmanager
+def through_sftp(guest: Guest) -> Iterator[Work]:
+    """`guestkit serve` and asyncssh: requests as that program's users make them, some files at a time."""
+    command = [sys.executable, "-m", "guestkit", "serve", "--quiet", "--json", "--protocol", "sftp"]
+    clients: list[asyncssh.SFTPClient] = []
+
+    async def connect(served: dict[str, str], stack: AsyncExitStack) -> None:
+        port = urlsplit(served["sftp"]).port or 0
+        connection = await stack.enter_async_context(
+            asyncssh.connect(
+                "127.0.0.1", port, username=served["user"], password=served["password"], known_hosts=None
+            )
+        )
+        clients.append(await connection.start_sftp_client())
+
+    async def read(*names: str) -> int:
+        left = iter(names)  # of all readers
+
+        async def read_some() -> int:
+            size = 0
+            for name in left:
+                async with clients[0].open(name, "rb") as file:
+                    size += len(await file.read())
+            return size
+
+        return sum(await asyncio.gather(*(read_some() for _ in range(AT_ONCE))))
+
+    async def large() -> int:
+        async with clients[0].open("/large", "rb") as file:
+            return sum([len(data) async for _, data in await file.read_parallel()])
+
+    with ExitStack() as stack:
+        loop = stack.enter_context(asyncio.Runner())
+        connections = AsyncExitStack()
+
+        def first() -> None:
+            server = stack.enter_context(subprocess.Popen([*command, guest.disk], stdout=subprocess.PIPE))
+            stack.callback(server.terminate)
+            stack.callback(lambda: loop.run(connections.aclose()))
+            assert server.stdout is not None
+            loop.run(connect(json.loads(server.stdout.readline()), connections))
+            loop.run(read(FIRST))
+
+        yield {
+            "first": first,
+            "list": lambda: loop.run(clients[0].readdir("/many")),
+            "small": lambda: loop.run(read(*guest.names)),
+            "large": lambda: loop.run(large()),
+        }
+
+
+@contextmanager
 def guestmount(guest: Guest) -> Iterator[Work]:
     with tempfile.TemporaryDirectory() as folder:
         pid = Path(folder, "pid")
@@ -165,6 +224,7 @@ def measure(record: Record) -> None:
     ways: dict[str, Callable[[Guest], AbstractContextManager[Work]]] = {
         "plain handle": plain,
         "fsspec": through_fsspec,
+        "SFTP": through_sftp,
     }
     if Path("/dev/fuse").exists():
         ways["guestkit mount"] = guestkit_mount

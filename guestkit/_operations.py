@@ -203,6 +203,18 @@ def read(g: Guestfs, path: str, start: int | None, end: int | None, most: int) -
     return b"".join(parts)
 
 
+def part(g: Guestfs, path: str, start: int, size: int) -> tuple[StatNS, bytes]:
+    """Return the status of a regular file and, of its content, that part as far as there is one.
+
+    size: at most `CHUNK`
+    """
+    with about(path):
+        seen = g.statns(path)
+        check_regular(path, seen["st_mode"])
+        size = min(size, seen["st_size"] - start)
+        return seen, g.pread(path, size, start) if size > 0 else b""
+
+
 def read_each(
     g: Guestfs, wanted: Iterable[tuple[str, int | None, int | None]], most: int
 ) -> list[bytes | OSError]:

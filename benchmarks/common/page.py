@@ -69,6 +69,15 @@ SECTIONS = {
         "A [page](report.md) about that many guests with 300 packages each, which are inspected already, and "
         "how soon a headless Chromium shows it. Its processor time is that of the process that renders.",
     ),
+    "async_inspection": Section(
+        "Inspection with asyncio",
+        "[The first program for asyncio](async.md), as it is there, which inspects all disks at once, and "
+        "loops that ask `inspect_os` the same, by guestkit and by python3-guestfs: one disk after the other, "
+        "and in threads, one a processor. Loops take the same time for each disk: those over one disk after "
+        "the other are measured with one, python3-guestfs in threads with one a thread, and the time is "
+        "multiplied.",
+        r"\d+ disks",
+    ),
     "async": Section(
         "asyncio",
         "The event loop's lag, by a ticker of 5 ms, while handles launch, inspect, download and close, and "
@@ -86,7 +95,8 @@ SECTIONS = {
     "files": Section(
         "Files of a guest",
         "A guest's files through the handle, used at its best, through [fsspec](files.md), through "
-        "`guestkit mount`, and through libguestfs' guestmount and guestfish. Each opens the guest anew; "
+        "[SFTP](serve.md), which encrypts them, with asyncssh as the client, through [`guestkit "
+        "mount`](mount.md), and through libguestfs' guestmount and guestfish. Each opens the guest anew; "
         "only tar-out's figure includes its launch.",
         ".*",
     ),

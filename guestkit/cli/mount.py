@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 
 from guestkit import fuse
+from guestkit.cli.background import in_background
 from guestkit.cli.common import add_disk_argument, add_guest_options, check_format_is_stated, guest, guests_of
-from guestkit.cli.ending import status_of
+from guestkit.cli.running import tell_errors
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import printable
 from guestkit.disks import names_of
@@ -37,8 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-other", action="store_true", help="other users may look; /etc/fuse.conf has to permit it"
     )
-    # The pipe of the command that waits until the directory can be used.
-    parser.add_argument("--ready", type=int, help=argparse.SUPPRESS)
     add_guest_options(parser, timeout=False)  # the whole time of the mount is one call
 
 
@@ -48,43 +45,15 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         check_format_is_stated(arguments)
     fuse.mountpoint(arguments.directory)  # before the launch
     if arguments.foreground:
-        return _serve(arguments, screen)
-    if arguments.ready is not None:
-        try:
-            return _serve(arguments, screen)
-        except KeyboardInterrupt as ended:
-            return status_of(ended)  # the command that waits for this process has said so
-    ready, told = os.pipe()
-    # -P: nothing is imported from the current directory, which may be a guest's.
-    command = [sys.executable, "-P", "-m", "guestkit", "mount", "--ready", str(told), *arguments.parser.given]
-    with (
-        open(ready, "rb") as answer,
-        # In a session of its own: the terminal's Ctrl-C and end are not for what goes on in the background.
-        subprocess.Popen(command, pass_fds=[told], start_new_session=True) as server,
-    ):
-        os.close(told)
-        try:
-            if answer.read(1):
-                server.returncode = 0  # it goes on
-            return server.wait()  # else it has said why
-        except BaseException:
-            server.terminate()
-            raise
+        disk = names_of(guests_of(arguments)[0])[0]
+        ready = f"{printable(arguments.directory)} has the files of {printable(disk)}"
+        return _serve(arguments, screen, lambda: screen.note(ready))
+    return in_background(
+        lambda go_on: tell_errors(arguments, screen, lambda: _serve(arguments, screen, go_on))
+    )
 
 
-def _serve(arguments: argparse.Namespace, screen: Screen) -> int:
-    def ready() -> None:
-        if arguments.ready is None:
-            disk = names_of(guests_of(arguments)[0])[0]
-            screen.note(f"{printable(arguments.directory)} has the files of {printable(disk)}")
-            return
-        os.chdir("/")  # else the filesystem of the current directory would be in use
-        with open(os.devnull, "r+b") as nothing:
-            for stream in (0, 1, 2):
-                os.dup2(nothing.fileno(), stream)
-        os.write(arguments.ready, b"1")
-        os.close(arguments.ready)
-
+def _serve(arguments: argparse.Namespace, screen: Screen, ready: Callable[[], None]) -> int:
     with guest(arguments, screen, readonly=not arguments.rw) as g:
         fuse.serve(
             g,

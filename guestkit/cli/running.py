@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 import traceback
+from collections.abc import Callable
 
 from guestkit.cli.common import UsageError, disks_of
 from guestkit.cli.ending import ended_by_signals, notes, status_of
@@ -21,12 +22,18 @@ def run(arguments: argparse.Namespace) -> int:
     verbosity = -1 if arguments.quiet else arguments.verbose
     try:
         with ended_by_signals(), logging_to(screen, verbosity):
-            status: int = arguments.run(arguments, screen)
-            sys.stdout.flush()
+            return tell_errors(arguments, screen, lambda: arguments.run(arguments, screen))
     except KeyboardInterrupt as ended:
         with contextlib.suppress(OSError):  # the terminal may be gone
             screen.tell("info", ": ".join(["interrupted", *notes(ended)]))
         return status_of(ended)
+
+
+def tell_errors(arguments: argparse.Namespace, screen: Screen, work: Callable[[], int]) -> int:
+    """Do the work of a command; return the exit status, after telling of an error."""
+    try:
+        status = work()
+        sys.stdout.flush()
     except BrokenPipeError:
         # The interpreter flushes once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,12 +7,18 @@ CONNECTIONS = 256
 IDLE = 75
 LOGIN = 60
 
+#: How many requests of a session are answered at once, if nothing can change.
+AT_ONCE = 4
+
 #: The most sessions of all SFTP clients. Each may have some MiB of requests and answers on their way.
 SESSIONS = 64
 
 #: The most files and directories that a session of SFTP may have open, and all of them together.
 OPEN = 128
 OPEN_BY_ALL = 512
+
+#: How much of a file is read when it is opened, in bytes.
+BEGINNING = 64 << 10
 
 #: The most that is read ahead for an open file, in bytes, and the most of a write in one turn.
 AHEAD = 1 << 20

@@ -31,12 +31,12 @@ def qcow2(disk: Path, copy: Path) -> Path:
     return copy
 
 
-def run_python(program: str, here: Path, *, quiet: bool = False) -> str:
+def run_python(program: str, here: Path, *arguments: str, quiet: bool = False) -> str:
     """Run a program in that directory, where a warning is an error; return what it prints.
 
     quiet: it must say nothing on stderr
     """
-    return _run([sys.executable, "-W", "error", "-c", program], here, quiet=quiet)
+    return _run([sys.executable, "-W", "error", "-c", program, *arguments], here, quiet=quiet)
 
 
 def run_shell(commands: str, here: Path) -> str:

@@ -130,7 +130,8 @@ def test_the_programs_about_fleets(demo_guest: Path, tmp_path: Path) -> None:
 
 def test_the_programs_about_asyncio(here: Path) -> None:
     inspecting, watching, streaming = [
-        run_python(program, here).splitlines() for program in blocks("async.md", "python")
+        run_python(program, here, "disk.qcow2", "disk.qcow2").splitlines()
+        for program in blocks("async.md", "python")
     ]
     assert inspecting == [f"{[[DEMO_SYSTEM.product_name]] * 2}"]
     assert watching == ["True"]

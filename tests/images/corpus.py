@@ -608,7 +608,7 @@ CORPUS: dict[str, Image] = {
         facts={"osinfo": "ubuntu22.04", "filesystems": ("/dev/sda1", "/dev/sda2", "/dev/sda3")},
     ),
     "lvm": Image(build=lvm, fast=True, systems=[("debian", 12, 5, "debian12")]),
-    "luks": Image(build=luks, unopened=["encrypted"]),
+    "luks": Image(build=luks, fast=True, unopened=["encrypted"]),
     "damaged": Image(
         [Part(trees.debian(), spoil=[(1024 + 24, bytes(1000)), (1024 + 56, b"\x53\xef")])],
         unopened=["damaged"],
@@ -1308,10 +1308,10 @@ CORPUS: dict[str, Image] = {
         systems=[("debian", 12, 5, "debian12")],
     ),
     "half a volume group": Image(
-        way="" if LIBGUESTFS >= (1, 60) else "rescue",
         build=half_a_volume_group,
+        fast=True,
         unopened=["unknown", "incomplete"],
-        told=[] if LIBGUESTFS >= (1, 60) else ["/gone: No such file or directory"],
+        error="" if LIBGUESTFS >= (1, 60) else "/gone: No such file or directory",
     ),
     "no fstab": Image(
         [Part({name: file for name, file in trees.debian().items() if name != "etc/fstab"})],
@@ -1324,7 +1324,7 @@ CORPUS: dict[str, Image] = {
         systems=[("debian", 12, 5, "debian12"), ("alpinelinux", 3, 19, "alpine")],
         corrections=["mountpoints", "filesystems"],  # Alpine's fstab names Debian's root
     ),
-    "no system": Image([Part({"photos/1.jpg": b"jpeg"})]),
+    "no system": Image([Part({"photos/1.jpg": b"jpeg"})], fast=True),
     "duplicate uuid": Image(
         [Part(trees.debian(), uuid=ROOT_UUID), Part({"backup": ""}, uuid=ROOT_UUID)],
         fast=True,
@@ -1370,7 +1370,7 @@ CORPUS: dict[str, Image] = {
     "coreos": Image(
         [Part(trees.coreos_root()), Part(trees.coreos_usr())], systems=[("coreos", 1688, 5, "coreos")]
     ),
-    "blank": Image([Part(type="none")], unopened=["unknown"]),
+    "blank": Image([Part(type="none")], fast=True, unopened=["unknown"]),
     "btrfs": Image(build=btrfs, fast=True, systems=[("fedora", 39, 0, "fedora")]),
     "whole disk": Image(
         build=whole_disk,
@@ -1389,10 +1389,10 @@ CORPUS: dict[str, Image] = {
         corrections=["mountpoints", "filesystems"],
         facts={"applications_complete": True, "mountpoints": {"/": "/dev/md127"}},
     ),
-    "half an array": Image(build=half_an_array, unopened=["incomplete", "unknown"]),
+    "half an array": Image(build=half_an_array, fast=True, unopened=["incomplete", "unknown"]),
     "real debian": Image(build=real_debian, size=2 << 30, fast=True, systems=[("debian", 12, 8, "real")]),
     "thin lvm": Image(build=thin_lvm, fast=True, systems=[("debian", 12, 5, "debian12")]),
-    "lvm in luks": Image(build=lvm_in_luks, unopened=["encrypted"]),
+    "lvm in luks": Image(build=lvm_in_luks, fast=True, unopened=["encrypted"]),
     "old raid": Image(
         build=old_raid,
         fast=True,

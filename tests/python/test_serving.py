@@ -19,11 +19,13 @@ from typing import Any
 import aiohttp
 import asyncssh
 import pytest
+from asyncssh.connection import SSHConnection
+from asyncssh.constants import MSG_IGNORE
 
 from guestkit import ApplianceCrashed, CallTimeout, Error, Guestfs, HandleClosed
 from guestkit import _operations as operations
 from guestkit.cli import main
-from guestkit.serving import ServeOptions, Server, bind, gate, guest, pages, sftp, web
+from guestkit.serving import ServeOptions, Server, bind, gate, guest, limits, pages, sftp, web
 from guestkit.serving.gate import Gate
 from guestkit.serving.guest import Guest, path_of, reason
 from guestkit.serving.host_key import host_key
@@ -296,19 +298,45 @@ class Disk(Guest):
     def __init__(self, handle: Guestfs, *, readonly: bool = True) -> None:
         super().__init__(handle, readonly=readonly)
         self.reads = 0
+        self.turns = 0
+        self.size = 1 << 40
+        self.goes_on = asyncio.Event()  # the guest; it answers nobody until then
+        self.goes_on.set()
+        self.looking = self.most_looking = 0
+        self._more = asyncio.Event()
+
+    async def crowded(self, count: int) -> None:
+        """Wait until so many clients wait for the guest."""
+        while self.looking < count:
+            self._more.clear()
+            await self._more.wait()
 
     async def look(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        self.turns += 1
+        self.looking += 1
+        self.most_looking = max(self.looking, self.most_looking)
+        self._more.set()
+        await self.goes_on.wait()
+        self.looking -= 1
         if function is operations.read:
             self.reads += 1
             return bytes(arguments[2] - arguments[1])
+        if function is operations.part:
+            self.reads += 1
+            _, start, size = arguments
+            return _seen(self.size), bytes(max(0, min(size, self.size - start)))
         if function is operations.listing:
             return [_entry(f"/{number}") for number in range(200)]
         if function is operations.status:
-            names = ("size", "uid", "gid", "atime_sec", "mtime_sec", "nlink")
-            return {"st_mode": 0o100644, **{f"st_{name}": 0 for name in names}}
+            return _seen(self.size)
         if function is operations.info:
             return _entry(arguments[0], "file" if arguments[0] == "/x" else "directory")
         raise RuntimeError("a fault of this program")
+
+
+def _seen(size: int) -> dict[str, int]:
+    names = ("uid", "gid", "atime_sec", "mtime_sec", "nlink")
+    return {"st_mode": 0o100644, "st_size": size, **{f"st_{name}": 0 for name in names}}
 
 
 def _entry(name: str, kind: str = "file") -> dict[str, object]:
@@ -382,7 +410,7 @@ async def test_a_client_that_takes_no_answers_had_them_all_in_the_hosts_memory(
         known = session.size
         channel.write(_packet(3, struct.pack(">I", 1), string, struct.pack(">II", 1, 0)))
         await session.until(known + 1)
-        begun = session.size
+        begun, disk.reads = session.size, 0
         lazy._transport.pause_reading() if window > 1 << 20 else channel.pause_reading()
         for number in range(asked):
             place = struct.pack(">QI", number << 20, 1 << 20)
@@ -460,9 +488,60 @@ async def test_a_copy_of_a_file_into_itself_never_ended(disk: Disk) -> None:
         assert not client.supports_remote_copy
         handler._supports_copy_data = True  # a client that asks all the same
         file = await client.open(b"/x", "rb")
+        disk.reads = 0
         with pytest.raises(asyncssh.SFTPOpUnsupported):
             await handler.copy_data(file._handle, 0, 0, file._handle, 1 << 18)
         assert disk.reads == 0
+
+
+async def test_a_small_file_took_a_turn_of_the_guest_for_each_request(disk: Disk) -> None:
+    disk.size = 5000
+    async with by_sftp(disk) as connect, connect() as connection, connection.start_sftp_client() as client:
+        async with client.open(b"/x", "rb") as file:
+            assert await file.read() == bytes(5000)
+            assert await file.read() == b""
+            assert (disk.turns, disk.reads) == (1, 1)
+            disk.changes += 1
+            disk.size = 6000
+            await file.seek(0)
+            assert await file.read() == bytes(6000)
+            assert disk.reads > 1
+        assert client.limits.max_read_len == limits.AHEAD
+
+
+async def test_each_answer_was_sent_with_a_packet_for_nothing(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: asyncssh sent one before each, and encrypted all in the slowest way that it has."""
+    ignored: list[bool] = []
+    handlers = {
+        **SSHConnection._packet_handlers,
+        MSG_IGNORE: lambda connection, *_: ignored.append(connection.is_client()),
+    }
+    monkeypatch.setattr(SSHConnection, "_packet_handlers", handlers)
+    async with by_sftp(disk) as connect, connect() as connection, connection.start_sftp_client() as client:
+        for _ in range(20):
+            await client.stat(b"/x")
+        assert connection.get_extra_info("recv_cipher") == "aes256-gcm@openssh.com"
+    assert set(ignored) == {False}  # asyncssh's client does it, too
+
+
+@pytest.mark.parametrize(("readonly", "at_once"), [(True, limits.AT_ONCE), (False, 1)])
+async def test_a_request_waited_while_the_guest_read_for_another_one(
+    disk: Disk, readonly: bool, at_once: int
+) -> None:
+    """Where something can change, it still does: the order would be lost."""
+    disk.readonly = readonly
+    async with by_sftp(disk) as connect, connect() as connection, connection.start_sftp_client() as client:
+        disk.goes_on.clear()
+        asked = [asyncio.create_task(client.stat(b"/x")) for _ in range(2 * limits.AT_ONCE)]
+        async with asyncio.timeout(60):
+            await disk.crowded(at_once)
+        async with connection.start_sftp_client():  # the server has had time for all
+            assert disk.looking == at_once
+        disk.goes_on.set()
+        await asyncio.gather(*asked)
+        assert disk.most_looking == at_once
 
 
 async def test_an_admitted_client_was_refused_while_others_guessed(

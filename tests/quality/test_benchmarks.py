@@ -9,12 +9,14 @@ import types
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 from xml.etree import ElementTree
 
+import asyncssh
 import pytest
 
 from benchmarks import __main__ as whole
-from benchmarks import calls, common, startup
+from benchmarks import async_inspection, calls, common, files, startup
 from benchmarks.common import page, peers, processes, program
 from benchmarks.common import record as recording
 from benchmarks.common.comparison import changes
@@ -246,7 +248,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         "startup",
         *(
             pytest.param(name, marks=pytest.mark.full)
-            for name in ("launch", "memory", "include_cost", "async")
+            for name in ("launch", "memory", "include_cost", "async", "async_inspection")
         ),
     ],
 )
@@ -256,6 +258,59 @@ def test_a_benchmark_measures_something_for_each_row_of_its_picture(name: str) -
     drawn = [one for one in mine.figures if re.fullmatch(page.SECTIONS[name].drawn, one.what)]
     assert len(drawn) > 1
     assert all(one.median > 0 for one in mine.figures)
+
+
+def test_sftp_reads_the_same_files_as_a_mount(tmp_path: Path) -> None:
+    guest = files.Guest(tmp_path / "disk.img", 40, 20, 3 << 20)
+    guest.make()
+    with files.through_sftp(guest) as work:
+        assert work.keys() == guest.tasks.keys()
+        work["first"]()
+        names = {str(entry.filename) for entry in cast(list[asyncssh.SFTPName], work["list"]())}
+        assert names >= {f"{number:05}" for number in range(40)}
+        assert work["small"]() == sum(1000 + number for number in range(20))
+        assert work["large"]() == 3 << 20
+
+
+def test_the_program_that_is_timed_was_not_that_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(async_inspection, "make_disk", lambda folder: folder / "disk.qcow2")
+    monkeypatch.setattr(peers, "system_python", lambda record: True)
+    ran: list[list[str]] = []
+
+    def run(command: list[str], environment: object) -> processes.Ran:
+        ran.append(command)
+        disks = [word for word in command if word.endswith(".qcow2")]
+        return processes.Ran(
+            float(len(disks)), 0.5, 1 << 20, False, f"{[['Debian']] * len(disks)}\n".encode()
+        )
+
+    monkeypatch.setattr(processes, "run", run)
+    monkeypatch.setattr(async_inspection, "THREADS", 2)
+    mine = Record("async_inspection", 1, short=True)
+    async_inspection.measure(mine)
+    page_text = (ROOT / "docs" / "async.md").read_text(encoding="utf-8")
+    assert f"```python\n{ran[0][2]}```" in page_text
+    assert "AsyncGuestfs" in ran[0][2]
+    assert page_text.index("```") == page_text.index("```python")
+    assert {one.who: one.median for one in mine.figures if one.what == "4 disks"} == {
+        "AsyncGuestfs": 4,
+        "guestkit, one by one": 4,  # measured with one, and multiplied
+        "guestkit, 2 threads": 4,
+        "python3-guestfs, one by one": 4,
+        "python3-guestfs, 2 threads": 4,
+    }
+    assert [sum(word.endswith(".qcow2") for word in command) for command in ran] == [4, 1, 4, 1, 2]
+
+
+def test_a_loop_that_finds_something_else_is_no_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(async_inspection, "make_disk", lambda folder: folder / "disk.qcow2")
+    answers = iter(["[['Debian'], ['Debian']]", "[[]]", "[['Debian']]"])
+    monkeypatch.setattr(
+        processes, "run", lambda *_: processes.Ran(1.0, 1.0, 1, False, next(answers).encode())
+    )
+    monkeypatch.setattr(peers, "SYSTEM_PYTHON", "/bin/false")
+    with pytest.raises(RuntimeError, match="do not find the same"):
+        async_inspection.measure(Record("async_inspection", 1), 2)
 
 
 Whole = Callable[..., tuple[int, Results]]

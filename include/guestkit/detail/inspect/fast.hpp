@@ -32,7 +32,8 @@ class fast_inspection {
   fast_inspection(guest_actions& g, layout& layout)
       : g_(g), layout_(layout), libguestfs_(numbers_of(g.version())) {}
 
-  /// The filesystems with an operating system, in libguestfs' order; throws doubt.
+  /// The filesystems with an operating system, in libguestfs' order; none if neither libguestfs nor
+  /// own_inspection would find one. Throws doubt.
   string_list find_roots();
 
   /// The operating system on one of them, which stays mounted; nothing if libguestfs takes it for a snapshot
@@ -120,7 +121,8 @@ class fast_inspection {
   std::set<std::string> etc_;
   mountpoint_list behind_root_;
   std::string root_;
-  std::string mounted_;  // what is mounted at /, if nothing else is mounted
+  std::string mounted_;     // what is mounted at /, if nothing else is mounted
+  bool has_signs_ = false;  // of a system on some filesystem, be it one that only own_inspection finds
   InspectedSystem system_;
   std::vector<InspectedSystem> seen_;  // the Linuxes that were read
 };

@@ -32,7 +32,7 @@ GUESTKIT_INLINE string_list fast_inspection::find_roots() {
   };
   std::ranges::stable_sort(filesystems_, {}, size);
   for (const auto& device : filesystems_) look_at(device);
-  if (roots_.empty()) throw doubt{"no filesystem that looks like a root"};
+  if (roots_.empty() && has_signs_) throw doubt{"no filesystem that looks like a root"};
   // libguestfs lists disks, then opened devices by their names, then the others.
   const auto& disks = layout_.disks();
   std::ranges::stable_sort(devices, {}, [&](const auto& device) {
@@ -193,6 +193,7 @@ GUESTKIT_INLINE void fast_inspection::look_at_directory(const std::string& devic
   const auto has = [&](const char* name) { return names.contains(name); };
   const bool has_signature = std::any_of(names.begin(), names.end(), is_signature);
   const bool is_like_windows = may_be_windows(names);
+  has_signs_ = has_signs_ || has_signature || is_like_windows || has("ostree");
   if (!has_signature && !is_like_windows) return;
   for (const auto* other : {"hurd", "service", "netbsd", "bsd", "grub", "grub2", "fdos", "dos"})
     if (has(other)) throw doubt{"the root has a " + std::string(other)};

@@ -96,24 +96,24 @@ class inspection {
 
   void find_systems() {
     auto& provenance = found_.provenance;
-    std::vector<InspectedSystem> fast;
+    std::optional<std::vector<InspectedSystem>> fast;
     if (options_.mode == InspectMode::libguestfs)
       provenance.reason = "asked for";
     else
       fast = ask_ourselves();
-    if (!fast.empty() && (!options_.verify || !run_.is_alive())) {
+    if (fast && (!options_.verify || !run_.is_alive())) {
       provenance.way = "fast";
       corrections_ = std::move(ours_);
-      found_.operating_systems = std::move(fast);
+      found_.operating_systems = *std::move(fast);
       return;
     }
     provenance.way = "libguestfs";
     if (!run_.is_alive()) return;
     const bool asked = ask_libguestfs();
-    if (!asked && !fast.empty()) return settle_alone(std::move(fast));
+    if (!asked && fast) return settle_alone(*std::move(fast));
     if (!asked) tell_of_rescue();
     add_own(asked);
-    if (!fast.empty()) compare(fast);
+    if (fast) compare(*fast);
   }
 
   /// Both guestkit and libguestfs have an answer. Where guestkit knew beforehand that libguestfs errs, it is
@@ -143,7 +143,7 @@ class inspection {
     if (ours_.empty()) differences_.add(corrections_.without("applications"));
   }
 
-  /// guestkit's own rules found systems and libguestfs did not.
+  /// guestkit's own rules have an answer and libguestfs has none.
   void settle_alone(std::vector<InspectedSystem> fast) {
     auto& provenance = found_.provenance;
     provenance.way = "fast";
@@ -155,10 +155,15 @@ class inspection {
     found_.operating_systems = std::move(fast);
   }
 
-  /// The systems according to guestkit's own rules; none if they must not decide.
-  std::vector<InspectedSystem> ask_ourselves() {
+  /// The systems according to guestkit's own rules; nothing if they must not decide.
+  std::optional<std::vector<InspectedSystem>> ask_ourselves() {
     std::vector<InspectedSystem> systems;
     std::vector<InspectFailure> failures;
+    const auto hesitate = [&](const std::string& why) {
+      found_.provenance.reason = why;
+      ours_ = {};
+      return std::nullopt;
+    };
     try {
       if (const auto unknown = unknown_rules(g_.version()); !unknown.empty()) throw doubt{unknown};
       if (wants(InspectPart::icon)) throw doubt{"an icon is wanted"};
@@ -176,17 +181,12 @@ class inspection {
         ours_.add(root, corrections);
       }
     } catch (const doubt& reason) {
-      found_.provenance.reason = reason.reason;
-      systems.clear();
-      ours_ = {};
+      return hesitate(reason.reason);
     }
-    if (!failures.empty() && run_.is_alive()) {
-      found_.provenance.reason = failures.front().message;
-      systems.clear();
-      ours_ = {};
-    } else {
-      std::ranges::move(failures, std::back_inserter(found_.failures));
-    }
+    if (!failures.empty() && run_.is_alive()) return hesitate(failures.front().message);
+    const bool answers = failures.empty() || !systems.empty();
+    std::ranges::move(failures, std::back_inserter(found_.failures));
+    if (!answers) return std::nullopt;
     return systems;
   }
 
