@@ -117,6 +117,8 @@ class turns {
   /// Kills whatever runs for the handle, which is dead from then on. Does not wait.
   void terminate();
 
+  /// Whether the call was stopped, or the hypervisor killed.
+  bool was_stopped() const noexcept;
   /// Throws the reason why a call was stopped; returns if it was not.
   void throw_if_stopped(const char* op, const std::string& message, int number,
                         const std::vector<std::string>& console);

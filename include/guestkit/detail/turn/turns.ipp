@@ -240,6 +240,11 @@ GUESTKIT_INLINE void turns::terminate() {
   }
 }
 
+GUESTKIT_INLINE bool turns::was_stopped() const noexcept {
+  const lock held(mutex_);
+  return ending_ != ending::none || !killed_.empty();
+}
+
 GUESTKIT_INLINE void turns::throw_if_stopped(const char* op, const std::string& message, int number,
                                              const std::vector<std::string>& console) {
   const lock held(mutex_);
