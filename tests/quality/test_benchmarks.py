@@ -249,6 +249,22 @@ def test_a_benchmark_measures_something_for_each_row_of_its_picture(name: str) -
     assert all(one.median > 0 for one in mine.figures)
 
 
+@pytest.mark.parametrize(
+    ("kind", "seconds", "slow"),
+    [("int out", 2.9, False), ("int out", 3.2, True), (calls.ERROR, 3.9, False), (calls.ERROR, 4.1, True)],
+)
+def test_a_call_may_cost_more_by_the_gil_and_the_turn_and_an_error_twice_as_much(
+    kind: str, seconds: float, slow: bool
+) -> None:
+    figures = (
+        figure(seconds, what=kind),
+        figure(2.0, what=kind, who=calls.THEIRS),
+        figure(0.4, what=calls.GIL),
+        figure(0.6, what=calls.TURN),
+    )
+    assert calls.slower(figures) == [kind] * slow
+
+
 Whole = Callable[..., tuple[int, Results]]
 
 
