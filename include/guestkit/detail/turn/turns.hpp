@@ -133,7 +133,8 @@ class turns {
   enum class ending { none, cancelled, timed_out, terminated };
 
   // With the lock held.
-  void begin(Seconds limit, const char* clock_name, clock::time_point since);
+  /// @param since  when its time began; nothing: now. Without a limit nobody looks at the clock.
+  void begin(Seconds limit, const char* clock_name, std::optional<clock::time_point> since = {});
   void begin_serving() noexcept;
   void take_turn(lock& held, const char* op);
   void wait_for_turn(lock& held, const char* op);
