@@ -67,17 +67,11 @@ std::optional<std::string> optional_text_of(PyObject* object, const char* method
 }
 
 TextList::TextList(PyObject* object, const Place& place) {
-  if (PyUnicode_Check(object) || PyBytes_Check(object))
+  const bool iterable = Py_TYPE(object)->tp_iter != nullptr || PySequence_Check(object) != 0;
+  if (PyUnicode_Check(object) || PyBytes_Check(object) || !iterable)
     wrong_type(place, "a list of str, bytes or os.PathLike", object);
-  const Ref iterator(PyObject_GetIter(object));
-  if (iterator.get() == nullptr) {
-    // A value that is not iterable is a TypeError; whatever its own __iter__ raises reaches the caller.
-    if (PyErr_ExceptionMatches(PyExc_TypeError) == 0) throw PythonError{};
-    PyErr_Clear();
-    wrong_type(place, "a list of str, bytes or os.PathLike", object);
-  }
   // Copied into a tuple: the caller's list may change while the GIL is released.
-  items_ = Ref(check(PySequence_Tuple(iterator.get())));
+  items_ = Ref(check(PySequence_Tuple(object)));
   const Py_ssize_t size = PyTuple_GET_SIZE(items_.get());
   texts_.reserve(static_cast<std::size_t>(size));
   for (Py_ssize_t i = 0; i < size; ++i) texts_.emplace_back(PyTuple_GET_ITEM(items_.get(), i), place);

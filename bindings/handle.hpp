@@ -11,21 +11,22 @@
 
 namespace guestkit::python {
 
-/// Results as C returned them, owned: they become Python objects without an intermediate copy.
+/// Results as C returned them, owned: they become Python objects without an intermediate copy. So do errors,
+/// without an exception.
 class raw_core : public detail::handle {
  public:
   using detail::handle::handle;
   template <class R>
-  using result = detail::c_result<R>;
+  using result = detail::outcome<R>;
 
  protected:
   template <class R, class F, class... A>
-  detail::c_result<R> call(const detail::action& op, F fn, const A&... arguments) {
-    return invoke<R>(op, fn, arguments...);
+  result<R> call(const detail::action& op, F fn, const A&... arguments) {
+    return detail::attempt<R>(state(), op, fn, arguments...);
   }
   template <class R, class F, class... A>
-  detail::c_result<R> give(const detail::action& op, F fn, const A&... arguments) {
-    return add<R>(op, fn, arguments...);
+  result<R> give(const detail::action& op, F fn, const A&... arguments) {
+    return result<R>(add<R>(op, fn, arguments...));
   }
 };
 

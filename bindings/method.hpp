@@ -115,7 +115,7 @@ auto take(const Method& method, PyObject** slots, std::size_t i) {
 }
 
 template <class R>
-inline constexpr bool is_bytes = std::is_same_v<R, detail::c_result<buffer>>;
+inline constexpr bool is_bytes = std::is_same_v<R, detail::outcome<buffer>>;
 
 /// Uses braces so that arguments are converted from left to right and the first wrong one is reported.
 template <class R>
@@ -134,9 +134,13 @@ PyObject* convert_and_call(R (Base::*function)(A...), const Method& method, Hand
     if (PyObject* given = slots[method.positional])
       as_view = Value<bool>(given, {method.name.c_str(), method.names[method.positional]});
   Called<R> called{handle, method, function, take<bare<A>>(method, slots, I)...};
+  if (const Error* const error = called.result.error()) {
+    translate(*error);
+    return nullptr;
+  }
   if constexpr (is_bytes<R>)
-    if (as_view) return memoryview(std::move(called.result).lift());
-  return to_python(called.result);
+    if (as_view) return memoryview(std::move(called.result).get().lift());
+  return to_python(*called.result);
 }
 
 template <class Function>

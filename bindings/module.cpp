@@ -17,6 +17,7 @@
 #include "inspect.hpp"
 #include "method.hpp"
 #include "mounted.hpp"
+#include "overhead.hpp"
 
 namespace guestkit::python {
 namespace {
@@ -57,6 +58,7 @@ BOOST_PYTHON_MODULE(_native) {
       .def("_begin_opening", method<Gil::released>(&Handle::begin_opening))
       .def("_check_turn", method(&Handle::check_turn))
       .def("_end_turn", method(&Handle::end_turn))
+      .def("_turn_seconds", method(&turn_seconds))
       .def("_open_disk", method(&open_disk))
       .def("last_launch", method(&last_launch))
       .def("_inspect", method(&inspect))
@@ -88,6 +90,7 @@ BOOST_PYTHON_MODULE(_native) {
   bp::def("available_memory", function(&available_memory));
   bp::def("appliance_memory", function(&appliance_memory));
   bp::def("private_directory_fault", function(&private_directory_fault));
+  bp::def("gil_seconds", function(&gil_seconds));
 
   try {
     add_methods(reinterpret_cast<PyTypeObject*>(handle.ptr()));

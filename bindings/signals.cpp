@@ -117,7 +117,7 @@ void interrupt(couple& threads) {
 
 /// Whether a call should run on the second thread: on the main thread, if it may take long.
 bool belongs_aside(const Handle& handle, bool slow) noexcept {
-  return detail::this_thread().is_main && (slow || handle.has_appliance() || !handle.is_idle()) &&
+  return (slow || handle.has_appliance() || !handle.is_idle()) && detail::this_thread().is_main &&
          !handle.is_mine();
 }
 

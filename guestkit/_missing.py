@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import errno
+from typing import NoReturn
 
 from guestkit import _native
 from guestkit.errors import ActionMissing
+from guestkit.generated.since import SINCE
 from guestkit.handle_options import HandleOptions
 
 
-def no_attribute(owner: object, name: str) -> AttributeError:
-    """Return what a handle's `__getattr__` raises: ActionMissing for an action that other libguestfs have."""
-    from guestkit.generated.since import SINCE
+class MissingAction:
+    """Stands on a class of handles for an action that only other libguestfs have: it raises ActionMissing.
 
-    if name not in SINCE:
-        return AttributeError(
-            f"{type(owner).__name__!r} object has no attribute {name!r}", name=name, obj=owner
-        )
-    version = _native.Handle(HandleOptions(environment=False).native()).version()
-    here = (version["major"], version["minor"], version["release"])
-    if here < _numbers(SINCE[name]):
-        reason = f"libguestfs {_text(here)} lacks this action, which came with {SINCE[name]}"
-    else:
-        reason = (
-            f"this guestkit was built for libguestfs {_native.LIBGUESTFS}, and the action came with "
-            f"{SINCE[name]}: build it anew for libguestfs {_text(here)}, which is installed"
-        )
-    return ActionMissing(name, reason, errno.ENOSYS)
+    A `__getattr__` could do that too, but Python finds every method more slowly where there is one.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, handle: object, kind: type) -> NoReturn:
+        version = _native.Handle(HandleOptions(environment=False).native()).version()
+        here = (version["major"], version["minor"], version["release"])
+        since = SINCE[self._name]
+        if here < _numbers(since):
+            reason = f"libguestfs {_text(here)} lacks this action, which came with {since}"
+        else:
+            reason = (
+                f"this guestkit was built for libguestfs {_native.LIBGUESTFS}, and the action came with "
+                f"{since}: build it anew for libguestfs {_text(here)}, which is installed"
+            )
+        raise ActionMissing(self._name, reason, errno.ENOSYS)
+
+
+def add_missing_actions(handles: type) -> None:
+    """Add to this class of handles what the installed libguestfs lacks."""
+    for name in SINCE:
+        if not hasattr(_native.Handle, name):
+            setattr(handles, name, MissingAction(name))
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self, Unpack
 
 from guestkit import _native
-from guestkit._missing import no_attribute
+from guestkit._missing import add_missing_actions
 from guestkit.disks import Guest, add_disks, disks_for, open_all
 from guestkit.errors import ApplianceKilled, Error, HandleClosed
 from guestkit.events import Event, EventCallback
@@ -70,11 +70,6 @@ class Guestfs(_native.Handle):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    if not TYPE_CHECKING:  # to a type checker every name would exist
-
-        def __getattr__(self, name):
-            raise no_attribute(self, name)
 
     def __repr__(self) -> str:
         return f"<guestkit.{type(self).__name__} {'open' if self.is_open() else 'closed'}>"
@@ -321,6 +316,7 @@ class Guestfs(_native.Handle):
         super().delete_event_callback(number)
 
 
+add_missing_actions(Guestfs)
 name_options_of(Guestfs.__init__, HandleOptions)
 name_options_of(Guestfs.open_disk, OpenDiskOptions)
 name_options_of(Guestfs.open_disks, OpenDiskOptions)

@@ -5,15 +5,12 @@ import inspect
 import types
 
 from guestkit import _native
-from guestkit._missing import no_attribute
+from guestkit._missing import add_missing_actions
 from guestkit.generated.progress import PROGRESS
 
 
 class AsyncActions:
     """Base of AsyncGuestfs: every libguestfs action as a method that returns a coroutine."""
-
-    def __getattr__(self, name):
-        raise no_attribute(self, name)
 
 
 def _keywords(name):
@@ -56,3 +53,5 @@ class _Deferred:
 for _name, _method in vars(_native.Handle).items():
     if isinstance(_method, types.MethodDescriptorType):
         setattr(AsyncActions, _name, _Deferred(_name, _method))
+
+add_missing_actions(AsyncActions)

@@ -52,6 +52,8 @@ class value_core : public handle {
 /// handle belongs to the parent alone.
 ///
 /// Methods have libguestfs' own names, so guestfs(3) is their manual.
+//
+// A method that does more than its action makes the call by invoke(), which throws whatever the Core.
 template <class Core>
 class basic_guestfs : public detail::actions<Core> {
   using actions = detail::actions<Core>;
@@ -64,14 +66,23 @@ class basic_guestfs : public detail::actions<Core> {
  private:
   /// The user's own setting if a launch has replaced it, otherwise libguestfs' answer.
   template <class R>
-  result<R> users_own(Setting which, const detail::action& op, auto&& ask) {
-    const detail::call_scope open(this->state(), op);
+  result<R> users_own(Setting which, const detail::action& op, auto get) {
+    detail::call_scope open(this->state(), op);
     const auto covered = this->state()->covered.find(which);
-    if (!covered) return ask();
-    if constexpr (std::is_same_v<result<R>, std::optional<std::string>>)
-      return covered->user;
+    auto value = covered ? detail::c_result<R>(covered->user ? covered->user->c_str() : nullptr)
+                         : detail::attempt<R>(open, get).get();
+    if constexpr (std::is_same_v<result<R>, R>)
+      return std::move(value).lift();
     else
-      return result<R>(covered->user ? covered->user->c_str() : nullptr);
+      return result<R>(std::move(value));
+  }
+
+  /// Has the setting be the user's own again.
+  result<void> set_users_own(Setting which, const detail::action& op, auto set, const auto& value) {
+    detail::call_scope open(this->state(), op);
+    detail::attempt<void>(open, set, value).get();
+    this->state()->covered.uncover(which);
+    return result<void>(0);
   }
 
   void warn_of_add_drive(const char* op, const std::optional<std::string>& format) {
@@ -122,8 +133,9 @@ class basic_guestfs : public detail::actions<Core> {
   result<void> mount_local(cstr localmountpoint, const MountLocalOptions& options = {}) {
     const auto state = this->state();
     const detail::turn mine(state, "mount_local");
-    detail::mount_locally(*state, localmountpoint.c_str(), {},
-                          [&] { actions::mount_local(localmountpoint, options); });
+    detail::mount_locally(*state, localmountpoint.c_str(), {}, [&] {
+      this->template invoke<void>("mount_local", guestfs_mount_local_argv, localmountpoint, options);
+    });
     return result<void>(0);
   }
 
@@ -135,11 +147,11 @@ class basic_guestfs : public detail::actions<Core> {
     const detail::turn mine(state, "mount_local_run");
     const detail::serving shown(state);
     try {
-      return actions::mount_local_run();
+      this->template invoke<void>("mount_local_run", guestfs_mount_local_run);
     } catch (const Error&) {
       if (!shown.was_cut_off()) throw;
-      return result<void>(0);
     }
+    return result<void>(0);
   }
 
   /// Start the appliance; add the disks first. Takes seconds.
@@ -175,7 +187,7 @@ class basic_guestfs : public detail::actions<Core> {
     const auto state = this->state();
     const detail::turn mine(state, "set_trace");
     if (trace) state->traces = true;
-    actions::set_trace(trace);
+    this->template invoke<void>("set_trace", guestfs_set_trace, trace);
     state->traces = trace;  // afterwards: the call that turns tracing off is itself still traced
     return result<void>(0);
   }
@@ -184,7 +196,7 @@ class basic_guestfs : public detail::actions<Core> {
   /// that only this user can enter. C: guestfs_set_tmpdir(3), since 1.19.58.
   result<void> set_tmpdir(std::optional<cstr> tmpdir) {
     const detail::turn mine(this->state(), "set_tmpdir");
-    actions::set_tmpdir(tmpdir);
+    this->template invoke<void>("set_tmpdir", guestfs_set_tmpdir, tmpdir);
     this->use_private_tmpdir();
     return result<void>(0);
   }
@@ -198,71 +210,53 @@ class basic_guestfs : public detail::actions<Core> {
 
   /// Get the search path for the appliance, as it was set. C: guestfs_get_path(3), since 0.0.3.
   result<std::string> get_path() {
-    return users_own<std::string>(Setting::path, "get_path", [&] { return actions::get_path(); });
+    return users_own<std::string>(Setting::path, "get_path", guestfs_get_path);
   }
 
   /// Set the colon-separated search path for the appliance, null for the default; guestkit then uses no
   /// appliance of its own. C: guestfs_set_path(3), since 0.0.3.
   result<void> set_path(std::optional<cstr> searchpath) {
-    const detail::turn mine(this->state(), "set_path");
-    actions::set_path(searchpath);
-    this->state()->covered.uncover(Setting::path);
-    return result<void>(0);
+    return set_users_own(Setting::path, "set_path", guestfs_set_path, searchpath);
   }
 
   /// Get the hypervisor, as it was set. C: guestfs_get_hv(3), since 1.23.17.
   result<std::string> get_hv() {
-    return users_own<std::string>(Setting::hypervisor, "get_hv", [&] { return actions::get_hv(); });
+    return users_own<std::string>(Setting::hypervisor, "get_hv", guestfs_get_hv);
   }
 
   /// Set the hypervisor; guestkit then uses no appliance of its own. C: guestfs_set_hv(3), since 1.23.17.
-  result<void> set_hv(cstr hv) {
-    const detail::turn mine(this->state(), "set_hv");
-    actions::set_hv(hv);
-    this->state()->covered.uncover(Setting::hypervisor);
-    return result<void>(0);
-  }
+  result<void> set_hv(cstr hv) { return set_users_own(Setting::hypervisor, "set_hv", guestfs_set_hv, hv); }
 
   /// Get the hypervisor, as it was set. C: guestfs_get_qemu(3), since 1.0.6. Deprecated: use get_hv.
   [[deprecated("use get_hv")]] result<std::string> get_qemu() {
-    return users_own<std::string>(Setting::hypervisor, "get_qemu", [&] { return actions::get_qemu(); });
+    return users_own<std::string>(Setting::hypervisor, "get_qemu", guestfs_get_qemu);
   }
 
   /// Set the hypervisor. C: guestfs_set_qemu(3), since 1.0.6. Deprecated: use set_hv.
   [[deprecated("use set_hv")]] result<void> set_qemu(std::optional<cstr> hv) {
-    const detail::turn mine(this->state(), "set_qemu");
-    actions::set_qemu(hv);
-    this->state()->covered.uncover(Setting::hypervisor);
-    return result<void>(0);
+    return set_users_own(Setting::hypervisor, "set_qemu", guestfs_set_qemu, hv);
   }
 
   /// Get the directory of the host for files kept between launches, as it was set. C:
   /// guestfs_get_cachedir(3), since 1.19.58.
   result<std::string> get_cachedir() {
-    return users_own<std::string>(Setting::cachedir, "get_cachedir", [&] { return actions::get_cachedir(); });
+    return users_own<std::string>(Setting::cachedir, "get_cachedir", guestfs_get_cachedir);
   }
 
   /// Set the directory of the host for files kept between launches, null for the default. C:
   /// guestfs_set_cachedir(3), since 1.19.58.
   result<void> set_cachedir(std::optional<cstr> cachedir) {
-    const detail::turn mine(this->state(), "set_cachedir");
-    actions::set_cachedir(cachedir);
-    this->state()->covered.uncover(Setting::cachedir);
-    return result<void>(0);
+    return set_users_own(Setting::cachedir, "set_cachedir", guestfs_set_cachedir, cachedir);
   }
 
   /// Get the additional kernel arguments, as they were set. C: guestfs_get_append(3), since 1.0.26.
   result<std::optional<std::string>> get_append() {
-    return users_own<std::optional<std::string>>(Setting::append, "get_append",
-                                                 [&] { return actions::get_append(); });
+    return users_own<std::optional<std::string>>(Setting::append, "get_append", guestfs_get_append);
   }
 
   /// Add these arguments to the kernel's command line; null for none. C: guestfs_set_append(3), since 1.0.26.
   result<void> set_append(std::optional<cstr> append) {
-    const detail::turn mine(this->state(), "set_append");
-    actions::set_append(append);
-    this->state()->covered.uncover(Setting::append);
-    return result<void>(0);
+    return set_users_own(Setting::append, "set_append", guestfs_set_append, append);
   }
 
   /// Shut the appliance down and report whether the guest's last writes failed, which close() does not
@@ -271,7 +265,7 @@ class basic_guestfs : public detail::actions<Core> {
     const auto state = this->state();
     const detail::turn mine(state, "shutdown");  // another thread may be launching
     this->forget_appliance();                    // even if the shutdown fails
-    actions::shutdown();
+    this->template invoke<void>("shutdown", guestfs_shutdown);
     state->memory.give_back();
     return result<void>(0);
   }
@@ -281,7 +275,7 @@ class basic_guestfs : public detail::actions<Core> {
     const auto state = this->state();
     const detail::turn mine(state, "kill_subprocess");
     this->forget_appliance();
-    actions::kill_subprocess();
+    this->template invoke<void>("kill_subprocess", guestfs_kill_subprocess);
     state->memory.give_back();
     return result<void>(0);
   }

@@ -27,6 +27,7 @@ using guestkit::Event;
 using guestkit::Guestfs;
 using guestkit::HandleClosed;
 using guestkit::HandleOptions;
+using guestkit::detail::attempt;
 
 using support::captured_stderr;
 using support::held_call;
@@ -73,6 +74,20 @@ BOOST_AUTO_TEST_CASE(a_failed_call_throws_its_op_message_and_errno) {
     BOOST_TEST(e.what() == "add_drive: " + message_for("/nonexistent"));
     return e.error_number() == ENOENT;
   });
+}
+
+BOOST_AUTO_TEST_CASE(an_attempt_returns_libguestfs_error_and_throws_every_other) {
+  Guestfs g({.environment = false});
+  const auto state = state_of(g);
+  const auto failed = attempt<int>(state, "internal_test_rinterr", guestfs_internal_test_rinterr);
+  BOOST_TEST_REQUIRE(failed.error() != nullptr);
+  BOOST_TEST(failed.error()->op() == "internal_test_rinterr");
+  BOOST_TEST(failed.error()->message() == "error");
+  const auto succeeded = attempt<int>(state, "get_memsize", guestfs_get_memsize);
+  BOOST_TEST_REQUIRE(succeeded.error() == nullptr);
+  BOOST_TEST((*succeeded).lift() == g.get_memsize());
+  g.close();
+  BOOST_CHECK_THROW(attempt<int>(state, "get_memsize", guestfs_get_memsize).get(), HandleClosed);
 }
 
 BOOST_AUTO_TEST_CASE(a_failure_without_a_reason_does_not_tell_that_of_an_earlier_call) {

@@ -368,6 +368,17 @@ def test_an_object_that_was_never_initialised_is_no_handle() -> None:
             kind.__new__(kind).version()
 
 
+def test_what_is_no_handle_at_all_is_refused() -> None:
+    for method in (_native.Handle.version, _native.Handle.is_open):
+        with pytest.raises(TypeError):
+            method(5)  # type: ignore[arg-type]
+
+
+def test_finding_a_method_takes_no_hook_of_the_class() -> None:
+    """Regression: with a __getattr__ every call took a tenth longer."""
+    assert not any("__getattr__" in vars(kind) for kind in Guestfs.__mro__)
+
+
 def test_initialising_twice_does_no_harm() -> None:
     g = Guestfs()
     g.set_memsize(777)

@@ -56,7 +56,7 @@ def test_the_constructors_take_the_same_limits_and_options() -> None:
 
 def test_every_method_has_its_twin() -> None:
     assert len(TWINS) >= 588 + len(WITHOUT_TURN)
-    blocking = {name for name in vars(Guestfs) if not name.startswith("_")}
+    blocking = {name for name in vars(Guestfs) if not name.startswith("_") and hasattr(Guestfs, name)}
     assert blocking - set(TWINS) == {"cancel", "is_open"}  # a task is cancelled; closed handles raise
     alone = {name for name in vars(AsyncGuestfs) if not name.startswith("_")} - set(TWINS)
     assert alone == {
@@ -72,7 +72,7 @@ def test_every_method_has_its_twin() -> None:
 def test_no_awaited_method_takes_just_anything() -> None:
     kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     for name in dir(AsyncGuestfs):
-        if not name.startswith("_"):
+        if not name.startswith("_") and hasattr(AsyncGuestfs, name):  # libguestfs may lack an action
             given = inspect.signature(getattr(AsyncGuestfs, name)).parameters.values()
             assert [one for one in given if one.kind in kinds] == [], name
 

@@ -313,6 +313,22 @@ def test_a_loop_that_finds_something_else_is_no_comparison(monkeypatch: pytest.M
         async_inspection.measure(Record("async_inspection", 1), 2)
 
 
+@pytest.mark.parametrize(
+    ("kind", "seconds", "slow"),
+    [("int out", 2.9, False), ("int out", 3.2, True), (calls.ERROR, 3.9, False), (calls.ERROR, 4.1, True)],
+)
+def test_a_call_may_cost_more_by_the_gil_and_the_turn_and_an_error_twice_as_much(
+    kind: str, seconds: float, slow: bool
+) -> None:
+    figures = (
+        figure(seconds, what=kind),
+        figure(2.0, what=kind, who=calls.THEIRS),
+        figure(0.4, what=calls.GIL),
+        figure(0.6, what=calls.TURN),
+    )
+    assert calls.slower(figures) == [kind] * slow
+
+
 Whole = Callable[..., tuple[int, Results]]
 
 

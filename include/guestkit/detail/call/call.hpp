@@ -1,5 +1,6 @@
-// The only way into libguestfs. Every action goes through call(): it converts the arguments to C, makes the
-// call, checks it, takes the error on this thread, and owns the result.
+// The only way into libguestfs. Every action goes through attempt(): it converts the arguments to C, makes
+// the call, checks it, takes the error on this thread, and owns the result. call() throws the error; the
+// Python module does not, because a C++ exception costs ten times as much as the call.
 //
 // Threads: any thread may call on a handle at any time; the calls of one handle run one after the other. A
 // handle that is closing waits for calls already inside and refuses new ones.
@@ -9,13 +10,16 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/call/action.hpp"
 #include "guestkit/detail/call/convert.hpp"
 #include "guestkit/detail/call/handle_state.hpp"
+#include "guestkit/error.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
@@ -47,10 +51,16 @@ class call_scope {
   /// Refuses the call if the next descriptors are too high for select(): libguestfs would abort the process.
   void refuse_high_descriptors();
 
-  /// Refuses the call before it is made.
-  [[noreturn]] void fail(const char* message, int number);
-  /// The call has failed: throws libguestfs' error.
-  [[noreturn]] void fail() const;
+  /// Keeps a secret argument out of every log line and error. libguestfs hides encryption keys itself.
+  template <class A>
+  void hide_secrets(const A& argument) {
+    if constexpr (requires { argument.secret; })
+      if (argument.secret) state_->console.hide(*argument.secret);
+  }
+
+  /// The call has failed: returns libguestfs' error. Throws if there is more to it: the call was stopped, the
+  /// appliance has died, or it did not start.
+  Error error() const;
 
  private:
   struct of_thread;
@@ -60,24 +70,40 @@ class call_scope {
   std::shared_ptr<handle_state> state_;
   action op_;
   bool takes_turn_;
-  call_scope* outer_;  // the call whose callback makes this one
+  call_scope* outer_ = nullptr;  // the call whose callback makes this one
   std::string message_;
   int number_ = 0;
 };
 
-/// Keeps a secret argument out of every log line and error. libguestfs hides encryption keys itself.
-template <class A>
-void hide_secrets(console_ring& console, const A& argument) {
-  if constexpr (requires { argument.secret; })
-    if (argument.secret) console.hide(*argument.secret);
-}
+/// What a call gave: its result, or libguestfs' error.
+template <class R>
+class [[nodiscard]] outcome {
+ public:
+  template <class... C>
+  requires std::is_constructible_v<c_result<R>, C...>
+  explicit outcome(C&&... c) : result_(std::in_place, std::forward<C>(c)...) {}
+  explicit outcome(Error error) : error_(std::make_unique<Error>(std::move(error))) {}
 
-/// Calls fn and returns its result, owned; throws Error if the result means failure.
+  /// Null if the call succeeded.
+  const Error* error() const noexcept { return error_.get(); }
+  /// The result of a call that succeeded.
+  const c_result<R>& operator*() const noexcept { return *result_; }
+
+  /// The result; throws the error.
+  c_result<R> get() && {
+    if (error_) throw std::move(*error_);
+    return *std::move(result_);
+  }
+
+ private:
+  std::optional<c_result<R>> result_;
+  std::unique_ptr<Error> error_;
+};
+
+/// Calls fn in a scope that is open.
 template <class R, class C, class... P, class... A>
-c_result<R> call(const std::shared_ptr<handle_state>& state, const action& op, C (*fn)(guestfs_h*, P...),
-                 const A&... arguments) {
-  call_scope scope(state, op);
-  (hide_secrets(state->console, arguments), ...);
+outcome<R> attempt(call_scope& scope, C (*fn)(guestfs_h*, P...), const A&... arguments) {
+  (scope.hide_secrets(arguments), ...);
   scope.refuse_high_descriptors();
   if constexpr (std::is_same_v<R, buffer>) {
     std::size_t size = 0;
@@ -88,13 +114,27 @@ c_result<R> call(const std::shared_ptr<handle_state>& state, const action& op, C
       c = [&](const auto& root, const auto& options) {
         return fn(scope.h(), lower(root), &size, lower(options));
       }(arguments...);
-    if (c_result<R>::failed(c)) scope.fail();
-    return {c, size};
+    if (c_result<R>::failed(c)) return outcome<R>(scope.error());
+    return outcome<R>(c, size);
   } else {
     C c = fn(scope.h(), lower(arguments)...);
-    if (c_result<R>::failed(c)) scope.fail();
-    return c_result<R>(c);
+    if (c_result<R>::failed(c)) return outcome<R>(scope.error());
+    return outcome<R>(c);
   }
+}
+
+/// Calls fn; throws if the call is refused or stopped, and if the appliance is dead.
+template <class R, class F, class... A>
+outcome<R> attempt(const std::shared_ptr<handle_state>& state, const action& op, F fn,
+                   const A&... arguments) {
+  call_scope scope(state, op);
+  return attempt<R>(scope, fn, arguments...);
+}
+
+/// Calls fn and returns its result; throws every error.
+template <class R, class F, class... A>
+c_result<R> call(const std::shared_ptr<handle_state>& state, const action& op, F fn, const A&... arguments) {
+  return attempt<R>(state, op, fn, arguments...).get();
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

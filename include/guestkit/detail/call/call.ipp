@@ -36,14 +36,14 @@ GUESTKIT_INLINE call_scope::of_thread& call_scope::here() noexcept {
 }
 
 GUESTKIT_INLINE call_scope::call_scope(std::shared_ptr<handle_state> state, const action& op, bool takes_turn)
-    : state_(std::move(state)), op_(op), takes_turn_(takes_turn), outer_(here().innermost) {
+    : state_(std::move(state)), op_(op), takes_turn_(takes_turn) {
   refuse_other_handles(state_, op.name);
   if (takes_turn)
     state_->turns->enter(op);
   else
     state_->turns->pass(op.name);
   auto& mine = here();
-  mine.innermost = this;
+  outer_ = std::exchange(mine.innermost, this);
   if (takes_turn && mine.silenced != state_->serial) {
     guestfs_set_error_handler(state_->h, &take, nullptr);
     mine.silenced = state_->serial;
@@ -78,27 +78,25 @@ inline const char* descriptor_fault() noexcept {
 
 GUESTKIT_INLINE void call_scope::refuse_high_descriptors() {
   if (!op_.waits_for_programs) return;
-  if (const char* const fault = descriptor_fault()) fail(fault, EMFILE);
+  const char* const fault = descriptor_fault();
+  if (fault == nullptr) return;
+  message_ = fault;
+  number_ = EMFILE;
+  throw error();
 }
 
-GUESTKIT_INLINE void call_scope::fail(const char* message, int number) {
-  message_ = message;
-  number_ = number;
-  fail();
-}
-
-GUESTKIT_INLINE void call_scope::fail() const {
-  const auto console = state_->console.lines();
-  state_->turns->throw_if_stopped(op_.name, message_, number_, console);
-  if (op_.is_launch) throw LaunchError(op_.name, message_, number_, console);
+GUESTKIT_INLINE Error call_scope::error() const {
+  if (state_->turns->was_stopped())
+    state_->turns->throw_if_stopped(op_.name, message_, number_, state_->console.lines());
+  if (op_.is_launch) throw LaunchError(op_.name, message_, number_, state_->console.lines());
   // The appliance was up and nobody shut it down, yet it is no longer ready: it has died, whatever the
   // message and errno say.
   if (state_->turns->launched && guestfs_is_ready(state_->h) == 0) {
     state_->turns->launched = false;
     state_->memory.give_back();
-    throw ApplianceCrashed(op_.name, message_, number_, console);
+    throw ApplianceCrashed(op_.name, message_, number_, state_->console.lines());
   }
-  throw Error(op_.name, message_, number_, place_complaint(message_));
+  return Error(op_.name, message_, number_, place_complaint(message_));
 }
 
 /// libguestfs keeps one error handler per thread and prints to stderr in a thread that has set none. Ours
@@ -109,7 +107,7 @@ GUESTKIT_INLINE void call_scope::take(guestfs_h* h, void*, const char* message) 
   try {
     call->message_ = message;
     call->number_ = guestfs_last_errno(h);
-  } catch (...) {  // no memory for the message: fail() reports that there is none
+  } catch (...) {  // no memory for the message: error() reports that there is none
   }
 }
 

@@ -117,6 +117,8 @@ class turns {
   /// Kills whatever runs for the handle, which is dead from then on. Does not wait.
   void terminate();
 
+  /// Whether the call was stopped, or the hypervisor killed.
+  bool was_stopped() const noexcept;
   /// Throws the reason why a call was stopped; returns if it was not.
   void throw_if_stopped(const char* op, const std::string& message, int number,
                         const std::vector<std::string>& console);
@@ -131,7 +133,8 @@ class turns {
   enum class ending { none, cancelled, timed_out, terminated };
 
   // With the lock held.
-  void begin(Seconds limit, const char* clock_name, clock::time_point since);
+  /// @param since  when its time began; nothing: now. Without a limit nobody looks at the clock.
+  void begin(Seconds limit, const char* clock_name, std::optional<clock::time_point> since = {});
   void begin_serving() noexcept;
   void take_turn(lock& held, const char* op);
   void wait_for_turn(lock& held, const char* op);

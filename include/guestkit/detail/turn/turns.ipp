@@ -57,11 +57,11 @@ GUESTKIT_INLINE void turns::enter(const action& op) {
   since_ = op.may_run_programs ? ticks_now() : 0;
   try {
     if (op.is_launch)
-      begin(limits.launch.value_or(no_limit), "launch_timeout", launch_began_.value_or(clock::now()));
+      begin(limits.launch.value_or(no_limit), "launch_timeout", launch_began_);
     else if (op.serves)
       begin_serving();
     else
-      begin(limits.call, "call_timeout", clock::now());
+      begin(limits.call, "call_timeout");
   } catch (...) {  // no thread can be started to enforce the limit
     leave_turn();
     throw;
@@ -174,7 +174,7 @@ GUESTKIT_INLINE bool turns::begin_close(const std::function<void()>& unmount) {
   owner_ = thread_id();
   ending_ = ending::none;
   try {
-    begin(limits.close, "close_timeout", clock::now());
+    begin(limits.close, "close_timeout");
   } catch (const std::exception&) {  // no thread can be started: close without a limit
   }
   return true;
@@ -240,16 +240,22 @@ GUESTKIT_INLINE void turns::terminate() {
   }
 }
 
+GUESTKIT_INLINE bool turns::was_stopped() const noexcept {
+  const lock held(mutex_);
+  return ending_ != ending::none || !killed_.empty();
+}
+
 GUESTKIT_INLINE void turns::throw_if_stopped(const char* op, const std::string& message, int number,
                                              const std::vector<std::string>& console) {
   const lock held(mutex_);
   if (ending_ != ending::none || !killed_.empty()) fail(op, message, number, console);
 }
 
-GUESTKIT_INLINE void turns::begin(Seconds limit, const char* clock_name, clock::time_point since) {
+GUESTKIT_INLINE void turns::begin(Seconds limit, const char* clock_name,
+                                  std::optional<clock::time_point> since) {
   limit_ = limit;
   clock_ = clock_name;
-  if (limit != no_limit) watch(since + to_clock(limit));
+  if (limit != no_limit) watch(since.value_or(clock::now()) + to_clock(limit));
 }
 
 /// Without a limit: it lasts as long as the user wants. Those who wait for their turn are refused.
