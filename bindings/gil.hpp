@@ -45,8 +45,12 @@ void with_gil(F&& body) {
       ~held() { PyGILState_Release(state); }
     };
     const held gil;
-    body();
-  } catch (const abi::__forced_unwind&) {  // also raised inside the body, wherever Python reacquires the GIL
+    try {
+      body();
+    } catch (const abi::__forced_unwind&) {  // this thread does not have the GIL, so it must not release it
+      park();
+    }
+  } catch (const abi::__forced_unwind&) {
     park();
   }
 }
