@@ -33,7 +33,7 @@ ImageInfo basic_guestfs<Core>::open_disk(const std::filesystem::path& path, cons
                           : std::nullopt;
     auto disk = detail::check_disk(op, path.native(), options, direct, directory, cage);
     try {
-      actions::add_drive(disk.filename, disk.options);
+      static_cast<void>(actions::add_drive(disk.filename, disk.options));  // throws, whatever the Core
     } catch (const Error& e) {
       if (disk.options.protocol != "nbd" || disk.options.readonly == false) throw;
       throw Error(
