@@ -36,9 +36,9 @@ def obstacle(path: str, *, through: bool = False) -> str:
     """
     wanted = os.path.dirname(path) or "."
     if through and _is_link_or_device(path):
-        wanted = os.path.realpath(path)
-        if not os.path.exists(wanted):  # the link leads to what is to be made
-            wanted = os.path.dirname(wanted)
+        wanted = path  # not its realpath: that of /dev/stdout is a name that only the kernel knows, of a pipe
+        if not os.path.exists(path):  # the link leads to what is to be made
+            wanted = os.path.dirname(os.path.realpath(path))
     return "" if os.access(wanted, os.W_OK) else wanted
 
 

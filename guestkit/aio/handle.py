@@ -556,19 +556,26 @@ class AsyncGuestfs(AsyncActions):
                     self._handle.cancel()
 
     def _withdraw(self, call: Call[Any]) -> bool:
-        """Take back a call that no thread has begun: waiting for a free one only to refuse it helps nobody.
+        """Take back a call that has not begun: waiting for a thread or the turn only to refuse it helps nobody.
 
         Return whether that was so; then the call's future is left to settle.
         """
-        if call not in self._queue:
-            return call._errand is not None and call._errand.withdraw()
-        self._queue.remove(call)
-        if call._timer is not None:
-            call._timer.cancel()
-        return True
+        if call in self._queue:
+            self._queue.remove(call)
+            if call._timer is not None:
+                call._timer.cancel()
+            return True
+        if call._errand is None or call._future.done():
+            return False
+        if call._errand.withdraw():
+            return True
+        with self._lock:
+            if not call._begun:  # its thread waits for the handle's turn, and will find it taken back
+                call._cancelled = True
+            return not call._begun
 
     def _expire(self, call: Call[Any]) -> None:
-        """Fail the call, which has waited too long for its turn or for a thread."""
+        """Fail the call, unless it has begun: it has waited too long for its turn or for a thread."""
         if not self._withdraw(call):
             return
         seconds = self._queue_timeout or 0.0

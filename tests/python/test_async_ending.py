@@ -197,6 +197,43 @@ async def test_the_queue_timeout_counts_the_wait_for_a_thread() -> None:
             assert await idle.get_memsize() == 1280
 
 
+@pytest.mark.parametrize("timeout", [0.1, None])
+async def test_a_call_that_waited_for_the_turn_of_its_handle_could_not_be_taken_back(
+    timeout: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, asked, opened = (threading.Event() for _ in range(3))
+    begin = Guestfs._begin_turn
+
+    def begin_turn(handle: Guestfs, name: str) -> None:
+        if name == "set_memsize":
+            asked.set()
+        begin(handle, name)
+
+    def occupy(handle: Guestfs) -> None:
+        handle._begin_turn("occupy")
+        taken.set()
+        opened.wait(PATIENCE)
+        handle._end_turn()
+
+    monkeypatch.setattr(Guestfs, "_begin_turn", begin_turn)
+    async with AsyncGuestfs(queue_timeout=timeout) as g:
+        other = asyncio.ensure_future(asyncio.to_thread(occupy, await g.run(lambda handle: handle)))
+        try:
+            assert await asyncio.to_thread(taken.wait, PATIENCE)
+            call = asyncio.ensure_future(g.set_memsize(700))
+            assert await asyncio.to_thread(asked.wait, PATIENCE)
+            if timeout is None:
+                call.cancel()
+            await asyncio.wait([call], timeout=PATIENCE / 2)
+            assert call.done()
+        finally:
+            opened.set()
+            await other
+        with pytest.raises(asyncio.CancelledError if timeout is None else CallTimeout):
+            await call
+        assert await g.get_memsize() == 1280
+
+
 @contextmanager
 def full_pool() -> Iterator[ThreadPoolExecutor]:
     """Yield a pool whose only thread is busy for as long as the block lasts."""

@@ -24,7 +24,7 @@ from spdx_tools.spdx.validation.document_validator import validate_full_spdx_doc
 
 import guestkit
 import guestkit.cli.sbom
-from guestkit import Error, Inspection, Report, Sbom
+from guestkit import Error, Inspection, Report, Sbom, _writing
 from guestkit.cli import main
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.disks import Guest, names_of
@@ -654,7 +654,7 @@ def test_in_a_directory_a_link_is_replaced(serve: Serve, tmp_path: Path) -> None
         ("kept/bill.json", "kept", "kept"),  # it is there, but a new file takes its place
         ("kept/new.json", "kept", "kept"),
         ("link", "kept", ""),  # this is written through
-        ("link", "kept/bill.json", "kept/bill.json"),
+        ("link", "kept/bill.json", "link"),
         ("dangling", "kept", "kept"),
         ("/dev/null", "/dev", ""),
         ("bills", "bills", "bills"),
@@ -684,8 +684,17 @@ def test_an_output_that_cannot_be_written_was_found_out_after_the_work(
         return
     with pytest.raises(SystemExit, match="2"):
         main(["sbom", "-o", output, "web.img"])
-    place = repr(refused if output != "dangling" and output != "link" else str(tmp_path / refused))
+    place = repr(refused if output != "dangling" else str(tmp_path / refused))
     assert f"you may not write to {place}, as the output '{output}" in capsys.readouterr().err
+
+
+def test_a_pipe_at_stdout_was_refused_to_all_but_root() -> None:
+    source = Path(_writing.__file__).read_text(encoding="utf-8")
+    command = f"{source}\nprint(repr(obstacle('/dev/stdout', through=True)))"
+    words = ["sh", "-c", '"$0" -c "$1" | cat', os.path.realpath(sys.executable), command]
+    nobody = 65534 if os.getuid() == 0 else None
+    done = subprocess.run(words, user=nobody, cwd="/", capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("''\n", "")
 
 
 def test_a_wrong_date_is_told_before_the_work(
