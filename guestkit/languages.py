@@ -16,7 +16,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from guestkit.errors import Error
@@ -42,11 +42,15 @@ MOST_POMS = 1000
 LARGEST_INSIDE = 32 << 20
 MOST_MEMBERS = 65_535
 LONGEST_NAME = 1000
-#: How many bytes all archives inside of a guest's archives may have together. Each counts as 64 KiB at least.
-MOST_INSIDE = 4 << 30
+#: How many bytes all of a guest's archives may cost together: those read from the guest, and those unpacked.
+#: An archive inside, and a file that describes a package, count as 64 KiB at least.
+MOST_COST = 16 << 30
 SMALLEST_INSIDE = 64 << 10
-#: How many packages all of a guest's archives may have together.
+#: How many packages and gaps all of a guest's archives may have together.
 MOST_IN_ARCHIVES = 200_000
+MOST_GAPS = 10_000
+#: How many characters a name, a group, a version or a licence may have; of a summary as many are told.
+LONGEST_TEXT = 1000
 #: How deep archives lie in each other: a jar in a war in an ear.
 DEEPEST = 3
 
@@ -112,7 +116,7 @@ def find_packages(g: Guestfs, *, root: str = "") -> LanguagePackages:
         *_described(g, paths["Python"], _of_python, gaps),
         *_described(g, paths["npm"], _of_npm, gaps),
     ]
-    in_archives = chain.from_iterable(map(_Archives(g, gaps).read, paths["Java"]))
+    in_archives = _Archives(g, gaps).read(paths["Java"])
     packages += islice(in_archives, MOST_IN_ARCHIVES)
     if next(in_archives, None) is not None:
         gaps.append(f"Java: only {MOST_IN_ARCHIVES} packages are told")
@@ -136,7 +140,7 @@ def _described(
                 gaps.append(f"{path}: {content.message}")
                 continue
             try:
-                yield read(path, content)
+                yield _checked(read(path, content))
             except (ValueError, RecursionError) as error:
                 gaps.append(f"{path}: describes no package: {error}")
 
@@ -150,7 +154,7 @@ def _of_python(path: str, content: bytes) -> LanguagePackage:
         name=_name(fields["Name"]),
         version=_text(fields["Version"]),
         license="" if terms == "UNKNOWN" else terms.partition("\n")[0],
-        summary=_text(fields["Summary"]),
+        summary=_text(fields["Summary"])[:LONGEST_TEXT],
         path=path,
     )
 
@@ -167,9 +171,17 @@ def _of_npm(path: str, content: bytes) -> LanguagePackage:
         name=name,
         version=_text(found.get("version")),
         license=_text(terms.get("type") if isinstance(terms, dict) else terms),
-        summary=_text(found.get("description")),
+        summary=_text(found.get("description"))[:LONGEST_TEXT],
         path=path,
     )
+
+
+def _checked(package: LanguagePackage) -> LanguagePackage:
+    """Return the package; raise ValueError if the memory for 200,000 of its kind would be without bound."""
+    for fact in ("group", "name", "version", "license"):
+        if len(getattr(package, fact)) > LONGEST_TEXT:
+            raise ValueError(f"its {fact} has more than {LONGEST_TEXT} characters")
+    return package
 
 
 def _name(value: object) -> str:
@@ -191,15 +203,26 @@ class _Archives:
     def __init__(self, g: Guestfs, gaps: list[str]) -> None:
         self._g = g
         self._gaps = gaps
-        self._left = MOST_INSIDE
+        self._left = MOST_COST
+        self._left_gaps = MOST_GAPS
 
-    def read(self, path: str) -> Iterator[LanguagePackage]:
-        try:
-            file = _InGuest(self._g, path)
-            with zipfile.ZipFile(io.BufferedReader(file, 64 << 10)) as archive:
-                yield from self._packages(path, archive, file, 1)
-        except Exception as error:
-            self._note(path, error)
+    def read(self, paths: Sequence[str]) -> Iterator[LanguagePackage]:
+        for done, path in enumerate(paths):
+            if self._left <= 0:
+                self._gap(f"Java: {len(paths) - done} archives are not opened: {self._used_up()}")
+                return
+            try:
+                file = _InGuest(self._g, path, self._spend)
+                with zipfile.ZipFile(io.BufferedReader(file, 64 << 10)) as archive:
+                    yield from self._packages(path, archive, file, 1)
+            except Exception as error:
+                self._note(path, error)
+
+    def _spend(self, count: int) -> None:
+        self._left -= count
+
+    def _used_up(self) -> str:
+        return f"the {MOST_COST} bytes that all may have are used up"
 
     def _packages(
         self, path: str, archive: zipfile.ZipFile, file: _InGuest, level: int
@@ -209,16 +232,16 @@ class _Archives:
         level: 1 is an archive that is a file of the guest, 2 is inside of it
         """
         try:
-            yield from [*_described_in(path, archive, self._gaps)]
+            yield from [*map(_checked, self._described_in(path, archive))]
         except Exception as error:
             self._note(path, error)
         inside = [one for one in archive.infolist() if _PATTERNS["Java"].search(one.filename)]
         if inside and level == DEEPEST:
-            self._gaps.append(f"{path}: the {len(inside)} archives inside are too deep to be opened")
+            self._gap(f"{path}: the {len(inside)} archives inside are too deep to be opened")
             return
         for done, member in enumerate(inside):
             if self._left <= 0:
-                self._gaps.append(f"{path}: {len(inside) - done} archives inside are not opened: too many")
+                self._gap(f"{path}: {len(inside) - done} archives inside are not opened: {self._used_up()}")
                 return
             name = f"{path}!/{member.filename[:LONGEST_NAME]}"
             try:
@@ -231,10 +254,10 @@ class _Archives:
     def _content(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: _InGuest) -> bytes:
         """Return an archive that is a file in an archive. What its header says about sizes may be a lie."""
         file.allow(min(member.compress_size, LARGEST_INSIDE) + MOST_OF_ARCHIVE)
-        self._left -= SMALLEST_INSIDE  # many small ones take time, too
+        # Before it is unpacked, which may fail in the end. Many small ones take time, too.
+        self._spend(max(min(member.file_size, LARGEST_INSIDE), SMALLEST_INSIDE))
         with archive.open(member) as opened:
             content = opened.read(LARGEST_INSIDE + 1)
-        self._left -= max(len(content) - SMALLEST_INSIDE, 0)
         if len(content) > LARGEST_INSIDE:
             raise ValueError(f"it has more than {LARGEST_INSIDE} bytes")
         if content.count(b"PK\x01\x02") > MOST_MEMBERS:  # zipfile remembers each one
@@ -245,35 +268,43 @@ class _Archives:
         """Take the error for a gap: zipfile raises a dozen kinds for an archive that is damaged."""
         if isinstance(error, Error) and type(error) is not Error:  # the call was ended
             raise error
-        self._gaps.append(f"{path}: is not read: {error}")
+        self._gap(f"{path}: is not read: {str(error)[:LONGEST_NAME]}")  # zipfile's errors have names in them
 
+    def _gap(self, text: str) -> None:
+        self._left_gaps -= 1
+        if self._left_gaps >= 0:
+            self._gaps.append(text)
+        elif self._left_gaps == -1:
+            self._gaps.append(f"Java: only {MOST_GAPS} gaps are told")
 
-def _described_in(path: str, archive: zipfile.ZipFile, gaps: list[str]) -> Iterator[LanguagePackage]:
-    names = [name for name in archive.namelist() if _POM.fullmatch(name)]
-    if len(names) > MOST_POMS:
-        gaps.append(f"{path}: only {MOST_POMS} of {len(names)} packages inside are looked at")
-    for name in names[:MOST_POMS]:
-        fields = _fields(archive, name, "=")
-        yield LanguagePackage(
-            kind="maven",
-            group=fields.get("groupId", ""),
-            name=_name(fields.get("artifactId")),
-            version=fields.get("version", ""),
-            path=path,
-        )
-    if names or _MANIFEST not in archive.namelist():
-        return
-    fields = _fields(archive, _MANIFEST, ":")
-    name = fields.get("Implementation-Title") or fields.get("Bundle-SymbolicName", "").partition(";")[0]
-    if name:
-        yield LanguagePackage(
-            kind="maven",
-            group=fields.get("Implementation-Vendor-Id", ""),
-            name=name,
-            version=fields.get("Implementation-Version") or fields.get("Bundle-Version", ""),
-            license=fields.get("Bundle-License", ""),
-            path=path,
-        )
+    def _described_in(self, path: str, archive: zipfile.ZipFile) -> Iterator[LanguagePackage]:
+        names = [name for name in archive.namelist() if _POM.fullmatch(name)]
+        if len(names) > MOST_POMS:
+            self._gap(f"{path}: only {MOST_POMS} of {len(names)} packages inside are looked at")
+        for name in names[:MOST_POMS]:
+            self._spend(LARGEST_MEMBER)
+            fields = _fields(archive, name, "=")
+            yield LanguagePackage(
+                kind="maven",
+                group=fields.get("groupId", ""),
+                name=_name(fields.get("artifactId")),
+                version=fields.get("version", ""),
+                path=path,
+            )
+        if names or _MANIFEST not in archive.namelist():
+            return
+        self._spend(LARGEST_MEMBER)
+        fields = _fields(archive, _MANIFEST, ":")
+        name = fields.get("Implementation-Title") or fields.get("Bundle-SymbolicName", "").partition(";")[0]
+        if name:
+            yield LanguagePackage(
+                kind="maven",
+                group=fields.get("Implementation-Vendor-Id", ""),
+                name=name,
+                version=fields.get("Implementation-Version") or fields.get("Bundle-Version", ""),
+                license=fields.get("Bundle-License", ""),
+                path=path,
+            )
 
 
 _MANIFEST = "META-INF/MANIFEST.MF"
@@ -294,17 +325,18 @@ def _fields(archive: zipfile.ZipFile, name: str, separator: str) -> Mapping[str,
 class _InGuest(io.RawIOBase):
     """A guest's file, for zipfile, which may read a bounded part of it."""
 
-    def __init__(self, g: Guestfs, path: str) -> None:
+    def __init__(self, g: Guestfs, path: str, spend: Callable[[int], None]) -> None:
         super().__init__()
         self._g = g
         self._path = path
         self._size: int = g.statns(path)["st_size"]
+        self._spend = spend
         self._offset = 0
-        self._left = MOST_OF_ARCHIVE
+        self.allow(MOST_OF_ARCHIVE)
 
     def allow(self, count: int) -> None:
         """Permit to read as many bytes from now on."""
-        self._left = count
+        self._allowed = self._left = count
 
     def readable(self) -> bool:
         return True
@@ -324,8 +356,9 @@ class _InGuest(io.RawIOBase):
         view: Any = memoryview(buffer).cast("B")
         content = self._g.pread(self._path, min(len(view), 1 << 20), self._offset)
         self._left -= len(content)
+        self._spend(len(content))
         if self._left < 0:
-            raise OSError(f"more than {MOST_OF_ARCHIVE} bytes would have to be read")
+            raise OSError(f"more than {self._allowed} bytes would have to be read")
         view[: len(content)] = content
         self._offset += len(content)
         return len(content)

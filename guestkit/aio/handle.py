@@ -556,7 +556,7 @@ class AsyncGuestfs(AsyncActions):
                     self._handle.cancel()
 
     def _withdraw(self, call: Call[Any]) -> bool:
-        """Take back a call that has not begun: waiting for a thread or the turn only to refuse it helps nobody.
+        """Take back a call that has not begun: to wait for a thread or a turn only to refuse it helps nobody.
 
         Return whether that was so; then the call's future is left to settle.
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -255,12 +256,15 @@ def test_archives_inside_of_archives_were_passed_over_in_silence() -> None:
     assert gap.startswith("/app.jar!/lib/bad.jar: is not read: ")
 
 
+USED_UP = "the {} bytes that all may have are used up"
+
+
 @pytest.mark.parametrize(
     ("limit", "value", "gap"),
     [
         ("LARGEST_INSIDE", 50, "/app.jar!/lib/0.jar: is not read: it has more than 50 bytes"),
         ("MOST_MEMBERS", 1, "/app.jar!/lib/0.jar: is not read: it has more than 1 files"),
-        ("MOST_INSIDE", 1, "/app.jar: 2 archives inside are not opened: too many"),
+        ("MOST_COST", 1, f"/app.jar: 3 archives inside are not opened: {USED_UP.format(1)}"),
         ("MOST_IN_ARCHIVES", 2, "Java: only 2 packages are told"),
     ],
 )
@@ -273,6 +277,60 @@ def test_archives_inside_are_bounded(
     cut = found({"/app.jar": jar})
     assert len(cut.packages) < 6
     assert gap in cut.gaps
+
+
+def broken(jar: bytes) -> bytes:
+    """Return the jar with a wrong checksum for its first file, which is unpacked before that is known."""
+    at = jar.index(b"PK\x01\x02") + 16
+    return jar[:at] + b"\xff\xff\xff\xff" + jar[at + 4 :]
+
+
+IN_VAIN = {
+    "damaged": broken(archive({"lib/a.jar": bytes(200 << 10)})),
+    "without a name": archive({"lib/a.jar": archive({"META-INF/maven/g/a/pom.properties": "x"})}),
+}
+
+
+@pytest.mark.parametrize("inner", IN_VAIN.values(), ids=IN_VAIN)
+def test_what_failed_in_an_archive_cost_nothing(inner: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A jar with 999 large descriptions and one without a name could be in a guest 65,536 times."""
+    cost = 5 << 16
+    monkeypatch.setattr(languages, "MOST_COST", cost)
+    packages = found({f"/{number}.jar": inner for number in range(6)} | {"/z.jar": poms(1)})
+    assert packages.packages == ()
+    assert len(packages.gaps) <= 4
+    assert packages.gaps[-1].endswith(f" archives are not opened: {USED_UP.format(cost)}")
+
+
+def test_long_texts_and_many_gaps_filled_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = "1" * 1001
+    guest: dict[str, bytes] = {
+        "/a.jar": archive({"META-INF/maven/g/a/pom.properties": f"artifactId=a\nversion={long}"}),
+        "/b.jar": archive({"META-INF/MANIFEST.MF": f"Bundle-SymbolicName: b\nBundle-License: {long}"}),
+        "/c.egg-info": f"Name: {long}\nVersion: 1".encode(),
+        "/d.egg-info": f"Name: d\nSummary: {long}".encode(),
+        "/node_modules/e/package.json": json.dumps({"name": f"@{long}/e"}).encode(),
+    }
+    packages = found(guest)
+    assert [(one.name, len(one.summary)) for one in packages.packages] == [("d", 1000)]
+    assert sorted(re.findall(r"its (\w+) has more than 1000 characters", "".join(packages.gaps))) == [
+        *("group", "license", "name", "version")
+    ]
+    monkeypatch.setattr(languages, "MOST_GAPS", 1)
+    jars = {f"/{number}.jar": b"" for number in range(3)}
+    assert found(jars).gaps == ("/0.jar: is not read: File is not a zip file", "Java: only 1 gaps are told")
+
+
+def test_what_was_read_cost_nothing_and_the_gap_named_another_limit() -> None:
+    """A sparse jar of 2 TB was read to its end."""
+    guest: Any = Guest({"/a.jar": bytes(1 << 20)})
+    spent: list[int] = []
+    file = languages._InGuest(guest, "/a.jar", spent.append)
+    for allowed in (1 << 17, 1 << 18):
+        file.allow(allowed)
+        with pytest.raises(OSError, match=f"more than {allowed} bytes would have to be read"):
+            file.readinto(bytearray(1 << 19))
+    assert spent == [1 << 19] * 2
 
 
 def test_an_archive_inside_that_unpacks_without_end_is_a_gap() -> None:
