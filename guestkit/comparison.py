@@ -250,11 +250,19 @@ def _failed(failures: Iterable[PartFailure]) -> Set[str]:
 
 def _unread(system: OperatingSystem) -> Set[str]:
     """Return what is empty where a filesystem was not mounted, which may hold what tells it."""
+    if system.root_directory:  # a deployment of ostree is read without mounting anything else
+        return set()
     if all(failure.part != "mountpoints" for failure in system.failures):
         return set()
     parts = _parts(system)
-    facts = {name for name, fact in parts["system"].items() if fact[""] in ("", "unknown")}
-    return facts | {part for part, things in parts.items() if not things} - {"packages", "mountpoints"}
+    return {*parts, *parts["system"]} - _there(system) - {"packages", "mountpoints"}
+
+
+def _there(system: OperatingSystem) -> Set[str]:
+    """Return the parts and the facts of which something is known."""
+    parts = _parts(system)
+    facts = {name for name, fact in parts["system"].items() if fact[""] not in ("", "unknown", "0.0")}
+    return facts | {part for part, things in parts.items() if things}
 
 
 def _hidden(found: Inspection, other: Inspection) -> Sequence[str]:
@@ -308,9 +316,8 @@ def _unknown(before: OperatingSystem, after: OperatingSystem) -> Iterator[str]:
     for side, system, other in (("first", before, after), ("second", after, before)):
         for failure in system.failures:
             yield f"{side}: {failure.part}: {failure.message}"
-        if unread := _unread(system):
-            there = (part for part, things in _parts(other).items() if things and part in unread)
-            yield from (f"{side}: {part}: nothing was found where not all is mounted" for part in there)
+        for name in sorted(_unread(system) & _there(other)):
+            yield f"{side}: {name}: nothing was found where not all is mounted"
 
 
 def _systems(before: OperatingSystem, after: OperatingSystem, lost: Set[str]) -> Iterator[Change]:

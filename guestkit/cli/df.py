@@ -29,13 +29,14 @@ from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, human_size, printable
 from guestkit.disks import Guest, names_of
 from guestkit.fleet import Report, inspect_many
-from guestkit.inspection import Part, PartFailure
+from guestkit.inspection import Part
 
 DESCRIPTION = """\
 Tell the size of each filesystem of guests, and how much of it is used. USE% counts space that is kept for
 root as free. df(1), and df in guestkit shell, do not, and tell somewhat more.
 
-What could not be opened is told on stderr. So is what could not be found out, and the exit status is 1."""
+What could not be opened or mounted is told on stderr. So is what else could not be found out, and then the
+exit status is 1."""
 EXAMPLES = (
     "guestkit df -h web.qcow2 db.img",
     "guestkit df --json web.qcow2",
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
                     found.extend(reports)
             finally:  # even after Ctrl-C, show what is finished
                 _tell(found, guests, arguments, screen)
-    return 1 if any(report.error is not None or [*_failures(report)] for report in found) else 0
+    return 1 if any(report.inspection is None or report.inspection.failures for report in found) else 0
 
 
 def _tell(
@@ -90,19 +91,16 @@ def _tell(
     for report in found:
         if report.error is not None:
             screen.tell("error", of_failure(report))
-        for failure in _failures(report):
+        if report.inspection is None:
+            continue
+        for failure in report.inspection.failures:
             screen.tell("error", f"{report.disk}: {failure.part}: {failure.message}")
-        for one in report.inspection.unopened if report.inspection else ():
+        for system in report.inspection.operating_systems:
+            for failure in system.failures:
+                if failure.part == "mountpoints":  # no row is missing: those are of all filesystems
+                    screen.tell("warning", f"{report.disk}: {failure.part}: {failure.message}")
+        for one in report.inspection.unopened:
             screen.tell("warning", f"{report.disk}: {one.device} was not opened: {remedy_of(one)}")
-
-
-def _failures(report: Report) -> Iterator[PartFailure]:
-    """Yield why rows, or what stands in them, may be missing."""
-    if report.inspection is None:
-        return
-    yield from report.inspection.failures
-    for system in report.inspection.operating_systems:
-        yield from (failure for failure in system.failures if failure.part == "mountpoints")
 
 
 def _values(report: Report) -> Iterator[dict[str, object]]:

@@ -314,7 +314,38 @@ def test_a_system_that_could_not_be_mounted_lost_all_its_files() -> None:
     assert compared.changes == ()
     assert compared.unknown[0] == "first: mountpoints: the database is a FIFO"
     empty = [one.split(":")[1].strip() for one in compared.unknown[1:]]
-    assert empty == ["os_release", "users", "services", "kernels", "network"]
+    facts = ["locale", "machine_id", "timezone"]
+    assert empty == sorted([*facts, "os_release", "users", "services", "kernels", "network"])
+
+
+def test_facts_were_lost_in_silence_beside_a_mountpoint_that_failed() -> None:
+    failed = replace(
+        WHOLE.operating_systems[0],
+        failures=(replace(LOST, part="mountpoints"),),
+        hostname="unknown",
+        major_version=0,
+        minor_version=0,
+    )
+    compared = guestkit.diff(WHOLE, replace(WHOLE, operating_systems=(failed,)))
+    assert compared.changes == ()
+    assert compared.unknown == (
+        "second: mountpoints: the database is a FIFO",
+        "second: hostname: nothing was found where not all is mounted",
+        "second: version: nothing was found where not all is mounted",
+    )
+
+
+def test_facts_of_a_deployment_of_ostree_were_not_compared() -> None:
+    """Its failure says that nothing but / is mounted: nothing else is there to be mounted."""
+    after = replace(
+        WHOLE.operating_systems[0], failures=(replace(LOST, part="mountpoints"),), root_directory="/ostree/a"
+    )
+    before = replace(after, hostname="unknown", services=())
+    compared = changes(found(before), found(after))
+    assert [(part, name) for part, name, *_ in compared] == [
+        ("system", "hostname"),
+        *(("services", name) for name in after.services),
+    ]
 
 
 def test_a_system_behind_a_missing_key_was_removed() -> None:
