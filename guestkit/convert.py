@@ -235,7 +235,7 @@ class Job:
             found.pop("children", None)
             if "full-backing-filename" in found:  # a relative name is beside the image, not the descriptor
                 name = found["full-backing-filename"].removeprefix(f"{os.path.dirname(disk.path)}/")
-                found["full-backing-filename"] = os.path.join(_folder(image), name)
+                found["full-backing-filename"] = _named_by(image, name)
             return found | {"filename": os.fsdecode(image)}
 
     def run(
@@ -379,8 +379,12 @@ def _backing_of(source: StrOrBytesPath, info: ImageInfo) -> tuple[str, str]:
         raise Error(
             "convert", "the source does not state its backing file's format: flatten it", errno.EINVAL
         )
-    name = (info.backing_file or "").removeprefix("file:")
-    return os.path.join(_folder(source), name), info.backing_format
+    return _named_by(source, info.backing_file or ""), info.backing_format
+
+
+def _named_by(image: StrOrBytesPath, name: str) -> str:
+    """Return the path of the file that an image names."""
+    return os.path.join(_folder(image), name.removeprefix("file:"))
 
 
 def _folder(image: StrOrBytesPath) -> str:

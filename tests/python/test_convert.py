@@ -295,6 +295,28 @@ def test_an_overlay_of_a_relative_name_was_not_found_again(
     assert probe(overlay.with_name("base.qcow2")).virtual_size == MIB
 
 
+@pytest.mark.parametrize("name", ["file:base.qcow2", "file:{}/base.qcow2"])
+def test_the_backing_file_of_a_name_with_file_was_garbled(name: str, overlay: Path) -> None:
+    name = name.format(overlay.parent)
+    words = [
+        "qemu-img",
+        "create",
+        "-q",
+        "-u",
+        "-f",
+        "qcow2",
+        "-b",
+        name,
+        "-F",
+        "qcow2",
+        str(overlay),
+        str(MIB),
+    ]
+    subprocess.run(words, check=True)
+    info = DiskConverter().get_info(overlay, "qcow2", backing="allow")
+    assert info["full-backing-filename"] == str(overlay.with_name("base.qcow2"))
+
+
 def test_qemu_img_opened_by_its_name_what_was_checked_as_a_descriptor(
     overlay: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
