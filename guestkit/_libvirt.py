@@ -59,7 +59,10 @@ class _Libvirt:
 
     def check_host(self) -> None:
         """Refuse the libvirt of another host: the names of its disks mean nothing here."""
-        uri = self._uri or self._told("uri").strip()
+        self._check_host(self._uri)
+        self._check_host(self._told("uri").strip())  # what was given may be an alias
+
+    def _check_host(self, uri: str) -> None:
         try:
             host = urlsplit(uri).hostname
         except ValueError:
@@ -71,8 +74,15 @@ class _Libvirt:
             )
 
     def definition(self) -> ET.Element:
-        text = self._run("dumpxml", f"--domain={self._name}")
-        if text is None:
+        found = self._defined(self._name)
+        if found is not None and not (
+            found.findtext("name") == self._name or found.findtext("uuid") == self._name.lower()
+        ):
+            # virsh takes a number for the ID of a guest that runs, rather than for a name.
+            lines = self._told("list", "--all", "--uuid", "--name").splitlines()
+            names = {name.strip(): uuid for uuid, _, name in (line.partition(" ") for line in lines)}
+            found = self._defined(names[self._name]) if self._name in names else None
+        if found is None:
             known = [one for one in self._told("list", "--all", "--name").splitlines() if one]
             raise self.error(
                 "is unknown to libvirt; there "
@@ -80,6 +90,12 @@ class _Libvirt:
                 + ("" if len(known) <= 20 else f" and {len(known) - 20} more"),
                 errno.ENOENT,
             )
+        return found
+
+    def _defined(self, name: str) -> ET.Element | None:
+        text = self._run("dumpxml", f"--domain={name}")
+        if text is None:
+            return None
         if len(text) > _LONGEST:
             raise self.error(f"has a definition of more than {_LONGEST} bytes")
         try:

@@ -259,6 +259,28 @@ def test_the_disks_of_a_domain(libvirt: Callable[..., str]) -> None:
         disks_of_domain("op", "--all", uri, readonly=True)
 
 
+def test_a_name_of_digits_was_taken_for_the_id_of_another_guest(libvirt: Callable[..., str]) -> None:
+    web = domains.domain("web", domains.disk(Path("/web.img")), runs=True)
+    one = domains.domain("1", domains.disk(Path("/one.img")))
+    uuid = "db0a6fc9-3f72-405f-bdb1-781561c3382b"
+    uri = libvirt(web, one.replace("<name>", f"<uuid>{uuid}</uuid><name>"))
+    for name in ("1", uuid, uuid.upper()):
+        assert list(disks_of_domain("op", name, uri, readonly=True)) == [("/one.img", "qcow2")]
+    with pytest.raises(Error, match="'1' is unknown to libvirt; there are: web"):
+        disks_of_domain("op", "1", libvirt(web), readonly=True)
+
+
+def test_an_alias_of_another_host_was_taken_for_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    virsh = tmp_path / "virsh"
+    virsh.write_text("#!/bin/sh\ncase $* in *'--connect=hail uri') echo qemu+ssh://hail/system;; esac\n")
+    virsh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(Error, match=r"is on another host, qemu\+ssh://hail/system"):
+        disks_of_domain("op", "web", "hail", readonly=True)
+
+
 def test_a_libvirt_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(Error, match=r"is on another host, qemu\+ssh://h/system"):
         disks_of_domain("op", "web", "qemu+ssh://h/system", readonly=True)
