@@ -77,10 +77,13 @@ def commands(version: str) -> list[list[str]]:
     ]
 
 
-def left(version: str) -> list[list[str]]:
-    """Return the commands that sign and publish it, which need a person's keys."""
+def left(version: str, commit: str) -> list[list[str]]:
+    """Return the commands that sign and publish it, which need a person's keys.
+
+    commit: what it was made from, which HEAD may no longer be when they are run
+    """
     return [
-        ["git", "tag", "--sign", "--message", f"guestkit {version}", f"v{version}"],
+        ["git", "tag", "--sign", "--message", f"guestkit {version}", f"v{version}", commit],
         ["git", "verify-tag", f"v{version}"],
         ["gpg", "--armor", "--detach-sign", "build/release/SHA256SUMS"],
         ["git", "push", "origin", f"v{version}"],
@@ -102,6 +105,7 @@ def main(words: Sequence[str] | None = None) -> int:
     wrong = list(obstacles(version))
     for one in wrong:
         print(f"release: {one}", file=sys.stderr)
+    commit = _git("rev-parse", "HEAD").strip()
     if arguments.dry_run:
         print(f"guestkit {version}, in a clone below build/release:\n{_told(commands(version))}", end="")
     elif wrong:
@@ -110,10 +114,11 @@ def main(words: Sequence[str] | None = None) -> int:
         place = ROOT / "build" / "release"
         place.mkdir(parents=True)  # an earlier release's files would be published, too
         subprocess.run(["git", "clone", "--quiet", ROOT, place / "clone"], check=True)
+        subprocess.run(["git", "checkout", "--quiet", "--detach", commit], cwd=place / "clone", check=True)
         for command in commands(version):
             print(f"release: {shlex.join(command)}", flush=True)
             subprocess.run(command, cwd=place / "clone", check=True)
-    print(f"then, by whoever has the keys:\n{_told(left(version))}", end="")
+    print(f"then, by whoever has the keys:\n{_told(left(version, commit))}", end="")
     return 1 if wrong else 0
 
 

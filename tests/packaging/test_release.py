@@ -46,6 +46,21 @@ def test_a_dry_run_tells_each_command(ready: Path, capsys: pytest.CaptureFixture
     assert not (ready / "build").exists()
 
 
+def test_the_tag_was_of_whatever_was_committed_meanwhile(
+    ready: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def head(place: Path) -> str:
+        words = ["git", "rev-parse", "HEAD"]
+        return subprocess.run(words, cwd=place, check=True, capture_output=True, text=True).stdout.strip()
+
+    built = head(ready)
+    meanwhile = "git -C ../../.. -c user.name=x -c user.email=x commit -q --allow-empty -m Later"
+    monkeypatch.setattr(release, "commands", lambda version: [["sh", "-c", meanwhile]])
+    assert release.main([]) == 0
+    assert head(ready) != built == head(ready / "build" / "release" / "clone")
+    assert f"'guestkit 0.4.0' v0.4.0 {built}\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("name", "before", "after", "told"),
     [
