@@ -383,13 +383,9 @@ def _backing_of(source: StrOrBytesPath, info: ImageInfo) -> tuple[str, str]:
 
 
 def _named_by(image: StrOrBytesPath, name: str) -> str:
-    """Return the path of the file that an image names."""
-    return os.path.join(_folder(image), name.removeprefix("file:"))
-
-
-def _folder(image: StrOrBytesPath) -> str:
-    """Return the directory in which the other files are that an image names."""
-    return os.path.dirname(os.path.realpath(os.fsdecode(image)))
+    """Return the path of the file that an image names, which may be relative to the image's own."""
+    folder = os.path.dirname(os.path.realpath(os.fsdecode(image)))
+    return os.path.join(folder, name.removeprefix("file:"))
 
 
 @contextlib.contextmanager

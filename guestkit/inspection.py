@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from guestkit.generated import values
 from guestkit.generated.values import (
@@ -28,9 +28,6 @@ from guestkit.generated.values import (
     WindowsFacts,
 )
 from guestkit.images import NativeOpenDiskOptions, OpenDiskOptions
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = [
     "ALL_PARTS",
