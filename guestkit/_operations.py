@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from guestkit._file_errors import NOT_THERE, about, check_regular, failure, is_about_a_file
 from guestkit.errors import Error
 from guestkit.files import FileKind, GuestFile, kind_of, mode_of
+from guestkit.guest import CHUNK
 from guestkit.handle import Guestfs
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
 #: What fsspec calls the information about a file.
 Entry = dict[str, Any]
-
-#: The most that one message of libguestfs carries, in bytes.
-CHUNK = 2 << 20
 
 #: The size of a directory for each of its names, at most; one that is larger is not read.
 _NAME = 128

@@ -9,7 +9,8 @@ from fsspec.asyn import AbstractAsyncStreamedFile  # type: ignore[import-untyped
 from fsspec.spec import AbstractBufferedFile  # type: ignore[import-untyped]
 
 from guestkit._file_errors import failure
-from guestkit._operations import CHUNK, Entry, Place
+from guestkit._operations import Entry, Place
+from guestkit.guest import CHUNK
 
 if TYPE_CHECKING:
     from guestkit.fs.filesystem import GuestFileSystem
