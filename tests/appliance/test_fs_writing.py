@@ -14,6 +14,7 @@ import pytest
 from fsspec.exceptions import FSTimeoutError  # type: ignore[import-untyped]
 
 from guestkit import CallTimeout, Guestfs, open_guest, set_appliance_limit
+from guestkit import _operations as operations
 from guestkit.fs import GuestFileSystem
 from tests.images.corpus import ROOT_UUID, Part, _make
 from tests.images.trees import File, Link, debian
@@ -345,6 +346,37 @@ def test_a_move_between_filesystems_keeps_everything(g: Guestfs, fs: GuestFileSy
     fs.mkdir(f"{place}/there-too")
     fs.rm("/other/tree", recursive=True)
     assert fs.find("/other") == ["/other/there"]
+
+
+def test_a_move_between_filesystems_that_failed_had_removed_the_target(
+    g: Guestfs, fs: GuestFileSystem, place: str
+) -> None:
+    g.fill(0x61, 28 << 20, f"{place}/large")
+    fs.pipe_file("/other/precious", b"kept")
+    before = fs.ls("/other", detail=False)
+    with pytest.raises(OSError, match="/other/precious"):
+        fs.mv(f"{place}/large", "/other/precious")
+    assert fs.cat_file("/other/precious") == b"kept"
+    assert fs.ls("/other", detail=False) == before
+    assert fs.exists(f"{place}/large")
+    fs.rm("/other/precious")
+
+
+def test_a_link_that_could_not_be_made_had_removed_the_file(g: Guestfs, fs: GuestFileSystem) -> None:
+    fs.pipe_file("/other/precious", b"kept")
+    with fails(OSError, errno.EXDEV, "/other/precious"):
+        operations.link(g, "/data/kept", "/other/precious", symbolic=False, replace=True)
+    assert fs.cat_file("/other/precious") == b"kept"
+    fs.rm("/other/precious")
+
+
+def test_a_transaction_without_room_for_a_copy_left_a_part_of_it(g: Guestfs, fs: GuestFileSystem) -> None:
+    g.fill(0x61, 14 << 20, "/other/large")
+    before = fs.ls("/other", detail=False)
+    with fs.transaction, pytest.raises(OSError, match="/other/large"):
+        fs.open("/other/large", "ab")
+    assert fs.ls("/other", detail=False) == before
+    fs.rm("/other/large")
 
 
 def test_symlinks_do_not_lead_a_writer_out_of_the_guest(g: Guestfs, fs: GuestFileSystem, place: str) -> None:
