@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import stat
@@ -433,6 +434,15 @@ def test_what_is_written_is_on_the_disk_when_it_is_closed(demo_guest: Path, tmp_
         reader.open("/new/directory/file.txt.gz", "rt", compression="infer") as file,
     ):
         assert file.read() == "from outside\n"
+
+
+def test_an_appliance_of_a_closed_loop_could_not_be_closed(demo_guest: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.img"
+    copy.write_bytes(demo_guest.read_bytes())
+    fs = GuestFileSystem(copy, readonly=False, format="raw", asynchronous=True)
+    asyncio.run(fs._pipe_file("/marker", b"on the disk it is"))
+    asyncio.run(fs._close())
+    assert b"on the disk it is" in copy.read_bytes()
 
 
 def test_a_launch_that_finds_no_memory_says_so(g: Guestfs, demo_guest: Path) -> None:
