@@ -11,13 +11,15 @@ import errno
 import posixpath
 import secrets
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from guestkit._file_errors import NOT_THERE, about, check_regular, failure, is_about_a_file
 from guestkit.errors import Error
 from guestkit.files import FileKind, GuestFile, kind_of, mode_of
+from guestkit.guest import CHUNK
 from guestkit.handle import Guestfs
 
 if TYPE_CHECKING:
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
 
 #: What fsspec calls the information about a file.
 Entry = dict[str, Any]
-
-#: The most that one message of libguestfs carries, in bytes.
-CHUNK = 2 << 20
 
 #: The size of a directory for each of its names, at most; one that is larger is not read.
 _NAME = 128
@@ -281,11 +280,12 @@ def begin(g: Guestfs, path: str, mode: str, aside: bool, parents: bool) -> Place
         offset = size if size is not None and "a" in mode else 0
         if aside:
             final = path if size is None else _resolved(g, path)
-            path = posixpath.join(posixpath.dirname(final), f".guestkit-{secrets.token_hex(8)}")
-            if offset:
-                _copy(g, final, path, offset)
-            else:
-                g.write(path, b"")
+            path = _aside(final)
+            with _or_removed(g, path):
+                if offset:
+                    _copy(g, final, path, offset)
+                else:
+                    g.write(path, b"")
             return Place(path, offset, final)
         if not offset:
             g.write(path, b"")
@@ -297,16 +297,46 @@ def settle(g: Guestfs, place: Place, keep: bool) -> None:
     with about(place.final):
         if not keep:
             return g.rm(place.path)
-        old = _seen(g.statns, place.final)
-        if old is not None:
-            g.chown(old["st_uid"], old["st_gid"], place.path)  # first: it takes setuid and setgid away
-            g.chmod(stat.S_IMODE(old["st_mode"]), place.path)
-            try:
-                g.copy_attributes(place.final, place.path, xattributes=True)
-            except Error as error:
-                if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):  # a filesystem without labels
-                    raise
-        return g.rename(place.path, place.final)
+        with _or_removed(g, place.path):
+            old = _seen(g.statns, place.final)
+            if old is not None:
+                g.chown(old["st_uid"], old["st_gid"], place.path)  # first: it takes setuid and setgid away
+                g.chmod(stat.S_IMODE(old["st_mode"]), place.path)
+                try:
+                    g.copy_attributes(place.final, place.path, xattributes=True)
+                except Error as error:
+                    if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):  # a filesystem without labels
+                        raise
+            return g.rename(place.path, place.final)
+
+
+def _aside(path: str) -> str:
+    """Return an unused name in the same directory."""
+    return posixpath.join(posixpath.dirname(path), f".guestkit-{secrets.token_hex(8)}")
+
+
+@contextmanager
+def replacement(g: Guestfs, path: str) -> Iterator[str]:
+    """Yield the name under which to make what takes the place of that file in the end.
+
+    If something fails, the file stays as it was, and what was made is removed.
+    path: in a directory whose path has no symlinks
+    """
+    made = _aside(path)
+    with _or_removed(g, made):
+        yield made
+        g.rename(made, path)
+
+
+@contextmanager
+def _or_removed(g: Guestfs, made: str) -> Iterator[None]:
+    """Remove what was made if something fails."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError, Error):
+            _remove_tree(g, made)
+        raise
 
 
 def write(g: Guestfs, path: str, data: ReadableBuffer, offset: int) -> None:
@@ -400,10 +430,8 @@ def copy(g: Guestfs, old: str, new: str, parents: bool) -> None:
             return makedirs(g, new)
         check_regular(old, seen["st_mode"])
     with about(new):
-        if _look(g, new, exclusive=False, parents=parents) is not None:
-            there = g.statns(new)
-            if (seen["st_dev"], seen["st_ino"]) == (there["st_dev"], there["st_ino"]):
-                raise failure(errno.EINVAL, new, "the same file as the one that is to be copied")
+        if _look(g, new, exclusive=False, parents=parents) is not None and _same(seen, g.statns(new)):
+            raise failure(errno.EINVAL, new, "the same file as the one that is to be copied")
         _copy(g, old, new, seen["st_size"])
     return None
 
@@ -428,7 +456,7 @@ def link(g: Guestfs, target: str, name: str, *, symbolic: bool, replace: bool) -
     """Make a link, which is a name of the same file.
 
     symbolic: or a symlink with that text as its target, which need not be there
-    replace: remove the file that has the name
+    replace: take the place of the file that has the name, unless it is the target itself
     """
     if not symbolic:
         with about(target):
@@ -440,9 +468,14 @@ def link(g: Guestfs, target: str, name: str, *, symbolic: bool, replace: bool) -
         if there is not None and (not replace or stat.S_ISDIR(there["st_mode"])):
             raise failure(errno.EEXIST, name)
         name = _beside_links(g, name)
-        if there is not None:
-            g.rm(name)
-        (g.ln_s if symbolic else g.ln)(target, name)
+        make = g.ln_s if symbolic else g.ln
+        if there is None:
+            return make(target, name)
+        to = posixpath.join(posixpath.dirname(name), target)
+        if any(_same(there, seen) for seen in (_seen(g.lstatns, to), _seen(g.statns, to))):
+            raise failure(errno.EINVAL, name, "the same file as the one that is to be linked")
+        with replacement(g, name) as made:
+            return make(target, made)
 
 
 def _copy(g: Guestfs, old: str, new: str, size: int) -> None:
@@ -536,12 +569,12 @@ def change(g: Guestfs, path: str, wanted: Attributes) -> None:
 def _move_across(g: Guestfs, old: str, new: str) -> None:
     old, new = _beside_links(g, old), _beside_links(g, new)
     there = _seen(g.lstatns, new)
-    if there is not None:  # as rename(2): a file replaces a file, a directory an empty one
+    if there is not None:  # rename(2) would refuse it too, but only after the copy
         for_directory = stat.S_ISDIR(there["st_mode"])
         if for_directory != stat.S_ISDIR(g.lstatns(old)["st_mode"]):
             raise failure(errno.EISDIR if for_directory else errno.ENOTDIR, new)
-        (g.rmdir if for_directory else g.rm)(new)
-    g.cp_a(old, new)
+    with replacement(g, new) as made:
+        g.cp_a(old, made)
     _remove_tree(g, old)
 
 
@@ -565,6 +598,13 @@ def _resolved(g: Guestfs, path: str) -> str:
             return g.realpath(path)
         part = posixpath.dirname(part)
     return path
+
+
+def _same(one: StatNS | None, other: StatNS | None) -> bool:
+    """Return whether both are there, and the same file."""
+    if one is None or other is None:
+        return False
+    return (one["st_dev"], one["st_ino"]) == (other["st_dev"], other["st_ino"])
 
 
 def _seen(call: Callable[[str], StatNS], path: str) -> StatNS | None:

@@ -13,12 +13,14 @@ import shutil
 import stat
 import tarfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from guestkit import _operations as operations
 from guestkit.errors import Error
 from guestkit.files import Extracted, SkippedFile
 from guestkit.guest import guest_path
@@ -50,6 +52,7 @@ def copy_out(
     """
     into = Path(os.fsdecode(target))
     files = [_Outgoing(g, source, into, len(sources) == 1, recursive, replace) for source in sources]
+    _check_distinct("copy_out", (str(file.final) for file in files))
     tally = _Tally(progress, sum(file.size() for file in files) if progress else 0)
     copied: list[Extracted] = []
     try:
@@ -86,6 +89,7 @@ def copy_in(
     plan = [_Incoming(Path(os.fsdecode(source)), target, inside, recursive) for source in sources]
     for one in plan:
         one.look(g, replace)
+    _check_distinct("copy_in", (one.final for one in plan))
     tally = _Tally(progress, sum(one.size() for one in plan) if progress else 0)
     try:
         return _sum([one.copy(g, tally) for one in plan])
@@ -105,6 +109,17 @@ class _Tally:
     def now(self, more: int) -> None:
         if self.tell is not None:
             self.tell(self.done + more, self.total)
+
+
+def repeated(names: Iterable[str]) -> str | None:
+    """Return the first name that is there twice."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
+
+
+def _check_distinct(op: str, finals: Iterable[str]) -> None:
+    """Raise Error if a copy would replace another one of the same call."""
+    if twice := repeated(finals):
+        raise Error(op, f"{twice}: several of the files would get this name", errno.EEXIST, "already_exists")
 
 
 def _is_there(op: str, message: str, hint: str = "") -> Error:
@@ -213,15 +228,15 @@ def _unfinished(parent: Path) -> Iterator[Path]:
 class _Incoming:
     """A file or tree to copy in, as a tar stream that a separate thread writes.
 
-    `folder` must not contain a symlink: `tar_in` does not chroot, and would follow it out of the guest.
+    The directory of `final` must not contain a symlink: `tar_in` does not chroot, and would follow it out of
+    the guest.
     """
 
     source: Path
     target: str
     inside: bool
     recursive: bool
-    folder: str = ""
-    name: str = ""
+    final: str = ""
     skipped: list[SkippedFile] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=lambda: {"files": 0, "directories": 0, "symlinks": 0})
 
@@ -238,14 +253,13 @@ class _Incoming:
         elif not stat.S_ISREG(mode):
             raise Error("copy_in", f"{self.source}: is neither a file nor a directory", errno.EINVAL)
         if self.inside:
-            self.folder, self.name = g.realpath(self.target), self.source.resolve().name
-            self.name = self.source.name if self.source.name not in ("", "..") else self.name
+            folder, name = self.target, self.source.name
+            name = name if name not in ("", "..") else self.source.resolve().name
         else:
-            self.folder, self.name = posixpath.split(self.target)
-            if not g.is_dir(self.folder, followsymlinks=True):
-                raise Error("copy_in", f"{self.folder}: is no directory in the guest", errno.ENOTDIR)
-            self.folder = g.realpath(self.folder)
-        final = posixpath.join(self.folder, self.name)
+            folder, name = posixpath.split(self.target)
+            if not g.is_dir(folder, followsymlinks=True):
+                raise Error("copy_in", f"{folder}: is no directory in the guest", errno.ENOTDIR)
+        self.final = final = posixpath.join(g.realpath(folder), name)
         if g.exists(final) or g.is_symlink(final):
             if stat.S_ISDIR(mode) or g.is_dir(final):
                 raise _is_there("copy_in", f"{final}: is there already in the guest")
@@ -262,40 +276,50 @@ class _Incoming:
         )
 
     def copy(self, g: Guestfs, tally: _Tally) -> Extracted:
+        before = tally.done
+        with operations.replacement(g, self.final) as made:
+            self._transfer(g, made, tally)
+        return Extracted(**self.counts, bytes=tally.done - before, skipped=tuple(self.skipped))
+
+    def _transfer(self, g: Guestfs, made: str, tally: _Tally) -> None:
+        """Copy to that name in the guest; the reason on the host comes first, for tar saw only the end."""
+        folder, name = posixpath.split(made)
         reader, writer = os.pipe()
         failed: list[BaseException] = []
-        before = tally.done
 
         def write() -> None:
             try:
                 with os.fdopen(writer, "wb") as pipe, suppress(BrokenPipeError):  # tar_in says why
-                    self._pack(pipe, tally)
+                    self._pack(pipe, name, tally)
             except BaseException as error:
                 failed.append(error)
 
         packing = threading.Thread(target=write, name="guestkit-copy-in")
         packing.start()
+        refused: Error | None = None
         try:
-            g.tar_in(f"/proc/self/fd/{reader}", self.folder)
+            g.tar_in(f"/proc/self/fd/{reader}", folder)
         except Error as error:
-            full = g.is_open() and error.errno != errno.EINTR and g.statvfs(self.folder)["bavail"] == 0
-            if full:
-                message = f"{self.source}: the guest's filesystem is full"
-                raise Error("copy_in", message, errno.ENOSPC, "no_space") from error
-            raise error.reworded(f"{self.source}: {' '.join(error.message.split())}") from error
+            refused = error
         finally:
             os.close(reader)
             packing.join()
         for cause in failed:
             if isinstance(cause, OSError):
                 text = f"{cause.filename or self.source}: {cause.strerror or cause}"
-                raise Error("copy_in", text, cause.errno or 0) from cause
+                raise Error("copy_in", text, cause.errno or errno.EIO) from cause
             raise cause
-        return Extracted(**self.counts, bytes=tally.done - before, skipped=tuple(self.skipped))
+        if refused is None:
+            return
+        full = g.is_open() and refused.errno != errno.EINTR and g.statvfs(folder)["bavail"] == 0
+        if full:
+            message = f"{self.source}: the guest's filesystem is full"
+            raise Error("copy_in", message, errno.ENOSPC, "no_space") from refused
+        raise refused.reworded(f"{self.source}: {' '.join(refused.message.split())}") from refused
 
-    def _pack(self, pipe: BinaryIO, tally: _Tally) -> None:
+    def _pack(self, pipe: BinaryIO, name: str, tally: _Tally) -> None:
         with tarfile.open(fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-            self._add(tar, self.source.resolve(), self.name, tally)
+            self._add(tar, self.source.resolve(), name, tally)
 
     def _add(self, tar: tarfile.TarFile, path: Path, name: str, tally: _Tally) -> None:
         entry = tar.gettarinfo(path, name)
@@ -333,7 +357,13 @@ class _Counted:
         self._tally = tally
 
     def read(self, size: int = -1) -> bytes:
-        chunk = self._file.read(size)
+        try:
+            chunk = self._file.read(size)
+        except OSError as error:
+            error.filename = self._file.name
+            raise
+        if len(chunk) < size:  # tarfile asks for no more than the file had
+            raise OSError(errno.EIO, "became shorter while it was copied", self._file.name)
         self._tally.done += len(chunk)
         self._tally.now(0)
         return chunk

@@ -11,7 +11,6 @@ import errno
 import os
 import re
 import select
-import shutil
 import signal
 import subprocess
 import threading
@@ -236,7 +235,10 @@ def _users(directory: str) -> Iterator[str]:
 
 
 def _program() -> str | None:
-    return shutil.which("fusermount3") or shutil.which("fusermount")
+    """Return the program that what mounts takes, too: the first in PATH by either name."""
+    folders = [folder for folder in os.environ.get("PATH", "/usr/bin:/bin").split(":") if folder[:1] == "/"]
+    found = (f"{folder}/{name}" for folder in folders for name in ("fusermount3", "fusermount"))
+    return next((path for path in found if os.access(path, os.X_OK)), None)
 
 
 def _fusermount(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -40,8 +40,8 @@ __all__ = [
 
 _log = logging.getLogger("guestkit")
 
-#: The most that one `pread` returns, in bytes.
-_CHUNK = 2 << 20
+#: The most that guestkit reads or writes by one message of libguestfs, in bytes.
+CHUNK = 2 << 20
 
 
 #: The arguments of `mount_guest` as C++ takes them: root, readonly, keys, step.
@@ -229,7 +229,7 @@ def read_chunks(g: Guestfs, path: str) -> Generator[bytes, None, None]:
         reason = "is no regular file" if there else "no such file"
         raise Error("read_chunks", f"{path}: {reason}", errno.EINVAL if there else errno.ENOENT)
     offset = 0
-    while chunk := g.pread(path, _CHUNK, offset):
+    while chunk := g.pread(path, CHUNK, offset):
         yield chunk
         offset += len(chunk)
 

@@ -79,13 +79,28 @@ class Connection:
 
     async def close(self) -> None:
         """Shut the appliance down; raise Error if a last write to the disk failed."""
+        foreign = self._foreign()
         opening, self._opening = self._opening, None
         if opening is None:
+            return
+        if foreign:
+            await asyncio.to_thread(self._close_blocking, opening)
             return
         g = await asyncio.shield(opening)
         async with g:
             if not self._disk.opening.readonly:
                 await g.run(_finish, on_cancel="wait")
+
+    def _close_blocking(self, opening: asyncio.Task[AsyncGuestfs]) -> None:
+        """Close the appliance of a loop that is closed, as `close` does."""
+        if not opening.done() or opening.cancelled() or opening.exception() is not None:
+            return
+        handle = opening.result()._handle
+        if handle is None or not handle.is_open():
+            return
+        with handle:
+            if not self._disk.opening.readonly:
+                _finish(handle)
 
     def reap(self) -> None:
         """Close the appliance on a thread of its own, without waiting: nobody uses it any more."""
@@ -100,9 +115,7 @@ class Connection:
 
     def _open(self) -> asyncio.Task[AsyncGuestfs]:
         loop = asyncio.get_running_loop()
-        if self._opening is not None and (other := self._opening.get_loop()) is not loop:
-            if not other.is_closed():
-                raise RuntimeError("the filesystem belongs to another event loop: make one for each loop")
+        if self._foreign():
             self.reap()
         if self._opening is None:
             # A task of its own: if one caller is cancelled, the launch goes on for the others.
@@ -110,6 +123,14 @@ class Connection:
             self._opening.add_done_callback(self._opened)
             _connections.add(self)
         return self._opening
+
+    def _foreign(self) -> bool:
+        """Return whether another loop opened the appliance; raise RuntimeError if that one still runs."""
+        if self._opening is None or (other := self._opening.get_loop()) is asyncio.get_running_loop():
+            return False
+        if not other.is_closed():
+            raise RuntimeError("the filesystem belongs to another event loop: make one for each loop")
+        return True
 
     def _opened(self, opening: asyncio.Task[AsyncGuestfs]) -> None:
         failed = opening.cancelled() or opening.exception() is not None

@@ -9,7 +9,8 @@ from fsspec.asyn import AbstractAsyncStreamedFile  # type: ignore[import-untyped
 from fsspec.spec import AbstractBufferedFile  # type: ignore[import-untyped]
 
 from guestkit._file_errors import failure
-from guestkit._operations import CHUNK, Entry, Place
+from guestkit._operations import Entry, Place
+from guestkit.guest import CHUNK
 
 if TYPE_CHECKING:
     from guestkit.fs.filesystem import GuestFileSystem
@@ -46,8 +47,11 @@ class _GuestFile(AbstractBufferedFile):  # type: ignore[misc]
         left = max(0, self.size - self.loc)
         wanted = left if length is None or length < 0 else min(length, left)
         if wanted > self.fs.max_bytes:
-            reason = f"{wanted} bytes at once are more than the {self.fs.max_bytes} of max_bytes: read parts"
-            raise failure(errno.EFBIG, self.path, reason)
+            raise self._too_large(wanted)
+
+    def _too_large(self, wanted: int) -> OSError:
+        reason = f"{wanted} bytes at once are more than the {self.fs.max_bytes} of max_bytes: read parts"
+        return failure(errno.EFBIG, self.path, reason)
 
 
 class BufferedGuestFile(_GuestFile):
@@ -60,7 +64,23 @@ class BufferedGuestFile(_GuestFile):
         data: bytes = super().read(length)
         return data
 
+    def readuntil(self, char: bytes = b"\n", blocks: int | None = None) -> bytes:
+        """Return the next bytes, up to that text and with it, or all that are left."""
+        found = bytearray()
+        while part := self.read(min(blocks or self.blocksize, self.fs.max_bytes - len(found))):
+            before = max(0, len(found) - len(char) + 1)  # the text may lie in two parts
+            found += part
+            if (at := found.find(char, before)) >= 0:
+                end = at + len(char)
+                self.loc -= len(found) - end
+                return bytes(found[:end])
+        if len(found) == self.fs.max_bytes and self.loc < self.size:
+            raise self._too_large(len(found) + 1)
+        return bytes(found)
+
     def _fetch_range(self, start: int, end: int) -> bytes:
+        if end - start > self.fs.max_bytes + self.blocksize:  # of a cache that reads far ahead, as "all"
+            raise self._too_large(end - start)
         found: bytes = self.fs._fetch(self.path, start, end)
         return found
 

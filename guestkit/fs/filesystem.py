@@ -23,11 +23,12 @@ from fsspec.utils import isfilelike, stringify_path  # type: ignore[import-untyp
 
 from guestkit import _operations as operations
 from guestkit._file_errors import NOT_THERE, check_regular, failure, is_about_a_file
-from guestkit._operations import CHUNK, Entry, Place
+from guestkit._operations import Entry, Place
 from guestkit.aio.lent import Lent
 from guestkit.disks import Domain, Guest
 from guestkit.fs.connection import Connection, Disk
 from guestkit.fs.file import BufferedGuestFile, StreamedGuestFile
+from guestkit.guest import CHUNK
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleOptions, name_options_of, options_from
 from guestkit.images import GuestKeywords, OpenDiskOptions, Under, opening_from, parted

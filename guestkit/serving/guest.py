@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from guestkit import _operations as operations
 from guestkit._file_errors import failure
-from guestkit._operations import CHUNK, Entry, Place
+from guestkit._operations import Entry, Place
 from guestkit.aio.call import until_done
 from guestkit.aio.lent import Lent
 from guestkit.errors import ApplianceCrashed, CallTimeout, Error, HandleClosed
+from guestkit.guest import CHUNK
 from guestkit.handle import Guestfs
 from guestkit.serving.limits import MOST, NAMES
 

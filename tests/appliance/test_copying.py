@@ -223,6 +223,29 @@ def test_what_cannot_go_in_is_said_before_anything_is_written(g: Guestfs, tmp_pa
         copy_in(g, ["/dev/null"], "/usr/local")
 
 
+def test_a_file_replaced_another_of_the_same_copy(g: Guestfs, tmp_path: Path) -> None:
+    sources = [tmp_path / "a" / "file", tmp_path / "b" / "file"]
+    for source in sources:
+        source.parent.mkdir()
+        source.write_text(str(source))
+    with fails(errno.EEXIST, "/usr/local/file: several of the files would get this name"):
+        copy_in(g, sources, "/usr/local", replace=True)
+    assert not g.exists("/usr/local/file")
+    with fails(errno.EEXIST, f"{tmp_path}/hosts: several of the files would get this name"):
+        copy_out(g, ["/etc/hosts", "/etc/../etc/hosts"], tmp_path, replace=True)
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+def test_a_host_file_that_became_shorter_was_told_as_a_broken_archive(g: Guestfs, tmp_path: Path) -> None:
+    short = Path("/sys/class/net/lo/mtu")  # has some bytes, and says 4096
+    g.write("/usr/local/file", b"kept")
+    with fails(errno.EIO, f"{short.resolve()}: became shorter while it was copied"):
+        copy_in(g, [short], "/usr/local/file", replace=True)
+    assert g.read_file("/usr/local/file") == b"kept"
+    assert not [name for name in g.ls("/usr/local") if name.startswith(".")]
+    g.rm("/usr/local/file")
+
+
 def test_a_directory_behind_an_absolute_link_is_the_guests_and_not_the_appliances(
     g: Guestfs, tmp_path: Path
 ) -> None:
@@ -244,9 +267,10 @@ def test_a_disk_that_is_full_says_so(g: Guestfs, tmp_path: Path) -> None:
     source = tmp_path / "large"
     with source.open("wb") as file:
         file.truncate(64 << 20)
+    before = g.ls("/usr/local")
     with fails(errno.ENOSPC, f"{source}: the guest's filesystem is full"):
         copy_in(g, [source], "/usr/local")
-    g.rm_f("/usr/local/large")
+    assert g.ls("/usr/local") == before
 
 
 # Mounting. This test comes last, because it changes what is mounted.

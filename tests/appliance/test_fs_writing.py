@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import stat
@@ -14,6 +15,7 @@ import pytest
 from fsspec.exceptions import FSTimeoutError  # type: ignore[import-untyped]
 
 from guestkit import CallTimeout, Guestfs, open_guest, set_appliance_limit
+from guestkit import _operations as operations
 from guestkit.fs import GuestFileSystem
 from tests.images.corpus import ROOT_UUID, Part, _make
 from tests.images.trees import File, Link, debian
@@ -347,6 +349,37 @@ def test_a_move_between_filesystems_keeps_everything(g: Guestfs, fs: GuestFileSy
     assert fs.find("/other") == ["/other/there"]
 
 
+def test_a_move_between_filesystems_that_failed_had_removed_the_target(
+    g: Guestfs, fs: GuestFileSystem, place: str
+) -> None:
+    g.fill(0x61, 28 << 20, f"{place}/large")
+    fs.pipe_file("/other/precious", b"kept")
+    before = fs.ls("/other", detail=False)
+    with pytest.raises(OSError, match="/other/precious"):
+        fs.mv(f"{place}/large", "/other/precious")
+    assert fs.cat_file("/other/precious") == b"kept"
+    assert fs.ls("/other", detail=False) == before
+    assert fs.exists(f"{place}/large")
+    fs.rm("/other/precious")
+
+
+def test_a_link_that_could_not_be_made_had_removed_the_file(g: Guestfs, fs: GuestFileSystem) -> None:
+    fs.pipe_file("/other/precious", b"kept")
+    with fails(OSError, errno.EXDEV, "/other/precious"):
+        operations.link(g, "/data/kept", "/other/precious", symbolic=False, replace=True)
+    assert fs.cat_file("/other/precious") == b"kept"
+    fs.rm("/other/precious")
+
+
+def test_a_transaction_without_room_for_a_copy_left_a_part_of_it(g: Guestfs, fs: GuestFileSystem) -> None:
+    g.fill(0x61, 14 << 20, "/other/large")
+    before = fs.ls("/other", detail=False)
+    with fs.transaction, pytest.raises(OSError, match="/other/large"):
+        fs.open("/other/large", "ab")
+    assert fs.ls("/other", detail=False) == before
+    fs.rm("/other/large")
+
+
 def test_symlinks_do_not_lead_a_writer_out_of_the_guest(g: Guestfs, fs: GuestFileSystem, place: str) -> None:
     """The appliance has an /etc of its own, which a symlink of the guest must not reach."""
     before = g.debug("sh", ["find /etc | sort | cksum"])
@@ -401,6 +434,15 @@ def test_what_is_written_is_on_the_disk_when_it_is_closed(demo_guest: Path, tmp_
         reader.open("/new/directory/file.txt.gz", "rt", compression="infer") as file,
     ):
         assert file.read() == "from outside\n"
+
+
+def test_an_appliance_of_a_closed_loop_could_not_be_closed(demo_guest: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.img"
+    copy.write_bytes(demo_guest.read_bytes())
+    fs = GuestFileSystem(copy, readonly=False, format="raw", asynchronous=True)
+    asyncio.run(fs._pipe_file("/marker", b"on the disk it is"))
+    asyncio.run(fs._close())
+    assert b"on the disk it is" in copy.read_bytes()
 
 
 def test_a_launch_that_finds_no_memory_says_so(g: Guestfs, demo_guest: Path) -> None:

@@ -254,6 +254,19 @@ def test_a_block_whose_program_lost_its_path_never_ended(
     assert g.is_dir("/etc")
 
 
+def test_another_fusermount_unmounted_than_had_mounted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first/fusermount", "second/fusermount", "second/fusermount3", "relative/fusermount3"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"relative:{tmp_path}/none:{tmp_path}/first:{tmp_path}/second")
+    assert fuse._program() == f"{tmp_path}/first/fusermount"
+    monkeypatch.setenv("PATH", f"{tmp_path}/second")
+    assert fuse._program() == f"{tmp_path}/second/fusermount3"
+
+
 def test_ctrl_c_ends_the_block_and_unmounts(g: Guestfs, directory: Path) -> None:
     with pytest.raises(KeyboardInterrupt), g.mounted(directory) as path, (path / "etc/hosts").open():
         signal.raise_signal(signal.SIGINT)

@@ -237,6 +237,34 @@ def test_a_link_is_made_in_the_guest_whatever_symlinks_say(shell: Shell, g: Gues
     assert shell("rm -r /data/*").status == 0
 
 
+def test_ln_f_of_a_file_over_itself_deleted_it(shell: Shell, g: Guestfs) -> None:
+    shell("mkdir /data/in; write /data/f kept; ln -s /data/f /data/link")
+    for command in ("ln -f f /data", "ln -sf /data/f .", "ln -f link f", "ln -sf in/../link f"):
+        said = shell(f"cd /data; {command}")
+        assert (said.status, "the same file" in said.err) == (1, True), command
+    assert g.read_file("/data/f") == b"kept"
+    assert shell("cd /data; ln -sf f link2; ln -sf link2 link; ln -f f link2; cat link").out == "kept"
+    assert sorted(g.ls("/data")) == ["f", "in", "link", "link2"]
+    assert shell("rm -r /data/*").status == 0
+
+
+def test_mv_put_a_directory_one_level_too_deep(shell: Shell, g: Guestfs) -> None:
+    shell("mkdir -p /data/x/new /data/to/x; mv /data/x /data/to")
+    assert g.ls("/data/to/x") == ["new"]
+    shell("mkdir /data/x")
+    assert "Directory not empty" in shell("mv /data/x /data/to").err
+    assert sorted(g.ls("/data")) == ["to", "x"]
+    assert shell("rm -r /data/*").status == 0
+
+
+@pytest.mark.parametrize("command", ["cp", "cp -r", "mv"])
+def test_a_file_replaced_another_of_the_same_command(shell: Shell, g: Guestfs, command: str) -> None:
+    shell("mkdir -p /data/a /data/b /data/to; write /data/a/f a; write /data/b/f b")
+    assert "/data/to/f: several files would get this name" in shell(f"{command} /data/*/f /data/to").err
+    assert g.ls("/data/to") == []
+    assert shell("rm -r /data/*").status == 0
+
+
 def test_owners_are_numbers_or_the_guests_names(shell: Shell, g: Guestfs) -> None:
     said = shell(
         "write /etc/passwd $'root:x:0:0::/:\\nweb:x:33:34::/:\\n'; write /etc/group $'staff:x:50:\\n';"
@@ -289,6 +317,21 @@ def test_an_edited_file_keeps_its_mode_owner_and_label(shell: Shell, g: Guestfs,
     assert editor.read_text().split("\n")[:2] == ["600 1", "700 2"]  # nobody else on this host can read it
     assert left(editor.parent) == []
     assert shell("rm /data/*").status == 0
+
+
+def test_an_edit_that_could_not_replace_the_file_left_another_beside_it(
+    shell: Shell, g: Guestfs, editor: Path
+) -> None:
+    shell("write /data/f old")
+    g.set_e2attrs("/data/f", "i")  # nobody may replace it
+    try:
+        said = shell("edit /data/f")
+        assert "your text is in" in said.err
+        assert g.ls("/data") == ["f"]
+    finally:
+        g.set_e2attrs("/data/f", "i", clear=True)
+    assert g.read_file("/data/f") == b"old"
+    assert shell("rm /data/f").status == 0
 
 
 def test_an_edited_file_with_other_names_says_that_they_keep_the_old(shell: Shell, editor: Path) -> None:

@@ -23,6 +23,7 @@ from guestkit import CallTimeout, Error, Guestfs, HandleOptions, Key, under
 from guestkit._file_errors import about
 from guestkit.fs import GuestFileSystem
 from guestkit.fs.connection import Connection
+from guestkit.fs.file import BufferedGuestFile
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -168,6 +169,51 @@ def test_options_of_the_handle_are_passed_on(tmp_path: Path) -> None:
     fs = GuestFileSystem("disk", options=HandleOptions(accel="tcg"), call_timeout=5)
     assert (fs._disk.handle.accel, fs._disk.handle.call_timeout) == ("tcg", 5)
     assert GuestFileSystem("disk")._disk.handle.appliance == "inspection"
+
+
+# ---- open files
+
+
+@pytest.mark.parametrize(
+    ("size", "line"),
+    [(1 << 12, b"x" * (1 << 12)), (1 << 15, b"x" * 1999 + b"\n"), (1 << 15, b"x" * (1 << 12) + b"\n")],
+)
+def test_a_line_was_read_although_max_bytes_is_less(
+    monkeypatch: pytest.MonkeyPatch, size: int, line: bytes
+) -> None:
+    fs, most = GuestFileSystem("disk", max_bytes=1 << 12), 1 << 12
+    content = line.ljust(size, b"y")
+    monkeypatch.setattr(fs, "_fetch", lambda path, start, end: content[start:end])
+    file = BufferedGuestFile(fs, "/f", "rb", 1 << 10, {"name": "/f", "size": size})
+    if len(line) <= most:
+        assert file.readline() == line
+        assert file.tell() == len(line)
+    else:
+        for read in (file.readline, file.readlines, lambda: next(file)):
+            with pytest.raises(OSError, match="max_bytes") as caught:
+                read()
+            assert caught.value.errno == errno.EFBIG
+            file.seek(0)
+
+
+def test_a_text_in_two_blocks_was_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    fs, content = GuestFileSystem("disk"), b"a" * 1023 + b"--" + b"rest"
+    monkeypatch.setattr(fs, "_fetch", lambda path, start, end: content[start:end])
+    file = BufferedGuestFile(fs, "/f", "rb", 1 << 10, {"name": "/f", "size": len(content)})
+    assert file.readuntil(b"--") == content[:1025]
+    assert (file.read(), file.readline()) == (b"rest", b"")
+    monkeypatch.setattr(fs, "_fetch", lambda path, start, end: b"")
+    file = BufferedGuestFile(fs, "/f", "rb", 1 << 10, {"name": "/f", "size": 9})
+    assert file.readline() == b""  # meanwhile the file became shorter
+
+
+def test_a_cache_read_the_whole_file_although_max_bytes_is_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    fs = GuestFileSystem("disk", max_bytes=1 << 12)
+    monkeypatch.setattr(fs, "_fetch", lambda path, start, end: bytes(end - start))
+    with pytest.raises(OSError, match="max_bytes"):
+        BufferedGuestFile(fs, "/f", "rb", 1 << 10, {"name": "/f", "size": 1 << 30}, cache_type="all")
+    file = BufferedGuestFile(fs, "/f", "rb", 1 << 10, {"name": "/f", "size": 1 << 30})
+    assert len(file.read(1 << 12)) == 1 << 12  # and what it reads ahead
 
 
 # ---- launches

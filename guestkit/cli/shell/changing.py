@@ -16,7 +16,7 @@ from guestkit.cli.shell.command import Command, Parser
 from guestkit.cli.shell.editing import edit
 from guestkit.cli.shell.looking import copy_arguments, tell_skipped
 from guestkit.cli.shell.session import Session, host_path
-from guestkit.copying import copy_in
+from guestkit.copying import copy_in, repeated
 
 
 def _put_arguments(parser: Parser) -> None:
@@ -62,7 +62,7 @@ def _cp(session: Session, given: argparse.Namespace) -> None:
 
 def _mv(session: Session, given: argparse.Namespace) -> None:
     for old, new in _pairs(session, given):
-        operations.move(session.g, old, new, into=False, parents=False)
+        operations.rename(session.g, old, new, replace=True)
 
 
 def _pairs(session: Session, given: argparse.Namespace) -> list[tuple[str, str]]:
@@ -71,10 +71,13 @@ def _pairs(session: Session, given: argparse.Namespace) -> list[tuple[str, str]]
     inside = operations.is_directory(session.g, target)
     if not inside and (len(sources) > 1 or given.to.endswith("/")):
         raise failure(errno.ENOTDIR, target)
-    return [
+    pairs = [
         (source, posixpath.join(target, posixpath.basename(source)) if inside else target)
         for source in sources
     ]
+    if twice := repeated(new for _, new in pairs):
+        raise failure(errno.EEXIST, twice, "several files would get this name")
+    return pairs
 
 
 def _mkdir_arguments(parser: Parser) -> None:

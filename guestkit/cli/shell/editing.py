@@ -89,9 +89,9 @@ def _replace(session: Session, path: str, content: bytes) -> int:
     try:
         operations.write(session.g, place.path, content, place.offset)
         names = operations.names(session.g, place.final)
-    except (OSError, Error):
+        operations.settle(session.g, place, keep=True)
+    except BaseException:
         with suppress(OSError, Error):
             operations.settle(session.g, place, keep=False)
         raise
-    operations.settle(session.g, place, keep=True)
     return names
