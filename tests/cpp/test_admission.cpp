@@ -115,6 +115,24 @@ BOOST_AUTO_TEST_CASE(a_large_appliance_that_starts_was_as_small_as_the_next_one)
   BOOST_TEST(all.running() == 2U);
 }
 
+// Regression: the place that it was moved to was the child's own.
+BOOST_AUTO_TEST_CASE(a_forked_child_gave_back_its_parents_place) {
+  admission all([] { return memory_unknown; });
+  auto place = all.take(mb, Seconds(0), nobody_looks);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    {
+      const admission::place moved(std::move(place));
+      admission::place assigned;
+      assigned = all.take(mb, Seconds(0), nobody_looks);
+    }
+    ::_exit(static_cast<int>(all.running()));
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  BOOST_TEST(WEXITSTATUS(status) == 2);
+}
+
 BOOST_AUTO_TEST_CASE(who_waits_gets_the_place_that_is_given_back) {
   admission all([] { return std::uint64_t{0}; });
   auto first = all.take(mb, Seconds(0), nobody_looks);

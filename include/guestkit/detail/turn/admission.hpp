@@ -41,7 +41,6 @@ class admission {
     admission* owner_ = nullptr;
     std::uint64_t reserved_ = 0;
     std::uint64_t late_ = 0;
-    unsigned generation_ = fork_generation();
   };
 
   using memory_source = std::function<std::uint64_t()>;
@@ -69,6 +68,7 @@ class admission {
   [[noreturn]] void refuse(Seconds timeout) const;
   void release(std::uint64_t bytes, unsigned ended) noexcept;
 
+  const unsigned generation_ = fork_generation();  // of the process whose appliances it admits
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   memory_source memory_;

@@ -26,7 +26,7 @@ GUESTKIT_INLINE void admission::place::started() noexcept {
 
 GUESTKIT_INLINE void admission::place::give_back() noexcept {
   admission* const owner = std::exchange(owner_, nullptr);
-  if (owner != nullptr && generation_ == fork_generation()) owner->release(reserved_, 1);
+  if (owner != nullptr && owner->generation_ == fork_generation()) owner->release(reserved_, 1);
 }
 
 GUESTKIT_INLINE admission::admission(memory_source memory) : memory_(std::move(memory)) {}
