@@ -565,6 +565,28 @@ BOOST_AUTO_TEST_CASE(network_files_of_every_kind) {
   }
 }
 
+// Regression: PREFIX was added to every address, and PREFIX0 to none.
+BOOST_AUTO_TEST_CASE(an_address_of_red_hats_had_the_prefix_of_another) {
+  const auto found = ifcfg(
+      "IPADDR=10.0.0.1\nPREFIX=8\nIPADDR0=192.168.0.1\nPREFIX0=24\nIPADDR1=192.168.1.1\nIPADDR2=1.2.3.4/16\n"
+      "PREFIX2=9\nIPADDRESS=5.5.5.5\nIPV6ADDR=fe80::1\nIPV6ADDR_SECONDARIES=\"fe80::2/64 fe80::3\"\n",
+      "ifcfg-eth0");
+  const string_list right{"10.0.0.1/8", "192.168.0.1/24", "192.168.1.1", "1.2.3.4/16",
+                          "fe80::1",    "fe80::2/64",     "fe80::3"};
+  BOOST_TEST(found.addresses == right, boost::test_tools::per_element());
+}
+
+// Regression: all but "no" and "false" was told as dhcp.
+BOOST_AUTO_TEST_CASE(networkd_that_was_told_off_was_said_to_use_dhcp) {
+  const auto method = [](const std::string& word) {
+    return networkd("[Network]\nDHCP=" + word + "\n", "f").method;
+  };
+  for (const auto* word : {"", "no", "False", "off", "0", "n", "f", "none", "nonsense"})
+    BOOST_TEST(method(word) == "static", word);
+  for (const auto* word : {"yes", "True", "ON", "1", "y", "t", "ipv4", "ipv6", "both"})
+    BOOST_TEST(method(word) == "dhcp", word);
+}
+
 // Keys and trees.
 
 BOOST_AUTO_TEST_CASE(a_key_file_gives_its_first_line_and_must_be_a_file) {
