@@ -743,6 +743,25 @@ BOOST_AUTO_TEST_CASE(the_name_of_an_array_reaches_no_terminal) {
   BOOST_TEST(has(found.unopened[0].message, "the array \"\\x1b[2Jevil\" (raid1)"), found.unopened[0].message);
 }
 
+// Regression: 16 EiB were used.
+BOOST_AUTO_TEST_CASE(a_filesystem_with_more_free_blocks_than_blocks_was_full_beyond_measure) {
+  struct : pretended_guest {
+    StatVFS statvfs(const std::string& /*path*/) override { return answer; }
+    StatVFS answer = {};
+  } guest;
+  layout known(guest);
+  known.measure_mounted("/dev/sda1", "/");
+  BOOST_TEST(!known.usage("/dev/sda1").has_value());
+  guest.answer.frsize = 4096;
+  guest.answer.blocks = 10;
+  for (const auto& [free, used] : std::map<std::int64_t, std::uint64_t>{{4, 6}, {10, 0}, {11, 0}, {-1, 0}}) {
+    guest.answer.bfree = free;
+    known.measure_mounted("/dev/sda1", "/");
+    BOOST_TEST(known.usage("/dev/sda1").value().used == used * 4096, free);
+    BOOST_TEST(known.usage("/dev/sda1").value().size == 40960U);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(what_differs_is_escaped) {
   const InspectedSystem ours{.hostname = "\x1b[2J"}, theirs{.hostname = "a"};
   BOOST_TEST(differences(ours, theirs) == string_list{"hostname: \\x1b[2J instead of a"},
