@@ -991,8 +991,7 @@ BOOST_FIXTURE_TEST_CASE(debian_has_its_minor_version_where_libguestfs_has_no_ans
   }
 }
 
-struct guest_without_memory : pretended_guest {
-  hashtable blkid(const std::string& /*device*/) override { return {{"TYPE", "crypto_LUKS"}, {"UUID", "u"}}; }
+struct guest_without_memory : with_luks {
   void cryptsetup_open(const std::string& /*device*/, const std::string& /*key*/,
                        const std::string& /*mapname*/) override {
     throw Error("cryptsetup_open", "Not enough available memory to open a keyslot.", 0);
