@@ -445,6 +445,34 @@ BOOST_FIXTURE_TEST_CASE(a_list_of_packages_that_was_cut_off_was_called_complete,
                  "/var/lib/pacman/local/b/desc: has no name, version or architecture"));
 }
 
+// Regression: libguestfs' list without the last package was called complete.
+BOOST_AUTO_TEST_CASE(a_list_that_guestkit_could_not_compare_was_called_complete) {
+  struct : pretended_guest {
+    std::vector<Application2> inspect_list_applications2(const std::string& /*root*/) override {
+      Application2 app;
+      app.app2_name = "a";
+      app.app2_version = "1";
+      return {app};
+    }
+  } guest;
+  const auto told = [&](const std::string& database) {
+    guest.add({{"/var/lib/dpkg/status", database}});
+    InspectedSystem system{.root = "/dev/sda1", .type = "linux", .package_format = "deb"};
+    string_list corrections;
+    add_applications(guest.tree(), system, "deb", corrections);
+    BOOST_TEST(system.applications_complete == system.failures.empty());
+    return std::to_string(system.applications.size()) + ' ' + support::text(system.failures);
+  };
+  const std::string a = "-Package: a\nStatus: install ok installed\nVersion: 1\n\n";
+  const std::string last = "Package: b\nStatus: install ok installed\nVersion: ";
+  BOOST_TEST(told(a + last + "2\n") == "2 ");
+  BOOST_TEST(told(a + last + "x:2\n") ==
+             "1 applications: libguestfs may have left out packages: /var/lib/dpkg/status has a package with "
+             "an odd epoch\n");
+  BOOST_TEST(has(told("-" + last + "1\n\n"), "not all of its 1 are among the 1 that guestkit finds"));
+  BOOST_TEST(has(told("?" + a), "may have left out packages"));
+}
+
 BOOST_AUTO_TEST_CASE(a_long_line_of_dpkg_is_cut_as_libguestfs_cuts_it) {
   const auto cut = "Depends: " + std::string(1023 - 9, 'x');
   const auto apps =
