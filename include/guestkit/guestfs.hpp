@@ -53,7 +53,8 @@ class value_core : public handle {
 ///
 /// Methods have libguestfs' own names, so guestfs(3) is their manual.
 //
-// A method that does more than its action makes the call by invoke(), which throws whatever the Core.
+// A method that does more than its action makes the call by invoke(), which throws an error: a Core's own
+// call() may return it.
 template <class Core>
 class basic_guestfs : public detail::actions<Core> {
   using actions = detail::actions<Core>;

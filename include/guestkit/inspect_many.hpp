@@ -73,7 +73,6 @@ class [[nodiscard]] InspectMany {
 
  private:
   std::shared_ptr<detail::fleet> fleet_;
-  unsigned generation_ = detail::fork_generation();
 };
 
 /// An input iterator.

@@ -94,6 +94,45 @@ BOOST_AUTO_TEST_CASE(those_that_start_keep_their_memory_reserved) {
   BOOST_TEST(all.running() == 2U);
 }
 
+// Regression: eight appliances with 4 GB each were admitted on 16 GB, before argon2 took its memory in each.
+BOOST_AUTO_TEST_CASE(memory_that_an_appliance_uses_later_was_free_once_it_was_up) {
+  admission all([] { return 1000 * mb; });
+  auto first = all.take(700 * mb, Seconds(0), nobody_looks, 300 * mb);
+  first.started();
+  BOOST_CHECK_THROW(all.take(800 * mb, Seconds(0), nobody_looks), CallTimeout);
+  const auto second = all.take(700 * mb, Seconds(0), nobody_looks);
+  first.give_back();
+  const auto third = all.take(300 * mb, Seconds(0), nobody_looks);
+  BOOST_TEST(all.running() == 2U);
+}
+
+// Regression: each counted as if it wanted as much as the one that asked.
+BOOST_AUTO_TEST_CASE(a_large_appliance_that_starts_was_as_small_as_the_next_one) {
+  admission all([] { return 1000 * mb; });
+  const auto large = all.take(900 * mb, Seconds(0), nobody_looks);
+  BOOST_CHECK_THROW(all.take(200 * mb, Seconds(0), nobody_looks), CallTimeout);
+  const auto small = all.take(100 * mb, Seconds(0), nobody_looks);
+  BOOST_TEST(all.running() == 2U);
+}
+
+// Regression: the place that it was moved to was the child's own.
+BOOST_AUTO_TEST_CASE(a_forked_child_gave_back_its_parents_place) {
+  admission all([] { return memory_unknown; });
+  auto place = all.take(mb, Seconds(0), nobody_looks);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    {
+      const admission::place moved(std::move(place));
+      admission::place assigned;
+      assigned = all.take(mb, Seconds(0), nobody_looks);
+    }
+    ::_exit(static_cast<int>(all.running()));
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  BOOST_TEST(WEXITSTATUS(status) == 2);
+}
+
 BOOST_AUTO_TEST_CASE(who_waits_gets_the_place_that_is_given_back) {
   admission all([] { return std::uint64_t{0}; });
   auto first = all.take(mb, Seconds(0), nobody_looks);

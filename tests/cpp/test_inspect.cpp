@@ -445,6 +445,34 @@ BOOST_FIXTURE_TEST_CASE(a_list_of_packages_that_was_cut_off_was_called_complete,
                  "/var/lib/pacman/local/b/desc: has no name, version or architecture"));
 }
 
+// Regression: libguestfs' list without the last package was called complete.
+BOOST_AUTO_TEST_CASE(a_list_that_guestkit_could_not_compare_was_called_complete) {
+  struct : pretended_guest {
+    std::vector<Application2> inspect_list_applications2(const std::string& /*root*/) override {
+      Application2 app;
+      app.app2_name = "a";
+      app.app2_version = "1";
+      return {app};
+    }
+  } guest;
+  const auto told = [&](const std::string& database) {
+    guest.add({{"/var/lib/dpkg/status", database}});
+    InspectedSystem system{.root = "/dev/sda1", .type = "linux", .package_format = "deb"};
+    string_list corrections;
+    add_applications(guest.tree(), system, "deb", corrections);
+    BOOST_TEST(system.applications_complete == system.failures.empty());
+    return std::to_string(system.applications.size()) + ' ' + support::text(system.failures);
+  };
+  const std::string a = "-Package: a\nStatus: install ok installed\nVersion: 1\n\n";
+  const std::string last = "Package: b\nStatus: install ok installed\nVersion: ";
+  BOOST_TEST(told(a + last + "2\n") == "2 ");
+  BOOST_TEST(told(a + last + "x:2\n") ==
+             "1 applications: libguestfs may have left out packages: /var/lib/dpkg/status has a package with "
+             "an odd epoch\n");
+  BOOST_TEST(has(told("-" + last + "1\n\n"), "not all of its 1 are among the 1 that guestkit finds"));
+  BOOST_TEST(has(told("?" + a), "may have left out packages"));
+}
+
 BOOST_AUTO_TEST_CASE(a_long_line_of_dpkg_is_cut_as_libguestfs_cuts_it) {
   const auto cut = "Depends: " + std::string(1023 - 9, 'x');
   const auto apps =
@@ -563,6 +591,28 @@ BOOST_AUTO_TEST_CASE(network_files_of_every_kind) {
     networkd(hostile, "");
     network_manager(hostile, "");
   }
+}
+
+// Regression: PREFIX was added to every address, and PREFIX0 to none.
+BOOST_AUTO_TEST_CASE(an_address_of_red_hats_had_the_prefix_of_another) {
+  const auto found = ifcfg(
+      "IPADDR=10.0.0.1\nPREFIX=8\nIPADDR0=192.168.0.1\nPREFIX0=24\nIPADDR1=192.168.1.1\nIPADDR2=1.2.3.4/16\n"
+      "PREFIX2=9\nIPADDRESS=5.5.5.5\nIPV6ADDR=fe80::1\nIPV6ADDR_SECONDARIES=\"fe80::2/64 fe80::3\"\n",
+      "ifcfg-eth0");
+  const string_list right{"10.0.0.1/8", "192.168.0.1/24", "192.168.1.1", "1.2.3.4/16",
+                          "fe80::1",    "fe80::2/64",     "fe80::3"};
+  BOOST_TEST(found.addresses == right, boost::test_tools::per_element());
+}
+
+// Regression: all but "no" and "false" was told as dhcp.
+BOOST_AUTO_TEST_CASE(networkd_that_was_told_off_was_said_to_use_dhcp) {
+  const auto method = [](const std::string& word) {
+    return networkd("[Network]\nDHCP=" + word + "\n", "f").method;
+  };
+  for (const auto* word : {"", "no", "False", "off", "0", "n", "f", "none", "nonsense"})
+    BOOST_TEST(method(word) == "static", word);
+  for (const auto* word : {"yes", "True", "ON", "1", "y", "t", "ipv4", "ipv6", "both"})
+    BOOST_TEST(method(word) == "dhcp", word);
 }
 
 // Keys and trees.
@@ -719,6 +769,25 @@ BOOST_AUTO_TEST_CASE(the_name_of_an_array_reaches_no_terminal) {
   describe_layout(guest, known, found);
   BOOST_REQUIRE_EQUAL(found.unopened.size(), 1U);
   BOOST_TEST(has(found.unopened[0].message, "the array \"\\x1b[2Jevil\" (raid1)"), found.unopened[0].message);
+}
+
+// Regression: 16 EiB were used.
+BOOST_AUTO_TEST_CASE(a_filesystem_with_more_free_blocks_than_blocks_was_full_beyond_measure) {
+  struct : pretended_guest {
+    StatVFS statvfs(const std::string& /*path*/) override { return answer; }
+    StatVFS answer = {};
+  } guest;
+  layout known(guest);
+  known.measure_mounted("/dev/sda1", "/");
+  BOOST_TEST(!known.usage("/dev/sda1").has_value());
+  guest.answer.frsize = 4096;
+  guest.answer.blocks = 10;
+  for (const auto& [free, used] : std::map<std::int64_t, std::uint64_t>{{4, 6}, {10, 0}, {11, 0}, {-1, 0}}) {
+    guest.answer.bfree = free;
+    known.measure_mounted("/dev/sda1", "/");
+    BOOST_TEST(known.usage("/dev/sda1").value().used == used * 4096, free);
+    BOOST_TEST(known.usage("/dev/sda1").value().size == 40960U);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(what_differs_is_escaped) {
@@ -950,8 +1019,7 @@ BOOST_FIXTURE_TEST_CASE(debian_has_its_minor_version_where_libguestfs_has_no_ans
   }
 }
 
-struct guest_without_memory : pretended_guest {
-  hashtable blkid(const std::string& /*device*/) override { return {{"TYPE", "crypto_LUKS"}, {"UUID", "u"}}; }
+struct guest_without_memory : with_luks {
   void cryptsetup_open(const std::string& /*device*/, const std::string& /*key*/,
                        const std::string& /*mapname*/) override {
     throw Error("cryptsetup_open", "Not enough available memory to open a keyslot.", 0);

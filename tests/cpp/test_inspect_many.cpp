@@ -195,3 +195,25 @@ BOOST_AUTO_TEST_CASE(a_forked_child_leaves_the_fleet_alone, PATIENCE) {
   BOOST_TEST(status == 0);
   BOOST_TEST(!support::is_gone(hypervisor));
 }
+
+// Regression: the child's fleet was refused as the parent's, and the parent's was waited for without an end.
+BOOST_AUTO_TEST_CASE(a_fleet_that_a_forked_child_put_in_the_place_of_its_parents_hung, PATIENCE) {
+  const stuck fleet;
+  auto reports = inspect_many(string_list{fleet.disk}, fleet.options);
+  fleet.wait_until_started();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(20);
+    int status = 1;
+    try {
+      reports = inspect_many(string_list{"/nowhere/a"});
+      const auto report = reports.next().get();
+      status = report && report->disks.front() == "/nowhere/a" ? 0 : 2;
+    } catch (const HandleClosed&) {
+    }
+    ::_exit(status);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  BOOST_TEST(status == 0);
+}

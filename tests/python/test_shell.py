@@ -553,6 +553,16 @@ def test_the_shells_df_counts_as_df_does(
     ]  # fmt: skip
 
 
+def test_the_shells_df_told_less_than_nothing_where_more_is_free_than_there_is(
+    session: Session, guest: Guest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkey: Any = guest
+    monkey.mountpoints = lambda: {"/dev/sda1": "/"}
+    monkey.statvfs = lambda path: {"frsize": 1024, "blocks": 100, "bfree": 101, "bavail": 100}
+    run(session, "df")
+    assert capsys.readouterr().out.splitlines()[1].split()[2] == "0"
+
+
 def test_help_says_that_a_file_is_replaced() -> None:
     for name in ("cp", "mv"):
         assert "one that has the new name is replaced" in " ".join(manual(name).split())

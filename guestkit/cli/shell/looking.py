@@ -121,7 +121,7 @@ def _df(session: Session, given: argparse.Namespace) -> None:
         for device, mountpoint in sorted(session.g.mountpoints().items(), key=lambda one: one[1]):
             seen = session.g.statvfs(mountpoint)
             size, free, usable = (seen["frsize"] * seen[name] for name in ("blocks", "bfree", "bavail"))
-            used = size - free
+            used = max(size - free, 0)  # a disk may claim more free blocks than it has
             share = used_share(used, usable)
             use = "-" if share is None else f"{percent(share)}%"
             sizes = [human_size(one) if given.human else str(one) for one in (size, used, usable)]

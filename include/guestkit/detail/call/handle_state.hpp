@@ -111,7 +111,7 @@ struct handle_state {
   bool is_named = false;                     // the C handle has QEMU's -name; for the thread with the turn
   bool is_sandboxed = false;                 // and its -sandbox; likewise
   std::atomic<bool> native_given{false};     // native() was called: the C handle must not be replaced
-  std::mutex launch_mutex;                   // guards the next two, and replaces the C handle
+  std::mutex launch_mutex;                   // guards the next two; also held while h is replaced
   std::optional<LaunchInfo> launch;          // the last successful one
   std::string verdict;                       // what a template's hypervisor said about this launch
 

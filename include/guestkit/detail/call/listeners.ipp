@@ -30,8 +30,9 @@ inline constexpr std::uint64_t console_events =
 inline void keep_console(handle_state& state, std::uint64_t event, std::string_view text,
                          bool listened) noexcept {
   try {
+    const bool trace = event == GUESTFS_EVENT_TRACE;
     std::vector<std::string> lines;
-    if (event == GUESTFS_EVENT_TRACE)
+    if (trace)
       lines.push_back(state.console.redacted(hide_credential(text)));
     else if (event == GUESTFS_EVENT_APPLIANCE)
       lines = state.console.add(text);
@@ -51,10 +52,9 @@ inline void keep_console(handle_state& state, std::uint64_t event, std::string_v
             source + (event_prefix(event) + printable(whole)));
       return;
     }
-    if (event == GUESTFS_EVENT_TRACE ? !state.traces : !warning && !state.verbose) return;
+    if (trace ? !state.traces : !warning && !state.verbose) return;
     if (listened) return;
-    const bool trace = event == GUESTFS_EVENT_TRACE;
-    print_event(event, state.console.redacted(trace ? hide_credential(text) : std::string(text)));
+    print_event(event, trace ? lines.front() : state.console.redacted(std::string(text)));
   } catch (...) {  // no memory for the line: it is lost
   }
 }

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <strings.h>
+
 #include <algorithm>
+#include <array>
 #include <map>
 #include <utility>
 
@@ -67,17 +70,23 @@ GUESTKIT_INLINE std::vector<InspectedInterface> ifupdown(std::string_view text, 
 
 GUESTKIT_INLINE InspectedInterface ifcfg(std::string_view text, const std::string& source) {
   const auto values = assignments(text);
-  const auto get = [&](const char* key) { return value_or_empty(values, key); };
+  const auto get = [&](const std::string& key) { return value_or_empty(values, key); };
   InspectedInterface interface { .name = get("DEVICE"), .method = get("BOOTPROTO"), .source = source };
   if (interface.name.empty()) {
     const auto at = source.rfind("ifcfg-");
     if (at != std::string::npos) interface.name = source.substr(at + 6);
   }
-  const auto prefix = get("PREFIX");
-  for (const auto* key : {"IPADDR", "IPADDR0", "IPV6ADDR"})
-    if (const auto address = get(key); !address.empty())
-      interface.addresses.push_back(
-          prefix.empty() || address.find('/') != std::string::npos ? address : address + "/" + prefix);
+  constexpr int last = 256;  // as Red Hat's scripts count
+  for (int i = -1; i <= last; ++i) {
+    const auto index = i < 0 ? "" : std::to_string(i);
+    auto address = get("IPADDR" + index);
+    if (address.empty()) continue;
+    if (const auto prefix = get("PREFIX" + index); !prefix.empty() && address.find('/') == std::string::npos)
+      address += '/' + prefix;
+    interface.addresses.push_back(std::move(address));
+  }
+  for (const auto* key : {"IPV6ADDR", "IPV6ADDR_SECONDARIES"})
+    for (auto& address : words_of(get(key))) interface.addresses.push_back(std::move(address));
   interface.gateway = get("GATEWAY");
   for (const auto* key : {"DNS1", "DNS2", "DNS3"})
     if (const auto server = get(key); !server.empty()) interface.dns.push_back(server);
@@ -94,8 +103,12 @@ GUESTKIT_INLINE InspectedInterface networkd(std::string_view text, const std::st
   };
   interface.name = first("Match", "Name");
   interface.mac = first("Match", "MACAddress");
-  const auto dhcp = first("Network", "DHCP");
-  interface.method = dhcp.empty() || dhcp == "no" || dhcp == "false" ? "static" : "dhcp";
+  // As systemd reads it; v4, v6 and both are what its first versions called them.
+  constexpr std::array used{"1", "yes", "y", "true", "t", "on", "ipv4", "ipv6", "v4", "v6", "both"};
+  const bool dhcp = std::ranges::any_of(used, [said = first("Network", "DHCP")](const char* word) {
+    return ::strcasecmp(said.c_str(), word) == 0;
+  });
+  interface.method = dhcp ? "dhcp" : "static";
   interface.gateway = first("Network", "Gateway");
   for (const auto* section : {"Network", "Address"})
     for (auto [at, end] = ini[section].equal_range("Address"); at != end; ++at)

@@ -65,6 +65,9 @@ class guest_actions : public actions<borrowed_core> {
   virtual std::string case_sensitive_path(const std::string& path);
   virtual buffer pread(const std::string& path, int count, std::int64_t offset);
 
+  // Packages.
+  virtual std::vector<Application2> inspect_list_applications2(const std::string& root);
+
  private:
   bool is_clear_ = false;  // nothing is mounted
 };

@@ -147,4 +147,8 @@ GUESTKIT_INLINE buffer guest_actions::pread(const std::string& path, int count, 
   return actions::pread(path, count, offset);
 }
 
+GUESTKIT_INLINE std::vector<Application2> guest_actions::inspect_list_applications2(const std::string& root) {
+  return actions::inspect_list_applications2(root);
+}
+
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

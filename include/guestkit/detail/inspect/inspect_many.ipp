@@ -27,6 +27,9 @@ class fleet : public std::enable_shared_from_this<fleet> {
     if (options_.concurrency == 0) options_.concurrency = std::max(1U, std::thread::hardware_concurrency());
   }
 
+  /// Not in a forked child: what inspects the guests is the parent's.
+  bool is_ours() const noexcept { return generation_ == fork_generation(); }
+
   /// Requests threads for as many guests as may run. Reports not yet collected count as running: they need
   /// memory too.
   void start() {
@@ -190,6 +193,7 @@ class fleet : public std::enable_shared_from_this<fleet> {
     return report;
   }
 
+  const unsigned generation_ = fork_generation();
   const std::vector<string_list> guests_;
   InspectManyOptions options_;
   executor& pool_;
@@ -219,11 +223,11 @@ inline InspectMany& InspectMany::operator=(InspectMany&& other) noexcept {
 }
 
 inline InspectMany::~InspectMany() {
-  if (fleet_ && generation_ == detail::fork_generation()) fleet_->end();
+  if (fleet_ && fleet_->is_ours()) fleet_->end();
 }
 
 inline future<std::optional<InspectReport>> InspectMany::next() {
-  if (!fleet_ || generation_ != detail::fork_generation())
+  if (!fleet_ || !fleet_->is_ours())
     throw HandleClosed("inspect", "the fleet was moved from, or is not this process'", EBADF);
   return fleet_->next();
 }

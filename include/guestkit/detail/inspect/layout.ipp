@@ -138,9 +138,11 @@ GUESTKIT_INLINE const string_list& layout::volumes() {
 
 GUESTKIT_INLINE void layout::measure_mounted(const std::string& device, const std::string& mountpoint) {
   const auto status = g_.statvfs(mountpoint);
+  if (status.blocks <= 0) return;
   const auto unit = static_cast<std::uint64_t>(status.frsize);
-  usage_[device] = {unit * static_cast<std::uint64_t>(status.blocks),
-                    unit * static_cast<std::uint64_t>(status.blocks - status.bfree)};
+  const auto blocks = static_cast<std::uint64_t>(status.blocks);
+  const auto free = static_cast<std::uint64_t>(status.bfree);  // more than there are, if the disk lies
+  usage_[device] = {unit * blocks, unit * (blocks - std::min(blocks, free))};
 }
 
 GUESTKIT_INLINE string_list layout::physical() {

@@ -162,21 +162,29 @@ inline InspectedApplication application(const Application2& app) {
           .description = app.app2_description};
 }
 
-/// Adds to libguestfs' list what only the database tells. What cannot be read is left as it is. Returns the
-/// packages that only guestkit found, if libguestfs' are all among those of guestkit, and what guestkit left
-/// out.
-inline package_list add_what_libguestfs_leaves_out(guest_actions& g, const found_database& found,
-                                                   std::vector<InspectedApplication>& list) {
+/// What libguestfs' list lacks.
+struct list_comparison {
+  package_list rest = {};  ///< the packages that only guestkit found, and what guestkit left out
+  std::string fault = {};  ///< why more may be missing; empty if libguestfs' packages and the rest are all
+};
+
+/// Adds to libguestfs' list what only the database tells, and compares the two. What cannot be read is left
+/// as it is.
+inline list_comparison add_what_libguestfs_leaves_out(guest_actions& g, const found_database& found,
+                                                      std::vector<InspectedApplication>& list) {
   const auto identity = [](const InspectedApplication& app) {
     return std::tie(app.name, app.epoch, app.version, app.release, app.arch);
   };
+  list_comparison result;
   package_list own;
-  attempt([&] {
+  const auto error = attempt([&] {
     try {
       own = own_packages(g, found);
-    } catch (const doubt&) {
+    } catch (const doubt& reason) {
+      result.fault = printable(found.path) + " has " + reason.reason;
     }
   });
+  if (error) result.fault = printable(one_line(error->message()));
   std::map<decltype(identity(list.front())), const InspectedApplication*> known;
   for (const auto& app : own.packages) known.emplace(identity(app), &app);
   std::set<decltype(identity(list.front()))> theirs;
@@ -189,11 +197,18 @@ inline package_list add_what_libguestfs_leaves_out(guest_actions& g, const found
     app.license = same->second->license;
     app.source_version = same->second->source_version;
   }
-  package_list rest{.left_out = own.left_out, .reason = own.reason};
+  auto& rest = result.rest;
+  rest.left_out = own.left_out;
+  rest.reason = own.reason;
   for (const auto& app : own.packages)
     if (!theirs.contains(identity(app))) rest.packages.push_back(app);
-  if (rest.packages.size() + list.size() != own.packages.size()) rest.packages.clear();
-  return rest;
+  if (rest.packages.size() + list.size() != own.packages.size()) {
+    rest.packages.clear();
+    if (result.fault.empty())
+      result.fault = "not all of its " + std::to_string(list.size()) + " are among the " +
+                     std::to_string(own.packages.size()) + " that guestkit finds";
+  }
+  return result;
 }
 
 class rpm_obstacles {
@@ -324,12 +339,13 @@ GUESTKIT_INLINE void add_applications(const guest_tree& files, InspectedSystem& 
     }
   } else if (is_theirs && is_usual(found->database)) {
     ask_libguestfs();
-    const auto rest = add_what_libguestfs_leaves_out(g, *found, system.applications);
+    const auto [rest, fault] = add_what_libguestfs_leaves_out(g, *found, system.applications);
     for (const auto& app : rest.packages) system.applications.push_back(app);
     sort_by_name(system.applications);
     if (!rest.packages.empty())
       corrections.emplace_back(
           "applications: libguestfs leaves out the last one if no empty line follows it");
+    if (!fault.empty()) incomplete("libguestfs may have left out packages: " + fault);
     return tell_left_out(rest);
   }
   const auto with_theirs = [&](const std::string& why) {

@@ -322,10 +322,11 @@ GUESTKIT_INLINE void launcher::advise(const ApplianceChoice& choice) const {
 GUESTKIT_INLINE void launcher::wait_for_memory(ApplianceMode mode) {
   state_->memory.give_back();
   const int raised = invoke<int>(guestfs_get_memsize) - state_->wishes.memsize;
+  const auto all = appliance_memory(mode, raised);
   state_->turns->off_the_clock([&] {
-    state_->memory =
-        admission::shared().take(appliance_memory(mode, raised), state_->turns->limits.admission,
-                                 [&] { state_->turns->throw_if_stopped("launch", "", EINTR, {}); });
+    state_->memory = admission::shared().take(
+        all, state_->turns->limits.admission,
+        [&] { state_->turns->throw_if_stopped("launch", "", EINTR, {}); }, all - appliance_memory(mode));
   });
 }
 

@@ -28,17 +28,19 @@ class admission {
     place& operator=(place&& other) noexcept;
     ~place() { give_back(); }
 
-    /// The appliance is up: its memory is in use now and no longer needs to be reserved.
+    /// The appliance is up: its memory, but for the late part, is in use now and no longer needs to be
+    /// reserved.
     void started() noexcept;
     void give_back() noexcept;
 
    private:
     friend admission;
-    explicit place(admission& owner) noexcept : owner_(&owner), starting_(true) {}
+    place(admission& owner, std::uint64_t bytes, std::uint64_t late) noexcept
+        : owner_(&owner), reserved_(bytes), late_(late) {}
 
     admission* owner_ = nullptr;
-    bool starting_ = false;
-    unsigned generation_ = fork_generation();
+    std::uint64_t reserved_ = 0;
+    std::uint64_t late_ = 0;
   };
 
   using memory_source = std::function<std::uint64_t()>;
@@ -53,7 +55,8 @@ class admission {
   /// free memory for it. Throws CallTimeout.
   /// @param bytes  how much memory it will use
   /// @param look   called several times a second; if it throws, the wait ends
-  place take(std::uint64_t bytes, Seconds timeout, const std::function<void()>& look);
+  /// @param late   the part of bytes that it may begin to use at any time: reserved as long as it runs
+  place take(std::uint64_t bytes, Seconds timeout, const std::function<void()>& look, std::uint64_t late = 0);
 
   /// Limits how many run at once, even if there is memory for more.
   void set_limit(std::optional<unsigned> limit);
@@ -63,14 +66,15 @@ class admission {
  private:
   bool has_room(std::uint64_t bytes) const;
   [[noreturn]] void refuse(Seconds timeout) const;
-  void changed(int running, int starting) noexcept;
+  void release(std::uint64_t bytes, unsigned ended) noexcept;
 
+  const unsigned generation_ = fork_generation();  // of the process whose appliances it admits
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   memory_source memory_;
   std::optional<unsigned> limit_;
   unsigned running_ = 0;
-  unsigned starting_ = 0;  // how many of the running ones are still starting
+  std::uint64_t reserved_ = 0;  // bytes that the running ones do not use yet
 };
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

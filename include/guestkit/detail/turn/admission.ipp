@@ -11,22 +11,22 @@
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 GUESTKIT_INLINE admission::place::place(place&& other) noexcept
-    : owner_(std::exchange(other.owner_, nullptr)), starting_(other.starting_) {}
+    : owner_(std::exchange(other.owner_, nullptr)), reserved_(other.reserved_), late_(other.late_) {}
 
 GUESTKIT_INLINE admission::place& admission::place::operator=(place&& other) noexcept {
   std::swap(owner_, other.owner_);
-  std::swap(starting_, other.starting_);
+  std::swap(reserved_, other.reserved_);
+  std::swap(late_, other.late_);
   return *this;
 }
 
 GUESTKIT_INLINE void admission::place::started() noexcept {
-  if (owner_ != nullptr && std::exchange(starting_, false)) owner_->changed(0, -1);
+  if (owner_ != nullptr) owner_->release(std::exchange(reserved_, late_) - late_, 0);
 }
 
 GUESTKIT_INLINE void admission::place::give_back() noexcept {
   admission* const owner = std::exchange(owner_, nullptr);
-  if (owner != nullptr && generation_ == fork_generation())
-    owner->changed(-1, std::exchange(starting_, false) ? -1 : 0);
+  if (owner != nullptr && owner->generation_ == fork_generation()) owner->release(reserved_, 1);
 }
 
 GUESTKIT_INLINE admission::admission(memory_source memory) : memory_(std::move(memory)) {}
@@ -37,7 +37,7 @@ GUESTKIT_INLINE admission& admission::shared() {
 }
 
 GUESTKIT_INLINE admission::place admission::take(std::uint64_t bytes, Seconds timeout,
-                                                 const std::function<void()>& look) {
+                                                 const std::function<void()>& look, std::uint64_t late) {
   using clock = std::chrono::steady_clock;
   constexpr std::chrono::milliseconds interval{50};
   const auto begin = clock::now();
@@ -50,8 +50,8 @@ GUESTKIT_INLINE admission::place admission::take(std::uint64_t bytes, Seconds ti
     lock.lock();
   }
   ++running_;
-  ++starting_;
-  return place(*this);
+  reserved_ += bytes;
+  return place(*this, bytes, late);
 }
 
 GUESTKIT_INLINE void admission::set_limit(std::optional<unsigned> limit) {
@@ -68,7 +68,8 @@ GUESTKIT_INLINE unsigned admission::running() const {
 GUESTKIT_INLINE bool admission::has_room(std::uint64_t bytes) const {
   if (running_ == 0) return true;
   if (limit_ && running_ >= *limit_) return false;
-  return memory_() / bytes > starting_;  // those still starting do not use theirs yet
+  const auto available = memory_();
+  return available >= reserved_ && available - reserved_ >= bytes;
 }
 
 GUESTKIT_INLINE void admission::refuse(Seconds timeout) const {
@@ -78,10 +79,10 @@ GUESTKIT_INLINE void admission::refuse(Seconds timeout) const {
   throw CallTimeout("launch", text, ETIMEDOUT, timeout.count(), "admission_timeout");
 }
 
-GUESTKIT_INLINE void admission::changed(int running, int starting) noexcept {
+GUESTKIT_INLINE void admission::release(std::uint64_t bytes, unsigned ended) noexcept {
   const std::lock_guard lock(mutex_);
-  running_ += static_cast<unsigned>(running);
-  starting_ += static_cast<unsigned>(starting);
+  running_ -= ended;
+  reserved_ -= bytes;
   changed_.notify_all();
 }
 
