@@ -190,6 +190,26 @@ struct with_luks : pretended_guest {
   hashtable blkid(const std::string& /*device*/) override { return {{"TYPE", "crypto_LUKS"}, {"UUID", "u"}}; }
 };
 
+/// Partitions with the same UUID, which "right" opens. The map of the opened ones is the appliance's.
+struct opened_luks : pretended_guest {
+  string_list list_md_devices() override { return {}; }
+  string_list list_dm_devices() override {
+    string_list all;
+    for (const auto& one : maps) all.push_back("/dev/mapper/" + one.first);
+    return all;
+  }
+  hashtable blkid(const std::string& device) override {
+    return {{"TYPE", device.starts_with("/dev/mapper/") ? "ext4" : "crypto_LUKS"}, {"UUID", "u"}};
+  }
+  void cryptsetup_open(const std::string& device, const std::string& key, const std::string& name) override {
+    if (key != "right") throw Error("cryptsetup_open", "No key available with this passphrase.", 0);
+    if (!maps.emplace(name, device).second)
+      throw Error("cryptsetup_open", "/dev/mapper/" + name + ": device already exists", EEXIST);
+  }
+  std::map<std::string, std::string> maps = {};  // the device beneath, by the name
+  const std::vector<InspectKey> keys{{.secret = "right"}};
+};
+
 /// A btrfs whose subvolume 1 is mounted by default; 2 has the same system, 3 another version of it.
 struct with_snapshots : pretended_guest {
   explicit with_snapshots(std::int64_t minor) : minor_(minor) {}
@@ -603,6 +623,22 @@ BOOST_FIXTURE_TEST_CASE(a_binary_key_file_ended_the_inspection, with_luks) {
   std::ofstream(path) << std::string("secret\n\0", 8);
   BOOST_TEST(passphrase_of(options.keys[0]) == "secret");
   std::filesystem::remove(path);
+}
+
+// Regression: the second inspection said that none of the keys opens it, and mount_guest() failed.
+BOOST_FIXTURE_TEST_CASE(a_device_that_an_inspection_had_opened_was_shut_to_the_next, opened_luks) {
+  for (const auto& now : std::vector<std::vector<InspectKey>>{keys, {{.secret = "wrong"}}, {}}) {
+    const auto found = detail::inspect(*this, {.keys = now}, {});
+    BOOST_TEST(found.unopened.empty());
+    BOOST_REQUIRE_EQUAL(found.layers.size(), 1U);
+    BOOST_TEST(found.layers[0].devices == string_list{"/dev/mapper/luks-u"},
+               boost::test_tools::per_element());
+  }
+  detail::mount_guest(*this, {.keys = keys});
+  BOOST_TEST(mounted == string_list{"/dev/mapper/luks-u /"}, boost::test_tools::per_element());
+  maps.clear();  // by cryptsetup_close
+  BOOST_TEST(detail::inspect(*this, {}, {}).unopened.size() == 1U);
+  BOOST_TEST(detail::inspect(*this, {.keys = keys}, {}).unopened.empty());
 }
 
 BOOST_AUTO_TEST_CASE(a_symlink_may_climb_only_the_directories_that_we_made) {

@@ -8,6 +8,7 @@
 
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/text.hpp"
+#include "guestkit/detail/call/handle_state.hpp"
 #include "guestkit/detail/inspect/attempt.hpp"
 #include "guestkit/detail/inspect/blkid.hpp"
 #include "guestkit/detail/inspect/layout.hpp"
@@ -24,6 +25,15 @@ GUESTKIT_INLINE std::string bare_uuid(std::string_view uuid) {
 
 GUESTKIT_INLINE bool is_on(const std::string& filesystem, const std::string& device) {
   return filesystem == device || filesystem.starts_with("btrfsvol:" + device + "/");
+}
+
+GUESTKIT_INLINE layout::layout(guest_actions& g, bool is_new)
+    : g_(g), is_new_(is_new), opened_(g.state()->opened) {
+  if (opened_.empty()) return;
+  string_list there;  // the user may have closed some since
+  attempt([&] { there = g_.list_dm_devices(); });
+  std::erase_if(opened_,
+                [&](const auto& one) { return std::ranges::find(there, one.second) == there.end(); });
 }
 
 GUESTKIT_INLINE const string_list& layout::disks() {
