@@ -199,13 +199,14 @@ struct opened_luks : pretended_guest {
     return all;
   }
   hashtable blkid(const std::string& device) override {
-    return {{"TYPE", device.starts_with("/dev/mapper/") ? "ext4" : "crypto_LUKS"}, {"UUID", "u"}};
+    return {{"TYPE", device.starts_with("/dev/mapper/") ? "ext4" : "crypto_LUKS"}, {"UUID", uuid}};
   }
   void cryptsetup_open(const std::string& device, const std::string& key, const std::string& name) override {
     if (key != "right") throw Error("cryptsetup_open", "No key available with this passphrase.", 0);
     if (!maps.emplace(name, device).second)
       throw Error("cryptsetup_open", "/dev/mapper/" + name + ": device already exists", EEXIST);
   }
+  std::string uuid = "u";
   std::map<std::string, std::string> maps = {};  // the device beneath, by the name
   const std::vector<InspectKey> keys{{.secret = "right"}};
 };
@@ -639,6 +640,23 @@ BOOST_FIXTURE_TEST_CASE(a_device_that_an_inspection_had_opened_was_shut_to_the_n
   maps.clear();  // by cryptsetup_close
   BOOST_TEST(detail::inspect(*this, {}, {}).unopened.size() == 1U);
   BOOST_TEST(detail::inspect(*this, {.keys = keys}, {}).unopened.empty());
+}
+
+// Regression: none of the keys opened it, said the report, because the first one had the name already.
+BOOST_FIXTURE_TEST_CASE(the_snapshot_of_an_encrypted_volume_was_shut_beside_it, opened_luks) {
+  parts = {"/dev/sda1", "/dev/sda2"};
+  const auto found = detail::inspect(*this, {.keys = keys}, {});
+  BOOST_TEST(found.unopened.empty());
+  BOOST_TEST((maps == std::map<std::string, std::string>{{"luks-u", parts[0]}, {"luks-u-2", parts[1]}}));
+}
+
+// Regression: without a UUID, /dev/a/bc and /dev/ab/c had one name.
+BOOST_FIXTURE_TEST_CASE(volumes_whose_names_differ_in_the_slash_alone_were_not_both_opened, opened_luks) {
+  uuid.clear();
+  parts = {"/dev/a/bc", "/dev/ab/c"};
+  detail::inspect(*this, {.keys = keys}, {});
+  BOOST_TEST(maps["cryptabc"] == parts[0]);
+  BOOST_TEST(maps["cryptabc-2"] == parts[1]);
 }
 
 BOOST_AUTO_TEST_CASE(a_symlink_may_climb_only_the_directories_that_we_made) {

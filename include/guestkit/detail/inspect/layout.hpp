@@ -126,8 +126,9 @@ class layout {
   void unlock_volumes(const std::vector<InspectKey>& keys);
   bool unlock_some(const string_list& devices, const std::vector<InspectKey>& keys);
 
-  /// The name that systemd and virt-inspector use, so that a guest's fstab matches it.
-  static std::string mapped_name(const std::string& type, const std::string& uuid, const std::string& device);
+  /// The name that systemd and virt-inspector use, so that a guest's fstab matches it; with a number if a
+  /// device with the same UUID, such as a snapshot, has it.
+  std::string mapped_name(const std::string& type, const std::string& uuid, const std::string& device) const;
 
   guest_actions& g_;
   bool is_new_;

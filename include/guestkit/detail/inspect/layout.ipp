@@ -272,12 +272,12 @@ GUESTKIT_INLINE bool layout::unlock_some(const string_list& devices, const std::
     const auto type = fact(device, "TYPE");
     if (type != "crypto_LUKS" && type != "BitLocker") continue;
     const auto uuid = fact(device, "UUID");
+    const auto name = mapped_name(type, uuid, device);
     for (const auto& key : keys) {
       if (opened_.contains(device)) break;
       if (!key.device.empty() && key.device != device && bare_uuid(key.device) != bare_uuid(uuid)) continue;
       auto& trials = trials_[device];
       ++trials.keys;
-      const auto name = mapped_name(type, uuid, device);
       if (const auto error = attempt([&] { g_.cryptsetup_open(device, key.secret, name); })) {
         // libguestfs hands on cryptsetup's words, and nothing else that tells this from a wrong key.
         if (error->message().find("Not enough available memory") != std::string::npos)
@@ -292,12 +292,19 @@ GUESTKIT_INLINE bool layout::unlock_some(const string_list& devices, const std::
 }
 
 GUESTKIT_INLINE std::string layout::mapped_name(const std::string& type, const std::string& uuid,
-                                                const std::string& device) {
-  if (type == "crypto_LUKS" && !uuid.empty()) return "luks-" + uuid;
-  std::string name = "crypt";
-  for (const char c : device.substr(device.find('/', 1) + 1))
-    if (std::isalnum(static_cast<unsigned char>(c)) != 0) name += c;
-  return name;
+                                                const std::string& device) const {
+  std::string name = "luks-" + uuid;
+  if (type != "crypto_LUKS" || uuid.empty()) {
+    name = "crypt";
+    for (const char c : device.substr(device.find('/', 1) + 1))
+      if (std::isalnum(static_cast<unsigned char>(c)) != 0) name += c;
+  }
+  auto numbered = name;
+  for (int number = 2;
+       std::ranges::any_of(opened_, [&](const auto& one) { return one.second == "/dev/mapper/" + numbered; });
+       ++number)
+    numbered = name + '-' + std::to_string(number);
+  return numbered;
 }
 
 GUESTKIT_INLINE layout::key_trials layout::trials(const std::string& device) const {
