@@ -669,6 +669,29 @@ BOOST_AUTO_TEST_CASE(a_symlink_may_climb_only_the_directories_that_we_made) {
   BOOST_TEST(!stays_inside("", 1));
 }
 
+// Regression: all of its names were read before max_entries was looked at.
+BOOST_FIXTURE_TEST_CASE(a_directory_of_millions_was_read_whole_for_a_walk_of_few, pretended) {
+  guest.add({{"/data/many/name", "-"}});
+  const auto host = std::filesystem::temp_directory_path() / ("many-" + std::to_string(::getpid()));
+  std::filesystem::create_directory(host);
+  const auto is_refused = [](const Error& error) {
+    return error.error_number() == EFBIG && has(error.message(), "its names take 300000000 bytes");
+  };
+  const std::vector<std::pair<std::string, std::string>> cases{
+      {"/data/many", "/"}, {"/data/many", "/data"}, {"/", "/"}};
+  for (const auto& [large, top] : cases) {
+    guest.sizes = {{large, 300'000'000}};
+    BOOST_CHECK_EXCEPTION(detail::walk(guest, top, {}), Error, is_refused);
+    BOOST_CHECK_EXCEPTION(detail::extract(guest, top, host, {}), Error, is_refused);
+    std::filesystem::remove_all(host / "data");
+  }
+  BOOST_TEST(detail::walk(guest, "/data", {}).size() == 2U);
+  // Directories do not shrink when their files are removed.
+  guest.sizes = {{"/data/many", 2'000'000}};
+  BOOST_TEST(detail::walk(guest, "/", {.max_entries = 3}).size() == 3U);
+  std::filesystem::remove_all(host);
+}
+
 BOOST_AUTO_TEST_CASE(what_a_handle_without_an_appliance_says) {
   Guestfs g;
   BOOST_CHECK_THROW(guestkit::inspect(g), Error);
