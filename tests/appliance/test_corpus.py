@@ -17,6 +17,7 @@ import pytest
 
 import guestkit
 from guestkit import Error, Guestfs, Key, Report, _native, open_guest
+from guestkit.guest import mount_guest
 from guestkit.inspection import ALL_PARTS, json_schema
 from tests.images.corpus import CORPUS, PASSPHRASE, SHORT, Image, images
 
@@ -186,6 +187,22 @@ def test_a_guest_behind_luks_says_which_key_it_wants_and_opens_with_it(
     assert "cryptsetup_open" in told  # there is a trace that could hold a secret
     for secret in (PASSPHRASE, "wrong key"):
         assert secret not in told
+
+
+def test_a_device_that_an_inspection_had_opened_was_shut_to_the_next() -> None:
+    (path,) = images(["luks"]).values()
+    keys = [Key(PASSPHRASE)]
+    with Guestfs() as g:
+        g.open_disk(path)
+        g.launch()
+        (layer,) = g.inspect(keys=keys).layers
+        assert mount_guest(g, keys=keys).root == layer.devices[0]
+        assert g.read_small("/etc/hostname") == b"debian12\n"
+        again = g.inspect(keys=keys)
+        assert (again.layers, again.unopened) == ((layer,), ())
+        g.cryptsetup_close(layer.devices[0])
+        (shut,) = g.inspect().unopened
+        assert (shut.device, shut.reason) == ("/dev/sda1", "encrypted")
 
 
 @pytest.mark.full

@@ -190,6 +190,27 @@ struct with_luks : pretended_guest {
   hashtable blkid(const std::string& /*device*/) override { return {{"TYPE", "crypto_LUKS"}, {"UUID", "u"}}; }
 };
 
+/// Partitions with the same UUID, which "right" opens. The map of the opened ones is the appliance's.
+struct opened_luks : pretended_guest {
+  string_list list_md_devices() override { return {}; }
+  string_list list_dm_devices() override {
+    string_list all;
+    for (const auto& one : maps) all.push_back("/dev/mapper/" + one.first);
+    return all;
+  }
+  hashtable blkid(const std::string& device) override {
+    return {{"TYPE", device.starts_with("/dev/mapper/") ? "ext4" : "crypto_LUKS"}, {"UUID", uuid}};
+  }
+  void cryptsetup_open(const std::string& device, const std::string& key, const std::string& name) override {
+    if (key != "right") throw Error("cryptsetup_open", "No key available with this passphrase.", 0);
+    if (!maps.emplace(name, device).second)
+      throw Error("cryptsetup_open", "/dev/mapper/" + name + ": device already exists", EEXIST);
+  }
+  std::string uuid = "u";
+  std::map<std::string, std::string> maps = {};  // the device beneath, by the name
+  const std::vector<InspectKey> keys{{.secret = "right"}};
+};
+
 /// A btrfs whose subvolume 1 is mounted by default; 2 has the same system, 3 another version of it.
 struct with_snapshots : pretended_guest {
   explicit with_snapshots(std::int64_t minor) : minor_(minor) {}
@@ -655,6 +676,39 @@ BOOST_FIXTURE_TEST_CASE(a_binary_key_file_ended_the_inspection, with_luks) {
   std::filesystem::remove(path);
 }
 
+// Regression: the second inspection said that none of the keys opens it, and mount_guest() failed.
+BOOST_FIXTURE_TEST_CASE(a_device_that_an_inspection_had_opened_was_shut_to_the_next, opened_luks) {
+  for (const auto& now : std::vector<std::vector<InspectKey>>{keys, {{.secret = "wrong"}}, {}}) {
+    const auto found = detail::inspect(*this, {.keys = now}, {});
+    BOOST_TEST(found.unopened.empty());
+    BOOST_REQUIRE_EQUAL(found.layers.size(), 1U);
+    BOOST_TEST(found.layers[0].devices == string_list{"/dev/mapper/luks-u"},
+               boost::test_tools::per_element());
+  }
+  detail::mount_guest(*this, {.keys = keys});
+  BOOST_TEST(mounted == string_list{"/dev/mapper/luks-u /"}, boost::test_tools::per_element());
+  maps.clear();  // by cryptsetup_close
+  BOOST_TEST(detail::inspect(*this, {}, {}).unopened.size() == 1U);
+  BOOST_TEST(detail::inspect(*this, {.keys = keys}, {}).unopened.empty());
+}
+
+// Regression: none of the keys opened it, said the report, because the first one had the name already.
+BOOST_FIXTURE_TEST_CASE(the_snapshot_of_an_encrypted_volume_was_shut_beside_it, opened_luks) {
+  parts = {"/dev/sda1", "/dev/sda2"};
+  const auto found = detail::inspect(*this, {.keys = keys}, {});
+  BOOST_TEST(found.unopened.empty());
+  BOOST_TEST((maps == std::map<std::string, std::string>{{"luks-u", parts[0]}, {"luks-u-2", parts[1]}}));
+}
+
+// Regression: without a UUID, /dev/a/bc and /dev/ab/c had one name.
+BOOST_FIXTURE_TEST_CASE(volumes_whose_names_differ_in_the_slash_alone_were_not_both_opened, opened_luks) {
+  uuid.clear();
+  parts = {"/dev/a/bc", "/dev/ab/c"};
+  detail::inspect(*this, {.keys = keys}, {});
+  BOOST_TEST(maps["cryptabc"] == parts[0]);
+  BOOST_TEST(maps["cryptabc-2"] == parts[1]);
+}
+
 BOOST_AUTO_TEST_CASE(a_symlink_may_climb_only_the_directories_that_we_made) {
   BOOST_TEST(stays_inside("file", 0));
   BOOST_TEST(stays_inside("a/./b//c", 0));
@@ -663,6 +717,29 @@ BOOST_AUTO_TEST_CASE(a_symlink_may_climb_only_the_directories_that_we_made) {
   BOOST_TEST(!stays_inside("/etc/passwd", 5));
   BOOST_TEST(!stays_inside("link/../../..", 1));
   BOOST_TEST(!stays_inside("", 1));
+}
+
+// Regression: all of its names were read before max_entries was looked at.
+BOOST_FIXTURE_TEST_CASE(a_directory_of_millions_was_read_whole_for_a_walk_of_few, pretended) {
+  guest.add({{"/data/many/name", "-"}});
+  const auto host = std::filesystem::temp_directory_path() / ("many-" + std::to_string(::getpid()));
+  std::filesystem::create_directory(host);
+  const auto is_refused = [](const Error& error) {
+    return error.error_number() == EFBIG && has(error.message(), "its names take 300000000 bytes");
+  };
+  const std::vector<std::pair<std::string, std::string>> cases{
+      {"/data/many", "/"}, {"/data/many", "/data"}, {"/", "/"}};
+  for (const auto& [large, top] : cases) {
+    guest.sizes = {{large, 300'000'000}};
+    BOOST_CHECK_EXCEPTION(detail::walk(guest, top, {}), Error, is_refused);
+    BOOST_CHECK_EXCEPTION(detail::extract(guest, top, host, {}), Error, is_refused);
+    std::filesystem::remove_all(host / "data");
+  }
+  BOOST_TEST(detail::walk(guest, "/data", {}).size() == 2U);
+  // Directories do not shrink when their files are removed.
+  guest.sizes = {{"/data/many", 2'000'000}};
+  BOOST_TEST(detail::walk(guest, "/", {.max_entries = 3}).size() == 3U);
+  std::filesystem::remove_all(host);
 }
 
 BOOST_AUTO_TEST_CASE(what_a_handle_without_an_appliance_says) {

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -114,6 +115,10 @@ struct handle_state {
   std::mutex launch_mutex;                   // guards the next two; also held while h is replaced
   std::optional<LaunchInfo> launch;          // the last successful one
   std::string verdict;                       // what a template's hypervisor said about this launch
+
+  // Encrypted devices: what inspections have opened with keys, by the device beneath. For the thread that has
+  // the turn.
+  std::map<std::string, std::string> opened;
 
   std::mutex mount_mutex;              // guards the next
   std::shared_ptr<local_mount> mount;  // the last that mount_local() made

@@ -33,7 +33,7 @@ class layout {
   };
 
   /// @param is_new  whether nobody else has had the appliance, so that no other keys have opened anything
-  explicit layout(guest_actions& g, bool is_new = false) : g_(g), is_new_(is_new) {}
+  explicit layout(guest_actions& g, bool is_new = false);
 
   const string_list& disks();
   const string_list& partitions();
@@ -87,7 +87,8 @@ class layout {
   /// Opens whatever the keys open; they come from readable_keys().
   void unlock(const std::vector<InspectKey>& keys);
 
-  /// The devices that keys have opened, by the encrypted one.
+  /// The devices that keys have opened, in this inspection or an earlier one of the appliance, by the
+  /// encrypted one.
   const std::map<std::string, std::string>& opened() const noexcept { return opened_; }
 
   /// What was done to open an encrypted device.
@@ -125,8 +126,9 @@ class layout {
   void unlock_volumes(const std::vector<InspectKey>& keys);
   bool unlock_some(const string_list& devices, const std::vector<InspectKey>& keys);
 
-  /// The name that systemd and virt-inspector use, so that a guest's fstab matches it.
-  static std::string mapped_name(const std::string& type, const std::string& uuid, const std::string& device);
+  /// The name that systemd and virt-inspector use, so that a guest's fstab matches it; with a number if a
+  /// device with the same UUID, such as a snapshot, has it.
+  std::string mapped_name(const std::string& type, const std::string& uuid, const std::string& device) const;
 
   guest_actions& g_;
   bool is_new_;
@@ -138,8 +140,8 @@ class layout {
   std::map<std::string, hashtable> facts_;
   std::map<std::string, std::vector<BTRFSSubvolume>> subvolumes_;  // by device
   std::map<std::string, std::int64_t> default_subvolume_;
-  std::map<std::string, std::string> opened_;  // the device on top, by the encrypted one
-  std::map<std::string, key_trials> trials_;   // by the encrypted device
+  std::map<std::string, std::string>& opened_;  // of the handle
+  std::map<std::string, key_trials> trials_;    // by the encrypted device
 };
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -8,6 +8,7 @@
 
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/text.hpp"
+#include "guestkit/detail/call/handle_state.hpp"
 #include "guestkit/detail/inspect/attempt.hpp"
 #include "guestkit/detail/inspect/blkid.hpp"
 #include "guestkit/detail/inspect/layout.hpp"
@@ -24,6 +25,15 @@ GUESTKIT_INLINE std::string bare_uuid(std::string_view uuid) {
 
 GUESTKIT_INLINE bool is_on(const std::string& filesystem, const std::string& device) {
   return filesystem == device || filesystem.starts_with("btrfsvol:" + device + "/");
+}
+
+GUESTKIT_INLINE layout::layout(guest_actions& g, bool is_new)
+    : g_(g), is_new_(is_new), opened_(g.state()->opened) {
+  if (opened_.empty()) return;
+  string_list there;  // the user may have closed some since
+  attempt([&] { there = g_.list_dm_devices(); });
+  std::erase_if(opened_,
+                [&](const auto& one) { return std::ranges::find(there, one.second) == there.end(); });
 }
 
 GUESTKIT_INLINE const string_list& layout::disks() {
@@ -264,12 +274,12 @@ GUESTKIT_INLINE bool layout::unlock_some(const string_list& devices, const std::
     const auto type = fact(device, "TYPE");
     if (type != "crypto_LUKS" && type != "BitLocker") continue;
     const auto uuid = fact(device, "UUID");
+    const auto name = mapped_name(type, uuid, device);
     for (const auto& key : keys) {
       if (opened_.contains(device)) break;
       if (!key.device.empty() && key.device != device && bare_uuid(key.device) != bare_uuid(uuid)) continue;
       auto& trials = trials_[device];
       ++trials.keys;
-      const auto name = mapped_name(type, uuid, device);
       if (const auto error = attempt([&] { g_.cryptsetup_open(device, key.secret, name); })) {
         // libguestfs hands on cryptsetup's words, and nothing else that tells this from a wrong key.
         if (error->message().find("Not enough available memory") != std::string::npos)
@@ -284,12 +294,19 @@ GUESTKIT_INLINE bool layout::unlock_some(const string_list& devices, const std::
 }
 
 GUESTKIT_INLINE std::string layout::mapped_name(const std::string& type, const std::string& uuid,
-                                                const std::string& device) {
-  if (type == "crypto_LUKS" && !uuid.empty()) return "luks-" + uuid;
-  std::string name = "crypt";
-  for (const char c : device.substr(device.find('/', 1) + 1))
-    if (std::isalnum(static_cast<unsigned char>(c)) != 0) name += c;
-  return name;
+                                                const std::string& device) const {
+  std::string name = "luks-" + uuid;
+  if (type != "crypto_LUKS" || uuid.empty()) {
+    name = "crypt";
+    for (const char c : device.substr(device.find('/', 1) + 1))
+      if (std::isalnum(static_cast<unsigned char>(c)) != 0) name += c;
+  }
+  auto numbered = name;
+  for (int number = 2;
+       std::ranges::any_of(opened_, [&](const auto& one) { return one.second == "/dev/mapper/" + numbered; });
+       ++number)
+    numbered = name + '-' + std::to_string(number);
+  return numbered;
 }
 
 GUESTKIT_INLINE layout::key_trials layout::trials(const std::string& device) const {

@@ -33,7 +33,12 @@ std::string read_small(guest_actions& g, const std::string& path, std::size_t li
 std::optional<std::string> find_small(guest_actions& g, const std::string& path,
                                       std::size_t limit = small_file);
 
-/// Throws Error with EFBIG if a directory has too many names: a guest may have made millions.
+/// Throws Error with EFBIG if a directory has too many names to be read: a guest may have made millions.
+/// @param size  of the directory, in bytes
+/// @param most  how many names may be read
+void check_names(const std::string& directory, std::uint64_t size, std::size_t most);
+
+/// The same, with the limit for the directories that an inspection reads.
 void check_names_of(guest_actions& g, const std::string& directory);
 
 /// The names in a directory, sorted; none if there is no such directory. Throws Error with EFBIG for too many

@@ -64,14 +64,19 @@ GUESTKIT_INLINE std::optional<std::string> find_small(guest_actions& g, const st
   return bytes;
 }
 
-GUESTKIT_INLINE void check_names_of(guest_actions& g, const std::string& directory) {
-  constexpr std::int64_t most = std::int64_t{16} << 20U;
-  const auto size = g.statns(directory).st_size;
-  if (size > most)
+GUESTKIT_INLINE void check_names(const std::string& directory, std::uint64_t size, std::size_t most) {
+  constexpr std::uint64_t name = 128;        // in bytes; few are longer
+  constexpr std::uint64_t few = 16U << 10U;  // no harm in reading them, and directories do not shrink
+  const auto names = std::max<std::uint64_t>(most, few);
+  if (size / name > names)
     throw Error("readdir",
                 printable(directory) + ": its names take " + std::to_string(size) + " bytes, more than the " +
-                    std::to_string(most) + " that are read",
+                    std::to_string(name * names) + " that are read",
                 EFBIG);
+}
+
+GUESTKIT_INLINE void check_names_of(guest_actions& g, const std::string& directory) {
+  check_names(directory, static_cast<std::uint64_t>(g.statns(directory).st_size), 128U << 10U);
 }
 
 GUESTKIT_INLINE string_list names_in(guest_actions& g, const std::string& directory) {

@@ -37,16 +37,24 @@ GUESTKIT_INLINE std::map<std::string, FileContent> read_files(guest_actions& g, 
 GUESTKIT_INLINE std::vector<GuestFile> walk(guest_actions& g, const std::string& top,
                                             const WalkOptions& options) {
   std::vector<GuestFile> all = {};
-  std::vector<std::pair<std::string, int>> waiting{{top, 0}};
+  struct waiting_directory {
+    std::string path;
+    std::uint64_t size;
+    int depth;
+  };
+  // To list one directory alone, another message would cost too much.
+  const auto size_of_top = options.max_depth > 0 ? g.statns(top).st_size : 0;
+  std::vector<waiting_directory> waiting{{top, static_cast<std::uint64_t>(size_of_top), 0}};
   while (!waiting.empty()) {
-    const auto [directory, depth] = std::move(waiting.back());
+    const auto [directory, size, depth] = std::move(waiting.back());
     waiting.pop_back();
+    check_names(directory, size, options.max_entries - all.size());
     auto files = list_directory(g, directory);
     if (all.size() + files.size() > options.max_entries)
       throw Error("walk", top + ": more than " + std::to_string(options.max_entries) + " entries", EFBIG);
     for (auto file = files.rbegin(); file != files.rend(); ++file)
       if (file->kind == FileKind::directory && depth < options.max_depth)
-        waiting.emplace_back(file->path, depth + 1);
+        waiting.push_back({file->path, file->size, depth + 1});
     std::move(files.begin(), files.end(), std::back_inserter(all));
   }
   return all;
@@ -80,7 +88,7 @@ class extraction {
     if (top.get() < 0) fail(host_directory);
     const auto end = path.find_last_not_of('/');
     if (end == std::string::npos) {
-      directory("/", top, 0);
+      directory("/", static_cast<std::uint64_t>(g_.statns("/").st_size), top, 0);
       return std::move(done_);
     }
     const auto slash = path.rfind('/', end);
@@ -138,11 +146,12 @@ class extraction {
     const unique_fd made(::openat(host.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (made.get() < 0) fail(name);
     ++done_.directories;
-    directory(file.path, made, depth + 1);
+    directory(file.path, file.size, made, depth + 1);
     finish(file, made, 0700);
   }
 
-  void directory(const std::string& path, const unique_fd& host, std::size_t depth) {
+  void directory(const std::string& path, std::uint64_t size, const unique_fd& host, std::size_t depth) {
+    check_names(path, size, options_.max_entries - entries_);
     std::vector<GuestFile> files;
     if (const auto error = attempt([&] { files = list_directory(g_, path); }))
       return done_.skipped.push_back({path, error->message()});

@@ -538,7 +538,8 @@ GUESTKIT_INLINE void launcher::note_success() {
   info_.seconds = Seconds(std::chrono::steady_clock::now() - begin_).count();
   state_->memory.started();
   state_->turns->launched = true;
-  state_->disks.clear();  // QEMU has opened them
+  state_->opened.clear();  // in an earlier appliance
+  state_->disks.clear();   // QEMU has opened them
   state_->disk_files.clear();
   {
     const std::lock_guard lock(state_->launch_mutex);
