@@ -196,9 +196,10 @@ class _Outgoing:
             else:
                 made, into = folder / posixpath.basename(self._path), folder
             copied = self._g.extract(self._path, into, progress=lambda path, count: tally.now(count))
-            if copied.skipped and not self._is_directory:
+            is_made = os.path.lexists(made)
+            if copied.skipped and not (is_made and self._is_directory):  # of a tree, a part may be missing
                 (skipped,) = copied.skipped
-                number = errno.EIO if os.path.lexists(made) else errno.EINVAL
+                number = errno.EIO if is_made else errno.EINVAL
                 raise Error("copy_out", f"{skipped.path}: {skipped.reason}", number)
             self._look()
             made.rename(self.final)

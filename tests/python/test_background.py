@@ -72,7 +72,7 @@ def test_a_signal_to_the_command_ends_its_work(number: signal.Signals, tmp_path:
     lines = (
         "try:",
         "    print('works', flush=True)",
-        "    time.sleep(1000)",
+        "    time.sleep(1000)",  # until the signal
         "finally:",
         f"    open({str(ended)!r}, 'w').close()",
     )

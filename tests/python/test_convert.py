@@ -16,6 +16,7 @@ import pytest
 
 from guestkit import AsyncDiskConverter, DiskConverter, Error, probe, under
 from guestkit.convert import Job
+from tests.images import naming
 
 MIB = 1 << 20
 CONTENT = b"what stands on the disk".ljust(MIB, b",")
@@ -297,22 +298,7 @@ def test_an_overlay_of_a_relative_name_was_not_found_again(
 
 @pytest.mark.parametrize("name", ["file:base.qcow2", "file:{}/base.qcow2"])
 def test_the_backing_file_of_a_name_with_file_was_garbled(name: str, overlay: Path) -> None:
-    name = name.format(overlay.parent)
-    words = [
-        "qemu-img",
-        "create",
-        "-q",
-        "-u",
-        "-f",
-        "qcow2",
-        "-b",
-        name,
-        "-F",
-        "qcow2",
-        str(overlay),
-        str(MIB),
-    ]
-    subprocess.run(words, check=True)
+    naming.overlay(overlay, name.format(overlay.parent), "qcow2")
     info = DiskConverter().get_info(overlay, "qcow2", backing="allow")
     assert info["full-backing-filename"] == str(overlay.with_name("base.qcow2"))
 
