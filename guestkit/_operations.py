@@ -11,10 +11,10 @@ import errno
 import posixpath
 import secrets
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from guestkit._file_errors import NOT_THERE, about, check_regular, failure, is_about_a_file
 from guestkit.errors import Error
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, StrOrBytesPath
 
     from guestkit.generated.structs import StatNS
+
+A = TypeVar("A")
+T = TypeVar("T")
 
 #: What fsspec calls the information about a file.
 Entry = dict[str, Any]
@@ -181,18 +184,21 @@ def read(g: Guestfs, path: str, start: int | None, end: int | None, most: int) -
 
     most: a larger part raises OSError with EFBIG; it is what is left of max_bytes
     """
+    return _read(g, path, status(g, path, True), slice(start, end), most)
+
+
+def _read(g: Guestfs, path: str, seen: StatNS, wanted: slice, most: int) -> bytes:
+    check_regular(path, seen["st_mode"])
+    first, last, _ = wanted.indices(seen["st_size"])
+    if last - first > most:
+        raise failure(
+            errno.EFBIG,
+            path,
+            f"{last - first} bytes are more than the {most} that max_bytes leaves to this call:"
+            " read parts, or fewer files at once",
+        )
+    parts: list[memoryview] = []
     with about(path):
-        seen = g.statns(path)
-        check_regular(path, seen["st_mode"])
-        first, last, _ = slice(start, end).indices(seen["st_size"])
-        if last - first > most:
-            raise failure(
-                errno.EFBIG,
-                path,
-                f"{last - first} bytes are more than the {most} that max_bytes leaves to this call:"
-                " read parts, or fewer files at once",
-            )
-        parts: list[memoryview] = []
         while first < last:
             part = g.pread(path, min(CHUNK, last - first), first, memoryview=True)
             if not part:
@@ -207,28 +213,75 @@ def part(g: Guestfs, path: str, start: int, size: int) -> tuple[StatNS, bytes]:
 
     size: at most `CHUNK`
     """
+    return _part(g, path, status(g, path, True), start, size)
+
+
+def _part(g: Guestfs, path: str, seen: StatNS, start: int, size: int) -> tuple[StatNS, bytes]:
+    check_regular(path, seen["st_mode"])
+    size = min(size, seen["st_size"] - start)
     with about(path):
-        seen = g.statns(path)
-        check_regular(path, seen["st_mode"])
-        size = min(size, seen["st_size"] - start)
         return seen, g.pread(path, size, start) if size > 0 else b""
 
 
-def read_each(
-    g: Guestfs, wanted: Iterable[tuple[str, int | None, int | None]], most: int
-) -> list[bytes | OSError]:
+def read_each(g: Guestfs, wanted: Sequence[tuple[str, slice]], most: int) -> list[bytes | OSError]:
     """Return parts of many files, all together of at most that size, or why one cannot be read."""
-    found: list[bytes | OSError] = []
-    for path, start, end in wanted:
+    left = most
+
+    def read_next(path: str, seen: StatNS, wanted: slice) -> bytes:
+        nonlocal left
+        data = _read(g, path, seen, wanted, left)
+        left -= len(data)
+        return data
+
+    return _each(g, wanted, read_next)
+
+
+def beginnings(g: Guestfs, wanted: Sequence[tuple[str, int]]) -> list[tuple[StatNS, bytes] | OSError]:
+    """Return what `part` does of the beginning of many files, to that size, or why one cannot be read."""
+    return _each(g, wanted, lambda path, seen, size: _part(g, path, seen, 0, size))
+
+
+def _each(
+    g: Guestfs, wanted: Sequence[tuple[str, A]], function: Callable[[str, StatNS, A], T]
+) -> list[T | OSError]:
+    """Return what the function makes of each file, its status and what is wanted of it, or why it cannot."""
+    known = _statuses(g, [path for path, _ in wanted])
+    found: list[T | OSError] = []
+    for path, what in wanted:
         try:
-            data = read(g, path, start, end, most)
-            found.append(data)
-            most -= len(data)
+            found.append(function(path, known.get(path) or status(g, path, True), what))
         except OSError as error:
             if isinstance(error, (Error, InterruptedError)):
                 raise
             found.append(error)
     return found
+
+
+def _statuses(g: Guestfs, paths: Iterable[str]) -> dict[str, StatNS]:
+    """Return what is known of files after one call for each directory.
+
+    Missing are those of which it tells too little: symlinks, files that are not there, and all that are alone
+    in their directory.
+    """
+    names: dict[str, list[str]] = {}
+    for path in dict.fromkeys(paths):
+        directory, name = posixpath.split(path)
+        names.setdefault(directory, []).append(name)
+    known: dict[str, StatNS] = {}
+    for directory, several in names.items():
+        if len(several) == 1:
+            continue
+        try:
+            with about(directory):
+                found = g.lstatnslist(directory, several)
+        except OSError as error:  # what is wrong is told of each file
+            if not is_about_a_file(error):
+                raise
+            continue
+        for name, seen in zip(several, found, strict=True):
+            if seen["st_ino"] != -1 and not stat.S_ISLNK(seen["st_mode"]):
+                known[posixpath.join(directory, name)] = seen
+    return known
 
 
 def save_whole(g: Guestfs, path: str, size: int, target: StrOrBytesPath) -> None:

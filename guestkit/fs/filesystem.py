@@ -523,7 +523,8 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
             raise TypeError(f"cat_ranges() argument 'paths' must be a list, not {type(paths).__name__}")
         count = len(paths)
         firsts, lasts = ([at] * count if at is None or isinstance(at, int) else at for at in (starts, ends))
-        wanted = list(zip(self._strip_protocol(paths), firsts, lasts, strict=True))
+        parts = map(slice, firsts, lasts)
+        wanted = list(zip(self._strip_protocol(paths), parts, strict=True))
         found: list[bytes | OSError] = []
         left = self.max_bytes
         for begin in range(0, count, _TURN):

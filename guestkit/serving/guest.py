@@ -7,7 +7,7 @@ import contextlib
 import errno
 import os
 import posixpath
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from guestkit import _operations as operations
@@ -18,12 +18,13 @@ from guestkit.aio.lent import Lent
 from guestkit.errors import ApplianceCrashed, CallTimeout, Error, HandleClosed
 from guestkit.guest import CHUNK
 from guestkit.handle import Guestfs
-from guestkit.serving.limits import MOST, NAMES
+from guestkit.serving.limits import BEGINNING, MOST, NAMES, TOGETHER
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
     from guestkit.aio import AsyncGuestfs
+    from guestkit.generated.structs import StatNS
 
 T = TypeVar("T")
 
@@ -45,9 +46,13 @@ class Guest:
         self.changes = 0
         self._names = 0
         self._storing: set[asyncio.Task[object]] = set()
+        self._to_begin: list[tuple[str, asyncio.Future[tuple[StatNS, bytes]]]] = []
+        self._beginning: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
-        """Break off the uploads that still run, and wait until nothing of them is left."""
+        """Break off what still runs, and wait until nothing of the uploads is left."""
+        if self._beginning is not None:
+            self._beginning.cancel()
         for task in self._storing:
             task.cancel()
         if self._storing:
@@ -73,6 +78,33 @@ class Guest:
             return await self.look(function, path, *arguments)
         finally:
             self.changes += 1
+
+    async def begin(self, path: str) -> tuple[StatNS, bytes]:
+        """Return the status of a regular file and its beginning.
+
+        What is asked for while the guest is busy is read in one turn, which takes less time for each file.
+        """
+        outcome: asyncio.Future[tuple[StatNS, bytes]] = asyncio.get_running_loop().create_future()
+        self._to_begin.append((path, outcome))
+        if self._beginning is None or self._beginning.done():
+            self._beginning = asyncio.create_task(self._begin_all())
+        return await outcome
+
+    async def _begin_all(self) -> None:
+        while wanted := self._to_begin[:TOGETHER]:
+            del self._to_begin[:TOGETHER]
+            found: Sequence[tuple[StatNS, bytes] | Exception]
+            try:
+                found = await self.look(operations.beginnings, [(path, BEGINNING) for path, _ in wanted])
+            except Exception as error:  # it is the clients' to tell
+                found = [error] * len(wanted)
+            for (_, outcome), one in zip(wanted, found, strict=True):
+                if outcome.done():  # the client has gone
+                    continue
+                if isinstance(one, Exception):
+                    outcome.set_exception(one)
+                else:
+                    outcome.set_result(one)
 
     async def parts(self, path: str, start: int, end: int) -> AsyncIterator[bytes]:
         """Yield a part of a regular file, in pieces, between which other clients have their turns."""

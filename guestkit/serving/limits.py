@@ -8,7 +8,7 @@ IDLE = 75
 LOGIN = 60
 
 #: How many requests of a session are answered at once, if nothing can change.
-AT_ONCE = 4
+AT_ONCE = 8
 
 #: The most sessions of all SFTP clients. Each may have some MiB of requests and answers on their way.
 SESSIONS = 64
@@ -17,8 +17,9 @@ SESSIONS = 64
 OPEN = 128
 OPEN_BY_ALL = 512
 
-#: How much of a file is read when it is opened, in bytes.
+#: How much of a file is read when it is opened, in bytes, and of how many files in one turn.
 BEGINNING = 64 << 10
+TOGETHER = 16
 
 #: The most that is read ahead for an open file, in bytes, and the most of a write in one turn.
 AHEAD = 1 << 20

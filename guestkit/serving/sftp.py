@@ -275,7 +275,9 @@ class OpenFile:
 
     async def begin(self) -> None:
         """Look at the file and read its beginning: a small one takes one turn from opening to end."""
-        await self._fetch(0, BEGINNING)
+        changes, self._ahead = self._guest.changes, BEGINNING
+        self._seen, self._held = await self._guest.begin(self.path)
+        self._changes = changes
 
     async def status(self) -> StatNS:
         """Return the file's status."""

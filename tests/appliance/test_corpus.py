@@ -239,9 +239,25 @@ def test_small_files_by_path_and_why_one_cannot_be_had(hostile: Guestfs) -> None
     assert messages["/etc/passwd"] == "read_small: /etc/passwd: not a regular file"
     assert "not a regular file" in messages["/etc"]
     assert messages.keys() == {"/etc/passwd", "/etc/default/locale", "/nothing", "/etc"}
+    assert list(found) == sorted(found)
+    (alone,) = hostile.read_files(["/etc/../etc/hosts"]).values()
+    assert alone == b"127.0.0.1 localhost\n"
+    dots = hostile.read_files(["/etc/.", "/etc/..", "/etc/", "/etc/hosts"])
+    assert [type(content) for content in dots.values()] == [guestkit.Error] * 3 + [bytes]
     assert hostile.read_small("/etc/os-release") == hostile.read_file("/etc/os-release")
     with pytest.raises(guestkit.Error, match="more than 5"):
         hostile.read_small("/etc/hosts", limit=5)
+
+
+def test_files_of_one_directory_took_a_status_each(hostile: Guestfs) -> None:
+    calls: list[str] = []
+    hostile.set_event_callback(lambda _, __, text, ___: calls.append(text.split()[0]), guestkit.Event.TRACE)
+    hostile.set_trace(True)
+    found = hostile.read_files(["/etc/hosts", "/etc/os-release", "/etc/passwd", "/bin", "/nothing"])
+    hostile.set_trace(False)
+    assert isinstance(found["/etc/os-release"], bytes)
+    assert isinstance(found["/etc/passwd"], guestkit.Error)
+    assert (calls.count("lstatnslist"), calls.count("pread")) == (4, 4)
 
 
 def test_a_walk_tells_each_file_once_and_follows_no_link(hostile: Guestfs) -> None:

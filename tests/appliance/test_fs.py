@@ -367,6 +367,20 @@ def test_what_is_read_at_once_is_bounded(fs: GuestFileSystem, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_many_files_of_a_directory_took_a_status_each(fs: GuestFileSystem) -> None:
+    """Only of a symlink, and of what is not there, the directory's own call tells too little."""
+    csv = "/data/tree/0/0.csv"
+    paths = ["/data/letters", csv, "/data/to-fifo", "/data/fifo", "/data/nope", "/data/letters"]
+    found: list[list[Any]] = []
+    made = calls(fs, lambda: found.append(fs.cat_ranges(paths, 0, 2)))
+    of_files = [name for name in made if name != "is_ready"]
+    assert of_files == ["lstatnslist", "pread", "statns", "pread", "statns", "statns", "pread"]
+    kinds = [data if isinstance(data, bytes) else data.errno for data in found[0]]
+    assert kinds == [b"ab", fs.cat_file(csv)[:2], errno.EINVAL, errno.EINVAL, errno.ENOENT, b"ab"]
+    nowhere = fs.cat_ranges(["/nope/a", "/nope/b", "/data/letters/a", "/data/letters/b"], 0, 2)
+    assert [error.errno for error in nowhere] == [errno.ENOENT] * 2 + [errno.ENOTDIR] * 2
+
+
 def test_many_files_at_once_are_bounded_together(fs: GuestFileSystem) -> None:
     """Only each of them was bounded: 1000 sparse files of max_bytes each filled the host's memory."""
     few = GuestFileSystem(handle=handle_of(fs), max_bytes=25)

@@ -300,6 +300,7 @@ class Disk(Guest):
         self.reads = 0
         self.turns = 0
         self.size = 1 << 40
+        self.failures: list[Exception | None] = []
         self.goes_on = asyncio.Event()  # the guest; it answers nobody until then
         self.goes_on.set()
         self.looking = self.most_looking = 0
@@ -321,10 +322,13 @@ class Disk(Guest):
         if function is operations.read:
             self.reads += 1
             return bytes(arguments[2] - arguments[1])
+        if function is operations.beginnings:
+            failure = self.failures.pop(0) if self.failures else None
+            if failure is not None and not isinstance(failure, OSError):
+                raise failure  # before any file
+            return [failure or self._part(0, size) for _, size in arguments[0]]
         if function is operations.part:
-            self.reads += 1
-            _, start, size = arguments
-            return _seen(self.size), bytes(max(0, min(size, self.size - start)))
+            return self._part(*arguments[1:])
         if function is operations.listing:
             return [_entry(f"/{number}") for number in range(200)]
         if function is operations.status:
@@ -332,6 +336,10 @@ class Disk(Guest):
         if function is operations.info:
             return _entry(arguments[0], "file" if arguments[0] == "/x" else "directory")
         raise RuntimeError("a fault of this program")
+
+    def _part(self, start: int, size: int) -> tuple[dict[str, int], bytes]:
+        self.reads += 1
+        return _seen(self.size), bytes(max(0, min(size, self.size - start)))
 
 
 def _seen(size: int) -> dict[str, int]:
@@ -507,6 +515,39 @@ async def test_a_small_file_took_a_turn_of_the_guest_for_each_request(disk: Disk
             assert await file.read() == bytes(6000)
             assert disk.reads > 1
         assert client.limits.max_read_len == limits.AHEAD
+
+
+async def test_files_that_are_opened_together_took_a_turn_each(disk: Disk) -> None:
+    disk.size = 5000
+
+    async def content() -> object:
+        async with client.open(b"/x", "rb") as file:
+            return await file.read()
+
+    async with by_sftp(disk) as connect, connect() as connection, connection.start_sftp_client() as client:
+        disk.goes_on.clear()
+        first = asyncio.create_task(content())
+        async with asyncio.timeout(60):
+            await disk.crowded(1)
+        others = [asyncio.create_task(content()) for _ in range(limits.AT_ONCE - 1)]
+        async with connection.start_sftp_client():  # the server has had time for all
+            disk.goes_on.set()
+        assert await asyncio.gather(first, *others) == [bytes(5000)] * limits.AT_ONCE
+        assert (disk.turns, disk.reads) == (2, limits.AT_ONCE)
+
+
+async def test_one_of_the_files_that_are_opened_together_cannot_be(disk: Disk) -> None:
+    """Each client is told of its own, also what is a fault of the program."""
+    disk.failures = [FileNotFoundError(2, "no such file"), None, RuntimeError("a fault of this program")]
+    async with by_sftp(disk) as connect, connect() as connection, connection.start_sftp_client() as client:
+        with pytest.raises(asyncssh.SFTPNoSuchFile):
+            await client.open(b"/nowhere", "rb")
+        async with client.open(b"/x", "rb") as file:
+            assert await file.read(3) == bytes(3)
+        with pytest.raises(asyncssh.SFTPError):
+            await client.open(b"/x", "rb")
+        async with client.open(b"/x", "rb") as file:
+            assert await file.read(3) == bytes(3)
 
 
 async def test_each_answer_was_sent_with_a_packet_for_nothing(

@@ -29,6 +29,10 @@ std::string joined(const std::string& directory, const std::string& name);
 /// The content of a regular file of at most that size. Anything else is refused: it might hang or never end.
 std::string read_small(guest_actions& g, const std::string& path, std::size_t limit = small_file);
 
+/// The same, of a file whose status is known.
+/// @param status  symlinks followed
+std::string read_small(guest_actions& g, const std::string& path, const StatNS& status, std::size_t limit);
+
 /// The same; nothing if there is no such file or it cannot be read.
 std::optional<std::string> find_small(guest_actions& g, const std::string& path,
                                       std::size_t limit = small_file);

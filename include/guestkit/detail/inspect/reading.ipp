@@ -39,7 +39,11 @@ GUESTKIT_INLINE std::string joined(const std::string& directory, const std::stri
 }
 
 GUESTKIT_INLINE std::string read_small(guest_actions& g, const std::string& path, std::size_t limit) {
-  const auto status = g.statns(path);
+  return read_small(g, path, g.statns(path), limit);
+}
+
+GUESTKIT_INLINE std::string read_small(guest_actions& g, const std::string& path, const StatNS& status,
+                                       std::size_t limit) {
   if (kind_of(status.st_mode) != FileKind::regular)
     throw Error("read_small", path + ": not a regular file", EINVAL);
   const auto size = static_cast<std::uint64_t>(status.st_size);

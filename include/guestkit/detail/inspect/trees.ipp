@@ -21,12 +21,41 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
+/// What is known of files after one message for each directory. Missing are those of which it tells too
+/// little: symlinks, files that are not there, and all that are alone in their directory.
+GUESTKIT_INLINE std::map<std::string, StatNS> statuses_of(guest_actions& g, const string_list& paths) {
+  std::map<std::string, string_list> names_by_directory = {};
+  for (const auto& path : paths) {
+    const auto slash = path.rfind('/');
+    if (slash == std::string::npos) continue;
+    const auto name = path.substr(slash + 1);
+    if (!name.empty() && name != "." && name != "..")
+      names_by_directory[path.substr(0, slash + 1)].push_back(name);
+  }
+  std::map<std::string, StatNS> known = {};
+  for (const auto& [directory, names] : names_by_directory) {
+    if (names.size() == 1) continue;
+    std::vector<StatNS> found;
+    attempt([&] { found = g.lstatnslist(directory, names); });
+    for (std::size_t i = 0; i < found.size() && i < names.size(); ++i)
+      if (found[i].st_ino != -1 && kind_of(found[i].st_mode) != FileKind::symlink)
+        known.emplace(directory + names[i], found[i]);
+  }
+  return known;
+}
+
 GUESTKIT_INLINE std::map<std::string, FileContent> read_files(guest_actions& g, const string_list& paths,
                                                               std::size_t limit) {
+  const auto known = statuses_of(g, paths);
   std::map<std::string, FileContent> all = {};
   for (const auto& path : paths) {
     auto& file = all[path];
-    if (const auto error = attempt([&] { file.bytes = read_small(g, path, limit); })) {
+    const auto read = [&] {
+      const auto status = known.find(path);
+      file.bytes =
+          status == known.end() ? read_small(g, path, limit) : read_small(g, path, status->second, limit);
+    };
+    if (const auto error = attempt(read)) {
       file.message = error->message();
       file.error_number = error->error_number();
     }
