@@ -49,6 +49,8 @@ BASES = {
     "luks": PASSPHRASE,
     "lvm in luks": PASSPHRASE,
 }  # fmt: skip
+#: The root of those that have several systems, which older releases of libguestfs call their snapshots.
+ROOTS = {"snapper": "/dev/sda1"}
 CONTAINERS = ("qcow2", "vmdk", "vhdx", "vdi", "vpc", "qed", "qcow")
 
 #: What guestkit or libguestfs reads of a guest.
@@ -113,7 +115,7 @@ def run(case: Case) -> None:
     )
     image_format = None
     if "files" in ways:
-        _change_files(case, disk, keys)
+        _change_files(case, disk, keys, ROOTS.get(name))
     if "bits" in ways:
         case.tried(_change_bits(case.random, disk))
     if "container" in ways:
@@ -126,10 +128,10 @@ def run(case: Case) -> None:
 # ---- changes
 
 
-def _change_files(case: Case, disk: Path, keys: list[Key]) -> None:
+def _change_files(case: Case, disk: Path, keys: list[Key], root: str | None) -> None:
     """Change some of the guest's files, by guestkit itself."""
     chance = case.random
-    with open_guest(disk, readonly=False, format="raw", keys=keys, root=None) as g:
+    with open_guest(disk, readonly=False, format="raw", keys=keys, root=root) as g:
         here = [path for path in (*TEXTS, *BINARIES) if g.is_file(path, followsymlinks=True)]
         for _ in range(chance.choice((1, 1, 2, 3, 6))):
             way = chance.random()

@@ -76,10 +76,15 @@ def run(case: Case) -> None:
 
 def _end_workers(case: Case) -> None:
     """End a killed program's workers: those of concurrent.futures do not notice, and wait for ever."""
-    for pid in processes(case.folder):
-        if b"multiprocessing" in b" ".join(arguments(pid)):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    started = [pid for pid in processes(case.folder) if b"multiprocessing" in b" ".join(arguments(pid))]
+    for pid in [pid for pid in started if not _is_guard(pid)]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _is_guard(pid: int) -> bool:
+    """Return whether that is libguestfs' recovery process, which ends QEMU when its parent is gone."""
+    return arguments(pid) == arguments(parent(pid))
 
 
 def _serve(case: Case, disk: Path, stack: ExitStack) -> None:
@@ -119,7 +124,7 @@ def _hit(case: Case, program: subprocess.Popen[bytes], longest: float) -> set[in
         is_own = victim == program.pid or b"spawn_main" in b" ".join(arguments(victim))
         if is_own and not guarded:
             continue  # whoever kills both leaves QEMU alone
-        if not is_own and arguments(victim) == arguments(parent(victim)):
+        if not is_own and _is_guard(victim):
             name, guarded = "libguestfs' recovery process", False
         with suppress(ProcessLookupError):
             os.kill(victim, number)
@@ -137,7 +142,7 @@ def _victims(case: Case, program: int) -> list[int]:
     """Return what the program has started, and nbdkit."""
     found = children(program)
     # Half of the processes are those that look after QEMU: they are hit less often.
-    guards = [pid for pid in found if arguments(pid) == arguments(parent(pid))]
+    guards = [pid for pid in found if _is_guard(pid)]
     if len(guards) < len(found) and case.random.random() < 0.8:
         found = [pid for pid in found if pid not in guards]
     served = [pid for pid in children(os.getpid()) if arguments(pid)[0].endswith(b"nbdkit")]

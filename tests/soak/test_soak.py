@@ -26,7 +26,7 @@ from tests.soak import attacks, guests, mutate, running, storms
 from tests.soak.__main__ import ASIDE, parser
 from tests.soak.attacks import Watch
 from tests.soak.case import SECTIONS, Case, Found
-from tests.soak.planted import FAULTS, disk_left_open, left_by_a_killed_program
+from tests.soak.planted import FAULTS, disk_left_open, left_by_a_killed_program, process_without_a_mark
 from tests.soak.running import ROOT
 
 
@@ -64,7 +64,14 @@ def test_a_planted_fault_is_found_and_kept(
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("number", "happened"), [(7, "no process stays"), (8, "the case ends within 8 s")])
+@pytest.mark.parametrize(
+    ("number", "happened"),
+    [
+        (7, "no process stays"),
+        (8, "the case ends within 8 s"),
+        (FAULTS.index(process_without_a_mark), "no process stays"),
+    ],
+)
 def test_what_does_not_end_is_found_and_ended(tmp_path: Path, number: int, happened: str) -> None:
     done = soak(tmp_path, "--only", "planted", "--seed", 5, "--case", number, "--limit", 8)
     assert done.returncode == 1
