@@ -157,7 +157,7 @@ inline Words split(const std::string& line) {
 /// A kernel argument that init reads from the host's message, or that is irrelevant once the kernel is up.
 inline bool is_late_argument(const std::string& word) {
   constexpr std::array<std::string_view, 6> prefixes{
-      "lpj=", "tsc_early_khz=", "TERM=", "guestfs_verbose=", "guestfs_identifier=", "guestkit_lenses="};
+      "lpj=", "tsc_early_khz=", "TERM=", "guestfs_verbose=", "guestfs_identifier=", "guestkit_udev="};
   return word == "quiet" ||
          std::any_of(prefixes.begin(), prefixes.end(), [&](auto prefix) { return word.starts_with(prefix); });
 }

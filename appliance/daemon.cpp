@@ -29,7 +29,7 @@ std::vector<std::string> command_of(const DaemonOptions& options) {
 }  // namespace
 
 void Daemon::prepare(const DaemonOptions& options) {
-  constexpr const char* library = "/guestkit-pause.so";
+  constexpr const char* library = "/guestkit-preload.so";
   constexpr int patience = 60000;  // milliseconds
   std::array<int, 2> ends{};
   if (!exists(library) || ::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()) != 0) return;

@@ -14,7 +14,7 @@ struct DaemonOptions {
 
 class Daemon {
  public:
-  /// Starts it up to where it needs the disks. See pause.cpp.
+  /// Starts it up to where it needs the disks. See pause.cpp and lenses.cpp.
   void prepare(const DaemonOptions& options);
 
   /// Starts it, or the prepared one if it was prepared with these options. Returns its process.

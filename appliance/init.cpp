@@ -326,18 +326,6 @@ string pause_for_snapshot(const string& path, const string& booted_with, Daemon&
   return line;
 }
 
-/// For an appliance that only inspects: augeas reads all its lenses, more than 200, before the first file.
-/// This keeps only those that inspection uses, and the ones they need.
-void keep_few_lenses() {
-  const string all = "/usr/share/augeas/lenses/dist";
-  make_directory("/run/lenses");
-  for (const string name :
-       {"build", "fstab", "hostname", "hosts", "mdadm_conf", "quote", "rx", "sep", "shellvars", "util"})
-    if (const string lens = read_file(all + '/' + name + ".aug", 1 << 20); !lens.empty())
-      write_file("/run/lenses/" + name + ".aug", lens);
-  ::mount("/run/lenses", all.c_str(), nullptr, MS_BIND, nullptr);
-}
-
 }  // namespace
 
 int main() {
@@ -368,11 +356,10 @@ int main() {
     line = CommandLine(pause_for_snapshot(port, booted_with, daemon, udev, events));
   tune_disks();
   activate_storage(udev);
-  if (line.value("guestkit_lenses") == "few")
+  if (line.value("guestkit_udev") == "asleep")
     udev.announce_sleep(events);
   else
     udev.resume();  // programs of the guest may look for its links; the daemon waits until they are there
-  if (line.value("guestkit_lenses") == "few") keep_few_lenses();
   udev.guard(daemon.start(daemon_options(line)), events);
   ::sync();
   if (!line.flag("guestfs_noreboot")) ::reboot(RB_AUTOBOOT);

@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "lenses.hpp"
+
 namespace {
 
 void wait_for_init() {
@@ -19,6 +21,7 @@ void wait_for_init() {
   // What the daemon runs must start as ever.
   ::unsetenv("GUESTKIT_PAUSE");
   ::unsetenv("LD_PRELOAD");
+  appliance::note_lenses();
   char byte = 'r';
   if (::write(descriptor, &byte, 1) != 1) ::_exit(1);
   ssize_t got = 0;
@@ -30,7 +33,8 @@ void wait_for_init() {
 
 }  // namespace
 
-extern "C" int sigaction(int number, const struct sigaction* action, struct sigaction* before) noexcept {
+extern "C" [[gnu::visibility("default")]] int sigaction(int number, const struct sigaction* action,
+                                                        struct sigaction* before) noexcept {
   using function = int (*)(int, const struct sigaction*, struct sigaction*);
   const auto original = reinterpret_cast<function>(::dlsym(RTLD_NEXT, "sigaction"));
   if (number == SIGPIPE) wait_for_init();

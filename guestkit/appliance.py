@@ -232,7 +232,7 @@ def _locked(cache: Path) -> Iterator[int]:
 
 
 #: What goes into the root image.
-PROGRAMS = ("appliance-init", "appliance-settle", "appliance-pause.so")
+PROGRAMS = ("appliance-init", "appliance-settle", "appliance-preload.so")
 #: What runs in the place of QEMU.
 HYPERVISOR = "appliance-hypervisor"
 
@@ -523,7 +523,7 @@ def _replace_programs(root: Path, scratch: Path, lock: int) -> None:
         commands += [f'write "{original}" {name}.stock', f'write "{programs / program}" {name}']
         for written in (name, f"{name}.stock"):
             commands += [f"sif {written} mode 0100755", f"sif {written} uid 0", f"sif {written} gid 0"]
-    commands += ["cd /", f'write "{programs / "appliance-pause.so"}" guestkit-pause.so']
+    commands += ["cd /", f'write "{programs / "appliance-preload.so"}" guestkit-preload.so']
     script = scratch / "debugfs"
     script.write_text("\n".join(commands) + "\n")
     environment = {**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"}

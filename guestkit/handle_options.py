@@ -50,8 +50,8 @@ class HandleOptions:
             fails; "none": not at all, as parameters of `config` by which QEMU runs programs need it
         appliance: "auto": the fastest one that `guestkit appliance build` has made, as long as it matches
             what is installed and you set neither a search path nor a hypervisor; "inspection": like "auto",
-            but for inspection only: augeas then parses only the files that `inspect_os` reads; "system":
-            libguestfs' own; or the directory of a fixed appliance
+            but sooner, since udev sleeps until a block device appears or changes: programs of the guest may
+            miss links in /dev/disk; "system": libguestfs' own; or the directory of a fixed appliance
         launch_timeout: for `launch`; None: 60 with KVM, 300 where the processor is emulated
         call_timeout: for every other call, from when it starts to run
         close_timeout: for `close`; then the hypervisor is killed

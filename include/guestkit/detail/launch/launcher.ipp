@@ -273,7 +273,7 @@ GUESTKIT_INLINE ApplianceChoice launcher::choose_appliance() {
         tuning_arguments(host_architecture(), emulated, acpi_is_spare(), emulated ? counter_khz() : 0);
   }
   const bool ours = choice.mode == ApplianceMode::lean || choice.mode == ApplianceMode::warm;
-  if (inspection && ours) choice.append += " guestkit_lenses=few";
+  if (inspection && ours) choice.append += " guestkit_udev=asleep";
   return choice;
 }
 
