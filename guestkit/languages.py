@@ -231,10 +231,7 @@ class _Archives:
 
         level: 1 is an archive that is a file of the guest, 2 is inside of it
         """
-        try:
-            yield from [*map(_checked, self._described_in(path, archive))]
-        except Exception as error:
-            self._note(path, error)
+        yield from self._described_in(path, archive)
         inside = [one for one in archive.infolist() if _PATTERNS["Java"].search(one.filename)]
         if inside and level == DEEPEST:
             self._gap(f"{path}: the {len(inside)} archives inside are too deep to be opened")
@@ -282,33 +279,50 @@ class _Archives:
         if len(names) > MOST_POMS:
             self._gap(f"{path}: only {MOST_POMS} of {len(names)} packages inside are looked at")
         for name in names[:MOST_POMS]:
-            self._spend(LARGEST_MEMBER)
-            fields = _fields(archive, name, "=")
-            yield LanguagePackage(
-                kind="maven",
-                group=fields.get("groupId", ""),
-                name=_name(fields.get("artifactId")),
-                version=fields.get("version", ""),
-                path=path,
-            )
-        if names or _MANIFEST not in archive.namelist():
-            return
+            yield from self._described(path, archive, name)
+        if not names and _MANIFEST in archive.namelist():
+            yield from self._described(path, archive, _MANIFEST)
+
+    def _described(self, path: str, archive: zipfile.ZipFile, name: str) -> Iterator[LanguagePackage]:
+        """Yield the package that a file in the archive describes, if it does."""
         self._spend(LARGEST_MEMBER)
-        fields = _fields(archive, _MANIFEST, ":")
-        name = fields.get("Implementation-Title") or fields.get("Bundle-SymbolicName", "").partition(";")[0]
-        if name:
-            yield LanguagePackage(
-                kind="maven",
-                group=fields.get("Implementation-Vendor-Id", ""),
-                name=name,
-                version=fields.get("Implementation-Version") or fields.get("Bundle-Version", ""),
-                license=fields.get("Bundle-License", ""),
-                path=path,
-            )
+        try:
+            package = _of_manifest(path, archive) if name == _MANIFEST else _of_pom(path, archive, name)
+            found = [] if package is None else [_checked(package)]
+        except Exception as error:
+            self._note(f"{path}!/{name[:LONGEST_NAME]}", error)
+        else:
+            yield from found
 
 
 _MANIFEST = "META-INF/MANIFEST.MF"
 _POM = re.compile(r"META-INF/maven/[^/]+/[^/]+/pom\.properties")
+
+
+def _of_pom(path: str, archive: zipfile.ZipFile, name: str) -> LanguagePackage:
+    fields = _fields(archive, name, "=")
+    return LanguagePackage(
+        kind="maven",
+        group=fields.get("groupId", ""),
+        name=_name(fields.get("artifactId")),
+        version=fields.get("version", ""),
+        path=path,
+    )
+
+
+def _of_manifest(path: str, archive: zipfile.ZipFile) -> LanguagePackage | None:
+    fields = _fields(archive, _MANIFEST, ":")
+    name = fields.get("Implementation-Title") or fields.get("Bundle-SymbolicName", "").partition(";")[0]
+    if not name:
+        return None
+    return LanguagePackage(
+        kind="maven",
+        group=fields.get("Implementation-Vendor-Id", ""),
+        name=name,
+        version=fields.get("Implementation-Version") or fields.get("Bundle-Version", ""),
+        license=fields.get("Bundle-License", ""),
+        path=path,
+    )
 
 
 def _fields(archive: zipfile.ZipFile, name: str, separator: str) -> Mapping[str, str]:

@@ -178,7 +178,15 @@ def test_what_cannot_be_read_is_a_gap(path: str, content: bytes) -> None:
     packages = found({path: content, "/good.egg-info": b"Name: good\nVersion: 1\n"})
     assert [one.name for one in packages.packages] == ["good"]
     (gap,) = packages.gaps
-    assert gap.startswith(f"{path}: ")
+    assert gap.split("!/")[0].split(": ")[0] == path
+
+
+def test_one_package_of_a_jar_that_is_damaged_cost_all_of_them() -> None:
+    described = {f"META-INF/maven/g/{name}/pom.properties": pom(name) for name in ("a", "b", "c")}
+    packages = found({"/shaded.jar": broken(archive(described))})
+    assert [one.name for one in packages.packages] == ["b", "c"]
+    (gap,) = packages.gaps
+    assert gap.startswith("/shaded.jar!/META-INF/maven/g/a/pom.properties: is not read: Bad CRC-32")
 
 
 def test_a_fifo_or_a_directory_is_not_read() -> None:
