@@ -204,7 +204,10 @@ class Site:
         if changed:
             response.headers["Last-Modified"] = changed
         if self._guest.readonly:  # else one second has many states
-            response.headers["ETag"] = f'"{known["mtime"]:x}-{size:x}"'
+            tag = f"{known['mtime']:x}-{size:x}"
+            response.headers["ETag"] = f'"{tag}"'
+            if _has(request, tag, known["mtime"]):
+                return _done(HTTPStatus.NOT_MODIFIED, ETag=response.headers["ETag"])
         start, end = 0, size
         same = request.headers.get("If-Range", "")
         if not same or (self._guest.readonly and same in (response.headers["ETag"], changed)):
@@ -336,6 +339,14 @@ class Site:
                 raise
             return False
         return True
+
+
+def _has(request: web.BaseRequest, tag: str, changed: int) -> bool:
+    """Return whether the request says that the client has the file of that tag, last changed then."""
+    if (known := request.if_none_match) is not None:
+        return any(one.value in ("*", tag) for one in known)
+    since = request.if_modified_since
+    return since is not None and changed <= since.timestamp()
 
 
 @contextlib.contextmanager

@@ -653,6 +653,30 @@ async def _asked(address: tuple[str, int], method: str, *headers: str, path: str
         writer.close()
 
 
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        ('If-None-Match: "0-3"', 304),
+        ('If-None-Match: "x", W/"0-3"', 304),
+        ("If-None-Match: *", 304),
+        ('If-None-Match: "x"', 200),
+        ("If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT", 304),
+        ("If-Modified-Since: Wed, 31 Dec 1969 23:59:59 GMT", 200),
+        ("If-Modified-Since: nonsense", 200),
+    ],
+)
+@pytest.mark.parametrize("readonly", [True, False])
+async def test_a_client_had_to_take_again_what_it_had(
+    disk: Disk, header: str, status: int, readonly: bool
+) -> None:
+    disk.readonly = readonly
+    async with asyncio.timeout(60), by_http(disk, Gate("guest", "right")) as address:
+        answer = await _asked(address, "GET", header)
+    assert answer.startswith(f"HTTP/1.1 {status if readonly else 200} ".encode())
+    assert (b'ETag: "0-3"' in answer) == readonly
+    assert disk.reads == (0 if status == 304 and readonly else 1)
+
+
 @pytest.mark.parametrize("destination", ["http://[x/", "/\udcff", "//["])
 async def test_a_malformed_destination_was_a_traceback(
     disk: Disk, destination: str, caplog: pytest.LogCaptureFixture
