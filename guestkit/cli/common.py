@@ -71,7 +71,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
         default=0,
         help="tell of launches; -vv: of every call of libguestfs",
     )
-    group.add_argument("--log-json", action="store_true", help="stderr as JSON, an object a line")
+    group.add_argument("--log-json", action="store_true", help="messages as JSON, an object a line")
     group.add_argument("--debug", action="store_true", help="a Python traceback with an error")
 
 
@@ -140,7 +140,7 @@ def add_key_option(parser: argparse._ActionsContainer) -> None:
         type=_key,
         action="append",
         default=[],
-        help="the file that begins with the key of an encrypted device: its name, its UUID, or all;"
+        help="the first line of FILE is the key of DEVICE: the device's name, its UUID, or all for every one;"
         " DEVICE:key:TEXT is the key itself, which other users can see in the list of processes",
     )
 

@@ -17,8 +17,8 @@ Look at everything that a launch needs: KVM, kernel, QEMU, libguestfs, the fast 
 groups, places for temporary files. A line each: what was found, and the command that fixes it. Nothing is
 changed.
 
-A warning costs speed or a feature, and the exit status is 0; with an error nothing can be launched, and it
-is 1."""
+A warning costs speed or a feature, and the exit status is 0. An error keeps launches from working, or the
+making of appliances, and it is 1."""
 EXAMPLES = ("guestkit doctor", "guestkit doctor --json")
 
 _STYLES = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red")}

@@ -33,7 +33,10 @@ from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Part
 
 DESCRIPTION = """\
 Tell what is on disks: filesystems, operating systems, packages. The disks are only read.
-Without a DISK: make a small demo guest and inspect that."""
+Without a DISK: make a small demo guest and inspect that.
+
+A system that was found only in part tells under "failures" what is missing. The exit status is 1 if of a
+guest nothing was found out."""
 EXAMPLES = (
     "guestkit inspect web.qcow2",
     "guestkit inspect --json web.qcow2 db.img > report.json",

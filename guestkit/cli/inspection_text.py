@@ -106,7 +106,7 @@ def _disk_facts(found: Inspection) -> Iterator[Fact]:
 def remedy_of(filesystem: UnopenedFilesystem) -> str:
     """Return why it was not opened, and what to do about it."""
     if filesystem.reason == "incomplete":
-        return f"{filesystem.message}; give all disks of the guest together (--one-guest)"
+        return f"{filesystem.message}; give all disks of the guest, as to inspect --one-guest"
     return filesystem.message
 
 

@@ -32,7 +32,11 @@ from guestkit.reports import load, report, require
 DESCRIPTION = """\
 Write a page of HTML about disks, for people: what failed and why, systems and until when they get security
 updates, how the disks are divided and how full they are, and packages, which can be searched across all
-disks. The page is one file that loads nothing. The disks are only read."""
+disks. The page is one file that loads nothing. The disks are only read. It needs
+pip install 'libguestkit[report]'.
+
+A system that was found only in part is on the page with what is missing. The exit status is 1 if of a guest
+nothing was found out."""
 EXAMPLES = (
     "guestkit report -o report.html web.qcow2",
     "guestkit report -o report.html --from report.json",

@@ -25,7 +25,8 @@ DESCRIPTION = """\
 Serve a guest's files by SFTP, and by HTTP to browsers and WebDAV clients, until Ctrl-C. It needs neither root
 nor FUSE. Clients on this host can connect, with a random password, which is printed once.
 
-Symlinks are the guest's and never lead to this host's files. FIFOs and devices are not opened."""
+Symlinks are the guest's and never lead to this host's files. FIFOs and devices are not opened. It needs
+pip install 'libguestkit[serve]'."""
 EXAMPLES = (
     "guestkit serve web.qcow2",
     "guestkit serve --rw --format qcow2 --password-file password web.qcow2",

@@ -63,7 +63,7 @@ def test_a_part_that_hangs_costs_itself_and_what_follows_but_not_the_report(
         parts=("users", "applications", "filesystems"),
         mode=mode,
         step=step,
-        timeout=60 if mode == "auto" else 150,
+        timeout=36 if mode == "auto" else 150,
     )
     (system,) = found.operating_systems
     assert (system.distro, system.hostname) == (DEMO_SYSTEM.distro, DEMO_SYSTEM.hostname)
@@ -228,7 +228,7 @@ def test_a_hang_a_dead_qemu_and_a_bad_disk_cost_no_other(demo_guest: Path, tmp_p
     async def gather() -> list[Report]:
         return [report async for report in aio.inspect_many(disks.values(), **options)]
 
-    options: Any = {"concurrency": 3, "timeout": 40, "progress": progress}
+    options: Any = {"concurrency": 3, "timeout": 25, "progress": progress}
     made = list(guestkit.inspect_many(disks.values(), **options)) if kind == "sync" else asyncio.run(gather())
     reports = {Path(report.disk).stem: report for report in made}
     assert {name: report.error and report.error.kind for name, report in reports.items()} == {

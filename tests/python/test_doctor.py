@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import cast, get_args
 
@@ -254,9 +255,19 @@ def test_kernels_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         os, "access", lambda path, mode: not str(path).startswith("/boot/") and real(path, mode)
     )
+    monkeypatch.setattr(appliance, "appliances", list)
     found = finding("kernel")
     assert found.level == "error"
     assert found.remedy.startswith("sudo chmod 0644 /boot/vmlinu")
+
+
+def test_a_kernel_that_no_launch_needs_was_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An appliance that root has built for all has a kernel of its own."""
+    monkeypatch.setattr(appliance, "kernels", list)
+    ready = Appliance(Path("/var/cache/guestkit/appliance/lean-1"), "")
+    for found, level in (([ready], "warning"), ([replace(ready, fault="spoilt")], "error"), ([], "error")):
+        monkeypatch.setattr(appliance, "appliances", lambda found=found: found)
+        assert finding("kernel").level == level
 
 
 @pytest.mark.parametrize("variable", ["TMPDIR", "LIBGUESTFS_CACHEDIR"])
