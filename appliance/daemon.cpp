@@ -19,6 +19,9 @@ namespace appliance {
 
 namespace {
 
+/// pause.cpp and lenses.cpp.
+constexpr const char* library = "/guestkit-preload.so";
+
 std::vector<std::string> command_of(const DaemonOptions& options) {
   std::vector<std::string> command{"guestfsd"};
   if (!options.channel.empty()) command.insert(command.end(), {"--channel", options.channel});
@@ -26,18 +29,23 @@ std::vector<std::string> command_of(const DaemonOptions& options) {
   return command;
 }
 
+int start_with_library(const DaemonOptions& options) {
+  if (exists(library)) ::setenv("LD_PRELOAD", library, 1);
+  const int process = appliance::start(command_of(options));
+  ::unsetenv("LD_PRELOAD");
+  return process;
+}
+
 }  // namespace
 
 void Daemon::prepare(const DaemonOptions& options) {
-  constexpr const char* library = "/guestkit-preload.so";
   constexpr int patience = 60000;  // milliseconds
   std::array<int, 2> ends{};
   if (!exists(library) || ::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()) != 0) return;
   ::fcntl(ends[0], F_SETFD, FD_CLOEXEC);
-  ::setenv("LD_PRELOAD", library, 1);
   ::setenv("GUESTKIT_PAUSE", std::to_string(ends[1]).c_str(), 1);
-  process_ = appliance::start(command_of(options));
-  for (const char* name : {"LD_PRELOAD", "GUESTKIT_PAUSE"}) ::unsetenv(name);
+  process_ = start_with_library(options);
+  ::unsetenv("GUESTKIT_PAUSE");
   ::close(ends[1]);
   resume_ = ends[0];
   prepared_with_ = options;
@@ -54,7 +62,7 @@ int Daemon::start(const DaemonOptions& options) {
   const bool is_ready = process_ > 0 && options == prepared_with_ && ::write(resume_, "g", 1) == 1;
   ::close(resume_);  // one that is not used ends by that
   if (options.verbose) std::fprintf(stderr, "init: starting guestfsd\n");
-  return is_ready ? process_ : appliance::start(command_of(options));
+  return is_ready ? process_ : start_with_library(options);
 }
 
 }  // namespace appliance

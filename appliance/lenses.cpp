@@ -81,15 +81,38 @@ struct Note {
   std::string value;
 };
 
-std::vector<Note>& notes() {
-  static std::vector<Note> all;
+struct Notes {
+  std::vector<Note> nodes;
+  std::size_t entries = 0;
+};
+
+Notes& notes() {
+  static Notes all;
   return all;
 }
 
-/// Those that have notes for lenses.
-std::vector<const augeas*>& noted() {
+/// Those of inspections.
+std::vector<const augeas*>& own() {
   static std::vector<const augeas*> all;
   return all;
+}
+
+void take_notes(augeas* aug) {
+  for (const auto& path : matches(aug, "/augeas/load/*/*"))
+    notes().nodes.push_back({path, value_of(aug, path)});
+  notes().entries = matches(aug, "/augeas/load/*").size();
+}
+
+/// Makes an Augeas with the notes for lenses; null if it takes one of them amiss.
+augeas* from_notes(const char* root, unsigned flags) {
+  augeas* aug = library().init(root, nullptr, flags | no_modules);
+  if (aug == nullptr) return nullptr;
+  for (const auto& note : notes().nodes)
+    if (library().set(aug, note.path.c_str(), note.value.c_str()) != 0) {
+      library().close(aug);
+      return nullptr;
+    }
+  return aug;
 }
 
 /// Compiles the lens that an entry names by its module. Augeas does so only where a name has a dot; what
@@ -107,7 +130,7 @@ void note_lenses() {
   if (library().init == nullptr || library().insert == nullptr) return;  // this daemon has no Augeas
   augeas* aug = library().init(root_of_inspection, nullptr, of_inspection);
   if (aug == nullptr) return;
-  for (const auto& path : matches(aug, "/augeas/load/*/*")) notes().push_back({path, value_of(aug, path)});
+  take_notes(aug);
   library().close(aug);
 }
 
@@ -120,29 +143,30 @@ extern "C" {
 [[gnu::visibility("default")]] augeas* aug_init(const char* root, const char* loadpath, unsigned flags) {
   const bool inspects = root != nullptr && std::string_view(root) == root_of_inspection &&
                         loadpath == nullptr && (flags & ~no_close_after_error) == of_inspection;
-  if (!inspects || notes().empty()) return library().init(root, loadpath, flags);
-  augeas* aug = library().init(root, loadpath, flags | no_modules);
-  if (aug == nullptr) return aug;
-  for (const auto& note : notes())
-    if (library().set(aug, note.path.c_str(), note.value.c_str()) != 0) {
-      library().close(aug);
-      return library().init(root, loadpath, flags);
-    }
-  noted().push_back(aug);
+  augeas* aug = nullptr;
+  if (inspects && notes().entries != 0) aug = from_notes(root, flags);
+  if (aug == nullptr) aug = library().init(root, loadpath, flags);
+  if (inspects && aug != nullptr) {
+    if (notes().entries == 0) take_notes(aug);
+    own().push_back(aug);
+  }
   return aug;
 }
 
 [[gnu::visibility("default")]] int aug_load(augeas* aug) {
-  const auto& all = noted();
-  if (std::find(all.begin(), all.end(), aug) == all.end()) return library().load(aug);
-  for (const auto& entry : matches(aug, "/augeas/load/*")) compile(aug, value_of(aug, entry + "/lens"));
+  if (std::find(own().begin(), own().end(), aug) == own().end()) return library().load(aug);
+  const auto left = matches(aug, "/augeas/load/*");
+  if (left.size() == notes().entries)
+    library().remove(aug, "/augeas/load/*");
+  else
+    for (const auto& entry : left) compile(aug, value_of(aug, entry + "/lens"));
   const int result = library().load(aug);
-  library().remove(aug, "/augeas/load/guestkit");
+  if (result == 0) library().remove(aug, "/augeas/load/guestkit");  // else this would hide the error
   return result;
 }
 
 [[gnu::visibility("default")]] void aug_close(augeas* aug) {
-  std::erase(noted(), aug);
+  std::erase(own(), aug);
   library().close(aug);
 }
 

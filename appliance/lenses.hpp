@@ -2,7 +2,7 @@
 
 namespace appliance {
 
-/// Notes which files Augeas' lenses are for. This takes as long as an inspection would for each text.
+/// Notes which files Augeas' lenses are for, which the first inspection would do else.
 void note_lenses();
 
 }  // namespace appliance

@@ -15,12 +15,12 @@
 namespace {
 
 void wait_for_init() {
+  // What the daemon runs must start as ever.
+  ::unsetenv("LD_PRELOAD");
   const char* name = std::getenv("GUESTKIT_PAUSE");
   if (name == nullptr) return;
   const int descriptor = std::atoi(name);
-  // What the daemon runs must start as ever.
   ::unsetenv("GUESTKIT_PAUSE");
-  ::unsetenv("LD_PRELOAD");
   appliance::note_lenses();
   char byte = 'r';
   if (::write(descriptor, &byte, 1) != 1) ::_exit(1);

@@ -106,6 +106,14 @@ void wait_for_end(int process) {
   }
 }
 
+bool reap(int process, int options) {
+  for (;;) {
+    const pid_t ended = ::waitpid(-1, nullptr, options);
+    if (ended == process || (ended < 0 && errno == ECHILD)) return true;
+    if (ended == 0) return false;
+  }
+}
+
 void run(const std::vector<std::string>& command, Output output) {
   wait_for_end(start(command, output));
 }

@@ -38,6 +38,12 @@ int start(const std::vector<std::string>& command, Output output = Output::conso
 
 void wait_for_end(int process);
 
+/// Ends the zombies that there are, of programs whose parents have ended too; as process 1 we inherit them.
+/// @param process  the one that is waited for
+/// @param options  WNOHANG, or 0: waits until that one ends
+/// @returns whether that one has ended
+bool reap(int process, int options);
+
 /// Runs a program to its end.
 void run(const std::vector<std::string>& command, Output output = Output::console);
 

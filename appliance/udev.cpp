@@ -213,7 +213,7 @@ void Udev::guard(int process, const KernelEvents& events) {
   ::sigaddset(&child, SIGCHLD);
   ::sigprocmask(SIG_BLOCK, &child, nullptr);
   const int ends = ::signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-  while (process_ != 0 && ::waitpid(process, nullptr, WNOHANG) == 0) {
+  while (process_ != 0 && !reap(process, WNOHANG)) {
     std::array<pollfd, 2> waiting{{{.fd = events.descriptor(), .events = POLLIN, .revents = 0},
                                    {.fd = ends, .events = POLLIN, .revents = 0}}};
     ::poll(waiting.data(), waiting.size(), -1);
@@ -232,7 +232,8 @@ void Udev::guard(int process, const KernelEvents& events) {
     resume();
   }
   ::close(ends);
-  wait_for_end(process);
+  while (!reap(process, 0)) {
+  }
 }
 
 bool find_disks(std::size_t count, Udev& udev, const KernelEvents& events) {

@@ -6,6 +6,7 @@ arguments raise Python's own TypeError, ValueError or OverflowError.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -46,6 +47,14 @@ class Error(RuntimeError):
     def reworded(self, message: str) -> Error:
         """Return a plain Error with this message, and all else as it is."""
         return Error(self.op, message, self.errno, self.cause, self.hint)
+
+
+def is_final(error: BaseException) -> bool:
+    """Return whether the error ends the whole task, not only the call that failed.
+
+    So it is if the call was ended, as by `Guestfs.cancel`, or if the handle can be used no more.
+    """
+    return isinstance(error, Error) and (type(error) is not Error or error.errno == errno.EINTR)
 
 
 class HandleClosed(Error, ValueError):

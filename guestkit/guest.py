@@ -17,8 +17,9 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Unpack
 
+from guestkit._text import printable
 from guestkit.disks import Guest, add_disks
-from guestkit.errors import Error
+from guestkit.errors import Error, is_final
 from guestkit.files import GuestFile, kind_of
 from guestkit.generated.values import Mounted
 from guestkit.handle import Guestfs
@@ -69,12 +70,14 @@ def open_guest(
     readonly, format, backing, protocols, snapshot, in_use, blocksize, unpack: as in `Guestfs.open_disk`, for
         all the disks
     step: called with what is being done
-    options: the handle's, as one value; None: those for inspection, `HandleOptions(appliance="inspection")`.
-        Keywords that are fields of `HandleOptions` win over it
+    options: the handle's, as one value; None: those for inspection, `HandleOptions(appliance="inspection")`,
+        where the guest is only read. Keywords that are fields of `HandleOptions` win over it
     """
     tell = step or (lambda text: None)
     of_disks, of_handle = parted(keywords)
-    with Guestfs(options_from(options, of_handle, INSPECTION, "open_guest")) as g:
+    # Programs of a guest that is changed, such as update-grub, look below /dev/disk.
+    usual = INSPECTION if readonly else HandleOptions()
+    with Guestfs(options_from(options, of_handle, usual, "open_guest")) as g:
         opening = opening_from("open_guest", of_disks, readonly=readonly)
         add_disks(g, disk, opening, step=step)
         tell("starting the appliance")
@@ -124,7 +127,7 @@ def mount_guest(
     options: NativeMountOptions = (None if root is None else _device(root), readonly, known, step)
     mounted = Mounted.from_native(g._mount_guest(options))
     for failure in mounted.failures:
-        _log.warning("%s", failure.message)
+        _log.warning("%s", printable(failure.message))
     return mounted
 
 
@@ -142,7 +145,7 @@ def _mount_exactly(
         return _mount_places(g, {path: _device(name) for path, name in places.items()}, readonly)
     except Error as error:
         # The appliance is gone, the call was ended, or it is the place that is wrong.
-        if type(error) is not Error or error.op == "mount_guest":
+        if is_final(error) or error.op == "mount_guest":
             raise
     # It is a name such as LABEL=data, is encrypted, or is not there. This finds it, or says what there is.
     devices = {

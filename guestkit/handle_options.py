@@ -50,8 +50,9 @@ class HandleOptions:
             fails; "none": not at all, as parameters of `config` by which QEMU runs programs need it
         appliance: "auto": the fastest one that `guestkit appliance build` has made, as long as it matches
             what is installed and you set neither a search path nor a hypervisor; "inspection": like "auto",
-            but sooner, since udev sleeps until a block device appears or changes: programs of the guest may
-            miss links in /dev/disk; "system": libguestfs' own; or the directory of a fixed appliance
+            but a restored one is ready sooner, since its udev sleeps until a block device appears or changes:
+            programs of the guest may miss links in /dev/disk; "system": libguestfs' own; or the directory of
+            a fixed appliance
         launch_timeout: for `launch`; None: 60 with KVM, 300 where the processor is emulated
         call_timeout: for every other call, from when it starts to run
         close_timeout: for `close`; then the hypervisor is killed
@@ -94,6 +95,8 @@ class HandleOptions:
             )
         for name in _LIMITS:
             check_limit("Guestfs", name, getattr(self, name))
+        if self.cancel_grace is None:  # a call that cannot be stopped would go on for ever
+            raise TypeError("Guestfs() argument 'cancel_grace' must be a number of seconds, not None")
 
     def native(self) -> NativeHandleOptions:
         """Return the options as C++ takes them, with the level that the log has now."""
@@ -108,7 +111,7 @@ class HandleOptions:
             _seconds(self.call_timeout),
             _seconds(self.close_timeout),
             _seconds(self.admission_timeout),
-            _seconds(self.cancel_grace),
+            self.cancel_grace,
             _seconds(self.queue_timeout),
         )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from guestkit import Guestfs
+from guestkit import Guestfs, open_guest
 
 MEGABYTE = 1 << 20
 ASLEEP = "/run/udev.asleep"
@@ -251,9 +251,7 @@ def test_programs_of_a_guest_saw_no_links_by_uuid(tmp_path: Path) -> None:
         g.mkfs("ext4", "/dev/sda1")
         uuid = g.vfs_uuid("/dev/sda1")
         g.shutdown()
-    with Guestfs() as g:
-        g.add_drive(disks[0], format="raw")
-        g.launch()
+    with open_guest(disks[0], readonly=False, format="raw", root="sda1") as g:
         assert shell(g, f"ls /dev/disk/by-uuid/{uuid}; test -e {ASLEEP} || echo awake").endswith("awake")
 
 

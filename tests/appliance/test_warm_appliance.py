@@ -24,6 +24,8 @@ import pytest
 from guestkit import Error, Guestfs, LaunchError, LaunchInfo, _native, _template, appliance
 from guestkit.appliance import Appliance
 from guestkit.doctor import diagnose
+from tests.images.corpus import Part, _make
+from tests.images.trees import File
 
 MEGABYTE = 1 << 20
 
@@ -230,18 +232,36 @@ def test_the_inspection_appliance_gives_the_same_answers(warm: Appliance, demo_g
     assert len(answers[0]) == 1
 
 
+LENSES = "/usr/share/augeas/lenses/dist"
+SPOIL_A_LENS = f"mv {LENSES}/access.aug /run; echo 'no lens' > {LENSES}/access.aug"
+
+
+@pytest.mark.parametrize("flags", [{}, {"sandbox": "strict"}], ids=["warm", "lean"])
+def test_a_guest_without_fstab_had_all_its_files_read(
+    warm: Appliance, tmp_path: Path, flags: dict[str, Any]
+) -> None:
+    """Of no file that it may read, libguestfs' daemon makes an expression that Augeas does not understand."""
+    disk = tmp_path / "disk.img"
+    files: dict[str, File] = {"bin/sh": b"", "etc/hosts": b"127.0.0.1 web\n", "etc/debian_version": b"12.5\n"}
+    _make([Part(files)], disk)
+    with launched(disk, readonly=True, **flags) as g:
+        (root,) = g.inspect_os()  # a booted daemon has its notes of the first one
+        shell(g, SPOIL_A_LENS)
+        assert g.inspect_os() == [root]
+        assert g.inspect_get_mountpoints(root) == {"/": root}
+
+
 def test_an_inspection_compiled_all_lenses_of_augeas(warm: Appliance, demo_guest: Path) -> None:
     """That took more than half of inspect_os. What the caller does with Augeas has all of them."""
     with launched(demo_guest, readonly=True) as g:
-        lenses = "/usr/share/augeas/lenses/dist"
-        shell(g, f"mv {lenses}/access.aug /run; echo 'no lens' > {lenses}/access.aug")
+        shell(g, SPOIL_A_LENS)
         (root,) = g.inspect_os()
         assert g.inspect_get_mountpoints(root) == {"/": root, "/var": "/dev/sda2"}
         g.mount_ro(root, "/")
         flags = 16 + 32  # those of an inspection
         with pytest.raises(Error, match="Syntax error in lens"):
             g.aug_init("/", flags)
-        shell(g, f"mv /run/access.aug {lenses}")
+        shell(g, f"mv /run/access.aug {LENSES}")
         g.aug_init("/", flags)
         assert len(g.aug_match("/augeas/load/*")) > 200
         g.aug_rm("/augeas/load/*[label() != 'Fstab']")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from guestkit import ApplianceKilled, CallTimeout, Error, Guestfs
+from guestkit import ApplianceKilled, AsyncGuestfs, CallTimeout, Error, Guestfs
 
 #: Seconds; only something that hangs takes longer.
 PATIENCE = 20
@@ -84,6 +84,22 @@ def test_limits_that_are_no_numbers_of_seconds_are_refused() -> None:
         for value, error in wrong:
             with pytest.raises(error, match=rf"Guestfs\(\) argument '{name}' must"):
                 Guestfs(**{name: value})
+    without: Any = {"cancel_grace": None}  # what cannot be stopped would never be
+    with pytest.raises(TypeError, match=r"argument 'cancel_grace' must be a number of seconds, not None"):
+        Guestfs(**without)
+
+
+def test_terminate_in_a_signals_handler_waited_for_the_thread_that_it_had_interrupted() -> None:
+    g = AsyncGuestfs()
+
+    def handler() -> None:
+        with g._lock:  # as a method of the handle has it
+            g.terminate()
+
+    thread = threading.Thread(target=handler, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
 
 
 @pytest.mark.parametrize(

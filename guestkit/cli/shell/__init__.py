@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             arguments,
             screen,
             readonly=not arguments.rw,
-            appliance="auto",  # all of augeas works
+            appliance="auto",  # programs of the guest look below /dev/disk
             cancel_grace=GRACE_OF_WRITES if arguments.rw else GRACE,
         ),
         screen,

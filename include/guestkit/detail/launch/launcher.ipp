@@ -12,6 +12,7 @@
 #include <string_view>
 #include <utility>
 
+#include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/host_files.hpp"
 #include "guestkit/detail/call/call.hpp"
 #include "guestkit/detail/call/listeners.hpp"
@@ -53,6 +54,7 @@ GUESTKIT_INLINE void launcher::launch() {
   // libguestfs says so, and the appliance that runs keeps its place.
   if (state_->turns->launched && invoke<bool>(guestfs_is_ready)) return invoke<void>(guestfs_launch);
   const launch_clock shared(*state_->turns);
+  state_->turns->usual_launch_limit.reset();
   state_->console.clear();
   try {
     put_settings_back();
@@ -211,7 +213,7 @@ GUESTKIT_INLINE void launcher::emulate_without_kvm() {
 /// Throws if the launch was stopped or ran out of time before libguestfs' own part of it.
 GUESTKIT_INLINE void launcher::end_if_over() const {
   state_->turns->throw_if_stopped("launch", "", EINTR, {});
-  const auto limit = state_->turns->limits.launch;
+  const auto limit = state_->turns->launch_limit();
   if (limit && std::chrono::steady_clock::now() - begin_ >= *limit)
     throw CallTimeout(
         "launch",
@@ -272,8 +274,7 @@ GUESTKIT_INLINE ApplianceChoice launcher::choose_appliance() {
     choice.append =
         tuning_arguments(host_architecture(), emulated, acpi_is_spare(), emulated ? counter_khz() : 0);
   }
-  const bool ours = choice.mode == ApplianceMode::lean || choice.mode == ApplianceMode::warm;
-  if (inspection && ours) choice.append += " guestkit_udev=asleep";
+  if (inspection && choice.mode == ApplianceMode::warm) choice.append += " guestkit_udev=asleep";
   return choice;
 }
 
@@ -389,14 +390,12 @@ GUESTKIT_INLINE void launcher::cover_settings(const ApplianceChoice& choice) {
   cover(append, {.user = own, .launch = choice.append + (own ? ' ' + *own : "")});
 }
 
-/// Sets the launch's limit if the user gave none.
+/// Sets the limit of a launch for which the user gave none.
 GUESTKIT_INLINE void launcher::limit_time() {
-  auto& limit = state_->turns->limits.launch;
-  if (limit) return;
   bool emulated = false;
   for (const auto& setting : invoke<string_list>(guestfs_get_backend_settings))
     emulated = emulated || setting.starts_with("force_tcg");
-  limit = emulated ? Seconds(300) : Seconds(60);
+  state_->turns->usual_launch_limit = emulated ? Seconds(300) : Seconds(60);
 }
 
 /// Gives the hypervisor a name, so that it can be found when it must be killed. The libvirt backend takes
@@ -464,7 +463,7 @@ GUESTKIT_INLINE bool launcher::restore_has_failed(const ApplianceChoice& choice)
 /// Boots the lean appliance after a failed restore. Returns false if it cannot be tried.
 GUESTKIT_INLINE bool launcher::boot_instead(ApplianceChoice& choice, const LaunchError& failure) {
   choice.reason =
-      "the warm appliance failed: " + (verdict() == warm::restoring ? failure.message() : verdict());
+      "the warm appliance failed: " + printable(verdict() == warm::restoring ? failure.message() : verdict());
   log(*state_, LogLevel::warning, choice.reason + "; launching again without it");
   choice.mode = ApplianceMode::lean;
   choice.hypervisor.clear();

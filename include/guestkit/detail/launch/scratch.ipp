@@ -154,7 +154,8 @@ GUESTKIT_INLINE void scratch::sweep_sockets(const std::string& base) noexcept {
   each_own_directory(base, "libguestfs", [](const std::string& path) {
     struct stat s {};
     if (::lstat((path + "/guestfsd.sock").c_str(), &s) != 0 || !S_ISSOCK(s.st_mode)) return;
-    if (read_text("/proc/net/unix").find(path + '/') == std::string::npos) remove_tree(path);
+    const auto known = read_text("/proc/net/unix");
+    if (!known.empty() && known.find(path + '/') == std::string::npos) remove_tree(path);
   });
 }
 

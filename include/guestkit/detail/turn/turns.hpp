@@ -125,6 +125,11 @@ class turns {
 
   guestfs_h* h = nullptr;
   Limits limits;
+
+  /// For a launch for which the user gave no limit, known once that has chosen its accelerator.
+  std::optional<Seconds> usual_launch_limit = {};
+
+  std::optional<Seconds> launch_limit() const { return limits.launch ? limits.launch : usual_launch_limit; }
   std::atomic<bool> launched{false};  // the appliance came up and no call has shut it down
 
  private:

@@ -57,7 +57,7 @@ GUESTKIT_INLINE void turns::enter(const action& op) {
   since_ = op.may_run_programs ? ticks_now() : 0;
   try {
     if (op.is_launch)
-      begin(limits.launch.value_or(no_limit), "launch_timeout", launch_began_);
+      begin(launch_limit().value_or(no_limit), "launch_timeout", launch_began_);
     else if (op.serves)
       begin_serving();
     else
