@@ -48,11 +48,14 @@ class Guest:
         self._storing: set[asyncio.Task[object]] = set()
         self._to_begin: list[tuple[str, asyncio.Future[tuple[StatNS, bytes]]]] = []
         self._beginning: asyncio.Task[None] | None = None
+        self._openings: set[asyncio.Future[tuple[StatNS, bytes]]] = set()
 
     async def close(self) -> None:
         """Break off what still runs, and wait until nothing of the uploads is left."""
         if self._beginning is not None:
             self._beginning.cancel()
+        for outcome in tuple(self._openings):
+            outcome.cancel()
         for task in self._storing:
             task.cancel()
         if self._storing:
@@ -88,7 +91,11 @@ class Guest:
         self._to_begin.append((path, outcome))
         if self._beginning is None or self._beginning.done():
             self._beginning = asyncio.create_task(self._begin_all())
-        return await outcome
+        self._openings.add(outcome)
+        try:
+            return await outcome
+        finally:
+            self._openings.discard(outcome)
 
     async def _begin_all(self) -> None:
         while wanted := self._to_begin[:TOGETHER]:

@@ -9,6 +9,7 @@ import errno
 import logging
 import os
 import re
+import secrets
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from http import HTTPStatus
@@ -109,6 +110,7 @@ class Site:
         self._guest = guest
         self._gate = gate
         self._admitted: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
+        self._tag = secrets.token_hex(4)  # another server at this address may have another disk
         self._methods: dict[str, Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]] = {
             "COPY": self._copy,
             "DELETE": self._delete,
@@ -204,7 +206,7 @@ class Site:
         if changed:
             response.headers["Last-Modified"] = changed
         if self._guest.readonly:  # else one second has many states
-            tag = f"{known['mtime']:x}-{size:x}"
+            tag = f"{self._tag}-{known['mtime']:x}-{size:x}"
             response.headers["ETag"] = f'"{tag}"'
             if _has(request, tag, known["mtime"]):
                 return _done(HTTPStatus.NOT_MODIFIED, ETag=response.headers["ETag"])
