@@ -25,7 +25,8 @@ void log_to_python(LogLevel level, const std::string& line) {
     const Ref logger(PyObject_CallMethod(logging.get(), "getLogger", "s", "guestkit"));
     const int number = 10 * (static_cast<int>(level) + 1);  // logging.DEBUG is 10, ERROR 40
     if (logger.get() != nullptr) {
-      const Ref done(PyObject_CallMethod(logger.get(), "log", "iss", number, "%s", line.c_str()));
+      const Ref message(text(line.data(), line.size()));  // paths of this host need not be UTF-8
+      const Ref done(PyObject_CallMethod(logger.get(), "log", "isO", number, "%s", message.get()));
     }
   }
   if (PyErr_Occurred() != nullptr && !interrupted_by_callback()) PyErr_WriteUnraisable(nullptr);

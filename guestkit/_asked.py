@@ -61,7 +61,13 @@ def _cache_directory(asked: Cache) -> Path | None:
     if stated.startswith("/"):
         return Path(stated)
     caches = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(caches) if caches.startswith("/") else Path.home() / ".cache") / "guestkit" / "inspections"
+    if caches.startswith("/"):
+        return Path(caches) / "guestkit" / "inspections"
+    try:
+        return Path.home() / ".cache" / "guestkit" / "inspections"
+    except RuntimeError as error:  # as services are run
+        message = "this user has no home directory for kept results: name a directory, or set XDG_CACHE_HOME"
+        raise Error("inspect", message, errno.EINVAL) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 CopyProgress = Callable[[int, int], object]
 
 
+#: What `copy_out` copies at most, unless the caller says otherwise, in bytes.
+MAX_BYTES = 16 << 30
+
+
 def copy_out(
     g: Guestfs,
     sources: Sequence[str],
@@ -40,6 +44,7 @@ def copy_out(
     *,
     recursive: bool = False,
     replace: bool = False,
+    max_bytes: int = MAX_BYTES,
     progress: CopyProgress | None = None,
 ) -> Extracted:
     """Copy files from the guest to the host: into the directory `target`, or a single one to that name.
@@ -49,15 +54,18 @@ def copy_out(
 
     recursive: copy directories too
     replace: replace an existing file; otherwise raises Error with EEXIST, as it always does for a directory
+    max_bytes: of all files together; more raise Error with EFBIG. A guest's sparse file may claim any size
     """
     into = Path(os.fsdecode(target))
     files = [_Outgoing(g, source, into, len(sources) == 1, recursive, replace) for source in sources]
+    left = max_bytes
     _check_distinct("copy_out", (str(file.final) for file in files))
     tally = _Tally(progress, sum(file.size() for file in files) if progress else 0)
     copied: list[Extracted] = []
     try:
         for file in files:
-            copied.append(file.copy(tally))
+            copied.append(file.copy(tally, left, max_bytes))
+            left -= copied[-1].bytes
     except KeyboardInterrupt as ended:
         names = ", ".join(str(file.final) for file in files[: len(copied)])
         ended.add_note(f"only {names} was written" if names else "nothing was written")
@@ -188,14 +196,15 @@ class _Outgoing:
             return self._g.filesize(self._path)
         return sum(file.size for file in self._g.walk(self._path) if file.kind == "-")
 
-    def copy(self, tally: _Tally) -> Extracted:
+    def copy(self, tally: _Tally, left: int, most: int) -> Extracted:
+        """Copy it. left: of `most`, the bytes that all files may have."""
         with _unfinished(self.final.parent) as folder:
             if self._path == "/":  # it has no name of its own
                 made = into = folder / "root"
                 into.mkdir()
             else:
                 made, into = folder / posixpath.basename(self._path), folder
-            copied = self._g.extract(self._path, into, progress=lambda path, count: tally.now(count))
+            copied = self._extracted(into, tally, left, most)
             is_made = os.path.lexists(made)
             if copied.skipped and not (is_made and self._is_directory):  # of a tree, a part may be missing
                 (skipped,) = copied.skipped
@@ -205,6 +214,17 @@ class _Outgoing:
             made.rename(self.final)
         tally.done += copied.bytes
         return copied
+
+    def _extracted(self, into: Path, tally: _Tally, left: int, most: int) -> Extracted:
+        try:
+            return self._g.extract(
+                self._path, into, max_bytes=left, progress=lambda path, count: tally.now(count)
+            )
+        except Error as error:
+            if error.errno != errno.EFBIG or "bytes in all" not in error.message:  # too many files
+                raise
+            message = f"{self._path}: more than {most} bytes in all"
+            raise Error("copy_out", message, errno.EFBIG, "too_large", "max_bytes permits more") from error
 
 
 @contextmanager
@@ -296,7 +316,12 @@ class _Incoming:
                 failed.append(error)
 
         packing = threading.Thread(target=write, name="guestkit-copy-in")
-        packing.start()
+        try:
+            packing.start()
+        except RuntimeError:  # no thread can be started
+            os.close(reader)
+            os.close(writer)
+            raise
         refused: Error | None = None
         try:
             g.tar_in(f"/proc/self/fd/{reader}", folder)

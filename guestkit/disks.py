@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from guestkit._text import userinfo, without_userinfo
-from guestkit.errors import Error
+from guestkit.errors import Error, is_final
 from guestkit.images import SERVED, ImageInfo, OpenDiskOptions, packed_by, probe
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def plain_disks(
                     unpacked(disk.path, packed_by, folder, limits, beat, op=op, one=one)
                 )
             except Error as error:
-                if type(error) is not Error:  # the call was ended: that is no fault of this disk
+                if is_final(error):  # that is no fault of this disk
                     raise
                 raise error.reworded(f"{name}: {error.message}") from error
             except OSError as error:

@@ -80,7 +80,7 @@ def _guarded(look: Callable[[Guestfs], Iterator[Finding]], g: Guestfs) -> Iterat
     """Turn a failed check into a finding, so that the others still run."""
     try:
         yield from look(g)
-    except (OSError, Error, appliance.ApplianceError) as error:
+    except (OSError, subprocess.SubprocessError, Error, appliance.ApplianceError) as error:
         yield Finding(name=look.__name__.strip("_"), level="error", message=" ".join(str(error).split()))
 
 

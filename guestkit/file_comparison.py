@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
 from guestkit.comparison import Change, Comparison
-from guestkit.errors import Error
+from guestkit.errors import Error, is_final
 from guestkit.files import GuestFile, word_for
 from guestkit.handle import Guestfs
 
@@ -198,7 +198,7 @@ class _Reader:
             try:
                 self._g.checksums_out("sha256", directory, sums.name)
             except Error as error:
-                if type(error) is not Error:  # the call was ended, or the appliance is gone
+                if is_final(error):
                     raise
                 return None
             return dict(_sum_in(line.rstrip(b"\n"), directory) for line in sums)
@@ -211,7 +211,7 @@ class _Reader:
         try:
             return {path: self._g.checksum("sha256", path)}
         except Error as error:
-            if type(error) is not Error:
+            if is_final(error):
                 raise
             self._failed[path] = error.message
             return {}

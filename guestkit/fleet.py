@@ -117,7 +117,8 @@ def inspect(asked: One) -> Inspection:
         are sure to give the same answer
     verify: inspect both ways and report the differences: True, or the share of disks to verify, such as 0.01
     timeout: for all of it, in seconds; then raises CallTimeout
-    format, backing, protocols, in_use, blocksize, unpack: as in `Guestfs.open_disk`, for all the disks
+    format, backing, protocols, snapshot, in_use, blocksize, unpack: as in `Guestfs.open_disk`, for all the
+        disks
     cache: keep the result, and return it again while the disks do not change, with `provenance.cached` set:
         True, or a private directory for it; None: if GUESTKIT_INSPECTION_CACHE says so. docs/cache.md says
         what is never kept, such as what keys opened
@@ -143,8 +144,8 @@ def inspect_many(asked: Many) -> Generator[Report, None, None]:
     jobs_executor: inspect the guests there instead of on threads of this process: a ProcessPoolExecutor,
         Dask's `Client.get_executor()`, any `concurrent.futures.Executor`. Jobs and reports are pickled. If
         you leave the loop early, jobs that run there go on until they finish or time out
-    options, parts, keys, mode, verify, handle: as in `inspect`; so are format, backing, protocols, in_use,
-        blocksize, unpack, cache
+    options, parts, keys, mode, verify, handle: as in `inspect`; so are format, backing, protocols,
+        snapshot, in_use, blocksize, unpack, cache
     """
     tally = Tally(asked.progress)
     if asked.executor is not None:

@@ -108,7 +108,7 @@ def _lost(directory: str) -> Error:
     )
 
 
-def unmount(directory: str, *, force: bool = False, timeout: float = 60) -> None:
+def unmount(directory: StrOrBytesPath, *, force: bool = False, timeout: float = 60) -> None:
     """Unmount a guest's files, and return when the hypervisor has let go of the disk.
 
     What a program of yours mounted by `Guestfs.mounted` is unmounted, too, but the program keeps its disk. A
@@ -123,7 +123,8 @@ def unmount(directory: str, *, force: bool = False, timeout: float = 60) -> None
         Error: nothing of guestkit's is mounted there, or programs use it (errno.EBUSY); or it is unmounted,
             but the process still has the disk (ETIMEDOUT), or what was written last may be lost (EIO)
     """
-    mount = _guest_at(directory)
+    name = os.fsdecode(directory)
+    mount = _guest_at(name)
     with contextlib.ExitStack() as stack:
         server = _server(mount, stack) if mount.dedicated else None
         wrong = None if mount.readonly and server is not None else _look(mount.directory, _GRACE)
@@ -133,11 +134,11 @@ def unmount(directory: str, *, force: bool = False, timeout: float = 60) -> None
         else:
             done = _fusermount("-u", *(["-z"] if force or dead else []), mount.directory)
             if done.returncode != 0 and mount_at(mount.directory):
-                _fail_to_unmount(directory, mount, done.stderr.strip())
+                _fail_to_unmount(name, mount, done.stderr.strip())
         if server is not None and not _has_ended(server, timeout):
             raise Error(
                 "unmount",
-                f"{directory}: after {timeout:g} s process {mount.server} still has the disk",
+                f"{name}: after {timeout:g} s process {mount.server} still has the disk",
                 errno.ETIMEDOUT,
                 "unknown",
                 "end that process" if force else "",
@@ -146,7 +147,7 @@ def unmount(directory: str, *, force: bool = False, timeout: float = 60) -> None
             _fusermount("-u", "-z", mount.directory)
         # Without force, a guest that was slow to answer has written all that it had.
         if wrong is not None and not mount.readonly and (force or not isinstance(wrong, TimeoutError)):
-            raise _lost(directory)
+            raise _lost(name)
 
 
 def _end(server: int) -> None:

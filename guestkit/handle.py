@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn, Self, Unpack
 
 from guestkit import _native
 from guestkit._missing import add_missing_actions
+from guestkit._text import printable
 from guestkit.disks import Guest, add_disks, disks_for, open_all
 from guestkit.errors import ApplianceKilled, Error, HandleClosed
 from guestkit.events import Event, EventCallback
@@ -183,7 +184,7 @@ class Guestfs(_native.Handle):
         of it, and each part gets its share. Without a `call_timeout` no part has a limit. The arguments are
         those of `guestkit.inspect`.
         """
-        options = InspectOptions(parts=parts, keys=keys, mode=mode, verify=verify, step=step)
+        options = InspectOptions(parts=parts, keys=tuple(keys), mode=mode, verify=verify, step=step)
         return self._inspect_disks((), options)
 
     def _inspect_disks(self, guest: Guest, options: InspectOptions) -> Inspection:
@@ -375,7 +376,7 @@ def end_mount(handle: Guestfs) -> None:
     try:
         handle._unmount()
     except Error as error:
-        log.warning("%s", error)
+        log.warning("%s", printable(str(error)))
 
 
 def _end(handle: Guestfs) -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
-from guestkit.errors import Error
+from guestkit.errors import Error, is_final
 from guestkit.handle import Guestfs
 
 if TYPE_CHECKING:
@@ -263,7 +263,7 @@ class _Archives:
 
     def _note(self, path: str, error: Exception) -> None:
         """Take the error for a gap: zipfile raises a dozen kinds for an archive that is damaged."""
-        if isinstance(error, Error) and type(error) is not Error:  # the call was ended
+        if is_final(error):
             raise error
         self._gap(f"{path}: is not read: {str(error)[:LONGEST_NAME]}")  # zipfile's errors have names in them
 

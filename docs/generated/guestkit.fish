@@ -51,7 +51,7 @@ function _shtab_guestkit_using
 end
 
 set -g _shtab_guestkit_commands inspect ls cat cp shell mount unmount serve df report sbom diff info convert doctor appliance
-set -g _shtab_guestkit_opts_with_value --add --backing --before-format --before-snapshot --blocksize --concurrency --connect --disk-format --domain --files --format --from --in-use --key --listen --member --mode --mount --only --output --password-file --port --protocol --root --sandbox --snapshot --timeout --title --to --user -a -c -d -m -o
+set -g _shtab_guestkit_opts_with_value --add --backing --before-format --before-snapshot --blocksize --concurrency --connect --disk-format --domain --files --format --from --in-use --key --listen --max-gib --member --mode --mount --only --output --password-file --port --protocol --root --sandbox --snapshot --timeout --title --to --user -a -c -d -m -o
 
 complete -c guestkit -e
 complete -c guestkit -f
@@ -138,6 +138,7 @@ complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -
 complete -c guestkit -n '_shtab_guestkit_using cp' -s h -l help -d 'show this'
 complete -c guestkit -n '_shtab_guestkit_using cp' -s r -l recursive -d 'directories too'
 complete -c guestkit -n '_shtab_guestkit_using cp' -s f -l force -d 'replace files that are there already'
+complete -c guestkit -n '_shtab_guestkit_using cp' -l max-gib -x -d 'copy at most N GiB out of the guest (default: 16): a sparse file may claim any size'
 complete -c guestkit -n '_shtab_guestkit_using cp' -s d -l domain -x -d 'the guest, in place of DISK, by its name or UUID; libvirt tells its disks and their formats. One that runs is read as it is at that moment, and never written to'
 complete -c guestkit -n '_shtab_guestkit_using cp' -l connect -x -d 'which libvirt, such as qemu:///system; default: LIBVIRT_DEFAULT_URI, else libvirt'"'"'s own choice'
 complete -c guestkit -n '_shtab_guestkit_using cp' -l format -xka "raw qcow2 qcow vmdk vdi vhdx vpc" -d 'what the disk is; default: by what it begins with, which a guest can choose'

@@ -92,7 +92,8 @@ class AsyncGuestfs(AsyncActions):
         self._terminated = False
         self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
         self._listeners: list[tuple[EventCallback, int]] = []  # to register when the handle is created
-        self._lock = threading.Lock()
+        # terminate() may interrupt the thread that has it, from a signal's handler.
+        self._lock = threading.RLock()
         _handles.add(self)
 
     def __repr__(self) -> str:
@@ -284,7 +285,10 @@ class AsyncGuestfs(AsyncActions):
             yield Path(await call)
         except BaseException:  # the block's own exception wins
             if call.succeeded():
-                await self._apart(end_mount)
+                try:
+                    await self._apart(end_mount)
+                except Error as error:  # no thread can be started; close() will unmount it
+                    log.warning("%s", error)
             raise
         await self._apart(Guestfs._unmount)
 
@@ -292,7 +296,10 @@ class AsyncGuestfs(AsyncActions):
         """Run a function that needs no turn on a thread of its own; a cancel does not stop it."""
         assert self._loop is not None
         assert self._handle is not None
-        outcome = run_in_thread(self._loop, partial(function, self._handle))
+        try:
+            outcome = run_in_thread(self._loop, partial(function, self._handle))
+        except RuntimeError as error:
+            raise refusal("mounted", error) from None
         await until_done(outcome, lambda: None)
         return outcome.result()
 

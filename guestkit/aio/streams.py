@@ -68,14 +68,9 @@ async def write(submit: Submit, name: str, transfer: Transfer, source: Source) -
         os.close(writer)
         raise
     try:
-        with contextlib.suppress(BrokenPipeError):  # the transfer has failed, and its own error says why
-            async for chunk in _each(source):
-                rest = memoryview(chunk).cast("B")
-                while rest:
-                    try:
-                        rest = rest[os.write(writer, rest) :]
-                    except BlockingIOError:
-                        await _ready(loop.add_writer, loop.remove_writer, writer)
+        async for chunk in _each(source):
+            if not await _feed(loop, writer, chunk):
+                break
     except BaseException:
         call._cancel()
         os.close(writer)  # wakes a transfer that waits for data
@@ -83,6 +78,19 @@ async def write(submit: Submit, name: str, transfer: Transfer, source: Source) -
         raise
     os.close(writer)
     await call
+
+
+async def _feed(loop: asyncio.AbstractEventLoop, writer: int, chunk: ReadableBuffer) -> bool:
+    """Write the chunk into the pipe; return False if nobody reads: the transfer's own error says why."""
+    rest = memoryview(chunk).cast("B")
+    while rest:
+        try:
+            rest = rest[os.write(writer, rest) :]
+        except BlockingIOError:
+            await _ready(loop.add_writer, loop.remove_writer, writer)
+        except BrokenPipeError:
+            return False
+    return True
 
 
 def _pipe() -> tuple[int, int]:

@@ -11,10 +11,11 @@ from guestkit.cli.common import (
     check_format_is_stated,
     guest,
     in_place_of_disk,
+    positive,
 )
 from guestkit.cli.ending import noting
 from guestkit.cli.screen import Screen
-from guestkit.copying import copy_in, copy_out
+from guestkit.copying import MAX_BYTES, copy_in, copy_out
 
 DESCRIPTION = """\
 Copy files between this host and a guest. A path in the guest begins with a colon: ":/etc/hosts". The last
@@ -37,6 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="TARGET", help="where to; :PATH is in the guest")
     parser.add_argument("-r", "--recursive", action="store_true", help="directories too")
     parser.add_argument("-f", "--force", action="store_true", help="replace files that are there already")
+    parser.add_argument(
+        "--max-gib",
+        metavar="N",
+        type=positive,
+        default=MAX_BYTES >> 30,
+        help="copy at most N GiB out of the guest (default: %(default)s): a sparse file may claim any size",
+    )
     add_guest_options(parser)
 
 
@@ -76,7 +84,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         if goes_in:
             copied = copy_in(g, arguments.sources, arguments.target[1:], **options)
         else:
-            copied = copy_out(g, [source[1:] for source in arguments.sources], arguments.target, **options)
+            sources, most = [source[1:] for source in arguments.sources], arguments.max_gib << 30
+            copied = copy_out(g, sources, arguments.target, max_bytes=most, **options)
     for skipped in copied.skipped:
         screen.tell("warning", f"{skipped.path}: not copied: {skipped.reason}")
     return 1 if copied.skipped else 0

@@ -39,6 +39,7 @@ _LOOKS = {"lstatns", "readlink", "realpath", "statns"}
 #: What to do, by an error's cause, where its hint speaks of arguments of a function.
 REMEDIES = {
     "already_exists": "--force replaces it",
+    "too_large": "--max-gib N permits more",
     "backing_refused": "--backing DIRECTORY or --backing allow permits it",
     "disk_in_use": "shut its guest down, or end that in another way; --in-use allow opens it all the same,"
     " but what is read may be inconsistent",

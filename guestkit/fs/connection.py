@@ -47,6 +47,7 @@ class Connection:
         self._disk = disk
         self._opening: asyncio.Task[AsyncGuestfs] | None = None
         self._running = 0
+        self._was_cancelled = False
         self._used = 0.0
         self._process = os.getpid()
 
@@ -57,8 +58,7 @@ class Connection:
         """
         self._running += 1
         try:
-            opening = self._open()
-            g = await asyncio.shield(opening)
+            opening, g = await self._opened_one()
             try:
                 # A cancel may end in a killed appliance, which loses what was written.
                 return await g.run(function, on_cancel="end" if self._disk.opening.readonly else "wait")
@@ -66,12 +66,28 @@ class Connection:
                 if error.clock == "call_timeout":  # else it waited for its turn, and other calls go on
                     self._drop(opening)
                 raise
+            except asyncio.CancelledError:
+                self._was_cancelled = True
+                raise
             except (ApplianceCrashed, HandleClosed):
                 self._drop(opening)
                 raise
         finally:
             self._running -= 1
             self._used = time.monotonic()
+
+    async def _opened_one(self) -> tuple[asyncio.Task[AsyncGuestfs], AsyncGuestfs]:
+        """Return the appliance. If a cancel has cost it, launch another: the next caller is not to blame."""
+        while True:
+            opening = self._open()
+            g = await asyncio.shield(opening)
+            if not self._was_cancelled:
+                return opening, g
+            try:
+                await g.run(Guestfs.is_ready)
+            except (ApplianceCrashed, HandleClosed):
+                self._drop(opening)
+            self._was_cancelled = False
 
     def _drop(self, opening: asyncio.Task[AsyncGuestfs]) -> None:
         if self._opening is opening:

@@ -36,6 +36,7 @@ from guestkit._plain import plain
 #:     "root_unclear": which filesystem is the guest's root must be stated
 #:     "mounted": the handle serves a directory of this host until that is unmounted
 #:     "already_exists": the target is there already
+#:     "too_large": what was to be copied is larger than permitted
 #:     "launch_timeout": a launch took longer than permitted
 #:     "call_timeout": another call took longer than permitted
 #:     "queue_timeout": a call waited longer for its turn than permitted
@@ -65,6 +66,7 @@ Cause = Literal[
     "root_unclear",
     "mounted",
     "already_exists",
+    "too_large",
     "launch_timeout",
     "call_timeout",
     "queue_timeout",

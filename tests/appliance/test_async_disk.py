@@ -236,12 +236,15 @@ async def test_an_upload_stream_writes_what_comes(g: AsyncGuestfs) -> None:
     assert await g.read_file("/uploaded") == b"from a list"
 
 
-async def test_a_source_that_raises_ends_the_upload(g: AsyncGuestfs) -> None:
+@pytest.mark.parametrize("kind", [LookupError, BrokenPipeError])
+async def test_a_source_that_raises_ends_the_upload(g: AsyncGuestfs, kind: type[Exception]) -> None:
+    """Regression: its BrokenPipeError was taken for the transfer's, and the part for the whole file."""
+
     async def source() -> AsyncIterator[bytes]:
         yield bytes(MEGABYTE)
-        raise LookupError("source")
+        raise kind("source")
 
-    with pytest.raises(LookupError):
+    with pytest.raises(kind, match="source"):
         await asyncio.wait_for(g.upload_stream(source(), "/partial"), PATIENCE)
     assert await g.filesize("/big") == 400 * MEGABYTE
 

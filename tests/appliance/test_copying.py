@@ -100,6 +100,19 @@ def test_a_file_gets_a_new_name_and_replaces_only_when_told(g: Guestfs, tmp_path
     assert target.read_text() == "12.5\n"
 
 
+def test_a_large_file_could_not_be_copied(g: Guestfs, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """What was permitted in all was 16 GiB, and nobody could say otherwise."""
+    g.touch("/etc/sparse")
+    request.addfinalizer(lambda: g.rm("/etc/sparse"))
+    g.truncate_size("/etc/sparse", 17 << 30)
+    with fails(errno.EFBIG, "/etc/sparse: more than 17179869184 bytes in all; max_bytes permits more"):
+        copy_out(g, ["/etc/sparse"], tmp_path)
+    with fails(errno.EFBIG, "/etc/debian_version: more than 22 bytes in all; max_bytes permits more"):
+        copy_out(g, ["/etc/hosts", "/etc/debian_version"], tmp_path, max_bytes=22)
+    assert sorted(os.listdir(tmp_path)) == ["hosts"]
+    copy_out(g, ["/etc/debian_version"], tmp_path, max_bytes=5)
+
+
 def test_a_file_that_the_host_had_no_room_for_replaced_a_good_one(g: Guestfs, tmp_path: Path) -> None:
     g.write("/etc/large", os.urandom(5000))
     target = tmp_path / "mine"

@@ -175,7 +175,7 @@ def test_a_guest_behind_luks_says_which_key_it_wants_and_opens_with_it(
         assert (shut.device, shut.type, shut.reason) == ("/dev/sda1", "crypto_LUKS", "encrypted")
         assert shut.message.startswith("none of the keys that were tried opens it (1); it needs one for")
         assert shut.uuid in shut.message
-        found = g.inspect(keys=[Key(file=file, device=shut.uuid.upper())])
+        found = g.inspect(keys=iter([Key(file=file, device=shut.uuid.upper())]))  # is used up only once
     (system,) = found.operating_systems
     assert (system.distro, system.hostname) == ("debian", "debian12")
     assert system.applications_complete

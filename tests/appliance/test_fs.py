@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import gc
 import io
@@ -538,6 +539,26 @@ def test_a_cancelled_call_leaves_the_filesystem_usable(disk: Path) -> None:
             assert first.cancelled()
             async with await fs.open_async("/data/letters") as file:
                 assert (await file.read(3), await file.read()) == (b"abc", b"defghij")
+
+    asyncio.run(use())
+
+
+def test_the_call_after_a_cancelled_one_failed_for_it(disk: Path) -> None:
+    """A cancel that costs the appliance was told to the next caller."""
+
+    async def use() -> None:
+        async with GuestFileSystem(disk, asynchronous=True, cancel_grace=0) as fs:
+            await fs._cat_file("/data/letters")
+            pid = await fs._run(Guestfs.get_pid)
+            os.kill(pid, signal.SIGSTOP)
+            reading = asyncio.ensure_future(fs._cat_file("/data/letters"))
+            await asyncio.sleep(0)
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+            assert await fs._cat_file("/data/letters") == b"abcdefghij"
 
     asyncio.run(use())
 

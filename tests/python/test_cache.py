@@ -136,6 +136,14 @@ def test_the_environment_and_the_argument_say_where(
         assert len(os.listdir(tmp_path / place)) == 1
 
 
+def test_a_user_without_a_home_directory_is_told(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 123456)
+    with pytest.raises(Error, match="no home directory for kept results: name a directory, or set XDG_CACHE"):
+        guestkit.inspect(disk, cache=True)
+
+
 def test_a_wrong_environment_is_told(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GUESTKIT_INSPECTION_CACHE", "yes")
     with pytest.raises(guestkit.Error, match="GUESTKIT_INSPECTION_CACHE must be 1, 0 or a directory"):

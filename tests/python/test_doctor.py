@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, NoReturn, cast, get_args
 
 import pytest
 
@@ -248,6 +249,15 @@ def test_kvm(monkeypatch: pytest.MonkeyPatch, status: tuple[bool, str], level: s
     found = finding("kvm")
     assert found.level == level
     assert status[1] in found.message
+
+
+def test_a_qemu_that_hangs_ended_the_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(command: list[str], **keywords: Any) -> NoReturn:
+        raise subprocess.TimeoutExpired(command, 30)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    found = finding("qemu")
+    assert (found.level, "timed out after 30 seconds" in found.message) == ("error", True)
 
 
 def test_kernels_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:

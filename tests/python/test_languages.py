@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import re
@@ -179,6 +180,16 @@ def test_what_cannot_be_read_is_a_gap(path: str, content: bytes) -> None:
     assert [one.name for one in packages.packages] == ["good"]
     (gap,) = packages.gaps
     assert gap.split("!/")[0].split(": ")[0] == path
+
+
+def test_a_cancel_was_taken_for_a_gap() -> None:
+    class Cancelled(Guest):
+        def pread(self, path: str, count: int, offset: int) -> bytes:
+            raise Error("pread", "cancelled", errno.EINTR)
+
+    guest: Any = Cancelled({"/a.jar": poms(1), "/b.jar": poms(1)})
+    with pytest.raises(Error, match="cancelled"):
+        find_packages(guest, root="/dev/sda1")
 
 
 def test_one_package_of_a_jar_that_is_damaged_cost_all_of_them() -> None:

@@ -32,6 +32,7 @@ enum class Cause {
   root_unclear,  ///< which filesystem is the guest's root must be stated
   mounted,  ///< the handle serves a directory of this host until that is unmounted
   already_exists,  ///< the target is there already
+  too_large,  ///< what was to be copied is larger than permitted
   launch_timeout,  ///< a launch took longer than permitted
   call_timeout,  ///< another call took longer than permitted
   queue_timeout,  ///< a call waited longer for its turn than permitted
@@ -89,6 +90,8 @@ constexpr const char* to_string(Cause value) noexcept {
       return "mounted";
     case Cause::already_exists:
       return "already_exists";
+    case Cause::too_large:
+      return "too_large";
     case Cause::launch_timeout:
       return "launch_timeout";
     case Cause::call_timeout:
