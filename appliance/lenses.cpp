@@ -2,8 +2,11 @@
 //
 // For each text that an inspection has Augeas read, such as /etc/fstab, libguestfs' daemon has all of some
 // two hundred lenses compiled, and then drops those that are not for this text. Under emulation that takes
-// seconds: half of inspect_os. The template notes which files each lens is for, as Augeas itself says. The
-// Augeas of an inspection is given the notes for lenses, and compiles those which are left when it loads.
+// seconds: half of inspect_os. The first Augeas, which the template makes, tells which files each lens is
+// for. Each later one is given these notes for lenses, and compiles those that are left when it loads.
+//
+// Where the guest has no text that is safe to read, the daemon fails to drop any lens, and Augeas would read
+// every file of the guest for which there is one. Here none is left then.
 //
 // The daemon makes the Augeas of aug_init(3) with another root, "/sysroot/", and that one stays as it is.
 #include "lenses.hpp"
