@@ -748,6 +748,7 @@ BOOST_AUTO_TEST_CASE(what_a_handle_without_an_appliance_says) {
   BOOST_CHECK_THROW(guestkit::read_small(g, "/etc/passwd"), Error);
   BOOST_CHECK_THROW(guestkit::walk(g, "/"), Error);
   BOOST_CHECK_THROW(guestkit::extract(g, "/etc", "/nonexistent"), Error);
+  BOOST_CHECK_THROW(guestkit::extract(g, "/etc", std::string("/tmp\0/x", 7)), std::invalid_argument);
   BOOST_CHECK_THROW(guestkit::inspect({"/nonexistent"}), Error);
 }
 

@@ -13,6 +13,7 @@
 #include "guestkit/detail/base/unique_fd.hpp"
 #include "guestkit/detail/inspect/keys.hpp"
 #include "guestkit/error.hpp"
+#include "guestkit/values.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
@@ -29,7 +30,7 @@ GUESTKIT_INLINE std::string passphrase_of(const InspectKey& key) {
   const auto refuse = [&](const std::string& why, int code) -> void {
     throw Error("inspect", "the key file " + key.secret + " cannot be used: " + why, code);
   };
-  const unique_fd file(::open(key.secret.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  const unique_fd file(::open(cstr(key.secret).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   struct stat status {};
   if (file.get() < 0 || ::fstat(file.get(), &status) != 0) refuse(std::strerror(errno), errno);
   if (!S_ISREG(status.st_mode)) refuse("it is no regular file", EINVAL);

@@ -18,6 +18,7 @@
 #include "guestkit/detail/inspect/trees.hpp"
 #include "guestkit/error.hpp"
 #include "guestkit/files.hpp"
+#include "guestkit/values.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
@@ -113,7 +114,7 @@ class extraction {
   extraction(guest_actions& g, const ExtractOptions& options) : g_(g), options_(options) {}
 
   Extracted run(const std::string& path, const std::string& host_directory) {
-    const unique_fd top(::open(host_directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    const unique_fd top(::open(cstr(host_directory).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (top.get() < 0) fail(host_directory);
     const auto end = path.find_last_not_of('/');
     if (end == std::string::npos) {

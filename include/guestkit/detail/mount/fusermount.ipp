@@ -35,7 +35,7 @@ GUESTKIT_INLINE std::string mountpoint(const char* op, const std::string& direct
     if (error) refuse(error.message(), error.value());
   };
   std::error_code error;
-  const auto path = fs::canonical(directory, error);
+  const auto path = fs::canonical(cstr(directory).c_str(), error);
   check(error);
   if (mounted_device(path)) refuse("something is mounted there already", EBUSY);
   const fs::directory_iterator entries(path, error);
