@@ -132,9 +132,11 @@ class AsyncGuestfs(AsyncActions):
         if handle is None or not handle.is_open():
             return
         # Closing waits for the hypervisor, so it must not run in the garbage collector, which may use any
-        # thread. No thread can start while the interpreter exits; then the handle's exit function closes it.
+        # thread. The interpreter waits for this one: else a program that ends just then leaves the
+        # hypervisor and its files. No thread can start while the interpreter exits; then the handle's exit
+        # function closes it.
         with contextlib.suppress(RuntimeError):
-            threading.Thread(target=handle.close, name="guestkit-reaper", daemon=True).start()
+            threading.Thread(target=handle.close, name="guestkit-reaper").start()
 
     def run(self, function: Callable[[Guestfs], T], *, on_cancel: OnCancel = "end") -> Call[T]:
         """Run a function with the blocking handle as one turn: many calls for one switch between threads.
