@@ -49,8 +49,8 @@ struct HandleOptions {
   /// Which appliance to use. "auto": the fastest one that guestkit has built, if it still fits what is
   /// installed. "system": libguestfs' own. "inspection": like "auto", but a restored one is ready sooner,
   /// since its udev sleeps until a block device appears or changes: programs of the guest may miss links in
-  /// /dev/disk. Anything else: the directory of an appliance, which may also be a fixed appliance. "auto" yields to set_path(), set_hv(),
-  /// LIBGUESTFS_PATH and LIBGUESTFS_HV if the user has set one of them.
+  /// /dev/disk. Anything else: the directory of an appliance, which may also be a fixed appliance. "auto"
+  /// yields to set_path(), set_hv(), LIBGUESTFS_PATH and LIBGUESTFS_HV if the user has set one of them.
   std::string appliance = "auto";
   /// Where guestkit's own log lines go. If empty, warnings and errors go to stderr.
   LogSink log = {};

@@ -117,6 +117,7 @@ def test_it_loads_without_the_extension() -> None:
 def test_doctor_told_fedora_to_use_apt(monkeypatch: pytest.MonkeyPatch) -> None:
     be(monkeypatch, "fedora-41")
     monkeypatch.setattr(appliance, "kernels", list)
+    monkeypatch.setattr(appliance, "appliances", list)
     with Guestfs() as g:
         (found,) = doctor._kernel(g)
     assert (found.level, found.remedy) == ("error", "sudo dnf install kernel")

@@ -34,7 +34,9 @@ GUESTKIT_INLINE std::map<std::string, StatNS> statuses_of(guest_actions& g, cons
       names_by_directory[path.substr(0, slash + 1)].push_back(name);
   }
   std::map<std::string, StatNS> known = {};
-  for (const auto& [directory, names] : names_by_directory) {
+  for (const auto& entry : names_by_directory) {
+    const auto& directory = entry.first;
+    const auto& names = entry.second;
     if (names.size() == 1) continue;
     std::vector<StatNS> found;
     attempt([&] { found = g.lstatnslist(directory, names); });
