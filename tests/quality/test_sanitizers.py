@@ -130,6 +130,8 @@ SANITIZERS = {
 #: The sanitizer looks up the functions that it intercepts at the start. Those for exceptions and XDR are in
 #: libraries that otherwise only the extension loads, later.
 LOADED = ["libstdc++.so.6", "libtirpc.so.3"]
+#: Reports of the sanitizer for threads that are no faults.
+HARMLESS = Path(__file__).parent / "tsan.supp"
 #: Without address randomisation: with the wide range of newer kernels, g++ 12's sanitizer does not start.
 START = """\
 #!/bin/sh
@@ -185,7 +187,7 @@ class SanitizedPython:
             # Python itself does not free all memory at exit; valgrind and test_memory.py look for leaks.
             "ASAN_OPTIONS": f"detect_leaks=0:{written}",
             "UBSAN_OPTIONS": f"halt_on_error=1:print_stacktrace=1:{written}",
-            "TSAN_OPTIONS": f"die_after_fork=0:{written}",
+            "TSAN_OPTIONS": f"die_after_fork=0:suppressions={HARMLESS}:{written}",
         }
         used = self.run("-c", "import guestkit; print(guestkit._native.__file__)")
         assert used.startswith(str(extension))
