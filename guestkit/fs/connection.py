@@ -58,7 +58,7 @@ class Connection:
         """
         self._running += 1
         try:
-            opening, g = await self._opened_one()
+            opening, g = await self._living()
             try:
                 # A cancel may end in a killed appliance, which loses what was written.
                 return await g.run(function, on_cancel="end" if self._disk.opening.readonly else "wait")
@@ -76,7 +76,7 @@ class Connection:
             self._running -= 1
             self._used = time.monotonic()
 
-    async def _opened_one(self) -> tuple[asyncio.Task[AsyncGuestfs], AsyncGuestfs]:
+    async def _living(self) -> tuple[asyncio.Task[AsyncGuestfs], AsyncGuestfs]:
         """Return the appliance. If a cancel has cost it, launch another: the next caller is not to blame."""
         while True:
             opening = self._open()

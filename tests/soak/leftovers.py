@@ -33,7 +33,7 @@ def processes(folder: Path) -> list[int]:
 def _has_tmp(pid: int, tmp: Path) -> bool:
     """Return whether that is the process' /tmp."""
     try:
-        return os.path.samefile(f"/proc/{pid}/root/tmp", tmp)
+        return os.path.samefile(Path("/proc", str(pid), "root", "tmp"), tmp)
     except OSError:  # it has ended, or is another user's
         return False
 

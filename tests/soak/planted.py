@@ -35,15 +35,18 @@ def _crash(case: Case) -> None:
 
 
 def _process(case: Case) -> None:
-    words = [sys.executable, "-c", "import time; time.sleep(600)", str(case.folder)]
-    subprocess.Popen(words, start_new_session=True)
+    subprocess.Popen(_staying(case), start_new_session=True)
+
+
+def _staying(case: Case) -> list[str]:
+    """Return a command that stays until the soak ends it, which is what is tested."""
+    return [sys.executable, "-c", "import time; time.sleep(600)", str(case.folder)]
 
 
 def process_without_a_mark(case: Case) -> None:
     """Leave a process that has no variables, as a confined QEMU has none of the soak's."""
     kept = {name: value for name, value in os.environ.items() if name == "TMPDIR"}
-    words = [sys.executable, "-c", "import time; time.sleep(600)", str(case.folder)]
-    subprocess.Popen(words, start_new_session=True, env=kept)
+    subprocess.Popen(_staying(case), start_new_session=True, env=kept)
 
 
 def _file(case: Case) -> None:
