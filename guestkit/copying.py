@@ -221,10 +221,10 @@ class _Outgoing:
                 self._path, into, max_bytes=left, progress=lambda path, count: tally.now(count)
             )
         except Error as error:
-            if error.errno != errno.EFBIG or "bytes in all" not in error.message:  # too many files
+            if error.cause != "too_large":
                 raise
             message = f"{self._path}: more than {most} bytes in all"
-            raise Error("copy_out", message, errno.EFBIG, "too_large", "max_bytes permits more") from error
+            raise Error("copy_out", message, error.errno, error.cause, error.hint) from error
 
 
 @contextmanager

@@ -177,12 +177,12 @@ def _appliance(g: Guestfs) -> Iterator[Finding]:
         if mode == "warm" or not reason:
             yield Finding(name="appliance", level="ok", message=f"a {mode} appliance is ready: {directory}")
         else:
-            message = f"a lean appliance is ready, but no warm one, which quarters a launch: {reason}"
+            message = f"a lean appliance is ready, but no warm one, which launches several times faster: {reason}"
             yield Finding(name="appliance", level="warning", message=message, remedy=_building())
         return
     places = " or ".join(map(str, appliance.search_path()))
     fault = f"{found[-1].directory}: {found[-1].fault}" if found else f"none has been built in {places}"
-    message = f"there is no fast appliance, launches take 3 to 13 times as long: {fault}"
+    message = f"there is no fast appliance, launches take several times as long: {fault}"
     yield Finding(name="appliance", level="warning", message=message, remedy=_building())
 
 

@@ -193,7 +193,8 @@ class extraction {
   void regular(const GuestFile& file, const std::string& name, const unique_fd& host) {
     if (file.size > options_.max_bytes - done_.bytes)
       throw Error("extract",
-                  file.path + ": more than " + std::to_string(options_.max_bytes) + " bytes in all", EFBIG);
+                  file.path + ": more than " + std::to_string(options_.max_bytes) + " bytes in all", EFBIG,
+                  {Cause::too_large, "max_bytes permits more"});
     const unique_fd made(
         ::openat(host.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (made.get() < 0) fail(name);
