@@ -177,7 +177,7 @@ def _appliance(g: Guestfs) -> Iterator[Finding]:
         if mode == "warm" or not reason:
             yield Finding(name="appliance", level="ok", message=f"a {mode} appliance is ready: {directory}")
         else:
-            message = f"a lean appliance is ready, but no warm one, which launches several times faster: {reason}"
+            message = f"a lean appliance is ready, but no warm one, which launches much faster: {reason}"
             yield Finding(name="appliance", level="warning", message=message, remedy=_building())
         return
     places = " or ".join(map(str, appliance.search_path()))

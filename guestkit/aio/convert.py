@@ -9,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from guestkit.aio.call import until_done
 from guestkit.aio.events import posting
-from guestkit.aio.executor import Errand, refusal, shared_executor
+from guestkit.aio.executor import Errand, shared_executor
 from guestkit.convert import DiskConverter, Job, Progress
 
 P = ParamSpec("P")
@@ -45,10 +45,7 @@ def _awaited(
     async def call(self: AsyncDiskConverter, /, *arguments: P.args, **keywords: P.kwargs) -> T:
         one = _OneCall(method.__name__)
         work = functools.partial(method, one, *arguments, **keywords)
-        try:
-            errand = Errand(asyncio.get_running_loop(), shared_executor(), work)
-        except RuntimeError as error:
-            raise refusal(method.__name__, error) from None
+        errand = Errand(asyncio.get_running_loop(), shared_executor(), method.__name__, work)
 
         def cancel() -> None:
             if not errand.withdraw() and not to_its_end:

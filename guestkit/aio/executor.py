@@ -66,17 +66,21 @@ class Errand(Generic[T]):
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, executor: Executor, function: Callable[[], T]
+        self, loop: asyncio.AbstractEventLoop, executor: Executor, op: str, function: Callable[[], T]
     ) -> None:
-        """Hand the function over. Raises RuntimeError if the executor takes none, or can start no thread."""
+        """Hand the function over.
+
+        op: the call that it is for, in the error
+        Raises Error if no thread can be started, RuntimeError if the executor was shut down.
+        """
         self.outcome: asyncio.Future[T] = loop.create_future()
         self._lock = threading.Lock()
         self._function: Callable[[], T] | None = function  # None: begun, or withdrawn
         try:
             done = executor.submit(self._work)
-        except RuntimeError:
+        except RuntimeError as error:
             self.withdraw()  # a pool that cannot start a thread has queued the work all the same
-            raise
+            raise _refusal(op, error) from None
         done.add_done_callback(lambda done: pass_on(loop, done, self.outcome))
 
     def withdraw(self) -> bool:
@@ -97,7 +101,7 @@ class Errand(Generic[T]):
         return function()
 
 
-def refusal(op: str, error: RuntimeError) -> RuntimeError:
+def _refusal(op: str, error: RuntimeError) -> RuntimeError:
     """Return the exception for a call that got no thread."""
     if "can't start new thread" not in str(error):
         return error
@@ -108,8 +112,11 @@ def refusal(op: str, error: RuntimeError) -> RuntimeError:
     return Error(op, message, errno.EAGAIN)
 
 
-def run_in_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> asyncio.Future[T]:
-    """Run the function on its own thread, so that it never waits for a free one."""
+def run_in_thread(loop: asyncio.AbstractEventLoop, op: str, function: Callable[[], T]) -> asyncio.Future[T]:
+    """Run the function on its own thread, so that it never waits for a free one.
+
+    op: the call that it is for, in the Error that is raised if no thread can be started
+    """
     outcome: asyncio.Future[T] = loop.create_future()
     done: Future[T] = Future()
     done.add_done_callback(lambda done: pass_on(loop, done, outcome))
@@ -120,7 +127,10 @@ def run_in_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) ->
         except BaseException as error:
             done.set_exception(error)
 
-    threading.Thread(target=work, name="guestkit-control", daemon=True).start()
+    try:
+        threading.Thread(target=work, name="guestkit-control", daemon=True).start()
+    except RuntimeError as error:
+        raise _refusal(op, error) from None
     return outcome
 
 

@@ -28,7 +28,7 @@ from guestkit.aio import streams
 from guestkit.aio.actions import AsyncActions
 from guestkit.aio.call import Call, OnCancel, take_notice, until_done
 from guestkit.aio.events import EventStream, on_loop
-from guestkit.aio.executor import Errand, refusal, run_in_thread, shared_executor, thread_based
+from guestkit.aio.executor import Errand, run_in_thread, shared_executor, thread_based
 from guestkit.disks import Guest, add_disks
 from guestkit.errors import CallTimeout, Error, HandleClosed
 from guestkit.events import Event, EventCallback
@@ -298,10 +298,7 @@ class AsyncGuestfs(AsyncActions):
         """Run a function that needs no turn on a thread of its own; a cancel does not stop it."""
         assert self._loop is not None
         assert self._handle is not None
-        try:
-            outcome = run_in_thread(self._loop, partial(function, self._handle))
-        except RuntimeError as error:
-            raise refusal("mounted", error) from None
+        outcome = run_in_thread(self._loop, "mounted", partial(function, self._handle))
         await until_done(outcome, lambda: None)
         return outcome.result()
 
@@ -403,12 +400,7 @@ class AsyncGuestfs(AsyncActions):
     async def user_cancel(self) -> None:  # type: ignore[override]  # has no turn that a cancel could end
         """Stop the running upload or download at once; this does not wait in the queue."""
         if self._handle is not None:
-            loop = self._bind("user_cancel")
-            try:
-                outcome = run_in_thread(loop, self._handle.user_cancel)
-            except RuntimeError as error:
-                raise refusal("user_cancel", error) from None
-            await outcome
+            await run_in_thread(self._bind("user_cancel"), "user_cancel", self._handle.user_cancel)
 
     def terminate(self) -> None:
         """Kill the handle's hypervisor at once: for signal handlers, `finally` and other threads.
@@ -499,11 +491,12 @@ class AsyncGuestfs(AsyncActions):
             self._running = call
         executor = self._executor or shared_executor(launches=call.__name__ in _LAUNCHES)
         try:
-            call._errand = Errand(self._loop, executor, partial(call._context.run, self._work, call))
+            work = partial(call._context.run, self._work, call)
+            call._errand = Errand(self._loop, executor, call.__name__, work)
             outcome = call._errand.outcome
         except RuntimeError as error:  # the executor was shut down, or can start no thread
             outcome = self._loop.create_future()
-            outcome.set_exception(refusal(call.__name__, error))
+            outcome.set_exception(error)
         outcome.add_done_callback(lambda outcome: self._ended(call, outcome))
         if self._running is None:
             self._next()
@@ -611,8 +604,8 @@ class AsyncGuestfs(AsyncActions):
                 self._handle.close()
 
         try:
-            outcome = run_in_thread(self._loop, close)
-        except RuntimeError:  # no thread can be started: block the loop rather than leave an appliance behind
+            outcome = run_in_thread(self._loop, "close", close)
+        except Error:  # no thread can be started: block the loop rather than leave an appliance behind
             outcome = self._loop.create_future()
             try:
                 close()

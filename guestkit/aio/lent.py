@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from guestkit.aio.call import until_done
-from guestkit.aio.executor import Errand, refusal, shared_executor
+from guestkit.aio.executor import Errand, shared_executor
 from guestkit.aio.handle import AsyncGuestfs
 from guestkit.handle import Guestfs
 
@@ -32,10 +32,7 @@ class Lent:
             return await self.handle.run(function, on_cancel="wait")
         async with self._turn:
             work = partial(function, self.handle)
-            try:
-                errand = Errand(asyncio.get_running_loop(), shared_executor(), work)
-            except RuntimeError as error:
-                raise refusal("run", error) from None
+            errand = Errand(asyncio.get_running_loop(), shared_executor(), "run", work)
             await until_done(errand.outcome, errand.withdraw)
             return errand.outcome.result()
 
