@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from guestkit import _operations as operations
-from guestkit.errors import Error
+from guestkit.errors import Error, is_final
 from guestkit.files import Extracted, SkippedFile
 from guestkit.guest import guest_path
 from guestkit.handle import Guestfs
@@ -164,9 +164,9 @@ class _Outgoing:
         try:
             self._path = g.realpath(path)
         except Error as error:
-            raise Error(
-                "copy_out", f"{path}: {error.message.removeprefix(f'{path}: ')}", error.errno
-            ) from error
+            if is_final(error):
+                raise
+            raise error.reworded(f"{path}: {error.message.removeprefix(f'{path}: ')}", "copy_out") from error
         self._is_directory = g.is_dir(self._path)
         if self._is_directory and not recursive:
             raise Error(
@@ -223,8 +223,7 @@ class _Outgoing:
         except Error as error:
             if error.cause != "too_large":
                 raise
-            message = f"{self._path}: more than {most} bytes in all"
-            raise Error("copy_out", message, error.errno, error.cause, error.hint) from error
+            raise error.reworded(f"{self._path}: more than {most} bytes in all", "copy_out") from error
 
 
 @contextmanager
@@ -337,8 +336,9 @@ class _Incoming:
             raise cause
         if refused is None:
             return
-        full = g.is_open() and refused.errno != errno.EINTR and g.statvfs(folder)["bavail"] == 0
-        if full:
+        if is_final(refused):
+            raise refused
+        if g.statvfs(folder)["bavail"] == 0:
             message = f"{self.source}: the guest's filesystem is full"
             raise Error("copy_in", message, errno.ENOSPC, "no_space") from refused
         raise refused.reworded(f"{self.source}: {' '.join(refused.message.split())}") from refused

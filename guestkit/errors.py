@@ -44,9 +44,9 @@ class Error(RuntimeError):
     def __str__(self) -> str:
         return f"{self.op}: {self.message}{f'; {self.hint}' if self.hint else ''}"
 
-    def reworded(self, message: str) -> Error:
-        """Return a plain Error with this message, and all else as it is."""
-        return Error(self.op, message, self.errno, self.cause, self.hint)
+    def reworded(self, message: str, op: str = "") -> Error:
+        """Return a plain Error with this message, of that call if one is given, and all else as it is."""
+        return Error(op or self.op, message, self.errno, self.cause, self.hint)
 
 
 def is_final(error: BaseException) -> bool:

@@ -110,7 +110,7 @@ class Guestfs(_native.Handle):
         super().terminate()
 
     def is_open(self) -> bool:
-        """Return whether the handle can still be used."""
+        """Return whether it has not been closed; it is open even if its appliance died or was killed."""
         return super().is_open()
 
     def open_disk(

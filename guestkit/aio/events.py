@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextvars import Context, copy_context
 from typing import Any, NamedTuple, ParamSpec, Self
 
-from guestkit.events import Event
+from guestkit.events import Event, EventCallback
 
 P = ParamSpec("P")
 
@@ -24,10 +25,11 @@ class EventMessage(NamedTuple):
 
 
 class EventStream(AsyncIterator[EventMessage]):
-    """The events of a handle as they come, for `async for`; it ends when the handle is closed.
+    """The events of a handle as they come, for `async for`, until the handle is closed, or `aclose`.
 
     It buffers at most `maxsize` events. When one more arrives, the oldest is dropped and counted, so that
-    libguestfs never waits for a slow reader. Of consecutive progress events only the newest is kept.
+    libguestfs never waits for a slow reader. Of consecutive progress events only the newest is kept. A stream
+    that nobody refers to any more gets no events.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, maxsize: int) -> None:
@@ -60,7 +62,26 @@ class EventStream(AsyncIterator[EventMessage]):
                 self._arrived.clear()
             await self._arrived.wait()
 
-    def _deliver(self, event: Event, number: int, text: str, numbers: list[int]) -> None:
+    async def aclose(self) -> None:
+        """End it, and forget the events that it has."""
+        with self._lock:
+            self._messages.clear()
+        self._end()
+
+    def _listener(self, unregister: Callable[[int], object]) -> EventCallback:
+        """Return the handle's callback, which does not keep the stream alive and, after its end, goes."""
+        whose = weakref.ref(self)
+
+        def deliver(event: Event, number: int, text: str, numbers: list[int]) -> None:
+            stream = whose()
+            if stream is None or stream._ended:
+                unregister(number)
+            else:
+                stream._deliver(event, text, numbers)
+
+        return deliver
+
+    def _deliver(self, event: Event, text: str, numbers: list[int]) -> None:
         """On the thread of the call."""
         message = EventMessage(event, text, numbers)
         with self._lock:

@@ -142,10 +142,14 @@ def pass_on(loop: asyncio.AbstractEventLoop, done: Future[T], outcome: asyncio.F
             return
         if done.cancelled():
             outcome.cancel()
-        elif (error := done.exception()) is not None:
-            outcome.set_exception(error)
-        else:
+        elif (error := done.exception()) is None:
             outcome.set_result(done.result())
+        elif isinstance(error, StopIteration):  # which no future takes: it would never be done
+            wrapped = RuntimeError("the function raised StopIteration")
+            wrapped.__cause__ = error
+            outcome.set_exception(wrapped)
+        else:
+            outcome.set_exception(error)
 
     with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
         loop.call_soon_threadsafe(settle)

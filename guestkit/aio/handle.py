@@ -303,7 +303,7 @@ class AsyncGuestfs(AsyncActions):
         return outcome.result()
 
     def events(self, events: Event | int = Event.ALL, *, maxsize: int = 1000) -> EventStream:
-        """Iterate over these events as they come, from now until the handle is closed.
+        """Iterate over these events as they come, from now until the handle is closed or the stream dropped.
 
             async for message in g.events(Event.APPLIANCE | Event.PROGRESS):
                 print(message.event.name, repr(message.text), message.numbers)
@@ -317,11 +317,12 @@ class AsyncGuestfs(AsyncActions):
             stream._end()
             return stream
         self._streams.add(stream)
+        listener = stream._listener(partial(_unregister, weakref.ref(self)))
         with self._lock:  # the handle might be created at this moment
             if self._handle is None:
-                self._listeners.append((stream._deliver, int(events)))
+                self._listeners.append((listener, int(events)))
             else:
-                self._handle.set_event_callback(stream._deliver, events)
+                self._handle.set_event_callback(listener, events)
         return stream
 
     def download_stream(self, remotefilename: StrOrBytesPath) -> AsyncGenerator[bytes, None]:
@@ -370,9 +371,11 @@ class AsyncGuestfs(AsyncActions):
         The source is read only when there is room. If it raises, or the caller is cancelled, the upload ends
         and leaves a partial file; the handle stays usable.
         """
-        await streams.write(
-            self._submit, "upload_stream", lambda handle, file: handle.upload(file, remotefilename), source
-        )
+
+        def transfer(handle: Guestfs, file: str) -> None:
+            handle.upload(file, remotefilename)
+
+        await streams.write(self._submit, self._was_stopped, "upload_stream", transfer, source)
 
     async def tar_in_stream(
         self,
@@ -395,7 +398,7 @@ class AsyncGuestfs(AsyncActions):
                 file, directory, compress=compress, xattrs=xattrs, selinux=selinux, acls=acls, **newer
             )
 
-        await streams.write(self._submit, "tar_in_stream", transfer, source)
+        await streams.write(self._submit, self._was_stopped, "tar_in_stream", transfer, source)
 
     async def user_cancel(self) -> None:  # type: ignore[override]  # has no turn that a cancel could end
         """Stop the running upload or download at once; this does not wait in the queue."""
@@ -503,7 +506,7 @@ class AsyncGuestfs(AsyncActions):
 
     def _work(self, call: Call[T]) -> T:
         """Run the call on a thread of the executor; one call per handle at a time."""
-        handle = self._handle or self._create()
+        handle = self._handle or self._create(call.__name__)
         if call._alone:
             handle._begin_turn(call.__name__)
         try:
@@ -518,7 +521,9 @@ class AsyncGuestfs(AsyncActions):
             if call._alone:
                 handle._end_turn()
 
-    def _create(self) -> Guestfs:
+    def _create(self, op: str) -> Guestfs:
+        if self._terminated:  # and maybe dropped: a second handle would have none of its disks
+            raise HandleClosed(op, _TERMINATED, errno.EBADF)
         handle = Guestfs(self._options)
         with self._lock:
             self._handle = handle
@@ -557,6 +562,17 @@ class AsyncGuestfs(AsyncActions):
                 if call._begun and not call._ended and self._handle is not None:
                     self._handle.cancel()
 
+    def _was_stopped(self, call: Call[Any]) -> bool:
+        """Return whether a limit or `terminate` ends the call, which is running."""
+        with self._lock:
+            if not call._begun or call._ended or self._handle is None:
+                return False
+            try:
+                self._handle._check_turn()
+            except Error:
+                return True
+            return False
+
     def _withdraw(self, call: Call[Any]) -> bool:
         """Take back a call that has not begun: to wait for a thread or a turn only to refuse it helps nobody.
 
@@ -590,10 +606,9 @@ class AsyncGuestfs(AsyncActions):
             self._cancel(call)
 
     def _abandon(self) -> None:
-        message = "the handle was terminated before the call's turn"
         for call in [*self._queue, *self._sent]:
             if self._withdraw(call):
-                call._future.set_exception(HandleClosed(call.__name__, message, errno.EBADF))
+                call._future.set_exception(HandleClosed(call.__name__, _TERMINATED, errno.EBADF))
 
     def _finish(self, closed: asyncio.Future[None]) -> None:
         """Close the C handle on its own thread: it must not wait for a free one in the pool."""
@@ -632,9 +647,19 @@ name_options_of(AsyncGuestfs.open_disks, OpenDiskOptions)
 #: wait for launches.
 _LAUNCHES = frozenset({"launch", "inspect_disks"})
 
+
+def _unregister(whose: weakref.ref[AsyncGuestfs], number: int) -> None:
+    """End an event callback, from inside it. It must not keep the handle alive that has it."""
+    if (g := whose()) is not None and g._handle is not None:
+        with contextlib.suppress(Error):  # being closed
+            g._handle.delete_event_callback(number)
+
+
 #: The call that lasts until somebody unmounts a directory. It does not hold up the queue: the handle refuses
 #: the calls behind it, which would wait for ever, and closing it unmounts the directory.
 _SERVING = "mount_local_run"
+
+_TERMINATED = "the handle was terminated before the call's turn"
 
 _handles: weakref.WeakSet[AsyncGuestfs] = weakref.WeakSet()
 

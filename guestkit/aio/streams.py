@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING
 
+from guestkit.aio.call import Call, take_notice
+from guestkit.errors import Error
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-    from guestkit.aio.call import Call
     from guestkit.handle import Guestfs
 
 #: What an upload reads from.
@@ -23,6 +26,9 @@ Source = AsyncIterable["ReadableBuffer"] | Iterable["ReadableBuffer"]
 
 #: The capacity of the pipe, and so the largest chunk. Ordinary users may have pipes of this size.
 CHUNK = 1024 * 1024
+
+#: While a source is silent: after how many seconds it is looked whether the transfer was stopped.
+_LOOK = 0.5
 
 #: A transfer with the blocking handle, to or from the file of that name.
 Transfer = Callable[["Guestfs", str], None]
@@ -57,8 +63,17 @@ async def read(submit: Submit, name: str, transfer: Transfer) -> AsyncGenerator[
         await _end(call)
 
 
-async def write(submit: Submit, name: str, transfer: Transfer, source: Source) -> None:
-    """Feed the source to the transfer; end the transfer if the source fails or the caller is cancelled."""
+async def write(
+    submit: Submit,
+    was_stopped: Callable[[Call[None]], bool],
+    name: str,
+    transfer: Transfer,
+    source: Source,
+) -> None:
+    """Feed the source to the transfer; end the transfer if the source fails or the caller is cancelled.
+
+    was_stopped: whether a limit or `terminate` ends the call, which does not notice while it waits for data
+    """
     loop = asyncio.get_running_loop()
     reader, writer = _pipe()
     try:
@@ -67,20 +82,41 @@ async def write(submit: Submit, name: str, transfer: Transfer, source: Source) -
     except BaseException:
         os.close(writer)
         raise
+    feeding = loop.create_task(_feed(loop, writer, source))
+    feeding.add_done_callback(lambda feeding: os.close(writer))  # the end of the data, for the transfer
     try:
-        async for chunk in _each(source):
-            if not await _feed(loop, writer, chunk):
-                break
+        while not (feeding.done() or call._future.done() or was_stopped(call)):
+            await asyncio.wait([feeding, call._future], timeout=_LOOK, return_when=asyncio.FIRST_COMPLETED)
+        is_whole = feeding.done()
+        if is_whole:
+            feeding.result()
     except BaseException:
         call._cancel()
-        os.close(writer)  # wakes a transfer that waits for data
+        await _stop(feeding)
         await _end(call)
         raise
-    os.close(writer)
+    await _stop(feeding)
     await call
+    if not is_whole:  # the transfer took the end of the data for that of the source
+        raise Error(name, "cancelled", errno.EINTR)
 
 
-async def _feed(loop: asyncio.AbstractEventLoop, writer: int, chunk: ReadableBuffer) -> bool:
+async def _stop(feeding: asyncio.Task[None]) -> None:
+    """End the source, which may clean up. Its outcome was reported already, or the transfer's is."""
+    if not feeding.done():
+        feeding.cancel()
+        await asyncio.wait([feeding])
+    take_notice(feeding)
+
+
+async def _feed(loop: asyncio.AbstractEventLoop, writer: int, source: Source) -> None:
+    """Write the source into the pipe, until nobody reads: the transfer's own error says why."""
+    async for chunk in _each(source):
+        if not await _write(loop, writer, chunk):
+            break
+
+
+async def _write(loop: asyncio.AbstractEventLoop, writer: int, chunk: ReadableBuffer) -> bool:
     """Write the chunk into the pipe; return False if nobody reads: the transfer's own error says why."""
     rest = memoryview(chunk).cast("B")
     while rest:
@@ -116,8 +152,7 @@ async def _end(call: Call[None]) -> None:
     if not call._future.done():
         call._cancel()
         await asyncio.wait([call._future])
-    if not call._future.cancelled():
-        call._future.exception()
+    take_notice(call._future)
 
 
 async def _ready(add: Callable[..., None], remove: Callable[[int], object], descriptor: int) -> None:

@@ -54,24 +54,27 @@ class Connection:
     async def run(self, function: Callable[[Guestfs], T]) -> T:
         """Run a function with the blocking handle as one turn, after those asked for before.
 
-        If the appliance dies, or is killed because the call took too long, the next call launches another.
+        If the appliance dies, or is killed because the call took too long, the next call launches another. So
+        do the calls that waited behind that one, unless the disk is written to: they are not to blame, but
+        nobody knows what they have done already.
         """
         self._running += 1
         try:
-            opening, g = await self._living()
-            try:
-                # A cancel may end in a killed appliance, which loses what was written.
-                return await g.run(function, on_cancel="end" if self._disk.opening.readonly else "wait")
-            except CallTimeout as error:
-                if error.clock == "call_timeout":  # else it waited for its turn, and other calls go on
-                    self._drop(opening)
-                raise
-            except asyncio.CancelledError:
-                self._was_cancelled = True
-                raise
-            except (ApplianceCrashed, HandleClosed):
-                self._drop(opening)
-                raise
+            while True:
+                opening, g = await self._living()
+                try:
+                    # A cancel may end in a killed appliance, which loses what was written.
+                    return await g.run(function, on_cancel="end" if self._disk.opening.readonly else "wait")
+                except CallTimeout as error:
+                    if error.clock == "call_timeout":  # else it waited for its turn, and other calls go on
+                        self._drop(opening)
+                    raise
+                except asyncio.CancelledError:
+                    self._was_cancelled = True
+                    raise
+                except (ApplianceCrashed, HandleClosed):
+                    if self._drop(opening) or not self._disk.opening.readonly:
+                        raise
         finally:
             self._running -= 1
             self._used = time.monotonic()
@@ -89,9 +92,13 @@ class Connection:
                 self._drop(opening)
             self._was_cancelled = False
 
-    def _drop(self, opening: asyncio.Task[AsyncGuestfs]) -> None:
-        if self._opening is opening:
-            self.reap()
+    def _drop(self, opening: asyncio.Task[AsyncGuestfs]) -> bool:
+        """Close a dead appliance, and refuse the calls behind; return False if another call has done so."""
+        if self._opening is not opening:
+            return False
+        opening.result().terminate()
+        self.reap()
+        return True
 
     async def close(self) -> None:
         """Shut the appliance down; raise Error if a last write to the disk failed."""

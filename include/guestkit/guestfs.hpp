@@ -65,6 +65,16 @@ class basic_guestfs : public detail::actions<Core> {
   using result = typename Core::template result<R>;
 
  private:
+  /// Has the appliance end. The handle is not launched from then on, even if that fails.
+  result<void> end_appliance(const detail::action& op, auto end) {
+    const auto state = this->state();
+    const detail::turn mine(state, op.name);      // another thread may be launching
+    const auto place = std::move(state->memory);  // given back once the appliance has ended
+    this->forget_appliance();
+    this->template invoke<void>(op, end);
+    return result<void>(0);
+  }
+
   /// The user's own setting if a launch has replaced it, otherwise libguestfs' answer.
   template <class R>
   result<R> users_own(Setting which, const detail::action& op, auto get) {
@@ -262,23 +272,11 @@ class basic_guestfs : public detail::actions<Core> {
 
   /// Shut the appliance down and report whether the guest's last writes failed, which close() does not
   /// report. The handle has no disks afterwards. C: guestfs_shutdown(3), since 1.19.16.
-  result<void> shutdown() {
-    const auto state = this->state();
-    const detail::turn mine(state, "shutdown");  // another thread may be launching
-    this->forget_appliance();                    // even if the shutdown fails
-    this->template invoke<void>("shutdown", guestfs_shutdown);
-    state->memory.give_back();
-    return result<void>(0);
-  }
+  result<void> shutdown() { return end_appliance("shutdown", guestfs_shutdown); }
 
   /// Shut the appliance down. C: guestfs_kill_subprocess(3), since 0.0.3. Deprecated: use shutdown.
   [[deprecated("use shutdown")]] result<void> kill_subprocess() {
-    const auto state = this->state();
-    const detail::turn mine(state, "kill_subprocess");
-    this->forget_appliance();
-    this->template invoke<void>("kill_subprocess", guestfs_kill_subprocess);
-    state->memory.give_back();
-    return result<void>(0);
+    return end_appliance("kill_subprocess", guestfs_kill_subprocess);
   }
 
   /// Stop the upload or download that another thread is running on this handle; never waits.

@@ -57,6 +57,7 @@ class handle {
 
   /// Whether no call is inside the handle at this moment.
   bool is_idle() const noexcept { return is_ours() && state_->turns->is_idle(); }
+  /// Whether it has not been closed; it is open even if its appliance died or was killed.
   bool is_open() const noexcept { return is_ours() && state_->turns->is_open(); }
 
   /// The handle's state, for the parts of guestkit that are built on top of the actions.

@@ -259,6 +259,30 @@ async def test_an_upload_that_fails_says_why(g: AsyncGuestfs) -> None:
     assert await g.filesize("/big") == 400 * MEGABYTE
 
 
+@pytest.mark.parametrize("end", ["call_timeout", "terminate"])
+async def test_an_upload_from_a_silent_source_could_not_be_ended(end: str) -> None:
+    """It waited for data, whatever the limit said and whatever had become of the appliance."""
+    cleaned, silent = [], asyncio.Event()
+
+    async def source() -> AsyncIterator[bytes]:
+        try:
+            yield b"begin"
+            silent.set()
+            await asyncio.Event().wait()
+        finally:
+            cleaned.append(True)
+
+    limits = {"call_timeout": 5.0} if end == "call_timeout" else {}
+    async with await scratch(**limits) as g:
+        uploading = asyncio.ensure_future(g.upload_stream(source(), "/part"))
+        await asyncio.wait_for(silent.wait(), PATIENCE)
+        if end == "terminate":
+            g.terminate()
+        with pytest.raises(CallTimeout if end == "call_timeout" else ApplianceKilled):
+            await asyncio.wait_for(uploading, PATIENCE)
+    assert cleaned == [True]
+
+
 async def test_archives_stream_both_ways(g: AsyncGuestfs) -> None:
     await g.mkdir_p("/tree/deep")
     await g.write("/tree/deep/leaf", b"leaf")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from guestkit import Error, Guestfs, open_guest
+from guestkit import ApplianceCrashed, Error, Guestfs, open_guest
 from guestkit.copying import copy_in, copy_out
 from guestkit.guest import list_files, mount_guest, read_chunks
 from tests.images import hostile
@@ -247,6 +247,19 @@ def test_a_file_replaced_another_of_the_same_copy(g: Guestfs, tmp_path: Path) ->
     with fails(errno.EEXIST, f"{tmp_path}/hosts: several of the files would get this name"):
         copy_out(g, ["/etc/hosts", "/etc/../etc/hosts"], tmp_path, replace=True)
     assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+def test_an_appliance_that_died_during_a_copy_was_told_as_another_call_that_failed(
+    g: Guestfs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*arguments: object, **options: object) -> None:
+        raise ApplianceCrashed("tar_in", "the appliance is gone", console=["Kernel panic"])
+
+    (tmp_path / "file").write_text("hello\n")
+    monkeypatch.setattr(Guestfs, "tar_in", dies)
+    with pytest.raises(ApplianceCrashed) as caught:
+        copy_in(g, [tmp_path / "file"], "/etc/new")
+    assert caught.value.console == ("Kernel panic",)
 
 
 def test_a_host_file_that_became_shorter_was_told_as_a_broken_archive(g: Guestfs, tmp_path: Path) -> None:

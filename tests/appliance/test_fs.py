@@ -583,6 +583,22 @@ def test_when_the_appliance_dies_the_next_call_launches_another(fs: GuestFileSys
     assert fs.cat("/data/letters") == b"abcdefghij"
 
 
+def test_calls_behind_the_one_that_found_the_appliance_dead_were_told_of_faulty_files(disk: Path) -> None:
+    """They got "Input/output error" for their files, on a handle without disks that nobody closed."""
+
+    async def use() -> None:
+        async with GuestFileSystem(disk, asynchronous=True) as fs:
+            await fs._cat_file("/data/letters")
+            os.kill(await fs._run(Guestfs.get_pid), signal.SIGKILL)
+            reading = [fs._cat_file("/data/letters") for _ in range(8)]
+            found = await asyncio.gather(*reading, return_exceptions=True)
+        crashed = [one for one in found if isinstance(one, BaseException)]
+        assert [type(one) for one in crashed] == [ApplianceCrashed]
+        assert found.count(b"abcdefghij") == 7
+
+    asyncio.run(use())
+
+
 def test_a_filesystem_that_is_dropped_closes_its_appliance(disk: Path) -> None:
     fs = GuestFileSystem(disk, skip_instance_cache=True)
     g = handle_of(fs)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from guestkit import Error, Event, Guestfs, LaunchError
+from guestkit import CallTimeout, Error, Event, Guestfs, LaunchError, set_appliance_limit
 
 MEGABYTE = 1 << 20
 
@@ -157,6 +157,20 @@ def test_verbose_lines_still_come_out_on_stderr(disk: Path, capfd: pytest.Captur
 
 
 # Regression: every later call reported that the appliance had crashed.
+def test_an_appliance_that_was_killed_kept_its_place_until_its_handle_was_closed(disk: Path) -> None:
+    set_appliance_limit(1)
+    try:
+        with Guestfs(call_timeout=2, cancel_grace=0) as first, Guestfs(admission_timeout=20) as second:
+            for g in (first, second):
+                g.add_drive(disk, format="raw", readonly=True)
+            first.launch()
+            with pytest.raises(CallTimeout):
+                first.sleep(600)
+            second.launch()
+    finally:
+        set_appliance_limit(None)
+
+
 def test_a_shutdown_during_another_threads_launch_is_no_crash(disk: Path) -> None:
     with Guestfs(accel="tcg") as g, ThreadPoolExecutor(2) as threads:
         g.add_drive(disk, format="raw", readonly=True)

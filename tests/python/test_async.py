@@ -143,6 +143,15 @@ async def test_a_busy_handle_holds_one_thread_and_starves_no_other() -> None:
             assert await asyncio.gather(*waiting) == [1280] * 51
 
 
+async def test_a_function_that_raised_stop_iteration_hung_for_ever() -> None:
+    """asyncio's futures take no StopIteration, so the call was never done, nor any behind it."""
+    async with AsyncGuestfs() as g:
+        with pytest.raises(RuntimeError, match="StopIteration") as caught:
+            await asyncio.wait_for(g.run(lambda handle: next(iter(()))), 60)
+        assert isinstance(caught.value.__cause__, StopIteration)
+        assert await g.get_memsize() == 1280
+
+
 async def test_a_call_cancelled_while_it_waits_never_runs() -> None:
     ran: list[int] = []
     async with AsyncGuestfs() as g:

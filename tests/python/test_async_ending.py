@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -422,6 +423,25 @@ async def test_a_slow_reader_loses_the_oldest_events_and_knows_how_many() -> Non
         dropped = stream.dropped
         assert dropped >= 7
     assert len([message async for message in stream]) == 3
+
+
+@pytest.mark.parametrize("how", ["dropped", "closed"])
+async def test_a_stream_that_has_ended_was_kept_with_its_events(how: str) -> None:
+    async with AsyncGuestfs() as g:
+        await g.get_smp()
+        stream = g.events(Event.ENTER)
+        gone = weakref.ref(stream)
+        await g.get_memsize()
+        if how == "closed":
+            await stream.aclose()
+            await g.get_memsize()
+            assert [message async for message in stream] == []
+        del stream
+        await g.get_memsize()
+        assert gone() is None
+        assert g._handle is not None
+        with pytest.raises(Error, match="no event callback of that number"):
+            g._handle.delete_event_callback(0)
 
 
 async def test_events_of_a_closed_handle_end_at_once() -> None:

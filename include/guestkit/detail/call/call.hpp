@@ -27,7 +27,7 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 /// together.
 class turn {
  public:
-  /// @param op  the name of the whole; must live for ever
+  /// @param op  the name of the whole, for what is said to those who wait
   turn(std::shared_ptr<handle_state> state, const char* op);
   turn(const turn&) = delete;
   turn& operator=(const turn&) = delete;
@@ -40,7 +40,7 @@ class turn {
 /// One call on a handle, from entry to exit, with the error that it caused.
 class call_scope {
  public:
-  /// @param takes_turn  false only for user_cancel, which must not wait for the call that it stops
+  /// @param takes_turn  false for what must not wait for the running call
   call_scope(std::shared_ptr<handle_state> state, const action& op, bool takes_turn = true);
   call_scope(const call_scope&) = delete;
   call_scope& operator=(const call_scope&) = delete;

@@ -53,6 +53,7 @@ GUESTKIT_INLINE void launcher::launch() {
   const turn mine(state_, "launch");
   // libguestfs says so, and the appliance that runs keeps its place.
   if (state_->turns->launched && invoke<bool>(guestfs_is_ready)) return invoke<void>(guestfs_launch);
+  state_->turns->launched = false;  // what has died before is over
   const launch_clock shared(*state_->turns);
   state_->turns->usual_launch_limit.reset();
   state_->console.clear();

@@ -55,8 +55,7 @@ class turns {
   /// Ends what take_turn() or enter() began.
   void leave() noexcept;
 
-  /// Begins a call without taking the turn: only for user_cancel, which must not wait for the call that it
-  /// stops.
+  /// Begins a call without taking the turn, for what must not wait for the running call.
   void pass(const char* op);
   void leave_passing() noexcept;
 

@@ -221,7 +221,7 @@ GUESTKIT_INLINE void turns::cancel() {
   try {
     end_turn(ending::cancelled);
   } catch (const Error&) {
-    guestfs_user_cancel(h);
+    if (!is("close")) guestfs_user_cancel(h);  // close() may have freed it
     kill_programs(programs_of(hypervisor_name_, call()));
   }
 }
@@ -354,7 +354,8 @@ GUESTKIT_INLINE running_call turns::call() const {
 
 GUESTKIT_INLINE void turns::end_turn(ending how) {
   ending_ = how;
-  const bool gentle = launched && !is("launch") && !is("close");
+  const bool ends_appliance = is("shutdown") || is("kill_subprocess");  // which counts as launched no more
+  const bool gentle = (launched || ends_appliance) && !is("launch") && !is("close");
   const auto now = clock::now();
   auto grace = limits.cancel_grace;
   if (part_ && how == ending::timed_out && grace < grace_of_part) grace = grace_of_part;
