@@ -50,9 +50,8 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         self._on_cancel = on_cancel
         self._alone = alone
         self._context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        self._progress = None if progress is None else Progress(loop, contextvars.copy_context(), progress)
-        self._future: asyncio.Future[T] = loop.create_future()
+        self._progress = None if progress is None else Progress(progress)
+        self._future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._timer: asyncio.TimerHandle | None = None  # the queue timeout
         self._errand: Errand[T] | None = None  # once it has left the handle's queue, until it has ended
         self._begun = False  # these three are guarded by the handle's _lock
@@ -91,8 +90,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
             self._future.add_done_callback(take_notice)
 
     async def _wait(self) -> T:
-        await until_done(self._future, self._cancel)
-        return self._future.result()
+        return await until_done(self._future, self._cancel)
 
     def _cancel(self) -> None:
         """Take the call back, or end it if it is running."""
@@ -110,8 +108,11 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
                 handle.delete_event_callback(number)
 
 
-async def until_done(future: asyncio.Future[Any], on_cancel: Callable[[], object]) -> None:
-    """Wait until the future is done, even if the task is cancelled meanwhile; then raise the cancellation."""
+async def until_done(future: asyncio.Future[T], on_cancel: Callable[[], object]) -> T:
+    """Wait until the future is done, even if the task is cancelled meanwhile, and return its result.
+
+    on_cancel: called at each cancel; afterwards the cancellation is raised in place of the result
+    """
     cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:
@@ -125,11 +126,12 @@ async def until_done(future: asyncio.Future[Any], on_cancel: Callable[[], object
             on_cancel()
             future.add_done_callback(take_notice)
             raise
-        except BaseException:  # the future's own exception: the caller gets it from future.result()
+        except BaseException:  # the future's own exception, as result() raises it
             break
     if cancelled is not None:
         take_notice(future)
         raise cancelled
+    return future.result()
 
 
 def take_notice(future: asyncio.Future[Any]) -> None:

@@ -51,8 +51,7 @@ def _awaited(
             if not errand.withdraw() and not to_its_end:
                 one.cancel()
 
-        await until_done(errand.outcome, cancel)
-        return errand.outcome.result()
+        return await until_done(errand.outcome, cancel)
 
     call.__qualname__ = f"AsyncDiskConverter.{method.__name__}"
     return call

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextvars import Context, copy_context
-from typing import Any, NamedTuple, ParamSpec, Self
+from contextvars import copy_context
+from functools import partial
+from typing import NamedTuple, ParamSpec, Self
 
+from guestkit.aio.executor import post
 from guestkit.events import Event, EventCallback
 
 P = ParamSpec("P")
@@ -104,8 +105,7 @@ class EventStream(AsyncIterator[EventMessage]):
         if self._waking:
             return
         self._waking = True
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._woken)
+        post(self._loop, self._woken)
 
     def _woken(self) -> None:
         with self._lock:
@@ -114,39 +114,27 @@ class EventStream(AsyncIterator[EventMessage]):
 
 
 def posting() -> Callable[..., None]:
-    """Return a function for any thread that runs another one on the current loop, in the current context.
-
-    Exceptions go to the loop's exception handler.
-    """
-    loop, context = asyncio.get_running_loop(), copy_context()
-
-    def post(function: Callable[..., object], *arguments: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(function, *arguments, context=context)
-
-    return post
+    """Return `post` for the current loop and context."""
+    return partial(post, asyncio.get_running_loop(), context=copy_context())
 
 
 def on_loop(op: str, argument: str, callback: Callable[P, object]) -> Callable[P, None]:
     """Return a function that runs the callback on the current loop. Raise TypeError if it is not callable."""
     if not callable(callback):
         raise TypeError(f"{op}() argument '{argument}' must be callable, not {type(callback).__name__}")
-    post = posting()
+    tell = posting()
 
     def deliver(*arguments: P.args, **_: P.kwargs) -> None:
-        post(callback, *arguments)
+        tell(callback, *arguments)
 
     return deliver
 
 
 class Progress:
-    """Runs a callback on the loop with the newest position and total of the running call."""
+    """Runs a callback on the current loop with the newest position and total of the running call."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, context: Context, callback: Callable[[int, int], object]
-    ) -> None:
-        self._loop = loop
-        self._context = context
+    def __init__(self, callback: Callable[[int, int], object]) -> None:
+        self._post = posting()
         self._callback = callback
         self._lock = threading.Lock()
         self._newest: tuple[int, int] | None = None
@@ -156,9 +144,7 @@ class Progress:
         with self._lock:
             waiting, self._newest = self._newest is not None, (numbers[2], numbers[3])
         if not waiting:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                # If the callback raises, the loop's exception handler logs it.
-                self._loop.call_soon_threadsafe(self._run, context=self._context)
+            self._post(self._run)
 
     def _run(self) -> None:
         with self._lock:

@@ -13,7 +13,8 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from typing import Generic, TypeVar
+from contextvars import Context
+from typing import Any, Generic, TypeVar
 
 from guestkit.errors import Error
 
@@ -151,8 +152,18 @@ def pass_on(loop: asyncio.AbstractEventLoop, done: Future[T], outcome: asyncio.F
         else:
             outcome.set_exception(error)
 
+    post(loop, settle)
+
+
+def post(
+    loop: asyncio.AbstractEventLoop,
+    function: Callable[..., object],
+    *arguments: Any,
+    context: Context | None = None,
+) -> None:
+    """Run the function on the loop soon; callable on any thread. If it raises, the loop's handler is told."""
     with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-        loop.call_soon_threadsafe(settle)
+        loop.call_soon_threadsafe(function, *arguments, context=context)
 
 
 def _forget() -> None:

@@ -15,22 +15,21 @@ import os
 import threading
 import warnings
 import weakref
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from concurrent.futures import Executor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, NoReturn, Self, TypeVar, Unpack
 
 from guestkit.aio import streams
 from guestkit.aio.actions import AsyncActions
-from guestkit.aio.call import Call, OnCancel, take_notice, until_done
+from guestkit.aio.call import Call, OnCancel, until_done
 from guestkit.aio.events import EventStream, on_loop
-from guestkit.aio.executor import Errand, run_in_thread, shared_executor, thread_based
+from guestkit.aio.executor import post, run_in_thread, thread_based
+from guestkit.aio.queue import CallQueue
 from guestkit.disks import Guest, add_disks
-from guestkit.errors import CallTimeout, Error, HandleClosed
+from guestkit.errors import Error, HandleClosed
 from guestkit.events import Event, EventCallback
 from guestkit.files import SMALL_FILE, Extracted, GuestFile
 from guestkit.generated.values import LaunchInfo
@@ -62,8 +61,6 @@ class AsyncGuestfs(AsyncActions):
     call and must be used on that loop's thread.
     """
 
-    _handle: Guestfs | None = None  # created by the first call; set here for __del__ if __init__ fails
-
     def __init__(
         self,
         options: HandleOptions | None = None,
@@ -78,27 +75,17 @@ class AsyncGuestfs(AsyncActions):
         executor: run this handle's calls there instead of on the process' executor (`set_executor`)
         """
         options = options_from(options, keywords)
-        self._queue_timeout = options.queue_timeout  # the queue is here: the inner handle has none
-        self._options = replace(options, queue_timeout=None)
-        self._executor = executor if executor is None else thread_based(executor)
+        self._calls = CallQueue(options, executor if executor is None else thread_based(executor))
         self._pid = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None  # the loop's
-        self._queue: deque[Call[Any]] = deque()
-        self._sent: set[Call[Any]] = set()  # to the executor, where they wait for a thread, or run
-        self._running: Call[Any] | None = None  # the one of them that the queue waits for
         self._closed: asyncio.Future[None] | None = None
-        self._finishing = False
-        self._terminated = False
         self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
-        self._listeners: list[tuple[EventCallback, int]] = []  # to register when the handle is created
-        # terminate() may interrupt the thread that has it, from a signal's handler.
-        self._lock = threading.RLock()
         _handles.add(self)
 
     def __repr__(self) -> str:
         state = "open" if self._closed is None else "closed" if self._closed.done() else "closing"
-        return f"<guestkit.{type(self).__name__} {state}, {len(self._queue)} calls waiting>"
+        return f"<guestkit.{type(self).__name__} {state}, {len(self._calls)} calls waiting>"
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         refuse_to_pickle(self)
@@ -112,14 +99,20 @@ class AsyncGuestfs(AsyncActions):
         if error is None:
             await self.close()
             return
-        self._cancel_all()
+        self._calls.cancel_all()
         try:
             await self.close()
         except Exception:  # the body's own exception wins
             log.warning("closing a handle failed while an exception was on its way", exc_info=True)
 
+    @property
+    def _handle(self) -> Guestfs | None:
+        """The blocking handle; None before the first call."""
+        return self._calls.handle
+
     def __del__(self) -> None:
-        if self._handle is not None and self._handle.is_open():
+        made = hasattr(self, "_calls")  # __init__ may have failed
+        if made and self._handle is not None and self._handle.is_open():
             warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2, source=self)
             self._reap()
 
@@ -128,7 +121,7 @@ class AsyncGuestfs(AsyncActions):
 
         For whoever drops a handle on purpose: any thread may call it, even the garbage collector's.
         """
-        handle, self._handle = self._handle, None
+        handle = self._calls.take_handle()
         if handle is None or not handle.is_open():
             return
         # Closing waits for the hypervisor, so it must not run in the garbage collector, which may use any
@@ -299,8 +292,7 @@ class AsyncGuestfs(AsyncActions):
         assert self._loop is not None
         assert self._handle is not None
         outcome = run_in_thread(self._loop, "mounted", partial(function, self._handle))
-        await until_done(outcome, lambda: None)
-        return outcome.result()
+        return await until_done(outcome, lambda: None)
 
     def events(self, events: Event | int = Event.ALL, *, maxsize: int = 1000) -> EventStream:
         """Iterate over these events as they come, from now until the handle is closed or the stream dropped.
@@ -318,11 +310,7 @@ class AsyncGuestfs(AsyncActions):
             return stream
         self._streams.add(stream)
         listener = stream._listener(partial(_unregister, weakref.ref(self)))
-        with self._lock:  # the handle might be created at this moment
-            if self._handle is None:
-                self._listeners.append((listener, int(events)))
-            else:
-                self._handle.set_event_callback(listener, events)
+        self._calls.listen(listener, events)
         return stream
 
     def download_stream(self, remotefilename: StrOrBytesPath) -> AsyncGenerator[bytes, None]:
@@ -375,7 +363,7 @@ class AsyncGuestfs(AsyncActions):
         def transfer(handle: Guestfs, file: str) -> None:
             handle.upload(file, remotefilename)
 
-        await streams.write(self._submit, self._was_stopped, "upload_stream", transfer, source)
+        await streams.write(self._submit, self._calls.was_stopped, "upload_stream", transfer, source)
 
     async def tar_in_stream(
         self,
@@ -398,7 +386,7 @@ class AsyncGuestfs(AsyncActions):
                 file, directory, compress=compress, xattrs=xattrs, selinux=selinux, acls=acls, **newer
             )
 
-        await streams.write(self._submit, self._was_stopped, "tar_in_stream", transfer, source)
+        await streams.write(self._submit, self._calls.was_stopped, "tar_in_stream", transfer, source)
 
     async def user_cancel(self) -> None:  # type: ignore[override]  # has no turn that a cancel could end
         """Stop the running upload or download at once; this does not wait in the queue."""
@@ -413,14 +401,9 @@ class AsyncGuestfs(AsyncActions):
         """
         if self._pid != os.getpid():  # the parent's handle; its lock may have been held during the fork
             return
-        with self._lock:
-            self._terminated = True
-            handle = self._handle
-        if handle is not None:
-            handle.terminate()
+        self._calls.terminate()
         if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._abandon)
+            post(self._loop, self._calls.abandon)
 
     async def close(self) -> None:
         """Wait for the calls already made, then shut the appliance down and free the handle.
@@ -432,9 +415,8 @@ class AsyncGuestfs(AsyncActions):
         loop = self._bind("close")
         if self._closed is None:
             self._closed = loop.create_future()
-            self._next()
+            self._calls.drain(partial(self._finish, self._closed))
         await until_done(self._closed, lambda: None)
-        self._closed.result()
 
     def _submit(
         self,
@@ -449,15 +431,12 @@ class AsyncGuestfs(AsyncActions):
         alone: whether the thread that runs the function has the handle's turn, so that a cancel ends whatever
             the function does
         """
-        loop = self._bind(name)
-        if self._closed is not None or self._terminated:
+        self._bind(name)
+        if self._closed is not None or self._calls.is_terminated:
             state = "terminated" if self._closed is None else "closed"
             raise HandleClosed(name, f"the handle is {state}", errno.EBADF)
-        call = Call(name, function, self._cancel, progress, on_cancel, alone)
-        self._queue.append(call)
-        if self._queue_timeout is not None:
-            call._timer = loop.call_later(self._queue_timeout, self._expire, call)
-        self._next()
+        call = Call(name, function, self._calls.cancel, progress, on_cancel, alone)
+        self._calls.put(call)
         return call
 
     def _bind(self, name: str) -> asyncio.AbstractEventLoop:
@@ -477,138 +456,6 @@ class AsyncGuestfs(AsyncActions):
         if self._loop is not loop:
             raise RuntimeError(f"AsyncGuestfs.{name}(): the handle belongs to another event loop")
         return loop
-
-    def _next(self) -> None:
-        """Start the next call, unless one is running. If the queue is empty and close() was called, close."""
-        if self._running is not None:
-            return
-        if not self._queue:
-            if self._closed is not None and not self._finishing:
-                self._finishing = True
-                self._finish(self._closed)
-            return
-        assert self._loop is not None
-        call = self._queue.popleft()
-        self._sent.add(call)
-        if call.__name__ != _SERVING:
-            self._running = call
-        executor = self._executor or shared_executor(launches=call.__name__ in _LAUNCHES)
-        try:
-            work = partial(call._context.run, self._work, call)
-            call._errand = Errand(self._loop, executor, call.__name__, work)
-            outcome = call._errand.outcome
-        except RuntimeError as error:  # the executor was shut down, or can start no thread
-            outcome = self._loop.create_future()
-            outcome.set_exception(error)
-        outcome.add_done_callback(lambda outcome: self._ended(call, outcome))
-        if self._running is None:
-            self._next()
-
-    def _work(self, call: Call[T]) -> T:
-        """Run the call on a thread of the executor; one call per handle at a time."""
-        handle = self._handle or self._create(call.__name__)
-        if call._alone:
-            handle._begin_turn(call.__name__)
-        try:
-            with self._lock:
-                if call._cancelled:  # since the thread took it
-                    raise Error(call.__name__, "cancelled", errno.EINTR)
-                call._begun = True
-            return call._run(handle)
-        finally:
-            with self._lock:
-                call._ended = True
-            if call._alone:
-                handle._end_turn()
-
-    def _create(self, op: str) -> Guestfs:
-        if self._terminated:  # and maybe dropped: a second handle would have none of its disks
-            raise HandleClosed(op, _TERMINATED, errno.EBADF)
-        handle = Guestfs(self._options)
-        with self._lock:
-            self._handle = handle
-            if self._terminated:
-                handle.terminate()
-            for callback, events in self._listeners:
-                handle.set_event_callback(callback, events)
-            self._listeners.clear()
-        return handle
-
-    def _ended(self, call: Call[T], outcome: asyncio.Future[T]) -> None:
-        self._sent.discard(call)
-        if self._running is call:
-            self._running = None
-        call._errand = None  # which refers to the call
-        if call._timer is not None:
-            call._timer.cancel()
-        if call._future.done():  # withdrawn
-            take_notice(outcome)
-        elif outcome.cancelled():
-            call._future.cancel()
-        elif (error := outcome.exception()) is not None:
-            call._future.set_exception(error)
-        else:
-            call._future.set_result(outcome.result())
-        self._next()
-
-    def _cancel(self, call: Call[Any]) -> None:
-        """Take a waiting call back, or end it if it is running."""
-        if self._withdraw(call):
-            call._future.cancel()
-        elif not call._future.done() and call._on_cancel == "end":
-            with self._lock:
-                call._cancelled = True
-                # Never after the call has ended: that would cancel the next one.
-                if call._begun and not call._ended and self._handle is not None:
-                    self._handle.cancel()
-
-    def _was_stopped(self, call: Call[Any]) -> bool:
-        """Return whether a limit or `terminate` ends the call, which is running."""
-        with self._lock:
-            if not call._begun or call._ended or self._handle is None:
-                return False
-            try:
-                self._handle._check_turn()
-            except Error:
-                return True
-            return False
-
-    def _withdraw(self, call: Call[Any]) -> bool:
-        """Take back a call that has not begun: to wait for a thread or a turn only to refuse it helps nobody.
-
-        Return whether that was so; then the call's future is left to settle.
-        """
-        if call in self._queue:
-            self._queue.remove(call)
-            if call._timer is not None:
-                call._timer.cancel()
-            return True
-        if call._errand is None or call._future.done():
-            return False
-        if call._errand.withdraw():
-            return True
-        with self._lock:
-            if not call._begun:  # its thread waits for the handle's turn, and will find it taken back
-                call._cancelled = True
-            return not call._begun
-
-    def _expire(self, call: Call[Any]) -> None:
-        """Fail the call, unless it has begun: it has waited too long for its turn or for a thread."""
-        if not self._withdraw(call):
-            return
-        seconds = self._queue_timeout or 0.0
-        message = f"waited longer than {seconds:g} s for its turn (queue_timeout); it did not run"
-        error = CallTimeout(call.__name__, message, errno.ETIMEDOUT, seconds, "queue_timeout")
-        call._future.set_exception(error)
-
-    def _cancel_all(self) -> None:
-        for call in [*self._queue, *self._sent]:
-            self._cancel(call)
-
-    def _abandon(self) -> None:
-        for call in [*self._queue, *self._sent]:
-            if self._withdraw(call):
-                call._future.set_exception(HandleClosed(call.__name__, _TERMINATED, errno.EBADF))
 
     def _finish(self, closed: asyncio.Future[None]) -> None:
         """Close the C handle on its own thread: it must not wait for a free one in the pool."""
@@ -643,10 +490,6 @@ name_options_of(AsyncGuestfs.__init__, HandleOptions)
 name_options_of(AsyncGuestfs.open_disk, OpenDiskOptions)
 name_options_of(AsyncGuestfs.open_disks, OpenDiskOptions)
 
-#: The calls that start an appliance. `inspect` is not among them: it uses one that already runs, and must not
-#: wait for launches.
-_LAUNCHES = frozenset({"launch", "inspect_disks"})
-
 
 def _unregister(whose: weakref.ref[AsyncGuestfs], number: int) -> None:
     """End an event callback, from inside it. It must not keep the handle alive that has it."""
@@ -654,12 +497,6 @@ def _unregister(whose: weakref.ref[AsyncGuestfs], number: int) -> None:
         with contextlib.suppress(Error):  # being closed
             g._handle.delete_event_callback(number)
 
-
-#: The call that lasts until somebody unmounts a directory. It does not hold up the queue: the handle refuses
-#: the calls behind it, which would wait for ever, and closing it unmounts the directory.
-_SERVING = "mount_local_run"
-
-_TERMINATED = "the handle was terminated before the call's turn"
 
 _handles: weakref.WeakSet[AsyncGuestfs] = weakref.WeakSet()
 

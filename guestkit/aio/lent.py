@@ -33,8 +33,7 @@ class Lent:
         async with self._turn:
             work = partial(function, self.handle)
             errand = Errand(asyncio.get_running_loop(), shared_executor(), "run", work)
-            await until_done(errand.outcome, errand.withdraw)
-            return errand.outcome.result()
+            return await until_done(errand.outcome, errand.withdraw)
 
     async def close(self) -> None:
         """Do nothing."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import time
@@ -15,6 +14,7 @@ from typing import TypeVar
 
 from guestkit._text import printable
 from guestkit.aio import AsyncGuestfs
+from guestkit.aio.executor import post
 from guestkit.disks import Guest, add_disks
 from guestkit.errors import ApplianceCrashed, CallTimeout, Error, HandleClosed
 from guestkit.guest import mount_guest
@@ -131,8 +131,7 @@ class Connection:
         if opening is None or self._process != os.getpid():  # a forked child leaves the parent's alone
             return
         if not opening.done():
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and has cancelled it
-                opening.get_loop().call_soon_threadsafe(opening.cancel)
+            post(opening.get_loop(), opening.cancel)  # a closed loop has cancelled it
         elif not opening.cancelled() and opening.exception() is None:
             opening.result()._reap()
 

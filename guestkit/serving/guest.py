@@ -147,7 +147,6 @@ class Guest:
                 change = self.change(lambda g, _: operations.settle(g, begun[0], keep), path)
                 settling = asyncio.ensure_future(change)
                 await until_done(settling, lambda: None)
-                settling.result()
 
     @contextlib.asynccontextmanager
     async def entries(self, path: str) -> AsyncIterator[list[Entry]]:

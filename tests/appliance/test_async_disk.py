@@ -219,7 +219,7 @@ async def test_a_reader_that_waits_holds_the_transfer_back(g: AsyncGuestfs) -> N
         received += len(chunk)
         if received < 4 * MEGABYTE:
             await asyncio.sleep(0.05)
-            assert g._running is not None  # the transfer waits, rather than fill the memory
+            assert g._calls._running is not None  # the transfer waits, rather than fill the memory
     assert received == 400 * MEGABYTE
 
 
