@@ -166,37 +166,51 @@ class turns {
   void run();
   void press(lock& held);
 
-  mutable std::mutex mutex_;
-  std::string hypervisor_;
-  std::string hypervisor_name_;
-  std::condition_variable changed_;  // a turn, a call or the handle has ended
-  std::condition_variable watched_;  // wakes the watching thread
-  std::atomic<bool> closing_{false};
-  bool closed_ = false;
-  bool serving_ = false;   // mount_local_run() runs
-  std::string served_at_;  // where
-  bool watching_ = false;
-  bool stopping_ = false;
-  std::string killed_;          // why the hypervisor was killed; empty if it was not
-  std::atomic<int> inside_{0};  // how many calls, including those waiting for their turn
-  pid_t owner_ = 0;             // the thread that has the turn
-  std::uint64_t turn_ = 0;      // number of the current turn
-  unsigned depth_ = 0;          // how deeply the owner's calls are nested in callbacks
-  unsigned op_depth_ = 0;
-  const char* op_ = nullptr;  // the outermost call
-  long long since_ = 0;       // when it began, in ticks; 0: it starts no programs
-  Seconds limit_ = no_limit;
-  const char* clock_ = "";  // the limit's name
-  std::optional<clock::time_point> deadline_;
+  /// The limit and the deadline of a call, while a part of it has its own.
   struct whole {
     clock::time_point deadline;
     Seconds limit;
   };
+
+  mutable std::mutex mutex_;         // guards all that follows
+  std::condition_variable changed_;  // a turn, a call or the handle has ended
+  std::atomic<int> inside_{0};       // how many calls, including those waiting for their turn
+
+  // The turn.
+  pid_t owner_ = 0;         // the thread that has it
+  std::uint64_t turn_ = 0;  // its number
+  unsigned depth_ = 0;      // how deeply the owner's calls are nested in callbacks
+
+  // The outermost call of the turn.
+  const char* op_ = nullptr;
+  unsigned op_depth_ = 0;
+  long long since_ = 0;          // when it began, in ticks; 0: it starts no programs
+  bool serving_ = false;         // it is mount_local_run()
+  std::string served_at_;        // where that serves
+  std::string hypervisor_;       // what it starts as QEMU
+  std::string hypervisor_name_;  // by which that is found
+
+  // Its limit.
+  Seconds limit_ = no_limit;
+  const char* clock_ = "";                     // the limit's name
+  std::optional<clock::time_point> deadline_;  // when the watching thread has something to do
   std::optional<clock::time_point> launch_began_;
-  std::optional<whole> part_;   // the call's own limit, while a part of the call runs
-  clock::time_point wakes_at_;  // the watching thread; it is awake if this is past
+  std::optional<whole> part_;  // while a part of the call runs
+
+  // Its end by force.
   ending ending_ = ending::none;
   clock::time_point kill_at_;
+  std::string killed_;  // why the hypervisor was killed; empty if it was not
+
+  // The end of the handle.
+  std::atomic<bool> closing_{false};
+  bool closed_ = false;
+
+  // The watching thread.
+  std::condition_variable watched_;  // wakes it
+  clock::time_point wakes_at_;       // it is awake if this is past
+  bool watching_ = false;            // it runs
+  bool stopping_ = false;            // it is to end
 };
 
 /// A forked child does not destroy the object: the parent's threads, which may hold its locks or have to be
