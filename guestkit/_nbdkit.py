@@ -5,17 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import re
-import select
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
+from guestkit._programs import STEP, TooLong, pieces, running, status
 from guestkit._system import hint
 from guestkit._text import printable, without_userinfo
 from guestkit.errors import Error
@@ -24,7 +24,6 @@ _START = 30.0  # seconds
 #: How long the other host may say nothing: while the disk is opened, and later, when a guest's reads wait, in
 #: seconds.
 _ANSWER, _ANSWER_LATER = 20.0, 30.0
-_STEP = 0.1  # seconds
 _END = 1.0  # seconds
 _BEGINNING = 1 << 20  # bytes
 _MOST_SAID = 1 << 14  # bytes
@@ -94,26 +93,17 @@ class Server:
         """
         with tempfile.NamedTemporaryFile(dir=folder) as file:
             command = ["qemu-img", "dd", "-f", "raw", "-O", "raw", "bs=65536", f"count={_BEGINNING >> 16}"]
-            with subprocess.Popen(
-                [*command, f"if={self.uri}", f"of={file.name}"],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            ) as process:
-                try:
-                    written, deadline = 0, 0.0
-                    while (status := _status(process, _STEP)) is None:
-                        beat()
-                        if (latest := os.fstat(file.fileno()).st_mtime_ns) != written:
-                            written, deadline = latest, time.monotonic() + _ANSWER
-                        elif time.monotonic() > deadline:
-                            silence = f"{self.name}: the server has not answered for {_ANSWER:g} s"
-                            hint = "see whether it is up, and try again"
-                            raise Error(self._op, silence, errno.ETIMEDOUT, hint=hint)
-                finally:
-                    process.kill()
-            if status != 0:
+            with running([*command, f"if={self.uri}", f"of={file.name}"]) as process:
+                written, deadline = 0, 0.0
+                while status(process, STEP) is None:
+                    beat()
+                    if (latest := os.fstat(file.fileno()).st_mtime_ns) != written:
+                        written, deadline = latest, time.monotonic() + _ANSWER
+                    elif time.monotonic() > deadline:
+                        silence = f"{self.name}: the server has not answered for {_ANSWER:g} s"
+                        hint = "see whether it is up, and try again"
+                        raise Error(self._op, silence, errno.ETIMEDOUT, hint=hint)
+            if process.returncode != 0:
                 raise self.failed("cannot be read")
             yield file.name
 
@@ -155,14 +145,11 @@ def _socket(process: subprocess.Popen[bytes], beat: Callable[[], object]) -> str
     """Wait until nbdkit listens; return its socket, "" if it has ended."""
     assert process.stdout is not None
     line = b""
-    for _ in range(int(_START / _STEP)):
-        beat()
-        if not select.select([process.stdout], [], [], _STEP)[0]:
-            continue
-        piece = os.read(process.stdout.fileno(), 4096)
-        line += piece
-        if not piece or line.endswith(b"\n"):
-            break
+    with suppress(TooLong):
+        for _, piece in pieces([process.stdout], beat, _START):
+            line += piece
+            if line.endswith(b"\n"):
+                break
     return os.fsdecode(line[:-1]) if line.endswith(b"\n") else ""
 
 
@@ -170,16 +157,8 @@ def _end(process: subprocess.Popen[bytes], socket: str) -> None:
     for pipe in (process.stdin, process.stdout):
         assert pipe is not None
         pipe.close()
-    if _status(process, _END) is None:  # it waits for an answer of the other host
+    if status(process, _END) is None:  # it waits for an answer of the other host
         os.killpg(process.pid, signal.SIGKILL)  # what it has started, too: that is what serves the disk
         process.wait()
         if re.fullmatch(r"/.*/nbdkit\w{6}/socket", socket):  # as nbdkit makes it: the text is a program's
             shutil.rmtree(os.path.dirname(socket), ignore_errors=True)
-
-
-def _status(process: subprocess.Popen[bytes], seconds: float) -> int | None:
-    """Return the exit status; None: it still runs after those seconds."""
-    try:
-        return process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import shutil
 import socket
 import subprocess
@@ -18,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from guestkit._programs import readable
 from guestkit.handle import Guestfs
 
 __all__ = ["NotEmulated", "TemplateError", "build_template", "hypervisor_file"]
@@ -140,8 +140,7 @@ def _line(end: socket.socket, deadline: float) -> bytes:
     """Return the next line; a partial one at the end of the stream or at the deadline."""
     line = b""
     while not line.endswith(b"\n"):
-        ready, _, _ = select.select([end], [], [], max(0.0, deadline - time.monotonic()))
-        byte = end.recv(1) if ready else b""
+        byte = end.recv(1) if readable([end], deadline - time.monotonic()) else b""
         if not byte:
             break
         line += byte

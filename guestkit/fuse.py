@@ -10,7 +10,6 @@ import contextlib
 import errno
 import os
 import re
-import select
 import signal
 import subprocess
 import threading
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guestkit import _native
+from guestkit._programs import readable
 from guestkit.errors import Error
 from guestkit.handle import Guestfs
 
@@ -182,7 +182,7 @@ def _server(mount: Mount, stack: contextlib.ExitStack) -> int | None:
 
 
 def _has_ended(process: int, timeout: float) -> bool:
-    return bool(select.select([process], [], [], timeout)[0])
+    return bool(readable([process], timeout))
 
 
 def _fail_to_unmount(directory: str, mount: Mount, said: str) -> None:
@@ -246,7 +246,13 @@ def _fusermount(*arguments: str) -> subprocess.CompletedProcess[str]:
     program = _program() or "fusermount3"
     try:
         return subprocess.run(
-            [program, *arguments], capture_output=True, text=True, errors="replace", check=False
+            [program, *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            # It runs umount(8), whose "busy" is in the user's language and can be told by no exit status.
+            env={**os.environ, "LC_ALL": "C"},
         )
     except OSError as error:
         return subprocess.CompletedProcess(program, 127, "", f"{program}: {error.strerror}")

@@ -1,0 +1,83 @@
+"""Other programs that run while a call on a handle lasts: its limit and its cancel end them."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO, Protocol
+
+#: How often to look whether the call is to end, in seconds.
+STEP = 0.1
+
+
+class TooLong(Exception):
+    """A program has used up the patience with it. No TimeoutError, since `beat` may raise one."""
+
+
+class _Open(Protocol):
+    def fileno(self) -> int: ...
+
+
+def readable(sources: Sequence[int | _Open], seconds: float) -> Sequence[int]:
+    """Return the descriptors of those that have something to read or are at their end.
+
+    Waits at most that long. select(2) would refuse descriptors above 1023, which a server has.
+    """
+    poll = select.poll()
+    for source in sources:
+        poll.register(source, select.POLLIN)
+    return [ready for ready, _ in poll.poll(min(max(0.0, seconds) * 1000, 2**31 - 1))]
+
+
+def status(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """Return the exit status; None: it still runs after those seconds."""
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+@contextmanager
+def running(
+    words: Sequence[str], *, stdout: int = subprocess.DEVNULL, stderr: int = subprocess.DEVNULL
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program without input and without a terminal, so that it asks nobody for a password.
+
+    At the end of the context it is killed if it still runs, with what it has started.
+    """
+    with subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:  # else the number may be another program's by now
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def pieces(
+    pipes: Sequence[IO[bytes]], beat: Callable[[], object], patience: float
+) -> Iterator[tuple[IO[bytes], bytes]]:
+    """Yield what comes out of the pipes, as it comes, until all are at their end.
+
+    Raises TooLong after `patience`, in seconds.
+
+    beat: called many times a second; an exception from it ends the reading
+    """
+    left = {pipe.fileno(): pipe for pipe in pipes}
+    deadline = time.monotonic() + patience
+    while left:
+        beat()
+        if time.monotonic() > deadline:
+            raise TooLong
+        for descriptor in readable(list(left), STEP):
+            piece = os.read(descriptor, 1 << 16)
+            if piece:
+                yield left[descriptor], piece
+            else:
+                del left[descriptor]
