@@ -137,8 +137,8 @@ def one(
     """Bundle the arguments of `inspect`."""
     of_disks, handle = parted(keywords)
     asked = InspectOptions(
-        parts=parts if isinstance(parts, Collection) else tuple(parts),  # an iterator serves one guest only
-        keys=tuple(keys),
+        parts=parts,
+        keys=keys,
         mode=mode,
         opening=opening_from("inspect", of_disks),
         cache=_cache_directory(cache),

@@ -184,7 +184,7 @@ class Guestfs(_native.Handle):
         of it, and each part gets its share. Without a `call_timeout` no part has a limit. The arguments are
         those of `guestkit.inspect`.
         """
-        options = InspectOptions(parts=parts, keys=tuple(keys), mode=mode, verify=verify, step=step)
+        options = InspectOptions(parts=parts, keys=keys, mode=mode, verify=verify, step=step)
         return self._inspect_disks((), options)
 
     def _inspect_disks(self, guest: Guest, options: InspectOptions) -> Inspection:

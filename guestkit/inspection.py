@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -101,8 +102,7 @@ class Key:
         if self.file is not None:
             return os.fsencode(self.device), os.fsencode(self.file), True
         assert self.passphrase is not None
-        secret = self.passphrase if isinstance(self.passphrase, bytes) else self.passphrase.encode()
-        return os.fsencode(self.device), secret, False
+        return os.fsencode(self.device), _encoded(self.passphrase), False
 
 
 #: `InspectOptions` as C++ takes them: parts, whether guestkit's own rules may be used, verify, keys, step,
@@ -132,6 +132,12 @@ class InspectOptions:
     step: Callable[[str], object] | None = None
     opening: OpenDiskOptions = field(default_factory=OpenDiskOptions)
     cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        # An iterator would serve once only.
+        if not isinstance(self.parts, (str, bytes)):
+            object.__setattr__(self, "parts", tuple(self.parts))
+        object.__setattr__(self, "keys", tuple(self.keys))
 
     def native(self) -> NativeInspectOptions:
         """Return the options as C++ takes them; ValueError or TypeError names a wrong argument."""
@@ -194,6 +200,13 @@ def _parts_number(parts: Iterable[str]) -> int:
             raise ValueError(f"inspect() argument 'parts' has {part!r}; there are: {', '.join(order)}")
         number |= 1 << order.index(part)
     return number
+
+
+def _encoded(passphrase: str | bytes) -> bytes:
+    """Return the passphrase as it was typed, also where that is no UTF-8."""
+    with suppress(UnicodeEncodeError):  # which holds the passphrase: no other error may refer to it
+        return os.fsencode(passphrase)
+    raise ValueError("the passphrase has a character that cannot be encoded here")
 
 
 def native_keys(keys: Iterable[Key]) -> tuple[NativeKey, ...]:

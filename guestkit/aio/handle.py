@@ -204,7 +204,7 @@ class AsyncGuestfs(AsyncActions):
     ) -> Call[Inspection]:
         """Return what is on the launched handle's disks: as `Guestfs.inspect`; step is called on the loop."""
         follow = None if step is None else on_loop("inspect", "step", step)
-        options = InspectOptions(parts=parts, keys=tuple(keys), mode=mode, verify=verify, step=follow)
+        options = InspectOptions(parts=parts, keys=keys, mode=mode, verify=verify, step=follow)
         return self._submit("inspect", lambda handle: handle._inspect_disks((), options), on_cancel=on_cancel)
 
     def read_small(

@@ -24,8 +24,20 @@ import jsonschema
 import pytest
 
 import guestkit
-from guestkit import ApplianceCrashed, Error, Guestfs, Inspection, Key, LaunchError, Report, _native, aio
+from guestkit import (
+    ApplianceCrashed,
+    AsyncGuestfs,
+    Error,
+    Guestfs,
+    Inspection,
+    Key,
+    LaunchError,
+    Report,
+    _native,
+    aio,
+)
 from guestkit import inspection as values
+from guestkit.cli import main
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.disks import names_of
 from guestkit.fleet import FleetProgress
@@ -186,6 +198,21 @@ def test_a_key_shows_its_secret_nowhere(caplog: pytest.LogCaptureFixture, tmp_pa
     missing = tmp_path / "missing.img"
     (report,) = guestkit.inspect_many([missing], keys=[key])
     assert "top secret" not in repr(report) + caplog.text
+
+
+def test_a_passphrase_that_is_no_utf8_was_shown_as_a_fault(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bytes from the command line are a passphrase like any other, and an error holds none of it."""
+    assert Key("caf\udce9")._native() == (b"", b"caf\xe9", False)
+    assert main(["inspect", "--key", "all:key:caf\udce9", str(tmp_path / "missing.img")]) == 1
+    said = capsys.readouterr().err
+    assert "no such file" in said.lower()
+    assert "fault" not in said
+    with pytest.raises(ValueError, match=r"the passphrase .* cannot be encoded") as caught:
+        Key("secret\ud800")._native()
+    assert "secret" not in repr(caught.value)
+    assert caught.value.__context__ is None
 
 
 @pytest.mark.parametrize("arguments", [{}, {"passphrase": "a", "file": "b"}])
@@ -474,6 +501,23 @@ def test_an_iterator_of_parts_or_keys_serves_for_every_guest(
     monkeypatch.setattr(Guestfs, "_inspect_disks", inspect_disks)
     fleet.run(["a", "b"], parts=iter(["users"]), keys=iter([Key("secret")]))
     assert given == [(["users"], [Key("secret")])] * 2
+
+
+async def test_an_iterator_of_parts_inspected_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The options were converted twice, and the second time the iterator was at its end."""
+    given = []
+
+    def inspect(self: Guestfs, paths: Any, options: Any, spent: float) -> Any:
+        given.append(options)
+        raise Error("inspect", "enough")
+
+    monkeypatch.setattr(_native.Handle, "_inspect", inspect)
+    with Guestfs() as g, pytest.raises(Error, match="enough"):
+        g.inspect(parts=iter(["users"]), keys=iter([Key("secret")]))  # type: ignore[arg-type]
+    async with AsyncGuestfs() as later:
+        with pytest.raises(Error, match="enough"):
+            await later.inspect(parts=iter(["users"]), keys=iter([Key("secret")]))  # type: ignore[arg-type]
+    assert given == [InspectOptions(parts=["users"], keys=[Key("secret")]).native()] * 2
 
 
 def test_leaving_the_loop_early_ends_what_runs(monkeypatch: pytest.MonkeyPatch, outcome: Any) -> None:
