@@ -276,10 +276,10 @@ class Job:
             output += chunk
             if progress is None:
                 continue
-            *lines, output = output.split(b"\r")  # "    (12.34/100%)"
+            *lines, output = output.split(b"\r")
             for line in lines[-1:]:
-                with contextlib.suppress(ValueError):
-                    progress(float(line.strip().lstrip(b"(").partition(b"/")[0]) / 100)
+                if (part := _part(line)) is not None:
+                    progress(part)
         return os.fsdecode(output)
 
     def convert(
@@ -363,6 +363,14 @@ class Job:
             self.run([*words, new, str(_size("create_disk", size))])
             _settle("create_disk", new, target, replace=False)
         return probe(path, format)
+
+
+def _part(line: bytes) -> float | None:
+    """Return the fraction that "    (12.34/100%)" tells, a line of qemu-img's; None for any other line."""
+    try:
+        return float(line.strip().lstrip(b"(").partition(b"/")[0]) / 100
+    except ValueError:
+        return None
 
 
 def _size(op: str, size: int | None) -> int:

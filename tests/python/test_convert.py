@@ -212,6 +212,15 @@ def test_an_exception_of_progress_ends_the_conversion(tmp_path: Path, source: Pa
     assert left_in(tmp_path) == {source.name}
 
 
+def test_a_value_error_of_progress_was_lost(tmp_path: Path, source: Path) -> None:
+    def stop(part: float) -> None:
+        raise ValueError("enough")
+
+    with pytest.raises(ValueError, match="enough"):
+        DiskConverter().convert(source, tmp_path / "output", progress=stop)
+    assert left_in(tmp_path) == {source.name}
+
+
 def test_info(converter: Any, tmp_path: Path, source: Path) -> None:
     converter.convert(source, tmp_path / "disk")
     info = converter.get_info(tmp_path / "disk")
