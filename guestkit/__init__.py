@@ -24,7 +24,7 @@ from guestkit.errors import (
 )
 from guestkit.events import Event
 from guestkit.fleet import FleetProgress, Report, inspect, inspect_many
-from guestkit.generated.values import LaunchInfo
+from guestkit.generated.values import Cause, LaunchInfo
 from guestkit.guest import open_guest
 from guestkit.handle import Guestfs, set_appliance_limit
 from guestkit.handle_options import HandleOptions
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from guestkit.convert import ConversionResult, DiskConverter
     from guestkit.file_comparison import diff_files
     from guestkit.generated import structs
-    from guestkit.generated.values import Cause
     from guestkit.reports import report
     from guestkit.sboms import Sbom, sbom
     from guestkit.serving import Served, ServeOptions, Server, serve
@@ -97,7 +96,6 @@ __all__ = [
 _LATER = {
     "AsyncDiskConverter": "guestkit.aio.convert",
     "AsyncGuestfs": "guestkit.aio",
-    "Cause": "guestkit.generated.values",
     "Comparison": "guestkit.comparison",
     "ConversionResult": "guestkit.convert",
     "DiskConverter": "guestkit.convert",

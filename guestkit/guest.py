@@ -30,6 +30,7 @@ from guestkit.inspection import Key, NativeKey, native_keys
 __all__ = [
     "Mounted",
     "NativeMountOptions",
+    "absolute",
     "guest_path",
     "list_files",
     "mount_asked",
@@ -241,4 +242,12 @@ def guest_path(path: str) -> str:
     """Return the guest path without `.`, `..` and double slashes. Raise ValueError if it is not absolute."""
     if not path.startswith("/"):
         raise ValueError(f"a path in the guest begins with /: {path!r}")
-    return posixpath.normpath("/" + path.lstrip("/"))
+    return absolute(path)
+
+
+def absolute(text: str) -> str:
+    """Return the path in the guest, without `.`, `..` and double slashes: none leads out, whoever names it.
+
+    Without a slash it begins at the root, too.
+    """
+    return posixpath.normpath("/" + text.lstrip("/"))

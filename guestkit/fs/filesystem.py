@@ -28,7 +28,7 @@ from guestkit.aio.lent import Lent
 from guestkit.disks import Domain, Guest
 from guestkit.fs.connection import Connection, Disk
 from guestkit.fs.file import BufferedGuestFile, StreamedGuestFile
-from guestkit.guest import CHUNK
+from guestkit.guest import CHUNK, absolute
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleOptions, name_options_of, options_from
 from guestkit.images import GuestKeywords, OpenDiskOptions, Under, opening_from, parted
@@ -300,7 +300,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
             return [cls._strip_protocol(one) for one in path]
         text = os.fsdecode(stringify_path(path))
         text = text.removeprefix("guestkit://").removeprefix("guestkit::")
-        return posixpath.normpath("/" + text.lstrip("/"))
+        return absolute(text)
 
     def invalidate_cache(self, path: str | None = None) -> None:
         """Forget what is remembered of a directory and of the one above it; None: of all."""

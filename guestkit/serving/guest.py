@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import errno
 import os
-import posixpath
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,7 +15,7 @@ from guestkit._operations import Entry, Place
 from guestkit.aio.call import until_done
 from guestkit.aio.lent import Lent
 from guestkit.errors import ApplianceCrashed, CallTimeout, Error, HandleClosed
-from guestkit.guest import CHUNK
+from guestkit.guest import CHUNK, absolute
 from guestkit.handle import Guestfs
 from guestkit.serving.limits import BEGINNING, MOST, NAMES, TOGETHER
 
@@ -171,7 +170,7 @@ def path_of(name: bytes) -> str:
     """Return the path in the guest that a client names: absolute, and without "..", so that none leaves."""
     if b"\0" in name:
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-    return posixpath.normpath("/" + os.fsdecode(name).lstrip("/"))
+    return absolute(os.fsdecode(name))
 
 
 def reason(error: OSError) -> str:
