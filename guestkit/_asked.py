@@ -105,7 +105,7 @@ class Job:
 
         return cached(
             handle,
-            lambda: named_disks("inspect", guest, options.opening),
+            lambda: named_disks("inspect", handle, guest, options.opening),
             options,
             self.handle.appliance,
             lambda: handle._inspect_disks(guest, options),

@@ -10,28 +10,35 @@ import errno
 import os
 import subprocess
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import quote, urlsplit
 
+from guestkit._programs import TooLong, pieces, running, status
 from guestkit._system import hint
 from guestkit._text import printable
 from guestkit._xml import parsed
 from guestkit.errors import Error
 
-_LONGEST = 4 << 20  # bytes of a domain's XML; real ones have some 10,000
+_LONGEST = 4 << 20  # bytes of an answer; a domain's XML has some 10,000
+_MOST_SAID = 1 << 14  # bytes of its complaints
 _MOST_DISKS = 256
 _PATIENCE = 60.0  # seconds for an answer of libvirt
+_END = 1.0  # seconds from the end of the answer to that of virsh
 
 
-def disks_of_domain(op: str, name: str, uri: str, *, readonly: bool) -> Sequence[tuple[str, str]]:
+def disks_of_domain(
+    op: str, name: str, uri: str, beat: Callable[[], object], *, readonly: bool
+) -> Sequence[tuple[str, str]]:
     """Return the disks of a domain of this host, in its own order, without CD-ROMs and floppies.
 
     Each is a file, a block device or a URL, and its format, as the domain states it.
 
+    beat: called many times a second while libvirt is asked; an exception from it ends that
+
     Raises Error if libvirt does not answer or does not know it, if a disk is of a kind that guestkit does not
     open, or if the domain runs, or keeps a saved state, and its disks are to be written.
     """
-    libvirt = _Libvirt(op, name, uri)
+    libvirt = _Libvirt(op, name, uri, beat)
     libvirt.check_host()
     definition = libvirt.definition()
     if not readonly:
@@ -47,10 +54,11 @@ def disks_of_domain(op: str, name: str, uri: str, *, readonly: bool) -> Sequence
 class _Libvirt:
     """Asks virsh about one domain."""
 
-    def __init__(self, op: str, name: str, uri: str) -> None:
+    def __init__(self, op: str, name: str, uri: str, beat: Callable[[], object]) -> None:
         self._op = op
         self._name = name
         self._uri = uri
+        self._beat = beat
         self._said = ""
 
     def error(self, message: str, number: int = errno.EINVAL, remedy: str = "") -> Error:
@@ -96,8 +104,6 @@ class _Libvirt:
         text = self._run("dumpxml", f"--domain={name}")
         if text is None:
             return None
-        if len(text) > _LONGEST:
-            raise self.error(f"has a definition of more than {_LONGEST} bytes")
         try:
             return parsed(text, "the definition")
         except ValueError as error:
@@ -161,25 +167,34 @@ class _Libvirt:
     def _run(self, *words: str) -> bytes | None:
         """Return what virsh says; None if it fails, with the reason in _said."""
         uri = [f"--connect={self._uri}"] if self._uri else []
+        text, said = bytearray(), b""
         try:
-            done = subprocess.run(
+            with running(
                 ["virsh", "--quiet", "--readonly", *uri, *words],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_PATIENCE,
-                check=False,
-                start_new_session=True,  # without a terminal it asks nobody for a password
-            )
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            ) as virsh:
+                assert virsh.stdout is not None
+                assert virsh.stderr is not None
+                for pipe, piece in pieces([virsh.stdout, virsh.stderr], self._beat, _PATIENCE):
+                    if pipe is virsh.stderr:
+                        said = (said + piece)[-_MOST_SAID:]
+                    elif len(text) + len(piece) <= _LONGEST:
+                        text += piece
+                    else:
+                        raise self.error(f"cannot be asked about: virsh says more than {_LONGEST} bytes")
+                if status(virsh, _END) is None:
+                    raise TooLong
         except FileNotFoundError:
             raise self.error(
                 f"cannot be asked about: virsh is not installed{hint('virsh')}", errno.ENOENT
             ) from None
-        except subprocess.TimeoutExpired:
+        except TooLong:
             message = f"cannot be asked about: libvirt has not answered for {_PATIENCE:g} seconds"
             raise self.error(message, errno.ETIMEDOUT) from None
-        said = done.stderr.decode("utf-8", "replace").splitlines()
-        self._said = printable(said[-1].removeprefix("error: "))[:300] if said else ""
-        return done.stdout if done.returncode == 0 else None
+        lines = said.decode("utf-8", "replace").splitlines()
+        self._said = printable(lines[-1].removeprefix("error: "))[:300] if lines else ""
+        return bytes(text) if virsh.returncode == 0 else None
 
 
 def _url(source: ET.Element) -> str:

@@ -110,8 +110,20 @@ def _name(path: StrOrBytesPath) -> str:
     return without_userinfo(os.fsdecode(path))
 
 
-def named_disks(op: str, guest: Guest, options: OpenDiskOptions) -> Sequence[PlainDisk]:
+@contextmanager
+def _as_call(handle: Guestfs) -> Iterator[None]:
+    """Have what is done before the disks are opened count as a call: the limits and a cancel end it, too."""
+    handle._begin_opening()
+    try:
+        yield
+    finally:
+        handle._end_turn()
+
+
+def named_disks(op: str, handle: Guestfs, guest: Guest, options: OpenDiskOptions) -> Sequence[PlainDisk]:
     """Return the guest's disks as they are named, each with how it is to be opened.
+
+    Asking libvirt counts as a call.
 
     op: the operation that errors name
     """
@@ -119,10 +131,9 @@ def named_disks(op: str, guest: Guest, options: OpenDiskOptions) -> Sequence[Pla
         return [PlainDisk(path, options) for path in _paths(guest)]
     from guestkit._libvirt import disks_of_domain  # only domains pay for this import
 
-    return [
-        PlainDisk(path, replace(options, format=stated))
-        for path, stated in disks_of_domain(op, guest.name, guest.uri, readonly=options.readonly)
-    ]
+    with _as_call(handle):
+        found = disks_of_domain(op, guest.name, guest.uri, handle._check_turn, readonly=options.readonly)
+    return [PlainDisk(path, replace(options, format=stated)) for path, stated in found]
 
 
 def _paths(guest: _Disk | Sequence[_Disk]) -> Sequence[_Disk]:
@@ -178,37 +189,46 @@ def disks_for(
 ) -> Iterator[Sequence[PlainDisk]]:
     """Yield the disks in a form that the handle can open.
 
-    Unpacking, and starting the server of a URL, count as a call: its limits apply. A server lasts as long as
-    the handle.
+    Asking libvirt, unpacking, and starting the server of a URL count as one call: its limits apply. A server
+    lasts as long as the handle.
 
-    step: called when that starts
+    step: called when unpacking or connecting starts
     """
-    disks = named_disks("open_disk", guest, options)
-    if one and len(disks) != 1:
-        raise Error(
-            "open_disk", f"{names_of(guest)[0]}: has {len(disks)} disks: use open_disks()", errno.EINVAL
-        )
+    with ExitStack() as stack:
+        with ExitStack() as call:
+            if isinstance(guest, Domain):
+                call.enter_context(_as_call(handle))
+            disks = named_disks("open_disk", handle, guest, options)
+            if one and len(disks) != 1:
+                raise Error(
+                    "open_disk",
+                    f"{names_of(guest)[0]}: has {len(disks)} disks: use open_disks()",
+                    errno.EINVAL,
+                )
+            if what := _to_prepare(handle, disks):
+                if step is not None:
+                    step(what)
+                folder = handle.get_tmpdir()
+                call.enter_context(_as_call(handle))
+                disks = [_served(handle, disk, folder) if _is_served(disk) else disk for disk in disks]
+                disks = stack.enter_context(
+                    plain_disks("open_disk", disks, folder, handle._check_turn, one=one)
+                )
+        yield disks
+
+
+def _to_prepare(handle: Guestfs, disks: Sequence[PlainDisk]) -> str:
+    """Return what has to be done before the handle can open them; "": nothing."""
     packed = [disk.path for disk in disks if disk.options.finds_packed(disk.path)]
     served = [disk.path for disk in disks if _is_served(disk)]
     if not packed and not served:
-        yield disks
-        return
+        return ""
     if (backend := handle.get_backend()) != "direct":
         name = _name([*packed, *served][0])
         what, remedy = ("is packed", "unpack it first") if packed else ("is a URL", "download it first")
         reason = f"the backend {backend!r} cannot be given what is private to this process"
         raise Error("open_disk", f"{name}: {what}, and {reason}: {remedy}", errno.ENOTSUP)
-    if step is not None:
-        step("unpacking" if packed else "connecting")
-    folder = handle.get_tmpdir()
-    with ExitStack() as stack:
-        handle._begin_opening()
-        try:
-            disks = [_served(handle, disk, folder) if _is_served(disk) else disk for disk in disks]
-            ready = stack.enter_context(plain_disks("open_disk", disks, folder, handle._check_turn, one=one))
-        finally:
-            handle._end_turn()
-        yield ready
+    return "unpacking" if packed else "connecting"
 
 
 def _is_served(disk: PlainDisk) -> bool:

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+import resource
 import socket
 import struct
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import guestkit
-from guestkit import Domain, Error, Guestfs, _nbdkit, open_guest
+from guestkit import (
+    ApplianceKilled,
+    AsyncGuestfs,
+    CallTimeout,
+    Domain,
+    Error,
+    Guestfs,
+    _libvirt,
+    _nbdkit,
+    open_guest,
+)
 from guestkit._libvirt import disks_of_domain
 from guestkit.cli import main
 from guestkit.disks import names_of
@@ -173,6 +187,10 @@ def libvirt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
     return make
 
 
+def asked(name: str, uri: str, *, readonly: bool = True) -> Sequence[tuple[str, str]]:
+    return disks_of_domain("op", name, uri, lambda: None, readonly=readonly)
+
+
 def test_a_running_guest_of_libvirt_at_a_snapshot(image: Path, libvirt: Callable[..., str]) -> None:
     libvirt(domains.domain("web", domains.disk(image), runs=True))
     qemu_img("resize", "-q", image, "2M")
@@ -244,7 +262,7 @@ def test_the_disks_of_a_domain(libvirt: Callable[..., str]) -> None:
             domains.network_disk("https", "/a b.img", "<host name='h' port='443'/>").replace("vdb", "vdd"),
         )
     )
-    assert list(disks_of_domain("op", "a b", uri, readonly=False)) == [
+    assert list(asked("a b", uri, readonly=False)) == [
         ("/images/a'b.img", "raw"),  # as libvirt takes a disk whose format is not stated
         ("nbd://h:10809/export", "raw"),
         ("nbd+unix:///?socket=/run/x", "raw"),
@@ -254,9 +272,9 @@ def test_the_disks_of_a_domain(libvirt: Callable[..., str]) -> None:
     with pytest.raises(Error, match="state protocols=nbd"):  # the policy holds for domains, too
         Guestfs().open_disks(Domain("nbd"))
     with pytest.raises(Error, match="'no' is unknown to libvirt; there are: nbd"):
-        disks_of_domain("op", "no", uri, readonly=True)
+        asked("no", uri)
     with pytest.raises(Error, match="'--all' is unknown"):
-        disks_of_domain("op", "--all", uri, readonly=True)
+        asked("--all", uri)
 
 
 def test_a_name_of_digits_was_taken_for_the_id_of_another_guest(libvirt: Callable[..., str]) -> None:
@@ -265,30 +283,38 @@ def test_a_name_of_digits_was_taken_for_the_id_of_another_guest(libvirt: Callabl
     uuid = "db0a6fc9-3f72-405f-bdb1-781561c3382b"
     uri = libvirt(web, one.replace("<name>", f"<uuid>{uuid}</uuid><name>"))
     for name in ("1", uuid, uuid.upper()):
-        assert list(disks_of_domain("op", name, uri, readonly=True)) == [("/one.img", "qcow2")]
+        assert list(asked(name, uri)) == [("/one.img", "qcow2")]
     with pytest.raises(Error, match="'1' is unknown to libvirt; there are: web"):
-        disks_of_domain("op", "1", libvirt(web), readonly=True)
+        asked("1", libvirt(web))
 
 
-def test_an_alias_of_another_host_was_taken_for_this_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    virsh = tmp_path / "virsh"
-    virsh.write_text("#!/bin/sh\ncase $* in *'--connect=hail uri') echo qemu+ssh://hail/system;; esac\n")
-    virsh.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+@pytest.fixture
+def pretended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Put a shell script in the place of virsh."""
+
+    def write(script: str) -> None:
+        virsh = tmp_path / "virsh"
+        virsh.write_text(f"#!/bin/sh\n{script}\n")
+        virsh.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    return write
+
+
+def test_an_alias_of_another_host_was_taken_for_this_one(pretended: Callable[[str], None]) -> None:
+    pretended("case $* in *'--connect=hail uri') echo qemu+ssh://hail/system;; esac")
     with pytest.raises(Error, match=r"is on another host, qemu\+ssh://hail/system"):
-        disks_of_domain("op", "web", "hail", readonly=True)
+        asked("web", "hail")
 
 
 def test_a_libvirt_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(Error, match=r"is on another host, qemu\+ssh://h/system"):
-        disks_of_domain("op", "web", "qemu+ssh://h/system", readonly=True)
+        asked("web", "qemu+ssh://h/system")
     with pytest.raises(Error, match="'web' cannot be asked about: .*; start libvirt, or name the guest's"):
-        disks_of_domain("op", "web", "test:///nowhere.xml", readonly=True)
+        asked("web", "test:///nowhere.xml")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Error, match="virsh is not installed"):
-        disks_of_domain("op", "web", "", readonly=True)
+        asked("web", "")
 
 
 @pytest.mark.parametrize(
@@ -296,20 +322,89 @@ def test_a_libvirt_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch, tmp_pat
     [
         ("<!DOCTYPE d [<!ENTITY a 'b'>]><domain/>", "has a document type"),
         ("<domain>", "is no XML"),
-        ("<domain>" + " " * (4 << 20) + "</domain>", "of more than 4194304 bytes"),
+        ("<domain>" + " " * (4 << 20) + "</domain>", "says more than 4194304 bytes"),
         ("<domain>" + "<a/>" * 20_001 + "</domain>", "is too large"),
     ],
 )
 def test_a_definition_that_is_not_read(
-    definition: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    definition: str, reason: str, tmp_path: Path, pretended: Callable[[str], None]
 ) -> None:
     (tmp_path / "definition").write_text(definition)
-    virsh = tmp_path / "virsh"
-    virsh.write_text(f"#!/bin/sh\nexec cat {tmp_path}/definition\n")
-    virsh.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    pretended(f"exec cat {tmp_path}/definition")
     with pytest.raises(Error, match=reason):
-        disks_of_domain("op", "web", "test:///default", readonly=True)
+        asked("web", "test:///default")
+
+
+def test_all_that_virsh_says_was_kept_in_memory(
+    pretended: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was measured when it had come to its end. What it says in an error is bounded, too."""
+    monkeypatch.setattr(_libvirt, "_PATIENCE", 0.5)
+    for script, reason in (
+        ("exec yes", "says more than 4194304 bytes"),
+        ("exec yes >&2", "has not answered for 0.5 seconds"),
+    ):
+        pretended(script)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with pytest.raises(Error, match=reason):
+            asked("web", "test:///default")
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 << 10
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_no_limit_held_while_virsh_hung(
+    cache: bool, pretended: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each question took its 60 seconds, whatever the timeout was."""
+    monkeypatch.setattr(_libvirt, "_PATIENCE", 5.0)
+    pretended("exec sleep 20")
+    with pytest.raises(CallTimeout) as caught:
+        guestkit.inspect(Domain("web"), timeout=0.2, cache=tmp_path / "cache" if cache else False)
+    assert caught.value.seconds == 0.2
+
+
+@pytest.mark.parametrize("end", [Guestfs.cancel, Guestfs.terminate])
+def test_no_cancel_ended_a_virsh_that_hung(
+    end: Callable[[Guestfs], None],
+    pretended: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(_libvirt, "_PATIENCE", 5.0)
+    os.mkfifo(tmp_path / "alive")
+    pretended(f"sleep 20 >{tmp_path}/alive & wait")
+    with Guestfs() as g, ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(g.open_disks, Domain("web"))
+        with open(tmp_path / "alive", "rb") as alive:
+            end(g)
+            error = asking.exception()
+            assert alive.read() == b""  # what virsh has started has ended, too
+    assert isinstance(error, Error)
+    assert error.errno == errno.EINTR or isinstance(error, ApplianceKilled), error
+
+
+async def test_wait_for_waited_for_a_virsh_that_hung(
+    pretended: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(_libvirt, "_PATIENCE", 5.0)
+    os.mkfifo(tmp_path / "alive")
+    pretended(f"exec sleep 20 >{tmp_path}/alive")
+    told: list[str] = []
+    wrong = _libvirt._Libvirt.error
+
+    def error(self: _libvirt._Libvirt, message: str, *given: Any) -> Error:
+        told.append(message)
+        return wrong(self, message, *given)
+
+    monkeypatch.setattr(_libvirt._Libvirt, "error", error)
+    async with AsyncGuestfs() as g:
+        asking = asyncio.create_task(g.open_disks(Domain("web")))
+        with await asyncio.to_thread(open, tmp_path / "alive", "rb") as alive:
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            assert await asyncio.to_thread(alive.read) == b""
+    assert told == []  # its patience did not end it
 
 
 @pytest.mark.parametrize(
@@ -405,6 +500,15 @@ def test_nbdkit_reads_a_disk_by_ssh(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
     with pytest.raises(Error, match="nbdkit, which opens it, is not installed"):
         Guestfs().open_disk("ssh://h/a", protocols=("ssh",))
+
+
+def test_a_limit_ends_the_start_of_nbdkit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    nbdkit = tmp_path / "nbdkit"
+    nbdkit.write_text("#!/bin/sh\nexec sleep 20\n")
+    nbdkit.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with Guestfs(call_timeout=0.2) as g, pytest.raises(CallTimeout):
+        g.open_disk("ssh://host/disk.img", protocols=("ssh",))
 
 
 def test_a_server_that_says_nothing_was_waited_for_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
