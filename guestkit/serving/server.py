@@ -21,18 +21,32 @@ if TYPE_CHECKING:
     from guestkit.aio import AsyncGuestfs
 
 
+#: The releases whose private methods are known to be those that guestkit overrides.
+ASYNCSSH = "asyncssh>=2.18,<2.25"
+
+
 def require() -> None:
-    """Load what speaks the protocols; raise Error with ENOSYS if it is not installed.
+    """Load what speaks the protocols; raise Error with ENOSYS if it is not installed, or in another release.
 
     `serve` does that by itself; call it before work that would be in vain.
     """
     try:
         from guestkit.serving import host_key, sftp, web  # noqa: F401
     except ImportError as error:
-        if (error.name or "").partition(".")[0] not in ("aiohttp", "asyncssh"):
+        library = (error.name or "").partition(".")[0]
+        if library not in ("aiohttp", "asyncssh"):
             raise
+        if library == "asyncssh" != error.name:
+            raise _unfit(str(error)) from error
         message = f"{error.name} is not installed, which serving needs: pip install 'libguestkit[serve]'"
         raise Error("serve", message, errno.ENOSYS) from None
+    if missing := sftp.lacking():
+        raise _unfit(f"it has no {missing}")
+
+
+def _unfit(reason: str) -> Error:
+    message = f"the installed release of asyncssh is none that guestkit knows: {reason}"
+    return Error("serve", message, errno.ENOSYS, hint=f"pip install '{ASYNCSSH}'")
 
 
 class Server:

@@ -11,8 +11,9 @@ import errno
 import os
 import stat
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
+from types import FunctionType
 from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
 import asyncssh
@@ -65,6 +66,39 @@ _LOOKING = frozenset((FXP_OPEN, FXP_CLOSE, FXP_READ, FXP_STAT, FXP_LSTAT, FXP_FS
 
 #: The permissions that a client may set: not the kind of the file.
 _PERMISSIONS = 0o7777
+
+#: What is overridden or used of asyncssh that it does not promise to keep.
+_PRIVATE: Mapping[type, Sequence[str]] = {
+    SFTPServerHandler: (
+        "_cleanup", "_extensions", "_packet_handlers", "_process_limits", "_process_packet", "_writer",
+    ),
+    SSHServerStreamSession: ("_chan", "_conn", "_init_sftp_server", "session_started"),
+    asyncssh.SSHServerConnection: (
+        "_deferred_packets", "create_task", "pause_writing", "resume_writing", "send_packet",
+    ),
+}  # fmt: skip
+
+
+def lacking() -> str:
+    """Return what the installed asyncssh has no more; "" if it is one that guestkit knows.
+
+    Where a method that is overridden has another name, asyncssh's own would go on unnoticed.
+    """
+    missing = (
+        f"{kind.__name__}.{name}"
+        for kind, names in _PRIVATE.items()
+        for name in names
+        if not _has(kind, name)
+    )
+    return next(missing, "")
+
+
+def _has(kind: type, name: str) -> bool:
+    """Return whether the class has the attribute, or its objects get it as they are made."""
+    makers = (vars(each).get("__init__") for each in kind.__mro__)
+    return hasattr(kind, name) or any(
+        name in maker.__code__.co_names for maker in makers if isinstance(maker, FunctionType)
+    )
 
 
 async def listen(place: socket.socket, guest: Guest, gate: Gate, key: asyncssh.SSHKey) -> Listener:

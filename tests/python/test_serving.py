@@ -13,6 +13,7 @@ import stat
 import struct
 import subprocess
 import threading
+import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,18 @@ import asyncssh
 import pytest
 from asyncssh.connection import SSHConnection
 from asyncssh.constants import MSG_IGNORE
+from asyncssh.sftp import SFTPServerHandler
+from asyncssh.stream import SSHServerStreamSession
 
 from guestkit import ApplianceCrashed, CallTimeout, Error, Guestfs, HandleClosed
 from guestkit import _operations as operations
 from guestkit.cli import main
-from guestkit.serving import ServeOptions, Server, bind, gate, guest, limits, pages, sftp, web
+from guestkit.serving import ServeOptions, Server, bind, gate, guest, limits, pages, server, sftp, web
 from guestkit.serving.gate import Gate
 from guestkit.serving.guest import Guest, path_of, reason
 from guestkit.serving.host_key import host_key
+
+ROOT = Path(__file__).parents[2]
 
 # ---- options
 
@@ -288,6 +293,45 @@ def test_no_method_of_asyncsshs_own_server_reaches_this_hosts_files() -> None:
     for method in (files.map_path, files.reverse_map_path):
         with pytest.raises(asyncssh.SFTPOpUnsupported):
             method(b"/etc/passwd")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "lacks"),
+    [
+        (SFTPServerHandler, "_process_limits", "SFTPServerHandler._process_limits"),
+        (SSHServerStreamSession, "_init_sftp_server", "SSHServerStreamSession._init_sftp_server"),
+        # Where it is an attribute of the objects, the class says so in its __init__ alone.
+        (SSHConnection, "__init__", "SSHServerConnection._deferred_packets"),
+    ],
+)
+async def test_an_asyncssh_that_is_another_inside_was_served_with(
+    kind: type, name: str, lacks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What guestkit overrides would have been called no more, so that a client could fill the memory."""
+    monkeypatch.delattr(kind, name)
+    with Guestfs() as g, pytest.raises(Error, match=rf"has no {re.escape(lacks)}") as caught:
+        async with Server(g):
+            pass
+    assert caught.value.errno == errno.ENOSYS
+    assert caught.value.hint == "pip install 'asyncssh>=2.18,<2.25'"
+
+
+def test_an_asyncssh_without_a_name_was_said_not_to_be_installed(
+    python: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    done = python(
+        "import asyncssh.sftp, guestkit.serving.server as s; del asyncssh.sftp.SFTPLimits; s.require()"
+    )
+    assert "not installed" not in done.stderr
+    assert "none that guestkit knows: cannot import name 'SFTPLimits'" in done.stderr
+
+
+def test_a_newer_asyncssh_than_the_tested_one_was_installed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert server.ASYNCSSH in project["optional-dependencies"]["serve"]
+    pinned = re.search(r"^asyncssh==(\d+)\.(\d+)", (ROOT / "requirements-dev.txt").read_text("utf-8"), re.M)
+    assert pinned is not None
+    assert server.ASYNCSSH.endswith(f",<{pinned[1]}.{int(pinned[2]) + 1}")
 
 
 # ---- what clients may take of this host
