@@ -38,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="TARGET", help="where to; :PATH is in the guest")
     parser.add_argument("-r", "--recursive", action="store_true", help="directories too")
     parser.add_argument("-f", "--force", action="store_true", help="replace files that are there already")
+    add_bound(parser)
+    add_guest_options(parser)
+
+
+def add_bound(parser: argparse.ArgumentParser) -> None:
+    """Add the option for how much is copied out of the guest at most."""
     parser.add_argument(
         "--max-gib",
         metavar="N",
@@ -45,7 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=MAX_BYTES >> 30,
         help="copy at most N GiB out of the guest (default: %(default)s): a sparse file may claim any size",
     )
-    add_guest_options(parser)
 
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import stat
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 import guestkit.cli.common
-from guestkit import ApplianceKilled, Error, Guestfs
+from guestkit import ApplianceKilled, Error, Guestfs, copying
 from guestkit.cli import main
 from guestkit.cli.common import UsageError
 from guestkit.cli.screen import Screen
@@ -25,7 +26,7 @@ from guestkit.cli.shell.parsing import Unfinished, commands, quote, typed
 from guestkit.cli.shell.prompt import history
 from guestkit.cli.shell.running import run_line
 from guestkit.cli.shell.session import Session
-from guestkit.files import GuestFile
+from guestkit.files import Extracted, GuestFile
 from guestkit.generated.arguments import ARGUMENTS
 
 # ---- words
@@ -467,6 +468,28 @@ def opened(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     monkeypatch.setattr(guestkit.cli.common, "open_guest", opened)
     return asked
+
+
+def test_get_advised_an_option_that_it_did_not_have(
+    session: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    permitted = []
+
+    def copy_out(*given: object, max_bytes: int = copying.MAX_BYTES, **options: object) -> Extracted:
+        permitted.append(max_bytes >> 30)
+        raise Error("copy_out", "/etc/hosts: too much", errno.EFBIG, "too_large", "with max_bytes=")
+
+    monkeypatch.setattr("guestkit.cli.shell.looking.copy_out", copy_out)
+    run(session, "get /etc/hosts .")
+    assert capsys.readouterr().err == "guestkit: error: get: /etc/hosts: too much; --max-gib N permits more\n"
+    run(session, "get --max-gib 20 /etc/hosts .")
+    assert permitted == [16, 20]
+    run(session, "get --max-gib 0 /etc/hosts .")
+    assert "--max-gib: at least 1, not 0" in capsys.readouterr().err
+    assert "--max-gib " in completed(session, "get --m")
+    found = completed(session, "get --max-gib 20 /etc/h")
+    assert found == ["/etc/hosts ", r"/etc/host\ name "]  # 20 is no path
+    assert completed(session, "get --max-gib /et") == []
 
 
 def stdin(monkeypatch: pytest.MonkeyPatch, text: bytes, *, terminal: bool = False) -> None:

@@ -77,6 +77,11 @@ class Parser(argparse.ArgumentParser):
         """Return the arguments that are no options."""
         return self._get_positional_actions()
 
+    def takes_value(self, word: str) -> bool:
+        """Return whether the word is an option, and the next one its value."""
+        option = self._option_string_actions.get(word)
+        return option is not None and option.nargs != 0
+
     def options(self) -> Sequence[str]:
         """Return the names of the options."""
         return list(self._option_string_actions)

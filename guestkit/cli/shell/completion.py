@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from guestkit import _operations as operations
@@ -79,9 +80,14 @@ def _of_command(session: Session, command: Command, before: Sequence[str], word:
     if word.startswith("-"):
         yield from _words(word, parser.options())
         return
+    if before and parser.takes_value(before[-1]):
+        return
     operands = parser.operands()
     if operands:  # nobody knows which one will be the last: `get` and `put` mostly have two
-        begun = any(not one.startswith("-") for one in before)
+        begun = any(
+            not one.startswith("-") and not parser.takes_value(option)
+            for option, one in pairwise(["", *before])
+        )
         name = operands[-1 if begun else 0].metavar
         if name in IN_GUEST:
             yield from _in_guest(session, word, only_directories=name == "DIRECTORY")

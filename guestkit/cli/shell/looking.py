@@ -12,7 +12,7 @@ from rich.text import Text
 
 from guestkit._file_errors import about, check_regular
 from guestkit._usage import percent, used_share
-from guestkit.cli import cat, ls
+from guestkit.cli import cat, cp, ls
 from guestkit.cli.screen import Screen
 from guestkit.cli.shell.command import Command, Parser
 from guestkit.cli.shell.paging import page
@@ -142,6 +142,7 @@ def copy_arguments(parser: Parser) -> None:
 def _get_arguments(parser: Parser) -> None:
     copy_arguments(parser)
     parser.flag("f", "force", "replace a file that is there already")
+    cp.add_bound(parser)
     parser.path("PATH")
     parser.path("HOST", nargs=None)
 
@@ -154,6 +155,7 @@ def _get(session: Session, given: argparse.Namespace) -> int:
             host_path(given.host),
             recursive=given.recursive,
             replace=given.force,
+            max_bytes=given.max_gib << 30,
             progress=progress if session.screen.shows_progress else None,
         )
     return tell_skipped(session.screen, copied)
