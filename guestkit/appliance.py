@@ -136,6 +136,9 @@ def build(*, force: bool = False, warm: bool = True, system: bool = False) -> Ap
 
     Any number of processes may call this at once: one builds, the others wait and take its result. Appliances
     built for an earlier state of the host are removed.
+
+    Raises ApplianceError if it cannot be built here; LaunchError or another Error if the new appliance, which
+    is launched once, does not start; OSError if a file cannot be read or written, as on a full disk.
     """
     cache = _writable(SYSTEM_CACHE, 0o755) if system else own_cache()
     with _locked(cache) as lock:

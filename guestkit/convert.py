@@ -89,11 +89,12 @@ class DiskConverter:
         """Write the disk into a new image. Problems with the images are reported in the result.
 
         The output is written to a temporary file beside its target, and renamed once it is complete and
-        synced.
+        synced. Raises ValueError or TypeError for a wrong argument.
 
         format: of the output, QEMU's name
         flatten: copy the data of backing files too; False: let the output name the source's backing file
-        progress: called now and then
+        progress: called now and then, on the calling thread, with the fraction that is done, 0.0 to 1.0. An
+            exception from it ends the conversion, and is raised
         source_format: as `format` of `Guestfs.open_disk`
         backing, unpack: as in `Guestfs.open_disk`; choose one disk of an archive with several
         in_use: as in `Guestfs.open_disk`; a copy of a disk that is being written to mixes states from
@@ -107,7 +108,10 @@ class DiskConverter:
         )
 
     def detect_format(self, image: StrOrBytesPath) -> str:
-        """Return QEMU's name of the format, judged by the start of the file."""
+        """Return QEMU's name of the format, judged by the start of the file.
+
+        Raises Error as `probe` does: it is no file or block device, or the image is damaged.
+        """
         return probe(image).format
 
     def get_info(
@@ -118,7 +122,11 @@ class DiskConverter:
         backing: Backing = "refuse",
         unpack: UnpackLimits | None = UNPACK,
     ) -> dict[str, Any]:
-        """Return what `qemu-img info --output=json` says of the image."""
+        """Return what `qemu-img info --output=json` says of the image.
+
+        Raises Error if the image cannot be opened or is refused, as in `Guestfs.open_disk`, and if qemu-img
+        is not installed (ENOENT) or fails (EIO).
+        """
         job = self._begin("get_info")
         return job.info(image, OpenDiskOptions(format=format, backing=backing, unpack=unpack))
 
@@ -133,6 +141,10 @@ class DiskConverter:
         backing_format: str | None = None,
     ) -> ImageInfo:
         """Create an empty disk; the path must not exist yet.
+
+        Raises Error if it does (EEXIST) or cannot be written, if the backing file cannot be opened, and if
+        qemu-img is not installed (ENOENT) or fails (EIO), as on a format that it cannot write; OSError if the
+        new file cannot be synced.
 
         size: in bytes; None: that of the backing file
         backing_file: supplies the data of whatever has not been written yet; state its format too
@@ -151,6 +163,10 @@ class DiskConverter:
     ) -> ImageInfo:
         """Change the size of the disk, in bytes. Only the image changes: partitions stay as they are.
 
+        Raises Error if the image cannot be opened or is refused, as in `Guestfs.open_disk`, also because it
+        is in use; and if qemu-img is not installed (ENOENT) or fails (EIO), as where the disk would become
+        smaller without `shrink`.
+
         shrink: permit a smaller size; the data beyond the new end is lost
         """
         job = self._begin("resize")
@@ -168,6 +184,9 @@ class DiskConverter:
         backing: Backing = "refuse",
     ) -> dict[str, Any]:
         """Return what `qemu-img check --output=json` says about the image, plus "clean": no problem is left.
+
+        Raises Error if the image cannot be opened or is refused, as in `Guestfs.open_disk`, and if qemu-img
+        is not installed (ENOENT) or cannot check it (EIO), as a raw one. A corrupt image raises nothing.
 
         repair: "leaks": free leaked clusters, which is harmless; "all": repair corruption too, which may lose
             data

@@ -55,6 +55,8 @@ def copy_out(
     recursive: copy directories too
     replace: replace an existing file; otherwise raises Error with EEXIST, as it always does for a directory
     max_bytes: of all files together; more raise Error with EFBIG. A guest's sparse file may claim any size
+    progress: called now and then, on the calling thread, with the bytes copied so far and those of all files
+        as they were at the beginning. An exception from it ends the copying, and is raised
     """
     into = Path(os.fsdecode(target))
     files = [_Outgoing(g, source, into, len(sources) == 1, recursive, replace) for source in sources]
@@ -89,6 +91,9 @@ def copy_in(
     Error.
 
     recursive, replace: as in `copy_out`
+    progress: called for each part that was read, with the bytes so far and those of all files as they were at
+        the beginning; on another thread, which reads the files while this one waits for the guest. An
+        exception from it ends the copying, and is raised here
     """
     target = guest_path(target)
     inside = g.is_dir(target, followsymlinks=True)
