@@ -93,7 +93,7 @@ def test_terminate_in_a_signals_handler_waited_for_the_thread_that_it_had_interr
     g = AsyncGuestfs()
 
     def handler() -> None:
-        with g._lock:  # as a method of the handle has it
+        with g._calls._lock:  # as a method of the handle has it
             g.terminate()
 
     thread = threading.Thread(target=handler, daemon=True)
