@@ -16,6 +16,7 @@
 #include <guestkit/detail/inspect/own.hpp>
 #include <guestkit/detail/inspect/package_rules.hpp>
 #include <guestkit/detail/inspect/packages.hpp>
+#include <guestkit/detail/inspect/partial_file.hpp>
 #include <guestkit/detail/inspect/parts.hpp>
 #include <guestkit/detail/inspect/release.hpp>
 #include <guestkit/detail/inspect/rules.hpp>
@@ -28,6 +29,7 @@
 #include <guestkit/guest.hpp>
 #include <guestkit/inspect.hpp>
 #include <initializer_list>
+#include <limits>
 #include <map>
 #include <string>
 #include <utility>
@@ -183,6 +185,16 @@ struct pretended_guest : pretended_files {
 
 struct pretended {
   pretended_guest guest;
+};
+
+/// An appliance that a guest has taken over: it answers with more than was asked, or without an answer.
+struct talkative : pretended_guest {
+  buffer pread(const std::string& /*path*/, int count, std::int64_t /*offset*/) override {
+    return buffer_of(std::string(static_cast<std::size_t>(count) + 4096, 'x'));
+  }
+  string_list readlinklist(const std::string& /*directory*/, const string_list& /*names*/) override {
+    return {};
+  }
 };
 
 /// A partition that no key opens, since nothing is launched.
@@ -589,6 +601,15 @@ BOOST_AUTO_TEST_CASE(a_kernel_is_known_by_its_modules_or_its_image) {
   BOOST_TEST(kernels[1].initrd == "/boot/initrd.img-6.1");
 }
 
+// Regression: each kernel's initrd was looked for in the whole list, 10^12 comparisons for a hostile guest.
+BOOST_AUTO_TEST_CASE(a_million_names_in_boot_took_hours, PATIENCE) {
+  std::vector<std::string> names;
+  for (int i = 300'000; i-- > 0;) names.push_back("initrd-" + std::to_string(i));
+  const auto kernels = kernels_of(names, names);
+  BOOST_TEST(kernels.size() == names.size());
+  BOOST_TEST(kernels_of({"7"}, names).front().initrd == "/boot/initrd-7");
+}
+
 BOOST_AUTO_TEST_CASE(network_files_of_every_kind) {
   const auto debian =
       ifupdown("auto lo\niface eth0 inet static\n address 1.2.3.4/24\n gateway 1.2.3.1\niface\n", "f");
@@ -740,6 +761,45 @@ BOOST_FIXTURE_TEST_CASE(a_directory_of_millions_was_read_whole_for_a_walk_of_few
   guest.sizes = {{"/data/many", 2'000'000}};
   BOOST_TEST(detail::walk(guest, "/", {.max_entries = 3}).size() == 3U);
   std::filesystem::remove_all(host);
+}
+
+// Regression: what came behind the end of the file was written to the host, past max_bytes.
+BOOST_FIXTURE_TEST_CASE(an_appliance_that_was_taken_over_answered_with_more_than_was_asked, talkative) {
+  add({{"/data/small", "-1234"}, {"/data/some", "-12345678"}});
+  const auto host = std::filesystem::temp_directory_path() / ("more-" + std::to_string(::getpid()));
+  std::filesystem::create_directory(host);
+  const auto done = detail::extract(*this, "/data", host, {.max_bytes = 12});
+  BOOST_TEST(done.bytes == 0U);
+  BOOST_REQUIRE_EQUAL(done.skipped.size(), 2U);
+  for (const auto& one : done.skipped)
+    BOOST_TEST(has(one.reason, "the appliance answers with more than was asked for"), one.reason);
+  BOOST_TEST(std::filesystem::file_size(host / "data/small") == 0U);
+  std::filesystem::remove_all(host);
+  const auto is_refused = [](const Error& error) { return error.error_number() == EPROTO; };
+  BOOST_CHECK_EXCEPTION(detail::read_small(*this, "/data/small"), Error, is_refused);
+  BOOST_CHECK_EXCEPTION(beginning_of(*this, "/data/small", 2), Error, is_refused);
+  BOOST_CHECK_EXCEPTION(fetcher_of(*this, "/data/small")(0, 2), Error, is_refused);
+}
+
+// Regression: std::out_of_range, which is no Error, left extract().
+BOOST_FIXTURE_TEST_CASE(an_appliance_that_answers_without_a_target_ended_the_program, talkative) {
+  add({{"/data/link", "lsmall"}});
+  const auto is_refused = [](const Error& error) {
+    return error.error_number() == EPROTO &&
+           has(error.message(), "/data/link: the appliance answers without");
+  };
+  BOOST_CHECK_EXCEPTION(detail::extract(*this, "/data/link", "/tmp", {}), Error, is_refused);
+  InspectedSystem system{.type = "linux"};
+  part_runner run(state());
+  add_parts(guest_tree{*this}, InspectPart::locale, system, run);
+  BOOST_TEST(system.failures.empty(), text(system.failures));
+}
+
+// Regression: memory was reserved for the size that the guest's file claims to have.
+BOOST_FIXTURE_TEST_CASE(a_sparse_file_of_exabytes_was_taken_at_its_word, pretended) {
+  guest.add({{"/sparse", "-1"}});
+  guest.sizes = {{"/sparse", std::numeric_limits<std::int64_t>::max()}};
+  BOOST_TEST(detail::read_small(guest, "/sparse", std::numeric_limits<std::size_t>::max()) == "1");
 }
 
 BOOST_AUTO_TEST_CASE(what_a_handle_without_an_appliance_says) {

@@ -16,7 +16,7 @@ std::vector<InspectedUser> users_of(std::string_view text);
 
 /// The kernels, from the names in /lib/modules and /boot.
 std::vector<InspectedKernel> kernels_of(const std::vector<std::string>& modules,
-                                        const std::vector<std::string>& boot);
+                                        std::vector<std::string> boot);
 
 /// interfaces(5) of Debian's ifupdown.
 std::vector<InspectedInterface> ifupdown(std::string_view text, const std::string& source);

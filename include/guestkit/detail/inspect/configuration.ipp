@@ -32,7 +32,8 @@ GUESTKIT_INLINE std::vector<InspectedUser> users_of(std::string_view text) {
 }
 
 GUESTKIT_INLINE std::vector<InspectedKernel> kernels_of(const std::vector<std::string>& modules,
-                                                        const std::vector<std::string>& boot) {
+                                                        std::vector<std::string> boot) {
+  std::ranges::sort(boot);  // each list may have a million names
   std::map<std::string, InspectedKernel> kernels;
   for (const auto& version : modules) kernels[version].modules = true;
   for (const auto& name : boot)
@@ -42,7 +43,7 @@ GUESTKIT_INLINE std::vector<InspectedKernel> kernels_of(const std::vector<std::s
   for (auto& [version, kernel] : kernels) {
     kernel.version = version;
     for (const auto& name : {"initrd.img-" + version, "initramfs-" + version + ".img", "initrd-" + version})
-      if (std::find(boot.begin(), boot.end(), name) != boot.end()) kernel.initrd = "/boot/" + name;
+      if (std::ranges::binary_search(boot, name)) kernel.initrd = "/boot/" + name;
   }
   std::vector<InspectedKernel> all;
   all.reserve(kernels.size());

@@ -49,8 +49,7 @@ GUESTKIT_INLINE std::optional<std::string> beginning_of(guest_actions& g, const 
   if (kind_of(mode) != FileKind::regular) throw Error("read_small", path + ": not a regular file", EINVAL);
   std::string text;
   while (text.size() < limit && static_cast<std::int64_t>(text.size()) < size) {
-    const auto wanted = std::min(limit - text.size(), pread_most);
-    const buffer part = g.pread(path, static_cast<int>(wanted), static_cast<std::int64_t>(text.size()));
+    const auto part = read_part(g, path, text.size(), limit - text.size());
     if (part.empty()) break;
     text += part.view();
   }

@@ -58,8 +58,7 @@ GUESTKIT_INLINE std::size_t partial_file::size_of_piece_at(std::uint64_t at) con
 
 GUESTKIT_INLINE partial_file::fetcher fetcher_of(guest_actions& g, const std::string& path) {
   return [&g, path](std::uint64_t at, std::size_t count) {
-    const buffer part = g.pread(path, static_cast<int>(count), static_cast<std::int64_t>(at));
-    return std::string(part.view());
+    return std::string(read_part(g, path, at, count).view());
   };
 }
 

@@ -125,10 +125,7 @@ inline void add_locale(const guest_tree& files, InspectedSystem& system) {
   if (const auto text = text_for("locale", files, "/etc/timezone", system))
     system.timezone = first_line(*text);
   if (system.timezone.empty())
-    attempt([&] {
-      system.timezone =
-          zone_of_link(files.g.readlinklist(files.path("/etc"), string_list{"localtime"}).at(0));
-    });
+    attempt([&] { system.timezone = zone_of_link(link_target(files.g, files.path("/etc"), "localtime")); });
   for (const auto* path : {"/etc/locale.conf", "/etc/default/locale", "/etc/sysconfig/i18n"}) {
     const auto text = text_for("locale", files, path, system);
     if (!text) continue;

@@ -26,6 +26,13 @@ FileKind kind_of(std::int64_t mode) noexcept;
 /// The path of a name in a directory.
 std::string joined(const std::string& directory, const std::string& name);
 
+/// The bytes of a file from there on, at most as many as are wanted or a message carries; none at its end.
+/// Throws Error with EPROTO if the appliance answers with more: a guest may have taken it over.
+buffer read_part(guest_actions& g, const std::string& path, std::uint64_t at, std::uint64_t wanted);
+
+/// The target of a symlink. Throws Error with EPROTO if the appliance answers without one.
+std::string link_target(guest_actions& g, const std::string& directory, const std::string& name);
+
 /// The content of a regular file of at most that size. Anything else is refused: it might hang or never end.
 std::string read_small(guest_actions& g, const std::string& path, std::size_t limit = small_file);
 
@@ -37,9 +44,10 @@ std::string read_small(guest_actions& g, const std::string& path, const StatNS& 
 std::optional<std::string> find_small(guest_actions& g, const std::string& path,
                                       std::size_t limit = small_file);
 
-/// Throws Error with EFBIG if a directory has too many names to be read: a guest may have made millions.
+/// Throws Error with EFBIG if a directory is too large to be read: a guest may have made millions of names.
+/// Bounds the bytes, not the names: there may be twenty times as many if they are short.
 /// @param size  of the directory, in bytes
-/// @param most  how many names may be read
+/// @param most  for how many names of 128 bytes the directory may have room
 void check_names(const std::string& directory, std::uint64_t size, std::size_t most);
 
 /// The same, with the limit for the directories that an inspection reads.

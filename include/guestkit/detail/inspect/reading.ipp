@@ -38,6 +38,23 @@ GUESTKIT_INLINE std::string joined(const std::string& directory, const std::stri
   return directory.ends_with('/') ? directory + name : directory + '/' + name;
 }
 
+GUESTKIT_INLINE buffer read_part(guest_actions& g, const std::string& path, std::uint64_t at,
+                                 std::uint64_t wanted) {
+  const auto count = std::min<std::uint64_t>(wanted, pread_most);
+  buffer part = g.pread(path, static_cast<int>(count), static_cast<std::int64_t>(at));
+  if (part.size() > count)
+    throw Error("pread", path + ": the appliance answers with more than was asked for", EPROTO);
+  return part;
+}
+
+GUESTKIT_INLINE std::string link_target(guest_actions& g, const std::string& directory,
+                                        const std::string& name) {
+  auto targets = g.readlinklist(directory, string_list{name});
+  if (targets.empty())
+    throw Error("readlinklist", joined(directory, name) + ": the appliance answers without a target", EPROTO);
+  return std::move(targets.front());
+}
+
 GUESTKIT_INLINE std::string read_small(guest_actions& g, const std::string& path, std::size_t limit) {
   return read_small(g, path, g.statns(path), limit);
 }
@@ -51,10 +68,9 @@ GUESTKIT_INLINE std::string read_small(guest_actions& g, const std::string& path
     throw Error("read_small",
                 path + ": has " + std::to_string(size) + " bytes, more than " + std::to_string(limit), EFBIG);
   std::string bytes = {};
-  bytes.reserve(static_cast<std::size_t>(size));
+  bytes.reserve(std::min(static_cast<std::size_t>(size), pread_most));  // the rest may be a mere claim
   while (bytes.size() < size) {
-    const auto wanted = std::min<std::uint64_t>(size - bytes.size(), pread_most);
-    const buffer part = g.pread(path, static_cast<int>(wanted), static_cast<std::int64_t>(bytes.size()));
+    const auto part = read_part(g, path, bytes.size(), size - bytes.size());
     if (part.empty()) break;
     bytes += part.view();
   }

@@ -134,7 +134,7 @@ class extraction {
     file.size = static_cast<std::uint64_t>(status.front().st_size);
     file.mode = static_cast<std::uint32_t>(status.front().st_mode) & 07777U;
     file.mtime = status.front().st_mtime_sec;
-    if (file.kind == FileKind::symlink) file.target = g_.readlinklist(parent, string_list{name}).at(0);
+    if (file.kind == FileKind::symlink) file.target = link_target(g_, parent, name);
     entry(file, name, top, 0);
     return std::move(done_);
   }
@@ -201,10 +201,8 @@ class extraction {
     std::uint64_t at = 0;
     std::optional<Error> error;
     while (at < file.size) {
-      const auto wanted = std::min<std::uint64_t>(file.size - at, pread_most);
       buffer part;
-      error = attempt(
-          [&] { part = g_.pread(file.path, static_cast<int>(wanted), static_cast<std::int64_t>(at)); });
+      error = attempt([&] { part = read_part(g_, file.path, at, file.size - at); });
       if (error || part.empty()) break;
       write(made, part.view(), at, name);  // what the host refuses ends the extraction
       at += part.size();
