@@ -30,6 +30,7 @@ using guestkit::detail::device_reader;
 using guestkit::detail::lvm_segment;
 using guestkit::detail::lvm_volume;
 using guestkit::detail::volume_group;
+using guestkit::detail::with_double_dashes;
 
 struct Device {
   std::string number;  ///< MAJOR:MINOR
@@ -52,13 +53,6 @@ struct Mapping {
   bool is_writable = true;
   std::vector<Target> table;
 };
-
-/// As LVM names what it maps: a dash separates, so others are doubled.
-std::string with_double_dashes(const std::string& name) {
-  std::string doubled;
-  for (const char c : name) doubled += c == '-' ? std::string(2, c) : std::string(1, c);
-  return doubled;
-}
 
 std::optional<Target> target_of(const lvm_segment& segment, const volume_group& group,
                                 const std::vector<Device>& devices) {

@@ -25,6 +25,14 @@ BOOST_AUTO_TEST_CASE(only_ascii_has_capitals) {
   BOOST_TEST(in_lower_case("AZ@[`{ \xc4\xdcz") == "az@[`{ \xc4\xdcz");
 }
 
+// Regression: in a locale of Latin-1, a group of LVM's could have a name with bytes above 127.
+BOOST_AUTO_TEST_CASE(only_ascii_has_letters_and_digits) {
+  int count = 0;
+  for (int byte = 0; byte < 256; ++byte) count += is_ascii_alnum(static_cast<char>(byte)) ? 1 : 0;
+  BOOST_TEST(count == 26 + 26 + 10);
+  BOOST_TEST((is_ascii_alnum('a') && is_ascii_alnum('Z') && is_ascii_alnum('0') && is_ascii_alnum('9')));
+}
+
 BOOST_AUTO_TEST_CASE(a_number_is_digits_and_fits) {
   std::uint64_t number = 1;
   BOOST_TEST((read_number("0", number) && number == 0U));

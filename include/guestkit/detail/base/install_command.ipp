@@ -6,6 +6,7 @@
 
 #include "guestkit/detail/base/host_files.hpp"
 #include "guestkit/detail/base/install_command.hpp"
+#include "guestkit/detail/base/lines.hpp"
 #include "guestkit/detail/base/text.hpp"
 #include "guestkit/generated/system_packages.hpp"
 
@@ -31,21 +32,12 @@ inline bool has_word(std::string_view list, std::string_view word) {
   return false;
 }
 
-/// The value of a variable in the text of an os-release(5).
-inline std::string os_release_value(std::string_view text, std::string_view key) {
-  std::string value;
-  while (!text.empty()) {
-    auto line = take_until(text, '\n');
-    if (trimmed(take_until(line, '=')) == key) value = unquoted(trimmed(line));
-  }
-  return value;
-}
-
 /// The number of the column for a host with that os-release: by its ID, else by the first of ID_LIKE that is
 /// known. How many columns there are if none is.
 inline std::size_t package_column(std::string_view os_release) {
   const auto known = package_columns_of("ids");
-  const std::string ids = os_release_value(os_release, "ID") + ' ' + os_release_value(os_release, "ID_LIKE");
+  const auto values = assignments(os_release);
+  const std::string ids = value_or_empty(values, "ID") + ' ' + value_or_empty(values, "ID_LIKE");
   std::string_view rest = ids;
   for (auto id = take_word(rest); !id.empty(); id = take_word(rest))
     for (std::size_t column = 0; column < known.size(); ++column)

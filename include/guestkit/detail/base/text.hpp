@@ -22,6 +22,14 @@ constexpr char lower_case(char c) noexcept {
 }
 std::string in_lower_case(std::string text);
 
+/// Whether it is a digit or a letter of ASCII, whatever the locale.
+constexpr bool is_ascii_alnum(char c) noexcept {
+  return (c >= '0' && c <= '9') || (lower_case(c) >= 'a' && lower_case(c) <= 'z');
+}
+
+/// Appends the byte's two digits in lower case.
+void append_hex(std::string& text, std::uint8_t byte);
+
 /// Removes the text up to and including the first of the separators and returns it without the separator;
 /// takes all of it if there is none.
 std::string_view take_until(std::string_view& text, std::string_view separators);

@@ -20,6 +20,11 @@ GUESTKIT_INLINE std::string in_lower_case(std::string text) {
   return text;
 }
 
+GUESTKIT_INLINE void append_hex(std::string& text, std::uint8_t byte) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  text += {digits[byte >> 4U], digits[byte & 15U]};
+}
+
 GUESTKIT_INLINE std::string_view take_until(std::string_view& text, std::string_view separators) {
   const auto end = text.find_first_of(separators);
   const auto part = text.substr(0, end);

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/image/foreign.hpp"
 #include "guestkit/detail/image/marks.hpp"
 
@@ -116,13 +117,6 @@ inline bool is_text(std::string_view bytes) {
   return !bytes.empty();
 }
 
-inline std::string lower(std::string_view text) {
-  std::string result(text);
-  for (auto& c : result)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return result;
-}
-
 /// The text without a byte order mark and leading space.
 inline std::string_view body(std::string_view text) {
   if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
@@ -130,7 +124,7 @@ inline std::string_view body(std::string_view text) {
 }
 
 inline std::string_view kind_of_text(std::string_view bytes) {
-  const auto text = lower(body(bytes));
+  const auto text = in_lower_case(std::string(body(bytes)));
   const auto has = [&](std::string_view word) { return text.find(word) != std::string::npos; };
   if (text.starts_with("version https://git-lfs.github.com/spec/")) return "git-lfs";
   if (text.starts_with("#!")) return "script";
@@ -179,7 +173,7 @@ GUESTKIT_INLINE std::string described(const foreign_kind& kind, const image_bloc
   if (!foreign::is_text(start.bytes())) return description;
   auto line = foreign::body(start.bytes());
   if (kind.content == "html") {
-    const auto title = foreign::lower(line).find("<title>");
+    const auto title = in_lower_case(std::string(line)).find("<title>");
     if (title != std::string::npos) line = foreign::body(line.substr(title + 7));
     line = line.substr(0, line.find("</"));
   }

@@ -1,12 +1,12 @@
 #pragma once
 
-#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <string_view>
 #include <system_error>
 
 #include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/image/missing.hpp"
 #include "guestkit/error.hpp"
 
@@ -79,12 +79,7 @@ inline misnaming about_url(std::string_view op, std::string_view url) {
 /// A file whose name differs from the missing one only in case or suffix; "" if there is none, or if the
 /// directory has too many files to search.
 inline std::string near_name(const std::filesystem::path& path) {
-  const auto key = [](const std::filesystem::path& name) {
-    auto text = name.stem().string();
-    std::transform(text.begin(), text.end(), text.begin(),
-                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-    return text;
-  };
+  const auto key = [](const std::filesystem::path& name) { return in_lower_case(name.stem().string()); };
   const auto folder = path.parent_path();
   std::string found;
   std::error_code error;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/image/vdi.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -45,11 +46,7 @@ GUESTKIT_INLINE void read_vdi(const image_file& file, ImageInfo& info) {
     const auto uuid = h.bytes(at, uuid_size);
     if (uuid.find_first_not_of('\0') == std::string_view::npos) continue;
     std::string name = "uuid:";
-    for (std::size_t i = 0; i < uuid_size; ++i) {
-      constexpr std::string_view digits = "0123456789abcdef";
-      name += digits[h.u8(at + i) >> 4U];
-      name += digits[h.u8(at + i) & 15U];
-    }
+    for (std::size_t i = 0; i < uuid_size; ++i) append_hex(name, h.u8(at + i));
     info.references.push_back({"parent", name, format});
   }
 }

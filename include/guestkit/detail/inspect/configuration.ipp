@@ -1,7 +1,5 @@
 #pragma once
 
-#include <strings.h>
-
 #include <algorithm>
 #include <array>
 #include <map>
@@ -106,9 +104,8 @@ GUESTKIT_INLINE InspectedInterface networkd(std::string_view text, const std::st
   interface.mac = first("Match", "MACAddress");
   // As systemd reads it; v4, v6 and both are what its first versions called them.
   constexpr std::array used{"1", "yes", "y", "true", "t", "on", "ipv4", "ipv6", "v4", "v6", "both"};
-  const bool dhcp = std::ranges::any_of(used, [said = first("Network", "DHCP")](const char* word) {
-    return ::strcasecmp(said.c_str(), word) == 0;
-  });
+  const bool dhcp = std::ranges::any_of(
+      used, [said = in_lower_case(first("Network", "DHCP"))](const char* word) { return said == word; });
   interface.method = dhcp ? "dhcp" : "static";
   interface.gateway = first("Network", "Gateway");
   for (const auto* section : {"Network", "Address"})

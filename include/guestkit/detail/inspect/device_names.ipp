@@ -13,17 +13,10 @@
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 GUESTKIT_INLINE std::string mapper_name(std::string_view volume) {
-  std::string_view rest = volume.substr(std::min<std::size_t>(volume.size(), 5));  // /dev/
-  std::string name = "/dev/mapper/";
-  for (const char c : rest) {
-    if (c == '/')
-      name += '-';
-    else if (c == '-')
-      name += "--";
-    else
-      name += c;
-  }
-  return name;
+  const auto rest = volume.substr(std::min<std::size_t>(volume.size(), 5));  // /dev/
+  auto name = with_double_dashes(rest);
+  std::ranges::replace(name, '/', '-');
+  return "/dev/mapper/" + name;
 }
 
 GUESTKIT_INLINE std::optional<bus_name> bus_name_of(std::string_view name) {

@@ -45,8 +45,7 @@ GUESTKIT_INLINE std::optional<std::string> option_of(std::string_view options, s
 inline bool is_plain_line(std::string_view line, const std::vector<std::string>& words) {
   const auto plain = [](std::string_view word, std::string_view more) {
     return !word.empty() && std::all_of(word.begin(), word.end(), [&](char c) {
-      return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-             more.find(c) != std::string_view::npos;
+      return is_ascii_alnum(c) || more.find(c) != std::string_view::npos;
     });
   };
   const auto is_options = [&](std::string_view options) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cerrno>
 #include <utility>
 
@@ -213,9 +212,7 @@ GUESTKIT_INLINE const string_list& layout::mapped() {
 }
 
 GUESTKIT_INLINE std::string layout::mapper_prefix(const std::string& group) {
-  std::string prefix = "/dev/mapper/";
-  for (const char c : group) prefix += c == '-' ? std::string("--") : std::string(1, c);
-  return prefix + "-";
+  return "/dev/mapper/" + with_double_dashes(group) + "-";
 }
 
 GUESTKIT_INLINE const string_list& layout::once(std::optional<string_list>& known,
@@ -299,7 +296,7 @@ GUESTKIT_INLINE std::string layout::mapped_name(const std::string& type, const s
   if (type != "crypto_LUKS" || uuid.empty()) {
     name = "crypt";
     for (const char c : device.substr(device.find('/', 1) + 1))
-      if (std::isalnum(static_cast<unsigned char>(c)) != 0) name += c;
+      if (is_ascii_alnum(c)) name += c;
   }
   auto numbered = name;
   for (int number = 2;

@@ -12,21 +12,18 @@
 #include "guestkit/detail/inspect/attempt.hpp"
 #include "guestkit/detail/inspect/layout_description.hpp"
 #include "guestkit/detail/inspect/report.hpp"
+#include "guestkit/detail/inspect/untrusted_bytes.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 GUESTKIT_INLINE std::optional<md_superblock> md_superblock_in(std::string_view bytes) {
   if (bytes.size() < 96) return std::nullopt;
-  const auto number = [&](std::size_t at) {
-    std::uint32_t value = 0;
-    for (std::size_t i = 4; i-- > 0;) value = value << 8U | static_cast<unsigned char>(bytes[at + i]);
-    return value;
-  };
-  if (number(0) != 0xa92b4efcU || number(4) != 1) return std::nullopt;
+  const untrusted_bytes block{std::string(bytes)};
+  if (block.le32(0) != 0xa92b4efcU || block.le32(4) != 1) return std::nullopt;
   const auto name = bytes.substr(32, 32);
-  const auto level = static_cast<std::int32_t>(number(72));
+  const auto level = static_cast<std::int32_t>(block.le32(72));
   return md_superblock{std::string(name.substr(0, name.find('\0'))),
-                       level == -1 ? "linear" : "raid" + std::to_string(level), number(92)};
+                       level == -1 ? "linear" : "raid" + std::to_string(level), block.le32(92)};
 }
 
 /// Describes the layout of one guest's disks.

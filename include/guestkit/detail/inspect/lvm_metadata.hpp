@@ -70,6 +70,9 @@ using device_reader = std::function<std::string(std::uint64_t at, std::size_t si
 /// The group that this text describes; throws doubt if it is no ordinary one.
 volume_group volume_group_in(std::string_view text);
 
+/// The name of a group or a volume within that of what the device mapper maps: a single dash separates there.
+std::string with_double_dashes(std::string_view name);
+
 /// LVM's checksum of a text.
 std::uint32_t lvm_checksum(std::string_view text) noexcept;
 

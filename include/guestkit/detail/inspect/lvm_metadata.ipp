@@ -1,7 +1,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cctype>
 #include <initializer_list>
 #include <map>
 #include <set>
@@ -39,7 +38,7 @@ struct lvm_section {
 };
 
 inline bool is_lvm_letter(char c) noexcept {
-  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '+' || c == '_' || c == '.' || c == '-';
+  return is_ascii_alnum(c) || c == '+' || c == '_' || c == '.' || c == '-';
 }
 
 /// Parses LVM's text format: NAME { … }, NAME = VALUE, NAME = [VALUE, …], and # for comments.
@@ -129,7 +128,7 @@ class lvm_parser {
 /// Throws doubt if a letter is none of LVM's, which takes no such group.
 inline std::string without_dashes(std::string uuid) {
   std::erase(uuid, '-');
-  const auto is_usual = [](unsigned char c) { return std::isalnum(c) != 0 || c == '!' || c == '#'; };
+  const auto is_usual = [](char c) { return is_ascii_alnum(c) || c == '!' || c == '#'; };
   if (!std::ranges::all_of(uuid, is_usual)) throw doubt{"a UUID of LVM with other letters"};
   return uuid;
 }
@@ -199,6 +198,12 @@ GUESTKIT_INLINE volume_group volume_group_in(std::string_view text) {
   for (const auto& [key, volume] : section.section("logical_volumes").sections)
     group.volumes.push_back(volume_in(key, volume));
   return group;
+}
+
+GUESTKIT_INLINE std::string with_double_dashes(std::string_view name) {
+  std::string doubled;
+  for (const char c : name) doubled.append(c == '-' ? 2 : 1, c);
+  return doubled;
 }
 
 GUESTKIT_INLINE std::uint32_t lvm_checksum(std::string_view text) noexcept {
