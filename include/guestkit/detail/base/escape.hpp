@@ -19,10 +19,11 @@ namespace detail {
 std::string excerpt(std::string_view text);
 
 /// A name or text from an image's header for a message: quoted, on one line, cut off after 200 bytes. UTF-8
-/// stays readable, because these are names of files on the host.
+/// stays readable, because these are names of files on the host; what is not visible or turns the direction
+/// of writing, and bytes that are no UTF-8, become \xNN.
 std::string in_quotes(std::string_view text);
 
-/// The name of a file on the host for a message. It is quoted only if it contains control characters: an
+/// The name of a file on the host for a message. It is quoted only if something in it has to be escaped: an
 /// image's header may have named it.
 std::string shown(const std::string& path);
 
