@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <optional>
+#include <string>
 
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/error.hpp"
@@ -14,6 +15,11 @@ bool is_final(const Error& error) noexcept;
 
 /// Runs body; returns its error, if any. Throws an error that ends the whole task.
 std::optional<Error> attempt(const std::function<void()>& body);
+
+/// The same; a doubt that body throws does not leave it, either.
+/// @param on_doubt  is called with the reason
+std::optional<Error> attempt(const std::function<void()>& body,
+                             const std::function<void(const std::string& reason)>& on_doubt);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 

@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "guestkit/detail/inspect/attempt.hpp"
+#include "guestkit/detail/inspect/doubt.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
@@ -20,6 +21,17 @@ GUESTKIT_INLINE std::optional<Error> attempt(const std::function<void()>& body) 
     if (is_final(error)) throw;
     return error;
   }
+}
+
+GUESTKIT_INLINE std::optional<Error> attempt(const std::function<void()>& body,
+                                             const std::function<void(const std::string& reason)>& on_doubt) {
+  return attempt([&] {
+    try {
+      body();
+    } catch (const doubt& why) {
+      on_doubt(why.reason);
+    }
+  });
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -77,18 +77,11 @@ GUESTKIT_INLINE std::optional<InspectedSystem> fast_inspection::read_alone(const
   if (no_linux_root()) return std::nullopt;
   root_ = root;
   system_ = {.root = root, .type = "linux"};
-  for (auto* fact :
-       {&system_.distro, &system_.product_name, &system_.product_variant, &system_.arch, &system_.hostname,
-        &system_.package_format, &system_.package_management, &system_.osinfo})
-    *fact = "unknown";
+  set_unknown(system_);
   mount_others(readonly);
   const auto as_far_as_possible = [&](const char* part, auto&& read) {
-    const auto error = attempt([&] {
-      try {
-        read();
-      } catch (const doubt& reason) {
-        system_.failures.push_back({.part = part, .message = reason.reason});
-      }
+    const auto error = attempt(read, [&](const std::string& reason) {
+      system_.failures.push_back({.part = part, .message = reason});
     });
     if (error) system_.failures.push_back(failure(part, *error));
   };

@@ -18,6 +18,7 @@
 #include "guestkit/detail/inspect/reading.hpp"
 #include "guestkit/detail/inspect/release.hpp"
 #include "guestkit/detail/inspect/rules.hpp"
+#include "guestkit/detail/inspect/system.hpp"
 #include "guestkit/detail/inspect/windows.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -184,9 +185,7 @@ GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::system_in(const s
 }
 
 GUESTKIT_INLINE void own_inspection::describe(const guest_tree& files, InspectedSystem& system) {
-  for (auto* text : {&system.distro, &system.product_name, &system.product_variant, &system.arch,
-                     &system.hostname, &system.package_format, &system.package_management, &system.osinfo})
-    *text = "unknown";
+  set_unknown(system);
   take_release(files, system);
   system.type = system.distro == "freebsd" ? "freebsd" : "linux";
   take_package_format(files, system);

@@ -177,13 +177,9 @@ inline list_comparison add_what_libguestfs_leaves_out(guest_actions& g, const fo
   };
   list_comparison result;
   package_list own;
-  const auto error = attempt([&] {
-    try {
-      own = own_packages(g, found);
-    } catch (const doubt& reason) {
-      result.fault = printable(found.path) + " has " + reason.reason;
-    }
-  });
+  const auto error =
+      attempt([&] { own = own_packages(g, found); },
+              [&](const std::string& reason) { result.fault = printable(found.path) + " has " + reason; });
   if (error) result.fault = printable(one_line(error->message()));
   std::map<decltype(identity(list.front())), const InspectedApplication*> known;
   for (const auto& app : own.packages) known.emplace(identity(app), &app);

@@ -36,13 +36,8 @@ GUESTKIT_INLINE void rpm_packages::add(const rpm_blob& blob) {
 }
 
 GUESTKIT_INLINE void rpm_packages::read(const std::string& name, const std::function<void()>& body) {
-  const auto error = attempt([&] {
-    try {
-      body();
-    } catch (const doubt& reason) {
-      list_.leave_out(name + " has " + reason.reason);
-    }
-  });
+  const auto error =
+      attempt(body, [&](const std::string& reason) { list_.leave_out(name + " has " + reason); });
   if (error) list_.leave_out(name + " cannot be read: " + printable(error->message()));
 }
 

@@ -10,6 +10,9 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
+/// Makes each fact that libguestfs tells of every system "unknown", as libguestfs calls it.
+void set_unknown(InspectedSystem& system);
+
 /// What inspect_os has found out about the system on that filesystem.
 InspectedSystem system_at(guest_actions& g, const std::string& root);
 

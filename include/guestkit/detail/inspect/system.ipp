@@ -28,6 +28,12 @@ inline bool has_build_ids() noexcept {
 #endif
 }
 
+GUESTKIT_INLINE void set_unknown(InspectedSystem& system) {
+  for (auto* fact : {&system.distro, &system.product_name, &system.product_variant, &system.arch,
+                     &system.hostname, &system.package_format, &system.package_management, &system.osinfo})
+    *fact = "unknown";
+}
+
 GUESTKIT_INLINE InspectedSystem system_at(guest_actions& g, const std::string& root) {
   InspectedSystem system{.root = root};
   system.type = g.inspect_get_type(root);

@@ -13,6 +13,7 @@
 #include "guestkit/detail/inspect/reading.hpp"
 #include "guestkit/detail/inspect/report.hpp"
 #include "guestkit/detail/inspect/rules.hpp"
+#include "guestkit/detail/inspect/system.hpp"
 #include "guestkit/detail/inspect/tree.hpp"
 #include "guestkit/detail/inspect/untrusted_bytes.hpp"
 #include "guestkit/detail/inspect/windows.hpp"
@@ -90,14 +91,11 @@ GUESTKIT_INLINE std::string windows_osinfo(const InspectedSystem& system,
 }
 
 GUESTKIT_INLINE std::string guid_in_mounted_device(std::string_view data) {
-  constexpr std::string_view digits = "0123456789abcdef";
   constexpr std::array<std::size_t, 16> order{3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15};
   std::string guid;
   for (std::size_t i = 0; i < order.size(); ++i) {
     if (i == 4 || i == 6 || i == 8 || i == 10) guid += '-';
-    const auto byte = static_cast<std::uint8_t>(data[8 + order[i]]);
-    guid += digits[byte >> 4U];
-    guid += digits[byte & 15U];
+    append_hex(guid, static_cast<std::uint8_t>(data[8 + order[i]]));
   }
   return guid;
 }
@@ -254,34 +252,40 @@ InspectedSystem windows_by_parts(guest_actions& g, layout& layout, const std::st
                                  const windows_place& place, const libguestfs_version& libguestfs,
                                  const Part& part) {
   constexpr int longest_head = 4096;
-  InspectedSystem system{.root = root, .type = "windows", .distro = "windows"};
-  for (auto* fact : {&system.product_name, &system.product_variant, &system.arch, &system.hostname,
-                     &system.package_format, &system.package_management, &system.osinfo})
-    *fact = "unknown";
+  InspectedSystem system{.root = root, .type = "windows"};
+  set_unknown(system);
+  system.distro = "windows";
   system.mountpoints = {{"/", root}};
   system.filesystems = {root};
   system.windows = {.systemroot = place.systemroot};
-  std::optional<string_list> names;
-  const auto hive = [&](std::string_view wanted) {
-    const auto is_it = [&](const auto& name) { return is_same_name(name, wanted); };
-    if (!names) names = names_in(g, place.registry);
-    if (std::ranges::count_if(*names, is_it) != 1)
-      throw doubt{"a Windows without one " + std::string(wanted)};
-    return joined(place.registry, *std::ranges::find_if(*names, is_it));
-  };
   windows_reader reader(g, layout, system, libguestfs);
   part("arch", place.program, "the architecture",
        [&] { system.arch = pe_architecture(g.pread(place.program, longest_head, 0).view()); });
-  auto file = joined(place.registry, "software");
-  part("product_name", file, "product and version", [&] {
-    file = system.windows->software_hive = hive("software");
-    reader.read_software(hive_file(g, file).hive());
+  string_list names;
+  const auto unlisted = attempt([&] { names = names_in(g, place.registry); });
+  /// The hive as its name is written; nothing unless there is exactly one.
+  const auto path_of = [&](std::string_view hive) -> std::optional<std::string> {
+    const auto is_it = [&](const auto& name) { return is_same_name(name, hive); };
+    if (std::ranges::count_if(names, is_it) != 1) return std::nullopt;
+    return joined(place.registry, *std::ranges::find_if(names, is_it));
+  };
+  const auto with_hive = [&](const char* name, const std::string& hive, const char* cost, auto&& read) {
+    const auto path = path_of(hive);
+    const auto told = path.value_or(joined(place.registry, hive));
+    part(name, told, cost, [&] {
+      if (unlisted) throw Error(*unlisted);
+      if (!path) throw doubt{"a Windows without one " + hive};
+      read(*path);
+    });
+  };
+  with_hive("product_name", "software", "product and version", [&](const std::string& path) {
+    system.windows->software_hive = path;
+    reader.read_software(hive_file(g, path).hive());
   });
-  file = joined(place.registry, "system");
-  part("hostname", file, "host name and drive letters", [&] {
-    file = system.windows->system_hive = hive("system");
-    hive_file opened(g, file);
-    part("drive_mappings", file, "the drive letters", [&] { reader.read_drives(opened.hive()); });
+  with_hive("hostname", "system", "host name and drive letters", [&](const std::string& path) {
+    system.windows->system_hive = path;
+    hive_file opened(g, path);
+    part("drive_mappings", path, "the drive letters", [&] { reader.read_drives(opened.hive()); });
     reader.read_host(opened.hive());
   });
   return system;
@@ -300,12 +304,8 @@ GUESTKIT_INLINE InspectedSystem read_windows_alone(guest_actions& g, layout& lay
   std::vector<InspectFailure> failures;
   const auto as_far_as_possible = [&](const char* name, const std::string& file, const char* cost,
                                       auto&& read) {
-    const auto error = attempt([&] {
-      try {
-        read();
-      } catch (const doubt& reason) {
-        failures.push_back({.part = name, .message = told_damage(file, reason.reason, cost)});
-      }
+    const auto error = attempt(read, [&](const std::string& reason) {
+      failures.push_back({.part = name, .message = told_damage(file, reason, cost)});
     });
     if (!error) return;
     failures.push_back(failure(name, *error));
