@@ -48,8 +48,9 @@ class value_core : public handle {
 ///
 /// Ownership: move-only; closed by close() or the destructor. Errors: every method throws Error or a class
 /// derived from it, and std::invalid_argument for a text with a NUL. Threads: any thread may call at any
-/// time; calls on one handle run one after the other, and only user_cancel() does not wait. After fork() the
-/// handle belongs to the parent alone.
+/// time; calls on one handle run one after the other. Only cancel(), terminate(), user_cancel(),
+/// set_event_callback() and launch_info() wait for no call. After fork() the handle belongs to the parent
+/// alone.
 ///
 /// Methods have libguestfs' own names, so guestfs(3) is their manual.
 //

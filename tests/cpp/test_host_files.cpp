@@ -38,10 +38,10 @@ BOOST_FIXTURE_TEST_CASE(the_names_in_a_directory_without_itself_and_the_one_abov
   std::ofstream(path / ".hidden") << "x";
   std::ofstream(path / "\xff is no UTF-8") << "x";
   fs::create_directory(path / "folder");
-  BOOST_TEST(names_in(path) == (std::set<std::string>{".hidden", "folder", "last", "\xff is no UTF-8"}),
+  BOOST_TEST(host_names_in(path) == (std::set<std::string>{".hidden", "folder", "last", "\xff is no UTF-8"}),
              boost::test_tools::per_element());
-  BOOST_TEST(names_in(path / "absent").empty());
-  BOOST_TEST(names_in(path / "last").empty());
+  BOOST_TEST(host_names_in(path / "absent").empty());
+  BOOST_TEST(host_names_in(path / "last").empty());
 }
 
 BOOST_FIXTURE_TEST_CASE(a_program_without_its_directory_is_the_first_in_path_that_can_be_run,

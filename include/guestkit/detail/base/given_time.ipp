@@ -24,7 +24,7 @@ GUESTKIT_INLINE given_time::clock::duration given_time::look(clock::time_point n
 
 GUESTKIT_INLINE given_time::threads given_time::look_at_threads() const {
   threads found;
-  for (const auto& number : names_in(tasks_)) found.push_back(look_at_thread(number));
+  for (const auto& number : host_names_in(tasks_)) found.push_back(look_at_thread(number));
   return found;
 }
 

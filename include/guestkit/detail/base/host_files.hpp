@@ -13,7 +13,7 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 std::string read_text(const std::string& path);
 
 /// The names of a directory's entries; none if it cannot be listed.
-std::set<std::string> names_in(const std::string& directory);
+std::set<std::string> host_names_in(const std::string& directory);
 
 /// The file of a program, which is searched for in PATH unless the name has a slash; the name as it is if
 /// there is none.

@@ -34,7 +34,7 @@ GUESTKIT_INLINE std::string read_text(const std::string& path) {
   }
 }
 
-GUESTKIT_INLINE std::set<std::string> names_in(const std::string& directory) {
+GUESTKIT_INLINE std::set<std::string> host_names_in(const std::string& directory) {
   std::set<std::string> names;
   std::error_code error;  // a directory that cannot be read any further ends here
   for (std::filesystem::directory_iterator entry(directory, error), end; entry != end; entry.increment(error))

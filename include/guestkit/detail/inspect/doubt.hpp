@@ -1,3 +1,5 @@
+// What guestkit's own rules throw where they are not sure of a guest. It is no Error: nothing has failed, and
+// whoever catches it asks somebody else, or reports that part as unknown.
 #pragma once
 
 #include <string>

@@ -24,7 +24,7 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// What is known of files after one message for each directory. Missing are those of which it tells too
 /// little: symlinks, files that are not there, and all that are alone in their directory.
-GUESTKIT_INLINE std::map<std::string, StatNS> statuses_of(guest_actions& g, const string_list& paths) {
+inline std::map<std::string, StatNS> statuses_of(guest_actions& g, const string_list& paths) {
   std::map<std::string, string_list> names_by_directory = {};
   for (const auto& path : paths) {
     const auto slash = path.rfind('/');

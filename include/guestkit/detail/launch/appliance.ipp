@@ -123,7 +123,7 @@ GUESTKIT_INLINE ApplianceChoice template_in(const std::string& directory) {
 GUESTKIT_INLINE ApplianceChoice find_template(const std::string& lean) {
   ApplianceChoice choice{
       .mode = ApplianceMode::lean, .directory = lean, .reason = "no template has been built"};
-  for (const auto& name : names_in(lean)) {  // the newest last
+  for (const auto& name : host_names_in(lean)) {  // the newest last
     if (!name.starts_with("warm-")) continue;
     const auto directory = lean + '/' + name, fault = template_fault(directory);
     if (fault.empty())
@@ -139,7 +139,7 @@ GUESTKIT_INLINE ApplianceChoice find_template(const std::string& lean) {
 
 GUESTKIT_INLINE ApplianceChoice find_appliance(const std::string& cache) {
   ApplianceChoice choice{.reason = "no appliance has been built in " + cache, .buildable = true};
-  for (const auto& name : names_in(cache)) {
+  for (const auto& name : host_names_in(cache)) {
     if (!name.starts_with("lean-")) continue;
     const std::string directory = cache + '/' + name;
     const auto fault = appliance_fault(directory);

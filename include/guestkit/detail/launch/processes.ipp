@@ -116,7 +116,7 @@ GUESTKIT_INLINE bool program::send(int signal) const {
 /// The entries of a directory of /proc that are numbers.
 inline std::vector<pid_t> numbers_in(const std::string& directory) {
   std::vector<pid_t> numbers;
-  for (const auto& name : names_in(directory))
+  for (const auto& name : host_names_in(directory))
     if (name.front() >= '1' && name.front() <= '9') numbers.push_back(std::atoi(name.c_str()));
   return numbers;
 }

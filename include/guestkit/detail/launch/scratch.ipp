@@ -66,7 +66,7 @@ inline unique_fd open_locked(const std::string& path, int how) {
 /// Calls visit with the path of every directory in base that belongs to this user and has that prefix.
 inline void each_own_directory(const std::string& base, const std::string& beginning,
                                const std::function<void(const std::string&)>& visit) noexcept try {
-  for (const auto& name : names_in(base)) {
+  for (const auto& name : host_names_in(base)) {
     if (!name.starts_with(beginning)) continue;
     const std::string path = base + '/' + name;
     struct stat s {};
@@ -131,7 +131,7 @@ GUESTKIT_INLINE std::shared_ptr<scratch> scratch::beneath(const std::string& bas
 
 /// Removes the socket directories that a dead process recorded in its scratch directory.
 inline void remove_noted_sockets(const std::string& path) {
-  for (const auto& name : names_in(path)) {
+  for (const auto& name : host_names_in(path)) {
     if (!name.starts_with(socket_note_prefix)) continue;
     const std::string sockets = read_text(path + '/' + name);
     ::unlink((sockets + "/guestfsd.sock").c_str());
@@ -161,7 +161,7 @@ GUESTKIT_INLINE void scratch::sweep_sockets(const std::string& base) noexcept {
 
 GUESTKIT_INLINE std::string socket_directory(pid_t hypervisor) {
   constexpr std::string_view name = "/guestfsd.sock";
-  for (const auto& entry : names_in("/proc/self/fd")) {
+  for (const auto& entry : host_names_in("/proc/self/fd")) {
     const int number = std::atoi(entry.c_str());
     sockaddr_un own{};
     ucred peer{};
