@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <iterator>
 #include <map>
 #include <set>
 #include <tuple>
@@ -277,92 +278,134 @@ GUESTKIT_INLINE std::string rpm_obstacle(const guest_tree& files) {
   return rpm_obstacles(files).find();
 }
 
+/// What one way of listing packages gives.
+struct package_answer {
+  std::vector<InspectedApplication> packages = {};
+  string_list gaps = {};         ///< why packages may be missing; empty if all are there
+  string_list corrections = {};  ///< what guestkit reads although libguestfs, when it was asked, did not
+};
+
+inline package_answer incomplete(std::string why) {
+  return {.gaps = {std::move(why)}};
+}
+
+inline void add_left_out(const package_list& list, package_answer& answer) {
+  if (list.left_out != 0)
+    answer.gaps.push_back("packages were left out (" + std::to_string(list.left_out) + "): " + list.reason);
+}
+
+inline std::vector<InspectedApplication> listed_by_libguestfs(guest_actions& g, const std::string& root) {
+  std::vector<InspectedApplication> all;
+  for (const auto& app : g.inspect_list_applications2(root)) all.push_back(application(app));
+  return all;
+}
+
+/// @param of_libguestfs  see add_applications
+inline package_answer windows_programs(guest_actions& g, const InspectedSystem& system,
+                                       const std::optional<std::string>& of_libguestfs) {
+  const auto hive = system.windows ? system.windows->software_hive : std::string();
+  // libguestfs opens it from outside the guest.
+  if (const auto fault = hive.empty() ? std::nullopt : fault_of_path(g, hive, FileKind::regular))
+    return incomplete(fault->why);
+  if (of_libguestfs == "registry") return {.packages = listed_by_libguestfs(g, system.root)};
+  if (hive.empty()) return incomplete("there is no hive that lists the programs");
+  try {
+    return {.packages = windows_applications(g, hive)};
+  } catch (const doubt& reason) {
+    if (!of_libguestfs) throw;
+    return incomplete(told_damage(hive, reason.reason, "the programs"));
+  }
+}
+
+/// Why there is no database that anybody here reads.
+inline std::string why_no_database(const guest_tree& files, const std::optional<found_database>& found) {
+  if (found) return "the package database cannot be read: " + found->obstacle;
+  for (const auto& other : other_databases)
+    if (const std::string path(other.path); files.has_directory(path))
+      return "nobody here reads packages of the format " + std::string(other.format) + ", which are in " +
+             printable(files.path(path));
+  return "there is no package database: none of dpkg, apk, pacman or rpm";
+}
+
+/// Has libguestfs list the packages. Of rpm, it may give none; then the gap says why.
+inline package_answer packages_by_libguestfs(const guest_tree& files, const std::string& root,
+                                             std::string_view format) {
+  package_answer answer;
+  const auto ask = [&] { answer.packages = listed_by_libguestfs(files.g, root); };
+  if (format != "rpm") {
+    ask();
+  } else if (const auto why = rpm_obstacle(files); !why.empty()) {
+    answer.gaps = {"libguestfs was not asked: librpm would find no end, since " + why};
+  } else if (const auto error = attempt(ask)) {
+    answer.gaps = {"libguestfs failed: " + printable(one_line(error->message()))};
+  } else if (answer.packages.empty()) {
+    answer.gaps = {"libguestfs found none"};
+  }
+  return answer;
+}
+
+/// Completes libguestfs' packages from the database. Of rpm, it leaves out none.
+inline package_answer completed(guest_actions& g, const found_database& found, package_answer answer) {
+  const auto [rest, fault] = add_what_libguestfs_leaves_out(g, found, answer.packages);
+  if (found.database.format == "rpm") return answer;
+  answer.packages.insert(answer.packages.end(), rest.packages.begin(), rest.packages.end());
+  sort_by_name(answer.packages);
+  if (!rest.packages.empty())
+    answer.corrections = {"applications: libguestfs leaves out the last one if no empty line follows it"};
+  if (!fault.empty()) answer.gaps.push_back("libguestfs may have left out packages: " + fault);
+  add_left_out(rest, answer);
+  return answer;
+}
+
+/// @param is_last  whether nobody else will be asked: then a doubt is a gap
+/// @param no_answer  why libguestfs, which was asked before, lists none; empty if it was not asked
+inline package_answer packages_by_guestkit(guest_actions& g, const found_database& found, bool is_last,
+                                           const std::string& no_answer) {
+  const auto told = [&](const std::string& what) {
+    return "the package database " + printable(found.path) + what +
+           (no_answer.empty() ? "" : "; " + no_answer);
+  };
+  package_answer answer;
+  try {
+    auto list = own_packages(g, found);
+    answer.packages = std::move(list.packages);
+    add_left_out(list, answer);
+  } catch (const doubt& reason) {
+    if (is_last) return incomplete(told(" has " + reason.reason));
+    if (found.database.format == "rpm") throw doubt{"packages of the format rpm: " + reason.reason};
+    throw;
+  }
+  if (!answer.packages.empty() && !no_answer.empty()) answer.corrections = {"applications: " + no_answer};
+  if (answer.packages.empty() && answer.gaps.empty())
+    answer.gaps = {told(" is there, but no package could be read from it")};
+  return answer;
+}
+
 GUESTKIT_INLINE void add_applications(const guest_tree& files, InspectedSystem& system,
                                       const std::optional<std::string>& of_libguestfs,
                                       string_list& corrections) {
-  auto& g = files.g;
-  const auto incomplete = [&](const std::string& why) {
-    system.applications_complete = false;
-    system.failures.push_back({.part = "applications", .message = why});
+  const auto take = [&](package_answer answer) {
+    system.applications = std::move(answer.packages);
+    system.applications_complete = answer.gaps.empty();
+    for (auto& why : answer.gaps)
+      system.failures.push_back({.part = "applications", .message = std::move(why)});
+    std::ranges::move(answer.corrections, std::back_inserter(corrections));
   };
-  const auto ask_libguestfs = [&] {
-    for (const auto& app : g.inspect_list_applications2(system.root))
-      system.applications.push_back(application(app));
-    system.applications_complete = true;
-  };
-  if (system.type == "windows") {
-    const auto hive = system.windows ? system.windows->software_hive : std::string();
-    // libguestfs opens it from outside the guest.
-    if (const auto fault = hive.empty() ? std::nullopt : fault_of_path(g, hive, FileKind::regular))
-      return incomplete(fault->why);
-    if (of_libguestfs == "registry") return ask_libguestfs();
-    if (hive.empty()) return incomplete("there is no hive that lists the programs");
-    try {
-      system.applications = windows_applications(g, hive);
-      system.applications_complete = true;
-    } catch (const doubt& reason) {
-      if (!of_libguestfs) throw;
-      incomplete(told_damage(hive, reason.reason, "the programs"));
-    }
-    return;
-  }
+  if (system.type == "windows") return take(windows_programs(files.g, system, of_libguestfs));
   const auto found = find_database(files, system.package_format);
-  if (!found) {
-    for (const auto& other : other_databases)
-      if (const std::string path(other.path); files.has_directory(path))
-        return incomplete("nobody here reads packages of the format " + std::string(other.format) +
-                          ", which are in " + printable(files.path(path)));
-    return incomplete("there is no package database: none of dpkg, apk, pacman or rpm");
-  }
-  if (!found->obstacle.empty()) return incomplete("the package database cannot be read: " + found->obstacle);
-  const auto& format = found->database.format;
-  const bool is_theirs = of_libguestfs && format == *of_libguestfs && format != "pacman";
-  const auto tell_left_out = [&](const package_list& list) {
-    if (list.left_out != 0)
-      incomplete("packages were left out (" + std::to_string(list.left_out) + "): " + list.reason);
-  };
+  if (!found || !found->obstacle.empty()) return take(incomplete(why_no_database(files, found)));
+  const auto& database = found->database;
+  const bool is_listed = database.format == "rpm" || (database.format != "pacman" && is_usual(database));
   std::string no_answer;  // of libguestfs, and why
-  if (is_theirs && format == "rpm") {
-    if (const auto why = rpm_obstacle(files); !why.empty()) {
-      no_answer = "libguestfs was not asked: librpm would find no end, since " + why;
-    } else if (const auto error = attempt(ask_libguestfs)) {
-      no_answer = "libguestfs failed: " + printable(one_line(error->message()));
-    } else if (system.applications.empty()) {
-      no_answer = "libguestfs found none";
-    } else {
-      add_what_libguestfs_leaves_out(g, *found, system.applications);
-      return;
+  if (database.format == of_libguestfs && is_listed) {
+    auto answer = packages_by_libguestfs(files, system.root, database.format);
+    if (answer.gaps.empty()) {
+      take(answer);  // stays if the time ends before the list is complete
+      return take(completed(files.g, *found, std::move(answer)));
     }
-  } else if (is_theirs && is_usual(found->database)) {
-    ask_libguestfs();
-    const auto [rest, fault] = add_what_libguestfs_leaves_out(g, *found, system.applications);
-    for (const auto& app : rest.packages) system.applications.push_back(app);
-    sort_by_name(system.applications);
-    if (!rest.packages.empty())
-      corrections.emplace_back(
-          "applications: libguestfs leaves out the last one if no empty line follows it");
-    if (!fault.empty()) incomplete("libguestfs may have left out packages: " + fault);
-    return tell_left_out(rest);
+    no_answer = answer.gaps.front();
   }
-  const auto with_theirs = [&](const std::string& why) {
-    return no_answer.empty() ? why : why + "; " + no_answer;
-  };
-  try {
-    auto list = own_packages(g, *found);
-    system.applications = std::move(list.packages);
-    system.applications_complete = list.left_out == 0;
-    if (!no_answer.empty() && !system.applications.empty())
-      corrections.push_back("applications: " + no_answer);
-    if (list.left_out != 0) return tell_left_out(list);
-  } catch (const doubt& reason) {
-    if (!of_libguestfs && format == "rpm") throw doubt{"packages of the format rpm: " + reason.reason};
-    if (!of_libguestfs) throw;
-    return incomplete(
-        with_theirs("the package database " + printable(found->path) + " has " + reason.reason));
-  }
-  if (system.applications.empty())
-    incomplete(with_theirs("the package database " + printable(found->path) +
-                           " is there, but no package could be read from it"));
+  take(packages_by_guestkit(files.g, *found, of_libguestfs.has_value(), no_answer));
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
