@@ -39,7 +39,7 @@ GUESTKIT_INLINE void sort_by_name(std::vector<InspectedApplication>& all) {
   std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
 }
 
-inline constexpr auto cut_off = "the last one in the database is cut off";
+inline constexpr auto last_is_cut_off = "the last one in the database is cut off";
 
 /// The lines of a database that have their end. If the last one has none, the database was cut off.
 inline std::string_view whole_lines(std::string_view text) noexcept {
@@ -60,7 +60,7 @@ GUESTKIT_INLINE package_list dpkg_applications(std::string_view text) {
     const bool is_installed = status && status->find("installed") != std::string_view::npos;
     app.description = description.value_or("");
     if (is_last && (!is_whole || (named && (!status || (is_installed && !versioned)))))
-      all.leave_out(cut_off);
+      all.leave_out(last_is_cut_off);
     else if (named && versioned && is_installed)
       all.packages.push_back(app);
     app = {};
@@ -124,7 +124,7 @@ GUESTKIT_INLINE package_list apk_applications(std::string_view text) {
   bool named = false, versioned = false;
   const auto take = [&](bool is_last) {
     if (is_last && (!is_whole || (named && !versioned)))
-      all.leave_out(cut_off);
+      all.leave_out(last_is_cut_off);
     else if (named && versioned)
       all.packages.push_back(app);
     app = {};
