@@ -27,6 +27,9 @@ constexpr bool is_ascii_alnum(char c) noexcept {
   return (c >= '0' && c <= '9') || (lower_case(c) >= 'a' && lower_case(c) <= 'z');
 }
 
+/// Appends a character of Unicode. Of half a surrogate pair it makes bytes that are no UTF-8.
+void append_utf8(std::string& text, std::uint32_t point);
+
 /// Appends the byte's two digits in lower case.
 void append_hex(std::string& text, std::uint8_t byte);
 

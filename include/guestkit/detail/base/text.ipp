@@ -25,6 +25,23 @@ GUESTKIT_INLINE void append_hex(std::string& text, std::uint8_t byte) {
   text += {digits[byte >> 4U], digits[byte & 15U]};
 }
 
+GUESTKIT_INLINE void append_utf8(std::string& text, std::uint32_t point) {
+  const auto add = [&](std::uint32_t byte) { text += static_cast<char>(byte); };
+  if (point < 0x80U) return add(point);
+  if (point < 0x800U) {
+    add(0xC0U | point >> 6U);
+  } else {
+    if (point < 0x10000U) {
+      add(0xE0U | point >> 12U);
+    } else {
+      add(0xF0U | point >> 18U);
+      add(0x80U | (point >> 12U & 0x3FU));
+    }
+    add(0x80U | (point >> 6U & 0x3FU));
+  }
+  add(0x80U | (point & 0x3FU));
+}
+
 GUESTKIT_INLINE std::string_view take_until(std::string_view& text, std::string_view separators) {
   const auto end = text.find_first_of(separators);
   const auto part = text.substr(0, end);

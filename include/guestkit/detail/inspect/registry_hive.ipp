@@ -17,23 +17,6 @@ GUESTKIT_INLINE bool is_same_name(std::string_view one, std::string_view other) 
   return std::ranges::equal(one, other, {}, lower_case, lower_case);
 }
 
-inline void append_utf8(std::string& text, std::uint32_t point) {
-  const auto add = [&](std::uint32_t byte) { text += static_cast<char>(byte); };
-  if (point < 0x80U) return add(point);
-  if (point < 0x800U) {
-    add(0xC0U | point >> 6U);
-  } else {
-    if (point < 0x10000U) {
-      add(0xE0U | point >> 12U);
-    } else {
-      add(0xF0U | point >> 18U);
-      add(0x80U | (point >> 12U & 0x3FU));
-    }
-    add(0x80U | (point >> 6U & 0x3FU));
-  }
-  add(0x80U | (point & 0x3FU));
-}
-
 GUESTKIT_INLINE std::optional<std::string> utf8_of_utf16(std::string_view bytes) {
   if (bytes.size() % 2 != 0) return std::nullopt;
   const auto unit = [&](std::size_t at) {
