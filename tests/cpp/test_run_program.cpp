@@ -1,14 +1,19 @@
 // run_program.hpp: running helper programs.
 #define BOOST_TEST_MODULE run_program
+#include <sys/mman.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <guestkit/detail/base/run_program.hpp>
+#include <guestkit/detail/base/unique_fd.hpp>
 #include <stdexcept>
 #include <string>
+
+#include "support.hpp"
 
 using guestkit::detail::program_options;
 using guestkit::detail::run_program;
@@ -44,6 +49,18 @@ BOOST_AUTO_TEST_CASE(the_end_of_a_long_output_is_kept) {
   const auto end = shell("head -c 200000 /dev/zero | tr '\\0' x >&2; echo the end >&2");
   BOOST_TEST(end.output.size() == 4096U);
   BOOST_TEST(end.output.ends_with("xthe end\n"));
+}
+
+BOOST_AUTO_TEST_CASE(a_process_without_standard_streams_had_no_output_and_no_files_for_its_programs) {
+  const auto told = support::in_child([] {
+    for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::close(stream);
+    const auto file =
+        guestkit::detail::above_streams(guestkit::detail::unique_fd(::memfd_create("test", MFD_CLOEXEC)));
+    const std::string name = "/proc/self/fd/" + std::to_string(file.get());
+    if (::write(file.get(), "content", 7) != 7) return std::string("cannot be written");
+    return shell("echo err >&2; cat " + name, {.inherited = {file.get()}, .takes_stdout = true}).output;
+  });
+  BOOST_TEST(told == "err\ncontent");
 }
 
 BOOST_AUTO_TEST_CASE(a_process_left_behind_that_goes_on_writing_is_not_waited_for) {

@@ -101,7 +101,8 @@ GUESTKIT_INLINE program_end run_program(const std::vector<std::string>& command,
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return {.error = errno};
   const unique_fd reader(ends[0]);
-  unique_fd writer(ends[1]);
+  unique_fd writer = above_streams(unique_fd(ends[1]));
+  if (writer.get() < 0) return {.error = errno};
   pid_t number = -1;
   if (const int error = spawn(command, writer.get(), options, number); error != 0) return {.error = error};
   constexpr rlimit no_core{};  // QEMU aborts when KVM is broken

@@ -1,8 +1,10 @@
 // A file descriptor that its owner closes.
 #pragma once
 
+#include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <utility>
 
 #include "guestkit/detail/base/form.hpp"
@@ -28,5 +30,17 @@ class unique_fd {
  private:
   int fd_;
 };
+
+/// The same file under a number that is no standard stream's, whose place a program that inherits the
+/// descriptor gives to a stream of its own: in a process that runs with those closed, any file gets one. If
+/// that cannot be done, returns no descriptor and sets errno.
+inline unique_fd above_streams(unique_fd file) noexcept {
+  if (file.get() < 0 || file.get() > STDERR_FILENO) return file;
+  unique_fd moved(::fcntl(file.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+  const int why = errno;
+  file = unique_fd();
+  errno = why;
+  return moved;
+}
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -147,7 +147,7 @@ GUESTKIT_INLINE void image_chain::look_for_users(const image_file& file) {
 /// launch which ones a QEMU that is shut in may write to.
 inline image_file opened_to_write(const image_file& part) {
   const auto path = "/proc/self/fd/" + std::to_string(part.descriptor());
-  unique_fd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  auto fd = above_streams(unique_fd(::open(path.c_str(), O_RDWR | O_CLOEXEC)));
   if (fd.get() < 0) part.refuse(std::string("cannot be written to: ") + std::strerror(errno), errno);
   return {part.op(), std::move(fd), part.path()};
 }
@@ -242,7 +242,7 @@ GUESTKIT_INLINE sparse_file image_chain::describe_extents(const image_file& file
 }
 
 GUESTKIT_INLINE int image_chain::keep_private(const sparse_file& content) {
-  unique_fd fd(::memfd_create("guestkit", MFD_CLOEXEC));
+  auto fd = above_streams(unique_fd(::memfd_create("guestkit", MFD_CLOEXEC)));
   if (fd.get() < 0) throw Error(op_, "", errno);
   write_sparse(fd.get(), content);
   files_.push_back(std::move(fd));

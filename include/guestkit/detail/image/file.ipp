@@ -35,7 +35,7 @@ GUESTKIT_INLINE image_file::image_file(const char* op, const std::string& path) 
   if (::stat(path.c_str(), &s) != 0) refuse_errno();
   check_kind(s);
   // Non-blocking, because the file may have been replaced with a FIFO in the meantime.
-  fd_ = unique_fd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+  fd_ = above_streams(unique_fd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)));
   if (fd_.get() < 0) refuse_errno();
   take_status();
 }

@@ -13,7 +13,7 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 
 GUESTKIT_INLINE private_file::private_file(std::shared_ptr<scratch> directory)
     : directory_(std::move(directory)), path_(directory_->path() + "/disk-XXXXXX") {
-  fd_ = unique_fd(::mkostemp(path_.data(), O_CLOEXEC));
+  fd_ = above_streams(unique_fd(::mkostemp(path_.data(), O_CLOEXEC)));
   if (fd_.get() < 0) throw std::system_error(errno, std::generic_category(), path_);
 }
 
