@@ -93,6 +93,27 @@ BOOST_FIXTURE_TEST_CASE(a_device_that_cannot_be_opened_is_told_with_its_errno, H
   BOOST_TEST(contains(status.reason, "cannot be opened: Is a directory"));
 }
 
+BOOST_FIXTURE_TEST_CASE(a_process_without_descriptors_believed_for_ten_minutes_that_there_is_no_kvm, Host) {
+  const auto told = support::in_child([&] {
+    constexpr rlimit none{.rlim_cur = 0, .rlim_max = 0};
+    ::setrlimit(RLIMIT_NOFILE, &none);
+    const auto status = probe_kvm(device, qemu, x86, patience);
+    return status.reason + (status.settled ? ", for ever" : ", for now");
+  });
+  BOOST_TEST(told == device + " cannot be opened: Too many open files, for now");
+}
+
+BOOST_FIXTURE_TEST_CASE(a_qemu_that_cannot_be_run_is_believed_to_be_so_only_where_it_lasts, Host) {
+  const auto missing = probe_kvm(device, qemu, x86, patience);
+  BOOST_TEST(contains(missing.reason, "cannot be run: No such file"));
+  BOOST_TEST(missing.settled);
+  const std::vector<std::string> too_long{std::string(1 << 18, 'x')};  // E2BIG
+  const auto failed =
+      probe_kvm(device, "/bin/true", {.options = too_long, .firmware = {}, .word = ""}, patience);
+  BOOST_TEST(contains(failed.reason, "cannot be run"));
+  BOOST_TEST(!failed.settled);
+}
+
 BOOST_FIXTURE_TEST_CASE(guest_code_that_runs_is_the_proof, Host) {
   qemu_does("exit 33");
   const auto status = probe_kvm(device, qemu, x86, patience);

@@ -1,6 +1,7 @@
 // Files and directories of this host, read as far as possible.
 #pragma once
 
+#include <cerrno>
 #include <set>
 #include <string>
 
@@ -14,6 +15,12 @@ std::string read_text(const std::string& path);
 
 /// The names of a directory's entries; none if it cannot be listed.
 std::set<std::string> host_names_in(const std::string& directory);
+
+/// Whether a file that could not be opened or run for this errno cannot be a moment later either. Anything
+/// else may have been for want of descriptors, memory or processes.
+inline bool is_lasting(int error_number) noexcept {
+  return error_number == ENOENT || error_number == EACCES || error_number == EPERM;
+}
 
 /// The file of a program, which is searched for in PATH unless the name has a slash; the name as it is if
 /// there is none.

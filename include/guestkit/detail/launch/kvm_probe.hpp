@@ -18,7 +18,7 @@ struct KvmStatus {
   std::string reason;
   bool hangs = false;    ///< no guest code ran, which lasts until the host is started again
   bool crashed = false;  ///< QEMU did, which may pass: perhaps the host had no memory or processes left
-  bool settled = true;   ///< false: the host was too busy to find out
+  bool settled = true;   ///< false: the host was too busy, or lacked what it takes, to find out
 };
 
 /// How a guest of one architecture says that it runs.

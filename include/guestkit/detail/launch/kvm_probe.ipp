@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "guestkit/detail/base/host_files.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
 #include "guestkit/detail/launch/kvm_probe.hpp"
 
@@ -82,7 +83,7 @@ inline bool crashed(int status) {
 /// A file with the firmware, for QEMU to inherit and to open by its number. If it cannot be made, returns no
 /// descriptor and sets errno.
 inline unique_fd firmware_file(const std::vector<unsigned char>& image) {
-  unique_fd file(::memfd_create("guestkit-kvm-probe", MFD_CLOEXEC));
+  auto file = above_streams(unique_fd(::memfd_create("guestkit-kvm-probe", MFD_CLOEXEC)));
   if (file.get() >= 0 &&
       ::write(file.get(), image.data(), image.size()) != static_cast<ssize_t>(image.size()))
     return unique_fd();
@@ -92,12 +93,13 @@ inline unique_fd firmware_file(const std::vector<unsigned char>& image) {
 GUESTKIT_INLINE std::optional<KvmStatus> refused_kvm(const std::string& device) {
   const unique_fd kvm(::open(device.c_str(), O_RDWR | O_CLOEXEC));
   if (kvm.get() >= 0) return std::nullopt;
-  if (errno == ENOENT)
+  const int why = errno;
+  if (why == ENOENT)
     return KvmStatus{
         false, device + " is missing: the processor or the cloud offers no (nested) virtualisation here"};
-  if (errno == EACCES)
+  if (why == EACCES)
     return KvmStatus{false, device + " cannot be opened by this user: add the user to the group kvm"};
-  return KvmStatus{false, device + " cannot be opened: " + std::strerror(errno)};
+  return KvmStatus{.reason = device + " cannot be opened: " + std::strerror(why), .settled = is_lasting(why)};
 }
 
 GUESTKIT_INLINE KvmStatus probe_kvm(const std::string& device, const std::string& qemu,
@@ -110,7 +112,8 @@ GUESTKIT_INLINE KvmStatus probe_kvm(const std::string& device, const std::string
   if (!probe.firmware.empty()) {
     firmware = firmware_file(probe.firmware);
     if (firmware.get() < 0)
-      return {false, std::string("a probe of KVM could not be made: ") + std::strerror(errno)};
+      return {.reason = std::string("a probe of KVM could not be made: ") + std::strerror(errno),
+              .settled = false};
     command.emplace_back("-bios");
     command.push_back("/proc/self/fd/" + std::to_string(firmware.get()));
   }
@@ -121,7 +124,8 @@ GUESTKIT_INLINE KvmStatus probe_kvm(const std::string& device, const std::string
                 .takes_stdout = !probe.word.empty()});
   const bool proved = WIFEXITED(end.status) && WEXITSTATUS(end.status) == probe.exit_status &&
                       end.output.find(probe.word) != std::string::npos;
-  if (end.error != 0) return {false, qemu + " cannot be run: " + std::strerror(end.error)};
+  if (end.error != 0)
+    return {.reason = qemu + " cannot be run: " + std::strerror(end.error), .settled = is_lasting(end.error)};
   if (end.timed_out && !end.had_time)
     return {.reason = "this host is too busy to find out whether " + qemu + " runs guests with " + device,
             .settled = false};

@@ -1,19 +1,19 @@
 #pragma once
 
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <map>
 #include <mutex>
 #include <string_view>
 #include <vector>
 
 #include "guestkit/detail/base/host_files.hpp"
+#include "guestkit/detail/base/unique_fd.hpp"
 #include "guestkit/detail/launch/appliance.hpp"
 #include "guestkit/detail/launch/kept_verdicts.hpp"
 #include "guestkit/detail/launch/processes.hpp"
@@ -30,8 +30,7 @@ GUESTKIT_INLINE SandboxStatus probe_sandbox(const std::string& qemu, const progr
   const auto end = run_program(command, {.limit = limit, .look = look});
   if (end.succeeded()) return {.usable = true, .reason = ""};
   if (end.error != 0)
-    return {.reason = qemu + " cannot be run: " + std::strerror(end.error),
-            .settled = end.error == ENOENT || end.error == EACCES};
+    return {.reason = qemu + " cannot be run: " + std::strerror(end.error), .settled = is_lasting(end.error)};
   if (end.timed_out)
     return {.reason = qemu + " does not answer whether it can filter system calls", .settled = false};
   // Its filter, or the kernel when memory is short. Only the first says anything of the next launch.
@@ -72,8 +71,9 @@ GUESTKIT_INLINE SandboxStatus sandbox_status(const std::string& qemu, const std:
 }
 
 GUESTKIT_INLINE bool is_script(const std::string& program) {
-  std::ifstream file(program, std::ios::binary);
-  return file.get() == '#' && file.get() == '!';
+  const unique_fd file(::open(program.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  char begin[2] = {};
+  return ::pread(file.get(), begin, sizeof begin, 0) == 2 && begin[0] == '#' && begin[1] == '!';
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
