@@ -121,6 +121,11 @@ def test_the_compiled_form_has_all_bodies() -> None:
     assert {body.split("/")[2] for body in bodies} == {path.stem for path in COMPILED}
 
 
+def test_no_file_of_the_librarys_is_inherited_by_a_program_that_another_thread_starts() -> None:
+    """Streams of the standard library open files without O_CLOEXEC."""
+    assert [path for path in LIBRARY if "#include <fstream>" in path.read_text(encoding="utf-8")] == []
+
+
 def test_boosts_version_must_come_before_its_headers(tmp_path: Path) -> None:
     source = tmp_path / "late.cpp"
     source.write_text("#include <boost/thread/future.hpp>\n#include <guestkit/async.hpp>\n")

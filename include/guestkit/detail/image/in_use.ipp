@@ -6,11 +6,12 @@
 #include <array>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <string_view>
 #include <system_error>
 
 #include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/base/host_files.hpp"
+#include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/image/in_use.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -38,14 +39,14 @@ GUESTKIT_INLINE std::string user_of(const struct stat& file) {
     for (fs::directory_iterator each(process->path() / "fdinfo", denied); !denied && each != end;
          each.increment(denied)) {
       if (descriptors_left-- == 0) return "another program";
-      std::ifstream info(each->path());
-      for (std::string line; std::getline(info, line);) {
+      const auto text = read_text(each->path());
+      for (std::string_view lines = text; !lines.empty();) {
+        const auto line = take_until(lines, '\n');
         if (!line.starts_with("lock:") || line.find("OFDLCK") == std::string::npos ||
             line.find(key.data()) == std::string::npos)
           continue;
-        std::string name;
-        std::getline(std::ifstream(process->path() / "comm"), name);
-        return shown(name) + " (process " + number + ")";
+        const auto name = read_text(process->path() / "comm");
+        return shown(name.substr(0, name.find('\n'))) + " (process " + number + ")";
       }
     }
   }

@@ -13,11 +13,13 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <sstream>
+#include <string_view>
 #include <system_error>
 
 #include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/base/host_files.hpp"
+#include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/mount/fusermount.hpp"
 #include "guestkit/error.hpp"
 #include "guestkit/values.hpp"
@@ -62,8 +64,9 @@ GUESTKIT_INLINE std::string fusermount(const char* op) {
 
 GUESTKIT_INLINE void refuse_allow_other(const char* op) {
   if (::geteuid() == 0) return;
-  std::ifstream configuration("/etc/fuse.conf");
-  for (std::string line; std::getline(configuration, line);) {
+  const auto configuration = read_text("/etc/fuse.conf");
+  for (std::string_view lines = configuration; !lines.empty();) {
+    const auto line = take_until(lines, '\n');
     const auto end = line.find_last_not_of(" \t\r");
     if (end != std::string::npos && line.substr(0, end + 1) == "user_allow_other") return;
   }
