@@ -123,6 +123,15 @@ BOOST_FIXTURE_TEST_CASE(add_drive_warns_once, Disks) {
   BOOST_TEST(std::count(text.begin(), text.end(), '\n') == 1);
 }
 
+BOOST_FIXTURE_TEST_CASE(a_qemu_img_that_could_not_be_started_gave_every_disk_sectors_of_512_bytes, Disks) {
+  const support::first_in_path restored(folder);
+  ::setenv("PATH", folder.c_str(), 1);
+  const OpenDiskOptions options{.format = "qcow2", .backing = backing::allow};
+  BOOST_CHECK_NO_THROW(g.open_disk(overlay, options));  // it is not installed
+  std::ofstream(folder / "qemu-img") << "not executable";
+  BOOST_TEST(refusal(overlay, options).starts_with("qemu-img cannot be run"));
+}
+
 BOOST_FIXTURE_TEST_CASE(a_disk_in_use_is_read_with_a_warning_or_refused, Disks) {
   const detail::unique_fd writer(::open(base.c_str(), O_RDWR | O_CLOEXEC));
   struct flock lock {};  // the lock that QEMU takes to write

@@ -133,8 +133,10 @@ GUESTKIT_INLINE int sector_size_by_qemu(const char* op, const described_image& i
   };
   try {
     return sector_size(disk, read).value_or(512);
-  } catch (const Error&) {  // qemu-img is not installed
-    return 512;
+  } catch (const Error& e) {
+    const bool is_missing = e.error_number() == ENOENT || e.error_number() == ENOTSUP;
+    if (is_missing) return 512;  // neither is qemu-img needed, nor what would shut it in
+    throw;
   }
 }
 
