@@ -100,9 +100,9 @@ class basic_guestfs : public detail::actions<Core> {
   void warn_of_add_drive(const char* op, const std::optional<std::string>& format) {
     static std::atomic_flag said = ATOMIC_FLAG_INIT;
     const auto state = this->state();
-    if (format == "raw" || !state || said.test_and_set()) return;
-    detail::log(
-        *state, LogLevel::warning,
+    if (format == "raw" || !state) return;
+    detail::warn_once(
+        *state, said,
         std::string(op) +
             ": QEMU opens every file of this host that the disk image names, and guesses its format if "
             "that is not stated; for disks that others can write to there is open_disk");

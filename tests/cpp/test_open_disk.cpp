@@ -115,6 +115,10 @@ BOOST_FIXTURE_TEST_CASE(a_closed_handle_opens_nothing, Disks) {
 
 BOOST_FIXTURE_TEST_CASE(add_drive_warns_once, Disks) {
   support::captured_stderr output;
+  // Regression: a handle that logs no warnings kept it from all others.
+  const guestkit::LogSink nobody = [](guestkit::LogLevel, const std::string&) {};
+  Guestfs({.environment = false, .log = nobody, .log_level = guestkit::LogLevel::error})
+      .add_drive(base.string());
   g.add_drive(base.string(), {.format = "raw"});
   g.add_drive(base.string(), {.format = "qcow2"});
   g.add_drive_ro(base.string());
