@@ -7,19 +7,23 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <future>
 #include <guestkit/guestkit.hpp>
 #include <latch>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <string>
 #include <thread>
@@ -644,3 +648,19 @@ BOOST_AUTO_TEST_CASE(a_handle_that_could_not_be_made_takes_no_place) {
 }
 
 BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_CASE(a_huge_close_timeout_killed_at_once_what_still_wrote, PATIENCE) {
+  const support::stuck_programs programs;
+  auto g = programs.handle({.close = guestkit::Seconds(1e300)});
+  std::thread launching([&] { BOOST_CHECK_THROW(g.launch(), Error); });
+  const auto hypervisor = programs.wait_until_started();
+  const auto served = std::async(std::launch::async, [] {
+                        std::this_thread::sleep_for(std::chrono::milliseconds(50));  // as long as it writes
+                      }).share();
+  guestkit::detail::local_mount mount("/nonexistent", served, [] {});
+  mount.is_over();
+  guestkit::detail::end_mount(*state_of(g), mount);
+  BOOST_TEST(!support::is_gone(hypervisor));
+  g.terminate();
+  launching.join();
+}

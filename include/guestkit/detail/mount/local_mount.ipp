@@ -16,6 +16,7 @@
 
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/run_program.hpp"
+#include "guestkit/detail/base/to_clock.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
 #include "guestkit/detail/launch/processes.hpp"
 #include "guestkit/detail/mount/fusermount.hpp"
@@ -208,7 +209,7 @@ GUESTKIT_INLINE void end_mount(handle_state& state, local_mount& mount) {
   const auto patience = state.turns->limits.close;  // the guest writes what it has
   if (patience == no_limit) return mount.served.wait();
   const auto is_served = [&](Seconds time) {
-    return mount.served.wait_for(time) == std::future_status::ready;
+    return mount.served.wait_for(to_clock(time)) == std::future_status::ready;
   };
   if (is_served(patience)) return;
   state.turns->terminate();

@@ -1,12 +1,12 @@
 #pragma once
 
-#include <algorithm>
 #include <boost/exception_ptr.hpp>
 #include <cerrno>
 #include <optional>
 #include <string_view>
 #include <utility>
 
+#include "guestkit/detail/base/to_clock.hpp"
 #include "guestkit/detail/call/call.hpp"
 #include "guestkit/detail/turn/call_queue.hpp"
 #include "guestkit/error.hpp"
@@ -132,9 +132,7 @@ inline bool call_queue::take_closing() {
 
 /// Makes sure that a call that waits too long is ended.
 inline void call_queue::watch(queued_call& call) {
-  const auto now = std::chrono::steady_clock::now();
-  call.due = now + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-                       std::min<Seconds>(limit_, std::chrono::hours(24 * 365)));
+  call.due = std::chrono::steady_clock::now() + to_clock(limit_);
   if (watching_) return;
   start_thread(call.op, [self = shared_from_this()] { self->end_late_calls(); });
   watching_ = true;

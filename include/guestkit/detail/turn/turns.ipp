@@ -5,6 +5,7 @@
 #include <exception>
 
 #include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/base/to_clock.hpp"
 #include "guestkit/detail/turn/turns.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -17,13 +18,6 @@ inline constexpr Seconds grace_of_part{2};
 inline constexpr std::chrono::seconds time_after_unmount{1};
 /// How long the watching thread stays when there is nothing to watch: calls tend to come in bursts.
 inline constexpr std::chrono::seconds idle_watching{1};
-
-inline std::chrono::steady_clock::duration to_clock(Seconds time) {
-  constexpr Seconds ever = std::chrono::hours(24 * 365);
-  return std::chrono::duration_cast<std::chrono::steady_clock::duration>(time < Seconds(0) ? Seconds(0)
-                                                                         : ever < time     ? ever
-                                                                                           : time);
-}
 
 GUESTKIT_INLINE std::string shown(Seconds time) {
   char text[32];
