@@ -98,6 +98,7 @@ class handle {
 
   void cancel_transfer();
   /// The appliance is about to be shut down: it is no longer expected to answer, and its disks are gone.
+  /// Where none runs, libguestfs shuts nothing down and keeps the disks.
   void forget_appliance() noexcept;
   /// close() for destructors.
   void finish() noexcept;

@@ -649,6 +649,43 @@ BOOST_AUTO_TEST_CASE(a_handle_that_could_not_be_made_takes_no_place) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
+namespace {
+
+std::size_t disks_to_repeat(const Guestfs& g) {
+  const auto& all = state_of(g)->additions;
+  return static_cast<std::size_t>(
+      std::count_if(all.begin(), all.end(), [](const auto& e) { return e.disk; }));
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_shutdown_before_the_launch_had_a_failed_restore_boot_without_the_disks) {
+  const support::temporary_folder folder;
+  const auto disk = folder.path / "disk";
+  std::ofstream(disk) << std::string(4096, '\0');
+  Guestfs g({.environment = false});
+  g.add_drive(disk, {.format = "raw"});
+  g.shutdown();  // does nothing: libguestfs still has the disk
+  g.add_drive(disk, {.format = "raw"});
+  BOOST_TEST(g.debug_drives().size() == 2U);
+  BOOST_TEST(disks_to_repeat(g) == 2U);
+}
+
+BOOST_AUTO_TEST_CASE(a_failed_restore_booted_with_the_disks_of_the_appliance_before) {
+  const support::temporary_folder folder;
+  const auto disk = folder.path / "disk";
+  std::ofstream(disk) << std::string(4096, '\0');
+  Guestfs g({.environment = false, .accel = guestkit::Accel::tcg, .appliance = "/nonexistent"});
+  g.config("-device", "pvpanic");
+  g.add_drive(disk, {.format = "raw"});
+  const auto state = state_of(g);  // as if the appliance had died
+  guestkit::detail::deliver(state->h, state.get(), GUESTFS_EVENT_SUBPROCESS_QUIT, 0, 0, nullptr, 0, nullptr,
+                            0);
+  BOOST_CHECK_THROW(g.launch(), guestkit::LaunchError);  // there is no such appliance
+  BOOST_TEST(disks_to_repeat(g) == 0U);
+  BOOST_TEST(state->additions.size() == 1U);  // libguestfs forgets no parameter of QEMU's
+}
+
 BOOST_AUTO_TEST_CASE(a_huge_close_timeout_killed_at_once_what_still_wrote, PATIENCE) {
   const support::stuck_programs programs;
   auto g = programs.handle({.close = guestkit::Seconds(1e300)});

@@ -13,7 +13,7 @@
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// Shared with the other thread, which outlives the relay until it has delivered all.
-struct event_relay::queue : std::enable_shared_from_this<queue> {
+struct event_relay::queue {
   explicit queue(std::shared_ptr<handle_state> given) : state(std::move(given)) {}
 
   void run() {

@@ -113,7 +113,7 @@ GUESTKIT_INLINE void handle::cancel_transfer() {
 
 GUESTKIT_INLINE void handle::forget_appliance() noexcept {
   state_->turns->launched = false;
-  state_->disks_gone = true;
+  if (guestfs_is_config(state_->h) == 0) state_->disks_gone = true;
 }
 
 GUESTKIT_INLINE void handle::finish() noexcept {

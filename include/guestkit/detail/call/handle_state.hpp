@@ -81,6 +81,8 @@ struct handle_state {
 
   /// Records what a call has added to the machine. Only for the thread that has the turn.
   void remember(addition given);
+  /// Forgets the additions that libguestfs has forgotten. Only for the thread that has the turn.
+  void forget_gone_disks();
 
   /// Frees the C handle. No call may be inside it.
   void end() noexcept;
@@ -98,26 +100,26 @@ struct handle_state {
   LogSink log;
   LogLevel log_level = LogLevel::info;
 
-  // Launches
+  // Launches: for any thread
   launch_wishes wishes;  // written once, when the handle is made
   covered_settings covered;
-  admission::place memory;                   // for its appliance; changed only in a turn or at the end
-  std::string tmpdir;                        // as the user sees it; for the thread that has the turn
-  std::shared_ptr<scratch> temporary;        // where libguestfs creates its own directory
-  std::vector<std::shared_ptr<void>> disks;  // what QEMU opens when it starts; likewise
-  std::vector<int> disk_files;               // the descriptors among them
-  std::string cage;                          // the directory of a QEMU that is shut in; likewise
-  std::vector<addition> additions;           // for the thread that has the turn
-  std::atomic<bool> disks_gone{false};       // libguestfs no longer has the disks among the additions
-  bool is_named = false;                     // the C handle has QEMU's -name; for the thread with the turn
-  bool is_sandboxed = false;                 // and its -sandbox; likewise
-  std::atomic<bool> native_given{false};     // native() was called: the C handle must not be replaced
-  std::mutex launch_mutex;                   // guards the next two; also held while h is replaced
-  std::optional<LaunchInfo> launch;          // the last successful one
-  std::string verdict;                       // what a template's hypervisor said about this launch
+  std::atomic<bool> disks_gone{false};    // libguestfs no longer has the disks among the additions
+  std::atomic<bool> native_given{false};  // native() was called: the C handle must not be replaced
+  std::mutex launch_mutex;                // guards the next two; also held while h is replaced
+  std::optional<LaunchInfo> launch;       // the last successful one
+  std::string verdict;                    // what a template's hypervisor said about this launch
 
-  // Encrypted devices: what inspections have opened with keys, by the device beneath. For the thread that has
-  // the turn.
+  // Launches: for the thread that has the turn, and for the end
+  admission::place memory;                   // for its appliance
+  std::string tmpdir;                        // as the user sees it
+  std::shared_ptr<scratch> temporary;        // where libguestfs creates its own directory
+  std::vector<std::shared_ptr<void>> disks;  // what QEMU opens when it starts
+  std::vector<int> disk_files;               // the descriptors among them
+  std::string cage;                          // the directory of a QEMU that is shut in
+  std::vector<addition> additions;
+  bool is_named = false;      // the C handle has QEMU's -name
+  bool is_sandboxed = false;  // and its -sandbox
+  /// Encrypted devices: what inspections have opened with keys, by the device beneath.
   std::map<std::string, std::string> opened;
 
   std::mutex mount_mutex;              // guards the next

@@ -2,8 +2,6 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <filesystem>
-#include <system_error>
 #include <utility>
 
 #include "guestkit/detail/call/handle_state.hpp"
@@ -41,13 +39,12 @@ GUESTKIT_INLINE void handle_state::refuse_fork(const char* op) const {
                        EBADF);
 }
 
+GUESTKIT_INLINE void handle_state::forget_gone_disks() {
+  if (disks_gone.exchange(false)) std::erase_if(additions, [](const addition& each) { return each.disk; });
+}
+
 GUESTKIT_INLINE void handle_state::remember(addition given) {
-  if (disks_gone.exchange(false)) {
-    std::vector<addition> still_there;
-    for (auto& earlier : additions)
-      if (!earlier.disk) still_there.push_back(std::move(earlier));
-    additions = std::move(still_there);
-  }
+  forget_gone_disks();
   additions.push_back(std::move(given));
 }
 
@@ -62,8 +59,7 @@ GUESTKIT_INLINE void handle_state::end() noexcept {
     ended.swap(listeners);
   }
   disks.clear();
-  std::error_code failed;
-  if (!cage.empty()) std::filesystem::remove_all(cage, failed);
+  if (!cage.empty()) remove_tree(cage);
   if (temporary) temporary->note_sockets(serial, "");
   temporary.reset();
   place.give_back();

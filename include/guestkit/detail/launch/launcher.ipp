@@ -54,6 +54,7 @@ GUESTKIT_INLINE void launcher::launch() {
   // libguestfs says so, and the appliance that runs keeps its place.
   if (state_->turns->launched && invoke<bool>(guestfs_is_ready)) return invoke<void>(guestfs_launch);
   state_->turns->launched = false;  // what has died before is over
+  state_->forget_gone_disks();  // from here on it is about those of this launch
   const launch_clock shared(*state_->turns);
   state_->turns->usual_launch_limit.reset();
   state_->console.clear();

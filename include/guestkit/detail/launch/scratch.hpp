@@ -53,6 +53,9 @@ class scratch {
   unique_fd lock_;
 };
 
+/// Removes a directory and its contents without following links. What cannot be removed stays.
+void remove_tree(const std::string& path) noexcept;
+
 /// The remedy for a TMPDIR that cannot be written.
 inline constexpr std::string_view no_temporary_files =
     "temporary files cannot be written: set TMPDIR to a directory that this user can write, with some GB "

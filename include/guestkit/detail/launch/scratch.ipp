@@ -34,9 +34,8 @@ inline std::string scratch_prefix() {
   return "guestkit-" + std::to_string(::geteuid()) + "-";
 }
 
-/// Removes a directory and its contents without following links: the standard library goes from descriptor to
-/// descriptor. What cannot be removed stays.
-inline void remove_tree(const std::string& path) noexcept try {
+/// The standard library goes from descriptor to descriptor.
+GUESTKIT_INLINE void remove_tree(const std::string& path) noexcept try {
   std::error_code ignored;
   std::filesystem::remove_all(path, ignored);
 } catch (const std::exception&) {  // no memory
