@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
@@ -15,6 +16,11 @@ class LaunchError : public Error {
   /// Deduces the cause and the hint from the message and the console.
   LaunchError(const std::string& op, const std::string& message, int error_number,
               std::vector<std::string> console = {});
+
+  /// For what guestkit itself has found out.
+  LaunchError(const std::string& op, const std::string& message, int error_number, Diagnosis diagnosis,
+              std::vector<std::string> console = {})
+      : Error(op, message, error_number, std::move(diagnosis)), console_(std::move(console)) {}
 
   /// The last lines that the appliance and libguestfs wrote. Hostile text: escape it.
   const std::vector<std::string>& console() const noexcept { return console_; }

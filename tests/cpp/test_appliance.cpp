@@ -333,6 +333,41 @@ BOOST_FIXTURE_TEST_CASE(a_template_that_is_not_good_leaves_the_lean_appliance, T
   BOOST_TEST(refused("no template has been built"));
 }
 
+BOOST_FIXTURE_TEST_CASE(a_template_named_with_a_slash_or_from_where_it_lies_was_its_own_lean_appliance,
+                        Template) {
+  std::ofstream(folder / "cage") << "program";
+  ::chmod((folder / "cage").c_str(), 0700);
+  fs::create_symlink(place, cache / "link");
+  const auto before = fs::current_path();
+  fs::current_path(folder);
+  for (const auto& name : {place.string(), place.string() + "/", place.string() + "//", std::string("warm-1"),
+                           std::string("./warm-1/"), (cache / "link").string()}) {
+    const auto choice = given_appliance(name);
+    BOOST_TEST(choice.directory == folder.string(), name);
+    BOOST_TEST(choice.hypervisor == (place / "hypervisor").string(), name);
+    BOOST_TEST(cage_program(name) == (folder / "cage").string(), name);
+  }
+  fs::current_path(before);
+}
+
+BOOST_FIXTURE_TEST_CASE(an_appliance_of_guestkits_that_was_a_day_old_was_to_be_made_by_libguestfs, Template) {
+  fs::last_write_time(place / "manifest", fs::file_time_type::clock::now() - std::chrono::hours(25));
+  const auto refusal = [](const fs::path& directory) {
+    try {
+      given_appliance(directory.string());
+    } catch (const guestkit::LaunchError& e) {
+      BOOST_TEST(to_string(e.cause()) == std::string("appliance_damaged"));
+      return std::string(e.what());
+    }
+    return std::string("none");
+  };
+  BOOST_TEST(refusal(place) == "launch: the appliance " + place.string() +
+                                   " cannot be used: older than a day; build a new one: guestkit appliance "
+                                   "build");
+  BOOST_TEST(refusal(folder) == "none");
+  BOOST_TEST(refusal(cache).starts_with("launch: " + cache.string() + " is no fixed appliance"));
+}
+
 BOOST_FIXTURE_TEST_CASE(why_no_template_could_be_built_stood_in_a_log_that_nobody_reads, Template) {
   std::ofstream(folder / template_failure) << "QEMU has no such option";
   BOOST_TEST(find_template(folder.string()).reason == "");  // there is one meanwhile

@@ -221,6 +221,14 @@ BOOST_AUTO_TEST_CASE(a_killed_hypervisor_is_not_blamed_on_what_qemu_says_of_ever
           .message() == killed);
 }
 
+BOOST_AUTO_TEST_CASE(what_guestkit_has_found_out_is_not_guessed_from_its_own_words) {
+  const LaunchError error("launch", "sandbox=strict: No space left on device", ENOTSUP,
+                          {Cause::kvm, "remedy"}, {"Out of memory"});
+  BOOST_TEST(error.what() == std::string("launch: sandbox=strict: No space left on device; remedy"));
+  BOOST_TEST((error.cause() == Cause::kvm));
+  BOOST_TEST(error.console().size() == 1U);
+}
+
 BOOST_AUTO_TEST_CASE(the_last_line_that_fits_decides_between_causes_of_the_same_rank) {
   const LaunchError error(
       "launch", failed, 0,

@@ -38,6 +38,13 @@ std::vector<std::string> appliance_caches();
 /// The best appliance in a cache directory. If none is usable: libguestfs' own, and the reason.
 ApplianceChoice find_appliance(const std::string& cache);
 
+/// The reason for what the user has chosen.
+inline constexpr const char* asked_for = "asked for";
+
+/// The appliance in a directory that the user chose: one that guestkit has built, or one of
+/// libguestfs-make-fixed-appliance. Throws LaunchError if there is none that works.
+ApplianceChoice given_appliance(const std::string& directory);
+
 /// The program of an appliance that shuts QEMU and its tools in; empty if there is no such appliance.
 /// @param appliance  as in HandleOptions
 std::string cage_program(const std::string& appliance);
@@ -51,6 +58,7 @@ ApplianceChoice find_template(const std::string& lean);
 
 /// A template. It lies in the directory of its lean appliance, which is booted instead when a launch does not
 /// fit the template.
+/// @param directory  absolute
 ApplianceChoice template_in(const std::string& directory);
 
 /// How fast this processor's time-stamp counter counts, in kHz; 0 if it has none. It takes 2 ms.

@@ -13,6 +13,7 @@
 
 #include "guestkit/detail/base/host_files.hpp"
 #include "guestkit/detail/launch/appliance.hpp"
+#include "guestkit/launch_error.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
@@ -129,7 +130,7 @@ GUESTKIT_INLINE ApplianceChoice find_template(const std::string& lean) {
     if (fault.empty())
       choice = template_in(directory);
     else if (choice.mode == ApplianceMode::lean)
-      choice.reason = name + ": " + fault;
+      choice.reason = name + ": " + fault + ": guestkit appliance build";
   }
   if (choice.mode == ApplianceMode::warm) return choice;
   if (const auto failure = read_text(lean + '/' + std::string(template_failure)); !failure.empty())
@@ -149,14 +150,49 @@ GUESTKIT_INLINE ApplianceChoice find_appliance(const std::string& cache) {
   return choice;
 }
 
+/// The directory as an absolute path without links, since a template's lean appliance is the directory above
+/// it; as it was given if there is none.
+inline std::string whole_path(const std::string& directory) {
+  std::error_code error;
+  auto path = std::filesystem::canonical(directory, error);
+  return error ? directory : path.native();
+}
+
+/// An appliance that guestkit has built.
+inline ApplianceChoice built_appliance(const std::string& directory) {
+  const bool warm = ::access((directory + "/hypervisor").c_str(), F_OK) == 0;
+  return warm ? template_in(directory) : ApplianceChoice{.mode = ApplianceMode::lean, .directory = directory};
+}
+
+GUESTKIT_INLINE ApplianceChoice given_appliance(const std::string& given) {
+  const auto directory = whole_path(given);
+  const auto refuse = [](const std::string& why, const char* hint) {
+    throw LaunchError("launch", why, 0, {Cause::appliance_damaged, hint});
+  };
+  ApplianceChoice choice{.mode = ApplianceMode::fixed, .directory = directory};
+  if (::access((directory + "/manifest").c_str(), F_OK) == 0) {
+    if (const auto fault = appliance_fault(directory); !fault.empty())
+      refuse("the appliance " + directory + " cannot be used: " + fault,
+             "build a new one: guestkit appliance build");
+    choice = built_appliance(directory);
+  } else if (::access((directory + "/README.fixed").c_str(), F_OK) != 0) {
+    refuse(directory + " is no fixed appliance: it has no README.fixed",
+           "make one with libguestfs-make-fixed-appliance, or leave the choice to guestkit (appliance=auto)");
+  } else if (const auto fault = damaged_appliance(directory); !fault.empty()) {
+    refuse("the fixed appliance is damaged: " + fault, "make it again with libguestfs-make-fixed-appliance");
+  }
+  choice.reason = asked_for;
+  return choice;
+}
+
 GUESTKIT_INLINE std::string cage_program(const std::string& appliance) {
   std::string lean;
   if (appliance == "auto" || appliance == "inspection") {
     for (const auto& cache : appliance_caches())
       if (lean.empty()) lean = find_appliance(cache).directory;
-  } else if (appliance != "system" && appliance_fault(appliance).empty()) {
-    const bool warm = ::access((appliance + "/hypervisor").c_str(), F_OK) == 0;
-    lean = warm ? template_in(appliance).directory : appliance;
+  } else if (const auto directory = whole_path(appliance);
+             appliance != "system" && appliance_fault(directory).empty()) {
+    lean = built_appliance(directory).directory;
   }
   const std::string program = lean + "/cage";
   return !lean.empty() && ::access(program.c_str(), X_OK) == 0 ? program : "";

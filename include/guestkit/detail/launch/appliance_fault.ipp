@@ -114,7 +114,7 @@ GUESTKIT_INLINE std::string template_fault(const std::string& directory) {
   if (::stat((directory + "/manifest").c_str(), &s) != 0) return directory + "/manifest cannot be read";
   // Machines restored from one template share their kernel's address layout, so a template expires.
   constexpr std::time_t day = 86400;
-  return std::time(nullptr) - s.st_mtim.tv_sec < day ? "" : "older than a day: guestkit appliance build";
+  return std::time(nullptr) - s.st_mtim.tv_sec < day ? "" : "older than a day";
 }
 
 /// Whether a file begins like an ext2, ext3 or ext4 file system with a UUID.

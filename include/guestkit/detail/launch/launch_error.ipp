@@ -20,15 +20,9 @@ struct symptom {
   std::string_view hint;  // where it says {qemu} or {kernel}, the command that installs that is told
 };
 
-/// What a launch adds to QEMU's complaint that it may not open a file.
-inline constexpr std::string_view shut_in = "QEMU is shut in (sandbox=strict)";
-
-/// In order of certainty: a definite cause comes before what may only be its consequence.
+/// What QEMU, the kernel and libguestfs say; guestkit tells the cause of its own errors itself. In order of
+/// certainty: a definite cause comes before what may only be its consequence.
 inline constexpr std::array symptoms{
-    symptom{
-        shut_in, Cause::disk_unreadable,
-        "of the files that an image names, a QEMU that is shut in opens those that open_disk was permitted: "
-        "open_disk(DISK, backing=under(DIRECTORY)); for anything else, launch without sandbox=strict"},
     symptom{
         "No space left on device", Cause::no_space,
         "free space in TMPDIR and in the cache directory, or set LIBGUESTFS_TMPDIR and LIBGUESTFS_CACHEDIR "
@@ -70,8 +64,6 @@ inline constexpr std::array symptoms{
     symptom{
         "cannot find any suitable libguestfs supermin", Cause::appliance_damaged,
         "there is no appliance in the search path: unset LIBGUESTFS_PATH, or correct the path that was set"},
-    symptom{"the fixed appliance is damaged", Cause::appliance_damaged,
-            "make it again with libguestfs-make-fixed-appliance, or unset LIBGUESTFS_PATH"},
     symptom{
         "could not load kernel", Cause::appliance_damaged,
         "the appliance's kernel is damaged: remove the appliance in the cache directory and launch again"},

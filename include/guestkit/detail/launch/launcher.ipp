@@ -37,6 +37,18 @@ inline bool is_refused(const LaunchError& failure) {
   return tells(failure.message()) || std::any_of(console.begin(), console.end(), tells);
 }
 
+/// The same failure of a QEMU that is shut in.
+inline LaunchError because_shut_in(const LaunchError& failure) {
+  return {failure.op(),
+          failure.message() + "; QEMU is shut in (sandbox=strict)",
+          failure.error_number(),
+          {Cause::disk_unreadable,
+           "of the files that an image names, a QEMU that is shut in opens those that open_disk was "
+           "permitted: open_disk(DISK, backing=under(DIRECTORY)); for anything else, launch without "
+           "sandbox=strict"},
+          failure.console()};
+}
+
 /// Has all calls of a launch share its limit.
 class launch_clock {
  public:
@@ -78,10 +90,9 @@ GUESTKIT_INLINE void launcher::launch() {
     put_settings_back();
     state_->memory.give_back();
     say(std::string("failed (") + to_string(e.cause()) + ")");
-    if (is_strict() && is_refused(e))
-      throw LaunchError(e.op(), e.message() + "; " + std::string(shut_in), e.error_number(), e.console());
+    if (is_strict() && is_refused(e)) throw because_shut_in(e);
     throw;
-  } catch (const Error& e) {  // ended early: the handle is dead
+  } catch (const Error& e) {  // ended early: it waited too long for memory, or was stopped
     state_->memory.give_back();
     say("stopped (" + e.message() + ")");
     throw;
@@ -98,12 +109,11 @@ GUESTKIT_INLINE void launcher::say(const std::string& what) const {
 
 // ---- choosing
 
-/// The reason for what the user has chosen.
-inline constexpr const char* asked_for = "asked for";
-
 GUESTKIT_INLINE void launcher::refuse_damaged_appliance() {
   if (const auto fault = damaged_appliance(invoke<std::string>(guestfs_get_path)); !fault.empty())
-    throw LaunchError("launch", "the fixed appliance is damaged: " + fault, 0);
+    throw LaunchError("launch", "the fixed appliance is damaged: " + fault, 0,
+                      {Cause::appliance_damaged,
+                       "make it again with libguestfs-make-fixed-appliance, or unset LIBGUESTFS_PATH"});
 }
 
 /// Decides between KVM and emulation, unless the user's backend settings already do.
@@ -180,7 +190,7 @@ inline ApplianceChoice booted(ApplianceChoice choice, std::string reason) {
 GUESTKIT_INLINE void launcher::choose_cage(ApplianceChoice& choice) {
   if (!is_strict()) return;
   const auto refuse = [](const std::string& reason) {
-    throw LaunchError("launch", "sandbox=strict: " + reason, ENOTSUP);
+    throw LaunchError("launch", "sandbox=strict: " + reason, ENOTSUP, Diagnosis{});
   };
   if (info_.sandbox.empty()) refuse(info_.sandbox_reason);
   if (own_hypervisor())
@@ -229,24 +239,6 @@ GUESTKIT_INLINE std::string launcher::accelerator() const {
   for (const auto& setting : invoke<string_list>(guestfs_get_backend_settings))
     if (setting.starts_with("force_tcg")) return "tcg";
   return "kvm";
-}
-
-/// The appliance in a directory that the user chose. Throws LaunchError if there is none that works.
-inline ApplianceChoice given_appliance(const std::string& directory) {
-  ApplianceChoice choice{.mode = ApplianceMode::fixed, .directory = directory};
-  std::string fault;
-  if (::access((directory + "/manifest").c_str(), F_OK) == 0) {
-    const bool warm = ::access((directory + "/hypervisor").c_str(), F_OK) == 0;
-    choice = warm ? template_in(directory) : ApplianceChoice{ApplianceMode::lean, directory};
-    fault = appliance_fault(directory);
-  } else if (::access((directory + "/README.fixed").c_str(), F_OK) != 0) {
-    fault = directory + " is no fixed appliance: it has no README.fixed";
-  } else {
-    fault = damaged_appliance(directory);
-  }
-  if (!fault.empty()) throw LaunchError("launch", "the fixed appliance is damaged: " + fault, 0);
-  choice.reason = asked_for;
-  return choice;
 }
 
 /// Chooses the appliance and the kernel arguments from the user's wishes and what is available.
@@ -427,8 +419,11 @@ GUESTKIT_INLINE void launcher::confine_hypervisor() {
 GUESTKIT_INLINE std::string launcher::cage() const {
   auto& directory = state_->cage;
   if (directory.empty()) directory = state_->temporary->path() + "/cage-" + std::to_string(state_->serial);
-  if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
-    throw LaunchError("launch", "sandbox=strict: " + directory + ": " + std::strerror(errno), errno);
+  if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
+    const int why = errno;
+    throw LaunchError("launch", "sandbox=strict: " + directory + ": " + std::strerror(why), why,
+                      {Cause::no_space, std::string(no_temporary_files)});
+  }
   std::string files;
   for (const int file : state_->disk_files) {
     const bool writes = (::fcntl(file, F_GETFL) & O_ACCMODE) == O_RDWR;
