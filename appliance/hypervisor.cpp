@@ -270,7 +270,7 @@ bool start_watching(const std::function<string()>& follow) {
   if (child == 0) {
     if (const pid_t watcher = ::fork(); watcher != 0) ::_exit(watcher > 0 ? 0 : 1);
     if (const string fault = follow(); !fault.empty()) {
-      say("restore failed: " + fault);
+      say(string(warm::restore_failed) + fault);
       ::syscall(SYS_pidfd_send_signal, self.get(), SIGKILL, nullptr, 0);
     }
     ::_exit(0);

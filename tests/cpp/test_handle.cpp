@@ -686,6 +686,31 @@ BOOST_AUTO_TEST_CASE(a_failed_restore_booted_with_the_disks_of_the_appliance_bef
   BOOST_TEST(state->additions.size() == 1U);  // libguestfs forgets no parameter of QEMU's
 }
 
+BOOST_AUTO_TEST_CASE(a_handle_that_could_not_be_made_again_hid_why_its_restore_failed) {
+  const Guestfs g({.environment = false});
+  const auto state = state_of(g);
+  BOOST_TEST((guestkit::detail::fresh_copy(*state) != nullptr));
+  state->additions.push_back({.disk = true, .repeat = [](guestfs_h*) -> bool { throw std::bad_alloc(); }});
+  BOOST_TEST((guestkit::detail::fresh_copy(*state) == nullptr));
+}
+
+BOOST_AUTO_TEST_CASE(a_line_of_the_guests_passed_for_the_hypervisors) {
+  namespace detail = guestkit::detail;
+  const Guestfs g({.environment = false, .log = [](guestkit::LogLevel, const std::string&) {}});
+  const auto state = state_of(g);
+  const auto verdict_after = [&](const std::string& lines) {
+    state->verdict.clear();
+    detail::deliver(state->h, state.get(), GUESTFS_EVENT_APPLIANCE, 0, 0, lines.data(), lines.size(), nullptr,
+                    0);
+    return state->verdict;
+  };
+  BOOST_TEST(verdict_after("guestkit: restoring\nguestkit: normal boot: \x1b[2J\n") == "restoring");
+  BOOST_TEST(verdict_after("guestkit: normal boot: why\nguestkit: restoring\n") == "normal boot: why");
+  BOOST_TEST(verdict_after("guestkit: restoring\nguestkit: restore failed: why\nguestkit: restoring\n") ==
+             "restore failed: why");
+  BOOST_TEST(verdict_after("the kernel\nguestkit: QEMU cannot be run\n") == "QEMU cannot be run");
+}
+
 BOOST_AUTO_TEST_CASE(a_huge_close_timeout_killed_at_once_what_still_wrote, PATIENCE) {
   const support::stuck_programs programs;
   auto g = programs.handle({.close = guestkit::Seconds(1e300)});

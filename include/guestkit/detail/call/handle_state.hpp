@@ -33,6 +33,12 @@ std::uint64_t next_serial() noexcept;
 /// would run callbacks into a half-destroyed program. Throws Error.
 guestfs_h* create_c_handle();
 
+/// Closes a C handle that no call is inside of.
+struct close_c_handle {
+  void operator()(guestfs_h* h) const noexcept { guestfs_close(h); }
+};
+using c_handle = std::unique_ptr<guestfs_h, close_c_handle>;
+
 /// One of the slots for open handles that the process has.
 class handle_place {
  public:

@@ -39,11 +39,11 @@ inline void keep_console(handle_state& state, std::uint64_t event, std::string_v
     else
       lines = state.console.add_line(text);
     if (event == GUESTFS_EVENT_APPLIANCE)
-      for (const auto& whole : lines)
-        if (whole.starts_with(warm::verdict_prefix)) {
-          const std::lock_guard lock(state.launch_mutex);
-          state.verdict = whole.substr(warm::verdict_prefix.size());
-        }
+      for (const auto& whole : lines) {
+        if (!whole.starts_with(warm::verdict_prefix)) continue;
+        const std::lock_guard lock(state.launch_mutex);
+        if (warm::is_verdict(whole, state.verdict)) state.verdict = whole.substr(warm::verdict_prefix.size());
+      }
     const bool warning = event == GUESTFS_EVENT_WARNING;
     if (state.wants(LogLevel::debug)) {
       const char* source = event == GUESTFS_EVENT_APPLIANCE ? "appliance: " : "libguestfs: ";

@@ -8,6 +8,8 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <exception>
+#include <memory>
 #include <mutex>
 #include <string_view>
 #include <utility>
@@ -445,11 +447,12 @@ GUESTKIT_INLINE void launcher::start(ApplianceChoice& choice) {
   } catch (const LaunchError& e) {
     if (!restore_has_failed(choice) || !boot_instead(choice, e)) throw;
   }
-  if (choice.mode == ApplianceMode::warm && verdict() != warm::restoring) {
-    choice.mode = ApplianceMode::lean;
-    const auto said = verdict();
-    choice.reason = said.size() < warm::normal_boot.size() ? "" : said.substr(warm::normal_boot.size());
-  }
+  if (choice.mode != ApplianceMode::warm) return;
+  const auto said = verdict();
+  const bool is_boot = said.starts_with(warm::normal_boot);
+  if (!said.empty() && !is_boot) return;  // restored
+  choice.mode = ApplianceMode::lean;
+  choice.reason = is_boot ? printable(said.substr(warm::normal_boot.size())) : "";
 }
 
 GUESTKIT_INLINE bool launcher::restore_has_failed(const ApplianceChoice& choice) const {
@@ -474,38 +477,38 @@ GUESTKIT_INLINE bool launcher::boot_instead(ApplianceChoice& choice, const Launc
   return true;
 }
 
+/// A fresh C handle with the configuration of the handle's own. Null if it cannot be made: the caller has
+/// more to tell, why the launch failed.
+inline c_handle fresh_copy(const handle_state& state) noexcept try {
+  c_handle fresh(create_c_handle());
+  guestfs_set_error_handler(fresh.get(), nullptr, nullptr);
+  bool same = copy_settings(state.h, fresh.get());
+  for (const auto& addition : state.additions) same = same && addition.repeat(fresh.get());
+  return same ? std::move(fresh) : nullptr;
+} catch (const std::exception&) {  // no memory
+  return nullptr;
+}
+
 /// Replaces the C handle whose launch has failed with a fresh one of the same configuration, since libguestfs
 /// may or may not have forgotten the old one's disks. Returns false if that cannot be done.
 GUESTKIT_INLINE bool launcher::renew() {
   put_settings_back();
-  guestfs_h* old = state_->h;
-  guestfs_h* fresh = create_c_handle();
-  guestfs_set_error_handler(fresh, nullptr, nullptr);
-  bool same = copy_settings(old, fresh);
-  for (const auto& addition : state_->additions) same = same && addition.repeat(fresh);
-  if (!same) {
-    guestfs_close(fresh);
-    return false;
-  }
+  c_handle fresh = fresh_copy(*state_), old;
+  if (!fresh) return false;
   {
     const std::lock_guard lock(state_->launch_mutex);
-    same = !state_->native_given;  // an event's callback may have asked since the appliance was chosen
-    if (same) state_->h = fresh;
+    if (state_->native_given) return false;  // by an event's callback, since the appliance was chosen
+    old.reset(std::exchange(state_->h, fresh.release()));
   }
-  if (!same) {
-    guestfs_close(fresh);
-    return false;
-  }
-  guestfs_delete_event_callback(old, 0);  // nobody is to be notified of its close
-  guestfs_set_verbose(old, 0);
-  guestfs_set_trace(old, 0);
-  guestfs_set_event_callback(fresh, &deliver, GUESTFS_EVENT_ALL, 0, state_.get());
+  guestfs_delete_event_callback(old.get(), 0);  // nobody is to be notified of its close
+  guestfs_set_verbose(old.get(), 0);
+  guestfs_set_trace(old.get(), 0);
+  guestfs_set_event_callback(state_->h, &deliver, GUESTFS_EVENT_ALL, 0, state_.get());
   state_->serial = next_serial();
   state_->disks_gone = false;
   state_->is_sandboxed = false;
   state_->is_named = false;
-  state_->turns->replace(fresh);
-  guestfs_close(old);
+  state_->turns->replace(state_->h);
   return true;
 }
 

@@ -7,9 +7,19 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail::warm {
 
-/// The line's prefix; one of the two below follows.
+/// The line's prefix; one of those below follows, or why QEMU cannot be run at all.
 inline constexpr std::string_view verdict_prefix = "guestkit: ";
 inline constexpr std::string_view restoring = "restoring";
-inline constexpr std::string_view normal_boot = "normal boot: ";  ///< followed by the reason
+inline constexpr std::string_view restore_failed = "restore failed: ";  ///< likewise, after "restoring"
+inline constexpr std::string_view normal_boot = "normal boot: ";        ///< followed by the reason
+
+/// Whether a line is the hypervisor's, which speaks first and then tells at most that its restore has failed,
+/// rather than one of the appliance's that looks like it.
+/// @param before  the last that it said; empty: nothing
+inline bool is_verdict(std::string_view line, std::string_view before) noexcept {
+  if (!line.starts_with(verdict_prefix)) return false;
+  line.remove_prefix(verdict_prefix.size());
+  return before.empty() || (before == restoring && line.starts_with(restore_failed));
+}
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail::warm
