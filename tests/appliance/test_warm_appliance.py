@@ -495,6 +495,7 @@ def test_a_restore_that_fails_is_repeated_as_a_boot_with_all_that_was_set(
         g.set_autosync(False)
         g.set_program("test")
         g.add_drive(disk, format="raw", label="one")
+        g.shutdown()  # before a launch it does nothing, yet it had cost the first disk
         g.add_drive_ro(blank(tmp_path / "b.img", 3))
         with caplog.at_level("WARNING", logger="guestkit"):
             g.launch()
