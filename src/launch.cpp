@@ -5,8 +5,10 @@
 
 #include "guestkit/detail/launch/appliance.ipp"
 #include "guestkit/detail/launch/appliance_fault.ipp"
+#include "guestkit/detail/launch/choosing.ipp"
 #include "guestkit/detail/launch/console.ipp"
 #include "guestkit/detail/launch/copy_settings.ipp"
+#include "guestkit/detail/launch/covering.ipp"
 #include "guestkit/detail/launch/hypervisor_name.ipp"
 #include "guestkit/detail/launch/kept_verdicts.ipp"
 #include "guestkit/detail/launch/kvm.ipp"
@@ -16,3 +18,4 @@
 #include "guestkit/detail/launch/processes.ipp"
 #include "guestkit/detail/launch/sandbox.ipp"
 #include "guestkit/detail/launch/scratch.ipp"
+#include "guestkit/detail/launch/starting.ipp"

@@ -28,9 +28,8 @@ ImageInfo basic_guestfs<Core>::open_disk(const std::filesystem::path& path, cons
   try {
     const bool direct = this->template invoke<std::string>(op, guestfs_get_backend).lift() == "direct";
     const auto directory = state->temporary ? state->temporary : detail::scratch::beneath(this->tmpdir());
-    const auto cage = state->wishes.sandbox == Sandbox::strict
-                          ? std::optional(detail::cage_program(state->wishes.appliance))
-                          : std::nullopt;
+    const auto cage = state->wishes.is_strict() ? std::optional(detail::cage_program(state->wishes.appliance))
+                                                : std::nullopt;
     auto disk = detail::check_disk(op, path.native(), options, direct, directory, cage);
     try {
       static_cast<void>(actions::add_drive(disk.filename, disk.options));  // throws, whatever the Core

@@ -61,6 +61,8 @@ struct launch_wishes {
   std::string path = {}, hypervisor = {};             // libguestfs' defaults
   int memsize = 0;                                    // likewise, in MB
   bool path_given = false, hypervisor_given = false;  // by the environment
+
+  bool is_strict() const noexcept { return sandbox == Sandbox::strict; }
 };
 
 /// Shared by the handle, the calls that run on it and, weakly, its subscriptions. So if a callback destroys
