@@ -31,9 +31,9 @@ class unique_fd {
   int fd_;
 };
 
-/// The same file under a number that is no standard stream's, whose place a program that inherits the
-/// descriptor gives to a stream of its own: in a process that runs with those closed, any file gets one. If
-/// that cannot be done, returns no descriptor and sets errno.
+/// The same file, under a number above those of the standard streams. Where these are closed, a new file gets
+/// one of their numbers, and a program that inherits it there puts a stream of its own in its place. If it
+/// cannot be moved, returns no descriptor and sets errno.
 inline unique_fd above_streams(unique_fd file) noexcept {
   if (file.get() < 0 || file.get() > STDERR_FILENO) return file;
   unique_fd moved(::fcntl(file.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
