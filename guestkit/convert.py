@@ -65,8 +65,8 @@ class DiskConverter:
 
     # The async twin (guestkit/aio/convert.py) overrides these two.
 
-    def _begin(self, op: str) -> Job:
-        return Job(op)
+    def _begin(self, op: str) -> QemuImg:
+        return QemuImg(op)
 
     def _telling(self, progress: Progress | None) -> Progress | None:
         return progress
@@ -215,7 +215,7 @@ class _Disk:
         self.path = f"/proc/{os.getpid()}/fd/{descriptor}"
 
 
-class Job:
+class QemuImg:
     """One run of qemu-img, which another thread may cancel."""
 
     def __init__(self, op: str) -> None:

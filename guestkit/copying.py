@@ -118,10 +118,16 @@ class _Tally:
     tell: CopyProgress | None
     total: int
     done: int = 0
+    failure: BaseException | None = None  # what `tell` has raised
 
     def now(self, more: int) -> None:
-        if self.tell is not None:
+        if self.tell is None:
+            return
+        try:
             self.tell(self.done + more, self.total)
+        except BaseException as error:
+            self.failure = error
+            raise
 
 
 def repeated(names: Iterable[str]) -> str | None:
@@ -334,6 +340,8 @@ class _Incoming:
         finally:
             os.close(reader)
             packing.join()
+        if tally.failure is not None:
+            raise tally.failure
         for cause in failed:
             if isinstance(cause, OSError):
                 text = f"{cause.filename or self.source}: {cause.strerror or cause}"

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from guestkit._asked import TIMEOUT, Job, Many, One, many, one, taking
+from guestkit._inspect_arguments import TIMEOUT, InspectionJob, Many, One, many, one, taking
 from guestkit.disks import Guest, names_of
 from guestkit.errors import Error
 from guestkit.generated.values import Cause
@@ -243,7 +243,7 @@ class Tally:
 class _Local:
     """Inspects guests on this process' threads."""
 
-    def __init__(self, job: Job, tally: Tally) -> None:
+    def __init__(self, job: InspectionJob, tally: Tally) -> None:
         self._job = job
         self._tally = tally
         self._lock = threading.Lock()
@@ -276,7 +276,7 @@ class _Local:
                 handle.terminate()
 
 
-def elsewhere(job: Job, guest: Guest) -> Report:
+def elsewhere(job: InspectionJob, guest: Guest) -> Report:
     """Inspect a guest; runs in another process."""
     return _Local(job, Tally(None)).report(guest)
 

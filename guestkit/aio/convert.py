@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from guestkit.aio.call import until_done
 from guestkit.aio.events import posting
 from guestkit.aio.executor import Errand, shared_executor
-from guestkit.convert import DiskConverter, Job, Progress
+from guestkit.convert import DiskConverter, Progress, QemuImg
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -20,10 +20,10 @@ class _OneCall(DiskConverter):
     """A blocking converter for one call, which the loop's thread may cancel."""
 
     def __init__(self, op: str) -> None:
-        self._job = Job(op)
+        self._job = QemuImg(op)
         self._post = posting()
 
-    def _begin(self, op: str) -> Job:
+    def _begin(self, op: str) -> QemuImg:
         return self._job
 
     def _telling(self, progress: Progress | None) -> Progress | None:

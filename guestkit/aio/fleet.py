@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from itertools import islice
 
-from guestkit._asked import Job, Many, One, many, one, taking
+from guestkit._inspect_arguments import InspectionJob, Many, One, many, one, taking
 from guestkit.aio.events import on_loop
 from guestkit.aio.handle import AsyncGuestfs
 from guestkit.disks import Guest
@@ -24,7 +24,7 @@ async def inspect(asked: One) -> Inspection:
     return await _inspect(asked.job, asked.guest, asked.step)
 
 
-async def _inspect(job: Job, guest: Guest, step: Callable[[str], object] | None) -> Inspection:
+async def _inspect(job: InspectionJob, guest: Guest, step: Callable[[str], object] | None) -> Inspection:
     follow = None if step is None else on_loop("inspect", "step", step)
     async with AsyncGuestfs(job.handle) as g:
         return await g._submit("inspect_disks", lambda handle: job.run(handle, guest, follow))

@@ -83,7 +83,7 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guest:
+class GuestRow:
     """A guest.
 
     Attributes:
@@ -131,11 +131,11 @@ class Guest:
         return tags
 
 
-def guest_of(report: Report, today: date) -> Guest:
+def guest_of(report: Report, today: date) -> GuestRow:
     """Return what the page says of a guest, with its support as of that day."""
     found = report.inspection
     problems = tuple(islice(_problems(report.error, found), MOST_ROWS + 1))
-    return Guest(
+    return GuestRow(
         name=named(os.path.basename(report.disk.rstrip("/")) or report.disk),
         path=report.disk,
         disks=tuple(report.disks[:MOST_ROWS]),

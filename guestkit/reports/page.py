@@ -19,7 +19,7 @@ from guestkit._text import human_size
 from guestkit._usage import percent
 from guestkit.fleet import Report
 from guestkit.reports.end_of_life import TABLE, Support
-from guestkit.reports.guests import FULL, URGENCY, Guest, guest_of, natural
+from guestkit.reports.guests import FULL, URGENCY, GuestRow, guest_of, natural
 from guestkit.reports.packages import MOST, PackageIndex
 from guestkit.reports.texts import shown
 
@@ -48,7 +48,7 @@ class Kind:
 
 def page(results: Iterable[Report], title: str, today: date) -> str:
     """Return the page about these guests."""
-    arrived: list[Guest] = []
+    arrived: list[GuestRow] = []
     packages = PackageIndex()
     for report in results:
         packages.add(len(arrived), report.inspection.operating_systems if report.inspection else ())
@@ -84,11 +84,11 @@ def page(results: Iterable[Report], title: str, today: date) -> str:
     )
 
 
-def _title(guests: Sequence[Guest]) -> str:
+def _title(guests: Sequence[GuestRow]) -> str:
     return guests[0].name if len(guests) == 1 else f"{len(guests)} guests"
 
 
-def _kinds(guests: Iterable[Guest]) -> Sequence[Kind]:
+def _kinds(guests: Iterable[GuestRow]) -> Sequence[Kind]:
     counts = Counter((system.name, system.support) for guest in guests for system in guest.systems)
     kinds = [Kind(name=name, support=support, count=count) for (name, support), count in counts.items()]
     return sorted(kinds, key=lambda one: (-one.count, URGENCY.index(one.support.state), natural(one.name)))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Guest:
+class GuestFiles:
     """The guest's files, for all clients. Their calls take turns, in the order in which they were made.
 
     All that is wrong is raised as OSError, whose `strerror` holds no text of the guest's.

@@ -14,7 +14,7 @@ from guestkit.errors import Error
 from guestkit.handle import Guestfs
 from guestkit.serving.bound import Bound, bind_at, resolved
 from guestkit.serving.gate import Gate
-from guestkit.serving.guest import Guest
+from guestkit.serving.guest import GuestFiles
 from guestkit.serving.options import Protocol, Served, ServeOptions
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Server:
             stack.enter_context(bound)
             if any(each.fileno() < 0 for each in bound.sockets.values()):
                 raise Error("serve", "has served before, and its addresses are free: bind again", errno.EBADF)
-            self._guest = Guest(self._handle, readonly=options.readonly)
+            self._guest = GuestFiles(self._handle, readonly=options.readonly)
             await self._watch(stack)
             stack.push_async_callback(self._guest.close)
             gate = Gate(options.user, options.password)

@@ -38,7 +38,7 @@ from guestkit._file_errors import check_regular, failure
 from guestkit._operations import Attributes, Entry
 from guestkit._text import printable
 from guestkit.serving.gate import Gate
-from guestkit.serving.guest import Guest, path_of
+from guestkit.serving.guest import GuestFiles, path_of
 from guestkit.serving.limits import AHEAD, AT_ONCE, BEGINNING, CONNECTIONS, LOGIN, OPEN, OPEN_BY_ALL, SESSIONS
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _has(kind: type, name: str) -> bool:
     )
 
 
-async def listen(place: socket.socket, guest: Guest, gate: Gate, key: asyncssh.SSHKey) -> Listener:
+async def listen(place: socket.socket, guest: GuestFiles, gate: Gate, key: asyncssh.SSHKey) -> Listener:
     """Serve SFTP, and nothing else of SSH, on the socket."""
     clients = _Clients(guest)
     acceptor = await asyncssh.listen(
@@ -148,7 +148,7 @@ class _Clients:
         opened: files and directories, as long as a session has them
     """
 
-    def __init__(self, guest: Guest) -> None:
+    def __init__(self, guest: GuestFiles) -> None:
         self.guest = guest
         self.connections: set[asyncssh.SSHServerConnection] = set()
         self.sessions: set[_Session] = set()
@@ -296,7 +296,7 @@ class OpenFile:
     What was read, with the file's status, stays known until something in the guest has changed.
     """
 
-    def __init__(self, guest: Guest, path: str, flags: int) -> None:
+    def __init__(self, guest: GuestFiles, path: str, flags: int) -> None:
         self.path = path
         self._guest = guest
         self._append = bool(flags & FXF_APPEND)

@@ -25,7 +25,7 @@ from guestkit._file_errors import NOT_THERE, check_regular, failure
 from guestkit._operations import Entry
 from guestkit.serving import pages
 from guestkit.serving.gate import Gate
-from guestkit.serving.guest import Guest, path_of, reason
+from guestkit.serving.guest import GuestFiles, path_of, reason
 from guestkit.serving.limits import CONNECTIONS, IDLE
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ _STATUS = {
 }
 
 
-async def listen(place: socket.socket, guest: Guest, gate: Gate) -> web.ServerRunner:
+async def listen(place: socket.socket, guest: GuestFiles, gate: Gate) -> web.ServerRunner:
     """Serve HTTP on the socket; the runner's `cleanup` ends it."""
     server = _Server(
         Site(guest, gate).answer,
@@ -106,7 +106,7 @@ class Refused(Exception):
 class Site:
     """Answers requests."""
 
-    def __init__(self, guest: Guest, gate: Gate) -> None:
+    def __init__(self, guest: GuestFiles, gate: Gate) -> None:
         self._guest = guest
         self._gate = gate
         self._admitted: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()

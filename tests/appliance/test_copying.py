@@ -262,6 +262,20 @@ def test_an_appliance_that_died_during_a_copy_was_told_as_another_call_that_fail
     assert caught.value.console == ("Kernel panic",)
 
 
+@pytest.mark.parametrize("kind", [BrokenPipeError, FileNotFoundError])
+def test_an_error_of_progress_was_taken_for_one_of_the_copy(
+    g: Guestfs, tmp_path: Path, kind: type[OSError]
+) -> None:
+    """The end of a pipe was ignored, and the part that was copied told as all of it."""
+
+    def progress(done: int, total: int) -> None:
+        raise kind("mine")
+
+    (tmp_path / "file").write_bytes(bytes(1 << 20))
+    with pytest.raises(kind, match="^mine$"):
+        copy_in(g, [tmp_path / "file"], "/etc/progress", progress=progress)
+
+
 def test_a_host_file_that_became_shorter_was_told_as_a_broken_archive(g: Guestfs, tmp_path: Path) -> None:
     short = Path("/sys/class/net/lo/mtu")  # has some bytes, and says 4096
     g.write("/usr/local/file", b"kept")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from guestkit import AsyncDiskConverter, DiskConverter, Error, probe, under
-from guestkit.convert import Job
+from guestkit.convert import QemuImg
 from tests.images import naming
 
 MIB = 1 << 20
@@ -316,17 +316,17 @@ def test_qemu_img_opened_by_its_name_what_was_checked_as_a_descriptor(
     overlay: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = overlay.with_name("base.qcow2")
-    checked = Job.checked
+    checked = QemuImg.checked
 
     @contextlib.contextmanager
-    def swapped(job: Job, *arguments: Any) -> Iterator[Any]:
+    def swapped(job: QemuImg, *arguments: Any) -> Iterator[Any]:
         with checked(job, *arguments) as disk:
             base.rename(tmp_path / "away")
             base.write_bytes(b"not what was checked")
             yield disk
         (tmp_path / "away").rename(base)
 
-    monkeypatch.setattr(Job, "checked", swapped)
+    monkeypatch.setattr(QemuImg, "checked", swapped)
     absolute = str(base)
     command = ["qemu-img", "rebase", "-u", "-f", "qcow2", "-b", absolute, "-F", "qcow2", str(overlay)]
     subprocess.run(command, check=True)

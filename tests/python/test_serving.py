@@ -31,7 +31,7 @@ from guestkit import _operations as operations
 from guestkit.cli import main
 from guestkit.serving import ServeOptions, Server, bind, gate, guest, limits, pages, server, sftp, web
 from guestkit.serving.gate import Gate
-from guestkit.serving.guest import Guest, path_of, reason
+from guestkit.serving.guest import GuestFiles, path_of, reason
 from guestkit.serving.host_key import host_key
 
 ROOT = Path(__file__).parents[2]
@@ -151,7 +151,7 @@ async def test_what_is_wrong_is_told_without_the_guests_words(
         raise error
 
     with Guestfs() as g:
-        guest = Guest(g, readonly=True)
+        guest = GuestFiles(g, readonly=True)
         with pytest.raises(OSError, match=r"^\[Errno") as told:
             await guest.look(fail)
         assert told.value.errno == number
@@ -337,7 +337,7 @@ def test_a_newer_asyncssh_than_the_tested_one_was_installed() -> None:
 # ---- what clients may take of this host
 
 
-class Disk(Guest):
+class Disk(GuestFiles):
     """A guest of directories, all alike, and one large file, which is read to be told how often."""
 
     def __init__(self, handle: Guestfs, *, readonly: bool = True) -> None:
@@ -403,7 +403,7 @@ def disk() -> Iterator[Disk]:
 
 
 @contextlib.asynccontextmanager
-async def by_sftp(disk: Guest) -> AsyncIterator[Callable[[], Any]]:
+async def by_sftp(disk: GuestFiles) -> AsyncIterator[Callable[[], Any]]:
     place = socket.create_server(("127.0.0.1", 0))
     key = asyncssh.generate_private_key("ssh-ed25519")
     listener = await sftp.listen(place, disk, Gate("guest", "right"), key)
@@ -416,7 +416,7 @@ async def by_sftp(disk: Guest) -> AsyncIterator[Callable[[], Any]]:
 
 
 @contextlib.asynccontextmanager
-async def by_http(disk: Guest, door: Gate) -> AsyncIterator[tuple[str, int]]:
+async def by_http(disk: GuestFiles, door: Gate) -> AsyncIterator[tuple[str, int]]:
     place = socket.create_server(("127.0.0.1", 0))
     runner = await web.listen(place, disk, door)
     try:
@@ -764,7 +764,7 @@ async def test_a_fault_was_answered_without_the_sites_headers(
 # ---- what WebDAV's clients ask for
 
 
-class Files(Guest):
+class Files(GuestFiles):
     """A guest whose files are those of a directory of this host."""
 
     def __init__(self, handle: Guestfs, root: Path) -> None:
@@ -971,7 +971,7 @@ async def _endless(sent: asyncio.Event) -> AsyncIterator[bytes]:
 async def test_an_upload_that_was_cut_off_as_it_began_left_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
     uploads = Uploads(monkeypatch)
     with Guestfs() as g:
-        task = asyncio.create_task(Guest(g, readonly=False).store("/x", _endless(asyncio.Event())))
+        task = asyncio.create_task(GuestFiles(g, readonly=False).store("/x", _endless(asyncio.Event())))
         assert await asyncio.to_thread(uploads.begun.wait, 60)
         task.cancel()
         uploads.go.set()
@@ -984,7 +984,7 @@ async def test_the_end_of_the_server_left_the_files_of_uploads(monkeypatch: pyte
     uploads = Uploads(monkeypatch)
     uploads.go.set()
     with Guestfs() as g:
-        served = Guest(g, readonly=False)
+        served = GuestFiles(g, readonly=False)
         sent, turn = asyncio.Event(), threading.Event()
         task = asyncio.create_task(served.store("/x", _endless(sent)))
         await sent.wait()

@@ -444,9 +444,9 @@ def test_a_conversion_that_unpacks_is_cancelled(tmp_path: Path, monkeypatch: pyt
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        look = convert.Job._go_on
+        look = convert.QemuImg._go_on
 
-        def look_and_cancel(job: convert.Job) -> None:
+        def look_and_cancel(job: convert.QemuImg) -> None:
             nonlocal looks
             looks += 1
             if looks == 3:
@@ -455,7 +455,7 @@ def test_a_conversion_that_unpacks_is_cancelled(tmp_path: Path, monkeypatch: pyt
                     os.sched_yield()
             look(job)
 
-        monkeypatch.setattr(convert.Job, "_go_on", look_and_cancel)
+        monkeypatch.setattr(convert.QemuImg, "_go_on", look_and_cancel)
         call = asyncio.ensure_future(AsyncDiskConverter().convert(tmp_path / "disk", tmp_path / "new"))
         with pytest.raises(asyncio.CancelledError):
             await call

@@ -71,7 +71,7 @@ def _cache_directory(asked: Cache) -> Path | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class InspectionJob:
     """How to inspect a guest; can be pickled for other processes.
 
     Attributes:
@@ -117,7 +117,7 @@ class One:
     """The arguments of `inspect`, here and in guestkit.aio."""
 
     guest: Guest
-    job: Job
+    job: InspectionJob
     step: Callable[[str], object] | None
 
 
@@ -151,7 +151,7 @@ def one(
     # The handle's only call gets the guest's whole timeout. The disks are only read, so nothing is lost if it
     # is killed without grace.
     of_handle = replace(of_handle, call_timeout=timeout, cancel_grace=0.0)
-    return One(disk, Job(asked, verify, of_handle), step)
+    return One(disk, InspectionJob(asked, verify, of_handle), step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ class Many:
     """The arguments of `inspect_many`, here and in guestkit.aio."""
 
     guests: Iterable[Guest]
-    job: Job
+    job: InspectionJob
     at_once: int
     progress: Callable[[FleetProgress], object] | None
     executor: Executor | None

@@ -1,0 +1,197 @@
+"""Changes to a guest's directories, names and attributes."""
+
+from __future__ import annotations
+
+import errno
+import posixpath
+import stat
+from dataclasses import dataclass
+
+from guestkit._file_errors import about, check_regular, failure
+from guestkit._operations.looking import is_directory
+from guestkit._operations.paths import beside_links, is_same, seen_at
+from guestkit._operations.replacing import make_directories, remove_tree, replacement
+from guestkit._operations.writing import copy_content, size_at
+from guestkit.errors import Error
+from guestkit.handle import Guestfs
+
+
+def mkdir(g: Guestfs, path: str, parents: bool) -> None:
+    """Make a directory. parents: and those above it that are missing."""
+    with about(path):
+        if parents:
+            make_directories(g, posixpath.dirname(path))
+        g.mkdir(path)
+
+
+def makedirs(g: Guestfs, path: str) -> None:
+    """Make a directory and all above it, as far as they are missing."""
+    with about(path):
+        seen = seen_at(g.statns, path)
+        if seen is not None and not stat.S_ISDIR(seen["st_mode"]):
+            raise failure(errno.EEXIST, path)
+        make_directories(g, path)
+
+
+def rmdir(g: Guestfs, path: str) -> None:
+    """Remove an empty directory."""
+    with about(path):
+        g.rmdir(path)
+
+
+def remove(g: Guestfs, path: str, recursive: bool) -> None:
+    """Remove a file, or a symlink itself. recursive: or a directory with all that is in it."""
+    with about(path):
+        if not stat.S_ISDIR(g.lstatns(path)["st_mode"]):
+            g.rm(path)
+        elif not recursive:
+            raise failure(errno.EISDIR, path, "a directory, which only recursive=True removes")
+        else:
+            remove_tree(g, path)
+
+
+def copy(g: Guestfs, old: str, new: str, parents: bool) -> None:
+    """Copy the content of a file to another one in the guest, or make a directory as the first one is."""
+    with about(old):
+        seen = g.statns(old)
+        if stat.S_ISDIR(seen["st_mode"]):
+            return makedirs(g, new)
+        check_regular(old, seen["st_mode"])
+    with about(new):
+        if size_at(g, new, exclusive=False, parents=parents) is not None and is_same(seen, g.statns(new)):
+            raise failure(errno.EINVAL, new, "the same file as the one that is to be copied")
+        copy_content(g, old, new, seen["st_size"])
+    return None
+
+
+def copy_tree(g: Guestfs, old: str, new: str) -> None:
+    """Copy a directory with all that is in it, or another file, with owners, permissions and times.
+
+    new: its new name, which is not there yet
+    """
+    with about(new):
+        if seen_at(g.lstatns, new) is not None:
+            raise failure(errno.EEXIST, new)
+        new = beside_links(g, new)
+    with about(old):
+        old = beside_links(g, old)
+        if new.startswith(f"{old.rstrip('/')}/"):
+            raise failure(errno.EINVAL, old, "a directory is not copied into itself")
+        g.cp_a(old, new)
+
+
+def link(g: Guestfs, target: str, name: str, *, symbolic: bool, replace: bool) -> None:
+    """Make a link, which is a name of the same file.
+
+    symbolic: or a symlink with that text as its target, which need not be there
+    replace: take the place of the file that has the name, unless it is the target itself
+    """
+    if not symbolic:
+        with about(target):
+            target = beside_links(g, target)
+            if stat.S_ISDIR(g.lstatns(target)["st_mode"]):
+                raise failure(errno.EPERM, target, "a directory has one name; a symlink can lead to it")
+    with about(name):
+        there = seen_at(g.lstatns, name)
+        if there is not None and (not replace or stat.S_ISDIR(there["st_mode"])):
+            raise failure(errno.EEXIST, name)
+        name = beside_links(g, name)
+        make = g.ln_s if symbolic else g.ln
+        if there is None:
+            return make(target, name)
+        to = posixpath.join(posixpath.dirname(name), target)
+        if any(is_same(there, seen) for seen in (seen_at(g.lstatns, to), seen_at(g.statns, to))):
+            raise failure(errno.EINVAL, name, "the same file as the one that is to be linked")
+        with replacement(g, name) as made:
+            return make(target, made)
+
+
+def move(g: Guestfs, old: str, new: str, into: bool, parents: bool) -> None:
+    """Rename a file or a directory, if need be from one filesystem of the guest to another one.
+
+    into: new is a directory
+    """
+    with about(old):
+        g.lstatns(old)
+    with about(new):
+        if into or is_directory(g, new):
+            new = posixpath.join(new, posixpath.basename(old))
+    if new == old:
+        return
+    with about(new):
+        if parents:
+            make_directories(g, posixpath.dirname(new))
+        _rename(g, old, new)
+
+
+def rename(g: Guestfs, old: str, new: str, replace: bool) -> None:
+    """Rename a file or a directory to exactly that name. replace: as rename(2) replaces what is there."""
+    with about(old):
+        g.lstatns(old)
+    with about(new):
+        if not replace and seen_at(g.lstatns, new) is not None:
+            raise failure(errno.EEXIST, new)
+        _rename(g, old, new)
+
+
+def symlink(g: Guestfs, path: str, target: str) -> None:
+    """Make a symlink; its target may be any text."""
+    with about(path):
+        if seen_at(g.lstatns, path) is not None:
+            raise failure(errno.EEXIST, path)
+        g.ln_s(target, beside_links(g, path))
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What is to change of a file; None: stays as it is.
+
+    Attributes:
+        size: in bytes
+        permissions: as in chmod(2)
+        owner: user and group
+        times: of the last access and the last change, in seconds since 1970
+    """
+
+    size: int | None = None
+    permissions: int | None = None
+    owner: tuple[int, int] | None = None
+    times: tuple[int, int] | None = None
+
+
+def change(g: Guestfs, path: str, wanted: Attributes) -> None:
+    """Change the attributes of a file; a symlink is followed in the guest."""
+    with about(path):
+        mode = g.statns(path)["st_mode"]
+        if not stat.S_ISDIR(mode) or wanted.size is not None:
+            check_regular(path, mode)
+        if wanted.size is not None:
+            g.truncate_size(path, wanted.size)
+        if wanted.owner is not None:  # before the permissions: it takes setuid and setgid away
+            g.chown(*wanted.owner, path)
+        if wanted.permissions is not None:
+            g.chmod(wanted.permissions, path)
+        if wanted.times is not None:
+            accessed, changed = wanted.times
+            g.utimens(path, accessed, 0, changed, 0)
+
+
+def _rename(g: Guestfs, old: str, new: str) -> None:
+    try:
+        g.rename(old, new)
+    except Error as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _move_across(g, old, new)
+
+
+def _move_across(g: Guestfs, old: str, new: str) -> None:
+    old, new = beside_links(g, old), beside_links(g, new)
+    there = seen_at(g.lstatns, new)
+    if there is not None:  # rename(2) would refuse it too, but only after the copy
+        for_directory = stat.S_ISDIR(there["st_mode"])
+        if for_directory != stat.S_ISDIR(g.lstatns(old)["st_mode"]):
+            raise failure(errno.EISDIR if for_directory else errno.ENOTDIR, new)
+    with replacement(g, new) as made:
+        g.cp_a(old, made)
+    remove_tree(g, old)
