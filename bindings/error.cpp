@@ -69,8 +69,8 @@ void translate(const Error& error) noexcept try {
     raise(launch, arguments(error, "(NNisNN)", to_string(error.cause()), string(error.hint()),
                             strings(failed->console())));
   else if (const auto* late = dynamic_cast<const CallTimeout*>(&error))
-    raise(timeout,
-          arguments(error, "(NNidNN)", late->seconds(), string(late->clock()), strings(late->console())));
+    raise(timeout, arguments(error, "(NNidNNN)", late->seconds(), string(late->clock()),
+                             strings(late->console()), PyBool_FromLong(late->handle_usable())));
   else if (const auto* dead = dynamic_cast<const ApplianceCrashed*>(&error))
     raise(dynamic_cast<const ApplianceKilled*>(dead) != nullptr ? killed : crashed,
           arguments(error, "(NNiN)", strings(dead->console())));

@@ -110,6 +110,7 @@ class CallTimeout(Error, TimeoutError):  # type: ignore[misc]  # OSError.errno m
         seconds: the limit
         clock: which limit it was, which is the cause, too
         console: the last lines that the appliance and libguestfs wrote: hostile text, escape it
+        handle_usable: whether the handle can be used further; False: the appliance was killed, open a new one
     """
 
     # Whoever makes errors by hand, as Dask's workers do, would find RuntimeError's, which refuses this class.
@@ -123,12 +124,14 @@ class CallTimeout(Error, TimeoutError):  # type: ignore[misc]  # OSError.errno m
         seconds: float = 0.0,
         clock: Clock = "call_timeout",
         console: Sequence[str] = (),
+        handle_usable: bool = True,
     ) -> None:
         super().__init__(op, message, errno, clock)
-        self.args = (op, message, errno, seconds, clock, tuple(console))
+        self.args = (op, message, errno, seconds, clock, tuple(console), handle_usable)
         self.seconds = seconds
         self.clock = clock
         self.console = tuple(console)
+        self.handle_usable = handle_usable
 
 
 _native.use_error_types((Error, HandleClosed, LaunchError, ApplianceCrashed, ApplianceKilled, CallTimeout))

@@ -66,7 +66,7 @@ class Connection:
                     # A cancel may end in a killed appliance, which loses what was written.
                     return await g.run(function, on_cancel="end" if self._disk.opening.readonly else "wait")
                 except CallTimeout as error:
-                    if error.clock == "call_timeout":  # else it waited for its turn, and other calls go on
+                    if not error.handle_usable:
                         self._drop(opening)
                     raise
                 except asyncio.CancelledError:

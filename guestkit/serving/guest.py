@@ -65,6 +65,8 @@ class GuestFiles:
         try:
             return await self._lent.run(lambda g: function(g, *arguments))
         except CallTimeout as error:
+            if not error.handle_usable:
+                self.lost.set()
             raise OSError(errno.ETIMEDOUT, "the guest took too long") from error
         except (ApplianceCrashed, HandleClosed) as error:
             self.lost.set()

@@ -85,15 +85,16 @@ class ApplianceKilled : public ApplianceCrashed {
   using ApplianceCrashed::ApplianceCrashed;
 };
 
-/// A call exceeded its time limit. message() says whether the handle is still usable.
+/// A call exceeded its time limit.
 class CallTimeout : public Error {
  public:
   CallTimeout(const std::string& op, const std::string& message, int error_number, double seconds,
-              std::string clock, std::vector<std::string> console = {})
+              std::string clock, std::vector<std::string> console = {}, bool handle_usable = true)
       : Error(op, message, error_number, {cause_of(clock)}),
         seconds_(seconds),
         clock_(std::move(clock)),
-        console_(std::move(console)) {}
+        console_(std::move(console)),
+        handle_usable_(handle_usable) {}
 
   /// The limit, in seconds.
   double seconds() const noexcept { return seconds_; }
@@ -101,6 +102,8 @@ class CallTimeout : public Error {
   const std::string& clock() const noexcept { return clock_; }
   /// The last lines that the appliance and libguestfs wrote. Hostile text: escape it.
   const std::vector<std::string>& console() const noexcept { return console_; }
+  /// Whether the handle can be used further. If not, the appliance was killed: open a new handle.
+  bool handle_usable() const noexcept { return handle_usable_; }
 
  private:
   static Cause cause_of(std::string_view clock) noexcept;
@@ -108,6 +111,7 @@ class CallTimeout : public Error {
   double seconds_;
   std::string clock_;
   std::vector<std::string> console_;
+  bool handle_usable_;
 };
 
 }  // namespace guestkit::inline GUESTKIT_FORM

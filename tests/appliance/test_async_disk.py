@@ -104,8 +104,11 @@ async def test_a_download_that_takes_too_long_is_stopped_and_the_handle_goes_on(
         await fifo.filled()
         reader: list[threading.Thread] = []
         asyncio.get_running_loop().call_later(5.1, lambda: reader.append(fifo.drain()))
-        with pytest.raises(CallTimeout, match=r"call_timeout\) and was stopped; the handle can be used"):
+        with pytest.raises(
+            CallTimeout, match=r"call_timeout\) and was stopped; the handle can be used"
+        ) as late:
             await task
+        assert late.value.handle_usable
         reader[0].join()
         assert await limited.filesize("/big") == 400 * MEGABYTE
         # Make the appliance hang: only killing it can stop the call.
@@ -114,6 +117,7 @@ async def test_a_download_that_takes_too_long_is_stopped_and_the_handle_goes_on(
         with pytest.raises(CallTimeout, match="the appliance was killed, open a new handle") as caught:
             await limited.filesize("/big")
         assert caught.value.console
+        assert not caught.value.handle_usable
         with pytest.raises(ApplianceKilled):
             await limited.filesize("/big")
         assert not Path(f"/proc/{pid}").exists()

@@ -50,8 +50,8 @@ SAMPLES: list[tuple[Error, dict[str, object]]] = [
         {"cause": "kvm", "hint": "use TCG", "console": ("line 1", "line \udcff")},
     ),
     (
-        CallTimeout("launch", "too slow", errno.ETIMEDOUT, 1.5, "launch_timeout", ["line 1"]),
-        {"seconds": 1.5, "clock": "launch_timeout", "console": ("line 1",)},
+        CallTimeout("launch", "too slow", errno.ETIMEDOUT, 1.5, "launch_timeout", ["line 1"], False),
+        {"seconds": 1.5, "clock": "launch_timeout", "console": ("line 1",), "handle_usable": False},
     ),
 ]
 

@@ -137,6 +137,7 @@ def test_ranges_beyond_the_end(text: str) -> None:
     ("error", "number", "lost", "status"),
     [
         (CallTimeout("pread", "too long"), errno.ETIMEDOUT, False, 504),
+        (CallTimeout("pread", "too long", handle_usable=False), errno.ETIMEDOUT, True, 504),
         (ApplianceCrashed("pread", "\x1b[31mhostile"), errno.EIO, True, 500),
         (HandleClosed("pread", "closed"), errno.EIO, True, 500),
         (Error("walk", "\x1b[31mhostile"), errno.EIO, False, 500),

@@ -323,10 +323,10 @@ GUESTKIT_INLINE void turns::refuse_if_killed(const char* op) const {
 GUESTKIT_INLINE void turns::fail(const char* op, const std::string& message, int number,
                                  const std::vector<std::string>& console) const {
   if (ending_ == ending::timed_out) {
-    const auto text =
-        "took longer than " + shown(limit_) + " (" + clock_ + ") and was stopped; " +
-        (killed_.empty() ? "the handle can be used" : "the appliance was killed, open a new handle");
-    throw CallTimeout(op, text, ETIMEDOUT, limit_.count(), clock_, console);
+    const bool usable = killed_.empty();
+    const auto text = "took longer than " + shown(limit_) + " (" + clock_ + ") and was stopped; " +
+                      (usable ? "the handle can be used" : "the appliance was killed, open a new handle");
+    throw CallTimeout(op, text, ETIMEDOUT, limit_.count(), clock_, console, usable);
   }
   if (!killed_.empty()) throw ApplianceKilled(op, death(), number, console);
   throw Error(op, number == EINTR || message.empty() ? "cancelled" : message, number == 0 ? EINTR : number);
