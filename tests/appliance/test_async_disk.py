@@ -270,7 +270,7 @@ async def test_an_upload_from_a_silent_source_could_not_be_ended(end: str) -> No
 
     async def source() -> AsyncIterator[bytes]:
         try:
-            yield b"begin"
+            yield bytes(2 * MEGABYTE)  # more than fits into the pipe: the transfer has begun
             silent.set()
             await asyncio.Event().wait()
         finally:

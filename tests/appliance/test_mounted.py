@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from guestkit import AsyncGuestfs, Error, Event, Guestfs, HandleClosed, fuse, open_guest
+from guestkit import ApplianceCrashed, AsyncGuestfs, Error, Event, Guestfs, HandleClosed, fuse, open_guest
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.guest import mount_guest
 
@@ -288,7 +288,7 @@ def test_lost_writes_after_a_killed_hypervisor_are_an_error(
     disk = tmp_path / "disk.img"
     shutil.copy(demo_guest, disk)
     with (
-        pytest.raises(Error, match="call launch before"),  # what closing such a guest tells
+        pytest.raises(ApplianceCrashed, match="died during an earlier call"),  # from closing such a guest
         open_guest(disk, readonly=False, format="raw") as g,
     ):
         with g.mounted(directory, readonly=False) as path:

@@ -74,8 +74,8 @@ def test_a_foreign_meson_project_takes_guestkit_as_a_subproject(tmp_path: Path) 
     plain = "--buildtype=plain"  # which compiles sooner
     told = run("meson", "setup", plain, build, project, environment=NOTHING_OF_OURS)
     assert "python" not in told.lower()
-    run("meson", "compile", "-C", build)
-    assert run(build / "program") == run(build / "compiled") == EXPECTED
+    run("meson", "compile", "-C", build, "program", "futures")  # long forms build and run the compiled form
+    assert run(build / "program") == EXPECTED
     assert run(build / "futures") == "778\n"
     # guestkit adds no tests to the other project, installs nothing with it, and sets no compiler arguments.
     targets = json.loads(run("meson", "introspect", "--targets", build))

@@ -54,5 +54,6 @@ BOOST_AUTO_TEST_CASE(a_message_shows_the_begin_of_a_long_text) {
 BOOST_AUTO_TEST_CASE(a_plain_name_of_a_file_needs_no_quotation_marks) {
   BOOST_TEST(detail::shown("/srv/Käse disk.img") == "/srv/Käse disk.img");
   BOOST_TEST(detail::shown("/srv/a\nb") == "\"/srv/a\\x0ab\"");
+  BOOST_TEST(detail::shown("/srv/\xff.img") == "/srv/\xff.img");  // no terminal obeys it
   BOOST_TEST(detail::shown("") == "''");
 }

@@ -65,6 +65,7 @@ def test_clang_tidy(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.full
 def test_clang_tidy_of_what_runs_in_the_appliance() -> None:
     run(
         "clang-tidy",
@@ -106,7 +107,10 @@ def test_each_header_compiles_alone_without_a_warning(
         run(compiler, *WARNINGS, form, source)
 
 
-@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+@pytest.mark.parametrize(
+    "compiler",
+    [pytest.param("g++", marks=pytest.mark.full), "clang++"],  # the build does it, too
+)
 def test_the_bodies_compile_without_a_warning(compiler: str) -> None:
     run(compiler, *WARNINGS, "-DGUESTKIT_COMPILED", *COMPILED)
 

@@ -278,11 +278,11 @@ def test_the_help_of_run_names_every_option() -> None:
 
 #: Sections, seeds and how many cases: those that take some seconds each, of guests that others need too.
 SHORT = [
-    ("guests", 273, 2),
+    ("guests", 273, 1),
     ("kills", 6, 2),
-    ("storms", 1, 2),
+    ("storms", 1, 1),
     ("load", 0, 1),
-    ("limits", 9, 3),
+    ("limits", 9, 2),
     ("attacks", 6, 3),
 ]
 

@@ -53,13 +53,16 @@ inline bool is_visible(std::uint32_t point) noexcept {
 }
 
 /// The text with what is not visible, and what is no UTF-8, escaped byte by byte.
-inline std::string visible(std::string_view text) {
+/// @param latin  whether to keep bytes that are no UTF-8, but would be visible as Latin-1
+inline std::string visible(std::string_view text, bool latin = false) {
   std::string line;
   while (!text.empty()) {
     const auto [point, size] = first_character(text);
     const auto bytes = text.substr(0, std::max<std::size_t>(size, 1));
     text.remove_prefix(bytes.size());
-    if (size != 0 && is_visible(point))
+    const bool is_kept =
+        size == 0 ? latin && static_cast<unsigned char>(bytes[0]) >= 0xA0 : is_visible(point);
+    if (is_kept)
       line += bytes;
     else
       for (const char c : bytes) append_escaped(line, c);
@@ -82,7 +85,7 @@ GUESTKIT_INLINE std::string in_quotes(std::string_view text) {
 
 GUESTKIT_INLINE std::string shown(const std::string& path) {
   if (path.empty()) return "''";
-  return visible(path) == path ? path : in_quotes(path);
+  return visible(path, true) == path ? path : in_quotes(path);  // old names are in Latin-1
 }
 
 }  // namespace detail
