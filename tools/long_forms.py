@@ -38,6 +38,7 @@ PARTS = {
     "soak": ["tests/soak"],
     "fuzzers": ["tests/fuzz", "--fuzz-seconds", "120"],
     "addresses": [SANITIZERS, "-k", "addresses"],
+    "soak under tools": [SANITIZERS, "-k", "short_soak"],
 }
 
 
