@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from guestkit.appliance import HYPERVISOR, PROGRAMS
 from tests.chroot import ROOT, Chroot
 
 pytestmark = pytest.mark.timeout(3600)
@@ -41,6 +42,8 @@ def test_the_python_package_brings_all_that_it_needs(installed: Chroot) -> None:
     done = installed.run("guestkit", "--version", user=10001)
     assert done.returncode == 0, done.stderr
     assert "0.4.0" in done.stdout
+    for name in (*PROGRAMS, HYPERVISOR):  # debhelper gave one of them another name
+        installed.must("test", "-e", f"/usr/lib/python3/dist-packages/guestkit/{name}")
     installed.must("test", "-e", "/usr/share/man/man1/guestkit.1.gz")
     installed.must("test", "-e", "/usr/share/bash-completion/completions/guestkit")
 
