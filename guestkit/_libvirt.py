@@ -184,7 +184,7 @@ class _Libvirt:
                     else:
                         raise self.error(f"cannot be asked about: virsh says more than {_LONGEST} bytes")
                 if status(virsh, _END) is None:
-                    raise TooLong
+                    raise self.error("cannot be asked about: virsh does not end", errno.ETIMEDOUT)
         except FileNotFoundError:
             raise self.error(
                 f"cannot be asked about: virsh is not installed{hint('virsh')}", errno.ENOENT

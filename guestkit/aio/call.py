@@ -54,7 +54,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         self._future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._timer: asyncio.TimerHandle | None = None  # the queue timeout
         self._errand: Errand[T] | None = None  # once it has left the handle's queue, until it has ended
-        self._begun = False  # these three are guarded by the handle's _lock
+        self._begun = False  # these three are guarded by the queue's _lock
         self._ended = False
         self._cancelled = False
         self._waiting: Coroutine[Any, Any, T] | None = None

@@ -20,7 +20,7 @@ from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, Unpack
 
 from guestkit.aio import streams
 from guestkit.aio.actions import AsyncActions
@@ -435,9 +435,13 @@ class AsyncGuestfs(AsyncActions):
         if self._closed is not None or self._calls.is_terminated:
             state = "terminated" if self._closed is None else "closed"
             raise HandleClosed(name, f"the handle is {state}", errno.EBADF)
-        call = Call(name, function, self._calls.cancel, progress, on_cancel, alone)
+        call = Call(name, function, self._cancel, progress, on_cancel, alone)
         self._calls.put(call)
         return call
+
+    def _cancel(self, call: Call[Any]) -> None:
+        """End a call. A method of the handle, so that a call keeps that alive until it has ended."""
+        self._calls.cancel(call)
 
     def _bind(self, name: str) -> asyncio.AbstractEventLoop:
         try:

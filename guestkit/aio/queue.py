@@ -53,6 +53,7 @@ class CallQueue:
         self._sent: set[Call[Any]] = set()  # to the executor, where they wait for a thread, or run
         self._running: Call[Any] | None = None  # the one of them that the queue waits for
         self._when_drained: Callable[[], object] | None = None
+        self._was_taken = False  # the handle
         self._listeners: list[tuple[EventCallback, int]] = []  # to register when the handle is made
         # terminate() may interrupt the thread that has it, from a signal's handler.
         self._lock = threading.RLock()
@@ -121,7 +122,7 @@ class CallQueue:
 
     def take_handle(self) -> Guestfs | None:
         """Take the handle away from a queue that gets no more calls."""
-        handle, self.handle = self.handle, None
+        handle, self.handle, self._was_taken = self.handle, None, True
         return handle
 
     def _next(self) -> None:
@@ -215,7 +216,7 @@ class CallQueue:
                 handle._end_turn()
 
     def _create(self, op: str) -> Guestfs:
-        if self.is_terminated:  # and maybe taken away: a second handle would have none of its disks
+        if self.is_terminated or self._was_taken:  # a second handle would have none of its disks
             raise HandleClosed(op, _TERMINATED, errno.EBADF)
         handle = Guestfs(self._options)
         with self._lock:

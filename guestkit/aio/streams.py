@@ -27,8 +27,8 @@ Source = AsyncIterable["ReadableBuffer"] | Iterable["ReadableBuffer"]
 #: The capacity of the pipe, and so the largest chunk. Ordinary users may have pipes of this size.
 CHUNK = 1024 * 1024
 
-#: While a source is silent: after how many seconds it is looked whether the transfer was stopped.
-_LOOK = 0.5
+#: How often to look, while the source is silent, whether the transfer was stopped, in seconds.
+_LOOK = 0.1
 
 #: A transfer with the blocking handle, to or from the file of that name.
 Transfer = Callable[["Guestfs", str], None]
@@ -83,30 +83,41 @@ async def write(
         os.close(writer)
         raise
     feeding = loop.create_task(_feed(loop, writer, source))
-    feeding.add_done_callback(lambda feeding: os.close(writer))  # the end of the data, for the transfer
+    is_whole = False
     try:
-        while not (feeding.done() or call._future.done() or was_stopped(call)):
-            await asyncio.wait([feeding, call._future], timeout=_LOOK, return_when=asyncio.FIRST_COMPLETED)
-        is_whole = feeding.done()
-        if is_whole:
-            feeding.result()
+        try:
+            while not (feeding.done() or call._future.done() or was_stopped(call)):
+                await asyncio.wait(
+                    [feeding, call._future], timeout=_LOOK, return_when=asyncio.FIRST_COMPLETED
+                )
+            is_whole = feeding.done()
+            if is_whole:
+                feeding.result()
+        finally:  # before the call, whose grace its clean-up may exceed
+            await _stop(feeding)
     except BaseException:
         call._cancel()
-        await _stop(feeding)
+        os.close(writer)  # wakes a transfer that waits for data
         await _end(call)
         raise
-    await _stop(feeding)
+    os.close(writer)
     await call
     if not is_whole:  # the transfer took the end of the data for that of the source
         raise Error(name, "cancelled", errno.EINTR)
 
 
 async def _stop(feeding: asyncio.Task[None]) -> None:
-    """End the source, which may clean up. Its outcome was reported already, or the transfer's is."""
-    if not feeding.done():
-        feeding.cancel()
-        await asyncio.wait([feeding])
-    take_notice(feeding)
+    """End the source, which may clean up, and wait for that, even if cancelled meanwhile."""
+    feeding.cancel()
+    cancelled: asyncio.CancelledError | None = None
+    while not feeding.done():
+        try:
+            await asyncio.wait([feeding])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    take_notice(feeding)  # it was reported already, or why the transfer ended counts
+    if cancelled is not None:
+        raise cancelled
 
 
 async def _feed(loop: asyncio.AbstractEventLoop, writer: int, source: Source) -> None:

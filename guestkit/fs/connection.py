@@ -73,7 +73,8 @@ class Connection:
                     self._was_cancelled = True
                     raise
                 except (ApplianceCrashed, HandleClosed):
-                    if self._drop(opening) or not self._disk.opening.readonly:
+                    first = self._drop(opening) and not self._was_cancelled
+                    if first or not self._disk.opening.readonly:
                         raise
         finally:
             self._running -= 1

@@ -36,7 +36,7 @@ def require() -> None:
         library = (error.name or "").partition(".")[0]
         if library not in ("aiohttp", "asyncssh"):
             raise
-        if library == "asyncssh" != error.name:
+        if library == "asyncssh" and not isinstance(error, ModuleNotFoundError):
             raise _unfit(str(error)) from error
         message = f"{error.name} is not installed, which serving needs: pip install 'libguestkit[serve]'"
         raise Error("serve", message, errno.ENOSYS) from None

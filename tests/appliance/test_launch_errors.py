@@ -156,7 +156,6 @@ def test_verbose_lines_still_come_out_on_stderr(disk: Path, capfd: pytest.Captur
         assert capfd.readouterr().err == ""
 
 
-# Regression: every later call reported that the appliance had crashed.
 def test_an_appliance_that_was_killed_kept_its_place_until_its_handle_was_closed(disk: Path) -> None:
     set_appliance_limit(1)
     try:
@@ -171,6 +170,7 @@ def test_an_appliance_that_was_killed_kept_its_place_until_its_handle_was_closed
         set_appliance_limit(None)
 
 
+# Regression: every later call reported that the appliance had crashed.
 def test_a_shutdown_during_another_threads_launch_is_no_crash(disk: Path) -> None:
     with Guestfs(accel="tcg") as g, ThreadPoolExecutor(2) as threads:
         g.add_drive(disk, format="raw", readonly=True)

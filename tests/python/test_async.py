@@ -143,6 +143,23 @@ async def test_a_busy_handle_holds_one_thread_and_starves_no_other() -> None:
             assert await asyncio.gather(*waiting) == [1280] * 51
 
 
+async def test_a_call_keeps_its_handle_alive() -> None:
+    """Dropped with calls in its queue, a handle was closed, and they ran on another one."""
+
+    async def calls(executor: ThreadPoolExecutor) -> list[Coroutine[Any, Any, int]]:
+        g = AsyncGuestfs(executor=executor)
+        await g.set_memsize(1000)
+        return [g.get_memsize() for _ in range(100)]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # in the end it is dropped unclosed
+        with ThreadPoolExecutor(1) as executor:
+            found = await asyncio.gather(*await calls(executor))
+        await asyncio.sleep(0)  # the calls' tasks go
+        gc.collect()
+    assert found == [1000] * 100
+
+
 async def test_a_function_that_raised_stop_iteration_hung_for_ever() -> None:
     """asyncio's futures take no StopIteration, so the call was never done, nor any behind it."""
     async with AsyncGuestfs() as g:

@@ -59,7 +59,7 @@ GUESTKIT_INLINE void launcher::launch() {
   if (state_->turns->launched && launch_call<bool>(state_, guestfs_is_ready))
     return launch_call<void>(state_, guestfs_launch);
   state_->turns->launched = false;  // what has died before is over
-  state_->forget_gone_disks();      // from here on it is about those of this launch
+  state_->forget_gone_disks();      // disks_gone tells of those of this launch then
   const launch_clock shared(*state_->turns);
   state_->turns->usual_launch_limit.reset();
   state_->console.clear();

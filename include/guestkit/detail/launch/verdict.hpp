@@ -10,8 +10,8 @@ namespace guestkit::inline GUESTKIT_FORM::detail::warm {
 /// The line's prefix; one of those below follows, or why QEMU cannot be run at all.
 inline constexpr std::string_view verdict_prefix = "guestkit: ";
 inline constexpr std::string_view restoring = "restoring";
-inline constexpr std::string_view restore_failed = "restore failed: ";  ///< likewise, after "restoring"
-inline constexpr std::string_view normal_boot = "normal boot: ";        ///< followed by the reason
+inline constexpr std::string_view restore_failed = "restore failed: ";  ///< after "restoring"; then why
+inline constexpr std::string_view normal_boot = "normal boot: ";        ///< then why
 
 /// Whether a line is the hypervisor's, which speaks first and then tells at most that its restore has failed,
 /// rather than one of the appliance's that looks like it.
