@@ -88,13 +88,13 @@ class CallQueue:
             if not call._begun or call._ended or self.handle is None:
                 return False
             try:
-                self.handle._check_turn()
+                self.handle._check_turn()  # raises why the turn is to end
             except Error:
                 return True
             return False
 
     def drain(self, then: Callable[[], object]) -> None:
-        """Call a function once, when all calls have ended. None may be put any more."""
+        """Call a function once, when all calls have ended. No call may be put from now on."""
         self._when_drained = then
         self._next()
 

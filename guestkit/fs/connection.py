@@ -73,8 +73,9 @@ class Connection:
                     self._was_cancelled = True
                     raise
                 except (ApplianceCrashed, HandleClosed):
-                    first = self._drop(opening) and not self._was_cancelled
-                    if first or not self._disk.opening.readonly:
+                    was_first = self._drop(opening)
+                    to_blame = was_first and not self._was_cancelled  # else a cancel has cost the appliance
+                    if to_blame or not self._disk.opening.readonly:
                         raise
         finally:
             self._running -= 1

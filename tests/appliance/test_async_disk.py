@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import io
 import os
 import signal
+import struct
 import tarfile
+import termios
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +19,7 @@ import pytest
 import pytest_asyncio
 
 from guestkit import ApplianceCrashed, ApplianceKilled, AsyncGuestfs, CallTimeout, Error, Event, Guestfs
+from guestkit.aio import streams
 
 MEGABYTE = 1024 * 1024
 
@@ -261,6 +265,43 @@ async def test_an_upload_that_fails_says_why(g: AsyncGuestfs) -> None:
     with pytest.raises(Error, match="upload: /missing/file"):
         await asyncio.wait_for(g.upload_stream(source(), "/missing/file"), PATIENCE)
     assert await g.filesize("/big") == 400 * MEGABYTE
+
+
+async def test_the_clean_up_of_a_cancelled_uploads_source_cost_the_appliance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It counted for the grace of the call, which cannot notice a cancel while it waits for data."""
+    grace, silent = 0.5, asyncio.Event()
+    pipes: list[tuple[int, int]] = []
+    pipe = streams._pipe
+
+    def recorded() -> tuple[int, int]:
+        pipes.append(pipe())
+        return pipes[0]
+
+    def unread() -> int:
+        (count,) = struct.unpack("i", fcntl.ioctl(pipes[0][0], termios.FIONREAD, bytes(4)))
+        return int(count)
+
+    monkeypatch.setattr(streams, "_pipe", recorded)
+
+    async def source() -> AsyncIterator[bytes]:
+        try:
+            yield bytes(2 * MEGABYTE)  # more than fits into the pipe: the transfer has begun
+            while unread():  # noqa: ASYNC110  # nothing tells when a pipe is empty
+                await asyncio.sleep(0.01)
+            silent.set()
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(3 * grace)  # as closing a connection may take
+
+    async with await scratch(cancel_grace=grace) as g:
+        uploading = asyncio.ensure_future(g.upload_stream(source(), "/part"))
+        await asyncio.wait_for(silent.wait(), PATIENCE)
+        uploading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await uploading
+        assert await g.filesize("/big") == 400 * MEGABYTE
 
 
 @pytest.mark.parametrize("end", ["call_timeout", "terminate"])
