@@ -1,8 +1,8 @@
 """The template of the warm appliance: a lean one, booted once to its pause and saved there.
 
-The machine must be the one that libguestfs starts. So a lean appliance is launched, and QEMU's command line
-is taken from it. The program that later restores the template (appliance/hypervisor.cpp) then starts QEMU
-again with that command line.
+The machine must be the one that libguestfs starts. So its command line is taken from a lean appliance that
+was launched. The program that later restores the template (appliance/hypervisor.cpp) then starts QEMU again
+with that command line.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from guestkit._programs import readable
 from guestkit.handle import Guestfs
 
-__all__ = ["NotEmulated", "TemplateError", "build_template", "hypervisor_file"]
+__all__ = ["NotEmulated", "TemplateError", "build_template", "hypervisor_file", "machine_command"]
 
 #: The timeout for booting to the pause and saving it, in seconds.
 PATIENCE = 180
@@ -40,14 +40,18 @@ class NotEmulated(TemplateError):
     """KVM works here, with which no appliance is restored."""
 
 
-def build_template(lean: Path, hypervisor: Path) -> tuple[Path, list[Path]]:
+def build_template(lean: Path, hypervisor: Path, command: list[bytes] | None) -> tuple[Path, list[Path]]:
     """Make the files of a template in a directory beneath the lean appliance.
 
     Returns the directory and the other files that the template was made from.
+
+    command: of the lean appliance's machine, as `machine_command` says; None: a launch finds it out
     """
+    command = command or _launched_command(lean)
+    if command is None:
+        raise NotEmulated("with KVM no appliance is restored")
     made = Path(tempfile.mkdtemp(prefix="new-", dir=lean))
     try:
-        command = _command(lean)
         (made / "command").write_bytes(b"".join(word + b"\0" for word in command))
         shutil.copyfile(hypervisor, made / "hypervisor")
         (made / "hypervisor").chmod(0o700)
@@ -73,17 +77,22 @@ def build_template(lean: Path, hypervisor: Path) -> tuple[Path, list[Path]]:
         raise
 
 
-def _command(lean: Path) -> list[bytes]:
-    """Return the command line with which libguestfs starts QEMU for this appliance, program first."""
+def _launched_command(lean: Path) -> list[bytes] | None:
+    """Launch the lean appliance; return what `machine_command` says."""
     with tempfile.NamedTemporaryFile(suffix=".img") as disk, Guestfs(environment=False, appliance=lean) as g:
         disk.truncate(1 << 20)
         g.add_drive(disk.name, format="raw", readonly=True)
         g.launch()
-        info = g.launch_info()
-        if info is None or info.accelerator != "tcg":
-            raise NotEmulated("with KVM no appliance is restored")
-        words = Path(f"/proc/{g.get_pid()}/cmdline").read_bytes().split(b"\0")
-        return [os.fsencode(hypervisor_file(g) or g.get_hv()), *words[1:-1]]
+        return machine_command(g)
+
+
+def machine_command(g: Guestfs) -> list[bytes] | None:
+    """Return the command with which libguestfs started the handle's QEMU, program first; None with KVM."""
+    info = g.launch_info()
+    if info is None or info.accelerator != "tcg":
+        return None
+    words = Path(f"/proc/{g.get_pid()}/cmdline").read_bytes().split(b"\0")
+    return [os.fsencode(hypervisor_file(g) or g.get_hv()), *words[1:-1]]
 
 
 def hypervisor_file(g: Guestfs) -> Path | None:

@@ -28,7 +28,7 @@ from pathlib import Path
 from guestkit import __version__, _native
 from guestkit._private import make_private
 from guestkit._system import hint
-from guestkit._template import NotEmulated, TemplateError, build_template, hypervisor_file
+from guestkit._template import NotEmulated, TemplateError, build_template, hypervisor_file, machine_command
 from guestkit.errors import Error
 from guestkit.generated.values import ApplianceMode
 from guestkit.handle import Guestfs
@@ -146,14 +146,15 @@ def build(*, force: bool = False, warm: bool = True, system: bool = False) -> Ap
             shutil.rmtree(left, ignore_errors=True)
         inputs = _inputs()
         target = cache / _key(inputs)
+        command = None
         if force or check(target):
-            _build_into(target, inputs, lock)
+            command = _build_into(target, inputs, lock)
         for other in _lean_ones(cache):
             if other != target:
                 shutil.rmtree(other, ignore_errors=True)
         if fault := check(target):
             raise ApplianceError(f"{target}: {fault}")
-        return (_warm_up(target, force) if warm else None) or Appliance(target, "")
+        return (_warm_up(target, force, command) if warm else None) or Appliance(target, "")
 
 
 def appliances() -> list[Appliance]:
@@ -313,7 +314,8 @@ def _key(inputs: list[Path]) -> str:
 # ---- the build
 
 
-def _build_into(target: Path, inputs: list[Path], lock: int) -> None:
+def _build_into(target: Path, inputs: list[Path], lock: int) -> list[bytes] | None:
+    """Build the lean appliance; return the command of its machine, as `machine_command` does."""
     with tempfile.TemporaryDirectory(prefix="new-", dir=target.parent) as scratch:
         made = Path(scratch) / "appliance"
         _run(
@@ -337,9 +339,10 @@ def _build_into(target: Path, inputs: list[Path], lock: int) -> None:
         for name in FILES:
             (made / name).chmod((0o755 if name == "cage" else 0o644) & modes)
         _write_manifest(made, inputs, FILES)
-        _try_out(made, "lean")
+        command = _try_out(made, "lean")
         shutil.rmtree(target, ignore_errors=True)
         made.rename(target)
+        return command and [word.replace(os.fsencode(made), os.fsencode(target)) for word in command]
 
 
 def _run(*command: str, temporary: str, lock: int) -> None:
@@ -357,8 +360,11 @@ def _run(*command: str, temporary: str, lock: int) -> None:
         raise ApplianceError(f"{command[0]} failed: {done.stderr.strip()[-500:]}")
 
 
-def _warm_up(lean: Path, force: bool) -> Appliance | None:
-    """Return a good warm appliance, built anew unless it is fresh; log and note if that fails."""
+def _warm_up(lean: Path, force: bool, command: list[bytes] | None) -> Appliance | None:
+    """Return a good warm appliance, built anew unless it is fresh; log and note if that fails.
+
+    command: of the lean one's machine; None: it is found out by a launch
+    """
     present = sorted(lean.glob("warm-*"))
     good = [path for path in present if not check(path)]
     old = Appliance(good[-1], "") if good else None
@@ -370,7 +376,7 @@ def _warm_up(lean: Path, force: bool) -> Appliance | None:
         shutil.rmtree(path, ignore_errors=True)
     (lean / FAILURE).unlink(missing_ok=True)
     try:
-        made, inputs = build_template(lean, _programs() / HYPERVISOR)
+        made, inputs = build_template(lean, _programs() / HYPERVISOR, command)
     except NotEmulated:
         return None
     except (TemplateError, OSError, Error, subprocess.CalledProcessError) as error:
@@ -407,8 +413,11 @@ def _note_failure(lean: Path, error: Exception) -> None:
         note.chmod(0o644 & _modes(lean))
 
 
-def _try_out(made: Path, mode: ApplianceMode, disks: int = 1) -> None:
-    """Launch the new appliance once, so that one that does not start is never installed."""
+def _try_out(made: Path, mode: ApplianceMode, disks: int = 1) -> list[bytes] | None:
+    """Launch the new appliance once, so that one that does not start is never installed.
+
+    Returns the command of its machine, as `machine_command` does.
+    """
     with (
         tempfile.TemporaryDirectory(dir=made.parent, prefix="new-") as folder,
         Guestfs(environment=False, appliance=made) as g,
@@ -425,6 +434,7 @@ def _try_out(made: Path, mode: ApplianceMode, disks: int = 1) -> None:
             raise ApplianceError("the new appliance does not see its disks")
         if info is None or info.mode != mode:
             raise ApplianceError(f"the new appliance is not used: {info and info.reason}")
+        return machine_command(g)
 
 
 def _unpack_kernel(kernel: Path) -> None:

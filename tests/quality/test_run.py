@@ -135,12 +135,10 @@ def test_only_pictures_need_what_draws_them(
     (tmp_path / "benchmarks" / "calls.py").touch()
     script, begin = RUN.read_text(encoding="utf-8"), "\nset_up\nuse_environment\n"
     assert begin in script
-    stubs = "".join(f"{name}() {{ :; }}\n" for name in ("boost_python", "step", "checkout_finder", "chmod"))
-    stubs += (
-        "find_python() { echo 3.11 python; }\ninstall_python() { echo $1; }\nreplace() { cat >/dev/null; }\n"
-    )
+    stubs = "checkout_finder() { :; }\nchmod() { :; }\n"
+    stubs += "install_python() { echo $1; }\nreplace() { cat >/dev/null; }\n"
     (tmp_path / "run").write_text(
-        script.replace(begin, f"\n{stubs}python_environment; exit\n"), encoding="utf-8"
+        script.replace(begin, f"\n{stubs}python_packages; exit\n"), encoding="utf-8"
     )
     done = subprocess.run(
         ["bash", tmp_path / "run", *words], capture_output=True, text=True, timeout=60, check=False
@@ -445,7 +443,7 @@ def set_up_before(tmp_path: Path) -> Path:
     assert begin in script
     # What changes the machine is left out: it prints its name.
     steps = ("system_packages", "python_environment", "compile", "appliance")
-    pretended = "".join(f"{name}() {{ say {name}; }}\n" for name in steps)
+    pretended = "".join(f"{name}() {{ say {name}; }}\n" for name in steps) + "python_packages() { :; }\n"
     script = script.replace(begin, f"{pretended}package_databases=() inputs=(run) level=base; set_up; exit\n")
     (tmp_path / "run").write_text(script, encoding="utf-8")
     (tmp_path / "build" / "appliance").mkdir()
@@ -471,6 +469,14 @@ def test_a_change_leads_to_a_set_up_and_nothing_else_does(set_up_before: Path) -
     everything = ["system_packages", "python_environment", "compile", "appliance"]
     assert set_up(set_up_before) == (0, everything)
     assert set_up(set_up_before) == (0, [])
+
+
+def test_packages_that_cannot_be_installed_beside_the_compiler_end_the_set_up(set_up_before: Path) -> None:
+    (set_up_before / "build" / "stamp-base").unlink()
+    script = (set_up_before / "run").read_text(encoding="utf-8")
+    fails = script.replace("python_packages() { :; }", "python_packages() { /bin/false; }")
+    (set_up_before / "run").write_text(fails, encoding="utf-8")
+    assert set_up(set_up_before) == (1, ["system_packages", "python_environment", "compile"])
 
 
 @pytest.mark.parametrize("name", ["cmp", "find", "flock"])
