@@ -58,31 +58,83 @@ class mailbox {
   std::deque<Job> jobs_;
 };
 
-/// The main thread and the second thread, which makes its calls.
-struct couple {
-  mailbox main, second;
-  pthread_t second_id{};
-  int depth = 0;               // of calls that the main thread has made and waits for
-  Handle* handle = nullptr;    // of the outermost of them
-  PyObject* raised = nullptr;  // what a signal handler or a callback raised, to be raised by that call
+/// A thread that makes calls for the main thread.
+struct helper {
+  mailbox box;
+  bool busy = false;  // with a call; of the main thread
 
-  couple() {
-    second_id = detail::start_thread("", [this] {
-      constexpr bool never = false;
-      second.run(never);
-    });
+  helper();
+};
+
+/// The helper that this thread is, if it is one.
+thread_local helper* self = nullptr;
+
+helper::helper() {
+  detail::start_thread("", [this] {
+    self = this;
+    constexpr bool never = false;
+    box.run(never);
+  });
+}
+
+/// A call of the main thread that a helper makes.
+struct pending {
+  Handle& handle;
+  PyObject* raised = nullptr;  // what a signal handler or a callback raised, to be raised by the call
+
+  /// Saves the current exception and ends the call: gently at first.
+  void interrupt();
+};
+
+void pending::interrupt() {
+  PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;
+  PyErr_Fetch(&type, &value, &traceback);
+  PyErr_NormalizeException(&type, &value, &traceback);
+  if (traceback != nullptr) PyException_SetTraceback(value, traceback);
+  Py_XDECREF(type);
+  Py_XDECREF(traceback);
+  const bool again = raised != nullptr;
+  Py_XDECREF(std::exchange(raised, value));
+  if (again)
+    handle.terminate();
+  else
+    handle.cancel();
+}
+
+/// What the main thread knows of its calls. Only `box` is for other threads, too.
+struct main_thread {
+  mailbox box;                   // the helpers' jobs for it
+  pending* innermost = nullptr;  // the call that it waits for
+  helper* asking = nullptr;      // the helper whose job it does
+  std::deque<helper> helpers;    // whose threads never end
+
+  /// The helper for its next call: the one whose callback it runs, since that has the turn of its handle. A
+  /// signal handler runs while the helper is inside libguestfs, and gets another one.
+  helper& next() {
+    if (asking != nullptr) return *asking;
+    for (helper& each : helpers)
+      if (!each.busy) return each;
+    return helpers.emplace_back();
   }
 };
 
-/// The second thread never exits.
-constinit detail::of_process<couple> both;
+constinit detail::of_process<main_thread> the_main_thread;
 
-bool is_second_thread() noexcept {
-  const couple* const threads = both.existing();
-  return threads != nullptr && ::pthread_equal(::pthread_self(), threads->second_id) != 0;
-}
+/// Sets a variable for a scope.
+template <class T>
+class during {
+ public:
+  during(T& variable, T value) : variable_(variable), before_(std::exchange(variable, value)) {}
+  during(const during&) = delete;
+  during& operator=(const during&) = delete;
+  ~during() { variable_ = before_; }
 
-/// Has the other thread do a job and waits for it, meanwhile doing what the other asks for.
+ private:
+  T& variable_;
+  T before_;
+};
+
+/// Has the other thread do a job and waits for it, meanwhile doing what others ask of this one.
 template <class... Meanwhile>
 void ask(mailbox& other, mailbox& own, const Job& job, const Meanwhile&... meanwhile) {
   bool done = false;
@@ -99,58 +151,43 @@ void ask(mailbox& other, mailbox& own, const Job& job, const Meanwhile&... meanw
   if (error) std::rethrow_exception(error);
 }
 
-/// Saves the current exception and ends the call: gently at first.
-void interrupt(couple& threads) {
-  PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;
-  PyErr_Fetch(&type, &value, &traceback);
-  PyErr_NormalizeException(&type, &value, &traceback);
-  if (traceback != nullptr) PyException_SetTraceback(value, traceback);
-  Py_XDECREF(type);
-  Py_XDECREF(traceback);
-  const bool again = threads.raised != nullptr;
-  Py_XDECREF(std::exchange(threads.raised, value));
-  if (again)
-    threads.handle->terminate();
-  else
-    threads.handle->cancel();
-}
-
-/// Whether a call should run on the second thread: on the main thread, if it may take long.
+/// Whether a call should run on a helper: on the main thread, if it may take long.
 bool belongs_aside(const Handle& handle, bool slow) noexcept {
   return (slow || handle.has_appliance() || !handle.is_idle()) && detail::this_thread().is_main &&
          !handle.is_mine();
 }
 
-/// Has the second thread make the call while this one, the main thread, waits for it and for signals. If no
-/// thread can be started, signals have to wait.
+/// Has a helper make the call while this thread, the main one, waits for it and for signals. If no thread can
+/// be started, signals have to wait.
 void call_aside(Handle& handle, Body call) {
-  couple* made = both.existing();
+  main_thread& here = the_main_thread.get();
+  helper* found = nullptr;
   try {
-    if (made == nullptr) made = &both.get();
+    found = &here.next();
   } catch (const Error&) {
     return call();
   }
-  couple& threads = *made;
-  const auto look_for_signals = [&] {
-    with_gil([&] {
-      if (PyErr_CheckSignals() != 0) interrupt(threads);
-    });
-  };
-  Handle* const outer = std::exchange(threads.handle, &handle);
-  ++threads.depth;
+  pending made{.handle = handle};
   std::exception_ptr error;
-  try {
-    ask(threads.second, threads.main, call, Job(look_for_signals));
-  } catch (...) {
-    error = std::current_exception();
+  {
+    const during busy(found->busy, true);
+    const during innermost(here.innermost, &made);
+    const auto look_for_signals = [&] {
+      with_gil([&] {
+        const during asking(here.asking, static_cast<helper*>(nullptr));
+        if (PyErr_CheckSignals() != 0) made.interrupt();
+      });
+    };
+    try {
+      ask(found->box, here.box, call, Job(look_for_signals));
+    } catch (...) {
+      error = std::current_exception();
+    }
   }
-  --threads.depth;
-  threads.handle = outer;
-  if (threads.depth == 0 && threads.raised != nullptr) {
+  if (made.raised != nullptr) {
     with_gil([&] {
-      PyObject* const value = std::exchange(threads.raised, nullptr);
-      PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(value)), value);
-      Py_DECREF(value);
+      PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(made.raised)), made.raised);
+      Py_DECREF(made.raised);
     });
     throw PythonError{};
   }
@@ -168,17 +205,22 @@ void without_gil(Handle& handle, bool slow, Body call) {
 }
 
 void on_calling_thread(Body body) {
-  if (!is_second_thread()) return with_gil(body);
-  couple& threads = both.get();
-  ask(threads.main, threads.second, [&] { with_gil(body); });
+  if (self == nullptr) return with_gil(body);
+  main_thread& main = the_main_thread.get();
+  ask(main.box, self->box, [&main, body, asking = self] {
+    with_gil([&] {
+      const during one(main.asking, asking);
+      body();
+    });
+  });
 }
 
 bool interrupted_by_callback() {
-  couple* const threads = both.existing();
-  if (threads == nullptr || threads->depth == 0 || !detail::this_thread().is_main ||
+  main_thread* const here = the_main_thread.existing();
+  if (here == nullptr || !detail::this_thread().is_main || here->innermost == nullptr ||
       PyErr_ExceptionMatches(PyExc_Exception) != 0)
     return false;
-  interrupt(*threads);
+  here->innermost->interrupt();
   return true;
 }
 

@@ -1,9 +1,10 @@
 // Python's signal handlers while a call runs: Ctrl-C ends it.
 //
 // Python runs signal handlers only on the main thread, which is inside libguestfs while a call runs. So if a
-// call of the main thread may take long, a second thread makes it, and the main thread waits for it or for a
-// signal. Whatever has to happen on the calling thread, such as an event callback, the second thread passes
-// back to the main one: only one of the two runs at a time, as if there were one.
+// call of the main thread may take long, another thread, its helper, makes it, and the main thread waits for
+// the call's end or for a signal. Whatever has to happen on the calling thread, such as an event callback,
+// the helper passes back to the main one: only one of the two runs at a time, as if there were one. A signal
+// handler that makes a call itself gets a helper of its own for it.
 #pragma once
 
 #include <optional>
@@ -32,9 +33,10 @@ class Body {
   void (*run_)(const void*);
 };
 
-/// Runs a call without the GIL; if it may take long and this is the main thread, on the second thread. If a
-/// signal handler raises meanwhile, the call is cancelled, and throws PythonError once it has ended; if a
-/// handler raises again, the handle's hypervisor is killed at once.
+/// Runs a call without the GIL; if it may take long and this is the main thread, on a helper. If a signal
+/// handler raises meanwhile, the call is cancelled, and throws PythonError once it has ended; if a handler
+/// raises again, the handle's hypervisor is killed at once. Of calls within calls, such as a callback's, it
+/// is the innermost that ends so; what it raises then ends the next one, unless somebody catches it.
 /// @param slow  whether the call may take long without an appliance
 void without_gil(Handle& handle, bool slow, Body call);
 
@@ -42,7 +44,7 @@ void without_gil(Handle& handle, bool slow, Body call);
 /// gone.
 void on_calling_thread(Body body);
 
-/// For a callback on the second thread that has raised something that ends the call, such as
+/// For a callback of a call on a helper that has raised something that ends the call, such as
 /// KeyboardInterrupt: takes over the current exception and returns true; otherwise returns false.
 bool interrupted_by_callback();
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import domains
-from tests.docs.snippets import ROOT, block, blocks, run_python, run_shell
+from tests.docs.snippets import block, blocks, run_python, run_shell
 from tests.images.archives import Drive, ovf, tar
 
 
@@ -41,4 +41,4 @@ def test_a_python_program(here: Path, program: str) -> None:
 
 def test_the_cpp_program(here: Path) -> None:
     (here / "program.cpp").write_text(block("images.md", "cpp"))
-    run_shell(f"g++ -std=c++20 -I'{ROOT}/include' program.cpp -lguestfs\n./a.out", here)
+    run_shell("g++ -std=c++20 program.cpp $(pkg-config --cflags --libs guestkit-compiled)\n./a.out", here)

@@ -121,12 +121,15 @@ PROGRAM = """
 import os, signal, sys, threading
 import guestkit
 folder, how = sys.argv[1:]
-g = guestkit.Guestfs(environment=False, accel="tcg")
-g.set_hv(folder + "/hypervisor")
-g.set_path(folder + "/appliance")
-g.set_cachedir(folder)
-g.set_tmpdir(folder)
-g.add_drive(folder + "/disk", format="raw")
+def handle():
+    g = guestkit.Guestfs(environment=False, accel="tcg")
+    g.set_hv(folder + "/hypervisor")
+    g.set_path(folder + "/appliance")
+    g.set_cachedir(folder)
+    g.set_tmpdir(folder)
+    g.add_drive(folder + "/disk", format="raw")
+    return g
+g = handle()
 if how == "handler":
     signal.signal(signal.SIGINT, lambda *_: (print("handled", flush=True), g.terminate()))
 elif how == "callback":
@@ -140,6 +143,16 @@ elif how == "callback":
     g.set_event_callback(callback, guestkit.Event.ENTER)
 elif how == "exit":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+elif how == "another":
+    def handler(*_):
+        guestkit.Guestfs().disk_create(folder + "/another", "raw", 1 << 20)
+        sys.exit(7)
+    signal.signal(signal.SIGTERM, handler)
+elif how == "within":
+    def callback(event, number, text, numbers):
+        if text == "launch":
+            handle().launch()
+    g.set_event_callback(callback, guestkit.Event.ENTER)
 try:
     g.launch()
 except BaseException as error:
@@ -186,6 +199,20 @@ def test_a_signal_handler_runs_during_a_call_and_may_terminate_it(hypervisor: An
 
 def test_a_signal_handler_that_exits_ends_the_call(hypervisor: Any) -> None:
     assert interrupted(hypervisor, "exit", signal.SIGTERM) == (7, "SystemExit\n")
+
+
+def test_a_call_in_a_signal_handler_waited_for_the_call_that_the_signal_had_interrupted(
+    hypervisor: Any,
+) -> None:
+    """Regression: one thread made all calls of the main thread, and was busy with the first."""
+    assert interrupted(hypervisor, "another", signal.SIGTERM) == (7, "SystemExit\n")
+    assert (hypervisor.path.parent / "another").stat().st_size == 1 << 20
+
+
+def test_ctrl_c_ended_the_call_in_a_callback_and_not_the_one_around_it(hypervisor: Any) -> None:
+    """Regression: the callback saw an error, and the outer call went on."""
+    _, output = interrupted(hypervisor, "within", signal.SIGINT)
+    assert output.splitlines()[0] == "KeyboardInterrupt"
 
 
 def test_a_keyboard_interrupt_in_an_event_callback_ends_the_call(hypervisor: Any) -> None:

@@ -108,7 +108,7 @@ def test_the_printed_command_repeats_a_finding(
     assert (folder / "state.json").read_text(encoding="utf-8") == state
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.full)])
 def test_a_soak_goes_on_where_it_was_ended(tmp_path: Path, number: signal.Signals) -> None:
     """It was started in the background of a shell, and is interrupted all the same."""
     words = ["--directory", str(tmp_path), "--only", "planted", "--seed", "5", "--cases", "5"]
@@ -276,14 +276,15 @@ def test_the_help_of_run_names_every_option() -> None:
     assert all(name in told for name in SECTIONS if name not in ASIDE)
 
 
-#: Sections, seeds and how many cases: those that take some seconds each, of guests that others need too.
+#: Sections, seeds and how many cases: those that take some seconds each, of guests that others need too. What
+#: kills, limits and attacks try has tests of its own.
 SHORT = [
     ("guests", 273, 1),
-    ("kills", 6, 2),
     ("storms", 1, 1),
     ("load", 0, 1),
-    ("limits", 9, 2),
-    ("attacks", 6, 3),
+    pytest.param("kills", 6, 2, marks=pytest.mark.full),
+    pytest.param("limits", 9, 2, marks=pytest.mark.full),
+    pytest.param("attacks", 6, 3, marks=pytest.mark.full),
 ]
 
 
