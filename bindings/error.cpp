@@ -1,6 +1,7 @@
 #include "error.hpp"
 
 #include <array>
+#include <cstddef>
 #include <guestkit/launch_error.hpp>
 #include <new>
 #include <stdexcept>
@@ -12,7 +13,7 @@ namespace guestkit::python {
 
 namespace {
 
-enum Type : Py_ssize_t { plain, closed, launch, crashed, killed, timeout, types };
+enum Type : std::size_t { plain, closed, launch, crashed, killed, timeout, types };
 
 // Owned here and never freed: the classes live as long as the interpreter.
 std::array<PyObject*, types> classes{PyExc_RuntimeError, PyExc_RuntimeError, PyExc_RuntimeError,
@@ -51,14 +52,14 @@ Ref diagnosed(const Error& error) {
 }  // namespace
 
 void use_error_types(PyObject* given) {
-  if (!PyTuple_Check(given) || PyTuple_GET_SIZE(given) != types) {
+  if (!PyTuple_Check(given) || PyTuple_GET_SIZE(given) != std::ssize(classes)) {
     PyErr_SetString(PyExc_TypeError, "use_error_types() takes a tuple of 6 exception classes");
     throw PythonError{};
   }
-  for (Py_ssize_t i = 0; i < types; ++i) {
-    PyObject* const type = PyTuple_GET_ITEM(given, i);
+  Py_ssize_t number = 0;
+  for (PyObject*& type : classes) {
+    type = PyTuple_GET_ITEM(given, number++);
     Py_INCREF(type);
-    classes.at(static_cast<std::size_t>(i)) = type;
   }
 }
 
