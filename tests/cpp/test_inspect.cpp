@@ -437,7 +437,7 @@ BOOST_AUTO_TEST_CASE(the_last_package_was_lost_if_no_empty_line_followed_it) {
 BOOST_AUTO_TEST_CASE(a_package_that_is_cut_off_was_not_missed) {
   const std::string whole = "Package: a\nStatus: install ok installed\nVersion: 1\n\n";
   const std::string cut = "Package: b\nStatus: install ok installed\nArchitecture: all\nVersion: 1.2.3\n";
-  for (const std::size_t size : {4, 11, 15, 40, 60, 71})  // in and behind lines
+  for (const std::size_t size : {4U, 11U, 15U, 40U, 60U, 71U})  // in and behind lines
     BOOST_TEST(dpkg_applications(whole + cut.substr(0, size)).left_out == 1U, size);
   const auto list = dpkg_applications(whole + cut.substr(0, cut.size() - 1));
   BOOST_TEST(list.packages.size() == 1U);
