@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from guestkit._extras import missing
 from guestkit.errors import Error
 
 CHUNK = 1 << 20  # bytes that a step yields at most
@@ -171,7 +172,7 @@ def _maker(op: str, kind: str) -> tuple[Callable[[], _Stream], int]:
     try:
         import zstandard
     except ImportError:
-        raise Error(op, "for .zst disks install zstandard: pip install zstandard", errno.ENOSYS) from None
+        raise missing(op, "zstandard", "disks packed as .zst need", "zstd") from None
     context = zstandard.ZstdDecompressor(max_window_size=_MEMORY // 2)
     return lambda: _Zstd(context), _Zstd.PIECE
 

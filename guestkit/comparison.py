@@ -4,21 +4,20 @@
     for change in compared.changes:
         print(change.part, change.name, change.before, change.after)
 
-Versions are compared by univers, which knows each distribution's rules: `pip install libguestkit[diff]`.
+Versions are compared by univers, which knows each distribution's rules; the extra `diff` installs it.
 """
 
 from __future__ import annotations
 
-import errno
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any, Literal
 
+from guestkit._extras import missing
 from guestkit._plain import plain
 from guestkit._versions import full_version, shown_name
-from guestkit.errors import Error
 from guestkit.generated.values import Application, Inspection, OperatingSystem, PartFailure
 from guestkit.inspection import ALL_PARTS, pretty_name
 
@@ -177,8 +176,7 @@ def require() -> None:
     try:
         import univers.versions  # noqa: F401
     except ModuleNotFoundError:
-        message = "univers is not installed, which compares versions: pip install 'libguestkit[diff]'"
-        raise Error("diff", message, errno.ENOSYS) from None
+        raise missing("diff", "univers", "compares versions", "diff") from None
 
 
 def json_schema() -> Mapping[str, Any]:

@@ -44,7 +44,7 @@ from guestkit.inspection import ALL_PARTS, Part
 DESCRIPTION = """\
 Tell how two guests differ, such as one before and after an upgrade: packages, with which version is newer by
 the distribution's own rules, users, services, kernels, network, mountpoints, settings; or their files. The
-disks are only read. Without --files it needs pip install 'libguestkit[diff]'."""
+disks are only read. Without --files it needs the Python library univers."""
 EXAMPLES = (
     "guestkit diff web.qcow2 db.img",
     "guestkit diff --files='/etc/passwd*' --text web.qcow2 db.img",

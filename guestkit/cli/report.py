@@ -33,7 +33,7 @@ DESCRIPTION = """\
 Write a page of HTML about disks, for people: what failed and why, systems and until when they get security
 updates, how the disks are divided and how full they are, and packages, which can be searched across all
 disks. The page is one file that loads nothing. The disks are only read. It needs
-pip install 'libguestkit[report]'.
+the Python libraries jinja2 and cattrs.
 
 A system that was found only in part is on the page with what is missing. The exit status is 1 if of a guest
 nothing was found out."""

@@ -41,7 +41,8 @@ Write software bills of materials: which packages are on disks, for programs tha
 vulnerabilities or check licences. The disks are only read.
 
 Where a list of packages may be incomplete, the bill says so, and the exit status is 1. With SOURCE_DATE_EPOCH
-in the environment, the same disk gives the same bytes. It needs pip install 'libguestkit[sbom]'."""
+in the environment, the same disk gives the same bytes. It needs the
+Python libraries cyclonedx-python-lib, packageurl-python and spdx-tools."""
 EXAMPLES = (
     "guestkit sbom web.qcow2 > web.cdx.json",
     "guestkit sbom --format spdx --hashes -o web.spdx.json web.qcow2",

@@ -26,7 +26,7 @@ Serve a guest's files by SFTP, and by HTTP to browsers and WebDAV clients, until
 nor FUSE. Clients on this host can connect, with a random password, which is printed once.
 
 Symlinks are the guest's and never lead to this host's files. FIFOs and devices are not opened. It needs
-pip install 'libguestkit[serve]'."""
+the Python libraries aiohttp and asyncssh."""
 EXAMPLES = (
     "guestkit serve web.qcow2",
     "guestkit serve --rw --format qcow2 --password-file password web.qcow2",

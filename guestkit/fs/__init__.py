@@ -7,13 +7,12 @@ Importing this module registers the protocol "guestkit"; for an installed guestk
 The names here are public; the modules of this package are not.
 """
 
+from guestkit._extras import install
+
 try:
     import fsspec  # type: ignore[import-untyped]
 except ImportError as _error:
-    raise ImportError(
-        "guestkit.fs needs fsspec; install it with: pip install 'libguestkit[fs]'",
-        name="fsspec",
-    ) from _error
+    raise ImportError(f"guestkit.fs needs fsspec: {install('fs')}", name="fsspec") from _error
 
 from guestkit.fs.filesystem import GuestFileSystem
 

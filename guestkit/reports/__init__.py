@@ -4,19 +4,18 @@
     Path("report.html").write_text(page, encoding="utf-8")
 
 The page is one file that loads nothing. jinja2 fills in its template, and cattrs reads reports that were
-saved; both come with `pip install libguestkit[report]`.
+saved; both come with the extra `report`.
 """
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from guestkit._extras import missing
 from guestkit._source_date import source_date
-from guestkit.errors import Error
 
 if TYPE_CHECKING:
     from guestkit.fleet import Report
@@ -92,8 +91,7 @@ def _need(library: str) -> None:
     try:
         import_module(library)
     except ModuleNotFoundError as error:
-        message = f"{error.name} is not installed, which reports need: pip install 'libguestkit[report]'"
-        raise Error("report", message, errno.ENOSYS) from None
+        raise missing("report", error.name, "reports need", "report") from None
 
 
 def _today() -> date:

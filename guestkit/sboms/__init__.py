@@ -3,12 +3,11 @@
     bill = guestkit.sbom(guestkit.inspect("web.qcow2"), name="web.qcow2")
     print(bill.to_json(), bill.complete, bill.gaps)
 
-CycloneDX and SPDX are written by their own libraries, which come with `pip install libguestkit[sbom]`.
+CycloneDX and SPDX are written by their own libraries, which come with the extra `sbom`.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -17,8 +16,8 @@ from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 
+from guestkit._extras import missing
 from guestkit._source_date import source_date
-from guestkit.errors import Error
 from guestkit.sboms.hashes import DiskHash, hash_disks
 
 if TYPE_CHECKING:
@@ -134,5 +133,4 @@ def _load(format: SbomFormat) -> tuple[Callable[..., Contents], _Writer]:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "guestkit":
             raise
-        message = f"{error.name} is not installed, which SBOMs need: pip install 'libguestkit[sbom]'"
-        raise Error("sbom", message, errno.ENOSYS) from None
+        raise missing("sbom", error.name, "SBOMs need", "sbom") from None

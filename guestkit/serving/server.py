@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
+from guestkit._extras import install, missing
 from guestkit.aio.lent import Lent
 from guestkit.errors import Error
 from guestkit.handle import Guestfs
@@ -19,10 +20,6 @@ from guestkit.serving.options import Protocol, Served, ServeOptions
 
 if TYPE_CHECKING:
     from guestkit.aio import AsyncGuestfs
-
-
-#: The releases whose private methods are known to be those that guestkit overrides.
-ASYNCSSH = "asyncssh>=2.18,<2.25"
 
 
 def require() -> None:
@@ -38,15 +35,14 @@ def require() -> None:
             raise
         if library == "asyncssh" and not isinstance(error, ModuleNotFoundError):
             raise _unfit(str(error)) from error
-        message = f"{error.name} is not installed, which serving needs: pip install 'libguestkit[serve]'"
-        raise Error("serve", message, errno.ENOSYS) from None
-    if missing := sftp.lacking():
-        raise _unfit(f"it has no {missing}")
+        raise missing("serve", error.name, "serving needs", "serve") from None
+    if lacking := sftp.lacking():
+        raise _unfit(f"it has no {lacking}")
 
 
 def _unfit(reason: str) -> Error:
     message = f"the installed release of asyncssh is none that guestkit knows: {reason}"
-    return Error("serve", message, errno.ENOSYS, hint=f"pip install '{ASYNCSSH}'")
+    return Error("serve", message, errno.ENOSYS, hint=install("serve"))
 
 
 class Server:

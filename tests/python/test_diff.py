@@ -392,7 +392,7 @@ except guestkit.Error as error:
         [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
     )
     assert done.stdout == (
-        "diff: univers is not installed, which compares versions: pip install 'libguestkit[diff]'\n"
+        "diff: univers is not installed, which compares versions; pip install 'univers>=30.12'\n"
     )
 
 

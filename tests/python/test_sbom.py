@@ -25,6 +25,7 @@ from spdx_tools.spdx.validation.document_validator import validate_full_spdx_doc
 import guestkit
 import guestkit.cli.sbom
 from guestkit import Error, Inspection, Report, Sbom, _writing
+from guestkit._extras import install
 from guestkit.cli import main
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.disks import Guest, names_of
@@ -473,9 +474,7 @@ except guestkit.Error as error:
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
     )
-    assert done.stdout == (
-        "sbom: packageurl is not installed, which SBOMs need: pip install 'libguestkit[sbom]'\n"
-    )
+    assert done.stdout == (f"sbom: packageurl is not installed, which SBOMs need; {install('sbom')}\n")
 
 
 def test_a_wrong_format_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
+from guestkit._extras import LIBRARIES, install
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED = ROOT / "docs" / "generated"
@@ -84,5 +87,13 @@ def test_what_run_installs_is_what_the_package_needs() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     pinned = re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
     extras = project["optional-dependencies"]
-    needed = [*project["dependencies"], *extras["diff"], *extras["sbom"], *extras["report"]]
+    needed = [*project["dependencies"], *itertools.chain.from_iterable(extras.values())]
     assert [re.split(r"[<>=!~]", one)[0] for one in needed] == pinned
+
+
+def test_a_missing_library_is_installed_in_a_release_that_fits() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {extra: list(libraries) for extra, libraries in LIBRARIES.items()} == project[
+        "optional-dependencies"
+    ]
+    assert install("serve") == "pip install 'aiohttp>=3.14.5' 'asyncssh>=2.18,<2.25'"

@@ -17,7 +17,7 @@ tells which there are: ls, cat, less, find, get and the like, and every action o
 
 The disk is opened read-only, unless --rw is given. Paths are the guest's; get and put copy between it and
 this host. Commands of -c and stdin end at the first that fails, with its exit status. To type them,
-prompt_toolkit is needed: pip install 'libguestkit[shell]'."""
+the Python library prompt_toolkit is needed."""
 EXAMPLES = (
     "guestkit shell web.qcow2 -c 'cd /etc; ls -l; cat fstab; help mount'",
     "guestkit shell --rw --format qcow2 web.qcow2 -c 'put motd /etc/motd.new; mv /etc/motd.new /etc/motd'",

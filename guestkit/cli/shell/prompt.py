@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import posixpath
 import signal
@@ -12,6 +11,7 @@ from collections.abc import Generator, Iterable
 from pathlib import Path
 from types import FrameType
 
+from guestkit._extras import missing
 from guestkit.cli.shell.actions import takes_key
 from guestkit.cli.shell.command import Leave
 from guestkit.cli.shell.completion import candidates
@@ -19,7 +19,6 @@ from guestkit.cli.shell.parsing import Unfinished, commands
 from guestkit.cli.shell.running import run_line
 from guestkit.cli.shell.session import Session
 from guestkit.cli.text import printable
-from guestkit.errors import Error
 
 try:
     from prompt_toolkit import PromptSession
@@ -27,11 +26,11 @@ try:
     from prompt_toolkit.document import Document
     from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 except ModuleNotFoundError:
-    raise Error(
+    raise missing(
         "shell",
-        "prompt_toolkit is not installed, which reads what you type: pip install 'libguestkit[shell]';"
-        " commands given by -c or on stdin do not need it",
-        errno.ENOSYS,
+        "prompt_toolkit",
+        "reads what you type; commands given by -c or on stdin do not need it",
+        "shell",
     ) from None
 
 #: How long after Ctrl-C it is told that a call goes on, in seconds.
