@@ -164,9 +164,11 @@ class Handle:
     def add_drive(self, filename: StrOrBytesPath, readonly: bool | None = None, format: StrOrBytesPath | None = None, iface: StrOrBytesPath | None = None, name: StrOrBytesPath | None = None, label: StrOrBytesPath | None = None, protocol: StrOrBytesPath | None = None, server: Iterable[StrOrBytesPath] | None = None, username: StrOrBytesPath | None = None, secret: StrOrBytesPath | None = None, cachemode: StrOrBytesPath | None = None, discard: StrOrBytesPath | None = None, copyonread: bool | None = None, blocksize: int | None = None) -> None:
         """Add a disk image, device or network disk of the host as a drive of the appliance.
 
+        QEMU also opens every file that the image names: for a disk from others use open_disk.
+
         filename: text
         readonly: true or false
-        format: text
+        format: QEMU's name, such as "qcow2"; where none is given, QEMU guesses
         iface: text
         name: text
         label: text
@@ -184,6 +186,8 @@ class Handle:
 
     def add_drive_ro(self, filename: StrOrBytesPath) -> None:
         """Add a disk image on the host read-only; writes go to a throw-away overlay.
+
+        QEMU guesses the format, and also opens every file that the image names: for a disk from others use open_disk.
 
         filename: text
 
@@ -3036,7 +3040,9 @@ class Handle:
         """
 
     def launch(self) -> None:
-        """Start the appliance, so that the drives added before can be used.
+        """Start the appliance; add the disks first.
+
+        It takes seconds. Raises LaunchError, with the reason and the remedy, and CallTimeout after launch_timeout.
 
         C: guestfs_launch(3), since 0.0.3.
         Sends progress events.
@@ -3958,7 +3964,7 @@ class Handle:
         """Mount a filesystem of the guest at a directory, read and write.
 
         mountable: device or Btrfs subvolume in the appliance, such as /dev/sda1
-        mountpoint: text
+        mountpoint: absolute path in the guest
 
         C: guestfs_mount(3), since 0.0.3.
         """
@@ -3968,7 +3974,7 @@ class Handle:
         """Fail always; mounting 9p shares is no longer supported.
 
         mounttag: text
-        mountpoint: text
+        mountpoint: absolute path in the guest
         options: text
 
         C: guestfs_mount_9p(3), since 1.11.12.
@@ -4007,7 +4013,7 @@ class Handle:
 
         options: text
         mountable: device or Btrfs subvolume in the appliance, such as /dev/sda1
-        mountpoint: text
+        mountpoint: absolute path in the guest
 
         C: guestfs_mount_options(3), since 1.0.10.
         """
@@ -4016,7 +4022,7 @@ class Handle:
         """Mount a filesystem of the guest at a directory, read-only.
 
         mountable: device or Btrfs subvolume in the appliance, such as /dev/sda1
-        mountpoint: text
+        mountpoint: absolute path in the guest
 
         C: guestfs_mount_ro(3), since 1.0.10.
         """
@@ -4027,7 +4033,7 @@ class Handle:
         options: text
         vfstype: text
         mountable: device or Btrfs subvolume in the appliance, such as /dev/sda1
-        mountpoint: text
+        mountpoint: absolute path in the guest
 
         C: guestfs_mount_vfs(3), since 1.0.10.
         """

@@ -64,11 +64,11 @@ void add_methods(PyTypeObject* type) {
 #endif
 #ifdef GUESTFS_HAVE_ADD_DRIVE_OPTS
   define(type, row<&Handle::add_drive>, {"add_drive", {"filename"}, nullptr,
-      "Add a disk image, device or network disk of the host as a drive of the appliance.\n\nfilename: text\nreadonly: true or false\nformat: text\niface: text\nname: text\nlabel: text\nprotocol: text\nserver: list of texts\nusername: text\nsecret: text\ncachemode: text\ndiscard: text\ncopyonread: true or false\nblocksize: 32-bit number\n\nC: guestfs_add_drive_opts(3), since 0.0.3."});
+      "Add a disk image, device or network disk of the host as a drive of the appliance.\n\nQEMU also opens every file that the image names: for a disk from others use open_disk.\n\nfilename: text\nreadonly: true or false\nformat: QEMU's name, such as \"qcow2\"; where none is given, QEMU guesses\niface: text\nname: text\nlabel: text\nprotocol: text\nserver: list of texts\nusername: text\nsecret: text\ncachemode: text\ndiscard: text\ncopyonread: true or false\nblocksize: 32-bit number\n\nC: guestfs_add_drive_opts(3), since 0.0.3."});
 #endif
 #ifdef GUESTFS_HAVE_ADD_DRIVE_RO
   define(type, row<&Handle::add_drive_ro>, {"add_drive_ro", {"filename"}, nullptr,
-      "Add a disk image on the host read-only; writes go to a throw-away overlay.\n\nfilename: text\n\nC: guestfs_add_drive_ro(3), since 1.0.38."});
+      "Add a disk image on the host read-only; writes go to a throw-away overlay.\n\nQEMU guesses the format, and also opens every file that the image names: for a disk from others use open_disk.\n\nfilename: text\n\nC: guestfs_add_drive_ro(3), since 1.0.38."});
 #endif
 #ifdef GUESTFS_HAVE_ADD_DRIVE_RO_WITH_IF
   define(type, row<&Handle::add_drive_ro_with_if>, {"add_drive_ro_with_if", {"filename", "iface"}, "use add_drive",
@@ -1340,7 +1340,7 @@ void add_methods(PyTypeObject* type) {
 #endif
 #ifdef GUESTFS_HAVE_LAUNCH
   define(type, row<&Handle::launch>, {"launch", {}, nullptr,
-      "Start the appliance, so that the drives added before can be used.\n\nC: guestfs_launch(3), since 0.0.3.\nSends progress events."});
+      "Start the appliance; add the disks first.\n\nIt takes seconds. Raises LaunchError, with the reason and the remedy, and CallTimeout after launch_timeout.\n\nC: guestfs_launch(3), since 0.0.3.\nSends progress events."});
 #endif
 #ifdef GUESTFS_HAVE_LCHOWN
   define(type, row<&Handle::lchown>, {"lchown", {"owner", "group", "path"}, nullptr,
@@ -1708,11 +1708,11 @@ void add_methods(PyTypeObject* type) {
 #endif
 #ifdef GUESTFS_HAVE_MOUNT
   define(type, row<&Handle::mount>, {"mount", {"mountable", "mountpoint"}, nullptr,
-      "Mount a filesystem of the guest at a directory, read and write.\n\nmountable: device or Btrfs subvolume in the appliance, such as /dev/sda1\nmountpoint: text\n\nC: guestfs_mount(3), since 0.0.3."});
+      "Mount a filesystem of the guest at a directory, read and write.\n\nmountable: device or Btrfs subvolume in the appliance, such as /dev/sda1\nmountpoint: absolute path in the guest\n\nC: guestfs_mount(3), since 0.0.3."});
 #endif
 #ifdef GUESTFS_HAVE_MOUNT_9P
   define(type, row<&Handle::mount_9p>, {"mount_9p", {"mounttag", "mountpoint"}, "there is no replacement",
-      "Fail always; mounting 9p shares is no longer supported.\n\nmounttag: text\nmountpoint: text\noptions: text\n\nC: guestfs_mount_9p(3), since 1.11.12.\nDeprecated: there is no replacement."});
+      "Fail always; mounting 9p shares is no longer supported.\n\nmounttag: text\nmountpoint: absolute path in the guest\noptions: text\n\nC: guestfs_mount_9p(3), since 1.11.12.\nDeprecated: there is no replacement."});
 #endif
 #ifdef GUESTFS_HAVE_MOUNT_LOCAL
   define(type, row<&Handle::mount_local>, {"mount_local", {"localmountpoint"}, nullptr,
@@ -1728,15 +1728,15 @@ void add_methods(PyTypeObject* type) {
 #endif
 #ifdef GUESTFS_HAVE_MOUNT_OPTIONS
   define(type, row<&Handle::mount_options>, {"mount_options", {"options", "mountable", "mountpoint"}, nullptr,
-      "Mount a filesystem of the guest at a directory with mount options.\n\noptions: text\nmountable: device or Btrfs subvolume in the appliance, such as /dev/sda1\nmountpoint: text\n\nC: guestfs_mount_options(3), since 1.0.10."});
+      "Mount a filesystem of the guest at a directory with mount options.\n\noptions: text\nmountable: device or Btrfs subvolume in the appliance, such as /dev/sda1\nmountpoint: absolute path in the guest\n\nC: guestfs_mount_options(3), since 1.0.10."});
 #endif
 #ifdef GUESTFS_HAVE_MOUNT_RO
   define(type, row<&Handle::mount_ro>, {"mount_ro", {"mountable", "mountpoint"}, nullptr,
-      "Mount a filesystem of the guest at a directory, read-only.\n\nmountable: device or Btrfs subvolume in the appliance, such as /dev/sda1\nmountpoint: text\n\nC: guestfs_mount_ro(3), since 1.0.10."});
+      "Mount a filesystem of the guest at a directory, read-only.\n\nmountable: device or Btrfs subvolume in the appliance, such as /dev/sda1\nmountpoint: absolute path in the guest\n\nC: guestfs_mount_ro(3), since 1.0.10."});
 #endif
 #ifdef GUESTFS_HAVE_MOUNT_VFS
   define(type, row<&Handle::mount_vfs>, {"mount_vfs", {"options", "vfstype", "mountable", "mountpoint"}, nullptr,
-      "Mount a filesystem of the guest with mount options and a filesystem type.\n\noptions: text\nvfstype: text\nmountable: device or Btrfs subvolume in the appliance, such as /dev/sda1\nmountpoint: text\n\nC: guestfs_mount_vfs(3), since 1.0.10."});
+      "Mount a filesystem of the guest with mount options and a filesystem type.\n\noptions: text\nvfstype: text\nmountable: device or Btrfs subvolume in the appliance, such as /dev/sda1\nmountpoint: absolute path in the guest\n\nC: guestfs_mount_vfs(3), since 1.0.10."});
 #endif
 #ifdef GUESTFS_HAVE_MOUNTABLE_DEVICE
   define(type, row<&Handle::mountable_device>, {"mountable_device", {"mountable"}, nullptr,

@@ -101,11 +101,11 @@ class basic_guestfs : public detail::actions<Core> {
     static std::atomic_flag said = ATOMIC_FLAG_INIT;
     const auto state = this->state();
     if (format == "raw" || !state) return;
-    detail::warn_once(
-        *state, said,
-        std::string(op) +
-            ": QEMU opens every file of this host that the disk image names, and guesses its format if "
-            "that is not stated; for disks that others can write to there is open_disk");
+    detail::warn_once(*state, said,
+                      std::string(op) +
+                          (format ? ": QEMU opens" : ": QEMU guesses the image's format, and opens") +
+                          " every file of this host that the image names; use open_disk for a disk that "
+                          "others can write to");
   }
 
  public:

@@ -33,7 +33,7 @@ HandleOptions inspection_handle();
 /// Reports what is on the disks of one guest, in its own appliance.
 ///
 ///     for (const auto& system : guestkit::inspect({"web.qcow2"}).operating_systems)
-///       std::cout << system.product_name << '\n';
+///       std::cout << guestkit::printable(system.product_name) << '\n';
 ///
 /// @param disks  images or block devices, in the guest's order; not compressed or archived, as for
 ///     inspect_disks()

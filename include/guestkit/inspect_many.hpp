@@ -97,12 +97,12 @@ class InspectMany::iterator {
 /// Inspects many guests, several at a time.
 ///
 ///     for (const auto& report : guestkit::inspect_many(disks)) {
-///       std::cout << report.disks.front() << ":\n";
+///       std::cout << guestkit::printable(report.disks.front()) << ":\n";
 ///       if (report.error)
-///         std::cerr << report.message << '\n';
+///         std::cerr << guestkit::printable(report.message) << '\n';
 ///       else
 ///         for (const auto& system : report.inspection->operating_systems)
-///           std::cout << system.product_name << '\n';
+///           std::cout << guestkit::printable(system.product_name) << '\n';
 ///     }
 ///
 /// @param guests  a range; each element is a disk, or the list of all disks of a guest

@@ -423,7 +423,21 @@ with guestkit.Guestfs() as g:
     before, after = python(program, plain).stderr.split("nothing yet\n")
     assert before == ""
     assert after.count("\n") == 1
-    assert after.startswith("add_drive_ro: QEMU opens every file of this host that the disk image names")
+    assert after.startswith(
+        "add_drive_ro: QEMU guesses the image's format, and opens every file of this host"
+    )
+
+
+def test_add_drive_said_that_qemu_guesses_a_format_that_was_stated(python: Any, plain: Path) -> None:
+    program = """
+import sys, guestkit
+with guestkit.Guestfs() as g:
+    g.add_drive(sys.argv[1], format="qcow2")
+"""
+    assert python(program, plain).stderr == (
+        "add_drive: QEMU opens every file of this host that the image names; "
+        "use open_disk for a disk that others can write to\n"
+    )
 
 
 def test_async(tmp_path: Path, plain: Path, secret: Path) -> None:

@@ -37,6 +37,9 @@ FLAVOURS = {
     "guid": "GUID",
 }
 
+#: The same for arguments that libguestfs calls plain text, by name.
+NAMES = {"mountpoint": FLAVOURS["pathname"]}
+
 
 @dataclass(frozen=True)
 class Argument:
@@ -50,6 +53,7 @@ class Argument:
 class Action:
     name: str
     summary: str
+    remark: str  # what Python's documentation says besides, or ""
     since: str  # "" where it is not known
     # err bool int int64 string const_string const_opt_string string_list hashtable bufferout struct
     # struct_list
@@ -130,21 +134,25 @@ class Api:
 def load(folder: Path) -> Api:
     facts = json.loads((folder / "libguestfs.json").read_text(encoding="utf-8"))
     summaries = json.loads((folder / "summaries.json").read_text(encoding="utf-8"))
+    remarks = json.loads((folder / "remarks.json").read_text(encoding="utf-8"))
     structs = {s["name"]: _struct(s) for s in facts["structs"] if s["visibility"] != "internal"}
     # Only libguestfs' own tools use the internal actions.
-    actions = [_action(a, summaries[a["name"]]) for a in facts["actions"] if a["visibility"] != "internal"]
+    public = [a for a in facts["actions"] if a["visibility"] != "internal"]
+    actions = [_action(a, summaries[a["name"]], remarks.get(a["name"], {})) for a in public]
     return Api(facts["libguestfs"], tuple(sorted(actions, key=lambda a: a.name)), structs)
 
 
-def _action(a: dict[str, Any], summary: str) -> Action:
+def _action(a: dict[str, Any], summary: str, remarks: dict[str, Any]) -> Action:
+    described = remarks.get("arguments", {})
     return Action(
         name=a["name"],
         summary=summary,
+        remark=remarks.get("remark", ""),
         since="" if a["added"].startswith("-1") else a["added"],
         returns=a["ret"]["kind"],
         struct=a["ret"].get("struct", ""),
-        arguments=tuple(_argument(x) for x in a["args"]),
-        options=tuple(_argument(x) for x in a["optargs"]),
+        arguments=tuple(_argument(x, described) for x in a["args"]),
+        options=tuple(_argument(x, described) for x in a["optargs"]),
         c_name=a["c_name"],
         c_function=a["c_function"],
         option_macro=a["c_optarg_prefix"],
@@ -157,9 +165,9 @@ def _action(a: dict[str, Any], summary: str) -> Action:
     )
 
 
-def _argument(x: dict[str, Any]) -> Argument:
+def _argument(x: dict[str, Any], described: dict[str, str]) -> Argument:
     flavour = x.get("flavour") or "plain"
-    about = FLAVOURS.get(flavour, "")
+    about = described.get(x["name"]) or NAMES.get(x["name"]) or FLAVOURS.get(flavour, "")
     if x["type"] == "string_list" and about:
         about = "list, each: " + about
     return Argument(x["name"], x["type"], flavour, about or _plain(x))

@@ -3001,7 +3001,7 @@ class actions : public Core {
 #endif
 
 #ifdef GUESTFS_HAVE_LAUNCH
-  /// Start the appliance, so that the drives added before can be used.
+  /// Start the appliance; add the disks first.
   /// C: guestfs_launch(3), since 0.0.3. Sends progress events.
   result<void> launch() {
     return this->template call<void>("launch", guestfs_launch);
@@ -3900,7 +3900,7 @@ class actions : public Core {
 #ifdef GUESTFS_HAVE_MOUNT
   /// Mount a filesystem of the guest at a directory, read and write.
   /// @param mountable   device or Btrfs subvolume in the appliance, such as /dev/sda1
-  /// @param mountpoint  text
+  /// @param mountpoint  absolute path in the guest
   /// C: guestfs_mount(3), since 0.0.3.
   result<void> mount(cstr mountable, cstr mountpoint) {
     return this->template call<void>("mount", guestfs_mount, mountable, mountpoint);
@@ -3910,7 +3910,7 @@ class actions : public Core {
 #ifdef GUESTFS_HAVE_MOUNT_9P
   /// Fail always; mounting 9p shares is no longer supported.
   /// @param mounttag    text
-  /// @param mountpoint  text
+  /// @param mountpoint  absolute path in the guest
   /// C: guestfs_mount_9p(3), since 1.11.12. Deprecated: there is no replacement.
   [[deprecated("there is no replacement")]]
   result<void> mount_9p(cstr mounttag, cstr mountpoint, const Mount9POptions& options = {}) {
@@ -3949,7 +3949,7 @@ class actions : public Core {
   /// Mount a filesystem of the guest at a directory with mount options.
   /// @param options     text
   /// @param mountable   device or Btrfs subvolume in the appliance, such as /dev/sda1
-  /// @param mountpoint  text
+  /// @param mountpoint  absolute path in the guest
   /// C: guestfs_mount_options(3), since 1.0.10.
   result<void> mount_options(cstr options, cstr mountable, cstr mountpoint) {
     return this->template call<void>("mount_options", guestfs_mount_options, options, mountable, mountpoint);
@@ -3959,7 +3959,7 @@ class actions : public Core {
 #ifdef GUESTFS_HAVE_MOUNT_RO
   /// Mount a filesystem of the guest at a directory, read-only.
   /// @param mountable   device or Btrfs subvolume in the appliance, such as /dev/sda1
-  /// @param mountpoint  text
+  /// @param mountpoint  absolute path in the guest
   /// C: guestfs_mount_ro(3), since 1.0.10.
   result<void> mount_ro(cstr mountable, cstr mountpoint) {
     return this->template call<void>("mount_ro", guestfs_mount_ro, mountable, mountpoint);
@@ -3971,7 +3971,7 @@ class actions : public Core {
   /// @param options     text
   /// @param vfstype     text
   /// @param mountable   device or Btrfs subvolume in the appliance, such as /dev/sda1
-  /// @param mountpoint  text
+  /// @param mountpoint  absolute path in the guest
   /// C: guestfs_mount_vfs(3), since 1.0.10.
   result<void> mount_vfs(cstr options, cstr vfstype, cstr mountable, cstr mountpoint) {
     return this->template call<void>("mount_vfs", guestfs_mount_vfs, options, vfstype, mountable, mountpoint);

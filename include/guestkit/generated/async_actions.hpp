@@ -2307,7 +2307,7 @@ class async_actions : public Core {
 #endif
 
 #ifdef GUESTFS_HAVE_LAUNCH
-  /// Start the appliance, so that the drives added before can be used.
+  /// Start the appliance; add the disks first.
   future<void> launch() {
     return this->call("launch", &Handle::launch);
   }

@@ -84,7 +84,7 @@ struct AddDriveOptions {
   std::optional<bool> readonly = {};  ///< true or false
 #endif
 #ifdef GUESTFS_ADD_DRIVE_OPTS_FORMAT_BITMASK
-  std::optional<std::string> format = {};  ///< text
+  std::optional<std::string> format = {};  ///< QEMU's name, such as "qcow2"; where none is given, QEMU guesses
 #endif
 #ifdef GUESTFS_ADD_DRIVE_OPTS_IFACE_BITMASK
   std::optional<std::string> iface = {};  ///< text
