@@ -200,8 +200,8 @@ def many(
 #: The fields that an inspection does not take: it only reads, and its timeout stands for the limits of calls.
 _WITHOUT = ("readonly", "call_timeout", "cancel_grace")
 
-name_options_of(one, OpenDiskOptions, HandleOptions, without=_WITHOUT)
-name_options_of(many, OpenDiskOptions, HandleOptions, without=_WITHOUT)
+name_options_of(one, OpenDiskOptions(), INSPECTION, without=_WITHOUT)
+name_options_of(many, OpenDiskOptions(), INSPECTION, without=_WITHOUT)
 
 
 def _number(concurrency: int | Literal["auto"]) -> int:

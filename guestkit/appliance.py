@@ -125,7 +125,7 @@ def search_path() -> list[Path]:
 
 
 def build(*, force: bool = False, warm: bool = True, system: bool = False) -> Appliance:
-    """Build the best appliance for what is installed now, unless it exists; takes some seconds.
+    """Build the best appliance for what is installed now, unless it exists; takes up to a minute.
 
     That is a warm one if appliances are emulated, and a lean one with KVM. If no warm one can be made, it is
     the lean one too; a warning in the log says why, and so does `launch_info().reason`. With warm=False it is

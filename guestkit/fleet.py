@@ -63,7 +63,9 @@ class Report:
     Attributes:
         disk: its first disk
         disks: all of them
-        seconds: how long it took
+        inspection: what was found; None if it failed
+        error: why it failed; None if it did not
+        seconds: how long it took, in seconds
     """
 
     disk: str
@@ -111,12 +113,15 @@ def inspect(asked: One) -> Inspection:
     The disks are opened read-only. Raises Error if nothing can be found out; partial failures are reported in
     the result.
 
-    parts: what to gather beyond the operating systems themselves
+    disk: a disk: a file or a block device, by its path, or a URL that `protocols` permits; a sequence of all
+        disks of one guest; or a `guestkit.Domain`, which is a guest of libvirt
+    parts: what to gather beyond the operating systems themselves, any of "filesystems", "applications",
+        "users", "kernels", "services", "network", "locale", "machine_id", "icon"; the first two by default
     keys: for encrypted disks
     mode: "libguestfs": always use inspect_os; "auto": use guestkit's own, faster rules for guests where they
         are sure to give the same answer
     verify: inspect both ways and report the differences: True, or the share of disks to verify, such as 0.01
-    timeout: for all of it, in seconds; then raises CallTimeout
+    timeout: for all of it, in seconds, 600 by default; then raises CallTimeout. None: no limit
     format, backing, protocols, snapshot, in_use, blocksize, unpack: as in `Guestfs.open_disk`, for all the
         disks
     cache: keep the result, and return it again while the disks do not change, with `provenance.cached` set:
@@ -135,11 +140,12 @@ def inspect(asked: One) -> Inspection:
 def inspect_many(asked: Many) -> Generator[Report, None, None]:
     """Inspect many guests, several at once; yield a report for each as soon as it is ready.
 
-    A guest is a disk, or a sequence of all its disks. Leaving the loop early stops the running inspections.
+    Leaving the loop early stops the running inspections.
 
+    disks: the guests, each as `inspect` takes one; the next is taken when there is room for it
     concurrency: how many at once; "auto": as many as there are processors, or 100 on a jobs_executor.
         Launches also wait for memory
-    timeout: for each guest, in seconds
+    timeout: for each guest, in seconds, 600 by default; None: no limit
     progress: called with a `FleetProgress` when something changes, on any thread
     jobs_executor: inspect the guests there instead of on threads of this process: a ProcessPoolExecutor,
         Dask's `Client.get_executor()`, any `concurrent.futures.Executor`. Jobs and reports are pickled. If

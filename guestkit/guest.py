@@ -91,7 +91,7 @@ def open_guest(
             g.shutdown()
 
 
-name_options_of(open_guest, OpenDiskOptions, HandleOptions)
+name_options_of(open_guest, OpenDiskOptions(), INSPECTION)
 
 
 def mount_guest(

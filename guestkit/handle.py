@@ -318,9 +318,9 @@ class Guestfs(_native.Handle):
 
 
 add_missing_actions(Guestfs)
-name_options_of(Guestfs.__init__, HandleOptions)
-name_options_of(Guestfs.open_disk, OpenDiskOptions)
-name_options_of(Guestfs.open_disks, OpenDiskOptions)
+name_options_of(Guestfs.__init__, HandleOptions())
+name_options_of(Guestfs.open_disk, OpenDiskOptions())
+name_options_of(Guestfs.open_disks, OpenDiskOptions())
 
 
 def set_appliance_limit(count: int | None) -> None:

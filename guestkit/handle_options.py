@@ -35,8 +35,9 @@ _log = logging.getLogger("guestkit")
 class HandleOptions:
     """The options of a new handle: `Guestfs(options)`, or `Guestfs(accel="tcg")` for one or another.
 
-    The limits are in seconds; a call that takes longer is stopped and raises CallTimeout. None: no limit.
-    Raises TypeError or ValueError that names the wrong option.
+    The limits are in seconds, also of a fraction; a call that takes longer is stopped and raises CallTimeout.
+    None is no limit, except for launch_timeout and cancel_grace. Raises TypeError or ValueError that names
+    the wrong option.
 
     Attributes:
         environment: take LIBGUESTFS_* and TMPDIR from the environment
@@ -53,12 +54,14 @@ class HandleOptions:
             but a restored one is ready sooner, since its udev sleeps until a block device appears or changes:
             programs of the guest may miss links in /dev/disk; "system": libguestfs' own; or the directory of
             a fixed appliance
-        launch_timeout: for `launch`; None: 60 with KVM, 300 where the processor is emulated
+        launch_timeout: for `launch`; None: 60 with KVM, 300 where the processor is emulated; `math.inf`: no
+            limit
         call_timeout: for every other call, from when it starts to run
         close_timeout: for `close`; then the hypervisor is killed
         admission_timeout: how long `launch` may wait for memory that this process' other appliances use;
             launch_timeout starts only after that
-        cancel_grace: how long a call may go on after a cancel or timeout before the hypervisor is killed
+        cancel_grace: how long a call may go on after a cancel or timeout before the hypervisor is killed; a
+            number, never None, since a call that does not stop would go on for ever
         queue_timeout: how long a call may wait for its turn while the handle's earlier calls run; after that
             it does not run at all
     """
@@ -154,18 +157,20 @@ def options_from(
     return replace(options, **keywords)
 
 
-def name_options_of(
-    function: Callable[..., object], *kinds: Callable[..., object], without: Collection[str] = ()
-) -> None:
+def name_options_of(function: Callable[..., object], *values: object, without: Collection[str] = ()) -> None:
     """Have help() and `inspect.signature` name the options that the function takes as **keywords.
 
-    kinds: the classes whose fields the options are
+    values: what the options are where none is given: their names are those of its fields
     without: fields that it does not take
     """
     of_function = signature(function)
     own = [each for each in of_function.parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
     known = {*of_function.parameters, *without}
-    options = [each for kind in kinds for each in signature(kind).parameters.values()]
+    options = [
+        each.replace(default=getattr(value, each.name))
+        for value in values
+        for each in signature(type(value)).parameters.values()
+    ]
     all_of_them = [*own, *(each for each in options if each.name not in known)]
     all_of_them.sort(key=lambda each: each.name == "on_cancel")  # last, as everywhere
     function.__signature__ = of_function.replace(parameters=all_of_them)  # type: ignore[attr-defined]

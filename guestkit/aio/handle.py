@@ -490,9 +490,9 @@ class AsyncGuestfs(AsyncActions):
         outcome.add_done_callback(finished)
 
 
-name_options_of(AsyncGuestfs.__init__, HandleOptions)
-name_options_of(AsyncGuestfs.open_disk, OpenDiskOptions)
-name_options_of(AsyncGuestfs.open_disks, OpenDiskOptions)
+name_options_of(AsyncGuestfs.__init__, HandleOptions())
+name_options_of(AsyncGuestfs.open_disk, OpenDiskOptions())
+name_options_of(AsyncGuestfs.open_disks, OpenDiskOptions())
 
 
 def _unregister(whose: weakref.ref[AsyncGuestfs], number: int) -> None:

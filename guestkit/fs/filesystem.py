@@ -784,7 +784,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
         await self._change(lambda g, path: operations.move(g, old, path, into, self.auto_mkdir), new)
 
 
-name_options_of(GuestFileSystem.__init__, OpenDiskOptions, HandleOptions)
+name_options_of(GuestFileSystem.__init__, OpenDiskOptions(), INSPECTION)
 
 
 # Older releases of fsspec keep the loop of the parent process, whose thread a forked child does not have.

@@ -30,6 +30,7 @@ from guestkit import (
     _native,
 )
 from guestkit.compat import GuestFS
+from guestkit.fs import GuestFileSystem
 from guestkit.handle_options import HandleKeywords
 from guestkit.images import OpenDiskOptions, OpeningKeywords
 
@@ -103,6 +104,17 @@ def test_the_arguments_are_options_as_a_value_or_keywords_alone() -> None:
         make(True)
     with pytest.raises(TypeError, match="unknown"):
         make(unknown=True)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        guestkit.inspect, guestkit.inspect_many, guestkit.aio.inspect, guestkit.aio.inspect_many,
+        guestkit.open_guest, GuestFileSystem.__init__,
+    ],
+)  # fmt: skip
+def test_help_said_that_an_inspection_takes_the_appliance_auto(function: Callable[..., object]) -> None:
+    assert inspect.signature(function).parameters["appliance"].default == "inspection"
 
 
 def test_type_checkers_see_the_keywords_that_the_options_have() -> None:
