@@ -12,6 +12,7 @@ except ImportError as _error:
     from guestkit._not_loaded import explained
 
     raise explained(_error) from _error
+from guestkit._text import printable
 from guestkit.disks import Domain
 from guestkit.errors import (
     ActionMissing,
@@ -33,6 +34,23 @@ from guestkit.inspection import Inspection, Key
 from guestkit.unpack import UnpackLimits
 
 if TYPE_CHECKING:
+    from guestkit import aio as aio
+    from guestkit import appliance as appliance
+    from guestkit import cache as cache
+    from guestkit import cli as cli
+    from guestkit import comparison as comparison
+    from guestkit import compat as compat
+    from guestkit import convert as convert
+    from guestkit import copying as copying
+    from guestkit import demo as demo
+    from guestkit import doctor as doctor
+    from guestkit import file_comparison as file_comparison
+    from guestkit import fs as fs
+    from guestkit import fuse as fuse
+    from guestkit import languages as languages
+    from guestkit import reports as reports
+    from guestkit import sboms as sboms
+    from guestkit import serving as serving
     from guestkit.aio import AsyncGuestfs, EventMessage, EventStream, set_executor
     from guestkit.aio.convert import AsyncDiskConverter
     from guestkit.comparison import Comparison, diff
@@ -81,6 +99,7 @@ __all__ = [
     "inspect",
     "inspect_many",
     "open_guest",
+    "printable",
     "probe",
     "report",
     "sbom",
@@ -113,10 +132,25 @@ _LATER = {
     "set_executor": "guestkit.aio",
 }
 
-#: The same for modules.
+#: The same for modules; the other public ones are loaded above.
 _MODULES_LATER = {
     "aio": "guestkit.aio",
+    "appliance": "guestkit.appliance",
+    "cache": "guestkit.cache",
+    "cli": "guestkit.cli",
+    "comparison": "guestkit.comparison",
+    "compat": "guestkit.compat",
     "convert": "guestkit.convert",
+    "copying": "guestkit.copying",
+    "demo": "guestkit.demo",
+    "doctor": "guestkit.doctor",
+    "file_comparison": "guestkit.file_comparison",
+    "fs": "guestkit.fs",
+    "fuse": "guestkit.fuse",
+    "languages": "guestkit.languages",
+    "reports": "guestkit.reports",
+    "sboms": "guestkit.sboms",
+    "serving": "guestkit.serving",
     "structs": "guestkit.generated.structs",
 }
 
@@ -124,7 +158,10 @@ if not TYPE_CHECKING:  # with this __getattr__ a type checker would accept any n
 
     def __getattr__(name):
         if name in _MODULES_LATER:
-            return import_module(_MODULES_LATER[name])
+            try:
+                return import_module(_MODULES_LATER[name])
+            except ImportError as error:  # a library is missing; hasattr and help() ask for every name
+                raise AttributeError(str(error)) from error
         if name not in _LATER:
             raise AttributeError(f"module 'guestkit' has no attribute {name!r}")
         found = getattr(import_module(_LATER[name]), name)

@@ -6,10 +6,15 @@ import re
 
 
 def printable(text: str) -> str:
-    r"""Escape whatever is not a visible character or a space.
+    r"""Escape what would act on a terminal: return the text with only visible characters and spaces.
 
-    That covers control characters and escape sequences, bidirectional overrides, other invisible characters
-    and lone surrogates: "\x1b", "\u202e". A byte that was not UTF-8 is shown as that byte: "\xff".
+    What a guest says is hostile, file names and the words of errors among it: print it by this. Control
+    characters, of which escape sequences, tabs and line breaks are made, what turns the direction of writing,
+    other invisible characters and lone surrogates become what Python writes for them: "\x1b", "\n",
+    "\u202e". A byte that was not UTF-8 (surrogateescape) is shown as that byte: "\xff".
+
+    It is for terminals and logs: markup stays as it is, so a page of HTML needs `html.escape` besides. What
+    was escaped cannot be told from a name with that backslash: use it to show names, not to keep them.
     """
     return text if text.isprintable() else "".join(map(_escaped, text))
 

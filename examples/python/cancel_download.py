@@ -6,8 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from guestkit import AsyncGuestfs, Error
-from guestkit.cli.text import printable
+from guestkit import AsyncGuestfs, Error, printable
 
 
 async def main(target: Path) -> None:

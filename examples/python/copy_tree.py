@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from guestkit import Error, Guestfs
-from guestkit.cli.text import printable
+from guestkit import Error, Guestfs, printable
 
 
 def main(disk: str, device: str, name: str, target: str) -> None:

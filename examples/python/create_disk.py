@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from guestkit import Error, Guestfs
-from guestkit.cli.text import printable
+from guestkit import Error, Guestfs, printable
 
 
 def main(disk: str) -> None:

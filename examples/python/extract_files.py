@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path, PurePosixPath
 
-from guestkit import Error, Guestfs
-from guestkit.cli.text import printable
+from guestkit import Error, Guestfs, printable
 from guestkit.guest import mount_guest
 
 

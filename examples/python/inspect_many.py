@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import guestkit
-from guestkit.cli.text import printable
+from guestkit import printable
 
 
 def outcome(report: guestkit.Report) -> str:

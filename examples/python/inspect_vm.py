@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from guestkit import Error, Guestfs
-from guestkit.cli.text import printable  # a guest's text is hostile: escape it before printing
+from guestkit import Error, Guestfs, printable  # a guest's text is hostile: escape it before printing
 from guestkit.guest import mount_guest
 
 

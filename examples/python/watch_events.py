@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from guestkit import Error, Event, Guestfs
-from guestkit.cli.text import printable
+from guestkit import Error, Event, Guestfs, printable
 
 
 # Callbacks run inside the call, on its thread: be brief.

@@ -36,7 +36,7 @@ from guestkit.cli.errors import REMEDIES, of_failure
 from guestkit.cli.inspection_text import render_reports, reported, tree
 from guestkit.cli.parser import COMMANDS
 from guestkit.cli.screen import Screen
-from guestkit.cli.text import columns, human_size, printable
+from guestkit.cli.text import columns, human_size
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.doctor import Finding
 from guestkit.files import Extracted
@@ -263,7 +263,7 @@ def test_what_a_fleet_still_takes(
     ],
 )
 def test_what_is_not_visible_is_escaped(text: str, shown: str) -> None:
-    assert printable(text) == shown
+    assert guestkit.printable(text) == shown
 
 
 def test_no_field_reaches_the_terminal_unescaped() -> None:

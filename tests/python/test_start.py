@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import guestkit
+
 
 def printed(program: str) -> str:
     return subprocess.run(
@@ -56,6 +58,43 @@ def test_importing_guestkit_loads_what_few_programs_need_when_it_is_used() -> No
     assert modules & {*HEAVY, "argparse", *later} == set()
 
 
+def test_a_public_module_was_no_attribute_before_somebody_imported_it() -> None:
+    program = """
+import pkgutil, sys
+import guestkit
+before = set(sys.modules)
+public = [found.name for found in pkgutil.iter_modules(guestkit.__path__) if found.name[0] != "_"]
+assert {"fuse", "doctor", "fs", "guest"} <= set(public) <= set(dir(guestkit)), public
+for name in public:
+    assert getattr(guestkit, name) is sys.modules["guestkit." + name], name
+print(*sorted(name for name in public if "guestkit." + name not in before))
+"""
+    assert printed(program).split() == sorted({*guestkit._MODULES_LATER} - {"structs"})
+
+
+def test_a_type_checker_knows_the_public_modules() -> None:
+    """`mypy --strict` is the other half of this test."""
+    modules = (
+        guestkit.aio, guestkit.appliance, guestkit.cache, guestkit.cli, guestkit.comparison, guestkit.compat,
+        guestkit.convert, guestkit.copying, guestkit.demo, guestkit.disks, guestkit.doctor, guestkit.errors,
+        guestkit.events, guestkit.file_comparison, guestkit.files, guestkit.fleet, guestkit.fs, guestkit.fuse,
+        guestkit.guest, guestkit.handle, guestkit.handle_options, guestkit.images, guestkit.inspection,
+        guestkit.languages, guestkit.reports, guestkit.sboms, guestkit.serving, guestkit.unpack,
+    )  # fmt: skip
+    assert {*guestkit._MODULES_LATER} - {"structs"} < {one.__name__.partition(".")[2] for one in modules}
+
+
+def test_a_missing_library_kept_help_from_showing_the_package() -> None:
+    program = (
+        "import sys; sys.modules['fsspec'] = None\n"
+        "import guestkit\n"
+        "print(hasattr(guestkit, 'fs'))\n"
+        "try: guestkit.fs\n"
+        "except AttributeError as error: print(error)\n"
+    )
+    assert printed(program) == "False\nguestkit.fs needs fsspec: pip install 'fsspec>=2024.2'"
+
+
 @pytest.mark.parametrize(
     ("use", "module"),
     [
@@ -80,7 +119,7 @@ def test_every_public_name_is_there_and_listed() -> None:
     program = (
         "import guestkit\n"
         "listed = dir(guestkit)\n"
-        "print([name for name in [*guestkit.__all__, 'aio', 'convert'] if name not in listed])\n"
+        "print([name for name in [*guestkit.__all__, *guestkit._MODULES_LATER] if name not in listed])\n"
         "from guestkit import *\n"
         "print([name for name in guestkit.__all__ if name not in globals()])\n"
         "print(hasattr(guestkit, 'no_such_name'))\n"
