@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write docs/cli.md, the manual page and the completions from the command line's parser.
+"""Write docs/cli.md, the manual page and the completions from the command line's parser, and docs/causes.md.
 
 tools/cli_docs.py           write what differs
 tools/cli_docs.py --check   write nothing; list what differs and exit 1
@@ -17,10 +17,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import causes
 import shtab
 from argparse_manpage.manpage import Manpage  # type: ignore[import-untyped]
 
 from guestkit.cli.common import EXIT_STATUS
+from guestkit.cli.errors import REMEDIES
 from guestkit.cli.parser import COMMANDS, make_parser
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,10 +35,13 @@ HEAD = """\
 
 <!-- written by tools/cli_docs.py from the commands' own --help -->
 
-`guestkit COMMAND`, or `python -m guestkit COMMAND`. The result goes to stdout, as text for people on a
-terminal, plain in a pipe, and JSON where you ask for it; messages and progress go to stderr. `NO_COLOR=1`
-takes the colours away. What a guest says is escaped: control characters and bytes that are no text appear as
-`\\x1b`, in JSON as `\\u001b`.
+`guestkit COMMAND`, or `python -m guestkit COMMAND`:
+
+{commands}
+
+The result goes to stdout, as text for people on a terminal, plain in a pipe, and JSON where you ask for it;
+messages and progress go to stderr. `NO_COLOR=1` takes the colours away. What a guest says is escaped: control
+characters and bytes that are no text appear as `\\x1b`, in JSON as `\\u001b`.
 
 An error is a line on stderr that begins with `guestkit: error:`; a disk that failed is in the result too. In
 a pipe, a step that takes more than ten seconds is reported once.
@@ -79,6 +84,7 @@ def files() -> Iterator[tuple[str, str]]:
     parser = make_parser()
     commands = subcommands(parser)
     yield "docs/cli.md", document(commands)
+    yield "docs/causes.md", causes.document(ROOT / "api" / "guestkit.json", REMEDIES)
     yield "docs/generated/guestkit.1", manual_page(parser)
     for action in [action for command in commands.values() for action in command._actions]:
         if action.metavar in FILES:
@@ -95,10 +101,11 @@ def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
 
 
 def document(commands: dict[str, argparse.ArgumentParser]) -> str:
-    text = HEAD.format(status=EXIT_STATUS)
+    rows = "\n".join(f"| [{name}](#{name}) | {COMMANDS[name]} |" for name in commands)
+    text = HEAD.format(commands=f"| command | what it does |\n|---|---|\n{rows}", status=EXIT_STATUS)
     for name, command in commands.items():
         said = command.format_help().removesuffix("\n").removesuffix(EXIT_STATUS).rstrip()
-        text += f"\n## {name}: {COMMANDS[name]}\n\n```text\n{said}\n```\n"
+        text += f"\n## {name}\n\n```text\n{said}\n```\n"
     return text
 
 

@@ -34,12 +34,13 @@ PYTHON = (
         "python",
         "Python",
         (
-            "guestkit.handle.Guestfs", "guestkit.handle_options.HandleOptions", "guestkit.guest",
-            "guestkit.fleet", "guestkit.inspection", "guestkit.comparison", "guestkit.file_comparison",
-            "guestkit.reports", "guestkit.sboms", "guestkit.languages", "guestkit.files", "guestkit.copying",
-            "guestkit.fs", "guestkit.fuse", "guestkit.serving", "guestkit.disks.Domain", "guestkit.images",
-            "guestkit.unpack", "guestkit.convert", "guestkit.appliance", "guestkit.events",
-            "guestkit.errors", "guestkit.generated.values",
+            "guestkit.handle.Guestfs", "guestkit.handle.set_appliance_limit",
+            "guestkit.handle_options.HandleOptions", "guestkit.guest", "guestkit.fleet",
+            "guestkit.inspection", "guestkit.comparison", "guestkit.file_comparison", "guestkit.reports",
+            "guestkit.sboms", "guestkit.languages", "guestkit.files", "guestkit.copying", "guestkit.fs",
+            "guestkit.fuse", "guestkit.serving", "guestkit.disks.Domain", "guestkit.images",
+            "guestkit.unpack", "guestkit.convert", "guestkit.appliance", "guestkit.doctor", "guestkit.events",
+            "guestkit.errors", "guestkit.generated.values", "guestkit.printable", "guestkit.compat",
         ),
     ),
     ("aio", "asyncio", ("guestkit.aio", "guestkit.aio.handle.AsyncGuestfs", "guestkit.aio.events")),
@@ -52,7 +53,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, place in PAGES.items():
         files.append(File.generated(config, place, content=_read(name)))
     files.append(File.generated(config, "reference/actions.md", content=actions()))
-    files.append(File.generated(config, "reference/causes.md", content=causes()))
     for name, title, objects in PYTHON:
         text = "\n\n".join([f"# {title}", *(f"::: {one}" for one in objects)])
         files.append(File.generated(config, f"reference/{name}.md", content=text))
@@ -164,34 +164,3 @@ def _about(method: ast.FunctionDef) -> str:
     """Return the docstring in Markdown: its lines about arguments are a list."""
     text = ast.get_docstring(method) or ""
     return re.sub(r"^(?!C: )(\w+): ", r"- `\1`: ", text, flags=re.MULTILINE)
-
-
-def causes() -> str:
-    """Return a page of what `Error.cause` says: what is wrong, how it reads, and what to do."""
-    groups = json.loads(_read("api/guestkit.json"))["groups"]
-    (cause,) = [enum for group in groups for enum in group.get("enums", ()) if enum["name"] == "Cause"]
-    typed = _typed_remedies()
-    parts = [
-        "# Causes of errors",
-        "`Error.cause` is one word by which a program tells failures apart. `Error.hint`, with which the text"
-        " of an error ends, says what to do about that one; here is what to do about its kind. The command"
-        " line has words of its own for it.",
-    ]
-    for one in cause["values"]:
-        name, about = one["name"], one["about"]
-        parts += [f"## {name} {{#{name}}}", f"What is wrong: {about}."]
-        if "message" in one:
-            parts.append(f"```text\n{one['message']}\n```")
-        parts.append(one["remedy"])
-        if name in typed:
-            parts.append(f"On the command line: {typed[name]}.")
-    return "\n\n".join(parts)
-
-
-def _typed_remedies() -> dict[str, str]:
-    """Return what the command line says, by cause: its `REMEDIES`."""
-    for node in ast.parse(_read("guestkit/cli/errors.py")).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "REMEDIES":
-            told: dict[str, str] = ast.literal_eval(node.value)
-            return told
-    raise PluginError("guestkit/cli/errors.py has no REMEDIES")

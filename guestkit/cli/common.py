@@ -82,8 +82,12 @@ def add_disk_options(
     blocksize: bool = True,
     snapshot: bool = True,
     format_option: str = "--format",
+    member: str = "the one disk of an archive that is wanted; default: all of its guest",
 ) -> None:
-    """Add the options for opening a disk, which `opening` reads."""
+    """Add the options for opening a disk, which `opening` reads.
+
+    member: the help of --member
+    """
     group = parser.add_argument_group("opening the disk")
     group.add_argument(
         format_option,
@@ -121,7 +125,7 @@ def add_disk_options(
     group.add_argument(
         "--member",
         metavar="FILE",
-        help="the one disk of an archive that is wanted; default: all of its guest",
+        help=member,
     )
     group.add_argument(
         "--no-unpack",
@@ -337,7 +341,10 @@ def add_sandbox_option(parser: argparse._ActionsContainer) -> None:
 def add_timeout_option(parser: argparse._ActionsContainer) -> None:
     """Add --timeout."""
     parser.add_argument(
-        "--timeout", metavar="SECONDS", type=seconds, help="how long a call of libguestfs may take"
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        help="how long a call of libguestfs may take (default: no limit)",
     )
 
 

@@ -50,7 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-f", "--force", action="store_true", help="replace an OUTPUT that is there already")
     parser.add_argument("--json", action="store_true", help="what came of it, as JSON")
-    add_disk_options(parser, in_use="refuse", blocksize=False, snapshot=False)
+    member = "the one disk of an archive that is wanted; needed if it has several"
+    add_disk_options(parser, in_use="refuse", blocksize=False, snapshot=False, member=member)
     parser.set_defaults(blocksize=None, snapshot=None)
 
 

@@ -23,7 +23,7 @@ COMMANDS = {
     "cp": "copy files out of a guest or into it",
     "shell": "look around in a guest, and change it, by typing commands",
     "mount": "show a guest's files in a directory of this host",
-    "unmount": "unmount such a directory",
+    "unmount": "unmount a directory that `guestkit mount` mounted",
     "serve": "serve a guest's files by SFTP, and by HTTP to browsers and WebDAV clients",
     "df": "tell how full guests' filesystems are",
     "report": "write a page of HTML about disks, for people",
@@ -35,7 +35,7 @@ COMMANDS = {
     "appliance": "build, list, check or remove the fast appliance",
 }
 
-_DESCRIPTION = "Look inside virtual-machine disk images, and copy, convert and measure them."
+_DESCRIPTION = "Look inside virtual-machine disk images: inspect, list, copy, mount, serve, compare, convert."
 
 
 class Help(argparse.HelpFormatter):

@@ -45,7 +45,7 @@ def test_the_reference_has_what_python_programs_use(site: Path) -> None:
 
 
 def test_the_catalogue_has_every_cause(site: Path) -> None:
-    text = (site / "reference" / "causes.html").read_text(encoding="utf-8")
+    text = (site / "causes.html").read_text(encoding="utf-8")
     assert [cause for cause in get_args(Cause) if f'id="{cause}"' not in text] == []
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from guestkit._extras import LIBRARIES, install
+from guestkit.cli.parser import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED = ROOT / "docs" / "generated"
@@ -29,19 +30,27 @@ def test_the_document_the_manual_and_the_completions_are_up_to_date() -> None:
 
 
 def test_an_edited_or_missing_file_is_named(tmp_path: Path) -> None:
-    for folder in ("tools", "docs"):
+    for folder in ("api", "tools", "docs"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     with (tmp_path / "docs" / "cli.md").open("a", encoding="utf-8") as file:
         file.write("\n")
+    (tmp_path / "docs" / "causes.md").unlink()
     (tmp_path / "docs" / "generated" / "guestkit.1").unlink()
     done = write(tmp_path, "--check")
     assert done.returncode == 1
     assert [line.split(" ")[0] for line in done.stderr.splitlines()] == [
         "docs/cli.md",
+        "docs/causes.md",
         "docs/generated/guestkit.1",
     ]
     assert write(tmp_path).returncode == 0
     assert write(tmp_path, "--check").returncode == 0
+
+
+def test_the_tables_links_lead_to_the_commands() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    linked = re.findall(r"^\| \[(\w+)\]\(#\1\) \| \w", text, re.MULTILINE)
+    assert linked == re.findall(r"^## (.*)$", text, re.MULTILINE) == list(COMMANDS)
 
 
 @pytest.mark.parametrize(
