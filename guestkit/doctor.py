@@ -136,12 +136,12 @@ def _sandbox(g: Guestfs) -> Iterator[Finding]:
 def _kvm(g: Guestfs) -> Iterator[Finding]:
     usable, reason = _native.kvm_status(g.get_hv())
     if usable:
-        yield Finding(name="kvm", level="ok", message="KVM runs guests")
+        yield Finding(name="kvm", level="ok", message="KVM works")
         return
     device = Path("/dev/kvm")
     closed = device.exists() and not os.access(device, os.R_OK | os.W_OK)
     remedy = "sudo usermod -aG kvm $USER" if closed else ""
-    message = f"guests are emulated, several times slower: {reason}"
+    message = f"the appliance is emulated, several times slower: {reason}"
     yield Finding(name="kvm", level="warning", message=message, remedy=remedy)
 
 

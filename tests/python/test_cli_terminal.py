@@ -189,7 +189,7 @@ from guestkit.cli import main
 from guestkit.doctor import Finding
 guestkit.cli.doctor.diagnose = lambda: (
     Finding(name="qemu", level="ok", message="/usr/bin/qemu: QEMU emulator version 7.2"),
-    Finding(name="kvm", level="warning", message="guests are emulated, several times slower: "
+    Finding(name="kvm", level="warning", message="the appliance is emulated, several times slower: "
             "/dev/kvm cannot be opened by this user", remedy="sudo usermod -aG kvm $USER"),
     Finding(name="kernel", level="error", message="/boot/vmlinuz cannot be read by this user",
             remedy="sudo chmod 0644 /boot/vmlinuz"),
