@@ -20,9 +20,8 @@ def install_command(*things: str, sudo: bool | None = None) -> str:
     None is known for a distribution that system_packages.txt lacks, that has no package of a thing, or that
     has it in another package.
 
-    Args:
-        things: names of rows of system_packages.txt, such as "libguestfs", "qemu" or "kernel"
-        sudo: whether the command begins with sudo; by default it does, unless the user is root
+    things: names of rows of system_packages.txt, such as "libguestfs", "qemu" or "kernel"
+    sudo: whether the command begins with sudo; by default it does, unless the user is root
     """
     try:
         release = platform.freedesktop_os_release()

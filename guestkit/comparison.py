@@ -133,10 +133,7 @@ def diff(a: Inspection, b: Inspection) -> Comparison:
     """Return how b differs from a, in all that both inspections were asked for.
 
     An inspection of an earlier version, such as one from a file, does not say what it was asked for: then
-    what it has is compared.
-
-    Raises:
-        Error: univers is not installed (ENOSYS)
+    what it has is compared. Raises Error if univers is not installed (ENOSYS).
     """
     require()
     changes: list[Change] = []

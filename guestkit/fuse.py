@@ -67,14 +67,10 @@ def serve(
 
     For a process that does nothing else: `unmount` waits for its end, and ends it if it is forced to.
     Other programs use `Guestfs.mounted`. Returns when the directory was unmounted, by whomever. An exception
-    in this thread, as by Ctrl-C, unmounts it.
+    in this thread, as by Ctrl-C, unmounts it. Raises Error as `Guestfs.mounted` does.
 
-    Args:
-        allow_other: other users may look, too; for a user who is not root /etc/fuse.conf has to permit it
-        ready: called when the directory can be used
-
-    Raises:
-        Error: as `Guestfs.mounted` does
+    allow_other: other users may look, too; for a user who is not root /etc/fuse.conf has to permit it
+    ready: called when the directory can be used
     """
     g._mount(directory, readonly, allow_other, True)
     try:
@@ -112,16 +108,13 @@ def unmount(directory: StrOrBytesPath, *, force: bool = False, timeout: float = 
     """Unmount a guest's files, and return when the hypervisor has let go of the disk.
 
     What a program of yours mounted by `Guestfs.mounted` is unmounted, too, but the program keeps its disk. A
-    directory whose server was killed is unmounted although programs sit in it.
+    directory whose server was killed is unmounted although programs sit in it. Raises Error: nothing of
+    guestkit's is mounted there, or programs use it (errno.EBUSY); or it is unmounted, but the process still
+    has the disk (ETIMEDOUT), or what was written last may be lost (EIO).
 
-    Args:
-        force: although programs use the directory: their next access fails. If the guest does not answer, its
-            hypervisor is killed. Programs in a directory of `Guestfs.mounted` can use it until that ends
-        timeout: seconds to wait for the end of the process that served the files
-
-    Raises:
-        Error: nothing of guestkit's is mounted there, or programs use it (errno.EBUSY); or it is unmounted,
-            but the process still has the disk (ETIMEDOUT), or what was written last may be lost (EIO)
+    force: although programs use the directory: their next access fails. If the guest does not answer, its
+        hypervisor is killed. Programs in a directory of `Guestfs.mounted` can use it until that ends
+    timeout: seconds to wait for the end of the process that served the files
     """
     name = os.fsdecode(directory)
     mount = _guest_at(name)

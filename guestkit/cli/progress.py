@@ -125,9 +125,8 @@ def seconds_left(ages: Collection[float], waiting: int, progress: FleetProgress)
     longer, as long as the slowest of them. One that takes longer than any is of a kind that was not seen yet,
     and so may be all that wait. Those that failed, mostly at once, say nothing about the others.
 
-    Args:
-        ages: how long each running inspection has taken so far, in seconds
-        waiting: how many have not begun
+    ages: how long each running inspection has taken so far, in seconds
+    waiting: how many have not begun
     """
     if progress.mean is None or progress.longest is None or not ages:
         return None

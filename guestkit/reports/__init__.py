@@ -33,14 +33,13 @@ def report(results: Iterable[Report], *, title: str = "", today: date | None = N
     What the guests say is hostile. It is escaped, cut where it is long, and no script but the page's own
     runs.
 
-    Args:
-        results: the reports of `inspect_many`; each is let go of as soon as it is read
-        title: the page's title; "": what it is about
-        today: the day as of which support is told; None: that of SOURCE_DATE_EPOCH in the environment, else
-            the present one, in UTC
-    Raises:
-        TypeError: the results are something else, such as an Inspection
-        Error: jinja2 is not installed (ENOSYS), or SOURCE_DATE_EPOCH is no number (EINVAL)
+    Raises TypeError if the results are something else, such as an Inspection; Error if jinja2 is not
+    installed (ENOSYS), or SOURCE_DATE_EPOCH is no number (EINVAL).
+
+    results: the reports of `inspect_many`; each is let go of as soon as it is read
+    title: the page's title; "": what it is about
+    today: the day as of which support is told; None: that of SOURCE_DATE_EPOCH in the environment, else the
+        present one, in UTC
     """
     require()
     from guestkit.reports.page import page
@@ -65,12 +64,10 @@ def load(path: str) -> Iterator[Report]:
     """Yield the reports that `guestkit inspect --json` or `--jsonl` has written to a file, one by one.
 
     A last line that is not finished, as of a run that was killed, is left out, with a warning in the log.
+    Raises OSError if the file cannot be read; Error if it is something else (EINVAL), or cattrs is not
+    installed (ENOSYS).
 
-    Args:
-        path: of the file; "-": stdin
-    Raises:
-        OSError: the file cannot be read
-        Error: it is something else (EINVAL), or cattrs is not installed (ENOSYS)
+    path: of the file; "-": stdin
     """
     _need("cattrs")
     from guestkit.reports import saved

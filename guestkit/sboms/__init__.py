@@ -83,16 +83,15 @@ def sbom(
     environment, its time is that, and the serial number is made of the content: the same inspection gives the
     same bytes.
 
-    Args:
-        inspection: of the guest
-        format: "cyclonedx" or "spdx"
-        name: of the guest, such as the name of its disk
-        hashes: of its disks, by `hash_disks`
-        languages: packages of programming languages, by `guestkit.languages.find_packages`. Where the guest
-            has several systems, each must say by its root whose they are
-    Raises:
-        ValueError: packages of languages are of no system that the inspection has
-        Error: the format's library is not installed (ENOSYS), or SOURCE_DATE_EPOCH is no number (EINVAL)
+    Raises ValueError if packages of languages are of no system that the inspection has; Error if the format's
+    library is not installed (ENOSYS), or SOURCE_DATE_EPOCH is no number (EINVAL).
+
+    inspection: of the guest
+    format: "cyclonedx" or "spdx"
+    name: of the guest, such as the name of its disk
+    hashes: of its disks, by `hash_disks`
+    languages: packages of programming languages, by `guestkit.languages.find_packages`. Where the guest has
+        several systems, each must say by its root whose they are
     """
     contents_of, writer = _load(format)
     when = source_date("sbom")

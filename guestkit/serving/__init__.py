@@ -40,15 +40,11 @@ def serve(
     """Serve the filesystems that are mounted in the handle, until an exception in this thread, as by Ctrl-C.
 
     For a handle that no other thread uses. When it raises, all clients are cut off, and what they have
-    written is on the disk. `Server` is the same for asyncio.
+    written is on the disk. `Server` is the same for asyncio. Raises Error: no filesystem is mounted in the
+    handle, the address cannot be used, a library is missing (ENOSYS), or the hypervisor has ended (EIO).
 
-    Args:
-        options: how to serve, or what `bind` returned before the launch; its addresses are free at the end
-        ready: called with the addresses and the password when clients can connect
-
-    Raises:
-        Error: no filesystem is mounted in the handle, the address cannot be used, a library is missing
-            (ENOSYS), or the hypervisor has ended (EIO)
+    options: how to serve, or what `bind` returned before the launch; its addresses are free at the end
+    ready: called with the addresses and the password when clients can connect
     """
     require()
     with options if isinstance(options, Bound) else bind(options or ServeOptions()) as bound:

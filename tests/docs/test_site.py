@@ -44,6 +44,19 @@ def test_the_reference_has_what_python_programs_use(site: Path) -> None:
         assert re.search(rf'id="guestkit\.[\w.]*{re.escape(name)}"', text), name
 
 
+@pytest.mark.parametrize(
+    ("page", "name"), [("python", "guestkit.fleet.inspect"), ("aio", "guestkit.aio.inspect")]
+)
+def test_inspect_was_shown_with_an_inner_value_and_its_arguments_not(
+    site: Path, page: str, name: str
+) -> None:
+    text = (site / "reference" / f"{page}.html").read_text(encoding="utf-8")
+    assert not re.search(r"\bArgs:|\bRaises:\s", text)
+    _, _, of_inspect = text.partition(f'id="{name}"')
+    signature = re.sub(r"<[^>]+>", "", of_inspect.partition("</code></pre>")[0])
+    assert re.search(r"inspect\(\s*disk: .*\btimeout: ", signature, re.DOTALL)
+
+
 def test_the_catalogue_has_every_cause(site: Path) -> None:
     text = (site / "causes.html").read_text(encoding="utf-8")
     assert [cause for cause in get_args(Cause) if f'id="{cause}"' not in text] == []
