@@ -20,7 +20,11 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from guestkit import AsyncGuestfs, Error
+import guestkit.aio
+from guestkit import Error
+
+#: Seconds for an inspection; a disk that takes longer is an error.
+TIMEOUT = 300
 
 FOLDER = Path(os.environ.get("GUESTKIT_DISKS", ".")).resolve()
 
@@ -78,19 +82,15 @@ async def work(disk: Path, queue: asyncio.Queue[str]) -> None:
         # JSON escapes line ends and control characters, whatever the guest says.
         queue.put_nowait(f"event: {event}\ndata: {json.dumps(data)}\n\n")
 
-    def launching(done: int, total: int) -> None:
-        tell("progress", step="launch", done=done, total=total)
-
     try:
-        async with appliances, AsyncGuestfs() as g:
-            await g.open_disk(disk)  # refuses a disk that refers to other files
-            tell("progress", step="launch")
-            await g.launch(progress=launching)  # called if the launch takes longer than five seconds
-            tell("progress", step="inspect")
-            systems = [
-                {"root": root, "name": await g.inspect_get_product_name(root)}
-                for root in await g.inspect_os()
-            ]
-        tell("result", systems=systems)
+        async with appliances:
+            found = await guestkit.aio.inspect(  # refuses a disk that refers to other files
+                disk, timeout=TIMEOUT, step=lambda step: tell("progress", step=step)
+            )
+        systems = [
+            {"root": system.root, "name": system.product_name, "packages": len(system.applications)}
+            for system in found.operating_systems
+        ]
+        tell("result", systems=systems, unopened=[shut.device for shut in found.unopened])
     except Error as error:
         tell("error", message=str(error))
