@@ -1,5 +1,5 @@
 #!/bin/sh
-# Measures launches with KVM and prints the table for docs/fast-launch.md, in Markdown. Its figures are missing there,
+# Measures launches with KVM and prints the table, in Markdown. Its figures are missing in docs/performance.md,
 # since none of the project's machines has a working KVM. On a host that has it, run
 #
 #     benchmarks/kvm.sh [ROUNDS]

@@ -46,7 +46,7 @@ class Machine:
         """Return it for people to read."""
         return [
             f"{self.processor}, {self.processors} processors, {self.memory / 2**30:.0f} GiB of memory",
-            "with KVM" if self.kvm else "without KVM, so that guests are emulated",
+            "with KVM" if self.kvm else "without KVM, so that appliances are emulated",
             f"{self.system}, Linux {self.kernel}",
             ", ".join(f"{name} {version}" for name, version in self.versions.items()),
         ]
