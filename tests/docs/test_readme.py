@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 import subprocess
 import time
 from pathlib import Path
@@ -20,8 +21,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 @pytest.fixture
 def here(tmp_path: Path, demo_guest: Path) -> Path:
     """A directory with the disk.qcow2 that the programs expect."""
-    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(demo_guest), "-F", "raw"]
-    subprocess.run([*command, str(tmp_path / "disk.qcow2")], check=True)
+    qcow2(demo_guest, tmp_path / "disk.qcow2")
     return tmp_path
 
 
@@ -42,6 +42,21 @@ def test_the_async_program(here: Path) -> None:
     assert printed == f"{[[DEMO_SYSTEM.product_name]] * 2}\n"
 
 
+def test_the_figures_are_those_of_the_performance_page() -> None:
+    figures = {
+        (each["suite"], each["what"], each["who"]): statistics.median(each["samples"])
+        for each in json.loads((ROOT / "benchmarks" / "figures.json").read_text())["figures"]
+    }
+    own, warm = (figures["launch", "1 disk", who] for who in ("libguestfs' own", "warm"))
+    assert f"takes {warm:.1f} s without KVM instead of {own:.0f} s" in README
+    faster = [
+        seconds / figures[suite, what, "guestkit"]
+        for (suite, what, who), seconds in figures.items()
+        if (suite, who) == ("inspection", "virt-inspector")
+    ]
+    assert f"an inspection is {min(faster):.0f} to {max(faster):.0f} times" in " ".join(README.split())
+
+
 def test_the_meson_line_is_the_one_that_the_consumer_test_builds() -> None:
     used = (ROOT / "tests" / "consumer" / "foreign" / "meson.build").read_text(encoding="utf-8")
     assert block("README.md", "meson", "dependency").strip() in used
@@ -58,6 +73,9 @@ def test_the_programs_about_inspection(demo_guest: Path, tmp_path: Path) -> None
     printed = run_python(block("inspection.md", "python", "unopened"), tmp_path)
     assert printed == f"{DEMO_SYSTEM.product_name} {DEMO_SYSTEM.hostname} 5 packages\n"
     assert run_python(block("diff.md", "python", "diff("), tmp_path) == "0 differences\n"
+    run_shell(block("inspection.md", "sh", "fleet.jsonl"), tmp_path)
+    printed = run_python(block("inspection.md", "python", "fleet.jsonl"), tmp_path)
+    assert printed == f"disk.qcow2 {DEMO_SYSTEM.product_name} 5\n"
     printed = run_python(block("inspection.md", "python", "open_guest"), tmp_path)
     assert printed == f"{DEMO_SYSTEM.hostname}\n\n"
     assert (tmp_path / "fstab").read_text().startswith("LABEL=demo-root / ext4 ")
@@ -67,8 +85,8 @@ def test_the_programs_about_inspection(demo_guest: Path, tmp_path: Path) -> None
 @pytest.mark.full
 def test_the_programs_about_files_that_differ(demo_guest: Path, here: Path) -> None:
     (here / "base.img").symlink_to(demo_guest)
-    (here / "disk.qcow2").rename(here / "overlay.qcow2")
-    (here / "disk.qcow2").symlink_to(demo_guest)
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(demo_guest), "-F", "raw"]
+    subprocess.run([*command, str(here / "overlay.qcow2")], check=True)
     web = qcow2(demo_guest, here / "web.qcow2")
     for snapshot in ("before", "after"):
         subprocess.run(["qemu-img", "snapshot", "-c", snapshot, web], check=True)
