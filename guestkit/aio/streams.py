@@ -10,7 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
 from typing import TYPE_CHECKING
 
 from guestkit.aio.call import Call, take_notice
@@ -121,10 +121,14 @@ async def _stop(feeding: asyncio.Task[None]) -> None:
 
 
 async def _feed(loop: asyncio.AbstractEventLoop, writer: int, source: Source) -> None:
-    """Write the source into the pipe, until nobody reads: the transfer's own error says why."""
-    async for chunk in _each(source):
-        if not await _write(loop, writer, chunk):
-            break
+    """Write the source into the pipe, until nobody reads: the transfer's own error says why.
+
+    The source has ended when this returns: the garbage collector might end it much later.
+    """
+    async with contextlib.aclosing(_each(source)) as chunks:
+        async for chunk in chunks:
+            if not await _write(loop, writer, chunk):
+                break
 
 
 async def _write(loop: asyncio.AbstractEventLoop, writer: int, chunk: ReadableBuffer) -> bool:
@@ -175,10 +179,18 @@ async def _ready(add: Callable[..., None], remove: Callable[[int], object], desc
         remove(descriptor)
 
 
-async def _each(source: Source) -> AsyncIterator[ReadableBuffer]:
-    if isinstance(source, AsyncIterable):
-        async for chunk in source:
-            yield chunk
-    else:
-        for chunk in source:
-            yield chunk
+async def _each(source: Source) -> AsyncGenerator[ReadableBuffer, None]:
+    """Yield the chunks. When it is closed it ends a generator, but nothing else: a file stays open."""
+    async with contextlib.AsyncExitStack() as end:
+        if isinstance(source, AsyncIterable):
+            pieces = aiter(source)
+            if isinstance(pieces, AsyncGenerator):
+                end.push_async_callback(pieces.aclose)
+            async for chunk in pieces:
+                yield chunk
+        else:
+            parts = iter(source)
+            if isinstance(parts, Generator):
+                end.callback(parts.close)
+            for chunk in parts:
+                yield chunk

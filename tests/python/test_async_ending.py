@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Coroutine, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +36,7 @@ from guestkit import (
 from guestkit.aio import executor
 from guestkit.aio.call import OnCancel
 from guestkit.aio.lent import Lent
+from guestkit.aio.streams import CHUNK
 
 #: Seconds; only something that hangs takes longer.
 PATIENCE = 20
@@ -399,6 +400,73 @@ async def test_the_calls_of_a_cancelled_function_are_refused() -> None:
             await task
         assert [str(error) for error in errors] == ["get_memsize: cancelled"]
         assert await g.get_memsize() == 1280
+
+
+class Source:
+    """Chunks for an upload: once the first is asked for, the second one has no room in the pipe."""
+
+    def __init__(self) -> None:
+        self.full, self.ended = asyncio.Event(), False
+
+    def plain(self) -> Iterator[bytes]:
+        try:
+            self.full.set()  # what waits for it runs when the upload waits for room
+            yield bytes(2 * CHUNK)
+        finally:
+            self.ended = True
+
+    async def awaited(self) -> AsyncIterator[bytes]:
+        try:
+            self.full.set()
+            yield bytes(2 * CHUNK)
+        finally:
+            await asyncio.sleep(0)  # its clean-up may take a while
+            self.ended = True
+
+    def iterable(self) -> AsyncIterable[bytes]:
+        class Chunks:
+            def __aiter__(_) -> AsyncIterator[bytes]:
+                return self.awaited()
+
+        return Chunks()
+
+
+@pytest.mark.parametrize("kind", [Source.plain, Source.awaited, Source.iterable])
+@pytest.mark.parametrize("how", ["cancelled", "failed"])
+async def test_an_upload_returned_before_its_source_had_ended(
+    how: str, kind: Callable[[Source], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It left that to the garbage collector, which came when the exception was forgotten."""
+    source, ends = Source(), threading.Event()
+
+    def upload(handle: Guestfs, file: str, name: str) -> None:
+        ends.wait(PATIENCE)
+        raise Error("upload", "no room in the guest")
+
+    monkeypatch.setattr(Guestfs, "upload", upload)
+    monkeypatch.setattr(Guestfs, "cancel", lambda handle: ends.set())
+    async with AsyncGuestfs() as g:
+        uploading = asyncio.ensure_future(g.upload_stream(kind(source), "/file"))
+        await asyncio.wait_for(source.full.wait(), PATIENCE)
+        if how == "cancelled":
+            uploading.cancel()
+        else:
+            ends.set()
+        await asyncio.wait([uploading])
+        assert source.ended
+        with pytest.raises(asyncio.CancelledError if how == "cancelled" else Error):
+            uploading.result()
+
+
+async def test_an_upload_leaves_what_is_no_generator_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Guestfs, "upload", lambda handle, file, name: Path(file).read_bytes())
+    (tmp_path / "lines").write_bytes(b"one\ntwo\n")
+    with open(tmp_path / "lines", "rb") as file:  # noqa: ASYNC230
+        async with AsyncGuestfs() as g:
+            await g.upload_stream(file, "/lines")
+        assert not file.closed
 
 
 async def test_events_come_as_an_async_iterator_that_ends_with_the_handle() -> None:
