@@ -71,8 +71,12 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
         return self._waiting.send(value)
 
     def throw(self, kind: Any, value: Any = None, traceback: TracebackType | None = None) -> Any:
-        if self._waiting is None:  # a task that was cancelled before its first step
-            self._cancel()
+        if self._waiting is None:
+            if isinstance(kind, asyncio.CancelledError):  # a task that was cancelled before its first step
+                self._cancel()
+                self._waiting = until_done(self._future, self._cancel, kind)
+                return self._waiting.send(None)
+            self.close()
             self._waiting = self._wait()
         if value is None and traceback is None:
             return self._waiting.throw(kind)
@@ -108,12 +112,16 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
                 handle.delete_event_callback(number)
 
 
-async def until_done(future: asyncio.Future[T], on_cancel: Callable[[], object]) -> T:
+async def until_done(
+    future: asyncio.Future[T],
+    on_cancel: Callable[[], object],
+    cancelled: asyncio.CancelledError | None = None,
+) -> T:
     """Wait until the future is done, even if the task is cancelled meanwhile, and return its result.
 
     on_cancel: called at each cancel; afterwards the cancellation is raised in place of the result
+    cancelled: the cancellation that has come already
     """
-    cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:
             waiting = asyncio.shield(future)

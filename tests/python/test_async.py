@@ -200,6 +200,30 @@ async def test_a_task_cancelled_before_its_first_step_takes_its_call_out_of_the_
     assert ran == []
 
 
+async def test_a_task_cancelled_before_its_first_step_did_not_wait_for_its_call() -> None:
+    """It raised at once, while the call ran on; what that raised then was logged as never retrieved."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+    async with AsyncGuestfs() as g:
+        gate = Gate()
+        call = g.run(gate)
+        await gate.begun.wait()
+        task = asyncio.create_task(call)
+        task.cancel()  # before the loop runs its first step
+        await asyncio.sleep(0)
+        task.cancel()  # nor does a second cancel end the wait
+        await asyncio.sleep(0)
+        waits = not task.done()
+        gate.opened.set()  # the function's next call is refused: it raises
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert waits
+        assert await g.get_memsize() == 1280
+    del task, call
+    gc.collect()
+    assert complaints == []
+
+
 async def test_a_cancel_of_a_running_call_waits_until_it_has_ended() -> None:
     async with AsyncGuestfs() as g:
         gate = Gate()
