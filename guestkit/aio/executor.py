@@ -1,6 +1,7 @@
 """The threads that blocking calls run on: a pool of this process, unless the program sets an executor.
 
-Launches have a pool of their own. They may wait for memory that only calls on other handles can free, so they
+Launches have a pool of their own, and so have the functions given to `run` of a handle that has not been
+launched: they may launch it. A launch may wait for memory that only calls on other handles can free, so it
 must not take the threads of those calls.
 """
 

@@ -21,8 +21,8 @@ from guestkit.handle_options import HandleOptions
 
 T = TypeVar("T")
 
-#: The calls that start an appliance. `inspect` is not among them: it uses one that already runs, and must not
-#: wait for launches.
+#: The calls that start an appliance; `run` may, too. `inspect` is not among them: it uses one that already
+#: runs, and must not wait for launches.
 _LAUNCHES = frozenset({"launch", "inspect_disks"})
 
 #: The call that lasts until somebody unmounts a directory. It does not hold up the queue: the handle refuses
@@ -139,7 +139,7 @@ class CallQueue:
         if call.__name__ != _SERVING:
             self._running = call
         loop = asyncio.get_running_loop()
-        executor = self._executor or shared_executor(launches=call.__name__ in _LAUNCHES)
+        executor = self._executor or shared_executor(launches=self._may_launch(call.__name__))
         try:
             work = partial(call._context.run, self._work, call)
             call._errand = Errand(loop, executor, call.__name__, work)
@@ -150,6 +150,11 @@ class CallQueue:
         outcome.add_done_callback(lambda outcome: self._ended(call, outcome))
         if self._running is None:
             self._next()
+
+    def _may_launch(self, name: str) -> bool:
+        if name == "run":
+            return self.handle is None or self.handle.last_launch() is None
+        return name in _LAUNCHES
 
     def _ended(self, call: Call[T], outcome: asyncio.Future[T]) -> None:
         self._sent.discard(call)

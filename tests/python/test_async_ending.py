@@ -162,10 +162,19 @@ async def test_a_call_that_waits_longer_than_the_queue_timeout_never_runs() -> N
         assert await g.get_memsize() == 1280
 
 
+@pytest.mark.parametrize("how", ["launch", "run"])
 async def test_launches_that_wait_for_memory_leave_other_handles_their_threads(
-    hypervisor: Any, monkeypatch: pytest.MonkeyPatch
+    how: str, hypervisor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Regression: 64 waiting launches occupied every thread; handles that could free memory had none."""
+    """Regression: 64 waiting launches occupied every thread; handles that could free memory had none.
+
+    First all launches did so, later those that a function for `run()` makes.
+    """
+
+    def launch_it(handle: Guestfs) -> None:
+        hypervisor.serve(handle)
+        handle.launch()
+
     monkeypatch.setattr(executor, "MAX_THREADS", 1)
     monkeypatch.setattr(executor, "_own", {})
     with Guestfs(environment=False, accel="tcg") as running:
@@ -173,8 +182,11 @@ async def test_launches_that_wait_for_memory_leave_other_handles_their_threads(
         set_appliance_limit(1)
         try:
             async with AsyncGuestfs(environment=False, accel="tcg") as waiting, AsyncGuestfs() as other:
-                await waiting.run(hypervisor.serve)
-                launch = asyncio.ensure_future(waiting.launch())
+                if how == "launch":
+                    await waiting.run(hypervisor.serve)
+                    launch = asyncio.ensure_future(waiting.launch())
+                else:
+                    launch = asyncio.ensure_future(waiting.run(launch_it))
                 async with asyncio.timeout(PATIENCE):
                     assert await other.get_memsize() == 1280
                 assert not launch.done()
