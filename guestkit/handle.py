@@ -83,13 +83,11 @@ class Guestfs(_native.Handle):
 
         Waits for calls that other threads have made on it; later calls raise HandleClosed. Closing twice is
         harmless. Errors in the guest's last writes are not reported here: if they matter, call `shutdown`
-        first. guestfs_close(3).
+        first. If it raises, the handle is still open: close it again. guestfs_close(3).
         """
-        try:
-            super().close()
-        finally:
-            if self._servers is not None:
-                self._servers.close()
+        super().close()
+        if self._servers is not None:
+            self._servers.close()
 
     def cancel(self) -> None:
         """Cancel the call that another thread is running on the handle, if any; return at once.

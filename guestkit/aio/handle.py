@@ -411,7 +411,7 @@ class AsyncGuestfs(AsyncActions):
 
         From now on new calls raise HandleClosed. Closing twice is harmless: a second close waits for the
         first. A cancel does not stop it; CancelledError is raised once the handle is closed. `close_timeout`
-        applies once the calls have ended.
+        applies once the calls have ended. If it raises, the handle is still open: close it again.
         """
         loop = self._bind("close")
         if self._closed is None:
@@ -481,12 +481,13 @@ class AsyncGuestfs(AsyncActions):
                 outcome.set_exception(error)
 
         def finished(outcome: asyncio.Future[None]) -> None:
+            if (error := outcome.exception()) is not None:
+                self._closed = None
+                closed.set_exception(error)
+                return
             for stream in self._streams:
                 stream._end()
-            if (error := outcome.exception()) is not None:
-                closed.set_exception(error)
-            else:
-                closed.set_result(None)
+            closed.set_result(None)
 
         outcome.add_done_callback(finished)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import re
 import signal
@@ -356,6 +357,30 @@ async def test_the_end_of_a_mount_closed_the_handle_a_second_time() -> None:
             await asyncio.to_thread(thread.join)
     await asyncio.sleep(0)
     assert complaints == []
+
+
+async def test_a_close_that_failed_could_not_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one raised what the first had, calls were refused, and the appliance lived on."""
+    in_use, close = [True], Guestfs.close
+
+    def refuse(handle: Guestfs) -> None:
+        if in_use:
+            raise Error("close", "/mnt: who serves it does not end", errno.ETIMEDOUT)
+        close(handle)
+
+    monkeypatch.setattr(Guestfs, "close", refuse)
+    g = AsyncGuestfs()
+    events = g.events(Event.CLOSE)
+    await g.get_memsize()
+    for closing in asyncio.ensure_future(g.close()), asyncio.ensure_future(g.close()):
+        with pytest.raises(Error, match="does not end"):
+            await closing
+    assert await g.get_memsize() == 1280
+    in_use.clear()
+    await g.close()
+    assert g._handle is not None
+    assert not g._handle.is_open()
+    assert [message.event async for message in events] == [Event.CLOSE]
 
 
 async def test_a_cancel_of_a_conversion_waited_for_a_free_thread(tmp_path: Path) -> None:

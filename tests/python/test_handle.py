@@ -12,6 +12,7 @@ import subprocess
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_type_hints
@@ -313,6 +314,28 @@ def test_handles_come_and_go() -> None:
     for _ in range(1100):
         with Guestfs(environment=False) as g:
             assert g.get_memsize() == 1280
+
+
+def test_a_close_that_failed_ended_the_servers_of_the_disks_all_the_same() -> None:
+    """The handle stayed open, without its disks."""
+    ended: list[str] = []
+    errors: list[Error] = []
+
+    def close(*_: object) -> None:
+        with pytest.raises(Error, match="by an event callback; close it afterwards") as refused:
+            g.close()
+        errors.append(refused.value)
+
+    g = Guestfs()
+    g._servers = ExitStack()
+    g._servers.callback(ended.append, "nbdkit")
+    number = g.set_event_callback(close, Event.ENTER)
+    g.get_memsize()
+    assert len(errors) == 1
+    assert ended == []
+    g.delete_event_callback(number)
+    g.close()
+    assert ended == ["nbdkit"]
 
 
 def test_a_dropped_handle_is_closed_at_once() -> None:
