@@ -137,13 +137,16 @@ def run_in_thread(loop: asyncio.AbstractEventLoop, op: str, function: Callable[[
 
 
 def pass_on(loop: asyncio.AbstractEventLoop, done: Future[T], outcome: asyncio.Future[T]) -> None:
-    """Pass the result on to the loop's future; callable on any thread."""
+    """Pass the result on to the loop's future; callable on any thread.
+
+    Work that an executor has dropped is an error: nobody cancelled the task that waits.
+    """
 
     def settle() -> None:
         if outcome.done():
             return
         if done.cancelled():
-            outcome.cancel()
+            outcome.set_exception(dropped())
         elif (error := done.exception()) is None:
             outcome.set_result(done.result())
         elif isinstance(error, StopIteration):  # which no future takes: it would never be done
@@ -154,6 +157,11 @@ def pass_on(loop: asyncio.AbstractEventLoop, done: Future[T], outcome: asyncio.F
             outcome.set_exception(error)
 
     post(loop, settle)
+
+
+def dropped() -> RuntimeError:
+    """Return the exception for work that an executor has dropped, which only a shutdown does."""
+    return RuntimeError("the executor was shut down while the work waited for its turn; it did not run")
 
 
 def post(

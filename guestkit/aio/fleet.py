@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import Executor
 from itertools import islice
 
 from guestkit._inspect_arguments import InspectionJob, Many, One, many, one, taking
 from guestkit.aio.events import on_loop
+from guestkit.aio.executor import dropped
 from guestkit.aio.handle import AsyncGuestfs
 from guestkit.disks import Guest
 from guestkit.fleet import Report, Tally, elsewhere, failed, succeeded
@@ -61,10 +63,20 @@ async def _report(guest: Guest, asked: Many, tally: Tally) -> Report:
     begun = time.monotonic()
     try:
         if asked.executor is not None:
-            return await asyncio.wrap_future(asked.executor.submit(elsewhere, asked.job, guest))
+            return await _on_executor(asked.executor, asked.job, guest)
         found = await _inspect(asked.job, guest, tally.following(guest))
     except Exception as error:
         return failed(guest, error, time.monotonic() - begun)
     finally:
         tally.ended(guest)
     return succeeded(guest, found, time.monotonic() - begun)
+
+
+async def _on_executor(executor: Executor, job: InspectionJob, guest: Guest) -> Report:
+    try:
+        return await asyncio.wrap_future(executor.submit(elsewhere, job, guest))
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and not task.cancelling():  # the executor has dropped it
+            raise dropped() from None
+        raise

@@ -165,8 +165,6 @@ class CallQueue:
             call._timer.cancel()
         if call._future.done():  # withdrawn
             take_notice(outcome)
-        elif outcome.cancelled():
-            call._future.cancel()
         elif (error := outcome.exception()) is not None:
             call._future.set_exception(error)
         else:

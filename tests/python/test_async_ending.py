@@ -334,6 +334,24 @@ async def test_close_waited_for_ever_for_an_executor_that_dropped_an_expired_cal
     assert complaints == []
 
 
+async def test_a_call_that_its_executor_dropped_seemed_to_be_cancelled() -> None:
+    """A task group took that for the end of a task that somebody had cancelled, and went on."""
+    with full_pool() as pool:
+        g = AsyncGuestfs(executor=pool)
+        set_executor(pool)
+        try:
+            conversion = AsyncDiskConverter().check("disk", "qcow2")
+            tasks: list[asyncio.Future[Any]] = [*map(asyncio.ensure_future, (g.get_memsize(), conversion))]
+            await asyncio.sleep(0)  # their first steps
+        finally:
+            set_executor(None)
+        pool.shutdown(wait=False, cancel_futures=True)
+        for task in tasks:
+            with pytest.raises(RuntimeError, match="the executor was shut down .*it did not run"):
+                (await ended(task)).result()
+        await g.close()
+
+
 async def test_the_end_of_a_mount_closed_the_handle_a_second_time() -> None:
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))

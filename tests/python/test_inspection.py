@@ -459,6 +459,30 @@ def test_an_executor_that_is_shut_down_gives_a_report_for_each_disk(fleet: Fleet
     assert sorted(report.disk for report in reports) == ["a", "b"]
 
 
+async def test_an_executor_shut_down_meanwhile_cancelled_the_program_that_read_the_reports() -> None:
+    given, opened = asyncio.Event(), threading.Event()
+
+    class Executor(ThreadPoolExecutor):
+        def submit(self, *work: Any, **arguments: Any) -> Any:
+            given.set()
+            return super().submit(*work, **arguments)
+
+    with Executor(1) as executor:
+        executor.submit(opened.wait)
+        given.clear()
+        try:
+            async with contextlib.aclosing(aio.inspect_many(["a"], jobs_executor=executor)) as reports:
+                report = asyncio.ensure_future(anext(reports))
+                await given.wait()
+                executor.shutdown(wait=False, cancel_futures=True)
+                failure = (await report).error
+        finally:
+            opened.set()
+    assert str(failure) == (
+        "a: RuntimeError: the executor was shut down while the work waited for its turn; it did not run"
+    )
+
+
 @pytest.mark.parametrize(("concurrency", "error"), [(0, ValueError), (True, TypeError), ("all", TypeError)])
 def test_a_wrong_concurrency_is_refused(fleet: Fleet, concurrency: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="concurrency"):
