@@ -140,26 +140,20 @@ class AsyncGuestfs(AsyncActions):
         """
         return self._submit("run", function, on_cancel=on_cancel)
 
-    def set_event_callback(
-        self, callback: EventCallback, events: Event | int = Event.ALL, *, on_cancel: OnCancel = "end"
-    ) -> Call[int]:
+    async def set_event_callback(self, callback: EventCallback, events: Event | int = Event.ALL) -> int:
         """Run the callback on the event loop at each of these events; return the registration number.
 
-        Events arrive in order, a moment after libguestfs sent them. Exceptions of the callback go to the
-        loop's exception handler.
+        Does not wait for the running call, whose events it gets from now on. Events arrive in order, a moment
+        after libguestfs sent them. Exceptions of the callback go to the loop's exception handler.
         """
         deliver = on_loop("set_event_callback", "callback", callback)
-        return self._submit(
-            "set_event_callback",
-            lambda handle: handle.set_event_callback(deliver, events),
-            on_cancel=on_cancel,
-        )
+        return (await self._made("set_event_callback")).set_event_callback(deliver, events)
 
-    def delete_event_callback(self, number: int, *, on_cancel: OnCancel = "end") -> Call[None]:
-        """Remove the callback with that registration number."""
-        return self._submit(
-            "delete_event_callback", lambda handle: handle.delete_event_callback(number), on_cancel=on_cancel
-        )
+    async def delete_event_callback(self, number: int) -> None:
+        """Remove the callback with that registration number; this does not wait for the running call."""
+        handle = await self._made("delete_event_callback")
+        delete = partial(handle.delete_event_callback, number)
+        await run_in_thread(self._bind("delete_event_callback"), "delete_event_callback", delete)
 
     def open_disk(
         self,
@@ -189,9 +183,10 @@ class AsyncGuestfs(AsyncActions):
             "open_disks", lambda handle: add_disks(handle, disks, options), on_cancel=on_cancel
         )
 
-    def launch_info(self, *, on_cancel: OnCancel = "end") -> Call[LaunchInfo | None]:
-        """Return how the last successful launch went; None before the first."""
-        return self._submit("launch_info", lambda handle: handle.launch_info(), on_cancel=on_cancel)
+    async def launch_info(self) -> LaunchInfo | None:
+        """Return how the last successful launch went; None before the first. Waits for no call."""
+        self._bind("launch_info")
+        return None if self._handle is None else self._handle.launch_info()
 
     def inspect(
         self,
@@ -432,13 +427,17 @@ class AsyncGuestfs(AsyncActions):
         alone: whether the thread that runs the function has the handle's turn, so that a cancel ends whatever
             the function does
         """
-        self._bind(name)
-        if self._closed is not None or self._calls.is_terminated:
-            state = "terminated" if self._closed is None else "closed"
-            raise HandleClosed(name, f"the handle is {state}", errno.EBADF)
+        self._bind_open(name)
         call = Call(name, function, self._cancel, progress, on_cancel, alone)
         self._calls.put(call)
         return call
+
+    async def _made(self, name: str) -> Guestfs:
+        """Return the blocking handle for what needs no turn; make it if no call has."""
+        loop = self._bind_open(name)
+        if self._handle is not None:
+            return self._handle
+        return await run_in_thread(loop, name, partial(self._calls.made, name))
 
     def _cancel(self, call: Call[Any]) -> None:
         """End a call. A method of the handle, so that a call keeps that alive until it has ended."""
@@ -462,20 +461,22 @@ class AsyncGuestfs(AsyncActions):
             raise RuntimeError(f"AsyncGuestfs.{name}(): the handle belongs to another event loop")
         return loop
 
+    def _bind_open(self, name: str) -> asyncio.AbstractEventLoop:
+        loop = self._bind(name)
+        if self._closed is not None or self._calls.is_terminated:
+            state = "terminated" if self._closed is None else "closed"
+            raise HandleClosed(name, f"the handle is {state}", errno.EBADF)
+        return loop
+
     def _finish(self, closed: asyncio.Future[None]) -> None:
         """Close the C handle on its own thread: it must not wait for a free one in the pool."""
         assert self._loop is not None
-
-        def close() -> None:
-            if self._handle is not None:
-                self._handle.close()
-
         try:
-            outcome = run_in_thread(self._loop, "close", close)
+            outcome = run_in_thread(self._loop, "close", self._calls.close)
         except Error:  # no thread can be started: block the loop rather than leave an appliance behind
             outcome = self._loop.create_future()
             try:
-                close()
+                self._calls.close()
                 outcome.set_result(None)
             except Error as error:
                 outcome.set_exception(error)

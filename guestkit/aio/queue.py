@@ -53,7 +53,8 @@ class CallQueue:
         self._sent: set[Call[Any]] = set()  # to the executor, where they wait for a thread, or run
         self._running: Call[Any] | None = None  # the one of them that the queue waits for
         self._when_drained: Callable[[], object] | None = None
-        self._was_taken = False  # the handle
+        self._making = threading.Lock()
+        self._is_over = False  # no handle may be made any more
         self._listeners: list[tuple[EventCallback, int]] = []  # to register when the handle is made
         # terminate() may interrupt the thread that has it, from a signal's handler.
         self._lock = threading.RLock()
@@ -120,9 +121,24 @@ class CallQueue:
             else:
                 self.handle.set_event_callback(listener, events)
 
+    def made(self, op: str) -> Guestfs:
+        """Return the handle, and make it if there is none; on any thread but the loop's."""
+        with self._making:
+            if self.handle is None:
+                self._make(op)
+            assert self.handle is not None
+            return self.handle
+
+    def close(self) -> None:
+        """Close the handle, or see to it that none is made; on any thread but the loop's."""
+        with self._making:
+            self._is_over = True
+        if self.handle is not None:
+            self.handle.close()
+
     def take_handle(self) -> Guestfs | None:
         """Take the handle away from a queue that gets no more calls."""
-        handle, self.handle, self._was_taken = self.handle, None, True
+        handle, self.handle, self._is_over = self.handle, None, True
         return handle
 
     def _next(self) -> None:
@@ -203,7 +219,7 @@ class CallQueue:
 
     def _work(self, call: Call[T]) -> T:
         """Run the call; one call per handle at a time."""
-        handle = self.handle or self._create(call.__name__)
+        handle = self.made(call.__name__)
         if call._alone:
             handle._begin_turn(call.__name__)
         try:
@@ -218,8 +234,8 @@ class CallQueue:
             if call._alone:
                 handle._end_turn()
 
-    def _create(self, op: str) -> Guestfs:
-        if self.is_terminated or self._was_taken:  # a second handle would have none of its disks
+    def _make(self, op: str) -> None:
+        if self.is_terminated or self._is_over:  # a second handle would have none of its disks
             raise HandleClosed(op, _TERMINATED, errno.EBADF)
         handle = Guestfs(self._options)
         with self._lock:
@@ -229,4 +245,3 @@ class CallQueue:
             for callback, events in self._listeners:
                 handle.set_event_callback(callback, events)
             self._listeners.clear()
-        return handle

@@ -405,6 +405,38 @@ async def test_events_arrive_on_the_loop_in_order() -> None:
     assert seen == [(Event.ENTER, "get_memsize", me), (Event.ENTER, "get_smp", me)]
 
 
+@pytest.mark.parametrize("is_made", [True, False])
+async def test_a_callback_for_the_events_of_the_running_call_waited_for_its_end(is_made: bool) -> None:
+    seen: list[str] = []
+
+    def note(event: Event, number: int, text: str, numbers: list[int]) -> None:
+        seen.append(text)
+
+    async with AsyncGuestfs() as g, asyncio.timeout(PATIENCE / 2):
+        if is_made:
+            await g.get_smp()
+        gate = Gate()
+        call = g.run(gate)
+        try:
+            first, _ = [await g.set_event_callback(note, Event.ENTER) for _ in range(2)]
+            await g.delete_event_callback(first)
+            assert await g.launch_info() is None
+        finally:
+            gate.opened.set()
+        await call
+    assert seen.count("get_memsize") == 1
+
+
+async def test_no_handle_is_made_for_a_callback_once_it_is_closed() -> None:
+    g = AsyncGuestfs()
+    await g.close()
+    with pytest.raises(HandleClosed, match="set_event_callback: the handle is closed"):
+        await g.set_event_callback(print)
+    with pytest.raises(HandleClosed):  # what has begun before the close
+        g._calls.made("set_event_callback")
+    assert g._handle is None
+
+
 async def test_the_executor_is_shared_and_can_be_replaced() -> None:
     assert shared_executor() is shared_executor()
     mine = ThreadPoolExecutor(1, thread_name_prefix="mine")

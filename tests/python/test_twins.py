@@ -19,8 +19,12 @@ from guestkit.inspection import InspectOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: Methods whose turn a cancel cannot end: those that end a handle or its calls, and a context manager.
-WITHOUT_TURN = {"close", "mounted", "terminate", "user_cancel"}
+#: Methods that have no turn which a cancel could end: those that end a handle or its calls, or wait for none,
+#: and a context manager.
+WITHOUT_TURN = {
+    "close", "delete_event_callback", "launch_info", "mounted", "set_event_callback", "terminate",
+    "user_cancel",
+}  # fmt: skip
 
 TWINS = sorted(
     name
@@ -114,7 +118,7 @@ async def test_a_callback_that_is_none_is_refused_before_the_call_has_its_place(
 ) -> None:
     async with AsyncGuestfs() as g:
         with pytest.raises(TypeError, match=f"argument '{argument}' must be callable, not "):
-            call(g)
+            await call(g)
 
 
 async def test_what_is_told_meanwhile_is_told_on_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
