@@ -73,6 +73,7 @@ class CallQueue:
         if self._withdraw(call):
             call._future.cancel()
         elif not call._future.done() and call._on_cancel == "end":
+            call._future.add_done_callback(take_notice)
             with self._lock:
                 call._cancelled = True
                 # Never after the call has ended: that would cancel the next one.

@@ -362,6 +362,24 @@ async def test_an_exception_in_the_body_wins_and_cancels_what_waits() -> None:
     assert ran == []
 
 
+async def test_a_call_that_leaving_the_block_had_ended_was_logged_as_never_awaited() -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+
+    async def body() -> None:
+        async with AsyncGuestfs() as g:
+            gate = Gate()
+            _ = g.run(gate)
+            await gate.begun.wait()
+            asyncio.get_running_loop().call_soon(gate.opened.set)  # once the call is cancelled
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await body()
+    gc.collect()
+    assert complaints == []
+
+
 async def test_a_handle_dropped_unclosed_warns_and_is_closed() -> None:
     # An executor's thread may refer to the handle for a moment after the call, so end the executor first.
     with ThreadPoolExecutor(1) as executor:
