@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import logging
 import operator
+import os
 import threading
 import time
 import weakref
@@ -14,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self, Unpack
+from typing import TYPE_CHECKING, NoReturn, Self, TypeVar, Unpack
 
 from guestkit import _native
 from guestkit._missing import add_missing_actions
@@ -30,6 +31,8 @@ from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Inspection, InspectOpt
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
+
+PathT = TypeVar("PathT", bound="StrOrBytesPath")
 
 
 class Guestfs(_native.Handle):
@@ -215,15 +218,15 @@ class Guestfs(_native.Handle):
         """
         return super()._read_small(path, limit)
 
-    def read_files(
-        self, paths: Iterable[StrOrBytesPath], *, limit: int = SMALL_FILE
-    ) -> dict[str, bytes | Error]:
-        """Return the contents of small files by path, or an Error for each one that cannot be read."""
+    def read_files(self, paths: Iterable[PathT], *, limit: int = SMALL_FILE) -> dict[PathT, bytes | Error]:
+        """Return the contents of small files by path, or an Error for each one that cannot be read.
+
+        The keys are the paths as they were given, sorted.
+        """
+        if isinstance(paths, Iterator):  # it is read twice
+            paths = list(paths)
         found = super()._read_files(paths, limit)
-        return {
-            path: content if isinstance(content, bytes) else Error("read_small", *content)
-            for path, content in found.items()
-        }
+        return {path: _content(found[_text_of(path)]) for path in sorted(paths, key=_text_of)}
 
     def walk(
         self, directory: StrOrBytesPath, *, max_depth: int = 256, max_entries: int = 1_000_000
@@ -313,6 +316,16 @@ class Guestfs(_native.Handle):
         guestfs_delete_event_callback(3).
         """
         super().delete_event_callback(number)
+
+
+def _text_of(path: StrOrBytesPath) -> str:
+    """Return the path as libguestfs' texts are, whatever the encoding of this host's names."""
+    text = os.fspath(path)
+    return text if isinstance(text, str) else text.decode("utf-8", "surrogateescape")
+
+
+def _content(found: bytes | tuple[str, int]) -> bytes | Error:
+    return found if isinstance(found, bytes) else Error("read_small", *found)
 
 
 add_missing_actions(Guestfs)

@@ -33,7 +33,7 @@ from guestkit.errors import Error, HandleClosed
 from guestkit.events import Event, EventCallback
 from guestkit.files import SMALL_FILE, Extracted, GuestFile
 from guestkit.generated.values import LaunchInfo
-from guestkit.handle import Guestfs, end_mount, refuse_to_pickle
+from guestkit.handle import Guestfs, PathT, end_mount, refuse_to_pickle
 from guestkit.handle_options import HandleKeywords, HandleOptions, name_options_of, options_from
 from guestkit.images import ImageInfo, OpenDiskOptions, OpeningKeywords, opening_from
 from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part
@@ -212,8 +212,8 @@ class AsyncGuestfs(AsyncActions):
         )
 
     def read_files(
-        self, paths: Iterable[StrOrBytesPath], *, limit: int = SMALL_FILE, on_cancel: OnCancel = "end"
-    ) -> Call[dict[str, bytes | Error]]:
+        self, paths: Iterable[PathT], *, limit: int = SMALL_FILE, on_cancel: OnCancel = "end"
+    ) -> Call[dict[PathT, bytes | Error]]:
         """Return the contents of small files by path: as `Guestfs.read_files`."""
         return self._submit(
             "read_files", lambda handle: handle.read_files(paths, limit=limit), on_cancel=on_cancel

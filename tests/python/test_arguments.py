@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from guestkit import Guestfs, HandleClosed, LaunchError
+from guestkit import Error, Guestfs, HandleClosed, LaunchError
 
 if TYPE_CHECKING:
     from tests.python.conftest import Background, Echo, Hypervisor
@@ -235,6 +235,16 @@ def test_a_nul_in_a_text_of_a_list_is_refused(g: Guestfs, argument: str) -> None
 def test_none_is_no_list(g: Guestfs) -> None:
     with refused("strlist", LIST):
         Empty(g)(strlist=None)
+
+
+@pytest.mark.parametrize("given", [list, iter], ids=["list", "iterator"])
+def test_what_was_read_was_not_to_be_found_by_the_path_that_was_given(g: Guestfs, given: Any) -> None:
+    paths = ["/b", b"/\xff", Path("/a"), PathLike(b"/c"), "/d\udcff"]
+    found = g.read_files(given(paths))  # an Error for each: no appliance runs
+    assert list(found) == [paths[2], paths[0], paths[3], paths[4], paths[1]]
+    assert {type(error) for error in found.values()} == {Error}
+    with pytest.raises(TypeError, match="read_files.. argument 'paths' must be a list"):
+        g.read_files("/etc/hosts")
 
 
 @pytest.mark.parametrize("argument", LISTS)
