@@ -49,6 +49,9 @@ class Guestfs(_native.Handle):
     any time; the calls on one handle run one after the other. After a fork the handle belongs to the parent;
     since Python 3.12 the fork itself warns of threads, of which guestkit has some.
 
+    A handle that is dropped unclosed is closed at once by the thread that drops it, which waits for the end
+    of the appliance. Close it yourself where that thread must not wait, as in a program with an event loop.
+
     The logger "guestkit" reports launches at INFO. If its level is DEBUG when the handle is created, it also
     reports closes, every call (libguestfs' trace) and the appliance's output, with secrets replaced by ***.
     After `set_verbose(True)` it also gets libguestfs' debug messages.
