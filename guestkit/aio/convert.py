@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -45,7 +44,7 @@ def _awaited(
     async def call(self: AsyncDiskConverter, /, *arguments: P.args, **keywords: P.kwargs) -> T:
         one = _OneCall(method.__name__)
         work = functools.partial(method, one, *arguments, **keywords)
-        errand = Errand(asyncio.get_running_loop(), shared_executor(), method.__name__, work)
+        errand = Errand(shared_executor(), method.__name__, work)
 
         def cancel() -> None:
             if not errand.withdraw() and not to_its_end:

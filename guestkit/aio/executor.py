@@ -46,10 +46,10 @@ def set_executor(executor: Executor | None) -> None:
     processes, because a handle lives in one process.
     """
     global _executor
-    _executor = None if executor is None else thread_based(executor)
+    _executor = thread_based(executor)
 
 
-def thread_based(executor: Executor) -> Executor:
+def thread_based(executor: Executor | None) -> Executor | None:
     """Return the executor; raise TypeError if it runs processes."""
     if isinstance(executor, ProcessPoolExecutor):
         raise TypeError("guestkit needs an executor of threads: a handle lives in one process")
@@ -67,14 +67,13 @@ class Errand(Generic[T]):
         outcome: what the function returns or raises; cancelled if it was withdrawn
     """
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, executor: Executor, op: str, function: Callable[[], T]
-    ) -> None:
-        """Hand the function over.
+    def __init__(self, executor: Executor, op: str, function: Callable[[], T]) -> None:
+        """Hand the function over; on the loop's thread.
 
         op: the call that it is for, in the error
         Raises Error if no thread can be started, RuntimeError if the executor was shut down.
         """
+        loop = asyncio.get_running_loop()
         self.outcome: asyncio.Future[T] = loop.create_future()
         self._lock = threading.Lock()
         self._function: Callable[[], T] | None = function  # None: begun, or withdrawn
@@ -114,11 +113,12 @@ def _refusal(op: str, error: RuntimeError) -> RuntimeError:
     return Error(op, message, errno.EAGAIN)
 
 
-def run_in_thread(loop: asyncio.AbstractEventLoop, op: str, function: Callable[[], T]) -> asyncio.Future[T]:
-    """Run the function on its own thread, so that it never waits for a free one.
+def run_in_thread(op: str, function: Callable[[], T]) -> asyncio.Future[T]:
+    """Run the function on its own thread, so that it never waits for a free one. On the loop's thread.
 
     op: the call that it is for, in the Error that is raised if no thread can be started
     """
+    loop = asyncio.get_running_loop()
     outcome: asyncio.Future[T] = loop.create_future()
     done: Future[T] = Future()
     done.add_done_callback(lambda done: pass_on(loop, done, outcome))

@@ -75,7 +75,7 @@ class AsyncGuestfs(AsyncActions):
         executor: run this handle's calls there instead of on the process' executor (`set_executor`)
         """
         options = options_from(options, keywords)
-        self._calls = CallQueue(options, executor if executor is None else thread_based(executor))
+        self._calls = CallQueue(options, thread_based(executor))
         self._pid = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None  # the loop's
@@ -152,8 +152,7 @@ class AsyncGuestfs(AsyncActions):
     async def delete_event_callback(self, number: int) -> None:
         """Remove the callback with that registration number; this does not wait for the running call."""
         handle = await self._made("delete_event_callback")
-        delete = partial(handle.delete_event_callback, number)
-        await run_in_thread(self._bind("delete_event_callback"), "delete_event_callback", delete)
+        await run_in_thread("delete_event_callback", partial(handle.delete_event_callback, number))
 
     def open_disk(
         self,
@@ -285,9 +284,8 @@ class AsyncGuestfs(AsyncActions):
 
     async def _apart(self, function: Callable[[Guestfs], T]) -> T:
         """Run a function that needs no turn on a thread of its own; a cancel does not stop it."""
-        assert self._loop is not None
         assert self._handle is not None
-        outcome = run_in_thread(self._loop, "mounted", partial(function, self._handle))
+        outcome = run_in_thread("mounted", partial(function, self._handle))
         return await until_done(outcome, lambda: None)
 
     def events(self, events: Event | int = Event.ALL, *, maxsize: int = 1000) -> EventStream:
@@ -386,8 +384,9 @@ class AsyncGuestfs(AsyncActions):
 
     async def user_cancel(self) -> None:  # type: ignore[override]  # has no turn that a cancel could end
         """Stop the running upload or download at once; this does not wait in the queue."""
+        self._bind("user_cancel")
         if self._handle is not None:
-            await run_in_thread(self._bind("user_cancel"), "user_cancel", self._handle.user_cancel)
+            await run_in_thread("user_cancel", self._handle.user_cancel)
 
     def terminate(self) -> None:
         """Kill the handle's hypervisor at once: for signal handlers, `finally` and other threads.
@@ -434,10 +433,10 @@ class AsyncGuestfs(AsyncActions):
 
     async def _made(self, name: str) -> Guestfs:
         """Return the blocking handle for what needs no turn; make it if no call has."""
-        loop = self._bind_open(name)
+        self._bind_open(name)
         if self._handle is not None:
             return self._handle
-        return await run_in_thread(loop, name, partial(self._calls.made, name))
+        return await run_in_thread(name, partial(self._calls.made, name))
 
     def _cancel(self, call: Call[Any]) -> None:
         """End a call. A method of the handle, so that a call keeps that alive until it has ended."""
@@ -461,20 +460,18 @@ class AsyncGuestfs(AsyncActions):
             raise RuntimeError(f"AsyncGuestfs.{name}(): the handle belongs to another event loop")
         return loop
 
-    def _bind_open(self, name: str) -> asyncio.AbstractEventLoop:
-        loop = self._bind(name)
+    def _bind_open(self, name: str) -> None:
+        self._bind(name)
         if self._closed is not None or self._calls.is_terminated:
             state = "terminated" if self._closed is None else "closed"
             raise HandleClosed(name, f"the handle is {state}", errno.EBADF)
-        return loop
 
     def _finish(self, closed: asyncio.Future[None]) -> None:
         """Close the C handle on its own thread: it must not wait for a free one in the pool."""
-        assert self._loop is not None
         try:
-            outcome = run_in_thread(self._loop, "close", self._calls.close)
+            outcome = run_in_thread("close", self._calls.close)
         except Error:  # no thread can be started: block the loop rather than leave an appliance behind
-            outcome = self._loop.create_future()
+            outcome = closed.get_loop().create_future()
             try:
                 self._calls.close()
                 outcome.set_result(None)

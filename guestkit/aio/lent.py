@@ -32,7 +32,7 @@ class Lent:
             return await self.handle.run(function, on_cancel="wait")
         async with self._turn:
             work = partial(function, self.handle)
-            errand = Errand(asyncio.get_running_loop(), shared_executor(), "run", work)
+            errand = Errand(shared_executor(), "run", work)
             return await until_done(errand.outcome, errand.withdraw)
 
     async def close(self) -> None:

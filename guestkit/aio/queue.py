@@ -155,14 +155,13 @@ class CallQueue:
         self._sent.add(call)
         if call.__name__ != _SERVING:
             self._running = call
-        loop = asyncio.get_running_loop()
         executor = self._executor or shared_executor(launches=self._may_launch(call.__name__))
         try:
             work = partial(call._context.run, self._work, call)
-            call._errand = Errand(loop, executor, call.__name__, work)
+            call._errand = Errand(executor, call.__name__, work)
             outcome = call._errand.outcome
         except RuntimeError as error:  # the executor was shut down, or can start no thread
-            outcome = loop.create_future()
+            outcome = asyncio.get_running_loop().create_future()
             outcome.set_exception(error)
         outcome.add_done_callback(lambda outcome: self._ended(call, outcome))
         if self._running is None:
