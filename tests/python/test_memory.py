@@ -273,7 +273,8 @@ def test_inspection_and_files(g: Guestfs) -> None:
     assert leaks(failing(lambda: g._inspect_disks([1], InspectOptions()), TypeError)) == {}  # type: ignore[list-item]
     assert leaks(failing(lambda: g.read_small("/etc/hosts"))) == {}
     assert leaks(failing(lambda: g.read_small("/etc/hosts", limit=-1), OverflowError)) == {}
-    assert leaks(lambda: g.read_files(["/etc/hosts", b"\xff", TEXT])) == {}  # fails for each
+    paths: list[str | bytes] = ["/etc/hosts", b"\xff", TEXT]
+    assert leaks(lambda: g.read_files(paths)) == {}  # fails for each
     assert leaks(failing(lambda: g.walk("/"))) == {}
     assert leaks(failing(lambda: g.extract("/etc", "/"))) == {}
     assert leaks(lambda: set_appliance_limit(None)) == {}
