@@ -121,27 +121,22 @@ async def _stop(feeding: asyncio.Task[None]) -> None:
 
 
 async def _feed(loop: asyncio.AbstractEventLoop, writer: int, source: Source) -> None:
-    """Write the source into the pipe, until nobody reads: the transfer's own error says why.
-
-    The source has ended when this returns: the garbage collector might end it much later.
-    """
+    """Write the source into the pipe; end the source, which the garbage collector would do much later."""
     async with contextlib.aclosing(_each(source)) as chunks:
         async for chunk in chunks:
-            if not await _write(loop, writer, chunk):
-                break
+            await _write(loop, writer, chunk)
 
 
-async def _write(loop: asyncio.AbstractEventLoop, writer: int, chunk: ReadableBuffer) -> bool:
-    """Write the chunk into the pipe; return False if nobody reads: the transfer's own error says why."""
+async def _write(loop: asyncio.AbstractEventLoop, writer: int, chunk: ReadableBuffer) -> None:
+    """Write the chunk into the pipe. If nobody reads any more, wait to be cancelled."""
     rest = memoryview(chunk).cast("B")
     while rest:
         try:
             rest = rest[os.write(writer, rest) :]
         except BlockingIOError:
             await _ready(loop.add_writer, loop.remove_writer, writer)
-        except BrokenPipeError:
-            return False
-    return True
+        except BrokenPipeError:  # the transfer has ended, and its own error says why
+            await loop.create_future()
 
 
 def _pipe() -> tuple[int, int]:
