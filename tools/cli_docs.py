@@ -21,9 +21,9 @@ import causes
 import shtab
 from argparse_manpage.manpage import Manpage  # type: ignore[import-untyped]
 
-from guestkit.cli.common import EXIT_STATUS
 from guestkit.cli.errors import REMEDIES
 from guestkit.cli.parser import COMMANDS, make_parser
+from guestkit.cli.usage import EXIT_STATUS
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -20,6 +20,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if os.environ.get("TMPDIR") == "":  # supermin and other programs would use the empty name as a directory
         del os.environ["TMPDIR"]
     arguments = parse(argv)
-    from guestkit.cli.running import run  # --help does not pay for this import
+    from guestkit.cli.outcome import run  # --help does not pay for this import
 
     return run(arguments)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import codecs
 from collections.abc import Iterator
-from functools import partial
 
-from guestkit.cli.common import add_disk_argument, add_guest_options, guest, path_in_guest
 from guestkit.cli.ending import noting
+from guestkit.cli.guests import opened_guest, paths_in_guest
+from guestkit.cli.options import add_disk_argument, add_guest_options
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import printable
 from guestkit.guest import read_chunks
@@ -26,16 +26,15 @@ EXAMPLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `cat` takes."""
     add_disk_argument(parser)
-    parser.add_argument(
-        "paths", metavar="PATH", type=partial(path_in_guest, parser), nargs="+", help="in the guest"
-    )
+    parser.add_argument("paths", metavar="PATH", nargs="+", help="in the guest")
     add_guest_options(parser)
 
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
-    with guest(arguments, screen) as g:
-        for path in arguments.paths:
+    paths = paths_in_guest(arguments)
+    with opened_guest(arguments, screen) as g:
+        for path in paths:
             with noting(f"{path} is not complete"):
                 write(g, path, screen)
     return 0

@@ -6,11 +6,13 @@ import argparse
 import json
 import os
 
-from guestkit.cli.common import FORMATS, UsageError, add_disk_options, disks_of, opening
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import joined, remedy
+from guestkit.cli.guests import disks_of, opening
+from guestkit.cli.options import FORMATS, add_disk_options
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable
+from guestkit.cli.usage import UsageError
 from guestkit.convert import DiskConverter
 
 DESCRIPTION = """\

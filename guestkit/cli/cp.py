@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from guestkit.cli.common import (
-    UsageError,
-    add_disk_argument,
-    add_guest_options,
-    check_format_is_stated,
-    guest,
-    in_place_of_disk,
-    positive,
-)
 from guestkit.cli.ending import noting
+from guestkit.cli.guests import check_format_is_stated, in_place_of_disk, opened_guest
+from guestkit.cli.options import add_disk_argument, add_guest_options, positive
 from guestkit.cli.screen import Screen
+from guestkit.cli.usage import UsageError
 from guestkit.copying import MAX_BYTES, copy_in, copy_out
 
 DESCRIPTION = """\
@@ -58,7 +52,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     goes_in = arguments.target.startswith(":")
     if any(source.startswith(":") == goes_in for source in arguments.sources):
         reason = "either SOURCE or TARGET is in the guest, and begins with a colon, as :/etc/hosts"
-        raise UsageError(reason + in_place_of_disk(arguments.parser))
+        raise UsageError(reason + in_place_of_disk(arguments))
     if any(
         not path.startswith(":/") for path in [*arguments.sources, arguments.target] if path.startswith(":")
     ):
@@ -78,7 +72,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
 
     with (
         noting(written),
-        guest(arguments, screen, readonly=not goes_in) as g,
+        opened_guest(arguments, screen, readonly=not goes_in) as g,
         screen.transfer("copying") as progress,
     ):
         options = {

@@ -11,20 +11,18 @@ from rich.table import Table
 from rich.text import Text
 
 from guestkit._usage import percent, share_of
-from guestkit.cli.common import (
+from guestkit.cli.ending import noting
+from guestkit.cli.errors import of_failure
+from guestkit.cli.guests import fleet_options, guests_of, opening
+from guestkit.cli.inspection_text import remedy_of, reported
+from guestkit.cli.options import (
     BESIDE,
     add_disk_options,
     add_disks_argument,
     add_domain_options,
     add_fleet_options,
     add_key_option,
-    fleet,
-    guests_of,
-    opening,
 )
-from guestkit.cli.ending import noting
-from guestkit.cli.errors import of_failure
-from guestkit.cli.inspection_text import remedy_of, reported
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, human_size, printable
 from guestkit.disks import Guest, names_of
@@ -65,7 +63,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         reports = inspect_many(
             guests,
             parts=_PARTS,
-            **fleet(arguments),
+            **fleet_options(arguments),
             **opening(arguments),
             progress=progress,
         )

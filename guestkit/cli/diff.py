@@ -11,27 +11,22 @@ from dataclasses import replace
 from rich.table import Table
 from rich.text import Text
 
-from guestkit.cli.common import (
+from guestkit.cli.ending import noting
+from guestkit.cli.errors import of_failure
+from guestkit.cli.guests import GRACE, fleet_options, located, mounts_of, opening
+from guestkit.cli.options import (
     DISK,
     FORMATS,
-    GRACE,
-    UsageError,
     add_disk_options,
     add_domain_options,
     add_fleet_options,
     add_key_option,
     add_mount_option,
     add_only_option,
-    domains_named,
-    fleet,
-    located,
-    mounts_of,
-    opening,
 )
-from guestkit.cli.ending import noting
-from guestkit.cli.errors import of_failure
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, printable
+from guestkit.cli.usage import UsageError
 from guestkit.comparison import Change, Comparison, diff, require
 from guestkit.disks import Domain, Guest, names_of
 from guestkit.file_comparison import diff_files
@@ -73,10 +68,8 @@ _LINES = {"+": "green", "-": "red", "@": "cyan"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `diff` takes."""
-    disks = {"BEFORE": DISK, "AFTER": "the same of the other guest"}
-    if domains := domains_named(parser):
-        disks = {"DISK": DISK} if domains == 1 else {}
-    for name, about in disks.items():  # -d appends to the same list, in the order in which all are given
+    for name, about in (("BEFORE", DISK), ("AFTER", "the same of the other guest")):
+        # -d appends to the same list, in the order in which all are given
         parser.add_argument(dest="guests", metavar=name, action="append", help=about)
     parser.add_argument("--json", action="store_true", help="as JSON")
     add_only_option(parser, "compare nothing but these", _PARTS, _PARTS)
@@ -174,7 +167,7 @@ def _inspected(arguments: argparse.Namespace, screen: Screen) -> Comparison | No
             reports = inspect_many(
                 group,
                 parts=arguments.only or _PARTS,
-                **fleet(arguments),
+                **fleet_options(arguments),
                 **options,
                 progress=progress,
             )

@@ -11,9 +11,9 @@ from rich.console import Group
 from rich.text import Text
 
 from guestkit._unpacking import listed
-from guestkit.cli.common import FORMATS
 from guestkit.cli.errors import of_failure, told
 from guestkit.cli.facts import Fact, fact_grid, fact_lines
+from guestkit.cli.options import FORMATS
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable
 from guestkit.errors import Error

@@ -9,23 +9,20 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from guestkit.cli.common import (
+from guestkit.cli.ending import noting
+from guestkit.cli.errors import of_failure, told
+from guestkit.cli.guests import disks_of, fleet_options, guests_of, opening
+from guestkit.cli.inspection_text import is_failed, render_reports, reported, tree
+from guestkit.cli.options import (
     BESIDE,
-    UsageError,
     add_disk_options,
     add_disks_argument,
     add_domain_options,
     add_guests_options,
     add_only_option,
-    disks_of,
-    fleet,
-    guests_of,
-    opening,
 )
-from guestkit.cli.ending import noting
-from guestkit.cli.errors import of_failure, told
-from guestkit.cli.inspection_text import is_failed, render_reports, reported, tree
 from guestkit.cli.screen import Screen
+from guestkit.cli.usage import UsageError
 from guestkit.demo import make_demo_guest
 from guestkit.disks import Guest, names_of
 from guestkit.fleet import Report, inspect_many
@@ -83,7 +80,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
                 guests,
                 parts=_wanted(arguments, screen),
                 mode=arguments.mode,
-                **fleet(arguments),
+                **fleet_options(arguments),
                 **opening(arguments),
                 progress=progress,
             )

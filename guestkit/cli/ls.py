@@ -8,11 +8,11 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from functools import partial
 
 from rich.text import Text
 
-from guestkit.cli.common import add_disk_argument, add_guest_options, guest, path_in_guest
+from guestkit.cli.guests import opened_guest, paths_in_guest
+from guestkit.cli.options import add_disk_argument, add_guest_options
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable
 from guestkit.files import GuestFile, mode_of
@@ -32,14 +32,7 @@ EXAMPLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `ls` takes."""
     add_disk_argument(parser)
-    parser.add_argument(
-        "paths",
-        metavar="PATH",
-        type=partial(path_in_guest, parser),
-        nargs="*",
-        default=["/"],
-        help="in the guest (default: /)",
-    )
+    parser.add_argument("paths", metavar="PATH", nargs="*", default=["/"], help="in the guest (default: /)")
     add_form_options(parser)
     parser.add_argument("--json", action="store_true", help="a JSON list of everything known about each file")
     add_guest_options(parser)
@@ -47,8 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
-    with guest(arguments, screen) as g:
-        found = [(path, list_files(g, path, recursive=arguments.recursive)) for path in arguments.paths]
+    paths = paths_in_guest(arguments)
+    with opened_guest(arguments, screen) as g:
+        found = [(path, list_files(g, path, recursive=arguments.recursive)) for path in paths]
     if arguments.json:
         files = [asdict(file) for _, listed in found for file in listed]
         screen.write(json.dumps(files, indent=2) + "\n")

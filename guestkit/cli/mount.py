@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from guestkit import fuse
 from guestkit.cli.background import in_background
-from guestkit.cli.common import add_disk_argument, add_guest_options, check_format_is_stated, guest, guests_of
-from guestkit.cli.running import tell_errors
+from guestkit.cli.guests import check_format_is_stated, guests_of, opened_guest
+from guestkit.cli.options import add_disk_argument, add_guest_options
+from guestkit.cli.outcome import tell_errors
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import printable
 from guestkit.disks import names_of
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
 
 
 def _serve(arguments: argparse.Namespace, screen: Screen, ready: Callable[[], None]) -> int:
-    with guest(arguments, screen, readonly=not arguments.rw) as g:
+    with opened_guest(arguments, screen, readonly=not arguments.rw) as g:
         fuse.serve(
             g,
             arguments.directory,

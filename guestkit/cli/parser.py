@@ -12,8 +12,11 @@ from itertools import pairwise
 from typing import Any, NoReturn, cast
 
 import guestkit
-from guestkit.cli.common import EXIT_STATUS, Command, add_output_options, in_place_of_disk
+from guestkit.cli.guests import in_place_of_disk
+from guestkit.cli.options import add_output_options, replace_disks
 from guestkit.cli.text import printable
+from guestkit.cli.usage import EXIT_STATUS, Command
+from guestkit.cli.words import Words, sort
 
 #: The commands and their summaries. Each is a module of this package, loaded when the command is chosen.
 COMMANDS = {
@@ -66,42 +69,8 @@ class Help(argparse.HelpFormatter):
 class Parser(argparse.ArgumentParser):
     """A parser with messages that are safe to print: file names may come from a guest."""
 
-    given: Sequence[str] = ()
-
-    def parse_known_args(  # type: ignore[override]
-        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
-    ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse, and keep the arguments for error messages."""
-        self.given = sys.argv[1:] if args is None else args
-        return super().parse_known_args(self._with_values(), namespace)
-
-    def _with_values(self) -> list[str]:
-        """Return the arguments, with an empty value for an option that may go without.
-
-        Such an option takes a value by = alone: the word after it, such as a disk, is another argument.
-        """
-        end = self.given.index("--") if "--" in self.given else len(self.given)
-        may_go_without = [one for one, action in self._option_string_actions.items() if action.nargs == "?"]
-        options = (f"{one}=" if one in may_go_without else one for one in self.given[:end])
-        return [*options, *self.given[end:]]
-
-    def joined(self) -> str:
-        """If an option that takes its value by = has a word after it, return how to join the two; else ""."""
-        for option, word in pairwise(self.given):
-            action = self._option_string_actions.get(option)
-            if action is not None and action.nargs == "?" and not word.startswith("-"):
-                return f"; {option} takes its {action.metavar} by =: {option}={shlex.quote(word)}"
-        return ""
-
-    @property
-    def options(self) -> Collection[str]:
-        """The options that the parser knows."""
-        return self._option_string_actions
-
     def error(self, message: str) -> NoReturn:
         """Print what is wrong with the arguments, then a one-line usage; exit with status 2."""
-        if message.startswith("the following arguments are required"):
-            message += _apart(self.prog, self.given)
         operands = " ".join(["[OPTION…]", *map(_operand, self._get_positional_actions())])
         usage = f"usage: {self.prog} {operands}; --help tells more"
         self.exit(2, f"guestkit: error: {printable(message)}\n{usage}\n")
@@ -114,14 +83,54 @@ class CommandParser(Parser):
         super().__init__(add_help=False, formatter_class=Help, allow_abbrev=False, **options)
         self._command = command
         self._complete = False
+        self._given: Sequence[str] = ()
+        self._words = Words([], [], [])
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Add the command's arguments, then parse."""
-        self.given = sys.argv[1:] if args is None else args  # some commands take others with -d DOMAIN
+        """Add the command's arguments, then parse; operands may stand among the options.
+
+        Where each operand is one word, argparse manages that itself, and the order is kept: to `diff` it
+        matters which of a DISK and a -d DOMAIN comes first.
+        """
         self.complete()
-        return super().parse_known_args(args, namespace)
+        self._given = sys.argv[1:] if args is None else args
+        words = self._with_values()
+        self._words = sort(words, self)
+        replace_disks(self, self._words.used)
+        if any(operand.nargs is not None for operand in self._get_positional_actions()):
+            words = [*self._words.options, "--", *self._words.operands]
+        return super().parse_known_args(words, namespace)
+
+    def _with_values(self) -> list[str]:
+        """Return the arguments, with an empty value for an option that may go without.
+
+        Such an option takes a value by = alone: the word after it, such as a disk, is another argument.
+        """
+        end = self._given.index("--") if "--" in self._given else len(self._given)
+        may_go_without = [one for one, action in self._option_string_actions.items() if action.nargs == "?"]
+        options = (f"{one}=" if one in may_go_without else one for one in self._given[:end])
+        return [*options, *self._given[end:]]
+
+    def joined(self) -> str:
+        """If an option that takes its value by = has a word after it, return how to join the two; else ""."""
+        for option, word in pairwise(self._given):
+            action = self._option_string_actions.get(option)
+            if action is not None and action.nargs == "?" and not word.startswith("-"):
+                return f"; {option} takes its {action.metavar} by =: {option}={shlex.quote(word)}"
+        return ""
+
+    @property
+    def options(self) -> Collection[str]:
+        """The options that the parser knows."""
+        return self._option_string_actions
+
+    def error(self, message: str) -> NoReturn:
+        """Do as `Parser.error`; of DISK:/PATH in the style of scp tell how to type it here."""
+        if message.startswith("the following arguments are required"):
+            message += _apart(self.prog, self._words)
+        super().error(message)
 
     def complete(self) -> None:
         """Add the command's arguments, once."""
@@ -138,14 +147,14 @@ class CommandParser(Parser):
         self.set_defaults(run=command.run, parser=self)
 
 
-def _apart(command: str, given: Sequence[str]) -> str:
-    """If an argument is DISK:/PATH in the style of scp, return how to type it here; otherwise ""."""
-    for place, word in enumerate(given):
+def _apart(command: str, given: Words) -> str:
+    """If an operand is DISK:/PATH in the style of scp, return how to type it here; otherwise ""."""
+    for place, word in enumerate(given.operands):
         disk, colon, path = word.partition(":/")
-        of_key = given[place - 1 : place] == ["--key"]  # --key ID:file:/PATH
-        if not word.startswith("-") and not of_key and disk and colon and not path.startswith("/"):
+        if disk and colon and not path.startswith("/"):
             path = f":/{path}" if command.endswith(" cp") else f"/{path}"
-            words = [disk, *given[:place], path, *given[place + 1 :]]
+            others = given.operands[:place], given.operands[place + 1 :]
+            words = [disk, *given.options, *others[0], path, *others[1]]
             return f"; the disk comes first, apart from the path: type: {command} {shlex.join(words)}"
     return ""
 
@@ -172,8 +181,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
             )
         if unknown[0].startswith("-"):
             arguments.parser.error(f"there is no option {unknown[0]!r}")
-        beside = in_place_of_disk(arguments.parser) if "connect" in arguments else ""
-        arguments.parser.error(f"there is no argument {unknown[0]!r}{arguments.parser.joined() or beside}")
+        hint = arguments.parser.joined() or in_place_of_disk(arguments)
+        arguments.parser.error(f"there is no argument {unknown[0]!r}{hint}")
     return arguments
 
 

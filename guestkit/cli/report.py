@@ -8,24 +8,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from guestkit._writing import write
-from guestkit.cli.common import (
+from guestkit.cli.ending import noting
+from guestkit.cli.errors import of_failure, remedy
+from guestkit.cli.guests import disks_of, fleet_options, guests_of, opening
+from guestkit.cli.inspection_text import is_failed
+from guestkit.cli.options import (
     BESIDE,
-    UsageError,
     add_disk_options,
     add_disks_argument,
     add_domain_options,
     add_guests_options,
-    check_output,
-    disks_of,
-    fleet,
-    guests_of,
-    is_same_file,
-    opening,
 )
-from guestkit.cli.ending import noting
-from guestkit.cli.errors import of_failure, remedy
-from guestkit.cli.inspection_text import is_failed
+from guestkit.cli.outputs import check_output, is_same_file
 from guestkit.cli.screen import Screen
+from guestkit.cli.usage import UsageError
 from guestkit.fleet import Report, inspect_many
 from guestkit.reports import load, report, require
 
@@ -104,7 +100,7 @@ def _results(arguments: argparse.Namespace, screen: Screen) -> Iterator[Report]:
     with screen.fleet(len(guests)) as progress:
         reports = inspect_many(
             guests,
-            **fleet(arguments),
+            **fleet_options(arguments),
             **opening(arguments),
             progress=progress,
         )

@@ -9,23 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from guestkit._writing import write
-from guestkit.cli.common import (
+from guestkit.cli.ending import noting
+from guestkit.cli.errors import of_failure
+from guestkit.cli.guests import GRACE, fleet_options, guests_of, opening
+from guestkit.cli.inspection_text import reported
+from guestkit.cli.options import (
     BESIDE,
-    GRACE,
-    UsageError,
     add_disk_options,
     add_disks_argument,
     add_domain_options,
     add_guests_options,
-    check_output,
-    fleet,
-    guests_of,
-    opening,
 )
-from guestkit.cli.ending import noting
-from guestkit.cli.errors import of_failure
-from guestkit.cli.inspection_text import reported
+from guestkit.cli.outputs import check_output
 from guestkit.cli.screen import Screen
+from guestkit.cli.usage import UsageError
 from guestkit.disks import Guest, names_of
 from guestkit.errors import Error
 from guestkit.fleet import Report, inspect_many
@@ -94,7 +91,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     with screen.fleet(len(guests)) as progress:
         reports = inspect_many(
             guests,
-            **fleet(arguments),
+            **fleet_options(arguments),
             **opening(arguments),
             progress=progress,
         )
@@ -175,7 +172,7 @@ def _languages(
     found: list[LanguagePackages] = []
     handle = Guestfs(
         appliance="inspection",
-        call_timeout=fleet(arguments)["timeout"],
+        call_timeout=fleet_options(arguments)["timeout"],
         sandbox=arguments.sandbox,
         cancel_grace=GRACE,
     )

@@ -8,16 +8,11 @@ import os
 import sys
 from dataclasses import asdict
 
-from guestkit.cli.common import (
-    UsageError,
-    add_disk_argument,
-    add_guest_options,
-    check_format_is_stated,
-    guest,
-    guests_of,
-)
+from guestkit.cli.guests import check_format_is_stated, guests_of, opened_guest
+from guestkit.cli.options import add_disk_argument, add_guest_options
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import printable
+from guestkit.cli.usage import UsageError
 from guestkit.disks import names_of
 from guestkit.serving import Served, ServeOptions, bind, require, serve
 
@@ -96,7 +91,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     # How long the thread that asks the guest waits for Python when the event loop has it: by default 5 ms, in
     # which the guest could answer ten requests.
     sys.setswitchinterval(0.0005)
-    with bind(options) as bound, guest(arguments, screen, readonly=not arguments.rw) as g:
+    with bind(options) as bound, opened_guest(arguments, screen, readonly=not arguments.rw) as g:
         serve(g, bound, ready=ready)
     return 0
 

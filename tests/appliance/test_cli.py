@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-import guestkit.cli.common
+import guestkit.cli.guests
 from guestkit import Guestfs, open_guest
 from guestkit.cli import main
 from tests.images import hostile
@@ -51,7 +51,7 @@ def shared(mounted: Guestfs, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         asked.update(options, disk=disk)
         yield mounted
 
-    monkeypatch.setattr(guestkit.cli.common, "open_guest", opened)
+    monkeypatch.setattr(guestkit.cli.guests, "open_guest", opened)
     return asked
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-import guestkit.cli.common
+import guestkit.cli.guests
 from guestkit import Guestfs, open_guest
 from guestkit.cli import main
 from guestkit.cli.screen import Screen
@@ -58,7 +58,7 @@ def shell(g: Guestfs, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.Captu
     def opened(disk: list[str], **options: Any) -> Iterator[Guestfs]:
         yield g
 
-    monkeypatch.setattr(guestkit.cli.common, "open_guest", opened)
+    monkeypatch.setattr(guestkit.cli.guests, "open_guest", opened)
 
     def shell(script: str) -> Said:
         status = main(["shell", "--rw", "--format", "raw", "disk", "-c", script])

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-import guestkit.cli.common
+import guestkit.cli.guests
 from guestkit import Guestfs, open_guest
 from guestkit.cli import main
 from guestkit.cli.shell.helping import COMMANDS
@@ -40,7 +40,7 @@ def place(g: Guestfs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def opened(disk: list[str], **options: Any) -> Iterator[Guestfs]:
         yield g
 
-    monkeypatch.setattr(guestkit.cli.common, "open_guest", opened)
+    monkeypatch.setattr(guestkit.cli.guests, "open_guest", opened)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -14,7 +14,6 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import atheris  # type: ignore[import-untyped]
@@ -27,7 +26,7 @@ with atheris.instrument_imports(include=["guestkit", "tests"], enable_loader_ove
     from guestkit._decompress import Meter, Source, decompressed, errors_of
     from guestkit._ovf import _named_by, disks_in, shown
     from guestkit._unpacking import unpacked
-    from guestkit.cli.common import _key, path_in_guest, positive, seconds
+    from guestkit.cli.options import _key, positive, seconds
     from guestkit.cli.text import columns, human_size, one_line, printable
     from guestkit.guest import guest_path
     from guestkit.inspection import OperatingSystem
@@ -47,8 +46,6 @@ SYSTEM = OperatingSystem.from_native(
     )
     | {"windows": None, "icon": None, "applications_complete": True}
 )
-#: Made once: it takes longer than what it is needed for.
-PARSER = argparse.ArgumentParser()
 #: The most bytes that unpacking may yield here.
 MOST = 4 << 20
 #: Characters that XML cannot hold.
@@ -160,7 +157,7 @@ def packed_by(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
 def arguments(content: bytes) -> None:
     """What the command line gets either has a value or is refused in argparse's way."""
     text = os.fsdecode(content).replace("\0", "")
-    for take in (_key, partial(path_in_guest, PARSER), seconds, positive):
+    for take in (_key, seconds, positive):
         with suppress(argparse.ArgumentTypeError, ValueError):
             take(text)
     if text.startswith("/"):

@@ -20,21 +20,21 @@ import pytest
 from rich.console import Console
 
 import guestkit.appliance
-import guestkit.cli.common
 import guestkit.cli.cp
 import guestkit.cli.df
 import guestkit.cli.doctor
+import guestkit.cli.guests
 import guestkit.cli.inspect
 import guestkit.cli.progress
 import guestkit.convert
 import guestkit.copying
-from guestkit import CallTimeout, Error, Key, probe
+from guestkit import CallTimeout, Domain, Error, Key, probe
 from guestkit._usage import percent, share_of
 from guestkit.cli import main
 from guestkit.cli.ending import Terminated
 from guestkit.cli.errors import REMEDIES, of_failure
 from guestkit.cli.inspection_text import render_reports, reported, tree
-from guestkit.cli.parser import COMMANDS
+from guestkit.cli.parser import COMMANDS, parse
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, human_size
 from guestkit.demo import DEMO_SYSTEM
@@ -974,7 +974,7 @@ def test_a_limit_that_ran_out_has_the_option_s_name(
     def late(*_: object, **__: object) -> NoReturn:
         raise CallTimeout("inspect", "took longer than 4 s (call_timeout); the handle can be used", 0, 4.0)
 
-    monkeypatch.setattr(guestkit.cli.common, "open_guest", late)
+    monkeypatch.setattr(guestkit.cli.guests, "open_guest", late)
     assert main(["ls", "-q", "--timeout", "4", "disk"]) == 1
     message = "guestkit: error: inspect: took longer than --timeout 4, and was stopped\n"
     assert capsys.readouterr().err == message
@@ -1156,7 +1156,7 @@ def cp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
         copied.append(part)
         return Extracted(files=1, directories=0, symlinks=0, bytes=1, skipped=())
 
-    monkeypatch.setattr(guestkit.cli.common, "open_guest", opened)
+    monkeypatch.setattr(guestkit.cli.guests, "open_guest", opened)
     monkeypatch.setattr(guestkit.copying._Outgoing, "copy", copy)
     monkeypatch.setattr(guestkit.copying._Incoming, "copy", copy)
     monkeypatch.chdir(tmp_path)
@@ -1192,7 +1192,7 @@ def test_an_interruption_after_the_copying_does_not_say_that_nothing_was_written
         raise KeyboardInterrupt
 
     nothing = Extracted(files=1, directories=0, symlinks=0, bytes=1, skipped=())
-    monkeypatch.setattr(guestkit.cli.common, "open_guest", opened)
+    monkeypatch.setattr(guestkit.cli.guests, "open_guest", opened)
     monkeypatch.setattr(guestkit.cli.cp, "copy_in", lambda *words, **options: nothing)
     monkeypatch.setattr(guestkit.cli.cp, "copy_out", lambda *words, **options: nothing)
     assert main(["cp", "disk", ":/etc/motd", "there"]) == 130
@@ -1229,3 +1229,61 @@ def test_a_terminal_that_is_gone_is_no_traceback(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(guestkit.cli.doctor, "diagnose", end)
     monkeypatch.setattr(sys, "stderr", Gone())
     assert main(["doctor"]) == 129
+
+
+# ---- Operands among the options.
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("ls web -l /etc", {"disk": "web", "paths": ["/etc"], "long": True}),
+        ("ls -l web -- -x", {"disk": "web", "paths": ["-x"]}),
+        ("ls web -1", {"disk": "web", "paths": ["-1"]}),
+        ("inspect a --json b", {"disks": ["a", "b"], "json": True}),
+        ("df a -h b", {"disks": ["a", "b"], "human": True}),
+        ("cat w /a -q /b", {"disk": "w", "paths": ["/a", "/b"], "quiet": True}),
+        ("cp w :/a -f :/b .", {"disk": "w", "sources": [":/a", ":/b"], "target": "."}),
+        ("cp --max-gib 3 w :/a --root=sda1 .", {"sources": [":/a"], "max_gib": 3, "root": "sda1"}),
+        ("unmount a -f b", {"directories": ["a", "b"], "force": True}),
+        ("appliance check -q a", {"action": "check", "directory": "a"}),
+        ("diff a --files b --text", {"guests": ["a", "b"], "files": "", "text": True}),
+        ("ls -ld web /etc", {"domains": [Domain("web")], "paths": ["/etc"]}),
+        ("ls -lRdweb -aq /etc", {"domains": [Domain("web")], "add": ["q"], "paths": ["/etc"]}),
+        ("df -hd web", {"domains": [Domain("web")], "disks": []}),
+        ("sbom a -qd web b", {"domains": [Domain("web")], "disks": ["a", "b"]}),
+        ("cat /a -d web /b", {"domains": [Domain("web")], "paths": ["/a", "/b"]}),
+        ("diff a -qd web", {"guests": ["a", Domain("web")]}),
+        ("diff -qdweb a", {"guests": [Domain("web"), "a"]}),
+    ],
+)
+def test_a_word_behind_an_option_was_no_argument(words: str, expected: dict[str, object]) -> None:
+    """And -d was not seen among other letters: "DISK is required"."""
+    arguments = vars(parse(words.split()))
+    assert {name: arguments[name] for name in expected} == expected
+    assert "disk" not in arguments or not arguments.get("domains")
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "usage"),
+    [
+        (
+            "ls -qd web etc",
+            "begins with /: 'etc'; -d DOMAIN stands in place of DISK",
+            "ls [OPTION…] [PATH …]",
+        ),
+        ("cat -d web", "required: PATH", "cat [OPTION…] PATH [PATH …]"),
+        ("df -q", "required: DISK", "df [OPTION…] DISK [DISK …]"),
+        ("inspect a --key", "--key: expected one argument", "inspect [OPTION…] [DISK …]"),
+        ("inspect --key -- a", "--key: expected one argument", "inspect [OPTION…] [DISK …]"),
+        ("cat -q web:/etc/x -v", "type: guestkit cat web -q -v /etc/x", "cat [OPTION…] DISK PATH [PATH …]"),
+    ],
+)
+def test_what_is_wrong_among_the_options_is_told_as_before(
+    words: str, told: str, usage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(words.split())
+    error, line = capsys.readouterr().err.splitlines()
+    assert error.endswith(told)
+    assert line == f"usage: guestkit {usage}; --help tells more"

@@ -505,7 +505,7 @@ def test_a_guest_of_libvirt_could_not_be_compared(
         (["-d", "web"], "required: DISK"),
         (["-d", "web", "a", "b"], "no argument 'b'"),
         (["-d", "web", "-d", "db", "-d", "old"], "two guests are compared"),
-        (["--files", "a", "-qdweb", "b"], "two guests are compared"),
+        (["--files", "a", "-qdweb", "b"], "no argument 'b'"),
         (["-d", "web", "a", "--member", "x"], "--member is of an archive"),
     ],
 )

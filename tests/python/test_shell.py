@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-import guestkit.cli.common
+import guestkit.cli.guests
 from guestkit import ApplianceKilled, Error, Guestfs, copying
 from guestkit.cli import main
-from guestkit.cli.common import UsageError
 from guestkit.cli.screen import Screen
 from guestkit.cli.shell import actions
 from guestkit.cli.shell.changing import mode_change
@@ -26,6 +25,7 @@ from guestkit.cli.shell.parsing import Unfinished, commands, quote, typed
 from guestkit.cli.shell.prompt import history
 from guestkit.cli.shell.running import run_line
 from guestkit.cli.shell.session import Session
+from guestkit.cli.usage import UsageError
 from guestkit.files import Extracted, GuestFile
 from guestkit.generated.arguments import ARGUMENTS
 
@@ -466,7 +466,7 @@ def opened(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         asked.update(options)
         yield guest
 
-    monkeypatch.setattr(guestkit.cli.common, "open_guest", opened)
+    monkeypatch.setattr(guestkit.cli.guests, "open_guest", opened)
     return asked
 
 

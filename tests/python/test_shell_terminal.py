@@ -17,7 +17,7 @@ STAND_IN = f"""
 import contextlib, sys, time
 sys.path[:0] = [{str(ROOT)!r}]
 from tests.python.test_shell import Guest
-import guestkit.cli.common
+import guestkit.cli.guests
 from guestkit.cli import main
 
 class Slow(Guest):
@@ -34,7 +34,7 @@ def opened(disks, **options):
     yield Slow()
     print("closed", flush=True)
 
-guestkit.cli.common.open_guest = opened
+guestkit.cli.guests.open_guest = opened
 sys.exit(main(["shell", "web.img"]))
 """
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from guestkit.cli.common import add_disk_argument, add_guest_options, check_format_is_stated, guest, guests_of
+from guestkit.cli.guests import check_format_is_stated, guests_of, opened_guest
+from guestkit.cli.options import add_disk_argument, add_guest_options
 from guestkit.cli.screen import Screen
 from guestkit.cli.shell.running import run_script
 from guestkit.cli.shell.session import Session
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     if typed:
         from guestkit.cli.shell.prompt import converse  # before the launch: it may lack what it needs
     session = Session(
-        lambda: guest(
+        lambda: opened_guest(
             arguments,
             screen,
             readonly=not arguments.rw,

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from guestkit.cli.common import UsageError
 from guestkit.cli.parser import Help
 from guestkit.cli.shell.session import Session
+from guestkit.cli.usage import UsageError
 
 #: What the shell completes, by an argument's name in the usage: paths in the guest, or on this host.
 IN_GUEST = ("PATH", "DIRECTORY", "FROM", "TO")

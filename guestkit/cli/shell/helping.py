@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from guestkit.cli.common import UsageError
 from guestkit.cli.shell import actions
 from guestkit.cli.shell.changing import CHANGING
 from guestkit.cli.shell.command import Command, Leave, Parser
 from guestkit.cli.shell.looking import LOOKING
 from guestkit.cli.shell.session import Session
 from guestkit.cli.text import columns
+from guestkit.cli.usage import UsageError
 from guestkit.generated.arguments import ARGUMENTS
 
 NOTES = """\

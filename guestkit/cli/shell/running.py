@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from guestkit.cli.common import UsageError
 from guestkit.cli.ending import notes
 from guestkit.cli.errors import sentence
 from guestkit.cli.shell import actions
@@ -12,6 +11,7 @@ from guestkit.cli.shell.command import Leave
 from guestkit.cli.shell.helping import COMMANDS, manual
 from guestkit.cli.shell.parsing import Unfinished, Word, commands
 from guestkit.cli.shell.session import Session
+from guestkit.cli.usage import UsageError
 from guestkit.errors import Error
 
 #: What became of a session whose appliance has ended.

@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import Self
 
 from guestkit._file_errors import about, failure
-from guestkit.cli.common import UsageError
 from guestkit.cli.screen import Screen
 from guestkit.cli.shell.parsing import as_pattern
+from guestkit.cli.usage import UsageError
 from guestkit.errors import Error
 from guestkit.guest import guest_path
 from guestkit.handle import Guestfs

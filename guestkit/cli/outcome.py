@@ -9,11 +9,12 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from guestkit.cli.common import UsageError, disks_of
 from guestkit.cli.ending import ended_by_signals, notes, status_of
 from guestkit.cli.errors import sentence
+from guestkit.cli.guests import disks_of
 from guestkit.cli.screen import Screen, logging_to
 from guestkit.cli.text import printable
+from guestkit.cli.usage import UsageError
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,28 +1,19 @@
-"""Options that several commands share, and how they open a disk."""
+"""Options and operands that several commands share. `guestkit.cli.guests` tells what they mean."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import itertools
 import math
-import os
-from collections.abc import Collection, Generator, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, get_args
+from typing import get_args
 
-from guestkit.disks import Domain, Guest, names_of
+from guestkit.disks import Domain
 from guestkit.fleet import TIMEOUT
-from guestkit.guest import guest_path, mount_asked, open_guest
-from guestkit.handle import Guestfs
-from guestkit.handle_options import INSPECTION, Sandbox
-from guestkit.images import SERVED, Backing, InUse, OpeningKeywords, under
+from guestkit.guest import mount_asked
+from guestkit.handle_options import Sandbox
+from guestkit.images import InUse
 from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Key, Part
-from guestkit.unpack import UNPACK
-
-if TYPE_CHECKING:
-    from guestkit.cli.screen import Screen
 
 #: QEMU's names of the formats that guestkit reads and writes.
 FORMATS = ("raw", "qcow2", "qcow", "vmdk", "vdi", "vhdx", "vpc")
@@ -30,34 +21,6 @@ FORMATS = ("raw", "qcow2", "qcow", "vmdk", "vdi", "vhdx", "vpc")
 #: The help of arguments.
 FILE = "a disk image or a block device; compressed, or an archive such as an OVA, too"
 DISK = f"{FILE}; or the URL of a raw disk: http, https, ssh, nbd"
-
-#: How long a call may still run after Ctrl-C, in seconds.
-GRACE = 0.3
-
-EXIT_STATUS = """\
-exit status:
-  0  all is well
-  1  something failed: said on stderr, or with its disk in the result
-  2  wrong usage
-130, 143  ended by Ctrl-C or a signal; 141: nobody reads the output any more"""
-
-
-class UsageError(Exception):
-    """Arguments that do not fit together; the text says why."""
-
-
-class Command(Protocol):
-    """The interface of a command's module."""
-
-    __name__: str
-    DESCRIPTION: str
-    EXAMPLES: tuple[str, ...]
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Tell the parser what the command takes."""
-
-    def run(self, arguments: argparse.Namespace, screen: Screen) -> int:
-        """Run the command; return the exit status."""
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
@@ -180,27 +143,6 @@ def add_guests_options(parser: argparse.ArgumentParser) -> None:
     add_fleet_options(how)
 
 
-class FleetKeywords(TypedDict):
-    """Arguments of `inspect_many`."""
-
-    concurrency: int | Literal["auto"]
-    timeout: float | None
-    cache: bool | None
-    sandbox: Sandbox
-    keys: Sequence[Key]
-
-
-def fleet(arguments: argparse.Namespace) -> FleetKeywords:
-    """Return the options of `add_fleet_options` and `add_key_option`."""
-    return FleetKeywords(
-        concurrency=arguments.concurrency or "auto",
-        timeout=arguments.timeout or TIMEOUT,
-        cache=arguments.cache,
-        sandbox=arguments.sandbox,
-        keys=arguments.keys,
-    )
-
-
 def add_only_option(
     parser: argparse._ActionsContainer,
     what: str,
@@ -227,9 +169,8 @@ def _parts(offered: Sequence[Part], text: str) -> Sequence[Part]:
 
 
 def add_disk_argument(parser: argparse.ArgumentParser) -> None:
-    """Add DISK, the one of a guest; with -d DOMAIN there is none."""
-    if not domains_named(parser):
-        parser.add_argument("disk", metavar="DISK", help=DISK)
+    """Add DISK, the one of a guest. `replace_disks` takes it away where -d DOMAIN stands in its place."""
+    parser.add_argument("disk", metavar="DISK", help=DISK)
 
 
 def add_disks_argument(parser: argparse.ArgumentParser, *, needed: bool = True) -> None:
@@ -237,20 +178,22 @@ def add_disks_argument(parser: argparse.ArgumentParser, *, needed: bool = True) 
 
     needed: at least one guest
     """
-    needed = needed and not domains_named(parser)
     parser.add_argument("disks", metavar="DISK", nargs="+" if needed else "*", help=DISK)
 
 
-def domains_named(parser: argparse.ArgumentParser) -> int:
-    """Return how often the arguments to be parsed have -d or --domain, whose guest needs no DISK."""
-    given: Sequence[str] = getattr(parser, "given", ())
-    words = itertools.takewhile(lambda word: word != "--", given)
-    return sum(word == "--domain" or word.startswith(("--domain=", "-d")) for word in words)
-
-
-def in_place_of_disk(parser: argparse.ArgumentParser) -> str:
-    """If the guest is named by -d, return for an error about other arguments that none is a DISK; else ""."""
-    return "; -d DOMAIN stands in place of DISK" if domains_named(parser) else ""
+def replace_disks(parser: argparse.ArgumentParser, used: Sequence[argparse.Action]) -> None:
+    """Have the parser expect no DISK where a -d DOMAIN, one of the used options, stands in its place."""
+    domains = sum(option.type is Domain for option in used)
+    if not domains:
+        return
+    operands = parser._get_positional_actions()
+    for several in [operand for operand in operands if operand.dest == "disks"]:
+        several.nargs, several.required = "*", False
+    places = [operand for operand in operands if operand.dest in ("disk", "guests")]
+    for place in places[-domains:]:
+        parser._remove_action(place)
+    for place in places[:-domains]:  # of the two of `diff`
+        place.metavar = "DISK"
 
 
 #: What a guest of libvirt is to a command that takes several guests.
@@ -379,144 +322,3 @@ def _mount(text: str) -> tuple[str, str]:
         return mount_asked(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def path_in_guest(parser: argparse.ArgumentParser, text: str) -> str:
-    """A type of arguments."""
-    try:
-        return guest_path(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error}{in_place_of_disk(parser)}") from None
-
-
-def opening(arguments: argparse.Namespace) -> OpeningKeywords:
-    """Return the options of `add_disk_options`. All protocols are permitted: the user typed the URL."""
-    if arguments.member is not None and not arguments.unpack:
-        raise UsageError("--member is of an archive, which --no-unpack refuses")
-    backing: Backing = "refuse"
-    if arguments.backing is not None:
-        backing = "allow" if arguments.backing == "allow" else under(arguments.backing)
-    unpack = replace(UNPACK, member=arguments.member) if arguments.unpack else None
-    return OpeningKeywords(
-        format=arguments.format,
-        backing=backing,
-        protocols=("file", "nbd", *SERVED),
-        snapshot=arguments.snapshot,
-        in_use=arguments.in_use,
-        blocksize=arguments.blocksize,
-        unpack=unpack,
-    )
-
-
-def check_output(path: str, disks: Sequence[str], *, through: bool = True) -> None:
-    """Raise UsageError if `write` could not write an output there, or if that is one of the disks."""
-    from guestkit._writing import obstacle  # only commands with an output pay for this import
-
-    directory = os.path.dirname(path) or "."
-    if not os.path.isdir(directory):
-        raise UsageError(f"there is no directory for the output {path!r}")
-    if os.path.isdir(path):
-        raise UsageError(f"the output {path!r} is a directory: give the name of a file")
-    if found := obstacle(path, through=through):
-        raise UsageError(f"you may not write to {found!r}, as the output {path!r} needs it")
-    for disk in disks:
-        if is_same_file(path, disk):
-            raise UsageError(f"the output {path!r} is the disk {disk!r}")
-
-
-def is_same_file(path: str, other: str) -> bool:
-    """Return whether both are there, and one file."""
-    return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
-
-
-def disks_of(arguments: argparse.Namespace) -> list[str]:
-    """Return the disks and domains that the arguments of any command name, as they were typed."""
-    given = vars(arguments)
-    alone = [given[name] for name in ("disk", "source") if name in given]
-    domains = [domain.name for domain in given.get("domains", ())]
-    return [*alone, *given.get("add", ()), *given.get("disks", ()), *domains]
-
-
-def guests_of(arguments: argparse.Namespace, *, one: bool = False) -> list[Guest]:
-    """Return the guests that the arguments name: the one of `add_disk_argument`, or several.
-
-    one: several DISKs are one guest's
-    """
-    domains = [located(domain, arguments) for domain in arguments.domains]
-    if "disks" in vars(arguments):
-        if domains and one:
-            raise UsageError("-d names all disks of a guest: --one-guest does not go with it")
-        return [tuple(arguments.disks), *domains] if one else [*arguments.disks, *domains]
-    if not domains:
-        return [disks_of(arguments)]
-    if "disk" in vars(arguments):  # as in -ld DOMAIN, which `domains_named` does not see
-        raise UsageError("write -d DOMAIN apart from other options")
-    if arguments.add or len(domains) > 1:
-        other = "--add" if arguments.add else "a second -d"
-        raise UsageError(f"-d names all disks of the guest: {other} does not go with it")
-    return [*domains]
-
-
-def located(domain: Domain, arguments: argparse.Namespace) -> Domain:
-    """Return a domain of the arguments with the libvirt that they name."""
-    if arguments.member is not None:
-        raise UsageError("--member is of an archive: it does not go with -d")
-    given = vars(arguments)
-    disks = given["disks"] if "disks" in given else given.get("guests", ())
-    if arguments.format is not None and all(isinstance(disk, Domain) for disk in disks):
-        raise UsageError("there is no DISK whose format is to be stated: libvirt states a domain's")
-    return replace(domain, uri=arguments.connect)
-
-
-def check_format_is_stated(arguments: argparse.Namespace) -> None:
-    """Refuse to write to a disk whose format nobody has stated; libvirt states those of a domain."""
-    if arguments.format is None and not arguments.domains:
-        raise UsageError("to write to a disk its --format has to be stated: guestkit info tells it")
-
-
-def mounts_of(arguments: argparse.Namespace) -> dict[str, str] | None:
-    """Return the filesystems to mount, by mountpoint; None: those that the guest's fstab names."""
-    given: Sequence[tuple[str, str]] | None = arguments.mounts
-    if given is None:
-        return None
-    if arguments.root is not None:
-        raise UsageError("--root mounts what its fstab names, and --mount what you name: give one of them")
-    mounts = dict(given)
-    if len(mounts) < len(given) or "/" not in mounts:
-        raise UsageError("one filesystem goes to /, each other to its own place: -m sda2 -m sda1:/boot")
-    return mounts
-
-
-@contextlib.contextmanager
-def guest(
-    arguments: argparse.Namespace,
-    screen: Screen,
-    *,
-    readonly: bool = True,
-    appliance: str | os.PathLike[str] = INSPECTION.appliance,
-    cancel_grace: float = GRACE,
-) -> Generator[Guestfs, None, None]:
-    """Open the guest that the arguments name, and show the progress meanwhile.
-
-    appliance, cancel_grace: as in `HandleOptions`
-    """
-    with contextlib.ExitStack() as stack:
-        (wanted,) = guests_of(arguments)
-        mounts = mounts_of(arguments)
-        with screen.steps(names_of(wanted)[0]) as step:
-            g = stack.enter_context(
-                open_guest(
-                    wanted,
-                    root=arguments.root,
-                    mounts=mounts,
-                    readonly=readonly,
-                    **opening(arguments),
-                    keys=arguments.keys,
-                    step=step,
-                    call_timeout=getattr(arguments, "timeout", None),
-                    sandbox=arguments.sandbox,
-                    appliance=appliance,
-                    cancel_grace=cancel_grace,
-                )
-            )
-        yield g
