@@ -10,6 +10,7 @@ from guestkit import appliance
 from guestkit.cli.ending import noting
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import printable
+from guestkit.cli.usage import UsageError
 
 DESCRIPTION = """\
 The fast appliance: built once from the installed libguestfs, then used by itself. It lies in
@@ -21,13 +22,21 @@ EXAMPLES = (
     "guestkit appliance check",
 )
 
+#: What each action takes; what another one takes would have no effect.
+_TAKES = {
+    "build": ("--force", "--system"),
+    "list": (),
+    "check": ("DIRECTORY",),
+    "remove": ("--system",),
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `appliance` takes."""
     parser.add_argument(
         "action",
         metavar="ACTION",
-        choices=("build", "list", "check", "remove"),
+        choices=tuple(_TAKES),
         help="build it, unless there is one for what is installed now; list what the cache holds;"
         " check whether it is used, and why not; remove every appliance from the cache",
     )
@@ -40,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
+    _check(arguments)
     if arguments.action == "build":
         with noting("no appliance was built"), screen.steps("building the fast appliance"):
             built = appliance.build(force=arguments.force, system=arguments.system)
@@ -60,3 +70,16 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         tell = screen.note if arguments.action == "list" else functools.partial(screen.tell, "error")
         tell(f"no appliance has been built in {places}: guestkit appliance build")
     return 0 if arguments.action == "list" or any(not one.fault for one in found) else 1
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse what the action does not take: `remove DIRECTORY` would remove all that the cache holds."""
+    given = {
+        "DIRECTORY": arguments.directory is not None,
+        "--force": arguments.force,
+        "--system": arguments.system,
+    }
+    for name, is_given in given.items():
+        if is_given and name not in _TAKES[arguments.action]:
+            takes = " and ".join(_TAKES[arguments.action]) or "nothing"
+            raise UsageError(f"appliance {arguments.action} takes {takes}: {name} would have no effect")

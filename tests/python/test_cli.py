@@ -1109,6 +1109,33 @@ def test_the_appliance_of_all_users_is_built_and_removed(monkeypatch: pytest.Mon
     assert asked == [("build", False), ("build", True), ("remove", False), ("remove", True)]
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["remove", "/srv/appliance"], "takes --system: DIRECTORY"),
+        (["remove", "--force"], "takes --system: --force"),
+        (["build", "/srv/appliance"], "takes --force and --system: DIRECTORY"),
+        (["list", "/srv/appliance"], "takes nothing: DIRECTORY"),
+        (["list", "--system"], "takes nothing: --system"),
+        (["check", "--system"], "takes DIRECTORY: --system"),
+        (["check", "--force", "/srv/appliance"], "takes DIRECTORY: --force"),
+    ],
+)
+def test_removing_one_appliance_removed_them_all(
+    words: list[str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And whatever else an action does not take had no effect, and was not told."""
+
+    def act(*_: object, **__: object) -> NoReturn:
+        raise AssertionError(words)
+
+    for name in ("build", "remove", "check", "appliances"):
+        monkeypatch.setattr(guestkit.appliance, name, act)
+    with pytest.raises(SystemExit, match="2"):
+        main(["appliance", *words])
+    assert f"appliance {words[0]} {told} would have no effect" in capsys.readouterr().err
+
+
 def test_a_conversion_that_is_interrupted_says_what_is_left(
     disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
