@@ -49,6 +49,12 @@ def test_words(text: str, words: list[list[str]]) -> None:
     assert commands(text) == words
 
 
+@pytest.mark.parametrize("blank", "\xa0\u3000\x85\u2028\x1c")
+def test_a_blank_that_separates_no_words_was_an_open_quote(blank: str) -> None:
+    assert commands(f"cat a{blank}b {blank}") == [["cat", f"a{blank}b", blank]]
+    assert typed(f"cat {blank}")[1] == blank
+
+
 @pytest.mark.parametrize("text", ["cat 'a", 'cat "a', "cat a\\", "cat $'a"])
 def test_an_open_quote_is_an_error(text: str) -> None:
     with pytest.raises(Unfinished, match="quote"):
@@ -403,6 +409,33 @@ def test_what_may_be_lost_is_told_where_the_guest_is_written_to(
     session.writable = True
     run(session, "sleep 9")
     assert "what the guest had not yet written to the disk is lost" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_lost_writes_were_no_error_where_no_command_met_the_end(
+    session: Session, guest: Guest, writable: bool
+) -> None:
+    """The hypervisor is killed, a completion meets that and is silent, and the user leaves by Ctrl-D."""
+    session.writable = writable
+    guest.ready = False
+    if not writable:
+        session.__exit__(None, None, None)
+        return
+    with pytest.raises(Error, match=r"has ended; .* is lost") as lost:
+        session.__exit__(None, None, None)
+    assert lost.value.errno == errno.EIO
+
+
+def test_after_shutdown_nothing_is_lost(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    session.writable = True
+    run(session, "shutdown")
+    session.__exit__(None, None, None)
+
+    session.open()
+    run(session, "shutdown; launch")
+    with pytest.raises(Error, match="is lost"):
+        session.__exit__(None, None, None)
+    assert capsys.readouterr().err == ""
 
 
 def test_what_a_program_in_the_guest_says_is_told(

@@ -23,6 +23,9 @@ from guestkit.handle import Guestfs
 LONGEST = 64 << 20
 _WHOLE_FILE = ("cat", "read_file", "read_lines")
 
+#: Actions that end the appliance when all is on the disk.
+_ENDING = ("shutdown", "kill_subprocess")
+
 #: A table with more columns is shown row by row.
 _WIDE = 8
 
@@ -72,6 +75,8 @@ def call(session: Session, name: str, words: Sequence[Word]) -> None:
         if isinstance(error, RuntimeError):  # HandleClosed is a ValueError, too
             raise
         raise UsageError(f"{name}: {error}") from error
+    if name in _ENDING or name == "launch":
+        session.shut_down = name in _ENDING
     session.screen.write("".join(f"{line}\n" for line in shown(result)))
 
 

@@ -19,7 +19,7 @@ _PIECE = re.compile(
   | '(?P<single>[^']*)'
   | "(?P<double>(?:[^"\\]|\\.)*)"
   | \\(?P<one>.)
-  | (?P<plain>[^\s;'"\\$]+|\$(?!'))
+  | (?P<plain>[^ \t\r\f\v\n;'"\\$]+|\$(?!'))
     """,
     re.VERBOSE | re.DOTALL,
 )

@@ -10,13 +10,12 @@ from guestkit.cli.shell import actions
 from guestkit.cli.shell.command import Leave
 from guestkit.cli.shell.helping import COMMANDS, manual
 from guestkit.cli.shell.parsing import Unfinished, Word, commands
-from guestkit.cli.shell.session import Session
+from guestkit.cli.shell.session import LOST, Session
 from guestkit.cli.usage import UsageError
 from guestkit.errors import Error
 
 #: What became of a session whose appliance has ended.
 ANEW = "the appliance has ended; the next command opens the disk anew, without what was mounted by hand"
-LOST = "; what the guest had not yet written to the disk is lost"
 
 
 def run_script(session: Session, lines: Iterable[str], *, keep_going: bool = False) -> int:
@@ -46,7 +45,7 @@ def _run_in_script(session: Session, words: Sequence[Word]) -> int:
     try:
         return run(session, words)
     except KeyboardInterrupt as ended:
-        lost = session.lost(ended) and session.writable
+        lost = session.lost(ended) and session.may_lose
         if not notes(ended):
             ended.add_note(f"{session.screen.place}{words[0]} is not finished{LOST if lost else ''}")
         raise
@@ -120,4 +119,4 @@ def _run(session: Session, words: Sequence[Word]) -> int:
 
 def _tell_if_lost(session: Session, reason: BaseException) -> None:
     if session.lost(reason):
-        session.screen.tell("warning", ANEW + (LOST if session.writable else ""))
+        session.screen.tell("warning", ANEW + (LOST if session.may_lose else ""))

@@ -20,6 +20,9 @@ from guestkit.errors import Error
 from guestkit.guest import guest_path
 from guestkit.handle import Guestfs
 
+#: What it means to a guest that is written to that its appliance has ended.
+LOST = "; what the guest had not yet written to the disk is lost"
+
 
 class Session:
     """A guest, its current directory, and where the results go.
@@ -30,6 +33,7 @@ class Session:
         writable: whether commands may change the guest
         interactive: whether a person types the commands
         script_on_stdin: whether stdin has the commands, so that no other program may read it
+        shut_down: whether a command has shut the appliance down, by which nothing is lost
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class Session:
         self.writable = writable
         self.interactive = interactive
         self.script_on_stdin = script_on_stdin
+        self.shut_down = False
 
     # ---- the handle
 
@@ -61,6 +66,7 @@ class Session:
     def open(self) -> Guestfs:
         """Open the guest."""
         self.handle = self._stack.enter_context(self._open())
+        self.shut_down = False
         return self.handle
 
     def __enter__(self) -> Self:
@@ -74,6 +80,13 @@ class Session:
         if not self.lost(error or Error("shell", "the appliance has ended")):
             self.handle = None
             self._stack.__exit__(kind, error, traceback)
+        elif error is None and self.may_lose:  # and no command has met its end
+            raise Error("shell", f"the appliance has ended{LOST}", errno.EIO)
+
+    @property
+    def may_lose(self) -> bool:
+        """Whether the guest may lose what commands have written when the appliance ends by itself."""
+        return self.writable and not self.shut_down
 
     def lost(self, reason: BaseException) -> bool:
         """Return whether the appliance has ended, and give it up; `g` then opens another one.
