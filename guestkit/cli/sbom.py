@@ -24,7 +24,7 @@ from guestkit.cli.outputs import check_output
 from guestkit.cli.screen import Screen
 from guestkit.cli.usage import UsageError
 from guestkit.disks import Guest, names_of
-from guestkit.errors import Error
+from guestkit.errors import Error, is_final
 from guestkit.fleet import Report, inspect_many
 from guestkit.guest import mount_guest
 from guestkit.handle import Guestfs
@@ -168,7 +168,7 @@ def _write(
 def _languages(
     inspection: Inspection, guest: Guest, arguments: argparse.Namespace
 ) -> Sequence[LanguagePackages]:
-    """Return the packages of programming languages of each system; if that fails, a gap that says why."""
+    """Return the packages of programming languages of each system; where that fails, a gap that says why."""
     found: list[LanguagePackages] = []
     handle = Guestfs(
         appliance="inspection",
@@ -181,8 +181,14 @@ def _languages(
             g.open_disks(guest, **opening(arguments))
             g.launch()
             for system in inspection.operating_systems:
-                mounted = mount_guest(g, root=system.root, keys=arguments.keys)
-                packages = find_packages(g, root=system.root)
+                try:
+                    mounted = mount_guest(g, root=system.root, keys=arguments.keys)
+                    packages = find_packages(g, root=system.root)
+                except Error as error:
+                    if is_final(error):
+                        raise
+                    found.append(LanguagePackages(root=system.root, packages=(), gaps=(str(error),)))
+                    continue
                 gaps = (*(failure.message for failure in mounted.failures), *packages.gaps)
                 found.append(replace(packages, gaps=gaps))
     except Error as error:

@@ -131,17 +131,20 @@ def _gaps(
         yield "no operating system was found"
     for one in inspection.unopened:  # whatever the reason, packages may be there
         yield f"{one.device} was not opened: {one.message or one.reason}"
+
+    def where(root: str) -> str:
+        return f"the system on {root}: " if root and len(systems) > 1 else ""
+
     for system in systems:
-        where = f"the system on {system.root}: " if len(systems) > 1 else ""
         for failure in system.failures:
-            yield f"{where}{failure.part}: {failure.message}"
+            yield f"{where(system.root)}{failure.part}: {failure.message}"
         if not system.applications_complete and all(one.part != "applications" for one in system.failures):
-            yield f"{where}applications: they are not listed, or not all of them"
+            yield f"{where(system.root)}applications: they are not listed, or not all of them"
     for disk in hashes:
         if disk.failure:
             yield f"{disk.name} has no hash: {disk.failure}"
     for found in languages:
-        yield from (f"languages: {gap}" for gap in found.gaps)
+        yield from (f"{where(found.root)}languages: {gap}" for gap in found.gaps)
 
 
 def _system(system: OperatingSystem, languages: Sequence[LanguagePackages]) -> System:

@@ -30,7 +30,9 @@ from guestkit.cli import main
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.disks import Guest, names_of
 from guestkit.fleet import Failure
+from guestkit.guest import Mounted
 from guestkit.inspection import Application, OperatingSystem, PartFailure, UnopenedFilesystem
+from guestkit.languages import LanguagePackage, LanguagePackages
 from guestkit.sboms import DiskHash, SbomFormat, hash_disks
 from guestkit.sboms.files import file_names
 from guestkit.sboms.licenses import spdx_expression
@@ -569,6 +571,49 @@ def test_a_disk_that_fails_costs_its_own_bill(
     assert capsys.readouterr() == ("", "guestkit: error: bad.img: is empty\n")
     written = sorted(path.name for path in (tmp_path / "bills").iterdir())
     assert written == ["web.img-2.cdx.json", "web.img.cdx.json"]
+
+
+def test_a_system_that_fails_costs_the_languages_of_no_other(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the gap did not tell whose it is."""
+
+    class Handle:
+        def __init__(self, **options: Any) -> None:
+            self.root = ""
+
+        def __enter__(self) -> Handle:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+        def open_disks(self, guest: Guest, **options: Any) -> None:
+            pass
+
+        def launch(self) -> None:
+            pass
+
+    def mount_guest(g: Handle, *, root: str, **options: Any) -> Mounted:
+        if root == "/dev/sda1":
+            raise Error("mount_guest", "/dev/sda1: is damaged", 5)
+        return Mounted(root=root, mountpoints={}, system=None, failures=())
+
+    def find_packages(g: Handle, *, root: str) -> LanguagePackages:
+        flask = LanguagePackage(kind="pypi", name="flask", version="3", path="/flask.dist-info")
+        return LanguagePackages(root=root, packages=[flask])
+
+    monkeypatch.setattr(guestkit.cli.sbom, "Guestfs", Handle)
+    monkeypatch.setattr(guestkit.cli.sbom, "mount_guest", mount_guest)
+    monkeypatch.setattr(guestkit.cli.sbom, "find_packages", find_packages)
+    serve(report("web.img", found(*(replace(DEMO_SYSTEM, root=f"/dev/sda{n}") for n in (1, 2)))))
+    assert main(["sbom", "--languages", "web.img"]) == 1
+    out, err = capsys.readouterr()
+    assert "pkg:pypi/flask@3" in out
+    assert err == (
+        "guestkit: error: web.img: the bill of materials may be incomplete:"
+        " the system on /dev/sda1: languages: mount_guest: /dev/sda1: is damaged\n"
+    )
 
 
 def test_the_disks_of_one_guest_have_one_bill(
