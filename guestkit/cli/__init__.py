@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 
-from guestkit.cli.parser import parse
+from guestkit.cli import streams
 
 __all__ = ["main"]
 
@@ -19,7 +20,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if os.environ.get("TMPDIR") == "":  # supermin and other programs would use the empty name as a directory
         del os.environ["TMPDIR"]
-    arguments = parse(argv)
+    streams.prepare()
+    try:
+        return _run(argv)
+    except (Exception, KeyboardInterrupt) as error:  # while modules are loaded, or --help is written
+        from guestkit.cli.outcome import of_early
+
+        return of_early(error, debug="--debug" in (sys.argv if argv is None else argv))
+    finally:
+        streams.end()
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    from guestkit.cli.parser import parse  # Ctrl-C may come meanwhile
+
+    try:
+        arguments = parse(argv)
+    finally:
+        sys.stdout.flush()  # after --help, SystemExit ends the program
     from guestkit.cli.outcome import run  # --help does not pay for this import
 
     return run(arguments)

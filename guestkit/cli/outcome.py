@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 import traceback
 from collections.abc import Callable
+from typing import NoReturn
 
 from guestkit.cli.ending import ended_by_signals, notes, status_of
 from guestkit.cli.errors import sentence
@@ -25,9 +25,17 @@ def run(arguments: argparse.Namespace) -> int:
         with ended_by_signals(), logging_to(screen, verbosity):
             return tell_errors(arguments, screen, lambda: arguments.run(arguments, screen))
     except KeyboardInterrupt as ended:
-        with contextlib.suppress(OSError):  # the terminal may be gone
-            screen.tell("info", ": ".join(["interrupted", *notes(ended)]))
+        screen.tell("info", ": ".join(["interrupted", *notes(ended)]))
         return status_of(ended)
+
+
+def of_early(error: Exception | KeyboardInterrupt, *, debug: bool) -> int:
+    """Return the exit status, as `run`, after an error for which there was no command yet."""
+
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    return run(argparse.Namespace(quiet=False, log_json=False, verbose=0, debug=debug, run=fail))
 
 
 def tell_errors(arguments: argparse.Namespace, screen: Screen, work: Callable[[], int]) -> int:
@@ -36,15 +44,14 @@ def tell_errors(arguments: argparse.Namespace, screen: Screen, work: Callable[[]
         status = work()
         sys.stdout.flush()
     except BrokenPipeError:
-        # The interpreter flushes once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except UsageError as error:
         arguments.parser.error(str(error))
     except Exception as error:
         screen.tell("error", sentence(error, disks_of(arguments)))
         if arguments.debug:
-            for line in "".join(traceback.format_exception(error)).splitlines():
-                print(printable(line), file=sys.stderr)
+            with contextlib.suppress(OSError):  # as in `Screen.tell`
+                for line in "".join(traceback.format_exception(error)).splitlines():
+                    print(printable(line), file=sys.stderr)
         return int(getattr(arguments, "trouble", 1))  # of diff it is 2, as in diff(1)
     return status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import shlex
 import sys
@@ -73,7 +74,9 @@ class Parser(argparse.ArgumentParser):
         """Print what is wrong with the arguments, then a one-line usage; exit with status 2."""
         operands = " ".join(["[OPTION…]", *map(_operand, self._get_positional_actions())])
         usage = f"usage: {self.prog} {operands}; --help tells more"
-        self.exit(2, f"guestkit: error: {printable(message)}\n{usage}\n")
+        with contextlib.suppress(OSError):  # stderr may have lost its reader
+            print(f"guestkit: error: {printable(message)}\n{usage}", file=sys.stderr)
+        sys.exit(2)
 
 
 class CommandParser(Parser):

@@ -6,14 +6,13 @@ text into a line must escape it (`printable`). rich's markup is off, so that "[r
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -28,9 +27,6 @@ class Screen:
     """stdout and stderr of one run of the command. Any thread may write."""
 
     def __init__(self, *, quiet: bool = False, log_json: bool = False) -> None:
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # escape what the encoding cannot represent
-                stream.reconfigure(errors="backslashreplace")
         #: What a script is at, such as "line 7: ", before each message.
         self.place = ""
         self._quiet = quiet
@@ -84,7 +80,11 @@ class Screen:
             self.tell("info", text)
 
     def tell(self, level: str, text: str) -> None:
-        """Write a line to stderr: "debug", "info", "warning", "error"; the text is escaped here."""
+        """Write a line to stderr: "debug", "info", "warning", "error"; the text is escaped here.
+
+        Where stderr cannot be written, since its reader or the terminal is gone, nobody is told, and the
+        work goes on: a thread that logs a warning is not to fail by that.
+        """
         text = self.place + text
         if self._json:
             now = time.time()
@@ -92,7 +92,7 @@ class Screen:
             line = json.dumps({"time": when, "level": level, "message": text})  # in ASCII
         else:
             line = f"guestkit: {'' if level == 'info' else f'{level}: '}{one_line(text)}"
-        with self._beside_progress():
+        with suppress(OSError), self._beside_progress():
             print(line, file=sys.stderr, flush=True)
 
     @contextmanager

@@ -25,6 +25,7 @@ import guestkit.cli.df
 import guestkit.cli.doctor
 import guestkit.cli.guests
 import guestkit.cli.inspect
+import guestkit.cli.parser
 import guestkit.cli.progress
 import guestkit.convert
 import guestkit.copying
@@ -456,14 +457,102 @@ def run(*arguments: str | bytes, **options: Any) -> subprocess.CompletedProcess[
     )
 
 
+#: Only with a buffer does the interpreter flush at its end, which fails again.
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
 def test_a_reader_that_went_away_is_no_error_message() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    # Buffered, because only then does the interpreter flush at its end, which fails again.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with os.fdopen(writer, "wb") as pipe:
-        done = run("inspect", "/nonexistent", stdout=pipe, env=environment)
+        done = run("inspect", "/nonexistent", stdout=pipe, env=BUFFERED)
     assert (done.returncode, done.stderr) == (141, b"guestkit: error: /nonexistent: no such file\n")
+
+
+@pytest.mark.parametrize("words", [("--help",), ("inspect", "--help"), ("info", "--json", __file__)])
+def test_stdout_that_cannot_be_written_was_a_traceback(words: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as pipe:
+        done = run(*words, stdout=pipe, env=BUFFERED)
+    assert (done.returncode, done.stderr) == (141, b"")
+    with open("/dev/full", "wb") as full:
+        done = run(*words, stdout=full, env=BUFFERED)
+    assert (done.returncode, done.stderr) == (1, b"guestkit: error: [Errno 28] No space left on device\n")
+
+
+@pytest.mark.parametrize(("words", "status"), [(("info", "/nonexistent"), 1), (("info", "--unknown"), 2)])
+def test_a_stderr_that_nobody_reads_is_no_failure_of_its_own(words: tuple[str, ...], status: int) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "guestkit", *words]
+    with os.fdopen(writer, "wb") as pipe:
+        done = subprocess.run(command, stderr=pipe, stdout=subprocess.PIPE, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (status, b"")
+
+
+def test_a_warning_without_a_reader_failed_the_disk_whose_thread_logged_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    def inspect_many(disks: list[str], **options: Any) -> Iterator[Report]:
+        logging.getLogger("guestkit").warning("another program writes to it")
+        yield GOOD
+
+    monkeypatch.setattr(guestkit.cli.inspect, "inspect_many", inspect_many)
+    monkeypatch.setattr(sys, "stderr", Gone())
+    assert main(["inspect", "web.img"]) == 0
+    assert capsys.readouterr().out == render_reports([GOOD])
+
+
+def test_help_that_stdout_cannot_show_was_a_traceback() -> None:
+    done = run("inspect", "--help", stdout=subprocess.PIPE, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"--only PART,\\u2026" in done.stdout
+
+
+def test_ctrl_c_while_modules_load_was_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(command: str) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(guestkit.cli.parser, "load", load)
+    error: BaseException = KeyboardInterrupt()
+    assert main(["doctor"]) == 130
+    assert capsys.readouterr() == ("", "guestkit: interrupted\n")
+    error = ImportError("no module rich")
+    assert main(["doctor", "--debug"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("guestkit: error: this is a fault of guestkit: ImportError: no module rich;")
+    assert "Traceback (most recent call last):" in told
+
+
+@pytest.mark.parametrize("closed", [(1,), (0, 2)])
+def test_a_stream_that_is_closed_had_another_in_its_place(closed: tuple[int, ...], tmp_path: Path) -> None:
+    """Errors went into stdout in front of the JSON, or were an AttributeError."""
+    program = (
+        "import os\n"
+        "from guestkit.cli import main\n"
+        "status = main(['info', '--json', '/nonexistent']), main(['shell', '/nonexistent'])\n"
+        "with open('told', 'w') as file:\n"
+        "    print(status, *(os.readlink(f'/proc/self/fd/{n}') for n in range(3)), file=file)\n"
+    )
+    closing = " ".join(f"{number}>&-" for number in closed)
+    command = ["sh", "-c", f'exec "$@" {closing}', "sh", sys.executable, "-c", program]
+    done = subprocess.run(command, input=b"", capture_output=True, timeout=60, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    status, *places = (tmp_path / "told").read_text().rsplit(maxsplit=3)
+    assert status == "(1, 1)"
+    assert [number for number in range(3) if places[number] == os.devnull] == list(closed)
+    if 1 not in closed:
+        assert [report["disk"] for report in json.loads(done.stdout)] == ["/nonexistent"]
+    if 2 not in closed:
+        told = b"guestkit: error: /nonexistent: no such file\n"
+        assert done.stderr == 2 * told
 
 
 def test_stdout_that_cannot_show_a_character_gets_it_escaped(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ COMMAND = "from guestkit.cli import main\ntry: main({})\nexcept SystemExit: pass
 def test_the_help_of_all_commands_loads_none_of_them() -> None:
     modules = loaded(COMMAND.format(["--help"]))
     cli = {name for name in modules if name.startswith("guestkit.cli")}
-    needed = ("guests", "options", "parser", "text", "usage", "words")
+    needed = ("guests", "options", "parser", "streams", "text", "usage", "words")
     assert cli == {"guestkit.cli", *(f"guestkit.cli.{name}" for name in needed)}
     assert modules & HEAVY <= {"bz2", "lzma"}  # argparse loads these
 
