@@ -45,7 +45,11 @@ def in_background(work: Callable[[Callable[[], None]], int]) -> int:
 def _work(
     work: Callable[[Callable[[], None]], int], told: int, signals: set[int | signal.Signals]
 ) -> NoReturn:
+    given: list[int] = []
+
     def go_on() -> None:
+        for descriptor in given:
+            os.close(descriptor)
         os.chdir("/")  # else the filesystem of the current directory would be in use
         with open(os.devnull, "r+b") as nothing:
             for stream in (0, 1, 2):
@@ -56,10 +60,7 @@ def _work(
     status = 1
     try:
         os.setsid()
-        for name in os.listdir("/proc/self/fd"):  # whoever gave them to the command waits for their end
-            if int(name) > 2 and int(name) != told:
-                with contextlib.suppress(OSError):
-                    os.close(int(name))
+        given += _given_only(told)
         signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         status = work(go_on)
     except KeyboardInterrupt as ended:
@@ -68,3 +69,22 @@ def _work(
         status = int(ended.code or 0)
     finally:
         os._exit(status)  # never back into what the command would do after it
+
+
+def _given_only(kept: int) -> list[int]:
+    """Close the descriptors that this process has opened, but that one; return those that it was given.
+
+    Keys and disks may be given by them, as /dev/fd/3 or <(command). No program that the work starts has them:
+    whoever gave them waits for their end.
+    """
+    given = []
+    for descriptor in map(int, os.listdir("/proc/self/fd")):
+        if descriptor <= 2 or descriptor == kept:
+            continue
+        with contextlib.suppress(OSError):  # the one that listed them
+            if os.get_inheritable(descriptor):
+                os.set_inheritable(descriptor, False)
+                given.append(descriptor)
+            else:
+                os.close(descriptor)
+    return given

@@ -66,6 +66,22 @@ def test_what_goes_on_held_what_the_command_was_given(tmp_path: Path) -> None:
     assert told.read_text() == "/ True\n/dev/null\n"
 
 
+def test_a_key_given_by_a_descriptor_could_not_be_read() -> None:
+    """As in `guestkit mount --key all:file:<(pass show web)`."""
+    key, told = os.pipe()
+    with open(told, "wb") as pipe:
+        pipe.write(b"secret")
+    command = program(
+        f"print(open('/dev/fd/{key}').read(), flush=True)",
+        f"os.system('test ! -e /proc/self/fd/{key} && echo no program has it')",
+        "go_on()",
+        "return 0",
+    )
+    done = subprocess.run(command, pass_fds=[key], capture_output=True, text=True, timeout=60, check=False)
+    os.close(key)
+    assert (done.stdout, done.stderr) == ("secret\nno program has it\nreturned 0\n", "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_the_command_ends_its_work(number: signal.Signals, tmp_path: Path) -> None:
     ended = tmp_path / "ended"
