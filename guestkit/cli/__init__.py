@@ -24,9 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(argv)
     except (Exception, KeyboardInterrupt) as error:  # while modules are loaded, or --help is written
-        from guestkit.cli.outcome import of_early
+        from guestkit.cli.outcome import ended_early
 
-        return of_early(error, debug="--debug" in (sys.argv if argv is None else argv))
+        return ended_early(error, debug="--debug" in (sys.argv if argv is None else argv))
     finally:
         streams.end()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+import stat
 from collections.abc import Collection, Sequence
 from functools import partial
 from typing import get_args
@@ -17,6 +19,9 @@ from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Key, Part
 
 #: QEMU's names of the formats that guestkit reads and writes.
 FORMATS = ("raw", "qcow2", "qcow", "vmdk", "vdi", "vhdx", "vpc")
+
+#: How much of a key file counts at most, in bytes, as to cryptsetup.
+_LONGEST_KEY = 8192
 
 #: The help of arguments.
 FILE = "a disk image or a block device; compressed, or an archive such as an OVA, too"
@@ -311,10 +316,23 @@ def _key(text: str) -> Key:
     kind, _, secret = rest.partition(":")
     device = "" if device == "all" else device
     if kind == "file" and secret:
-        return Key(file=secret, device=device)
+        return _key_in_pipe(secret, device) or Key(file=secret, device=device)
     if kind == "key" and secret:
         return Key(secret, device=device)
     raise argparse.ArgumentTypeError("not DEVICE:file:FILE or DEVICE:key:TEXT")
+
+
+def _key_in_pipe(path: str, device: str) -> Key | None:
+    """Return the key if the file is a pipe, as <(command) is: what is in it can be read once, so now."""
+    try:
+        if not stat.S_ISFIFO(os.stat(path).st_mode):
+            return None
+        with open(path, "rb") as pipe:
+            return Key(pipe.readline(_LONGEST_KEY).removesuffix(b"\n"), device=device)
+    except FileNotFoundError:  # told when it is used, as of any other file
+        return None
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"the key file {path} cannot be used: {error.strerror}") from None
 
 
 def _mount(text: str) -> tuple[str, str]:

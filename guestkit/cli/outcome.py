@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         return status_of(ended)
 
 
-def of_early(error: Exception | KeyboardInterrupt, *, debug: bool) -> int:
+def ended_early(error: Exception | KeyboardInterrupt, *, debug: bool) -> int:
     """Return the exit status, as `run`, after an error for which there was no command yet."""
 
     def fail(*_: object) -> NoReturn:

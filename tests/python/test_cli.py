@@ -602,6 +602,16 @@ def test_options_reach_the_inspection(serve: Serve, capsys: pytest.CaptureFixtur
     assert (given["concurrency"], given["timeout"], given["mode"]) == (3, 1.5, "auto")
 
 
+def test_a_key_in_a_pipe_was_refused(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    given = serve(GOOD)
+    reader, writer = os.pipe()
+    with open(reader), open(writer, "wb") as pipe:
+        pipe.write(b"a \xff secret\nanother line\n")
+        pipe.flush()
+        assert main(["inspect", "--key", f"u-u:file:/dev/fd/{reader}", "web.img"]) == 0
+    assert given["keys"] == [Key(b"a \xff secret", device="u-u")]
+
+
 def test_json_lines_come_as_the_disks_get_ready(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
     serve(GOOD, BAD)
     assert main(["inspect", "--jsonl", "web.img", "bad.img"]) == 1
