@@ -135,3 +135,8 @@ class CallTimeout(Error, TimeoutError):  # type: ignore[misc]  # OSError.errno m
 
 
 _native.use_error_types((Error, HandleClosed, LaunchError, ApplianceCrashed, ApplianceKilled, CallTimeout))
+
+
+def dropped() -> RuntimeError:
+    """Return the exception for work that an executor has dropped, which only a shutdown does."""
+    return RuntimeError("the executor was shut down while the work waited for its turn; it did not run")

@@ -15,14 +15,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from queue import SimpleQueue
 from typing import Any
 
 from guestkit._inspect_arguments import TIMEOUT, InspectionJob, Many, One, many, one, taking
 from guestkit.disks import Guest, names_of
-from guestkit.errors import Error
+from guestkit.errors import Error, dropped
 from guestkit.generated.values import Cause
 from guestkit.handle import Guestfs
 from guestkit.inspection import Inspection
@@ -170,19 +171,25 @@ def _on_executor(
 ) -> Generator[Report, None, None]:
     running: dict[Future[Report], Guest] = {}
     waiting = iter(asked.guests)
+    # concurrent.futures.wait would wait for ever for a future that a shutdown of the executor cancels.
+    done: SimpleQueue[Future[Report]] = SimpleQueue()
     try:
         while True:
             for guest in islice(waiting, asked.at_once - len(running)):
-                running[_submitted(executor, report, guest)] = guest
+                future = _submitted(executor, report, guest)
+                running[future] = guest
+                future.add_done_callback(done.put)
             if not running:
                 return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                guest = running.pop(future)
-                try:
-                    outcome = future.result()
-                except Exception as error:  # the process died, or the result does not pickle
-                    outcome = failed(guest, error, 0.0)
-                yield tally.told(outcome)
+            future = done.get()
+            guest = running.pop(future)
+            try:
+                outcome = future.result()
+            except CancelledError:
+                outcome = failed(guest, dropped(), 0.0)
+            except Exception as error:  # the process died, or the result does not pickle
+                outcome = failed(guest, error, 0.0)
+            yield tally.told(outcome)
     finally:
         for future in running:
             future.cancel()

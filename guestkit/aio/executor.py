@@ -17,7 +17,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from contextvars import Context
 from typing import Any, Generic, TypeVar
 
-from guestkit.errors import Error
+from guestkit.errors import Error, dropped
 
 T = TypeVar("T")
 
@@ -157,11 +157,6 @@ def pass_on(loop: asyncio.AbstractEventLoop, done: Future[T], outcome: asyncio.F
             outcome.set_exception(error)
 
     post(loop, settle)
-
-
-def dropped() -> RuntimeError:
-    """Return the exception for work that an executor has dropped, which only a shutdown does."""
-    return RuntimeError("the executor was shut down while the work waited for its turn; it did not run")
 
 
 def post(

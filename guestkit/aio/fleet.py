@@ -10,9 +10,9 @@ from itertools import islice
 
 from guestkit._inspect_arguments import InspectionJob, Many, One, many, one, taking
 from guestkit.aio.events import on_loop
-from guestkit.aio.executor import dropped
 from guestkit.aio.handle import AsyncGuestfs
 from guestkit.disks import Guest
+from guestkit.errors import dropped
 from guestkit.fleet import Report, Tally, elsewhere, failed, succeeded
 from guestkit.inspection import Inspection
 

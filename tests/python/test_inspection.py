@@ -459,26 +459,30 @@ def test_an_executor_that_is_shut_down_gives_a_report_for_each_disk(fleet: Fleet
     assert sorted(report.disk for report in reports) == ["a", "b"]
 
 
-async def test_an_executor_shut_down_meanwhile_cancelled_the_program_that_read_the_reports() -> None:
-    given, opened = asyncio.Event(), threading.Event()
+class ShutDown(ThreadPoolExecutor):
+    """Is busy, and shut down as soon as it is given something to do."""
 
-    class Executor(ThreadPoolExecutor):
-        def submit(self, *work: Any, **arguments: Any) -> Any:
-            given.set()
-            return super().submit(*work, **arguments)
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.free = threading.Event()
+        super().submit(self.free.wait)
 
-    with Executor(1) as executor:
-        executor.submit(opened.wait)
-        given.clear()
-        try:
-            async with contextlib.aclosing(aio.inspect_many(["a"], jobs_executor=executor)) as reports:
-                report = asyncio.ensure_future(anext(reports))
-                await given.wait()
-                executor.shutdown(wait=False, cancel_futures=True)
-                failure = (await report).error
-        finally:
-            opened.set()
-    assert str(failure) == (
+    def submit(self, *work: Any, **arguments: Any) -> Any:
+        future = super().submit(*work, **arguments)
+        self.shutdown(wait=False, cancel_futures=True)
+        return future
+
+
+def test_a_disk_that_a_shut_down_executor_had_dropped_was_never_reported(
+    fleet: Fleet,
+) -> None:
+    """Regression: it was waited for without end; in asyncio the program that read the reports was cancelled."""
+    executor = ShutDown()
+    try:
+        (report,) = fleet.run(["a"], jobs_executor=executor)
+    finally:
+        executor.free.set()
+    assert str(report.error) == (
         "a: RuntimeError: the executor was shut down while the work waited for its turn; it did not run"
     )
 
