@@ -30,6 +30,7 @@ from guestkit._operations.looking import (
     target,
     tree,
 )
+from guestkit._operations.paths import is_same
 from guestkit._operations.reading import beginnings, part, read, read_each, save, save_whole
 from guestkit._operations.replacing import replacement
 from guestkit._operations.writing import Place, append, begin, put, settle, touch, write
@@ -47,6 +48,7 @@ __all__ = [
     "copy_tree",
     "info",
     "is_directory",
+    "is_same",
     "link",
     "listing",
     "makedirs",

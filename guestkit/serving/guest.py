@@ -114,12 +114,23 @@ class GuestFiles:
                 else:
                     outcome.set_result(one)
 
-    async def parts(self, path: str, start: int, end: int) -> AsyncIterator[bytes]:
-        """Yield a part of a regular file, in pieces, between which other clients have their turns."""
+    async def parts(self, path: str, start: int, end: int, known: Entry) -> AsyncIterator[bytes]:
+        """Yield a part of a regular file, in pieces, between which other clients have their turns.
+
+        Raises OSError with EIO once the file is not as it was: what has its name may be another file by now,
+        and the pieces of two are none that anybody has stored.
+
+        known: what was told of the file before
+        """
+        first: StatNS | None = None
         while start < end:
-            piece = await self.look(operations.read, path, start, min(end, start + CHUNK), CHUNK)
-            if not piece:
-                raise failure(errno.EIO, path, "the file has become shorter")
+            seen, piece = await self.look(operations.part, path, start, min(end - start, CHUNK))
+            if first is None:
+                first = seen
+            is_known = (seen["st_size"], seen["st_mtime_sec"]) == (known["size"], known["mtime"])
+            is_one = operations.is_same(first, seen) and first["st_mtime_nsec"] == seen["st_mtime_nsec"]
+            if not (is_known and is_one and piece):
+                raise failure(errno.EIO, path, "the file has changed meanwhile")
             yield piece
             start += len(piece)
 

@@ -28,7 +28,7 @@ def require() -> None:
     `serve` does that by itself; call it before work that would be in vain.
     """
     try:
-        from guestkit.serving import host_key, sftp, web  # noqa: F401
+        from guestkit.serving import host_key, ssh, web  # noqa: F401
     except ImportError as error:
         library = (error.name or "").partition(".")[0]
         if library not in ("aiohttp", "asyncssh"):
@@ -36,7 +36,7 @@ def require() -> None:
         if library == "asyncssh" and not isinstance(error, ModuleNotFoundError):
             raise _unfit(str(error)) from error
         raise missing("serve", error.name, "serving needs", "serve") from None
-    if lacking := sftp.lacking():
+    if lacking := ssh.lacking():
         raise _unfit(f"it has no {lacking}")
 
 
@@ -69,7 +69,7 @@ class Server:
 
     async def __aenter__(self) -> Self:
         require()
-        from guestkit.serving import sftp, web
+        from guestkit.serving import ssh, web
         from guestkit.serving.host_key import host_key
 
         options = self._options
@@ -90,7 +90,7 @@ class Server:
                 if protocol == "sftp":
                     key = await asyncio.to_thread(host_key)
                     fingerprint = key.get_fingerprint()
-                    listener = await sftp.listen(place, self._guest, gate, key)
+                    listener = await ssh.listen(place, self._guest, gate, key)
                     stack.push_async_callback(listener.close)
                     found[protocol] = f"sftp://{quote(options.user, safe='')}@{shown}:{port}/"
                 else:

@@ -222,7 +222,7 @@ class Site:
         await response.prepare(request)
         if request.method == "GET":
             try:
-                async for part in self._guest.parts(path, start, end):
+                async for part in self._guest.parts(path, start, end, known):
                     await response.write(part)
             except ConnectionError:
                 raise
@@ -277,7 +277,7 @@ class Site:
         created = await self._prepare(new, request)
         await self._heed(request, path)
         with _about_its_place():
-            await self._guest.store(new, self._guest.parts(path, 0, known["size"]))
+            await self._guest.store(new, self._guest.parts(path, 0, known["size"], known))
         return _done(HTTPStatus.CREATED if created else HTTPStatus.NO_CONTENT)
 
     async def _move(self, request: web.BaseRequest, path: str) -> web.StreamResponse:

@@ -7,6 +7,7 @@ import base64
 import contextlib
 import errno
 import os
+import random
 import re
 import socket
 import stat
@@ -30,7 +31,7 @@ from guestkit import ApplianceCrashed, CallTimeout, Error, Guestfs, HandleClosed
 from guestkit import _operations as operations
 from guestkit._extras import install
 from guestkit.cli import main
-from guestkit.serving import ServeOptions, Server, bind, gate, guest, limits, pages, sftp, web
+from guestkit.serving import ServeOptions, Server, bind, gate, guest, limits, pages, sftp, ssh, web
 from guestkit.serving.gate import Gate
 from guestkit.serving.guest import GuestFiles, path_of, reason
 from guestkit.serving.host_key import host_key
@@ -339,13 +340,13 @@ def test_a_newer_asyncssh_than_the_tested_one_was_installed() -> None:
 
 
 class Disk(GuestFiles):
-    """A guest of directories, all alike, and one large file, which is read to be told how often."""
+    """A guest of directories, all alike, and one file, which is read to be told how often."""
 
     def __init__(self, handle: Guestfs, *, readonly: bool = True) -> None:
         super().__init__(handle, readonly=readonly)
         self.reads = 0
         self.turns = 0
-        self.size = 1 << 40
+        self.size = 3
         self.failures: list[Exception | None] = []
         self.goes_on = asyncio.Event()  # the guest; it answers nobody until then
         self.goes_on.set()
@@ -365,9 +366,6 @@ class Disk(GuestFiles):
         self._more.set()
         await self.goes_on.wait()
         self.looking -= 1
-        if function is operations.read:
-            self.reads += 1
-            return bytes(arguments[2] - arguments[1])
         if function is operations.beginnings:
             failure = self.failures.pop(0) if self.failures else None
             if failure is not None and not isinstance(failure, OSError):
@@ -380,7 +378,8 @@ class Disk(GuestFiles):
         if function is operations.status:
             return _seen(self.size)
         if function is operations.info:
-            return _entry(arguments[0], "file" if arguments[0] == "/x" else "directory")
+            kind = "file" if arguments[0] == "/x" else "directory"
+            return _entry(arguments[0], kind) | {"size": self.size}
         raise RuntimeError("a fault of this program")
 
     def _part(self, start: int, size: int) -> tuple[dict[str, int], bytes]:
@@ -389,7 +388,7 @@ class Disk(GuestFiles):
 
 
 def _seen(size: int) -> dict[str, int]:
-    names = ("uid", "gid", "atime_sec", "mtime_sec", "nlink")
+    names = ("dev", "ino", "uid", "gid", "atime_sec", "mtime_sec", "mtime_nsec", "nlink")
     return {"st_mode": 0o100644, "st_size": size, **{f"st_{name}": 0 for name in names}}
 
 
@@ -407,7 +406,7 @@ def disk() -> Iterator[Disk]:
 async def by_sftp(disk: GuestFiles) -> AsyncIterator[Callable[[], Any]]:
     place = socket.create_server(("127.0.0.1", 0))
     key = asyncssh.generate_private_key("ssh-ed25519")
-    listener = await sftp.listen(place, disk, Gate("guest", "right"), key)
+    listener = await ssh.listen(place, disk, Gate("guest", "right"), key)
     try:
         yield lambda: asyncssh.connect(
             *place.getsockname(), username="guest", password="right", known_hosts=None, config=None
@@ -456,6 +455,7 @@ async def test_a_client_that_takes_no_answers_had_them_all_in_the_hosts_memory(
     disk: Disk, window: int
 ) -> None:
     asked = 64
+    disk.size = 1 << 40
     async with asyncio.timeout(60), by_sftp(disk) as connect, connect() as lazy, connect() as other:
         channel, session = await lazy.create_session(Unread, subsystem="sftp", encoding=None, window=window)
         string = struct.pack(">I2s", 2, b"/x")
@@ -519,8 +519,8 @@ async def test_large_directories_that_clients_do_not_finish_had_the_hosts_memory
 async def test_sessions_and_connections_of_one_client_were_without_end(
     disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sftp, "SESSIONS", 2)
-    monkeypatch.setattr(sftp, "CONNECTIONS", 2)
+    monkeypatch.setattr(ssh, "SESSIONS", 2)
+    monkeypatch.setattr(ssh, "CONNECTIONS", 2)
     async with asyncio.timeout(60), by_sftp(disk) as connect, connect() as one:
         async with connect() as other:
             with pytest.raises((asyncssh.ConnectionLost, ConnectionResetError)):
@@ -561,6 +561,52 @@ async def test_a_small_file_took_a_turn_of_the_guest_for_each_request(disk: Disk
             assert await file.read() == bytes(6000)
             assert disk.reads > 1
         assert client.limits.max_read_len == limits.AHEAD
+
+
+class Changing(Disk):
+    """A guest in which something changes with each read. Its file has other bytes everywhere."""
+
+    def __init__(self, handle: Guestfs) -> None:
+        super().__init__(handle, readonly=False)
+        self.content = random.Random(1).randbytes(3 << 20)
+        self.size = len(self.content)
+        self.replaced = False  # by another file, once its beginning was read
+
+    def _part(self, start: int, size: int) -> tuple[dict[str, int], bytes]:
+        seen, _ = super()._part(start, size)
+        self.changes += 1
+        if self.replaced and start:
+            seen["st_ino"] += 1
+        return seen, self.content[start : start + size]
+
+
+@pytest.fixture
+def changing() -> Iterator[Changing]:
+    with Guestfs() as g:
+        yield Changing(g)
+
+
+async def test_a_download_lost_what_was_read_while_another_client_wrote(
+    changing: Changing, tmp_path: Path
+) -> None:
+    """An answer without bytes is the end of a file, so that clients left holes, and told no error."""
+    async with by_sftp(changing) as connect, connect() as known, known.start_sftp_client() as client:
+        await client.get(b"/x", tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == changing.content
+
+
+async def test_a_download_was_of_two_files_one_of_which_took_the_others_place(
+    changing: Changing, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    changing.replaced = True
+    async with by_sftp(changing) as connect, connect() as known, known.start_sftp_client() as client:
+        with pytest.raises(asyncssh.SFTPFailure, match="another file has taken its place"):
+            await client.get(b"/x", tmp_path / "x")
+    async with asyncio.timeout(60), by_http(changing, Gate("guest", "right")) as address:
+        with contextlib.suppress(ConnectionResetError):
+            answer = await _asked(address, "GET")
+            assert len(answer) < changing.size
+    assert "a download was broken off: the file has changed meanwhile" in caplog.text
 
 
 async def test_files_that_are_opened_together_took_a_turn_each(disk: Disk) -> None:
@@ -779,15 +825,18 @@ class Files(GuestFiles):
         if function is operations.info:
             seen = os.stat(path)
             kind = "directory" if stat.S_ISDIR(seen.st_mode) else "file"
-            return _entry(arguments[0], kind) | {"mtime": int(seen.st_mtime)}
+            return _entry(arguments[0], kind) | {"mtime": int(seen.st_mtime), "size": seen.st_size}
         if function is operations.rename:
             return os.rename(path, self._root + arguments[1])
         if function is operations.remove:
             return os.unlink(path)
         if function is operations.mkdir:
             return os.mkdir(path)
-        if function is operations.read:
-            return Path(path).read_bytes()
+        if function is operations.part:
+            seen, content = os.stat(path), Path(path).read_bytes()
+            begin, size = arguments[1:]
+            known = _seen(seen.st_size) | {"st_ino": seen.st_ino, "st_mtime_sec": int(seen.st_mtime)}
+            return known, content[begin : begin + size]
         raise RuntimeError("a fault of this test")
 
     async def store(self, path: str, parts: AsyncIterator[Any]) -> None:
