@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 import stat
+from pathlib import Path
+
+from guestkit._aside import new_file
 
 
 def write(text: str, path: str, *, through: bool = False) -> None:
     """Write the text to that file, in UTF-8. What is there is replaced when the new one is complete.
 
-    through: write through a link or into a device or FIFO, such as /dev/stdout, if the path is one: for paths
-        that the user has chosen. In a directory, who may write there may have put a link.
+    through: where the path is a link, replace what it leads to; and write into a device, a FIFO or an open
+        file, such as /dev/stdout: for paths that the user has chosen. In a directory, who may write there may
+        have put a link.
     """
-    if through and _is_link_or_device(path):
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
+    target = _replaced(path) if through else path
+    if target is None:
+        with open(path, "w", encoding="utf-8") as opened:
+            opened.write(text)
         return
-    new = os.path.join(os.path.dirname(path), f".guestkit-{secrets.token_hex(8)}")
-    try:
-        with open(new, "x", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(new, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(new)
-        raise
+    with new_file(Path(target)) as file:
+        file.write(text.encode())
 
 
 def obstacle(path: str, *, through: bool = False) -> str:
@@ -34,13 +30,23 @@ def obstacle(path: str, *, through: bool = False) -> str:
 
     A regular file is replaced, so that its directory has to be written, and not the file.
     """
-    wanted = os.path.dirname(path) or "."
-    if through and _is_link_or_device(path):
-        wanted = path  # not its realpath: that of /dev/stdout is a name that only the kernel knows, of a pipe
-        if not os.path.exists(path):  # the link leads to what is to be made
-            wanted = os.path.dirname(os.path.realpath(path))
+    target = _replaced(path) if through else path
+    wanted = path if target is None else os.path.dirname(target) or "."
     return "" if os.access(wanted, os.W_OK) else wanted
 
 
-def _is_link_or_device(path: str) -> bool:
-    return os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode)
+def _replaced(path: str) -> str | None:
+    """Return the file, which need not be there yet, that is replaced; None: it is written into.
+
+    The links of /proc are no names of files, but open files, as that to which /dev/stdout leads: a new file
+    of the same name would be another one.
+    """
+    if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
+        return None
+    for _ in range(40):  # as the kernel
+        if not os.path.islink(path):
+            return path
+        if os.path.realpath(os.path.dirname(path)).startswith("/proc/"):
+            return None
+        path = os.path.join(os.path.dirname(path), os.readlink(path))
+    return None  # opening it tells what is wrong

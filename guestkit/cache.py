@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import re
-import tempfile
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guestkit import _native
+from guestkit._aside import new_file
 from guestkit._identity import Unidentified, identify
 from guestkit._private import make_private
 from guestkit.disks import PlainDisk
@@ -41,7 +41,7 @@ LARGEST = 256 << 20
 
 #: What the names of all files end with.
 _SUFFIX = ".inspection"
-_OURS = re.compile(rf"(new-\w+|[0-9a-f]{{64}}){re.escape(_SUFFIX)}")
+_OURS = re.compile(rf"(\.guestkit-[0-9a-f]{{16}}|[0-9a-f]{{64}}){re.escape(_SUFFIX)}")
 
 #: The form of what is kept.
 _FORM = "guestkit-inspections 1"
@@ -152,17 +152,10 @@ class _Store:
         """Keep the result. If that fails, such as on a full disk, say so in the log."""
         text = json.dumps(result.to_dict(), separators=(",", ":"))
         try:
-            descriptor, name = tempfile.mkstemp(prefix="new-", suffix=_SUFFIX, dir=self._directory)
-            try:
-                with open(descriptor, "wb") as file:
-                    file.write(gzip.compress(text.encode(), 1))
-                os.replace(name, self._directory / f"{key}{_SUFFIX}")
-            except BaseException:
-                with suppress(FileNotFoundError):  # another process has made room
-                    os.unlink(name)
-                raise
+            with new_file(self._directory / f"{key}{_SUFFIX}", mode=0o600) as file:
+                file.write(gzip.compress(text.encode(), 1))
             self._make_room()
-        except FileNotFoundError:  # the same
+        except FileNotFoundError:  # another process has made room
             return
         except OSError as error:
             _log.warning("the inspection is not cached: %s: %s", self._directory, error.strerror)

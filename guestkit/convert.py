@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import os
+import stat
 import subprocess
 import tempfile
 import threading
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from guestkit import _native
+from guestkit._aside import put, unfinished
 from guestkit._system import hint
 from guestkit.disks import PlainDisk, plain_disks
 from guestkit.errors import Error
@@ -209,10 +211,17 @@ class DiskConverter:
 class _Disk:
     """A checked disk, held open."""
 
-    def __init__(self, info: ImageInfo, node: str, descriptor: int) -> None:
+    def __init__(self, given: StrOrBytesPath, info: ImageInfo, node: str, descriptors: Sequence[int]) -> None:
+        """Tell of a disk. given: its path as the user has it, which may be that of an archive."""
+        self.given = given
         self.info = info
         self.node = f"json:{node}"
-        self.path = f"/proc/{os.getpid()}/fd/{descriptor}"
+        self.path = f"/proc/{os.getpid()}/fd/{descriptors[0]}"
+        self._descriptors = descriptors
+
+    def lies_in(self, path: Path) -> bool:
+        """Return whether the path is one of the files that the disk consists of."""
+        return any(_is_same_file(path, file) for file in (self.given, *self._descriptors))
 
 
 class QemuImg:
@@ -238,7 +247,7 @@ class QemuImg:
             with plain.named():
                 found, node, descriptors = _native.check_disk(self._op, plain.path, opening.native(self._op))
             try:
-                yield _Disk(ImageInfo.from_native(found), node, descriptors[0])
+                yield _Disk(path, ImageInfo.from_native(found), node, descriptors)
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
@@ -325,23 +334,13 @@ class QemuImg:
             cause=None,
             hint="",
         )
-        target = Path(os.path.abspath(os.fsdecode(output)))
         words = ["convert", "-O", format, *(["-c"] if compress else []), *(["-p"] if progress else [])]
+        target = Path(os.path.abspath(os.fsdecode(output)))
         try:
-            if not replace and os.path.lexists(target):  # before the work
-                raise _is_there(target)
-            with (
-                self.checked(source, opening) as disk,
-                _beside("convert", target) as new,
-            ):
+            _check_place(target, replace)  # before the work
+            with self.checked(source, opening) as disk:
                 result["source_format"] = disk.info.format
-                if target.exists() and os.path.samefile(target, disk.path):
-                    raise Error("convert", "the output is the source", errno.EINVAL)
-                if not flatten and disk.info.backing_file is not None:
-                    name, kind = _backing_of(source, disk.info)
-                    words += ["-B", name, "-F", kind]
-                self.run([*words, disk.node, new], progress)
-                result["output_size"] = _settle("convert", new, target, replace=replace)
+                result["output_size"] = self._convert(disk, target, words, flatten, progress, replace)
             result["success"] = True
         except Error as error:
             if error.errno == errno.EINTR and self._cancelled:
@@ -351,6 +350,25 @@ class QemuImg:
             result |= {"error": f"convert: {error}", "cause": "unknown"}
         result["duration_secs"] = time.monotonic() - begin
         return result
+
+    def _convert(
+        self,
+        disk: _Disk,
+        target: Path,
+        words: Sequence[str],
+        flatten: bool,
+        progress: Progress | None,
+        replace: bool,
+    ) -> int:
+        """Have qemu-img convert the disk; return the size of the new file, or raise Error or OSError."""
+        if disk.lies_in(target):
+            raise Error("convert", "the output is the source, or one of its files", errno.EINVAL)
+        backing: tuple[str, ...] = ()
+        if not flatten and disk.info.backing_file is not None:
+            backing = _backing_of(disk)
+        with _beside("convert", target) as new:
+            self.run([*words, *backing, disk.node, new], progress)
+            return _settle("convert", new, target, replace=replace)
 
     def create(
         self,
@@ -400,13 +418,13 @@ def _size(op: str, size: int | None) -> int:
     return size
 
 
-def _backing_of(source: StrOrBytesPath, info: ImageInfo) -> tuple[str, str]:
-    """Return the backing file's full path, which is valid wherever the output lies, and its format."""
-    if not info.backing_format:
+def _backing_of(disk: _Disk) -> tuple[str, ...]:
+    """Return what tells qemu-img the backing file's format and full path, valid wherever the output lies."""
+    if not disk.info.backing_format:
         raise Error(
             "convert", "the source does not state its backing file's format: flatten it", errno.EINVAL
         )
-    return _named_by(source, info.backing_file or ""), info.backing_format
+    return "-B", _named_by(disk.given, disk.info.backing_file or ""), "-F", disk.info.backing_format
 
 
 def _named_by(image: StrOrBytesPath, name: str) -> str:
@@ -415,15 +433,34 @@ def _named_by(image: StrOrBytesPath, name: str) -> str:
     return os.path.join(folder, name.removeprefix("file:"))
 
 
+def _is_same_file(path: Path, other: StrOrBytesPath | int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.stat(other))
+    except OSError:  # one of them is not there, or no file but a URL
+        return False
+
+
 @contextlib.contextmanager
 def _beside(op: str, target: Path) -> Iterator[Path]:
     """Yield a path in a new directory beside the target; the directory is removed afterwards."""
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(unfinished(target.parent))
+        except OSError as error:
+            raise Error(op, f"{target}: {error.strerror}", error.errno or 0) from error
+        yield folder / "disk"
+
+
+def _check_place(target: Path, replace: bool) -> None:
+    """Raise Error if there is something already, unless it is a file that may be replaced."""
     try:
-        folder = tempfile.TemporaryDirectory(dir=target.parent, prefix=".guestkit-")
-    except OSError as error:
-        raise Error(op, f"{target}: {error.strerror}", error.errno or 0) from error
-    with folder as name:
-        yield Path(name, "disk")
+        mode = os.lstat(target).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise Error("convert", f"{target}: is no regular file: not replaced", errno.EEXIST, "already_exists")
+    if not replace:
+        raise _is_there(target)
 
 
 def _is_there(target: Path) -> Error:
@@ -436,28 +473,13 @@ def _settle(op: str, new: Path, target: Path, *, replace: bool) -> int:
     _sync(new)
     size = new.stat().st_size
     try:
-        if replace:
-            new.replace(target)
-        else:
-            _put(new, target)
+        put(new, target, replace=replace)
     except OSError as error:
         if op == "convert" and error.errno == errno.EEXIST:
             raise _is_there(target) from error
         raise Error(op, f"{target}: {error.strerror}", error.errno or 0) from error
     _sync(target.parent)
     return size
-
-
-def _put(new: Path, target: Path) -> None:
-    """Give the file its name, which must be free."""
-    try:
-        os.link(new, target)
-    except OSError as error:
-        # FAT and many network filesystems have no hard links.
-        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
-            raise
-        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC))
-        new.replace(target)
 
 
 def _sync(path: Path) -> None:

@@ -8,19 +8,18 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
-import secrets
-import shutil
 import stat
 import tarfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from guestkit import _operations as operations
+from guestkit._aside import unfinished
 from guestkit.errors import Error, is_final
 from guestkit.files import Extracted, SkippedFile
 from guestkit.guest import guest_path
@@ -209,7 +208,7 @@ class _Outgoing:
 
     def copy(self, tally: _Tally, left: int, most: int) -> Extracted:
         """Copy it. left: of `most`, the bytes that all files may have."""
-        with _unfinished(self.final.parent) as folder:
+        with unfinished(self.final.parent) as folder:
             if self._path == "/":  # it has no name of its own
                 made = into = folder / "root"
                 into.mkdir()
@@ -235,21 +234,6 @@ class _Outgoing:
             if error.cause != "too_large":
                 raise
             raise error.reworded(f"{self._path}: more than {most} bytes in all", "copy_out") from error
-
-
-@contextmanager
-def _unfinished(parent: Path) -> Iterator[Path]:
-    """Yield a directory for unfinished copies; it is removed afterwards, even if the user presses Ctrl-C.
-
-    The name is chosen before the directory exists, which tempfile cannot do: Ctrl-C between its mkdir and the
-    `with` would leave the directory behind.
-    """
-    folder = parent / f".guestkit-{secrets.token_hex(8)}"
-    try:
-        folder.mkdir(0o700)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 # ---- in

@@ -6,11 +6,11 @@ import contextlib
 import logging
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 import asyncssh
 
+from guestkit._aside import new_file
 from guestkit.appliance import ApplianceError, own_cache
 from guestkit.errors import Error
 
@@ -50,8 +50,8 @@ def _read(path: Path) -> asyncssh.SSHKey:
 
 def _make(path: Path) -> None:
     key = asyncssh.generate_private_key(_KIND).export_private_key()
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix="new-", delete=True) as file:  # with 0600
+    with (
+        contextlib.suppress(FileExistsError),  # another process was faster
+        new_file(path, mode=0o600, replace=False) as file,
+    ):
         file.write(key)
-        file.flush()
-        with contextlib.suppress(FileExistsError):  # another process was faster
-            os.link(file.name, path)

@@ -543,13 +543,14 @@ def test_what_was_not_used_for_longest_makes_room(
             guestkit.inspect(disk, cache=kept)
     for age, entry in enumerate(sorted(kept.iterdir(), key=lambda one: one.stat().st_mtime_ns)):
         os.utime(entry, (1000 + age, 1000 + age))
-    (kept / "new-left.inspection").write_bytes(b"x")  # of a process that was killed
-    os.utime(kept / "new-left.inspection", (1, 1))
+    left_behind = kept / ".guestkit-0123456789abcdef.inspection"  # by a process that was killed
+    left_behind.write_bytes(b"x")
+    os.utime(left_behind, (1, 1))
     assert guestkit.inspect(disks[0], cache=kept).provenance.cached  # now the one that was used last
     size = sum(one.stat().st_blocks * 512 for one in kept.glob("[0-9a-f]*"))
     monkeypatch.setattr(cache, "LARGEST", size)
     guestkit.inspect(disks[3], cache=kept)
-    assert not (kept / "new-left.inspection").exists()
+    assert not left_behind.exists()
     assert sum(one.stat().st_blocks * 512 for one in kept.iterdir()) <= size
     left = [guestkit.inspect(disks[number], cache=kept).provenance.cached for number in (0, 2, 3, 1)]
     assert left == [True, True, True, False]

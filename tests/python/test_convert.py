@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gzip
 import json
 import os
 import subprocess
@@ -188,6 +189,57 @@ def test_an_image_that_was_there_was_replaced_unasked_even_if_it_came_meanwhile(
     output.unlink()
     assert converter.convert(source, output)["success"]
     assert left_in(tmp_path) == {source.name, output.name}
+
+
+@pytest.mark.parametrize("output", ["base.qcow2", "top.qcow2"])
+@pytest.mark.parametrize("flatten", [True, False])
+def test_the_output_replaced_a_file_of_the_source(
+    converter: Any, overlay: Path, flatten: bool, output: str
+) -> None:
+    """Regression: the backing file was replaced, even by an image whose backing file was itself."""
+    before = {path.name: path.read_bytes() for path in overlay.parent.iterdir()}
+    target = overlay.with_name(output)
+    options = {"source_format": "qcow2", "backing": under(overlay.parent), "flatten": flatten}
+    result = converter.convert(overlay, target, replace=True, **options)
+    assert (result["success"], result["hint"]) == (False, "")
+    assert result["error"] == "convert: the output is the source, or one of its files"
+    assert {path.name: path.read_bytes() for path in overlay.parent.iterdir()} == before
+
+
+def test_the_output_replaced_the_packed_source(converter: Any, tmp_path: Path) -> None:
+    packed = tmp_path / "disk.img.gz"
+    packed.write_bytes(gzip.compress(CONTENT))
+    (tmp_path / "other-name").hardlink_to(packed)
+    for target in (packed, tmp_path / "other-name"):
+        result = converter.convert(packed, target, replace=True)
+        assert result["error"] == "convert: the output is the source, or one of its files"
+    assert gzip.decompress(packed.read_bytes()) == CONTENT
+    assert converter.convert(packed, tmp_path / "new", replace=True)["success"]
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_what_is_no_file_was_replaced_by_an_image(
+    converter: Any, tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch, replace: bool
+) -> None:
+    """Regression: a device by a file; a directory was refused, but only after the work."""
+    monkeypatch.setattr(QemuImg, "run", None)
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("/dev/null")
+    (tmp_path / "link-to-file").symlink_to(source)
+    (tmp_path / "folder").mkdir()
+    for name in ("fifo", "link", "link-to-file", "folder"):
+        result = converter.convert(source, tmp_path / name, replace=replace)
+        assert result["error"] == f"convert: {tmp_path / name}: is no regular file: not replaced"
+        assert (result["cause"], result["hint"]) == ("already_exists", "")
+    assert os.readlink(tmp_path / "link") == "/dev/null"
+    assert (tmp_path / "fifo").is_fifo()
+    assert left_in(tmp_path) == {source.name, "fifo", "link", "link-to-file", "folder"}
+
+
+def test_a_replaced_image_was_open_to_other_users(converter: Any, tmp_path: Path, source: Path) -> None:
+    (tmp_path / "there").touch(0o600)
+    assert converter.convert(source, tmp_path / "there", replace=True)["success"]
+    assert (tmp_path / "there").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_cancel_removes_the_half_written_file(tmp_path: Path, source: Path, stuck: Path) -> None:

@@ -681,6 +681,43 @@ def test_an_output_that_is_no_file_is_written_to_and_not_replaced(serve: Serve, 
     assert json.loads((tmp_path / "real.json").read_text())["bomFormat"] == "CycloneDX"
 
 
+def test_a_bill_of_one_user_was_open_to_others(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "bill.json").touch(0o600)
+    serve(report("web.img"))
+    assert main(["sbom", "-o", "bill.json", "web.img"]) == 0
+    assert (tmp_path / "bill.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("link", ["link.json", "link-to-link.json"])
+def test_a_bill_that_fails_halfway_was_lost_with_the_old_one_behind_a_link(
+    link: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "bill.json").write_text("old")
+    (tmp_path / "link.json").symlink_to("kept/bill.json")
+    (tmp_path / "link-to-link.json").symlink_to(tmp_path / "link.json")
+    with pytest.raises(UnicodeEncodeError):
+        _writing.write("new \udcff", str(tmp_path / link), through=True)
+    assert (tmp_path / "kept" / "bill.json").read_text() == "old"
+    assert os.listdir(tmp_path / "kept") == ["bill.json"]
+    _writing.write("new", str(tmp_path / link), through=True)
+    assert (tmp_path / "kept" / "bill.json").read_text() == "new"
+    assert (tmp_path / link).is_symlink()
+
+
+def test_an_open_file_is_written_into_though_it_has_a_name(tmp_path: Path) -> None:
+    """A new file of that name would not be the one to which a shell appends."""
+    command = (
+        "from guestkit._writing import write; print('before', flush=True);"
+        " write('bill\\n', '/dev/stdout', through=True)"
+    )
+    with open(tmp_path / "all", "wb") as file:
+        kept = os.fstat(file.fileno()).st_ino
+        subprocess.run([sys.executable, "-c", command], stdout=file, check=True)
+    assert (tmp_path / "all").stat().st_ino == kept
+    assert "bill\n" in (tmp_path / "all").read_text()
+
+
 def test_in_a_directory_a_link_is_replaced(serve: Serve, tmp_path: Path) -> None:
     """Who else may write there could have it lead anywhere."""
     (tmp_path / "bills").mkdir()
@@ -697,8 +734,8 @@ def test_in_a_directory_a_link_is_replaced(serve: Serve, tmp_path: Path) -> None
     [
         ("kept/bill.json", "kept", "kept"),  # it is there, but a new file takes its place
         ("kept/new.json", "kept", "kept"),
-        ("link", "kept", ""),  # this is written through
-        ("link", "kept/bill.json", "link"),
+        ("link", "kept", "kept"),  # what it leads to is replaced
+        ("link", "kept/bill.json", ""),
         ("dangling", "kept", "kept"),
         ("/dev/null", "/dev", ""),
         ("bills", "bills", "bills"),
@@ -728,12 +765,12 @@ def test_an_output_that_cannot_be_written_was_found_out_after_the_work(
         return
     with pytest.raises(SystemExit, match="2"):
         main(["sbom", "-o", output, "web.img"])
-    place = repr(refused if output != "dangling" else str(tmp_path / refused))
-    assert f"you may not write to {place}, as the output '{output}" in capsys.readouterr().err
+    assert f"you may not write to {refused!r}, as the output '{output}" in capsys.readouterr().err
 
 
 def test_a_pipe_at_stdout_was_refused_to_all_but_root() -> None:
     source = Path(_writing.__file__).read_text(encoding="utf-8")
+    source = source.replace("from guestkit._aside import new_file\n", "")  # nobody may not import it
     command = f"{source}\nprint(repr(obstacle('/dev/stdout', through=True)))"
     words = ["sh", "-c", '"$0" -c "$1" | cat', os.path.realpath(sys.executable), command]
     nobody = 65534 if os.getuid() == 0 else None

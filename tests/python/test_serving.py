@@ -278,6 +278,20 @@ def test_the_host_key_is_kept_for_this_user_alone(
     assert "SFTP's host key is not kept" in caplog.text
 
 
+def test_a_cache_on_a_filesystem_without_hard_links_had_no_host_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setenv("GUESTKIT_CACHEDIR", str(tmp_path))
+    key = host_key()
+    (file,) = tmp_path.iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert host_key().get_fingerprint() == key.get_fingerprint()
+
+
 # ---- asyncssh
 
 

@@ -1,0 +1,87 @@
+"""What is written aside gets its name when it is complete, so that no other program sees half of it.
+
+Names are chosen before anything has them, which tempfile cannot do: Ctrl-C between its making a file and the
+caller's `with` would leave the file behind.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+#: How filesystems say that they have no hard links, as FAT and many that are reached through a network.
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+
+@contextmanager
+def unfinished(parent: Path) -> Iterator[Path]:
+    """Yield a new directory of this user alone, removed afterwards with all that is still in it."""
+    folder = _new_name(parent)
+    try:
+        folder.mkdir(0o700)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def new_file(target: Path, *, mode: int = 0o666, replace: bool = True) -> Iterator[BinaryIO]:
+    """Yield a file that `put` gives the name of the target, once the block has ended without an exception.
+
+    Until then its name ends as the target's does. mode: as in open(2), if there is no such file yet
+    """
+    new = _new_name(target.parent, target.suffix)
+    mode = mode & 0o600 if os.path.lexists(target) else mode  # `put` gives it that of the old one
+    try:
+        with open(new, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        put(new, target, replace=replace)
+    finally:
+        with suppress(OSError):  # it has its name by now, or was never made
+            os.unlink(new)
+
+
+def put(new: Path, target: Path, *, replace: bool) -> None:
+    """Give a finished file the name of the target.
+
+    Raises FileExistsError if that is taken, unless `replace`: then the new file gets the permissions of the
+    old one, too.
+    """
+    if replace:
+        with suppress(FileNotFoundError):
+            seen = os.lstat(target)
+            if stat.S_ISREG(seen.st_mode):
+                os.chmod(new, seen.st_mode & 0o777)
+        os.replace(new, target)
+        return
+    try:
+        os.link(new, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        _put_without_links(new, target)
+
+
+def _put_without_links(new: Path, target: Path) -> None:
+    made = False
+    try:
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        made = True
+        os.replace(new, target)
+        made = False
+    finally:
+        if made:
+            os.unlink(target)
+
+
+def _new_name(parent: Path, suffix: str = "") -> Path:
+    return parent / f".guestkit-{secrets.token_hex(8)}{suffix}"
