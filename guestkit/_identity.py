@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guestkit import _native
-from guestkit._text import without_userinfo
+from guestkit._text import without_secrets
 from guestkit.disks import PlainDisk
 from guestkit.errors import Error
 from guestkit.images import OpenDiskOptions
@@ -66,7 +66,7 @@ def identify(disks: Sequence[PlainDisk]) -> Identity:
     for disk in disks:
         name = os.fsdecode(disk.path)
         if "://" in name:
-            raise Unidentified(f"{without_userinfo(name)}: is reached through the network")
+            raise Unidentified(f"{without_secrets(name)}: is reached through the network")
         files.append(f"{os.path.abspath(name)} {disk.options.format!r}")
         for status, header in _files(disk.path, disk.options):
             if now - status.st_ctime_ns < _MOMENT:

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from guestkit._programs import STEP, TooLong, pieces, running, status
 from guestkit._system import hint
-from guestkit._text import printable, without_userinfo
+from guestkit._text import hidden, printable, without_secrets
 from guestkit.errors import Error
 
 _START = 30.0  # seconds
@@ -64,7 +64,7 @@ def serving(op: str, url: str, folder: str, beat: Callable[[], object]) -> Itera
         socket = ""
         try:
             socket = _socket(process, beat)
-            server = Server(op, name, socket, said)
+            server = Server(op, name, socket, said, url)
             if not socket:
                 raise server.failed("nbdkit does not start")
             yield server
@@ -75,11 +75,12 @@ def serving(op: str, url: str, folder: str, beat: Callable[[], object]) -> Itera
 class Server:
     """A disk that nbdkit serves."""
 
-    def __init__(self, op: str, name: str, socket: str, said: BinaryIO) -> None:
+    def __init__(self, op: str, name: str, socket: str, said: BinaryIO, url: str) -> None:
         self.name = name
         self.socket = socket
         self._op = op
         self._said = said
+        self._url = url
 
     @property
     def uri(self) -> str:
@@ -113,20 +114,19 @@ class Server:
         text = os.pread(self._said.fileno(), _MOST_SAID, max(0, size - _MOST_SAID))
         lines = text.decode("utf-8", "surrogateescape").splitlines()
         reasons = [line.partition("error: ")[2] for line in lines if "error: " in line]
-        reason = f": {printable(reasons[0])[:300]}" if reasons else ""
+        reason = f": {printable(hidden(reasons[0], self._url))[:300]}" if reasons else ""
         return Error(self._op, f"{self.name}: {what}{reason}", errno.EIO, "disk_missing")
 
 
 def _asked(op: str, url: str) -> tuple[str, list[str], str | None]:
     """Return the disk's name for messages, the words that nbdkit takes, and the password."""
+    name = printable(without_secrets(url))
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        message = f"{printable(without_userinfo(url))}: is no URL: {error}"
-        raise Error(op, message, errno.EINVAL, "url") from None
+        raise Error(op, f"{name}: is no URL: {hidden(str(error), url)}", errno.EINVAL, "url") from None
     host = parts.netloc.rpartition("@")[2]
-    name = printable(parts._replace(netloc=host).geturl())
     if not parts.hostname or not url.isprintable() or " " in url:
         raise Error(op, f"{name}: is no URL of a disk: SCHEME://HOST/PATH", errno.EINVAL, "url")
     user = [] if parts.username is None else [f"user={unquote(parts.username)}"]

@@ -27,18 +27,36 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def without_userinfo(name: str) -> str:
-    """Return the name of a disk without what a URL has before its host, such as "me:secret@".
+def without_secrets(name: str) -> str:
+    """Return the name of a disk without what gives access to it in a URL, for messages, logs and reports.
+
+    That is what a URL has before its host, such as "me:secret@", and its query, in which clouds put what they
+    have signed. The query of NBD names a socket.
+    """
+    before_host, query = _secrets(name)
+    return name.replace(before_host, "", 1).removesuffix(query)
+
+
+def hidden(text: str, name: str) -> str:
+    """Return a text about the disk of that name, which it may begin with, without the same secrets.
+
+    Elsewhere in the text "?…" takes the place of the query: a command without it would look complete.
+    """
+    begin, rest = (without_secrets(name), text[len(name) :]) if text.startswith(name) else ("", text)
+    for secret, instead in zip(_secrets(name), ("", "?…"), strict=True):
+        if secret:
+            rest = rest.replace(secret, instead).replace(printable(secret), instead)
+    return begin + rest
+
+
+def _secrets(name: str) -> tuple[str, str]:
+    """Return what a URL has before its host, with the @, and its query, with the ?; "": nothing.
 
     By its text alone: one with a wrong port is no URL, and has a password all the same.
     """
-    return name.replace(userinfo(name), "", 1)
-
-
-def userinfo(name: str) -> str:
-    """Return what a URL has before its host, with the @; "": nothing."""
-    found = re.search(r"://([^/?#]*@)", name)
-    return found[1] if found else ""
+    before_host = re.search(r"://([^/?#]*@)", name)
+    query = re.match(r"(?!nbd)[a-z][a-z0-9+.-]*://[^?]*(\?.*)", name, re.IGNORECASE | re.DOTALL)
+    return before_host[1] if before_host else "", query[1] if query else ""
 
 
 def human_size(size: int) -> str:

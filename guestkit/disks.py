@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from guestkit._text import userinfo, without_userinfo
+from guestkit._text import hidden, without_secrets
 from guestkit.errors import Error, is_final
 from guestkit.images import SERVED, ImageInfo, OpenDiskOptions, packed_by, probe
 
@@ -82,11 +82,11 @@ class PlainDisk:
             raise told from None  # the text of the other one may have a password
 
     def _told(self, error: Error) -> Error:
-        """Return the error in terms of the disk that was given, without what a URL has before its host."""
+        """Return the error in terms of the disk that was given, without the secrets of a URL."""
         if type(error) is not Error:
             return error
-        if secret := userinfo(os.fsdecode(self.path)):
-            message, hint = (text.replace(secret, "") for text in (error.message, error.hint))
+        message, hint = (hidden(text, os.fsdecode(self.path)) for text in (error.message, error.hint))
+        if (message, hint) != (error.message, error.hint):
             error = Error(error.op, message, error.errno, error.cause, hint)
         scheme = _scheme(self.path)
         if error.cause == "url" and error.hint and scheme in SERVED:  # without a hint it takes files alone
@@ -107,7 +107,7 @@ def names_of(guest: Guest) -> tuple[str, ...]:
 
 def _name(path: StrOrBytesPath) -> str:
     """Return what the disk is called in messages: a URL may have a password."""
-    return without_userinfo(os.fsdecode(path))
+    return without_secrets(os.fsdecode(path))
 
 
 @contextmanager

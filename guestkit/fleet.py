@@ -305,8 +305,8 @@ def succeeded(guest: Guest, inspection: Inspection, seconds: float) -> Report:
 
 def failed(guest: Guest, error: Exception, seconds: float) -> Report:
     """Return the report of a guest that failed: one line that begins with its first disk's name."""
-    log.debug("inspecting %r failed", guest, exc_info=error)
     names = names_of(guest)
+    log.debug("inspecting %r failed", names, exc_info=error)
     failure = Failure(
         kind=type(error).__name__,
         message=_naming(names[0] or "''", error),

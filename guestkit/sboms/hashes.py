@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from guestkit._text import without_userinfo
+from guestkit._text import without_secrets
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
@@ -45,7 +45,7 @@ def hash_disks(
 
 
 def _hashed(disk: str, progress: Callable[[int], object] | None) -> DiskHash:
-    shown = without_userinfo(disk)
+    shown = without_secrets(disk)
     name = os.path.basename(shown) or shown
     try:
         return DiskHash(name=name, sha256=_sha256(disk, progress))

@@ -137,11 +137,12 @@ async def test_a_password_in_a_url_is_not_shown(
         return popen(command, **options)
 
     monkeypatch.setattr("guestkit._nbdkit.subprocess.Popen", spy)
-    url = site.make_url("/nothing").with_user("me").with_password("s3cret")
+    url = site.make_url("/nothing?signature=s1gned").with_user("me").with_password("s3cret")
     async with AsyncGuestfs() as g:
         with pytest.raises(Error) as caught:
             await g.open_disk(str(url), protocols=("http",))
     assert "s3cret" not in str(caught.value) + str(started)
+    assert "s1gned" not in str(caught.value)
     assert "user=me" in started[0]
 
 

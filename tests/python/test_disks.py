@@ -526,6 +526,8 @@ URLS = (
     "https://bob:s3cret@localhost:p/x",
     "https://bob:s3cret@[::1/x",
     "https://bob:s3@cret@localhost/x",
+    "https://bob@localhost:99999/x?X-Amz-Signature=s1gned",
+    "https://localhost:p/x?X-Amz-Signature=s1gned#y",
 )
 
 
@@ -534,8 +536,8 @@ URLS = (
 def test_a_password_in_a_url_was_told(
     url: str, protocols: tuple[str, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Regression: in errors, their hints, the log of the cache and the names of a fleet's reports."""
-    caplog.set_level("INFO")
+    """Regression: in errors, their hints, the logs and the names of a fleet's reports."""
+    caplog.set_level("DEBUG")
     steps: list[object] = []
     (report,) = guestkit.inspect_many(
         [url], protocols=protocols, cache=tmp_path / "kept", progress=steps.append, timeout=20
@@ -544,8 +546,24 @@ def test_a_password_in_a_url_was_told(
     with Guestfs() as g, pytest.raises(Error) as caught:
         g.open_disk(url, protocols=protocols)
     told = repr([report, steps, caught.value, caplog.text])
-    assert not any(part in told for part in ("s3cret", "cret@", "bob"))
+    assert not any(part in told for part in ("s3cret", "cret@", "bob", "s1gned"))
+    assert f"{report.disk}: {report.disk}" not in report.error.message
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("https://me@host/a.img?X-Amz-Signature=x", "https://host/a.img"),
+        ("HTTPS://host?sig=x#y", "HTTPS://host"),
+        ("nbd+unix:///?socket=/tmp/s", "nbd+unix:///?socket=/tmp/s"),
+        ("/images/what?.img", "/images/what?.img"),
+        ("what://is?", "what://is"),
+        ("", ""),
+    ],
+)
+def test_the_signature_in_a_url_was_part_of_the_disks_name(name: str, shown: str) -> None:
+    assert names_of(name) == (shown,)
 
 
 def test_a_password_in_a_url_was_told_where_another_backend_cannot_open_it() -> None:

@@ -501,7 +501,7 @@ def test_wrong_arguments_are_python_s_own_errors(g: Guestfs, plain: Path) -> Non
     ("url", "meant"),
     [
         ("https://a.b/c.img", "(curl -fLO https://a.b/c.img), or have nbdkit serve"),
-        ("http://a.b/c.img?d=e&f", "-U /tmp/disk.sock curl url='http://a.b/c.img?d=e&f'); open nbd+unix:"),
+        ("http://a.b/c.img?d=e&f", "-U /tmp/disk.sock curl url='http://a.b/c.img?…'); open nbd+unix:"),
         ("ftp://a/it's", r"curl url='ftp://a/it'\''s')"),
         ("ssh://me@host:2022/a b", "nbdkit -r -U /tmp/disk.sock ssh host=host port=2022 user=me '/a b')"),
         ("sftp://host/a", "(scp scp://host/a .), or have nbdkit serve"),
