@@ -262,7 +262,9 @@ def _supermin_directory() -> Path:
 def kernels() -> list[Path]:
     """Return the kernels of which supermin may choose, readable or not."""
     # Fedora's packages put it beside its modules; in a container nothing copies it to /boot.
-    return sorted([*Path("/lib/modules").glob("*/vmlinuz"), *Path("/boot").glob("vmlinu*")])
+    found = (*Path("/lib/modules").glob("*/vmlinuz"), *Path("/boot").glob("vmlinu*"))
+    # A link may lead to one that was removed, or give one of the others a second name.
+    return sorted({path.resolve() for path in found if os.path.exists(path)})
 
 
 def _inputs() -> list[Path]:

@@ -162,3 +162,19 @@ def test_a_kernel_beside_its_modules_was_not_seen(monkeypatch: pytest.MonkeyPatc
     kernel.touch()
     monkeypatch.setattr(appliance, "Path", lambda name: tmp_path / str(name).lstrip("/"))
     assert appliance.kernels() == [kernel]
+
+
+def test_a_link_to_a_kernel_that_was_removed_kept_appliances_from_being_built(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Regression: it "cannot be read by this user", and chmod, which cannot repair that, was the remedy."""
+    boot = tmp_path / "boot"
+    boot.mkdir()
+    (boot / "vmlinuz-6.1").touch()
+    (boot / "vmlinuz").symlink_to("vmlinuz-6.1")
+    (boot / "vmlinuz.old").symlink_to("vmlinuz-5.10")
+    monkeypatch.setattr(appliance, "Path", lambda name: tmp_path / str(name).lstrip("/"))
+    assert appliance.kernels() == [boot / "vmlinuz-6.1"]
+    with Guestfs() as g:
+        (found,) = doctor._kernel(g)
+    assert (found.level, found.remedy) == ("ok", "")
