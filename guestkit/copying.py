@@ -12,7 +12,7 @@ import stat
 import tarfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +48,8 @@ def copy_out(
 ) -> Extracted:
     """Copy files from the guest to the host: into the directory `target`, or a single one to that name.
 
+    A target that ends in / is a directory.
+
     A copy appears under its name only when it is complete. A symlink among `sources` is followed in the
     guest; symlinks below a directory stay symlinks, and are skipped if they point outside. Raises Error.
 
@@ -58,7 +60,8 @@ def copy_out(
         as they were at the beginning. An exception from it ends the copying, and is raised
     """
     into = Path(os.fsdecode(target))
-    files = [_Outgoing(g, source, into, len(sources) == 1, recursive, replace) for source in sources]
+    only = len(sources) == 1 and not os.fsdecode(target).endswith("/")
+    files = [_Outgoing(g, source, into, only, recursive, replace) for source in sources]
     left = max_bytes
     _check_distinct("copy_out", (str(file.final) for file in files))
     tally = _Tally(progress, sum(file.size() for file in files) if progress else 0)
@@ -85,6 +88,8 @@ def copy_in(
 ) -> Extracted:
     """Copy files from the host to the guest: into the directory `target`, or a single one to that name.
 
+    A target that ends in / is a directory.
+
     The copies belong to root, without set-id bits; permissions and times are kept. A symlink among `sources`
     is followed; symlinks below a directory stay symlinks. Devices, FIFOs and sockets are skipped. Raises
     Error.
@@ -94,9 +99,10 @@ def copy_in(
         the beginning; on another thread, which reads the files while this one waits for the guest. An
         exception from it ends the copying, and is raised here
     """
+    only = len(sources) == 1 and not target.endswith("/")
     target = guest_path(target)
     inside = g.is_dir(target, followsymlinks=True)
-    if not inside and len(sources) > 1:
+    if not inside and not only:
         raise Error("copy_in", f"{target}: is no directory in the guest", errno.ENOTDIR)
     plan = [_Incoming(Path(os.fsdecode(source)), target, inside, recursive) for source in sources]
     for one in plan:
@@ -282,13 +288,12 @@ class _Incoming:
                 raise _is_there("copy_in", f"{final}: is there already in the guest", _REPLACE)
 
     def size(self) -> int:
-        if not self.source.is_dir():
-            return self.source.stat().st_size
-        return sum(
-            os.lstat(os.path.join(folder, name)).st_size
-            for folder, _, names in os.walk(self.source)
-            for name in names
-        )
+        total = 0
+        with suppress(OSError):  # which the copying tells
+            for path, _ in _tree(self.source.resolve(), ""):
+                seen = path.lstat()
+                total += seen.st_size if stat.S_ISREG(seen.st_mode) else 0
+        return total
 
     def copy(self, g: Guestfs, tally: _Tally) -> Extracted:
         before = tally.done
@@ -342,12 +347,14 @@ class _Incoming:
 
     def _pack(self, pipe: BinaryIO, name: str, tally: _Tally) -> None:
         with tarfile.open(fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-            self._add(tar, self.source.resolve(), name, tally)
+            for path, each in _tree(self.source.resolve(), name):
+                self._add(tar, path, each, tally)
 
     def _add(self, tar: tarfile.TarFile, path: Path, name: str, tally: _Tally) -> None:
         entry = tar.gettarinfo(path, name)
         if entry is None:  # a socket
-            return self._skip(path)
+            self._skip(path)
+            return
         entry.uid = entry.gid = 0
         entry.uname = entry.gname = "root"
         entry.mode &= 0o1777
@@ -358,18 +365,29 @@ class _Incoming:
         elif entry.isdir():
             tar.addfile(entry)
             self.counts["directories"] += 1
-            for child in sorted(os.listdir(path)):
-                self._add(tar, path / child, f"{name}/{child}", tally)
         elif entry.issym() or entry.islnk():
             tar.addfile(entry)
             self.counts["symlinks" if entry.issym() else "files"] += 1
         else:
             self._skip(path)
-        return None
 
     def _skip(self, path: Path) -> None:
         reason = "neither a regular file, a directory nor a symlink"
         self.skipped.append(SkippedFile(path=str(path), reason=reason))
+
+
+def _tree(top: Path, name: str) -> Iterator[tuple[Path, str]]:
+    """Yield what is there and all below it, with its name in the tree, each directory before its entries.
+
+    Without recursion: a tree may be deeper than Python's stack.
+    """
+    waiting = [(top, name)]
+    while waiting:
+        path, name = waiting.pop()
+        yield path, name
+        if stat.S_ISDIR(path.lstat().st_mode):
+            below = sorted(os.listdir(path), reverse=True)
+            waiting += [(path / child, f"{name}/{child}") for child in below]
 
 
 class _Counted:

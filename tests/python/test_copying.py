@@ -1,0 +1,67 @@
+"""What is checked and prepared on the host before files are copied; tests/appliance has the copying."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from guestkit import Error, Guestfs
+from guestkit.copying import _Incoming, _Tally, copy_in, copy_out
+
+
+class Guest:
+    """A guest with nothing but the directory /srv and the file /srv/file."""
+
+    def is_dir(self, path: str, followsymlinks: bool = False) -> bool:
+        return path in ("/", "/srv")
+
+    def realpath(self, path: str) -> str:
+        return path
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} is called")
+
+
+#: Deeper than Python calls functions.
+DEPTH = 1100
+
+GUEST = cast(Guestfs, Guest())
+
+
+@pytest.mark.parametrize("name", ["new/", "new//", b"new/", "./new/"])
+def test_a_copy_to_a_directory_that_is_not_there_became_a_file_of_its_name(
+    name: str | bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Error, match="copy_out: new: is no directory"):
+        copy_out(GUEST, ["/srv/file"], name)
+    assert os.listdir() == []
+    with pytest.raises(Error, match="copy_in: /srv/new: is no directory in the guest"):
+        copy_in(GUEST, [__file__], f"/srv/{os.fsdecode(name)}")
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[Path]:
+    top = tmp_path / "d"
+    subprocess.run(["mkdir", "-p", str(top) + "/d" * (DEPTH - 1)], check=True)
+    yield top
+    subprocess.run(["rm", "-r", top], check=True)  # which pytest's own recursion cannot
+
+
+def test_a_tree_deeper_than_pythons_stack_was_not_copied(deep: Path) -> None:
+    (deep / ("d/" * (DEPTH - 1) + "file")).write_bytes(b"x")
+    incoming = _Incoming(deep, "/", inside=True, recursive=True)
+    assert incoming.size() == 1
+    packed = io.BytesIO()
+    incoming._pack(packed, "made", _Tally(None, 0))
+    assert incoming.counts == {"files": 1, "directories": DEPTH, "symlinks": 0}
+    packed.seek(0)
+    with tarfile.open(fileobj=packed) as tar:
+        assert tar.getnames()[-1] == "made" + "/d" * (DEPTH - 1) + "/file"
