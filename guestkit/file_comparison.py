@@ -22,7 +22,7 @@ from dataclasses import replace
 
 from guestkit.comparison import Change, Comparison
 from guestkit.errors import Error, is_final
-from guestkit.files import GuestFile, word_for
+from guestkit.files import GuestFile, too_deep, word_for
 from guestkit.handle import Guestfs
 
 __all__ = ["diff_files"]
@@ -31,6 +31,8 @@ __all__ = ["diff_files"]
 LARGEST_FILE = 4 << 30
 #: How much is read of each guest, in bytes.
 MOST_READ = 64 << 30
+#: How much is read in vain, as of directories in which one file cannot be read, in bytes.
+MOST_IN_VAIN = 2 * MOST_READ
 #: How many files are read one by one, where a whole directory cannot be.
 MOST_ALONE = 10_000
 
@@ -39,7 +41,13 @@ LARGEST_TEXT = 1 << 20
 MOST_TEXT = 32 << 20
 #: How many lines there may be from the first that differs to the last: difflib's time grows with their cube.
 MOST_LINES = 1000
+#: How many pairs of lines are compared in all files, that many before and that many after: a guest may choose
+#: lines for which difflib takes longest, about ten seconds for a million pairs.
+MOST_PAIRS = 10_000_000
 _CONTEXT = 3
+
+#: What the two guests are called.
+_SIDES = ("first", "second")
 
 #: Files by their paths.
 Files = Mapping[str, GuestFile]
@@ -54,7 +62,8 @@ def diff_files(a: Guestfs, b: Guestfs, *, glob: str = "*", text: bool = False) -
     in `unknown`; so is a glob that no file matches.
 
     glob: of the paths to compare, such as "/etc/*.conf"; * and ? stand for / as well
-    text: tell the lines that differ, of files of UTF-8 up to 1 MiB, up to 1000 lines each
+    text: tell the lines that differ, of files of UTF-8 up to 1 MiB, up to 1000 lines each; those of files for
+        which comparing them would take too long, all together, are in `unknown`
 
     Raises Error, such as EFBIG where there are more than a million files.
     """
@@ -62,13 +71,17 @@ def diff_files(a: Guestfs, b: Guestfs, *, glob: str = "*", text: bool = False) -
     all_files = [_below(g, _base(glob)) for g in (a, b)]
     before, after = ({path: each[path] for path in each if chosen.match(path)} for each in all_files)
     alike = [path for path in before if path in after and _may_be_the_same(before[path], after[path])]
-    unknown: list[str] = []
+    unknown = [
+        f"{side}: {reason}"
+        for side, files in zip(_SIDES, all_files, strict=True)
+        if (reason := too_deep(files.values(), _base(glob)))
+    ]
     if glob != "*" and not (before or after):  # mistyped, it would look like no difference
         unknown.append(f"no file of either guest matches {glob!r}: it is of whole paths, which begin with /")
     wanted = _readable(alike, before, unknown)
     mine, others = (
         _Reader(g, files, side, unknown).digests(_base(glob), wanted)
-        for g, files, side in zip((a, b), all_files, ("first", "second"), strict=True)
+        for g, files, side in zip((a, b), all_files, _SIDES, strict=True)
     )
     changes = [
         change
@@ -78,7 +91,7 @@ def diff_files(a: Guestfs, b: Guestfs, *, glob: str = "*", text: bool = False) -
         )
     ]
     if text:
-        changes = list(_with_texts(changes, (a, b), (before, after)))
+        changes = list(_with_texts(changes, (a, b), (before, after), unknown))
     return Comparison(changes=tuple(changes), unknown=tuple(unknown))
 
 
@@ -160,6 +173,7 @@ class _Reader:
         self._unknown = unknown
         self._failed: dict[str, str] = {}
         self._alone = 0
+        self._left = MOST_READ + MOST_IN_VAIN
 
     def digests(self, base: str, wanted: Set[str]) -> dict[str, str]:
         """Return the SHA-256 of the wanted files by path; say which cannot be read."""
@@ -167,22 +181,26 @@ class _Reader:
         wanted_sizes: Counter[str] = Counter()
         counts: Counter[str] = Counter()
         inside: defaultdict[str, list[str]] = defaultdict(list)
-        for path, file in self._files.items():
-            inside[posixpath.dirname(path)].append(path)
-            for directory in _parents(path, base) if file.kind == "-" else ():
-                sizes[directory] += file.size
-                if path in wanted:
-                    wanted_sizes[directory] += file.size
-                    counts[directory] += 1
+        for path, file in reversed(tuple(self._files.items())):  # each directory after what is in it
+            above = posixpath.dirname(path)
+            inside[above].append(path)
+            if file.kind == "-":
+                sizes[path] = file.size
+            if path in wanted:
+                wanted_sizes[path], counts[path] = file.size, 1
+            for totals in (sizes, wanted_sizes, counts):
+                totals[above] += totals[path]
         found: dict[str, str] = {}
         waiting = [base]
         while waiting:
             directory = waiting.pop()
             pays = counts[directory] > 4 and sizes[directory] <= 2 * wanted_sizes[directory] + (16 << 20)
-            if pays and (whole := self._of_directory(directory)) is not None:
-                found.update(whole)
-                continue
-            for path in inside[directory]:
+            if pays and sizes[directory] <= self._left:
+                self._left -= sizes[directory]
+                if (whole := self._of_directory(directory)) is not None:
+                    found.update(whole)
+                    continue
+            for path in reversed(inside[directory]):
                 if path in wanted:
                     found |= self._of_file(path)
                 elif counts[path]:
@@ -217,13 +235,6 @@ class _Reader:
             return {}
 
 
-def _parents(path: str, base: str) -> Iterator[str]:
-    """Yield the directories above the path, up to the base."""
-    while path != base:
-        path = posixpath.dirname(path)
-        yield path
-
-
 def _sum_in(line: bytes, directory: str) -> tuple[str, str]:
     """Return the path and the checksum of a line of sha256sum, which escapes some names."""
     escaped = line.startswith(b"\\")
@@ -238,38 +249,57 @@ def _sum_in(line: bytes, directory: str) -> tuple[str, str]:
 
 
 def _with_texts(
-    changes: Sequence[Change], guests: tuple[Guestfs, Guestfs], files: tuple[Files, Files]
+    changes: Sequence[Change],
+    guests: tuple[Guestfs, Guestfs],
+    files: tuple[Files, Files],
+    unknown: list[str],
 ) -> Iterator[Change]:
-    left = MOST_TEXT
+    left, pairs = MOST_TEXT, MOST_PAIRS
     paths: list[str] = []
     for change in changes:
         if change.field in ("size", "content") and change.name not in paths[-1:]:
             largest = max(each[change.name].size for each in files)
-            if largest <= min(LARGEST_TEXT, left):
+            if largest > LARGEST_TEXT:
+                continue
+            if largest <= left:
                 paths.append(change.name)
                 left -= largest
+            else:
+                unknown.append(f"{change.name}: its lines are not told: more than {MOST_TEXT} bytes of text")
     before, after = (g.read_files(paths, limit=LARGEST_TEXT) for g in guests)
     for change in changes:
         lines: Sequence[str] = ()
         if change.field in ("size", "content"):
-            lines = _diff_of(before.get(change.name, b"\0"), after.get(change.name, b"\0"))
+            mine, other, first = _differing(before.get(change.name, b"\0"), after.get(change.name, b"\0"))
+            if len(mine) * len(other) <= pairs:
+                pairs -= len(mine) * len(other)
+                lines = _unified(mine, other, first)
+            else:
+                unknown.append(f"{change.name}: its lines are not told: too many lines differ in all files")
         yield replace(change, text=lines)
 
 
-def _diff_of(before: bytes | Error, after: bytes | Error) -> tuple[str, ...]:
-    """Return the lines of a unified diff; none if one of the two is no text, or too much differs."""
+def _differing(before: bytes | Error, after: bytes | Error) -> tuple[Sequence[str], Sequence[str], int]:
+    """Return the lines from the first that differs to the last, with context, and the number of the first.
+
+    There are none if one of the two is no text, or if they are too many.
+    """
+    nothing = (), (), 0
     if isinstance(before, Error) or isinstance(after, Error) or b"\0" in before + after:
-        return ()
+        return nothing
     try:
         mine, other = _lines(before), _lines(after)
     except UnicodeDecodeError:
-        return ()
+        return nothing
     same = _same_at_start(mine, other)
     first = max(same - _CONTEXT, 0)
     left_out = max(_same_at_start(mine[same:][::-1], other[same:][::-1]) - _CONTEXT, 0)
     mine, other = mine[first : len(mine) - left_out], other[first : len(other) - left_out]
-    if max(len(mine), len(other)) > MOST_LINES:
-        return ()
+    return (mine, other, first) if max(len(mine), len(other)) <= MOST_LINES else nothing
+
+
+def _unified(mine: Sequence[str], other: Sequence[str], first: int) -> tuple[str, ...]:
+    """Return the lines of a unified diff of the two, which begin at that number of their files."""
 
     def moved(line: str) -> str:  # a line that begins with @@ has the numbers of lines
         return re.sub(r"(?<=[-+])\d+", lambda number: str(int(number[0]) + first), line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterable
 from typing import cast
 
 from guestkit.generated.values import Extracted, FileKind, GuestFile, SkippedFile
@@ -15,8 +16,12 @@ __all__ = [
     "SkippedFile",
     "kind_of",
     "mode_of",
+    "too_deep",
     "word_for",
 ]
+
+#: How many levels of directories below the first one `Guestfs.walk` looks into by default.
+DEEPEST = 256
 
 #: The largest file that `read_small` and `read_files` read by default, in bytes.
 SMALL_FILE = 2 << 20
@@ -51,6 +56,19 @@ def mode_of(file: GuestFile) -> int:
 def kind_of(mode: int) -> FileKind:
     """Return the kind in an `st_mode`."""
     return cast(FileKind, stat.filemode(mode)[0])
+
+
+def too_deep(files: Iterable[GuestFile], top: str = "/") -> str:
+    """Return a sentence on the directories into which `Guestfs.walk(top)` has not looked; "": there is none.
+
+    A guest's disk may hide in them what it likes.
+    """
+    start = len(top.rstrip("/"))
+    left_out = (file.path for file in files if file.kind == "d" and file.path.count("/", start) > DEEPEST)
+    if not (first := next(left_out, "")):
+        return ""
+    others = sum(1 for _ in left_out)
+    return f"{first}{f' and {others} others' if others else ''}: too deep: what is in there is not looked at"
 
 
 def word_for(kind: FileKind) -> str:

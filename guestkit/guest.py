@@ -20,7 +20,7 @@ from typing import Unpack
 from guestkit._text import printable
 from guestkit.disks import Guest, add_disks
 from guestkit.errors import Error, is_final
-from guestkit.files import GuestFile, kind_of
+from guestkit.files import GuestFile, kind_of, too_deep
 from guestkit.generated.values import Mounted
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleOptions, name_options_of, options_from
@@ -202,9 +202,14 @@ def list_files(g: Guestfs, path: str, *, recursive: bool = False) -> list[GuestF
 
     recursive: everything below, each directory before its entries; no symlinks are followed there
     """
-    if g.is_dir(path, followsymlinks=True):
-        return g.walk(path, **({} if recursive else {"max_depth": 0}))
-    return [status(g, path)]
+    if not g.is_dir(path, followsymlinks=True):
+        return [status(g, path)]
+    if not recursive:
+        return g.walk(path, max_depth=0)
+    files = g.walk(path)
+    if reason := too_deep(files, path):
+        _log.warning("%s", printable(reason))
+    return files
 
 
 def status(g: Guestfs, path: str) -> GuestFile:

@@ -20,6 +20,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from guestkit.errors import Error, is_final
+from guestkit.files import too_deep
 from guestkit.handle import Guestfs
 
 if TYPE_CHECKING:
@@ -104,7 +105,8 @@ def find_packages(g: Guestfs, *, root: str = "") -> LanguagePackages:
     """
     paths: dict[str, list[str]] = {name: [] for name in _PATTERNS}
     gaps: list[str] = []
-    for file in g.walk("/"):
+    files = g.walk("/")
+    for file in files:
         for name, pattern in _PATTERNS.items():
             if file.kind == "-" and pattern.search(file.path):
                 paths[name].append(file.path)
@@ -112,6 +114,8 @@ def find_packages(g: Guestfs, *, root: str = "") -> LanguagePackages:
         if len(found) > MOST_FILES:
             gaps.append(f"{name}: only {MOST_FILES} of {len(found)} packages are looked at")
             del found[MOST_FILES:]
+    if reason := too_deep(files):
+        gaps.append(reason)
     packages = [
         *_described(g, paths["Python"], _of_python, gaps),
         *_described(g, paths["npm"], _of_npm, gaps),

@@ -126,14 +126,17 @@ def is_directory(g: Guestfs, path: str) -> bool:
 
 
 def _entries(g: Guestfs, path: str, size: int, most: int) -> list[Entry]:
-    too_many = failure(errno.EFBIG, path, "more files than the limit (max_entries)")
-    if size > max(_NAME * most, CHUNK):
-        raise too_many
+    if size > (limit := max(_NAME * most, CHUNK)):
+        reason = (
+            f"its names take {size} bytes, more than the {limit} that are read (max_entries);"
+            " a directory does not shrink with its files: a copy of it may be small"
+        )
+        raise failure(errno.EFBIG, path, reason)
     try:
         files = g.walk(path, max_depth=0, max_entries=most)
     except Error as error:
         if error.errno == errno.EFBIG:
-            raise too_many from error
+            raise failure(errno.EFBIG, path, "more files than the limit (max_entries)") from error
         with about(path):
             raise
     start = len(path.rstrip("/")) + 1

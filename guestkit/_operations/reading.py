@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from guestkit.generated.structs import StatNS
 
+_ZEROS = bytes(CHUNK)
+
 A = TypeVar("A")
 
 T = TypeVar("T")
@@ -72,7 +74,7 @@ def save(g: Guestfs, path: str, offset: int, file: BinaryIO, holes: bool) -> int
     """
     with about(path):
         part = g.pread(path, CHUNK, offset, memoryview=True)
-    if holes and part == bytes(len(part)):
+    if holes and bytes(part) == _ZEROS[: len(part)]:  # a memoryview compares item by item
         file.seek(len(part), 1)
     else:
         file.write(part)

@@ -151,7 +151,7 @@ def test_lines_of_text(guests: tuple[Guestfs, Guestfs], monkeypatch: pytest.Monk
     ],
 )
 def test_a_unified_diff(before: bytes, after: bytes, lines: list[str]) -> None:
-    assert file_comparison._diff_of(before, after) == tuple(lines)
+    assert file_comparison._unified(*file_comparison._differing(before, after)) == tuple(lines)
 
 
 class _Failing(SimpleNamespace):

@@ -18,7 +18,7 @@ import guestkit.cli.sbom
 from guestkit import ApplianceKilled, Error, languages
 from guestkit.cli import main
 from guestkit.demo import DEMO_SYSTEM
-from guestkit.files import GuestFile
+from guestkit.files import DEEPEST, GuestFile
 from guestkit.languages import LanguagePackage, LanguagePackages, find_packages
 from tests.inspections import NOTHING_FOUND
 
@@ -55,6 +55,13 @@ class Guest:
 def found(files: Mapping[str, bytes], **options: Any) -> LanguagePackages:
     guest: Any = Guest(files, **options)
     return find_packages(guest, root="/dev/sda1")
+
+
+def test_packages_that_lie_too_deep_were_left_out_of_a_complete_bill() -> None:
+    last = "/d" * DEEPEST
+    beyond = [f"{last}/{number}" for number in range(3)]
+    gap = f"{last}/0 and 2 others: too deep: what is in there is not looked at"
+    assert found(dict.fromkeys([last, *beyond], b""), kind="d").gaps == (gap,)
 
 
 def archive(files: Mapping[str, str | bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:

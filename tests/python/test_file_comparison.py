@@ -1,0 +1,94 @@
+"""What a hostile guest makes of a comparison of files: two guests that are dictionaries here."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guestkit import diff_files, file_comparison
+from guestkit.comparison import Comparison
+from guestkit.files import DEEPEST, GuestFile
+
+
+class Guest:
+    """A guest with these files, and the directories above them."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self.files = files
+
+    def is_dir(self, path: str) -> bool:
+        return True
+
+    def walk(self, directory: str) -> list[GuestFile]:
+        facts: dict[str, Any] = {"mode": 0o644, "uid": 0, "gid": 0, "mtime": 0, "target": ""}
+        below = {os.path.dirname(path) for path in self.files}
+        folders = {str(one) for path in below for one in (Path(path), *Path(path).parents)} - {"/"}
+        listed = [
+            *(GuestFile(path=path, kind="d", size=4096, **facts) for path in sorted(folders)),
+            *(GuestFile(path=path, kind="-", size=len(text), **facts) for path, text in self.files.items()),
+        ]
+        return [file for file in listed if file.path.count("/") <= DEEPEST + 1]
+
+    def read_files(self, paths: Iterable[str], *, limit: int) -> dict[str, bytes]:
+        return {path: self.files[path] for path in paths}
+
+    def checksum(self, kind: str, path: str) -> str:
+        return os.path.basename(path)
+
+    def checksums_out(self, kind: str, directory: str, target: str) -> None:
+        start = len(directory.rstrip("/")) + 1
+        names = (path[start:] for path in self.files if path.startswith(f"{directory.rstrip('/')}/"))
+        Path(target).write_text("".join(f"{os.path.basename(name)}  ./{name}\n" for name in names))
+
+
+def compared(before: Mapping[str, bytes], after: Mapping[str, bytes], **options: Any) -> Comparison:
+    guests: Any = Guest(before), Guest(after)
+    return diff_files(*guests, **options)
+
+
+def test_lines_of_many_files_took_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file was small enough; all together, what they cost had no end."""
+    monkeypatch.setattr(file_comparison, "MOST_PAIRS", 2 * 100 * 99 + 1)
+    before = {f"/{number}": b"x\ny\n" * 50 for number in range(4)} | {"/small": b"a\n"}
+    after = {f"/{number}": b"x\nz\n" * 49 + b"z\n" for number in range(4)} | {"/small": b"bc\n"}
+    found = compared(before, after, text=True)
+    assert [change.name for change in found.changes if change.text] == ["/0", "/1", "/small"]
+    reason = "its lines are not told: too many lines differ in all files"
+    assert found.unknown == (f"/2: {reason}", f"/3: {reason}")
+
+
+def test_texts_beyond_the_limit_of_all_were_left_out_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_comparison, "MOST_TEXT", 5)
+    found = compared({"/a": b"a\n", "/b": b"b\n"}, {"/a": b"aa\n", "/b": b"bb\n"}, text=True)
+    assert [change.name for change in found.changes if change.text] == ["/a"]
+    assert found.unknown == ("/b: its lines are not told: more than 5 bytes of text",)
+
+
+def test_each_file_was_counted_for_each_directory_above_it() -> None:
+    def seconds(depth: int) -> float:
+        files = {f"{'/d' * depth}/{number}": b"x" for number in range(2000)}
+        reader = file_comparison._Reader(
+            guest := Guest(files),  # type: ignore[arg-type]
+            {file.path: file for file in guest.walk("/")},
+            "first",
+            [],
+        )
+        begun = time.process_time()
+        digests = reader.digests("/", files.keys())
+        assert len(digests) == len(files)
+        return time.process_time() - begun
+
+    assert min(seconds(250) for _ in range(3)) < 8 * min(seconds(1) for _ in range(3))
+
+
+def test_files_that_lie_too_deep_were_no_difference() -> None:
+    deep = "/d" * (DEEPEST + 1)
+    same = {f"{'/d' * DEEPEST}/file": b"x"}
+    found = compared(same, {f"{deep}/file": b"x"})
+    assert f"second: {deep}: too deep: what is in there is not looked at" in found.unknown
+    assert compared(same, same).unknown == ()
