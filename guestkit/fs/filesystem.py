@@ -244,17 +244,16 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
     # ---- its life
 
     async def _close(self) -> None:
-        """Shut the appliance down: `close`, awaited."""
+        """Shut the appliance down; the next call launches another one.
+
+        Raises Error if a last write to the disk failed. All instances with the same arguments are one: this
+        ends the appliance for all. A handle that was given stays open.
+        """
         self._leave_parent()
         self.dircache.clear()
         await self._guest.close()
 
     close = sync_wrapper(_close)
-    close.__doc__ = """Shut the appliance down; the next call launches another one.
-
-        Raises Error if a last write to the disk failed. All instances with the same arguments are one: this
-        ends the appliance for all. A handle that was given stays open.
-        """
 
     def __enter__(self) -> Self:
         return self
@@ -478,6 +477,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
         return kind
 
     async def _lexists(self, path: str, **kwargs: Any) -> bool:
+        """Return whether there is such a name, even if it is a symlink that leads nowhere."""
         try:
             await self._run(operations.check_there, self._strip_protocol(path))
         except OSError as error:
@@ -487,9 +487,9 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
         return True
 
     lexists = sync_wrapper(_lexists)
-    lexists.__doc__ = "Return whether there is such a name, even if it is a symlink that leads nowhere."
 
     async def _modified(self, path: str) -> datetime:
+        """Return when the file was last changed, in UTC."""
         seconds = (await self._info(path))["mtime"]
         try:
             return datetime.fromtimestamp(seconds, UTC)
@@ -497,7 +497,6 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
             raise failure(errno.EOVERFLOW, path, f"the time of its last change is {seconds}") from None
 
     modified = sync_wrapper(_modified)
-    modified.__doc__ = "Return when the file was last changed, in UTC."
 
     # ---- reading
 
@@ -665,13 +664,16 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
 
     # ---- writing
 
-    async def _change(self, function: Callable[..., T], path: str, *arguments: Any) -> T:
-        """Run an operation that changes a file; raise PermissionError if the disk is opened read-only."""
+    async def _change(self, function: Callable[..., T], *arguments: Any, changed: str | None = None) -> T:
+        """Run an operation that changes a file; raise PermissionError if the disk is opened read-only.
+
+        changed: which file that is; None: the one that is the first argument
+        """
         if self.readonly:
             reason = "opened read-only; readonly=False and the disk's format permit to write"
-            raise failure(errno.EROFS, path, reason)
+            raise failure(errno.EROFS, arguments[0] if changed is None else changed, reason)
         try:
-            return await self._run(function, path, *arguments)
+            return await self._run(function, *arguments)
         finally:
             self.invalidate_cache()  # of all: by symlinks, a directory has many names
 
@@ -712,15 +714,15 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
     _store = sync_wrapper(_write)
 
     async def _settled(self, place: Place, *, keep: bool) -> None:
-        await self._change(lambda g, path: operations.settle(g, place, keep), place.final)
+        await self._change(operations.settle, place, keep, changed=place.final)
 
     _settle = sync_wrapper(_settled)
 
     async def _touch(self, path: str, truncate: bool = True, **kwargs: Any) -> None:
+        """Create an empty file, or empty it; without truncate, set the time of one that is there."""
         await self._change(operations.touch, self._strip_protocol(path), truncate, self.auto_mkdir)
 
     touch = sync_wrapper(_touch)
-    touch.__doc__ = "Create an empty file, or empty it; without truncate, set the time of one that is there."
 
     async def _mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:
         await self._change(operations.mkdir, self._strip_protocol(path), create_parents)
@@ -733,10 +735,10 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
             await self._change(operations.mkdir, path, True)
 
     async def _rmdir(self, path: str) -> None:
+        """Remove an empty directory."""
         await self._change(operations.rmdir, self._strip_protocol(path))
 
     rmdir = sync_wrapper(_rmdir)
-    rmdir.__doc__ = "Remove an empty directory."
 
     async def _rm_file(self, path: str, **kwargs: Any) -> None:
         await self._change(operations.remove, self._strip_protocol(path), False)
@@ -758,7 +760,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
 
     async def _cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
         old, new = self._strip_protocol(path1), self._strip_protocol(path2)
-        await self._change(lambda g, path: operations.copy(g, old, path, self.auto_mkdir), new)
+        await self._change(operations.copy, old, new, self.auto_mkdir, changed=new)
 
     async def _mv_file(self, path1: str, path2: str) -> None:
         await self._move(path1, path2)
@@ -766,7 +768,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
     async def _mv(
         self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
     ) -> None:
-        """Rename a file or a directory; many files are moved into a directory one by one."""
+        """Move a file or a whole directory, or several of them into a directory."""
         path1, path2 = _as_text(path1), _as_text(path2)
         if isinstance(path1, str) and isinstance(path2, str) and not has_magic(path1):
             await self._move(path1, path2)
@@ -777,11 +779,10 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
             await self._move(old, new)
 
     mv = sync_wrapper(_mv)
-    mv.__doc__ = "Move a file or a whole directory, or several of them into a directory."
 
     async def _move(self, path1: str, path2: str) -> None:
         old, new, into = self._strip_protocol(path1), self._strip_protocol(path2), path2.endswith("/")
-        await self._change(lambda g, path: operations.move(g, old, path, into, self.auto_mkdir), new)
+        await self._change(operations.move, old, new, into, self.auto_mkdir, changed=new)
 
 
 name_options_of(GuestFileSystem.__init__, OpenDiskOptions(), INSPECTION)
