@@ -38,7 +38,8 @@ def new_file(target: Path, *, mode: int = 0o666, replace: bool = True) -> Iterat
     Until then its name ends as the target's does. mode: as in open(2), if there is no such file yet
     """
     new = _new_name(target.parent, target.suffix)
-    mode = mode & 0o600 if os.path.lexists(target) else mode  # `put` gives it that of the old one
+    if _permissions(target) is not None:  # which `put` gives it
+        mode &= 0o600
     try:
         with open(new, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as file:
             yield file
@@ -57,10 +58,9 @@ def put(new: Path, target: Path, *, replace: bool) -> None:
     old one, too.
     """
     if replace:
-        with suppress(FileNotFoundError):
-            seen = os.lstat(target)
-            if stat.S_ISREG(seen.st_mode):
-                os.chmod(new, seen.st_mode & 0o777)
+        old = _permissions(target)
+        if old is not None and old != _permissions(new):
+            os.chmod(new, old)
         os.replace(new, target)
         return
     try:
@@ -81,6 +81,15 @@ def _put_without_links(new: Path, target: Path) -> None:
     finally:
         if made:
             os.unlink(target)
+
+
+def _permissions(path: Path) -> int | None:
+    """Return the permissions of a regular file; None if there is none of that name."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return None
+    return mode & 0o777 if stat.S_ISREG(mode) else None
 
 
 def _new_name(parent: Path, suffix: str = "") -> Path:

@@ -455,7 +455,7 @@ def _check_place(target: Path, replace: bool) -> None:
     """Raise Error if there is something already, unless it is a file that may be replaced."""
     try:
         mode = os.lstat(target).st_mode
-    except FileNotFoundError:
+    except OSError:  # such as that it is not there; `_beside` tells what else is wrong
         return
     if not stat.S_ISREG(mode):
         raise Error("convert", f"{target}: is no regular file: not replaced", errno.EEXIST, "already_exists")

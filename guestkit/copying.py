@@ -384,8 +384,9 @@ def _tree(top: Path, name: str) -> Iterator[tuple[Path, str]]:
     waiting = [(top, name)]
     while waiting:
         path, name = waiting.pop()
+        is_directory = stat.S_ISDIR(path.lstat().st_mode)
         yield path, name
-        if stat.S_ISDIR(path.lstat().st_mode):
+        if is_directory:
             below = sorted(os.listdir(path), reverse=True)
             waiting += [(path / child, f"{name}/{child}") for child in below]
 

@@ -726,7 +726,10 @@ def test_in_a_directory_a_link_is_replaced(serve: Serve, tmp_path: Path) -> None
     serve(report("web.img"))
     assert main(["sbom", "-o", "bills", "web.img"]) == 0
     assert (tmp_path / "precious").read_text() == "precious"
-    assert not (tmp_path / "bills" / "web.img.cdx.json").is_symlink()
+    written = tmp_path / "bills" / "web.img.cdx.json"
+    assert not written.is_symlink()
+    (tmp_path / "new").touch()
+    assert written.stat().st_mode == (tmp_path / "new").stat().st_mode
 
 
 @pytest.mark.parametrize(
