@@ -160,7 +160,8 @@ def _inspected(arguments: argparse.Namespace, screen: Screen) -> Comparison | No
     guests = _guests(arguments)
     (before, how), (after, how_after) = guests
     groups = [([guest], options) for guest, options in guests]
-    if how == how_after and type(before) is type(after):  # a disk may have the name of a domain
+    # By its name a guest is found among the reports: a disk may have that of a domain, two URLs the same one.
+    if how == how_after and type(before) is type(after) and names_of(before) != names_of(after):
         groups = [([before, after], how)]
     with screen.fleet(len(guests)) as progress, noting("nothing is compared"):
         for group, options in groups:

@@ -478,6 +478,7 @@ def test_only_what_was_chosen_is_compared(
         (["-d", "web", "web"], Domain("web", "test:///x"), "web"),  # each has its own result
         (["web", "-dweb"], "web", Domain("web", "test:///x")),
         (["-d", "web", "--domain=db"], Domain("web", "test:///x"), Domain("db", "test:///x")),
+        (["https://x/d?on=1", "https://x/d?on=2"], "https://x/d?on=1", "https://x/d?on=2"),  # one name
     ],
 )
 def test_a_guest_of_libvirt_could_not_be_compared(
