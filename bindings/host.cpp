@@ -87,6 +87,10 @@ int landlock_version() {
   return detail::landlock::version();
 }
 
+PyObject* cage_program() {
+  return decoded(detail::cage_program("auto"));
+}
+
 std::uint64_t available_memory() {
   return detail::available_memory();
 }

@@ -20,6 +20,7 @@ PyObject* unknown_rules(std::int64_t major, std::int64_t minor, std::int64_t rel
 PyObject* kvm_status(const std::string& qemu);
 PyObject* sandbox_status(const std::string& qemu);
 int landlock_version();
+PyObject* cage_program();
 
 std::uint64_t available_memory();
 /// Throws std::invalid_argument if there is no such mode.

@@ -50,7 +50,7 @@ OpenDiskOptions open_disk_options(PyObject* tuple, const char* method) {
   return options;
 }
 
-PyObject* check_disk(PyObject* op, PyObject* path, PyObject* options) {
+PyObject* check_disk(PyObject* op, PyObject* path, PyObject* options, bool inherited) {
   const auto name = text_of(op, "check_disk", "op");
   const auto file = text_of(path, name.c_str(), "path");
   const auto how = open_disk_options(options, name.c_str());
@@ -58,7 +58,7 @@ PyObject* check_disk(PyObject* op, PyObject* path, PyObject* options) {
   std::vector<detail::unique_fd> files;
   const auto info = [&] {
     const GilRelease released;
-    detail::image_chain chain(name.c_str(), how, false);
+    detail::image_chain chain(name.c_str(), how, false, inherited);
     auto found = chain.open(file, how.format);
     node = chain.node().json;
     files = chain.release();

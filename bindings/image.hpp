@@ -19,7 +19,8 @@ PyObject* probe(PyObject* path, PyObject* format);
 
 /// guestkit._native.check_disk: what is on the disk, its description for QEMU, and the descriptors by which
 /// QEMU opens the files; the caller must close them.
-PyObject* check_disk(PyObject* op, PyObject* path, PyObject* options);
+/// @param inherited  QEMU's program will have them open under the same numbers
+PyObject* check_disk(PyObject* op, PyObject* path, PyObject* options, bool inherited);
 
 /// guestkit.Guestfs.open_disk; returns what the disk is.
 PyObject* open_disk(Handle& handle, PyObject* path, PyObject* options);

@@ -87,6 +87,7 @@ BOOST_PYTHON_MODULE(_native) {
   bp::def("kvm_status", function(&kvm_status));
   bp::def("sandbox_status", function(&sandbox_status));
   bp::def("landlock_version", function(&landlock_version));
+  bp::def("cage_program", function(&cage_program));
   bp::def("available_memory", function(&available_memory));
   bp::def("appliance_memory", function(&appliance_memory));
   bp::def("private_directory_fault", function(&private_directory_fault));

@@ -83,7 +83,7 @@ def _files(disk: StrOrBytesPath, opening: OpenDiskOptions) -> list[tuple[os.stat
     if opening.finds_packed(disk):  # the bytes that are unpacked
         opening = replace(opening, format="raw", unpack=None)
     try:
-        info, _, descriptors = _native.check_disk("inspect", disk, opening.native("inspect"))
+        info, _, descriptors = _native.check_disk("inspect", disk, opening.native("inspect"), False)
     except (Error, OSError) as error:
         raise Unidentified(str(error)) from error
     try:

@@ -10,20 +10,23 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import stat
 import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 from guestkit import _native
 from guestkit._aside import put, unfinished
 from guestkit._system import hint
 from guestkit.disks import PlainDisk, plain_disks
 from guestkit.errors import Error
+from guestkit.handle_options import Sandbox
 from guestkit.images import Backing, ImageInfo, InUse, OpenDiskOptions, probe
 from guestkit.unpack import UNPACK, UnpackLimits
 
@@ -59,16 +62,26 @@ class ConversionResult(TypedDict):
 
 
 class DiskConverter:
-    """Converts, creates, resizes and checks disk images. It has no state; any thread may use it.
+    """Converts, creates, resizes and checks disk images. Any thread may use it.
 
     Sources are opened as `Guestfs.open_disk` opens disks: by descriptor, and without the other files that an
     image names unless `backing` permits them.
+
+    sandbox: "strict": a qemu-img that reads an image is shut in, in case the image takes it over: it opens no
+        files but the image's and the output, and makes no other system calls than it needs. That takes a
+        kernel with Landlock and an appliance that guestkit has built; without them the methods fail with
+        ENOTSUP. "auto" and "none": it runs free
     """
+
+    def __init__(self, *, sandbox: Sandbox = "auto") -> None:
+        if sandbox not in get_args(Sandbox):
+            raise ValueError(f'sandbox must be "auto", "strict" or "none", not {sandbox!r}')
+        self.sandbox: Sandbox = sandbox
 
     # The async twin (guestkit/aio/convert.py) overrides these two.
 
     def _begin(self, op: str) -> QemuImg:
-        return QemuImg(op)
+        return QemuImg(op, self.sandbox)
 
     def _telling(self, progress: Progress | None) -> Progress | None:
         return progress
@@ -174,7 +187,7 @@ class DiskConverter:
         job = self._begin("resize")
         with job.checked(path, OpenDiskOptions(readonly=False, format=format, backing=backing)) as disk:
             words = ["resize", "-q", *(["--shrink"] if shrink else [])]
-            job.run([*words, disk.node, str(_size("resize", size))])
+            job.run([*words, disk.node, str(_size("resize", size))], disk)
         return probe(path, format)
 
     def check(
@@ -200,7 +213,7 @@ class DiskConverter:
         with job.checked(path, opening) as disk:
             words = ["check", "--output=json", *(["-r", repair] if repair else ["-U"])]
             # 2: corrupt, 3: clusters leaked
-            output = job.run([*words, disk.node], accept=(0, 2, 3))
+            output = job.run([*words, disk.node], disk, accept=(0, 2, 3))
         found: dict[str, Any] = json.loads(output[output.index("{") :])
         left = ("corruptions", "leaks", "check-errors")
         fixed = {key: found.get(f"{key}-fixed", 0) for key in left}
@@ -208,27 +221,31 @@ class DiskConverter:
         return found | {"filename": os.fsdecode(path), "clean": clean}
 
 
+@dataclass(frozen=True)
 class _Disk:
     """A checked disk, held open."""
 
-    def __init__(self, given: StrOrBytesPath, info: ImageInfo, node: str, descriptors: Sequence[int]) -> None:
-        """Tell of a disk. given: its path as the user has it, which may be that of an archive."""
-        self.given = given
-        self.info = info
-        self.node = f"json:{node}"
-        self.path = f"/proc/{os.getpid()}/fd/{descriptors[0]}"
-        self._descriptors = descriptors
+    given: StrOrBytesPath
+    """Its path as the user has it, which may be that of an archive."""
+    info: ImageInfo
+    node: str
+    """For qemu-img, which opens the files by their descriptors."""
+    path: str
+    """The same, of the disk's own file."""
+    descriptors: Sequence[int]
+    readonly: bool
 
     def lies_in(self, path: Path) -> bool:
         """Return whether the path is one of the files that the disk consists of."""
-        return any(_is_same_file(path, file) for file in (self.given, *self._descriptors))
+        return any(_is_same_file(path, file) for file in (self.given, *self.descriptors))
 
 
 class QemuImg:
     """One run of qemu-img, which another thread may cancel."""
 
-    def __init__(self, op: str) -> None:
+    def __init__(self, op: str, sandbox: Sandbox) -> None:
         self._op = op
+        self._strict = sandbox == "strict"
         self._lock = threading.Lock()
         self._cancelled = False
         self._process: subprocess.Popen[bytes] | None = None
@@ -245,9 +262,13 @@ class QemuImg:
         folder = tempfile.gettempdir()
         with plain_disks(self._op, [PlainDisk(path, opening)], folder, self._go_on, one=True) as (plain,):
             with plain.named():
-                found, node, descriptors = _native.check_disk(self._op, plain.path, opening.native(self._op))
+                found, node, descriptors = _native.check_disk(
+                    self._op, plain.path, opening.native(self._op), self._strict
+                )
+            info = ImageInfo.from_native(found)
+            own = f"/proc/{'self' if self._strict else os.getpid()}/fd/{descriptors[0]}"
             try:
-                yield _Disk(path, ImageInfo.from_native(found), node, descriptors)
+                yield _Disk(path, info, f"json:{node}", own, descriptors, opening.readonly)
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
@@ -258,7 +279,7 @@ class QemuImg:
 
     def info(self, image: StrOrBytesPath, opening: OpenDiskOptions) -> dict[str, Any]:
         with self.checked(image, opening) as disk:
-            output = self.run(["info", "-U", "--output=json", "-f", disk.info.format, disk.path])
+            output = self.run(["info", "-U", "--output=json", "-f", disk.info.format, disk.path], disk)
             found: dict[str, Any] = json.loads(output)
             found.pop("children", None)
             if "full-backing-filename" in found:  # a relative name is beside the image, not the descriptor
@@ -267,20 +288,28 @@ class QemuImg:
             return found | {"filename": os.fsdecode(image)}
 
     def run(
-        self, words: Sequence[StrOrBytesPath], progress: Progress | None = None, accept: Sequence[int] = (0,)
+        self,
+        words: Sequence[StrOrBytesPath],
+        disk: _Disk | None = None,
+        output: Path | None = None,
+        progress: Progress | None = None,
+        accept: Sequence[int] = (0,),
     ) -> str:
-        """Run qemu-img; return its output, or raise Error."""
-        with tempfile.TemporaryFile() as errors:
+        """Run qemu-img; return what it prints, or raise Error.
+
+        disk, output: what it reads and writes; without a disk, it has nothing to be shut in for
+        """
+        with tempfile.TemporaryFile() as errors, self._command(disk, output) as program:
             with self._lock:
                 self._go_on()
                 try:
                     self._process = process = subprocess.Popen(
-                        ["qemu-img", *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+                        [*program, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
                     )
                 except FileNotFoundError:
                     raise Error(self._op, "qemu-img cannot be run" + hint("qemu-img"), errno.ENOENT) from None
             try:
-                output = self._read(process, progress)
+                printed = self._read(process, progress)
                 code = process.wait()
             finally:  # also on Ctrl-C, or if the caller's progress raises
                 with self._lock:
@@ -294,7 +323,28 @@ class QemuImg:
                 errors.seek(0)
                 said = os.fsdecode(errors.read(4096)).strip().removeprefix("qemu-img: ")
                 raise Error(self._op, said or f"qemu-img ended with {code}", errno.EIO)
-            return output
+            return printed
+
+    @contextlib.contextmanager
+    def _command(self, disk: _Disk | None, output: Path | None) -> Iterator[Sequence[StrOrBytesPath]]:
+        """Yield the program to run, with what shuts it in: appliance/cage.hpp has the form of that."""
+        if disk is None or not self._strict:
+            yield ["qemu-img"]
+            return
+        cage, program = _native.cage_program(), shutil.which("qemu-img")
+        if not cage:
+            message = "sandbox=strict: what shuts qemu-img in is part of an appliance that guestkit has built"
+            raise Error(self._op, message, errno.ENOTSUP, hint="guestkit appliance build")
+        if program is None:
+            raise Error(self._op, "qemu-img cannot be run" + hint("qemu-img"), errno.ENOENT)
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="guestkit-"))
+            writes = () if disk.readonly else disk.descriptors[:1]
+            files = [f"{number}{'w' if number in writes else ''}" for number in disk.descriptors]
+            if output is not None:  # there already, since a program that is shut in makes no files
+                files.append(f"{stack.enter_context(output.open('xb')).fileno()}w")
+            what = f"{os.getpid()}:{','.join(files)}:{folder}"
+            yield [cage, "-guestkit-cage", what, "-guestkit-program", program]
 
     @staticmethod
     def _read(process: subprocess.Popen[bytes], progress: Progress | None) -> str:
@@ -367,7 +417,7 @@ class QemuImg:
         if not flatten and disk.info.backing_file is not None:
             backing = _backing_of(disk)
         with _beside("convert", target) as new:
-            self.run([*words, *backing, disk.node, new], progress)
+            self.run([*words, *backing, disk.node, new], disk, new, progress)
             return _settle("convert", new, target, replace=replace)
 
     def create(

@@ -373,6 +373,7 @@ complete -c guestkit -n '_shtab_guestkit_using convert' -l backing -xka "(__fish
 complete -c guestkit -n '_shtab_guestkit_using convert' -l in-use -xka "allow refuse" -d 'what becomes of a disk to which another program writes, such as that of a running guest: it is read as it is at that moment, with a warning, or not at all (default: refuse)'
 complete -c guestkit -n '_shtab_guestkit_using convert' -l member -x -d 'the one disk of an archive that is wanted; needed if it has several'
 complete -c guestkit -n '_shtab_guestkit_using convert' -l no-unpack -d 'refuse disks that are compressed, and archives, which need room in TMPDIR'
+complete -c guestkit -n '_shtab_guestkit_using convert' -l sandbox -xka "auto strict none" -d 'how far qemu-img is confined, in case SOURCE takes it over: auto: not at all; strict: it opens no files but SOURCE'"'"'s and OUTPUT, which takes what `guestkit appliance build` makes (default: auto)'
 complete -c guestkit -n '_shtab_guestkit_using convert' -s q -l quiet -d 'no progress, no notes: errors alone'
 complete -c guestkit -n '_shtab_guestkit_using convert' -s v -l verbose -d 'tell of launches; -vv: of every call of libguestfs'
 complete -c guestkit -n '_shtab_guestkit_using convert' -l log-json -d 'messages as JSON, an object a line'

@@ -10,6 +10,7 @@ from guestkit.aio.call import until_done
 from guestkit.aio.events import posting
 from guestkit.aio.executor import Errand, shared_executor
 from guestkit.convert import DiskConverter, Progress, QemuImg
+from guestkit.handle_options import Sandbox
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -18,8 +19,9 @@ T = TypeVar("T")
 class _OneCall(DiskConverter):
     """A blocking converter for one call, which the loop's thread may cancel."""
 
-    def __init__(self, op: str) -> None:
-        self._job = QemuImg(op)
+    def __init__(self, op: str, sandbox: Sandbox) -> None:
+        super().__init__(sandbox=sandbox)
+        self._job = QemuImg(op, sandbox)
         self._post = posting()
 
     def _begin(self, op: str) -> QemuImg:
@@ -42,7 +44,7 @@ def _awaited(
 
     @functools.wraps(method)
     async def call(self: AsyncDiskConverter, /, *arguments: P.args, **keywords: P.kwargs) -> T:
-        one = _OneCall(method.__name__)
+        one = _OneCall(method.__name__, self._sandbox)
         work = functools.partial(method, one, *arguments, **keywords)
         errand = Errand(shared_executor(), method.__name__, work)
 
@@ -59,10 +61,15 @@ def _awaited(
 class AsyncDiskConverter:
     """`DiskConverter` for asyncio: every method is a coroutine function with the same arguments.
 
+    sandbox: as of `DiskConverter`
+
     A cancel kills qemu-img and removes what it has written; only then CancelledError is raised. `resize` and
     `check`, once they run, run to completion, even if cancelled. The progress of `convert` is called on the
     loop's thread.
     """
+
+    def __init__(self, *, sandbox: Sandbox = "auto") -> None:
+        self._sandbox = DiskConverter(sandbox=sandbox).sandbox
 
     convert = _awaited(DiskConverter.convert)
     detect_format = _awaited(DiskConverter.detect_format)

@@ -9,7 +9,7 @@ import os
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import joined, remedy
 from guestkit.cli.guests import disks_of, opening
-from guestkit.cli.options import FORMATS, add_disk_options
+from guestkit.cli.options import FORMATS, add_disk_options, add_sandbox_option
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable
 from guestkit.cli.usage import UsageError
@@ -54,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="what came of it, as JSON")
     member = "the one disk of an archive that is wanted; needed if it has several"
     add_disk_options(parser, in_use="refuse", blocksize=False, snapshot=False, member=member)
+    add_sandbox_option(
+        parser,
+        "qemu-img is confined, in case SOURCE takes it over: auto: not at all; strict: it opens no files but"
+        " SOURCE's and OUTPUT, which takes what `guestkit appliance build` makes",
+    )
     parser.set_defaults(blocksize=None, snapshot=None)
 
 
@@ -67,7 +72,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         noting(f"{arguments.output} is not written; what was unfinished is removed"),
         screen.transfer(os.path.basename(arguments.output), of_bytes=False) as tell,
     ):
-        result = DiskConverter().convert(
+        result = DiskConverter(sandbox=arguments.sandbox).convert(
             arguments.source,
             arguments.output,
             kind,

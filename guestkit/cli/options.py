@@ -275,14 +275,17 @@ def add_mount_option(
     )
 
 
-def add_sandbox_option(parser: argparse._ActionsContainer) -> None:
-    """Add --sandbox."""
+def add_sandbox_option(
+    parser: argparse._ActionsContainer,
+    what: str = "QEMU is confined: auto: it filters its system calls where it can; strict: it also opens no"
+    " files but the disks, or nothing is launched",
+) -> None:
+    """Add --sandbox.
+
+    what: its help
+    """
     parser.add_argument(
-        "--sandbox",
-        choices=get_args(Sandbox),
-        default="auto",
-        help="how far QEMU is confined: auto: it filters its system calls where it can; strict: it also"
-        " opens no files but the disks, or nothing is launched (default: %(default)s)",
+        "--sandbox", choices=get_args(Sandbox), default="auto", help=f"how far {what} (default: %(default)s)"
     )
 
 

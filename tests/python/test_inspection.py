@@ -476,7 +476,7 @@ class ShutDown(ThreadPoolExecutor):
 def test_a_disk_that_a_shut_down_executor_had_dropped_was_never_reported(
     fleet: Fleet,
 ) -> None:
-    """Regression: it was waited for without end; in asyncio the program that read the reports was cancelled."""
+    """Regression: it was waited for without end; in asyncio, whoever read the reports was cancelled."""
     executor = ShutDown()
     try:
         (report,) = fleet.run(["a"], jobs_executor=executor)

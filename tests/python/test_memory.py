@@ -253,7 +253,7 @@ def test_launches_that_fail(g: Guestfs, tmp_path: Path) -> None:
 
 def check_disk() -> None:
     *_, descriptors = _native.check_disk(
-        "convert", sys.executable, images.OpenDiskOptions(format="raw").native("convert")
+        "convert", sys.executable, images.OpenDiskOptions(format="raw").native("convert"), False
     )
     for descriptor in descriptors:
         os.close(descriptor)

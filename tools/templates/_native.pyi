@@ -23,8 +23,14 @@ def probe(path: StrOrBytesPath, format: StrOrBytesPath | None) -> dict[str, Any]
 def set_appliance_limit(limit: int | None) -> None:
     """guestkit.set_appliance_limit is the function to use."""
 
-def check_disk(op: str, path: StrOrBytesPath, options: NativeOpenDiskOptions) -> tuple[dict[str, Any], str, tuple[int, ...]]:
-    """Open the disk and all that it leads to: what it is, as QEMU's JSON, by descriptors that the caller closes."""
+def check_disk(op: str, path: StrOrBytesPath, options: NativeOpenDiskOptions, inherited: bool) -> tuple[dict[str, Any], str, tuple[int, ...]]:
+    """Open the disk and all that it leads to: what it is, as QEMU's JSON, by descriptors that the caller closes.
+
+    inherited: for a program that has them open under the same numbers
+    """
+
+def cage_program() -> str:
+    """Tell which program shuts QEMU's programs in: that of the best appliance that is built; "" if there is none."""
 
 def mountpoint(directory: StrOrBytesPath) -> str:
     """guestkit.fuse.mountpoint is the function to use."""
