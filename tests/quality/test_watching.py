@@ -37,7 +37,8 @@ def test_a_run_hung_until_the_time_was_over_and_told_nothing(tmp_path: Path) -> 
     (tmp_path / "test_it.py").write_text(TESTS)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", "1", "-p", "tests.conftest",
+        # Two processes: xdist gives up if its only one ends before the next is up.
+        [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "tests.conftest",
          "-c", os.devnull, "--timeout=300", "."],
         cwd=tmp_path, env=environment | {"PYTHONPATH": str(ROOT)},
         capture_output=True, text=True, timeout=100, check=False,
