@@ -5,11 +5,11 @@
 
 #include "guestkit/detail/inspect/inspect.ipp"
 
-#include "guestkit/detail/inspect/attempt.ipp"
 #include "guestkit/detail/inspect/augeas.ipp"
 #include "guestkit/detail/inspect/blkid.ipp"
 #include "guestkit/detail/inspect/configuration.ipp"
 #include "guestkit/detail/inspect/device_names.ipp"
+#include "guestkit/detail/inspect/error_of.ipp"
 #include "guestkit/detail/inspect/fast.ipp"
 #include "guestkit/detail/inspect/files.ipp"
 #include "guestkit/detail/inspect/fstab.ipp"

@@ -9,7 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <guestkit/detail/base/text.hpp>
-#include <guestkit/detail/inspect/attempt.hpp>
+#include <guestkit/detail/inspect/error_of.hpp>
 #include <guestkit/detail/inspect/guest_actions.hpp>
 #include <guestkit/detail/inspect/reading.hpp>
 #include <guestkit/generated/inspection.hpp>
@@ -93,7 +93,7 @@ struct pretended_files : pretended_actions {
     for (const auto& name : names) {
       StatNS one{};
       one.st_ino = -1;
-      if (const auto error = attempt([&] { one = lstatns(joined(directory, name)); });
+      if (const auto error = error_of([&] { one = lstatns(joined(directory, name)); });
           error && error->error_number() != ENOENT)
         throw Error(*error);
       all.push_back(one);

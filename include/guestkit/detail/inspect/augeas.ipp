@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <utility>
 
-#include "guestkit/detail/inspect/attempt.hpp"
 #include "guestkit/detail/inspect/augeas.hpp"
+#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/fstab.hpp"
 #include "guestkit/detail/inspect/mount_plan.hpp"
 #include "guestkit/detail/inspect/reading.hpp"
@@ -15,7 +15,7 @@ GUESTKIT_INLINE std::optional<std::string> fault_for_augeas(guest_actions& g) {
   const auto look = [&](const std::string& path) {
     auto kind = std::optional<FileKind>();
     std::int64_t size = 0;
-    attempt([&] {
+    error_of([&] {
       const auto status = g.lstatns(path);
       kind = kind_of(status.st_mode);
       size = status.st_size;
@@ -35,7 +35,7 @@ GUESTKIT_INLINE std::optional<std::string> fault_for_augeas(guest_actions& g) {
       return path + " has " + std::to_string(size) + " bytes";
   }
   std::optional<std::string> fault;
-  attempt([&] {
+  error_of([&] {
     if (const auto text = beginning_of(g, "/etc/fstab", most_fstab_bytes); text && fstab_of(*text).is_cut)
       fault = "/etc/fstab has more than " + std::to_string(most_fstab_entries) + " entries";
   });

@@ -6,8 +6,8 @@
 
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/text.hpp"
-#include "guestkit/detail/inspect/attempt.hpp"
 #include "guestkit/detail/inspect/device_names.hpp"
+#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/report.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -158,7 +158,7 @@ GUESTKIT_INLINE named_device device_names::volume_with(const std::string& uuids)
   if (uuids.size() == 2 * length)
     for (const auto& volume : layout_.volumes()) {
       std::string both;
-      if (attempt([&] { both = g_.lvuuid(volume); })) continue;
+      if (error_of([&] { both = g_.lvuuid(volume); })) continue;
       std::erase(both, '-');
       if (both == uuids.substr(length)) return {.devices = {volume}};
     }
@@ -190,7 +190,7 @@ GUESTKIT_INLINE named_device device_names::array(const std::string& spec) {
   if (name.starts_with('/')) name.erase(0, 1);
   for (const auto& device : all) {
     hashtable detail;
-    attempt([&] { detail = g_.md_detail(device); });
+    error_of([&] { detail = g_.md_detail(device); });
     const auto its = detail["name"];  // or host:name
     if (its == name || its.substr(its.find(':') + 1) == name) named.push_back(device);
   }

@@ -11,7 +11,7 @@
 
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/text.hpp"
-#include "guestkit/detail/inspect/attempt.hpp"
+#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/fast.hpp"
 #include "guestkit/detail/inspect/mounts.hpp"
 #include "guestkit/detail/inspect/reading.hpp"
@@ -80,7 +80,7 @@ GUESTKIT_INLINE std::optional<InspectedSystem> fast_inspection::read_alone(const
   set_unknown(system_);
   mount_others(readonly);
   const auto as_far_as_possible = [&](const char* part, auto&& read) {
-    const auto error = attempt(read, [&](const std::string& reason) {
+    const auto error = error_of(read, [&](const std::string& reason) {
       system_.failures.push_back({.part = part, .message = reason});
     });
     if (error) system_.failures.push_back(failure(part, *error));
@@ -127,12 +127,12 @@ GUESTKIT_INLINE void fast_inspection::check_type(const std::string& device) {
 GUESTKIT_INLINE void fast_inspection::check_unknown(const std::string& device) {
   if (layout_.holds_no_filesystem(device)) return;
   g_.umount_all();
-  if (!attempt([&] { mount_at(g_, device, "/", true); })) throw doubt{"a device of unknown content"};
+  if (!error_of([&] { mount_at(g_, device, "/", true); })) throw doubt{"a device of unknown content"};
 }
 
 GUESTKIT_INLINE void fast_inspection::look_at(const std::string& device) {
   if (layout_.fact(device, "TYPE") == "btrfs") return look_at_volumes(device);
-  if (attempt([&] { mount_alone(device); })) throw doubt{"a filesystem that cannot be mounted"};
+  if (error_of([&] { mount_alone(device); })) throw doubt{"a filesystem that cannot be mounted"};
   layout_.measure_mounted(device, "/");
   look_at_directory(device, "/");
 }
@@ -146,7 +146,7 @@ GUESTKIT_INLINE void fast_inspection::look_at_volumes(const std::string& device)
     throw doubt{"a btrfs filesystem on several devices"};
   mounted_.clear();
   g_.umount_all();
-  if (attempt([&] { mount_top(g_, device); })) throw doubt{"a filesystem that cannot be mounted"};
+  if (error_of([&] { mount_top(g_, device); })) throw doubt{"a filesystem that cannot be mounted"};
   layout_.measure_mounted(device, "/");
   const auto& volumes = layout_.subvolumes(device, "/");
   if (volumes.size() > most) throw doubt{"more than " + std::to_string(most) + " subvolumes"};
@@ -208,7 +208,7 @@ GUESTKIT_INLINE void fast_inspection::look_at_directory(const std::string& devic
 
 GUESTKIT_INLINE string_list fast_inspection::all_names_in(const std::string& directory) {
   string_list names;
-  const auto error = attempt([&] {
+  const auto error = error_of([&] {
     check_names_of(g_, directory);
     for (auto& entry : g_.readdir(directory)) names.push_back(std::move(entry.name));
   });
@@ -231,14 +231,14 @@ GUESTKIT_INLINE void fast_inspection::mount_alone(const std::string& device) {
 
 GUESTKIT_INLINE FileKind fast_inspection::kind(const std::string& directory, const std::string& name) {
   std::vector<StatNS> found;
-  attempt([&] { found = g_.lstatnslist(directory, string_list{name}); });
+  error_of([&] { found = g_.lstatnslist(directory, string_list{name}); });
   if (found.empty() || found.front().st_ino == -1) return FileKind::unknown;
   return kind_of(found.front().st_mode);
 }
 
 GUESTKIT_INLINE bool fast_inspection::is_link_to(const std::string& name, const std::string& target) {
   string_list found;
-  attempt([&] { found = g_.readlinklist("/", string_list{name}); });
+  error_of([&] { found = g_.readlinklist("/", string_list{name}); });
   return found == string_list{target};
 }
 
@@ -246,14 +246,14 @@ GUESTKIT_INLINE std::optional<std::string> fast_inspection::text_of(const std::s
                                                                     std::size_t limit) {
   if (!is_file(path)) return std::nullopt;
   std::string text;
-  if (attempt([&] { text = read_small(g_, path, limit); })) throw doubt{"a file that cannot be read"};
+  if (error_of([&] { text = read_small(g_, path, limit); })) throw doubt{"a file that cannot be read"};
   if (text.find('\0') != std::string::npos) throw doubt{"a file with NUL bytes"};
   return text;
 }
 
 GUESTKIT_INLINE bool fast_inspection::is_file(const std::string& path) {
   bool regular = false;
-  attempt([&] { regular = kind_of(g_.statns(path).st_mode) == FileKind::regular; });
+  error_of([&] { regular = kind_of(g_.statns(path).st_mode) == FileKind::regular; });
   return regular;
 }
 
@@ -361,7 +361,7 @@ GUESTKIT_INLINE void fast_inspection::read_architecture() {
   for (const auto* program : {"/bin/bash", "/bin/ls", "/bin/echo", "/bin/rm", "/bin/sh"}) {
     if (!is_file(program)) continue;
     buffer header;
-    if (const auto error = attempt([&] { header = g_.pread(program, 64, 0); }))
+    if (const auto error = error_of([&] { header = g_.pread(program, 64, 0); }))
       throw doubt{program + (" cannot be read: " + error->message())};
     system_.arch = elf_architecture(header.view());
     return;

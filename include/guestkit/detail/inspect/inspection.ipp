@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "guestkit/detail/base/escape.hpp"
-#include "guestkit/detail/inspect/attempt.hpp"
+#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/fast.hpp"
 #include "guestkit/detail/inspect/inspection.hpp"
 #include "guestkit/detail/inspect/keys.hpp"
@@ -80,7 +80,7 @@ class inspection {
   /// Runs one of the first steps. If the appliance dies in it, the whole inspection fails: there is no report
   /// yet that could be lost.
   void told(const char* part, const std::function<void()>& body) {
-    if (const auto error = attempt(body)) found_.failures.push_back(failure(part, *error));
+    if (const auto error = error_of(body)) found_.failures.push_back(failure(part, *error));
   }
 
   void name_disks() {

@@ -8,8 +8,8 @@
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/call/handle_state.hpp"
-#include "guestkit/detail/inspect/attempt.hpp"
 #include "guestkit/detail/inspect/blkid.hpp"
+#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/layout.hpp"
 #include "guestkit/detail/inspect/report.hpp"
 
@@ -30,7 +30,7 @@ GUESTKIT_INLINE layout::layout(guest_actions& g, bool is_new)
     : g_(g), is_new_(is_new), opened_(g.state()->opened) {
   if (opened_.empty()) return;
   string_list there;  // the user may have closed some since
-  attempt([&] { there = g_.list_dm_devices(); });
+  error_of([&] { there = g_.list_dm_devices(); });
   std::erase_if(opened_,
                 [&](const auto& one) { return std::ranges::find(there, one.second) == there.end(); });
 }
@@ -49,11 +49,11 @@ GUESTKIT_INLINE const hashtable& layout::facts(const std::string& device) {
   const auto found = facts_.find(device);
   if (found != facts_.end()) return found->second;
   auto& facts = facts_[device];
-  attempt([&] { facts = g_.blkid(device); });
+  error_of([&] { facts = g_.blkid(device); });
   for (auto& fact : facts) {
     const auto& key = fact.first;
     auto& value = fact.second;
-    if (key == "LABEL" && is_ambiguous(value) && !attempt([&] { value = g_.vfs_label(device); })) continue;
+    if (key == "LABEL" && is_ambiguous(value) && !error_of([&] { value = g_.vfs_label(device); })) continue;
     value = key == "PART_ENTRY_NAME" ? partition_name(value) : without_backslashes(value);
   }
   return facts;
@@ -125,7 +125,7 @@ GUESTKIT_INLINE void layout::unlock(const std::vector<InspectKey>& keys) {
     if (!is_partitioned(disk)) first.push_back(disk);
   for (const auto* list : {&partitions(), &arrays()}) first.insert(first.end(), list->begin(), list->end());
   if (!unlock_some(first, keys)) return unlock_volumes(keys);
-  attempt([&] { g_.lvm_scan(true); });
+  error_of([&] { g_.lvm_scan(true); });
   mapped_.reset();
   groups_.reset();
   volumes_.reset();
@@ -200,7 +200,7 @@ GUESTKIT_INLINE const string_list& layout::mapped() {
     }
     all = g_.list_dm_devices();
     string_list groups;
-    if (!all.empty()) attempt([&] { groups = g_.vgs(); });
+    if (!all.empty()) error_of([&] { groups = g_.vgs(); });
     std::erase_if(all, [&](const auto& device) {
       return std::none_of(opened_.begin(), opened_.end(),
                           [&](const auto& o) { return o.second == device; }) &&
@@ -219,7 +219,7 @@ GUESTKIT_INLINE const string_list& layout::once(std::optional<string_list>& know
                                                 const std::function<string_list()>& list) {
   if (!known) {
     known.emplace();
-    const auto error = attempt([&] { *known = list(); });
+    const auto error = error_of([&] { *known = list(); });
     // An appliance may lack LVM.
     if (error && error->error_number() != ENOTSUP) is_uncertain_ = true;
   }
@@ -230,7 +230,7 @@ GUESTKIT_INLINE const std::vector<volume_group>& layout::groups() {
   if (groups_) return *groups_;
   groups_.emplace();
   are_read_ = false;
-  attempt([&] {
+  error_of([&] {
     std::vector<device_reader> readers;
     for (const auto& device : physical_volumes())
       readers.emplace_back([this, device](std::uint64_t at, std::size_t size) {
@@ -241,7 +241,7 @@ GUESTKIT_INLINE const std::vector<volume_group>& layout::groups() {
     are_read_ = read.has_value();
     groups_ = std::move(read);
   });
-  if (!are_read_) attempt([&] { groups_ = asked_groups(); });
+  if (!are_read_) error_of([&] { groups_ = asked_groups(); });
   return *groups_;
 }
 
@@ -258,7 +258,7 @@ GUESTKIT_INLINE std::vector<volume_group> layout::asked_groups() {
 
 GUESTKIT_INLINE void layout::open_incomplete_groups() {
   for (const auto& group : groups())
-    if (group.is_incomplete) attempt([&] { g_.vg_activate(true, string_list{group.name}); });
+    if (group.is_incomplete) error_of([&] { g_.vg_activate(true, string_list{group.name}); });
 }
 
 GUESTKIT_INLINE void layout::unlock_volumes(const std::vector<InspectKey>& keys) {
@@ -277,7 +277,7 @@ GUESTKIT_INLINE bool layout::unlock_some(const string_list& devices, const std::
       if (!key.device.empty() && key.device != device && bare_uuid(key.device) != bare_uuid(uuid)) continue;
       auto& trials = trials_[device];
       ++trials.keys;
-      if (const auto error = attempt([&] { g_.cryptsetup_open(device, key.secret, name); })) {
+      if (const auto error = error_of([&] { g_.cryptsetup_open(device, key.secret, name); })) {
         // libguestfs hands on cryptsetup's words, and nothing else that tells this from a wrong key.
         if (error->message().find("Not enough available memory") != std::string::npos)
           trials.short_of_memory = true;

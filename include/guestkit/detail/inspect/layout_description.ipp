@@ -9,7 +9,7 @@
 
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/text.hpp"
-#include "guestkit/detail/inspect/attempt.hpp"
+#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/layout_description.hpp"
 #include "guestkit/detail/inspect/report.hpp"
 #include "guestkit/detail/inspect/untrusted_bytes.hpp"
@@ -106,7 +106,7 @@ class layout_description {
   void describe_arrays(Inspection& found) {
     for (const auto& device : layout_.arrays()) {
       hashtable detail;
-      attempt([&] { detail = g_.md_detail(device); });
+      error_of([&] { detail = g_.md_detail(device); });
       auto& array = layer(found, "md", detail["uuid"]);
       array.level = detail["level"];
       array.name = detail["name"];
@@ -157,7 +157,7 @@ class layout_description {
     const auto version = layout_.fact(member, "VERSION");
     std::optional<md_superblock> block;
     if (version == "1.1" || version == "1.2")
-      attempt([&] {
+      error_of([&] {
         const buffer bytes = g_.pread_device(member, 128, version == "1.1" ? 0 : 4096);
         block = md_superblock_in(bytes.view());
       });
@@ -198,7 +198,7 @@ class layout_description {
   std::size_t add_subvolumes(std::size_t whole, Inspection& found) {
     std::vector<InspectedFilesystem> volumes;
     g_.umount_all();  // the daemon mounts it itself
-    attempt([&] {
+    error_of([&] {
       for (const auto& volume : layout_.subvolumes(found.filesystems[whole].device)) {
         auto filesystem = found.filesystems[whole];
         filesystem.device = "btrfsvol:" + filesystem.device + "/" + volume.btrfssubvolume_path;
@@ -214,7 +214,7 @@ class layout_description {
   void try_mount(const std::string& device, const std::string& type, const std::string& uuid,
                  Inspection& found) {
     g_.umount_all();
-    const auto error = attempt([&] {
+    const auto error = error_of([&] {
       g_.mount_ro(device, "/");
       layout_.measure_mounted(device, "/");
     });

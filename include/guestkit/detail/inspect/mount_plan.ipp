@@ -5,8 +5,8 @@
 
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/text.hpp"
-#include "guestkit/detail/inspect/attempt.hpp"
 #include "guestkit/detail/inspect/device_names.hpp"
+#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/fstab.hpp"
 #include "guestkit/detail/inspect/mount_plan.hpp"
 #include "guestkit/detail/inspect/reading.hpp"
@@ -40,7 +40,7 @@ GUESTKIT_INLINE std::string known_volume(layout& layout, std::string volume) {
 GUESTKIT_INLINE std::optional<std::string> beginning_of(guest_actions& g, const std::string& path,
                                                         std::size_t limit) {
   std::int64_t mode = 0, size = 0;
-  if (attempt([&] {
+  if (error_of([&] {
         const auto status = g.statns(path);
         mode = status.st_mode;
         size = status.st_size;
@@ -91,11 +91,11 @@ class mount_planner {
  private:
   fstab_lines read_fstab() {
     fstab_lines read;
-    const auto error = attempt([&] {
+    const auto error = error_of([&] {
       if (const auto text = beginning_of(g_, "/etc/crypttab", most_fstab_bytes)) names_.read_crypttab(*text);
     });
     if (error) plan_.failures.push_back(failure("mountpoints", *error));
-    if (const auto unread = attempt([&] {
+    if (const auto unread = error_of([&] {
           if (const auto text = beginning_of(g_, "/etc/fstab", most_fstab_bytes + 1))
             read = fstab_of(std::string_view(*text).substr(0, most_fstab_bytes),
                             text->size() <= most_fstab_bytes);
@@ -199,7 +199,7 @@ class mount_planner {
     const auto number = option_of(entry.options, "subvolid");
     if (!number || number_of(*number) == 5 || number_of(*number) == 0) return device;
     std::optional<std::string> found;
-    attempt([&] {
+    error_of([&] {
       for (const auto& volume : layout_.subvolumes(device))
         if (std::to_string(volume.btrfssubvolume_id) == *number)
           found = "btrfsvol:" + device + "/" + volume.btrfssubvolume_path;

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "guestkit/detail/base/escape.hpp"
-#include "guestkit/detail/inspect/attempt.hpp"
+#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/fstab.hpp"
 #include "guestkit/detail/inspect/mounts.hpp"
 #include "guestkit/detail/inspect/report.hpp"
@@ -24,7 +24,7 @@ GUESTKIT_INLINE string_list mountable_filesystems(layout& layout) {
       continue;
     all.push_back(device);
     if (type != "btrfs") continue;
-    attempt([&] {
+    error_of([&] {
       std::size_t count = 0;
       const auto usual = layout.default_subvolume(device, device);
       for (const auto& volume : layout.subvolumes(device))
@@ -84,7 +84,7 @@ GUESTKIT_INLINE mountpoint_list mount_behind_root(guest_actions& g, mountpoint_l
     if (fault && !fault->is_missing) continue;
     kept.emplace_back(plain_path(mountpoint).value_or(mountpoint), device);
     if (fault) continue;
-    if (const auto error = attempt([&] { mount_at(g, device, kept.back().first, readonly); })) {
+    if (const auto error = error_of([&] { mount_at(g, device, kept.back().first, readonly); })) {
       auto failed = refusal(one_line(error->message()));
       failed.op = error->op();
       failed.error_number = error->error_number();

@@ -9,8 +9,8 @@
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/lines.hpp"
 #include "guestkit/detail/base/text.hpp"
-#include "guestkit/detail/inspect/attempt.hpp"
 #include "guestkit/detail/inspect/augeas.hpp"
+#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/fast.hpp"
 #include "guestkit/detail/inspect/mounts.hpp"
 #include "guestkit/detail/inspect/own.hpp"
@@ -74,7 +74,7 @@ GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::read_chosen(const
                                                                            bool readonly) {
   if (auto system = read_mounted(device, readonly)) return system;
   if (!files().has_directory("/ostree/deploy")) return std::nullopt;
-  attempt([&] { read_boot_entries(); });
+  error_of([&] { read_boot_entries(); });
   return deployed_on(device);
 }
 
@@ -96,7 +96,7 @@ GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::read_mounted(cons
 
 GUESTKIT_INLINE bool own_inspection::mount(const std::string& device) {
   g_.umount_all();
-  return !attempt([&] {
+  return !error_of([&] {
     mount_at(g_, device, "/", true);
     layout_.measure_mounted(device, "/");
   });
@@ -108,7 +108,7 @@ GUESTKIT_INLINE void own_inspection::look_at(const std::string& device) {
   read_boot_entries();
   if (files().has_directory("/ostree/deploy")) places_.push_back({.device = device, .is_ostree = true});
   bool has_etc = false;
-  attempt([&] {
+  error_of([&] {
     g_.lstatns("/etc");
     has_etc = true;
   });
@@ -125,7 +125,7 @@ GUESTKIT_INLINE void own_inspection::look_at(const std::string& device) {
 
 GUESTKIT_INLINE std::optional<windows_place> own_inspection::windows_here() {
   std::set<std::string> names;
-  attempt([&] {  // a directory with too many names counts as empty
+  error_of([&] {  // a directory with too many names counts as empty
     for (auto& name : names_in(g_, "/")) names.insert(in_lower_case(std::move(name)));
   });
   try {
@@ -152,7 +152,7 @@ GUESTKIT_INLINE void own_inspection::read_boot_entries() {
   constexpr std::size_t most = 64;
   for (const std::string directory : {"/loader/entries", "/boot/loader/entries"}) {
     string_list names;
-    attempt([&] { names = names_in(g_, directory); });  // a directory with too many names counts as empty
+    error_of([&] { names = names_in(g_, directory); });  // a directory with too many names counts as empty
     for (std::size_t i = 0; i < std::min(most, names.size()); ++i)
       if (names[i].ends_with(".conf"))
         if (const auto text = find_small(g_, joined(directory, names[i])))
@@ -192,7 +192,7 @@ GUESTKIT_INLINE void own_inspection::describe(const guest_tree& files, Inspected
   for (const auto* program : {"/bin/bash", "/bin/ls", "/bin/sh", "/usr/bin/bash", "/usr/bin/env",
                               "/nix/var/nix/profiles/system/sw/bin/bash"}) {
     if (!files.has_file(program)) continue;
-    attempt([&] {
+    error_of([&] {
       const buffer header = g_.pread(files.path(program), 64, 0);
       try {
         system.arch = elf_architecture(header.view());
@@ -227,7 +227,7 @@ GUESTKIT_INLINE std::string own_inspection::default_deployment() {
   std::ranges::stable_sort(entries, std::ranges::greater{}, &ostree_entry::version);
   for (const auto& entry : entries) {
     std::string directory;
-    attempt([&] { directory = g_.realpath(entry.link); });
+    error_of([&] { directory = g_.realpath(entry.link); });
     if (directory.starts_with("/ostree/deploy/") && has_release(directory)) return directory;
   }
   return {};
@@ -243,7 +243,7 @@ GUESTKIT_INLINE std::string own_inspection::newest_deployment() {
       const auto path = joined(directory, deployment);
       std::int64_t made = 0;
       if (deployment.ends_with(".origin") || !has_release(path)) continue;
-      attempt([&] { made = g_.statns(path + ".origin").st_mtime_sec; });
+      error_of([&] { made = g_.statns(path + ".origin").st_mtime_sec; });
       if (!newest.empty() && made < time) continue;
       newest = path;
       time = made;

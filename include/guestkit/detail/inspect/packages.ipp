@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "guestkit/detail/base/escape.hpp"
-#include "guestkit/detail/inspect/attempt.hpp"
+#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/package_rules.hpp"
 #include "guestkit/detail/inspect/packages.hpp"
 #include "guestkit/detail/inspect/partial_file.hpp"
@@ -179,8 +179,8 @@ inline list_comparison add_what_libguestfs_leaves_out(guest_actions& g, const fo
   list_comparison result;
   package_list own;
   const auto error =
-      attempt([&] { own = own_packages(g, found); },
-              [&](const std::string& reason) { result.fault = printable(found.path) + " has " + reason; });
+      error_of([&] { own = own_packages(g, found); },
+               [&](const std::string& reason) { result.fault = printable(found.path) + " has " + reason; });
   if (error) result.fault = printable(one_line(error->message()));
   std::map<decltype(identity(list.front())), const InspectedApplication*> known;
   for (const auto& app : own.packages) known.emplace(identity(app), &app);
@@ -255,7 +255,7 @@ class rpm_obstacles {
       return;
     }
     std::vector<GuestFile> entries;
-    const auto error = attempt([&] {
+    const auto error = error_of([&] {
       check_names_of(files_.g, files_.path(directory));
       entries = list_directory(files_.g, files_.path(directory));
     });
@@ -336,7 +336,7 @@ inline package_answer packages_by_libguestfs(const guest_tree& files, const std:
     ask();
   } else if (const auto why = rpm_obstacle(files); !why.empty()) {
     answer.gaps = {"libguestfs was not asked: librpm would find no end, since " + why};
-  } else if (const auto error = attempt(ask)) {
+  } else if (const auto error = error_of(ask)) {
     answer.gaps = {"libguestfs failed: " + printable(one_line(error->message()))};
   } else if (answer.packages.empty()) {
     answer.gaps = {"libguestfs found none"};

@@ -9,8 +9,8 @@
 
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/lines.hpp"
-#include "guestkit/detail/inspect/attempt.hpp"
 #include "guestkit/detail/inspect/configuration.hpp"
+#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/parts.hpp"
 #include "guestkit/detail/inspect/reading.hpp"
 
@@ -125,7 +125,7 @@ inline void add_locale(const guest_tree& files, InspectedSystem& system) {
   if (const auto text = text_for("locale", files, "/etc/timezone", system))
     system.timezone = first_line(*text);
   if (system.timezone.empty())
-    attempt([&] { system.timezone = zone_of_link(link_target(files.g, files.path("/etc"), "localtime")); });
+    error_of([&] { system.timezone = zone_of_link(link_target(files.g, files.path("/etc"), "localtime")); });
   for (const auto* path : {"/etc/locale.conf", "/etc/default/locale", "/etc/sysconfig/i18n"}) {
     const auto text = text_for("locale", files, path, system);
     if (!text) continue;

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "guestkit/detail/base/escape.hpp"
-#include "guestkit/detail/inspect/attempt.hpp"
+#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/reading.hpp"
 #include "guestkit/error.hpp"
 
@@ -80,7 +80,7 @@ GUESTKIT_INLINE std::string read_small(guest_actions& g, const std::string& path
 GUESTKIT_INLINE std::optional<std::string> find_small(guest_actions& g, const std::string& path,
                                                       std::size_t limit) {
   std::optional<std::string> bytes = {};
-  attempt([&] { bytes = read_small(g, path, limit); });
+  error_of([&] { bytes = read_small(g, path, limit); });
   return bytes;
 }
 
@@ -101,11 +101,11 @@ GUESTKIT_INLINE void check_names_of(guest_actions& g, const std::string& directo
 
 GUESTKIT_INLINE string_list names_in(guest_actions& g, const std::string& directory) {
   string_list names;
-  if (const auto error = attempt([&] { check_names_of(g, directory); })) {
+  if (const auto error = error_of([&] { check_names_of(g, directory); })) {
     if (error->error_number() == EFBIG) throw Error(*error);
     return names;
   }
-  attempt([&] {
+  error_of([&] {
     for (auto& entry : g.readdir(directory))
       if (entry.name != "." && entry.name != "..") names.push_back(std::move(entry.name));
   });

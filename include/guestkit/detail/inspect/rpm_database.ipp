@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "guestkit/detail/base/escape.hpp"
-#include "guestkit/detail/inspect/attempt.hpp"
+#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/rpm_database.hpp"
 #include "guestkit/detail/inspect/rpm_header.hpp"
 #include "guestkit/detail/inspect/rules.hpp"
@@ -37,7 +37,7 @@ GUESTKIT_INLINE void rpm_packages::add(const rpm_blob& blob) {
 
 GUESTKIT_INLINE void rpm_packages::read(const std::string& name, const std::function<void()>& body) {
   const auto error =
-      attempt(body, [&](const std::string& reason) { list_.leave_out(name + " has " + reason); });
+      error_of(body, [&](const std::string& reason) { list_.leave_out(name + " has " + reason); });
   if (error) list_.leave_out(name + " cannot be read: " + printable(error->message()));
 }
 

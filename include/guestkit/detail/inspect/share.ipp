@@ -4,7 +4,7 @@
 #include <exception>
 #include <optional>
 
-#include "guestkit/detail/inspect/attempt.hpp"
+#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/report.hpp"
 #include "guestkit/detail/inspect/share.hpp"
 #include "guestkit/error.hpp"

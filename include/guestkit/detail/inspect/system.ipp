@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "guestkit/detail/base/escape.hpp"
-#include "guestkit/detail/inspect/attempt.hpp"
+#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/fstab.hpp"
 #include "guestkit/detail/inspect/mount_plan.hpp"
 #include "guestkit/detail/inspect/mounts.hpp"
@@ -54,12 +54,12 @@ GUESTKIT_INLINE InspectedSystem system_at(guest_actions& g, const std::string& r
   system.drive_mappings = g.inspect_get_drive_mappings(root);
   auto& windows = system.windows.emplace();
   // Each is an error if libguestfs could not find it.
-  attempt([&] { windows.systemroot = g.inspect_get_windows_systemroot(root); });
-  attempt([&] { windows.software_hive = g.inspect_get_windows_software_hive(root); });
-  attempt([&] { windows.system_hive = g.inspect_get_windows_system_hive(root); });
-  attempt([&] { windows.current_control_set = g.inspect_get_windows_current_control_set(root); });
+  error_of([&] { windows.systemroot = g.inspect_get_windows_systemroot(root); });
+  error_of([&] { windows.software_hive = g.inspect_get_windows_software_hive(root); });
+  error_of([&] { windows.system_hive = g.inspect_get_windows_system_hive(root); });
+  error_of([&] { windows.current_control_set = g.inspect_get_windows_current_control_set(root); });
 #ifdef GUESTFS_HAVE_INSPECT_GET_BUILD_ID
-  if (has_build_ids()) attempt([&] { system.build_id = g.inspect_get_build_id(root); });
+  if (has_build_ids()) error_of([&] { system.build_id = g.inspect_get_build_id(root); });
 #endif
   return system;
 }
@@ -83,7 +83,7 @@ GUESTKIT_INLINE std::vector<std::string> facts_that_differ(const InspectedSystem
 GUESTKIT_INLINE void mount_system(guest_actions& g, InspectedSystem& system, layout& layout,
                                   std::vector<std::string>& corrections) {
   const auto measure = [&](const std::string& device, const std::string& mountpoint) {
-    attempt([&] { layout.measure_mounted(device, mountpoint); });
+    error_of([&] { layout.measure_mounted(device, mountpoint); });
   };
   mount_at(g, system.root, "/", true);
   measure(system.root, "/");

@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "guestkit/detail/base/escape.hpp"
-#include "guestkit/detail/inspect/attempt.hpp"
+#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/tree.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -32,7 +32,7 @@ GUESTKIT_INLINE std::optional<path_fault> fault_of_path(guest_actions& g, const 
     const auto part = path.substr(0, end);
     const auto expected = end == std::string::npos ? wanted : FileKind::directory;
     auto kind = FileKind::unknown;
-    if (const auto error = attempt([&] { kind = kind_of(g.lstatns(part).st_mode); })) {
+    if (const auto error = error_of([&] { kind = kind_of(g.lstatns(part).st_mode); })) {
       if (error->error_number() == ENOENT)
         return path_fault{.why = excerpt(part) + " is not there", .is_missing = true};
       return path_fault{.why = excerpt(part) + " cannot be looked at: " + printable(error->message())};
@@ -54,11 +54,11 @@ GUESTKIT_INLINE found_file guest_tree::look(const std::string& below, std::uint6
                                             FileKind wanted) const {
   const auto file = path(below), shown = printable(file);
   std::optional<StatNS> status;
-  if (const auto error = attempt([&] { status = g.statns(file); })) {
+  if (const auto error = error_of([&] { status = g.statns(file); })) {
     if (error->error_number() == ELOOP) return {.there = true, .obstacle = shown + " is a loop of symlinks"};
     if (error->error_number() != ENOENT && error->error_number() != ENOTDIR)
       return {.there = true, .obstacle = shown + ": " + error->message()};
-    if (attempt([&] { g.lstatns(file); })) return {};
+    if (error_of([&] { g.lstatns(file); })) return {};
     return {.there = true, .obstacle = shown + " is a symlink to nothing in the guest"};
   }
   const auto size = static_cast<std::uint64_t>(status->st_size);

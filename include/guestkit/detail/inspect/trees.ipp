@@ -13,7 +13,7 @@
 #include <utility>
 
 #include "guestkit/detail/base/unique_fd.hpp"
-#include "guestkit/detail/inspect/attempt.hpp"
+#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/reading.hpp"
 #include "guestkit/detail/inspect/trees.hpp"
 #include "guestkit/error.hpp"
@@ -39,7 +39,7 @@ inline std::map<std::string, StatNS> statuses_of(guest_actions& g, const string_
     const auto& names = entry.second;
     if (names.size() == 1) continue;
     std::vector<StatNS> found;
-    attempt([&] { found = g.lstatnslist(directory, names); });
+    error_of([&] { found = g.lstatnslist(directory, names); });
     for (std::size_t i = 0; i < found.size() && i < names.size(); ++i)
       if (found[i].st_ino != -1 && kind_of(found[i].st_mode) != FileKind::symlink)
         known.emplace(directory + names[i], found[i]);
@@ -58,7 +58,7 @@ GUESTKIT_INLINE std::map<std::string, FileContent> read_files(guest_actions& g, 
       file.bytes =
           status == known.end() ? read_small(g, path, limit) : read_small(g, path, status->second, limit);
     };
-    if (const auto error = attempt(read)) {
+    if (const auto error = error_of(read)) {
       file.message = error->message();
       file.error_number = error->error_number();
     }
@@ -185,7 +185,7 @@ class extraction {
   void directory(const std::string& path, std::uint64_t size, const unique_fd& host, std::size_t depth) {
     check_names(path, size, options_.max_entries - entries_);
     std::vector<GuestFile> files;
-    if (const auto error = attempt([&] { files = list_directory(g_, path); }))
+    if (const auto error = error_of([&] { files = list_directory(g_, path); }))
       return done_.skipped.push_back({path, error->message()});
     for (const auto& file : files) entry(file, file.path.substr(file.path.rfind('/') + 1), host, depth);
   }
@@ -202,7 +202,7 @@ class extraction {
     std::optional<Error> error;
     while (at < file.size) {
       buffer part;
-      error = attempt([&] { part = read_part(g_, file.path, at, file.size - at); });
+      error = error_of([&] { part = read_part(g_, file.path, at, file.size - at); });
       if (error || part.empty()) break;
       write(made, part.view(), at, name);  // what the host refuses ends the extraction
       at += part.size();

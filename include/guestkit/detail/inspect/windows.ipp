@@ -6,7 +6,7 @@
 
 #include "guestkit/detail/base/lines.hpp"
 #include "guestkit/detail/base/text.hpp"
-#include "guestkit/detail/inspect/attempt.hpp"
+#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/reading.hpp"
 #include "guestkit/detail/inspect/tree.hpp"
 #include "guestkit/detail/inspect/windows.hpp"
@@ -15,7 +15,7 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 
 GUESTKIT_INLINE std::optional<std::string> as_windows_has_it(guest_actions& g, const std::string& path) {
   std::optional<std::string> found;
-  attempt([&] {
+  error_of([&] {
     auto real = g.case_sensitive_path(path);
     g.lstatns(real);
     found = std::move(real);

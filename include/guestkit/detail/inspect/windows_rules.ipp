@@ -8,7 +8,7 @@
 
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/text.hpp"
-#include "guestkit/detail/inspect/attempt.hpp"
+#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/package_rules.hpp"
 #include "guestkit/detail/inspect/reading.hpp"
 #include "guestkit/detail/inspect/report.hpp"
@@ -111,7 +111,7 @@ class hive_file {
  private:
   static std::uint64_t size_of(guest_actions& g, const std::string& path) {
     std::optional<StatNS> status;
-    attempt([&] { status = g.lstatns(path); });
+    error_of([&] { status = g.lstatns(path); });
     if (!status || kind_of(status->st_mode) != FileKind::regular)
       throw doubt{"a registry that is no regular file"};
     return static_cast<std::uint64_t>(status->st_size);
@@ -262,7 +262,7 @@ InspectedSystem windows_by_parts(guest_actions& g, layout& layout, const std::st
   part("arch", place.program, "the architecture",
        [&] { system.arch = pe_architecture(g.pread(place.program, longest_head, 0).view()); });
   string_list names;
-  const auto unlisted = attempt([&] { names = names_in(g, place.registry); });
+  const auto unlisted = error_of([&] { names = names_in(g, place.registry); });
   /// The hive as its name is written; nothing unless there is exactly one.
   const auto path_of = [&](std::string_view hive) -> std::optional<std::string> {
     const auto is_it = [&](const auto& name) { return is_same_name(name, hive); };
@@ -304,7 +304,7 @@ GUESTKIT_INLINE InspectedSystem read_windows_alone(guest_actions& g, layout& lay
   std::vector<InspectFailure> failures;
   const auto as_far_as_possible = [&](const char* name, const std::string& file, const char* cost,
                                       auto&& read) {
-    const auto error = attempt(read, [&](const std::string& reason) {
+    const auto error = error_of(read, [&](const std::string& reason) {
       failures.push_back({.part = name, .message = told_damage(file, reason, cost)});
     });
     if (!error) return;

@@ -2,8 +2,8 @@
 
 #include <cerrno>
 
-#include "guestkit/detail/inspect/attempt.hpp"
 #include "guestkit/detail/inspect/doubt.hpp"
+#include "guestkit/detail/inspect/error_of.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
@@ -13,7 +13,7 @@ GUESTKIT_INLINE bool is_final(const Error& error) noexcept {
          dynamic_cast<const CallTimeout*>(&error) != nullptr;
 }
 
-GUESTKIT_INLINE std::optional<Error> attempt(const std::function<void()>& body) {
+GUESTKIT_INLINE std::optional<Error> error_of(const std::function<void()>& body) {
   try {
     body();
     return std::nullopt;
@@ -23,9 +23,9 @@ GUESTKIT_INLINE std::optional<Error> attempt(const std::function<void()>& body) 
   }
 }
 
-GUESTKIT_INLINE std::optional<Error> attempt(const std::function<void()>& body,
-                                             const std::function<void(const std::string& reason)>& on_doubt) {
-  return attempt([&] {
+GUESTKIT_INLINE std::optional<Error> error_of(
+    const std::function<void()>& body, const std::function<void(const std::string& reason)>& on_doubt) {
+  return error_of([&] {
     try {
       body();
     } catch (const doubt& why) {

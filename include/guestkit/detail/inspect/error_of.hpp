@@ -14,15 +14,15 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 bool is_final(const Error& error) noexcept;
 
 /// Runs body; returns its error, if any. Throws an error that ends the whole task.
-std::optional<Error> attempt(const std::function<void()>& body);
+std::optional<Error> error_of(const std::function<void()>& body);
 
 /// The same; a doubt that body throws does not leave it, either.
 /// @param on_doubt  is called with the reason
-std::optional<Error> attempt(const std::function<void()>& body,
-                             const std::function<void(const std::string& reason)>& on_doubt);
+std::optional<Error> error_of(const std::function<void()>& body,
+                              const std::function<void(const std::string& reason)>& on_doubt);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 
 #ifndef GUESTKIT_COMPILED
-#include "guestkit/detail/inspect/attempt.ipp"
+#include "guestkit/detail/inspect/error_of.ipp"
 #endif
