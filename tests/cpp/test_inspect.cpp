@@ -376,6 +376,28 @@ BOOST_AUTO_TEST_CASE(a_newer_libguestfs_leaves_out_the_snapshots_of_a_root) {
   BOOST_TEST(with_snapshots(60).roots() == usual + other + "1");
 }
 
+// Regression: as soon as libguestfs knew any system, every subvolume counted as a part of it.
+BOOST_AUTO_TEST_CASE(a_system_on_btrfs_was_dropped_in_silence_beside_another_one) {
+  const auto places = [](const std::vector<InspectedSystem>& known) {
+    with_snapshots guest(60);
+    layout devices(guest);
+    own_inspection own(guest, devices);
+    own.look_around();
+    std::string all;
+    for (const auto& one : own.possible_systems(known)) all += one.device + ' ';
+    return all;
+  };
+  InspectedSystem ubuntu{.root = "/dev/sdb1", .filesystems = {"/dev/sdb1"}};
+  ubuntu.os_release = {{"ID", "ubuntu"}, {"VERSION_ID", "24.04"}};
+  BOOST_TEST(places({ubuntu}) == "/dev/sda1 btrfsvol:/dev/sda1/2 btrfsvol:/dev/sda1/3 ");
+  // Of a known system, what is not its own and no snapshot of it.
+  InspectedSystem suse{.root = "/dev/sda1", .filesystems = {"/dev/sda1"}};
+  suse.os_release = {{"ID", "opensuse-leap"}, {"VERSION_ID", "15.5"}};
+  BOOST_TEST(places({ubuntu, suse}) == "btrfsvol:/dev/sda1/3 ");
+  suse.filesystems.push_back("btrfsvol:/dev/sda1//3");  // as some versions of libguestfs write it
+  BOOST_TEST(places({suse}) == "");
+}
+
 BOOST_AUTO_TEST_CASE(a_volume_has_its_dashes_doubled_below_dev_mapper) {
   BOOST_TEST(mapper_name("/dev/vg-0/root") == "/dev/mapper/vg--0-root");
 }

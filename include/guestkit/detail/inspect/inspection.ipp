@@ -233,10 +233,13 @@ class inspection {
 
   /// Adds the systems that libguestfs does not find.
   void add_own(bool asked) {
-    for (const auto& place : own_.places(found_.operating_systems)) {
+    std::vector<own_inspection::possible_system> more;
+    if (run_.is_alive())
+      run_(found_.failures, systems_part, [&] { more = own_.possible_systems(found_.operating_systems); });
+    for (const auto& one : more) {
       if (!run_.is_alive()) return;
       std::optional<InspectedSystem> system;
-      run_(found_.failures, systems_part, [&] { system = own_.read(place); });
+      run_(found_.failures, systems_part, [&] { system = own_.read(one); });
       if (!system) continue;
       step("reading the guest's files");
       string_list corrections;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,12 +29,13 @@ std::optional<ostree_entry> ostree_entry_in(std::string_view text);
 /// Examines every filesystem, and reads the systems that libguestfs does not recognize.
 class own_inspection {
  public:
-  /// Where there may be a system that libguestfs does not recognize.
-  struct place {
+  /// A filesystem with what may be a system that libguestfs does not recognize.
+  struct possible_system {
     std::string device;
     bool is_ostree = false;
     bool is_usr = false;
     std::optional<windows_place> windows = {};
+    std::map<std::string, std::string> os_release = {};  ///< of one on btrfs, to tell snapshots
   };
 
   own_inspection(guest_actions& g, layout& layout) : g_(g), layout_(layout) {}
@@ -44,11 +46,11 @@ class own_inspection {
   /// Why inspect_os must not be called; empty if it may be.
   const std::string& fault() const noexcept { return fault_; }
 
-  /// The places on filesystems that belong to no known system.
-  std::vector<place> places(const std::vector<InspectedSystem>& known) const;
+  /// Those on filesystems that belong to no known system. Snapshots of a known one are left out.
+  std::vector<possible_system> possible_systems(const std::vector<InspectedSystem>& known) const;
 
-  /// The system at that place, which stays mounted.
-  std::optional<InspectedSystem> read(const place& where);
+  /// The system on that filesystem, which stays mounted.
+  std::optional<InspectedSystem> read(const possible_system& one);
 
   /// The system on the chosen filesystem, which is mounted at /, with the filesystems in its own fstab.
   std::optional<InspectedSystem> read_chosen(const std::string& device, bool readonly);
@@ -66,6 +68,12 @@ class own_inspection {
   void look_at(const std::string& device);
   /// The Windows on the filesystem at /, as far as guestkit's rules know where it is.
   std::optional<windows_place> windows_here();
+  /// The UUID of the btrfs that this is, or is a subvolume of; empty for others.
+  std::string btrfs_of(const std::string& filesystem) const;
+  /// Whether the other system, in the same version, is on the same btrfs. libguestfs lists every subvolume
+  /// with a system that it recognizes, except for snapshots.
+  bool is_snapshot(const possible_system& one, const InspectedSystem& other) const;
+
   static bool is_root_label(const std::string& label);
   bool has_release(const std::string& top);
   void object(const std::string& device, const std::string& why);
@@ -90,7 +98,7 @@ class own_inspection {
 
   guest_actions& g_;
   layout& layout_;
-  std::vector<place> places_;
+  std::vector<possible_system> possible_;
   std::vector<std::string> usrs_, bare_roots_;
   std::vector<ostree_entry> entries_;
   std::string fault_;

@@ -43,31 +43,45 @@ GUESTKIT_INLINE void own_inspection::look_around() {
   g_.umount_all();
 }
 
-GUESTKIT_INLINE std::vector<own_inspection::place> own_inspection::places(
+GUESTKIT_INLINE std::vector<own_inspection::possible_system> own_inspection::possible_systems(
     const std::vector<InspectedSystem>& known) const {
   std::set<std::string> taken;
   for (const auto& system : known) {
-    taken.insert(system.root);
-    taken.insert(system.filesystems.begin(), system.filesystems.end());
+    taken.insert(known_volume(layout_, system.root));
+    for (const auto& filesystem : system.filesystems) taken.insert(known_volume(layout_, filesystem));
   }
-  std::vector<place> all;
-  for (const auto& one : places_) {
-    // libguestfs may use another name for a subvolume's device.
-    const bool is_taken =
-        taken.contains(one.device) || (one.device.starts_with("btrfsvol:") && !known.empty());
-    if (!is_taken) all.push_back(one);
-  }
+  std::vector<possible_system> all;
+  for (const auto& one : possible_)
+    if (!taken.contains(one.device) &&
+        std::ranges::none_of(known, [&](const auto& other) { return is_snapshot(one, other); }))
+      all.push_back(one);
   if (all.empty() && known.empty() && !usrs_.empty())
     all.push_back({.device = usrs_.front(), .is_usr = true});
   return all;
 }
 
-GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::read(const place& where) {
-  if (where.is_usr) return system_of_usr();
-  if (!mount(where.device)) return std::nullopt;
-  if (where.windows)
-    return read_windows_alone(g_, layout_, where.device, *where.windows, numbers_of(g_.version()));
-  return where.is_ostree ? deployed_on(where.device) : read_mounted(where.device);
+GUESTKIT_INLINE std::string own_inspection::btrfs_of(const std::string& filesystem) const {
+  for (const auto& device : layout_.candidates())
+    if (is_on(filesystem, device) && layout_.fact(device, "TYPE") == "btrfs")
+      return layout_.fact(device, "UUID");
+  return {};
+}
+
+GUESTKIT_INLINE bool own_inspection::is_snapshot(const possible_system& one,
+                                                 const InspectedSystem& other) const {
+  if (one.os_release.empty()) return false;
+  const auto is_same = [&](const char* key) {
+    return value_or_empty(one.os_release, key) == value_or_empty(other.os_release, key);
+  };
+  return is_same("ID") && is_same("VERSION_ID") &&
+         btrfs_of(one.device) == btrfs_of(known_volume(layout_, other.root));
+}
+
+GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::read(const possible_system& one) {
+  if (one.is_usr) return system_of_usr();
+  if (!mount(one.device)) return std::nullopt;
+  if (one.windows) return read_windows_alone(g_, layout_, one.device, *one.windows, numbers_of(g_.version()));
+  return one.is_ostree ? deployed_on(one.device) : read_mounted(one.device);
 }
 
 GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::read_chosen(const std::string& device,
@@ -106,16 +120,18 @@ GUESTKIT_INLINE void own_inspection::look_at(const std::string& device) {
   if (const auto fault = fault_for_registry(g_)) object(device, *fault);
   if (const auto fault = fault_for_augeas(g_)) object(device, *fault);
   read_boot_entries();
-  if (files().has_directory("/ostree/deploy")) places_.push_back({.device = device, .is_ostree = true});
+  if (files().has_directory("/ostree/deploy")) possible_.push_back({.device = device, .is_ostree = true});
   bool has_etc = false;
   error_of([&] {
     g_.lstatns("/etc");
     has_etc = true;
   });
   if (has_etc && has_release("")) {
-    places_.push_back({.device = device});
+    InspectedSystem system;
+    if (!btrfs_of(device).empty()) add_os_release(files(), system);
+    possible_.push_back({.device = device, .os_release = std::move(system.os_release)});
   } else if (auto windows = windows_here()) {
-    places_.push_back({.device = device, .windows = std::move(windows)});
+    possible_.push_back({.device = device, .windows = std::move(windows)});
   } else if (files().has_directory("/bin") && files().has_file("/lib/os-release")) {
     usrs_.push_back(device);
   } else if (has_etc || is_root_label(layout_.fact(device, "LABEL"))) {
