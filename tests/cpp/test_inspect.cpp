@@ -31,6 +31,7 @@
 #include <initializer_list>
 #include <limits>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -835,6 +836,81 @@ BOOST_AUTO_TEST_CASE(what_a_handle_without_an_appliance_says) {
 }
 
 // The layers.
+
+/// An appliance whose first answers come too late for the part that asks.
+struct slow_at_first : thin_volume {
+  std::set<std::string> asked = {};
+  void delay(const std::string& what) {
+    if (asked.insert(what).second) throw CallTimeout(what.c_str(), "too late", ETIMEDOUT, 1, "call_timeout");
+  }
+  hashtable blkid(const std::string& device) override {
+    delay("blkid " + device);
+    return thin_volume::blkid(device);
+  }
+  string_list list_md_devices() override {
+    delay("list_md_devices");
+    return {"/dev/md127"};
+  }
+  std::vector<VG> vgs_full() override {
+    delay("vgs_full");
+    return thin_volume::vgs_full();
+  }
+  string_list lvs() override {
+    delay("lvs");
+    return thin_volume::lvs();
+  }
+};
+
+// Regression: later parts of the inspection were told that there are no volumes.
+BOOST_AUTO_TEST_CASE(what_the_end_of_a_part_prevented_was_kept_as_an_empty_answer) {
+  slow_at_first guest;
+  layout known(guest);
+  for (int parts = 0; guest.asked.size() < 6 && parts < 20; ++parts) try {
+      known.fact("/dev/sda1", "TYPE");
+      known.volumes();
+      known.fact("/dev/vg-a/root", "TYPE");
+    } catch (const CallTimeout&) {
+    }
+  BOOST_TEST(known.fact("/dev/sda1", "TYPE") == "LVM2_member");
+  BOOST_TEST(known.arrays() == string_list{"/dev/md127"}, boost::test_tools::per_element());
+  BOOST_TEST(known.volumes() == string_list{"/dev/vg-a/root"}, boost::test_tools::per_element());
+  BOOST_REQUIRE_EQUAL(known.groups().size(), 1U);
+  BOOST_TEST(known.fact("/dev/vg-a/root", "TYPE") == "swap");
+  BOOST_TEST(!known.is_uncertain());
+}
+
+/// As many partitions as a disk takes, on as many disks as an appliance, and arrays on some of them.
+struct many_partitions : pretended_guest {
+  string_list list_devices() override {
+    string_list all;
+    for (char letter = 'a'; letter <= 'x'; ++letter) all.push_back(std::string("/dev/sd") + letter);
+    return all;
+  }
+  string_list list_partitions() override {
+    string_list all;
+    for (const auto& disk : list_devices())
+      for (int number = 1; number <= 128; ++number) all.push_back(disk + std::to_string(number));
+    return all;
+  }
+  string_list list_md_devices() override {
+    string_list all;
+    for (int number = 0; number < 100; ++number) all.push_back("/dev/md" + std::to_string(number));
+    return all;
+  }
+  string_list list_dm_devices() override { return {}; }
+};
+
+// Regression: for every line, each disk was compared with every partition, for which each disk was sought.
+BOOST_AUTO_TEST_CASE(a_long_fstab_beside_many_partitions_took_minutes) {
+  many_partitions guest;
+  layout known(guest);
+  device_names names(guest, known, "/dev/sda1");
+  const auto begin = std::clock();
+  for (int line = 0; line < 500; ++line) BOOST_TEST(!names.find("UUID=" + std::to_string(line)).is_known());
+  BOOST_TEST(names.find("UUID=uuid-of-sdx128").devices == string_list{"/dev/sdx128"},
+             boost::test_tools::per_element());
+  BOOST_TEST((std::clock() - begin) / CLOCKS_PER_SEC < 4);
+}
 
 BOOST_AUTO_TEST_CASE(a_physical_volume_is_not_damaged_because_the_appliance_calls_its_disk_otherwise) {
   thin_volume guest;

@@ -125,10 +125,12 @@ GUESTKIT_INLINE named_device device_names::tagged(std::string_view fact, const s
   };
   named_device found;
   bool btrfs = true;
-  for (const auto& device : fact.starts_with("PART_") ? layout_.partitions() : layout_.candidates()) {
+  const bool of_partition = fact.starts_with("PART_");
+  const std::string key(fact), wanted = folded(value);
+  for (const auto& device : of_partition ? layout_.partitions() : layout_.candidates()) {
+    if (wanted.empty() || folded(layout_.fact(device, key.c_str())) != wanted) continue;
     const auto type = layout_.fact(device, "TYPE");
-    if (!fact.starts_with("PART_") && type.ends_with("_member")) continue;
-    if (value.empty() || folded(layout_.fact(device, std::string(fact).c_str())) != folded(value)) continue;
+    if (!of_partition && type.ends_with("_member")) continue;
     found.devices.push_back(device);
     btrfs = btrfs && type == "btrfs";
   }

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,7 +52,7 @@ class layout {
 
   /// Every block device with possible content except for logical volumes: disks without partitions,
   /// partitions, arrays, opened devices.
-  string_list physical();
+  const string_list& physical();
   /// The same, and the logical volumes.
   string_list candidates();
 
@@ -115,6 +116,8 @@ class layout {
   /// The prefix of the device mapper's names for the parts of a volume group.
   static std::string mapper_prefix(const std::string& group);
 
+  /// Lists what is not known yet. An error counts as an empty list; not one that ends the task, since the
+  /// appliance may live on and a later part ask again.
   const string_list& once(std::optional<string_list>& known, const std::function<string_list()>& list);
 
   /// The groups according to LVM's commands, without their volumes.
@@ -123,7 +126,7 @@ class layout {
   /// LVM does not automatically activate the intact volumes of a group with a missing part, so this does.
   void open_incomplete_groups();
 
-  void unlock_volumes(const std::vector<InspectKey>& keys);
+  /// Returns whether it has opened any.
   bool unlock_some(const string_list& devices, const std::vector<InspectKey>& keys);
 
   /// The name that systemd and virt-inspector use, so that a guest's fstab matches it; with a number if a
@@ -135,7 +138,9 @@ class layout {
   bool are_read_ = false;              // the volume groups, from their metadata
   bool is_uncertain_ = false;          // some list of devices failed
   std::map<std::string, fill> usage_;  // by device
-  std::optional<string_list> disks_, partitions_, arrays_, mapped_, volumes_;
+  std::optional<string_list> disks_, partitions_, arrays_, mapped_, volumes_, physical_;
+  std::map<std::string, std::string> disk_of_;  // by partition
+  std::optional<std::set<std::string>> partitioned_;
   std::optional<std::vector<volume_group>> groups_;
   std::map<std::string, hashtable> facts_;
   std::map<std::string, std::vector<BTRFSSubvolume>> subvolumes_;  // by device

@@ -48,7 +48,7 @@ GUESTKIT_INLINE const string_list& layout::partitions() {
 GUESTKIT_INLINE const hashtable& layout::facts(const std::string& device) {
   const auto found = facts_.find(device);
   if (found != facts_.end()) return found->second;
-  auto& facts = facts_[device];
+  hashtable facts;
   error_of([&] { facts = g_.blkid(device); });
   for (auto& fact : facts) {
     const auto& key = fact.first;
@@ -56,7 +56,7 @@ GUESTKIT_INLINE const hashtable& layout::facts(const std::string& device) {
     if (key == "LABEL" && is_ambiguous(value) && !error_of([&] { value = g_.vfs_label(device); })) continue;
     value = key == "PART_ENTRY_NAME" ? partition_name(value) : without_backslashes(value);
   }
-  return facts;
+  return facts_.emplace(device, std::move(facts)).first->second;
 }
 
 GUESTKIT_INLINE std::string layout::fact(const std::string& device, const char* key) {
@@ -66,8 +66,12 @@ GUESTKIT_INLINE std::string layout::fact(const std::string& device, const char* 
 }
 
 GUESTKIT_INLINE bool layout::is_partitioned(const std::string& disk) {
-  const auto& all = partitions();
-  return std::any_of(all.begin(), all.end(), [&](const auto& part) { return disk_of(part) == disk; });
+  if (!partitioned_) {
+    std::set<std::string> all;
+    for (const auto& partition : partitions()) all.insert(disk_of(partition));
+    partitioned_ = std::move(all);
+  }
+  return partitioned_->contains(disk);
 }
 
 GUESTKIT_INLINE bool layout::has_dynamic_disk() {
@@ -92,11 +96,13 @@ GUESTKIT_INLINE bool layout::holds_no_filesystem(const std::string& partition) {
 }
 
 GUESTKIT_INLINE std::string layout::disk_of(const std::string& partition) {
+  const auto known = disk_of_.find(partition);
+  if (known != disk_of_.end()) return known->second;
   std::string longest;
   for (const auto* list : {&disks(), &arrays()})
     for (const auto& disk : *list)
       if (partition.starts_with(disk) && disk.size() > longest.size()) longest = disk;
-  return longest;
+  return disk_of_.emplace(partition, std::move(longest)).first->second;
 }
 
 GUESTKIT_INLINE string_list layout::candidates() {
@@ -124,12 +130,12 @@ GUESTKIT_INLINE void layout::unlock(const std::vector<InspectKey>& keys) {
   for (const auto& disk : disks())
     if (!is_partitioned(disk)) first.push_back(disk);
   for (const auto* list : {&partitions(), &arrays()}) first.insert(first.end(), list->begin(), list->end());
-  if (!unlock_some(first, keys)) return unlock_volumes(keys);
-  error_of([&] { g_.lvm_scan(true); });
-  mapped_.reset();
-  groups_.reset();
-  volumes_.reset();
-  unlock_volumes(keys);
+  if (unlock_some(first, keys)) {
+    groups_.reset();
+    volumes_.reset();
+    error_of([&] { g_.lvm_scan(true); });
+  }
+  unlock_some(volumes(), keys);
 }
 
 GUESTKIT_INLINE const string_list& layout::volumes() {
@@ -154,7 +160,8 @@ GUESTKIT_INLINE void layout::measure_mounted(const std::string& device, const st
   usage_[device] = {unit * blocks, unit * (blocks - std::min(blocks, free))};
 }
 
-GUESTKIT_INLINE string_list layout::physical() {
+GUESTKIT_INLINE const string_list& layout::physical() {
+  if (physical_) return *physical_;
   string_list all;
   for (const auto& disk : disks())
     if (!is_partitioned(disk)) all.push_back(disk);
@@ -163,7 +170,7 @@ GUESTKIT_INLINE string_list layout::physical() {
   for (const auto& array : arrays())
     if (!is_partitioned(array)) all.push_back(array);
   all.insert(all.end(), mapped().begin(), mapped().end());
-  return all;
+  return physical_.emplace(std::move(all));
 }
 
 GUESTKIT_INLINE string_list layout::physical_volumes() {
@@ -217,18 +224,17 @@ GUESTKIT_INLINE std::string layout::mapper_prefix(const std::string& group) {
 
 GUESTKIT_INLINE const string_list& layout::once(std::optional<string_list>& known,
                                                 const std::function<string_list()>& list) {
-  if (!known) {
-    known.emplace();
-    const auto error = error_of([&] { *known = list(); });
-    // An appliance may lack LVM.
-    if (error && error->error_number() != ENOTSUP) is_uncertain_ = true;
-  }
-  return *known;
+  if (known) return *known;
+  string_list all;
+  const auto error = error_of([&] { all = list(); });
+  // An appliance may lack LVM.
+  if (error && error->error_number() != ENOTSUP) is_uncertain_ = true;
+  return known.emplace(std::move(all));
 }
 
 GUESTKIT_INLINE const std::vector<volume_group>& layout::groups() {
   if (groups_) return *groups_;
-  groups_.emplace();
+  std::optional<std::vector<volume_group>> all;
   are_read_ = false;
   error_of([&] {
     std::vector<device_reader> readers;
@@ -237,12 +243,11 @@ GUESTKIT_INLINE const std::vector<volume_group>& layout::groups() {
         const auto bytes = g_.pread_device(device, static_cast<int>(size), static_cast<std::int64_t>(at));
         return std::string(bytes.view());
       });
-    auto read = read_volume_groups(readers);
-    are_read_ = read.has_value();
-    groups_ = std::move(read);
+    all = read_volume_groups(readers);
+    are_read_ = all.has_value();
   });
-  if (!are_read_) error_of([&] { groups_ = asked_groups(); });
-  return *groups_;
+  if (!are_read_) error_of([&] { all = asked_groups(); });
+  return groups_.emplace(std::move(all).value_or(std::vector<volume_group>()));
 }
 
 GUESTKIT_INLINE std::vector<volume_group> layout::asked_groups() {
@@ -259,10 +264,6 @@ GUESTKIT_INLINE std::vector<volume_group> layout::asked_groups() {
 GUESTKIT_INLINE void layout::open_incomplete_groups() {
   for (const auto& group : groups())
     if (group.is_incomplete) error_of([&] { g_.vg_activate(true, string_list{group.name}); });
-}
-
-GUESTKIT_INLINE void layout::unlock_volumes(const std::vector<InspectKey>& keys) {
-  if (unlock_some(volumes(), keys)) mapped_.reset();
 }
 
 GUESTKIT_INLINE bool layout::unlock_some(const string_list& devices, const std::vector<InspectKey>& keys) {
@@ -285,6 +286,8 @@ GUESTKIT_INLINE bool layout::unlock_some(const string_list& devices, const std::
       }
       opened_[device] = "/dev/mapper/" + name;
       opened = true;
+      mapped_.reset();
+      physical_.reset();
     }
   }
   return opened;
