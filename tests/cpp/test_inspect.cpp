@@ -1305,6 +1305,29 @@ BOOST_AUTO_TEST_CASE(a_part_that_takes_too_long_costs_itself, PATIENCE) {
   BOOST_TEST(failures[0].error_number == ETIMEDOUT);
 }
 
+// Regression: the end of the inner part was that of the outer one, whose rest had the time of the whole call.
+BOOST_AUTO_TEST_CASE(the_end_of_a_part_ended_the_part_around_it, PATIENCE) {
+  const support::stuck_programs programs;
+  const support::first_in_path path(programs.folder);
+  Guestfs g({.environment = false, .limits = {.call = Seconds(4)}});
+  std::vector<InspectFailure> failures;
+  const call_scope whole(state_of(g), "inspect");
+  part_runner run(state_of(g));
+  BOOST_TEST(!run(failures, "outer", [&] {
+    run(failures, "inner", [] {});
+    g.add_drive_ro(programs.folder / "disk");
+  }));
+  BOOST_REQUIRE_EQUAL(failures.size(), 1U);
+  BOOST_TEST(failures[0].part == "outer");
+  BOOST_TEST(failures[0].message.ends_with(" s, its share of the time"), failures[0].message);
+  // The time of the outer one ends the inner one as well, and both end once.
+  BOOST_TEST(!run(failures, "outer",
+                  [&] { run(failures, "inner", [&] { g.add_drive_ro(programs.folder / "disk"); }); }));
+  BOOST_REQUIRE_EQUAL(failures.size(), 2U);
+  BOOST_TEST(failures[1].part == "outer");
+  BOOST_TEST(run(failures, "next", [&] { g.get_memsize(); }));
+}
+
 BOOST_AUTO_TEST_CASE(an_error_ends_one_part_a_crash_what_follows_and_a_cancel_all) {
   Guestfs g;
   std::vector<InspectFailure> failures;

@@ -19,7 +19,7 @@ GUESTKIT_INLINE bool part_runner::operator()(std::vector<InspectFailure>& failur
   }
   std::optional<InspectFailure> failed;
   std::exception_ptr final;
-  state_->turns->begin_part(share);
+  turns::part part(*state_->turns, share);
   try {
     body();
   } catch (const ApplianceKilled& error) {
@@ -32,11 +32,8 @@ GUESTKIT_INLINE bool part_runner::operator()(std::vector<InspectFailure>& failur
   } catch (const Error& error) {
     failed = failure(name, error);
     if (is_final(error)) final = std::current_exception();
-  } catch (...) {
-    state_->turns->end_part();
-    throw;
   }
-  const auto end = state_->turns->end_part();
+  const auto end = part.end();
   alive_ = alive_ && end.goes_on;
   if (!failed) return true;
   if (end.limit) {

@@ -18,6 +18,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
@@ -71,11 +72,22 @@ class turns {
     bool goes_on = true;                // the appliance lives, so the call may continue with something else
   };
 
-  /// Begins a part of the thread's call, which may use that share of the call's remaining time. If the call
-  /// has no limit, neither has the part. A part that takes longer is stopped as the call would be.
-  void begin_part(double share);
-  /// Ends the part. If only the part took too long and the appliance survives, the call continues.
-  part_end end_part() noexcept;
+  /// A part of the thread's call, which may use that share of the call's remaining time. If the call has no
+  /// limit, neither has the part; a part inside another one has the time of that. A part that takes longer is
+  /// stopped as the call would be.
+  class part {
+   public:
+    part(turns& all, double share) : turns_(all), has_limit_(all.begin_part(share)) {}
+    part(const part&) = delete;
+    part& operator=(const part&) = delete;
+    ~part() { end(); }
+    /// Ends the part. If only the part took too long and the appliance survives, the call continues.
+    part_end end() noexcept { return turns_.end_part(std::exchange(has_limit_, false)); }
+
+   private:
+    turns& turns_;
+    bool has_limit_;
+  };
 
   /// Whether the calling thread has the turn: it is inside a call or is closing the handle.
   bool is_mine() const noexcept;
@@ -135,6 +147,9 @@ class turns {
   using clock = std::chrono::steady_clock;
   using lock = std::unique_lock<std::mutex>;
   enum class ending { none, cancelled, timed_out, terminated };
+
+  bool begin_part(double share);
+  part_end end_part(bool has_limit) noexcept;
 
   // With the lock held.
   /// @param since  when its time began; nothing: now. Without a limit nobody looks at the clock.

@@ -99,19 +99,21 @@ GUESTKIT_INLINE void turns::count_too(Seconds spent) {
   if (deadline_ && ending_ == ending::none) watch(*deadline_ - to_clock(spent));
 }
 
-GUESTKIT_INLINE void turns::begin_part(double share) {
+/// Returns whether it has a limit of its own.
+GUESTKIT_INLINE bool turns::begin_part(double share) {
   const lock held(mutex_);
-  if (!deadline_ || part_ || ending_ != ending::none) return;
+  if (!deadline_ || part_ || ending_ != ending::none) return false;
   const Seconds left = *deadline_ - clock::now();
   part_ = whole{*deadline_, limit_};
   limit_ = left * share;
   watch(clock::now() + to_clock(limit_));
+  return true;
 }
 
-GUESTKIT_INLINE turns::part_end turns::end_part() noexcept {
+GUESTKIT_INLINE turns::part_end turns::end_part(bool has_limit) noexcept {
   const lock held(mutex_);
-  const bool goes_on = killed_.empty() && (part_ ? ending_ != ending::cancelled : ending_ == ending::none);
-  if (!part_) return {.goes_on = goes_on};
+  if (!has_limit) return {.goes_on = killed_.empty() && (part_ || ending_ == ending::none)};
+  const bool goes_on = killed_.empty() && ending_ != ending::cancelled;
   part_end end{.goes_on = goes_on};
   if (ending_ == ending::timed_out) end.limit = limit_;
   limit_ = part_->limit;
