@@ -691,6 +691,24 @@ BOOST_AUTO_TEST_CASE(a_key_file_gives_its_first_line_and_must_be_a_file) {
   BOOST_CHECK_THROW(passphrase_of({"", "/dev/zero", InspectKey::Kind::file}), Error);
 }
 
+// Regression: what came after 8192 bytes was cut off in silence, and the rest was tried as a key.
+BOOST_AUTO_TEST_CASE(a_long_line_of_a_key_file_was_cut) {
+  const auto path = std::filesystem::temp_directory_path() / ("long-key-" + std::to_string(::getpid()));
+  const InspectKey key{"", path.string(), InspectKey::Kind::file};
+  for (const std::size_t size : {0U, 8192U, 8193U, 100'000U, 1U << 20U}) {
+    const std::string line(size, 'k');
+    std::ofstream(path) << line;
+    BOOST_TEST((passphrase_of(key) == line), size);
+    std::ofstream(path) << line << "\nmore\n";
+    BOOST_TEST((passphrase_of(key) == line), size);
+  }
+  std::ofstream(path) << std::string((1U << 20U) + 1, 'k') << '\n';
+  BOOST_CHECK_EXCEPTION(passphrase_of(key), Error, [](const Error& error) {
+    return error.error_number() == EFBIG && has(error.message(), "first line is longer than 1048576 bytes");
+  });
+  std::filesystem::remove(path);
+}
+
 BOOST_FIXTURE_TEST_CASE(a_binary_key_file_ended_the_inspection, with_luks) {
   const auto path = std::filesystem::temp_directory_path() / ("binary-key-" + std::to_string(::getpid()));
   std::ofstream(path) << std::string("a\0b", 3);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
@@ -26,7 +27,7 @@ GUESTKIT_INLINE std::string passphrase_of(const InspectKey& key) {
       throw Error("inspect", std::string("a passphrase cannot be used: ") + no_nul, EINVAL);
     return key.secret;
   }
-  constexpr std::size_t longest = 8192;  // as much as cryptsetup reads from a key file
+  constexpr std::size_t longest = std::size_t{1} << 20U;  // many times that of real ones
   const auto refuse = [&](const std::string& why, int code) -> void {
     throw Error("inspect", "the key file " + key.secret + " cannot be used: " + why, code);
   };
@@ -34,11 +35,16 @@ GUESTKIT_INLINE std::string passphrase_of(const InspectKey& key) {
   struct stat status {};
   if (file.get() < 0 || ::fstat(file.get(), &status) != 0) refuse(std::strerror(errno), errno);
   if (!S_ISREG(status.st_mode)) refuse("it is no regular file", EINVAL);
-  std::string text(longest, '\0');
-  const auto size = ::read(file.get(), text.data(), text.size());
-  if (size < 0) refuse(std::strerror(errno), errno);
-  text.resize(static_cast<std::size_t>(size));
+  std::string text;
+  std::array<char, 8192> part;
+  for (ssize_t size = 1; size > 0 && text.size() <= longest && text.find('\n') == std::string::npos;) {
+    size = ::read(file.get(), part.data(), part.size());
+    if (size < 0) refuse(std::strerror(errno), errno);
+    text.append(part.data(), static_cast<std::size_t>(size));
+  }
   text.resize(std::min(text.find('\n'), text.size()));
+  if (text.size() > longest)
+    refuse("its first line is longer than " + std::to_string(longest) + " bytes", EFBIG);
   if (text.find('\0') != std::string::npos) refuse(no_nul, EINVAL);
   return text;
 }
