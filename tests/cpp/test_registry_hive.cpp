@@ -89,13 +89,13 @@ struct pretended_windows : pretended_files {
          {"/Windows/System32/config/SYSTEM", "-" + settings("SIGN" + little_endian(2048 * 512, 8))},
          {"/Windows/System32/cmd.exe", "-" + windows_program(0x20B)}});
   }
-  std::string scheme = "dos";
+  std::string scheme = "dos", first_sector = "63";
   string_list list_devices() override { return {"/dev/sda"}; }
   string_list list_partitions() override { return {"/dev/sda1", "/dev/sda2"}; }
   hashtable blkid(const std::string& device) override {
     const bool is_first = device == "/dev/sda1";
     return {{"PART_ENTRY_SCHEME", scheme},
-            {"PART_ENTRY_OFFSET", is_first ? "63" : "2048"},
+            {"PART_ENTRY_OFFSET", is_first ? first_sector : "2048"},
             {"PART_ENTRY_UUID", is_first ? "04030201-0605-0807-090a-0b0c0d0e0f10" : "other"}};
   }
   buffer pread_device(const std::string&, int, std::int64_t) override {
@@ -428,6 +428,16 @@ BOOST_AUTO_TEST_CASE(a_windows_is_read_from_its_registry) {
   g.files["/Windows/System32/config/SYSTEM"] = "-" + settings(blob);
   found = read_from(g);
   BOOST_TEST((found.drive_mappings == std::map<std::string, std::string>{{"C", "/dev/sda1"}}));
+}
+
+// Regression: its sector times 512 overflowed, to the number that the registry has.
+BOOST_AUTO_TEST_CASE(a_partition_at_an_impossible_sector_got_the_letter_of_another) {
+  pretended_windows g;
+  for (const auto* sector : {"36028797018965", "36028797018966016", "-2048", "9223372036854775807"}) {
+    g.first_sector = sector;
+    BOOST_TEST((read_from(g).drive_mappings == std::map<std::string, std::string>{{"C", "/dev/sda2"}}),
+               sector);
+  }
 }
 
 // Before, parted fails on it, and so does inspect_os.

@@ -208,8 +208,10 @@ class windows_reader {
   }
 
   std::string mbr_partition(const std::string& data) {
-    constexpr std::int64_t signature_at = 0x1B8, sector = 512;
+    constexpr std::int64_t signature_at = 0x1B8;
+    constexpr std::uint64_t sector = 512;
     const untrusted_bytes bytes(data);
+    const auto begin = bytes.little(4, 8);
     const auto is_signed = [&](const std::string& disk) {
       return g_.pread_device(disk, 4, signature_at).view() == bytes.bytes(0, 4);
     };
@@ -225,7 +227,8 @@ class windows_reader {
         if (layout_.disk_of(partition) != disk) continue;
         has_mbr = has_mbr && layout_.fact(partition, "PART_ENTRY_SCHEME") == "dos";
         const auto start = number_of(layout_.fact(partition, "PART_ENTRY_OFFSET"));
-        if (found.empty() && start && static_cast<std::uint64_t>(*start * sector) == bytes.little(4, 8))
+        if (found.empty() && start && *start >= 0 && begin % sector == 0 &&
+            static_cast<std::uint64_t>(*start) == begin / sector)
           found = partition;
       }
       if (has_mbr && is_signed(disk)) return found;
