@@ -226,6 +226,7 @@ class GuestFile:
         mode: the permissions
         mtime: in seconds since 1970
         target: where a symlink points
+        not_entered: a directory that walk left out the content of, since it is deeper than max_depth
     """
 
     path: str
@@ -236,6 +237,7 @@ class GuestFile:
     gid: int
     mtime: int
     target: str
+    not_entered: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,12 @@ struct FileContent {
 
 struct WalkOptions {
   std::size_t max_entries = 1'000'000;  ///< more entries are an Error with EFBIG
-  int max_depth = 256;  ///< how many levels of directories below the starting one; 0: only its own entries
+  /// How many levels of directories below the starting one. 0: only its own entries, which are all read
+  /// before they are counted. A hostile directory has millions, which its size tells.
+  int max_depth = 256;
+  /// For all paths and targets of symlinks together, which a guest can make long; more is an Error with
+  /// EFBIG.
+  std::size_t max_path_bytes = std::size_t{512} << 20U;
 };
 
 struct ExtractOptions {
@@ -51,7 +56,8 @@ std::string read_small(Guestfs& g, const std::string& path, std::size_t limit = 
 std::map<std::string, FileContent> read_files(Guestfs& g, const string_list& paths,
                                               std::size_t limit = std::size_t{2} << 20U);
 
-/// Every file below a directory, without following symlinks. A directory comes before its contents.
+/// Every file below a directory, without following symlinks. A directory comes before its contents. One that
+/// lies deeper than max_depth is marked as not entered.
 std::vector<GuestFile> walk(Guestfs& g, const std::string& directory, const WalkOptions& options = {});
 
 /// Copies a file or a tree from the guest into a directory on the host, under its own name.

@@ -804,6 +804,51 @@ BOOST_FIXTURE_TEST_CASE(a_directory_of_millions_was_read_whole_for_a_walk_of_few
   std::filesystem::remove_all(host);
 }
 
+// Regression: whoever looked for files in all of the guest did not learn that some had been left out.
+BOOST_FIXTURE_TEST_CASE(files_too_deep_for_a_walk_vanished_without_a_word, pretended) {
+  guest.add({{"/a/b/c/file", "-"}, {"/d", "d"}});
+  const auto left_out = [&](int depth) {
+    std::string all;
+    for (const auto& file : detail::walk(guest, "/", {.max_depth = depth}))
+      if (file.not_entered) all += file.path + ' ';
+    return all;
+  };
+  BOOST_TEST(left_out(0) == "/a /d ");
+  BOOST_TEST(left_out(1) == "/a/b ");
+  BOOST_TEST(left_out(2) == "/a/b/c ");
+  BOOST_TEST(left_out(3) == "");
+}
+
+/// Directories without an end, with a symlink in each.
+struct endless_directory : pretended_guest {
+  std::vector<Dirent> readdir(const std::string& /*directory*/) override {
+    std::vector<Dirent> all(2);
+    all[0].name = std::string(255, 'd');
+    all[1].name = "link";
+    return all;
+  }
+  StatNS statns(const std::string& /*path*/) override { return {}; }
+  std::vector<StatNS> lstatnslist(const std::string& /*directory*/, const string_list& /*names*/) override {
+    std::vector<StatNS> all(2);
+    all[0].st_mode = S_IFDIR;
+    all[1].st_mode = S_IFLNK;
+    return all;
+  }
+  string_list readlinklist(const std::string& /*directory*/, const string_list& /*names*/) override {
+    return {"", target};
+  }
+  const std::string target = std::string(4095, 't');
+};
+
+// Regression: only the entries were counted, which have up to 8 KB each.
+BOOST_AUTO_TEST_CASE(a_walk_took_gigabytes_for_long_paths_and_targets) {
+  endless_directory guest;
+  BOOST_TEST(detail::walk(guest, "/", {.max_depth = 9, .max_path_bytes = 100'000}).size() == 20U);
+  BOOST_CHECK_EXCEPTION(detail::walk(guest, "/", {.max_path_bytes = 100'000}), Error, [](const auto& error) {
+    return error.error_number() == EFBIG && has(error.message(), "/: the paths take more than 100000 bytes");
+  });
+}
+
 // Regression: what came behind the end of the file was written to the host, past max_bytes.
 BOOST_FIXTURE_TEST_CASE(an_appliance_that_was_taken_over_answered_with_more_than_was_asked, talkative) {
   add({{"/data/small", "-1234"}, {"/data/some", "-12345678"}});

@@ -55,6 +55,8 @@ struct GuestFile {
   std::int64_t gid = 0;
   std::int64_t mtime = 0;  ///< in seconds since 1970
   std::string target = {};  ///< where a symlink points
+  /// a directory that walk left out the content of, since it is deeper than max_depth
+  bool not_entered = false;
 
   /// Calls f(name, pointer to member) for each field, in this order.
   static constexpr void each(auto&& f) {
@@ -66,6 +68,7 @@ struct GuestFile {
     f("gid", &GuestFile::gid);
     f("mtime", &GuestFile::mtime);
     f("target", &GuestFile::target);
+    f("not_entered", &GuestFile::not_entered);
   }
   bool operator==(const GuestFile&) const = default;
 };

@@ -74,9 +74,10 @@ GUESTKIT_INLINE std::vector<GuestFile> walk(guest_actions& g, const std::string&
     std::uint64_t size;
     int depth;
   };
-  // To list one directory alone, another message would cost too much.
+  // To list one directory alone, another message would cost a fifth more; who lists it knows its size.
   const auto size_of_top = options.max_depth > 0 ? g.statns(top).st_size : 0;
   std::vector<waiting_directory> waiting{{top, static_cast<std::uint64_t>(size_of_top), 0}};
+  std::size_t path_bytes = 0;
   while (!waiting.empty()) {
     const auto [directory, size, depth] = std::move(waiting.back());
     waiting.pop_back();
@@ -84,9 +85,16 @@ GUESTKIT_INLINE std::vector<GuestFile> walk(guest_actions& g, const std::string&
     auto files = list_directory(g, directory);
     if (all.size() + files.size() > options.max_entries)
       throw Error("walk", top + ": more than " + std::to_string(options.max_entries) + " entries", EFBIG);
-    for (auto file = files.rbegin(); file != files.rend(); ++file)
-      if (file->kind == FileKind::directory && depth < options.max_depth)
-        waiting.push_back({file->path, file->size, depth + 1});
+    for (auto file = files.rbegin(); file != files.rend(); ++file) {
+      path_bytes += file->path.size() + file->target.size();
+      if (file->kind != FileKind::directory) continue;
+      file->not_entered = depth >= options.max_depth;
+      if (!file->not_entered) waiting.push_back({file->path, file->size, depth + 1});
+    }
+    if (path_bytes > options.max_path_bytes)
+      throw Error("walk",
+                  top + ": the paths take more than " + std::to_string(options.max_path_bytes) + " bytes",
+                  EFBIG);
     std::move(files.begin(), files.end(), std::back_inserter(all));
   }
   return all;
