@@ -458,6 +458,20 @@ BOOST_AUTO_TEST_CASE(a_newer_libguestfs_passes_a_disk_without_partitions_when_it
   BOOST_TEST(has(doubt_in([&] { read_from(g, newest); }), "a disk without partitions"));
 }
 
+// Regression: nothing between two fetches looked for the end, and thousands of keys may share one page.
+BOOST_AUTO_TEST_CASE(a_cancelled_call_read_on_in_what_it_had_of_a_registry, PATIENCE) {
+  struct : pretended_windows {
+    Version version() override { return {.major = 1, .minor = 54, .release = 1, .extra = ""}; }
+    buffer pread(const std::string& path, int count, std::int64_t offset) override {
+      g.cancel();
+      return pretended_windows::pread(path, count, offset);
+    }
+  } guest;
+  const call_scope whole(guest.state(), "inspect");
+  BOOST_CHECK_EXCEPTION(windows_applications(guest, "/Windows/System32/config/SOFTWARE"), Error,
+                        [](const Error& error) { return error.error_number() == EINTR; });
+}
+
 BOOST_AUTO_TEST_CASE(a_registry_without_what_libguestfs_needs_is_a_doubt) {
   const auto doubt_of = [](const std::string& hive) {
     pretended_windows g;

@@ -30,9 +30,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   try {
     if (format == 'h') {
       const auto blob = input.substr(1);
+      const detail::rpm_header header(blob, blob.size());
       // More than there is must have been refused: a database never asks for bytes behind a header.
-      if (detail::rpm_bytes_needed(blob, blob.size()) > blob.size()) std::abort();
-      detail::rpm_application(blob, blob.size());
+      if (header.bytes_needed() > blob.size()) std::abort();
+      header.application();
     } else if (format == 'l') {
       const auto end = 3U + data[1] + 256U * data[2];
       if (end <= size) check(support::packages_in('s', input.substr(3, end - 3), input.substr(end)));

@@ -11,8 +11,8 @@
 
 #include "guestkit/detail/base/lines.hpp"
 #include "guestkit/detail/base/text.hpp"
+#include "guestkit/detail/inspect/doubt.hpp"
 #include "guestkit/detail/inspect/package_rules.hpp"
-#include "guestkit/detail/inspect/rules.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 

@@ -117,11 +117,11 @@ inline package_list own_rpm_packages(guest_actions& g, const found_database& fou
     return file.size;
   };
   rpm_packages all;
-  partial_file database(found.size, most, fetcher_of(g, path));
+  partial_guest_file database(g, path, found.size, most);
   if (path.ends_with(".sqlite")) {
     if (size_beside("-journal") > 0) throw doubt{"a transaction that was not finished"};
-    std::optional<partial_file> log;
-    if (const auto size = size_beside("-wal")) log.emplace(size, most, fetcher_of(g, path + "-wal"));
+    std::optional<partial_guest_file> log;
+    if (const auto size = size_beside("-wal")) log.emplace(g, path + "-wal", size, most);
     read_rpm_sqlite(database, log ? &*log : nullptr, all);
   } else if (path.ends_with("/Packages.db")) {
     read_rpm_ndb(database, all);

@@ -1,16 +1,19 @@
 #pragma once
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
+#include "guestkit/detail/call/handle_state.hpp"
+#include "guestkit/detail/inspect/doubt.hpp"
 #include "guestkit/detail/inspect/partial_file.hpp"
 #include "guestkit/detail/inspect/reading.hpp"
-#include "guestkit/detail/inspect/rules.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 GUESTKIT_INLINE std::string partial_file::bytes(std::uint64_t at, std::size_t count) {
   if (at > size_ || count > size_ - at) throw doubt{"content beyond the end of the file"};
+  if (look_) look_();
   spend(read_, count);
   std::string all;
   all.reserve(count);
@@ -61,5 +64,11 @@ GUESTKIT_INLINE partial_file::fetcher fetcher_of(guest_actions& g, const std::st
     return std::string(read_part(g, path, at, count).view());
   };
 }
+
+GUESTKIT_INLINE partial_guest_file::partial_guest_file(guest_actions& g, const std::string& path,
+                                                       std::uint64_t size, std::uint64_t most,
+                                                       std::size_t least)
+    : partial_file(size, most, fetcher_of(g, path), least,
+                   [&g] { g.state()->turns->throw_if_stopped("pread", "", EINTR, {}); }) {}
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "guestkit/detail/base/text.hpp"
+#include "guestkit/detail/inspect/doubt.hpp"
 #include "guestkit/detail/inspect/registry_hive.hpp"
-#include "guestkit/detail/inspect/rules.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 

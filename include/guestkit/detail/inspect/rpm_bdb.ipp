@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "guestkit/detail/inspect/doubt.hpp"
 #include "guestkit/detail/inspect/rpm_database.hpp"
-#include "guestkit/detail/inspect/rules.hpp"
 #include "guestkit/detail/inspect/untrusted_bytes.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -48,12 +48,12 @@ class rpm_bdb {
   enum page_type : std::uint8_t { unsorted_hash = 2, overflow = 7, hash = 13 };
   enum item_type : std::uint8_t { on_page = 1, off_page = 3 };
 
-  /// A header on pages of its own, or, if it is small, a copy.
+  /// A header on pages of its own or, if it is small, on one with others.
   struct header {
     std::uint32_t page = 0;
     std::uint64_t size = 0;
-    std::int64_t place = 0;
-    std::string copy = {};
+    std::int64_t order = 0;
+    std::size_t at = 0;  ///< where it begins on the page with others; 0: it has pages of its own
   };
 
   std::uint32_t number(const untrusted_bytes& bytes, std::size_t at) const {
@@ -74,13 +74,13 @@ class rpm_bdb {
       const auto here = page(number_of_page);
       const auto type = here.u8(25);
       if (type != hash && type != unsorted_hash) throw doubt{"a page of the type " + std::to_string(type)};
-      read_items(here);
+      read_items(here, number_of_page);
       number_of_page = number(here, 16);
     }
   }
 
   /// Keys and values by turns, each behind the next in the page, which fills from its end.
-  void read_items(const untrusted_bytes& here) {
+  void read_items(const untrusted_bytes& here, std::uint32_t number_of_page) {
     const std::size_t count = short_number(here, 20);
     std::size_t end = page_size_;
     std::uint32_t key = 0;
@@ -92,14 +92,15 @@ class rpm_bdb {
         if (type != on_page || end - at != 5) throw doubt{"a key that is no number"};
         key = number(here, at + 1);
       } else if (key != 0) {  // 0 has the highest number
-        header one{.place = next_++};
+        header one{.order = next_++};
         if (type == off_page) {
           one.page = number(here, at + 4);
           one.size = number(here, at + 8);
         } else {
           if (type != on_page) throw doubt{"an item of the type " + std::to_string(type)};
-          one.copy = here.bytes(at + 1, end - at - 1);
-          one.size = one.copy.size();
+          one.page = number_of_page;
+          one.at = at + 1;
+          one.size = end - one.at;
         }
         if (headers_.size() > most_packages) throw doubt{"packages beyond the number that is read"};
         headers_.push_back(std::move(one));
@@ -109,9 +110,10 @@ class rpm_bdb {
   }
 
   void add(const header& one) {
-    all_.add({.place = one.place, .size = one.size, .start = [&](std::size_t count) {
+    all_.add({.order = one.order, .size = one.size, .start = [&](std::size_t count) {
                 count = static_cast<std::size_t>(std::min<std::uint64_t>(count, one.size));
-                return one.page == 0 ? one.copy.substr(0, count) : overflowing(one.page, count);
+                return one.at == 0 ? overflowing(one.page, count)
+                                   : file_.bytes(std::uint64_t{page_size_} * one.page + one.at, count);
               }});
   }
 

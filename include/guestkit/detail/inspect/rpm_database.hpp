@@ -16,7 +16,7 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// A header in a database.
 struct rpm_blob {
-  std::int64_t place = 0;  ///< rpm finds packages in the order of these
+  std::int64_t order = 0;  ///< rpm finds packages in the order of these
   std::uint64_t size = 0;
   std::function<std::string(std::size_t count)> start = {};  ///< returns its first bytes, at most its size
 };
@@ -39,7 +39,7 @@ class rpm_packages {
 
  private:
   struct found {
-    std::int64_t place;
+    std::int64_t order;
     InspectedApplication package;
   };
 

@@ -1,13 +1,14 @@
 #pragma once
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/inspect/doubt.hpp"
 #include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/rpm_database.hpp"
 #include "guestkit/detail/inspect/rpm_header.hpp"
-#include "guestkit/detail/inspect/rules.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
@@ -18,20 +19,20 @@ GUESTKIT_INLINE void rpm_packages::add(const rpm_blob& blob) {
     return list_.leave_out("the database has more than " + std::to_string(most_packages) + " packages");
   if (text_ > most_text)
     return list_.leave_out("the packages' texts take more than " + std::to_string(most_text) + " bytes");
-  read("package " + std::to_string(blob.place), [&] {
-    auto start = blob.start(usual);
-    for (;;) {
-      const auto needed = rpm_bytes_needed(start, blob.size);
-      if (needed <= start.size()) break;
-      start = blob.start(needed);
-      if (start.size() < needed) throw doubt{"a header that is cut off"};
+  read("package " + std::to_string(blob.order), [&] {
+    std::optional<rpm_header> header;
+    for (std::size_t wanted = usual, count = 0; count < wanted; wanted = header->bytes_needed()) {
+      const auto start = blob.start(wanted);
+      if (header && start.size() < wanted) throw doubt{"a header that is cut off"};
+      header.emplace(start, blob.size);
+      count = start.size();
     }
-    auto package = rpm_application(start, blob.size);
+    auto package = header->application();
     for (const auto* text :
          {&package.name, &package.version, &package.release, &package.arch, &package.publisher, &package.url,
           &package.summary, &package.description, &package.license})
       text_ += text->size();
-    found_.push_back({.place = blob.place, .package = std::move(package)});
+    found_.push_back({.order = blob.order, .package = std::move(package)});
   });
 }
 
@@ -42,7 +43,7 @@ GUESTKIT_INLINE void rpm_packages::read(const std::string& name, const std::func
 }
 
 GUESTKIT_INLINE package_list rpm_packages::sorted() {
-  std::ranges::stable_sort(found_, std::ranges::greater{}, &found::place);
+  std::ranges::stable_sort(found_, std::ranges::greater{}, &found::order);
   list_.packages.reserve(found_.size());
   for (auto& one : found_) list_.packages.push_back(std::move(one.package));
   found_.clear();

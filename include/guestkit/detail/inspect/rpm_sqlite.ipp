@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "guestkit/detail/inspect/doubt.hpp"
 #include "guestkit/detail/inspect/rpm_database.hpp"
-#include "guestkit/detail/inspect/rules.hpp"
 #include "guestkit/detail/inspect/sqlite_log.hpp"
 #include "guestkit/detail/inspect/untrusted_bytes.hpp"
 
@@ -164,13 +164,13 @@ class rpm_sqlite {
     std::size_t at = 0;
     const auto head = varint(record, at);
     std::vector<column> all;
-    for (auto place = head; at < head; place += all.back().size) {
+    for (auto value_at = head; at < head; value_at += all.back().size) {
       constexpr std::uint64_t numbers[]{0, 1, 2, 3, 4, 6, 8, 8, 0, 0};
       const auto type = varint(record, at);
       if (type == 10 || type == 11) throw doubt{"a row with a value of no type"};
       const auto size = type < 10 ? numbers[type] : (type - 12) / 2;
-      if (place > one.size || size > one.size - place) throw doubt{"a row that is cut off"};
-      all.push_back({.type = type, .at = place, .size = size});
+      if (value_at > one.size || size > one.size - value_at) throw doubt{"a row that is cut off"};
+      all.push_back({.type = type, .at = value_at, .size = size});
     }
     return all;
   }
@@ -199,7 +199,7 @@ class rpm_sqlite {
         columns.size() == 2 && columns[0].type == 0 && columns[1].type >= 12 && columns[1].type % 2 == 0;
     if (!is_package) throw doubt{"a row that is no package"};
     const auto& blob = columns[1];
-    all_.add({.place = one.number, .size = blob.size, .start = [&](std::size_t count) {
+    all_.add({.order = one.number, .size = blob.size, .start = [&](std::size_t count) {
                 const auto wanted = std::min<std::uint64_t>(count, blob.size);
                 auto record = start_of(one, static_cast<std::size_t>(blob.at + wanted));
                 return record.erase(0, static_cast<std::size_t>(blob.at));

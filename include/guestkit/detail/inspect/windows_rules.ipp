@@ -104,7 +104,7 @@ GUESTKIT_INLINE std::string guid_in_mounted_device(std::string_view data) {
 class hive_file {
  public:
   hive_file(guest_actions& g, const std::string& path)
-      : file_(size_of(g, path), most_of_hive, fetcher_of(g, path), part_of_hive), hive_(file_) {}
+      : file_(g, path, size_of(g, path), most_of_hive, part_of_hive), hive_(file_) {}
 
   registry_hive& hive() noexcept { return hive_; }
 
@@ -117,7 +117,7 @@ class hive_file {
     return static_cast<std::uint64_t>(status->st_size);
   }
 
-  partial_file file_;
+  partial_guest_file file_;
   registry_hive hive_;
 };
 
