@@ -51,6 +51,15 @@ BOOST_AUTO_TEST_CASE(the_end_of_a_long_output_is_kept) {
   BOOST_TEST(end.output.ends_with("xthe end\n"));
 }
 
+// Regression: control characters beyond ASCII stayed, which a terminal obeys like those with an escape.
+BOOST_AUTO_TEST_CASE(a_last_line_held_control_characters) {
+  const auto last = [](const std::string& output) {
+    return shell("printf '" + output + "' >&2").last_line();
+  };
+  BOOST_TEST(last("first\\nan \\303\\274 and \\t\\033[1m\\302\\23331m \\377\\r\\n") ==
+             "an ü and \\x09\\x1b[1m\\xc2\\x9b31m \\xff");
+}
+
 BOOST_AUTO_TEST_CASE(a_process_without_standard_streams_had_no_output_and_no_files_for_its_programs) {
   const auto told = support::in_child([] {
     for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::close(stream);

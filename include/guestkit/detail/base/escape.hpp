@@ -18,6 +18,11 @@ namespace detail {
 /// A guest's text for a message: quoted, printable, cut off after 120 bytes.
 std::string excerpt(std::string_view text);
 
+/// The text with what is not visible in a terminal or turns the direction of writing, and with bytes that are
+/// no UTF-8, as \xNN.
+/// @param latin  whether to keep bytes that are no UTF-8, but would be visible as Latin-1
+std::string visible(std::string_view text, bool latin = false);
+
 /// A name or text from an image's header for a message: quoted, on one line, cut off after 200 bytes. UTF-8
 /// stays readable, because these are names of files on the host; what is not visible or turns the direction
 /// of writing, and bytes that are no UTF-8, become \xNN.

@@ -52,9 +52,7 @@ inline bool is_visible(std::uint32_t point) noexcept {
                               [point](const auto& range) { return range[0] <= point && point <= range[1]; });
 }
 
-/// The text with what is not visible, and what is no UTF-8, escaped byte by byte.
-/// @param latin  whether to keep bytes that are no UTF-8, but would be visible as Latin-1
-inline std::string visible(std::string_view text, bool latin = false) {
+GUESTKIT_INLINE std::string visible(std::string_view text, bool latin) {
   std::string line;
   while (!text.empty()) {
     const auto [point, size] = first_character(text);

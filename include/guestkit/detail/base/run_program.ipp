@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <csignal>
 
+#include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/given_time.hpp"
 #include "guestkit/detail/base/run_program.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
@@ -90,10 +91,7 @@ GUESTKIT_INLINE std::string program_end::last_line() const {
   if (end == std::string::npos) return "";
   const auto before = output.find_last_of('\n', end);
   const auto begin = before == std::string::npos ? 0 : before + 1;
-  std::string line = output.substr(begin, end - begin + 1);
-  for (char& c : line)
-    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = '?';
-  return line;
+  return visible(std::string_view(output).substr(begin, end - begin + 1));
 }
 
 GUESTKIT_INLINE program_end run_program(const std::vector<std::string>& command,
