@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "guestkit/detail/base/form.hpp"
 
@@ -21,6 +22,12 @@ std::set<std::string> host_names_in(const std::string& directory);
 inline bool is_lasting(int error_number) noexcept {
   return error_number == ENOENT || error_number == EACCES || error_number == EPERM;
 }
+
+/// The directories in which programs are searched for, as execvp(3) does.
+std::vector<std::string> program_folders();
+
+/// Whether it is a program that this user may run.
+bool is_program(const std::string& file) noexcept;
 
 /// The file of a program, which is searched for in PATH unless the name has a slash; the name as it is if
 /// there is none.

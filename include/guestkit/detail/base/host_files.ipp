@@ -42,18 +42,27 @@ GUESTKIT_INLINE std::set<std::string> host_names_in(const std::string& directory
   return names;
 }
 
-GUESTKIT_INLINE std::string program_file(const std::string& name) {
-  if (name.empty() || name.find('/') != std::string::npos) return name;
+GUESTKIT_INLINE std::vector<std::string> program_folders() {
   const char* given = std::getenv("PATH");
-  const std::string_view path = given == nullptr ? "/bin:/usr/bin" : given;  // as execvp(3) does
+  const std::string_view path = given == nullptr ? "/bin:/usr/bin" : given;
+  std::vector<std::string> folders;
   for (std::size_t begin = 0; begin <= path.size();) {
     const auto end = std::min(path.find(':', begin), path.size());
-    const std::string folder(path.substr(begin, end - begin));
-    const std::string file = (folder.empty() ? "." : folder) + '/' + name;
-    std::error_code error;
-    if (std::filesystem::is_regular_file(file, error) && ::access(file.c_str(), X_OK) == 0) return file;
+    folders.emplace_back(end == begin ? "." : path.substr(begin, end - begin));
     begin = end + 1;
   }
+  return folders;
+}
+
+GUESTKIT_INLINE bool is_program(const std::string& file) noexcept {
+  std::error_code error;
+  return std::filesystem::is_regular_file(file, error) && ::access(file.c_str(), X_OK) == 0;
+}
+
+GUESTKIT_INLINE std::string program_file(const std::string& name) {
+  if (name.empty() || name.find('/') != std::string::npos) return name;
+  for (const auto& folder : program_folders())
+    if (const auto file = folder + '/' + name; is_program(file)) return file;
   return name;
 }
 

@@ -47,6 +47,11 @@ bool read_number(std::string_view text, std::uint64_t& number);
 /// The whole text as a number, which may be negative.
 std::optional<std::int64_t> number_of(std::string_view text);
 
+/// Whether the text is in quotes, single or double.
+constexpr bool is_quoted(std::string_view text) noexcept {
+  return text.size() >= 2 && (text.front() == '"' || text.front() == '\'') && text.back() == text.front();
+}
+
 /// Without surrounding quotes, and without the backslashes that escape characters in double quotes.
 std::string unquoted(std::string_view text);
 

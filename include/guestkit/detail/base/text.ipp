@@ -82,8 +82,7 @@ GUESTKIT_INLINE std::optional<std::int64_t> number_of(std::string_view text) {
 }
 
 GUESTKIT_INLINE std::string unquoted(std::string_view text) {
-  if (text.size() < 2 || (text.front() != '"' && text.front() != '\'') || text.back() != text.front())
-    return std::string(text);
+  if (!is_quoted(text)) return std::string(text);
   const bool escapes = text.front() == '"';
   std::string plain;
   for (std::size_t i = 1; i + 1 < text.size(); ++i) {

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "guestkit/detail/base/endian.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
 #include "guestkit/error.hpp"
@@ -28,16 +29,19 @@ class image_block {
   bool begins_with(std::string_view magic) const noexcept { return bytes().starts_with(magic); }
 
   std::uint8_t u8(std::size_t at) const { return static_cast<std::uint8_t>(bytes_.at(at)); }
-  std::uint16_t be16(std::size_t at) const { return static_cast<std::uint16_t>(big(at, 2)); }
-  std::uint32_t be32(std::size_t at) const { return static_cast<std::uint32_t>(big(at, 4)); }
-  std::uint64_t be64(std::size_t at) const { return big(at, 8); }
-  std::uint16_t le16(std::size_t at) const { return static_cast<std::uint16_t>(little(at, 2)); }
-  std::uint32_t le32(std::size_t at) const { return static_cast<std::uint32_t>(little(at, 4)); }
-  std::uint64_t le64(std::size_t at) const { return little(at, 8); }
+  std::uint16_t be16(std::size_t at) const { return static_cast<std::uint16_t>(big_endian(exactly(at, 2))); }
+  std::uint32_t be32(std::size_t at) const { return static_cast<std::uint32_t>(big_endian(exactly(at, 4))); }
+  std::uint64_t be64(std::size_t at) const { return big_endian(exactly(at, 8)); }
+  std::uint16_t le16(std::size_t at) const {
+    return static_cast<std::uint16_t>(little_endian(exactly(at, 2)));
+  }
+  std::uint32_t le32(std::size_t at) const {
+    return static_cast<std::uint32_t>(little_endian(exactly(at, 4)));
+  }
+  std::uint64_t le64(std::size_t at) const { return little_endian(exactly(at, 8)); }
 
  private:
-  std::uint64_t big(std::size_t at, std::size_t count) const;
-  std::uint64_t little(std::size_t at, std::size_t count) const;
+  std::string_view exactly(std::size_t at, std::size_t size) const;
 
   std::string bytes_;
   std::uint64_t offset_;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <stdexcept>
 
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/image/file.hpp"
@@ -17,16 +18,9 @@ GUESTKIT_INLINE std::string_view image_block::bytes(std::size_t at, std::size_t 
   return bytes().substr(std::min(at, bytes_.size()), size);
 }
 
-GUESTKIT_INLINE std::uint64_t image_block::big(std::size_t at, std::size_t count) const {
-  std::uint64_t value = 0;
-  for (std::size_t i = 0; i < count; ++i) value = value << 8U | u8(at + i);
-  return value;
-}
-
-GUESTKIT_INLINE std::uint64_t image_block::little(std::size_t at, std::size_t count) const {
-  std::uint64_t value = 0;
-  for (std::size_t i = count; i > 0; --i) value = value << 8U | u8(at + i - 1);
-  return value;
+GUESTKIT_INLINE std::string_view image_block::exactly(std::size_t at, std::size_t size) const {
+  if (at > bytes_.size() || size > bytes_.size() - at) throw std::out_of_range("image_block");
+  return bytes().substr(at, size);
 }
 
 GUESTKIT_INLINE image_file::image_file(const char* op, const std::string& path) : op_(op), path_(path) {

@@ -64,8 +64,6 @@ class device_names {
   named_device find(const std::string& spec);
 
  private:
-  static std::string without_quotes(const std::string& text);
-
   /// Like libblkid, compares UUIDs without regard to case, and labels byte by byte.
   named_device tagged(std::string_view fact, const std::string& value);
 

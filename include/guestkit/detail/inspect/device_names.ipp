@@ -104,19 +104,16 @@ GUESTKIT_INLINE named_device device_names::find(const std::string& spec) {
        {"PARTUUID=", "/dev/disk/by-partuuid/", "PART_ENTRY_UUID"},
        {"PARTLABEL=", "/dev/disk/by-partlabel/", "PART_ENTRY_NAME"}}};
   for (const auto& [tag, link, fact] : tags) {
-    if (spec.starts_with(tag)) return tagged(fact, without_quotes(spec.substr(tag.size())));
+    if (spec.starts_with(tag)) {
+      const auto value = spec.substr(tag.size());  // as libblkid reads it: a backslash is one
+      return tagged(fact, is_quoted(value) ? value.substr(1, value.size() - 2) : value);
+    }
     if (spec.starts_with(link)) return tagged(fact, without_hex_escapes(spec.substr(link.size())));
   }
   if (spec.starts_with("ID=")) return {.why = "guestkit does not know which disk that is"};
   if (!spec.starts_with("/dev/")) return {};
   if (spec == "/dev/root" && !root_.empty()) return {.devices = {root_}};
   return by_path(spec);
-}
-
-GUESTKIT_INLINE std::string device_names::without_quotes(const std::string& text) {
-  const bool quoted =
-      text.size() >= 2 && (text.front() == '"' || text.front() == '\'') && text.back() == text.front();
-  return quoted ? text.substr(1, text.size() - 2) : text;
 }
 
 GUESTKIT_INLINE named_device device_names::tagged(std::string_view fact, const std::string& value) {

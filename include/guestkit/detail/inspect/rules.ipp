@@ -47,8 +47,7 @@ GUESTKIT_INLINE std::optional<version_number> version_in(std::string_view text) 
 /// The value of an os-release entry, or a UUID in fstab, if a shell would take it literally.
 inline std::string plain_value(std::string_view text) {
   if (text.find('\\') != std::string_view::npos) throw doubt{"a value with a backslash"};
-  const bool quoted =
-      text.size() >= 2 && (text.front() == '"' || text.front() == '\'') && text.back() == text.front();
+  const bool quoted = is_quoted(text);
   const auto inside = quoted ? text.substr(1, text.size() - 2) : text;
   if (inside.find_first_of("\"'") != std::string_view::npos) throw doubt{"a value with quotes inside"};
   if (!quoted && inside.find_first_of(" \t\r$`") != std::string_view::npos)

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "guestkit/detail/base/endian.hpp"
 #include "guestkit/detail/base/form.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -24,8 +25,8 @@ class untrusted_bytes {
   std::uint32_t be32(std::size_t at) const { return static_cast<std::uint32_t>(big(at, 4)); }
   std::uint16_t le16(std::size_t at) const { return static_cast<std::uint16_t>(little(at, 2)); }
   std::uint32_t le32(std::size_t at) const { return static_cast<std::uint32_t>(little(at, 4)); }
-  std::uint64_t big(std::size_t at, std::size_t count) const;
-  std::uint64_t little(std::size_t at, std::size_t count) const;
+  std::uint64_t big(std::size_t at, std::size_t count) const { return big_endian(bytes(at, count)); }
+  std::uint64_t little(std::size_t at, std::size_t count) const { return little_endian(bytes(at, count)); }
 
  private:
   std::string bytes_;

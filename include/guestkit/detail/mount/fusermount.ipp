@@ -11,9 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
-#include <cstdlib>
 #include <filesystem>
-#include <sstream>
 #include <string_view>
 #include <system_error>
 
@@ -48,11 +46,9 @@ GUESTKIT_INLINE std::string mountpoint(const char* op, const std::string& direct
 }
 
 GUESTKIT_INLINE std::string find_fusermount() {
-  const char* const given = std::getenv("PATH");
-  std::istringstream path(given != nullptr ? given : "/usr/bin:/bin");
-  for (std::string folder; std::getline(path, folder, ':');)
+  for (const auto& folder : program_folders())
     for (const char* name : {"/fusermount3", "/fusermount"})
-      if (folder.starts_with('/') && ::access((folder + name).c_str(), X_OK) == 0) return folder + name;
+      if (folder.starts_with('/') && is_program(folder + name)) return folder + name;
   return "";
 }
 
