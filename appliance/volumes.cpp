@@ -60,19 +60,19 @@ std::optional<Target> target_of(const lvm_segment& segment, const volume_group& 
                 .sectors = static_cast<std::uint64_t>(segment.extents * group.extent_sectors),
                 .type = "linear",
                 .parameters = {}};
-  const auto stripes = static_cast<std::int64_t>(segment.places.size());
-  if (stripes > 1) {
-    if (segment.stripe_sectors <= 0 || segment.extents % stripes != 0) return std::nullopt;
+  const auto count = static_cast<std::int64_t>(segment.stripes.size());
+  if (count > 1) {
+    if (segment.stripe_sectors <= 0 || segment.extents % count != 0) return std::nullopt;
     target.type = "striped";
-    target.parameters = std::to_string(stripes) + ' ' + std::to_string(segment.stripe_sectors) + ' ';
+    target.parameters = std::to_string(count) + ' ' + std::to_string(segment.stripe_sectors) + ' ';
   }
-  for (const auto& place : segment.places) {
-    const auto member = std::ranges::find(group.members, place.member, &guestkit::detail::lvm_member::name);
-    if (member == group.members.end() || place.extent < 0 ||
-        place.extent > member->extents - segment.extents / stripes)
+  for (const auto& stripe : segment.stripes) {
+    const auto member = std::ranges::find(group.members, stripe.member, &guestkit::detail::lvm_member::name);
+    if (member == group.members.end() || stripe.extent < 0 ||
+        stripe.extent > member->extents - segment.extents / count)
       return std::nullopt;
     target.parameters += devices[member->device].number + ' ' +
-                         std::to_string(member->first_sector + place.extent * group.extent_sectors) + ' ';
+                         std::to_string(member->first_sector + stripe.extent * group.extent_sectors) + ' ';
   }
   return target;
 }
@@ -96,9 +96,9 @@ bool has_shared_extents(const volume_group& group) {
   std::vector<std::tuple<std::string, std::int64_t, std::int64_t>> spans;
   for (const auto& volume : group.volumes)
     for (const auto& segment : volume.segments) {
-      const auto count = segment.extents / static_cast<std::int64_t>(segment.places.size());
-      for (const auto& place : segment.places)
-        spans.emplace_back(place.member, place.extent, place.extent + count);
+      const auto count = segment.extents / static_cast<std::int64_t>(segment.stripes.size());
+      for (const auto& stripe : segment.stripes)
+        spans.emplace_back(stripe.member, stripe.extent, stripe.extent + count);
     }
   std::ranges::sort(spans);
   const auto overlaps = [](const auto& one, const auto& next) {

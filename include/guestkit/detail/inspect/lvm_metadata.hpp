@@ -30,17 +30,17 @@ struct lvm_member {
 
 /// Extents of a logical volume that lie on one member, or alternate between several.
 struct lvm_segment {
-  struct place {
+  struct stripe {
     std::string member = {};  ///< its name
     std::int64_t extent = 0;
 
-    bool operator==(const place&) const = default;
+    bool operator==(const stripe&) const = default;
   };
 
   std::int64_t first_extent = 0;
   std::int64_t extents = 0;
   std::int64_t stripe_sectors = 0;
-  std::vector<place> places = {};
+  std::vector<stripe> stripes = {};
 
   bool operator==(const lvm_segment&) const = default;
 };

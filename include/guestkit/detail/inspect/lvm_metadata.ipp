@@ -155,7 +155,7 @@ inline lvm_segment segment_in(const lvm_section& section) {
   const auto& stripes = section.list("stripes");
   if (stripes.empty() || stripes.size() % 2 != 0) throw doubt{"LVM metadata of an unusual form"};
   for (std::size_t i = 0; i < stripes.size(); i += 2)
-    segment.places.push_back({.member = stripes[i], .extent = number_of(stripes[i + 1]).value_or(-1)});
+    segment.stripes.push_back({.member = stripes[i], .extent = number_of(stripes[i + 1]).value_or(-1)});
   return segment;
 }
 
@@ -242,13 +242,13 @@ inline lvm_label label_of(const device_reader& read_part) {
     if (start.bytes(other * sector, 8) == "LABELONE") throw doubt{"a physical volume with several labels"};
   const auto area = start.little(header_at + 32, 8);
   // The one area must be where the physical volume says that it is, and in use. What it says begins with its
-  // UUID and size; then come the places of its data, and those of its metadata, each list with a zero behind.
-  constexpr std::size_t places = sector + 32 + 32 + 8, place_size = 16;
-  std::size_t at = places;
-  while (start.little(at, 8) != 0) at += place_size;
-  at += place_size;
+  // UUID and size; then come the areas of its data, and those of its metadata, each list with a zero behind.
+  constexpr std::size_t areas = sector + 32 + 32 + 8, area_size = 16;
+  std::size_t at = areas;
+  while (start.little(at, 8) != 0) at += area_size;
+  at += area_size;
   if (start.le32(sector + 20) != 32 || start.little(at, 8) != header_at || start.little(at + 8, 8) != area ||
-      start.little(at + place_size, 8) != 0 || start.le32(header_at + 60) != 0)
+      start.little(at + area_size, 8) != 0 || start.le32(header_at + 60) != 0)
     throw doubt{"a physical volume of an unusual form"};
   const auto offset = start.little(header_at + 40, 8), size = start.little(header_at + 48, 8);
   lvm_label label{.uuid = std::string(start.bytes(sector + 32, 32)), .text = std::nullopt};
