@@ -39,10 +39,8 @@ struct header {
   std::uint64_t cluster() const noexcept { return 1ULL << cluster_bits; }
 };
 
-inline header read_header(const image_file& file, ImageInfo& info) {
-  const auto version = file.read(0, 8, format, "the header").be32(4);
-  require(version == 2 || version == 3, file, format, must_be("version", version, "2 or 3"), 4);
-  const auto h = file.read(0, version == 2 ? 72 : 104, format, "the header");
+/// What is the same in all versions, and for version 3 the feature bits.
+inline header fields_of(const image_block& h, std::uint32_t version) {
   header head{.version = version,
               .cluster_bits = h.be32(20),
               .crypt = h.be32(32),
@@ -54,6 +52,19 @@ inline header read_header(const image_file& file, ImageInfo& info) {
               .size = h.be64(24),
               .l1_offset = h.be64(40),
               .snapshots_offset = h.be64(64)};
+  if (version == 3) {
+    head.incompatible = h.be64(72);
+    head.compatible = h.be64(80);
+    head.autoclear = h.be64(88);
+  }
+  return head;
+}
+
+inline bool has(const header& head, incompatible feature) noexcept {
+  return (head.incompatible & feature) != 0;
+}
+
+inline void check_header(const image_file& file, const image_block& h, const header& head) {
   const auto check = [&](bool holds, const std::string& what, std::uint64_t at) {
     require(holds, file, format, what, at);
   };
@@ -61,10 +72,7 @@ inline header read_header(const image_file& file, ImageInfo& info) {
         must_be("cluster_bits", head.cluster_bits, "9 to 21"), 20);
   check(head.crypt <= 2, must_be("crypt_method", head.crypt, "0 (none), 1 (AES) or 2 (LUKS)"), 32);
   check(head.size <= INT64_MAX, must_be("size", head.size, "below 2^63"), 24);
-  if (version == 3) {
-    head.incompatible = h.be64(72);
-    head.compatible = h.be64(80);
-    head.autoclear = h.be64(88);
+  if (head.version == 3) {
     check(head.incompatible < 32,
           must_be("incompatible_features", head.incompatible, "below 32: the rest is unknown"), 72);
     check(h.be32(96) <= 6, must_be("refcount_order", h.be32(96), "0 to 6"), 96);
@@ -77,31 +85,41 @@ inline header read_header(const image_file& file, ImageInfo& info) {
   check(8ULL * head.l1_entries <= max_l1_bytes, must_be("l1_size", head.l1_entries, "at most 4194304"), 36);
   check(head.l1_offset % head.cluster() == 0,
         must_be("l1_table_offset", head.l1_offset, "a multiple of the cluster size"), 40);
-  const bool extended = (head.incompatible & extended_l2) != 0;
-  const std::uint64_t l2_reach = head.cluster() / (extended ? 16 : 8) * head.cluster();
+  const std::uint64_t l2_reach = head.cluster() / (has(head, extended_l2) ? 16 : 8) * head.cluster();
   const std::uint64_t needed = head.size / l2_reach + (head.size % l2_reach != 0 ? 1 : 0);
   check(head.l1_entries >= needed,
         must_be("l1_size", head.l1_entries, std::to_string(needed) + " or more for a disk of this size"), 36);
   check(head.snapshots <= max_snapshots, must_be("nb_snapshots", head.snapshots, "at most 65536"), 60);
   check(head.snapshots == 0 || (head.snapshots_offset != 0 && head.snapshots_offset % head.cluster() == 0),
         must_be("snapshots_offset", head.snapshots_offset, "a multiple of the cluster size"), 64);
+}
 
+inline const char* read_compression(const image_file& file, const header& head) {
+  const auto type = head.length > 104 ? file.read(104, 1, format, "the header").u8(0) : 0U;
+  require(type <= 1, file, format, must_be("compression_type", type, "0 (zlib) or 1 (zstd)"), 104);
+  require((type != 0) == has(head, compression), file, format,
+          "compression_type contradicts the incompatible feature bit 3", 104);
+  return type == 0 ? "zlib" : "zstd";
+}
+
+inline header read_header(const image_file& file, ImageInfo& info) {
+  const auto version = file.read(0, 8, format, "the header").be32(4);
+  require(version == 2 || version == 3, file, format, must_be("version", version, "2 or 3"), 4);
+  const auto h = file.read(0, version == 2 ? 72 : 104, format, "the header");
+  const auto head = fields_of(h, version);
+  check_header(file, h, head);
   constexpr std::array encryption{"", "aes", "luks"};
   info.version = static_cast<int>(version);
   info.subformat = version == 2 ? "0.10" : "1.1";  // QEMU's option compat
   info.virtual_size = head.size;
   info.cluster_size = head.cluster();
   info.encryption = encryption.at(head.crypt);
-  info.dirty = (head.incompatible & dirty) != 0;
-  info.corrupt = (head.incompatible & corrupt) != 0;
-  info.extended_l2 = extended;
+  info.dirty = has(head, dirty);
+  info.corrupt = has(head, corrupt);
+  info.extended_l2 = has(head, extended_l2);
   info.lazy_refcounts = (head.compatible & 1U) != 0;
   info.data_file_raw = (head.autoclear & 2U) != 0;
-  const auto type = head.length > 104 ? file.read(104, 1, format, "the header").u8(0) : 0U;
-  check(type <= 1, must_be("compression_type", type, "0 (zlib) or 1 (zstd)"), 104);
-  check((type != 0) == ((head.incompatible & compression) != 0),
-        "compression_type contradicts the incompatible feature bit 3", 104);
-  info.compression = type == 0 ? "zlib" : "zstd";
+  info.compression = read_compression(file, head);
   return head;
 }
 
@@ -159,8 +177,7 @@ inline void read_names(const image_file& file, const header& head, ImageInfo& in
     info.backing_file = name_in(file, block, "the backing file's name");
     info.references.push_back({"backing", *info.backing_file, info.backing_format});
   }
-  const bool needs_data_file = (head.incompatible & data_file) != 0;
-  require(!needs_data_file || info.data_file, file, format,
+  require(!has(head, data_file) || info.data_file, file, format,
           "the data is in another file (incompatible feature bit 2), which is not named", 72);
   if (info.data_file) info.references.push_back({"data", *info.data_file, "raw"});
 }
@@ -199,7 +216,7 @@ inline bool is_truncated(const image_file& file, const header& head) {
   std::sort(l2_offsets.begin(), l2_offsets.end());
   l2_offsets.erase(std::unique(l2_offsets.begin(), l2_offsets.end()), l2_offsets.end());
   if (!l2_offsets.empty() && l2_offsets.back() + head.cluster() > file.size()) return true;
-  if ((head.incompatible & (data_file | extended_l2)) != 0) return false;
+  if (has(head, data_file) || has(head, extended_l2)) return false;
   const std::uint64_t compressed_mask = (1ULL << (62 - (head.cluster_bits - 8))) - 1;
   std::size_t left = max_l2_bytes / head.cluster();
   for (const auto l2_offset : l2_offsets) {
@@ -220,7 +237,7 @@ inline bool is_truncated(const image_file& file, const header& head) {
 /// file.
 inline std::optional<std::string> read_guest(const image_file& file, const header& head, std::uint64_t offset,
                                              std::size_t size) {
-  if (head.crypt != 0 || (head.incompatible & (data_file | extended_l2)) != 0) return std::nullopt;
+  if (head.crypt != 0 || has(head, data_file) || has(head, extended_l2)) return std::nullopt;
   const std::uint64_t entries = head.cluster() / 8;
   std::string bytes;
   while (bytes.size() < size) {

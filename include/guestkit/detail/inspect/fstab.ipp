@@ -68,8 +68,18 @@ inline bool is_plain_line(std::string_view line, const std::vector<std::string>&
          (words.size() < 6 || is_digit(words[5]));
 }
 
+inline std::vector<std::string> fields_of(std::string_view line) {
+  std::vector<std::string> words;
+  while (!line.empty())
+    if (const auto word = take_until(line, " \t"); !word.empty()) words.emplace_back(word);
+  return words;
+}
+
 /// Why mount(8) ignores a line with these words; nothing if it does not.
-inline std::optional<std::string> fault_of_line(const std::vector<std::string>& words) {
+inline std::optional<std::string> fault_of_line(std::string_view line,
+                                                const std::vector<std::string>& words) {
+  if (line.size() > most_fstab_line) return "has " + std::to_string(line.size()) + " bytes";
+  if (line.find('\0') != std::string_view::npos) return "has a NUL byte";
   if (words.size() < 3) return "needs a device, a mountpoint and a type";
   for (std::size_t i = 4; i < std::min<std::size_t>(words.size(), 6); ++i)
     if (!number_of(words[i]))
@@ -82,14 +92,20 @@ inline std::optional<std::string> fault_of_line(const std::vector<std::string>& 
   return std::nullopt;
 }
 
+inline fstab_entry entry_of(std::size_t line, std::vector<std::string> words, bool plain) {
+  words.resize(4);
+  return {.line = line,
+          .spec = without_octal_escapes(words[0]),
+          .file = without_octal_escapes(words[1]),
+          .type = words[2],
+          .options = without_octal_escapes(words[3]),
+          .plain = plain};
+}
+
 GUESTKIT_INLINE fstab_lines fstab_of(std::string_view text, bool whole) {
   fstab_lines found;
   few_failures unread(found.failures);
   std::size_t number = 0, taken = 0;
-  const auto tell = [&](const std::string& why, std::string_view line) {
-    found.breaks_augeas = true;
-    unread.add(line_failure(number, "cannot be read: " + why + ": " + excerpt(line)));
-  };
   const auto stop = [&](const std::string& why) {
     found.breaks_augeas = found.is_cut = true;
     found.failures.push_back(line_failure(number, why + "; this line and those that follow were left out"));
@@ -106,35 +122,18 @@ GUESTKIT_INLINE fstab_lines fstab_of(std::string_view text, bool whole) {
       line.remove_suffix(1);
       found.breaks_augeas = true;
     }
-    const auto begin = line.find_first_not_of(" \t");
-    if (begin == std::string_view::npos || line[begin] == '#') continue;
+    const auto words = fields_of(line);
+    if (words.empty() || words[0].starts_with('#')) continue;
     if (++taken > most_fstab_entries) {
       stop("more than " + std::to_string(most_fstab_entries) + " entries");
       break;
     }
-    if (line.size() > most_fstab_line) {
-      tell("has " + std::to_string(line.size()) + " bytes", line);
-      continue;
+    if (const auto fault = fault_of_line(line, words)) {
+      found.breaks_augeas = true;
+      unread.add(line_failure(number, "cannot be read: " + *fault + ": " + excerpt(line)));
+    } else {
+      found.entries.push_back(entry_of(number, words, ends && is_plain_line(line, words)));
     }
-    if (line.find('\0') != std::string_view::npos) {
-      tell("has a NUL byte", line);
-      continue;
-    }
-    std::vector<std::string> words;
-    for (auto rest = line; !rest.empty();)
-      if (const auto word = take_until(rest, " \t"); !word.empty()) words.emplace_back(word);
-    if (const auto fault = fault_of_line(words)) {
-      tell(*fault, line);
-      continue;
-    }
-    const bool plain = ends && is_plain_line(line, words);
-    words.resize(4);
-    found.entries.push_back({.line = number,
-                             .spec = without_octal_escapes(words[0]),
-                             .file = without_octal_escapes(words[1]),
-                             .type = words[2],
-                             .options = without_octal_escapes(words[3]),
-                             .plain = plain});
   }
   unread.add_rest("/etc/fstab: ", " more lines cannot be read");
   return found;

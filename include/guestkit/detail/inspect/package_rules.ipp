@@ -39,140 +39,161 @@ GUESTKIT_INLINE void sort_by_name(std::vector<InspectedApplication>& all) {
   std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
 }
 
-inline constexpr auto last_is_cut_off = "the last one in the database is cut off";
-
 /// The lines of a database that have their end. If the last one has none, the database was cut off.
 inline std::string_view whole_lines(std::string_view text) noexcept {
   return text.substr(0, text.rfind('\n') + 1);
 }
 
+/// Takes packages from a database with a stanza for each. The last one may be cut off.
+class package_stanzas {
+ public:
+  /// @param is_whole  whether the last line has its end
+  /// @param have_status  whether each says if the package is installed; else all are
+  package_stanzas(bool is_whole, bool have_status) : is_whole_(is_whole), have_status_(have_status) {}
+
+  /// The package of this stanza, for what the following functions do not set.
+  InspectedApplication& package() noexcept { return app_; }
+  void name(std::string_view text) {
+    app_.name = text;
+    is_named_ = true;
+  }
+  void version(std::string_view text) {
+    set_version(app_, text);
+    is_versioned_ = true;
+  }
+  void status(std::string_view text) { is_installed_ = text.find("installed") != std::string_view::npos; }
+  void describe(std::string_view line) {
+    if (is_described_) app_.description += '\n';
+    app_.description += line;
+    is_described_ = true;
+  }
+
+  /// The stanza has its end.
+  void end() {
+    if (is_named_ && is_versioned_ && is_installed()) all_.packages.push_back(std::move(app_));
+    app_ = {};
+    is_named_ = is_versioned_ = is_described_ = false;
+    is_installed_.reset();
+  }
+
+  /// The database ends.
+  package_list sorted() {
+    const bool has_status = !have_status_ || is_installed_;
+    if (!is_whole_ || (is_named_ && (!has_status || (is_installed() && !is_versioned_))))
+      all_.leave_out("the last one in the database is cut off");
+    else
+      end();
+    sort_by_name(all_.packages);
+    return std::move(all_);
+  }
+
+ private:
+  bool is_installed() const noexcept { return is_installed_.value_or(!have_status_); }
+
+  bool is_whole_, have_status_;
+  package_list all_ = {};
+  InspectedApplication app_ = {};
+  bool is_named_ = false, is_versioned_ = false, is_described_ = false;
+  std::optional<bool> is_installed_ = {};
+};
+
+/// A line of dpkg's that does not belong to a description. Returns whether one begins with it.
+inline bool read_dpkg_field(std::string_view line, package_stanzas& all) {
+  auto& app = all.package();
+  const auto field = [&](std::string_view name) {
+    if (!line.starts_with(name)) return false;
+    line.remove_prefix(name.size());
+    return true;
+  };
+  if (field("Package: ")) {
+    all.name(line);
+  } else if (field("Status: ")) {
+    all.status(line);
+  } else if (field("Version: ")) {
+    all.version(line);
+  } else if (field("Architecture: ")) {
+    app.arch = line;
+  } else if (field("Homepage: ")) {
+    app.url = line;
+  } else if (field("Maintainer: ")) {
+    app.publisher = line;
+  } else if (field("Source: ")) {  // name, or name (version)
+    app.source_package = line.substr(0, line.find(' '));
+    const auto begin = line.find(" (");
+    if (begin != std::string_view::npos && line.ends_with(')'))
+      app.source_version = line.substr(begin + 2, line.size() - begin - 3);
+  } else if (field("Description: ")) {
+    app.summary = line;
+    return true;
+  }
+  return false;
+}
+
 GUESTKIT_INLINE package_list dpkg_applications(std::string_view text) {
   constexpr std::size_t longest = 1023;
   if (text.find('\0') != std::string_view::npos) throw doubt{"a package database with NUL bytes"};
-  const bool is_whole = whole_lines(text) == text;
-  text = whole_lines(text);
-  package_list all;
-  InspectedApplication app;
-  bool named = false, versioned = false, in_description = false;
-  std::optional<std::string_view> status;
-  std::optional<std::string> description;
-  const auto take = [&](bool is_last) {
-    const bool is_installed = status && status->find("installed") != std::string_view::npos;
-    app.description = description.value_or("");
-    if (is_last && (!is_whole || (named && (!status || (is_installed && !versioned)))))
-      all.leave_out(last_is_cut_off);
-    else if (named && versioned && is_installed)
-      all.packages.push_back(app);
-    app = {};
-    description.reset();
-    status.reset();
-    named = versioned = false;
-  };
-  while (!text.empty()) {
-    auto line = text.substr(0, longest);
+  package_stanzas all(whole_lines(text) == text, true);
+  bool in_description = false;
+  for (auto rest = whole_lines(text); !rest.empty();) {
+    auto line = rest.substr(0, longest);
     const auto end = line.find('\n');
     line = line.substr(0, end);
-    text.remove_prefix(line.size() + (end == std::string_view::npos ? 0 : 1));
-    const auto field = [&](std::string_view name) {
-      if (!line.starts_with(name)) return false;
-      line.remove_prefix(name.size());
-      return true;
-    };
+    rest.remove_prefix(line.size() + (end == std::string_view::npos ? 0 : 1));
     if (in_description && line.starts_with(' ')) {
-      if (description) *description += '\n';
-      if (!description) description.emplace();
-      description->append(line.substr(1));
+      all.describe(line.substr(1));
       continue;
     }
-    in_description = false;
-    if (line.empty()) {
-      take(false);
-    } else if (field("Package: ")) {
-      app.name = line;
-      named = true;
-    } else if (field("Status: ")) {
-      status = line;
-    } else if (field("Version: ")) {
-      set_version(app, line);
-      versioned = true;
-    } else if (field("Architecture: ")) {
-      app.arch = line;
-    } else if (field("Homepage: ")) {
-      app.url = line;
-    } else if (field("Maintainer: ")) {
-      app.publisher = line;
-    } else if (field("Source: ")) {  // name, or name (version)
-      app.source_package = line.substr(0, line.find(' '));
-      const auto begin = line.find(" (");
-      if (begin != std::string_view::npos && line.ends_with(')'))
-        app.source_version = line.substr(begin + 2, line.size() - begin - 3);
-    } else if (field("Description: ")) {
-      app.summary = line;
-      in_description = true;
-    }
+    in_description = read_dpkg_field(line, all);
+    if (line.empty()) all.end();
   }
-  take(true);
-  sort_by_name(all.packages);
-  return all;
+  return all.sorted();
+}
+
+inline void read_apk_field(char letter, std::string_view value, package_stanzas& all) {
+  auto& app = all.package();
+  switch (letter) {
+    case 'A':
+      app.arch = value;
+      break;
+    case 'L':
+      app.license = value;
+      break;
+    case 'P':
+      all.name(value);
+      break;
+    case 'T':
+      app.description = value;
+      break;
+    case 'U':
+      app.url = value;
+      break;
+    case 'V':
+      all.version(value);
+      if (app.release.starts_with('r')) app.release.erase(0, 1);
+      break;
+    case 'm':
+      app.publisher = value;
+      break;
+    case 'o':
+      app.source_package = value;
+      break;
+    default:
+      break;
+  }
 }
 
 GUESTKIT_INLINE package_list apk_applications(std::string_view text) {
   if (text.find('\0') != std::string_view::npos) throw doubt{"a package database with NUL bytes"};
-  const bool is_whole = whole_lines(text) == text;
-  package_list all;
-  InspectedApplication app;
-  bool named = false, versioned = false;
-  const auto take = [&](bool is_last) {
-    if (is_last && (!is_whole || (named && !versioned)))
-      all.leave_out(last_is_cut_off);
-    else if (named && versioned)
-      all.packages.push_back(app);
-    app = {};
-    named = versioned = false;
-  };
+  package_stanzas all(whole_lines(text) == text, false);
   for (const auto line : lines_of(whole_lines(text))) {
     if (line.empty()) {
-      take(false);
+      all.end();
       continue;
     }
     if (line.size() == 1) throw doubt{"a package database with lines of one letter"};
-    if (line[1] != ':') continue;
-    const auto value = line.substr(2);
-    switch (line[0]) {
-      case 'A':
-        app.arch = value;
-        break;
-      case 'L':
-        app.license = value;
-        break;
-      case 'P':
-        app.name = value;
-        named = true;
-        break;
-      case 'T':
-        app.description = value;
-        break;
-      case 'U':
-        app.url = value;
-        break;
-      case 'V':
-        set_version(app, value);
-        if (app.release.starts_with('r')) app.release.erase(0, 1);
-        versioned = true;
-        break;
-      case 'm':
-        app.publisher = value;
-        break;
-      case 'o':
-        app.source_package = value;
-        break;
-      default:
-        break;
-    }
+    if (line[1] == ':') read_apk_field(line[0], line.substr(2), all);
   }
-  take(true);
-  sort_by_name(all.packages);
-  return all;
+  return all.sorted();
 }
 
 GUESTKIT_INLINE package_list pacman_applications(std::string_view text) {
