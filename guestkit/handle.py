@@ -236,10 +236,11 @@ class Guestfs(_native.Handle):
     ) -> list[GuestFile]:
         """Return every file below a directory, without following symlinks.
 
-        A directory comes before its entries.
+        A directory comes before its entries. One that lies deeper than `max_depth` is `not_entered`: what is
+        in it is left out.
 
         max_depth: levels of directories below the first one; 0: only its own entries
-        max_entries: more raise Error with EFBIG
+        max_entries: more raise Error with EFBIG, and so do 512 MiB of paths and targets of symlinks
         """
         return [GuestFile(**file) for file in super()._walk(directory, max_depth, max_entries)]
 

@@ -103,7 +103,7 @@ class rpm_bdb {
           one.size = end - one.at;
         }
         if (headers_.size() > most_packages) throw doubt{"packages beyond the number that is read"};
-        headers_.push_back(std::move(one));
+        headers_.push_back(one);
       }
       end = at;
     }
