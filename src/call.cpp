@@ -10,3 +10,4 @@
 #include "guestkit/detail/call/handle.ipp"
 #include "guestkit/detail/call/handle_state.ipp"
 #include "guestkit/detail/call/listeners.ipp"
+#include "guestkit/detail/call/low_descriptors.ipp"

@@ -19,6 +19,7 @@ BOOST_AUTO_TEST_CASE(actions_that_have_qemu_img_or_a_database_read_wait_for_a_pr
   static_assert(action("disk_create").waits_for_programs);
   static_assert(action("inspect_list_applications2").waits_for_programs);
   static_assert(action("inspect_get_icon").waits_for_programs);
+  static_assert(action("umount_local").waits_for_programs);
   static_assert(!action("inspect_os").waits_for_programs);
   static_assert(!action("mount").waits_for_programs);
 }

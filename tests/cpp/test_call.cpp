@@ -10,8 +10,11 @@
 #include <boost/test/unit_test.hpp>
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <guestkit/guestkit.hpp>
+#include <iterator>
 #include <latch>
 #include <stdexcept>
 #include <string>
@@ -224,13 +227,33 @@ BOOST_AUTO_TEST_CASE(threads_that_fail_at_once_on_their_own_handles_get_their_ow
                  [&](int thread) -> Guestfs& { return handles.at(static_cast<std::size_t>(thread)); }) == 0);
 }
 
+/// Permits 2048 files while it lives.
+class many_files {
+ public:
+  many_files() {
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    auto limit = before_;
+    limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 2048);
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+  many_files(const many_files&) = delete;
+  many_files& operator=(const many_files&) = delete;
+  ~many_files() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+
+  /// Opens so many that the next get descriptors above 1023.
+  static std::vector<guestkit::detail::unique_fd> open() {
+    std::vector<guestkit::detail::unique_fd> files(1100);
+    for (auto& file : files) file = guestkit::detail::unique_fd(::dup(STDERR_FILENO));
+    return files;
+  }
+
+ private:
+  rlimit before_{};
+};
+
 // libguestfs waits for programs with select(), and FD_SET aborts the process for descriptors above 1023.
 BOOST_AUTO_TEST_CASE(a_process_with_too_many_files_open_is_told_and_not_aborted) {
-  rlimit limit{};
-  ::getrlimit(RLIMIT_NOFILE, &limit);
-  const rlimit before = limit;
-  limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 2048);
-  ::setrlimit(RLIMIT_NOFILE, &limit);
+  const many_files permitted;
   const support::temporary_folder folder;
   Guestfs g({.environment = false});
   const auto too_many = [](const Error& e) {
@@ -238,8 +261,7 @@ BOOST_AUTO_TEST_CASE(a_process_with_too_many_files_open_is_told_and_not_aborted)
     return e.error_number() == EMFILE;
   };
   {
-    std::vector<guestkit::detail::unique_fd> files(1100);
-    for (auto& file : files) file = guestkit::detail::unique_fd(::dup(STDERR_FILENO));
+    const auto files = many_files::open();
     BOOST_REQUIRE(files.back().get() >= 1024);
     const auto disk = folder.path / "disk";
     BOOST_CHECK_EXCEPTION(g.disk_create(disk, "qcow2", 1 << 20), Error, too_many);
@@ -249,7 +271,56 @@ BOOST_AUTO_TEST_CASE(a_process_with_too_many_files_open_is_told_and_not_aborted)
   }
   g.disk_create(folder.path / "disk", "qcow2", 1 << 20);
   BOOST_TEST(g.disk_format(folder.path / "disk") == "qcow2");
-  ::setrlimit(RLIMIT_NOFILE, &before);
+}
+
+// libguestfs removes the directory with the overlay by running rm, and waits for that with select(), too.
+BOOST_AUTO_TEST_CASE(closing_a_handle_with_too_many_files_open_aborted_the_process) {
+  const many_files permitted;
+  const support::temporary_folder folder;
+  std::ofstream(folder.path / "disk") << std::string(4096, '\0');
+  std::filesystem::create_directory(folder.path / "tmp");
+  const auto left = [&] {
+    return std::distance(std::filesystem::directory_iterator(folder.path / "tmp"), {});
+  };
+  const auto handle_with_overlay = [&] {
+    Guestfs g({.environment = false});
+    g.set_tmpdir(folder.path / "tmp");
+    g.add_drive(folder.path / "disk", {.readonly = true, .format = "raw"});
+    return g;
+  };
+  BOOST_TEST(support::in_child([&] {
+               auto first = handle_with_overlay(), second = handle_with_overlay();
+               const auto files = many_files::open();
+               first.close();
+               { const auto destroyed = std::move(second); }
+               return "closed, and left behind: " + std::to_string(left());
+             }) == "closed, and left behind: 0");
+}
+
+BOOST_AUTO_TEST_CASE(a_handle_that_libguestfs_cannot_close_is_given_up_and_says_so) {
+  const many_files permitted;
+  BOOST_TEST(support::in_child([] {
+               const support::temporary_folder folder;
+               std::string logged;
+               Guestfs g(
+                   {.environment = false, .log = [&](guestkit::LogLevel level, const std::string& line) {
+                      if (level == guestkit::LogLevel::error) logged += line;
+                    }});
+               g.set_tmpdir(folder.path);
+               const auto files = many_files::open();
+               g.native();  // whoever has it may have had libguestfs make files
+               g.close();
+               return logged.substr(0, 45) + "; left: " +
+                      std::to_string(std::distance(std::filesystem::directory_iterator(folder.path), {}));
+             }) == "close: so many files are open in this process; left: 0");
+  BOOST_TEST(support::in_child([] {
+               std::string logged;
+               const auto files = many_files::open();
+               Guestfs g({.environment = false,
+                          .log = [&](guestkit::LogLevel, const std::string& line) { logged += line; }});
+               g.close();  // it has no files, so there is nothing to run
+               return "logged: " + logged;
+             }) == "logged: ");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,11 +1,14 @@
 // scratch.hpp: the private temporary directory, and the removal of those that dead processes left.
 #define BOOST_TEST_MODULE scratch
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include <ctime>
 #include <guestkit/detail/launch/scratch.hpp>
 
 #include "support.hpp"
@@ -110,18 +113,47 @@ BOOST_FIXTURE_TEST_CASE(a_forked_child_leaves_its_parent_s_directory_alone, base
   BOOST_TEST(fs::exists(mine->path()));
 }
 
+namespace {
+
+/// A socket bound where libguestfs would.
+/// @param age  of its file, in seconds
+unique_fd bound(const fs::path& directory, long age = 3600) {
+  fs::create_directory(directory);
+  const auto file = directory / "guestfsd.sock";
+  unique_fd fd(::socket(AF_UNIX, SOCK_STREAM, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, file.c_str(), sizeof address.sun_path - 1);
+  BOOST_REQUIRE(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+  const timespec then{.tv_sec = std::time(nullptr) - age, .tv_nsec = 0};
+  const timespec both[] = {then, then};
+  BOOST_REQUIRE(::utimensat(AT_FDCWD, file.c_str(), both, 0) == 0);
+  return fd;
+}
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_CASE(sockets_of_launches_that_run_were_swept_from_a_directory_with_two_names,
+                        base_directory) {
+  fs::create_directory(path / "real");
+  fs::create_directory_symlink(path / "real", path / "link");
+  const unique_fd alive = bound(path / "real" / "libguestfslive00");  // libguestfs takes the real name
+  for (const auto& name : {(path / "link").string(), (path / "real").string() + "/"}) {
+    scratch::sweep_sockets(name);
+    BOOST_TEST(fs::exists(path / "real" / "libguestfslive00"));
+  }
+}
+
+// The kernel lists sockets by network namespace.
+BOOST_FIXTURE_TEST_CASE(the_socket_of_a_launch_in_another_network_namespace_was_swept, base_directory) {
+  bound(path / "libguestfsyoung0", 60);  // unknown to the kernel, as it is there
+  scratch::sweep_sockets(path);
+  BOOST_TEST(fs::exists(path / "libguestfsyoung0"));
+}
+
 BOOST_FIXTURE_TEST_CASE(sockets_of_dead_processes_are_swept, base_directory) {
-  const auto bound = [&](const char* name) {
-    fs::create_directory(path / name);
-    unique_fd fd(::socket(AF_UNIX, SOCK_STREAM, 0));
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::strncpy(address.sun_path, (path / name / "guestfsd.sock").c_str(), sizeof address.sun_path - 1);
-    BOOST_REQUIRE(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
-    return fd;
-  };
-  bound("libguestfsdead00");  // closed at once, as by a dead process; the file stays
-  const unique_fd alive = bound("libguestfslive00");
+  bound(path / "libguestfsdead00");  // closed at once, as by a dead process; the file stays
+  const unique_fd alive = bound(path / "libguestfslive00");
   fs::create_directory(path / "libguestfs-docs");
   scratch::sweep_sockets(path);
   BOOST_TEST(!fs::exists(path / "libguestfsdead00"));

@@ -13,7 +13,8 @@ struct action {
       : name(op),
         is_launch(view() == "launch"),
         waits_for_programs(is_launch || begins_with("add_") || begins_with("disk_") ||
-                           begins_with("inspect_list_applications") || view() == "inspect_get_icon"),
+                           begins_with("inspect_list_applications") || view() == "inspect_get_icon" ||
+                           view() == "umount_local"),
         serves(view() == "mount_local_run"),
         may_run_programs(!(begins_with("get_") || begins_with("set_") || begins_with("is_") ||
                            begins_with("internal_test") || view() == "version")) {}

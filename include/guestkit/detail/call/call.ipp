@@ -1,15 +1,11 @@
 #pragma once
 
-#include <sys/eventfd.h>
-#include <sys/select.h>
-
-#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <utility>
 
-#include "guestkit/detail/base/unique_fd.hpp"
 #include "guestkit/detail/call/call.hpp"
+#include "guestkit/detail/call/low_descriptors.hpp"
 #include "guestkit/error.hpp"
 #include "guestkit/launch_error.hpp"
 
@@ -58,28 +54,14 @@ GUESTKIT_INLINE call_scope::~call_scope() {
     state_->turns->leave_passing();
 }
 
-/// Why libguestfs cannot run programs now; null if it can: select() must be able to handle the descriptors
-/// that this process gets next.
-inline const char* descriptor_fault() noexcept {
-  constexpr std::size_t needed = 16;  // more than such an action opens, because other threads open files too
-  std::array<unique_fd, needed> next;
-  for (auto& each : next) {
-    each = unique_fd(::eventfd(0, EFD_CLOEXEC));
-    if (each.get() < 0)
-      return "this process may not open 16 more files, and with fewer libguestfs crashes when it runs a "
-             "program. "
-             "Close some, or raise the limit (ulimit -n)";
-    if (each.get() >= FD_SETSIZE)
-      return "1000 files are open in this process: with more, libguestfs aborts it when it runs a program. "
-             "Close some, or use a process of its own for disks";
-  }
-  return nullptr;
-}
-
 GUESTKIT_INLINE void call_scope::refuse_high_descriptors() {
   if (!op_.waits_for_programs) return;
+  spare_descriptors::shared().fill();
   const char* const fault = descriptor_fault();
-  if (fault == nullptr) return;
+  if (fault == nullptr) {
+    state_->has_run_programs = true;
+    return;
+  }
   message_ = fault;
   number_ = EMFILE;
   throw error();

@@ -33,11 +33,16 @@ std::uint64_t next_serial() noexcept;
 /// would run callbacks into a half-destroyed program. Throws Error.
 guestfs_h* create_c_handle();
 
-/// Closes a C handle that no call is inside of.
-struct close_c_handle {
-  void operator()(guestfs_h* h) const noexcept { guestfs_close(h); }
+/// Closes a C handle that no call is inside of, or leaks it, where closing would abort the process:
+/// libguestfs removes its directories by running rm, for which it needs low descriptors. Returns whether it
+/// is closed.
+/// @param has_files  whether it may have such directories
+bool close_c_handle(guestfs_h* h, bool has_files) noexcept;
+
+struct c_handle_closer {
+  void operator()(guestfs_h* h) const noexcept { close_c_handle(h, true); }
 };
-using c_handle = std::unique_ptr<guestfs_h, close_c_handle>;
+using c_handle = std::unique_ptr<guestfs_h, c_handle_closer>;
 
 /// One of the slots for open handles that the process has.
 class handle_place {
@@ -111,11 +116,12 @@ struct handle_state {
   // Launches: for any thread
   launch_wishes wishes;  // written once, when the handle is made
   covered_settings covered;
-  std::atomic<bool> disks_gone{false};    // libguestfs no longer has the disks among the additions
-  std::atomic<bool> native_given{false};  // native() was called: the C handle must not be replaced
-  std::mutex launch_mutex;                // guards the next two; also held while h is replaced
-  std::optional<LaunchInfo> launch;       // the last successful one
-  std::string verdict;                    // what a template's hypervisor said about this launch
+  std::atomic<bool> disks_gone{false};        // libguestfs no longer has the disks among the additions
+  std::atomic<bool> native_given{false};      // native() was called: the C handle must not be replaced
+  std::atomic<bool> has_run_programs{false};  // so that libguestfs may have made directories
+  std::mutex launch_mutex;                    // guards the next two; also held while h is replaced or cleared
+  std::optional<LaunchInfo> launch;           // the last successful one
+  std::string verdict;                        // what a template's hypervisor said about this launch
 
   // Launches: for the thread that has the turn, and for the end
   admission::place memory;                   // for its appliance
@@ -137,6 +143,9 @@ struct handle_state {
   std::mutex listeners_mutex;  // guards the next two; never held while a callback runs or is destroyed
   std::vector<std::shared_ptr<listener>> listeners;  // in the order of their numbers and registrations
   std::atomic<std::uint64_t> listened{0};            // the events that have a listener
+
+ private:
+  void abandon() noexcept;
 };
 
 /// Writes a line to the handle's log. Without a log, warnings and errors go to stderr.

@@ -1,10 +1,13 @@
 #pragma once
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdio>
+#include <exception>
 #include <utility>
 
 #include "guestkit/detail/call/handle_state.hpp"
+#include "guestkit/detail/call/low_descriptors.hpp"
 #include "guestkit/error.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -20,13 +23,31 @@ GUESTKIT_INLINE guestfs_h* create_c_handle() {
   return h;
 }
 
+GUESTKIT_INLINE bool close_c_handle(guestfs_h* h, bool has_files) noexcept {
+  auto* const spare = has_files ? spare_descriptors::existing() : nullptr;
+  if (has_files && (spare == nullptr || !spare->are_complete()) && descriptor_fault() != nullptr)
+    return false;
+  if (spare == nullptr) {
+    guestfs_close(h);
+    return true;
+  }
+  // This event comes when the appliance has ended, just before libguestfs runs rm, and last to this callback.
+  constexpr auto lend = [](guestfs_h*, void* of, std::uint64_t, int, int, const char*, std::size_t,
+                           const std::uint64_t*,
+                           std::size_t) { static_cast<spare_descriptors*>(of)->lend(); };
+  if (guestfs_set_event_callback(h, lend, GUESTFS_EVENT_CLOSE, 0, spare) < 0) spare->lend();
+  guestfs_close(h);
+  spare->take_back();
+  return true;
+}
+
 inline constinit std::atomic<int> open_handles{0};
 
 GUESTKIT_INLINE handle_place::handle_place() {
   if (open_handles.fetch_add(1) < max_handles) return;
   open_handles.fetch_sub(1);
-  throw Error("create", "1000 handles are open in this process, the most that libguestfs bears; close some",
-              EMFILE);
+  throw Error("create",
+              "1000 handles are open in this process, the most that libguestfs supports; close some", EMFILE);
 }
 
 GUESTKIT_INLINE void handle_place::give_back() noexcept {
@@ -50,8 +71,14 @@ GUESTKIT_INLINE void handle_state::remember(addition given) {
 
 GUESTKIT_INLINE void handle_state::end() noexcept {
   if (h == nullptr || !is_ours()) return;
-  guestfs_set_error_handler(h, nullptr, nullptr);
-  guestfs_close(std::exchange(h, nullptr));
+  guestfs_h* mine = nullptr;
+  {
+    const std::lock_guard lock(launch_mutex);  // native() reads it
+    mine = std::exchange(h, nullptr);
+  }
+  guestfs_set_error_handler(mine, nullptr, nullptr);
+  const bool closed = close_c_handle(mine, has_run_programs || native_given);
+  if (!closed) abandon();
   memory.give_back();
   {
     decltype(listeners) ended;
@@ -62,7 +89,18 @@ GUESTKIT_INLINE void handle_state::end() noexcept {
   if (!cage.empty()) remove_tree(cage);
   if (temporary) temporary->note_sockets(serial, "");
   temporary.reset();
-  place.give_back();
+  if (closed) place.give_back();
+}
+
+/// Does what matters most of the closing of a C handle that is leaked. Its directories go with the one that
+/// they lie in, when the last handle that uses that is closed.
+GUESTKIT_INLINE void handle_state::abandon() noexcept try {
+  detail::log(*this, LogLevel::error,
+              "close: so many files are open in this process that libguestfs would abort it; the hypervisor "
+              "is killed and the memory of the handle is lost");
+  turns->terminate();
+  if (temporary) temporary->remove_sockets(serial);
+} catch (const std::exception&) {  // no memory
 }
 
 GUESTKIT_INLINE void log(const handle_state& state, LogLevel level, const std::string& line) noexcept {

@@ -35,6 +35,9 @@ class scratch {
   /// @param directory  empty: the directory has been removed
   void note_sockets(std::uint64_t handle, const std::string& directory) const noexcept;
 
+  /// Removes the directory that was recorded for that handle's sockets.
+  void remove_sockets(std::uint64_t handle) const;
+
   /// The directory beneath `base` that all handles of the process share. The first call sweeps away what
   /// killed processes have left there. Throws std::system_error. Threads: any.
   static std::shared_ptr<scratch> beneath(const std::string& base);
@@ -42,11 +45,13 @@ class scratch {
   /// Removes the directories left by this user's dead processes. Never follows a link.
   static void sweep(const std::string& base) noexcept;
 
-  /// Removes libguestfs' socket directories, below /tmp or $XDG_RUNTIME_DIR, that contain no socket known to
-  /// the kernel: their process was killed before its appliance was up.
+  /// Removes libguestfs' socket directories, below /tmp or $XDG_RUNTIME_DIR, that contain an old socket which
+  /// the kernel does not know: their process was killed before its appliance was up.
   static void sweep_sockets(const std::string& base) noexcept;
 
  private:
+  std::string note_of(std::uint64_t handle) const;
+
   const pid_t owner_;
   const std::string base_;
   std::string path_;

@@ -9,8 +9,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdlib>
+#include <ctime>
 #include <exception>
 #include <filesystem>
 #include <functional>
@@ -28,6 +30,8 @@
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 inline constexpr std::string_view socket_note_prefix = "sockets-of-";
+/// A socket that is younger may be that of a launch, although this process does not see it.
+inline constexpr std::chrono::seconds longest_launch = std::chrono::minutes(10);
 
 /// The prefix of the names of this user's scratch directories.
 inline std::string scratch_prefix() {
@@ -95,7 +99,7 @@ GUESTKIT_INLINE scratch::~scratch() {
 
 GUESTKIT_INLINE void scratch::note_sockets(std::uint64_t handle, const std::string& directory) const noexcept
     try {
-  const std::string note = (path_ + '/').append(socket_note_prefix) + std::to_string(handle);
+  const std::string note = note_of(handle);
   if (directory.empty()) {
     ::unlink(note.c_str());
     return;
@@ -104,6 +108,10 @@ GUESTKIT_INLINE void scratch::note_sockets(std::uint64_t handle, const std::stri
   if (::write(file.get(), directory.data(), directory.size()) != static_cast<ssize_t>(directory.size()))
     ::unlink(note.c_str());
 } catch (const std::exception&) {  // no memory: the directory may stay behind
+}
+
+GUESTKIT_INLINE std::string scratch::note_of(std::uint64_t handle) const {
+  return (path_ + '/').append(socket_note_prefix) + std::to_string(handle);
 }
 
 GUESTKIT_INLINE std::shared_ptr<scratch> scratch::beneath(const std::string& base) {
@@ -128,14 +136,21 @@ GUESTKIT_INLINE std::shared_ptr<scratch> scratch::beneath(const std::string& bas
   return directory;
 }
 
+/// Removes the socket directory that a note in a scratch directory tells of.
+inline void remove_noted(const std::string& note) {
+  const std::string sockets = read_text(note);
+  ::unlink((sockets + "/guestfsd.sock").c_str());
+  ::rmdir(sockets.c_str());
+}
+
 /// Removes the socket directories that a dead process recorded in its scratch directory.
 inline void remove_noted_sockets(const std::string& path) {
-  for (const auto& name : host_names_in(path)) {
-    if (!name.starts_with(socket_note_prefix)) continue;
-    const std::string sockets = read_text(path + '/' + name);
-    ::unlink((sockets + "/guestfsd.sock").c_str());
-    ::rmdir(sockets.c_str());
-  }
+  for (const auto& name : host_names_in(path))
+    if (name.starts_with(socket_note_prefix)) remove_noted(path + '/' + name);
+}
+
+GUESTKIT_INLINE void scratch::remove_sockets(std::uint64_t handle) const {
+  remove_noted(note_of(handle));
 }
 
 GUESTKIT_INLINE void scratch::sweep(const std::string& base) noexcept {
@@ -153,8 +168,11 @@ GUESTKIT_INLINE void scratch::sweep_sockets(const std::string& base) noexcept {
   each_own_directory(base, "libguestfs", [](const std::string& path) {
     struct stat s {};
     if (::lstat((path + "/guestfsd.sock").c_str(), &s) != 0 || !S_ISSOCK(s.st_mode)) return;
+    // The kernel's list has the path as its owner wrote it, and no sockets of other network namespaces.
+    if (std::time(nullptr) - s.st_mtim.tv_sec < longest_launch.count()) return;
     const auto known = read_text("/proc/net/unix");
-    if (!known.empty() && known.find(path + '/') == std::string::npos) remove_tree(path);
+    if (!known.empty() && known.find(path.substr(path.rfind('/')) + '/') == std::string::npos)
+      remove_tree(path);
   });
 }
 
