@@ -156,6 +156,66 @@ BOOST_AUTO_TEST_CASE(each_call_of_a_launch_had_the_whole_limit_again, PATIENCE) 
   turns.leave();
 }
 
+BOOST_AUTO_TEST_CASE(a_launch_inside_an_inspection_had_no_limit_of_its_own, PATIENCE) {
+  const stuck_programs programs;
+  const auto clock_of_launch = [&](const Limits& limits) {
+    auto g = programs.handle(limits);
+    const guestkit::detail::call_scope inspection(state_of(g), "inspect");
+    try {
+      g.launch();
+      return std::string("launched");
+    } catch (const CallTimeout& e) {
+      BOOST_TEST(e.op() == "launch");
+      BOOST_TEST(e.seconds() == 0.3);
+      BOOST_TEST(ends(programs.wait_until_started()));
+      BOOST_CHECK_EXCEPTION(g.get_memsize(), ApplianceKilled, [&](const Error& after) {
+        return after.message().find("launch took longer than its " + e.clock()) != std::string::npos;
+      });
+      return e.clock();
+    }
+  };
+  BOOST_TEST(clock_of_launch({.launch = Seconds(0.3)}) == "launch_timeout");
+  BOOST_TEST(clock_of_launch({.launch = Seconds(0.3), .call = Seconds(3600)}) == "launch_timeout");
+  BOOST_TEST(clock_of_launch({.launch = Seconds(3600), .call = Seconds(0.3)}) == "call_timeout");
+}
+
+BOOST_AUTO_TEST_CASE(after_a_launch_inside_a_call_the_limit_of_the_call_holds, PATIENCE) {
+  for (const auto call : {Seconds(3600), guestkit::no_limit}) {
+    guestkit::detail::turns turns;
+    turns.limits = {.launch = Seconds(0.05), .call = call};
+    const auto look = [&] { turns.throw_if_stopped("inspect", "", 0, {}); };
+    turns.enter("inspect");
+    turns.launch_begins();
+    turns.enter("launch");
+    turns.enter("launch");  // as from a callback
+    turns.leave();
+    turns.leave();
+    turns.launch_ends();
+    std::this_thread::sleep_for(200ms);
+    BOOST_CHECK_NO_THROW(look());
+    turns.count_too(Seconds(3600));
+    if (call != guestkit::no_limit) BOOST_CHECK_THROW(for (;;) look(), CallTimeout);
+    turns.leave();
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_launch_that_waited_for_its_turn_was_over_before_it_began, PATIENCE) {
+  const stuck_programs programs;
+  std::ofstream(programs.folder / "hypervisor") << "#!/bin/sh\nexit 1\n";
+  std::string logged;
+  Guestfs g({.environment = false,
+             .accel = guestkit::Accel::tcg,
+             .log = [&](guestkit::LogLevel, const std::string& line) { logged += line + '\n'; },
+             .limits = {.launch = Seconds(2)}});
+  programs.prepare(g);
+  support::held_call other(g);
+  auto launch = std::async(std::launch::async, [&] { g.launch(); });
+  std::this_thread::sleep_for(2100ms);
+  other.release();
+  BOOST_CHECK_THROW(launch.get(), guestkit::LaunchError);
+  BOOST_TEST(logged.find(" after 0.") != std::string::npos);  // seconds
+}
+
 BOOST_AUTO_TEST_CASE(what_was_done_before_a_call_counts_for_its_limit, PATIENCE) {
   Guestfs g({.environment = false, .limits = {.call = Seconds(3600)}});
   const auto state = state_of(g);
@@ -203,7 +263,9 @@ BOOST_AUTO_TEST_CASE(a_close_waited_for_ever_for_a_handle_that_serves_a_director
   turns.serves_at("/mnt");
   turns.enter("mount_local_run");
   const auto close = [&] { return turns.begin_close([] {}); };
-  const auto says_who = [](const Error& e) { return e.message() == "/mnt: who serves it does not end"; };
+  const auto says_who = [](const Error& e) {
+    return e.message() == "/mnt: the thread that serves it did not stop";
+  };
   BOOST_CHECK_EXCEPTION(std::async(std::launch::async, close).get(), Error, says_who);
   BOOST_TEST(turns.is_open());
   turns.leave();
@@ -339,6 +401,53 @@ BOOST_AUTO_TEST_CASE(only_the_handles_own_programs_are_killed, PATIENCE) {
   BOOST_TEST(!launch.killed().empty());
   ::kill(own, SIGKILL);
   ::waitpid(own, nullptr, 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_launch_whose_hypervisor_runs_another_program_in_its_place_did_not_end, PATIENCE) {
+  const stuck_programs programs;
+  std::ofstream(programs.folder / "hypervisor")
+      << "#!/bin/sh\necho $$ > " << (programs.folder / "started").string() << "\nexec sleep 1000\n";
+  {
+    auto g = programs.handle({.launch = Seconds(0.3)});
+    BOOST_CHECK_THROW(g.launch(), CallTimeout);
+    BOOST_TEST(ends(programs.wait_until_started()));
+  }
+  for (const auto end : {&Guestfs::cancel, &Guestfs::terminate}) {
+    auto g = programs.handle();
+    background_launch launch(g);
+    const pid_t hypervisor = programs.wait_until_started();
+    while (guestkit::detail::file_of(hypervisor, "cmdline").find("hypervisor") != std::string::npos)
+      std::this_thread::yield();
+    (g.*end)();
+    BOOST_TEST(!launch.killed().empty());
+    BOOST_TEST(ends(hypervisor));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_user_s_programs_on_the_thread_of_a_launch_are_left_alone, PATIENCE) {
+  const auto start = [] {
+    const pid_t own = ::fork();
+    if (own == 0) {
+      ::execl("/bin/sleep", "sleep", "1000", nullptr);
+      ::_exit(1);
+    }
+    return own;
+  };
+  const stuck_programs programs;
+  auto g = programs.handle({.launch = Seconds(0.5)});
+  pid_t inside = 0;
+  const auto subscription = g.set_event_callback(Event::enter, [&](const guestkit::EventMessage& event) {
+    if (event.text == "launch" && inside == 0) inside = start();
+  });
+  const pid_t before = start();
+  BOOST_CHECK_THROW(g.launch(), CallTimeout);
+  BOOST_TEST(ends(programs.wait_until_started()));
+  for (const pid_t own : {before, inside}) {
+    BOOST_REQUIRE(own > 0);
+    BOOST_TEST(::waitpid(own, nullptr, WNOHANG) == 0);
+    ::kill(own, SIGKILL);
+    ::waitpid(own, nullptr, 0);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(ending_one_handle_ended_those_whose_names_begin_with_its_own, PATIENCE) {

@@ -14,7 +14,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Launches a handle's appliance, once. Its clock starts when it is constructed.
+/// Launches a handle's appliance, once.
 class launcher {
  public:
   explicit launcher(std::shared_ptr<handle_state> state) : state_(std::move(state)) {}
@@ -32,13 +32,14 @@ class launcher {
   void confine_hypervisor();
   void note_sockets();
   void note_success();
+  void undo() noexcept;
 
   std::string cage() const;
   void end_if_over() const;
   void say(const std::string& what) const;
 
   std::shared_ptr<handle_state> state_;
-  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point begin_;  // later by the time that it has waited for memory
   LaunchInfo info_;
 };
 

@@ -55,6 +55,7 @@ class launch_clock {
 
 GUESTKIT_INLINE void launcher::launch() {
   const turn mine(state_, "launch");
+  begin_ = std::chrono::steady_clock::now();
   // libguestfs says so, and the appliance that runs keeps its place.
   if (state_->turns->launched && launch_call<bool>(state_, guestfs_is_ready))
     return launch_call<void>(state_, guestfs_launch);
@@ -77,18 +78,25 @@ GUESTKIT_INLINE void launcher::launch() {
     info_.mode = choice.mode;
     info_.reason = choice.reason;
   } catch (const LaunchError& e) {
-    put_settings_back(state_);
-    state_->memory.give_back();
+    undo();
     say(std::string("failed (") + to_string(e.cause()) + ")");
     if (state_->wishes.is_strict() && is_refused(e)) throw because_shut_in(e);
     throw;
   } catch (const Error& e) {  // ended early: it waited too long for memory, or was stopped
-    state_->memory.give_back();
+    undo();
     say("stopped (" + e.message() + ")");
+    throw;
+  } catch (...) {  // no memory, or a text with a NUL
+    undo();
     throw;
   }
   note_sockets();
   note_success();
+}
+
+GUESTKIT_INLINE void launcher::undo() noexcept {
+  put_settings_back(state_);
+  state_->memory.give_back();
 }
 
 GUESTKIT_INLINE void launcher::say(const std::string& what) const {
@@ -121,11 +129,13 @@ GUESTKIT_INLINE void launcher::wait_for_memory(ApplianceMode mode) {
   state_->memory.give_back();
   const int raised = launch_call<int>(state_, guestfs_get_memsize) - state_->wishes.memsize;
   const auto all = appliance_memory(mode, raised);
+  const auto waits_since = std::chrono::steady_clock::now();
   state_->turns->off_the_clock([&] {
     state_->memory = admission::shared().take(
         all, state_->turns->limits.admission,
         [&] { state_->turns->throw_if_stopped("launch", "", EINTR, {}); }, all - appliance_memory(mode));
   });
+  begin_ += std::chrono::steady_clock::now() - waits_since;
 }
 
 /// Sets the limit of a launch for which the user gave none.

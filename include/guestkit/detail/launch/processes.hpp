@@ -8,6 +8,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -126,7 +127,13 @@ struct running_call {
   pid_t thread = 0;
   long long since = 0;     // in ticks
   std::string hypervisor;  // the program that the handle takes for QEMU; empty: unknown
+  /// Of a launch: the thread's children that are the user's. All others are libguestfs', whatever their
+  /// names: the hypervisor may be a script that runs another program in its place.
+  std::optional<std::vector<pid_t>> spared = {};
 };
+
+/// The children that the calling thread has started and that have not been waited for.
+std::vector<pid_t> children_of_this_thread();
 
 /// Adds the process and everything it has started, if it is still a child of that parent.
 /// @param since  in ticks; a process that began earlier is left alone

@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <system_error>
@@ -163,6 +164,16 @@ inline bool is_tool(pid_t process, std::string_view hypervisor) {
   return false;
 }
 
+/// Whether a child of the call's thread may be one that libguestfs has started and waits for.
+inline bool is_of_libguestfs(pid_t child, const running_call& call) {
+  if (!call.spared) return is_tool(child, call.hypervisor);
+  return std::find(call.spared->begin(), call.spared->end(), child) == call.spared->end();
+}
+
+GUESTKIT_INLINE std::vector<pid_t> children_of_this_thread() {
+  return children_of(::getpid(), thread_id());
+}
+
 GUESTKIT_INLINE long long ticks_now() noexcept {
   static const long per_second = ::sysconf(_SC_CLK_TCK);
   timespec now{};
@@ -199,7 +210,7 @@ GUESTKIT_INLINE std::vector<program> programs_of(std::string_view name, const ru
     if (has_argument(child, name)) add_program(found, child, self, 0, true);
   if (call.thread == 0) return found;
   for (const pid_t child : children_of(self, call.thread))
-    if (!has_argument(child, name) && is_tool(child, call.hypervisor))
+    if (!has_argument(child, name) && is_of_libguestfs(child, call))
       add_program(found, child, self, call.since, false);
   return found;
 }

@@ -115,8 +115,14 @@ class turns {
   void replace(guestfs_h* fresh) noexcept;
 
   /// Between these two, all calls of a launch share its limit. Only for the thread that has the turn.
-  void launch_begins() noexcept;
+  void launch_begins();
   void launch_ends() noexcept;
+  /// Whether the calling thread is inside a call of a launch.
+  bool is_launching_here() const noexcept;
+  /// Between these two, a callback of the launch runs on the calling thread.
+  void callback_begins() noexcept;
+  /// @param started  children of the thread that the callback has started: they are the user's
+  void callback_ends(const std::vector<pid_t>& started);
 
   /// Sets which hypervisor is started, and the argument of its -name, by which it is found.
   void expect_hypervisor(std::string file, std::string name) noexcept;
@@ -170,6 +176,9 @@ class turns {
   std::string reason() const;
 
   bool is(std::string_view op) const noexcept { return op_ != nullptr && op_ == op; }
+  bool is_launching() const noexcept { return is("launch") || outer_; }
+  void begin_inner_launch();
+  void end_inner_launch() noexcept;
   running_call call() const;
   void end_turn(ending how);
   void kill_programs(const std::vector<program>& programs);
@@ -185,6 +194,14 @@ class turns {
   struct whole {
     clock::time_point deadline;
     Seconds limit;
+  };
+
+  /// The same of a call that contains a launch, which has its own limit as well.
+  struct outer {
+    std::optional<clock::time_point> deadline;
+    Seconds limit;
+    const char* clock_name;
+    unsigned depth;  // of the launch's call
   };
 
   mutable std::mutex mutex_;         // guards all that follows
@@ -210,7 +227,10 @@ class turns {
   const char* clock_ = "";                     // the limit's name
   std::optional<clock::time_point> deadline_;  // when the watching thread has something to do
   std::optional<clock::time_point> launch_began_;
-  std::optional<whole> part_;  // while a part of the call runs
+  std::vector<pid_t> spared_;   // children of the launching thread that are the user's
+  unsigned callbacks_ = 0;      // how many of the user's the launch is inside of
+  std::optional<whole> part_;   // while a part of the call runs
+  std::optional<outer> outer_;  // while a launch runs inside the call
 
   // Its end by force.
   ending ending_ = ending::none;

@@ -45,12 +45,17 @@ GUESTKIT_INLINE void turns::take_turn(const char* op) {
 GUESTKIT_INLINE void turns::enter(const action& op) {
   lock held(mutex_);
   take_turn(held, op.name);
-  if (op_ != nullptr) return;
-  op_ = op.name;
-  op_depth_ = depth_;
-  since_ = op.may_run_programs ? ticks_now() : 0;
+  const bool is_outermost = op_ == nullptr;
+  if (!is_outermost && (!op.is_launch || is_launching())) return;
+  if (is_outermost) {
+    op_ = op.name;
+    op_depth_ = depth_;
+    since_ = op.may_run_programs ? ticks_now() : 0;
+  }
   try {
-    if (op.is_launch)
+    if (!is_outermost)
+      begin_inner_launch();
+    else if (op.is_launch)
       begin(launch_limit().value_or(no_limit), "launch_timeout", launch_began_);
     else if (op.serves)
       begin_serving();
@@ -163,7 +168,7 @@ GUESTKIT_INLINE bool turns::begin_close(const std::function<void()>& unmount) {
     if (changed_.wait_for(held, time_after_unmount, [&] { return !serving_; })) continue;
     closing_ = false;
     changed_.notify_all();
-    throw Error("close", shown(served_at_) + ": who serves it does not end", ETIMEDOUT,
+    throw Error("close", shown(served_at_) + ": the thread that serves it did not stop", ETIMEDOUT,
                 {Cause::unknown, "end the programs that use it, then close the handle again"});
   }
   op_ = "close";
@@ -195,14 +200,32 @@ GUESTKIT_INLINE void turns::replace(guestfs_h* fresh) noexcept {
   hypervisor_name_.clear();
 }
 
-GUESTKIT_INLINE void turns::launch_begins() noexcept {
+GUESTKIT_INLINE void turns::launch_begins() {
+  auto users = children_of_this_thread();
   const lock held(mutex_);
   launch_began_ = clock::now();
+  spared_ = std::move(users);
 }
 
 GUESTKIT_INLINE void turns::launch_ends() noexcept {
   const lock held(mutex_);
   launch_began_.reset();
+}
+
+GUESTKIT_INLINE bool turns::is_launching_here() const noexcept {
+  const lock held(mutex_);
+  return owner_ == thread_id() && launch_began_ && is_launching();
+}
+
+GUESTKIT_INLINE void turns::callback_begins() noexcept {
+  const lock held(mutex_);
+  ++callbacks_;
+}
+
+GUESTKIT_INLINE void turns::callback_ends(const std::vector<pid_t>& started) {
+  const lock held(mutex_);
+  spared_.insert(spared_.end(), started.begin(), started.end());
+  --callbacks_;
 }
 
 GUESTKIT_INLINE void turns::expect_hypervisor(std::string file, std::string name) noexcept {
@@ -254,6 +277,25 @@ GUESTKIT_INLINE void turns::begin(Seconds limit, const char* clock_name,
   if (limit != no_limit) watch(since.value_or(clock::now()) + to_clock(limit));
 }
 
+/// The launch may not take longer than the call that contains it, either.
+GUESTKIT_INLINE void turns::begin_inner_launch() {
+  outer_ = outer{deadline_, limit_, clock_, depth_};
+  const auto limit = launch_limit().value_or(no_limit);
+  const auto begun = launch_began_.value_or(clock::now());
+  if (ending_ == ending::none && limit != no_limit && (!deadline_ || begun + to_clock(limit) < *deadline_))
+    begin(limit, "launch_timeout", begun);
+}
+
+/// If the launch was stopped, what its limit was is still to be told.
+GUESTKIT_INLINE void turns::end_inner_launch() noexcept {
+  if (ending_ == ending::none) {
+    deadline_ = outer_->deadline;
+    limit_ = outer_->limit;
+    clock_ = outer_->clock_name;
+  }
+  outer_.reset();
+}
+
 /// Without a limit: it lasts as long as the user wants. Those who wait for their turn are refused.
 GUESTKIT_INLINE void turns::begin_serving() noexcept {
   serving_ = true;
@@ -294,6 +336,7 @@ GUESTKIT_INLINE void turns::refuse_while_serving(const char* op) const {
 }
 
 GUESTKIT_INLINE void turns::leave_turn() noexcept {
+  if (outer_ && outer_->depth == depth_) end_inner_launch();
   if (op_ != nullptr && op_depth_ == depth_) {
     op_ = nullptr;
     serving_ = false;
@@ -339,19 +382,22 @@ GUESTKIT_INLINE std::string turns::death() const {
 }
 
 GUESTKIT_INLINE std::string turns::reason() const {
-  const std::string call = op_ == nullptr ? "" : std::string(op_) + " ";
+  const std::string call = op_ == nullptr ? "" : std::string(outer_ ? "launch" : op_) + " ";
   return call + (ending_ == ending::timed_out ? "took longer than its " + std::string(clock_)
                                               : "was cancelled and did not end");
 }
 
 GUESTKIT_INLINE running_call turns::call() const {
-  return op_ == nullptr || since_ == 0 ? running_call{} : running_call{owner_, since_, hypervisor_};
+  if (op_ == nullptr || since_ == 0) return {};
+  running_call running{owner_, since_, hypervisor_};
+  if (launch_began_ && is_launching() && callbacks_ == 0) running.spared = spared_;
+  return running;
 }
 
 GUESTKIT_INLINE void turns::end_turn(ending how) {
   ending_ = how;
   const bool ends_appliance = is("shutdown") || is("kill_subprocess");  // which counts as launched no more
-  const bool gentle = (launched || ends_appliance) && !is("launch") && !is("close");
+  const bool gentle = (launched || ends_appliance) && !is_launching() && !is("close");
   const auto now = clock::now();
   auto grace = limits.cancel_grace;
   if (part_ && how == ending::timed_out && grace < grace_of_part) grace = grace_of_part;
@@ -362,7 +408,7 @@ GUESTKIT_INLINE void turns::end_turn(ending how) {
 GUESTKIT_INLINE void turns::kill_programs(const std::vector<program>& programs) {
   for (const auto& found : programs) {
     if (!found.kill()) continue;
-    if (killed_.empty() && (found.hypervisor || is("launch"))) killed_ = reason();
+    if (killed_.empty() && (found.hypervisor || is_launching())) killed_ = reason();
   }
 }
 
