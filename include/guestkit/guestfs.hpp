@@ -54,8 +54,9 @@ class value_core : public handle {
 ///
 /// Methods have libguestfs' own names, so guestfs(3) is their manual.
 //
-// A method that does more than its action makes the call by invoke(), which throws an error: a Core's own
-// call() may return it.
+// A method that does more than its action makes the call by detail::call(), which throws an error: a Core's
+// own call() may return it. From the first call on it uses no member of this object: a callback may destroy
+// it, and the state survives that.
 template <class Core>
 class basic_guestfs : public detail::actions<Core> {
   using actions = detail::actions<Core>;
@@ -71,16 +72,17 @@ class basic_guestfs : public detail::actions<Core> {
     const auto state = this->state();
     const detail::turn mine(state, op.name);      // another thread may be launching
     const auto place = std::move(state->memory);  // given back once the appliance has ended
-    this->forget_appliance();
-    this->template invoke<void>(op, end);
+    detail::forget_appliance(*state);
+    detail::call<void>(state, op, end);
     return result<void>(0);
   }
 
   /// The user's own setting if a launch has replaced it, otherwise libguestfs' answer.
   template <class R>
   result<R> users_own(Setting which, const detail::action& op, auto get) {
-    detail::call_scope open(this->state(), op);
-    const auto covered = this->state()->covered.find(which);
+    const auto state = this->state();
+    detail::call_scope open(state, op);
+    const auto covered = state->covered.find(which);
     auto value = covered ? detail::c_result<R>(covered->user ? covered->user->c_str() : nullptr)
                          : detail::attempt<R>(open, get).get();
     if constexpr (std::is_same_v<result<R>, R>)
@@ -91,9 +93,10 @@ class basic_guestfs : public detail::actions<Core> {
 
   /// Has the setting be the user's own again.
   result<void> set_users_own(Setting which, const detail::action& op, auto set, const auto& value) {
-    detail::call_scope open(this->state(), op);
+    const auto state = this->state();
+    detail::call_scope open(state, op);
     detail::attempt<void>(open, set, value).get();
-    this->state()->covered.uncover(which);
+    state->covered.uncover(which);
     return result<void>(0);
   }
 
@@ -146,7 +149,7 @@ class basic_guestfs : public detail::actions<Core> {
     const auto state = this->state();
     const detail::turn mine(state, "mount_local");
     detail::mount_locally(*state, localmountpoint.c_str(), {}, [&] {
-      this->template invoke<void>("mount_local", guestfs_mount_local_argv, localmountpoint, options);
+      detail::call<void>(state, "mount_local", guestfs_mount_local_argv, localmountpoint, options);
     });
     return result<void>(0);
   }
@@ -159,7 +162,7 @@ class basic_guestfs : public detail::actions<Core> {
     const detail::turn mine(state, "mount_local_run");
     const detail::serving shown(state);
     try {
-      this->template invoke<void>("mount_local_run", guestfs_mount_local_run);
+      detail::call<void>(state, "mount_local_run", guestfs_mount_local_run);
     } catch (const Error&) {
       if (!shown.was_cut_off()) throw;
     }
@@ -199,7 +202,7 @@ class basic_guestfs : public detail::actions<Core> {
     const auto state = this->state();
     const detail::turn mine(state, "set_trace");
     if (trace) state->traces = true;
-    this->template invoke<void>("set_trace", guestfs_set_trace, trace);
+    detail::call<void>(state, "set_trace", guestfs_set_trace, trace);
     state->traces = trace;  // afterwards: the call that turns tracing off is itself still traced
     return result<void>(0);
   }
@@ -207,17 +210,19 @@ class basic_guestfs : public detail::actions<Core> {
   /// Set the directory of the host for temporary files, null for the default. They are made in a subdirectory
   /// that only this user can enter. C: guestfs_set_tmpdir(3), since 1.19.58.
   result<void> set_tmpdir(std::optional<cstr> tmpdir) {
-    const detail::turn mine(this->state(), "set_tmpdir");
-    this->template invoke<void>("set_tmpdir", guestfs_set_tmpdir, tmpdir);
-    this->use_private_tmpdir();
+    const auto state = this->state();
+    const detail::turn mine(state, "set_tmpdir");
+    detail::call<void>(state, "set_tmpdir", guestfs_set_tmpdir, tmpdir);
+    detail::use_private_tmpdir(state);
     return result<void>(0);
   }
 
   /// Return the directory of the host for temporary files, as it was set.
   /// C: guestfs_get_tmpdir(3), since 1.19.58.
   result<std::string> get_tmpdir() {
-    const detail::call_scope open(this->state(), "get_tmpdir");
-    return result<std::string>(this->tmpdir().c_str());
+    const auto state = this->state();
+    const detail::call_scope open(state, "get_tmpdir");
+    return result<std::string>(state->tmpdir.c_str());
   }
 
   /// Get the search path for the appliance, as it was set. C: guestfs_get_path(3), since 0.0.3.

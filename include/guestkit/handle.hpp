@@ -18,6 +18,31 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
+/// Makes a call that adds something to the machine, and records it in case the launch has to start over.
+/// @param state  by value: the call's callbacks may destroy the handle that the caller has it from
+template <class R, class F, class... A>
+c_result<R> add_to_machine(std::shared_ptr<handle_state> state, const action& op, F fn,
+                           const A&... arguments) {
+  const turn mine(state, op.name);
+  auto result = call<R>(state, op, fn, arguments...);
+  handle_state::addition given{.disk = std::string_view(op.name) != "config", .repeat = {}};
+  if constexpr ((std::is_pointer_v<A> || ...))  // a libvirt domain may be gone by then
+    given.repeat = [](guestfs_h*) { return false; };
+  else
+    given.repeat = [fn, kept = std::tuple(keep(arguments)...)](guestfs_h* h) {
+      return std::apply(
+          [&](const auto&... a) { return !c_result<R>::failed(fn(h, lower(static_cast<A>(a))...)); }, kept);
+    };
+  state->remember(std::move(given));
+  return result;
+}
+
+/// Has libguestfs create its files in a private directory of ours, beneath the one that it would use itself.
+void use_private_tmpdir(const std::shared_ptr<handle_state>& state);
+/// The appliance is about to be shut down: it is no longer expected to answer, and its disks are gone. Where
+/// none runs, libguestfs shuts nothing down and keeps the disks.
+void forget_appliance(handle_state& state) noexcept;
+
 /// Owns a guestfs_h* and manages its lifetime: the part of Guestfs that is not actions. Move-only. Threads:
 /// any.
 class handle {
@@ -73,33 +98,13 @@ class handle {
     return detail::call<R>(state_, op, fn, arguments...);
   }
 
-  /// Makes a call that adds something to the machine, and records it in case the launch has to start over.
+  /// Makes a call that adds something to the machine.
   template <class R, class F, class... A>
   c_result<R> add(const action& op, F fn, const A&... arguments) {
-    const turn mine(state_, op.name);
-    auto result = invoke<R>(op, fn, arguments...);
-    handle_state::addition given{.disk = std::string_view(op.name) != "config", .repeat = {}};
-    if constexpr ((std::is_pointer_v<A> || ...))  // a libvirt domain may be gone by then
-      given.repeat = [](guestfs_h*) { return false; };
-    else
-      given.repeat = [fn, kept = std::tuple(detail::keep(arguments)...)](guestfs_h* h) {
-        return std::apply(
-            [&](const auto&... a) { return !c_result<R>::failed(fn(h, lower(static_cast<A>(a))...)); }, kept);
-      };
-    state_->remember(std::move(given));
-    return result;
+    return add_to_machine<R>(state_, op, fn, arguments...);
   }
 
-  /// Has libguestfs create its files in a private directory of ours, beneath the one that it would use
-  /// itself.
-  void use_private_tmpdir();
-  /// The directory for temporary files, as the user sees it.
-  const std::string& tmpdir() const noexcept { return state_->tmpdir; }
-
   void cancel_transfer();
-  /// The appliance is about to be shut down: it is no longer expected to answer, and its disks are gone.
-  /// Where none runs, libguestfs shuts nothing down and keeps the disks.
-  void forget_appliance() noexcept;
   /// close() for destructors.
   void finish() noexcept;
 

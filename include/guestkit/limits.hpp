@@ -15,7 +15,7 @@ using Seconds = std::chrono::duration<double>;
 inline constexpr Seconds no_limit{std::numeric_limits<double>::infinity()};
 
 /// How long work on a handle may take. Each limit has its own clock; CallTimeout::clock() names the one that
-/// ran out.
+/// ran out. A handle with a negative one or NaN cannot be made: Error with EINVAL.
 struct Limits {
   /// For launch(), from its start. Default: one minute with KVM, five minutes when the processor is emulated.
   std::optional<Seconds> launch = {};

@@ -26,13 +26,14 @@ ImageInfo basic_guestfs<Core>::open_disk(const std::filesystem::path& path, cons
   const auto state = this->state();
   const detail::call_scope scope(state, op);
   try {
-    const bool direct = this->template invoke<std::string>(op, guestfs_get_backend).lift() == "direct";
-    const auto directory = state->temporary ? state->temporary : detail::scratch::beneath(this->tmpdir());
+    const bool direct = detail::call<std::string>(state, op, guestfs_get_backend).lift() == "direct";
+    const auto directory = state->temporary ? state->temporary : detail::scratch::beneath(state->tmpdir);
     const auto cage = state->wishes.is_strict() ? std::optional(detail::cage_program(state->wishes.appliance))
                                                 : std::nullopt;
     auto disk = detail::check_disk(op, path.native(), options, direct, directory, cage);
     try {
-      static_cast<void>(actions::add_drive(disk.filename, disk.options));  // throws, whatever the Core
+      detail::add_to_machine<void>(state, "add_drive", guestfs_add_drive_opts_argv, cstr(disk.filename),
+                                   disk.options);
     } catch (const Error& e) {
       if (disk.options.protocol != "nbd" || disk.options.readonly == false) throw;
       throw Error(

@@ -158,6 +158,11 @@ BOOST_AUTO_TEST_CASE(a_limit_holds_where_there_is_memory_and_can_be_taken_back) 
   BOOST_TEST(all.running() == 2U);
 }
 
+BOOST_AUTO_TEST_CASE(a_limit_of_none_at_all_admitted_one) {
+  BOOST_CHECK_EXCEPTION(guestkit::set_appliance_limit(0), guestkit::Error,
+                        [](const guestkit::Error& e) { return e.error_number() == EINVAL; });
+}
+
 BOOST_AUTO_TEST_CASE(what_ends_the_waiting_takes_no_place) {
   admission all([] { return std::uint64_t{0}; });
   const auto first = all.take(mb, Seconds(0), nobody_looks);

@@ -13,6 +13,7 @@
 #include <boost/test/unit_test.hpp>
 #include <cerrno>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -20,6 +21,7 @@
 #include <functional>
 #include <future>
 #include <guestkit/guestkit.hpp>
+#include <guestkit/open_disk.hpp>
 #include <latch>
 #include <memory>
 #include <mutex>
@@ -529,6 +531,42 @@ BOOST_AUTO_TEST_CASE(a_handle_destroyed_by_its_own_callback_serves_the_call_to_i
              }) == "7, it was alive and said why");
 }
 
+BOOST_AUTO_TEST_CASE(calls_used_the_handle_that_their_own_callback_had_destroyed) {
+  const support::temporary_folder folder;
+  std::ofstream(folder.path / "disk") << std::string(4096, '\0');
+  const auto disk = folder.path / "disk";
+  const auto destroyed_by = [](const char* name, const std::function<void(Guestfs&)>& call) {
+    return in_child([&] {
+      // Memory that fails when it is used after its end, whatever the allocator does.
+      void* const page =
+          ::mmap(nullptr, sizeof(Guestfs), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      auto* const g =
+          new (page) Guestfs({.environment = false, .log = [](guestkit::LogLevel, const std::string&) {}});
+      bool done = false;
+      guestkit::Subscription subscription;
+      subscription = g->set_event_callback(Event::enter, [&](const guestkit::EventMessage& event) {
+        if (event.text != name || std::exchange(done, true)) return;
+        subscription.reset();
+        g->~Guestfs();
+        ::mprotect(page, sizeof(Guestfs), PROT_NONE);
+      });
+      call(*g);
+      return std::string(done ? "served" : "no event");
+    });
+  };
+  BOOST_TEST(destroyed_by("set_path", [](Guestfs& g) { g.set_path("/nonexistent"); }) == "served");
+  BOOST_TEST(destroyed_by("get_path", [](Guestfs& g) { g.get_path(); }) == "served");
+  BOOST_TEST(destroyed_by("add_drive", [&](Guestfs& g) { g.add_drive(disk, {.format = "raw"}); }) ==
+             "served");
+  BOOST_TEST(destroyed_by("config", [](Guestfs& g) { g.config("-device", "pvpanic"); }) == "served");
+  BOOST_TEST(destroyed_by("set_tmpdir", [&](Guestfs& g) { g.set_tmpdir(folder.path); }) == "served");
+  BOOST_TEST(destroyed_by("get_tmpdir", [&](Guestfs& g) { g.set_tmpdir(folder.path); }) == "served");
+  BOOST_TEST(destroyed_by("set_trace", [](Guestfs& g) { g.set_trace(false); }) == "served");
+  BOOST_TEST(destroyed_by("shutdown", [](Guestfs& g) { g.shutdown(); }) == "served");
+  BOOST_TEST(destroyed_by("get_backend", [&](Guestfs& g) { g.open_disk(disk, {.format = "raw"}); }) ==
+             "served");
+}
+
 BOOST_AUTO_TEST_CASE(a_handle_destroyed_by_its_own_callback_is_closed_when_the_call_ends) {
   BOOST_TEST(in_child([] {
                history events;
@@ -637,6 +675,28 @@ BOOST_AUTO_TEST_CASE(the_handle_after_the_thousandth_is_refused_until_one_is_clo
   BOOST_CHECK_THROW(Guestfs({.environment = false}), Error);
   open.clear();
   for (int i = 0; i < guestkit::max_handles; ++i) BOOST_REQUIRE_NO_THROW(open.emplace_back());
+}
+
+BOOST_AUTO_TEST_CASE(a_limit_that_makes_no_sense_meant_no_time_at_all) {
+  using guestkit::Limits;
+  using guestkit::Seconds;
+  const auto refused = [](const Limits& limits) {
+    try {
+      const Guestfs g({.environment = false, .limits = limits});
+    } catch (const Error& e) {
+      BOOST_TEST(e.error_number() == EINVAL);
+      return std::string(e.what());
+    }
+    return std::string("made");
+  };
+  constexpr Seconds bad(-1);
+  BOOST_TEST(refused({.launch = bad}) == "create: Limits::launch is -1 s; it must be at least 0");
+  BOOST_TEST(refused({.call = Seconds(std::nan(""))}).starts_with("create: Limits::call is "));
+  BOOST_TEST(refused({.close = bad}).starts_with("create: Limits::close is "));
+  BOOST_TEST(refused({.admission = bad}).starts_with("create: Limits::admission is "));
+  BOOST_TEST(refused({.cancel_grace = bad}).starts_with("create: Limits::cancel_grace is "));
+  BOOST_TEST(refused({.queue = bad}).starts_with("create: Limits::queue is "));
+  BOOST_TEST(refused({.launch = Seconds(0), .call = guestkit::no_limit}) == "made");
 }
 
 BOOST_AUTO_TEST_CASE(a_handle_that_could_not_be_made_takes_no_place) {

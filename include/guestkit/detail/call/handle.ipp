@@ -21,8 +21,24 @@ inline bool is_set(const char* variable) noexcept {
   return value != nullptr && *value != '\0';
 }
 
+inline void refuse_bad_limit(const char* name, Seconds limit) {
+  if (!(limit.count() >= 0))  // nor is NaN
+    throw Error("create", std::string("Limits::") + name + " is " + shown(limit) + "; it must be at least 0",
+                EINVAL);
+}
+
+inline void refuse_bad_limits(const Limits& limits) {
+  if (limits.launch) refuse_bad_limit("launch", *limits.launch);
+  refuse_bad_limit("call", limits.call);
+  refuse_bad_limit("close", limits.close);
+  refuse_bad_limit("admission", limits.admission);
+  refuse_bad_limit("cancel_grace", limits.cancel_grace);
+  refuse_bad_limit("queue", limits.queue);
+}
+
 GUESTKIT_INLINE handle::handle(const HandleOptions& options) : state_(std::make_shared<handle_state>()) {
   auto& state = *state_;
+  refuse_bad_limits(options.limits);
   state.log = options.log;
   state.log_level = options.log_level;
   state.h = create_c_handle();
@@ -47,7 +63,7 @@ GUESTKIT_INLINE handle::handle(const HandleOptions& options) : state_(std::make_
   if (!options.environment || !backend_given)
     invoke<void>("set_backend", guestfs_set_backend, cstr("direct"));
   if (state.wants(LogLevel::debug)) invoke<void>("set_trace", guestfs_set_trace, true);
-  use_private_tmpdir();
+  use_private_tmpdir(state_);
 }
 
 GUESTKIT_INLINE handle& handle::operator=(handle&& other) noexcept {
@@ -73,9 +89,10 @@ GUESTKIT_INLINE void handle::close() {
 }
 
 GUESTKIT_INLINE void handle::cancel() {
+  const auto state = state_;
   if (!is_ours()) return;
-  if (!state_->turns->is_serving()) return state_->turns->cancel();
-  const auto unmount = [state = state_] { end_mount(*state); };
+  if (!state->turns->is_serving()) return state->turns->cancel();
+  const auto unmount = [state] { end_mount(*state); };
   try {
     start_thread("cancel", unmount);
   } catch (const Error&) {  // no thread can be started
@@ -94,34 +111,36 @@ GUESTKIT_INLINE guestfs_h* handle::native() const noexcept {
   return state_->h;
 }
 
-GUESTKIT_INLINE void handle::use_private_tmpdir() {
-  state_->tmpdir = invoke<std::string>("get_tmpdir", guestfs_get_tmpdir).lift();
-  state_->cage.clear();  // it lies in the directory for temporary files
+GUESTKIT_INLINE void use_private_tmpdir(const std::shared_ptr<handle_state>& state) {
+  state->tmpdir = call<std::string>(state, "get_tmpdir", guestfs_get_tmpdir).lift();
+  state->cage.clear();  // it lies in the directory for temporary files
   try {
-    state_->temporary = scratch::beneath(state_->tmpdir);
+    state->temporary = scratch::beneath(state->tmpdir);
   } catch (const std::system_error& e) {  // libguestfs reports it if a call needs the directory
-    log(*state_, LogLevel::debug, std::string("no private temporary directory: ") + e.what());
+    log(*state, LogLevel::debug, std::string("no private temporary directory: ") + e.what());
     return;
   }
-  invoke<void>("set_tmpdir", guestfs_set_tmpdir, std::optional(cstr(state_->temporary->path())));
+  call<void>(state, "set_tmpdir", guestfs_set_tmpdir, std::optional(cstr(state->temporary->path())));
 }
 
 GUESTKIT_INLINE void handle::cancel_transfer() {
-  const call_scope scope(state_, "user_cancel", false);
-  state_->turns->cancel_transfer();
+  const auto state = state_;
+  const call_scope scope(state, "user_cancel", false);
+  state->turns->cancel_transfer();
 }
 
-GUESTKIT_INLINE void handle::forget_appliance() noexcept {
-  state_->turns->launched = false;
-  if (guestfs_is_config(state_->h) == 0) state_->disks_gone = true;
+GUESTKIT_INLINE void forget_appliance(handle_state& state) noexcept {
+  state.turns->launched = false;
+  if (guestfs_is_config(state.h) == 0) state.disks_gone = true;
 }
 
 GUESTKIT_INLINE void handle::finish() noexcept {
+  const auto state = state_;
   try {
     close();
   } catch (const std::exception& e) {
     // Destroyed by its own callback: the last call still running on it frees it.
-    log(*state_, LogLevel::error, e.what());
+    log(*state, LogLevel::error, e.what());
   }
 }
 
