@@ -70,7 +70,8 @@ class basic_async_guestfs : public detail::async_actions<Core> {
     if (auto* queue = this->queue()) queue->terminate();
   }
 
-  /// Accepts no new calls, lets pending ones finish, then closes the handle. Closing twice is harmless.
+  /// Accepts no new calls, lets pending ones finish, then closes the handle. Closing twice is harmless. If it
+  /// fails, as Guestfs::close() may, the handle stays open.
   boost::shared_future<void> close() {
     auto* queue = this->queue();
     return queue != nullptr ? queue->close() : boost::make_ready_future().share();

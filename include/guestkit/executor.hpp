@@ -35,10 +35,15 @@ inline executor& launch_executor() {
   return process_pool<1>();
 }
 
+/// For functions that may launch among other things: what they do before must not wait for others' launches.
+inline executor& function_executor() {
+  return process_pool<2>();
+}
+
 }  // namespace detail
 
-/// Where calls run unless the handle was given an executor: 64 threads of the process, and another 64 for
-/// launches.
+/// Where calls run unless the handle was given an executor: 64 threads of the process, another 64 for
+/// launches, and another 64 for functions for AsyncGuestfs::run() on handles that are not launched.
 ///
 /// A thread spends nearly all its time waiting for its appliance, and each appliance needs hundreds of MB:
 /// memory runs out before threads do. The threads are never joined, so a hanging call cannot keep a program

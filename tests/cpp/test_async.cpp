@@ -242,6 +242,21 @@ BOOST_AUTO_TEST_CASE(a_continuation_gets_the_error_and_can_run_on_the_executor, 
   BOOST_TEST(told.get() == "set_memsize");
 }
 
+// Regression: the same for functions that launch.
+BOOST_AUTO_TEST_CASE(functions_that_may_launch_leave_other_handles_their_threads, PATIENCE) {
+  AsyncGuestfs running(plain);
+  running.run([](Guestfs& g) { state_of(g)->turns->launched = true; }).get();
+  std::vector<gate> gates(64);
+  std::vector<AsyncGuestfs> launching;
+  for (auto& each : gates) {
+    launching.emplace_back(plain).run(each.body());
+    each.wait_until_begun();
+  }
+  BOOST_TEST(running.get_memsize().get() == 1280);
+  BOOST_TEST(running.run([](Guestfs& g) { return g.get_smp(); }).get() == 1);
+  gates.clear();
+}
+
 // Regression: 64 launches waiting for memory occupied every thread, so the handles that could free it had
 // none.
 BOOST_AUTO_TEST_CASE(launches_that_wait_for_memory_leave_other_handles_their_threads,
@@ -433,6 +448,31 @@ BOOST_AUTO_TEST_CASE(close_lets_the_calls_that_were_made_run_to_their_end, PATIE
   again.wait();
   g.cancel();
   g.terminate();
+}
+
+BOOST_AUTO_TEST_CASE(a_close_that_failed_could_not_be_tried_again, PATIENCE) {
+  AsyncGuestfs g(plain);
+  std::latch served(1), go_on(1);
+  std::promise<void> done;
+  const auto state = g.run([](Guestfs& blocking) { return state_of(blocking); }).get();
+  std::jthread server([&] {  // it goes on although what it serves is unmounted
+    state->turns->serves_at("/mnt");
+    state->turns->enter("mount_local_run");
+    served.count_down();
+    go_on.wait();
+    state->turns->leave();
+  });
+  served.wait();
+  BOOST_CHECK_EXCEPTION(
+      g.close().get(), Error,
+      message("close: /mnt: the thread that serves it did not stop; end the programs that use it, "
+              "then close the handle again"));
+  BOOST_TEST(g.is_open());
+  go_on.count_down();
+  server.join();
+  BOOST_TEST(g.get_memsize().get() == 1280);
+  g.close().get();
+  BOOST_TEST(!g.is_open());
 }
 
 BOOST_AUTO_TEST_CASE(close_waits_for_no_thread_of_the_pool, PATIENCE) {

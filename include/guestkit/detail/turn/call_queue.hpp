@@ -100,6 +100,7 @@ class call_queue : public std::enable_shared_from_this<call_queue> {
   const Seconds limit_;  // for waiting in the queue
   executor& pool_;
   executor& launch_pool_;
+  executor& function_pool_;
   mutable std::mutex mutex_;         // guards what follows; never held while foreign code runs
   std::condition_variable watched_;  // wakes the watching thread
   calls waiting_;

@@ -20,7 +20,8 @@ inline call_queue::call_queue(const HandleOptions& options, executor& pool)
     : g(options),
       limit_(options.limits.queue),
       pool_(pool),
-      launch_pool_(&pool == &shared_executor() ? launch_executor() : pool) {}
+      launch_pool_(&pool == &shared_executor() ? launch_executor() : pool),
+      function_pool_(&pool == &shared_executor() ? function_executor() : pool) {}
 
 inline void call_queue::add(std::unique_ptr<queued_call> call) {
   g.state()->refuse_fork(call->op);
@@ -63,13 +64,15 @@ inline void call_queue::terminate() {
 }
 
 inline boost::shared_future<void> call_queue::close() {
+  boost::shared_future<void> closed;
   {
     const std::lock_guard lock(mutex_);
     closing_ = true;
+    closed = closed_;
     if (running_ && running_->begun && running_->op == serving_call) g.cancel();
   }
   start_next();
-  return closed_;
+  return closed;
 }
 
 inline bool call_queue::is_open() const {
@@ -106,8 +109,12 @@ inline executor* call_queue::wanted_pool() {
   return waiting_.empty() || std::exchange(has_thread_, true) ? nullptr : &pool_of_first();
 }
 
+/// A launch may wait for memory, which only other calls can free. On a handle without an appliance, a
+/// function for run() may contain one.
 inline executor& call_queue::pool_of_first() const {
-  return waiting_.front()->op == std::string_view("launch") ? launch_pool_ : pool_;
+  const std::string_view op = waiting_.front()->op;
+  if (op == "launch") return launch_pool_;
+  return op == "run" && !g.state()->turns->launched ? function_pool_ : pool_;
 }
 
 /// Returns false if the call that the thread was meant for has been cancelled in the meantime.
@@ -206,8 +213,15 @@ inline void call_queue::finish() {
   try {
     g.close();
     closing_done_.set_value();
-  } catch (const Error& e) {  // what it shows in a directory cannot be unmounted
-    closing_done_.set_exception(boost::copy_exception(e));
+  } catch (const Error& e) {  // what it shows in a directory cannot be unmounted: the handle stays open
+    boost::promise<void> failed, next;
+    {
+      const std::lock_guard lock(mutex_);
+      failed = std::exchange(closing_done_, std::move(next));
+      closed_ = closing_done_.get_future().share();
+      closing_ = finishing_ = false;
+    }
+    failed.set_exception(boost::copy_exception(e));
   }
 }
 
