@@ -83,6 +83,7 @@ HandleOptions handle_options_of(PyObject* tuple) {
 Handle::~Handle() {
   const GilRelease released;
   finish();
+  shown.reset();  // if that is still mounted, it tries again, which takes minutes
 }
 
 void Handle::close() {

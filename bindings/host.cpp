@@ -33,13 +33,17 @@ std::string path_of(PyObject* path) {
   return {PyBytes_AS_STRING(encoded), static_cast<std::size_t>(PyBytes_GET_SIZE(encoded))};
 }
 
-/// Finds out whether something is usable, and why not. It may take seconds.
+/// Looks at the host without the GIL: a program takes seconds, and a filesystem may not answer at all.
+template <class Find>
+auto find_without_gil(const Find& find) {
+  const GilRelease released;
+  return find();
+}
+
+/// Finds out whether something is usable, and why not.
 template <class Find>
 PyObject* status_of(const Find& find) {
-  const auto status = [&] {
-    const GilRelease released;
-    return find();
-  }();
+  const auto status = find_without_gil(find);
   const Ref usable(value(status.usable)), reason(decoded(status.reason));
   return check(PyTuple_Pack(2, usable.get(), reason.get()));
 }
@@ -59,15 +63,16 @@ PyObject* appliance_caches() {
 }
 
 PyObject* appliance_fault(PyObject* directory) {
-  return decoded(detail::appliance_fault(path_of(directory)));
+  return decoded(find_without_gil([path = path_of(directory)] { return detail::appliance_fault(path); }));
 }
 
 PyObject* template_reason(PyObject* lean) {
-  return decoded(detail::find_template(path_of(lean)).reason);
+  return decoded(find_without_gil([path = path_of(lean)] { return detail::find_template(path).reason; }));
 }
 
 PyObject* private_directory_fault(PyObject* directory) {
-  return decoded(detail::private_directory_fault(path_of(directory)));
+  return decoded(
+      find_without_gil([path = path_of(directory)] { return detail::private_directory_fault(path); }));
 }
 
 PyObject* unknown_rules(std::int64_t major, std::int64_t minor, std::int64_t release,

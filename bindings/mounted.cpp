@@ -32,13 +32,18 @@ void await_unmount(Handle& handle) {
 }
 
 void unmount(Handle& handle) {
-  if (const auto shown = std::exchange(handle.shown, nullptr))
-    without_gil(handle, true, [&] { shown->unmount(); });
+  const auto shown = handle.shown;  // kept there if this fails: the destructor would try again, with the GIL
+  if (!shown) return;
+  without_gil(handle, true, [&] { shown->unmount(); });
+  if (handle.shown == shown) handle.shown.reset();
 }
 
 PyObject* mountpoint(PyObject* directory) {
   const auto name = text_of(directory, "mountpoint", "directory");
-  return value(detail::mountpoint("mounted", name));
+  return value([&] {
+    const GilRelease released;
+    return detail::mountpoint("mounted", name);
+  }());
 }
 
 }  // namespace guestkit::python
