@@ -31,7 +31,7 @@ void deliver(PyObject* callable, const EventMessage& event) {
   PyErr_Fetch(&type, &value, &traceback);
   try {
     const Ref flag(check(PyLong_FromUnsignedLongLong(static_cast<std::uint64_t>(event.event))));
-    const Ref handle(check(PyLong_FromLong(event.handle)));
+    const Ref handle(check(PyLong_FromLong(event.registration)));
     const Ref message(text(event.text.data(), event.text.size()));
     const Ref numbers(numbers_to_python(event.numbers));
     const Ref result(check(PyObject_CallFunctionObjArgs(callable, flag.get(), handle.get(), message.get(),

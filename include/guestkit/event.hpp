@@ -41,7 +41,7 @@ constexpr Event operator&(Event a, Event b) noexcept {
 /// One event. Its views are valid only while the callback runs.
 struct EventMessage {
   Event event;                             ///< exactly one flag
-  int handle;                              ///< the registration's number: Subscription::number()
+  int registration;                        ///< its number: Subscription::number()
   std::string_view text;                   ///< bytes; empty where the event has none
   std::span<const std::uint64_t> numbers;  ///< progress events only
 };
@@ -63,7 +63,7 @@ class [[nodiscard]] Subscription {
   }
   ~Subscription() { reset(); }
 
-  /// The number of this registration on its handle, as in EventMessage::handle; -1 if there is none.
+  /// The number of this registration on its handle, as in EventMessage::registration; -1 if there is none.
   int number() const noexcept { return state_.expired() ? -1 : number_; }
 
   /// Ends the registration now: once this returns, the callback does not run again, unless the callback

@@ -27,8 +27,12 @@ enum class InspectPart : std::uint32_t {
 constexpr InspectPart operator|(InspectPart a, InspectPart b) noexcept {
   return static_cast<InspectPart>(static_cast<std::uint32_t>(a) | static_cast<std::uint32_t>(b));
 }
-constexpr bool operator&(InspectPart a, InspectPart b) noexcept {
-  return (static_cast<std::uint32_t>(a) & static_cast<std::uint32_t>(b)) != 0;
+constexpr InspectPart operator&(InspectPart a, InspectPart b) noexcept {
+  return static_cast<InspectPart>(static_cast<std::uint32_t>(a) & static_cast<std::uint32_t>(b));
+}
+/// Whether that part is among the others.
+constexpr bool has(InspectPart all, InspectPart part) noexcept {
+  return (all & part) == part;
 }
 
 /// A key for encrypted disks. It never appears in a log line, trace or error.

@@ -95,7 +95,7 @@ BOOST_FIXTURE_TEST_CASE(a_message_tells_its_event_its_registration_and_its_text,
   const auto subscription = g.set_event_callback(Event::enter, [&](const EventMessage& message) {
     event = message.event;
     text = message.text;
-    number = message.handle;
+    number = message.registration;
     numbers = message.numbers.size();
   });
   g.get_memsize();
@@ -186,7 +186,7 @@ BOOST_AUTO_TEST_CASE(a_progress_event_has_numbers_and_no_text) {
   const Subscription subscription(state, Event::progress, [&](const EventMessage& event) {
     called = true;
     BOOST_CHECK(event.event == Event::progress);
-    BOOST_TEST(event.handle == subscription.number());
+    BOOST_TEST(event.registration == subscription.number());
     BOOST_TEST(event.text.empty());
     BOOST_TEST(event.numbers == progress, boost::test_tools::per_element());
   });

@@ -75,7 +75,7 @@ class inspection {
   void step(const char* what) const {
     if (options_.step) options_.step(what);
   }
-  bool wants(InspectPart part) const noexcept { return options_.parts & part; }
+  bool wants(InspectPart part) const noexcept { return has(options_.parts, part); }
 
   /// Runs one of the first steps. If the appliance dies in it, the whole inspection fails: there is no report
   /// yet that could be lost.

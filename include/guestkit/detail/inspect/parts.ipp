@@ -146,7 +146,7 @@ GUESTKIT_INLINE void add_parts(const guest_tree& files, InspectPart wanted, Insp
                                part_runner& run) {
   const bool has_files = system.type != "windows" && system.type != "dos";
   const auto part = [&](InspectPart which, const char* name, auto&& add) {
-    if (!(wanted & which)) return;
+    if (!has(wanted, which)) return;
     if (has_files)
       run(system.failures, name, [&] { add(files, system); });
     else
