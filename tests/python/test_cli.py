@@ -684,7 +684,7 @@ def test_the_file_of_a_key_is_not_taken_for_a_path_in_a_disk(capsys: pytest.Capt
         (["convert", "page.html", "new.raw"], "if it is a disk after all, state --format raw"),
         (
             ["convert", "https://x.org/a.img", "new.raw"],
-            "this takes files: download it (curl -fLO https://x.org/a.img)",
+            "this function takes files: download it (curl -fLO https://x.org/a.img)",
         ),
         (["convert", "page.html:/etc/fstab", "new.raw"], "type: guestkit ls page.html /etc/fstab"),
         (["inspect", "overlay.qcow2"], "--backing DIRECTORY or --backing allow"),

@@ -34,8 +34,8 @@ inline misnaming about_url(std::string_view op, std::string_view url) {
   constexpr auto npos = std::string_view::npos;
   const auto scheme = url.substr(0, url.find("://")), rest = url.substr(scheme.size() + 3);
   const bool takes_servers = op == "open_disk";
-  const std::string is_url = takes_servers ? "is a URL, and guestkit opens files and NBD servers: "
-                                           : "is a URL, and this takes files: ";
+  const std::string is_url = takes_servers ? "is a URL; guestkit opens files and NBD servers: "
+                                           : "is a URL; this function takes files: ";
   const auto serve = [&](const std::string& download, const std::string& plugin) {
     if (!takes_servers) return misnaming{is_url + download, {Cause::url}};
     return misnaming{

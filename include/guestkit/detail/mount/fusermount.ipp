@@ -41,7 +41,8 @@ GUESTKIT_INLINE std::string mountpoint(const char* op, const std::string& direct
   const fs::directory_iterator entries(path, error);
   check(error);
   if (entries != fs::directory_iterator()) refuse("is not empty: what is in it would be hidden", ENOTEMPTY);
-  if (::access(path.c_str(), W_OK) != 0) refuse("only who may write to a directory may mount there", EACCES);
+  if (::access(path.c_str(), W_OK) != 0)
+    refuse("you can mount only on a directory that you can write to", EACCES);
   return path;
 }
 

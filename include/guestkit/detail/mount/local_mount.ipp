@@ -197,7 +197,7 @@ GUESTKIT_INLINE serving::~serving() {
 GUESTKIT_INLINE void end_mount(handle_state& state, local_mount& mount) {
   if (!state.is_ours()) return;
   const auto give_up = [&] {
-    throw Error("unmount", shown(mount.directory) + ": who serves it does not end", ETIMEDOUT,
+    throw Error("unmount", shown(mount.directory) + ": the thread that serves it did not stop", ETIMEDOUT,
                 {Cause::unknown, "end the programs that use it"});
   };
   mount.unmount();

@@ -75,7 +75,7 @@ GUESTKIT_INLINE bool admission::has_room(std::uint64_t bytes) const {
 GUESTKIT_INLINE void admission::refuse(Seconds timeout) const {
   const auto text = "waited longer than " + shown(timeout) +
                     " (admission_timeout) for memory: this process runs " + std::to_string(running_) +
-                    " appliances; who holds one and waits for another would wait for ever";
+                    " appliances; a program that holds one while waiting for another would wait forever";
   throw CallTimeout("launch", text, ETIMEDOUT, timeout.count(), "admission_timeout");
 }
 
