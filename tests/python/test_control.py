@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from guestkit import ApplianceKilled, AsyncGuestfs, CallTimeout, Error, Guestfs
+from guestkit import ApplianceKilled, AsyncGuestfs, CallTimeout, Error, Guestfs, inspect
 
 #: Seconds; only something that hangs takes longer.
 PATIENCE = 20
@@ -43,6 +43,21 @@ def test_a_launch_that_hangs_ends_at_its_limit(hypervisor: Any) -> None:
         assert is_gone(hypervisor.pid)
         with pytest.raises(ApplianceKilled, match="open a new handle"):
             g.get_memsize()
+
+
+def test_the_limit_of_a_launch_was_ignored_inside_an_inspection(
+    hypervisor: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LIBGUESTFS_HV", str(hypervisor.path))
+    monkeypatch.setenv("LIBGUESTFS_PATH", str(hypervisor.appliance))
+    monkeypatch.setenv("LIBGUESTFS_CACHEDIR", str(tmp_path))
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(bytes(1 << 20))
+    with pytest.raises(CallTimeout, match="launch: took longer than") as caught:
+        inspect(disk, format="raw", accel="tcg", launch_timeout=0.3, timeout=PATIENCE)
+    assert (caught.value.clock, caught.value.seconds) == ("launch_timeout", 0.3)
+    hypervisor.wait_until_started()
+    assert is_gone(hypervisor.pid)
 
 
 def test_terminate_ends_a_launch_and_the_handle(hypervisor: Any) -> None:
