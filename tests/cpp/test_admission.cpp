@@ -1,9 +1,12 @@
 #define BOOST_TEST_MODULE admission
 #include <boost/test/unit_test.hpp>
+#include <cstddef>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <future>
 #include <guestkit/detail/turn/admission.hpp>
+#include <new>
 #include <string>
 
 #include "support.hpp"
@@ -14,6 +17,24 @@ using guestkit::detail::admission;
 using guestkit::detail::appliance_memory;
 using guestkit::detail::available_memory;
 using guestkit::detail::memory_unknown;
+
+namespace {
+
+/// Whether this thread gets no memory.
+constinit thread_local bool no_memory = false;
+
+}  // namespace
+
+void* operator new(std::size_t size) {
+  if (void* const memory = no_memory ? nullptr : std::malloc(size)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
 
 namespace {
 
@@ -156,6 +177,23 @@ BOOST_AUTO_TEST_CASE(a_limit_holds_where_there_is_memory_and_can_be_taken_back) 
   all.set_limit(std::nullopt);
   const auto second = all.take(mb, Seconds(0), nobody_looks);
   BOOST_TEST(all.running() == 2U);
+}
+
+BOOST_AUTO_TEST_CASE(a_launch_that_ran_out_of_memory_kept_its_place, PATIENCE) {
+  const support::stuck_programs programs;
+  auto g = programs.handle();
+  const auto out_of_memory = g.set_event_callback(guestkit::Event::enter, [](const guestkit::EventMessage&) {
+    no_memory = admission::shared().running() > 0;
+  });
+  bool told = false;
+  try {
+    g.launch();
+  } catch (const std::bad_alloc&) {
+    told = true;
+  }
+  no_memory = false;
+  BOOST_TEST(told);
+  BOOST_TEST(admission::shared().running() == 0U);
 }
 
 BOOST_AUTO_TEST_CASE(a_limit_of_none_at_all_admitted_one) {
