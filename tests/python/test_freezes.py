@@ -12,7 +12,7 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -204,6 +204,48 @@ def test_add_drive_runs_qemu_img_without_the_gil(program: Program, freezes: bool
     program.wait_until_blocked()
     assert program.ticks(100, FROZEN) is not freezes
     program.release()
+
+
+#: Asks about a directory of a filesystem that does not answer, until the connection to that is closed.
+ASK = """
+import contextlib, ctypes, os, sys, threading
+from pathlib import Path
+from guestkit import Error, _native
+question, directory = sys.argv[1:]
+connection = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={connection},rootmode=40000,user_id=0,group_id=0".encode()
+if ctypes.CDLL(None).mount(b"silent", directory.encode(), b"fuse", 0, options) != 0:
+    sys.exit("no mount")
+
+def ask():
+    with contextlib.suppress(Error):
+        getattr(_native, question)(directory + "/within")
+
+thread = threading.Thread(target=ask)
+thread.start()
+state = Path(f"/proc/self/task/{thread.native_id}/stat")
+while ") D " not in state.read_text():
+    assert thread.is_alive()
+os.close(connection)
+thread.join()
+print("told")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not os.access("/dev/fuse", os.W_OK), reason="only root mounts it")
+@pytest.mark.parametrize(
+    "question", ["appliance_fault", "template_reason", "private_directory_fault", "mountpoint"]
+)
+def test_a_filesystem_that_did_not_answer_froze_the_program(
+    question: str, python: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    try:
+        asked = python(ASK, question, tmp_path)
+    finally:
+        subprocess.run(["umount", "-l", tmp_path], stderr=subprocess.DEVNULL, check=False)
+    if "no mount" in asked.stderr:
+        pytest.skip("this host does not let root mount")
+    assert asked.stdout == "told\n", asked.stderr
 
 
 def test_eight_threads_on_four_handles_with_callbacks(watchdog: None) -> None:
