@@ -74,7 +74,7 @@ def diff_files(a: Guestfs, b: Guestfs, *, glob: str = "*", text: bool = False) -
     unknown = [
         f"{side}: {reason}"
         for side, files in zip(_SIDES, all_files, strict=True)
-        if (reason := too_deep(files.values(), _base(glob)))
+        if (reason := too_deep(files.values()))
     ]
     if glob != "*" and not (before or after):  # mistyped, it would look like no difference
         unknown.append(f"no file of either guest matches {glob!r}: it is of whole paths, which begin with /")

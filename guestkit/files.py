@@ -20,9 +20,6 @@ __all__ = [
     "word_for",
 ]
 
-#: How many levels of directories below the first one `Guestfs.walk` looks into by default.
-DEEPEST = 256
-
 #: The largest file that `read_small` and `read_files` read by default, in bytes.
 SMALL_FILE = 2 << 20
 
@@ -58,13 +55,12 @@ def kind_of(mode: int) -> FileKind:
     return cast(FileKind, stat.filemode(mode)[0])
 
 
-def too_deep(files: Iterable[GuestFile], top: str = "/") -> str:
-    """Return a sentence on the directories into which `Guestfs.walk(top)` has not looked; "": there is none.
+def too_deep(files: Iterable[GuestFile]) -> str:
+    """Return a sentence on the directories into which `Guestfs.walk` has not looked; "": there is none.
 
     A guest's disk may hide in them what it likes.
     """
-    start = len(top.rstrip("/"))
-    left_out = (file.path for file in files if file.kind == "d" and file.path.count("/", start) > DEEPEST)
+    left_out = (file.path for file in files if file.not_entered)
     if not (first := next(left_out, "")):
         return ""
     others = sum(1 for _ in left_out)

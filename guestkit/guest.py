@@ -207,7 +207,7 @@ def list_files(g: Guestfs, path: str, *, recursive: bool = False) -> list[GuestF
     if not recursive:
         return g.walk(path, max_depth=0)
     files = g.walk(path)
-    if reason := too_deep(files, path):
+    if reason := too_deep(files):
         _log.warning("%s", printable(reason))
     return files
 

@@ -1,8 +1,8 @@
 """The threads that blocking calls run on: a pool of this process, unless the program sets an executor.
 
 Launches have a pool of their own, and so have the functions given to `run` of a handle that has not been
-launched: they may launch it. A launch may wait for memory that only calls on other handles can free, so it
-must not take the threads of those calls.
+launched: they may launch it, or prepare it for that. A launch may wait for memory that only calls on other
+handles can free, so it must not take the threads of those calls.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextvars import Context
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from guestkit.errors import Error, dropped
 
@@ -29,11 +29,14 @@ _executor: Executor | None = None  # the one set by the program
 _own: dict[str, Executor] = {}
 
 
-def shared_executor(*, launches: bool = False) -> Executor:
-    """Return the process' executor, either for launches or for all other calls; created on first use."""
+#: The pools by the names of their threads: for launches, for what may launch, and for all other calls.
+Pool = Literal["guestkit-launch", "guestkit-run", "guestkit"]
+
+
+def shared_executor(name: Pool = "guestkit") -> Executor:
+    """Return the program's executor, or that pool of the process' own, created on first use."""
     if _executor is not None:
         return _executor
-    name = "guestkit-launch" if launches else "guestkit"
     if name not in _own:
         _own[name] = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix=name)
     return _own[name]

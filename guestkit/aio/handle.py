@@ -134,9 +134,9 @@ class AsyncGuestfs(AsyncActions):
     def run(self, function: Callable[[Guestfs], T], *, on_cancel: OnCancel = "end") -> Call[T]:
         """Run a function with the blocking handle as one turn: many calls for one switch between threads.
 
-        The function runs on a thread of the executor and must not keep the handle. It may launch it. Until
-        the handle has been launched, its functions run on the threads for launches and may wait for those. A
-        cancel ends the call it is making, and every later call it makes.
+        The function runs on a thread of the executor and must not keep the handle. It may launch it: until
+        the handle has been launched, its functions have threads of their own. A cancel ends the call it is
+        making, and every later call it makes.
         """
         return self._submit("run", function, on_cancel=on_cancel)
 

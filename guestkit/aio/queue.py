@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from guestkit.aio.call import Call, take_notice
-from guestkit.aio.executor import Errand, shared_executor
+from guestkit.aio.executor import Errand, Pool, shared_executor
 from guestkit.errors import CallTimeout, Error, HandleClosed
 from guestkit.events import Event, EventCallback
 from guestkit.handle import Guestfs
@@ -155,7 +155,7 @@ class CallQueue:
         self._sent.add(call)
         if call.__name__ != _SERVING:
             self._running = call
-        executor = self._executor or shared_executor(launches=self._may_launch(call.__name__))
+        executor = self._executor or shared_executor(self._pool(call.__name__))
         try:
             work = partial(call._context.run, self._work, call)
             call._errand = Errand(executor, call.__name__, work)
@@ -167,10 +167,10 @@ class CallQueue:
         if self._running is None:
             self._next()
 
-    def _may_launch(self, name: str) -> bool:
-        if name == "run":
-            return self.handle is None or self.handle.last_launch() is None
-        return name in _LAUNCHES
+    def _pool(self, name: str) -> Pool:
+        if name == "run" and (self.handle is None or self.handle.last_launch() is None):
+            return "guestkit-run"
+        return "guestkit-launch" if name in _LAUNCHES else "guestkit"
 
     def _ended(self, call: Call[T], outcome: asyncio.Future[T]) -> None:
         self._sent.discard(call)

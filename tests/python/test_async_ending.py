@@ -190,6 +190,9 @@ async def test_launches_that_wait_for_memory_leave_other_handles_their_threads(
                     launch = asyncio.ensure_future(waiting.run(launch_it))
                 async with asyncio.timeout(PATIENCE):
                     assert await other.get_memsize() == 1280
+                    if how == "launch":  # what prepares another handle must not wait for launches either
+                        async with AsyncGuestfs() as fresh:
+                            assert await fresh.run(lambda handle: handle.get_memsize()) == 1280
                 assert not launch.done()
                 launch.cancel()
                 with pytest.raises(asyncio.CancelledError):

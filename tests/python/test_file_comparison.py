@@ -12,7 +12,10 @@ import pytest
 
 from guestkit import diff_files, file_comparison
 from guestkit.comparison import Comparison
-from guestkit.files import DEEPEST, GuestFile
+from guestkit.files import GuestFile
+
+#: How many levels the guest below looks into.
+DEEPEST = 256
 
 
 class Guest:
@@ -29,7 +32,10 @@ class Guest:
         below = {os.path.dirname(path) for path in self.files}
         folders = {str(one) for path in below for one in (Path(path), *Path(path).parents)} - {"/"}
         listed = [
-            *(GuestFile(path=path, kind="d", size=4096, **facts) for path in sorted(folders)),
+            *(
+                GuestFile(path=path, kind="d", size=4096, not_entered=path.count("/") > DEEPEST, **facts)
+                for path in sorted(folders)
+            ),
             *(GuestFile(path=path, kind="-", size=len(text), **facts) for path, text in self.files.items()),
         ]
         return [file for file in listed if file.path.count("/") <= DEEPEST + 1]

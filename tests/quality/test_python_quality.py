@@ -41,7 +41,7 @@ def test_the_stubs_fit_the_extension(tmp_path: Path) -> None:
         # What Python 3.13 adds to dataclasses and TypedDicts, and stubtest does not know yet.
         r"guestkit\..*\.__(replace|mutable_keys|readonly_keys)__",
         # stubtest mistakes a Literal for a Union
-        r"guestkit\.(handle_options\.(Accel|Tuning)|aio(\.call)?\.OnCancel|convert\.Preallocation|errors\.Clock)",
+        r"guestkit\.(handle_options\.(Accel|Tuning)|aio(\.call)?\.OnCancel|aio\.executor\.Pool|convert\.Preallocation|errors\.Clock)",
         r"guestkit\.(generated\.values\.(ApplianceMode|Cause|FileKind)|inspection\.(Mode|Part)|doctor\.Level|images\.InUse|handle_options\.Sandbox)",
         r"guestkit\.(sboms\.SbomFormat|languages\.Kind|reports\.end_of_life\.State|comparison\.Order|serving\.options\.Protocol)",
     ]
