@@ -2,8 +2,8 @@
 // libguestfs does not find or recognize, described by their os-release.
 #pragma once
 
+#include <compare>
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -29,13 +29,21 @@ std::optional<ostree_entry> ostree_entry_in(std::string_view text);
 /// Examines every filesystem, and reads the systems that libguestfs does not recognize.
 class own_inspection {
  public:
-  /// A filesystem with what may be a system that libguestfs does not recognize.
+  /// What a system on btrfs and its snapshots have in common.
+  struct btrfs_system {
+    std::string uuid;  ///< of the btrfs
+    std::string id, version_id;
+
+    auto operator<=>(const btrfs_system&) const = default;
+  };
+
+  /// A filesystem that may hold a system which libguestfs does not recognize.
   struct possible_system {
     std::string device;
     bool is_ostree = false;
     bool is_usr = false;
     std::optional<windows_place> windows = {};
-    std::map<std::string, std::string> os_release = {};  ///< of one on btrfs, to tell snapshots
+    std::optional<btrfs_system> on_btrfs = {};
   };
 
   own_inspection(guest_actions& g, layout& layout) : g_(g), layout_(layout) {}
@@ -46,7 +54,8 @@ class own_inspection {
   /// Why inspect_os must not be called; empty if it may be.
   const std::string& fault() const noexcept { return fault_; }
 
-  /// Those on filesystems that belong to no known system. Snapshots of a known one are left out.
+  /// Those on filesystems that belong to no known system. Of a system and its snapshots, there is only the
+  /// first; none if a known system has one of these filesystems.
   std::vector<possible_system> possible_systems(const std::vector<InspectedSystem>& known) const;
 
   /// The system on that filesystem, which stays mounted.
@@ -68,11 +77,8 @@ class own_inspection {
   void look_at(const std::string& device);
   /// The Windows on the filesystem at /, as far as guestkit's rules know where it is.
   std::optional<windows_place> windows_here();
-  /// The UUID of the btrfs that this is, or is a subvolume of; empty for others.
-  std::string btrfs_of(const std::string& filesystem) const;
-  /// Whether the other system, in the same version, is on the same btrfs. libguestfs lists every subvolume
-  /// with a system that it recognizes, except for snapshots.
-  bool is_snapshot(const possible_system& one, const InspectedSystem& other) const;
+  /// The system on the filesystem at /, if that is a btrfs or a subvolume of one.
+  std::optional<btrfs_system> btrfs_system_on(const std::string& filesystem);
 
   static bool is_root_label(const std::string& label);
   bool has_release(const std::string& top);

@@ -50,31 +50,32 @@ GUESTKIT_INLINE std::vector<own_inspection::possible_system> own_inspection::pos
     taken.insert(known_volume(layout_, system.root));
     for (const auto& filesystem : system.filesystems) taken.insert(known_volume(layout_, filesystem));
   }
-  std::vector<possible_system> all;
+  std::set<btrfs_system> told;
   for (const auto& one : possible_)
-    if (!taken.contains(one.device) &&
-        std::ranges::none_of(known, [&](const auto& other) { return is_snapshot(one, other); }))
-      all.push_back(one);
+    if (one.on_btrfs && taken.contains(one.device)) told.insert(*one.on_btrfs);
+  std::vector<possible_system> all;
+  for (const auto& one : possible_) {
+    if (taken.contains(one.device)) continue;
+    const bool is_snapshot = one.on_btrfs && !told.insert(*one.on_btrfs).second;
+    if (!is_snapshot) all.push_back(one);
+  }
   if (all.empty() && known.empty() && !usrs_.empty())
     all.push_back({.device = usrs_.front(), .is_usr = true});
   return all;
 }
 
-GUESTKIT_INLINE std::string own_inspection::btrfs_of(const std::string& filesystem) const {
-  for (const auto& device : layout_.candidates())
-    if (is_on(filesystem, device) && layout_.fact(device, "TYPE") == "btrfs")
-      return layout_.fact(device, "UUID");
-  return {};
-}
-
-GUESTKIT_INLINE bool own_inspection::is_snapshot(const possible_system& one,
-                                                 const InspectedSystem& other) const {
-  if (one.os_release.empty()) return false;
-  const auto is_same = [&](const char* key) {
-    return value_or_empty(one.os_release, key) == value_or_empty(other.os_release, key);
-  };
-  return is_same("ID") && is_same("VERSION_ID") &&
-         btrfs_of(one.device) == btrfs_of(known_volume(layout_, other.root));
+GUESTKIT_INLINE std::optional<own_inspection::btrfs_system> own_inspection::btrfs_system_on(
+    const std::string& filesystem) {
+  for (const auto& device : layout_.candidates()) {
+    if (!is_on(filesystem, device) || layout_.fact(device, "TYPE") != "btrfs") continue;
+    InspectedSystem system;
+    add_os_release(files(), system);
+    if (system.os_release.empty()) return std::nullopt;
+    return btrfs_system{.uuid = layout_.fact(device, "UUID"),
+                        .id = value_or_empty(system.os_release, "ID"),
+                        .version_id = value_or_empty(system.os_release, "VERSION_ID")};
+  }
+  return std::nullopt;
 }
 
 GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::read(const possible_system& one) {
@@ -127,9 +128,7 @@ GUESTKIT_INLINE void own_inspection::look_at(const std::string& device) {
     has_etc = true;
   });
   if (has_etc && has_release("")) {
-    InspectedSystem system;
-    if (!btrfs_of(device).empty()) add_os_release(files(), system);
-    possible_.push_back({.device = device, .os_release = std::move(system.os_release)});
+    possible_.push_back({.device = device, .on_btrfs = btrfs_system_on(device)});
   } else if (auto windows = windows_here()) {
     possible_.push_back({.device = device, .windows = std::move(windows)});
   } else if (files().has_directory("/bin") && files().has_file("/lib/os-release")) {
