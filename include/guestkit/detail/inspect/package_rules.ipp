@@ -78,7 +78,7 @@ class package_stanzas {
 
   /// The database ends.
   package_list sorted() {
-    const bool has_status = !have_status_ || is_installed_;
+    const bool has_status = !have_status_ || is_installed_.has_value();
     if (!is_whole_ || (is_named_ && (!has_status || (is_installed() && !is_versioned_))))
       all_.leave_out("the last one in the database is cut off");
     else
@@ -97,7 +97,7 @@ class package_stanzas {
   std::optional<bool> is_installed_ = {};
 };
 
-/// A line of dpkg's that does not belong to a description. Returns whether one begins with it.
+/// A line of dpkg's that does not belong to a description. Returns whether a description begins here.
 inline bool read_dpkg_field(std::string_view line, package_stanzas& all) {
   auto& app = all.package();
   const auto field = [&](std::string_view name) {

@@ -21,11 +21,14 @@ GUESTKIT_INLINE void rpm_packages::add(const rpm_blob& blob) {
     return list_.leave_out("the packages' texts take more than " + std::to_string(most_text) + " bytes");
   read("package " + std::to_string(blob.order), [&] {
     std::optional<rpm_header> header;
-    for (std::size_t wanted = usual, count = 0; count < wanted; wanted = header->bytes_needed()) {
-      const auto start = blob.start(wanted);
-      if (header && start.size() < wanted) throw doubt{"a header that is cut off"};
-      header.emplace(start, blob.size);
-      count = start.size();
+    std::size_t wanted = usual;
+    while (true) {
+      auto start = blob.start(wanted);
+      const auto count = start.size();
+      if (header && count < wanted) throw doubt{"a header that is cut off"};
+      header.emplace(std::move(start), blob.size);
+      wanted = header->bytes_needed();
+      if (count >= wanted) break;
     }
     auto package = header->application();
     for (const auto* text :

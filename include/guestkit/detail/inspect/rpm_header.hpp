@@ -33,7 +33,7 @@ class rpm_header {
  public:
   /// @param start  the first bytes; at least 8
   /// @param size  of the whole header
-  rpm_header(std::string_view start, std::uint64_t size);
+  rpm_header(std::string start, std::uint64_t size);
 
   /// How many of its first bytes the package needs. If that is more than there are here, it may be even more
   /// once these are known.

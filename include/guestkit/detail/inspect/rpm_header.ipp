@@ -1,14 +1,14 @@
 #pragma once
 
 #include <algorithm>
+#include <utility>
 
 #include "guestkit/detail/inspect/doubt.hpp"
 #include "guestkit/detail/inspect/rpm_header.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-GUESTKIT_INLINE rpm_header::rpm_header(std::string_view start, std::uint64_t size)
-    : bytes_(std::string(start)) {
+GUESTKIT_INLINE rpm_header::rpm_header(std::string start, std::uint64_t size) : bytes_(std::move(start)) {
   constexpr std::uint32_t most_tags = 4096;  // real packages have fewer than 200
   const auto tags = bytes_.be32(0), data = bytes_.be32(4);
   if (tags == 0 || tags > most_tags) throw doubt{"a header of " + std::to_string(tags) + " tags"};
