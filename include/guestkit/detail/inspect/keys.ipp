@@ -4,11 +4,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
 #include "guestkit/detail/base/unique_fd.hpp"
@@ -36,13 +36,16 @@ GUESTKIT_INLINE std::string passphrase_of(const InspectKey& key) {
   if (file.get() < 0 || ::fstat(file.get(), &status) != 0) refuse(std::strerror(errno), errno);
   if (!S_ISREG(status.st_mode)) refuse("it is no regular file", EINVAL);
   std::string text;
-  std::array<char, 8192> part;
-  for (ssize_t size = 1; size > 0 && text.size() <= longest && text.find('\n') == std::string::npos;) {
-    size = ::read(file.get(), part.data(), part.size());
+  std::array<char, 8192> part{};
+  for (bool goes_on = true; goes_on && text.size() <= longest;) {
+    const auto size = ::read(file.get(), part.data(), part.size());
     if (size < 0) refuse(std::strerror(errno), errno);
-    text.append(part.data(), static_cast<std::size_t>(size));
+    const std::string_view bytes(part.data(), static_cast<std::size_t>(size));
+    const auto line = bytes.substr(0, bytes.find('\n'));
+    text += line;
+    goes_on = size > 0 && line.size() == bytes.size();
+    ::explicit_bzero(part.data(), part.size());  // the key must not stay on the stack
   }
-  text.resize(std::min(text.find('\n'), text.size()));
   if (text.size() > longest)
     refuse("its first line is longer than " + std::to_string(longest) + " bytes", EFBIG);
   if (text.find('\0') != std::string::npos) refuse(no_nul, EINVAL);
