@@ -29,7 +29,7 @@ struct FileContent {
 struct WalkOptions {
   std::size_t max_entries = 1'000'000;  ///< more entries are an Error with EFBIG
   /// How many levels of directories below the starting one. 0: only its own entries, which are all read
-  /// before they are counted. A hostile directory has millions, which its size tells.
+  /// before they are counted. A hostile directory may have millions; check its size first.
   int max_depth = 256;
   /// For all paths and targets of symlinks together, which a guest can make long; more is an Error with
   /// EFBIG.

@@ -117,7 +117,7 @@ class layout {
   static std::string mapper_prefix(const std::string& group);
 
   /// Lists what is not known yet. An error counts as an empty list; not one that ends the task, since the
-  /// appliance may live on and a later part ask again.
+  /// appliance may live on, so that a later part can ask again.
   const string_list& once(std::optional<string_list>& known, const std::function<string_list()>& list);
 
   /// The groups according to LVM's commands, without their volumes.
