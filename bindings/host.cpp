@@ -93,7 +93,7 @@ int landlock_version() {
 }
 
 PyObject* cage_program() {
-  return decoded(detail::cage_program("auto"));
+  return decoded(find_without_gil([] { return detail::cage_program("auto"); }));
 }
 
 std::uint64_t available_memory() {

@@ -80,6 +80,8 @@ helper::helper() {
 /// A call of the main thread that a helper makes.
 struct pending {
   Handle& handle;
+  helper& on;
+  pending* outer;              // the one that goes on meanwhile; null: none
   PyObject* raised = nullptr;  // what a signal handler or a callback raised, to be raised by the call
 
   /// Saves the current exception and ends the call: gently at first.
@@ -108,13 +110,23 @@ struct main_thread {
   helper* asking = nullptr;      // the helper whose job it does
   std::deque<helper> helpers;    // whose threads never end
 
-  /// The helper for its next call: the one whose callback it runs, since that has the turn of its handle. A
-  /// signal handler runs while the helper is inside libguestfs, and gets another one.
-  helper& next() {
+  /// The helper for its next call. In a callback that is the one whose callback it is, since it has the turn
+  /// of the handle. A signal handler runs while that one is inside libguestfs, and gets another; but for a
+  /// handle with a pending call the helper of that call, or each would wait for the other's turn.
+  helper& helper_for(const Handle& handle) {
     if (asking != nullptr) return *asking;
+    for (const pending* each = innermost; each != nullptr; each = each->outer)
+      if (&each->handle == &handle) return each->on;
     for (helper& each : helpers)
       if (!each.busy) return each;
     return helpers.emplace_back();
+  }
+
+  /// The call whose callback the main thread runs; outside of callbacks that for which it waits.
+  pending* current() const noexcept {
+    pending* found = innermost;
+    while (found != nullptr && asking != nullptr && &found->on != asking) found = found->outer;
+    return found;
   }
 };
 
@@ -163,11 +175,11 @@ void call_aside(Handle& handle, Body call) {
   main_thread& here = the_main_thread.get();
   helper* found = nullptr;
   try {
-    found = &here.next();
+    found = &here.helper_for(handle);
   } catch (const Error&) {
     return call();
   }
-  pending made{.handle = handle};
+  pending made{.handle = handle, .on = *found, .outer = here.innermost};
   std::exception_ptr error;
   {
     const during busy(found->busy, true);
@@ -217,11 +229,11 @@ void on_calling_thread(Body body) {
 
 bool interrupted_by_callback() {
   main_thread* const here = the_main_thread.existing();
-  if (here == nullptr || !detail::this_thread().is_main || here->innermost == nullptr ||
-      PyErr_ExceptionMatches(PyExc_Exception) != 0)
+  if (here == nullptr || !detail::this_thread().is_main || PyErr_ExceptionMatches(PyExc_Exception) != 0)
     return false;
-  here->innermost->interrupt();
-  return true;
+  pending* const call = here->current();
+  if (call != nullptr) call->interrupt();
+  return call != nullptr;
 }
 
 }  // namespace guestkit::python

@@ -38,14 +38,17 @@ def new_file(target: Path, *, mode: int = 0o666, replace: bool = True) -> Iterat
     Until then its name ends as the target's does. mode: as in open(2), if there is no such file yet
     """
     new = _new_name(target.parent, target.suffix)
-    if _permissions(target) is not None:  # which `put` gives it
+    old = _permissions(target) if replace else None
+    if old is not None:
         mode &= 0o600
     try:
         with open(new, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as file:
             yield file
             file.flush()
+            if old is not None:
+                os.fchmod(file.fileno(), old)
             os.fsync(file.fileno())
-        put(new, target, replace=replace)
+        _name(new, target, replace)
     finally:
         with suppress(OSError):  # it has its name by now, or was never made
             os.unlink(new)
@@ -57,10 +60,18 @@ def put(new: Path, target: Path, *, replace: bool) -> None:
     Raises FileExistsError if that is taken, unless `replace`: then the new file gets the permissions of the
     old one, too.
     """
+    if replace and (old := _permissions(target)) is not None:
+        # By descriptor: in a directory of another user's, the name may lead to another file by now.
+        file = os.open(new, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fchmod(file, old)
+        finally:
+            os.close(file)
+    _name(new, target, replace)
+
+
+def _name(new: Path, target: Path, replace: bool) -> None:
     if replace:
-        old = _permissions(target)
-        if old is not None and old != _permissions(new):
-            os.chmod(new, old)
         os.replace(new, target)
         return
     try:
@@ -84,12 +95,15 @@ def _put_without_links(new: Path, target: Path) -> None:
 
 
 def _permissions(path: Path) -> int | None:
-    """Return the permissions of a regular file; None if there is none of that name."""
+    """Return the permissions of a regular file of this user's; None if there is none of that name.
+
+    What another user may do with a file of theirs is not for them to say of ours.
+    """
     try:
-        mode = os.lstat(path).st_mode
+        seen = os.lstat(path)
     except FileNotFoundError:
         return None
-    return mode & 0o777 if stat.S_ISREG(mode) else None
+    return seen.st_mode & 0o777 if stat.S_ISREG(seen.st_mode) and seen.st_uid == os.geteuid() else None
 
 
 def _new_name(parent: Path, suffix: str = "") -> Path:

@@ -172,7 +172,7 @@ def _maker(op: str, kind: str) -> tuple[Callable[[], _Stream], int]:
     try:
         import zstandard
     except ImportError:
-        raise missing(op, "zstandard", "disks packed as .zst need", "zstd") from None
+        raise missing(op, "zstandard", "unpacking .zst", "zstd") from None
     context = zstandard.ZstdDecompressor(max_window_size=_MEMORY // 2)
     return lambda: _Zstd(context), _Zstd.PIECE
 

@@ -27,6 +27,6 @@ def install(extra: str) -> str:
 def missing(op: str, library: str | None, purpose: str, extra: str) -> Error:
     """Return the error for a library that cannot be imported.
 
-    purpose: what needs it, as in "aiohttp is not installed, which serving needs"
+    purpose: what needs it, as "serving" in "aiohttp, which serving needs, is not installed"
     """
-    return Error(op, f"{library} is not installed, which {purpose}", errno.ENOSYS, hint=install(extra))
+    return Error(op, f"{library}, which {purpose} needs, is not installed", errno.ENOSYS, hint=install(extra))

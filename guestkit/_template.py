@@ -47,8 +47,9 @@ def build_template(lean: Path, hypervisor: Path, command: list[bytes] | None) ->
 
     command: of the lean appliance's machine, as `machine_command` says; None: a launch finds it out
     """
-    command = command or _launched_command(lean)
     if command is None:
+        command = _launched_command(lean)
+    if not command:
         raise NotEmulated("with KVM no appliance is restored")
     made = Path(tempfile.mkdtemp(prefix="new-", dir=lean))
     try:
@@ -77,7 +78,7 @@ def build_template(lean: Path, hypervisor: Path, command: list[bytes] | None) ->
         raise
 
 
-def _launched_command(lean: Path) -> list[bytes] | None:
+def _launched_command(lean: Path) -> list[bytes]:
     """Launch the lean appliance; return what `machine_command` says."""
     with tempfile.NamedTemporaryFile(suffix=".img") as disk, Guestfs(environment=False, appliance=lean) as g:
         disk.truncate(1 << 20)
@@ -86,11 +87,11 @@ def _launched_command(lean: Path) -> list[bytes] | None:
         return machine_command(g)
 
 
-def machine_command(g: Guestfs) -> list[bytes] | None:
-    """Return the command with which libguestfs started the handle's QEMU, program first; None with KVM."""
+def machine_command(g: Guestfs) -> list[bytes]:
+    """Return the command with which libguestfs started the handle's QEMU, program first; none with KVM."""
     info = g.launch_info()
     if info is None or info.accelerator != "tcg":
-        return None
+        return []
     words = Path(f"/proc/{g.get_pid()}/cmdline").read_bytes().split(b"\0")
     return [os.fsencode(hypervisor_file(g) or g.get_hv()), *words[1:-1]]
 

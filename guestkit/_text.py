@@ -44,8 +44,9 @@ def hidden(text: str, name: str) -> str:
     """
     begin, rest = (without_secrets(name), text[len(name) :]) if text.startswith(name) else ("", text)
     for secret, instead in zip(_secrets(name), ("", "?…"), strict=True):
-        if secret:
-            rest = rest.replace(secret, instead).replace(printable(secret), instead)
+        for form in dict.fromkeys((secret, printable(secret))):
+            if len(form) > 1:  # "?" alone tells nothing
+                rest = rest.replace(form, instead)
     return begin + rest
 
 

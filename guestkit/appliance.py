@@ -316,7 +316,7 @@ def _key(inputs: list[Path]) -> str:
 # ---- the build
 
 
-def _build_into(target: Path, inputs: list[Path], lock: int) -> list[bytes] | None:
+def _build_into(target: Path, inputs: list[Path], lock: int) -> list[bytes]:
     """Build the lean appliance; return the command of its machine, as `machine_command` does."""
     with tempfile.TemporaryDirectory(prefix="new-", dir=target.parent) as scratch:
         made = Path(scratch) / "appliance"
@@ -344,7 +344,7 @@ def _build_into(target: Path, inputs: list[Path], lock: int) -> list[bytes] | No
         command = _try_out(made, "lean")
         shutil.rmtree(target, ignore_errors=True)
         made.rename(target)
-        return command and [word.replace(os.fsencode(made), os.fsencode(target)) for word in command]
+        return [word.replace(os.fsencode(made), os.fsencode(target)) for word in command]
 
 
 def _run(*command: str, temporary: str, lock: int) -> None:
@@ -415,7 +415,7 @@ def _note_failure(lean: Path, error: Exception) -> None:
         note.chmod(0o644 & _modes(lean))
 
 
-def _try_out(made: Path, mode: ApplianceMode, disks: int = 1) -> list[bytes] | None:
+def _try_out(made: Path, mode: ApplianceMode, disks: int = 1) -> list[bytes]:
     """Launch the new appliance once, so that one that does not start is never installed.
 
     Returns the command of its machine, as `machine_command` does.

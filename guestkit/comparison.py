@@ -173,7 +173,7 @@ def require() -> None:
     try:
         import univers.versions  # noqa: F401
     except ModuleNotFoundError:
-        raise missing("diff", "univers", "compares versions", "diff") from None
+        raise missing("diff", "univers", "comparing versions", "diff") from None
 
 
 def json_schema() -> Mapping[str, Any]:

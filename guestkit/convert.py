@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 from guestkit import _native
 from guestkit._aside import put, unfinished
 from guestkit._system import hint
+from guestkit._text import without_secrets
 from guestkit.disks import PlainDisk, plain_disks
 from guestkit.errors import Error
 from guestkit.handle_options import Sandbox
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 #: Called with the fraction that is done, 0.0 to 1.0.
 Progress = Callable[[float], object]
+
+#: How the program that shuts others in ends if it cannot.
+_NOT_SHUT_IN = 127
 
 #: How much of a new disk is allocated when it is created.
 Preallocation = Literal["off", "metadata", "falloc", "full"]
@@ -322,6 +326,8 @@ class QemuImg:
             if code not in accept:
                 errors.seek(0)
                 said = os.fsdecode(errors.read(4096)).strip().removeprefix("qemu-img: ")
+                if code == _NOT_SHUT_IN and len(program) > 1:
+                    raise Error(self._op, f"sandbox=strict: {said}", errno.ENOTSUP)
                 raise Error(self._op, said or f"qemu-img ended with {code}", errno.EIO)
             return printed
 
@@ -373,7 +379,7 @@ class QemuImg:
     ) -> ConversionResult:
         begin = time.monotonic()
         result = ConversionResult(
-            source_path=os.fsdecode(source),
+            source_path=without_secrets(os.fsdecode(source)),
             output_path=os.fsdecode(output),
             source_format="",
             output_format=format,

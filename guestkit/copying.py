@@ -48,7 +48,7 @@ def copy_out(
 ) -> Extracted:
     """Copy files from the guest to the host: into the directory `target`, or a single one to that name.
 
-    A target that ends in / is a directory.
+    A target that ends in / is a directory: it has to be there, unless a single directory is copied to it.
 
     A copy appears under its name only when it is complete. A symlink among `sources` is followed in the
     guest; symlinks below a directory stay symlinks, and are skipped if they point outside. Raises Error.
@@ -60,8 +60,8 @@ def copy_out(
         as they were at the beginning. An exception from it ends the copying, and is raised
     """
     into = Path(os.fsdecode(target))
-    only = len(sources) == 1 and not os.fsdecode(target).endswith("/")
-    files = [_Outgoing(g, source, into, only, recursive, replace) for source in sources]
+    only, slash = len(sources) == 1, os.fsdecode(target).endswith("/")
+    files = [_Outgoing(g, source, into, only, slash, recursive, replace) for source in sources]
     left = max_bytes
     _check_distinct("copy_out", (str(file.final) for file in files))
     tally = _Tally(progress, sum(file.size() for file in files) if progress else 0)
@@ -88,7 +88,7 @@ def copy_in(
 ) -> Extracted:
     """Copy files from the host to the guest: into the directory `target`, or a single one to that name.
 
-    A target that ends in / is a directory.
+    A target that ends in / is a directory: it has to be there, unless a single directory is copied to it.
 
     The copies belong to root, without set-id bits; permissions and times are kept. A symlink among `sources`
     is followed; symlinks below a directory stay symlinks. Devices, FIFOs and sockets are skipped. Raises
@@ -99,7 +99,7 @@ def copy_in(
         the beginning; on another thread, which reads the files while this one waits for the guest. An
         exception from it ends the copying, and is raised here
     """
-    only = len(sources) == 1 and not target.endswith("/")
+    only = len(sources) == 1 and (not target.endswith("/") or os.path.isdir(sources[0]))
     target = guest_path(target)
     inside = g.is_dir(target, followsymlinks=True)
     if not inside and not only:
@@ -172,7 +172,14 @@ class _Outgoing:
     """A file or tree to copy out, and its target."""
 
     def __init__(
-        self, g: Guestfs, source: str, target: Path, only: bool, recursive: bool, replace: bool
+        self,
+        g: Guestfs,
+        source: str,
+        target: Path,
+        only: bool,
+        slash: bool,
+        recursive: bool,
+        replace: bool,
     ) -> None:
         self._g = g
         self._replace = replace
@@ -193,7 +200,7 @@ class _Outgoing:
             if not name:
                 raise _is_there("copy_out", f"{target}: is there already: / needs a new name")
             self.final = target / name
-        elif only and target.parent.is_dir():
+        elif only and target.parent.is_dir() and (self._is_directory or not slash):
             self.final = target
         else:
             raise Error("copy_out", f"{target}: is no directory", errno.ENOTDIR)

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from queue import SimpleQueue
 from typing import Any
@@ -67,6 +67,8 @@ class Report:
         inspection: what was found; None if it failed
         error: why it failed; None if it did not
         seconds: how long it took, in seconds
+        index: which of the guests that were given it is, from 0. Two may have one name: that of a URL lacks
+            the query
     """
 
     disk: str
@@ -74,6 +76,7 @@ class Report:
     inspection: Inspection | None = None
     error: Failure | None = None
     seconds: float = 0.0
+    index: int = field(default=0, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as dictionaries, for `json.dumps`. Keys are only ever added."""
@@ -169,27 +172,27 @@ def inspect_many(asked: Many) -> Generator[Report, None, None]:
 def _on_executor(
     executor: Executor, report: Callable[[Guest], Report], asked: Many, tally: Tally
 ) -> Generator[Report, None, None]:
-    running: dict[Future[Report], Guest] = {}
-    waiting = iter(asked.guests)
+    running: dict[Future[Report], tuple[int, Guest]] = {}
+    waiting = enumerate(asked.guests)
     # concurrent.futures.wait would wait for ever for a future that a shutdown of the executor cancels.
     done: SimpleQueue[Future[Report]] = SimpleQueue()
     try:
         while True:
-            for guest in islice(waiting, asked.at_once - len(running)):
+            for index, guest in islice(waiting, asked.at_once - len(running)):
                 future = _submitted(executor, report, guest)
-                running[future] = guest
+                running[future] = index, guest
                 future.add_done_callback(done.put)
             if not running:
                 return
             future = done.get()
-            guest = running.pop(future)
+            index, guest = running.pop(future)
             try:
                 outcome = future.result()
             except CancelledError:
                 outcome = failed(guest, dropped(), 0.0)
             except Exception as error:  # the process died, or the result does not pickle
                 outcome = failed(guest, error, 0.0)
-            yield tally.told(outcome)
+            yield tally.told(replace(outcome, index=index))
     finally:
         for future in running:
             future.cancel()

@@ -30,6 +30,9 @@ VERSIONS = {
     "docs/guestkit.wrap": r"^revision = v(.*)$",
 }
 
+#: What the pages say before the first release, and not after it.
+NO_RELEASE_YET = re.compile(r"not released yet|\bfirst release\b")
+
 
 def versions() -> dict[str, str]:
     """Return the version that each of these files has, "" where there is none."""
@@ -56,6 +59,9 @@ def obstacles(version: str) -> Iterator[str]:
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     if not re.search(rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d$", changes, re.MULTILINE):
         yield f'CHANGELOG.md: needs the day of the release: "## [{version}] - YYYY-MM-DD"'
+    for page in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]):
+        if NO_RELEASE_YET.search(page.read_text(encoding="utf-8")):
+            yield f"{page.relative_to(ROOT)}: still says that there is no release yet"
     if " UNRELEASED;" in (ROOT / "debian/changelog").read_text(encoding="utf-8"):
         yield "debian/changelog: still says UNRELEASED"
 

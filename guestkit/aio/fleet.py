@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 from itertools import islice
 
 from guestkit._inspect_arguments import InspectionJob, Many, One, many, one, taking
@@ -42,11 +43,11 @@ async def inspect_many(asked: Many) -> AsyncGenerator[Report, None]:
     """
     tally = Tally(asked.progress)
     running: set[asyncio.Task[Report]] = set()
-    waiting = iter(asked.guests)
+    waiting = enumerate(asked.guests)
     try:
         while True:
-            for guest in islice(waiting, asked.at_once - len(running)):
-                running.add(asyncio.create_task(_report(guest, asked, tally)))
+            for index, guest in islice(waiting, asked.at_once - len(running)):
+                running.add(asyncio.create_task(_report(index, guest, asked, tally)))
             if not running:
                 return
             ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -59,17 +60,19 @@ async def inspect_many(asked: Many) -> AsyncGenerator[Report, None]:
             await asyncio.wait(running)
 
 
-async def _report(guest: Guest, asked: Many, tally: Tally) -> Report:
+async def _report(index: int, guest: Guest, asked: Many, tally: Tally) -> Report:
     begun = time.monotonic()
     try:
         if asked.executor is not None:
-            return await _on_executor(asked.executor, asked.job, guest)
-        found = await _inspect(asked.job, guest, tally.following(guest))
+            report = await _on_executor(asked.executor, asked.job, guest)
+        else:
+            found = await _inspect(asked.job, guest, tally.following(guest))
+            report = succeeded(guest, found, time.monotonic() - begun)
     except Exception as error:
-        return failed(guest, error, time.monotonic() - begun)
+        report = failed(guest, error, time.monotonic() - begun)
     finally:
         tally.ended(guest)
-    return succeeded(guest, found, time.monotonic() - begun)
+    return replace(report, index=index)
 
 
 async def _on_executor(executor: Executor, job: InspectionJob, guest: Guest) -> Report:

@@ -57,7 +57,8 @@ class AsyncGuestfs(AsyncActions):
             for root in await g.inspect_os():
                 print(await g.inspect_get_product_name(root))
 
-    A call is queued when it is made, not when it is awaited. A handle belongs to the event loop of its first
+    A call is queued when it is made, not when it is awaited; `set_event_callback`, `delete_event_callback`,
+    `launch_info` and `user_cancel` wait for no call, and do nothing until they are awaited. A handle belongs to the event loop of its first
     call and must be used on that loop's thread.
     """
 
@@ -135,8 +136,9 @@ class AsyncGuestfs(AsyncActions):
         """Run a function with the blocking handle as one turn: many calls for one switch between threads.
 
         The function runs on a thread of the executor and must not keep the handle. It may launch it: until
-        the handle has been launched, its functions have threads of their own. A cancel ends the call it is
-        making, and every later call it makes.
+        the handle has been launched, its functions have threads of their own, unless an executor is set. To
+        launch a handle again after a shutdown, use `launch`. A cancel ends the call it is making, and every
+        later call it makes.
         """
         return self._submit("run", function, on_cancel=on_cancel)
 

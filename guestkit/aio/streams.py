@@ -11,7 +11,7 @@ import errno
 import fcntl
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from guestkit.aio.call import Call, take_notice
 from guestkit.errors import Error
@@ -74,7 +74,6 @@ async def write(
 
     was_stopped: whether a limit or `terminate` ends the call, which does not notice while it waits for data
     """
-    loop = asyncio.get_running_loop()
     reader, writer = _pipe()
     try:
         os.set_blocking(writer, False)
@@ -82,19 +81,16 @@ async def write(
     except BaseException:
         os.close(writer)
         raise
-    feeding = loop.create_task(_feed(loop, writer, source))
+    feed = _Feed(writer, source)
     is_whole = False
     try:
         try:
-            while not (feeding.done() or call._future.done() or was_stopped(call)):
-                await asyncio.wait(
-                    [feeding, call._future], timeout=_LOOK, return_when=asyncio.FIRST_COMPLETED
-                )
-            is_whole = feeding.done()
-            if is_whole:
-                feeding.result()
+            ends: list[asyncio.Future[Any]] = [feed.task, call._future]
+            while not (feed.task.done() or call._future.done() or was_stopped(call)):
+                await asyncio.wait(ends, timeout=_LOOK, return_when=asyncio.FIRST_COMPLETED)
+            is_whole = feed.task.done() and feed.task.result()
         finally:  # before the call, whose grace its clean-up may exceed
-            await _stop(feeding)
+            await feed.stop()
     except BaseException:
         call._cancel()
         os.close(writer)  # wakes a transfer that waits for data
@@ -106,37 +102,54 @@ async def write(
         raise Error(name, "cancelled", errno.EINTR)
 
 
-async def _stop(feeding: asyncio.Task[None]) -> None:
-    """End the source, which may clean up, and wait for that, even if cancelled meanwhile."""
-    feeding.cancel()
-    cancelled: asyncio.CancelledError | None = None
-    while not feeding.done():
-        try:
-            await asyncio.wait([feeding])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    take_notice(feeding)  # it was reported already, or why the transfer ended counts
-    if cancelled is not None:
-        raise cancelled
+class _Feed:
+    """A task that writes a source into a pipe.
 
+    In the end it ends the source, which the garbage collector would do much later. A source may catch a
+    cancel and go on: what it yields after that is not written.
+    """
 
-async def _feed(loop: asyncio.AbstractEventLoop, writer: int, source: Source) -> None:
-    """Write the source into the pipe; end the source, which the garbage collector would do much later."""
-    async with contextlib.aclosing(_each(source)) as chunks:
-        async for chunk in chunks:
-            await _write(loop, writer, chunk)
+    def __init__(self, writer: int, source: Source) -> None:
+        self._writer = writer
+        self._is_over = False  # nobody reads any more, or the task is to end
+        self.task = asyncio.get_running_loop().create_task(self._run(source))
 
+    async def _run(self, source: Source) -> bool:
+        """Return whether all of the source was written."""
+        async with contextlib.aclosing(_each(source)) as chunks:
+            async for chunk in chunks:
+                if not self._is_over:
+                    await self._write(chunk)
+                if self._is_over:
+                    return False
+        return True
 
-async def _write(loop: asyncio.AbstractEventLoop, writer: int, chunk: ReadableBuffer) -> None:
-    """Write the chunk into the pipe. If nobody reads any more, wait to be cancelled."""
-    rest = memoryview(chunk).cast("B")
-    while rest:
-        try:
-            rest = rest[os.write(writer, rest) :]
-        except BlockingIOError:
-            await _ready(loop.add_writer, loop.remove_writer, writer)
-        except BrokenPipeError:  # the transfer has ended, and its own error says why
-            await loop.create_future()
+    async def _write(self, chunk: ReadableBuffer) -> None:
+        loop = asyncio.get_running_loop()
+        rest = memoryview(chunk).cast("B")
+        while rest:
+            try:
+                rest = rest[os.write(self._writer, rest) :]
+            except BlockingIOError:
+                await _ready(loop.add_writer, loop.remove_writer, self._writer)
+            except BrokenPipeError:  # the transfer has ended, and its own error says why
+                self._is_over = True
+                return
+
+    async def stop(self) -> None:
+        """End the source, which may clean up, and wait for that, even if cancelled meanwhile."""
+        if not self._is_over:  # else it cleans up already
+            self._is_over = True
+            self.task.cancel()
+        cancelled: asyncio.CancelledError | None = None
+        while not self.task.done():
+            try:
+                await asyncio.wait([self.task])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        take_notice(self.task)  # it was reported already, or why the transfer ended counts
+        if cancelled is not None:
+            raise cancelled
 
 
 def _pipe() -> tuple[int, int]:
@@ -178,14 +191,14 @@ async def _each(source: Source) -> AsyncGenerator[ReadableBuffer, None]:
     """Yield the chunks. When it is closed it ends a generator, but nothing else: a file stays open."""
     async with contextlib.AsyncExitStack() as end:
         if isinstance(source, AsyncIterable):
-            pieces = aiter(source)
-            if isinstance(pieces, AsyncGenerator):
+            if isinstance(pieces := aiter(source), AsyncGenerator):
                 end.push_async_callback(pieces.aclose)
-            async for chunk in pieces:
+                source = pieces
+            async for chunk in source:
                 yield chunk
         else:
-            parts = iter(source)
-            if isinstance(parts, Generator):
+            if isinstance(parts := iter(source), Generator):
                 end.callback(parts.close)
-            for chunk in parts:
+                source = parts
+            for chunk in source:
                 yield chunk

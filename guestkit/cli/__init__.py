@@ -24,8 +24,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(argv)
     except (Exception, KeyboardInterrupt) as error:  # while modules are loaded, or --help is written
-        from guestkit.cli.outcome import ended_early
-
+        try:
+            from guestkit.cli.outcome import ended_early
+        except ImportError:  # of what is missing; the text says what
+            print(f"guestkit: error: {error}", file=sys.stderr)
+            return 1
         return ended_early(error, debug="--debug" in (sys.argv if argv is None else argv))
     finally:
         streams.end()
@@ -37,7 +40,8 @@ def _run(argv: Sequence[str] | None) -> int:
     try:
         arguments = parse(argv)
     finally:
-        sys.stdout.flush()  # after --help, SystemExit ends the program
+        with streams.writing():
+            sys.stdout.flush()  # after --help, SystemExit ends the program
     from guestkit.cli.outcome import run  # --help does not pay for this import
 
     return run(arguments)

@@ -25,7 +25,6 @@ from guestkit.cli.options import (
 )
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, human_size, printable
-from guestkit.disks import Guest, names_of
 from guestkit.fleet import Report, inspect_many
 from guestkit.inspection import Part
 
@@ -72,15 +71,12 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
                 with contextlib.closing(reports):
                     found.extend(reports)
             finally:  # even after Ctrl-C, show what is finished
-                _tell(found, guests, arguments, screen)
+                _tell(found, arguments, screen)
     return 1 if any(report.inspection is None or report.inspection.failures for report in found) else 0
 
 
-def _tell(
-    reports: Sequence[Report], guests: Sequence[Guest], arguments: argparse.Namespace, screen: Screen
-) -> None:
-    order = {name: number for number, guest in enumerate(guests) for name in names_of(guest)}
-    found = sorted(reports, key=lambda report: order[report.disk])
+def _tell(reports: Sequence[Report], arguments: argparse.Namespace, screen: Screen) -> None:
+    found = sorted(reports, key=lambda report: report.index)
     if arguments.json:
         rows = [row for report in found for row in _values(report)]
         screen.write(json.dumps(rows, indent=2) + "\n")

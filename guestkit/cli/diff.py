@@ -156,12 +156,11 @@ def _guests(arguments: argparse.Namespace) -> Sequence[tuple[Guest, OpeningKeywo
 def _inspected(arguments: argparse.Namespace, screen: Screen) -> Comparison | None:
     """Compare what inspections say; None if one fails, which is told."""
     require()  # before the work
-    of_groups: list[Mapping[str, Report]] = []
+    found: list[Report] = []
     guests = _guests(arguments)
     (before, how), (after, how_after) = guests
     groups = [([guest], options) for guest, options in guests]
-    # By its name a guest is found among the reports: a disk may have that of a domain, two URLs the same one.
-    if how == how_after and type(before) is type(after) and names_of(before) != names_of(after):
+    if how == how_after:
         groups = [([before, after], how)]
     with screen.fleet(len(guests)) as progress, noting("nothing is compared"):
         for group, options in groups:
@@ -173,8 +172,7 @@ def _inspected(arguments: argparse.Namespace, screen: Screen) -> Comparison | No
                 progress=progress,
             )
             with contextlib.closing(reports):
-                of_groups.append({report.disk: report for report in reports})
-    found = of_groups[0][names_of(before)[0]], of_groups[-1][names_of(after)[0]]
+                found += sorted(reports, key=lambda report: report.index)
     for report in found:
         if report.error is not None:
             screen.tell("error", of_failure(report))

@@ -24,7 +24,7 @@ from guestkit.cli.options import (
 from guestkit.cli.screen import Screen
 from guestkit.cli.usage import UsageError
 from guestkit.demo import make_demo_guest
-from guestkit.disks import Guest, names_of
+from guestkit.disks import Guest
 from guestkit.fleet import Report, inspect_many
 from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Part
 
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     if arguments.xml and len(given) > 1:
         raise UsageError("--xml is for one guest: one DISK, one -d DOMAIN, or --one-guest")
     with _guests(given, screen) as guests:
-        output = _Output(arguments, screen, [names_of(guest)[0] for guest in guests])
+        output = _Output(arguments, screen)
         with screen.fleet(len(guests)) as progress:
             reports = inspect_many(
                 guests,
@@ -119,11 +119,11 @@ def _wanted(arguments: argparse.Namespace, screen: Screen) -> tuple[Part, ...]:
 class _Output:
     """Writes the reports. Text and trees appear as early as the order of the given disks permits."""
 
-    def __init__(self, arguments: argparse.Namespace, screen: Screen, disks: Sequence[str]) -> None:
+    def __init__(self, arguments: argparse.Namespace, screen: Screen) -> None:
         self._arguments = arguments
         self._screen = screen
-        self._waiting = list(disks)
-        self._ready: list[Report] = []
+        self._next = 0
+        self._ready: dict[int, Report] = {}
         self.written = 0
         self.failed = False
 
@@ -134,23 +134,16 @@ class _Output:
             self._screen.write(json.dumps(told(report)) + "\n")
             self.written += 1
             return
-        self._ready.append(report)
+        self._ready[report.index] = report
         if not (self._arguments.json or self._arguments.xml):
-            while report_of_next := self._next():
-                self._write(report_of_next)
-
-    def _next(self) -> Report | None:
-        for report in self._ready:
-            if self._waiting and report.disk == self._waiting[0]:
-                self._ready.remove(report)
-                del self._waiting[0]
-                return report
-        return None
+            while self._next in self._ready:
+                self._write(self._ready.pop(self._next))
+                self._next += 1
 
     def end(self) -> None:
         """Write what is left."""
-        rest = sorted(self._ready, key=lambda report: self._waiting.index(report.disk))
-        self._ready = []
+        rest = [self._ready[index] for index in sorted(self._ready)]
+        self._ready = {}
         if self._arguments.json:
             for report in rest:
                 self._tell_error(report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import math
 import os
 import stat
@@ -20,8 +21,8 @@ from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Key, Part
 #: QEMU's names of the formats that guestkit reads and writes.
 FORMATS = ("raw", "qcow2", "qcow", "vmdk", "vdi", "vhdx", "vpc")
 
-#: How much of a key file counts at most, in bytes, as to cryptsetup.
-_LONGEST_KEY = 8192
+#: How long the first line of a key file may be, in bytes.
+_LONGEST_KEY = 1 << 20
 
 #: The help of arguments.
 FILE = "a disk image or a block device; compressed, or an archive such as an OVA, too"
@@ -330,12 +331,23 @@ def _key_in_pipe(path: str, device: str) -> Key | None:
     try:
         if not stat.S_ISFIFO(os.stat(path).st_mode):
             return None
-        with open(path, "rb") as pipe:
-            return Key(pipe.readline(_LONGEST_KEY).removesuffix(b"\n"), device=device)
+        with open(path, "rb", buffering=0) as pipe:  # what follows the line is for others, such as the shell
+            return Key(_line(pipe, path), device=device)
     except FileNotFoundError:  # told when it is used, as of any other file
         return None
     except OSError as error:
         raise argparse.ArgumentTypeError(f"the key file {path} cannot be used: {error.strerror}") from None
+
+
+def _line(pipe: io.FileIO, path: str) -> bytes:
+    line = bytearray()
+    while (byte := pipe.read(1)) not in (b"", b"\n"):
+        line += byte or b""
+        if len(line) > _LONGEST_KEY:
+            raise argparse.ArgumentTypeError(f"the first line of the key file {path} is longer than 1 MiB")
+    if not line and not byte:
+        raise argparse.ArgumentTypeError(f"the key file {path} is empty: a pipe can be read once")
+    return bytes(line)
 
 
 def _mount(text: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from guestkit.cli.ending import ended_by_signals, notes, status_of
 from guestkit.cli.errors import sentence
 from guestkit.cli.guests import disks_of
 from guestkit.cli.screen import Screen, logging_to
+from guestkit.cli.streams import writing
 from guestkit.cli.text import printable
 from guestkit.cli.usage import UsageError
 
@@ -42,7 +43,8 @@ def tell_errors(arguments: argparse.Namespace, screen: Screen, work: Callable[[]
     """Do the work of a command; return the exit status, after telling of an error."""
     try:
         status = work()
-        sys.stdout.flush()
+        with writing():
+            sys.stdout.flush()
     except BrokenPipeError:
         return 141
     except UsageError as error:

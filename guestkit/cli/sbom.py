@@ -95,13 +95,9 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
             **opening(arguments),
             progress=progress,
         )
-        waiting = list(zip(guests, paths, strict=True))
         with noting(lambda: reported(done, len(guests))), contextlib.closing(reports):
             for report in reports:
-                place = next(
-                    i for i, (guest, _) in enumerate(waiting) if tuple(report.disks) == names_of(guest)
-                )
-                guest, path = waiting.pop(place)
+                guest, path = guests[report.index], paths[report.index]
                 failed += not _write(report, guest, path, hashes, arguments, screen)
                 done += 1
     return 1 if failed else 0

@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from guestkit.cli import progress
+from guestkit.cli.streams import writing
 from guestkit.cli.text import one_line
 from guestkit.fleet import FleetProgress
 
@@ -49,13 +50,13 @@ class Screen:
 
     def write(self, text: str) -> None:
         """Write to stdout."""
-        with self._beside_progress():
+        with self._beside_progress(), writing():
             sys.stdout.write(text)
             sys.stdout.flush()
 
     def write_bytes(self, content: bytes) -> None:
         """Write raw bytes to stdout, regardless of its encoding."""
-        with self._beside_progress():
+        with self._beside_progress(), writing():
             sys.stdout.flush()
             sys.stdout.buffer.write(content)
             sys.stdout.buffer.flush()

@@ -88,7 +88,7 @@ def _need(library: str) -> None:
     try:
         import_module(library)
     except ModuleNotFoundError as error:
-        raise missing("report", error.name, "reports need", "report") from None
+        raise missing("report", error.name, "a report", "report") from None
 
 
 def _today() -> date:

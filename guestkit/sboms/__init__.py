@@ -132,4 +132,4 @@ def _load(format: SbomFormat) -> tuple[Callable[..., Contents], _Writer]:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "guestkit":
             raise
-        raise missing("sbom", error.name, "SBOMs need", "sbom") from None
+        raise missing("sbom", error.name, "an SBOM", "sbom") from None

@@ -45,7 +45,7 @@ class OpenFile:
         """Return the file's status."""
         if self._seen is not None and self._is_fresh():
             return self._seen
-        return await self._guest.look(operations.status, self.path, True)
+        return self._checked(await self._guest.look(operations.status, self.path, True))
 
     async def read(self, offset: int, size: int) -> bytes:
         """Return a part; a client that reads one after the other has the next ones fetched before.
@@ -80,10 +80,13 @@ class OpenFile:
         self._ahead = min(AHEAD, 2 * self._ahead) if in_sequence else size
         changes = self._guest.changes
         seen, part = await self._guest.look(operations.part, self.path, offset, max(size, self._ahead))
+        self._keep(changes, offset, self._checked(seen), part)
+        return part
+
+    def _checked(self, seen: StatNS) -> StatNS:
         if self._seen is not None and not operations.is_same(self._seen, seen):
             raise failure(errno.EIO, self.path, "another file has taken its place")
-        self._keep(changes, offset, seen, part)
-        return part
+        return seen
 
     def _keep(self, changes: int, start: int, seen: StatNS, part: bytes) -> None:
         self._changes, self._start, self._seen, self._held = changes, start, seen, part

@@ -35,7 +35,7 @@ def require() -> None:
             raise
         if library == "asyncssh" and not isinstance(error, ModuleNotFoundError):
             raise _unfit(str(error)) from error
-        raise missing("serve", error.name, "serving needs", "serve") from None
+        raise missing("serve", error.name, "serving", "serve") from None
     if lacking := ssh.lacking():
         raise _unfit(f"it has no {lacking}")
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _WORD = 0xFFFFFFFF
-_FAR = 0xFFFFFFFFFFFFFFFF
+_64_BITS = 0xFFFFFFFFFFFFFFFF
 
 #: The permissions that a client may set: not the kind of the file.
 _PERMISSIONS = 0o7777
@@ -253,7 +253,7 @@ def _space(g: Guestfs, path: str) -> SFTPVFSAttrs:
         files=seen["files"],
         ffree=seen["ffree"],
         favail=seen["favail"],
-        fsid=seen["fsid"] & _FAR,
+        fsid=seen["fsid"] & _64_BITS,
         flags=seen["flag"],
         namemax=seen["namemax"],
     )

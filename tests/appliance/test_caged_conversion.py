@@ -59,6 +59,15 @@ def test_each_format_is_written(to: str, disk: tuple[Path, str], raw: Path, tmp_
     assert output.stat().st_mode & 0o777 == 0o666 & ~umask()
 
 
+def test_the_output_names_a_backing_file(raw: Path, tmp_path: Path) -> None:
+    overlay, output = tmp_path / "overlay.qcow2", tmp_path / "output.qcow2"
+    qemu_img("create", "-f", "qcow2", "-b", raw, "-F", "raw", overlay)
+    converter = DiskConverter(sandbox="strict")
+    result = converter.convert(overlay, output, flatten=False, source_format="qcow2", backing="allow")
+    assert result["success"], result["error"]
+    assert converter.get_info(output, "qcow2", backing="allow")["backing-filename"] == str(raw)
+
+
 def umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
@@ -77,7 +86,8 @@ def test_it_tells_of_disks_checks_and_resizes_them(raw: Path, tmp_path: Path) ->
 
 async def test_the_async_twin_shuts_it_in_too(raw: Path, tmp_path: Path, taken_over: Path) -> None:
     result = await AsyncDiskConverter(sandbox="strict").convert(raw, tmp_path / "output")
-    assert "Permission denied" in str(result["error"])
+    assert "begun" in str(result["error"])
+    assert f"{taken_over}: Permission denied" in str(result["error"])
 
 
 @pytest.fixture
@@ -87,7 +97,7 @@ def taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     secret.write_text("of the host\n")
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "qemu-img"
-    program.write_text(f'#!/bin/sh\nread -r line <"{secret}" && echo "$line" >&2\nexit 1\n')
+    program.write_text(f'#!/bin/sh\necho begun >&2\nread -r line <"{secret}" && echo "$line" >&2\nexit 1\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     return secret
@@ -107,6 +117,7 @@ def test_a_qemu_img_that_a_disk_had_taken_over_read_files_of_the_host(
     """The first two show that the program does what it is for."""
     result = DiskConverter(sandbox=sandbox).convert(raw, tmp_path / "output")
     assert not result["success"]
+    assert "begun" in str(result["error"])
     assert said in str(result["error"])
     words = ["convert", "--sandbox", sandbox, str(raw), str(tmp_path / "output.qcow2")]
     assert main(words) == 1

@@ -164,6 +164,12 @@ def test_a_tree_needs_to_be_asked_for_and_a_new_place(g: Guestfs, tmp_path: Path
         copy_out(g, ["/etc/hosts", "/etc/fstab"], tmp_path / "no")
 
 
+def test_a_directory_is_copied_to_a_new_name_that_ends_in_a_slash(g: Guestfs, tmp_path: Path) -> None:
+    """As cp -r does; only a file needs a directory that is there."""
+    copy_out(g, ["/srv/directory"], f"{tmp_path}/new/", recursive=True)
+    assert (tmp_path / "new").is_dir()
+
+
 def test_the_whole_guest_under_a_new_name(g: Guestfs, tmp_path: Path) -> None:
     with fails(errno.EEXIST, "/ needs a new name"):
         copy_out(g, ["/"], tmp_path, recursive=True)

@@ -547,13 +547,19 @@ def test_the_call_after_a_cancelled_one_failed_for_it(disk: Path) -> None:
     """A cancel that costs the appliance was told to the next caller."""
 
     async def use() -> None:
+        begun, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def read(g: Guestfs) -> bytes:
+            loop.call_soon_threadsafe(begun.set)
+            return g.read_file("/data/letters")
+
         async with GuestFileSystem(disk, asynchronous=True, cancel_grace=0) as fs:
             await fs._cat_file("/data/letters")
             pid = await fs._run(Guestfs.get_pid)
             os.kill(pid, signal.SIGSTOP)
-            reading = asyncio.ensure_future(fs._cat_file("/data/letters"))
+            reading = asyncio.ensure_future(fs._run(read))
             behind = asyncio.ensure_future(fs._cat_file("/data/letters"))
-            await asyncio.sleep(0)
+            await begun.wait()  # a call that has not begun costs no appliance
             reading.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await reading

@@ -106,7 +106,7 @@ async def test_a_disk_behind_a_web_server(sandbox: Any, site: BaseTestServer) ->
 @pytest.mark.parametrize(
     ("name", "options", "reason"),
     [
-        ("/disk.img", {"protocols": ("file",)}, r'is a URL, .* or state protocols=\("http",\), and guestkit'),
+        ("/disk.img", {"protocols": ("file",)}, r'is a URL; .* or state protocols=\("http",\), and guestkit'),
         ("/disk.qcow2", {}, "/disk.qcow2: is no raw disk, and .*: a file may have any format"),
         ("/disk.qcow2", {"format": "qcow2"}, "/disk.qcow2: the header of any format but raw"),
         ("/page.html", {}, "/page.html: is no disk but html"),

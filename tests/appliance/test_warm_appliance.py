@@ -582,7 +582,6 @@ def test_no_template_was_made_with_a_hypervisor_without_its_directory(
         path = Path(g.get_hv())
     monkeypatch.setattr(Guestfs, "get_hv", lambda _: path.name)
     command = _template._launched_command(warm.directory.parent)
-    assert command is not None
     assert Path(os.fsdecode(command[0])) == _template.hypervisor_file(g) == Path(shutil.which(path) or "")
 
 

@@ -26,6 +26,9 @@ def ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ):
         path = root / name
         path.write_text(path.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
+    for page in (*root.glob("*.md"), *root.glob("docs/*.md")):
+        text = release.NO_RELEASE_YET.sub("released", page.read_text(encoding="utf-8"))
+        page.write_text(text, encoding="utf-8")
     commit(root)
     subprocess.run(["git", "tag", "--delete", "v0.4.0"], cwd=root, check=True, stdout=subprocess.DEVNULL)
     return root
@@ -66,6 +69,7 @@ def test_the_tag_was_of_whatever_was_committed_meanwhile(
     [
         ("CHANGELOG.md", "2026-12-01", "unreleased", "CHANGELOG.md: needs the day of the release"),
         ("debian/changelog", "unstable", "UNRELEASED", "debian/changelog: still says UNRELEASED"),
+        ("README.md", "0.4.0 is", "0.4.0 is not released yet", "README.md: still says that there is no"),
         ("pyproject.toml", '"0.4.0"', '"0.4.1"', "pyproject.toml: has version 0.4.1, and meson.build 0.4.0"),
     ],
 )

@@ -481,6 +481,17 @@ class Source:
             await asyncio.sleep(0)  # its clean-up may take a while
             self.ended = True
 
+    async def stubborn(self) -> AsyncIterator[bytes]:
+        """Catch what asks it to end, and yield on."""
+        try:
+            self.full.set()
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            yield bytes(2 * CHUNK)
+            yield bytes(2 * CHUNK)
+        finally:
+            self.ended = True
+
     def iterable(self) -> AsyncIterable[bytes]:
         class Chunks:
             def __aiter__(_) -> AsyncIterator[bytes]:
@@ -489,7 +500,7 @@ class Source:
         return Chunks()
 
 
-@pytest.mark.parametrize("kind", [Source.plain, Source.awaited, Source.iterable])
+@pytest.mark.parametrize("kind", [Source.plain, Source.awaited, Source.stubborn, Source.iterable])
 @pytest.mark.parametrize("how", ["cancelled", "failed"])
 async def test_an_upload_returned_before_its_source_had_ended(
     how: str, kind: Callable[[Source], Any], monkeypatch: pytest.MonkeyPatch
@@ -510,7 +521,7 @@ async def test_an_upload_returned_before_its_source_had_ended(
             uploading.cancel()
         else:
             ends.set()
-        await asyncio.wait([uploading])
+        await asyncio.wait([uploading], timeout=PATIENCE)
         assert source.ended
         with pytest.raises(asyncio.CancelledError if how == "cancelled" else Error):
             uploading.result()

@@ -24,8 +24,8 @@ sys.exit(status)
 """
 
 
-def program(*lines: str) -> list[str]:
-    return [sys.executable, "-c", PROGRAM.replace("WORK", "\n    ".join(lines))]
+def program(*lines: str, first: str = "") -> list[str]:
+    return [sys.executable, "-c", first + PROGRAM.replace("WORK", "\n    ".join(lines))]
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,21 @@ def test_a_key_given_by_a_descriptor_could_not_be_read() -> None:
     done = subprocess.run(command, pass_fds=[key], capture_output=True, text=True, timeout=60, check=False)
     os.close(key)
     assert (done.stdout, done.stderr) == ("secret\nno program has it\nreturned 0\n", "")
+
+
+def test_warnings_were_written_into_the_disk_where_stderr_was_closed(tmp_path: Path) -> None:
+    """Its stand-in had another descriptor, which the work closed, and which the disk got then."""
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(8))
+    command = program(
+        f"opened = os.open({str(disk)!r}, os.O_RDWR)",
+        "print('warning', file=sys.stderr, flush=True)",
+        "return 0",
+        first="import sys\nfrom guestkit.cli import streams\nstreams.prepare()",
+    )
+    closing = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command]
+    assert subprocess.run(closing, stdout=subprocess.PIPE, timeout=60, check=True).stdout == b"returned 0\n"
+    assert disk.read_bytes() == bytes(8)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -109,8 +109,8 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
         def inspect_many(disks: Iterable[str], **options: Any) -> Iterator[Report]:
             assert list(disks) == [report.disk for report in reports]
             given.update(options)
-            for report in reversed(reports):  # in the order in which they are ready
-                yield report
+            for index, report in reversed(list(enumerate(reports))):  # in the order in which they are ready
+                yield replace(report, index=index)
                 if error is not None:
                     raise error
 
@@ -478,7 +478,7 @@ def test_stdout_that_cannot_be_written_was_a_traceback(words: tuple[str, ...]) -
     assert (done.returncode, done.stderr) == (141, b"")
     with open("/dev/full", "wb") as full:
         done = run(*words, stdout=full, env=BUFFERED)
-    assert (done.returncode, done.stderr) == (1, b"guestkit: error: [Errno 28] No space left on device\n")
+    assert (done.returncode, done.stderr) == (1, b"guestkit: error: stdout: No space left on device\n")
 
 
 @pytest.mark.parametrize(("words", "status"), [(("info", "/nonexistent"), 1), (("info", "--unknown"), 2)])
@@ -533,7 +533,7 @@ def test_ctrl_c_while_modules_load_was_a_traceback(
 
 @pytest.mark.parametrize("closed", [(1,), (0, 2)])
 def test_a_stream_that_is_closed_had_another_in_its_place(closed: tuple[int, ...], tmp_path: Path) -> None:
-    """Errors went into stdout in front of the JSON, or were an AttributeError."""
+    """Errors went into stdout in front of the JSON, or were an AttributeError. A result went nowhere."""
     program = (
         "import os\n"
         "from guestkit.cli import main\n"
@@ -552,7 +552,8 @@ def test_a_stream_that_is_closed_had_another_in_its_place(closed: tuple[int, ...
         assert [report["disk"] for report in json.loads(done.stdout)] == ["/nonexistent"]
     if 2 not in closed:
         told = b"guestkit: error: /nonexistent: no such file\n"
-        assert done.stderr == 2 * told
+        lost = b"guestkit: error: stdout: Bad file descriptor\n"
+        assert done.stderr == told + (lost if 1 in closed else b"") + told
 
 
 def test_stdout_that_cannot_show_a_character_gets_it_escaped(tmp_path: Path) -> None:
@@ -610,6 +611,23 @@ def test_a_key_in_a_pipe_was_refused(serve: Serve, capsys: pytest.CaptureFixture
         pipe.flush()
         assert main(["inspect", "--key", f"u-u:file:/dev/fd/{reader}", "web.img"]) == 0
     assert given["keys"] == [Key(b"a \xff secret", device="u-u")]
+
+
+def test_a_long_key_in_a_pipe_was_cut_and_what_followed_it_lost(
+    serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = serve(GOOD)
+    reader, writer = os.pipe()
+    with open(reader, "rb") as rest, open(writer, "wb") as pipe:
+        pipe.write(b"k" * 9000 + b"\nls /\n")
+        pipe.flush()
+        assert main(["inspect", "--key", f"all:file:/dev/fd/{reader}", "web.img"]) == 0
+        assert given["keys"] == [Key(b"k" * 9000)]
+        pipe.close()
+        assert rest.read() == b"ls /\n"
+        with pytest.raises(SystemExit):
+            main(["inspect", "--key", f"all:file:/dev/fd/{reader}", "web.img"])
+    assert "is empty: a pipe can be read once" in capsys.readouterr().err
 
 
 def test_json_lines_come_as_the_disks_get_ready(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
@@ -970,7 +988,10 @@ def test_df_has_a_row_for_each_filesystem(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     full = replace(filesystem("/dev/sda1", "ext4"), size=4 << 20, used=1 << 20)
-    reports = [BAD, report("web.img", system(), filesystems=(full, filesystem("/dev/sda3\x1b", "swap")))]
+    reports = [
+        replace(BAD, index=1),
+        report("web.img", system(), filesystems=(full, filesystem("/dev/sda3\x1b", "swap"))),
+    ]
     monkeypatch.setattr(guestkit.cli.df, "inspect_many", lambda disks, **options: (yield from reports))
     assert main(["df", "-h", "web.img", "bad.img"]) == 1
     out, err = capsys.readouterr()

@@ -163,6 +163,17 @@ elif how == "another":
         guestkit.Guestfs().disk_create(folder + "/another", "raw", 1 << 20)
         sys.exit(7)
     signal.signal(signal.SIGTERM, handler)
+elif how == "own":
+    def callback(event, number, text, numbers):
+        if text == "launch":
+            other.launch()
+    other = handle()
+    g.set_event_callback(callback, guestkit.Event.ENTER)
+    def handler(*_):
+        other.terminate()
+        print(g.get_memsize(), flush=True)
+        sys.exit(7)
+    signal.signal(signal.SIGTERM, handler)
 elif how == "within":
     def callback(event, number, text, numbers):
         if text == "launch":
@@ -222,6 +233,12 @@ def test_a_call_in_a_signal_handler_waited_for_the_call_that_the_signal_had_inte
     """Regression: one thread made all calls of the main thread, and was busy with the first."""
     assert interrupted(hypervisor, "another", signal.SIGTERM) == (7, "SystemExit\n")
     assert (hypervisor.path.parent / "another").stat().st_size == 1 << 20
+
+
+def test_a_signal_handler_calls_the_handle_that_waits_for_its_own_callback(hypervisor: Any) -> None:
+    """Otherwise the handler waits for the turn of that handle, and the turn for the callback below it."""
+    status, output = interrupted(hypervisor, "own", signal.SIGTERM)
+    assert (status, output.splitlines()[-1]) == (7, "SystemExit")
 
 
 def test_ctrl_c_ended_the_call_in_a_callback_and_not_the_one_around_it(hypervisor: Any) -> None:

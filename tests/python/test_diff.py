@@ -392,7 +392,7 @@ except guestkit.Error as error:
         [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
     )
     assert done.stdout == (
-        "diff: univers is not installed, which compares versions; pip install 'univers>=30.12'\n"
+        "diff: univers, which comparing versions needs, is not installed; pip install 'univers>=30.12'\n"
     )
 
 
@@ -409,11 +409,12 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
     def serve(*guests: Inspection | Failure) -> dict[str, Any]:
         def inspect_many(disks: Sequence[str], **options: Any) -> Iterator[Report]:
             given.update(options)
-            for disk, guest in reversed(list(zip(disks, guests, strict=True))):
+            for index, guest in reversed(list(enumerate(guests))):
+                report = Report(disk=disks[index], disks=(disks[index],), index=index)
                 if isinstance(guest, Failure):
-                    yield Report(disk=disk, disks=(disk,), error=guest)
+                    yield replace(report, error=guest)
                 else:
-                    yield Report(disk=disk, disks=(disk,), inspection=guest)
+                    yield replace(report, inspection=guest)
 
         monkeypatch.setattr(guestkit.cli.diff, "inspect_many", inspect_many)
         return given
@@ -489,10 +490,9 @@ def test_a_guest_of_libvirt_could_not_be_compared(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def inspect_many(guests: Sequence[Guest], **options: Any) -> Iterator[Report]:
-        for guest in reversed(guests):
-            yield Report(
-                disk=names_of(guest)[0], disks=names_of(guest), inspection=found(system(hostname=str(guest)))
-            )
+        for index, guest in reversed(list(enumerate(guests))):
+            names, there = names_of(guest), found(system(hostname=str(guest)))
+            yield Report(disk=names[0], disks=names, inspection=there, index=index)
 
     monkeypatch.setattr(guestkit.cli.diff, "inspect_many", inspect_many)
     assert main(["diff", "--json", "--connect", "test:///x", *words]) == 1

@@ -527,7 +527,8 @@ except guestkit.Error as error:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == (
-        f"report: {library} is not installed, which reports need; pip install 'jinja2>=3.1' 'cattrs>=24.1'\n"
+        f"report: {library}, which a report needs, is not installed; "
+        "pip install 'jinja2>=3.1' 'cattrs>=24.1'\n"
     )
 
 

@@ -476,7 +476,7 @@ except guestkit.Error as error:
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
     )
-    assert done.stdout == (f"sbom: packageurl is not installed, which SBOMs need; {install('sbom')}\n")
+    assert done.stdout == (f"sbom: packageurl, which an SBOM needs, is not installed; {install('sbom')}\n")
 
 
 def test_a_wrong_format_is_named() -> None:
@@ -532,7 +532,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Serve:
     def serve(*reports: Report) -> None:
         def inspect_many(guests: Iterable[Guest], **options: Any) -> Iterator[Report]:
             assert [names_of(guest) for guest in guests] == [tuple(report.disks) for report in reports]
-            yield from reversed(reports)
+            yield from (replace(report, index=index) for index, report in reversed(list(enumerate(reports))))
 
         monkeypatch.setattr(guestkit.cli.sbom, "inspect_many", inspect_many)
 

@@ -1082,7 +1082,7 @@ def test_a_missing_library_is_told_with_the_command_that_installs_it(
     )
     done = python(program)
     assert done.returncode == 1
-    expected = f"{library} is not installed, which serving needs; {install('serve')}"
+    expected = f"{library}, which serving needs, is not installed; {install('serve')}"
     assert done.stderr == f"guestkit: error: {expected}\n"
 
 

@@ -26,12 +26,7 @@ try:
     from prompt_toolkit.document import Document
     from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 except ModuleNotFoundError:
-    raise missing(
-        "shell",
-        "prompt_toolkit",
-        "reads what you type; commands given by -c or on stdin do not need it",
-        "shell",
-    ) from None
+    raise missing("shell", "prompt_toolkit", "a prompt, unlike -c and stdin,", "shell") from None
 
 #: How long after Ctrl-C it is told that a call goes on, in seconds.
 _SOON = 1.0
