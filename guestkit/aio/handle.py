@@ -58,8 +58,8 @@ class AsyncGuestfs(AsyncActions):
                 print(await g.inspect_get_product_name(root))
 
     A call is queued when it is made, not when it is awaited; `set_event_callback`, `delete_event_callback`,
-    `launch_info` and `user_cancel` wait for no call, and do nothing until they are awaited. A handle belongs to the event loop of its first
-    call and must be used on that loop's thread.
+    `launch_info` and `user_cancel` wait for no call, and do nothing until they are awaited. A handle belongs
+    to the event loop of its first call and must be used on that loop's thread.
     """
 
     def __init__(
