@@ -143,7 +143,7 @@ BOOST_AUTO_TEST_CASE(each_call_of_a_launch_had_the_whole_limit_again, PATIENCE) 
   static constexpr guestkit::detail::action launch{"launch"};
   guestkit::detail::turns turns;
   turns.limits.launch = Seconds(4);
-  turns.launch_begins();
+  static_cast<void>(turns.launch_begins());
   const auto begin = std::chrono::steady_clock::now();
   std::this_thread::sleep_until(begin + 4s);
   turns.enter(launch);
@@ -158,9 +158,9 @@ BOOST_AUTO_TEST_CASE(each_call_of_a_launch_had_the_whole_limit_again, PATIENCE) 
 
 BOOST_AUTO_TEST_CASE(a_launch_inside_an_inspection_had_no_limit_of_its_own, PATIENCE) {
   const stuck_programs programs;
-  const auto clock_of_launch = [&](const Limits& limits) {
+  const auto clock_of_launch = [&](const Limits& limits, const guestkit::detail::action& around = "inspect") {
     auto g = programs.handle(limits);
-    const guestkit::detail::call_scope inspection(state_of(g), "inspect");
+    const guestkit::detail::call_scope outer(state_of(g), around);
     try {
       g.launch();
       return std::string("launched");
@@ -177,6 +177,8 @@ BOOST_AUTO_TEST_CASE(a_launch_inside_an_inspection_had_no_limit_of_its_own, PATI
   BOOST_TEST(clock_of_launch({.launch = Seconds(0.3)}) == "launch_timeout");
   BOOST_TEST(clock_of_launch({.launch = Seconds(0.3), .call = Seconds(3600)}) == "launch_timeout");
   BOOST_TEST(clock_of_launch({.launch = Seconds(3600), .call = Seconds(0.3)}) == "call_timeout");
+  // As from a callback of a call that starts no programs itself.
+  BOOST_TEST(clock_of_launch({.launch = Seconds(0.3)}, "get_memsize") == "launch_timeout");
 }
 
 BOOST_AUTO_TEST_CASE(after_a_launch_inside_a_call_the_limit_of_the_call_holds, PATIENCE) {
@@ -185,18 +187,27 @@ BOOST_AUTO_TEST_CASE(after_a_launch_inside_a_call_the_limit_of_the_call_holds, P
     turns.limits = {.launch = Seconds(0.05), .call = call};
     const auto look = [&] { turns.throw_if_stopped("inspect", "", 0, {}); };
     turns.enter("inspect");
-    turns.launch_begins();
+    static_cast<void>(turns.launch_begins());
     turns.enter("launch");
     turns.enter("launch");  // as from a callback
     turns.leave();
     turns.leave();
-    turns.launch_ends();
+    turns.launch_ends({});
     std::this_thread::sleep_for(200ms);
     BOOST_CHECK_NO_THROW(look());
     turns.count_too(Seconds(3600));
     if (call != guestkit::no_limit) BOOST_CHECK_THROW(for (;;) look(), CallTimeout);
     turns.leave();
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_launch_in_a_callback_of_a_launch_ended_both) {
+  guestkit::detail::turns turns;
+  static_cast<void>(turns.launch_begins());
+  turns.enter("launch");
+  turns.launch_ends(turns.launch_begins());
+  BOOST_TEST(turns.is_launching_here());
+  turns.leave();
 }
 
 BOOST_AUTO_TEST_CASE(a_launch_that_waited_for_its_turn_was_over_before_it_began, PATIENCE) {
@@ -409,7 +420,8 @@ BOOST_AUTO_TEST_CASE(a_launch_whose_hypervisor_runs_another_program_in_its_place
       << "#!/bin/sh\necho $$ > " << (programs.folder / "started").string() << "\nexec sleep 1000\n";
   {
     auto g = programs.handle({.launch = Seconds(0.3)});
-    BOOST_CHECK_THROW(g.launch(), CallTimeout);
+    // Not on the main thread, which gets other threads' programs when those end.
+    BOOST_CHECK_THROW(std::async(std::launch::async, [&] { g.launch(); }).get(), CallTimeout);
     BOOST_TEST(ends(programs.wait_until_started()));
   }
   for (const auto end : {&Guestfs::cancel, &Guestfs::terminate}) {
@@ -424,30 +436,72 @@ BOOST_AUTO_TEST_CASE(a_launch_whose_hypervisor_runs_another_program_in_its_place
   }
 }
 
-BOOST_AUTO_TEST_CASE(the_user_s_programs_on_the_thread_of_a_launch_are_left_alone, PATIENCE) {
-  const auto start = [] {
-    const pid_t own = ::fork();
-    if (own == 0) {
-      ::execl("/bin/sleep", "sleep", "1000", nullptr);
-      ::_exit(1);
-    }
-    return own;
-  };
-  const stuck_programs programs;
-  auto g = programs.handle({.launch = Seconds(0.5)});
-  pid_t inside = 0;
-  const auto subscription = g.set_event_callback(Event::enter, [&](const guestkit::EventMessage& event) {
-    if (event.text == "launch" && inside == 0) inside = start();
-  });
-  const pid_t before = start();
-  BOOST_CHECK_THROW(g.launch(), CallTimeout);
-  BOOST_TEST(ends(programs.wait_until_started()));
-  for (const pid_t own : {before, inside}) {
-    BOOST_REQUIRE(own > 0);
-    BOOST_TEST(::waitpid(own, nullptr, WNOHANG) == 0);
+namespace {
+
+/// A program of the user's, which the calling thread starts.
+pid_t start_sleep() {
+  const pid_t own = ::fork();
+  if (own == 0) {
+    ::execl("/bin/sleep", "sleep", "1000", nullptr);
+    ::_exit(1);
+  }
+  return own;
+}
+
+/// Ends a program of the user's; returns whether it was still running.
+bool was_left_alone(pid_t own) {
+  if (own <= 0) return false;
+  const bool runs = ::waitpid(own, nullptr, WNOHANG) == 0;
+  if (runs) {
     ::kill(own, SIGKILL);
     ::waitpid(own, nullptr, 0);
   }
+  return runs;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(the_user_s_programs_on_the_thread_of_a_launch_are_left_alone, PATIENCE) {
+  const stuck_programs programs;
+  pid_t before = 0, in_callback = 0, in_log = 0;
+  bool launching = false;
+  Guestfs g({.environment = false,
+             .accel = guestkit::Accel::tcg,
+             .log =
+                 [&](guestkit::LogLevel, const std::string&) {
+                   if (launching && in_log == 0) in_log = start_sleep();
+                 },
+             .log_level = guestkit::LogLevel::debug,
+             .limits = {.launch = Seconds(0.5)}});
+  programs.prepare(g);
+  const auto subscription = g.set_event_callback(Event::enter, [&](const guestkit::EventMessage& event) {
+    if (event.text == "launch" && in_callback == 0) in_callback = start_sleep();
+    launching = launching || event.text == "launch";
+  });
+  const auto launch = [&] {
+    before = start_sleep();
+    g.launch();
+  };
+  BOOST_CHECK_THROW(std::async(std::launch::async, launch).get(), CallTimeout);
+  BOOST_TEST(ends(programs.wait_until_started()));
+  BOOST_TEST(was_left_alone(before));
+  BOOST_TEST(was_left_alone(in_callback));
+  BOOST_TEST(was_left_alone(in_log));
+}
+
+// Regression: when the thread that has started it ends, the kernel makes the main thread its parent.
+BOOST_AUTO_TEST_CASE(a_launch_on_the_main_thread_killed_the_programs_of_ended_threads, PATIENCE) {
+  const stuck_programs programs;
+  auto g = programs.handle({.launch = Seconds(1)});
+  pid_t hypervisor = 0, orphan = 0;
+  std::jthread worker([&] {
+    hypervisor = programs.wait_until_started();
+    orphan = start_sleep();
+  });
+  BOOST_CHECK_THROW(g.launch(), CallTimeout);
+  worker.join();
+  BOOST_TEST(ends(hypervisor));
+  BOOST_TEST(was_left_alone(orphan));
 }
 
 BOOST_AUTO_TEST_CASE(ending_one_handle_ended_those_whose_names_begin_with_its_own, PATIENCE) {

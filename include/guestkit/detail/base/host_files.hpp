@@ -27,7 +27,7 @@ inline bool is_lasting(int error_number) noexcept {
 std::vector<std::string> program_folders();
 
 /// Whether it is a program that this user may run.
-bool is_program(const std::string& file) noexcept;
+bool is_program(const std::string& file);
 
 /// The file of a program, which is searched for in PATH unless the name has a slash; the name as it is if
 /// there is none.

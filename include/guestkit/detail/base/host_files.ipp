@@ -54,7 +54,7 @@ GUESTKIT_INLINE std::vector<std::string> program_folders() {
   return folders;
 }
 
-GUESTKIT_INLINE bool is_program(const std::string& file) noexcept {
+GUESTKIT_INLINE bool is_program(const std::string& file) {
   std::error_code error;
   return std::filesystem::is_regular_file(file, error) && ::access(file.c_str(), X_OK) == 0;
 }

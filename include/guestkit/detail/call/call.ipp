@@ -56,8 +56,7 @@ GUESTKIT_INLINE call_scope::~call_scope() {
 
 GUESTKIT_INLINE void call_scope::refuse_high_descriptors() {
   if (!op_.waits_for_programs) return;
-  spare_descriptors::shared().fill();
-  const char* const fault = descriptor_fault();
+  const char* const fault = spare_descriptors::shared().fill();
   if (fault == nullptr) {
     state_->has_run_programs = true;
     return;

@@ -33,14 +33,17 @@ std::uint64_t next_serial() noexcept;
 /// would run callbacks into a half-destroyed program. Throws Error.
 guestfs_h* create_c_handle();
 
-/// Closes a C handle that no call is inside of, or leaks it, where closing would abort the process:
-/// libguestfs removes its directories by running rm, for which it needs low descriptors. Returns whether it
-/// is closed.
+struct handle_state;
+
+/// Closes a C handle that no call is inside of. Where that would abort the process, shuts its appliance down,
+/// leaks it and says so in the log: libguestfs removes its directories by running rm, for which it needs low
+/// descriptors. Returns whether it is closed.
 /// @param has_files  whether it may have such directories
-bool close_c_handle(guestfs_h* h, bool has_files) noexcept;
+bool close_c_handle(guestfs_h* h, bool has_files, const handle_state& of) noexcept;
 
 struct c_handle_closer {
-  void operator()(guestfs_h* h) const noexcept { close_c_handle(h, true); }
+  const handle_state* of;
+  void operator()(guestfs_h* h) const noexcept { close_c_handle(h, true, *of); }
 };
 using c_handle = std::unique_ptr<guestfs_h, c_handle_closer>;
 
@@ -52,6 +55,8 @@ class handle_place {
   handle_place(const handle_place&) = delete;
   handle_place& operator=(const handle_place&) = delete;
   void give_back() noexcept;
+  /// Never gives it back: the C handle is leaked.
+  void keep() noexcept { held_ = false; }
 
  private:
   bool held_ = true;
@@ -143,9 +148,6 @@ struct handle_state {
   std::mutex listeners_mutex;  // guards the next two; never held while a callback runs or is destroyed
   std::vector<std::shared_ptr<listener>> listeners;  // in the order of their numbers and registrations
   std::atomic<std::uint64_t> listened{0};            // the events that have a listener
-
- private:
-  void abandon() noexcept;
 };
 
 /// Writes a line to the handle's log. Without a log, warnings and errors go to stderr.

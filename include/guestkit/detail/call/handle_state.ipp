@@ -23,22 +23,30 @@ GUESTKIT_INLINE guestfs_h* create_c_handle() {
   return h;
 }
 
-GUESTKIT_INLINE bool close_c_handle(guestfs_h* h, bool has_files) noexcept {
-  auto* const spare = has_files ? spare_descriptors::existing() : nullptr;
-  if (has_files && (spare == nullptr || !spare->are_complete()) && descriptor_fault() != nullptr)
-    return false;
-  if (spare == nullptr) {
+/// Whether libguestfs can close a C handle that has files, for which that loan begins in time.
+inline bool is_prepared(guestfs_h* h, spare_descriptors::loan& spare) noexcept try {
+  if (!spare_descriptors::shared().suffice()) return false;
+  // This event comes when the appliance has ended, just before libguestfs runs rm, and last to this callback.
+  constexpr auto lend = [](guestfs_h*, void* to, std::uint64_t, int, int, const char*, std::size_t,
+                           const std::uint64_t*,
+                           std::size_t) { static_cast<spare_descriptors::loan*>(to)->begin(); };
+  const bool lends = guestfs_set_event_callback(h, lend, GUESTFS_EVENT_CLOSE, 0, &spare) >= 0;
+  return lends || spare_descriptors::shared().fill() == nullptr;
+} catch (const std::exception&) {  // no memory
+  return false;
+}
+
+GUESTKIT_INLINE bool close_c_handle(guestfs_h* h, bool has_files, const handle_state& of) noexcept {
+  spare_descriptors::loan spare;
+  if (!has_files || is_prepared(h, spare)) {
     guestfs_close(h);
     return true;
   }
-  // This event comes when the appliance has ended, just before libguestfs runs rm, and last to this callback.
-  constexpr auto lend = [](guestfs_h*, void* of, std::uint64_t, int, int, const char*, std::size_t,
-                           const std::uint64_t*,
-                           std::size_t) { static_cast<spare_descriptors*>(of)->lend(); };
-  if (guestfs_set_event_callback(h, lend, GUESTFS_EVENT_CLOSE, 0, spare) < 0) spare->lend();
-  guestfs_close(h);
-  spare->take_back();
-  return true;
+  guestfs_shutdown(h);  // writes what is pending, and runs no program
+  log(of, LogLevel::error,
+      "close: so many files are open in this process that libguestfs would abort it; the appliance is shut "
+      "down, but the memory of the handle is lost");
+  return false;
 }
 
 inline constinit std::atomic<int> open_handles{0};
@@ -77,8 +85,7 @@ GUESTKIT_INLINE void handle_state::end() noexcept {
     mine = std::exchange(h, nullptr);
   }
   guestfs_set_error_handler(mine, nullptr, nullptr);
-  const bool closed = close_c_handle(mine, has_run_programs || native_given);
-  if (!closed) abandon();
+  const bool closed = close_c_handle(mine, has_run_programs || native_given, *this);
   memory.give_back();
   {
     decltype(listeners) ended;
@@ -87,28 +94,24 @@ GUESTKIT_INLINE void handle_state::end() noexcept {
   }
   disks.clear();
   if (!cage.empty()) remove_tree(cage);
+  if (temporary && !closed) temporary->remove_sockets(serial);
   if (temporary) temporary->note_sockets(serial, "");
+  // A leaked C handle's directories are removed with their parent directory when its last handle closes.
   temporary.reset();
-  if (closed) place.give_back();
-}
-
-/// Does what matters most of the closing of a C handle that is leaked. Its directories go with the one that
-/// they lie in, when the last handle that uses that is closed.
-GUESTKIT_INLINE void handle_state::abandon() noexcept try {
-  detail::log(*this, LogLevel::error,
-              "close: so many files are open in this process that libguestfs would abort it; the hypervisor "
-              "is killed and the memory of the handle is lost");
-  turns->terminate();
-  if (temporary) temporary->remove_sockets(serial);
-} catch (const std::exception&) {  // no memory
+  if (closed)
+    place.give_back();
+  else
+    place.keep();
 }
 
 GUESTKIT_INLINE void log(const handle_state& state, LogLevel level, const std::string& line) noexcept {
   try {
-    if (state.wants(level))
+    if (state.wants(level)) {
+      const callback_time time(*state.turns);
       state.log(level, line);
-    else if (!state.log && level >= LogLevel::warning)
+    } else if (!state.log && level >= LogLevel::warning) {
       std::fprintf(stderr, "guestkit: %s\n", line.c_str());
+    }
   } catch (...) {  // a log line is not worth an exception
   }
 }

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <exception>
 #include <span>
 #include <string>
@@ -103,34 +102,6 @@ inline std::shared_ptr<listener> listener_from(handle_state& state, int number) 
     if (each->number >= number) return each;
   return nullptr;
 }
-
-/// The time of a callback. Programs that it starts during a launch are not ended with that.
-class callback_time {
- public:
-  explicit callback_time(turns& of) {
-    if (!of.is_launching_here()) return;
-    before_ = children_of_this_thread();
-    launching_ = &of;
-    of.callback_begins();
-  }
-  callback_time(const callback_time&) = delete;
-  callback_time& operator=(const callback_time&) = delete;
-  ~callback_time() {
-    if (launching_ == nullptr) return;
-    try {
-      auto started = children_of_this_thread();
-      std::erase_if(started, [this](pid_t child) {
-        return std::find(before_.begin(), before_.end(), child) != before_.end();
-      });
-      launching_->callback_ends(started);
-    } catch (const std::exception&) {  // no memory: until the launch ends, tools are known by their names
-    }
-  }
-
- private:
-  turns* launching_ = nullptr;
-  std::vector<pid_t> before_;
-};
 
 /// Passes an event on to the console, the log and the listeners.
 inline void pass_on(handle_state& state, std::uint64_t event, std::string_view text,

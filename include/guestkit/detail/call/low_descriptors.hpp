@@ -1,5 +1,6 @@
 // libguestfs waits for the programs that it runs with select(), which takes descriptors below 1024 only: for
-// a higher one the C library aborts the process.
+// a higher one the C library aborts the process. Its later releases use poll(), but no number tells which:
+// distributions backport. With those, too, the calls are refused that would have aborted earlier ones.
 #pragma once
 
 #include <array>
@@ -10,34 +11,40 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Why libguestfs cannot run programs now; null if it can: select() must be able to handle the descriptors
-/// that this process gets next.
-const char* descriptor_fault() noexcept;
-
 /// Low descriptors that the process holds so that it can close handles, however many files it has open by
 /// then: a call can be refused, whereas a handle has to end. Threads: any.
 class spare_descriptors {
  public:
   /// The ones of this process, made on first use.
   static spare_descriptors& shared();
-  /// Null if they have not been made.
-  static spare_descriptors* existing() noexcept;
 
-  /// Opens those that are missing, as far as there are low ones.
-  void fill() noexcept;
-  bool are_complete() const noexcept;
+  /// Opens those that are missing, as far as there are low ones. Returns why libguestfs cannot run programs
+  /// now; null if it can: select() must be able to handle the descriptors that this process gets next. Waits
+  /// while they are lent, since looking takes descriptors for a moment.
+  const char* fill() noexcept;
+  /// Whether a handle can be closed. Waits while they are lent.
+  bool suffice() noexcept;
 
-  /// Closes them, so that libguestfs gets their numbers.
-  void lend() noexcept;
-  /// Ends what lend() began.
-  void take_back() noexcept;
+  /// While it lives, what libguestfs needs to close a handle is lent to it, once begin() is called.
+  class loan {
+   public:
+    loan() = default;
+    loan(const loan&) = delete;
+    loan& operator=(const loan&) = delete;
+    ~loan();
+    /// Closes them if others are scarce, so that libguestfs gets their numbers. One loan at a time: the
+    /// others wait. The thread must not run the user's code until the end.
+    void begin() noexcept;
+
+   private:
+    std::unique_lock<std::mutex> lent_;
+  };
 
  private:
   void fill_locked() noexcept;
 
-  mutable std::mutex mutex_;       // guards the rest
-  std::array<unique_fd, 8> held_;  // libguestfs needs two for each handle that is being closed
-  int lent_ = 0;                   // how often, at this moment
+  std::mutex mutex_;               // guards the rest; held while they are lent
+  std::array<unique_fd, 8> held_;  // two are needed; others may get some of the numbers during a loan
 };
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

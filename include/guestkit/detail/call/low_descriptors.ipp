@@ -16,7 +16,8 @@ inline unique_fd next_descriptor() noexcept {
   return unique_fd(::eventfd(0, EFD_CLOEXEC));
 }
 
-GUESTKIT_INLINE const char* descriptor_fault() noexcept {
+/// Why libguestfs cannot run programs now; null if it can.
+inline const char* descriptor_fault() noexcept {
   constexpr std::size_t needed = 16;  // more than such an action opens, because other threads open files too
   std::array<unique_fd, needed> next;
   for (auto& each : next) {
@@ -37,34 +38,33 @@ GUESTKIT_INLINE spare_descriptors& spare_descriptors::shared() {
   return spare_descriptors_of_process.get();
 }
 
-GUESTKIT_INLINE spare_descriptors* spare_descriptors::existing() noexcept {
-  return spare_descriptors_of_process.existing();
-}
-
-GUESTKIT_INLINE void spare_descriptors::fill() noexcept {
+GUESTKIT_INLINE const char* spare_descriptors::fill() noexcept {
   const std::lock_guard lock(mutex_);
   fill_locked();
+  return descriptor_fault();
 }
 
-GUESTKIT_INLINE bool spare_descriptors::are_complete() const noexcept {
+GUESTKIT_INLINE bool spare_descriptors::suffice() noexcept {
   const std::lock_guard lock(mutex_);
-  return std::all_of(held_.begin(), held_.end(), [](const unique_fd& each) { return each.get() >= 0; });
-}
-
-GUESTKIT_INLINE void spare_descriptors::lend() noexcept {
-  const std::lock_guard lock(mutex_);
-  ++lent_;
-  for (auto& each : held_) each = unique_fd();
-}
-
-GUESTKIT_INLINE void spare_descriptors::take_back() noexcept {
-  const std::lock_guard lock(mutex_);
-  --lent_;
   fill_locked();
+  const auto is_open = [](const unique_fd& each) { return each.get() >= 0; };
+  return std::count_if(held_.begin(), held_.end(), is_open) >= 2 || descriptor_fault() == nullptr;
+}
+
+/// Where descriptors abound it holds no lock: rm may hang, and other handles are not to wait for it.
+GUESTKIT_INLINE void spare_descriptors::loan::begin() noexcept {
+  auto& spare = shared();
+  std::unique_lock lock(spare.mutex_);
+  if (descriptor_fault() == nullptr) return;
+  for (auto& each : spare.held_) each = unique_fd();
+  lent_ = std::move(lock);
+}
+
+GUESTKIT_INLINE spare_descriptors::loan::~loan() {
+  if (lent_) shared().fill_locked();
 }
 
 GUESTKIT_INLINE void spare_descriptors::fill_locked() noexcept {
-  if (lent_ != 0) return;
   for (auto& each : held_) {
     if (each.get() >= 0) continue;
     auto next = next_descriptor();

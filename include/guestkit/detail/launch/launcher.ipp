@@ -44,13 +44,14 @@ inline LaunchError because_shut_in(const LaunchError& failure) {
 /// Has all calls of a launch share its limit.
 class launch_clock {
  public:
-  explicit launch_clock(turns& of) noexcept : turns_(of) { turns_.launch_begins(); }
+  explicit launch_clock(turns& of) : turns_(of), outer_(of.launch_begins()) {}
   launch_clock(const launch_clock&) = delete;
   launch_clock& operator=(const launch_clock&) = delete;
-  ~launch_clock() { turns_.launch_ends(); }
+  ~launch_clock() { turns_.launch_ends(std::move(outer_)); }
 
  private:
   turns& turns_;
+  turns::whole_launch outer_;
 };
 
 GUESTKIT_INLINE void launcher::launch() {

@@ -80,7 +80,7 @@ class signals_blocked {
 
 /// Starts a detached thread that handles no signals. Throws Error if no thread can be started.
 /// @param op  the call that needs it
-pthread_t start_thread(const char* op, std::function<void()> body);
+void start_thread(const char* op, std::function<void()> body);
 
 /// The content of a process' file in /proc; empty or partial if the process ends meanwhile.
 std::string file_of(pid_t process, const char* name);
@@ -128,7 +128,9 @@ struct running_call {
   long long since = 0;     // in ticks
   std::string hypervisor;  // the program that the handle takes for QEMU; empty: unknown
   /// Of a launch: the thread's children that are the user's. All others are libguestfs', whatever their
-  /// names: the hypervisor may be a script that runs another program in its place.
+  /// names: the hypervisor may be a script that runs another program in its place. On the process' main
+  /// thread tools are known by their names all the same: the kernel makes it the parent of what ended threads
+  /// have left behind and, where the process is a subreaper, ended children.
   std::optional<std::vector<pid_t>> spared = {};
 };
 

@@ -51,7 +51,7 @@ GUESTKIT_INLINE signals_blocked::~signals_blocked() {
   ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
 }
 
-GUESTKIT_INLINE pthread_t start_thread(const char* op, std::function<void()> body) {
+GUESTKIT_INLINE void start_thread(const char* op, std::function<void()> body) {
   const signals_blocked blocked;
   auto kept = std::make_unique<std::function<void()>>(std::move(body));
   const auto run = [](void* function) -> void* {
@@ -68,7 +68,6 @@ GUESTKIT_INLINE pthread_t start_thread(const char* op, std::function<void()> bod
                 error);
   static_cast<void>(kept.release());
   ::pthread_detach(thread);
-  return thread;
 }
 
 GUESTKIT_INLINE std::string file_of(pid_t process, const char* name) {
@@ -167,7 +166,8 @@ inline bool is_tool(pid_t process, std::string_view hypervisor) {
 /// Whether a child of the call's thread may be one that libguestfs has started and waits for.
 inline bool is_of_libguestfs(pid_t child, const running_call& call) {
   if (!call.spared) return is_tool(child, call.hypervisor);
-  return std::find(call.spared->begin(), call.spared->end(), child) == call.spared->end();
+  if (std::find(call.spared->begin(), call.spared->end(), child) != call.spared->end()) return false;
+  return call.thread != ::getpid() || is_tool(child, call.hypervisor);
 }
 
 GUESTKIT_INLINE std::vector<pid_t> children_of_this_thread() {

@@ -36,7 +36,7 @@ class scratch {
   void note_sockets(std::uint64_t handle, const std::string& directory) const noexcept;
 
   /// Removes the directory that was recorded for that handle's sockets.
-  void remove_sockets(std::uint64_t handle) const;
+  void remove_sockets(std::uint64_t handle) const noexcept;
 
   /// The directory beneath `base` that all handles of the process share. The first call sweeps away what
   /// killed processes have left there. Throws std::system_error. Threads: any.

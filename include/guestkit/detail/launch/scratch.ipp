@@ -139,6 +139,7 @@ GUESTKIT_INLINE std::shared_ptr<scratch> scratch::beneath(const std::string& bas
 /// Removes the socket directory that a note in a scratch directory tells of.
 inline void remove_noted(const std::string& note) {
   const std::string sockets = read_text(note);
+  if (!sockets.starts_with('/')) return;  // there is no note, or it was not written to its end
   ::unlink((sockets + "/guestfsd.sock").c_str());
   ::rmdir(sockets.c_str());
 }
@@ -149,8 +150,9 @@ inline void remove_noted_sockets(const std::string& path) {
     if (name.starts_with(socket_note_prefix)) remove_noted(path + '/' + name);
 }
 
-GUESTKIT_INLINE void scratch::remove_sockets(std::uint64_t handle) const {
+GUESTKIT_INLINE void scratch::remove_sockets(std::uint64_t handle) const noexcept try {
   remove_noted(note_of(handle));
+} catch (const std::exception&) {  // no memory: the directory may stay behind
 }
 
 GUESTKIT_INLINE void scratch::sweep(const std::string& base) noexcept {

@@ -29,20 +29,21 @@ inline bool is_of_restore(const std::string& verdict) {
 /// A fresh C handle with the configuration of the handle's own. Null if it cannot be made: the caller has
 /// more to tell, why the launch failed.
 inline c_handle fresh_copy(const handle_state& state) noexcept try {
-  c_handle fresh(create_c_handle());
+  c_handle fresh(create_c_handle(), {&state});
   guestfs_set_error_handler(fresh.get(), nullptr, nullptr);
   bool same = copy_settings(state.h, fresh.get());
   for (const auto& addition : state.additions) same = same && addition.repeat(fresh.get());
-  return same ? std::move(fresh) : nullptr;
+  if (!same) fresh.reset();
+  return fresh;
 } catch (const std::exception&) {  // no memory
-  return nullptr;
+  return {nullptr, {&state}};
 }
 
 /// Replaces the C handle whose launch has failed with a fresh one of the same configuration, since libguestfs
 /// may or may not have forgotten the old one's disks. Returns false if that cannot be done.
 inline bool renew(const std::shared_ptr<handle_state>& state) {
   put_settings_back(state);
-  c_handle fresh = fresh_copy(*state), old;
+  c_handle fresh = fresh_copy(*state), old(nullptr, {state.get()});
   if (!fresh) return false;
   {
     const std::lock_guard lock(state->launch_mutex);

@@ -114,12 +114,21 @@ class turns {
   /// Replaces the C handle with another one. Only for the thread that has the turn.
   void replace(guestfs_h* fresh) noexcept;
 
+  /// What the calls of a launch have in common.
+  struct whole_launch {
+    std::optional<std::chrono::steady_clock::time_point> began = {};
+    std::vector<pid_t> spared = {};  // children of its thread that are the user's
+    unsigned callbacks = 0;          // how many of the user's it is inside of
+  };
+
   /// Between these two, all calls of a launch share its limit. Only for the thread that has the turn.
-  void launch_begins();
-  void launch_ends() noexcept;
+  /// @return the launch that contains this one, by a callback: for the end
+  whole_launch launch_begins();
+  void launch_ends(whole_launch enclosing) noexcept;
   /// Whether the calling thread is inside a call of a launch.
   bool is_launching_here() const noexcept;
-  /// Between these two, a callback of the launch runs on the calling thread.
+  /// Between these two, a callback of the launch runs on the calling thread. Without the end, tools are known
+  /// by their names until the launch ends.
   void callback_begins() noexcept;
   /// @param started  children of the thread that the callback has started: they are the user's
   void callback_ends(const std::vector<pid_t>& started);
@@ -196,12 +205,13 @@ class turns {
     Seconds limit;
   };
 
-  /// The same of a call that contains a launch, which has its own limit as well.
+  /// The limit of the enclosing call, while a launch inside it has its own.
   struct outer {
     std::optional<clock::time_point> deadline;
     Seconds limit;
     const char* clock_name;
-    unsigned depth;  // of the launch's call
+    unsigned depth;   // of the launch's call
+    long long since;  // of the enclosing call
   };
 
   mutable std::mutex mutex_;         // guards all that follows
@@ -226,11 +236,10 @@ class turns {
   Seconds limit_ = no_limit;
   const char* clock_ = "";                     // the limit's name
   std::optional<clock::time_point> deadline_;  // when the watching thread has something to do
-  std::optional<clock::time_point> launch_began_;
-  std::vector<pid_t> spared_;   // children of the launching thread that are the user's
-  unsigned callbacks_ = 0;      // how many of the user's the launch is inside of
-  std::optional<whole> part_;   // while a part of the call runs
-  std::optional<outer> outer_;  // while a launch runs inside the call
+  whole_launch launch_;
+  std::uint64_t callbacks_begun_ = 0;  // in all launches
+  std::optional<whole> part_;          // while a part of the call runs
+  std::optional<outer> outer_;         // while a launch runs inside the call
 
   // Its end by force.
   ending ending_ = ending::none;
@@ -246,6 +255,19 @@ class turns {
   clock::time_point wakes_at_;       // it is awake if this is past
   bool watching_ = false;            // it runs
   bool stopping_ = false;            // it is to end
+};
+
+/// The time of a callback. Programs that it starts during a launch survive the end of the launch.
+class callback_time {
+ public:
+  explicit callback_time(turns& of);
+  callback_time(const callback_time&) = delete;
+  callback_time& operator=(const callback_time&) = delete;
+  ~callback_time();
+
+ private:
+  turns* launching_ = nullptr;
+  std::vector<pid_t> before_;
 };
 
 /// A forked child does not destroy the object: the parent's threads, which may hold its locks or have to be

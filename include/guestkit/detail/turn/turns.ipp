@@ -1,8 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <exception>
+#include <utility>
 
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/to_clock.hpp"
@@ -56,7 +58,7 @@ GUESTKIT_INLINE void turns::enter(const action& op) {
     if (!is_outermost)
       begin_inner_launch();
     else if (op.is_launch)
-      begin(launch_limit().value_or(no_limit), "launch_timeout", launch_began_);
+      begin(launch_limit().value_or(no_limit), "launch_timeout", launch_.began);
     else if (op.serves)
       begin_serving();
     else
@@ -95,7 +97,7 @@ GUESTKIT_INLINE void turns::off_the_clock(const std::function<void()>& wait) {
   const auto begin = clock::now();
   wait();
   const lock held(mutex_);
-  if (launch_began_) *launch_began_ += clock::now() - begin;
+  if (launch_.began) *launch_.began += clock::now() - begin;
   if (left && ending_ == ending::none) watch(clock::now() + *left);
 }
 
@@ -200,32 +202,51 @@ GUESTKIT_INLINE void turns::replace(guestfs_h* fresh) noexcept {
   hypervisor_name_.clear();
 }
 
-GUESTKIT_INLINE void turns::launch_begins() {
-  auto users = children_of_this_thread();
+GUESTKIT_INLINE turns::whole_launch turns::launch_begins() {
+  whole_launch fresh{clock::now(), children_of_this_thread()};
   const lock held(mutex_);
-  launch_began_ = clock::now();
-  spared_ = std::move(users);
+  return std::exchange(launch_, std::move(fresh));
 }
 
-GUESTKIT_INLINE void turns::launch_ends() noexcept {
+GUESTKIT_INLINE void turns::launch_ends(whole_launch enclosing) noexcept {
   const lock held(mutex_);
-  launch_began_.reset();
+  launch_ = std::move(enclosing);
 }
 
 GUESTKIT_INLINE bool turns::is_launching_here() const noexcept {
   const lock held(mutex_);
-  return owner_ == thread_id() && launch_began_ && is_launching();
+  return owner_ == thread_id() && launch_.began && is_launching();
 }
 
 GUESTKIT_INLINE void turns::callback_begins() noexcept {
   const lock held(mutex_);
-  ++callbacks_;
+  ++launch_.callbacks;
+  ++callbacks_begun_;
 }
 
 GUESTKIT_INLINE void turns::callback_ends(const std::vector<pid_t>& started) {
   const lock held(mutex_);
-  spared_.insert(spared_.end(), started.begin(), started.end());
-  --callbacks_;
+  launch_.spared.insert(launch_.spared.end(), started.begin(), started.end());
+  --launch_.callbacks;
+}
+
+GUESTKIT_INLINE callback_time::callback_time(turns& of) {
+  if (!of.is_launching_here()) return;
+  before_ = children_of_this_thread();
+  launching_ = &of;
+  of.callback_begins();
+}
+
+GUESTKIT_INLINE callback_time::~callback_time() {
+  if (launching_ == nullptr) return;
+  try {
+    auto started = children_of_this_thread();
+    std::erase_if(started, [this](pid_t child) {
+      return std::find(before_.begin(), before_.end(), child) != before_.end();
+    });
+    launching_->callback_ends(started);
+  } catch (const std::exception&) {  // no memory to tell which are the user's: for this launch it has no end
+  }
 }
 
 GUESTKIT_INLINE void turns::expect_hypervisor(std::string file, std::string name) noexcept {
@@ -279,15 +300,17 @@ GUESTKIT_INLINE void turns::begin(Seconds limit, const char* clock_name,
 
 /// The launch may not take longer than the call that contains it, either.
 GUESTKIT_INLINE void turns::begin_inner_launch() {
-  outer_ = outer{deadline_, limit_, clock_, depth_};
+  outer_ = outer{deadline_, limit_, clock_, depth_, since_};
+  if (since_ == 0) since_ = ticks_now();
   const auto limit = launch_limit().value_or(no_limit);
-  const auto begun = launch_began_.value_or(clock::now());
+  const auto begun = launch_.began.value_or(clock::now());
   if (ending_ == ending::none && limit != no_limit && (!deadline_ || begun + to_clock(limit) < *deadline_))
     begin(limit, "launch_timeout", begun);
 }
 
 /// If the launch was stopped, what its limit was is still to be told.
 GUESTKIT_INLINE void turns::end_inner_launch() noexcept {
+  since_ = outer_->since;
   if (ending_ == ending::none) {
     deadline_ = outer_->deadline;
     limit_ = outer_->limit;
@@ -390,7 +413,7 @@ GUESTKIT_INLINE std::string turns::reason() const {
 GUESTKIT_INLINE running_call turns::call() const {
   if (op_ == nullptr || since_ == 0) return {};
   running_call running{owner_, since_, hypervisor_};
-  if (launch_began_ && is_launching() && callbacks_ == 0) running.spared = spared_;
+  if (launch_.began && is_launching() && launch_.callbacks == 0) running.spared = launch_.spared;
   return running;
 }
 
@@ -452,12 +475,17 @@ GUESTKIT_INLINE void turns::press(lock& held) {
     return;
   }
   const auto turn = turn_;
+  const auto callbacks = callbacks_begun_;
   const auto name = hypervisor_name_;
   const auto running = call();
   held.unlock();  // reading /proc takes a moment
   const auto programs = programs_of(name, running);
   held.lock();
-  if (turn == turn_ && op_ != nullptr && ending_ != ending::none) kill_programs(programs);
+  if (turn != turn_ || op_ == nullptr || ending_ == ending::none) return;
+  if (callbacks == callbacks_begun_)
+    kill_programs(programs);
+  else  // one may have started some of them: the hypervisor is certain
+    kill_programs(programs_of(name, {}));
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
