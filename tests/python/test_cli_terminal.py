@@ -33,7 +33,7 @@ def inspect_many(disks, *, progress, **options):
     with open("go") as go:
         progress(FleetProgress(done=0, steps={{"web.img": "starting the appliance", "bad.img": {step!r}}}))
         go.readline()
-        yield test_cli.BAD
+        yield replace(test_cli.BAD, index=1)
         progress(FleetProgress(done=1, steps={{"web.img": "looking for operating systems"}}))
         go.readline()
         yield replace(test_cli.GOOD, seconds=1.25)
