@@ -177,8 +177,8 @@ BOOST_AUTO_TEST_CASE(what_is_missing_twice_there_or_damaged_is_left_to_lvm) {
   BOOST_TEST(read_volumes({whole}).has_value());
   BOOST_TEST(!read_volumes({physical_volume(metadata(), 512, another)}).has_value());
   BOOST_TEST(!read_volumes({whole, whole}).has_value());
-  for (const std::size_t at :
-       {512, 540, 592, 4100, 4096 + 24, 4096 + 33, 4096 + 41, 4096 + 50, 4096 + 56, 4096 + 700}) {
+  for (const std::size_t at : {512U, 540U, 592U, 4100U, 4096U + 24U, 4096U + 33U, 4096U + 41U, 4096U + 50U,
+                               4096U + 56U, 4096U + 700U}) {
     auto damaged = whole;
     damaged[at] = static_cast<char>(damaged[at] ^ 0x55);
     BOOST_TEST(!read_volumes({damaged}).has_value(), at);

@@ -365,7 +365,7 @@ BOOST_AUTO_TEST_CASE(a_row_that_a_page_names_again_and_again_filled_the_memory) 
 BOOST_AUTO_TEST_CASE(texts_that_many_packages_share_filled_the_memory) {
   constexpr std::size_t size = std::size_t{1} << 20U, count = 100;
   std::string index;
-  for (const std::uint32_t tag : {1000, 1001, 1002, 1004, 1005, 1020, 1022})
+  for (const std::uint32_t tag : {1000U, 1001U, 1002U, 1004U, 1005U, 1020U, 1022U})
     index += big(tag, 4) + big(6, 4) + big(0, 4) + big(1, 4);
   const auto blob = big(7, 4) + big(size + 1, 4) + index + std::string(size, 'x') + '\0';
   rpm_packages all;

@@ -29,7 +29,7 @@ constexpr std::string_view md("\xfc\x4e\x2b\xa9", 4);
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(a_label_of_lvm_may_be_in_each_of_four_sectors) {
-  for (const std::uint64_t at : {0, 512, 1024, 1536}) BOOST_TEST(found(at, "LABELONE").lvm, at);
+  for (const std::uint64_t at : {0U, 512U, 1024U, 1536U}) BOOST_TEST(found(at, "LABELONE").lvm, at);
   BOOST_TEST(!found(2048, "LABELONE").lvm);
   BOOST_TEST(!found(256, "LABELONE").lvm);
 }
@@ -48,7 +48,7 @@ BOOST_AUTO_TEST_CASE(each_version_of_md_has_its_place) {
 BOOST_AUTO_TEST_CASE(arrays_of_firmware_are_found_at_the_end) {
   BOOST_TEST(found(megabytes_8 - 512, "\xde\x11\xde\x11").md);
   BOOST_TEST(found(megabytes_8 - 257 * 512, "\xde\x11\xde\x11").md);
-  for (const std::uint64_t sector : {512, 4096})
+  for (const std::uint64_t sector : {512U, 4096U})
     BOOST_TEST(found(megabytes_8 - 2 * sector, "Intel Raid ISM Cfg Sig. 1.3.00").md);
 }
 
@@ -61,7 +61,7 @@ BOOST_AUTO_TEST_CASE(a_table_of_partitions_is_known_by_its_entries) {
 }
 
 BOOST_AUTO_TEST_CASE(dynamic_disks_are_known_by_their_partitions) {
-  for (const std::uint64_t entry : {0, 1, 2, 3}) {
+  for (const std::uint64_t entry : {0U, 1U, 2U, 3U}) {
     std::string table(512, '\0');
     table.replace(446 + 16 * entry + 4, 1, "\x42");
     BOOST_TEST(!found(0, table).ldm);
@@ -69,11 +69,12 @@ BOOST_AUTO_TEST_CASE(dynamic_disks_are_known_by_their_partitions) {
     BOOST_TEST(found(0, table).ldm, entry);
   }
   constexpr std::string_view metadata("\xaa\xc8\x08\x58\x8f\x7e\xe0\x42\x85\xd2\xe1\xe9\x04\x34\xcf\xb3", 16);
-  for (const std::uint64_t sector : {512, 4096}) BOOST_TEST(found(2 * sector + 128, metadata).ldm, sector);
+  for (const std::uint64_t sector : {512U, 4096U}) BOOST_TEST(found(2 * sector + 128, metadata).ldm, sector);
 }
 
 BOOST_AUTO_TEST_CASE(a_device_of_any_size_is_never_read_beyond) {
-  for (const std::uint64_t size : {0, 1, 511, 512, 4096, 65535, 65536, 65537, 65600, 73728, 131072, 196608}) {
+  for (const std::uint64_t size :
+       {0U, 1U, 511U, 512U, 4096U, 65535U, 65536U, 65537U, 65600U, 73728U, 131072U, 196608U}) {
     const Contents none = found(0, "", size);
     BOOST_TEST((!none.lvm && !none.md && !none.ldm && !none.btrfs), size);
     BOOST_TEST(appliance::contents_in("", "", size).md == false, size);

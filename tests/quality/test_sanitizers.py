@@ -19,6 +19,8 @@ COMMON = [
 ]  # fmt: skip
 #: Without `./run`'s include path, which makes ours system headers: compilers ignore those.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "CPLUS_INCLUDE_PATH"}
+#: What a test is compiled with, if that is not a header.
+PARTS = {"test_storage": [str(ROOT / "appliance" / name) for name in ("storage.cpp", "system.cpp")]}
 #: Programs that link with Boost.Thread, whose objects hold containers, which are larger in the debug mode.
 BOOST_THREAD = {"test_async", "test_inspect_many"}
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
@@ -56,7 +58,8 @@ def build_and_run(
     **environment: str,
 ) -> None:
     program = folder / source.stem
-    run([*compiler, *COMMON, str(source), "-o", str(program), *LIBRARIES])
+    parts = PARTS.get(source.stem, [])
+    run([*compiler, *COMMON, str(source), *parts, "-o", str(program), *LIBRARIES])
     run([*prefix, str(program), *arguments], **environment)
 
 
