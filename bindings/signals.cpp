@@ -61,7 +61,7 @@ class mailbox {
 /// A thread that makes calls for the main thread.
 struct helper {
   mailbox box;
-  bool busy = false;  // with a call; of the main thread
+  bool busy = false;  // it makes a call; only the main thread looks at this
 
   helper();
 };

@@ -233,9 +233,9 @@ class _Disk:
     """Its path as the user has it, which may be that of an archive."""
     info: ImageInfo
     node: str
-    """For qemu-img, which opens the files by their descriptors."""
+    """How qemu-img opens the disk: its files by their descriptors."""
     path: str
-    """The same, of the disk's own file."""
+    """How it opens the disk's own file alone."""
     descriptors: Sequence[int]
     readonly: bool
 

@@ -135,6 +135,18 @@ def test_what_shuts_it_in_is_named_where_it_lacks(
     assert (caught.value.errno, caught.value.hint) == (errno.ENOTSUP, "guestkit appliance build")
 
 
+def test_where_it_cannot_be_shut_in_the_error_is_of_what_the_host_cannot_do(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cage = tmp_path / "cage"
+    cage.write_text("#!/bin/sh\necho 'no Landlock here' >&2\nexit 127\n")
+    cage.chmod(0o755)
+    monkeypatch.setattr(_native, "cage_program", lambda: str(cage))
+    with pytest.raises(Error, match="sandbox=strict: no Landlock here") as caught:
+        DiskConverter(sandbox="strict").get_info(raw, "raw")
+    assert caught.value.errno == errno.ENOTSUP
+
+
 def test_a_sandbox_that_there_is_not_is_refused() -> None:
     for converter in (DiskConverter, AsyncDiskConverter):
         with pytest.raises(ValueError, match='sandbox must be "auto", "strict" or "none"'):

@@ -35,6 +35,7 @@ from guestkit.serving import ServeOptions, Server, bind, gate, guest, limits, pa
 from guestkit.serving.gate import Gate
 from guestkit.serving.guest import GuestFiles, path_of, reason
 from guestkit.serving.host_key import host_key
+from guestkit.serving.open_file import OpenFile
 
 ROOT = Path(__file__).parents[2]
 
@@ -607,6 +608,27 @@ async def test_a_download_lost_what_was_read_while_another_client_wrote(
     async with by_sftp(changing) as connect, connect() as known, known.start_sftp_client() as client:
         await client.get(b"/x", tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == changing.content
+
+
+async def test_the_size_of_an_open_file_was_that_of_another_which_took_its_place() -> None:
+    seen = {"st_dev": 1, "st_ino": 2, "st_size": 3}
+
+    class Renamed:
+        changes = 0
+
+        async def begin(self, path: str) -> tuple[dict[str, int], bytes]:
+            return seen, b"old"
+
+        async def look(self, *_: Any) -> dict[str, int]:
+            return seen | {"st_ino": 4, "st_size": 5}
+
+    guest: Any = Renamed()
+    file = OpenFile(guest, "/x", append=False)
+    await file.begin()
+    assert (await file.status())["st_size"] == 3
+    guest.changes += 1
+    with pytest.raises(OSError, match="another file has taken its place"):
+        await file.status()
 
 
 async def test_a_download_was_of_two_files_one_of_which_took_the_others_place(
