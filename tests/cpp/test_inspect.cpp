@@ -1359,13 +1359,16 @@ BOOST_FIXTURE_TEST_CASE(usr_alone_is_mounted_once, pretended) {
 
 // The parts of an inspection, each within its share of the time.
 
-BOOST_AUTO_TEST_CASE(a_part_that_takes_too_long_costs_itself, PATIENCE) {
+struct parts_of_a_call {
   const support::stuck_programs programs;
-  const support::first_in_path path(programs.folder);
-  Guestfs g({.environment = false, .limits = {.call = Seconds(4)}});
+  const support::first_in_path path{programs.folder};
+  Guestfs g{HandleOptions{.environment = false, .limits = {.call = Seconds(4)}}};
   std::vector<InspectFailure> failures;
-  const call_scope whole(state_of(g), "inspect");
-  part_runner run(state_of(g));
+  const call_scope whole{state_of(g), "inspect"};
+  part_runner run{state_of(g)};
+};
+
+BOOST_FIXTURE_TEST_CASE(a_part_that_takes_too_long_costs_itself, parts_of_a_call, PATIENCE) {
   BOOST_TEST(run(failures, "one", [] {}));
   BOOST_TEST(!run(failures, "stuck", [&] { g.add_drive_ro(programs.folder / "disk"); }));
   int memory = 0;
@@ -1379,13 +1382,7 @@ BOOST_AUTO_TEST_CASE(a_part_that_takes_too_long_costs_itself, PATIENCE) {
 }
 
 // Regression: the end of the inner part was that of the outer one, whose rest had the time of the whole call.
-BOOST_AUTO_TEST_CASE(the_end_of_a_part_ended_the_part_around_it, PATIENCE) {
-  const support::stuck_programs programs;
-  const support::first_in_path path(programs.folder);
-  Guestfs g({.environment = false, .limits = {.call = Seconds(4)}});
-  std::vector<InspectFailure> failures;
-  const call_scope whole(state_of(g), "inspect");
-  part_runner run(state_of(g));
+BOOST_FIXTURE_TEST_CASE(the_end_of_a_part_ended_the_part_around_it, parts_of_a_call, PATIENCE) {
   BOOST_TEST(!run(failures, "outer", [&] {
     run(failures, "inner", [] {});
     g.add_drive_ro(programs.folder / "disk");
