@@ -45,6 +45,7 @@ def _daemon(words: Sequence[str]) -> Iterator[int]:
         try:
             yield process
         finally:
-            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+            # SIGTERM can be lost: qemu-nbd forgets one that arrives right after it has daemonized.
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
             select.select([descriptor], [], [])  # has ended, and so released its locks
             os.close(descriptor)
