@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Run long forms of the tests, which `./run test` leaves to `--full`: part by part, while there is time.
+"""Run long forms of the tests, part by part, while there is time: what `./run test --minutes N` runs.
 
 Each day begins with the next part, so that each has its turn. A part that is stopped because the time is over
 has not failed.
 
-tools/long_forms.py --minutes N    the time for all of it
-tools/long_forms.py --list         the parts, in today's order
+    --minutes N    the time for all of it
+    --list         the parts, in today's order
 """
 
 from __future__ import annotations

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import hashlib
 import logging
 import os
 import posixpath
-import re
-import secrets
 import stat
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from glob import has_magic
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, cast
@@ -25,13 +22,14 @@ from guestkit import _operations as operations
 from guestkit._file_errors import NOT_THERE, check_regular, failure, is_about_a_file
 from guestkit._operations import Entry, Place
 from guestkit.aio.lent import Lent
-from guestkit.disks import Domain, Guest
+from guestkit.disks import Guest
 from guestkit.fs.connection import Connection, Disk
 from guestkit.fs.file import BufferedGuestFile, StreamedGuestFile
+from guestkit.fs.instances import Shared, named_in_full
 from guestkit.guest import CHUNK, absolute
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleOptions, name_options_of, options_from
-from guestkit.images import GuestKeywords, OpenDiskOptions, Under, opening_from, parted
+from guestkit.images import GuestKeywords, OpenDiskOptions, opening_from, parted
 from guestkit.inspection import Key
 
 if TYPE_CHECKING:
@@ -53,77 +51,7 @@ _TURN = 64
 _REMEMBERED = 200_000
 
 
-# ---- which instances are the same
-
-
-class _Shared(type(AsyncFileSystem)):  # type: ignore[misc]
-    """Names the same disk in the same way: fsspec compares the text of the options to share instances."""
-
-    def __call__(cls, *args: Any, **options: Any) -> Any:
-        if len(args) > 1:
-            raise TypeError(f"GuestFileSystem() takes one disk, or a sequence of disks, not {len(args)}")
-        if args and options.setdefault("fo", args[0]) is not args[0]:
-            raise TypeError("GuestFileSystem() got its disk twice, by its place and as 'fo'")
-        return super().__call__(**dict(sorted(_named(options).items())))
-
-
-def _named(options: dict[str, Any]) -> dict[str, Any]:
-    if options.get("handle") is not None:
-        if options.get("fo") is not None:
-            raise TypeError("GuestFileSystem() takes a disk or a handle, not both")
-        if not isinstance(options["handle"], Lent):
-            options["handle"] = Lent(options["handle"])
-        options["skip_instance_cache"] = True  # the cache would keep the caller's handle for ever
-        return options
-    options["fo"] = _disks(options.get("fo"), options.pop("target_protocol", None))
-    options.pop("target_options", None)
-    if isinstance(backing := options.get("backing"), Under):
-        options["backing"] = Under(os.path.abspath(os.fsdecode(backing.directory)))
-    if keys := tuple(options.pop("keys", ())):
-        options["keys"] = _Keys(keys)
-    return options
-
-
-def _disks(given: Any, protocol: str | None) -> Guest:
-    """Return the names of the disks, in full: a process with another current directory may open them."""
-    if isinstance(given, Domain):
-        return given
-    if protocol not in (None, "file", "local"):
-        raise ValueError(
-            f"guestkit opens no disks by {protocol}://: copy the disk to this host, or let fsspec do it: "
-            f'GuestFileSystem(fsspec.open_local("simplecache::{protocol}://…"))'
-        )
-    several = [given] if isinstance(given, (str, bytes, os.PathLike)) else given
-    if not isinstance(several, Sequence) or not several:
-        raise TypeError(
-            "GuestFileSystem() needs the path of a disk, as in guestkit:///etc/hosts::file:///images/web.qcow2"
-            f' or GuestFileSystem("web.qcow2"), not {given!r}'
-        )
-    names = [re.sub("^(file|local)://", "", os.fsdecode(one)) for one in several]
-    return tuple(name if "://" in name else os.path.abspath(name) for name in names)
-
-
-class _Keys:
-    """Keys whose text differs where they do, though it does not tell them: see `_Shared`."""
-
-    _SALT = secrets.token_bytes(16)
-
-    def __init__(self, keys: Iterable[Key]) -> None:
-        self._keys = tuple(keys)
-
-    def __iter__(self) -> Iterator[Key]:
-        return iter(self._keys)
-
-    def __repr__(self) -> str:
-        text = repr([key._native() for key in self._keys]).encode()
-        digest = hashlib.blake2b(text, key=self._SALT, digest_size=16).hexdigest()
-        return f"<{len(self._keys)} keys {digest}>"
-
-
-# ---- the filesystem
-
-
-class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
+class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
     """A guest's files, by fsspec's interface: blocking, or awaited where `asynchronous=True`.
 
         fs = GuestFileSystem("web.qcow2")
@@ -202,13 +130,13 @@ class GuestFileSystem(AsyncFileSystem, metaclass=_Shared):  # type: ignore[misc]
         self.max_get = max_get
         self.max_entries = max_entries
         self._remembered = 0
-        self._lent = cast("Lent | None", handle)  # see _named
+        self._lent = cast("Lent | None", handle)  # see guestkit.fs.instances
         if handle is None:
             of_disks, of_handle = parted(keywords)
             opening = opening_from("GuestFileSystem", of_disks, readonly=readonly)
             opening.native("GuestFileSystem")  # raises for a wrong one
             self._disk = Disk(
-                guest=_disks(fo, None),
+                guest=named_in_full(fo),
                 root=root,
                 mounts=mounts,
                 keys=tuple(keys),

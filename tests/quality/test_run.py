@@ -77,6 +77,11 @@ def test_help_goes_to_stdout_and_names_every_command() -> None:
         ("test", "no-such-suite"),
         ("test", "../tests"),
         ("test", "--unknown"),
+        ("test", "--minutes"),
+        ("test", "--minutes="),
+        ("test", "--minutes", "0"),
+        ("test", "--minutes", "5", "docs"),
+        ("test", "--full", "--minutes", "5"),
         ("docs", "more"),
     ],
 )
@@ -124,9 +129,13 @@ def test_bench_without_a_name_was_wrong_usage(words: tuple[str, ...], fresh: Fre
         (("bench", "calls"), ["requirements.txt", "requirements-dev.txt"]),
         (("bench", "--rounds", "1"), ["requirements.txt", "requirements-dev.txt"]),
         (("bench", "--write"), ["requirements.txt", "requirements-dev.txt", "requirements-bench.txt"]),
+        (
+            ("test", "--minutes", "5"),
+            [f"requirements{kind}.txt" for kind in ("", "-dev", "-bench", "-full")],
+        ),
     ],
 )
-def test_only_pictures_need_what_draws_them(
+def test_each_command_installs_what_it_needs(
     words: tuple[str, ...], installed: list[str], tmp_path: Path
 ) -> None:
     """Test a copy of `run` that only tells which packages it would install."""
