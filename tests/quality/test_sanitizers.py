@@ -146,7 +146,7 @@ import os, sys
 import guestkit_checkout
 guestkit_checkout.Finder.folders[1] = {extension!r}
 sys.executable = {start!r}
-os.environ.pop("LD_PRELOAD")
+os.environ.pop("LD_PRELOAD", None)  # a sub-interpreter finds it gone
 """
 
 
