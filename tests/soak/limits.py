@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -193,11 +194,17 @@ def _unwritable(case: Case, disk: Path) -> None:
 def _read_only_root(case: Case, disk: Path) -> None:
     if not own_mounts():
         raise Skipped("needs root, to mount")
-    script = 'mount -o remount,bind,ro / && mount -t tmpfs -o mode=1777 none /tmp && exec "$@"'
+    steps = ["mount --bind /tmp /mnt", "mount -o remount,bind,ro /", "mount -t tmpfs -o mode=1777 none /tmp"]
+    for kept in (ROOT, disk.parent):  # the checkout and the soak may lie in /tmp
+        if kept.is_relative_to("/tmp"):
+            before, after = (
+                shlex.quote(str(top / kept.relative_to("/tmp"))) for top in (Path("/mnt"), Path("/tmp"))
+            )
+            steps.append(f"mkdir -p {after} && mount --bind {before} {after}")
     # As the Containerfile has them: libguestfs' cache and QEMU's temporary files are in /var/tmp otherwise.
     chosen = case.random.random() < 0.7
     variables = {"TMPDIR": "/tmp/.", "LIBGUESTFS_CACHEDIR": "/tmp"} if chosen else {}
-    command = ("unshare", "-m", "sh", "-c", script, "sh")
+    command = ("unshare", "-m", "sh", "-c", " && ".join([*steps, 'exec "$@"']), "sh")
     told = _use(case, disk, before=command, environment=variables)
     expect(told.startswith("inspected 1") or not chosen, "a read-only root with a /tmp suffices", told)
 
