@@ -20,6 +20,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
+from guestkit._operations.paths import resolved
 from guestkit.comparison import Change, Comparison
 from guestkit.errors import Error, is_final
 from guestkit.files import GuestFile, too_deep, word_for
@@ -214,7 +215,8 @@ class _Reader:
         """Return the checksums of all files below the directory; None if one of them cannot be read."""
         with tempfile.NamedTemporaryFile(prefix="guestkit-") as sums:
             try:
-                self._g.checksums_out("sha256", directory, sums.name)
+                # `checksums_out` would follow a symlink on the way to files of the appliance.
+                self._g.checksums_out("sha256", resolved(self._g, directory), sums.name)
             except Error as error:
                 if is_final(error):
                     raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -100,6 +101,27 @@ LARGE = "/same/large: its content, 5368709120 bytes, is too large to be read"
 def test_a_glob_chooses(guests: tuple[Guestfs, Guestfs], glob: str, names: set[str]) -> None:
     compared = diff_files(*guests, glob=glob)
     assert {change.name for change in compared.changes} == names
+    assert compared.unknown == ()
+
+
+def test_the_appliance_s_files_were_compared_in_place_of_the_guests(guests: tuple[Guestfs, Guestfs]) -> None:
+    """Regression: an absolute symlink on the way to the files led to the appliance's own, which are alike."""
+    found = guests[0].debug("sh", ["find /usr/lib -maxdepth 2 -type f | head -5"]).split()
+    folders = {os.path.dirname(path) for path in found}
+    assert len(found) == 5
+    for g, content in zip(guests, (SAME, SAME[::-1].replace(b"x", b"y")), strict=True):
+        g.ln_s("/", "/up")
+        for folder in folders:
+            g.mkdir_p(folder)
+        for path in found:
+            g.write(path, content)
+    try:
+        compared = diff_files(*guests, glob="/up/usr/lib/*")
+    finally:
+        for g in guests:
+            for path in (*found, "/up"):
+                g.rm(path)
+    assert {change.name for change in compared.changes} == {f"/up{path}" for path in found}
     assert compared.unknown == ()
 
 
