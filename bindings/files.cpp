@@ -43,9 +43,11 @@ PyObject* read_files(Handle& handle, PyObject* paths, std::uint64_t limit) {
   return dict.release();
 }
 
-PyObject* walk(Handle& handle, PyObject* directory, int max_depth, std::uint64_t max_entries) {
+PyObject* walk(Handle& handle, PyObject* directory, int max_depth, std::uint64_t max_entries,
+               std::int64_t size) {
   const auto name = text_of(directory, "walk", "directory");
-  const WalkOptions options{.max_entries = max_entries, .max_depth = max_depth};
+  WalkOptions options{.max_entries = max_entries, .max_depth = max_depth};
+  if (size >= 0) options.size = static_cast<std::uint64_t>(size);
   return value(
       on_guest(handle, "walk", false, [&](auto& guest) { return detail::walk(guest, name, options); }));
 }

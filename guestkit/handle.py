@@ -240,9 +240,16 @@ class Guestfs(_native.Handle):
         in it is left out.
 
         max_depth: levels of directories below the first one; 0: only its own entries
-        max_entries: more raise Error with EFBIG, and so do 512 MiB of paths and targets of symlinks
+        max_entries: more raise Error with EFBIG, and so do 512 MiB of paths and targets of symlinks, and a
+            directory whose size promises many more
         """
-        return [GuestFile(**file) for file in super()._walk(directory, max_depth, max_entries)]
+        return self._walked(directory, max_depth, max_entries, -1)
+
+    def _walked(
+        self, directory: StrOrBytesPath, max_depth: int, max_entries: int, size: int
+    ) -> list[GuestFile]:
+        """Do the same of a directory whose size is known, which saves a message; negative: it is not."""
+        return [GuestFile(**file) for file in super()._walk(directory, max_depth, max_entries, size)]
 
     def extract(
         self,

@@ -12,7 +12,6 @@ from guestkit._file_errors import about, failure, is_about_a_file
 from guestkit._operations.paths import seen_at
 from guestkit.errors import Error
 from guestkit.files import FileKind, GuestFile, kind_of, mode_of
-from guestkit.guest import CHUNK
 from guestkit.handle import Guestfs
 
 if TYPE_CHECKING:
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 
 #: What fsspec calls the information about a file.
 Entry = dict[str, Any]
-
-#: The size of a directory for each of its names, at most; one that is larger is not read.
-_NAME = 128
 
 #: What fsspec calls the kinds of files; the others are "other".
 _TYPES: dict[FileKind, str] = {"-": "file", "d": "directory", "l": "link"}
@@ -113,7 +109,7 @@ def tree(
     return found
 
 
-def names(g: Guestfs, path: str) -> int:
+def link_count(g: Guestfs, path: str) -> int:
     """Return how many names a file has, 0 if there is none."""
     seen = seen_at(g.statns, path)
     return 0 if seen is None else seen["st_nlink"]
@@ -126,17 +122,15 @@ def is_directory(g: Guestfs, path: str) -> bool:
 
 
 def _entries(g: Guestfs, path: str, size: int, most: int) -> list[Entry]:
-    if size > (limit := max(_NAME * most, CHUNK)):
-        reason = (
-            f"its names take {size} bytes, more than the {limit} that are read (max_entries);"
-            " a directory does not shrink with its files: a copy of it may be small"
-        )
-        raise failure(errno.EFBIG, path, reason)
     try:
-        files = g.walk(path, max_depth=0, max_entries=most)
+        files = g._walked(path, 0, most, size)
     except Error as error:
         if error.errno == errno.EFBIG:
-            raise failure(errno.EFBIG, path, "more files than the limit (max_entries)") from error
+            reason = (
+                "more files than the limit (max_entries), or names that once took more space;"
+                " a directory does not shrink with its files: a copy of it may be small"
+            )
+            raise failure(errno.EFBIG, path, reason) from error
         with about(path):
             raise
     start = len(path.rstrip("/")) + 1

@@ -809,6 +809,10 @@ BOOST_FIXTURE_TEST_CASE(a_directory_of_millions_was_read_whole_for_a_walk_of_few
   }
   BOOST_TEST(detail::walk(guest, "/data", {}).size() == 2U);
   // Directories do not shrink when their files are removed.
+  guest.sizes = {{"/data/many", 1'000'000'000}};
+  for (const int depth : {0, 1})  // one level alone was read whole
+    BOOST_CHECK_EXCEPTION(detail::walk(guest, "/data/many", {.max_entries = 3, .max_depth = depth}), Error,
+                          [](const Error& e) { return e.error_number() == EFBIG; });
   guest.sizes = {{"/data/many", 2'000'000}};
   BOOST_TEST(detail::walk(guest, "/", {.max_entries = 3}).size() == 3U);
   std::filesystem::remove_all(host);

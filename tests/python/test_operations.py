@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from guestkit import _operations as operations
+from guestkit.errors import Error
 from guestkit.files import GuestFile
 from guestkit.guest import CHUNK, list_files
 
@@ -21,6 +22,9 @@ class Guest:
 
     def is_dir(self, path: str, followsymlinks: bool) -> bool:
         return True
+
+    def _walked(self, path: str, max_depth: int, max_entries: int, size: int) -> list[GuestFile]:
+        raise Error("readdir", f"{path}: its names take {size} bytes", errno.EFBIG)
 
     def walk(self, path: str) -> list[GuestFile]:
         facts: Any = {"size": 0, "mode": 0, "uid": 0, "gid": 0, "mtime": 0, "target": ""}
@@ -62,7 +66,7 @@ def test_other_parts_than_zeros_are_kept() -> None:
 
 
 def test_a_directory_that_once_was_large_was_said_to_have_too_many_files() -> None:
-    with pytest.raises(OSError, match="its names take 1073741824 bytes, more than the 2097152") as caught:
+    with pytest.raises(OSError, match="names that once took more space") as caught:
         operations.listing(GUEST, "/spool", 1000)
     assert caught.value.errno == errno.EFBIG
     assert "a directory does not shrink" in str(caught.value)

@@ -88,7 +88,7 @@ def _replace(session: Session, path: str, content: bytes) -> int:
     place = operations.begin(session.g, path, "w", aside=True, parents=False)
     try:
         operations.write(session.g, place.path, content, place.offset)
-        names = operations.names(session.g, place.final)
+        names = operations.link_count(session.g, place.final)
         operations.settle(session.g, place, keep=True)
     except BaseException:
         with suppress(OSError, Error):

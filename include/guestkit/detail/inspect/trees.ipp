@@ -74,10 +74,8 @@ GUESTKIT_INLINE std::vector<GuestFile> walk(guest_actions& g, const std::string&
     std::uint64_t size;
     int depth;
   };
-  // To list one directory alone, another message would cost a fifth more; whoever calls this has checked the
-  // size.
-  const auto size_of_top = options.max_depth > 0 ? g.statns(top).st_size : 0;
-  std::vector<waiting_directory> waiting{{top, static_cast<std::uint64_t>(size_of_top), 0}};
+  const auto size_of_top = options.size ? *options.size : static_cast<std::uint64_t>(g.statns(top).st_size);
+  std::vector<waiting_directory> waiting{{top, size_of_top, 0}};
   std::size_t path_bytes = 0;
   while (!waiting.empty()) {
     const auto [directory, size, depth] = std::move(waiting.back());
