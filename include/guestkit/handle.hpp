@@ -65,7 +65,8 @@ class handle {
   /// A transfer stops and the handle stays usable, as after user_cancel(), but a cancel is never lost. A call
   /// that has not stopped after Limits::cancel_grace is ended by killing the hypervisor; a launch is killed
   /// at once. The call throws Error with EINTR, or ApplianceKilled, which every later call then throws too.
-  /// What ends mount_local_run() and a Mounted is that the directory is unmounted, which is no error.
+  /// What ends mount_local_run() and a Mounted is that the directory is unmounted, which is no error. A
+  /// close() goes on: it has the guest's last writes to save.
   void cancel();
 
   /// Kills whatever runs for the handle: its hypervisor, or the programs that a launch starts before it.

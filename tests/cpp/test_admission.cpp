@@ -196,6 +196,19 @@ BOOST_AUTO_TEST_CASE(a_launch_that_ran_out_of_memory_kept_its_place, PATIENCE) {
   BOOST_TEST(admission::shared().running() == 0U);
 }
 
+BOOST_AUTO_TEST_CASE(a_close_waited_for_a_launch_that_waited_for_memory, PATIENCE) {
+  const support::stuck_programs programs;
+  guestkit::set_appliance_limit(1);
+  auto first = admission::shared().take(mb, Seconds(0), nobody_looks);
+  auto g = programs.handle();
+  auto launch = std::async(std::launch::async, [&] { g.launch(); });
+  while (g.is_idle()) std::this_thread::yield();
+  g.close();
+  BOOST_CHECK_THROW(launch.get(), guestkit::HandleClosed);
+  first.give_back();
+  guestkit::set_appliance_limit(std::nullopt);
+}
+
 BOOST_AUTO_TEST_CASE(a_limit_of_none_at_all_admitted_one) {
   BOOST_CHECK_EXCEPTION(guestkit::set_appliance_limit(0), guestkit::Error,
                         [](const guestkit::Error& e) { return e.error_number() == EINVAL; });

@@ -368,6 +368,26 @@ BOOST_AUTO_TEST_CASE(close_waits_for_a_call_in_another_thread, PATIENCE) {
   BOOST_TEST(events.lines() == expected, boost::test_tools::per_element());
 }
 
+// Regression: an inspection lost its report, since the first message that it still had to send was refused.
+BOOST_AUTO_TEST_CASE(close_ended_a_call_of_many_messages_instead_of_waiting_for_it, PATIENCE) {
+  Guestfs g({.environment = false});
+  std::latch begun(1), closed(1);
+  auto inspection = std::async(std::launch::async, [&] {
+    const guestkit::detail::call_scope scope(state_of(g), "inspect");
+    begun.count_down();
+    closed.wait();
+    g.user_cancel();
+    return g.get_memsize();
+  });
+  begun.wait();
+  other_thread closing([&] { g.close(); });
+  while (g.is_open()) std::this_thread::yield();
+  BOOST_CHECK_THROW(g.get_memsize(), guestkit::HandleClosed);
+  closed.count_down();
+  BOOST_TEST(inspection.get() == 1280);
+  closing.join();
+}
+
 BOOST_AUTO_TEST_CASE(close_waits_for_a_launch_in_another_thread, PATIENCE) {
   Guestfs g({.environment = false, .accel = guestkit::Accel::tcg});
   const stuck_appliance appliance(g);
@@ -749,9 +769,22 @@ BOOST_AUTO_TEST_CASE(a_failed_restore_booted_with_the_disks_of_the_appliance_bef
 BOOST_AUTO_TEST_CASE(a_handle_that_could_not_be_made_again_hid_why_its_restore_failed) {
   const Guestfs g({.environment = false});
   const auto state = state_of(g);
-  BOOST_TEST((guestkit::detail::fresh_copy(*state) != nullptr));
+  BOOST_TEST((guestkit::detail::fresh_copy(state) != nullptr));
   state->additions.push_back({.disk = true, .repeat = [](guestfs_h*) -> bool { throw std::bad_alloc(); }});
-  BOOST_TEST((guestkit::detail::fresh_copy(*state) == nullptr));
+  BOOST_TEST((guestkit::detail::fresh_copy(state) == nullptr));
+}
+
+// Regression: a failed restore is followed by a boot, for which each disk is added again, without a limit.
+BOOST_AUTO_TEST_CASE(a_launch_could_not_be_ended_while_it_added_the_disks_again, PATIENCE) {
+  const support::stuck_programs programs;
+  Guestfs g({.environment = false, .limits = {.launch = guestkit::Seconds(0.3)}});
+  g.add_drive_ro(programs.folder / "disk");
+  const support::first_in_path path(programs.folder);
+  const auto state = state_of(g);
+  const guestkit::detail::turn mine(state, "launch");
+  BOOST_TEST((guestkit::detail::fresh_copy(state) == nullptr));
+  BOOST_CHECK_THROW(state->turns->throw_if_stopped("launch", "", 0, {}), guestkit::CallTimeout);
+  BOOST_TEST(support::ends(programs.wait_until_started()));
 }
 
 BOOST_AUTO_TEST_CASE(a_line_of_the_guests_passed_for_the_hypervisors) {

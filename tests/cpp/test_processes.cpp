@@ -1,8 +1,12 @@
 // processes.hpp: what a forked child must not share with its parent. test_turns.cpp tests finding and ending
 // programs.
 #define BOOST_TEST_MODULE processes
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <atomic>
+#include <csignal>
 #include <future>
 #include <guestkit/detail/launch/kvm.hpp>
 #include <guestkit/detail/launch/processes.hpp>
@@ -99,4 +103,19 @@ BOOST_AUTO_TEST_CASE(a_child_forked_while_another_thread_probes_kvm_probes_for_i
       in_child([&] { return guestkit::detail::kvm_status(quick).reason; }).starts_with(quick + " fails"));
   std::ofstream(folder.path / "go on") << '\n';
   BOOST_TEST(!probe.get().usable);
+}
+
+// Regression: such a signal was blocked, so the kernel ended the process without a word of faulthandler's.
+BOOST_AUTO_TEST_CASE(a_crash_on_a_thread_of_guestkit_did_not_reach_the_program_s_handler, PATIENCE) {
+  BOOST_TEST(in_child([] {
+               static std::atomic<bool> told{false};
+               ::signal(SIGSEGV, [](int) {
+                 told = true;
+                 for (;;) ::pause();
+               });
+               void* const forbidden = ::mmap(nullptr, 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+               guestkit::detail::start_thread("", [=] { *static_cast<volatile char*>(forbidden) = 1; });
+               while (!told) std::this_thread::yield();
+               return std::string("told");
+             }) == "told");
 }

@@ -332,6 +332,31 @@ BOOST_AUTO_TEST_CASE(a_cancel_when_nothing_runs_is_harmless) {
   g.cancel();
 }
 
+// Regression: the end of the part, which had taken too long, forgot the cancel, and the call went on.
+BOOST_AUTO_TEST_CASE(a_cancel_was_lost_while_a_part_of_the_call_was_being_stopped, PATIENCE) {
+  Guestfs g({.environment = false, .limits = {.call = Seconds(3600)}});
+  const auto state = state_of(g);
+  const guestkit::detail::call_scope scope(state, "inspect");
+  guestkit::detail::turns::part part(*state->turns, 1e-6);
+  while (!state->turns->was_stopped()) std::this_thread::yield();
+  g.cancel();
+  const auto end = part.end();
+  BOOST_TEST(!end.goes_on);
+  BOOST_TEST(!end.limit);
+  BOOST_CHECK_EXCEPTION(g.get_memsize(), Error, [](const Error& e) { return e.error_number() == EINTR; });
+}
+
+// Regression: the hypervisor was killed while it saved what the guest had written last.
+BOOST_AUTO_TEST_CASE(a_cancel_killed_a_close) {
+  guestkit::detail::turns turns;
+  BOOST_TEST(turns.begin_close([] {}));
+  turns.cancel();
+  BOOST_TEST(!turns.was_stopped());
+  turns.terminate();
+  BOOST_TEST(turns.was_stopped());
+  turns.end_close();
+}
+
 BOOST_AUTO_TEST_CASE(a_cancel_does_not_hit_the_next_call, PATIENCE) {
   Guestfs g({.environment = false});
   std::jthread canceller([&](const std::stop_token& stop) {

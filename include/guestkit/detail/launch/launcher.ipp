@@ -131,10 +131,13 @@ GUESTKIT_INLINE void launcher::wait_for_memory(ApplianceMode mode) {
   const int raised = launch_call<int>(state_, guestfs_get_memsize) - state_->wishes.memsize;
   const auto all = appliance_memory(mode, raised);
   const auto waits_since = std::chrono::steady_clock::now();
+  const auto end_if_unwanted = [&] {
+    state_->turns->throw_if_stopped("launch", "", EINTR, {});
+    if (!state_->turns->is_open()) throw HandleClosed("launch", "the handle is closed", EBADF);
+  };
   state_->turns->off_the_clock([&] {
-    state_->memory = admission::shared().take(
-        all, state_->turns->limits.admission,
-        [&] { state_->turns->throw_if_stopped("launch", "", EINTR, {}); }, all - appliance_memory(mode));
+    state_->memory = admission::shared().take(all, state_->turns->limits.admission, end_if_unwanted,
+                                              all - appliance_memory(mode));
   });
   begin_ += std::chrono::steady_clock::now() - waits_since;
 }

@@ -44,6 +44,7 @@ GUESTKIT_INLINE pid_t thread_id() noexcept {
 GUESTKIT_INLINE signals_blocked::signals_blocked() noexcept {
   sigset_t all;
   ::sigfillset(&all);
+  for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS}) ::sigdelset(&all, own);
   ::pthread_sigmask(SIG_SETMASK, &all, &before_);
 }
 

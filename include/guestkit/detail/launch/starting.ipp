@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cerrno>
 #include <exception>
 #include <mutex>
 #include <string>
@@ -28,22 +29,25 @@ inline bool is_of_restore(const std::string& verdict) {
 
 /// A fresh C handle with the configuration of the handle's own. Null if it cannot be made: the caller has
 /// more to tell, why the launch failed.
-inline c_handle fresh_copy(const handle_state& state) noexcept try {
-  c_handle fresh(create_c_handle(), {&state});
+inline c_handle fresh_copy(const std::shared_ptr<handle_state>& state) noexcept try {
+  call_scope adding(state, "launch");  // a disk is added by programs of the host, which may hang
+  adding.refuse_high_descriptors();
+  c_handle fresh(create_c_handle(), {state.get()});
   guestfs_set_error_handler(fresh.get(), nullptr, nullptr);
-  bool same = copy_settings(state.h, fresh.get());
-  for (const auto& addition : state.additions) same = same && addition.repeat(fresh.get());
+  bool same = copy_settings(state->h, fresh.get());
+  for (const auto& addition : state->additions) same = same && addition.repeat(fresh.get());
   if (!same) fresh.reset();
   return fresh;
-} catch (const std::exception&) {  // no memory
-  return {nullptr, {&state}};
+} catch (const std::exception&) {  // no memory, no descriptors, or the launch was stopped
+  return {nullptr, {state.get()}};
 }
 
 /// Replaces the C handle whose launch has failed with a fresh one of the same configuration, since libguestfs
 /// may or may not have forgotten the old one's disks. Returns false if that cannot be done.
 inline bool renew(const std::shared_ptr<handle_state>& state) {
   put_settings_back(state);
-  c_handle fresh = fresh_copy(*state), old(nullptr, {state.get()});
+  c_handle fresh = fresh_copy(state), old(nullptr, {state.get()});
+  state->turns->throw_if_stopped("launch", "", EINTR, {});
   if (!fresh) return false;
   {
     const std::lock_guard lock(state->launch_mutex);

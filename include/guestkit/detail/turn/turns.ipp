@@ -257,11 +257,13 @@ GUESTKIT_INLINE void turns::expect_hypervisor(std::string file, std::string name
 
 GUESTKIT_INLINE void turns::cancel() {
   const lock held(mutex_);
-  if (owner_ == 0 || ending_ != ending::none) return;
+  if (owner_ == 0 || is("close")) return;  // a close writes what the guest has not yet written
+  if (part_ && ending_ == ending::timed_out) ending_ = ending::cancelled;  // of the whole call, not of a part
+  if (ending_ != ending::none) return;
   try {
     end_turn(ending::cancelled);
   } catch (const Error&) {
-    if (!is("close")) guestfs_user_cancel(h);  // close() may have freed it
+    guestfs_user_cancel(h);
     kill_programs(programs_of(hypervisor_name_, call()));
   }
 }
@@ -380,7 +382,8 @@ GUESTKIT_INLINE void turns::count(int change) noexcept {
 }
 
 GUESTKIT_INLINE void turns::refuse_if_over(const char* op, bool killed_too) const {
-  if (closing_) throw HandleClosed(op, "the handle is closed", EBADF);
+  const bool is_within = depth_ > 0 && owner_ == thread_id();  // a call that the close waits for
+  if (closing_ && !is_within) throw HandleClosed(op, "the handle is closed", EBADF);
   if (killed_too) refuse_if_killed(op);
 }
 
