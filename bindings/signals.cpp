@@ -10,6 +10,8 @@
 #include <thread>
 
 #include "error.hpp"
+#include "guestkit/detail/base/fork.hpp"
+#include "guestkit/detail/base/threads.hpp"
 #include "object.hpp"
 
 namespace guestkit::python {

@@ -5,10 +5,12 @@
 
 #include "guestkit/detail/base/error.ipp"
 #include "guestkit/detail/base/escape.ipp"
+#include "guestkit/detail/base/fork.ipp"
 #include "guestkit/detail/base/given_time.ipp"
 #include "guestkit/detail/base/host_files.ipp"
 #include "guestkit/detail/base/install_command.ipp"
 #include "guestkit/detail/base/lines.ipp"
 #include "guestkit/detail/base/run_program.ipp"
 #include "guestkit/detail/base/text.ipp"
+#include "guestkit/detail/base/threads.ipp"
 #include "guestkit/detail/base/values.ipp"

@@ -15,7 +15,6 @@
 #include "guestkit/detail/launch/kvm_probe.ipp"
 #include "guestkit/detail/launch/launch_error.ipp"
 #include "guestkit/detail/launch/launcher.ipp"
-#include "guestkit/detail/launch/processes.ipp"
 #include "guestkit/detail/launch/sandbox.ipp"
 #include "guestkit/detail/launch/scratch.ipp"
 #include "guestkit/detail/launch/starting.ipp"

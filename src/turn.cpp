@@ -5,5 +5,7 @@
 
 #include "guestkit/detail/turn/admission.ipp"
 #include "guestkit/detail/turn/appliance_limit.ipp"
+#include "guestkit/detail/turn/callback_time.ipp"
 #include "guestkit/detail/turn/memory.ipp"
+#include "guestkit/detail/turn/programs.ipp"
 #include "guestkit/detail/turn/turns.ipp"

@@ -9,8 +9,9 @@
 #include <boost/thread/executors/executor.hpp>
 #include <boost/thread/executors/executor_adaptor.hpp>
 
+#include "guestkit/detail/base/fork.hpp"
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/launch/processes.hpp"
+#include "guestkit/detail/base/threads.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM {
 

@@ -29,7 +29,7 @@ struct MountOptions {
 /// mounted on it is unmounted first.
 ///
 ///     guestkit::Guestfs g;
-///     g.open_disk("web.qcow2");
+///     g.open_disk("web.qcow2");  // declared in <guestkit/open_disk.hpp>
 ///     g.launch();
 ///     guestkit::mount_guest(g);
 ///     std::cout << g.read_file("/etc/fstab").view();

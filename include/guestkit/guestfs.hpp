@@ -119,9 +119,10 @@ class basic_guestfs : public detail::actions<Core> {
   ///
   /// A read-only disk is held by its descriptor, so QEMU opens the very file that was checked, whatever
   /// happens to its name; the guest's writes to it are discarded. SECURITY.md describes the remaining risk.
-  /// Throws an Error that says what was refused and what would permit it. Include <guestkit/open_disk.hpp>.
+  /// Throws an Error that says what was refused and what would permit it. Include <guestkit/open_disk.hpp>;
+  /// the compiler warns of an inline function that is not defined where that is forgotten.
   /// @param path  a file's name, or nbd://HOST/EXPORT where the options permit it
-  ImageInfo open_disk(const std::filesystem::path& path, const OpenDiskOptions& options = {});
+  inline ImageInfo open_disk(const std::filesystem::path& path, const OpenDiskOptions& options = {});
 
   /// Add a disk image, device or network disk of the host as a drive of the appliance. QEMU also opens any
   /// file that the image names; see open_disk(). C: guestfs_add_drive_opts(3), since 0.0.3.
@@ -141,7 +142,7 @@ class basic_guestfs : public detail::actions<Core> {
   /// object is destroyed; read-only unless the options say otherwise. Needs /dev/fuse and fusermount, not
   /// root. Meanwhile the handle takes no other calls. Throws Error if it cannot be mounted, or nothing is
   /// mounted in the handle. Include <guestkit/mounted.hpp>, which describes it.
-  Mounted mounted(const std::filesystem::path& directory, const MountedOptions& options = {});
+  inline Mounted mounted(const std::filesystem::path& directory, const MountedOptions& options = {});
 
   /// Export the guest's filesystem to a directory of the host, by FUSE; mounted() also serves and unmounts
   /// it. C: guestfs_mount_local(3), since 1.17.22.

@@ -59,7 +59,8 @@ class cstr_list {
   std::vector<const char*> pointers_;
 };
 
-/// Bytes as an argument: a view of a string, a literal, or a vector or span of one-byte values.
+/// Bytes as an argument: a view of a string, a literal up to its first NUL, or a vector or span of one-byte
+/// values.
 class buffer_view {
  public:
   buffer_view(std::string_view bytes) : data_(bytes.data()), size_(bytes.size()) {}

@@ -1,5 +1,5 @@
 // action.hpp: what guestkit derives from an action's name at compile time.
-#include <guestkit/detail/call/action.hpp>
+#include <guestkit/detail/base/action.hpp>
 #include <string_view>
 
 #define BOOST_TEST_MODULE action

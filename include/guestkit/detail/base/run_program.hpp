@@ -1,5 +1,5 @@
 // Runs a helper program, such as QEMU or qemu-img, as a child of the calling thread. Whatever ends the call
-// that needs the program also ends the program (detail/launch/processes.hpp).
+// that needs the program also ends the program (detail/turn/programs.hpp).
 #pragma once
 
 #include <chrono>

@@ -13,6 +13,7 @@
 #include <variant>
 
 #include "guestkit/detail/base/boost_future.hpp"
+#include "guestkit/detail/base/fork.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/call/convert.hpp"
 #include "guestkit/detail/turn/call_queue.hpp"

@@ -4,8 +4,8 @@
 #include <memory>
 #include <utility>
 
+#include "guestkit/detail/base/action.hpp"
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/call/action.hpp"
 #include "guestkit/handle.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {

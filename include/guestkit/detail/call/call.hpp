@@ -15,8 +15,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "guestkit/detail/base/action.hpp"
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/call/action.hpp"
 #include "guestkit/detail/call/convert.hpp"
 #include "guestkit/detail/call/handle_state.hpp"
 #include "guestkit/error.hpp"

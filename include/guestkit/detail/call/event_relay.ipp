@@ -6,9 +6,9 @@
 #include <mutex>
 #include <utility>
 
+#include "guestkit/detail/base/threads.hpp"
 #include "guestkit/detail/call/event_relay.hpp"
 #include "guestkit/detail/call/handle_state.hpp"
-#include "guestkit/detail/launch/processes.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 

@@ -9,8 +9,9 @@
 #include <system_error>
 #include <vector>
 
+#include "guestkit/detail/base/seconds.hpp"
+#include "guestkit/detail/base/threads.hpp"
 #include "guestkit/detail/call/listeners.hpp"
-#include "guestkit/detail/launch/processes.hpp"
 #include "guestkit/detail/mount/local_mount.hpp"
 #include "guestkit/handle.hpp"
 

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "guestkit/detail/base/fork.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/launch/console.hpp"
 #include "guestkit/detail/launch/scratch.hpp"

@@ -8,6 +8,7 @@
 
 #include "guestkit/detail/call/handle_state.hpp"
 #include "guestkit/detail/call/low_descriptors.hpp"
+#include "guestkit/detail/turn/callback_time.hpp"
 #include "guestkit/error.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {

@@ -11,6 +11,7 @@
 #include "guestkit/detail/call/event_relay.hpp"
 #include "guestkit/detail/call/listeners.hpp"
 #include "guestkit/detail/launch/appliance.hpp"
+#include "guestkit/detail/turn/callback_time.hpp"
 #include "guestkit/event.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {

@@ -7,8 +7,8 @@
 #include <cstddef>
 #include <utility>
 
+#include "guestkit/detail/base/fork.hpp"
 #include "guestkit/detail/call/low_descriptors.hpp"
-#include "guestkit/detail/launch/processes.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "guestkit/async.hpp"
+#include "guestkit/detail/base/fork.hpp"
 #include "guestkit/detail/inspect/report.hpp"
 #include "guestkit/inspect.hpp"
 #include "guestkit/inspect_many.hpp"

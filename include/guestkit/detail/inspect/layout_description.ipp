@@ -11,6 +11,7 @@
 #include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/layout_description.hpp"
+#include "guestkit/detail/inspect/mounts.hpp"
 #include "guestkit/detail/inspect/report.hpp"
 #include "guestkit/detail/inspect/untrusted_bytes.hpp"
 
@@ -215,7 +216,7 @@ class layout_description {
                  Inspection& found) {
     g_.umount_all();
     const auto error = error_of([&] {
-      g_.mount_ro(device, "/");
+      mount_at(g_, device, "/", true);
       layout_.measure_mounted(device, "/");
     });
     if (!error) return;

@@ -1,4 +1,4 @@
-// The only function that mounts at a path chosen by a guest.
+// The only functions that mount what a guest has named, or at a path that it has chosen.
 //
 // libguestfs' mount does not chroot: it passes mount(8) the mountpoint with /sysroot in front, so `..` and a
 // guest's symlinks can lead to the appliance's own files.
@@ -24,17 +24,16 @@ string_list mountable_filesystems(layout& layout);
 /// guest; nothing if it is safe.
 std::optional<path_fault> fault_of_mountpoint(guest_actions& g, const std::string& mountpoint);
 
-/// Mounts a filesystem whose name a guest may have chosen; the only place in guestkit that does, beside the
-/// next function. A subvolume's name becomes an option of mount(8).
+/// Mounts a filesystem whose name a guest may have chosen, as it does for volumes and subvolumes. A
+/// subvolume's name becomes an option of mount(8), so one with a comma is refused.
 /// @param path  / or a path for which fault_of_mountpoint() finds no fault
 void mount_at(guest_actions& g, const std::string& device, const std::string& path, bool readonly);
 
 /// Mounts the top level of a btrfs filesystem read-only at /, with every subvolume in its place.
 void mount_top(guest_actions& g, const std::string& device);
 
-/// Mounts at the guest's mountpoints, below the root, which must be mounted; the only place in guestkit that
-/// mounts at a path chosen by a guest. Returns what is mounted now, without the root. The rest is listed in
-/// the failures.
+/// Mounts at the guest's mountpoints, below the root, which must be mounted. Returns what is mounted now,
+/// without the root. The rest is listed in the failures.
 /// @param mountpoints  in mount order; unsafe ones are removed, the others become plain paths
 mountpoint_list mount_behind_root(guest_actions& g, mountpoint_list& mountpoints, bool readonly,
                                   std::vector<InspectFailure>& failures);

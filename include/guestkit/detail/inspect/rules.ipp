@@ -44,7 +44,7 @@ GUESTKIT_INLINE std::optional<version_number> version_in(std::string_view text) 
   return alone;
 }
 
-/// The value of an os-release entry, or a UUID in fstab, if a shell would take it literally.
+/// The value of an os-release entry, if a shell would take it literally.
 inline std::string plain_value(std::string_view text) {
   if (text.find('\\') != std::string_view::npos) throw doubt{"a value with a backslash"};
   const bool quoted = is_quoted(text);

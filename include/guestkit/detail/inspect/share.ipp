@@ -4,6 +4,7 @@
 #include <exception>
 #include <optional>
 
+#include "guestkit/detail/base/seconds.hpp"
 #include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/report.hpp"
 #include "guestkit/detail/inspect/share.hpp"

@@ -5,10 +5,10 @@
 #include <cstddef>
 #include <utility>
 
+#include "guestkit/detail/base/fork.hpp"
 #include "guestkit/detail/base/host_files.hpp"
 #include "guestkit/detail/launch/appliance.hpp"
 #include "guestkit/detail/launch/kvm.hpp"
-#include "guestkit/detail/launch/processes.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 

@@ -13,6 +13,7 @@
 #include <string>
 #include <utility>
 
+#include "guestkit/detail/base/seconds.hpp"
 #include "guestkit/detail/launch/choosing.hpp"
 #include "guestkit/detail/launch/covering.hpp"
 #include "guestkit/detail/launch/launch_call.hpp"

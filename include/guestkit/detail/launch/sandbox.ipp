@@ -12,11 +12,11 @@
 #include <string_view>
 #include <vector>
 
+#include "guestkit/detail/base/fork.hpp"
 #include "guestkit/detail/base/host_files.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
 #include "guestkit/detail/launch/appliance.hpp"
 #include "guestkit/detail/launch/kept_verdicts.hpp"
-#include "guestkit/detail/launch/processes.hpp"
 #include "guestkit/detail/launch/sandbox.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {

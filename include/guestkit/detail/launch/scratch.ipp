@@ -23,8 +23,8 @@
 #include <utility>
 #include <vector>
 
+#include "guestkit/detail/base/fork.hpp"
 #include "guestkit/detail/base/host_files.hpp"
-#include "guestkit/detail/launch/processes.hpp"
 #include "guestkit/detail/launch/scratch.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {

@@ -15,10 +15,10 @@
 #include <utility>
 
 #include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/base/fork.hpp"
 #include "guestkit/detail/base/run_program.hpp"
-#include "guestkit/detail/base/to_clock.hpp"
+#include "guestkit/detail/base/seconds.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
-#include "guestkit/detail/launch/processes.hpp"
 #include "guestkit/detail/mount/fusermount.hpp"
 #include "guestkit/detail/mount/local_mount.hpp"
 #include "guestkit/error.hpp"

@@ -8,9 +8,9 @@
 #include <utility>
 
 #include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/base/threads.hpp"
 #include "guestkit/detail/call/borrowed_core.hpp"
 #include "guestkit/detail/call/event_relay.hpp"
-#include "guestkit/detail/launch/processes.hpp"
 #include "guestkit/detail/mount/fusermount.hpp"
 #include "guestkit/error.hpp"
 #include "guestkit/generated/actions.hpp"

@@ -9,8 +9,8 @@
 #include <optional>
 #include <string>
 
+#include "guestkit/detail/base/fork.hpp"
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/launch/processes.hpp"
 #include "guestkit/detail/turn/memory.hpp"
 #include "guestkit/limits.hpp"
 

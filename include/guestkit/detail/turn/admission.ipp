@@ -4,6 +4,8 @@
 #include <chrono>
 #include <utility>
 
+#include "guestkit/detail/base/fork.hpp"
+#include "guestkit/detail/base/seconds.hpp"
 #include "guestkit/detail/turn/admission.hpp"
 #include "guestkit/detail/turn/turns.hpp"
 #include "guestkit/error.hpp"

@@ -101,7 +101,7 @@ class call_queue : public std::enable_shared_from_this<call_queue> {
   executor& pool_;
   executor& launch_pool_;
   executor& function_pool_;
-  mutable std::mutex mutex_;         // guards what follows; never held while foreign code runs
+  mutable std::mutex mutex_;         // guards what follows; never held while a call runs
   std::condition_variable watched_;  // wakes the watching thread
   calls waiting_;
   std::unique_ptr<queued_call> running_;

@@ -6,7 +6,8 @@
 #include <string_view>
 #include <utility>
 
-#include "guestkit/detail/base/to_clock.hpp"
+#include "guestkit/detail/base/seconds.hpp"
+#include "guestkit/detail/base/threads.hpp"
 #include "guestkit/detail/call/call.hpp"
 #include "guestkit/detail/turn/call_queue.hpp"
 #include "guestkit/error.hpp"

@@ -21,16 +21,13 @@
 #include <utility>
 #include <vector>
 
+#include "guestkit/detail/base/action.hpp"
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/call/action.hpp"
-#include "guestkit/detail/launch/processes.hpp"
+#include "guestkit/detail/turn/programs.hpp"
 #include "guestkit/error.hpp"
 #include "guestkit/limits.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
-
-/// A time as it appears in messages, such as "0.5 s".
-std::string shown(Seconds time);
 
 /// The error of a call that has waited longer than Limits::queue.
 CallTimeout waited_too_long(const char* op, Seconds limit);
@@ -255,29 +252,6 @@ class turns {
   clock::time_point wakes_at_;       // it is awake if this is past
   bool watching_ = false;            // it runs
   bool stopping_ = false;            // it is to end
-};
-
-/// The time of a callback. Programs that it starts during a launch survive the end of the launch.
-class callback_time {
- public:
-  explicit callback_time(turns& of);
-  callback_time(const callback_time&) = delete;
-  callback_time& operator=(const callback_time&) = delete;
-  ~callback_time();
-
- private:
-  turns* launching_ = nullptr;
-  std::vector<pid_t> before_;
-};
-
-/// A forked child does not destroy the object: the parent's threads, which may hold its locks or have to be
-/// joined, do not exist in the child.
-struct process_deleter {
-  unsigned generation = fork_generation();
-  template <class T>
-  void operator()(T* object) const noexcept {
-    if (generation == fork_generation()) delete object;
-  }
 };
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

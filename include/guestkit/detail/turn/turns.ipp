@@ -7,7 +7,9 @@
 #include <utility>
 
 #include "guestkit/detail/base/escape.hpp"
-#include "guestkit/detail/base/to_clock.hpp"
+#include "guestkit/detail/base/seconds.hpp"
+#include "guestkit/detail/base/threads.hpp"
+#include "guestkit/detail/turn/programs.hpp"
 #include "guestkit/detail/turn/turns.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -20,12 +22,6 @@ inline constexpr Seconds grace_of_part{2};
 inline constexpr std::chrono::seconds time_after_unmount{1};
 /// How long the watching thread stays when there is nothing to watch: calls tend to come in bursts.
 inline constexpr std::chrono::seconds idle_watching{1};
-
-GUESTKIT_INLINE std::string shown(Seconds time) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%g s", time.count());
-  return text;
-}
 
 GUESTKIT_INLINE CallTimeout waited_too_long(const char* op, Seconds limit) {
   const auto text = "waited longer than " + shown(limit) + " for its turn (queue_timeout); it did not run";
@@ -228,25 +224,6 @@ GUESTKIT_INLINE void turns::callback_ends(const std::vector<pid_t>& started) {
   const lock held(mutex_);
   launch_.spared.insert(launch_.spared.end(), started.begin(), started.end());
   --launch_.callbacks;
-}
-
-GUESTKIT_INLINE callback_time::callback_time(turns& of) {
-  if (!of.is_launching_here()) return;
-  before_ = children_of_this_thread();
-  launching_ = &of;
-  of.callback_begins();
-}
-
-GUESTKIT_INLINE callback_time::~callback_time() {
-  if (launching_ == nullptr) return;
-  try {
-    auto started = children_of_this_thread();
-    std::erase_if(started, [this](pid_t child) {
-      return std::find(before_.begin(), before_.end(), child) != before_.end();
-    });
-    launching_->callback_ends(started);
-  } catch (const std::exception&) {  // no memory to tell which are the user's: for this launch it has no end
-  }
 }
 
 GUESTKIT_INLINE void turns::expect_hypervisor(std::string file, std::string name) noexcept {

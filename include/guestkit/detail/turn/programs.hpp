@@ -5,9 +5,6 @@
 #include <signal.h>
 #include <sys/types.h>
 
-#include <atomic>
-#include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,70 +14,6 @@
 #include "guestkit/detail/base/unique_fd.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
-
-/// How often this process has been forked since guestkit was loaded. A handle belongs to the process that
-/// made it: a forked child must not touch it, or the parent's appliance suffers.
-unsigned fork_generation() noexcept;
-
-/// State shared by all threads of a process, created on first use and never destroyed. A forked child creates
-/// its own: the parent's may be locked, or half changed, by a thread that does not exist in the child.
-///
-/// Every static object that is more than an atomic is one of these, itself `static constinit`. Threads: any.
-template <class T>
-class of_process {
- public:
-  constexpr of_process() noexcept = default;
-
-  /// This process' object; null if it has not been created.
-  T* existing() const noexcept {
-    entry* const found = current_.load();
-    return found != nullptr && found->generation == fork_generation() ? &found->object : nullptr;
-  }
-
-  T& get() {
-    if (T* const found = existing()) return *found;
-    auto made = std::make_unique<entry>();
-    made->parents = current_.load();
-    while (made->parents == nullptr || made->parents->generation != made->generation)
-      if (current_.compare_exchange_weak(made->parents, made.get())) return made.release()->object;
-    return made->parents->object;  // another thread was faster
-  }
-
- private:
-  struct entry {
-    unsigned generation = fork_generation();
-    entry* parents = nullptr;  // kept so that no tool reports it as leaked
-    T object{};
-  };
-  std::atomic<entry*> current_{nullptr};
-};
-
-/// The calling thread's number in the kernel.
-struct thread_numbers {
-  unsigned generation = 0;  // of the process, from one on; zero: not yet known
-  pid_t id = 0;
-  bool is_main = false;  // whether it is the process' main thread
-};
-
-/// Asks the kernel once per thread, and again in a forked child, whose only thread has a new number.
-const thread_numbers& this_thread() noexcept;
-pid_t thread_id() noexcept;
-
-/// While it lives, new threads start with all signals blocked: signals are the program's to handle.
-class signals_blocked {
- public:
-  signals_blocked() noexcept;
-  signals_blocked(const signals_blocked&) = delete;
-  signals_blocked& operator=(const signals_blocked&) = delete;
-  ~signals_blocked();
-
- private:
-  sigset_t before_;
-};
-
-/// Starts a detached thread that handles no signals. Throws Error if no thread can be started.
-/// @param op  the call that needs it
-void start_thread(const char* op, std::function<void()> body);
 
 /// The content of a process' file in /proc; empty or partial if the process ends meanwhile.
 std::string file_of(pid_t process, const char* name);
@@ -149,5 +82,5 @@ std::vector<program> programs_of(std::string_view name, const running_call& call
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 
 #ifndef GUESTKIT_COMPILED
-#include "guestkit/detail/launch/processes.ipp"
+#include "guestkit/detail/turn/programs.ipp"
 #endif

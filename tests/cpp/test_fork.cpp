@@ -1,6 +1,5 @@
-// processes.hpp: what a forked child must not share with its parent. test_turns.cpp tests finding and ending
-// programs.
-#define BOOST_TEST_MODULE processes
+// fork.hpp and threads.hpp: what a forked child must not share with its parent, and threads of our own.
+#define BOOST_TEST_MODULE fork
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,8 +7,9 @@
 #include <atomic>
 #include <csignal>
 #include <future>
+#include <guestkit/detail/base/fork.hpp>
+#include <guestkit/detail/base/threads.hpp>
 #include <guestkit/detail/launch/kvm.hpp>
-#include <guestkit/detail/launch/processes.hpp>
 #include <mutex>
 
 #include "support.hpp"
