@@ -8,24 +8,20 @@ built from and the size of each file. An appliance that no longer matches its ma
 
 from __future__ import annotations
 
-import bz2
 import fcntl
-import gzip
 import hashlib
 import logging
-import lzma
 import os
 import shutil
-import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from guestkit import __version__, _native
+from guestkit import __version__, _initrd, _kernel_image, _native
 from guestkit._private import make_private
 from guestkit._system import hint
 from guestkit._template import NotEmulated, TemplateError, build_template, hypervisor_file, machine_command
@@ -69,16 +65,8 @@ PACKAGE_DATABASES = tuple(
     )
 )
 
-#: The modules for mounting the root disk and talking to the host; udev and modprobe load the rest from there.
-MODULES = (
-    "crc", "scsi_common", "scsi_mod", "sd_mod", "virtio_ring", "virtio.", "virtio_blk", "virtio_console",
-    "virtio_pci", "virtio_scsi", "virtio-rng", "ext2", "ext4", "jbd2", "mbcache", "t10",
-)  # fmt: skip
-NOT_NEEDED = ("crc-itu-t", "crc7")
-
 #: The file in a lean appliance's directory that says why no warm one could be made of it: launches tell it.
 FAILURE = "no-warm-appliance"
-
 
 _log = logging.getLogger("guestkit")
 
@@ -327,9 +315,8 @@ def _build_into(target: Path, inputs: list[Path], lock: int) -> list[bytes]:
         )  # fmt: skip
         modes = _modes(target.parent)
         made.chmod(0o755 & modes)
-        _unpack_kernel(made / "kernel")
-        initrd = made / "initrd"
-        initrd.write_bytes(_slim(initrd.read_bytes()))
+        _rewrite(made / "kernel", _kernel_image.unpacked)
+        _rewrite(made / "initrd", _initrd.slim)
         _replace_programs(made / "root", Path(scratch), lock)
         (made / "README.fixed").write_text(
             "guestkit's lean appliance: see libguestfs-make-fixed-appliance(1)\n"
@@ -345,6 +332,13 @@ def _build_into(target: Path, inputs: list[Path], lock: int) -> list[bytes]:
         shutil.rmtree(target, ignore_errors=True)
         made.rename(target)
         return [word.replace(os.fsencode(made), os.fsencode(target)) for word in command]
+
+
+def _rewrite(file: Path, change: Callable[[bytes], bytes]) -> None:
+    try:
+        file.write_bytes(change(file.read_bytes()))
+    except ValueError as error:
+        raise ApplianceError(f"supermin's {file.name}: {error}") from error
 
 
 def _run(*command: str, temporary: str, lock: int) -> None:
@@ -437,91 +431,6 @@ def _try_out(made: Path, mode: ApplianceMode, disks: int = 1) -> list[bytes]:
         if info is None or info.mode != mode:
             raise ApplianceError(f"the new appliance is not used: {info and info.reason}")
         return machine_command(g)
-
-
-def _unpack_kernel(kernel: Path) -> None:
-    """Replace a compressed x86 kernel by its unpacked image, if QEMU can boot that directly (PVH)."""
-    image = kernel.read_bytes()
-    if image[0x202:0x206] != b"HdrS":
-        image_found = b""
-    else:
-        begin = (image[0x1F1] + 1) * 512 + struct.unpack_from("<I", image, 0x248)[0]
-        payload = image[begin : begin + struct.unpack_from("<I", image, 0x24C)[0]]
-        image_found = _decompress(payload)
-    if _boots_directly(image_found):
-        kernel.write_bytes(image_found)
-
-
-def _decompress(payload: bytes) -> bytes:
-    """Unpack the kernel's payload, which ends with its size in four bytes; b"" for an unknown format."""
-    try:
-        if payload.startswith(b"\xfd7zXZ"):
-            return lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(payload)
-        if payload.startswith(b"\x5d\0\0"):
-            return lzma.LZMADecompressor(lzma.FORMAT_ALONE).decompress(payload)
-        if payload.startswith(b"BZh"):
-            return bz2.BZ2Decompressor().decompress(payload)
-        if payload.startswith(b"\x1f\x8b"):
-            return gzip.decompress(payload[:-4])
-        for magic, tool in ((b"\x28\xb5\x2f\xfd", "zstd"), (b"\x02\x21\x4c\x18", "lz4")):
-            if payload.startswith(magic) and shutil.which(tool):
-                command = [tool, "-dc"]
-                return subprocess.run(command, input=payload[:-4], capture_output=True, check=True).stdout
-    except (OSError, EOFError, lzma.LZMAError, subprocess.CalledProcessError):
-        pass  # a packed kernel boots too, only more slowly
-    return b""
-
-
-def _boots_directly(image: bytes) -> bool:
-    """Return whether the image is an ELF file with Xen's PVH entry point, the note that QEMU looks for."""
-    if image[:6] != b"\x7fELF\x02\x01":
-        return False
-    offset, size, count = (
-        struct.unpack_from("<Q", image, 32)[0], *struct.unpack_from("<HH", image, 54),
-    )  # fmt: skip
-    for number in range(count):
-        kind, _, begin, _, _, length = struct.unpack_from("<IIQQQQ", image, offset + number * size)
-        if kind == 4 and struct.pack("<I", 18) + b"Xen\0" in image[begin : begin + length]:
-            return True
-    return False
-
-
-def _slim(archive: bytes) -> bytes:
-    """Return supermin's initrd without the modules that are not needed to mount the root."""
-    kept = bytearray()
-    for name, mode, data in _cpio(archive):
-        content = data
-        if name.endswith(".ko") and not _needed(name):
-            continue
-        if name == "modules":
-            content = b"".join(row for row in data.splitlines(keepends=True) if _needed(row.decode()))
-        kept += _cpio_entry(name, mode, content)
-    return bytes(kept + _cpio_entry("TRAILER!!!", 0, b""))
-
-
-def _needed(module: str) -> bool:
-    return module.startswith(MODULES) and not module.startswith(NOT_NEEDED)
-
-
-def _cpio(archive: bytes) -> Iterator[tuple[str, int, bytes]]:
-    at = 0
-    while True:
-        if archive[at : at + 6] not in (b"070701", b"070702"):
-            raise ApplianceError("supermin's initrd is not a cpio archive that guestkit knows")
-        fields = [int(archive[at + 6 + 8 * i : at + 14 + 8 * i], 16) for i in range(13)]
-        name = archive[at + 110 : at + 110 + fields[11] - 1].decode()
-        begin = at + 110 + fields[11] + 3 & ~3
-        if name == "TRAILER!!!":
-            return
-        yield name, fields[1], archive[begin : begin + fields[6]]
-        at = begin + fields[6] + 3 & ~3
-
-
-def _cpio_entry(name: str, mode: int, data: bytes) -> bytes:
-    raw = name.encode() + b"\0"
-    fields = (0, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(raw), 0)
-    head = b"070701" + b"".join(b"%08X" % value for value in fields) + raw
-    return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
 
 
 def _replace_programs(root: Path, scratch: Path, lock: int) -> None:

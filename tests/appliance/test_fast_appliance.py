@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import pytest
 
-from guestkit import AsyncGuestfs, Guestfs, LaunchError, appliance
+from guestkit import AsyncGuestfs, Guestfs, LaunchError, _initrd, appliance
 from guestkit.appliance import Appliance, ApplianceError
 
 MEGABYTE = 1 << 20
@@ -376,6 +376,8 @@ def test_a_build_that_is_killed_leaves_nothing_after_the_next_one(tmp_path: Path
     assert [path.name for path in cache.iterdir()] == ["lock"]
 
 
-def test_an_initrd_of_unknown_form_is_an_error() -> None:
-    with pytest.raises(ApplianceError, match="not a cpio archive"):
-        appliance._slim(b"\x1f\x8b" + bytes(200))
+def test_an_initrd_of_unknown_form_is_an_error(tmp_path: Path) -> None:
+    initrd = tmp_path / "initrd"
+    initrd.write_bytes(b"\x1f\x8b" + bytes(200))
+    with pytest.raises(ApplianceError, match="supermin's initrd: it is not a cpio archive"):
+        appliance._rewrite(initrd, _initrd.slim)
