@@ -8,6 +8,7 @@ import lzma
 import shutil
 import struct
 import subprocess
+import zlib
 
 __all__ = ["unpacked"]
 
@@ -25,7 +26,7 @@ def unpacked(image: bytes) -> bytes:
 
 
 def _decompressed(payload: bytes) -> bytes:
-    """Unpack the kernel's payload, which ends with its size in four bytes; b"" for an unknown format."""
+    """Unpack the payload, which ends with its size in four bytes; b"" for an unknown format."""
     try:
         if payload.startswith(b"\xfd7zXZ"):
             return lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(payload)
@@ -34,12 +35,12 @@ def _decompressed(payload: bytes) -> bytes:
         if payload.startswith(b"BZh"):
             return bz2.BZ2Decompressor().decompress(payload)
         if payload.startswith(b"\x1f\x8b"):
-            return gzip.decompress(payload[:-4])
+            return gzip.decompress(payload)  # the size is gzip's own
         for magic, tool in ((b"\x28\xb5\x2f\xfd", "zstd"), (b"\x02\x21\x4c\x18", "lz4")):
             if payload.startswith(magic) and shutil.which(tool):
                 command = [tool, "-dc"]
                 return subprocess.run(command, input=payload[:-4], capture_output=True, check=True).stdout
-    except (OSError, EOFError, lzma.LZMAError, subprocess.CalledProcessError):
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, subprocess.CalledProcessError):
         pass  # a packed kernel boots too, only more slowly
     return b""
 
