@@ -125,14 +125,16 @@ def build(*, force: bool = False, warm: bool = True, system: bool = False) -> Ap
     Any number of processes may call this at once: one builds, the others wait and take its result. Appliances
     built for an earlier state of the host are removed.
 
-    Raises ApplianceError if it cannot be built here; LaunchError or another Error if the new appliance, which
-    is launched once, does not start; OSError if a file cannot be read or written, as on a full disk.
+    Raises ApplianceError if it cannot be built here, or if packages change meanwhile; LaunchError or another
+    Error if the new appliance, which is launched once, does not start; OSError if a file cannot be read or
+    written, as on a full disk.
     """
     cache = _writable(SYSTEM_CACHE, 0o755) if system else own_cache()
     with _locked(cache) as lock:
-        for left in (*cache.glob("new-*"), *cache.glob("lean-*/new-*")):  # leftovers of a killed build
+        for left in (*_half_built(cache), *cache.glob("lean-*/new-*")):
             shutil.rmtree(left, ignore_errors=True)
-        inputs = _inputs()
+        # Before the build, so that what changes during it is noticed.
+        inputs = [_row("input", path, str(path)) for path in _inputs()]
         target = cache / _key(inputs)
         command = None
         if force or check(target):
@@ -146,19 +148,28 @@ def build(*, force: bool = False, warm: bool = True, system: bool = False) -> Ap
 
 
 def appliances() -> list[Appliance]:
-    """Return every appliance that a launch would find, good or not, in search order."""
-    found: list[Path] = []
+    """Return every appliance that a launch would find, good or not, in search order.
+
+    A launch uses no warm one whose lean one is not good, so it has the same fault.
+    """
+    found: list[Appliance] = []
     for cache in search_path():
         with suppress(PermissionError):  # another user's cache: a launch cannot use it either
             for lean in _lean_ones(cache):
-                found.append(lean)
+                fault = check(lean)
+                found.append(Appliance(lean, fault))
                 with suppress(PermissionError):
-                    found += _within(lean, "warm-")
-    return [Appliance(path, check(path)) for path in found]
+                    found += [Appliance(warm, check(warm) or fault) for warm in _within(lean, "warm-")]
+    return found
 
 
 def _lean_ones(cache: Path) -> list[Path]:
     return _within(cache, "lean-")
+
+
+def _half_built(cache: Path) -> list[Path]:
+    """Return what builds that were killed have left; while the lock is held, no other build is at work."""
+    return _within(cache, "new-")
 
 
 def _within(directory: Path, prefix: str) -> list[Path]:
@@ -173,17 +184,18 @@ def _within(directory: Path, prefix: str) -> list[Path]:
 def remove(*, system: bool = False) -> None:
     """Remove every appliance from the user's cache, or from the system's.
 
-    Running appliances are not affected: they keep their files open.
+    Running appliances are not affected: they keep their files open. Raises ApplianceError if this user may
+    not change the cache; OSError if something in it cannot be removed.
     """
     cache = SYSTEM_CACHE if system else cache_directory()
     try:
-        present = _lean_ones(cache)
+        present = (*_lean_ones(cache), *_half_built(cache))
     except PermissionError as error:
         raise ApplianceError(f"{cache} cannot be read by this user") from error
     if present:
         with _locked(_writable(cache, 0o700)):
-            for one in _lean_ones(cache):
-                shutil.rmtree(one, ignore_errors=True)
+            for one in (*_lean_ones(cache), *_half_built(cache)):
+                shutil.rmtree(one)
 
 
 def check(directory: Path) -> str:
@@ -288,25 +300,27 @@ def _row(kind: str, path: Path, name: str) -> str:
     return f"{kind} {seen.st_size} {seen.st_mtime_ns // 10**9} {name}"
 
 
-def _write_manifest(made: Path, inputs: Iterable[Path], files: Iterable[str]) -> None:
-    rows = [_row("input", path, str(path)) for path in inputs]
-    rows += [_row("file", made / name, name) for name in files]
+def _write_manifest(made: Path, inputs: Iterable[str], files: Iterable[str]) -> None:
+    rows = [*inputs, *(_row("file", made / name, name) for name in files)]
     manifest = made / "manifest"
     manifest.write_text("\n".join([FORMAT, *rows]) + "\n")
     manifest.chmod(0o644 & _modes(made))
 
 
-def _key(inputs: list[Path]) -> str:
-    text = "\n".join([FORMAT, __version__, *(_row("input", path, str(path)) for path in inputs)])
+def _key(inputs: list[str]) -> str:
+    text = "\n".join([FORMAT, __version__, *inputs])
     return "lean-" + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 # ---- the build
 
 
-def _build_into(target: Path, inputs: list[Path], lock: int) -> list[bytes]:
-    """Build the lean appliance; return the command of its machine, as `machine_command` does."""
-    with tempfile.TemporaryDirectory(prefix="new-", dir=target.parent) as scratch:
+def _build_into(target: Path, inputs: list[str], lock: int) -> list[bytes]:
+    """Build the lean appliance; return the command of its machine, as `machine_command` does.
+
+    inputs: their rows of the manifest
+    """
+    with tempfile.TemporaryDirectory(prefix="new-", dir=target.parent, ignore_cleanup_errors=True) as scratch:
         made = Path(scratch) / "appliance"
         _run(
             "supermin", "--build", "--copy-kernel", "-f", "ext2", "--host-cpu", os.uname().machine,
@@ -328,8 +342,11 @@ def _build_into(target: Path, inputs: list[Path], lock: int) -> list[bytes]:
         for name in FILES:
             (made / name).chmod((0o755 if name == "cage" else 0o644) & modes)
         _write_manifest(made, inputs, FILES)
+        if fault := check(made):
+            raise ApplianceError(f"{fault}: build it again")
         command = _try_out(made, "lean")
-        shutil.rmtree(target, ignore_errors=True)
+        if target.exists():  # moved, because on NFS nobody can remove what a running appliance has open
+            target.rename(Path(scratch) / "old")
         made.rename(target)
         return [word.replace(os.fsencode(made), os.fsencode(target)) for word in command]
 
@@ -384,7 +401,7 @@ def _warm_up(lean: Path, force: bool, command: list[bytes] | None) -> Appliance 
         files = sorted(path.name for path in made.iterdir() if path.is_file())
         for name in files:
             (made / name).chmod((0o755 if name == "hypervisor" else 0o644) & modes)
-        _write_manifest(made, inputs, files)
+        _write_manifest(made, [_row("input", path, str(path)) for path in inputs], files)
         _try_out(made, "warm", disks=3)
         target = lean / f"warm-{time.time_ns()}"
         made.rename(target)

@@ -1,0 +1,162 @@
+"""What the cache of appliances holds, and what a build makes of it, without an appliance that could boot."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from guestkit import _initrd, appliance
+from guestkit._private import make_private
+from guestkit.appliance import Appliance, ApplianceError
+from guestkit.cli import main
+from guestkit.doctor import diagnose
+
+LEAN = ("README.fixed", "initrd", "kernel", "root")
+WARM = ("command", "hypervisor", "root", "state")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = tmp_path / "cache"
+    place.mkdir(mode=0o700)
+    monkeypatch.setenv("GUESTKIT_CACHEDIR", str(place))
+    return place
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The database of packages from which appliances are built."""
+    file = tmp_path / "status"
+    file.write_text("one package")
+    monkeypatch.setattr(appliance, "PACKAGE_DATABASES", (file,))
+    return file
+
+
+def made(place: Path, files: tuple[str, ...], *inputs: Path) -> Path:
+    """Make a directory that is as good as an appliance, until it is launched."""
+    place.mkdir(mode=0o700)
+    for name in files:
+        (place / name).write_text(name)
+        (place / name).chmod(0o700)
+    appliance._write_manifest(place, [appliance._row("input", path, str(path)) for path in inputs], files)
+    assert appliance.check(place) == ""
+    return place
+
+
+@pytest.fixture
+def during(database: Path, monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
+    """Make builds take no time, of appliances that cannot boot. Returns what happens while supermin runs."""
+    happens: list[Callable[[], object]] = []
+
+    def supermin(*command: str, **_: Any) -> None:
+        place = Path(command[-1])
+        place.mkdir()
+        (place / "kernel").write_bytes(b"MZ")
+        (place / "initrd").write_bytes(_initrd.slim(_initrd._entry("TRAILER!!!", 0, b"")))
+        (place / "root").write_bytes(b"")
+        for happen in happens:
+            happen()
+
+    monkeypatch.setattr(appliance, "_run", supermin)
+    monkeypatch.setattr(appliance, "_replace_programs", lambda *_: None)
+    monkeypatch.setattr(appliance, "_try_out", lambda *_, **__: [])
+    return happens
+
+
+def names(cache: Path) -> list[str]:
+    return sorted(path.name for path in cache.iterdir() if path.name != "lock")
+
+
+# ---- what is good
+
+
+def test_a_warm_appliance_was_good_whose_lean_one_is_not(
+    cache: Path, database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Regression: after an update of packages no launch used it, and the doctor said that it is ready."""
+    lean = made(cache / "lean-1", LEAN, database)
+    warm = made(lean / "warm-1", WARM)
+    assert appliance.appliances() == [Appliance(lean, ""), Appliance(warm, "")]
+    assert main(["appliance", "check"]) == 0
+    database.write_text("another package")
+    capsys.readouterr()
+    assert main(["appliance", "check"]) == 1
+    changed = f"{database} has changed since the appliance was built"
+    assert capsys.readouterr().out == f"{lean}: {changed}\n{warm}: {changed}\n"
+    (told,) = [one for one in diagnose() if one.name == "appliance"]
+    assert (told.level, changed in told.message) == ("warning", True)
+
+
+# ---- builds
+
+
+def test_packages_that_changed_during_a_build_were_taken_for_what_it_was_built_from(
+    cache: Path, database: Path, during: list[Callable[[], object]]
+) -> None:
+    during.append(lambda: database.write_text("another package"))
+    with pytest.raises(ApplianceError, match=f"{database} has changed.*build it again"):
+        appliance.build(warm=False)
+    assert names(cache) == []
+    during.clear()
+    built = appliance.build(warm=False)
+    assert names(cache) == [built.directory.name]
+
+
+def test_an_appliance_that_could_not_be_removed_kept_the_new_one_from_its_place(
+    cache: Path, during: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS keeps the files that a running appliance has open, and the directory with them."""
+    built = appliance.build(warm=False).directory
+    (built / "old").touch()
+    real = shutil.rmtree
+
+    def rmtree(path: Any, *arguments: Any, **options: Any) -> None:
+        if not os.path.exists(os.path.join(path, "old")):
+            real(path, *arguments, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    assert appliance.build(force=True, warm=False) == Appliance(built, "")
+    assert not (built / "old").exists()
+
+
+# ---- removing
+
+
+def test_what_a_killed_build_had_left_was_not_removed(cache: Path) -> None:
+    (cache / "new-1").mkdir()
+    (cache / "kvm-works").touch()
+    appliance.remove()
+    assert names(cache) == ["kvm-works"]
+
+
+def test_that_an_appliance_is_still_there_was_not_said(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lean = made(cache / "lean-1", LEAN)
+
+    def busy(*_: Any, **__: Any) -> NoReturn:
+        raise OSError(errno.EBUSY, "Device or resource busy", str(lean))
+
+    monkeypatch.setattr(os, "rmdir", busy)
+    assert main(["appliance", "remove"]) == 1
+    assert "Device or resource busy" in capsys.readouterr().err
+
+
+# ---- another user's directory
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_build_by_root_that_was_refused_left_directories_in_the_users_home(tmp_path: Path) -> None:
+    """Regression: after `sudo -E guestkit appliance build`, which is refused, the user's own one was, too."""
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 12345, -1)
+    place = home / ".cache" / "guestkit" / "appliance"
+    assert make_private(place, 0o700) == f"{home} can be written by other users"
+    assert list(home.iterdir()) == []
