@@ -127,7 +127,7 @@ def support_of(system: OperatingSystem, today: date) -> Support:
 
 
 def _state(until: date, extended: date | None, today: date) -> State:
-    if today + _SOON <= until:
+    if until - today >= _SOON:
         return "supported"
     if today <= until:
         return "ending"

@@ -61,6 +61,7 @@ def _documents(file: TextIO, name: str) -> Iterator[Any]:
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter()
     converter.register_structure_hook(bytes, lambda value, _: _decoded(value))
+    converter.register_structure_hook(int, lambda value, _: _number(value))
     # A later version may know more words.
     converter.register_structure_hook_func(_is_literal, lambda value, _: str(value))
     return converter
@@ -69,6 +70,13 @@ def _converter() -> cattrs.Converter:
 def _is_literal(kind: Any) -> bool:
     origin: Any = typing.get_origin(kind)
     return origin is typing.Literal
+
+
+def _number(value: Any) -> int:
+    number = int(value)
+    if number.bit_length() > 64:
+        raise ValueError("a number of more than 64 bits")
+    return number
 
 
 def _decoded(value: Any) -> bytes:

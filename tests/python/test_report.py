@@ -397,6 +397,12 @@ def test_the_last_day_of_support_counts(day: str, state: str) -> None:
     assert support_of(system, date.fromisoformat(day)).state == state
 
 
+def test_a_day_at_the_end_of_the_calendar_ended_the_report() -> None:
+    """As SOURCE_DATE_EPOCH can state it: the day half a year later is no date."""
+    system = replace(DEMO_SYSTEM, os_release={"ID": "debian", "VERSION_ID": "12"})
+    assert support_of(system, date.max).state == "ended"
+
+
 # What a guest can say.
 
 
@@ -589,6 +595,15 @@ def test_another_file_is_told_from_saved_reports(tmp_path: Path, text: str) -> N
     saved = tmp_path / "other.json"
     saved.write_bytes(os.fsencode(text))
     with pytest.raises(Error, match="its report 1 is not what guestkit inspect --json or --jsonl writes"):
+        list(load(str(saved)))
+
+
+def test_a_saved_size_of_four_hundred_digits_was_a_fault_of_guestkit(tmp_path: Path) -> None:
+    """It is read, but cannot be drawn."""
+    saved = tmp_path / "large.json"
+    report = inspected(disks=(Disk(device="/dev/sda", format="raw", virtual_size=10**400),))
+    saved.write_text(json.dumps([report.to_dict()]))
+    with pytest.raises(Error, match=r"its report 1 is not what .*\.disks\[0\]\.virtual_size"):
         list(load(str(saved)))
 
 
