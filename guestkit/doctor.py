@@ -7,7 +7,9 @@ for finding in diagnose():
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
+import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -158,12 +160,11 @@ def _kernel(g: Guestfs) -> Iterator[Finding]:
             remedy=install_command("kernel"),
         )
     elif shut:
-        names = " ".join(map(str, shut))
         yield Finding(
             name="kernel",
-            level=level if shut == kernels else "warning",
-            message=f"{names} cannot be read by this user",
-            remedy=f"sudo chmod 0644 {names}",
+            level=level,
+            message=f"{' '.join(map(str, shut))} cannot be read by this user",
+            remedy=f"sudo chmod 0644 {shlex.join(map(str, shut))}",
         )
     else:
         yield Finding(name="kernel", level="ok", message=f"{kernels[-1]} can be read")
@@ -250,13 +251,22 @@ def _places(g: Guestfs) -> Iterator[Finding]:
     yield _place("temporary files", Path(g.get_tmpdir()), ROOM, "TMPDIR")
     yield _place("libguestfs' cache", Path(g.get_cachedir()), CACHE_ROOM, "LIBGUESTFS_CACHEDIR")
     own = Path(g.get_cachedir()) / f".guestfs-{os.geteuid()}"
-    if os.path.exists(own) and own.stat().st_uid != os.geteuid():
-        message = f"{own} belongs to another user, and libguestfs will not use it"
-        yield Finding(name="libguestfs' cache", level="error", message=message, remedy=f"sudo rm -r {own}")
+    if os.path.lexists(own) and (why := _not_own(own.lstat())):
+        message = f"{own} {why}, and libguestfs will not use it"
+        remedy = f"sudo rm -r {shlex.quote(str(own))}"
+        yield Finding(name="libguestfs' cache", level="error", message=message, remedy=remedy)
     for cache in appliance.search_path():
         if os.path.exists(cache) and (fault := _native.private_directory_fault(cache)):
-            remedy = f"chmod 700 {cache}" if cache.stat().st_uid == os.geteuid() else ""
+            own_one = cache.stat().st_uid == os.geteuid()
+            remedy = f"chmod 700 {shlex.quote(str(cache))}" if own_one else ""
             yield Finding(name="guestkit's cache", level="warning", message=fault, remedy=remedy)
+
+
+def _not_own(seen: os.stat_result) -> str:
+    """Return why libguestfs takes this for no directory of this user; "" if it does."""
+    if seen.st_uid != os.geteuid():
+        return "belongs to another user"
+    return "" if stat.S_ISDIR(seen.st_mode) else "is not a directory"
 
 
 def _place(name: str, path: Path, room: int, variable: str) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -12,7 +13,7 @@ from typing import Any, NoReturn, cast, get_args
 
 import pytest
 
-from guestkit import Guestfs, _native, appliance, doctor
+from guestkit import Error, Guestfs, _native, appliance, doctor
 from guestkit._system import install_command
 from guestkit.appliance import Appliance
 from guestkit.doctor import Finding, diagnose
@@ -313,3 +314,45 @@ def test_one_look_that_fails_does_not_cost_the_others(monkeypatch: pytest.Monkey
     (broken,) = [one for one in found if one.name == "appliance"]
     assert (broken.level, broken.message) == ("error", "[Errno 13] Permission denied: '/secret'")
     assert "memory" in {one.name for one in found}
+
+
+def test_a_kernel_that_no_appliance_can_be_made_of_was_a_warning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Regression: supermin takes the newest one, and a build refuses all where one cannot be read."""
+    old, new = tmp_path / "vmlinuz-1", tmp_path / "vmlinuz-2"
+    real = os.access
+    monkeypatch.setattr(appliance, "kernels", lambda: [old, new])
+    monkeypatch.setattr(os, "access", lambda path, mode: path == old or (path != new and real(path, mode)))
+    monkeypatch.setattr(appliance, "appliances", list)
+    with pytest.raises(appliance.ApplianceError, match=f"{new} is not readable"):
+        appliance._inputs()
+    found = finding("kernel")
+    assert (found.level, found.remedy) == ("error", f"sudo chmod 0644 {new}")
+
+
+def test_a_link_in_the_place_of_libguestfs_cache_was_called_good(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Regression: in /var/tmp another user can make it first, and libguestfs ends each launch."""
+    monkeypatch.setenv("LIBGUESTFS_CACHEDIR", str(tmp_path))
+    link = tmp_path / f".guestfs-{os.geteuid()}"
+    link.symlink_to(tmp_path)
+    found = finding("libguestfs' cache")
+    assert (found.level, found.remedy) == ("error", f"sudo rm -r {link}")
+    with Guestfs(appliance="system", environment=True) as g, pytest.raises(Error, match="not a directory"):
+        g.add_drive("/dev/null", format="raw", readonly=True)
+        g.launch()
+
+
+def test_a_remedy_removed_another_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Regression: `sudo rm -r /srv/my cache/.guestfs-0` removes /srv/my."""
+    place = tmp_path / "my cache"
+    place.mkdir(mode=0o777)
+    place.chmod(0o777)
+    (place / f".guestfs-{os.geteuid()}").symlink_to("elsewhere")
+    monkeypatch.setenv("LIBGUESTFS_CACHEDIR", str(place))
+    monkeypatch.setenv("GUESTKIT_CACHEDIR", str(place))
+    for name in ("libguestfs' cache", "guestkit's cache"):
+        words = shlex.split(finding(name).remedy)
+        assert Path(words[-1]).parent in (place, tmp_path)
