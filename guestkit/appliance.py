@@ -8,6 +8,7 @@ built from and the size of each file. An appliance that no longer matches its ma
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import logging
@@ -131,14 +132,21 @@ def build(*, force: bool = False, warm: bool = True, system: bool = False) -> Ap
     """
     cache = _writable(SYSTEM_CACHE, 0o755) if system else own_cache()
     with _locked(cache) as lock:
-        for left in (*_half_built(cache), *cache.glob("lean-*/new-*")):
+        spoilt = [one for one in _lean_ones(cache) if check(one)]
+        for left in (*_half_built(cache), *cache.glob("lean-*/new-*"), *spoilt):  # the new one needs the room
             shutil.rmtree(left, ignore_errors=True)
         # Before the build, so that what changes during it is noticed.
         inputs = [_row("input", path, str(path)) for path in _inputs()]
         target = cache / _key(inputs)
         command = None
         if force or check(target):
-            command = _build_into(target, inputs, lock)
+            try:
+                command = _build_into(target, inputs, lock)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                # A write does not tell what it writes to, and a copy tells what it reads.
+                raise OSError(error.errno, error.strerror, str(cache)) from error
         for other in _lean_ones(cache):
             if other != target:
                 shutil.rmtree(other, ignore_errors=True)

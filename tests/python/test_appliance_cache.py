@@ -125,6 +125,30 @@ def test_an_appliance_that_could_not_be_removed_kept_the_new_one_from_its_place(
     assert not (built / "old").exists()
 
 
+def test_a_full_disk_was_told_without_its_name(
+    cache: Path, during: list[Callable[[], object]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Regression: "error: [Errno 28] No space left on device", for writes do not tell what they write to."""
+    with open("/dev/full", "wb", buffering=0) as full:
+        during.append(lambda: full.write(b"x"))
+        assert main(["appliance", "build"]) == 1
+    assert f"{cache}: No space left on device" in capsys.readouterr().err
+    assert names(cache) == []
+
+
+def test_a_build_needed_room_for_the_appliance_that_it_replaces(
+    cache: Path, database: Path, during: list[Callable[[], object]]
+) -> None:
+    """Regression: 600 MB are taken by one that no launch uses any more."""
+    good, spoilt = made(cache / "lean-other", LEAN), made(cache / "lean-old", LEAN, database)
+    database.write_text("another package")
+    seen: list[list[str]] = []
+    during.append(lambda: seen.append(names(cache)))
+    built = appliance.build(warm=False).directory
+    assert (good.name in seen[0], spoilt.name in seen[0]) == (True, False)
+    assert names(cache) == [built.name]
+
+
 # ---- removing
 
 
