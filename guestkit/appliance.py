@@ -390,7 +390,7 @@ def _warm_up(lean: Path, force: bool, command: list[bytes] | None) -> Appliance 
     good = [path for path in present if not check(path)]
     old = Appliance(good[-1], "") if good else None
     # Who builds it every day must not find it good for the last minutes of its day.
-    fresh = [path for path in good if time.time() - (path / "manifest").stat().st_mtime < HALF_A_DAY]
+    fresh = [path for path in good if 0 <= time.time() - (path / "manifest").stat().st_mtime < HALF_A_DAY]
     if fresh and not force:
         return Appliance(fresh[-1], "")
     for path in {*present} - {*good}:

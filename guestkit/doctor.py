@@ -6,6 +6,7 @@ for finding in diagnose():
 
 from __future__ import annotations
 
+import grp
 import os
 import shlex
 import shutil
@@ -29,6 +30,7 @@ Level = Literal["ok", "warning", "error"]
 ROOM = 1 << 30
 #: Space for libguestfs' own appliance, which it builds at the first launch, in bytes.
 CACHE_ROOM = 1 << 30
+KVM = Path("/dev/kvm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,11 +142,21 @@ def _kvm(g: Guestfs) -> Iterator[Finding]:
     if usable:
         yield Finding(name="kvm", level="ok", message="KVM works")
         return
-    device = Path("/dev/kvm")
-    closed = device.exists() and not os.access(device, os.R_OK | os.W_OK)
-    remedy = "sudo usermod -aG kvm $USER" if closed else ""
+    closed = KVM.exists() and not os.access(KVM, os.R_OK | os.W_OK)
+    remedy = f"sudo usermod -aG {shlex.quote(group)} $USER" if closed and (group := _group_of(KVM)) else ""
     message = f"the appliance is emulated, several times slower: {reason}"
     yield Finding(name="kvm", level="warning", message=message, remedy=remedy)
+
+
+def _group_of(device: Path) -> str:
+    """Return the group that can use the device; "" if there is none but root's, or it has no name."""
+    seen = device.stat()
+    if seen.st_mode & 0o060 != 0o060 or seen.st_gid == 0:
+        return ""
+    try:
+        return grp.getgrgid(seen.st_gid).gr_name
+    except KeyError:  # the host's, in a container
+        return ""
 
 
 def _kernel(g: Guestfs) -> Iterator[Finding]:
@@ -286,7 +298,7 @@ def _place(name: str, path: Path, room: int, variable: str) -> Finding:
 def _container(g: Guestfs) -> Iterator[Finding]:
     if not any(Path(sign).exists() for sign in ("/.dockerenv", "/run/.containerenv")):
         return
-    if Path("/dev/kvm").exists():
+    if KVM.exists():
         yield Finding(name="container", level="ok", message="this is a container, with /dev/kvm")
     else:
         message = "this is a container without /dev/kvm: it is to be started with --device /dev/kvm"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,6 +14,7 @@ import pytest
 
 from guestkit import _initrd, appliance
 from guestkit._private import make_private
+from guestkit._template import TemplateError
 from guestkit.appliance import Appliance, ApplianceError
 from guestkit.cli import main
 from guestkit.doctor import diagnose
@@ -123,6 +125,27 @@ def test_an_appliance_that_could_not_be_removed_kept_the_new_one_from_its_place(
     monkeypatch.setattr(shutil, "rmtree", rmtree)
     assert appliance.build(force=True, warm=False) == Appliance(built, "")
     assert not (built / "old").exists()
+
+
+def test_a_warm_appliance_from_the_future_was_never_renewed(
+    cache: Path, during: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock was ahead when it was built."""
+    asked: list[Path] = []
+
+    def build_template(lean: Path, *_: object) -> NoReturn:
+        asked.append(lean)
+        raise TemplateError("no")
+
+    monkeypatch.setattr(appliance, "build_template", build_template)
+    lean = appliance.build(warm=False).directory
+    warm = made(lean / "warm-1", WARM)
+    assert appliance.build() == Appliance(warm, "")
+    assert asked == []
+    tomorrow = time.time() + 86400
+    os.utime(warm / "manifest", (tomorrow, tomorrow))
+    assert appliance.build() == Appliance(warm, "")
+    assert asked == [lean]
 
 
 def test_a_full_disk_was_told_without_its_name(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import shlex
 import shutil
+import stat
 import subprocess
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn, cast, get_args
 
 import pytest
@@ -250,6 +253,29 @@ def test_kvm(monkeypatch: pytest.MonkeyPatch, status: tuple[bool, str], level: s
     found = finding("kvm")
     assert found.level == level
     assert status[1] in found.message
+
+
+def test_the_group_of_kvm_was_always_called_kvm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Regression: in containers it has no name, or another one, and root's device serves no group."""
+    device = tmp_path / "kvm"
+    device.touch()
+    real, own = os.access, device.stat()
+    monkeypatch.setattr(doctor, "KVM", device)
+    monkeypatch.setattr(_native, "kvm_status", lambda qemu: (False, "cannot be opened"))
+    monkeypatch.setattr(os, "access", lambda path, mode: path != device and real(path, mode))
+    named = {7: "virtual machines"}
+    monkeypatch.setattr(grp, "getgrgid", lambda number: SimpleNamespace(gr_name=named[number]))
+    for mode, group, remedy in (
+        (0o660, 7, "sudo usermod -aG 'virtual machines' $USER"),
+        (0o660, 8, ""),
+        (0o640, 7, ""),
+        (0o660, 0, ""),
+    ):
+        seen = os.stat_result((stat.S_IFCHR | mode, *own[1:5], group, *own[6:]))
+        monkeypatch.setattr(
+            Path, "stat", lambda path, seen=seen, **_: seen if path == device else os.stat(path)
+        )
+        assert finding("kvm").remedy == remedy
 
 
 def test_a_qemu_that_hangs_ended_the_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
