@@ -391,19 +391,23 @@ class QemuImg:
             hint="",
         )
         words = ["convert", "-O", format, *(["-c"] if compress else []), *(["-p"] if progress else [])]
+        told = None if progress is None else _Told(progress)
         target = Path(os.path.abspath(os.fsdecode(output)))
         try:
             _check_place(target, replace)  # before the work
             with self.checked(source, opening) as disk:
                 result["source_format"] = disk.info.format
-                result["output_size"] = self._convert(disk, target, words, flatten, progress, replace)
+                result["output_size"] = self._convert(disk, target, words, flatten, told, replace)
             result["success"] = True
-        except Error as error:
-            if error.errno == errno.EINTR and self._cancelled:
+        except (Error, OSError) as error:
+            if told is not None and error is told.failure:
                 raise
-            result |= {"error": f"{error.op}: {error.message}", "cause": error.cause, "hint": error.hint}
-        except OSError as error:
-            result |= {"error": f"convert: {error}", "cause": "unknown"}
+            if not isinstance(error, Error):
+                result |= {"error": f"convert: {error}", "cause": "unknown"}
+            elif error.errno == errno.EINTR and self._cancelled:
+                raise
+            else:
+                result |= {"error": f"{error.op}: {error.message}", "cause": error.cause, "hint": error.hint}
         result["duration_secs"] = time.monotonic() - begin
         return result
 
@@ -456,6 +460,21 @@ class QemuImg:
             self.run([*words, new, str(_size("create_disk", size))])
             _settle("create_disk", new, target, replace=False)
         return probe(path, format)
+
+
+class _Told:
+    """The caller's progress, and what it has raised: the caller's own error, even if it looks like ours."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.failure: BaseException | None = None
+
+    def __call__(self, part: float) -> None:
+        try:
+            self._progress(part)
+        except BaseException as error:
+            self.failure = error
+            raise
 
 
 def _part(line: bytes) -> float | None:

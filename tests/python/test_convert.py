@@ -273,6 +273,23 @@ def test_a_value_error_of_progress_was_lost(tmp_path: Path, source: Path) -> Non
     assert left_in(tmp_path) == {source.name}
 
 
+@pytest.mark.parametrize(
+    "raised", [BrokenPipeError(errno.EPIPE, "nobody reads it"), Error("ls", "of the caller")]
+)
+def test_an_error_of_progress_was_taken_for_one_of_the_conversion(
+    tmp_path: Path, source: Path, raised: Exception
+) -> None:
+    """Regression: what `progress=print` raises once its reader is gone became {"success": False}."""
+
+    def stop(part: float) -> None:
+        raise raised
+
+    with pytest.raises(type(raised)) as caught:
+        DiskConverter().convert(source, tmp_path / "output", progress=stop)
+    assert caught.value is raised
+    assert left_in(tmp_path) == {source.name}
+
+
 def test_info(converter: Any, tmp_path: Path, source: Path) -> None:
     converter.convert(source, tmp_path / "disk")
     info = converter.get_info(tmp_path / "disk")
