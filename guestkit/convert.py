@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import shutil
 import stat
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 from guestkit import _native
 from guestkit._aside import put, unfinished
+from guestkit._programs import STEP, pieces, running, status
 from guestkit._system import hint
 from guestkit._text import without_secrets
 from guestkit.disks import PlainDisk, plain_disks
@@ -41,6 +42,9 @@ Progress = Callable[[float], object]
 
 #: How the program that shuts others in ends if it cannot.
 _NOT_SHUT_IN = 127
+
+_MOST_PRINTED = 4 << 20  # bytes, of an answer; of each snapshot it has some 300
+_MOST_SAID = 4096  # bytes of its complaints, of which `qemu-img check` has a line for each leaked cluster
 
 #: How much of a new disk is allocated when it is created.
 Preallocation = Literal["off", "metadata", "falloc", "full"]
@@ -250,15 +254,10 @@ class QemuImg:
     def __init__(self, op: str, sandbox: Sandbox) -> None:
         self._op = op
         self._strict = sandbox == "strict"
-        self._lock = threading.Lock()
         self._cancelled = False
-        self._process: subprocess.Popen[bytes] | None = None
 
     def cancel(self) -> None:
-        with self._lock:
-            self._cancelled = True
-            if self._process is not None:
-                self._process.kill()
+        self._cancelled = True
 
     @contextlib.contextmanager
     def checked(self, path: StrOrBytesPath, opening: OpenDiskOptions) -> Iterator[_Disk]:
@@ -293,7 +292,7 @@ class QemuImg:
 
     def run(
         self,
-        words: Sequence[StrOrBytesPath],
+        words: Sequence[str],
         disk: _Disk | None = None,
         output: Path | None = None,
         progress: Progress | None = None,
@@ -303,36 +302,45 @@ class QemuImg:
 
         disk, output: what it reads and writes; without a disk, it has nothing to be shut in for
         """
-        with tempfile.TemporaryFile() as errors, self._command(disk, output) as program:
-            with self._lock:
-                self._go_on()
-                try:
-                    self._process = process = subprocess.Popen(
-                        [*program, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
-                    )
-                except FileNotFoundError:
-                    raise Error(self._op, "qemu-img cannot be run" + hint("qemu-img"), errno.ENOENT) from None
+        with contextlib.ExitStack() as stack:
+            program = stack.enter_context(self._command(disk, output))
+            pipe = subprocess.PIPE
             try:
-                printed = self._read(process, progress)
-                code = process.wait()
-            finally:  # also on Ctrl-C, or if the caller's progress raises
-                with self._lock:
-                    process.kill()
-                    process.wait()
-                    self._process = None
-                assert process.stdout is not None
-                process.stdout.close()
+                process = stack.enter_context(running([*program, *words], stdout=pipe, stderr=pipe))
+            except FileNotFoundError:
+                raise Error(self._op, "qemu-img cannot be run" + hint("qemu-img"), errno.ENOENT) from None
+            printed, complaint = self._read(process, progress)
             self._go_on()
-            if code not in accept:
-                errors.seek(0)
-                said = os.fsdecode(errors.read(4096)).strip().removeprefix("qemu-img: ")
-                if code == _NOT_SHUT_IN and len(program) > 1:
-                    raise Error(self._op, f"sandbox=strict: {said}", errno.ENOTSUP)
-                raise Error(self._op, said or f"qemu-img ended with {code}", errno.EIO)
-            return printed
+            while (code := status(process, STEP)) is None:
+                self._go_on()
+            if code in accept:
+                return os.fsdecode(printed)
+            said = os.fsdecode(complaint).strip().removeprefix("qemu-img: ")
+            if code == _NOT_SHUT_IN and len(program) > 1:
+                raise Error(self._op, f"sandbox=strict: {said}", errno.ENOTSUP)
+            raise Error(self._op, said or f"qemu-img ended with {code}", errno.EIO)
+
+    def _read(self, process: subprocess.Popen[bytes], progress: Progress | None) -> tuple[bytes, bytes]:
+        """Return what it prints, and the last lines of its complaints: the image says how many those are."""
+        assert process.stdout is not None
+        assert process.stderr is not None
+        printed = complaint = b""
+        for pipe, piece in pieces([process.stdout, process.stderr], self._go_on, math.inf):
+            if pipe is process.stderr:
+                complaint = _last_lines(complaint + piece)
+                continue
+            printed += piece
+            if progress is not None:
+                *lines, printed = printed.split(b"\r")
+                for line in lines[-1:]:
+                    if (part := _part(line)) is not None:
+                        progress(part)
+            if len(printed) > _MOST_PRINTED:
+                raise Error(self._op, f"qemu-img prints more than {_MOST_PRINTED} bytes", errno.EIO)
+        return printed, complaint
 
     @contextlib.contextmanager
-    def _command(self, disk: _Disk | None, output: Path | None) -> Iterator[Sequence[StrOrBytesPath]]:
+    def _command(self, disk: _Disk | None, output: Path | None) -> Iterator[Sequence[str]]:
         """Yield the program to run, with what shuts it in: appliance/cage.hpp has the form of that."""
         if disk is None or not self._strict:
             yield ["qemu-img"]
@@ -351,20 +359,6 @@ class QemuImg:
                 files.append(f"{stack.enter_context(output.open('xb')).fileno()}w")
             what = f"{os.getpid()}:{','.join(files)}:{folder}"
             yield [cage, "-guestkit-cage", what, "-guestkit-program", program]
-
-    @staticmethod
-    def _read(process: subprocess.Popen[bytes], progress: Progress | None) -> str:
-        assert process.stdout is not None
-        output = b""
-        while chunk := os.read(process.stdout.fileno(), 65536):
-            output += chunk
-            if progress is None:
-                continue
-            *lines, output = output.split(b"\r")
-            for line in lines[-1:]:
-                if (part := _part(line)) is not None:
-                    progress(part)
-        return os.fsdecode(output)
 
     def convert(
         self,
@@ -427,7 +421,7 @@ class QemuImg:
         if not flatten and disk.info.backing_file is not None:
             backing = _backing_of(disk)
         with _beside("convert", target) as new:
-            self.run([*words, *backing, disk.node, new], disk, new, progress)
+            self.run([*words, *backing, disk.node, str(new)], disk, new, progress)
             return _settle("convert", new, target, replace=replace)
 
     def create(
@@ -457,7 +451,7 @@ class QemuImg:
             words += ["-u", "-b", name, "-F", backing_format]
         target = Path(os.path.abspath(os.fsdecode(path)))
         with _beside("create_disk", target) as new:
-            self.run([*words, new, str(_size("create_disk", size))])
+            self.run([*words, str(new), str(_size("create_disk", size))])
             _settle("create_disk", new, target, replace=False)
         return probe(path, format)
 
@@ -475,6 +469,13 @@ class _Told:
         except BaseException as error:
             self.failure = error
             raise
+
+
+def _last_lines(text: bytes) -> bytes:
+    if len(text) <= _MOST_SAID:
+        return text
+    end = text[-_MOST_SAID:]
+    return end.partition(b"\n")[2] or end
 
 
 def _part(line: bytes) -> float | None:

@@ -139,20 +139,52 @@ def test_a_file_that_is_there_is_replaced_when_the_new_one_is_complete(
     assert (tmp_path / "there").stat().st_mode & 0o777 == 0o644 & ~umask
 
 
+Script = Callable[[str], None]
+
+
 @pytest.fixture
-def stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def qemu_img(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Script:
+    """Puts a shell script in the place of qemu-img."""
+    program = tmp_path / "bin" / "qemu-img"
+    program.parent.mkdir()
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+
+    def put(script: str) -> None:
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+
+    return put
+
+
+@pytest.fixture
+def stuck(tmp_path: Path, qemu_img: Script) -> Path:
     """A qemu-img that starts to write and never ends; a FIFO signals the start."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    started = folder / "started"
+    started = tmp_path / "bin" / "started"
     os.mkfifo(started)
-    program = folder / "qemu-img"
-    program.write_text(
-        f'#!/bin/sh\nfor output; do :; done\necho half > "$output"\n: > {started}\nexec sleep 1000\n'
-    )
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    qemu_img(f'for output; do :; done\necho half > "$output"\n: > {started}\nexec sleep 1000')
     return started
+
+
+def test_an_answer_of_any_length_was_kept_in_memory(tmp_path: Path, source: Path, qemu_img: Script) -> None:
+    """Regression: an image that had taken qemu-img over could have it print gigabytes."""
+    qemu_img("exec head -c 8388608 /dev/zero")
+    converter, message = DiskConverter(), "qemu-img prints more than 4194304 bytes"
+    with pytest.raises(Error, match=message):
+        converter.get_info(source)
+    with pytest.raises(Error, match=message):
+        converter.check(source, "raw")
+    result = converter.convert(source, tmp_path / "output", progress=print)
+    assert (result["success"], result["error"]) == (False, f"convert: {message}")
+    assert left_in(tmp_path) == {"bin", source.name}
+
+
+def test_complaints_about_each_cluster_hid_why_a_check_failed(source: Path, qemu_img: Script) -> None:
+    """Regression: all were kept in a file, as many as the image wanted, and the first ones were told."""
+    qemu_img("seq -f 'Leaked cluster %.0f refcount=1 reference=0' 100000 >&2\necho no memory >&2\nexit 1")
+    with pytest.raises(Error, match="no memory$") as caught:
+        DiskConverter().check(source, "raw")
+    assert caught.value.message.startswith("Leaked cluster ")
+    assert len(caught.value.message) <= 4096
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
