@@ -12,9 +12,11 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from guestkit.errors import Error
 
 #: How filesystems say that they have no hard links, as FAT and many that are reached through a network.
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
@@ -52,6 +54,47 @@ def new_file(target: Path, *, mode: int = 0o666, replace: bool = True) -> Iterat
     finally:
         with suppress(OSError):  # it has its name by now, or was never made
             os.unlink(new)
+
+
+@contextmanager
+def new_path(op: str, target: Path, *, replace: bool, hint: str = "") -> Iterator[Path]:
+    """Yield a path for another program's file, which is synced and `put` in the target's place afterwards.
+
+    Raises Error of op that names the target if it is there already, with the hint what to do about it, or if
+    nothing can be written there; OSError if the file cannot be synced.
+    """
+    with ExitStack() as stack:
+        with _naming(op, target, hint):
+            folder = stack.enter_context(unfinished(target.parent))
+        new = folder / "disk"
+        yield new
+        _sync(new)
+        with _naming(op, target, hint):
+            put(new, target, replace=replace)
+        _sync(target.parent)
+
+
+def is_there(op: str, target: Path, hint: str = "") -> Error:
+    """Return the error for a target that is there already."""
+    return Error(op, f"{target}: is there already", errno.EEXIST, "already_exists", hint)
+
+
+@contextmanager
+def _naming(op: str, target: Path, hint: str) -> Iterator[None]:
+    try:
+        yield
+    except FileExistsError as error:
+        raise is_there(op, target, hint) from error
+    except OSError as error:
+        raise Error(op, f"{target}: {error.strerror}", error.errno or 0) from error
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def put(new: Path, target: Path, *, replace: bool) -> None:

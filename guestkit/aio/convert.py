@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from guestkit.aio.call import until_done
-from guestkit.aio.events import posting
+from guestkit.aio.events import on_loop
 from guestkit.aio.executor import Errand, shared_executor
-from guestkit.convert import DiskConverter, Progress, QemuImg
+from guestkit.convert import DiskConverter
 from guestkit.handle_options import Sandbox
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class _OneCall(DiskConverter):
-    """A blocking converter for one call, which the loop's thread may cancel."""
-
-    def __init__(self, op: str, sandbox: Sandbox) -> None:
-        super().__init__(sandbox=sandbox)
-        self._job = QemuImg(op, sandbox)
-        self._post = posting()
-
-    def _begin(self, op: str) -> QemuImg:
-        return self._job
-
-    def _telling(self, progress: Progress | None) -> Progress | None:
-        return None if progress is None else functools.partial(self._post, progress)
-
-    def cancel(self) -> None:
-        self._job.cancel()
 
 
 def _awaited(
@@ -41,20 +24,23 @@ def _awaited(
 
     While it waits for a thread, a cancel always keeps it from running.
     """
+    name, signature = method.__name__, inspect.signature(method)
 
     @functools.wraps(method)
     async def call(self: AsyncDiskConverter, /, *arguments: P.args, **keywords: P.kwargs) -> T:
-        one = _OneCall(method.__name__, self._sandbox)
-        work = functools.partial(method, one, *arguments, **keywords)
-        errand = Errand(shared_executor(), method.__name__, work)
+        one = DiskConverter(sandbox=self._sandbox)  # to cancel this call and no other
+        given = signature.bind(one, *arguments, **keywords)
+        if (progress := given.arguments.get("progress")) is not None:
+            given.arguments["progress"] = on_loop(name, "progress", progress)
+        errand = Errand(shared_executor(), name, functools.partial(method, *given.args, **given.kwargs))
 
         def cancel() -> None:
             if not errand.withdraw() and not to_its_end:
-                one.cancel()
+                one._cancelled.set()
 
         return await until_done(errand.outcome, cancel)
 
-    call.__qualname__ = f"AsyncDiskConverter.{method.__name__}"
+    call.__qualname__ = f"AsyncDiskConverter.{name}"
     return call
 
 

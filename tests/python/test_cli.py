@@ -19,6 +19,7 @@ from typing import Any, NoReturn, get_args
 import pytest
 from rich.console import Console
 
+import guestkit._aside
 import guestkit.appliance
 import guestkit.cli.cp
 import guestkit.cli.df
@@ -27,7 +28,6 @@ import guestkit.cli.guests
 import guestkit.cli.inspect
 import guestkit.cli.parser
 import guestkit.cli.progress
-import guestkit.convert
 import guestkit.copying
 from guestkit import CallTimeout, Domain, Error, Key, probe
 from guestkit._usage import percent, share_of
@@ -1262,7 +1262,7 @@ def test_a_conversion_that_is_interrupted_says_what_is_left(
     def end(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(guestkit.convert, "_settle", end)
+    monkeypatch.setattr(guestkit._aside, "put", end)
     output = disk.with_name("disk.vmdk")
     assert main(["convert", str(disk), str(output)]) == 130
     assert capsys.readouterr() == (

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from guestkit import AsyncDiskConverter, DiskConverter, Error, probe, under
-from guestkit.convert import QemuImg
+from guestkit._qemu_img import QemuImg
 from tests.images import naming
 
 MIB = 1 << 20
@@ -340,8 +340,9 @@ def test_create(converter: Any, tmp_path: Path, preallocation: str) -> None:
     info = converter.create_disk(path, 8 * MIB, preallocation=preallocation)
     assert (info.format, info.virtual_size) == ("qcow2", 8 * MIB)
     assert (path.stat().st_size > 8 * MIB) == (preallocation != "off")
-    with pytest.raises(Error, match="File exists"):
+    with pytest.raises(Error, match="new,disk:x: is there already") as caught:
         converter.create_disk(path, MIB)
+    assert (caught.value.errno, caught.value.cause) == (errno.EEXIST, "already_exists")
     assert left_in(tmp_path) == {path.name}
 
 

@@ -28,9 +28,9 @@ from guestkit import (
     Guestfs,
     ImageInfo,
     UnpackLimits,
-    convert,
 )
 from guestkit._decompress import Meter
+from guestkit._qemu_img import QemuImg
 from guestkit._unpacking import unpacked
 from guestkit.cli import main
 from guestkit.images import packed_by
@@ -444,18 +444,18 @@ def test_a_conversion_that_unpacks_is_cancelled(tmp_path: Path, monkeypatch: pyt
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        look = convert.QemuImg._go_on
+        look = QemuImg._go_on
 
-        def look_and_cancel(job: convert.QemuImg) -> None:
+        def look_and_cancel(job: QemuImg) -> None:
             nonlocal looks
             looks += 1
             if looks == 3:
                 loop.call_soon_threadsafe(call.cancel)
-                while not job._cancelled:  # set on the loop's thread
+                while not job._cancelled.is_set():  # set on the loop's thread
                     os.sched_yield()
             look(job)
 
-        monkeypatch.setattr(convert.QemuImg, "_go_on", look_and_cancel)
+        monkeypatch.setattr(QemuImg, "_go_on", look_and_cancel)
         call = asyncio.ensure_future(AsyncDiskConverter().convert(tmp_path / "disk", tmp_path / "new"))
         with pytest.raises(asyncio.CancelledError):
             await call

@@ -1,0 +1,184 @@
+"""qemu-img, run on disks that guestkit has checked and holds open."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guestkit import _native
+from guestkit._programs import STEP, pieces, running, status
+from guestkit._system import hint
+from guestkit.disks import PlainDisk, plain_disks
+from guestkit.errors import Error
+from guestkit.handle_options import Sandbox
+from guestkit.images import ImageInfo, OpenDiskOptions
+
+if TYPE_CHECKING:
+    from _typeshed import StrOrBytesPath
+
+#: Called with the fraction that is done, 0.0 to 1.0.
+Progress = Callable[[float], object]
+
+#: How the program that shuts others in ends if it cannot.
+_NOT_SHUT_IN = 127
+
+_MOST_PRINTED = 4 << 20  # bytes, of an answer; of each snapshot it has some 300
+_MOST_SAID = 4096  # bytes of its complaints, of which `qemu-img check` has a line for each leaked cluster
+
+
+@dataclass(frozen=True)
+class CheckedDisk:
+    """A checked disk, held open."""
+
+    given: StrOrBytesPath
+    """Its path as the user has it, which may be that of an archive."""
+    info: ImageInfo
+    node: str
+    """How qemu-img opens the disk: its files by their descriptors."""
+    path: str
+    """How it opens the disk's own file alone."""
+    descriptors: Sequence[int]
+    readonly: bool
+
+    def lies_in(self, path: Path) -> bool:
+        """Return whether the path is one of the files that the disk consists of."""
+        return any(_is_same_file(path, file) for file in (self.given, *self.descriptors))
+
+
+class QemuImg:
+    """Runs qemu-img for one call.
+
+    op: the call, which errors name
+    cancelled: another thread sets it to end the call
+    """
+
+    def __init__(self, op: str, sandbox: Sandbox, cancelled: threading.Event) -> None:
+        self._op = op
+        self._strict = sandbox == "strict"
+        self._cancelled = cancelled
+
+    @contextlib.contextmanager
+    def checked(self, path: StrOrBytesPath, opening: OpenDiskOptions) -> Iterator[CheckedDisk]:
+        """Unpack the disk if it is packed, check it, and hold it open."""
+        folder = tempfile.gettempdir()
+        with plain_disks(self._op, [PlainDisk(path, opening)], folder, self._go_on, one=True) as (plain,):
+            with plain.named():
+                found, node, descriptors = _native.check_disk(
+                    self._op, plain.path, opening.native(self._op), self._strict
+                )
+            info = ImageInfo.from_native(found)
+            own = f"/proc/{'self' if self._strict else os.getpid()}/fd/{descriptors[0]}"
+            try:
+                yield CheckedDisk(path, info, f"json:{node}", own, descriptors, opening.readonly)
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+
+    def run(
+        self,
+        words: Sequence[str],
+        disk: CheckedDisk | None = None,
+        output: Path | None = None,
+        progress: Progress | None = None,
+        accept: Sequence[int] = (0,),
+    ) -> str:
+        """Run qemu-img; return what it prints, or raise Error.
+
+        disk, output: what it reads and writes; without a disk, it has nothing to be shut in for
+        """
+        with contextlib.ExitStack() as stack:
+            program = stack.enter_context(self._command(disk, output))
+            pipe = subprocess.PIPE
+            try:
+                process = stack.enter_context(running([*program, *words], stdout=pipe, stderr=pipe))
+            except FileNotFoundError:
+                raise self._missing() from None
+            printed, complaint = self._read(process, progress)
+            self._go_on()
+            while (code := status(process, STEP)) is None:
+                self._go_on()
+            if code in accept:
+                return os.fsdecode(printed)
+            said = os.fsdecode(complaint).strip().removeprefix("qemu-img: ")
+            if code == _NOT_SHUT_IN and len(program) > 1:
+                raise Error(self._op, f"sandbox=strict: {said}", errno.ENOTSUP)
+            raise Error(self._op, said or f"qemu-img ended with {code}", errno.EIO)
+
+    def _go_on(self) -> None:
+        if self._cancelled.is_set():
+            raise Error(self._op, "cancelled", errno.EINTR)
+
+    @contextlib.contextmanager
+    def _command(self, disk: CheckedDisk | None, output: Path | None) -> Iterator[Sequence[str]]:
+        """Yield the program to run, with what shuts it in: appliance/cage.hpp has the form of that."""
+        if disk is None or not self._strict:
+            yield ["qemu-img"]
+            return
+        cage, program = _native.cage_program(), shutil.which("qemu-img")
+        if not cage:
+            message = "sandbox=strict: what shuts qemu-img in is part of an appliance that guestkit has built"
+            raise Error(self._op, message, errno.ENOTSUP, hint="guestkit appliance build")
+        if program is None:
+            raise self._missing()
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="guestkit-"))
+            writes = () if disk.readonly else disk.descriptors[:1]
+            files = [f"{number}{'w' if number in writes else ''}" for number in disk.descriptors]
+            if output is not None:  # there already, since a program that is shut in makes no files
+                files.append(f"{stack.enter_context(output.open('xb')).fileno()}w")
+            what = f"{os.getpid()}:{','.join(files)}:{folder}"
+            yield [cage, "-guestkit-cage", what, "-guestkit-program", program]
+
+    def _missing(self) -> Error:
+        return Error(self._op, "qemu-img cannot be run" + hint("qemu-img"), errno.ENOENT)
+
+    def _read(self, process: subprocess.Popen[bytes], progress: Progress | None) -> tuple[bytes, bytes]:
+        """Return what it prints, and the last lines of its complaints: the image says how many those are."""
+        assert process.stdout is not None
+        assert process.stderr is not None
+        printed = complaint = b""
+        for pipe, piece in pieces([process.stdout, process.stderr], self._go_on, math.inf):
+            if pipe is process.stderr:
+                complaint = _last_lines(complaint + piece)
+                continue
+            printed += piece
+            if progress is not None:
+                *lines, printed = printed.split(b"\r")
+                for line in lines[-1:]:
+                    if (part := _part(line)) is not None:
+                        progress(part)
+            if len(printed) > _MOST_PRINTED:
+                raise Error(self._op, f"qemu-img prints more than {_MOST_PRINTED} bytes", errno.EIO)
+        return printed, complaint
+
+
+def _last_lines(text: bytes) -> bytes:
+    if len(text) <= _MOST_SAID:
+        return text
+    end = text[-_MOST_SAID:]
+    return end.partition(b"\n")[2] or end
+
+
+def _part(line: bytes) -> float | None:
+    """Return the fraction that "    (12.34/100%)" tells, a line of qemu-img's; None for any other line."""
+    try:
+        return float(line.strip().lstrip(b"(").partition(b"/")[0]) / 100
+    except ValueError:
+        return None
+
+
+def _is_same_file(path: Path, other: StrOrBytesPath | int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.stat(other))
+    except OSError:  # one of them is not there, or no file but a URL
+        return False
