@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import math
 import os
 import shutil
@@ -13,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from guestkit import _native
 from guestkit._programs import STEP, pieces, running, status
@@ -113,6 +114,15 @@ class QemuImg:
             if code == _NOT_SHUT_IN and len(program) > 1:
                 raise Error(self._op, f"sandbox=strict: {said}", errno.ENOTSUP)
             raise Error(self._op, said or f"qemu-img ended with {code}", errno.EIO)
+
+    def answer(self, words: Sequence[str], disk: CheckedDisk, accept: Sequence[int] = (0,)) -> dict[str, Any]:
+        """Run qemu-img; return the JSON object that it prints, or raise Error."""
+        output = self.run(words, disk, accept=accept)
+        try:
+            found: dict[str, Any] = json.loads(output[output.index("{") :])
+        except (ValueError, RecursionError) as error:
+            raise Error(self._op, f"qemu-img prints no JSON: {error}", errno.EIO) from error
+        return found
 
     def _go_on(self) -> None:
         if self._cancelled.is_set():

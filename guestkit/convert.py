@@ -7,7 +7,6 @@ print(result["success"], result["output_size"])
 from __future__ import annotations
 
 import errno
-import json
 import os
 import stat
 import threading
@@ -164,8 +163,7 @@ class DiskConverter:
         """
         qemu_img = self._qemu_img("get_info")
         with qemu_img.checked(image, OpenDiskOptions(format=format, backing=backing, unpack=unpack)) as disk:
-            output = qemu_img.run(["info", "-U", "--output=json", "-f", disk.info.format, disk.path], disk)
-        found: dict[str, Any] = json.loads(output)
+            found = qemu_img.answer(["info", "-U", "--output=json", "-f", disk.info.format, disk.path], disk)
         found.pop("children", None)
         if "full-backing-filename" in found:  # a relative name is beside the image, not the descriptor
             name = found["full-backing-filename"].removeprefix(f"{os.path.dirname(disk.path)}/")
@@ -260,8 +258,7 @@ class DiskConverter:
         with qemu_img.checked(path, opening) as disk:
             words = ["check", "--output=json", *(["-r", repair] if repair else ["-U"])]
             # 2: corrupt, 3: clusters leaked
-            output = qemu_img.run([*words, disk.node], disk, accept=(0, 2, 3))
-        found: dict[str, Any] = json.loads(output[output.index("{") :])
+            found = qemu_img.answer([*words, disk.node], disk, accept=(0, 2, 3))
         left = ("corruptions", "leaks", "check-errors")
         fixed = {key: found.get(f"{key}-fixed", 0) for key in left}
         clean = all(found.get(key, 0) - fixed[key] <= 0 for key in left)

@@ -178,6 +178,18 @@ def test_an_answer_of_any_length_was_kept_in_memory(tmp_path: Path, source: Path
     assert left_in(tmp_path) == {"bin", source.name}
 
 
+@pytest.mark.parametrize("printed", ["nonsense", '{"a": ' + "[" * 100_000], ids=["nonsense", "deep"])
+def test_an_answer_that_is_no_json_was_an_error_of_python_s(
+    tmp_path: Path, source: Path, qemu_img: Script, printed: str
+) -> None:
+    (tmp_path / "answer").write_text(printed)
+    qemu_img(f"exec cat {tmp_path}/answer")
+    for call in (DiskConverter().get_info, DiskConverter().check):
+        with pytest.raises(Error, match="qemu-img prints no JSON: ") as caught:
+            call(source, "raw")
+        assert caught.value.errno == errno.EIO
+
+
 def test_complaints_about_each_cluster_hid_why_a_check_failed(source: Path, qemu_img: Script) -> None:
     """Regression: all were kept in a file, as many as the image wanted, and the first ones were told."""
     qemu_img("seq -f 'Leaked cluster %.0f refcount=1 reference=0' 100000 >&2\necho no memory >&2\nexit 1")
