@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from guestkit import _native
 from guestkit._programs import STEP, pieces, running, status
 from guestkit._system import hint
 from guestkit.disks import PlainDisk, plain_disks
-from guestkit.errors import Error
+from guestkit.errors import CallTimeout, Error
 from guestkit.handle_options import Sandbox
 from guestkit.images import ImageInfo, OpenDiskOptions
 
@@ -60,13 +60,18 @@ class QemuImg:
     """Runs qemu-img for one call.
 
     op: the call, which errors name
-    cancelled: another thread sets it to end the call
+    timeout: how long the call may take from now on, in seconds; None: no limit
+    is_cancelled: whether the call is to end; not asked while qemu-img writes to the disk itself
     """
 
-    def __init__(self, op: str, sandbox: Sandbox, cancelled: threading.Event) -> None:
+    def __init__(
+        self, op: str, sandbox: Sandbox, timeout: float | None, is_cancelled: Callable[[], bool]
+    ) -> None:
         self._op = op
         self._strict = sandbox == "strict"
-        self._cancelled = cancelled
+        self._timeout = math.inf if timeout is None else timeout
+        self._deadline = time.monotonic() + self._timeout
+        self._is_cancelled = is_cancelled
 
     @contextlib.contextmanager
     def checked(self, path: StrOrBytesPath, opening: OpenDiskOptions) -> Iterator[CheckedDisk]:
@@ -97,6 +102,7 @@ class QemuImg:
 
         disk, output: what it reads and writes; without a disk, it has nothing to be shut in for
         """
+        beat = self._go_on if disk is None or disk.readonly else self._check_time
         with contextlib.ExitStack() as stack:
             program = stack.enter_context(self._command(disk, output))
             pipe = subprocess.PIPE
@@ -104,10 +110,10 @@ class QemuImg:
                 process = stack.enter_context(running([*program, *words], stdout=pipe, stderr=pipe))
             except FileNotFoundError:
                 raise self._missing() from None
-            printed, complaint = self._read(process, progress)
-            self._go_on()
+            printed, complaint = self._read(process, progress, beat)
+            beat()
             while (code := status(process, STEP)) is None:
-                self._go_on()
+                beat()
             if code in accept:
                 return os.fsdecode(printed)
             said = os.fsdecode(complaint).strip().removeprefix("qemu-img: ")
@@ -125,8 +131,14 @@ class QemuImg:
         return found
 
     def _go_on(self) -> None:
-        if self._cancelled.is_set():
+        if self._is_cancelled():
             raise Error(self._op, "cancelled", errno.EINTR)
+        self._check_time()
+
+    def _check_time(self) -> None:
+        if time.monotonic() > self._deadline:
+            message = f"took longer than {self._timeout:g} s (timeout) and was stopped"
+            raise CallTimeout(self._op, message, errno.ETIMEDOUT, self._timeout)
 
     @contextlib.contextmanager
     def _command(self, disk: CheckedDisk | None, output: Path | None) -> Iterator[Sequence[str]]:
@@ -152,12 +164,14 @@ class QemuImg:
     def _missing(self) -> Error:
         return Error(self._op, "qemu-img cannot be run" + hint("qemu-img"), errno.ENOENT)
 
-    def _read(self, process: subprocess.Popen[bytes], progress: Progress | None) -> tuple[bytes, bytes]:
+    def _read(
+        self, process: subprocess.Popen[bytes], progress: Progress | None, beat: Callable[[], object]
+    ) -> tuple[bytes, bytes]:
         """Return what it prints, and the last lines of its complaints: the image says how many those are."""
         assert process.stdout is not None
         assert process.stderr is not None
         printed = complaint = b""
-        for pipe, piece in pieces([process.stdout, process.stderr], self._go_on, math.inf):
+        for pipe, piece in pieces([process.stdout, process.stderr], beat, math.inf):
             if pipe is process.stderr:
                 complaint = _last_lines(complaint + piece)
                 continue

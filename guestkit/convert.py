@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
@@ -18,7 +17,7 @@ from guestkit._aside import is_there, new_path
 from guestkit._qemu_img import CheckedDisk, Progress, QemuImg
 from guestkit._text import without_secrets
 from guestkit.errors import Error
-from guestkit.handle_options import Sandbox
+from guestkit.handle_options import Sandbox, check_limit
 from guestkit.images import Backing, ImageInfo, InUse, OpenDiskOptions, probe
 from guestkit.unpack import UNPACK, UnpackLimits
 
@@ -64,16 +63,21 @@ class DiskConverter:
         files but the image's and the output, and makes no other system calls than it needs. That takes a
         kernel with Landlock and an appliance that guestkit has built; without them the methods fail with
         ENOTSUP. "auto" and "none": it runs free
+    timeout: how long a call may take, in seconds, with unpacking; None: no limit. The image may decide how
+        much work it is. Then qemu-img is ended, and CallTimeout raised, which `convert` reports in its
+        result. That ends what writes to an image, too: `check` one whose `resize` or repair took too long
     """
 
-    def __init__(self, *, sandbox: Sandbox = "auto") -> None:
+    def __init__(self, *, sandbox: Sandbox = "auto", timeout: float | None = None) -> None:
         if sandbox not in get_args(Sandbox):
             raise ValueError(f'sandbox must be "auto", "strict" or "none", not {sandbox!r}')
+        check_limit("DiskConverter", "timeout", timeout)
         self.sandbox: Sandbox = sandbox
-        self._cancelled = threading.Event()  # set by the async twin, which has a converter for each call
+        self.timeout = timeout
+        self._cancelled = False  # set by the async twin, which has a converter for each call
 
     def _qemu_img(self, op: str) -> QemuImg:
-        return QemuImg(op, self.sandbox, self._cancelled)
+        return QemuImg(op, self.sandbox, self.timeout, lambda: self._cancelled)
 
     def convert(
         self,
@@ -134,7 +138,7 @@ class DiskConverter:
                 raise
             if not isinstance(error, Error):
                 result |= {"error": f"convert: {error}", "cause": "unknown"}
-            elif error.errno == errno.EINTR and self._cancelled.is_set():
+            elif error.errno == errno.EINTR and self._cancelled:
                 raise
             else:
                 result |= {"error": f"{error.op}: {error.message}", "cause": error.cause, "hint": error.hint}

@@ -374,6 +374,7 @@ complete -c guestkit -n '_shtab_guestkit_using convert' -l in-use -xka "allow re
 complete -c guestkit -n '_shtab_guestkit_using convert' -l member -x -d 'the one disk of an archive that is wanted; needed if it has several'
 complete -c guestkit -n '_shtab_guestkit_using convert' -l no-unpack -d 'refuse disks that are compressed, and archives, which need room in TMPDIR'
 complete -c guestkit -n '_shtab_guestkit_using convert' -l sandbox -xka "auto strict none" -d 'how far qemu-img is confined, in case SOURCE takes it over: auto: not at all; strict: it opens no files but SOURCE'"'"'s and OUTPUT, which takes what `guestkit appliance build` makes (default: auto)'
+complete -c guestkit -n '_shtab_guestkit_using convert' -l timeout -x -d 'how long unpacking and converting may take (default: no limit)'
 complete -c guestkit -n '_shtab_guestkit_using convert' -s q -l quiet -d 'no progress, no notes: errors alone'
 complete -c guestkit -n '_shtab_guestkit_using convert' -s v -l verbose -d 'tell of launches; -vv: of every call of libguestfs'
 complete -c guestkit -n '_shtab_guestkit_using convert' -l log-json -d 'messages as JSON, an object a line'

@@ -18,25 +18,25 @@ T = TypeVar("T")
 
 
 def _awaited(
-    method: Callable[Concatenate[DiskConverter, P], T], *, to_its_end: bool = False
+    method: Callable[Concatenate[DiskConverter, P], T],
 ) -> Callable[Concatenate[AsyncDiskConverter, P], Coroutine[Any, Any, T]]:
-    """Run the method on guestkit's threads. A cancel ends it, unless to_its_end, and waits for its end.
+    """Run the method on guestkit's threads. A cancel ends it, and waits until it has ended.
 
-    While it waits for a thread, a cancel always keeps it from running.
+    While it waits for a thread, a cancel keeps it from running.
     """
     name, signature = method.__name__, inspect.signature(method)
 
     @functools.wraps(method)
     async def call(self: AsyncDiskConverter, /, *arguments: P.args, **keywords: P.kwargs) -> T:
-        one = DiskConverter(sandbox=self._sandbox)  # to cancel this call and no other
+        one = DiskConverter(sandbox=self._sandbox, timeout=self._timeout)  # to cancel this call and no other
         given = signature.bind(one, *arguments, **keywords)
         if (progress := given.arguments.get("progress")) is not None:
             given.arguments["progress"] = on_loop(name, "progress", progress)
         errand = Errand(shared_executor(), name, functools.partial(method, *given.args, **given.kwargs))
 
         def cancel() -> None:
-            if not errand.withdraw() and not to_its_end:
-                one._cancelled.set()
+            if not errand.withdraw():
+                one._cancelled = True
 
         return await until_done(errand.outcome, cancel)
 
@@ -47,19 +47,20 @@ def _awaited(
 class AsyncDiskConverter:
     """`DiskConverter` for asyncio: every method is a coroutine function with the same arguments.
 
-    sandbox: as of `DiskConverter`
+    sandbox, timeout: as of `DiskConverter`; the time that a call waits for a thread does not count
 
-    A cancel kills qemu-img and removes what it has written; only then CancelledError is raised. `resize` and
-    `check`, once they run, run to completion, even if cancelled. The progress of `convert` is called on the
-    loop's thread.
+    A cancel kills qemu-img and removes what it has written; only then CancelledError is raised. What writes
+    to an image itself, `resize` and a repair, runs to completion once it runs, even if cancelled: only the
+    timeout ends it. The progress of `convert` is called on the loop's thread.
     """
 
-    def __init__(self, *, sandbox: Sandbox = "auto") -> None:
-        self._sandbox = DiskConverter(sandbox=sandbox).sandbox
+    def __init__(self, *, sandbox: Sandbox = "auto", timeout: float | None = None) -> None:
+        checked = DiskConverter(sandbox=sandbox, timeout=timeout)
+        self._sandbox, self._timeout = checked.sandbox, checked.timeout
 
     convert = _awaited(DiskConverter.convert)
     detect_format = _awaited(DiskConverter.detect_format)
     get_info = _awaited(DiskConverter.get_info)
     create_disk = _awaited(DiskConverter.create_disk)
-    resize = _awaited(DiskConverter.resize, to_its_end=True)
-    check = _awaited(DiskConverter.check, to_its_end=True)
+    resize = _awaited(DiskConverter.resize)
+    check = _awaited(DiskConverter.check)

@@ -9,7 +9,7 @@ import os
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import joined, remedy
 from guestkit.cli.guests import disks_of, opening
-from guestkit.cli.options import FORMATS, add_disk_options, add_sandbox_option
+from guestkit.cli.options import FORMATS, add_disk_options, add_sandbox_option, add_timeout_option
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable
 from guestkit.cli.usage import UsageError
@@ -59,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "qemu-img is confined, in case SOURCE takes it over: auto: not at all; strict: it opens no files but"
         " SOURCE's and OUTPUT, which takes what `guestkit appliance build` makes",
     )
+    add_timeout_option(parser, "unpacking and converting")
     parser.set_defaults(blocksize=None, snapshot=None)
 
 
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         noting(f"{arguments.output} is not written; what was unfinished is removed"),
         screen.transfer(os.path.basename(arguments.output), of_bytes=False) as tell,
     ):
-        result = DiskConverter(sandbox=arguments.sandbox).convert(
+        result = DiskConverter(sandbox=arguments.sandbox, timeout=arguments.timeout).convert(
             arguments.source,
             arguments.output,
             kind,
@@ -87,7 +88,10 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         )
     result["hint"] = remedy(result["cause"], result["hint"], disks_of(arguments))
     if result["error"] is not None:
-        screen.tell("error", joined(result["error"].removeprefix("convert: "), result["hint"]))
+        what = result["error"].removeprefix("convert: ")
+        if result["cause"] == "call_timeout":
+            what = f"{result['source_path']}: took longer than --timeout, and was stopped"
+        screen.tell("error", joined(what, result["hint"]))
     if arguments.json:
         screen.write(json.dumps(result, indent=2) + "\n")
     elif result["success"]:

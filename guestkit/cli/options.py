@@ -290,13 +290,16 @@ def add_sandbox_option(
     )
 
 
-def add_timeout_option(parser: argparse._ActionsContainer) -> None:
-    """Add --timeout."""
+def add_timeout_option(parser: argparse._ActionsContainer, what: str = "a call of libguestfs") -> None:
+    """Add --timeout.
+
+    what: what it limits
+    """
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=seconds,
-        help="how long a call of libguestfs may take (default: no limit)",
+        help=f"how long {what} may take (default: no limit)",
     )
 
 

@@ -1272,6 +1272,22 @@ def test_a_conversion_that_is_interrupted_says_what_is_left(
     assert [*disk.parent.iterdir()] == [disk]
 
 
+def test_a_conversion_had_no_limit_as_other_commands_have(
+    disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = disk.with_name("bin")
+    folder.mkdir()
+    (folder / "qemu-img").write_text("#!/bin/sh\nexec sleep 30\n")
+    (folder / "qemu-img").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    words = ["convert", "--json", "--timeout", "0.2", str(disk), str(disk.with_name("disk.vmdk"))]
+    assert main(words) == 1
+    out, err = capsys.readouterr()
+    assert err == f"guestkit: error: {disk}: took longer than --timeout, and was stopped\n"
+    assert json.loads(out)["cause"] == "call_timeout"
+    assert {*disk.parent.iterdir()} == {disk, folder}
+
+
 class Guest:
     """Answers the calls that cp makes before it copies."""
 

@@ -8,6 +8,8 @@ import errno
 import gzip
 import json
 import os
+import pickle
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from guestkit import AsyncDiskConverter, DiskConverter, Error, probe, under
+from guestkit import AsyncDiskConverter, CallTimeout, DiskConverter, Error, probe, under
 from guestkit._qemu_img import QemuImg
 from tests.images import naming
 
@@ -26,8 +28,12 @@ CONTENT = b"what stands on the disk".ljust(MIB, b",")
 class Sync:
     """The async converter, called like the blocking one."""
 
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        return lambda *given, **named: asyncio.run(getattr(AsyncDiskConverter(), name)(*given, **named))
+        call = getattr(AsyncDiskConverter(**self._options), name)
+        return lambda *given, **named: asyncio.run(call(*given, **named))
 
 
 @pytest.fixture(params=[DiskConverter, Sync])
@@ -299,6 +305,82 @@ def test_a_cancel_removes_the_half_written_file(tmp_path: Path, source: Path, st
     asyncio.run(run())
 
 
+@pytest.fixture
+def fifo(tmp_path: Path) -> Path:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    return path
+
+
+def test_a_check_that_only_reads_could_not_be_cancelled(
+    tmp_path: Path, source: Path, fifo: Path, qemu_img: Script
+) -> None:
+    """Regression: who cancelled it waited for its end, which an image can put off for hours."""
+    qemu_img(f": > {fifo}\nsleep 30\n: > {tmp_path}/ended")
+
+    async def run() -> None:
+        call = asyncio.create_task(AsyncDiskConverter().check(source, "raw"))
+        await asyncio.to_thread(fifo.read_bytes)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    asyncio.run(run())
+    assert not (tmp_path / "ended").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "options"), [("resize", {"size": 2 * MIB}), ("check", {"repair": "leaks"})], ids=str
+)
+def test_a_cancel_lets_what_writes_to_an_image_end(
+    method: str, options: dict[str, Any], tmp_path: Path, source: Path, fifo: Path, qemu_img: Script
+) -> None:
+    """It complains of more than a pipe holds, so that the end is not reached before the cancel is seen."""
+    qemu_img(f": > {fifo}\nread -r line < {fifo}\nseq 100000 >&2\necho '{{}}'\n: > {tmp_path}/ended")
+
+    async def run() -> None:
+        call = asyncio.create_task(getattr(AsyncDiskConverter(), method)(source, format="raw", **options))
+        await asyncio.to_thread(fifo.read_bytes)
+        call.cancel()
+        await asyncio.to_thread(fifo.write_text, "go on\n")
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    asyncio.run(run())
+    assert (tmp_path / "ended").exists()
+
+
+@pytest.mark.parametrize("kind", [DiskConverter, Sync])
+def test_nothing_limited_how_long_an_image_occupies_qemu_img(
+    kind: Any, tmp_path: Path, source: Path, qemu_img: Script
+) -> None:
+    qemu_img(f"sleep 30\n: > {tmp_path}/ended")
+    converter = kind(timeout=0.2)
+    calls: list[Callable[[], object]] = [
+        lambda: converter.get_info(source),
+        lambda: converter.create_disk(tmp_path / "new", MIB),
+        lambda: converter.resize(source, 2 * MIB, "raw"),
+        lambda: converter.check(source, "raw"),
+        lambda: converter.check(source, "raw", repair="all"),
+    ]
+    said = "took longer than 0.2 s (timeout) and was stopped"
+    for call in calls:
+        with pytest.raises(CallTimeout, match=re.escape(said)) as caught:
+            call()
+        assert (caught.value.errno, caught.value.seconds) == (errno.ETIMEDOUT, 0.2)
+    result = converter.convert(source, tmp_path / "output")
+    assert (result["success"], result["error"]) == (False, f"convert: {said}")
+    assert result["cause"] == "call_timeout"
+    assert left_in(tmp_path) == {"bin", source.name}
+
+
+def test_the_limit_holds_while_a_disk_is_unpacked(tmp_path: Path) -> None:
+    packed = tmp_path / "disk.img.gz"
+    packed.write_bytes(gzip.compress(CONTENT))
+    result = DiskConverter(timeout=0).convert(packed, tmp_path / "output")
+    assert (result["success"], result["cause"], result["source_format"]) == (False, "call_timeout", "")
+
+
 def test_an_exception_of_progress_ends_the_conversion(tmp_path: Path, source: Path) -> None:
     def stop(part: float) -> None:
         raise KeyboardInterrupt
@@ -334,6 +416,13 @@ def test_an_error_of_progress_was_taken_for_one_of_the_conversion(
     assert left_in(tmp_path) == {source.name}
 
 
+def test_a_converter_goes_to_another_process(source: Path) -> None:
+    """As the argument of a pool's `map`, so it holds no lock."""
+    copy = pickle.loads(pickle.dumps(DiskConverter(timeout=60)))
+    assert copy.timeout == 60
+    assert copy.get_info(source)["format"] == "raw"
+
+
 def test_info(converter: Any, tmp_path: Path, source: Path) -> None:
     converter.convert(source, tmp_path / "disk")
     info = converter.get_info(tmp_path / "disk")
@@ -359,6 +448,8 @@ def test_create(converter: Any, tmp_path: Path, preallocation: str) -> None:
 
 
 def test_wrong_arguments(converter: Any, tmp_path: Path, source: Path) -> None:
+    with pytest.raises(ValueError, match="'timeout' must not be negative"):
+        type(converter)(timeout=-1).detect_format(source)
     with pytest.raises(ValueError, match="'backing_format' is needed: QEMU would guess"):
         converter.create_disk(tmp_path / "x", backing_file=source)
     with pytest.raises(ValueError, match="needs a size or a backing file"):

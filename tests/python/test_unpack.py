@@ -451,7 +451,7 @@ def test_a_conversion_that_unpacks_is_cancelled(tmp_path: Path, monkeypatch: pyt
             looks += 1
             if looks == 3:
                 loop.call_soon_threadsafe(call.cancel)
-                while not job._cancelled.is_set():  # set on the loop's thread
+                while not job._is_cancelled():  # set on the loop's thread
                     os.sched_yield()
             look(job)
 
