@@ -12,11 +12,13 @@ from __future__ import annotations
 import email
 import io
 import json
+import math
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
 from guestkit.errors import Error, is_final
@@ -58,6 +60,9 @@ DEEPEST = 3
 #: How many files are read by one call.
 _BATCH = 100
 
+#: Why something is left out.
+_TIME_IS_OVER = "the time is over (timeout)"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LanguagePackage:
@@ -92,7 +97,7 @@ class LanguagePackages:
     gaps: Sequence[str] = ()
 
 
-def find_packages(g: Guestfs, *, root: str = "") -> LanguagePackages:
+def find_packages(g: Guestfs, *, root: str = "", timeout: float | None = None) -> LanguagePackages:
     """Return the packages among the files that are mounted, as by `open_guest`.
 
     These are directories *.dist-info and *.egg-info of Python, package.json in node_modules, and jar, war and
@@ -100,9 +105,14 @@ def find_packages(g: Guestfs, *, root: str = "") -> LanguagePackages:
     that of the outer one, "!/" and the name in it.
 
     root: of which system these are, for the result: its `OperatingSystem.root`, where a guest has several
+    timeout: for all of it, in seconds; what is not read by then is a gap. None: no limit. The call that is
+        running then still ends by itself, or by the handle's call_timeout
 
     Raises Error, such as EFBIG where there are more than a million files.
     """
+    ends = math.inf if timeout is None else monotonic() + timeout
+    if monotonic() >= ends:
+        return LanguagePackages(root=root, packages=(), gaps=(f"no file is looked at: {_TIME_IS_OVER}",))
     paths: dict[str, list[str]] = {name: [] for name in _PATTERNS}
     gaps: list[str] = []
     files = g.walk("/")
@@ -117,10 +127,10 @@ def find_packages(g: Guestfs, *, root: str = "") -> LanguagePackages:
     if reason := too_deep(files):
         gaps.append(reason)
     packages = [
-        *_described(g, paths["Python"], _of_python, gaps),
-        *_described(g, paths["npm"], _of_npm, gaps),
+        *_described(g, "Python", paths["Python"], gaps, ends),
+        *_described(g, "npm", paths["npm"], gaps, ends),
     ]
-    in_archives = _Archives(g, gaps).read(paths["Java"])
+    in_archives = _Archives(g, gaps, ends).read(paths["Java"])
     packages += islice(in_archives, MOST_IN_ARCHIVES)
     if next(in_archives, None) is not None:
         gaps.append(f"Java: only {MOST_IN_ARCHIVES} packages are told")
@@ -135,9 +145,17 @@ _PATTERNS = {
 
 
 def _described(
-    g: Guestfs, paths: Sequence[str], read: Callable[[str, bytes], LanguagePackage], gaps: list[str]
+    g: Guestfs, language: str, paths: Sequence[str], gaps: list[str], ends: float
 ) -> Iterator[LanguagePackage]:
+    """Yield the packages that files describe.
+
+    ends: when no more is read, as `monotonic` tells the time
+    """
+    read = _of_python if language == "Python" else _of_npm
     for begin in range(0, len(paths), _BATCH):
+        if monotonic() >= ends:
+            gaps.append(f"{language}: {len(paths) - begin} packages are not looked at: {_TIME_IS_OVER}")
+            return
         contents = g.read_files(paths[begin : begin + _BATCH], limit=LARGEST_FILE)
         for path, content in contents.items():
             if isinstance(content, Error):
@@ -201,12 +219,17 @@ def _text(value: object) -> str:
 # ---- Java
 
 
+class _TimeIsOver(Exception):
+    """No more may be read. Not an OSError, which zipfile would take for a damaged archive."""
+
+
 class _Archives:
     """Reads archives, and those inside of them."""
 
-    def __init__(self, g: Guestfs, gaps: list[str]) -> None:
+    def __init__(self, g: Guestfs, gaps: list[str], ends: float) -> None:
         self._g = g
         self._gaps = gaps
+        self._ends = ends
         self._left = MOST_COST
         self._left_gaps = MOST_GAPS
 
@@ -216,14 +239,22 @@ class _Archives:
                 self._gap(f"Java: {len(paths) - done} archives are not opened: {self._used_up()}")
                 return
             try:
+                self._spend(0)
                 file = _InGuest(self._g, path, self._spend)
                 with zipfile.ZipFile(io.BufferedReader(file, 64 << 10)) as archive:
                     yield from self._packages(path, archive, file, 1)
+            except _TimeIsOver:
+                left = len(paths) - done
+                self._gaps.append(f"Java: {left} archives are not read, or in part: {_TIME_IS_OVER}")
+                return
             except Exception as error:
                 self._note(path, error)
 
     def _spend(self, count: int) -> None:
+        """Count what is read or unpacked, in bytes; raise _TimeIsOver."""
         self._left -= count
+        if monotonic() >= self._ends:
+            raise _TimeIsOver
 
     def _used_up(self) -> str:
         return f"the {MOST_COST} bytes that all may have are used up"
@@ -267,7 +298,7 @@ class _Archives:
 
     def _note(self, path: str, error: Exception) -> None:
         """Take the error for a gap: zipfile raises a dozen kinds for an archive that is damaged."""
-        if is_final(error):
+        if is_final(error) or isinstance(error, _TimeIsOver):
             raise error
         self._gap(f"{path}: is not read: {str(error)[:LONGEST_NAME]}")  # zipfile's errors have names in them
 

@@ -314,7 +314,7 @@ complete -c guestkit -n '_shtab_guestkit_using sbom' -l no-unpack -d 'refuse dis
 complete -c guestkit -n '_shtab_guestkit_using sbom' -l one-guest -d 'the disks are those of one guest'
 complete -c guestkit -n '_shtab_guestkit_using sbom' -l key -x -d 'the first line of FILE is the key of DEVICE: the device'"'"'s name, its UUID, or all for every one; DEVICE:key:TEXT is the key itself, which other users can see in the list of processes'
 complete -c guestkit -n '_shtab_guestkit_using sbom' -l concurrency -x -d 'disks at once; default: one a processor'
-complete -c guestkit -n '_shtab_guestkit_using sbom' -l timeout -x -d 'for a disk (default: 600)'
+complete -c guestkit -n '_shtab_guestkit_using sbom' -l timeout -x -d 'for a disk (default: 600); --languages has as long again'
 complete -c guestkit -n '_shtab_guestkit_using sbom' -l cache -l no-cache -d 'keep the results, and take them from there for disks that have not changed since (default: if GUESTKIT_INSPECTION_CACHE says so)'
 complete -c guestkit -n '_shtab_guestkit_using sbom' -l sandbox -xka "auto strict none" -d 'how far QEMU is confined: auto: it filters its system calls where it can; strict: it also opens no files but the disks, or nothing is launched (default: auto)'
 complete -c guestkit -n '_shtab_guestkit_using sbom' -s q -l quiet -d 'no progress, no notes: errors alone'

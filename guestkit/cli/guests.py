@@ -119,7 +119,7 @@ class FleetKeywords(TypedDict):
     """Arguments of `inspect_many`."""
 
     concurrency: int | Literal["auto"]
-    timeout: float | None
+    timeout: float
     cache: bool | None
     sandbox: Sandbox
     keys: Sequence[Key]

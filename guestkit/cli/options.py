@@ -141,12 +141,15 @@ def add_fleet_options(parser: argparse._ActionsContainer, timeout: str = "") -> 
     add_sandbox_option(parser)
 
 
-def add_guests_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options for inspecting the guests of `add_disks_argument`."""
+def add_guests_options(parser: argparse.ArgumentParser, timeout: str = "") -> None:
+    """Add the options for inspecting the guests of `add_disks_argument`.
+
+    timeout: as in `add_fleet_options`
+    """
     how = parser.add_argument_group("how")
     how.add_argument("--one-guest", action="store_true", help="the disks are those of one guest")
     add_key_option(how)
-    add_fleet_options(how)
+    add_fleet_options(how, timeout)
 
 
 def add_only_option(

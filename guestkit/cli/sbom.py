@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -75,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_domain_options(parser, BESIDE)
     add_disk_options(parser, format_option="--disk-format")
-    add_guests_options(parser)
+    add_guests_options(parser, "; --languages has as long again")
 
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
@@ -166,9 +167,11 @@ def _languages(
 ) -> Sequence[LanguagePackages]:
     """Return the packages of programming languages of each system; where that fails, a gap that says why."""
     found: list[LanguagePackages] = []
+    timeout = fleet_options(arguments)["timeout"]
+    ends = time.monotonic() + timeout
     handle = Guestfs(
         appliance="inspection",
-        call_timeout=fleet_options(arguments)["timeout"],
+        call_timeout=timeout,
         sandbox=arguments.sandbox,
         cancel_grace=GRACE,
     )
@@ -179,7 +182,7 @@ def _languages(
             for system in inspection.operating_systems:
                 try:
                     mounted = mount_guest(g, root=system.root, keys=arguments.keys)
-                    packages = find_packages(g, root=system.root)
+                    packages = find_packages(g, root=system.root, timeout=ends - time.monotonic())
                 except Error as error:
                     if is_final(error):
                         raise

@@ -375,6 +375,76 @@ def test_the_end_of_the_appliance_is_no_gap(monkeypatch: pytest.MonkeyPatch) -> 
         found(FILES)
 
 
+class Slow(Guest):
+    """A guest whose every call takes a second."""
+
+    seconds = 0
+
+    def clock(self) -> float:
+        return self.seconds
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("walk", "read_files", "statns", "pread"):
+            self.seconds += 1
+        return super().__getattribute__(name)
+
+
+DESCRIPTIONS = {
+    **{f"/{number}.egg-info": b"Name: a\n" for number in range(350)},
+    "/node_modules/a/package.json": b'{"name": "a"}',
+}
+MANY_ARCHIVES = {f"/{number}.jar": FILES["/opt/log4j.jar"] for number in range(20_000)}
+OVER = "the time is over (timeout)"
+
+
+@pytest.mark.parametrize(
+    ("timeout", "packages", "gaps"),
+    [
+        (0, 0, [f"no file is looked at: {OVER}"]),
+        (
+            3,  # for the walk and two hundred files of Python
+            200,
+            [
+                f"Python: 150 packages are not looked at: {OVER}",
+                f"npm: 1 packages are not looked at: {OVER}",
+                f"Java: 20000 archives are not read, or in part: {OVER}",
+            ],
+        ),
+    ],
+)
+def test_the_timeout_for_a_disk_was_one_for_each_of_its_files(
+    timeout: float, packages: int, gaps: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest: Any = Slow(DESCRIPTIONS | MANY_ARCHIVES)
+    monkeypatch.setattr(languages, "monotonic", guest.clock)
+    cut = find_packages(guest, timeout=timeout)
+    assert guest.seconds <= timeout + 1
+    assert (len(cut.packages), list(cut.gaps)) == (packages, gaps)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        MANY_ARCHIVES,
+        {
+            "/app.ear": archive(
+                {f"{one}.jar": bytes(1 << 20) + poms(1) for one in range(100)}, zipfile.ZIP_STORED
+            )
+        },
+    ],
+    ids=["many archives", "many in an archive"],
+)
+def test_archives_were_read_beyond_the_timeout(
+    files: Mapping[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest: Any = Slow(files)
+    monkeypatch.setattr(languages, "monotonic", guest.clock)
+    cut = find_packages(guest, timeout=60)
+    assert guest.seconds <= 61
+    assert cut.packages
+    assert re.fullmatch(rf"Java: \d+ archives are not read, or in part: {re.escape(OVER)}", cut.gaps[-1])
+
+
 def test_the_command_tells_why_there_are_none(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

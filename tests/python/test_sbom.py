@@ -599,7 +599,8 @@ def test_a_system_that_fails_costs_the_languages_of_no_other(
             raise Error("mount_guest", "/dev/sda1: is damaged", 5)
         return Mounted(root=root, mountpoints={}, system=None, failures=())
 
-    def find_packages(g: Handle, *, root: str) -> LanguagePackages:
+    def find_packages(g: Handle, *, root: str, timeout: float) -> LanguagePackages:
+        assert 0 < timeout <= 60
         flask = LanguagePackage(kind="pypi", name="flask", version="3", path="/flask.dist-info")
         return LanguagePackages(root=root, packages=[flask])
 
@@ -607,7 +608,7 @@ def test_a_system_that_fails_costs_the_languages_of_no_other(
     monkeypatch.setattr(guestkit.cli.sbom, "mount_guest", mount_guest)
     monkeypatch.setattr(guestkit.cli.sbom, "find_packages", find_packages)
     serve(report("web.img", found(*(replace(DEMO_SYSTEM, root=f"/dev/sda{n}") for n in (1, 2)))))
-    assert main(["sbom", "--languages", "web.img"]) == 1
+    assert main(["sbom", "--languages", "--timeout", "60", "web.img"]) == 1
     out, err = capsys.readouterr()
     assert "pkg:pypi/flask@3" in out
     assert err == (
