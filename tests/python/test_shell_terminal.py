@@ -14,7 +14,7 @@ from tests.terminal import Terminal
 ROOT = Path(__file__).resolve().parents[2]
 
 STAND_IN = f"""
-import contextlib, sys, time
+import contextlib, os, signal, sys, time
 sys.path[:0] = [{str(ROOT)!r}]
 from tests.python.test_shell import Guest
 import guestkit.cli.guests
@@ -26,6 +26,25 @@ class Slow(Guest):
         try:
             time.sleep(secs)
         finally:
+            self.ready = False
+
+    def is_file(self, path, **options):
+        return True
+
+    def pread(self, path, count, offset):
+        if offset == 0:
+            return b"the first line" + bytes([10])
+        if "ENDS" in os.environ:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        told, tells = os.pipe()
+        os.set_blocking(tells, False)
+        before = signal.set_wakeup_fd(tells)
+        print("stalled", flush=True)
+        try:
+            while os.read(told, 1):
+                print("still stalled", flush=True)
+        finally:
+            signal.set_wakeup_fd(before)
             self.ready = False
 
 @contextlib.contextmanager
@@ -40,11 +59,12 @@ sys.exit(main(["shell", "web.img"]))
 
 
 @pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
+def terminal(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Terminal]:
+    """A shell; its environment may be the fixture's parameter."""
     with Terminal(
         ["-c", STAND_IN],
         cwd=tmp_path,
-        environment={"XDG_STATE_HOME": str(tmp_path)},
+        environment={"XDG_STATE_HOME": str(tmp_path), **getattr(request, "param", {})},
     ) as terminal:
         terminal.until("web.img:/>")
         yield terminal
@@ -98,3 +118,40 @@ def test_a_signal_ends_the_shell_and_closes_the_guest(terminal: Terminal) -> Non
     assert terminal.end() == 143
     assert "guestkit: interrupted" in terminal.screen()
     assert terminal.has_cursor
+
+
+@pytest.mark.parametrize("terminal", [{"PAGER": "head -n 1", "ENDS": "1"}], indirect=True)
+def test_ctrl_c_was_dead_where_the_pager_had_ended_and_the_guest_stalled(terminal: Terminal) -> None:
+    terminal.send("less /etc/hosts\r")
+    terminal.until("stalled")
+    terminal.send("\x03")
+    assert "the first line" in terminal.until("guestkit: interrupted")
+    terminal.send("exit\r")
+    assert terminal.end() == 0
+
+
+@pytest.mark.parametrize(
+    "terminal",
+    [{"PAGER": """sh -c "trap '' INT; cat; echo all of it; read key < /dev/tty" """}],
+    indirect=True,
+)
+def test_no_number_of_ctrl_c_ended_the_wait_of_a_pager_for_a_stalled_guest(terminal: Terminal) -> None:
+    terminal.send("less /etc/hosts\r")
+    terminal.until("stalled")
+    terminal.send("\x03")
+    terminal.until("still stalled")
+    terminal.send("\x03")
+    terminal.until("all of it")
+    terminal.send("\x03\x03")  # which are the pager's
+    terminal.send("\r")
+    terminal.until("guestkit: interrupted")
+    terminal.send("exit\r")
+    assert terminal.end() == 0
+
+
+@pytest.mark.parametrize("terminal", [{"PAGER": "sh -c 'cat; read key < /dev/tty'"}], indirect=True)
+def test_a_signal_ends_the_pager_as_well(terminal: Terminal) -> None:
+    terminal.send("less /etc/hosts\r")
+    terminal.until("stalled")
+    terminal.kill(signal.SIGTERM)
+    assert terminal.end() == 143

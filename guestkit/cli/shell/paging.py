@@ -9,10 +9,14 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from types import FrameType
 
 from guestkit.cli import cat
+from guestkit.cli.ending import Terminated
 from guestkit.cli.shell.session import Session
+
+Handler = Callable[[int, FrameType | None], None]
 
 
 def program(variables: Sequence[str], default: str) -> list[str]:
@@ -31,13 +35,46 @@ def page(session: Session, path: str) -> None:
     environment = {**os.environ, "LESSSECURE": "1"}
     environment.pop("LESSOPEN", None)
     chunks = cat.visible_chunks(session.g, path)
-    with foreground(), subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as pager:
-        assert pager.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # the reader has seen enough
-            for chunk in chunks:
-                pager.stdin.write(chunk.encode("utf-8", "backslashreplace"))
-        with contextlib.suppress(BrokenPipeError):
-            pager.stdin.close()
+    # Without a buffer, which the end would have to write to a pager that may read no more.
+    with (
+        foreground(),
+        subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, bufsize=0) as pager,
+    ):
+        try:
+            with foreground(_giving_up(pager)), contextlib.suppress(BrokenPipeError):
+                for chunk in chunks:
+                    _write(pager, chunk.encode("utf-8", "backslashreplace"))
+            pager.communicate()
+        except Terminated:
+            pager.terminate()
+            raise
+        except KeyboardInterrupt:
+            pager.communicate()  # it has the terminal until it ends
+            raise
+
+
+def _write(pager: subprocess.Popen[bytes], content: bytes) -> None:
+    """Write all of it; raise BrokenPipeError if the reader has seen enough."""
+    assert pager.stdin is not None
+    left = memoryview(content)
+    while left:
+        left = left[pager.stdin.write(left) :]
+
+
+def _giving_up(pager: subprocess.Popen[bytes]) -> Handler:
+    """Return a handler of Ctrl-C for while the guest is read, which may take for ever.
+
+    The pager has its own use for Ctrl-C, so that the first one is left to it, as long as it runs.
+    """
+    asked = False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked or pager.poll() is not None:
+            raise KeyboardInterrupt
+        asked = True
+
+    return handle
 
 
 def run(command: Sequence[str], *, reads: bool) -> int:
@@ -46,14 +83,18 @@ def run(command: Sequence[str], *, reads: bool) -> int:
         return subprocess.run(command, stdin=None if reads else subprocess.DEVNULL, check=False).returncode
 
 
+def _leave(number: int, frame: FrameType | None) -> None:
+    """Leave Ctrl-C to the program in the foreground."""
+
+
 @contextlib.contextmanager
-def foreground() -> Generator[None, None, None]:
-    """Leave Ctrl-C to the program in the foreground, as all programs that start one do."""
+def foreground(handler: Handler = _leave) -> Generator[None, None, None]:
+    """Handle Ctrl-C so while another program is in the foreground, which gets it as well."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     # A handler rather than SIG_IGN, which the program would inherit.
-    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    before = signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:
