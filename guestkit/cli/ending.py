@@ -45,13 +45,22 @@ def notes(ended: BaseException) -> list[str]:
 
 @contextmanager
 def ended_by_signals() -> Generator[None, None, None]:
-    """Make these signals raise Terminated in the main thread; an ignored one stays ignored (nohup)."""
+    """Make the first of these signals raise Terminated in the main thread; an ignored one stays so (nohup).
+
+    Those that follow do nothing, since they would interrupt the clean-up: a terminal that is closed sends
+    SIGHUP twice, systemd SIGTERM and then SIGHUP. Ctrl-C does interrupt it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def end(number: int, frame: FrameType | None) -> None:
-        raise Terminated(number)
+    ending = False
+
+    def end(number: int, frame: FrameType | None) -> None:  # not SIG_IGN, which programs would inherit
+        nonlocal ending
+        if not ending:
+            ending = True
+            raise Terminated(number)
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
     handled = [number for number, handler in before.items() if handler is signal.SIG_DFL]

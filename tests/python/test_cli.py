@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -32,7 +34,7 @@ import guestkit.copying
 from guestkit import CallTimeout, Domain, Error, Key, probe
 from guestkit._usage import percent, share_of
 from guestkit.cli import main
-from guestkit.cli.ending import Terminated
+from guestkit.cli.ending import SIGNALS, Terminated
 from guestkit.cli.errors import REMEDIES, of_failure
 from guestkit.cli.inspection_text import render_reports, reported, tree
 from guestkit.cli.parser import COMMANDS, parse
@@ -1392,6 +1394,36 @@ def test_a_terminal_that_is_gone_is_no_traceback(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(guestkit.cli.doctor, "diagnose", end)
     monkeypatch.setattr(sys, "stderr", Gone())
     assert main(["doctor"]) == 129
+
+
+@pytest.fixture
+def deadly() -> Iterator[None]:
+    """Have these signals do what they do by default, whoever runs the tests."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("deadly")
+@pytest.mark.parametrize(("first", "second"), [*itertools.product(SIGNALS, SIGNALS)])
+def test_a_second_signal_interrupted_the_clean_up(
+    first: signal.Signals, second: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A closed terminal sends SIGHUP twice, systemd SIGTERM and SIGHUP: scratch directories were left."""
+    cleaned = []
+
+    def work() -> NoReturn:
+        try:
+            signal.raise_signal(first)
+        finally:
+            signal.raise_signal(second)
+            cleaned.append("all")
+        raise AssertionError("the signal did nothing")
+
+    monkeypatch.setattr(guestkit.cli.doctor, "diagnose", work)
+    assert main(["doctor"]) == 128 + first
+    assert cleaned == ["all"]
 
 
 # ---- Operands among the options.
