@@ -15,7 +15,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from queue import SimpleQueue
@@ -31,6 +31,9 @@ from guestkit.inspection import Inspection
 __all__ = ["TIMEOUT", "Failure", "FleetProgress", "Report", "inspect", "inspect_many"]
 
 log = logging.getLogger("guestkit")
+
+#: Gives a guest to an executor, with which of the guests it is.
+Submit = Callable[[int, Guest], Future["Report"]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +101,8 @@ class FleetProgress:
 
     Attributes:
         done: how many disks have been reported
-        steps: the current step of each disk; empty if other processes do the work
+        steps: the current step of each guest, by its first disk; of two that run and have one name, the later
+            is "name (N)", the Nth that was given. Empty if other processes do the work
         mean: how long the inspection of a disk took so far, in seconds, without those that failed; None:
             there was none
         longest: the same of the one that took longest
@@ -158,20 +162,19 @@ def inspect_many(asked: Many) -> Generator[Report, None, None]:
         snapshot, in_use, blocksize, unpack, cache
     """
     tally = Tally(asked.progress)
-    if asked.executor is not None:
-        yield from _on_executor(asked.executor, functools.partial(elsewhere, asked.job), asked, tally)
+    executor = asked.executor
+    if executor is not None:
+        yield from _reports(lambda index, guest: executor.submit(elsewhere, asked.job, guest), asked, tally)
         return
     local = _Local(asked.job, tally)
     with ThreadPoolExecutor(asked.at_once, thread_name_prefix="guestkit-fleet") as threads:
         try:
-            yield from _on_executor(threads, local.report, asked, tally)
+            yield from _reports(lambda index, guest: threads.submit(local.report, index, guest), asked, tally)
         finally:
             local.end()
 
 
-def _on_executor(
-    executor: Executor, report: Callable[[Guest], Report], asked: Many, tally: Tally
-) -> Generator[Report, None, None]:
+def _reports(submit: Submit, asked: Many, tally: Tally) -> Generator[Report, None, None]:
     running: dict[Future[Report], tuple[int, Guest]] = {}
     waiting = enumerate(asked.guests)
     # concurrent.futures.wait would wait for ever for a future that a shutdown of the executor cancels.
@@ -179,7 +182,7 @@ def _on_executor(
     try:
         while True:
             for index, guest in islice(waiting, asked.at_once - len(running)):
-                future = _submitted(executor, report, guest)
+                future = _submitted(submit, index, guest)
                 running[future] = index, guest
                 future.add_done_callback(done.put)
             if not running:
@@ -198,9 +201,9 @@ def _on_executor(
             future.cancel()
 
 
-def _submitted(executor: Executor, report: Callable[[Guest], Report], guest: Guest) -> Future[Report]:
+def _submitted(submit: Submit, index: int, guest: Guest) -> Future[Report]:
     try:
-        return executor.submit(report, guest)
+        return submit(index, guest)
     except Exception as error:  # it is broken or shut down
         refused: Future[Report] = Future()
         refused.set_exception(error)
@@ -213,25 +216,30 @@ class Tally:
     def __init__(self, progress: Callable[[FleetProgress], object] | None) -> None:
         self._progress = progress
         self._lock = threading.Lock()
-        self._steps: dict[str, str] = {}
+        #: The name that is told and the step, by the guest's index: disks may have one name.
+        self._steps: dict[int, tuple[str, str]] = {}
         self._done = 0
         self._seconds = 0.0
         self._inspected = 0
         self._longest: float | None = None
 
-    def following(self, guest: Guest) -> Callable[[str], object] | None:
+    def following(self, index: int, guest: Guest) -> Callable[[str], object] | None:
         """Return the function to call with each step of the guest; None if nobody follows the progress."""
-        return None if self._progress is None else functools.partial(self._step, names_of(guest)[0])
+        return None if self._progress is None else functools.partial(self._step, index, names_of(guest)[0])
 
-    def _step(self, name: str, text: str) -> None:
+    def _step(self, index: int, name: str, text: str) -> None:
         with self._lock:
-            self._steps[name] = text
+            if index in self._steps:
+                name, _ = self._steps[index]
+            elif any(name == other for other, _ in self._steps.values()):
+                name = f"{name} ({index + 1})"
+            self._steps[index] = name, text
         self._tell()
 
-    def ended(self, guest: Guest) -> None:
+    def ended(self, index: int) -> None:
         """Forget the guest's step: its inspection has ended."""
         with self._lock:
-            self._steps.pop(names_of(guest)[0], None)
+            self._steps.pop(index, None)
 
     def told(self, report: Report) -> Report:
         """Count a report, and return it."""
@@ -249,7 +257,7 @@ class Tally:
             with self._lock:
                 progress = FleetProgress(
                     done=self._done,
-                    steps=dict(self._steps),
+                    steps=dict(self._steps.values()),
                     mean=self._seconds / self._inspected if self._inspected else None,
                     longest=self._longest,
                 )
@@ -266,7 +274,7 @@ class _Local:
         self._handles: set[Guestfs] = set()
         self._ended = False
 
-    def report(self, guest: Guest) -> Report:
+    def report(self, index: int, guest: Guest) -> Report:
         begun = time.monotonic()
         try:
             with Guestfs(self._job.handle) as g:
@@ -275,11 +283,11 @@ class _Local:
                         self._handles.add(g)
                         if self._ended:
                             g.terminate()
-                    found = self._job.run(g, guest, self._tally.following(guest))
+                    found = self._job.run(g, guest, self._tally.following(index, guest))
                 finally:
                     with self._lock:
                         self._handles.discard(g)
-                    self._tally.ended(guest)
+                    self._tally.ended(index)
         except Exception as error:
             return failed(guest, error, time.monotonic() - begun)
         return succeeded(guest, found, time.monotonic() - begun)
@@ -294,7 +302,7 @@ class _Local:
 
 def elsewhere(job: InspectionJob, guest: Guest) -> Report:
     """Inspect a guest; runs in another process."""
-    return _Local(job, Tally(None)).report(guest)
+    return _Local(job, Tally(None)).report(0, guest)
 
 
 # ---- reports

@@ -66,12 +66,12 @@ async def _report(index: int, guest: Guest, asked: Many, tally: Tally) -> Report
         if asked.executor is not None:
             report = await _on_executor(asked.executor, asked.job, guest)
         else:
-            found = await _inspect(asked.job, guest, tally.following(guest))
+            found = await _inspect(asked.job, guest, tally.following(index, guest))
             report = succeeded(guest, found, time.monotonic() - begun)
     except Exception as error:
         report = failed(guest, error, time.monotonic() - begun)
     finally:
-        tally.ended(guest)
+        tally.ended(index)
     return replace(report, index=index)
 
 

@@ -397,6 +397,27 @@ def test_progress_tells_steps_and_counts_to_the_end(outcome: Any, fleet: Fleet) 
     }
 
 
+def test_the_step_of_a_disk_vanished_when_another_of_its_name_ended(outcome: Any, fleet: Fleet) -> None:
+    told: list[FleetProgress] = []
+    both, one_is_told = threading.Barrier(2), threading.Event()
+
+    def decide(disk: str) -> Inspection:
+        if both.wait(60) == 0:
+            assert one_is_told.wait(60)
+        return FULL
+
+    def progress(now: FleetProgress) -> None:
+        told.append(now)
+        if now.done:
+            one_is_told.set()
+
+    outcome(decide)
+    fleet.run(["disk", "disk"], concurrency=2, progress=progress)
+    counts = {(one.done, *one.steps.values()) for one in told}
+    assert {(0, "inspecting", "inspecting"), (1, "inspecting"), (2,)} <= counts
+    assert {name for one in told for name in one.steps} in ({"disk", "disk (1)"}, {"disk", "disk (2)"})
+
+
 def test_progress_tells_how_long_inspections_take_without_those_that_failed(
     outcome: Any, fleet: Fleet
 ) -> None:
