@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +12,7 @@ from rich.text import Text
 from guestkit._usage import percent, share_of
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure
-from guestkit.cli.guests import fleet_options, guests_of, opening
+from guestkit.cli.guests import guests_of, inspected
 from guestkit.cli.inspection_text import remedy_of, reported
 from guestkit.cli.options import (
     BESIDE,
@@ -25,7 +24,7 @@ from guestkit.cli.options import (
 )
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, human_size, printable
-from guestkit.fleet import Report, inspect_many
+from guestkit.fleet import Report
 from guestkit.inspection import Part
 
 DESCRIPTION = """\
@@ -58,20 +57,12 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     found: list[Report] = []
     guests = guests_of(arguments)
-    with screen.fleet(len(guests)) as progress:
-        reports = inspect_many(
-            guests,
-            parts=_PARTS,
-            **fleet_options(arguments),
-            **opening(arguments),
-            progress=progress,
-        )
-        with noting(lambda: reported(len(found), len(guests))):
-            try:
-                with contextlib.closing(reports):
-                    found.extend(reports)
-            finally:  # even after Ctrl-C, show what is finished
-                _tell(found, arguments, screen)
+    with noting(lambda: reported(len(found), len(guests))):
+        try:
+            with inspected(arguments, screen, guests, parts=_PARTS) as reports:
+                found.extend(reports)
+        finally:  # even after Ctrl-C, show what is finished
+            _tell(found, arguments, screen)
     return 1 if any(report.inspection is None or report.inspection.failures for report in found) else 0
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure
-from guestkit.cli.guests import GRACE, fleet_options, located, mounts_of, opening
+from guestkit.cli.guests import GRACE, inspected, located, mounts_of, opening
 from guestkit.cli.options import (
     DISK,
     FORMATS,
@@ -30,7 +30,7 @@ from guestkit.cli.usage import UsageError
 from guestkit.comparison import Change, Comparison, diff, require
 from guestkit.disks import Domain, Guest, names_of
 from guestkit.file_comparison import diff_files
-from guestkit.fleet import Report, inspect_many
+from guestkit.fleet import Report
 from guestkit.guest import mount_guest
 from guestkit.handle import Guestfs
 from guestkit.images import OpeningKeywords
@@ -162,16 +162,10 @@ def _inspected(arguments: argparse.Namespace, screen: Screen) -> Comparison | No
     groups = [([guest], options) for guest, options in guests]
     if how == how_after:
         groups = [([before, after], how)]
-    with screen.fleet(len(guests)) as progress, noting("nothing is compared"):
+    parts = arguments.only or _PARTS
+    with noting("nothing is compared"):
         for group, options in groups:
-            reports = inspect_many(
-                group,
-                parts=arguments.only or _PARTS,
-                **fleet_options(arguments),
-                **options,
-                progress=progress,
-            )
-            with contextlib.closing(reports):
+            with inspected(arguments, screen, group, parts=parts, how=options) as reports:
                 found += sorted(reports, key=lambda report: report.index)
     for report in found:
         if report.error is not None:
@@ -180,8 +174,8 @@ def _inspected(arguments: argparse.Namespace, screen: Screen) -> Comparison | No
     if first is None or second is None:
         return None
     compared = diff(first, second)
-    if set(arguments.only or _PARTS) != set(_PARTS):
-        compared = _only(compared, arguments.only)
+    if set(parts) != set(_PARTS):
+        compared = _only(compared, parts)
     return compared
 
 

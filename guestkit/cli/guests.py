@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from guestkit.cli.usage import UsageError
 from guestkit.disks import Domain, Guest, names_of
-from guestkit.fleet import TIMEOUT
+from guestkit.fleet import TIMEOUT, Report, inspect_many
 from guestkit.guest import guest_path, open_guest
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, Sandbox
 from guestkit.images import SERVED, Backing, OpeningKeywords, under
-from guestkit.inspection import Key
+from guestkit.inspection import DEFAULT_PARTS, Key, Mode, Part
 from guestkit.unpack import UNPACK
 
 if TYPE_CHECKING:
@@ -134,6 +134,34 @@ def fleet_options(arguments: argparse.Namespace) -> FleetKeywords:
         sandbox=arguments.sandbox,
         keys=arguments.keys,
     )
+
+
+@contextlib.contextmanager
+def inspected(
+    arguments: argparse.Namespace,
+    screen: Screen,
+    guests: Sequence[Guest],
+    *,
+    parts: Collection[Part] = DEFAULT_PARTS,
+    mode: Mode = "auto",
+    how: OpeningKeywords | None = None,
+) -> Generator[Iterator[Report], None, None]:
+    """Inspect guests, and show the progress meanwhile; yields the reports, each as soon as it is ready.
+
+    parts, mode: as in `inspect_many`
+    how: how their disks are opened; default: as the arguments say
+    """
+    with screen.fleet(len(guests)) as progress:
+        reports = inspect_many(
+            guests,
+            parts=parts,
+            mode=mode,
+            **fleet_options(arguments),
+            **(opening(arguments) if how is None else how),
+            progress=progress,
+        )
+        with contextlib.closing(reports):
+            yield reports
 
 
 @contextlib.contextmanager

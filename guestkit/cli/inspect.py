@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure, told
-from guestkit.cli.guests import disks_of, fleet_options, guests_of, opening
+from guestkit.cli.guests import disks_of, guests_of, inspected
 from guestkit.cli.inspection_text import is_failed, render_reports, reported, tree
 from guestkit.cli.options import (
     BESIDE,
@@ -25,7 +25,7 @@ from guestkit.cli.screen import Screen
 from guestkit.cli.usage import UsageError
 from guestkit.demo import make_demo_guest
 from guestkit.disks import Guest
-from guestkit.fleet import Report, inspect_many
+from guestkit.fleet import Report
 from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Part
 
 DESCRIPTION = """\
@@ -75,22 +75,14 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         raise UsageError("--xml is for one guest: one DISK, one -d DOMAIN, or --one-guest")
     with _guests(given, screen) as guests:
         output = _Output(arguments, screen)
-        with screen.fleet(len(guests)) as progress:
-            reports = inspect_many(
-                guests,
-                parts=_wanted(arguments, screen),
-                mode=arguments.mode,
-                **fleet_options(arguments),
-                **opening(arguments),
-                progress=progress,
-            )
-            with noting(lambda: reported(output.written, len(guests))):
-                try:
-                    with contextlib.closing(reports):
-                        for report in reports:
-                            output.add(report)
-                finally:  # even after Ctrl-C, show what is finished
-                    output.end()
+        parts = _wanted(arguments, screen)
+        with noting(lambda: reported(output.written, len(guests))):
+            try:
+                with inspected(arguments, screen, guests, parts=parts, mode=arguments.mode) as reports:
+                    for report in reports:
+                        output.add(report)
+            finally:  # even after Ctrl-C, show what is finished
+                output.end()
     return 1 if output.failed else 0
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from guestkit._writing import write
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure, remedy
-from guestkit.cli.guests import disks_of, fleet_options, guests_of, opening
+from guestkit.cli.guests import disks_of, guests_of, inspected
 from guestkit.cli.inspection_text import is_failed
 from guestkit.cli.options import (
     BESIDE,
@@ -22,7 +21,7 @@ from guestkit.cli.options import (
 from guestkit.cli.outputs import check_output, is_same_file
 from guestkit.cli.screen import Screen
 from guestkit.cli.usage import UsageError
-from guestkit.fleet import Report, inspect_many
+from guestkit.fleet import Report
 from guestkit.reports import load, report, require
 
 DESCRIPTION = """\
@@ -97,16 +96,8 @@ def _results(arguments: argparse.Namespace, screen: Screen) -> Iterator[Report]:
     if not disks_of(arguments):
         return
     guests = guests_of(arguments, one=arguments.one_guest)
-    with screen.fleet(len(guests)) as progress:
-        reports = inspect_many(
-            guests,
-            **fleet_options(arguments),
-            **opening(arguments),
-            progress=progress,
-        )
-        with contextlib.closing(reports):
-            for one in reports:
-                yield _in_terms_of_the_command(one)
+    with inspected(arguments, screen, guests) as reports:
+        yield from map(_in_terms_of_the_command, reports)
 
 
 def _in_terms_of_the_command(result: Report) -> Report:

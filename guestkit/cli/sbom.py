@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from dataclasses import replace
 from guestkit._writing import write
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure
-from guestkit.cli.guests import GRACE, fleet_options, guests_of, opening
+from guestkit.cli.guests import GRACE, fleet_options, guests_of, inspected, opening
 from guestkit.cli.inspection_text import reported
 from guestkit.cli.options import (
     BESIDE,
@@ -26,7 +25,7 @@ from guestkit.cli.screen import Screen
 from guestkit.cli.usage import UsageError
 from guestkit.disks import Guest, names_of
 from guestkit.errors import Error, is_final
-from guestkit.fleet import Report, inspect_many
+from guestkit.fleet import Report
 from guestkit.guest import mount_guest
 from guestkit.handle import Guestfs
 from guestkit.inspection import Inspection
@@ -89,18 +88,11 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     paths = _paths([names_of(guest)[0] for guest in guests], arguments)
     hashes = {names_of(disk)[0]: _hash(disk, screen) for disk in disks} if arguments.hashes else {}
     failed = done = 0
-    with screen.fleet(len(guests)) as progress:
-        reports = inspect_many(
-            guests,
-            **fleet_options(arguments),
-            **opening(arguments),
-            progress=progress,
-        )
-        with noting(lambda: reported(done, len(guests))), contextlib.closing(reports):
-            for report in reports:
-                guest, path = guests[report.index], paths[report.index]
-                failed += not _write(report, guest, path, hashes, arguments, screen)
-                done += 1
+    with noting(lambda: reported(done, len(guests))), inspected(arguments, screen, guests) as reports:
+        for report in reports:
+            guest, path = guests[report.index], paths[report.index]
+            failed += not _write(report, guest, path, hashes, arguments, screen)
+            done += 1
     return 1 if failed else 0
 
 

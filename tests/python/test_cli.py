@@ -24,7 +24,6 @@ from rich.console import Console
 import guestkit._aside
 import guestkit.appliance
 import guestkit.cli.cp
-import guestkit.cli.df
 import guestkit.cli.doctor
 import guestkit.cli.guests
 import guestkit.cli.inspect
@@ -116,7 +115,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
                 if error is not None:
                     raise error
 
-        monkeypatch.setattr(guestkit.cli.inspect, "inspect_many", inspect_many)
+        monkeypatch.setattr(guestkit.cli.guests, "inspect_many", inspect_many)
         return given
 
     return serve
@@ -356,7 +355,7 @@ def test_without_a_disk_a_demo_guest_is_made_inspected_and_removed(
         yield replace(GOOD, disk=disks[0])
 
     monkeypatch.setattr(guestkit.cli.inspect, "make_demo_guest", make_demo_guest)
-    monkeypatch.setattr(guestkit.cli.inspect, "inspect_many", inspect_many)
+    monkeypatch.setattr(guestkit.cli.guests, "inspect_many", inspect_many)
     assert main(["inspect", *options]) == 0
     out, err = capsys.readouterr()
     assert err == f"guestkit: no disk given, making a small demo guest: {made[0]}\n"
@@ -504,7 +503,7 @@ def test_a_warning_without_a_reader_failed_the_disk_whose_thread_logged_it(
         logging.getLogger("guestkit").warning("another program writes to it")
         yield GOOD
 
-    monkeypatch.setattr(guestkit.cli.inspect, "inspect_many", inspect_many)
+    monkeypatch.setattr(guestkit.cli.guests, "inspect_many", inspect_many)
     monkeypatch.setattr(sys, "stderr", Gone())
     assert main(["inspect", "web.img"]) == 0
     assert capsys.readouterr().out == render_reports([GOOD])
@@ -994,7 +993,7 @@ def test_df_has_a_row_for_each_filesystem(
         replace(BAD, index=1),
         report("web.img", system(), filesystems=(full, filesystem("/dev/sda3\x1b", "swap"))),
     ]
-    monkeypatch.setattr(guestkit.cli.df, "inspect_many", lambda disks, **options: (yield from reports))
+    monkeypatch.setattr(guestkit.cli.guests, "inspect_many", lambda disks, **options: (yield from reports))
     assert main(["df", "-h", "web.img", "bad.img"]) == 1
     out, err = capsys.readouterr()
     assert out == (
@@ -1025,7 +1024,7 @@ def test_df_hid_what_it_could_not_find_out(
     other = PartFailure(part="hostname", message="no", op="", errno=0)
 
     def df(*found: Report) -> tuple[int, list[str]]:
-        monkeypatch.setattr(guestkit.cli.df, "inspect_many", lambda disks, **options: (yield from found))
+        monkeypatch.setattr(guestkit.cli.guests, "inspect_many", lambda disks, **options: (yield from found))
         status = main(["df", *(one.disk for one in found)])
         return status, capsys.readouterr().err.splitlines()
 
@@ -1044,7 +1043,7 @@ def test_df_failed_for_each_guest_of_ostree(
 ) -> None:
     note = PartFailure(part="mountpoints", message="the system is a deployment of ostree", op="", errno=0)
     found = [report("a.img", system(failures=(note,)))]
-    monkeypatch.setattr(guestkit.cli.df, "inspect_many", lambda disks, **options: (yield from found))
+    monkeypatch.setattr(guestkit.cli.guests, "inspect_many", lambda disks, **options: (yield from found))
     assert main(["df", "a.img"]) == 0
     told = "guestkit: warning: a.img: mountpoints: the system is a deployment of ostree\n"
     assert capsys.readouterr().err == told
@@ -1156,7 +1155,7 @@ def test_a_launch_that_took_minutes_was_silent_in_a_pipe(
 ) -> None:
     lines, told = stderr_told
     monkeypatch.setattr(guestkit.cli.progress, "LONG", 0.0)
-    monkeypatch.setattr(guestkit.cli.inspect, "inspect_many", launching(told))
+    monkeypatch.setattr(guestkit.cli.guests, "inspect_many", launching(told))
     assert main(["inspect", "--json", "web.img", "blank.img"]) == 0
     assert lines == ["web.img: starting the appliance takes more than 0 seconds"]  # once
 
@@ -1171,7 +1170,7 @@ def test_nothing_is_told_of_a_launch_that_is_in_time_or_where_nobody_wants_to_kn
     lines, told = stderr_told
     told.set()
     monkeypatch.setattr(guestkit.cli.progress, "LONG", long)
-    monkeypatch.setattr(guestkit.cli.inspect, "inspect_many", launching(told))
+    monkeypatch.setattr(guestkit.cli.guests, "inspect_many", launching(told))
     assert main(["inspect", *words, "web.img", "blank.img"]) == 0
     assert lines == []
 

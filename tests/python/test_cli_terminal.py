@@ -23,7 +23,7 @@ import sys
 sys.path[:0] = [{root!r}]
 from tests.python import test_cli
 from guestkit.fleet import FleetProgress
-import guestkit.cli.inspect
+import guestkit.cli.guests
 from guestkit.cli import main
 from dataclasses import replace
 
@@ -39,7 +39,7 @@ def inspect_many(disks, *, progress, **options):
         yield replace(test_cli.GOOD, seconds=1.25)
         progress(FleetProgress(done=2, steps={{}}))
 
-guestkit.cli.inspect.inspect_many = inspect_many
+guestkit.cli.guests.inspect_many = inspect_many
 sys.exit(main({words!r}))
 """
 

@@ -16,6 +16,7 @@ import pytest
 
 import guestkit
 import guestkit.cli.diff
+import guestkit.cli.guests
 from guestkit import Domain, Error, Guestfs, Inspection, Report
 from guestkit.cli import main
 from guestkit.comparison import Change, json_schema
@@ -416,7 +417,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
                 else:
                     yield replace(report, inspection=guest)
 
-        monkeypatch.setattr(guestkit.cli.diff, "inspect_many", inspect_many)
+        monkeypatch.setattr(guestkit.cli.guests, "inspect_many", inspect_many)
         return given
 
     return serve
@@ -494,7 +495,7 @@ def test_a_guest_of_libvirt_could_not_be_compared(
             names, there = names_of(guest), found(system(hostname=str(guest)))
             yield Report(disk=names[0], disks=names, inspection=there, index=index)
 
-    monkeypatch.setattr(guestkit.cli.diff, "inspect_many", inspect_many)
+    monkeypatch.setattr(guestkit.cli.guests, "inspect_many", inspect_many)
     assert main(["diff", "--json", "--connect", "test:///x", *words]) == 1
     (change,) = json.loads(capsys.readouterr().out)["changes"]
     assert (change["before"], change["after"]) == (str(before), str(after))
@@ -541,7 +542,7 @@ def test_an_inspection_has_its_time_unless_another_is_given(monkeypatch: pytest.
         for guest in guests:
             yield Report(disk=names_of(guest)[0], disks=names_of(guest), inspection=found(system()))
 
-    monkeypatch.setattr(guestkit.cli.diff, "inspect_many", inspect_many)
+    monkeypatch.setattr(guestkit.cli.guests, "inspect_many", inspect_many)
     assert main(["diff", "a", "b"]) == 0
     assert main(["diff", "--timeout", "5", "a", "b"]) == 0
     assert [options["timeout"] for options in asked] == [600.0, 5.0]

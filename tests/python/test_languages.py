@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import guestkit
-import guestkit.cli.sbom
+import guestkit.cli.guests
 from guestkit import ApplianceKilled, Error, languages
 from guestkit.cli import main
 from guestkit.demo import DEMO_SYSTEM
@@ -453,7 +453,7 @@ def test_the_command_tells_why_there_are_none(
         disks=("/nowhere.img",),
         inspection=replace(NOTHING_FOUND, operating_systems=(DEMO_SYSTEM,)),
     )
-    monkeypatch.setattr(guestkit.cli.sbom, "inspect_many", lambda *given, **options: iter_of(report))
+    monkeypatch.setattr(guestkit.cli.guests, "inspect_many", lambda *given, **options: iter_of(report))
     assert main(["sbom", "--languages", "/nowhere.img"]) == 1
     out, err = capsys.readouterr()
     assert "languages: open_disk: /nowhere.img: no such file" in err

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import guestkit
-import guestkit.cli.report
+import guestkit.cli.guests
 from guestkit import Error, Report
 from guestkit.cli import main
 from guestkit.demo import DEMO_SYSTEM
@@ -664,7 +664,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Serve:
             assert [names_of(guest) for guest in guests] == [tuple(report.disks) for report in reports]
             yield from reversed(reports)
 
-        monkeypatch.setattr(guestkit.cli.report, "inspect_many", inspect_many)
+        monkeypatch.setattr(guestkit.cli.guests, "inspect_many", inspect_many)
 
     return serve
 

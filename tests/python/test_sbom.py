@@ -23,6 +23,7 @@ from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
 import guestkit
+import guestkit.cli.guests
 import guestkit.cli.sbom
 from guestkit import Error, Inspection, Report, Sbom, _writing
 from guestkit._extras import install
@@ -534,7 +535,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Serve:
             assert [names_of(guest) for guest in guests] == [tuple(report.disks) for report in reports]
             yield from (replace(report, index=index) for index, report in reversed(list(enumerate(reports))))
 
-        monkeypatch.setattr(guestkit.cli.sbom, "inspect_many", inspect_many)
+        monkeypatch.setattr(guestkit.cli.guests, "inspect_many", inspect_many)
 
     return serve
 
@@ -786,7 +787,7 @@ def test_a_wrong_date_is_told_before_the_work(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
-    monkeypatch.setattr(guestkit.cli.sbom, "inspect_many", None)
+    monkeypatch.setattr(guestkit.cli.guests, "inspect_many", None)
     assert main(["sbom", "web.img"]) == 1
     told = "guestkit: error: SOURCE_DATE_EPOCH must be a number of seconds since 1970, not 'yesterday'\n"
     assert capsys.readouterr() == ("", told)
