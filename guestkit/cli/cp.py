@@ -6,7 +6,7 @@ import argparse
 
 from guestkit.cli.ending import noting
 from guestkit.cli.guests import check_format_is_stated, in_place_of_disk, opened_guest
-from guestkit.cli.options import add_disk_argument, add_guest_options, positive
+from guestkit.cli.options import add_bound_option, add_disk_argument, add_guest_options
 from guestkit.cli.screen import Screen
 from guestkit.cli.usage import UsageError
 from guestkit.copying import MAX_BYTES, copy_in, copy_out
@@ -32,19 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="TARGET", help="where to; :PATH is in the guest")
     parser.add_argument("-r", "--recursive", action="store_true", help="directories too")
     parser.add_argument("-f", "--force", action="store_true", help="replace files that are there already")
-    add_bound(parser)
+    add_bound_option(parser, MAX_BYTES)
     add_guest_options(parser)
-
-
-def add_bound(parser: argparse.ArgumentParser) -> None:
-    """Add the option for how much is copied out of the guest at most."""
-    parser.add_argument(
-        "--max-gib",
-        metavar="N",
-        type=positive,
-        default=MAX_BYTES >> 30,
-        help="copy at most N GiB out of the guest (default: %(default)s): a sparse file may claim any size",
-    )
 
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:

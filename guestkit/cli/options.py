@@ -306,6 +306,27 @@ def add_timeout_option(parser: argparse._ActionsContainer, what: str = "a call o
     )
 
 
+def add_form_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for how files are listed, which `listing.lines` reads."""
+    parser.add_argument("-l", "--long", action="store_true", help="permissions, owner, size and time too")
+    parser.add_argument("-R", "--recursive", action="store_true", help="directories with all that is below")
+    parser.add_argument("-h", "--human", action="store_true", help="sizes such as 1.5M")
+
+
+def add_bound_option(parser: argparse.ArgumentParser, most: int) -> None:
+    """Add the option for how much is copied out of the guest at most.
+
+    most: the default, in bytes
+    """
+    parser.add_argument(
+        "--max-gib",
+        metavar="N",
+        type=positive,
+        default=most >> 30,
+        help="copy at most N GiB out of the guest (default: %(default)s): a sparse file may claim any size",
+    )
+
+
 def seconds(text: str) -> float:
     value = float(text)
     if not 0 < value < math.inf:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from guestkit._text import human_size as human_size
@@ -13,6 +14,19 @@ MAX_PADDING = 40  # one long name must not push every line off the screen
 def one_line(text: str) -> str:
     """Escape the text and join it into one line."""
     return printable(" ".join(text.split()))
+
+
+def visible(text: str) -> str:
+    """Escape everything invisible except line breaks and tabs."""
+    return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
+
+
+def utc(seconds: int) -> str:
+    """Format the time in UTC, because the guest's timezone may differ from the host's."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
+    except (OverflowError, OSError, ValueError):  # the guest may claim any number
+        return str(seconds)
 
 
 def columns(rows: Iterable[tuple[str, ...]]) -> list[str]:

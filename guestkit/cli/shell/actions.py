@@ -11,10 +11,9 @@ from getpass import getpass
 from typing import Any
 
 from guestkit._file_errors import about, check_regular, failure
-from guestkit.cli.cat import visible
 from guestkit.cli.shell.parsing import Word, words_in
 from guestkit.cli.shell.session import Session, host_path
-from guestkit.cli.text import columns, printable
+from guestkit.cli.text import columns, printable, visible
 from guestkit.cli.usage import UsageError
 from guestkit.generated.arguments import ARGUMENTS
 from guestkit.handle import Guestfs

@@ -12,13 +12,15 @@ from rich.text import Text
 
 from guestkit._file_errors import about, check_regular
 from guestkit._usage import percent, used_share
-from guestkit.cli import cat, cp, ls
+from guestkit.cli import contents
+from guestkit.cli.listing import lines
+from guestkit.cli.options import add_bound_option, add_form_options
 from guestkit.cli.screen import Screen
 from guestkit.cli.shell.command import Command, Parser
 from guestkit.cli.shell.paging import page
 from guestkit.cli.shell.session import Session, host_path
-from guestkit.cli.text import columns, human_size, printable
-from guestkit.copying import copy_out
+from guestkit.cli.text import columns, human_size, printable, utc
+from guestkit.copying import MAX_BYTES, copy_out
 from guestkit.files import Extracted, kind_of, word_for
 from guestkit.guest import list_files
 
@@ -35,7 +37,7 @@ def _pwd(session: Session, given: argparse.Namespace) -> None:
 
 
 def _ls_arguments(parser: Parser) -> None:
-    ls.add_form_options(parser)
+    add_form_options(parser)
     parser.path(nargs="*")
 
 
@@ -45,7 +47,7 @@ def _ls(session: Session, given: argparse.Namespace) -> None:
         files = list_files(session.g, path, recursive=given.recursive)
         if len(paths) > 1 and [file.path for file in files] != [path]:
             session.screen.write(f"{printable(path)}:\n")
-        session.screen.show_lines(ls.lines(path, files, given))
+        session.screen.show_lines(lines(path, files, given))
 
 
 def _cat(session: Session, given: argparse.Namespace) -> None:
@@ -58,7 +60,7 @@ def _cat(session: Session, given: argparse.Namespace) -> None:
         if read_by_a_person and size > LONG_FILE:
             page(session, path)
             continue
-        cat.write(session.g, path, session.screen)
+        contents.write(session.g, path, session.screen)
         if read_by_a_person and size and session.g.pread(path, 1, size - 1) != b"\n":
             session.screen.write("\n")  # else the prompt would stand behind it
 
@@ -104,9 +106,9 @@ def _stat(session: Session, given: argparse.Namespace) -> None:
             ("owner", f"{seen['st_uid']}:{seen['st_gid']}"),
             ("links", str(seen["st_nlink"])),
             ("inode", str(seen["st_ino"])),
-            ("modified", f"{ls.utc(seen['st_mtime_sec'])} UTC"),
-            ("changed", f"{ls.utc(seen['st_ctime_sec'])} UTC"),
-            ("accessed", f"{ls.utc(seen['st_atime_sec'])} UTC"),
+            ("modified", f"{utc(seen['st_mtime_sec'])} UTC"),
+            ("changed", f"{utc(seen['st_ctime_sec'])} UTC"),
+            ("accessed", f"{utc(seen['st_atime_sec'])} UTC"),
         ]
         _show(session.screen, rows)
 
@@ -142,7 +144,7 @@ def copy_arguments(parser: Parser) -> None:
 def _get_arguments(parser: Parser) -> None:
     copy_arguments(parser)
     parser.flag("f", "force", "replace a file that is there already")
-    cp.add_bound(parser)
+    add_bound_option(parser, MAX_BYTES)
     parser.path("PATH")
     parser.path("HOST", nargs=None)
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from types import FrameType
 
-from guestkit.cli import cat
+from guestkit.cli import contents
 from guestkit.cli.ending import Terminated
 from guestkit.cli.shell.session import Session
 
@@ -29,12 +29,12 @@ def page(session: Session, path: str) -> None:
     """Show a file of any size by the pager, which gets more of it as it asks for more."""
     command = program(["PAGER"], "less")
     if not session.screen.is_terminal or shutil.which(command[0]) is None:
-        cat.write(session.g, path, session.screen)
+        contents.write(session.g, path, session.screen)
         return
     # Less may start other programs, and preprocessors that know the names of files: not for a guest's text.
     environment = {**os.environ, "LESSSECURE": "1"}
     environment.pop("LESSOPEN", None)
-    chunks = cat.visible_chunks(session.g, path)
+    chunks = contents.visible_chunks(session.g, path)
     # Without a buffer, which the end would have to write to a pager that may read no more.
     with (
         foreground(),

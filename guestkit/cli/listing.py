@@ -1,0 +1,35 @@
+"""Files of a guest as the lines of a listing."""
+
+from __future__ import annotations
+
+import argparse
+import stat
+from collections.abc import Iterator, Sequence
+
+from rich.text import Text
+
+from guestkit.cli.text import human_size, printable, utc
+from guestkit.files import GuestFile, mode_of
+
+
+def lines(path: str, files: Sequence[GuestFile], arguments: argparse.Namespace) -> Iterator[Text]:
+    """Yield the lines of a listing of `path`, in the form that the options of `add_form_options` ask for."""
+    top = path.rstrip("/") + "/"
+    names = [Text(printable(file.path.removeprefix(top)), style=_style(file)) for file in files]
+    if not arguments.long:
+        yield from names
+        return
+    sizes = [human_size(file.size) if arguments.human else str(file.size) for file in files]
+    owners = [f"{file.uid} {file.gid}" for file in files]
+    width, owner_width = max(map(len, sizes), default=0), max(map(len, owners), default=0)
+    for file, name, size, owner in zip(files, names, sizes, owners, strict=True):
+        mode = stat.filemode(mode_of(file))
+        target = f" -> {printable(file.target)}" if file.kind == "l" else ""
+        about = f"{mode} {owner:<{owner_width}} {size:>{width}} {utc(file.mtime)} "
+        yield Text.assemble(about, name, target)
+
+
+def _style(file: GuestFile) -> str:
+    if file.kind == "-":
+        return "green" if file.mode & 0o111 else ""
+    return {"d": "bold blue", "l": "cyan"}.get(file.kind, "yellow")
