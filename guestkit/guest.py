@@ -32,6 +32,7 @@ __all__ = [
     "NativeMountOptions",
     "absolute",
     "guest_path",
+    "launched",
     "list_files",
     "mount_asked",
     "mount_guest",
@@ -74,24 +75,36 @@ def open_guest(
     options: the handle's, as one value; None: those for inspection, `HandleOptions(appliance="inspection")`,
         where the guest is only read. Keywords that are fields of `HandleOptions` win over it
     """
-    tell = step or (lambda text: None)
     of_disks, of_handle = parted(keywords)
     # Programs of a guest that is changed, such as update-grub, look below /dev/disk.
     usual = INSPECTION if readonly else HandleOptions()
-    with Guestfs(options_from(options, of_handle, usual, "open_guest")) as g:
-        opening = opening_from("open_guest", of_disks, readonly=readonly)
-        add_disks(g, disk, opening, step=step)
-        tell("starting the appliance")
-        g.launch()
+    handle = options_from(options, of_handle, usual, "open_guest")
+    with launched(disk, opening_from("open_guest", of_disks, readonly=readonly), handle, step) as g:
         mount_guest(g, root=root, mounts=mounts, readonly=readonly, keys=keys, step=step)
         yield g
-        if not readonly:
-            tell("writing to the disk")
-            g.umount_all()
-            g.shutdown()
 
 
 name_options_of(open_guest, OpenDiskOptions(), INSPECTION)
+
+
+@contextmanager
+def launched(
+    disk: Guest,
+    opening: OpenDiskOptions,
+    handle: HandleOptions,
+    step: Callable[[str], object] | None = None,
+) -> Generator[Guestfs, None, None]:
+    """Launch an appliance with the disks, of which nothing is mounted; the end is that of `open_guest`."""
+    tell = step or (lambda text: None)
+    with Guestfs(handle) as g:
+        add_disks(g, disk, opening, step=step)
+        tell("starting the appliance")
+        g.launch()
+        yield g
+        if not opening.readonly:
+            tell("writing to the disk")
+            g.umount_all()
+            g.shutdown()
 
 
 def mount_guest(

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure
-from guestkit.cli.guests import GRACE, inspected, located, mounts_of, opening
+from guestkit.cli.guests import handle_of, inspected, located, mounts_of, opening
 from guestkit.cli.options import (
     DISK,
     FORMATS,
@@ -31,9 +31,9 @@ from guestkit.comparison import Change, Comparison, diff, require
 from guestkit.disks import Domain, Guest, names_of
 from guestkit.file_comparison import diff_files
 from guestkit.fleet import Report
-from guestkit.guest import mount_guest
+from guestkit.guest import launched, mount_guest
 from guestkit.handle import Guestfs
-from guestkit.images import OpeningKeywords
+from guestkit.images import OpenDiskOptions, OpeningKeywords
 from guestkit.inspection import ALL_PARTS, Part
 
 DESCRIPTION = """\
@@ -182,22 +182,15 @@ def _inspected(arguments: argparse.Namespace, screen: Screen) -> Comparison | No
 def _files(arguments: argparse.Namespace, screen: Screen) -> Comparison:
     mounts = mounts_of(arguments)
     wanted = _guests(arguments)
+    handle = handle_of(arguments, arguments.timeout)  # one call may read all that a large guest has
     guests: list[Guestfs] = []
     unknown: list[str] = []
     with contextlib.ExitStack() as stack, noting("nothing is compared"):
         for side, (guest, how) in zip(("first", "second"), wanted, strict=True):
-            g = Guestfs(
-                appliance="inspection",
-                call_timeout=arguments.timeout,  # one call may read all that a large guest has
-                sandbox=arguments.sandbox,
-                cancel_grace=GRACE,
-            )
-            guests.append(stack.enter_context(g))
             with screen.steps(names_of(guest)[0]) as step:
-                g.open_disks(guest, **how)
-                step("starting the appliance")
-                g.launch()
+                g = stack.enter_context(launched(guest, OpenDiskOptions(**how), handle, step))
                 mounted = mount_guest(g, root=arguments.root, mounts=mounts, keys=arguments.keys, step=step)
+            guests.append(g)
             unknown += (f"{side}: {failure.part}: {failure.message}" for failure in mounted.failures)
         with screen.steps("comparing the files"):
             compared = diff_files(*guests, glob=arguments.files or "*", text=arguments.text)

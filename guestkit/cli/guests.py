@@ -14,7 +14,7 @@ from guestkit.disks import Domain, Guest, names_of
 from guestkit.fleet import TIMEOUT, Report, inspect_many
 from guestkit.guest import guest_path, open_guest
 from guestkit.handle import Guestfs
-from guestkit.handle_options import INSPECTION, Sandbox
+from guestkit.handle_options import INSPECTION, HandleOptions, Sandbox
 from guestkit.images import SERVED, Backing, OpeningKeywords, under
 from guestkit.inspection import DEFAULT_PARTS, Key, Mode, Part
 from guestkit.unpack import UNPACK
@@ -162,6 +162,11 @@ def inspected(
         )
         with contextlib.closing(reports):
             yield reports
+
+
+def handle_of(arguments: argparse.Namespace, timeout: float | None) -> HandleOptions:
+    """Return the options of a handle that reads a guest's files. timeout: of a call, in seconds."""
+    return replace(INSPECTION, call_timeout=timeout, sandbox=arguments.sandbox, cancel_grace=GRACE)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from dataclasses import replace
 from guestkit._writing import write
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure
-from guestkit.cli.guests import GRACE, fleet_options, guests_of, inspected, opening
+from guestkit.cli.guests import fleet_options, guests_of, handle_of, inspected, opening
 from guestkit.cli.inspection_text import reported
 from guestkit.cli.options import (
     BESIDE,
@@ -26,8 +26,8 @@ from guestkit.cli.usage import UsageError
 from guestkit.disks import Guest, names_of
 from guestkit.errors import Error, is_final
 from guestkit.fleet import Report
-from guestkit.guest import mount_guest
-from guestkit.handle import Guestfs
+from guestkit.guest import launched, mount_guest
+from guestkit.images import OpenDiskOptions
 from guestkit.inspection import Inspection
 from guestkit.languages import LanguagePackages, find_packages
 from guestkit.sboms import FORMATS, DiskHash, Sbom, hash_disks, require, sbom
@@ -161,16 +161,9 @@ def _languages(
     found: list[LanguagePackages] = []
     timeout = fleet_options(arguments)["timeout"]
     ends = time.monotonic() + timeout
-    handle = Guestfs(
-        appliance="inspection",
-        call_timeout=timeout,
-        sandbox=arguments.sandbox,
-        cancel_grace=GRACE,
-    )
+    how, handle = OpenDiskOptions(**opening(arguments)), handle_of(arguments, timeout)
     try:
-        with noting("the bill of this guest is not written"), handle as g:
-            g.open_disks(guest, **opening(arguments))
-            g.launch()
+        with noting("the bill of this guest is not written"), launched(guest, how, handle) as g:
             for system in inspection.operating_systems:
                 try:
                     mounted = mount_guest(g, root=system.root, keys=arguments.keys)

@@ -20,6 +20,7 @@ from guestkit.cli import main
 from guestkit.comparison import json_schema
 from guestkit.errors import Error
 from guestkit.generated.values import PartFailure
+from guestkit.images import OpenDiskOptions
 
 LINES = [f"line {number}" for number in range(1000)]
 SAME = b"x" * 100
@@ -205,25 +206,16 @@ def served(guests: tuple[Guestfs, Guestfs], monkeypatch: pytest.MonkeyPatch) -> 
     asked: dict[str, Any] = {"failures": ()}
     waiting = list(guests)
 
-    class Served(contextlib.AbstractContextManager[Any]):
-        def __init__(self, **options: Any) -> None:
-            self.g = waiting.pop(0)
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self.g, name)
-
-        def open_disks(self, disk: str, **how: Any) -> None:
-            asked[disk] = how
-
-        def launch(self) -> None: ...
-
-        def __exit__(self, *error: object) -> None: ...
+    @contextlib.contextmanager
+    def launched(disk: str, how: OpenDiskOptions, *_: object) -> Iterator[Guestfs]:
+        asked[disk] = how
+        yield waiting.pop(0)
 
     def mount(g: object, **how: Any) -> Any:
         asked["mounts"] = how["mounts"]
         return SimpleNamespace(failures=asked["failures"])
 
-    monkeypatch.setattr(guestkit.cli.diff, "Guestfs", Served)
+    monkeypatch.setattr(guestkit.cli.diff, "launched", launched)
     monkeypatch.setattr(guestkit.cli.diff, "mount_guest", mount)
     return asked
 
@@ -261,13 +253,13 @@ def test_every_kind_of_difference(served: Any, capsys: pytest.CaptureFixture[str
 def test_the_two_disks_may_have_two_formats(served: Any) -> None:
     words = ["--format", "qcow2", "--before-format", "raw", "--backing", "allow"]
     assert main(["diff", "--files=/same/[0-9]", *words, "a", "b"]) == 0
-    assert [served[disk]["format"] for disk in "ab"] == ["raw", "qcow2"]
+    assert [served[disk].format for disk in "ab"] == ["raw", "qcow2"]
 
 
 def test_two_snapshots_of_one_image(served: Any) -> None:
     words = ["--snapshot", "after", "--before-snapshot", "before"]
     assert main(["diff", "--files=/same/[0-9]", *words, "a", "b"]) == 0
-    assert [served[disk]["snapshot"] for disk in "ab"] == ["before", "after"]
+    assert [served[disk].snapshot for disk in "ab"] == ["before", "after"]
 
 
 def test_single_filesystems_are_compared(served: Any) -> None:

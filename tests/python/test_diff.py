@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jsonschema
 import pytest
@@ -17,12 +17,14 @@ import pytest
 import guestkit
 import guestkit.cli.diff
 import guestkit.cli.guests
-from guestkit import Domain, Error, Guestfs, Inspection, Report
+from guestkit import Domain, Error, Inspection, Report
 from guestkit.cli import main
 from guestkit.comparison import Change, json_schema
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.disks import Guest, names_of
 from guestkit.fleet import Failure
+from guestkit.handle_options import HandleOptions
+from guestkit.images import OpenDiskOptions
 from guestkit.inspection import (
     ALL_PARTS,
     Application,
@@ -523,15 +525,15 @@ def test_two_guests_are_compared_not_more_nor_less(
 def test_the_files_of_large_guests_had_the_time_of_an_inspection(
     words: list[str], limit: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[dict[str, Any]] = []
+    asked: list[HandleOptions] = []
 
-    def opened(**options: Any) -> Guestfs:
-        asked.append(options)
+    def launched(disk: Guest, how: OpenDiskOptions, handle: HandleOptions, *_: object) -> NoReturn:
+        asked.append(handle)
         raise Error("launch", "that is enough", 0)
 
-    monkeypatch.setattr(guestkit.cli.diff, "Guestfs", opened)
+    monkeypatch.setattr(guestkit.cli.diff, "launched", launched)
     assert main(["diff", "--files", *words, "a", "b"]) == 2
-    assert [options["call_timeout"] for options in asked] == [limit]
+    assert [handle.call_timeout for handle in asked] == [limit]
 
 
 def test_an_inspection_has_its_time_unless_another_is_given(monkeypatch: pytest.MonkeyPatch) -> None:

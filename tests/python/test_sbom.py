@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -579,33 +580,21 @@ def test_a_system_that_fails_costs_the_languages_of_no_other(
 ) -> None:
     """And the gap did not tell whose it is."""
 
-    class Handle:
-        def __init__(self, **options: Any) -> None:
-            self.root = ""
+    @contextlib.contextmanager
+    def launched(*_: object) -> Iterator[None]:
+        yield
 
-        def __enter__(self) -> Handle:
-            return self
-
-        def __exit__(self, *error: object) -> None:
-            pass
-
-        def open_disks(self, guest: Guest, **options: Any) -> None:
-            pass
-
-        def launch(self) -> None:
-            pass
-
-    def mount_guest(g: Handle, *, root: str, **options: Any) -> Mounted:
+    def mount_guest(g: None, *, root: str, **options: Any) -> Mounted:
         if root == "/dev/sda1":
             raise Error("mount_guest", "/dev/sda1: is damaged", 5)
         return Mounted(root=root, mountpoints={}, system=None, failures=())
 
-    def find_packages(g: Handle, *, root: str, timeout: float) -> LanguagePackages:
+    def find_packages(g: None, *, root: str, timeout: float) -> LanguagePackages:
         assert 0 < timeout <= 60
         flask = LanguagePackage(kind="pypi", name="flask", version="3", path="/flask.dist-info")
         return LanguagePackages(root=root, packages=[flask])
 
-    monkeypatch.setattr(guestkit.cli.sbom, "Guestfs", Handle)
+    monkeypatch.setattr(guestkit.cli.sbom, "launched", launched)
     monkeypatch.setattr(guestkit.cli.sbom, "mount_guest", mount_guest)
     monkeypatch.setattr(guestkit.cli.sbom, "find_packages", find_packages)
     serve(report("web.img", found(*(replace(DEMO_SYSTEM, root=f"/dev/sda{n}") for n in (1, 2)))))
