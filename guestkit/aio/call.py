@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from types import TracebackType
 from typing import Any, Generic, Literal, TypeVar
 
@@ -140,6 +140,22 @@ async def until_done(
         take_notice(future)
         raise cancelled
     return future.result()
+
+
+async def all_done(futures: Iterable[asyncio.Future[Any]]) -> None:
+    """Wait until all futures are done, even if the task is cancelled meanwhile; that is raised afterwards.
+
+    It neither tells nor retrieves how they ended.
+    """
+    rest = set(futures)
+    cancelled: asyncio.CancelledError | None = None
+    while rest:
+        try:
+            _, rest = await asyncio.wait(rest)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 def take_notice(future: asyncio.Future[Any]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import islice
 
 from guestkit._inspect_arguments import InspectionJob, Many, One, many, one, taking
+from guestkit.aio.call import all_done
 from guestkit.aio.events import on_loop
 from guestkit.aio.handle import AsyncGuestfs
 from guestkit.disks import Guest
@@ -56,8 +57,7 @@ async def inspect_many(asked: Many) -> AsyncGenerator[Report, None]:
     finally:
         for task in running:
             task.cancel()
-        if running:
-            await asyncio.wait(running)
+        await all_done(running)
 
 
 async def _report(index: int, guest: Guest, asked: Many, tally: Tally) -> Report:

@@ -13,7 +13,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
-from guestkit.aio.call import Call, take_notice
+from guestkit.aio.call import Call, all_done, take_notice
 from guestkit.errors import Error
 
 if TYPE_CHECKING:
@@ -141,15 +141,9 @@ class _Feed:
         if not self._is_over:  # else it cleans up already
             self._is_over = True
             self.task.cancel()
-        cancelled: asyncio.CancelledError | None = None
-        while not self.task.done():
-            try:
-                await asyncio.wait([self.task])
-            except asyncio.CancelledError as error:
-                cancelled = error
-        take_notice(self.task)  # it was reported already, or why the transfer ended counts
-        if cancelled is not None:
-            raise cancelled
+        # Its error was reported already, or why the transfer ended counts.
+        self.task.add_done_callback(take_notice)
+        await all_done([self.task])
 
 
 def _pipe() -> tuple[int, int]:
@@ -172,10 +166,10 @@ def _start(submit: Submit, name: str, transfer: Transfer, end: int) -> Call[None
 
 async def _end(call: Call[None]) -> None:
     """End the call and wait for it. Ignore its outcome: it was reported already, or nobody asks any more."""
+    call._future.add_done_callback(take_notice)
     if not call._future.done():
         call._cancel()
-        await asyncio.wait([call._future])
-    take_notice(call._future)
+        await all_done([call._future])
 
 
 async def _ready(add: Callable[..., None], remove: Callable[[int], object], descriptor: int) -> None:

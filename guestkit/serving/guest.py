@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from guestkit import _operations as operations
 from guestkit._file_errors import failure
 from guestkit._operations import Entry, Place
-from guestkit.aio.call import until_done
+from guestkit.aio.call import all_done, until_done
 from guestkit.aio.lent import Lent
 from guestkit.errors import ApplianceCrashed, CallTimeout, Error, HandleClosed
 from guestkit.guest import CHUNK, absolute
@@ -57,8 +57,7 @@ class GuestFiles:
             outcome.cancel()
         for task in self._storing:
             task.cancel()
-        if self._storing:
-            await asyncio.wait(self._storing)
+        await all_done(self._storing)
 
     async def look(self, function: Callable[..., T], *arguments: object) -> T:
         """Run one of the operations as one turn."""

@@ -527,6 +527,63 @@ async def test_an_upload_returned_before_its_source_had_ended(
             uploading.result()
 
 
+async def _turns() -> None:
+    """Let everything that can go on do so."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_second_cancel_left_the_download_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, ends, over = asyncio.Event(), threading.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def download(handle: Guestfs, name: str, file: str) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        assert ends.wait(PATIENCE)
+        over.set()
+
+    async def read(g: AsyncGuestfs) -> list[bytes]:
+        return [chunk async for chunk in g.download_stream("/file")]
+
+    monkeypatch.setattr(Guestfs, "download", download)
+    async with AsyncGuestfs() as g:
+        reading = asyncio.create_task(read(g))
+        await asyncio.wait_for(begun.wait(), PATIENCE)
+        for _ in "12":
+            reading.cancel()
+            await _turns()
+        assert not reading.done()
+        ends.set()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        assert over.is_set()
+
+
+async def test_a_second_cancel_waits_for_the_source_of_an_upload(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, cleaned, ends = asyncio.Event(), asyncio.Event(), threading.Event()
+
+    async def source() -> AsyncIterator[bytes]:
+        try:
+            begun.set()
+            yield bytes(2 * CHUNK)
+        finally:
+            await cleaned.wait()
+
+    monkeypatch.setattr(Guestfs, "upload", lambda handle, file, name: ends.wait(PATIENCE))
+    monkeypatch.setattr(Guestfs, "cancel", lambda handle: ends.set())
+    async with AsyncGuestfs() as g:
+        uploading = asyncio.create_task(g.upload_stream(source(), "/file"))
+        await asyncio.wait_for(begun.wait(), PATIENCE)
+        for _ in "12":
+            uploading.cancel()
+            await _turns()
+        assert not uploading.done()
+        assert not ends.is_set()
+        cleaned.set()
+        with pytest.raises(asyncio.CancelledError):
+            await uploading
+
+
 async def test_an_upload_leaves_what_is_no_generator_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -618,5 +618,36 @@ async def test_a_cancel_waits_until_everything_has_ended(
     assert sorted(over) == ["a", "b"]
 
 
+async def test_a_second_cancel_left_inspections_running(
+    monkeypatch: pytest.MonkeyPatch, outcome: Any
+) -> None:
+    begun, ends = threading.Event(), threading.Event()
+    over: list[str] = []
+
+    def decide(disk: str) -> Inspection:
+        begun.set()
+        assert ends.wait(60)
+        over.append(disk)
+        raise Error("inspect", "cancelled", errno.EINTR)
+
+    async def run() -> None:
+        async with contextlib.aclosing(aio.inspect_many(["a"])) as reports:
+            async for _ in reports:
+                pass
+
+    outcome(decide)
+    task = asyncio.create_task(run())
+    assert await asyncio.to_thread(begun.wait, 60)
+    for _ in "12":
+        task.cancel()
+        for _ in range(20):
+            await asyncio.sleep(0)
+    assert not task.done()
+    ends.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert over == ["a"]
+
+
 def test_all_parts_have_a_number_of_their_own() -> None:
     assert len({InspectOptions(parts=[part]).native()[0] for part in ALL_PARTS}) == len(ALL_PARTS)

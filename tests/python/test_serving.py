@@ -1087,6 +1087,25 @@ async def test_the_end_of_the_server_left_the_files_of_uploads(monkeypatch: pyte
         assert await other
 
 
+async def test_a_second_cancel_ended_the_server_before_its_uploads(monkeypatch: pytest.MonkeyPatch) -> None:
+    uploads = Uploads(monkeypatch)
+    with Guestfs() as g:
+        served = GuestFiles(g, readonly=False)
+        task = asyncio.create_task(served.store("/x", _endless(asyncio.Event())))
+        assert await asyncio.to_thread(uploads.begun.wait, 60)
+        closing = asyncio.create_task(served.close())
+        await _turns()
+        for _ in "12":
+            closing.cancel()
+            await _turns()
+        assert not closing.done()
+        uploads.go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+    assert uploads.settled == [("/.guestkit-0", False)]
+    assert task.cancelled()
+
+
 # ---- the libraries, and the command
 
 
