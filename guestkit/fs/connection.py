@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from guestkit._text import printable
 from guestkit.aio import AsyncGuestfs
+from guestkit.aio.call import until_done
 from guestkit.aio.executor import post
 from guestkit.disks import Guest, add_disks
 from guestkit.errors import ApplianceCrashed, CallTimeout, Error, HandleClosed
@@ -45,7 +46,8 @@ class Connection:
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
-        self._opening: asyncio.Task[AsyncGuestfs] | None = None
+        self._opening: asyncio.Task[AsyncGuestfs] | None = None  # its result is what is used
+        self._closing: asyncio.Task[None] | None = None  # of the appliance before, until it has ended
         self._running = 0
         self._was_cancelled = False
         self._used = 0.0
@@ -103,18 +105,27 @@ class Connection:
         return True
 
     async def close(self) -> None:
-        """Shut the appliance down; raise Error if a last write to the disk failed."""
+        """Shut the appliance down; raise Error if a last write to the disk failed.
+
+        If another close has begun, wait for that one. A cancel does not stop it, and is raised afterwards.
+        """
         foreign = self._foreign()
         opening, self._opening = self._opening, None
-        if opening is None:
-            return
-        if foreign:
-            await asyncio.to_thread(self._close_blocking, opening)
-            return
-        g = await asyncio.shield(opening)
-        async with g:
+        if opening is not None:
+            closed = asyncio.to_thread(self._close_blocking, opening) if foreign else self._closed(opening)
+            self._closing = asyncio.create_task(closed, name="guestkit-fs-close")
+            self._closing.add_done_callback(self._has_closed)
+        if self._closing is not None:
+            await until_done(self._closing, lambda: None)
+
+    async def _closed(self, opening: asyncio.Task[AsyncGuestfs]) -> None:
+        async with await opening as g:
             if not self._disk.opening.readonly:
                 await g.run(_finish, on_cancel="wait")
+
+    def _has_closed(self, closing: asyncio.Task[None]) -> None:
+        if self._closing is closing:
+            self._closing = None
 
     def _close_blocking(self, opening: asyncio.Task[AsyncGuestfs]) -> None:
         """Close the appliance of a loop that is closed, as `close` does."""
@@ -143,17 +154,19 @@ class Connection:
             self.reap()
         if self._opening is None:
             # A task of its own: if one caller is cancelled, the launch goes on for the others.
-            self._opening = loop.create_task(self._launched(), name="guestkit-fs-open")
+            self._opening = loop.create_task(self._launched(self._closing), name="guestkit-fs-open")
             self._opening.add_done_callback(self._opened)
             _connections.add(self)
         return self._opening
 
     def _foreign(self) -> bool:
-        """Return whether another loop opened the appliance; raise RuntimeError if that one still runs."""
-        if self._opening is None or (other := self._opening.get_loop()) is asyncio.get_running_loop():
+        """Return whether another loop has the appliance; raise RuntimeError if that loop still runs."""
+        task = self._opening or self._closing
+        if task is None or (other := task.get_loop()) is asyncio.get_running_loop():
             return False
         if not other.is_closed():
             raise RuntimeError("the filesystem belongs to another event loop: make one for each loop")
+        self._closing = None  # it has ended with its loop
         return True
 
     def _opened(self, opening: asyncio.Task[AsyncGuestfs]) -> None:
@@ -161,8 +174,13 @@ class Connection:
         if failed and self._opening is opening:  # the next call tries again
             self._opening = None
 
-    async def _launched(self) -> AsyncGuestfs:
-        """Open the disks. Where memory is short, first close filesystems that nobody uses at the moment."""
+    async def _launched(self, closing: asyncio.Task[None] | None) -> AsyncGuestfs:
+        """Open the disks. Where memory is short, first close filesystems that nobody uses at the moment.
+
+        closing: the end of the appliance before, whose hypervisor has the disks until then
+        """
+        if closing is not None:
+            await asyncio.wait([closing])  # whoever closes it is told how
         patient = self._disk.handle
         hasty = replace(patient, admission_timeout=0.0)
         while True:

@@ -11,9 +11,10 @@ import pickle
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar, cast
 
 import fsspec  # type: ignore[import-untyped]
 import pytest
@@ -22,10 +23,12 @@ from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 from guestkit import CallTimeout, Error, Guestfs, HandleOptions, Key, under
 from guestkit._file_errors import about
 from guestkit.fs import GuestFileSystem
-from guestkit.fs.connection import Connection
+from guestkit.fs.connection import Connection, _finish
 from guestkit.fs.file import BufferedGuestFile
 
 ROOT = Path(__file__).resolve().parents[2]
+
+T = TypeVar("T")
 
 
 @pytest.fixture(autouse=True)
@@ -246,8 +249,107 @@ async def test_a_launch_does_not_fail_with_the_error_of_another_disk(
         await caller
     caplog.set_level(logging.INFO, "guestkit")
     asyncio.get_running_loop().call_soon(closing.set)
-    assert await wanted._launched() is launched
+    assert await wanted._launched(None) is launched
     assert "unused: is empty" in caplog.text
+
+
+class Appliances:
+    """In place of a connection's appliances: each writes to the disk until `go` lets its close end.
+
+    Attributes:
+        running: how many have the disk
+        refused: how often one was launched while another had it
+    """
+
+    def __init__(self, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.running = self.refused = 0
+        self.launch, self.began, self.ends, self.go = (asyncio.Event() for _ in range(4))
+        monkeypatch.setattr(connection, "_attempt", self._attempt)
+
+    async def _attempt(self, options: HandleOptions) -> Any:
+        self.began.set()
+        await self.launch.wait()
+        self.refused += self.running
+        self.running += 1
+        return self
+
+    async def run(self, function: Callable[[Guestfs], T], on_cancel: str) -> T | None:
+        return None if function is _finish else function(cast("Guestfs", self))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.ends.set()
+        await self.go.wait()
+        self.running -= 1
+
+
+@pytest.fixture
+def writable(monkeypatch: pytest.MonkeyPatch) -> tuple[Connection, Appliances]:
+    connection = Connection(GuestFileSystem("disk", format="raw", readonly=False, asynchronous=True)._disk)
+    return connection, Appliances(connection, monkeypatch)
+
+
+async def _turns() -> None:
+    """Let everything that can go on do so."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_call_launched_on_a_disk_that_a_close_had_not_left_yet(
+    writable: tuple[Connection, Appliances],
+) -> None:
+    """QEMU refuses it: the disk is locked."""
+    connection, appliances = writable
+    appliances.launch.set()
+    await connection.run(lambda g: None)
+    closing = asyncio.create_task(connection.close())
+    await appliances.ends.wait()
+    late = asyncio.create_task(connection.run(lambda g: "written"))
+    joining = asyncio.create_task(connection.close())  # of the late call's appliance
+    await _turns()
+    assert not any(task.done() for task in (closing, late, joining))
+    appliances.go.set()
+    await asyncio.gather(closing, joining)
+    assert await late == "written"
+    assert (appliances.refused, appliances.running) == (0, 0)
+
+
+async def test_a_second_close_returned_before_the_first_one(writable: tuple[Connection, Appliances]) -> None:
+    connection, appliances = writable
+    appliances.launch.set()
+    await connection.run(lambda g: None)
+    first = asyncio.create_task(connection.close())
+    await appliances.ends.wait()
+    second = asyncio.create_task(connection.close())
+    await _turns()
+    assert not second.done()
+    appliances.go.set()
+    await asyncio.gather(first, second)
+    await connection.close()
+
+
+@pytest.mark.parametrize("during", ["launch", "close"])
+async def test_a_cancelled_close_left_the_appliance_running(
+    during: str, writable: tuple[Connection, Appliances]
+) -> None:
+    connection, appliances = writable
+    call = asyncio.create_task(connection.run(lambda g: None))
+    await appliances.began.wait()
+    closing = asyncio.create_task(connection.close())
+    if during == "close":
+        appliances.launch.set()
+        await appliances.ends.wait()
+    await _turns()
+    closing.cancel()
+    await _turns()
+    appliances.launch.set()
+    appliances.go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    await call
+    assert appliances.running == 0
 
 
 # ---- errors
