@@ -11,6 +11,7 @@ import stat
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from glob import has_magic
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, cast
 
@@ -26,6 +27,7 @@ from guestkit.disks import Guest
 from guestkit.fs.connection import Connection, Disk
 from guestkit.fs.file import BufferedGuestFile, StreamedGuestFile
 from guestkit.fs.instances import Shared, named_in_full
+from guestkit.fs.listings import Listings
 from guestkit.guest import CHUNK, absolute
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleOptions, name_options_of, options_from
@@ -46,9 +48,6 @@ OnError = Literal["omit", "raise"] | Callable[[OSError], object]
 
 #: How many parts of files are read in one turn of the handle, at most.
 _TURN = 64
-
-#: How many files the listings may have that are remembered, all together.
-_REMEMBERED = 200_000
 
 
 class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
@@ -116,20 +115,15 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
         """
         if use_listings_cache is None:
             use_listings_cache = handle is None and readonly
-        super().__init__(
-            asynchronous=asynchronous,
-            loop=loop,
-            batch_size=batch_size,
-            use_listings_cache=use_listings_cache,
-            listings_expiry_time=listings_expiry_time,
-            max_paths=max_paths,
-        )
+        super().__init__(asynchronous=asynchronous, loop=loop, batch_size=batch_size)
         self.readonly = readonly
         self.auto_mkdir = auto_mkdir
         self.max_bytes = max_bytes
         self.max_get = max_get
         self.max_entries = max_entries
-        self._remembered = 0
+        self._no_listings = partial(
+            Listings, remember=use_listings_cache, seconds=listings_expiry_time, directories=max_paths
+        )
         self._lent = cast("Lent | None", handle)  # see guestkit.fs.instances
         if handle is None:
             of_disks, of_handle = parted(keywords)
@@ -146,6 +140,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
         self._connect()
 
     def _connect(self) -> None:
+        self.dircache = self._no_listings()
         self._guest = Connection(self._disk) if self._lent is None else Lent(self._lent.handle)
         self._finalizer = weakref.finalize(self, self._guest.reap)
         self._finalizer.atexit = False  # a handle that is open then closes itself
@@ -178,8 +173,10 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
         ends the appliance for all. A handle that was given stays open.
         """
         self._leave_parent()
-        self.dircache.clear()
-        await self._guest.close()
+        try:
+            await self._guest.close()
+        finally:
+            self.dircache.clear()
 
     close = sync_wrapper(_close)
 
@@ -237,35 +234,23 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
         else:
             path = self._strip_protocol(path)
             for directory in (path, posixpath.dirname(path)):
-                self.dircache.pop(directory, None)
-
-    def _remember(self, directory: str, entries: list[Entry]) -> None:
-        self._remembered += len(entries)
-        if self._remembered > _REMEMBERED:
-            self.dircache.clear()
-            self._remembered = len(entries)
-        if len(entries) <= _REMEMBERED:
-            self.dircache[directory] = {entry["name"]: entry for entry in entries}
-
-    def _known(self, path: str) -> Entry | None:
-        """Return what is remembered of a file. Its symlinks were not followed, so those do not count."""
-        known: Entry | None = self.dircache.get(posixpath.dirname(path), {}).get(path)
-        return None if known is None or known["type"] == "link" else known
+                self.dircache.forget(directory)
 
     async def _info(self, path: str, **kwargs: Any) -> Entry:
         path = self._strip_protocol(path)
-        known = self._known(path)
+        known = self.dircache.known(path)
         return await self._run(operations.info, path) if known is None else dict(known)
 
     async def _ls(self, path: str, detail: bool = True, refresh: bool = False, **kwargs: Any) -> list[Any]:
         path = self._strip_protocol(path)
-        known = None if refresh else self.dircache.get(path)
-        if known is not None:
+        if refresh:
+            self.dircache.forget(path)
+        if (known := self.dircache.get(path)) is not None:
             entries: list[Entry] = list(known.values())
         else:
             entries = await self._run(operations.listing, path, self.max_entries)
             if [entry["name"] for entry in entries] != [path]:  # not the file itself
-                self._remember(path, entries)
+                self.dircache.remember(path, entries)
         return [dict(entry) for entry in entries] if detail else [entry["name"] for entry in entries]
 
     async def _walk(
@@ -370,7 +355,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
             _tell(error, on_error)
         for directory, entries in listings.items():
             if directory != path or not prefix:
-                self._remember(directory, entries)
+                self.dircache.remember(directory, entries)
         return listings
 
     async def _du(

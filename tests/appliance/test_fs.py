@@ -285,7 +285,7 @@ def test_listings_are_bounded(fs: GuestFileSystem) -> None:
 def test_the_listings_that_are_remembered_are_bounded(
     fs: GuestFileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("guestkit.fs.filesystem._REMEMBERED", 10)
+    monkeypatch.setattr("guestkit.fs.listings.MOST", 10)
     fs.invalidate_cache()
     assert len(fs.ls("/data/many")) == 500
     assert len(fs.find("/data")) > 500

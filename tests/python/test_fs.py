@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self, TypeVar, cast
 
 import fsspec  # type: ignore[import-untyped]
@@ -22,6 +23,7 @@ from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
 from guestkit import CallTimeout, Error, Guestfs, HandleOptions, Key, under
 from guestkit._file_errors import about
+from guestkit._operations import Entry
 from guestkit.fs import GuestFileSystem
 from guestkit.fs.connection import Connection, _finish
 from guestkit.fs.file import BufferedGuestFile
@@ -217,6 +219,121 @@ def test_a_cache_read_the_whole_file_although_max_bytes_is_less(monkeypatch: pyt
         BufferedGuestFile(fs, "/f", "rb", 1 << 10, {"name": "/f", "size": 1 << 30}, cache_type="all")
     file = BufferedGuestFile(fs, "/f", "rb", 1 << 10, {"name": "/f", "size": 1 << 30})
     assert len(file.read(1 << 12)) == 1 << 12  # and what it reads ahead
+
+
+# ---- what is remembered
+
+
+class Guest:
+    """In place of a guest: a file in each directory but those that are gone or empty.
+
+    Attributes:
+        asked: which directories were asked for
+    """
+
+    def __init__(self, fs: GuestFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[str] = []
+        self.gone: set[str] = set()
+        monkeypatch.setattr(fs, "_run", self._run)
+
+    async def _run(self, function: object, path: str, *_: object) -> list[Entry]:
+        self.asked.append(path)
+        if path in self.gone:
+            raise FileNotFoundError(errno.ENOENT, "", path)
+        return [] if "empty" in path else cast("list[Entry]", [{"name": f"{path}/file", "type": "file"}])
+
+
+def test_a_directory_counted_each_time_it_was_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Soon all that was remembered was forgotten, although it was little."""
+    monkeypatch.setattr("guestkit.fs.listings.MOST", 6)
+    fs = GuestFileSystem("disk")
+    guest = Guest(fs, monkeypatch)
+    fs.ls("/kept")
+    for _ in range(5):
+        fs.ls("/other", refresh=True)
+    for _ in range(5):
+        fs.ls("/third")
+        fs.invalidate_cache("/third")
+    asked = len(guest.asked)
+    assert fs.info("/kept/file")["type"] == "file"
+    assert len(fs.ls("/other")) == 1
+    assert len(guest.asked) == asked
+
+
+def test_what_was_forgotten_counted_as_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guestkit.fs.listings.MOST", 4)
+    fs = GuestFileSystem("disk")
+    guest = Guest(fs, monkeypatch)
+    for forget in (fs.invalidate_cache, fs.close, fs.dircache.clear):
+        for number in range(3):
+            fs.ls(f"/old/{number}")
+        forget()
+        fs.ls("/a")
+        fs.ls("/b")
+        asked = len(guest.asked)
+        fs.ls("/a")
+        fs.ls("/b")
+        assert len(guest.asked) == asked, forget
+        fs.invalidate_cache()
+
+
+def test_a_listing_that_had_expired_counted_as_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guestkit.fs.listings.MOST", 4)
+    now = 0.0
+    monkeypatch.setattr("guestkit.fs.listings.time", SimpleNamespace(monotonic=lambda: now))
+    fs = GuestFileSystem("disk", listings_expiry_time=10)
+    guest = Guest(fs, monkeypatch)
+    for now in (0.0, 10.0, 20.0, 30.0):  # noqa: B007
+        fs.ls("/old")
+    fs.ls("/a")
+    fs.ls("/old")
+    assert guest.asked == ["/old"] * 4 + ["/a"]
+
+
+def test_all_was_forgotten_when_one_listing_was_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guestkit.fs.listings.MOST", 4)
+    fs = GuestFileSystem("disk")
+    guest = Guest(fs, monkeypatch)
+    for path in ("/a", "/b", "/c", "/b", "/a"):
+        fs.ls(path)
+    assert guest.asked == ["/a", "/b", "/c", "/a"]
+
+
+def test_empty_directories_were_remembered_without_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guestkit.fs.listings.MOST", 4)
+    fs = GuestFileSystem("disk")
+    Guest(fs, monkeypatch)
+    for number in range(10):
+        fs.ls(f"/empty/{number}")
+    assert list(fs.dircache) == [f"/empty/{number}" for number in range(6, 10)]
+
+
+def test_what_is_beyond_max_paths_stayed_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    fs = GuestFileSystem("disk", max_paths=2)
+    Guest(fs, monkeypatch)
+    for path in ("/a", "/b", "/c"):
+        fs.ls(path)
+    assert len(fs.dircache) == 2
+    assert set(fs.dircache) == {"/b", "/c"}
+
+
+def test_a_directory_that_was_found_to_be_gone_was_still_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    fs = GuestFileSystem("disk")
+    guest = Guest(fs, monkeypatch)
+    fs.ls("/a")
+    guest.gone.add("/a")
+    for refresh in (True, False):
+        with pytest.raises(FileNotFoundError):
+            fs.ls("/a", refresh=refresh)
+
+
+def test_nothing_is_remembered_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    fs = GuestFileSystem("disk", use_listings_cache=False)
+    guest = Guest(fs, monkeypatch)
+    fs.ls("/a")
+    fs.ls("/a")
+    assert guest.asked == ["/a", "/a"]
+    assert len(fs.dircache) == 0
 
 
 # ---- launches
