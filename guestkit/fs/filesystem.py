@@ -107,7 +107,8 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
         options, and each of its fields: the handle's, as in `open_guest`
         auto_mkdir: make missing directories above a file that is written
         max_bytes: the most that one call returns, of all its files together; more raises OSError with EFBIG
-        max_get: the largest file that `get` copies, in bytes; a guest's sparse file may claim any size
+        max_get: the most bytes that one `get` copies, of all its files together; more raises OSError with
+            EFBIG, and what was copied stays. A guest's sparse and shared files may claim any size
         max_entries: the most files that one listing or `find` returns
         use_listings_cache: remember listings; None: only of a disk that is opened here, read-only
         listings_expiry_time, max_paths: for how many seconds, and how many; None: without such a limit
@@ -486,6 +487,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
     ) -> Any:
         """Copy files to the host. Below a directory, what is no file and leads to none is left out."""
         rpath = _as_text(rpath)
+        kwargs["budget"] = _Budget(self.max_get)
         if recursive:
             named = rpath if isinstance(rpath, (list, tuple)) else [rpath]
             kwargs["below"] = frozenset(self._strip_protocol(named))
@@ -500,12 +502,14 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
         callback: Callback = DEFAULT_CALLBACK,
         outfile: Any = None,
         below: frozenset[str] = frozenset(),
+        budget: _Budget | None = None,
         **kwargs: Any,
     ) -> None:
         """Copy a file, and a directory as an empty one.
 
         outfile: an open file to copy to, as lpath may be
         below: the directories whose content is copied; what was found there only warns if it is no file
+        budget: that of all files together; None: this one is alone
         """
         rpath, lpath = self._strip_protocol(rpath), lpath if outfile is None else outfile
         found = bool(below) and rpath not in below
@@ -517,14 +521,13 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
                     return
                 raise failure(errno.EISDIR, rpath, "a symlink to a directory")
             check_regular(rpath, known["mode"])
-            if known["size"] > self.max_get:
-                raise failure(errno.EFBIG, rpath, f"has {known['size']} bytes, more than max_get permits")
         except OSError as error:
             if not found or isinstance(error, (TimeoutError, InterruptedError)):
                 raise
             _log.warning("%r: not copied: %s", rpath, error.strerror)
             return
         size = known["size"]
+        (budget or _Budget(self.max_get)).take(rpath, size)
         callback.set_size(size)
         if isfilelike(lpath):
             await self._save(rpath, size, lpath, False, callback)
@@ -703,6 +706,23 @@ name_options_of(GuestFileSystem.__init__, OpenDiskOptions(), INSPECTION)
 
 # Older releases of fsspec keep the loop of the parent process, whose thread a forked child does not have.
 os.register_at_fork(after_in_child=reset_lock)
+
+
+class _Budget:
+    """How many bytes one `get` may still copy."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def take(self, path: str, size: int) -> None:
+        if size > self._left:
+            raise failure(
+                errno.EFBIG,
+                path,
+                f"{size} bytes are more than the {self._left} that max_get leaves to this call: raise it, or"
+                " copy fewer files at once",
+            )
+        self._left -= size
 
 
 def _as_text(path: Any) -> Any:

@@ -505,6 +505,18 @@ def test_what_is_no_file_costs_a_tree_only_that_part(
     ]  # fmt: skip
 
 
+def test_a_get_of_many_files_had_no_bound(fs: GuestFileSystem, tmp_path: Path) -> None:
+    """Each file was within max_get, but a guest may have any number of them, which share their content."""
+    few, csv = GuestFileSystem(handle=handle_of(fs), max_get=9), fs.find("/data/tree")
+    for number, (what, options) in enumerate([("/data/tree", {"recursive": True}), (csv, {})]):
+        with pytest.raises(OSError, match="more than the 1 that max_get leaves") as caught:
+            few.get(what, f"{tmp_path}/{number}/", **options)
+        assert (caught.value.errno, caught.value.filename in csv) == (errno.EFBIG, True)
+    few.get(csv[:4], f"{tmp_path}/four/")
+    few.get(csv[4:], f"{tmp_path}/four/")  # each call has its own
+    assert len(list((tmp_path / "four").iterdir())) == 5
+
+
 # ---- async
 
 
