@@ -29,8 +29,6 @@ _LAUNCHES = frozenset({"launch", "inspect_disks"})
 #: the calls behind it, which would wait for ever, and closing it unmounts the directory.
 _SERVING = "mount_local_run"
 
-_TERMINATED = "the handle was terminated before the call's turn"
-
 
 class CallQueue:
     """Runs calls in the order in which they were put, each with the blocking handle's turn.
@@ -112,7 +110,7 @@ class CallQueue:
         """Refuse the calls that have not begun."""
         for call in [*self._waiting, *self._sent]:
             if self._withdraw(call):
-                call._future.set_exception(HandleClosed(call.__name__, _TERMINATED, errno.EBADF))
+                call._future.set_exception(_too_late(call.__name__, "terminated"))
 
     def listen(self, listener: EventCallback, events: Event | int) -> None:
         """Register an event callback, which runs on the threads of the calls."""
@@ -236,7 +234,7 @@ class CallQueue:
 
     def _make(self, op: str) -> None:
         if self.is_terminated or self._is_over:  # a second handle would have none of its disks
-            raise HandleClosed(op, _TERMINATED, errno.EBADF)
+            raise _too_late(op, "terminated" if self.is_terminated else "closed")
         handle = Guestfs(self._options)
         with self._lock:
             self.handle = handle
@@ -245,3 +243,7 @@ class CallQueue:
             for callback, events in self._listeners:
                 handle.set_event_callback(callback, events)
             self._listeners.clear()
+
+
+def _too_late(op: str, what: str) -> HandleClosed:
+    return HandleClosed(op, f"the handle was {what} before the call's turn", errno.EBADF)

@@ -140,6 +140,24 @@ async def test_terminate_of_a_handle_that_was_never_used() -> None:
     await g.close()
 
 
+@pytest.mark.parametrize("how", ["closed", "terminated"])
+async def test_a_handle_that_was_closed_was_said_to_be_terminated(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The callback's thread has not made the handle yet when that ends."""
+    g, ends = AsyncGuestfs(), threading.Event()
+    made = g._calls.made
+    monkeypatch.setattr(g._calls, "made", lambda op: made(op) if ends.wait(PATIENCE) else None)
+    registering = asyncio.create_task(g.set_event_callback(lambda *_: None))
+    await asyncio.sleep(0)
+    if how == "terminated":
+        g.terminate()
+    await g.close()
+    ends.set()
+    with pytest.raises(HandleClosed, match=f"the handle was {how} before the call's turn"):
+        await registering
+
+
 async def test_leaving_the_block_by_an_exception_ends_the_launch(hypervisor: Any) -> None:
     with pytest.raises(LookupError):
         async with AsyncGuestfs(environment=False, accel="tcg") as g:
