@@ -105,6 +105,21 @@ BOOST_AUTO_TEST_CASE(a_child_forked_while_another_thread_probes_kvm_probes_for_i
   BOOST_TEST(!probe.get().usable);
 }
 
+BOOST_AUTO_TEST_CASE(a_thread_that_forks_is_the_main_one_of_its_child) {
+  using guestkit::detail::this_thread;
+  BOOST_TEST(this_thread().is_main);
+  int status = -1;
+  bool was_main = true;
+  std::thread([&] {
+    was_main = this_thread().is_main;
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(this_thread().is_main && this_thread().id == ::getpid() ? 0 : 1);
+    ::waitpid(child, &status, 0);
+  }).join();
+  BOOST_TEST(!was_main);
+  BOOST_TEST(status == 0);
+}
+
 // Regression: such a signal was blocked, so the kernel ended the process without a word of faulthandler's.
 BOOST_AUTO_TEST_CASE(a_crash_on_a_thread_of_guestkit_did_not_reach_the_program_s_handler, PATIENCE) {
   BOOST_TEST(in_child([] {

@@ -563,21 +563,6 @@ BOOST_AUTO_TEST_CASE(a_program_is_killed_where_there_are_no_descriptors_of_proce
   BOOST_TEST(status == 0);
 }
 
-BOOST_AUTO_TEST_CASE(a_thread_that_forks_is_the_main_one_of_its_child) {
-  using guestkit::detail::this_thread;
-  BOOST_TEST(this_thread().is_main);
-  int status = -1;
-  bool was_main = true;
-  std::thread([&] {
-    was_main = this_thread().is_main;
-    const pid_t child = ::fork();
-    if (child == 0) ::_exit(this_thread().is_main && this_thread().id == ::getpid() ? 0 : 1);
-    ::waitpid(child, &status, 0);
-  }).join();
-  BOOST_TEST(!was_main);
-  BOOST_TEST(status == 0);
-}
-
 // Regression: a child that QEMU's wrapper was just starting escaped and kept the connection open, so the
 // launch waited for it.
 BOOST_AUTO_TEST_CASE(a_program_that_is_to_end_starts_nothing_any_more, PATIENCE) {
