@@ -1,20 +1,28 @@
 // open_disk.hpp. tests/python/test_open_disk.py tests what is refused, and what QEMU then reads.
 #define BOOST_TEST_MODULE open_disk
 #include <fcntl.h>
+#include <sys/inotify.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/test/unit_test.hpp>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <guestkit/detail/base/escape.hpp>
+#include <guestkit/detail/image/chain.hpp>
 #include <guestkit/detail/image/overlay.hpp>
 #include <guestkit/guestkit.hpp>
 #include <guestkit/image.hpp>
 #include <guestkit/open_disk.hpp>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "support.hpp"
 
@@ -57,6 +65,14 @@ struct Disks : private support::temporary_folder {
   Guestfs g{guestkit::HandleOptions{.environment = false}};
 };
 
+/// Makes a VMDK that has this line so many times.
+void write_vmdk(const fs::path& path, const std::string& line, int times) {
+  std::ofstream file(path);
+  file << "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\n"
+       << "createType=\"twoGbMaxExtentFlat\"\n";
+  for (int i = 0; i < times; ++i) file << line << "\n";
+}
+
 std::size_t descriptors_on(const fs::path& path) {
   std::size_t count = 0;
   std::error_code ignored;
@@ -95,6 +111,77 @@ BOOST_FIXTURE_TEST_CASE(the_policy, Disks) {
   BOOST_TEST(refusal(base, {.readonly = false}).find("needs its format stated") != std::string::npos);
   BOOST_TEST(g.open_disk(base, {.readonly = false, .format = "raw"}).virtual_size == size);
   BOOST_TEST(g.debug_drives().size() == 3U);
+}
+
+BOOST_FIXTURE_TEST_CASE(the_maker_of_an_image_was_told_what_is_on_this_host, Disks) {
+  const auto host = folder / "host", permitted = folder / "permitted";
+  for (const auto& each : {host, permitted, host / "directory"}) fs::create_directory(each);
+  std::ofstream(host / "key") << std::string(size, '\1');
+  std::ofstream(host / "empty");
+  BOOST_REQUIRE(::mkfifo((host / "fifo").c_str(), 0600) == 0);
+  fs::create_symlink(host / "key", permitted / "link");
+  fs::create_symlink(host / "loop", host / "loop");
+  const std::string far(300, 'x');
+  for (const std::string_view name : {"key", "empty", "fifo", "directory", "missing", "key/below", "loop",
+                                      "../permitted/link", far.c_str()}) {
+    const auto named = (host / name).string();
+    write(overlay, detail::make_overlay(size, named, "raw"));
+    BOOST_TEST(refusal(overlay, {.format = "qcow2", .backing = backing::under(permitted)}) ==
+               overlay.string() + ": refers to " + detail::in_quotes(named) +
+                   ", which is missing or is not beneath " + permitted.string());
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(a_file_was_opened_before_it_was_known_to_lie_beneath_the_directory, Disks) {
+  fs::create_directory(folder / "permitted");
+  const detail::unique_fd watch(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  BOOST_REQUIRE(::inotify_add_watch(watch.get(), base.c_str(), IN_OPEN) >= 0);
+  std::array<char, 4096> events{};
+  const auto was_opened = [&] { return ::read(watch.get(), events.data(), events.size()) > 0; };
+  refusal(overlay, {.format = "qcow2", .backing = backing::under(folder / "permitted")});
+  BOOST_TEST(!was_opened());
+  g.open_disk(overlay, {.format = "qcow2", .backing = backing::under(folder)});
+  BOOST_TEST(was_opened());
+}
+
+BOOST_FIXTURE_TEST_CASE(what_is_wrong_with_a_permitted_file_is_told, Disks) {
+  write(overlay, detail::make_overlay(size, (folder / "empty").string(), "raw"));
+  std::ofstream(folder / "empty");
+  BOOST_TEST(refusal(overlay, {.format = "qcow2", .backing = backing::under(folder)}) ==
+             (folder / "empty").string() + ": is empty");
+}
+
+BOOST_FIXTURE_TEST_CASE(extents_that_qemu_skips_were_opened_in_millions, Disks) {
+  write_vmdk(folder / "b.vmdk", "NOACCESS 1 FLAT \"base\" 0", 30);
+  const auto opened = [&](const char* line) {
+    write_vmdk(folder / "a.vmdk", line, 30);
+    const OpenDiskOptions options{.backing = backing::under(folder)};
+    detail::image_chain chain("open_disk", options, false);
+    chain.open((folder / "a.vmdk").string(), "vmdk");
+    return chain.release().size();
+  };
+  for (const char* skipped : {"NOACCESS 1 SPARSE \"b.vmdk\"", "RDONLY 1 SPARSE \"b.vmdk\"",
+                              "RW 0 SPARSE \"b.vmdk\"", "NOACCESS 1 SPARSE \"missing\""})
+    BOOST_TEST(opened(skipped) == 2U);  // the image and its description for QEMU
+  BOOST_TEST(opened("RW 1 FLAT \"base\" 0") == 32U);
+}
+
+BOOST_FIXTURE_TEST_CASE(one_image_took_all_open_files_of_the_process, Disks) {
+  struct rlimit before {};
+  BOOST_REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  struct rlimit few = before;
+  few.rlim_cur = 200;
+  BOOST_REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+  const auto image = folder / "a.vmdk";
+  const OpenDiskOptions options{.format = "vmdk", .backing = backing::under(folder)};
+  write_vmdk(image, "RW 1 FLAT \"base\" 0", 120);
+  const auto refused = refusal(image, options);
+  write_vmdk(image, "RW 1 FLAT \"base\" 0", 90);
+  BOOST_TEST(refusal(image, options).empty());
+  BOOST_REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  BOOST_TEST(refused == base.string() +
+                            ": the disk consists of more files than guestkit opens for one, 100: half of "
+                            "what this process may open (RLIMIT_NOFILE), and at most 32768");
 }
 
 BOOST_FIXTURE_TEST_CASE(the_checked_files_are_held_until_the_handle_ends, Disks) {

@@ -68,7 +68,8 @@ class image_chain {
   /// The path by which QEMU opens a file that is open here.
   std::string path_of(int fd) const;
 
-  /// Adds this file to path_, unless it is already in the chain or the chain is too long.
+  /// Adds this file to path_, unless it is already in the chain, or the chain is too long or has too many
+  /// files.
   void enter(const image_file& file);
   void leave() noexcept { path_.pop_back(); }
 
@@ -103,6 +104,7 @@ class image_chain {
   const char* op_;
   const Backing& backing_;
   const bool readonly_, locks_, by_name_, inherited_;
+  const std::size_t max_files_;
   std::string in_use_;
   std::filesystem::path beneath_;
   std::vector<std::pair<dev_t, ino_t>> path_;  // from the disk to where we are

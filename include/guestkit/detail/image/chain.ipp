@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -29,11 +30,39 @@ inline std::string_view protocol_in(std::string_view name) {
   return end != std::string_view::npos && name[end] == ':' ? name.substr(0, end) : std::string_view();
 }
 
-inline std::string real_path(const image_file& file) {
+inline std::string own_path_of(int fd) {
+  return "/proc/self/fd/" + std::to_string(fd);
+}
+
+/// The path of the directory that the file lies in.
+inline std::filesystem::path directory_of(const image_file& file) {
   std::error_code error;
-  auto path = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(file.descriptor()), error);
+  const auto path = std::filesystem::read_symlink(own_path_of(file.descriptor()), error);
   if (error) file.refuse("its path cannot be told: " + error.message(), error.value());
-  return path.string();
+  return path.parent_path();
+}
+
+/// Finds a file without opening it, so that no driver learns of it; no descriptor if it cannot be found.
+inline unique_fd found_at(const std::string& path) noexcept {
+  return unique_fd(path.find('\0') == std::string::npos ? ::open(path.c_str(), O_PATH | O_CLOEXEC) : -1);
+}
+
+/// Whether the file lies beneath the directory, which is canonical. The answer is about the file that is
+/// found: no link can change it any more.
+inline bool is_beneath(const unique_fd& found, const std::filesystem::path& directory) {
+  std::error_code error;
+  const auto path = std::filesystem::read_symlink(own_path_of(found.get()), error);
+  return !error &&
+         std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first == directory.end();
+}
+
+/// How many files one disk may consist of: VMware's largest, 62 TB in files of 2 GB, has 31744. The rest of
+/// the process needs descriptors, too.
+inline std::size_t most_files() noexcept {
+  constexpr std::size_t most = 32768;
+  struct rlimit limit {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return most;
+  return static_cast<std::size_t>(std::min<rlim_t>(most, limit.rlim_cur / 2));
 }
 
 GUESTKIT_INLINE image_chain::image_chain(const char* op, const OpenDiskOptions& options, bool by_name,
@@ -43,7 +72,8 @@ GUESTKIT_INLINE image_chain::image_chain(const char* op, const OpenDiskOptions& 
       readonly_(options.readonly),
       locks_(!options.readonly || options.in_use == InUse::refuse),
       by_name_(by_name),
-      inherited_(inherited) {
+      inherited_(inherited),
+      max_files_(most_files()) {
   if (backing_.rule != Backing::Rule::under) return;
   std::error_code error;
   beneath_ = std::filesystem::canonical(backing_.directory, error);
@@ -77,6 +107,10 @@ GUESTKIT_INLINE void image_chain::enter(const image_file& file) {
   const std::pair identity(status.st_dev, status.st_ino);
   if (std::find(path_.begin(), path_.end(), identity) != path_.end()) file.refuse("refers to itself", ELOOP);
   if (path_.size() == max_depth) file.refuse("its chain of backing files is longer than 200", ELOOP);
+  if (files_.size() >= max_files_)
+    file.refuse("the disk consists of more files than guestkit opens for one, " + std::to_string(max_files_) +
+                    ": half of what this process may open (RLIMIT_NOFILE), and at most 32768",
+                EMFILE);
   path_.push_back(identity);
 }
 
@@ -146,8 +180,7 @@ GUESTKIT_INLINE void image_chain::look_for_users(const image_file& file) {
 /// Opens a part of a disk that is written to again, as QEMU will; which files are open to write tells the
 /// launch which ones a QEMU that is shut in may write to.
 inline image_file opened_to_write(const image_file& part) {
-  const auto path = "/proc/self/fd/" + std::to_string(part.descriptor());
-  auto fd = above_streams(unique_fd(::open(path.c_str(), O_RDWR | O_CLOEXEC)));
+  auto fd = above_streams(unique_fd(::open(own_path_of(part.descriptor()).c_str(), O_RDWR | O_CLOEXEC)));
   if (fd.get() < 0) part.refuse(std::string("cannot be written to: ") + std::strerror(errno), errno);
   return {part.op(), std::move(fd), part.path()};
 }
@@ -205,17 +238,15 @@ GUESTKIT_INLINE image_file image_chain::find(const image_file& file, const Image
   else if (!protocol.empty())
     file.refuse("refers to " + in_quotes(name) + ", which is no file: guestkit follows files only", EACCES);
   if (name.empty()) file.refuse("refers to a file without a name", EINVAL);
-  const auto path = std::filesystem::path(real_path(file)).parent_path() / name;
-  image_file other(op_, path.native());
-  if (backing_.rule == Backing::Rule::under) {
-    // The path of the file that is open now: no link can change it any more.
-    const std::filesystem::path real = real_path(other);
-    const auto [end, _] = std::mismatch(beneath_.begin(), beneath_.end(), real.begin(), real.end());
-    if (end != beneath_.end())
-      file.refuse("refers to " + in_quotes(reference.name) + ", which is not beneath " + beneath_.string(),
-                  EACCES, {Cause::backing_refused});
-  }
-  return other;
+  const auto path = (directory_of(file) / name).native();
+  if (backing_.rule != Backing::Rule::under) return {op_, path};
+  // One answer for all files elsewhere: the maker of the image is not to learn which ones there are.
+  const auto found = found_at(path);
+  if (found.get() < 0 || !is_beneath(found, beneath_))
+    file.refuse("refers to " + in_quotes(reference.name) + ", which is missing or is not beneath " +
+                    beneath_.string(),
+                EACCES, {Cause::backing_refused});
+  return {op_, own_path_of(found.get()), path};
 }
 
 GUESTKIT_INLINE sparse_file image_chain::describe_extents(const image_file& file, const ImageInfo& info) {
@@ -226,11 +257,11 @@ GUESTKIT_INLINE sparse_file image_chain::describe_extents(const image_file& file
   std::string text =
       "# Disk DescriptorFile\nversion=1\n" + vmdk::identity(file) + "createType=\"" + info.subformat + "\"\n";
   for (const auto& extent : info.extents) {
+    if (extent.access != "RW" || extent.size == 0) continue;  // QEMU skips it
     const ImageReference reference = vmdk::reference_to(extent);
     auto part = find(file, reference);
-    if (!readonly_ && path_.size() == 1 && extent.access == "RW") part = opened_to_write(part);
+    if (!readonly_ && path_.size() == 1) part = opened_to_write(part);
     auto other = add(std::move(part), reference.format);
-    if (extent.access != "RW" || extent.size == 0) continue;  // QEMU skips it
     if (!other.info.references.empty())
       file.refuse("its extent " + in_quotes(extent.name) + " refers to further files", EACCES);
     const bool flat = reference.format == "raw";

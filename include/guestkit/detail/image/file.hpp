@@ -53,7 +53,10 @@ class image_file {
  public:
   /// Opens a regular file or a block device, and nothing else.
   /// @param op  the call that needs it; kept by reference, not copied
-  image_file(const char* op, const std::string& path);
+  image_file(const char* op, const std::string& path) : image_file(op, path, path) {}
+
+  /// @param name  for messages, in place of the path by which the file is opened
+  image_file(const char* op, const std::string& path, const std::string& name);
 
   /// Reads from a descriptor that is already open.
   /// @param name  for messages

@@ -23,7 +23,8 @@ GUESTKIT_INLINE std::string_view image_block::exactly(std::size_t at, std::size_
   return bytes().substr(at, size);
 }
 
-GUESTKIT_INLINE image_file::image_file(const char* op, const std::string& path) : op_(op), path_(path) {
+GUESTKIT_INLINE image_file::image_file(const char* op, const std::string& path, const std::string& name)
+    : op_(op), path_(name) {
   if (path.find('\0') != std::string::npos) refuse("no file can have this name: it holds a NUL byte", EINVAL);
   struct stat s {};
   if (::stat(path.c_str(), &s) != 0) refuse_errno();
