@@ -184,6 +184,19 @@ BOOST_FIXTURE_TEST_CASE(one_image_took_all_open_files_of_the_process, Disks) {
                             "what this process may open (RLIMIT_NOFILE), and at most 32768");
 }
 
+BOOST_FIXTURE_TEST_CASE(a_disk_too_large_for_an_overlay_got_a_malformed_one, Disks) {
+  for (const std::uint64_t large : {1ULL << 51U, (1ULL << 51U) + 1, 1ULL << 57U, 1ULL << 61U}) {
+    // A VDI or the like would do: whatever states its size, rather than has it.
+    const auto capacity = std::to_string((large + 511) / 512);
+    write_vmdk(folder / "a.vmdk", "RW " + capacity + " FLAT \"base\" 0", 1);
+    const auto refused = refusal(folder / "a.vmdk", {.format = "vmdk", .backing = backing::under(folder)});
+    if (large == 1ULL << 51U)
+      BOOST_TEST(refused.empty());
+    else
+      BOOST_TEST(refused.ends_with(" bytes; guestkit opens disks of up to 2 PiB"));
+  }
+}
+
 BOOST_FIXTURE_TEST_CASE(the_checked_files_are_held_until_the_handle_ends, Disks) {
   g.open_disk(overlay, {.format = "qcow2", .backing = backing::allow});
   BOOST_TEST(descriptors_on(base) == 1U);

@@ -133,6 +133,10 @@ GUESTKIT_INLINE image_chain::opened image_chain::add(image_file file,
   look_for_users(file);
   opened result{.info = read_image(file, format), .node = {}, .file = {}};
   const auto& info = result.info;
+  if (info.virtual_size > max_overlay_size)
+    file.refuse(
+        "is a disk of " + std::to_string(info.virtual_size) + " bytes; guestkit opens disks of up to 2 PiB",
+        EFBIG);
   refuse_what_is_no_disk(file, info, format.has_value());
 
   const bool is_device = file.is_device();

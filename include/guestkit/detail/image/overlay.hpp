@@ -23,7 +23,11 @@ void write_sparse(int fd, const sparse_file& content);
 /// The longest name of a backing file that QEMU accepts.
 inline constexpr std::size_t max_backing_name = 1023;
 
+/// The largest disk that an overlay can have: QEMU reads no L1 table of more than 32 MiB.
+inline constexpr std::uint64_t max_overlay_size = std::uint64_t{1} << 51U;
+
 /// An overlay to which nothing has been written yet.
+/// @param virtual_size  at most max_overlay_size
 /// @param backing  in QEMU's syntax, at most max_backing_name bytes
 /// @param format   of backing, at most 8 bytes
 sparse_file make_overlay(std::uint64_t virtual_size, std::string_view backing, std::string_view format);
