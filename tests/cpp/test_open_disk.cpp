@@ -1,7 +1,9 @@
 // open_disk.hpp. tests/python/test_open_disk.py tests what is refused, and what QEMU then reads.
 #define BOOST_TEST_MODULE open_disk
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/inotify.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,17 +12,22 @@
 #include <array>
 #include <boost/test/unit_test.hpp>
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <guestkit/detail/base/escape.hpp>
 #include <guestkit/detail/image/chain.hpp>
 #include <guestkit/detail/image/overlay.hpp>
+#include <guestkit/detail/image/private_file.hpp>
+#include <guestkit/detail/image/qemu_img.hpp>
+#include <guestkit/detail/launch/scratch.hpp>
 #include <guestkit/guestkit.hpp>
 #include <guestkit/image.hpp>
 #include <guestkit/open_disk.hpp>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -195,6 +202,38 @@ BOOST_FIXTURE_TEST_CASE(a_disk_too_large_for_an_overlay_got_a_malformed_one, Dis
     else
       BOOST_TEST(refused.ends_with(" bytes; guestkit opens disks of up to 2 PiB"));
   }
+}
+
+boost::test_tools::assertion_result can_mount(boost::unit_test::test_unit_id) {
+  bool can = false;
+  std::thread([&] { can = ::unshare(CLONE_NEWNS) == 0; }).join();
+  return support::only_with(can, "right to mount");
+}
+
+BOOST_FIXTURE_TEST_CASE(a_snapshot_filled_the_file_system_of_temporary_files, Disks,
+                        *boost::unit_test::precondition(can_mount)) {
+  const detail::described_image image{.json = "{}", .inherited = {}, .file_size = size};
+  guestkit::ImageInfo info;
+  info.format = "qcow2";
+  info.snapshots.push_back({.id = "1", .name = "one"});
+  const auto full = folder / "full";
+  fs::create_directory(full);
+  std::string refused;
+  const auto copy = [&] {
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", "", MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount("none", full.c_str(), "tmpfs", 0, "size=512m") != 0)
+      return;
+    try {
+      const detail::private_file target(detail::scratch::beneath(full));
+      detail::copy_snapshot("open_disk", "disk", info, "one", image, target);
+    } catch (const std::exception& e) {
+      refused = e.what();
+    }
+  };
+  std::thread(copy).join();
+  BOOST_TEST(refused ==
+             "open_disk: disk: the snapshot would fill the file system of temporary files (TMPDIR); set "
+             "TMPDIR to a directory with more space");
 }
 
 BOOST_FIXTURE_TEST_CASE(the_checked_files_are_held_until_the_handle_ends, Disks) {

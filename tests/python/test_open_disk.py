@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import socket
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -308,6 +309,44 @@ def test_snapshots(g: Guestfs, read: Callable[[], bytes], tmp_path: Path) -> Non
     qemu_img("snapshot", "-c", "one", image)
     with pytest.raises(Error, match='more than one snapshot is called "one"'):
         g.open_disk(image, snapshot="one")
+
+
+def bomb(path: Path, copies: int) -> Path:
+    """Make a qcow2 with a snapshot in which one cluster of 4 KiB stands for each one of so many times 2 MiB."""
+    options = ["-o", "cluster_size=4k,compat=1.1"]
+    qemu_img("create", "-q", "-f", "qcow2", *options, path, str(copies * 2 * MIB))
+    subprocess.run(
+        ["qemu-io", "-f", "qcow2", "-c", "write -q -P 65 0 4k", str(path)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    qemu_img("snapshot", "-c", "one", path)
+    content = bytearray(path.read_bytes())
+    (snapshots,) = struct.unpack_from(">Q", content, 64)
+    (first,) = struct.unpack_from(">Q", content, snapshots)  # the snapshot's L1 table
+    flags = 1 << 63  # of an entry whose cluster has one reference only
+    (second,) = struct.unpack_from(">Q", content, first)
+    (cluster,) = struct.unpack_from(">Q", content, second & ~flags)
+    struct.pack_into(f">{copies}Q", content, first, *[second & ~flags] * copies)
+    struct.pack_into(">512Q", content, second & ~flags, *[cluster & ~flags] * 512)
+    path.write_bytes(content)
+    return path
+
+
+def test_a_snapshot_of_a_small_file_filled_the_disk(
+    g: Guestfs, private: Path, tmp_path: Path
+) -> None:
+    image = bomb(tmp_path / "disk", 128)
+    assert image.stat().st_size < 32 << 10
+    with pytest.raises(Error, match="disk: the snapshot becomes more than 1024 times as large") as caught:
+        g.open_disk(image, snapshot="one")
+    assert caught.value.errno == errno.EFBIG
+    assert "qemu-img convert -l" in caught.value.hint
+    assert list(private.rglob("disk-*")) == []
+
+    g.open_disk(bomb(image, 8), snapshot="one")
+    (copy,) = private.rglob("disk-*")
+    assert copy.stat().st_size > 8 * 2 * MIB
 
 
 def test_a_disk_that_is_written_to(g: Guestfs, tmp_path: Path, plain: Path, secret: Path) -> None:

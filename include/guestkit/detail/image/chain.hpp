@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -52,6 +53,8 @@ class image_chain {
   int descriptor() const noexcept { return files_.front().get(); }
   /// Every file that QEMU is to open; keep them open until it has.
   std::vector<unique_fd> release() noexcept { return std::move(files_); }
+  /// The size of the files together, in bytes.
+  std::uint64_t file_size() const noexcept { return file_size_; }
   /// The files' numbers, where QEMU's programs inherit them; otherwise none.
   std::vector<int> inherited() const;
 
@@ -107,7 +110,9 @@ class image_chain {
   const std::size_t max_files_;
   std::string in_use_;
   std::filesystem::path beneath_;
-  std::vector<std::pair<dev_t, ino_t>> path_;  // from the disk to where we are
+  std::vector<std::pair<dev_t, ino_t>> path_;    // from the disk to where we are
+  std::set<std::pair<dev_t, ino_t>> all_files_;  // each counts once in file_size_
+  std::uint64_t file_size_ = 0;
   image_node node_;
   std::vector<unique_fd> files_;
 };

@@ -112,6 +112,7 @@ GUESTKIT_INLINE void image_chain::enter(const image_file& file) {
                     ": half of what this process may open (RLIMIT_NOFILE), and at most 32768",
                 EMFILE);
   path_.push_back(identity);
+  if (all_files_.insert(identity).second) file_size_ += file.size();
 }
 
 GUESTKIT_INLINE void image_chain::refuse_what_is_no_disk(const image_file& file, const ImageInfo& info,

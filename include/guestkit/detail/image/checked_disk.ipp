@@ -96,6 +96,7 @@ GUESTKIT_INLINE checked_disk check_disk(const char* op, const std::string& path,
   disk.info = chain.open(path, options.format);
   disk.in_use = chain.in_use();
   disk.options.readonly = false;
+  const described_image image{chain.node().json, chain.inherited(), chain.file_size(), cage};
   if (by_name) {
     // At launch libguestfs resolves the real name: a disk that was moved is found, a replacement is not.
     disk.filename = "/proc/self/fd/" + std::to_string(chain.descriptor());
@@ -107,8 +108,7 @@ GUESTKIT_INLINE checked_disk check_disk(const char* op, const std::string& path,
     disk.kept.overlay = std::make_shared<private_file>(directory);
     if (options.snapshot)
       disk.info.virtual_size =
-          copy_snapshot(op, path, disk.info, *options.snapshot, {chain.node().json, chain.inherited(), cage},
-                        *disk.kept.overlay);
+          copy_snapshot(op, path, disk.info, *options.snapshot, image, *disk.kept.overlay);
     else
       write_sparse(disk.kept.overlay->descriptor(), chain.node().overlay(disk.info.virtual_size));
     disk.filename = disk.kept.overlay->path();
@@ -121,8 +121,7 @@ GUESTKIT_INLINE checked_disk check_disk(const char* op, const std::string& path,
   else if (options.snapshot)  // a snapshot may have another partition table
     blocksize = read_image(image_file(op, disk.filename), "qcow2").blocksize;
   else if (!blocksize)
-    blocksize = sector_size_by_qemu(op, {chain.node().json, chain.inherited(), cage}, disk.info.virtual_size,
-                                    directory);
+    blocksize = sector_size_by_qemu(op, image, disk.info.virtual_size, directory);
   if (options.blocksize || blocksize == 4096) disk.options.blocksize = blocksize;
   disk.kept.files = chain.release();
   return disk;

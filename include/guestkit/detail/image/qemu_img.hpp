@@ -18,12 +18,15 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 struct described_image {
   std::string json;            ///< as QEMU's JSON describes it
   std::vector<int> inherited;  ///< the descriptors that qemu-img needs for that
+  std::uint64_t file_size;     ///< of all files that it consists of, in bytes
   /// The program that shuts qemu-img in, so that it reaches these descriptors and its output alone; empty:
   /// there is none, so qemu-img does not run. Nothing: it runs free.
   std::optional<std::string> cage = {};
 };
 
-/// Copies a snapshot out of the image, including the data in its backing files; returns its size.
+/// Copies a snapshot out of the image, including the data in its backing files; returns its size. The copy is
+/// bounded, since a small image can refer to the same data any number of times: it becomes at most 1024 times
+/// as large as the image's files, and leaves 1 GiB of its file system free.
 /// @param op    the call that needs the copy
 /// @param path  of the image, for messages
 /// @param name  of the snapshot, or its id

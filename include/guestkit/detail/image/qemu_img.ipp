@@ -2,13 +2,13 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
+#include <functional>
 #include <optional>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -30,38 +30,54 @@ struct qemu_img_result {
 };
 
 /// Where a qemu-img that is shut in may put temporary files.
-inline std::string temporary_of(const private_file& target) {
-  return target.path() + ".d";
-}
+class qemu_img_directory {
+ public:
+  qemu_img_directory(const char* op, const private_file& target) : path_(target.path() + ".d") {
+    if (::mkdir(path_.c_str(), 0700) != 0)
+      throw Error(op, "sandbox=strict: " + path_ + ": " + std::strerror(errno), errno);
+  }
+  qemu_img_directory(const qemu_img_directory&) = delete;
+  qemu_img_directory& operator=(const qemu_img_directory&) = delete;
+  ~qemu_img_directory() { remove_tree(path_); }
+
+  const std::string& path() const noexcept { return path_; }
+
+ private:
+  std::string path_;
+};
 
 /// The command of a qemu-img that is shut in, without its arguments. The options are as appliance/cage.hpp
 /// wants them.
-inline std::vector<std::string> caged_qemu_img(const char* op, const described_image& image,
-                                               const private_file& target) {
-  if (image.cage->empty())
-    throw Error(op,
-                "sandbox=strict: what shuts qemu-img in is part of an appliance that guestkit has built "
-                "(guestkit appliance build)",
-                ENOTSUP);
-  const auto directory = temporary_of(target);
-  if (::mkdir(directory.c_str(), 0700) != 0)
-    throw Error(op, "sandbox=strict: " + directory + ": " + std::strerror(errno), errno);
+inline std::vector<std::string> caged_qemu_img(const described_image& image, const private_file& target,
+                                               const qemu_img_directory& directory) {
   std::string files;
   for (const int file : image.inherited) files += std::to_string(file) + ',';
   files += std::to_string(target.descriptor()) + 'w';
-  return {*image.cage, "-guestkit-cage", std::to_string(::getpid()) + ':' + files + ':' + directory,
+  return {*image.cage, "-guestkit-cage", std::to_string(::getpid()) + ':' + files + ':' + directory.path(),
           "-guestkit-program", program_file("qemu-img")};
 }
 
 /// Runs qemu-img and waits for it. Throws Error if it cannot be started.
 /// @param target  what it writes to
+/// @param look    as program_options'
 inline qemu_img_result run_qemu_img(const char* op, const std::vector<std::string>& arguments,
-                                    const described_image& image, const private_file& target) {
-  auto command = image.cage ? caged_qemu_img(op, image, target) : std::vector<std::string>{"qemu-img"};
+                                    const described_image& image, const private_file& target,
+                                    std::function<void()> look = {}) {
+  std::optional<qemu_img_directory> directory;
+  std::vector<std::string> command{"qemu-img"};
+  if (image.cage) {
+    if (image.cage->empty())
+      throw Error(op,
+                  "sandbox=strict: what shuts qemu-img in is part of an appliance that guestkit has built "
+                  "(guestkit appliance build)",
+                  ENOTSUP);
+    directory.emplace(op, target);
+    command = caged_qemu_img(image, target, *directory);
+  }
   command.insert(command.end(), arguments.begin(), arguments.end());
-  const auto end = run_program(
-      command, {.inherited = image.cage ? std::vector<int>{} : image.inherited, .takes_stdout = true});
-  if (std::error_code error; image.cage) std::filesystem::remove_all(temporary_of(target), error);
+  const auto end = run_program(command, {.look = std::move(look),
+                                         .inherited = image.cage ? std::vector<int>{} : image.inherited,
+                                         .takes_stdout = true});
   if (end.error == ECHILD)
     throw Error(op, "it is not known how qemu-img ended: this process ignores SIGCHLD", ECHILD);
   if (end.error != 0)
@@ -78,6 +94,30 @@ inline std::string escape_commas(std::string_view value) {
   std::string escaped;
   for (const char c : value) escaped.append(c == ',' ? 2 : 1, c);
   return escaped;
+}
+
+/// Throws Error if a snapshot's copy has become too large.
+/// @param path  of the image, for messages
+inline void check_copy(const char* op, const std::string& path, const described_image& image,
+                       const private_file& copy) {
+  constexpr std::uint64_t growth = 1024;  // zlib, which most compressed images have, packs no tighter
+  constexpr std::uint64_t spare = std::uint64_t{1} << 30U;
+  const auto refuse = [&](const std::string& why, int error_number, Diagnosis diagnosis) {
+    throw Error(op, shown(path) + ": the snapshot " + why, error_number, std::move(diagnosis));
+  };
+  struct stat file {};
+  if (::fstat(copy.descriptor(), &file) == 0 &&
+      static_cast<std::uint64_t>(file.st_size) / growth > image.file_size)
+    refuse("becomes more than 1024 times as large as the image's files, " + std::to_string(image.file_size) +
+               " bytes",
+           EFBIG,
+           {Cause::unknown,
+            "if the image is to be trusted, copy the snapshot by qemu-img convert -l SNAPSHOT -O qcow2 IMAGE "
+            "COPY, and open the copy"});
+  struct statvfs space {};
+  if (::fstatvfs(copy.descriptor(), &space) == 0 && space.f_bavail * space.f_frsize < spare)
+    refuse("would fill the file system of temporary files (TMPDIR)", ENOSPC,
+           {Cause::no_space, "set TMPDIR to a directory with more space"});
 }
 
 GUESTKIT_INLINE std::uint64_t copy_snapshot(const char* op, const std::string& path, const ImageInfo& info,
@@ -100,10 +140,13 @@ GUESTKIT_INLINE std::uint64_t copy_snapshot(const char* op, const std::string& p
     throw Error(op, shown(path) + ": the snapshot's name holds a NUL byte", EINVAL);
   const std::string which =
       "snapshot.id=" + escape_commas(found->id) + ",snapshot.name=" + escape_commas(found->name);
+  const auto check = [&] { check_copy(op, path, image, target); };
+  check();
   // After a crash of the host nobody needs the copy, so it is not synced to the disk.
   const auto result = run_qemu_img(
       op, {"convert", "-t", "unsafe", "-l", which, "-O", "qcow2", "json:" + image.json, target.path()}, image,
-      target);
+      target, check);
+  check();
   if (!result.succeeded)
     throw Error(op, shown(path) + ": the snapshot cannot be copied: " + in_quotes(result.output), EIO);
   return found->virtual_size;
