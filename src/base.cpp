@@ -13,4 +13,5 @@
 #include "guestkit/detail/base/run_program.ipp"
 #include "guestkit/detail/base/text.ipp"
 #include "guestkit/detail/base/threads.ipp"
+#include "guestkit/detail/base/utf16.ipp"
 #include "guestkit/detail/base/values.ipp"

@@ -19,7 +19,6 @@
 #include "guestkit/detail/image/raw.ipp"
 #include "guestkit/detail/image/read.ipp"
 #include "guestkit/detail/image/sectors.ipp"
-#include "guestkit/detail/image/utf16.ipp"
 #include "guestkit/detail/image/vdi.ipp"
 #include "guestkit/detail/image/vhd.ipp"
 #include "guestkit/detail/image/vhdx.ipp"

@@ -12,6 +12,7 @@
 #include <guestkit/detail/image/vhd.hpp>
 #include <guestkit/detail/image/vhdx.hpp>
 #include <guestkit/image.hpp>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -434,6 +435,19 @@ BOOST_AUTO_TEST_CASE(a_vhd_with_a_bad_header) {
   BOOST_TEST(info.references[0].name == "u\xc3\xa9p");
 }
 
+BOOST_AUTO_TEST_CASE(the_name_of_a_vhd_s_parent_was_no_utf8) {
+  const auto named = [](std::initializer_list<std::uint16_t> units) {
+    image child = vhd().be(60, 4, 4);
+    std::size_t at = 576;
+    for (const auto unit : units) child.be(at, 2, unit), at += 2;
+    sum(child, 512, 1024, 36);
+    return sum(child, 0, 512, 64);
+  };
+  BOOST_TEST(probe(named({0xd83d, 0xde00, 0, 0xd83d})).backing_file.value() == "\xf0\x9f\x98\x80");
+  BOOST_TEST(refusal(named({'u', 0xd83d, 'p'})) ==
+             invalid("vpc", "the parent's name is no UTF-16 (at offset 576)"));
+}
+
 BOOST_AUTO_TEST_CASE(a_vhdx_with_a_bad_header) {
   check(vhdx,
         {{[](image& i) { i.put(64 * kib, "xxxx"); },
@@ -491,6 +505,8 @@ BOOST_AUTO_TEST_CASE(a_differencing_vhdx_names_its_parent) {
   BOOST_TEST((info.references[0].kind == "parent" && info.references[0].name == "up"));
   check(child, {{[&](image& i) { i.le(locator + 18, 2, 2).le(locator + 32, 4, ~0U); },
                  invalid("vhdx", "the parent locator reaches behind its end (at offset 1114336)")},
+                {[&](image& i) { i.le(locator + 128, 2, 0xde00); },
+                 invalid("vhdx", "the parent locator has a text that is no UTF-16 (at offset 1114432)")},
                 {[&](image& i) { i.le(locator + 24, 4, ~0U); },
                  invalid("vhdx", "the parent locator reaches behind its end (at offset 1114324)")}});
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <guestkit/detail/base/lines.hpp>
 #include <guestkit/detail/base/text.hpp>
+#include <guestkit/detail/base/utf16.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -62,4 +63,15 @@ BOOST_AUTO_TEST_CASE(an_ini_file_keeps_what_stands_twice_in_its_section) {
   BOOST_TEST(ini.at("").count("before") == 1U);
   BOOST_TEST(ini.at("a").count("key") == 2U);
   BOOST_TEST(ini.at("b").find("key")->second == "3");
+}
+
+BOOST_AUTO_TEST_CASE(utf16_is_either_wholly_converted_or_none) {
+  using namespace std::string_view_literals;
+  BOOST_TEST(utf8_of_utf16("a\0\xe9\0\xac\x20\x3d\xd8\x00\xde"sv).value() ==
+             "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80");
+  BOOST_TEST(utf8_of_utf16("\0a\xd8\x3d\xde\x00"sv, byte_order::big).value() == "a\xf0\x9f\x98\x80");
+  for (const auto odd : {"a"sv, "\x3d\xd8"sv, "\x3d\xd8 \0"sv, "\x00\xde\x3d\xd8"sv, "\x3d\xd8\x3d\xd8"sv})
+    BOOST_TEST(!utf8_of_utf16(odd).has_value());
+  BOOST_TEST(utf16_before_nul("a\0\0b\0\0\x3d\xd8"sv) == "a\0\0b"sv);
+  BOOST_TEST(utf16_before_nul("a\0b"sv) == "a\0"sv);
 }

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <utility>
 
-#include "guestkit/detail/image/utf16.hpp"
+#include "guestkit/detail/base/utf16.hpp"
 #include "guestkit/detail/image/vhd.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -58,9 +58,10 @@ inline void read_dynamic(const image_file& file, const image_block& footer, Imag
   info.cluster_size = block;
   info.truncated = table > file.size() || 4ULL * entries > file.size() - table;
   if (footer.be32(60) != differencing) return;
-  const auto name = utf16(h, 64, 512, byte_order::big);
-  info.backing_file = name;
-  info.references.push_back({"parent", name, format});
+  const auto name = utf8_of_utf16(utf16_before_nul(h.bytes(64, 512)), byte_order::big);
+  require(name.has_value(), file, format, "the parent's name is no UTF-16", offset + 64);
+  info.backing_file = *name;
+  info.references.push_back({"parent", *name, format});
 }
 
 }  // namespace vhd

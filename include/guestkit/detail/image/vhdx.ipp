@@ -9,7 +9,7 @@
 #include <string>
 #include <utility>
 
-#include "guestkit/detail/image/utf16.hpp"
+#include "guestkit/detail/base/utf16.hpp"
 #include "guestkit/detail/image/vhdx.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -129,11 +129,17 @@ inline void read_parent(const image_file& file, const image_block& locator, Imag
     require(std::uint64_t{key_at} + key_size <= locator.size() &&
                 std::uint64_t{value_at} + value_size <= locator.size(),
             file, format, "the parent locator reaches behind its end", locator.offset() + entry);
-    const auto key = utf16(locator, key_at, key_size, byte_order::little);
+    const auto text = [&](std::size_t from, std::size_t size) {
+      const auto found = utf8_of_utf16(utf16_before_nul(locator.bytes(from, size)));
+      require(found.has_value(), file, format, "the parent locator has a text that is no UTF-16",
+              locator.offset() + from);
+      return *found;
+    };
+    const auto key = text(key_at, key_size);
     require(keys.insert(key).second, file, format, "a key of the parent locator is there twice",
             locator.offset() + entry);
     if (key != "relative_path" && key != "volume_path" && key != "absolute_win32_path") continue;
-    const auto name = utf16(locator, value_at, value_size, byte_order::little);
+    const auto name = text(value_at, value_size);
     require(name.size() < PATH_MAX, file, format, "the parent's name is longer than 4095 bytes",
             locator.offset() + entry + 4);
     if (!info.backing_file || key == "relative_path") info.backing_file = name;

@@ -115,9 +115,6 @@ const registry_value* value_named(const std::vector<registry_value>& values, std
 /// Whether two names are the same for hivex: only ASCII letters have capitals.
 bool is_same_name(std::string_view one, std::string_view other) noexcept;
 
-/// UTF-16 in little endian as UTF-8; nothing if it is none.
-std::optional<std::string> utf8_of_utf16(std::string_view bytes);
-
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 
 #ifndef GUESTKIT_COMPILED

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "guestkit/detail/base/text.hpp"
+#include "guestkit/detail/base/utf16.hpp"
 #include "guestkit/detail/inspect/doubt.hpp"
 #include "guestkit/detail/inspect/registry_hive.hpp"
 
@@ -15,28 +16,6 @@ inline constexpr std::uint64_t hive_header_size = 4096;
 
 GUESTKIT_INLINE bool is_same_name(std::string_view one, std::string_view other) noexcept {
   return std::ranges::equal(one, other, {}, lower_case, lower_case);
-}
-
-GUESTKIT_INLINE std::optional<std::string> utf8_of_utf16(std::string_view bytes) {
-  if (bytes.size() % 2 != 0) return std::nullopt;
-  const auto unit = [&](std::size_t at) {
-    return static_cast<std::uint32_t>(static_cast<std::uint8_t>(bytes[at]) |
-                                      static_cast<std::uint8_t>(bytes[at + 1]) << 8U);
-  };
-  std::string text;
-  for (std::size_t at = 0; at < bytes.size(); at += 2) {
-    auto point = unit(at);
-    if (point >= 0xDC00U && point < 0xE000U) return std::nullopt;
-    if (point >= 0xD800U && point < 0xDC00U) {
-      at += 2;
-      if (at == bytes.size()) return std::nullopt;
-      const auto low = unit(at);
-      if (low < 0xDC00U || low >= 0xE000U) return std::nullopt;
-      point = 0x10000U + ((point - 0xD800U) << 10U) + (low - 0xDC00U);
-    }
-    append_utf8(text, point);
-  }
-  return text;
 }
 
 /// The name of a key or value up to its first NUL.
@@ -231,10 +210,7 @@ GUESTKIT_INLINE std::string registry_hive::data(const registry_value& value) {
 GUESTKIT_INLINE std::optional<std::string> registry_hive::text(const registry_value& value) {
   constexpr std::array types{registry_value::text, registry_value::expandable_text, registry_value::link};
   if (std::ranges::find(types, value.type) == types.end()) return std::nullopt;
-  const auto bytes = data(value);
-  std::size_t end = 0;  // there may be anything behind the first NUL
-  while (end + 2 <= bytes.size() && (bytes[end] != '\0' || bytes[end + 1] != '\0')) end += 2;
-  return utf8_of_utf16(std::string_view(bytes).substr(0, end));
+  return utf8_of_utf16(utf16_before_nul(data(value)));
 }
 
 GUESTKIT_INLINE std::optional<std::uint32_t> registry_hive::number(const registry_value& value) {
