@@ -23,6 +23,7 @@ namespace guestkit::inline GUESTKIT_FORM {
 
 /// The outcome of inspecting one guest: an inspection or an error.
 struct InspectReport {
+  std::size_t index = 0;   ///< of the guest among those given: several may have disks of one name
   string_list disks = {};  ///< the guest's disks
   std::optional<Inspection> inspection = {};
   std::exception_ptr error = {};  ///< what inspect() threw; null if there is an inspection
@@ -33,7 +34,7 @@ struct InspectReport {
 /// How far a fleet has come.
 struct InspectProgress {
   std::size_t done = 0;                           ///< how many guests have a report
-  std::map<std::string, std::string> steps = {};  ///< the current step of each guest, by its first disk
+  std::map<std::size_t, std::string> steps = {};  ///< the current step of each guest, by its index
 };
 
 struct InspectManyOptions {

@@ -113,7 +113,7 @@ class fleet : public std::enable_shared_from_this<fleet> {
     const auto guest = begin();
     if (!guest) return;
     const auto since = std::chrono::steady_clock::now();
-    InspectReport report{.disks = guests_[*guest]};
+    InspectReport report{.index = *guest, .disks = guests_[*guest]};
     try {
       Guestfs g(options_.handle);
       const entry running(*this, g);
@@ -145,7 +145,7 @@ class fleet : public std::enable_shared_from_this<fleet> {
     {
       const std::lock_guard lock(mutex_);
       progress.done = reported_;
-      for (const auto& [guest, step] : steps_) progress.steps[name(guests_[guest])] = step;
+      progress.steps = steps_;
     }
     options_.progress(progress);
   }
