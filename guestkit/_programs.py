@@ -44,20 +44,25 @@ def status(process: subprocess.Popen[bytes], seconds: float) -> int | None:
 
 @contextmanager
 def running(
-    words: Sequence[str], *, stdout: int = subprocess.DEVNULL, stderr: int = subprocess.DEVNULL
+    words: Sequence[str],
+    *,
+    stdout: int = subprocess.DEVNULL,
+    stderr: int = subprocess.DEVNULL,
+    terminal: bool = False,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program without input and without a terminal, so that it asks nobody for a password.
+    """Run a program without input. At the end of the context it is killed if it still runs.
 
-    At the end of the context it is killed if it still runs, with what it has started.
+    terminal: False: without the terminal, so that it asks nobody for a password; what it has started is
+        killed with it. True: it starts nothing, and what ends all programs of the terminal ends it, too
     """
     with subprocess.Popen(
-        words, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True
+        words, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=not terminal
     ) as process:
         try:
             yield process
         finally:
             if process.poll() is None:  # else the number may be another program's by now
-                os.killpg(process.pid, signal.SIGKILL)
+                (os.kill if terminal else os.killpg)(process.pid, signal.SIGKILL)
 
 
 def pieces(

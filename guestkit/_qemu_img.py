@@ -107,11 +107,12 @@ class QemuImg:
             program = stack.enter_context(self._command(disk, output))
             pipe = subprocess.PIPE
             try:
-                process = stack.enter_context(running([*program, *words], stdout=pipe, stderr=pipe))
+                process = stack.enter_context(
+                    running([*program, *words], stdout=pipe, stderr=pipe, terminal=True)
+                )
             except FileNotFoundError:
                 raise self._missing() from None
             printed, complaint = self._read(process, progress, beat)
-            beat()
             while (code := status(process, STEP)) is None:
                 beat()
             if code in accept:

@@ -193,7 +193,7 @@ def remove(*, system: bool = False) -> None:
     """Remove every appliance from the user's cache, or from the system's.
 
     Running appliances are not affected: they keep their files open. Raises ApplianceError if this user may
-    not change the cache; OSError if something in it cannot be removed.
+    not change the cache; OSError if something in it cannot be removed: no launch uses that any more.
     """
     cache = SYSTEM_CACHE if system else cache_directory()
     try:
@@ -202,8 +202,17 @@ def remove(*, system: bool = False) -> None:
         raise ApplianceError(f"{cache} cannot be read by this user") from error
     if present:
         with _locked(_writable(cache, 0o700)):
-            for one in (*_lean_ones(cache), *_half_built(cache)):
-                shutil.rmtree(one)
+            # First out of sight: a launch may be about to write to one, and NFS keeps files that are open.
+            for one in _lean_ones(cache):
+                one.rename(Path(tempfile.mkdtemp(prefix="new-", dir=cache), one.name))
+            failure: OSError | None = None
+            for one in _half_built(cache):
+                try:
+                    shutil.rmtree(one)
+                except OSError as error:
+                    failure = error
+            if failure is not None:
+                raise failure
 
 
 def check(directory: Path) -> str:

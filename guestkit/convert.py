@@ -63,7 +63,7 @@ class DiskConverter:
         files but the image's and the output, and makes no other system calls than it needs. That takes a
         kernel with Landlock and an appliance that guestkit has built; without them the methods fail with
         ENOTSUP. "auto" and "none": it runs free
-    timeout: how long a call may take, in seconds, with unpacking; None: no limit. The image may decide how
+    timeout: how long a call may unpack and run qemu-img, in seconds; None: no limit. The image may decide how
         much work it is. Then qemu-img is ended, and CallTimeout raised, which `convert` reports in its
         result. That ends what writes to an image, too: `check` one whose `resize` or repair took too long
     """

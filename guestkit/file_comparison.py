@@ -173,11 +173,14 @@ class _Reader:
         self._side = side
         self._unknown = unknown
         self._failed: dict[str, str] = {}
+        self._base = self._place = ""
         self._alone = 0
         self._left = MOST_READ + MOST_IN_VAIN
 
     def digests(self, base: str, wanted: Set[str]) -> dict[str, str]:
         """Return the SHA-256 of the wanted files by path; say which cannot be read."""
+        # `checksums_out` would follow a symlink on the way to files of the appliance.
+        self._base, self._place = base.rstrip("/"), resolved(self._g, base).rstrip("/")
         sizes: Counter[str] = Counter()  # of all files below each directory, and of those that are wanted
         wanted_sizes: Counter[str] = Counter()
         counts: Counter[str] = Counter()
@@ -215,8 +218,8 @@ class _Reader:
         """Return the checksums of all files below the directory; None if one of them cannot be read."""
         with tempfile.NamedTemporaryFile(prefix="guestkit-") as sums:
             try:
-                # `checksums_out` would follow a symlink on the way to files of the appliance.
-                self._g.checksums_out("sha256", resolved(self._g, directory), sums.name)
+                place = self._place + directory.removeprefix(self._base)
+                self._g.checksums_out("sha256", place or "/", sums.name)
             except Error as error:
                 if is_final(error):
                     raise

@@ -231,8 +231,10 @@ class Tally:
         with self._lock:
             if index in self._steps:
                 name, _ = self._steps[index]
-            elif any(name == other for other, _ in self._steps.values()):
-                name = f"{name} ({index + 1})"
+            else:
+                taken = {other for other, _ in self._steps.values()}
+                while name in taken:
+                    name += f" ({index + 1})"
             self._steps[index] = name, text
         self._tell()
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from guestkit.errors import Error, is_final
 from guestkit.files import too_deep
 from guestkit.handle import Guestfs
+from guestkit.handle_options import check_limit
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -110,6 +111,7 @@ def find_packages(g: Guestfs, *, root: str = "", timeout: float | None = None) -
 
     Raises Error, such as EFBIG where there are more than a million files.
     """
+    check_limit("find_packages", "timeout", timeout)
     ends = math.inf if timeout is None else monotonic() + timeout
     if monotonic() >= ends:
         return LanguagePackages(root=root, packages=(), gaps=(f"no file is looked at: {_TIME_IS_OVER}",))

@@ -5,13 +5,18 @@ The exception carries a note that says what was done so far; the command prints 
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+#: For how long a clean-up is not interrupted by a further signal, in seconds.
+_CLEAN_UP = 10.0
 
 
 class Terminated(KeyboardInterrupt):
@@ -47,19 +52,20 @@ def notes(ended: BaseException) -> list[str]:
 def ended_by_signals() -> Generator[None, None, None]:
     """Make the first of these signals raise Terminated in the main thread; an ignored one stays so (nohup).
 
-    Those that follow do nothing, since they would interrupt the clean-up: a terminal that is closed sends
-    SIGHUP twice, systemd SIGTERM and then SIGHUP. Ctrl-C does interrupt it.
+    Those that follow at once do nothing, since they would interrupt the clean-up: a terminal that is closed
+    sends SIGHUP twice, systemd SIGTERM and then SIGHUP. Ctrl-C does interrupt it, and so does a signal after
+    ten seconds: Python drops an exception in a destructor, and with it the first one.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    ending = False
+    heeded = -math.inf
 
     def end(number: int, frame: FrameType | None) -> None:  # not SIG_IGN, which programs would inherit
-        nonlocal ending
-        if not ending:
-            ending = True
+        nonlocal heeded
+        if time.monotonic() - heeded >= _CLEAN_UP:
+            heeded = time.monotonic()
             raise Terminated(number)
 
     before = {number: signal.getsignal(number) for number in SIGNALS}

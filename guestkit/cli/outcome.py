@@ -22,12 +22,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; return the exit status, as documented in `guestkit.cli.main`."""
     screen = Screen(quiet=arguments.quiet, log_json=arguments.log_json)
     verbosity = -1 if arguments.quiet else arguments.verbose
-    try:
-        with ended_by_signals(), logging_to(screen, verbosity):
-            return tell_errors(arguments, screen, lambda: arguments.run(arguments, screen))
-    except KeyboardInterrupt as ended:
-        screen.tell("info", ": ".join(["interrupted", *notes(ended)]))
-        return status_of(ended)
+    with ended_by_signals():
+        try:
+            with logging_to(screen, verbosity):
+                return tell_errors(arguments, screen, lambda: arguments.run(arguments, screen))
+        except KeyboardInterrupt as ended:
+            screen.tell("info", ": ".join(["interrupted", *notes(ended)]))
+            return status_of(ended)
 
 
 def ended_early(error: Exception | KeyboardInterrupt, *, debug: bool) -> int:

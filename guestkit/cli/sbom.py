@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -166,8 +167,13 @@ def _languages(
         with noting("the bill of this guest is not written"), launched(guest, how, handle) as g:
             for system in inspection.operating_systems:
                 try:
+                    if time.monotonic() >= ends:
+                        raise Error(
+                            "languages", "not looked at: the time is over (--timeout)", errno.ETIMEDOUT
+                        )
                     mounted = mount_guest(g, root=system.root, keys=arguments.keys)
-                    packages = find_packages(g, root=system.root, timeout=ends - time.monotonic())
+                    left = max(0.0, ends - time.monotonic())
+                    packages = find_packages(g, root=system.root, timeout=left)
                 except Error as error:
                     if is_final(error):
                         raise

@@ -521,6 +521,9 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
                     return
                 raise failure(errno.EISDIR, rpath, "a symlink to a directory")
             check_regular(rpath, known["mode"])
+            if found and known["size"] > self.max_get:  # a sparse file claims any size
+                reason = f"{known['size']} bytes are more than max_get permits"
+                raise failure(errno.EFBIG, rpath, reason)
         except OSError as error:
             if not found or isinstance(error, (TimeoutError, InterruptedError)):
                 raise

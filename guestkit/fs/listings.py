@@ -58,7 +58,7 @@ class Listings(MutableMapping[str, dict[str, Entry]]):
                 return
             self._kept[directory] = time.monotonic(), listing
             self._count += 1 + len(listing)
-            while self._count > MOST or len(self._kept) > self._directories:
+            while self._kept and (self._count > MOST or len(self._kept) > self._directories):
                 self.forget(next(iter(self._kept)))
 
     def forget(self, directory: str) -> None:

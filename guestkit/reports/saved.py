@@ -62,6 +62,7 @@ def _converter() -> cattrs.Converter:
     converter = cattrs.Converter()
     converter.register_structure_hook(bytes, lambda value, _: _decoded(value))
     converter.register_structure_hook(int, lambda value, _: _number(value))
+    converter.register_structure_hook(bool, lambda value, _: bool(value))  # to cattrs it is an int
     # A later version may know more words.
     converter.register_structure_hook_func(_is_literal, lambda value, _: str(value))
     return converter

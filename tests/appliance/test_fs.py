@@ -517,6 +517,25 @@ def test_a_get_of_many_files_had_no_bound(fs: GuestFileSystem, tmp_path: Path) -
     assert len(list((tmp_path / "four").iterdir())) == 5
 
 
+def test_one_sparse_file_kept_the_others_of_a_tree_from_being_copied(
+    fs: GuestFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    few = GuestFileSystem(handle=handle_of(fs), max_get=100)
+    asked = few._info
+
+    async def info(path: str, **options: Any) -> Any:
+        found = await asked(path, **options)
+        return found | {"size": 1 << 40} if path.endswith("3.csv") else found
+
+    monkeypatch.setattr(few, "_info", info)
+    few.get("/data/tree", f"{tmp_path}/tree/", recursive=True)
+    copied = {path.name for path in (tmp_path / "tree").rglob("*.csv")}
+    assert copied == {"0.csv", "1.csv", "2.csv", "4.csv"}
+    assert "3.csv': not copied: 1099511627776 bytes are more than max_get permits" in caplog.text
+    with fails(OSError, errno.EFBIG, "/data/tree/3/3.csv"):
+        few.get("/data/tree/3/3.csv", f"{tmp_path}/alone")
+
+
 # ---- async
 
 

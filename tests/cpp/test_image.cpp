@@ -503,10 +503,11 @@ BOOST_AUTO_TEST_CASE(a_differencing_vhdx_names_its_parent) {
   BOOST_TEST(info.subformat == "differencing");
   BOOST_REQUIRE(info.references.size() == 1U);
   BOOST_TEST((info.references[0].kind == "parent" && info.references[0].name == "up"));
+  BOOST_TEST(probe(child().le(locator + 64, 2, 0xde00)).references.at(0).name.empty());  // an unknown key
   check(child, {{[&](image& i) { i.le(locator + 18, 2, 2).le(locator + 32, 4, ~0U); },
                  invalid("vhdx", "the parent locator reaches behind its end (at offset 1114336)")},
                 {[&](image& i) { i.le(locator + 128, 2, 0xde00); },
-                 invalid("vhdx", "the parent locator has a text that is no UTF-16 (at offset 1114432)")},
+                 invalid("vhdx", "the parent's name is no UTF-16 (at offset 1114432)")},
                 {[&](image& i) { i.le(locator + 24, 4, ~0U); },
                  invalid("vhdx", "the parent locator reaches behind its end (at offset 1114324)")}});
 }

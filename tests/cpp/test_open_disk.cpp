@@ -127,16 +127,41 @@ BOOST_FIXTURE_TEST_CASE(the_maker_of_an_image_was_told_what_is_on_this_host, Dis
   std::ofstream(host / "empty");
   BOOST_REQUIRE(::mkfifo((host / "fifo").c_str(), 0600) == 0);
   fs::create_symlink(host / "key", permitted / "link");
+  fs::create_directory(permitted / "below");
+  std::ofstream(permitted / "disk") << std::string(size, '\1');
   fs::create_symlink(host / "loop", host / "loop");
   const std::string far(300, 'x');
   for (const std::string_view name : {"key", "empty", "fifo", "directory", "missing", "key/below", "loop",
-                                      "../permitted/link", far.c_str()}) {
+                                      "../permitted/link", far.c_str(), "directory/../../permitted/disk",
+                                      "missing/../../permitted/disk"}) {
     const auto named = (host / name).string();
     write(overlay, detail::make_overlay(size, named, "raw"));
     BOOST_TEST(refusal(overlay, {.format = "qcow2", .backing = backing::under(permitted)}) ==
                overlay.string() + ": refers to " + detail::in_quotes(named) +
                    ", which is missing or is not beneath " + permitted.string());
   }
+}
+
+BOOST_FIXTURE_TEST_CASE(a_name_may_go_up_from_where_the_image_lies_or_beneath_the_directory, Disks) {
+  fs::create_directory(folder / "below");
+  for (const auto& name : {(folder / "below" / ".." / "base").string(), std::string("../base"),
+                           std::string("./../below/../base")}) {
+    write(folder / "below" / "overlay", detail::make_overlay(size, name, "raw"));
+    const OpenDiskOptions options{.format = "qcow2", .backing = backing::under(folder)};
+    BOOST_TEST(refusal(folder / "below" / "overlay", options).empty());
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(files_of_a_disk_took_the_numbers_that_libguestfs_needs, Disks) {
+  struct rlimit before {};
+  BOOST_REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const struct rlimit many {.rlim_cur = 4096, .rlim_max = before.rlim_max};
+  BOOST_REQUIRE(::setrlimit(RLIMIT_NOFILE, &many) == 0);
+  write_vmdk(folder / "a.vmdk", "RW 1 FLAT \"base\" 0", 1100);
+  const OpenDiskOptions options{.format = "vmdk", .backing = backing::under(folder)};
+  BOOST_TEST(refusal(folder / "a.vmdk", options).empty());
+  g.add_drive_scratch(1 << 20);
+  BOOST_REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
 }
 
 BOOST_FIXTURE_TEST_CASE(a_file_was_opened_before_it_was_known_to_lie_beneath_the_directory, Disks) {

@@ -195,6 +195,25 @@ def test_that_an_appliance_is_still_there_was_not_said(
     assert "Device or resource busy" in capsys.readouterr().err
 
 
+def test_one_appliance_that_stayed_kept_the_others(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on NFS, where a directory with open files cannot be removed. No launch finds it any more."""
+    for number in range(3):
+        made(cache / f"lean-{number}", LEAN)
+    remove = shutil.rmtree
+
+    def rmtree(path: Path) -> None:
+        if [one.name for one in path.iterdir()] == ["lean-1"]:
+            raise OSError(errno.ENOTEMPTY, "Directory not empty", str(path))
+        remove(path)
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    with pytest.raises(OSError, match="not empty"):
+        appliance.remove()
+    (left,) = names(cache)
+    assert left.startswith("new-")
+    assert appliance.appliances() == []
+
+
 # ---- another user's directory
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import itertools
@@ -25,6 +26,7 @@ import guestkit._aside
 import guestkit.appliance
 import guestkit.cli.cp
 import guestkit.cli.doctor
+import guestkit.cli.ending
 import guestkit.cli.guests
 import guestkit.cli.inspect
 import guestkit.cli.parser
@@ -1423,6 +1425,40 @@ def test_a_second_signal_interrupted_the_clean_up(
     monkeypatch.setattr(guestkit.cli.doctor, "diagnose", work)
     assert main(["doctor"]) == 128 + first
     assert cleaned == ["all"]
+
+
+@pytest.mark.usefixtures("deadly")
+def test_a_signal_that_python_had_dropped_was_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A destructor drops what is raised in it, and with it the first signal."""
+    monkeypatch.setattr(guestkit.cli.ending, "_CLEAN_UP", 0.0)
+
+    def work() -> NoReturn:
+        with contextlib.suppress(Terminated):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError("the signal did nothing")
+
+    monkeypatch.setattr(guestkit.cli.doctor, "diagnose", work)
+    assert main(["doctor"]) == 143
+
+
+@pytest.mark.usefixtures("deadly")
+def test_a_second_signal_ended_the_command_before_its_last_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def tell(screen: Screen, *_: object) -> None:
+        signal.raise_signal(signal.SIGHUP)
+        told.append(True)
+
+    def work() -> NoReturn:
+        monkeypatch.setattr(Screen, "tell", tell)
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError("the signal did nothing")
+
+    told: list[bool] = []
+    monkeypatch.setattr(guestkit.cli.doctor, "diagnose", work)
+    assert main(["doctor"]) == 143
+    assert told == [True]
 
 
 # ---- Operands among the options.

@@ -10,7 +10,10 @@ import json
 import os
 import pickle
 import re
+import select
+import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -342,12 +345,26 @@ def test_a_cancel_lets_what_writes_to_an_image_end(
         call = asyncio.create_task(getattr(AsyncDiskConverter(), method)(source, format="raw", **options))
         await asyncio.to_thread(fifo.read_bytes)
         call.cancel()
-        await asyncio.to_thread(fifo.write_text, "go on\n")
-        with pytest.raises(asyncio.CancelledError):
-            await call
+        with fifo.open("r+b", buffering=0) as writer:  # whoever opens it to write alone waits for a reader
+            writer.write(b"go on\n")
+            with pytest.raises(asyncio.CancelledError):
+                await call
 
     asyncio.run(run())
     assert (tmp_path / "ended").exists()
+
+
+def test_qemu_img_went_on_when_a_signal_had_ended_its_program_and_all_of_its_group(
+    source: Path, fifo: Path, qemu_img: Script
+) -> None:
+    """As timeout(1) and the terminal's own end do."""
+    qemu_img(f"echo $$ > {fifo}; exec sleep 600")
+    program = "import sys; from guestkit import DiskConverter; DiskConverter().get_info(sys.argv[1])"
+    with subprocess.Popen([sys.executable, "-c", program, source], start_new_session=True) as process:
+        descriptor = os.pidfd_open(int(fifo.read_text()))
+        os.killpg(process.pid, signal.SIGTERM)
+    assert select.select([descriptor], [], [], 30)[0] == [descriptor]
+    os.close(descriptor)
 
 
 @pytest.mark.parametrize("kind", [DiskConverter, Sync])

@@ -27,6 +27,7 @@ from guestkit._operations import Entry
 from guestkit.fs import GuestFileSystem
 from guestkit.fs.connection import Connection, _finish
 from guestkit.fs.file import BufferedGuestFile
+from guestkit.fs.listings import Listings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -315,6 +316,12 @@ def test_what_is_beyond_max_paths_stayed_in_memory(monkeypatch: pytest.MonkeyPat
         fs.ls(path)
     assert len(fs.dircache) == 2
     assert set(fs.dircache) == {"/b", "/c"}
+
+
+def test_a_negative_max_paths_remembers_nothing() -> None:
+    kept = Listings(remember=True, seconds=None, directories=-1)
+    kept.remember("/a", [])
+    assert dict(kept) == {}
 
 
 def test_a_directory_that_was_found_to_be_gone_was_still_listed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ from guestkit import inspection as values
 from guestkit.cli import main
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.disks import names_of
-from guestkit.fleet import FleetProgress
+from guestkit.fleet import FleetProgress, Tally
 from guestkit.guest import mount_guest
 from guestkit.inspection import (
     ALL_PARTS,
@@ -416,6 +416,16 @@ def test_the_step_of_a_disk_vanished_when_another_of_its_name_ended(outcome: Any
     counts = {(one.done, *one.steps.values()) for one in told}
     assert {(0, "inspecting", "inspecting"), (1, "inspecting"), (2,)} <= counts
     assert {name for one in told for name in one.steps} in ({"disk", "disk (1)"}, {"disk", "disk (2)"})
+
+
+def test_a_name_made_up_for_the_progress_may_be_that_of_another_disk() -> None:
+    told: list[FleetProgress] = []
+    tally = Tally(told.append)
+    for index, name in enumerate(["disk (3)", "disk", "disk"]):
+        step = tally.following(index, name)
+        assert step is not None
+        step("inspecting")
+    assert len(told[-1].steps) == 3
 
 
 def test_progress_tells_how_long_inspections_take_without_those_that_failed(

@@ -312,7 +312,7 @@ def test_snapshots(g: Guestfs, read: Callable[[], bytes], tmp_path: Path) -> Non
 
 
 def bomb(path: Path, copies: int) -> Path:
-    """Make a qcow2 with a snapshot in which one cluster of 4 KiB stands for each one of so many times 2 MiB."""
+    """Make a qcow2 with a snapshot in which one cluster of 4 KiB stands for all of so many times 2 MiB."""
     options = ["-o", "cluster_size=4k,compat=1.1"]
     qemu_img("create", "-q", "-f", "qcow2", *options, path, str(copies * 2 * MIB))
     subprocess.run(
@@ -333,9 +333,7 @@ def bomb(path: Path, copies: int) -> Path:
     return path
 
 
-def test_a_snapshot_of_a_small_file_filled_the_disk(
-    g: Guestfs, private: Path, tmp_path: Path
-) -> None:
+def test_a_snapshot_of_a_small_file_filled_the_disk(g: Guestfs, private: Path, tmp_path: Path) -> None:
     image = bomb(tmp_path / "disk", 128)
     assert image.stat().st_size < 32 << 10
     with pytest.raises(Error, match="disk: the snapshot becomes more than 1024 times as large") as caught:

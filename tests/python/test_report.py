@@ -564,6 +564,8 @@ def test_saved_reports_are_read_as_they_were_written(tmp_path: Path) -> None:
     lines.write_text("".join(f"{json.dumps(one.to_dict())}\n" for one in written))
     assert list(load(str(several))) == written
     assert list(load(str(lines))) == written
+    again = [one.to_dict() for one in load(str(several))]
+    assert json.dumps(again) == json.dumps([one.to_dict() for one in written])  # 1 is no true there
 
 
 def test_what_a_later_version_has_added_is_left_out(tmp_path: Path) -> None:

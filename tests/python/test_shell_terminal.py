@@ -130,11 +130,11 @@ def test_ctrl_c_was_dead_where_the_pager_had_ended_and_the_guest_stalled(termina
     assert terminal.end() == 0
 
 
-@pytest.mark.parametrize(
-    "terminal",
-    [{"PAGER": """sh -c "trap '' INT; cat; echo all of it; read key < /dev/tty" """}],
-    indirect=True,
-)
+#: A pager that Ctrl-C does not end.
+STUBBORN = {"PAGER": """sh -c "trap '' INT; cat; echo all of it; read key < /dev/tty" """}
+
+
+@pytest.mark.parametrize("terminal", [STUBBORN], indirect=True)
 def test_no_number_of_ctrl_c_ended_the_wait_of_a_pager_for_a_stalled_guest(terminal: Terminal) -> None:
     terminal.send("less /etc/hosts\r")
     terminal.until("stalled")
@@ -147,6 +147,18 @@ def test_no_number_of_ctrl_c_ended_the_wait_of_a_pager_for_a_stalled_guest(termi
     terminal.until("guestkit: interrupted")
     terminal.send("exit\r")
     assert terminal.end() == 0
+
+
+@pytest.mark.parametrize("terminal", [STUBBORN], indirect=True)
+def test_after_ctrl_c_no_signal_ended_the_pager(terminal: Terminal) -> None:
+    terminal.send("less /etc/hosts\r")
+    terminal.until("stalled")
+    terminal.send("\x03")
+    terminal.until("still stalled")
+    terminal.send("\x03")
+    terminal.until("all of it")
+    terminal.kill(signal.SIGTERM)
+    assert terminal.end() == 143
 
 
 @pytest.mark.parametrize("terminal", [{"PAGER": "sh -c 'cat; read key < /dev/tty'"}], indirect=True)

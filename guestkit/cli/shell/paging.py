@@ -41,15 +41,17 @@ def page(session: Session, path: str) -> None:
         subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, bufsize=0) as pager,
     ):
         try:
-            with foreground(_giving_up(pager)), contextlib.suppress(BrokenPipeError):
-                for chunk in chunks:
-                    _write(pager, chunk.encode("utf-8", "backslashreplace"))
-            pager.communicate()
+            try:
+                with foreground(_giving_up(pager)), contextlib.suppress(BrokenPipeError):
+                    for chunk in chunks:
+                        _write(pager, chunk.encode("utf-8", "backslashreplace"))
+                pager.communicate()
+            except KeyboardInterrupt as ended:
+                if not isinstance(ended, Terminated):
+                    pager.communicate()  # it has the terminal until it ends
+                raise
         except Terminated:
             pager.terminate()
-            raise
-        except KeyboardInterrupt:
-            pager.communicate()  # it has the terminal until it ends
             raise
 
 

@@ -74,7 +74,7 @@ inline int spawn(const std::vector<std::string>& command, int output, const prog
   ::posix_spawnattr_init(&attributes);
   sigset_t signals;
   ::sigemptyset(&signals);
-  ::posix_spawnattr_setsigmask(&attributes, &signals);  // our own threads block them all
+  ::posix_spawnattr_setsigmask(&attributes, &signals);  // our own threads block most
   ::sigaddset(&signals, SIGPIPE);                       // Python ignores it
   ::posix_spawnattr_setsigdefault(&attributes, &signals);
   ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);

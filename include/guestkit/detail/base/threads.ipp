@@ -33,7 +33,7 @@ GUESTKIT_INLINE signals_blocked::signals_blocked() noexcept {
   sigset_t all;
   ::sigfillset(&all);
   for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS}) ::sigdelset(&all, own);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+  ::pthread_sigmask(SIG_BLOCK, &all, &before_);
 }
 
 GUESTKIT_INLINE signals_blocked::~signals_blocked() {

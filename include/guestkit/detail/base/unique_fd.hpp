@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/select.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -41,6 +42,14 @@ inline unique_fd above_streams(unique_fd file) noexcept {
   file = unique_fd();
   errno = why;
   return moved;
+}
+
+/// The same file, under a number that select() cannot hold, if this process may have such numbers: those
+/// below are scarce, and libguestfs needs some for each program that it runs.
+inline unique_fd above_select(unique_fd file) noexcept {
+  if (file.get() < 0 || file.get() >= FD_SETSIZE) return file;
+  unique_fd moved(::fcntl(file.get(), F_DUPFD_CLOEXEC, FD_SETSIZE));
+  return moved.get() < 0 ? std::move(file) : std::move(moved);
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -47,13 +47,35 @@ inline unique_fd found_at(const std::string& path) noexcept {
   return unique_fd(path.find('\0') == std::string::npos ? ::open(path.c_str(), O_PATH | O_CLOEXEC) : -1);
 }
 
+inline bool is_beneath(const std::filesystem::path& path, const std::filesystem::path& directory) {
+  return std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first == directory.end();
+}
+
+/// Whether the name goes up, by "..", from a directory that does not lie beneath that one: resolved, it would
+/// tell whether there is such a directory.
+/// @param from  where a relative name begins, which is canonical
+inline bool goes_up_elsewhere(const std::filesystem::path& name, const std::filesystem::path& from,
+                              const std::filesystem::path& directory) {
+  auto place = name.is_absolute() ? std::filesystem::path("/") : from;
+  bool named = false;
+  for (const auto& part : name.relative_path()) {
+    if (part == "..") {
+      if (named && !is_beneath(place, directory)) return true;
+      place = place.parent_path();
+    } else if (!part.empty() && part != ".") {
+      place /= part;
+      named = true;
+    }
+  }
+  return false;
+}
+
 /// Whether the file lies beneath the directory, which is canonical. The answer is about the file that is
 /// found: no link can change it any more.
 inline bool is_beneath(const unique_fd& found, const std::filesystem::path& directory) {
   std::error_code error;
   const auto path = std::filesystem::read_symlink(own_path_of(found.get()), error);
-  return !error &&
-         std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first == directory.end();
+  return !error && is_beneath(path, directory);
 }
 
 /// How many files one disk may consist of: VMware's largest, 62 TB in files of 2 GB, has 31744. The rest of
@@ -146,7 +168,7 @@ GUESTKIT_INLINE image_chain::opened image_chain::add(image_file file,
   const std::string fields = follow(file, info, format.has_value());
   std::optional<sparse_file> descriptor;
   if (!info.extents.empty()) descriptor = describe_extents(file, info);
-  files_[place] = file.release();
+  files_[place] = above_select(file.release());
   const int fd = descriptor ? keep_private(*descriptor) : files_[place].get();
   result.file = path_of(fd);
   result.node.driver = info.format;
@@ -243,10 +265,16 @@ GUESTKIT_INLINE image_file image_chain::find(const image_file& file, const Image
   else if (!protocol.empty())
     file.refuse("refers to " + in_quotes(name) + ", which is no file: guestkit follows files only", EACCES);
   if (name.empty()) file.refuse("refers to a file without a name", EINVAL);
-  const auto path = (directory_of(file) / name).native();
+  const auto directory = directory_of(file);
+  const auto path = (directory / name).native();
   if (backing_.rule != Backing::Rule::under) return {op_, path};
   // One answer for all files elsewhere: the maker of the image is not to learn which ones there are.
-  const auto found = found_at(path);
+  unique_fd found;
+  if (!goes_up_elsewhere(name, directory, beneath_)) {
+    found = found_at(path);
+    if (found.get() < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
+      throw Error(op_, shown(path) + ": " + std::strerror(errno), errno);
+  }
   if (found.get() < 0 || !is_beneath(found, beneath_))
     file.refuse("refers to " + in_quotes(reference.name) + ", which is missing or is not beneath " +
                     beneath_.string(),
@@ -281,7 +309,7 @@ GUESTKIT_INLINE int image_chain::keep_private(const sparse_file& content) {
   auto fd = above_streams(unique_fd(::memfd_create("guestkit", MFD_CLOEXEC)));
   if (fd.get() < 0) throw Error(op_, "", errno);
   write_sparse(fd.get(), content);
-  files_.push_back(std::move(fd));
+  files_.push_back(above_select(std::move(fd)));
   return files_.back().get();
 }
 

@@ -23,7 +23,8 @@ void write_sparse(int fd, const sparse_file& content);
 /// The longest name of a backing file that QEMU accepts.
 inline constexpr std::size_t max_backing_name = 1023;
 
-/// The largest disk that an overlay can have: QEMU reads no L1 table of more than 32 MiB.
+/// The largest disk that an overlay can have: QEMU reads no L1 table of more than 32 MiB. guestkit opens no
+/// larger one, whether it needs an overlay or not.
 inline constexpr std::uint64_t max_overlay_size = std::uint64_t{1} << 51U;
 
 /// An overlay to which nothing has been written yet.

@@ -96,28 +96,34 @@ inline std::string escape_commas(std::string_view value) {
   return escaped;
 }
 
-/// Throws Error if a snapshot's copy has become too large.
+/// Throws Error if a snapshot's copy is larger than an honest image makes it.
 /// @param path  of the image, for messages
-inline void check_copy(const char* op, const std::string& path, const described_image& image,
+inline void check_size(const char* op, const std::string& path, const described_image& image,
                        const private_file& copy) {
   constexpr std::uint64_t growth = 1024;  // zlib, which most compressed images have, packs no tighter
-  constexpr std::uint64_t spare = std::uint64_t{1} << 30U;
-  const auto refuse = [&](const std::string& why, int error_number, Diagnosis diagnosis) {
-    throw Error(op, shown(path) + ": the snapshot " + why, error_number, std::move(diagnosis));
-  };
   struct stat file {};
   if (::fstat(copy.descriptor(), &file) == 0 &&
       static_cast<std::uint64_t>(file.st_size) / growth > image.file_size)
-    refuse("becomes more than 1024 times as large as the image's files, " + std::to_string(image.file_size) +
-               " bytes",
-           EFBIG,
-           {Cause::unknown,
-            "if the image is to be trusted, copy the snapshot by qemu-img convert -l SNAPSHOT -O qcow2 IMAGE "
-            "COPY, and open the copy"});
+    throw Error(
+        op,
+        shown(path) + ": the snapshot becomes more than 1024 times as large as the image's files, " +
+            std::to_string(image.file_size) + " bytes",
+        EFBIG,
+        {Cause::unknown,
+         "if the image is to be trusted, copy the snapshot by qemu-img convert -l SNAPSHOT -O qcow2 IMAGE "
+         "COPY, and open the copy"});
+}
+
+/// Throws Error if a snapshot's copy is about to take the last space of its file system.
+inline void check_space(const char* op, const std::string& path, const private_file& copy) {
+  constexpr std::uint64_t spare = std::uint64_t{1} << 30U;
   struct statvfs space {};
-  if (::fstatvfs(copy.descriptor(), &space) == 0 && space.f_bavail * space.f_frsize < spare)
-    refuse("would fill the file system of temporary files (TMPDIR)", ENOSPC,
-           {Cause::no_space, "set TMPDIR to a directory with more space"});
+  if (::fstatvfs(copy.descriptor(), &space) != 0) return;
+  const auto size = space.f_blocks * space.f_frsize, free = space.f_bavail * space.f_frsize;
+  if (free < std::min<std::uint64_t>(spare, size / 10))
+    throw Error(op, shown(path) + ": the snapshot would fill the file system of temporary files (TMPDIR)",
+                ENOSPC,
+                {Cause::no_space, "set TMPDIR, or the handle's tmpdir, to a directory with more space"});
 }
 
 GUESTKIT_INLINE std::uint64_t copy_snapshot(const char* op, const std::string& path, const ImageInfo& info,
@@ -140,13 +146,16 @@ GUESTKIT_INLINE std::uint64_t copy_snapshot(const char* op, const std::string& p
     throw Error(op, shown(path) + ": the snapshot's name holds a NUL byte", EINVAL);
   const std::string which =
       "snapshot.id=" + escape_commas(found->id) + ",snapshot.name=" + escape_commas(found->name);
-  const auto check = [&] { check_copy(op, path, image, target); };
+  const auto check = [&] {
+    check_size(op, path, image, target);
+    check_space(op, path, target);
+  };
   check();
   // After a crash of the host nobody needs the copy, so it is not synced to the disk.
   const auto result = run_qemu_img(
       op, {"convert", "-t", "unsafe", "-l", which, "-O", "qcow2", "json:" + image.json, target.path()}, image,
       target, check);
-  check();
+  check_size(op, path, image, target);
   if (!result.succeeded)
     throw Error(op, shown(path) + ": the snapshot cannot be copied: " + in_quotes(result.output), EIO);
   return found->virtual_size;

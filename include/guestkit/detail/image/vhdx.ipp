@@ -130,16 +130,16 @@ inline void read_parent(const image_file& file, const image_block& locator, Imag
                 std::uint64_t{value_at} + value_size <= locator.size(),
             file, format, "the parent locator reaches behind its end", locator.offset() + entry);
     const auto text = [&](std::size_t from, std::size_t size) {
-      const auto found = utf8_of_utf16(utf16_before_nul(locator.bytes(from, size)));
-      require(found.has_value(), file, format, "the parent locator has a text that is no UTF-16",
-              locator.offset() + from);
-      return *found;
+      return utf8_of_utf16(utf16_before_nul(locator.bytes(from, size)));
     };
-    const auto key = text(key_at, key_size);
-    require(keys.insert(key).second, file, format, "a key of the parent locator is there twice",
-            locator.offset() + entry);
+    const auto key = text(key_at, key_size).value_or("");
+    require(keys.insert(key).second || key.empty(), file, format,
+            "a key of the parent locator is there twice", locator.offset() + entry);
     if (key != "relative_path" && key != "volume_path" && key != "absolute_win32_path") continue;
-    const auto name = text(value_at, value_size);
+    const auto text_of_name = text(value_at, value_size);
+    require(text_of_name.has_value(), file, format, "the parent's name is no UTF-16",
+            locator.offset() + value_at);
+    const auto& name = *text_of_name;
     require(name.size() < PATH_MAX, file, format, "the parent's name is longer than 4095 bytes",
             locator.offset() + entry + 4);
     if (!info.backing_file || key == "relative_path") info.backing_file = name;

@@ -81,7 +81,6 @@ struct mount_server {
   void write_all(actions<borrowed_core>& guest) {
     try {
       guest.sync();
-    } catch (const HandleClosed&) {  // closing the handle does it too
     } catch (const Error&) {
       throw Error("mounted",
                   detail::shown(directory) + ": the hypervisor has ended: what was written last may be lost",
