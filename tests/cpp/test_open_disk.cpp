@@ -131,9 +131,9 @@ BOOST_FIXTURE_TEST_CASE(the_maker_of_an_image_was_told_what_is_on_this_host, Dis
   std::ofstream(permitted / "disk") << std::string(size, '\1');
   fs::create_symlink(host / "loop", host / "loop");
   const std::string far(300, 'x');
-  for (const std::string_view name : {"key", "empty", "fifo", "directory", "missing", "key/below", "loop",
-                                      "../permitted/link", far.c_str(), "directory/../../permitted/disk",
-                                      "missing/../../permitted/disk"}) {
+  for (const std::string_view name :
+       {"key", "empty", "fifo", "directory", "missing", "key/below", "loop", "../permitted/link", far.c_str(),
+        "directory/../../permitted/disk", "missing/../../permitted/disk"}) {
     const auto named = (host / name).string();
     write(overlay, detail::make_overlay(size, named, "raw"));
     BOOST_TEST(refusal(overlay, {.format = "qcow2", .backing = backing::under(permitted)}) ==
@@ -155,7 +155,7 @@ BOOST_FIXTURE_TEST_CASE(a_name_may_go_up_from_where_the_image_lies_or_beneath_th
 BOOST_FIXTURE_TEST_CASE(files_of_a_disk_took_the_numbers_that_libguestfs_needs, Disks) {
   struct rlimit before {};
   BOOST_REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
-  const struct rlimit many {.rlim_cur = 4096, .rlim_max = before.rlim_max};
+  const struct rlimit many { .rlim_cur = 4096, .rlim_max = before.rlim_max };
   BOOST_REQUIRE(::setrlimit(RLIMIT_NOFILE, &many) == 0);
   write_vmdk(folder / "a.vmdk", "RW 1 FLAT \"base\" 0", 1100);
   const OpenDiskOptions options{.format = "vmdk", .backing = backing::under(folder)};
@@ -246,8 +246,9 @@ BOOST_FIXTURE_TEST_CASE(a_snapshot_filled_the_file_system_of_temporary_files, Di
   std::string refused;
   const auto copy = [&] {
     if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", "", MS_REC | MS_PRIVATE, nullptr) != 0 ||
-        ::mount("none", full.c_str(), "tmpfs", 0, "size=512m") != 0)
+        ::mount("none", full.c_str(), "tmpfs", 0, "size=16m") != 0)
       return;
+    std::ofstream(full / "other") << std::string(std::size_t{15} << 20U, 'x');
     try {
       const detail::private_file target(detail::scratch::beneath(full));
       detail::copy_snapshot("open_disk", "disk", info, "one", image, target);
@@ -258,7 +259,7 @@ BOOST_FIXTURE_TEST_CASE(a_snapshot_filled_the_file_system_of_temporary_files, Di
   std::thread(copy).join();
   BOOST_TEST(refused ==
              "open_disk: disk: the snapshot would fill the file system of temporary files (TMPDIR); set "
-             "TMPDIR to a directory with more space");
+             "TMPDIR, or the handle's tmpdir, to a directory with more space");
 }
 
 BOOST_FIXTURE_TEST_CASE(the_checked_files_are_held_until_the_handle_ends, Disks) {

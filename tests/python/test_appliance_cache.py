@@ -52,9 +52,13 @@ def made(place: Path, files: tuple[str, ...], *inputs: Path) -> Path:
 
 
 @pytest.fixture
-def during(database: Path, monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
-    """Make builds take no time, of appliances that cannot boot. Returns what happens while supermin runs."""
+def during(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
+    """Make builds take no time and need nothing, of appliances that cannot boot.
+
+    Returns what happens while supermin runs.
+    """
     happens: list[Callable[[], object]] = []
+    (tmp_path / appliance.HYPERVISOR).touch()
 
     def supermin(*command: str, **_: Any) -> None:
         place = Path(command[-1])
@@ -65,6 +69,10 @@ def during(database: Path, monkeypatch: pytest.MonkeyPatch) -> list[Callable[[],
         for happen in happens:
             happen()
 
+    monkeypatch.setattr(appliance, "_inputs", lambda: [database])
+    monkeypatch.setattr(appliance, "_supermin_directory", lambda: tmp_path)
+    monkeypatch.setattr(appliance, "_programs", lambda: tmp_path)
+    monkeypatch.setattr(appliance, "_qemu", lambda: tmp_path / "qemu")
     monkeypatch.setattr(appliance, "_run", supermin)
     monkeypatch.setattr(appliance, "_replace_programs", lambda *_: None)
     monkeypatch.setattr(appliance, "_try_out", lambda *_, **__: [])

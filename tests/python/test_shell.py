@@ -144,6 +144,9 @@ class Guest:
             if one.startswith(top) and "/" not in one[len(top) :]
         ]
 
+    def _walked(self, path: str, *_: int) -> list[GuestFile]:
+        return self.walk(path)
+
     def list_devices(self) -> list[str]:
         return ["/dev/sda"]
 

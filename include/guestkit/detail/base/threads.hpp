@@ -21,8 +21,8 @@ struct thread_numbers {
 const thread_numbers& this_thread() noexcept;
 pid_t thread_id() noexcept;
 
-/// While it lives, new threads start with all signals blocked, which are the program's to handle, but for those
-/// of a crash: a handler such as faulthandler's is to see them.
+/// While it lives, new threads start with all signals blocked, which are the program's to handle, but for
+/// those of a crash: a handler such as faulthandler's is to see them.
 class signals_blocked {
  public:
   signals_blocked() noexcept;
@@ -34,7 +34,8 @@ class signals_blocked {
   sigset_t before_;
 };
 
-/// Starts a detached thread that handles no signals but those of its own crash. Throws Error if no thread can be started.
+/// Starts a detached thread that handles no signals but those of its own crash. Throws Error if no thread can
+/// be started.
 /// @param op  the call that needs it
 void start_thread(const char* op, std::function<void()> body);
 

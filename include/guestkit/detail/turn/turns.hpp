@@ -133,9 +133,9 @@ class turns {
   /// Sets which hypervisor is started, and the argument of its -name, by which it is found.
   void expect_hypervisor(std::string file, std::string name) noexcept;
 
-  /// Ends the current turn, if any thread has it, in the two steps described above; a close goes on. If only a
-  /// part of the call is being stopped, all of the call is from now on. Returns at once. If no thread can be
-  /// started to wait out the grace period, there is none.
+  /// Ends the current turn, if any thread has it, in the two steps described above; a close goes on. If only
+  /// a part of the call is being stopped, all of the call is from now on. Returns at once. If no thread can
+  /// be started to wait out the grace period, there is none.
   void cancel();
 
   /// Kills whatever runs for the handle, which is dead from then on. Does not wait.

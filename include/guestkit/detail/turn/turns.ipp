@@ -234,7 +234,7 @@ GUESTKIT_INLINE void turns::expect_hypervisor(std::string file, std::string name
 
 GUESTKIT_INLINE void turns::cancel() {
   const lock held(mutex_);
-  if (owner_ == 0 || is("close")) return;  // a close writes what the guest has not yet written
+  if (owner_ == 0 || is("close")) return;       // a close writes what the guest has not yet written
   if (part_ && ending_ == ending::timed_out) {  // of the part: now it is the whole call's
     ending_ = ending::cancelled;
     kill_at_ = std::min(kill_at_, clock::now() + to_clock(limits.cancel_grace));
