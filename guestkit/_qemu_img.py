@@ -107,8 +107,10 @@ class QemuImg:
             program = stack.enter_context(self._command(disk, output))
             pipe = subprocess.PIPE
             try:
+                # What writes to an image ends by itself, whoever is at the terminal.
+                terminal = disk is None or disk.readonly
                 process = stack.enter_context(
-                    running([*program, *words], stdout=pipe, stderr=pipe, terminal=True)
+                    running([*program, *words], stdout=pipe, stderr=pipe, terminal=terminal)
                 )
             except FileNotFoundError:
                 raise self._missing() from None

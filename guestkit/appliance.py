@@ -202,17 +202,16 @@ def remove(*, system: bool = False) -> None:
         raise ApplianceError(f"{cache} cannot be read by this user") from error
     if present:
         with _locked(_writable(cache, 0o700)):
-            # First out of sight: a launch may be about to write to one, and NFS keeps files that are open.
-            for one in _lean_ones(cache):
-                one.rename(Path(tempfile.mkdtemp(prefix="new-", dir=cache), one.name))
-            failure: OSError | None = None
-            for one in _half_built(cache):
+            failures: list[OSError] = []
+            for one in (*_half_built(cache), *_lean_ones(cache)):
                 try:
-                    shutil.rmtree(one)
+                    # First out of sight: launches write to those that they see, and NFS keeps open files.
+                    hidden = one.name.startswith("new-")
+                    shutil.rmtree(one if hidden else one.rename(cache / f"new-{one.name}"))
                 except OSError as error:
-                    failure = error
-            if failure is not None:
-                raise failure
+                    failures.append(error)
+            if failures:
+                raise failures[0]
 
 
 def check(directory: Path) -> str:

@@ -179,6 +179,8 @@ class _Reader:
 
     def digests(self, base: str, wanted: Set[str]) -> dict[str, str]:
         """Return the SHA-256 of the wanted files by path; say which cannot be read."""
+        if not wanted:  # and there may be no such directory
+            return {}
         # `checksums_out` would follow a symlink on the way to files of the appliance.
         self._base, self._place = base.rstrip("/"), resolved(self._g, base).rstrip("/")
         sizes: Counter[str] = Counter()  # of all files below each directory, and of those that are wanted

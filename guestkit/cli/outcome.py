@@ -27,8 +27,10 @@ def run(arguments: argparse.Namespace) -> int:
             with logging_to(screen, verbosity):
                 return tell_errors(arguments, screen, lambda: arguments.run(arguments, screen))
         except KeyboardInterrupt as ended:
-            screen.tell("info", ": ".join(["interrupted", *notes(ended)]))
-            return status_of(ended)
+            status, said = status_of(ended), ": ".join(["interrupted", *notes(ended)])
+            with contextlib.suppress(KeyboardInterrupt):  # another signal
+                screen.tell("info", said)
+            return status
 
 
 def ended_early(error: Exception | KeyboardInterrupt, *, debug: bool) -> int:

@@ -62,7 +62,7 @@ def _converter() -> cattrs.Converter:
     converter = cattrs.Converter()
     converter.register_structure_hook(bytes, lambda value, _: _decoded(value))
     converter.register_structure_hook(int, lambda value, _: _number(value))
-    converter.register_structure_hook(bool, lambda value, _: bool(value))  # to cattrs it is an int
+    converter.register_structure_hook(bool, lambda value, _: _truth(value))  # to cattrs it is an int
     # A later version may know more words.
     converter.register_structure_hook_func(_is_literal, lambda value, _: str(value))
     return converter
@@ -78,6 +78,12 @@ def _number(value: Any) -> int:
     if number.bit_length() > 64:
         raise ValueError("a number of more than 64 bits")
     return number
+
+
+def _truth(value: Any) -> bool:
+    if value not in (True, False):
+        raise ValueError("neither true nor false")
+    return bool(value)
 
 
 def _decoded(value: Any) -> bytes:

@@ -105,6 +105,17 @@ def test_a_glob_chooses(guests: tuple[Guestfs, Guestfs], glob: str, names: set[s
     assert compared.unknown == ()
 
 
+def test_a_directory_that_one_guest_lacks_is_a_difference(guests: tuple[Guestfs, Guestfs]) -> None:
+    guests[1].mkdir("/only")
+    guests[1].write("/only/here", SAME)
+    try:
+        compared = diff_files(*guests, glob="/only/*")
+    finally:
+        guests[1].rm_rf("/only")
+    assert [(change.name, change.before) for change in compared.changes] == [("/only/here", None)]
+    assert diff_files(*guests, glob="/none/*").changes == ()
+
+
 def test_the_appliance_s_files_were_compared_in_place_of_the_guests(guests: tuple[Guestfs, Guestfs]) -> None:
     """Regression: an absolute symlink on the way to the files led to the appliance's own, which are alike."""
     found = guests[0].debug("sh", ["find /usr/lib -maxdepth 2 -type f | head -5"]).split()

@@ -127,13 +127,13 @@ BOOST_FIXTURE_TEST_CASE(the_maker_of_an_image_was_told_what_is_on_this_host, Dis
   std::ofstream(host / "empty");
   BOOST_REQUIRE(::mkfifo((host / "fifo").c_str(), 0600) == 0);
   fs::create_symlink(host / "key", permitted / "link");
-  fs::create_directory(permitted / "below");
+  fs::create_directory_symlink(host / "directory", permitted / "directory");
   std::ofstream(permitted / "disk") << std::string(size, '\1');
   fs::create_symlink(host / "loop", host / "loop");
-  const std::string far(300, 'x');
+  const std::string far(300, 'x'), by_link = permitted / "directory/../../permitted/disk";
   for (const std::string_view name :
        {"key", "empty", "fifo", "directory", "missing", "key/below", "loop", "../permitted/link", far.c_str(),
-        "directory/../../permitted/disk", "missing/../../permitted/disk"}) {
+        "directory/../../permitted/disk", "missing/../../permitted/disk", by_link.c_str()}) {
     const auto named = (host / name).string();
     write(overlay, detail::make_overlay(size, named, "raw"));
     BOOST_TEST(refusal(overlay, {.format = "qcow2", .backing = backing::under(permitted)}) ==

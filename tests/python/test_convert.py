@@ -367,6 +367,25 @@ def test_qemu_img_went_on_when_a_signal_had_ended_its_program_and_all_of_its_gro
     os.close(descriptor)
 
 
+def test_ctrl_c_in_the_terminal_interrupted_what_writes_to_an_image(
+    tmp_path: Path, source: Path, fifo: Path, qemu_img: Script
+) -> None:
+    qemu_img(f": > {fifo}; read -r line < {fifo}; : > {tmp_path}/ended")
+    program = """
+import asyncio, sys
+from guestkit import AsyncDiskConverter
+asyncio.run(AsyncDiskConverter().resize(sys.argv[1], 2 << 20, "raw"))
+"""
+    command = [sys.executable, "-c", program, source]
+    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as process:
+        fifo.read_bytes()
+        os.killpg(process.pid, signal.SIGINT)
+        with fifo.open("r+b", buffering=0) as writer:
+            writer.write(b"go on\n")
+            process.wait(30)
+    assert (tmp_path / "ended").exists()
+
+
 @pytest.mark.parametrize("kind", [DiskConverter, Sync])
 def test_nothing_limited_how_long_an_image_occupies_qemu_img(
     kind: Any, tmp_path: Path, source: Path, qemu_img: Script

@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <string_view>
 #include <system_error>
 
@@ -43,39 +44,50 @@ inline std::filesystem::path directory_of(const image_file& file) {
 }
 
 /// Finds a file without opening it, so that no driver learns of it; no descriptor if it cannot be found.
-inline unique_fd found_at(const std::string& path) noexcept {
-  return unique_fd(path.find('\0') == std::string::npos ? ::open(path.c_str(), O_PATH | O_CLOEXEC) : -1);
+/// Throws Error if this process may have no more descriptors.
+inline unique_fd found_at(const char* op, const std::filesystem::path& path) {
+  if (path.native().find('\0') != std::string::npos) return unique_fd();
+  unique_fd found(::open(path.c_str(), O_PATH | O_CLOEXEC));
+  if (found.get() < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
+    throw Error(op, shown(path.native()) + ": " + std::strerror(errno), errno);
+  return found;
 }
 
-inline bool is_beneath(const std::filesystem::path& path, const std::filesystem::path& directory) {
-  return std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first == directory.end();
+/// Where the file lies if that is beneath the directory, which is canonical. The answer is about the file
+/// that is found: no link can change it any more.
+inline std::optional<std::filesystem::path> place_beneath(const unique_fd& found,
+                                                          const std::filesystem::path& directory) {
+  if (found.get() < 0) return std::nullopt;
+  std::error_code error;
+  auto path = std::filesystem::read_symlink(own_path_of(found.get()), error);
+  if (error ||
+      std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first != directory.end())
+    return std::nullopt;
+  return path;
 }
 
-/// Whether the name goes up, by "..", from a directory that does not lie beneath that one: resolved, it would
-/// tell whether there is such a directory.
+/// Whether the name goes up, by "..", from what does not lie beneath the directory: resolved, it would tell
+/// whether that is there.
 /// @param from  where a relative name begins, which is canonical
-inline bool goes_up_elsewhere(const std::filesystem::path& name, const std::filesystem::path& from,
-                              const std::filesystem::path& directory) {
+inline bool goes_up_elsewhere(const char* op, const std::filesystem::path& name,
+                              const std::filesystem::path& from, const std::filesystem::path& directory) {
   auto place = name.is_absolute() ? std::filesystem::path("/") : from;
-  bool named = false;
+  bool is_canonical = true;
   for (const auto& part : name.relative_path()) {
     if (part == "..") {
-      if (named && !is_beneath(place, directory)) return true;
+      if (!is_canonical) {
+        const auto found = place_beneath(found_at(op, place), directory);
+        if (!found) return true;
+        place = *found;
+      }
       place = place.parent_path();
+      is_canonical = true;
     } else if (!part.empty() && part != ".") {
       place /= part;
-      named = true;
+      is_canonical = false;
     }
   }
   return false;
-}
-
-/// Whether the file lies beneath the directory, which is canonical. The answer is about the file that is
-/// found: no link can change it any more.
-inline bool is_beneath(const unique_fd& found, const std::filesystem::path& directory) {
-  std::error_code error;
-  const auto path = std::filesystem::read_symlink(own_path_of(found.get()), error);
-  return !error && is_beneath(path, directory);
 }
 
 /// How many files one disk may consist of: VMware's largest, 62 TB in files of 2 GB, has 31744. The rest of
@@ -269,13 +281,8 @@ GUESTKIT_INLINE image_file image_chain::find(const image_file& file, const Image
   const auto path = (directory / name).native();
   if (backing_.rule != Backing::Rule::under) return {op_, path};
   // One answer for all files elsewhere: the maker of the image is not to learn which ones there are.
-  unique_fd found;
-  if (!goes_up_elsewhere(name, directory, beneath_)) {
-    found = found_at(path);
-    if (found.get() < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
-      throw Error(op_, shown(path) + ": " + std::strerror(errno), errno);
-  }
-  if (found.get() < 0 || !is_beneath(found, beneath_))
+  const auto found = goes_up_elsewhere(op_, name, directory, beneath_) ? unique_fd() : found_at(op_, path);
+  if (!place_beneath(found, beneath_))
     file.refuse("refers to " + in_quotes(reference.name) + ", which is missing or is not beneath " +
                     beneath_.string(),
                 EACCES, {Cause::backing_refused});

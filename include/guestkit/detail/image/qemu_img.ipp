@@ -156,8 +156,10 @@ GUESTKIT_INLINE std::uint64_t copy_snapshot(const char* op, const std::string& p
       op, {"convert", "-t", "unsafe", "-l", which, "-O", "qcow2", "json:" + image.json, target.path()}, image,
       target, check);
   check_size(op, path, image, target);
-  if (!result.succeeded)
+  if (!result.succeeded) {
+    check_space(op, path, target);  // it may have filled the file system between two looks
     throw Error(op, shown(path) + ": the snapshot cannot be copied: " + in_quotes(result.output), EIO);
+  }
   return found->virtual_size;
 }
 

@@ -38,7 +38,7 @@ class fleet : public std::enable_shared_from_this<fleet> {
       try {
         pool_.submit([self = shared_from_this()] { self->work(); });
       } catch (...) {  // the executor accepts no more jobs
-        if (const auto guest = begin()) give(*guest, failed({.disks = guests_[*guest]}));
+        if (const auto guest = begin()) give(*guest, failed({.index = *guest, .disks = guests_[*guest]}));
       }
     }
   }
