@@ -376,7 +376,7 @@ import asyncio, sys
 from guestkit import AsyncDiskConverter
 asyncio.run(AsyncDiskConverter().resize(sys.argv[1], 2 << 20, "raw"))
 """
-    command = [sys.executable, "-c", program, source]
+    command: list[str | Path] = [sys.executable, "-c", program, source]
     with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as process:
         fifo.read_bytes()
         os.killpg(process.pid, signal.SIGINT)
