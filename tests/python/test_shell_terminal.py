@@ -134,14 +134,19 @@ def test_ctrl_c_was_dead_where_the_pager_had_ended_and_the_guest_stalled(termina
 STUBBORN = {"PAGER": """sh -c "trap '' INT; cat; echo all of it; read key < /dev/tty" """}
 
 
-@pytest.mark.parametrize("terminal", [STUBBORN], indirect=True)
-def test_no_number_of_ctrl_c_ended_the_wait_of_a_pager_for_a_stalled_guest(terminal: Terminal) -> None:
+def give_up_reading(terminal: Terminal) -> None:
+    """Show a file that cannot be read to its end, and interrupt that: the pager has what there is."""
     terminal.send("less /etc/hosts\r")
     terminal.until("stalled")
     terminal.send("\x03")
     terminal.until("still stalled")
     terminal.send("\x03")
     terminal.until("all of it")
+
+
+@pytest.mark.parametrize("terminal", [STUBBORN], indirect=True)
+def test_no_number_of_ctrl_c_ended_the_wait_of_a_pager_for_a_stalled_guest(terminal: Terminal) -> None:
+    give_up_reading(terminal)
     terminal.send("\x03\x03")  # which are the pager's
     terminal.send("\r")
     terminal.until("guestkit: interrupted")
@@ -151,12 +156,7 @@ def test_no_number_of_ctrl_c_ended_the_wait_of_a_pager_for_a_stalled_guest(termi
 
 @pytest.mark.parametrize("terminal", [STUBBORN], indirect=True)
 def test_after_ctrl_c_no_signal_ended_the_pager(terminal: Terminal) -> None:
-    terminal.send("less /etc/hosts\r")
-    terminal.until("stalled")
-    terminal.send("\x03")
-    terminal.until("still stalled")
-    terminal.send("\x03")
-    terminal.until("all of it")
+    give_up_reading(terminal)
     terminal.kill(signal.SIGTERM)
     assert terminal.end() == 143
 
