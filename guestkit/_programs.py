@@ -52,8 +52,9 @@ def running(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program without input. At the end of the context it is killed if it still runs.
 
-    terminal: False: without the terminal, so that it asks nobody for a password; what it has started is
-        killed with it. True: it starts nothing, and what ends all programs of the terminal ends it, too
+    terminal: False: it has no terminal, so that it asks nobody for a password, and what it has started is
+        killed with it. True: it is in this program's group of processes, so that what ends the group, such as
+        Ctrl-C, ends it as well; it must start no other program, which nobody would kill
     """
     with subprocess.Popen(
         words, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=not terminal

@@ -107,7 +107,7 @@ class QemuImg:
             program = stack.enter_context(self._command(disk, output))
             pipe = subprocess.PIPE
             try:
-                # What writes to an image ends by itself, whoever is at the terminal.
+                # Ctrl-C in the terminal is not for what changes an image: half a change would spoil it.
                 terminal = disk is None or disk.readonly
                 process = stack.enter_context(
                     running([*program, *words], stdout=pipe, stderr=pipe, terminal=terminal)

@@ -193,7 +193,7 @@ def remove(*, system: bool = False) -> None:
     """Remove every appliance from the user's cache, or from the system's.
 
     Running appliances are not affected: they keep their files open. Raises ApplianceError if this user may
-    not change the cache; OSError if something in it cannot be removed: no launch uses that any more.
+    not change the cache; OSError if something in it cannot be removed, once all else is.
     """
     cache = SYSTEM_CACHE if system else cache_directory()
     try:

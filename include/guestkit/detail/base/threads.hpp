@@ -21,8 +21,8 @@ struct thread_numbers {
 const thread_numbers& this_thread() noexcept;
 pid_t thread_id() noexcept;
 
-/// While it lives, new threads start with all signals blocked, which are the program's to handle, but for
-/// those of a crash: a handler such as faulthandler's is to see them.
+/// While it lives, new threads start with signals blocked: they are the program's to handle. Only those of a
+/// crash get through, so that a handler such as faulthandler's sees them.
 class signals_blocked {
  public:
   signals_blocked() noexcept;
