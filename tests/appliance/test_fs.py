@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import gc
 import io
 import logging
@@ -578,10 +579,11 @@ def test_the_call_after_a_cancelled_one_failed_for_it(disk: Path) -> None:
     """A cancel that costs the appliance was told to the next caller."""
 
     async def use() -> None:
-        begun, loop = asyncio.Event(), asyncio.get_running_loop()
+        begun = asyncio.Event()
+        tell = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, begun.set)
 
         def read(g: Guestfs) -> bytes:
-            loop.call_soon_threadsafe(begun.set)
+            g.set_event_callback(lambda *event: tell(), Event.ENTER)
             return g.read_file("/data/letters")
 
         async with GuestFileSystem(disk, asynchronous=True, cancel_grace=0) as fs:
