@@ -5,7 +5,10 @@
 
 #include "guestkit/detail/turn/admission.ipp"
 #include "guestkit/detail/turn/appliance_limit.ipp"
+#include "guestkit/detail/turn/call_clock.ipp"
 #include "guestkit/detail/turn/callback_time.ipp"
+#include "guestkit/detail/turn/forced_end.ipp"
 #include "guestkit/detail/turn/memory.ipp"
 #include "guestkit/detail/turn/programs.ipp"
 #include "guestkit/detail/turn/turns.ipp"
+#include "guestkit/detail/turn/watcher.ipp"

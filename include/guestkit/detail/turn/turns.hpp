@@ -23,7 +23,10 @@
 
 #include "guestkit/detail/base/action.hpp"
 #include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/turn/call_clock.hpp"
+#include "guestkit/detail/turn/forced_end.hpp"
 #include "guestkit/detail/turn/programs.hpp"
+#include "guestkit/detail/turn/watcher.hpp"
 #include "guestkit/error.hpp"
 #include "guestkit/limits.hpp"
 
@@ -32,10 +35,9 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 /// The error of a call that has waited longer than Limits::queue.
 CallTimeout waited_too_long(const char* op, Seconds limit);
 
-/// The turns of one handle: one thread has the turn, the others wait for theirs. Threads: any.
-///
-/// A separate thread watches the running call, once a call has a limit or is to be stopped. It exits after it
-/// has had nothing to watch for a while.
+/// The turns of one handle: one thread has the turn, the others wait for theirs. Threads: any. Its mutex
+/// guards its parts as well: the clock of the running call, the end by force, and the thread that brings this
+/// about once a call has a limit or is to be stopped.
 class turns {
  public:
   turns() = default;
@@ -157,58 +159,38 @@ class turns {
   std::atomic<bool> launched{false};  // the appliance came up and no call has shut it down
 
  private:
-  using clock = std::chrono::steady_clock;
-  using lock = std::unique_lock<std::mutex>;
-  enum class ending { none, cancelled, timed_out, terminated };
+  using clock = call_clock::clock;
+  using lock = watcher::lock;
 
   bool begin_part(double share);
   part_end end_part(bool has_limit) noexcept;
 
   // With the lock held.
-  /// @param since  when its time began; nothing: now. Without a limit nobody looks at the clock.
-  void begin(Seconds limit, const char* clock_name, std::optional<clock::time_point> since = {});
-  void begin_serving() noexcept;
   void take_turn(lock& held, const char* op);
   void wait_for_turn(lock& held, const char* op);
   void leave_turn() noexcept;
   void leave_locked() noexcept;
   void count(int change) noexcept;
-
   [[noreturn]] void refuse_while_serving(const char* op) const;
   void refuse_if_over(const char* op, bool killed_too = true) const;
-  void refuse_if_killed(const char* op) const;
-  [[noreturn]] void fail(const char* op, const std::string& message, int number,
-                         const std::vector<std::string>& console) const;
-  std::string death() const;
-  std::string reason() const;
 
   bool is(std::string_view op) const noexcept { return op_ != nullptr && op_ == op; }
-  bool is_launching() const noexcept { return is("launch") || outer_; }
-  void begin_inner_launch();
+  bool is_launching() const noexcept { return is("launch") || inner_launch_; }
+  void begin_serving() noexcept;
+  void begin_inner_launch(named_limit limit);
   void end_inner_launch() noexcept;
   running_call call() const;
-  void end_turn(ending how);
+
+  /// Has the call stopped when its time is over. Throws Error if the thread for that cannot be started.
+  void keep_time();
+  std::optional<clock::time_point> enforce(lock& held);
+  void stop(forced_end::kind how);
+  void press(lock& held);
   void kill_programs(const std::vector<program>& programs);
 
-  /// Makes the watching thread check the turn at that time. Throws Error if the thread must be started but
-  /// cannot be.
-  void watch(clock::time_point when);
-  bool is_watched() const noexcept { return op_ != nullptr && deadline_; }
-  void run();
-  void press(lock& held);
-
-  /// The limit and the deadline of a call, while a part of it has its own.
-  struct whole {
-    clock::time_point deadline;
-    Seconds limit;
-  };
-
-  /// The limit of the enclosing call, while a launch inside it has its own.
-  struct outer {
-    std::optional<clock::time_point> deadline;
-    Seconds limit;
-    const char* clock_name;
-    unsigned depth;   // of the launch's call
+  /// A launch inside another call, which a callback began or an inspection.
+  struct inner_launch {
+    unsigned depth;   // of its call
     long long since;  // of the enclosing call
   };
 
@@ -216,43 +198,34 @@ class turns {
   std::condition_variable changed_;  // a turn, a call or the handle has ended
   std::atomic<int> inside_{0};       // how many calls, including those waiting for their turn
 
-  // The turn.
+  // The turn
   pid_t owner_ = 0;         // the thread that has it
   std::uint64_t turn_ = 0;  // its number
   unsigned depth_ = 0;      // how deeply the owner's calls are nested in callbacks
 
-  // The outermost call of the turn.
+  // The outermost call of the turn
   const char* op_ = nullptr;
   unsigned op_depth_ = 0;
-  long long since_ = 0;          // when it began, in ticks; 0: it starts no programs
-  bool serving_ = false;         // it is mount_local_run()
-  std::string served_at_;        // where that serves
+  call_clock clock_;
+  bool serving_ = false;   // it is mount_local_run()
+  std::string served_at_;  // where that serves
+
+  // Its programs
+  long long since_ = 0;          // those are younger, in ticks; 0: it starts none
   std::string hypervisor_;       // what it starts as QEMU
   std::string hypervisor_name_;  // by which that is found
 
-  // Its limit.
-  Seconds limit_ = no_limit;
-  const char* clock_ = "";                     // the limit's name
-  std::optional<clock::time_point> deadline_;  // when the watching thread has something to do
+  // The launch that it is, or that is inside it
   whole_launch launch_;
+  std::optional<inner_launch> inner_launch_;
   std::uint64_t callbacks_begun_ = 0;  // in all launches
-  std::optional<whole> part_;          // while a part of the call runs
-  std::optional<outer> outer_;         // while a launch runs inside the call
 
-  // Its end by force.
-  ending ending_ = ending::none;
-  clock::time_point kill_at_;
-  std::string killed_;  // why the hypervisor was killed; empty if it was not
-
-  // The end of the handle.
+  // The end of the call, and of the handle
+  forced_end end_;
   std::atomic<bool> closing_{false};
   bool closed_ = false;
 
-  // The watching thread.
-  std::condition_variable watched_;  // wakes it
-  clock::time_point wakes_at_;       // it is awake if this is past
-  bool watching_ = false;            // it runs
-  bool stopping_ = false;            // it is to end
+  watcher watcher_{mutex_, [this](lock& held) { return enforce(held); }};
 };
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

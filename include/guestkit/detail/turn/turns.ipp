@@ -9,7 +9,6 @@
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/seconds.hpp"
 #include "guestkit/detail/base/threads.hpp"
-#include "guestkit/detail/turn/programs.hpp"
 #include "guestkit/detail/turn/turns.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -20,8 +19,6 @@ inline constexpr std::chrono::milliseconds cancel_interval{30};
 inline constexpr Seconds grace_of_part{2};
 /// How long mount_local_run() may still run when what ends it has been tried.
 inline constexpr std::chrono::seconds time_after_unmount{1};
-/// How long the watching thread stays when there is nothing to watch: calls tend to come in bursts.
-inline constexpr std::chrono::seconds idle_watching{1};
 
 GUESTKIT_INLINE CallTimeout waited_too_long(const char* op, Seconds limit) {
   const auto text = "waited longer than " + shown(limit) + " for its turn (queue_timeout); it did not run";
@@ -30,9 +27,7 @@ GUESTKIT_INLINE CallTimeout waited_too_long(const char* op, Seconds limit) {
 
 GUESTKIT_INLINE turns::~turns() {
   lock held(mutex_);
-  stopping_ = true;
-  watched_.notify_all();
-  changed_.wait(held, [&] { return !watching_; });
+  watcher_.end(held);
 }
 
 GUESTKIT_INLINE void turns::take_turn(const char* op) {
@@ -50,16 +45,18 @@ GUESTKIT_INLINE void turns::enter(const action& op) {
     op_depth_ = depth_;
     since_ = op.may_run_programs ? ticks_now() : 0;
   }
+  const named_limit launch{launch_limit().value_or(no_limit), "launch_timeout"};
+  if (!is_outermost)
+    begin_inner_launch(launch);
+  else if (op.is_launch)
+    clock_.begin(launch, launch_.began);
+  else if (op.serves)
+    begin_serving();
+  else
+    clock_.begin({limits.call, "call_timeout"});
   try {
-    if (!is_outermost)
-      begin_inner_launch();
-    else if (op.is_launch)
-      begin(launch_limit().value_or(no_limit), "launch_timeout", launch_.began);
-    else if (op.serves)
-      begin_serving();
-    else
-      begin(limits.call, "call_timeout");
-  } catch (...) {  // no thread can be started to enforce the limit
+    keep_time();
+  } catch (...) {
     leave_turn();
     throw;
   }
@@ -85,44 +82,41 @@ GUESTKIT_INLINE void turns::off_the_clock(const std::function<void()>& wait) {
   std::optional<clock::duration> left;
   {
     const lock held(mutex_);
-    if (deadline_ && ending_ == ending::none) {
-      left = *deadline_ - clock::now();
-      deadline_.reset();
-    }
+    left = clock_.pause();
   }
   const auto begin = clock::now();
   wait();
   const lock held(mutex_);
   if (launch_.began) *launch_.began += clock::now() - begin;
-  if (left && ending_ == ending::none) watch(clock::now() + *left);
+  if (!left) return;
+  clock_.resume(*left);
+  keep_time();
 }
 
 GUESTKIT_INLINE void turns::count_too(Seconds spent) {
   const lock held(mutex_);
-  if (deadline_ && ending_ == ending::none) watch(*deadline_ - to_clock(spent));
+  clock_.count_too(spent);
+  keep_time();
 }
 
 /// Returns whether it has a limit of its own.
 GUESTKIT_INLINE bool turns::begin_part(double share) {
   const lock held(mutex_);
-  if (!deadline_ || part_ || ending_ != ending::none) return false;
-  const Seconds left = *deadline_ - clock::now();
-  part_ = whole{*deadline_, limit_};
-  limit_ = left * share;
-  watch(clock::now() + to_clock(limit_));
+  if (end_.has_begun() || !clock_.begin_part(share)) return false;
+  keep_time();
   return true;
 }
 
 GUESTKIT_INLINE turns::part_end turns::end_part(bool has_limit) noexcept {
   const lock held(mutex_);
-  if (!has_limit) return {.goes_on = killed_.empty() && (part_ || ending_ == ending::none)};
-  const bool goes_on = killed_.empty() && ending_ != ending::cancelled;
-  part_end end{.goes_on = goes_on};
-  if (ending_ == ending::timed_out) end.limit = limit_;
-  limit_ = part_->limit;
-  deadline_ = part_->deadline;
-  part_.reset();
-  if (goes_on) ending_ = ending::none;
+  if (!has_limit) return {.goes_on = !end_.is_killed() && (clock_.is_in_part() || !end_.has_begun())};
+  part_end end{.goes_on = !end_.is_killed() && !end_.is(forced_end::kind::cancelled)};
+  if (end_.is(forced_end::kind::timed_out)) end.limit = end_.exceeded().time;
+  clock_.end_part();
+  if (end.goes_on)
+    end_.forget();
+  else
+    end_.exceeds(clock_.limit());
   return end;
 }
 
@@ -171,9 +165,10 @@ GUESTKIT_INLINE bool turns::begin_close(const std::function<void()>& unmount) {
   }
   op_ = "close";
   owner_ = thread_id();
-  ending_ = ending::none;
+  end_.forget();
+  clock_.begin({limits.close, "close_timeout"});
   try {
-    begin(limits.close, "close_timeout");
+    keep_time();
   } catch (const std::exception&) {  // no thread can be started: close without a limit
   }
   return true;
@@ -234,14 +229,13 @@ GUESTKIT_INLINE void turns::expect_hypervisor(std::string file, std::string name
 
 GUESTKIT_INLINE void turns::cancel() {
   const lock held(mutex_);
-  if (owner_ == 0 || is("close")) return;       // a close writes what the guest has not yet written
-  if (part_ && ending_ == ending::timed_out) {  // of the part: now it is the whole call's
-    ending_ = ending::cancelled;
-    kill_at_ = std::min(kill_at_, clock::now() + to_clock(limits.cancel_grace));
-  }
-  if (ending_ != ending::none) return;
+  if (owner_ == 0 || is("close")) return;  // a close writes what the guest has not yet written
+  if (clock_.is_in_part() && end_.is(forced_end::kind::timed_out))  // of the part: now it is the whole call's
+    end_.begin(forced_end::kind::cancelled,
+               std::min(end_.kill_at(), clock::now() + to_clock(limits.cancel_grace)));
+  if (end_.has_begun()) return;
   try {
-    end_turn(ending::cancelled);
+    stop(forced_end::kind::cancelled);
   } catch (const Error&) {
     guestfs_user_cancel(h);
     kill_programs(programs_of(hypervisor_name_, call()));
@@ -251,54 +245,37 @@ GUESTKIT_INLINE void turns::cancel() {
 GUESTKIT_INLINE void turns::terminate() {
   const lock held(mutex_);
   if (closed_) return;
-  if (killed_.empty()) killed_ = "terminate() was called";
+  end_.note_kill("terminate() was called");
   kill_programs(programs_of(hypervisor_name_, call()));
   if (op_ == nullptr) return;
-  ending_ = ending::terminated;
-  kill_at_ = {};
+  end_.begin(forced_end::kind::terminated, {});
   try {
-    watch({});              // kill whatever is being started at this moment
-  } catch (const Error&) {  // no thread can be started
+    watcher_.look_at({}, op_);  // kill whatever is being started at this moment
+  } catch (const Error&) {      // no thread can be started
   }
 }
 
 GUESTKIT_INLINE bool turns::was_stopped() const noexcept {
   const lock held(mutex_);
-  return ending_ != ending::none || !killed_.empty();
+  return end_.has_begun() || end_.is_killed();
 }
 
 GUESTKIT_INLINE void turns::throw_if_stopped(const char* op, const std::string& message, int number,
                                              const std::vector<std::string>& console) {
   const lock held(mutex_);
-  if (ending_ != ending::none || !killed_.empty()) fail(op, message, number, console);
+  if (end_.has_begun() || end_.is_killed()) end_.fail(op, message, number, console);
 }
 
-GUESTKIT_INLINE void turns::begin(Seconds limit, const char* clock_name,
-                                  std::optional<clock::time_point> since) {
-  limit_ = limit;
-  clock_ = clock_name;
-  if (limit != no_limit) watch(since.value_or(clock::now()) + to_clock(limit));
-}
-
-/// The launch may not take longer than the call that contains it, either.
-GUESTKIT_INLINE void turns::begin_inner_launch() {
-  outer_ = outer{deadline_, limit_, clock_, depth_, since_};
+GUESTKIT_INLINE void turns::begin_inner_launch(named_limit limit) {
+  inner_launch_ = inner_launch{depth_, since_};
   if (since_ == 0) since_ = ticks_now();
-  const auto limit = launch_limit().value_or(no_limit);
-  const auto begun = launch_.began.value_or(clock::now());
-  if (ending_ == ending::none && limit != no_limit && (!deadline_ || begun + to_clock(limit) < *deadline_))
-    begin(limit, "launch_timeout", begun);
+  clock_.begin_launch(limit, launch_.began.value_or(clock::now()));
 }
 
-/// If the launch was stopped, what its limit was is still to be told.
 GUESTKIT_INLINE void turns::end_inner_launch() noexcept {
-  since_ = outer_->since;
-  if (ending_ == ending::none) {
-    deadline_ = outer_->deadline;
-    limit_ = outer_->limit;
-    clock_ = outer_->clock_name;
-  }
-  outer_.reset();
+  since_ = inner_launch_->since;
+  inner_launch_.reset();
+  clock_.end_launch();
 }
 
 /// Without a limit: it lasts as long as the user wants. Those who wait for their turn are refused.
@@ -313,12 +290,12 @@ GUESTKIT_INLINE void turns::take_turn(lock& held, const char* op) {
   try {
     if (const pid_t thread = thread_id(); owner_ != thread) {
       wait_for_turn(held, op);
-      refuse_if_killed(op);
+      end_.refuse_if_killed(op);
       owner_ = thread;
-      ending_ = ending::none;
+      end_.forget();
       ++turn_;
     }
-    if (ending_ != ending::none) fail(op, "", EINTR, {});
+    if (end_.has_begun()) end_.fail(op, "", EINTR, {});
   } catch (...) {
     leave_locked();
     throw;
@@ -341,11 +318,11 @@ GUESTKIT_INLINE void turns::refuse_while_serving(const char* op) const {
 }
 
 GUESTKIT_INLINE void turns::leave_turn() noexcept {
-  if (outer_ && outer_->depth == depth_) end_inner_launch();
+  if (inner_launch_ && inner_launch_->depth == depth_) end_inner_launch();
   if (op_ != nullptr && op_depth_ == depth_) {
     op_ = nullptr;
     serving_ = false;
-    deadline_.reset();
+    clock_.end();
   }
   if (--depth_ == 0) owner_ = 0;
   leave_locked();
@@ -364,33 +341,7 @@ GUESTKIT_INLINE void turns::count(int change) noexcept {
 GUESTKIT_INLINE void turns::refuse_if_over(const char* op, bool killed_too) const {
   const bool is_within = depth_ > 0 && owner_ == thread_id();  // a call that the close waits for
   if (closing_ && !is_within) throw HandleClosed(op, "the handle is closed", EBADF);
-  if (killed_too) refuse_if_killed(op);
-}
-
-GUESTKIT_INLINE void turns::refuse_if_killed(const char* op) const {
-  if (!killed_.empty()) throw ApplianceKilled(op, death(), ENOTCONN);
-}
-
-GUESTKIT_INLINE void turns::fail(const char* op, const std::string& message, int number,
-                                 const std::vector<std::string>& console) const {
-  if (ending_ == ending::timed_out) {
-    const bool usable = killed_.empty();
-    const auto text = "took longer than " + shown(limit_) + " (" + clock_ + ") and was stopped; " +
-                      (usable ? "the handle can be used" : "the appliance was killed, open a new handle");
-    throw CallTimeout(op, text, ETIMEDOUT, limit_.count(), clock_, console, usable);
-  }
-  if (!killed_.empty()) throw ApplianceKilled(op, death(), number, console);
-  throw Error(op, number == EINTR || message.empty() ? "cancelled" : message, number == 0 ? EINTR : number);
-}
-
-GUESTKIT_INLINE std::string turns::death() const {
-  return "the appliance was killed: " + killed_ + "; open a new handle";
-}
-
-GUESTKIT_INLINE std::string turns::reason() const {
-  const std::string call = op_ == nullptr ? "" : std::string(outer_ ? "launch" : op_) + " ";
-  return call + (ending_ == ending::timed_out ? "took longer than its " + std::string(clock_)
-                                              : "was cancelled and did not end");
+  if (killed_too) end_.refuse_if_killed(op);
 }
 
 GUESTKIT_INLINE running_call turns::call() const {
@@ -400,60 +351,36 @@ GUESTKIT_INLINE running_call turns::call() const {
   return running;
 }
 
-GUESTKIT_INLINE void turns::end_turn(ending how) {
-  ending_ = how;
+GUESTKIT_INLINE void turns::keep_time() {
+  if (clock_.deadline()) watcher_.look_at(*clock_.deadline(), op_);
+}
+
+/// What the watching thread does.
+GUESTKIT_INLINE std::optional<turns::clock::time_point> turns::enforce(lock& held) {
+  if (op_ == nullptr) return {};
+  if (!end_.has_begun()) {
+    if (!clock_.deadline() || clock::now() < *clock_.deadline()) return clock_.deadline();
+    stop(forced_end::kind::timed_out);
+  }
+  press(held);
+  return clock::now() + cancel_interval;
+}
+
+GUESTKIT_INLINE void turns::stop(forced_end::kind how) {
   const bool ends_appliance = is("shutdown") || is("kill_subprocess");  // which counts as launched no more
   const bool gentle = (launched || ends_appliance) && !is_launching() && !is("close");
+  auto grace = gentle ? limits.cancel_grace : Seconds(0);
+  const bool is_of_part = clock_.is_in_part() && how == forced_end::kind::timed_out;
+  if (gentle && is_of_part) grace = std::max(grace, grace_of_part);
   const auto now = clock::now();
-  auto grace = limits.cancel_grace;
-  if (part_ && how == ending::timed_out && grace < grace_of_part) grace = grace_of_part;
-  kill_at_ = now + (gentle ? to_clock(grace) : clock::duration(0));
-  if (op_ != nullptr) watch(now);
-}
-
-GUESTKIT_INLINE void turns::kill_programs(const std::vector<program>& programs) {
-  for (const auto& found : programs) {
-    if (!found.kill()) continue;
-    if (killed_.empty() && (found.hypervisor || is_launching())) killed_ = reason();
-  }
-}
-
-GUESTKIT_INLINE void turns::watch(clock::time_point when) {
-  if (!watching_) start_thread(op_, [this] { run(); });
-  watching_ = true;
-  deadline_ = when;
-  if (when < wakes_at_) watched_.notify_all();
-}
-
-/// Body of the watching thread.
-GUESTKIT_INLINE void turns::run() {
-  lock held(mutex_);
-  const auto sleep_until = [&](clock::time_point time) {
-    wakes_at_ = time;
-    watched_.wait_until(held, time);
-    wakes_at_ = {};
-    return clock::now() >= time;
-  };
-  while (!stopping_) {
-    if (!is_watched()) {
-      if (sleep_until(clock::now() + idle_watching) && !is_watched()) break;
-    } else if (ending_ != ending::none) {
-      press(held);
-      if (!stopping_) sleep_until(clock::now() + cancel_interval);
-    } else if (clock::now() >= *deadline_) {
-      end_turn(ending::timed_out);
-    } else {
-      sleep_until(*deadline_);
-    }
-  }
-  watching_ = false;
-  changed_.notify_all();
+  end_.begin(how, now + to_clock(grace), clock_.limit());
+  if (op_ != nullptr) watcher_.look_at(now, op_);
 }
 
 /// Cancels the running call, or, when its grace period is over, kills what it runs. The lock keeps the call
 /// from ending in the meantime, so the next one cannot be hit.
 GUESTKIT_INLINE void turns::press(lock& held) {
-  if (clock::now() < kill_at_) {
+  if (clock::now() < end_.kill_at()) {
     guestfs_user_cancel(h);
     return;
   }
@@ -464,11 +391,17 @@ GUESTKIT_INLINE void turns::press(lock& held) {
   held.unlock();  // reading /proc takes a moment
   const auto programs = programs_of(name, running);
   held.lock();
-  if (turn != turn_ || op_ == nullptr || ending_ == ending::none) return;
+  if (turn != turn_ || op_ == nullptr || !end_.has_begun()) return;
   if (callbacks == callbacks_begun_)
     kill_programs(programs);
   else  // one may have started some of them: the hypervisor is certain
     kill_programs(programs_of(name, {}));
+}
+
+GUESTKIT_INLINE void turns::kill_programs(const std::vector<program>& programs) {
+  const std::string op = op_ == nullptr ? "" : inner_launch_ ? "launch" : op_;
+  for (const auto& found : programs)
+    if (found.kill() && (found.hypervisor || is_launching())) end_.note_kill(end_.reason(op));
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
