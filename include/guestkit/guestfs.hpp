@@ -70,8 +70,8 @@ class basic_guestfs : public detail::actions<Core> {
   /// Has the appliance end. The handle is not launched from then on, even if that fails.
   result<void> end_appliance(const detail::action& op, auto end) {
     const auto state = this->state();
-    const detail::turn mine(state, op.name);      // another thread may be launching
-    const auto place = std::move(state->memory);  // given back once the appliance has ended
+    const detail::turn mine(state, op.name);              // another thread may be launching
+    const auto place = std::move(state->machine.memory);  // given back once the appliance has ended
     detail::forget_appliance(*state);
     detail::call<void>(state, op, end);
     return result<void>(0);
@@ -186,14 +186,14 @@ class basic_guestfs : public detail::actions<Core> {
     const auto state = this->state();
     if (!state) return std::nullopt;
     state->refuse_fork("launch_info");
-    const std::lock_guard lock(state->launch_mutex);
-    return state->launch;
+    const std::lock_guard lock(state->launches.mutex);
+    return state->launches.last;
   }
 
   /// Have libguestfs write debug messages, to stderr or to the listeners of Event::library and
   /// Event::appliance. C: guestfs_set_verbose(3), since 0.0.3.
   result<void> set_verbose(bool verbose) {
-    if (const auto state = this->state()) state->verbose = verbose;
+    if (const auto state = this->state()) state->output.verbose = verbose;
     return actions::set_verbose(verbose);
   }
 
@@ -202,9 +202,9 @@ class basic_guestfs : public detail::actions<Core> {
   result<void> set_trace(bool trace) {
     const auto state = this->state();
     const detail::turn mine(state, "set_trace");
-    if (trace) state->traces = true;
+    if (trace) state->output.traces = true;
     detail::call<void>(state, "set_trace", guestfs_set_trace, trace);
-    state->traces = trace;  // afterwards: the call that turns tracing off is itself still traced
+    state->output.traces = trace;  // afterwards: the call that turns tracing off is itself still traced
     return result<void>(0);
   }
 
@@ -223,7 +223,7 @@ class basic_guestfs : public detail::actions<Core> {
   result<std::string> get_tmpdir() {
     const auto state = this->state();
     const detail::call_scope open(state, "get_tmpdir");
-    return result<std::string>(state->tmpdir.c_str());
+    return result<std::string>(state->machine.tmpdir.c_str());
   }
 
   /// Get the search path for the appliance, as it was set. C: guestfs_get_path(3), since 0.0.3.

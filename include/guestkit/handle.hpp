@@ -25,7 +25,7 @@ c_result<R> add_to_machine(std::shared_ptr<handle_state> state, const action& op
                            const A&... arguments) {
   const turn mine(state, op.name);
   auto result = call<R>(state, op, fn, arguments...);
-  handle_state::addition given{.disk = std::string_view(op.name) != "config", .repeat = {}};
+  machine::addition given{.disk = std::string_view(op.name) != "config", .repeat = {}};
   if constexpr ((std::is_pointer_v<A> || ...))  // a libvirt domain may be gone by then
     given.repeat = [](guestfs_h*) { return false; };
   else
@@ -33,7 +33,7 @@ c_result<R> add_to_machine(std::shared_ptr<handle_state> state, const action& op
       return std::apply(
           [&](const auto&... a) { return !c_result<R>::failed(fn(h, lower(static_cast<A>(a))...)); }, kept);
     };
-  state->remember(std::move(given));
+  state->machine.remember(std::move(given));
   return result;
 }
 

@@ -27,7 +27,8 @@ ImageInfo basic_guestfs<Core>::open_disk(const std::filesystem::path& path, cons
   const detail::call_scope scope(state, op);
   try {
     const bool direct = detail::call<std::string>(state, op, guestfs_get_backend).lift() == "direct";
-    const auto directory = state->temporary ? state->temporary : detail::scratch::beneath(state->tmpdir);
+    const auto directory =
+        state->machine.temporary ? state->machine.temporary : detail::scratch::beneath(state->machine.tmpdir);
     const auto cage = state->wishes.is_strict() ? std::optional(detail::cage_program(state->wishes.appliance))
                                                 : std::nullopt;
     auto disk = detail::check_disk(op, path.native(), options, direct, directory, cage);
@@ -46,8 +47,8 @@ ImageInfo basic_guestfs<Core>::open_disk(const std::filesystem::path& path, cons
     if (!disk.in_use.empty())
       detail::log(*state, LogLevel::warning,
                   std::string(op) + ": " + disk.in_use + ": what is read may be inconsistent");
-    for (const auto& file : disk.kept.files) state->disk_files.push_back(file.get());
-    state->disks.push_back(std::make_shared<detail::opened_disk>(std::move(disk.kept)));
+    for (const auto& file : disk.kept.files) state->machine.disk_files.push_back(file.get());
+    state->machine.disks.push_back(std::make_shared<detail::opened_disk>(std::move(disk.kept)));
     return std::move(disk.info);
   } catch (const Error& e) {  // perhaps only because the stop of this call killed qemu-img
     state->turns->throw_if_stopped(op, e.message(), e.error_number(), {});

@@ -732,7 +732,7 @@ BOOST_AUTO_TEST_SUITE_END()
 namespace {
 
 std::size_t disks_to_repeat(const Guestfs& g) {
-  const auto& all = state_of(g)->additions;
+  const auto& all = state_of(g)->machine.additions;
   return static_cast<std::size_t>(
       std::count_if(all.begin(), all.end(), [](const auto& e) { return e.disk; }));
 }
@@ -763,14 +763,15 @@ BOOST_AUTO_TEST_CASE(a_failed_restore_booted_with_the_disks_of_the_appliance_bef
                             0);
   BOOST_CHECK_THROW(g.launch(), guestkit::LaunchError);  // there is no such appliance
   BOOST_TEST(disks_to_repeat(g) == 0U);
-  BOOST_TEST(state->additions.size() == 1U);  // libguestfs forgets no parameter of QEMU's
+  BOOST_TEST(state->machine.additions.size() == 1U);  // libguestfs forgets no parameter of QEMU's
 }
 
 BOOST_AUTO_TEST_CASE(a_handle_that_could_not_be_made_again_hid_why_its_restore_failed) {
   const Guestfs g({.environment = false});
   const auto state = state_of(g);
   BOOST_TEST((guestkit::detail::fresh_copy(state) != nullptr));
-  state->additions.push_back({.disk = true, .repeat = [](guestfs_h*) -> bool { throw std::bad_alloc(); }});
+  state->machine.additions.push_back(
+      {.disk = true, .repeat = [](guestfs_h*) -> bool { throw std::bad_alloc(); }});
   BOOST_TEST((guestkit::detail::fresh_copy(state) == nullptr));
 }
 
@@ -792,10 +793,10 @@ BOOST_AUTO_TEST_CASE(a_line_of_the_guests_passed_for_the_hypervisors) {
   const Guestfs g({.environment = false, .log = [](guestkit::LogLevel, const std::string&) {}});
   const auto state = state_of(g);
   const auto verdict_after = [&](const std::string& lines) {
-    state->verdict.clear();
+    state->launches.verdict.clear();
     detail::deliver(state->h, state.get(), GUESTFS_EVENT_APPLIANCE, 0, 0, lines.data(), lines.size(), nullptr,
                     0);
-    return state->verdict;
+    return state->launches.verdict;
   };
   BOOST_TEST(verdict_after("guestkit: restoring\nguestkit: normal boot: \x1b[2J\n") == "restoring");
   BOOST_TEST(verdict_after("guestkit: normal boot: why\nguestkit: restoring\n") == "normal boot: why");

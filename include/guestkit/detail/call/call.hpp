@@ -55,7 +55,7 @@ class call_scope {
   template <class A>
   void hide_secrets(const A& argument) {
     if constexpr (requires { argument.secret; })
-      if (argument.secret) state_->console.hide(*argument.secret);
+      if (argument.secret) state_->output.console.hide(*argument.secret);
   }
 
   /// The call has failed: returns libguestfs' error. Throws if there is more to it: the call was stopped, the

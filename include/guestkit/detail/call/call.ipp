@@ -70,15 +70,16 @@ GUESTKIT_INLINE Error call_scope::error() const {
   // The appliance was up and nobody shut it down, yet it is no longer ready: it has died, whatever the
   // message and errno say.
   const bool has_died = state_->turns->launched && guestfs_is_ready(state_->h) == 0;
-  if (has_died) state_->memory.give_back();
+  if (has_died) state_->machine.memory.give_back();
   if (state_->turns->was_stopped())
-    state_->turns->throw_if_stopped(op_.name, message_, number_, state_->console.lines());
-  if (op_.is_launch) throw LaunchError(op_.name, message_, number_, state_->console.lines());
+    state_->turns->throw_if_stopped(op_.name, message_, number_, state_->output.console.lines());
+  if (op_.is_launch) throw LaunchError(op_.name, message_, number_, state_->output.console.lines());
   if (has_died) {
     // What libguestfs says of every call but the first that finds it dead.
     const bool told_before = message_.find("call launch before using this function") != std::string::npos;
     const std::string died_earlier = "the appliance died during an earlier call; open a new handle";
-    throw ApplianceCrashed(op_.name, told_before ? died_earlier : message_, number_, state_->console.lines());
+    throw ApplianceCrashed(op_.name, told_before ? died_earlier : message_, number_,
+                           state_->output.console.lines());
   }
   return Error(op_.name, message_, number_, place_complaint(message_));
 }

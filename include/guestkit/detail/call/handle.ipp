@@ -40,8 +40,8 @@ inline void refuse_bad_limits(const Limits& limits) {
 GUESTKIT_INLINE handle::handle(const HandleOptions& options) : state_(std::make_shared<handle_state>()) {
   auto& state = *state_;
   refuse_bad_limits(options.limits);
-  state.log = options.log;
-  state.log_level = options.log_level;
+  state.output.log = options.log;
+  state.output.log_level = options.log_level;
   state.h = create_c_handle();
   state.turns->h = state.h;
   state.turns->limits = options.limits;
@@ -57,13 +57,14 @@ GUESTKIT_INLINE handle::handle(const HandleOptions& options) : state_(std::make_
       .hypervisor_given = options.environment && (is_set("LIBGUESTFS_HV") || is_set("LIBGUESTFS_QEMU"))};
   // Read the environment here: guestfs_create would only print a complaint about a bad variable to stderr.
   if (options.environment) read_environment();
-  if (is_set("LIBGUESTFS_DEBUG")) state.verbose = invoke<bool>("get_verbose", guestfs_get_verbose).lift();
-  if (is_set("LIBGUESTFS_TRACE")) state.traces = invoke<bool>("get_trace", guestfs_get_trace).lift();
+  if (is_set("LIBGUESTFS_DEBUG"))
+    state.output.verbose = invoke<bool>("get_verbose", guestfs_get_verbose).lift();
+  if (is_set("LIBGUESTFS_TRACE")) state.output.traces = invoke<bool>("get_trace", guestfs_get_trace).lift();
   guestfs_set_event_callback(state.h, &deliver, GUESTFS_EVENT_ALL, 0, &state);
   const bool backend_given = is_set("LIBGUESTFS_BACKEND") || is_set("LIBGUESTFS_ATTACH_METHOD");
   if (!options.environment || !backend_given)
     invoke<void>("set_backend", guestfs_set_backend, cstr("direct"));
-  if (state.wants(LogLevel::debug)) invoke<void>("set_trace", guestfs_set_trace, true);
+  if (state.output.wants(LogLevel::debug)) invoke<void>("set_trace", guestfs_set_trace, true);
   use_private_tmpdir(state_);
 }
 
@@ -85,7 +86,7 @@ GUESTKIT_INLINE void handle::close() {
   end_mount(*state);
   if (!state->turns->begin_close([&] { end_mount(*state); })) return;
   state->end();
-  if (state->wants(LogLevel::debug)) log(*state, LogLevel::debug, "close: the handle is closed");
+  if (state->output.wants(LogLevel::debug)) log(*state, LogLevel::debug, "close: the handle is closed");
   state->turns->end_close();
 }
 
@@ -107,21 +108,21 @@ GUESTKIT_INLINE void handle::terminate() {
 
 GUESTKIT_INLINE guestfs_h* handle::native() const noexcept {
   if (!state_ || !is_open()) return nullptr;  // is_open() knows, but g++ 12 warns of a null pointer
-  const std::lock_guard lock(state_->launch_mutex);
+  const std::lock_guard lock(state_->launches.mutex);
   state_->native_given = true;
   return state_->h;
 }
 
 GUESTKIT_INLINE void use_private_tmpdir(const std::shared_ptr<handle_state>& state) {
-  state->tmpdir = call<std::string>(state, "get_tmpdir", guestfs_get_tmpdir).lift();
-  state->cage.clear();  // it lies in the directory for temporary files
+  state->machine.tmpdir = call<std::string>(state, "get_tmpdir", guestfs_get_tmpdir).lift();
+  state->machine.cage.clear();  // it lies in the directory for temporary files
   try {
-    state->temporary = scratch::beneath(state->tmpdir);
+    state->machine.temporary = scratch::beneath(state->machine.tmpdir);
   } catch (const std::system_error& e) {  // libguestfs reports it if a call needs the directory
     log(*state, LogLevel::debug, std::string("no private temporary directory: ") + e.what());
     return;
   }
-  call<void>(state, "set_tmpdir", guestfs_set_tmpdir, std::optional(cstr(state->temporary->path())));
+  call<void>(state, "set_tmpdir", guestfs_set_tmpdir, std::optional(cstr(state->machine.temporary->path())));
 }
 
 GUESTKIT_INLINE void handle::cancel_transfer() {
@@ -132,7 +133,7 @@ GUESTKIT_INLINE void handle::cancel_transfer() {
 
 GUESTKIT_INLINE void forget_appliance(handle_state& state) noexcept {
   state.turns->launched = false;
-  if (guestfs_is_config(state.h) == 0) state.disks_gone = true;
+  if (guestfs_is_config(state.h) == 0) state.machine.disks_gone = true;
 }
 
 GUESTKIT_INLINE void handle::finish() noexcept {

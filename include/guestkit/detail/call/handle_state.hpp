@@ -5,22 +5,17 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "guestkit/detail/base/fork.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/launch/console.hpp"
-#include "guestkit/detail/launch/scratch.hpp"
+#include "guestkit/detail/launch/machine.hpp"
 #include "guestkit/detail/launch/settings.hpp"
-#include "guestkit/detail/turn/admission.hpp"
 #include "guestkit/detail/turn/turns.hpp"
-#include "guestkit/generated/launch_info.hpp"
 #include "guestkit/handle_options.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -76,16 +71,34 @@ struct launch_wishes {
   bool is_strict() const noexcept { return sandbox == Sandbox::strict; }
 };
 
+/// What the handle prints, and where. Threads: any.
+struct handle_output {
+  bool wants(LogLevel level) const noexcept { return log && level >= log_level; }
+
+  LogSink log;                          // this and its level: written once, when the handle is made
+  LogLevel log_level = LogLevel::info;  // the least that the log gets
+  std::atomic<bool> verbose{false};     // library and console lines are to appear on stderr
+  std::atomic<bool> traces{false};      // and so are traces
+  console_ring console;
+};
+
+/// The listeners for its events. Threads: any. Whoever changes them holds the mutex, but not while a callback
+/// runs or is destroyed.
+struct listener_list {
+  std::mutex mutex;
+  std::vector<std::shared_ptr<listener>> all;  // in the order of their numbers and registrations
+  std::atomic<std::uint64_t> events{0};        // that have a listener
+};
+
+/// Its directory of the host with the guest's files. Threads: any.
+struct mounting {
+  std::mutex mutex;                   // guards the other
+  std::shared_ptr<local_mount> last;  // that mount_local() made
+};
+
 /// Shared by the handle, the calls that run on it and, weakly, its subscriptions. So if a callback destroys
 /// its own handle, the state survives until the call has ended.
 struct handle_state {
-  /// Something the user added to the machine before its launch, kept so that it can be added to a fresh C
-  /// handle too.
-  struct addition {
-    bool disk = false;  // the only additions that libguestfs forgets when an appliance ends
-    std::function<bool(guestfs_h*)> repeat;
-  };
-
   handle_state() = default;
   handle_state(const handle_state&) = delete;
   handle_state& operator=(const handle_state&) = delete;
@@ -96,13 +109,6 @@ struct handle_state {
   /// Whether the handle belongs to this process, rather than to the one that forked it.
   bool is_ours() const noexcept { return generation == fork_generation(); }
 
-  bool wants(LogLevel level) const noexcept { return log && level >= log_level; }
-
-  /// Records what a call has added to the machine. Only for the thread that has the turn.
-  void remember(addition given);
-  /// Forgets the additions that libguestfs has forgotten. Only for the thread that has the turn.
-  void forget_gone_disks();
-
   /// Frees the C handle. No call may be inside it.
   void end() noexcept;
 
@@ -111,44 +117,16 @@ struct handle_state {
   std::uint64_t serial = next_serial();  // of the C handle: an address may be reused, a serial is not
   const unsigned generation = fork_generation();
   const std::unique_ptr<detail::turns, process_deleter> turns{new detail::turns};
-
-  // What the handle prints
-  std::atomic<bool> verbose{false};  // library and console lines are to appear on stderr
-  std::atomic<bool> traces{false};   // and so are traces
-  console_ring console;
-  LogSink log;
-  LogLevel log_level = LogLevel::info;
-
-  // Launches: for any thread
-  launch_wishes wishes;  // written once, when the handle is made
-  covered_settings covered;
-  std::atomic<bool> disks_gone{false};        // libguestfs no longer has the disks among the additions
+  launch_wishes wishes;                       // written once, when the handle is made
   std::atomic<bool> native_given{false};      // native() was called: the C handle must not be replaced
   std::atomic<bool> has_run_programs{false};  // so that libguestfs may have made directories
-  std::mutex launch_mutex;                    // guards the next two; also held while h is replaced or cleared
-  std::optional<LaunchInfo> launch;           // the last successful one
-  std::string verdict;                        // what a template's hypervisor said about this launch
 
-  // Launches: for the thread that has the turn, and for the end
-  admission::place memory;                   // for its appliance
-  std::string tmpdir;                        // as the user sees it
-  std::shared_ptr<scratch> temporary;        // where libguestfs creates its own directory
-  std::vector<std::shared_ptr<void>> disks;  // what QEMU opens when it starts
-  std::vector<int> disk_files;               // the descriptors among them
-  std::string cage;                          // the directory of a QEMU that is shut in
-  std::vector<addition> additions;
-  bool is_named = false;      // the C handle has QEMU's -name
-  bool is_sandboxed = false;  // and its -sandbox
-  /// Encrypted devices: what inspections have opened with keys, by the device beneath.
-  std::map<std::string, std::string> opened;
-
-  std::mutex mount_mutex;              // guards the next
-  std::shared_ptr<local_mount> mount;  // the last that mount_local() made
-
-  // The listeners for its events
-  std::mutex listeners_mutex;  // guards the next two; never held while a callback runs or is destroyed
-  std::vector<std::shared_ptr<listener>> listeners;  // in the order of their numbers and registrations
-  std::atomic<std::uint64_t> listened{0};            // the events that have a listener
+  handle_output output;
+  listener_list listeners;
+  covered_settings covered;
+  detail::machine machine;
+  launch_record launches;
+  detail::mounting mounting;
 };
 
 /// Writes a line to the handle's log. Without a log, warnings and errors go to stderr.

@@ -69,36 +69,29 @@ GUESTKIT_INLINE void handle_state::refuse_fork(const char* op) const {
                        EBADF);
 }
 
-GUESTKIT_INLINE void handle_state::forget_gone_disks() {
-  if (disks_gone.exchange(false)) std::erase_if(additions, [](const addition& each) { return each.disk; });
-}
-
-GUESTKIT_INLINE void handle_state::remember(addition given) {
-  forget_gone_disks();
-  additions.push_back(std::move(given));
-}
-
 GUESTKIT_INLINE void handle_state::end() noexcept {
   if (h == nullptr || !is_ours()) return;
   guestfs_h* mine = nullptr;
   {
-    const std::lock_guard lock(launch_mutex);  // native() reads it
+    const std::lock_guard lock(launches.mutex);  // native() reads it
     mine = std::exchange(h, nullptr);
   }
   guestfs_set_error_handler(mine, nullptr, nullptr);
   const bool closed = close_c_handle(mine, has_run_programs || native_given, *this);
-  memory.give_back();
+  machine.memory.give_back();
   {
-    decltype(listeners) ended;
-    const std::lock_guard lock(listeners_mutex);
-    ended.swap(listeners);
+    decltype(listeners.all) ended;
+    const std::lock_guard lock(listeners.mutex);
+    ended.swap(listeners.all);
   }
-  disks.clear();
-  if (!cage.empty()) remove_tree(cage);
-  if (temporary && !closed) temporary->remove_sockets(serial);
-  if (temporary) temporary->note_sockets(serial, "");
-  // A leaked C handle's directories are removed with their parent directory when its last handle closes.
-  temporary.reset();
+  machine.disks.clear();
+  if (!machine.cage.empty()) remove_tree(machine.cage);
+  if (auto& temporary = machine.temporary) {
+    if (!closed) temporary->remove_sockets(serial);
+    temporary->note_sockets(serial, "");
+    // A leaked C handle's directories are removed with their parent directory when its last handle closes.
+    temporary.reset();
+  }
   if (closed)
     place.give_back();
   else
@@ -107,10 +100,10 @@ GUESTKIT_INLINE void handle_state::end() noexcept {
 
 GUESTKIT_INLINE void log(const handle_state& state, LogLevel level, const std::string& line) noexcept {
   try {
-    if (state.wants(level)) {
+    if (state.output.wants(level)) {
       const callback_time time(*state.turns);
-      state.log(level, line);
-    } else if (!state.log && level >= LogLevel::warning) {
+      state.output.log(level, line);
+    } else if (!state.output.log && level >= LogLevel::warning) {
       std::fprintf(stderr, "guestkit: %s\n", line.c_str());
     }
   } catch (...) {  // a log line is not worth an exception
@@ -119,7 +112,8 @@ GUESTKIT_INLINE void log(const handle_state& state, LogLevel level, const std::s
 
 GUESTKIT_INLINE void warn_once(const handle_state& state, std::atomic_flag& said,
                                const std::string& line) noexcept {
-  if (state.log_level <= LogLevel::warning && !said.test_and_set()) log(state, LogLevel::warning, line);
+  if (state.output.log_level <= LogLevel::warning && !said.test_and_set())
+    log(state, LogLevel::warning, line);
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

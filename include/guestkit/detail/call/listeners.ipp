@@ -34,28 +34,29 @@ inline void keep_console(handle_state& state, std::uint64_t event, std::string_v
     const bool trace = event == GUESTFS_EVENT_TRACE;
     std::vector<std::string> lines;
     if (trace)
-      lines.push_back(state.console.redacted(hide_credential(text)));
+      lines.push_back(state.output.console.redacted(hide_credential(text)));
     else if (event == GUESTFS_EVENT_APPLIANCE)
-      lines = state.console.add(text);
+      lines = state.output.console.add(text);
     else
-      lines = state.console.add_line(text);
+      lines = state.output.console.add_line(text);
     if (event == GUESTFS_EVENT_APPLIANCE)
       for (const auto& whole : lines) {
         if (!whole.starts_with(warm::verdict_prefix)) continue;
-        const std::lock_guard lock(state.launch_mutex);
-        if (warm::is_verdict(whole, state.verdict)) state.verdict = whole.substr(warm::verdict_prefix.size());
+        const std::lock_guard lock(state.launches.mutex);
+        if (warm::is_verdict(whole, state.launches.verdict))
+          state.launches.verdict = whole.substr(warm::verdict_prefix.size());
       }
     const bool warning = event == GUESTFS_EVENT_WARNING;
-    if (state.wants(LogLevel::debug)) {
+    if (state.output.wants(LogLevel::debug)) {
       const char* source = event == GUESTFS_EVENT_APPLIANCE ? "appliance: " : "libguestfs: ";
       for (const auto& whole : lines)
         log(state, warning ? LogLevel::warning : LogLevel::debug,
             source + (event_prefix(event) + printable(whole)));
       return;
     }
-    if (trace ? !state.traces : !warning && !state.verbose) return;
+    if (trace ? !state.output.traces : !warning && !state.output.verbose) return;
     if (listened) return;
-    print_event(event, trace ? lines.front() : state.console.redacted(std::string(text)));
+    print_event(event, trace ? lines.front() : state.output.console.redacted(std::string(text)));
   } catch (...) {  // no memory for the line: it is lost
   }
 }
@@ -65,10 +66,10 @@ GUESTKIT_INLINE int listen(const std::shared_ptr<handle_state>& state, Event eve
   const auto added = std::make_shared<listener>();
   added->events = events;
   added->callback = std::move(callback);
-  const std::lock_guard lock(state->listeners_mutex);
-  if (!state->listeners.empty()) added->number = state->listeners.back()->number + 1;
-  state->listeners.push_back(added);
-  state->listened |= static_cast<std::uint64_t>(events);
+  const std::lock_guard lock(state->listeners.mutex);
+  if (!state->listeners.all.empty()) added->number = state->listeners.all.back()->number + 1;
+  state->listeners.all.push_back(added);
+  state->listeners.events |= static_cast<std::uint64_t>(events);
   return added->number;
 }
 
@@ -76,10 +77,10 @@ GUESTKIT_INLINE bool end_listening(handle_state& state, int number) {
   if (!state.is_ours()) return false;  // after a fork the mutexes may be locked for ever
   std::shared_ptr<listener> ended;
   {
-    const std::lock_guard lock(state.listeners_mutex);
+    const std::lock_guard lock(state.listeners.mutex);
     std::vector<std::shared_ptr<listener>> others;
     std::uint64_t listened = 0;
-    for (const auto& each : state.listeners) {
+    for (const auto& each : state.listeners.all) {
       if (each->number == number) {
         ended = each;
         continue;
@@ -87,8 +88,8 @@ GUESTKIT_INLINE bool end_listening(handle_state& state, int number) {
       others.push_back(each);
       listened |= static_cast<std::uint64_t>(each->events);
     }
-    state.listeners.swap(others);
-    state.listened = listened;
+    state.listeners.all.swap(others);
+    state.listeners.events = listened;
   }
   if (!ended) return false;
   const std::lock_guard over(ended->running);
@@ -98,8 +99,8 @@ GUESTKIT_INLINE bool end_listening(handle_state& state, int number) {
 
 /// The first listener whose number is at least that; null if there is none.
 inline std::shared_ptr<listener> listener_from(handle_state& state, int number) {
-  const std::lock_guard lock(state.listeners_mutex);
-  for (const auto& each : state.listeners)
+  const std::lock_guard lock(state.listeners.mutex);
+  for (const auto& each : state.listeners.all)
     if (each->number >= number) return each;
   return nullptr;
 }
@@ -107,7 +108,7 @@ inline std::shared_ptr<listener> listener_from(handle_state& state, int number) 
 /// Passes an event on to the console, the log and the listeners.
 inline void pass_on(handle_state& state, std::uint64_t event, std::string_view text,
                     std::span<const std::uint64_t> numbers) noexcept {
-  const bool listened = (state.listened & event) != 0;
+  const bool listened = (state.listeners.events & event) != 0;
   if ((event & console_events) != 0) keep_console(state, event, text, listened);
   if (!listened) return;
   // One at a time: a callback may begin and end registrations.
@@ -128,10 +129,10 @@ inline void pass_on(handle_state& state, std::uint64_t event, std::string_view t
 GUESTKIT_INLINE void deliver(guestfs_h*, void* opaque, std::uint64_t event, int, int, const char* text,
                              std::size_t size, const std::uint64_t* numbers, std::size_t count) noexcept {
   auto& state = *static_cast<handle_state*>(opaque);
-  if (event == GUESTFS_EVENT_SUBPROCESS_QUIT) state.disks_gone = true;
+  if (event == GUESTFS_EVENT_SUBPROCESS_QUIT) state.machine.disks_gone = true;
   const auto* const relay = event_relay::of_this_thread();
   if (relay == nullptr) return pass_on(state, event, {text, size}, {numbers, count});
-  if ((state.listened & event) == 0 && (event & console_events) == 0) return;
+  if ((state.listeners.events & event) == 0 && (event & console_events) == 0) return;
   try {
     relay->post([event, message = std::string(text, size), kept = std::vector(numbers, numbers + count)](
                     handle_state& same) { pass_on(same, event, message, kept); });

@@ -55,7 +55,7 @@ GUESTKIT_INLINE std::string passphrase_of(const InspectKey& key) {
 GUESTKIT_INLINE InspectKey readable_key(guest_actions& g, InspectKey key) {
   key.secret = passphrase_of(key);
   key.kind = InspectKey::Kind::passphrase;
-  g.state()->console.hide(key.secret);
+  g.state()->output.console.hide(key.secret);
   return key;
 }
 

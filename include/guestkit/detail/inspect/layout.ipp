@@ -27,7 +27,7 @@ GUESTKIT_INLINE bool is_on(const std::string& filesystem, const std::string& dev
 }
 
 GUESTKIT_INLINE layout::layout(guest_actions& g, bool is_new)
-    : g_(g), is_new_(is_new), opened_(g.state()->opened) {
+    : g_(g), is_new_(is_new), opened_(g.state()->machine.opened) {
   if (opened_.empty()) return;
   string_list there;  // the user may have closed some since
   error_of([&] { there = g_.list_dm_devices(); });

@@ -85,7 +85,7 @@ GUESTKIT_INLINE bool choosing::emulates_without_kvm() const {
 /// Decides whether QEMU filters its system calls.
 GUESTKIT_INLINE void choosing::choose_sandbox() {
   auto& reason = info_.sandbox_reason;
-  if (state_->is_sandboxed)  // libguestfs forgets no parameter of QEMU's
+  if (state_->machine.is_sandboxed)  // libguestfs forgets no parameter of QEMU's
     info_.sandbox = "seccomp";
   else if (state_->wishes.sandbox == Sandbox::none)
     reason = asked_for;
@@ -200,7 +200,8 @@ GUESTKIT_INLINE void choosing::choose_cage(ApplianceChoice& choice) {
   if (landlock::version() == 0)
     refuse(errno == EPERM ? "something forbids the kernel's Landlock, such as a container's seccomp profile"
                           : "this kernel has no Landlock, or has it switched off (see its argument lsm=)");
-  if (!state_->temporary) refuse("there is no private directory for temporary files in " + state_->tmpdir);
+  if (!state_->machine.temporary)
+    refuse("there is no private directory for temporary files in " + state_->machine.tmpdir);
   // Restored machines map one file with the memory, and QEMU opens it to write: one that was taken over could
   // change the memory of every other.
   choice = booted(std::move(choice), "sandbox=strict shares no memory with other appliances");

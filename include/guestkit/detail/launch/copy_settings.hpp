@@ -8,7 +8,7 @@
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// Copies the settings of a handle that can be read back; returns whether all could be copied. Disks and
-/// config() cannot be read back: handle_state::additions records them.
+/// config() cannot be read back: machine::additions records them.
 bool copy_settings(guestfs_h* from, guestfs_h* to);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

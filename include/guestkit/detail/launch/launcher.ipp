@@ -61,11 +61,11 @@ GUESTKIT_INLINE void launcher::launch() {
   // libguestfs says so, and the appliance that runs keeps its place.
   if (state_->turns->launched && launch_call<bool>(state_, guestfs_is_ready))
     return launch_call<void>(state_, guestfs_launch);
-  state_->turns->launched = false;  // what has died before is over
-  state_->forget_gone_disks();      // disks_gone tells of those of this launch then
+  state_->turns->launched = false;      // what has died before is over
+  state_->machine.forget_gone_disks();  // disks_gone tells of those of this launch then
   const launch_clock shared(*state_->turns);
   state_->turns->usual_launch_limit.reset();
-  state_->console.clear();
+  state_->output.console.clear();
   try {
     put_settings_back(state_);
     auto choice = choosing(state_, info_, [this] { end_if_over(); }).choose();
@@ -98,11 +98,11 @@ GUESTKIT_INLINE void launcher::launch() {
 
 GUESTKIT_INLINE void launcher::undo() noexcept {
   put_settings_back(state_);
-  state_->memory.give_back();
+  state_->machine.memory.give_back();
 }
 
 GUESTKIT_INLINE void launcher::say(const std::string& what) const {
-  if (!state_->wants(LogLevel::info)) return;
+  if (!state_->output.wants(LogLevel::info)) return;
   const Seconds seconds = std::chrono::steady_clock::now() - begin_;
   log(*state_, LogLevel::info, "launch: " + what + " after " + std::to_string(seconds.count()) + " s");
 }
@@ -128,7 +128,7 @@ GUESTKIT_INLINE void launcher::advise(const ApplianceChoice& choice) const {
 }
 
 GUESTKIT_INLINE void launcher::wait_for_memory(ApplianceMode mode) {
-  state_->memory.give_back();
+  state_->machine.memory.give_back();
   const int raised = launch_call<int>(state_, guestfs_get_memsize) - state_->wishes.memsize;
   const auto all = appliance_memory(mode, raised);
   const auto waits_since = std::chrono::steady_clock::now();
@@ -137,8 +137,8 @@ GUESTKIT_INLINE void launcher::wait_for_memory(ApplianceMode mode) {
     if (!state_->turns->is_open()) throw HandleClosed("launch", "the handle is closed", EBADF);
   };
   state_->turns->off_the_clock([&] {
-    state_->memory = admission::shared().take(all, state_->turns->limits.admission, end_if_unwanted,
-                                              all - appliance_memory(mode));
+    state_->machine.memory = admission::shared().take(all, state_->turns->limits.admission, end_if_unwanted,
+                                                      all - appliance_memory(mode));
   });
   begin_ += std::chrono::steady_clock::now() - waits_since;
 }
@@ -161,7 +161,7 @@ GUESTKIT_INLINE void launcher::name_hypervisor() {
     static const char copy = 0;
     name = "guestkit-" + std::to_string(::getpid()) + "-" +
            std::to_string(reinterpret_cast<std::uintptr_t>(&copy)) + "-" + std::to_string(state_->serial);
-    if (std::exchange(state_->is_named, true) == false)  // libguestfs forgets no parameter of QEMU's
+    if (std::exchange(state_->machine.is_named, true) == false)  // libguestfs forgets no parameter of QEMU's
       launch_call<int>(state_, guestfs_config, cstr("-name"), std::optional(cstr(name)));
   }
   state_->turns->expect_hypervisor(file, name);
@@ -171,21 +171,22 @@ GUESTKIT_INLINE void launcher::name_hypervisor() {
 GUESTKIT_INLINE void launcher::confine_hypervisor() {
   if (state_->wishes.is_strict())
     launch_call<int>(state_, guestfs_config, cstr("-guestkit-cage"), std::optional(cstr(cage())));
-  if (info_.sandbox.empty() || std::exchange(state_->is_sandboxed, true)) return;
+  if (info_.sandbox.empty() || std::exchange(state_->machine.is_sandboxed, true)) return;
   launch_call<int>(state_, guestfs_config, cstr("-sandbox"), std::optional(cstr(sandbox_rules)));
 }
 
 /// What QEMU will be able to open, as appliance/cage.hpp wants it.
 GUESTKIT_INLINE std::string launcher::cage() const {
-  auto& directory = state_->cage;
-  if (directory.empty()) directory = state_->temporary->path() + "/cage-" + std::to_string(state_->serial);
+  auto& directory = state_->machine.cage;
+  if (directory.empty())
+    directory = state_->machine.temporary->path() + "/cage-" + std::to_string(state_->serial);
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
     const int why = errno;
     throw LaunchError("launch", "sandbox=strict: " + directory + ": " + std::strerror(why), why,
                       {Cause::no_space, std::string(no_temporary_files)});
   }
   std::string files;
-  for (const int file : state_->disk_files) {
+  for (const int file : state_->machine.disk_files) {
     const bool writes = (::fcntl(file, F_GETFL) & O_ACCMODE) == O_RDWR;
     if (!files.empty()) files += ',';
     files += std::to_string(file);
@@ -196,24 +197,24 @@ GUESTKIT_INLINE std::string launcher::cage() const {
 
 /// Records the directory of the appliance's socket, so that a sweep finds it if this process is killed.
 GUESTKIT_INLINE void launcher::note_sockets() {
-  if (!state_->temporary) return;
+  if (!state_->machine.temporary) return;
   try {
-    state_->temporary->note_sockets(state_->serial,
-                                    socket_directory(launch_call<int>(state_, guestfs_get_pid)));
+    state_->machine.temporary->note_sockets(state_->serial,
+                                            socket_directory(launch_call<int>(state_, guestfs_get_pid)));
   } catch (const Error&) {  // not every backend has a process of its own
   }
 }
 
 GUESTKIT_INLINE void launcher::note_success() {
   info_.seconds = Seconds(std::chrono::steady_clock::now() - begin_).count();
-  state_->memory.started();
+  state_->machine.memory.started();
   state_->turns->launched = true;
-  state_->opened.clear();  // in an earlier appliance
-  state_->disks.clear();   // QEMU has opened them
-  state_->disk_files.clear();
+  state_->machine.opened.clear();  // in an earlier appliance
+  state_->machine.disks.clear();   // QEMU has opened them
+  state_->machine.disk_files.clear();
   {
-    const std::lock_guard lock(state_->launch_mutex);
-    state_->launch = info_;
+    const std::lock_guard lock(state_->launches.mutex);
+    state_->launches.last = info_;
   }
   say(std::string("the appliance is up (") + to_string(info_.mode) +
       (info_.reason.empty() ? "" : ": " + info_.reason) + ")");

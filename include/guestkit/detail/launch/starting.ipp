@@ -18,8 +18,8 @@
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 inline std::string verdict_of(handle_state& state) {
-  const std::lock_guard lock(state.launch_mutex);
-  return state.verdict;
+  const std::lock_guard lock(state.launches.mutex);
+  return state.launches.verdict;
 }
 
 /// Whether its hypervisor has spoken, but not of a boot.
@@ -35,7 +35,7 @@ inline c_handle fresh_copy(const std::shared_ptr<handle_state>& state) noexcept 
   c_handle fresh(create_c_handle(), {state.get()});
   guestfs_set_error_handler(fresh.get(), nullptr, nullptr);
   bool same = copy_settings(state->h, fresh.get());
-  for (const auto& addition : state->additions) same = same && addition.repeat(fresh.get());
+  for (const auto& addition : state->machine.additions) same = same && addition.repeat(fresh.get());
   if (!same) fresh.reset();
   return fresh;
 } catch (const std::exception&) {  // no memory, no descriptors, or the launch was stopped
@@ -50,7 +50,7 @@ inline bool renew(const std::shared_ptr<handle_state>& state) {
   state->turns->throw_if_stopped("launch", "", EINTR, {});
   if (!fresh) return false;
   {
-    const std::lock_guard lock(state->launch_mutex);
+    const std::lock_guard lock(state->launches.mutex);
     if (state->native_given) return false;  // by an event's callback, since the appliance was chosen
     old.reset(std::exchange(state->h, fresh.release()));
   }
@@ -59,9 +59,9 @@ inline bool renew(const std::shared_ptr<handle_state>& state) {
   guestfs_set_trace(old.get(), 0);
   guestfs_set_event_callback(state->h, &deliver, GUESTFS_EVENT_ALL, 0, state.get());
   state->serial = next_serial();
-  state->disks_gone = false;
-  state->is_sandboxed = false;
-  state->is_named = false;
+  state->machine.disks_gone = false;
+  state->machine.is_sandboxed = false;
+  state->machine.is_named = false;
   state->turns->replace(state->h);
   return true;
 }
@@ -77,7 +77,7 @@ inline bool boot_instead(const std::shared_ptr<handle_state>& state, ApplianceCh
   choice.hypervisor.clear();
   choice.cache.clear();
   if (!renew(state)) return false;
-  state->console.clear();
+  state->output.console.clear();
   prepare();
   launch_call<void>(state, guestfs_launch);
   return true;
@@ -87,8 +87,8 @@ GUESTKIT_INLINE void start_appliance(const std::shared_ptr<handle_state>& state,
                                      const std::function<void()>& prepare) {
   prepare();
   {
-    const std::lock_guard lock(state->launch_mutex);
-    state->verdict.clear();
+    const std::lock_guard lock(state->launches.mutex);
+    state->launches.verdict.clear();
   }
   const bool restores = choice.mode == ApplianceMode::warm;
   try {

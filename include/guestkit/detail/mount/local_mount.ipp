@@ -178,14 +178,14 @@ GUESTKIT_INLINE std::shared_ptr<local_mount> mount_locally(handle_state& state, 
   const auto path = std::filesystem::canonical(directory, unknown);
   const auto mount = std::make_shared<local_mount>(path, std::move(served), mount_local);
   state.turns->serves_at(path);
-  const std::lock_guard lock(state.mount_mutex);
-  state.mount = mount;
+  const std::lock_guard lock(state.mounting.mutex);
+  state.mounting.last = mount;
   return mount;
 }
 
 inline std::shared_ptr<local_mount> mount_of(handle_state& state) {
-  const std::lock_guard lock(state.mount_mutex);
-  return state.mount;
+  const std::lock_guard lock(state.mounting.mutex);
+  return state.mounting.last;
 }
 
 GUESTKIT_INLINE serving::serving(const std::shared_ptr<handle_state>& state) : mount_(mount_of(*state)) {}
