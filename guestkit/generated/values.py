@@ -168,8 +168,8 @@ class ImageInfo:
         compression: of compressed clusters: "zlib", "zstd", "deflate" or empty
         dirty: not closed properly
         corrupt: marked so by QEMU
-        truncated: the image refers to clusters beyond the end of the file; not reported for an image in
-            use, which still grows
+        truncated: the image refers to clusters beyond the end of the file, or, from `open_disk`, so does
+            a file of its chain; not reported of a file in use, which still grows
         in_use: another program writes to it, as QEMU's locks tell; from `open_disk`: to a file of its
             chain
         references: everything outside the file that it refers to

@@ -33,10 +33,13 @@ def with_data_file(path: Path, secret: Path) -> Path:
 
 
 def with_extent(path: Path, secret: Path) -> Path:
-    path.write_text(
-        "# Disk DescriptorFile\nversion=1\nCID=1234abcd\nparentCID=ffffffff\n"
-        f'createType="monolithicFlat"\nRW 2048 FLAT "{secret}" 0\n'
-    )
+    return vmdk_of(path, "monolithicFlat", f'RW 2048 FLAT "{secret}" 0')
+
+
+def vmdk_of(path: Path, kind: str, *extents: str) -> Path:
+    """Write the description of a VMDK that lies in other files."""
+    head = ["# Disk DescriptorFile", "version=1", "CID=1234abcd", "parentCID=ffffffff"]
+    path.write_text("\n".join([*head, f'createType="{kind}"', *extents, ""]))
     return path
 
 

@@ -8,13 +8,14 @@ import os
 import socket
 import struct
 import subprocess
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from guestkit import AsyncGuestfs, DiskConverter, Error, Guestfs, probe, under
+from guestkit import AsyncGuestfs, DiskConverter, Error, Guestfs, inspect, probe, under
 from guestkit.images import OpenDiskOptions
 from tests.images.encrypted import patiently
 from tests.images.naming import (
@@ -24,6 +25,7 @@ from tests.images.naming import (
     format_of,
     overlay,
     qemu_img,
+    vmdk_of,
     with_data_file,
     with_extent,
 )
@@ -198,6 +200,89 @@ def test_every_format_is_read(
     got = read()
     assert got[:size] == content
     assert not any(got[size:])
+
+
+def test_no_disk_of_esxi_could_be_opened(
+    g: Guestfs, read: Callable[[], bytes], tmp_path: Path, plain: Path
+) -> None:
+    """guestkit's own description of it had an offset, which QEMU permits in lines of another kind only."""
+    disk = vmdk_of(tmp_path / "web.vmdk", "vmfs", f'RW {MIB // 512} VMFS "{plain.name}"')
+    g.open_disk(disk, format="vmdk", backing=under(tmp_path))
+    assert read() == PLAIN
+
+
+def test_what_is_missing_of_files_that_an_image_names_passed_for_zeros(g: Guestfs, tmp_path: Path) -> None:
+    def truncated(disk: Path) -> bool:
+        return g.open_disk(disk, format=probe(disk).format, backing=under(tmp_path)).truncated
+
+    base = tmp_path / "base.qcow2"
+    (tmp_path / "full").write_bytes(PLAIN * 4)
+    qemu_img("convert", "-f", "raw", "-O", "qcow2", tmp_path / "full", base)
+    above = overlay(tmp_path / "above", overlay(tmp_path / "middle", base, "qcow2"), "qcow2")
+    assert not truncated(above)
+    os.truncate(base, MIB)
+    assert truncated(above)
+
+    flat = vmdk_of(tmp_path / "flat.vmdk", "twoGbMaxExtentFlat", f'RW {4 * MIB // 512} FLAT "full" 0')
+    assert not truncated(flat)
+    os.truncate(tmp_path / "full", 4 * MIB - 512)
+    assert truncated(flat)
+    with written_to(tmp_path / "full", "raw"):  # it still grows
+        assert not truncated(flat)
+    with pytest.raises(Error, match=r"above: is a truncated qcow2 image: part of .* refers to, is missing"):
+        inspect(above, format="qcow2", backing=under(tmp_path))
+
+
+def test_qemu_was_given_what_it_reads_of_no_disk(g: Guestfs, tmp_path: Path) -> None:
+    """It then said that a backing file could not be opened, and so did the hint."""
+
+    def refusal(kind: str, change: Callable[[bytearray], None]) -> Error:
+        disk = tmp_path / f"disk.{kind}"
+        qemu_img("create", "-f", kind, disk, "64M")
+        content = bytearray(disk.read_bytes())
+        change(content)
+        disk.write_bytes(content)
+        with pytest.raises(Error) as caught:
+            g.open_disk(disk, format=kind)
+        assert caught.value.errno == errno.ENOTSUP
+        return caught.value
+
+    def large_sectors(content: bytearray) -> None:
+        item = content.index(uuid.UUID("8141bf1d-a96f-4709-ba47-f233a8faab5f").bytes_le)
+        (offset,) = struct.unpack_from("<I", content, item + 16)
+        struct.pack_into("<I", content, content.index(b"metadata") + offset, 4096)
+
+    def small_blocks(content: bytearray) -> None:
+        struct.pack_into("<I", content, 376, 4096)
+        struct.pack_into("<I", content, 384, 1 << 14)  # so many of them
+
+    of = "is a VHDX with sectors of 4096 bytes; QEMU reads only those with sectors of 512"
+    assert of in str(refusal("vhdx", large_sectors))
+    of = "is a VDI with blocks of 4096 bytes; QEMU reads only those with blocks of 1 MiB"
+    assert of in str(refusal("vdi", small_blocks))
+
+
+def test_files_beside_a_link_to_an_image_were_looked_for_beside_the_image(
+    g: Guestfs, read: Callable[[], bytes], tmp_path: Path, plain: Path
+) -> None:
+    """oVirt's volumes are links to devices elsewhere, and name one another by the links."""
+    volumes, devices = tmp_path / "volumes", tmp_path / "devices"
+    volumes.mkdir()
+    devices.mkdir()
+    plain.rename(devices / "1")
+    overlay(devices / "2", "base", "raw")
+    overlay(devices / "3", "../volumes/middle", "qcow2")
+    for name, device in (("base", "1"), ("middle", "2"), ("top", "3")):
+        (volumes / name).symlink_to(f"../devices/{device}")
+    for policy in ("allow", under(tmp_path)):
+        g.open_disk(volumes / "top", format="qcow2", backing=policy)
+        assert read() == PLAIN
+    with pytest.raises(Error, match=r"devices/base: no such file"):  # libguestfs gives QEMU the real name
+        g.open_disk(volumes / "middle", format="qcow2", backing="allow", readonly=False)
+    descriptor = os.open(devices / "2", os.O_RDONLY)
+    with pytest.raises(Error, match=r"devices/base: no such file"):
+        g.open_disk(f"/proc/self/fd/{descriptor}", format="qcow2", backing="allow")
+    os.close(descriptor)
 
 
 def test_a_raw_disk_whose_size_is_odd(g: Guestfs, read: Callable[[], bytes], tmp_path: Path) -> None:

@@ -76,14 +76,15 @@ class image_chain {
   void enter(const image_file& file);
   void leave() noexcept { path_.pop_back(); }
 
-  void refuse_what_is_no_disk(const image_file& file, const ImageInfo& info, bool stated) const;
+  /// Refuses what is no disk, or none that QEMU, libguestfs or guestkit can read.
+  void refuse_what_cannot_be_read(const image_file& file, const ImageInfo& info, bool stated) const;
 
   /// Refuses a file that others are writing to, or records it.
   void look_for_users(const image_file& file);
 
   /// Opens the files that the image refers to, except for extents; returns them as fields of the image's
-  /// node.
-  std::string follow(const image_file& file, const ImageInfo& info, bool stated);
+  /// node. Notes in info whether one of them is truncated.
+  std::string follow(const image_file& file, ImageInfo& info, bool stated);
 
   void permit(const image_file& file, const ImageReference& reference, bool stated) const;
 
@@ -94,8 +95,9 @@ class image_chain {
   /// Opens the referenced file where QEMU would find it, if the policy permits that.
   image_file find(const image_file& file, const ImageReference& reference) const;
 
-  /// A VMDK's descriptor rewritten to name the extents that we have opened, in place of its own.
-  sparse_file describe_extents(const image_file& file, const ImageInfo& info);
+  /// A VMDK's descriptor rewritten to name the extents that we have opened, in place of its own. Notes in
+  /// info whether one of them is truncated.
+  sparse_file describe_extents(const image_file& file, ImageInfo& info);
 
   /// Extra fields for a file's node. A disk that somebody is writing to can only be read without a lock, and
   /// such a read disturbs nobody. (The extents of a VMDK have no node, but inherit force-share from it.)

@@ -36,11 +36,20 @@ inline std::string own_path_of(int fd) {
 }
 
 /// The path of the directory that the file lies in.
-inline std::filesystem::path directory_of(const image_file& file) {
+inline std::filesystem::path real_directory_of(const image_file& file) {
   std::error_code error;
   const auto path = std::filesystem::read_symlink(own_path_of(file.descriptor()), error);
   if (error) file.refuse("its path cannot be told: " + error.message(), error.value());
   return path.parent_path();
+}
+
+/// That of the name by which it was opened, be this a link: oVirt's volumes name one another by such links.
+/// What has a descriptor for a name lies where it lies.
+inline std::filesystem::path named_directory_of(const image_file& file) {
+  const auto parent = std::filesystem::path(file.path()).parent_path();
+  std::error_code error;
+  auto directory = std::filesystem::canonical(parent.empty() ? "." : parent, error);
+  return error || directory.native().starts_with("/proc/") ? real_directory_of(file) : directory;
 }
 
 /// Finds a file without opening it, so that no driver learns of it; no descriptor if it cannot be found.
@@ -149,8 +158,20 @@ GUESTKIT_INLINE void image_chain::enter(const image_file& file) {
   if (all_files_.insert(identity).second) file_size_ += file.size();
 }
 
-GUESTKIT_INLINE void image_chain::refuse_what_is_no_disk(const image_file& file, const ImageInfo& info,
-                                                         bool stated) const {
+GUESTKIT_INLINE void image_chain::refuse_what_cannot_be_read(const image_file& file, const ImageInfo& info,
+                                                             bool stated) const {
+  if (info.virtual_size > max_overlay_size)
+    file.refuse(
+        "is a disk of " + std::to_string(info.virtual_size) + " bytes; guestkit opens disks of up to 2 PiB",
+        EFBIG);
+  if (info.format == "vhdx" && info.blocksize != 512)
+    file.refuse("is a VHDX with sectors of " + std::to_string(*info.blocksize) +
+                    " bytes; QEMU reads only those with sectors of 512",
+                ENOTSUP);
+  if (info.format == "vdi" && info.cluster_size != 1 << 20)
+    file.refuse("is a VDI with blocks of " + std::to_string(info.cluster_size) +
+                    " bytes; QEMU reads only those with blocks of 1 MiB",
+                ENOTSUP);
   if (info.format != "raw" && !info.encryption.empty())
     file.refuse("is encrypted by QEMU (" + info.encryption + "), which libguestfs cannot open", ENOTSUP,
                 {Cause::unknown, "decrypt it into another file by qemu-img: docs/keys.md has the command"});
@@ -167,12 +188,8 @@ GUESTKIT_INLINE image_chain::opened image_chain::add(image_file file,
   enter(file);
   look_for_users(file);
   opened result{.info = read_image(file, format), .node = {}, .file = {}};
-  const auto& info = result.info;
-  if (info.virtual_size > max_overlay_size)
-    file.refuse(
-        "is a disk of " + std::to_string(info.virtual_size) + " bytes; guestkit opens disks of up to 2 PiB",
-        EFBIG);
-  refuse_what_is_no_disk(file, info, format.has_value());
+  auto& info = result.info;
+  refuse_what_cannot_be_read(file, info, format.has_value());
 
   const bool is_device = file.is_device();
   const auto place = files_.size();
@@ -224,7 +241,7 @@ inline image_file opened_to_write(const image_file& part) {
   return {part.op(), std::move(fd), part.path()};
 }
 
-GUESTKIT_INLINE std::string image_chain::follow(const image_file& file, const ImageInfo& info, bool stated) {
+GUESTKIT_INLINE std::string image_chain::follow(const image_file& file, ImageInfo& info, bool stated) {
   constexpr std::array<std::string_view, 3> with_backing{"qcow", "qcow2", "vmdk"};
   std::string backing =
       std::find(with_backing.begin(), with_backing.end(), info.format) != with_backing.end() ? "null" : "";
@@ -236,6 +253,7 @@ GUESTKIT_INLINE std::string image_chain::follow(const image_file& file, const Im
     auto referenced = find(file, reference);
     if (reference.kind == "data" && !readonly_ && path_.size() == 1) referenced = opened_to_write(referenced);
     auto other = add(std::move(referenced), format_of(file, reference));
+    info.truncated = info.truncated || other.info.truncated;
     if (reference.kind == "backing") backing = std::move(other.node.json);
     // Only the file: QEMU itself opens it as raw.
     if (reference.kind == "data" && qcow2::needs_data_file(file))
@@ -277,7 +295,9 @@ GUESTKIT_INLINE image_file image_chain::find(const image_file& file, const Image
   else if (!protocol.empty())
     file.refuse("refers to " + in_quotes(name) + ", which is no file: guestkit follows files only", EACCES);
   if (name.empty()) file.refuse("refers to a file without a name", EINVAL);
-  const auto directory = directory_of(file);
+  // QEMU looks beside the name that it is given. libguestfs gives it a disk's real name.
+  const bool by_real_name = by_name_ && path_.size() == 1;
+  const auto directory = by_real_name ? real_directory_of(file) : named_directory_of(file);
   const auto path = (directory / name).native();
   if (backing_.rule != Backing::Rule::under) return {op_, path};
   // One answer for all files elsewhere: the maker of the image is not to learn which ones there are.
@@ -289,7 +309,7 @@ GUESTKIT_INLINE image_file image_chain::find(const image_file& file, const Image
   return {op_, own_path_of(found.get()), path};
 }
 
-GUESTKIT_INLINE sparse_file image_chain::describe_extents(const image_file& file, const ImageInfo& info) {
+GUESTKIT_INLINE sparse_file image_chain::describe_extents(const image_file& file, ImageInfo& info) {
   constexpr std::array<std::string_view, 6> types{"monolithicFlat",       "vmfs",     "vmfsSparse",
                                                   "twoGbMaxExtentSparse", "seSparse", "twoGbMaxExtentFlat"};
   if (std::find(types.begin(), types.end(), info.subformat) == types.end())
@@ -304,9 +324,18 @@ GUESTKIT_INLINE sparse_file image_chain::describe_extents(const image_file& file
     auto other = add(std::move(part), reference.format);
     if (!other.info.references.empty())
       file.refuse("its extent " + in_quotes(extent.name) + " refers to further files", EACCES);
-    const bool flat = reference.format == "raw";
-    text += "RW " + std::to_string(extent.size / vmdk::sector) + " " + extent.kind + " \"" + other.file +
-            "\"" + (flat ? " " + std::to_string(extent.offset / vmdk::sector) : "") + "\n";
+    const bool cut_off = reference.format == "raw" && !other.info.in_use &&
+                         extent.offset + extent.size > other.info.virtual_size;
+    info.truncated = info.truncated || other.info.truncated || cut_off;
+    text +=
+        "RW " + std::to_string(extent.size / vmdk::sector) + " " + extent.kind + " \"" + other.file + "\"";
+    if (extent.kind == "FLAT")
+      text += " " + std::to_string(extent.offset / vmdk::sector);
+    else if (extent.offset != 0)
+      file.refuse(
+          "its extent " + in_quotes(extent.name) + " begins at an offset, which QEMU reads only of FLAT ones",
+          ENOTSUP);
+    text += "\n";
   }
   const auto size = text.size();
   return {size, {{0, std::move(text)}}};
