@@ -818,6 +818,24 @@ BOOST_FIXTURE_TEST_CASE(a_directory_of_millions_was_read_whole_for_a_walk_of_few
   std::filesystem::remove_all(host);
 }
 
+// Regression: after `cp -r DISK:/srv .` at home, the guest's /srv/key -> ../.ssh/id_rsa was the user's own.
+BOOST_FIXTURE_TEST_CASE(a_symlink_of_a_copied_tree_led_to_what_lies_beside_it, pretended) {
+  const support::temporary_folder host;
+  guest.add({{"/srv/up", "l.."},
+             {"/srv/key", "l../.ssh/id_rsa"},
+             {"/srv/below/over", "l../../.ssh/id_rsa"},
+             {"/srv/below/file", "l../file"},
+             {"/srv/file", "-"}});
+  const auto copied = detail::extract(guest, "/srv", host.path, {});
+  std::set<std::string> skipped;
+  for (const auto& each : copied.skipped) skipped.insert(each.path);
+  BOOST_TEST(skipped == (std::set<std::string>{"/srv/up", "/srv/key", "/srv/below/over"}),
+             boost::test_tools::per_element());
+  BOOST_TEST(std::filesystem::exists(host.path / "srv" / "below" / "file"));
+  BOOST_TEST(copied.symlinks == 1U);
+  BOOST_CHECK_THROW(detail::extract(guest, "/srv/..", host.path, {}), Error);
+}
+
 // Regression: whoever looked for files in all of the guest did not learn that some had been left out.
 BOOST_FIXTURE_TEST_CASE(files_too_deep_for_a_walk_vanished_without_a_word, pretended) {
   guest.add({{"/a/b/c/file", "-"}, {"/d", "d"}});

@@ -142,7 +142,13 @@ class extraction {
     file.mode = static_cast<std::uint32_t>(status.front().st_mode) & 07777U;
     file.mtime = status.front().st_mtime_sec;
     if (file.kind == FileKind::symlink) file.target = link_target(g_, parent, name);
-    entry(file, name, top, 0);
+    if (is_no_name(name)) throw Error("extract", path + ": its last part is not a name of a file", EINVAL);
+    if (file.kind == FileKind::directory) {
+      ++entries_;
+      subdirectory(file, name, top, 0);
+    } else {
+      entry(file, name, top, 0);
+    }
     return std::move(done_);
   }
 
@@ -153,20 +159,26 @@ class extraction {
     throw Error("extract", host_name + ": " + std::strerror(errno), errno);
   }
 
+  static bool is_no_name(const std::string& name) {
+    return name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos;
+  }
+
   void skip(const GuestFile& file, const std::string& reason) {
     done_.skipped.push_back({file.path, reason});
   }
 
+  /// @param depth  how many directories of the copied tree lie above the one with this entry: its symlinks
+  /// may
+  ///     climb no further, for the tree is renamed and moved as one
   void entry(const GuestFile& file, const std::string& name, const unique_fd& host, std::size_t depth) {
     if (++entries_ > options_.max_entries)
       throw Error("extract", "more than " + std::to_string(options_.max_entries) + " files", EFBIG);
-    if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos)
-      return skip(file, "not a name of a file");
+    if (is_no_name(name)) return skip(file, "not a name of a file");
     switch (file.kind) {
       case FileKind::regular:
         return regular(file, name, host);
       case FileKind::directory:
-        return subdirectory(file, name, host, depth);
+        return subdirectory(file, name, host, depth + 1);
       case FileKind::symlink:
         if (!stays_inside(file.target, depth))
           return skip(file, "a symlink that points outside: " + file.target);
@@ -178,14 +190,15 @@ class extraction {
     }
   }
 
+  /// @param depth  of its own entries
   void subdirectory(const GuestFile& file, const std::string& name, const unique_fd& host,
                     std::size_t depth) {
-    if (depth == most_depth) return skip(file, "too deep");
+    if (depth > most_depth) return skip(file, "too deep");
     if (::mkdirat(host.get(), name.c_str(), 0700) != 0) fail(name);
     const unique_fd made(::openat(host.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (made.get() < 0) fail(name);
     ++done_.directories;
-    directory(file.path, file.size, made, depth + 1);
+    directory(file.path, file.size, made, depth);
     finish(file, made, 0700);
   }
 
