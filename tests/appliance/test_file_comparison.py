@@ -11,7 +11,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import jsonschema
 import pytest
 
 import guestkit.cli.diff
@@ -21,6 +20,7 @@ from guestkit.comparison import json_schema
 from guestkit.errors import Error
 from guestkit.generated.values import PartFailure
 from guestkit.images import OpenDiskOptions
+from tests import schemas
 
 LINES = [f"line {number}" for number in range(1000)]
 SAME = b"x" * 100
@@ -250,7 +250,7 @@ def test_every_kind_of_difference(served: Any, capsys: pytest.CaptureFixture[str
     assert main(["diff", "--files", "--json", "a", "b"]) == 2
     out, err = capsys.readouterr()
     compared = json.loads(out)
-    jsonschema.validate(compared, json_schema())
+    assert schemas.faults(compared, json_schema()) == []
     seen = {
         (one["name"], one["field"], *([] if one["field"] == "content" else [one["before"], one["after"]]))
         for one in compared["changes"]

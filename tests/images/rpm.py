@@ -165,6 +165,7 @@ def sqlite(
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "rpmdb.sqlite")
         database = sqlite3.connect(path, isolation_level=None)
+        database.execute("PRAGMA synchronous = OFF")  # it need not survive this host
         database.execute(f"PRAGMA page_size = {page_size}")
         if wal:
             database.execute("PRAGMA journal_mode = WAL")
@@ -191,6 +192,7 @@ def logged(database: bytes, headers: Sequence[bytes]) -> bytes:
         path = Path(directory, "rpmdb.sqlite")
         path.write_bytes(database)
         adding = sqlite3.connect(path, isolation_level=None)
+        adding.execute("PRAGMA synchronous = OFF")
         adding.execute("PRAGMA journal_mode = WAL")
         adding.execute("PRAGMA wal_autocheckpoint = 0")  # leaves the database as it was
         adding.execute("BEGIN")

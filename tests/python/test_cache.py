@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
 import guestkit
@@ -25,6 +24,7 @@ from guestkit.demo import DEMO_SYSTEM
 from guestkit.disks import PlainDisk
 from guestkit.images import OpenDiskOptions
 from guestkit.inspection import Layer, PartFailure, UnopenedFilesystem, json_schema
+from tests import schemas
 from tests.images.naming import overlay, with_data_file, with_extent
 from tests.images.writer import written_to
 from tests.inspections import NOTHING_FOUND
@@ -87,7 +87,7 @@ def test_an_unchanged_disk_is_inspected_once(ran: Inspections, disk: Path, kept:
     assert first == FOUND
     assert not first.provenance.cached
     assert second == replace(FOUND, provenance=replace(FOUND.provenance, cached=True))
-    jsonschema.validate(json.loads(json.dumps(second.to_dict())), json_schema())
+    assert schemas.faults(json.loads(json.dumps(second.to_dict())), json_schema()) == []
 
 
 def test_a_word_was_taken_for_a_directory(ran: Inspections, disk: Path) -> None:

@@ -17,11 +17,8 @@ from typing import Any, get_args
 
 import pytest
 from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from lib4sbom.parser import SBOMParser  # type: ignore[import-untyped]
 from packageurl import PackageURL
-from spdx_tools.spdx.parser.parse_anything import parse_file
-from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
 import guestkit
 import guestkit.cli.guests
@@ -108,6 +105,11 @@ SYSTEMS = {"deb": DEBIAN, "rpm": FEDORA, "apk": ALPINE, "pacman": ARCH, "windows
 
 def check(bill: Sbom, folder: Path) -> list[dict[str, Any]]:
     """Validate the document by the standard's own means; return the packages as lib4sbom reads them."""
+    # Imported here: it takes seconds, which processes that only collect the tests need not spend.
+    from cyclonedx.validation.json import JsonStrictValidator
+    from spdx_tools.spdx.parser.parse_anything import parse_file
+    from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
+
     ending = {"cyclonedx": "cdx", "spdx": "spdx"}[bill.format]
     path = folder / f"bill.{ending}.json"
     path.write_text(bill.to_json(), encoding="ascii")
