@@ -13,7 +13,7 @@
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// Starts a thread once there is something to watch, which exits when there has been nothing for a while. The
-/// owner's mutex guards all of it: hold that in each call, and while the object ends.
+/// owner's mutex guards all of it: hold that in each call.
 class watcher {
  public:
   using clock = std::chrono::steady_clock;
