@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from guestkit.errors import Error, is_final
 from guestkit.files import too_deep
@@ -221,8 +221,16 @@ def _text(value: object) -> str:
 # ---- Java
 
 
-class _TimeIsOver(Exception):
-    """No more may be read. Not an OSError, which zipfile would take for a damaged archive."""
+class _Ended(Exception):
+    """No more can be read. Not an OSError, as CallTimeout is: zipfile would take it for a damaged archive.
+
+    Attributes:
+        error: what has ended the whole task; None: the time is over
+    """
+
+    def __init__(self, error: Error | None = None) -> None:
+        super().__init__()
+        self.error = error
 
 
 class _Archives:
@@ -245,7 +253,9 @@ class _Archives:
                 file = _InGuest(self._g, path, self._spend)
                 with zipfile.ZipFile(io.BufferedReader(file, 64 << 10)) as archive:
                     yield from self._packages(path, archive, file, 1)
-            except _TimeIsOver:
+            except _Ended as ended:
+                if ended.error is not None:
+                    raise ended.error from None
                 left = len(paths) - done
                 self._gaps.append(f"Java: {left} archives are not read, or in part: {_TIME_IS_OVER}")
                 return
@@ -253,10 +263,10 @@ class _Archives:
                 self._note(path, error)
 
     def _spend(self, count: int) -> None:
-        """Count what is read or unpacked, in bytes; raise _TimeIsOver."""
+        """Count what is read or unpacked, in bytes; raise _Ended."""
         self._left -= count
         if monotonic() >= self._ends:
-            raise _TimeIsOver
+            raise _Ended
 
     def _used_up(self) -> str:
         return f"the {MOST_COST} bytes that all may have are used up"
@@ -290,7 +300,7 @@ class _Archives:
         file.allow(min(member.compress_size, LARGEST_INSIDE) + MOST_OF_ARCHIVE)
         # Before it is unpacked, which may fail in the end. Many small ones take time, too.
         self._spend(max(min(member.file_size, LARGEST_INSIDE), SMALLEST_INSIDE))
-        with archive.open(member) as opened:
+        with _opened(archive, member) as opened:
             content = opened.read(LARGEST_INSIDE + 1)
         if len(content) > LARGEST_INSIDE:
             raise ValueError(f"it has more than {LARGEST_INSIDE} bytes")
@@ -300,7 +310,7 @@ class _Archives:
 
     def _note(self, path: str, error: Exception) -> None:
         """Take the error for a gap: zipfile raises a dozen kinds for an archive that is damaged."""
-        if is_final(error) or isinstance(error, _TimeIsOver):
+        if is_final(error) or isinstance(error, _Ended):
             raise error
         self._gap(f"{path}: is not read: {str(error)[:LONGEST_NAME]}")  # zipfile's errors have names in them
 
@@ -364,13 +374,24 @@ def _of_manifest(path: str, archive: zipfile.ZipFile) -> LanguagePackage | None:
 
 def _fields(archive: zipfile.ZipFile, name: str, separator: str) -> Mapping[str, str]:
     """Return the fields of pom.properties, or those of a manifest that are about the archive as a whole."""
-    with archive.open(name) as member:
+    with _opened(archive, archive.getinfo(name)) as member:
         text = member.read(LARGEST_MEMBER).decode(errors="replace")
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if name == _MANIFEST:  # what follows an empty line is about single entries; long lines are folded
         text = text.partition("\n\n")[0].replace("\n ", "")
     parts = (line.partition(separator) for line in text.split("\n") if not line.startswith("#"))
     return {key.strip(): value.strip() for key, _, value in parts}
+
+
+def _opened(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
+    """Open a file in an archive, of which a bounded part is to be read; raise ValueError if it is no jar's.
+
+    Java knows these two ways of packing alone. Of bzip2 and LZMA, zipfile unpacks more than is asked for: a
+    few bytes could take all memory.
+    """
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"it is not packed as files in a jar are (method {member.compress_type})")
+    return archive.open(member)
 
 
 class _InGuest(io.RawIOBase):
@@ -405,7 +426,12 @@ class _InGuest(io.RawIOBase):
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         view: Any = memoryview(buffer).cast("B")
-        content = self._g.pread(self._path, min(len(view), 1 << 20), self._offset)
+        try:
+            content = self._g.pread(self._path, min(len(view), 1 << 20), self._offset)
+        except Error as error:
+            if is_final(error):
+                raise _Ended(error) from None
+            raise
         self._left -= len(content)
         self._spend(len(content))
         if self._left < 0:

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import re
+import tracemalloc
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -15,7 +16,7 @@ import pytest
 
 import guestkit
 import guestkit.cli.guests
-from guestkit import ApplianceKilled, Error, languages
+from guestkit import ApplianceKilled, CallTimeout, Error, languages
 from guestkit.cli import main
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.files import GuestFile
@@ -366,12 +367,43 @@ def test_an_archive_inside_that_unpacks_without_end_is_a_gap() -> None:
     assert "it has more than 33554432 bytes" in packages.gaps[0]
 
 
-def test_the_end_of_the_appliance_is_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=["bzip2", "lzma"])
+def test_a_jar_of_a_few_bytes_took_all_memory(method: int) -> None:
+    outer = archive({"META-INF/MANIFEST.MF": bytes(8 << 20)}, method)
+    guest = {
+        "/a.jar": outer,
+        "/b.jar": archive({"lib/b.jar": bytes(8 << 20)}, method),
+        "/c.jar": archive({"lib/c.jar": outer}),
+    }
+    assert sum(map(len, guest.values())) < 10_000
+    tracemalloc.start()
+    try:
+        packages = found(guest)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20
+    inside = ["/a.jar!/META-INF/MANIFEST.MF", "/b.jar!/lib/b.jar", "/c.jar!/lib/c.jar!/META-INF/MANIFEST.MF"]
+    reason = f"is not read: it is not packed as files in a jar are (method {method})"
+    assert packages.gaps == tuple(f"{path}: {reason}" for path in inside)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ApplianceKilled("pread", "the appliance was killed"),
+        CallTimeout("pread", "took longer than 5 s", handle_usable=False),  # an OSError, as zipfile expects
+    ],
+    ids=["killed", "timeout"],
+)
+def test_the_end_of_the_appliance_was_taken_for_a_damaged_archive(
+    error: Error, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def pread(guest: Guest, *arguments: object) -> bytes:
-        raise ApplianceKilled("pread", "the appliance was killed")
+        raise error
 
     monkeypatch.setattr(Guest, "pread", pread)
-    with pytest.raises(ApplianceKilled):
+    with pytest.raises(type(error)):
         found(FILES)
 
 
