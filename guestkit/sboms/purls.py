@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from packageurl import PackageURL
@@ -46,15 +47,7 @@ def purl_of_language(package: LanguagePackage) -> str:
     """Return the package URL; "" if there is none, as for a package of Maven without its group."""
     if package.kind == "maven" and not package.group:
         return ""
-    try:
-        return PackageURL(
-            type=package.kind,
-            namespace=package.group or None,
-            name=package.name,
-            version=package.version or None,
-        ).to_string()
-    except ValueError:
-        return ""
+    return _url(package.kind, package.group, package.name, package.version, {})
 
 
 def purl_of(distribution: Distribution, name: str, version: str, epoch: int, arch: str, upstream: str) -> str:
@@ -63,17 +56,23 @@ def purl_of(distribution: Distribution, name: str, version: str, epoch: int, arc
     upstream: the source package as scanners expect it; "" if it has the same name
     """
     kind = distribution.type
-    if name != name.strip():  # which PackageURL would remove
-        return ""
     qualifiers = {"arch": arch, "distro": distribution.release, "upstream": upstream}
     if epoch and kind == "rpm":
         qualifiers["epoch"] = str(epoch)
     elif epoch:
         version = f"{epoch}:{version}"
+    return _url(kind, distribution.vendor, name, version, qualifiers)
+
+
+def _url(kind: str, namespace: str, name: str, version: str, qualifiers: Mapping[str, str]) -> str:
+    # PackageURL would remove spaces and slashes at an end, even if nothing is left, and take a slash within a
+    # name for the end of the namespace: the URL would be that of another package.
+    if any("/" in part or part != part.strip() for part in (namespace, name)):
+        return ""
     try:
         return PackageURL(
             type=kind,
-            namespace=distribution.vendor or None,
+            namespace=namespace or None,
             name=name,
             version=version or None,
             qualifiers={key: value for key, value in qualifiers.items() if value},

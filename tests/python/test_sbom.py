@@ -358,6 +358,26 @@ def hostile(base: OperatingSystem, text: str) -> OperatingSystem:
 
 
 @pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("name", ["/", " ", "/vim", "vim/doc"])
+def test_a_package_named_by_a_slash_ended_the_bill_or_was_another(
+    name: str, format: SbomFormat, tmp_path: Path
+) -> None:
+    of_languages = [
+        LanguagePackage(kind="pypi", name=name, version="1", path="/x.dist-info/METADATA"),
+        LanguagePackage(kind="npm", group="@x", name=name, version="1", path="/node_modules/@x/package.json"),
+        LanguagePackage(kind="npm", group=name, name="x", version="1", path="/node_modules/x/package.json"),
+        LanguagePackage(kind="maven", group="org.x", name=name, version="1", path="/x.jar"),
+    ]
+    systems = [replace(base, applications=(application(name, "1"),)) for base in SYSTEMS.values()]
+    languages = LanguagePackages(packages=of_languages)
+    for system in systems:
+        bill = guestkit.sbom(found(system), format=format, name="web", languages=[languages])
+        assert bill.packages == 5
+        assert '"pkg:' not in bill.to_json()
+    check(bill, tmp_path)
+
+
+@pytest.mark.parametrize("format", FORMATS)
 def test_many_different_licences_do_not_hold_a_bill(
     format: SbomFormat, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
