@@ -98,8 +98,8 @@ def contents_of(
         hashes=tuple(
             DiskHash(name=_expressible(one.name)[0], sha256=one.sha256) for one in hashes if one.sha256
         ),
-        systems=tuple(
-            _system(system, [one for one in owned if one.root == system.root])
+        systems=tuple(  # a gap whose system is not known counts for each
+            _system(system, [one for one in owned if one.root == system.root or one.root not in roots])
             for system in inspection.operating_systems
         ),
         gaps=gaps,
@@ -171,7 +171,11 @@ def _system(system: OperatingSystem, languages: Sequence[LanguagePackages]) -> S
             *(_item(app, system, distribution) for app in system.applications),
             *(_language_item(package) for found in languages for package in found.packages),
         ),
-        complete=system.applications_complete and not system.failures,
+        complete=(
+            system.applications_complete
+            and not system.failures
+            and not any(found.gaps for found in languages)
+        ),
         notes=(
             ("root", said.take("root", system.root)),
             ("packagesComplete", "true" if system.applications_complete else "false"),

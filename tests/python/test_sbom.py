@@ -300,6 +300,21 @@ def test_a_bill_that_may_lack_something_says_so(case: str, format: SbomFormat, t
         assert "SPDXRef-Guest" in [one["spdxElementId"] for one in unknown]
 
 
+@pytest.mark.parametrize(
+    ("root", "unsure"),
+    [("/dev/sdb1", ["os-2"]), ("", ["os-1", "os-2"])],  # "": the launch failed
+)
+def test_a_system_with_gaps_in_its_languages_was_called_complete(root: str, unsure: list[str]) -> None:
+    guest = found(replace(DEBIAN, root="/dev/sda1"), replace(FEDORA, root="/dev/sdb1"))
+    gap = LanguagePackages(root=root, packages=(), gaps=("/a.jar: is not read",))
+    document = guestkit.sbom(guest, languages=[gap]).document
+    incomplete = [one for one in document["compositions"] if one["aggregate"] == "incomplete"]
+    assert [one["assemblies"] for one in incomplete] == [["guest"], *([one] for one in unsure)]
+    relations = guestkit.sbom(guest, format="spdx", languages=[gap]).document["relationships"]
+    unknown = [one["spdxElementId"] for one in relations if one["relatedSpdxElement"] == "NOASSERTION"]
+    assert len(unknown) == 1 + len(unsure)
+
+
 def test_a_whole_bill_says_that() -> None:
     document = guestkit.sbom(found(DEBIAN)).document
     assert properties(document["metadata"]) == {"guestkit:complete": "true"}
