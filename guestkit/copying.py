@@ -217,7 +217,12 @@ class _Outgoing:
     def size(self) -> int:
         if not self._is_directory:
             return self._g.filesize(self._path)
-        return sum(file.size for file in self._g.walk(self._path) if file.kind == "-")
+        try:
+            return sum(file.size for file in self._g.walk(self._path) if file.kind == "-")
+        except Error as error:  # the copying tells what cannot be read
+            if is_final(error):
+                raise
+            return 0
 
     def copy(self, tally: _Tally, left: int, most: int) -> Extracted:
         """Copy it. left: of `most`, the bytes that all files may have."""

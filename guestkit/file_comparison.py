@@ -21,9 +21,10 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
 from guestkit._operations.paths import resolved
+from guestkit._walk import told, walk
 from guestkit.comparison import Change, Comparison
 from guestkit.errors import Error, is_final
-from guestkit.files import GuestFile, too_deep, word_for
+from guestkit.files import GuestFile, word_for
 from guestkit.handle import Guestfs
 
 __all__ = ["diff_files"]
@@ -60,7 +61,8 @@ def diff_files(a: Guestfs, b: Guestfs, *, glob: str = "*", text: bool = False) -
     Both handles are launched and have the guest's filesystems mounted, as by `open_guest`. No symlink is
     followed, and times are not compared. A content is read only where the sizes are the same: where they are
     not, that is the difference. What is not read, as it fails or is beyond 4 GiB a file or 64 GiB a guest, is
-    in `unknown`; so is a glob that no file matches.
+    in `unknown`; so is a glob that no file matches. What lies below a directory that cannot be read in one of
+    the two is compared in neither.
 
     glob: of the paths to compare, such as "/etc/*.conf"; * and ? stand for / as well
     text: tell the lines that differ, of files of UTF-8 up to 1 MiB, up to 1000 lines each; those of files for
@@ -69,13 +71,15 @@ def diff_files(a: Guestfs, b: Guestfs, *, glob: str = "*", text: bool = False) -
     Raises Error, such as EFBIG where there are more than a million files.
     """
     chosen = re.compile(fnmatch.translate(glob))
-    all_files = [_below(g, _base(glob)) for g in (a, b)]
-    before, after = ({path: each[path] for path in each if chosen.match(path)} for each in all_files)
+    all_files, unread = zip(*(_below(g, _base(glob)) for g in (a, b)), strict=True)
+    hidden = {*unread[0], *unread[1]}
+    before, after = (
+        {path: each[path] for path in each if chosen.match(path) and not _is_below(path, hidden)}
+        for each in all_files
+    )
     alike = [path for path in before if path in after and _may_be_the_same(before[path], after[path])]
     unknown = [
-        f"{side}: {reason}"
-        for side, files in zip(_SIDES, all_files, strict=True)
-        if (reason := too_deep(files.values()))
+        f"{side}: {sentence}" for side, paths in zip(_SIDES, unread, strict=True) for sentence in told(paths)
     ]
     if glob != "*" and not (before or after):  # mistyped, it would look like no difference
         unknown.append(f"no file of either guest matches {glob!r}: it is of whole paths, which begin with /")
@@ -102,8 +106,20 @@ def _base(glob: str) -> str:
     return posixpath.dirname(literal) if literal.startswith("/") else "/"
 
 
-def _below(g: Guestfs, directory: str) -> Files:
-    return {file.path: file for file in g.walk(directory)} if g.is_dir(directory) else {}
+def _below(g: Guestfs, directory: str) -> tuple[Files, Mapping[str, str]]:
+    """Return the files, and why directories among them were not looked into."""
+    if not g.is_dir(directory):
+        return {}, {}
+    files, unread = walk(g, directory)
+    return {file.path: file for file in files}, unread
+
+
+def _is_below(path: str, directories: Set[str]) -> bool:
+    while directories and path != "/":
+        path = posixpath.dirname(path)
+        if path in directories:
+            return True
+    return False
 
 
 # ---- what lstat tells

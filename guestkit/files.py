@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable
 from typing import cast
 
 from guestkit.generated.values import Extracted, FileKind, GuestFile, SkippedFile
@@ -16,7 +15,6 @@ __all__ = [
     "SkippedFile",
     "kind_of",
     "mode_of",
-    "too_deep",
     "word_for",
 ]
 
@@ -53,18 +51,6 @@ def mode_of(file: GuestFile) -> int:
 def kind_of(mode: int) -> FileKind:
     """Return the kind in an `st_mode`."""
     return cast(FileKind, stat.filemode(mode)[0])
-
-
-def too_deep(files: Iterable[GuestFile]) -> str:
-    """Return a sentence on the directories into which `Guestfs.walk` has not looked; "": there is none.
-
-    A guest's disk may hide in them what it likes.
-    """
-    left_out = (file.path for file in files if file.not_entered)
-    if not (first := next(left_out, "")):
-        return ""
-    others = sum(1 for _ in left_out)
-    return f"{first}{f' and {others} others' if others else ''}: too deep: what is in there is not looked at"
 
 
 def word_for(kind: FileKind) -> str:

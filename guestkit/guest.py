@@ -18,9 +18,10 @@ from contextlib import contextmanager
 from typing import Unpack
 
 from guestkit._text import printable
+from guestkit._walk import told, walk
 from guestkit.disks import Guest, add_disks
 from guestkit.errors import Error, is_final
-from guestkit.files import GuestFile, kind_of, too_deep
+from guestkit.files import GuestFile, kind_of
 from guestkit.generated.values import Mounted
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleOptions, name_options_of, options_from
@@ -210,18 +211,26 @@ def mount_asked(text: str) -> tuple[str, str]:
     return guest_path(f"/{below}"), device
 
 
-def list_files(g: Guestfs, path: str, *, recursive: bool = False) -> list[GuestFile]:
-    """Return what is in a directory, or the file itself. If `path` is a symlink, it is followed in the guest.
+def _warn(sentence: str) -> None:
+    _log.warning("%s", printable(sentence))
+
+
+def list_files(
+    g: Guestfs, path: str, *, recursive: bool = False, left_out: Callable[[str], object] = _warn
+) -> list[GuestFile]:
+    """Return what is in a directory, or the file itself. A `path` that is a symlink to one is followed.
 
     recursive: everything below, each directory before its entries; no symlinks are followed there
+    left_out: called with a sentence on each directory below that is too deep or cannot be read; default: a
+        warning in the log
     """
     if not g.is_dir(path, followsymlinks=True):
         return [status(g, path)]
     if not recursive:
         return g.walk(path, max_depth=0)
-    files = g.walk(path)
-    if reason := too_deep(files):
-        _log.warning("%s", printable(reason))
+    files, unread = walk(g, path)
+    for sentence in told(unread):
+        left_out(sentence)
     return files
 
 

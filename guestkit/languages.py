@@ -21,8 +21,8 @@ from itertools import islice
 from time import monotonic
 from typing import IO, TYPE_CHECKING, Any, Literal
 
+from guestkit._walk import told, walk
 from guestkit.errors import Error, is_final
-from guestkit.files import too_deep
 from guestkit.handle import Guestfs
 from guestkit.handle_options import check_limit
 
@@ -117,7 +117,7 @@ def find_packages(g: Guestfs, *, root: str = "", timeout: float | None = None) -
         return LanguagePackages(root=root, packages=(), gaps=(f"no file is looked at: {_TIME_IS_OVER}",))
     paths: dict[str, list[str]] = {name: [] for name in _PATTERNS}
     gaps: list[str] = []
-    files = g.walk("/")
+    files, unread = walk(g, "/", ends=ends)
     for file in files:
         for name, pattern in _PATTERNS.items():
             if file.kind == "-" and pattern.search(file.path):
@@ -126,8 +126,7 @@ def find_packages(g: Guestfs, *, root: str = "", timeout: float | None = None) -
         if len(found) > MOST_FILES:
             gaps.append(f"{name}: only {MOST_FILES} of {len(found)} packages are looked at")
             del found[MOST_FILES:]
-    if reason := too_deep(files):
-        gaps.append(reason)
+    gaps += told(unread)
     packages = [
         *_described(g, "Python", paths["Python"], gaps, ends),
         *_described(g, "npm", paths["npm"], gaps, ends),

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
+from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable, utc
 from guestkit.files import GuestFile, mode_of
 
@@ -27,6 +28,13 @@ def lines(path: str, files: Sequence[GuestFile], arguments: argparse.Namespace) 
         target = f" -> {printable(file.target)}" if file.kind == "l" else ""
         about = f"{mode} {owner:<{owner_width}} {size:>{width}} {utc(file.mtime)} "
         yield Text.assemble(about, name, target)
+
+
+def tell_left_out(screen: Screen, left_out: Sequence[str]) -> int:
+    """Warn of what `list_files` has left out; return the exit status."""
+    for sentence in left_out:
+        screen.tell("warning", sentence)
+    return 1 if left_out else 0
 
 
 def _style(file: GuestFile) -> str:

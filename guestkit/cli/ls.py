@@ -7,14 +7,14 @@ import json
 from dataclasses import asdict
 
 from guestkit.cli.guests import opened_guest, paths_in_guest
-from guestkit.cli.listing import lines
+from guestkit.cli.listing import lines, tell_left_out
 from guestkit.cli.options import add_disk_argument, add_form_options, add_guest_options
 from guestkit.cli.screen import Screen
 from guestkit.guest import list_files
 
 DESCRIPTION = """\
-List the files in directories of a guest, or files alone. A symlink that is named is followed, in the
-guest."""
+List the files in directories of a guest, or files alone. Of the symlinks that are named, one to a directory
+is followed, in the guest."""
 EXAMPLES = (
     "guestkit ls web.qcow2 /etc",
     "guestkit ls -lhR web.qcow2 /var/lib",
@@ -35,12 +35,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     paths = paths_in_guest(arguments)
+    left_out: list[str] = []
     with opened_guest(arguments, screen) as g:
-        found = [(path, list_files(g, path, recursive=arguments.recursive)) for path in paths]
+        found = [
+            (path, list_files(g, path, recursive=arguments.recursive, left_out=left_out.append))
+            for path in paths
+        ]
     if arguments.json:
         files = [asdict(file) for _, listed in found for file in listed]
         screen.write(json.dumps(files, indent=2) + "\n")
-        return 0
-    for path, files_below in found:
-        screen.show_lines(lines(path, files_below, arguments))
-    return 0
+    else:
+        for path, files_below in found:
+            screen.show_lines(lines(path, files_below, arguments))
+    return tell_left_out(screen, left_out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import subprocess
@@ -12,8 +13,9 @@ from typing import Any, cast
 
 import pytest
 
-from guestkit import Error, Guestfs
+from guestkit import ApplianceKilled, Error, Guestfs
 from guestkit.copying import _Incoming, _Tally, copy_in, copy_out
+from guestkit.files import Extracted, SkippedFile
 
 
 class Guest:
@@ -45,6 +47,26 @@ def test_a_copy_to_a_directory_that_is_not_there_became_a_file_of_its_name(
     assert os.listdir() == []
     with pytest.raises(Error, match="copy_in: /srv/new: is no directory in the guest"):
         copy_in(GUEST, [__file__], f"/srv/{os.fsdecode(name)}")
+
+
+def test_a_directory_that_cannot_be_read_failed_the_copy_on_a_terminal_alone(tmp_path: Path) -> None:
+    class Damaged(Guest):
+        reason = Error("readdir", "/srv/bad: Input/output error", errno.EIO)
+
+        def walk(self, path: str) -> Any:
+            raise self.reason
+
+        def extract(self, path: str, into: Path, **options: Any) -> Extracted:
+            (into / "srv").mkdir()
+            bad = SkippedFile(path="/srv/bad", reason="Input/output error")
+            return Extracted(files=0, directories=1, symlinks=0, bytes=0, skipped=(bad,))
+
+    guest = Damaged()
+    copied = copy_out(cast(Guestfs, guest), ["/srv"], tmp_path, recursive=True, progress=print)
+    assert [skipped.path for skipped in copied.skipped] == ["/srv/bad"]
+    guest.reason = ApplianceKilled("walk", "the appliance was killed")
+    with pytest.raises(ApplianceKilled):
+        copy_out(cast(Guestfs, guest), ["/srv"], tmp_path / "new", recursive=True, progress=print)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from rich.text import Text
 from guestkit._file_errors import about, check_regular
 from guestkit._usage import percent, used_share
 from guestkit.cli import contents
-from guestkit.cli.listing import lines
+from guestkit.cli.listing import lines, tell_left_out
 from guestkit.cli.options import add_bound_option, add_form_options
 from guestkit.cli.screen import Screen
 from guestkit.cli.shell.command import Command, Parser
@@ -41,13 +41,17 @@ def _ls_arguments(parser: Parser) -> None:
     parser.path(nargs="*")
 
 
-def _ls(session: Session, given: argparse.Namespace) -> None:
+def _ls(session: Session, given: argparse.Namespace) -> int:
     paths = session.paths(given.path or ["."])
+    status = 0
     for path in paths:
-        files = list_files(session.g, path, recursive=given.recursive)
+        left_out: list[str] = []
+        files = list_files(session.g, path, recursive=given.recursive, left_out=left_out.append)
         if len(paths) > 1 and [file.path for file in files] != [path]:
             session.screen.write(f"{printable(path)}:\n")
         session.screen.show_lines(lines(path, files, given))
+        status |= tell_left_out(session.screen, left_out)
+    return status
 
 
 def _cat(session: Session, given: argparse.Namespace) -> None:
@@ -80,15 +84,17 @@ def _find_arguments(parser: Parser) -> None:
     )
 
 
-def _find(session: Session, given: argparse.Namespace) -> None:
+def _find(session: Session, given: argparse.Namespace) -> int:
+    left_out: list[str] = []
     top = session.path(given.directory or ".")
     kind = "-" if given.type == "f" else given.type
     session.screen.show_lines(
         Text(printable(file.path))
-        for file in list_files(session.g, top, recursive=True)
+        for file in list_files(session.g, top, recursive=True, left_out=left_out.append)
         if kind in (None, file.kind)
         and (given.name is None or fnmatch.fnmatchcase(posixpath.basename(file.path), given.name))
     )
+    return tell_left_out(session.screen, left_out)
 
 
 def _stat(session: Session, given: argparse.Namespace) -> None:
@@ -179,7 +185,10 @@ LOOKING = (
     ),
     Command("pwd", "Tell the current directory.", _pwd),
     Command(
-        "ls", "List directories, or files alone. A symlink that is named is followed.", _ls, _ls_arguments
+        "ls",
+        "List directories, or files alone. A symlink to a directory that is named is followed.",
+        _ls,
+        _ls_arguments,
     ),
     Command(
         "cat",
