@@ -12,7 +12,7 @@ from rich.text import Text
 from guestkit._usage import percent, share_of
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure
-from guestkit.cli.guests import guests_of, inspected
+from guestkit.cli.guests import guests_of, inspected, opening
 from guestkit.cli.inspection_text import remedy_of, reported
 from guestkit.cli.options import (
     BESIDE,
@@ -56,10 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     found: list[Report] = []
-    guests = guests_of(arguments)
+    guests, how = guests_of(arguments), opening(arguments)
     with noting(lambda: reported(len(found), len(guests))):
         try:
-            with inspected(arguments, screen, guests, parts=_PARTS) as reports:
+            with inspected(arguments, screen, guests, how, parts=_PARTS) as reports:
                 found.extend(reports)
         finally:  # even after Ctrl-C, show what is finished
             _tell(found, arguments, screen)

@@ -165,7 +165,7 @@ def _inspected(arguments: argparse.Namespace, screen: Screen) -> Comparison | No
     parts = arguments.only or _PARTS
     with noting("nothing is compared"):
         for group, options in groups:
-            with inspected(arguments, screen, group, parts=parts, how=options) as reports:
+            with inspected(arguments, screen, group, options, parts=parts) as reports:
                 found += sorted(reports, key=lambda report: report.index)
     for report in found:
         if report.error is not None:

@@ -141,15 +141,15 @@ def inspected(
     arguments: argparse.Namespace,
     screen: Screen,
     guests: Sequence[Guest],
+    how: OpeningKeywords,
     *,
     parts: Collection[Part] = DEFAULT_PARTS,
     mode: Mode = "auto",
-    how: OpeningKeywords | None = None,
 ) -> Generator[Iterator[Report], None, None]:
     """Inspect guests, and show the progress meanwhile; yields the reports, each as soon as it is ready.
 
+    how: how their disks are opened: `opening`, which may raise UsageError, comes before all work and output
     parts, mode: as in `inspect_many`
-    how: how their disks are opened; default: as the arguments say
     """
     with screen.fleet(len(guests)) as progress:
         reports = inspect_many(
@@ -157,7 +157,7 @@ def inspected(
             parts=parts,
             mode=mode,
             **fleet_options(arguments),
-            **(opening(arguments) if how is None else how),
+            **how,
             progress=progress,
         )
         with contextlib.closing(reports):

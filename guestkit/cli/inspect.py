@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure, told
-from guestkit.cli.guests import disks_of, guests_of, inspected
+from guestkit.cli.guests import disks_of, guests_of, inspected, opening
 from guestkit.cli.inspection_text import is_failed, render_reports, reported, tree
 from guestkit.cli.options import (
     BESIDE,
@@ -73,12 +73,13 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     given = guests_of(arguments, one=arguments.one_guest) if disks_of(arguments) else []
     if arguments.xml and len(given) > 1:
         raise UsageError("--xml is for one guest: one DISK, one -d DOMAIN, or --one-guest")
+    how = opening(arguments)
     with _guests(given, screen) as guests:
         output = _Output(arguments, screen)
         parts = _wanted(arguments, screen)
         with noting(lambda: reported(output.written, len(guests))):
             try:
-                with inspected(arguments, screen, guests, parts=parts, mode=arguments.mode) as reports:
+                with inspected(arguments, screen, guests, how, parts=parts, mode=arguments.mode) as reports:
                     for report in reports:
                         output.add(report)
             finally:  # even after Ctrl-C, show what is finished

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from guestkit._writing import write
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure, remedy
-from guestkit.cli.guests import disks_of, guests_of, inspected
+from guestkit.cli.guests import disks_of, guests_of, inspected, opening
 from guestkit.cli.inspection_text import is_failed
 from guestkit.cli.options import (
     BESIDE,
@@ -21,7 +21,9 @@ from guestkit.cli.options import (
 from guestkit.cli.outputs import check_output, is_same_file
 from guestkit.cli.screen import Screen
 from guestkit.cli.usage import UsageError
+from guestkit.disks import Guest
 from guestkit.fleet import Report
+from guestkit.images import OpeningKeywords
 from guestkit.reports import load, report, require
 
 DESCRIPTION = """\
@@ -63,10 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     _check(arguments, screen)
+    guests = guests_of(arguments, one=arguments.one_guest) if disks_of(arguments) else []
+    how = opening(arguments)
     require()  # before the work
     failed: list[str] = []
     with noting("nothing is written"):
-        results = _watched(_results(arguments, screen), failed, screen)
+        results = _watched(_results(arguments, screen, guests, how), failed, screen)
         page = report(results, title=arguments.title)
     if arguments.output is None:
         screen.write_bytes(page.encode())
@@ -90,14 +94,14 @@ def _check(arguments: argparse.Namespace, screen: Screen) -> None:
         raise UsageError("a page of HTML is nothing for a terminal: -o FILE")
 
 
-def _results(arguments: argparse.Namespace, screen: Screen) -> Iterator[Report]:
+def _results(
+    arguments: argparse.Namespace, screen: Screen, guests: Sequence[Guest], how: OpeningKeywords
+) -> Iterator[Report]:
     for path in arguments.saved:
         yield from load(path)
-    if not disks_of(arguments):
-        return
-    guests = guests_of(arguments, one=arguments.one_guest)
-    with inspected(arguments, screen, guests) as reports:
-        yield from map(_in_terms_of_the_command, reports)
+    if guests:
+        with inspected(arguments, screen, guests, how) as reports:
+            yield from map(_in_terms_of_the_command, reports)
 
 
 def _in_terms_of_the_command(result: Report) -> Report:

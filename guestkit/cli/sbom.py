@@ -82,14 +82,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     disks: Sequence[str] = arguments.disks
-    guests = guests_of(arguments, one=arguments.one_guest)
+    guests, how = guests_of(arguments, one=arguments.one_guest), opening(arguments)
     if arguments.hashes and arguments.domains:
         raise UsageError("--hashes is of disks that are named: it does not go with -d")
     require(arguments.kind)  # before the work
     paths = _paths([names_of(guest)[0] for guest in guests], arguments)
     hashes = {names_of(disk)[0]: _hash(disk, screen) for disk in disks} if arguments.hashes else {}
     failed = done = 0
-    with noting(lambda: reported(done, len(guests))), inspected(arguments, screen, guests) as reports:
+    with noting(lambda: reported(done, len(guests))), inspected(arguments, screen, guests, how) as reports:
         for report in reports:
             guest, path = guests[report.index], paths[report.index]
             failed += not _write(report, guest, path, hashes, arguments, screen)

@@ -413,6 +413,10 @@ def test_ctrl_c_and_sigterm_tell_what_was_done_until_then(
         (["inspect", "--timeout", "-1", "disk"], "'-1'"),
         (["inspect", "--concurrency", "0", "disk"], "at least 1"),
         (["inspect", "--xml", "a", "b"], "one guest"),
+        *(
+            ([*command, "--member", "x", "--no-unpack", "a"], "which --no-unpack refuses")
+            for command in (["df", "--json"], ["inspect", "--json"], ["report", "--from=/nowhere"])
+        ),
         (["cp", "disk", "a", "b"], "colon"),
         (["cat", "web.qcow2:/etc/it s"], "type: guestkit cat web.qcow2 '/etc/it s'"),
         (["cp", "web.qcow2:/etc/hosts", "."], "type: guestkit cp web.qcow2 :/etc/hosts ."),

@@ -126,7 +126,7 @@ def test_the_end_of_the_appliance_is_no_damaged_directory() -> None:
         def _walked(self, top: str, *bounds: int) -> list[GuestFile]:
             if top == "/a":
                 raise CallTimeout("walk", "took longer than 5 s", handle_usable=False)
-            return super()._walked(top, *bounds)  # type: ignore[arg-type]
+            return super()._walked(top, *bounds)
 
     guest: Any = Slow()
     with pytest.raises(CallTimeout):
