@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except ImportError:  # of what is missing; the text says what
             print(f"guestkit: error: {error}", file=sys.stderr)
             return 1
-        return ended_early(error, debug="--debug" in (sys.argv if argv is None else argv))
+        return ended_early(error, sys.argv if argv is None else argv)
     finally:
         streams.end()
 

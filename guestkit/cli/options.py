@@ -21,6 +21,9 @@ from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Key, Part
 #: QEMU's names of the formats that guestkit reads and writes.
 FORMATS = ("raw", "qcow2", "qcow", "vmdk", "vdi", "vhdx", "vpc")
 
+#: Options that hold, too, for errors while the command line is parsed.
+LOG_JSON, DEBUG = "--log-json", "--debug"
+
 #: How long the first line of a key file may be, in bytes.
 _LONGEST_KEY = 1 << 20
 
@@ -40,8 +43,8 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
         default=0,
         help="tell of launches; -vv: of every call of libguestfs",
     )
-    group.add_argument("--log-json", action="store_true", help="messages as JSON, an object a line")
-    group.add_argument("--debug", action="store_true", help="a Python traceback with an error")
+    group.add_argument(LOG_JSON, action="store_true", help="messages as JSON, an object a line")
+    group.add_argument(DEBUG, action="store_true", help="a Python traceback with an error")
 
 
 def add_disk_options(

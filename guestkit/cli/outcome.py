@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from guestkit.cli.ending import ended_by_signals, notes, status_of
 from guestkit.cli.errors import sentence
 from guestkit.cli.guests import disks_of
+from guestkit.cli.options import DEBUG, LOG_JSON
 from guestkit.cli.screen import Screen, logging_to
 from guestkit.cli.streams import writing
-from guestkit.cli.text import printable
 from guestkit.cli.usage import UsageError
 
 
@@ -33,13 +32,14 @@ def run(arguments: argparse.Namespace) -> int:
             return status
 
 
-def ended_early(error: Exception | KeyboardInterrupt, *, debug: bool) -> int:
+def ended_early(error: Exception | KeyboardInterrupt, argv: Sequence[str]) -> int:
     """Return the exit status, as `run`, after an error for which there was no command yet."""
 
     def fail(*_: object) -> NoReturn:
         raise error
 
-    return run(argparse.Namespace(quiet=False, log_json=False, verbose=0, debug=debug, run=fail))
+    given = {"log_json": LOG_JSON in argv, "debug": DEBUG in argv}
+    return run(argparse.Namespace(quiet=False, verbose=0, run=fail, **given))
 
 
 def tell_errors(arguments: argparse.Namespace, screen: Screen, work: Callable[[], int]) -> int:
@@ -55,8 +55,6 @@ def tell_errors(arguments: argparse.Namespace, screen: Screen, work: Callable[[]
     except Exception as error:
         screen.tell("error", sentence(error, disks_of(arguments)))
         if arguments.debug:
-            with contextlib.suppress(OSError):  # as in `Screen.tell`
-                for line in "".join(traceback.format_exception(error)).splitlines():
-                    print(printable(line), file=sys.stderr)
+            screen.tell_traceback(error)
         return int(getattr(arguments, "trouble", 1))  # of diff it is 2, as in diff(1)
     return status

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, cast
 
 import guestkit
 from guestkit.cli.guests import in_place_of_disk
-from guestkit.cli.options import add_output_options, replace_disks
+from guestkit.cli.options import LOG_JSON, add_output_options, replace_disks
 from guestkit.cli.text import printable
 from guestkit.cli.usage import EXIT_STATUS, Command
 from guestkit.cli.words import Words, sort
@@ -130,9 +130,17 @@ class CommandParser(Parser):
         return self._option_string_actions
 
     def error(self, message: str) -> NoReturn:
-        """Do as `Parser.error`; of DISK:/PATH in the style of scp tell how to type it here."""
+        """Do as `Parser.error`; of DISK:/PATH in the style of scp tell how to type it here.
+
+        With --log-json the message is an object, and the usage is left out.
+        """
         if message.startswith("the following arguments are required"):
             message += _apart(self.prog, self._words)
+        if LOG_JSON in self._words.options:
+            from guestkit.cli.screen import Screen  # nothing else here pays for this import
+
+            Screen(log_json=True).tell("error", message)
+            sys.exit(2)
         super().error(message)
 
     def complete(self) -> None:

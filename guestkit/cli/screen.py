@@ -11,6 +11,7 @@ import logging
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
 
@@ -20,7 +21,7 @@ from rich.text import Text
 
 from guestkit.cli import progress
 from guestkit.cli.streams import writing
-from guestkit.cli.text import one_line
+from guestkit.cli.text import one_line, printable
 from guestkit.fleet import FleetProgress
 
 
@@ -87,12 +88,18 @@ class Screen:
         work goes on: a thread that logs a warning is not to fail by that.
         """
         text = self.place + text
+        self._tell(level, text, f"guestkit: {'' if level == 'info' else f'{level}: '}{one_line(text)}")
+
+    def tell_traceback(self, error: BaseException) -> None:
+        """Write to stderr where the error comes from, as `tell` does, line by line."""
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            self._tell("error", line, printable(line))
+
+    def _tell(self, level: str, text: str, line: str) -> None:
         if self._json:
             now = time.time()
             when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03}Z"
             line = json.dumps({"time": when, "level": level, "message": text})  # in ASCII
-        else:
-            line = f"guestkit: {'' if level == 'info' else f'{level}: '}{one_line(text)}"
         with suppress(OSError), self._beside_progress():
             print(line, file=sys.stderr, flush=True)
 

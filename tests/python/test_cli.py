@@ -784,6 +784,37 @@ def test_log_json_makes_every_line_of_stderr_an_object(capsys: pytest.CaptureFix
     assert "/nonexistent" in told["message"]
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["df", "--member", "x", "--no-unpack", "a"], "--member is of an archive, which --no-unpack refuses"),
+        (["df", "--nope", "a"], "there is no option '--nope'"),
+        (["df", "--timeout", "\x1b", "a"], "argument --timeout: invalid seconds value: '\\x1b'"),
+        (["df"], "the following arguments are required: DISK"),
+    ],
+)
+def test_wrong_usage_was_no_json(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """jq, which reads the log of the Job in docs/containers.md, ends at a line that is none."""
+    with pytest.raises(SystemExit, match="2"):
+        main([*words, "--log-json"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["message"] == message
+
+
+@pytest.mark.parametrize("place", [guestkit.cli.doctor, guestkit.cli.parser], ids=["run", "load"])
+def test_a_traceback_was_no_json(
+    place: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise KeyError("\x1b[31m")
+
+    monkeypatch.setattr(place, "diagnose" if place is guestkit.cli.doctor else "load", fail)
+    assert main(["doctor", "--debug", "--log-json"]) == 1
+    messages = [json.loads(line)["message"] for line in capsys.readouterr().err.splitlines()]
+    assert messages[1] == "Traceback (most recent call last):"
+    assert messages[-1] == r"KeyError: '\x1b[31m'"
+
+
 def test_the_log_has_the_level_that_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
