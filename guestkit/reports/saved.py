@@ -10,6 +10,7 @@ import logging
 import sys
 import typing
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, TextIO
 
 import cattrs
@@ -48,12 +49,14 @@ def _documents(file: TextIO, name: str) -> Iterator[Any]:
     if first.startswith("["):
         yield from json.loads(first + file.read())
         return
-    yield json.loads(first)
-    for line in file:
+    if not first:
+        _log.warning("%s: is empty: no guest is in it", name)
+        return
+    for line in chain([first], file):
         try:
             yield json.loads(line)
         except ValueError:
-            if line.endswith("\n"):
+            if line.endswith("\n") or not line.startswith("{"):
                 raise
             _log.warning("%s: its last line is not finished and is left out: a guest may be missing", name)
 

@@ -591,7 +591,7 @@ def test_what_an_earlier_version_did_not_write_is_not_missed(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[1]", "{}", '[{"disk": 1}]', "[" * 100_000, "<html>", "\udcff", '{"disk": "a", "disks": 5}'],
+    ["{\n", "[1]", "{}", '[{"disk": 1}]', "[" * 100_000, "<html>", "\udcff", '{"disk": "a", "disks": 5}'],
 )
 def test_another_file_is_told_from_saved_reports(tmp_path: Path, text: str) -> None:
     saved = tmp_path / "other.json"
@@ -621,6 +621,19 @@ def test_a_run_that_was_killed_leaves_reports_that_can_be_read(
     saved.write_text("\n".join([lines[0], lines[1][:50], lines[2]]))  # this is another matter
     with pytest.raises(Error, match="its report 2 is not"):
         list(load(str(saved)))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("", "is empty: no guest is in it"), ('{"disk": "a', "its last line is not finished and is left out")],
+)
+def test_a_run_that_was_killed_at_its_first_guest_was_refused(
+    text: str, told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    saved = tmp_path / "killed.jsonl"
+    saved.write_text(text)
+    assert list(load(str(saved))) == []
+    assert f"{saved}: {told}" in caplog.text
 
 
 @pytest.mark.parametrize(

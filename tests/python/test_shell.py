@@ -656,3 +656,17 @@ def test_without_prompt_toolkit_scripts_run_and_the_prompt_tells_how_to_install_
     assert main(["shell", "disk"]) == 1
     assert "pip install 'prompt_toolkit>=3.0.36'" in capsys.readouterr().err
     assert opened == {}  # before the launch
+
+
+@pytest.mark.parametrize("variable", ["PAGER", "EDITOR"])
+def test_a_quote_without_its_end_in_the_environment_was_a_fault_of_guestkit(
+    variable: str, session: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv(variable, "vim -c 'x")
+    session.writable = True
+    run(session, "less /etc/hosts" if variable == "PAGER" else "edit /etc/new")
+    told = (
+        f'guestkit: error: {variable} in the environment is no command, "vim -c \'x": No closing quotation\n'
+    )
+    assert capsys.readouterr().err == told

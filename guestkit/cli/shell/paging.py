@@ -15,14 +15,21 @@ from types import FrameType
 from guestkit.cli import contents
 from guestkit.cli.ending import Terminated
 from guestkit.cli.shell.session import Session
+from guestkit.cli.usage import UsageError
 
 Handler = Callable[[int, FrameType | None], None]
 
 
 def program(variables: Sequence[str], default: str) -> list[str]:
-    """Return the command in the first of the environment's variables that is set, else the default."""
-    chosen = next((os.environ[name] for name in variables if os.environ.get(name)), default)
-    return shlex.split(chosen) or [default]
+    """Return the command in the first of the environment's variables that is set, else the default.
+
+    Raises UsageError if it has a quote without its end.
+    """
+    name = next((name for name in variables if os.environ.get(name)), "")
+    try:
+        return shlex.split(os.environ.get(name, default)) or [default]
+    except ValueError as error:
+        raise UsageError(f"{name} in the environment is no command, {os.environ[name]!r}: {error}") from None
 
 
 def page(session: Session, path: str) -> None:
