@@ -13,8 +13,8 @@ from guestkit.cli.screen import Screen
 from guestkit.guest import list_files
 
 DESCRIPTION = """\
-List the files in directories of a guest, or files alone. Of the symlinks that are named, one to a directory
-is followed, in the guest."""
+List the files in directories of a guest, or files alone. A symlink that is named and leads to a directory is
+followed, in the guest."""
 EXAMPLES = (
     "guestkit ls web.qcow2 /etc",
     "guestkit ls -lhR web.qcow2 /var/lib",

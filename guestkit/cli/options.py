@@ -27,6 +27,9 @@ LOG_JSON, DEBUG = "--log-json", "--debug"
 #: How long the first line of a key file may be, in bytes.
 _LONGEST_KEY = 1 << 20
 
+#: The largest number that an option takes: as many GiB, in bytes, still are a number to C++.
+_LARGEST = 1 << 30
+
 #: The help of arguments.
 FILE = "a disk image or a block device; compressed, or an archive such as an OVA, too"
 DISK = f"{FILE}; or the URL of a raw disk: http, https, ssh, nbd"
@@ -340,8 +343,8 @@ def seconds(text: str) -> float:
 def positive(text: str) -> int:
     """A type of arguments."""
     value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"at least 1, not {text}")
+    if not 1 <= value <= _LARGEST:
+        raise argparse.ArgumentTypeError(f"from 1 to {_LARGEST}, not {text}")
     return value
 
 

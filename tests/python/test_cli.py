@@ -411,7 +411,7 @@ def test_ctrl_c_and_sigterm_tell_what_was_done_until_then(
         (["inspect", "--format", "iso", "disk"], "'iso'"),
         (["inspect", "--timeout", "soon", "disk"], "'soon'"),
         (["inspect", "--timeout", "-1", "disk"], "'-1'"),
-        (["inspect", "--concurrency", "0", "disk"], "at least 1"),
+        (["inspect", "--concurrency", "0", "disk"], "from 1 to 1073741824, not 0"),
         (["inspect", "--xml", "a", "b"], "one guest"),
         *(
             ([*command, "--member", "x", "--no-unpack", "a"], "which --no-unpack refuses")
@@ -423,6 +423,12 @@ def test_ctrl_c_and_sigterm_tell_what_was_done_until_then(
         (["cp", "hosts", "web.qcow2:/etc/"], "type: guestkit cp web.qcow2 hosts :/etc/"),
         (["cp", "hosts", "https://x/y"], "arguments are required: TARGET"),
         (["-q", "ls", "disk"], "options come after the command"),
+        # Both were told as a fault of guestkit.
+        (
+            ["cp", "--max-gib", "99999999999", "disk", ":/etc/hosts", "."],
+            "from 1 to 1073741824, not 99999999999",
+        ),
+        (["df", "--concurrency", "9" * 20, "disk"], "from 1 to 1073741824, not 9999"),
     ],
 )
 def test_wrong_usage_is_a_sentence_and_one_line_of_usage(

@@ -521,7 +521,7 @@ def test_get_advised_an_option_that_it_did_not_have(
     run(session, "get --max-gib 20 /etc/hosts .")
     assert permitted == [16, 20]
     run(session, "get --max-gib 0 /etc/hosts .")
-    assert "--max-gib: at least 1, not 0" in capsys.readouterr().err
+    assert "--max-gib: from 1 to 1073741824, not 0" in capsys.readouterr().err
     assert "--max-gib " in completed(session, "get --m")
     found = completed(session, "get --max-gib 20 /etc/h")
     assert found == ["/etc/hosts ", r"/etc/host\ name "]  # 20 is no path

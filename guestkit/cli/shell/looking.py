@@ -186,7 +186,7 @@ LOOKING = (
     Command("pwd", "Tell the current directory.", _pwd),
     Command(
         "ls",
-        "List directories, or files alone. A symlink to a directory that is named is followed.",
+        "List directories, or files alone. A symlink that is named and leads to a directory is followed.",
         _ls,
         _ls_arguments,
     ),
