@@ -22,6 +22,8 @@ MOST_TEXT = 512 << 20
 #: How many directories are named that are not looked into.
 MOST_TOLD = 100
 
+#: Why something is left out.
+TIME_IS_OVER = "the time is over (timeout)"
 _TOO_DEEP = "too deep"
 
 
@@ -68,7 +70,7 @@ def _one_by_one(g: Guestfs, top: str, ends: float) -> tuple[list[GuestFile], dic
             unread[directory.path] = _TOO_DEEP
             continue
         if monotonic() >= ends:
-            unread[directory.path] = "the time is over (timeout)"
+            unread[directory.path] = TIME_IS_OVER
             continue
         try:
             below = g._walked(directory.path, 0, MOST_FILES - len(files), directory.size)

@@ -21,7 +21,7 @@ from itertools import islice
 from time import monotonic
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from guestkit._walk import told, walk
+from guestkit._walk import TIME_IS_OVER, told, walk
 from guestkit.errors import Error, is_final
 from guestkit.handle import Guestfs
 from guestkit.handle_options import check_limit
@@ -60,9 +60,6 @@ DEEPEST = 3
 
 #: How many files are read by one call.
 _BATCH = 100
-
-#: Why something is left out.
-_TIME_IS_OVER = "the time is over (timeout)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +111,7 @@ def find_packages(g: Guestfs, *, root: str = "", timeout: float | None = None) -
     check_limit("find_packages", "timeout", timeout)
     ends = math.inf if timeout is None else monotonic() + timeout
     if monotonic() >= ends:
-        return LanguagePackages(root=root, packages=(), gaps=(f"no file is looked at: {_TIME_IS_OVER}",))
+        return LanguagePackages(root=root, packages=(), gaps=(f"no file is looked at: {TIME_IS_OVER}",))
     paths: dict[str, list[str]] = {name: [] for name in _PATTERNS}
     gaps: list[str] = []
     files, unread = walk(g, "/", ends=ends)
@@ -155,7 +152,7 @@ def _described(
     read = _of_python if language == "Python" else _of_npm
     for begin in range(0, len(paths), _BATCH):
         if monotonic() >= ends:
-            gaps.append(f"{language}: {len(paths) - begin} packages are not looked at: {_TIME_IS_OVER}")
+            gaps.append(f"{language}: {len(paths) - begin} packages are not looked at: {TIME_IS_OVER}")
             return
         contents = g.read_files(paths[begin : begin + _BATCH], limit=LARGEST_FILE)
         for path, content in contents.items():
@@ -256,7 +253,7 @@ class _Archives:
                 if ended.error is not None:
                     raise ended.error from None
                 left = len(paths) - done
-                self._gaps.append(f"Java: {left} archives are not read, or in part: {_TIME_IS_OVER}")
+                self._gaps.append(f"Java: {left} archives are not read, or in part: {TIME_IS_OVER}")
                 return
             except Exception as error:
                 self._note(path, error)

@@ -65,7 +65,7 @@ def purl_of(distribution: Distribution, name: str, version: str, epoch: int, arc
 
 
 def _url(kind: str, namespace: str, name: str, version: str, qualifiers: Mapping[str, str]) -> str:
-    # PackageURL would remove spaces and slashes at an end, even if nothing is left, and take a slash within a
+    # PackageURL removes spaces and slashes at an end, even if nothing is left, and takes a slash within a
     # name for the end of the namespace: the URL would be that of another package.
     if any("/" in part or part != part.strip() for part in (namespace, name)):
         return ""
