@@ -46,8 +46,8 @@ inline buffer buffer_of(std::string_view bytes) {
 
 /// The actions that examine and read files. Links are followed inside the guest.
 struct pretended_files : pretended_actions {
-  // By path. "d": a directory; "p": a FIFO; "l" with a target: a symlink; "-" with content: a file; "!":
-  // cannot be examined; "?": cannot be read.
+  // By path. "d": a directory; "d?": a damaged one; "p": a FIFO; "l" with a target: a symlink; "-" with
+  // content: a file; "!": cannot be examined; "?": cannot be read.
   std::map<std::string, std::string> files{{"/", "d"}};
   std::map<std::string, std::int64_t> sizes = {};
 
@@ -111,6 +111,12 @@ struct pretended_files : pretended_actions {
   std::vector<Dirent> readdir(const std::string& directory) override {
     const auto real = joined(resolved(directory, true), "");
     std::vector<Dirent> all;
+    if (files.at(resolved(directory, true)) == "d?") return all;
+    for (const auto* name : {".", ".."}) {
+      Dirent entry{};
+      entry.name = name;
+      all.push_back(entry);
+    }
     for (const auto& [path, file] : files)
       if (path.size() > real.size() && path.starts_with(real) &&
           path.find('/', real.size()) == std::string::npos) {

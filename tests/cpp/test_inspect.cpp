@@ -836,6 +836,20 @@ BOOST_FIXTURE_TEST_CASE(a_symlink_of_a_copied_tree_led_to_what_lies_beside_it, p
   BOOST_CHECK_THROW(detail::extract(guest, "/srv/..", host.path, {}), Error);
 }
 
+// Regression: libguestfs' readdir tells nothing of such a directory, not even an error.
+BOOST_FIXTURE_TEST_CASE(a_damaged_directory_was_an_empty_one, pretended) {
+  guest.add({{"/srv/damaged", "d?"}, {"/srv/empty", "d"}});
+  const auto says_so = [](const Error& e) {
+    return e.error_number() == EIO && has(e.what(), "/srv/damaged: not even \".\" can be read");
+  };
+  BOOST_CHECK_EXCEPTION(detail::walk(guest, "/", {}), Error, says_so);
+  const support::temporary_folder host;
+  const auto skipped = detail::extract(guest, "/srv", host.path, {}).skipped;
+  BOOST_REQUIRE(skipped.size() == 1U);
+  BOOST_TEST(skipped[0].path == "/srv/damaged");
+  BOOST_TEST(detail::walk(guest, "/srv/empty", {}).empty());
+}
+
 // Regression: whoever looked for files in all of the guest did not learn that some had been left out.
 BOOST_FIXTURE_TEST_CASE(files_too_deep_for_a_walk_vanished_without_a_word, pretended) {
   guest.add({{"/a/b/c/file", "-"}, {"/d", "d"}});

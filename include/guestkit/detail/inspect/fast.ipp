@@ -210,7 +210,7 @@ GUESTKIT_INLINE string_list fast_inspection::all_names_in(const std::string& dir
   string_list names;
   const auto error = error_of([&] {
     check_names_of(g_, directory);
-    for (auto& entry : g_.readdir(directory)) names.push_back(std::move(entry.name));
+    names = unsorted_names_in(g_, directory);
   });
   if (error && error->error_number() != ENOENT) throw doubt{"a directory that cannot be read"};
   return names;

@@ -53,8 +53,11 @@ void check_names(const std::string& directory, std::uint64_t size, std::size_t m
 /// The same, with the limit for the directories that an inspection reads.
 void check_names_of(guest_actions& g, const std::string& directory);
 
-/// The names in a directory, sorted; none if there is no such directory. Throws Error with EFBIG for too many
-/// names.
+/// The names in a directory. Throws Error if it cannot be read, with EIO if it is damaged.
+string_list unsorted_names_in(guest_actions& g, const std::string& directory);
+
+/// The names in a directory, sorted; none if it cannot be read, such as one that is not there. Throws Error
+/// with EFBIG for too many names.
 string_list names_in(guest_actions& g, const std::string& directory);
 
 /// The files in a directory, sorted by name; links are not followed.

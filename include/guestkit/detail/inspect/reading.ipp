@@ -99,24 +99,30 @@ GUESTKIT_INLINE void check_names_of(guest_actions& g, const std::string& directo
   check_names(directory, static_cast<std::uint64_t>(g.statns(directory).st_size), 128U << 10U);
 }
 
+GUESTKIT_INLINE string_list unsorted_names_in(guest_actions& g, const std::string& directory) {
+  auto entries = g.readdir(directory);
+  // libguestfs takes a directory that cannot be read for one without entries.
+  if (entries.empty())
+    throw Error("readdir", directory + ": not even \".\" can be read: the directory is damaged", EIO);
+  string_list names;
+  for (auto& entry : entries)
+    if (entry.name != "." && entry.name != "..") names.push_back(std::move(entry.name));
+  return names;
+}
+
 GUESTKIT_INLINE string_list names_in(guest_actions& g, const std::string& directory) {
   string_list names;
   if (const auto error = error_of([&] { check_names_of(g, directory); })) {
     if (error->error_number() == EFBIG) throw Error(*error);
     return names;
   }
-  error_of([&] {
-    for (auto& entry : g.readdir(directory))
-      if (entry.name != "." && entry.name != "..") names.push_back(std::move(entry.name));
-  });
+  error_of([&] { names = unsorted_names_in(g, directory); });
   std::sort(names.begin(), names.end());
   return names;
 }
 
 GUESTKIT_INLINE std::vector<GuestFile> list_directory(guest_actions& g, const std::string& directory) {
-  string_list names;
-  for (auto& entry : g.readdir(directory))
-    if (entry.name != "." && entry.name != "..") names.push_back(std::move(entry.name));
+  auto names = unsorted_names_in(g, directory);
   std::sort(names.begin(), names.end());
   std::vector<GuestFile> files = {};
   if (names.empty()) return files;
