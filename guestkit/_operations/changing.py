@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from guestkit._file_errors import about, check_regular, failure
 from guestkit._operations.looking import is_directory
+from guestkit._operations.looking import target as target_of
 from guestkit._operations.paths import beside_links, is_same, seen_at
 from guestkit._operations.replacing import make_directories, remove_tree, replacement
-from guestkit._operations.writing import copy_content, size_at
+from guestkit._operations.writing import copy_content, make, size_at
 from guestkit.errors import Error
 from guestkit.handle import Guestfs
 
@@ -24,13 +25,18 @@ def mkdir(g: Guestfs, path: str, parents: bool) -> None:
         g.mkdir(path)
 
 
-def makedirs(g: Guestfs, path: str) -> None:
-    """Make a directory and all above it, as far as they are missing."""
+def makedirs(g: Guestfs, path: str, permissions: int | None = None) -> None:
+    """Make a directory and all above it, as far as they are missing.
+
+    permissions: of the directory if it is new, as in chmod(2); None: 0755
+    """
     with about(path):
         seen = seen_at(g.statns, path)
         if seen is not None and not stat.S_ISDIR(seen["st_mode"]):
             raise failure(errno.EEXIST, path)
         make_directories(g, path)
+        if seen is None and permissions is not None:
+            g.chmod(permissions, path)
 
 
 def rmdir(g: Guestfs, path: str) -> None:
@@ -50,15 +56,26 @@ def remove(g: Guestfs, path: str, recursive: bool) -> None:
             remove_tree(g, path)
 
 
-def copy(g: Guestfs, old: str, new: str, parents: bool) -> None:
-    """Copy the content of a file to another one in the guest, or make a directory as the first one is."""
+def copy(g: Guestfs, old: str, new: str, parents: bool, keep_link: bool = False) -> None:
+    """Copy the content of a file to another one in the guest, or make a directory.
+
+    What is new gets the permissions of the first one, without set-id bits, as by cp(1): a copy of a secret is
+    one, too.
+
+    keep_link: make a symlink of the same text, where the first one is a symlink
+    """
     with about(old):
-        seen = g.statns(old)
+        seen = (g.lstatns if keep_link else g.statns)(old)
+        permissions = seen["st_mode"] & 0o777
+        if stat.S_ISLNK(seen["st_mode"]):
+            return _copy_link(g, old, new, parents)
         if stat.S_ISDIR(seen["st_mode"]):
-            return makedirs(g, new)
+            return makedirs(g, new, permissions)
         check_regular(old, seen["st_mode"])
     with about(new):
-        if size_at(g, new, exclusive=False, parents=parents) is not None and is_same(seen, g.statns(new)):
+        if size_at(g, new, exclusive=False, parents=parents) is None:
+            make(g, new, permissions)
+        elif is_same(seen, g.statns(new)):
             raise failure(errno.EINVAL, new, "the same file as the one that is to be copied")
         copy_content(g, old, new, seen["st_size"])
     return None
@@ -75,7 +92,7 @@ def copy_tree(g: Guestfs, old: str, new: str) -> None:
         new = beside_links(g, new)
     with about(old):
         old = beside_links(g, old)
-        if new.startswith(f"{old.rstrip('/')}/"):
+        if _lies_in(new, old):
             raise failure(errno.EINVAL, old, "a directory is not copied into itself")
         g.cp_a(old, new)
 
@@ -176,6 +193,18 @@ def change(g: Guestfs, path: str, wanted: Attributes) -> None:
             g.utimens(path, accessed, 0, changed, 0)
 
 
+def _copy_link(g: Guestfs, old: str, new: str, parents: bool) -> None:
+    if parents:
+        with about(new):
+            make_directories(g, posixpath.dirname(new))
+    link(g, target_of(g, old), new, symbolic=True, replace=True)
+
+
+def _lies_in(path: str, directory: str) -> bool:
+    """Return whether a path without symlinks is below the directory."""
+    return path.startswith(f"{directory.rstrip('/')}/")
+
+
 def _rename(g: Guestfs, old: str, new: str) -> None:
     try:
         g.rename(old, new)
@@ -187,6 +216,8 @@ def _rename(g: Guestfs, old: str, new: str) -> None:
 
 def _move_across(g: Guestfs, old: str, new: str) -> None:
     old, new = beside_links(g, old), beside_links(g, new)
+    if _lies_in(new, old):  # rename(2) looks for that only within one filesystem
+        raise failure(errno.EINVAL, old, "a directory is not moved into itself")
     there = seen_at(g.lstatns, new)
     if there is not None:  # rename(2) would refuse it too, but only after the copy
         for_directory = stat.S_ISDIR(there["st_mode"])

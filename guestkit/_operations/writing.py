@@ -34,10 +34,13 @@ class Place:
     final: str = ""
 
 
-def begin(g: Guestfs, path: str, mode: str, aside: bool, parents: bool) -> Place:
+def begin(
+    g: Guestfs, path: str, mode: str, aside: bool, parents: bool, permissions: int | None = None
+) -> Place:
     """Create a file, empty it, or find its end, as `mode` says: with "w", "x" or "a".
 
     aside: write another file, which `settle` puts in its place
+    permissions: of a new file, as in chmod(2); None: 0644
     """
     with about(path):
         size = size_at(g, path, exclusive="x" in mode, parents=parents)
@@ -46,12 +49,14 @@ def begin(g: Guestfs, path: str, mode: str, aside: bool, parents: bool) -> Place
             final = path if size is None else resolved(g, path)
             path = aside_of(final)
             with or_removed(g, path):
+                # What is to take a secret's place is not for others either; `settle` gives it the mode.
+                make(g, path, permissions if size is None else 0o600)
                 if offset:
                     copy_content(g, final, path, offset)
-                else:
-                    g.write(path, b"")
             return Place(path, offset, final)
-        if not offset:
+        if size is None:
+            make(g, path, permissions)
+        elif not offset:
             g.write(path, b"")
         return Place(path, offset)
 
@@ -72,6 +77,13 @@ def settle(g: Guestfs, place: Place, keep: bool) -> None:
                     if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):  # a filesystem without labels
                         raise
             return g.rename(place.path, place.final)
+
+
+def make(g: Guestfs, path: str, permissions: int | None) -> None:
+    """Make an empty file with these permissions, before it has content that they protect; None: 0644."""
+    g.write(path, b"")
+    if permissions is not None:
+        g.chmod(permissions, path)
 
 
 def write(g: Guestfs, path: str, data: ReadableBuffer, offset: int) -> None:

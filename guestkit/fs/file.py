@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from fsspec.asyn import AbstractAsyncStreamedFile  # type: ignore[import-untyped]
@@ -110,6 +111,12 @@ class StreamedGuestFile(_GuestFile, AbstractAsyncStreamedFile):  # type: ignore[
     async def _fetch_range(self, start: int, end: int) -> bytes:
         found: bytes = await self.fs._read(self.path, start, end)
         return found
+
+    def __del__(self) -> None:
+        """Warn if what was written is lost: fsspec's own calls `close`, which has to be awaited."""
+        if self.mode != "rb" and not self.closed:
+            message = f"{self.path!r} was never closed: what was written last is lost"
+            warnings.warn(message, ResourceWarning, stacklevel=1, source=self)
 
     async def _upload_chunk(self, final: bool = False) -> bool:
         await self.fs._write(self._place.path, self.buffer.getvalue(), self._place.offset + self.offset)

@@ -209,8 +209,14 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
     async def _glob(self, path: Any, *arguments: Any, **kwargs: Any) -> Any:
         return await super()._glob(_as_text(path), *arguments, **kwargs)
 
-    async def _copy(self, path1: Any, path2: Any, *arguments: Any, **kwargs: Any) -> Any:
-        return await super()._copy(_as_text(path1), _as_text(path2), *arguments, **kwargs)
+    async def _copy(
+        self, path1: Any, path2: Any, recursive: bool = False, *arguments: Any, **kwargs: Any
+    ) -> Any:
+        """Copy files within the guest. Below a directory, a symlink is made anew, as by cp -r."""
+        path1, path2 = _as_text(path1), _as_text(path2)
+        if recursive and not (isinstance(path1, list) and isinstance(path2, list)):
+            kwargs["below"] = frozenset(await self._expand_path(path1))
+        return await super()._copy(path1, path2, recursive, *arguments, **kwargs)
 
     async def _pipe(self, path: Any, value: ReadableBuffer | None = None, **kwargs: Any) -> Any:
         return await super()._pipe(path if isinstance(path, Mapping) else {path: value}, **kwargs)
@@ -568,6 +574,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
         """Open a file whose reads and writes are awaited; its reads take what was asked for, no more."""
         path = self._strip_protocol(path)
         opened = await self._opened(path, mode)
+        mode = "wb" if mode == "xb" else mode  # fsspec's class knows no "xb", and the file is made
         return StreamedGuestFile(self, path, mode, kwargs.pop("block_size", None), opened, **kwargs)
 
     async def _opened(self, path: str, mode: str, autocommit: bool = True) -> Entry | Place:
@@ -677,9 +684,16 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
         for one in await self._expand_path(path):
             await self._change(operations.remove, one, recursive)
 
-    async def _cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
+    async def _cp_file(
+        self, path1: str, path2: str, below: frozenset[str] = frozenset(), **kwargs: Any
+    ) -> None:
+        """Copy a file, and a directory as an empty one.
+
+        below: the directories whose content is copied; what was found there stays a symlink if it is one
+        """
         old, new = self._strip_protocol(path1), self._strip_protocol(path2)
-        await self._change(operations.copy, old, new, self.auto_mkdir, changed=new)
+        keep_link = bool(below) and old not in below
+        await self._change(operations.copy, old, new, self.auto_mkdir, keep_link, changed=new)
 
     async def _mv_file(self, path1: str, path2: str) -> None:
         await self._move(path1, path2)

@@ -133,21 +133,30 @@ class GuestFiles:
             yield piece
             start += len(piece)
 
-    async def store(self, path: str, parts: AsyncIterator[ReadableBuffer]) -> None:
-        """Make the parts the content of a file, which has its old one until all are there."""
+    async def store(
+        self, path: str, parts: AsyncIterator[ReadableBuffer], permissions: int | None = None
+    ) -> None:
+        """Make the parts the content of a file, which has its old one until all are there.
+
+        permissions: of a new file, as in chmod(2); None: 0644
+        """
         task = asyncio.current_task()
         assert task is not None
         self._storing.add(task)
         try:
-            await self._store(path, parts)
+            await self._store(path, parts, permissions)
         finally:
             self._storing.discard(task)
 
-    async def _store(self, path: str, parts: AsyncIterator[ReadableBuffer]) -> None:
+    async def _store(self, path: str, parts: AsyncIterator[ReadableBuffer], permissions: int | None) -> None:
         begun: list[Place] = []  # although a cancel loses what `change` returns
         keep = False
+
+        def begin(g: Guestfs, path: str) -> None:
+            begun.append(operations.begin(g, path, "w", True, False, permissions))
+
         try:
-            await self.change(lambda g, _: begun.append(operations.begin(g, path, "w", True, False)), path)
+            await self.change(begin, path)
             place, offset = begun[0], 0
             async for part in parts:
                 await self.change(operations.write, place.path, part, offset)

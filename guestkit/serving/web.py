@@ -277,7 +277,8 @@ class Site:
         created = await self._prepare(new, request)
         await self._heed(request, path)
         with _about_its_place():
-            await self._guest.store(new, self._guest.parts(path, 0, known["size"], known))
+            parts = self._guest.parts(path, 0, known["size"], known)
+            await self._guest.store(new, parts, known["mode"] & 0o777)  # a copy of a secret is one, too
         return _done(HTTPStatus.CREATED if created else HTTPStatus.NO_CONTENT)
 
     async def _move(self, request: web.BaseRequest, path: str) -> web.StreamResponse:

@@ -191,6 +191,33 @@ def test_every_method_takes_bytes(fs: GuestFileSystem, place: str, tmp_path: Pat
     assert fs.ls(top) == []
 
 
+def test_a_recursive_copy_made_an_empty_directory_of_a_symlink_to_one(
+    g: Guestfs, fs: GuestFileSystem, place: str
+) -> None:
+    """As cp -r does, it keeps the symlinks that it finds, and follows those that it is told to copy."""
+    fs.makedirs(f"{place}/old/sub")
+    fs.pipe(f"{place}/old/sub/file", b"content")
+    links = {"link": "sub", "to-file": "sub/file", "nowhere": "/none"}
+    for name, target in links.items():
+        g.ln_s(target, f"{place}/old/{name}")
+    g.chmod(0o700, f"{place}/old/sub")
+    g.chmod(0o640, f"{place}/old/sub/file")
+    for new in ("new", "new"):
+        fs.cp(f"{place}/old/", f"{place}/{new}", recursive=True)
+        found = fs.find(f"{place}/new", detail=True, withdirs=True)
+        told = {path.removeprefix(f"{place}/new/"): entry for path, entry in found.items()}
+        assert {name: told[name].get("destination") for name in links} == links
+        assert (oct(told["sub"]["mode"]), oct(told["sub/file"]["mode"])) == ("0o40700", "0o100640")
+    fs.cp(f"{place}/old/link", f"{place}/named", recursive=True)
+    fs.cp(f"{place}/old/*", f"{place}/matched/", recursive=True)
+    assert fs.cat(f"{place}/named/file") == fs.cat(f"{place}/matched/link/file") == b"content"
+    assert not fs.info(f"{place}/named")["islink"]
+    assert not fs.info(f"{place}/matched/link")["islink"]
+    fs.cp([f"{place}/old/to-file"], [f"{place}/file"], recursive=True)
+    assert fs.info(f"{place}/file")["type"] == "file"
+    assert not fs.info(f"{place}/file")["islink"]
+
+
 def test_a_transaction_keeps_setuid_and_setgid(g: Guestfs, fs: GuestFileSystem, place: str) -> None:
     """The owner was set after the mode, which took them away."""
     fs.pipe_file(f"{place}/sudo", b"old")
@@ -202,9 +229,11 @@ def test_a_transaction_keeps_setuid_and_setgid(g: Guestfs, fs: GuestFileSystem, 
     assert stat.S_IMODE(g.statns(f"{place}/sudo")["st_mode"]) == 0o6755
 
 
-async def test_an_awaited_file_is_written(g: Guestfs, place: str) -> None:
+@pytest.mark.parametrize("mode", ["wb", "xb"])
+async def test_an_awaited_file_is_written(g: Guestfs, place: str, mode: str) -> None:
+    """Regression: a file that was made by "xb" could not be written."""
     fs = GuestFileSystem(handle=g, readonly=False, asynchronous=True)
-    async with await fs.open_async(f"{place}/file", "wb") as file:
+    async with await fs.open_async(f"{place}/file", mode) as file:
         await file.write(b"one ")
         await file.write(b"two")
     assert await fs._cat_file(f"{place}/file") == b"one two"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import json
 import logging
 import os
@@ -23,10 +24,10 @@ from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
 from guestkit import CallTimeout, Error, Guestfs, HandleOptions, Key, under
 from guestkit._file_errors import about
-from guestkit._operations import Entry
+from guestkit._operations import Entry, Place
 from guestkit.fs import GuestFileSystem
 from guestkit.fs.connection import Connection, _finish
-from guestkit.fs.file import BufferedGuestFile
+from guestkit.fs.file import BufferedGuestFile, StreamedGuestFile
 from guestkit.fs.listings import Listings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -474,6 +475,19 @@ async def test_a_cancelled_close_left_the_appliance_running(
         await closing
     await call
     assert appliances.running == 0
+
+
+# ---- awaited files
+
+
+def test_a_file_that_nobody_closed_told_of_a_coroutine(recwarn: pytest.WarningsRecorder) -> None:
+    fs = GuestFileSystem("disk", asynchronous=True)
+    StreamedGuestFile(fs, "/read", "rb", None, {"size": 1})
+    StreamedGuestFile(fs, "/written", "wb", None, Place("/written", 0))
+    gc.collect()
+    assert [str(one.message) for one in recwarn] == [
+        "'/written' was never closed: what was written last is lost"
+    ]
 
 
 # ---- errors

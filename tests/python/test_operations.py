@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import io
+import os
+import shutil
 import stat
 import time
 from pathlib import Path
@@ -11,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from guestkit import Guestfs
 from guestkit import _operations as operations
 from guestkit.errors import Error
 from guestkit.files import GuestFile
 from guestkit.guest import CHUNK, list_files
+from guestkit.serving.guest import GuestFiles
 
 
 class Guest:
@@ -77,3 +81,180 @@ def test_what_lies_too_deep_was_left_out_of_a_listing_without_a_word(
 ) -> None:
     assert len(list_files(GUEST, "/srv", recursive=True)) == 1
     assert "/srv/\\x1b: too deep: what is in there is not looked at" in caplog.text
+
+
+# ---- changes, in a guest whose files are those of a directory of this host
+
+
+class Host:
+    """A guest whose files are below a directory of this host.
+
+    Attributes:
+        exposed: the files that had content while others could read them
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = str(root)
+        self.exposed: list[str] = []
+
+    def _at(self, path: str) -> str:
+        return self._root + path
+
+    def _seen(self, path: str, follow: bool) -> dict[str, int]:
+        try:
+            seen = os.stat(self._at(path), follow_symlinks=follow)
+        except OSError as error:
+            raise Error("statns", path, error.errno or 0) from error
+        return {
+            f"st_{name}": getattr(seen, f"st_{name}") for name in ("mode", "size", "dev", "ino", "uid", "gid")
+        }
+
+    def statns(self, path: str) -> dict[str, int]:
+        return self._seen(path, follow=True)
+
+    def lstatns(self, path: str) -> dict[str, int]:
+        return self._seen(path, follow=False)
+
+    def write(self, path: str, content: bytes) -> None:
+        is_new = not os.path.exists(self._at(path))
+        Path(self._at(path)).write_bytes(content)
+        if is_new:
+            os.chmod(self._at(path), 0o644)
+        self._look(path)
+
+    def pread(self, path: str, size: int, offset: int) -> bytes:
+        return Path(self._at(path)).read_bytes()[offset : offset + size]
+
+    def pwrite(self, path: str, content: bytes, offset: int) -> int:
+        with open(self._at(path), "r+b") as file:
+            file.seek(offset)
+            count = file.write(content)
+        self._look(path)
+        return count
+
+    def copy_file_to_file(self, old: str, new: str) -> None:
+        shutil.copyfile(self._at(old), self._at(new))
+        self._look(new)
+
+    def _look(self, path: str) -> None:
+        seen = os.stat(self._at(path))
+        if seen.st_size and seen.st_mode & 0o077:
+            self.exposed.append(path)
+
+    def mkdir_p(self, path: str) -> None:
+        os.makedirs(self._at(path), 0o755, exist_ok=True)
+
+    def chmod(self, mode: int, path: str) -> None:
+        os.chmod(self._at(path), mode)
+
+    def chown(self, uid: int, gid: int, path: str) -> None:
+        assert (uid, gid) == (os.getuid(), os.getgid())
+
+    def copy_attributes(self, old: str, new: str, xattributes: bool) -> None:
+        assert xattributes
+
+    def rename(self, old: str, new: str) -> None:
+        os.rename(self._at(old), self._at(new))
+
+    def ln_s(self, target: str, path: str) -> None:
+        os.symlink(target, self._at(path))
+
+    def readlinklist(self, directory: str, names: list[str]) -> list[str]:
+        return [os.readlink(os.path.join(self._at(directory), name)) for name in names]
+
+    def realpath(self, path: str) -> str:
+        return os.path.realpath(self._at(path)).removeprefix(self._root)
+
+    def rm_rf(self, path: str) -> None:
+        shutil.rmtree(self._at(path))
+
+    def mode(self, path: str) -> str:
+        return oct(stat.S_IMODE(os.stat(self._at(path)).st_mode))
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Any:
+    return Host(tmp_path)
+
+
+@pytest.mark.parametrize("size", [6, CHUNK + 1])
+def test_a_copy_of_a_secret_was_readable_by_everybody(host: Any, tmp_path: Path, size: int) -> None:
+    (tmp_path / "shadow").write_bytes(bytes(size))
+    (tmp_path / "shadow").chmod(0o4700)
+    operations.copy(host, "/shadow", "/copy", parents=False)
+    assert (host.mode("/copy"), (tmp_path / "copy").stat().st_size) == ("0o700", size)
+    assert host.exposed == []
+    (tmp_path / "there").touch(0o600)
+    (tmp_path / "there").chmod(0o604)
+    operations.copy(host, "/shadow", "/there", parents=False)
+    assert host.mode("/there") == "0o604"
+
+
+def test_a_copy_of_a_directory_was_open_to_everybody(host: Any, tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root").chmod(0o700)
+    operations.copy(host, "/root", "/a/copy", parents=False)
+    assert (host.mode("/a/copy"), host.mode("/a")) == ("0o700", "0o755")
+    (tmp_path / "a/copy").chmod(0o750)
+    operations.copy(host, "/root", "/a/copy", parents=False)  # which is there
+    assert host.mode("/a/copy") == "0o750"
+
+
+@pytest.mark.parametrize("mode", ["w", "a"])
+def test_what_takes_a_secrets_place_was_readable_until_then(host: Any, tmp_path: Path, mode: str) -> None:
+    (tmp_path / "shadow").write_bytes(b"old")
+    (tmp_path / "shadow").chmod(0o600)
+    place = operations.begin(host, "/shadow", mode, True, False)
+    operations.write(host, place.path, b"new", place.offset)
+    operations.settle(host, place, keep=True)
+    assert host.exposed == []
+    assert (tmp_path / "shadow").read_bytes() == (b"oldnew" if mode == "a" else b"new")
+    assert (host.mode("/shadow"), os.listdir(tmp_path)) == ("0o600", ["shadow"])
+
+
+async def test_a_file_that_is_copied_by_a_server_was_readable_by_everybody(
+    host: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def parts() -> Any:
+        yield b"secret"
+
+    async def look(function: Any, *arguments: Any) -> Any:
+        return function(host, *arguments)
+
+    with Guestfs() as g:
+        files = GuestFiles(g, readonly=False)
+        monkeypatch.setattr(files, "look", look)
+        await files.store("/copy", parts(), 0o600)
+        assert (host.mode("/copy"), host.exposed) == ("0o600", [])
+        await files.store("/upload", parts())
+        assert (host.mode("/upload"), sorted(os.listdir(tmp_path))) == ("0o644", ["copy", "upload"])
+
+
+def test_a_copied_symlink_to_a_directory_became_an_empty_directory(host: Any, tmp_path: Path) -> None:
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "link").symlink_to("directory")
+    (tmp_path / "other").touch()
+    for new in ("/copy", "/a/copy", "/other"):
+        operations.copy(host, "/link", new, parents=True, keep_link=True)
+        assert os.readlink(f"{tmp_path}{new}") == "directory"
+    operations.copy(host, "/link", "/followed", parents=False)
+    assert (tmp_path / "followed").is_dir()
+    assert not (tmp_path / "followed").is_symlink()
+
+
+def test_a_move_across_filesystems_into_itself_was_a_copy_without_end(
+    host: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rename(old: str, new: str) -> None:
+        raise Error("rename", "another filesystem", errno.EXDEV)
+
+    monkeypatch.setattr(host, "rename", rename)
+    monkeypatch.setattr(host, "cp_a", lambda old, new: pytest.fail("copied"), raising=False)
+    (tmp_path / "data/mounted").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("data")
+    with pytest.raises(OSError, match="not moved into itself") as caught:
+        operations.move(host, "/data", "/data/mounted", into=True, parents=False)
+    assert caught.value.errno == errno.EINVAL
+    with pytest.raises(OSError, match="not moved into itself"):
+        operations.rename(host, "/data", "/link/mounted/data", replace=False)
+    assert os.listdir(tmp_path / "data/mounted") == []

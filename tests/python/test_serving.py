@@ -861,7 +861,8 @@ class Files(GuestFiles):
         if function is operations.info:
             seen = os.stat(path)
             kind = "directory" if stat.S_ISDIR(seen.st_mode) else "file"
-            return _entry(arguments[0], kind) | {"mtime": int(seen.st_mtime), "size": seen.st_size}
+            known = {"mtime": int(seen.st_mtime), "size": seen.st_size, "mode": seen.st_mode}
+            return _entry(arguments[0], kind) | known
         if function is operations.rename:
             return os.rename(path, self._root + arguments[1])
         if function is operations.remove:
@@ -875,7 +876,8 @@ class Files(GuestFiles):
             return known, content[begin : begin + size]
         raise RuntimeError("a fault of this test")
 
-    async def store(self, path: str, parts: AsyncIterator[Any]) -> None:
+    async def store(self, path: str, parts: AsyncIterator[Any], permissions: int | None = None) -> None:
+        self.permissions = permissions
         content = b"".join([bytes(part) async for part in parts])
         Path(self._root + path).write_bytes(content)
 
@@ -997,6 +999,14 @@ async def test_the_status_of_a_request_told_of_the_wrong_file(
     if destination:
         words.append(f"Destination: {destination}")
     assert await _status(files, method, path, *words) == status
+
+
+async def test_a_copy_by_webdav_of_a_secret_was_readable_by_everybody(files: Files, tmp_path: Path) -> None:
+    (tmp_path / "file").chmod(0o4640)
+    assert await _status(files, "COPY", "/file", "Destination: /new") == 201
+    assert files.permissions == 0o640
+    assert await _status(files, "PUT", "/upload", "Content-Length: 0") == 201
+    assert files.permissions is None
 
 
 # ---- the end of the hypervisor
