@@ -100,23 +100,22 @@ class QemuImg:
     ) -> str:
         """Run qemu-img; return what it prints, or raise Error.
 
+        What changes the disk itself ends by itself or by the limit, since half a change would spoil the disk:
+        KeyboardInterrupt is raised after that.
+
         disk, output: what it reads and writes; without a disk, it has nothing to be shut in for
         """
-        beat = self._go_on if disk is None or disk.readonly else self._check_time
+        changes = disk is not None and not disk.readonly
         with contextlib.ExitStack() as stack:
             program = stack.enter_context(self._command(disk, output))
             pipe = subprocess.PIPE
             try:
-                # Ctrl-C in the terminal is not for what changes an image: half a change would spoil it.
-                terminal = disk is None or disk.readonly
                 process = stack.enter_context(
-                    running([*program, *words], stdout=pipe, stderr=pipe, terminal=terminal)
+                    running([*program, *words], stdout=pipe, stderr=pipe, terminal=not changes)
                 )
             except FileNotFoundError:
                 raise self._missing() from None
-            printed, complaint = self._read(process, progress, beat)
-            while (code := status(process, STEP)) is None:
-                beat()
+            code, printed, complaint = self._ended(process, progress, changes)
             if code in accept:
                 return os.fsdecode(printed)
             said = os.fsdecode(complaint).strip().removeprefix("qemu-img: ")
@@ -166,6 +165,30 @@ class QemuImg:
 
     def _missing(self) -> Error:
         return Error(self._op, "qemu-img cannot be run" + hint("qemu-img"), errno.ENOENT)
+
+    def _ended(
+        self, process: subprocess.Popen[bytes], progress: Progress | None, changes: bool
+    ) -> tuple[int, bytes, bytes]:
+        """Return its exit status, what it prints, and its complaints.
+
+        changes: it changes the disk itself, so that neither a cancel nor Ctrl-C, however often, ends it
+        """
+        beat = self._check_time if changes else self._go_on
+        interrupted: KeyboardInterrupt | None = None
+        try:
+            while True:
+                try:
+                    printed, complaint = self._read(process, progress, beat)
+                    while (code := status(process, STEP)) is None:
+                        beat()
+                    return code, printed, complaint
+                except KeyboardInterrupt as error:
+                    if not changes:
+                        raise
+                    interrupted = error
+        finally:
+            if interrupted is not None:
+                raise interrupted
 
     def _read(
         self, process: subprocess.Popen[bytes], progress: Progress | None, beat: Callable[[], object]

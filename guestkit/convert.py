@@ -65,7 +65,8 @@ class DiskConverter:
         ENOTSUP. "auto" and "none": it runs free
     timeout: how long a call may unpack and run qemu-img, in seconds; None: no limit. The image may decide how
         much work it is. Then qemu-img is ended, and CallTimeout raised, which `convert` reports in its
-        result. That ends what writes to an image, too: `check` one whose `resize` or repair took too long
+        result. That ends what writes to an image, too: `check` one whose `resize` or repair took too long.
+        Ctrl-C does not: KeyboardInterrupt is raised once that has ended
     """
 
     def __init__(self, *, sandbox: Sandbox = "auto", timeout: float | None = None) -> None:

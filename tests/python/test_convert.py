@@ -367,23 +367,62 @@ def test_qemu_img_went_on_when_a_signal_had_ended_its_program_and_all_of_its_gro
     os.close(descriptor)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        'DiskConverter().resize(sys.argv[1], 2 << 20, "raw")',
+        'DiskConverter().check(sys.argv[1], "raw", repair="all")',
+        'asyncio.run(AsyncDiskConverter().resize(sys.argv[1], 2 << 20, "raw"))',
+    ],
+)
 def test_ctrl_c_in_the_terminal_interrupted_what_writes_to_an_image(
-    tmp_path: Path, source: Path, fifo: Path, qemu_img: Script
+    tmp_path: Path, source: Path, fifo: Path, qemu_img: Script, call: str
 ) -> None:
-    qemu_img(f": > {fifo}; read -r line < {fifo}; : > {tmp_path}/ended")
-    program = """
+    qemu_img(f"read -r line < {fifo}; : > {tmp_path}/ended")
+    program = f"""
 import asyncio, sys
-from guestkit import AsyncDiskConverter
-asyncio.run(AsyncDiskConverter().resize(sys.argv[1], 2 << 20, "raw"))
+from guestkit import AsyncDiskConverter, DiskConverter
+from guestkit._qemu_img import QemuImg
+
+def read(*arguments):
+    print("begun", flush=True)
+    return QemuImg.read(*arguments)
+
+QemuImg.read, QemuImg._read = QemuImg._read, read
+{call}
 """
     command: list[str | Path] = [sys.executable, "-c", program, source]
-    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as process:
-        fifo.read_bytes()
-        os.killpg(process.pid, signal.SIGINT)
+    with subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
+        for _ in range(2):
+            os.killpg(process.pid, signal.SIGINT)
+            with pytest.raises(subprocess.TimeoutExpired):  # it still waits
+                process.wait(0.2)
         with fifo.open("r+b", buffering=0) as writer:
             writer.write(b"go on\n")
-            process.wait(30)
+            assert process.wait(30) == -signal.SIGINT
     assert (tmp_path / "ended").exists()
+
+
+def test_ctrl_c_before_the_limit_was_an_error_of_the_image(
+    source: Path, qemu_img: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that goes on with the next image after an error would not have ended by Ctrl-C."""
+    qemu_img("exec sleep 30")
+    check_time, interrupts = QemuImg._check_time, [KeyboardInterrupt()]
+
+    def interrupted(self: QemuImg) -> None:
+        if interrupts:
+            raise interrupts.pop()
+        check_time(self)
+
+    monkeypatch.setattr(QemuImg, "_check_time", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        DiskConverter(timeout=0.2).resize(source, 2 * MIB, "raw")
+    assert isinstance(caught.value.__context__, CallTimeout)
 
 
 @pytest.mark.parametrize("kind", [DiskConverter, Sync])

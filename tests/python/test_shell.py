@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import errno
 import io
+import os
+import signal
 import stat
 import sys
+import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +20,9 @@ import pytest
 import guestkit.cli.guests
 from guestkit import ApplianceKilled, Error, Guestfs, copying
 from guestkit.cli import main
+from guestkit.cli.ending import Terminated, ended_by_signals, notes
 from guestkit.cli.screen import Screen
-from guestkit.cli.shell import actions
+from guestkit.cli.shell import actions, editing
 from guestkit.cli.shell.changing import mode_change
 from guestkit.cli.shell.completion import candidates
 from guestkit.cli.shell.helping import COMMANDS, manual, overview
@@ -453,6 +458,59 @@ def test_what_a_program_in_the_guest_says_is_told(
     session.writable = True
     run(session, "cp -r /etc/hosts /copy")
     assert capsys.readouterr().err == "guestkit: error: cp: cp_a: cp: No space left on device\\x1b\n"
+
+
+# ---- edit
+
+
+@pytest.fixture
+def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A FIFO in which the script that is the editor, `tmp_path / "editor"`, tells its process."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(editing, "_content", lambda session, path: b"old")
+    monkeypatch.setenv("VISUAL", f"sh {tmp_path}/editor")
+    os.mkfifo(tmp_path / "begun")
+    return tmp_path / "begun"
+
+
+@pytest.mark.parametrize(
+    ("script", "ends", "left"),
+    [
+        ("printf typed > $1; BEGUN; exec sleep 60", "editor", {"f": b"typed"}),
+        ("printf typed > $1; BEGUN; exec sleep 60", "shell", {"f": b"typed"}),
+        (
+            "printf typed > $1; sh -c 'BEGUN; exec sleep 60'; exit",
+            "editor",
+            {"f": b"typed"},
+        ),  # the editor's own shell tells it
+        (
+            "trap 'printf typed > $1.save; kill $!; exit 1' TERM; sleep 60 & BEGUN; wait",
+            "shell",
+            {"f": b"old", "f.save": b"typed"},
+        ),
+        ("BEGUN; exec sleep 60", "editor", {}),
+        ("BEGUN; exec sleep 60", "shell", {}),
+    ],
+)
+def test_a_signal_deleted_what_the_user_had_saved_in_edit(
+    session: Session, tmp_path: Path, begun: Path, script: str, ends: str, left: dict[str, bytes]
+) -> None:
+    (tmp_path / "editor").write_text(script.replace("BEGUN", f"echo $$ > {begun}"))
+
+    def end() -> None:
+        editor = int(begun.read_text())
+        os.kill(editor if ends == "editor" else os.getpid(), signal.SIGTERM)
+
+    killing = threading.Thread(target=end)
+    killing.start()
+    with pytest.raises((Terminated, OSError)) as caught, ended_by_signals():
+        editing.edit(session, "/f")
+    killing.join()
+    assert isinstance(caught.value, Terminated) == (ends == "shell")
+    folders = list(tmp_path.glob("guestkit-edit-*"))
+    assert {file.name: file.read_bytes() for folder in folders for file in folder.iterdir()} == left
+    told = [f"your text is in {folders[0]}{'' if 'f.save' in left else '/f'}"] if left else []
+    assert notes(caught.value) == told
 
 
 # ---- history

@@ -25,16 +25,19 @@ def edit(session: Session, path: str) -> None:
     """Edit a private copy of the file, and put it in the file's place if it was changed.
 
     The file changes as a whole or not at all. A file that is not there is made, if something was written. If
-    the copy cannot be written back it stays, and the error says where.
+    the copy cannot be written back, or a signal ends the editor or this program, what was written stays, and
+    the error says where.
     """
-    before = _content(session, path)
+    before = _content(session, path) or b""
     folder = Path(tempfile.mkdtemp(prefix="guestkit-edit-"))  # nobody else may look into it
     copy = folder / _name(path)
-    keep = False
+    at_stake = False
+    kept: Path | None = None
     try:
         copy.touch(0o600)
-        copy.write_bytes(before or b"")
+        copy.write_bytes(before)
         command = [*paging.program(["VISUAL", "EDITOR"], "vi"), str(copy)]
+        at_stake = True
         try:
             status = paging.run(command, reads=not session.script_on_stdin)
         except OSError as error:
@@ -42,24 +45,33 @@ def edit(session: Session, path: str) -> None:
                 error.errno or errno.ENOENT, command[0], f"{error.strerror}: $EDITOR chooses another"
             ) from None
         if status != 0:
+            at_stake = not 0 < status < 128  # a signal has ended it; otherwise the user wants none of it
             raise failure(errno.ECANCELED, path, f"not changed: the editor ended with status {status}")
         if not copy.is_file() or copy.stat().st_size > LARGEST:
             raise failure(errno.EFBIG, path, "not changed: the edited copy is gone, or larger than 16 MiB")
         after = copy.read_bytes()
-        if after == (before or b""):
+        if after == before:
             session.screen.note(f"{path}: not changed")
             return
-        keep = True
-        if _replace(session, path, after) > 1:
+        names = _replace(session, path, after)
+        at_stake = False
+        if names > 1:
             session.screen.tell("warning", f"{path}: its other names (hard links) keep the old content")
-        keep = False
     except BaseException as error:
-        if keep:
-            error.add_note(f"your text is in {copy}")
+        kept = _written(folder, copy, before) if at_stake else None
+        if kept is not None:
+            error.add_note(f"your text is in {kept}")
         raise
     finally:
-        if not keep:
+        if kept is None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _written(folder: Path, copy: Path, before: bytes) -> Path | None:
+    """Return where the user's text is: the copy, or the folder, where editors save it when they are ended."""
+    if copy.is_file() and (copy.stat().st_size != len(before) or copy.read_bytes() != before):
+        return copy
+    return folder if any(other != copy for other in folder.iterdir()) else None
 
 
 def _content(session: Session, path: str) -> bytes | None:

@@ -87,9 +87,16 @@ def _giving_up(pager: subprocess.Popen[bytes]) -> Handler:
 
 
 def run(command: Sequence[str], *, reads: bool) -> int:
-    """Run a program in the foreground; return its exit status. reads: it may read stdin."""
-    with foreground():
-        return subprocess.run(command, stdin=None if reads else subprocess.DEVNULL, check=False).returncode
+    """Run a program in the foreground; return its exit status. reads: it may read stdin.
+
+    A signal that ends this program ends that one as well: asked to, it can save what it has.
+    """
+    with foreground(), subprocess.Popen(command, stdin=None if reads else subprocess.DEVNULL) as process:
+        try:
+            return process.wait()
+        except Terminated:
+            process.terminate()
+            raise
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
