@@ -285,13 +285,14 @@ def _place(name: str, path: Path, room: int, variable: str) -> Finding:
     if not os.path.isdir(path):
         message = f"{path} is no directory"
         return Finding(name=name, level="error", message=message, remedy=f"export {variable}=/var/tmp")
+    elsewhere = f'mkdir -p "$HOME/tmp" && export {variable}="$HOME/tmp"'
     if not os.access(path, os.W_OK | os.X_OK):
         message = f"{path} cannot be written by this user"
-        return Finding(name=name, level="error", message=message, remedy=f"export {variable}=$HOME/tmp")
+        return Finding(name=name, level="error", message=message, remedy=elsewhere)
     free = shutil.disk_usage(path).free
     if free < room:
         message = f"{path} has {_gb(free)} left, and {_gb(room)} may be needed"
-        return Finding(name=name, level="warning", message=message, remedy=f"export {variable}=$HOME/tmp")
+        return Finding(name=name, level="warning", message=message, remedy=elsewhere)
     return Finding(name=name, level="ok", message=f"{path} has {_gb(free)} left")
 
 

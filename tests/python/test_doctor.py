@@ -318,7 +318,16 @@ def test_places_that_are_full_or_missing(
     monkeypatch.setattr(doctor, "CACHE_ROOM", 1 << 60)
     found = finding(name)
     assert found.level == "warning"
-    assert f"export {variable}=" in found.remedy
+    home = tmp_path / "a home"  # the remedy named a directory below it that need not be there
+    script = f'{found.remedy} && cd "${variable}" && pwd'
+    done = subprocess.run(
+        ["sh", "-c", script],
+        env={**os.environ, "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == (f"{home}/tmp\n", "")
     (tmp_path / "file").touch()
     monkeypatch.setenv(variable, str(tmp_path / "file"))
     found = finding("environment")
