@@ -68,7 +68,7 @@ class Server:
         self._options = options.options if isinstance(options, Bound) else options or ServeOptions()
 
     async def __aenter__(self) -> Self:
-        require()
+        await asyncio.to_thread(require)  # half a second, the first time
         from guestkit.serving import ssh, web
         from guestkit.serving.host_key import host_key
 

@@ -13,6 +13,7 @@ import socket
 import stat
 import struct
 import subprocess
+import sys
 import threading
 import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -1035,6 +1036,39 @@ async def test_a_server_whose_hypervisor_had_ended_kept_the_loop_busy(
             assert not asyncio.get_running_loop().remove_reader(watched[0])
             with pytest.raises(Error, match="the hypervisor has ended"):
                 await server.ended()
+
+
+# ---- the event loop
+
+ENTERING = """
+import asyncio, os, sys, threading
+from guestkit import Guestfs, Server
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if threading.current_thread() is threading.main_thread():
+            print(name)
+
+Guestfs.is_dir = lambda g, path: True
+Guestfs.get_pid = lambda g: os.getpid()
+
+async def enter():
+    with Guestfs() as g:
+        sys.meta_path.insert(0, Watch())
+        async with Server(g) as server:
+            assert server.served.sftp and server.served.http
+        sys.meta_path.pop(0)
+
+asyncio.run(enter())
+"""
+
+
+def test_the_libraries_were_loaded_on_the_event_loop(tmp_path: Path) -> None:
+    """That kept it for half a second."""
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    command = [sys.executable, "-c", ENTERING]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == ""
 
 
 # ---- uploads that break off
