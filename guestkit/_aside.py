@@ -64,12 +64,12 @@ def new_path(op: str, target: Path, *, replace: bool, hint: str = "") -> Iterato
     nothing can be written there; OSError if the file cannot be synced.
     """
     with ExitStack() as stack:
-        with _naming(op, target, hint):
+        with naming(op, target, hint):
             folder = stack.enter_context(unfinished(target.parent))
         new = folder / "disk"
         yield new
         _sync(new)
-        with _naming(op, target, hint):
+        with naming(op, target, hint):
             put(new, target, replace=replace)
         _sync(target.parent)
 
@@ -80,7 +80,8 @@ def is_there(op: str, target: Path, hint: str = "") -> Error:
 
 
 @contextmanager
-def _naming(op: str, target: Path, hint: str) -> Iterator[None]:
+def naming(op: str, target: Path, hint: str = "") -> Iterator[None]:
+    """Raise what goes wrong on this host as Error of op about the target; the file beside it is nobody's."""
     try:
         yield
     except FileExistsError as error:

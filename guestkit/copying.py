@@ -13,13 +13,13 @@ import tarfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from guestkit import _operations as operations
-from guestkit._aside import unfinished
+from guestkit._aside import naming, unfinished
 from guestkit.errors import Error, is_final
 from guestkit.files import Extracted, SkippedFile
 from guestkit.guest import guest_path
@@ -59,6 +59,7 @@ def copy_out(
     progress: called now and then, on the calling thread, with the bytes copied so far and those of all files
         as they were at the beginning. An exception from it ends the copying, and is raised
     """
+    check_target(target)
     into = Path(os.fsdecode(target))
     only, slash = len(sources) == 1, os.fsdecode(target).endswith("/")
     files = [_Outgoing(g, source, into, only, slash, recursive, replace) for source in sources]
@@ -75,6 +76,14 @@ def copy_out(
         ended.add_note(f"only {names} was written" if names else "nothing was written")
         raise
     return _sum(copied)
+
+
+def check_target(target: StrOrBytesPath) -> None:
+    """Raise Error if this user may write nothing there. `copy_out` does so; call it before a launch."""
+    into = Path(os.fsdecode(target))
+    folder = into if into.is_dir() else into.parent
+    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+        raise Error("copy_out", f"{folder}: this user may not write there", errno.EACCES)
 
 
 def copy_in(
@@ -226,12 +235,14 @@ class _Outgoing:
 
     def copy(self, tally: _Tally, left: int, most: int) -> Extracted:
         """Copy it. left: of `most`, the bytes that all files may have."""
-        with unfinished(self.final.parent) as folder:
-            if self._path == "/":  # it has no name of its own
-                made = into = folder / "root"
-                into.mkdir()
-            else:
-                made, into = folder / posixpath.basename(self._path), folder
+        with ExitStack() as stack:
+            with naming("copy_out", self.final):
+                folder = stack.enter_context(unfinished(self.final.parent))
+                if self._path == "/":  # it has no name of its own
+                    made = into = folder / "root"
+                    into.mkdir()
+                else:
+                    made, into = folder / posixpath.basename(self._path), folder
             copied = self._extracted(into, tally, left, most)
             is_made = os.path.lexists(made)
             if copied.skipped and not (is_made and self._is_directory):  # of a tree, a part may be missing
@@ -239,7 +250,8 @@ class _Outgoing:
                 number = errno.EIO if is_made else errno.EINVAL
                 raise Error("copy_out", f"{skipped.path}: {skipped.reason}", number)
             self._look()
-            made.rename(self.final)
+            with naming("copy_out", self.final):
+                made.rename(self.final)
         tally.done += copied.bytes
         return copied
 
@@ -317,30 +329,31 @@ class _Incoming:
         """Copy to that name in the guest; the reason on the host comes first, for tar saw only the end."""
         folder, name = posixpath.split(made)
         reader, writer = os.pipe()
+        pipe = os.fdopen(writer, "wb")
         failed: list[BaseException] = []
 
         def write() -> None:
             try:
-                with os.fdopen(writer, "wb") as pipe, suppress(BrokenPipeError):  # tar_in says why
+                with pipe, suppress(BrokenPipeError):  # tar_in says why
                     self._pack(pipe, name, tally)
             except BaseException as error:
                 failed.append(error)
 
         packing = threading.Thread(target=write, name="guestkit-copy-in")
-        try:
-            packing.start()
-        except RuntimeError:  # no thread can be started
-            os.close(reader)
-            os.close(writer)
-            raise
         refused: Error | None = None
         try:
+            try:
+                packing.start()
+            except RuntimeError:  # no thread can be started
+                pipe.close()
+                raise
             g.tar_in(f"/proc/self/fd/{reader}", folder)
         except Error as error:
             refused = error
         finally:
-            os.close(reader)
-            packing.join()
+            os.close(reader)  # which ends the thread, also where Ctrl-C has come while it started
+            if packing.is_alive():
+                packing.join()
         if tally.failure is not None:
             raise tally.failure
         for cause in failed:

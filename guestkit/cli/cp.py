@@ -9,7 +9,7 @@ from guestkit.cli.guests import check_format_is_stated, in_place_of_disk, opened
 from guestkit.cli.options import add_bound_option, add_disk_argument, add_guest_options
 from guestkit.cli.screen import Screen
 from guestkit.cli.usage import UsageError
-from guestkit.copying import MAX_BYTES, copy_in, copy_out
+from guestkit.copying import MAX_BYTES, check_target, copy_in, copy_out
 
 DESCRIPTION = """\
 Copy files between this host and a guest. A path in the guest begins with a colon: ":/etc/hosts". The last
@@ -48,6 +48,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         raise UsageError("a path in the guest begins with :/ (a file of this host that begins so: ./:name)")
     if goes_in:
         check_format_is_stated(arguments)
+    else:
+        check_target(arguments.target)
     copied = None
 
     def written() -> str:  # for an interruption outside the copying, which adds a more exact note itself

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
@@ -156,7 +157,8 @@ class Connection:
             # A task of its own: if one caller is cancelled, the launch goes on for the others.
             self._opening = loop.create_task(self._launched(self._closing), name="guestkit-fs-open")
             self._opening.add_done_callback(self._opened)
-            _connections.add(self)
+            with _lock:
+                _connections.add(self)
         return self._opening
 
     def _foreign(self) -> bool:
@@ -214,15 +216,17 @@ class Connection:
     def _idle(self) -> Connection | None:
         """Return the read-only connection of this loop that has not been used for the longest time."""
         loop = asyncio.get_running_loop()
+        with _lock:
+            connections = list(_connections)
         unused = [
             other
-            for other in _connections
+            for other in connections
             if other is not self
             and other._process == os.getpid()
             and other._running == 0
             and other._disk.opening.readonly
-            and other._opening is not None
-            and other._opening.get_loop() is loop
+            and (opening := other._opening) is not None  # read once: another loop may set it meanwhile
+            and opening.get_loop() is loop
         ]
         return min(unused, key=lambda other: other._used, default=None)
 
@@ -233,12 +237,14 @@ def _finish(g: Guestfs) -> None:
     g.shutdown()
 
 
+#: Those that have been opened, of all loops; with the lock alone.
 _connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+_lock = threading.Lock()
 
 
 def _forget() -> None:
-    global _connections
-    _connections = weakref.WeakSet()
+    global _connections, _lock
+    _connections, _lock = weakref.WeakSet(), threading.Lock()
 
 
 os.register_at_fork(after_in_child=_forget)

@@ -17,7 +17,7 @@ import contextlib
 import errno
 import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 
 from guestkit.errors import Error
 from guestkit.handle import Guestfs
@@ -73,14 +73,16 @@ def _serve(g: Guestfs, bound: Bound, ready: Callable[[Served], object]) -> None:
 
     # On a thread of its own, so that a signal's exception reaches this one, and no callback of the loop.
     thread = threading.Thread(target=work, name="guestkit-serve")
-    thread.start()
     try:
+        thread.start()
         ready(served.result())
         ended.result()  # which it has only by an exception
     except BaseException as error:
-        with contextlib.suppress(CancelledError, RuntimeError):  # it has ended by itself
-            begun.result()()
-        thread.join(_GRACE)
+        if not begun.cancel():  # else it never begins, although Ctrl-C may have come while the thread started
+            with contextlib.suppress(RuntimeError):  # it has ended by itself
+                begun.result()()
+        if thread.is_alive():
+            thread.join(_GRACE)
         if thread.is_alive():  # the guest does not answer
             g.terminate()
             thread.join()

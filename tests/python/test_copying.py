@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any, cast
 
 import pytest
 
-from guestkit import ApplianceKilled, Error, Guestfs
-from guestkit.copying import _Incoming, _Tally, copy_in, copy_out
+from guestkit import ApplianceKilled, Error, Guestfs, copying
+from guestkit.cli import main
+from guestkit.copying import _Incoming, _Tally, check_target, copy_in, copy_out
 from guestkit.files import Extracted, SkippedFile
 
 
@@ -87,3 +89,58 @@ def test_a_tree_deeper_than_pythons_stack_was_not_copied(deep: Path) -> None:
     packed.seek(0)
     with tarfile.open(fileobj=packed) as tar:
         assert tar.getnames()[-1] == "made" + "/d" * (DEPTH - 1) + "/file"
+
+
+def test_a_target_that_cannot_be_written_was_told_after_the_launch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    for target in (tmp_path, tmp_path / "new", f"{tmp_path}/new/", os.fsencode(tmp_path / "new")):
+        with pytest.raises(Error, match=f"copy_out: {tmp_path}: this user may not write there") as caught:
+            copy_out(cast(Guestfs, None), ["/srv/file"], target)
+        assert caught.value.errno == errno.EACCES
+    assert main(["cp", "no disk", ":/srv/file", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"guestkit: error: {tmp_path}: this user may not write there\n"
+    check_target("/")
+
+
+def test_what_went_wrong_on_the_host_named_a_hidden_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Error, match=r"^copy_out: /proc/file: No such file or directory$") as caught:
+        copy_out(GUEST, ["/srv/file"], "/proc")  # where nobody makes directories
+    assert caught.value.errno == errno.ENOENT
+
+    def vanish(self: Any, into: Path, *_: object) -> Extracted:
+        (tmp_path / "file").mkdir()
+        (into / "file").touch()
+        return Extracted(files=1, directories=0, symlinks=0, bytes=0, skipped=())
+
+    monkeypatch.setattr(copying._Outgoing, "_extracted", vanish)
+    monkeypatch.setattr(copying._Outgoing, "_look", lambda self: None)
+    with pytest.raises(Error, match=f"^copy_out: {tmp_path}/file: Is a directory$"):
+        copy_out(GUEST, ["/srv/file"], tmp_path)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+INTERRUPTED = """
+import sys, threading
+from pathlib import Path
+from guestkit.copying import _Incoming, _Tally
+
+start = threading.Thread.start
+
+def interrupted(thread):
+    start(thread)
+    raise KeyboardInterrupt
+
+threading.Thread.start = interrupted
+_Incoming(Path(sys.argv[1]), "/", True, False)._transfer(None, "/made", _Tally(None, 0))
+"""
+
+
+def test_ctrl_c_while_the_reader_starts_left_a_thread_that_nobody_could_end(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(1 << 20))  # more than a pipe holds
+    command = [sys.executable, "-c", INTERRUPTED, str(tmp_path / "file")]
+    done = subprocess.run(command, stderr=subprocess.PIPE, timeout=20, check=False)
+    assert done.stderr.splitlines()[-1] == b"KeyboardInterrupt"

@@ -26,7 +26,7 @@ from guestkit import CallTimeout, Error, Guestfs, HandleOptions, Key, under
 from guestkit._file_errors import about
 from guestkit._operations import Entry, Place
 from guestkit.fs import GuestFileSystem
-from guestkit.fs.connection import Connection, _finish
+from guestkit.fs.connection import Connection, _connections, _finish
 from guestkit.fs.file import BufferedGuestFile, StreamedGuestFile
 from guestkit.fs.listings import Listings
 
@@ -376,6 +376,42 @@ async def test_a_launch_does_not_fail_with_the_error_of_another_disk(
     asyncio.get_running_loop().call_soon(closing.set)
     assert await wanted._launched(None) is launched
     assert "unused: is empty" in caplog.text
+
+
+class Closing(Connection):
+    """A connection that another thread closes once somebody has looked at it."""
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name == "_opening":
+            self._opening = None
+        return found
+
+
+async def test_a_launch_failed_where_other_loops_opened_and_closed_filesystems(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def attempt(self: Connection, options: HandleOptions) -> Any:
+        return object()
+
+    monkeypatch.setattr(Connection, "_attempt", attempt)
+    disk = GuestFileSystem("disk", asynchronous=True)._disk
+    asking, opened, late, closing = (kind(disk) for kind in (Connection, Connection, Connection, Closing))
+    opening, _ = await opened._living()
+    getpid = os.getpid
+
+    def meanwhile() -> int:  # what another thread does
+        if late._opening is None:
+            late._open()
+        return getpid()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", meanwhile)
+        assert asking._idle() is opened
+    _connections.add(closing)
+    closing._opening, closing._used = opening, -1.0  # it was not used for the longest time
+    assert asking._idle() is closing
+    await late._living()
 
 
 class Appliances:

@@ -1071,6 +1071,38 @@ def test_the_libraries_were_loaded_on_the_event_loop(tmp_path: Path) -> None:
     assert done.stdout == ""
 
 
+# ---- its thread
+
+STARTING = """
+import os, threading
+from guestkit import Guestfs, Server, ServeOptions, serve
+
+Guestfs.is_dir = lambda g, path: True
+Guestfs.get_pid = lambda g: os.getpid()
+start, end, serves = threading.Thread.start, Server.ended, threading.Event()
+
+def interrupted(thread):
+    start(thread)
+    if thread.name == "guestkit-serve":
+        serves.wait()
+        raise KeyboardInterrupt
+
+def ended(server):
+    serves.set()
+    return end(server)
+
+threading.Thread.start, Server.ended = interrupted, ended
+with Guestfs() as g:
+    serve(g, ServeOptions(protocols=("http",)))
+"""
+
+
+def test_ctrl_c_while_the_server_starts_left_a_thread_that_nobody_could_end() -> None:
+    command = [sys.executable, "-c", STARTING]
+    done = subprocess.run(command, stderr=subprocess.PIPE, timeout=20, check=False)
+    assert done.stderr.splitlines()[-1] == b"KeyboardInterrupt"
+
+
 # ---- uploads that break off
 
 
