@@ -37,7 +37,8 @@ def unfinished(parent: Path) -> Iterator[Path]:
 def new_file(target: Path, *, mode: int = 0o666, replace: bool = True) -> Iterator[BinaryIO]:
     """Yield a file that `put` gives the name of the target, once the block has ended without an exception.
 
-    Until then its name ends as the target's does. mode: as in open(2), if there is no such file yet
+    Until then its name ends as the target's does, and errors name the target. mode: as in open(2), if there
+    is no such file yet
     """
     new = _new_name(target.parent, target.suffix)
     old = _permissions(target) if replace else None
@@ -51,6 +52,10 @@ def new_file(target: Path, *, mode: int = 0o666, replace: bool = True) -> Iterat
                 os.fchmod(file.fileno(), old)
             os.fsync(file.fileno())
         _name(new, target, replace)
+    except OSError as error:
+        if error.filename not in (new, str(new)):
+            raise
+        raise OSError(error.errno, error.strerror, str(target)) from error
     finally:
         with suppress(OSError):  # it has its name by now, or was never made
             os.unlink(new)
@@ -81,7 +86,7 @@ def is_there(op: str, target: Path, hint: str = "") -> Error:
 
 @contextmanager
 def naming(op: str, target: Path, hint: str = "") -> Iterator[None]:
-    """Raise what goes wrong on this host as Error of op about the target; the file beside it is nobody's."""
+    """Raise OSError as Error of op about the target: nobody knows the file beside it."""
     try:
         yield
     except FileExistsError as error:

@@ -25,6 +25,18 @@ def test_a_file_that_is_replaced_leaves_its_permissions(tmp_path: Path) -> None:
     assert (target.read_text(), mode(target)) == ("new", 0o640)
 
 
+def test_what_went_wrong_was_told_of_a_hidden_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught, _aside.new_file(Path("/proc/document")):
+        pass  # where nobody makes files
+    assert str(caught.value) == "[Errno 2] No such file or directory: '/proc/document'"
+    with pytest.raises(IsADirectoryError) as refused, _aside.new_file(tmp_path):
+        pass
+    assert (refused.value.filename, refused.value.filename2) == (str(tmp_path), None)
+    with pytest.raises(FileNotFoundError, match="another"), _aside.new_file(tmp_path / "document"):
+        raise FileNotFoundError(2, "No such file", "another")
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make a file another user's")
 def test_another_user_s_file_said_who_may_write_to_ours(tmp_path: Path) -> None:
     target = tmp_path / "document"
