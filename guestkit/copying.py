@@ -83,7 +83,7 @@ def check_target(target: StrOrBytesPath) -> None:
     into = Path(os.fsdecode(target))
     folder = into if into.is_dir() else into.parent
     if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
-        raise Error("copy_out", f"{folder}: this user may not write there", errno.EACCES)
+        raise Error("copy_out", f"{folder}: cannot be written by this user", errno.EACCES)
 
 
 def copy_in(

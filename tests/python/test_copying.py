@@ -96,11 +96,11 @@ def test_a_target_that_cannot_be_written_was_told_after_the_launch(
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
     for target in (tmp_path, tmp_path / "new", f"{tmp_path}/new/", os.fsencode(tmp_path / "new")):
-        with pytest.raises(Error, match=f"copy_out: {tmp_path}: this user may not write there") as caught:
+        with pytest.raises(Error, match=f"copy_out: {tmp_path}: cannot be written by this user") as caught:
             copy_out(cast(Guestfs, None), ["/srv/file"], target)
         assert caught.value.errno == errno.EACCES
     assert main(["cp", "no disk", ":/srv/file", str(tmp_path)]) == 1
-    assert capsys.readouterr().err == f"guestkit: error: {tmp_path}: this user may not write there\n"
+    assert capsys.readouterr().err == f"guestkit: error: {tmp_path}: cannot be written by this user\n"
     check_target("/")
 
 
