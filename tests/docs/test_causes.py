@@ -48,7 +48,7 @@ def told_by_cpp() -> Iterator[str]:
         if path.name != "error.ipp":  # it lists the limits
             yield from re.findall(r"\bCause::(\w+)", text)
         yield from re.findall(r'CallTimeout\([^;]*?"(\w+_timeout)"', text)
-        yield from re.findall(r'begin\((?:launch_limit\(\)|limits\.call)[^;]*?"(\w+_timeout)"', text)
+        yield from re.findall(r'\{(?:launch_limit\(\)|limits\.call)[^;]*?"(\w+_timeout)"', text)
 
 
 def test_each_cause_is_raised_somewhere() -> None:
