@@ -544,8 +544,25 @@ BOOST_AUTO_TEST_CASE(a_hundred_mountpoints_are_enough) {
   std::vector<InspectFailure> failures;
   mount_behind_root(guest, mountpoints, true, failures);
   BOOST_TEST(guest.mounted.size() == 100U);
-  BOOST_REQUIRE_EQUAL(failures.size(), 1U);
+  BOOST_REQUIRE_EQUAL(failures.size(), most_failures_of_a_kind + 1);
   BOOST_TEST(has(failures[0].message, "more than 100 mountpoints"));
+  BOOST_TEST(failures.back().message == "280 more filesystems are not mounted");
+}
+
+BOOST_AUTO_TEST_CASE(only_the_first_mountpoint_beyond_the_hundredth_was_told) {
+  pretended_guest guest;
+  guest.facts["/dev/sda2"] = {{"TYPE", "btrfs"}, {"UUID", "b"}};
+  std::string fstab = "UUID=aaaa-1111 / ext4 defaults 0 1\n";
+  for (int i = 0; i < 130; ++i) {
+    const auto name = std::to_string(i);
+    guest.files["/m" + name] = "d";
+    fstab.append("UUID=b /m").append(name).append(" btrfs subvol=v").append(name).append(" 0 0\n");
+  }
+  auto plan = guest.plan(fstab);
+  const auto kept = mount_behind_root(guest, plan.mountpoints, true, plan.failures).size();
+  BOOST_REQUIRE_EQUAL(plan.failures.size(), most_failures_of_a_kind + 1);
+  BOOST_TEST(plan.failures.back().message == "10 more filesystems are not mounted");
+  BOOST_TEST(kept + most_failures_of_a_kind + 10 == 130U);
 }
 
 BOOST_AUTO_TEST_CASE(what_a_handle_without_an_appliance_says_of_mounting) {

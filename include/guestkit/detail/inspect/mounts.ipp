@@ -76,8 +76,8 @@ GUESTKIT_INLINE mountpoint_list mount_behind_root(guest_actions& g, mountpoint_l
           .message = printable(device) + " is not mounted on " + excerpt(mountpoint) + ": " + why};
     };
     if (++count > most) {
-      failures.push_back(refusal("more than " + std::to_string(most) + " mountpoints"));
-      break;
+      refused.add(refusal("more than " + std::to_string(most) + " mountpoints"));
+      continue;
     }
     const auto fault = fault_of_mountpoint(g, mountpoint);
     if (fault) refused.add(refusal(fault->why));
