@@ -213,8 +213,32 @@ BOOST_AUTO_TEST_CASE(a_filesystem_is_found_by_what_is_on_it) {
 BOOST_AUTO_TEST_CASE(a_btrfs_on_several_devices_is_one_filesystem) {
   pretended_guest guest;
   for (const auto* device : {"/dev/sda2", "/dev/sda3"})
-    guest.facts[device] = {{"TYPE", "btrfs"}, {"UUID", "many"}};
+    guest.facts[device] = {{"TYPE", "btrfs"}, {"UUID", "many"}, {"LABEL", "pool"}};
   BOOST_TEST(guest.device("UUID=many") == "/dev/sda2");
+  BOOST_TEST(guest.device("LABEL=pool") == "/dev/sda2");
+  const auto plan = guest.plan("LABEL=pool / btrfs defaults 0 0\n", "/dev/sda3");
+  BOOST_TEST(text(plan.mountpoints) == "/=/dev/sda3 ");
+  BOOST_TEST(text(plan.failures) == "");
+  for (const std::string uuid : {"another", ""}) {  // two filesystems, or there is no telling
+    guest.facts["/dev/sda3"]["UUID"] = uuid;
+    if (uuid.empty()) guest.facts["/dev/sda2"]["UUID"] = uuid;
+    BOOST_TEST(has(guest.device("LABEL=pool"), "several filesystems have it: /dev/sda2, /dev/sda3"));
+  }
+}
+
+// Regression: fstab was taken to override what libguestfs had mounted there.
+BOOST_AUTO_TEST_CASE(a_btrfs_on_several_devices_was_left_out_where_fstab_has_its_label) {
+  pretended_guest guest;
+  for (const auto* device : {"/dev/sda2", "/dev/sda3"})
+    guest.facts[device] = {{"TYPE", "btrfs"}, {"UUID", "many"}, {"LABEL", "pool"}};
+  guest.files["/etc/fstab"] = "-UUID=aaaa-1111 / ext4 defaults 0 1\nLABEL=pool /data btrfs defaults 0 0\n";
+  InspectedSystem system{.root = "/dev/sda1", .type = "linux"};
+  system.mountpoints = {{"/", "/dev/sda1"}, {"/data", "/dev/sda2"}};
+  layout known(guest);
+  std::vector<std::string> corrections;
+  mount_system(guest, system, known, corrections);
+  BOOST_TEST(text(system.mountpoints) == "/=/dev/sda1 /data=/dev/sda2 ");
+  BOOST_TEST(text(system.failures) == "");
 }
 
 BOOST_AUTO_TEST_CASE(the_names_of_other_buses_are_those_of_the_disks_in_their_order) {
@@ -250,6 +274,34 @@ BOOST_AUTO_TEST_CASE(what_fstab_has_for_the_root_shows_in_which_order_the_disks_
                  " in another order than the guest's"));
 }
 
+// Regression: a name led to the system's disk, although another disk of the guest has it.
+BOOST_AUTO_TEST_CASE(one_disk_of_several_was_taken_for_all_that_fstab_names) {
+  pretended_guest guest;
+  const auto planned = [&](const std::string& fstab) {
+    return text(guest.plan(fstab, "/dev/sda2").mountpoints);
+  };
+  const std::string uuid = "UUID=bbbb-2222 / ext4 defaults 0 1\n";
+  guest.facts["/dev/sda2"]["UUID"] = "bbbb-2222";
+  BOOST_TEST(planned("/dev/nvme0n1p2 / ext4 defaults 0 1\n/dev/nvme0n1p1 /boot/efi vfat defaults 0 2\n"
+                     "/dev/sda1 /data ext4 defaults 0 2\n") == "/=/dev/sda2 /boot/efi=/dev/sda1 ");
+  BOOST_TEST(planned("/dev/disk/by-id/nvme-SYSTEM-part2 / ext4 defaults 0 1\n"
+                     "/dev/disk/by-id/nvme-SYSTEM-part1 /boot/efi vfat defaults 0 2\n"
+                     "/dev/disk/by-id/ata-DATA-part1 /data ext4 defaults 0 2\n"
+                     "/dev/sdb1 /more ext4 defaults 0 2\n") == "/=/dev/sda2 /boot/efi=/dev/sda1 ");
+  BOOST_TEST(planned("/dev/vda2 / ext4 defaults 0 1\n"
+                     "/dev/disk/by-path/pci-0000:00:1f.2-ata-1-part1 /data ext4 defaults 0 2\n") ==
+             "/=/dev/sda2 ");
+  BOOST_TEST(planned(uuid + "/dev/vda1 /boot ext4 defaults 0 2\n/dev/sda1 /data ext4 defaults 0 2\n") ==
+             "/=/dev/sda2 ");
+  BOOST_TEST(planned(uuid + "/dev/vda1 /boot ext4 defaults 0 2\n/dev/sdb1 /media/usb auto noauto 0 0\n") ==
+             "/=/dev/sda2 /boot=/dev/sda1 ");
+  const auto told =
+      guest.plan("/dev/vda2 / ext4 defaults 0 1\n/dev/sda1 /data ext4 defaults 0 2\n", "/dev/sda2");
+  BOOST_TEST(text(told.failures) ==
+             "mountpoints: /etc/fstab, line 2: \"/dev/sda1\" is not mounted on \"/data\": fstab has names of "
+             "several disks, so that it may be another than the one that was given\n");
+}
+
 BOOST_AUTO_TEST_CASE(volumes_arrays_and_opened_devices_have_several_names) {
   pretended_guest guest;
   guest.facts["/dev/sda3"] = {{"TYPE", "LVM2_member"}};
@@ -265,6 +317,30 @@ BOOST_AUTO_TEST_CASE(volumes_arrays_and_opened_devices_have_several_names) {
   BOOST_TEST(guest.device("/dev/md/root") == "/dev/md127");
   BOOST_TEST(guest.device("/dev/md2") == "/dev/md126");
   BOOST_TEST(has(guest.device("/dev/md0"), "may be any of /dev/md126, /dev/md127"));
+}
+
+// Regression: the root was mounted at /srv, too.
+BOOST_AUTO_TEST_CASE(the_only_array_that_could_be_assembled_was_taken_for_every_one) {
+  pretended_guest guest;
+  guest.arrays = {"/dev/md127"};  // named "root"
+  guest.facts["/dev/md127"] = {{"TYPE", "ext4"}, {"UUID", "mmmm-3333"}};
+  const std::string md0 = "/dev/md0 /a ext4 defaults 0 2\n", md1 = "/dev/md1 /b ext4 defaults 0 2\n";
+  const std::string sda1 = "UUID=aaaa-1111 / ext4 defaults 0 1\n";
+  const auto plan = guest.plan("/dev/md0 / ext4 defaults 0 1\n" + md1, "/dev/md127");
+  BOOST_TEST(text(plan.mountpoints) == "/=/dev/md127 ");
+  BOOST_TEST(text(plan.failures) ==
+             "mountpoints: /etc/fstab, line 2: \"/dev/md1\" is not mounted on \"/b\": of several arrays, "
+             "only /dev/md127 is on the disks\n");
+  BOOST_TEST(text(guest.plan("UUID=mmmm-3333 / ext4 defaults 0 1\n" + md1, "/dev/md127").mountpoints) ==
+             "/=/dev/md127 ");
+  BOOST_TEST(text(guest.plan(sda1 + md1).mountpoints) == "/=/dev/sda1 /b=/dev/md127 ");
+  BOOST_TEST(text(guest.plan(sda1 + md0 + md1).mountpoints) == "/=/dev/sda1 ");
+  BOOST_TEST(text(guest.plan(sda1 + "/dev/md/root /a ext4 defaults 0 2\n" + md1).mountpoints) ==
+             "/=/dev/sda1 /a=/dev/md127 ");
+  guest.files["/etc/crypttab"] = "-swap /dev/md0 /dev/urandom swap\n";
+  BOOST_TEST(text(guest.plan(sda1 + md1).mountpoints) == "/=/dev/sda1 ");
+  guest.arrays.emplace_back("/dev/md126");
+  BOOST_TEST(text(guest.plan("/dev/md0 / ext4 defaults 0 1\n", "/dev/md127").failures) == "");
 }
 
 BOOST_AUTO_TEST_CASE(a_crypttab_that_explains_a_name_by_itself_ends) {

@@ -29,6 +29,10 @@ struct bus_name {
 /// Splits /dev/hda1, sda1, vda1, xvda1, nvme0n1p1 and mmcblk0p1 into their parts.
 std::optional<bus_name> bus_name_of(std::string_view name);
 
+/// What the names of one disk's partitions have in common: the bus, or the path with the disk's serial number
+/// or location. Empty for other names.
+std::string scheme_of(const std::string& name);
+
 /// Decodes udev's encoding of names below /dev/disk: \x20 is a blank.
 std::string without_hex_escapes(std::string_view text);
 
@@ -48,14 +52,14 @@ class device_names {
   device_names(guest_actions& g, layout& layout, std::string root);
 
   /// Learns from crypttab(5) how the guest names the devices that it opens.
-  void read_crypttab(std::string_view text) { crypttab_ = crypttab_of(text); }
+  void read_crypttab(std::string_view text);
 
   /// Whether crypttab has the last part of that path as a name.
   bool is_in_crypttab(std::string_view path) const {
     return crypttab_.contains(std::string(path.substr(path.rfind('/') + 1)));
   }
 
-  /// Learns which buses' names the guest uses and, from the name of /, the order of its disks.
+  /// Learns how the guest names its disks and arrays and, from the name of /, the order of its disks.
   void learn(const std::string& spec, bool is_root);
 
   /// Whether the disks are in a different order here than in the guest.
@@ -75,7 +79,8 @@ class device_names {
   /// An encrypted device that was opened, by guestkit's name for it or the guest's.
   named_device opened(const std::string& spec);
 
-  /// The only array, or the one with that name; the guest's numbers differ from the appliance's.
+  /// The array with that name, or the only one if the guest has no other; its numbers differ from the
+  /// appliance's.
   named_device array(const std::string& spec);
 
   /// Assumes that the disks were given in the guest's order: there is no other clue.
@@ -84,13 +89,19 @@ class device_names {
   /// A name that contains a disk's serial number or location.
   named_device on_only_disk(const std::string& spec);
 
+  /// Why a name is not one of the only disk that was given: the guest has names of several, and / has that of
+  /// another one. Empty if it may be.
+  std::string other_disk(const std::string& scheme) const;
+
   named_device partition(const std::string& disk, const std::string& number);
 
   guest_actions& g_;
   layout& layout_;
   std::string root_;
   std::map<std::string, std::string> crypttab_;
-  std::set<std::string> buses_;
+  std::string root_name_;                           // what fstab has for /
+  std::set<std::string> schemes_;                   // of the names of its disks, as scheme_of() has them
+  std::set<std::string> arrays_;                    // by the guest's names
   std::map<std::string, std::string> known_disks_;  // the appliance's by the guest's, where / shows it
   bool in_crypttab_ = false;
 };

@@ -67,6 +67,13 @@ GUESTKIT_INLINE std::optional<bus_name> bus_name_of(std::string_view name) {
   return std::nullopt;
 }
 
+GUESTKIT_INLINE std::string scheme_of(const std::string& name) {
+  if (auto known = bus_name_of(name)) return std::move(known->bus);
+  const bool is_link = name.starts_with("/dev/disk/by-id/") || name.starts_with("/dev/disk/by-path/");
+  const auto end = name.rfind("-part");
+  return is_link && end != std::string::npos ? name.substr(0, end) : std::string();
+}
+
 GUESTKIT_INLINE std::string without_hex_escapes(std::string_view text) {
   const auto value = [](char c) -> int {
     if (c >= '0' && c <= '9') return c - '0';
@@ -86,11 +93,19 @@ GUESTKIT_INLINE std::string without_hex_escapes(std::string_view text) {
 GUESTKIT_INLINE device_names::device_names(guest_actions& g, layout& layout, std::string root)
     : g_(g), layout_(layout), root_(std::move(root)) {}
 
+GUESTKIT_INLINE void device_names::read_crypttab(std::string_view text) {
+  crypttab_ = crypttab_of(text);
+  for (const auto& [name, beneath] : crypttab_)
+    if (beneath.starts_with("/dev/md")) arrays_.insert(beneath);
+}
+
 GUESTKIT_INLINE void device_names::learn(const std::string& spec, bool is_root) {
+  if (spec.starts_with("/dev/md")) arrays_.insert(spec);
+  if (auto scheme = scheme_of(spec); !scheme.empty()) schemes_.insert(std::move(scheme));
+  if (!is_root) return;
+  if (root_name_.empty()) root_name_ = spec;
   const auto name = bus_name_of(spec);
-  if (!name) return;
-  buses_.insert(name->bus);
-  if (!is_root || name->partition.empty()) return;
+  if (!name || name->partition.empty()) return;
   const auto disk = layout_.disk_of(root_);
   if (disk.empty() || root_ != disk + name->partition) return;
   if (name->index < layout_.disks().size() && layout_.disks()[name->index] == disk) return;
@@ -121,7 +136,7 @@ GUESTKIT_INLINE named_device device_names::tagged(std::string_view fact, const s
     return fact.ends_with("UUID") ? in_lower_case(std::move(text)) : text;
   };
   named_device found;
-  bool btrfs = true;
+  std::set<std::string> filesystems;  // the UUIDs of btrfs; empty for any other
   const bool of_partition = fact.starts_with("PART_");
   const std::string key(fact), wanted = folded(value);
   for (const auto& device : of_partition ? layout_.partitions() : layout_.candidates()) {
@@ -129,10 +144,13 @@ GUESTKIT_INLINE named_device device_names::tagged(std::string_view fact, const s
     const auto type = layout_.fact(device, "TYPE");
     if (!of_partition && type.ends_with("_member")) continue;
     found.devices.push_back(device);
-    btrfs = btrfs && type == "btrfs";
+    filesystems.insert(type == "btrfs" ? layout_.fact(device, "UUID") : std::string());
   }
   if (found.devices.empty()) found.why = "no filesystem on the disks has it";
-  if (found.devices.size() > 1 && btrfs && fact == "UUID") found.devices.resize(1);  // on several devices
+  if (filesystems.size() == 1 && !filesystems.contains({})) {  // one btrfs, maybe on several devices
+    const auto root = std::ranges::find_if(found.devices, [&](const auto& one) { return is_on(root_, one); });
+    found.devices = {root == found.devices.end() ? found.devices.front() : *root};
+  }
   if (found.devices.size() > 1) found.why = "several filesystems have it: " + listed(found.devices);
   return found;
 }
@@ -184,7 +202,11 @@ GUESTKIT_INLINE named_device device_names::array(const std::string& spec) {
   string_list all, named;
   for (const auto& device : layout_.candidates())
     if (device.starts_with("/dev/md")) all.push_back(device);
-  if (all.size() == 1) return {.devices = all};
+  if (all.empty()) return {.why = "there is no array on the disks"};
+  // That of the root has the name of / alone; another one any name, if the guest has only one.
+  const bool is_only =
+      all.size() == 1 && (is_on(root_, all.front()) ? spec == root_name_ : arrays_.size() < 2);
+  if (is_only) return {.devices = all};
   auto name = spec.substr(std::string_view("/dev/md").size());
   if (name.starts_with('/')) name.erase(0, 1);
   for (const auto& device : all) {
@@ -194,8 +216,8 @@ GUESTKIT_INLINE named_device device_names::array(const std::string& spec) {
     if (its == name || its.substr(its.find(':') + 1) == name) named.push_back(device);
   }
   if (named.size() == 1) return {.devices = named};
-  if (all.empty()) return {.why = "there is no array on the disks"};
-  return {.why = "it may be any of " + listed(all)};
+  if (all.size() == 1) return {.why = "of several arrays, only " + listed(all) + " is on the disks"};
+  return {.devices = all, .why = "it may be any of " + listed(all)};
 }
 
 GUESTKIT_INLINE named_device device_names::on_bus(const bus_name& name) {
@@ -203,8 +225,11 @@ GUESTKIT_INLINE named_device device_names::on_bus(const bus_name& name) {
   if (const auto known = known_disks_.find(name.disk); known != known_disks_.end())
     return partition(known->second, name.partition);
   if (!known_disks_.empty()) return {.why = "the disks were given in another order than the guest's"};
-  if (disks.size() > 1 && buses_.size() > 1)
+  const auto is_bus = [](const auto& scheme) { return !scheme.starts_with('/'); };
+  if (disks.size() > 1 && std::ranges::count_if(schemes_, is_bus) > 1)
     return {.why = "fstab has names of several buses, so that it may be any disk"};
+  if (disks.size() == 1)
+    if (auto why = other_disk(name.bus); !why.empty()) return {.why = std::move(why)};
   if (name.index >= disks.size())
     return {.why = "it is the guest's disk " + std::to_string(name.index + 1) + ", and " +
                    std::to_string(disks.size()) + (disks.size() == 1 ? " was" : " were") + " given"};
@@ -216,7 +241,13 @@ GUESTKIT_INLINE named_device device_names::on_only_disk(const std::string& spec)
   const auto number = at == std::string::npos ? std::string() : spec.substr(at + 5);
   if (layout_.disks().size() != 1) return {.why = "it may be on any disk"};
   if (number.empty() || number.size() > 4 || !number_of(number)) return {.why = "it names no partition"};
+  if (auto why = other_disk(scheme_of(spec)); !why.empty()) return {.why = std::move(why)};
   return partition(layout_.disks().front(), number);
+}
+
+GUESTKIT_INLINE std::string device_names::other_disk(const std::string& scheme) const {
+  if (schemes_.size() < 2 || scheme == scheme_of(root_name_)) return {};
+  return "fstab has names of several disks, so that it may be another than the one that was given";
 }
 
 GUESTKIT_INLINE named_device device_names::partition(const std::string& disk, const std::string& number) {

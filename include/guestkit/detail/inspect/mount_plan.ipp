@@ -74,7 +74,8 @@ class mount_planner {
   mount_plan run() {
     plan_.mountpoints.emplace_back("/", root_);
     const auto read = read_fstab();
-    for (const auto& entry : read.entries) names_.learn(entry.spec, entry.file == "/");
+    for (const auto& entry : read.entries)
+      if (!is_ignored(entry)) names_.learn(entry.spec, plain_path(entry.file) == "/");
     for (const auto& entry : read.entries) add(entry);
     if (unmounted_.add_rest("/etc/fstab: ", " more lines name what is not mounted"))
       correct(plan_.failures.back().message);
