@@ -23,6 +23,7 @@ namespace {
 struct pretended_device {
   std::string type = "ext4";
   std::string size = {};
+  std::string usage = {};
 };
 
 /// A guest in which every device has the same files. Those of a subvolume are below its path.
@@ -47,7 +48,10 @@ struct pretended_devices : pretended_files {
   hashtable blkid(const std::string& device) override {
     const auto found = devices.find(device);
     if (found == devices.end()) return {{"TYPE", "ext4"}, {"UUID", device}};
-    return {{"TYPE", found->second.type}, {"UUID", device}, {"PART_ENTRY_SIZE", found->second.size}};
+    return {{"TYPE", found->second.type},
+            {"USAGE", found->second.usage},
+            {"UUID", device},
+            {"PART_ENTRY_SIZE", found->second.size}};
   }
   std::vector<BTRFSSubvolume> btrfs_subvolume_list(const std::string&) override { return subvolumes; }
   std::int64_t btrfs_subvolume_get_default(const std::string&) override { return usual; }
@@ -144,6 +148,18 @@ BOOST_AUTO_TEST_CASE(a_disk_of_data_has_no_root_and_that_is_certain) {
   BOOST_TEST(found.provenance.way == "fast", found.provenance.reason);
   BOOST_TEST(found.operating_systems.empty());
   BOOST_TEST(found.failures.empty());
+}
+
+// Regression: inspect_os was asked about every image-based system, for its partitions of hashes.
+BOOST_AUTO_TEST_CASE(a_device_that_holds_no_filesystem_was_a_doubt) {
+  pretended_devices guest;
+  guest.partitions = {"/dev/sda1", "/dev/sda2", "/dev/sda3"};
+  guest.devices["/dev/sda2"] = {.type = "DM_verity_hash", .usage = "crypto"};
+  guest.devices["/dev/sda3"] = {.type = "bcache", .usage = "other"};
+  guest.add_root("");
+  BOOST_TEST(guest.doubt() == "");
+  guest.devices["/dev/sda3"] = {.type = "apfs", .usage = "filesystem"};
+  BOOST_TEST(guest.doubt() == "a apfs filesystem");
 }
 
 BOOST_AUTO_TEST_CASE(what_guestkit_finds_without_libguestfs_is_a_doubt_where_there_is_no_root) {

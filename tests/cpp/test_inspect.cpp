@@ -13,12 +13,14 @@
 #include <guestkit/detail/inspect/keys.hpp>
 #include <guestkit/detail/inspect/layout.hpp>
 #include <guestkit/detail/inspect/layout_description.hpp>
+#include <guestkit/detail/inspect/mounts.hpp>
 #include <guestkit/detail/inspect/own.hpp>
 #include <guestkit/detail/inspect/package_rules.hpp>
 #include <guestkit/detail/inspect/packages.hpp>
 #include <guestkit/detail/inspect/partial_file.hpp>
 #include <guestkit/detail/inspect/parts.hpp>
 #include <guestkit/detail/inspect/release.hpp>
+#include <guestkit/detail/inspect/report.hpp>
 #include <guestkit/detail/inspect/rules.hpp>
 #include <guestkit/detail/inspect/share.hpp>
 #include <guestkit/detail/inspect/system.hpp>
@@ -1056,6 +1058,50 @@ BOOST_AUTO_TEST_CASE(a_bios_boot_partition_is_listed_and_nothing_that_could_not_
   BOOST_REQUIRE_EQUAL(found.filesystems.size(), 3U);
   BOOST_TEST(found.filesystems[2].type == "unknown");
   BOOST_TEST(found.unopened.empty());
+}
+
+// Regression: they were mounted, and damaged because that failed, so that a bill of materials had gaps.
+BOOST_AUTO_TEST_CASE(what_is_no_filesystem_or_one_that_the_kernel_lacks_was_called_damaged) {
+  struct : thin_volume {
+    const std::map<std::string, hashtable> facts{
+        {"/dev/sda1", {{"TYPE", "ext4"}, {"USAGE", "filesystem"}}},
+        {"/dev/sda2", {{"TYPE", "DM_verity_hash"}, {"USAGE", "crypto"}}},
+        {"/dev/sda3", {{"TYPE", "bcache"}, {"USAGE", "other"}}},
+        {"/dev/sda4", {{"TYPE", "drbd"}, {"USAGE", "raid"}}},
+        {"/dev/sda5", {{"TYPE", "zfs_member"}, {"USAGE", "filesystem"}}},
+        {"/dev/sda6", {{"TYPE", "apfs"}, {"USAGE", "filesystem"}}},
+        {"/dev/sda7", {{"TYPE", "xfs"}, {"USAGE", "filesystem"}}},
+        {"/dev/sda8", {{"TYPE", "swap"}, {"USAGE", "other"}}}};
+    string_list tried = {};
+
+    string_list list_partitions() override {
+      string_list all;
+      for (const auto& one : facts) all.push_back(one.first);
+      return all;
+    }
+    string_list list_dm_devices() override { return {}; }
+    hashtable blkid(const std::string& device) override { return facts.at(device); }
+    void mount_ro(const std::string& device, const std::string& /*mountpoint*/) override {
+      tried.push_back(device);
+      if (device == "/dev/sda6") throw Error("mount_ro", "mount: unknown filesystem type 'apfs'.", 0);
+      if (device == "/dev/sda7") throw Error("mount_ro", "mount: wrong fs type, bad superblock", 0);
+    }
+  } guest;
+  Inspection found;
+  layout known(guest);
+  describe_layout(guest, known, found);
+  measure_filesystems(guest, known, found);
+  const string_list filesystems{"/dev/sda1", "/dev/sda6", "/dev/sda7"};
+  BOOST_TEST(guest.tried == filesystems, boost::test_tools::per_element());
+  BOOST_TEST(mountable_filesystems(known) == filesystems, boost::test_tools::per_element());
+  std::map<std::string, std::string> reasons;
+  for (const auto& shut : found.unopened) reasons[shut.device] = shut.reason;
+  const std::map<std::string, std::string> expected{{"/dev/sda3", "unknown"},
+                                                    {"/dev/sda4", "unknown"},
+                                                    {"/dev/sda5", "unknown"},
+                                                    {"/dev/sda6", "unknown"},
+                                                    {"/dev/sda7", "damaged"}};
+  BOOST_TEST((reasons == expected), listed(reasons));
 }
 
 BOOST_AUTO_TEST_CASE(a_volume_group_with_a_missing_disk_says_which_and_what_to_do) {

@@ -116,7 +116,7 @@ GUESTKIT_INLINE void fast_inspection::check_type(const std::string& device) {
   constexpr std::array known{"btrfs", "ext2", "ext3", "ext4", "ntfs", "vfat", "xfs"};
   const auto type = layout_.fact(device, "TYPE");
   if (type.empty()) return check_unknown(device);
-  if (type.ends_with("_member") || type == "crypto_LUKS" || type == "BitLocker" || type == "swap") return;
+  if (type == "swap" || layout_.is_container(device)) return;
   if (std::find(known.begin(), known.end(), type) == known.end()) throw doubt{"a " + type + " filesystem"};
   const auto scheme = layout_.fact(device, "PART_ENTRY_SCHEME");
   if (scheme != "gpt" && scheme != "dos" && !scheme.empty())

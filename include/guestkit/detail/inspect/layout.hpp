@@ -69,6 +69,10 @@ class layout {
   /// there.
   bool holds_no_filesystem(const std::string& partition);
 
+  /// Whether blkid knows the content, and that it is no filesystem: what is encrypted, a part of something
+  /// larger, a journal; but not swap.
+  bool is_container(const std::string& device);
+
   /// Whether libguestfs may find volumes of Windows' Logical Disk Manager.
   bool has_dynamic_disk();
 

@@ -95,6 +95,13 @@ GUESTKIT_INLINE bool layout::holds_no_filesystem(const std::string& partition) {
   return std::find(types.begin(), types.end(), type) != types.end();
 }
 
+GUESTKIT_INLINE bool layout::is_container(const std::string& device) {
+  const auto type = fact(device, "TYPE"), usage = fact(device, "USAGE");
+  if (type == "swap" || type == "swsuspend") return false;  // of the usage "other", too
+  return type.ends_with("_member") || type == "crypto_LUKS" || type == "BitLocker" || usage == "crypto" ||
+         usage == "raid" || usage == "other";
+}
+
 GUESTKIT_INLINE std::string layout::disk_of(const std::string& partition) {
   const auto known = disk_of_.find(partition);
   if (known != disk_of_.end()) return known->second;

@@ -140,7 +140,7 @@ class layout_description {
   void describe_content(const std::string& device, Inspection& found) {
     const auto type = layout_.fact(device, "TYPE"), uuid = layout_.fact(device, "UUID");
     if (type == "crypto_LUKS" || type == "BitLocker") return describe_encrypted(device, type, uuid, found);
-    if (type.ends_with("_member")) return describe_member(device, type, uuid, found);
+    if (layout_.is_container(device)) return describe_member(device, type, uuid, found);
     found.filesystems.push_back({.device = device,
                                  .type = type.empty() ? "unknown" : type,
                                  .label = layout_.fact(device, "LABEL"),
@@ -174,9 +174,10 @@ class layout_description {
            " here";
   }
 
-  /// Describes a part of something larger, an array or a volume group, which may be incomplete.
+  /// Describes a part of something larger, such as an array or a volume group, which may be incomplete.
   void describe_member(const std::string& device, const std::string& type, const std::string& uuid,
                        Inspection& found) {
+    constexpr std::array without_files{"DM_verity_hash", "jbd", "xfs_external_log"};  // hashes and journals
     const auto shut = [&](const char* reason, const std::string& message) {
       found.unopened.push_back(
           {.device = device, .type = type, .uuid = uuid, .reason = reason, .message = message});
@@ -190,7 +191,7 @@ class layout_description {
             return std::find(group.members.begin(), group.members.end(), device) != group.members.end();
           }))
         shut("damaged", "a physical volume without a volume group");
-    } else {
+    } else if (std::ranges::find(without_files, type) == without_files.end()) {
       shut("unknown", "libguestfs does not open a " + type);
     }
   }
@@ -222,10 +223,13 @@ class layout_description {
     if (!error) return;
     const auto message = one_line(error->message());
     const bool hibernated = type == "swsuspend" || message.find("hibernat") != std::string::npos;
+    const bool is_known = message.find("unknown filesystem type") == std::string::npos;  // to the kernel
     found.unopened.push_back({.device = device,
                               .type = type,
                               .uuid = uuid,
-                              .reason = hibernated ? "hibernated" : "damaged",
+                              .reason = hibernated ? "hibernated"
+                                        : is_known ? "damaged"
+                                                   : "unknown",
                               .message = message});
   }
 

@@ -19,9 +19,7 @@ GUESTKIT_INLINE string_list mountable_filesystems(layout& layout) {
   string_list all;
   for (const auto& device : layout.candidates()) {
     const auto type = layout.fact(device, "TYPE");
-    if (type.empty() || type == "swap" || type == "crypto_LUKS" || type == "BitLocker" ||
-        type.ends_with("_member"))
-      continue;
+    if (type.empty() || type == "swap" || layout.is_container(device)) continue;
     all.push_back(device);
     if (type != "btrfs") continue;
     error_of([&] {
