@@ -200,6 +200,21 @@ struct talkative : pretended_guest {
   }
 };
 
+/// Counts what a guest's names cost.
+struct with_count : pretended_guest {
+  string_list list_md_devices() override { return {}; }
+  string_list list_dm_devices() override { return {}; }
+  StatNS statns(const std::string& path) override {
+    ++statuses;
+    return pretended_guest::statns(path);
+  }
+  std::vector<Dirent> readdir(const std::string& directory) override {
+    ++listed_directories;
+    return pretended_guest::readdir(directory);
+  }
+  int statuses = 0, listed_directories = 0;
+};
+
 /// A partition that no key opens, since nothing is launched.
 struct with_luks : pretended_guest {
   hashtable blkid(const std::string& /*device*/) override { return {{"TYPE", "crypto_LUKS"}, {"UUID", "u"}}; }
@@ -1058,6 +1073,36 @@ BOOST_AUTO_TEST_CASE(a_bios_boot_partition_is_listed_and_nothing_that_could_not_
   BOOST_REQUIRE_EQUAL(found.filesystems.size(), 3U);
   BOOST_TEST(found.filesystems[2].type == "unknown");
   BOOST_TEST(found.unopened.empty());
+}
+
+// Regression: a guest's names cost minutes, several messages each.
+BOOST_FIXTURE_TEST_CASE(directories_of_units_were_read_without_end, with_count) {
+  for (int i = 0; i < 1100; ++i) files["/etc/systemd/system/" + std::to_string(i) + ".wants"] = "d";
+  add({{"/etc/systemd/system/0.wants/a.service", "-"}});
+  InspectedSystem system{.type = "linux"};
+  part_runner run(state());
+  add_parts(tree(), InspectPart::services, system, run);
+  BOOST_TEST(system.services == std::vector<std::string>{"a.service"}, boost::test_tools::per_element());
+  BOOST_TEST(text(system.failures) ==
+             "services: /etc/systemd/system: of 1100 directories, at most 1000 are read\n");
+  BOOST_TEST(listed_directories == 1001);
+}
+
+BOOST_FIXTURE_TEST_CASE(deployments_of_ostree_were_looked_at_without_end, with_count) {
+  const std::string deploy = "/ostree/deploy/";
+  add({{deploy + "00/deploy/00/etc/os-release", "-ID=fedora\n"}});
+  for (int i = 100; i < 400; ++i) {
+    add({{deploy + std::to_string(i) + "/deploy", "d"}});
+    files[deploy + "00/deploy/" + std::to_string(i)] =
+        files[deploy + "00/deploy/" + std::to_string(i) + ".origin"] = "d";
+  }
+  layout known(*this);
+  const auto system = own_inspection(*this, known).read_chosen("/dev/sda1", true);
+  BOOST_REQUIRE(system);
+  BOOST_TEST(system->root_directory == "/ostree/deploy/00/deploy/00");
+  BOOST_TEST(has(text(system->failures),
+                 "/ostree/deploy: 474 names were left out: of each directory, at most 64 are looked at\n"));
+  BOOST_TEST(statuses < 400);
 }
 
 // Regression: they were mounted, and damaged because that failed, so that a bill of materials had gaps.

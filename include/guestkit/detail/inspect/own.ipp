@@ -225,15 +225,17 @@ GUESTKIT_INLINE void own_inspection::describe(const guest_tree& files, Inspected
 }
 
 GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::deployed_on(const std::string& device) {
+  std::vector<InspectFailure> failures;
   auto directory = default_deployment();
-  if (directory.empty()) directory = newest_deployment();
+  if (directory.empty()) directory = newest_deployment(failures);
   if (directory.empty()) return std::nullopt;
   auto system = system_in(device, directory);
-  if (system)
-    system->failures.push_back({.part = "mountpoints",
-                                .message = "the system is a deployment of ostree, in " +
-                                           printable(directory) + " of " + printable(device) +
-                                           "; mounted, / is the filesystem around it"});
+  if (!system) return system;
+  system->failures = std::move(failures);
+  system->failures.push_back({.part = "mountpoints",
+                              .message = "the system is a deployment of ostree, in " + printable(directory) +
+                                         " of " + printable(device) +
+                                         "; mounted, / is the filesystem around it"});
   return system;
 }
 
@@ -248,22 +250,37 @@ GUESTKIT_INLINE std::string own_inspection::default_deployment() {
   return {};
 }
 
-GUESTKIT_INLINE std::string own_inspection::newest_deployment() {
+GUESTKIT_INLINE std::string own_inspection::newest_deployment(std::vector<InspectFailure>& failures) {
+  constexpr std::size_t most = 64;  // each costs some messages
   const std::string deploy = "/ostree/deploy";
+  std::size_t left_out = 0;
+  const auto first_in = [&](const std::string& directory) {
+    auto names = names_in(g_, directory);
+    std::erase_if(names, [](const auto& name) { return name.ends_with(".origin"); });
+    const auto count = std::min(names.size(), most);
+    left_out += names.size() - count;
+    names.resize(count);
+    return names;
+  };
   std::string newest;
   std::int64_t time = 0;
-  for (const auto& name : names_in(g_, deploy)) {
+  for (const auto& name : first_in(deploy)) {
     const auto directory = joined(joined(deploy, name), "deploy");
-    for (const auto& deployment : names_in(g_, directory)) {
+    for (const auto& deployment : first_in(directory)) {
       const auto path = joined(directory, deployment);
       std::int64_t made = 0;
-      if (deployment.ends_with(".origin") || !has_release(path)) continue;
+      if (!has_release(path)) continue;
       error_of([&] { made = g_.statns(path + ".origin").st_mtime_sec; });
       if (!newest.empty() && made < time) continue;
       newest = path;
       time = made;
     }
   }
+  if (left_out != 0)
+    failures.push_back({.part = "mountpoints",
+                        .message = deploy + ": " + std::to_string(left_out) +
+                                   " names were left out: of each directory, at most " +
+                                   std::to_string(most) + " are looked at"});
   return newest;
 }
 

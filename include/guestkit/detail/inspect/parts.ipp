@@ -37,6 +37,18 @@ inline std::optional<std::string> text_for(const char* part, const guest_tree& f
 /// that.
 inline constexpr std::size_t most_told = 10'000;
 
+/// Cuts a list of names, since a guest can make a million, and each costs some messages.
+/// @param things  what has these names
+inline void read_few(string_list& names, const std::string& directory, const char* things, const char* part,
+                     InspectedSystem& system) {
+  constexpr std::size_t most = 1000;
+  if (names.size() <= most) return;
+  system.failures.push_back({.part = part,
+                             .message = printable(directory) + ": of " + std::to_string(names.size()) + " " +
+                                        things + ", at most " + std::to_string(most) + " are read"});
+  names.resize(most);
+}
+
 template <class List>
 void cut_short(List& list, const char* part, InspectedSystem& system) {
   if (list.size() <= most_told) return;
@@ -63,8 +75,12 @@ inline void add_kernels(const guest_tree& files, InspectedSystem& system) {
 inline void add_services(const guest_tree& files, InspectedSystem& system) {
   std::vector<std::string> found;
   const std::string units = "/etc/systemd/system";
-  for (const auto& directory : files.names(units))
-    if (found.size() <= most_told && (directory.ends_with(".wants") || directory.ends_with(".requires")))
+  auto directories = files.names(units);
+  std::erase_if(directories,
+                [](const auto& name) { return !name.ends_with(".wants") && !name.ends_with(".requires"); });
+  read_few(directories, files.path(units), "directories", "services", system);
+  for (const auto& directory : directories)
+    if (found.size() <= most_told)
       for (auto& unit : files.names(joined(units, directory)))
         if (unit.ends_with(".service") || unit.ends_with(".socket") || unit.ends_with(".timer"))
           found.push_back(std::move(unit));
@@ -84,16 +100,9 @@ inline void add_network(const guest_tree& files, InspectedSystem& system) {
     std::move(more.begin(), more.end(), std::back_inserter(all));
   };
   const auto each = [&](const std::string& directory, auto&& wanted, auto&& read) {
-    constexpr std::size_t most_files = 1000;
     auto names = files.names(directory);
     std::erase_if(names, [&](const auto& name) { return !wanted(name); });
-    if (names.size() > most_files) {
-      system.failures.push_back({.part = "network",
-                                 .message = printable(files.path(directory)) + ": of " +
-                                            std::to_string(names.size()) + " files, at most " +
-                                            std::to_string(most_files) + " are read"});
-      names.resize(most_files);
-    }
+    read_few(names, files.path(directory), "files", "network", system);
     for (const auto& name : names)
       if (all.size() <= most_told)
         if (const auto text = files.text(joined(directory, name))) read(*text, joined(directory, name));
