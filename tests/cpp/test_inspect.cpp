@@ -1439,6 +1439,28 @@ BOOST_FIXTURE_TEST_CASE(a_chosen_root_is_read_as_one_that_was_found, pretended) 
   }
 }
 
+// Regression: the directory cost the whole mount.
+BOOST_FIXTURE_TEST_CASE(too_many_names_in_a_directory_kept_a_chosen_root_from_being_mounted, pretended) {
+  const MountOptions chosen{.root = "/dev/sda1"};
+  const auto before = guest.files;
+  guest.add({{"/etc/os-release", "-ID=debian\nPRETTY_NAME=\"Debian\"\nVERSION_ID=12.5\n"},
+             {"/etc/fstab", "-"},
+             {"/bin/sh", "-"}});
+  guest.sizes["/etc"] = 17 << 20;
+  auto mounted = detail::mount_guest(guest, chosen);
+  BOOST_REQUIRE(mounted.system);
+  BOOST_TEST(mounted.system->distro == "debian");
+
+  guest.files = before;
+  guest.add({{"/ostree/deploy/a/deploy/0/etc/os-release", "-ID=fedora\n"},
+             {"/ostree/deploy/b/deploy/0/etc/os-release", "-ID=centos\n"}});
+  guest.sizes["/ostree/deploy/a/deploy"] = 17 << 20;
+  mounted = detail::mount_guest(guest, chosen);
+  BOOST_REQUIRE(mounted.system);
+  BOOST_TEST(mounted.system->distro == "centos");
+  BOOST_TEST(has(text(mounted.failures), "mountpoints: /ostree/deploy/a/deploy: its names take"));
+}
+
 // Regression: without an answer from libguestfs, guestkit reported 12.0 instead of 12.5.
 BOOST_FIXTURE_TEST_CASE(debian_has_its_minor_version_where_libguestfs_has_no_answer, pretended) {
   struct {

@@ -96,7 +96,7 @@ class own_inspection {
   std::optional<InspectedSystem> deployed_on(const std::string& device);
 
   std::string default_deployment();
-  /// @param failures  gets how many were not looked at
+  /// @param failures  gets what was not looked at
   std::string newest_deployment(std::vector<InspectFailure>& failures);
 
   /// A system with all its files in /usr, and a root that may be empty until it boots; of several, the one

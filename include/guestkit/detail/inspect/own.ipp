@@ -17,6 +17,7 @@
 #include "guestkit/detail/inspect/parts.hpp"
 #include "guestkit/detail/inspect/reading.hpp"
 #include "guestkit/detail/inspect/release.hpp"
+#include "guestkit/detail/inspect/report.hpp"
 #include "guestkit/detail/inspect/rules.hpp"
 #include "guestkit/detail/inspect/system.hpp"
 #include "guestkit/detail/inspect/windows.hpp"
@@ -255,7 +256,9 @@ GUESTKIT_INLINE std::string own_inspection::newest_deployment(std::vector<Inspec
   const std::string deploy = "/ostree/deploy";
   std::size_t left_out = 0;
   const auto first_in = [&](const std::string& directory) {
-    auto names = names_in(g_, directory);
+    string_list names;
+    if (const auto error = error_of([&] { names = names_in(g_, directory); }))
+      failures.push_back(failure("mountpoints", *error));
     std::erase_if(names, [](const auto& name) { return name.ends_with(".origin"); });
     const auto count = std::min(names.size(), most);
     left_out += names.size() - count;
