@@ -1180,6 +1180,12 @@ BOOST_AUTO_TEST_CASE(capitals_matter_in_the_uuids_of_lvm_and_in_no_others) {
   BOOST_TEST(bare_uuid("A1B2:C3D4") == bare_uuid("a1b2c3d4"));
 }
 
+BOOST_AUTO_TEST_CASE(what_could_not_be_mounted_sent_readers_to_the_log_of_their_own_kernel) {
+  BOOST_TEST(one_line("mount: /sysroot: unknown filesystem type 'apfs'.\n"
+                      "       dmesg(1) may have more information after failed mount system call.") ==
+             "mount: /sysroot: unknown filesystem type 'apfs'");
+}
+
 BOOST_AUTO_TEST_CASE(a_member_of_an_array_knows_how_many_there_are) {
   const auto block = md_superblock_in(md_superblock_bytes(5, 3, "host:data"));
   BOOST_REQUIRE(block);

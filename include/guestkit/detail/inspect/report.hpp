@@ -14,7 +14,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// libguestfs' message as one line, without its advice on how to debug libguestfs.
+/// libguestfs' message as one line, without the advice on how to debug it, or the appliance.
 std::string one_line(std::string text);
 
 /// A list as part of a sentence.

@@ -10,7 +10,7 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 
 GUESTKIT_INLINE std::string one_line(std::string text) {
   for (const std::string_view advice :
-       {"This usually means", "To see full error messages", "Do:", "(in guestfish)"})
+       {"This usually means", "To see full error messages", "Do:", "(in guestfish)", "dmesg(1)"})
     if (const auto at = text.find(advice);
         at != std::string::npos && at > 0 && text.rfind('\n', at) != std::string::npos)
       text.resize(text.rfind('\n', at));
