@@ -2,7 +2,10 @@
 #pragma once
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,6 +13,7 @@
 #include <array>
 #include <atomic>
 #include <boost/test/unit_test.hpp>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -17,6 +21,7 @@
 #include <fstream>
 #include <functional>
 #include <guestkit/guestkit.hpp>
+#include <initializer_list>
 #include <latch>
 #include <string>
 #include <thread>
@@ -170,6 +175,19 @@ inline std::string in_child(const std::function<std::string()>& says) {
   if (WIFSIGNALED(status))
     return WTERMSIG(status) == SIGALRM ? "hung" : "killed by signal " + std::to_string(WTERMSIG(status));
   return text;
+}
+
+/// Makes system calls fail from now on in this thread and those that it starts. Returns whether that worked.
+inline bool forbid(std::initializer_list<unsigned> calls, unsigned error) {
+  std::vector<sock_filter> filter{BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr))};
+  for (const unsigned call : calls) {
+    filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1));
+    filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error));
+  }
+  filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  const sock_fprog all{.len = static_cast<unsigned short>(filter.size()), .filter = filter.data()};
+  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  return ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &all) == 0;
 }
 
 /// Captures what is written to file descriptor 2 while this lives.

@@ -1,6 +1,4 @@
 #define BOOST_TEST_MODULE turns
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -11,7 +9,6 @@
 #include <condition_variable>
 #include <cstddef>
 #include <future>
-#include <initializer_list>
 #include <thread>
 #include <vector>
 
@@ -28,6 +25,7 @@ using guestkit::Limits;
 using guestkit::Seconds;
 using support::ends;
 using support::first_in_path;
+using support::forbid;
 using support::in_child;
 using support::is_gone;
 using support::stuck_programs;
@@ -57,19 +55,6 @@ class background_launch {
   std::string killed_;
   std::jthread thread_;  // last, since it uses the other member
 };
-
-/// Makes system calls fail from now on in this thread and those that it starts. Returns whether that worked.
-bool forbid(std::initializer_list<unsigned> calls, unsigned error) {
-  std::vector<sock_filter> filter{BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr))};
-  for (const unsigned call : calls) {
-    filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1));
-    filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error));
-  }
-  filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
-  const sock_fprog all{.len = static_cast<unsigned short>(filter.size()), .filter = filter.data()};
-  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  return ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &all) == 0;
-}
 
 }  // namespace
 

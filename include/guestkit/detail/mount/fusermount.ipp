@@ -4,6 +4,7 @@
 #include <spawn.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <exception>
 #include <filesystem>
 #include <string_view>
 #include <system_error>
@@ -71,15 +73,6 @@ GUESTKIT_INLINE void refuse_allow_other(const char* op) {
               {Cause::unknown, "have an administrator put user_allow_other into /etc/fuse.conf"});
 }
 
-GUESTKIT_INLINE std::optional<std::uint64_t> mounted_device(const std::string& path) noexcept {
-  struct statx found {};
-  constexpr int without_asking = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
-  if (::statx(AT_FDCWD, path.c_str(), without_asking, 0, &found) != 0 ||
-      (found.stx_attributes & STATX_ATTR_MOUNT_ROOT) == 0)
-    return std::nullopt;
-  return makedev(found.stx_dev_major, found.stx_dev_minor);
-}
-
 /// The path as /proc/self/mountinfo shows it.
 inline std::string in_mountinfo(const std::string& path) {
   std::string text;
@@ -100,6 +93,38 @@ inline std::string in_mountinfo(const std::string& path) {
         text += c;
     }
   return text;
+}
+
+/// The device number of what the kernel's table of mounts has last on that path: it lies uppermost.
+inline std::optional<std::uint64_t> device_in_mountinfo(const std::string& path) {
+  std::optional<std::uint64_t> found;
+  const auto table = read_text("/proc/self/mountinfo");
+  const auto wanted = in_mountinfo(path);
+  for (std::string_view lines = table; !lines.empty();) {
+    // "22 28 0:21 / /proc rw …": proc_pid_mountinfo(5)
+    auto line = take_until(lines, '\n');
+    take_until(line, ' ');
+    take_until(line, ' ');
+    auto device = take_until(line, ' ');
+    take_until(line, ' ');
+    if (take_until(line, ' ') != wanted) continue;
+    const auto major = number_of(take_until(device, ':')), minor = number_of(device);
+    if (major && minor) found = makedev(static_cast<unsigned>(*major), static_cast<unsigned>(*minor));
+  }
+  return found;
+}
+
+GUESTKIT_INLINE std::optional<std::uint64_t> mounted_device(const std::string& path) noexcept try {
+  struct statx found {};
+  constexpr int without_asking = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+  // In place of a system call that is not there, the C library's statx() would ask who serves the directory.
+  const bool told = ::syscall(SYS_statx, AT_FDCWD, path.c_str(), without_asking, 0, &found) == 0 &&
+                    (found.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) != 0;
+  if (!told) return device_in_mountinfo(path);  // Linux before 5.8, or the sandbox of a container
+  if ((found.stx_attributes & STATX_ATTR_MOUNT_ROOT) == 0) return std::nullopt;
+  return makedev(found.stx_dev_major, found.stx_dev_minor);
+} catch (const std::exception&) {  // no memory
+  return std::nullopt;
 }
 
 GUESTKIT_INLINE mount_watcher::mount_watcher(const char* op, const std::string& directory,
