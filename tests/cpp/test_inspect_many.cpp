@@ -234,3 +234,23 @@ BOOST_AUTO_TEST_CASE(a_fleet_that_a_forked_child_put_in_the_place_of_its_parents
   ::waitpid(child, &status, 0);
   BOOST_TEST(status == 0);
 }
+
+// Regression: its end waited for the thread that it ran on.
+BOOST_AUTO_TEST_CASE(a_fleet_that_the_continuation_of_a_report_destroyed_hung) {
+  const auto said = support::in_child([]() -> std::string {
+    pool<1> busy;
+    std::latch asked{1};
+    busy.submit([&] { asked.wait(); });
+    auto reports =
+        std::make_unique<InspectMany>(inspect_many(string_list{"/nowhere/a", "/nowhere/b"}, {}, busy));
+    auto first = reports->next(), second = reports->next();
+    auto done = first.then(boost::launch::sync, [&](auto report) {
+      reports.reset();
+      return report.get().value().disks.front();
+    });
+    asked.count_down();
+    const auto disk = done.get();
+    return second.get() ? "the second guest was inspected" : disk;
+  });
+  BOOST_TEST(said == "/nowhere/a");
+}

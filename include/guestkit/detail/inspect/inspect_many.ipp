@@ -34,6 +34,7 @@ class fleet : public std::enable_shared_from_this<fleet> {
   /// Requests threads for as many guests as may run. Reports not yet collected count as running: they need
   /// memory too.
   void start() {
+    const auto kept = shared_from_this();  // also if a continuation of a report destroys the fleet
     while (wants_thread()) {
       try {
         pool_.submit([self = shared_from_this()] { self->work(); });
@@ -58,14 +59,16 @@ class fleet : public std::enable_shared_from_this<fleet> {
     return boost::make_ready_future(std::move(report));
   }
 
-  /// Kills the running appliances and waits until their jobs have ended.
+  /// Kills the running appliances and waits until their jobs have ended, but for one whose report has a
+  /// continuation that calls this.
   void end() {
     std::deque<boost::promise<std::optional<InspectReport>>> waiting;
     {
       std::unique_lock lock(mutex_);
       ended_ = true;
       for (auto* g : handles_) g->terminate();
-      changed_.wait(lock, [&] { return inside_ == 0; });
+      inside_.erase(std::this_thread::get_id());
+      changed_.wait(lock, [&] { return inside_.empty(); });
       waiting.swap(waiting_);
     }
     for (auto& each : waiting) each.set_value(std::nullopt);
@@ -105,7 +108,7 @@ class fleet : public std::enable_shared_from_this<fleet> {
     const std::lock_guard lock(mutex_);
     --asked_;
     if (ended_) return std::nullopt;
-    ++inside_;
+    inside_.insert(std::this_thread::get_id());
     return begun_++;
   }
 
@@ -167,7 +170,8 @@ class fleet : public std::enable_shared_from_this<fleet> {
     start();
     if (delivery) delivery->first.set_value(std::move(delivery->second));
     const std::lock_guard lock(mutex_);
-    --inside_;
+    if (const auto mine = inside_.find(std::this_thread::get_id()); mine != inside_.end())
+      inside_.erase(mine);
     changed_.notify_all();
   }
 
@@ -207,7 +211,8 @@ class fleet : public std::enable_shared_from_this<fleet> {
   std::size_t asked_ = 0;     // threads that were requested and have not begun
   std::size_t begun_ = 0;     // guests
   std::size_t reported_ = 0;  // of these
-  std::size_t inside_ = 0;    // threads that end() waits for
+  /// Who has begun a guest and not delivered its report, once for each.
+  std::multiset<std::thread::id> inside_;
   bool ended_ = false;
 };
 
