@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -8,6 +9,7 @@
 
 #include "guestkit/detail/base/install_command.hpp"
 #include "guestkit/detail/launch/scratch.hpp"
+#include "guestkit/detail/launch/verdict.hpp"
 #include "guestkit/launch_error.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM {
@@ -59,7 +61,7 @@ inline constexpr std::array symptoms{
             "another process uses the disk: shut its guest down, or open the disk read-only"},
     symptom{"supermin exited with error status", Cause::appliance_build,
             "libguestfs could not build its appliance: run libguestfs-test-tool for the whole story"},
-    symptom{"supermin:", Cause::appliance_build,
+    symptom{"supermin killed by signal", Cause::appliance_build,
             "libguestfs could not build its appliance: run libguestfs-test-tool for the whole story"},
     symptom{
         "cannot find any suitable libguestfs supermin", Cause::appliance_damaged,
@@ -74,9 +76,6 @@ inline constexpr std::array symptoms{
             "the appliance does not boot: remove it from the cache directory and launch again"},
     symptom{"VFS: Unable to mount root fs", Cause::appliance_damaged,
             "the appliance's root is damaged: remove the appliance in the cache directory and launch again"},
-    symptom{"Could not open backing file", Cause::disk_missing,
-            "a backing file of the disk is missing or unreadable: qemu-img info --backing-chain DISK tells "
-            "which"},
 };
 
 /// The hint with what it says in braces replaced by " (sudo dnf install kernel)", or by nothing.
@@ -108,14 +107,20 @@ GUESTKIT_INLINE Diagnosis place_complaint(const std::string& message) {
       "write, with some GB free"};
 }
 
-/// QEMU's complaint about a drive: "Could not open 'NAME': REASON".
+/// QEMU's complaint about a drive: "Could not open 'NAME': REASON". Beneath an overlay, as libguestfs makes
+/// one for each read-only disk, it is "Could not open backing file: COMPLAINT".
 inline Diagnosis drive_complaint(const std::string& line) {
-  if (!contains(line, "Could not open '")) return {Cause::unknown, ""};
+  const bool beneath = contains(line, "Could not open backing file: ");
+  if (!beneath && !contains(line, "Could not open '")) return {Cause::unknown, ""};
   if (contains(line, "No such file or directory"))
-    return {Cause::disk_missing, "a disk is gone since it was added"};
+    return {Cause::disk_missing,
+            beneath
+                ? "the disk, or a file beneath it, is gone: qemu-img info --backing-chain DISK tells which"
+                : "a disk is gone since it was added"};
   if (contains(line, "Permission denied"))
     return {Cause::disk_unreadable,
-            "let this user read the disk, and write it unless it is opened read-only"};
+            "let this user read the disk and the files beneath it, and write the disk unless it is opened "
+            "read-only"};
   return {Cause::disk_unreadable, "the disk cannot be opened: qemu-img check DISK tells more"};
 }
 
@@ -142,11 +147,24 @@ inline Diagnosis diagnose(const std::string& message, int error_number,
   return {Cause::unknown, ""};
 }
 
-/// What QEMU prints about every disk for which libguestfs makes an overlay; it indicates no failure.
+/// What is written without a failure, or besides what tells of one.
+inline constexpr std::array<std::string_view, 8> routine{
+    // by QEMU, of every disk for which libguestfs makes an overlay
+    "WARNING: Image format was not specified", "Automatically detecting the format is dangerous",
+    "Specify the 'raw' format explicitly", "warning: ",
+    // by QEMU, as advice on how to replay the log of a VHDX image, below its complaint
+    "To replay the log, run:", "qemu-img check -r all '",
+    // by a verbose libguestfs, in the end
+    "child_cleanup: ", "sending SIGTERM to process "};
+
 inline bool is_routine(const std::string& line) {
-  return contains(line, "WARNING: Image format was not specified") ||
-         contains(line, "Automatically detecting the format is dangerous") ||
-         contains(line, "Specify the 'raw' format explicitly") || contains(line, "warning: ");
+  return warm::announces_qemu(line) ||
+         std::any_of(routine.begin(), routine.end(), [&](auto text) { return contains(line, text); });
+}
+
+/// Whether it is one of QEMU's arguments, which a verbose libguestfs writes just before it runs QEMU.
+inline bool is_argument(const std::string& line) {
+  return line.starts_with("    -");
 }
 
 /// libguestfs' message for a failed launch only says how to debug libguestfs; the last line from QEMU or the
@@ -154,7 +172,7 @@ inline bool is_routine(const std::string& line) {
 inline std::string launch_message(const std::string& message, const std::vector<std::string>& console) {
   std::string first = message.substr(0, message.find('\n'));
   if (!contains(first, "guestfs_launch failed")) return first;
-  for (auto i = console.size(); i-- > 0;)
+  for (auto i = console.size(); i-- > 0 && !is_argument(console[i]);)
     if (!is_routine(console[i])) return "the appliance did not start; it last wrote: " + console[i];
   return "the appliance did not start: its hypervisor ended or was killed, and wrote nothing of why";
 }

@@ -22,4 +22,11 @@ inline bool is_verdict(std::string_view line, std::string_view before) noexcept 
   return before.empty() || (before == restoring && line.starts_with(restore_failed));
 }
 
+/// Whether a line is what the hypervisor writes before it becomes QEMU, and nothing has failed.
+inline bool announces_qemu(std::string_view line) noexcept {
+  if (!line.starts_with(verdict_prefix)) return false;
+  line.remove_prefix(verdict_prefix.size());
+  return line == restoring || line.starts_with(normal_boot);
+}
+
 }  // namespace guestkit::inline GUESTKIT_FORM::detail::warm
