@@ -12,6 +12,7 @@
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/image/checked_disk.hpp"
+#include "guestkit/detail/image/file.hpp"
 #include "guestkit/detail/launch/appliance.hpp"
 #include "guestkit/detail/launch/scratch.hpp"
 #include "guestkit/generated/image_info.hpp"
@@ -54,8 +55,10 @@ ImageInfo basic_guestfs<Core>::open_disk(const std::filesystem::path& path, cons
     state->turns->throw_if_stopped(op, e.message(), e.error_number(), {});
     throw;
   } catch (const std::system_error& e) {
-    throw Error(op, std::string("no private file: ") + e.what(), e.code().value(),
-                {Cause::no_space, std::string(detail::no_temporary_files)});
+    const int number = e.code().value();
+    throw Error(op, std::string("no private file: ") + e.what(), number,
+                detail::scarcity(number).value_or(
+                    Diagnosis{Cause::no_space, std::string(detail::no_temporary_files)}));
   }
 }
 

@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <array>
 #include <boost/test/unit_test.hpp>
+#include <cerrno>
+#include <cstddef>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
@@ -203,6 +205,29 @@ BOOST_FIXTURE_TEST_CASE(extents_that_qemu_skips_were_opened_in_millions, Disks) 
                               "RW 0 SPARSE \"b.vmdk\"", "NOACCESS 1 SPARSE \"missing\""})
     BOOST_TEST(opened(skipped) == 2U);  // the image and its description for QEMU
   BOOST_TEST(opened("RW 1 FLAT \"base\" 0") == 32U);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_process_without_descriptors_was_told_of_space_or_of_permissions, Disks) {
+  const auto said = support::in_child([&]() -> std::string {
+    Guestfs own;
+    own.set_tmpdir(folder.string());
+    std::size_t refused = 0;
+    for (rlim_t limit = 0; limit < 100; ++limit) {  // each file that is opened is once the first too many
+      const rlimit few{.rlim_cur = limit, .rlim_max = 100};
+      ::setrlimit(RLIMIT_NOFILE, &few);
+      try {
+        own.open_disk(overlay, {.format = "qcow2", .backing = backing::under(folder)});
+        return refused > 0 ? "" : "nothing was refused";
+      } catch (const Error& e) {
+        ++refused;
+        if (e.error_number() != EMFILE || e.cause() != guestkit::Cause::unknown ||
+            std::string(e.what()).find("ulimit -n") == std::string::npos)
+          return std::to_string(limit) + ": " + e.what();
+      }
+    }
+    return "everything was refused";
+  });
+  BOOST_TEST(said == "");
 }
 
 BOOST_FIXTURE_TEST_CASE(one_image_took_all_open_files_of_the_process, Disks) {

@@ -57,8 +57,10 @@ inline std::filesystem::path named_directory_of(const image_file& file) {
 inline unique_fd found_at(const char* op, const std::filesystem::path& path) {
   if (path.native().find('\0') != std::string::npos) return unique_fd();
   unique_fd found(::open(path.c_str(), O_PATH | O_CLOEXEC));
-  if (found.get() < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
-    throw Error(op, shown(path.native()) + ": " + std::strerror(errno), errno);
+  if (found.get() >= 0) return found;
+  const int number = errno;
+  if (auto diagnosis = scarcity(number))
+    throw Error(op, shown(path.native()) + ": " + std::strerror(number), number, std::move(*diagnosis));
   return found;
 }
 

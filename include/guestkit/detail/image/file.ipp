@@ -86,7 +86,7 @@ GUESTKIT_INLINE void image_file::refuse_errno() const {
   const int number = errno;
   const bool missing = number == ENOENT || number == ENOTDIR;
   refuse(number == ENOENT ? "no such file" : std::strerror(number), number,
-         {missing ? Cause::disk_missing : Cause::disk_unreadable});
+         scarcity(number).value_or(Diagnosis{missing ? Cause::disk_missing : Cause::disk_unreadable}));
 }
 
 GUESTKIT_INLINE void image_file::check_kind(const struct stat& s) const {
@@ -103,6 +103,14 @@ GUESTKIT_INLINE void image_file::take_status() {
   if (end < 0) refuse_errno();
   if (end == 0) refuse("is empty", EINVAL);
   size_ = static_cast<std::uint64_t>(end);
+}
+
+GUESTKIT_INLINE std::optional<Diagnosis> scarcity(int error_number) {
+  if (error_number == EMFILE)
+    return Diagnosis{Cause::unknown, "close some files, or raise the limit of this process (ulimit -n)"};
+  if (error_number == ENFILE) return Diagnosis{Cause::unknown, "raise the limit of this host (fs.file-max)"};
+  if (error_number == ENOMEM) return Diagnosis{Cause::memory};
+  return std::nullopt;
 }
 
 GUESTKIT_INLINE void require(bool holds, const image_file& file, const char* format, const std::string& what,

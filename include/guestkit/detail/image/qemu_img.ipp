@@ -17,6 +17,7 @@
 #include "guestkit/detail/base/install_command.hpp"
 #include "guestkit/detail/base/run_program.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
+#include "guestkit/detail/image/file.hpp"
 #include "guestkit/detail/image/private_file.hpp"
 #include "guestkit/detail/image/qemu_img.hpp"
 #include "guestkit/detail/image/sectors.hpp"
@@ -81,8 +82,11 @@ inline qemu_img_result run_qemu_img(const char* op, const std::vector<std::strin
   if (end.error == ECHILD)
     throw Error(op, "it is not known how qemu-img ended: this process ignores SIGCHLD", ECHILD);
   if (end.error != 0)
-    throw Error(op, "qemu-img cannot be run" + (end.error == ENOENT ? install_hint("qemu-img") : ""),
-                end.error);
+    throw Error(
+        op,
+        "qemu-img cannot be run" +
+            (end.error == ENOENT ? install_hint("qemu-img") : std::string(": ") + std::strerror(end.error)),
+        end.error, scarcity(end.error).value_or(Diagnosis{}));
   constexpr std::size_t longest = 1000;
   auto output = end.output.size() > longest ? end.output.substr(end.output.size() - longest) : end.output;
   while (output.ends_with('\n')) output.pop_back();
