@@ -71,6 +71,16 @@ BOOST_FIXTURE_TEST_CASE(nobody_else_may_enter_and_nothing_stays_behind, base_dir
   BOOST_TEST(entries() == 0U);
 }
 
+BOOST_FIXTURE_TEST_CASE(a_directory_that_was_cleaned_away_was_shared_for_as_long_as_a_handle_lived,
+                        base_directory) {
+  const auto old = scratch::beneath(path);
+  fs::remove_all(old->path());
+  const auto fresh = scratch::beneath(path);
+  BOOST_TEST(fresh->path() != old->path());
+  BOOST_TEST(fs::exists(fresh->path()));
+  BOOST_TEST(scratch::beneath(path)->path() == fresh->path());
+}
+
 BOOST_FIXTURE_TEST_CASE(what_a_killed_process_left_is_swept_and_what_a_live_one_has_is_not, base_directory) {
   owner dead(path);
   owner alive(path);

@@ -38,8 +38,9 @@ class scratch {
   /// Removes the directory that was recorded for that handle's sockets.
   void remove_sockets(std::uint64_t handle) const noexcept;
 
-  /// The directory beneath `base` that all handles of the process share. The first call sweeps away what
-  /// killed processes have left there. Throws std::system_error. Threads: any.
+  /// The directory beneath `base` that all handles of the process share, a new one if something has removed
+  /// it. The first call sweeps away what killed processes have left there. Throws std::system_error. Threads:
+  /// any.
   static std::shared_ptr<scratch> beneath(const std::string& base);
 
   /// Removes the directories left by this user's dead processes. Never follows a link.

@@ -45,6 +45,15 @@ GUESTKIT_INLINE void remove_tree(const std::string& path) noexcept try {
 } catch (const std::exception&) {  // no memory
 }
 
+/// Whether the directory that is open still has that path. Sets errno if not.
+inline bool is_at(const unique_fd& directory, const std::string& path) noexcept {
+  struct stat opened {
+  }, named{};
+  if (::fstat(directory.get(), &opened) != 0 || ::lstat(path.c_str(), &named) != 0) return false;
+  errno = ENOENT;
+  return opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;
+}
+
 /// Opens and locks a directory. Returns no descriptor and sets errno if that cannot be done: EWOULDBLOCK if
 /// another process holds the lock, ENOENT if one has removed the directory meanwhile.
 /// @param how  for flock(2)
@@ -54,12 +63,7 @@ inline unique_fd open_locked(const std::string& path, int how) {
   int locked = -1;
   do locked = ::flock(directory.get(), how);
   while (locked != 0 && errno == EINTR);
-  struct stat opened {
-  }, named{};
-  if (locked == 0 && ::fstat(directory.get(), &opened) == 0 && ::lstat(path.c_str(), &named) == 0) {
-    if (opened.st_ino == named.st_ino && opened.st_dev == named.st_dev) return directory;
-    errno = ENOENT;
-  }
+  if (locked == 0 && is_at(directory, path)) return directory;
   const int why = errno;
   directory = unique_fd();
   errno = why;
@@ -127,7 +131,7 @@ GUESTKIT_INLINE std::shared_ptr<scratch> scratch::beneath(const std::string& bas
   std::vector<std::weak_ptr<scratch>> in_use;
   for (const auto& each : known)
     if (auto directory = each.lock()) {
-      if (directory->base_ == base) return directory;
+      if (directory->base_ == base && is_at(directory->lock_, directory->path_)) return directory;
       in_use.push_back(each);
     }
   auto directory = std::make_shared<scratch>(base);
