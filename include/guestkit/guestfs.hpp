@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cerrno>
 #include <filesystem>
 #include <mutex>
 #include <optional>
@@ -9,6 +10,7 @@
 #include <utility>
 
 #include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/launch/covering.hpp"
 #include "guestkit/detail/launch/launcher.hpp"
 #include "guestkit/detail/mount/local_mount.hpp"
 #include "guestkit/generated/actions.hpp"
@@ -83,12 +85,25 @@ class basic_guestfs : public detail::actions<Core> {
     const auto state = this->state();
     detail::call_scope open(state, op);
     const auto covered = state->covered.find(which);
-    auto value = covered ? detail::c_result<R>(covered->user ? covered->user->c_str() : nullptr)
-                         : detail::attempt<R>(open, get).get();
+    return delivered<R>(covered ? detail::c_result<R>(covered->user ? covered->user->c_str() : nullptr)
+                                : detail::attempt<R>(open, get).get());
+  }
+
+  template <class R>
+  static result<R> delivered(detail::c_result<R> value) {
     if constexpr (std::is_same_v<result<R>, R>)
       return std::move(value).lift();
     else
       return result<R>(std::move(value));
+  }
+
+  /// Changes the user's own backend settings.
+  template <class R>
+  result<R> change_backend(const detail::action& op, auto set, const auto&... arguments) {
+    const auto state = this->state();
+    const detail::turn mine(state, op.name);
+    detail::put_settings_back(state);
+    return delivered<R>(detail::call<R>(state, op, set, arguments...));
   }
 
   /// Has the setting be the user's own again.
@@ -275,6 +290,46 @@ class basic_guestfs : public detail::actions<Core> {
   /// Add these arguments to the kernel's command line; null for none. C: guestfs_set_append(3), since 1.0.26.
   result<void> set_append(std::optional<cstr> append) {
     return set_users_own(Setting::append, "set_append", guestfs_set_append, append);
+  }
+
+  /// Get the backend settings, as they were set. C: guestfs_get_backend_settings(3), since 1.25.24.
+  result<string_list> get_backend_settings() {
+    const auto state = this->state();
+    detail::call_scope open(state, "get_backend_settings");
+    const auto own = state->covered.backend();
+    return delivered<string_list>(
+        own ? detail::c_result<string_list>(*own)
+            : detail::attempt<string_list>(open, guestfs_get_backend_settings).get());
+  }
+
+  /// Get the value of one backend setting, as it was set; throws Error with ESRCH if it was not.
+  /// C: guestfs_get_backend_setting(3), since 1.27.2.
+  result<std::string> get_backend_setting(cstr name) {
+    const auto state = this->state();
+    detail::call_scope open(state, "get_backend_setting");
+    const auto own = state->covered.backend();
+    if (!own)
+      return delivered<std::string>(
+          detail::attempt<std::string>(open, guestfs_get_backend_setting, name).get());
+    const auto value = detail::backend_setting(*own, name.c_str());
+    if (!value) throw Error("get_backend_setting", "setting not found", ESRCH);
+    return delivered<std::string>(detail::c_result<std::string>(value->c_str()));
+  }
+
+  /// Replace the backend settings. C: guestfs_set_backend_settings(3), since 1.25.24.
+  result<void> set_backend_settings(const cstr_list& settings) {
+    return change_backend<void>("set_backend_settings", guestfs_set_backend_settings, settings);
+  }
+
+  /// Give one backend setting a value. C: guestfs_set_backend_setting(3), since 1.27.2.
+  result<void> set_backend_setting(cstr name, cstr val) {
+    return change_backend<void>("set_backend_setting", guestfs_set_backend_setting, name, val);
+  }
+
+  /// Remove a backend setting; returns how many there were of that name.
+  /// C: guestfs_clear_backend_setting(3), since 1.27.2.
+  result<int> clear_backend_setting(cstr name) {
+    return change_backend<int>("clear_backend_setting", guestfs_clear_backend_setting, name);
   }
 
   /// Shut the appliance down and report whether the guest's last writes failed, which close() does not

@@ -523,3 +523,52 @@ BOOST_FIXTURE_TEST_CASE(the_verdict_is_found_once_and_again_for_another_qemu, Ho
   BOOST_TEST(!guestkit::detail::kvm_status(qemu).usable);
   BOOST_TEST(runs() == 2 * ran);
 }
+
+// Regression: force_tcg stayed set, so no later launch of the handle looked for KVM again.
+BOOST_FIXTURE_TEST_CASE(the_accelerator_of_one_launch_stayed_the_user_s_setting, Host) {
+  support::write_appliance(folder);
+  qemu_does("exit 1");
+  for (const auto accel : {guestkit::Accel::automatic, guestkit::Accel::tcg, guestkit::Accel::kvm})
+    for (const guestkit::string_list& own :
+         {guestkit::string_list{"other=2"}, guestkit::string_list{"force_tcg", "other=2", "force_kvm=1"}}) {
+      std::vector<std::string> set;
+      guestkit::Guestfs g({.environment = false, .accel = accel});
+      g.set_hv(qemu);
+      g.set_path(folder.string());
+      g.set_cachedir(folder.string());
+      g.set_backend_settings(own);
+      g.add_drive("/dev/null", {.format = "raw"});
+      const auto traced =
+          g.set_event_callback(guestkit::Event::trace, [&](const guestkit::EventMessage& message) {
+            if (message.text.starts_with("set_backend_setting")) set.emplace_back(message.text);
+          });
+      g.set_trace(true);
+      BOOST_CHECK_THROW(g.launch(), guestkit::LaunchError);
+      g.set_trace(false);
+      BOOST_TEST(g.get_backend_settings() == own, boost::test_tools::per_element());
+      const bool users = accel == guestkit::Accel::automatic && own.size() > 1;
+      BOOST_TEST(set.empty() == users);
+      const std::string forced =
+          accel == guestkit::Accel::kvm ? "other=2 force_kvm=1" : "other=2 force_tcg=1";
+      if (!users) BOOST_TEST(set.front().find(forced) != std::string::npos, set.front());
+    }
+}
+
+BOOST_AUTO_TEST_CASE(the_backend_settings_of_a_launch_were_told_as_the_user_s) {
+  guestkit::Guestfs g({.environment = false});
+  const auto state = state_of(g);
+  g.set_backend_settings({"force_tcg=1"});
+  state->covered.cover_backend({"a=b=c", "d"});  // as a launch does that forces TCG
+  BOOST_TEST(g.get_backend_settings() == (guestkit::string_list{"a=b=c", "d"}),
+             boost::test_tools::per_element());
+  BOOST_TEST(g.get_backend_setting("a") == "b=c");
+  BOOST_TEST(g.get_backend_setting("d") == "1");
+  for (const char* none : {"force_tcg", ""})
+    BOOST_CHECK_EXCEPTION(g.get_backend_setting(none), guestkit::Error,
+                          [](const guestkit::Error& e) { return e.error_number() == ESRCH; });
+  BOOST_TEST(g.clear_backend_setting("d") == 1);
+  BOOST_TEST(!state->covered.backend());
+  g.set_backend_setting("e", "f");
+  BOOST_TEST(g.get_backend_settings() == (guestkit::string_list{"a=b=c", "e=f"}),
+             boost::test_tools::per_element());
+}

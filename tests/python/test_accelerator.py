@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from guestkit import Guestfs, LaunchError
+from guestkit import Event, Guestfs, LaunchError
 from guestkit.handle_options import Accel
 
 
@@ -24,14 +24,21 @@ def no_qemu(tmp_path: Path) -> Path:
     return path
 
 
-def settings_after_launch(g: Guestfs, hypervisor: Path, appliance: Path) -> list[str]:
+def settings_of_launch(g: Guestfs, hypervisor: Path, appliance: Path) -> list[str]:
+    """Return the backend settings of a launch that fails; afterwards they are the user's again."""
+    own = g.get_backend_settings()
+    traced: list[str] = []
+    g.set_event_callback(lambda _event, _number, text, _numbers: traced.append(text), Event.TRACE)
+    g.set_trace(True)
     g.set_hv(hypervisor)
     g.set_path(appliance)
     g.set_cachedir(appliance)
     g.add_drive_scratch(1 << 20)
     with pytest.raises(LaunchError):
         g.launch()
-    return g.get_backend_settings()
+    assert g.get_backend_settings() == own
+    set_then = [text.split('"')[1].split() for text in traced if text.startswith('set_backend_settings "')]
+    return set_then[0] if set_then else own
 
 
 @pytest.mark.parametrize(
@@ -42,7 +49,7 @@ def test_what_is_chosen_where_kvm_cannot_be_proved(
     accel: Accel, expected: list[str], no_qemu: Path, appliance: Path
 ) -> None:
     with Guestfs(environment=False, accel=accel) as g:
-        assert settings_after_launch(g, no_qemu, appliance) == expected
+        assert settings_of_launch(g, no_qemu, appliance) == expected
 
 
 @pytest.mark.parametrize("setting", ["force_tcg", "force_kvm"])
@@ -51,7 +58,7 @@ def test_the_user_s_backend_settings_win_over_auto(
 ) -> None:
     monkeypatch.setenv("LIBGUESTFS_BACKEND_SETTINGS", setting)
     with Guestfs() as g:
-        assert settings_after_launch(g, no_qemu, appliance) == [setting]
+        assert settings_of_launch(g, no_qemu, appliance) == [setting]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +75,7 @@ def test_an_explicit_accel_wins_over_the_environment(
 ) -> None:
     monkeypatch.setenv("LIBGUESTFS_BACKEND_SETTINGS", setting)
     with Guestfs(accel=accel) as g:
-        settings = settings_after_launch(g, no_qemu, appliance)
+        settings = settings_of_launch(g, no_qemu, appliance)
     assert expected in settings
     assert setting.split(":")[0] not in settings
     assert ("other=2" in settings) == ("other=2" in setting)

@@ -215,6 +215,12 @@ class c_result<std::vector<Text>> {
  public:
   static bool failed(char** c) noexcept { return c == nullptr; }
   explicit c_result(char** c) noexcept : list_(c) {}
+  explicit c_result(const std::vector<Text>& texts)
+      : list_(static_cast<char**>(std::calloc(texts.size() + 1, sizeof(char*)))) {
+    if (!list_) throw std::bad_alloc();
+    for (std::size_t i = 0; i < texts.size(); ++i)
+      if ((list_.get()[i] = ::strdup(texts[i].c_str())) == nullptr) throw std::bad_alloc();
+  }
   std::span<char* const> get() const noexcept {
     std::size_t size = 0;
     while (list_.get()[size] != nullptr) ++size;

@@ -1,6 +1,7 @@
 // The fast appliances: where they are kept, and which one a launch uses.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "guestkit/detail/launch/appliance_fault.hpp"
 #include "guestkit/detail/launch/verdict.hpp"
 #include "guestkit/generated/launch_info.hpp"
+#include "guestkit/values.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
@@ -21,6 +23,8 @@ struct ApplianceChoice {
   std::string append = {};      ///< kernel arguments for set_append
   std::string reason = {};      ///< why it is not a faster one
   bool buildable = false;       ///< whether `guestkit appliance build` would make a faster one
+  /// For set_backend_settings; nothing: leave them.
+  std::optional<string_list> backend_settings = {};
 };
 
 /// Where root may keep appliances for all users of the host.

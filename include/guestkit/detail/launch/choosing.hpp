@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -28,7 +29,7 @@ class choosing {
  private:
   // The steps, in order.
   void refuse_damaged_appliance() const;
-  std::string accelerator() const;
+  std::string accelerator();
   void choose_sandbox();
   ApplianceChoice appliance() const;
   void choose_cage(ApplianceChoice& choice);
@@ -36,6 +37,7 @@ class choosing {
   bool is_direct() const { return backend_ == "direct"; }
   bool has_setting(std::string_view name) const;
   bool emulates_without_kvm() const;
+  void force(const std::string& accelerator);
   void ask_for_sandbox();
   ApplianceChoice wished_appliance() const;
   ApplianceChoice best_appliance() const;
@@ -51,6 +53,8 @@ class choosing {
   const string_list backend_settings_;
   const int processors_;
   const bool own_path_, own_hypervisor_;  // whether the user has chosen them
+
+  std::optional<string_list> forced_;  // the backend settings with an accelerator; nothing: the user's decide
 };
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

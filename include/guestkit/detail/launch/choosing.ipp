@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <utility>
@@ -36,6 +35,7 @@ GUESTKIT_INLINE ApplianceChoice choosing::choose() {
   choose_sandbox();
   auto choice = appliance();
   choose_cage(choice);
+  choice.backend_settings = std::move(forced_);
   return choice;
 }
 
@@ -47,28 +47,23 @@ GUESTKIT_INLINE void choosing::refuse_damaged_appliance() const {
 }
 
 /// KVM or emulation, unless the user's backend settings already decide; empty if libguestfs' backend does.
-GUESTKIT_INLINE std::string choosing::accelerator() const {
+GUESTKIT_INLINE std::string choosing::accelerator() {
   const auto accel = state_->wishes.accel;
   bool emulated = has_setting("force_tcg");
   const bool chosen = emulated || has_setting("force_kvm");
   if (accel == Accel::automatic) {
     if (!chosen && is_direct()) emulated = emulates_without_kvm();
+    if (!chosen && emulated) force("tcg");
   } else {
-    if (chosen) {
-      launch_call<int>(state_, guestfs_clear_backend_setting, cstr("force_tcg"));
-      launch_call<int>(state_, guestfs_clear_backend_setting, cstr("force_kvm"));
-    }
     emulated = accel == Accel::tcg;
-    launch_call<void>(state_, guestfs_set_backend_setting, cstr(emulated ? "force_tcg" : "force_kvm"),
-                      cstr("1"));
+    force(emulated ? "tcg" : "kvm");
   }
   if (!is_direct()) return "";
   return emulated ? "tcg" : "kvm";
 }
 
 GUESTKIT_INLINE bool choosing::has_setting(std::string_view name) const {
-  return std::any_of(backend_settings_.begin(), backend_settings_.end(),
-                     [&](const std::string& each) { return each.starts_with(name); });
+  return backend_setting(backend_settings_, name).has_value();
 }
 
 GUESTKIT_INLINE bool choosing::emulates_without_kvm() const {
@@ -78,8 +73,15 @@ GUESTKIT_INLINE bool choosing::emulates_without_kvm() const {
   warn_once(*state_, said,
             "KVM cannot be used, so the appliance is emulated, which is slower: guestkit doctor tells why");
   log(*state_, LogLevel::info, "KVM: " + kvm.reason);
-  launch_call<void>(state_, guestfs_set_backend_setting, cstr("force_tcg"), cstr("1"));
   return true;
+}
+
+GUESTKIT_INLINE void choosing::force(const std::string& accelerator) {
+  forced_ = backend_settings_;
+  std::erase_if(*forced_, [](const std::string& each) {
+    return backend_setting({each}, "force_tcg") || backend_setting({each}, "force_kvm");
+  });
+  forced_->push_back("force_" + accelerator + "=1");
 }
 
 /// Decides whether QEMU filters its system calls.

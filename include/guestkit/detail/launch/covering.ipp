@@ -53,6 +53,10 @@ GUESTKIT_INLINE void put_settings_back(const std::shared_ptr<handle_state>& stat
       change_setting(state, which, covered->user);
       state->covered.uncover(which);
     }
+  if (const auto user = state->covered.backend()) {
+    launch_call<void>(state, guestfs_set_backend_settings, cstr_list(*user));
+    state->covered.uncover_backend();
+  }
 } catch (const std::exception&) {  // an appliance runs
 }
 
@@ -68,6 +72,11 @@ GUESTKIT_INLINE void cover_settings(const std::shared_ptr<handle_state>& state,
   if (name != user) cover_setting(state, hypervisor, {.user = user, .launch = name});
   if (!choice.cache.empty())
     cover_setting(state, cachedir, {.user = current_setting(state, cachedir), .launch = choice.cache});
+  if (choice.backend_settings) {
+    auto own = launch_call<string_list>(state, guestfs_get_backend_settings);
+    launch_call<void>(state, guestfs_set_backend_settings, cstr_list(*choice.backend_settings));
+    state->covered.cover_backend(std::move(own));
+  }
   if (choice.append.empty()) return;
   const auto own = current_setting(state, append);
   cover_setting(state, append, {.user = own, .launch = choice.append + (own ? ' ' + *own : "")});

@@ -71,7 +71,7 @@ GUESTKIT_INLINE void launcher::launch() {
     auto choice = choosing(state_, info_, [this] { end_if_over(); }).choose();
     advise(choice);
     wait_for_memory(choice.mode);
-    limit_time();
+    limit_time(choice);
     start_appliance(state_, choice, [&] {
       cover_settings(state_, choice);
       name_hypervisor();
@@ -144,10 +144,11 @@ GUESTKIT_INLINE void launcher::wait_for_memory(ApplianceMode mode) {
 }
 
 /// Sets the limit of a launch for which the user gave none.
-GUESTKIT_INLINE void launcher::limit_time() {
-  bool emulated = false;
-  for (const auto& setting : launch_call<string_list>(state_, guestfs_get_backend_settings))
-    emulated = emulated || setting.starts_with("force_tcg");
+GUESTKIT_INLINE void launcher::limit_time(const ApplianceChoice& choice) {
+  const auto settings = choice.backend_settings
+                            ? *choice.backend_settings
+                            : launch_call<string_list>(state_, guestfs_get_backend_settings);
+  const bool emulated = backend_setting(settings, "force_tcg").has_value();
   state_->turns->usual_launch_limit = emulated ? Seconds(300) : Seconds(60);
 }
 

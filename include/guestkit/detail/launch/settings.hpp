@@ -6,9 +6,11 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "guestkit/detail/base/form.hpp"
+#include "guestkit/values.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
@@ -22,6 +24,17 @@ struct covered_setting {
   std::optional<std::string> user = {};
   std::optional<std::string> launch = {};
 };
+
+/// The value of a backend setting, as libguestfs finds it; nothing if it is not among them.
+inline std::optional<std::string> backend_setting(const string_list& settings, std::string_view name) {
+  for (const std::string_view each : settings) {
+    if (!each.starts_with(name)) continue;
+    const auto rest = each.substr(name.size());
+    if (rest.empty()) return "1";
+    if (rest.front() == '=') return std::string(rest.substr(1));
+  }
+  return std::nullopt;
+}
 
 /// The settings that a launch has overridden. libguestfs accepts settings only while no appliance runs, so
 /// the user's are restored before the next launch; until then the getters return the user's. Threads: any.
@@ -42,8 +55,23 @@ class covered_settings {
     settings_.at(static_cast<std::size_t>(which)).reset();
   }
 
+  /// The user's backend settings; nothing if they are set.
+  std::optional<string_list> backend() const {
+    const std::lock_guard lock(mutex_);
+    return backend_;
+  }
+  void cover_backend(string_list user) {
+    const std::lock_guard lock(mutex_);
+    backend_ = std::move(user);
+  }
+  void uncover_backend() {
+    const std::lock_guard lock(mutex_);
+    backend_.reset();
+  }
+
  private:
   mutable std::mutex mutex_;
+  std::optional<string_list> backend_;
   std::array<std::optional<covered_setting>, launch_settings.size()> settings_;
 };
 
