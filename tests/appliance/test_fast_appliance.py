@@ -172,6 +172,7 @@ def test_it_is_used_by_itself_and_the_getters_tell_what_the_user_set(lean: Appli
     with Guestfs(environment=False) as g:
         untouched = g.get_path(), g.get_hv()
     with Guestfs(accel="tcg") as g:
+        backend = g.get_backend_settings()
         assert g.launch_info() is None
         g.set_append("user=1")
         for _ in range(2):
@@ -185,8 +186,10 @@ def test_it_is_used_by_itself_and_the_getters_tell_what_the_user_set(lean: Appli
             assert line.split()[-1] == "user=1"
             assert ("norandmaps" in line) == (os.uname().machine == "x86_64")
             assert (g.get_path(), g.get_hv(), g.get_append()) == (*untouched, "user=1")
+            assert g.get_backend_settings() == backend
             g.shutdown()
             assert (g.get_path(), g.get_hv(), g.get_append()) == (*untouched, "user=1")
+            assert g.get_backend_settings() == backend
         g.set_append(None)
         assert g.get_append() is None
 
