@@ -61,37 +61,37 @@ class basic_async_guestfs : public detail::async_actions<Core> {
   /// Guestfs::cancel(). Their futures throw Error with EINTR, or ApplianceKilled if the hypervisor had to be
   /// killed.
   void cancel() {
-    if (auto* queue = this->queue()) queue->cancel();
+    if (const auto queue = this->queue()) queue->cancel();
   }
 
   /// Kills whatever runs for the handle and does not wait: Guestfs::terminate(). Waiting and later calls
   /// throw HandleClosed.
   void terminate() {
-    if (auto* queue = this->queue()) queue->terminate();
+    if (const auto queue = this->queue()) queue->terminate();
   }
 
   /// Accepts no new calls, lets pending ones finish, then closes the handle. Closing twice is harmless. If it
   /// fails, as Guestfs::close() may, the handle stays open.
   boost::shared_future<void> close() {
-    auto* queue = this->queue();
+    const auto queue = this->queue();
     return queue != nullptr ? queue->close() : boost::make_ready_future().share();
   }
 
   bool is_open() const {
-    const auto* queue = this->queue();
+    const auto queue = this->queue();
     return queue != nullptr && queue->is_open();
   }
 
   /// Guestfs::set_event_callback(), without queueing. The callback runs on the thread of the call.
   Subscription set_event_callback(Event events, EventCallback callback) {
-    auto* queue = this->queue();
+    const auto queue = this->queue();
     if (queue == nullptr) throw HandleClosed("set_event_callback", "the handle is not this process'", EBADF);
     return queue->g.set_event_callback(events, std::move(callback));
   }
 
   /// Guestfs::launch_info(), without queueing.
   std::optional<LaunchInfo> launch_info() const {
-    auto* queue = this->queue();
+    const auto queue = this->queue();
     return queue != nullptr ? queue->g.launch_info() : std::nullopt;
   }
 
@@ -115,7 +115,7 @@ class basic_async_guestfs : public detail::async_actions<Core> {
   /// Guestfs::user_cancel(), without queueing. It is lost if it arrives before the transfer begins; cancel()
   /// is not.
   boost::future<void> user_cancel() {
-    if (auto* queue = this->queue()) queue->g.user_cancel();
+    if (const auto queue = this->queue()) queue->g.user_cancel();
     return boost::make_ready_future();
   }
 };

@@ -569,3 +569,20 @@ BOOST_AUTO_TEST_CASE(a_forked_child_leaves_the_handle_alone_and_can_open_its_own
 }
 
 BOOST_AUTO_TEST_SUITE_END()
+
+// Regression, which the address sanitizer sees: cancel() went on in a queue that was freed.
+BOOST_AUTO_TEST_CASE(a_handle_that_the_continuation_of_a_cancelled_call_destroyed, PATIENCE) {
+  pool<1> threads;
+  std::latch opened{1}, idle{1};
+  threads.submit([&] { opened.wait(); });
+  auto g = std::make_unique<AsyncGuestfs>(plain, threads);
+  auto ended = g->get_memsize().then(boost::launch::sync, [&](auto size) {
+    opened.count_down();
+    g.reset();
+    threads.submit([&] { idle.count_down(); });
+    idle.wait();  // until then a thread keeps the queue
+    return size.has_exception();
+  });
+  g->cancel();
+  BOOST_TEST(ended.get());
+}

@@ -98,25 +98,27 @@ class async_core {
   template <class F>
   auto add(const char* op, F function, bool with_turn = true) {
     using R = std::decay_t<std::invoke_result_t<F&, queued_handle&>>;
-    if (!queue_) throw HandleClosed(op, "the handle was moved from", EBADF);
+    const auto queue = queue_;
+    if (!queue) throw HandleClosed(op, "the handle was moved from", EBADF);
     auto call = std::make_unique<future_call<R, F>>(op, std::move(function), with_turn);
     auto outcome = call->get_future();
-    queue_->add(std::move(call));
+    queue->add(std::move(call));
     return outcome;
   }
 
-  /// Null after a move and in a forked child.
-  call_queue* queue() const noexcept {
-    return queue_ && queue_->g.state()->generation == fork_generation() ? queue_.get() : nullptr;
+  /// Null after a move and in a forked child. It survives a continuation that destroys this object.
+  std::shared_ptr<call_queue> queue() const noexcept {
+    return queue_ && queue_->g.state()->generation == fork_generation() ? queue_ : nullptr;
   }
 
  private:
   void finish() noexcept {
     try {
-      if (queue() == nullptr) return;
-      if (std::uncaught_exceptions() > exceptions_) queue()->cancel();
-      const auto closed = queue()->close();
-      if (!queue()->is_mine()) closed.wait();
+      const auto queue = this->queue();
+      if (queue == nullptr) return;
+      if (std::uncaught_exceptions() > exceptions_) queue->cancel();
+      const auto closed = queue->close();
+      if (!queue->is_mine()) closed.wait();
     } catch (...) {  // no memory, or the waiting thread was interrupted: the queue closes by itself
     }
   }
