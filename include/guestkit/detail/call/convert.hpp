@@ -218,8 +218,10 @@ class c_result<std::vector<Text>> {
   explicit c_result(const std::vector<Text>& texts)
       : list_(static_cast<char**>(std::calloc(texts.size() + 1, sizeof(char*)))) {
     if (!list_) throw std::bad_alloc();
-    for (std::size_t i = 0; i < texts.size(); ++i)
-      if ((list_.get()[i] = ::strdup(texts[i].c_str())) == nullptr) throw std::bad_alloc();
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      list_.get()[i] = ::strdup(texts[i].c_str());
+      if (list_.get()[i] == nullptr) throw std::bad_alloc();
+    }
   }
   std::span<char* const> get() const noexcept {
     std::size_t size = 0;

@@ -172,8 +172,10 @@ inline bool is_argument(const std::string& line) {
 inline std::string launch_message(const std::string& message, const std::vector<std::string>& console) {
   std::string first = message.substr(0, message.find('\n'));
   if (!contains(first, "guestfs_launch failed")) return first;
-  for (auto i = console.size(); i-- > 0 && !is_argument(console[i]);)
+  for (auto i = console.size(); i-- > 0;) {
+    if (is_argument(console[i])) break;
     if (!is_routine(console[i])) return "the appliance did not start; it last wrote: " + console[i];
+  }
   return "the appliance did not start: its hypervisor ended or was killed, and wrote nothing of why";
 }
 
