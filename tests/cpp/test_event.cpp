@@ -476,7 +476,7 @@ BOOST_FIXTURE_TEST_CASE(an_exception_in_a_callback_is_logged_and_the_call_goes_o
 BOOST_FIXTURE_TEST_CASE(what_is_no_std_exception_is_logged_too, logged_handle) {
   const auto subscription = g.set_event_callback(Event::enter, [](const EventMessage&) { throw 42; });
   BOOST_TEST(g.internal_test_rint("7") == 7);
-  const Lines expected{"error: an event callback threw something that is no std::exception"};
+  const Lines expected{"error: an event callback threw: something that is no std::exception"};
   BOOST_TEST(log == expected, boost::test_tools::per_element());
 }
 

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "guestkit/detail/base/fork.hpp"
@@ -130,10 +131,10 @@ struct handle_state {
 };
 
 /// Writes a line to the handle's log. Without a log, warnings and errors go to stderr.
-void log(const handle_state& state, LogLevel level, const std::string& line) noexcept;
+void log(const handle_state& state, LogLevel level, std::string_view line) noexcept;
 
 /// Logs a line once for all handles of the process: for warnings that are not worth repeating.
-void warn_once(const handle_state& state, std::atomic_flag& said, const std::string& line) noexcept;
+void warn_once(const handle_state& state, std::atomic_flag& said, std::string_view line) noexcept;
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 

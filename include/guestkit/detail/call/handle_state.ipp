@@ -98,20 +98,21 @@ GUESTKIT_INLINE void handle_state::end() noexcept {
     place.keep();
 }
 
-GUESTKIT_INLINE void log(const handle_state& state, LogLevel level, const std::string& line) noexcept {
+GUESTKIT_INLINE void log(const handle_state& state, LogLevel level, std::string_view line) noexcept {
   try {
+    const std::string text(line);
     if (state.output.wants(level)) {
       const callback_time time(*state.turns);
-      state.output.log(level, line);
+      state.output.log(level, text);
     } else if (!state.output.log && level >= LogLevel::warning) {
-      std::fprintf(stderr, "guestkit: %s\n", line.c_str());
+      std::fprintf(stderr, "guestkit: %s\n", text.c_str());
     }
   } catch (...) {  // a log line is not worth an exception
   }
 }
 
 GUESTKIT_INLINE void warn_once(const handle_state& state, std::atomic_flag& said,
-                               const std::string& line) noexcept {
+                               std::string_view line) noexcept {
   if (state.output.log_level <= LogLevel::warning && !said.test_and_set())
     log(state, LogLevel::warning, line);
 }

@@ -105,6 +105,14 @@ inline std::shared_ptr<listener> listener_from(handle_state& state, int number) 
   return nullptr;
 }
 
+inline void complain_of_callback(handle_state& state, const char* what) noexcept {
+  try {
+    log(state, LogLevel::error, std::string("an event callback threw: ") + what);
+  } catch (const std::exception&) {  // no memory for the line, which may be what it threw
+    log(state, LogLevel::error, what);
+  }
+}
+
 /// Passes an event on to the console, the log and the listeners.
 inline void pass_on(handle_state& state, std::uint64_t event, std::string_view text,
                     std::span<const std::uint64_t> numbers) noexcept {
@@ -119,9 +127,9 @@ inline void pass_on(handle_state& state, std::uint64_t event, std::string_view t
       const callback_time time(*state.turns);
       next->callback({static_cast<Event>(event), next->number, text, numbers});
     } catch (const std::exception& e) {
-      log(state, LogLevel::error, std::string("an event callback threw: ") + e.what());
+      complain_of_callback(state, e.what());
     } catch (...) {
-      log(state, LogLevel::error, "an event callback threw something that is no std::exception");
+      complain_of_callback(state, "something that is no std::exception");
     }
   }
 }

@@ -92,7 +92,12 @@ class image_chain {
   /// must not refer to further files (permit()).
   std::optional<std::string> format_of(const image_file& file, const ImageReference& reference) const;
 
-  /// Opens the referenced file where QEMU would find it, if the policy permits that.
+  /// Where the files may lie that this one names, canonical: beside the name by which it was opened, as for
+  /// QEMU, be that a link. oVirt's volumes are links to devices elsewhere, and name one another so. Then
+  /// beside the file itself, to which the link may have been made without its backing file.
+  std::vector<std::filesystem::path> directories_of(const image_file& file) const;
+
+  /// Opens the first such file that the policy permits.
   image_file find(const image_file& file, const ImageReference& reference) const;
 
   /// A VMDK's descriptor rewritten to name the extents that we have opened, in place of its own. Notes in

@@ -35,23 +35,6 @@ inline std::string own_path_of(int fd) {
   return "/proc/self/fd/" + std::to_string(fd);
 }
 
-/// The path of the directory that the file lies in.
-inline std::filesystem::path real_directory_of(const image_file& file) {
-  std::error_code error;
-  const auto path = std::filesystem::read_symlink(own_path_of(file.descriptor()), error);
-  if (error) file.refuse("its path cannot be told: " + error.message(), error.value());
-  return path.parent_path();
-}
-
-/// That of the name by which it was opened, be this a link: oVirt's volumes name one another by such links.
-/// What has a descriptor for a name lies where it lies.
-inline std::filesystem::path named_directory_of(const image_file& file) {
-  const auto parent = std::filesystem::path(file.path()).parent_path();
-  std::error_code error;
-  auto directory = std::filesystem::canonical(parent.empty() ? "." : parent, error);
-  return error || directory.native().starts_with("/proc/") ? real_directory_of(file) : directory;
-}
-
 /// Finds a file without opening it, so that no driver learns of it; no descriptor if it cannot be found.
 /// Throws Error if this process may have no more descriptors.
 inline unique_fd found_at(const char* op, const std::filesystem::path& path) {
@@ -290,6 +273,18 @@ GUESTKIT_INLINE std::optional<std::string> image_chain::format_of(const image_fi
   return std::nullopt;
 }
 
+GUESTKIT_INLINE std::vector<std::filesystem::path> image_chain::directories_of(const image_file& file) const {
+  std::error_code error;
+  const auto real = std::filesystem::read_symlink(own_path_of(file.descriptor()), error);
+  if (error) file.refuse("its path cannot be told: " + error.message(), error.value());
+  std::vector directories{real.parent_path()};
+  if (by_name_ && path_.size() == 1) return directories;  // libguestfs gives QEMU a disk's real name
+  const auto parent = std::filesystem::path(file.path()).parent_path();
+  const auto named = std::filesystem::canonical(parent.empty() ? "." : parent, error);
+  if (!error && named != directories.front()) directories.insert(directories.begin(), named);
+  return directories;
+}
+
 GUESTKIT_INLINE image_file image_chain::find(const image_file& file, const ImageReference& reference) const {
   std::string_view name = reference.name;
   if (const auto protocol = protocol_in(name); protocol == "file")
@@ -297,18 +292,20 @@ GUESTKIT_INLINE image_file image_chain::find(const image_file& file, const Image
   else if (!protocol.empty())
     file.refuse("refers to " + in_quotes(name) + ", which is no file: guestkit follows files only", EACCES);
   if (name.empty()) file.refuse("refers to a file without a name", EINVAL);
-  // QEMU looks beside the name that it is given. libguestfs gives it a disk's real name.
-  const bool by_real_name = by_name_ && path_.size() == 1;
-  const auto directory = by_real_name ? real_directory_of(file) : named_directory_of(file);
-  const auto path = (directory / name).native();
-  if (backing_.rule != Backing::Rule::under) return {op_, path};
+  const bool is_free = backing_.rule != Backing::Rule::under;
+  const auto directories = directories_of(file);
+  for (const auto& directory : directories) {
+    const auto path = (directory / name).native();
+    const bool goes_up = !is_free && goes_up_elsewhere(op_, name, directory, beneath_);
+    const auto found = goes_up ? unique_fd() : found_at(op_, path);
+    if (is_free && found.get() >= 0) return {op_, path};
+    if (!is_free && place_beneath(found, beneath_)) return {op_, own_path_of(found.get()), path};
+  }
+  if (is_free) return {op_, (directories.back() / name).native()};  // throws, and says why
   // One answer for all files elsewhere: the maker of the image is not to learn which ones there are.
-  const auto found = goes_up_elsewhere(op_, name, directory, beneath_) ? unique_fd() : found_at(op_, path);
-  if (!place_beneath(found, beneath_))
-    file.refuse("refers to " + in_quotes(reference.name) + ", which is missing or is not beneath " +
-                    beneath_.string(),
-                EACCES, {Cause::backing_refused});
-  return {op_, own_path_of(found.get()), path};
+  file.refuse(
+      "refers to " + in_quotes(reference.name) + ", which is missing or is not beneath " + beneath_.string(),
+      EACCES, {Cause::backing_refused});
 }
 
 GUESTKIT_INLINE sparse_file image_chain::describe_extents(const image_file& file, ImageInfo& info) {
