@@ -92,7 +92,7 @@ struct ImageInfo {
   bool dirty = false;  ///< not closed properly
   bool corrupt = false;  ///< marked so by QEMU
   /// the image refers to clusters beyond the end of the file, or, from `open_disk`, so does a file of
-  /// its chain; not reported of a file in use, which still grows
+  /// its chain other than the data file of a qcow2; not reported of a file in use, which still grows
   bool truncated = false;
   /// another program writes to it, as QEMU's locks tell; from `open_disk`: to a file of its chain
   bool in_use = false;

@@ -100,12 +100,11 @@ GUESTKIT_INLINE void handle_state::end() noexcept {
 
 GUESTKIT_INLINE void log(const handle_state& state, LogLevel level, std::string_view line) noexcept {
   try {
-    const std::string text(line);
     if (state.output.wants(level)) {
       const callback_time time(*state.turns);
-      state.output.log(level, text);
+      state.output.log(level, std::string(line));
     } else if (!state.output.log && level >= LogLevel::warning) {
-      std::fprintf(stderr, "guestkit: %s\n", text.c_str());
+      std::fprintf(stderr, "guestkit: %.*s\n", static_cast<int>(line.size()), line.data());
     }
   } catch (...) {  // a log line is not worth an exception
   }

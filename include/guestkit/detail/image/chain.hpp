@@ -93,8 +93,9 @@ class image_chain {
   std::optional<std::string> format_of(const image_file& file, const ImageReference& reference) const;
 
   /// Where the files may lie that this one names, canonical: beside the name by which it was opened, as for
-  /// QEMU, be that a link. oVirt's volumes are links to devices elsewhere, and name one another so. Then
-  /// beside the file itself, to which the link may have been made without its backing file.
+  /// QEMU, even if that is a link. oVirt's volumes are links to devices elsewhere, and name one another so.
+  /// Then beside the file itself, to which a link may have been made without its backing file; QEMU alone
+  /// does not find that.
   std::vector<std::filesystem::path> directories_of(const image_file& file) const;
 
   /// Opens the first such file that the policy permits.

@@ -277,12 +277,13 @@ GUESTKIT_INLINE std::vector<std::filesystem::path> image_chain::directories_of(c
   std::error_code error;
   const auto real = std::filesystem::read_symlink(own_path_of(file.descriptor()), error);
   if (error) file.refuse("its path cannot be told: " + error.message(), error.value());
-  std::vector directories{real.parent_path()};
-  if (by_name_ && path_.size() == 1) return directories;  // libguestfs gives QEMU a disk's real name
   const auto parent = std::filesystem::path(file.path()).parent_path();
   const auto named = std::filesystem::canonical(parent.empty() ? "." : parent, error);
-  if (!error && named != directories.front()) directories.insert(directories.begin(), named);
-  return directories;
+  const bool is_disk = path_.size() == 1;
+  // A descriptor's name tells nothing of places, and libguestfs gives QEMU a disk's real name.
+  if (error || named.native().starts_with("/proc/") || (by_name_ && is_disk)) return {real.parent_path()};
+  if (by_name_ || named == real.parent_path()) return {named};
+  return {named, real.parent_path()};
 }
 
 GUESTKIT_INLINE image_file image_chain::find(const image_file& file, const ImageReference& reference) const {

@@ -69,9 +69,15 @@ GUESTKIT_INLINE std::optional<bus_name> bus_name_of(std::string_view name) {
 
 GUESTKIT_INLINE std::string scheme_of(const std::string& name) {
   if (auto known = bus_name_of(name)) return std::move(known->bus);
-  const bool is_link = name.starts_with("/dev/disk/by-id/") || name.starts_with("/dev/disk/by-path/");
-  const auto end = name.rfind("-part");
-  return is_link && end != std::string::npos ? name.substr(0, end) : std::string();
+  const std::string_view part = "-part", by_id = "/dev/disk/by-id/";
+  const bool is_volume = name.starts_with(by_id) && (name.compare(by_id.size(), 3, "dm-") == 0 ||
+                                                     name.compare(by_id.size(), 3, "md-") == 0);
+  const bool is_link = name.starts_with(by_id) || name.starts_with("/dev/disk/by-path/");
+  const auto end = name.rfind(part);
+  if (!is_link || is_volume || end == std::string::npos) return {};
+  const auto number = std::string_view(name).substr(end + part.size());
+  const bool is_number = !number.empty() && number.find_first_not_of("0123456789") == std::string_view::npos;
+  return is_number ? name.substr(0, end) : std::string();
 }
 
 GUESTKIT_INLINE std::string without_hex_escapes(std::string_view text) {

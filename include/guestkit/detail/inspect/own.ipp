@@ -91,7 +91,9 @@ GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::read_chosen(const
   if (auto system = read_mounted(device, readonly)) return system;
   if (!files().has_directory("/ostree/deploy")) return std::nullopt;
   error_of([&] { read_boot_entries(); });
-  return deployed_on(device);
+  std::optional<InspectedSystem> system;
+  error_of([&] { system = deployed_on(device); });  // a root that was chosen is mounted, whatever is in it
+  return system;
 }
 
 GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::read_mounted(const std::string& device,
@@ -141,9 +143,7 @@ GUESTKIT_INLINE void own_inspection::look_at(const std::string& device) {
 
 GUESTKIT_INLINE std::optional<windows_place> own_inspection::windows_here() {
   std::set<std::string> names;
-  error_of([&] {  // a directory with too many names counts as empty
-    for (auto& name : names_in(g_, "/")) names.insert(in_lower_case(std::move(name)));
-  });
+  for (auto& name : few_names_in(g_, "/")) names.insert(in_lower_case(std::move(name)));
   try {
     return find_windows(g_, names);
   } catch (const doubt&) {
@@ -167,8 +167,7 @@ GUESTKIT_INLINE void own_inspection::object(const std::string& device, const std
 GUESTKIT_INLINE void own_inspection::read_boot_entries() {
   constexpr std::size_t most = 64;
   for (const std::string directory : {"/loader/entries", "/boot/loader/entries"}) {
-    string_list names;
-    error_of([&] { names = names_in(g_, directory); });  // a directory with too many names counts as empty
+    const auto names = few_names_in(g_, directory);
     for (std::size_t i = 0; i < std::min(most, names.size()); ++i)
       if (names[i].ends_with(".conf"))
         if (const auto text = find_small(g_, joined(directory, names[i])))
@@ -229,8 +228,8 @@ GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::deployed_on(const
   std::vector<InspectFailure> failures;
   auto directory = default_deployment();
   if (directory.empty()) directory = newest_deployment(failures);
-  if (directory.empty()) return std::nullopt;
-  auto system = system_in(device, directory);
+  auto system = directory.empty() ? std::nullopt : system_in(device, directory);
+  if (!system && !failures.empty()) throw Error("inspect", failures.front().message, EFBIG);
   if (!system) return system;
   system->failures = std::move(failures);
   system->failures.push_back({.part = "mountpoints",

@@ -56,9 +56,12 @@ void check_names_of(guest_actions& g, const std::string& directory);
 /// The names in a directory. Throws Error if it cannot be read, with EIO if it is damaged.
 string_list unsorted_names_in(guest_actions& g, const std::string& directory);
 
-/// The names in a directory, sorted; none if it cannot be read, such as one that is not there. Throws Error
-/// with EFBIG for too many names.
+/// The names in a directory, sorted; none if it cannot be read, such as one that is not there or is damaged.
+/// Throws Error with EFBIG for too many names.
 string_list names_in(guest_actions& g, const std::string& directory);
+
+/// The same; none if there are too many.
+string_list few_names_in(guest_actions& g, const std::string& directory);
 
 /// The files in a directory, sorted by name; links are not followed.
 std::vector<GuestFile> list_directory(guest_actions& g, const std::string& directory);

@@ -121,6 +121,12 @@ GUESTKIT_INLINE string_list names_in(guest_actions& g, const std::string& direct
   return names;
 }
 
+GUESTKIT_INLINE string_list few_names_in(guest_actions& g, const std::string& directory) {
+  string_list names;
+  error_of([&] { names = names_in(g, directory); });
+  return names;
+}
+
 GUESTKIT_INLINE std::vector<GuestFile> list_directory(guest_actions& g, const std::string& directory) {
   auto names = unsorted_names_in(g, directory);
   std::sort(names.begin(), names.end());

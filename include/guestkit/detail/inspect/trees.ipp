@@ -141,10 +141,11 @@ class extraction {
     file.size = static_cast<std::uint64_t>(status.front().st_size);
     file.mode = static_cast<std::uint32_t>(status.front().st_mode) & 07777U;
     file.mtime = status.front().st_mtime_sec;
-    if (file.kind == FileKind::symlink) file.target = link_target(g_, parent, name);
     if (is_no_name(name)) throw Error("extract", path + ": its last part is not a name of a file", EINVAL);
-    if (file.kind == FileKind::directory) {
-      ++entries_;
+    if (file.kind == FileKind::symlink) {  // what it names is not in what is copied
+      skip(file, "a symlink that points outside: " + link_target(g_, parent, name));
+    } else if (file.kind == FileKind::directory) {
+      count_entry();
       subdirectory(file, name, top, 0);
     } else {
       entry(file, name, top, 0);
@@ -163,16 +164,19 @@ class extraction {
     return name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos;
   }
 
+  void count_entry() {
+    if (++entries_ > options_.max_entries)
+      throw Error("extract", "more than " + std::to_string(options_.max_entries) + " files", EFBIG);
+  }
+
   void skip(const GuestFile& file, const std::string& reason) {
     done_.skipped.push_back({file.path, reason});
   }
 
-  /// @param depth  how many directories of the copied tree lie above the one with this entry: its symlinks
-  /// may
-  ///     climb no further, for the tree is renamed and moved as one
+  /// @param depth  how many directories of the copied tree lie above this one: symlinks may climb no further,
+  ///     since the tree may be moved
   void entry(const GuestFile& file, const std::string& name, const unique_fd& host, std::size_t depth) {
-    if (++entries_ > options_.max_entries)
-      throw Error("extract", "more than " + std::to_string(options_.max_entries) + " files", EFBIG);
+    count_entry();
     if (is_no_name(name)) return skip(file, "not a name of a file");
     switch (file.kind) {
       case FileKind::regular:

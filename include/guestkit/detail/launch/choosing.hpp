@@ -35,7 +35,6 @@ class choosing {
   void choose_cage(ApplianceChoice& choice);
 
   bool is_direct() const { return backend_ == "direct"; }
-  bool has_setting(std::string_view name) const;
   bool emulates_without_kvm() const;
   void force(const std::string& accelerator);
   void ask_for_sandbox();

@@ -49,8 +49,8 @@ GUESTKIT_INLINE void choosing::refuse_damaged_appliance() const {
 /// KVM or emulation, unless the user's backend settings already decide; empty if libguestfs' backend does.
 GUESTKIT_INLINE std::string choosing::accelerator() {
   const auto accel = state_->wishes.accel;
-  bool emulated = has_setting("force_tcg");
-  const bool chosen = emulated || has_setting("force_kvm");
+  bool emulated = is_on(backend_settings_, "force_tcg");
+  const bool chosen = emulated || is_on(backend_settings_, "force_kvm");
   if (accel == Accel::automatic) {
     if (!chosen && is_direct()) emulated = emulates_without_kvm();
     if (!chosen && emulated) force("tcg");
@@ -60,10 +60,6 @@ GUESTKIT_INLINE std::string choosing::accelerator() {
   }
   if (!is_direct()) return "";
   return emulated ? "tcg" : "kvm";
-}
-
-GUESTKIT_INLINE bool choosing::has_setting(std::string_view name) const {
-  return backend_setting(backend_settings_, name).has_value();
 }
 
 GUESTKIT_INLINE bool choosing::emulates_without_kvm() const {

@@ -15,6 +15,8 @@ void cover_settings(const std::shared_ptr<handle_state>& state, const ApplianceC
 /// Applies the user's own settings again. While an appliance runs that cannot be done; the next launch tries
 /// again.
 void put_settings_back(const std::shared_ptr<handle_state>& state) noexcept;
+/// The same for the backend settings alone; throws Error.
+void put_backend_back(const std::shared_ptr<handle_state>& state);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 

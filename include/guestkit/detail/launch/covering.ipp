@@ -47,16 +47,20 @@ inline void cover_setting(const std::shared_ptr<handle_state>& state, launch_set
   state->covered.cover(which, std::move(values));
 }
 
+GUESTKIT_INLINE void put_backend_back(const std::shared_ptr<handle_state>& state) {
+  const auto user = state->covered.backend();
+  if (!user) return;
+  launch_call<void>(state, guestfs_set_backend_settings, cstr_list(*user));
+  state->covered.uncover_backend();
+}
+
 GUESTKIT_INLINE void put_settings_back(const std::shared_ptr<handle_state>& state) noexcept try {
   for (const auto which : launch_settings)
     if (const auto covered = state->covered.find(which)) {
       change_setting(state, which, covered->user);
       state->covered.uncover(which);
     }
-  if (const auto user = state->covered.backend()) {
-    launch_call<void>(state, guestfs_set_backend_settings, cstr_list(*user));
-    state->covered.uncover_backend();
-  }
+  put_backend_back(state);
 } catch (const std::exception&) {  // an appliance runs
 }
 

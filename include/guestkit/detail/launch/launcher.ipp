@@ -148,7 +148,7 @@ GUESTKIT_INLINE void launcher::limit_time(const ApplianceChoice& choice) {
   const auto settings = choice.backend_settings
                             ? *choice.backend_settings
                             : launch_call<string_list>(state_, guestfs_get_backend_settings);
-  const bool emulated = backend_setting(settings, "force_tcg").has_value();
+  const bool emulated = is_on(settings, "force_tcg");
   state_->turns->usual_launch_limit = emulated ? Seconds(300) : Seconds(60);
 }
 

@@ -43,8 +43,8 @@ struct machine {
   std::vector<int> disk_files;               // the descriptors among them
   std::string cage;                          // the directory of a QEMU that is shut in
   std::vector<addition> additions;
-  std::atomic<bool> disks_gone{
-      false};                 // libguestfs has forgotten the disks among them; any thread may say so
+  /// libguestfs has forgotten the disks among the additions. Any thread may say so.
+  std::atomic<bool> disks_gone{false};
   bool is_named = false;      // the C handle has QEMU's -name
   bool is_sandboxed = false;  // and its -sandbox
   /// Encrypted devices: what inspections have opened with keys, by the device beneath.

@@ -1,6 +1,7 @@
 // The settings of a handle that a launch may override.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <mutex>
@@ -10,6 +11,7 @@
 #include <utility>
 
 #include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/base/text.hpp"
 #include "guestkit/values.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -34,6 +36,14 @@ inline std::optional<std::string> backend_setting(const string_list& settings, s
     if (rest.front() == '=') return std::string(rest.substr(1));
   }
   return std::nullopt;
+}
+
+/// Whether a backend setting is on. libguestfs refuses a launch with other words than these and their
+/// opposites.
+inline bool is_on(const string_list& settings, std::string_view name) {
+  const auto value = in_lower_case(backend_setting(settings, name).value_or("0"));
+  constexpr std::array words{"1", "true", "t", "yes", "y", "on"};
+  return std::find(words.begin(), words.end(), value) != words.end();
 }
 
 /// The settings that a launch has overridden. libguestfs accepts settings only while no appliance runs, so

@@ -36,7 +36,7 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 CallTimeout waited_too_long(const char* op, Seconds limit);
 
 /// The turns of one handle: one thread has the turn, the others wait for theirs. Threads: any. Its mutex
-/// guards its parts as well: the clock of the running call, the end by force, and the thread that brings this
+/// guards its members, too: the clock of the running call, the end by force, and the thread that brings this
 /// about once a call has a limit or is to be stopped.
 class turns {
  public:
