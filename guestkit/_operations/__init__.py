@@ -6,6 +6,7 @@ that do not, the path is resolved in the guest before. What the appliance answer
 """
 
 from guestkit._operations.changing import (
+    COPIED_MODE,
     Attributes,
     change,
     copy,
@@ -36,6 +37,7 @@ from guestkit._operations.replacing import replacement
 from guestkit._operations.writing import Place, append, begin, put, settle, touch, write
 
 __all__ = [
+    "COPIED_MODE",
     "Attributes",
     "Entry",
     "Place",

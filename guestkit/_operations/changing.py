@@ -16,6 +16,10 @@ from guestkit._operations.writing import copy_content, make, size_at
 from guestkit.errors import Error
 from guestkit.handle import Guestfs
 
+#: What a new copy keeps of the permissions of the original: neither set-id bits nor the sticky bit, and only
+#: its owner can write to it.
+COPIED_MODE = 0o755
+
 
 def mkdir(g: Guestfs, path: str, parents: bool) -> None:
     """Make a directory. parents: and those above it that are missing."""
@@ -59,14 +63,14 @@ def remove(g: Guestfs, path: str, recursive: bool) -> None:
 def copy(g: Guestfs, old: str, new: str, parents: bool, keep_link: bool = False) -> None:
     """Copy the content of a file to another one in the guest, or make a directory.
 
-    What is new gets the permissions of the first one, without set-id bits, as by cp(1): a copy of a secret is
-    one, too.
+    What is new gets the permissions of the first one, but is not writable for others (`COPIED_MODE`), as by
+    cp(1): a copy of a secret is one, too.
 
     keep_link: make a symlink of the same text, where the first one is a symlink
     """
     with about(old):
         seen = (g.lstatns if keep_link else g.statns)(old)
-        permissions = seen["st_mode"] & 0o777
+        permissions = seen["st_mode"] & COPIED_MODE
         if stat.S_ISLNK(seen["st_mode"]):
             return _copy_link(g, old, new, parents)
         if stat.S_ISDIR(seen["st_mode"]):

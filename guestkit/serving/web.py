@@ -278,7 +278,7 @@ class Site:
         await self._heed(request, path)
         with _about_its_place():
             parts = self._guest.parts(path, 0, known["size"], known)
-            await self._guest.store(new, parts, known["mode"] & 0o777)  # a copy of a secret is one, too
+            await self._guest.store(new, parts, known["mode"] & operations.COPIED_MODE)
         return _done(HTTPStatus.CREATED if created else HTTPStatus.NO_CONTENT)
 
     async def _move(self, request: web.BaseRequest, path: str) -> web.StreamResponse:

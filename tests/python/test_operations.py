@@ -190,6 +190,15 @@ def test_a_copy_of_a_secret_was_readable_by_everybody(host: Any, tmp_path: Path,
     assert host.mode("/there") == "0o604"
 
 
+@pytest.mark.parametrize(("kind", "mode"), [("mkdir", "0o755"), ("touch", "0o644")])
+def test_a_copy_could_be_written_by_everybody(host: Any, tmp_path: Path, kind: str, mode: str) -> None:
+    """That of /var/tmp had lost the sticky bit, too."""
+    getattr(tmp_path / "tmp", kind)()
+    (tmp_path / "tmp").chmod(0o1777 if kind == "mkdir" else 0o666)
+    operations.copy(host, "/tmp", "/copy", parents=False)
+    assert host.mode("/copy") == mode
+
+
 def test_a_copy_of_a_directory_was_open_to_everybody(host: Any, tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     (tmp_path / "root").chmod(0o700)
