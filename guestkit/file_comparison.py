@@ -74,7 +74,7 @@ def diff_files(a: Guestfs, b: Guestfs, *, glob: str = "*", text: bool = False) -
     all_files, unread = zip(*(_below(g, _base(glob)) for g in (a, b)), strict=True)
     hidden = {*unread[0], *unread[1]}
     before, after = (
-        {path: each[path] for path in each if chosen.match(path) and not _is_below(path, hidden)}
+        {path: file for path, file in _not_below(each, hidden).items() if chosen.match(path)}
         for each in all_files
     )
     alike = [path for path in before if path in after and _may_be_the_same(before[path], after[path])]
@@ -114,12 +114,15 @@ def _below(g: Guestfs, directory: str) -> tuple[Files, Mapping[str, str]]:
     return {file.path: file for file in files}, unread
 
 
-def _is_below(path: str, directories: Set[str]) -> bool:
-    while directories and path != "/":
-        path = posixpath.dirname(path)
-        if path in directories:
-            return True
-    return False
+def _not_below(files: Files, hidden: set[str]) -> Files:
+    """Return the files that are in none of the hidden directories; those that are in one are hidden, too."""
+    found = {}
+    for path, file in files.items():  # a directory comes before its entries
+        if posixpath.dirname(path) in hidden:
+            hidden.add(path)
+        else:
+            found[path] = file
+    return found
 
 
 # ---- what lstat tells

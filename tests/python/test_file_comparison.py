@@ -92,6 +92,14 @@ def test_each_file_was_counted_for_each_directory_above_it() -> None:
     assert min(seconds(250) for _ in range(3)) < 8 * min(seconds(1) for _ in range(3))
 
 
+def test_a_name_with_a_slash_hung_the_comparison() -> None:
+    """Above "//x" os.path.dirname finds "//" for ever. That one is in no hidden directory."""
+    facts: Any = {"size": 0, "mode": 0o755, "uid": 0, "gid": 0, "mtime": 0, "target": ""}
+    paths = {"/d": True, "/d/e": False, "/d/e/f": False, "//x": False}
+    files = {path: GuestFile(path=path, kind="d", not_entered=out, **facts) for path, out in paths.items()}
+    assert set(file_comparison._not_below(files, {"/d"})) == {"/d", "//x"}
+
+
 def test_files_that_lie_too_deep_were_no_difference() -> None:
     deep = "/d" * (DEEPEST + 1)
     same = {f"{'/d' * DEEPEST}/file": b"x"}
