@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from guestkit import _operations as operations
 from guestkit._aside import naming, unfinished
+from guestkit._walk import walk
 from guestkit.errors import Error, is_final
 from guestkit.files import Extracted, SkippedFile
 from guestkit.guest import guest_path
@@ -57,7 +58,8 @@ def copy_out(
     replace: replace an existing file; otherwise raises Error with EEXIST, as it always does for a directory
     max_bytes: of all files together; more raise Error with EFBIG. A guest's sparse file may claim any size
     progress: called now and then, on the calling thread, with the bytes copied so far and those of all files
-        as they were at the beginning. An exception from it ends the copying, and is raised
+        as they were at the beginning, without those in directories that cannot be read: the total may be too
+        small, even 0. An exception from it ends the copying, and is raised
     """
     check_target(target)
     into = Path(os.fsdecode(target))
@@ -81,8 +83,8 @@ def copy_out(
 def check_target(target: StrOrBytesPath) -> None:
     """Raise Error if this user may write nothing there. `copy_out` does so; call it before a launch."""
     into = Path(os.fsdecode(target))
-    folder = into if into.is_dir() else into.parent
-    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+    folder = into if os.path.isdir(into) else into.parent  # Path.is_dir may raise
+    if os.path.isdir(folder) and not os.access(folder, os.W_OK | os.X_OK):
         raise Error("copy_out", f"{folder}: cannot be written by this user", errno.EACCES)
 
 
@@ -205,11 +207,11 @@ class _Outgoing:
                 "copy_out", f"{path}: is a directory, which only a recursive copy takes", errno.EISDIR
             )
         name = posixpath.basename(path)
-        if target.is_dir():
+        if os.path.isdir(target):
             if not name:
                 raise _is_there("copy_out", f"{target}: is there already: / needs a new name")
             self.final = target / name
-        elif only and target.parent.is_dir() and (self._is_directory or not slash):
+        elif only and os.path.isdir(target.parent) and (self._is_directory or not slash):
             self.final = target
         else:
             raise Error("copy_out", f"{target}: is no directory", errno.ENOTDIR)
@@ -218,7 +220,7 @@ class _Outgoing:
     def _look(self) -> None:
         if not os.path.lexists(self.final):
             return
-        if self._is_directory or (self.final.is_dir() and not self.final.is_symlink()):
+        if self._is_directory or (os.path.isdir(self.final) and not self.final.is_symlink()):
             raise _is_there("copy_out", f"{self.final}: is there already")
         if not self._replace:
             raise _is_there("copy_out", f"{self.final}: is there already", _REPLACE)
@@ -227,11 +229,12 @@ class _Outgoing:
         if not self._is_directory:
             return self._g.filesize(self._path)
         try:
-            return sum(file.size for file in self._g.walk(self._path) if file.kind == "-")
+            files, _ = walk(self._g, self._path)
         except Error as error:  # the copying tells what cannot be read
             if is_final(error):
                 raise
             return 0
+        return sum(file.size for file in files if file.kind == "-")
 
     def copy(self, tally: _Tally, left: int, most: int) -> Extracted:
         """Copy it. left: of `most`, the bytes that all files may have."""

@@ -17,7 +17,7 @@ import pytest
 from guestkit import ApplianceKilled, Error, Guestfs, copying
 from guestkit.cli import main
 from guestkit.copying import _Incoming, _Tally, check_target, copy_in, copy_out
-from guestkit.files import Extracted, SkippedFile
+from guestkit.files import Extracted, GuestFile, SkippedFile
 
 
 class Guest:
@@ -55,7 +55,7 @@ def test_a_directory_that_cannot_be_read_failed_the_copy_on_a_terminal_alone(tmp
     class Damaged(Guest):
         reason = Error("readdir", "/srv/bad: Input/output error", errno.EIO)
 
-        def walk(self, path: str) -> Any:
+        def walk(self, path: str, **_: int) -> Any:
             raise self.reason
 
         def extract(self, path: str, into: Path, **options: Any) -> Extracted:
@@ -69,6 +69,33 @@ def test_a_directory_that_cannot_be_read_failed_the_copy_on_a_terminal_alone(tmp
     guest.reason = ApplianceKilled("walk", "the appliance was killed")
     with pytest.raises(ApplianceKilled):
         copy_out(cast(Guestfs, guest), ["/srv"], tmp_path / "new", recursive=True, progress=print)
+
+
+def test_where_one_directory_cannot_be_read_the_total_was_0(tmp_path: Path) -> None:
+    """So that a callback that divides by it ended the copy."""
+    facts: Any = {"mode": 0o644, "uid": 0, "gid": 0, "mtime": 0, "target": ""}
+
+    class Damaged(Guest):
+        def walk(self, path: str, max_depth: int = 256) -> Any:
+            if max_depth:
+                raise Error("readdir", "/srv/bad: Input/output error", errno.EIO)
+            return [
+                GuestFile(path="/srv/bad", kind="d", size=4096, not_entered=True, **facts),
+                GuestFile(path="/srv/file", kind="-", size=7, not_entered=False, **facts),
+            ]
+
+        def _walked(self, path: str, *_: int) -> Any:
+            return self.walk(path)
+
+        def extract(self, path: str, into: Path, progress: Any, **_: Any) -> Extracted:
+            (into / "srv").mkdir()
+            progress("/srv/file", 7)
+            return Extracted(files=1, directories=1, symlinks=0, bytes=7, skipped=())
+
+    told: list[tuple[int, int]] = []
+    guest = cast(Guestfs, Damaged())
+    copy_out(guest, ["/srv"], tmp_path, recursive=True, progress=lambda *both: told.append(both))
+    assert told == [(7, 7)]
 
 
 @pytest.fixture
@@ -104,9 +131,28 @@ def test_a_target_that_cannot_be_written_was_told_after_the_launch(
     check_target("/")
 
 
+@pytest.mark.parametrize("name", ["closed/new", "closed/in/new"])
+def test_a_target_below_a_closed_directory_raised_another_error(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat, closed = os.stat, str(tmp_path / "closed")
+    os.mkdir(closed)
+
+    def refused(path: Any, **options: Any) -> os.stat_result:
+        if str(path).startswith(f"{closed}/"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", refused)
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != closed)
+    with pytest.raises(Error, match="copy_out: .*(cannot be written by this user|is no directory)$"):
+        copy_out(GUEST, ["/srv/file"], tmp_path / name)
+
+
 def test_what_went_wrong_on_the_host_named_a_hidden_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: True)  # by root
     with pytest.raises(Error, match=r"^copy_out: /proc/file: No such file or directory$") as caught:
         copy_out(GUEST, ["/srv/file"], "/proc")  # where nobody makes directories
     assert caught.value.errno == errno.ENOENT
