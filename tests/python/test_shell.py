@@ -10,6 +10,7 @@ import stat
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from guestkit import ApplianceKilled, Error, Guestfs, copying
 from guestkit.cli import main
 from guestkit.cli.ending import Terminated, ended_by_signals, notes
 from guestkit.cli.screen import Screen
-from guestkit.cli.shell import actions, editing
+from guestkit.cli.shell import actions, editing, paging
 from guestkit.cli.shell.changing import mode_change
 from guestkit.cli.shell.completion import candidates
 from guestkit.cli.shell.helping import COMMANDS, manual, overview
@@ -501,7 +502,7 @@ def test_a_signal_deleted_what_the_user_had_saved_in_edit(
         editor = int(begun.read_text())
         os.kill(editor if ends == "editor" else os.getpid(), signal.SIGTERM)
 
-    killing = threading.Thread(target=end)
+    killing = threading.Thread(target=end, daemon=True)
     killing.start()
     with pytest.raises((Terminated, OSError)) as caught, ended_by_signals():
         editing.edit(session, "/f")
@@ -511,6 +512,23 @@ def test_a_signal_deleted_what_the_user_had_saved_in_edit(
     assert {file.name: file.read_bytes() for folder in folders for file in folder.iterdir()} == left
     told = [f"your text is in {folders[0]}{'' if 'f.save' in left else '/f'}"] if left else []
     assert notes(caught.value) == told
+
+
+def test_an_editor_that_ignores_sigterm_kept_guestkit_waiting(
+    session: Session, tmp_path: Path, begun: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "PATIENCE", 0.1)
+    (tmp_path / "editor").write_text(f"trap '' TERM; echo $$ > {begun}; exec sleep 60")
+
+    def end() -> None:
+        begun.read_text()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=end, daemon=True).start()
+    before = time.monotonic()
+    with pytest.raises(Terminated), ended_by_signals():
+        editing.edit(session, "/f")
+    assert time.monotonic() - before < 30
 
 
 # ---- history

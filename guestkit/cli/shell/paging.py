@@ -19,6 +19,9 @@ from guestkit.cli.usage import UsageError
 
 Handler = Callable[[int, FrameType | None], None]
 
+#: How long a program that is asked to end may take, in seconds.
+PATIENCE = 10.0
+
 
 def program(variables: Sequence[str], default: str) -> list[str]:
     """Return the command in the first of the environment's variables that is set, else the default.
@@ -58,7 +61,7 @@ def page(session: Session, path: str) -> None:
                     pager.communicate()  # it has the terminal until it ends
                 raise
         except Terminated:
-            pager.terminate()
+            _end(pager)
             raise
 
 
@@ -89,14 +92,23 @@ def _giving_up(pager: subprocess.Popen[bytes]) -> Handler:
 def run(command: Sequence[str], *, reads: bool) -> int:
     """Run a program in the foreground; return its exit status. reads: it may read stdin.
 
-    A signal that ends this program ends that one as well: asked to, it can save what it has.
+    A signal that ends this program ends that one as well: asked to, it can save what it has. If it does not
+    end within ten seconds, it is killed.
     """
     with foreground(), subprocess.Popen(command, stdin=None if reads else subprocess.DEVNULL) as process:
         try:
             return process.wait()
         except Terminated:
-            process.terminate()
+            _end(process)
             raise
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
