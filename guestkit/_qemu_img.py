@@ -37,6 +37,15 @@ _MOST_PRINTED = 4 << 20  # bytes, of an answer; of each snapshot it has some 300
 _MOST_SAID = 4096  # bytes of its complaints, of which `qemu-img check` has a line for each leaked cluster
 
 
+@dataclass
+class _Said:
+    """What qemu-img has written so far."""
+
+    printed: bytes = b""
+    complaint: bytes = b""
+    """The last lines of its complaints: the image says how many those are."""
+
+
 @dataclass(frozen=True)
 class CheckedDisk:
     """A checked disk, held open."""
@@ -101,7 +110,7 @@ class QemuImg:
         """Run qemu-img; return what it prints, or raise Error.
 
         What changes the disk itself ends by itself or by the limit, since half a change would spoil the disk:
-        KeyboardInterrupt is raised after that.
+        KeyboardInterrupt is raised after that, with a note of what has failed.
 
         disk, output: what it reads and writes; without a disk, it has nothing to be shut in for
         """
@@ -115,13 +124,26 @@ class QemuImg:
                 )
             except FileNotFoundError:
                 raise self._missing() from None
-            code, printed, complaint = self._ended(process, progress, changes)
-            if code in accept:
-                return os.fsdecode(printed)
-            said = os.fsdecode(complaint).strip().removeprefix("qemu-img: ")
-            if code == _NOT_SHUT_IN and len(program) > 1:
-                raise Error(self._op, f"sandbox=strict: {said}", errno.ENOTSUP)
-            raise Error(self._op, said or f"qemu-img ended with {code}", errno.EIO)
+            said = _Said()
+            interrupts: list[KeyboardInterrupt] = []
+            try:
+                code = self._ended(process, said, progress, interrupts if changes else None)
+                if code not in accept:
+                    raise self._failure(code, said.complaint, shut_in=len(program) > 1)
+            except Error as error:
+                if not interrupts:
+                    raise
+                interrupts[0].add_note(error.message)
+                raise interrupts[0]  # noqa: B904 - the error stays its context
+            if interrupts:
+                raise interrupts[0]
+            return os.fsdecode(said.printed)
+
+    def _failure(self, code: int, complaint: bytes, *, shut_in: bool) -> Error:
+        said = os.fsdecode(complaint).strip().removeprefix("qemu-img: ")
+        if code == _NOT_SHUT_IN and shut_in:
+            return Error(self._op, f"sandbox=strict: {said}", errno.ENOTSUP)
+        return Error(self._op, said or f"qemu-img ended with {code}", errno.EIO)
 
     def answer(self, words: Sequence[str], disk: CheckedDisk, accept: Sequence[int] = (0,)) -> dict[str, Any]:
         """Run qemu-img; return the JSON object that it prints, or raise Error."""
@@ -167,49 +189,51 @@ class QemuImg:
         return Error(self._op, "qemu-img cannot be run" + hint("qemu-img"), errno.ENOENT)
 
     def _ended(
-        self, process: subprocess.Popen[bytes], progress: Progress | None, changes: bool
-    ) -> tuple[int, bytes, bytes]:
-        """Return its exit status, what it prints, and its complaints.
+        self,
+        process: subprocess.Popen[bytes],
+        said: _Said,
+        progress: Progress | None,
+        interrupts: list[KeyboardInterrupt] | None,
+    ) -> int:
+        """Return its exit status.
 
-        changes: it changes the disk itself, so that neither a cancel nor Ctrl-C, however often, ends it
+        interrupts: where it changes the disk itself, so that neither a cancel nor Ctrl-C ends it: gets each
+            KeyboardInterrupt meanwhile
         """
-        beat = self._check_time if changes else self._go_on
-        interrupted: KeyboardInterrupt | None = None
-        try:
-            while True:
-                try:
-                    printed, complaint = self._read(process, progress, beat)
-                    while (code := status(process, STEP)) is None:
-                        beat()
-                    return code, printed, complaint
-                except KeyboardInterrupt as error:
-                    if not changes:
-                        raise
-                    interrupted = error
-        finally:
-            if interrupted is not None:
-                raise interrupted
+        beat = self._go_on if interrupts is None else self._check_time
+        while True:
+            try:
+                self._read(process, said, progress, beat)
+                while (code := status(process, STEP)) is None:
+                    beat()
+                return code
+            except KeyboardInterrupt as error:
+                if interrupts is None:
+                    raise
+                interrupts.append(error)
 
     def _read(
-        self, process: subprocess.Popen[bytes], progress: Progress | None, beat: Callable[[], object]
-    ) -> tuple[bytes, bytes]:
-        """Return what it prints, and the last lines of its complaints: the image says how many those are."""
+        self,
+        process: subprocess.Popen[bytes],
+        said: _Said,
+        progress: Progress | None,
+        beat: Callable[[], object],
+    ) -> None:
+        """Read what it writes until its end."""
         assert process.stdout is not None
         assert process.stderr is not None
-        printed = complaint = b""
         for pipe, piece in pieces([process.stdout, process.stderr], beat, math.inf):
             if pipe is process.stderr:
-                complaint = _last_lines(complaint + piece)
+                said.complaint = _last_lines(said.complaint + piece)
                 continue
-            printed += piece
+            said.printed += piece
             if progress is not None:
-                *lines, printed = printed.split(b"\r")
+                *lines, said.printed = said.printed.split(b"\r")
                 for line in lines[-1:]:
                     if (part := _part(line)) is not None:
                         progress(part)
-            if len(printed) > _MOST_PRINTED:
+            if len(said.printed) > _MOST_PRINTED:
                 raise Error(self._op, f"qemu-img prints more than {_MOST_PRINTED} bytes", errno.EIO)
-        return printed, complaint
 
 
 def _last_lines(text: bytes) -> bytes:

@@ -423,6 +423,25 @@ def test_ctrl_c_before_the_limit_was_an_error_of_the_image(
     with pytest.raises(KeyboardInterrupt) as caught:
         DiskConverter(timeout=0.2).resize(source, 2 * MIB, "raw")
     assert isinstance(caught.value.__context__, CallTimeout)
+    assert caught.value.__notes__ == ["took longer than 0.2 s (timeout) and was stopped"]
+
+
+def test_what_qemu_img_said_was_lost_after_ctrl_c(
+    source: Path, qemu_img: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    qemu_img("echo qemu-img: No space left on device >&2; exit 1")
+    read = QemuImg._read
+
+    def interrupted(self: QemuImg, process: Any, said: Any, *others: Any) -> None:
+        before = said.complaint
+        read(self, process, said, *others)
+        if said.complaint != before:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(QemuImg, "_read", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        DiskConverter().resize(source, 2 * MIB, "raw")
+    assert caught.value.__notes__ == ["No space left on device"]
 
 
 @pytest.mark.parametrize("kind", [DiskConverter, Sync])
