@@ -21,15 +21,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if os.environ.get("TMPDIR") == "":  # supermin and other programs would use the empty name as a directory
         del os.environ["TMPDIR"]
     streams.prepare()
+    given = sys.argv if argv is None else argv
     try:
         return _run(argv)
     except (Exception, KeyboardInterrupt) as error:  # while modules are loaded, or --help is written
         try:
             from guestkit.cli.outcome import ended_early
         except ImportError:  # of what is missing; the text says what
-            print(f"guestkit: error: {error}", file=sys.stderr)
+            from guestkit.cli.log_line import as_json
+
+            is_json = "--log-json" in given
+            print(as_json("error", str(error)) if is_json else f"guestkit: error: {error}", file=sys.stderr)
             return 1
-        return ended_early(error, sys.argv if argv is None else argv)
+        return ended_early(error, given)
     finally:
         streams.end()
 

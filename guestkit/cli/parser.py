@@ -68,14 +68,26 @@ class Help(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser with messages that are safe to print: file names may come from a guest."""
+    """A parser with messages that are safe to print: file names may come from a guest.
+
+    log_json: write them as JSON, an object a line
+    """
+
+    def __init__(self, *, log_json: bool = False, **options: Any) -> None:
+        super().__init__(formatter_class=Help, allow_abbrev=False, **options)
+        self._log_json = log_json
 
     def error(self, message: str) -> NoReturn:
-        """Print what is wrong with the arguments, then a one-line usage; exit with status 2."""
+        """Print what is wrong with the arguments, and outside JSON a one-line usage; exit with status 2."""
         operands = " ".join(["[OPTION…]", *map(_operand, self._get_positional_actions())])
         usage = f"usage: {self.prog} {operands}; --help tells more"
+        text = f"guestkit: error: {printable(message)}\n{usage}"
+        if self._log_json:
+            from guestkit.cli.log_line import as_json  # nothing else here pays for this import
+
+            text = as_json("error", message)
         with contextlib.suppress(OSError):  # stderr may have lost its reader
-            print(f"guestkit: error: {printable(message)}\n{usage}", file=sys.stderr)
+            print(text, file=sys.stderr)
         sys.exit(2)
 
 
@@ -83,7 +95,7 @@ class CommandParser(Parser):
     """The parser of one command. It loads the command's module only when there is something to parse."""
 
     def __init__(self, *, command: str, **options: Any) -> None:
-        super().__init__(add_help=False, formatter_class=Help, allow_abbrev=False, **options)
+        super().__init__(add_help=False, **options)
         self._command = command
         self._complete = False
         self._given: Sequence[str] = ()
@@ -130,17 +142,9 @@ class CommandParser(Parser):
         return self._option_string_actions
 
     def error(self, message: str) -> NoReturn:
-        """Do as `Parser.error`; of DISK:/PATH in the style of scp tell how to type it here.
-
-        With --log-json the message is an object, and the usage is left out.
-        """
+        """Do as `Parser.error`; of DISK:/PATH in the style of scp tell how to type it here."""
         if message.startswith("the following arguments are required"):
             message += _apart(self.prog, self._words)
-        if LOG_JSON in self._words.options:
-            from guestkit.cli.screen import Screen  # nothing else here pays for this import
-
-            Screen(log_json=True).tell("error", message)
-            sys.exit(2)
         super().error(message)
 
     def complete(self) -> None:
@@ -184,7 +188,9 @@ def _operand(action: argparse.Action) -> str:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the arguments; raise SystemExit(2) if they are wrong."""
-    arguments, unknown = make_parser().parse_known_args(argv)
+    # What is wrong may come before the parser knows the option.
+    log_json = LOG_JSON in (sys.argv if argv is None else argv)
+    arguments, unknown = make_parser(log_json=log_json).parse_known_args(argv)
     if unknown:
         if unknown[0] in arguments.parser.options:
             arguments.parser.error(
@@ -197,21 +203,18 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line; each command's parser is completed when it is chosen."""
-    parser = Parser(
-        prog="guestkit",
-        description=_DESCRIPTION,
-        epilog=EXIT_STATUS,
-        formatter_class=Help,
-        allow_abbrev=False,
-    )
+def make_parser(*, log_json: bool = False) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; each command's parser is completed when it is chosen.
+
+    log_json: as of `Parser`
+    """
+    parser = Parser(prog="guestkit", description=_DESCRIPTION, epilog=EXIT_STATUS, log_json=log_json)
     parser.add_argument("--version", action="version", version=f"guestkit {guestkit.__version__}")
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", required=True, parser_class=CommandParser
     )
     for name, summary in COMMANDS.items():
-        commands.add_parser(name, help=summary, command=name)
+        commands.add_parser(name, help=summary, command=name, log_json=log_json)
     return parser
 
 

@@ -6,11 +6,9 @@ text into a line must escape it (`printable`). rich's markup is off, so that "[r
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
@@ -20,6 +18,7 @@ from rich.live import Live
 from rich.text import Text
 
 from guestkit.cli import progress
+from guestkit.cli.log_line import as_json
 from guestkit.cli.streams import writing
 from guestkit.cli.text import one_line, printable
 from guestkit.fleet import FleetProgress
@@ -97,9 +96,7 @@ class Screen:
 
     def _tell(self, level: str, text: str, line: str) -> None:
         if self._json:
-            now = time.time()
-            when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03}Z"
-            line = json.dumps({"time": when, "level": level, "message": text})  # in ASCII
+            line = as_json(level, text)
         with suppress(OSError), self._beside_progress():
             print(line, file=sys.stderr, flush=True)
 

@@ -797,6 +797,7 @@ def test_log_json_makes_every_line_of_stderr_an_object(capsys: pytest.CaptureFix
         (["df", "--nope", "a"], "there is no option '--nope'"),
         (["df", "--timeout", "\x1b", "a"], "argument --timeout: invalid seconds value: '\\x1b'"),
         (["df"], "the following arguments are required: DISK"),
+        ([], "the following arguments are required: COMMAND"),
     ],
 )
 def test_wrong_usage_was_no_json(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -805,6 +806,26 @@ def test_wrong_usage_was_no_json(words: list[str], message: str, capsys: pytest.
         main([*words, "--log-json"])
     (line,) = capsys.readouterr().err.splitlines()
     assert json.loads(line)["message"] == message
+
+
+def test_wrong_usage_before_the_command_was_no_json(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, message in (
+        (["frobnicate", "--log-json"], "argument COMMAND: invalid choice: 'frobnicate'"),
+        (["--log-json", "ls", "x"], "options come after the command, as in guestkit ls --log-json"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            main(words)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert json.loads(line)["message"].startswith(message)
+
+
+def test_a_library_that_is_missing_was_told_in_no_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "guestkit.cli.outcome", None)
+    assert main(["doctor", "--log-json"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["level"] == "error"
 
 
 @pytest.mark.parametrize("place", [guestkit.cli.doctor, guestkit.cli.parser], ids=["run", "load"])
