@@ -33,7 +33,7 @@ disks. The page is one file that loads nothing. The disks are only read. It need
 the Python libraries jinja2 and cattrs.
 
 A system that was found only in part is on the page with what is missing. The exit status is 1 if of a guest
-nothing was found out."""
+nothing was found out, or if no guest is in what --from reads."""
 EXAMPLES = (
     "guestkit report -o report.html web.qcow2",
     "guestkit report -o report.html --from report.json",
@@ -68,19 +68,20 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     guests = guests_of(arguments, one=arguments.one_guest) if disks_of(arguments) else []
     how = opening(arguments)
     require()  # before the work
-    failed: list[str] = []
+    known: list[bool] = []
     with noting("nothing is written"):
-        results = _watched(_results(arguments, screen, guests, how), failed, screen)
+        results = _watched(_results(arguments, screen, guests, how), known, screen)
         page = report(results, title=arguments.title)
+    status = 0 if known and all(known) else 1
     if arguments.output is None:
         screen.write_bytes(page.encode())
-        return 1 if failed else 0
+        return status
     try:
         write(page, arguments.output, through=True)
     except OSError as error:
         screen.tell("error", f"{arguments.output}: {error.strerror}")
         return 1
-    return 1 if failed else 0
+    return status
 
 
 def _check(arguments: argparse.Namespace, screen: Screen) -> None:
@@ -112,11 +113,10 @@ def _in_terms_of_the_command(result: Report) -> Report:
     return replace(result, error=replace(error, hint=remedy(error.cause, error.hint, result.disks)))
 
 
-def _watched(results: Iterable[Report], failed: list[str], screen: Screen) -> Iterator[Report]:
-    """Pass the reports on; tell of those that failed, and keep their disks' names."""
+def _watched(results: Iterable[Report], known: list[bool], screen: Screen) -> Iterator[Report]:
+    """Pass the reports on; tell of those that failed, and keep of each whether anything was found out."""
     for result in results:
         if result.error is not None:
             screen.tell("error", of_failure(result))
-        if is_failed(result):
-            failed.append(result.disk)
+        known.append(not is_failed(result))
         yield result

@@ -630,10 +630,14 @@ def test_a_run_that_was_killed_leaves_reports_that_can_be_read(
 def test_a_run_that_was_killed_at_its_first_guest_was_refused(
     text: str, told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    saved = tmp_path / "killed.jsonl"
+    saved, good = tmp_path / "killed.jsonl", tmp_path / "good.jsonl"
     saved.write_text(text)
+    good.write_text(json.dumps(GOOD.to_dict()))
     assert list(load(str(saved))) == []
     assert f"{saved}: {told}" in caplog.text
+    for more, status in ((), 1), (("--from", str(good)), 0):  # a page without any guest was a success
+        words = ["report", "-q", "-o", str(tmp_path / "page.html"), "--from", str(saved), *more]
+        assert main(words) == status
 
 
 @pytest.mark.parametrize(
