@@ -31,7 +31,7 @@ def walk(g: Guestfs, top: str, *, ends: float = math.inf) -> tuple[list[GuestFil
     """Return the files as `Guestfs.walk` does, and why directories are `not_entered`, by their paths.
 
     `Guestfs.walk` fails as a whole if one directory cannot be read, such as one of a damaged filesystem. Then
-    each one is read by itself, which takes longer. Raises Error, as if `top` itself cannot be read.
+    each one is read by itself, which takes longer. Raises Error, such as where `top` itself cannot be read.
 
     ends: when no more is read, as `monotonic` tells the time
     """
@@ -45,7 +45,7 @@ def walk(g: Guestfs, top: str, *, ends: float = math.inf) -> tuple[list[GuestFil
 
 
 def told(unread: Mapping[str, str]) -> Iterator[str]:
-    """Yield a sentence for each of the directories, for the first hundred of them."""
+    """Yield a sentence for each of the first hundred directories, and one for the rest."""
     for path, reason in islice(unread.items(), MOST_TOLD):
         yield f"{path}: {reason}: what is in there is not looked at"
     if len(unread) > MOST_TOLD:
@@ -53,7 +53,11 @@ def told(unread: Mapping[str, str]) -> Iterator[str]:
 
 
 def _ends_all(error: Error) -> bool:
-    return is_final(error) or error.errno == errno.EFBIG
+    """Return whether no directory can be read any more: "walk" has limits for all files together.
+
+    That of a single directory, whose size promises too many names, is an error of "readdir".
+    """
+    return is_final(error) or (error.op == "walk" and error.errno == errno.EFBIG)
 
 
 def _one_by_one(g: Guestfs, top: str, ends: float) -> tuple[list[GuestFile], dict[str, str]]:

@@ -116,6 +116,21 @@ def test_the_limits_of_a_walk_hold_where_a_directory_is_damaged(
     assert caught.value.errno == errno.EFBIG
 
 
+def test_a_directory_of_too_many_names_cost_all_others() -> None:
+    class Large(Guest):
+        def _walked(self, top: str, *bounds: int) -> list[GuestFile]:
+            try:
+                return super()._walked(top, *bounds)
+            except Error as error:
+                text = "/b/bad: its names take 1073741824 bytes"
+                raise Error("readdir", text, errno.EFBIG) from error
+
+    guest: Any = Large()
+    files, unread = walk(guest, "/")
+    assert files == walked()[0]
+    assert unread == {"/b/bad": os.strerror(errno.EFBIG)}
+
+
 def test_a_directory_that_cannot_be_read_itself_is_an_error() -> None:
     with pytest.raises(Error, match="readdir: /"):
         walked(damaged=["/"])
