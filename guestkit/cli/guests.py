@@ -148,7 +148,7 @@ def inspected(
 ) -> Generator[Iterator[Report], None, None]:
     """Inspect guests, and show the progress meanwhile; yields the reports, each as soon as it is ready.
 
-    how: how their disks are opened: `opening`, which may raise UsageError, comes before all work and output
+    how: how their disks are opened; call `opening` before any work: it may raise UsageError
     parts, mode: as in `inspect_many`
     """
     with screen.fleet(len(guests)) as progress:

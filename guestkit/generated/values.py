@@ -227,7 +227,8 @@ class GuestFile:
         mode: the permissions
         mtime: in seconds since 1970
         target: where a symlink points
-        not_entered: a directory that walk left out the content of, since it is deeper than max_depth
+        not_entered: a directory that walk left out the content of, since it is deeper than max_depth or
+            cannot be read
     """
 
     path: str

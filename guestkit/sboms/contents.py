@@ -161,6 +161,9 @@ def _system(system: OperatingSystem, languages: Sequence[LanguagePackages]) -> S
         "title": pretty_name(system),
     }
     texts = {field: said.take(field, text) for field, text in fields.items()}
+    complete = (
+        system.applications_complete and not system.failures and not any(found.gaps for found in languages)
+    )
     return System(
         name=texts["name"] or "unknown",
         version=texts["version"],
@@ -171,14 +174,10 @@ def _system(system: OperatingSystem, languages: Sequence[LanguagePackages]) -> S
             *(_item(app, system, distribution) for app in system.applications),
             *(_language_item(package) for found in languages for package in found.packages),
         ),
-        complete=(
-            system.applications_complete
-            and not system.failures
-            and not any(found.gaps for found in languages)
-        ),
+        complete=complete,
         notes=(
             ("root", said.take("root", system.root)),
-            ("packagesComplete", "true" if system.applications_complete else "false"),
+            ("packagesComplete", "true" if complete else "false"),
             *((note, said.take(note, text)) for note, text in stated.items() if text not in ("", "unknown")),
             *said.notes(),
         ),

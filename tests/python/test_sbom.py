@@ -310,6 +310,10 @@ def test_a_system_with_gaps_in_its_languages_was_called_complete(root: str, unsu
     document = guestkit.sbom(guest, languages=[gap]).document
     incomplete = [one for one in document["compositions"] if one["aggregate"] == "incomplete"]
     assert [one["assemblies"] for one in incomplete] == [["guest"], *([one] for one in unsure)]
+    # What is told beside the system said otherwise.
+    known = {one["bom-ref"]: properties(one) for one in document["components"] if "properties" in one}
+    doubted = [ref for ref, said in known.items() if said.get("guestkit:packagesComplete") == "false"]
+    assert doubted == unsure
     relations = guestkit.sbom(guest, format="spdx", languages=[gap]).document["relationships"]
     unknown = [one["spdxElementId"] for one in relations if one["relatedSpdxElement"] == "NOASSERTION"]
     assert len(unknown) == 1 + len(unsure)

@@ -55,7 +55,7 @@ struct GuestFile {
   std::int64_t gid = 0;
   std::int64_t mtime = 0;  ///< in seconds since 1970
   std::string target = {};  ///< where a symlink points
-  /// a directory that walk left out the content of, since it is deeper than max_depth
+  /// a directory that walk left out the content of, since it is deeper than max_depth or cannot be read
   bool not_entered = false;
 
   /// Calls f(name, pointer to member) for each field, in this order.
