@@ -212,6 +212,31 @@ def test_cancel_ends_what_libguestfs_own_calls_serve(g: Guestfs, directory: Path
     assert g.is_dir("/etc")
 
 
+def test_mount_local_run_returned_while_its_directory_was_still_mounted(
+    g: Guestfs, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once a cancel had cut the connection off, it was unmounted by another thread."""
+    tools, own = tmp_path / "tools", shutil.which("fusermount")
+    tools.mkdir()
+    slow = tools / "fusermount"
+    slow.write_text(f'#!/bin/sh\ncase " $* " in *" -z "*) sleep 1;; esac\nexec {own} "$@"\n')
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tools), prepend=os.pathsep)
+    g.mount_local(directory, readonly=True)
+    left: list[object] = []
+
+    def serve() -> None:
+        g.mount_local_run()
+        left.append(fuse.mount_at(str(directory)))
+
+    serving = threading.Thread(target=serve)
+    serving.start()
+    with sitting_in(directory / "etc"):
+        g.cancel()
+        serving.join(PATIENCE)
+    assert left == [None]
+
+
 def test_a_connection_that_ended_meanwhile_hid_the_mounts_own(g: Guestfs, directory: Path) -> None:
     """Regression: descriptors were told apart by number; nothing ended such a mount while it was in use."""
     others = [os.open("/dev/fuse", os.O_RDWR) for _ in range(4)]  # as of a handle whose mount ends

@@ -150,10 +150,14 @@ GUESTKIT_INLINE void local_mount::cut_off() {
 }
 
 GUESTKIT_INLINE void local_mount::is_over() noexcept {
-  const std::lock_guard lock(mutex_);
-  over_ = true;
-  connection_ = unique_fd();
-  changed_.notify_all();
+  {
+    const std::lock_guard lock(mutex_);
+    over_ = true;
+    connection_ = unique_fd();
+    changed_.notify_all();
+  }
+  // Who has cut it off is about to unmount it: mount_local_run() returns after that.
+  const std::lock_guard unmounted(unmounting_);
 }
 
 GUESTKIT_INLINE bool local_mount::ends_within(std::chrono::milliseconds time) {
