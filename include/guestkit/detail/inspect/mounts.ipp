@@ -60,7 +60,7 @@ GUESTKIT_INLINE mountpoint_list mount_behind_root(guest_actions& g, mountpoint_l
   constexpr std::size_t most = 100;
   std::size_t count = 0;
   mountpoint_list kept, mounted;
-  few_failures refused(failures);
+  few_failures refused(failures), beyond(failures);
   for (const auto& place : mountpoints) {
     const auto& mountpoint = place.first;
     const auto& device = place.second;
@@ -74,7 +74,7 @@ GUESTKIT_INLINE mountpoint_list mount_behind_root(guest_actions& g, mountpoint_l
           .message = printable(device) + " is not mounted on " + excerpt(mountpoint) + ": " + why};
     };
     if (++count > most) {
-      refused.add(refusal("more than " + std::to_string(most) + " mountpoints"));
+      beyond.add(refusal("more than " + std::to_string(most) + " mountpoints"));
       continue;
     }
     const auto fault = fault_of_mountpoint(g, mountpoint);
@@ -91,7 +91,7 @@ GUESTKIT_INLINE mountpoint_list mount_behind_root(guest_actions& g, mountpoint_l
       mounted.push_back(kept.back());
     }
   }
-  refused.add_rest("", " more filesystems are not mounted");
+  for (auto* some : {&refused, &beyond}) some->add_rest("", " more filesystems are not mounted");
   mountpoints = std::move(kept);
   return mounted;
 }
