@@ -295,6 +295,8 @@ BOOST_AUTO_TEST_CASE(one_disk_of_several_was_taken_for_all_that_fstab_names) {
              "/=/dev/sda2 ");
   BOOST_TEST(planned(uuid + "/dev/vda1 /boot ext4 defaults 0 2\n/dev/sdb1 /media/usb auto noauto 0 0\n") ==
              "/=/dev/sda2 /boot=/dev/sda1 ");
+  BOOST_TEST(planned("/dev/nvme0n1p2 // ext4 defaults 0 1\n/dev/nvme0n1p1 /boot vfat defaults 0 2\n"
+                     "/dev/sda1 /data ext4 defaults 0 2\n") == "/=/dev/sda2 /boot=/dev/sda1 ");
   guest.volumes = {"/dev/data/x-part"};  // names of volumes, which are of no disk
   BOOST_TEST(planned("/dev/sda2 / ext4 defaults 0 1\n/dev/sda1 /boot ext4 defaults 0 2\n"
                      "/dev/disk/by-id/dm-name-data-x--part1 /x ext4 defaults 0 2\n"

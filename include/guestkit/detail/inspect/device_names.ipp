@@ -209,7 +209,8 @@ GUESTKIT_INLINE named_device device_names::array(const std::string& spec) {
   for (const auto& device : layout_.candidates())
     if (device.starts_with("/dev/md")) all.push_back(device);
   if (all.empty()) return {.why = "there is no array on the disks"};
-  // That of the root has the name of / alone; another one any name, if the guest has only one.
+  // The array that holds the root answers only to the name that fstab has for /. Another one answers to any
+  // name, if the guest names no second array.
   const bool is_only =
       all.size() == 1 && (is_on(root_, all.front()) ? spec == root_name_ : arrays_.size() < 2);
   if (is_only) return {.devices = all};

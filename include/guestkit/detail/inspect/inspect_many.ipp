@@ -211,7 +211,7 @@ class fleet : public std::enable_shared_from_this<fleet> {
   std::size_t asked_ = 0;     // threads that were requested and have not begun
   std::size_t begun_ = 0;     // guests
   std::size_t reported_ = 0;  // of these
-  /// Who has begun a guest and not delivered its report, once for each.
+  /// The threads that have begun a guest and not yet delivered its report, once for each guest.
   std::multiset<std::thread::id> inside_;
   bool ended_ = false;
 };

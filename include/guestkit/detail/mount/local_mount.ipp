@@ -156,7 +156,8 @@ GUESTKIT_INLINE void local_mount::is_over() noexcept {
     connection_ = unique_fd();
     changed_.notify_all();
   }
-  // Who has cut it off is about to unmount it: mount_local_run() returns after that.
+  // A thread that has cut the connection off goes on to unmount the directory. mount_local_run() waits for
+  // that, so that nothing is mounted any more when it returns.
   const std::lock_guard unmounted(unmounting_);
 }
 

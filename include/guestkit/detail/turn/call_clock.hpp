@@ -27,7 +27,7 @@ class call_clock {
 
   /// When the time is over of what runs now: the call, a part of it or a launch. Nothing: never.
   const std::optional<clock::time_point>& deadline() const noexcept { return now_.deadline; }
-  /// What it may take.
+  /// How long that may take.
   named_limit limit() const noexcept { return now_.limit; }
 
   /// Stops the clock. Returns the time that is left; nothing: the clock did not run.

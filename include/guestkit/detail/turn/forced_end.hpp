@@ -29,7 +29,7 @@ class forced_end {
   clock::time_point kill_at() const noexcept { return kill_at_; }
   /// The limit that was exceeded.
   named_limit exceeded() const noexcept { return exceeded_; }
-  /// What was exceeded was a part of that limit.
+  /// Has the error tell the limit of the whole call, of which a part has exceeded its share.
   void exceeds(named_limit whole) noexcept { exceeded_ = whole; }
 
   /// Notes that the hypervisor was killed, unless that is known already.

@@ -35,9 +35,10 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 /// The error of a call that has waited longer than Limits::queue.
 CallTimeout waited_too_long(const char* op, Seconds limit);
 
-/// The turns of one handle: one thread has the turn, the others wait for theirs. Threads: any. Its mutex
-/// guards its members, too: the clock of the running call, the end by force, and the thread that brings this
-/// about once a call has a limit or is to be stopped.
+/// The turns of one handle: one thread has the turn, the others wait for theirs. Threads: any.
+///
+/// Its members have no mutex of their own, since its own guards them: the clock of the running call, the end
+/// by force, and the thread that brings this about, which runs once a call has a limit or is to be stopped.
 class turns {
  public:
   turns() = default;
