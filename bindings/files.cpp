@@ -1,7 +1,7 @@
 #include "files.hpp"
 
-#include <guestkit/detail/inspect/reading.hpp>
-#include <guestkit/detail/inspect/trees.hpp>
+#include <guestkit/detail/files/reading.hpp>
+#include <guestkit/detail/files/trees.hpp>
 #include <guestkit/files.hpp>
 #include <string>
 #include <utility>

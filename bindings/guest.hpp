@@ -1,7 +1,7 @@
 // guestkit's own operations on a guest, each as one call of a Python handle.
 #pragma once
 
-#include <guestkit/detail/inspect/guest_actions.hpp>
+#include <guestkit/detail/files/guest_actions.hpp>
 
 #include "handle.hpp"
 #include "signals.hpp"

@@ -8,6 +8,4 @@
 #include "guestkit/detail/call/event.ipp"
 #include "guestkit/detail/call/event_relay.ipp"
 #include "guestkit/detail/call/handle.ipp"
-#include "guestkit/detail/call/handle_state.ipp"
 #include "guestkit/detail/call/listeners.ipp"
-#include "guestkit/detail/call/low_descriptors.ipp"

@@ -13,7 +13,6 @@
 #include "guestkit/detail/image/marks.ipp"
 #include "guestkit/detail/image/missing.ipp"
 #include "guestkit/detail/image/overlay.ipp"
-#include "guestkit/detail/image/private_file.ipp"
 #include "guestkit/detail/image/qcow.ipp"
 #include "guestkit/detail/image/qemu_img.ipp"
 #include "guestkit/detail/image/raw.ipp"

@@ -6,7 +6,6 @@
 #include "guestkit/detail/launch/appliance.ipp"
 #include "guestkit/detail/launch/appliance_fault.ipp"
 #include "guestkit/detail/launch/choosing.ipp"
-#include "guestkit/detail/launch/console.ipp"
 #include "guestkit/detail/launch/copy_settings.ipp"
 #include "guestkit/detail/launch/covering.ipp"
 #include "guestkit/detail/launch/hypervisor_name.ipp"
@@ -16,5 +15,4 @@
 #include "guestkit/detail/launch/launch_error.ipp"
 #include "guestkit/detail/launch/launcher.ipp"
 #include "guestkit/detail/launch/sandbox.ipp"
-#include "guestkit/detail/launch/scratch.ipp"
 #include "guestkit/detail/launch/starting.ipp"

@@ -5,4 +5,3 @@
 
 #include "guestkit/detail/mount/fusermount.ipp"
 #include "guestkit/detail/mount/local_mount.ipp"
-#include "guestkit/detail/mount/mounted.ipp"

@@ -15,9 +15,9 @@
 #include <optional>
 #include <utility>
 
-#include "guestkit/detail/base/boost_future.hpp"
+#include "guestkit/detail/async/async_core.hpp"
+#include "guestkit/detail/async/boost_future.hpp"
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/call/async_core.hpp"
 #include "guestkit/executor.hpp"
 #include "guestkit/generated/async_actions.hpp"
 #include "guestkit/guestkit.hpp"

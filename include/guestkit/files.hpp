@@ -72,5 +72,5 @@ Extracted extract(Guestfs& g, const std::string& path, const std::string& host_d
 }  // namespace guestkit::inline GUESTKIT_FORM
 
 #ifndef GUESTKIT_COMPILED
-#include "guestkit/detail/inspect/files.ipp"
+#include "guestkit/detail/files/files.ipp"
 #endif

@@ -12,7 +12,7 @@
 
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/call/call.hpp"
-#include "guestkit/detail/call/handle_state.hpp"
+#include "guestkit/detail/state/handle_state.hpp"
 #include "guestkit/event.hpp"
 #include "guestkit/handle_options.hpp"
 

@@ -124,4 +124,4 @@ InspectMany inspect_many(const Guests& guests, InspectManyOptions options = {},
 }  // namespace guestkit::inline GUESTKIT_FORM
 
 // Included in both forms: the compiled library does without Boost.Thread.
-#include "guestkit/detail/inspect/inspect_many.ipp"
+#include "guestkit/detail/async/inspect_many.ipp"

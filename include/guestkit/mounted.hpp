@@ -10,8 +10,8 @@
 #include <memory>
 
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/call/handle_state.hpp"
 #include "guestkit/detail/mount/local_mount.hpp"
+#include "guestkit/detail/state/handle_state.hpp"
 #include "guestkit/guestfs.hpp"
 #include "guestkit/mounted_options.hpp"
 
@@ -73,5 +73,5 @@ Mounted basic_guestfs<Core>::mounted(const std::filesystem::path& directory, con
 }  // namespace guestkit::inline GUESTKIT_FORM
 
 #ifndef GUESTKIT_COMPILED
-#include "guestkit/detail/mount/mounted.ipp"
+#include "guestkit/detail/files/mounted.ipp"
 #endif

@@ -11,10 +11,10 @@
 
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/base/scratch.hpp"
 #include "guestkit/detail/image/checked_disk.hpp"
 #include "guestkit/detail/image/file.hpp"
 #include "guestkit/detail/launch/appliance.hpp"
-#include "guestkit/detail/launch/scratch.hpp"
 #include "guestkit/generated/image_info.hpp"
 #include "guestkit/guestfs.hpp"
 #include "guestkit/open_disk_options.hpp"

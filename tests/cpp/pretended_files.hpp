@@ -8,10 +8,10 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <guestkit/detail/base/error_of.hpp>
 #include <guestkit/detail/base/text.hpp>
-#include <guestkit/detail/inspect/error_of.hpp>
-#include <guestkit/detail/inspect/guest_actions.hpp>
-#include <guestkit/detail/inspect/reading.hpp>
+#include <guestkit/detail/files/guest_actions.hpp>
+#include <guestkit/detail/files/reading.hpp>
 #include <guestkit/generated/inspection.hpp>
 #include <guestkit/guestkit.hpp>
 #include <initializer_list>

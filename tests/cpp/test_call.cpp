@@ -13,7 +13,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <guestkit/detail/call/low_descriptors.hpp>
+#include <guestkit/detail/base/low_descriptors.hpp>
 #include <guestkit/guestkit.hpp>
 #include <iterator>
 #include <latch>

@@ -1,7 +1,7 @@
 // console.hpp: the last lines of the console, within bounds.
 #define BOOST_TEST_MODULE console
 #include <boost/test/unit_test.hpp>
-#include <guestkit/detail/launch/console.hpp>
+#include <guestkit/detail/state/console.hpp>
 #include <string>
 #include <vector>
 

@@ -1,7 +1,7 @@
 // LVM's metadata, as read from physical volumes: only of ordinary groups, and never beyond what is there.
 #define BOOST_TEST_MODULE lvm_metadata
 #include <boost/test/unit_test.hpp>
-#include <guestkit/detail/inspect/doubt.hpp>
+#include <guestkit/detail/base/doubt.hpp>
 #include <guestkit/detail/inspect/lvm_metadata.hpp>
 #include <string>
 #include <string_view>

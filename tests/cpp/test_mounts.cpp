@@ -4,7 +4,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <guestkit/detail/inspect/augeas.hpp>
+#include <guestkit/detail/inspect/augeas_fault.hpp>
 #include <guestkit/detail/inspect/device_names.hpp>
 #include <guestkit/detail/inspect/fstab.hpp>
 #include <guestkit/detail/inspect/layout.hpp>

@@ -18,11 +18,11 @@
 #include <filesystem>
 #include <fstream>
 #include <guestkit/detail/base/escape.hpp>
+#include <guestkit/detail/base/private_file.hpp>
+#include <guestkit/detail/base/scratch.hpp>
 #include <guestkit/detail/image/chain.hpp>
 #include <guestkit/detail/image/overlay.hpp>
-#include <guestkit/detail/image/private_file.hpp>
 #include <guestkit/detail/image/qemu_img.hpp>
-#include <guestkit/detail/launch/scratch.hpp>
 #include <guestkit/guestkit.hpp>
 #include <guestkit/image.hpp>
 #include <guestkit/open_disk.hpp>

@@ -3,10 +3,10 @@
 #include <boost/test/unit_test.hpp>
 #include <cstdint>
 #include <functional>
+#include <guestkit/detail/files/partial_file.hpp>
 #include <guestkit/detail/inspect/fast.hpp>
 #include <guestkit/detail/inspect/inspection.hpp>
 #include <guestkit/detail/inspect/layout.hpp>
-#include <guestkit/detail/inspect/partial_file.hpp>
 #include <guestkit/detail/inspect/registry_hive.hpp>
 #include <guestkit/detail/inspect/rules.hpp>
 #include <guestkit/detail/inspect/windows_rules.hpp>

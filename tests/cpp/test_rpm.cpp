@@ -4,8 +4,8 @@
 #include <boost/test/unit_test.hpp>
 #include <cstdint>
 #include <functional>
+#include <guestkit/detail/files/partial_file.hpp>
 #include <guestkit/detail/inspect/packages.hpp>
-#include <guestkit/detail/inspect/partial_file.hpp>
 #include <guestkit/detail/inspect/rpm_database.hpp>
 #include <guestkit/detail/inspect/rpm_header.hpp>
 #include <guestkit/detail/inspect/rules.hpp>

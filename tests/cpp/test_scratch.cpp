@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 
 #include <ctime>
-#include <guestkit/detail/launch/scratch.hpp>
+#include <guestkit/detail/base/scratch.hpp>
 
 #include "support.hpp"
 

@@ -16,8 +16,8 @@ LIBRARY = sorted(h for h in (INCLUDE / "guestkit").rglob("*.?pp") if h.parent.na
 HEADERS = [path for path in LIBRARY if path.suffix == ".hpp"]
 PUBLIC = [path for path in HEADERS if "detail" not in path.parts]
 COMPILED = sorted((ROOT / "src").glob("*.cpp"))
-#: Bodies that need Boost.Thread, which the compiled library does without: they are inline in both forms.
-INLINE = {"guestkit/detail/inspect/inspect_many.ipp", "guestkit/detail/turn/call_queue.ipp"}
+#: The room of what needs Boost.Thread, which the compiled library does without: inline in both forms.
+INLINE = "guestkit/detail/async/"
 BINDINGS = sorted((ROOT / "bindings").glob("*.?pp"))
 APPLIANCE = sorted((ROOT / "appliance").glob("*.?pp"))
 #: Without `./run`'s include path, which makes ours system headers: compilers and linters ignore those.
@@ -119,11 +119,38 @@ def test_the_bodies_compile_without_a_warning(compiler: str) -> None:
 def test_the_compiled_form_has_all_bodies() -> None:
     """A missing body is noticed only when a program links."""
     bodies = {str(path.relative_to(INCLUDE)) for path in LIBRARY if path.suffix == ".ipp"}
+    bodies = {body for body in bodies if not body.startswith(INLINE)}
     for path in COMPILED:
         included = re.findall(r'^#include "(.*)"$', path.read_text(encoding="utf-8"), re.MULTILINE)
         room = f"guestkit/detail/{path.stem}/"
-        assert sorted(included) == sorted(body for body in bodies - INLINE if body.startswith(room))
+        assert sorted(included) == sorted(body for body in bodies if body.startswith(room))
     assert {body.split("/")[2] for body in bodies} == {path.stem for path in COMPILED}
+
+
+def included(header: Path, seen: set[Path]) -> set[Path]:
+    """Add the header and what it includes, which is no body, to those seen."""
+    seen.add(header)
+    for name in re.findall(r'^#include "(.*\.hpp)"$', header.read_text(encoding="utf-8"), re.MULTILINE):
+        if INCLUDE / name not in seen:
+            included(INCLUDE / name, seen)
+    return seen
+
+
+def test_no_room_includes_one_that_is_built_on_it() -> None:
+    """docs/architecture.md has their order. What a public header includes counts, too."""
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    (order,) = re.findall(r"in rooms: (.*)$", text, re.MULTILINE)
+    rooms = order.split(" > ")
+    detail = INCLUDE / "guestkit/detail"
+    assert sorted(rooms) == sorted(path.name for path in detail.iterdir())
+    climbing = {
+        f"{path.relative_to(INCLUDE)} includes {header.relative_to(INCLUDE)}"
+        for path in LIBRARY
+        if detail in path.parents
+        for header in included(path, set())
+        if detail in header.parents and rooms.index(header.parent.name) < rooms.index(path.parent.name)
+    }
+    assert sorted(climbing) == []
 
 
 def test_no_file_of_the_librarys_is_inherited_by_a_program_that_another_thread_starts() -> None:

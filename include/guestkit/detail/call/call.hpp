@@ -18,7 +18,7 @@
 #include "guestkit/detail/base/action.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/call/convert.hpp"
-#include "guestkit/detail/call/handle_state.hpp"
+#include "guestkit/detail/state/handle_state.hpp"
 #include "guestkit/error.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "guestkit/detail/base/low_descriptors.hpp"
 #include "guestkit/detail/call/call.hpp"
-#include "guestkit/detail/call/low_descriptors.hpp"
 #include "guestkit/error.hpp"
 #include "guestkit/launch_error.hpp"
 

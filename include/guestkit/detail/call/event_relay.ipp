@@ -8,7 +8,7 @@
 
 #include "guestkit/detail/base/threads.hpp"
 #include "guestkit/detail/call/event_relay.hpp"
-#include "guestkit/detail/call/handle_state.hpp"
+#include "guestkit/detail/state/handle_state.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 

@@ -10,7 +10,7 @@
 #include <mutex>
 
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/call/handle_state.hpp"
+#include "guestkit/detail/state/handle_state.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM {
 

@@ -10,7 +10,7 @@
 #include "guestkit/detail/call/call.hpp"
 #include "guestkit/detail/call/event_relay.hpp"
 #include "guestkit/detail/call/listeners.hpp"
-#include "guestkit/detail/launch/appliance.hpp"
+#include "guestkit/detail/state/verdict.hpp"
 #include "guestkit/detail/turn/callback_time.hpp"
 #include "guestkit/event.hpp"
 

@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/base/private_file.hpp"
+#include "guestkit/detail/base/scratch.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
-#include "guestkit/detail/image/private_file.hpp"
-#include "guestkit/detail/launch/scratch.hpp"
 #include "guestkit/generated/image_info.hpp"
 #include "guestkit/generated/options.hpp"
 #include "guestkit/open_disk_options.hpp"

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/image/private_file.hpp"
-#include "guestkit/detail/launch/scratch.hpp"
+#include "guestkit/detail/base/private_file.hpp"
+#include "guestkit/detail/base/scratch.hpp"
 #include "guestkit/generated/image_info.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {

@@ -4,10 +4,10 @@
 #include <array>
 #include <utility>
 
+#include "guestkit/detail/base/error_of.hpp"
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/inspect/device_names.hpp"
-#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/report.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {

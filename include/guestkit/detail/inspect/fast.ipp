@@ -9,12 +9,12 @@
 #include <tuple>
 #include <utility>
 
+#include "guestkit/detail/base/error_of.hpp"
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/text.hpp"
-#include "guestkit/detail/inspect/error_of.hpp"
+#include "guestkit/detail/files/reading.hpp"
 #include "guestkit/detail/inspect/fast.hpp"
 #include "guestkit/detail/inspect/mounts.hpp"
-#include "guestkit/detail/inspect/reading.hpp"
 #include "guestkit/detail/inspect/report.hpp"
 #include "guestkit/detail/inspect/system.hpp"
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "guestkit/detail/call/call.hpp"
-#include "guestkit/detail/inspect/guest_actions.hpp"
+#include "guestkit/detail/files/guest_actions.hpp"
 #include "guestkit/detail/inspect/guest_mounting.hpp"
 #include "guestkit/guest.hpp"
 

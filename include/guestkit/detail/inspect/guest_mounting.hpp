@@ -2,7 +2,7 @@
 #pragma once
 
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/inspect/guest_actions.hpp"
+#include "guestkit/detail/files/guest_actions.hpp"
 #include "guestkit/generated/inspection.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/files/tree.hpp"
 #include "guestkit/detail/inspect/device_names.hpp"
 #include "guestkit/detail/inspect/guest_mounting.hpp"
 #include "guestkit/detail/inspect/inspection.hpp"
@@ -17,7 +18,6 @@
 #include "guestkit/detail/inspect/mounts.hpp"
 #include "guestkit/detail/inspect/own.hpp"
 #include "guestkit/detail/inspect/parts.hpp"
-#include "guestkit/detail/inspect/tree.hpp"
 #include "guestkit/error.hpp"
 #include "guestkit/guest.hpp"
 

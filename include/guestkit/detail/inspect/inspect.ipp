@@ -1,7 +1,7 @@
 #pragma once
 
 #include "guestkit/detail/call/call.hpp"
-#include "guestkit/detail/inspect/guest_actions.hpp"
+#include "guestkit/detail/files/guest_actions.hpp"
 #include "guestkit/detail/inspect/inspection.hpp"
 #include "guestkit/inspect.hpp"
 #include "guestkit/open_disk.hpp"

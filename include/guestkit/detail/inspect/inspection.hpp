@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/inspect/guest_actions.hpp"
+#include "guestkit/detail/files/guest_actions.hpp"
 #include "guestkit/generated/image_info.hpp"
 #include "guestkit/generated/inspection.hpp"
 #include "guestkit/inspect_options.hpp"

@@ -8,8 +8,9 @@
 #include <optional>
 #include <utility>
 
+#include "guestkit/detail/base/error_of.hpp"
 #include "guestkit/detail/base/escape.hpp"
-#include "guestkit/detail/inspect/error_of.hpp"
+#include "guestkit/detail/files/tree.hpp"
 #include "guestkit/detail/inspect/fast.hpp"
 #include "guestkit/detail/inspect/inspection.hpp"
 #include "guestkit/detail/inspect/keys.hpp"
@@ -17,13 +18,12 @@
 #include "guestkit/detail/inspect/layout_description.hpp"
 #include "guestkit/detail/inspect/own.hpp"
 #include "guestkit/detail/inspect/packages.hpp"
+#include "guestkit/detail/inspect/part_runner.hpp"
 #include "guestkit/detail/inspect/parts.hpp"
 #include "guestkit/detail/inspect/release.hpp"
 #include "guestkit/detail/inspect/report.hpp"
 #include "guestkit/detail/inspect/rules.hpp"
-#include "guestkit/detail/inspect/share.hpp"
 #include "guestkit/detail/inspect/system.hpp"
-#include "guestkit/detail/inspect/tree.hpp"
 #include "guestkit/error.hpp"
 #include "guestkit/version.hpp"
 

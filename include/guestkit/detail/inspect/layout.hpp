@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/inspect/guest_actions.hpp"
+#include "guestkit/detail/files/guest_actions.hpp"
 #include "guestkit/detail/inspect/lvm_metadata.hpp"
 #include "guestkit/inspect_options.hpp"
 

@@ -5,13 +5,13 @@
 #include <cerrno>
 #include <utility>
 
+#include "guestkit/detail/base/error_of.hpp"
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/text.hpp"
-#include "guestkit/detail/call/handle_state.hpp"
 #include "guestkit/detail/inspect/blkid.hpp"
-#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/layout.hpp"
 #include "guestkit/detail/inspect/report.hpp"
+#include "guestkit/detail/state/handle_state.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 

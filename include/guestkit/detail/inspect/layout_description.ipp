@@ -7,9 +7,9 @@
 #include <utility>
 #include <vector>
 
+#include "guestkit/detail/base/error_of.hpp"
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/text.hpp"
-#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/layout_description.hpp"
 #include "guestkit/detail/inspect/mounts.hpp"
 #include "guestkit/detail/inspect/report.hpp"

@@ -6,8 +6,8 @@
 #include <set>
 #include <utility>
 
+#include "guestkit/detail/base/doubt.hpp"
 #include "guestkit/detail/base/text.hpp"
-#include "guestkit/detail/inspect/doubt.hpp"
 #include "guestkit/detail/inspect/lvm_metadata.hpp"
 #include "guestkit/detail/inspect/untrusted_bytes.hpp"
 

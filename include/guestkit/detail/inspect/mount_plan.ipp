@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <array>
 
+#include "guestkit/detail/base/error_of.hpp"
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/text.hpp"
+#include "guestkit/detail/files/reading.hpp"
 #include "guestkit/detail/inspect/device_names.hpp"
-#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/fstab.hpp"
 #include "guestkit/detail/inspect/mount_plan.hpp"
-#include "guestkit/detail/inspect/reading.hpp"
 #include "guestkit/detail/inspect/report.hpp"
 #include "guestkit/detail/inspect/rules.hpp"
 #include "guestkit/error.hpp"

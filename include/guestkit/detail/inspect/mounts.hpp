@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/inspect/guest_actions.hpp"
+#include "guestkit/detail/files/guest_actions.hpp"
+#include "guestkit/detail/files/tree.hpp"
 #include "guestkit/detail/inspect/layout.hpp"
 #include "guestkit/detail/inspect/mount_plan.hpp"
-#include "guestkit/detail/inspect/tree.hpp"
 #include "guestkit/generated/inspection.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {

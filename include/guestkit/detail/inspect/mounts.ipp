@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "guestkit/detail/base/error_of.hpp"
 #include "guestkit/detail/base/escape.hpp"
-#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/fstab.hpp"
 #include "guestkit/detail/inspect/mounts.hpp"
 #include "guestkit/detail/inspect/report.hpp"

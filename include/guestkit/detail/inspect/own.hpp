@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/files/tree.hpp"
 #include "guestkit/detail/inspect/layout.hpp"
 #include "guestkit/detail/inspect/mount_plan.hpp"
-#include "guestkit/detail/inspect/tree.hpp"
 #include "guestkit/detail/inspect/windows_rules.hpp"
 #include "guestkit/generated/inspection.hpp"
 

@@ -6,21 +6,21 @@
 #include <set>
 #include <utility>
 
+#include "guestkit/detail/base/error_of.hpp"
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/lines.hpp"
 #include "guestkit/detail/base/text.hpp"
-#include "guestkit/detail/inspect/augeas.hpp"
-#include "guestkit/detail/inspect/error_of.hpp"
+#include "guestkit/detail/files/reading.hpp"
+#include "guestkit/detail/inspect/augeas_fault.hpp"
 #include "guestkit/detail/inspect/fast.hpp"
 #include "guestkit/detail/inspect/mounts.hpp"
 #include "guestkit/detail/inspect/own.hpp"
 #include "guestkit/detail/inspect/parts.hpp"
-#include "guestkit/detail/inspect/reading.hpp"
+#include "guestkit/detail/inspect/registry_fault.hpp"
 #include "guestkit/detail/inspect/release.hpp"
 #include "guestkit/detail/inspect/report.hpp"
 #include "guestkit/detail/inspect/rules.hpp"
 #include "guestkit/detail/inspect/system.hpp"
-#include "guestkit/detail/inspect/windows.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 

@@ -9,9 +9,9 @@
 #include <string>
 #include <utility>
 
+#include "guestkit/detail/base/doubt.hpp"
 #include "guestkit/detail/base/lines.hpp"
 #include "guestkit/detail/base/text.hpp"
-#include "guestkit/detail/inspect/doubt.hpp"
 #include "guestkit/detail/inspect/package_rules.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {

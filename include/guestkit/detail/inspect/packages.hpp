@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/files/tree.hpp"
 #include "guestkit/detail/inspect/package_rules.hpp"
-#include "guestkit/detail/inspect/tree.hpp"
 #include "guestkit/generated/guest_files.hpp"
 #include "guestkit/generated/inspection.hpp"
 

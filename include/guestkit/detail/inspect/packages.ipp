@@ -9,12 +9,12 @@
 #include <tuple>
 #include <utility>
 
+#include "guestkit/detail/base/error_of.hpp"
 #include "guestkit/detail/base/escape.hpp"
-#include "guestkit/detail/inspect/error_of.hpp"
+#include "guestkit/detail/files/partial_file.hpp"
+#include "guestkit/detail/files/reading.hpp"
 #include "guestkit/detail/inspect/package_rules.hpp"
 #include "guestkit/detail/inspect/packages.hpp"
-#include "guestkit/detail/inspect/partial_file.hpp"
-#include "guestkit/detail/inspect/reading.hpp"
 #include "guestkit/detail/inspect/report.hpp"
 #include "guestkit/detail/inspect/rpm_database.hpp"
 #include "guestkit/detail/inspect/rules.hpp"

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/inspect/share.hpp"
-#include "guestkit/detail/inspect/tree.hpp"
+#include "guestkit/detail/files/tree.hpp"
+#include "guestkit/detail/inspect/part_runner.hpp"
 #include "guestkit/generated/inspection.hpp"
 #include "guestkit/inspect_options.hpp"
 

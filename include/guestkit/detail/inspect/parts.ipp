@@ -7,12 +7,12 @@
 #include <utility>
 #include <vector>
 
+#include "guestkit/detail/base/error_of.hpp"
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/lines.hpp"
+#include "guestkit/detail/files/reading.hpp"
 #include "guestkit/detail/inspect/configuration.hpp"
-#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/parts.hpp"
-#include "guestkit/detail/inspect/reading.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 

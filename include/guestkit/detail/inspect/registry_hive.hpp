@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/inspect/partial_file.hpp"
+#include "guestkit/detail/files/partial_file.hpp"
 #include "guestkit/detail/inspect/untrusted_bytes.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {

@@ -5,9 +5,9 @@
 #include <iterator>
 #include <utility>
 
+#include "guestkit/detail/base/doubt.hpp"
 #include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/base/utf16.hpp"
-#include "guestkit/detail/inspect/doubt.hpp"
 #include "guestkit/detail/inspect/registry_hive.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {

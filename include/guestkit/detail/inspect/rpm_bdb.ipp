@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "guestkit/detail/inspect/doubt.hpp"
+#include "guestkit/detail/base/doubt.hpp"
 #include "guestkit/detail/inspect/rpm_database.hpp"
 #include "guestkit/detail/inspect/untrusted_bytes.hpp"
 

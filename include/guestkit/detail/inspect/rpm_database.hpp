@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/files/partial_file.hpp"
 #include "guestkit/detail/inspect/package_rules.hpp"
-#include "guestkit/detail/inspect/partial_file.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 

@@ -4,9 +4,9 @@
 #include <optional>
 #include <utility>
 
+#include "guestkit/detail/base/doubt.hpp"
+#include "guestkit/detail/base/error_of.hpp"
 #include "guestkit/detail/base/escape.hpp"
-#include "guestkit/detail/inspect/doubt.hpp"
-#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/rpm_database.hpp"
 #include "guestkit/detail/inspect/rpm_header.hpp"
 

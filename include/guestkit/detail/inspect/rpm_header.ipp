@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "guestkit/detail/inspect/doubt.hpp"
+#include "guestkit/detail/base/doubt.hpp"
 #include "guestkit/detail/inspect/rpm_header.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "guestkit/detail/inspect/doubt.hpp"
+#include "guestkit/detail/base/doubt.hpp"
 #include "guestkit/detail/inspect/rpm_database.hpp"
 #include "guestkit/detail/inspect/untrusted_bytes.hpp"
 

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "guestkit/detail/inspect/doubt.hpp"
+#include "guestkit/detail/base/doubt.hpp"
 #include "guestkit/detail/inspect/rpm_database.hpp"
 #include "guestkit/detail/inspect/sqlite_log.hpp"
 #include "guestkit/detail/inspect/untrusted_bytes.hpp"

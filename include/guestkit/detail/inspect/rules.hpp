@@ -7,8 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "guestkit/detail/base/doubt.hpp"
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/inspect/doubt.hpp"
 #include "guestkit/detail/inspect/rule_versions.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {

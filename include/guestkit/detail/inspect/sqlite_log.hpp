@@ -6,7 +6,7 @@
 #include <map>
 
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/inspect/partial_file.hpp"
+#include "guestkit/detail/files/partial_file.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 

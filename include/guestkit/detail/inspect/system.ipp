@@ -4,8 +4,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "guestkit/detail/base/error_of.hpp"
 #include "guestkit/detail/base/escape.hpp"
-#include "guestkit/detail/inspect/error_of.hpp"
 #include "guestkit/detail/inspect/fstab.hpp"
 #include "guestkit/detail/inspect/mount_plan.hpp"
 #include "guestkit/detail/inspect/mounts.hpp"

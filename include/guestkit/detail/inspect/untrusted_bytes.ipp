@@ -1,6 +1,6 @@
 #pragma once
 
-#include "guestkit/detail/inspect/doubt.hpp"
+#include "guestkit/detail/base/doubt.hpp"
 #include "guestkit/detail/inspect/untrusted_bytes.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/inspect/guest_actions.hpp"
+#include "guestkit/detail/files/guest_actions.hpp"
 #include "guestkit/detail/inspect/layout.hpp"
 #include "guestkit/detail/inspect/registry_hive.hpp"
 #include "guestkit/detail/inspect/rule_versions.hpp"

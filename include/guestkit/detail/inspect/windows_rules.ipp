@@ -6,17 +6,17 @@
 #include <cstdint>
 #include <utility>
 
+#include "guestkit/detail/base/error_of.hpp"
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/text.hpp"
-#include "guestkit/detail/inspect/error_of.hpp"
+#include "guestkit/detail/files/reading.hpp"
+#include "guestkit/detail/files/tree.hpp"
 #include "guestkit/detail/inspect/package_rules.hpp"
-#include "guestkit/detail/inspect/reading.hpp"
+#include "guestkit/detail/inspect/registry_fault.hpp"
 #include "guestkit/detail/inspect/report.hpp"
 #include "guestkit/detail/inspect/rules.hpp"
 #include "guestkit/detail/inspect/system.hpp"
-#include "guestkit/detail/inspect/tree.hpp"
 #include "guestkit/detail/inspect/untrusted_bytes.hpp"
-#include "guestkit/detail/inspect/windows.hpp"
 #include "guestkit/detail/inspect/windows_rules.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {

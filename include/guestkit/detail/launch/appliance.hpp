@@ -8,7 +8,7 @@
 
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/launch/appliance_fault.hpp"
-#include "guestkit/detail/launch/verdict.hpp"
+#include "guestkit/detail/state/verdict.hpp"
 #include "guestkit/generated/launch_info.hpp"
 #include "guestkit/values.hpp"
 

@@ -8,8 +8,8 @@
 #include <string_view>
 
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/call/handle_state.hpp"
 #include "guestkit/detail/launch/appliance.hpp"
+#include "guestkit/detail/state/handle_state.hpp"
 #include "guestkit/generated/launch_info.hpp"
 #include "guestkit/values.hpp"
 

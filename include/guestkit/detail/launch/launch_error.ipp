@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "guestkit/detail/base/install_command.hpp"
-#include "guestkit/detail/launch/scratch.hpp"
-#include "guestkit/detail/launch/verdict.hpp"
+#include "guestkit/detail/base/scratch.hpp"
+#include "guestkit/detail/state/verdict.hpp"
 #include "guestkit/launch_error.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM {

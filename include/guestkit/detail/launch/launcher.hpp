@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/call/handle_state.hpp"
 #include "guestkit/detail/launch/appliance.hpp"
+#include "guestkit/detail/state/handle_state.hpp"
 #include "guestkit/error.hpp"
 #include "guestkit/launch_error.hpp"
 

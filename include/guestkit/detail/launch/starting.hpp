@@ -5,8 +5,8 @@
 #include <memory>
 
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/call/handle_state.hpp"
 #include "guestkit/detail/launch/appliance.hpp"
+#include "guestkit/detail/state/handle_state.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 

@@ -12,7 +12,7 @@
 #include "guestkit/detail/launch/covering.hpp"
 #include "guestkit/detail/launch/launch_call.hpp"
 #include "guestkit/detail/launch/starting.hpp"
-#include "guestkit/detail/launch/verdict.hpp"
+#include "guestkit/detail/state/verdict.hpp"
 #include "guestkit/launch_error.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {

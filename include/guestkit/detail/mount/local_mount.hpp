@@ -16,7 +16,7 @@
 
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
-#include "guestkit/detail/call/handle_state.hpp"
+#include "guestkit/detail/state/handle_state.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
