@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <guestkit/detail/base/endian.hpp>
 #include <guestkit/detail/base/unique_fd.hpp>
 #include <guestkit/detail/launch/landlock.hpp>
 #include <string_view>
@@ -28,17 +30,64 @@ namespace appliance {
 namespace {
 
 using guestkit::detail::unique_fd;
-using guestkit::detail::warm::Option;
-using guestkit::detail::warm::Parameters;
-namespace landlock = guestkit::detail::landlock;
 
 constexpr std::string_view option_name = "-guestkit-cage";
+
+// The kernel's Landlock, by its system calls: the headers of older systems lack some of it.
+namespace landlock {
+
+// The rights: bits of the kernel's interface.
+constexpr std::uint64_t execute = 1U << 0U;
+constexpr std::uint64_t write_file = 1U << 1U;
+constexpr std::uint64_t read_file = 1U << 2U;
+constexpr std::uint64_t read_directory = 1U << 3U;
+constexpr std::uint64_t remove_file = 1U << 5U;
+constexpr std::uint64_t make_file = 1U << 8U;
+constexpr std::uint64_t truncate = 1U << 14U;
+constexpr std::uint64_t device = 1U << 15U;  ///< ioctl(2) on a device
+
+/// Those that a rule for something other than a directory may have.
+constexpr std::uint64_t of_files = execute | write_file | read_file | truncate | device;
+
+/// All rights over files that this version knows: what is not allowed of them is refused.
+std::uint64_t handled(int version) {
+  const unsigned count = version >= 5 ? 16 : version >= 3 ? 15 : version >= 2 ? 14 : 13;
+  return (std::uint64_t{1} << count) - 1;
+}
+
+/// An empty set of rules. If it cannot be made, returns no descriptor and sets errno.
+/// @param network  false: TCP is refused, where the version knows how
+unique_fd create(int version, bool network) {
+  struct {
+    std::uint64_t files, network, scopes;
+  } const handles{.files = handled(version),
+                  .network = network ? 0U : 3U,  // to bind and to connect
+                  .scopes = 3};                  // abstract Unix sockets, and signals, to other processes
+  const std::size_t size = version >= 6 ? 24 : version >= 4 ? 16 : 8;
+  return unique_fd(static_cast<int>(::syscall(SYS_landlock_create_ruleset, &handles, size, 0)));
+}
+
+/// Allows that on the file, or beneath the directory, of a descriptor. What cannot be allowed stays refused.
+void add(int rules, int file, std::uint64_t rights) {
+  struct __attribute__((packed)) {
+    std::uint64_t rights;
+    std::int32_t file;
+  } const rule{.rights = rights, .file = file};
+  constexpr int beneath_path = 1;
+  ::syscall(SYS_landlock_add_rule, rules, beneath_path, &rule, 0);
+}
+
+}  // namespace landlock
+
+constexpr auto reads = landlock::read_file | landlock::read_directory;
+constexpr auto writes = reads | landlock::write_file | landlock::truncate | landlock::device;
 
 /// A set of rules of Landlock, while it is made.
 class Rules {
  public:
   /// @param network  whether TCP stays allowed
-  explicit Rules(bool network) : version_(landlock::version()), set_(landlock::create(version_, network)) {}
+  explicit Rules(bool network)
+      : version_(guestkit::detail::landlock::version()), set_(landlock::create(version_, network)) {}
 
   bool are_made() const { return set_.get() >= 0; }
 
@@ -54,8 +103,10 @@ class Rules {
     landlock::add(set_.get(), file, rights & landlock::handled(version_));
   }
 
+  /// Enforces them on this process, for ever.
   bool enforce() const {
-    return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && landlock::restrict_self(set_.get());
+    return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           ::syscall(SYS_landlock_restrict_self, set_.get(), 0) == 0;
   }
 
  private:
@@ -85,9 +136,7 @@ std::string backing_of(const std::string& image) {
   std::array<unsigned char, 20> header{};
   if (::pread(file.get(), header.data(), header.size(), 0) != static_cast<ssize_t>(header.size())) return "";
   const auto number = [&](std::size_t at, std::size_t count) {
-    std::uint64_t value = 0;
-    for (std::size_t i = at; i < at + count; ++i) value = value << 8U | header[i];
-    return value;
+    return guestkit::detail::big_endian({reinterpret_cast<const char*>(header.data()) + at, count});
   };
   constexpr std::size_t longest = 1023;
   if (std::memcmp(header.data(), "QFI\xfb", 4) != 0 || number(16, 4) > longest) return "";
@@ -189,7 +238,6 @@ std::optional<Export> export_of(const Option& option, const Cage& cage) {
 /// @param more  gets the options that QEMU needs for that besides
 void use_connection(std::string& drive, const Export& served, const std::string& number, const Cage& cage,
                     Words& more) {
-  using guestkit::detail::warm::escaped;
   const auto server = [&](const std::string& prefix) {
     const std::string name = served.name.empty() ? "" : ',' + prefix + "export=" + escaped(served.name);
     return prefix + "driver=nbd," + prefix + "server.type=fd," + prefix + "server.str=" + number + name;
@@ -231,6 +279,41 @@ std::string starter_of(const std::string& program) {
     if (part.p_type == PT_INTERP) return text(part.p_offset, part.p_filesz).c_str();  // up to its NUL
   }
   return "";
+}
+
+/// Allows what any program needs to start and to run, and QEMU besides.
+void allow_system(Rules& rules, const std::string& qemu) {
+  for (const char* const system : {"/usr", "/lib", "/lib64", "/lib32", "/bin", "/nix/store", "/gnu/store"})
+    rules.allow(system, reads);
+  int depth = 0;
+  for (std::string program = qemu; !program.empty() && depth < 5; program = starter_of(program), ++depth)
+    rules.allow(program, reads | landlock::execute);
+  for (const char* const file : {"/etc/ld.so.cache", "/etc/ld.so.preload", "/etc/localtime", "/proc/cpuinfo",
+                                 "/proc/meminfo", "/sys/devices/system", "/sys/kernel/mm"})
+    rules.allow(file, reads);
+  for (const char* const file : {"/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/kvm"})
+    rules.allow(file, writes);
+}
+
+/// Allows what it takes to find a server by its name, and to trust it.
+void allow_names(Rules& rules) {
+  for (const char* const file :
+       {"/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf",
+        "/etc/services", "/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs",
+        "/etc/pki/tls/cert.pem", "/etc/pki/ca-trust", "/etc/ca-certificates", "/etc/crypto-policies"})
+    rules.allow(file, reads);
+}
+
+/// Allows the files that the option names.
+void allow_files(Rules& rules, const Option& option, const Cage& cage) {
+  if (option.name == "-kernel" && option.value) rules.allow(directory_of(*option.value), reads);
+  if (option.name != "-drive" || !option.value) return;
+  const Parameters given(*option.value);
+  const std::string overlay = overlay_of(given, cage), file = overlay.empty() ? given["file"] : overlay;
+  // Other drives are the appliance's root, and what the firmware keeps (UEFI), of which libguestfs makes a
+  // copy.
+  if (is_disk(option) || is_made_by_libguestfs(file, cage)) rules.allow(file, writes);
+  if (!overlay.empty()) rules.allow(backing_of(overlay), reads | landlock::device);
 }
 
 /// Leaves QEMU of the environment what it needs: the rest holds tokens, and names the user's sockets.
@@ -302,44 +385,18 @@ std::string connect_sockets(const Cage& cage, Words& words) {
 
 std::string enter_cage(const Cage& cage, const std::string& qemu, const Words& arguments,
                        const std::vector<std::string>& readable) {
-  const auto options = guestkit::detail::warm::options(arguments);
+  const auto options = appliance::options(arguments);
   const bool network = std::any_of(options.begin(), options.end(),
                                    [&](const auto& option) { return needs_network(option, cage); });
   Rules rules(network);
   if (!rules.are_made()) return std::string("Landlock: ") + std::strerror(errno);
-  constexpr auto reads = landlock::read_file | landlock::read_directory,
-                 writes = reads | landlock::write_file | landlock::truncate | landlock::device;
-  for (const char* const system : {"/usr", "/lib", "/lib64", "/lib32", "/bin", "/nix/store", "/gnu/store"})
-    rules.allow(system, reads);
-  int depth = 0;
-  for (std::string program = qemu; !program.empty() && depth < 5; program = starter_of(program), ++depth)
-    rules.allow(program, reads | landlock::execute);
-  for (const char* const file : {"/etc/ld.so.cache", "/etc/ld.so.preload", "/etc/localtime", "/proc/cpuinfo",
-                                 "/proc/meminfo", "/sys/devices/system", "/sys/kernel/mm"})
-    rules.allow(file, reads);
-  for (const char* const file : {"/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/kvm"})
-    rules.allow(file, writes);
-  if (network)  // to find a server by its name, and to trust it
-    for (const char* const file :
-         {"/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf",
-          "/etc/services", "/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs",
-          "/etc/pki/tls/cert.pem", "/etc/pki/ca-trust", "/etc/ca-certificates", "/etc/crypto-policies"})
-      rules.allow(file, reads);
+  allow_system(rules, qemu);
+  if (network) allow_names(rules);
   for (const auto& directory : readable) rules.allow(directory, reads);
   for (const auto& file : cage.files)
     rules.allow(file.number, file.writes ? writes : reads | landlock::device);
   rules.allow(cage.directory, writes | landlock::make_file | landlock::remove_file);
-  for (const auto& option : options) {
-    if (option.name == "-kernel" && option.value) rules.allow(directory_of(*option.value), reads);
-    if (option.name != "-drive" || !option.value) continue;
-    const Parameters given(*option.value);
-    const std::string overlay = overlay_of(given, cage), file = overlay.empty() ? given["file"] : overlay;
-    // Other drives are the appliance's root, and what the firmware keeps (UEFI), of which libguestfs makes a
-    // copy.
-    if (guestkit::detail::warm::is_disk(option) || is_made_by_libguestfs(file, cage))
-      rules.allow(file, writes);
-    if (!overlay.empty()) rules.allow(backing_of(overlay), reads | landlock::device);
-  }
+  for (const auto& option : options) allow_files(rules, option, cage);
   clear_environment(network);
   const auto fault = [](const char* what) { return std::string(what) + ": " + std::strerror(errno); };
   if (::setenv("TMPDIR", cage.directory.c_str(), 1) != 0) return fault("TMPDIR");

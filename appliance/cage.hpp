@@ -12,8 +12,6 @@
 
 namespace appliance {
 
-using guestkit::detail::warm::Words;
-
 /// What the launch says of the cage, in the value of -guestkit-cage: PID:N,Nw:/DIRECTORY. The option is for
 /// the program that libguestfs runs in place of QEMU, never for QEMU.
 struct Cage {

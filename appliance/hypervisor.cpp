@@ -37,6 +37,7 @@
 #include <cerrno>
 #include <chrono>
 #include <climits>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -46,9 +47,11 @@
 #include <functional>
 #include <guestkit/detail/base/given_time.hpp>
 #include <guestkit/detail/base/host_files.hpp>
+#include <guestkit/detail/base/text.hpp>
 #include <guestkit/detail/base/unique_fd.hpp>
 #include <guestkit/detail/launch/appliance_fault.hpp>
-#include <guestkit/detail/launch/verdict.hpp>
+#include <guestkit/detail/state/verdict.hpp>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <utility>
@@ -59,11 +62,11 @@
 
 namespace {
 
-namespace warm = guestkit::detail::warm;
+namespace warm = guestkit::detail::warm;  // what is said to the handle
+using appliance::Option;
+using appliance::Words;
 using guestkit::detail::unique_fd;
 using std::string;
-using warm::Option;
-using warm::Words;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds patience{30};
@@ -116,9 +119,10 @@ unique_fd open_file(const string& path, int flags) {
   return unique_fd(::open(path.c_str(), flags | O_NOFOLLOW | O_CLOEXEC));
 }
 
-/// Lets QEMU inherit a descriptor. Returns whether that is possible.
-bool inherit(const unique_fd& descriptor) {
-  return ::fcntl(descriptor.get(), F_SETFD, 0) == 0;
+/// Lets QEMU inherit descriptors. Returns whether that is possible.
+bool inherit(std::initializer_list<int> descriptors) {
+  return std::all_of(descriptors.begin(), descriptors.end(),
+                     [](int each) { return ::fcntl(each, F_SETFD, 0) == 0; });
 }
 
 /// A connection to QEMU or to its guest.
@@ -137,22 +141,40 @@ struct Link {
 };
 
 string random_hex() {
-  std::array<unsigned char, 64> bytes{};
+  std::array<std::uint8_t, 64> bytes{};
   if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) return "";
   string text;
-  for (const unsigned char byte : bytes)
-    for (const int digit : {byte >> 4, byte & 15}) text += "0123456789abcdef"[digit];
+  for (const auto byte : bytes) guestkit::detail::append_hex(text, byte);
   return text;
 }
 
+/// What a launch asks of the restored machine.
+struct Asked {
+  size_t disks = 0;
+  Words writable;  // the files of the disks that are not read-only
+  string append;   // the kernel's arguments
+};
+
+Asked asked_by(const std::vector<Option>& launch) {
+  Asked asked;
+  for (const auto& option : launch) {
+    if (option.name == "-append") asked.append = option.value.value_or("");
+    if (option.name != "-drive" || !appliance::is_disk(option)) continue;
+    ++asked.disks;
+    const string file = appliance::Parameters(*option.value)["file"];
+    if (!file.empty()) asked.writable.push_back(file);  // a read-only disk is an overlay: file.file.filename
+  }
+  return asked;
+}
+
 /// The message that the pause in init.cpp waits for.
-string release(size_t disks, const string& append) {
+string release(const Asked& asked) {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
   std::array<char, 64> time{};
   std::snprintf(time.data(), time.size(), "%lld.%09ld", static_cast<long long>(now.tv_sec), now.tv_nsec);
-  return "time " + string(time.data()) + "\nseed " + random_hex() + "\ndisks " + std::to_string(disks) +
-         "\nappend " + append + "\ngo\n";
+  return "time " + string(time.data()) + "\nseed " + random_hex() + "\ndisks " + std::to_string(asked.disks) +
+         "\nappend " + asked.append + "\ngo\n";
 }
 
 /// Watches one restore until the guest answers. Returns what went wrong; empty if nothing did, or if QEMU has
@@ -160,15 +182,8 @@ string release(size_t disks, const string& append) {
 class Watch {
  public:
   /// @param qmp, port  must outlive it
-  Watch(pid_t qemu, const Link& qmp, const Link& port, int state, bool shared, size_t disks, Words writable,
-        string append)
-      : qemu_(qemu),
-        qmp_(qmp),
-        port_(port),
-        state_(state),
-        disks_(disks),
-        writable_(std::move(writable)),
-        append_(std::move(append)) {
+  Watch(pid_t qemu, const Link& qmp, const Link& port, int state, bool shared, Asked asked)
+      : qemu_(qemu), qmp_(qmp), port_(port), state_(state), asked_(std::move(asked)) {
     qmp_.send(R"({"execute": "qmp_capabilities"})"
               R"({"execute": "migrate-set-capabilities", "arguments": {"capabilities": [)"
               R"({"capability": "events", "state": true}, {"capability": "x-ignore-shared", "state": )" +
@@ -177,7 +192,7 @@ class Watch {
   }
 
   string follow() {
-    const auto limit = patience + static_cast<int>(disks_) * patience_for_disk;
+    const auto limit = patience + static_cast<int>(asked_.disks) * patience_for_disk;
     guestkit::detail::given_time time(qemu_, Clock::now());
     while (true) {
       constexpr int interval = 100;  // milliseconds
@@ -227,14 +242,15 @@ class Watch {
     // QEMU stays paused if it cannot open a disk in the required mode, and only complains if another process
     // is writing to one. The guest has not touched any disk yet.
     if (!told(R"("RESUME")")) return "a disk cannot be opened";
-    for (const auto& file : writable_)
+    for (const auto& file : asked_.writable)
       if (!is_locked(file)) return "another process has a disk open: " + file;
     released_ = true;
-    port_.send(release(disks_, append_));
+    port_.send(release(asked_));
     return "";
   }
 
   /// Whether any process holds the lock that forbids others to write: QEMU's byte 200, plus 1 for writing.
+  /// Where the file system knows no locks, nobody can have taken it away.
   static bool is_locked(const string& file) {
     const unique_fd opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
     struct flock lock {};
@@ -252,9 +268,7 @@ class Watch {
   const Link& port_;
   int state_;
   string refused_;  // the first error
-  size_t disks_;
-  Words writable_;
-  string append_;
+  Asked asked_;
   string said_, answer_;
   bool released_ = false;
 };
@@ -281,50 +295,54 @@ bool start_watching(const std::function<string()>& follow) {
   return status == 0;
 }
 
+/// The files of a template, open, so that QEMU gets the very ones that were checked.
+struct Template {
+  unique_fd state;
+  unique_fd memory;  // none: the state holds it
+
+  /// Returns why they cannot be used; empty if they can.
+  string open(const string& directory, long long memory_size) {
+    state = open_file(directory + "/state", O_RDONLY);
+    if (state.get() < 0) return std::strerror(errno);
+    memory = open_file(directory + "/mem", O_RDWR);
+    if (memory.get() < 0) return errno == ENOENT ? "" : directory + "/mem: " + std::strerror(errno);
+    struct stat s {};
+    if (::fstat(memory.get(), &s) == 0 && s.st_size == memory_size) return "";
+    return "the template's memory is too short";  // which would crash QEMU
+  }
+  bool has_memory() const { return memory.get() >= 0; }
+};
+
 /// Becomes the restored QEMU, or returns why it cannot.
 string restore(const string& directory, const Words& recorded, const Words& given) {
   if (recorded.size() < 2) return "the template's command cannot be read";
   if (string fault = guestkit::detail::template_fault(directory); !fault.empty()) return fault;
-  const auto machine = warm::options({recorded.begin() + 1, recorded.end()});
-  const auto launch = warm::options(given);
-  if (string fault = warm::difference(machine, launch); !fault.empty()) return fault;
+  const auto machine = appliance::options({recorded.begin() + 1, recorded.end()});
+  const auto launch = appliance::options(given);
+  if (string fault = appliance::difference(machine, launch); !fault.empty()) return fault;
 
+  Template kept;
+  if (string fault = kept.open(directory, appliance::memory_size(machine)); !fault.empty()) return fault;
   Link qmp, port;
-  unique_fd state = open_file(directory + "/state", O_RDONLY);
-  if (state.get() < 0 || !qmp.open() || !port.open()) return std::strerror(errno);
-  unique_fd memory = open_file(directory + "/mem", O_RDWR);
-  if (memory.get() < 0 && errno != ENOENT) return directory + "/mem: " + std::strerror(errno);
-  // By descriptor, so that QEMU opens the very file whose size was checked: a shorter one crashes it.
-  struct stat s {};
-  const bool shared = memory.get() >= 0;
-  if (shared && (::fstat(memory.get(), &s) != 0 || s.st_size != warm::memory_size(machine)))
-    return "the template's memory is too short";
-  const auto arguments =
-      warm::command(machine, &launch,
-                    {.root = directory + "/root",
-                     .memory = shared ? "/proc/self/fd/" + std::to_string(memory.get()) : "",
-                     .shared = false,
-                     .qmp = qmp.theirs.get(),
-                     .port = port.theirs.get()});
-  size_t disks = 0;
-  Words writable;
-  string append;
-  for (const auto& option : launch) {
-    if (option.name == "-append") append = option.value.value_or("");
-    if (option.name != "-drive" || !warm::is_disk(option)) continue;
-    ++disks;
-    const string file = warm::Parameters(*option.value)["file"];
-    if (!file.empty()) writable.push_back(file);  // a read-only disk is an overlay: file.file.filename
-  }
-  if (!inherit(state) || (shared && !inherit(memory)) || !inherit(qmp.theirs) || !inherit(port.theirs))
+  if (!qmp.open() || !port.open()) return std::strerror(errno);
+  const auto arguments = appliance::restored_command(
+      machine, launch,
+      {.root = directory + "/root",
+       .memory = kept.has_memory() ? "/proc/self/fd/" + std::to_string(kept.memory.get()) : "",
+       .shared = false,
+       .qmp = qmp.theirs.get(),
+       .port = port.theirs.get()});
+  if (!inherit({kept.state.get(), qmp.theirs.get(), port.theirs.get()}) ||
+      (kept.has_memory() && !inherit({kept.memory.get()})))
     return std::strerror(errno);
   const pid_t self = ::getpid();
   const bool watched = start_watching([&] {
+    const bool shared = kept.has_memory();
+    const int state = kept.state.get();  // the same number in QEMU, whose command line names it
     // Only QEMU holds these ends, so the watcher notices when QEMU is gone.
-    const int number = state.get();  // the same number in QEMU, whose command line names it
-    for (unique_fd* const each : {&qmp.theirs, &port.theirs, &state, &memory}) *each = unique_fd();
+    for (unique_fd* const each : {&qmp.theirs, &port.theirs, &kept.state, &kept.memory}) *each = unique_fd();
     for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO}) ::close(descriptor);
-    return Watch(self, qmp, port, number, shared, disks, writable, append).follow();
+    return Watch(self, qmp, port, state, shared, asked_by(launch)).follow();
   });
   if (!watched) return "no process can be started";
   say(string(warm::restoring));
@@ -341,12 +359,12 @@ int main(int argc, char** argv) {
   if (argc == 4 && given[0] == "--template" && recorded.size() > 1) {
     const bool shared = ::access((directory + "/mem").c_str(), F_OK) == 0;
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // so that it does not outlive a build that is killed
-    become(qemu, warm::command(warm::options({recorded.begin() + 1, recorded.end()}), nullptr,
-                               {.root = directory + "/root",
-                                .memory = shared ? directory + "/mem" : "",
-                                .shared = true,
-                                .qmp = std::atoi(argv[2]),
-                                .port = std::atoi(argv[3])}));
+    become(qemu, appliance::template_command(appliance::options({recorded.begin() + 1, recorded.end()}),
+                                             {.root = directory + "/root",
+                                              .memory = shared ? directory + "/mem" : "",
+                                              .shared = true,
+                                              .qmp = std::atoi(argv[2]),
+                                              .port = std::atoi(argv[3])}));
   }
   std::optional<appliance::Cage> cage;
   if (given.size() > 3 && given[2] == "-guestkit-program") {

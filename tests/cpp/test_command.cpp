@@ -9,8 +9,8 @@
 
 namespace {
 
-using guestkit::detail::warm::Parameters;
-using guestkit::detail::warm::Words;
+using appliance::Parameters;
+using appliance::Words;
 
 /// What libguestfs 1.48 gives QEMU, shortened.
 Words launch(const Words& disks = {}, const std::string& append = "panic=1 root=UUID=1 quiet TERM=xterm") {
@@ -32,8 +32,14 @@ Words disk(const std::string& drive, const std::string& device = "scsi-hd,drive=
 }
 
 std::string difference(const Words& given) {
-  return guestkit::detail::warm::difference(guestkit::detail::warm::options(launch()),
-                                            guestkit::detail::warm::options(given));
+  return appliance::difference(appliance::options(launch()), appliance::options(given));
+}
+
+/// The template's command line or, for a launch, that of a restored machine.
+Words command(const std::vector<appliance::Option>& recorded, const std::vector<appliance::Option>* given) {
+  const appliance::Machine machine{.root = "/r", .memory = "", .qmp = 5, .port = 6};
+  return given != nullptr ? appliance::restored_command(recorded, *given, machine)
+                          : appliance::template_command(recorded, machine);
 }
 
 Words replaced(Words words, const std::string& old, const std::string& fresh) {
@@ -92,19 +98,18 @@ BOOST_AUTO_TEST_CASE(how_far_qemu_is_confined_is_the_launch_s_and_not_the_templa
     return words;
   };
   BOOST_TEST(difference(with("on")) == "");
-  const auto plain = guestkit::detail::warm::options(launch());
+  const auto plain = appliance::options(launch());
   for (const auto& recorded : {launch(), with("on,spawn=allow")}) {
-    const auto machine = guestkit::detail::warm::options(recorded);
-    const auto fault = guestkit::detail::warm::difference(machine, plain);
+    const auto machine = appliance::options(recorded);
+    const auto fault = appliance::difference(machine, plain);
     BOOST_TEST(fault == "");
-    const auto rules = [&](const std::vector<guestkit::detail::warm::Option>* given) {
-      const auto words =
-          guestkit::detail::warm::command(machine, given, {.root = "/r", .memory = "", .qmp = 5, .port = 6});
+    const auto rules = [&](const std::vector<appliance::Option>* given) {
+      const auto words = command(machine, given);
       const auto at = std::find(words.begin(), words.end(), "-sandbox");
       BOOST_TEST(std::count(words.begin(), words.end(), "-sandbox") <= 1);
       return at == words.end() ? "" : *(at + 1);
     };
-    const auto confined = guestkit::detail::warm::options(with("on,spawn=deny"));
+    const auto confined = appliance::options(with("on,spawn=deny"));
     BOOST_TEST(rules(&plain) == "");
     BOOST_TEST(rules(&confined) == "on,spawn=deny");
     BOOST_TEST(rules(nullptr) == (recorded == launch() ? "" : "on,spawn=allow"));
@@ -131,10 +136,10 @@ BOOST_AUTO_TEST_CASE(only_files_and_devices_of_the_host_can_be_given) {
 }
 
 BOOST_AUTO_TEST_CASE(the_restored_machine_has_the_launch_s_disks_where_a_boot_has_them) {
-  const auto given = guestkit::detail::warm::options(
+  const auto given = appliance::options(
       launch(disk("file=/x,,id=appliance,,b.img,format=raw,id=hd0,if=none"), "another line"));
-  const auto words = guestkit::detail::warm::command(
-      guestkit::detail::warm::options(launch()), &given,
+  const auto words = appliance::restored_command(
+      appliance::options(launch()), given,
       {.root = "/t,1/root", .memory = "/proc/self/fd/4", .shared = false, .qmp = 5, .port = 6});
   const auto at = [&](const std::string& word) {
     return std::find(words.begin(), words.end(), word) - words.begin();
@@ -156,12 +161,11 @@ BOOST_AUTO_TEST_CASE(qemu_10_ended_because_it_no_longer_knows_a_default_of_libgu
   auto recorded = launch();
   recorded.insert(recorded.begin(),
                   {"-global", "virtio-blk-pci.scsi=off", "-global", "kvm-pit.lost=discard"});
-  const auto options = guestkit::detail::warm::options(recorded);
-  const auto fit = guestkit::detail::warm::difference(options, options);
+  const auto options = appliance::options(recorded);
+  const auto fit = appliance::difference(options, options);
   BOOST_TEST(fit == "");
   for (const auto* given : {static_cast<decltype(&options)>(nullptr), &options}) {
-    const auto words =
-        guestkit::detail::warm::command(options, given, {.root = "/r", .memory = "", .qmp = 5, .port = 6});
+    const auto words = command(options, given);
     BOOST_TEST(std::count(words.begin(), words.end(), "virtio-blk-pci.scsi=off") == 0);
     BOOST_TEST(std::count(words.begin(), words.end(), "-global") == 1);
     BOOST_TEST(std::count(words.begin(), words.end(), "kvm-pit.lost=discard") == 1);

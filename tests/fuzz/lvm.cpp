@@ -8,8 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <guestkit/detail/base/doubt.hpp>
 #include <guestkit/detail/base/text.hpp>
-#include <guestkit/detail/inspect/doubt.hpp>
 #include <guestkit/detail/inspect/lvm_metadata.hpp>
 #include <guestkit/detail/inspect/untrusted_bytes.hpp>
 #include <string>

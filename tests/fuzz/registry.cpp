@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <guestkit/detail/inspect/partial_file.hpp>
+#include <guestkit/detail/files/partial_file.hpp>
 #include <guestkit/detail/inspect/registry_hive.hpp>
 #include <guestkit/detail/inspect/rules.hpp>
 #include <guestkit/detail/inspect/windows_rules.hpp>

@@ -24,7 +24,7 @@ SEEDS = {
     "untrusted": HERE / "corpus-untrusted",
 }
 #: What a fuzzer needs beside the headers.
-SOURCES = {"texts": [ROOT / "appliance" / "storage.cpp", ROOT / "appliance" / "system.cpp"]}
+SOURCES = {"texts": [ROOT / "appliance" / name for name in ("command.cpp", "storage.cpp", "system.cpp")]}
 
 
 @dataclass(frozen=True)

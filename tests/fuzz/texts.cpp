@@ -5,17 +5,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <guestkit/detail/base/doubt.hpp>
 #include <guestkit/detail/base/escape.hpp>
 #include <guestkit/detail/base/text.hpp>
 #include <guestkit/detail/inspect/blkid.hpp>
 #include <guestkit/detail/inspect/configuration.hpp>
 #include <guestkit/detail/inspect/device_names.hpp>
-#include <guestkit/detail/inspect/doubt.hpp>
 #include <guestkit/detail/inspect/fstab.hpp>
 #include <guestkit/detail/inspect/layout_description.hpp>
 #include <guestkit/detail/inspect/package_rules.hpp>
 #include <guestkit/detail/inspect/rules.hpp>
-#include <guestkit/detail/launch/console.hpp>
+#include <guestkit/detail/state/console.hpp>
 #include <guestkit/launch_error.hpp>
 #include <string>
 #include <string_view>
@@ -25,7 +25,6 @@
 #include "../../appliance/storage.hpp"
 
 namespace detail = guestkit::detail;
-namespace warm = guestkit::detail::warm;
 
 namespace {
 
@@ -165,7 +164,7 @@ void messages(std::string_view text) {
 /// QEMU's command line, its words each with a NUL behind: first that of a template, and after an empty word
 /// that of a launch.
 void commands(std::string_view text) {
-  warm::Words recorded, given;
+  appliance::Words recorded, given;
   bool is_recorded = true;
   while (!text.empty()) {
     const std::string word(detail::take_until(text, '\0'));
@@ -174,26 +173,26 @@ void commands(std::string_view text) {
     else
       (is_recorded ? recorded : given).push_back(word);
   }
-  const auto machine = warm::options(recorded), launch = warm::options(given);
-  warm::Words again;
+  const auto machine = appliance::options(recorded), launch = appliance::options(given);
+  appliance::Words again;
   for (const auto& option : launch) {
     again.push_back(option.name);
     if (option.value) again.push_back(*option.value);
-    const warm::Parameters parameters(option.value.value_or(""));
+    const appliance::Parameters parameters(option.value.value_or(""));
     const auto value = option.value.value_or("");
-    require(warm::Parameters("key=" + warm::escaped(value))["key"] == value);
+    require(appliance::Parameters("key=" + appliance::escaped(value))["key"] == value);
   }
   require(again == given);
-  const auto is_disk = [](const auto& option) { return warm::is_disk(option); };
-  if (std::ranges::none_of(launch, is_disk)) require(warm::difference(launch, launch).empty());
-  if (!warm::difference(machine, launch).empty()) return;
-  const auto words = warm::command(
-      machine, &launch, {.root = "/r", .memory = "/proc/self/fd/9", .shared = false, .qmp = 7, .port = 8});
+  const auto is_disk = [](const auto& option) { return appliance::is_disk(option); };
+  if (std::ranges::none_of(launch, is_disk)) require(appliance::difference(launch, launch).empty());
+  if (!appliance::difference(machine, launch).empty()) return;
+  const auto words = appliance::restored_command(
+      machine, launch, {.root = "/r", .memory = "/proc/self/fd/9", .shared = false, .qmp = 7, .port = 8});
   // A launch brings nothing into the restored machine but its disks, its channel and its name.
   for (const auto& option : launch)
     if (is_disk(option))
-      require(std::ranges::count(words, *option.value) >= 1 && warm::is_known_disk(option));
-  warm::memory_size(machine);
+      require(std::ranges::count(words, *option.value) >= 1 && appliance::is_known_disk(option));
+  appliance::memory_size(machine);
 }
 
 /// The two ends of a device: how large it is (8 bytes, little endian), how long its start is (2 bytes).

@@ -20,7 +20,10 @@ COMMON = [
 #: Without `./run`'s include path, which makes ours system headers: compilers ignore those.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "CPLUS_INCLUDE_PATH"}
 #: What a test is compiled with, if that is not a header.
-PARTS = {"test_storage": [str(ROOT / "appliance" / name) for name in ("storage.cpp", "system.cpp")]}
+PARTS = {
+    "test_command": [str(ROOT / "appliance/command.cpp")],
+    "test_storage": [str(ROOT / "appliance" / name) for name in ("storage.cpp", "system.cpp")],
+}
 #: Programs that link with Boost.Thread, whose objects hold containers, which are larger in the debug mode.
 BOOST_THREAD = {"test_async", "test_inspect_many"}
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
