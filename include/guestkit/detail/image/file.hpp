@@ -18,7 +18,7 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// Bytes of an image, and their offset in it. To read beyond their end is a bug of the caller:
 /// std::out_of_range.
-class image_block {
+class image_block : public with_numbers<image_block> {
  public:
   image_block(std::string bytes, std::uint64_t offset) : bytes_(std::move(bytes)), offset_(offset) {}
 
@@ -29,21 +29,9 @@ class image_block {
   std::string_view bytes(std::size_t at, std::size_t size) const;
   bool begins_with(std::string_view magic) const noexcept { return bytes().starts_with(magic); }
 
-  std::uint8_t u8(std::size_t at) const { return static_cast<std::uint8_t>(bytes_.at(at)); }
-  std::uint16_t be16(std::size_t at) const { return static_cast<std::uint16_t>(big_endian(exactly(at, 2))); }
-  std::uint32_t be32(std::size_t at) const { return static_cast<std::uint32_t>(big_endian(exactly(at, 4))); }
-  std::uint64_t be64(std::size_t at) const { return big_endian(exactly(at, 8)); }
-  std::uint16_t le16(std::size_t at) const {
-    return static_cast<std::uint16_t>(little_endian(exactly(at, 2)));
-  }
-  std::uint32_t le32(std::size_t at) const {
-    return static_cast<std::uint32_t>(little_endian(exactly(at, 4)));
-  }
-  std::uint64_t le64(std::size_t at) const { return little_endian(exactly(at, 8)); }
-
- private:
   std::string_view exactly(std::size_t at, std::size_t size) const;
 
+ private:
   std::string bytes_;
   std::uint64_t offset_;
 };
@@ -101,6 +89,24 @@ std::optional<Diagnosis> scarcity(int error_number);
 /// call.
 void require(bool holds, const image_file& file, const char* format, const std::string& what,
              std::uint64_t offset);
+
+/// require() for a header with many fields.
+class header_check {
+ public:
+  /// @param start  where the header is in the file
+  header_check(const image_file& file, const char* format, std::uint64_t start = 0)
+      : file_(file), format_(format), start_(start) {}
+
+  /// @param at  the field's offset in the header
+  void operator()(bool holds, const std::string& what, std::uint64_t at) const {
+    require(holds, file_, format_, what, start_ + at);
+  }
+
+ private:
+  const image_file& file_;
+  const char* format_;
+  std::uint64_t start_;
+};
 
 /// "NAME is VALUE, must be WANTED".
 std::string must_be(const char* name, std::uint64_t value, const std::string& wanted);

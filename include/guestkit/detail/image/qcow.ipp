@@ -65,9 +65,7 @@ inline bool has(const header& head, incompatible feature) noexcept {
 }
 
 inline void check_header(const image_file& file, const image_block& h, const header& head) {
-  const auto check = [&](bool holds, const std::string& what, std::uint64_t at) {
-    require(holds, file, format, what, at);
-  };
+  const header_check check(file, format);
   check(head.cluster_bits >= 9 && head.cluster_bits <= 21,
         must_be("cluster_bits", head.cluster_bits, "9 to 21"), 20);
   check(head.crypt <= 2, must_be("crypt_method", head.crypt, "0 (none), 1 (AES) or 2 (LUKS)"), 32);
@@ -281,9 +279,7 @@ GUESTKIT_INLINE void read_qcow2(const image_file& file, ImageInfo& info) {
 GUESTKIT_INLINE void read_qcow(const image_file& file, ImageInfo& info) {
   constexpr auto format = "qcow";
   const auto h = file.read(0, 48, format, "the header");
-  const auto check = [&](bool holds, const std::string& what, std::uint64_t at) {
-    require(holds, file, format, what, at);
-  };
+  const header_check check(file, format);
   check(h.be32(4) == 1, must_be("version", h.be32(4), "1"), 4);
   const auto size = h.be64(24);
   const auto cluster_bits = h.u8(32), l2_bits = h.u8(33);

@@ -15,9 +15,7 @@ GUESTKIT_INLINE bool is_vdi(const image_block& start) {
 GUESTKIT_INLINE void read_vdi(const image_file& file, ImageInfo& info) {
   constexpr auto format = "vdi";
   const auto h = file.read(0, 512, format, "the header");
-  const auto check = [&](bool holds, const std::string& what, std::uint64_t at) {
-    require(holds, file, format, what, at);
-  };
+  const header_check check(file, format);
   const auto type = h.le32(76), map = h.le32(340), data = h.le32(344), sector = h.le32(360);
   const auto size = h.le64(368);
   const auto block = h.le32(376), blocks = h.le32(384), allocated = h.le32(388);

@@ -75,9 +75,7 @@ GUESTKIT_INLINE image_block vhd_footer(const image_file& file, const image_block
 
 GUESTKIT_INLINE void read_vhd(const image_file& file, const image_block& footer, ImageInfo& info) {
   const auto type = footer.be32(60);
-  const auto check = [&](bool holds, const std::string& what, std::uint64_t at) {
-    require(holds, file, vhd::format, what, footer.offset() + at);
-  };
+  const header_check check(file, vhd::format, footer.offset());
   check(vhd::is_footer(footer), "the footer's checksum is wrong", 64);
   check(type >= vhd::fixed && type <= vhd::differencing,
         must_be("disk type", type, "2 (fixed), 3 (dynamic) or 4 (differencing)"), 60);

@@ -153,9 +153,7 @@ inline void read_parent(const image_file& file, const image_block& locator, Imag
 GUESTKIT_INLINE void read_vhdx(const image_file& file, ImageInfo& info) {
   using namespace vhdx;
   const auto header = current_header(file);
-  const auto check = [&](bool holds, const std::string& what, std::uint64_t at) {
-    require(holds, file, format, what, at);
-  };
+  const header_check check(file, format);
   check(header.le16(66) == 1, must_be("version", header.le16(66), "1"), header.offset() + 66);
   const auto regions = read_regions(file);
   const auto metadata = regions.find(metadata_region);

@@ -209,9 +209,7 @@ inline sparse_header header_at_end(const image_file& file) {
 
 inline void read_sparse(const image_file& file, ImageInfo& info) {
   constexpr std::uint64_t at_end = ~0ULL;
-  const auto check = [&](bool holds, const std::string& what, std::uint64_t at) {
-    require(holds, file, format, what, at);
-  };
+  const header_check check(file, format);
   sparse_header h(file.read(0, sector, format, "the header"));
   info.version = static_cast<int>(h.version);
   check(h.version >= 1 && h.version <= 3, must_be("version", h.version, "1 to 3"), 4);
