@@ -17,6 +17,7 @@
 #include "guestkit/detail/inspect/keys.ipp"
 #include "guestkit/detail/inspect/layout.ipp"
 #include "guestkit/detail/inspect/layout_description.ipp"
+#include "guestkit/detail/inspect/linux_rules.ipp"
 #include "guestkit/detail/inspect/lvm_metadata.ipp"
 #include "guestkit/detail/inspect/mount_plan.ipp"
 #include "guestkit/detail/inspect/mounts.ipp"

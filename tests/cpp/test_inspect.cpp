@@ -1410,13 +1410,14 @@ BOOST_FIXTURE_TEST_CASE(a_program_that_cannot_be_read_cost_the_whole_system, pre
              {"/etc/hostname", "-web\n"},
              {"/bin/bash", "?"}});
   layout known(guest);
-  const auto system = fast_inspection(guest, known).read_alone("/dev/sda1");
-  BOOST_REQUIRE(system);
-  BOOST_TEST(system->distro == "debian");
-  BOOST_TEST(system->hostname == "web");
-  BOOST_TEST(text(system->failures) == "arch: /bin/bash cannot be read: /bin/bash: Input/output error\n");
+  const auto found = read_linux_alone(guest, known, "/dev/sda1");
+  BOOST_REQUIRE(found);
+  BOOST_TEST(found->system.distro == "debian");
+  BOOST_TEST(found->system.hostname == "web");
+  BOOST_TEST(text(found->system.failures) ==
+             "arch: /bin/bash cannot be read: /bin/bash: Input/output error\n");
   guest.files["/etc"] = "!";
-  BOOST_TEST(!fast_inspection(guest, known).read_alone("/dev/sda1").has_value());
+  BOOST_TEST(!read_linux_alone(guest, known, "/dev/sda1").has_value());
 }
 
 BOOST_FIXTURE_TEST_CASE(an_error_before_the_systems_costs_itself, pretended) {

@@ -3,8 +3,8 @@
 //
 // Why it is certain: each of libguestfs' ways to recognize a root needs certain names in the top directory,
 // and a filesystem without any of them cannot be a root. Each that has them must be a Linux whose
-// distribution and files are covered by rules.hpp, which says what libguestfs does with them, or a Windows
-// covered by windows_rules.hpp.
+// distribution and files are covered by linux_rules.hpp, which says what libguestfs does with them, or a
+// Windows covered by windows_rules.hpp.
 #pragma once
 
 #include <cstddef>
@@ -18,8 +18,7 @@
 
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/inspect/layout.hpp"
-#include "guestkit/detail/inspect/mount_plan.hpp"
-#include "guestkit/detail/inspect/rules.hpp"
+#include "guestkit/detail/inspect/rule_versions.hpp"
 #include "guestkit/detail/inspect/windows_rules.hpp"
 #include "guestkit/generated/guest_files.hpp"
 #include "guestkit/generated/inspection.hpp"
@@ -46,14 +45,6 @@ class fast_inspection {
   /// The filesystems mounted besides the root.
   const mountpoint_list& mounted() const noexcept { return behind_root_; }
 
-  /// Reads the Linux on the filesystem mounted at /, as far as these rules go, and mounts what belongs to it;
-  /// nothing if there is none. What the rules do not cover is listed in the failures.
-  std::optional<InspectedSystem> read_alone(const std::string& root, bool readonly = true);
-
-  /// Corrects libguestfs' answer about a Linux whose files it sees differently than the guest does: with /usr
-  /// on its own filesystem, or an os-release with CRLF. The guest must be mounted.
-  void correct(InspectedSystem& theirs, std::vector<std::string>& corrections);
-
  private:
   void check_type(const std::string& device);
 
@@ -79,51 +70,17 @@ class fast_inspection {
   /// Mounts a filesystem alone, at /.
   void mount_alone(const std::string& device);
 
-  /// The kind of a file; unknown if it does not exist or cannot be examined.
-  FileKind kind(const std::string& directory, const std::string& name);
-
-  bool is_link_to(const std::string& name, const std::string& target);
-
-  /// The text of a regular file, following links; nothing if there is none; a doubt if it is too large.
-  std::optional<std::string> text_of(const std::string& path, std::size_t limit = 64000);
-
-  bool is_file(const std::string& path);
-
-  /// Why the filesystem at / is not the root of a Linux; nothing if it is.
-  std::optional<std::string> no_linux_root();
-
-  void read_root();
-
   /// Whether libguestfs leaves the system out for another one on the same device, of which it is a snapshot.
   bool is_snapshot(const InspectedSystem& system) const;
-
-  /// Mounts the filesystems in fstab, and records what libguestfs reads differently.
-  void mount_others(bool readonly);
-
-  /// Checks that the mounts explain every filesystem that looks like a /usr.
-  void check_others();
-
-  void read_release();
-
-  /// Throws doubt if there are files that libguestfs would prefer to this one.
-  void refuse_earlier(std::string_view file);
-
-  /// Takes product and version from the file that has the exact version.
-  void read_release_file(const distribution& distro, version_number& version);
-  void read_architecture();
-  void read_hostname();
 
   guest_actions& g_;
   layout& layout_;
   libguestfs_version libguestfs_;
   std::vector<std::string> filesystems_, roots_, usr_like_, corrections_;
   std::map<std::string, windows_place> windows_;  // by filesystem
-  std::set<std::string> etc_;
   mountpoint_list behind_root_;
-  std::string root_;
   std::string mounted_;     // what is mounted at /, if nothing else is mounted
   bool has_signs_ = false;  // of a system on some filesystem, be it one that only own_inspection finds
-  InspectedSystem system_;
   std::vector<InspectedSystem> seen_;  // the Linuxes that were read
 };
 

@@ -9,13 +9,16 @@
 #include <tuple>
 #include <utility>
 
+#include "guestkit/detail/base/doubt.hpp"
 #include "guestkit/detail/base/error_of.hpp"
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/files/reading.hpp"
 #include "guestkit/detail/inspect/fast.hpp"
+#include "guestkit/detail/inspect/linux_rules.hpp"
 #include "guestkit/detail/inspect/mounts.hpp"
 #include "guestkit/detail/inspect/report.hpp"
+#include "guestkit/detail/inspect/rules.hpp"
 #include "guestkit/detail/inspect/system.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -51,16 +54,13 @@ GUESTKIT_INLINE std::optional<InspectedSystem> fast_inspection::read(const std::
   mount_alone(root);
   if (const auto windows = windows_.find(root); windows != windows_.end())
     return read_windows(g_, layout_, root, windows->second, libguestfs_);
-  root_ = root;
-  etc_.clear();
-  const auto corrected = corrections_.size();
-  read_root();
-  if (is_snapshot(system_)) {
-    corrections_.resize(corrected);
-    return std::nullopt;
-  }
-  seen_.push_back(system_);
-  return std::exchange(system_, {});
+  mounted_.clear();
+  auto found = read_linux(g_, layout_, root, usr_like_);
+  behind_root_ = std::move(found.mounted);
+  if (is_snapshot(found.system)) return std::nullopt;
+  std::ranges::move(found.corrections, std::back_inserter(corrections_));
+  seen_.push_back(found.system);
+  return std::move(found.system);
 }
 
 GUESTKIT_INLINE bool fast_inspection::is_snapshot(const InspectedSystem& system) const {
@@ -70,46 +70,6 @@ GUESTKIT_INLINE bool fast_inspection::is_snapshot(const InspectedSystem& system)
   return libguestfs_ >= leaves_out_snapshots && std::ranges::any_of(seen_, [&](const auto& other) {
            return system.root.starts_with("btrfsvol:" + other.root + "/") && facts(system) == facts(other);
          });
-}
-
-GUESTKIT_INLINE std::optional<InspectedSystem> fast_inspection::read_alone(const std::string& root,
-                                                                           bool readonly) {
-  if (no_linux_root()) return std::nullopt;
-  root_ = root;
-  system_ = {.root = root, .type = "linux"};
-  set_unknown(system_);
-  mount_others(readonly);
-  const auto as_far_as_possible = [&](const char* part, auto&& read) {
-    const auto error = error_of(read, [&](const std::string& reason) {
-      system_.failures.push_back({.part = part, .message = reason});
-    });
-    if (error) system_.failures.push_back(failure(part, *error));
-  };
-  as_far_as_possible("os_release", [&] { read_release(); });
-  as_far_as_possible("arch", [&] { read_architecture(); });
-  as_far_as_possible("hostname", [&] { read_hostname(); });
-  if (system_.distro.empty()) system_.distro = "unknown";
-  return std::move(system_);
-}
-
-GUESTKIT_INLINE void fast_inspection::correct(InspectedSystem& theirs,
-                                              std::vector<std::string>& corrections) {
-  const bool apart = std::any_of(theirs.mountpoints.begin(), theirs.mountpoints.end(),
-                                 [](const auto& place) { return place.first == "/usr"; });
-  system_ = theirs;
-  try {
-    if (!apart) {
-      const auto text = text_of("/etc/os-release");
-      if (!text || !os_release_of(*text).has_carriage_returns) return;
-    }
-    for (auto& name : names_in(g_, "/etc")) etc_.insert(std::move(name));
-    read_release();
-    read_architecture();
-  } catch (const doubt&) {  // libguestfs may know better
-    return;
-  }
-  for (auto& fact : facts_that_differ(system_, theirs)) corrections.push_back(std::move(fact));
-  theirs = std::move(system_);
 }
 
 GUESTKIT_INLINE void fast_inspection::check_type(const std::string& device) {
@@ -227,158 +187,6 @@ GUESTKIT_INLINE void fast_inspection::mount_alone(const std::string& device) {
   g_.umount_all();
   mount_at(g_, device, "/", true);
   mounted_ = device;
-}
-
-GUESTKIT_INLINE FileKind fast_inspection::kind(const std::string& directory, const std::string& name) {
-  std::vector<StatNS> found;
-  error_of([&] { found = g_.lstatnslist(directory, string_list{name}); });
-  if (found.empty() || found.front().st_ino == -1) return FileKind::unknown;
-  return kind_of(found.front().st_mode);
-}
-
-GUESTKIT_INLINE bool fast_inspection::is_link_to(const std::string& name, const std::string& target) {
-  string_list found;
-  error_of([&] { found = g_.readlinklist("/", string_list{name}); });
-  return found == string_list{target};
-}
-
-GUESTKIT_INLINE std::optional<std::string> fast_inspection::text_of(const std::string& path,
-                                                                    std::size_t limit) {
-  if (!is_file(path)) return std::nullopt;
-  std::string text;
-  if (error_of([&] { text = read_small(g_, path, limit); })) throw doubt{"a file that cannot be read"};
-  if (text.find('\0') != std::string::npos) throw doubt{"a file with NUL bytes"};
-  return text;
-}
-
-GUESTKIT_INLINE bool fast_inspection::is_file(const std::string& path) {
-  bool regular = false;
-  error_of([&] { regular = kind_of(g_.statns(path).st_mode) == FileKind::regular; });
-  return regular;
-}
-
-GUESTKIT_INLINE std::optional<std::string> fast_inspection::no_linux_root() {
-  if (kind("/", "etc") != FileKind::directory) return "/etc is no directory";
-  const auto bin = kind("/", "bin");
-  if (bin != FileKind::directory && (bin != FileKind::symlink || !is_link_to("bin", "usr/bin")))
-    return "/bin is neither a directory nor a link to usr/bin";
-  for (auto& name : few_names_in(g_, "/etc")) etc_.insert(std::move(name));
-  const auto fstab = kind("/etc", "fstab");
-  if (fstab != FileKind::regular &&
-      (fstab != FileKind::unknown || kind("/etc", "hosts") != FileKind::regular))
-    return "no regular /etc/fstab";
-  return std::nullopt;
-}
-
-GUESTKIT_INLINE void fast_inspection::read_root() {
-  if (const auto reason = no_linux_root()) throw doubt{*reason};
-  if (etc_.empty()) throw doubt{"an /etc that cannot be read"};
-  for (const auto* other : {"freebsd-update.conf", "release"})
-    if (etc_.contains(other)) throw doubt{"/etc/" + std::string(other)};
-  system_ = {.root = root_, .type = "linux", .product_variant = "unknown"};
-  mount_others(true);
-  check_others();
-  read_release();
-  read_architecture();
-  read_hostname();
-}
-
-GUESTKIT_INLINE void fast_inspection::mount_others(bool readonly) {
-  auto plan = plan_mounts(g_, layout_, root_);
-  system_.mountpoints = std::move(plan.mountpoints);
-  system_.filesystems = std::move(plan.filesystems);
-  system_.failures = std::move(plan.failures);
-  corrections_.insert(corrections_.end(), plan.corrections.begin(), plan.corrections.end());
-  const auto planned = system_.mountpoints.size();
-  mounted_.clear();
-  behind_root_ = mount_behind_root(g_, system_.mountpoints, readonly, system_.failures);
-  if (system_.mountpoints.size() != planned)
-    corrections_.emplace_back("mountpoints: those on which nothing may be mounted are left out");
-}
-
-GUESTKIT_INLINE void fast_inspection::check_others() {
-  std::string usr;
-  for (const auto& [mountpoint, device] : system_.mountpoints) {
-    if (mountpoint == "/usr") usr = device;
-    if (mountpoint == "/etc" || mountpoint.starts_with("/etc/"))
-      throw doubt{mountpoint + " is a filesystem of its own"};
-  }
-  for (const auto& device : usr_like_)
-    if (device != usr) throw doubt{"a filesystem that looks like the /usr of another system"};
-  if (!usr.empty())
-    corrections_.emplace_back(
-        "distro, version, arch: /usr is a filesystem of its own, without which"
-        " libguestfs looks at the root");
-}
-
-GUESTKIT_INLINE void fast_inspection::read_release() {
-  const auto text = text_of("/etc/os-release");
-  if (!text) throw doubt{"no os-release"};
-  const auto release = os_release_of(*text);
-  if (release.has_carriage_returns)
-    corrections_.emplace_back("distro, version: the lines of os-release end in CRLF");
-  const auto* distro = distribution_of(release.id);
-  if (distro == nullptr || libguestfs_ < distro->since)
-    throw doubt{"a distribution whose rules guestkit does not know"};
-  system_.distro = distro->name;
-  if (release.pretty_name.empty()) throw doubt{"os-release without PRETTY_NAME"};
-  if (release.version_id.starts_with('V')) throw doubt{"an odd VERSION_ID"};
-  system_.product_name = release.pretty_name;
-  auto version = version_in(release.version_id);
-  if (!version && system_.distro == "archlinux") version.emplace();
-  if (!version) throw doubt{"os-release without a version"};
-  if (version->minor == 0 && !distro->release_file.empty()) read_release_file(*distro, *version);
-  system_.major_version = version->major;
-  system_.minor_version = version->minor;
-  system_.package_format = distro->package_format;
-  system_.package_management =
-      package_management_of(*distro, version->major, distro->name == "fedora" && is_file("/usr/bin/dnf"));
-  system_.osinfo = osinfo_of(system_.distro, *version, libguestfs_);
-}
-
-GUESTKIT_INLINE void fast_inspection::refuse_earlier(std::string_view file) {
-  for (const auto& [name, since] : release_files) {
-    if (file == name) return;
-    if (libguestfs_ >= since && etc_.contains(std::string(name))) throw doubt{"/etc/" + std::string(name)};
-  }
-}
-
-GUESTKIT_INLINE void fast_inspection::read_release_file(const distribution& distro, version_number& version) {
-  refuse_earlier(distro.release_file);
-  const auto file = "/etc/" + std::string(distro.release_file);
-  const auto text = text_of(file);
-  auto line = text ? text->substr(0, text->find('\n')) : std::string();
-  if (line.empty() || line.size() > 200) throw doubt{"no line in " + file};
-  if (!distro.release_name.empty())
-    version = release_version(line, distro.release_name);
-  else if (const auto better = version_in(line))
-    version = *better;
-  system_.product_name = std::move(line);
-}
-
-GUESTKIT_INLINE void fast_inspection::read_architecture() {
-  system_.arch = "unknown";
-  for (const auto* program : {"/bin/bash", "/bin/ls", "/bin/echo", "/bin/rm", "/bin/sh"}) {
-    if (!is_file(program)) continue;
-    buffer header;
-    if (const auto error = error_of([&] { header = g_.pread(program, 64, 0); }))
-      throw doubt{program + (" cannot be read: " + error->message())};
-    system_.arch = elf_architecture(header.view());
-    return;
-  }
-}
-
-GUESTKIT_INLINE void fast_inspection::read_hostname() {
-  for (const auto* file : {"HOSTNAME", "hostname"}) {
-    const auto text = text_of(std::string("/etc/") + file);
-    if (!text) continue;
-    if (const auto name = hostname_in(*text)) {
-      system_.hostname = *name;
-      return;
-    }
-  }
-  if (is_file("/etc/sysconfig/network")) throw doubt{"the host name is in /etc/sysconfig/network"};
-  system_.hostname = "unknown";
 }
 
 GUESTKIT_INLINE std::vector<std::string> differences(const InspectedSystem& fast,

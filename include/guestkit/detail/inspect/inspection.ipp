@@ -16,6 +16,7 @@
 #include "guestkit/detail/inspect/keys.hpp"
 #include "guestkit/detail/inspect/layout.hpp"
 #include "guestkit/detail/inspect/layout_description.hpp"
+#include "guestkit/detail/inspect/linux_rules.hpp"
 #include "guestkit/detail/inspect/own.hpp"
 #include "guestkit/detail/inspect/packages.hpp"
 #include "guestkit/detail/inspect/part_runner.hpp"
@@ -210,8 +211,7 @@ class inspection {
       });
       if (!mounted) continue;
       if (system.type == "linux")
-        run_(system.failures, "os_release",
-             [&] { fast_inspection(g_, layout_).correct(system, corrections); });
+        run_(system.failures, "os_release", [&] { correct_linux(g_, layout_, system, corrections); });
       gather(system, system.type == "windows" ? "registry" : system.package_format, corrections);
       corrections_.add(system.root, corrections);
       if (wants(InspectPart::icon)) run_(system.failures, "icon", [&] { add_icon(g_, system); });

@@ -12,7 +12,7 @@
 #include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/files/reading.hpp"
 #include "guestkit/detail/inspect/augeas_fault.hpp"
-#include "guestkit/detail/inspect/fast.hpp"
+#include "guestkit/detail/inspect/linux_rules.hpp"
 #include "guestkit/detail/inspect/mounts.hpp"
 #include "guestkit/detail/inspect/own.hpp"
 #include "guestkit/detail/inspect/parts.hpp"
@@ -98,18 +98,18 @@ GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::read_chosen(const
 
 GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::read_mounted(const std::string& device,
                                                                             bool readonly) {
-  fast_inspection fast(g_, layout_);
-  auto system = fast.read_alone(device, readonly);
-  behind_root_ = fast.mounted();
-  if (!system) return linux_on(device, readonly);
+  auto found = read_linux_alone(g_, layout_, device, readonly);
+  if (!found) return linux_on(device, readonly);
+  behind_root_ = std::move(found->mounted);
+  auto& system = found->system;
   const auto beyond_the_rules = [](const auto& failure) { return failure.part == "os_release"; };
-  if (std::ranges::none_of(system->failures, beyond_the_rules)) return system;
-  add_os_release(files(), *system);
-  if (system->os_release.empty()) return system;
-  std::erase_if(system->failures, beyond_the_rules);
-  take_release(files(), *system);
-  if (system->package_format == "unknown") take_package_format(files(), *system);
-  return system;
+  if (std::ranges::none_of(system.failures, beyond_the_rules)) return std::move(system);
+  add_os_release(files(), system);
+  if (system.os_release.empty()) return std::move(system);
+  std::erase_if(system.failures, beyond_the_rules);
+  take_release(files(), system);
+  if (system.package_format == "unknown") take_package_format(files(), system);
+  return std::move(system);
 }
 
 GUESTKIT_INLINE bool own_inspection::mount(const std::string& device) {
