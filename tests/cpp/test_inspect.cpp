@@ -588,6 +588,28 @@ BOOST_AUTO_TEST_CASE(alpine_packages) {
   BOOST_TEST(apps[0].publisher == "A <a@b>");
 }
 
+// Regression: the limit was that of rpm's and pacman's databases alone.
+BOOST_FIXTURE_TEST_CASE(a_database_of_fifty_megabytes_took_gigabytes, pretended) {
+  const auto repeated = [](const std::string& stanza, std::size_t count) {
+    std::string all;
+    for (std::size_t i = 0; i < count; ++i) all += stanza;
+    return all;
+  };
+  const std::string of_dpkg = "Package: a\nStatus: installed\nVersion: 1\n\n";
+  for (const auto& list : {apk_applications(repeated("P:a\nV:1\n\n", most_packages + 2)),
+                           dpkg_applications(repeated(of_dpkg, most_packages + 2))}) {
+    BOOST_TEST(list.packages.size() == most_packages);
+    BOOST_TEST(list.left_out == 2U);
+    BOOST_TEST(list.reason == "the database has more than 100000 packages");
+  }
+  for (int i = 0; i < 8; ++i)  // Debian without dpkg: several packages may be in one file
+    guest.add({{"/var/lib/dpkg/status.d/" + std::to_string(i), "-" + repeated(of_dpkg, 20'000)}});
+  const auto list = packages_below({guest, "/var/lib/dpkg/status.d"}, "", dpkg_applications);
+  BOOST_TEST(list.packages.size() == most_packages);
+  BOOST_TEST(list.left_out == 3U);
+  BOOST_TEST(has(list.reason, "more than 100000 packages"), list.reason);
+}
+
 BOOST_AUTO_TEST_CASE(packages_of_pacman_are_a_file_each) {
   const auto read = [](const char* text) { return pacman_applications(text).packages; };
   const auto apps =

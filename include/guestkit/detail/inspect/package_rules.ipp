@@ -70,7 +70,12 @@ class package_stanzas {
 
   /// The stanza has its end.
   void end() {
-    if (is_named_ && is_versioned_ && is_installed()) all_.packages.push_back(std::move(app_));
+    if (is_named_ && is_versioned_ && is_installed()) {
+      if (all_.packages.size() < most_packages)
+        all_.packages.push_back(std::move(app_));
+      else
+        all_.leave_out("the database has more than " + std::to_string(most_packages) + " packages");
+    }
     app_ = {};
     is_named_ = is_versioned_ = is_described_ = false;
     is_installed_.reset();
@@ -185,7 +190,8 @@ inline void read_apk_field(char letter, std::string_view value, package_stanzas&
 GUESTKIT_INLINE package_list apk_applications(std::string_view text) {
   if (text.find('\0') != std::string_view::npos) throw doubt{"a package database with NUL bytes"};
   package_stanzas all(whole_lines(text) == text, false);
-  for (const auto line : lines_of(whole_lines(text))) {
+  for (auto rest = whole_lines(text); !rest.empty();) {
+    const auto line = take_until(rest, '\n');
     if (line.empty()) {
       all.end();
       continue;

@@ -78,7 +78,9 @@ GUESTKIT_INLINE package_list packages_below(const guest_tree& files, const std::
   const auto names = files.names("");
   std::size_t i = 0;
   std::uint64_t bytes = 0;  // links to one file can multiply a few bytes on the disk
-  for (; i < std::min(names.size(), most_packages) && bytes <= most_bytes_of("pacman"); ++i) {
+  for (; i < names.size() && i < most_packages && all.packages.size() < most_packages &&
+         bytes <= most_bytes_of("pacman");
+       ++i) {
     const auto file = "/" + names[i] + end;
     if (file.ends_with(".md5sums")) continue;
     const auto found = files.look(file, most_bytes);
