@@ -1381,6 +1381,23 @@ BOOST_FIXTURE_TEST_CASE(links_to_one_file_made_a_report_without_an_end, pretende
   BOOST_TEST(has(list.reason, "50000000 bytes"), list.reason);
 }
 
+// Regression: the interfaces were counted, not what is in each.
+BOOST_FIXTURE_TEST_CASE(links_to_one_file_of_name_servers_took_gigabytes, pretended) {
+  std::string servers = "[Network]\nDNS=";
+  while (servers.size() < (1U << 20U) - 100) servers += "1 ";
+  guest.add({{"/etc/network/interfaces", "-iface eth0\n"},
+             {"/etc/systemd/network/9.network", "-[Match]\nName=eth1\n"},
+             {"/etc/NetworkManager/system-connections/a.nmconnection", "-[connection]\nid=eth2\n"}});
+  for (int i = 0; i < 8; ++i)
+    guest.add({{"/etc/systemd/network/" + std::to_string(i) + ".network", "-" + servers}});
+  InspectedSystem system{.type = "linux"};
+  part_runner run(guest.state());
+  add_parts(guest.tree(), InspectPart::network, system, run);
+  BOOST_TEST(system.network.size() == 4U);
+  BOOST_TEST(text(system.failures) ==
+             "network: /etc/systemd/network: files beyond 2 MiB of settings were left out\n");
+}
+
 BOOST_FIXTURE_TEST_CASE(a_fifo_where_a_part_has_its_file_is_told_in_that_part, pretended) {
   guest.add({{"/etc/machine-id", "p"},
              {"/etc/timezone", "p"},

@@ -96,6 +96,7 @@ inline void add_services(const guest_tree& files, InspectedSystem& system) {
 
 inline void add_network(const guest_tree& files, InspectedSystem& system) {
   auto& all = system.network;
+  std::size_t left = small_file;  // in bytes: links to one file can multiply what is on the disk
   const auto add_all = [&](std::vector<InspectedInterface> more) {
     std::move(more.begin(), more.end(), std::back_inserter(all));
   };
@@ -103,15 +104,29 @@ inline void add_network(const guest_tree& files, InspectedSystem& system) {
     auto names = files.names(directory);
     std::erase_if(names, [&](const auto& name) { return !wanted(name); });
     read_few(names, files.path(directory), "files", "network", system);
-    for (const auto& name : names)
-      if (all.size() <= most_told)
-        if (const auto text = files.text(joined(directory, name))) read(*text, joined(directory, name));
+    for (const auto& name : names) {
+      if (all.size() > most_told) return;
+      const auto path = joined(directory, name);
+      const auto text = files.text(path);
+      if (!text) continue;
+      if (text->size() > left) {
+        left = 0;
+        return system.failures.push_back({.part = "network",
+                                          .message = printable(files.path(directory)) + ": files beyond " +
+                                                     std::to_string(small_file >> 20U) +
+                                                     " MiB of settings were left out"});
+      }
+      left -= text->size();
+      read(*text, path);
+    }
   };
   const auto ending = [](const char* suffix) {
     return [suffix](const std::string& name) { return name.ends_with(suffix); };
   };
-  if (const auto text = text_for("network", files, "/etc/network/interfaces", system))
+  if (const auto text = text_for("network", files, "/etc/network/interfaces", system)) {
+    left -= text->size();
     add_all(ifupdown(*text, "/etc/network/interfaces"));
+  }
   each(
       "/etc/network/interfaces.d", [](const std::string&) { return true; },
       [&](const auto& text, const auto& path) { add_all(ifupdown(text, path)); });
