@@ -657,6 +657,27 @@ BOOST_AUTO_TEST_CASE(a_boot_loaders_entry_names_the_deployment) {
   BOOST_TEST(!ostree_entry_in("options\n\n").has_value());
 }
 
+// Regression: an entry of 2 MiB was kept, and that of every subvolume, until the inspection ended.
+BOOST_AUTO_TEST_CASE(boot_loaders_entries_of_megabytes_were_kept) {
+  const std::string link = "/ostree/boot.1/fedora/abc/0";
+  const auto linked = [](const std::string& to) { return ostree_entry_in("options ostree=" + to + "\n"); };
+  BOOST_TEST(!linked(link + std::string(4096, '/')).has_value());
+  BOOST_TEST(linked(link + std::string(4000, '/')).has_value());
+  struct : with_count {
+    buffer pread(const std::string& path, int count, std::int64_t offset) override {
+      if (path.starts_with("/loader/")) opened.push_back(path);
+      return with_count::pread(path, count, offset);
+    }
+    string_list opened = {};
+  } guest;
+  guest.add({{"/ostree/deploy/a/deploy/0/etc/os-release", "-ID=fedora\n"},
+             {"/loader/entries/0.conf", "-" + std::string(64U << 10U, '\n')},
+             {"/loader/entries/1.conf", "-" + std::string((64U << 10U) + 1, '\n')}});
+  layout known(guest);
+  BOOST_TEST(own_inspection(guest, known).read_chosen("/dev/sda1", true).has_value());
+  BOOST_TEST(guest.opened == string_list{"/loader/entries/0.conf"}, boost::test_tools::per_element());
+}
+
 BOOST_AUTO_TEST_CASE(users_are_whole_lines_of_passwd) {
   const auto users =
       users_of("root:x:0:0:root,,,:/root:/bin/sh\nshort:x:1\n#c:x:1:1:::\nx:x:one:1:::\n:x:1:1:::\n");

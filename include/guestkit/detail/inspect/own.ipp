@@ -25,13 +25,14 @@
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 GUESTKIT_INLINE std::optional<ostree_entry> ostree_entry_in(std::string_view text) {
+  constexpr std::size_t longest = 4096;  // Linux opens no longer path
   ostree_entry entry;
   for (const auto line : lines_of(text)) {
     const auto words = words_of(line);
     if (words.size() > 1 && words[0] == "version") entry.version = number_of(words[1]).value_or(0);
     if (!words.empty() && words[0] == "options")
       for (const auto& word : words)
-        if (word.starts_with("ostree=/ostree/")) entry.link = word.substr(7);
+        if (word.starts_with("ostree=/ostree/") && word.size() < longest) entry.link = word.substr(7);
   }
   if (entry.link.empty()) return std::nullopt;
   return entry;
@@ -165,12 +166,12 @@ GUESTKIT_INLINE void own_inspection::object(const std::string& device, const std
 }
 
 GUESTKIT_INLINE void own_inspection::read_boot_entries() {
-  constexpr std::size_t most = 64;
+  constexpr std::size_t most = 64, most_of_all = 1024, longest = std::size_t{64} << 10U;
   for (const std::string directory : {"/loader/entries", "/boot/loader/entries"}) {
     const auto names = few_names_in(g_, directory);
-    for (std::size_t i = 0; i < std::min(most, names.size()); ++i)
+    for (std::size_t i = 0; i < std::min(most, names.size()) && entries_.size() < most_of_all; ++i)
       if (names[i].ends_with(".conf"))
-        if (const auto text = find_small(g_, joined(directory, names[i])))
+        if (const auto text = find_small(g_, joined(directory, names[i]), longest))
           if (auto entry = ostree_entry_in(*text)) entries_.push_back(std::move(*entry));
   }
 }
@@ -240,9 +241,8 @@ GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::deployed_on(const
 }
 
 GUESTKIT_INLINE std::string own_inspection::default_deployment() {
-  auto entries = entries_;
-  std::ranges::stable_sort(entries, std::ranges::greater{}, &ostree_entry::version);
-  for (const auto& entry : entries) {
+  std::ranges::stable_sort(entries_, std::ranges::greater{}, &ostree_entry::version);
+  for (const auto& entry : entries_) {
     std::string directory;
     error_of([&] { directory = g_.realpath(entry.link); });
     if (directory.starts_with("/ostree/deploy/") && has_release(directory)) return directory;
