@@ -528,6 +528,24 @@ BOOST_FIXTURE_TEST_CASE(a_list_of_packages_that_was_cut_off_was_called_complete,
                  "/var/lib/pacman/local/b/desc: has no name, version or architecture"));
 }
 
+// Regression: only the packages of each system were bounded, of which there may be thousands.
+BOOST_FIXTURE_TEST_CASE(subvolumes_that_share_a_database_took_gigabytes, pretended) {
+  guest.add({{"/lib/apk/db/installed", "-P:a\nV:1-r0\nT:" + std::string(600'000, 'x') + "\n\n"}});
+  package_total total(1U << 20U);
+  std::size_t read = 0;
+  for (int i = 0; i < 4; ++i) {
+    InspectedSystem system{.root = "/dev/sda1", .type = "linux", .package_format = "apk"};
+    string_list corrections;
+    if (total.has_room_for(system)) add_applications(guest.tree(), system, "unknown", corrections);
+    total.add(system);
+    read += system.applications.size();
+    BOOST_TEST(system.applications_complete == (i < 2));
+    BOOST_TEST(text(system.failures) ==
+               (i < 2 ? "" : "applications: not read: those of the systems before take more than 1 MiB\n"));
+  }
+  BOOST_TEST(read == 2U);
+}
+
 // Regression: libguestfs' list without the last package was called complete.
 BOOST_AUTO_TEST_CASE(a_list_that_guestkit_could_not_compare_was_called_complete) {
   struct : pretended_guest {

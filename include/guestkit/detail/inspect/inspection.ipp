@@ -193,6 +193,7 @@ class inspection {
 
   /// Adds the systems that inspect_os finds. Returns whether it answered; if not, the last failure says why.
   bool ask_libguestfs() {
+    packages_ = package_total();  // a comparison takes no room from what is reported
     auto& systems = found_.operating_systems;
     const bool asked = run_(
         found_.failures, systems_part,
@@ -268,9 +269,10 @@ class inspection {
         std::ranges::move(fill_in(files, system), std::back_inserter(corrections));
       });
     add_parts(files, options_.parts, system, run_);
-    if (wants(InspectPart::applications))
-      run_(system.failures, "applications",
-           [&] { add_applications(files, system, of_libguestfs, corrections); });
+    if (!wants(InspectPart::applications) || !packages_.has_room_for(system)) return;
+    run_(system.failures, "applications",
+         [&] { add_applications(files, system, of_libguestfs, corrections); });
+    packages_.add(system);
   }
 
   std::string version() {
@@ -285,6 +287,7 @@ class inspection {
   layout layout_;
   own_inspection own_;
   part_runner run_;
+  package_total packages_;
   remarks ours_;         // the corrections that guestkit's own answer makes to libguestfs'
   remarks corrections_;  // those of the answer that is reported
   remarks differences_;

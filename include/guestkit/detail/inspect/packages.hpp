@@ -56,6 +56,23 @@ std::string rpm_obstacle(const guest_tree& files);
 void add_applications(const guest_tree& files, InspectedSystem& system,
                       const std::optional<std::string>& of_libguestfs, string_list& corrections);
 
+/// What the packages of one report take. Many systems, such as subvolumes, may share a large database, which
+/// costs hardly more on the disk than one.
+class package_total {
+ public:
+  /// @param most  in bytes of memory; a system is read in full if those before it take at most that
+  explicit package_total(std::uint64_t most = std::uint64_t{512} << 20U) noexcept : most_(most) {}
+
+  /// Whether the packages of one more system may be read; if not, that is a failure of the system.
+  bool has_room_for(InspectedSystem& system) const;
+
+  /// Counts the packages of a system.
+  void add(const InspectedSystem& system) noexcept;
+
+ private:
+  std::uint64_t most_, bytes_ = 0;
+};
+
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 
 #ifndef GUESTKIT_COMPILED

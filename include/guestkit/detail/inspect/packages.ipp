@@ -410,4 +410,21 @@ GUESTKIT_INLINE void add_applications(const guest_tree& files, InspectedSystem& 
   take(packages_by_guestkit(files.g, *found, of_libguestfs.has_value(), no_answer));
 }
 
+GUESTKIT_INLINE bool package_total::has_room_for(InspectedSystem& system) const {
+  if (bytes_ <= most_) return true;
+  system.failures.push_back({.part = "applications",
+                             .message = "not read: those of the systems before take more than " +
+                                        std::to_string(most_ >> 20U) + " MiB"});
+  return false;
+}
+
+GUESTKIT_INLINE void package_total::add(const InspectedSystem& system) noexcept {
+  for (const auto& app : system.applications) {
+    bytes_ += sizeof app;
+    InspectedApplication::each([&](const char*, auto member) {
+      if constexpr (requires { (app.*member).size(); }) bytes_ += (app.*member).size();
+    });
+  }
+}
+
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
