@@ -38,8 +38,9 @@ struct pretended_guest : pretended_files {
   std::map<std::string, hashtable> facts{{"/dev/sda1", {{"TYPE", "ext4"}, {"UUID", "aaaa-1111"}}},
                                          {"/dev/sda2", {{"TYPE", "ext4"}, {"LABEL", "data disk"}}},
                                          {"/dev/sda3", {{"TYPE", "swap"}}}};
-  std::vector<std::string> mounted = {};  // "device mountpoint"
-  std::string damaged = {};               // a device that cannot be mounted
+  std::vector<std::string> mounted = {};   // "device mountpoint"
+  std::string damaged = {};                // a device that cannot be mounted
+  std::int64_t usual = layout::btrfs_top;  // the default subvolume
   Version seen = {.major = 1, .minor = 48, .release = 6, .extra = ""};
 
   pretended_guest() { add({{"/etc", "d"}, {"/data", "d"}}); }
@@ -70,6 +71,7 @@ struct pretended_guest : pretended_files {
     volume.btrfssubvolume_path = "@home";
     return {volume};
   }
+  std::int64_t btrfs_subvolume_get_default(const std::string& /*device*/) override { return usual; }
   void mount_ro(const std::string& device, const std::string& mountpoint) override {
     if (device == damaged) throw Error("mount_ro", "wrong fs type", EINVAL);
     mounted.push_back(device + ' ' + mountpoint);
@@ -473,6 +475,27 @@ BOOST_AUTO_TEST_CASE(subvolumes_are_named_by_name_or_number) {
   BOOST_TEST(text(plan.mountpoints) ==
              "/=btrfsvol:/dev/sda2/@ /top=/dev/sda2 /home=btrfsvol:/dev/sda2/@home ");
   BOOST_TEST(has(text(plan.failures), "line 4: \"UUID=b\" is not mounted on \"/none\": no subvolume"));
+}
+
+// Regression: after a rollback by snapper, the default subvolume was mounted there.
+BOOST_AUTO_TEST_CASE(the_top_level_of_a_btrfs_was_taken_for_its_default_subvolume) {
+  pretended_guest guest;
+  guest.facts["/dev/sda2"] = {{"TYPE", "btrfs"}, {"UUID", "b"}};
+  for (const std::string options : {"subvolid=5", "subvolid=0", "subvol=/", "subvol=//"}) {
+    guest.usual = 256;
+    BOOST_TEST(
+        text(guest.plan("UUID=b / btrfs defaults 0 0\nUUID=b /top btrfs " + options + " 0 0\n", "/dev/sda2")
+                 .mountpoints) == "/=/dev/sda2 /top=btrfsvol:/dev/sda2// ",
+        options);
+    const auto other = guest.plan("UUID=b / btrfs " + options + " 0 0\n", "/dev/sda2");
+    BOOST_TEST(
+        has(text(other.failures), "that is btrfsvol:/dev/sda2//; /dev/sda2, where the system was found"));
+    guest.usual = layout::btrfs_top;
+    BOOST_TEST(text(guest.plan("UUID=b / btrfs " + options + " 0 0\n", "/dev/sda2").failures) == "", options);
+  }
+  layout known(guest);
+  BOOST_TEST(known_volume(known, "btrfsvol:/dev/sda2//") == "btrfsvol:/dev/sda2//");
+  BOOST_TEST(known_volume(known, "btrfsvol:/dev/sda2///") == "btrfsvol:/dev/sda2//");
 }
 
 BOOST_AUTO_TEST_CASE(an_fstab_that_is_no_file_or_has_no_end_is_told) {

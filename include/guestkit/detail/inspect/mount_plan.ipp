@@ -24,7 +24,8 @@ GUESTKIT_INLINE mountpoint_list in_mount_order(mountpoint_list mountpoints) {
 GUESTKIT_INLINE std::string known_volume(layout& layout, std::string volume) {
   const std::string prefix = "btrfsvol:";
   if (!volume.starts_with(prefix)) return volume;
-  for (auto at = volume.find("//"); at != std::string::npos; at = volume.find("//")) volume.erase(at, 1);
+  for (auto at = volume.find("//"); at != std::string::npos && at + 2 < volume.size(); at = volume.find("//"))
+    volume.erase(at, 1);  // but not of the top level, btrfsvol:/dev/sda2//
   const auto devices = layout.candidates();
   if (std::any_of(devices.begin(), devices.end(),
                   [&](const auto& known) { return volume.starts_with(prefix + known + '/'); }))
@@ -190,15 +191,24 @@ class mount_planner {
     return spec.starts_with("/dev/") && !spec.starts_with("/dev/disk/") && !spec.starts_with("/dev/md");
   }
 
+  /// The name under which libguestfs mounts the top level of a btrfs; the device shows the default subvolume.
+  std::string top_of(const std::string& device) {
+    auto usual = layout::btrfs_top;
+    error_of([&] { usual = layout_.default_subvolume(device, is_on(root_, device) ? "/" : device); });
+    return usual == layout::btrfs_top ? device : "btrfsvol:" + device + "//";
+  }
+
   /// The device, or the subvolume that its options name; nothing if there is no such subvolume.
   std::optional<std::string> volume_of(const std::string& device, const fstab_entry& entry) {
     if (entry.type != "btrfs") return device;
     if (auto volume = option_of(entry.options, "subvol")) {
+      if (volume->empty()) return device;
       volume->erase(0, volume->find_first_not_of('/'));
-      return volume->empty() ? device : "btrfsvol:" + device + "/" + *volume;
+      return volume->empty() ? top_of(device) : "btrfsvol:" + device + "/" + *volume;
     }
     const auto number = option_of(entry.options, "subvolid");
-    if (!number || number_of(*number) == 5 || number_of(*number) == 0) return device;
+    if (!number) return device;
+    if (const auto id = number_of(*number); id == layout::btrfs_top || id == 0) return top_of(device);
     std::optional<std::string> found;
     error_of([&] {
       for (const auto& volume : layout_.subvolumes(device))
