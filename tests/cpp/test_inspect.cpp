@@ -1509,6 +1509,23 @@ BOOST_FIXTURE_TEST_CASE(an_error_before_the_systems_costs_itself, pretended) {
   BOOST_TEST(has(text(found.failures), "operating_systems: "), text(found.failures));
 }
 
+// Regression: it had no cause, as a header that is cut off has, and its name reached the terminal.
+BOOST_FIXTURE_TEST_CASE(a_truncated_image_had_two_causes, pretended) {
+  disk_opener opener;
+  opener.open_disk = [](const std::string& /*path*/, const OpenDiskOptions& /*options*/) {
+    ImageInfo image;
+    image.format = "qcow2";
+    image.truncated = true;
+    return image;
+  };
+  BOOST_CHECK_EXCEPTION(
+      detail::inspect_disks(guest, {"\x1b[2J.qcow2"}, {}, opener), Error, [](const Error& error) {
+        BOOST_TEST(error.message() ==
+                   "\"\\x1b[2J.qcow2\": is a truncated qcow2 image: part of the file is missing");
+        return error.cause() == Cause::disk_unreadable;
+      });
+}
+
 // mount_guest().
 
 BOOST_FIXTURE_TEST_CASE(a_chosen_root_is_read_as_one_that_was_found, pretended) {

@@ -311,9 +311,9 @@ GUESTKIT_INLINE Inspection inspect_disks(guest_actions& g, const string_list& di
     const auto image = opener.open_disk(disk, opening);
     if (image.truncated)
       throw Error("open_disk",
-                  disk + ": is a truncated " + image.format + " image: part of the file" +
+                  shown(disk) + ": is a truncated " + image.format + " image: part of the file" +
                       (image.references.empty() ? "" : ", or of one that it refers to,") + " is missing",
-                  EINVAL);
+                  EINVAL, {Cause::disk_unreadable});
     known.push_back({.format = image.format, .virtual_size = image.virtual_size});
   }
   opener.launch();
