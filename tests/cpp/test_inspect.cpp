@@ -712,6 +712,13 @@ BOOST_AUTO_TEST_CASE(a_kernel_is_known_by_its_modules_or_its_image) {
   BOOST_TEST(kernels[1].initrd == "/boot/initrd.img-6.1");
 }
 
+BOOST_AUTO_TEST_CASE(alpine_s_kernel_had_no_initrd) {
+  const auto kernels = kernels_of({"6.6.58-0-lts"}, {"vmlinuz-lts", "initramfs-lts", "config-6.6.58-0-lts"});
+  BOOST_REQUIRE_EQUAL(kernels.size(), 2U);
+  BOOST_TEST(kernels[1].version == "lts");
+  BOOST_TEST(kernels[1].initrd == "/boot/initramfs-lts");
+}
+
 // Regression: each kernel's initrd was looked for in the whole list, 10^12 comparisons for a hostile guest.
 BOOST_AUTO_TEST_CASE(a_million_names_in_boot_took_hours, PATIENCE) {
   std::vector<std::string> names;

@@ -40,7 +40,8 @@ GUESTKIT_INLINE std::vector<InspectedKernel> kernels_of(const std::vector<std::s
         kernels[name.substr(prefix.size())].image = "/boot/" + name;
   for (auto& [version, kernel] : kernels) {
     kernel.version = version;
-    for (const auto& name : {"initrd.img-" + version, "initramfs-" + version + ".img", "initrd-" + version})
+    for (const auto& name : {"initrd.img-" + version, "initramfs-" + version + ".img", "initramfs-" + version,
+                             "initrd-" + version})
       if (std::ranges::binary_search(boot, name)) kernel.initrd = "/boot/" + name;
   }
   std::vector<InspectedKernel> all;
