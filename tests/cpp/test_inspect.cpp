@@ -764,6 +764,15 @@ BOOST_AUTO_TEST_CASE(an_address_of_red_hats_had_the_prefix_of_another) {
   BOOST_TEST(found.addresses == right, boost::test_tools::per_element());
 }
 
+BOOST_AUTO_TEST_CASE(addresses_that_suse_names_were_dropped) {
+  const auto found = ifcfg(
+      "BOOTPROTO='static'\nIPADDR='192.168.0.1'\nPREFIXLEN='24'\nIPADDR_1='10.0.0.1'\nPREFIXLEN_1='8'\n"
+      "IPADDR_vpn='10.1.0.1/16'\nPREFIXLEN_vpn='9'\nIPADDR_2='10.2.0.1'\nIPADDR_3=''\n",
+      "ifcfg-eth0");
+  const string_list right{"192.168.0.1/24", "10.0.0.1/8", "10.2.0.1", "10.1.0.1/16"};
+  BOOST_TEST(found.addresses == right, boost::test_tools::per_element());
+}
+
 // Regression: all but "no" and "false" was told as dhcp.
 BOOST_AUTO_TEST_CASE(networkd_that_was_told_off_was_said_to_use_dhcp) {
   const auto method = [](const std::string& word) {

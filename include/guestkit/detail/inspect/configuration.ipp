@@ -76,13 +76,17 @@ GUESTKIT_INLINE InspectedInterface ifcfg(std::string_view text, const std::strin
     const auto at = source.rfind("ifcfg-");
     if (at != std::string::npos) interface.name = source.substr(at + 6);
   }
-  constexpr int last = 256;  // as Red Hat's scripts count
-  for (int i = -1; i <= last; ++i) {
-    const auto index = i < 0 ? "" : std::to_string(i);
-    auto address = get("IPADDR" + index);
-    if (address.empty()) continue;
-    if (const auto prefix = get("PREFIX" + index); !prefix.empty() && address.find('/') == std::string::npos)
-      address += '/' + prefix;
+  // Red Hat numbers what belongs together, IPADDR0 and PREFIX0; SUSE names it, IPADDR_1 and PREFIXLEN_1.
+  const std::string first = "IPADDR";
+  for (auto [at, end] = std::pair(values.lower_bound(first), values.end());
+       at != end && at->first.starts_with(first); ++at) {
+    const auto suffix = at->first.substr(first.size());
+    auto address = at->second;
+    const bool is_number = suffix.find_first_not_of("0123456789") == std::string::npos;
+    if (address.empty() || (!is_number && !suffix.starts_with('_'))) continue;
+    for (const auto* key : {"PREFIX", "PREFIXLEN"})
+      if (const auto prefix = get(key + suffix); !prefix.empty() && address.find('/') == std::string::npos)
+        address += '/' + prefix;
     interface.addresses.push_back(std::move(address));
   }
   for (const auto* key : {"IPV6ADDR", "IPV6ADDR_SECONDARIES"})
