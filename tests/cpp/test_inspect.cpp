@@ -1453,6 +1453,23 @@ BOOST_FIXTURE_TEST_CASE(links_to_one_file_of_name_servers_took_gigabytes, preten
              "network: /etc/systemd/network: files beyond 2 MiB of settings were left out\n");
 }
 
+BOOST_FIXTURE_TEST_CASE(copies_of_a_file_were_interfaces_and_profiles_without_a_suffix_none, pretended) {
+  const std::string scripts = "/etc/sysconfig/network-scripts/ifcfg-";
+  const std::string profiles = "/etc/NetworkManager/system-connections/";
+  for (const std::string name :
+       {"eth0", "eth0.100", "eth0.bak", "eth0.rpmsave", "eth0.rpmnew", "eth0.orig", "eth0~"})
+    guest.add({{scripts + name, "-BOOTPROTO=dhcp\n"}});
+  for (const std::string name : {"Wired", "wifi.nmconnection", ".hidden", "Wired~", "Wired.rpmnew", "ca.pem"})
+    guest.add({{profiles + name, "-[connection]\nid=" + name + "\n"}});
+  InspectedSystem system{.type = "linux"};
+  part_runner run(guest.state());
+  add_parts(guest.tree(), InspectPart::network, system, run);
+  string_list names;
+  for (const auto& interface : system.network) names.push_back(interface.name);
+  BOOST_TEST(names == (string_list{"eth0", "eth0.100", "Wired", "wifi.nmconnection"}),
+             boost::test_tools::per_element());
+}
+
 BOOST_FIXTURE_TEST_CASE(a_fifo_where_a_part_has_its_file_is_told_in_that_part, pretended) {
   guest.add({{"/etc/machine-id", "p"},
              {"/etc/timezone", "p"},

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <iterator>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -94,6 +96,22 @@ inline void add_services(const guest_tree& files, InspectedSystem& system) {
   cut_short(system.services, "services", system);
 }
 
+/// Whether it is an interface's file, and no copy that an editor or a package manager has left, which the
+/// network scripts skip.
+inline bool is_ifcfg(std::string_view name) {
+  constexpr std::array<std::string_view, 8> copies{"~",    ".bak",    ".old",     ".orig",
+                                                   ".rej", ".rpmnew", ".rpmorig", ".rpmsave"};
+  return name.starts_with("ifcfg-") &&
+         std::ranges::none_of(copies, [&](auto end) { return name.ends_with(end); });
+}
+
+/// Whether NetworkManager may read a profile from it: one needs no suffix; beside it may lie certificates.
+inline bool is_profile(std::string_view name) {
+  constexpr std::array<std::string_view, 4> others{"~", ".rpmnew", ".pem", ".der"};
+  return !name.starts_with('.') &&
+         std::ranges::none_of(others, [&](auto end) { return name.ends_with(end); });
+}
+
 inline void add_network(const guest_tree& files, InspectedSystem& system) {
   auto& all = system.network;
   std::size_t left = small_file;  // in bytes: links to one file can multiply what is on the disk
@@ -131,10 +149,8 @@ inline void add_network(const guest_tree& files, InspectedSystem& system) {
       "/etc/network/interfaces.d", [](const std::string&) { return true; },
       [&](const auto& text, const auto& path) { add_all(ifupdown(text, path)); });
   for (const auto* directory : {"/etc/sysconfig/network-scripts", "/etc/sysconfig/network"})
-    each(
-        directory, [](const std::string& name) { return name.starts_with("ifcfg-"); },
-        [&](const auto& text, const auto& path) { all.push_back(ifcfg(text, path)); });
-  each("/etc/NetworkManager/system-connections", ending(".nmconnection"),
+    each(directory, is_ifcfg, [&](const auto& text, const auto& path) { all.push_back(ifcfg(text, path)); });
+  each("/etc/NetworkManager/system-connections", is_profile,
        [&](const auto& text, const auto& path) { all.push_back(network_manager(text, path)); });
   each("/etc/systemd/network", ending(".network"),
        [&](const auto& text, const auto& path) { all.push_back(networkd(text, path)); });
