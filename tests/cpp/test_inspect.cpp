@@ -1475,14 +1475,27 @@ BOOST_FIXTURE_TEST_CASE(a_fifo_where_a_part_has_its_file_is_told_in_that_part, p
              {"/etc/timezone", "p"},
              {"/etc/locale.conf", "d"},
              {"/etc/network/interfaces", "p"},
-             {"/var/lib/dbus/machine-id", "-0123\n"}});
+             {"/var/lib/dbus/machine-id", "-0123456789abcdef0123456789abcdef\n"}});
   InspectedSystem system{.type = "linux"};
   part_runner run(guest.state());
   add_parts(guest.tree(), InspectPart::machine_id | InspectPart::locale | InspectPart::network, system, run);
-  BOOST_TEST(system.machine_id == "0123");
+  BOOST_TEST(system.machine_id == "0123456789abcdef0123456789abcdef");
   BOOST_TEST(text(system.failures) ==
              "network: /etc/network/interfaces is a FIFO\nlocale: /etc/timezone is a FIFO\n"
              "locale: /etc/locale.conf is a directory\nmachine_id: /etc/machine-id is a FIFO\n");
+}
+
+BOOST_FIXTURE_TEST_CASE(an_image_that_was_never_started_had_the_id_uninitialized, pretended) {
+  const std::string id = "0123456789abcdef0123456789abcdef";
+  for (const std::string& text :
+       {std::string("uninitialized"), id + "0", id.substr(1), std::string(), id.substr(1) + "g"})
+    for (const auto& [other, told] : std::map<std::string, std::string>{{id, id}, {"uninitialized", ""}}) {
+      guest.add({{"/etc/machine-id", "-" + text + "\n"}, {"/var/lib/dbus/machine-id", "-" + other + "\n"}});
+      InspectedSystem system{.type = "linux"};
+      part_runner run(guest.state());
+      add_parts(guest.tree(), InspectPart::machine_id, system, run);
+      BOOST_TEST(system.machine_id == told, text);
+    }
 }
 
 // libguestfs takes Devuan for Debian, because of /etc/debian_version, and AlmaLinux for "redhat-based".

@@ -177,8 +177,11 @@ inline void add_locale(const guest_tree& files, InspectedSystem& system) {
 inline void add_machine_id(const guest_tree& files, InspectedSystem& system) {
   for (const auto* path : {"/etc/machine-id", "/var/lib/dbus/machine-id"}) {
     const auto text = text_for("machine_id", files, path, system);
-    if (text) system.machine_id = first_line(*text);
-    if (!system.machine_id.empty()) return;
+    const auto id = text ? first_line(*text) : std::string();
+    // An image that has not been started yet may say "uninitialized".
+    if (id.size() != 32 || id.find_first_not_of("0123456789abcdefABCDEF") != std::string::npos) continue;
+    system.machine_id = id;
+    return;
   }
 }
 
