@@ -1245,6 +1245,19 @@ BOOST_AUTO_TEST_CASE(a_volume_group_with_a_missing_disk_says_which_and_what_to_d
              "of the 2 physical volumes of the volume group vg-a, 1 is missing (1QqrCs-eheq-6C2p)");
 }
 
+// Regression: one that pvcreate has made and vgcreate has not yet taken was damaged.
+BOOST_AUTO_TEST_CASE(a_physical_volume_that_never_was_in_a_group_was_damaged) {
+  struct : thin_volume {
+    std::vector<VG> vgs_full() override { return {}; }
+  } guest;
+  Inspection found;
+  layout known(guest);
+  describe_layout(guest, known, found);
+  BOOST_REQUIRE_EQUAL(found.unopened.size(), 1U);
+  BOOST_TEST(found.unopened[0].reason == "unknown");
+  BOOST_TEST(found.unopened[0].message == "a physical volume without a volume group");
+}
+
 // Regression: for UUIDs that differ in capitals alone, the disk that is here was taken for the missing one.
 BOOST_AUTO_TEST_CASE(capitals_matter_in_the_uuids_of_lvm_and_in_no_others) {
   struct : half_a_group {

@@ -190,7 +190,7 @@ class layout_description {
       if (std::none_of(found.layers.begin(), found.layers.end(), [&](const auto& group) {
             return std::find(group.members.begin(), group.members.end(), device) != group.members.end();
           }))
-        shut("damaged", "a physical volume without a volume group");
+        shut("unknown", "a physical volume without a volume group");
     } else if (std::ranges::find(without_files, type) == without_files.end()) {
       shut("unknown", "libguestfs does not open a " + type);
     }
