@@ -181,7 +181,8 @@ struct pretended_guest : pretended_files {
   std::string fault() {
     layout known(*this);
     own_inspection own(*this, known);
-    own.look_around();
+    std::vector<InspectFailure> failures;
+    own.look_around(failures);
     return own.fault();
   }
 };
@@ -297,7 +298,8 @@ std::string possible_systems_beside(const std::vector<InspectedSystem>& known) {
   with_snapshots guest(60);
   layout devices(guest);
   own_inspection own(guest, devices);
-  own.look_around();
+  std::vector<InspectFailure> failures;
+  own.look_around(failures);
   std::string all;
   for (const auto& one : own.possible_systems(known)) all += one.device + ' ';
   return all;
@@ -424,6 +426,29 @@ BOOST_AUTO_TEST_CASE(the_snapshots_of_a_system_that_could_not_be_mounted_became_
 // Regression: snapshots were compared with known systems only, never with each other.
 BOOST_AUTO_TEST_CASE(each_snapshot_of_a_system_that_libguestfs_does_not_know_became_a_system) {
   BOOST_TEST(possible_systems_beside({}) == "/dev/sda1 btrfsvol:/dev/sda1/3 ");
+}
+
+BOOST_AUTO_TEST_CASE(subvolumes_beyond_the_sixty_fourth_were_dropped_in_silence) {
+  struct : with_snapshots {
+    using with_snapshots::with_snapshots;
+    std::vector<BTRFSSubvolume> btrfs_subvolume_list(const std::string& /*path*/) override {
+      std::vector<BTRFSSubvolume> all(count);
+      for (std::size_t i = 0; i < all.size(); ++i) {
+        all[i].btrfssubvolume_id = 256 + i;
+        all[i].btrfssubvolume_path = std::to_string(i + 1);
+      }
+      return all;
+    }
+    std::size_t count = 65;  // with the default one
+  } guest(60);
+  for (const std::size_t more : {0U, 2U}) {
+    guest.count = 65 + more;
+    layout known(guest);
+    std::vector<InspectFailure> failures;
+    BOOST_TEST(mountable_filesystems(known, failures).size() == 65U);
+    BOOST_TEST(text(failures) ==
+               (more == 0 ? "" : "operating_systems: /dev/sda1: of 66 subvolumes, 64 were looked at\n"));
+  }
 }
 
 BOOST_AUTO_TEST_CASE(a_volume_has_its_dashes_doubled_below_dev_mapper) {
@@ -1221,7 +1246,7 @@ BOOST_AUTO_TEST_CASE(what_is_no_filesystem_or_one_that_the_kernel_lacks_was_call
   measure_filesystems(guest, known, found);
   const string_list filesystems{"/dev/sda1", "/dev/sda6", "/dev/sda7"};
   BOOST_TEST(guest.tried == filesystems, boost::test_tools::per_element());
-  BOOST_TEST(mountable_filesystems(known) == filesystems, boost::test_tools::per_element());
+  BOOST_TEST(mountable_filesystems(known, found.failures) == filesystems, boost::test_tools::per_element());
   std::map<std::string, std::string> reasons;
   for (const auto& shut : found.unopened) reasons[shut.device] = shut.reason;
   const std::map<std::string, std::string> expected{{"/dev/sda3", "unknown"},

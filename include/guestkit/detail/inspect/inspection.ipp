@@ -198,7 +198,7 @@ class inspection {
     const bool asked = run_(
         found_.failures, systems_part,
         [&] {
-          own_.look_around();
+          own_.look_around(found_.failures);
           if (!own_.fault().empty()) throw Error("inspect_os", "was not asked: " + own_.fault(), EINVAL);
           for (const auto& root : g_.inspect_os()) systems.push_back(system_at(g_, root));
         },

@@ -18,7 +18,8 @@
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// Every filesystem that may be examined, including btrfs subvolumes other than the default one.
-string_list mountable_filesystems(layout& layout);
+/// @param failures  gets how many subvolumes are left out
+string_list mountable_filesystems(layout& layout, std::vector<InspectFailure>& failures);
 
 /// Why nothing may be mounted at this path of the guest, where libguestfs would follow symlinks out of the
 /// guest; nothing if it is safe.

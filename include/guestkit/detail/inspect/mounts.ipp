@@ -14,7 +14,7 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-GUESTKIT_INLINE string_list mountable_filesystems(layout& layout) {
+GUESTKIT_INLINE string_list mountable_filesystems(layout& layout, std::vector<InspectFailure>& failures) {
   constexpr std::size_t most_subvolumes = 64;
   string_list all;
   for (const auto& device : layout.candidates()) {
@@ -29,6 +29,10 @@ GUESTKIT_INLINE string_list mountable_filesystems(layout& layout) {
         if (static_cast<std::int64_t>(volume.btrfssubvolume_id) != usual && ++count <= most_subvolumes &&
             volume.btrfssubvolume_path.find(',') == std::string::npos)
           all.push_back("btrfsvol:" + device + "/" + volume.btrfssubvolume_path);
+      if (count > most_subvolumes)
+        failures.push_back({.part = "operating_systems",
+                            .message = device + ": of " + std::to_string(count) + " subvolumes, " +
+                                       std::to_string(most_subvolumes) + " were looked at"});
     });
   }
   return all;

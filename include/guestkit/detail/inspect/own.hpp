@@ -49,7 +49,8 @@ class own_inspection {
   own_inspection(guest_actions& g, layout& layout) : g_(g), layout_(layout) {}
 
   /// Mounts every filesystem and records what may be on it.
-  void look_around();
+  /// @param failures  gets what was not looked at
+  void look_around(std::vector<InspectFailure>& failures);
 
   /// Why inspect_os must not be called; empty if it may be.
   const std::string& fault() const noexcept { return fault_; }

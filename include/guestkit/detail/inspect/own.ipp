@@ -38,9 +38,9 @@ GUESTKIT_INLINE std::optional<ostree_entry> ostree_entry_in(std::string_view tex
   return entry;
 }
 
-GUESTKIT_INLINE void own_inspection::look_around() {
+GUESTKIT_INLINE void own_inspection::look_around(std::vector<InspectFailure>& failures) {
   g_.umount_all();  // before the daemon mounts filesystems of btrfs itself, for their subvolumes
-  for (const auto& device : mountable_filesystems(layout_))
+  for (const auto& device : mountable_filesystems(layout_, failures))
     if (mount(device)) look_at(device);
   g_.umount_all();
 }
