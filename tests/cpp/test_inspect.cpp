@@ -1257,6 +1257,45 @@ BOOST_AUTO_TEST_CASE(what_is_no_filesystem_or_one_that_the_kernel_lacks_was_call
   BOOST_TEST((reasons == expected), listed(reasons));
 }
 
+BOOST_AUTO_TEST_CASE(a_btrfs_that_lacks_a_disk_was_called_damaged) {
+  struct : thin_volume {
+    string_list list_partitions() override { return {"/dev/sda1", "/dev/sda2"}; }
+    string_list list_dm_devices() override { return {}; }
+    hashtable blkid(const std::string& device) override {
+      return {{"TYPE", "btrfs"}, {"UUID", device == "/dev/sda1" || both ? "u" : "other"}};
+    }
+    buffer pread_device(const std::string& /*device*/, int count, std::int64_t offset) override {
+      BOOST_TEST(offset == 65536);
+      return buffer_of(superblock.substr(0, static_cast<std::size_t>(count)));
+    }
+    void mount_ro(const std::string& device, const std::string& /*mountpoint*/) override {
+      if (device == "/dev/sda1") throw Error("mount_ro", "mount: wrong fs type, bad superblock", 0);
+    }
+    bool both = false;
+    std::string superblock = std::string(256, '\0').replace(64, 8, "_BHRfS_M");
+  } guest;
+  const auto told = [&] {
+    Inspection found;
+    layout known(guest);
+    describe_layout(guest, known, found);
+    measure_filesystems(guest, known, found);
+    BOOST_REQUIRE_EQUAL(found.unopened.size(), 1U);
+    return found.unopened[0].reason + ": " + found.unopened[0].message;
+  };
+  const std::string damaged = "damaged: mount: wrong fs type, bad superblock";
+  BOOST_TEST(told() == damaged);
+  guest.superblock[136] = 2;
+  BOOST_TEST(told() == "incomplete: of the 2 devices of the btrfs u, 1 is here");
+  guest.both = true;
+  BOOST_TEST(told() == damaged);
+  guest.superblock[136] = 3;
+  BOOST_TEST(told() == "incomplete: of the 3 devices of the btrfs u, 2 are here");
+  for (const std::string& odd : {guest.superblock.substr(0, 255), std::string(256, '\xff'), std::string()}) {
+    guest.superblock = odd;
+    BOOST_TEST(told() == damaged);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_volume_group_with_a_missing_disk_says_which_and_what_to_do) {
   half_a_group guest;
   Inspection found;

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "guestkit/detail/base/endian.hpp"
 #include "guestkit/detail/base/error_of.hpp"
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/text.hpp"
@@ -213,6 +214,25 @@ class layout_description {
     return volumes.size();
   }
 
+  /// What a btrfs lacks of its devices, from what this one records about it; empty if nothing.
+  std::string missing_of_btrfs(const std::string& device, const std::string& uuid) {
+    constexpr std::size_t superblock = 65536, magic = 64, num_devices = 136;
+    std::uint64_t all = 0;
+    error_of([&] {
+      const buffer read = g_.pread_device(device, 256, superblock);
+      const auto bytes = read.view();
+      if (bytes.size() == 256 && bytes.substr(magic, 8) == "_BHRfS_M")
+        all = little_endian(bytes.substr(num_devices, 8));
+    });
+    const auto devices = layout_.candidates();
+    const auto here = static_cast<std::uint64_t>(std::ranges::count_if(devices, [&](const auto& other) {
+      return layout_.fact(other, "TYPE") == "btrfs" && layout_.fact(other, "UUID") == uuid;
+    }));
+    if (here >= all) return {};
+    return "of the " + counted(all, "device") + " of the btrfs " + uuid + ", " + std::to_string(here) +
+           (here == 1 ? " is" : " are") + " here";
+  }
+
   void try_mount(const std::string& device, const std::string& type, const std::string& uuid,
                  Inspection& found) {
     g_.umount_all();
@@ -224,13 +244,15 @@ class layout_description {
     const auto message = one_line(error->message());
     const bool hibernated = type == "swsuspend" || message.find("hibernat") != std::string::npos;
     const bool is_known = message.find("unknown filesystem type") == std::string::npos;  // to the kernel
+    const auto missing = type == "btrfs" ? missing_of_btrfs(device, uuid) : std::string();
     found.unopened.push_back({.device = device,
                               .type = type,
                               .uuid = uuid,
-                              .reason = hibernated ? "hibernated"
-                                        : is_known ? "damaged"
-                                                   : "unknown",
-                              .message = message});
+                              .reason = hibernated         ? "hibernated"
+                                        : !missing.empty() ? "incomplete"
+                                        : is_known         ? "damaged"
+                                                           : "unknown",
+                              .message = missing.empty() ? message : missing});
   }
 
   void describe_encrypted(const std::string& device, const std::string& type, const std::string& uuid,
