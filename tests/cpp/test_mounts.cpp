@@ -243,6 +243,27 @@ BOOST_AUTO_TEST_CASE(a_btrfs_on_several_devices_was_left_out_where_fstab_has_its
   BOOST_TEST(text(system.failures) == "");
 }
 
+// Regression: libguestfs' name of it was told as an error of libguestfs.
+BOOST_AUTO_TEST_CASE(another_device_of_the_same_btrfs_was_a_correction) {
+  pretended_guest guest;
+  for (const auto* device : {"/dev/sda2", "/dev/sda3"})
+    guest.facts[device] = {{"TYPE", "btrfs"}, {"UUID", "many"}};
+  guest.files["/etc/fstab"] = "-UUID=aaaa-1111 / ext4 defaults 0 1\nUUID=many /data btrfs subvol=@home 0 0\n";
+  const auto corrections = [&](const std::string& data) {
+    InspectedSystem system{.root = "/dev/sda1", .type = "linux"};
+    system.mountpoints = {{"/", "/dev/sda1"}, {"/data", data}};
+    system.filesystems = {data, "/dev/sda1"};
+    layout known(guest);
+    std::vector<std::string> all;
+    mount_system(guest, system, known, all);
+    return all.size();
+  };
+  BOOST_TEST(corrections("btrfsvol:/dev/sda2/@home") == 0U);
+  BOOST_TEST(corrections("btrfsvol:/dev/sda3/@home") == 0U);
+  BOOST_TEST(corrections("btrfsvol:/dev/sda3/@other") == 2U);
+  BOOST_TEST(corrections("/dev/sda3") == 2U);
+}
+
 BOOST_AUTO_TEST_CASE(the_names_of_other_buses_are_those_of_the_disks_in_their_order) {
   pretended_guest guest;
   for (const auto* name :

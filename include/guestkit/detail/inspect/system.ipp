@@ -80,6 +80,17 @@ GUESTKIT_INLINE std::vector<std::string> facts_that_differ(const InspectedSystem
   return all;
 }
 
+/// A filesystem by what it is: of a btrfs on several devices, each may be its name.
+inline std::string identity_of(layout& layout, const std::string& filesystem) {
+  for (const auto& device : layout.candidates()) {
+    if (!is_on(filesystem, device) || layout.fact(device, "TYPE") != "btrfs") continue;
+    const auto uuid = layout.fact(device, "UUID");
+    const auto volume = filesystem.substr(filesystem.find(device) + device.size());
+    if (!uuid.empty()) return "btrfs " + uuid + volume;
+  }
+  return filesystem;
+}
+
 GUESTKIT_INLINE void mount_system(guest_actions& g, InspectedSystem& system, layout& layout,
                                   std::vector<std::string>& corrections) {
   const auto measure = [&](const std::string& device, const std::string& mountpoint) {
@@ -109,10 +120,17 @@ GUESTKIT_INLINE void mount_system(guest_actions& g, InspectedSystem& system, lay
     }
   }
   const auto settle = [&](const char* name, auto& theirs, auto& ours) {
-    auto one = theirs, other = ours;
-    std::sort(one.begin(), one.end());
-    std::sort(other.begin(), other.end());
-    if (one != other) corrections.push_back(name + (": " + listed(ours)) + " instead of " + listed(theirs));
+    const auto identities = [&](auto list) {
+      for (auto& one : list)
+        if constexpr (requires { one.second; })
+          one.second = identity_of(layout, one.second);
+        else
+          one = identity_of(layout, one);
+      std::ranges::sort(list);
+      return list;
+    };
+    if (identities(theirs) != identities(ours))
+      corrections.push_back(name + (": " + listed(ours)) + " instead of " + listed(theirs));
     theirs = std::move(ours);
   };
   plan.mountpoints = in_mount_order(std::move(plan.mountpoints));
