@@ -58,7 +58,9 @@ struct pretended_guest : pretended_files {
     return volume == "/dev/vg/home" ? "ABCDEF-ghij-klmn-opqr-stuv-wxyz-012345" : "no-uuid";
   }
   hashtable md_detail(const std::string& array) override {
-    return {{"name", array == "/dev/md127" ? "host:root" : "host:2"}};
+    return {
+        {"name", array == "/dev/md127" ? "host:root" : "host:2"},
+        {"uuid", (array == "/dev/md127" ? "aaaa" : "bbbb") + std::string("0001:00000002:00000003:00000004")}};
   }
   hashtable blkid(const std::string& device) override {
     const auto found = facts.find(device);
@@ -371,6 +373,28 @@ BOOST_AUTO_TEST_CASE(the_only_array_that_could_be_assembled_was_taken_for_every_
   BOOST_TEST(text(guest.plan(sda1 + md1).mountpoints) == "/=/dev/sda1 ");
   guest.arrays.emplace_back("/dev/md126");
   BOOST_TEST(text(guest.plan("/dev/md0 / ext4 defaults 0 1\n", "/dev/md127").failures) == "");
+}
+
+// Regression: an array's link was taken for one of the only disk, so that a partition of it was mounted, or
+// none.
+BOOST_AUTO_TEST_CASE(links_to_arrays_were_taken_for_links_to_disks) {
+  pretended_guest guest;
+  const std::string links = "/dev/disk/by-id/md-";
+  BOOST_TEST(guest.device(links + "name-host:2") == "none: there is no array on the disks");
+  BOOST_TEST(guest.device(links + "name-host:2-part1") == "none: there is no array on the disks");
+  guest.arrays = {"/dev/md126", "/dev/md127"};
+  BOOST_TEST(guest.device(links + "name-host:root") == "/dev/md127");
+  BOOST_TEST(guest.device(links + "name-host:2") == "/dev/md126");
+  BOOST_TEST(guest.device(links + "name-host\\x3a2") == "/dev/md126");
+  BOOST_TEST(guest.device(links + "uuid-aaaa0001:00000002:00000003:00000004") == "/dev/md127");
+  BOOST_TEST(guest.device(links + "uuid-BBBB0001:00000002:00000003:00000004") == "/dev/md126");
+  BOOST_TEST(guest.device(links + "uuid-cccc0001:00000002:00000003:00000004") ==
+             "none: no array on the disks has it");
+  guest.arrays = {"/dev/md127"};
+  guest.facts["/dev/md127"] = {{"TYPE", "ext4"}};
+  const std::string sda1 = "UUID=aaaa-1111 / ext4 defaults 0 1\n", md1 = "/dev/md1 /b ext4 defaults 0 2\n";
+  BOOST_TEST(text(guest.plan(sda1 + links + "name-host:2 /a ext4 defaults 0 2\n" + md1).mountpoints) ==
+             "/=/dev/sda1 ");
 }
 
 BOOST_AUTO_TEST_CASE(a_crypttab_that_explains_a_name_by_itself_ends) {

@@ -83,6 +83,8 @@ class device_names {
   /// appliance's.
   named_device array(const std::string& spec);
 
+  named_device array_with(const std::string& uuid);
+
   /// Assumes that the disks were given in the guest's order: there is no other clue.
   named_device on_bus(const bus_name& name);
 

@@ -96,17 +96,21 @@ GUESTKIT_INLINE std::string without_hex_escapes(std::string_view text) {
   return plain;
 }
 
+inline bool names_array(std::string_view spec) {
+  return spec.starts_with("/dev/md") || spec.starts_with("/dev/disk/by-id/md-");
+}
+
 GUESTKIT_INLINE device_names::device_names(guest_actions& g, layout& layout, std::string root)
     : g_(g), layout_(layout), root_(std::move(root)) {}
 
 GUESTKIT_INLINE void device_names::read_crypttab(std::string_view text) {
   crypttab_ = crypttab_of(text);
   for (const auto& [name, beneath] : crypttab_)
-    if (beneath.starts_with("/dev/md")) arrays_.insert(beneath);
+    if (names_array(beneath)) arrays_.insert(beneath);
 }
 
 GUESTKIT_INLINE void device_names::learn(const std::string& spec, bool is_root) {
-  if (spec.starts_with("/dev/md")) arrays_.insert(spec);
+  if (names_array(spec)) arrays_.insert(spec);
   if (auto scheme = scheme_of(spec); !scheme.empty()) schemes_.insert(std::move(scheme));
   if (!is_root) return;
   if (root_name_.empty()) root_name_ = spec;
@@ -166,6 +170,9 @@ GUESTKIT_INLINE named_device device_names::by_path(const std::string& spec) {
   if (spec.starts_with(dm_name))
     return by_path("/dev/mapper/" + without_hex_escapes(spec.substr(dm_name.size())));
   if (spec.starts_with(dm_uuid)) return volume_with(spec.substr(dm_uuid.size()));
+  constexpr std::string_view md_name = "/dev/disk/by-id/md-name-", md_uuid = "/dev/disk/by-id/md-uuid-";
+  if (spec.starts_with(md_name)) return array("/dev/md/" + without_hex_escapes(spec.substr(md_name.size())));
+  if (spec.starts_with(md_uuid)) return array_with(spec.substr(md_uuid.size()));
   for (const auto& volume : layout_.volumes())
     if (spec == volume || spec == mapper_name(volume)) return {.devices = {volume}};
   if (spec.starts_with("/dev/mapper/")) return opened(spec);
@@ -225,6 +232,16 @@ GUESTKIT_INLINE named_device device_names::array(const std::string& spec) {
   if (named.size() == 1) return {.devices = named};
   if (all.size() == 1) return {.why = "of several arrays, only " + listed(all) + " is on the disks"};
   return {.devices = all, .why = "it may be any of " + listed(all)};
+}
+
+GUESTKIT_INLINE named_device device_names::array_with(const std::string& uuid) {
+  for (const auto& device : layout_.candidates()) {
+    if (!device.starts_with("/dev/md")) continue;
+    hashtable detail;
+    if (error_of([&] { detail = g_.md_detail(device); })) continue;
+    if (bare_uuid(detail["uuid"]) == bare_uuid(uuid)) return {.devices = {device}};
+  }
+  return {.why = "no array on the disks has it"};
 }
 
 GUESTKIT_INLINE named_device device_names::on_bus(const bus_name& name) {
