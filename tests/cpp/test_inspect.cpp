@@ -1356,6 +1356,42 @@ BOOST_AUTO_TEST_CASE(a_member_of_an_array_knows_how_many_there_are) {
   BOOST_TEST(!md_superblock_in("short").has_value());
 }
 
+// Regression: they became one array, and their members were told to lack disks.
+BOOST_AUTO_TEST_CASE(arrays_that_mdadm_does_not_tell_of_were_merged) {
+  struct : thin_volume {
+    string_list list_partitions() override { return {"/dev/sda1", "/dev/sda2"}; }
+    string_list list_dm_devices() override { return {}; }
+    string_list list_md_devices() override { return {"/dev/md126", "/dev/md127"}; }
+    hashtable md_detail(const std::string& array) override {
+      if (is_told && array == "/dev/md126") return {{"uuid", "1:2:3:4"}, {"name", "host:a"}};
+      throw Error("md_detail", "mdadm: cannot open " + array, ENXIO);
+    }
+    hashtable blkid(const std::string& device) override {
+      if (device.starts_with("/dev/md")) return {{"TYPE", "ext4"}};
+      return {{"TYPE", "linux_raid_member"}, {"UUID", device == "/dev/sda1" ? "1-2-3-4" : "5-6-7-8"}};
+    }
+    bool is_told = false;
+  } guest;
+  const auto described = [&] {
+    Inspection found;
+    layout known(guest);
+    describe_layout(guest, known, found);
+    BOOST_TEST(found.unopened.empty());
+    string_list all{text(found.failures)};
+    for (const auto& one : found.layers) all.push_back(listed(one.devices) + " on " + listed(one.members));
+    return all;
+  };
+  const std::string first = "filesystems: mdadm: cannot open /dev/md126\n";
+  const std::string second = "filesystems: mdadm: cannot open /dev/md127\n";
+  BOOST_TEST(described() == (string_list{first + second, "/dev/md126 on nothing", "/dev/md127 on nothing",
+                                         "nothing on /dev/sda1", "nothing on /dev/sda2"}),
+             boost::test_tools::per_element());
+  guest.is_told = true;
+  BOOST_TEST(described() == (string_list{second, "/dev/md126 on /dev/sda1", "/dev/md127 on nothing",
+                                         "nothing on /dev/sda2"}),
+             boost::test_tools::per_element());
+}
+
 BOOST_AUTO_TEST_CASE(the_name_of_an_array_reaches_no_terminal) {
   struct array_member : escaped_disk {
     string_list list_partitions() override { return {"/dev/sda1"}; }

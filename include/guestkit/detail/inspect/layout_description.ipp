@@ -108,7 +108,13 @@ class layout_description {
   void describe_arrays(Inspection& found) {
     for (const auto& device : layout_.arrays()) {
       hashtable detail;
-      error_of([&] { detail = g_.md_detail(device); });
+      if (const auto error = error_of([&] { detail = g_.md_detail(device); }))
+        found.failures.push_back(failure("filesystems", *error));
+      if (detail["uuid"].empty()) {  // there is no telling which members are its
+        found.layers.push_back({.kind = "md", .devices = {device}});
+        has_untold_array_ = true;
+        continue;
+      }
       auto& array = layer(found, "md", detail["uuid"]);
       array.level = detail["level"];
       array.name = detail["name"];
@@ -186,7 +192,8 @@ class layout_description {
     if (type == "linux_raid_member") {
       auto& array = layer(found, "md", uuid);
       array.members.push_back(device);
-      if (array.devices.empty()) shut("incomplete", "a member of " + told_array(device));
+      if (array.devices.empty() && !has_untold_array_)
+        shut("incomplete", "a member of " + told_array(device));
     } else if (type == "LVM2_member") {
       if (std::none_of(found.layers.begin(), found.layers.end(), [&](const auto& group) {
             return std::find(group.members.begin(), group.members.end(), device) != group.members.end();
@@ -285,6 +292,7 @@ class layout_description {
   guest_actions& g_;
   layout& layout_;
   std::map<std::string, std::string> incomplete_;  // what is missing, by volume group
+  bool has_untold_array_ = false;                  // an array whose members are not known
 };
 
 GUESTKIT_INLINE void describe_layout(guest_actions& g, layout& layout, Inspection& found) {
