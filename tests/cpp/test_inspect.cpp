@@ -809,6 +809,24 @@ BOOST_AUTO_TEST_CASE(networkd_that_was_told_off_was_said_to_use_dhcp) {
     BOOST_TEST(method(word) == "dhcp", word);
 }
 
+// Regression: the first value counted, and a gateway in a route not at all.
+BOOST_AUTO_TEST_CASE(networkd_has_its_last_value_and_its_gateway_in_a_route) {
+  const auto found = networkd(
+      "[Match]\nName=eth*\nName=eth0\n[Network]\nDHCP=yes\nDHCP=no\n[Route]\nDestination=10.0.0.0/8\n"
+      "Gateway=1.2.3.2\n[Route]\nDestination=0.0.0.0/0\n[Route]\nGateway=1.2.3.1\n[Route]\nGateway=1.2.3.3\n"
+      "[Address]\nAddress=1.2.3.4/24\n[Address]\nAddress=1.2.3.5/24\n",
+      "f");
+  BOOST_TEST(found.name == "eth0");
+  BOOST_TEST(found.method == "static");
+  BOOST_TEST(found.gateway == "1.2.3.1");
+  BOOST_TEST(found.addresses == (string_list{"1.2.3.4/24", "1.2.3.5/24"}), boost::test_tools::per_element());
+  for (const std::string route : {"0.0.0.0/0", "::/0"})
+    BOOST_TEST(networkd("[Route]\nDestination=" + route + "\nGateway=a\n", "f").gateway == "a", route);
+  BOOST_TEST(networkd("[Route]\nGateway=a\n[Network]\nGateway=b\n", "f").gateway == "b");
+  BOOST_TEST(network_manager("[ipv4]\nmethod=auto\nmethod=manual\n[ipv4]\ngateway=a\n", "f").method ==
+             "static");
+}
+
 // Keys and trees.
 
 BOOST_AUTO_TEST_CASE(a_key_file_gives_its_first_line_and_must_be_a_file) {

@@ -60,9 +60,18 @@ BOOST_AUTO_TEST_CASE(assignments_lose_their_quotes_and_the_last_one_counts) {
 
 BOOST_AUTO_TEST_CASE(an_ini_file_keeps_what_stands_twice_in_its_section) {
   const auto ini = sections("before=1\n[a]\n; comment\nkey = 1\nkey=2\n[b]\nkey=3\n[\n]\n=\n");
-  BOOST_TEST(ini.at("").count("before") == 1U);
-  BOOST_TEST(ini.at("a").count("key") == 2U);
-  BOOST_TEST(ini.at("b").find("key")->second == "3");
+  BOOST_REQUIRE_EQUAL(ini.size(), 3U);
+  BOOST_TEST(ini[0].second.count("before") == 1U);
+  BOOST_TEST(ini[1].first == "a");
+  BOOST_TEST(ini[1].second.count("key") == 2U);
+  BOOST_TEST(ini[2].second.find("key")->second == "3");
+  BOOST_TEST(last_of(ini[1].second, "key") == "2");
+  BOOST_TEST(last_of(ini[1].second, "none") == "");
+  const auto twice = sections("[a]\nkey=1\nkey=2\n[b]\nkey=3\n[a]\nother=4\n[a]\nkey=5\n[a]\n");
+  BOOST_TEST(twice.size() == 6U);
+  BOOST_TEST(last_of(twice, "a", "key") == "5");
+  BOOST_TEST(last_of(twice, "b", "key") == "3");
+  BOOST_TEST(last_of(twice, "c", "key") == "");
 }
 
 BOOST_AUTO_TEST_CASE(utf16_is_either_wholly_converted_or_none) {

@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
@@ -25,8 +26,19 @@ std::map<std::string, std::string> assignments(std::string_view text);
 
 std::string value_or_empty(const std::map<std::string, std::string>& values, const std::string& key);
 
-/// The sections of an ini file; a repeated key keeps all its values.
-std::map<std::string, std::multimap<std::string, std::string>> sections(std::string_view text);
+/// The values of a section of an ini file. A repeated key keeps all of them, in their order.
+using ini_values = std::multimap<std::string, std::string>;
+
+/// Sections by their names, one for each heading; the first, without a name, is for what stands before all.
+using ini_sections = std::vector<std::pair<std::string, ini_values>>;
+
+ini_sections sections(std::string_view text);
+
+/// The last value of a key, which counts for systemd and GLib; empty if there is none.
+std::string last_of(const ini_values& values, const std::string& key);
+
+/// The same, of all sections with that name.
+std::string last_of(const ini_sections& all, std::string_view section, const std::string& key);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <iterator>
+
 #include "guestkit/detail/base/lines.hpp"
 #include "guestkit/detail/base/text.hpp"
 
@@ -40,21 +42,32 @@ GUESTKIT_INLINE std::string value_or_empty(const std::map<std::string, std::stri
   return found == values.end() ? std::string() : found->second;
 }
 
-GUESTKIT_INLINE std::map<std::string, std::multimap<std::string, std::string>> sections(
-    std::string_view text) {
-  std::map<std::string, std::multimap<std::string, std::string>> all;
-  std::string section;
+GUESTKIT_INLINE ini_sections sections(std::string_view text) {
+  ini_sections all(1);
   for (auto line : lines_of(text)) {
     line = trimmed(line);
     if (line.empty() || line.front() == '#' || line.front() == ';') continue;
     if (line.front() == '[' && line.back() == ']') {
-      section = std::string(line.substr(1, line.size() - 2));
+      all.emplace_back().first = line.substr(1, line.size() - 2);
     } else if (line.find('=') != std::string_view::npos) {
       const auto key = take_until(line, '=');
-      all[section].emplace(trimmed(key), trimmed(line));
+      all.back().second.emplace(trimmed(key), trimmed(line));
     }
   }
   return all;
+}
+
+GUESTKIT_INLINE std::string last_of(const ini_values& values, const std::string& key) {
+  const auto [begin, end] = values.equal_range(key);
+  return begin == end ? std::string() : std::prev(end)->second;
+}
+
+GUESTKIT_INLINE std::string last_of(const ini_sections& all, std::string_view section,
+                                    const std::string& key) {
+  std::string last;
+  for (const auto& [name, values] : all)
+    if (name == section && values.contains(key)) last = last_of(values, key);
+  return last;
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -98,56 +98,63 @@ GUESTKIT_INLINE InspectedInterface ifcfg(std::string_view text, const std::strin
   return interface;
 }
 
+/// The gateway of networkd: that of the network, or of the first default route.
+inline std::string gateway_of(const ini_sections& ini) {
+  auto gateway = last_of(ini, "Network", "Gateway");
+  for (const auto& [section, values] : ini) {
+    if (!gateway.empty()) break;
+    const auto destination = last_of(values, "Destination");
+    if (section == "Route" && (destination.empty() || destination == "0.0.0.0/0" || destination == "::/0"))
+      gateway = last_of(values, "Gateway");
+  }
+  return gateway;
+}
+
 GUESTKIT_INLINE InspectedInterface networkd(std::string_view text, const std::string& source) {
-  auto ini = sections(text);
+  const auto ini = sections(text);
   InspectedInterface interface { .source = source };
-  const auto first = [&](const char* section, const char* key) {
-    const auto found = ini[section].find(key);
-    return found == ini[section].end() ? std::string() : found->second;
-  };
-  interface.name = first("Match", "Name");
-  interface.mac = first("Match", "MACAddress");
+  interface.name = last_of(ini, "Match", "Name");
+  interface.mac = last_of(ini, "Match", "MACAddress");
   // As systemd reads it; v4, v6 and both are what its first versions called them.
   constexpr std::array used{"1", "yes", "y", "true", "t", "on", "ipv4", "ipv6", "v4", "v6", "both"};
-  const bool dhcp = std::ranges::any_of(
-      used, [said = in_lower_case(first("Network", "DHCP"))](const char* word) { return said == word; });
+  const bool dhcp = std::ranges::any_of(used, [said = in_lower_case(last_of(ini, "Network", "DHCP"))](
+                                                  const char* word) { return said == word; });
   interface.method = dhcp ? "dhcp" : "static";
-  interface.gateway = first("Network", "Gateway");
-  for (const auto* section : {"Network", "Address"})
-    for (auto [at, end] = ini[section].equal_range("Address"); at != end; ++at)
-      interface.addresses.push_back(at->second);
-  for (auto [at, end] = ini["Network"].equal_range("DNS"); at != end; ++at)
-    for (auto& server : words_of(at->second)) interface.dns.push_back(std::move(server));
+  interface.gateway = gateway_of(ini);
+  for (const auto& [section, values] : ini)
+    for (const auto& [key, value] : values) {
+      if (key == "Address" && (section == "Network" || section == "Address"))
+        interface.addresses.push_back(value);
+      if (key == "DNS" && section == "Network")
+        for (auto& server : words_of(value)) interface.dns.push_back(std::move(server));
+    }
   return interface;
 }
 
 GUESTKIT_INLINE InspectedInterface network_manager(std::string_view text, const std::string& source) {
-  auto ini = sections(text);
+  const auto ini = sections(text);
   InspectedInterface interface { .source = source };
-  const auto first = [&](const char* section, const char* key) {
-    const auto found = ini[section].find(key);
-    return found == ini[section].end() ? std::string() : found->second;
-  };
-  interface.name = first("connection", "interface-name");
-  if (interface.name.empty()) interface.name = first("connection", "id");
-  interface.mac = first("ethernet", "mac-address");
-  const auto method = first("ipv4", "method");
+  interface.name = last_of(ini, "connection", "interface-name");
+  if (interface.name.empty()) interface.name = last_of(ini, "connection", "id");
+  interface.mac = last_of(ini, "ethernet", "mac-address");
+  const auto method = last_of(ini, "ipv4", "method");
   interface.method = method == "auto" ? "dhcp" : method == "manual" ? "static" : method;
-  interface.gateway = first("ipv4", "gateway");
-  for (const auto* section : {"ipv4", "ipv6"}) {
-    for (const auto& [key, value] : ini[section]) {
-      std::string_view rest = value;
-      if (key.starts_with("address") && !key.starts_with("address-")) {
-        interface.addresses.emplace_back(trimmed(take_until(rest, ',')));
-        if (const auto gateway = trimmed(rest); !gateway.empty() && interface.gateway.empty())
-          interface.gateway = gateway;
-      } else if (key == "dns") {
-        while (!rest.empty())
-          if (const auto server = trimmed(take_until(rest, ";,")); !server.empty())
-            interface.dns.emplace_back(server);
-      }
+  interface.gateway = last_of(ini, "ipv4", "gateway");
+  const auto add = [&](const std::string& key, std::string_view value) {
+    if (key.starts_with("address") && !key.starts_with("address-")) {
+      interface.addresses.emplace_back(trimmed(take_until(value, ',')));
+      if (const auto gateway = trimmed(value); !gateway.empty() && interface.gateway.empty())
+        interface.gateway = gateway;
+    } else if (key == "dns") {
+      while (!value.empty())
+        if (const auto server = trimmed(take_until(value, ";,")); !server.empty())
+          interface.dns.emplace_back(server);
     }
-  }
+  };
+  for (const std::string_view wanted : {"ipv4", "ipv6"})
+    for (const auto& [section, values] : ini)
+      if (section == wanted)
+        for (const auto& [key, value] : values) add(key, value);
   return interface;
 }
 
