@@ -102,7 +102,7 @@ class basic_guestfs : public detail::actions<Core> {
   result<R> change_backend(const detail::action& op, auto set, const auto&... arguments) {
     const auto state = this->state();
     const detail::turn mine(state, op.name);
-    detail::put_backend_back(state);
+    detail::uncover_all(state, op);
     return delivered<R>(detail::call<R>(state, op, set, arguments...));
   }
 

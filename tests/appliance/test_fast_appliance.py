@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import pytest
 
-from guestkit import AsyncGuestfs, Guestfs, LaunchError, _initrd, appliance
+from guestkit import AsyncGuestfs, Error, Guestfs, LaunchError, _initrd, appliance
 from guestkit.appliance import Appliance, ApplianceError
 
 MEGABYTE = 1 << 20
@@ -192,6 +192,21 @@ def test_it_is_used_by_itself_and_the_getters_tell_what_the_user_set(lean: Appli
             assert g.get_backend_settings() == backend
         g.set_append(None)
         assert g.get_append() is None
+
+
+def test_a_backend_setting_that_came_too_late_was_told_as_a_failed_launch(
+    lean: Appliance, tmp_path: Path
+) -> None:
+    with launched_by_itself(blank(tmp_path / "a.img")[0], accel="tcg") as g:
+        for change in (
+            lambda: g.set_backend_settings([]),
+            lambda: g.set_backend_setting("a", "b"),
+            lambda: g.clear_backend_setting("a"),
+        ):
+            with pytest.raises(Error, match="can only be called in the config state") as caught:
+                change()
+            assert type(caught.value) is Error
+            assert caught.value.op in {"set_backend_settings", "set_backend_setting", "clear_backend_setting"}
 
 
 def test_two_processors_stay_two_with_the_kernel_arguments(lean: Appliance, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "guestkit/detail/base/action.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/launch/appliance.hpp"
 #include "guestkit/detail/state/handle_state.hpp"
@@ -12,11 +13,11 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 /// Applies the settings that the choice needs.
 void cover_settings(const std::shared_ptr<handle_state>& state, const ApplianceChoice& choice);
 
-/// Applies the user's own settings again. While an appliance runs that cannot be done; the next launch tries
-/// again.
-void put_settings_back(const std::shared_ptr<handle_state>& state) noexcept;
-/// The same for the backend settings alone; throws Error.
-void put_backend_back(const std::shared_ptr<handle_state>& state);
+/// Applies the user's own settings again, as a part of that call, whose Error it throws. While an appliance
+/// runs, libguestfs takes none of them: the next launch tries again.
+void uncover_all(const std::shared_ptr<handle_state>& state, const action& op);
+/// The same as a part of a launch, which may have been stopped: then, too, the next one tries again.
+void try_to_uncover_all(const std::shared_ptr<handle_state>& state) noexcept;
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 

@@ -26,48 +26,51 @@ inline std::optional<std::string> current_setting(const std::shared_ptr<handle_s
   return std::nullopt;
 }
 
-inline void change_setting(const std::shared_ptr<handle_state>& state, launch_setting which,
+inline void change_setting(const std::shared_ptr<handle_state>& state, const action& op, launch_setting which,
                            const std::optional<std::string>& value) {
-  const auto text = value ? std::optional(cstr(*value)) : std::nullopt;
+  const auto change = [&](auto set) {
+    call<void>(state, op, set, value ? std::optional(cstr(*value)) : std::nullopt);
+  };
   switch (which) {
     case launch_setting::path:
-      return launch_call<void>(state, guestfs_set_path, text);
+      return change(guestfs_set_path);
     case launch_setting::hypervisor:
-      return launch_call<void>(state, guestfs_set_hv, text);
+      return change(guestfs_set_hv);
     case launch_setting::cachedir:
-      return launch_call<void>(state, guestfs_set_cachedir, text);
+      return change(guestfs_set_cachedir);
     case launch_setting::append:
-      return launch_call<void>(state, guestfs_set_append, text);
+      return change(guestfs_set_append);
   }
 }
 
 inline void cover_setting(const std::shared_ptr<handle_state>& state, launch_setting which,
                           covered_setting values) {
-  change_setting(state, which, values.launch);
+  change_setting(state, "launch", which, values.launch);
   state->covered.cover(which, std::move(values));
 }
 
-GUESTKIT_INLINE void put_backend_back(const std::shared_ptr<handle_state>& state) {
-  const auto user = state->covered.backend();
-  if (!user) return;
-  launch_call<void>(state, guestfs_set_backend_settings, cstr_list(*user));
-  state->covered.uncover_backend();
-}
-
-GUESTKIT_INLINE void put_settings_back(const std::shared_ptr<handle_state>& state) noexcept try {
+GUESTKIT_INLINE void uncover_all(const std::shared_ptr<handle_state>& state, const action& op) {
+  if (!call<bool>(state, op, guestfs_is_config).lift()) return;
   for (const auto which : launch_settings)
     if (const auto covered = state->covered.find(which)) {
-      change_setting(state, which, covered->user);
+      change_setting(state, op, which, covered->user);
       state->covered.uncover(which);
     }
-  put_backend_back(state);
-} catch (const std::exception&) {  // an appliance runs
+  if (const auto user = state->covered.backend()) {
+    call<void>(state, op, guestfs_set_backend_settings, cstr_list(*user));
+    state->covered.uncover_backend();
+  }
+}
+
+GUESTKIT_INLINE void try_to_uncover_all(const std::shared_ptr<handle_state>& state) noexcept try {
+  uncover_all(state, "launch");
+} catch (const std::exception&) {  // stopped, or no memory
 }
 
 GUESTKIT_INLINE void cover_settings(const std::shared_ptr<handle_state>& state,
                                     const ApplianceChoice& choice) {
   using enum launch_setting;
-  put_settings_back(state);
+  try_to_uncover_all(state);
   if (!launch_call<bool>(state, guestfs_is_config)) return;  // launch itself reports what is wrong
   if (!choice.directory.empty())
     cover_setting(state, path, {.user = current_setting(state, path), .launch = choice.directory});

@@ -67,7 +67,7 @@ GUESTKIT_INLINE void launcher::launch() {
   state_->turns->usual_launch_limit.reset();
   state_->output.console.clear();
   try {
-    put_settings_back(state_);
+    try_to_uncover_all(state_);
     auto choice = choosing(state_, info_, [this] { end_if_over(); }).choose();
     advise(choice);
     wait_for_memory(choice.mode);
@@ -97,7 +97,7 @@ GUESTKIT_INLINE void launcher::launch() {
 }
 
 GUESTKIT_INLINE void launcher::undo() noexcept {
-  put_settings_back(state_);
+  try_to_uncover_all(state_);
   state_->machine.memory.give_back();
 }
 

@@ -45,7 +45,7 @@ inline c_handle fresh_copy(const std::shared_ptr<handle_state>& state) noexcept 
 /// Replaces the C handle whose launch has failed with a fresh one of the same configuration, since libguestfs
 /// may or may not have forgotten the old one's disks. Returns false if that cannot be done.
 inline bool renew(const std::shared_ptr<handle_state>& state) {
-  put_settings_back(state);
+  try_to_uncover_all(state);
   c_handle fresh = fresh_copy(state), old(nullptr, {state.get()});
   state->turns->throw_if_stopped("launch", "", EINTR, {});
   if (!fresh) return false;
