@@ -54,8 +54,7 @@ class HandleOptions:
             but a restored one is ready sooner, since its udev sleeps until a block device appears or changes:
             programs of the guest may miss links in /dev/disk; "system": libguestfs' own; or the directory of
             a fixed appliance
-        launch_timeout: for `launch`; None: 60 with KVM, 300 where the processor is emulated; `math.inf`: no
-            limit
+        launch_timeout: for `launch`; None: 60 with KVM, 300 otherwise; `math.inf`: no limit
         call_timeout: for every other call, from when it starts to run
         close_timeout: for `close`; then the hypervisor is killed
         admission_timeout: how long `launch` may wait for memory that this process' other appliances use;

@@ -17,7 +17,8 @@ inline constexpr Seconds no_limit{std::numeric_limits<double>::infinity()};
 /// How long work on a handle may take. Each limit has its own clock; CallTimeout::clock() names the one that
 /// ran out. A handle with a negative one or NaN cannot be made: Error with EINVAL.
 struct Limits {
-  /// For launch(), from its start. Default: one minute with KVM, five minutes when the processor is emulated.
+  /// For launch(), from its start. Default: one minute with KVM; five minutes when the processor is emulated,
+  /// and with a backend other than direct, which may emulate it.
   std::optional<Seconds> launch = {};
   /// For every other call, from the moment it starts to run.
   Seconds call = no_limit;

@@ -555,6 +555,25 @@ BOOST_FIXTURE_TEST_CASE(the_accelerator_of_one_launch_stayed_the_user_s_setting,
     }
 }
 
+// Regression: only guestkit's own force_tcg was looked at, and libvirt's appliance had a minute without KVM.
+BOOST_FIXTURE_TEST_CASE(an_emulated_launch_by_libvirt_had_the_limit_of_kvm, Host) {
+  support::write_appliance(folder);
+  qemu_does("exit 1");
+  const std::vector<std::pair<std::string, guestkit::Accel>> emulated{
+      {"libvirt:nothing:///", guestkit::Accel::automatic}, {"direct", guestkit::Accel::tcg}};
+  for (const auto& [backend, accel] : emulated) {
+    guestkit::Guestfs g({.environment = false, .accel = accel});
+    g.set_backend(backend);
+    g.set_hv(qemu);
+    g.set_path(folder.string());
+    g.set_cachedir(folder.string());
+    g.add_drive("/dev/null", {.format = "raw"});
+    BOOST_CHECK_THROW(g.launch(), guestkit::LaunchError);
+    BOOST_REQUIRE(state_of(g)->turns->launch_limit());
+    BOOST_TEST(*state_of(g)->turns->launch_limit() == guestkit::Seconds(300));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(the_backend_settings_of_a_launch_were_told_as_the_user_s) {
   guestkit::Guestfs g({.environment = false});
   const auto state = state_of(g);

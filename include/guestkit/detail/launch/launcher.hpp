@@ -27,7 +27,7 @@ class launcher {
   // The steps that are not in choosing.hpp, covering.hpp and starting.hpp, in order.
   void advise(const ApplianceChoice& choice) const;
   void wait_for_memory(ApplianceMode mode);
-  void limit_time(const ApplianceChoice& choice);
+  void limit_time();
   void name_hypervisor();
   void confine_hypervisor();
   void note_sockets();

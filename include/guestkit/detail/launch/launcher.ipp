@@ -71,7 +71,7 @@ GUESTKIT_INLINE void launcher::launch() {
     auto choice = choosing(state_, info_, [this] { end_if_over(); }).choose();
     advise(choice);
     wait_for_memory(choice.mode);
-    limit_time(choice);
+    limit_time();
     start_appliance(state_, choice, [&] {
       cover_settings(state_, choice);
       name_hypervisor();
@@ -143,13 +143,10 @@ GUESTKIT_INLINE void launcher::wait_for_memory(ApplianceMode mode) {
   begin_ += std::chrono::steady_clock::now() - waits_since;
 }
 
-/// Sets the limit of a launch for which the user gave none.
-GUESTKIT_INLINE void launcher::limit_time(const ApplianceChoice& choice) {
-  const auto settings = choice.backend_settings
-                            ? *choice.backend_settings
-                            : launch_call<string_list>(state_, guestfs_get_backend_settings);
-  const bool emulated = is_on(settings, "force_tcg");
-  state_->turns->usual_launch_limit = emulated ? Seconds(300) : Seconds(60);
+/// Sets the limit of a launch for which the user gave none. Whether a backend other than direct emulates is
+/// not known.
+GUESTKIT_INLINE void launcher::limit_time() {
+  state_->turns->usual_launch_limit = info_.accelerator == "kvm" ? Seconds(60) : Seconds(300);
 }
 
 /// Gives the hypervisor a name, so that it can be found when it must be killed. The libvirt backend takes
