@@ -38,12 +38,10 @@ ImageInfo basic_guestfs<Core>::open_disk(const std::filesystem::path& path, cons
                                    disk.options);
     } catch (const Error& e) {
       if (disk.options.protocol != "nbd" || disk.options.readonly == false) throw;
-      throw Error(
-          op,
-          detail::shown(path.native()) +
-              ": QEMU gets no answer there: start the NBD server first, one that presents this export "
-              "and that this user may connect to",
-          e.error_number());
+      const auto hint = e.hint().empty() ? "if nothing answers there, start the NBD server first: one that "
+                                           "presents this export and that this user may connect to"
+                                         : e.hint();
+      throw Error(op, detail::shown(path.native()) + ": " + e.message(), e.error_number(), {e.cause(), hint});
     }
     if (!disk.in_use.empty())
       detail::log(*state, LogLevel::warning,

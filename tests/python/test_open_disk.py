@@ -512,6 +512,17 @@ def test_protocols(g: Guestfs, plain: Path) -> None:
     assert [drive.split()[0] for drive in g.debug_drives()] == ["x", "y"]
 
 
+def test_whatever_was_wrong_with_an_nbd_server_it_was_to_be_started_first(g: Guestfs) -> None:
+    with pytest.raises(Error) as caught:
+        g.open_disk("nbd+unix:///x?socket=/nowhere", format="raw", protocols=("nbd",))
+    assert caught.value.message.startswith("nbd+unix:///x?socket=/nowhere: qemu-img: ")
+    assert "qemu-img exited with error status 1" in caught.value.message
+    assert caught.value.hint == (
+        "if nothing answers there, start the NBD server first: one that presents this export and that this "
+        "user may connect to"
+    )
+
+
 @pytest.mark.parametrize("readonly", [True, False])
 def test_nothing_is_left_behind(tmp_path: Path, plain: Path, readonly: bool) -> None:
     before = len(os.listdir("/proc/self/fd"))
