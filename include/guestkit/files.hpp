@@ -64,8 +64,9 @@ std::vector<GuestFile> walk(Guestfs& g, const std::string& directory, const Walk
 /// Copies a file or a tree from the guest into a directory on the host, under its own name.
 ///
 /// Nothing is written outside that directory, whatever names and symlinks the guest has: symlinks that point
-/// out of the copied tree are skipped, as are devices, FIFOs and sockets; files lose their set-id bits. A
-/// target that already exists is an Error with EEXIST.
+/// out of the copied tree are skipped, as are devices, FIFOs and sockets, and what the host cannot make, such
+/// as a name that is too long or is there already; files lose their set-id bits. A target that already exists
+/// is an Error with EEXIST.
 Extracted extract(Guestfs& g, const std::string& path, const std::string& host_directory,
                   const ExtractOptions& options = {});
 

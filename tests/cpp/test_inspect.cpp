@@ -1038,6 +1038,39 @@ BOOST_AUTO_TEST_CASE(a_walk_took_gigabytes_for_long_paths_and_targets) {
   });
 }
 
+// Regression: such a name, or a second file of the same one, ended the whole copy.
+BOOST_FIXTURE_TEST_CASE(one_name_that_the_host_cannot_make_lost_the_whole_copy, pretended) {
+  const std::string long_name(300, 'n');  // not even with the smallest characters
+  guest.add({{"/srv/" + long_name + "-file", "-"},
+             {"/srv/" + long_name + "-directory/file", "-"},
+             {"/srv/" + long_name + "-link", "lz"},
+             {"/srv/z", "-1"}});
+  const support::temporary_folder host;
+  const auto copied = detail::extract(guest, "/srv", host.path, {});
+  BOOST_TEST(copied.files == 1U);
+  BOOST_TEST(std::filesystem::exists(host.path / "srv" / "z"));
+  BOOST_TEST(copied.skipped.size() == 3U);
+  for (const auto& each : copied.skipped) BOOST_TEST(each.reason == "File name too long");
+
+  // What is the whole of the copy is not left out without an error.
+  const auto number = [&](const std::string& path) {
+    try {
+      detail::extract(guest, path, host.path, {});
+      return 0;
+    } catch (const Error& error) {
+      return error.error_number();
+    }
+  };
+  BOOST_TEST(number("/srv/" + long_name + "-file") == ENAMETOOLONG);
+  BOOST_TEST(number("/srv/" + long_name + "-directory") == ENAMETOOLONG);
+  BOOST_TEST(number("/srv") == EEXIST);
+
+  const auto whole = detail::extract(guest, "/", host.path, {});
+  BOOST_REQUIRE_EQUAL(whole.skipped.size(), 1U);
+  BOOST_TEST(whole.skipped[0].path == "/srv");
+  BOOST_TEST(whole.skipped[0].reason == "File exists");
+}
+
 // Regression: what came behind the end of the file was written to the host, past max_bytes.
 BOOST_FIXTURE_TEST_CASE(an_appliance_that_was_taken_over_answered_with_more_than_was_asked, talkative) {
   add({{"/data/small", "-1234"}, {"/data/some", "-12345678"}});

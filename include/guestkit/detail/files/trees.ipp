@@ -142,6 +142,7 @@ class extraction {
     file.mode = static_cast<std::uint32_t>(status.front().st_mode) & 07777U;
     file.mtime = status.front().st_mtime_sec;
     if (is_no_name(name)) throw Error("extract", path + ": its last part is not a name of a file", EINVAL);
+    whole_ = file.path;
     if (file.kind == FileKind::symlink) {  // what it names is not in what is copied
       skip(file, "a symlink that points outside: " + link_target(g_, parent, name));
     } else if (file.kind == FileKind::directory) {
@@ -173,6 +174,14 @@ class extraction {
     done_.skipped.push_back({file.path, reason});
   }
 
+  /// The host has refused to make the file. A name or a kind of file that it cannot have costs itself alone,
+  /// unless that is all that was to be copied.
+  void not_made(const GuestFile& file, const std::string& name) {
+    constexpr std::array skipped{ENAMETOOLONG, EEXIST, EINVAL, EILSEQ, EPERM, EOPNOTSUPP, ENOSYS};
+    if (file.path == whole_ || std::find(skipped.begin(), skipped.end(), errno) == skipped.end()) fail(name);
+    skip(file, std::strerror(errno));
+  }
+
   /// @param depth  how many directories of the copied tree lie above this one: symlinks may climb no further,
   ///     since the tree may be moved
   void entry(const GuestFile& file, const std::string& name, const unique_fd& host, std::size_t depth) {
@@ -186,7 +195,7 @@ class extraction {
       case FileKind::symlink:
         if (!stays_inside(file.target, depth))
           return skip(file, "a symlink that points outside: " + file.target);
-        if (::symlinkat(file.target.c_str(), host.get(), name.c_str()) != 0) fail(name);
+        if (::symlinkat(file.target.c_str(), host.get(), name.c_str()) != 0) return not_made(file, name);
         ++done_.symlinks;
         return;
       default:
@@ -198,7 +207,7 @@ class extraction {
   void subdirectory(const GuestFile& file, const std::string& name, const unique_fd& host,
                     std::size_t depth) {
     if (depth > most_depth) return skip(file, "too deep");
-    if (::mkdirat(host.get(), name.c_str(), 0700) != 0) fail(name);
+    if (::mkdirat(host.get(), name.c_str(), 0700) != 0) return not_made(file, name);
     const unique_fd made(::openat(host.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (made.get() < 0) fail(name);
     ++done_.directories;
@@ -221,7 +230,7 @@ class extraction {
                   {Cause::too_large, "max_bytes permits more"});
     const unique_fd made(
         ::openat(host.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-    if (made.get() < 0) fail(name);
+    if (made.get() < 0) return not_made(file, name);
     std::uint64_t at = 0;
     std::optional<Error> error;
     while (at < file.size) {
@@ -265,6 +274,7 @@ class extraction {
   guest_actions& g_;
   ExtractOptions options_;
   Extracted done_;
+  std::string whole_;  // what was to be copied; empty: all of the guest
   std::size_t entries_ = 0;
 };
 
