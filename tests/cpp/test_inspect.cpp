@@ -1023,8 +1023,8 @@ struct endless_directory : pretended_guest {
     all[1].st_mode = S_IFLNK;
     return all;
   }
-  string_list readlinklist(const std::string& /*directory*/, const string_list& /*names*/) override {
-    return {"", target};
+  string_list readlinklist(const std::string& /*directory*/, const string_list& names) override {
+    return string_list(names.size(), target);
   }
   const std::string target = std::string(4095, 't');
 };
@@ -1036,6 +1036,82 @@ BOOST_AUTO_TEST_CASE(a_walk_took_gigabytes_for_long_paths_and_targets) {
   BOOST_CHECK_EXCEPTION(detail::walk(guest, "/", {.max_path_bytes = 100'000}), Error, [](const auto& error) {
     return error.error_number() == EFBIG && has(error.message(), "/: the paths take more than 100000 bytes");
   });
+}
+
+/// One directory with very many symlinks, and a few files. Counts what it is asked for.
+struct crowded_directory : pretended_guest {
+  explicit crowded_directory(std::size_t links) : links_(links) { add({{"/data", "d"}}); }
+
+  std::vector<Dirent> readdir(const std::string& /*directory*/) override {
+    std::vector<Dirent> all(links_ + 3);
+    all[0].name = ".";
+    all[1].name = "file";
+    all[2].name = "file2";
+    for (std::size_t i = 0; i < links_; ++i) all[i + 3].name = "link" + std::to_string(i);
+    return all;
+  }
+  std::vector<StatNS> lstatnslist(const std::string& directory, const string_list& names) override {
+    if (directory == "/") return pretended_guest::lstatnslist(directory, names);
+    examined += names.size();
+    std::vector<StatNS> all(names.size());
+    for (std::size_t i = 0; i < names.size(); ++i)
+      all[i].st_mode = names[i].starts_with("link") ? S_IFLNK : S_IFREG;
+    return all;
+  }
+  string_list readlinklist(const std::string& /*directory*/, const string_list& names) override {
+    resolved.insert(names.begin(), names.end());
+    return string_list(names.size(), "/" + std::string(4094, 't'));
+  }
+  buffer pread(const std::string& /*path*/, int /*count*/, std::int64_t /*offset*/) override {
+    return buffer_of("");
+  }
+
+  std::size_t examined = 0;
+  std::set<std::string> resolved = {};
+
+ private:
+  std::size_t links_;
+};
+
+// Regression: the limits were looked at once all of the directory was in memory, and 4 KB for each symlink.
+BOOST_AUTO_TEST_CASE(a_directory_of_many_symlinks_took_gigabytes_whatever_the_limits_were) {
+  crowded_directory guest(20'000);
+  const support::temporary_folder host;
+  const auto is_refused = [](const Error& error) {
+    return error.error_number() == EFBIG && has(error.message(), "more than 1000 entries");
+  };
+  BOOST_CHECK_EXCEPTION(detail::walk(guest, "/data", {.max_entries = 1000}), Error, is_refused);
+  BOOST_CHECK_EXCEPTION(detail::extract(guest, "/data", host.path, {.max_entries = 1000}), Error, is_refused);
+  BOOST_TEST(guest.examined == 0U);
+
+  const auto takes_too_much = [](const Error& error) {
+    return error.error_number() == EFBIG && has(error.message(), "the paths take more than 100000 bytes");
+  };
+  std::filesystem::remove_all(host.path / "data");
+  BOOST_CHECK_EXCEPTION(detail::walk(guest, "/data", {.max_path_bytes = 100'000}), Error, takes_too_much);
+  BOOST_CHECK_EXCEPTION(detail::extract(guest, "/data", host.path, {.max_path_bytes = 100'000}), Error,
+                        takes_too_much);
+  BOOST_TEST(guest.resolved.size() < 2000U);
+}
+
+// Regression: one symlink in a directory, and libguestfs was asked where each of its files leads.
+BOOST_AUTO_TEST_CASE(files_beside_a_symlink_were_read_as_links) {
+  crowded_directory guest(1);
+  const auto files = detail::walk(guest, "/data", {});
+  BOOST_TEST(guest.resolved == std::set<std::string>{"link0"}, boost::test_tools::per_element());
+  BOOST_REQUIRE_EQUAL(files.size(), 3U);
+  BOOST_TEST(files[1].target.empty());
+  BOOST_TEST(files[2].target.size() == 4095U);
+}
+
+// Regression: a symlink that was left out kept its target in memory, 4 KB for each of a million.
+BOOST_AUTO_TEST_CASE(the_reason_for_a_symlink_left_out_had_all_of_its_target) {
+  crowded_directory guest(2500);  // more than one message
+  const support::temporary_folder host;
+  const auto done = detail::extract(guest, "/data", host.path, {});
+  BOOST_TEST(done.files == 2U);
+  BOOST_TEST(done.skipped.size() == 2500U);
+  for (const auto& each : done.skipped) BOOST_TEST(each.reason.size() < 250U);
 }
 
 // Regression: such a name, or a second file of the same one, ended the whole copy.

@@ -63,8 +63,30 @@ string_list names_in(guest_actions& g, const std::string& directory);
 /// The same; none if there are too many.
 string_list few_names_in(guest_actions& g, const std::string& directory);
 
-/// The files in a directory, sorted by name; links are not followed.
-std::vector<GuestFile> list_directory(guest_actions& g, const std::string& directory);
+/// How much of a guest one task may list: a guest can make millions of names, and symlinks with targets of
+/// 4 KB each.
+class listing_limits {
+ public:
+  /// @param op, top    for the error: the task, and the path that it was given
+  /// @param entries    how many files it may list
+  /// @param path_bytes for all their paths and targets of symlinks together
+  listing_limits(std::string op, std::string top, std::size_t entries, std::size_t path_bytes);
+
+  std::size_t entries_left() const noexcept { return entries_ - listed_; }
+
+  /// Count what is listed. Throw Error with EFBIG if it is too much.
+  void count_entries(std::size_t more);
+  void count_path_bytes(std::size_t more);
+
+ private:
+  std::string op_, top_;
+  std::size_t entries_, path_bytes_;
+  std::size_t listed_ = 0, listed_path_bytes_ = 0;
+};
+
+/// The files in a directory, sorted by name; links are not followed. Throws Error with EFBIG before it has
+/// asked for, or holds, much more than the limits permit.
+std::vector<GuestFile> list_directory(guest_actions& g, const std::string& directory, listing_limits& limits);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 

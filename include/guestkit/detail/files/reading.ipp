@@ -127,30 +127,63 @@ GUESTKIT_INLINE string_list few_names_in(guest_actions& g, const std::string& di
   return names;
 }
 
-GUESTKIT_INLINE std::vector<GuestFile> list_directory(guest_actions& g, const std::string& directory) {
-  auto names = unsorted_names_in(g, directory);
-  std::sort(names.begin(), names.end());
-  std::vector<GuestFile> files = {};
-  if (names.empty()) return files;
+GUESTKIT_INLINE listing_limits::listing_limits(std::string op, std::string top, std::size_t entries,
+                                               std::size_t path_bytes)
+    : op_(std::move(op)), top_(std::move(top)), entries_(entries), path_bytes_(path_bytes) {}
+
+GUESTKIT_INLINE void listing_limits::count_entries(std::size_t more) {
+  if (more > entries_left())
+    throw Error(op_, top_ + ": more than " + std::to_string(entries_) + " entries", EFBIG);
+  listed_ += more;
+}
+
+GUESTKIT_INLINE void listing_limits::count_path_bytes(std::size_t more) {
+  if (more > path_bytes_ - listed_path_bytes_)
+    throw Error(op_, top_ + ": the paths take more than " + std::to_string(path_bytes_) + " bytes", EFBIG);
+  listed_path_bytes_ += more;
+}
+
+/// Adds those of these names that are still there.
+inline void add_files(guest_actions& g, const std::string& directory, const string_list& names,
+                      listing_limits& limits, std::vector<GuestFile>& files) {
   const auto found = g.lstatnslist(directory, names);
-  bool links = false;
+  const auto first = files.size();
+  string_list links = {};
   for (std::size_t i = 0; i < names.size() && i < found.size(); ++i) {
     const auto& status = found[i];
     if (status.st_ino == -1) continue;  // lstat failed
     GuestFile file{.path = joined(directory, names[i]), .kind = kind_of(status.st_mode)};
+    limits.count_path_bytes(file.path.size());
     file.size = static_cast<std::uint64_t>(status.st_size);
     file.mode = static_cast<std::uint32_t>(status.st_mode) & 07777U;
     file.uid = status.st_uid;
     file.gid = status.st_gid;
     file.mtime = status.st_mtime_sec;
-    links = links || file.kind == FileKind::symlink;
+    if (file.kind == FileKind::symlink) links.push_back(names[i]);
     files.push_back(std::move(file));
   }
-  if (!links) return files;
-  const auto targets = g.readlinklist(directory, names);
-  auto file = files.begin();
-  for (std::size_t i = 0; i < names.size() && i < targets.size() && file != files.end(); ++i)
-    if (file->path == joined(directory, names[i])) (file++)->target = targets[i];
+  if (links.empty()) return;
+  const auto targets = g.readlinklist(directory, links);
+  auto target = targets.begin();
+  for (auto i = first; i < files.size() && target != targets.end(); ++i) {
+    if (files[i].kind != FileKind::symlink) continue;
+    limits.count_path_bytes(target->size());
+    files[i].target = *target++;
+  }
+}
+
+GUESTKIT_INLINE std::vector<GuestFile> list_directory(guest_actions& g, const std::string& directory,
+                                                      listing_limits& limits) {
+  constexpr std::size_t batch = 1000;  // what one message asks for
+  auto names = unsorted_names_in(g, directory);
+  limits.count_entries(names.size());
+  std::sort(names.begin(), names.end());
+  std::vector<GuestFile> files = {};
+  for (std::size_t at = 0; at < names.size(); at += batch) {
+    const auto begin = names.begin() + static_cast<std::ptrdiff_t>(at);
+    const auto end = begin + static_cast<std::ptrdiff_t>(std::min(batch, names.size() - at));
+    add_files(g, directory, string_list(begin, end), limits, files);
+  }
   return files;
 }
 

@@ -76,24 +76,17 @@ GUESTKIT_INLINE std::vector<GuestFile> walk(guest_actions& g, const std::string&
   };
   const auto size_of_top = options.size ? *options.size : static_cast<std::uint64_t>(g.statns(top).st_size);
   std::vector<waiting_directory> waiting{{top, size_of_top, 0}};
-  std::size_t path_bytes = 0;
+  listing_limits limits("walk", top, options.max_entries, options.max_path_bytes);
   while (!waiting.empty()) {
     const auto [directory, size, depth] = std::move(waiting.back());
     waiting.pop_back();
-    check_names(directory, size, options.max_entries - all.size());
-    auto files = list_directory(g, directory);
-    if (all.size() + files.size() > options.max_entries)
-      throw Error("walk", top + ": more than " + std::to_string(options.max_entries) + " entries", EFBIG);
+    check_names(directory, size, limits.entries_left());
+    auto files = list_directory(g, directory, limits);
     for (auto file = files.rbegin(); file != files.rend(); ++file) {
-      path_bytes += file->path.size() + file->target.size();
       if (file->kind != FileKind::directory) continue;
       file->not_entered = depth >= options.max_depth;
       if (!file->not_entered) waiting.push_back({file->path, file->size, depth + 1});
     }
-    if (path_bytes > options.max_path_bytes)
-      throw Error("walk",
-                  top + ": the paths take more than " + std::to_string(options.max_path_bytes) + " bytes",
-                  EFBIG);
     std::move(files.begin(), files.end(), std::back_inserter(all));
   }
   return all;
@@ -120,7 +113,8 @@ GUESTKIT_INLINE bool stays_inside(std::string_view target, std::size_t depth) {
 /// directory that we made or that is the caller's: no text from the guest becomes a path.
 class extraction {
  public:
-  extraction(guest_actions& g, const ExtractOptions& options) : g_(g), options_(options) {}
+  extraction(guest_actions& g, const std::string& path, const ExtractOptions& options)
+      : g_(g), options_(options), limits_("extract", path, options.max_entries, options.max_path_bytes) {}
 
   Extracted run(const std::string& path, const std::string& host_directory) {
     const unique_fd top(::open(cstr(host_directory).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -143,10 +137,10 @@ class extraction {
     file.mtime = status.front().st_mtime_sec;
     if (is_no_name(name)) throw Error("extract", path + ": its last part is not a name of a file", EINVAL);
     whole_ = file.path;
+    limits_.count_entries(1);
     if (file.kind == FileKind::symlink) {  // what it names is not in what is copied
-      skip(file, "a symlink that points outside: " + link_target(g_, parent, name));
+      skip_link(file, link_target(g_, parent, name));
     } else if (file.kind == FileKind::directory) {
-      count_entry();
       subdirectory(file, name, top, 0);
     } else {
       entry(file, name, top, 0);
@@ -165,13 +159,14 @@ class extraction {
     return name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos;
   }
 
-  void count_entry() {
-    if (++entries_ > options_.max_entries)
-      throw Error("extract", "more than " + std::to_string(options_.max_entries) + " files", EFBIG);
-  }
-
   void skip(const GuestFile& file, const std::string& reason) {
     done_.skipped.push_back({file.path, reason});
+  }
+
+  void skip_link(const GuestFile& file, const std::string& target) {
+    constexpr std::size_t most = 200;  // bytes: the reasons of all files stay in memory
+    skip(file,
+         "a symlink that points outside: " + target.substr(0, most) + (target.size() > most ? "…" : ""));
   }
 
   /// The host has refused to make the file. A name or a kind of file that it cannot have costs itself alone,
@@ -185,7 +180,6 @@ class extraction {
   /// @param depth  how many directories of the copied tree lie above this one: symlinks may climb no further,
   ///     since the tree may be moved
   void entry(const GuestFile& file, const std::string& name, const unique_fd& host, std::size_t depth) {
-    count_entry();
     if (is_no_name(name)) return skip(file, "not a name of a file");
     switch (file.kind) {
       case FileKind::regular:
@@ -193,8 +187,7 @@ class extraction {
       case FileKind::directory:
         return subdirectory(file, name, host, depth + 1);
       case FileKind::symlink:
-        if (!stays_inside(file.target, depth))
-          return skip(file, "a symlink that points outside: " + file.target);
+        if (!stays_inside(file.target, depth)) return skip_link(file, file.target);
         if (::symlinkat(file.target.c_str(), host.get(), name.c_str()) != 0) return not_made(file, name);
         ++done_.symlinks;
         return;
@@ -216,10 +209,12 @@ class extraction {
   }
 
   void directory(const std::string& path, std::uint64_t size, const unique_fd& host, std::size_t depth) {
-    check_names(path, size, options_.max_entries - entries_);
+    check_names(path, size, limits_.entries_left());
     std::vector<GuestFile> files;
-    if (const auto error = error_of([&] { files = list_directory(g_, path); }))
+    if (const auto error = error_of([&] { files = list_directory(g_, path, limits_); })) {
+      if (error->error_number() == EFBIG) throw Error(*error);  // the limits are those of the whole copy
       return done_.skipped.push_back({path, error->message()});
+    }
     for (const auto& file : files) entry(file, file.path.substr(file.path.rfind('/') + 1), host, depth);
   }
 
@@ -275,12 +270,12 @@ class extraction {
   ExtractOptions options_;
   Extracted done_;
   std::string whole_;  // what was to be copied; empty: all of the guest
-  std::size_t entries_ = 0;
+  listing_limits limits_;
 };
 
 GUESTKIT_INLINE Extracted extract(guest_actions& g, const std::string& path,
                                   const std::string& host_directory, const ExtractOptions& options) {
-  return extraction(g, options).run(path, host_directory);
+  return extraction(g, path, options).run(path, host_directory);
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -259,7 +259,9 @@ class rpm_obstacles {
     std::vector<GuestFile> entries;
     const auto error = error_of([&] {
       check_names_of(files_.g, files_.path(directory));
-      entries = list_directory(files_.g, files_.path(directory));
+      listing_limits limits("readdir", printable(files_.path(directory)), 128U << 10U,
+                            std::size_t{64} << 20U);
+      entries = list_directory(files_.g, files_.path(directory), limits);
     });
     if (error && error->error_number() == EFBIG) found_ = error->message();
     for (const auto& entry : entries) {
