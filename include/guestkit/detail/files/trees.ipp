@@ -209,7 +209,9 @@ class extraction {
   }
 
   void directory(const std::string& path, std::uint64_t size, const unique_fd& host, std::size_t depth) {
-    check_names(path, size, limits_.entries_left());
+    // The directory may once have been large, and have few files now.
+    if (const auto error = error_of([&] { check_names(path, size, options_.max_entries); }))
+      return done_.skipped.push_back({path, error->message()});
     std::vector<GuestFile> files;
     if (const auto error = error_of([&] { files = list_directory(g_, path, limits_); })) {
       if (error->error_number() == EFBIG) throw Error(*error);  // the limits are those of the whole copy
