@@ -191,6 +191,15 @@ BOOST_AUTO_TEST_CASE(an_executor_that_takes_no_more_is_told_in_the_reports, PATI
   BOOST_TEST(guests.size() == 2U);
 }
 
+// Regression: each refusal asked for the next guest's thread from within, until the stack was full.
+BOOST_AUTO_TEST_CASE(an_executor_that_refused_many_guests_crashed_the_program, PATIENCE) {
+  pool<1> threads;
+  threads.close();
+  const std::vector<string_list> guests(50'000);
+  auto reports = inspect_many(guests, {.concurrency = static_cast<unsigned>(guests.size())}, threads);
+  BOOST_TEST(std::ranges::distance(reports) == std::ranges::ssize(guests));
+}
+
 BOOST_AUTO_TEST_CASE(a_forked_child_leaves_the_fleet_alone, PATIENCE) {
   const stuck fleet;
   auto reports = std::make_unique<InspectMany>(inspect_many(string_list{fleet.disk}, fleet.options));

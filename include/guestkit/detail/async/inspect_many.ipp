@@ -39,7 +39,8 @@ class fleet : public std::enable_shared_from_this<fleet> {
       try {
         pool_.submit([self = shared_from_this()] { self->work(); });
       } catch (...) {  // the executor accepts no more jobs
-        if (const auto guest = begin()) give(*guest, failed({.index = *guest, .disks = guests_[*guest]}));
+        if (const auto guest = begin())
+          finish(keep(*guest, failed({.index = *guest, .disks = guests_[*guest]})));
       }
     }
   }
@@ -153,8 +154,17 @@ class fleet : public std::enable_shared_from_this<fleet> {
     options_.progress(progress);
   }
 
+  /// A report, and who waits for it; nothing if nobody does yet.
+  using delivery = std::optional<std::pair<boost::promise<std::optional<InspectReport>>, InspectReport>>;
+
   void give(std::size_t guest, InspectReport report) {
-    std::optional<std::pair<boost::promise<std::optional<InspectReport>>, InspectReport>> delivery;
+    auto due = keep(guest, std::move(report));
+    start();
+    finish(std::move(due));
+  }
+
+  delivery keep(std::size_t guest, InspectReport report) {
+    delivery due;
     {
       const std::lock_guard lock(mutex_);
       ++reported_;
@@ -162,13 +172,17 @@ class fleet : public std::enable_shared_from_this<fleet> {
       if (waiting_.empty()) {
         ready_.push_back(std::move(report));
       } else {
-        delivery.emplace(std::move(waiting_.front()), std::move(report));
+        due.emplace(std::move(waiting_.front()), std::move(report));
         waiting_.pop_front();
       }
     }
     tell();
-    start();
-    if (delivery) delivery->first.set_value(std::move(delivery->second));
+    return due;
+  }
+
+  /// The calling thread has ended a guest.
+  void finish(delivery due) {
+    if (due) due->first.set_value(std::move(due->second));
     const std::lock_guard lock(mutex_);
     if (const auto mine = inside_.find(std::this_thread::get_id()); mine != inside_.end())
       inside_.erase(mine);
