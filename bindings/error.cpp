@@ -70,7 +70,7 @@ void translate(const Error& error) noexcept try {
     raise(launch, arguments(error, "(NNisNN)", to_string(error.cause()), string(error.hint()),
                             strings(failed->console())));
   else if (const auto* late = dynamic_cast<const CallTimeout*>(&error))
-    raise(timeout, arguments(error, "(NNidNNN)", late->seconds(), string(late->clock()),
+    raise(timeout, arguments(error, "(NNidNNN)", late->limit().count(), string(late->clock()),
                              strings(late->console()), PyBool_FromLong(late->handle_usable())));
   else if (const auto* dead = dynamic_cast<const ApplianceCrashed*>(&error))
     raise(dynamic_cast<const ApplianceKilled*>(dead) != nullptr ? killed : crashed,

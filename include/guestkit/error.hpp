@@ -4,12 +4,12 @@
 
 #include <stdexcept>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/generated/failure.hpp"
+#include "guestkit/limits.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM {
 
@@ -88,17 +88,17 @@ class ApplianceKilled : public ApplianceCrashed {
 /// A call exceeded its time limit.
 class CallTimeout : public Error {
  public:
-  CallTimeout(const std::string& op, const std::string& message, int error_number, double seconds,
+  CallTimeout(const std::string& op, const std::string& message, int error_number, Cause cause, Seconds limit,
               std::string clock, std::vector<std::string> console = {}, bool handle_usable = true)
-      : Error(op, message, error_number, {cause_of(clock)}),
-        seconds_(seconds),
+      : Error(op, message, error_number, {cause}),
+        limit_(limit),
         clock_(std::move(clock)),
         console_(std::move(console)),
         handle_usable_(handle_usable) {}
 
-  /// The limit, in seconds.
-  double seconds() const noexcept { return seconds_; }
-  /// Which limit was exceeded, such as "launch_timeout" or "call_timeout".
+  /// The limit that was exceeded.
+  Seconds limit() const noexcept { return limit_; }
+  /// Which one that is, such as "launch_timeout" or "call_timeout".
   const std::string& clock() const noexcept { return clock_; }
   /// The last lines that the appliance and libguestfs wrote. Hostile text: escape it.
   const std::vector<std::string>& console() const noexcept { return console_; }
@@ -106,9 +106,7 @@ class CallTimeout : public Error {
   bool handle_usable() const noexcept { return handle_usable_; }
 
  private:
-  static Cause cause_of(std::string_view clock) noexcept;
-
-  double seconds_;
+  Seconds limit_;
   std::string clock_;
   std::vector<std::string> console_;
   bool handle_usable_;

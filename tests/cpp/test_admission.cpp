@@ -172,6 +172,7 @@ BOOST_AUTO_TEST_CASE(a_limit_holds_where_there_is_memory_and_can_be_taken_back) 
     BOOST_ERROR("the limit did not hold");
   } catch (const CallTimeout& e) {
     BOOST_TEST(e.clock() == "admission_timeout");
+    BOOST_TEST((e.cause() == guestkit::Cause::admission_timeout));
     BOOST_TEST(e.message().find("runs 1 appliances") != std::string::npos);
   }
   all.set_limit(std::nullopt);

@@ -384,7 +384,8 @@ BOOST_AUTO_TEST_CASE(a_call_that_waits_too_long_for_its_turn_never_runs, PATIENC
   BOOST_CHECK_EXCEPTION(late.get(), CallTimeout, [](const CallTimeout& e) {
     BOOST_TEST(e.what() ==
                "set_memsize: waited longer than 0.05 s for its turn (queue_timeout); it did not run");
-    return e.clock() == "queue_timeout" && e.seconds() == 0.05 && e.error_number() == ETIMEDOUT;
+    BOOST_TEST((e.cause() == guestkit::Cause::queue_timeout));
+    return e.clock() == "queue_timeout" && e.limit().count() == 0.05 && e.error_number() == ETIMEDOUT;
   });
   BOOST_CHECK_THROW(later.get(), CallTimeout);
   first.open();

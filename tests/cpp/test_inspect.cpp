@@ -1209,7 +1209,8 @@ BOOST_AUTO_TEST_CASE(what_a_handle_without_an_appliance_says) {
 struct slow_at_first : thin_volume {
   std::set<std::string> asked = {};
   void delay(const std::string& what) {
-    if (asked.insert(what).second) throw CallTimeout(what.c_str(), "too late", ETIMEDOUT, 1, "call_timeout");
+    if (asked.insert(what).second)
+      throw CallTimeout(what.c_str(), "too late", ETIMEDOUT, Cause::call_timeout, Seconds(1), "call_timeout");
   }
   hashtable blkid(const std::string& device) override {
     delay("blkid " + device);

@@ -65,7 +65,8 @@ BOOST_AUTO_TEST_CASE(a_launch_that_hangs_ends_at_its_limit_and_leaves_no_hypervi
   BOOST_CHECK_EXCEPTION(g.launch(), CallTimeout, [](const CallTimeout& e) {
     BOOST_TEST(e.op() == "launch");
     BOOST_TEST(e.clock() == "launch_timeout");
-    BOOST_TEST(e.seconds() == 0.3);
+    BOOST_TEST((e.cause() == guestkit::Cause::launch_timeout));
+    BOOST_TEST(e.limit().count() == 0.3);
     BOOST_TEST(e.error_number() == ETIMEDOUT);
     return e.message() ==
            "took longer than 0.3 s (launch_timeout) and was stopped; the appliance was killed, open a new "
@@ -92,6 +93,7 @@ BOOST_AUTO_TEST_CASE(a_qemu_img_that_hangs_ends_at_the_calls_limit_and_the_handl
   Guestfs g({.environment = false, .limits = {.call = Seconds(0.3)}});
   BOOST_CHECK_EXCEPTION(g.add_drive_ro(programs.folder / "disk"), CallTimeout, [](const CallTimeout& e) {
     BOOST_TEST(e.clock() == "call_timeout");
+    BOOST_TEST((e.cause() == guestkit::Cause::call_timeout));
     return e.message() == "took longer than 0.3 s (call_timeout) and was stopped; the handle can be used";
   });
   BOOST_TEST(ends(programs.wait_until_started()));
@@ -150,7 +152,7 @@ BOOST_AUTO_TEST_CASE(a_launch_inside_an_inspection_had_no_limit_of_its_own, PATI
       return std::string("launched");
     } catch (const CallTimeout& e) {
       BOOST_TEST(e.op() == "launch");
-      BOOST_TEST(e.seconds() == 0.3);
+      BOOST_TEST(e.limit().count() == 0.3);
       BOOST_TEST(ends(programs.wait_until_started()));
       BOOST_CHECK_EXCEPTION(g.get_memsize(), ApplianceKilled, [&](const Error& after) {
         return after.message().find("launch took longer than its " + e.clock()) != std::string::npos;

@@ -14,11 +14,4 @@ GUESTKIT_INLINE std::string Error::reason(const std::string& op, const std::stri
   return "the call failed and libguestfs gave no reason";
 }
 
-GUESTKIT_INLINE Cause CallTimeout::cause_of(std::string_view clock) noexcept {
-  for (const auto cause :
-       {Cause::launch_timeout, Cause::call_timeout, Cause::queue_timeout, Cause::admission_timeout})
-    if (clock == to_string(cause)) return cause;
-  return Cause::unknown;
-}
-
 }  // namespace guestkit::inline GUESTKIT_FORM

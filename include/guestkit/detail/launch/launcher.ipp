@@ -115,7 +115,7 @@ GUESTKIT_INLINE void launcher::end_if_over() const {
     throw CallTimeout(
         "launch",
         "took longer than " + shown(*limit) + " (launch_timeout) and was stopped; the handle can be used",
-        ETIMEDOUT, limit->count(), "launch_timeout");
+        ETIMEDOUT, Cause::launch_timeout, *limit, "launch_timeout");
 }
 
 /// Logs what would make an emulated launch fast: libguestfs' own appliance takes some 15 seconds.

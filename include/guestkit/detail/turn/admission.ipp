@@ -78,7 +78,7 @@ GUESTKIT_INLINE void admission::refuse(Seconds timeout) const {
   const auto text = "waited longer than " + shown(timeout) +
                     " (admission_timeout) for memory: this process runs " + std::to_string(running_) +
                     " appliances; a program that holds one while waiting for another would wait forever";
-  throw CallTimeout("launch", text, ETIMEDOUT, timeout.count(), "admission_timeout");
+  throw CallTimeout("launch", text, ETIMEDOUT, Cause::admission_timeout, timeout, "admission_timeout");
 }
 
 GUESTKIT_INLINE void admission::release(std::uint64_t bytes, unsigned ended) noexcept {

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "guestkit/detail/base/form.hpp"
+#include "guestkit/generated/failure.hpp"
 #include "guestkit/limits.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -13,6 +14,7 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 struct named_limit {
   Seconds time = no_limit;
   const char* name = "";
+  Cause cause = Cause::unknown;  // of the error of a call that exceeds it
 };
 
 /// The clock of a handle's running call. Threads: turns guards it.

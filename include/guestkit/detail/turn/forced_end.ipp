@@ -35,7 +35,7 @@ GUESTKIT_INLINE void forced_end::fail(const char* op, const std::string& message
     const auto text = "took longer than " + shown(exceeded_.time) + " (" + exceeded_.name +
                       ") and was stopped; " +
                       (usable ? "the handle can be used" : "the appliance was killed, open a new handle");
-    throw CallTimeout(op, text, ETIMEDOUT, exceeded_.time.count(), exceeded_.name, console, usable);
+    throw CallTimeout(op, text, ETIMEDOUT, exceeded_.cause, exceeded_.time, exceeded_.name, console, usable);
   }
   if (is_killed()) throw ApplianceKilled(op, death(), number, console);
   throw Error(op, number == EINTR || message.empty() ? "cancelled" : message, number == 0 ? EINTR : number);

@@ -21,7 +21,7 @@ inline constexpr std::chrono::seconds time_after_unmount{1};
 
 GUESTKIT_INLINE CallTimeout waited_too_long(const char* op, Seconds limit) {
   const auto text = "waited longer than " + shown(limit) + " for its turn (queue_timeout); it did not run";
-  return CallTimeout(op, text, ETIMEDOUT, limit.count(), "queue_timeout");
+  return CallTimeout(op, text, ETIMEDOUT, Cause::queue_timeout, limit, "queue_timeout");
 }
 
 GUESTKIT_INLINE turns::~turns() {
@@ -44,7 +44,7 @@ GUESTKIT_INLINE void turns::enter(const action& op) {
     op_depth_ = depth_;
     since_ = op.may_run_programs ? ticks_now() : 0;
   }
-  const named_limit launch{launch_limit().value_or(no_limit), "launch_timeout"};
+  const named_limit launch{launch_limit().value_or(no_limit), "launch_timeout", Cause::launch_timeout};
   if (!is_outermost)
     begin_inner_launch(launch);
   else if (op.is_launch)
@@ -52,7 +52,7 @@ GUESTKIT_INLINE void turns::enter(const action& op) {
   else if (op.serves)
     begin_serving();
   else
-    clock_.begin({limits.call, "call_timeout"});
+    clock_.begin({limits.call, "call_timeout", Cause::call_timeout});
   try {
     keep_time();
   } catch (...) {
