@@ -5,7 +5,6 @@
 
 #include <memory>
 #include <string>
-#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -25,7 +24,7 @@ c_result<R> add_to_machine(std::shared_ptr<handle_state> state, const action& op
                            const A&... arguments) {
   const turn mine(state, op.name);
   auto result = call<R>(state, op, fn, arguments...);
-  machine::addition given{.disk = std::string_view(op.name) != "config", .repeat = {}};
+  machine::addition given{.disk = !op.is(call_kind::config), .repeat = {}};
   if constexpr ((std::is_pointer_v<A> || ...))  // a libvirt domain may be gone by then
     given.repeat = [](guestfs_h*) { return false; };
   else

@@ -6,12 +6,13 @@
 #include <boost/test/unit_test.hpp>
 
 using guestkit::detail::action;
+using guestkit::detail::call_kind;
 
 BOOST_AUTO_TEST_CASE(launch_alone_is_launch) {
   constexpr action launch = "launch";
   BOOST_TEST(std::string_view(launch.name) == "launch");
-  static_assert(launch.is_launch && launch.waits_for_programs && launch.may_run_programs);
-  static_assert(!action("launch_info").is_launch);
+  static_assert(launch.is(call_kind::launch) && launch.waits_for_programs && launch.may_run_programs);
+  static_assert(!action("launch_info").is(call_kind::launch));
 }
 
 BOOST_AUTO_TEST_CASE(actions_that_have_qemu_img_or_a_database_read_wait_for_a_program) {
@@ -34,6 +35,7 @@ BOOST_AUTO_TEST_CASE(only_what_asks_or_tells_the_handle_surely_runs_no_program) 
 }
 
 BOOST_AUTO_TEST_CASE(only_what_lasts_until_a_directory_is_unmounted_serves) {
-  static_assert(action("mount_local_run").serves);
-  static_assert(!action("mount_local").serves && !action("umount_local").serves);
+  static_assert(action("mount_local_run").is(call_kind::serve));
+  static_assert(action("mount_local").is(call_kind::ordinary) &&
+                action("umount_local").is(call_kind::ordinary));
 }

@@ -14,6 +14,7 @@
 
 #include "guestkit/detail/async/boost_future.hpp"
 #include "guestkit/detail/async/call_queue.hpp"
+#include "guestkit/detail/base/action.hpp"
 #include "guestkit/detail/base/fork.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/call/convert.hpp"
@@ -35,8 +36,8 @@ struct carried_error : boost::exception_detail::clone_base {
 template <class R, class F>
 class future_call final : public queued_call {
  public:
-  future_call(const char* name, F function, bool with_turn)
-      : queued_call(name, with_turn), function_(std::move(function)) {}
+  future_call(const action& call, F function, bool with_turn)
+      : queued_call(call, with_turn), function_(std::move(function)) {}
 
   boost::future<R> get_future() { return promise_.get_future(); }
 
@@ -88,7 +89,7 @@ class async_core {
  protected:
   /// Calls the blocking handle's method, so that whatever Guestfs adds to an action happens here too.
   template <class R, class C, class... P, class... A>
-  future<R> call(const char* op, R (C::*method)(P...), const A&... arguments) {
+  future<R> call(const action& op, R (C::*method)(P...), const A&... arguments) {
     return add(op, [method, kept = std::tuple(keep(arguments)...)](Guestfs& g) {
       return std::apply([&](const auto&... a) { return (g.*method)(a...); }, kept);
     });
@@ -96,10 +97,10 @@ class async_core {
 
   /// @param with_turn  as in queued_call
   template <class F>
-  auto add(const char* op, F function, bool with_turn = true) {
+  auto add(const action& op, F function, bool with_turn = true) {
     using R = std::decay_t<std::invoke_result_t<F&, queued_handle&>>;
     const auto queue = queue_;
-    if (!queue) throw HandleClosed(op, "the handle was moved from", EBADF);
+    if (!queue) throw HandleClosed(op.name, "the handle was moved from", EBADF);
     auto call = std::make_unique<future_call<R, F>>(op, std::move(function), with_turn);
     auto outcome = call->get_future();
     queue->add(std::move(call));

@@ -13,6 +13,7 @@
 #include <mutex>
 
 #include "guestkit/detail/async/boost_future.hpp"
+#include "guestkit/detail/base/action.hpp"
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/executor.hpp"
 #include "guestkit/guestfs.hpp"
@@ -29,9 +30,9 @@ class queued_handle : public Guestfs {
 /// A call that is waiting for its turn or running.
 class queued_call {
  public:
-  /// @param name  must live for ever
   /// @param with_turn  false: the turn is for a thread that the call starts and waits for
-  explicit queued_call(const char* name, bool with_turn = true) noexcept : op(name), takes_turn(with_turn) {}
+  explicit queued_call(const action& call, bool with_turn = true) noexcept
+      : op(call.name), kind(call.kind), takes_turn(with_turn) {}
   queued_call(const queued_call&) = delete;
   queued_call& operator=(const queued_call&) = delete;
   virtual ~queued_call() = default;
@@ -50,6 +51,7 @@ class queued_call {
   }
 
   const char* const op;
+  const call_kind kind;
   const bool takes_turn;
   std::chrono::steady_clock::time_point due;  // when it has waited too long; guarded by the queue's mutex,
   bool begun = false;                         // as the rest: it can be ended

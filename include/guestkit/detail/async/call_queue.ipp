@@ -3,7 +3,6 @@
 #include <boost/exception_ptr.hpp>
 #include <cerrno>
 #include <optional>
-#include <string_view>
 #include <utility>
 
 #include "guestkit/detail/async/call_queue.hpp"
@@ -13,9 +12,6 @@
 #include "guestkit/error.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
-
-/// Lasts until somebody unmounts a directory, which closing the handle does.
-inline constexpr std::string_view serving_call = "mount_local_run";
 
 inline call_queue::call_queue(const HandleOptions& options, executor& pool)
     : g(options),
@@ -70,7 +66,7 @@ inline boost::shared_future<void> call_queue::close() {
     const std::lock_guard lock(mutex_);
     closing_ = true;
     closed = closed_;
-    if (running_ && running_->begun && running_->op == serving_call) g.cancel();
+    if (running_ && running_->begun && running_->kind == call_kind::serve) g.cancel();
   }
   start_next();
   return closed;
@@ -113,9 +109,9 @@ inline executor* call_queue::wanted_pool() {
 /// A launch may wait for memory, which only other calls can free. On a handle without an appliance, a
 /// function for run() may contain one.
 inline executor& call_queue::pool_of_first() const {
-  const std::string_view op = waiting_.front()->op;
-  if (op == "launch") return launch_pool_;
-  return op == "run" && !g.state()->turns->launched ? function_pool_ : pool_;
+  const auto kind = waiting_.front()->kind;
+  if (kind == call_kind::launch) return launch_pool_;
+  return kind == call_kind::function && !g.state()->turns->launched ? function_pool_ : pool_;
 }
 
 /// Returns false if the call that the thread was meant for has been cancelled in the meantime.
@@ -193,7 +189,7 @@ inline void call_queue::run(queued_call& call) {
 inline void call_queue::begin(queued_call& call) {
   const std::lock_guard lock(mutex_);
   if (call.cancelled) throw Error(call.op, "cancelled", EINTR);
-  if (closing_ && call.op == serving_call) throw HandleClosed(call.op, "the handle is closed", EBADF);
+  if (closing_ && call.kind == call_kind::serve) throw HandleClosed(call.op, "the handle is closed", EBADF);
   call.begun = true;
 }
 

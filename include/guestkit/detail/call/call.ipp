@@ -73,7 +73,8 @@ GUESTKIT_INLINE Error call_scope::error() const {
   if (has_died) state_->machine.memory.give_back();
   if (state_->turns->was_stopped())
     state_->turns->throw_if_stopped(op_.name, message_, number_, state_->output.console.lines());
-  if (op_.is_launch) throw LaunchError(op_.name, message_, number_, state_->output.console.lines());
+  if (op_.is(call_kind::launch))
+    throw LaunchError(op_.name, message_, number_, state_->output.console.lines());
   if (has_died) {
     // What libguestfs says of every call but the first that finds it dead.
     const bool told_before = message_.find("call launch before using this function") != std::string::npos;

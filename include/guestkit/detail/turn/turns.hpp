@@ -17,7 +17,6 @@
 #include <mutex>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -175,8 +174,8 @@ class turns {
   [[noreturn]] void refuse_while_serving(const char* op) const;
   void refuse_if_over(const char* op, bool killed_too = true) const;
 
-  bool is(std::string_view op) const noexcept { return op_ != nullptr && op_ == op; }
-  bool is_launching() const noexcept { return is("launch") || inner_launch_; }
+  bool is(call_kind kind) const noexcept { return op_ != nullptr && kind_ == kind; }
+  bool is_launching() const noexcept { return is(call_kind::launch) || inner_launch_; }
   void begin_serving() noexcept;
   void begin_inner_launch(named_limit limit);
   void end_inner_launch() noexcept;
@@ -206,6 +205,7 @@ class turns {
 
   // The outermost call of the turn
   const char* op_ = nullptr;
+  call_kind kind_ = call_kind::ordinary;
   unsigned op_depth_ = 0;
   call_clock clock_;
   bool serving_ = false;   // it is mount_local_run()

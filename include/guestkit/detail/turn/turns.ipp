@@ -38,18 +38,19 @@ GUESTKIT_INLINE void turns::enter(const action& op) {
   lock held(mutex_);
   take_turn(held, op.name);
   const bool is_outermost = op_ == nullptr;
-  if (!is_outermost && (!op.is_launch || is_launching())) return;
+  if (!is_outermost && (!op.is(call_kind::launch) || is_launching())) return;
   if (is_outermost) {
     op_ = op.name;
+    kind_ = op.kind;
     op_depth_ = depth_;
     since_ = op.may_run_programs ? ticks_now() : 0;
   }
   const named_limit launch{launch_limit().value_or(no_limit), "launch_timeout", Cause::launch_timeout};
   if (!is_outermost)
     begin_inner_launch(launch);
-  else if (op.is_launch)
+  else if (op.is(call_kind::launch))
     clock_.begin(launch, launch_.began);
-  else if (op.serves)
+  else if (op.is(call_kind::serve))
     begin_serving();
   else
     clock_.begin({limits.call, "call_timeout", Cause::call_timeout});
@@ -163,6 +164,7 @@ GUESTKIT_INLINE bool turns::begin_close(const std::function<void()>& unmount) {
                 {Cause::unknown, "end the programs that use it, then close the handle again"});
   }
   op_ = "close";
+  kind_ = call_kind::close;
   owner_ = thread_id();
   end_.forget();
   clock_.begin({limits.close, "close_timeout"});
@@ -228,7 +230,7 @@ GUESTKIT_INLINE void turns::expect_hypervisor(std::string file, std::string name
 
 GUESTKIT_INLINE void turns::cancel() {
   const lock held(mutex_);
-  if (owner_ == 0 || is("close")) return;  // a close writes what the guest has not yet written
+  if (owner_ == 0 || is(call_kind::close)) return;  // a close writes what the guest has not yet written
   if (clock_.is_in_part() && end_.is(forced_end::kind::timed_out))  // of the part: now it is the whole call's
     end_.begin(forced_end::kind::cancelled,
                std::min(end_.kill_at(), clock::now() + to_clock(limits.cancel_grace)));
@@ -366,8 +368,8 @@ GUESTKIT_INLINE std::optional<turns::clock::time_point> turns::enforce(lock& hel
 }
 
 GUESTKIT_INLINE void turns::stop(forced_end::kind how) {
-  const bool ends_appliance = is("shutdown") || is("kill_subprocess");  // which counts as launched no more
-  const bool gentle = (launched || ends_appliance) && !is_launching() && !is("close");
+  const bool ends_appliance = is(call_kind::shut_down);  // which counts as launched no more
+  const bool gentle = (launched || ends_appliance) && !is_launching() && !is(call_kind::close);
   auto grace = gentle ? limits.cancel_grace : Seconds(0);
   const bool is_of_part = clock_.is_in_part() && how == forced_end::kind::timed_out;
   if (gentle && is_of_part) grace = std::max(grace, grace_of_part);
