@@ -9,3 +9,4 @@
 #include "guestkit/detail/call/event_relay.ipp"
 #include "guestkit/detail/call/handle.ipp"
 #include "guestkit/detail/call/listeners.ipp"
+#include "guestkit/detail/call/machine_calls.ipp"

@@ -14,5 +14,6 @@
 #include "guestkit/detail/launch/kvm_probe.ipp"
 #include "guestkit/detail/launch/launch_error.ipp"
 #include "guestkit/detail/launch/launcher.ipp"
+#include "guestkit/detail/launch/open_disk.ipp"
 #include "guestkit/detail/launch/sandbox.ipp"
 #include "guestkit/detail/launch/starting.ipp"

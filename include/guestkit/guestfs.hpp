@@ -10,40 +10,18 @@
 #include <utility>
 
 #include "guestkit/detail/base/form.hpp"
+#include "guestkit/detail/call/value_core.hpp"
 #include "guestkit/detail/launch/covering.hpp"
 #include "guestkit/detail/launch/launcher.hpp"
 #include "guestkit/detail/mount/local_mount.hpp"
 #include "guestkit/generated/actions.hpp"
 #include "guestkit/generated/image_info.hpp"
-#include "guestkit/handle.hpp"
 #include "guestkit/mounted_options.hpp"
 #include "guestkit/open_disk_options.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM {
 
 class Mounted;  // mounted.hpp
-
-namespace detail {
-
-/// Results as C++ values.
-class value_core : public handle {
- public:
-  using handle::handle;
-  template <class R>
-  using result = R;
-
- protected:
-  template <class R, class F, class... A>
-  R call(const action& op, F fn, const A&... arguments) {
-    return invoke<R>(op, fn, arguments...).lift();
-  }
-  template <class R, class F, class... A>
-  R give(const action& op, F fn, const A&... arguments) {
-    return add<R>(op, fn, arguments...).lift();
-  }
-};
-
-}  // namespace detail
 
 /// A handle on the disks of one guest. Core decides the form of a result: Guestfs returns a C++ value, the
 /// Python module keeps what C returned.
@@ -62,71 +40,11 @@ class value_core : public handle {
 template <class Core>
 class basic_guestfs : public detail::actions<Core> {
   using actions = detail::actions<Core>;
-  using Setting = detail::launch_setting;
 
  public:
   template <class R>
   using result = typename Core::template result<R>;
 
- private:
-  /// Has the appliance end. The handle is not launched from then on, even if that fails.
-  result<void> end_appliance(const detail::action& op, auto end) {
-    const auto state = this->state();
-    const detail::turn mine(state, op.name);              // another thread may be launching
-    const auto place = std::move(state->machine.memory);  // given back once the appliance has ended
-    detail::forget_appliance(*state);
-    detail::call<void>(state, op, end);
-    return result<void>(0);
-  }
-
-  /// The user's own setting if a launch has replaced it, otherwise libguestfs' answer.
-  template <class R>
-  result<R> users_own(Setting which, const detail::action& op, auto get) {
-    const auto state = this->state();
-    detail::call_scope open(state, op);
-    const auto covered = state->covered.find(which);
-    return delivered<R>(covered ? detail::c_result<R>(covered->user ? covered->user->c_str() : nullptr)
-                                : detail::attempt<R>(open, get).get());
-  }
-
-  template <class R>
-  static result<R> delivered(detail::c_result<R> value) {
-    if constexpr (std::is_same_v<result<R>, R>)
-      return std::move(value).lift();
-    else
-      return result<R>(std::move(value));
-  }
-
-  /// Changes the user's own backend settings.
-  template <class R>
-  result<R> change_backend(const detail::action& op, auto set, const auto&... arguments) {
-    const auto state = this->state();
-    const detail::turn mine(state, op.name);
-    detail::uncover_all(state, op);
-    return delivered<R>(detail::call<R>(state, op, set, arguments...));
-  }
-
-  /// Has the setting be the user's own again.
-  result<void> set_users_own(Setting which, const detail::action& op, auto set, const auto& value) {
-    const auto state = this->state();
-    detail::call_scope open(state, op);
-    detail::attempt<void>(open, set, value).get();
-    state->covered.uncover(which);
-    return result<void>(0);
-  }
-
-  void warn_of_add_drive(const char* op, const std::optional<std::string>& format) {
-    static std::atomic_flag said = ATOMIC_FLAG_INIT;
-    const auto state = this->state();
-    if (format == "raw" || !state) return;
-    detail::warn_once(*state, said,
-                      std::string(op) +
-                          (format ? ": QEMU opens" : ": QEMU guesses the image's format, and opens") +
-                          " every file of this host that the image names; use open_disk for a disk that "
-                          "others can write to");
-  }
-
- public:
   using detail::actions<Core>::actions;
 
   /// Adds a disk that somebody else has written; call it before launch(). guestkit reads the headers itself,
@@ -353,6 +271,66 @@ class basic_guestfs : public detail::actions<Core> {
   /// Run callback at each of these events. guestfs_set_event_callback(3).
   Subscription set_event_callback(Event events, EventCallback callback) {
     return Subscription(this->state(), events, std::move(callback));
+  }
+
+ private:
+  using Setting = detail::launch_setting;
+
+  /// Has the appliance end. The handle is not launched from then on, even if that fails.
+  result<void> end_appliance(const detail::action& op, auto end) {
+    const auto state = this->state();
+    const detail::turn mine(state, op.name);              // another thread may be launching
+    const auto place = std::move(state->machine.memory);  // given back once the appliance has ended
+    detail::forget_appliance(*state);
+    detail::call<void>(state, op, end);
+    return result<void>(0);
+  }
+
+  /// The user's own setting if a launch has replaced it, otherwise libguestfs' answer.
+  template <class R>
+  result<R> users_own(Setting which, const detail::action& op, auto get) {
+    const auto state = this->state();
+    detail::call_scope open(state, op);
+    const auto covered = state->covered.find(which);
+    return delivered<R>(covered ? detail::c_result<R>(covered->user ? covered->user->c_str() : nullptr)
+                                : detail::attempt<R>(open, get).get());
+  }
+
+  template <class R>
+  static result<R> delivered(detail::c_result<R> value) {
+    if constexpr (std::is_same_v<result<R>, R>)
+      return std::move(value).lift();
+    else
+      return result<R>(std::move(value));
+  }
+
+  /// Changes the user's own backend settings.
+  template <class R>
+  result<R> change_backend(const detail::action& op, auto set, const auto&... arguments) {
+    const auto state = this->state();
+    const detail::turn mine(state, op.name);
+    detail::uncover_all(state, op);
+    return delivered<R>(detail::call<R>(state, op, set, arguments...));
+  }
+
+  /// Has the setting be the user's own again.
+  result<void> set_users_own(Setting which, const detail::action& op, auto set, const auto& value) {
+    const auto state = this->state();
+    detail::call_scope open(state, op);
+    detail::attempt<void>(open, set, value).get();
+    state->covered.uncover(which);
+    return result<void>(0);
+  }
+
+  void warn_of_add_drive(const char* op, const std::optional<std::string>& format) {
+    static std::atomic_flag said = ATOMIC_FLAG_INIT;
+    const auto state = this->state();
+    if (format == "raw" || !state) return;
+    detail::warn_once(*state, said,
+                      std::string(op) +
+                          (format ? ": QEMU opens" : ": QEMU guesses the image's format, and opens") +
+                          " every file of this host that the image names; use open_disk for a disk that "
+                          "others can write to");
   }
 };
 

@@ -5,42 +5,13 @@
 
 #include <memory>
 #include <string>
-#include <tuple>
-#include <type_traits>
-#include <utility>
 
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/detail/call/call.hpp"
-#include "guestkit/detail/state/handle_state.hpp"
+#include "guestkit/detail/call/machine_calls.hpp"
 #include "guestkit/event.hpp"
 #include "guestkit/handle_options.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
-
-/// Makes a call that adds something to the machine, and records it in case the launch has to start over.
-/// @param state  by value: the call's callbacks may destroy the handle that the caller has it from
-template <class R, class F, class... A>
-c_result<R> add_to_machine(std::shared_ptr<handle_state> state, const action& op, F fn,
-                           const A&... arguments) {
-  const turn mine(state, op.name);
-  auto result = call<R>(state, op, fn, arguments...);
-  machine::addition given{.disk = !op.is(call_kind::config), .repeat = {}};
-  if constexpr ((std::is_pointer_v<A> || ...))  // a libvirt domain may be gone by then
-    given.repeat = [](guestfs_h*) { return false; };
-  else
-    given.repeat = [fn, kept = std::tuple(keep(arguments)...)](guestfs_h* h) {
-      return std::apply(
-          [&](const auto&... a) { return !c_result<R>::failed(fn(h, lower(static_cast<A>(a))...)); }, kept);
-    };
-  state->machine.remember(std::move(given));
-  return result;
-}
-
-/// Has libguestfs create its files in a private directory of ours, beneath the one that it would use itself.
-void use_private_tmpdir(const std::shared_ptr<handle_state>& state);
-/// The appliance is about to be shut down: it is no longer expected to answer, and its disks are gone. Where
-/// none runs, libguestfs shuts nothing down and keeps the disks.
-void forget_appliance(handle_state& state) noexcept;
 
 /// Owns a guestfs_h* and manages its lifetime: the part of Guestfs that is not actions. Move-only. Threads:
 /// any.

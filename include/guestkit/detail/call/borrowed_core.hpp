@@ -6,7 +6,7 @@
 
 #include "guestkit/detail/base/action.hpp"
 #include "guestkit/detail/base/form.hpp"
-#include "guestkit/handle.hpp"
+#include "guestkit/detail/call/call.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 

@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <exception>
 #include <optional>
-#include <system_error>
 #include <vector>
 
 #include "guestkit/detail/base/seconds.hpp"
@@ -113,27 +112,10 @@ GUESTKIT_INLINE guestfs_h* handle::native() const noexcept {
   return state_->h;
 }
 
-GUESTKIT_INLINE void use_private_tmpdir(const std::shared_ptr<handle_state>& state) {
-  state->machine.tmpdir = call<std::string>(state, "get_tmpdir", guestfs_get_tmpdir).lift();
-  state->machine.cage.clear();  // it lies in the directory for temporary files
-  try {
-    state->machine.temporary = scratch::beneath(state->machine.tmpdir);
-  } catch (const std::system_error& e) {  // libguestfs reports it if a call needs the directory
-    log(*state, LogLevel::debug, std::string("no private temporary directory: ") + e.what());
-    return;
-  }
-  call<void>(state, "set_tmpdir", guestfs_set_tmpdir, std::optional(cstr(state->machine.temporary->path())));
-}
-
 GUESTKIT_INLINE void handle::cancel_transfer() {
   const auto state = state_;
   const call_scope scope(state, "user_cancel", false);
   state->turns->cancel_transfer();
-}
-
-GUESTKIT_INLINE void forget_appliance(handle_state& state) noexcept {
-  state.turns->launched = false;
-  if (guestfs_is_config(state.h) == 0) state.machine.disks_gone = true;
 }
 
 GUESTKIT_INLINE void handle::finish() noexcept {

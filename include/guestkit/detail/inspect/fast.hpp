@@ -18,6 +18,7 @@
 
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/inspect/layout.hpp"
+#include "guestkit/detail/inspect/mount_plan.hpp"
 #include "guestkit/detail/inspect/rule_versions.hpp"
 #include "guestkit/detail/inspect/windows_rules.hpp"
 #include "guestkit/generated/guest_files.hpp"

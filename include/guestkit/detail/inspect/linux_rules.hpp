@@ -8,6 +8,7 @@
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/files/guest_actions.hpp"
 #include "guestkit/detail/inspect/layout.hpp"
+#include "guestkit/detail/inspect/mount_plan.hpp"
 #include "guestkit/generated/inspection.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {

@@ -130,6 +130,10 @@ struct handle_state {
   detail::mounting mounting;
 };
 
+/// The appliance is about to be shut down: it is no longer expected to answer, and its disks are gone. Where
+/// none runs, libguestfs shuts nothing down and keeps the disks.
+void forget_appliance(handle_state& state) noexcept;
+
 /// Writes a line to the handle's log. Without a log, warnings and errors go to stderr.
 void log(const handle_state& state, LogLevel level, std::string_view line) noexcept;
 

@@ -116,4 +116,9 @@ GUESTKIT_INLINE void warn_once(const handle_state& state, std::atomic_flag& said
     log(state, LogLevel::warning, line);
 }
 
+GUESTKIT_INLINE void forget_appliance(handle_state& state) noexcept {
+  state.turns->launched = false;
+  if (guestfs_is_config(state.h) == 0) state.machine.disks_gone = true;
+}
+
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
