@@ -192,7 +192,7 @@ def dirty(g: Guestfs, disk: str) -> None:
 
 
 def btrfs_default(g: Guestfs, disk: str) -> None:
-    """The root is the default subvolume, which is not the top-level one."""
+    """The root is the default subvolume, which is not the top-level one; fstab has that, too."""
     device = partition(g, disk)
     g.mkfs_btrfs([device], label="root")
     g.mount(device, "/")
@@ -201,12 +201,8 @@ def btrfs_default(g: Guestfs, disk: str) -> None:
     g.btrfs_subvolume_set_default(made["btrfssubvolume_id"], "/")
     g.umount_all()
     g.mount(device, "/")
-    pack(
-        g,
-        trees.suse(
-            "opensuse-leap", "openSUSE Leap", "15.5", **{"etc/fstab": "LABEL=root / btrfs defaults 0 0\n"}
-        ),
-    )
+    fstab = "LABEL=root / btrfs defaults 0 0\nLABEL=root /top btrfs subvolid=5 0 0\n"
+    pack(g, trees.suse("opensuse-leap", "openSUSE Leap", "15.5", **{"etc/fstab": fstab, "top": None}))
 
 
 def snapper(g: Guestfs, disk: str) -> None:
@@ -1400,7 +1396,13 @@ CORPUS: dict[str, Image] = {
         corrections=["mountpoints", "filesystems"],
     ),
     "dirty": Image(build=dirty, fast=True, systems=[("debian", 12, 5, "debian12")]),
-    "btrfs default": Image(build=btrfs_default, fast=True, systems=[("opensuse", 15, 5, "opensuse-leap")]),
+    "btrfs default": Image(
+        build=btrfs_default,
+        fast=True,
+        systems=[("opensuse", 15, 5, "opensuse-leap")],
+        corrections=["mountpoints", "filesystems"],
+        facts={"mountpoints": {"/": "/dev/sda1", "/top": "btrfsvol:/dev/sda1//"}},
+    ),
     "snapper": Image(
         build=snapper,
         fast=True,

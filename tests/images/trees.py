@@ -188,7 +188,7 @@ def red_hat(identity: str, name: str, version: str, line: str, file: str, **more
     }
 
 
-def suse(identity: str, name: str, version: str, **more: str | bytes) -> Tree:
+def suse(identity: str, name: str, version: str, **more: File) -> Tree:
     return {
         **linux(),
         **release(
