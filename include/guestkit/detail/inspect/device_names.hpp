@@ -83,6 +83,7 @@ class device_names {
   /// appliance's.
   named_device array(const std::string& spec);
 
+  /// The array with that UUID, however it is written.
   named_device array_with(const std::string& uuid);
 
   /// Assumes that the disks were given in the guest's order: there is no other clue.
