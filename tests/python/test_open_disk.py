@@ -516,7 +516,7 @@ def test_whatever_was_wrong_with_an_nbd_server_it_was_to_be_started_first(g: Gue
     with pytest.raises(Error) as caught:
         g.open_disk("nbd+unix:///x?socket=/nowhere", format="raw", protocols=("nbd",))
     assert caught.value.message.startswith("nbd+unix:///x?socket=/nowhere: qemu-img: ")
-    assert "qemu-img exited with error status 1" in caught.value.message
+    assert caught.value.message.endswith("qemu-img exited with error status 1")
     assert caught.value.hint == (
         "if nothing answers there, start the NBD server first: one that presents this export and that this "
         "user may connect to"

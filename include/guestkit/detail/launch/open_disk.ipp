@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/base/lines.hpp"
 #include "guestkit/detail/base/scratch.hpp"
 #include "guestkit/detail/call/machine_calls.hpp"
 #include "guestkit/detail/image/checked_disk.hpp"
@@ -34,10 +35,12 @@ GUESTKIT_INLINE ImageInfo open_disk(std::shared_ptr<handle_state> state, const s
                            disk.options);
     } catch (const Error& e) {
       if (disk.options.protocol != "nbd" || disk.options.readonly == false) throw;
+      auto reason = first_line(e.message());  // what follows says how to debug libguestfs
+      if (reason.ends_with('.')) reason.pop_back();
       const auto hint = e.hint().empty() ? "if nothing answers there, start the NBD server first: one that "
                                            "presents this export and that this user may connect to"
                                          : e.hint();
-      throw Error(op, shown(path) + ": " + e.message(), e.error_number(), {e.cause(), hint});
+      throw Error(op, shown(path) + ": " + reason, e.error_number(), {e.cause(), hint});
     }
     if (!disk.in_use.empty())
       log(*state, LogLevel::warning,
