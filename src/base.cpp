@@ -3,6 +3,7 @@
 #error "compile src/ with -DGUESTKIT_COMPILED, as all that includes guestkit's headers"
 #endif
 
+#include "guestkit/detail/base/diagnosis.ipp"
 #include "guestkit/detail/base/error.ipp"
 #include "guestkit/detail/base/error_of.ipp"
 #include "guestkit/detail/base/escape.ipp"

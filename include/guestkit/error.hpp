@@ -65,18 +65,25 @@ class HandleClosed : public Error {
   using Error::Error;
 };
 
-/// The appliance died while in use. Open a new handle: the disks of this one are gone.
-class ApplianceCrashed : public Error {
+/// What the appliance wrote before an error.
+class WithConsole {
  public:
-  ApplianceCrashed(const std::string& op, const std::string& message, int error_number = 0,
-                   std::vector<std::string> console = {})
-      : Error(op, message, error_number), console_(std::move(console)) {}
-
   /// The last lines that the appliance and libguestfs wrote. Hostile text: escape it.
   const std::vector<std::string>& console() const noexcept { return console_; }
 
+ protected:
+  explicit WithConsole(std::vector<std::string> console) : console_(std::move(console)) {}
+
  private:
   std::vector<std::string> console_;
+};
+
+/// The appliance died while in use. Open a new handle: the disks of this one are gone.
+class ApplianceCrashed : public Error, public WithConsole {
+ public:
+  ApplianceCrashed(const std::string& op, const std::string& message, int error_number = 0,
+                   std::vector<std::string> console = {})
+      : Error(op, message, error_number), WithConsole(std::move(console)) {}
 };
 
 /// guestkit killed the appliance: terminate() was called, or a call did not stop when asked to.
@@ -86,29 +93,26 @@ class ApplianceKilled : public ApplianceCrashed {
 };
 
 /// A call exceeded its time limit.
-class CallTimeout : public Error {
+class CallTimeout : public Error, public WithConsole {
  public:
   CallTimeout(const std::string& op, const std::string& message, int error_number, Cause cause, Seconds limit,
               std::string clock, std::vector<std::string> console = {}, bool handle_usable = true)
       : Error(op, message, error_number, {cause}),
+        WithConsole(std::move(console)),
         limit_(limit),
         clock_(std::move(clock)),
-        console_(std::move(console)),
         handle_usable_(handle_usable) {}
 
   /// The limit that was exceeded.
   Seconds limit() const noexcept { return limit_; }
   /// Which one that is, such as "launch_timeout" or "call_timeout".
   const std::string& clock() const noexcept { return clock_; }
-  /// The last lines that the appliance and libguestfs wrote. Hostile text: escape it.
-  const std::vector<std::string>& console() const noexcept { return console_; }
   /// Whether the handle can be used further. If not, the appliance was killed: open a new handle.
   bool handle_usable() const noexcept { return handle_usable_; }
 
  private:
   Seconds limit_;
   std::string clock_;
-  std::vector<std::string> console_;
   bool handle_usable_;
 };
 

@@ -11,7 +11,7 @@
 namespace guestkit::inline GUESTKIT_FORM {
 
 /// The appliance did not start.
-class LaunchError : public Error {
+class LaunchError : public Error, public WithConsole {
  public:
   /// Deduces the cause and the hint from the message and the console.
   LaunchError(const std::string& op, const std::string& message, int error_number,
@@ -20,19 +20,8 @@ class LaunchError : public Error {
   /// For what guestkit itself has found out.
   LaunchError(const std::string& op, const std::string& message, int error_number, Diagnosis diagnosis,
               std::vector<std::string> console = {})
-      : Error(op, message, error_number, std::move(diagnosis)), console_(std::move(console)) {}
-
-  /// The last lines that the appliance and libguestfs wrote. Hostile text: escape it.
-  const std::vector<std::string>& console() const noexcept { return console_; }
-
- private:
-  std::vector<std::string> console_;
+      : Error(op, message, error_number, std::move(diagnosis)), WithConsole(std::move(console)) {}
 };
-
-namespace detail {
-/// What is behind libguestfs' complaint that it cannot write its own files; unknown if it is another one.
-Diagnosis place_complaint(const std::string& message);
-}  // namespace detail
 
 }  // namespace guestkit::inline GUESTKIT_FORM
 

@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <string_view>
 
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
@@ -61,11 +60,6 @@ class scratch {
 
 /// Removes a directory and its contents without following links. What cannot be removed stays.
 void remove_tree(const std::string& path) noexcept;
-
-/// The remedy for a TMPDIR that cannot be written.
-inline constexpr std::string_view no_temporary_files =
-    "temporary files cannot be written: set TMPDIR to a directory that this user can write, with some GB "
-    "free";
 
 /// The directory of the socket by which this process talks to a hypervisor; empty if there is none.
 std::string socket_directory(pid_t hypervisor);

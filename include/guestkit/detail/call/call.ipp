@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "guestkit/detail/base/diagnosis.hpp"
 #include "guestkit/detail/base/low_descriptors.hpp"
 #include "guestkit/detail/call/call.hpp"
 #include "guestkit/error.hpp"

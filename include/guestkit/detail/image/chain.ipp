@@ -13,6 +13,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "guestkit/detail/base/diagnosis.hpp"
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/image/chain.hpp"
 #include "guestkit/detail/image/foreign.hpp"

@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -80,10 +79,6 @@ class image_file {
   struct stat status_ {};
   std::uint64_t size_ = 0;
 };
-
-/// What to do about a file that could not be opened for this errno, if that was for want of descriptors or
-/// memory, whichever file it was.
-std::optional<Diagnosis> scarcity(int error_number);
 
 /// Throws Error, as image_file::invalid() does, if the condition is false. Every header check is one such
 /// call.

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "guestkit/detail/base/diagnosis.hpp"
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/image/file.hpp"
 #include "guestkit/error.hpp"
@@ -103,14 +104,6 @@ GUESTKIT_INLINE void image_file::take_status() {
   if (end < 0) refuse_errno();
   if (end == 0) refuse("is empty", EINVAL);
   size_ = static_cast<std::uint64_t>(end);
-}
-
-GUESTKIT_INLINE std::optional<Diagnosis> scarcity(int error_number) {
-  if (error_number == EMFILE)
-    return Diagnosis{Cause::unknown, "close some files, or raise the limit of this process (ulimit -n)"};
-  if (error_number == ENFILE) return Diagnosis{Cause::unknown, "raise the limit of this host (fs.file-max)"};
-  if (error_number == ENOMEM) return Diagnosis{Cause::memory};
-  return std::nullopt;
 }
 
 GUESTKIT_INLINE void require(bool holds, const image_file& file, const char* format, const std::string& what,

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "guestkit/detail/base/diagnosis.hpp"
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/host_files.hpp"
 #include "guestkit/detail/base/install_command.hpp"

@@ -7,8 +7,8 @@
 #include <string_view>
 #include <utility>
 
+#include "guestkit/detail/base/diagnosis.hpp"
 #include "guestkit/detail/base/install_command.hpp"
-#include "guestkit/detail/base/scratch.hpp"
 #include "guestkit/detail/state/verdict.hpp"
 #include "guestkit/launch_error.hpp"
 
@@ -96,17 +96,6 @@ inline bool kernel_unreadable(const std::string& line) {
   return contains(line, "/boot/") && contains(line, "Permission denied");
 }
 
-GUESTKIT_INLINE Diagnosis place_complaint(const std::string& message) {
-  // libguestfs looks at the cache directory that it could not make, and tells the error of that alone.
-  const bool cache = message.starts_with("stat: ") && contains(message, "/.guestfs-");
-  if (!cache && !contains(message, "cannot create temporary directory")) return {};
-  if (!cache) return {Cause::no_space, std::string(no_temporary_files)};
-  return {
-      Cause::no_space,
-      "libguestfs' appliance cannot be written: set LIBGUESTFS_CACHEDIR to a directory that this user can "
-      "write, with some GB free"};
-}
-
 /// QEMU's complaint about a drive: "Could not open 'NAME': REASON". Beneath an overlay, as libguestfs makes
 /// one for each read-only disk, it is "Could not open backing file: COMPLAINT".
 inline Diagnosis drive_complaint(const std::string& line) {
@@ -185,6 +174,6 @@ GUESTKIT_INLINE LaunchError::LaunchError(const std::string& op, const std::strin
                                          std::vector<std::string> console)
     : Error(op, detail::launch_message(message, console), error_number,
             detail::diagnose(message, error_number, console)),
-      console_(std::move(console)) {}
+      WithConsole(std::move(console)) {}
 
 }  // namespace guestkit::inline GUESTKIT_FORM

@@ -13,6 +13,7 @@
 #include <string>
 #include <utility>
 
+#include "guestkit/detail/base/diagnosis.hpp"
 #include "guestkit/detail/base/seconds.hpp"
 #include "guestkit/detail/launch/choosing.hpp"
 #include "guestkit/detail/launch/covering.hpp"

@@ -7,12 +7,12 @@
 #include <system_error>
 #include <utility>
 
+#include "guestkit/detail/base/diagnosis.hpp"
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/lines.hpp"
 #include "guestkit/detail/base/scratch.hpp"
 #include "guestkit/detail/call/machine_calls.hpp"
 #include "guestkit/detail/image/checked_disk.hpp"
-#include "guestkit/detail/image/file.hpp"
 #include "guestkit/detail/launch/appliance.hpp"
 #include "guestkit/detail/launch/open_disk.hpp"
 #include "guestkit/open_disk_options.hpp"
