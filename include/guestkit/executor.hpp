@@ -19,26 +19,29 @@ using executor = boost::executors::executor;
 
 namespace detail {
 
-/// One of the process' thread pools, created on first use.
-template <int number>
+/// What the process' thread pools are for.
+enum class pool { calls, launches, functions };
+
+/// One of them, created on first use.
+template <pool which>
 executor& process_pool() {
-  struct pool {
+  struct adapted {
     boost::executors::executor_adaptor<boost::basic_thread_pool> threads{64U};
   };
-  static constinit of_process<pool> pools;
-  if (pool* const made = pools.existing()) return made->threads;
+  static constinit of_process<adapted> pools;
+  if (adapted* const made = pools.existing()) return made->threads;
   const signals_blocked blocked;
   return pools.get().threads;
 }
 
 /// For calls that start an appliance: they may wait for memory that only calls of other handles can free.
 inline executor& launch_executor() {
-  return process_pool<1>();
+  return process_pool<pool::launches>();
 }
 
 /// For functions that may launch among other things: what they do before must not wait for others' launches.
 inline executor& function_executor() {
-  return process_pool<2>();
+  return process_pool<pool::functions>();
 }
 
 }  // namespace detail
@@ -50,7 +53,7 @@ inline executor& function_executor() {
 /// memory runs out before threads do. The threads are never joined, so a hanging call cannot keep a program
 /// from exiting.
 inline executor& shared_executor() {
-  return detail::process_pool<0>();
+  return detail::process_pool<detail::pool::calls>();
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM
