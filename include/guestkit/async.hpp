@@ -1,4 +1,4 @@
-// The handle for programs that must not block: every call returns a boost::future at once.
+// The handle for programs that must not block: every call returns a future at once.
 //
 // Calls wait in their handle's queue and run on a pool of threads, one at a time per handle, so a busy handle
 // starves no other.
@@ -96,7 +96,7 @@ class basic_async_guestfs : public detail::async_actions<Core> {
   }
 
   /// Guestfs::open_disk().
-  boost::future<ImageInfo> open_disk(std::filesystem::path path, OpenDiskOptions options = {}) {
+  future<ImageInfo> open_disk(std::filesystem::path path, OpenDiskOptions options = {}) {
     return this->add("open_disk", [path = std::move(path), options = std::move(options)](Guestfs& g) {
       return g.open_disk(path, options);
     });
@@ -105,7 +105,7 @@ class basic_async_guestfs : public detail::async_actions<Core> {
   /// Guestfs::mounted(). The future is ready when the directory can be used. From then on other calls throw,
   /// as Mounted says, and cancel() and close() unmount it. Unmounting blocks, also in the destructor of a
   /// Mounted that nobody takes from the future.
-  boost::future<Mounted> mounted(std::filesystem::path directory, MountedOptions options = {}) {
+  future<Mounted> mounted(std::filesystem::path directory, MountedOptions options = {}) {
     const auto mount = [directory = std::move(directory), options](Guestfs& g) {
       return g.mounted(directory, options);
     };
@@ -114,7 +114,7 @@ class basic_async_guestfs : public detail::async_actions<Core> {
 
   /// Guestfs::user_cancel(), without queueing. It is lost if it arrives before the transfer begins; cancel()
   /// is not.
-  boost::future<void> user_cancel() {
+  future<void> user_cancel() {
     if (const auto queue = this->queue()) queue->g.user_cancel();
     return boost::make_ready_future();
   }
