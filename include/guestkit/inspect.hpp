@@ -28,7 +28,7 @@ Inspection inspect_disks(Guestfs& g, const string_list& disks, const InspectOpti
 
 /// Options for handles that only inspect: the inspection appliance, ten minutes per guest, and no grace
 /// period after that, since nothing can be lost.
-HandleOptions inspection_handle();
+HandleOptions inspection_handle_options();
 
 /// Reports what is on the disks of one guest, in its own appliance.
 ///
@@ -38,7 +38,7 @@ HandleOptions inspection_handle();
 /// @param disks  images or block devices, in the guest's order; not compressed or archived, as for
 ///     inspect_disks()
 Inspection inspect(const string_list& disks, const InspectOptions& options = {},
-                   const HandleOptions& handle = inspection_handle());
+                   const HandleOptions& handle = inspection_handle_options());
 
 }  // namespace guestkit::inline GUESTKIT_FORM
 

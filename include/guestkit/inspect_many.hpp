@@ -41,7 +41,7 @@ struct InspectManyOptions {
   /// For each guest.
   InspectOptions inspect = {};
   /// Options for each guest's handle. Limits::call bounds the whole inspection, including the launch.
-  HandleOptions handle = inspection_handle();
+  HandleOptions handle = inspection_handle_options();
   /// How many guests at once; 0: one for each processor. Launches also wait for memory.
   unsigned concurrency = 0;
   /// Called on any thread when something changes; it must not throw and must not destroy the fleet.

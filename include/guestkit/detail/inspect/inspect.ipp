@@ -21,7 +21,7 @@ GUESTKIT_INLINE Inspection inspect_disks(Guestfs& g, const string_list& disks,
   return detail::inspect_disks(guest, disks, options, detail::opener_of(g));
 }
 
-GUESTKIT_INLINE HandleOptions inspection_handle() {
+GUESTKIT_INLINE HandleOptions inspection_handle_options() {
   return {.appliance = "inspection", .limits = {.call = Seconds(600), .cancel_grace = Seconds(0)}};
 }
 
