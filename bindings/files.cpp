@@ -3,6 +3,7 @@
 #include <guestkit/detail/files/reading.hpp>
 #include <guestkit/detail/files/trees.hpp>
 #include <guestkit/files.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -46,10 +47,10 @@ PyObject* read_files(Handle& handle, PyObject* paths, std::uint64_t limit) {
 PyObject* walk(Handle& handle, PyObject* directory, int max_depth, std::uint64_t max_entries,
                std::int64_t size) {
   const auto name = text_of(directory, "walk", "directory");
-  WalkOptions options{.max_entries = max_entries, .max_depth = max_depth};
-  if (size >= 0) options.size = static_cast<std::uint64_t>(size);
-  return value(
-      on_guest(handle, "walk", false, [&](auto& guest) { return detail::walk(guest, name, options); }));
+  const WalkOptions options{.max_entries = max_entries, .max_depth = max_depth};
+  const auto known = size >= 0 ? std::optional(static_cast<std::uint64_t>(size)) : std::nullopt;
+  return value(on_guest(handle, "walk", false,
+                        [&](auto& guest) { return detail::walk(guest, name, options, known); }));
 }
 
 PyObject* extract(Handle& handle, PyObject* path, PyObject* host_directory, std::uint64_t max_bytes,

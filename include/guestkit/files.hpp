@@ -27,14 +27,12 @@ struct FileContent {
 };
 
 struct WalkOptions {
-  std::size_t max_entries = 1'000'000;  ///< more entries are an Error with EFBIG
+  /// More entries are an Error with EFBIG, and so is a directory whose size promises many more.
+  std::size_t max_entries = 1'000'000;
   int max_depth = 256;  ///< levels of directories below the starting one; 0: only its own entries
   /// For all paths and targets of symlinks together, which a guest can make long; more is an Error with
   /// EFBIG.
   std::size_t max_path_bytes = std::size_t{512} << 20U;
-  /// The size of the starting directory, if its status is known: without it, another message asks for it. A
-  /// directory whose size promises many more names than max_entries is not read: Error with EFBIG.
-  std::optional<std::uint64_t> size = {};
 };
 
 struct ExtractOptions {

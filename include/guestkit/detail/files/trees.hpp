@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,7 +25,9 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 std::map<std::string, FileContent> read_files(guest_actions& g, const string_list& paths, std::size_t limit);
 
 /// Every file below a directory, without following symlinks. A directory comes before its contents.
-std::vector<GuestFile> walk(guest_actions& g, const std::string& top, const WalkOptions& options);
+/// @param size_of_top  in bytes; nothing: another message asks for it
+std::vector<GuestFile> walk(guest_actions& g, const std::string& top, const WalkOptions& options,
+                            std::optional<std::uint64_t> size_of_top = {});
 
 /// Whether a symlink may be made in a copied tree: it must stay inside when followed from its own directory.
 /// Leading ".." climb real directories of ours, but one after a name could climb out through another link.

@@ -67,15 +67,16 @@ GUESTKIT_INLINE std::map<std::string, FileContent> read_files(guest_actions& g, 
 }
 
 GUESTKIT_INLINE std::vector<GuestFile> walk(guest_actions& g, const std::string& top,
-                                            const WalkOptions& options) {
+                                            const WalkOptions& options,
+                                            std::optional<std::uint64_t> size_of_top) {
   std::vector<GuestFile> all = {};
   struct waiting_directory {
     std::string path;
     std::uint64_t size;
     int depth;
   };
-  const auto size_of_top = options.size ? *options.size : static_cast<std::uint64_t>(g.statns(top).st_size);
-  std::vector<waiting_directory> waiting{{top, size_of_top, 0}};
+  if (!size_of_top) size_of_top = static_cast<std::uint64_t>(g.statns(top).st_size);
+  std::vector<waiting_directory> waiting{{top, *size_of_top, 0}};
   listing_limits limits("walk", top, options.max_entries, options.max_path_bytes);
   while (!waiting.empty()) {
     const auto [directory, size, depth] = std::move(waiting.back());
