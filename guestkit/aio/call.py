@@ -124,18 +124,14 @@ async def until_done(
     """
     while not future.done():
         try:
-            waiting = asyncio.shield(future)
-            await waiting
+            await asyncio.wait([future])  # shield would log the exception that a cancel brings (Python 3.14)
         except asyncio.CancelledError as error:
             cancelled = error
             on_cancel()
         except GeneratorExit:  # closed: nobody waits any more
-            waiting.cancel()
             on_cancel()
             future.add_done_callback(take_notice)
             raise
-        except BaseException:  # the future's own exception, as result() raises it
-            break
     if cancelled is not None:
         take_notice(future)
         raise cancelled

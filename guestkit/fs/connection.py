@@ -88,7 +88,8 @@ class Connection:
         """Return the appliance. If a cancel has cost it, launch another: the next caller is not to blame."""
         while True:
             opening = self._open()
-            g = await asyncio.shield(opening)
+            await asyncio.wait([opening])  # a cancel of this caller leaves it going on for the others
+            g = opening.result()
             if not self._was_cancelled:
                 return opening, g
             try:

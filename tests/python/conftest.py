@@ -187,6 +187,28 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
+@pytest.fixture
+def shield_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have asyncio.shield tell the loop of an exception that comes after a cancel, as since Python 3.14."""
+    shield = asyncio.shield
+
+    def tell(inner: asyncio.Future[Any]) -> None:
+        if not inner.cancelled() and (error := inner.exception()) is not None:
+            context = {"message": f"{type(error).__name__} exception in shielded future", "exception": error}
+            inner.get_loop().call_exception_handler(context)
+
+    def telling(inner: asyncio.Future[T]) -> asyncio.Future[T]:
+        def ended(outer: asyncio.Future[T]) -> None:
+            if not inner.done():
+                inner.add_done_callback(tell)
+
+        outer = shield(inner)
+        outer.add_done_callback(ended)
+        return outer
+
+    monkeypatch.setattr(asyncio, "shield", telling)
+
+
 # ---- threads
 
 

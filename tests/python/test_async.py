@@ -240,6 +240,22 @@ async def test_a_cancel_of_a_running_call_waits_until_it_has_ended() -> None:
         assert await g.get_memsize() == 1280
 
 
+async def test_each_cancel_of_a_running_call_was_logged_as_an_error(shield_tells: None) -> None:
+    """Regression: since Python 3.14, "Error exception in shielded future" with a traceback."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+    async with AsyncGuestfs() as g:
+        gate = Gate()
+        task = asyncio.create_task(g.run(gate))
+        await gate.begun.wait()
+        task.cancel()
+        await asyncio.sleep(0)
+        gate.opened.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert complaints == []
+
+
 async def test_a_cancel_reaches_libguestfs_while_the_call_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     cancelled = threading.Event()
 

@@ -378,6 +378,33 @@ async def test_a_launch_does_not_fail_with_the_error_of_another_disk(
     assert "unused: is empty" in caplog.text
 
 
+async def test_a_launch_that_failed_after_its_caller_had_gone_was_logged_as_an_error(
+    monkeypatch: pytest.MonkeyPatch, shield_tells: None
+) -> None:
+    """Regression: since Python 3.14, "Error exception in shielded future" with a traceback."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+    connection = Connection(GuestFileSystem("disk", asynchronous=True)._disk)
+    began, closing = asyncio.Event(), asyncio.Event()
+
+    async def fail(options: HandleOptions) -> Any:
+        began.set()
+        await closing.wait()
+        raise Error("open_disks", "disk: is empty", errno.EINVAL)
+
+    monkeypatch.setattr(connection, "_attempt", fail)
+    caller = asyncio.create_task(connection.run(lambda g: None))
+    await began.wait()
+    opening = connection._open()
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    closing.set()
+    await asyncio.wait([opening])
+    await asyncio.sleep(0)
+    assert complaints == []
+
+
 class Closing(Connection):
     """A connection that another thread closes once somebody has looked at it."""
 
