@@ -1,8 +1,6 @@
 """`python -m guestkit`."""
 
-import sys
-
-from guestkit.cli import main
+from guestkit.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

@@ -50,10 +50,11 @@ a pipe, a step that takes more than ten seconds is reported once.
 {status}
 ```
 
-Ctrl-C and SIGTERM end what runs, and leave no QEMU behind. The last line then says "interrupted" and what
-was done; `inspect` and `df` tell of the disks that they have, `sbom` has written their bills, and `report`
-writes no page. While the command cleans up, further SIGTERM and SIGHUP do nothing for ten seconds; Ctrl-C
-ends that, too.
+Ctrl-C and SIGTERM end what runs, and leave no QEMU behind. The process then ends by that signal, which ends a
+shell's loop around it, and is no failure to systemd. The last line says "interrupted" and what was done;
+`inspect` and `df` tell of the disks that they have, `sbom` has written their bills, and `report` writes no
+page. While the command cleans up, further SIGTERM and SIGHUP do nothing for ten seconds; Ctrl-C ends that,
+too.
 
 A variable of the environment that is empty counts as unset. Launches are fast with the appliance that
 `guestkit appliance build` makes: see [fast launch](fast-launch.md).

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from guestkit.cli import streams
 
-__all__ = ["main"]
+__all__ = ["main", "program"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,6 +37,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ended_early(error, given)
     finally:
         streams.end()
+
+
+def program() -> NoReturn:
+    """Run `main` as the process' only work, and end the process as the command has ended."""
+    status = main()
+    if status > 128:
+        from guestkit.cli.ending import end_by_signal
+
+        end_by_signal(status)
+    sys.exit(status)
 
 
 def _run(argv: Sequence[str] | None) -> int:

@@ -8,10 +8,7 @@ import signal
 from collections.abc import Callable
 from typing import NoReturn
 
-from guestkit.cli.ending import SIGNALS, status_of
-
-#: What may end the command, or the work, at any moment.
-_ENDING = (signal.SIGINT, *SIGNALS)
+from guestkit.cli.ending import ENDING, status_of
 
 
 def in_background(work: Callable[[Callable[[], None]], int]) -> int:
@@ -23,7 +20,7 @@ def in_background(work: Callable[[Callable[[], None]], int]) -> int:
     work: takes the function by which it says that it goes on; returns the exit status
     """
     answer, told = os.pipe()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)  # until both processes can handle them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # until both processes can handle them
     process = os.fork()
     if process == 0:
         _work(work, told, before)

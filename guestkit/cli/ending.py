@@ -5,6 +5,7 @@ The exception carries a note that says what was done so far; the command prints 
 
 from __future__ import annotations
 
+import atexit
 import math
 import signal
 import threading
@@ -14,6 +15,9 @@ from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+#: All that may end the command.
+ENDING = (signal.SIGINT, *SIGNALS)
 
 #: For how long a clean-up is not interrupted by a further signal, in seconds.
 _CLEAN_UP = 10.0
@@ -41,6 +45,19 @@ def noting(done: str | Callable[[], str]) -> Generator[None, None, None]:
 def status_of(ended: KeyboardInterrupt) -> int:
     """Return the exit status of a command that a signal has ended."""
     return 128 + (ended.signal if isinstance(ended, Terminated) else signal.SIGINT)
+
+
+def end_by_signal(status: int) -> None:
+    """If the exit status tells that a signal has ended the command, end the process by that signal.
+
+    A shell would take an ordinary exit for Ctrl-C dealt with, and go on with its loop; systemd would call a
+    service failed that it has stopped. Process 1, as in a container, is not ended by its own signal.
+    """
+    number = status - 128
+    if number in ENDING:
+        signal.signal(number, signal.SIG_DFL)
+        atexit._run_exitfuncs()  # for what an interrupted clean-up has left
+        signal.raise_signal(number)
 
 
 def notes(ended: BaseException) -> list[str]:

@@ -275,7 +275,7 @@ def test_a_signal_ends_it_says_so_and_leaves_no_qemu(
             assert time.monotonic() < deadline
         process.send_signal(number)
         out, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 128 + number
+    assert process.returncode == -number
     assert b"operating system" not in out
     assert err.decode().splitlines()[-1] == f"guestkit: {said}"
     assert b"Traceback" not in err
@@ -297,7 +297,7 @@ def test_ctrl_c_removes_what_was_half_copied(demo_guest: Path, tmp_path: Path) -
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=PATIENCE)
     there = [path.name for path in target.iterdir()]
-    assert (process.returncode, there) in ((0, ["usr"]), (130, []), (130, ["usr"]))
+    assert (process.returncode, there) in ((0, ["usr"]), (-signal.SIGINT, []), (-signal.SIGINT, ["usr"]))
     if process.returncode:
         written = f"only {target / 'usr'} was written" if there else "nothing was written"
         assert err.decode().splitlines()[-1] == f"guestkit: interrupted: {written}"

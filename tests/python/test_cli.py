@@ -1523,6 +1523,36 @@ def test_a_second_signal_ended_the_command_before_its_last_line(
     assert told == [True]
 
 
+#: The command, to which all processes of its group get a signal while it works; it has something to clean up.
+SIGNALLED = """
+import atexit, os, sys
+import guestkit.cli.doctor
+from guestkit.cli import program
+number = int(sys.argv.pop())
+guestkit.cli.doctor.diagnose = lambda: os.killpg(0, number)
+atexit.register(os.write, 1, b"cleaned up")
+program()
+"""
+
+
+@pytest.mark.usefixtures("deadly")
+@pytest.mark.parametrize("number", [signal.SIGINT, *SIGNALS])
+def test_the_command_ended_like_one_that_had_dealt_with_the_signal(number: signal.Signals) -> None:
+    """Regression: systemd called a service failed that it had stopped."""
+    command = [sys.executable, "-c", SIGNALLED, "doctor", str(number.value)]
+    done = subprocess.run(command, capture_output=True, start_new_session=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (-number, b"cleaned up")
+    assert done.stderr == b"guestkit: interrupted\n"
+
+
+def test_ctrl_c_did_not_end_the_loop_of_a_shell() -> None:
+    loop = 'for each in 1 2; do "$@"; done; echo went on'
+    command = ["bash", "-c", loop, "bash", sys.executable, "-c", SIGNALLED, "doctor", f"{signal.SIGINT:d}"]
+    done = subprocess.run(command, capture_output=True, start_new_session=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (-signal.SIGINT, b"cleaned up")
+    assert done.stderr.count(b"interrupted") == 1
+
+
 # ---- Operands among the options.
 
 
