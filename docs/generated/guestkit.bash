@@ -7,7 +7,7 @@
 
 _shtab_guestkit_subparsers=(inspect ls cat cp shell mount unmount serve df report sbom diff info convert doctor appliance)
 
-_shtab_guestkit_inspect_option_strings=(-h --help --json --jsonl --xml --only --applications --no-applications --mode -d --domain --connect --format --backing --in-use --blocksize --snapshot --member --no-unpack --one-guest --key --concurrency --timeout --cache --no-cache --sandbox -q --quiet -v --verbose --log-json --debug)
+_shtab_guestkit_inspect_option_strings=(-h --help --demo --json --jsonl --xml --only --applications --no-applications --mode -d --domain --connect --format --backing --in-use --blocksize --snapshot --member --no-unpack --one-guest --key --concurrency --timeout --cache --no-cache --sandbox -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_ls_option_strings=(--help -l --long -R --recursive -h --human --json -d --domain --connect --format --backing --in-use --blocksize --snapshot --member --no-unpack -a --add --root -m --mount --key --sandbox --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_cat_option_strings=(-h --help -d --domain --connect --format --backing --in-use --blocksize --snapshot --member --no-unpack -a --add --root -m --mount --key --sandbox --timeout -q --quiet -v --verbose --log-json --debug)
 _shtab_guestkit_cp_option_strings=(-h --help -r --recursive -f --force --max-gib -d --domain --connect --format --backing --in-use --blocksize --snapshot --member --no-unpack -a --add --root -m --mount --key --sandbox --timeout -q --quiet -v --verbose --log-json --debug)
@@ -133,6 +133,7 @@ _shtab_guestkit_pos_0_choices=(inspect ls cat cp shell mount unmount serve df re
 _shtab_guestkit_inspect_pos_0_nargs='*'
 _shtab_guestkit_inspect__h_nargs=0
 _shtab_guestkit_inspect___help_nargs=0
+_shtab_guestkit_inspect___demo_nargs=0
 _shtab_guestkit_inspect___json_nargs=0
 _shtab_guestkit_inspect___jsonl_nargs=0
 _shtab_guestkit_inspect___xml_nargs=0

@@ -58,8 +58,9 @@ complete -c guestkit -f
 
 complete -c guestkit -n _shtab_guestkit_using -s h -l help -d 'show this help message and exit'
 complete -c guestkit -n _shtab_guestkit_using -l version -d 'show program'"'"'s version number and exit'
-complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -eq 0' -a inspect -d 'Tell what is on disks: filesystems, operating systems, packages. The disks are only read. Without a DISK: make a small demo guest and inspect that.'
+complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -eq 0' -a inspect -d 'Tell what is on disks: filesystems, operating systems, packages. The disks are only read.'
 complete -c guestkit -n '_shtab_guestkit_using inspect' -s h -l help -d 'show this'
+complete -c guestkit -n '_shtab_guestkit_using inspect' -l demo -d 'where no guest is given: make a small one, and inspect that'
 complete -c guestkit -n '_shtab_guestkit_using inspect' -l json -d 'the reports as a JSON list, at the end'
 complete -c guestkit -n '_shtab_guestkit_using inspect' -l jsonl -d 'a JSON object a line, as the disks get ready'
 complete -c guestkit -n '_shtab_guestkit_using inspect' -l xml -d 'of one guest, as virt-inspector writes it'

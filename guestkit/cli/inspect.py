@@ -30,7 +30,6 @@ from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Part
 
 DESCRIPTION = """\
 Tell what is on disks: filesystems, operating systems, packages. The disks are only read.
-Without a DISK: make a small demo guest and inspect that.
 
 A system that was found only in part tells under "failures" what is missing. The exit status is 1 if of a
 guest nothing was found out."""
@@ -40,12 +39,16 @@ EXAMPLES = (
     "guestkit inspect --jsonl --only users,network web.qcow2 db.img",
     "guestkit inspect --xml web.qcow2",
     "guestkit inspect --format qcow2 --backing . overlay.qcow2",
+    "guestkit inspect --demo",
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `inspect` takes."""
     add_disks_argument(parser, needed=False)
+    parser.add_argument(
+        "--demo", action="store_true", help="where no guest is given: make a small one, and inspect that"
+    )
     output = parser.add_argument_group("output").add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="the reports as a JSON list, at the end")
     output.add_argument("--jsonl", action="store_true", help="a JSON object a line, as the disks get ready")
@@ -71,6 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     given = guests_of(arguments, one=arguments.one_guest) if disks_of(arguments) else []
+    if not (given or arguments.demo):  # such as of a search that found nothing
+        raise UsageError("give a DISK, or --demo, which makes a small guest")
     if arguments.xml and len(given) > 1:
         raise UsageError("--xml is for one guest: one DISK, one -d DOMAIN, or --one-guest")
     how = opening(arguments)
@@ -94,7 +99,7 @@ def _guests(given: Sequence[Guest], screen: Screen) -> Iterator[Sequence[Guest]]
         return
     with tempfile.TemporaryDirectory(prefix="guestkit-demo-") as directory:
         disk = os.path.join(directory, "demo.img")
-        screen.note(f"no disk given, making a small demo guest: {disk}")
+        screen.note(f"making a small demo guest: {disk}")
         with noting("the demo guest is removed"), screen.steps("making the demo guest"):
             make_demo_guest(disk)
         yield [disk]

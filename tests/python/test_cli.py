@@ -342,7 +342,7 @@ def test_json_is_a_list_of_reports_and_pure_ascii(serve: Serve, capsys: pytest.C
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
-def test_without_a_disk_a_demo_guest_is_made_inspected_and_removed(
+def test_a_demo_guest_is_made_inspected_and_removed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str]
 ) -> None:
     made: list[Path] = []
@@ -358,14 +358,30 @@ def test_without_a_disk_a_demo_guest_is_made_inspected_and_removed(
 
     monkeypatch.setattr(guestkit.cli.inspect, "make_demo_guest", make_demo_guest)
     monkeypatch.setattr(guestkit.cli.guests, "inspect_many", inspect_many)
-    assert main(["inspect", *options]) == 0
+    assert main(["inspect", "--demo", *options]) == 0
     out, err = capsys.readouterr()
-    assert err == f"guestkit: no disk given, making a small demo guest: {made[0]}\n"
+    assert err == f"guestkit: making a small demo guest: {made[0]}\n"
     if options:
         assert json.loads(out)[0]["disk"] == str(made[0])
     else:
         assert out == render_reports([GOOD])
     assert not made[0].parent.exists()
+
+
+def test_an_empty_list_of_disks_was_a_report_of_an_invented_guest(capsys: pytest.CaptureFixture[str]) -> None:
+    """Regression: a search that found nothing, with xargs, succeeded with the demo guest."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["inspect", "--json"])
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("guestkit: error: give a DISK, or --demo, which makes a small guest\n")
+
+
+def test_the_demo_takes_no_place_of_a_disk(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    """`./run inspect` always asks for it."""
+    serve(GOOD)
+    assert main(["inspect", "--demo", "web.img"]) == 0
+    assert capsys.readouterr().out == render_reports([GOOD])
 
 
 def test_a_demo_guest_that_cannot_be_made_is_one_line_on_stderr(
@@ -375,7 +391,7 @@ def test_a_demo_guest_that_cannot_be_made_is_one_line_on_stderr(
         raise Error("launch", "no\x1b kernel\n here", 2)
 
     monkeypatch.setattr(guestkit.cli.inspect, "make_demo_guest", make_demo_guest)
-    assert main(["inspect"]) == 1
+    assert main(["inspect", "--demo"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines()[1:] == [r"guestkit: error: launch: no\x1b kernel here"]
