@@ -13,6 +13,15 @@ from guestkit.cli.text import human_size, printable, utc
 from guestkit.files import GuestFile, mode_of
 
 
+def show(
+    path: str, files: Sequence[GuestFile], arguments: argparse.Namespace, screen: Screen, *, several: bool
+) -> None:
+    """Write the listing of `path`, as `lines`; beneath its name if it is one of several and no file alone."""
+    if several and [file.path for file in files] != [path]:
+        screen.write(f"{printable(path)}:\n")
+    screen.show_lines(lines(path, files, arguments))
+
+
 def lines(path: str, files: Sequence[GuestFile], arguments: argparse.Namespace) -> Iterator[Text]:
     """Yield the lines of a listing of `path`, in the form that the options of `add_form_options` ask for."""
     top = path.rstrip("/") + "/"

@@ -42,6 +42,13 @@ def ended_early(error: Exception | KeyboardInterrupt, argv: Sequence[str]) -> in
     return run(argparse.Namespace(quiet=False, verbose=0, run=fail, **given))
 
 
+def tell_error(error: Exception, arguments: argparse.Namespace, screen: Screen) -> None:
+    """Tell of an error, with --debug where it comes from."""
+    screen.tell("error", sentence(error, disks_of(arguments)))
+    if arguments.debug:
+        screen.tell_traceback(error)
+
+
 def tell_errors(arguments: argparse.Namespace, screen: Screen, work: Callable[[], int]) -> int:
     """Do the work of a command; return the exit status, after telling of an error."""
     try:
@@ -53,8 +60,6 @@ def tell_errors(arguments: argparse.Namespace, screen: Screen, work: Callable[[]
     except UsageError as error:
         arguments.parser.error(str(error))
     except Exception as error:
-        screen.tell("error", sentence(error, disks_of(arguments)))
-        if arguments.debug:
-            screen.tell_traceback(error)
+        tell_error(error, arguments, screen)
         return int(getattr(arguments, "trouble", 1))  # of diff it is 2, as in diff(1)
     return status

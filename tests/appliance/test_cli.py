@@ -75,6 +75,30 @@ def test_ls_escapes_names_and_targets(shared: dict[str, Any], capsys: pytest.Cap
     assert (file["target"], file["kind"]) == (hostile.ATTACK, "l")
 
 
+def test_a_missing_path_lost_the_others_which_nothing_told_apart(
+    shared: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Regression: `ls` of several directories was one list, and nothing where one path was wrong."""
+    paths = ["/etc/debian_version", "/nope", "/srv/directory", "/"]
+    assert main(["ls", "disk", *paths]) == 1
+    out, err = capfd.readouterr()
+    assert out.startswith("/etc/debian_version\n/srv/directory:\n")
+    assert "\n/:\n" in out
+    assert err.startswith("guestkit: error: /nope: ")
+    assert err.count("\n") == 1
+    assert main(["ls", "--json", "disk", *paths[:2]]) == 1
+    assert [file["path"] for file in json.loads(capfd.readouterr().out)] == paths[:1]
+    assert main(["ls", "disk", *paths[2:3]]) == 0
+    assert ":" not in capfd.readouterr().out
+    assert main(["cat", "disk", "/nope", *paths[:1], "/srv"]) == 1
+    out, err = capfd.readouterr()
+    assert out == "12.5\n"
+    assert err.splitlines() == [
+        "guestkit: error: /nope: no such file",
+        "guestkit: error: /srv: is no regular file",
+    ]
+
+
 def test_cat_is_exact_in_a_pipe(shared: dict[str, Any], capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert main(["cat", "disk", "/srv/text", "/etc/debian_version"]) == 0
     assert capfdbinary.readouterr().out == f"{hostile.ATTACK}\tü\n".encode() + b"\xff\n12.5\n"

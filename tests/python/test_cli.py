@@ -32,7 +32,7 @@ import guestkit.cli.inspect
 import guestkit.cli.parser
 import guestkit.cli.progress
 import guestkit.copying
-from guestkit import CallTimeout, Domain, Error, Key, probe
+from guestkit import ApplianceCrashed, CallTimeout, Domain, Error, Key, probe
 from guestkit._usage import percent, share_of
 from guestkit.cli import main
 from guestkit.cli.ending import SIGNALS, Terminated
@@ -1382,6 +1382,25 @@ class Guest:
 
     def realpath(self, path: str) -> str:
         return path
+
+
+@pytest.mark.parametrize("command", ["ls", "cat"])
+def test_no_other_path_is_looked_at_where_the_guest_is_gone(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Gone:
+        def is_dir(self, path: str, **options: bool) -> NoReturn:
+            raise ApplianceCrashed("is_dir", f"{path}: the hypervisor has ended")
+
+        is_file = is_dir
+
+    @contextmanager
+    def opened(disk: str, **options: Any) -> Iterator[Gone]:
+        yield Gone()
+
+    monkeypatch.setattr(guestkit.cli.guests, "open_guest", opened)
+    assert main([command, "disk", "/a", "/b"]) == 1
+    assert capsys.readouterr() == ("", "guestkit: error: is_dir: /a: the hypervisor has ended\n")
 
 
 @pytest.fixture

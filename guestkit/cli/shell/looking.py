@@ -13,7 +13,7 @@ from rich.text import Text
 from guestkit._file_errors import about, check_regular
 from guestkit._usage import percent, used_share
 from guestkit.cli import contents
-from guestkit.cli.listing import lines, tell_left_out
+from guestkit.cli.listing import show, tell_left_out
 from guestkit.cli.options import add_bound_option, add_form_options
 from guestkit.cli.screen import Screen
 from guestkit.cli.shell.command import Command, Parser
@@ -47,9 +47,7 @@ def _ls(session: Session, given: argparse.Namespace) -> int:
     for path in paths:
         left_out: list[str] = []
         files = list_files(session.g, path, recursive=given.recursive, left_out=left_out.append)
-        if len(paths) > 1 and [file.path for file in files] != [path]:
-            session.screen.write(f"{printable(path)}:\n")
-        session.screen.show_lines(lines(path, files, given))
+        show(path, files, given, session.screen, several=len(paths) > 1)
         status |= tell_left_out(session.screen, left_out)
     return status
 
