@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+#: How many things of a kind are named, where a guest may have a million of them.
+MOST_TOLD = 100
 
 
 def printable(text: str) -> str:
@@ -25,6 +30,14 @@ def _escaped(character: str) -> str:
     if "\udc80" <= character <= "\udcff":  # surrogateescape
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")
+
+
+def some(sentences: Iterable[str], rest: Callable[[int], str], most: int = MOST_TOLD) -> Iterator[str]:
+    """Yield the first sentences, and one on the rest, which takes their number: a guest chooses how many."""
+    left = iter(sentences)
+    yield from islice(left, most)
+    if more := sum(1 for _ in left):
+        yield rest(more)
 
 
 def without_secrets(name: str) -> str:

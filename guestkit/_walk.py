@@ -7,9 +7,9 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import islice
 from time import monotonic
 
+from guestkit._text import some
 from guestkit.errors import Error, is_final
 from guestkit.files import GuestFile
 from guestkit.handle import Guestfs
@@ -18,9 +18,6 @@ from guestkit.handle import Guestfs
 DEEPEST = 256
 MOST_FILES = 1_000_000
 MOST_TEXT = 512 << 20
-
-#: How many directories are named that are not looked into.
-MOST_TOLD = 100
 
 #: Why something is left out.
 TIME_IS_OVER = "the time is over (timeout)"
@@ -46,10 +43,10 @@ def walk(g: Guestfs, top: str, *, ends: float = math.inf) -> tuple[list[GuestFil
 
 def told(unread: Mapping[str, str]) -> Iterator[str]:
     """Yield a sentence for each of the first hundred directories, and one for the rest."""
-    for path, reason in islice(unread.items(), MOST_TOLD):
-        yield f"{path}: {reason}: what is in there is not looked at"
-    if len(unread) > MOST_TOLD:
-        yield f"what is in {len(unread) - MOST_TOLD} more directories is not looked at either"
+    return some(
+        (f"{path}: {reason}: what is in there is not looked at" for path, reason in unread.items()),
+        lambda more: f"what is in {more} more directories is not looked at either",
+    )
 
 
 def _ends_all(error: Error) -> bool:

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
 from guestkit._operations.paths import resolved
+from guestkit._text import some
 from guestkit._walk import told, walk
 from guestkit.comparison import Change, Comparison
 from guestkit.errors import Error, is_final
@@ -61,7 +62,8 @@ def diff_files(a: Guestfs, b: Guestfs, *, glob: str = "*", text: bool = False) -
     Both handles are launched and have the guest's filesystems mounted, as by `open_guest`. No symlink is
     followed, and times are not compared. A content is read only where the sizes are the same: where they are
     not, that is the difference. What is not read, as it fails or is beyond 4 GiB a file or 64 GiB a guest, is
-    in `unknown`; so is a glob that no file matches. What lies below a directory that cannot be read in one of
+    in `unknown`, which names a hundred files for a reason, and tells the number of the others; so is a glob
+    that no file matches. What lies below a directory that cannot be read in one of
     the two is compared in neither.
 
     glob: of the paths to compare, such as "/etc/*.conf"; * and ? stand for / as well
@@ -173,13 +175,18 @@ def _readable(paths: Sequence[str], files: Files, unknown: list[str]) -> set[str
     """Return the paths whose contents are compared; say which are not."""
     left = MOST_READ
     wanted = set()
+    too_large: list[str] = []
     for path in paths:
         size = files[path].size
         if size > min(LARGEST_FILE, left):
-            unknown.append(f"{path}: its content, {size} bytes, is too large to be read")
+            too_large.append(path)
         else:
             wanted.add(path)
             left -= size
+    unknown += some(
+        (f"{path}: its content, {files[path].size} bytes, is too large to be read" for path in too_large),
+        lambda more: f"the contents of {more} more files are too large to be read",
+    )
     return wanted
 
 
@@ -230,10 +237,18 @@ class _Reader:
                     found |= self._of_file(path)
                 elif counts[path]:
                     waiting.append(path)
+        by_reason: defaultdict[str, list[str]] = defaultdict(list)
         for path in sorted(wanted - found.keys()):
-            reason = self._failed.get(path, "the appliance tells no checksum")
-            self._unknown.append(f"{self._side}: {path}: its content is not compared: {reason}")
+            by_reason[self._failed.get(path, "the appliance tells no checksum")].append(path)
+        for reason, paths in by_reason.items():
+            self._unknown += self._not_compared(paths, reason)
         return {path: found[path] for path in wanted & found.keys()}
+
+    def _not_compared(self, paths: Sequence[str], reason: str) -> Iterator[str]:
+        return some(
+            (f"{self._side}: {path}: its content is not compared: {reason}" for path in paths),
+            lambda more: f"{self._side}: the contents of {more} more files are not compared: {reason}",
+        )
 
     def _of_directory(self, directory: str) -> dict[str, str] | None:
         """Return the checksums of all files below the directory; None if one of them cannot be read."""
@@ -257,7 +272,7 @@ class _Reader:
         except Error as error:
             if is_final(error):
                 raise
-            self._failed[path] = error.message
+            self._failed[path] = error.message.removeprefix(f"{path}: ")
             return {}
 
 
@@ -282,6 +297,8 @@ def _with_texts(
 ) -> Iterator[Change]:
     left, pairs = MOST_TEXT, MOST_PAIRS
     paths: list[str] = []
+    too_long: list[str] = []
+    too_different: list[str] = []
     for change in changes:
         if change.field in ("size", "content") and change.name not in paths[-1:]:
             largest = max(each[change.name].size for each in files)
@@ -291,7 +308,7 @@ def _with_texts(
                 paths.append(change.name)
                 left -= largest
             else:
-                unknown.append(f"{change.name}: its lines are not told: more than {MOST_TEXT} bytes of text")
+                too_long.append(change.name)
     before, after = (g.read_files(paths, limit=LARGEST_TEXT) for g in guests)
     for change in changes:
         lines: Sequence[str] = ()
@@ -301,8 +318,17 @@ def _with_texts(
                 pairs -= len(mine) * len(other)
                 lines = _unified(mine, other, first)
             else:
-                unknown.append(f"{change.name}: its lines are not told: too many lines differ in all files")
+                too_different.append(change.name)
         yield replace(change, text=lines)
+    unknown += _without_lines(too_long, f"more than {MOST_TEXT} bytes of text")
+    unknown += _without_lines(too_different, "too many lines differ in all files")
+
+
+def _without_lines(paths: Sequence[str], reason: str) -> Iterator[str]:
+    return some(
+        (f"{path}: its lines are not told: {reason}" for path in paths),
+        lambda more: f"the lines of {more} more files are not told: {reason}",
+    )
 
 
 def _differing(before: bytes | Error, after: bytes | Error) -> tuple[Sequence[str], Sequence[str], int]:

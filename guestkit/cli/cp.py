@@ -6,6 +6,7 @@ import argparse
 
 from guestkit.cli.ending import noting
 from guestkit.cli.guests import check_format_is_stated, in_place_of_disk, opened_guest
+from guestkit.cli.listing import tell_skipped
 from guestkit.cli.options import add_bound_option, add_disk_argument, add_guest_options
 from guestkit.cli.screen import Screen
 from guestkit.cli.usage import UsageError
@@ -76,6 +77,4 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         else:
             sources, most = [source[1:] for source in arguments.sources], arguments.max_gib << 30
             copied = copy_out(g, sources, arguments.target, max_bytes=most, **options)
-    for skipped in copied.skipped:
-        screen.tell("warning", f"{skipped.path}: not copied: {skipped.reason}")
-    return 1 if copied.skipped else 0
+    return tell_skipped(screen, copied)

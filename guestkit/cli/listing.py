@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
+from guestkit._text import some
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable, utc
-from guestkit.files import GuestFile, mode_of
+from guestkit.files import Extracted, GuestFile, mode_of
 
 
 def show(
@@ -44,6 +45,16 @@ def tell_left_out(screen: Screen, left_out: Sequence[str]) -> int:
     for sentence in left_out:
         screen.tell("warning", sentence)
     return 1 if left_out else 0
+
+
+def tell_skipped(screen: Screen, copied: Extracted) -> int:
+    """Warn of what was not copied; return the exit status."""
+    for sentence in some(
+        (f"{skipped.path}: not copied: {skipped.reason}" for skipped in copied.skipped),
+        lambda more: f"{more} more files are not copied either",
+    ):
+        screen.tell("warning", sentence)
+    return 1 if copied.skipped else 0
 
 
 def _style(file: GuestFile) -> str:

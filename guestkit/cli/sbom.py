@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from guestkit._text import some
 from guestkit._writing import write
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure
@@ -187,5 +188,8 @@ def _languages(
 
 
 def _tell_gaps(disk: str, bill: Sbom, screen: Screen) -> None:
-    for gap in bill.gaps:
-        screen.tell("error", f"{disk}: the bill of materials may be incomplete: {gap}")
+    for sentence in some(
+        (f"{disk}: the bill of materials may be incomplete: {gap}" for gap in bill.gaps),
+        lambda more: f"{disk}: the bill of materials tells {more} more gaps",
+    ):
+        screen.tell("error", sentence)

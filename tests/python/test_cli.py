@@ -31,6 +31,7 @@ import guestkit.cli.guests
 import guestkit.cli.inspect
 import guestkit.cli.parser
 import guestkit.cli.progress
+import guestkit.cli.shell.looking
 import guestkit.copying
 from guestkit import ApplianceCrashed, CallTimeout, Domain, Error, Key, probe
 from guestkit._usage import percent, share_of
@@ -43,7 +44,7 @@ from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, human_size
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.doctor import Finding
-from guestkit.files import Extracted
+from guestkit.files import Extracted, SkippedFile
 from guestkit.fleet import Failure, FleetProgress, Report, failed
 from guestkit.generated.values import Cause
 from guestkit.inspection import (
@@ -1372,6 +1373,9 @@ def test_a_conversion_had_no_limit_as_other_commands_have(
 class Guest:
     """Answers the calls that cp makes before it copies."""
 
+    def is_ready(self) -> bool:
+        return True
+
     def is_dir(self, path: str, followsymlinks: bool = False) -> bool:
         return path == "/srv"
 
@@ -1382,6 +1386,31 @@ class Guest:
 
     def realpath(self, path: str) -> str:
         return path
+
+
+@pytest.mark.parametrize(
+    "words", [["cp", "-r", "disk", ":/srv", "there"], ["shell", "disk", "-c", "get -r /srv there"]]
+)
+def test_a_guest_chose_how_many_lines_told_what_is_not_copied(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Regression: there was a line for each file that was skipped, up to a million."""
+
+    @contextmanager
+    def opened(disk: str, **options: Any) -> Iterator[Guest]:
+        yield Guest()
+
+    def copy_out(*_: object, **__: object) -> Extracted:
+        skipped = tuple(SkippedFile(path=f"/srv/{number}", reason="is a device") for number in range(150))
+        return Extracted(files=0, directories=0, symlinks=0, bytes=0, skipped=skipped)
+
+    monkeypatch.setattr(guestkit.cli.guests, "open_guest", opened)
+    monkeypatch.setattr(guestkit.cli.cp, "copy_out", copy_out)
+    monkeypatch.setattr(guestkit.cli.shell.looking, "copy_out", copy_out)
+    assert main(words) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[99] == "guestkit: warning: /srv/99: not copied: is a device"
+    assert lines[100:] == ["guestkit: warning: 50 more files are not copied either"]
 
 
 @pytest.mark.parametrize("command", ["ls", "cat"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterable, Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from guestkit import diff_files, file_comparison
+from guestkit import Error, diff_files, file_comparison
 from guestkit.comparison import Comparison
 from guestkit.files import GuestFile
 
@@ -73,6 +74,47 @@ def test_texts_beyond_the_limit_of_all_were_left_out_without_a_word(monkeypatch:
     found = compared({"/a": b"a\n", "/b": b"b\n"}, {"/a": b"aa\n", "/b": b"bb\n"}, text=True)
     assert [change.name for change in found.changes if change.text] == ["/a"]
     assert found.unknown == ("/b: its lines are not told: more than 5 bytes of text",)
+
+
+class Unreadable(Guest):
+    """A guest of whose files only some can be read."""
+
+    def checksums_out(self, kind: str, directory: str, target: str) -> None:
+        raise Error("checksums_out", "Input/output error", errno.EIO)
+
+    def checksum(self, kind: str, path: str) -> str:
+        name = os.path.basename(path)
+        if name.isdecimal():
+            raise Error("checksum", f"{path}: Input/output error", errno.EIO)
+        return name
+
+
+def test_a_guest_chose_how_much_was_said_of_what_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: there was a sentence for each file that could not be read, up to a million."""
+    monkeypatch.setattr(file_comparison, "LARGEST_FILE", 1)
+    same = {f"/{number}": b"x" for number in range(150)}
+    large = {f"/large{number:03}": b"xx" for number in range(150)}
+    guests: Any = Unreadable(same | large), Guest(same | large)
+    unknown = diff_files(*guests).unknown
+    assert unknown[:100] == tuple(
+        f"{path}: its content, 2 bytes, is too large to be read" for path in [*large][:100]
+    )
+    assert unknown[100] == "the contents of 50 more files are too large to be read"
+    assert unknown[101] == "first: /0: its content is not compared: Input/output error"
+    assert unknown[201:] == ("first: the contents of 50 more files are not compared: Input/output error",)
+
+
+def test_a_guest_chose_how_much_was_said_of_lines_that_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, reason in (
+        ("MOST_TEXT", "more than 0 bytes of text"),
+        ("MOST_PAIRS", "too many lines differ in all files"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(file_comparison, limit, 0)
+            before, after = ({f"/{number}": text for number in range(150)} for text in (b"a\n", b"bb\n"))
+            unknown = compared(before, after, text=True).unknown
+        assert unknown[0] == f"/0: its lines are not told: {reason}"
+        assert unknown[100:] == (f"the lines of 50 more files are not told: {reason}",)
 
 
 def test_each_file_was_counted_for_each_directory_above_it() -> None:

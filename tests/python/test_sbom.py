@@ -606,6 +606,22 @@ def test_an_incomplete_bill_is_written_and_told_with_status_1(
     )
 
 
+def test_a_guest_chose_how_many_gaps_of_its_bill_were_told(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Regression: there was a line for each, up to 50,000. The bill has them all."""
+    gaps = tuple(f"/{number}.jar: is not read" for number in range(150))
+    languages = [LanguagePackages(packages=(), gaps=gaps)]
+    monkeypatch.setattr(guestkit.cli.sbom, "_languages", lambda *_: languages)
+    serve(report("web.img"))
+    assert main(["sbom", "--languages", "web.img"]) == 1
+    out, err = capsys.readouterr()
+    assert out.count(".jar: is not read") == 150
+    lines = err.splitlines()
+    assert lines[0].endswith("the bill of materials may be incomplete: languages: /0.jar: is not read")
+    assert lines[100:] == ["guestkit: error: web.img: the bill of materials tells 50 more gaps"]
+
+
 def test_a_disk_that_fails_costs_its_own_bill(
     serve: Serve, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

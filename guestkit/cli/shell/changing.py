@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 
 from guestkit import _operations as operations
 from guestkit._file_errors import NOT_THERE, about, failure
+from guestkit.cli.listing import tell_skipped
 from guestkit.cli.shell.command import Command, Parser
 from guestkit.cli.shell.editing import edit
-from guestkit.cli.shell.looking import copy_arguments, tell_skipped
+from guestkit.cli.shell.looking import copy_arguments
 from guestkit.cli.shell.session import Session, host_path
 from guestkit.cli.usage import UsageError
 from guestkit.copying import copy_in, repeated

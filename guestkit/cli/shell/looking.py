@@ -13,7 +13,7 @@ from rich.text import Text
 from guestkit._file_errors import about, check_regular
 from guestkit._usage import percent, used_share
 from guestkit.cli import contents
-from guestkit.cli.listing import show, tell_left_out
+from guestkit.cli.listing import show, tell_left_out, tell_skipped
 from guestkit.cli.options import add_bound_option, add_form_options
 from guestkit.cli.screen import Screen
 from guestkit.cli.shell.command import Command, Parser
@@ -21,7 +21,7 @@ from guestkit.cli.shell.paging import page
 from guestkit.cli.shell.session import Session, host_path
 from guestkit.cli.text import columns, human_size, printable, utc
 from guestkit.copying import MAX_BYTES, copy_out
-from guestkit.files import Extracted, kind_of, word_for
+from guestkit.files import kind_of, word_for
 from guestkit.guest import list_files
 
 #: A larger file is shown by the pager, if somebody reads it on a terminal; in bytes.
@@ -165,13 +165,6 @@ def _get(session: Session, given: argparse.Namespace) -> int:
             progress=progress if session.screen.shows_progress else None,
         )
     return tell_skipped(session.screen, copied)
-
-
-def tell_skipped(screen: Screen, copied: Extracted) -> int:
-    """Warn of what was not copied; return the exit status."""
-    for skipped in copied.skipped:
-        screen.tell("warning", f"{skipped.path}: not copied: {skipped.reason}")
-    return 1 if copied.skipped else 0
 
 
 LOOKING = (
