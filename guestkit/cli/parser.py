@@ -67,14 +67,23 @@ class Help(argparse.HelpFormatter):
         )
 
 
-class Parser(argparse.ArgumentParser):
+class PlainParser(argparse.ArgumentParser):
+    """A parser whose texts have no colours, which Python 3.14 would put in: messages are escaped."""
+
+    def __init__(self, **options: Any) -> None:
+        if sys.version_info >= (3, 14):
+            options.setdefault("color", False)
+        super().__init__(formatter_class=Help, allow_abbrev=False, **options)
+
+
+class Parser(PlainParser):
     """A parser with messages that are safe to print: file names may come from a guest.
 
     log_json: write them as JSON, an object a line
     """
 
     def __init__(self, *, log_json: bool = False, **options: Any) -> None:
-        super().__init__(formatter_class=Help, allow_abbrev=False, **options)
+        super().__init__(**options)
         self._log_json = log_json
 
     def error(self, message: str) -> NoReturn:

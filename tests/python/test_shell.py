@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import io
 import os
@@ -391,6 +392,30 @@ def test_help_tells_of_every_command_and_of_the_action_that_it_hides() -> None:
 def test_every_hidden_action_is_named_in_help() -> None:
     for name in COMMANDS:
         assert ("The action of that name" in manual(name)) == (name in ARGUMENTS)
+
+
+def test_the_usage_was_full_of_escaped_colours(
+    monkeypatch: pytest.MonkeyPatch, session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Regression: Python 3.14 colours what argparse writes."""
+    init, format_usage = argparse.ArgumentParser.__init__, argparse.ArgumentParser.format_usage
+    coloured: set[argparse.ArgumentParser] = set()
+
+    def colouring(self: argparse.ArgumentParser, *, color: bool = True, **options: Any) -> None:
+        init(self, **options)
+        if color:
+            coloured.add(self)
+
+    def in_colours(self: argparse.ArgumentParser) -> str:
+        return f"\x1b[1;34m{format_usage(self)}\x1b[0m" if self in coloured else format_usage(self)
+
+    if sys.version_info < (3, 14):
+        monkeypatch.setattr(argparse.ArgumentParser, "__init__", colouring)
+        monkeypatch.setattr(argparse.ArgumentParser, "format_usage", in_colours)
+        monkeypatch.setattr(sys, "version_info", (3, 14))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    run(session, "cd -x")
+    assert "usage: cd [DIRECTORY]\n" in capsys.readouterr().err
 
 
 # ---- the session

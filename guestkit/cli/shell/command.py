@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from guestkit.cli.parser import Help
+from guestkit.cli.parser import PlainParser
 from guestkit.cli.shell.session import Session
 from guestkit.cli.usage import UsageError
 
@@ -39,18 +39,12 @@ class Command:
 
     def parser(self) -> Parser:
         """Return the parser of its arguments."""
-        parser = Parser(
-            prog=self.name,
-            description=self.about,
-            add_help=False,
-            allow_abbrev=False,
-            formatter_class=Help,
-        )
+        parser = Parser(prog=self.name, description=self.about, add_help=False)
         self.arguments(parser)
         return parser
 
 
-class Parser(argparse.ArgumentParser):
+class Parser(PlainParser):
     """A parser that raises UsageError instead of ending the program."""
 
     def error(self, message: str) -> NoReturn:
