@@ -25,6 +25,7 @@ from guestkit import _native
 from guestkit._aside import new_file
 from guestkit._identity import Unidentified, identify
 from guestkit._private import make_private
+from guestkit._text import printable
 from guestkit.disks import PlainDisk
 from guestkit.errors import Error
 from guestkit.inspection import Inspection, InspectOptions
@@ -90,7 +91,7 @@ def cached(
 
 
 def _unkept(result: Inspection, reason: str) -> Inspection:
-    _log.info("the inspection is not cached: %s", reason)
+    _log.info("the inspection is not cached: %s", printable(reason))
     return result
 
 

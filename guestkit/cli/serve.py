@@ -30,6 +30,9 @@ EXAMPLES = (
 #: The variable that has the password.
 VARIABLE = "GUESTKIT_SERVE_PASSWORD"
 
+#: How many characters a password in a file may have.
+_LONGEST_PASSWORD = 4096
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what `serve` takes."""
@@ -118,7 +121,12 @@ def _password(path: str | None) -> str | None:
     if path is None:
         return given or None
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        return file.readline(4096).rstrip("\r\n")
+        password = file.readline(_LONGEST_PASSWORD + 1).rstrip("\r\n")
+    if not password:
+        raise UsageError(f"{path}: its first line is empty, and is to be the password")
+    if len(password) > _LONGEST_PASSWORD:
+        raise UsageError(f"{path}: its first line is longer than {_LONGEST_PASSWORD} characters")
+    return password
 
 
 def _port(text: str) -> int:

@@ -108,7 +108,8 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
         auto_mkdir: make missing directories above a file that is written
         max_bytes: the most that one call returns, of all its files together; more raises OSError with EFBIG
         max_get: the most bytes that one `get` copies, of all its files together; more raises OSError with
-            EFBIG, and what was copied stays. A guest's sparse and shared files may claim any size
+            EFBIG, and what was copied stays. In a tree, a file that alone exceeds it is left out, with a
+            warning. A guest's sparse and shared files may claim any size
         max_entries: the most files that one listing or `find` returns
         use_listings_cache: remember listings; None: only of a disk that is opened here, read-only
         listings_expiry_time, max_paths: for how many seconds, and how many; None: without such a limit

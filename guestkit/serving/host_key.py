@@ -36,7 +36,8 @@ def host_key() -> asyncssh.SSHKey:
         _make(path)
         return _read(path)
     except (OSError, asyncssh.KeyImportError) as error:
-        raise Error("serve", f"SFTP has no host key: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise Error("serve", f"SFTP has no host key: {path}: {reason}") from error
 
 
 def _read(path: Path) -> asyncssh.SSHKey:

@@ -379,13 +379,14 @@ def test_verifying_inspects(ran: Inspections, disk: Path, kept: Path) -> None:
 
 FAILURE = PartFailure(part="users", message="it broke", op="", errno=0)
 SHUT = UnopenedFilesystem(device="/dev/sda1", type="crypto_LUKS", uuid="", reason="encrypted", message="")
+HOSTILE = replace(FAILURE, message="/etc/\x1b[31mpasswd: it broke")
 
 
 @pytest.mark.parametrize(
     "doubt",
     [
         {"failures": (FAILURE,)},
-        {"operating_systems": (replace(DEMO_SYSTEM, failures=(FAILURE,)),)},
+        {"operating_systems": (replace(DEMO_SYSTEM, failures=(HOSTILE,)),)},
         {"unopened": (SHUT,)},
     ],
     ids=["failure", "of a system", "encrypted"],
@@ -397,6 +398,7 @@ def test_results_with_doubts(
     caplog.set_level("INFO", "guestkit")
     assert not is_kept(disk, kept)
     assert "the inspection is not cached: " in caplog.text
+    assert not any("\x1b" in message for message in caplog.messages)
 
 
 def test_a_disk_that_changes_meanwhile(ran: Inspections, disk: Path, kept: Path) -> None:

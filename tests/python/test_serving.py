@@ -267,8 +267,12 @@ def test_the_host_key_is_kept_for_this_user_alone(
     assert stat.S_IMODE(cache.stat().st_mode) == 0o700
     assert host_key().get_fingerprint() == key.get_fingerprint()
     file.chmod(0o644)
-    with pytest.raises(Error, match="others may read or write it: remove it"):
+    with pytest.raises(Error) as wrong:
         host_key()
+    remedy = "others may read or write it: remove it, and another one is made"
+    assert (
+        wrong.value.message == f"SFTP has no host key: {file}: {remedy}"
+    )  # it was "[Errno 0] …: PosixPath(…)"
     file.unlink()
     file.symlink_to("/etc/passwd")
     with pytest.raises(Error, match="SFTP has no host key"):
@@ -1253,3 +1257,25 @@ def test_the_password_comes_from_a_file_or_the_environment(
     assert serve._password(str(tmp_path / "file")) == "from a file"
     assert serve.VARIABLE not in os.environ  # it is not passed on to programs
     assert serve._password(None) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("x" * 4097, "its first line is longer than 4096 characters"),
+        ("", "its first line is empty, and is to be the password"),
+    ],
+)
+def test_a_password_in_a_file_was_cut_or_refused_without_its_name(
+    line: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Regression: of a long line the first 4096 characters were the password."""
+    from guestkit.cli import serve
+
+    file = tmp_path / "file"
+    file.write_text(f"{line}\n")
+    with pytest.raises(SystemExit, match="2"):
+        main(["serve", "--password-file", str(file), "no-disk"])
+    assert capsys.readouterr().err.startswith(f"guestkit: error: {file}: {told}\n")
+    file.write_text("x" * 4096 + "\n")
+    assert serve._password(str(file)) == "x" * 4096
