@@ -51,7 +51,7 @@ function _shtab_guestkit_using
 end
 
 set -g _shtab_guestkit_commands inspect ls cat cp shell mount unmount serve df report sbom diff info convert doctor appliance
-set -g _shtab_guestkit_opts_with_value --add --backing --before-format --before-snapshot --blocksize --concurrency --connect --disk-format --domain --files --format --from --in-use --key --listen --max-gib --member --mode --mount --only --output --password-file --port --protocol --root --sandbox --snapshot --timeout --title --to --user -a -c -d -m -o
+set -g _shtab_guestkit_opts_with_value --add --backing --before-format --before-snapshot --blocksize --concurrency --connect --domain --files --format --from --in-use --key --listen --max-gib --member --mode --mount --only --output --password-file --port --protocol --root --sandbox --snapshot --timeout --title --to --user -a -c -d -m -o
 
 complete -c guestkit -e
 complete -c guestkit -f
@@ -299,14 +299,14 @@ complete -c guestkit -n '_shtab_guestkit_using report' -l debug -d 'a Python tra
 complete -c guestkit -n '_shtab_guestkit_using report; and test $_shtab_guestkit_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'a disk image or a block device; compressed, or an archive such as an OVA, too; or the URL of a raw disk: http, https, ssh, nbd'
 complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -eq 0' -a sbom -d 'Write software bills of materials: which packages are on disks, for programs that look for known vulnerabilities or check licences. The disks are only read.'
 complete -c guestkit -n '_shtab_guestkit_using sbom' -s h -l help -d 'show this'
-complete -c guestkit -n '_shtab_guestkit_using sbom' -l format -xka "cyclonedx spdx" -d 'CycloneDX 1.6 or SPDX 2.3, both as JSON (default: cyclonedx)'
+complete -c guestkit -n '_shtab_guestkit_using sbom' -l to -xka "cyclonedx spdx" -d 'CycloneDX 1.6 or SPDX 2.3, both as JSON (default: cyclonedx)'
 complete -c guestkit -n '_shtab_guestkit_using sbom' -s o -l output -xka "(__fish_complete_path (commandline -ct))" -d 'a file; or a directory (it ends in /, or exists) that gets a file for each guest, named after its disk; files of that name are replaced. Several guests need a directory. Default: stdout'
 complete -c guestkit -n '_shtab_guestkit_using sbom' -l hashes -d 'with the SHA-256 of each disk, as it lies here'
 complete -c guestkit -n '_shtab_guestkit_using sbom' -l languages -d 'with the packages of Python, npm and Java among the files, which takes another launch'
 complete -c guestkit -n '_shtab_guestkit_using sbom' -s d -l domain -x -d 'a guest beside the DISKs, by its name or UUID; libvirt tells its disks and their formats. One that runs is read as it is at that moment, and never written to'
 complete -c guestkit -n '_shtab_guestkit_using sbom' -l connect -x -d 'which libvirt, such as qemu:///system; default: LIBVIRT_DEFAULT_URI, else libvirt'"'"'s own choice'
-complete -c guestkit -n '_shtab_guestkit_using sbom' -l disk-format -xka "raw qcow2 qcow vmdk vdi vhdx vpc" -d 'what the disk is; default: by what it begins with, which a guest can choose'
-complete -c guestkit -n '_shtab_guestkit_using sbom' -l backing -xka "(__fish_complete_path (commandline -ct))" -d 'open other files that the disk names, such as a backing file, if they lie beneath that directory; "allow": wherever they lie, for disks that nobody else made. Needs --disk-format'
+complete -c guestkit -n '_shtab_guestkit_using sbom' -l format -xka "raw qcow2 qcow vmdk vdi vhdx vpc" -d 'what the disk is; default: by what it begins with, which a guest can choose'
+complete -c guestkit -n '_shtab_guestkit_using sbom' -l backing -xka "(__fish_complete_path (commandline -ct))" -d 'open other files that the disk names, such as a backing file, if they lie beneath that directory; "allow": wherever they lie, for disks that nobody else made. Needs --format'
 complete -c guestkit -n '_shtab_guestkit_using sbom' -l in-use -xka "allow refuse" -d 'what becomes of a disk to which another program writes, such as that of a running guest: it is read as it is at that moment, with a warning, or not at all (default: allow)'
 complete -c guestkit -n '_shtab_guestkit_using sbom' -l blocksize -xka "512 4096" -d 'bytes in a sector of the disk; default: by its partition table, else 512'
 complete -c guestkit -n '_shtab_guestkit_using sbom' -l snapshot -x -d 'what the disks held at that snapshot inside of them (qcow2), by its name or number, which guestkit info tells'

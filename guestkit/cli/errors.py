@@ -92,18 +92,14 @@ def joined(message: str, what_to_do: str) -> str:
     return f"{message}; {what_to_do}" if what_to_do else message
 
 
-def of_failure(report: Report, *, format_option: str = "--format") -> str:
-    """Return why a disk could not be inspected, and what to do about it; "" if it could.
-
-    format_option: the command's option for the disk's format
-    """
+def of_failure(report: Report) -> str:
+    """Return why a disk could not be inspected, and what to do about it; "" if it could."""
     error = report.error
     if error is None:
         return ""
     if error.cause == "call_timeout":
         return f"{report.disk}: took longer than --timeout, and was stopped"
-    what_to_do = remedy(error.cause, error.hint, report.disks).replace("--format", format_option)
-    return joined(error.message, what_to_do)
+    return explained(error.message, error.cause, error.hint, report.disks)
 
 
 def told(report: Report) -> dict[str, Any]:

@@ -56,7 +56,6 @@ def add_disk_options(
     in_use: InUse = "allow",
     blocksize: bool = True,
     snapshot: bool = True,
-    format_option: str = "--format",
     member: str = "the one disk of an archive that is wanted; default: all of its guest",
 ) -> None:
     """Add the options for opening a disk, which `opening` reads.
@@ -65,8 +64,7 @@ def add_disk_options(
     """
     group = parser.add_argument_group("opening the disk")
     group.add_argument(
-        format_option,
-        dest="format",
+        "--format",
         choices=FORMATS,
         help="what the disk is; default: by what it begins with, which a guest can choose",
     )
@@ -74,7 +72,7 @@ def add_disk_options(
         "--backing",
         metavar="DIRECTORY",
         help="open other files that the disk names, such as a backing file, if they lie beneath that"
-        f' directory; "allow": wherever they lie, for disks that nobody else made. Needs {format_option}',
+        ' directory; "allow": wherever they lie, for disks that nobody else made. Needs --format',
     )
     group.add_argument(
         "--in-use",

@@ -44,7 +44,7 @@ in the environment, the same disk gives the same bytes. It needs the
 Python libraries cyclonedx-python-lib, packageurl-python and spdx-tools."""
 EXAMPLES = (
     "guestkit sbom web.qcow2 > web.cdx.json",
-    "guestkit sbom --format spdx --hashes -o web.spdx.json web.qcow2",
+    "guestkit sbom --to spdx --hashes -o web.spdx.json web.qcow2",
     "guestkit sbom --languages -o sboms/ web.qcow2",
 )
 
@@ -54,8 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_disks_argument(parser)
     output = parser.add_argument_group("output")
     output.add_argument(
-        "--format",
-        dest="kind",
+        "--to",
         choices=tuple(FORMATS),
         default="cyclonedx",
         help="CycloneDX 1.6 or SPDX 2.3, both as JSON (default: %(default)s)",
@@ -76,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with the packages of Python, npm and Java among the files, which takes another launch",
     )
     add_domain_options(parser, BESIDE)
-    add_disk_options(parser, format_option="--disk-format")
+    add_disk_options(parser)
     add_guests_options(parser, "; --languages has as long again")
 
 
@@ -86,7 +85,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     guests, how = guests_of(arguments, one=arguments.one_guest), opening(arguments)
     if arguments.hashes and arguments.domains:
         raise UsageError("--hashes is of disks that are named: it does not go with -d")
-    require(arguments.kind)  # before the work
+    require(arguments.to)  # before the work
     paths = _paths([names_of(guest)[0] for guest in guests], arguments)
     hashes = {names_of(disk)[0]: _hash(disk, screen) for disk in disks} if arguments.hashes else {}
     failed = done = 0
@@ -112,7 +111,7 @@ def _paths(firsts: Sequence[str], arguments: argparse.Namespace) -> list[str | N
         check_output(output, arguments.disks)
         return [output]
     os.makedirs(output, exist_ok=True)
-    paths = [os.path.join(output, name) for name in file_names(firsts, arguments.kind)]
+    paths = [os.path.join(output, name) for name in file_names(firsts, arguments.to)]
     for path in paths:
         check_output(path, arguments.disks, through=False)
     return list(paths)
@@ -138,12 +137,12 @@ def _write(
 ) -> bool:
     """Write the bill of one guest; return whether it is all there."""
     if report.inspection is None:
-        screen.tell("error", of_failure(report, format_option="--disk-format"))
+        screen.tell("error", of_failure(report))
         return False
     name = os.path.basename(report.disk) or report.disk
     of_disks = [hashes[disk] for disk in report.disks if disk in hashes]
     languages = _languages(report.inspection, guest, arguments) if arguments.languages else []
-    bill = sbom(report.inspection, format=arguments.kind, name=name, hashes=of_disks, languages=languages)
+    bill = sbom(report.inspection, format=arguments.to, name=name, hashes=of_disks, languages=languages)
     if path is None:
         screen.write(bill.to_json())
     else:

@@ -177,7 +177,7 @@ def test_xml_and_json_stay_what_they_are(disk: Path, capsys: pytest.CaptureFixtu
 def test_a_bill_of_materials_escapes_what_the_guest_says(
     format: str, disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["sbom", "--format", format, str(disk)]) == 0
+    assert main(["sbom", "--to", format, str(disk)]) == 0
     out, err = capsys.readouterr()
     assert out.isascii()
     assert is_safe(out)

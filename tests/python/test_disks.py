@@ -417,7 +417,7 @@ async def test_wait_for_waited_for_a_virsh_that_hung(
         (["sbom", "--hashes", "-dweb"], "does not go with -d"),
         (["ls", "-d", "web", "--format", "raw"], "there is no DISK whose format"),
         (["report", "-o", "page.html", "-d", "web", "--format", "raw"], "there is no DISK whose format"),
-        (["sbom", "-d", "web", "--disk-format", "raw"], "there is no DISK whose format"),
+        (["sbom", "-d", "web", "--format", "raw"], "there is no DISK whose format"),
         (["diff", "-d", "web", "-d", "db", "--format", "raw"], "there is no DISK whose format"),
         (["diff", "-d", "web", "disk.img", "--before-format", "raw"], "--before-format is of a DISK"),
         (["cat", "-d", "web"], "arguments are required: PATH"),

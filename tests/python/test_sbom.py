@@ -587,7 +587,7 @@ def test_one_bill_goes_to_stdout(serve: Serve, capsys: pytest.CaptureFixture[str
     assert main(["sbom", "web.img"]) == 0
     out, err = capsys.readouterr()
     assert (json.loads(out)["bomFormat"], err) == ("CycloneDX", "")
-    assert main(["sbom", "--format", "spdx", "-o", "web.json", "web.img"]) == 0
+    assert main(["sbom", "--to", "spdx", "-o", "web.json", "web.img"]) == 0
     assert json.loads((tmp_path / "web.json").read_text())["spdxVersion"] == "SPDX-2.3"
     assert capsys.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == [tmp_path / "web.json"]
@@ -687,7 +687,7 @@ def test_the_remedy_names_the_option_of_this_command(
     )
     serve(report("x", None, unstated))
     assert main(["sbom", "x"]) == 1
-    assert capsys.readouterr().err == "guestkit: error: x: unclear; state what it is with --disk-format\n"
+    assert capsys.readouterr().err == "guestkit: error: x: unclear; state what it is with --format\n"
 
 
 @pytest.mark.parametrize(
@@ -699,7 +699,7 @@ def test_the_remedy_names_the_option_of_this_command(
         (["-o", "missing/x.json", "a"], "there is no directory for the output 'missing/x.json'"),
         (["-o", "file/x.json", "a"], "there is no directory for the output 'file/x.json'"),
         (["-o", "file", "file"], "the output 'file' is the disk 'file'"),
-        (["--format", "qcow2", "a"], "invalid choice: 'qcow2'"),
+        (["--to", "qcow2", "a"], "invalid choice: 'qcow2'"),
     ],
 )
 def test_wrong_usage(serve: Serve, capsys: pytest.CaptureFixture[str], words: list[str], told: str) -> None:
