@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,8 +115,7 @@ def manual_page(parser: argparse.ArgumentParser) -> str:
         parser, {"manual_title": "guestkit", "description": "look inside virtual-machine disk images"}
     )
     page.date = ""  # it would change every day
-    # A value that may be left out follows by = alone.
-    return re.sub(r"\\fR \\fI\\,\[(\w+)\]\\/\\fR", r"\\fR[=\\fI\\,\1\\/\\fR]", str(page))
+    return str(page)
 
 
 if __name__ == "__main__":

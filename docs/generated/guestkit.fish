@@ -51,7 +51,7 @@ function _shtab_guestkit_using
 end
 
 set -g _shtab_guestkit_commands inspect ls cat cp shell mount unmount serve df report sbom diff info convert doctor appliance
-set -g _shtab_guestkit_opts_with_value --add --backing --before-format --before-snapshot --blocksize --concurrency --connect --domain --files --format --from --in-use --key --listen --max-gib --member --mode --mount --only --output --password-file --port --protocol --root --sandbox --snapshot --timeout --title --to --user -a -c -d -m -o
+set -g _shtab_guestkit_opts_with_value --add --backing --before-format --before-snapshot --blocksize --concurrency --connect --domain --format --from --glob --in-use --key --listen --max-gib --member --mode --mount --only --output --password-file --port --protocol --root --sandbox --snapshot --timeout --title --to --user -a -c -d -m -o
 
 complete -c guestkit -e
 complete -c guestkit -f
@@ -327,7 +327,8 @@ complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -
 complete -c guestkit -n '_shtab_guestkit_using diff' -s h -l help -d 'show this'
 complete -c guestkit -n '_shtab_guestkit_using diff' -l json -d 'as JSON'
 complete -c guestkit -n '_shtab_guestkit_using diff' -l only -x -d 'compare nothing but these: filesystems, applications, users, kernels, services, network, locale, machine_id, or all (default: all)'
-complete -c guestkit -n '_shtab_guestkit_using diff' -l files -x -d 'compare the files instead, or those whose path matches, such as '"'"'/etc/*'"'"', where * matches / as well: type, mode, owner, size, target, content; not the times'
+complete -c guestkit -n '_shtab_guestkit_using diff' -l files -d 'compare the files instead: type, mode, owner, size, target, content; not the times'
+complete -c guestkit -n '_shtab_guestkit_using diff' -l glob -x -d 'of the files those whose path matches, such as '"'"'/etc/*'"'"', where * matches / as well; implies --files'
 complete -c guestkit -n '_shtab_guestkit_using diff' -l text -d 'with --files: the lines in which texts up to 1 MiB differ'
 complete -c guestkit -n '_shtab_guestkit_using diff' -l root -x -d 'with --files: the filesystem that is / in both; default: that of the only operating system'
 complete -c guestkit -n '_shtab_guestkit_using diff' -s m -l mount -x -d 'with --files: in both guests look at that filesystem and no other, such as sda2 or LABEL=data; at more of them where places are given: -m sda2 -m sda1:/boot. guestkit df tells which there are'

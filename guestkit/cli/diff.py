@@ -42,7 +42,7 @@ the distribution's own rules, users, services, kernels, network, mountpoints, se
 disks are only read. Without --files it needs the Python library univers."""
 EXAMPLES = (
     "guestkit diff web.qcow2 db.img",
-    "guestkit diff --files='/etc/passwd*' --text web.qcow2 db.img",
+    "guestkit diff --glob '/etc/passwd*' --text web.qcow2 db.img",
     "guestkit diff -d web db.img",
 )
 EXIT_STATUS = """\
@@ -76,10 +76,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("files")
     files.add_argument(
         "--files",
+        action="store_true",
+        help="compare the files instead: type, mode, owner, size, target, content; not the times",
+    )
+    files.add_argument(
+        "--glob",
         metavar="GLOB",
-        nargs="?",
-        help="compare the files instead, or those whose path matches, such as '/etc/*', where * matches / as"
-        " well: type, mode, owner, size, target, content; not the times",
+        help="of the files those whose path matches, such as '/etc/*', where * matches / as well; implies"
+        " --files",
     )
     files.add_argument(
         "--text", action="store_true", help="with --files: the lines in which texts up to 1 MiB differ"
@@ -108,7 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     _check(arguments)
-    compared = _inspected(arguments, screen) if arguments.files is None else _files(arguments, screen)
+    compared = _files(arguments, screen) if _is_of_files(arguments) else _inspected(arguments, screen)
     if compared is None:
         return TROUBLE
     if arguments.json:
@@ -120,9 +124,13 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     return TROUBLE if compared.unknown else 1 if compared.changes else 0
 
 
+def _is_of_files(arguments: argparse.Namespace) -> bool:
+    return arguments.files or arguments.glob is not None
+
+
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse options that would have no effect."""
-    if arguments.files is None:
+    if not _is_of_files(arguments):
         if arguments.text or arguments.root or arguments.mounts:
             raise UsageError("--text, --root and --mount are for --files")
         return
@@ -193,7 +201,9 @@ def _files(arguments: argparse.Namespace, screen: Screen) -> Comparison:
             guests.append(g)
             unknown += (f"{side}: {failure.part}: {failure.message}" for failure in mounted.failures)
         with screen.steps("comparing the files"):
-            compared = diff_files(*guests, glob=arguments.files or "*", text=arguments.text)
+            compared = diff_files(
+                *guests, glob="*" if arguments.glob is None else arguments.glob, text=arguments.text
+            )
     return replace(compared, unknown=(*unknown, *compared.unknown))
 
 

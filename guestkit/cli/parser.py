@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import re
 import shlex
 import sys
 from collections.abc import Collection, Sequence
 from importlib import import_module
-from itertools import pairwise
 from typing import Any, NoReturn, cast
 
 import guestkit
@@ -51,14 +49,8 @@ class Help(argparse.HelpFormatter):
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings or action.nargs == 0:
             return super()._format_action_invocation(action)
-        if action.nargs == "?":
-            return ", ".join(f"{option}[={action.metavar}]" for option in action.option_strings)
         value = self._format_args(action, self._get_default_metavar_for_optional(action))
         return ", ".join(f"{option} {value}" for option in action.option_strings)
-
-    def _format_usage(self, *arguments: Any) -> str:
-        usage = super()._format_usage(*arguments)
-        return re.sub(r"(--[\w-]+) \[(\w+)\]", r"\1[=\2]", usage)  # such an option takes no word after it
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         paragraphs = text.split("\n\n")
@@ -107,7 +99,6 @@ class CommandParser(Parser):
         super().__init__(add_help=False, **options)
         self._command = command
         self._complete = False
-        self._given: Sequence[str] = ()
         self._words = Words([], [], [])
 
     def parse_known_args(  # type: ignore[override]
@@ -119,31 +110,12 @@ class CommandParser(Parser):
         matters which of a DISK and a -d DOMAIN comes first.
         """
         self.complete()
-        self._given = sys.argv[1:] if args is None else args
-        words = self._with_values()
+        words = list(sys.argv[1:] if args is None else args)
         self._words = sort(words, self)
         replace_disks(self, self._words.used)
         if any(operand.nargs is not None for operand in self._get_positional_actions()):
             words = [*self._words.options, "--", *self._words.operands]
         return super().parse_known_args(words, namespace)
-
-    def _with_values(self) -> list[str]:
-        """Return the arguments, with an empty value for an option that may go without.
-
-        Such an option takes a value by = alone: the word after it, such as a disk, is another argument.
-        """
-        end = self._given.index("--") if "--" in self._given else len(self._given)
-        may_go_without = [one for one, action in self._option_string_actions.items() if action.nargs == "?"]
-        options = (f"{one}=" if one in may_go_without else one for one in self._given[:end])
-        return [*options, *self._given[end:]]
-
-    def joined(self) -> str:
-        """If an option that takes its value by = has a word after it, return how to join the two; else ""."""
-        for option, word in pairwise(self._given):
-            action = self._option_string_actions.get(option)
-            if action is not None and action.nargs == "?" and not word.startswith("-"):
-                return f"; {option} takes its {action.metavar} by =: {option}={shlex.quote(word)}"
-        return ""
 
     @property
     def options(self) -> Collection[str]:
@@ -207,7 +179,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
             )
         if unknown[0].startswith("-"):
             arguments.parser.error(f"there is no option {unknown[0]!r}")
-        hint = arguments.parser.joined() or in_place_of_disk(arguments)
+        hint = in_place_of_disk(arguments)
         arguments.parser.error(f"there is no argument {unknown[0]!r}{hint}")
     return arguments
 

@@ -140,7 +140,7 @@ def test_the_appliance_s_files_were_compared_in_place_of_the_guests(guests: tupl
 def test_a_glob_that_matches_nothing_does_not_look_like_no_difference(
     served: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["diff", "--files=other/*", "a", "b"]) == 2
+    assert main(["diff", "--glob", "other/*", "a", "b"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err == (
@@ -232,7 +232,7 @@ def served(guests: tuple[Guestfs, Guestfs], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_command_shows_rows_and_lines(served: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["diff", "--files=/other/[mt]*", "--text", "a", "b"]) == 1
+    assert main(["diff", "--glob", "/other/[mt]*", "--text", "a", "b"]) == 1
     out, err = capsys.readouterr()
     assert out.splitlines()[1].split() == ["changed", "files", "/other/mode:", "mode", "0644", "4755"]
     assert "\n\n--- /other/text\n+++ /other/text\n@@ -498,7 +498,7 @@\n line 497\n" in out
@@ -241,12 +241,11 @@ def test_the_command_shows_rows_and_lines(served: Any, capsys: pytest.CaptureFix
 
 
 def test_no_difference(served: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["diff", "--files=/same/[0-9]", "a", "b"]) == 0
+    assert main(["diff", "--glob", "/same/[0-9]", "a", "b"]) == 0
     assert capsys.readouterr() == ("", "")
 
 
 def test_every_kind_of_difference(served: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    # The option takes no disk for its glob.
     assert main(["diff", "--files", "--json", "a", "b"]) == 2
     out, err = capsys.readouterr()
     compared = json.loads(out)
@@ -263,25 +262,25 @@ def test_every_kind_of_difference(served: Any, capsys: pytest.CaptureFixture[str
 
 def test_the_two_disks_may_have_two_formats(served: Any) -> None:
     words = ["--format", "qcow2", "--before-format", "raw", "--backing", "allow"]
-    assert main(["diff", "--files=/same/[0-9]", *words, "a", "b"]) == 0
+    assert main(["diff", "--glob", "/same/[0-9]", *words, "a", "b"]) == 0
     assert [served[disk].format for disk in "ab"] == ["raw", "qcow2"]
 
 
 def test_two_snapshots_of_one_image(served: Any) -> None:
     words = ["--snapshot", "after", "--before-snapshot", "before"]
-    assert main(["diff", "--files=/same/[0-9]", *words, "a", "b"]) == 0
+    assert main(["diff", "--glob", "/same/[0-9]", *words, "a", "b"]) == 0
     assert [served[disk].snapshot for disk in "ab"] == ["before", "after"]
 
 
 def test_single_filesystems_are_compared(served: Any) -> None:
     words = ["-m", "sda2", "-m", "sda1:/boot"]
-    assert main(["diff", "--files=/same/[0-9]", *words, "a", "b"]) == 0
+    assert main(["diff", "--glob", "/same/[0-9]", *words, "a", "b"]) == 0
     assert served["mounts"] == {"/": "sda2", "/boot": "sda1"}
 
 
 def test_a_filesystem_that_is_not_mounted_is_trouble(served: Any, capsys: pytest.CaptureFixture[str]) -> None:
     served["failures"] = (PartFailure(part="mountpoints", message="/home: it broke", op="", errno=0),)
-    assert main(["diff", "--files=/same/[0-9]", "a", "b"]) == 2
+    assert main(["diff", "--glob", "/same/[0-9]", "a", "b"]) == 2
     assert "not compared: second: mountpoints: /home: it broke\n" in capsys.readouterr().err
 
 
