@@ -145,6 +145,12 @@ const std::vector<Case> cases{
       "supermin: cp -p '/boot/vmlinuz-5.15.0-91-generic' '/var/tmp/appliance.d.x/kernel': command failed, "
       "see "
       "earlier errors"}},
+    {"a disk in /boot not readable, which was told as the kernel",
+     Cause::disk_unreadable,
+     failed,
+     0,
+     {"qemu-system-x86_64: -drive file=/boot/disk,format=raw,id=hd0,if=none: Could not open '/boot/disk': "
+      "Permission denied"}},
     {"cache directory full",
      Cause::no_space,
      supermin,

@@ -91,9 +91,9 @@ inline bool contains(const std::string& line, std::string_view text) {
   return line.find(text) != std::string::npos;
 }
 
-/// supermin copies the kernel from /boot, where some distributions let only root read it.
+/// supermin copies the kernel from /boot by cp; some distributions let only root read it there.
 inline bool kernel_unreadable(const std::string& line) {
-  return contains(line, "/boot/") && contains(line, "Permission denied");
+  return line.starts_with("cp: ") && contains(line, "/boot/") && contains(line, "Permission denied");
 }
 
 /// QEMU's complaint about a drive: "Could not open 'NAME': REASON". Beneath an overlay, as libguestfs makes
