@@ -100,11 +100,18 @@ def write(g: Guestfs, path: str, data: ReadableBuffer, offset: int) -> None:
             offset += written
 
 
-def put(g: Guestfs, path: str, data: ReadableBuffer, mode: str, parents: bool) -> None:
-    """Make the data the content of a file: two calls for a small one."""
+def put(
+    g: Guestfs, path: str, data: ReadableBuffer, mode: str, parents: bool, permissions: int = 0o644
+) -> None:
+    """Make the data the content of a file: two calls for a small one.
+
+    permissions: of a new file, as in chmod(2)
+    """
     whole = memoryview(data).cast("B")
     with about(path):
-        size_at(g, path, exclusive="x" in mode, parents=parents)
+        size = size_at(g, path, exclusive="x" in mode, parents=parents)
+        if size is None and permissions != 0o644:
+            make(g, path, permissions)
         g.write(path, whole[:CHUNK])
     write(g, path, whole[CHUNK:], CHUNK)
 

@@ -624,10 +624,11 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
             await self._makedirs(rpath, exist_ok=True)
             return
         how = "x" if mode == "create" else "w"
+        permissions = seen.st_mode & operations.COPIED_MODE  # a copy of a secret is one, too
         callback.set_size(seen.st_size)
         with await asyncio.to_thread(open, lpath, "rb") as file:
             data = await asyncio.to_thread(file.read, CHUNK)
-            await self._change(operations.put, rpath, data, how, self.auto_mkdir)
+            await self._change(operations.put, rpath, data, how, self.auto_mkdir, permissions)
             offset = len(data)
             callback.relative_update(offset)
             while len(data) == CHUNK and (data := await asyncio.to_thread(file.read, CHUNK)):
@@ -690,11 +691,18 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
     ) -> None:
         """Copy a file, and a directory as an empty one.
 
-        below: the directories whose content is copied; what was found there stays a symlink if it is one
+        below: the directories whose content is copied; what was found there stays a symlink if it is one, and
+            only warns if it is a FIFO or a device
         """
         old, new = self._strip_protocol(path1), self._strip_protocol(path2)
-        keep_link = bool(below) and old not in below
-        await self._change(operations.copy, old, new, self.auto_mkdir, keep_link, changed=new)
+        found = bool(below) and old not in below
+        try:
+            await self._change(operations.copy, old, new, self.auto_mkdir, found, changed=new)
+        except OSError as error:
+            is_special = error.errno == errno.EINVAL and error.filename == old != new
+            if not (found and is_special):
+                raise
+            _log.warning("%r: not copied: %s", old, error.strerror)
 
     async def _mv_file(self, path1: str, path2: str) -> None:
         await self._move(path1, path2)

@@ -218,6 +218,34 @@ def test_a_recursive_copy_made_an_empty_directory_of_a_symlink_to_one(
     assert not fs.info(f"{place}/file")["islink"]
 
 
+def test_a_fifo_in_a_tree_failed_its_copy(
+    g: Guestfs, fs: GuestFileSystem, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As get does, cp leaves it out with a warning; named by itself it is an error."""
+    fs.makedirs(f"{place}/old")
+    fs.pipe(f"{place}/old/file", b"content")
+    fifo = f"{place}/old/fifo\x1b"
+    g.mkfifo(0o600, fifo)
+    fs.cp(f"{place}/old/", f"{place}/new", recursive=True)
+    assert fs.find(f"{place}/new") == [f"{place}/new/file"]
+    told = [message for message in caplog.messages if "not copied" in message]
+    assert told == [f"{fifo!r}: not copied: a FIFO, which is not opened"]
+    with pytest.raises(OSError, match="a FIFO, which is not opened"):
+        fs.cp(fifo, f"{place}/other")
+
+
+def test_a_secret_that_was_put_could_be_read_by_all(fs: GuestFileSystem, place: str, tmp_path: Path) -> None:
+    """Regression: each new file was 0644, whatever the file of this host was."""
+    for mode, wanted in ((0o600, 0o600), (0o6775, 0o755), (0o664, 0o644)):
+        file = tmp_path / f"{mode:o}"
+        file.write_bytes(b"content")
+        file.chmod(mode)
+        fs.put(str(file), f"{place}/{mode:o}")
+        assert stat.S_IMODE(fs.info(f"{place}/{mode:o}")["mode"]) == wanted
+    fs.put(str(tmp_path / "600"), f"{place}/6775")  # one that is there keeps its permissions
+    assert stat.S_IMODE(fs.info(f"{place}/6775")["mode"]) == 0o755
+
+
 def test_a_transaction_keeps_setuid_and_setgid(g: Guestfs, fs: GuestFileSystem, place: str) -> None:
     """The owner was set after the mode, which took them away."""
     fs.pipe_file(f"{place}/sudo", b"old")
