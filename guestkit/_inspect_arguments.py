@@ -13,7 +13,7 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar, Unpack
 
-from guestkit.disks import Guest, named_disks
+from guestkit.disks import Domain, Guest, named_disks
 from guestkit.errors import Error
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleOptions, check_limit, name_options_of, options_from
@@ -192,6 +192,8 @@ def many(
         cache=cache,
         **keywords,
     ).job
+    if isinstance(disks, (str, bytes, os.PathLike, Domain)):  # whose letters would be guests
+        raise TypeError("inspect_many() takes several guests; inspect() takes one")
     if concurrency == "auto" and jobs_executor is not None:
         concurrency = ON_EXECUTOR
     return Many(disks, job, _number(concurrency), progress, jobs_executor)

@@ -61,6 +61,7 @@ def copy_out(
         as they were at the beginning, without those in directories that cannot be read: the total may be too
         small, even 0. An exception from it ends the copying, and is raised
     """
+    _check_sources("copy_out", sources)
     check_target(target)
     into = Path(os.fsdecode(target))
     only, slash = len(sources) == 1, os.fsdecode(target).endswith("/")
@@ -110,6 +111,7 @@ def copy_in(
         the beginning; on another thread, which reads the files while this one waits for the guest. An
         exception from it ends the copying, and is raised here
     """
+    _check_sources("copy_in", sources)
     only = len(sources) == 1 and (not target.endswith("/") or os.path.isdir(sources[0]))
     target = guest_path(target)
     inside = g.is_dir(target, followsymlinks=True)
@@ -125,6 +127,12 @@ def copy_in(
     except KeyboardInterrupt as ended:
         ended.add_note(f"what was to be written to {target} may be there in part")
         raise
+
+
+def _check_sources(op: str, sources: object) -> None:
+    """Raise TypeError for a single path: each letter of a text would be a source."""
+    if isinstance(sources, (str, bytes, os.PathLike)):
+        raise TypeError(f"{op}() takes a sequence of sources, such as [{sources!r}]")
 
 
 @dataclass

@@ -41,6 +41,8 @@ def hash_disks(
 
     progress: called with the number of bytes read of the current disk
     """
+    if isinstance(disks, (str, bytes, os.PathLike)):  # whose letters would be disks
+        raise TypeError("hash_disks() takes a sequence of disks")
     return tuple(_hashed(os.fsdecode(disk), progress) for disk in disks)
 
 

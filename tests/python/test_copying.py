@@ -51,6 +51,15 @@ def test_a_copy_to_a_directory_that_is_not_there_became_a_file_of_its_name(
         copy_in(GUEST, [__file__], f"/srv/{os.fsdecode(name)}")
 
 
+@pytest.mark.parametrize("one", ["/srv/file", b"/srv/file", Path("/srv/file")])
+def test_the_letters_of_one_source_were_copied(one: Any, tmp_path: Path) -> None:
+    """Regression: of "/etc/hosts" it said that "/" is a directory, which only a recursive copy takes."""
+    with pytest.raises(TypeError, match=r"copy_out\(\) takes a sequence of sources, such as \["):
+        copy_out(GUEST, one, tmp_path)
+    with pytest.raises(TypeError, match=r"copy_in\(\) takes a sequence of sources, such as \["):
+        copy_in(GUEST, one, "/srv")
+
+
 def test_a_directory_that_cannot_be_read_failed_the_copy_on_a_terminal_alone(tmp_path: Path) -> None:
     class Damaged(Guest):
         reason = Error("readdir", "/srv/bad: Input/output error", errno.EIO)

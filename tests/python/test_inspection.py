@@ -522,6 +522,14 @@ def test_a_wrong_concurrency_is_refused(fleet: Fleet, concurrency: Any, error: t
         fleet.run(["a"], concurrency=concurrency)
 
 
+@pytest.mark.parametrize("ask", [guestkit.inspect_many, aio.inspect_many])
+@pytest.mark.parametrize("one", ["web.qcow2", b"web.qcow2", Path("web.qcow2"), guestkit.Domain("web")])
+def test_a_fleet_was_made_of_the_letters_of_one_name(ask: Any, one: Any) -> None:
+    """Regression: nine reports told that "w", "e", "b" and the others are no disks."""
+    with pytest.raises(TypeError, match="takes several guests; inspect"):
+        ask(one)  # not awaited, not iterated
+
+
 @pytest.mark.parametrize("ask", [guestkit.inspect, guestkit.inspect_many, aio.inspect, aio.inspect_many])
 @pytest.mark.parametrize("wrong", [{"parts": ["all"]}, {"mode": "fast"}, {"in_use": "yes"}, {"blocksize": 1}])
 def test_wrong_arguments_are_refused_by_the_call_itself(ask: Any, wrong: dict[str, Any]) -> None:

@@ -542,6 +542,12 @@ def test_a_disk_is_hashed_and_what_is_none_has_the_reason(tmp_path: Path) -> Non
     assert missing.failure == "No such file or directory"
 
 
+@pytest.mark.parametrize("one", ["web.img", b"web.img", Path("web.img")])
+def test_the_letters_of_one_disk_were_hashed(one: Any) -> None:
+    with pytest.raises(TypeError, match="takes a sequence of disks"):
+        hash_disks(one)
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_hashes_are_in_the_bill(format: SbomFormat, tmp_path: Path) -> None:
     hashes = [DiskHash(name=f"{name}.img", sha256=name * 64) for name in "ab"]
