@@ -32,8 +32,13 @@ def failure(number: int, path: str, reason: str = "") -> OSError:
 
 
 def is_about_a_file(error: OSError) -> bool:
-    """Return whether the error tells something of a file: CallTimeout is an OSError, too."""
-    return not isinstance(error, Error) and error.errno not in (errno.EINTR, errno.EFBIG)
+    """Return whether the error tells something of a file: CallTimeout is an OSError, too.
+
+    EFBIG does so if a single directory promises too many names; else it is the limit of all files together.
+    """
+    if error.errno == errno.EFBIG:
+        return isinstance(error.__cause__, Error) and error.__cause__.op == "readdir"
+    return not isinstance(error, Error) and error.errno != errno.EINTR
 
 
 #: What `exists` answers with False.

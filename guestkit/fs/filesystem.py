@@ -272,7 +272,8 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
         """Walk without recursion: a guest's tree may be deeper than Python's stack."""
         _check_depth(maxdepth)
         detail = kwargs.pop("detail", False)
-        waiting: list[tuple[str, int, tuple[Any, Any] | None]] = [(self._strip_protocol(path), 1, None)]
+        top = self._strip_protocol(path)
+        waiting: list[tuple[str, int, tuple[Any, Any] | None]] = [(top, 1, None)]
         while waiting:
             directory, level, visited = waiting.pop()
             if visited is not None:
@@ -281,7 +282,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
             try:
                 listed = await self._ls(directory, **kwargs)
             except OSError as error:
-                if not is_about_a_file(error):
+                if not is_about_a_file(error) or (directory == top and error.errno == errno.EFBIG):
                     raise
                 _tell(error, on_error)
                 listed = []
@@ -336,8 +337,8 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
                 ]
             else:
                 listings = await self._tree(path, maxdepth, prefix, on_error)
-        except OSError as error:
-            if not is_about_a_file(error):
+        except OSError as error:  # of the first directory
+            if not is_about_a_file(error) or error.errno == errno.EFBIG:
                 raise
             _tell(error, on_error)
             return {} if detail else []

@@ -25,6 +25,7 @@ from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 from guestkit import CallTimeout, Error, Guestfs, HandleOptions, Key, under
 from guestkit._file_errors import about
 from guestkit._operations import Entry, Place
+from guestkit.files import FileKind, GuestFile
 from guestkit.fs import GuestFileSystem
 from guestkit.fs.connection import Connection, _connections, _finish
 from guestkit.fs.file import BufferedGuestFile, StreamedGuestFile
@@ -221,6 +222,62 @@ def test_a_cache_read_the_whole_file_although_max_bytes_is_less(monkeypatch: pyt
         BufferedGuestFile(fs, "/f", "rb", 1 << 10, {"name": "/f", "size": 1 << 30}, cache_type="all")
     file = BufferedGuestFile(fs, "/f", "rb", 1 << 10, {"name": "/f", "size": 1 << 30})
     assert len(file.read(1 << 12)) == 1 << 12  # and what it reads ahead
+
+
+# ---- trees
+
+
+class Tree:
+    """In place of a guest: /a, /b/file, and /spool, which once was large."""
+
+    def __init__(self, fs: GuestFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def run(function: Any, *arguments: object) -> Any:
+            return function(self, *arguments)
+
+        monkeypatch.setattr(fs, "_run", run)
+
+    def statns(self, path: str) -> dict[str, int]:
+        return dict.fromkeys(("st_size", "st_uid", "st_gid", "st_mtime_sec"), 0) | {"st_mode": 0o040755}
+
+    lstatns = statns
+
+    def _walked(self, path: str, max_depth: int, max_entries: int, size: int) -> list[GuestFile]:
+        if path == "/spool":
+            raise Error("readdir", f"{path}: its names take 1073741824 bytes", errno.EFBIG)
+        inside: dict[str, FileKind] = (
+            {"/a": "-", "/b": "d", "/spool": "d"} if path == "/" else {"/b/file": "-"}
+        )
+        if len(inside) > max_entries:
+            raise Error("walk", f"{path}: more than {max_entries} entries", errno.EFBIG)
+        facts: Any = {"size": 3, "mode": 0o644, "uid": 0, "gid": 0, "mtime": 0, "target": ""}
+        return [
+            GuestFile(path=path, kind=kind, not_entered=kind == "d", **facts) for path, kind in inside.items()
+        ]
+
+
+def test_a_directory_that_once_was_large_failed_the_whole_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    fs = GuestFileSystem("disk")
+    Tree(fs, monkeypatch)
+    assert fs.find("/") == ["/a", "/b/file"]
+    assert fs.du("/") == 6
+    assert [path for path, _, _ in fs.walk("/")] == ["/", "/b", "/spool"]
+    told: list[OSError] = []
+    fs.find("/", on_error=told.append)
+    list(fs.walk("/", on_error=told.append))
+    assert [(error.errno, error.filename) for error in told] == [(errno.EFBIG, "/spool")] * 2
+    for look in (fs.ls, fs.find, fs.du, lambda path: list(fs.walk(path))):
+        with pytest.raises(OSError, match="names that once took more space"):
+            look("/spool")
+
+
+def test_what_exceeds_the_limit_of_a_whole_tree_is_no_directory_to_leave_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for most in (2, 3):
+        fs = GuestFileSystem("disk", max_entries=most)
+        Tree(fs, monkeypatch)
+        with pytest.raises(OSError, match="more files than the limit"):
+            fs.find("/")
 
 
 # ---- what is remembered
