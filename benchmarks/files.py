@@ -33,7 +33,7 @@ from benchmarks.common import peers, program
 from benchmarks.common.record import Record
 from guestkit import Guestfs, open_guest
 from guestkit.fs import GuestFileSystem
-from guestkit.guest import read_chunks
+from guestkit.reading import read_chunks
 from tests.images.corpus import Part, _make
 from tests.images.trees import File
 

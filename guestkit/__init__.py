@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from guestkit import fs as fs
     from guestkit import fuse as fuse
     from guestkit import languages as languages
+    from guestkit import reading as reading
     from guestkit import reports as reports
     from guestkit import sboms as sboms
     from guestkit import serving as serving
@@ -148,6 +149,7 @@ _MODULES_LATER = {
     "fs": "guestkit.fs",
     "fuse": "guestkit.fuse",
     "languages": "guestkit.languages",
+    "reading": "guestkit.reading",
     "reports": "guestkit.reports",
     "sboms": "guestkit.sboms",
     "serving": "guestkit.serving",

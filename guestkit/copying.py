@@ -22,8 +22,7 @@ from guestkit import _operations as operations
 from guestkit._aside import naming, unfinished
 from guestkit._walk import walk
 from guestkit.errors import Error, is_final
-from guestkit.files import Extracted, SkippedFile
-from guestkit.guest import guest_path
+from guestkit.files import Extracted, SkippedFile, guest_path
 from guestkit.handle import Guestfs
 
 if TYPE_CHECKING:

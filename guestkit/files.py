@@ -1,18 +1,22 @@
-"""A guest's files as values: what `Guestfs.walk` and `Guestfs.extract` return, and what kinds there are."""
+"""A guest's files as values: their paths and kinds, and what `Guestfs.walk` and `Guestfs.extract` return."""
 
 from __future__ import annotations
 
+import posixpath
 import stat
 from typing import cast
 
 from guestkit.generated.values import Extracted, FileKind, GuestFile, SkippedFile
 
 __all__ = [
+    "CHUNK",
     "SMALL_FILE",
     "Extracted",
     "FileKind",
     "GuestFile",
     "SkippedFile",
+    "absolute",
+    "guest_path",
     "kind_of",
     "mode_of",
     "word_for",
@@ -20,6 +24,9 @@ __all__ = [
 
 #: The largest file that `read_small` and `read_files` read by default, in bytes.
 SMALL_FILE = 2 << 20
+
+#: The most that guestkit reads or writes by one message of libguestfs, in bytes.
+CHUNK = 2 << 20
 
 _MODES: dict[FileKind, int] = {
     "-": stat.S_IFREG,
@@ -56,3 +63,18 @@ def kind_of(mode: int) -> FileKind:
 def word_for(kind: FileKind) -> str:
     """Return what people call such a file."""
     return _WORDS[kind]
+
+
+def guest_path(path: str) -> str:
+    """Return the guest path without `.`, `..` and double slashes. Raise ValueError if it is not absolute."""
+    if not path.startswith("/"):
+        raise ValueError(f"a path in the guest begins with /: {path!r}")
+    return absolute(path)
+
+
+def absolute(text: str) -> str:
+    """Return the path in the guest, without `.`, `..` and double slashes: none leads out, whoever names it.
+
+    Without a slash it begins at the root, too.
+    """
+    return posixpath.normpath("/" + text.lstrip("/"))

@@ -10,18 +10,14 @@ from __future__ import annotations
 
 import errno
 import logging
-import posixpath
-import re
-import stat
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Unpack
 
 from guestkit._text import printable
-from guestkit._walk import told, walk
 from guestkit.disks import Guest, add_disks
 from guestkit.errors import Error, is_final
-from guestkit.files import GuestFile, kind_of
+from guestkit.files import guest_path
 from guestkit.generated.values import Mounted
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleOptions, name_options_of, options_from
@@ -31,22 +27,12 @@ from guestkit.inspection import Key, NativeKey, native_keys
 __all__ = [
     "Mounted",
     "NativeMountOptions",
-    "absolute",
-    "guest_path",
     "launched",
-    "list_files",
-    "mount_asked",
     "mount_guest",
     "open_guest",
-    "read_chunks",
-    "status",
 ]
 
 _log = logging.getLogger("guestkit")
-
-#: The most that guestkit reads or writes by one message of libguestfs, in bytes.
-CHUNK = 2 << 20
-
 
 #: The arguments of `mount_guest` as C++ takes them: root, readonly, keys, step.
 NativeMountOptions = tuple[str | None, bool, tuple[NativeKey, ...], Callable[[str], object] | None]
@@ -194,87 +180,3 @@ def _check_place(g: Guestfs, path: str) -> None:
 def _device(name: str) -> str:
     """Return the full name: "/dev/sda2" for "sda2"."""
     return name if not name or "=" in name or name.startswith(("/", "btrfsvol:")) else f"/dev/{name}"
-
-
-def mount_asked(text: str) -> tuple[str, str]:
-    """Return the mountpoint and the filesystem of DEVICE[:MOUNTPOINT]; without a mountpoint it is "/".
-
-    Raises ValueError.
-    """
-    device, colon, below = text.rpartition(":/")
-    if not colon or device == "btrfsvol":  # btrfsvol:/dev/sda2/home
-        device, below = text, ""
-    if re.fullmatch(r"(/dev/)?[a-z]+[0-9]*:[^/].*", device):
-        raise ValueError(f"a mountpoint begins with /: {text!r}")
-    if not device:
-        raise ValueError(f"not DEVICE or DEVICE:MOUNTPOINT: {text!r}")
-    return guest_path(f"/{below}"), device
-
-
-def _warn(sentence: str) -> None:
-    _log.warning("%s", printable(sentence))
-
-
-def list_files(
-    g: Guestfs, path: str, *, recursive: bool = False, left_out: Callable[[str], object] = _warn
-) -> list[GuestFile]:
-    """Return what is in a directory, or the file itself. A `path` that is a symlink to one is followed.
-
-    recursive: everything below, each directory before its entries; no symlinks are followed there
-    left_out: called with a sentence on each directory below that is too deep or cannot be read; default: a
-        warning in the log
-    """
-    if not g.is_dir(path, followsymlinks=True):
-        return [status(g, path)]
-    if not recursive:
-        return g.walk(path, max_depth=0)
-    files, unread = walk(g, path)
-    for sentence in told(unread):
-        left_out(sentence)
-    return files
-
-
-def status(g: Guestfs, path: str) -> GuestFile:
-    """Return a file as lstat sees it; raise Error with ENOENT if there is none."""
-    seen = g.lstatns(path)
-    kind = kind_of(seen["st_mode"])
-    return GuestFile(
-        path=path,
-        kind=kind,
-        size=seen["st_size"],
-        mode=stat.S_IMODE(seen["st_mode"]),
-        uid=seen["st_uid"],
-        gid=seen["st_gid"],
-        mtime=seen["st_mtime_sec"],
-        target=g.readlink(path) if kind == "l" else "",
-    )
-
-
-def read_chunks(g: Guestfs, path: str) -> Generator[bytes, None, None]:
-    """Yield the content of a regular file of any size; a symlink is followed in the guest.
-
-    Raises Error for anything but a regular file: a FIFO or a device could hang the appliance.
-    """
-    if not g.is_file(path, followsymlinks=True):
-        there = g.exists(path)
-        reason = "is no regular file" if there else "no such file"
-        raise Error("read_chunks", f"{path}: {reason}", errno.EINVAL if there else errno.ENOENT)
-    offset = 0
-    while chunk := g.pread(path, CHUNK, offset):
-        yield chunk
-        offset += len(chunk)
-
-
-def guest_path(path: str) -> str:
-    """Return the guest path without `.`, `..` and double slashes. Raise ValueError if it is not absolute."""
-    if not path.startswith("/"):
-        raise ValueError(f"a path in the guest begins with /: {path!r}")
-    return absolute(path)
-
-
-def absolute(text: str) -> str:
-    """Return the path in the guest, without `.`, `..` and double slashes: none leads out, whoever names it.
-
-    Without a slash it begins at the root, too.
-    """
-    return posixpath.normpath("/" + text.lstrip("/"))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from guestkit._file_errors import about, check_regular, failure, is_about_a_file
 from guestkit._operations.looking import status
 from guestkit.errors import Error
-from guestkit.guest import CHUNK
+from guestkit.files import CHUNK
 from guestkit.handle import Guestfs
 
 if TYPE_CHECKING:

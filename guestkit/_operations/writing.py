@@ -12,7 +12,7 @@ from guestkit._file_errors import about, check_regular, failure
 from guestkit._operations.paths import resolved, seen_at
 from guestkit._operations.replacing import aside_of, make_directories, or_removed
 from guestkit.errors import Error
-from guestkit.guest import CHUNK
+from guestkit.files import CHUNK
 from guestkit.handle import Guestfs
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import visible
-from guestkit.guest import read_chunks
 from guestkit.handle import Guestfs
+from guestkit.reading import read_chunks
 
 
 def write(g: Guestfs, path: str, screen: Screen) -> None:

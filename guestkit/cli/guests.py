@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 
 from guestkit.cli.usage import UsageError
 from guestkit.disks import Domain, Guest, names_of
+from guestkit.files import guest_path
 from guestkit.fleet import TIMEOUT, Report, inspect_many
-from guestkit.guest import guest_path, open_guest
+from guestkit.guest import open_guest
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleOptions, Sandbox
 from guestkit.images import SERVED, Backing, OpeningKeywords, under

@@ -13,7 +13,7 @@ from guestkit.cli.outcome import tell_error
 from guestkit.cli.screen import Screen
 from guestkit.errors import Error, is_final
 from guestkit.files import GuestFile
-from guestkit.guest import list_files
+from guestkit.reading import list_files
 
 DESCRIPTION = """\
 List the files in directories of a guest, or files alone. A symlink that is named and leads to a directory is

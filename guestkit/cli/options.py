@@ -6,14 +6,15 @@ import argparse
 import io
 import math
 import os
+import re
 import stat
 from collections.abc import Collection, Sequence
 from functools import partial
 from typing import get_args
 
 from guestkit.disks import Domain
+from guestkit.files import guest_path
 from guestkit.fleet import TIMEOUT
-from guestkit.guest import mount_asked
 from guestkit.handle_options import Sandbox
 from guestkit.images import InUse
 from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Key, Part
@@ -382,7 +383,12 @@ def _line(pipe: io.FileIO, path: str) -> bytes:
 
 
 def _mount(text: str) -> tuple[str, str]:
-    try:
-        return mount_asked(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    """Return the mountpoint and the filesystem of DEVICE[:MOUNTPOINT]; without a mountpoint it is "/"."""
+    device, colon, below = text.rpartition(":/")
+    if not colon or device == "btrfsvol":  # btrfsvol:/dev/sda2/home
+        device, below = text, ""
+    if re.fullmatch(r"(/dev/)?[a-z]+[0-9]*:[^/].*", device):
+        raise argparse.ArgumentTypeError(f"a mountpoint begins with /: {text!r}")
+    if not device:
+        raise argparse.ArgumentTypeError(f"not DEVICE or DEVICE:MOUNTPOINT: {text!r}")
+    return guest_path(f"/{below}"), device

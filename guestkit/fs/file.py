@@ -11,7 +11,7 @@ from fsspec.spec import AbstractBufferedFile  # type: ignore[import-untyped]
 
 from guestkit._file_errors import failure
 from guestkit._operations import Entry, Place
-from guestkit.guest import CHUNK
+from guestkit.files import CHUNK
 
 if TYPE_CHECKING:
     from guestkit.fs.filesystem import GuestFileSystem

@@ -24,11 +24,11 @@ from guestkit._file_errors import NOT_THERE, check_regular, failure, is_about_a_
 from guestkit._operations import Entry, Place
 from guestkit.aio.lent import Lent
 from guestkit.disks import Guest
+from guestkit.files import CHUNK, absolute
 from guestkit.fs.connection import Connection, Disk
 from guestkit.fs.file import BufferedGuestFile, StreamedGuestFile
 from guestkit.fs.instances import Shared, named_in_full
 from guestkit.fs.listings import Listings
-from guestkit.guest import CHUNK, absolute
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleOptions, name_options_of, options_from
 from guestkit.images import GuestKeywords, OpenDiskOptions, opening_from, parted

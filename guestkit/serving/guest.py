@@ -15,7 +15,7 @@ from guestkit._operations import Entry, Place
 from guestkit.aio.call import all_done, until_done
 from guestkit.aio.lent import Lent
 from guestkit.errors import ApplianceCrashed, CallTimeout, Error, HandleClosed
-from guestkit.guest import CHUNK, absolute
+from guestkit.files import CHUNK, absolute
 from guestkit.handle import Guestfs
 from guestkit.serving.limits import BEGINNING, MOST, NAMES, TOGETHER
 

@@ -13,7 +13,8 @@ import pytest
 
 from guestkit import ApplianceCrashed, Error, Guestfs, open_guest
 from guestkit.copying import copy_in, copy_out
-from guestkit.guest import list_files, mount_guest, read_chunks
+from guestkit.guest import mount_guest
+from guestkit.reading import list_files, read_chunks
 from tests.images import hostile
 from tests.images.corpus import ROOT_UUID
 

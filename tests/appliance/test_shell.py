@@ -20,7 +20,7 @@ from guestkit.cli.screen import Screen
 from guestkit.cli.shell.completion import candidates
 from guestkit.cli.shell.running import run_line
 from guestkit.cli.shell.session import Session
-from guestkit.guest import status
+from guestkit.reading import lstat
 from tests.images import hostile
 from tests.images.corpus import ROOT_UUID, Part, _make
 from tests.images.trees import Fifo
@@ -344,17 +344,17 @@ def test_a_file_that_was_not_changed_is_not_written(
     shell: Shell, g: Guestfs, editor: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shell("write /data/f x")
-    before = status(g, "/data/f")
+    before = lstat(g, "/data/f")
     monkeypatch.setenv("TYPED", "")
     said = shell("edit /data/f; edit /data/none")
     assert (said.status, said.err.count("not changed")) == (0, 2)
-    assert status(g, "/data/f") == before
+    assert lstat(g, "/data/f") == before
     monkeypatch.setenv("TYPED", "changed")
     monkeypatch.setenv("STATUS", "3")
     said = shell("edit /data/f")
     assert said.status == 1
     assert "not changed: the editor ended with status 3" in said.err
-    assert status(g, "/data/f") == before
+    assert lstat(g, "/data/f") == before
     assert left(editor.parent) == []
     assert shell("rm /data/f").status == 0
 

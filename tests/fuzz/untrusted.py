@@ -28,7 +28,7 @@ with atheris.instrument_imports(include=["guestkit", "tests"], enable_loader_ove
     from guestkit._unpacking import unpacked
     from guestkit.cli.options import _key, positive, seconds
     from guestkit.cli.text import columns, human_size, one_line, printable
-    from guestkit.guest import guest_path
+    from guestkit.files import guest_path
     from guestkit.inspection import OperatingSystem
     from tests.inspections import NOTHING_FOUND
 

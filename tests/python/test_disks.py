@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import errno
 import os
@@ -30,9 +31,10 @@ from guestkit import (
 )
 from guestkit._libvirt import disks_of_domain
 from guestkit.cli import main
+from guestkit.cli.options import _mount
 from guestkit.disks import names_of
 from guestkit.fs import GuestFileSystem
-from guestkit.guest import mount_asked, mount_guest
+from guestkit.guest import mount_guest
 from tests import domains
 
 
@@ -117,16 +119,16 @@ def test_a_root_and_mounts_do_not_go_together(two: Guestfs) -> None:
 
 
 def test_how_a_mount_is_typed() -> None:
-    assert mount_asked("sda2") == ("/", "sda2")
-    assert mount_asked("/dev/vg/lv:/srv//data/") == ("/srv/data", "/dev/vg/lv")
-    assert mount_asked("LABEL=a:b:/boot") == ("/boot", "LABEL=a:b")
-    assert mount_asked("btrfsvol:/dev/sda2/home") == ("/", "btrfsvol:/dev/sda2/home")
-    assert mount_asked("btrfsvol:/dev/sda2/home:/home") == ("/home", "btrfsvol:/dev/sda2/home")
+    assert _mount("sda2") == ("/", "sda2")
+    assert _mount("/dev/vg/lv:/srv//data/") == ("/srv/data", "/dev/vg/lv")
+    assert _mount("LABEL=a:b:/boot") == ("/boot", "LABEL=a:b")
+    assert _mount("btrfsvol:/dev/sda2/home") == ("/", "btrfsvol:/dev/sda2/home")
+    assert _mount("btrfsvol:/dev/sda2/home:/home") == ("/home", "btrfsvol:/dev/sda2/home")
     for text in ("sda1:boot", "/dev/sda1:boot"):
-        with pytest.raises(ValueError, match="a mountpoint begins with /"):
-            mount_asked(text)
-    with pytest.raises(ValueError, match="DEVICE:MOUNTPOINT"):
-        mount_asked(":/boot")
+        with pytest.raises(argparse.ArgumentTypeError, match="a mountpoint begins with /"):
+            _mount(text)
+    with pytest.raises(argparse.ArgumentTypeError, match="DEVICE:MOUNTPOINT"):
+        _mount(":/boot")
 
 
 @pytest.mark.parametrize(

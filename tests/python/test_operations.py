@@ -16,8 +16,8 @@ import pytest
 from guestkit import Guestfs
 from guestkit import _operations as operations
 from guestkit.errors import Error
-from guestkit.files import GuestFile
-from guestkit.guest import CHUNK, list_files
+from guestkit.files import CHUNK, GuestFile
+from guestkit.reading import list_files
 from guestkit.serving.guest import GuestFiles
 
 

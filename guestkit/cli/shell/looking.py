@@ -22,7 +22,7 @@ from guestkit.cli.shell.session import Session, host_path
 from guestkit.cli.text import columns, human_size, printable, utc
 from guestkit.copying import MAX_BYTES, copy_out
 from guestkit.files import kind_of, word_for
-from guestkit.guest import list_files
+from guestkit.reading import list_files
 
 #: A larger file is shown by the pager, if somebody reads it on a terminal; in bytes.
 LONG_FILE = 1 << 20

@@ -17,7 +17,7 @@ from guestkit.cli.screen import Screen
 from guestkit.cli.shell.parsing import as_pattern
 from guestkit.cli.usage import UsageError
 from guestkit.errors import Error
-from guestkit.guest import guest_path
+from guestkit.files import guest_path
 from guestkit.handle import Guestfs
 
 #: What it means to a guest that is written to that its appliance has ended.
