@@ -8,6 +8,7 @@
 #include <guestkit/detail/launch/landlock.hpp>
 #include <guestkit/detail/launch/sandbox.hpp>
 #include <guestkit/detail/turn/memory.hpp>
+#include <guestkit/detail/turn/processors.hpp>
 #include <limits>
 #include <optional>
 #include <stdexcept>
@@ -105,6 +106,10 @@ std::uint64_t appliance_memory(const std::string& mode) {
   for (const auto each : {system, lean, warm, fixed})
     if (mode == to_string(each)) return detail::appliance_memory(each);
   throw std::invalid_argument("there is no such appliance mode: " + mode);
+}
+
+unsigned available_processors() {
+  return detail::available_processors();
 }
 
 void set_appliance_limit(PyObject* limit) {

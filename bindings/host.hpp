@@ -25,6 +25,7 @@ PyObject* cage_program();
 std::uint64_t available_memory();
 /// Throws std::invalid_argument if there is no such mode.
 std::uint64_t appliance_memory(const std::string& mode);
+unsigned available_processors();
 /// @param limit  a number or None
 void set_appliance_limit(PyObject* limit);
 

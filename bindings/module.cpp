@@ -90,6 +90,7 @@ BOOST_PYTHON_MODULE(_native) {
   bp::def("cage_program", function(&cage_program));
   bp::def("available_memory", function(&available_memory));
   bp::def("appliance_memory", function(&appliance_memory));
+  bp::def("available_processors", function(&available_processors));
   bp::def("private_directory_fault", function(&private_directory_fault));
   bp::def("gil_seconds", function(&gil_seconds));
 

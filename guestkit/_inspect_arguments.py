@@ -13,6 +13,7 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar, Unpack
 
+from guestkit import _native
 from guestkit.disks import Domain, Guest, named_disks
 from guestkit.errors import Error
 from guestkit.handle import Guestfs
@@ -208,7 +209,7 @@ name_options_of(many, OpenDiskOptions(), INSPECTION, without=_WITHOUT)
 
 def _number(concurrency: int | Literal["auto"]) -> int:
     if concurrency == "auto":
-        return len(os.sched_getaffinity(0))
+        return _native.available_processors()
     if isinstance(concurrency, bool) or not isinstance(concurrency, int):
         raise TypeError(f'concurrency must be a number or "auto", not {concurrency!r}')
     if concurrency < 1:

@@ -69,6 +69,9 @@ def available_memory() -> int:
 def appliance_memory(mode: ApplianceMode) -> int:
     """Return how much memory an appliance comes to use, in bytes: what a launch waits for."""
 
+def available_processors() -> int:
+    """Return how many processors this process may use, the quotas of its control groups included."""
+
 def private_directory_fault(directory: StrOrBytesPath) -> str:
     """Tell why what lies in a directory must not be trusted: others than this user and root can change it."""
 

@@ -151,8 +151,8 @@ def inspect_many(asked: Many) -> Generator[Report, None, None]:
     Leaving the loop early stops the running inspections.
 
     disks: the guests, each as `inspect` takes one; the next is taken when there is room for it
-    concurrency: how many at once; "auto": as many as there are processors, or 100 on a jobs_executor.
-        Launches also wait for memory
+    concurrency: how many at once; "auto": as many as this process has processors, its control groups'
+        quotas included, or 100 on a jobs_executor. Launches also wait for memory
     timeout: for each guest, in seconds, 600 by default; None: no limit
     progress: called with a `FleetProgress` when something changes, on any thread
     jobs_executor: inspect the guests there instead of on threads of this process: a ProcessPoolExecutor,

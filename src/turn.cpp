@@ -9,6 +9,7 @@
 #include "guestkit/detail/turn/callback_time.ipp"
 #include "guestkit/detail/turn/forced_end.ipp"
 #include "guestkit/detail/turn/memory.ipp"
+#include "guestkit/detail/turn/processors.ipp"
 #include "guestkit/detail/turn/programs.ipp"
 #include "guestkit/detail/turn/turns.ipp"
 #include "guestkit/detail/turn/watcher.ipp"

@@ -42,7 +42,8 @@ struct InspectManyOptions {
   InspectOptions inspect = {};
   /// Options for each guest's handle. Limits::call bounds the whole inspection, including the launch.
   HandleOptions handle = inspection_handle_options();
-  /// How many guests at once; 0: one for each processor. Launches also wait for memory.
+  /// How many guests at once; 0: one for each processor that this process may use. Launches also
+  /// wait for memory.
   unsigned concurrency = 0;
   /// Called on any thread when something changes; it must not throw and must not destroy the fleet.
   std::function<void(const InspectProgress&)> progress = {};

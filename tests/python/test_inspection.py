@@ -36,6 +36,7 @@ from guestkit import (
     aio,
 )
 from guestkit import inspection as values
+from guestkit._inspect_arguments import many
 from guestkit.cli import main
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.disks import names_of
@@ -455,6 +456,12 @@ def test_a_fleet_on_an_executor(outcome: Any, fleet: Fleet) -> None:
     assert sorted(report.disk for report in reports) == ["a", "b", "c"]
     assert all(report.inspection == FULL for report in reports)
     assert told[-1] == 3
+
+
+def test_the_quota_of_a_container_did_not_bound_a_fleet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: on 64 processors a container with two had 64 appliances at once."""
+    monkeypatch.setattr(_native, "available_processors", lambda: 3)
+    assert many([]).at_once == 3
 
 
 @pytest.mark.parametrize(("options", "most"), [({}, 100), ({"concurrency": 3}, 3)])

@@ -12,6 +12,7 @@
 #include "guestkit/async.hpp"
 #include "guestkit/detail/base/fork.hpp"
 #include "guestkit/detail/inspect/report.hpp"
+#include "guestkit/detail/turn/processors.hpp"
 #include "guestkit/inspect.hpp"
 #include "guestkit/inspect_many.hpp"
 #include "guestkit/launch_error.hpp"
@@ -25,7 +26,7 @@ class fleet : public std::enable_shared_from_this<fleet> {
  public:
   fleet(std::vector<string_list> guests, InspectManyOptions options, executor& pool)
       : guests_(std::move(guests)), options_(std::move(options)), pool_(pool) {
-    if (options_.concurrency == 0) options_.concurrency = std::max(1U, std::thread::hardware_concurrency());
+    if (options_.concurrency == 0) options_.concurrency = available_processors();
   }
 
   /// Not in a forked child: what inspects the guests is the parent's.

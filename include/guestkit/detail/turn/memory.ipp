@@ -5,6 +5,7 @@
 
 #include "guestkit/detail/base/host_files.hpp"
 #include "guestkit/detail/base/text.hpp"
+#include "guestkit/detail/turn/control_groups.hpp"
 #include "guestkit/detail/turn/memory.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -41,24 +42,12 @@ inline std::uint64_t group_room(const std::string& group, const char* limit, con
 GUESTKIT_INLINE std::uint64_t available_memory(const std::string& root) {
   const auto machine = number_after(root + "/proc/meminfo", "MemAvailable:");
   auto room = machine == memory_unknown ? machine : machine * 1024;
-  const std::string groups = read_text(root + "/proc/self/cgroup");
-  for (std::string_view rest = groups; !rest.empty();) {  // NUMBER:CONTROLLERS:PATH
-    auto path = take_until(rest, '\n');
-    take_until(path, ':');
-    const auto controllers = ',' + std::string(take_until(path, ':')) + ',';
-    const bool second = controllers == ",,";
-    if (!path.starts_with('/') || (!second && controllers.find(",memory,") == std::string::npos)) continue;
-    const std::string top = root + (second ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory");
-    // Each parent group has its own limit. In a container the path may be the host's.
-    for (;; path = path.substr(0, path.rfind('/'))) {
-      const std::string group = top + std::string(path);
-      const auto left = second ? group_room(group, "/memory.max", "/memory.current", "inactive_file")
-                               : group_room(group, "/memory.limit_in_bytes", "/memory.usage_in_bytes",
-                                            "total_inactive_file");
-      room = std::min(room, left);
-      if (path.empty()) break;
-    }
-  }
+  for_each_control_group(root, "memory", [&](const std::string& group, bool second) {
+    const auto left =
+        second ? group_room(group, "/memory.max", "/memory.current", "inactive_file")
+               : group_room(group, "/memory.limit_in_bytes", "/memory.usage_in_bytes", "total_inactive_file");
+    room = std::min(room, left);
+  });
   return room;
 }
 
