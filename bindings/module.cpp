@@ -6,6 +6,7 @@
 #include <boost/python/make_constructor.hpp>
 #include <boost/python/module.hpp>
 #include <boost/python/scope.hpp>
+#include <guestkit/files.hpp>
 #include <memory>
 
 #include "error.hpp"
@@ -73,6 +74,11 @@ BOOST_PYTHON_MODULE(_native) {
       .def("add_event_callback", method(&Handle::add_event_callback))
       .def("delete_event_callback", method(&Handle::delete_event_callback));
   bp::scope().attr("LIBGUESTFS") = GUESTKIT_LIBGUESTFS;
+  const guestkit::WalkOptions walking;
+  bp::scope().attr("MAX_DEPTH") = walking.max_depth;
+  bp::scope().attr("MAX_ENTRIES") = walking.max_entries;
+  bp::scope().attr("MAX_TEXT") = walking.max_path_bytes;
+  bp::scope().attr("MAX_BYTES") = guestkit::ExtractOptions().max_bytes;
   bp::def("use_error_types", function(&use_types));
   bp::def("probe", function(&probe));
   bp::def("set_appliance_limit", function(&set_appliance_limit));

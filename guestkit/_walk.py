@@ -11,13 +11,9 @@ from time import monotonic
 
 from guestkit._text import some
 from guestkit.errors import Error, is_final
-from guestkit.files import GuestFile
+from guestkit.files import MAX_DEPTH, MAX_ENTRIES, MAX_TEXT, GuestFile
 from guestkit.handle import Guestfs
 
-#: The limits of `Guestfs.walk`: levels of directories, files, and characters of their paths and targets.
-DEEPEST = 256
-MOST_FILES = 1_000_000
-MOST_TEXT = 512 << 20
 
 #: Why something is left out.
 TIME_IS_OVER = "the time is over (timeout)"
@@ -67,21 +63,21 @@ def _one_by_one(g: Guestfs, top: str, ends: float) -> tuple[list[GuestFile], dic
         directory = files[place]
         if directory.kind != "d":
             continue
-        if depth > DEEPEST:
+        if depth > MAX_DEPTH:
             unread[directory.path] = _TOO_DEEP
             continue
         if monotonic() >= ends:
             unread[directory.path] = TIME_IS_OVER
             continue
         try:
-            below = g._walked(directory.path, 0, MOST_FILES - len(files), directory.size)
+            below = g._walked(directory.path, 0, MAX_ENTRIES - len(files), directory.size)
         except Error as error:
             if _ends_all(error):
                 raise
             unread[directory.path] = os.strerror(error.errno) if error.errno else error.message
             continue
-        if (text := text + _text(below)) > MOST_TEXT:
-            raise Error("walk", f"{top}: the paths have more than {MOST_TEXT} characters", errno.EFBIG)
+        if (text := text + _text(below)) > MAX_TEXT:
+            raise Error("walk", f"{top}: the paths have more than {MAX_TEXT} characters", errno.EFBIG)
         files[place] = replace(directory, not_entered=False)
         waiting += [(len(files) + number, depth + 1) for number in reversed(range(len(below)))]
         files += below

@@ -22,7 +22,7 @@ from guestkit import _operations as operations
 from guestkit._aside import naming, unfinished
 from guestkit._walk import walk
 from guestkit.errors import Error, is_final
-from guestkit.files import Extracted, SkippedFile, guest_path
+from guestkit.files import MAX_BYTES, Extracted, SkippedFile, guest_path
 from guestkit.handle import Guestfs
 
 if TYPE_CHECKING:
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 
 #: Called with the number of bytes copied so far, and in total.
 CopyProgress = Callable[[int, int], object]
-
-
-#: What `copy_out` copies at most, unless the caller says otherwise, in bytes.
-MAX_BYTES = 16 << 30
 
 
 def copy_out(

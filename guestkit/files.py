@@ -6,10 +6,15 @@ import posixpath
 import stat
 from typing import cast
 
+from guestkit import _native
 from guestkit.generated.values import Extracted, FileKind, GuestFile, SkippedFile
 
 __all__ = [
     "CHUNK",
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "MAX_ENTRIES",
+    "MAX_TEXT",
     "SMALL_FILE",
     "Extracted",
     "FileKind",
@@ -27,6 +32,16 @@ SMALL_FILE = 2 << 20
 
 #: The most that guestkit reads or writes by one message of libguestfs, in bytes.
 CHUNK = 2 << 20
+
+# The limits of `Guestfs.walk` and `Guestfs.extract`, unless the caller states others.
+#: Levels of directories below the first one.
+MAX_DEPTH = _native.MAX_DEPTH
+#: Files, and what else has a name.
+MAX_ENTRIES = _native.MAX_ENTRIES
+#: Bytes of all files together that are copied.
+MAX_BYTES = _native.MAX_BYTES
+#: Bytes of all paths and targets of symlinks together.
+MAX_TEXT = _native.MAX_TEXT
 
 _MODES: dict[FileKind, int] = {
     "-": stat.S_IFREG,

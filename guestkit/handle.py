@@ -23,7 +23,7 @@ from guestkit._text import printable
 from guestkit.disks import Guest, add_disks, disks_for, open_all
 from guestkit.errors import ApplianceKilled, Error, HandleClosed
 from guestkit.events import Event, EventCallback
-from guestkit.files import SMALL_FILE, Extracted, GuestFile
+from guestkit.files import MAX_BYTES, MAX_DEPTH, MAX_ENTRIES, SMALL_FILE, Extracted, GuestFile
 from guestkit.generated.values import LaunchInfo
 from guestkit.handle_options import HandleKeywords, HandleOptions, name_options_of, options_from
 from guestkit.images import ImageInfo, OpenDiskOptions, OpeningKeywords, opening_from
@@ -232,7 +232,7 @@ class Guestfs(_native.Handle):
         return {path: _content(found[_text_of(path)]) for path in sorted(paths, key=_text_of)}
 
     def walk(
-        self, directory: StrOrBytesPath, *, max_depth: int = 256, max_entries: int = 1_000_000
+        self, directory: StrOrBytesPath, *, max_depth: int = MAX_DEPTH, max_entries: int = MAX_ENTRIES
     ) -> list[GuestFile]:
         """Return every file below a directory, without following symlinks.
 
@@ -256,8 +256,8 @@ class Guestfs(_native.Handle):
         path: StrOrBytesPath,
         host_directory: StrOrBytesPath,
         *,
-        max_bytes: int = 16 << 30,
-        max_entries: int = 1_000_000,
+        max_bytes: int = MAX_BYTES,
+        max_entries: int = MAX_ENTRIES,
         progress: Callable[[str, int], object] | None = None,
     ) -> Extracted:
         """Copy a file or a tree from the guest into a directory on the host, under its own name.

@@ -31,7 +31,7 @@ from guestkit.aio.queue import CallQueue
 from guestkit.disks import Guest, add_disks
 from guestkit.errors import Error, HandleClosed
 from guestkit.events import Event, EventCallback
-from guestkit.files import SMALL_FILE, Extracted, GuestFile
+from guestkit.files import MAX_BYTES, MAX_DEPTH, MAX_ENTRIES, SMALL_FILE, Extracted, GuestFile
 from guestkit.generated.values import LaunchInfo
 from guestkit.handle import Guestfs, PathT, end_mount, refuse_to_pickle
 from guestkit.handle_options import HandleKeywords, HandleOptions, name_options_of, options_from
@@ -224,8 +224,8 @@ class AsyncGuestfs(AsyncActions):
         self,
         directory: StrOrBytesPath,
         *,
-        max_depth: int = 256,
-        max_entries: int = 1_000_000,
+        max_depth: int = MAX_DEPTH,
+        max_entries: int = MAX_ENTRIES,
         on_cancel: OnCancel = "end",
     ) -> Call[list[GuestFile]]:
         """Return every file below a directory: as `Guestfs.walk`."""
@@ -240,8 +240,8 @@ class AsyncGuestfs(AsyncActions):
         path: StrOrBytesPath,
         host_directory: StrOrBytesPath,
         *,
-        max_bytes: int = 16 << 30,
-        max_entries: int = 1_000_000,
+        max_bytes: int = MAX_BYTES,
+        max_entries: int = MAX_ENTRIES,
         progress: Callable[[str, int], object] | None = None,
         on_cancel: OnCancel = "end",
     ) -> Call[Extracted]:

@@ -10,7 +10,8 @@ from guestkit.cli.listing import tell_skipped
 from guestkit.cli.options import add_bound_option, add_disk_argument, add_guest_options
 from guestkit.cli.screen import Screen
 from guestkit.cli.usage import UsageError
-from guestkit.copying import MAX_BYTES, check_target, copy_in, copy_out
+from guestkit.copying import check_target, copy_in, copy_out
+from guestkit.files import MAX_BYTES
 
 DESCRIPTION = """\
 Copy files between this host and a guest. A path in the guest begins with a colon: ":/etc/hosts". The last

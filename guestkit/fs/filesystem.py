@@ -24,7 +24,7 @@ from guestkit._file_errors import NOT_THERE, check_regular, failure, is_about_a_
 from guestkit._operations import Entry, Place
 from guestkit.aio.lent import Lent
 from guestkit.disks import Guest
-from guestkit.files import CHUNK, absolute
+from guestkit.files import CHUNK, MAX_BYTES, MAX_ENTRIES, absolute
 from guestkit.fs.connection import Connection, Disk
 from guestkit.fs.file import BufferedGuestFile, StreamedGuestFile
 from guestkit.fs.instances import Shared, named_in_full
@@ -86,8 +86,8 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
         options: HandleOptions | None = None,
         auto_mkdir: bool = False,
         max_bytes: int = 1 << 30,
-        max_get: int = 16 << 30,
-        max_entries: int = 1_000_000,
+        max_get: int = MAX_BYTES,
+        max_entries: int = MAX_ENTRIES,
         use_listings_cache: bool | None = None,
         listings_expiry_time: float | None = None,
         max_paths: int | None = None,

@@ -39,8 +39,8 @@ struct ExtractOptions {
   /// For all files together; more is an Error with EFBIG. The bound matters because sparse files cost the
   /// guest nothing.
   std::uint64_t max_bytes = std::uint64_t{16} << 30U;
-  std::size_t max_entries = 1'000'000;                   ///< more entries are an Error with EFBIG
-  std::size_t max_path_bytes = std::size_t{512} << 20U;  ///< as in WalkOptions
+  std::size_t max_entries = WalkOptions().max_entries;        ///< more entries are an Error with EFBIG
+  std::size_t max_path_bytes = WalkOptions().max_path_bytes;  ///< as in WalkOptions
 
   /// Called from time to time on the calling thread, with the current file and the bytes copied so far.
   std::function<void(const GuestFile&, std::uint64_t)> progress = {};

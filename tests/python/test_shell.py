@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import guestkit.cli.guests
-from guestkit import ApplianceKilled, Error, Guestfs, copying
+from guestkit import ApplianceKilled, Error, Guestfs
 from guestkit.cli import main
 from guestkit.cli.ending import Terminated, ended_by_signals, notes
 from guestkit.cli.screen import Screen
@@ -33,7 +33,7 @@ from guestkit.cli.shell.prompt import history
 from guestkit.cli.shell.running import run_line
 from guestkit.cli.shell.session import Session
 from guestkit.cli.usage import UsageError
-from guestkit.files import Extracted, GuestFile
+from guestkit.files import MAX_BYTES, Extracted, GuestFile
 from guestkit.generated.arguments import ARGUMENTS
 
 # ---- words
@@ -612,7 +612,7 @@ def test_get_advised_an_option_that_it_did_not_have(
 ) -> None:
     permitted = []
 
-    def copy_out(*given: object, max_bytes: int = copying.MAX_BYTES, **options: object) -> Extracted:
+    def copy_out(*given: object, max_bytes: int = MAX_BYTES, **options: object) -> Extracted:
         permitted.append(max_bytes >> 30)
         raise Error("copy_out", "/etc/hosts: too much", errno.EFBIG, "too_large", "with max_bytes=")
 

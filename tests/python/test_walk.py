@@ -105,7 +105,7 @@ def test_what_is_too_deep_is_told_beside_what_is_damaged() -> None:
     assert unread == {**left_out, "/bad": os.strerror(errno.EUCLEAN)}
 
 
-@pytest.mark.parametrize(("limit", "value"), [("MOST_FILES", 7), ("MOST_TEXT", 30)])
+@pytest.mark.parametrize(("limit", "value"), [("MAX_ENTRIES", 7), ("MAX_TEXT", 30)])
 def test_the_limits_of_a_walk_hold_where_a_directory_is_damaged(
     limit: str, value: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,10 @@ from guestkit.images import NativeOpenDiskOptions
 from guestkit.inspection import NativeInspectOptions
 
 LIBGUESTFS: str  # the release that the module was built for
+MAX_DEPTH: int  # the limits of walk and extract: guestkit.files says of what
+MAX_ENTRIES: int
+MAX_TEXT: int
+MAX_BYTES: int
 
 def use_error_types(types: tuple[type[Error], ...]) -> None:
     """Have these raised: Error, HandleClosed, LaunchError, ApplianceCrashed, ApplianceKilled, CallTimeout."""

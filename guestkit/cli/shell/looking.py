@@ -20,8 +20,8 @@ from guestkit.cli.shell.command import Command, Parser
 from guestkit.cli.shell.paging import page
 from guestkit.cli.shell.session import Session, host_path
 from guestkit.cli.text import columns, human_size, printable, utc
-from guestkit.copying import MAX_BYTES, copy_out
-from guestkit.files import kind_of, word_for
+from guestkit.copying import copy_out
+from guestkit.files import MAX_BYTES, kind_of, word_for
 from guestkit.reading import list_files
 
 #: A larger file is shown by the pager, if somebody reads it on a terminal; in bytes.

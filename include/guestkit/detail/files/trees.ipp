@@ -150,7 +150,7 @@ class extraction {
   }
 
  private:
-  static constexpr std::size_t most_depth = 256;
+  static constexpr auto most_depth = static_cast<std::size_t>(WalkOptions().max_depth);
 
   [[noreturn]] static void fail(const std::string& host_name) {
     throw Error("extract", host_name + ": " + std::strerror(errno), errno);
