@@ -12,17 +12,20 @@ from guestkit.files import kind_of, word_for
 
 
 @contextmanager
-def about(path: str) -> Iterator[None]:
+def about(path: str, too_large: str = "") -> Iterator[None]:
     """Raise what libguestfs says of a file as the OSError of that kind, about this path.
 
     What is wrong with the handle rather than with a file stays what it is: ApplianceCrashed, CallTimeout, …
+
+    too_large: the reason that is told for EFBIG
     """
     try:
         yield
     except Error as error:
         if type(error) is not Error:
             raise
-        raise failure(error.errno or errno.EIO, path) from error
+        reason = too_large if error.errno == errno.EFBIG else ""
+        raise failure(error.errno or errno.EIO, path, reason) from error
 
 
 def failure(number: int, path: str, reason: str = "") -> OSError:

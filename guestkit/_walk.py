@@ -7,17 +7,12 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from time import monotonic
 
+from guestkit._operations.trees import TOO_DEEP, below
 from guestkit._text import some
 from guestkit.errors import Error, is_final
-from guestkit.files import MAX_DEPTH, MAX_ENTRIES, MAX_TEXT, GuestFile
+from guestkit.files import MAX_DEPTH, MAX_ENTRIES, GuestFile
 from guestkit.handle import Guestfs
-
-
-#: Why something is left out.
-TIME_IS_OVER = "the time is over (timeout)"
-_TOO_DEEP = "too deep"
 
 
 def walk(g: Guestfs, top: str, *, ends: float = math.inf) -> tuple[list[GuestFile], dict[str, str]]:
@@ -34,7 +29,7 @@ def walk(g: Guestfs, top: str, *, ends: float = math.inf) -> tuple[list[GuestFil
         if _ends_all(error):
             raise
         return _one_by_one(g, top, ends)
-    return files, {file.path: _TOO_DEEP for file in files if file.not_entered}
+    return files, {file.path: TOO_DEEP for file in files if file.not_entered}
 
 
 def told(unread: Mapping[str, str]) -> Iterator[str]:
@@ -54,35 +49,18 @@ def _ends_all(error: Error) -> bool:
 
 
 def _one_by_one(g: Guestfs, top: str, ends: float) -> tuple[list[GuestFile], dict[str, str]]:
-    files = g.walk(top, max_depth=0)
+    files: list[GuestFile] = []
     unread: dict[str, str] = {}
-    text = _text(files)
-    waiting = [(place, 1) for place in reversed(range(len(files)))]
-    while waiting:
-        place, depth = waiting.pop()
-        directory = files[place]
-        if directory.kind != "d":
-            continue
-        if depth > MAX_DEPTH:
-            unread[directory.path] = _TOO_DEEP
-            continue
-        if monotonic() >= ends:
-            unread[directory.path] = TIME_IS_OVER
-            continue
-        try:
-            below = g._walked(directory.path, 0, MAX_ENTRIES - len(files), directory.size)
-        except Error as error:
-            if _ends_all(error):
-                raise
-            unread[directory.path] = os.strerror(error.errno) if error.errno else error.message
-            continue
-        if (text := text + _text(below)) > MAX_TEXT:
-            raise Error("walk", f"{top}: the paths have more than {MAX_TEXT} characters", errno.EFBIG)
-        files[place] = replace(directory, not_entered=False)
-        waiting += [(len(files) + number, depth + 1) for number in reversed(range(len(below)))]
-        files += below
+    for directory, found in below(g, top, depth=MAX_DEPTH, most=MAX_ENTRIES, ends=ends):
+        if isinstance(found, list):
+            files += found
+        elif isinstance(found, str):
+            unread[directory] = found
+        elif directory == top or _ends_all(found):
+            raise found
+        else:
+            unread[directory] = os.strerror(found.errno) if found.errno else found.message
+    for place, file in enumerate(files):
+        if file.not_entered and file.path not in unread:
+            files[place] = replace(file, not_entered=False)
     return files, unread
-
-
-def _text(files: list[GuestFile]) -> int:
-    return sum(len(file.path) + len(file.target) for file in files)

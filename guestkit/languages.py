@@ -21,7 +21,8 @@ from itertools import islice
 from time import monotonic
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from guestkit._walk import TIME_IS_OVER, told, walk
+from guestkit._operations.trees import TIME_IS_OVER
+from guestkit._walk import told, walk
 from guestkit.errors import Error, is_final
 from guestkit.handle import Guestfs
 from guestkit.handle_options import check_limit

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+import math
 import posixpath
 import stat
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from guestkit._file_errors import about, failure, is_about_a_file
 from guestkit._operations.paths import seen_at
+from guestkit._operations.trees import below
 from guestkit.errors import Error
-from guestkit.files import FileKind, GuestFile, kind_of, mode_of
+from guestkit.files import MAX_TEXT, FileKind, GuestFile, kind_of, mode_of
 from guestkit.handle import Guestfs
 
 if TYPE_CHECKING:
@@ -23,7 +25,11 @@ Entry = dict[str, Any]
 #: What fsspec calls the kinds of files; the others are "other".
 _TYPES: dict[FileKind, str] = {"-": "file", "d": "directory", "l": "link"}
 
-A = TypeVar("A")
+#: Why a directory is not listed.
+_TOO_LARGE = (
+    f"more files than the limit (max_entries), {MAX_TEXT >> 20} MiB of paths, or names that once took more"
+    " space; a directory does not shrink with its files: a copy of it may be small"
+)
 
 
 def info(g: Guestfs, path: str) -> Entry:
@@ -67,7 +73,9 @@ def listing(g: Guestfs, path: str, most: int) -> list[Entry]:
         seen = g.statns(path)
     if not stat.S_ISDIR(seen["st_mode"]):
         return [info(g, path)]
-    return _entries(g, path, seen["st_size"], most)
+    with about(path, _TOO_LARGE):
+        files = g._walked(path, 0, most, seen["st_size"])
+    return [_listed(file) for file in _named(files, path)]
 
 
 def tree(
@@ -86,26 +94,19 @@ def tree(
     most: more entries, all together, raise OSError with EFBIG
     failed: called for each directory below the first one that cannot be read
     """
-    with about(path):
-        seen = g.statns(path)
-    top = _entries(g, path, seen["st_size"], most)
-    found = {path: [entry for entry in top if posixpath.basename(entry["name"]).startswith(prefix)]}
-    count = len(found[path])
-    waiting = [(entry, 1) for entry in reversed(found[path]) if entry["type"] == "directory"]
-    while waiting:
-        directory, level = waiting.pop()
-        if depth is not None and level >= depth:
-            continue
-        try:
-            below = _entries(g, directory["name"], directory["size"], most - count)
-        except OSError as error:
-            if not is_about_a_file(error):
-                raise
-            failed(error)
-            continue
-        count += len(below)
-        found[directory["name"]] = below
-        waiting += [(entry, level + 1) for entry in reversed(below) if entry["type"] == "directory"]
+    found: dict[str, list[Entry]] = {}
+    for directory, files in below(g, path, depth=math.inf if depth is None else depth - 1, most=most):
+        if isinstance(files, list):
+            files[:] = _named(files, directory, prefix if directory == path else "")
+            found[directory] = [_listed(file) for file in files]
+        elif isinstance(files, Error):
+            try:
+                with about(directory, _TOO_LARGE):
+                    raise files
+            except OSError as error:
+                if directory == path or not is_about_a_file(error):
+                    raise
+                failed(error)
     return found
 
 
@@ -121,21 +122,14 @@ def is_directory(g: Guestfs, path: str) -> bool:
     return seen is not None and stat.S_ISDIR(seen["st_mode"])
 
 
-def _entries(g: Guestfs, path: str, size: int, most: int) -> list[Entry]:
-    try:
-        files = g._walked(path, 0, most, size)
-    except Error as error:
-        if error.errno == errno.EFBIG:
-            reason = (
-                "more files than the limit (max_entries), or names that once took more space;"
-                " a directory does not shrink with its files: a copy of it may be small"
-            )
-            raise failure(errno.EFBIG, path, reason) from error
-        with about(path):
-            raise
-    start = len(path.rstrip("/")) + 1
-    # A corrupt filesystem may have names that are no names, and the host's paths are made from these.
-    return [_listed(file) for file in files if "/" not in file.path[start:]]
+def _named(files: list[GuestFile], directory: str, prefix: str = "") -> list[GuestFile]:
+    """Return the files in a directory whose names begin so.
+
+    A corrupt filesystem may have names that are no names, and the host's paths are made from these.
+    """
+    start = len(directory.rstrip("/")) + 1
+    named = ((file.path[start:], file) for file in files)
+    return [file for name, file in named if "/" not in name and name.startswith(prefix)]
 
 
 def _entry(path: str, seen: StatNS, target: str | None = None) -> Entry:

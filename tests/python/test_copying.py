@@ -64,8 +64,10 @@ def test_a_directory_that_cannot_be_read_failed_the_copy_on_a_terminal_alone(tmp
     class Damaged(Guest):
         reason = Error("readdir", "/srv/bad: Input/output error", errno.EIO)
 
-        def walk(self, path: str, **_: int) -> Any:
+        def walk(self, *_: Any) -> Any:
             raise self.reason
+
+        _walked = walk
 
         def extract(self, path: str, into: Path, **options: Any) -> Extracted:
             (into / "srv").mkdir()
@@ -85,16 +87,16 @@ def test_where_one_directory_cannot_be_read_the_total_was_0(tmp_path: Path) -> N
     facts: Any = {"mode": 0o644, "uid": 0, "gid": 0, "mtime": 0, "target": ""}
 
     class Damaged(Guest):
-        def walk(self, path: str, max_depth: int = 256) -> Any:
-            if max_depth:
-                raise Error("readdir", "/srv/bad: Input/output error", errno.EIO)
+        def walk(self, path: str) -> Any:
+            raise Error("readdir", "/srv/bad: Input/output error", errno.EIO)
+
+        def _walked(self, path: str, *_: int) -> Any:
+            if path == "/srv/bad":
+                return self.walk(path)
             return [
                 GuestFile(path="/srv/bad", kind="d", size=4096, not_entered=True, **facts),
                 GuestFile(path="/srv/file", kind="-", size=7, not_entered=False, **facts),
             ]
-
-        def _walked(self, path: str, *_: int) -> Any:
-            return self.walk(path)
 
         def extract(self, path: str, into: Path, progress: Any, **_: Any) -> Extracted:
             (into / "srv").mkdir()

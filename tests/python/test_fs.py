@@ -280,6 +280,15 @@ def test_what_exceeds_the_limit_of_a_whole_tree_is_no_directory_to_leave_out(
             fs.find("/")
 
 
+def test_the_paths_of_a_tree_were_not_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    fs = GuestFileSystem("disk")
+    Tree(fs, monkeypatch)
+    monkeypatch.setattr("guestkit._operations.trees.MAX_TEXT", len("/a/b/spool/b/file") - 1)
+    with pytest.raises(OSError, match="MiB of paths") as caught:
+        fs.find("/")
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, "/b")
+
+
 # ---- what is remembered
 
 

@@ -13,6 +13,7 @@ import pytest
 import guestkit.cli.ls
 import guestkit.cli.shell
 from guestkit import CallTimeout, Error, _walk, diff_files
+from guestkit._operations import trees
 from guestkit._walk import told, walk
 from guestkit.cli import main
 from guestkit.files import GuestFile
@@ -110,7 +111,8 @@ def test_the_limits_of_a_walk_hold_where_a_directory_is_damaged(
     limit: str, value: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert len(walked()[0]) == 8
-    monkeypatch.setattr(_walk, limit, value)
+    for module in (_walk, trees):
+        monkeypatch.setattr(module, limit, value, raising=False)
     with pytest.raises(Error) as caught:
         walked()
     assert caught.value.errno == errno.EFBIG
@@ -150,7 +152,7 @@ def test_the_end_of_the_appliance_is_no_damaged_directory() -> None:
 
 def test_the_timeout_ends_what_is_read_directory_by_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     guest: Any = Guest()
-    monkeypatch.setattr(_walk, "monotonic", lambda: float(len(guest.looked_at)))
+    monkeypatch.setattr(trees, "monotonic", lambda: float(len(guest.looked_at)))
     in_vain = len(guest.below)  # the damaged one is the last
     files, unread = walk(guest, "/", ends=in_vain + 2)
     assert [file.path for file in files] == ["/a", "/b", "/d.egg-info", "/a/x", "/a/y"]
