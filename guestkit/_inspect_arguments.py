@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import errno
-import functools
 import os
 import random
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar, Unpack
+from typing import TYPE_CHECKING, Literal, Unpack
 
 from guestkit import _native
 from guestkit.disks import Domain, Guest, named_disks
@@ -23,10 +21,6 @@ from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, 
 
 if TYPE_CHECKING:
     from guestkit.fleet import FleetProgress
-
-P = ParamSpec("P")
-A = TypeVar("A")
-T = TypeVar("T")
 
 #: The default timeout of a disk, in seconds: enough for an emulated launch and inspect_os of a large guest.
 TIMEOUT = 600.0
@@ -215,23 +209,3 @@ def _number(concurrency: int | Literal["auto"]) -> int:
     if concurrency < 1:
         raise ValueError(f"concurrency must be at least 1, not {concurrency}")
     return concurrency
-
-
-def taking(asked: Callable[P, A]) -> Callable[[Callable[[A], T]], Callable[P, T]]:
-    """Give a function the signature of `asked`; the function receives the value that `asked` returns.
-
-    This way a blocking function and its async twin share one list of arguments.
-    """
-
-    def decorate(function: Callable[[A], T]) -> Callable[P, T]:
-        @functools.wraps(function)
-        def call(*arguments: P.args, **keywords: P.kwargs) -> T:
-            return function(asked(*arguments, **keywords))
-
-        of_function = signature(function)
-        call.__signature__ = signature(asked).replace(  # type: ignore[attr-defined]
-            return_annotation=of_function.return_annotation
-        )
-        return call
-
-    return decorate

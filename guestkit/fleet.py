@@ -21,7 +21,8 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import Any
 
-from guestkit._inspect_arguments import TIMEOUT, InspectionJob, Many, One, many, one, taking
+from guestkit._inspect_arguments import TIMEOUT, InspectionJob, Many, One, many, one
+from guestkit._taking import taking
 from guestkit.disks import Guest, names_of
 from guestkit.errors import Error, dropped
 from guestkit.generated.values import Cause

@@ -12,8 +12,10 @@ import errno
 import logging
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Unpack
 
+from guestkit._taking import taking
 from guestkit._text import printable
 from guestkit.disks import Guest, add_disks
 from guestkit.errors import Error, is_final
@@ -25,8 +27,11 @@ from guestkit.images import GuestKeywords, OpenDiskOptions, opening_from, parted
 from guestkit.inspection import Key, NativeKey, native_keys
 
 __all__ = [
+    "GuestArguments",
     "Mounted",
     "NativeMountOptions",
+    "finish",
+    "guest_arguments",
     "launched",
     "mount_guest",
     "open_guest",
@@ -38,8 +43,32 @@ _log = logging.getLogger("guestkit")
 NativeMountOptions = tuple[str | None, bool, tuple[NativeKey, ...], Callable[[str], object] | None]
 
 
-@contextmanager
-def open_guest(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestArguments:
+    """The arguments of `open_guest`, here and in guestkit.aio."""
+
+    guest: Guest
+    root: str | None
+    mounts: Mapping[str, str] | None
+    keys: tuple[Key, ...]
+    opening: OpenDiskOptions
+    handle: HandleOptions
+    step: Callable[[str], object] | None = None
+
+    def tell(self, what: str) -> None:
+        """Tell what is being done."""
+        if self.step is not None:
+            self.step(what)
+
+    def mount(self, g: Guestfs) -> Mounted:
+        """Mount the guest's filesystems, on a launched handle."""
+        readonly = self.opening.readonly
+        return mount_guest(
+            g, root=self.root, mounts=self.mounts, readonly=readonly, keys=self.keys, step=self.step
+        )
+
+
+def guest_arguments(
     disk: Guest,
     options: HandleOptions | None = None,
     *,
@@ -49,7 +78,28 @@ def open_guest(
     keys: Iterable[Key] = (),
     step: Callable[[str], object] | None = None,
     **keywords: Unpack[GuestKeywords],
-) -> Generator[Guestfs, None, None]:
+) -> GuestArguments:
+    """Bundle the arguments of `open_guest`."""
+    of_disks, of_handle = parted(keywords)
+    # Programs of a guest that is changed, such as update-grub, look below /dev/disk.
+    usual = INSPECTION if readonly else HandleOptions()
+    return GuestArguments(
+        guest=disk,
+        root=root,
+        mounts=mounts,
+        keys=tuple(keys),
+        opening=opening_from("open_guest", of_disks, readonly=readonly),
+        handle=options_from(options, of_handle, usual, "open_guest"),
+        step=step,
+    )
+
+
+name_options_of(guest_arguments, OpenDiskOptions(), INSPECTION)
+
+
+@taking(guest_arguments)
+@contextmanager
+def open_guest(asked: GuestArguments) -> Generator[Guestfs, None, None]:
     """Launch an appliance with the disk or disks, and mount the filesystems of the guest's operating system.
 
     A `guestkit.Domain` in place of the disk is a guest of libvirt. When the context ends without an
@@ -62,16 +112,9 @@ def open_guest(
     options: the handle's, as one value; None: those for inspection, `HandleOptions(appliance="inspection")`,
         where the guest is only read. Keywords that are fields of `HandleOptions` win over it
     """
-    of_disks, of_handle = parted(keywords)
-    # Programs of a guest that is changed, such as update-grub, look below /dev/disk.
-    usual = INSPECTION if readonly else HandleOptions()
-    handle = options_from(options, of_handle, usual, "open_guest")
-    with launched(disk, opening_from("open_guest", of_disks, readonly=readonly), handle, step) as g:
-        mount_guest(g, root=root, mounts=mounts, readonly=readonly, keys=keys, step=step)
+    with launched(asked.guest, asked.opening, asked.handle, asked.step) as g:
+        asked.mount(g)
         yield g
-
-
-name_options_of(open_guest, OpenDiskOptions(), INSPECTION)
 
 
 @contextmanager
@@ -90,8 +133,13 @@ def launched(
         yield g
         if not opening.readonly:
             tell("writing to the disk")
-            g.umount_all()
-            g.shutdown()
+            finish(g)
+
+
+def finish(g: Guestfs) -> None:
+    """Have everything written to the disks, and end the appliance; `close` does not tell of errors."""
+    g.umount_all()
+    g.shutdown()
 
 
 def mount_guest(

@@ -15,7 +15,7 @@ class Arguments(Extension):
         for function in _functions(pkg):
             for decorator in function.decorators:
                 if taken := re.fullmatch(r"taking\((\w+)\)", str(decorator.value)):
-                    function.parameters = pkg[f"_inspect_arguments.{taken[1]}"].parameters
+                    function.parameters = function.module[taken[1]].parameters
             _head(function)
 
 

@@ -14,8 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from guestkit import AsyncGuestfs, Error
-from guestkit.guest import mount_guest
+from guestkit import AsyncGuestfs, Error, aio
 
 
 async def inspect_vm(disk: str) -> list[str]:
@@ -48,10 +47,7 @@ async def inspect_with_progress(disks: list[str]) -> None:
 
 async def extract_files(disk: str, folder: Path, paths: list[str]) -> None:
     """Copy files out of the operating system on the disk, each under the last part of its name."""
-    async with AsyncGuestfs() as g:
-        await g.open_disk(disk)
-        await g.launch()
-        await g.run(mount_guest)
+    async with aio.open_guest(disk) as g:
         for path in paths:
             target = folder / Path(path).name
             await g.download(path, target)

@@ -1,4 +1,4 @@
-"""guestkit for asyncio: `AsyncGuestfs`, whose calls are awaited, and fleets of guests on an event loop.
+"""guestkit for asyncio: `AsyncGuestfs`, whose calls are awaited, guests and fleets of them on an event loop.
 
 The names here are public; the modules of this package are not.
 """
@@ -7,6 +7,7 @@ from guestkit.aio.call import Call, OnCancel
 from guestkit.aio.events import EventMessage, EventStream
 from guestkit.aio.executor import set_executor
 from guestkit.aio.fleet import inspect, inspect_many
+from guestkit.aio.guest import open_guest
 from guestkit.aio.handle import AsyncGuestfs
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "OnCancel",
     "inspect",
     "inspect_many",
+    "open_guest",
     "set_executor",
 ]

@@ -9,7 +9,8 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from itertools import islice
 
-from guestkit._inspect_arguments import InspectionJob, Many, One, many, one, taking
+from guestkit._inspect_arguments import InspectionJob, Many, One, many, one
+from guestkit._taking import taking
 from guestkit.aio.call import all_done
 from guestkit.aio.events import on_loop
 from guestkit.aio.handle import AsyncGuestfs

@@ -8,44 +8,30 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from guestkit._text import printable
 from guestkit.aio import AsyncGuestfs
 from guestkit.aio.call import until_done
 from guestkit.aio.executor import post
-from guestkit.disks import Guest, add_disks
+from guestkit.aio.guest import prepare
 from guestkit.errors import ApplianceCrashed, CallTimeout, Error, HandleClosed
-from guestkit.guest import mount_guest
+from guestkit.guest import GuestArguments, finish
 from guestkit.handle import Guestfs
 from guestkit.handle_options import HandleOptions
-from guestkit.images import OpenDiskOptions
-from guestkit.inspection import Key
 
 T = TypeVar("T")
 
 _log = logging.getLogger("guestkit")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Disk:
-    """The disks of a guest, and how to open them: what `open_guest` takes."""
-
-    guest: Guest
-    root: str | None
-    mounts: Mapping[str, str] | None
-    keys: tuple[Key, ...]
-    opening: OpenDiskOptions
-    handle: HandleOptions
-
-
 class Connection:
     """An appliance with a guest's filesystems mounted. It belongs to the event loop that uses it."""
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: GuestArguments) -> None:
         self._disk = disk
         self._opening: asyncio.Task[AsyncGuestfs] | None = None  # its result is what is used
         self._closing: asyncio.Task[None] | None = None  # of the appliance before, until it has ended
@@ -123,7 +109,7 @@ class Connection:
     async def _closed(self, opening: asyncio.Task[AsyncGuestfs]) -> None:
         async with await opening as g:
             if not self._disk.opening.readonly:
-                await g.run(_finish, on_cancel="wait")
+                await g.run(finish, on_cancel="wait")
 
     def _has_closed(self, closing: asyncio.Task[None]) -> None:
         if self._closing is closing:
@@ -138,7 +124,7 @@ class Connection:
             return
         with handle:
             if not self._disk.opening.readonly:
-                _finish(handle)
+                finish(handle)
 
     def reap(self) -> None:
         """Close the appliance on a thread of its own, without waiting: nobody uses it any more."""
@@ -201,16 +187,9 @@ class Connection:
                     _log.info("that appliance could not be closed: %s", printable(str(error)))
 
     async def _attempt(self, options: HandleOptions) -> AsyncGuestfs:
-        disk, opening = self._disk, self._disk.opening
         async with AsyncExitStack() as stack:
             g = await stack.enter_async_context(AsyncGuestfs(options))
-            await g.run(lambda handle: add_disks(handle, disk.guest, opening))
-            await g.launch()
-            await g.run(
-                lambda handle: mount_guest(
-                    handle, root=disk.root, mounts=disk.mounts, readonly=opening.readonly, keys=disk.keys
-                )
-            )
+            await prepare(g, self._disk)
             stack.pop_all()
             return g
 
@@ -230,12 +209,6 @@ class Connection:
             and opening.get_loop() is loop
         ]
         return min(unused, key=lambda other: other._used, default=None)
-
-
-def _finish(g: Guestfs) -> None:
-    """Have everything written to the disk; close() does not tell of errors."""
-    g.umount_all()
-    g.shutdown()
 
 
 #: Those that have been opened, of all loops; with the lock alone.

@@ -25,10 +25,11 @@ from guestkit._operations import Entry, Place
 from guestkit.aio.lent import Lent
 from guestkit.disks import Guest
 from guestkit.files import CHUNK, MAX_BYTES, MAX_ENTRIES, absolute
-from guestkit.fs.connection import Connection, Disk
+from guestkit.fs.connection import Connection
 from guestkit.fs.file import BufferedGuestFile, StreamedGuestFile
 from guestkit.fs.instances import Shared, named_in_full
 from guestkit.fs.listings import Listings
+from guestkit.guest import GuestArguments
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleOptions, name_options_of, options_from
 from guestkit.images import GuestKeywords, OpenDiskOptions, opening_from, parted
@@ -131,7 +132,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
             of_disks, of_handle = parted(keywords)
             opening = opening_from("GuestFileSystem", of_disks, readonly=readonly)
             opening.native("GuestFileSystem")  # raises for a wrong one
-            self._disk = Disk(
+            self._disk = GuestArguments(
                 guest=named_in_full(fo),
                 root=root,
                 mounts=mounts,

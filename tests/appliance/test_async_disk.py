@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import io
 import os
+import shutil
 import signal
 import struct
 import tarfile
@@ -18,8 +20,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from guestkit import ApplianceCrashed, ApplianceKilled, AsyncGuestfs, CallTimeout, Error, Event, Guestfs
+from guestkit import ApplianceCrashed, ApplianceKilled, AsyncGuestfs, CallTimeout, Error, Event, Guestfs, aio
 from guestkit.aio import streams
+from guestkit.demo import DEMO_SYSTEM
 
 MEGABYTE = 1024 * 1024
 
@@ -369,3 +372,30 @@ async def test_a_function_of_the_blocking_handle_runs_in_one_hop(g: AsyncGuestfs
 async def test_a_function_for_a_launched_handle_waits_for_no_launch(g: AsyncGuestfs) -> None:
     """What is launched already is used, and so may free the memory that launches wait for."""
     assert (await g.run(lambda handle: threading.current_thread().name)).startswith("guestkit_")
+
+
+# ---- guests
+
+
+async def test_every_async_program_mounted_its_guest_by_hand(demo_guest: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk.img"
+    shutil.copyfile(demo_guest, disk)
+    told: list[tuple[str, bool]] = []
+
+    def step(what: str) -> None:
+        told.append((what, threading.current_thread() is threading.main_thread()))
+
+    async with aio.open_guest(disk, readonly=False, format="raw", step=step) as g:
+        assert (await g.read_file("/etc/hostname")).decode().strip() == DEMO_SYSTEM.hostname
+        await g.write("/etc/motd", b"written")
+    assert repr(g) == "<guestkit.AsyncGuestfs closed, 0 calls waiting>"
+    steps = [what for what, _ in told]
+    assert steps[0] == "starting the appliance"
+    assert steps[-1] == "writing to the disk"
+    assert all(on_the_loop for _, on_the_loop in told)
+    with pytest.raises(Error, match="write: ") as caught:
+        async with aio.open_guest(disk) as g:
+            assert await g.read_file("/etc/motd") == b"written"
+            await g.write("/etc/motd", b"again")
+    assert caught.value.errno == errno.EROFS
+    assert repr(g) == "<guestkit.AsyncGuestfs closed, 0 calls waiting>"

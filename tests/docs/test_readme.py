@@ -147,11 +147,12 @@ def test_the_programs_about_fleets(demo_guest: Path, tmp_path: Path) -> None:
 
 
 def test_the_programs_about_asyncio(here: Path) -> None:
-    inspecting, watching, streaming = [
+    inspecting, opened, watching, streaming = [
         run_python(program, here, "disk.qcow2", "disk.qcow2").splitlines()
         for program in blocks("async.md", "python")
     ]
     assert inspecting == [f"{[[DEMO_SYSTEM.product_name]] * 2}"]
+    assert opened == [DEMO_SYSTEM.hostname, "True"]
     assert watching == ["True"]
     assert streaming == [r"b'one\ntwo\n'"]
 

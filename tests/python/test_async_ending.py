@@ -31,6 +31,7 @@ from guestkit import (
     Guestfs,
     HandleClosed,
     LaunchError,
+    aio,
     set_appliance_limit,
     set_executor,
 )
@@ -818,6 +819,40 @@ async def test_debug_mode_of_the_loop_finds_nothing(
                 await launch
     found = [record.getMessage() for record in caplog.records]
     assert [message for message in found if not re.search(r"took \d+\.\d+ seconds$", message)] == []
+
+
+async def test_a_cancel_at_the_end_of_a_guest_s_block_waits_until_all_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop, ending, go, written = asyncio.get_running_loop(), asyncio.Event(), threading.Event(), []
+
+    async def prepare(*_: object) -> None:
+        """Launch nothing."""
+
+    def finish(g: Guestfs) -> None:
+        loop.call_soon_threadsafe(ending.set)
+        go.wait(PATIENCE)
+        g.get_memsize()  # raises if the call is to end
+        written.append(g)
+
+    async def change(readonly: bool) -> None:
+        async with aio.open_guest("disk", readonly=readonly, format="raw"):
+            pass
+
+    monkeypatch.setattr("guestkit.aio.guest.prepare", prepare)
+    monkeypatch.setattr("guestkit.aio.guest.finish", finish)
+    await change(readonly=True)
+    changing = asyncio.create_task(change(readonly=False))
+    await ending.wait()
+    changing.cancel()
+    for _ in range(20):  # let everything that can go on do so
+        await asyncio.sleep(0)
+    assert not changing.done()
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await changing
+    (g,) = written
+    assert not g.is_open()
 
 
 async def test_a_checker_finds_no_blocking_call_on_the_loop(hypervisor: Any) -> None:

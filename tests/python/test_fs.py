@@ -27,9 +27,10 @@ from guestkit._file_errors import about
 from guestkit._operations import Entry, Place
 from guestkit.files import FileKind, GuestFile
 from guestkit.fs import GuestFileSystem
-from guestkit.fs.connection import Connection, _connections, _finish
+from guestkit.fs.connection import Connection, _connections
 from guestkit.fs.file import BufferedGuestFile, StreamedGuestFile
 from guestkit.fs.listings import Listings
+from guestkit.guest import finish
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -528,7 +529,7 @@ class Appliances:
         return self
 
     async def run(self, function: Callable[[Guestfs], T], on_cancel: str) -> T | None:
-        return None if function is _finish else function(cast("Guestfs", self))
+        return None if function is finish else function(cast("Guestfs", self))
 
     async def __aenter__(self) -> Self:
         return self

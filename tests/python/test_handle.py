@@ -111,7 +111,7 @@ def test_the_arguments_are_options_as_a_value_or_keywords_alone() -> None:
     "function",
     [
         guestkit.inspect, guestkit.inspect_many, guestkit.aio.inspect, guestkit.aio.inspect_many,
-        guestkit.open_guest, GuestFileSystem.__init__,
+        guestkit.open_guest, guestkit.aio.open_guest, GuestFileSystem.__init__,
     ],
 )  # fmt: skip
 def test_help_said_that_an_inspection_takes_the_appliance_auto(function: Callable[..., object]) -> None:

@@ -88,11 +88,11 @@ def test_a_stream_takes_the_options_of_its_action(stream: str, alike: str) -> No
     assert taken[taken.index("directory") + 1 :] == [option.name for option in known.options]
 
 
-@pytest.mark.parametrize("name", ["inspect", "inspect_many"])
-def test_inspecting_takes_the_same_blocking_and_awaited(name: str) -> None:
+@pytest.mark.parametrize("name", ["inspect", "inspect_many", "open_guest"])
+def test_a_function_takes_the_same_blocking_and_awaited(name: str) -> None:
     blocking, awaited = getattr(guestkit, name), getattr(guestkit.aio, name)
     assert inspect.signature(blocking).parameters == inspect.signature(awaited).parameters
-    assert inspect.signature(blocking).parameters["parts"].kind is inspect.Parameter.KEYWORD_ONLY
+    assert inspect.signature(blocking).parameters["keys"].kind is inspect.Parameter.KEYWORD_ONLY
 
 
 def test_a_converter_takes_the_same_blocking_and_awaited() -> None:
