@@ -21,7 +21,7 @@ import guestkit
 from benchmarks.common import program
 from benchmarks.common.record import Record
 from guestkit import Guestfs
-from guestkit.images import OpeningKeywords
+from guestkit.opening import OpeningKeywords
 from tests.images.corpus import images
 
 COUNT = 50

@@ -10,7 +10,7 @@
 
 namespace guestkit::python {
 
-/// Converts the result of guestkit.images.OpenDiskOptions.native(). Errors name the method's argument.
+/// Converts the result of guestkit.opening.OpenDiskOptions.native(). Errors name the method's argument.
 OpenDiskOptions open_disk_options(PyObject* tuple, const char* method);
 
 /// guestkit._native.probe; guestkit.images makes values from the dict.

@@ -29,8 +29,9 @@ from guestkit.generated.values import Cause, LaunchInfo
 from guestkit.guest import open_guest
 from guestkit.handle import Guestfs, set_appliance_limit
 from guestkit.handle_options import HandleOptions
-from guestkit.images import ImageInfo, probe, under
+from guestkit.images import ImageInfo, probe
 from guestkit.inspection import Inspection, Key
+from guestkit.opening import under
 from guestkit.unpack import UnpackLimits
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from guestkit import _native
 from guestkit._text import without_secrets
 from guestkit.disks import PlainDisk
 from guestkit.errors import Error
-from guestkit.images import OpenDiskOptions
+from guestkit.opening import OpenDiskOptions
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath

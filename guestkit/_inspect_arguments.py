@@ -16,8 +16,8 @@ from guestkit.disks import Domain, Guest, named_disks
 from guestkit.errors import Error
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleOptions, check_limit, name_options_of, options_from
-from guestkit.images import InspectKeywords, OpenDiskOptions, opening_from, parted
 from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part
+from guestkit.opening import InspectKeywords, OpenDiskOptions, opening_from, parted
 
 if TYPE_CHECKING:
     from guestkit.fleet import FleetProgress

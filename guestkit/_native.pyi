@@ -10,7 +10,7 @@ from guestkit.generated import structs
 from guestkit.generated.values import ApplianceMode
 from guestkit.guest import NativeMountOptions
 from guestkit.handle_options import NativeHandleOptions
-from guestkit.images import NativeOpenDiskOptions
+from guestkit.opening import NativeOpenDiskOptions
 from guestkit.inspection import NativeInspectOptions
 
 LIBGUESTFS: str  # the release that the module was built for

@@ -22,7 +22,8 @@ from guestkit._system import hint
 from guestkit.disks import PlainDisk, plain_disks
 from guestkit.errors import CallTimeout, Error
 from guestkit.handle_options import Sandbox
-from guestkit.images import ImageInfo, OpenDiskOptions
+from guestkit.images import ImageInfo
+from guestkit.opening import OpenDiskOptions
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath

@@ -19,6 +19,7 @@ from guestkit._archive import Damaged
 from guestkit._decompress import CHUNK, Meter, Source, decompressed, errors_of
 from guestkit._ovf import disks_in, several, shown
 from guestkit.errors import Error
+from guestkit.images import packed_by
 from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ class Unpacked:
 @contextmanager
 def unpacked(
     path: StrOrBytesPath,
-    packed_by: Callable[[StrOrBytesPath], str],
     folder: StrOrBytesPath,
     limits: UnpackLimits,
     beat: Callable[[], object],
@@ -57,14 +57,13 @@ def unpacked(
 ) -> Iterator[Sequence[Unpacked]]:
     """Unpack the file; yield its disks, in the guest's order, as open files.
 
-    packed_by: returns which of PACKED a file is, "" for a disk
     folder: where the private files go
     beat: called at every step, many times a second; an exception from it ends the work
     one: refuse a guest of several disks, before anything is unpacked
     """
     with ExitStack() as stack:
         meter = Meter(op, limits.size, limits.seconds, beat, clock)
-        work = _Work(op, packed_by, folder, limits, meter, one, stack)
+        work = _Work(op, folder, limits, meter, one, stack)
         with _packed(op, path) as file:
             if not (kind := packed_by(f"/proc/self/fd/{file.fileno()}")):
                 raise Error(op, "was packed, and is not any more", errno.EINVAL)
@@ -96,7 +95,6 @@ def _packed(op: str, path: StrOrBytesPath) -> Iterator[BinaryIO]:
 @dataclass(frozen=True, slots=True)
 class _Work:
     op: str
-    packed_by: Callable[[StrOrBytesPath], str]
     folder: StrOrBytesPath
     limits: UnpackLimits
     meter: Meter
@@ -127,7 +125,7 @@ class _Work:
             with _said_of(self.op, kind):
                 self._fill(file, content, layer)
             path = f"/proc/self/fd/{file.fileno()}"
-            if inner := self.packed_by(path):
+            if inner := packed_by(path):
                 return self.disks(file, inner, inside, layer + 1)
             if self.limits.member is not None and inside == _UNPACKED:
                 raise Error(self.op, "is no archive: there is no member to choose", errno.EINVAL)

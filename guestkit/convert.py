@@ -18,7 +18,8 @@ from guestkit._qemu_img import CheckedDisk, Progress, QemuImg
 from guestkit._text import without_secrets
 from guestkit.errors import Error
 from guestkit.handle_options import Sandbox, check_limit
-from guestkit.images import Backing, ImageInfo, InUse, OpenDiskOptions, probe
+from guestkit.images import ImageInfo, probe
+from guestkit.opening import Backing, InUse, OpenDiskOptions
 from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from guestkit._text import hidden, without_secrets
 from guestkit.errors import Error, is_final
-from guestkit.images import SERVED, ImageInfo, OpenDiskOptions, packed_by, probe
+from guestkit.images import ImageInfo, probe
+from guestkit.opening import SERVED, OpenDiskOptions
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
@@ -165,9 +166,7 @@ def plain_disks(
 
             name = os.fsdecode(disk.path)
             try:
-                found = stack.enter_context(
-                    unpacked(disk.path, packed_by, folder, limits, beat, op=op, one=one)
-                )
+                found = stack.enter_context(unpacked(disk.path, folder, limits, beat, op=op, one=one))
             except Error as error:
                 if is_final(error):  # that is no fault of this disk
                     raise
@@ -258,9 +257,7 @@ def _served(handle: Guestfs, disk: PlainDisk, folder: str) -> PlainDisk:
                     errno.EINVAL,
                     hint="download it first: a file may have any format",
                 )
-        if handle._servers is None:
-            handle._servers = ExitStack()
-        handle._servers.enter_context(stack.pop_all())
+        handle._keep_open(stack.pop_all())
     options = replace(options, format=options.format or "raw", protocols=(*options.protocols, "nbd"))
     return PlainDisk(server.uri, options, server.name)
 

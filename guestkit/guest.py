@@ -23,8 +23,8 @@ from guestkit.files import guest_path
 from guestkit.generated.values import Mounted
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleOptions, name_options_of, options_from
-from guestkit.images import GuestKeywords, OpenDiskOptions, opening_from, parted
 from guestkit.inspection import Key, NativeKey, native_keys
+from guestkit.opening import GuestKeywords, OpenDiskOptions, opening_from, parted
 
 __all__ = [
     "GuestArguments",

@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -26,8 +26,9 @@ from guestkit.events import Event, EventCallback
 from guestkit.files import MAX_BYTES, MAX_DEPTH, MAX_ENTRIES, SMALL_FILE, Extracted, GuestFile
 from guestkit.generated.values import LaunchInfo
 from guestkit.handle_options import HandleKeywords, HandleOptions, name_options_of, options_from
-from guestkit.images import ImageInfo, OpenDiskOptions, OpeningKeywords, opening_from
+from guestkit.images import ImageInfo
 from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part
+from guestkit.opening import OpenDiskOptions, OpeningKeywords, opening_from
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
@@ -57,7 +58,7 @@ class Guestfs(_native.Handle):
     After `set_verbose(True)` it also gets libguestfs' debug messages.
     """
 
-    _servers: ExitStack | None = None  # of disks at URLs
+    _kept_open: ExitStack | None = None
 
     def __init__(self, options: HandleOptions | None = None, /, **keywords: Unpack[HandleKeywords]) -> None:
         """Create a handle.
@@ -92,8 +93,14 @@ class Guestfs(_native.Handle):
         first. If it raises, the handle is still open: close it again. guestfs_close(3).
         """
         super().close()
-        if self._servers is not None:
-            self._servers.close()
+        if self._kept_open is not None:
+            self._kept_open.close()
+
+    def _keep_open(self, context: AbstractContextManager[object]) -> None:
+        """Enter a context that lasts as long as the handle, such as the server of a disk at a URL."""
+        if self._kept_open is None:
+            self._kept_open = ExitStack()
+        self._kept_open.enter_context(context)
 
     def cancel(self) -> None:
         """Cancel the call that another thread is running on the handle, if any; return at once.

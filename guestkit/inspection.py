@@ -28,7 +28,7 @@ from guestkit.generated.values import (
     User,
     WindowsFacts,
 )
-from guestkit.images import NativeOpenDiskOptions, OpenDiskOptions
+from guestkit.opening import NativeOpenDiskOptions, OpenDiskOptions
 
 __all__ = [
     "ALL_PARTS",

@@ -35,8 +35,9 @@ from guestkit.files import MAX_BYTES, MAX_DEPTH, MAX_ENTRIES, SMALL_FILE, Extrac
 from guestkit.generated.values import LaunchInfo
 from guestkit.handle import Guestfs, PathT, end_mount, refuse_to_pickle
 from guestkit.handle_options import HandleKeywords, HandleOptions, name_options_of, options_from
-from guestkit.images import ImageInfo, OpenDiskOptions, OpeningKeywords, opening_from
+from guestkit.images import ImageInfo
 from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part
+from guestkit.opening import OpenDiskOptions, OpeningKeywords, opening_from
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath

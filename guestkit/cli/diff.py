@@ -33,8 +33,8 @@ from guestkit.file_comparison import diff_files
 from guestkit.fleet import Report
 from guestkit.guest import launched, mount_guest
 from guestkit.handle import Guestfs
-from guestkit.images import OpenDiskOptions, OpeningKeywords
 from guestkit.inspection import ALL_PARTS, Part
+from guestkit.opening import OpenDiskOptions, OpeningKeywords
 
 DESCRIPTION = """\
 Tell how two guests differ, such as one before and after an upgrade: packages, with which version is newer by

@@ -16,8 +16,8 @@ from guestkit.fleet import TIMEOUT, Report, inspect_many
 from guestkit.guest import open_guest
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleOptions, Sandbox
-from guestkit.images import SERVED, Backing, OpeningKeywords, under
 from guestkit.inspection import DEFAULT_PARTS, Key, Mode, Part
+from guestkit.opening import SERVED, Backing, OpeningKeywords, under
 from guestkit.unpack import UNPACK
 
 if TYPE_CHECKING:

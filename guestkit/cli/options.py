@@ -16,8 +16,8 @@ from guestkit.disks import Domain
 from guestkit.files import guest_path
 from guestkit.fleet import TIMEOUT
 from guestkit.handle_options import Sandbox
-from guestkit.images import InUse
 from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Key, Part
+from guestkit.opening import InUse
 
 #: QEMU's names of the formats that guestkit reads and writes.
 FORMATS = ("raw", "qcow2", "qcow", "vmdk", "vdi", "vhdx", "vpc")

@@ -23,7 +23,7 @@ from guestkit.cli.screen import Screen
 from guestkit.cli.usage import UsageError
 from guestkit.disks import Guest
 from guestkit.fleet import Report
-from guestkit.images import OpeningKeywords
+from guestkit.opening import OpeningKeywords
 from guestkit.reports import load, report, require
 
 DESCRIPTION = """\

@@ -29,9 +29,9 @@ from guestkit.disks import Guest, names_of
 from guestkit.errors import Error, is_final
 from guestkit.fleet import Report
 from guestkit.guest import launched, mount_guest
-from guestkit.images import OpenDiskOptions
 from guestkit.inspection import Inspection
 from guestkit.languages import LanguagePackages, find_packages
+from guestkit.opening import OpenDiskOptions
 from guestkit.sboms import FORMATS, DiskHash, Sbom, hash_disks, require, sbom
 from guestkit.sboms.files import file_names
 

@@ -32,8 +32,8 @@ from guestkit.fs.listings import Listings
 from guestkit.guest import GuestArguments
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleOptions, name_options_of, options_from
-from guestkit.images import GuestKeywords, OpenDiskOptions, opening_from, parted
 from guestkit.inspection import Key
+from guestkit.opening import GuestKeywords, OpenDiskOptions, opening_from, parted
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

@@ -13,8 +13,8 @@ from fsspec.asyn import AsyncFileSystem  # type: ignore[import-untyped]
 
 from guestkit.aio.lent import Lent
 from guestkit.disks import Domain, Guest
-from guestkit.images import Under
 from guestkit.inspection import Key
+from guestkit.opening import Under
 
 
 class Shared(type(AsyncFileSystem)):  # type: ignore[misc]

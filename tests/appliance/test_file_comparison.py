@@ -19,7 +19,7 @@ from guestkit.cli import main
 from guestkit.comparison import json_schema
 from guestkit.errors import Error
 from guestkit.generated.values import PartFailure
-from guestkit.images import OpenDiskOptions
+from guestkit.opening import OpenDiskOptions
 from tests import schemas
 
 LINES = [f"line {number}" for number in range(1000)]

@@ -21,11 +21,10 @@ import atheris  # type: ignore[import-untyped]
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 with atheris.instrument_imports(include=["guestkit", "tests"], enable_loader_override=False):
-    from guestkit import Error, UnpackLimits
+    from guestkit import Error, UnpackLimits, _unpacking
     from guestkit._archive import Damaged, Member, members
     from guestkit._decompress import Meter, Source, decompressed, errors_of
     from guestkit._ovf import _named_by, disks_in, shown
-    from guestkit._unpacking import unpacked
     from guestkit.cli.options import _key, positive, seconds
     from guestkit.cli.text import columns, human_size, one_line, printable
     from guestkit.files import guest_path
@@ -135,8 +134,8 @@ def whole(content: bytes) -> None:
         file.flush()
         limits = UnpackLimits(size=MOST, seconds=60.0)
         try:
-            with unpacked(
-                file.name, packed_by, FOLDER, limits, lambda: None, op="open_disk", one=False
+            with _unpacking.unpacked(
+                file.name, FOLDER, limits, lambda: None, op="open_disk", one=False
             ) as disks:
                 sizes = [os.stat(disk.path).st_size for disk in disks]
                 require(sizes and sum(sizes) <= 3 * MOST, "more than the limit")
@@ -152,6 +151,9 @@ def packed_by(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
         if start.startswith(magic):
             return kind
     return "tar" if start[257:262] == b"ustar" else ""
+
+
+_unpacking.packed_by = packed_by  # type: ignore[attr-defined]
 
 
 def arguments(content: bytes) -> None:

@@ -22,8 +22,8 @@ from guestkit import Domain, Error, Guestfs, Inspection, Key, _identity, _native
 from guestkit.cli import main
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.disks import PlainDisk
-from guestkit.images import OpenDiskOptions
 from guestkit.inspection import Layer, PartFailure, UnopenedFilesystem, json_schema
+from guestkit.opening import OpenDiskOptions
 from tests import schemas
 from tests.images.naming import overlay, with_data_file, with_extent
 from tests.images.writer import written_to

@@ -23,7 +23,6 @@ from guestkit.demo import DEMO_SYSTEM
 from guestkit.disks import Guest, names_of
 from guestkit.fleet import Failure
 from guestkit.handle_options import HandleOptions
-from guestkit.images import OpenDiskOptions
 from guestkit.inspection import (
     ALL_PARTS,
     Application,
@@ -35,6 +34,7 @@ from guestkit.inspection import (
     UnopenedFilesystem,
     User,
 )
+from guestkit.opening import OpenDiskOptions
 from tests import schemas
 from tests.inspections import NOTHING_FOUND
 

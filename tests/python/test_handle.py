@@ -33,7 +33,7 @@ from guestkit import (
 from guestkit.compat import GuestFS
 from guestkit.fs import GuestFileSystem
 from guestkit.handle_options import HandleKeywords
-from guestkit.images import OpenDiskOptions, OpeningKeywords
+from guestkit.opening import OpenDiskOptions, OpeningKeywords
 
 if TYPE_CHECKING:
     from tests.python.conftest import Background, Hypervisor
@@ -327,8 +327,9 @@ def test_a_close_that_failed_ended_the_servers_of_the_disks_all_the_same() -> No
         errors.append(refused.value)
 
     g = Guestfs()
-    g._servers = ExitStack()
-    g._servers.callback(ended.append, "nbdkit")
+    with ExitStack() as server:
+        server.callback(ended.append, "nbdkit")
+        g._keep_open(server.pop_all())
     number = g.set_event_callback(close, Event.ENTER)
     g.get_memsize()
     assert len(errors) == 1

@@ -26,7 +26,7 @@ from guestkit import (
     HandleClosed,
     Key,
     _native,
-    images,
+    opening,
     probe,
     set_appliance_limit,
 )
@@ -253,7 +253,7 @@ def test_launches_that_fail(g: Guestfs, tmp_path: Path) -> None:
 
 def check_disk() -> None:
     *_, descriptors = _native.check_disk(
-        "convert", sys.executable, images.OpenDiskOptions(format="raw").native("convert"), False
+        "convert", sys.executable, opening.OpenDiskOptions(format="raw").native("convert"), False
     )
     for descriptor in descriptors:
         os.close(descriptor)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from guestkit import AsyncGuestfs, DiskConverter, Error, Guestfs, inspect, probe, under
-from guestkit.images import OpenDiskOptions
+from guestkit.opening import OpenDiskOptions
 from tests.images.encrypted import patiently
 from tests.images.naming import (
     HOSTILE,

@@ -15,7 +15,6 @@ import pytest
 
 from guestkit import AsyncGuestfs, DiskConverter, Error, Guestfs, UnpackLimits
 from guestkit._unpacking import unpacked
-from guestkit.images import packed_by
 from guestkit.unpack import UNPACK
 from tests.images.archives import Drive, extended, header, ovf, padded, tar
 
@@ -28,7 +27,7 @@ ISO = bytes(32768) + b"\1CD001" + b"x" * 1000
 def opened(path: Path, limits: UnpackLimits = UNPACK) -> Iterator[Mapping[str, bytes]]:
     """Unpack; yield the content of the disks in order, by their names in messages."""
     folder = path.parent
-    with unpacked(path, packed_by, folder, limits, lambda: None, op="open_disk", one=False) as disks:
+    with unpacked(path, folder, limits, lambda: None, op="open_disk", one=False) as disks:
         yield {disk.inside: Path(disk.path).read_bytes() for disk in disks}
 
 

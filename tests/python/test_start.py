@@ -80,8 +80,8 @@ def test_a_type_checker_knows_the_public_modules() -> None:
         guestkit.convert, guestkit.copying, guestkit.demo, guestkit.disks, guestkit.doctor, guestkit.errors,
         guestkit.events, guestkit.file_comparison, guestkit.files, guestkit.fleet, guestkit.fs, guestkit.fuse,
         guestkit.guest, guestkit.handle, guestkit.handle_options, guestkit.images, guestkit.inspection,
-        guestkit.languages, guestkit.reading, guestkit.reports, guestkit.sboms, guestkit.serving,
-        guestkit.unpack,
+        guestkit.languages, guestkit.opening, guestkit.reading, guestkit.reports, guestkit.sboms,
+        guestkit.serving, guestkit.unpack,
     )  # fmt: skip
     assert {*guestkit._MODULES_LATER} - {"structs"} < {one.__name__.partition(".")[2] for one in modules}
 

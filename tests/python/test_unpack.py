@@ -33,7 +33,6 @@ from guestkit._decompress import Meter
 from guestkit._qemu_img import QemuImg
 from guestkit._unpacking import unpacked
 from guestkit.cli import main
-from guestkit.images import packed_by
 from guestkit.unpack import UNPACK
 from tests.images.archives import Drive, extended, header, ovf, padded, tar
 
@@ -298,7 +297,7 @@ def test_a_file_that_yields_nothing_is_looked_at_where_it_is_read(
     most = 60
     with (
         pytest.raises(Ended),
-        unpacked(tmp_path / "disk", packed_by, tmp_path, UNPACK, beat, op="open_disk", one=True),
+        unpacked(tmp_path / "disk", tmp_path, UNPACK, beat, op="open_disk", one=True),
     ):
         pass
     assert looks == most
@@ -324,7 +323,6 @@ def test_the_time_is_that_of_all_layers_and_disks(tmp_path: Path) -> None:
     def seconds_of(limits: UnpackLimits) -> None:
         with unpacked(
             tmp_path / "disk",
-            packed_by,
             tmp_path,
             limits,
             lambda: None,

@@ -42,7 +42,7 @@ def test_the_stubs_fit_the_extension(tmp_path: Path) -> None:
         r"guestkit\..*\.__(replace|mutable_keys|readonly_keys)__",
         # stubtest mistakes a Literal for a Union
         r"guestkit\.(handle_options\.(Accel|Tuning)|aio(\.call)?\.OnCancel|aio\.executor\.Pool|convert\.Preallocation|errors\.Clock)",
-        r"guestkit\.(generated\.values\.(ApplianceMode|Cause|FileKind)|inspection\.(Mode|Part)|doctor\.Level|images\.InUse|handle_options\.Sandbox)",
+        r"guestkit\.(generated\.values\.(ApplianceMode|Cause|FileKind)|inspection\.(Mode|Part)|doctor\.Level|opening\.InUse|handle_options\.Sandbox)",
         r"guestkit\.(sboms\.SbomFormat|languages\.Kind|reports\.end_of_life\.State|comparison\.Order|serving\.options\.Protocol)",
     ]
     for action in facts.load(ROOT / "api").actions:

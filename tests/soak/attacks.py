@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from guestkit import Error, Guestfs, Key, UnpackLimits, appliance, inspect, probe, under
-from guestkit.images import Backing
+from guestkit.opening import Backing
 from tests.images import naming
 from tests.images.archives import Drive, extended, header, ovf, padded, tar
 from tests.images.corpus import PASSPHRASE, images
