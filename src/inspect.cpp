@@ -21,6 +21,7 @@
 #include "guestkit/detail/inspect/lvm_metadata.ipp"
 #include "guestkit/detail/inspect/mount_plan.ipp"
 #include "guestkit/detail/inspect/mounts.ipp"
+#include "guestkit/detail/inspect/ostree.ipp"
 #include "guestkit/detail/inspect/own.ipp"
 #include "guestkit/detail/inspect/package_rules.ipp"
 #include "guestkit/detail/inspect/packages.ipp"

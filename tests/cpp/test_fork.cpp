@@ -55,8 +55,8 @@ BOOST_AUTO_TEST_CASE(threads_that_ask_first_at_once_get_the_same) {
   for (auto& each : asked) BOOST_TEST(each.get() == &all.get());
 }
 
-// With a sanitizer, the child would inherit the locked allocator of the sanitizer itself, and in the debug mode
-// of libstdc++ the locks by which that guards the iterators of containers.
+// With a sanitizer, the child would inherit the locked allocator of the sanitizer itself, and in the debug
+// mode of libstdc++ the locks by which that guards the iterators of containers.
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(_GLIBCXX_DEBUG)
 // Regression: such a child waited for ever for a lock that only another thread of its parent could release.
 BOOST_AUTO_TEST_CASE(a_child_forked_while_other_threads_work_can_use_guestkit, PATIENCE) {

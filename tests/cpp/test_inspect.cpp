@@ -18,6 +18,7 @@
 #include <guestkit/detail/inspect/layout_description.hpp>
 #include <guestkit/detail/inspect/linux_rules.hpp>
 #include <guestkit/detail/inspect/mounts.hpp>
+#include <guestkit/detail/inspect/ostree.hpp>
 #include <guestkit/detail/inspect/own.hpp>
 #include <guestkit/detail/inspect/package_rules.hpp>
 #include <guestkit/detail/inspect/packages.hpp>

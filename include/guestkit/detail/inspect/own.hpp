@@ -3,28 +3,19 @@
 #pragma once
 
 #include <compare>
-#include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/files/tree.hpp"
 #include "guestkit/detail/inspect/layout.hpp"
 #include "guestkit/detail/inspect/mount_plan.hpp"
+#include "guestkit/detail/inspect/ostree.hpp"
 #include "guestkit/detail/inspect/windows_rules.hpp"
 #include "guestkit/generated/inspection.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
-
-/// What a boot loader's entries say about ostree.
-struct ostree_entry {
-  std::int64_t version = 0;  ///< the highest one is the default
-  std::string link;          ///< to the deployment
-};
-
-std::optional<ostree_entry> ostree_entry_in(std::string_view text);
 
 /// Examines every filesystem, and reads the systems that libguestfs does not recognize.
 class own_inspection {
@@ -82,10 +73,7 @@ class own_inspection {
   std::optional<btrfs_system> btrfs_system_on(const std::string& filesystem);
 
   static bool is_root_label(const std::string& label);
-  bool has_release(const std::string& top);
   void object(const std::string& device, const std::string& why);
-
-  void read_boot_entries();
 
   /// A Linux that libguestfs does not recognize because its fstab and hosts are links or missing.
   std::optional<InspectedSystem> linux_on(const std::string& device, bool readonly);
@@ -96,10 +84,6 @@ class own_inspection {
   /// ostree keeps systems as directories of a filesystem; the boot loader chooses one of them.
   std::optional<InspectedSystem> deployed_on(const std::string& device);
 
-  std::string default_deployment();
-  /// @param failures  gets what was not looked at
-  std::string newest_deployment(std::vector<InspectFailure>& failures);
-
   /// A system with all its files in /usr, and a root that may be empty until it boots; of several, the one
   /// with the highest version.
   std::optional<InspectedSystem> system_of_usr();
@@ -108,7 +92,7 @@ class own_inspection {
   layout& layout_;
   std::vector<possible_system> possible_;
   std::vector<std::string> usrs_, bare_roots_;
-  std::vector<ostree_entry> entries_;
+  ostree_deployments deployments_{g_};
   std::string fault_;
   mountpoint_list behind_root_;
 };

@@ -1,14 +1,11 @@
 #pragma once
 
 #include <algorithm>
-#include <cstddef>
-#include <functional>
 #include <set>
 #include <utility>
 
 #include "guestkit/detail/base/error_of.hpp"
 #include "guestkit/detail/base/escape.hpp"
-#include "guestkit/detail/base/lines.hpp"
 #include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/files/reading.hpp"
 #include "guestkit/detail/inspect/augeas_fault.hpp"
@@ -23,20 +20,6 @@
 #include "guestkit/detail/inspect/system.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
-
-GUESTKIT_INLINE std::optional<ostree_entry> ostree_entry_in(std::string_view text) {
-  constexpr std::size_t longest = 4096;  // Linux opens no longer path
-  ostree_entry entry;
-  for (const auto line : lines_of(text)) {
-    const auto words = words_of(line);
-    if (words.size() > 1 && words[0] == "version") entry.version = number_of(words[1]).value_or(0);
-    if (!words.empty() && words[0] == "options")
-      for (const auto& word : words)
-        if (word.starts_with("ostree=/ostree/") && word.size() < longest) entry.link = word.substr(7);
-  }
-  if (entry.link.empty()) return std::nullopt;
-  return entry;
-}
 
 GUESTKIT_INLINE void own_inspection::look_around(std::vector<InspectFailure>& failures) {
   g_.umount_all();  // before the daemon mounts filesystems of btrfs itself, for their subvolumes
@@ -90,8 +73,8 @@ GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::read(const possib
 GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::read_chosen(const std::string& device,
                                                                            bool readonly) {
   if (auto system = read_mounted(device, readonly)) return system;
-  if (!files().has_directory("/ostree/deploy")) return std::nullopt;
-  error_of([&] { read_boot_entries(); });
+  if (!ostree_deployments::are_in(files())) return std::nullopt;
+  error_of([&] { deployments_.read_boot_entries(); });
   std::optional<InspectedSystem> system;
   error_of([&] { system = deployed_on(device); });  // a root that was chosen is mounted, whatever is in it
   return system;
@@ -124,14 +107,14 @@ GUESTKIT_INLINE bool own_inspection::mount(const std::string& device) {
 GUESTKIT_INLINE void own_inspection::look_at(const std::string& device) {
   if (const auto fault = fault_for_registry(g_)) object(device, *fault);
   if (const auto fault = fault_for_augeas(g_)) object(device, *fault);
-  read_boot_entries();
-  if (files().has_directory("/ostree/deploy")) possible_.push_back({.device = device, .is_ostree = true});
+  deployments_.read_boot_entries();
+  if (ostree_deployments::are_in(files())) possible_.push_back({.device = device, .is_ostree = true});
   bool has_etc = false;
   error_of([&] {
     g_.lstatns("/etc");
     has_etc = true;
   });
-  if (has_etc && has_release("")) {
+  if (has_etc && has_os_release(files())) {
     possible_.push_back({.device = device, .on_btrfs = btrfs_system_on(device)});
   } else if (auto windows = windows_here()) {
     possible_.push_back({.device = device, .windows = std::move(windows)});
@@ -156,24 +139,8 @@ GUESTKIT_INLINE bool own_inspection::is_root_label(const std::string& label) {
   return label == "ROOT" || label == "root";
 }
 
-GUESTKIT_INLINE bool own_inspection::has_release(const std::string& top) {
-  const guest_tree files{g_, top};
-  return files.has_file("/etc/os-release") || files.has_file("/usr/lib/os-release");
-}
-
 GUESTKIT_INLINE void own_inspection::object(const std::string& device, const std::string& why) {
   if (fault_.empty()) fault_ = "on " + printable(device) + ", " + why;
-}
-
-GUESTKIT_INLINE void own_inspection::read_boot_entries() {
-  constexpr std::size_t most = 64, most_of_all = 1024, longest = std::size_t{64} << 10U;
-  for (const std::string directory : {"/loader/entries", "/boot/loader/entries"}) {
-    const auto names = few_names_in(g_, directory);
-    for (std::size_t i = 0; i < std::min(most, names.size()) && entries_.size() < most_of_all; ++i)
-      if (names[i].ends_with(".conf"))
-        if (const auto text = find_small(g_, joined(directory, names[i]), longest))
-          if (auto entry = ostree_entry_in(*text)) entries_.push_back(std::move(*entry));
-  }
 }
 
 GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::linux_on(const std::string& device,
@@ -227,8 +194,8 @@ GUESTKIT_INLINE void own_inspection::describe(const guest_tree& files, Inspected
 
 GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::deployed_on(const std::string& device) {
   std::vector<InspectFailure> failures;
-  auto directory = default_deployment();
-  if (directory.empty()) directory = newest_deployment(failures);
+  auto directory = deployments_.default_one();
+  if (directory.empty()) directory = deployments_.newest(failures);
   auto system = directory.empty() ? std::nullopt : system_in(device, directory);
   if (!system && !failures.empty()) throw Error("inspect", failures.front().message, EFBIG);
   if (!system) return system;
@@ -238,52 +205,6 @@ GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::deployed_on(const
                                          " of " + printable(device) +
                                          "; mounted, / is the filesystem around it"});
   return system;
-}
-
-GUESTKIT_INLINE std::string own_inspection::default_deployment() {
-  std::ranges::stable_sort(entries_, std::ranges::greater{}, &ostree_entry::version);
-  for (const auto& entry : entries_) {
-    std::string directory;
-    error_of([&] { directory = g_.realpath(entry.link); });
-    if (directory.starts_with("/ostree/deploy/") && has_release(directory)) return directory;
-  }
-  return {};
-}
-
-GUESTKIT_INLINE std::string own_inspection::newest_deployment(std::vector<InspectFailure>& failures) {
-  constexpr std::size_t most = 64;  // each costs some messages
-  const std::string deploy = "/ostree/deploy";
-  std::size_t left_out = 0;
-  const auto first_in = [&](const std::string& directory) {
-    string_list names;
-    if (const auto error = error_of([&] { names = names_in(g_, directory); }))
-      failures.push_back(failure("mountpoints", *error));
-    std::erase_if(names, [](const auto& name) { return name.ends_with(".origin"); });
-    const auto count = std::min(names.size(), most);
-    left_out += names.size() - count;
-    names.resize(count);
-    return names;
-  };
-  std::string newest;
-  std::int64_t time = 0;
-  for (const auto& name : first_in(deploy)) {
-    const auto directory = joined(joined(deploy, name), "deploy");
-    for (const auto& deployment : first_in(directory)) {
-      const auto path = joined(directory, deployment);
-      std::int64_t made = 0;
-      if (!has_release(path)) continue;
-      error_of([&] { made = g_.statns(path + ".origin").st_mtime_sec; });
-      if (!newest.empty() && made < time) continue;
-      newest = path;
-      time = made;
-    }
-  }
-  if (left_out != 0)
-    failures.push_back({.part = "mountpoints",
-                        .message = deploy + ": " + std::to_string(left_out) +
-                                   " names were left out: of each directory, at most " +
-                                   std::to_string(most) + " are looked at"});
-  return newest;
 }
 
 GUESTKIT_INLINE std::optional<InspectedSystem> own_inspection::system_of_usr() {

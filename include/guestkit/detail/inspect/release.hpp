@@ -10,6 +10,9 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
+/// Whether there is an os-release, in one of the places where an operating system has it.
+bool has_os_release(const guest_tree& files);
+
 /// Sets distribution, product and version from os-release. Debian's has no minor version, so
 /// /etc/debian_version gives it.
 void take_release(const guest_tree& files, InspectedSystem& system);

@@ -20,6 +20,10 @@ inline std::optional<version_number> version_of(std::string_view text) {
   }
 }
 
+GUESTKIT_INLINE bool has_os_release(const guest_tree& files) {
+  return files.has_file("/etc/os-release") || files.has_file("/usr/lib/os-release");
+}
+
 GUESTKIT_INLINE void take_release(const guest_tree& files, InspectedSystem& system) {
   const auto& release = system.os_release;
   const auto id = value_or_empty(release, "ID"), known = distro_of(id);
