@@ -17,6 +17,7 @@ from guestkit.disks import Domain
 from guestkit.errors import (
     ActionMissing,
     ApplianceCrashed,
+    ApplianceError,
     ApplianceKilled,
     CallTimeout,
     Error,
@@ -68,6 +69,7 @@ __version__ = "0.4.0"
 __all__ = [
     "ActionMissing",
     "ApplianceCrashed",
+    "ApplianceError",
     "ApplianceKilled",
     "AsyncDiskConverter",
     "AsyncGuestfs",

@@ -186,9 +186,8 @@ class _Libvirt:
                 if status(virsh, _END) is None:
                     raise self.error("cannot be asked about: virsh does not end", errno.ETIMEDOUT)
         except FileNotFoundError:
-            raise self.error(
-                f"cannot be asked about: virsh is not installed{hint('virsh')}", errno.ENOENT
-            ) from None
+            message = "cannot be asked about: virsh is not installed"
+            raise self.error(message, errno.ENOENT, hint("virsh")) from None
         except TooLong:
             message = f"cannot be asked about: libvirt has not answered for {_PATIENCE:g} seconds"
             raise self.error(message, errno.ETIMEDOUT) from None

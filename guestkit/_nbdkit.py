@@ -60,7 +60,7 @@ def serving(op: str, url: str, folder: str, beat: Callable[[], object]) -> Itera
             )
         except FileNotFoundError:
             message = f"{name}: nbdkit, which opens it, is not installed"
-            raise Error(op, message, errno.ENOENT, "url", hint("nbdkit").removeprefix("; ")) from None
+            raise Error(op, message, errno.ENOENT, "url", hint("nbdkit")) from None
         socket = ""
         try:
             socket = _socket(process, beat)

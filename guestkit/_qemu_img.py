@@ -187,7 +187,7 @@ class QemuImg:
             yield [cage, "-guestkit-cage", what, "-guestkit-program", program]
 
     def _missing(self) -> Error:
-        return Error(self._op, "qemu-img cannot be run" + hint("qemu-img"), errno.ENOENT)
+        return Error(self._op, "qemu-img cannot be run", errno.ENOENT, hint=hint("qemu-img"))
 
     def _ended(
         self,

@@ -45,9 +45,9 @@ def install_command(*things: str, sudo: bool | None = None) -> str:
 
 
 def hint(thing: str) -> str:
-    """Return "; install it with: COMMAND" for a message about a missing thing; "" if none is known."""
+    """Return "install it with: COMMAND", the hint of an error about a missing thing; "" if none is known."""
     command = install_command(thing)
-    return f"; install it with: {command}" if command else ""
+    return f"install it with: {command}" if command else ""
 
 
 def _rows() -> dict[str, list[str]]:

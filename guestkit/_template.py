@@ -7,6 +7,7 @@ with that command line.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from guestkit._programs import readable
+from guestkit.errors import ApplianceError
 from guestkit.handle import Guestfs
 
 __all__ = ["NotEmulated", "TemplateError", "build_template", "hypervisor_file", "machine_command"]
@@ -32,7 +34,7 @@ FIRMWARE = (
 )  # fmt: skip
 
 
-class TemplateError(Exception):
+class TemplateError(ApplianceError):
     """The snapshot could not be made; the text says why."""
 
 
@@ -50,20 +52,20 @@ def build_template(lean: Path, hypervisor: Path, command: list[bytes] | None) ->
     if command is None:
         command = _launched_command(lean)
     if not command:
-        raise NotEmulated("with KVM no appliance is restored")
+        raise NotEmulated("appliance", "with KVM no appliance is restored")
+    memory = int(command[command.index(b"-m") + 1]) << 20
     made = Path(tempfile.mkdtemp(prefix="new-", dir=lean))
     try:
         (made / "command").write_bytes(b"".join(word + b"\0" for word in command))
         shutil.copyfile(hypervisor, made / "hypervisor")
         (made / "hypervisor").chmod(0o700)
         (made / "probes").mkdir(mode=0o700)
-        memory = int(command[command.index(b"-m") + 1]) << 20
         # Each machine maps the memory file privately, but QEMU opens it for writing: other users cannot.
         of_one_user = not lean.stat().st_mode & 0o055
         try:
             _snapshot(made, lean, memory, shared=of_one_user)
         except TemplateError:  # x-ignore-shared is experimental: fall back to saving all memory in the state
-            if not of_one_user:
+            if not of_one_user or _is_full(made):
                 raise
             _snapshot(made, lean, memory, shared=False)
         qemu = Path(os.fsdecode(command[0]))
@@ -73,9 +75,20 @@ def build_template(lean: Path, hypervisor: Path, command: list[bytes] | None) ->
             *_firmware(qemu),
             *(lean / name for name in ("kernel", "initrd", "root")),
         ]
-    except BaseException:
+    except BaseException as error:
+        ours = isinstance(error, (TemplateError, OSError, subprocess.SubprocessError))
+        no_room = ours and _is_full(made)  # as long as what was made fills it
         shutil.rmtree(made, ignore_errors=True)
-        raise
+        if not no_room:
+            raise
+        message = f"the file system of {lean} is full: a warm appliance takes up to {memory >> 20} MiB there"
+        remedy = "free space there, or set GUESTKIT_CACHEDIR to a directory with more"
+        raise TemplateError("appliance", message, errno.ENOSPC, "no_space", remedy) from error
+
+
+def _is_full(folder: Path) -> bool:
+    """Return whether less than 1 MiB is left. QEMU does not always say so when it dies of it."""
+    return shutil.disk_usage(folder).free < 1 << 20
 
 
 def _launched_command(lean: Path) -> list[bytes]:
@@ -135,12 +148,13 @@ def _snapshot(made: Path, lean: Path, memory: int, *, shared: bool) -> None:
         try:
             deadline = time.monotonic() + PATIENCE
             if _line(port, deadline) != b"ready\n":
-                raise TemplateError("the appliance did not come to its pause")
+                raise TemplateError("appliance", "the appliance did not come to its pause")
             _save(qmp, state, shared, deadline)
         except (TemplateError, OSError, ValueError) as error:
             console.seek(0)
             last = console.read().decode(errors="replace").strip()[-500:]
-            raise TemplateError(f"{error}{': ' if last else ''}{last}") from error
+            what = error.message if isinstance(error, TemplateError) else str(error)
+            raise TemplateError("appliance", f"{what}: {last}" if last else what) from error
         finally:
             machine.kill()
             machine.wait()
@@ -180,7 +194,7 @@ def _save(qmp: socket.socket, state: BinaryIO, shared: bool, deadline: float) ->
             qmp.sendall(json.dumps(again).encode())
             status = None
         elif "error" in answer:
-            raise TemplateError(f"QEMU: {answer['error'].get('desc')}")
+            raise TemplateError("appliance", f"QEMU: {answer['error'].get('desc')}")
         begun |= "return" in answer and "id" in answer
         if answer.get("event") == "MIGRATION":
             status = answer["data"].get("status")
@@ -188,4 +202,4 @@ def _save(qmp: socket.socket, state: BinaryIO, shared: bool, deadline: float) ->
             return
         if begun and status in ("failed", "cancelled"):
             break
-    raise TemplateError("the state cannot be saved")
+    raise TemplateError("appliance", "the state cannot be saved")

@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -25,9 +26,9 @@ from pathlib import Path
 from guestkit import __version__, _initrd, _kernel_image, _native
 from guestkit._private import make_private
 from guestkit._system import hint
-from guestkit._template import NotEmulated, TemplateError, build_template, hypervisor_file, machine_command
-from guestkit.errors import Error
-from guestkit.generated.values import ApplianceMode
+from guestkit._template import NotEmulated, build_template, hypervisor_file, machine_command
+from guestkit.errors import ApplianceError, Error
+from guestkit.generated.values import ApplianceMode, Cause
 from guestkit.handle import Guestfs
 
 __all__ = [
@@ -72,10 +73,6 @@ FAILURE = "no-warm-appliance"
 _log = logging.getLogger("guestkit")
 
 
-class ApplianceError(Exception):
-    """An appliance cannot be built or must not be used; the text says why and how to fix it."""
-
-
 @dataclass(frozen=True)
 class Appliance:
     """A built appliance."""
@@ -93,9 +90,10 @@ def cache_directory() -> Path:
     ApplianceError if there is no such directory.
     """
     if not (place := _native.cache_directory()):
-        raise ApplianceError(
-            "there is no place for appliances: this user has no home directory; set GUESTKIT_CACHEDIR to a"
-            " directory that only this user can write"
+        raise _error(
+            "there is no place for appliances: this user has no home directory",
+            errno.ENOENT,
+            hint="set GUESTKIT_CACHEDIR to a directory that only this user can write",
         )
     return Path(place)
 
@@ -151,7 +149,7 @@ def build(*, force: bool = False, warm: bool = True, system: bool = False) -> Ap
             if other != target:
                 shutil.rmtree(other, ignore_errors=True)
         if fault := check(target):
-            raise ApplianceError(f"{target}: {fault}")
+            raise _error(f"{target}: {fault}")
         return (_warm_up(target, force, command) if warm else None) or Appliance(target, "")
 
 
@@ -199,7 +197,7 @@ def remove(*, system: bool = False) -> None:
     try:
         present = (*_lean_ones(cache), *_half_built(cache))
     except PermissionError as error:
-        raise ApplianceError(f"{cache} cannot be read by this user") from error
+        raise _error(f"{cache} cannot be read by this user", errno.EACCES) from error
     if present:
         with _locked(_writable(cache, 0o700)):
             failures: list[OSError] = []
@@ -219,6 +217,10 @@ def check(directory: Path) -> str:
     return _native.appliance_fault(directory)
 
 
+def _error(message: str, number: int = 0, cause: Cause = "unknown", hint: str = "") -> ApplianceError:
+    return ApplianceError("appliance", message, number, cause, hint)
+
+
 # ---- the private directory
 
 
@@ -228,7 +230,7 @@ def _writable(directory: Path, mode: int) -> Path:
     Raises ApplianceError if another user could change it.
     """
     if fault := make_private(directory, mode):
-        raise ApplianceError(fault)
+        raise _error(fault)
     return directory
 
 
@@ -263,7 +265,7 @@ def _programs() -> Path:
     for place in (extension, extension.parent / "appliance"):
         if (place / "appliance-init").exists():
             return place
-    raise ApplianceError(f"guestkit's appliance programs ({', '.join(PROGRAMS)}) are not installed")
+    raise _error(f"guestkit's appliance programs ({', '.join(PROGRAMS)}) are not installed", errno.ENOENT)
 
 
 def _supermin_directory() -> Path:
@@ -272,7 +274,7 @@ def _supermin_directory() -> Path:
     for folder in search.split(":"):
         if (Path(folder) / "supermin.d").is_dir():
             return Path(folder) / "supermin.d"
-    raise ApplianceError(f"libguestfs' supermin.d was not found in {search}")
+    raise _error(f"libguestfs' supermin.d was not found in {search}", errno.ENOENT, "appliance_damaged")
 
 
 def kernels() -> list[Path]:
@@ -289,9 +291,12 @@ def _inputs() -> list[Path]:
     found = kernels()
     for kernel in found:
         if not os.access(kernel, os.R_OK):
-            raise ApplianceError(f"{kernel} is not readable: sudo chmod 0644 {kernel}")
+            message = f"{kernel} is not readable"
+            command = f"sudo chmod 0644 {shlex.quote(str(kernel))}"
+            raise _error(message, errno.EACCES, "kernel_unreadable", command)
     if not found:
-        raise ApplianceError(f"there is no kernel in /boot or /lib/modules{hint('kernel')}")
+        message = "there is no kernel in /boot or /lib/modules"
+        raise _error(message, errno.ENOENT, "kernel_unreadable", hint("kernel"))
     packages = [path for path in PACKAGE_DATABASES if path.exists()]
     return [
         *found,
@@ -306,7 +311,7 @@ def _qemu() -> Path:
     with Guestfs(environment=False) as g:
         name, qemu = g.get_hv(), hypervisor_file(g)
     if qemu is None:
-        raise ApplianceError(f"{name} was not found{hint('qemu')}")
+        raise _error(f"{name} was not found", errno.ENOENT, "qemu_missing", hint("qemu"))
     return qemu
 
 
@@ -359,7 +364,7 @@ def _build_into(target: Path, inputs: list[str], lock: int) -> list[bytes]:
             (made / name).chmod((0o755 if name == "cage" else 0o644) & modes)
         _write_manifest(made, inputs, FILES)
         if fault := check(made):
-            raise ApplianceError(f"{fault}: build it again")
+            raise _error(fault, hint="build it again")
         command = _try_out(made, "lean")
         if target.exists():  # moved, because on NFS nobody can remove what a running appliance has open
             target.rename(Path(scratch) / "old")
@@ -371,7 +376,7 @@ def _rewrite(file: Path, change: Callable[[bytes], bytes]) -> None:
     try:
         file.write_bytes(change(file.read_bytes()))
     except ValueError as error:
-        raise ApplianceError(f"supermin's {file.name}: {error}") from error
+        raise _error(f"supermin's {file.name}: {error}", cause="appliance_build") from error
 
 
 def _run(*command: str, temporary: str, lock: int) -> None:
@@ -383,10 +388,11 @@ def _run(*command: str, temporary: str, lock: int) -> None:
         )  # fmt: skip
     except OSError as error:
         missing = isinstance(error, FileNotFoundError) and command[0] == "supermin"
-        how = hint("supermin") if missing else ""
-        raise ApplianceError(f"{command[0]} cannot be run ({error.strerror}){how}") from error
+        message = f"{command[0]} cannot be run ({error.strerror})"
+        raise _error(message, error.errno or 0, hint=hint("supermin") if missing else "") from error
     if done.returncode != 0:
-        raise ApplianceError(f"{command[0]} failed: {done.stderr.strip()[-500:]}")
+        message = f"{command[0]} failed: {done.stderr.strip()[-500:]}"
+        raise _error(message, cause="appliance_build" if command[0] == "supermin" else "unknown")
 
 
 def _warm_up(lean: Path, force: bool, command: list[bytes] | None) -> Appliance | None:
@@ -408,7 +414,7 @@ def _warm_up(lean: Path, force: bool, command: list[bytes] | None) -> Appliance 
         made, inputs = build_template(lean, _programs() / HYPERVISOR, command)
     except NotEmulated:
         return None
-    except (TemplateError, OSError, Error, subprocess.CalledProcessError) as error:
+    except (Error, OSError, subprocess.CalledProcessError) as error:
         _note_failure(lean, error)
         return old
     try:
@@ -421,7 +427,7 @@ def _warm_up(lean: Path, force: bool, command: list[bytes] | None) -> Appliance 
         _try_out(made, "warm", disks=3)
         target = lean / f"warm-{time.time_ns()}"
         made.rename(target)
-    except (ApplianceError, Error, OSError) as error:
+    except (Error, OSError) as error:
         shutil.rmtree(made, ignore_errors=True)
         _note_failure(lean, error)
         return old
@@ -432,8 +438,11 @@ def _warm_up(lean: Path, force: bool, command: list[bytes] | None) -> Appliance 
 
 def _note_failure(lean: Path, error: Exception) -> None:
     """Log why there is no warm appliance, and keep it for those who launch the lean one."""
-    said = error.stderr if isinstance(error, subprocess.CalledProcessError) else b""
-    text = f"{error}: {os.fsdecode(said or b'')}" if said else str(error)
+    text = str(error)
+    if isinstance(error, ApplianceError):  # a launch's names its call
+        text = text.removeprefix(f"{error.op}: ")
+    elif isinstance(error, subprocess.CalledProcessError) and error.stderr:
+        text = f"{error}: {os.fsdecode(error.stderr)}"
     line = " ".join("".join(char if char.isprintable() else " " for char in text[-1000:]).split())
     _log.warning("there is no warm appliance: %s", line)
     with suppress(OSError):  # a full disk may be the very reason
@@ -460,9 +469,9 @@ def _try_out(made: Path, mode: ApplianceMode, disks: int = 1) -> list[bytes]:
         sizes = [g.blockdev_getsize64(name) >> 20 for name in g.list_devices()]
         info = g.launch_info()
         if sizes != list(range(1, disks + 1)):
-            raise ApplianceError("the new appliance does not see its disks")
+            raise _error("the new appliance does not see its disks")
         if info is None or info.mode != mode:
-            raise ApplianceError(f"the new appliance is not used: {info and info.reason}")
+            raise _error(f"the new appliance is not used: {info and info.reason}")
         return machine_command(g)
 
 
@@ -486,8 +495,8 @@ def _replace_programs(root: Path, scratch: Path, lock: int) -> None:
     environment = {**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"}
     tool = shutil.which("debugfs", path=environment["PATH"])
     if tool is None:
-        raise ApplianceError(f"debugfs was not found{hint('debugfs')}")
+        raise _error("debugfs was not found", errno.ENOENT, hint=hint("debugfs"))
     _run(tool, "-w", "-f", str(script), str(root), temporary=str(scratch), lock=lock)
     for _, name, _ in replaced:  # debugfs reports failures only on stdout
         if not (scratch / name).exists() or not (scratch / name).stat().st_size:
-            raise ApplianceError(f"the root image of libguestfs has no {name}")
+            raise _error(f"the root image of libguestfs has no {name}")

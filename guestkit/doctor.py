@@ -84,7 +84,7 @@ def _guarded(look: Callable[[Guestfs], Iterator[Finding]], g: Guestfs) -> Iterat
     """Turn a failed check into a finding, so that the others still run."""
     try:
         yield from look(g)
-    except (OSError, subprocess.SubprocessError, Error, appliance.ApplianceError) as error:
+    except (OSError, subprocess.SubprocessError, Error) as error:
         yield Finding(name=look.__name__.strip("_"), level="error", message=" ".join(str(error).split()))
 
 
@@ -226,7 +226,7 @@ def _mode(g: Guestfs) -> ApplianceMode:
         return "system"
     try:
         ready = _best(appliance.appliances())
-    except (OSError, appliance.ApplianceError):  # _appliance reports it
+    except (OSError, Error):  # _appliance reports it
         return "system"
     return ready[0] if ready else "system"
 
@@ -239,7 +239,7 @@ def _building() -> str:
         there = next(folder for folder in (place, *place.parents) if os.path.exists(folder))
         if os.access(there, os.W_OK | os.X_OK):
             return command
-    except appliance.ApplianceError:  # no home directory
+    except Error:  # no home directory
         pass
     # mktemp, because another user could predict a fixed name and create it first.
     return f"export GUESTKIT_CACHEDIR=$(mktemp -d /var/tmp/guestkit-XXXXXX); {command}"

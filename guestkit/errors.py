@@ -86,6 +86,10 @@ class LaunchError(Error):
         self.console = tuple(console)
 
 
+class ApplianceError(Error):
+    """An appliance of guestkit's own cannot be built or kept. A launch that fails raises LaunchError."""
+
+
 class ApplianceCrashed(Error):
     """The appliance died while it was in use. Open a new handle: this one has lost its disks.
 

@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from guestkit.appliance import ApplianceError
 from guestkit.errors import CallTimeout, Error
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
 #: guestkit's own functions: their errors name the file or disk, which libguestfs' actions do not always do.
 _OWN = {
+    "appliance",
     "convert",
     "copy_in",
     "copy_out",
@@ -69,8 +69,6 @@ def sentence(error: Exception, disks: Sequence[str] = ()) -> str:
         return explained(message, error.cause, error.hint, disks)
     if isinstance(error, OSError):
         return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else str(error)
-    if isinstance(error, ApplianceError):
-        return str(error)
     kind = type(error).__name__
     return f"this is a fault of guestkit: {kind}: {error}; with --debug it shows where: please report it"
 

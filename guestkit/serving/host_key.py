@@ -11,8 +11,8 @@ from pathlib import Path
 import asyncssh
 
 from guestkit._aside import new_file
-from guestkit.appliance import ApplianceError, own_cache
-from guestkit.errors import Error
+from guestkit.appliance import own_cache
+from guestkit.errors import ApplianceError, Error
 
 _log = logging.getLogger("guestkit")
 

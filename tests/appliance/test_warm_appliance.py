@@ -556,7 +556,7 @@ def test_why_there_is_no_warm_appliance_stood_only_in_the_log_of_its_build(
     """Regression: with QEMU 10 none could be made, and launches took twice as long without a word."""
 
     def fail(*_: Any) -> Any:
-        raise _template.TemplateError("x" * 5000 + " QEMU ends:\n\x1b[31mno such property")
+        raise _template.TemplateError("appliance", "x" * 5000 + " QEMU ends:\n\x1b[31mno such property")
 
     shutil.rmtree(copy)
     with monkeypatch.context() as qemu:
@@ -593,7 +593,7 @@ def test_without_shared_memory_the_state_holds_it(
 
     def without(made: Path, lean: Path, memory: int, *, shared: bool) -> None:
         if shared:
-            raise _template.TemplateError("x-ignore-shared is not known")
+            raise _template.TemplateError("appliance", "x-ignore-shared is not known")
         snapshot(made, lean, memory, shared=False)
 
     monkeypatch.setattr(_template, "_snapshot", without)

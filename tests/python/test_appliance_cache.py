@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import shutil
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+import guestkit
 from guestkit import _initrd, appliance
 from guestkit._private import make_private
 from guestkit._template import TemplateError
@@ -143,7 +145,7 @@ def test_a_warm_appliance_from_the_future_was_never_renewed(
 
     def build_template(lean: Path, *_: object) -> NoReturn:
         asked.append(lean)
-        raise TemplateError("no")
+        raise TemplateError("appliance", "no")
 
     monkeypatch.setattr(appliance, "build_template", build_template)
     lean = appliance.build(warm=False).directory
@@ -178,6 +180,44 @@ def test_a_build_needed_room_for_the_appliance_that_it_replaces(
     built = appliance.build(warm=False).directory
     assert (good.name in seen[0], spoilt.name in seen[0]) == (True, False)
     assert names(cache) == [built.name]
+
+
+def test_why_there_is_no_warm_appliance_is_told_with_what_to_do(
+    cache: Path,
+    during: list[Callable[[], object]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def build_template(*_: object) -> NoReturn:
+        raise TemplateError("appliance", "the disk is\nfull", errno.ENOSPC, "no_space", "free space")
+
+    monkeypatch.setattr(appliance, "build_template", build_template)
+    lean = appliance.build().directory
+    assert caplog.messages == ["there is no warm appliance: the disk is full; free space"]
+    assert (lean / appliance.FAILURE).read_text() == "the disk is full; free space"
+
+
+def test_no_errors_of_a_build_were_errors_of_guestkit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Regression: `except guestkit.Error` missed what fails most often, which had no cause and no hint."""
+    monkeypatch.setenv("GUESTKIT_CACHEDIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(appliance, "_supermin_directory", lambda: tmp_path)
+    monkeypatch.setattr(appliance, "_programs", lambda: tmp_path)
+    monkeypatch.setattr(appliance, "kernels", list)
+    monkeypatch.setattr(appliance, "hint", lambda thing: f"install the {thing}")
+    with pytest.raises(guestkit.Error) as caught:
+        appliance.build()
+    error = pickle.loads(pickle.dumps(caught.value))
+    message = "there is no kernel in /boot or /lib/modules"
+    assert (type(error), error.op, error.message) == (ApplianceError, "appliance", message)
+    assert (error.errno, error.cause, error.hint) == (
+        errno.ENOENT,
+        "kernel_unreadable",
+        "install the kernel",
+    )
+    assert main(["appliance", "build"]) == 1
+    assert f"error: {message}; install the kernel\n" in capsys.readouterr().err
 
 
 # ---- removing

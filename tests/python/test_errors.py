@@ -17,6 +17,7 @@ import guestkit
 from guestkit import (
     ActionMissing,
     ApplianceCrashed,
+    ApplianceError,
     ApplianceKilled,
     CallTimeout,
     Error,
@@ -33,6 +34,7 @@ BASES: dict[type[Error], tuple[type[BaseException], ...]] = {
     HandleClosed: (Error, ValueError),
     ActionMissing: (Error, AttributeError),
     LaunchError: (Error,),
+    ApplianceError: (Error,),
     ApplianceCrashed: (Error,),
     ApplianceKilled: (ApplianceCrashed,),
     CallTimeout: (Error, TimeoutError),
@@ -43,6 +45,10 @@ SAMPLES: list[tuple[Error, dict[str, object]]] = [
     (Error("mount", "no such device", errno.ENODEV), {}),
     (HandleClosed("mount", "the handle is closed", errno.EBADF), {}),
     (ActionMissing("sh_out", "libguestfs lacks this action", errno.ENOSYS), {}),
+    (
+        ApplianceError("appliance", "no kernel", errno.ENOENT, "kernel_unreadable", "install one"),
+        {"cause": "kernel_unreadable", "hint": "install one"},
+    ),
     (ApplianceCrashed("mount", "the appliance is gone", errno.EPIPE), {}),
     (ApplianceKilled("mount", "cancelled", errno.EINTR), {}),
     (

@@ -85,7 +85,7 @@ def test_what_comes_with_another_package_has_no_command_of_its_own(monkeypatch: 
     assert install_command("supermin") == ""
     assert install_command("supermin", "qemu-img") == "sudo pacman -S qemu-img"
     assert _system.hint("supermin") == ""
-    assert _system.hint("qemu-img") == "; install it with: sudo pacman -S qemu-img"
+    assert _system.hint("qemu-img") == "install it with: sudo pacman -S qemu-img"
 
 
 def test_a_system_without_os_release_has_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,9 +136,8 @@ def test_a_hypervisor_without_its_directory_was_no_input(monkeypatch: pytest.Mon
     assert path in appliance._inputs()
     monkeypatch.setattr(Guestfs, "get_hv", lambda _: "qemu-that-nobody-has")
     be(monkeypatch, "fedora-41")
-    with pytest.raises(
-        appliance.ApplianceError, match="^qemu-that-nobody-has was not found; install it with: sudo dnf"
-    ):
+    expected = "^appliance: qemu-that-nobody-has was not found; install it with: sudo dnf"
+    with pytest.raises(appliance.ApplianceError, match=expected):
         appliance._inputs()
 
 
@@ -148,11 +147,12 @@ def test_who_lacks_qemu_img_was_told_debians_package(monkeypatch: pytest.MonkeyP
     for words in (["create", "-q", "-f", "qcow2", str(image), "1M"], ["snapshot", "-c", "one", str(image)]):
         subprocess.run(["qemu-img", *words], check=True)
     monkeypatch.setenv("PATH", "/nonexistent")
-    expected = f"qemu-img cannot be run; install it with: {install_command('qemu-img')}"
-    assert convert.DiskConverter().convert(image, tmp_path / "copy")["error"] == f"convert: {expected}"
+    what, remedy = "qemu-img cannot be run", f"install it with: {install_command('qemu-img')}"
+    converted = convert.DiskConverter().convert(image, tmp_path / "copy")
+    assert (converted["error"], converted["hint"]) == (f"convert: {what}", remedy)
     with Guestfs() as g, pytest.raises(Error) as caught:
         g.open_disk(image, snapshot="one")
-    assert caught.value.message == expected
+    assert (caught.value.message, caught.value.hint) == (what, remedy)
 
 
 def test_a_kernel_beside_its_modules_was_not_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

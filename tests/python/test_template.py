@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 import socket
 import threading
 import time
@@ -12,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import guestkit
 from guestkit import _template
 
 
@@ -74,5 +78,36 @@ def test_a_qemu_that_knows_no_files_by_name_gets_a_descriptor(tmp_path: Path) ->
 
 
 def test_a_qemu_that_refuses_both_is_told_with_its_words(tmp_path: Path) -> None:
-    with pytest.raises(_template.TemplateError, match="QEMU: it is not supported"):
+    with pytest.raises(_template.TemplateError, match="^appliance: QEMU: it is not supported$"):
         save("exec:", tmp_path / "state")
+
+
+class Disk:
+    """What `shutil.disk_usage` tells of a file system. free: in bytes."""
+
+    def __init__(self, free: int) -> None:
+        self.free = free
+
+
+@pytest.mark.parametrize(("free", "says"), [(0, "full"), (1 << 30, "QEMU dies")])
+def test_a_full_disk_was_told_in_the_words_in_which_qemu_dies_of_it(
+    free: int, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: "the appliance did not come to its pause"; the second try needed a full disk, too."""
+    (tmp_path / "root").write_bytes(bytes(1 << 20))
+    begun = tmp_path / "begun"
+    hypervisor = tmp_path / "qemu"
+    hypervisor.write_text(f"#!/bin/sh\necho >>'{begun}'\necho QEMU dies\n")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: Disk(free))
+    tmp_path.chmod(0o700)
+    with pytest.raises(guestkit.Error) as caught:
+        _template.build_template(tmp_path, hypervisor, [b"qemu", b"-m", b"256"])
+    error = caught.value
+    assert says in error.message
+    if free:
+        assert (error.cause, begun.read_text()) == ("unknown", "\n" * 2)
+    else:
+        assert (error.errno, error.cause, begun.read_text()) == (errno.ENOSPC, "no_space", "\n")
+        assert f"{tmp_path} is full: a warm appliance takes up to 256 MiB there" in error.message
+        assert "GUESTKIT_CACHEDIR" in error.hint
+    assert sorted(os.listdir(tmp_path)) == ["begun", "qemu", "root"]

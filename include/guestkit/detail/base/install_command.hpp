@@ -23,7 +23,7 @@ std::string install_command(std::string_view thing, std::string_view os_release,
 /// package, or if there is none.
 std::string package_names(std::string_view cell);
 
-/// "; install it with: COMMAND" for the end of a message about a missing thing; empty if no command is known.
+/// "install it with: COMMAND", the hint of an error about a missing thing; empty if no command is known.
 std::string install_hint(std::string_view thing);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -78,7 +78,7 @@ GUESTKIT_INLINE std::string install_command(std::string_view thing) {
 
 GUESTKIT_INLINE std::string install_hint(std::string_view thing) {
   const auto command = install_command(thing);
-  return command.empty() ? "" : "; install it with: " + command;
+  return command.empty() ? "" : "install it with: " + command;
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

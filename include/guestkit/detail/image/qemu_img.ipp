@@ -82,12 +82,11 @@ inline qemu_img_result run_qemu_img(const char* op, const std::vector<std::strin
                                          .takes_stdout = true});
   if (end.error == ECHILD)
     throw Error(op, "it is not known how qemu-img ended: this process ignores SIGCHLD", ECHILD);
+  if (end.error == ENOENT)
+    throw Error(op, "qemu-img cannot be run", ENOENT, {.hint = install_hint("qemu-img")});
   if (end.error != 0)
-    throw Error(
-        op,
-        "qemu-img cannot be run" +
-            (end.error == ENOENT ? install_hint("qemu-img") : std::string(": ") + std::strerror(end.error)),
-        end.error, scarcity(end.error).value_or(Diagnosis{}));
+    throw Error(op, std::string("qemu-img cannot be run: ") + std::strerror(end.error), end.error,
+                scarcity(end.error).value_or(Diagnosis{}));
   constexpr std::size_t longest = 1000;
   auto output = end.output.size() > longest ? end.output.substr(end.output.size() - longest) : end.output;
   while (output.ends_with('\n')) output.pop_back();
