@@ -1,8 +1,8 @@
 """The packages of programming languages among a guest's files: Python's, npm's, and those in Java's archives.
 
-    with open_guest("web.qcow2") as g:
-        found = find_packages(g)
-    print(guestkit.sbom(guestkit.inspect("web.qcow2"), languages=[found]).to_json())
+    inspection = guestkit.inspect("web.qcow2")
+    found = find_in_guest("web.qcow2", inspection)
+    print(guestkit.sbom(inspection, languages=found).to_json())
 
 Whoever wrote the files chose all the texts: treat them as hostile.
 """
@@ -15,22 +15,27 @@ import json
 import math
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from time import monotonic
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, Unpack
 
 from guestkit._operations.trees import TIME_IS_OVER
 from guestkit._walk import told, walk
+from guestkit.disks import Guest
 from guestkit.errors import Error, is_final
+from guestkit.generated.values import Inspection
+from guestkit.guest import launched, mount_guest
 from guestkit.handle import Guestfs
-from guestkit.handle_options import check_limit
+from guestkit.handle_options import INSPECTION, HandleOptions, check_limit, name_options_of, options_from
+from guestkit.inspection import Key
+from guestkit.opening import GuestKeywords, OpenDiskOptions, opening_from, parted
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["LanguagePackage", "LanguagePackages", "find_packages"]
+__all__ = ["LanguagePackage", "LanguagePackages", "find_in_guest", "find_packages"]
 
 #: By the types of package URLs.
 Kind = Literal["pypi", "npm", "maven"]
@@ -134,6 +139,64 @@ def find_packages(g: Guestfs, *, root: str = "", timeout: float | None = None) -
     if next(in_archives, None) is not None:
         gaps.append(f"Java: only {MOST_IN_ARCHIVES} packages are told")
     return LanguagePackages(root=root, packages=tuple(packages), gaps=tuple(gaps))
+
+
+def find_in_guest(
+    disk: Guest,
+    inspection: Inspection,
+    options: HandleOptions | None = None,
+    *,
+    keys: Iterable[Key] = (),
+    timeout: float | None = None,
+    **keywords: Unpack[GuestKeywords],
+) -> tuple[LanguagePackages, ...]:
+    """Return what `find_packages` finds in each operating system of a guest, for `guestkit.sbom`.
+
+    Launches one appliance, in which one system after the other is mounted, read-only. What cannot be launched
+    or mounted is no error but a gap: of that system, or, where there is nothing to say of any, of a result
+    with the root "".
+
+    inspection: of that disk, by `guestkit.inspect`: it tells the systems
+    options, format, backing, protocols, snapshot, in_use, blocksize, unpack: as in `open_guest`
+    keys: for encrypted disks
+    timeout: for all systems together, from the launch on, in seconds, as in `find_packages`; the launch
+        itself is limited by launch_timeout
+    """
+    of_disks, of_handle = parted(keywords)
+    opening = opening_from("find_in_guest", of_disks)
+    handle = options_from(options, of_handle, INSPECTION, "find_in_guest")
+    check_limit("find_in_guest", "timeout", timeout)
+    ends = math.inf if timeout is None else monotonic() + timeout
+    keys = tuple(keys)
+    found: list[LanguagePackages] = []
+    try:
+        with launched(disk, opening, handle) as g:
+            for system in inspection.operating_systems:
+                found.append(_found_in(g, system.root, keys, ends))
+    except Error as error:
+        found.append(LanguagePackages(packages=(), gaps=(str(error),)))
+    return tuple(found)
+
+
+name_options_of(find_in_guest, OpenDiskOptions(), INSPECTION, without=("readonly",))
+
+
+def _found_in(g: Guestfs, root: str, keys: Sequence[Key], ends: float) -> LanguagePackages:
+    """Mount a system and return its packages; raise Error only where it is final.
+
+    ends: when no more is read, as `monotonic` tells the time
+    """
+    left = max(0.0, ends - monotonic())
+    if not left:
+        return find_packages(g, root=root, timeout=left)  # which says so
+    try:
+        mounted = mount_guest(g, root=root, keys=keys)
+        packages = find_packages(g, root=root, timeout=max(0.0, ends - monotonic()))
+    except Error as error:
+        if is_final(error):
+            raise
+        return LanguagePackages(root=root, packages=(), gaps=(str(error),))
+    return replace(packages, gaps=(*(failure.message for failure in mounted.failures), *packages.gaps))
 
 
 _PATTERNS = {

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import os
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from guestkit._text import some
 from guestkit._writing import write
@@ -26,12 +23,9 @@ from guestkit.cli.outputs import check_output
 from guestkit.cli.screen import Screen
 from guestkit.cli.usage import UsageError
 from guestkit.disks import Guest, names_of
-from guestkit.errors import Error, is_final
 from guestkit.fleet import Report
-from guestkit.guest import launched, mount_guest
 from guestkit.inspection import Inspection
-from guestkit.languages import LanguagePackages, find_packages
-from guestkit.opening import OpenDiskOptions
+from guestkit.languages import LanguagePackages, find_in_guest
 from guestkit.sboms import FORMATS, DiskHash, Sbom, hash_disks, require, sbom
 from guestkit.sboms.files import file_names
 
@@ -158,32 +152,16 @@ def _write(
 def _languages(
     inspection: Inspection, guest: Guest, arguments: argparse.Namespace
 ) -> Sequence[LanguagePackages]:
-    """Return the packages of programming languages of each system; where that fails, a gap that says why."""
-    found: list[LanguagePackages] = []
     timeout = fleet_options(arguments)["timeout"]
-    ends = time.monotonic() + timeout
-    how, handle = OpenDiskOptions(**opening(arguments)), handle_of(arguments, timeout)
-    try:
-        with noting("the bill of this guest is not written"), launched(guest, how, handle) as g:
-            for system in inspection.operating_systems:
-                try:
-                    if time.monotonic() >= ends:
-                        raise Error(
-                            "languages", "not looked at: the time is over (--timeout)", errno.ETIMEDOUT
-                        )
-                    mounted = mount_guest(g, root=system.root, keys=arguments.keys)
-                    left = max(0.0, ends - time.monotonic())
-                    packages = find_packages(g, root=system.root, timeout=left)
-                except Error as error:
-                    if is_final(error):
-                        raise
-                    found.append(LanguagePackages(root=system.root, packages=(), gaps=(str(error),)))
-                    continue
-                gaps = (*(failure.message for failure in mounted.failures), *packages.gaps)
-                found.append(replace(packages, gaps=gaps))
-    except Error as error:
-        found.append(LanguagePackages(packages=(), gaps=(str(error),)))
-    return found
+    with noting("the bill of this guest is not written"):
+        return find_in_guest(
+            guest,
+            inspection,
+            handle_of(arguments, timeout),
+            keys=arguments.keys,
+            timeout=timeout,
+            **opening(arguments),
+        )
 
 
 def _tell_gaps(disk: str, bill: Sbom, screen: Screen) -> None:

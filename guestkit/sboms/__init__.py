@@ -90,8 +90,8 @@ def sbom(
     format: "cyclonedx" or "spdx"
     name: of the guest, such as the name of its disk
     hashes: of its disks, by `hash_disks`
-    languages: packages of programming languages, by `guestkit.languages.find_packages`. Where the guest has
-        several systems, each must say by its root whose they are
+    languages: packages of programming languages, by `guestkit.languages.find_in_guest`, or by its
+        `find_packages`: then each must say by its root whose they are, where the guest has several systems
     """
     contents_of, writer = _load(format)
     when = source_date("sbom")

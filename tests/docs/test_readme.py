@@ -125,7 +125,7 @@ def test_the_programs_about_bills_of_materials(demo_guest: Path, tmp_path: Path)
 @pytest.mark.full
 def test_the_program_about_packages_of_languages(demo_guest: Path, tmp_path: Path) -> None:
     (tmp_path / "disk.qcow2").symlink_to(demo_guest)
-    printed = run_python(block("sbom.md", "python", "find_packages"), tmp_path)
+    printed = run_python(block("sbom.md", "python", "find_in_guest"), tmp_path)
     assert printed == "0 packages of languages, 5 in all\n"
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
+import math
 import re
 import tracemalloc
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +22,11 @@ from guestkit import ApplianceKilled, CallTimeout, Error, languages
 from guestkit.cli import main
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.files import GuestFile
+from guestkit.generated.values import Mounted, PartFailure
+from guestkit.handle_options import HandleOptions
+from guestkit.inspection import Key
 from guestkit.languages import LanguagePackage, LanguagePackages, find_packages
+from guestkit.opening import OpenDiskOptions
 from tests.inspections import NOTHING_FOUND
 
 
@@ -475,6 +481,101 @@ def test_archives_were_read_beyond_the_timeout(
     assert guest.seconds <= 61
     assert cut.packages
     assert re.fullmatch(rf"Java: \d+ archives are not read, or in part: {re.escape(OVER)}", cut.gaps[-1])
+
+
+# ---- a guest that is still to be opened
+
+SYSTEMS = ("/dev/sda1", "/dev/sda2", "/dev/sda3")
+FLASK = LanguagePackage(kind="pypi", name="flask", version="3", path="/flask.dist-info/METADATA")
+SEVERAL = replace(NOTHING_FOUND, operating_systems=tuple(replace(DEMO_SYSTEM, root=root) for root in SYSTEMS))
+
+
+class Machine:
+    """What is launched and mounted in place of a guest. Mounting a system takes a second."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, fails: Error | None = None) -> None:
+        self.fails = fails  # at the first system
+        self.seconds = 0.0
+        self.asked: list[tuple[str, Any]] = []
+        for name in ("launched", "mount_guest", "find_packages"):
+            monkeypatch.setattr(languages, name, getattr(self, name))
+        monkeypatch.setattr(languages, "monotonic", lambda: self.seconds)
+
+    @contextlib.contextmanager
+    def launched(self, disk: str, opening: OpenDiskOptions, handle: HandleOptions) -> Iterator[None]:
+        self.asked.append((disk, (opening.format, handle.call_timeout, handle.appliance)))
+        yield
+
+    def mount_guest(self, g: None, *, root: str, keys: Any) -> Mounted:
+        self.asked.append((root, keys))
+        self.seconds += 1
+        if root == SYSTEMS[0] and self.fails is not None:
+            raise self.fails
+        failure = PartFailure(part="mountpoints", message="/var: is damaged", errno=5, op="mount")
+        return Mounted(root=root, mountpoints={}, system=None, failures=(failure,))
+
+    def find_packages(self, g: None, *, root: str, timeout: float) -> LanguagePackages:
+        if not timeout:
+            return LanguagePackages(root=root, packages=(), gaps=(OVER,))
+        self.asked.append((root, timeout))
+        return LanguagePackages(root=root, packages=(FLASK,), gaps=("/a.jar: is damaged",))
+
+
+GAPS = ("/var: is damaged", "/a.jar: is damaged")
+
+
+def test_each_system_of_a_guest_is_mounted_and_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    key = Key(passphrase="x")
+    found = languages.find_in_guest(
+        "web.img", SEVERAL, HandleOptions(), keys=iter([key]), format="raw", call_timeout=5
+    )
+    assert found == tuple(LanguagePackages(root=root, packages=(FLASK,), gaps=GAPS) for root in SYSTEMS)
+    assert machine.asked == [
+        ("web.img", ("raw", 5, "auto")),
+        *((root, one) for root in SYSTEMS for one in ((key,), math.inf)),
+    ]
+
+
+def test_the_time_for_a_guest_is_that_of_all_its_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    found = languages.find_in_guest("web.img", SEVERAL, timeout=2)
+    assert [(one.root, one.gaps) for one in found] == [
+        (SYSTEMS[0], GAPS),
+        (SYSTEMS[1], ("/var: is damaged", OVER)),
+        (SYSTEMS[2], (OVER,)),  # which is not even mounted
+    ]
+    assert machine.asked[1:] == [(SYSTEMS[0], ()), (SYSTEMS[0], 1.0), (SYSTEMS[1], ())]
+
+
+def test_what_cannot_be_mounted_is_a_gap_of_that_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    Machine(monkeypatch, fails=Error("mount_guest", "/dev/sda1: is damaged", errno.EIO))
+    first, *others = languages.find_in_guest("web.img", SEVERAL)
+    assert first == LanguagePackages(
+        root=SYSTEMS[0], packages=(), gaps=("mount_guest: /dev/sda1: is damaged",)
+    )
+    assert [one.packages for one in others] == [(FLASK,)] * 2
+
+
+def test_an_appliance_that_dies_is_one_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    Machine(monkeypatch, fails=ApplianceKilled("mount_guest", "the appliance was killed", errno.EINTR))
+    found = languages.find_in_guest("web.img", SEVERAL)
+    assert found == (LanguagePackages(packages=(), gaps=("mount_guest: the appliance was killed",)),)
+
+
+def test_a_disk_that_is_not_there_is_a_gap() -> None:
+    (found,) = languages.find_in_guest("/nowhere.img", SEVERAL)
+    assert (found.root, found.packages) == ("", ())
+    assert found.gaps == ("open_disk: /nowhere.img: no such file",)
+
+
+@pytest.mark.parametrize("wrong", [{"timeout": -1}, {"readonly": False}, {"form": "raw"}])
+def test_a_wrong_argument_for_a_guest_is_no_gap(wrong: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"find_in_guest.*{next(iter(wrong))}"):
+        languages.find_in_guest("/nowhere.img", SEVERAL, **wrong)
+
+
+# ---- the command
 
 
 def test_the_command_tells_why_there_are_none(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -29,7 +28,7 @@ from guestkit.cli import main
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.disks import Guest, names_of
 from guestkit.fleet import Failure
-from guestkit.guest import Mounted
+from guestkit.handle_options import HandleOptions
 from guestkit.inspection import Application, OperatingSystem, PartFailure, UnopenedFilesystem
 from guestkit.languages import LanguagePackage, LanguagePackages
 from guestkit.sboms import DiskHash, SbomFormat, hash_disks
@@ -643,23 +642,18 @@ def test_a_system_that_fails_costs_the_languages_of_no_other(
 ) -> None:
     """And the gap did not tell whose it is."""
 
-    @contextlib.contextmanager
-    def launched(*_: object) -> Iterator[None]:
-        yield
-
-    def mount_guest(g: None, *, root: str, **options: Any) -> Mounted:
-        if root == "/dev/sda1":
-            raise Error("mount_guest", "/dev/sda1: is damaged", 5)
-        return Mounted(root=root, mountpoints={}, system=None, failures=())
-
-    def find_packages(g: None, *, root: str, timeout: float) -> LanguagePackages:
-        assert 0 < timeout <= 60
+    def find_in_guest(
+        disk: Guest, inspection: Inspection, options: HandleOptions, *, timeout: float, **_: Any
+    ) -> tuple[LanguagePackages, ...]:
+        assert (disk, timeout, options.call_timeout) == ("web.img", 60, 60)
         flask = LanguagePackage(kind="pypi", name="flask", version="3", path="/flask.dist-info")
-        return LanguagePackages(root=root, packages=[flask])
+        gap = "mount_guest: /dev/sda1: is damaged"
+        return (
+            LanguagePackages(root="/dev/sda1", packages=(), gaps=(gap,)),
+            LanguagePackages(root="/dev/sda2", packages=[flask]),
+        )
 
-    monkeypatch.setattr(guestkit.cli.sbom, "launched", launched)
-    monkeypatch.setattr(guestkit.cli.sbom, "mount_guest", mount_guest)
-    monkeypatch.setattr(guestkit.cli.sbom, "find_packages", find_packages)
+    monkeypatch.setattr(guestkit.cli.sbom, "find_in_guest", find_in_guest)
     serve(report("web.img", found(*(replace(DEMO_SYSTEM, root=f"/dev/sda{n}") for n in (1, 2)))))
     assert main(["sbom", "--languages", "--timeout", "60", "web.img"]) == 1
     out, err = capsys.readouterr()
