@@ -10,7 +10,7 @@ Versions are compared by univers, which knows each distribution's rules; the ext
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from guestkit._extras import missing
 from guestkit._plain import plain
 from guestkit._versions import full_version, shown_name
 from guestkit.generated.values import Application, Inspection, OperatingSystem, PartFailure
-from guestkit.inspection import ALL_PARTS, pretty_name
+from guestkit.inspection import ALL_PARTS, Part, pretty_name
 
 __all__ = ["Change", "Comparison", "diff", "json_schema", "require"]
 
@@ -129,22 +129,30 @@ class Comparison:
         return plain(self)
 
 
-def diff(a: Inspection, b: Inspection) -> Comparison:
+def diff(a: Inspection, b: Inspection, *, parts: Collection[Part] | None = None) -> Comparison:
     """Return how b differs from a, in all that both inspections were asked for.
 
     An inspection of an earlier version, such as one from a file, does not say what it was asked for: then
-    what it has is compared. Raises Error if univers is not installed (ENOSYS).
+    what it has is compared. Raises ValueError for a part that is none; Error if univers is not installed
+    (ENOSYS).
+
+    parts: of the inspections, such as ["applications", "users"]: nothing else is compared but which operating
+        systems there are; None: all of them, and what an inspection always tells, such as mountpoints
     """
     require()
+    wanted = {*ALL_PARTS} if parts is None else {*parts}
+    if unknown_parts := wanted - {*ALL_PARTS}:
+        raise ValueError(f"diff() argument 'parts' has no part of inspections: {min(unknown_parts)!r}")
+    left_out = set() if parts is None else _NAMES - _named(wanted)
     changes: list[Change] = []
     unknown = [
         f"{side}: {failure.part}: {failure.message}"
         for side, found in (("first", a), ("second", b))
-        for failure in found.failures
+        for failure in _about(wanted, found.failures)
     ]
-    asked, asked_after = _asked(a), _asked(b)
+    asked, asked_after = _asked(a) & wanted, _asked(b) & wanted
     unknown += _asked_once(asked, asked_after)
-    lost = _named({*ALL_PARTS} - (asked & asked_after))
+    lost = _named({*ALL_PARTS} - (asked & asked_after)) | left_out
     several = len(a.operating_systems) > 1 or len(b.operating_systems) > 1
     for before, after in _pairs(a.operating_systems, b.operating_systems):
         if before is None or after is None:
@@ -152,7 +160,8 @@ def diff(a: Inspection, b: Inspection) -> Comparison:
             continue
         where = after.root if several else ""
         changes += (replace(change, system=where) for change in _systems(before, after, lost))
-        unknown += (f"{one}; in the system on {where}" if where else one for one in _unknown(before, after))
+        its_unknown = _unknown(before, after, wanted, left_out)
+        unknown += (f"{one}; in the system on {where}" if where else one for one in its_unknown)
     if "filesystems" not in lost | _failed(a.failures) | _failed(b.failures):
         changes += _things("filesystems", _filesystems(a), _filesystems(b))
     hidden = _hidden(a, b), _hidden(b, a)
@@ -239,6 +248,15 @@ def _named(parts: Iterable[str]) -> Set[str]:
     return {name for part in parts for name in _LOST.get(part, ())}
 
 
+#: All of which a comparison can tell: its parts, and facts about a system.
+_NAMES: Set[str] = {*_FACTS, *_named(_LOST)}
+
+
+def _about(wanted: Set[str], failures: Iterable[PartFailure]) -> Iterator[PartFailure]:
+    """Yield the failures without those of parts that nobody wants to have compared."""
+    return (one for one in failures if one.part in wanted or one.part not in ALL_PARTS)
+
+
 def _failed(failures: Iterable[PartFailure]) -> Set[str]:
     return _named(failure.part for failure in failures)
 
@@ -307,11 +325,13 @@ def _whole_system(before: OperatingSystem | None, after: OperatingSystem | None)
     )
 
 
-def _unknown(before: OperatingSystem, after: OperatingSystem) -> Iterator[str]:
+def _unknown(
+    before: OperatingSystem, after: OperatingSystem, wanted: Set[str], left_out: Set[str]
+) -> Iterator[str]:
     for side, system, other in (("first", before, after), ("second", after, before)):
-        for failure in system.failures:
+        for failure in _about(wanted, system.failures):
             yield f"{side}: {failure.part}: {failure.message}"
-        for name in sorted(_unread(system) & _there(other)):
+        for name in sorted((_unread(system) & _there(other)) - left_out):
             yield f"{side}: {name}: nothing was found where not all is mounted"
 
 

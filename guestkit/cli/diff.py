@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from rich.table import Table
@@ -56,10 +56,6 @@ TROUBLE = 2
 
 #: What costs time, and is no difference that anybody asks for.
 _PARTS: tuple[Part, ...] = tuple(part for part in ALL_PARTS if part != "icon")
-
-#: The parts of an inspection that have another name in a comparison, and those that are facts about a system.
-_SHOWN: Mapping[Part, str] = {"applications": "packages"}
-_FACTS: Mapping[Part, Sequence[str]] = {"locale": ("locale", "timezone"), "machine_id": ("machine_id",)}
 
 _HEAD = ("CHANGE", "PART", "NAME", "BEFORE", "AFTER")
 _STYLES = {"added": "green", "removed": "red", "newer": "cyan", "older": "magenta", "changed": "yellow"}
@@ -181,10 +177,7 @@ def _inspected(arguments: argparse.Namespace, screen: Screen) -> Comparison | No
     first, second = (report.inspection for report in found)
     if first is None or second is None:
         return None
-    compared = diff(first, second)
-    if set(parts) != set(_PARTS):
-        compared = _only(compared, parts)
-    return compared
+    return diff(first, second, parts=None if set(parts) == set(_PARTS) else parts)
 
 
 def _files(arguments: argparse.Namespace, screen: Screen) -> Comparison:
@@ -205,19 +198,6 @@ def _files(arguments: argparse.Namespace, screen: Screen) -> Comparison:
                 *guests, glob="*" if arguments.glob is None else arguments.glob, text=arguments.text
             )
     return replace(compared, unknown=(*unknown, *compared.unknown))
-
-
-def _only(compared: Comparison, parts: Sequence[Part]) -> Comparison:
-    """Leave out what an inspection has beside the parts that were asked for."""
-
-    def is_wanted(change: Change) -> bool:
-        if change.part == "system":
-            return any(change.name in _FACTS.get(part, ()) for part in parts)
-        return change.part == "operating_systems" or any(
-            change.part == _SHOWN.get(part, part) for part in parts
-        )
-
-    return replace(compared, changes=tuple(filter(is_wanted, compared.changes)))
 
 
 def _show(compared: Comparison, screen: Screen) -> None:

@@ -259,6 +259,48 @@ BARE = asked_for(found(system(applications=(), applications_complete=False)))
 COMPARED = [part for part in ALL_PARTS if part != "icon"]
 
 
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        (["users"], {"users"}),
+        (["applications", "locale"], {"packages", "timezone"}),
+        (["filesystems"], {"filesystems"}),
+        ([], set()),
+        (None, {"users", "packages", "timezone", "hostname", "mountpoints", "filesystems"}),
+    ],
+)
+def test_nothing_is_compared_but_the_parts_that_are_asked_for(parts: Any, told: set[str]) -> None:
+    before = system(users=(ROOT,), timezone="UTC", hostname="web", mountpoints={"/": "/dev/sda1"})
+    after = system(applications=(), timezone="CET", hostname="db", mountpoints={})
+    a, b = found(before, filesystems=(DISK,)), found(after)
+    compared = guestkit.diff(a, b, parts=parts).changes
+    assert {one.name if one.part == "system" else one.part for one in compared} == told
+
+
+def test_parts_that_nobody_asks_for_are_not_unknown() -> None:
+    failed = replace(LOST, part="applications"), replace(LOST, part="users")
+    a, b = found(system(failures=failed), failures=failed), found(system())
+    said = "first: {}: the database is a FIFO"
+    assert [*guestkit.diff(a, b, parts=["users"]).unknown] == [said.format("users")] * 2
+    # What is always looked for may hide something in any part.
+    hiding = found(system(failures=(replace(LOST, part="mountpoints"),)))
+    assert said.format("mountpoints") in guestkit.diff(hiding, b, parts=["users"]).unknown
+    # Nor is it said that only one inspection was asked for them.
+    only_users = asked_for(BARE, "users")
+    assert guestkit.diff(only_users, asked_for(BARE, "users", "services"), parts=["users"]).unknown == ()
+
+
+def test_a_system_that_only_one_guest_has_is_told_whatever_the_parts() -> None:
+    (change,) = guestkit.diff(found(), found(system()), parts=["users"]).changes
+    assert (change.part, change.before) == ("operating_systems", None)
+
+
+@pytest.mark.parametrize("parts", [["packages"], "users"])
+def test_a_part_that_is_none_is_refused(parts: Any) -> None:
+    with pytest.raises(ValueError, match="diff.*parts.*no part of inspections"):
+        guestkit.diff(BARE, BARE, parts=parts)
+
+
 def test_what_only_one_inspection_was_asked_for_was_reported_as_removed() -> None:
     for a, b, side in ((WHOLE, BARE, "first"), (BARE, WHOLE, "second")):
         compared = guestkit.diff(a, b)
