@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from guestkit.aio.convert import AsyncDiskConverter
     from guestkit.comparison import Comparison, diff
     from guestkit.convert import ConversionResult, DiskConverter
-    from guestkit.file_comparison import diff_files
+    from guestkit.file_comparison import diff_files, diff_guests
     from guestkit.generated import structs
     from guestkit.reports import report
     from guestkit.sboms import Sbom, sbom
@@ -100,6 +100,7 @@ __all__ = [
     "UnpackLimits",
     "diff",
     "diff_files",
+    "diff_guests",
     "inspect",
     "inspect_many",
     "open_guest",
@@ -130,6 +131,7 @@ _LATER = {
     "Server": "guestkit.serving",
     "diff": "guestkit.comparison",
     "diff_files": "guestkit.file_comparison",
+    "diff_guests": "guestkit.file_comparison",
     "report": "guestkit.reports",
     "sbom": "guestkit.sboms",
     "serve": "guestkit.serving",

@@ -1,8 +1,7 @@
 """Compare the files of two guests.
 
-    with open_guest("before.qcow2") as a, open_guest("after.qcow2") as b:
-        for change in diff_files(a, b, glob="/etc/*", text=True).changes:
-            print(change.name, change.field, change.before, change.after, *change.text)
+    for change in diff_guests("before.qcow2", "after.qcow2", glob="/etc/*", text=True).changes:
+        print(change.name, change.field, change.before, change.after, *change.text)
 
 Contents are compared by their SHA-256, which the appliance computes. All names, targets and texts come from
 the guests: treat them as hostile.
@@ -17,18 +16,25 @@ import posixpath
 import re
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack
 from dataclasses import replace
+from typing import Unpack
 
 from guestkit._operations.paths import resolved
 from guestkit._text import some
 from guestkit._walk import told, walk
 from guestkit.comparison import Change, Comparison
+from guestkit.disks import Guest, names_of
 from guestkit.errors import Error, is_final
 from guestkit.files import GuestFile, word_for
+from guestkit.guest import launched, mount_guest
 from guestkit.handle import Guestfs
+from guestkit.handle_options import INSPECTION, HandleOptions, name_options_of, options_from
+from guestkit.inspection import Key
+from guestkit.opening import GuestKeywords, OpenDiskOptions, OpeningKeywords, opening_from, parted
 
-__all__ = ["diff_files"]
+__all__ = ["diff_files", "diff_guests"]
 
 #: Larger files of the same size are not read, in bytes: a sparse file can claim any size.
 LARGEST_FILE = 4 << 30
@@ -100,6 +106,61 @@ def diff_files(a: Guestfs, b: Guestfs, *, glob: str = "*", text: bool = False) -
     if text:
         changes = list(_with_texts(changes, (a, b), (before, after), unknown))
     return Comparison(changes=tuple(changes), unknown=tuple(unknown))
+
+
+def diff_guests(
+    a: Guest,
+    b: Guest,
+    options: HandleOptions | None = None,
+    *,
+    glob: str = "*",
+    text: bool = False,
+    root: str | None = None,
+    mounts: Mapping[str, str] | None = None,
+    keys: Iterable[Key] = (),
+    before: OpeningKeywords | None = None,
+    step: Callable[[str], object] | None = None,
+    **keywords: Unpack[GuestKeywords],
+) -> Comparison:
+    """Return how the files of guest b differ from those of a, as `diff_files`, whose errors it raises, too.
+
+    Both run at once, each in an appliance of its own, and are only read. A filesystem that is in a guest's
+    fstab and cannot be mounted is in `unknown`. Raises Error if a guest cannot be opened, launched or
+    mounted, as `open_guest` does.
+
+    glob, text: as in `diff_files`
+    root, mounts, keys: as in `mount_guest`, for both
+    options, format, backing, protocols, snapshot, in_use, blocksize, unpack: as in `open_guest`, for both
+    before: what is another for the disks of a, such as {"snapshot": "before"} or {"format": "raw"}
+    step: called with what is being done
+    """
+    of_disks, of_handle = parted(keywords)
+    openings = (
+        opening_from("diff_guests", OpeningKeywords(**{**of_disks, **(before or {})})),
+        opening_from("diff_guests", of_disks),
+    )
+    handle = options_from(options, of_handle, INSPECTION, "diff_guests")
+    keys = tuple(keys)
+    guests: list[Guestfs] = []
+    unknown: list[str] = []
+    with ExitStack() as stack:
+        for side, disk, opening in zip(_SIDES, (a, b), openings, strict=True):
+            tell = _named_step(names_of(disk)[0], step)
+            g = stack.enter_context(launched(disk, opening, handle, tell))
+            mounted = mount_guest(g, root=root, mounts=mounts, keys=keys, step=tell)
+            guests.append(g)
+            unknown += (f"{side}: {failure.part}: {failure.message}" for failure in mounted.failures)
+        if step is not None:
+            step("comparing")
+        compared = diff_files(*guests, glob=glob, text=text)
+    return replace(compared, unknown=(*unknown, *compared.unknown))
+
+
+name_options_of(diff_guests, OpenDiskOptions(), INSPECTION, without=("readonly",))
+
+
+def _named_step(name: str, step: Callable[[str], object] | None) -> Callable[[str], object] | None:
+    return None if step is None else lambda text: step(f"{name}: {text}")
 
 
 def _base(glob: str) -> str:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from rich.table import Table
 from rich.text import Text
@@ -28,13 +26,11 @@ from guestkit.cli.screen import Screen
 from guestkit.cli.text import columns, printable
 from guestkit.cli.usage import UsageError
 from guestkit.comparison import Change, Comparison, diff, require
-from guestkit.disks import Domain, Guest, names_of
-from guestkit.file_comparison import diff_files
+from guestkit.disks import Domain, Guest
+from guestkit.file_comparison import diff_guests
 from guestkit.fleet import Report
-from guestkit.guest import launched, mount_guest
-from guestkit.handle import Guestfs
 from guestkit.inspection import ALL_PARTS, Part
-from guestkit.opening import OpenDiskOptions, OpeningKeywords
+from guestkit.opening import OpeningKeywords
 
 DESCRIPTION = """\
 Tell how two guests differ, such as one before and after an upgrade: packages, with which version is newer by
@@ -182,22 +178,22 @@ def _inspected(arguments: argparse.Namespace, screen: Screen) -> Comparison | No
 
 def _files(arguments: argparse.Namespace, screen: Screen) -> Comparison:
     mounts = mounts_of(arguments)
-    wanted = _guests(arguments)
+    (before, how), (after, how_after) = _guests(arguments)
     handle = handle_of(arguments, arguments.timeout)  # one call may read all that a large guest has
-    guests: list[Guestfs] = []
-    unknown: list[str] = []
-    with contextlib.ExitStack() as stack, noting("nothing is compared"):
-        for side, (guest, how) in zip(("first", "second"), wanted, strict=True):
-            with screen.steps(names_of(guest)[0]) as step:
-                g = stack.enter_context(launched(guest, OpenDiskOptions(**how), handle, step))
-                mounted = mount_guest(g, root=arguments.root, mounts=mounts, keys=arguments.keys, step=step)
-            guests.append(g)
-            unknown += (f"{side}: {failure.part}: {failure.message}" for failure in mounted.failures)
-        with screen.steps("comparing the files"):
-            compared = diff_files(
-                *guests, glob="*" if arguments.glob is None else arguments.glob, text=arguments.text
-            )
-    return replace(compared, unknown=(*unknown, *compared.unknown))
+    with noting("nothing is compared"), screen.steps("comparing the files") as step:
+        return diff_guests(
+            before,
+            after,
+            handle,
+            glob="*" if arguments.glob is None else arguments.glob,
+            text=arguments.text,
+            root=arguments.root,
+            mounts=mounts,
+            keys=arguments.keys,
+            before=how,
+            step=step,
+            **how_after,
+        )
 
 
 def _show(compared: Comparison, screen: Screen) -> None:

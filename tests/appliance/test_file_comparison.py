@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-import guestkit.cli.diff
+import guestkit.file_comparison
 from guestkit import Guestfs, diff_files, file_comparison, open_guest
 from guestkit.cli import main
 from guestkit.comparison import json_schema
@@ -226,8 +226,8 @@ def served(guests: tuple[Guestfs, Guestfs], monkeypatch: pytest.MonkeyPatch) -> 
         asked["mounts"] = how["mounts"]
         return SimpleNamespace(failures=asked["failures"])
 
-    monkeypatch.setattr(guestkit.cli.diff, "launched", launched)
-    monkeypatch.setattr(guestkit.cli.diff, "mount_guest", mount)
+    monkeypatch.setattr(guestkit.file_comparison, "launched", launched)
+    monkeypatch.setattr(guestkit.file_comparison, "mount_guest", mount)
     return asked
 
 

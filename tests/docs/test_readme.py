@@ -90,7 +90,7 @@ def test_the_programs_about_files_that_differ(demo_guest: Path, here: Path) -> N
     web = qcow2(demo_guest, here / "web.qcow2")
     for snapshot in ("before", "after"):
         subprocess.run(["qemu-img", "snapshot", "-c", snapshot, web], check=True)
-    assert run_python(block("diff.md", "python", "diff_files"), here) == "0 differences\n"
+    assert run_python(block("diff.md", "python", "diff_guests"), here) == "0 differences\n"
     commands = block("diff.md", "sh")
     assert run_shell(commands.replace("--backing .", "--backing /"), here) == ""
 

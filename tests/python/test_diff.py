@@ -572,7 +572,7 @@ def test_the_files_of_large_guests_had_the_time_of_an_inspection(
         asked.append(handle)
         raise Error("launch", "that is enough", 0)
 
-    monkeypatch.setattr(guestkit.cli.diff, "launched", launched)
+    monkeypatch.setattr(guestkit.file_comparison, "launched", launched)
     assert main(["diff", "--files", *words, "a", "b"]) == 2
     assert [handle.call_timeout for handle in asked] == [limit]
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from guestkit import Error, diff_files, file_comparison
+import guestkit
+from guestkit import Error, Key, diff_files, file_comparison
 from guestkit.comparison import Comparison
 from guestkit.files import GuestFile
+from guestkit.generated.values import Mounted, PartFailure
+from guestkit.handle_options import HandleOptions
+from guestkit.opening import OpenDiskOptions
 
 #: How many levels the guest below looks into.
 DEEPEST = 256
@@ -56,6 +61,81 @@ class Guest:
 def compared(before: Mapping[str, bytes], after: Mapping[str, bytes], **options: Any) -> Comparison:
     guests: Any = Guest(before), Guest(after)
     return diff_files(*guests, **options)
+
+
+class Machines:
+    """Two guests in place of those that are launched, and what was asked of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *guests: Guest) -> None:
+        self.waiting: list[Any] = list(guests)
+        self.open = 0
+        self.opened: list[tuple[object, OpenDiskOptions, HandleOptions]] = []
+        self.mounted: list[dict[str, Any]] = []
+        for name in ("launched", "mount_guest"):
+            monkeypatch.setattr(file_comparison, name, getattr(self, name))
+
+    @contextlib.contextmanager
+    def launched(
+        self, disk: object, opening: OpenDiskOptions, handle: HandleOptions, step: Any
+    ) -> Iterator[Any]:
+        self.opened.append((disk, opening, handle))
+        if step is not None:
+            step("starting the appliance")
+        self.open += 1
+        yield self.waiting.pop(0)
+        self.open -= 1
+
+    def mount_guest(self, g: Guest, *, step: Any, **how: Any) -> Mounted:
+        self.mounted.append(how)
+        failures = (PartFailure(part="mountpoints", message="/var: is damaged", errno=5, op="mount"),)
+        return Mounted(
+            root="/dev/sda1", mountpoints={}, system=None, failures=() if self.waiting else failures
+        )
+
+
+def test_two_guests_are_launched_mounted_and_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    machines = Machines(monkeypatch, Guest({"/etc/a": b"1", "/b": b"1"}), Guest({"/etc/a": b"22"}))
+    key, steps = Key(passphrase="x"), list[str]()
+    compared = guestkit.diff_guests(
+        "one.img",
+        ["two.img", "data.img"],
+        glob="/etc/*",
+        text=True,
+        mounts={"/": "sda1"},
+        keys=iter([key]),
+        before={"snapshot": "old"},
+        step=steps.append,
+        snapshot="new",
+        format="qcow2",
+        call_timeout=5,
+    )
+    assert [(one.name, one.field, *one.text[1:2]) for one in compared.changes] == [("/etc/a", "size", "-1")]
+    assert compared.unknown == ("second: mountpoints: /var: is damaged",)
+    assert [
+        (disk, how.snapshot, how.format, how.readonly, handle.call_timeout, handle.appliance)
+        for disk, how, handle in machines.opened
+    ] == [
+        ("one.img", "old", "qcow2", True, 5, "inspection"),
+        (["two.img", "data.img"], "new", "qcow2", True, 5, "inspection"),
+    ]
+    assert machines.mounted == [{"root": None, "mounts": {"/": "sda1"}, "keys": (key,)}] * 2
+    assert steps == ["one.img: starting the appliance", "two.img: starting the appliance", "comparing"]
+    assert machines.open == 0
+
+
+def test_a_guest_that_is_not_there_is_an_error_of_the_comparison() -> None:
+    with pytest.raises(guestkit.Error, match=r"/nowhere\.img: no such file"):
+        guestkit.diff_guests("/nowhere.img", "/nowhere.img")
+
+
+@pytest.mark.parametrize("wrong", [{"readonly": False}, {"before": {"fromat": "raw"}}, {"sandbox": 3}])
+def test_a_wrong_argument_is_refused_before_anything_is_opened(
+    wrong: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machines = Machines(monkeypatch)
+    with pytest.raises((TypeError, ValueError), match=r"readonly|fromat|sandbox"):
+        guestkit.diff_guests("one.img", "two.img", **wrong)
+    assert machines.opened == []
 
 
 def test_lines_of_many_files_took_hours(monkeypatch: pytest.MonkeyPatch) -> None:
