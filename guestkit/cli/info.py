@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group
 from rich.text import Text
 
-from guestkit._unpacking import listed
 from guestkit.cli.errors import of_failure, told
 from guestkit.cli.facts import Fact, fact_grid, fact_lines
 from guestkit.cli.options import FORMATS
@@ -18,7 +18,7 @@ from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable
 from guestkit.errors import Error
 from guestkit.fleet import Report, failed
-from guestkit.images import ImageInfo, ImageReference, probe
+from guestkit.images import ImageInfo, ImageReference, disks_in_archive, probe
 from guestkit.unpack import PACKED
 
 DESCRIPTION = """\
@@ -84,11 +84,9 @@ def _inside(disk: str, info: ImageInfo) -> dict[str, Any]:
     if info.content != "tar":
         return {}
     try:
-        return {"inside": [{"name": name, "size": size} for name, size in listed(disk)]}
+        return {"inside": [asdict(each) for each in disks_in_archive(disk)]}
     except Error as error:
-        return {"inside": [], "inside_error": error.message}
-    except OSError as error:
-        return {"inside": [], "inside_error": str(error)}
+        return {"inside": [], "inside_error": error.message.removeprefix(f"{disk}: ")}
 
 
 def _facts(disk: str, info: ImageInfo) -> Iterator[Fact]:

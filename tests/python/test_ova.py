@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
 import os
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from guestkit import AsyncGuestfs, DiskConverter, Error, Guestfs, UnpackLimits
 from guestkit._unpacking import unpacked
+from guestkit.images import ArchivedDisk, disks_in_archive
 from guestkit.unpack import UNPACK
 from tests.images.archives import Drive, extended, header, ovf, padded, tar
 
@@ -353,3 +355,41 @@ def test_a_damaged_archive_is_an_error_or_a_disk(tmp_path: Path, seed: int) -> N
         except Error:
             pass
     assert opened_well > 10
+
+
+# ---- the list of them
+
+
+def test_the_disks_are_listed_in_the_order_of_the_guest(tmp_path: Path) -> None:
+    path = tmp_path / "machine.ova"
+    drives = [Drive("b\x7f.vmdk"), Drive("a.vmdk", address=1)]
+    path.write_bytes(tar({"a.vmdk": A, "b\x7f.vmdk": B, "m.ovf": ovf(drives)}))
+    assert disks_in_archive(path) == (ArchivedDisk("b\x7f.vmdk", len(B)), ArchivedDisk("a.vmdk", len(A)))
+
+
+@pytest.mark.parametrize(
+    ("content", "number", "reason"),
+    [
+        (tar({"readme": b""}), errno.EINVAL, "is an archive without a disk: it holds 'readme'"),
+        (tar({"a.vmdk": A, "b.vmdk": B}), errno.EINVAL, "is an archive of several disks"),
+        (b"no archive", errno.EINVAL, "is no archive that can be read"),
+        (gzip.compress(tar({"a.vmdk": A})), errno.EINVAL, "is no archive that can be read"),
+        (None, errno.ENOENT, "No such file or directory"),
+    ],
+)
+def test_an_archive_that_cannot_be_listed_is_an_error_that_names_it(
+    content: bytes | None, number: int, reason: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "machine.ova"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(Error) as caught:
+        disks_in_archive(os.fsencode(path))
+    assert caught.value.message.startswith(f"{path}: {reason}")
+    assert (caught.value.op, caught.value.errno) == ("probe", number)
+
+
+def test_a_fifo_in_place_of_an_archive_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "machine.ova")
+    with pytest.raises(Error, match="is no file"):
+        disks_in_archive(tmp_path / "machine.ova")
