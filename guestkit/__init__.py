@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from guestkit.aio import AsyncGuestfs, EventMessage, EventStream, set_executor
     from guestkit.aio.convert import AsyncDiskConverter
     from guestkit.comparison import Comparison, diff
-    from guestkit.convert import ConversionResult, DiskConverter
+    from guestkit.convert import Conversion, ConversionResult, DiskConverter, convert_disk
     from guestkit.file_comparison import diff_files, diff_guests
     from guestkit.generated import structs
     from guestkit.reports import report
@@ -76,6 +76,7 @@ __all__ = [
     "CallTimeout",
     "Cause",
     "Comparison",
+    "Conversion",
     "ConversionResult",
     "DiskConverter",
     "Domain",
@@ -98,6 +99,7 @@ __all__ = [
     "Served",
     "Server",
     "UnpackLimits",
+    "convert_disk",
     "diff",
     "diff_files",
     "diff_guests",
@@ -121,6 +123,7 @@ _LATER = {
     "AsyncDiskConverter": "guestkit.aio.convert",
     "AsyncGuestfs": "guestkit.aio",
     "Comparison": "guestkit.comparison",
+    "Conversion": "guestkit.convert",
     "ConversionResult": "guestkit.convert",
     "DiskConverter": "guestkit.convert",
     "EventMessage": "guestkit.aio",
@@ -129,6 +132,7 @@ _LATER = {
     "ServeOptions": "guestkit.serving",
     "Served": "guestkit.serving",
     "Server": "guestkit.serving",
+    "convert_disk": "guestkit.convert",
     "diff": "guestkit.comparison",
     "diff_files": "guestkit.file_comparison",
     "diff_guests": "guestkit.file_comparison",

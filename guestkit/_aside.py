@@ -66,17 +66,17 @@ def new_path(op: str, target: Path, *, replace: bool, hint: str = "") -> Iterato
     """Yield a path for another program's file, which is synced and `put` in the target's place afterwards.
 
     Raises Error of op that names the target if it is there already, with the hint what to do about it, or if
-    nothing can be written there; OSError if the file cannot be synced.
+    nothing can be written there.
     """
     with ExitStack() as stack:
         with naming(op, target, hint):
             folder = stack.enter_context(unfinished(target.parent))
         new = folder / "disk"
         yield new
-        _sync(new)
         with naming(op, target, hint):
+            _sync(new)
             put(new, target, replace=replace)
-        _sync(target.parent)
+            _sync(target.parent)
 
 
 def is_there(op: str, target: Path, hint: str = "") -> Error:

@@ -1,7 +1,7 @@
 """Convert, create, resize and check disk images with qemu-img, which opens only what is permitted.
 
-result = DiskConverter().convert("disk.vmdk", "disk.qcow2", compress=True)
-print(result["success"], result["output_size"])
+done = convert_disk("disk.vmdk", "disk.qcow2", compress=True)
+print(done.source_format, done.size, "bytes")
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import errno
 import os
 import stat
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
-from guestkit._aside import is_there, new_path
+from guestkit._aside import is_there, naming, new_path
 from guestkit._qemu_img import CheckedDisk, Progress, QemuImg
 from guestkit._text import without_secrets
 from guestkit.errors import Error
@@ -23,8 +24,6 @@ from guestkit.opening import Backing, InUse, OpenDiskOptions
 from guestkit.unpack import UNPACK, UnpackLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from _typeshed import StrOrBytesPath
 
     from guestkit.generated.values import Cause
@@ -35,13 +34,74 @@ _REPLACE = "replace=True replaces it"
 Preallocation = Literal["off", "metadata", "falloc", "full"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """A disk that was written into a new image.
+
+    Attributes:
+        source_format: QEMU's name of the format that was read
+        output_format: that of the new image
+        size: of its file, in bytes
+        seconds: how long it took
+    """
+
+    source_format: str
+    output_format: str
+    size: int
+    seconds: float
+
+
+def convert_disk(
+    source: StrOrBytesPath,
+    output: StrOrBytesPath,
+    format: str = "qcow2",
+    *,
+    compress: bool = False,
+    flatten: bool = True,
+    progress: Progress | None = None,
+    source_format: str | None = None,
+    backing: Backing = "refuse",
+    in_use: InUse = "refuse",
+    unpack: UnpackLimits | None = UNPACK,
+    replace: bool = False,
+    sandbox: Sandbox = "auto",
+    timeout: float | None = None,
+) -> Conversion:
+    """Write the disk into a new image, or raise Error.
+
+    The output is written to a temporary file beside its target, and renamed once it is complete and synced.
+    An exception, also that of Ctrl-C, ends qemu-img and removes what it has written. How much that is and how
+    long it takes is for the source to say: of an image of a stranger's, which may be a few bytes that stand
+    for a full disk, limit the time.
+
+    Raises ValueError or TypeError for a wrong argument; Error if the source cannot be opened or is refused,
+    as in `Guestfs.open_disk`, if the output is there already (EEXIST) or cannot be written, and if qemu-img
+    is not installed (ENOENT) or fails (EIO); CallTimeout.
+
+    format: of the output, QEMU's name
+    flatten: copy the data of backing files too; False: let the output name the source's backing file
+    progress: called now and then, on the calling thread, with the fraction that is done, 0.0 to 1.0. An
+        exception from it ends the conversion, and is raised
+    source_format: as `format` of `Guestfs.open_disk`
+    backing, unpack: as in `Guestfs.open_disk`; choose one disk of an archive with several
+    in_use: as in `Guestfs.open_disk`; a copy of a disk that is being written to mixes states from different
+        moments
+    replace: replace an output that is there already; otherwise that is an error
+    sandbox, timeout: as in `DiskConverter`
+    """
+    _check_how("convert_disk", sandbox, timeout)
+    qemu_img = QemuImg("convert", sandbox, timeout, lambda: False)
+    opening = OpenDiskOptions(format=source_format, backing=backing, in_use=in_use, unpack=unpack)
+    return _converted(qemu_img, source, opening, output, format, compress, flatten, progress, replace)
+
+
 class ConversionResult(TypedDict):
-    """The outcome of a conversion."""
+    """The outcome of a conversion, as a dictionary."""
 
     source_path: str
     output_path: str
     source_format: str
-    """"" if it could not be determined."""
+    """"" if there is no output."""
     output_format: str
     output_size: int
     """Of the file, in bytes; 0 if there is none."""
@@ -52,6 +112,35 @@ class ConversionResult(TypedDict):
     """One word for what is wrong, as in `Error`."""
     hint: str
     """How to fix it, in terms of this library; "" if guestkit does not know."""
+
+
+def conversion_result(
+    source: StrOrBytesPath,
+    output: StrOrBytesPath,
+    format: str,
+    outcome: Conversion | Error | OSError,
+    seconds: float,
+) -> ConversionResult:
+    """Return the outcome of a conversion that took that long as a dictionary, such as for JSON."""
+    done = outcome if isinstance(outcome, Conversion) else None
+    result = ConversionResult(
+        source_path=without_secrets(os.fsdecode(source)),
+        output_path=os.fsdecode(output),
+        source_format=done.source_format if done else "",
+        output_format=format,
+        output_size=done.size if done else 0,
+        duration_secs=seconds,
+        success=done is not None,
+        error=None,
+        cause=None,
+        hint="",
+    )
+    if isinstance(outcome, Error):
+        error = f"{outcome.op}: {outcome.message}"
+        result |= {"error": error, "cause": outcome.cause, "hint": outcome.hint}
+    elif isinstance(outcome, OSError):
+        result |= {"error": f"convert: {outcome}", "cause": "unknown"}
+    return result
 
 
 class DiskConverter:
@@ -71,9 +160,7 @@ class DiskConverter:
     """
 
     def __init__(self, *, sandbox: Sandbox = "auto", timeout: float | None = None) -> None:
-        if sandbox not in get_args(Sandbox):
-            raise ValueError(f'sandbox must be "auto", "strict" or "none", not {sandbox!r}')
-        check_limit("DiskConverter", "timeout", timeout)
+        _check_how("DiskConverter", sandbox, timeout)
         self.sandbox: Sandbox = sandbox
         self.timeout = timeout
         self._cancelled = False  # set by the async twin, which has a converter for each call
@@ -96,56 +183,25 @@ class DiskConverter:
         unpack: UnpackLimits | None = UNPACK,
         replace: bool = False,
     ) -> ConversionResult:
-        """Write the disk into a new image. Problems with the images are reported in the result.
+        """Do as `convert_disk`, but return a dictionary, also of a conversion that failed: look at "success".
 
-        The output is written to a temporary file beside its target, and renamed once it is complete and
-        synced. Raises ValueError or TypeError for a wrong argument.
-
-        format: of the output, QEMU's name
-        flatten: copy the data of backing files too; False: let the output name the source's backing file
-        progress: called now and then, on the calling thread, with the fraction that is done, 0.0 to 1.0. An
-            exception from it ends the conversion, and is raised
-        source_format: as `format` of `Guestfs.open_disk`
-        backing, unpack: as in `Guestfs.open_disk`; choose one disk of an archive with several
-        in_use: as in `Guestfs.open_disk`; a copy of a disk that is being written to mixes states from
-            different moments
-        replace: replace an output that is there already; otherwise that is an error
+        Only wrong arguments, what `progress` raises, and Ctrl-C are raised.
         """
         begin = time.monotonic()
-        result = ConversionResult(
-            source_path=without_secrets(os.fsdecode(source)),
-            output_path=os.fsdecode(output),
-            source_format="",
-            output_format=format,
-            output_size=0,
-            duration_secs=0.0,
-            success=False,
-            error=None,
-            cause=None,
-            hint="",
-        )
-        opening = OpenDiskOptions(format=source_format, backing=backing, in_use=in_use, unpack=unpack)
         told = None if progress is None else _Told(progress)
-        words = ["convert", "-O", format, *(["-c"] if compress else []), *(["-p"] if told else [])]
-        target = Path(os.path.abspath(os.fsdecode(output)))
-        qemu_img = self._qemu_img("convert")
+        opening = OpenDiskOptions(format=source_format, backing=backing, in_use=in_use, unpack=unpack)
+        outcome: Conversion | Error | OSError
         try:
-            _check_place(target, replace)  # before the work
-            with qemu_img.checked(source, opening) as disk:
-                result["source_format"] = disk.info.format
-                result["output_size"] = _convert(qemu_img, words, disk, target, flatten, told, replace)
-            result["success"] = True
+            outcome = _converted(
+                self._qemu_img("convert"), source, opening, output, format, compress, flatten, told, replace
+            )
         except (Error, OSError) as error:
             if told is not None and error is told.failure:
                 raise
-            if not isinstance(error, Error):
-                result |= {"error": f"convert: {error}", "cause": "unknown"}
-            elif error.errno == errno.EINTR and self._cancelled:
+            if self._cancelled and error.errno == errno.EINTR:
                 raise
-            else:
-                result |= {"error": f"{error.op}: {error.message}", "cause": error.cause, "hint": error.hint}
-        result["duration_secs"] = time.monotonic() - begin
-        return result
+            outcome = error
+        return conversion_result(source, output, format, outcome, time.monotonic() - begin)
 
     def detect_format(self, image: StrOrBytesPath) -> str:
         """Return QEMU's name of the format, judged by the start of the file.
@@ -189,8 +245,7 @@ class DiskConverter:
         """Create an empty disk; the path must not exist yet.
 
         Raises Error if it does (EEXIST) or cannot be written, if the backing file cannot be opened, and if
-        qemu-img is not installed (ENOENT) or fails (EIO), as on a format that it cannot write; OSError if the
-        new file cannot be synced.
+        qemu-img is not installed (ENOENT) or fails (EIO), as on a format that it cannot write.
 
         size: in bytes; None: that of the backing file
         backing_file: supplies the data of whatever has not been written yet; state its format too
@@ -271,24 +326,38 @@ class DiskConverter:
         return found | {"filename": os.fsdecode(path), "clean": clean}
 
 
-def _convert(
+def _check_how(op: str, sandbox: Sandbox, timeout: float | None) -> None:
+    if sandbox not in get_args(Sandbox):
+        raise ValueError(f'sandbox must be "auto", "strict" or "none", not {sandbox!r}')
+    check_limit(op, "timeout", timeout)
+
+
+def _converted(
     qemu_img: QemuImg,
-    words: Sequence[str],
-    disk: CheckedDisk,
-    target: Path,
+    source: StrOrBytesPath,
+    opening: OpenDiskOptions,
+    output: StrOrBytesPath,
+    format: str,
+    compress: bool,
     flatten: bool,
     progress: Progress | None,
     replace: bool,
-) -> int:
-    """Have qemu-img convert the disk; return the size of the new file, or raise Error or OSError."""
-    if disk.lies_in(target):
-        raise Error("convert", "the output is the source, or one of its files", errno.EINVAL)
-    backing: tuple[str, ...] = ()
-    if not flatten and disk.info.backing_file is not None:
-        backing = _backing_of(disk)
-    with new_path("convert", target, replace=replace, hint=_REPLACE) as new:
-        qemu_img.run([*words, *backing, disk.node, str(new)], disk, new, progress)
-        return new.stat().st_size
+) -> Conversion:
+    begin = time.monotonic()
+    words = ["convert", "-O", format, *(["-c"] if compress else []), *(["-p"] if progress else [])]
+    target = Path(os.path.abspath(os.fsdecode(output)))
+    _check_place(target, replace)  # before the work
+    with qemu_img.checked(source, opening) as disk:
+        if disk.lies_in(target):
+            raise Error("convert", "the output is the source, or one of its files", errno.EINVAL)
+        if not flatten and disk.info.backing_file is not None:
+            words += _backing_of(disk)
+        with new_path("convert", target, replace=replace, hint=_REPLACE) as new:
+            qemu_img.run([*words, disk.node, str(new)], disk, new, progress)
+            with naming("convert", target):
+                size = new.stat().st_size
+    seconds = time.monotonic() - begin
+    return Conversion(source_format=disk.info.format, output_format=format, size=size, seconds=seconds)
 
 
 class _Told:

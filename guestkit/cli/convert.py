@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import time
 
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import joined, remedy
@@ -13,7 +14,8 @@ from guestkit.cli.options import FORMATS, add_disk_options, add_sandbox_option, 
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable
 from guestkit.cli.usage import UsageError
-from guestkit.convert import DiskConverter
+from guestkit.convert import Conversion, conversion_result, convert_disk
+from guestkit.errors import CallTimeout, Error
 
 DESCRIPTION = """\
 Write a disk into a new image, by qemu-img, which opens only what guestkit has checked. OUTPUT appears when
@@ -68,28 +70,35 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     kind = arguments.to or _SUFFIXES.get(os.path.splitext(arguments.output)[1].lower())
     if kind is None:
         raise UsageError(f"the name {arguments.output!r} does not tell its format: state it with --to")
-    how = opening(arguments)
+    how, begin = opening(arguments), time.monotonic()
+    outcome: Conversion | Error
     with (
         noting(f"{arguments.output} is not written; what was unfinished is removed"),
         screen.transfer(os.path.basename(arguments.output), of_bytes=False) as tell,
     ):
-        result = DiskConverter(sandbox=arguments.sandbox, timeout=arguments.timeout).convert(
-            arguments.source,
-            arguments.output,
-            kind,
-            arguments.compress,
-            not arguments.keep_backing,
-            (lambda part: tell(part, 1.0)) if screen.shows_progress else None,
-            source_format=arguments.format,
-            backing=how["backing"],
-            in_use=how["in_use"],
-            unpack=how["unpack"],
-            replace=arguments.force,
-        )
-    result["hint"] = remedy(result["cause"], result["hint"], disks_of(arguments))
-    if result["error"] is not None:
-        what = result["error"].removeprefix("convert: ")
-        if result["cause"] == "call_timeout":
+        try:
+            outcome = convert_disk(
+                arguments.source,
+                arguments.output,
+                kind,
+                compress=arguments.compress,
+                flatten=not arguments.keep_backing,
+                progress=(lambda part: tell(part, 1.0)) if screen.shows_progress else None,
+                source_format=arguments.format,
+                backing=how["backing"],
+                in_use=how["in_use"],
+                unpack=how["unpack"],
+                replace=arguments.force,
+                sandbox=arguments.sandbox,
+                timeout=arguments.timeout,
+            )
+        except Error as error:
+            outcome = error
+    result = conversion_result(arguments.source, arguments.output, kind, outcome, time.monotonic() - begin)
+    if isinstance(outcome, Error):
+        result["hint"] = remedy(outcome.cause, outcome.hint, disks_of(arguments))
+        what = outcome.message
+        if isinstance(outcome, CallTimeout):
             what = f"{result['source_path']}: took longer than --timeout, and was stopped"
         screen.tell("error", joined(what, result["hint"]))
     if arguments.json:

@@ -20,7 +20,16 @@ from typing import Any
 
 import pytest
 
-from guestkit import AsyncDiskConverter, CallTimeout, DiskConverter, Error, probe, under
+from guestkit import (
+    AsyncDiskConverter,
+    CallTimeout,
+    Conversion,
+    DiskConverter,
+    Error,
+    convert_disk,
+    probe,
+    under,
+)
 from guestkit._qemu_img import QemuImg
 from tests.images import naming
 
@@ -85,6 +94,76 @@ def test_convert(converter: Any, tmp_path: Path, source: Path, image_format: str
     assert raw(output, image_format) == CONTENT
     assert left_in(tmp_path) == {source.name, output.name, "raw-again"}
     assert json.loads(json.dumps(result)) == result
+
+
+def test_a_conversion_that_failed_passed_for_one_that_is_done(tmp_path: Path, source: Path) -> None:
+    """Regression: `DiskConverter().convert("missing", …)` as the line of a script raises nothing."""
+    output = tmp_path / "output"
+    with pytest.raises(Error, match=f"{tmp_path}/missing: no such file") as caught:
+        convert_disk(tmp_path / "missing", output)
+    assert (caught.value.op, caught.value.cause) == ("convert", "disk_missing")
+    done = convert_disk(source, output, "vmdk")
+    assert done == Conversion(
+        source_format="raw", output_format="vmdk", size=output.stat().st_size, seconds=done.seconds
+    )
+    assert done.seconds > 0
+    assert raw(output, "vmdk") == CONTENT
+    with pytest.raises(Error) as caught:
+        convert_disk(source, output)
+    assert (caught.value.errno, caught.value.cause) == (errno.EEXIST, "already_exists")
+    assert convert_disk(source, output, replace=True, compress=True).size < done.size
+    with pytest.raises(Error, match="refers to another file"):
+        overlay = tmp_path / "overlay"
+        DiskConverter().create_disk(overlay, backing_file=source, backing_format="raw")
+        convert_disk(overlay, tmp_path / "flat", source_format="qcow2")
+    assert convert_disk(overlay, tmp_path / "flat", source_format="qcow2", backing="allow").size
+
+
+@pytest.mark.parametrize("wrong", [{"timeout": -1}, {"sandbox": "some"}, {"backing": "maybe"}])
+def test_a_wrong_argument_of_a_conversion(wrong: Any, tmp_path: Path, source: Path) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        convert_disk(source, tmp_path / "output", **wrong)
+
+
+@pytest.mark.parametrize("raised", [ValueError("enough"), Error("ls", "of the caller"), KeyboardInterrupt()])
+def test_what_progress_raises_ends_a_conversion(raised: BaseException, tmp_path: Path, source: Path) -> None:
+    def stop(part: float) -> None:
+        raise raised
+
+    with pytest.raises(type(raised)) as caught:
+        convert_disk(source, tmp_path / "output", progress=stop)
+    assert caught.value is raised
+    assert left_in(tmp_path) == {source.name}
+
+
+def test_ctrl_c_ends_a_conversion_and_removes_what_was_written(
+    tmp_path: Path, source: Path, stuck: Path
+) -> None:
+    program = "import sys; from guestkit import convert_disk; convert_disk(*sys.argv[1:])"
+    command: list[str | Path] = [sys.executable, "-c", program, source, tmp_path / "output"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        stuck.read_bytes()
+        assert len(list(tmp_path.glob(".guestkit-*/disk"))) == 1
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == -signal.SIGINT
+    assert left_in(tmp_path) == {"bin", source.name}
+
+
+def test_an_image_that_cannot_be_synced_was_told_without_its_name(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: "[Errno 5] Input/output error", as of a disk that fills up on NFS."""
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    output = tmp_path / "output"
+    with pytest.raises(Error, match=f"{output}: Input/output error"):
+        convert_disk(source, output)
+    with pytest.raises(Error, match=f"{output}: Input/output error"):
+        DiskConverter().create_disk(output, MIB)
+    assert left_in(tmp_path) == {source.name}
 
 
 def test_compress(converter: Any, tmp_path: Path, source: Path) -> None:
@@ -462,6 +541,8 @@ def test_nothing_limited_how_long_an_image_occupies_qemu_img(
         with pytest.raises(CallTimeout, match=re.escape(said)) as caught:
             call()
         assert (caught.value.errno, caught.value.seconds) == (errno.ETIMEDOUT, 0.2)
+    with pytest.raises(CallTimeout, match=re.escape(said)):
+        convert_disk(source, tmp_path / "output", timeout=0.2)
     result = converter.convert(source, tmp_path / "output")
     assert (result["success"], result["error"]) == (False, f"convert: {said}")
     assert result["cause"] == "call_timeout"
