@@ -13,7 +13,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, thread
 from contextvars import Context
 from typing import Any, Generic, Literal, TypeVar
 
@@ -84,7 +84,9 @@ class Errand(Generic[T]):
             done = executor.submit(self._work)
         except RuntimeError as error:
             self.withdraw()  # a pool that cannot start a thread has queued the work all the same
-            raise _refusal(op, error) from None
+            if _is_shut_down(executor):
+                raise
+            raise _no_thread(op) from error
         done.add_done_callback(lambda done: pass_on(loop, done, self.outcome))
 
     def withdraw(self) -> bool:
@@ -105,10 +107,16 @@ class Errand(Generic[T]):
         return function()
 
 
-def _refusal(op: str, error: RuntimeError) -> RuntimeError:
-    """Return the exception for a call that got no thread."""
-    if "can't start new thread" not in str(error):
-        return error
+def _is_shut_down(executor: Executor) -> bool:
+    """Return whether a shutdown may be why it takes no work. No public name of a pool of threads tells it.
+
+    An executor of another kind says by its own error why it refuses.
+    """
+    interpreter_ends: bool = getattr(thread, "_shutdown", False)
+    return interpreter_ends or getattr(executor, "_shutdown", True)
+
+
+def _no_thread(op: str) -> Error:
     message = (
         "no thread can be started: end others, or raise the limit of this user (ulimit -u) or of the control"
         " group (pids.max)"
@@ -135,7 +143,7 @@ def run_in_thread(op: str, function: Callable[[], T]) -> asyncio.Future[T]:
     try:
         threading.Thread(target=work, name="guestkit-control", daemon=True).start()
     except RuntimeError as error:
-        raise _refusal(op, error) from None
+        raise _no_thread(op) from error
     return outcome
 
 

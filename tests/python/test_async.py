@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import errno
 import gc
 import inspect
 import threading
@@ -11,12 +12,12 @@ import warnings
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from guestkit import AsyncGuestfs, Error, Event, Guestfs, HandleClosed, HandleOptions
-from guestkit.aio.executor import MAX_THREADS, set_executor, shared_executor
+from guestkit.aio.executor import MAX_THREADS, run_in_thread, set_executor, shared_executor
 
 #: Seconds; only something that hangs takes longer.
 PATIENCE = 20
@@ -497,9 +498,30 @@ async def test_an_executor_that_was_shut_down_is_an_error_of_the_call() -> None:
     pool = ThreadPoolExecutor(1)
     pool.shutdown()
     g = AsyncGuestfs(executor=pool)
-    with pytest.raises(RuntimeError, match="after shutdown"):
+    with pytest.raises(RuntimeError, match="after shutdown") as caught:
         await g.get_memsize()
+    assert not isinstance(caught.value, Error)
     await g.close()
+
+
+@pytest.mark.parametrize("run", ["in a pool", "on its own thread"])
+async def test_that_there_is_no_thread_was_told_by_the_words_of_python_alone(
+    run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: in a Python that words it otherwise, it was no Error."""
+    refusal = RuntimeError("no more of them")
+
+    def refuse(self: threading.Thread) -> NoReturn:
+        raise refusal
+
+    with ThreadPoolExecutor(1) as pool:
+        g = AsyncGuestfs(executor=pool)
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(Error, match="no thread can be started") as caught:
+                await (g.get_memsize() if run == "in a pool" else run_in_thread("cancel", int))
+        assert (caught.value.errno, caught.value.__cause__) == (errno.EAGAIN, refusal)
+        await g.close()
 
 
 async def test_more_handles_than_threads_get_their_turn() -> None:
