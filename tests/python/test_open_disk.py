@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from guestkit import AsyncGuestfs, DiskConverter, Error, Guestfs, inspect, probe, under
+from guestkit import AsyncGuestfs, CallTimeout, DiskConverter, Error, Guestfs, inspect, probe, under
 from guestkit.opening import OpenDiskOptions
 from tests.images.encrypted import patiently
 from tests.images.naming import (
@@ -606,6 +606,22 @@ def test_a_snapshot_s_copy_ends_when_it_is_cancelled(
             await g.open_disk(image)
 
     asyncio.run(run())
+
+
+def test_the_limit_of_a_call_holds_while_a_snapshot_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watchdog: None
+) -> None:
+    image = tmp_path / "disk"
+    qemu_img("create", "-q", "-f", "qcow2", image, "1M")
+    qemu_img("snapshot", "-c", "one", image)
+    (tmp_path / "qemu-img").write_text("#!/bin/sh\nsleep 1000\nexit 1\n")
+    (tmp_path / "qemu-img").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with Guestfs(call_timeout=0.2) as g:
+        with pytest.raises(CallTimeout) as caught:
+            g.open_disk(image, snapshot="one")
+        assert (caught.value.op, caught.value.seconds, caught.value.handle_usable) == ("open_disk", 0.2, True)
+        g.open_disk(image)
 
 
 async def _await(call: Any) -> Any:
