@@ -162,7 +162,10 @@ def _locators(item: Item) -> Iterator[ExternalPackageRef]:
 
 def _supplier(publisher: str) -> Any:
     """Return "Organization: NAME (ADDRESS)"; nobody can tell organizations from persons here."""
-    name, address = parseaddr(publisher)
+    try:
+        name, address = parseaddr(publisher)
+    except RecursionError:  # it takes each colon for the begin of a group
+        name = address = ""
     if name.strip() and _MAIL.fullmatch(address):
         return Actor(ActorType.ORGANIZATION, name, address)
     return Actor(ActorType.ORGANIZATION, publisher) if publisher.strip() else SpdxNoAssertion()

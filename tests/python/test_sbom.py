@@ -360,6 +360,14 @@ def test_hostile_text_makes_no_invalid_document(kind: str, format: SbomFormat, t
     check(bill, tmp_path)
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_publisher_of_colons_ended_the_bill(format: SbomFormat, tmp_path: Path) -> None:
+    """Regression: a RecursionError, of what reads addresses in Python."""
+    bill = guestkit.sbom(found(linux("rpm", application("a", "1", publisher=":" * 1000))), format=format)
+    assert ":" * 1000 in bill.to_json()
+    check(bill, tmp_path)
+
+
 def hostile(base: OperatingSystem, text: str) -> OperatingSystem:
     """Return a system that says this text everywhere."""
     app = Application(
