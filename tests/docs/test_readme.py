@@ -72,7 +72,7 @@ def test_the_programs_about_inspection(demo_guest: Path, tmp_path: Path) -> None
     (tmp_path / "disk.qcow2").symlink_to(demo_guest)
     printed = run_python(block("inspection.md", "python", "unopened"), tmp_path)
     assert printed == f"{DEMO_SYSTEM.product_name} {DEMO_SYSTEM.hostname} 5 packages\n"
-    assert run_python(block("diff.md", "python", "diff("), tmp_path) == "0 differences\n"
+    assert run_python(block("diff.md", "python", "diff("), tmp_path) == "0 differences\n0 of packages\n"
     run_shell(block("inspection.md", "sh", "fleet.jsonl"), tmp_path)
     printed = run_python(block("inspection.md", "python", "fleet.jsonl"), tmp_path)
     assert printed == f"disk.qcow2 {DEMO_SYSTEM.product_name} 5\n"
