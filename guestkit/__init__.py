@@ -38,6 +38,7 @@ from guestkit.unpack import UnpackLimits
 if TYPE_CHECKING:
     from guestkit import aio as aio
     from guestkit import appliance as appliance
+    from guestkit import archives as archives
     from guestkit import cache as cache
     from guestkit import cli as cli
     from guestkit import comparison as comparison
@@ -146,6 +147,7 @@ _LATER = {
 _MODULES_LATER = {
     "aio": "guestkit.aio",
     "appliance": "guestkit.appliance",
+    "archives": "guestkit.archives",
     "cache": "guestkit.cache",
     "cli": "guestkit.cli",
     "comparison": "guestkit.comparison",

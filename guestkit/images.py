@@ -9,8 +9,6 @@ names.
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guestkit import _native
@@ -23,12 +21,10 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "ArchivedDisk",
     "ImageExtent",
     "ImageInfo",
     "ImageReference",
     "ImageSnapshot",
-    "disks_in_archive",
     "packed_by",
     "probe",
 ]
@@ -45,37 +41,6 @@ def probe(path: StrOrBytesPath, format: str | None = None) -> ImageInfo:
         any other format, so state "raw" if you know that it is
     """
     return ImageInfo.from_native(_native.probe(path, format))
-
-
-@dataclass(frozen=True, slots=True)
-class ArchivedDisk:
-    """A disk in an archive.
-
-    Attributes:
-        name: of the file that it is, in the archive, whose maker chose it: `printable` escapes it
-        size: of that file, in bytes: not of the disk, where the file is an image or compressed
-    """
-
-    name: str
-    size: int
-
-
-def disks_in_archive(path: StrOrBytesPath) -> tuple[ArchivedDisk, ...]:
-    """Return the disks of the guest in an OVA or another tar archive, in the guest's order; at least one.
-
-    Reads the list of files and the descriptor (OVF); unpacks nothing. `UnpackLimits.member` takes a name.
-    Raises Error if it cannot be read or is no tar archive, also if it is a compressed one, if there is no
-    disk in it, or if it is unclear which files are disks.
-    """
-    from guestkit._unpacking import listed  # it needs readers for XML and archives
-
-    name = os.fsdecode(path)
-    try:
-        return tuple(ArchivedDisk(*each) for each in listed(path))
-    except Error as error:
-        raise error.reworded(f"{name}: {error.message}") from error
-    except OSError as error:
-        raise Error("probe", f"{name}: {error.strerror}", error.errno or 0) from error
 
 
 def packed_by(path: StrOrBytesPath) -> str:

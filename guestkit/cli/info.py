@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
+from guestkit.archives import disks_in_archive
 from guestkit.cli.errors import of_failure, told
 from guestkit.cli.facts import Fact, fact_grid, fact_lines
 from guestkit.cli.options import FORMATS
@@ -18,7 +19,7 @@ from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable
 from guestkit.errors import Error
 from guestkit.fleet import Report, failed
-from guestkit.images import ImageInfo, ImageReference, disks_in_archive, probe
+from guestkit.images import ImageInfo, ImageReference, probe
 from guestkit.unpack import PACKED
 
 DESCRIPTION = """\

@@ -16,7 +16,7 @@ import pytest
 
 from guestkit import AsyncGuestfs, DiskConverter, Error, Guestfs, UnpackLimits
 from guestkit._unpacking import unpacked
-from guestkit.images import ArchivedDisk, disks_in_archive
+from guestkit.archives import ArchivedDisk, disks_in_archive
 from guestkit.unpack import UNPACK
 from tests.images.archives import Drive, extended, header, ovf, padded, tar
 

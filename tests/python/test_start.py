@@ -76,12 +76,12 @@ print(*sorted(name for name in public if "guestkit." + name not in before))
 def test_a_type_checker_knows_the_public_modules() -> None:
     """`mypy --strict` is the other half of this test."""
     modules = (
-        guestkit.aio, guestkit.appliance, guestkit.cache, guestkit.cli, guestkit.comparison, guestkit.compat,
-        guestkit.convert, guestkit.copying, guestkit.demo, guestkit.disks, guestkit.doctor, guestkit.errors,
-        guestkit.events, guestkit.file_comparison, guestkit.files, guestkit.fleet, guestkit.fs, guestkit.fuse,
-        guestkit.guest, guestkit.handle, guestkit.handle_options, guestkit.images, guestkit.inspection,
-        guestkit.languages, guestkit.opening, guestkit.reading, guestkit.reports, guestkit.sboms,
-        guestkit.serving, guestkit.unpack,
+        guestkit.aio, guestkit.appliance, guestkit.archives, guestkit.cache, guestkit.cli,
+        guestkit.comparison, guestkit.compat, guestkit.convert, guestkit.copying, guestkit.demo,
+        guestkit.disks, guestkit.doctor, guestkit.errors, guestkit.events, guestkit.file_comparison,
+        guestkit.files, guestkit.fleet, guestkit.fs, guestkit.fuse, guestkit.guest, guestkit.handle,
+        guestkit.handle_options, guestkit.images, guestkit.inspection, guestkit.languages, guestkit.opening,
+        guestkit.reading, guestkit.reports, guestkit.sboms, guestkit.serving, guestkit.unpack,
     )  # fmt: skip
     assert {*guestkit._MODULES_LATER} - {"structs"} < {one.__name__.partition(".")[2] for one in modules}
 
