@@ -50,7 +50,7 @@ inline void cover_setting(const std::shared_ptr<handle_state>& state, launch_set
 }
 
 GUESTKIT_INLINE void uncover_all(const std::shared_ptr<handle_state>& state, const action& op) {
-  if (!call<bool>(state, op, guestfs_is_config).lift()) return;
+  if (state->covered.are_none() || !call<bool>(state, op, guestfs_is_config).lift()) return;
   for (const auto which : launch_settings)
     if (const auto covered = state->covered.find(which)) {
       change_setting(state, op, which, covered->user);

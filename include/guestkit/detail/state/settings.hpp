@@ -50,6 +50,12 @@ inline bool is_on(const string_list& settings, std::string_view name) {
 /// the user's are restored before the next launch; until then the getters return the user's. Threads: any.
 class covered_settings {
  public:
+  bool are_none() const {
+    const std::lock_guard lock(mutex_);
+    const auto is_covered = [](const auto& setting) { return setting.has_value(); };
+    return !backend_ && std::none_of(settings_.begin(), settings_.end(), is_covered);
+  }
+
   /// Nothing if the user's own value is set.
   std::optional<covered_setting> find(launch_setting which) const {
     const std::lock_guard lock(mutex_);
