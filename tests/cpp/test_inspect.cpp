@@ -183,8 +183,7 @@ struct pretended_guest : pretended_files {
   std::string fault() {
     layout known(*this);
     own_inspection own(*this, known);
-    std::vector<InspectFailure> failures;
-    own.look_around(failures);
+    own.look_around();
     return own.fault();
   }
 };
@@ -295,13 +294,34 @@ struct with_snapshots : pretended_guest {
   std::int64_t minor_;
 };
 
+/// A btrfs of many subvolumes, the first of which is the default one.
+struct with_many_subvolumes : with_snapshots {
+  with_many_subvolumes() : with_snapshots(60) {}
+
+  std::vector<BTRFSSubvolume> btrfs_subvolume_list(const std::string& /*path*/) override {
+    std::vector<BTRFSSubvolume> all(count);
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      all[i].btrfssubvolume_id = 256 + i;
+      all[i].btrfssubvolume_path = i == 1 ? with_comma : std::to_string(i + 1);
+    }
+    return all;
+  }
+  string_list inspect_os() override {
+    if (!answers) throw Error("inspect_os", "no such luck", EIO);
+    return {};
+  }
+  std::size_t count = 0;
+  std::string with_comma = "2";  // the name of the second one
+  bool answers = true;
+};
+const std::string few = "operating_systems: /dev/sda1: besides the default subvolume, 64 of ";
+
 /// Where systems beside the known ones may be.
 std::string possible_systems_beside(const std::vector<InspectedSystem>& known) {
   with_snapshots guest(60);
   layout devices(guest);
   own_inspection own(guest, devices);
-  std::vector<InspectFailure> failures;
-  own.look_around(failures);
+  own.look_around();
   std::string all;
   for (const auto& one : own.possible_systems(known)) all += one.device + ' ';
   return all;
@@ -431,25 +451,44 @@ BOOST_AUTO_TEST_CASE(each_snapshot_of_a_system_that_libguestfs_does_not_know_bec
 }
 
 BOOST_AUTO_TEST_CASE(subvolumes_beyond_the_sixty_fourth_were_dropped_in_silence) {
-  struct : with_snapshots {
-    using with_snapshots::with_snapshots;
-    std::vector<BTRFSSubvolume> btrfs_subvolume_list(const std::string& /*path*/) override {
-      std::vector<BTRFSSubvolume> all(count);
-      for (std::size_t i = 0; i < all.size(); ++i) {
-        all[i].btrfssubvolume_id = 256 + i;
-        all[i].btrfssubvolume_path = std::to_string(i + 1);
-      }
-      return all;
-    }
-    std::size_t count = 65;  // with the default one
-  } guest(60);
+  with_many_subvolumes guest;
   for (const std::size_t more : {0U, 2U}) {
     guest.count = 65 + more;
     layout known(guest);
-    std::vector<InspectFailure> failures;
-    BOOST_TEST(mountable_filesystems(known, failures).size() == 65U);
-    BOOST_TEST(text(failures) ==
-               (more == 0 ? "" : "operating_systems: /dev/sda1: of 66 subvolumes, 64 were looked at\n"));
+    std::vector<InspectFailure> left_out;
+    BOOST_TEST(mountable_filesystems(known, left_out).size() == 65U);
+    BOOST_TEST(text(left_out) == (more == 0 ? "" : few + "66 were looked at\n"));
+  }
+}
+
+// Regression: one with a comma in its name counted as looked at, and each of a btrfs' devices told it again.
+BOOST_AUTO_TEST_CASE(the_subvolumes_that_were_looked_at_were_counted_wrongly) {
+  with_many_subvolumes guest;
+  guest.count = 66;
+  guest.with_comma = "2,3";
+  guest.parts = {"/dev/sda1", "/dev/sdb1"};
+  layout known(guest);
+  std::vector<InspectFailure> left_out;
+  BOOST_TEST(mountable_filesystems(known, left_out).size() == 2 * 65U);
+  BOOST_TEST(text(left_out) == few + "65 were looked at\n");
+}
+
+// Regression: a comparison, or libguestfs alone, reported them too, though inspect_os looks at all.
+BOOST_AUTO_TEST_CASE(subvolumes_that_libguestfs_had_looked_at_were_reported_as_left_out) {
+  with_many_subvolumes guest;
+  guest.count = 67;
+  const auto failures = [&](const InspectOptions& options) {
+    return text(detail::inspect(guest, options, {}).failures);
+  };
+  const InspectOptions verified{.verify = true}, theirs{.mode = InspectMode::libguestfs};
+  for (const auto* options : {&verified, &theirs}) {
+    guest.answers = true;
+    BOOST_TEST(failures(*options) == "");
+    guest.answers = false;
+    const bool is_rescue = options == &theirs;
+    const auto told = failures(*options);
+    BOOST_TEST(has(told, few + "66 were looked at\n") == is_rescue, told);
+    BOOST_TEST(has(told, "no such luck") == is_rescue, told);
   }
 }
 

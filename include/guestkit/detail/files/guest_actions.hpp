@@ -47,7 +47,7 @@ class guest_actions : public actions<borrowed_core> {
   virtual std::int64_t btrfs_subvolume_get_default(const std::string& device_or_path);
 
   // Mounts.
-  string_list inspect_os();  ///< where it fails, it may leave a filesystem mounted
+  virtual string_list inspect_os();  ///< where it fails, it may leave a filesystem mounted
   virtual void mount(const std::string& device, const std::string& mountpoint);
   virtual void mount_ro(const std::string& device, const std::string& mountpoint);
   virtual void mount_options(const std::string& options, const std::string& device,

@@ -193,12 +193,12 @@ class inspection {
 
   /// Adds the systems that inspect_os finds. Returns whether it answered; if not, the last failure says why.
   bool ask_libguestfs() {
-    packages_ = package_total();  // a comparison takes no room from what is reported
+    packages_ = package_total();  // what guestkit found is only compared: it does not count
     auto& systems = found_.operating_systems;
     const bool asked = run_(
         found_.failures, systems_part,
         [&] {
-          own_.look_around(found_.failures);
+          own_.look_around();
           if (!own_.fault().empty()) throw Error("inspect_os", "was not asked: " + own_.fault(), EINVAL);
           for (const auto& root : g_.inspect_os()) systems.push_back(system_at(g_, root));
         },
@@ -234,6 +234,7 @@ class inspection {
 
   /// Adds the systems that libguestfs does not find.
   void add_own(bool asked) {
+    if (!asked) std::ranges::copy(own_.left_out(), std::back_inserter(found_.failures));
     std::vector<own_inspection::possible_system> more;
     if (run_.is_alive())
       run_(found_.failures, systems_part, [&] { more = own_.possible_systems(found_.operating_systems); });

@@ -18,8 +18,8 @@
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// Every filesystem that may be examined, including btrfs subvolumes other than the default one.
-/// @param failures  gets how many subvolumes are left out
-string_list mountable_filesystems(layout& layout, std::vector<InspectFailure>& failures);
+/// @param left_out  gets how many subvolumes are not among them
+string_list mountable_filesystems(layout& layout, std::vector<InspectFailure>& left_out);
 
 /// Why nothing may be mounted at this path of the guest, where libguestfs would follow symlinks out of the
 /// guest; nothing if it is safe.

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <set>
 #include <utility>
 
 #include "guestkit/detail/base/error_of.hpp"
@@ -14,25 +15,29 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-GUESTKIT_INLINE string_list mountable_filesystems(layout& layout, std::vector<InspectFailure>& failures) {
+GUESTKIT_INLINE string_list mountable_filesystems(layout& layout, std::vector<InspectFailure>& left_out) {
   constexpr std::size_t most_subvolumes = 64;
   string_list all;
+  std::set<std::string> told;  // the UUIDs: of one btrfs on several devices, each has all subvolumes
   for (const auto& device : layout.candidates()) {
     const auto type = layout.fact(device, "TYPE");
     if (type.empty() || type == "swap" || layout.is_container(device)) continue;
     all.push_back(device);
     if (type != "btrfs") continue;
     error_of([&] {
-      std::size_t count = 0;
+      std::size_t count = 0, added = 0;
       const auto usual = layout.default_subvolume(device, device);
-      for (const auto& volume : layout.subvolumes(device))
-        if (static_cast<std::int64_t>(volume.btrfssubvolume_id) != usual && ++count <= most_subvolumes &&
-            volume.btrfssubvolume_path.find(',') == std::string::npos)
-          all.push_back("btrfsvol:" + device + "/" + volume.btrfssubvolume_path);
-      if (count > most_subvolumes)
-        failures.push_back({.part = "operating_systems",
-                            .message = device + ": of " + std::to_string(count) + " subvolumes, " +
-                                       std::to_string(most_subvolumes) + " were looked at"});
+      for (const auto& volume : layout.subvolumes(device)) {
+        if (static_cast<std::int64_t>(volume.btrfssubvolume_id) == usual) continue;
+        ++count;
+        if (added == most_subvolumes || volume.btrfssubvolume_path.find(',') != std::string::npos) continue;
+        all.push_back("btrfsvol:" + device + "/" + volume.btrfssubvolume_path);
+        ++added;
+      }
+      if (count > added && told.insert(layout.fact(device, "UUID")).second)
+        left_out.push_back({.part = "operating_systems",
+                            .message = device + ": besides the default subvolume, " + std::to_string(added) +
+                                       " of " + std::to_string(count) + " were looked at"});
     });
   }
   return all;

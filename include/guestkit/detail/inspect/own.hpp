@@ -40,8 +40,10 @@ class own_inspection {
   own_inspection(guest_actions& g, layout& layout) : g_(g), layout_(layout) {}
 
   /// Mounts every filesystem and records what may be on it.
-  /// @param failures  gets what was not looked at
-  void look_around(std::vector<InspectFailure>& failures);
+  void look_around();
+
+  /// What that has left out, though libguestfs looks at it.
+  const std::vector<InspectFailure>& left_out() const noexcept { return left_out_; }
 
   /// Why inspect_os must not be called; empty if it may be.
   const std::string& fault() const noexcept { return fault_; }
@@ -94,6 +96,7 @@ class own_inspection {
   std::vector<std::string> usrs_, bare_roots_;
   ostree_deployments deployments_{g_};
   std::string fault_;
+  std::vector<InspectFailure> left_out_;
   mountpoint_list behind_root_;
 };
 

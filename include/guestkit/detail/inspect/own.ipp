@@ -21,9 +21,9 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-GUESTKIT_INLINE void own_inspection::look_around(std::vector<InspectFailure>& failures) {
+GUESTKIT_INLINE void own_inspection::look_around() {
   g_.umount_all();  // before the daemon mounts filesystems of btrfs itself, for their subvolumes
-  for (const auto& device : mountable_filesystems(layout_, failures))
+  for (const auto& device : mountable_filesystems(layout_, left_out_))
     if (mount(device)) look_at(device);
   g_.umount_all();
 }
