@@ -833,7 +833,8 @@ BOOST_AUTO_TEST_CASE(an_address_of_red_hats_had_the_prefix_of_another) {
 BOOST_AUTO_TEST_CASE(addresses_that_suse_names_were_dropped) {
   const auto found = ifcfg(
       "BOOTPROTO='static'\nIPADDR='192.168.0.1'\nPREFIXLEN='24'\nIPADDR_1='10.0.0.1'\nPREFIXLEN_1='8'\n"
-      "IPADDR_vpn='10.1.0.1/16'\nPREFIXLEN_vpn='9'\nIPADDR_2='10.2.0.1'\nIPADDR_3=''\n",
+      "IPADDR_vpn='10.1.0.1/16'\nPREFIXLEN_vpn='9'\nIPADDR_2='10.2.0.1'\nIPADDR_3=''\n"
+      "IPADDR_START=10.3.0.1\nIPADDR_END=10.3.0.9\n",  // of Red Hat's ifcfg-eth0-range0
       "ifcfg-eth0");
   const string_list right{"192.168.0.1/24", "10.0.0.1/8", "10.2.0.1", "10.1.0.1/16"};
   BOOST_TEST(found.addresses == right, boost::test_tools::per_element());
@@ -851,13 +852,15 @@ BOOST_AUTO_TEST_CASE(networkd_that_was_told_off_was_said_to_use_dhcp) {
 }
 
 // Regression: the first value counted, and a gateway in a route not at all.
-BOOST_AUTO_TEST_CASE(networkd_has_its_last_value_and_its_gateway_in_a_route) {
+BOOST_AUTO_TEST_CASE(networkd_has_its_last_value_but_all_it_matches_and_its_gateway_in_a_route) {
   const auto found = networkd(
-      "[Match]\nName=eth*\nName=eth0\n[Network]\nDHCP=yes\nDHCP=no\n[Route]\nDestination=10.0.0.0/8\n"
+      "[Match]\nName=lo\nName=\nName=eth*\nMACAddress=a\n[Match]\nName=wan lan\nMACAddress=b\n"
+      "[Network]\nDHCP=yes\nDHCP=no\n[Route]\nDestination=10.0.0.0/8\n"
       "Gateway=1.2.3.2\n[Route]\nDestination=0.0.0.0/0\n[Route]\nGateway=1.2.3.1\n[Route]\nGateway=1.2.3.3\n"
-      "[Address]\nAddress=1.2.3.4/24\n[Address]\nAddress=1.2.3.5/24\n",
+      "[Address]\nAddress=1.2.3.4/24\nAddress=\n[Address]\nAddress=1.2.3.5/24\n",
       "f");
-  BOOST_TEST(found.name == "eth0");
+  BOOST_TEST(found.name == "eth* wan lan");
+  BOOST_TEST(found.mac == "a b");
   BOOST_TEST(found.method == "static");
   BOOST_TEST(found.gateway == "1.2.3.1");
   BOOST_TEST(found.addresses == (string_list{"1.2.3.4/24", "1.2.3.5/24"}), boost::test_tools::per_element());
@@ -1757,6 +1760,24 @@ BOOST_FIXTURE_TEST_CASE(copies_of_a_file_were_interfaces_and_profiles_without_a_
   for (const auto& interface : system.network) names.push_back(interface.name);
   BOOST_TEST(names == (string_list{"eth0", "eth0.100", "Wired", "wifi.nmconnection"}),
              boost::test_tools::per_element());
+}
+
+// Regression: each of these files was an interface.
+BOOST_FIXTURE_TEST_CASE(certificates_beside_the_profiles_were_interfaces, pretended) {
+  const std::string profiles = "/etc/NetworkManager/system-connections/";
+  const std::string profile = "-[connection]\nid=Wired\n";
+  using namespace std::string_literals;
+  guest.add({{profiles + "Wired", profile},
+             {profiles + "Wired.nmconnection.rpmsave", profile},
+             {profiles + "README", "-[ipv4]\nmethod=auto\n"},
+             {profiles + "ca.crt", "------BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"},
+             {profiles + "office-key.p12", "-0\x82\0\n[connection]\nid=evil\n"s}});
+  InspectedSystem system{.type = "linux"};
+  part_runner run(guest.state());
+  add_parts(guest.tree(), InspectPart::network, system, run);
+  string_list names;
+  for (const auto& interface : system.network) names.push_back(interface.name);
+  BOOST_TEST(names == string_list{"Wired"}, boost::test_tools::per_element());
 }
 
 BOOST_FIXTURE_TEST_CASE(a_fifo_where_a_part_has_its_file_is_told_in_that_part, pretended) {

@@ -34,7 +34,8 @@ using ini_sections = std::vector<std::pair<std::string, ini_values>>;
 
 ini_sections sections(std::string_view text);
 
-/// The last value of a key, which counts for systemd and GLib; empty if there is none.
+/// The last value of a key, which counts for GLib, and for systemd unless the key is a list; empty if there
+/// is none.
 std::string last_of(const ini_values& values, const std::string& key);
 
 /// The same, of all sections with that name.

@@ -83,7 +83,8 @@ GUESTKIT_INLINE InspectedInterface ifcfg(std::string_view text, const std::strin
     const auto suffix = at->first.substr(first.size());
     auto address = at->second;
     const bool is_number = suffix.find_first_not_of("0123456789") == std::string::npos;
-    if (address.empty() || (!is_number && !suffix.starts_with('_'))) continue;
+    const bool is_of_range = suffix == "_START" || suffix == "_END";  // of addresses, in Red Hat's files
+    if (address.empty() || is_of_range || (!is_number && !suffix.starts_with('_'))) continue;
     for (const auto* key : {"PREFIX", "PREFIXLEN"})
       if (const auto prefix = get(key + suffix); !prefix.empty() && address.find('/') == std::string::npos)
         address += '/' + prefix;
@@ -96,6 +97,21 @@ GUESTKIT_INLINE InspectedInterface ifcfg(std::string_view text, const std::strin
     if (const auto server = get(key); !server.empty()) interface.dns.push_back(server);
   interface.mac = get("HWADDR");
   return interface;
+}
+
+/// The values of a key of networkd's that is a list of words: they add up, and an empty one begins anew.
+inline std::string merged(const ini_sections& ini, std::string_view section, const std::string& key) {
+  std::string all;
+  for (const auto& [name, values] : ini) {
+    if (name != section) continue;
+    for (auto [at, end] = values.equal_range(key); at != end; ++at) {
+      if (at->second.empty())
+        all.clear();
+      else
+        all.append(all.empty() ? "" : " ").append(at->second);
+    }
+  }
+  return all;
 }
 
 /// The gateway of networkd: that of the network, or of the first default route.
@@ -113,8 +129,8 @@ inline std::string gateway_of(const ini_sections& ini) {
 GUESTKIT_INLINE InspectedInterface networkd(std::string_view text, const std::string& source) {
   const auto ini = sections(text);
   InspectedInterface interface { .source = source };
-  interface.name = last_of(ini, "Match", "Name");
-  interface.mac = last_of(ini, "Match", "MACAddress");
+  interface.name = merged(ini, "Match", "Name");
+  interface.mac = merged(ini, "Match", "MACAddress");
   // As systemd reads it; v4, v6 and both are what its first versions called them.
   constexpr std::array used{"1", "yes", "y", "true", "t", "on", "ipv4", "ipv6", "v4", "v6", "both"};
   const bool dhcp = std::ranges::any_of(used, [said = in_lower_case(last_of(ini, "Network", "DHCP"))](
@@ -123,7 +139,7 @@ GUESTKIT_INLINE InspectedInterface networkd(std::string_view text, const std::st
   interface.gateway = gateway_of(ini);
   for (const auto& [section, values] : ini)
     for (const auto& [key, value] : values) {
-      if (key == "Address" && (section == "Network" || section == "Address"))
+      if (key == "Address" && !value.empty() && (section == "Network" || section == "Address"))
         interface.addresses.push_back(value);
       if (key == "DNS" && section == "Network")
         for (auto& server : words_of(value)) interface.dns.push_back(std::move(server));

@@ -96,20 +96,27 @@ inline void add_services(const guest_tree& files, InspectedSystem& system) {
   cut_short(system.services, "services", system);
 }
 
-/// Whether it is an interface's file, and no copy that an editor or a package manager has left, which the
-/// network scripts skip.
-inline bool is_ifcfg(std::string_view name) {
+/// Whether it is a copy that an editor or a package manager has left.
+inline bool is_copy(std::string_view name) {
   constexpr std::array<std::string_view, 8> copies{"~",    ".bak",    ".old",     ".orig",
                                                    ".rej", ".rpmnew", ".rpmorig", ".rpmsave"};
-  return name.starts_with("ifcfg-") &&
-         std::ranges::none_of(copies, [&](auto end) { return name.ends_with(end); });
+  return std::ranges::any_of(copies, [&](auto end) { return name.ends_with(end); });
 }
 
-/// Whether NetworkManager may read a profile from it: one needs no suffix; beside it may lie certificates.
-inline bool is_profile(std::string_view name) {
-  constexpr std::array<std::string_view, 4> others{"~", ".rpmnew", ".pem", ".der"};
-  return !name.starts_with('.') &&
-         std::ranges::none_of(others, [&](auto end) { return name.ends_with(end); });
+inline bool is_ifcfg(std::string_view name) {
+  return name.starts_with("ifcfg-") && !is_copy(name);
+}
+
+/// Whether it may be a profile of NetworkManager's by its name, which needs no suffix.
+inline bool may_be_profile(std::string_view name) {
+  return !name.starts_with('.') && !name.ends_with(".pem") && !name.ends_with(".der") && !is_copy(name);
+}
+
+/// Whether it is a profile of NetworkManager's: beside these may lie notes, keys and certificates.
+inline bool is_profile(std::string_view text) {
+  if (text.find('\0') != std::string_view::npos) return false;
+  return std::ranges::any_of(sections(text),
+                             [](const auto& section) { return section.first == "connection"; });
 }
 
 inline void add_network(const guest_tree& files, InspectedSystem& system) {
@@ -150,8 +157,9 @@ inline void add_network(const guest_tree& files, InspectedSystem& system) {
       [&](const auto& text, const auto& path) { add_all(ifupdown(text, path)); });
   for (const auto* directory : {"/etc/sysconfig/network-scripts", "/etc/sysconfig/network"})
     each(directory, is_ifcfg, [&](const auto& text, const auto& path) { all.push_back(ifcfg(text, path)); });
-  each("/etc/NetworkManager/system-connections", is_profile,
-       [&](const auto& text, const auto& path) { all.push_back(network_manager(text, path)); });
+  each("/etc/NetworkManager/system-connections", may_be_profile, [&](const auto& text, const auto& path) {
+    if (is_profile(text)) all.push_back(network_manager(text, path));
+  });
   each("/etc/systemd/network", ending(".network"),
        [&](const auto& text, const auto& path) { all.push_back(networkd(text, path)); });
   each("/etc/netplan", ending(".yaml"), [&](const auto&, const auto& path) {
