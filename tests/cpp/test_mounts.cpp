@@ -397,6 +397,29 @@ BOOST_AUTO_TEST_CASE(links_to_arrays_were_taken_for_links_to_disks) {
              "/=/dev/sda1 ");
 }
 
+// Regression: no array had it, said the report, and an empty UUID was that of an array without one.
+BOOST_AUTO_TEST_CASE(partitions_of_arrays_and_arrays_that_mdadm_does_not_tell_of_were_not_there) {
+  struct : pretended_guest {
+    hashtable md_detail(const std::string& array) override {
+      if (array == "/dev/md126") throw Error("md_detail", "mdadm: cannot open " + array, ENXIO);
+      if (array == "/dev/md125") return {{"name", "host:5"}};
+      return pretended_guest::md_detail(array);
+    }
+  } guest;
+  const std::string link = "/dev/disk/by-id/md-uuid-", root = "aaaa0001:00000002:00000003:00000004";
+  guest.arrays = {"/dev/md127"};
+  guest.parts.emplace_back("/dev/md127p1");
+  BOOST_TEST(guest.device(link + root + "-part1") == "/dev/md127p1");
+  BOOST_TEST(guest.device(link + root + "-part2") == "none: /dev/md127 has no partition p2");
+  BOOST_TEST(guest.device(link + root + "-part\x1b[2J") == "none: it names no partition");
+  BOOST_TEST(guest.device(link + root) == "none: /dev/md127 has partitions");
+  guest.arrays = {"/dev/md125", "/dev/md126", "/dev/md127"};
+  BOOST_TEST(guest.device(link + root + "-part1") == "/dev/md127p1");
+  BOOST_TEST(guest.device(link) == "none: it names no array");
+  BOOST_TEST(guest.device(link + "cccc0001") ==
+             "none: mdadm tells no UUID of /dev/md125, /dev/md126, which may have it");
+}
+
 BOOST_AUTO_TEST_CASE(a_crypttab_that_explains_a_name_by_itself_ends) {
   pretended_guest guest;
   guest.files["/etc/crypttab"] = "-a /dev/disk/by-id/dm-name-a none luks\nb /dev/sda2 none luks\n";

@@ -83,8 +83,8 @@ class device_names {
   /// appliance's.
   named_device array(const std::string& spec);
 
-  /// The array with that UUID, however it is written.
-  named_device array_with(const std::string& uuid);
+  /// The array with that UUID, however it is written, or a partition of it: UUID-partNUMBER.
+  named_device array_with(const std::string& name);
 
   /// Assumes that the disks were given in the guest's order: there is no other clue.
   named_device on_bus(const bus_name& name);

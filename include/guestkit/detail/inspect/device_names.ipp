@@ -96,6 +96,11 @@ GUESTKIT_INLINE std::string without_hex_escapes(std::string_view text) {
   return plain;
 }
 
+/// Whether it follows "-part" in udev's links.
+inline bool is_partition_number(const std::string& text) {
+  return !text.empty() && text.size() <= 4 && number_of(text);
+}
+
 inline bool names_array(std::string_view spec) {
   return spec.starts_with("/dev/md") || spec.starts_with("/dev/disk/by-id/md-");
 }
@@ -234,13 +239,22 @@ GUESTKIT_INLINE named_device device_names::array(const std::string& spec) {
   return {.devices = all, .why = "it may be any of " + listed(all)};
 }
 
-GUESTKIT_INLINE named_device device_names::array_with(const std::string& uuid) {
-  for (const auto& device : layout_.candidates()) {
-    if (!device.starts_with("/dev/md")) continue;
+GUESTKIT_INLINE named_device device_names::array_with(const std::string& name) {
+  constexpr std::string_view part = "-part";
+  const auto end = name.rfind(part);
+  const auto uuid = bare_uuid(name.substr(0, end));
+  if (uuid.empty()) return {.why = "it names no array"};
+  const auto number = end == std::string::npos ? std::string() : name.substr(end + part.size());
+  if (end != std::string::npos && !is_partition_number(number)) return {.why = "it names no partition"};
+  string_list untold;
+  for (const auto& device : layout_.arrays()) {
     hashtable detail;
-    if (error_of([&] { detail = g_.md_detail(device); })) continue;
-    if (bare_uuid(detail["uuid"]) == bare_uuid(uuid)) return {.devices = {device}};
+    error_of([&] { detail = g_.md_detail(device); });
+    const auto its = bare_uuid(detail["uuid"]);
+    if (its.empty()) untold.push_back(device);
+    if (its == uuid) return partition(device, number.empty() ? number : 'p' + number);
   }
+  if (!untold.empty()) return {.why = "mdadm tells no UUID of " + listed(untold) + ", which may have it"};
   return {.why = "no array on the disks has it"};
 }
 
@@ -264,7 +278,7 @@ GUESTKIT_INLINE named_device device_names::on_only_disk(const std::string& spec)
   const auto at = spec.rfind("-part");
   const auto number = at == std::string::npos ? std::string() : spec.substr(at + 5);
   if (layout_.disks().size() != 1) return {.why = "it may be on any disk"};
-  if (number.empty() || number.size() > 4 || !number_of(number)) return {.why = "it names no partition"};
+  if (!is_partition_number(number)) return {.why = "it names no partition"};
   if (auto why = other_disk(scheme_of(spec)); !why.empty()) return {.why = std::move(why)};
   return partition(layout_.disks().front(), number);
 }

@@ -192,7 +192,11 @@ class layout_description {
     if (type == "linux_raid_member") {
       auto& array = layer(found, "md", uuid);
       array.members.push_back(device);
-      if (array.devices.empty() && !has_untold_array_)
+      if (!array.devices.empty()) return;
+      if (has_untold_array_)
+        shut("unknown",
+             "a member of an array of which mdadm tells nothing, or of one that cannot be assembled");
+      else
         shut("incomplete", "a member of " + told_array(device));
     } else if (type == "LVM2_member") {
       if (std::none_of(found.layers.begin(), found.layers.end(), [&](const auto& group) {
