@@ -270,10 +270,11 @@ class Guestfs(_native.Handle):
         """Copy a file or a tree from the guest into a directory on the host, under its own name.
 
         Nothing is written outside that directory, whatever the guest's names and symlinks are: symlinks that
-        point out of the copied tree are skipped, and so are devices, FIFOs and sockets, and what the host
-        cannot make, such as a name that is too long or is there already; files lose their set-id bits.
-        Raises Error with EEXIST if the target exists, and with EFBIG beyond max_bytes, max_entries, or 512
-        MiB of paths and targets of symlinks.
+        point out of the copied tree are skipped, and so are devices, FIFOs and sockets, directories whose
+        size promises many more than max_entries, and what the host cannot make, such as a name that is too
+        long; files lose their set-id bits. Raises Error with EEXIST if the target exists (for "/", each file
+        in it is a target), and with EFBIG beyond max_bytes, max_entries, or 512 MiB of paths and targets of
+        symlinks.
 
         progress: called now and then, on the calling thread, with the file and the bytes copied so far
         """

@@ -39,7 +39,8 @@ struct ExtractOptions {
   /// For all files together; more is an Error with EFBIG. The bound matters because sparse files cost the
   /// guest nothing.
   std::uint64_t max_bytes = std::uint64_t{16} << 30U;
-  std::size_t max_entries = WalkOptions().max_entries;        ///< more entries are an Error with EFBIG
+  /// More entries are an Error with EFBIG; a directory whose size alone promises many more is skipped.
+  std::size_t max_entries = WalkOptions().max_entries;
   std::size_t max_path_bytes = WalkOptions().max_path_bytes;  ///< as in WalkOptions
 
   /// Called from time to time on the calling thread, with the current file and the bytes copied so far.
@@ -63,9 +64,10 @@ std::vector<GuestFile> walk(Guestfs& g, const std::string& directory, const Walk
 /// Copies a file or a tree from the guest into a directory on the host, under its own name.
 ///
 /// Nothing is written outside that directory, whatever names and symlinks the guest has: symlinks that point
-/// out of the copied tree are skipped, as are devices, FIFOs and sockets, and what the host cannot make, such
-/// as a name that is too long or is there already; files lose their set-id bits. A target that already exists
-/// is an Error with EEXIST.
+/// out of the copied tree are skipped, as are devices, FIFOs and sockets, directories whose size promises
+/// many more than max_entries, and what the host cannot make, such as a name that is too long; files lose
+/// their set-id bits. A target that already exists is an Error with EEXIST; for "/", each file in it is a
+/// target.
 Extracted extract(Guestfs& g, const std::string& path, const std::string& host_directory,
                   const ExtractOptions& options = {});
 

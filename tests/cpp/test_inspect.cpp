@@ -994,6 +994,14 @@ BOOST_FIXTURE_TEST_CASE(a_directory_of_millions_was_read_whole_for_a_walk_of_few
   BOOST_TEST(detail::walk(guest, "/", {.max_entries = 3}).size() == 3U);
 }
 
+// Regression: its limit was what the other directories had left of the whole tree's.
+BOOST_FIXTURE_TEST_CASE(a_directory_that_once_was_large_ended_a_walk_behind_many_files, pretended) {
+  for (int i = 0; i < 4000; ++i) guest.add({{"/data/a/" + std::to_string(i), "-"}});
+  guest.add({{"/data/b/name", "-"}});
+  guest.sizes = {{"/data/b", 2'400'000}};
+  BOOST_TEST(detail::walk(guest, "/data", {.max_entries = 20'000}).size() == 4003U);
+}
+
 // Regression: after `cp -r DISK:/srv .` at home, the guest's /srv/key -> ../.ssh/id_rsa was the user's own.
 BOOST_FIXTURE_TEST_CASE(a_symlink_of_a_copied_tree_led_to_what_lies_beside_it, pretended) {
   const support::temporary_folder host;
@@ -1179,11 +1187,29 @@ BOOST_FIXTURE_TEST_CASE(one_name_that_the_host_cannot_make_lost_the_whole_copy, 
   BOOST_TEST(number("/srv/" + long_name + "-file") == ENAMETOOLONG);
   BOOST_TEST(number("/srv/" + long_name + "-directory") == ENAMETOOLONG);
   BOOST_TEST(number("/srv") == EEXIST);
+}
 
-  const auto whole = detail::extract(guest, "/", host.path, {});
-  BOOST_REQUIRE_EQUAL(whole.skipped.size(), 1U);
-  BOOST_TEST(whole.skipped[0].path == "/srv");
-  BOOST_TEST(whole.skipped[0].reason == "File exists");
+// Regression: all of it was left out, and the call returned.
+BOOST_FIXTURE_TEST_CASE(a_guest_that_was_extracted_again_was_skipped, pretended) {
+  guest.add({{"/srv/file", "-"}});
+  for (const std::string path : {"/", "/srv"}) {
+    const support::temporary_folder host;
+    detail::extract(guest, path, host.path, {});
+    BOOST_CHECK_EXCEPTION(detail::extract(guest, path, host.path, {}), Error,
+                          [](const Error& error) { return error.error_number() == EEXIST; });
+  }
+}
+
+// Regression: its last character was cut in two.
+BOOST_FIXTURE_TEST_CASE(the_target_of_a_symlink_left_out_was_no_utf_8, pretended) {
+  std::string target = "/";
+  while (target.size() < 300) target += "é";
+  guest.add({{"/srv/link", 'l' + target}});
+  const support::temporary_folder host;
+  const auto copied = detail::extract(guest, "/srv", host.path, {});
+  BOOST_REQUIRE_EQUAL(copied.skipped.size(), 1U);
+  const auto& reason = copied.skipped[0].reason;
+  BOOST_TEST(detail::visible(reason) == reason);
 }
 
 // Regression: a directory does not shrink when its files are removed, and this one ended the whole copy.

@@ -77,7 +77,7 @@ def test_create_disk_and_copy_tree(run: Run, tmp_path: Path) -> None:
     (folder / "link").symlink_to("/etc/passwd")
     target.mkdir()
     found = run("copy_tree", disk, "/dev/guests/data", folder, target).splitlines()
-    skipped = "skipped: /tree/link: a symlink that points outside: /etc/passwd"
+    skipped = 'skipped: /tree/link: a symlink that points outside: "/etc/passwd"'
     assert sorted(found) == ["/link", "/sub", "/sub/file", skipped]
     assert (target / "tree" / "sub" / "file").read_bytes() == b"content"
     assert not (target / "tree" / "link").is_symlink()

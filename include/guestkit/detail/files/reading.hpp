@@ -72,8 +72,6 @@ class listing_limits {
   /// @param path_bytes for all their paths and targets of symlinks together
   listing_limits(std::string op, std::string top, std::size_t entries, std::size_t path_bytes);
 
-  std::size_t entries_left() const noexcept { return entries_ - listed_; }
-
   /// Count what is listed. Throw Error with EFBIG if it is too much.
   void count_entries(std::size_t more);
   void count_path_bytes(std::size_t more);
@@ -84,8 +82,9 @@ class listing_limits {
   std::size_t listed_ = 0, listed_path_bytes_ = 0;
 };
 
-/// The files in a directory, sorted by name; links are not followed. Throws Error with EFBIG before it has
-/// asked for, or holds, much more than the limits permit.
+/// The files in a directory, sorted by name; links are not followed. All names are read first, so the limits
+/// bound the statuses and targets that it asks for: Error with EFBIG before there are much more. For the
+/// names see check_names().
 std::vector<GuestFile> list_directory(guest_actions& g, const std::string& directory, listing_limits& limits);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -132,7 +132,7 @@ GUESTKIT_INLINE listing_limits::listing_limits(std::string op, std::string top, 
     : op_(std::move(op)), top_(std::move(top)), entries_(entries), path_bytes_(path_bytes) {}
 
 GUESTKIT_INLINE void listing_limits::count_entries(std::size_t more) {
-  if (more > entries_left())
+  if (more > entries_ - listed_)
     throw Error(op_, top_ + ": more than " + std::to_string(entries_) + " entries", EFBIG);
   listed_ += more;
 }

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "guestkit/detail/base/error_of.hpp"
+#include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
 #include "guestkit/detail/files/reading.hpp"
 #include "guestkit/detail/files/trees.hpp"
@@ -81,7 +82,7 @@ GUESTKIT_INLINE std::vector<GuestFile> walk(guest_actions& g, const std::string&
   while (!waiting.empty()) {
     const auto [directory, size, depth] = std::move(waiting.back());
     waiting.pop_back();
-    check_names(directory, size, limits.entries_left());
+    check_names(directory, size, options.max_entries);
     auto files = list_directory(g, directory, limits);
     for (auto file = files.rbegin(); file != files.rend(); ++file) {
       if (file->kind != FileKind::directory) continue;
@@ -165,16 +166,15 @@ class extraction {
   }
 
   void skip_link(const GuestFile& file, const std::string& target) {
-    constexpr std::size_t most = 200;  // bytes: the reasons of all files stay in memory
-    skip(file,
-         "a symlink that points outside: " + target.substr(0, most) + (target.size() > most ? "…" : ""));
+    skip(file, "a symlink that points outside: " + in_quotes(target));
   }
 
   /// The host has refused to make the file. A name or a kind of file that it cannot have costs itself alone,
-  /// unless that is all that was to be copied.
+  /// unless that is all that was to be copied. What the caller's directory has already is never left out.
   void not_made(const GuestFile& file, const std::string& name) {
     constexpr std::array skipped{ENAMETOOLONG, EEXIST, EINVAL, EILSEQ, EPERM, EOPNOTSUPP, ENOSYS};
-    if (file.path == whole_ || std::find(skipped.begin(), skipped.end(), errno) == skipped.end()) fail(name);
+    const bool is_there = errno == EEXIST && whole_.empty() && file.path.rfind('/') == 0;
+    if (is_there || file.path == whole_ || std::ranges::find(skipped, errno) == skipped.end()) fail(name);
     skip(file, std::strerror(errno));
   }
 
