@@ -6,7 +6,6 @@
 #include <fstream>
 #include <future>
 #include <guestkit/detail/turn/admission.hpp>
-#include <guestkit/detail/turn/processors.hpp>
 #include <new>
 #include <string>
 
@@ -17,7 +16,6 @@ using guestkit::Seconds;
 using guestkit::detail::admission;
 using guestkit::detail::appliance_memory;
 using guestkit::detail::available_memory;
-using guestkit::detail::available_processors;
 using guestkit::detail::memory_unknown;
 
 namespace {
@@ -52,7 +50,6 @@ class Machine : private support::temporary_folder {
     std::ofstream(root_ / name) << text;
   }
   std::uint64_t available() const { return available_memory(root_); }
-  unsigned processors() const { return available_processors(root_); }
 
  private:
   const std::filesystem::path& root_ = path;
@@ -88,34 +85,6 @@ BOOST_AUTO_TEST_CASE(a_container_whose_path_is_the_hosts_has_its_limit_at_the_to
   machine.write("sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes", std::to_string(50 * mb));
   machine.write("sys/fs/cgroup/memory/docker/abc/memory.usage_in_bytes", std::to_string(60 * mb));
   BOOST_TEST(machine.available() == 0U);
-}
-
-// Regression: "auto" ran as many inspections at once as the machine has processors, whatever the container's
-// quota was.
-BOOST_AUTO_TEST_CASE(the_quota_of_a_group_gave_no_fewer_processors) {
-  const Machine machine;
-  const auto all = machine.processors();
-  BOOST_TEST(all == available_processors("/nonexistent"));
-  machine.write("proc/self/cgroup", "0::/user.slice/job.scope\n");
-  machine.write("sys/fs/cgroup/user.slice/job.scope/cpu.max", "max 100000\n");
-  BOOST_TEST(machine.processors() == all);
-  machine.write("sys/fs/cgroup/user.slice/cpu.max", "100000 100000\n");
-  BOOST_TEST(machine.processors() == 1U);
-  machine.write("sys/fs/cgroup/user.slice/cpu.max", std::to_string((all - 1) * 50'000 + 1) + " 50000\n");
-  BOOST_TEST(machine.processors() == all);  // rounded up
-  machine.write("sys/fs/cgroup/user.slice/cpu.max", "1000 100000\n");
-  BOOST_TEST(machine.processors() == 1U);
-}
-
-BOOST_AUTO_TEST_CASE(the_quota_of_a_group_of_cgroup_v1_counts_too) {
-  const Machine machine;
-  const auto all = machine.processors();
-  machine.write("proc/self/cgroup", "12:cpu,cpuacct:/docker/abc\n5:memory:/docker/abc\n");
-  machine.write("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n");
-  machine.write("sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
-  BOOST_TEST(machine.processors() == all);
-  machine.write("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "90000\n");
-  BOOST_TEST(machine.processors() == 1U);
 }
 
 // Regression: it counted 448 MB whatever the user let it use.

@@ -12,6 +12,9 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 /// @param root  of the file system to read; tests have their own
 unsigned available_processors(const std::string& root = "");
 
+/// The same with the number that the affinity permits.
+unsigned processors_within_quotas(unsigned count, const std::string& root);
+
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 
 #ifndef GUESTKIT_COMPILED

@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <thread>
 
+#include "guestkit/detail/base/host_files.hpp"
+#include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/turn/control_groups.hpp"
 #include "guestkit/detail/turn/processors.hpp"
 
@@ -15,8 +18,12 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 GUESTKIT_INLINE unsigned available_processors(const std::string& root) {
   cpu_set_t mine;
   // The kernel refuses to tell where there are more than the 1024 that fit.
-  unsigned count = sched_getaffinity(0, sizeof mine, &mine) == 0 ? static_cast<unsigned>(CPU_COUNT(&mine))
-                                                                 : std::thread::hardware_concurrency();
+  const bool is_told = sched_getaffinity(0, sizeof mine, &mine) == 0;
+  return processors_within_quotas(
+      is_told ? static_cast<unsigned>(CPU_COUNT(&mine)) : std::thread::hardware_concurrency(), root);
+}
+
+GUESTKIT_INLINE unsigned processors_within_quotas(unsigned count, const std::string& root) {
   for_each_control_group(root, "cpu", [&](const std::string& group, bool second) {
     // Both in microseconds. Without a limit the quota is "max" or -1, which are no numbers.
     const auto limit =
