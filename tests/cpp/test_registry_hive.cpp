@@ -7,6 +7,7 @@
 #include <guestkit/detail/inspect/fast.hpp>
 #include <guestkit/detail/inspect/inspection.hpp>
 #include <guestkit/detail/inspect/layout.hpp>
+#include <guestkit/detail/inspect/mount_plan.hpp>
 #include <guestkit/detail/inspect/registry_hive.hpp>
 #include <guestkit/detail/inspect/rules.hpp>
 #include <guestkit/detail/inspect/windows_rules.hpp>

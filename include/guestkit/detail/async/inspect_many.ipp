@@ -5,9 +5,12 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "guestkit/async.hpp"
 #include "guestkit/detail/base/fork.hpp"

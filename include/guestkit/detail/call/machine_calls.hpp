@@ -4,7 +4,6 @@
 #include <guestfs.h>
 
 #include <memory>
-#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>

@@ -28,9 +28,10 @@ class image_block : public with_numbers<image_block> {
   std::string_view bytes(std::size_t at, std::size_t size) const;
   bool begins_with(std::string_view magic) const noexcept { return bytes().starts_with(magic); }
 
+ private:
+  friend class with_numbers<image_block>;
   std::string_view exactly(std::size_t at, std::size_t size) const;
 
- private:
   std::string bytes_;
   std::uint64_t offset_;
 };

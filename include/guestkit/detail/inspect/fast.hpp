@@ -7,21 +7,16 @@
 // Windows covered by windows_rules.hpp.
 #pragma once
 
-#include <cstddef>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/inspect/layout.hpp"
-#include "guestkit/detail/inspect/mount_plan.hpp"
 #include "guestkit/detail/inspect/rule_versions.hpp"
 #include "guestkit/detail/inspect/windows_rules.hpp"
-#include "guestkit/generated/guest_files.hpp"
 #include "guestkit/generated/inspection.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -42,9 +37,6 @@ class fast_inspection {
 
   /// The facts known to differ from libguestfs' answer, and why: those found since the last call.
   std::vector<std::string> take_corrections() { return std::exchange(corrections_, {}); }
-
-  /// The filesystems mounted besides the root.
-  const mountpoint_list& mounted() const noexcept { return behind_root_; }
 
  private:
   void check_type(const std::string& device);
@@ -79,8 +71,7 @@ class fast_inspection {
   libguestfs_version libguestfs_;
   std::vector<std::string> filesystems_, roots_, usr_like_, corrections_;
   std::map<std::string, windows_place> windows_;  // by filesystem
-  mountpoint_list behind_root_;
-  std::string mounted_;     // what is mounted at /, if nothing else is mounted
+  std::string mounted_;                           // what is mounted at /, if nothing else is mounted
   bool has_signs_ = false;  // of a system on some filesystem, be it one that only own_inspection finds
   std::vector<InspectedSystem> seen_;  // the Linuxes that were read
 };

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <iterator>
 #include <limits>
+#include <set>
 #include <tuple>
 #include <utility>
 
@@ -56,7 +57,6 @@ GUESTKIT_INLINE std::optional<InspectedSystem> fast_inspection::read(const std::
     return read_windows(g_, layout_, root, windows->second, libguestfs_);
   mounted_.clear();
   auto found = read_linux(g_, layout_, root, usr_like_);
-  behind_root_ = std::move(found.mounted);
   if (is_snapshot(found.system)) return std::nullopt;
   std::ranges::move(found.corrections, std::back_inserter(corrections_));
   seen_.push_back(found.system);

@@ -19,9 +19,11 @@ class untrusted_bytes : public with_numbers<untrusted_bytes> {
 
   std::size_t size() const noexcept { return bytes_.size(); }
   std::string_view bytes(std::size_t at, std::size_t count) const;
-  std::string_view exactly(std::size_t at, std::size_t count) const { return bytes(at, count); }
 
  private:
+  friend class with_numbers<untrusted_bytes>;
+  std::string_view exactly(std::size_t at, std::size_t count) const { return bytes(at, count); }
+
   std::string bytes_;
 };
 

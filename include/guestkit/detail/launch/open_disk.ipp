@@ -1,16 +1,16 @@
 #pragma once
 
-#include <cerrno>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
 #include "guestkit/detail/base/diagnosis.hpp"
 #include "guestkit/detail/base/escape.hpp"
-#include "guestkit/detail/base/lines.hpp"
 #include "guestkit/detail/base/scratch.hpp"
+#include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/call/machine_calls.hpp"
 #include "guestkit/detail/image/checked_disk.hpp"
 #include "guestkit/detail/launch/appliance.hpp"
@@ -35,7 +35,8 @@ GUESTKIT_INLINE ImageInfo open_disk(std::shared_ptr<handle_state> state, const s
                            disk.options);
     } catch (const Error& e) {
       if (disk.options.protocol != "nbd" || disk.options.readonly == false) throw;
-      auto reason = first_line(e.message());  // what follows says how to debug libguestfs
+      std::string_view message = e.message();
+      std::string reason(trimmed(take_until(message, '\n')));  // what follows says how to debug libguestfs
       if (reason.ends_with('.')) reason.pop_back();
       const auto hint = e.hint().empty() ? "if nothing answers there, start the NBD server first: one that "
                                            "presents this export and that this user may connect to"
