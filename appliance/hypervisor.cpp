@@ -250,7 +250,7 @@ class Watch {
   }
 
   /// Whether any process holds the lock that forbids others to write: QEMU's byte 200, plus 1 for writing.
-  /// Where the file system knows no locks, nobody can have taken it away.
+  /// Where the file system knows no locks, nobody else can hold that lock.
   static bool is_locked(const string& file) {
     const unique_fd opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
     struct flock lock {};

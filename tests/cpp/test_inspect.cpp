@@ -1898,7 +1898,7 @@ BOOST_FIXTURE_TEST_CASE(an_error_before_the_systems_costs_itself, pretended) {
 }
 
 // Regression: it had no cause, as a header that is cut off has, and its name reached the terminal.
-BOOST_FIXTURE_TEST_CASE(a_truncated_image_had_two_causes, pretended) {
+BOOST_FIXTURE_TEST_CASE(a_truncated_image_had_no_cause_and_its_name_reached_the_terminal, pretended) {
   disk_opener opener;
   opener.open_disk = [](const std::string& /*path*/, const OpenDiskOptions& /*options*/) {
     ImageInfo image;

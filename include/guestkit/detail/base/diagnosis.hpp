@@ -20,7 +20,7 @@ inline constexpr std::string_view no_temporary_files =
 std::optional<Diagnosis> scarcity(int error_number);
 
 /// What is behind libguestfs' complaint that it cannot write its own files; unknown if it is another one.
-Diagnosis place_complaint(const std::string& message);
+Diagnosis complaint_of_own_files(const std::string& message);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 

@@ -14,7 +14,7 @@ GUESTKIT_INLINE std::optional<Diagnosis> scarcity(int error_number) {
   return std::nullopt;
 }
 
-GUESTKIT_INLINE Diagnosis place_complaint(const std::string& message) {
+GUESTKIT_INLINE Diagnosis complaint_of_own_files(const std::string& message) {
   const auto tells = [&](std::string_view text) { return message.find(text) != std::string::npos; };
   // libguestfs looks at the cache directory that it could not make, and tells the error of that alone.
   if (message.starts_with("stat: ") && tells("/.guestfs-"))

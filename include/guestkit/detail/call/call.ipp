@@ -83,7 +83,7 @@ GUESTKIT_INLINE Error call_scope::error() const {
     throw ApplianceCrashed(op_.name, told_before ? died_earlier : message_, number_,
                            state_->output.console.lines());
   }
-  return Error(op_.name, message_, number_, place_complaint(message_));
+  return Error(op_.name, message_, number_, complaint_of_own_files(message_));
 }
 
 /// libguestfs keeps one error handler per thread and prints to stderr in a thread that has set none. Ours

@@ -13,10 +13,10 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 /// Applies the settings that the choice needs.
 void cover_settings(const std::shared_ptr<handle_state>& state, const ApplianceChoice& choice);
 
-/// Applies the user's own settings again, as a part of that call, whose Error it throws. While an appliance
-/// runs, libguestfs takes none of them: the next launch tries again.
+/// Gives the user's own settings back. `op` is the call that asks; throws its Error. While an appliance runs,
+/// libguestfs takes none of them: the next launch tries again.
 void uncover_all(const std::shared_ptr<handle_state>& state, const action& op);
-/// The same as a part of a launch, which may have been stopped: then, too, the next one tries again.
+/// The same for a launch. Throws nothing: what fails, the next launch does.
 void try_to_uncover_all(const std::shared_ptr<handle_state>& state) noexcept;
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -121,7 +121,7 @@ inline Diagnosis diagnose(const std::string& message, int error_number,
   for (const auto& line : lines)
     if (kernel_unreadable(line))
       return {Cause::kernel_unreadable, "let users read the kernel: sudo chmod 0644 /boot/vmlinuz-*"};
-  if (auto found = place_complaint(message); found.cause != Cause::unknown) return found;
+  if (auto found = complaint_of_own_files(message); found.cause != Cause::unknown) return found;
   for (const auto& symptom : symptoms)
     for (const auto& line : lines)
       if (contains(line, symptom.text)) return {symptom.cause, completed(symptom.hint)};
