@@ -36,6 +36,7 @@
 #define WHERE_ROOT *boost::unit_test::precondition(support::is_root)
 #define WHERE_QEMU_ARM *boost::unit_test::precondition(support::has_qemu_arm)
 #define WHERE_QEMU *boost::unit_test::precondition(support::has_qemu)
+#define WHERE_CHILDREN_HAVE_THREADS *boost::unit_test::precondition(support::children_have_threads)
 
 namespace support {
 
@@ -44,6 +45,17 @@ inline boost::test_tools::assertion_result only_with(bool there, const char* wha
   boost::test_tools::assertion_result result(there);
   if (!there) result.message() << "there is no " << what;
   return result;
+}
+
+/// The thread sanitizer takes the threads of a parent for alive in its forked child, and ends that as soon as
+/// a new one gets the id of one of them.
+inline boost::test_tools::assertion_result children_have_threads(boost::unit_test::test_unit_id) {
+#ifdef __SANITIZE_THREAD__
+  constexpr bool there = false;
+#else
+  constexpr bool there = true;
+#endif
+  return only_with(there, "support for threads in forked children");
 }
 
 inline boost::test_tools::assertion_result has_kvm(boost::unit_test::test_unit_id) {

@@ -544,7 +544,8 @@ BOOST_AUTO_TEST_CASE(an_executor_that_takes_no_more_fails_the_call, PATIENCE) {
   BOOST_CHECK_THROW(call.get(), boost::sync_queue_is_closed);
 }
 
-BOOST_AUTO_TEST_CASE(a_forked_child_leaves_the_handle_alone_and_can_open_its_own, PATIENCE) {
+BOOST_AUTO_TEST_CASE(a_forked_child_leaves_the_handle_alone_and_can_open_its_own,
+                     PATIENCE WHERE_CHILDREN_HAVE_THREADS) {
   auto g = std::make_unique<AsyncGuestfs>(plain);
   BOOST_TEST(g->get_memsize().get() == 1280);
   const pid_t child = ::fork();

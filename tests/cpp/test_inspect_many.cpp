@@ -223,7 +223,8 @@ BOOST_AUTO_TEST_CASE(a_forked_child_leaves_the_fleet_alone, PATIENCE) {
 }
 
 // Regression: the child's fleet was refused as the parent's, and the parent's was waited for without an end.
-BOOST_AUTO_TEST_CASE(a_fleet_that_a_forked_child_put_in_the_place_of_its_parents_hung, PATIENCE) {
+BOOST_AUTO_TEST_CASE(a_fleet_that_a_forked_child_put_in_the_place_of_its_parents_hung,
+                     PATIENCE WHERE_CHILDREN_HAVE_THREADS) {
   const stuck fleet;
   auto reports = inspect_many(string_list{fleet.disk}, fleet.options);
   fleet.wait_until_started();
@@ -245,7 +246,7 @@ BOOST_AUTO_TEST_CASE(a_fleet_that_a_forked_child_put_in_the_place_of_its_parents
 }
 
 // Regression: its end waited for the thread that it ran on.
-BOOST_AUTO_TEST_CASE(a_fleet_that_the_continuation_of_a_report_destroyed_hung) {
+BOOST_AUTO_TEST_CASE(a_fleet_that_the_continuation_of_a_report_destroyed_hung, WHERE_CHILDREN_HAVE_THREADS) {
   const auto said = support::in_child([]() -> std::string {
     pool<1> busy;
     std::latch asked{1};

@@ -230,11 +230,14 @@ BOOST_FIXTURE_TEST_CASE(a_handle_s_files_are_private_and_get_tmpdir_says_what_wa
 
 BOOST_FIXTURE_TEST_CASE(a_process_without_descriptors_made_directories_for_ever, base_directory) {
   const auto said = support::in_child([&]() -> std::string {
-    const rlimit none{.rlim_cur = 0, .rlim_max = 0};
+    rlimit before{};
+    ::getrlimit(RLIMIT_NOFILE, &before);
+    const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
     ::setrlimit(RLIMIT_NOFILE, &none);
     try {
       scratch::beneath(path);
     } catch (const std::system_error& e) {
+      ::setrlimit(RLIMIT_NOFILE, &before);  // a sanitizer needs descriptors to look at e
       return e.code() == std::errc::too_many_files_open ? "refused" : e.what();
     }
     return "made";

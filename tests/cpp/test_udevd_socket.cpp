@@ -74,13 +74,15 @@ BOOST_FIXTURE_TEST_CASE(a_newer_udevd_is_asked_by_varlink, Host) {
   const auto server = listening(SOCK_STREAM, "io.systemd.Udev");
   link_control();
   std::string request;
+  bool answered = false;
   std::jthread udevd([&] {
     const unique_fd asker(::accept(server.get(), nullptr, nullptr));
     request = message(asker.get());
-    BOOST_TEST(::write(asker.get(), "{}", 3) == 3);
+    answered = ::write(asker.get(), "{}", 3) == 3;
   });
   BOOST_TEST(appliance::udevd_answers(folder, patience));
   udevd.join();
+  BOOST_TEST(answered);
   BOOST_TEST(request == std::string("{\"method\":\"io.systemd.service.Ping\"}") + '\0');
 }
 
