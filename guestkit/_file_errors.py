@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
 from guestkit.errors import Error
 from guestkit.files import kind_of, word_for
 
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
 
 @contextmanager
-def about(path: str, too_large: str = "") -> Iterator[None]:
+def about(path: str, too_large: Mapping[str, str] = _NOTHING) -> Iterator[None]:
     """Raise what libguestfs says of a file as the OSError of that kind, about this path.
 
     What is wrong with the handle rather than with a file stays what it is: ApplianceCrashed, CallTimeout, …
 
-    too_large: the reason that is told for EFBIG
+    too_large: the reasons that are told for EFBIG, by the op of the error
     """
     try:
         yield
     except Error as error:
         if type(error) is not Error:
             raise
-        reason = too_large if error.errno == errno.EFBIG else ""
+        reason = too_large.get(error.op, "") if error.errno == errno.EFBIG else ""
         raise failure(error.errno or errno.EIO, path, reason) from error
 
 

@@ -25,11 +25,12 @@ Entry = dict[str, Any]
 #: What fsspec calls the kinds of files; the others are "other".
 _TYPES: dict[FileKind, str] = {"-": "file", "d": "directory", "l": "link"}
 
-#: Why a directory is not listed.
-_TOO_LARGE = (
-    f"more files than the limit (max_entries), {MAX_TEXT >> 20} MiB of paths, or names that once took more"
-    " space; a directory does not shrink with its files: a copy of it may be small"
-)
+#: Why a directory is not listed, by what has reached its limit: all files together, or a single directory.
+_TOO_LARGE = {
+    "walk": f"more files than the limit (max_entries), or {MAX_TEXT >> 20} MiB of paths",
+    "readdir": "names that once took more space than the limit (max_entries) permits; a directory does not"
+    " shrink with its files: a copy of it may be small",
+}
 
 
 def info(g: Guestfs, path: str) -> Entry:

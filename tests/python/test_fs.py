@@ -229,30 +229,44 @@ def test_a_cache_read_the_whole_file_although_max_bytes_is_less(monkeypatch: pyt
 
 
 class Tree:
-    """In place of a guest: /a, /b/file, and /spool, which once was large."""
+    """In place of a guest: /a, /b/file, and the empty /spool, which once was large.
 
-    def __init__(self, fs: GuestFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool: its size, in bytes
+    """
+
+    def __init__(self, fs: GuestFileSystem, monkeypatch: pytest.MonkeyPatch, spool: int = 1 << 30) -> None:
+        self.spool = spool
+
         async def run(function: Any, *arguments: object) -> Any:
             return function(self, *arguments)
 
         monkeypatch.setattr(fs, "_run", run)
 
     def statns(self, path: str) -> dict[str, int]:
-        return dict.fromkeys(("st_size", "st_uid", "st_gid", "st_mtime_sec"), 0) | {"st_mode": 0o040755}
+        facts = dict.fromkeys(("st_uid", "st_gid", "st_mtime_sec"), 0) | {"st_mode": 0o040755}
+        return facts | {"st_size": self.spool if path == "/spool" else 4096}
 
     lstatns = statns
 
     def _walked(self, path: str, max_depth: int, max_entries: int, size: int) -> list[GuestFile]:
-        if path == "/spool":
-            raise Error("readdir", f"{path}: its names take 1073741824 bytes", errno.EFBIG)
-        inside: dict[str, FileKind] = (
-            {"/a": "-", "/b": "d", "/spool": "d"} if path == "/" else {"/b/file": "-"}
-        )
+        size = self.statns(path)["st_size"] if size < 0 else size
+        if size / 128 > max(max_entries, 16384):
+            raise Error("readdir", f"{path}: its names take {size} bytes", errno.EFBIG)
+        found: dict[str, dict[str, FileKind]] = {"/": {"/a": "-", "/b": "d", "/spool": "d"}}
+        found |= {"/b": {"/b/file": "-"}, "/spool": {}}
+        inside = found[path]
         if len(inside) > max_entries:
             raise Error("walk", f"{path}: more than {max_entries} entries", errno.EFBIG)
-        facts: Any = {"size": 3, "mode": 0o644, "uid": 0, "gid": 0, "mtime": 0, "target": ""}
+        facts: Any = {"mode": 0o644, "uid": 0, "gid": 0, "mtime": 0, "target": ""}
         return [
-            GuestFile(path=path, kind=kind, not_entered=kind == "d", **facts) for path, kind in inside.items()
+            GuestFile(
+                path=path,
+                kind=kind,
+                size=self.spool if path == "/spool" else 3,
+                not_entered=kind == "d",
+                **facts,
+            )
+            for path, kind in inside.items()
         ]
 
 
@@ -274,11 +288,21 @@ def test_a_directory_that_once_was_large_failed_the_whole_tree(monkeypatch: pyte
 def test_what_exceeds_the_limit_of_a_whole_tree_is_no_directory_to_leave_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for most in (2, 3):
+    """Regression: what was left of the limit was that of a directory, which then passed for a damaged one."""
+    most = 20_000
+    fs = GuestFileSystem("disk", max_entries=most)
+    tree = Tree(fs, monkeypatch, spool=128 * most)
+    assert fs.find("/", on_error="raise") == ["/a", "/b/file"]
+    tree.spool += 128
+    with pytest.raises(OSError, match="names that once took more space") as caught:
+        fs.find("/", on_error="raise")
+    assert caught.value.filename == "/spool"
+    for most, directory in ((2, "/"), (3, "/b")):
         fs = GuestFileSystem("disk", max_entries=most)
         Tree(fs, monkeypatch)
-        with pytest.raises(OSError, match="more files than the limit"):
+        with pytest.raises(OSError, match="more files than the limit") as caught:
             fs.find("/")
+        assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, directory)
 
 
 def test_the_paths_of_a_tree_were_not_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
