@@ -14,7 +14,7 @@ import time
 import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -853,6 +853,49 @@ async def test_a_cancel_at_the_end_of_a_guest_s_block_waits_until_all_is_written
         await changing
     (g,) = written
     assert not g.is_open()
+
+
+@pytest.mark.parametrize("waits_for", ["thread", "turn"])
+async def test_a_cancel_at_the_end_of_a_guest_s_block_took_back_a_write_that_waited(
+    waits_for: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Regression: nothing was written while all threads were busy, or behind calls that were not awaited.
+
+    Where the write failed, nobody learned of it.
+    """
+    ending, go, written = asyncio.Event(), threading.Event(), []
+
+    async def prepare(*_: object) -> None:
+        """Launch nothing."""
+
+    def finish(g: Guestfs) -> None:
+        written.append(g.is_open())
+        raise Error("shutdown", "the disk is full", errno.ENOSPC)
+
+    async def change() -> None:
+        async with aio.open_guest("disk", readonly=False, format="raw", step=lambda _: ending.set()) as g:
+            if waits_for == "turn":
+                _ = g.run(lambda _: go.wait(PATIENCE))
+
+    monkeypatch.setattr("guestkit.aio.guest.prepare", prepare)
+    monkeypatch.setattr("guestkit.aio.guest.finish", finish)
+    with ExitStack() as stack:
+        if waits_for == "thread":
+            set_executor(stack.enter_context(full_pool()))
+            stack.callback(set_executor, None)
+        changing = asyncio.create_task(change())
+        await ending.wait()
+        changing.cancel()
+        for _ in range(20):  # let everything that can go on do so
+            await asyncio.sleep(0)
+        assert not changing.done()
+        go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await changing
+    assert written == [True]
+    (record,) = (record for record in caplog.records if record.levelno >= logging.WARNING)
+    assert record.exc_info is not None
+    assert "the disk is full" in str(record.exc_info[1])
 
 
 async def test_a_checker_finds_no_blocking_call_on_the_loop(hypervisor: Any) -> None:
