@@ -74,7 +74,7 @@ class Errand(Generic[T]):
         """Hand the function over; on the loop's thread.
 
         op: the call that it is for, in the error
-        Raises Error if no thread can be started, RuntimeError if the executor was shut down.
+        Raises Error if no thread can be started, RuntimeError if the executor was shut down or takes no work.
         """
         loop = asyncio.get_running_loop()
         self.outcome: asyncio.Future[T] = loop.create_future()
@@ -84,6 +84,9 @@ class Errand(Generic[T]):
             done = executor.submit(self._work)
         except RuntimeError as error:
             self.withdraw()  # a pool that cannot start a thread has queued the work all the same
+            # What else refuses work, such as a broken pool or a full queue, tells it by an error of its own.
+            if type(error) is not RuntimeError or type(executor) is not ThreadPoolExecutor:
+                raise
             if _is_shut_down(executor):
                 raise
             raise _no_thread(op) from error
@@ -107,13 +110,10 @@ class Errand(Generic[T]):
         return function()
 
 
-def _is_shut_down(executor: Executor) -> bool:
-    """Return whether a shutdown may be why it takes no work. No public name of a pool of threads tells it.
-
-    An executor of another kind says by its own error why it refuses.
-    """
+def _is_shut_down(pool: ThreadPoolExecutor) -> bool:
+    """Return whether a shutdown may be why it takes no work. No public name of a pool of threads tells it."""
     interpreter_ends: bool = getattr(thread, "_shutdown", False)
-    return interpreter_ends or getattr(executor, "_shutdown", True)
+    return interpreter_ends or getattr(pool, "_shutdown", True)
 
 
 def _no_thread(op: str) -> Error:

@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.thread import BrokenThreadPool
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -521,6 +522,28 @@ async def test_that_there_is_no_thread_was_told_by_the_words_of_python_alone(
             with pytest.raises(Error, match="no thread can be started") as caught:
                 await (g.get_memsize() if run == "in a pool" else run_in_thread("cancel", int))
         assert (caught.value.errno, caught.value.__cause__) == (errno.EAGAIN, refusal)
+        await g.close()
+
+
+@pytest.mark.parametrize("reason", ["broken", "full"])
+async def test_a_pool_that_refuses_work_was_told_as_a_limit_of_threads(reason: str) -> None:
+    """Regression: the error named limits of the system, which were not reached."""
+
+    def fail() -> NoReturn:
+        raise LookupError
+
+    class Full(ThreadPoolExecutor):
+        def submit(self, *_: Any, **__: Any) -> NoReturn:
+            raise RuntimeError("the queue is full")
+
+    with ThreadPoolExecutor(1, initializer=fail) if reason == "broken" else Full(1) as pool:
+        if reason == "broken":
+            with pytest.raises(BrokenThreadPool):
+                pool.submit(int).result()
+        g = AsyncGuestfs(executor=pool)
+        with pytest.raises(RuntimeError, match="not usable|queue is full") as caught:
+            await g.get_memsize()
+        assert not isinstance(caught.value, Error)
         await g.close()
 
 
